@@ -1,0 +1,112 @@
+"""The errors of the world, each with a stable code and whether trying again can help.
+
+Assertions guard against our own mistakes; these types are for what models, networks and
+databases do to us. Nothing in here carries a client's text or a key.
+"""
+
+from typing import ClassVar
+
+
+class OnceoverError(Exception):
+    """Base of every expected failure: `code` is stable, `retryable` says whether trying again can help."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+
+class ConfigurationError(OnceoverError):
+    """A variable has a value that it cannot take; the message names the variable and what it takes."""
+
+    code = "bad_configuration"
+
+    def __init__(self, variable: str, takes: str) -> None:
+        super().__init__(f"{variable} must be {takes}")
+        self.variable = variable
+
+
+class ModelError(OnceoverError):
+    """A model call that gave no usable output. The message names the cause, never the text or the key."""
+
+    code = "model_error"
+
+
+class ModelUnavailable(ModelError):
+    """5xx or no capacity: transient."""
+
+    code = "model_unavailable"
+    retryable = True
+
+
+class ModelTimeout(ModelError):
+    """No reply within AI_TIMEOUT_SECONDS: transient. The provider may have done, and billed, the work."""
+
+    code = "model_timeout"
+    retryable = True
+
+
+class ModelConnectionLost(ModelError):
+    """No HTTP reply at all: transient, and unknown whether the provider saw the call."""
+
+    code = "model_connection_lost"
+    retryable = True
+
+
+class ModelReplyMalformed(ModelError):
+    """A 2xx reply without a usable output in it: transient, models do recover."""
+
+    code = "model_reply_malformed"
+    retryable = True
+
+
+class ModelRateLimited(ModelError):
+    """429: wait `delay_seconds` (None when the provider did not say). Costs the chunk no attempt."""
+
+    code = "model_rate_limited"
+    retryable = True
+
+    def __init__(self, message: str, delay_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.delay_seconds = delay_seconds
+
+
+class ModelRefused(ModelError):
+    """400, 401, 403, 404 and their like: the same call will be refused again, so the task fails at once."""
+
+    code = "model_refused"
+
+
+class ModelQuotaExhausted(ModelRefused):
+    """The provider's allowance is used up (Workers AI 3036): not an outage, and no retry helps today."""
+
+    code = "model_quota_exhausted"
+
+
+class StoreError(OnceoverError):
+    """D1 did not answer as it should."""
+
+    code = "database_error"
+    retryable = True
+
+
+class StoreUnavailable(StoreError):
+    """D1 is out of reach or overloaded. A write may have landed all the same."""
+
+    code = "database_unavailable"
+
+
+class SchemaMissing(StoreError):
+    """The tables are not there: the migrations have not been applied."""
+
+    code = "schema_missing"
+    retryable = False
+
+
+class TransitionRefused(OnceoverError):
+    """The state machine has no such arrow: `source` cannot become `target`."""
+
+    code = "transition_refused"
+
+    def __init__(self, source: str, target: str) -> None:
+        super().__init__(f"a task that is {source} cannot become {target}")
+        self.source = source
+        self.target = target

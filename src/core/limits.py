@@ -1,0 +1,65 @@
+"""Every stated limit, with the platform's own figure beside it.
+
+Sources: Cloudflare's published limits for Workers, D1, Queues and Durable Objects, as of November 2026.
+"""
+
+# --- What a client may send -------------------------------------------------------------------------
+INPUT_BYTES_DEFAULT = 1_000_000
+INPUT_BYTES_MOST = 1_900_000  # D1: a row, and each string in it, holds at most 2,000,000 bytes
+INSTRUCTIONS_CHARS_MOST = 20_000
+METADATA_BYTES_MOST = 4_096
+MODEL_CHARS_MOST = 200
+CHUNK_CHARS_MOST = 1_000_000
+CHUNKS_MOST = 5_000  # one row each; a task this long is some 15 minutes of six calls at a time
+BODY_OVERHEAD_BYTES = 200_000  # instructions, metadata and JSON around `input`
+BODY_ESCAPE_FACTOR = 6  # "\u0001" is six bytes of JSON for one byte of text
+WAIT_SECONDS_MOST = 25
+WAIT_POLL_SECONDS = 0.5  # `?wait=` reads D1 at most twice a second
+LIST_LIMIT_DEFAULT = 20
+LIST_LIMIT_MOST = 100
+
+# --- What a model may answer ------------------------------------------------------------------------
+OUTPUT_CHARS_MOST = 200_000
+REPLY_BYTES_MOST = 1_048_576
+
+# --- Merging ----------------------------------------------------------------------------------------
+MERGE_CHARS_LEAST = 2_000  # a merge call never takes less than this, however small the chunks are
+
+# --- D1 ---------------------------------------------------------------------------------------------
+CHECKPOINT_BYTES_MOST = 1_500_000  # one bound parameter; D1: 2,000,000
+STORE_SENDS = 3  # a write is sent at most this often; each one is safe to send again
+STORE_RESEND_SECONDS = 0.1
+
+# --- Processing -------------------------------------------------------------------------------------
+QUEUE_SLICE_SECONDS = 600.0  # platform: 15 minutes of wall time for a consumer
+DIRECT_SLICE_SECONDS = 20.0  # platform: waitUntil is cut 30 s after the answer
+SWEEP_SLICE_SECONDS = 600.0  # platform: 15 minutes for a cron trigger
+OBJECT_SLICE_SECONDS = 300.0  # platform: 15 minutes for an alarm
+SUBREQUESTS = {"free": 45, "paid": 900}  # platform: 50 an invocation on the free plan, 1,000 on the paid one
+LINGER_FRACTION = 0.05  # of the calls' own duration: how long a finished call waits for company
+LINGER_SECONDS_MOST = 1.0
+INLINE_WAIT_SECONDS_MOST = 30.0  # longer waits give the claim back
+
+# --- Retry ------------------------------------------------------------------------------------------
+BACKOFF_SECONDS_FIRST = 1.0
+BACKOFF_SECONDS_MOST = 60.0
+RATE_LIMIT_SECONDS_FIRST = 2.0
+RATE_LIMIT_SECONDS_MOST = 3_600.0
+RATE_LIMIT_WAITS_MOST = 100  # in a row, without one finished call in between: then the task fails
+
+# --- Dispatch and sweep -----------------------------------------------------------------------------
+QUEUE_DELIVERIES = 3  # wrangler.toml: max_retries = 2
+QUEUE_DELAY_SECONDS_MOST = 43_200  # platform: 12 hours
+QUEUE_RETRY_SECONDS = 30
+SWEEP_TASKS_MOST = 40  # a send each, and two D1 calls: within the free plan's 50 subrequests
+SWEEP_RUN_SUBREQUESTS_LEAST = 20  # what a direct run must have left to be worth starting
+OBJECT_FAILURES_MOST = 6
+
+# --- Lanes of a long task on the Durable Object route -------------------------------------------------
+LANE_CALLS = 6  # platform: connections of one invocation that may wait for their headers
+LANE_CHUNKS = 40  # a lane for this many chunks
+LANES_MOST = 5  # the task's object waits for one RPC a lane, and has six connections itself
+LANE_SLACK_SECONDS = 5.0  # for the way to a lane and back
+COORDINATOR_IDLE_SECONDS = 3_600.0
+SWEEP_BACKOFF_DOUBLINGS_MOST = 6
+EARLY_SECONDS_ALLOWED = 1.0  # a continuation that comes this much before its time is on time

@@ -1,0 +1,57 @@
+"""How outputs become the calls of a merge level. Pure, and each level has at most half as many calls."""
+
+from .limits import MERGE_CHARS_LEAST
+from .task import CONCAT_SEPARATOR
+
+_OMITTED = " […]"
+
+
+def merge_system(instructions: str) -> str:
+    """Say what a merge call is to do, given what was asked of each part."""
+    return (
+        "The user's message holds results, in order, of applying one instruction to the consecutive parts of a "
+        "long text. Make one result out of them, as if the instruction had been applied to the whole text. "
+        "Do not mention the parts.\n\nThe instruction:\n" + instructions
+    )
+
+
+def merge_chars(max_chars: int) -> int:
+    """Return how many code points of outputs one merge call takes, for a task's chunk size."""
+    return max(max_chars, MERGE_CHARS_LEAST)
+
+
+def merge_groups(outputs: list[str], most_chars: int) -> list[str]:
+    """Pack outputs, in order, into the user messages of the next level's calls.
+
+    Each message holds two outputs or more, so a level is at most half as long as the one below it and the merge
+    ends. Outputs too long to share a message are shortened to a fair share of it, and marked.
+    """
+    assert len(outputs) >= 2
+    groups: list[list[str]] = []
+    size = 0
+    for output in outputs:
+        needed = len(output) + len(CONCAT_SEPARATOR)
+        if groups and (len(groups[-1]) < 2 or size + needed <= most_chars):
+            groups[-1].append(output)
+            size += needed
+        else:
+            groups.append([output])
+            size = needed
+    if len(groups[-1]) == 1:
+        groups[-2].extend(groups.pop())
+    return [CONCAT_SEPARATOR.join(_fit(group, most_chars)) for group in groups]
+
+
+def _fit(group: list[str], most_chars: int) -> list[str]:
+    """Shorten the longest members until all fit: short ones keep what they have, long ones share the rest."""
+    room = most_chars - len(CONCAT_SEPARATOR) * (len(group) - 1)
+    if sum(map(len, group)) <= room:
+        return group
+    share = room // len(group)
+    left = room
+    for length, members in zip(sorted(map(len, group)), range(len(group), 0, -1), strict=True):
+        share = left // members
+        if length > share:
+            break
+        left -= length
+    return [text if len(text) <= share else text[: share - len(_OMITTED)] + _OMITTED for text in group]

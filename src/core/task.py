@@ -1,0 +1,103 @@
+"""A task, as the store reads it and as the API shows it. Times are milliseconds since the epoch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .states import Status
+
+
+class Route(StrEnum):
+    """Which host works, or last worked, on the task."""
+
+    QUEUE = "queue"
+    DURABLE_OBJECT = "durable-object"
+    DIRECT = "direct"
+
+
+class Reduce(StrEnum):
+    """What becomes of the chunks' outputs."""
+
+    CONCAT = "concat"
+    MERGE = "merge"
+    NONE = "none"
+
+
+CONCAT_SEPARATOR = "\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a task or a chunk failed. `message` is written for the client and holds none of its text."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """The bill: `model_calls` counts every call sent, the `in_doubt` ones among them included."""
+
+    model_calls: int
+    minimum_calls: int
+    in_doubt: int
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One task. `result` is a string or, for `reduce: none`, a list of strings; None until completed."""
+
+    id: str
+    status: Status
+    route: Route
+    reduce: Reduce
+    model: str | None
+    metadata: Mapping[str, object]
+    total: int
+    completed: int
+    failed: int
+    usage: Usage
+    attempts: int
+    failure: Failure | None
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    expires_at: int | None
+    result: str | tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkView:
+    """A chunk that is finished: `completed` with its output, or `failed` with its failure."""
+
+    index: int
+    start: int
+    end: int
+    output: str | None
+    attempts: int
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """What `submit` writes. `cuts` are the chunks' end offsets, so that a later splitter changes nothing."""
+
+    id: str
+    route: Route
+    text: str
+    instructions: str
+    cuts: tuple[int, ...]
+    overlap: int
+    merge_chars: int
+    reduce: Reduce
+    model: str | None
+    metadata: Mapping[str, object]
+    created_at: int
+
+    @property
+    def minimum_calls(self) -> int:
+        """A call a chunk, and at least one more to merge several."""
+        return len(self.cuts) + (1 if self.reduce is Reduce.MERGE and len(self.cuts) > 1 else 0)

@@ -1,0 +1,97 @@
+"""D1 as the store uses it: every call is one transaction, sent again when nobody knows whether it landed."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from ..core import limits
+from ..core.errors import SchemaMissing, StoreError, StoreUnavailable
+from ..core.meter import Meter
+from .statements import Statement
+
+Row = Mapping[str, object]
+
+
+class D1Statement(Protocol):
+    """A prepared statement of the D1 binding."""
+
+    def bind(self, *values: str | int | None) -> "D1Statement":
+        """Return the statement with its parameters set."""
+        ...
+
+
+class D1(Protocol):
+    """The part of the D1 binding that is used here."""
+
+    def prepare(self, sql: str) -> D1Statement:
+        """Prepare one statement."""
+        ...
+
+    async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
+        """Run the statements as one transaction."""
+        ...
+
+
+# D1 names these conditions in its error messages only (see "List of D1_ERRORs" in the D1 documentation).
+_PASSING = (
+    "network connection lost",
+    "overloaded",
+    "too many requests queued",
+    "internal error",
+    "object to be reset",
+    "storage caused object",
+    "was reset",
+    "exceeded timeout",
+    "cannot resolve d1 db due to transient",
+    "can't read from request stream",
+    "timed out",
+    "memory limit",
+    "restarted",
+)
+
+
+class Database:
+    """Runs statements; each call is one subrequest."""
+
+    def __init__(self, binding: D1, meter: Meter) -> None:
+        self._binding = binding
+        self._meter = meter
+
+    async def run(self, *statements: Statement) -> list[Sequence[Row]]:
+        """Run the statements as one transaction and return each one's rows.
+
+        Raises StoreUnavailable when D1 stayed out of reach over all sends (the writes may have landed all the
+        same), SchemaMissing without the tables, StoreError for anything else.
+        """
+        for send in range(1, limits.STORE_SENDS + 1):
+            try:
+                return await self._send(statements)
+            except StoreUnavailable:
+                if send == limits.STORE_SENDS:
+                    raise
+            await asyncio.sleep(limits.STORE_RESEND_SECONDS * send)
+        raise AssertionError("unreachable: the last send returns or raises")
+
+    async def _send(self, statements: Sequence[Statement]) -> list[Sequence[Row]]:
+        self._meter.spend()
+        try:
+            prepared = [self._binding.prepare(item.sql).bind(*item.values) for item in statements]
+            results = await self._binding.batch(prepared)
+        except Exception as error:
+            raise _classified(error) from error
+        return [_rows(result) for result in results]
+
+
+def _classified(error: Exception) -> StoreError:
+    text = str(error).lower()
+    if "no such table" in text or "no such column" in text:
+        return SchemaMissing("the database lacks the tables: apply the migrations")
+    if any(mark in text for mark in _PASSING):
+        return StoreUnavailable("the database is out of reach")
+    return StoreError("the database refused a statement")
+
+
+def _rows(result: Mapping[str, object]) -> Sequence[Row]:
+    rows = result["results"]
+    assert isinstance(rows, list)
+    return rows

@@ -1,0 +1,154 @@
+"""From rows to records. Rows come from our own statements: a wrong type is a bug, hence assertions."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from ..core.states import Status
+from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, Usage
+from .claims import CallKey, Claim, Standing, Tried, Unclaimed
+from .database import Row
+
+
+def text(row: Row, name: str) -> str:
+    """Read a TEXT NOT NULL column."""
+    value = row[name]
+    assert isinstance(value, str), name
+    return value
+
+
+def whole(row: Row, name: str) -> int:
+    """Read an INTEGER NOT NULL column."""
+    value = row[name]
+    assert isinstance(value, int | float), name
+    return int(value)
+
+
+def maybe_text(row: Row, name: str) -> str | None:
+    """Read a TEXT column."""
+    return None if row[name] is None else text(row, name)
+
+
+def maybe_whole(row: Row, name: str) -> int | None:
+    """Read an INTEGER column."""
+    return None if row[name] is None else whole(row, name)
+
+
+def whole_list(row: Row, name: str) -> tuple[int, ...]:
+    """Read a column that holds a JSON list of integers."""
+    return tuple(json.loads(text(row, name)))
+
+
+def keys(row: Row, name: str) -> frozenset[CallKey]:
+    """Read a column that holds a JSON list of [level, idx]."""
+    return frozenset(CallKey(*pair) for pair in json.loads(text(row, name)))
+
+
+def _key(row: Row) -> CallKey:
+    return CallKey(whole(row, "level"), whole(row, "idx"))
+
+
+def claim(task_id: str, task: Row, source: Row, outputs: Sequence[Row], failures: Sequence[Row]) -> Claim:
+    """Build the claim from what its transaction returned."""
+    return Claim(
+        task_id=task_id,
+        fence=whole(task, "fence"),
+        attempts=whole(task, "attempts"),
+        stalls=whole(task, "stalls"),
+        rate_waits=whole(task, "rate_waits"),
+        reduce=Reduce(text(task, "reduce")),
+        model=maybe_text(task, "model"),
+        text=text(source, "input"),
+        instructions=text(source, "instructions"),
+        cuts=whole_list(source, "cuts"),
+        overlap=whole(source, "overlap"),
+        merge_chars=whole(task, "merge_chars"),
+        calls_settled=whole(task, "calls_settled"),
+        calls_in_doubt=whole(task, "calls_in_doubt"),
+        input_tokens=whole(task, "input_tokens"),
+        output_tokens=whole(task, "output_tokens"),
+        outputs=frozenset(_key(row) for row in outputs),
+        tried={_key(row): Tried(whole(row, "attempts"), whole(row, "calls")) for row in failures},
+        doubted=keys(task, "doubted"),
+    )
+
+
+def unclaimed(rows: Sequence[Row]) -> Unclaimed:
+    """Say from the STANDING row why there is no claim."""
+    if not rows:
+        return Unclaimed(Standing.MISSING)
+    status = Status(text(rows[0], "status"))
+    if status.terminal:
+        return Unclaimed(Standing.TERMINAL)
+    if status is Status.PROCESSING:
+        return Unclaimed(Standing.HELD, max(0, whole(rows[0], "lease_left")))
+    return Unclaimed(Standing.EARLY, max(0, whole(rows[0], "wait_left")))
+
+
+def _failure(row: Row) -> Failure | None:
+    code = maybe_text(row, "error_code")
+    if code is None:
+        return None
+    return Failure(code, text(row, "error_message"), bool(row["error_retryable"]))
+
+
+def _metadata(row: Row) -> Mapping[str, object]:
+    value = json.loads(text(row, "metadata"))
+    assert isinstance(value, dict)
+    return value
+
+
+def task(row: Row, result: Sequence[Row] = ()) -> Task:
+    """Build a task from a _VIEW row and, for a completed one, its RESULT rows."""
+    status = Status(text(row, "status"))
+    reduce = Reduce(text(row, "reduce"))
+    in_flight = whole(row, "calls_in_flight")
+    in_doubt = whole(row, "calls_in_doubt")
+    outputs = tuple(text(item, "output") for item in result)
+    return Task(
+        id=text(row, "id"),
+        status=status,
+        route=Route(text(row, "route")),
+        reduce=reduce,
+        model=maybe_text(row, "model"),
+        metadata=_metadata(row),
+        total=whole(row, "total"),
+        completed=whole(row, "completed"),
+        failed=whole(row, "failed"),
+        usage=Usage(
+            model_calls=whole(row, "calls_settled") + in_doubt + in_flight,
+            minimum_calls=whole(row, "calls_minimum"),
+            # Calls announced by a worker whose lease is over are in doubt before anyone takes over.
+            in_doubt=in_doubt + (0 if row["live"] else in_flight),
+            input_tokens=whole(row, "input_tokens"),
+            output_tokens=whole(row, "output_tokens"),
+        ),
+        attempts=whole(row, "attempts"),
+        failure=_failure(row),
+        created_at=whole(row, "created_at"),
+        started_at=maybe_whole(row, "started_at"),
+        finished_at=maybe_whole(row, "finished_at"),
+        expires_at=whole(row, "wake_at") if status.terminal else None,
+        result=None if not outputs else outputs if reduce is Reduce.NONE else CONCAT_SEPARATOR.join(outputs),
+    )
+
+
+def chunk_views(places: Row, done: Sequence[Row], failed: Sequence[Row]) -> list[ChunkView]:
+    """Build the finished chunks, in order."""
+    cuts, overlap = whole_list(places, "cuts"), whole(places, "overlap")
+
+    def view(row: Row, output: str | None, calls: int, failure: Failure | None) -> ChunkView:
+        index = whole(row, "idx")
+        start = max(0, cuts[index - 1] - overlap) if index else 0
+        return ChunkView(index=index, start=start, end=cuts[index], output=output, attempts=calls, failure=failure)
+
+    views = [view(row, text(row, "output"), whole(row, "attempts"), None) for row in done]
+    views += [
+        view(
+            row,
+            None,
+            whole(row, "calls"),
+            Failure(text(row, "code"), text(row, "message"), bool(row["retryable"])),
+        )
+        for row in failed
+    ]
+    return sorted(views, key=lambda item: item.index)
