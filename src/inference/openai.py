@@ -1,0 +1,192 @@
+"""Any OpenAI-compatible server: `POST {base_url}/chat/completions`, one call a request, no retry inside.
+
+Statuses and error bodies follow OpenAI's API reference (error codes) and RFC 9110 (`Retry-After`).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from ..core import limits
+from ..core.errors import (
+    ModelConnectionLost,
+    ModelError,
+    ModelQuotaExhausted,
+    ModelRateLimited,
+    ModelRefused,
+    ModelReplyMalformed,
+    ModelTimeout,
+    ModelUnavailable,
+)
+from . import replies
+from .protocol import (
+    Health,
+    HttpClient,
+    HttpConnectionLost,
+    HttpError,
+    HttpReply,
+    HttpReplyTooLarge,
+    HttpTimeout,
+    ModelCall,
+    ModelReply,
+)
+
+DEFAULT_MODEL = "gpt-5.4-mini"
+PROBE_TIMEOUT_SECONDS = 5.0
+PROBE_BYTES_MOST = 4 * limits.REPLY_BYTES_MOST  # aggregators list hundreds of models
+
+_TRANSIENT_4XX = frozenset({408, 409, 425})
+# An allowance that is gone comes as 429 from OpenAI, told apart by its code alone, and as 402 from others.
+_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+_NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
+
+
+class OpenAIProvider:
+    """Model calls over `http`; `base_url` goes up to and includes `/v1`."""
+
+    name = "openai"
+
+    def __init__(
+        self,
+        http: HttpClient,
+        *,
+        base_url: str,
+        api_key: str | None,
+        model: str | None,
+        timeout_seconds: float,
+    ) -> None:
+        self.default_model = model or DEFAULT_MODEL
+        self._http = http
+        self._base_url = base_url.rstrip("/")
+        self._api_key = api_key
+        self._timeout_seconds = timeout_seconds
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        """Send the call once. Raises a `ModelError` that names the cause, without text or key."""
+        messages = [{"role": "system", "content": call.system}, {"role": "user", "content": call.user}]
+        try:
+            reply = await self._http.request(
+                "POST",
+                f"{self._base_url}/chat/completions",
+                headers={**self._headers(), "content-type": "application/json"},
+                body=json.dumps({"model": call.model, "messages": messages}).encode(),
+                timeout_seconds=self._timeout_seconds,
+                max_reply_bytes=limits.REPLY_BYTES_MOST,
+            )
+        except HttpError as error:
+            raise self._transport_failure(error) from None
+        if not 200 <= reply.status < 300:
+            raise self._refusal(reply, call)
+        return replies.chat_reply(replies.parse(reply.body))
+
+    async def probe(self) -> Health:
+        """Ask for the list of models, which costs nothing."""
+        try:
+            reply = await self._http.request(
+                "GET",
+                f"{self._base_url}/models",
+                headers=self._headers(),
+                body=None,
+                timeout_seconds=PROBE_TIMEOUT_SECONDS,
+                max_reply_bytes=PROBE_BYTES_MOST,
+            )
+        except HttpTimeout:
+            return Health("unavailable", f"the server did not answer within {PROBE_TIMEOUT_SECONDS:g} s")
+        except HttpReplyTooLarge:
+            return Health("degraded", "the server's list of models is too long to read")
+        except HttpError:
+            return Health("unavailable", "the connection to the server was refused or lost")
+        return _health(reply.status, has_key=self._api_key is not None)
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"accept": "application/json"}
+        if self._api_key is not None:
+            headers["authorization"] = f"Bearer {self._api_key}"
+        return headers
+
+    def _transport_failure(self, error: HttpError) -> ModelError:
+        match error:
+            case HttpTimeout():
+                return ModelTimeout(f"no reply within {self._timeout_seconds:g} s")
+            case HttpReplyTooLarge():
+                return ModelReplyMalformed(f"the reply passes {limits.REPLY_BYTES_MOST} bytes")
+            case HttpConnectionLost():
+                return ModelConnectionLost("the connection to the provider was refused or lost")
+            case _:
+                return ModelConnectionLost("no whole reply came from the provider")
+
+    def _refusal(self, reply: HttpReply, call: ModelCall) -> ModelError:
+        said, codes = _error_body(reply.body)
+        detail = replies.cause(said, key=self._api_key, client_texts=(call.user, call.system))
+        message = f"the provider answered {reply.status}{': ' if detail else ''}{detail}"
+        status = reply.status
+        if status == 402 or (400 <= status < 500 and codes & _QUOTA_CODES):
+            return ModelQuotaExhausted(message)
+        if status == 429:
+            return ModelRateLimited(message, retry_after_seconds(reply.headers))
+        if status in _TRANSIENT_4XX or status >= 500:
+            return ModelUnavailable(message)
+        if 300 <= status < 400:
+            # Followed, the redirect would carry the key to a host that nobody configured.
+            return ModelRefused(f"the provider answered {status}, a redirect: AI_BASE_URL must be the final address")
+        if 400 <= status < 500:
+            return ModelRefused(message)
+        return ModelReplyMalformed(message)
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Read how long the provider asks to wait, from 0 to RATE_LIMIT_SECONDS_MOST; None if it does not say.
+
+    `retry-after-ms` is OpenAI's own. A date is measured against the reply's own `Date`, so that no clock
+    of ours takes part (RFC 9110, 10.2.3 and 6.6.1).
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name, "").strip()
+        if _NUMBER.fullmatch(text):
+            return _clamped(float(text) * unit)
+    until, now = _date(headers.get("retry-after")), _date(headers.get("date"))
+    return None if until is None or now is None else _clamped((until - now).total_seconds())
+
+
+def _clamped(seconds: float) -> float:
+    return min(max(seconds, 0.0), limits.RATE_LIMIT_SECONDS_MOST)
+
+
+def _date(text: str | None) -> datetime | None:
+    if text is None or len(text) > 64:
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+
+
+def _error_body(body: bytes) -> tuple[str, frozenset[str]]:
+    """Read the message and the codes of an error body; what is not JSON (a proxy's page) has neither."""
+    try:
+        document = replies.parse(body)
+    except ModelReplyMalformed:
+        return "", frozenset()
+    error = document.get("error", document) if isinstance(document, Mapping) else None
+    if isinstance(error, str):
+        return error, frozenset()
+    if not isinstance(error, Mapping):
+        return "", frozenset()
+    message = error.get("message", error.get("detail"))
+    codes = frozenset(code for name in ("code", "type") if isinstance(code := error.get(name), str))
+    return (message if isinstance(message, str) else ""), codes
+
+
+def _health(status: int, *, has_key: bool) -> Health:
+    if 200 <= status < 300:
+        return Health("healthy", "the server answers")
+    if status in {401, 403}:
+        return Health("unavailable", "the key was refused" if has_key else "the server wants a key: set AI_API_KEY")
+    if status in {404, 405}:
+        return Health("degraded", "the server answers, but lists no models: whether calls work is not known")
+    if 300 <= status < 400:
+        return Health("unavailable", "the server redirects: AI_BASE_URL must be the final address")
+    return Health("degraded", f"the server answered {status}")

@@ -1,0 +1,88 @@
+"""What a model provider is to the rest of the project, and what a provider needs of the network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One call: `user` is the text to work on and nothing else, `system` what to do with it."""
+
+    system: str
+    user: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """A usable output. Token counts are the provider's own, 0 where it gives none."""
+
+    output: str
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What `GET /api/ai-status` reports. `detail` is for people and holds no secret."""
+
+    status: Literal["healthy", "degraded", "unavailable"]
+    detail: str
+
+
+class Provider(Protocol):
+    """A place that answers model calls. Implementations: `demo`, `openai`, `workers_ai`."""
+
+    name: str
+    default_model: str
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        """Send the call once, no retry inside. Raises a `ModelError` subclass and nothing else of its own."""
+        ...
+
+    async def probe(self) -> Health:
+        """Say whether calls would work, without making a paid one. Never raises a `ModelError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """A whole HTTP reply; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpError(Exception):
+    """No whole HTTP reply came."""
+
+
+class HttpTimeout(HttpError):
+    """The time was up before the whole reply was there."""
+
+
+class HttpConnectionLost(HttpError):
+    """Refused, reset or unresolvable: nobody knows whether the other side saw the request."""
+
+
+class HttpReplyTooLarge(HttpError):
+    """The reply passed the size that the caller allowed; reading stopped there."""
+
+
+class HttpClient(Protocol):
+    """The network, as providers see it. The platform implements it over `fetch`."""
+
+    async def request(
+        self,
+        method: Literal["GET", "POST"],
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout_seconds: float,
+        max_reply_bytes: int,
+    ) -> HttpReply:
+        """Send once and read the whole reply. Raises an `HttpError` subclass."""
+        ...

@@ -1,0 +1,120 @@
+"""What may be taken from a provider's answer: usable output, plausible counts, causes fit to be shown.
+
+A model's reply is hostile input, and so is an error message: it may be of any shape and size, and it may
+repeat what it was sent.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from pydantic_core import from_json
+
+from ..core import limits
+from ..core.errors import ModelReplyMalformed
+from .protocol import ModelReply
+
+TOKENS_MOST = 1_000_000_000  # one call's; no model comes near, and a task's sum stays exact in JavaScript
+CAUSE_CHARS_MOST = 200
+_CAUSE_CHARS_READ = 400  # the search for repeated text costs one look-up per character
+_REPEATED_CHARS_LEAST = 12
+_REPEATED_KEY_CHARS_LEAST = 6
+_HIDDEN_CHARS_LEAST = 4  # shorter than this, a "repetition" is chance
+_ELLIPSIS = "…"
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def parse(body: bytes) -> object:
+    """Parse JSON, or raise ModelReplyMalformed. Lone surrogate escapes, which no text has, become U+FFFD.
+
+    Not `json.loads`: deep nesting overflows the WebAssembly stack in it and ends the interpreter for good;
+    pydantic's parser stops at 200 levels.
+    """
+    try:
+        return from_json(body)
+    except ValueError:
+        mended = _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
+    if mended != body:
+        try:
+            return from_json(mended)
+        except ValueError:
+            pass
+    raise ModelReplyMalformed("the reply is not JSON")
+
+
+def chat_reply(document: object) -> ModelReply:
+    """Take the first choice of an OpenAI-shaped completion, or raise ModelReplyMalformed."""
+    choices = document.get("choices") if isinstance(document, Mapping) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, Mapping) else None
+    if not isinstance(document, Mapping) or not isinstance(message, Mapping):
+        raise ModelReplyMalformed("the reply holds no message")
+    return text_reply(message.get("content"), document.get("usage"))
+
+
+def text_reply(content: object, usage: object) -> ModelReply:
+    """Make a reply of text (a string, or a list of text parts) and a usage object, each of any shape.
+
+    Raises ModelReplyMalformed when there is no text or too much of it. NUL and lone surrogates, which D1
+    cannot take, become U+FFFD; counts that make no sense become 0.
+    """
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping) and part.get("type") == "text"]
+        content = "".join(part for part in parts if isinstance(part, str))
+    if not isinstance(content, str) or not content.strip():
+        raise ModelReplyMalformed("the reply holds no text")
+    if len(content) > limits.OUTPUT_CHARS_MOST:
+        raise ModelReplyMalformed(f"the reply's text passes {limits.OUTPUT_CHARS_MOST} characters")
+    counts = usage if isinstance(usage, Mapping) else {}
+    return ModelReply(
+        output=_UNSTORABLE.sub("\ufffd", content),
+        input_tokens=_token_count(counts.get("prompt_tokens")),
+        output_tokens=_token_count(counts.get("completion_tokens")),
+    )
+
+
+def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:
+    """Make a provider's error message fit for logs and clients: one short line without key or client text.
+
+    Stretches of 12 characters or more that also stand in a client's text, and of 6 that stand in the key,
+    are replaced by an ellipsis, since providers like to quote what they refuse.
+    """
+    line = _one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]
+    if key:
+        line = _without(line, key, _REPEATED_KEY_CHARS_LEAST)
+    for client_text in client_texts:
+        line = _without(line, _one_line(client_text), _REPEATED_CHARS_LEAST)
+    return line if len(line) <= CAUSE_CHARS_MOST else line[: CAUSE_CHARS_MOST - 1] + _ELLIPSIS
+
+
+def _one_line(text: str) -> str:
+    return _CONTROL.sub(" ", text).strip()
+
+
+def _without(line: str, hidden: str, least: int) -> str:
+    if len(hidden) < _HIDDEN_CHARS_LEAST:
+        return line
+    least = min(least, len(hidden))
+    kept: list[str] = []
+    start = 0
+    while start < len(line):
+        end = start + least
+        if end > len(line) or line[start:end] not in hidden:
+            kept.append(line[start])
+            start += 1
+            continue
+        while end < len(line) and line[start : end + 1] in hidden:
+            end += 1
+        kept.append(_ELLIPSIS)
+        start = end
+    return "".join(kept)
+
+
+def _token_count(value: object) -> int:
+    # `True` is an int to isinstance.
+    return value if type(value) is int and 0 <= value <= TOKENS_MOST else 0

@@ -1,0 +1,58 @@
+"""Model calls and their outcomes as plain values, to cross RPC between Durable Objects."""
+
+from ..core import errors
+from ..core.errors import ModelConnectionLost, ModelError, ModelRateLimited
+from .protocol import ModelCall, ModelReply
+
+Wire = dict[str, str | int | float | None]
+
+_ERRORS: dict[str, type[ModelError]] = {
+    kind.code: kind
+    for kind in (
+        errors.ModelUnavailable,
+        errors.ModelTimeout,
+        errors.ModelConnectionLost,
+        errors.ModelReplyMalformed,
+        errors.ModelRefused,
+        errors.ModelQuotaExhausted,
+    )
+}
+
+
+def write_call(call: ModelCall) -> Wire:
+    """Write a call."""
+    return {"system": call.system, "user": call.user, "model": call.model}
+
+
+def read_call(wire: Wire) -> ModelCall:
+    """Read a call."""
+    return ModelCall(system=str(wire["system"]), user=str(wire["user"]), model=str(wire["model"]))
+
+
+def write_outcome(outcome: ModelReply | ModelError) -> Wire:
+    """Write what a call gave."""
+    if isinstance(outcome, ModelReply):
+        return {
+            "output": outcome.output,
+            "inputTokens": outcome.input_tokens,
+            "outputTokens": outcome.output_tokens,
+        }
+    delay = outcome.delay_seconds if isinstance(outcome, ModelRateLimited) else None
+    return {"error": outcome.code, "message": str(outcome), "delaySeconds": delay}
+
+
+def read_outcome(wire: Wire) -> ModelReply | ModelError:
+    """Read what a call gave. An error of a newer version of the code counts as a lost connection."""
+    code = wire.get("error")
+    if code is None:
+        return ModelReply(str(wire["output"]), _whole(wire["inputTokens"]), _whole(wire["outputTokens"]))
+    message = str(wire["message"])
+    if code == ModelRateLimited.code:
+        delay = wire["delaySeconds"]
+        return ModelRateLimited(message, None if delay is None else float(delay))
+    return _ERRORS.get(str(code), ModelConnectionLost)(message)
+
+
+def _whole(value: str | float | None) -> int:
+    assert isinstance(value, int | float)
+    return int(value)

@@ -1,0 +1,200 @@
+"""What the test model server does with a call, and what it writes down about it."""
+
+import argparse
+import hashlib
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["ok", "status", "hang", "drop", "garbage", "empty", "cut"]
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What to do with one call. `delay_seconds` None means the server's own latency."""
+
+    kind: Kind
+    status_code: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    error_code: str | None = None
+    delay_seconds: float | None = None
+    text: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name that the ledger gives it, such as `ok` or `status 429`."""
+        return f"status {self.status_code}" if self.kind == "status" else self.kind
+
+
+def ok(text: str | None = None) -> Behaviour:
+    """Answer well; with `text` instead of the output that follows from the input."""
+    return Behaviour("ok", text=text)
+
+
+def slow(seconds: float) -> Behaviour:
+    """Answer well, after this long instead of the server's latency."""
+    return Behaviour("ok", delay_seconds=seconds)
+
+
+def status(code: int, *, error_code: str | None = None, **headers: str) -> Behaviour:
+    """Refuse with this status and an error body such as OpenAI's; `retry_after="2"` becomes a header."""
+    named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    return Behaviour("status", status_code=code, error_code=error_code, headers=named)
+
+
+def rate_limit(retry_after: float | str | None = 2) -> Behaviour:
+    """Answer 429, with `Retry-After` unless it is None."""
+    headers = {} if retry_after is None else {"retry_after": str(retry_after)}
+    return status(429, error_code="rate_limit_exceeded", **headers)
+
+
+def redirect(location: str) -> Behaviour:
+    """Answer 307 to another place."""
+    return status(307, location=location)
+
+
+def hang() -> Behaviour:
+    """Never answer; ends when the client goes or the server closes."""
+    return Behaviour("hang")
+
+
+def drop() -> Behaviour:
+    """Do the work and close without a reply: a success that is lost on its way."""
+    return Behaviour("drop")
+
+
+def cut() -> Behaviour:
+    """Close in the middle of the body."""
+    return Behaviour("cut")
+
+
+def garbage() -> Behaviour:
+    """Answer 200 with something that is not JSON."""
+    return Behaviour("garbage")
+
+
+def empty() -> Behaviour:
+    """Answer 200 with JSON that holds no choices."""
+    return Behaviour("empty")
+
+
+@dataclass(slots=True)
+class Call:
+    """One call as the server saw it. Times are the server's wall clock, in seconds."""
+
+    number: int
+    arrived_at: float
+    model: str
+    system: str
+    user: str
+    roles: list[str]
+    authorized: bool
+    in_flight: int
+    answered: str | None = None
+    complete: bool = False
+    ended_at: float | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(slots=True)
+class Plan:
+    """Which behaviour a call gets: the first that applies of number, text, `decide`, chance, else `ok`.
+
+    `by_text` maps a piece of the user message to the behaviours of the calls that hold it, in order; once
+    they are used up the later rules apply. `chances` are (probability, behaviour) pairs, drawn once a call.
+    """
+
+    by_number: Mapping[int, Behaviour] = field(default_factory=dict)
+    by_text: Mapping[str, Sequence[Behaviour]] = field(default_factory=dict)
+    decide: Callable[[Call], Behaviour | None] | None = None
+    chances: Sequence[tuple[float, Behaviour]] = ()
+    seed: int = 0
+    _used: dict[str, int] = field(default_factory=dict)
+    _random: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    def choose(self, call: Call) -> Behaviour:
+        """Take the behaviour for this call, using up a scripted one."""
+        if call.number in self.by_number:
+            return self.by_number[call.number]
+        for piece, script in self.by_text.items():
+            used = self._used.get(piece, 0)
+            if piece in call.user and used < len(script):
+                self._used[piece] = used + 1
+                return script[used]
+        decided = self.decide(call) if self.decide is not None else None
+        return decided or self._drawn()
+
+    def _drawn(self) -> Behaviour:
+        if not self.chances:
+            return ok()
+        drawn = self._random.random()
+        for chance, behaviour in self.chances:
+            if drawn < chance:
+                return behaviour
+            drawn -= chance
+        return ok()
+
+
+def output_for(user: str, chars: int | None = None) -> str:
+    """The answer to a text, the same each time; with `chars`, repeated or cut to exactly that length."""
+    digest = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    line = f"analysis of {digest} ({len(user)} chars)"
+    return line if chars is None else ((line + "\n") * (chars // (len(line) + 1) + 1))[:chars]
+
+
+def tokens_for(text: str) -> int:
+    """The server's own count, a quarter of the characters rounded up."""
+    return -(-len(text) // 4)
+
+
+def completion(call: Call, output: str) -> dict[str, object]:
+    """The body of a good answer; notes its token counts in the call."""
+    call.input_tokens = tokens_for(call.system) + tokens_for(call.user)
+    call.output_tokens = tokens_for(output)
+    message = {"role": "assistant", "content": output}
+    return {
+        "id": f"call-{call.number}",
+        "object": "chat.completion",
+        "model": call.model,
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "usage": {
+            "prompt_tokens": call.input_tokens,
+            "completion_tokens": call.output_tokens,
+            "total_tokens": call.input_tokens + call.output_tokens,
+        },
+    }
+
+
+def read_ledger(path: Path) -> list[Call]:
+    """Read the calls out of a ledger file, in order of arrival; a line cut short at the end is left out."""
+    calls: dict[int, Call] = {}
+    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+        call = Call(**json.loads(line))
+        calls[call.number] = call
+    return [calls[number] for number in sorted(calls)]
+
+
+_FAULTS: dict[str, Callable[[], Behaviour]] = {
+    "rate_limit": lambda: rate_limit(1),
+    "error": lambda: status(500),
+    "hang": hang,
+    "drop": drop,
+    "cut": cut,
+    "garbage": garbage,
+    "empty": empty,
+}
+
+
+def chance_of(text: str) -> tuple[float, Behaviour]:
+    """Read `NAME=CHANCE`, as a command line gives it, into an entry of `Plan.chances`."""
+    name, _, chance = text.partition("=")
+    if name not in _FAULTS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_FAULTS)}")
+    return float(chance), _FAULTS[name]()

@@ -1,0 +1,355 @@
+"""The OpenAI-compatible provider against a scripted network."""
+
+import asyncio
+import json
+import unicodedata
+from collections.abc import Mapping
+from typing import Literal
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from src.core import errors, limits
+from src.inference import replies
+from src.inference.openai import DEFAULT_MODEL, OpenAIProvider, retry_after_seconds
+from src.inference.protocol import (
+    HttpConnectionLost,
+    HttpError,
+    HttpReply,
+    HttpReplyTooLarge,
+    HttpTimeout,
+    ModelCall,
+    ModelReply,
+)
+
+KEY = "sk-test-0123456789abcdef"
+CALL = ModelCall(system="Summarise the part.", user="Call me Ishmael. Some years ago—never mind 多久以前.", model="m-1")
+
+
+class ScriptedHttp:
+    """Answers every request with one reply or error, and keeps the requests."""
+
+    def __init__(self, answer: HttpReply | BaseException) -> None:
+        self.answer = answer
+        self.requests: list[tuple[str, str, dict[str, str], bytes | None, float, int]] = []
+
+    async def request(
+        self,
+        method: Literal["GET", "POST"],
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout_seconds: float,
+        max_reply_bytes: int,
+    ) -> HttpReply:
+        self.requests.append((method, url, dict(headers), body, timeout_seconds, max_reply_bytes))
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+def provider(answer: HttpReply | BaseException, *, key: str | None = KEY) -> tuple[OpenAIProvider, ScriptedHttp]:
+    http = ScriptedHttp(answer)
+    made = OpenAIProvider(http, base_url="http://model.test/v1", api_key=key, model=None, timeout_seconds=9.5)
+    return made, http
+
+
+def infer(answer: HttpReply | BaseException, call: ModelCall = CALL) -> ModelReply:
+    return asyncio.run(provider(answer)[0].infer(call))
+
+
+def reply(status: int, document: object, **headers: str) -> HttpReply:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return HttpReply(status, named, body)
+
+
+def completion(content: object, usage: object = None) -> dict[str, object]:
+    return {"choices": [{"message": {"role": "assistant", "content": content}}], "usage": usage}
+
+
+def failure(answer: HttpReply | BaseException, call: ModelCall = CALL) -> errors.ModelError:
+    with pytest.raises(errors.ModelError) as caught:
+        infer(answer, call)
+    return caught.value
+
+
+def test_a_call_is_one_request_with_the_text_verbatim() -> None:
+    """The user message is the text and nothing else, the system message the instructions, the key a bearer token."""
+    made, http = provider(reply(200, completion("fine", {"prompt_tokens": 7, "completion_tokens": 2})))
+    assert asyncio.run(made.infer(CALL)) == ModelReply("fine", 7, 2)
+    [(method, url, headers, body, timeout, most)] = http.requests
+    assert (method, url) == ("POST", "http://model.test/v1/chat/completions")
+    assert headers["authorization"] == f"Bearer {KEY}"
+    assert headers["content-type"] == "application/json"
+    assert body is not None
+    assert json.loads(body) == {
+        "model": "m-1",
+        "messages": [{"role": "system", "content": CALL.system}, {"role": "user", "content": CALL.user}],
+    }
+    assert (timeout, most) == (9.5, limits.REPLY_BYTES_MOST)
+
+
+def test_without_a_key_no_authorization_is_sent() -> None:
+    """A local server without keys gets no empty bearer token."""
+    made, http = provider(reply(200, completion("fine")), key=None)
+    asyncio.run(made.infer(CALL))
+    assert "authorization" not in http.requests[0][2]
+
+
+def test_the_default_model_can_be_overridden() -> None:
+    """AI_MODEL replaces the built-in name."""
+    http = ScriptedHttp(reply(200, {}))
+    named = OpenAIProvider(http, base_url="http://x/v1/", api_key=None, model="llama", timeout_seconds=1)
+    assert (named.name, named.default_model) == ("openai", "llama")
+    assert provider(reply(200, {}))[0].default_model == DEFAULT_MODEL
+
+
+def test_text_parts_are_joined() -> None:
+    """Content may be a list of parts; only text counts."""
+    parts = [{"type": "text", "text": "a"}, {"type": "image", "text": "x"}, 7, {"type": "text", "text": "b"}]
+    assert infer(reply(200, completion(parts))).output == "ab"
+
+
+@pytest.mark.parametrize(
+    ("body", "output"),
+    [
+        (rb'{"choices":[{"message":{"content":"a\u0000b"}}]}', "a\ufffdb"),
+        (rb'{"choices":[{"message":{"content":"cut \ud83d"}}]}', "cut \ufffd"),
+        (rb'{"choices":[{"message":{"content":"\ude00\ud83d\ude00\\ud800"}}]}', "\ufffd😀\\ud800"),
+    ],
+)
+def test_what_the_database_cannot_hold_is_replaced(body: bytes, output: str) -> None:
+    """NUL and lone surrogates become U+FFFD; pairs and escaped backslashes stay as they are."""
+    assert infer(reply(200, body)).output == output
+
+
+@pytest.mark.parametrize("junk", [True, -1, 1.5, "7", None, [], 10**30])
+def test_senseless_counts_are_zero(junk: object) -> None:
+    """The provider's counts are added up in the database: nothing but a plausible count may get there."""
+    body = completion("fine", {"prompt_tokens": junk, "completion_tokens": 3})
+    assert infer(reply(200, body)) == ModelReply("fine", 0, 3)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{}",
+        b'{"choices":[]}',
+        b'{"choices":{"0":1}}',
+        b'{"choices":[null]}',
+        b'{"choices":[{"message":null}]}',
+        b'{"choices":[{"message":{"content":null}}]}',
+        b'{"choices":[{"message":{"content":" \\n"}}]}',
+        b'{"choices":[{"message":{"content":[]}}]}',
+        b'{"choices":[{"message":{"content":"\xff"}}]}',
+        b"[" * 500_000,
+        b'{"a":' * 100_000,
+        json.dumps(completion("x" * (limits.OUTPUT_CHARS_MOST + 1))).encode(),
+    ],
+)
+def test_a_reply_without_usable_output_is_malformed(body: bytes) -> None:
+    """Not JSON, another shape, no text, too much text, nesting that would end the interpreter: all transient."""
+    error = failure(HttpReply(200, {}, body))
+    assert type(error) is errors.ModelReplyMalformed
+    assert error.retryable
+
+
+def test_the_longest_output_is_accepted() -> None:
+    """The limit itself is still within the limit."""
+    text = "x" * limits.OUTPUT_CHARS_MOST
+    assert infer(reply(200, completion(text))).output == text
+
+
+STATUSES: list[tuple[int, type[errors.ModelError]]] = [
+    *((status, errors.ModelRefused) for status in (300, 301, 302, 307, 308)),
+    *((status, errors.ModelRefused) for status in (400, 401, 403, 404, 405, 410, 413, 422, 451)),
+    *((status, errors.ModelUnavailable) for status in (408, 409, 425, 500, 502, 503, 504, 520, 529)),
+    (402, errors.ModelQuotaExhausted),
+    (429, errors.ModelRateLimited),
+    (199, errors.ModelReplyMalformed),
+]
+
+
+@pytest.mark.parametrize(("status", "kind"), STATUSES)
+def test_statuses_have_their_error(status: int, kind: type[errors.ModelError]) -> None:
+    """Each status becomes exactly one kind of error, and the message names it and what the provider said."""
+    error = failure(reply(status, {"error": {"message": "because"}}))
+    assert type(error) is kind
+    assert str(status) in str(error)
+    assert "because" in str(error) or 300 <= status < 400
+
+
+@pytest.mark.parametrize("status", [400, 403, 429])
+def test_a_used_up_allowance_is_not_a_rate_limit(status: int) -> None:
+    """OpenAI says `insufficient_quota` with a 429: waiting does not help."""
+    error = failure(reply(status, {"error": {"message": "pay", "code": "insufficient_quota"}}, retry_after="2"))
+    assert type(error) is errors.ModelQuotaExhausted
+    assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (HttpTimeout("x"), errors.ModelTimeout),
+        (HttpConnectionLost("x"), errors.ModelConnectionLost),
+        (HttpReplyTooLarge("x"), errors.ModelReplyMalformed),
+        (HttpError("x"), errors.ModelConnectionLost),
+    ],
+)
+def test_the_network_has_its_errors(raised: HttpError, kind: type[errors.ModelError]) -> None:
+    """Each way for no reply to come is told apart, and all are transient."""
+    error = failure(raised)
+    assert type(error) is kind
+    assert error.retryable
+
+
+def test_cancellation_passes_through() -> None:
+    """A cancelled call is not a failed one."""
+    with pytest.raises(asyncio.CancelledError):
+        infer(asyncio.CancelledError())
+
+
+DATE = "Tue, 24 Nov 2026 14:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": " 1.5 "}, 1.5),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "-4"}, 0.0),
+        ({"retry-after": "99999999"}, limits.RATE_LIMIT_SECONDS_MOST),
+        ({"retry-after-ms": "250", "retry-after": "2"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "2"}, 2.0),
+        ({"retry-after": "Tue, 24 Nov 2026 14:00:30 GMT", "date": DATE}, 30.0),
+        ({"retry-after": "Tue, 24 Nov 2026 13:00:00 GMT", "date": DATE}, 0.0),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT", "date": DATE}, limits.RATE_LIMIT_SECONDS_MOST),
+        ({"retry-after": "Tue, 24 Nov 2026 14:00:30 GMT"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "1e3"}, None),
+        ({"retry-after": "٣"}, None),
+        ({"retry-after": ""}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
+    """Seconds, decimals, milliseconds and dates; what makes no sense is None, and nothing passes the maximum."""
+    assert retry_after_seconds(headers) == seconds
+    error = failure(HttpReply(429, headers, b""))
+    assert isinstance(error, errors.ModelRateLimited)
+    assert error.delay_seconds == seconds
+
+
+@given(st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "date"]), st.text()))
+def test_no_retry_after_breaks_the_parser(headers: dict[str, str]) -> None:
+    """Any header text gives None or a delay within bounds."""
+    seconds = retry_after_seconds(headers)
+    assert seconds is None or 0 <= seconds <= limits.RATE_LIMIT_SECONDS_MOST
+
+
+@given(
+    st.integers(100, 599),
+    st.binary()
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["choices", "message", "content", "usage", "prompt_tokens", "error", "code", "text", "type"]
+                ),
+                inner,
+            )
+        ),
+    ).map(lambda document: json.dumps(document).encode()),
+)
+@example(200, b'{"choices":[{"message":{"content":"\\ud800"}}],"usage":{"prompt_tokens":1e400}}')
+@example(400, b'{"error":{"message":"\\ud800\\u0000\\n"}}')
+def test_any_reply_gives_output_or_a_model_error(status: int, body: bytes) -> None:
+    """Whatever comes back, the caller sees a storable reply or a ModelError whose text can be shown."""
+    try:
+        got = infer(HttpReply(status, {}, body))
+        shown, kept = "", got.output
+    except errors.ModelError as error:
+        shown, kept = str(error), ""
+    assert len(shown) < 300
+    assert not {unicodedata.category(char) for char in shown} & {"Cc", "Cs", "Zl", "Zp"}
+    assert kept.encode() is not None
+    assert "\x00" not in kept
+
+
+def test_the_cause_holds_no_key_and_no_text() -> None:
+    """A provider that quotes the key, the text or the instructions in its refusal does not get them into our logs."""
+    said = f"Bad key {KEY}; cut {KEY[:14]}; '{CALL.user}' and {CALL.user[5:30]!r}; told to {CALL.system}\n\x1b[31m"
+    message = str(failure(reply(400, {"error": {"message": said}})))
+    for hidden in (KEY, KEY[:14], "Ishmael. Some years", "多久以前", "Summarise the part"):
+        assert hidden not in message
+    assert "Bad key …" in message
+    assert message.isprintable()
+
+
+@given(st.text(min_size=12, max_size=300), st.text(max_size=50), st.text(max_size=50))
+def test_no_stretch_of_the_text_survives_in_a_cause(text: str, before: str, after: str) -> None:
+    """Wherever the text is quoted, no 12 characters of it in a row are left."""
+    kept = replies.cause(before + text + after, client_texts=[text])
+    normal = " ".join(text.split())
+    assert not any(normal[i : i + 12] in kept for i in range(len(normal) - 11) if normal[i : i + 12].isprintable())
+
+
+def test_a_long_cause_is_shortened() -> None:
+    """The message stays one line of bounded length, whatever the provider sends."""
+    message = str(failure(reply(500, {"error": {"message": "wh\ny " * 10_000}})))
+    assert len(message) <= replies.CAUSE_CHARS_MOST + len("the provider answered 500: ")
+    assert message.endswith("…")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"error": "because"}, {"message": "because"}, {"detail": "because"}, {"error": {"detail": "because"}}],
+)
+def test_other_shapes_of_error_body_are_read(document: object) -> None:
+    """Compatible servers write their errors in several ways."""
+    assert str(failure(reply(400, document))) == "the provider answered 400: because"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "says"),
+    [
+        (reply(200, {}), "healthy", "answers"),
+        (reply(401, {}), "unavailable", "key was refused"),
+        (reply(403, {}), "unavailable", "key was refused"),
+        (reply(404, {}), "degraded", "no models"),
+        (reply(405, {}), "degraded", "no models"),
+        (reply(302, {}), "unavailable", "AI_BASE_URL"),
+        (reply(429, {}), "degraded", "429"),
+        (reply(500, {}), "degraded", "500"),
+        (HttpTimeout("x"), "unavailable", "5 s"),
+        (HttpConnectionLost("x"), "unavailable", "lost"),
+        (HttpReplyTooLarge("x"), "degraded", "too long"),
+    ],
+)
+def test_a_probe_asks_for_the_models(answer: HttpReply | HttpError, status: str, says: str) -> None:
+    """The probe costs nothing, waits five seconds at most, and turns every answer into a health."""
+    made, http = provider(answer)
+    health = asyncio.run(made.probe())
+    assert health.status == status
+    assert says in health.detail
+    [(method, url, headers, body, timeout, _)] = http.requests
+    assert (method, url, body, timeout) == ("GET", "http://model.test/v1/models", None, 5.0)
+    assert headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:
+    """401 without a key is a missing setting, not a bad key."""
+    assert "AI_API_KEY" in asyncio.run(provider(reply(401, {}), key=None)[0].probe()).detail

@@ -1,0 +1,191 @@
+"""The Workers AI provider against a scripted binding."""
+
+import asyncio
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.core import errors
+from src.inference.protocol import ModelCall, ModelReply
+from src.inference.workers_ai import DEFAULT_MODEL, OUTPUT_TOKENS_MOST, WorkersAIProvider
+
+CALL = ModelCall(system="Summarise the part.", user="Call me Ishmael. Some years ago.", model="@cf/some/model")
+
+
+class ScriptedAi:
+    """Gives one result or raises one error, and keeps the calls; `hangs` never answers."""
+
+    def __init__(self, answer: object, *, hangs: bool = False) -> None:
+        self.answer = answer
+        self.hangs = hangs
+        self.calls: list[tuple[str, dict[str, object]]] = []
+
+    async def run(self, model: str, inputs: dict[str, object]) -> object:
+        self.calls.append((model, inputs))
+        if self.hangs:
+            await asyncio.Event().wait()
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+def infer(answer: object) -> ModelReply:
+    return asyncio.run(WorkersAIProvider(ScriptedAi(answer), model=None, timeout_seconds=5).infer(CALL))
+
+
+def failure(answer: object) -> errors.ModelError:
+    with pytest.raises(errors.ModelError) as caught:
+        infer(answer)
+    return caught.value
+
+
+def test_a_call_runs_the_model_once_with_the_text_verbatim() -> None:
+    """One run, the text as the one user message, and a limit on output that does not cut answers at 256 tokens."""
+    ai = ScriptedAi({"response": "fine", "usage": {"prompt_tokens": 7, "completion_tokens": 2}})
+    made = WorkersAIProvider(ai, model=None, timeout_seconds=5)
+    assert asyncio.run(made.infer(CALL)) == ModelReply("fine", 7, 2)
+    messages = [{"role": "system", "content": CALL.system}, {"role": "user", "content": CALL.user}]
+    assert ai.calls == [("@cf/some/model", {"messages": messages, "max_tokens": OUTPUT_TOKENS_MOST})]
+
+
+def test_the_default_model_can_be_overridden() -> None:
+    """AI_MODEL replaces the built-in name."""
+    assert WorkersAIProvider(None, model="@cf/x", timeout_seconds=1).default_model == "@cf/x"
+    assert WorkersAIProvider(None, model=None, timeout_seconds=1).default_model == DEFAULT_MODEL
+
+
+def test_an_openai_shaped_result_is_read() -> None:
+    """Newer models answer with choices."""
+    choices = [{"message": {"content": "fine"}}]
+    assert infer({"choices": choices, "usage": {"prompt_tokens": 1, "completion_tokens": 2}}) == ModelReply(
+        "fine", 1, 2
+    )
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        "text",
+        [],
+        {},
+        {"response": None},
+        {"response": ""},
+        {"response": {"a": 1}},
+        {"choices": []},
+        b"x",
+        object(),
+    ],
+)
+def test_a_result_without_text_is_malformed(result: object) -> None:
+    """Any other shape is a reply that may be better the next time."""
+    assert type(failure(result)) is errors.ModelReplyMalformed
+
+
+CODES: list[tuple[int, type[errors.ModelError]]] = [
+    (3040, errors.ModelUnavailable),
+    (3008, errors.ModelUnavailable),
+    (3021, errors.ModelRateLimited),
+    (3007, errors.ModelTimeout),
+    (3036, errors.ModelQuotaExhausted),
+    (4006, errors.ModelQuotaExhausted),
+    (9999, errors.ModelUnavailable),
+    *((code, errors.ModelRefused) for code in (3003, 3006, 3023, 3039, 3041, 3042, 5004, 5005, 5007, 5016, 5018, 5019)),
+]
+
+
+@pytest.mark.parametrize("form", ["{}: no luck", "InferenceUpstreamError: {}: no luck", "Error: AiError: {}: no luck"])
+@pytest.mark.parametrize(("code", "kind"), CODES)
+def test_codes_have_their_error(code: int, kind: type[errors.ModelError], form: str) -> None:
+    """Each code becomes exactly one kind of error, however the platform wraps it, and the message names it."""
+    error = failure(RuntimeError(form.format(code)))
+    assert type(error) is kind
+    assert f"{code}: no luck" in str(error)
+    assert getattr(error, "delay_seconds", None) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Network connection lost.", errors.ModelConnectionLost),
+        ("", errors.ModelUnavailable),
+        ("something in 3036 words", errors.ModelUnavailable),
+        ("30361: no such code", errors.ModelUnavailable),
+    ],
+)
+def test_errors_without_a_code_are_transient(said: str, kind: type[errors.ModelError]) -> None:
+    """A number further back in the text is no code."""
+    assert type(failure(RuntimeError(said))) is kind
+
+
+def test_the_cause_holds_no_text() -> None:
+    """A platform error that quotes the text does not get it into our logs."""
+    message = str(failure(RuntimeError(f"5004: Invalid data: {CALL.user}\n{CALL.system}")))
+    assert "Ishmael" not in message
+    assert "Summarise" not in message
+    assert message.startswith("Workers AI: 5004: Invalid data: …")
+
+
+def test_the_time_limit_ends_a_call() -> None:
+    """A binding that never answers is a timeout after the time stated."""
+    made = WorkersAIProvider(ScriptedAi(None, hangs=True), model=None, timeout_seconds=0.01)
+    with pytest.raises(errors.ModelTimeout):
+        asyncio.run(made.infer(CALL))
+
+
+def test_cancellation_and_interpreter_errors_pass_through() -> None:
+    """Neither a cancelled call nor an exceeded CPU limit is a failed call."""
+
+    class Exceeded(BaseException):
+        pass
+
+    for raised in (asyncio.CancelledError(), Exceeded()):
+        with pytest.raises(type(raised)):
+            infer(raised)
+
+
+def test_without_a_binding_calls_are_refused_with_what_to_do() -> None:
+    """The message says which setting is missing, and the probe says the same."""
+    made = WorkersAIProvider(None, model=None, timeout_seconds=1)
+    with pytest.raises(errors.ModelRefused, match=r"wrangler\.toml"):
+        asyncio.run(made.infer(CALL))
+    health = asyncio.run(made.probe())
+    assert health.status == "unavailable"
+    assert "wrangler.toml" in health.detail
+
+
+def test_a_probe_makes_no_call() -> None:
+    """Every call is paid: the probe looks at the binding only."""
+    ai = ScriptedAi({"response": "fine"})
+    assert asyncio.run(WorkersAIProvider(ai, model=None, timeout_seconds=1).probe()).status == "healthy"
+    assert ai.calls == []
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["response", "choices", "message", "content", "usage", "prompt_tokens", "text", "type"]
+                ),
+                inner,
+            )
+        ),
+    )
+    | st.text().map(RuntimeError)
+)
+def test_any_result_gives_output_or_a_model_error(result: object) -> None:
+    """Whatever the binding does, the caller sees a storable reply or a ModelError whose text can be shown."""
+    try:
+        got = infer(result)
+        shown, kept = "", got.output
+    except errors.ModelError as error:
+        shown, kept = str(error), ""
+    assert len(shown) < 300
+    assert not {unicodedata.category(char) for char in shown} & {"Cc", "Cs", "Zl", "Zp"}
+    assert kept.encode() is not None
+    assert "\x00" not in kept
