@@ -1,0 +1,154 @@
+"""The task actor's Durable Object: one a task, its lock, working from its alarm in bounded slices.
+
+The object is alone under its name, so within the Durable Object route it is the lock; against other routes, and
+against a predecessor that is still finishing, D1's fence stands above it.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ..core import limits
+from ..core.task import Route
+from ..processing.crew import Crew
+from ..processing.events import Log
+from ..processing.worker import Host, Outcome, Released, Worker
+from ..store.claims import Standing, Unclaimed
+from .lanes import Coordinators, crew
+from .naming import task_name
+
+TASK = "task"
+FAILURES = "failures"
+
+
+class Storage(Protocol):
+    """The part of an object's storage that is used here; alarms are milliseconds since the epoch."""
+
+    async def get(self, key: str) -> object:
+        """Return the value, None if there is none."""
+        ...
+
+    async def put(self, key: str, value: object) -> None:
+        """Set a value."""
+        ...
+
+    async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
+        """Set the object's one alarm."""
+        ...
+
+    async def deleteAlarm(self) -> None:  # noqa: N802 - the platform's name
+        """Clear the alarm."""
+        ...
+
+    async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
+        """Clear everything else."""
+        ...
+
+
+class Processor:
+    """One task's object. Each slice asks `worker` for a worker, with a meter of its own; settings may fail to load."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        worker: Callable[[], Worker],
+        coordinators: Coordinators | None,
+        now_ms: Callable[[], int],
+        log: Log,
+    ) -> None:
+        self._storage = storage
+        self._worker = worker
+        self._coordinators = coordinators
+        self._now_ms = now_ms
+        self._log = log
+        self._running = False
+        self._asked = False
+        self._laned = False
+
+    async def start(self, task_id: str, delay_seconds: float) -> None:
+        """Take on the task and come back for it after the delay. Repeating it does no harm."""
+        self._asked = True
+        await self._storage.put(TASK, task_id)
+        await self._arm(delay_seconds)
+
+    async def alarm(self) -> None:
+        """Work one slice. Armed again before the work, so that a slice that dies is not the last one."""
+        if self._running:  # a late repetition of an alarm whose slice is at work in this very instance
+            return
+        self._running = True
+        try:
+            task_id = await self._storage.get(TASK)
+            if not isinstance(task_id, str):
+                await self._forget()
+                return
+            self._asked = False
+            await self._arm(limits.OBJECT_SLICE_SECONDS)
+            await self._slice(task_id)
+        finally:
+            self._running = False
+
+    async def _slice(self, task_id: str) -> None:
+        try:
+            worker = self._worker()
+            host = Host(
+                Route.DURABLE_OBJECT,
+                limits.OBJECT_SLICE_SECONDS,
+                task_name(task_id),
+                lambda name, chunks: self._staff(worker, name, chunks),
+            )
+            outcome = await worker.run(task_id, host)
+        except Exception as error:  # noqa: BLE001 - the platform would repeat the alarm six times and drop it
+            self._log.failure("slice_failed", error, task=task_id)
+            await self._back_off()
+            return
+        delay = _delay_seconds(outcome)
+        if delay is not None:
+            await self._arm(delay)
+        elif self._asked:  # a client's retry came while the old run was ending
+            await self._arm(0)
+        else:
+            await self._close_lanes(task_id)
+            await self._forget()
+
+    async def _close_lanes(self, task_id: str) -> None:
+        """Tell the coordinator that the task is done with; one that is not told cleans up by itself, later."""
+        if self._laned and self._coordinators is not None:
+            try:
+                await self._coordinators.getByName(task_id).close()
+            except Exception as error:  # noqa: BLE001 - RPC raises what it likes
+                self._log("close_failed", task=task_id, error=type(error).__name__)
+
+    def _staff(self, worker: Worker, task_id: str, chunks: int) -> Crew | None:
+        if self._coordinators is None:
+            return None
+        seconds = worker.settings.timeout_seconds
+        made = crew(worker.provider, self._coordinators, task_id, chunks, seconds, self._log)
+        self._laned = made is not None
+        return made
+
+    async def _back_off(self) -> None:
+        """Come back later; after some failures in the object's life leave the task to the sweep and its spacing."""
+        failures = await self._storage.get(FAILURES)
+        count = (failures if isinstance(failures, int) else 0) + 1
+        if count > limits.OBJECT_FAILURES_MOST:
+            await self._forget()
+            return
+        await self._storage.put(FAILURES, count)
+        await self._arm(limits.BACKOFF_SECONDS_FIRST * 2.0**count)
+
+    async def _arm(self, delay_seconds: float) -> None:
+        await self._storage.setAlarm(self._now_ms() + round(delay_seconds * 1000))
+
+    async def _forget(self) -> None:
+        await self._storage.deleteAlarm()
+        await self._storage.deleteAll()
+
+
+def _delay_seconds(outcome: Outcome) -> float | None:
+    """Say when the object must come back, None if it is done with the task."""
+    match outcome:
+        case Released(delay_seconds):
+            return delay_seconds
+        case Unclaimed(Standing.EARLY, left_ms):
+            return left_ms / 1000
+        case _:  # ended, lost, or held by a worker of another route, whose death the sweep would notice
+            return None

@@ -1,0 +1,153 @@
+"""The chunk coordinator of a long task: which group of calls is out with which lane, since when, until when.
+
+Its state is in its own SQLite, so that an evicted coordinator still knows which lanes are busy. A lane is a
+further `AIProcessor`, named from the task, without storage of its own; one that vanishes is replaced by
+another name. Outputs do not stay here: they go back to the task's object, which alone writes to D1.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from ..core import limits
+from ..inference.wire import Wire
+from ..processing.events import Log
+
+SCHEMA_VERSION = 1
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS version (number INTEGER NOT NULL) STRICT",
+    """CREATE TABLE IF NOT EXISTS out (
+      lane INTEGER PRIMARY KEY, calls INTEGER NOT NULL, since INTEGER NOT NULL, deadline INTEGER NOT NULL
+    ) STRICT""",
+    "CREATE TABLE IF NOT EXISTS lost (lane INTEGER PRIMARY KEY) STRICT",
+)
+
+
+class Cursor(Protocol):
+    """What `sql.exec` returns."""
+
+    def toArray(self) -> Iterable[Mapping[str, object]]:  # noqa: N802 - the platform's name
+        """Return the rows."""
+        ...
+
+
+class Sql(Protocol):
+    """An object's own SQLite; synchronous."""
+
+    def exec(self, query: str, *values: int) -> Cursor:
+        """Run a statement."""
+        ...
+
+
+class CoordinatorStorage(Protocol):
+    """The part of an object's storage that is used here."""
+
+    sql: Sql
+
+    async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
+        """Set the object's one alarm."""
+        ...
+
+    async def deleteAlarm(self) -> None:  # noqa: N802 - the platform's name
+        """Clear the alarm."""
+        ...
+
+    async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
+        """Clear everything else."""
+        ...
+
+
+class LaneStub(Protocol):
+    """An `AIProcessor` that serves as a lane, at the other end of RPC."""
+
+    async def infer(self, calls: list[Wire]) -> list[Wire]:
+        """See `lane.infer_all`."""
+        ...
+
+
+class Lanes(Protocol):
+    """The `AI_PROCESSOR` namespace."""
+
+    def getByName(self, name: str) -> LaneStub:  # noqa: N802 - the platform's name
+        """Return the stub of the one object of that name."""
+        ...
+
+
+class Coordinator:
+    """One long task's lanes."""
+
+    def __init__(self, storage: CoordinatorStorage, lanes: Lanes, now_ms: Callable[[], int], log: Log) -> None:
+        self._storage = storage
+        self._lanes = lanes
+        self._now_ms = now_ms
+        self._log = log
+        self._opened = False
+
+    async def infer(self, task_id: str, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+        """Have a free lane make the calls, each within `seconds`, and return their outcomes in order.
+
+        Raises what RPC raises, or TimeoutError, when the lane was lost: whether it made the calls is unknown.
+        """
+        patience = seconds + limits.LANE_SLACK_SECONDS
+        self._open()
+        lane = self._take(lanes, len(calls), patience)
+        # Should this object be forgotten by its task, it cleans up by itself.
+        await self._storage.setAlarm(self._now_ms() + round(limits.COORDINATOR_IDLE_SECONDS * 1000))
+        try:
+            async with asyncio.timeout(patience):
+                outcomes = await self._lanes.getByName(f"{task_id}/lane-{lane}").infer(calls)
+        except Exception as error:
+            self._log("lane_failed", task=task_id, lane=lane, calls=len(calls), error=type(error).__name__)
+            self._give_back(lane, lost=True)
+            raise
+        self._give_back(lane, lost=False)
+        return outcomes
+
+    async def close(self) -> None:
+        """Forget everything: the task has ended."""
+        await self._storage.deleteAlarm()
+        await self._storage.deleteAll()
+        self._opened = False
+
+    async def alarm(self) -> None:
+        """Clean up after a task that never said goodbye; stay while calls are out."""
+        self._open()
+        latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")
+        if latest > self._now_ms():
+            await self._storage.setAlarm(latest)
+        else:
+            await self.close()
+
+    # Each of these runs without an await, so its writes commit together.
+
+    def _open(self) -> None:
+        if self._opened:
+            return
+        for statement in _SCHEMA:
+            self._storage.sql.exec(statement)
+        if self._one("SELECT coalesce(max(number), 0) AS value FROM version") != SCHEMA_VERSION:
+            self._storage.sql.exec("DELETE FROM out")
+            self._storage.sql.exec("DELETE FROM version")
+            self._storage.sql.exec("INSERT INTO version VALUES (?)", SCHEMA_VERSION)
+        self._opened = True
+
+    def _take(self, lanes: int, calls: int, patience: float) -> int:
+        """Choose the lowest lane that is neither out nor lost. One past its deadline counts as free again."""
+        now = self._now_ms()
+        self._storage.sql.exec("DELETE FROM out WHERE deadline <= ?", now)
+        rows = self._storage.sql.exec("SELECT lane FROM out UNION SELECT lane FROM lost").toArray()
+        taken = {int(str(row["lane"])) for row in rows}
+        lane = next(number for number in range(1, len(taken) + lanes + 1) if number not in taken)
+        deadline = now + round(patience * 1000)
+        self._storage.sql.exec("INSERT INTO out VALUES (?, ?, ?, ?)", lane, calls, now, deadline)
+        return lane
+
+    def _give_back(self, lane: int, *, lost: bool) -> None:
+        self._open()  # `close` may have come while the lane was out
+        self._storage.sql.exec("DELETE FROM out WHERE lane = ?", lane)
+        if lost:
+            self._storage.sql.exec("INSERT INTO lost VALUES (?) ON CONFLICT DO NOTHING", lane)
+
+    def _one(self, query: str) -> int:
+        (row,) = self._storage.sql.exec(query).toArray()
+        return int(str(row["value"]))

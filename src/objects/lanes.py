@@ -1,0 +1,103 @@
+"""A provider whose calls other objects make: how a long task gets beyond six calls at a time.
+
+Calls that start together are sent to the `BatchCoordinator` in groups, each of which one lane works off.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..core import limits
+from ..core.errors import ModelConnectionLost, ModelError
+from ..inference import wire
+from ..inference.protocol import Health, ModelCall, ModelReply, Provider
+from ..inference.wire import Wire
+from ..processing.crew import Crew
+from ..processing.events import Log
+
+
+class CoordinatorStub(Protocol):
+    """A `BatchCoordinator` at the other end of RPC."""
+
+    async def infer(self, task_id: str, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+        """See `Coordinator.infer`."""
+        ...
+
+    async def close(self) -> object:
+        """See `Coordinator.close`."""
+        ...
+
+
+class Coordinators(Protocol):
+    """The `BATCH_COORDINATOR` namespace."""
+
+    def getByName(self, name: str) -> CoordinatorStub:  # noqa: N802 - the platform's name
+        """Return the stub of the one object of that name."""
+        ...
+
+
+def lanes_for(chunks: int) -> int:
+    """Return how many lanes a task of this many chunks gets; 1 means that its own object makes the calls."""
+    return max(1, min(limits.LANES_MOST, chunks // limits.LANE_CHUNKS))
+
+
+class LanedProvider:
+    """Implements `Provider`. A group that is lost on the way is a lost connection for each of its calls."""
+
+    def __init__(
+        self, provider: Provider, coordinator: CoordinatorStub, task_id: str, lanes: int, seconds: float, log: Log
+    ) -> None:
+        self.name = provider.name
+        self.default_model = provider.default_model
+        self._provider = provider
+        self._coordinator = coordinator
+        self._task_id = task_id
+        self._lanes = lanes
+        self._seconds = seconds
+        self._log = log
+        self._gathering: list[tuple[ModelCall, asyncio.Future[ModelReply]]] = []
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        """Send the call with those that start in the same turn of the event loop."""
+        future: asyncio.Future[ModelReply] = asyncio.get_running_loop().create_future()
+        self._gathering.append((call, future))
+        if len(self._gathering) == 1:
+            await asyncio.sleep(0)
+            gathered, self._gathering = self._gathering, []
+            size = limits.LANE_CALLS
+            groups = [gathered[start : start + size] for start in range(0, len(gathered), size)]
+            await asyncio.gather(*(self._send(group) for group in groups))
+        return await future
+
+    async def probe(self) -> Health:
+        """Ask the provider behind the lanes."""
+        return await self._provider.probe()
+
+    async def _send(self, group: Sequence[tuple[ModelCall, asyncio.Future[ModelReply]]]) -> None:
+        calls = [wire.write_call(call) for call, _ in group]
+        outcomes: Sequence[ModelReply | ModelError]
+        try:
+            answers = await self._coordinator.infer(self._task_id, self._lanes, calls, self._seconds)
+            outcomes = [wire.read_outcome(answer) for answer in answers]
+        except Exception as error:  # noqa: BLE001 - RPC raises what it likes; whether the lane worked is unknown
+            self._log("lane_lost", task=self._task_id, calls=len(calls), error=type(error).__name__)
+            outcomes = [ModelConnectionLost("the lane that made the call was lost")] * len(calls)
+        for (_, future), outcome in zip(group, outcomes, strict=True):
+            if future.cancelled():
+                continue
+            if isinstance(outcome, ModelReply):
+                future.set_result(outcome)
+            else:
+                future.set_exception(outcome)
+
+
+def crew(
+    provider: Provider, coordinators: Coordinators, task_id: str, chunks: int, seconds: float, log: Log
+) -> Crew | None:
+    """Staff a long task with lanes; None for a task that needs none."""
+    lanes = lanes_for(chunks)
+    if lanes == 1:
+        return None
+    laned = LanedProvider(provider, coordinators.getByName(task_id), task_id, lanes, seconds, log)
+    calls = limits.LANE_CALLS
+    return Crew(laned, concurrency=lanes * calls, group=calls, slack_seconds=limits.LANE_SLACK_SECONDS)

@@ -1,0 +1,39 @@
+"""HTTP requests and answers, between the SDK's types and the HTTP layer's."""
+
+from collections.abc import Mapping
+
+import workers
+
+from ..http.ports import BodyTooLarge, Reply
+
+
+class IncomingRequest:
+    """Implements `http.ports.Request` over the SDK's request; the body is read as it streams in."""
+
+    def __init__(self, request: workers.Request) -> None:
+        self._request = request.js_object
+        self.method = str(self._request.method)
+        self.url = str(self._request.url)
+        self.headers: Mapping[str, str] = {str(name).lower(): str(value) for name, value in self._request.headers}
+
+    async def read(self, most: int) -> bytes:
+        """Read the body; stop with BodyTooLarge as soon as more than `most` bytes have come."""
+        body = self._request.body
+        if not body:
+            return b""
+        reader = body.getReader()
+        received = bytearray()
+        while True:
+            part = await reader.read()
+            if part.done:
+                return bytes(received)
+            received += part.value.to_bytes()
+            if len(received) > most:
+                await reader.cancel()
+                raise BodyTooLarge
+
+
+def outgoing(reply: Reply) -> workers.Response:
+    """Make the SDK's response."""
+    body = reply.body or None
+    return workers.Response(body, status=reply.status, headers=dict(reply.headers))

@@ -1,0 +1,34 @@
+"""Clock, randomness, terminal and network of the Workers runtime."""
+
+import os
+import random
+
+import js
+
+from ..inference.protocol import HttpClient
+from .http_client import FetchClient
+
+
+class WorkersRuntime:
+    """Implements `composition.Runtime`."""
+
+    http: HttpClient
+
+    def __init__(self) -> None:
+        self.http = FetchClient()
+
+    def now_ms(self) -> int:
+        """Return the isolate's time. On Workers it stands still between awaits."""
+        return int(js.Date.now())
+
+    def entropy(self, size: int) -> bytes:
+        """Return random bytes of the runtime's cryptographic source."""
+        return os.urandom(size)
+
+    def chance(self) -> float:
+        """Return a random number from 0 to 1, for jitter."""
+        return random.random()  # noqa: S311 - jitter needs no secrecy
+
+    def write(self, line: str) -> None:
+        """Write one line of log."""
+        print(line)  # noqa: T201 - standard output is the log

@@ -1,0 +1,28 @@
+"""The direct route: the task runs in the invocation that dispatches it, after its answer."""
+
+from collections.abc import Awaitable, Callable
+
+from ..core.task import Route
+from .worker import Host, Worker
+
+
+class DirectSender:
+    """Runs tasks through `wait_until`. What the platform cuts short, or what must wait, the sweep takes up."""
+
+    route = Route.DIRECT
+
+    def __init__(self, worker: Worker, host: Host, wait_until: Callable[[Awaitable[None]], None]) -> None:
+        self._worker = worker
+        self._host = host
+        self._wait_until = wait_until
+
+    async def send(self, task_id: str, delay_seconds: float) -> None:
+        """Start a run at once; a delayed one is the sweep's, which finds the task when it is due."""
+        if delay_seconds <= 0:
+            self._wait_until(self._run(task_id))
+
+    async def _run(self, task_id: str) -> None:
+        try:
+            await self._worker.run(task_id, self._host)
+        except Exception as error:  # noqa: BLE001 - nobody awaits this; the lease and the sweep bring the task back
+            self._worker.log.failure("run_failed", error, task=task_id)

@@ -1,0 +1,50 @@
+"""Getting a task to a host: the first route that takes it. Which routes there are is the deployment's."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..core.meter import Meter
+from ..core.task import Route
+from .events import Log
+
+
+class Sender(Protocol):
+    """One route's way to tell a host about a task."""
+
+    route: Route
+
+    async def send(self, task_id: str, delay_seconds: float) -> None:
+        """Ask for a run of the task after the delay. Raises whatever its binding raises."""
+        ...
+
+
+class Dispatcher:
+    """Tries the routes in their order. When all fail the task stays pending, and the sweep tries again."""
+
+    def __init__(self, senders: Sequence[Sender], meter: Meter, log: Log) -> None:
+        assert senders
+        self._senders = senders
+        self._meter = meter
+        self._log = log
+
+    @property
+    def first_route(self) -> Route:
+        """The route that a task takes if nothing fails."""
+        return self._senders[0].route
+
+    async def dispatch(self, task_id: str, delay_seconds: float = 0) -> Route | None:
+        """Send the task on its way and return the route that took it, None if none did.
+
+        A send that failed may have been accepted all the same: the host's claim makes a second message harmless.
+        """
+        for sender in self._senders:
+            self._meter.spend()
+            try:
+                await sender.send(task_id, delay_seconds)
+            except Exception as error:  # noqa: BLE001 - bindings raise what they like, and the next route is the answer
+                self._log("send_failed", task=task_id, route=sender.route, error=f"{type(error).__name__}: {error}")
+                continue
+            self._log("dispatched", task=task_id, route=sender.route, delay_seconds=delay_seconds or None)
+            return sender.route
+        self._log("undispatched", task=task_id)
+        return None

@@ -1,0 +1,164 @@
+"""The calls of one claim: what is to do, what is out, what waits, and what the store has not been told yet.
+
+Pure: times are seconds on one steady clock that the caller reads, jitter is passed in.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+
+from ..core import limits
+from ..core.errors import ModelConnectionLost, ModelError, ModelRateLimited, ModelRefused
+from ..core.retry import backoff_seconds, rate_limit_seconds
+from ..core.task import Failure
+from ..inference.protocol import ModelReply
+from ..store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
+
+MESSAGE_CHARS_MOST = 500
+
+
+class Ledger:
+    """Keeps every call of a claim in exactly one place: ready, waiting, in flight or done."""
+
+    def __init__(self, claim: Claim, max_attempts: int) -> None:
+        self._max_attempts = max_attempts
+        self._ready: deque[CallKey] = deque()
+        self._waiting: list[tuple[float, CallKey]] = []
+        self._in_flight: dict[CallKey, None] = {}
+        self._done = set(claim.outputs)
+        self._completed = sum(key.level == 0 for key in self._done)
+        self._tried = dict(claim.tried)
+        for key in claim.doubted - claim.outputs:
+            before = self._tried.get(key, Tried())
+            self._tried[key] = Tried(before.attempts, before.calls + 1)
+        self._paused_until = 0.0
+        self._settled = claim.calls_settled
+        self._in_doubt = claim.calls_in_doubt
+        self._input_tokens = claim.input_tokens
+        self._output_tokens = claim.output_tokens
+        self._stalls = claim.stalls
+        self._rate_waits = claim.rate_waits
+        self._failed = 0
+        self._new_outputs: list[Output] = []
+        self._new_failures: dict[CallKey, FailedCall] = {}
+        self.failure: Failure | None = None
+
+    # --- what is to do --------------------------------------------------------------------------------
+
+    def add(self, keys: Iterable[CallKey]) -> None:
+        """Take on calls; those that have an output already are left out."""
+        self._ready.extend(key for key in keys if key not in self._done)
+
+    def startable(self, now: float, most: int) -> list[CallKey]:
+        """Return up to `most` calls that may start now, in order. None after a failure or during a pause."""
+        if self.failure is not None or now < self._paused_until:
+            return []
+        while self._waiting and self._waiting[0][0] <= now:
+            self._ready.append(heapq.heappop(self._waiting)[1])
+        return [self._ready[place] for place in range(min(most, len(self._ready)))]
+
+    def start(self, keys: Iterable[CallKey]) -> None:
+        """Move calls that `startable` returned into flight."""
+        for key in keys:
+            assert self._ready.popleft() == key
+            self._in_flight[key] = None
+
+    def next_at(self) -> float | None:
+        """Return when a call may start next, None if none is left to start or none may."""
+        if self.failure is not None or not (self._ready or self._waiting):
+            return None
+        earliest = 0.0 if self._ready else self._waiting[0][0]
+        return max(earliest, self._paused_until)
+
+    def all_done(self, keys: Iterable[CallKey]) -> bool:
+        """Whether each of these calls has its output."""
+        return all(key in self._done for key in keys)
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are out."""
+        return len(self._in_flight)
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether something happened that the store has not been told."""
+        return bool(self._new_outputs or self._new_failures)
+
+    # --- what happened ----------------------------------------------------------------------------------
+
+    def succeeded(self, key: CallKey, reply: ModelReply) -> None:
+        """Book a call's output."""
+        del self._in_flight[key]
+        self._settled += 1
+        self._input_tokens += reply.input_tokens
+        self._output_tokens += reply.output_tokens
+        self._stalls = self._rate_waits = 0
+        self._done.add(key)
+        self._completed += key.level == 0
+        self._new_failures.pop(key, None)
+        self._new_outputs.append(Output(key, reply.output, self._tried.get(key, Tried()).calls + 1))
+
+    def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
+        """Book a call's failure: it waits for its next try, or the claim ends with it."""
+        del self._in_flight[key]
+        if isinstance(error, ModelConnectionLost):
+            self._in_doubt += 1  # nobody knows whether the provider counted it
+        else:
+            self._settled += 1
+        before = self._tried.get(key, Tried())
+        costs = 0 if isinstance(error, ModelRateLimited) else 1
+        tried = self._tried[key] = Tried(before.attempts + costs, before.calls + 1)
+        final = not error.retryable or isinstance(error, ModelRefused) or tried.attempts >= self._max_attempts
+        if isinstance(error, ModelRateLimited):
+            final = self._rate_limited(error, now, chance)
+        failure = Failure(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
+        self._new_failures[key] = FailedCall(key, tried, final, failure)
+        if final:
+            self._failed += key.level == 0
+            self.failure = self.failure or failure
+        else:
+            wait = 0.0 if costs == 0 else backoff_seconds(tried.attempts, chance)
+            heapq.heappush(self._waiting, (now + wait, key))
+
+    def _rate_limited(self, error: ModelRateLimited, now: float, chance: float) -> bool:
+        """Pause all starts as long as the provider asks; True when it has been asking for too long."""
+        if now >= self._paused_until:  # several refusals of one burst are one wait
+            self._rate_waits += 1
+        wait = rate_limit_seconds(error.delay_seconds, self._rate_waits - 1, chance)
+        self._paused_until = max(self._paused_until, now + wait)
+        return self._rate_waits > limits.RATE_LIMIT_WAITS_MOST
+
+    def abandon(self) -> None:
+        """Book the calls in flight as sent, their outcome unwanted: the task was cancelled under them."""
+        self._settled += len(self._in_flight)
+        self._in_flight.clear()
+
+    def stalled(self) -> None:
+        """Book a claim that ended in an unexpected error, its calls in flight in doubt."""
+        self._stalls += 1
+        self._in_doubt += len(self._in_flight)
+        self._in_flight.clear()
+
+    # --- what the store is told ---------------------------------------------------------------------------
+
+    def progress(self, starting: Iterable[CallKey], minimum_calls: int) -> Progress:
+        """Say all that is new, and announce the calls about to start."""
+        return Progress(
+            outputs=tuple(self._new_outputs),
+            failures=tuple(self._new_failures.values()),
+            in_flight=(*self._in_flight, *starting),
+            calls_settled=self._settled,
+            calls_in_doubt=self._in_doubt,
+            calls_minimum=minimum_calls,
+            completed=self._completed,
+            failed=self._failed,
+            input_tokens=self._input_tokens,
+            output_tokens=self._output_tokens,
+            stalls=self._stalls,
+            rate_waits=self._rate_waits,
+        )
+
+    def saved(self) -> None:
+        """Forget what the store has been told."""
+        self._new_outputs.clear()
+        self._new_failures.clear()

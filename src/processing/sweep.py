@@ -1,0 +1,22 @@
+"""The backstop, run by the cron trigger: what no message, alarm or worker will bring back, this does."""
+
+from ..core.settings import Settings
+from ..store.tasks import TaskStore
+from .dispatch import Dispatcher
+from .events import Log
+
+
+async def sweep(store: TaskStore, dispatcher: Dispatcher, settings: Settings, log: Log, most: int) -> bool:
+    """Look at up to `most` overdue tasks once.
+
+    Dispatches tasks that nobody was told about or whose lease ran out, and erases those past their retention.
+    What is left over is still due at the next run. False: there was nothing to do. Raises StoreError.
+    """
+    due = await store.due(most)
+    if not due.now_ms:
+        return False
+    ids, erased = await store.settle_due(due, settings.lease_ms)
+    for task_id in ids:
+        await dispatcher.dispatch(task_id)
+    log("swept", dispatched=len(ids), erased=erased, live=len(due.live))
+    return True

@@ -1,0 +1,46 @@
+"""Runs the tasks that messages name.
+
+A message is acknowledged as soon as D1 is sure to bring the task back without it: the task has ended, another
+worker's lease is live, or a continuation or the sweep is due. Only what may be the task's own fault is left to
+the queue's retries, and after them to the dead letters.
+"""
+
+from ..core import limits
+from ..core.errors import StoreUnavailable
+from ..processing.dispatch import Dispatcher
+from ..processing.events import Log
+from ..processing.worker import Host, Released, Worker
+from . import messages
+from .messages import Batch, Message
+
+
+async def consume(batch: Batch, worker: Worker, dispatcher: Dispatcher, host: Host, log: Log) -> None:
+    """Handle each message of the batch, one after the other."""
+    for message in batch.messages:
+        await _consume(message, worker, dispatcher, host, log.bind(message=message.id, delivery=message.attempts))
+
+
+async def _consume(message: Message, worker: Worker, dispatcher: Dispatcher, host: Host, log: Log) -> None:
+    task_id = messages.read(message.body)
+    if task_id is None:
+        log("unreadable_message")
+        message.ack()
+        return
+    try:
+        outcome = await worker.run(task_id, host)
+    except StoreUnavailable:
+        # An outage is not the task's fault: it must not end among the dead letters. The last delivery is given
+        # up for the sweep.
+        log("store_unavailable", task=task_id)
+        if message.attempts >= limits.QUEUE_DELIVERIES:
+            message.ack()
+        else:
+            message.retry({"delaySeconds": limits.QUEUE_RETRY_SECONDS})
+        return
+    except Exception as error:  # noqa: BLE001 - whatever it is, the queue's retries and dead letters bound it
+        log.failure("run_failed", error, task=task_id)
+        message.retry({"delaySeconds": 0})
+        return
+    if isinstance(outcome, Released):
+        await dispatcher.dispatch(task_id, outcome.delay_seconds)
+    message.ack()

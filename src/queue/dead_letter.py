@@ -1,0 +1,34 @@
+"""Ends the tasks whose messages used up their deliveries."""
+
+from ..core import limits
+from ..core.errors import StoreError
+from ..core.settings import Settings
+from ..core.task import Failure
+from ..processing.events import Log
+from ..store.tasks import TaskStore
+from . import messages
+from .messages import Batch
+
+FAILURE = Failure(
+    "dead_lettered",
+    f"the task's message failed {limits.QUEUE_DELIVERIES} deliveries; the log of its run names the error",
+    True,
+)
+
+
+async def bury(batch: Batch, store: TaskStore, settings: Settings, log: Log) -> None:
+    """Mark each message's task failed, unless someone works on it, it waits for its time, or it has ended."""
+    for message in batch.messages:
+        task_id = messages.read(message.body)
+        if task_id is None:
+            log("unreadable_dead_letter", message=message.id)
+            message.ack()
+            continue
+        try:
+            failed = await store.dead_letter(task_id, FAILURE, settings.retention_ms)
+        except StoreError as error:
+            log("store_unavailable", task=task_id, error=error.code)
+            message.retry({"delaySeconds": limits.QUEUE_RETRY_SECONDS})
+            continue
+        log("dead_lettered", task=task_id, message=message.id, failed=failed)
+        message.ack()

@@ -1,0 +1,43 @@
+"""What travels through the queues: one message a task, `{"taskId": …}`. Hostile until read."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..core.ids import is_task_id
+
+QUEUE = "ai-processing-queue"
+DEAD_LETTERS = "ai-processing-dlq"
+
+
+class Message(Protocol):
+    """A delivery. `attempts` starts at 1; the first of ack and retry counts."""
+
+    id: str
+    body: object
+    attempts: int
+
+    def ack(self) -> None:
+        """Mark the message as done."""
+        ...
+
+    def retry(self, options: dict[str, int]) -> None:
+        """Ask for another delivery, `delaySeconds` from now."""
+        ...
+
+
+class Batch(Protocol):
+    """The deliveries of one invocation."""
+
+    queue: str
+    messages: Sequence[Message]
+
+
+def write(task_id: str) -> dict[str, str]:
+    """Make a message's body."""
+    return {"taskId": task_id}
+
+
+def read(body: object) -> str | None:
+    """Return the task id of a message's body, None if it is not one of ours."""
+    task_id = body.get("taskId") if isinstance(body, dict) else None
+    return task_id if isinstance(task_id, str) and is_task_id(task_id) else None
