@@ -1,0 +1,41 @@
+"""Servers that the tests of one module share, since each takes seconds to start."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import Client, openai
+from tests.support.dev_server import DevServer
+from tests.support.model_server import ModelServer
+
+ENVIRONMENTS = {"queue": (), "durable-object": ("--env", "free"), "direct": ("--env", "direct")}
+
+
+@pytest.fixture(scope="module", params=list(ENVIRONMENTS))
+def route(request: pytest.FixtureRequest) -> str:
+    """Each of the three routes in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ModelServer]:
+    """An OpenAI-compatible server with a ledger."""
+    with ModelServer(api_key="test-key") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def dev(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """The Worker on one route, its model calls going to `model`."""
+    state: Path = tmp_path_factory.mktemp("state")
+    flags = openai(model.base_url, AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=4, PLAN="paid")
+    with DevServer(state, *ENVIRONMENTS[route], *flags, "--cron-every", "1") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(dev: DevServer) -> Iterator[Client]:
+    """A client of `dev`."""
+    with Client(dev.url) as made:
+        yield made

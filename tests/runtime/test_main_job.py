@@ -1,0 +1,101 @@
+"""The main job on the real runtime, with the built-in analysis: submit, wait, read, on each route."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.conftest import ENVIRONMENTS
+from tests.support.client import Client
+from tests.support.dev_server import DevServer
+
+pytestmark = pytest.mark.runtime
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+STATUS = {
+    "queue": {
+        "status": "healthy",
+        "service": "Cloudflare Queues Async Processing",
+        "architecture": "Workers + D1 + Queues",
+        "queueCheck": {"hasAIQueue": True, "hasAIDLQ": True, "hasDurableObjects": True},
+    },
+    "durable-object": {
+        "status": "healthy",
+        "service": "Cloudflare Durable Objects Async Processing",
+        "architecture": "Workers + D1 + Durable Objects",
+        "queueCheck": {"hasAIQueue": False, "hasAIDLQ": False, "hasDurableObjects": True},
+    },
+    "direct": {
+        "status": "degraded",
+        "service": "Direct Async Processing",
+        "architecture": "Workers + D1",
+        "queueCheck": {"hasAIQueue": False, "hasAIDLQ": False, "hasDurableObjects": False},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def demo(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """The Worker as `make dev` starts it, on one route."""
+    server = DevServer(tmp_path_factory.mktemp("state"), *ENVIRONMENTS[route])
+    with server, Client(server.url) as client:
+        yield client
+
+
+@pytest.mark.parametrize("name", ["english.txt", "chinese.txt"])
+def test_an_example_is_analysed(demo: Client, route: str, name: str):
+    """Each example text comes back as an analysis of itself: every chunk's, in order, quoting its sentences."""
+    text = (EXAMPLES / name).read_text()
+    accepted = demo.submit(text, metadata={"name": name})
+    assert accepted["status"] == "pending"
+    task = demo.finished(accepted["id"])
+    assert (task["status"], task["route"], task["metadata"]) == ("completed", route, {"name": name})
+    total = task["progress"]["total"]
+    assert task["progress"] == {"total": total, "completed": total, "failed": 0}
+    assert total > 1
+    usage = task["usage"]
+    assert (usage["modelCalls"], usage["minimumCalls"], usage["inDoubt"]) == (total, total, 0)
+    chunks = demo.chunks(accepted["id"])
+    assert "".join(text[chunk["start"] : chunk["end"]] for chunk in chunks) == text
+    assert task["result"]["output"] == "\n\n".join(chunk["output"] for chunk in chunks)
+    with_chunks = demo.task(accepted["id"], include="chunks")
+    assert with_chunks["chunks"] == chunks
+
+
+@pytest.mark.parametrize("reduce", ["merge", "none"])
+def test_the_other_ways_to_reduce(demo: Client, reduce: str):
+    """`none` leaves the list of the chunks' outputs; `merge` makes one text with exactly the calls it announced."""
+    text = (EXAMPLES / "english.txt").read_text()
+    task = demo.finished(demo.submit(text, reduce=reduce, chunk={"maxChars": 1500})["id"])
+    total = task["progress"]["total"]
+    output = task["result"]["output"]
+    assert task["usage"]["modelCalls"] == task["usage"]["minimumCalls"]
+    if reduce == "none":
+        assert len(output) == total == task["usage"]["modelCalls"]
+    else:
+        assert isinstance(output, str)
+        assert output
+        assert task["usage"]["modelCalls"] > total
+
+
+def test_async_status_to_the_letter(demo: Client, route: str):
+    """`/api/async-status` answers exactly what the contract says for this environment."""
+    answer = demo.http.get("/api/async-status")
+    assert answer.status_code == 200
+    assert answer.json() == STATUS[route]
+
+
+def test_ai_status(demo: Client):
+    """The built-in provider is healthy and says which it is."""
+    answer = demo.http.get("/api/ai-status").json()
+    assert (answer["status"], answer["provider"], answer["model"]) == ("healthy", "demo", "demo-1")
+
+
+def test_polling_shows_hints(demo: Client):
+    """While a task is not terminal its answers carry Retry-After; the 202 also says where it is."""
+    answer = demo.http.post("/api/tasks", json={"input": "One short text."})
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/api/tasks/{answer.json()['id']}"
+    assert int(answer.headers["retry-after"]) >= 1
+    done = demo.finished(answer.json()["id"])
+    assert done["status"] == "completed"
+    assert "retry-after" not in demo.http.get(answer.headers["location"]).headers

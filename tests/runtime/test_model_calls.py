@@ -1,0 +1,153 @@
+"""What the Worker sends to an OpenAI-compatible server, and how it lives with that server's trouble."""
+
+import itertools
+import threading
+import time
+
+import pytest
+
+from tests.support.client import Client, paragraphs
+from tests.support.model_plan import Plan, drop, empty, garbage, hang, rate_limit, status
+from tests.support.model_server import ModelServer
+
+pytestmark = pytest.mark.runtime
+SMALL = {"maxChars": 40}
+
+
+@pytest.fixture(autouse=True)
+def _fresh(model: ModelServer):
+    """Start each test with an empty ledger and a server that works."""
+    model.plan = Plan()
+    model.output_chars = None
+    model.wait_until_idle()
+    model.reset()
+
+
+def test_twelve_chunks_make_exactly_twelve_calls(client: Client, model: ModelServer):
+    """Each chunk is one call, its text verbatim the one user message, the instructions the one system message."""
+    text = paragraphs(12)
+    task = client.finished(client.submit(text, instructions="Count the words.", chunk=SMALL, model="m-1")["id"])
+    assert task["status"] == "completed"
+    calls = model.calls()
+    assert len(calls) == 12
+    assert "".join(sorted(call.user for call in calls)) == text
+    assert {(call.system, call.model) for call in calls} == {("Count the words.", "m-1")}
+    usage = task["usage"]
+    assert (usage["modelCalls"], usage["minimumCalls"], usage["inDoubt"]) == (12, 12, 0)
+    assert (usage["inputTokens"], usage["outputTokens"]) == model.usage()
+
+
+def test_merge_adds_only_its_levels(client: Client, model: ModelServer):
+    """`merge` adds the calls of its levels, each level smaller than the one below, and nothing else."""
+    model.output_chars = 900
+    task = client.finished(client.submit(paragraphs(12), reduce="merge", chunk=SMALL)["id"])
+    assert task["status"] == "completed"
+    # 12 outputs of 900 code points, two to a call of 2,000: 6, 3, then one call takes three, shortened.
+    assert len(model.calls()) == 12 + 6 + 3 + 1
+    assert task["usage"]["modelCalls"] == task["usage"]["minimumCalls"] == 22
+    assert task["usage"]["inputTokens"] == model.usage()[0]
+
+
+def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: ModelServer):
+    """429 with Retry-After: 2: no call arrives for two seconds, all chunks finish, more often than attempts allow."""
+    model.plan = Plan(decide=lambda call: rate_limit(2) if call.number <= 4 else None)
+    task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
+    assert task["status"] == "completed"
+    times = [call.arrived_at for call in model.calls()]
+    assert len(times) == 5 == task["usage"]["modelCalls"]
+    assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(times))
+
+
+@pytest.mark.parametrize("trouble", [status(500), status(503), garbage(), empty(), drop()], ids=lambda item: item.label)
+def test_transient_trouble_is_retried(client: Client, model: ModelServer, trouble):
+    """Each kind of passing trouble is tried again with backoff; chunks that are done are not asked for again."""
+    text = paragraphs(3)
+    second = text.split("\n\n")[1]
+    failures = iter([trouble, trouble])
+    model.plan = Plan(decide=lambda call: next(failures, None) if second in call.user else None)
+    task = client.finished(client.submit(text, chunk=SMALL)["id"])
+    assert task["status"] == "completed", task
+    calls = model.calls()
+    assert len(calls) == 5
+    times = [call.arrived_at for call in calls if second in call.user]
+    assert len(times) == 3
+    assert times[1] - times[0] >= 0.4
+    assert times[2] - times[1] >= 0.9
+    assert task["usage"]["modelCalls"] == 5
+    assert [chunk["attempts"] for chunk in client.chunks(task["id"])] == [1, 3, 1]
+
+
+def test_timeouts_are_retried_until_the_attempts_are_used_up(client: Client, model: ModelServer):
+    """A server that never answers costs MAX_ATTEMPTS calls, then the task has failed and says why."""
+    model.plan = Plan(decide=lambda call: hang())
+    task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"], 60)
+    assert task["status"] == "failed"
+    assert (task["error"]["code"], task["error"]["retryable"]) == ("model_timeout", True)
+    assert len(model.calls()) == 3 == task["usage"]["modelCalls"]
+    assert task["progress"]["failed"] == 1
+    (chunk,) = client.chunks(task["id"])
+    assert (chunk["status"], chunk["attempts"], chunk["error"]["code"]) == ("failed", 3, "model_timeout")
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404])
+def test_a_refusal_fails_at_once(client: Client, model: ModelServer, code: int):
+    """A permanent refusal fails the task at the first answer, with the cause and no retry."""
+    model.plan = Plan(decide=lambda call: status(code))
+    started = time.monotonic()
+    task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
+    assert task["status"] == "failed"
+    assert (task["error"]["code"], task["error"]["retryable"]) == ("model_refused", False)
+    assert str(code) in task["error"]["message"]
+    assert len(model.calls()) == 1
+    assert time.monotonic() - started < 10
+
+
+def test_finished_chunks_survive_a_failure(client: Client, model: ModelServer):
+    """What was finished before a refusal stays readable, and a retry asks only for the rest."""
+    text = paragraphs(8)
+    last = text.split("\n\n")[-1]
+    model.plan = Plan(decide=lambda call: status(401) if last in call.user else None)
+    task = client.finished(client.submit(text, chunk=SMALL)["id"])
+    assert task["status"] == "failed"
+    assert task["progress"]["completed"] == 7
+    model.plan = Plan()
+    assert client.http.post(f"/api/tasks/{task['id']}/retry").status_code == 202
+    done = client.finished(task["id"])
+    assert done["status"] == "completed"
+    assert len(model.calls()) == 9 == done["usage"]["modelCalls"]
+
+
+def test_cancel_stops_spending(client: Client, model: ModelServer):
+    """After the answer to a cancellation no call starts, and the bill is what the server counted."""
+    model.hold()
+    task = client.submit(paragraphs(30), chunk=SMALL)
+    model.wait_for_in_flight(6)
+    answer = client.http.post(task["links"]["cancel"])
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    model.release()
+    model.wait_until_idle()
+    again = client.http.post(task["links"]["cancel"])
+    assert (again.status_code, again.json()["status"]) == (200, "cancelled")
+    later = client.submit(paragraphs(2, "other"), chunk=SMALL)
+    assert client.finished(later["id"])["status"] == "completed"
+    assert len([call for call in model.calls() if "part" in call.user]) == 6
+    usage = client.task(task["id"])["usage"]
+    assert usage["modelCalls"] == 6
+
+
+def test_many_tasks_at_once_make_no_extra_call(client: Client, model: ModelServer):
+    """Twelve tasks submitted from twelve threads each complete, with one call a chunk."""
+    ids: list[str] = []
+
+    def submit(number: int) -> None:
+        with Client(str(client.http.base_url)) as own:
+            ids.append(own.submit(paragraphs(4, f"text {number}"), chunk=SMALL)["id"])
+
+    threads = [threading.Thread(target=submit, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tasks = [client.finished(task_id) for task_id in ids]
+    assert {task["status"] for task in tasks} == {"completed"}
+    assert len(model.calls()) == 48 == len({call.user for call in model.calls()})

@@ -1,0 +1,126 @@
+"""States, settings, ids, retry: the small pure modules."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.core import limits
+from src.core.errors import ConfigurationError, TransitionRefused
+from src.core.ids import is_task_id, task_id
+from src.core.retry import backoff_seconds, rate_limit_seconds
+from src.core.settings import load
+from src.core.states import TRANSITIONS, Status, check
+
+
+def test_every_pair_that_is_not_in_the_table_is_refused_by_name():
+    """Each transition accepts exactly the sources of its row and names both ends when it refuses."""
+    for transition, source in itertools.product(TRANSITIONS.values(), Status):
+        if source in transition.sources:
+            assert check(transition.name, source) is transition.target
+        else:
+            with pytest.raises(TransitionRefused, match=f"{source} cannot become {transition.target}"):
+                check(transition.name, source)
+
+
+def test_no_transition_leaves_completed():
+    """A completed task stays completed: its one result is never replaced."""
+    assert not [row.name for row in TRANSITIONS.values() if Status.COMPLETED in row.sources]
+
+
+def test_settings_have_the_defaults_of_the_contract():
+    """Without variables each setting has the value that CONTRACT section 3 gives."""
+    settings = load(lambda name: None)
+    assert (settings.provider, settings.model, settings.timeout_seconds, settings.concurrency) == (
+        "workers-ai",
+        None,
+        120,
+        6,
+    )
+    assert (settings.chunk_chars, settings.input_bytes, settings.lease_ms, settings.max_attempts) == (
+        6000,
+        1_000_000,
+        180_000,
+        3,
+    )
+    assert settings.retention_ms == 30 * 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AI_PROVIDER", "gpt"),
+        ("AI_PROVIDER", "Demo"),
+        ("AI_TIMEOUT_SECONDS", "soon"),
+        ("AI_TIMEOUT_SECONDS", "nan"),
+        ("AI_TIMEOUT_SECONDS", "0"),
+        ("AI_CONCURRENCY", "7"),
+        ("AI_CONCURRENCY", "0"),
+        ("AI_CONCURRENCY", "2.5"),
+        ("CHUNK_MAX_CHARS", "-1"),
+        ("MAX_INPUT_BYTES", "1e6"),
+        ("MAX_INPUT_BYTES", "99999999"),
+        ("LEASE_SECONDS", "120"),
+        ("LEASE_SECONDS", "inf"),
+        ("MAX_ATTEMPTS", "0"),
+        ("RETENTION_DAYS", "-1"),
+        ("PLAN", "enterprise"),
+        ("AI_BASE_URL", "ftp://models.example/v1"),
+        ("AI_BASE_URL", "https://user:secret@models.example/v1"),
+        ("AI_BASE_URL", "https://[bad/v1"),
+        ("AI_BASE_URL", "https://models.example/v1?key=1"),
+        ("AI_API_KEY", "two words"),
+        ("AI_API_KEY", "schlüssel"),
+    ],
+)
+def test_a_bad_variable_is_refused_by_name_and_never_repeated(name: str, value: str):
+    """The error names the variable and what it takes; the value, which may be a secret, is not in it."""
+    with pytest.raises(ConfigurationError) as caught:
+        load({name: value}.get)
+    message = str(caught.value)
+    assert message.startswith(f"{name} must be ")
+    assert len(value) < 4 or value not in message
+
+
+def test_openai_needs_its_url():
+    """AI_PROVIDER openai without AI_BASE_URL is refused by that name."""
+    with pytest.raises(ConfigurationError, match=r"^AI_BASE_URL must be set"):
+        load({"AI_PROVIDER": "openai"}.get)
+
+
+def test_the_lease_must_exceed_the_timeout():
+    """A lease that could end before its call does is refused, whichever of the two is set."""
+    with pytest.raises(ConfigurationError, match=r"^LEASE_SECONDS must be greater"):
+        load({"AI_TIMEOUT_SECONDS": 180}.get)
+    assert load({"AI_TIMEOUT_SECONDS": "5", "LEASE_SECONDS": "6"}.get).lease_ms == 6000
+
+
+@given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10), st.integers(0, 2**48 - 1))
+def test_ids_are_version_7_and_sort_by_time(now: int, entropy: bytes, later: int):
+    """Any time and any random bytes make a well-formed UUIDv7, and an earlier one sorts before a later one."""
+    first, second = task_id(now, entropy), task_id(later, entropy)
+    assert is_task_id(first)
+    assert first[14] == "7"
+    assert (now < later) == (first < second)
+
+
+@pytest.mark.parametrize("text", ["", "x", "0" * 36, task_id(1, b"\xff" * 10).upper(), task_id(1, bytes(10)) + "0"])
+def test_what_is_no_id_is_known_as_such(text: str):
+    """Malformed ids are told apart before the database is asked."""
+    assert not is_task_id(text)
+
+
+@given(st.integers(1, 100), st.floats(0, 1))
+def test_backoff_grows_within_its_bounds(attempts: int, chance: float):
+    """The wait lies between half its ceiling and its ceiling, and never above the stated maximum."""
+    wait = backoff_seconds(attempts, chance)
+    assert limits.BACKOFF_SECONDS_FIRST / 2 <= wait <= limits.BACKOFF_SECONDS_MOST
+    assert backoff_seconds(attempts, 0) <= wait <= backoff_seconds(attempts, 1)
+
+
+@given(st.floats(0, 1e6), st.integers(0, 200), st.floats(0, 1))
+def test_a_rate_limit_is_obeyed(asked: float, waits: int, chance: float):
+    """What the provider asks for, up to an hour, is waited for in full, whatever the jitter."""
+    assert rate_limit_seconds(asked, waits, chance) >= min(asked, limits.RATE_LIMIT_SECONDS_MOST)
+    assert 0 < rate_limit_seconds(None, waits, chance) <= limits.RATE_LIMIT_SECONDS_MOST

@@ -1,0 +1,174 @@
+"""The ledger of one claim's calls: attempts, waits, pauses and the bill."""
+
+from src.core import limits
+from src.core.errors import (
+    ModelConnectionLost,
+    ModelRateLimited,
+    ModelRefused,
+    ModelUnavailable,
+)
+from src.core.task import Reduce
+from src.inference.protocol import ModelReply
+from src.processing.ledger import Ledger
+from src.store.claims import CallKey, Claim, Tried
+
+FIRST, SECOND, THIRD = (CallKey(0, position) for position in range(3))
+REPLY = ModelReply("fine", 7, 3)
+
+
+def claim(**changes) -> Claim:
+    facts = {
+        "task_id": "t",
+        "fence": 1,
+        "attempts": 1,
+        "stalls": 0,
+        "rate_waits": 0,
+        "reduce": Reduce.CONCAT,
+        "model": None,
+        "text": "abc",
+        "instructions": "do",
+        "cuts": (1, 2, 3),
+        "overlap": 0,
+        "merge_chars": 2000,
+        "calls_settled": 0,
+        "calls_in_doubt": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "outputs": frozenset(),
+        "tried": {},
+        "doubted": frozenset(),
+    }
+    return Claim(**(facts | changes))
+
+
+def started(ledger: Ledger, *keys: CallKey) -> None:
+    ledger.add(keys)
+    assert ledger.startable(0, len(keys)) == list(keys)
+    ledger.start(keys)
+
+
+def test_outputs_that_are_there_are_not_asked_for_again():
+    """A claim of a half-done task starts only what is missing."""
+    ledger = Ledger(claim(outputs=frozenset({FIRST, THIRD})), 3)
+    ledger.add([FIRST, SECOND, THIRD])
+    assert ledger.startable(0, 9) == [SECOND]
+    assert ledger.progress([], 3).completed == 2
+
+
+def test_every_call_is_on_the_bill_once():
+    """Good, failed and rate-limited calls are settled; a lost connection is in doubt; both make the bill."""
+    ledger = Ledger(claim(calls_settled=10, calls_in_doubt=1), 3)
+    started(ledger, FIRST, SECOND, THIRD)
+    ledger.succeeded(FIRST, REPLY)
+    ledger.failed(SECOND, ModelUnavailable("500"), 0, 0.5)
+    ledger.failed(THIRD, ModelConnectionLost("gone"), 0, 0.5)
+    told = ledger.progress([], 3)
+    assert (told.calls_settled, told.calls_in_doubt, told.in_flight) == (12, 2, ())
+    assert (told.input_tokens, told.output_tokens, told.completed) == (7, 3, 1)
+
+
+def test_a_transient_failure_waits_and_then_ends_the_task_when_its_attempts_are_used_up():
+    """MAX_ATTEMPTS failures of one chunk fail the task, with the last failure as the reason; each waits longer."""
+    ledger = Ledger(claim(), 3)
+    ledger.add([FIRST])
+    now, waits = 0.0, []
+    for _ in range(3):
+        ledger.start(ledger.startable(now, 1))
+        ledger.failed(FIRST, ModelUnavailable("503 from the model"), now, 0)
+        if ledger.failure is None:
+            next_at = ledger.next_at()
+            assert next_at is not None
+            waits.append(next_at - now)
+            assert ledger.startable(next_at - 0.001, 1) == []
+            now = next_at
+    assert waits == [0.5, 1.0]
+    assert ledger.failure is not None
+    assert (ledger.failure.code, ledger.failure.retryable) == ("model_unavailable", True)
+    told = ledger.progress([], 3)
+    assert told.failed == 1
+    assert [(item.final, item.tried) for item in told.failures] == [(True, Tried(3, 3))]
+
+
+def test_attempts_of_an_earlier_claim_count():
+    """A crash or a release does not give a chunk its attempts back."""
+    ledger = Ledger(claim(tried={FIRST: Tried(2, 2)}), 3)
+    started(ledger, FIRST)
+    ledger.failed(FIRST, ModelUnavailable("500"), 0, 0)
+    assert ledger.failure is not None
+
+
+def test_a_refusal_ends_the_task_at_once_and_starts_nothing_more():
+    """After a permanent failure no waiting or ready call starts, and the reason stays the first one."""
+    ledger = Ledger(claim(), 3)
+    started(ledger, FIRST, SECOND)
+    ledger.add([THIRD])
+    ledger.failed(FIRST, ModelRefused("401: the key was refused"), 0, 0)
+    ledger.failed(SECOND, ModelRefused("another"), 0, 0)
+    assert ledger.startable(9e9, 9) == []
+    assert ledger.next_at() is None
+    assert ledger.failure is not None
+    assert (ledger.failure.message, ledger.failure.retryable) == ("401: the key was refused", False)
+
+
+def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
+    """429 with a delay: nothing starts before it is over, a burst is one wait, and no attempt is used."""
+    ledger = Ledger(claim(), 1)
+    started(ledger, FIRST, SECOND)
+    ledger.add([THIRD])
+    for key in (FIRST, SECOND):
+        ledger.failed(key, ModelRateLimited("slow down", 2), 10, 0)
+    assert ledger.failure is None
+    assert ledger.startable(11.99, 9) == []
+    assert sorted(ledger.startable(12, 9)) == [FIRST, SECOND, THIRD]
+    told = ledger.progress([], 3)
+    assert (told.rate_waits, told.calls_settled) == (1, 2)
+    assert [item.tried for item in told.failures] == [Tried(0, 1), Tried(0, 1)]
+
+
+def test_a_rate_limit_without_end_ends_the_task():
+    """A provider that never relents fails the task after a stated number of waits, not never."""
+    ledger = Ledger(claim(rate_waits=limits.RATE_LIMIT_WAITS_MOST), 3)
+    started(ledger, FIRST)
+    ledger.failed(FIRST, ModelRateLimited("slow down", None), 10, 0)
+    assert ledger.failure is not None
+    assert ledger.failure.code == "model_rate_limited"
+
+
+def test_an_output_ends_a_row_of_stalls_and_waits():
+    """Progress resets what counts crashes and rate-limit waits in a row."""
+    ledger = Ledger(claim(stalls=2, rate_waits=9), 3)
+    started(ledger, FIRST)
+    assert (ledger.progress([], 3).stalls, ledger.progress([], 3).rate_waits) == (2, 9)
+    ledger.succeeded(FIRST, REPLY)
+    assert (ledger.progress([], 3).stalls, ledger.progress([], 3).rate_waits) == (0, 0)
+
+
+def test_doubted_calls_count_as_calls_of_their_chunk_but_not_as_attempts():
+    """A chunk whose call a crash left in doubt shows both calls; the crash used no attempt."""
+    ledger = Ledger(claim(doubted=frozenset({FIRST})), 1)
+    started(ledger, FIRST)
+    ledger.succeeded(FIRST, REPLY)
+    assert ledger.progress([], 3).outputs[0].calls == 2
+
+
+def test_what_was_saved_is_not_told_again():
+    """After a write only what is new is told, and the announced calls are those in flight and starting."""
+    ledger = Ledger(claim(), 3)
+    started(ledger, FIRST, SECOND)
+    ledger.succeeded(FIRST, REPLY)
+    assert ledger.unsaved
+    ledger.saved()
+    assert not ledger.unsaved
+    told = ledger.progress([THIRD], 3)
+    assert (told.outputs, told.in_flight) == ((), (SECOND, THIRD))
+
+
+def test_abandoned_calls_are_settled_and_stalled_ones_in_doubt():
+    """A cancelled task's calls were sent for sure; those of a worker that broke are in doubt."""
+    for end, expected in ((Ledger.abandon, (2, 0, 0)), (Ledger.stalled, (0, 2, 1))):
+        ledger = Ledger(claim(), 3)
+        started(ledger, FIRST, SECOND)
+        end(ledger)
+        told = ledger.progress([], 3)
+        assert (told.calls_settled, told.calls_in_doubt, told.stalls) == expected
+        assert told.in_flight == ()
