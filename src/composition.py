@@ -117,7 +117,15 @@ class App:
         return Api(
             settings=self.settings,
             store=self.store,
-            submission=Submission(self.store, dispatcher, self.settings, self._runtime.now_ms, self._runtime.entropy),
+            submission=Submission(
+                store=self.store,
+                dispatcher=dispatcher,
+                settings=self.settings,
+                now_ms=self._runtime.now_ms,
+                entropy=self._runtime.entropy,
+                meter=self.meter,
+                log=self.log,
+            ),
             dispatcher=dispatcher,
             provider=self.provider,
             bound=bound(self._bindings),

@@ -7,11 +7,13 @@ from ..core import limits
 from ..core.chunks import cuts
 from ..core.ids import task_id
 from ..core.merge import merge_chars
+from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
 from ..core.task import NewTask, Reduce, Route, Task, Usage
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
+from .events import Log
 
 DEFAULT_INSTRUCTIONS = (
     "Analyse the text: say what it is about, give its main points in their order, and name the people, places, "
@@ -41,6 +43,8 @@ class Submission:
     settings: Settings
     now_ms: Callable[[], int]
     entropy: Callable[[int], bytes]
+    meter: Meter
+    log: Log
 
     async def submit(self, request: Request) -> Task:
         """Write the task and dispatch it. Raises StoreError with nothing accepted, or TooManyChunks.
@@ -50,6 +54,7 @@ class Submission:
         new = self._new(request)
         await self.store.insert(new, self.settings.lease_ms)
         route = await self.dispatcher.dispatch(new.id)
+        self.log("accepted", task=new.id, route=route, chunks=len(new.cuts), **self.meter.facts())
         return _fresh(new, route or new.route)
 
     def _new(self, request: Request) -> NewTask:

@@ -92,7 +92,12 @@ class Worker:
         crew = host.staff(task_id, len(claim.cuts)) or Crew(self.provider, self.settings.concurrency)
         run = _Run(self, claim, crew, budget, log, sweep_soon=host.route is Route.DIRECT)
         outcome = await run.guarded()
-        log("run_ended", outcome=type(outcome).__name__.lower(), status=getattr(outcome, "status", None))
+        log(
+            "run_ended",
+            outcome=type(outcome).__name__.lower(),
+            status=getattr(outcome, "status", None),
+            **self.meter.facts(),
+        )
         return outcome
 
 

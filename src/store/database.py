@@ -73,13 +73,20 @@ class Database:
         raise AssertionError("unreachable: the last send returns or raises")
 
     async def _send(self, statements: Sequence[Statement]) -> list[Sequence[Row]]:
-        self._meter.spend()
+        self._meter.spend_database_call()
         try:
             prepared = [self._binding.prepare(item.sql).bind(*item.values) for item in statements]
             results = await self._binding.batch(prepared)
         except Exception as error:
             raise _classified(error) from error
+        for result in results:
+            self._book(result)
         return [_rows(result) for result in results]
+
+    def _book(self, result: Mapping[str, object]) -> None:
+        meta = result.get("meta")
+        assert isinstance(meta, dict)
+        self._meter.add_rows(int(meta.get("rows_read", 0)), int(meta.get("rows_written", 0)))
 
 
 def _classified(error: Exception) -> StoreError:

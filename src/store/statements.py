@@ -218,7 +218,7 @@ WHERE id IN (SELECT value FROM json_each(?1)) AND status = 'processing' AND leas
 # written before the message is sent: a crash in between costs a delay, the other order would cost a flood.
 # A task that another sweep took on is no longer due. ?1 JSON ids ?2 base delay, ms ?3 doublings at most
 REDISPATCH = f"""
-UPDATE tasks SET dispatches = dispatches + 1, wake_at = {NOW} + (?2 << min(dispatches, ?3))
+UPDATE tasks SET dispatches = dispatches + 1, wake_at = {NOW} + (?2 << min(dispatches + 1, ?3))
 WHERE id IN (SELECT value FROM json_each(?1)) AND wake_at <= {NOW}
   AND (status = 'pending' OR (status = 'processing' AND lease_until <= {NOW}))
 RETURNING id

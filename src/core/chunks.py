@@ -1,0 +1,179 @@
+"""The splitter: where a long text is cut so that each chunk fits one model call.
+
+Offsets are Unicode code points, as Python counts them, and cuts depend on nothing but the arguments:
+a task's plan is computed anew wherever it is needed and never stored, so changing a rule in here
+changes the chunks of tasks that are already running.
+
+Every regular expression in here consumes each character that it looks at, or looks at a bounded
+number of them, with possessive quantifiers where it repeats: no input makes it backtrack.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+# Kinds of boundary, as marked in a `bytearray` with one cell an offset: the higher, the better.
+_SENTENCE, _LINE, _PARAGRAPH, _HEADING = 1, 2, 3, 4
+_BEST_FIRST = (_HEADING, _PARAGRAPH, _LINE, _SENTENCE)
+
+_ENDS = r"\n\r\x85\u2028\u2029"
+_LINES = re.compile(rf"[^{_ENDS}]*+(\r\n|[{_ENDS}]|\Z)")
+
+_HEADINGS = re.compile(
+    rf"""
+      [ ]{{0,3}}\#{{1,6}}(?:[ \t]|\Z)                                          # Markdown
+    | [ \t]{{0,40}}(?:Chapter|CHAPTER|Part|PART|Book|BOOK|Volume|VOLUME)[ \t]
+      (?:[0-9]{{1,4}}|[IVXLCDM]{{1,9}}|(?i:one|two|three|four|five|six|seven|eight|nine|ten)\b)
+      (?:(?:[.:,\u2013\u2014-]|[ \t](?![a-z]))[^{_ENDS}]{{0,60}})?\Z             # not "Book I read"
+    | [ \t\u3000]{{0,40}}第[0-9０-９零〇一二三四五六七八九十百千两兩]{{1,9}}[章回节節卷部篇集幕折]
+      (?:[\s:：、.．·\u2014-][^{_ENDS}]{{0,60}})?\Z
+    """,
+    re.VERBOSE,
+)
+# Three characters or more, where CommonMark takes one: a lone "-" is more often an empty list item.
+_SETEXT_UNDERLINES = re.compile(r" {0,3}(?:={3,}+|-{3,}+)[ \t]*+\Z")
+
+# Marks, what closes after them, and the blanks that follow on the same line.
+_SENTENCE_ENDS = re.compile(rf"([.!?。！？；…]++)[\"'”’»)\]}}」』）》〉】〕]*+([^\S{_ENDS}]*+)")
+
+_ZERO_WIDTH_JOINER = "\u200d"
+_LEAST_FILL_DIVISOR = 4
+# How far back the last resort looks for a place that parts no visible character: a family emoji with
+# skin tones has 11 code points.
+_REACH_CHARS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One span of the input, `text[start:end]`, in code points. `index` counts from 0."""
+
+    index: int
+    start: int
+    end: int
+
+
+class TooManyChunks(ValueError):
+    """The text needs more than `most` chunks."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"the text needs more than {most} chunks")
+        self.most: Final = most
+
+
+def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None = None) -> tuple[int, ...]:
+    """Return the end offset of each chunk, ascending; the last is `len(text)`.
+
+    A chunk is at most `max_chars` code points, of which the first `overlap_chars` repeat the end of the
+    one before. It ends at the best kind of boundary in the window that fits: before a heading (Markdown
+    or chapter-like line), after a blank line, a line, a sentence, white space; and of that kind at the
+    last one that leaves at least a quarter of the window used. If no kind reaches the quarter, the best
+    kind counts wherever it stands; where there is none at all, a code point does.
+
+    Raises `TooManyChunks` when more than `most` are needed, without cutting further than it takes to
+    know that; `ValueError` for an empty text or sizes that make no sense.
+    """
+    if not text or not 0 <= overlap_chars < max_chars:
+        raise ValueError("needs a text that is not empty and 0 <= overlap_chars < max_chars")
+    size = len(text)
+    step = max_chars - overlap_chars
+    ends: list[int] = []
+    marks: bytearray | None = None
+    end = 0
+    while True:
+        # No later chunk takes more than `step` new code points, so this many more are needed at least.
+        limit = max(0, end - overlap_chars) + max_chars
+        if most is not None and len(ends) + 1 + max(0, -(-(size - limit) // step)) > most:
+            raise TooManyChunks(most)
+        if limit >= size:
+            return (*ends, size)
+        if marks is None:
+            marks = _marks(text)
+        end = _cut(text, marks, end, limit)
+        ends.append(end)
+
+
+def chunks(cuts: tuple[int, ...], overlap_chars: int) -> tuple[Chunk, ...]:
+    """Return the chunks that end at `cuts`, each reaching `overlap_chars` back into the one before.
+
+    With no overlap they partition the text: their texts, joined, are the text.
+    """
+    first = Chunk(0, 0, cuts[0])
+    rest = (
+        Chunk(index, max(0, before - overlap_chars), end) for index, (before, end) in enumerate(pairwise(cuts), start=1)
+    )
+    return (first, *rest)
+
+
+def _cut(text: str, marks: bytearray, start: int, limit: int) -> int:
+    """Return where the chunk ends whose new code points begin at `start`: in `start + 1 … limit`."""
+    if limit - start == 1:
+        return limit
+    if text.startswith("\r\n", limit - 1):
+        limit -= 1
+    quarter = start + -(-(limit - start) // _LEAST_FILL_DIVISOR)
+    for kind in _BEST_FIRST:
+        if (found := marks.rfind(kind, quarter, limit + 1)) != -1:
+            return found
+    word = _word_start(text, start, limit)
+    if word >= quarter:
+        return word
+    for kind in _BEST_FIRST:
+        if (found := marks.rfind(kind, start + 1, quarter)) != -1:
+            return found
+    return word if word > start else _character_start(text, start, limit)
+
+
+def _marks(text: str) -> bytearray:
+    """Mark at each offset the best kind of boundary there; 0 for none. Words are too many to mark."""
+    marks = bytearray(len(text) + 1)
+    for match in _SENTENCE_ENDS.finditer(text):
+        # A mark of the ASCII range ends a sentence only before white space: not in "3.14" or "e.g.x".
+        if match.start(2) < match.end() or not match[1].isascii():
+            marks[match.end()] = _SENTENCE
+    text_line_start = None  # of the line before, if there was text on it that could be a heading's
+    for match in _LINES.finditer(text):
+        start, stop = match.start(), match.start(1)
+        if start == stop or text[start:stop].isspace():
+            marks[match.end()] = _PARAGRAPH
+            text_line_start = None
+            continue
+        marks[match.end()] = _LINE
+        if _HEADINGS.match(text, start, stop):
+            marks[start] = _HEADING
+            text_line_start = None
+        elif text_line_start is not None and _SETEXT_UNDERLINES.match(text, start, stop):
+            marks[text_line_start] = _HEADING
+            text_line_start = None
+        else:
+            text_line_start = start
+    return marks
+
+
+def _word_start(text: str, start: int, limit: int) -> int:
+    """Return the last offset up to `limit` that follows white space; `start` if there is none."""
+    if text[limit - 1].isspace():
+        return limit
+    return limit - len(text[start:limit].rsplit(None, 1)[-1])
+
+
+def _character_start(text: str, start: int, limit: int) -> int:
+    """Return the last offset up to `limit` that parts no visible character; `limit` if none is near."""
+    for offset in range(limit, max(start, limit - _REACH_CHARS), -1):
+        if not _joined(text[offset - 1], text[offset]):
+            return offset
+    return limit
+
+
+def _joined(before: str, after: str) -> bool:
+    """Whether two neighbours show as one character: a mark on its base, an emoji and its modifier or joiner.
+
+    Variation selectors are of category Mn. Flags and Hangul syllables spelt in letters are not told
+    apart (Unicode Standard Annex 29 does): the chunks stay right, only such a cut shows.
+    """
+    return (
+        _ZERO_WIDTH_JOINER in (before, after)
+        or "\U0001f3fb" <= after <= "\U0001f3ff"
+        or unicodedata.category(after).startswith("M")
+    )

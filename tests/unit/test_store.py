@@ -1,0 +1,342 @@
+"""The store's transitions: who may make which, who is refused, and what sending twice does."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from src.core.errors import SchemaMissing, StoreError, StoreUnavailable
+from src.core.meter import Meter
+from src.core.states import TRANSITIONS, Status
+from src.core.task import Failure, Reduce
+from src.store import statements
+from src.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Release, Standing, Tried, Unclaimed
+from src.store.database import Database
+from src.store.tasks import TaskStore
+from tests.support.sqlite_d1 import MIGRATIONS, NETWORK_LOST, OVERLOADED, SqliteD1
+from tests.support.store import FAILURE, LEASE_MS, RETENTION_MS, StoreBench, outputs, progress
+
+Act = Callable[[StoreBench, Claim | None], object]
+
+
+@pytest.fixture
+def bench():
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+def _step(step) -> Act:
+    def act(bench: StoreBench, claim: Claim | None) -> object:
+        # Without a claim of its own the step borrows the shape of one, with the fence that the task has.
+        if claim is None:
+            return False
+        return bench.step(claim, step, outputs=outputs(0, 1), completed=2)
+
+    return act
+
+
+ACTS: dict[str, Act] = {
+    "claim": lambda bench, claim: isinstance(bench.try_claim(), Claim),
+    "take_over": lambda bench, claim: (bench.pass_ms(LEASE_MS + 1), isinstance(bench.try_claim(), Claim))[1],
+    "progress": _step(Continue(LEASE_MS)),
+    "release": _step(Release(0, LEASE_MS)),
+    "finish": _step(Finish(RETENTION_MS)),
+    "fail": _step(Fail(RETENTION_MS, FAILURE)),
+    "dead_letter": lambda bench, claim: (
+        bench.pass_ms(LEASE_MS + 1),
+        bench.run(bench.store.dead_letter("task", FAILURE, RETENTION_MS)),
+    )[1],
+    "cancel": lambda bench, claim: bench.run(bench.store.cancel("task", RETENTION_MS)),
+    "retry": lambda bench, claim: bench.run(bench.store.retry("task", LEASE_MS)),
+}
+# A write sent again by the claim that made it finds its own work; it is granted and changes nothing.
+RESENT = {("fail", Status.FAILED), ("finish", Status.COMPLETED)}
+
+
+@pytest.mark.parametrize("source", Status)
+@pytest.mark.parametrize("name", TRANSITIONS)
+def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
+    """Each transition's SQL is granted from exactly the statuses of its row, and leads where the row says."""
+    claim = bench.in_status(source)
+    before = bench.row("task")
+    granted = ACTS[name](bench, claim)
+    after = bench.row("task")
+    # A take-over needs a task that somebody holds; on a pending one the same call is a plain claim.
+    sources = {*TRANSITIONS[name].sources, *({Status.PENDING} if name == "take_over" else ())}
+    if source in sources:
+        assert granted
+        assert after["status"] == TRANSITIONS[name].target if name != "claim" else "processing"
+    elif (name, source) in RESENT:
+        assert granted
+        assert {**before, "calls_minimum": 2, "wake_at": after["wake_at"]} == {
+            **after,
+            "failed": before["failed"],
+            "completed": before["completed"],
+        }
+    else:
+        assert not granted
+        assert after == before
+
+
+def test_the_schema_lists_the_statuses():
+    """The CHECK constraint of the schema and the state machine name the same statuses."""
+    text = (MIGRATIONS / "0001_tasks.sql").read_text()
+    listed = re.search(r"status TEXT NOT NULL CHECK \(status IN \(([^)]*)\)\)", text)
+    assert listed is not None
+    assert re.findall(r"'(\w+)'", listed[1]) == list(Status)
+
+
+def test_a_live_lease_is_respected_and_a_dead_one_taken_over(bench: StoreBench):
+    """Under a live lease nobody else gets the task; once it is over one does, under a higher fence."""
+    bench.insert()
+    first = bench.claim()
+    assert bench.try_claim() == Unclaimed(Standing.HELD, LEASE_MS)
+    bench.pass_ms(LEASE_MS - 1)
+    assert bench.try_claim() == Unclaimed(Standing.HELD, 1)
+    bench.pass_ms(1)
+    second = bench.claim()
+    assert (first.fence, second.fence, second.attempts, second.stalls) == (1, 2, 2, 1)
+
+
+def test_progress_renews_the_lease(bench: StoreBench):
+    """Each write under a claim starts the lease anew."""
+    bench.insert()
+    claim = bench.claim()
+    bench.pass_ms(LEASE_MS - 1)
+    assert bench.step(claim)
+    bench.pass_ms(LEASE_MS - 1)
+    assert bench.try_claim() == Unclaimed(Standing.HELD, 1)
+
+
+@pytest.mark.parametrize(
+    "step", [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RETENTION_MS, FAILURE)], ids=repr
+)
+def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
+    """A worker whose lease ran out and was taken over changes nothing: no output, no failure, no total, no status."""
+    bench.insert()
+    zombie = bench.claim()
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim()
+    failed = FailedCall(CallKey(0, 1), Tried(1, 1), True, Failure("model_timeout", "late", True))
+    before = bench.row("task")
+    late = {"outputs": outputs(0, 1, tag="late"), "failures": [failed], "completed": 2, "calls_settled": 99}
+    assert not bench.step(zombie, step, **late)
+    bench.run(bench.store.settle_cancelled(zombie, progress(zombie, **late)))
+    assert bench.row("task") == before
+    assert bench.database.rows("SELECT * FROM outputs") == bench.database.rows("SELECT * FROM failures") == []
+    assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(0, 1, tag="right"), completed=2)
+    task = bench.run(bench.store.task("task"))
+    assert task is not None
+    assert task.result == "right 0\n\nright 1"
+
+
+def test_an_output_is_accepted_once(bench: StoreBench):
+    """The first output of a chunk stays, even if the same claim sends another."""
+    bench.insert()
+    claim = bench.claim()
+    assert bench.step(claim, outputs=outputs(0, tag="first"), completed=1)
+    assert bench.step(claim, outputs=outputs(0, tag="second"), completed=1)
+    assert bench.database.rows("SELECT output FROM outputs") == [{"output": "first 0"}]
+
+
+def test_only_the_last_output_finishes(bench: StoreBench):
+    """Finish is refused while a chunk has no output, whatever the worker claims to have done."""
+    bench.insert()
+    claim = bench.claim()
+    assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(1), completed=2)
+    assert bench.row("task")["status"] == "processing"
+    assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0), completed=2)
+
+
+def test_a_merge_needs_its_top(bench: StoreBench):
+    """A merge finishes only with the output of its top level, which then is the result."""
+    bench.insert(reduce=Reduce.MERGE)
+    claim = bench.claim()
+    assert not bench.step(claim, Finish(RETENTION_MS, 1), outputs=outputs(0, 1), completed=2, calls_minimum=3)
+    merged = outputs(0, tag="merged", level=1)
+    assert bench.step(claim, Finish(RETENTION_MS, 1), outputs=merged, completed=2, calls_minimum=3)
+    task = bench.run(bench.store.task("task"))
+    assert task is not None
+    assert task.result == "merged 0"
+
+
+def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: StoreBench):
+    """Calls that a dead worker had announced show as in doubt, at once and after the take-over, and count once."""
+    bench.insert()
+    claim = bench.claim()
+    keys = [CallKey(0, 0), CallKey(0, 1)]
+    assert bench.step(claim, in_flight=keys)
+    bench.pass_ms(LEASE_MS + 1)
+    before = bench.run(bench.store.task("task"))
+    heir = bench.claim()
+    after = bench.run(bench.store.task("task"))
+    assert before is not None
+    assert after is not None
+    for usage in (before.usage, after.usage):
+        assert (usage.model_calls, usage.in_doubt) == (2, 2)
+    assert heir.doubted == frozenset(keys)
+
+
+def test_the_same_host_replaces_itself_at_once(bench: StoreBench):
+    """A Durable Object that was evicted takes its task up again under its live lease; another host does not."""
+    bench.insert()
+    bench.claim(host="object/task")
+    assert isinstance(bench.try_claim(host="object/other"), Unclaimed)
+    assert isinstance(bench.try_claim(host=""), Unclaimed)
+    assert bench.claim(host="object/task").fence == 2
+
+
+def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
+    """A delay is kept, but for the second of tolerance that a message may come early."""
+    bench.insert()
+    assert bench.step(bench.claim(), Release(5000, 15000))
+    assert bench.try_claim() == Unclaimed(Standing.EARLY, 5000)
+    bench.pass_ms(3999)
+    assert bench.try_claim() == Unclaimed(Standing.EARLY, 1001)
+    bench.pass_ms(1)
+    assert bench.claim().fence == 2
+
+
+def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
+    """The worker learns why: there is no such task, or it has ended."""
+    assert bench.try_claim("nobody") == Unclaimed(Standing.MISSING)
+    bench.in_status(Status.COMPLETED)
+    assert bench.try_claim() == Unclaimed(Standing.TERMINAL)
+
+
+def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: StoreBench):
+    """What was paid for before a cancellation is on the bill without doubt, and a retry does not pay it again."""
+    bench.insert()
+    claim = bench.claim()
+    bench.step(claim, in_flight=[CallKey(0, 0), CallKey(0, 1)])
+    assert bench.run(bench.store.cancel("task", RETENTION_MS))
+    assert not bench.step(claim, outputs=outputs(0), completed=1, calls_settled=2)
+    bench.run(bench.store.settle_cancelled(claim, progress(claim, outputs=outputs(0), completed=1, calls_settled=2)))
+    task = bench.run(bench.store.task("task"))
+    assert task is not None
+    assert (task.usage.model_calls, task.usage.in_doubt, task.completed) == (2, 0, 1)
+    assert bench.run(bench.store.retry("task", LEASE_MS))
+    assert bench.claim().outputs == {CallKey(0, 0)}
+    # Now that the fence has risen, the old worker is refused here too.
+    bench.run(bench.store.settle_cancelled(claim, progress(claim, calls_settled=50)))
+    assert bench.row("task")["calls_settled"] == 2
+
+
+def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: StoreBench):
+    """A live lease, a delay that runs, and a terminal status each protect a task from its dead letter."""
+    bench.insert()
+    claim = bench.claim()
+    bury = lambda: bench.run(bench.store.dead_letter("task", FAILURE, RETENTION_MS))  # noqa: E731
+    assert not bury()
+    bench.step(claim, Release(500, LEASE_MS))
+    assert not bury()
+    bench.pass_ms(500)
+    assert bury()
+    assert bench.row("task")["error_code"] == FAILURE.code
+    assert not bury()
+
+
+@pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_every_write_may_be_sent_twice(message: str, when):
+    """A write whose answer is lost is sent again by the store, and the task ends as if it had been sent once."""
+
+    def story(fail_at: int) -> tuple[dict, list]:
+        bench = StoreBench()
+        acts = [
+            bench.insert,
+            lambda: claims.append(bench.claim(holder="me")),
+            lambda: bench.step(claims[-1], in_flight=[CallKey(0, 0)]) or pytest.fail("lost"),
+            lambda: bench.step(claims[-1], outputs=outputs(0), completed=1, calls_settled=1) or pytest.fail("lost"),
+            lambda: bench.step(claims[-1], Release(0, 1), calls_settled=1, completed=1) or pytest.fail("lost"),
+            lambda: claims.append(bench.claim(holder="you")),
+            lambda: (
+                bench.step(claims[-1], Fail(1, FAILURE), calls_settled=2, failed=1, completed=1) or pytest.fail("lost")
+            ),
+            lambda: bench.run(bench.store.retry("task", LEASE_MS)),
+            lambda: claims.append(bench.claim(holder="them")),
+            lambda: (
+                bench.step(claims[-1], Finish(RETENTION_MS), outputs=outputs(1), calls_settled=3, completed=2)
+                or pytest.fail("lost")
+            ),
+        ]
+        claims: list[Claim] = []
+        for place, act in enumerate(acts):
+            if place == fail_at:
+                bench.database.fail(message, when)
+            act()
+        found = bench.row("task"), bench.database.rows("SELECT * FROM outputs")
+        bench.database.close()
+        return found
+
+    expected = story(-1)
+    for fail_at in range(10):
+        assert story(fail_at) == expected, f"write {fail_at}"
+
+
+def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
+    """A passing D1 error is StoreUnavailable after three sends, any other one a StoreError after one."""
+    bench.insert()
+    sent = bench.database.batches
+    bench.database.fail(OVERLOADED, times=3)
+    with pytest.raises(StoreUnavailable):
+        bench.run(bench.store.task("task"))
+    assert bench.database.batches == sent + 3
+    bench.database.fail("D1_ERROR: UNIQUE constraint failed: SQLITE_CONSTRAINT")
+    with pytest.raises(StoreError) as caught:
+        bench.run(bench.store.task("task"))
+    assert type(caught.value) is StoreError
+    assert bench.database.batches == sent + 4
+
+
+def test_a_missing_schema_is_named():
+    """Without the tables every call says so."""
+    empty = SqliteD1(migrated=False)
+    bench = StoreBench()
+    with pytest.raises(SchemaMissing):
+        bench.run(TaskStore(Database(empty, Meter())).ready())
+    empty.close()
+    bench.database.close()
+
+
+def test_big_outputs_are_split_over_statements(bench: StoreBench):
+    """Outputs that together exceed what one parameter may hold are written all the same."""
+    bench.insert(chunks=6)
+    claim = bench.claim()
+    big = [item._replace(text="€" * 200_000) for item in outputs(*range(6))]
+    assert bench.step(claim, Finish(RETENTION_MS), outputs=big, completed=6)
+    assert len(bench.database.rows("SELECT 1 FROM outputs")) == 6
+
+
+def test_erase_leaves_nothing(bench: StoreBench):
+    """Erasing removes every row of the task, and a late worker brings none back."""
+    bench.insert()
+    claim = bench.claim()
+    failed = FailedCall(CallKey(0, 1), Tried(1, 1), False, FAILURE)
+    bench.step(claim, outputs=outputs(0), failures=[failed], completed=1)
+    assert bench.run(bench.store.erase("task"))
+    assert not bench.run(bench.store.erase("task"))
+    assert not bench.step(claim, outputs=outputs(1), failures=[failed], completed=2)
+    for table in ("tasks", "texts", "outputs", "failures"):
+        assert bench.database.rows(f"SELECT * FROM {table}") == []  # noqa: S608
+
+
+@pytest.mark.parametrize(
+    ("sql", "values"),
+    [
+        (statements.DUE, (10,)),
+        (statements.TASK, ("t",)),
+        (statements.STATUS, ("t",)),
+        (statements.RESULT, ("t",)),
+        (statements.LIST, ("~", 10)),
+        (statements.CLAIM.partition("RETURNING")[0], ("t", "h", "", "queue", 1, 1)),
+    ],
+)
+def test_no_statement_reads_the_whole_table(bench: StoreBench, sql: str, values: tuple):
+    """Claims, polls, lists and sweep pages go by an index: their cost does not grow with the table."""
+    plan = bench.database.rows(f"EXPLAIN QUERY PLAN {sql}", *values)
+    details = [str(row["detail"]) for row in plan]
+    assert details
+    assert not [detail for detail in details if detail.startswith("SCAN") and "USING" not in detail], details
+    assert not [detail for detail in details if "TEMP B-TREE" in detail], details

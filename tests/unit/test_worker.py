@@ -1,0 +1,290 @@
+"""The task actor in virtual time: slices, waits, crashes, outages and merges, against a scripted model."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from src.core.errors import ModelError, ModelRateLimited, ModelUnavailable, StoreUnavailable
+from src.core.meter import Meter
+from src.core.settings import Settings
+from src.core.states import Status
+from src.core.task import Reduce, Route, Task
+from src.inference.protocol import Health, ModelCall, ModelReply
+from src.processing.events import Log
+from src.processing.worker import Ended, Host, Lost, Outcome, Released, Worker
+from src.store.claims import Standing, Unclaimed
+from src.store.database import Database
+from src.store.tasks import TaskStore
+from tests.simulation.loop import Loop
+from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
+from tests.support.store import START_MS, new_task
+
+HOST = Host(Route.QUEUE, 600.0)
+
+
+class Script:
+    """A provider whose calls take a second each and do what `act` says; it notes when each was made."""
+
+    name = "script"
+    default_model = "script-1"
+
+    def __init__(self, act: Callable[[ModelCall, int], Any] = lambda call, number: None) -> None:
+        self.act = act
+        self.seconds: Callable[[int], float] = lambda number: 1.0
+        self.calls: list[tuple[float, ModelCall]] = []
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        self.calls.append((asyncio.get_running_loop().time(), call))
+        number = len(self.calls)
+        await asyncio.sleep(self.seconds(number))
+        result = self.act(call, number)
+        if isinstance(result, Exception):
+            raise result
+        return ModelReply(result or f"<{call.user}>", 10, 5)
+
+    async def probe(self) -> Health:
+        return Health("healthy", "")
+
+
+class Bench:
+    """One database, one model, and workers over them, in virtual time."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.loop = Loop(max_steps=10_000_000)  # type: ignore[abstract]
+        self.database = SqliteD1(now_ms=lambda: START_MS + round(self.loop.time() * 1000))
+        self.store = TaskStore(Database(self.database, Meter()))
+        self.model = Script()
+        self.settings = Settings(plan="paid", **settings)
+        self.lines: list[dict[str, Any]] = []
+        self._nonces = 0
+
+    def insert(self, chunks: int, reduce: Reduce = Reduce.CONCAT) -> None:
+        self.do(self.store.insert(new_task("task", chunks, reduce, START_MS), self.settings.lease_ms))
+
+    def do(self, coroutine: Any) -> Any:
+        return self.loop.run_until_complete(coroutine)
+
+    def worker(self) -> Worker:
+        meter = Meter()
+        return Worker(
+            store=TaskStore(Database(self.database, meter)),
+            provider=self.model,
+            settings=self.settings,
+            meter=meter,
+            chance=lambda: 0.0,
+            nonce=self._nonce,
+            log=Log(lambda line: self.lines.append(json.loads(line))),
+        )
+
+    def _nonce(self) -> str:
+        self._nonces += 1
+        return f"holder-{self._nonces}"
+
+    def run(self, host: Host = HOST) -> Outcome:
+        return self.do(self.worker().run("task", host))
+
+    def task(self) -> Task:
+        return self.do(self.store.task("task"))
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["event"] == name]
+
+
+@pytest.fixture
+def make():
+    made: list[Bench] = []
+
+    def build(**settings: Any) -> Bench:
+        made.append(Bench(**settings))
+        return made[-1]
+
+    yield build
+    for bench in made:
+        bench.loop.close()
+        bench.database.close()
+
+
+def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
+    """20 chunks: 20 calls, six at a time, and one transaction for each group of calls that ends together."""
+    bench = make()
+    bench.insert(20)
+    before = bench.database.batches
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.database.batches - before == 1 + 1 + 4  # claim, first announcement, four groups
+    assert [at for at, _ in bench.model.calls] == [0] * 6 + [1] * 6 + [2] * 6 + [3] * 2
+    task = bench.task()
+    assert (task.usage.model_calls, task.usage.input_tokens, task.usage.output_tokens) == (20, 200, 100)
+    assert task.result == "\n\n".join(["<x>"] * 20)
+
+
+def test_a_slow_call_does_not_hold_up_the_others(make):
+    """While one call takes long its neighbours are replaced: six are in flight, not a wave of six."""
+    bench = make()
+    bench.insert(16)
+    bench.model.seconds = lambda number: 3.0 if number == 1 else 1.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert max(at for at, _ in bench.model.calls) < 2.2
+
+
+def test_every_call_is_announced_before_it_is_made(make):
+    """When a call arrives at the model, the database already lists it as in flight."""
+    bench = make()
+    bench.insert(9)
+
+    def look(call: ModelCall, number: int) -> None:
+        (row,) = bench.database.rows("SELECT in_flight, calls_settled FROM tasks")
+        assert len(json.loads(row["in_flight"])) + row["calls_settled"] >= number
+
+    infer = bench.model.infer
+
+    async def announced(call: ModelCall) -> ModelReply:
+        look(call, len(bench.model.calls) + 1)
+        return await infer(call)
+
+    bench.model.infer = announced
+    assert bench.run() == Ended(Status.COMPLETED)
+
+
+def test_a_slice_stays_within_its_subrequests(make):
+    """On the free plan a run ends before its 45th subrequest, gives the task back, and the next one goes on."""
+    bench = make()
+    bench.settings = Settings(plan="free")
+    bench.insert(100)
+    # Calls that end one by one are the dearest: each may need a write of its own.
+    bench.model.seconds = lambda number: 1.0 + number % 7
+    runs = 0
+    while bench.run() != Ended(Status.COMPLETED):
+        runs += 1
+        assert bench.task().status is Status.PENDING
+    assert all(line["subrequests"] <= 45 for line in bench.events("run_ended"))
+    assert 3 <= runs <= 6
+    assert len(bench.model.calls) == 100 == bench.task().usage.model_calls
+    assert bench.task().attempts == 1
+
+
+def test_a_slice_stays_within_its_seconds(make):
+    """When the time is up nothing more starts; what is in flight is finished and kept."""
+    bench = make()
+    bench.insert(20)
+    assert bench.run(Host(Route.QUEUE, 1.5)) == Released(0)
+    assert (bench.task().completed, len(bench.model.calls)) == (12, 12)
+
+
+def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
+    """A wait of 20 s stays within the run; one of 10 min becomes a release with that delay, and costs no attempt."""
+    bench = make(max_attempts=1)
+    bench.insert(2)
+    bench.model.act = lambda call, number: ModelRateLimited("429", 20) if number == 1 else None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.model.calls[-1][0] >= 21
+    other = make(max_attempts=1)
+    other.insert(2)
+    other.model.act = lambda call, number: ModelRateLimited("429", 600) if number <= 2 else None
+    assert other.run() == Released(600)
+    assert other.run() == Unclaimed(Standing.EARLY, 600_000)
+    assert len(other.model.calls) == 2
+    other.do(asyncio.sleep(600))
+    assert other.run() == Ended(Status.COMPLETED)
+    assert len(other.model.calls) == 4 == other.task().usage.model_calls
+
+
+def test_a_poison_task_ends(make):
+    """A task whose worker dies each time, without any output, fails after MAX_ATTEMPTS deaths."""
+    bench = make(lease_seconds=180, max_attempts=3)
+    bench.insert(2)
+    for _ in range(3):
+        run = bench.loop.create_task(bench.worker().run("task", HOST))
+        bench.do(asyncio.sleep(0.5))
+        run.cancel()  # no await of the worker runs again: it is as good as killed
+        bench.do(asyncio.sleep(180))
+    assert bench.run() == Ended(Status.FAILED)
+    task = bench.task()
+    assert task.failure is not None
+    assert (task.failure.code, task.failure.retryable) == ("worker_crashed", True)
+    assert (task.usage.model_calls, task.usage.in_doubt, task.attempts) == (6, 6, 4)
+
+
+def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
+    """A bug in a provider surfaces, leaves the task claimable at once, and ends as a failure, not as a loop."""
+    bench = make()
+    bench.insert(2)
+    bench.model.act = lambda call, number: ValueError("a bug")
+    for _ in range(3):
+        with pytest.raises(ValueError, match="a bug"):
+            bench.run()
+        assert bench.task().status is Status.PENDING
+    assert bench.run() == Ended(Status.FAILED)
+    assert bench.task().usage.in_doubt >= 3
+
+
+def test_paid_outputs_outlast_an_outage(make):
+    """While D1 is out of reach the worker keeps what it paid for and writes it when D1 is back."""
+    bench = make()
+    bench.insert(6)
+    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=20) if number == 1 else None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 6
+    assert len(bench.events("store_unavailable")) > 3
+
+
+def test_an_outage_beyond_the_lease_ends_the_run(make):
+    """When D1 stays away for the whole lease the worker gives up; the task goes on after it, and the bill says so."""
+    bench = make(timeout_seconds=5, lease_seconds=10)
+    bench.insert(2)
+    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=10_000) if number == 1 else None
+    with pytest.raises(StoreUnavailable):
+        bench.run()
+    bench.database.heal()
+    bench.do(asyncio.sleep(10))
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (4, 2)
+
+
+def test_a_cancelled_task_starts_no_call(make):
+    """Cancelled while six calls are in flight, the worker stops with these, keeps them on the bill, and is done."""
+    bench = make()
+    bench.insert(20)
+    bench.model.act = lambda call, number: bench.loop.create_task(bench.store.cancel("task", 1)) and None
+    assert bench.run() == Lost()
+    task = bench.task()
+    assert (task.status, len(bench.model.calls)) == (Status.CANCELLED, 6)
+    assert (task.usage.model_calls, task.usage.in_doubt) == (6, 0)
+
+
+def test_a_merge_goes_on_where_it_was(make):
+    """A merge that is given back between its levels plans the same levels again and repeats no call."""
+    bench = make()
+    bench.insert(40, Reduce.MERGE)
+    bench.model.act = lambda call, number: "y" * 600
+    outcomes = [bench.run(Host(Route.QUEUE, 0.5))]
+    while outcomes[-1] != Ended(Status.COMPLETED):
+        outcomes.append(bench.run(Host(Route.QUEUE, 0.5)))
+    # Three outputs of 600 fit a call of 2,000: 40, 13, 4, 1.
+    assert len(bench.model.calls) == 40 + 13 + 4 + 1 == bench.task().usage.minimum_calls
+    assert bench.task().result == "y" * 600
+
+
+def test_a_hanging_call_ends_at_the_timeout(make):
+    """Whatever the provider does, a call ends after AI_TIMEOUT_SECONDS, within the lease, and counts as sent."""
+    bench = make(max_attempts=2)
+    bench.insert(1)
+    bench.model.seconds = lambda number: 1e6
+    assert bench.run() == Ended(Status.FAILED)
+    failure = bench.task().failure
+    assert failure is not None
+    assert failure.code == "model_timeout"
+    assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (2, 0)
+
+
+def test_a_failure_keeps_what_is_in_flight(make):
+    """When one chunk fails for good, the calls that are out are still awaited and their outputs kept."""
+    bench = make(max_attempts=1)
+    bench.insert(6)
+    errors: dict[int, ModelError] = {1: ModelUnavailable("500")}
+    bench.model.seconds = lambda number: 0.1 if number == 1 else 2.0
+    bench.model.act = lambda call, number: errors.pop(1, None)
+    assert bench.run() == Ended(Status.FAILED)
+    assert (bench.task().completed, bench.task().failed, len(bench.model.calls)) == (5, 1, 6)
