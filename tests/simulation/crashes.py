@@ -1,0 +1,34 @@
+"""Exhaustive crashes: die at each suspension point of a run, before and after its effect, once or twice.
+
+`run(crash_at)` makes a world without latency and random faults under `FaultPlan(rng, crash_at=crash_at)`, with
+`point_labels` kept, runs it, checks whatever must hold, and gives the labels of the points that it passed.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+type Crashes = dict[int, Literal["before", "after"]]
+type Run = Callable[[Crashes], list[str]]
+
+_WHENS: tuple[Literal["before", "after"], ...] = ("before", "after")
+
+
+def single_crashes(run: Run) -> Iterator[tuple[str, Crashes]]:
+    """Run every single crash; gives the label of the point and the crash, after its run."""
+    labels = run({})
+    for point, label in enumerate(labels, 1):
+        for when in _WHENS:
+            run({point: when})
+            yield label, {point: when}
+
+
+def pairs_of_crashes(run: Run, *, points_most: int = 40) -> Iterator[Crashes]:
+    """Run every pair of crashes within the first points: the second lies after the first, in what came of it."""
+    for first in range(1, min(len(run({})), points_most) + 1):
+        for when in _WHENS:
+            passed = len(run({first: when}))
+            for second in range(first + 1, min(passed, points_most) + 1):
+                for then in _WHENS:
+                    pair: Crashes = {first: when, second: then}
+                    run(pair)
+                    yield pair

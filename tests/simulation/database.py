@@ -1,0 +1,150 @@
+"""SQLite databases as the platform opens them: its limits, a clock of its own, and templates for quick starts."""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+# workerd, src/workerd/util/sqlite.c++, SqliteDatabase::setupSecurity; sizes from the D1 limits page.
+LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: 2_000_000,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    sqlite3.SQLITE_LIMIT_COLUMN: 100,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 100,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 5,
+    sqlite3.SQLITE_LIMIT_VDBE_OP: 25_000,
+    sqlite3.SQLITE_LIMIT_FUNCTION_ARG: 32,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 50,
+    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 100,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 10,
+    sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
+}
+_DATES = ("unixepoch", "datetime", "date", "time", "julianday", "strftime")
+_SUBSECOND = ("subsec", "subsecond")
+
+
+class Clock:
+    """Milliseconds since the epoch by the database, replaceable while a connection is in use."""
+
+    def __init__(self) -> None:
+        self.now_ms: Callable[[], int] = int
+
+
+class Connection(sqlite3.Connection):
+    """An in-memory database whose SQL functions read `clock`."""
+
+    clock: Clock
+    schema_version: int
+    leftovers: list[tuple[str, list[tuple[Any, ...]]]]
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def open_database() -> Connection:
+    """Open an empty in-memory database with the platform's limits and date functions, in autocommit."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=512, factory=Connection)
+    connection.clock = clock = Clock()
+    for limit, value in LIMITS.items():
+        connection.setlimit(limit, value)
+    connection.execute("PRAGMA foreign_keys = ON")
+    for name in _DATES:
+        function = _unixepoch(clock) if name == "unixepoch" else _dated(name, clock)
+        connection.create_function(name, -1, function, deterministic=True)
+    for name, date in (("current_timestamp", "datetime"), ("current_date", "date"), ("current_time", "time")):
+        connection.create_function(name, 0, _dated(date, clock), deterministic=True)
+    return connection
+
+
+def _unixepoch(clock: Clock) -> Callable[..., Any]:
+    general = _dated("unixepoch", clock)
+
+    def unixepoch(*args: Any) -> Any:
+        if args in (("subsec",), ("now", "subsec")):
+            return clock.now_ms() / 1000
+        return clock.now_ms() // 1000 if not args or args == ("now",) else general(*args)
+
+    return unixepoch
+
+
+_plain = sqlite3.connect(":memory:", check_same_thread=False, factory=Connection)
+
+
+def _dated(name: str, clock: Clock) -> Callable[..., Any]:
+    """SQLite's own function `name` with 'now' and a missing time replaced by the clock's time."""
+    at = 1 if name == "strftime" else 0
+
+    def function(*args: Any) -> Any:
+        values = list(args)
+        now = clock.now_ms() / 1000
+        if len(values) <= at:
+            values += [now, "unixepoch"]
+        elif str(values[at]).lower() in _SUBSECOND:
+            values[at:at] = [now, "unixepoch"]
+        elif str(values[at]).lower() == "now":
+            values[at : at + 1] = [now, "unixepoch"]
+        marks = ", ".join("?" * len(values))
+        return _plain.execute(f"SELECT {name}({marks})", values).fetchone()[0]
+
+    return function
+
+
+class Template:
+    """A database with the migrations applied, of which simulations get copies. Connections are used again.
+
+    Statements stay prepared in a connection that comes back, which is most of the time a simulation takes.
+    """
+
+    def __init__(self, scripts: Iterable[str]) -> None:
+        source = open_database()
+        for script in scripts:
+            source.executescript(script)
+        self.image = source.serialize()
+        source.close()
+        self.analyses: dict[str, Any] = {}
+        self._idle: list[Connection] = []
+
+    @classmethod
+    def of_migrations(cls, folder: Path) -> "Template":
+        """The template of all `*.sql` in a folder, in the order of their names."""
+        return cls(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sql")))
+
+    def acquire(self) -> Connection:
+        """Give a database that equals the template."""
+        if self._idle:
+            return self._idle.pop()
+        connection = open_database()
+        connection.deserialize(self.image)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.schema_version = _schema_version(connection)
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_stat%' ORDER BY rowid"
+        ).fetchall()
+        connection.leftovers = [
+            (table, connection.execute(f'SELECT * FROM "{table}"').fetchall())  # noqa: S608 - from the schema
+            for (table,) in tables
+        ]
+        return connection
+
+    def release(self, connection: Connection) -> None:
+        """Take a database back; it is emptied for the next user, or dropped when its schema was changed."""
+        connection.clock.now_ms = int
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if _schema_version(connection) != connection.schema_version:
+            connection.close()
+            return
+        connection.execute("BEGIN")
+        for table, _rows in reversed(connection.leftovers):
+            connection.execute(f'DELETE FROM "{table}"')  # noqa: S608 - from the schema
+        for table, rows in connection.leftovers:
+            if rows:
+                marks = ", ".join("?" * len(rows[0]))
+                connection.executemany(f'INSERT INTO "{table}" VALUES ({marks})', rows)  # noqa: S608
+        connection.execute("COMMIT")
+        self._idle.append(connection)
+
+
+def _schema_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA schema_version").fetchone()[0])

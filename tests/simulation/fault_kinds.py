@@ -1,0 +1,59 @@
+"""The kinds of faults, each with the number that it has in the design's list of faults to survive (section 5)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FaultKind:
+    """`rate` is the default probability at each offer, under `FaultPlan.everything`."""
+
+    number: int
+    name: str
+    rate: float
+    meaning: str
+
+
+_ALL = (
+    FaultKind(1, "duplicate_delivery", 0.10, "a queue message is delivered once more, maybe at the same time"),
+    FaultKind(1, "send_reply_lost", 0.05, "the queue took the message, the sender sees an error"),
+    FaultKind(2, "message_reordered", 0.20, "a later message goes first"),
+    FaultKind(2, "message_delayed", 0.10, "a message arrives up to some minutes late"),
+    FaultKind(3, "consumer_exception", 0.05, "the consumer's invocation fails after its work was done"),
+    FaultKind(4, "retries_exhausted", 0.02, "every delivery of a message dies, down to the dead-letter queue"),
+    FaultKind(5, "message_lost", 0.03, "a message that was accepted is gone"),
+    FaultKind(6, "crash_before_enqueue", 0.03, "the isolate dies between its D1 write and the send"),
+    FaultKind(6, "send_failed", 0.05, "the queue refuses the message (quota)"),
+    FaultKind(7, "crash_before", 0.01, "the isolate dies at an await, and its request never left"),
+    FaultKind(7, "crash_after", 0.01, "the isolate dies at an await, and its request took effect"),
+    FaultKind(7, "cpu_exceeded", 0.004, "a BaseException out of an await: the CPU limit"),
+    FaultKind(7, "cancelled", 0.004, "CancelledError out of an await: the invocation is being cancelled"),
+    FaultKind(7, "wait_until_cut", 0.10, "what was given to waitUntil is cut short"),
+    FaultKind(8, "d1_failed_before_commit", 0.02, "D1 answers with an error and did nothing"),
+    FaultKind(8, "d1_failed_after_commit", 0.02, "D1 answers with an error and did it"),
+    FaultKind(9, "d1_overloaded", 0.02, "D1 turns the request away"),
+    FaultKind(9, "d1_slow", 0.02, "D1 takes seconds"),
+    FaultKind(10, "object_evicted", 0.03, "an object loses its memory at an await, its storage stays"),
+    FaultKind(10, "write_lost_at_eviction", 0.02, "an object dies before its last storage writes were flushed"),
+    FaultKind(10, "rpc_failed_before", 0.04, "an object call fails and was never made"),
+    FaultKind(10, "rpc_failed_after", 0.04, "an object call fails although it was carried out"),
+    FaultKind(11, "alarm_repeated", 0.10, "an alarm fires once more after it succeeded"),
+    FaultKind(11, "alarm_late", 0.10, "an alarm fires up to some minutes late"),
+    FaultKind(11, "alarm_dropped", 0.03, "an alarm is given up, as after six failures"),
+    FaultKind(12, "worker_frozen", 0.01, "an isolate stands still beyond its lease and then goes on"),
+    FaultKind(12, "object_zombie", 0.02, "an old instance of an object goes on while a new one starts"),
+    FaultKind(13, "clock_skewed", 0.30, "an isolate's clock is off"),
+    FaultKind(13, "clock_jumped", 0.01, "a clock jumps: an isolate's, or the database's"),
+    FaultKind(14, "poison_message", 0.03, "a message that no consumer can read is in the queue"),
+    FaultKind(15, "model_hang", 0.02, "the model never answers; the call times out"),
+    FaultKind(15, "model_slow", 0.05, "the model takes most of the timeout"),
+    FaultKind(15, "model_rate_limited", 0.05, "429, with or without a delay"),
+    FaultKind(15, "model_unavailable", 0.05, "5xx"),
+    FaultKind(15, "model_reply_lost", 0.03, "the model did the work, its reply is lost"),
+    FaultKind(15, "model_malformed", 0.03, "2xx without a usable output"),
+    FaultKind(15, "model_unreachable", 0.0, "the connection is lost before the model saw the call"),
+    FaultKind(16, "client_repeated", 0.10, "the client sends its request again"),
+    FaultKind(16, "client_reply_lost", 0.05, "the request was carried out, the client never learns"),
+    FaultKind(17, "upgraded", 0.02, "another deployment takes over under running tasks"),
+    FaultKind(18, "user_raced", 0.05, "cancel, delete or retry comes in the middle"),
+)
+KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}

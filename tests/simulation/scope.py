@@ -1,0 +1,61 @@
+"""What the loop knows of whoever runs on it: handles, the scope that they belong to, and the gate before it."""
+
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from typing import Any
+
+
+class Gate:
+    """Counts reasons to hold events back, and keeps the events that wait for it to open.
+
+    Behind a `strict` gate an event and the code that waited for it run in one turn, as in JavaScript, so that
+    nothing comes between them. Without it the code runs some turn later, as Python's own loop may have it.
+    """
+
+    __slots__ = ("closed", "strict", "waiting")
+
+    def __init__(self) -> None:
+        self.closed = 0
+        self.strict = False
+        self.waiting: list[Handle] = []
+
+
+class Scope:
+    """What the loop knows of an invocation: whether it is dead, and the gate before it."""
+
+    __slots__ = ("dead", "gate", "priority")
+
+    def __init__(self, gate: Gate) -> None:
+        self.dead = False
+        self.gate = gate
+        self.priority = 0.0
+
+
+SCOPE: ContextVar[Scope | None] = ContextVar("scope", default=None)
+
+
+class Handle:
+    """A callback waiting for its turn. `event` marks what comes from outside: timers and binding replies."""
+
+    __slots__ = ("args", "callback", "cancelled_", "context", "event", "seq", "when_seconds")
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: Context, seq: int, event: bool
+    ) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.seq = seq
+        self.event = event
+        self.when_seconds = 0.0
+        self.cancelled_ = False
+
+    def cancel(self) -> None:
+        self.cancelled_ = True
+        self.args = ()
+
+    def cancelled(self) -> bool:
+        return self.cancelled_
+
+    def when(self) -> float:
+        return self.when_seconds

@@ -1,0 +1,70 @@
+"""What a statement costs in rows, the way D1 counts them, as closely as stock SQLite lets us tell.
+
+Rows written: for each row that changed, one for the table and one for each index entry that goes with it. A table
+with rowids and a text key has an index for the key; a WITHOUT ROWID table is its own key. An UPDATE touches
+the indexes that name one of its columns, in their key or in their WHERE. Approximate: a partial index counts as
+touched whether or not its condition holds, and an upsert counts as an insert.
+
+Rows read: the rows that came back or were changed, plus the whole table for each scan in the query plan.
+"""
+
+import re
+import sqlite3
+from dataclasses import dataclass
+
+_WRITES = {
+    sqlite3.SQLITE_INSERT: "insert",
+    sqlite3.SQLITE_UPDATE: "update",
+    sqlite3.SQLITE_DELETE: "delete",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Per changed row `rows_per_change` are written; `scans` are the tables that the plan reads in full."""
+
+    writes: bool
+    rows_per_change: int
+    scans: tuple[str, ...]
+
+
+def analyse(connection: sqlite3.Connection, sql: str, parameters: int) -> Analysis:
+    """Compile `sql` without running it and tell its costs. Raises what SQLite raises for a bad statement."""
+    seen: list[tuple[str, str, str]] = []
+
+    def note(action: int, first: str | None, second: str | None, _database: object, source: str | None) -> int:
+        if action in _WRITES and source is None and first is not None and not first.startswith("sqlite_"):
+            seen.append((_WRITES[action], first, second or ""))
+        return sqlite3.SQLITE_OK
+
+    connection.set_authorizer(note)
+    try:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * parameters).fetchall()
+    finally:
+        connection.set_authorizer(None)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    scans = [match[1] for row in plan if (match := re.match(r"SCAN (\w+)", row[3])) and match[1] in tables]
+    rows = max((_rows_per_change(connection, *write, seen) for write in seen), default=0)
+    return Analysis(bool(seen) or not sql.lstrip()[:6].upper().startswith(("SELECT", "WITH")), rows, tuple(scans))
+
+
+def _rows_per_change(
+    connection: sqlite3.Connection, action: str, table: str, _column: str, seen: list[tuple[str, str, str]]
+) -> int:
+    options = connection.execute("SELECT wr FROM pragma_table_list WHERE name = ?", (table,)).fetchone()
+    without_rowid = bool(options and options[0])
+    updated = {column for kind, name, column in seen if kind == "update" and name == table}
+    count = 1
+    for name, origin in connection.execute("SELECT name, origin FROM pragma_index_list(?)", (table,)).fetchall():
+        if origin == "pk" and without_rowid:
+            continue
+        if action != "update" or updated & _columns_of(connection, name):
+            count += 1
+    return count
+
+
+def _columns_of(connection: sqlite3.Connection, index: str) -> set[str]:
+    """Columns in the index's key and the words of its definition, which hold those of its WHERE."""
+    keyed = connection.execute("SELECT name FROM pragma_index_info(?)", (index,)).fetchall()
+    (definition,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (index,)).fetchone()
+    return {name for (name,) in keyed if name} | set(re.findall(r"\w+", definition or ""))
