@@ -5,13 +5,13 @@ Sources: Cloudflare's published limits for Workers, D1, Queues and Durable Objec
 
 # --- What a client may send -------------------------------------------------------------------------
 INPUT_BYTES_DEFAULT = 1_000_000
-INPUT_BYTES_MOST = 1_900_000  # D1: a row, and each string in it, holds at most 2,000,000 bytes
+INPUT_BYTES_MOST = 1_850_000  # D1: a row holds at most 2,000,000 bytes, and this one has instructions and cuts too
 INSTRUCTIONS_CHARS_MOST = 20_000
 METADATA_BYTES_MOST = 4_096
 MODEL_CHARS_MOST = 200
 CHUNK_CHARS_MOST = 1_000_000
 CHUNKS_MOST = 5_000  # one row each; a task this long is some 15 minutes of six calls at a time
-BODY_OVERHEAD_BYTES = 200_000  # instructions, metadata and JSON around `input`
+BODY_OVERHEAD_BYTES = 300_000  # instructions, metadata and JSON around `input`
 BODY_ESCAPE_FACTOR = 6  # "\u0001" is six bytes of JSON for one byte of text
 WAIT_SECONDS_MOST = 25
 WAIT_POLL_SECONDS = 0.5  # `?wait=` reads D1 at most twice a second

@@ -1,10 +1,12 @@
 """Accepting a task: durable in D1 first, then on its way to a host."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..core import limits
 from ..core.chunks import cuts
+from ..core.errors import StoreError, StoreUnavailable
 from ..core.ids import task_id
 from ..core.merge import merge_chars
 from ..core.meter import Meter
@@ -52,10 +54,19 @@ class Submission:
         Once the task is written it counts as accepted, whatever becomes of the dispatch: the sweep finds it.
         """
         new = self._new(request)
-        await self.store.insert(new, self.settings.lease_ms)
+        await self._write(new)
         route = await self.dispatcher.dispatch(new.id)
         self.log("accepted", task=new.id, route=route, chunks=len(new.cuts), **self.meter.facts())
         return _fresh(new, route or new.route)
+
+    async def _write(self, new: NewTask) -> None:
+        try:
+            await self.store.insert(new, self.settings.lease_ms)
+        except StoreUnavailable:
+            # The write may have landed, and the client is about to be told that nothing was accepted: make it true.
+            with suppress(StoreError):
+                await self.store.erase(new.id)
+            raise
 
     def _new(self, request: Request) -> NewTask:
         max_chars = request.max_chars if request.max_chars is not None else self.settings.chunk_chars

@@ -1,0 +1,118 @@
+"""Request bodies: read under a cap, and parsed as strictly as RFC 8259 (JSON) and RFC 7493 (I-JSON) allow."""
+
+import json
+import re
+from math import isfinite
+
+from .ports import BodyTooLarge, Request
+from .problems import MALFORMED_BODY, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
+
+DEPTH_MOST = 32
+# Strings, brackets, commas and colons. What the API takes has a few dozen, besides 4 KB of metadata.
+TOKENS_MOST = 20_000
+
+# None at all, and what `curl -d` says of whatever it sends, count as JSON too: the parser decides.
+_MEDIA_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded"})
+
+_LENGTH_DIGITS_MOST = 15
+
+# A string, which ends with the body if nothing else ends it, or one structural character. Possessive, and a
+# string always matches: no body makes it backtrack.
+_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
+
+
+class _Unacceptable(ValueError):
+    """JSON that parses but is refused; the message says why."""
+
+
+async def read_object(request: Request, most_bytes: int) -> dict[str, object]:
+    """Read the body and return the JSON object in it.
+
+    Raises Refusal: 415 for another media type, 413 beyond `most_bytes` (by Content-Length before reading, by
+    what arrives while reading), 400 for anything that is not a JSON object.
+    """
+    _check_media_type(request.headers.get("content-type"))
+    _check_length(request.headers.get("content-length"), most_bytes)
+    try:
+        raw = await request.read(most_bytes)
+    except BodyTooLarge:
+        raise _too_large(most_bytes) from None
+    return parse_object(raw)
+
+
+def parse_object(raw: bytes) -> dict[str, object]:
+    """Parse the JSON object in the bytes; raise Refusal (400) if there is none."""
+    try:
+        text = raw.decode("utf-8")
+        _check_shape(text)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+    except UnicodeDecodeError as error:
+        raise _malformed(f"The body is not UTF-8: byte {error.start} is wrong.") from None
+    except json.JSONDecodeError as error:
+        detail = f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        raise _malformed(detail) from None
+    except _Unacceptable as error:
+        raise _malformed(f"The body {error}.") from None
+    except (ValueError, RecursionError):
+        # Python refuses to read integers of more than 4,300 digits.
+        raise _malformed("The body holds a number that is too long.") from None
+    if not isinstance(value, dict):
+        raise _malformed("The body is JSON, but not an object.")
+    return value
+
+
+def _malformed(detail: str) -> Refusal:
+    return Refusal(MALFORMED_BODY, detail)
+
+
+def _too_large(most_bytes: int) -> Refusal:
+    return Refusal(TOO_LARGE, f"The body has more than {most_bytes} bytes, which no valid request needs.")
+
+
+def _check_media_type(value: str | None) -> None:
+    media_type = (value or "").partition(";")[0].strip().lower()
+    if media_type not in _MEDIA_TYPES and not media_type.endswith("+json"):
+        raise Refusal(UNSUPPORTED_MEDIA_TYPE, "Send JSON, with Content-Type: application/json.")
+
+
+def _check_length(value: str | None, most_bytes: int) -> None:
+    """Refuse an announced length above the cap. One that makes no sense is left to the reading to find out."""
+    digits = (value or "").strip()
+    if not (digits.isascii() and digits.isdigit()):
+        return
+    digits = digits.lstrip("0")
+    if len(digits) > _LENGTH_DIGITS_MOST or int(digits or "0") > most_bytes:
+        raise _too_large(most_bytes)
+
+
+def _check_shape(text: str) -> None:
+    """Refuse deep nesting and masses of small values before the parser spends stack and memory on them."""
+    depth = 0
+    for count, match in enumerate(_TOKENS.finditer(text), start=1):
+        start = match[0][0]
+        if start in "[{":
+            depth += 1
+        elif start in "]}":
+            depth -= 1
+        if depth > DEPTH_MOST:
+            raise _Unacceptable(f"is nested more than {DEPTH_MOST} deep")
+        if count > TOKENS_MOST:
+            raise _Unacceptable(f"holds more than {TOKENS_MOST} strings and punctuation marks of JSON")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Unacceptable("is not plain JSON: an object in it has the same name twice")
+    return found
+
+
+def _no_constant(name: str) -> object:
+    raise _Unacceptable(f"is not JSON: {name} is not a number there")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not isfinite(value):
+        raise _Unacceptable("holds a number that is too large")
+    return value

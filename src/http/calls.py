@@ -1,0 +1,40 @@
+"""What a route's handler gets, and the two ways in which it answers."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from ..core.ids import is_task_id
+from .ports import Api, Reply, Request
+from .problems import no_task
+from .queries import Query
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One matched request: the segments that the path's pattern leaves open, and the parsed query."""
+
+    api: Api
+    request: Request
+    parts: Mapping[str, str]
+    query: Query
+
+    @property
+    def task_id(self) -> str:
+        """The task that the path names. Raises Refusal (404) for what cannot be one of ours, without asking D1."""
+        task_id = self.parts["id"]
+        if not is_task_id(task_id):
+            raise no_task()
+        return task_id
+
+
+def json_reply(status: int, value: object, headers: Mapping[str, str] | None = None) -> Reply:
+    """Answer with JSON."""
+    return Reply(status, json.dumps(value, ensure_ascii=False), {"Content-Type": "application/json", **(headers or {})})
+
+
+def model_reply(status: int, model: BaseModel, headers: Mapping[str, str] | None = None) -> Reply:
+    """Answer with a model as JSON, in the API's names."""
+    return json_reply(status, model.model_dump(by_alias=True), headers)

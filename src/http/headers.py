@@ -1,0 +1,16 @@
+"""The headers that every answer carries, and what the others mean."""
+
+# Answers are data for programs: no browser is to sniff, cache, frame or run anything of them.
+ON_EVERY_ANSWER = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Strict-Transport-Security": "max-age=31536000",
+}
+
+MEANINGS = {
+    "Location": "The path of the task.",
+    "Retry-After": "Seconds after which asking again makes sense; absent where it never does.",
+    "Allow": "The methods that the path takes.",
+}

@@ -1,0 +1,157 @@
+"""The API's description, OpenAPI 3.1, made from its table and its models."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from . import problems
+from .endpoint import Answer, Endpoint, Parameter, allowed
+from .headers import MEANINGS, ON_EVERY_ANSWER
+from .problems import PROBLEM_TYPE, Kind
+from .schemas import ProblemView
+
+Json = dict[str, Any]
+
+# What any call may meet, whatever it is for: unknown query parameters, and trouble of the service's own.
+ANYWHERE = (problems.INVALID_FIELDS, problems.INTERNAL, problems.BAD_CONFIGURATION)
+
+_OPEN_SEGMENT = re.compile(r"\{([a-z]+)\}")
+_ABOUT = """Submit a long text, get an id, poll: the text is analysed chunk by chunk, and nothing that was accepted is
+lost. Sizes are in the units that their names say; times are RFC 3339 in UTC.
+
+`HEAD` is answered wherever `GET` is, `OPTIONS` on every path. An unknown path is answered 404 (`not_found`), another
+method 405 (`method_not_allowed`) with `Allow`. Problems are `application/problem+json` (RFC 9457); what identifies
+one is its `code`."""
+
+
+def document(endpoints: Sequence[Endpoint]) -> Json:
+    """Build the document."""
+    paths: Json = {}
+    for endpoint in endpoints:
+        path = paths.setdefault(endpoint.path, _path(endpoint, endpoints))
+        path[endpoint.method.lower()] = _operation(endpoint)
+        if endpoint.method == "GET":
+            path["head"] = _head(path["get"])
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "onceover",
+            "version": "1",
+            "summary": "Text analysis, chunk by chunk",
+            "description": _ABOUT,
+        },
+        "paths": paths,
+        "components": {"schemas": _schemas(endpoints), "headers": _common_headers()},
+    }
+
+
+def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
+    options = {
+        "operationId": _only_letters(f"options{endpoint.path.title()}"),
+        "summary": f"Read which methods the path takes: {allowed(endpoints, endpoint.path)}",
+        "responses": {
+            "204": {"description": "Nothing but headers", "headers": _headers(("Allow",))},
+            **_problems((problems.INTERNAL, problems.BAD_CONFIGURATION)),
+        },
+    }
+    segments = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        for name in _OPEN_SEGMENT.findall(endpoint.path)
+    ]
+    return ({"parameters": segments} if segments else {}) | {"options": options}
+
+
+def _operation(endpoint: Endpoint) -> Json:
+    operation: Json = {"operationId": endpoint.name, "summary": endpoint.summary}
+    if endpoint.parameters:
+        operation["parameters"] = [_parameter(parameter) for parameter in endpoint.parameters]
+    if endpoint.body is not None:
+        content = {"application/json": {"schema": _reference(endpoint.body)}}
+        operation["requestBody"] = {"required": True, "content": content}
+    answers = {str(answer.status): _answer(answer) for answer in endpoint.answers}
+    refusals = _problems((*endpoint.problems, *ANYWHERE))
+    assert not answers.keys() & refusals.keys()
+    operation["responses"] = dict(sorted((answers | refusals).items()))
+    return operation
+
+
+def _head(get: Json) -> Json:
+    """Describe HEAD: what GET answers, without the content."""
+    responses = {
+        status: {name: value for name, value in response.items() if name != "content"}
+        for status, response in get["responses"].items()
+    }
+    name, summary = get["operationId"], get["summary"]
+    return get | {"operationId": f"{name}Head", "summary": f"{summary}: headers only", "responses": responses}
+
+
+def _parameter(parameter: Parameter) -> Json:
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "description": parameter.description,
+        "schema": dict(parameter.schema),
+    }
+
+
+def _answer(answer: Answer) -> Json:
+    described: Json = {"description": answer.description, "headers": _headers(answer.headers)}
+    if answer.models:
+        references = [_reference(model) for model in answer.models]
+        schema = references[0] if len(references) == 1 else {"anyOf": references}
+        described["content"] = {"application/json": {"schema": schema}}
+    return described
+
+
+def _problems(kinds: Iterable[Kind]) -> Json:
+    by_status: dict[int, list[Kind]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.status, []).append(kind)
+    return {
+        str(status): {
+            "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in found),
+            "headers": _headers(("Retry-After",) if set(found) <= set(problems.DATABASE_KINDS) else ()),
+            "content": {PROBLEM_TYPE: {"schema": _problem_schema(found)}},
+        }
+        for status, found in by_status.items()
+    }
+
+
+def _problem_schema(kinds: Sequence[Kind]) -> Json:
+    narrowed = {"properties": {"code": {"enum": [kind.code for kind in kinds]}}}
+    return {"allOf": [_reference(ProblemView), narrowed]}
+
+
+def _headers(names: Iterable[str]) -> Json:
+    described = {name: {"description": MEANINGS[name], "schema": {"type": "string"}} for name in names}
+    return described | {name: {"$ref": f"#/components/headers/{name}"} for name in ON_EVERY_ANSWER}
+
+
+def _common_headers() -> Json:
+    return {
+        name: {"description": "The same on every answer.", "schema": {"type": "string", "const": value}}
+        for name, value in ON_EVERY_ANSWER.items()
+    }
+
+
+def _schemas(endpoints: Sequence[Endpoint]) -> Json:
+    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ProblemView, "serialization"): None}
+    for endpoint in endpoints:
+        if endpoint.body is not None:
+            wanted[endpoint.body, "validation"] = None
+        for answer in endpoint.answers:
+            wanted |= {(model, "serialization"): None for model in answer.models}
+    _, definitions = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
+    found: Json = definitions["$defs"]
+    return found
+
+
+def _reference(model: type[BaseModel]) -> Json:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _only_letters(text: str) -> str:
+    return "".join(char for char in text if char.isalpha())

@@ -1,0 +1,68 @@
+"""What the HTTP layer is given: a request to read, and the parts of the application that it calls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..core.settings import Settings
+from ..inference.protocol import Provider
+from ..processing.dispatch import Dispatcher
+from ..processing.events import Log
+from ..processing.submission import Submission
+from ..store.tasks import TaskStore
+
+
+class BodyTooLarge(Exception):
+    """The body passed the size that the reader allowed; reading stopped there."""
+
+
+class Request(Protocol):
+    """One HTTP request. Header names are looked up in lower case."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+
+    async def read(self, most: int) -> bytes:
+        """Read the body as it streams in. Raises BodyTooLarge as soon as more than `most` bytes have come."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP answer; `body` is UTF-8 text, empty for none."""
+
+    status: int
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Which bindings the deployment has."""
+
+    queue: bool
+    dead_letter_queue: bool
+    objects: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Everything that a route may use."""
+
+    settings: Settings
+    store: TaskStore
+    submission: Submission
+    dispatcher: Dispatcher
+    provider: Provider
+    bound: Bound
+    now_ms: "Clock"
+    log: Log
+
+
+class Clock(Protocol):
+    """The isolate's time."""
+
+    def __call__(self) -> int:
+        """Return milliseconds since the epoch."""
+        ...

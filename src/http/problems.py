@@ -1,0 +1,132 @@
+"""Problem details (RFC 9457): every refusal that the API knows, and how it is answered."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..core.errors import ConfigurationError, SchemaMissing, StoreError, StoreUnavailable
+from .ports import Reply
+
+TYPE_PREFIX = "urn:onceover:problem:"
+PROBLEM_TYPE = "application/problem+json"
+
+_ERRORS_MOST = 20
+_NAME_CHARS_MOST = 60
+_RETRY_SECONDS = "5"
+
+SCHEMA_DETAIL = (
+    "The database has no tables yet. `make dev` applies the migrations locally; for a deployed Worker run "
+    "`npx wrangler d1 migrations apply DB --remote`, or `make deploy`, which does it too."
+)
+DATABASE_DETAIL = (
+    "The database (D1, binding DB) does not answer. If it stays so: start `make dev` again locally, or run "
+    "`npx wrangler d1 migrations list DB --remote` to see whether the deployed one answers."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem: `code` is stable, `title` the same in each occurrence."""
+
+    code: str
+    status: int
+    title: str
+
+
+MALFORMED_BODY = Kind("malformed_body", 400, "The body is not a JSON object")
+NOT_FOUND = Kind("not_found", 404, "There is nothing here")
+METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "The path does not take this method")
+ALREADY_TERMINAL = Kind("already_terminal", 409, "The task has ended")
+NOT_RETRYABLE = Kind("not_retryable", 409, "The task is neither failed nor cancelled")
+TOO_LARGE = Kind("too_large", 413, "The request is too large")
+UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The body is not of a media type that is taken here")
+INVALID_FIELDS = Kind("invalid_fields", 422, "Some fields have values that they cannot take")
+INTERNAL = Kind("internal", 500, "Something went wrong in the service")
+BAD_CONFIGURATION = Kind("bad_configuration", 500, "The deployment is configured wrongly")
+DATABASE_UNAVAILABLE = Kind("database_unavailable", 503, "The database is out of reach")
+DATABASE_ERROR = Kind("database_error", 503, "The database refused the operation")
+SCHEMA_MISSING = Kind("schema_missing", 503, "The database has no tables yet")
+
+DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_ERROR, SCHEMA_MISSING)
+
+
+class FieldError(NamedTuple):
+    """What is wrong with one field, which is named by its path: `chunk.maxChars`."""
+
+    field: str
+    message: str
+
+
+class Refusal(Exception):
+    """A request that is answered with a problem. `detail` is for people and quotes no text of theirs."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        errors: Iterable[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(kind.code)
+        self.kind = kind
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = headers or {}
+
+    def reply(self) -> Reply:
+        """Make the answer."""
+        problem: dict[str, object] = {
+            "type": TYPE_PREFIX + self.kind.code,
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+            "code": self.kind.code,
+        }
+        if self.errors:
+            problem["errors"] = [{"field": error.field, "message": error.message} for error in self.errors]
+        body = json.dumps(problem, ensure_ascii=False)
+        return Reply(self.kind.status, body, {"Content-Type": PROBLEM_TYPE, **self.headers})
+
+
+def named(name: str) -> str:
+    """Return a name that a client chose, safe to show: bounded, and printable (others escaped)."""
+    shown = name if len(name) <= _NAME_CHARS_MOST else name[:_NAME_CHARS_MOST] + "…"
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown)
+
+
+def field_refusal(errors: Iterable[FieldError], kind: Kind = INVALID_FIELDS) -> Refusal:
+    """Make the refusal of a request whose fields are wrong; the detail names each (of many, the first)."""
+    first = tuple(errors)[:_ERRORS_MOST]
+    assert first
+    return Refusal(kind, "; ".join(f"{error.field}: {error.message}" for error in first), first)
+
+
+def no_task() -> Refusal:
+    """Make the refusal of an id that names no task, be it unknown, erased or not an id at all."""
+    return Refusal(NOT_FOUND, "There is no task with this id.")
+
+
+def store_refusal(error: StoreError) -> Refusal:
+    """Make the refusal for a database that did not do its part."""
+    again = {"Retry-After": _RETRY_SECONDS}
+    match error:
+        case SchemaMissing():
+            return Refusal(SCHEMA_MISSING, SCHEMA_DETAIL, headers=again)
+        case StoreUnavailable():
+            return Refusal(DATABASE_UNAVAILABLE, DATABASE_DETAIL, headers=again)
+        case _:
+            detail = (
+                "The database did not carry out what the request asked for. Try again; the service's log says more."
+            )
+            return Refusal(DATABASE_ERROR, detail, headers=again)
+
+
+def internal_refusal() -> Refusal:
+    """Make the refusal for a mistake of our own."""
+    return Refusal(INTERNAL, "The service made a mistake; its log says more.")
+
+
+def configuration_refusal(error: ConfigurationError) -> Refusal:
+    """Make the refusal of everything by a deployment with a bad variable, which the detail names."""
+    return Refusal(BAD_CONFIGURATION, f"{error}.")

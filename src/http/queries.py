@@ -1,0 +1,87 @@
+"""Query parameters: which ones a call takes, and what they mean. A parameter with no value counts as absent."""
+
+import base64
+import binascii
+import re
+from collections.abc import Collection, Mapping
+from urllib.parse import parse_qsl
+
+from ..core import limits
+from ..core.ids import is_task_id
+from ..core.states import Status
+from .problems import FieldError, Refusal, field_refusal, named
+
+Query = Mapping[str, str]
+
+_DECIMAL = re.compile(r"[0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
+_WHOLE = re.compile(r"[0-9]{1,6}")
+
+
+def parse(text: str, known: Collection[str]) -> Query:
+    """Parse a query string. Raises Refusal (422) naming each parameter that is unknown or repeated."""
+    found: dict[str, str] = {}
+    errors = []
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        if name not in known:
+            errors.append(FieldError(named(name), "is not a known query parameter"))
+        elif name in found:
+            errors.append(FieldError(name, "is given more than once"))
+        elif value:
+            found[name] = value
+    if errors:
+        raise field_refusal(errors)
+    return found
+
+
+def wait_seconds(query: Query) -> float:
+    """Read `wait`; 0 when it is absent."""
+    text = query.get("wait", "0")
+    if not _DECIMAL.fullmatch(text) or float(text) > limits.WAIT_SECONDS_MOST:
+        raise _refused("wait", f"must be a number of seconds from 0 to {limits.WAIT_SECONDS_MOST}")
+    return float(text)
+
+
+def includes_chunks(query: Query) -> bool:
+    """Read `include`."""
+    if query.get("include", "chunks") != "chunks":
+        raise _refused("include", "must be chunks")
+    return "include" in query
+
+
+def status_filter(query: Query) -> Status | None:
+    """Read `status`."""
+    text = query.get("status")
+    if text is not None and text not in Status:
+        raise _refused("status", f"must be one of {', '.join(Status)}")
+    return None if text is None else Status(text)
+
+
+def page_limit(query: Query) -> int:
+    """Read `limit`."""
+    text = query.get("limit", str(limits.LIST_LIMIT_DEFAULT))
+    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= limits.LIST_LIMIT_MOST:
+        raise _refused("limit", f"must be a whole number from 1 to {limits.LIST_LIMIT_MOST}")
+    return int(text)
+
+
+def page_start(query: Query) -> str | None:
+    """Read `cursor`: the id after which the page starts."""
+    text = query.get("cursor")
+    if text is None:
+        return None
+    try:
+        task_id = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (ValueError, binascii.Error):
+        task_id = ""
+    if not is_task_id(task_id) or cursor(task_id) != text:
+        raise _refused("cursor", "must be the nextCursor of an earlier page")
+    return task_id
+
+
+def cursor(task_id: str) -> str:
+    """Make the cursor of the page that starts after this id."""
+    return base64.urlsafe_b64encode(task_id.encode("ascii")).decode("ascii").rstrip("=")
+
+
+def _refused(name: str, message: str) -> Refusal:
+    return field_refusal([FieldError(name, message)])

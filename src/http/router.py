@@ -1,0 +1,107 @@
+"""From a request to an answer: paths are matched by whole segments, and nothing gets out but an answer."""
+
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit
+
+from ..core.errors import ConfigurationError, StoreError
+from . import queries
+from .calls import Call
+from .endpoint import Endpoint, allowed
+from .endpoints import ENDPOINTS
+from .headers import ON_EVERY_ANSWER
+from .ports import Api, Reply, Request
+from .problems import (
+    DATABASE_ERROR,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    Refusal,
+    configuration_refusal,
+    internal_refusal,
+    store_refusal,
+)
+
+Parts = Mapping[str, str]
+
+
+async def handle(request: Request, api: Api) -> Reply:
+    """Answer one request. Whatever a client, the database or a mistake of ours causes becomes a problem.
+
+    Cancellation and what else is no Exception passes through.
+    """
+    try:
+        reply = await _answer(request, api)
+    except Refusal as refusal:
+        reply = refusal.reply()
+    except StoreError as error:
+        reply = _database_problem(error, api)
+    except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
+        api.log.failure("unexpected", error)
+        reply = internal_refusal().reply()
+    return _finished(reply, request.method)
+
+
+def _database_problem(error: StoreError, api: Api) -> Reply:
+    """Out of reach or without tables says all there is to say; for the rest the terminal shows where it came from."""
+    refusal = store_refusal(error)
+    if refusal.kind is DATABASE_ERROR:
+        api.log.failure("database_error", error)
+    else:
+        api.log("database_trouble", code=refusal.kind.code)
+    return refusal.reply()
+
+
+def configuration_problem(error: ConfigurationError, method: str = "GET") -> Reply:
+    """Answer any request to a deployment with a bad variable: no Api can be made there."""
+    return _finished(configuration_refusal(error).reply(), method)
+
+
+async def _answer(request: Request, api: Api) -> Reply:
+    path, query = _split(request.url)
+    matches = [(endpoint, parts) for endpoint in ENDPOINTS if (parts := _match(endpoint.path, path)) is not None]
+    if not matches:
+        raise Refusal(NOT_FOUND, "There is no such path.")
+    allow = {"Allow": allowed(ENDPOINTS, matches[0][0].path)}
+    if request.method == "OPTIONS":
+        return Reply(204, headers=allow)
+    method = "GET" if request.method == "HEAD" else request.method
+    found = next((match for match in matches if match[0].method == method), None)
+    if found is None:
+        raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
+    endpoint, parts = found
+    return await endpoint.handler(_call(request, api, endpoint, parts, query))
+
+
+def _call(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str) -> Call:
+    known = {parameter.name for parameter in endpoint.parameters}
+    return Call(api, request, parts, queries.parse(query, known))
+
+
+def _split(url: str) -> tuple[list[str], str]:
+    """Return the path's segments, percent-decoded one by one (RFC 3986: an encoded slash parts nothing), and the query.
+
+    What is not UTF-8 decodes to U+FFFD, which no path of ours holds.
+    """
+    try:
+        split = urlsplit(url)
+    except ValueError:
+        raise Refusal(NOT_FOUND, "There is no such path.") from None
+    return [unquote(segment) for segment in split.path.split("/")], split.query
+
+
+def _match(pattern: str, path: list[str]) -> Parts | None:
+    """Return what stands in the open segments, None if the path is another one."""
+    wanted = pattern.split("/")
+    if len(wanted) != len(path):
+        return None
+    parts = {}
+    for expected, actual in zip(wanted, path, strict=True):
+        if expected.startswith("{") and actual:
+            parts[expected[1:-1]] = actual
+        elif expected != actual:
+            return None
+    return parts
+
+
+def _finished(reply: Reply, method: str) -> Reply:
+    body = "" if method == "HEAD" else reply.body
+    return Reply(reply.status, body, {**reply.headers, **ON_EVERY_ANSWER})

@@ -1,0 +1,214 @@
+"""The API's data as pydantic models: what requests are checked against, what replies are made of, what
+`/openapi.json` describes.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
+from pydantic.alias_generators import to_camel
+
+from ..core import limits
+from ..core.states import Status
+from ..core.task import Reduce, Route
+
+# Text that goes into the database and to a model. The rule is checked in `fields`; here it is stated.
+_NO_NUL = {"pattern": "^[^\\u0000]*$"}
+_Count = Annotated[int, Field(ge=0)]
+_Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-05T12:00:00.000Z"])]
+
+
+class _Asked(BaseModel):
+    # `strict` because "6000" is no number and true is no 1; the input stays out of error texts and logs.
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
+    )
+
+
+class _Shown(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+
+class ChunkOptions(_Asked):
+    """How the input is cut; sizes in Unicode code points."""
+
+    max_chars: Annotated[int, Field(ge=1, le=limits.CHUNK_CHARS_MOST)] | None = Field(
+        None, description="The most that a chunk holds; by default the deployment's CHUNK_MAX_CHARS."
+    )
+    overlap_chars: Annotated[int, Field(ge=0, lt=limits.CHUNK_CHARS_MOST)] | None = Field(
+        None, description="How much of the chunk before is repeated; less than maxChars, by default 0."
+    )
+
+
+class NewTaskFields(_Asked):
+    """The body of `POST /api/tasks`. A field that is null counts as absent."""
+
+    input: Annotated[str, Field(min_length=1, json_schema_extra=_NO_NUL)] = Field(
+        description="The text to analyse; at most MAX_INPUT_BYTES of UTF-8."
+    )
+    instructions: (
+        Annotated[str, Field(min_length=1, max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=_NO_NUL)] | None
+    ) = Field(None, description="What to do with each part.")
+    reduce: Annotated[Reduce, Field(strict=False)] | None = Field(
+        None,
+        description="`concat` (default) joins the outputs with a blank line, `merge` makes one answer out of them "
+        "with further model calls, `none` leaves the list.",
+    )
+    chunk: ChunkOptions | None = None
+    model: Annotated[str, Field(min_length=1, max_length=limits.MODEL_CHARS_MOST)] | None = Field(
+        None, description="Overrides the deployment's model; printable characters."
+    )
+    metadata: dict[str, JsonValue] | None = Field(
+        None, description=f"Echoed as it is; at most {limits.METADATA_BYTES_MOST} bytes as compact UTF-8 JSON."
+    )
+
+
+class ProgressView(_Shown):
+    """How many chunks there are, and how many of them are done."""
+
+    total: Annotated[int, Field(ge=1)]
+    completed: _Count
+    failed: _Count
+
+
+class ResultView(_Shown):
+    """One text for `concat` and `merge`, the list of the chunks' outputs for `none`."""
+
+    output: str | list[str]
+
+
+class FailureView(_Shown):
+    """Why a task or a chunk failed; `retryable` says whether trying again can help."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class UsageView(_Shown):
+    """The bill. `modelCalls` counts every call that was sent, `inDoubt` those whose outcome is unknown."""
+
+    model_calls: _Count
+    minimum_calls: Annotated[int, Field(ge=1)]
+    in_doubt: _Count
+    input_tokens: _Count
+    output_tokens: _Count
+
+
+class LinksView(_Shown):
+    """Where to go from here."""
+
+    self: str
+    chunks: str
+    cancel: str
+
+
+class TaskView(_Shown):
+    """A task. `result` is null until it has completed, and in lists."""
+
+    id: str
+    status: Status
+    terminal: bool
+    route: Route
+    progress: ProgressView
+    result: ResultView | None
+    error: FailureView | None
+    usage: UsageView
+    attempts: _Count
+    metadata: dict[str, JsonValue]
+    created_at: _Time
+    started_at: _Time | None
+    finished_at: _Time | None
+    expires_at: _Time | None
+    links: LinksView
+
+
+class ChunkView(_Shown):
+    """A finished chunk: the span of `input` that it covers, in code points, and what became of it."""
+
+    index: _Count
+    start: _Count
+    end: Annotated[int, Field(ge=1)]
+    status: Literal["completed", "failed"]
+    output: str | None
+    attempts: _Count
+    error: FailureView | None
+
+
+class TaskWithChunksView(TaskView):
+    """A task with `?include=chunks`."""
+
+    chunks: list[ChunkView]
+
+
+class ChunkListView(_Shown):
+    """The chunks finished so far, in order."""
+
+    chunks: list[ChunkView]
+
+
+class TaskListView(_Shown):
+    """A page of tasks, newest first; `nextCursor` is null on the last one."""
+
+    tasks: list[TaskView]
+    next_cursor: str | None
+
+
+class QueueCheckView(_Shown):
+    """Which bindings the deployment has. The names are older than the camel case of the rest."""
+
+    has_ai_queue: bool = Field(alias="hasAIQueue")
+    has_ai_dlq: bool = Field(alias="hasAIDLQ")
+    has_durable_objects: bool = Field(alias="hasDurableObjects")
+
+
+class ServiceView(_Shown):
+    """How the deployment processes tasks; `degraded` without queue and objects."""
+
+    status: Literal["healthy", "degraded"]
+    service: str
+    architecture: str
+    queue_check: QueueCheckView
+
+
+class UnhealthyServiceView(_Shown):
+    """The deployment cannot accept tasks; `detail` says what to run."""
+
+    status: Literal["unhealthy"]
+    service: str
+    architecture: str
+    queue_check: QueueCheckView
+    detail: str
+
+
+class ModelView(_Shown):
+    """Whether model calls would work."""
+
+    status: Literal["healthy", "degraded", "unavailable"]
+    provider: str
+    model: str
+    checked_at: _Time
+    detail: str
+
+
+class OpenapiView(RootModel[dict[str, JsonValue]]):
+    """An OpenAPI document."""
+
+
+class FieldErrorView(_Shown):
+    """What is wrong with one field, named by its path."""
+
+    field: str = Field(examples=["chunk.maxChars"])
+    message: str
+
+
+class ProblemView(_Shown):
+    """Problem details (RFC 9457). `code` is stable; `errors` is there where fields are named."""
+
+    type: Annotated[str, Field(json_schema_extra={"format": "uri"})]
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldErrorView] | None = None

@@ -1,0 +1,197 @@
+"""GET /openapi.json: complete, true, and sound. Every answer of every other test here is held to it too."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from src.core.errors import ConfigurationError
+from src.core.ids import task_id
+from src.http import problems
+from src.http.endpoints import ENDPOINTS, document
+from src.http.ports import Reply
+from src.http.router import configuration_problem
+from tests.support.api import START_MS, Bench, BenchRequest, check_documented, data
+from tests.support.sqlite_d1 import NETWORK_LOST
+
+UNKNOWN = task_id(START_MS, b"0123456789")
+Provoke = Callable[[Bench, str, str], Reply]
+
+
+def plain(bench: Bench, method: str, path: str) -> Reply:
+    """Send the call, with a body that is fine where one is wanted, to a task that there is."""
+    task = bench.submit()
+    if path.endswith("/retry"):
+        bench.fail(task["id"])
+    return call(bench, method, path.replace("{id}", task["id"]))
+
+
+def call(bench: Bench, method: str, path: str) -> Reply:
+    """Send the call with a body that is fine where one is wanted."""
+    return bench.call(method, path, {"input": "x"} if (method, path) == ("POST", "/api/tasks") else None)
+
+
+def body(raw: bytes, media_type: str = "application/json") -> Provoke:
+    """Send this body."""
+
+    def provoke(bench: Bench, method: str, path: str) -> Reply:
+        return bench.send(BenchRequest(method, f"http://h{path}", {"content-type": media_type}, raw))
+
+    return provoke
+
+
+def unknown_parameter(bench: Bench, method: str, path: str) -> Reply:
+    """Send a query parameter that no call takes."""
+    return call(bench, method, path.replace("{id}", UNKNOWN) + "?surprise=1")
+
+
+def unknown_task(bench: Bench, method: str, path: str) -> Reply:
+    """Name a task that is not there."""
+    return call(bench, method, path.replace("{id}", UNKNOWN))
+
+
+def completed_task(bench: Bench, method: str, path: str) -> Reply:
+    """Name a task that has completed."""
+    task = bench.submit()
+    bench.complete(task["id"])
+    return call(bench, method, path.replace("{id}", task["id"]))
+
+
+def database_away(message: str) -> Provoke:
+    """Let the database fail with this message."""
+
+    def provoke(bench: Bench, method: str, path: str) -> Reply:
+        bench.database.fail(message, times=10)
+        return unknown_task(bench, method, path)
+
+    return provoke
+
+
+def mistake(bench: Bench, method: str, path: str) -> Reply:
+    """Take away what the handler needs."""
+
+    class Nothing:
+        status = 200
+
+        def __getattr__(self, name: str) -> Any:
+            raise KeyError(name)
+
+    object.__setattr__(bench.api, "store", Nothing())
+    object.__setattr__(bench.api, "submission", Nothing())
+    object.__setattr__(bench.api, "provider", Nothing())
+    return unknown_task(bench, method, path)
+
+
+def misconfigured(_bench: Bench, method: str, path: str) -> Reply:
+    """Answer as a deployment with a bad variable."""
+    reply = configuration_problem(ConfigurationError("AI_PROVIDER", "one of these"), method)
+    check_documented(method, f"http://h{path}", reply)
+    return reply
+
+
+# How each problem is brought about. The answers of success come from `plain`, save those named here.
+PROVOKED: dict[str, Provoke] = {
+    "malformed_body": body(b"["),
+    "too_large": body(b'{"input": "%s"}' % (b"x" * 1_000_001)),
+    "unsupported_media_type": body(b"{}", "text/plain"),
+    "invalid_fields": unknown_parameter,
+    "not_found": unknown_task,
+    "already_terminal": completed_task,
+    "not_retryable": completed_task,
+    "database_unavailable": database_away(NETWORK_LOST),
+    "database_error": database_away("something else"),
+    "schema_missing": database_away("no such table: tasks"),
+    "internal": mistake,
+    "bad_configuration": misconfigured,
+}
+
+
+def described() -> Iterator[tuple[str, str, int, str]]:
+    """Give each described answer: method, path, status and, for problems, code."""
+    paths: Any = document()["paths"]
+    for path, item in paths.items():
+        for method in ("get", "post", "delete"):
+            for status, response in item.get(method, {}).get("responses", {}).items():
+                content = response.get("content", {}).get("application/problem+json")
+                codes = content["schema"]["allOf"][1]["properties"]["code"]["enum"] if content else [""]
+                yield from ((method.upper(), path, int(status), code) for code in codes)
+
+
+@pytest.mark.parametrize(("method", "path", "status", "code"), list(described()))
+def test_each_described_answer_is_given(bench: Bench, method: str, path: str, status: int, code: str) -> None:
+    """Nothing is described that the API never answers: each status and code can be brought about."""
+    if code == "internal" and path == "/openapi.json":
+        return  # built of constants: there is nothing to take away from it
+    if not code:
+        provoke: Provoke = database_away(NETWORK_LOST) if status == 503 else plain
+        assert provoke(bench, method, path).status == status
+        return
+    reply = PROVOKED[code](bench, method, path)
+    assert (reply.status, data(reply)["code"]) == (status, code)
+
+
+def test_every_problem_is_described() -> None:
+    """Each kind of problem that there is stands in the description, but for the two of unknown paths and methods."""
+    kinds = {value.code: value.status for value in vars(problems).values() if isinstance(value, problems.Kind)}
+    found = {(code, status) for _, _, status, code in described() if code}
+    assert found == set(kinds.items()) - {("method_not_allowed", 405)}
+    assert "method_not_allowed" in str(document()["info"])
+
+
+def test_every_endpoint_is_described() -> None:
+    """The description holds the calls of the contract, each with HEAD where GET is, and OPTIONS on each path."""
+    paths: Any = document()["paths"]
+    found = {path: sorted(set(item) - {"parameters"}) for path, item in paths.items()}
+    assert found == {
+        "/api/tasks": ["get", "head", "options", "post"],
+        "/api/tasks/{id}": ["delete", "get", "head", "options"],
+        "/api/tasks/{id}/chunks": ["get", "head", "options"],
+        "/api/tasks/{id}/cancel": ["options", "post"],
+        "/api/tasks/{id}/retry": ["options", "post"],
+        "/api/async-status": ["get", "head", "options"],
+        "/api/ai-status": ["get", "head", "options"],
+        "/openapi.json": ["get", "head", "options"],
+    }
+    assert len({(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}) == len(ENDPOINTS)
+
+
+def every_value(node: Any, key: str) -> Iterator[Any]:
+    """Give every value of a key, at any depth."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == key:
+                yield value
+            yield from every_value(value, key)
+    elif isinstance(node, list):
+        for item in node:
+            yield from every_value(item, key)
+
+
+def test_document_is_sound(bench: Bench) -> None:
+    """It is OpenAPI 3.1: references lead somewhere, operation ids are unique, path parameters are declared."""
+    shown = data(bench.call("GET", "/openapi.json"))
+    assert shown["openapi"].startswith("3.1.")
+    assert {"title", "version"} <= set(shown["info"])
+    for reference in set(every_value(shown, "$ref")):
+        node = shown
+        for step in reference.removeprefix("#/").split("/"):
+            node = node[step]
+    names = list(every_value(shown["paths"], "operationId"))
+    assert len(names) == len(set(names))
+    for path, item in shown["paths"].items():
+        declared = [parameter["name"] for parameter in item.get("parameters", []) if parameter["in"] == "path"]
+        assert declared == re.findall(r"\{(.*?)\}", path)
+        for method, operation in item.items():
+            if method != "parameters":
+                assert all("description" in response for response in operation["responses"].values())
+
+
+def test_document_is_built_upon_request() -> None:
+    """The description costs nothing at import, and is built once."""
+    document.cache_clear()
+    bench = Bench()
+    first, second = bench.call("GET", "/openapi.json"), bench.call("GET", "/openapi.json")
+    assert first == second
+    assert document.cache_info().misses == 1
+    bench.close()

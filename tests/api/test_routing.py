@@ -1,0 +1,240 @@
+"""Paths, methods, headers, and what happens when something goes wrong underneath."""
+
+import asyncio
+import json
+
+import pytest
+
+from src.core.errors import ConfigurationError
+from src.core.ids import task_id
+from src.http.headers import ON_EVERY_ANSWER
+from src.http.ports import Reply
+from src.http.router import configuration_problem, handle
+from src.inference.demo import DemoProvider
+from src.inference.protocol import Health
+from tests.support.api import START_MS, Bench, BenchRequest, data
+from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
+
+ID = task_id(START_MS, b"0123456789")
+ALLOWED = {
+    "/api/tasks": "POST, GET, HEAD, OPTIONS",
+    f"/api/tasks/{ID}": "GET, DELETE, HEAD, OPTIONS",
+    f"/api/tasks/{ID}/chunks": "GET, HEAD, OPTIONS",
+    f"/api/tasks/{ID}/cancel": "POST, OPTIONS",
+    f"/api/tasks/{ID}/retry": "POST, OPTIONS",
+    "/api/async-status": "GET, HEAD, OPTIONS",
+    "/api/ai-status": "GET, HEAD, OPTIONS",
+    "/openapi.json": "GET, HEAD, OPTIONS",
+}
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get", ""]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "",
+        "/api",
+        "/api/",
+        "/api/tasks/",
+        "/api/tasksx",
+        "/xapi/tasks",
+        "/x/api/tasks",
+        "//api/tasks",
+        "/api//tasks",
+        "/API/tasks",
+        "/api/tasks%2F",
+        "/api%2Ftasks",
+        "/api/tasks;x",
+        "/api/tasks%00",
+        "/api/tasks%FF",
+        f"/api/tasks/{ID}/",
+        f"/api/tasks/{ID}/chunks/0",
+        f"/api/tasks/{ID}/Cancel",
+        "/api/async-status/",
+        "/api/async-status.json",
+        "/openapi.json/",
+        "/openapi",
+    ],
+)
+def test_unknown_path(bench: Bench, path: str) -> None:
+    """Paths are matched by whole segments: what merely looks like one of ours is 404 for every method."""
+    for method in METHODS:
+        reply = bench.call(method, path)
+        assert reply.status == 404
+        assert method == "HEAD" or data(reply)["code"] == "not_found"
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://h/%zz", "http://h/api/%", "\0", "x", "*"])
+def test_broken_url(bench: Bench, url: str) -> None:
+    """A URL that cannot be read is an unknown path, not a failure."""
+    assert bench.run(handle(BenchRequest("GET", url), bench.api)).status == 404
+
+
+def test_percent_encoding(bench: Bench) -> None:
+    """A path's segments may be percent-encoded."""
+    task = bench.submit()
+    assert (
+        bench.run(handle(BenchRequest("GET", f"http://h/%61pi/task%73/%30{task['id'][1:]}"), bench.api)).status == 200
+    )
+
+
+@pytest.mark.parametrize(("path", "allow"), ALLOWED.items())
+@pytest.mark.parametrize("method", METHODS)
+def test_methods(bench: Bench, path: str, allow: str, method: str) -> None:
+    """Another method is 405 with `Allow`; OPTIONS answers 204 with the same; neither asks the database."""
+    reply = bench.call(method, path)
+    if method == "OPTIONS":
+        assert (reply.status, reply.headers["Allow"], reply.body) == (204, allow, "")
+    elif method not in allow.split(", "):
+        assert (reply.status, reply.headers["Allow"]) == (405, allow)
+        assert method == "HEAD" or data(reply)["code"] == "method_not_allowed"
+    else:
+        assert reply.status not in {405, 204}
+        return
+    assert bench.database.batches == 0
+
+
+def test_head(bench: Bench) -> None:
+    """HEAD answers as GET does, without the body."""
+    task = bench.submit()
+    for path in ("/api/tasks", "/api/async-status", "/openapi.json", task["links"]["self"], task["links"]["chunks"]):
+        get, head = bench.call("GET", path), bench.call("HEAD", path)
+        assert (head.status, head.headers, head.body) == (get.status, get.headers, "")
+    assert bench.call("HEAD", "/api/tasks?limit=x").status == 422
+
+
+def test_headers_on_every_answer(bench: Bench) -> None:
+    """Successes and problems alike carry the headers that keep browsers from making something of them."""
+    for reply in (
+        bench.call("GET", "/api/tasks"),
+        bench.call("GET", "/nowhere"),
+        bench.call("PUT", "/api/tasks"),
+        bench.call("OPTIONS", "/api/tasks"),
+        bench.call("POST", "/api/tasks", b"x"),
+        configuration_problem(ConfigurationError("X", "y")),
+    ):
+        assert ON_EVERY_ANSWER.items() <= reply.headers.items()
+    assert ON_EVERY_ANSWER == {
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Strict-Transport-Security": "max-age=31536000",
+    }
+
+
+DATABASE_CALLS = [
+    ("POST", "/api/tasks", {"input": "x"}),
+    ("GET", "/api/tasks", None),
+    ("GET", f"/api/tasks/{ID}", None),
+    ("GET", f"/api/tasks/{ID}?wait=1", None),
+    ("DELETE", f"/api/tasks/{ID}", None),
+    ("GET", f"/api/tasks/{ID}/chunks", None),
+    ("POST", f"/api/tasks/{ID}/cancel", None),
+    ("POST", f"/api/tasks/{ID}/retry", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), DATABASE_CALLS)
+@pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
+def test_database_out_of_reach(bench: Bench, method: str, path: str, body: object, message: str) -> None:
+    """Each call that needs D1 is 503 with Retry-After while D1 is away; nothing is accepted or sent."""
+    bench.database.fail(message, times=10)
+    reply = bench.call(method, path, body)
+    assert (reply.status, data(reply)["code"]) == (503, "database_unavailable")
+    assert int(reply.headers["Retry-After"]) >= 1
+    assert message not in reply.body
+    assert bench.count_rows() == 0
+    assert not bench.senders[0].sent
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_database_recovers_in_time(bench: Bench, when: When) -> None:
+    """One failed write, landed or not, is sent again: the client gets one task and its 202."""
+    bench.database.fail(NETWORK_LOST, when)
+    task = bench.submit()
+    assert [row["id"] for row in bench.database.rows("SELECT id FROM tasks")] == [task["id"]]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), DATABASE_CALLS)
+def test_schema_missing(method: str, path: str, body: object) -> None:
+    """Without tables each call that needs them is 503 and says what to run."""
+    bench = Bench(migrated=False)
+    reply = bench.call(method, path, body)
+    assert (reply.status, data(reply)["code"]) == (503, "schema_missing")
+    assert "make dev" in data(reply)["detail"]
+    assert "wrangler d1 migrations apply DB" in data(reply)["detail"]
+    assert "Retry-After" in reply.headers
+    bench.close()
+
+
+def test_database_refuses(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Any other error of D1 is 503 without SQL in it; the terminal shows where it came from."""
+    bench.database.fail("D1_ERROR: CHECK constraint failed: SELECT 1 FROM secret")
+    reply = bench.call("POST", "/api/tasks", {"input": "x"})
+    assert (reply.status, data(reply)["code"]) == (503, "database_error")
+    assert "secret" not in reply.body
+    assert caplog.records[-1].name == "onceover"
+    assert caplog.records[-1].exc_info is not None
+
+
+class BrokenProvider(DemoProvider):
+    """Fails in ways that no provider should."""
+
+    error: BaseException = KeyError("the client's text")
+
+    async def probe(self) -> Health:
+        """Fail."""
+        raise self.error
+
+
+def test_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected exception is a 500 that tells nothing, a log line with its type, a traceback in the terminal."""
+    bench = Bench(provider=BrokenProvider())
+    reply = bench.call("GET", "/api/ai-status")
+    assert (reply.status, data(reply)["code"]) == (500, "internal")
+    assert "text" not in reply.body
+    assert "Traceback" not in reply.body
+    line = json.loads(bench.log_lines[-1])
+    assert (line["event"], line["error"]) == ("unexpected", "KeyError")
+    assert "text" not in bench.log_lines[-1]
+    assert caplog.records[-1].exc_info is not None
+    bench.close()
+
+
+def test_cancellation_passes() -> None:
+    """A cancelled invocation is not answered: cancellation passes through."""
+    provider = BrokenProvider()
+    provider.error = asyncio.CancelledError()
+    bench = Bench(provider=provider)
+    with pytest.raises(asyncio.CancelledError):
+        bench.call("GET", "/api/ai-status")
+    bench.close()
+
+
+def test_bad_configuration() -> None:
+    """A bad variable is answered with a problem that names it and what it takes."""
+    reply = configuration_problem(ConfigurationError("LEASE_SECONDS", "a number from 0.2 to 3600"))
+    assert (reply.status, reply.headers["Content-Type"]) == (500, "application/problem+json")
+    problem = data(reply)
+    assert (problem["code"], problem["detail"]) == (
+        "bad_configuration",
+        "LEASE_SECONDS must be a number from 0.2 to 3600.",
+    )
+    assert configuration_problem(ConfigurationError("X", "y"), "HEAD").body == ""
+
+
+def test_body_is_text(bench: Bench) -> None:
+    """Text beyond ASCII is sent as it is, not escaped."""
+    reply: Reply = bench.call("POST", "/api/tasks", {"input": "x", "metadata": {"name": "刘姥姥 😀"}})
+    assert "刘姥姥 😀" in reply.body
+
+
+def test_nothing_is_accepted_behind_a_503(bench: Bench) -> None:
+    """When every answer to the write is lost although it landed, the client is told 503 and nothing stays."""
+    bench.database.fail(NETWORK_LOST, "after", times=3)
+    reply = bench.call("POST", "/api/tasks", {"input": "x"})
+    assert reply.status == 503
+    assert bench.database.rows("SELECT id FROM tasks") == []
+    assert bench.database.rows("SELECT task_id FROM texts") == []

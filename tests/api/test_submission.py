@@ -1,0 +1,366 @@
+"""POST /api/tasks: what is accepted, what is refused and how, and that a refusal stores nothing."""
+
+import json
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.settings import Settings
+from src.core.task import Route
+from tests.support.api import Bench, BenchRequest, data
+
+URL = "http://localhost:8787/api/tasks"
+SMALL = Settings(provider="demo", chunk_chars=10, input_bytes=30)
+
+
+def refused(bench: Bench, body: object, status: int, code: str, field: str | None = None) -> dict[str, Any]:
+    """Submit, and check the problem, that it names the field, and that nothing was stored or sent."""
+    reply = bench.call("POST", "/api/tasks", body)
+    problem = data(reply)
+    assert (reply.status, problem["code"]) == (status, code), problem
+    assert problem["status"] == status
+    if field is not None:
+        assert field in [error["field"] for error in problem["errors"]]
+        assert f"{field}: " in problem["detail"]
+    assert bench.count_rows() == 0
+    assert not bench.senders[0].sent
+    assert isinstance(problem, dict)
+    return problem
+
+
+def test_smallest_request(bench: Bench) -> None:
+    """Only `input` is required; the answer is 202 with the whole task, to the letter, and where to poll it."""
+    reply = bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree and four"})
+    task = data(reply)
+    path = f"/api/tasks/{task['id']}"
+    assert reply.status == 202
+    assert reply.headers["Content-Type"] == "application/json"
+    assert (reply.headers["Location"], reply.headers["Retry-After"]) == (path, "1")
+    expected = {
+        "id": task["id"],
+        "status": "pending",
+        "terminal": False,
+        "route": "queue",
+        "progress": {"total": 3, "completed": 0, "failed": 0},
+        "result": None,
+        "error": None,
+        "usage": {"modelCalls": 0, "minimumCalls": 3, "inDoubt": 0, "inputTokens": 0, "outputTokens": 0},
+        "attempts": 0,
+        "metadata": {},
+        "createdAt": "2026-09-21T14:13:20.000Z",
+        "startedAt": None,
+        "finishedAt": None,
+        "expiresAt": None,
+        "links": {"self": path, "chunks": f"{path}/chunks", "cancel": f"{path}/cancel"},
+    }
+    assert json.dumps(task) == json.dumps(expected)
+    assert bench.senders[0].sent == [task["id"]]
+
+
+def test_fresh_task_reads_the_same(bench: Bench) -> None:
+    """The 202 shows what the database holds: reading the task right away gives the same."""
+    task = bench.submit(reduce="merge", model="other", metadata={"who": "我", "n": [1, 2.5, None, True]})
+    assert data(bench.call("GET", task["links"]["self"])) == task
+
+
+def test_largest_request(bench: Bench) -> None:
+    """Every field at its limit is taken, and what was given is what is stored."""
+    metadata = {"k": "é" * ((limits.METADATA_BYTES_MOST - len('{"k":""}')) // 2)}
+    body = {
+        "input": "字" * 333_333 + "x",  # 1,000,000 bytes
+        "instructions": "\U0001f600" * limits.INSTRUCTIONS_CHARS_MOST,
+        "reduce": "none",
+        "chunk": {"maxChars": limits.CHUNK_CHARS_MOST, "overlapChars": limits.CHUNK_CHARS_MOST - 1},
+        "model": "m" * limits.MODEL_CHARS_MOST,
+        "metadata": metadata,
+    }
+    reply = bench.call("POST", "/api/tasks", json.dumps(body, ensure_ascii=False).encode())
+    assert reply.status == 202
+    assert data(reply)["metadata"] == metadata
+    (row,) = bench.database.rows("SELECT * FROM tasks JOIN texts ON task_id = id")
+    assert [row[name] for name in ("input", "instructions", "reduce", "model", "overlap")] == [
+        body["input"],
+        body["instructions"],
+        "none",
+        body["model"],
+        limits.CHUNK_CHARS_MOST - 1,
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", [" ", "\n", "\t \u3000", "\ufeff", "\x01\x7f\x85", "e\u0301", "\U0001f468\u200d\U0001f469"]
+)
+def test_odd_but_sound_input(bench: Bench, text: str) -> None:
+    """The contract refuses no text for being blank or odd."""
+    assert bench.submit(text)["progress"]["total"] == 1
+
+
+@pytest.mark.parametrize("name", ["instructions", "reduce", "chunk", "model", "metadata"])
+def test_null_counts_as_absent(bench: Bench, name: str) -> None:
+    """An optional field that is null is the same as none."""
+    assert bench.submit("text", **{name: None})["metadata"] == {}
+    assert bench.submit("text", chunk={"maxChars": None, "overlapChars": None})["progress"]["total"] == 1
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"big": 2**80, "negative": -(2**63) - 1, "float": 0.1, "tiny": 5e-324, "huge": 1.7976931348623157e308},
+        {"": "", "z": 1, "a": {"nested": [[[{}]]], "none": None, "yes": True}},
+        {"文": "\U0001f600", "quote": '"\\/\b\f\n\r\t', "del": "\x7f", "sep": "\u2028"},
+    ],
+)
+def test_metadata_is_echoed(bench: Bench, metadata: dict[str, Any]) -> None:
+    """Metadata comes back as it was, numbers beyond 64 bits and the order of names included, at once and later."""
+    task = bench.submit("text", metadata=metadata)
+    later = data(bench.call("GET", task["links"]["self"]))
+    assert json.dumps(task["metadata"]) == json.dumps(later["metadata"]) == json.dumps(metadata)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b" ",
+        b"{",
+        b"not json",
+        b'{"input": "x"',
+        b'{"input": "x"} {}',
+        b"{'input': 'x'}",
+        b'{"input": "x",}',
+        b'{"input": "x\n"}',
+        b'{"input": "\\x"}',
+        b'{"input": "\xff"}',
+        b'{"input": "\xed\xa0\x80"}',  # a surrogate, encoded
+        '{"input": "x"}'.encode("utf-16"),
+        b'\xef\xbb\xbf{"input": "x"}',
+        b"[]",
+        b'"text"',
+        b"null",
+        b"1",
+        b'[{"input": "x"}]',
+        b'{"input": "x", "metadata": {"n": NaN}}',
+        b'{"input": "x", "metadata": {"n": Infinity}}',
+        b'{"input": "x", "metadata": {"n": -Infinity}}',
+        b'{"input": "x", "metadata": {"n": 1e999}}',
+        b'{"input": "x", "metadata": {"n": %s}}' % (b"9" * 5_000),
+        b'{"input": "x", "input": "y"}',
+        b'{"input": "x", "metadata": {"a": 1, "a": 1}}',
+        b'{"input": "x", "metadata": {"a": %s%s}}' % (b"[" * 31, b"]" * 31),
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"input": "x", "metadata": {"a": [%s]}}' % b",".join([b"1"] * 30_000),
+        b'"' + b'\\"' * 50_000,
+    ],
+)
+def test_malformed_body(bench: Bench, raw: bytes) -> None:
+    """A body that is not one JSON object, strictly read, is refused as malformed."""
+    refused(bench, raw, 400, "malformed_body")
+
+
+def test_nesting_up_to_the_limit(bench: Bench) -> None:
+    """Thirty-two levels are fine: the bound is not lower than it says. Brackets in a text do not count."""
+    raw = b'{"input": "%s", "metadata": {"a": %s%s}}' % (b"[" * 1_000, b"[" * 30, b"]" * 30)
+    assert bench.call("POST", "/api/tasks", raw).status == 202
+
+
+INVALID = [
+    ({}, "input"),
+    ({"input": None}, "input"),
+    ({"input": ""}, "input"),
+    ({"input": 1}, "input"),
+    ({"input": True}, "input"),
+    ({"input": ["x"]}, "input"),
+    ({"input": {"text": "x"}}, "input"),
+    ({"input": "a\0b"}, "input"),
+    ({"input": "\ud800"}, "input"),
+    ({"input": "\udc00\ud800"}, "input"),
+    ({"input": "x", "instructions": ""}, "instructions"),
+    ({"input": "x", "instructions": 1}, "instructions"),
+    ({"input": "x", "instructions": "i" * (limits.INSTRUCTIONS_CHARS_MOST + 1)}, "instructions"),
+    ({"input": "x", "instructions": "\0"}, "instructions"),
+    ({"input": "x", "instructions": "\udfff"}, "instructions"),
+    ({"input": "x", "reduce": "sum"}, "reduce"),
+    ({"input": "x", "reduce": "CONCAT"}, "reduce"),
+    ({"input": "x", "reduce": ""}, "reduce"),
+    ({"input": "x", "reduce": 1}, "reduce"),
+    ({"input": "x", "reduce": ["concat"]}, "reduce"),
+    ({"input": "x", "chunk": 5}, "chunk"),
+    ({"input": "x", "chunk": []}, "chunk"),
+    ({"input": "x", "chunk": {"maxChars": 0}}, "chunk.maxChars"),
+    ({"input": "x", "chunk": {"maxChars": -1}}, "chunk.maxChars"),
+    ({"input": "x", "chunk": {"maxChars": 10**9}}, "chunk.maxChars"),
+    ({"input": "x", "chunk": {"maxChars": limits.CHUNK_CHARS_MOST + 1}}, "chunk.maxChars"),
+    ({"input": "x", "chunk": {"maxChars": 10**30}}, "chunk.maxChars"),
+    ({"input": "x", "chunk": {"maxChars": 5.0}}, "chunk.maxChars"),
+    ({"input": "x", "chunk": {"maxChars": "5"}}, "chunk.maxChars"),
+    ({"input": "x", "chunk": {"maxChars": True}}, "chunk.maxChars"),
+    ({"input": "x", "chunk": {"overlapChars": -1}}, "chunk.overlapChars"),
+    ({"input": "x", "chunk": {"overlapChars": 10}}, "chunk.overlapChars"),  # the default size is 10 here
+    ({"input": "x", "chunk": {"overlapChars": 5, "maxChars": 5}}, "chunk.overlapChars"),
+    ({"input": "x", "chunk": {"overlapChars": 6, "maxChars": 5}}, "chunk.overlapChars"),
+    ({"input": "x", "chunk": {"overlapChars": False}}, "chunk.overlapChars"),
+    ({"input": "x", "chunk": {"max_chars": 5}}, "chunk.max_chars"),
+    ({"input": "x", "chunk": {"maxChars": 5, "size": 5}}, "chunk.size"),
+    ({"input": "x" * (limits.CHUNKS_MOST + 1), "chunk": {"maxChars": 1}}, "chunk.maxChars"),
+    ({"input": "x", "model": ""}, "model"),
+    ({"input": "x", "model": 5}, "model"),
+    ({"input": "x", "model": "a\nb"}, "model"),
+    ({"input": "x", "model": "\ud800"}, "model"),
+    ({"input": "x", "model": "m" * (limits.MODEL_CHARS_MOST + 1)}, "model"),
+    ({"input": "x", "metadata": "text"}, "metadata"),
+    ({"input": "x", "metadata": [1]}, "metadata"),
+    ({"input": "x", "metadata": {"k": "v" * 4_089}}, "metadata"),  # 4,097 bytes
+    ({"input": "x", "metadata": {"k": "é" * 2_045}}, "metadata"),  # few characters, 4,098 bytes
+    ({"input": "x", "metadata": {"k": "\0"}}, "metadata"),
+    ({"input": "x", "metadata": {"\0": 1}}, "metadata"),
+    ({"input": "x", "metadata": {"k": [{"deep": "\ud83d"}]}}, "metadata"),
+    ({"input": "x", "metadata": {"\udc00": 1}}, "metadata"),
+    ({"input": "x", "priority": 1}, "priority"),
+    ({"input": "x", "Input": "x"}, "Input"),
+    ({"input": "x", "self": 1}, "self"),
+    ({"input": "x", "__proto__": 1}, "__proto__"),
+    ({"input": "x", "\ud800": 1}, "\\ud800"),
+    ({"input": "x", "a\0b": 1}, "a\\x00b"),
+    ({"input": "x", "new\nline": 1}, "new\\nline"),
+]
+
+
+@pytest.mark.parametrize(("body", "field"), INVALID, ids=lambda value: ascii(value)[:60])
+def test_invalid_field(bench: Bench, body: object, field: str) -> None:
+    """Each wrong field is refused by its name, and nothing is stored."""
+    refused(bench, body, 422, "invalid_fields", field)
+
+
+def test_every_wrong_field_is_named(bench: Bench) -> None:
+    """Several mistakes are told at once."""
+    body = {"reduce": "x", "chunk": {"maxChars": 0, "overlapChars": -1}, "model": "", "metadata": 1, "other": 1}
+    problem = refused(bench, body, 422, "invalid_fields")
+    named = {error["field"] for error in problem["errors"]}
+    assert named == {"input", "reduce", "chunk.maxChars", "chunk.overlapChars", "model", "metadata", "other"}
+
+
+def test_problem_to_the_letter(bench: Bench) -> None:
+    """A problem has the members of RFC 9457, a stable code, and the fields by name."""
+    assert refused(bench, {"input": "x", "colour": "red"}, 422, "invalid_fields") == {
+        "type": "urn:onceover:problem:invalid_fields",
+        "title": "Some fields have values that they cannot take",
+        "status": 422,
+        "detail": "colour: is not a known field",
+        "code": "invalid_fields",
+        "errors": [{"field": "colour", "message": "is not a known field"}],
+    }
+
+
+def test_refusals_quote_nothing(bench: Bench) -> None:
+    """Neither the text nor values nor a whole long name come back in a problem or go into the log."""
+    secret = "canary" * 50
+    for body in (
+        {"input": secret + "\0"},
+        {"input": [secret]},
+        {"input": "x", "instructions": {"x": secret}},
+        {"input": "x", "reduce": secret},
+        {"input": "x", "model": secret + "\n"},
+        {"input": "x", "metadata": secret},
+        {"input": "x", secret: 1},
+        (json.dumps({"input": secret}) + "x").encode(),
+    ):
+        reply = bench.call("POST", "/api/tasks", body)
+        assert 400 <= reply.status < 500
+        assert "canary" * 11 not in reply.body
+        assert "canary" not in "".join(bench.log_lines)
+
+
+def test_errors_are_bounded(bench: Bench) -> None:
+    """A thousand unknown fields make one problem of readable size."""
+    problem = refused(bench, {f"field{number}": 1 for number in range(1_000)}, 422, "invalid_fields")
+    assert len(problem["errors"]) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [("x" * 30, 202), ("字" * 10, 202), ("x" * 31, 413), ("字" * 10 + "x", 413)]
+)
+def test_input_size(text: str, status: int) -> None:
+    """One byte over MAX_INPUT_BYTES, counted in UTF-8, is too large; the problem names field and variable."""
+    bench = Bench(settings=SMALL)
+    if status == 202:
+        assert bench.submit(text)["status"] == "pending"
+    else:
+        assert "MAX_INPUT_BYTES" in refused(bench, {"input": text}, 413, "too_large", "input")["detail"]
+    bench.close()
+
+
+def test_escaped_input_of_full_size() -> None:
+    """The cap on the body never refuses an input that fits, even with each character escaped."""
+    bench = Bench(settings=Settings(provider="demo", input_bytes=300_000))
+    body = {"input": "\x01" * 300_000, "instructions": "é" * limits.INSTRUCTIONS_CHARS_MOST}
+    assert bench.call("POST", "/api/tasks", body).status == 202
+    bench.close()
+
+
+MOST_BYTES = SMALL.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEAD_BYTES
+
+
+@pytest.mark.parametrize("length", [None, "10", "0", "-1", "x", "１０", str(MOST_BYTES)])
+def test_lying_length(length: str | None) -> None:
+    """A body beyond the cap is refused while it is read, whatever Content-Length says; reading stops there."""
+    bench = Bench(settings=SMALL)
+    headers = {} if length is None else {"content-length": length}
+    request = BenchRequest("POST", URL, headers, b'{"input": "' + b"x" * 10 * MOST_BYTES)
+    assert data(bench.send(request))["code"] == "too_large"
+    assert MOST_BYTES < request.read_bytes <= MOST_BYTES + 65_536
+    assert bench.count_rows() == 0
+    bench.close()
+
+
+@pytest.mark.parametrize("length", [str(MOST_BYTES + 1), "9" * 15, "9" * 10_000])
+def test_announced_length(length: str) -> None:
+    """A Content-Length above the cap is refused before anything is read."""
+    bench = Bench(settings=SMALL)
+    request = BenchRequest("POST", URL, {"content-length": length}, b'{"input": "x"}')
+    assert data(bench.send(request))["code"] == "too_large"
+    assert request.read_bytes == 0
+    bench.close()
+
+
+@pytest.mark.parametrize(
+    ("media_type", "status"),
+    [
+        (None, 202),
+        ("", 202),
+        ("application/json", 202),
+        ("Application/JSON; charset=utf-8", 202),
+        ("application/json;charset=UTF-8", 202),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 202),
+        ("application/jsonx", 415),
+        ("text/html; application/json", 415),
+    ],
+)
+def test_media_type(bench: Bench, media_type: str | None, status: int) -> None:
+    """JSON is taken with any parameters and without a Content-Type; other media types are refused unread."""
+    headers = {} if media_type is None else {"content-type": media_type}
+    request = BenchRequest("POST", URL, headers, b'{"input": "x"}')
+    reply = bench.send(request)
+    assert reply.status == status
+    if status == 415:
+        assert data(reply)["code"] == "unsupported_media_type"
+        assert (request.read_bytes, bench.count_rows()) == (0, 0)
+
+
+def test_send_falls_through(bench: Bench) -> None:
+    """When the queue refuses the message, the next route takes the task and the answer says which; still 202."""
+    bench.senders[0].refuses = True
+    task = bench.submit()
+    assert (task["route"], bench.senders[1].sent) == ("direct", [task["id"]])
+    bench.senders[1].refuses = True
+    assert bench.submit()["status"] == "pending"
+
+
+@pytest.mark.parametrize("route", list(Route))
+def test_routes_show_in_the_task(route: Route) -> None:
+    """The route of the deployment stands in the task."""
+    bench = Bench(routes=[route])
+    assert bench.submit()["route"] == route
+    bench.close()

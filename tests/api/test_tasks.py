@@ -1,0 +1,358 @@
+"""Reading, listing, cancelling, retrying and erasing tasks."""
+
+import asyncio
+import base64
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.ids import task_id
+from src.core.settings import Settings
+from src.http.ports import Reply
+from src.http.router import handle
+from tests.support.api import START_MS, Bench, BenchRequest, data
+
+UNKNOWN = task_id(START_MS, b"0123456789")
+NOT_IDS = [
+    "x",
+    "",
+    "%00",
+    "..",
+    UNKNOWN.upper(),
+    UNKNOWN + "0",
+    UNKNOWN.replace("-7", "-4"),
+    "1; DROP TABLE tasks",
+    UNKNOWN + "%2Fchunks",
+    "%F0%9F",
+]
+CALLS = [
+    ("GET", ""),
+    ("DELETE", ""),
+    ("GET", "/chunks"),
+    ("POST", "/cancel"),
+    ("POST", "/retry"),
+    ("GET", "?wait=5"),
+    ("GET", "?include=chunks"),
+]
+
+
+def read(bench: Bench, task: dict[str, Any], query: str = "") -> Any:
+    """Read a task."""
+    reply = bench.call("GET", task["links"]["self"] + query)
+    assert reply.status == 200, reply
+    return data(reply)
+
+
+@pytest.mark.parametrize(("method", "rest"), CALLS)
+def test_unknown_id(bench: Bench, method: str, rest: str) -> None:
+    """An id that names nothing is 404 in every call, at once, with `wait` too."""
+    reply = bench.call(method, f"/api/tasks/{UNKNOWN}{rest}")
+    assert (reply.status, data(reply)["code"]) == (404, "not_found")
+    assert bench.loop.time() == 0
+
+
+@pytest.mark.parametrize("text", NOT_IDS)
+@pytest.mark.parametrize(("method", "rest"), CALLS)
+def test_malformed_id(bench: Bench, method: str, rest: str, text: str) -> None:
+    """What cannot be an id is answered like an unknown one, and D1 is not asked."""
+    reply = bench.call(method, f"/api/tasks/{text}{rest}")
+    assert (reply.status, data(reply)["code"]) == (404, "not_found")
+    assert bench.database.batches == 0
+
+
+@pytest.mark.parametrize(
+    ("reduce", "output"),
+    [("concat", "output 0\n\noutput 1\n\noutput 2"), ("none", ["output 0", "output 1", "output 2"])],
+)
+def test_completed(bench: Bench, reduce: str, output: object) -> None:
+    """A completed task shows its result in the form of its `reduce`, its times and bill, and no Retry-After."""
+    task = bench.submit(reduce=reduce)
+    bench.complete(task["id"])
+    reply = bench.call("GET", task["links"]["self"])
+    shown = data(reply)
+    assert "Retry-After" not in reply.headers
+    assert (shown["status"], shown["terminal"], shown["result"]) == ("completed", True, {"output": output})
+    assert shown["usage"]["modelCalls"] == shown["usage"]["minimumCalls"] == 3
+    assert (shown["finishedAt"], shown["expiresAt"]) == ("2026-09-21T14:13:20.000Z", "2026-10-21T14:13:20.000Z")
+
+
+def test_failed(bench: Bench) -> None:
+    """A failed task names its error and keeps the chunks that it has."""
+    task = bench.submit()
+    bench.fail(task["id"])
+    shown = read(bench, task, "?include=chunks")
+    error = {"code": "model_unavailable", "message": "the model server answered 503", "retryable": True}
+    assert (shown["status"], shown["error"], shown["result"]) == ("failed", error, None)
+    assert shown["progress"] == {"total": 3, "completed": 1, "failed": 1}
+    assert shown["chunks"] == [
+        {"index": 0, "start": 0, "end": 10, "status": "completed", "output": "output 0", "attempts": 1, "error": None},
+        {"index": 1, "start": 10, "end": 20, "status": "failed", "output": None, "attempts": 4, "error": error},
+    ]
+
+
+def test_chunks_before_the_end(bench: Bench) -> None:
+    """Finished chunks can be read while others are still running, in both ways, with their spans in code points."""
+    task = bench.submit("字字字字\n\n😀😀😀😀\n\nabcdefghij", chunk={"maxChars": 10, "overlapChars": 2})
+    assert data(bench.call("GET", task["links"]["chunks"])) == {"chunks": []}
+    bench.begin(task["id"], 2)
+    chunks = data(bench.call("GET", task["links"]["chunks"]))["chunks"]
+    assert [(chunk["index"], chunk["start"], chunk["end"]) for chunk in chunks] == [(0, 0, 6), (1, 4, 12)]
+    shown = read(bench, task, "?include=chunks")
+    assert list(shown)[-1] == "chunks"
+    assert shown["chunks"] == chunks
+    assert (shown["status"], shown["progress"]["completed"]) == ("processing", 2)
+
+
+@pytest.mark.parametrize("wait", ["25", "0.5", "2.25", ".5", "3."])
+def test_wait_ends(bench: Bench, wait: str) -> None:
+    """`wait` holds the answer for its time, no longer, and D1 is never asked more than twice a second."""
+    task = bench.submit()
+    before = bench.database.batches
+    reply = bench.call("GET", task["links"]["self"] + f"?wait={wait}")
+    assert reply.status == 200
+    assert int(reply.headers["Retry-After"]) >= 1
+    seconds = float(wait)
+    assert bench.loop.time() == pytest.approx(seconds)
+    # The read before and the one after the wait stand at its ends.
+    assert bench.database.batches - before <= 2 * seconds + 1
+
+
+def test_longest_wait_fits_the_free_plan(bench: Bench) -> None:
+    """A wait of 25 s with chunks spends fewer than the 45 D1 statements and calls of an invocation."""
+    task = bench.submit()
+    statements: list[str] = []
+    prepare = bench.database.prepare
+
+    def counted(sql: str) -> Any:
+        statements.append(sql)
+        return prepare(sql)
+
+    bench.database.prepare = counted  # type: ignore[method-assign]
+    read(bench, task, "?wait=25&include=chunks")
+    assert len(statements) <= 45
+
+
+@pytest.mark.parametrize("ends_after", [0.2, 7.3, 18.0])
+def test_wait_notices_the_end(bench: Bench, ends_after: float) -> None:
+    """`wait` answers within a second of the task's end, with its result."""
+    task = bench.submit()
+
+    async def both() -> Reply:
+        bench.loop.call_later(ends_after, lambda: bench.loop.create_task(bench.store.cancel(task["id"], 1_000)))
+        return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api)
+
+    reply = bench.run(both())
+    assert data(reply)["status"] == "cancelled"
+    assert ends_after <= bench.loop.time() <= ends_after + 1.0
+
+
+def test_wait_on_an_ended_task(bench: Bench) -> None:
+    """A task that has ended is answered at once, with one read."""
+    task = bench.submit()
+    bench.complete(task["id"])
+    before = bench.database.batches
+    assert read(bench, task, "?wait=25")["terminal"]
+    assert (bench.loop.time(), bench.database.batches - before) == (0, 1)
+
+
+def test_wait_on_a_task_that_is_erased(bench: Bench) -> None:
+    """A task that is erased during the wait ends in 404."""
+    task = bench.submit()
+
+    async def both() -> Reply:
+        bench.loop.call_later(1.2, lambda: bench.loop.create_task(bench.store.erase(task["id"])))
+        return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api)
+
+    assert bench.run(both()).status == 404
+
+
+BAD_QUERIES = [
+    ("/{id}", "wait=26", "wait"),
+    ("/{id}", "wait=25.01", "wait"),
+    ("/{id}", "wait=-1", "wait"),
+    ("/{id}", "wait=nan", "wait"),
+    ("/{id}", "wait=inf", "wait"),
+    ("/{id}", "wait=1e1", "wait"),
+    ("/{id}", "wait=1_0", "wait"),
+    ("/{id}", "wait=%D9%A1", "wait"),
+    ("/{id}", "wait=.", "wait"),
+    ("/{id}", "wait=ten", "wait"),
+    ("/{id}", "wait=" + "9" * 400, "wait"),
+    ("/{id}", "wait=1&wait=1", "wait"),
+    ("/{id}", "include=text", "include"),
+    ("/{id}", "include=chunks,text", "include"),
+    ("/{id}", "verbose=1", "verbose"),
+    ("/{id}", "Wait=1", "Wait"),
+    ("/{id}/chunks", "limit=1", "limit"),
+    ("", "status=done", "status"),
+    ("", "status=PENDING", "status"),
+    ("", "limit=0", "limit"),
+    ("", "limit=101", "limit"),
+    ("", "limit=-1", "limit"),
+    ("", "limit=1.5", "limit"),
+    ("", "limit=%2B1", "limit"),
+    ("", "limit=" + "9" * 5_000, "limit"),
+    ("", "cursor=x", "cursor"),
+    ("", "cursor=%FF", "cursor"),
+    ("", "cursor=é", "cursor"),
+    ("", "cursor=" + base64.urlsafe_b64encode(b"~").decode(), "cursor"),
+    ("", "cursor=" + base64.urlsafe_b64encode(UNKNOWN.encode()).decode() + "=", "cursor"),
+    ("", "cursor=" + "A" * 10_001, "cursor"),
+    ("", "offset=1", "offset"),
+    ("", "=1", ""),
+]
+
+
+@pytest.mark.parametrize(("rest", "query", "field"), BAD_QUERIES, ids=[query[:40] for _, query, _ in BAD_QUERIES])
+def test_bad_query(bench: Bench, rest: str, query: str, field: str) -> None:
+    """A query parameter that is unknown, repeated or out of range is refused by its name, before D1 is asked."""
+    path = "/api/tasks" + rest.replace("{id}", bench.submit()["id"])
+    before = bench.database.batches
+    reply = bench.call("GET", f"{path}?{query}")
+    problem = data(reply)
+    assert (reply.status, problem["code"], problem["errors"][0]["field"]) == (422, "invalid_fields", field)
+    assert f"{field}: " in problem["detail"]
+    assert bench.database.batches == before
+
+
+def test_list_pages(bench: Bench) -> None:
+    """The pages hold each task once, newest first, without results, and a task added meanwhile disturbs none."""
+    ids = []
+    for number in range(7):
+        ids.append(bench.submit(metadata={"number": number})["id"])
+        bench.run(_pause())
+    bench.complete(ids[5])
+    seen: list[str] = []
+    cursor = ""
+    for page, expected in enumerate([3, 3, 1]):
+        reply = data(bench.call("GET", f"/api/tasks?status=&limit=3&cursor={cursor}"))
+        assert list(reply) == ["tasks", "nextCursor"]
+        assert len(reply["tasks"]) == expected
+        assert all(task["result"] is None for task in reply["tasks"])
+        seen += [task["id"] for task in reply["tasks"]]
+        cursor = reply["nextCursor"]
+        assert (cursor is None) == (page == 2)
+        bench.submit()
+        bench.run(_pause())
+    assert seen == ids[::-1]
+
+
+async def _pause() -> None:
+    await asyncio.sleep(0.002)
+
+
+def test_list_by_status(bench: Bench) -> None:
+    """`status` keeps the tasks of that status, and pages through them."""
+    done = [bench.submit()["id"], bench.submit()["id"]]
+    for number in done:
+        bench.complete(number)
+    waiting = bench.submit()["id"]
+    first = data(bench.call("GET", "/api/tasks?status=completed&limit=1"))
+    second = data(bench.call("GET", f"/api/tasks?status=completed&limit=1&cursor={first['nextCursor']}"))
+    assert {page["tasks"][0]["id"] for page in (first, second)} == set(done)
+    assert second["nextCursor"] is None
+    assert [task["id"] for task in data(bench.call("GET", "/api/tasks?status=pending"))["tasks"]] == [waiting]
+    assert data(bench.call("GET", "/api/tasks?status=failed")) == {"tasks": [], "nextCursor": None}
+
+
+def test_list_defaults(bench: Bench) -> None:
+    """Without `limit` a page holds 20; with the most, 100."""
+    for _ in range(21):
+        bench.submit("x")
+    assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == limits.LIST_LIMIT_DEFAULT
+    assert len(data(bench.call("GET", f"/api/tasks?limit={limits.LIST_LIMIT_MOST}"))["tasks"]) == 21
+
+
+def cancel(bench: Bench, task: dict[str, Any]) -> Reply:
+    """Cancel a task by its own link."""
+    return bench.call("POST", task["links"]["cancel"])
+
+
+def test_cancel(bench: Bench) -> None:
+    """A pending and a processing task are cancelled; doing it again changes nothing and is answered the same."""
+    pending, processing = bench.submit(), bench.submit()
+    bench.begin(processing["id"], 1)
+    for task in (pending, processing):
+        first, second = cancel(bench, task), cancel(bench, task)
+        assert (first.status, second.status) == (200, 200)
+        assert data(first) == data(second) == read(bench, task)
+        assert (data(first)["status"], data(first)["terminal"]) == ("cancelled", True)
+
+
+def test_cancel_too_late(bench: Bench) -> None:
+    """A completed and a failed task stay what they are: 409."""
+    done, failed = bench.submit(), bench.submit()
+    bench.complete(done["id"])
+    bench.fail(failed["id"])
+    for task in (done, failed):
+        before = read(bench, task)
+        reply = cancel(bench, task)
+        assert (reply.status, data(reply)["code"]) == (409, "already_terminal")
+        assert read(bench, task) == before
+
+
+def retry(bench: Bench, task: dict[str, Any]) -> Reply:
+    """Retry a task."""
+    return bench.call("POST", f"{task['links']['self']}/retry")
+
+
+def test_retry(bench: Bench) -> None:
+    """A failed and a cancelled task go on with the chunks that they have, and are sent on their way again."""
+    failed, cancelled = bench.submit(), bench.submit()
+    bench.fail(failed["id"])
+    bench.begin(cancelled["id"], 1)
+    cancel(bench, cancelled)
+    bench.senders[0].refuses = True
+    for task in (failed, cancelled):
+        reply = retry(bench, task)
+        shown = data(reply)
+        assert (reply.status, reply.headers["Location"]) == (202, task["links"]["self"])
+        assert 1 <= int(reply.headers["Retry-After"]) <= 30
+        assert (shown["status"], shown["error"], shown["finishedAt"]) == ("pending", None, None)
+        assert (shown["progress"], shown["route"]) == ({"total": 3, "completed": 1, "failed": 0}, "direct")
+    assert bench.senders[1].sent == [failed["id"], cancelled["id"]]
+    bench.complete(failed["id"])
+    assert read(bench, failed)["status"] == "completed"
+
+
+def test_retry_refused(bench: Bench) -> None:
+    """A task that is pending, processing or completed is not retried, and no message is sent."""
+    pending, processing, done = bench.submit(), bench.submit(), bench.submit()
+    bench.begin(processing["id"], 1)
+    bench.complete(done["id"])
+    sent = list(bench.senders[0].sent)
+    for task in (pending, processing, done):
+        reply = retry(bench, task)
+        assert (reply.status, data(reply)["code"]) == (409, "not_retryable")
+    assert bench.senders[0].sent == sent
+
+
+@pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled"])
+def test_erase(bench: Bench, state: str) -> None:
+    """Erasing leaves nothing, whatever the task's status; afterwards it is unknown."""
+    task = bench.submit()
+    match state:
+        case "processing":
+            bench.begin(task["id"], 2)
+        case "completed":
+            bench.complete(task["id"])
+        case "failed":
+            bench.fail(task["id"])
+        case "cancelled":
+            cancel(bench, task)
+    reply = bench.call("DELETE", task["links"]["self"])
+    assert (reply.status, reply.body) == (204, "")
+    assert bench.count_rows() == 0
+    assert bench.call("GET", task["links"]["self"]).status == 404
+    assert bench.call("DELETE", task["links"]["self"]).status == 404
+
+
+def test_pace_in_retry_after() -> None:
+    """A slow task asks its client to come back later, within the bounds."""
+    slow = Bench(settings=Settings(provider="demo", chunk_chars=1))
+    task = slow.submit("x" * 100)
+    slow.begin(task["id"], 1)
+    reply = slow.call("GET", task["links"]["self"] + "?wait=2")
+    assert reply.headers["Retry-After"] == "30"
+    slow.close()

@@ -1,0 +1,249 @@
+"""The HTTP layer on a bench: a real store over SQLite under it, virtual time, and a check of each answer.
+
+Every answer is held to `/openapi.json`: a status, a problem, a header or a field that is not described there
+fails the test that saw it.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from src.core.meter import Meter
+from src.core.settings import Settings
+from src.core.task import Failure, Route
+from src.http import schemas
+from src.http.endpoints import document
+from src.http.headers import ON_EVERY_ANSWER
+from src.http.ports import Api, BodyTooLarge, Bound, Reply
+from src.http.router import handle
+from src.inference.demo import DemoProvider
+from src.inference.protocol import Provider
+from src.processing.dispatch import Dispatcher, Sender
+from src.processing.events import Log
+from src.processing.submission import Submission
+from src.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Step, Tried
+from src.store.database import Database
+from src.store.tasks import TaskStore
+from tests.simulation.loop import Loop
+from tests.support.sqlite_d1 import SqliteD1
+
+START_MS = 1_790_000_000_000  # 2026-09-21T14:13:20Z
+QUEUES = Bound(queue=True, dead_letter_queue=True, objects=True)
+
+
+@dataclass(slots=True)
+class BenchRequest:
+    """A request whose body arrives in pieces. `read_bytes` says how much was taken of it."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    read_bytes: int = 0
+
+    async def read(self, most: int) -> bytes:
+        """Read the body piece by piece, as the platform does."""
+        taken = b""
+        for start in range(0, len(self.body), 65_536):
+            await asyncio.sleep(0)
+            taken += self.body[start : start + 65_536]
+            self.read_bytes = len(taken)
+            if len(taken) > most:
+                raise BodyTooLarge
+        return taken
+
+
+class BenchSender:
+    """A route that notes what it was sent, or refuses it."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.sent: list[str] = []
+        self.refuses = False
+
+    async def send(self, task_id: str, delay_seconds: float) -> None:
+        """Note the task."""
+        if self.refuses:
+            raise RuntimeError("Queue sends are disabled")
+        assert delay_seconds == 0
+        self.sent.append(task_id)
+
+
+class Bench:
+    """One deployment of the API. Calls are synchronous; time passes only where something waits."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings | None = None,
+        bound: Bound = QUEUES,
+        migrated: bool = True,
+        provider: Provider | None = None,
+        routes: Sequence[Route] = (Route.QUEUE, Route.DIRECT),
+    ) -> None:
+        self.loop = Loop(max_steps=100_000_000)  # type: ignore[abstract]
+        self.database = SqliteD1(migrated=migrated, now_ms=self.now_ms)
+        self.log_lines: list[str] = []
+        self.senders = [BenchSender(route) for route in routes]
+        self.settings = settings or Settings(provider="demo", chunk_chars=10)
+        self.store = TaskStore(Database(self.database, Meter()))
+        self._made = 0
+        log = Log(self.log_lines.append)
+        senders: list[Sender] = list(self.senders)
+        dispatcher = Dispatcher(senders, Meter(), log)
+        self.api = Api(
+            settings=self.settings,
+            store=self.store,
+            submission=Submission(
+                store=self.store,
+                dispatcher=dispatcher,
+                settings=self.settings,
+                now_ms=self.now_ms,
+                entropy=self._entropy,
+                meter=Meter(),
+                log=log,
+            ),
+            dispatcher=dispatcher,
+            provider=provider or DemoProvider(),
+            bound=bound,
+            now_ms=self.now_ms,
+            log=log,
+        )
+
+    def close(self) -> None:
+        """Close loop and database."""
+        self.loop.close()
+        self.database.close()
+
+    def now_ms(self) -> int:
+        """Return the one time of this bench: isolate and database agree here."""
+        return START_MS + round(self.loop.time() * 1000)
+
+    def _entropy(self, size: int) -> bytes:
+        self._made += 1
+        return self._made.to_bytes(size)
+
+    def run(self, coroutine: Any) -> Any:
+        """Run a coroutine to its end."""
+        return self.loop.run_until_complete(coroutine)
+
+    def send(self, request: BenchRequest) -> Reply:
+        """Answer a request, and hold the answer to the API's description."""
+        reply: Reply = self.run(handle(request, self.api))
+        check_documented(request.method, request.url, reply)
+        return reply
+
+    def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
+        """Send JSON (or, given bytes, those) to a path."""
+        raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers or {}, raw))
+
+    def submit(self, text: str = "one\n\ntwo\n\nthree and four", **fields: object) -> dict[str, Any]:
+        """Submit a task and return it; by default one of three chunks."""
+        reply = self.call("POST", "/api/tasks", {"input": text, **fields})
+        assert reply.status == 202, reply
+        task = data(reply)
+        assert isinstance(task, dict)
+        return task
+
+    def count_rows(self) -> int:
+        """Count what the database holds, of all kinds."""
+        parts = (
+            "SELECT id FROM tasks UNION ALL SELECT task_id FROM texts "
+            "UNION ALL SELECT task_id FROM outputs UNION ALL SELECT task_id FROM failures"
+        )
+        return len(self.database.rows(parts))
+
+    def claim(self, task_id: str) -> Claim:
+        """Take a task as a worker would."""
+        claim = self.run(
+            self.store.claim(task_id, holder=f"worker {task_id}", host="", route=Route.QUEUE, lease_ms=180_000)
+        )
+        assert isinstance(claim, Claim)
+        return claim
+
+    def work(self, claim: Claim, outputs: Mapping[int, str], step: Step, failed: Failure | None = None) -> None:
+        """Write outputs of chunks and end or continue the claim; with `failed`, the next chunk has failed for good."""
+        at = CallKey(0, len(outputs))
+        progress = Progress(
+            outputs=[Output(CallKey(0, index), text, 1) for index, text in outputs.items()],
+            failures=[FailedCall(at, Tried(3, 4), True, failed)] if failed else [],
+            calls_settled=len(outputs) + (4 if failed else 0),
+            calls_in_doubt=0,
+            calls_minimum=len(claim.cuts),
+            completed=len(outputs),
+            failed=1 if failed else 0,
+            input_tokens=10 * len(outputs),
+            output_tokens=len(outputs),
+            stalls=0,
+            rate_waits=0,
+        )
+        assert self.run(self.store.step(claim, progress, step))
+
+    def begin(self, task_id: str, done: int) -> None:
+        """Have a worker finish the first `done` chunks and go on."""
+        self.work(self.claim(task_id), {index: f"output {index}" for index in range(done)}, Continue(180_000))
+
+    def complete(self, task_id: str) -> None:
+        """Have a worker finish the task."""
+        claim = self.claim(task_id)
+        outputs = {index: f"output {index}" for index in range(len(claim.cuts))}
+        self.work(claim, outputs, Finish(self.settings.retention_ms))
+
+    def fail(self, task_id: str) -> None:
+        """Have a worker finish one chunk and give up on the next."""
+        failure = Failure("model_unavailable", "the model server answered 503", True)
+        self.work(self.claim(task_id), {0: "output 0"}, Fail(self.settings.retention_ms, failure), failed=failure)
+
+
+def data(reply: Reply) -> Any:
+    """Parse an answer's body."""
+    return json.loads(reply.body)
+
+
+def check_documented(method: str, url: str, reply: Reply) -> None:
+    """Hold an answer to the API's description."""
+    for name, value in ON_EVERY_ANSWER.items():
+        assert reply.headers[name] == value
+    path = re.sub(r"^[a-z]+://[^/?#]*", "", url).partition("?")[0]
+    operation = _operation(method, path)
+    if operation is None:
+        assert reply.status in {404, 405}, f"{method} {path} is not described, and answered {reply.status}"
+        return
+    assert str(reply.status) in operation["responses"], f"{method} {path} answers {reply.status}, undescribed"
+    described = operation["responses"][str(reply.status)]
+    own = set(reply.headers) - {"Content-Type"}
+    assert own <= set(described["headers"]), own
+    if method == "HEAD" or "content" not in described:
+        assert reply.body == ""
+        return
+    ((media_type, content),) = described["content"].items()
+    assert reply.headers["Content-Type"] == media_type
+    _check_body(reply.body, content["schema"])
+
+
+def _operation(method: str, path: str) -> dict[str, Any] | None:
+    paths: dict[str, Any] = document()["paths"]  # type: ignore[assignment]
+    for template, item in paths.items():
+        if re.fullmatch(re.sub(r"\{[a-z]+\}", "[^/]+", template), path):
+            operation: dict[str, Any] | None = item.get(method.lower()) if method.isupper() else None
+            return operation
+    return None
+
+
+def _check_body(body: str, schema: Mapping[str, Any]) -> None:
+    """Check a body: its model takes it and gives it back the same, field for field and in their order."""
+    if "allOf" in schema:
+        assert json.loads(body)["code"] in schema["allOf"][1]["properties"]["code"]["enum"]
+        schema = schema["allOf"][0]
+    names = [reference["$ref"].rpartition("/")[2] for reference in schema.get("anyOf", [schema])]
+    if "TaskWithChunksView" in names:
+        names = ["TaskWithChunksView" if "chunks" in json.loads(body) else "TaskView"]
+    (name,) = names
+    model = getattr(schemas, name).model_validate_json(body)
+    assert model.model_dump_json(by_alias=True, exclude_unset=True) == json.dumps(
+        json.loads(body), ensure_ascii=False, separators=(",", ":")
+    )

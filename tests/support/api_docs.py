@@ -1,0 +1,109 @@
+"""Writes `docs/api.md` from the API's description: `python -m tests.support.api_docs`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from src.http.endpoints import document
+
+PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+METHODS = ("post", "get", "delete")
+
+
+def page() -> str:
+    """Return the whole page."""
+    described: Any = document()
+    return "\n".join(_lines(described)) + "\n"
+
+
+def _lines(described: Any) -> Iterator[str]:
+    yield "# HTTP API"
+    yield ""
+    yield "Made from `/openapi.json` by `python -m tests.support.api_docs`; a test keeps the two the same."
+    yield ""
+    yield from described["info"]["description"].splitlines()
+    for path, item in described["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield from _call(method.upper(), path, item[method])
+    yield ""
+    yield "## Headers of every answer"
+    yield ""
+    for name, header in described["components"]["headers"].items():
+        yield f"- `{name}: {header['schema']['const']}`"
+    yield ""
+    yield "## Data"
+    for name, schema in described["components"]["schemas"].items():
+        yield from _model(name, schema)
+
+
+def _call(method: str, path: str, operation: Any) -> Iterator[str]:
+    yield ""
+    yield f"## {method} {path}"
+    yield ""
+    yield f"{operation['summary']}."
+    yield ""
+    if "requestBody" in operation:
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        yield f"Body: {_type(schema)}."
+        yield ""
+    for parameter in operation.get("parameters", []):
+        yield f"- `?{parameter['name']}=` {_type(parameter['schema'])}. {parameter['description']}"
+    if "parameters" in operation:
+        yield ""
+    yield "| status | answer | headers |"
+    yield "| --- | --- | --- |"
+    for status, response in operation["responses"].items():
+        content = response.get("content", {}).get("application/json")
+        text = response["description"] + (f": {_type(content['schema'])}" if content else "")
+        own = [f"`{name}`" for name, header in response["headers"].items() if "$ref" not in header]
+        yield f"| {status} | {text} | {', '.join(own)} |"
+
+
+def _model(name: str, schema: Any) -> Iterator[str]:
+    yield ""
+    yield f"### {name}"
+    yield ""
+    if "description" in schema:
+        yield from schema["description"].splitlines()
+        yield ""
+    if "enum" in schema:
+        yield "One of " + ", ".join(f"`{value}`" for value in schema["enum"]) + "."
+        return
+    if "properties" not in schema:
+        yield "Any JSON." if name == "JsonValue" else f"{_type(schema).capitalize()}."
+        return
+    yield "| field | type | |"
+    yield "| --- | --- | --- |"
+    required = schema.get("required", [])
+    for field, described in schema["properties"].items():
+        notes = [] if field in required else ["optional"]
+        notes += [described["description"]] if "description" in described else []
+        yield f"| `{field}` | {_type(described)} | {'. '.join(notes)} |"
+
+
+def _type(schema: Any) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(_type(item) for item in schema["anyOf"])
+    if "enum" in schema or "const" in schema:
+        return " or ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    bounds = {
+        "minimum": "at least {}",
+        "maximum": "at most {}",
+        "exclusiveMaximum": "below {}",
+        "minLength": "{} character or more",
+        "maxLength": "at most {} characters",
+        "default": "default {}",
+    }
+    found = [text.format(schema[key]) for key, text in bounds.items() if schema.get(key) is not None]
+    name = schema.get("format", schema.get("type", "any JSON"))
+    return f"{name} ({', '.join(found)})" if found else str(name)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,30 @@
+"""Reading JSON strictly: the cost of hostile bodies."""
+
+import time
+
+import pytest
+
+from src.http.bodies import parse_object
+from src.http.problems import Refusal
+
+MOST_BYTES = 6_200_000  # the cap on a body at the default MAX_INPUT_BYTES
+
+
+@pytest.mark.parametrize(
+    "unit", [b"[", b"{", b'{"a":', b'"', b'\\"', b"\\", b'"a"', b'"a":1,', b"1,", b"[],", b'"\\', b"\xc3\xa9", b" "]
+)
+@pytest.mark.parametrize("opening", [b"", b'{"a":"', b'{"a":['])
+def test_hostile_bodies_cost_little(opening: bytes, unit: bytes) -> None:
+    """A body of the largest size, whatever it repeats, is refused in time that grows no faster than its size."""
+    body = opening + unit * (MOST_BYTES // len(unit))
+    began = time.perf_counter()
+    with pytest.raises(Refusal):
+        parse_object(body)
+    assert time.perf_counter() - began < 3
+
+
+def test_large_sound_body() -> None:
+    """A text full of quotes, brackets and escapes is no reason to refuse."""
+    text = '[{"a": 1}, "b"]\n' * 60_000
+    raw = b'{"input": "' + text.replace('"', '\\"').replace("\n", "\\n").encode() + b'"}'
+    assert parse_object(raw) == {"input": text}

@@ -1,0 +1,64 @@
+"""The D1 binding over SQLite that other tests stand on."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1, When
+
+
+@pytest.fixture
+def database() -> Iterator[SqliteD1]:
+    """A database without migrations."""
+    made = SqliteD1(migrated=False, now_ms=lambda: 1_790_000_000_123)
+    asyncio.run(made.batch([made.prepare("CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT) STRICT")]))
+    yield made
+    made.close()
+
+
+def batch(database: SqliteD1, *statements: tuple[Any, ...]) -> list[Any]:
+    """Run statements, each given as SQL and values."""
+    return list(asyncio.run(database.batch([database.prepare(sql).bind(*values) for sql, *values in statements])))
+
+
+def test_batch_is_a_transaction(database: SqliteD1) -> None:
+    """Rows come back as D1 gives them; a statement that fails undoes those before it."""
+    results = batch(
+        database, ("INSERT INTO t VALUES (?1, ?2) RETURNING a, b", 1, None), ("SELECT count(*) AS n FROM t",)
+    )
+    assert [result["results"] for result in results] == [[{"a": 1, "b": None}], [{"n": 1}]]
+    assert results[0]["success"] is True
+    assert [result["meta"]["changes"] for result in results] == [1, 0]
+    with pytest.raises(RuntimeError, match=r"D1_ERROR: UNIQUE constraint failed.*SQLITE_ERROR"):
+        batch(database, ("INSERT INTO t VALUES (2, 'x')",), ("INSERT INTO t VALUES (1, 'x')",))
+    assert database.rows("SELECT a FROM t") == [{"a": 1}]
+
+
+@pytest.mark.parametrize(("when", "kept"), [("before", 0), ("after", 1)])
+def test_faults(database: SqliteD1, when: When, kept: int) -> None:
+    """A fault comes before the batch or after its commit, as often as ordered."""
+    database.fail(NETWORK_LOST, when)
+    with pytest.raises(RuntimeError, match="Network connection lost"):
+        batch(database, ("INSERT INTO t VALUES (1, 'x')",))
+    assert len(database.rows("SELECT a FROM t")) == kept
+    batch(database, ("SELECT 1",))
+
+
+def test_limits(database: SqliteD1) -> None:
+    """D1's limits hold: parameters, statement and value sizes, and missing tables are named as D1 names them."""
+    with pytest.raises(RuntimeError, match="too many SQL variables"):
+        database.prepare("SELECT 1").bind(*range(101))
+    with pytest.raises(RuntimeError, match="too big"):
+        batch(database, ("INSERT INTO t VALUES (1, ?1)", "é" * 1_000_001))
+    with pytest.raises(RuntimeError, match="too long"):
+        batch(database, ("SELECT 1 --" + "x" * 100_000,))
+    with pytest.raises(RuntimeError, match="no such table: tasks"):
+        batch(database, ("SELECT 1 FROM tasks",))
+
+
+def test_clock(database: SqliteD1) -> None:
+    """The database tells the time that it was given."""
+    (result,) = batch(database, ("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now",))
+    assert result["results"] == [{"now": 1_790_000_000_123}]
