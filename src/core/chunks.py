@@ -1,8 +1,7 @@
 """The splitter: where a long text is cut so that each chunk fits one model call.
 
-Offsets are Unicode code points, as Python counts them, and cuts depend on nothing but the arguments:
-a task's plan is computed anew wherever it is needed and never stored, so changing a rule in here
-changes the chunks of tasks that are already running.
+Offsets are Unicode code points, as Python counts them. Cuts depend on nothing but the arguments: the
+same input and options always give the same chunks, so a changed rule in here is a change of contract.
 
 Every regular expression in here consumes each character that it looks at, or looks at a bounded
 number of them, with possessive quantifiers where it repeats: no input makes it backtrack.

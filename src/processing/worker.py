@@ -82,7 +82,12 @@ class Worker:
         """Work on the task until it ends or the host's allowance does. Raises StoreError, and what is unexpected."""
         budget = Budget(host.seconds, self.settings.subrequests, self.meter, _now())
         claim = await self.store.claim(
-            task_id, holder=self.nonce(), host=host.name, route=host.route, lease_ms=self.settings.lease_ms
+            task_id,
+            holder=self.nonce(),
+            host=host.name,
+            route=host.route,
+            lease_ms=self.settings.lease_ms,
+            announce=budget.room(_now(), self.settings.concurrency, 0, 1),
         )
         if isinstance(claim, Unclaimed):
             self.log("unclaimed", task=task_id, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
@@ -149,6 +154,9 @@ class _Run:
             message = f"the worker ended {self._claim.stalls} times in a row without finishing a chunk"
             return await self._end(Fail(self._settings.retention_ms, Failure("worker_crashed", message, True)))
         self._ledger.add(self._plan.keys())
+        announced = self._ledger.startable(_now(), len(self._claim.announced))
+        assert set(announced) == self._claim.announced
+        self._start(announced)
         await self._advance()
         while True:
             now = _now()

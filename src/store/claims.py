@@ -47,6 +47,7 @@ class Claim:
     output_tokens: int
     outputs: frozenset[CallKey]
     tried: dict[CallKey, Tried]
+    announced: frozenset[CallKey]
     doubted: frozenset[CallKey]
 
 

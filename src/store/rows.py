@@ -68,6 +68,7 @@ def claim(task_id: str, task: Row, source: Row, outputs: Sequence[Row], failures
         output_tokens=whole(task, "output_tokens"),
         outputs=frozenset(_key(row) for row in outputs),
         tried={_key(row): Tried(whole(row, "attempts"), whole(row, "calls")) for row in failures},
+        announced=keys(task, "in_flight"),
         doubted=keys(task, "doubted"),
     )
 

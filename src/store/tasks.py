@@ -44,12 +44,18 @@ class TaskStore:
             Statement(sql.INSERT_TEXT, (new.id, new.text, new.instructions, _json(new.cuts), new.overlap)),
         )
 
-    async def claim(self, task_id: str, *, holder: str, host: str, route: Route, lease_ms: int) -> Claim | Unclaimed:
-        """Take the task, or say why not. `holder` names this claim; `host` a host that replaces itself, or ''."""
+    async def claim(
+        self, task_id: str, *, holder: str, host: str, route: Route, lease_ms: int, announce: int = 0
+    ) -> Claim | Unclaimed:
+        """Take the task, or say why not. `holder` names this claim; `host` a host that replaces itself, or ''.
+
+        If this is the task's first claim, its first `announce` calls are announced with it.
+        """
         early_ms = round(limits.EARLY_SECONDS_ALLOWED * 1000)
         held = (task_id, holder)
+        first = _json(list(range(announce)))
         granted, _, source, outputs, failures, standing = await self._database.run(
-            Statement(sql.CLAIM, (task_id, holder, host, route, lease_ms, early_ms)),
+            Statement(sql.CLAIM, (task_id, holder, host, route, lease_ms, early_ms, first)),
             Statement(sql.CLAIM_WAKE, held),
             Statement(sql.CLAIM_TEXT, held),
             Statement(sql.CLAIM_OUTPUTS, held),

@@ -36,6 +36,7 @@ def claim(**changes) -> Claim:
         "output_tokens": 0,
         "outputs": frozenset(),
         "tried": {},
+        "announced": frozenset(),
         "doubted": frozenset(),
     }
     return Claim(**(facts | changes))

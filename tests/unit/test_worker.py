@@ -113,7 +113,7 @@ def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
     bench.insert(20)
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
-    assert bench.database.batches - before == 1 + 1 + 4  # claim, first announcement, four groups
+    assert bench.database.batches - before == 1 + 4  # the claim announces the first group; four groups end
     assert [at for at, _ in bench.model.calls] == [0] * 6 + [1] * 6 + [2] * 6 + [3] * 2
     task = bench.task()
     assert (task.usage.model_calls, task.usage.input_tokens, task.usage.output_tokens) == (20, 200, 100)

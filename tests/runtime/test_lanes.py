@@ -1,0 +1,73 @@
+"""A long task on the Durable Object route: lanes, their loss, and what is left when it is over."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import Client, openai, paragraphs
+from tests.support.dev_server import DevServer, eventually
+from tests.support.model_server import ModelServer
+
+pytestmark = pytest.mark.runtime
+CHUNKS = 120
+FLAGS = ("--env", "free", "--cron-every", "1")
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    with ModelServer(api_key="test-key", latency_seconds=0.2) as server:
+        yield server
+
+
+def object_rows(state: Path, table: str) -> int:
+    """Count the rows of one table over all Durable Objects' files."""
+    total = 0
+    for path in state.glob("**/*.sqlite"):
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                total += connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+        connection.close()
+    return total
+
+
+def test_a_long_task_is_not_bound_to_six_calls_at_a_time(model: ModelServer, tmp_path: Path):
+    """120 chunks get three lanes: more than six calls are in flight, each made once, and nothing stays behind."""
+    with DevServer(tmp_path, *FLAGS, *openai(model.base_url)) as dev, Client(dev.url) as client:
+        text = paragraphs(CHUNKS)
+        model.hold()
+        submitted = client.submit(text, chunk={"maxChars": 40})
+        model.wait_for_in_flight(18)
+        # The task's object and its coordinator hold what they need, now and not later.
+        assert (object_rows(tmp_path, "_cf_KV"), object_rows(tmp_path, "version")) == (1, 1)
+        model.release()
+        task = client.finished(submitted["id"])
+        assert (task["status"], task["route"]) == ("completed", "durable-object")
+        calls = model.calls()
+        assert len(calls) == CHUNKS == task["usage"]["modelCalls"]
+        assert "".join(sorted(call.user for call in calls)) == text
+        assert 6 < max(call.in_flight for call in calls) <= 18
+        assert task["usage"]["inDoubt"] == 0
+        # The object says goodbye after the task has ended: its storage and its coordinator's are empty then.
+        eventually(lambda: object_rows(tmp_path, "_cf_KV") == 0 and object_rows(tmp_path, "version") == 0)
+
+
+def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(model: ModelServer, tmp_path: Path):
+    """SIGKILL with three lanes at work: after the restart the task completes, each repetition one in doubt."""
+    flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=1, LEASE_SECONDS=2), *FLAGS]
+    with DevServer(tmp_path, *flags) as dev, Client(dev.url) as client:
+        task = client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})
+        model.wait_for_calls(30)
+        model.hold()
+        model.wait_for_in_flight(18)
+        dev.kill()
+    model.release()
+    model.wait_until_idle()
+    with DevServer(tmp_path, *flags) as dev, Client(dev.url) as client:
+        done = client.finished(task["id"])
+    assert done["status"] == "completed"
+    assert CHUNKS <= len(model.calls()) <= CHUNKS + 18
+    usage = done["usage"]
+    assert usage["inDoubt"] == 18
+    assert usage["modelCalls"] - usage["inDoubt"] <= len(model.calls()) <= usage["modelCalls"]
