@@ -1,0 +1,206 @@
+"""The demo provider: a deterministic analysis of the real text of the call, with no model and no network.
+
+It quotes and counts, and claims nothing that is not in the text. Of earlier reports of its own, as a
+`merge` call joins them, it makes one report of the same form, so that merges can go on in levels.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import isqrt
+
+from .demo_report import CHINESE, ENGLISH, HEADLINE_CHARS, Language, Report, clipped, reports, written
+from .demo_words import is_chinese, key_terms, terms
+from .protocol import Health, ModelCall, ModelReply
+
+_MOST_QUOTES, _MOST_MERGED_QUOTES = 4, 3
+_MOST_TERMS = 8
+_BYTES_PER_TOKEN = 4
+_UNIT = 1024  # the weight of a term that occurs once
+
+# A line narrower than this (a wide character counts double) was not wrapped: it stands for itself.
+_WRAPPED_COLUMNS = 40
+_FIRST_WIDE = "\u2e80"
+_HEADING_MARKS = re.compile(r"#{1,6}\s+")
+_SENTENCE_ENDS = re.compile(r"([.!?。！？]++)[\"'”’»)\]}」』）》〉】〕]*+(\s*+)")
+_ABBREVIATED = re.compile(r"\b(?:[A-HJ-Z]|(?i:mr|mrs|ms|dr|st|prof|rev|col|gen|capt|no|vol|fig|vs|etc|e\.g|i\.e|cf))\Z")
+_LONGEST_ABBREVIATION_CHARS = 5
+
+
+class DemoProvider:
+    """A `Provider` that analyses the text itself. It needs nothing, never fails, and ignores `system`."""
+
+    name = "demo"
+    default_model = "demo-1"
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        """Return headline, key sentences, key terms and counts of `call.user`, as Markdown."""
+        output = analysis(call.user)
+        return ModelReply(output, estimated_tokens(call.system + call.user), estimated_tokens(output))
+
+    async def probe(self) -> Health:
+        """Return healthy, always: there is nothing that could be down."""
+        return Health("healthy", "built-in deterministic analysis, no model behind it")
+
+
+def estimated_tokens(text: str) -> int:
+    """Estimate tokens as UTF-8 bytes / 4, rounded up: 4 English letters, or 1⅓ Chinese characters, each.
+
+    Near what common tokenizers count, and the same on every machine.
+    """
+    return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
+
+
+def analysis(text: str) -> str:
+    """Return the analysis of a text, or the merged one of earlier analyses: below 1,000 characters."""
+    earlier = reports(text)
+    return written(_merged(earlier) if earlier else _read(text))
+
+
+def _read(text: str) -> Report:
+    """Report on a text of any kind."""
+    language = CHINESE if is_chinese(text) else ENGLISH
+    headings, sentences = _headings_and_sentences(text)
+    counts = Counter(term for sentence in sentences for term in terms(sentence))
+    distinct = list(dict.fromkeys(sentences))
+    fitness = [_fitness(sentence, at, language) for at, sentence in enumerate(distinct)]
+    wanted = min(_MOST_QUOTES, max(2, len(distinct) // 8))
+    chosen = _chosen([set(terms(sentence)) for sentence in distinct], counts, fitness, wanted)
+    return Report(
+        language,
+        _headline(headings, distinct[chosen[0]] if chosen else language.blank, language),
+        [distinct[at] for at in sorted(chosen)],
+        key_terms(counts, _MOST_TERMS),
+        len(text),
+        len(sentences),
+    )
+
+
+def _merged(earlier: Sequence[Report]) -> Report:
+    """Report on earlier reports: the first one's headline, the best quotes of all, and sums."""
+    counts: Counter[str] = Counter()
+    for report in earlier:
+        counts.update(dict(report.terms))
+    top = dict(counts.most_common(_MOST_TERMS))
+    quotes = list(dict.fromkeys(quote for report in earlier for quote in report.quotes))
+    holding = [{term for term in top if term in quote.lower()} for quote in quotes]
+    chosen = _chosen(holding, top, [1.0] * len(quotes), _MOST_MERGED_QUOTES)
+    chinese = sum(report.language is CHINESE for report in earlier)
+    return Report(
+        CHINESE if 2 * chinese > len(earlier) else ENGLISH,
+        earlier[0].headline,
+        [quotes[at] for at in sorted(chosen)],
+        list(top.items()),
+        sum(report.characters for report in earlier),
+        sum(report.sentences for report in earlier),
+        sum(report.parts for report in earlier),
+    )
+
+
+def _chosen(holding: Sequence[set[str]], counts: dict[str, int], fitness: Sequence[float], most: int) -> list[int]:
+    """Return the indices of up to `most` sentences, the best first, given the terms that each holds.
+
+    A sentence is worth the mean weight of its terms, so that long ones have no head start. A term's
+    weight, the root of its count, halves each time it is used, so that the sentences differ. Weights are
+    whole numbers: a sum of floats would depend on the order of a set, and so on the interpreter's hashes.
+    """
+    weights = {term: isqrt(count * _UNIT * _UNIT) for term, count in counts.items()}
+
+    def worth(at: int) -> float:
+        held = holding[at]
+        return fitness[at] * (_UNIT + sum(weights[term] for term in held)) / (len(held) + 5)
+
+    left = list(range(len(holding)))
+    chosen: list[int] = []
+    while left and len(chosen) < most:
+        best = max(left, key=worth)
+        chosen.append(best)
+        left.remove(best)
+        for term in holding[best]:
+            weights[term] //= 2
+    return chosen
+
+
+def _fitness(sentence: str, at: int, language: Language) -> float:
+    """Return how well a sentence quotes by its length and by its place, the first ones best."""
+    low, high = language.good_sentence_chars
+    return min(1, len(sentence) / low, high / len(sentence)) * (1 + 0.3 / (1 + at))
+
+
+def _headline(headings: Sequence[str], telling: str, language: Language) -> str:
+    """Return the opening heading that names something; one like "Chapter 2" gets the telling sentence."""
+    named = next((heading for heading in headings if terms(heading)), None)
+    if named is not None:
+        return named
+    prefix = headings[0] + language.colon if headings and headings[0] != telling else ""
+    room = max(HEADLINE_CHARS - len(prefix), HEADLINE_CHARS // 2)
+    ends = [telling.rfind(mark, room // 3, room) for mark in language.clause_ends]
+    clause = telling[: max(ends)] if len(telling) > room and max(ends) > 0 else telling
+    return prefix + clipped(clause.rstrip(".。") or clause, room)
+
+
+def _headings_and_sentences(text: str) -> tuple[list[str], list[str]]:
+    """Return the headings that open the text, and its sentences, white space made single spaces.
+
+    A text of nothing but heading-like lines has those for its sentences.
+    """
+    headings: list[str] = []
+    sentences: list[str] = []
+    for paragraph in _paragraphs(text):
+        marks = _HEADING_MARKS.match(paragraph)
+        if not marks and (sentences or not _is_title(paragraph)):
+            sentences += _sentences(paragraph)
+        elif not sentences:
+            headings.append(paragraph[marks.end() :] if marks else paragraph)
+    return headings, sentences or headings
+
+
+def _is_title(paragraph: str) -> bool:
+    return _is_narrow(paragraph) and paragraph[-1].isalnum() and not _SENTENCE_ENDS.search(paragraph)
+
+
+def _is_narrow(line: str) -> bool:
+    """Whether a line is too narrow to have been wrapped at its end."""
+    return len(line) < _WRAPPED_COLUMNS and len(line) + sum(c >= _FIRST_WIDE for c in line) < _WRAPPED_COLUMNS
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """Yield the paragraphs, their wrapped lines joined: none is empty or has white space but spaces."""
+    wrapped: list[str] = []
+    for raw in [*text.splitlines(), ""]:
+        line = " ".join(raw.split())
+        if line and line[0] != "#":
+            wrapped.append(line)
+            if not _is_narrow(line):
+                continue
+        if wrapped:
+            yield _joined(wrapped)
+            wrapped = []
+        if line.startswith("#"):
+            yield line
+
+
+def _joined(lines: Sequence[str]) -> str:
+    """Join wrapped lines with a space, and without one where Chinese was wrapped."""
+    joined = [lines[0]]
+    for before, line in pairwise(lines):
+        wide = before[-1] >= _FIRST_WIDE and line[0] >= _FIRST_WIDE
+        joined.append(line if wide else f" {line}")
+    return "".join(joined)
+
+
+def _sentences(paragraph: str) -> Iterator[str]:
+    """Yield the sentences of a paragraph, the unfinished last one too."""
+    start = 0
+    for match in _SENTENCE_ENDS.finditer(paragraph):
+        end = match.end()
+        if match[1].isascii() and end < len(paragraph):
+            continues = match.start(2) == end or paragraph[end].islower()
+            before = paragraph[max(start, match.start() - _LONGEST_ABBREVIATION_CHARS) : match.start()]
+            if continues or (match[1] == "." and _ABBREVIATED.search(before)):
+                continue
+        yield paragraph[start:end].rstrip()
+        start = end
+    if start < len(paragraph):
+        yield paragraph[start:]

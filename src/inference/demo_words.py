@@ -1,0 +1,112 @@
+"""The words of the demo provider: which script a text is in, and which terms its words make.
+
+English terms are lower-case words without the stopwords. Chinese is written without spaces, so its
+terms are the pairs and triples of characters between function characters; `key_terms` drops those
+that are only pieces of others.
+"""
+
+import re
+from collections import Counter
+from typing import Final
+
+_HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
+_HAN_RUNS = re.compile(f"[{_HAN}]++")
+_WORDS = re.compile(rf"[^\W\d_{_HAN}]++(?:['’][^\W\d_{_HAN}]++)*+")
+_LONGEST_WORD_CHARS = 24
+_LATIN_LETTERS_PER_HAN = 4  # "Chinese" from one Han character to four other letters on
+
+STOPWORDS: Final = frozenset(
+    """
+    a about above after again against all almost alone along already also although always am among an and
+    another any anybody anyone anything are around as ask asked at away back be became because become been
+    before began behind being below best better between both but by came can cannot come could cried day did
+    do does doing done don down during each either else enough even ever every everybody everyone everything
+    far few find first for found from full further gave get give given go going gone good got great had has
+    have having he hear heard her here hers herself him himself his how however i if in indeed into is it its
+    itself just keep kept knew know known last least left less let like little long look looked lord made
+    make making man many may me mean might mine more most mr mrs ms much must my myself near never new next
+    no nobody none nor not nothing now of off often oh old on once one only or other others ought our
+    ourselves out over own part perhaps put quite rather really replied returned said same saw say saying
+    says see seem seemed seen several shall she should since sir so some somebody something soon still such
+    sure take taken tell than that the their them themselves then there therefore these they thing things
+    think this those though thought three through thus time to together told too took toward towards two
+    under until up upon us use used very want was way we well went were what whatever when where whether
+    which while who whole whom whose why will with within without would yes yet you your yours yourself
+    chapter section volume book till miss seems i'm i've i'll i'd it's that's don't won't can't isn't wasn't
+    didn't doesn't couldn't wouldn't shouldn't haven't hadn't aren't weren't you're you've they're we're he's
+    she's there's
+    """.split()  # noqa: SIM905 - 260 literals would be no better to read
+)
+# Characters that hold a sentence together and seldom stand inside a term.
+_FUNCTION_CHARS = re.compile(
+    "[的了是在我你您他她它们這这那哪之乎者也矣焉哉就不都而著着过過得地和与與及或但却卻又很再才还還没沒"
+    "有无無被把给給让讓从從向对對于於以为為因所其此些个個们們吗嗎呢吧啊呀么麼甚什怎谁誰几幾一二两兩"
+    "三四五六七八九十百千万萬几第次只可能会會要想说說道问問看见見来來去上下里裡中后後前时時候便将將"
+    "已自己曰若則则乃故然亦皆吾汝爾尔何]++"
+)
+
+# Frequent pairs that the function characters let through, and that name nothing.
+_EMPTY_PAIRS = frozenset("大家 大约 大約 似乎 仿佛 彷彿 忽然 直到 现在 現在 今天 明天 许多 許多 非常 必须 必須".split())  # noqa: SIM905
+
+
+def is_chinese(text: str) -> bool:
+    """Say whether the text's letters are mostly Han characters, which count more than Latin ones."""
+    han = sum(len(run) for run in _HAN_RUNS.findall(text))
+    letters = sum(len(word) for word in _WORDS.findall(text))
+    return han > 0 and han * _LATIN_LETTERS_PER_HAN >= letters
+
+
+def terms(text: str) -> list[str]:
+    """Return the terms of a text in their order, each as often as it occurs."""
+    found = []
+    for word in _WORDS.findall(text):
+        term = word.lower().removesuffix("'s").removesuffix("’s")
+        if 3 <= len(term) <= _LONGEST_WORD_CHARS and term.replace("’", "'") not in STOPWORDS:
+            found.append(term)
+    for run in _HAN_RUNS.findall(text):
+        for piece in _FUNCTION_CHARS.split(run):
+            pairs = (piece[at : at + 2] for at in range(len(piece) - 1))
+            found += [pair for pair in pairs if pair not in _EMPTY_PAIRS]
+            found += [piece[at : at + 3] for at in range(len(piece) - 2)]
+    return found
+
+
+def key_terms(counts: Counter[str], most: int) -> list[tuple[str, int]]:
+    """Return up to `most` terms with their counts, most frequent first, the earlier one first in a tie.
+
+    A term that occurs once says little: it counts only where no term occurs twice. Of a Chinese triple
+    and the pairs inside it one survives: the triple if the pairs seldom occur without it.
+    """
+    ranked = counts.most_common()
+    repeated = [(term, count) for term, count in ranked if count > 1] or ranked
+    dropped = _pieces(repeated, counts)
+    chosen: dict[str, int] = {}
+    for term, count in repeated:
+        if len(chosen) == most:
+            break
+        if term not in dropped and not any(_overlap(term, name) for name in chosen):
+            chosen[term] = count
+    return list(chosen.items())
+
+
+def _overlap(term: str, name: str) -> bool:
+    """Whether two Chinese terms share a pair of characters: two views of one longer word."""
+    return _is_han(term) and (term[:2] in name or term[-2:] in name or name in term)
+
+
+def _is_han(term: str) -> bool:
+    return _HAN_RUNS.match(term) is not None
+
+
+def _pieces(ranked: list[tuple[str, int]], counts: Counter[str]) -> set[str]:
+    """Return the Chinese triples that are chance meetings of their pairs, and the pairs of all others."""
+    pieces = set()
+    for triple, count in ranked:
+        if len(triple) != 3 or not _is_han(triple):
+            continue
+        pairs = {triple[:2], triple[1:]}
+        if 2 * count <= max(counts[pair] for pair in pairs):
+            pieces.add(triple)
+        else:
+            pieces |= {pair for pair in pairs if 2 * counts[pair] <= 3 * count}
+    return pieces

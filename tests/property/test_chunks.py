@@ -1,0 +1,130 @@
+"""The splitter, for any text and any legal sizes."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from src.core.chunks import TooManyChunks, chunks, cuts
+
+_WORDS = ["a", "word ", "Two words. ", "中", "天地玄黄。", "「问？」", "...", "?!", "」", '"', "\x00", "-"]
+_BLANKS = ["\n", "\r\n", "\r", "\n\n", "\u2028", "\x85", "\u3000", " "]
+_MARKS = ["e\u0301", "\u0301", "👍🏽", "👩\u200d👩\u200d👧", "\u200d", "\ufe0f"]
+_HEADINGS = ["# Head\n", "Chapter 3\n", "第三章\n", "Title\n===\n"]
+_PIECES = st.sampled_from([*_WORDS, *_BLANKS, *_MARKS, *_HEADINGS])
+_TEXTS = st.text(min_size=1, max_size=200) | st.lists(_PIECES, min_size=1, max_size=80).map("".join)
+# For the second implementation, which knows neither headings nor other marks.
+_DENSE_TEXTS = st.text("ab. 。」\n\r", min_size=1, max_size=120)
+_SPARSE_TEXTS = st.lists(
+    st.sampled_from(["a" * 9, "b" * 20, "a", " ", ". ", "。", "」", "\n", "\r\n", "\n\n"]), min_size=1, max_size=40
+).map("".join)
+_SIZES = st.integers(1, 60).flatmap(lambda most: st.tuples(st.just(most), st.integers(0, most - 1)))
+_ROOMY = st.integers(2, 60).flatmap(lambda most: st.tuples(st.just(most), st.integers(0, most - 2)))
+
+
+@given(_TEXTS, st.integers(1, 60))
+@example("x", 1)
+@example("\r\n", 1)
+def test_without_overlap_the_chunks_partition_the_text(text: str, max_chars: int) -> None:
+    """Joined, the chunks are the text; each has at least one character and at most `max_chars`."""
+    parts = [text[chunk.start : chunk.end] for chunk in chunks(cuts(text, max_chars), 0)]
+    assert "".join(parts) == text
+    assert all(1 <= len(part) <= max_chars for part in parts)
+
+
+@given(_TEXTS, _SIZES)
+def test_with_overlap_each_chunk_reaches_back_and_still_fits(text: str, sizes: tuple[int, int]) -> None:
+    """A chunk starts `overlap` before the end of the one before, adds something, and keeps to `max_chars`."""
+    max_chars, overlap = sizes
+    ends = cuts(text, max_chars, overlap)
+    spans = chunks(ends, overlap)
+    assert [span.index for span in spans] == list(range(len(ends)))
+    assert tuple(span.end for span in spans) == ends
+    assert spans[0].start == 0
+    assert spans[-1].end == len(text)
+    for before, span in pairwise(spans):
+        assert span.start == max(0, before.end - overlap)
+        assert span.end > before.end
+    assert all(span.end - span.start <= max_chars for span in spans)
+
+
+@given(_TEXTS, _SIZES)
+def test_the_same_text_and_sizes_give_the_same_cuts(text: str, sizes: tuple[int, int]) -> None:
+    """An equal copy of the text, as a database would give it back, gives equal cuts."""
+    copy = text.encode("utf-8").decode("utf-8")
+    assert cuts(text, *sizes) == cuts(copy, *sizes)
+
+
+@given(_TEXTS, _SIZES)
+def test_the_limit_is_exact(text: str, sizes: tuple[int, int]) -> None:
+    """As many chunks as are needed are allowed by that number and refused by one less."""
+    ends = cuts(text, *sizes)
+    assert cuts(text, *sizes, most=len(ends)) == ends
+    with pytest.raises(TooManyChunks) as refusal:
+        cuts(text, *sizes, most=len(ends) - 1)
+    assert refusal.value.most == len(ends) - 1
+
+
+@given(_TEXTS | st.text("a\r\n", min_size=1), _ROOMY)
+@example("a\r\nb", (2, 0))
+def test_crlf_stays_together(text: str, sizes: tuple[int, int]) -> None:
+    """Where a chunk can take two new characters, no cut falls inside a CRLF."""
+    assert all(text[end - 1 : end + 1] != "\r\n" for end in cuts(text, *sizes)[:-1])
+
+
+@given(_TEXTS, _SIZES)
+def test_no_word_is_cut_where_white_space_lies_in_the_window(text: str, sizes: tuple[int, int]) -> None:
+    """A cut between two characters with no boundary at it means that its window had no white space."""
+    max_chars, overlap = sizes
+    before = 0
+    for end in cuts(text, max_chars, overlap)[:-1]:
+        limit = max(0, before - overlap) + max_chars
+        window = text[before:limit]
+        if text[end - 1].isalnum() and text[end].isalnum():
+            assert not any(character.isspace() for character in window[:-1])
+        before = end
+
+
+@given(_DENSE_TEXTS | _SPARSE_TEXTS, _SIZES)
+def test_each_cut_is_the_one_that_a_naive_reading_of_the_rule_gives(text: str, sizes: tuple[int, int]) -> None:
+    """A second, slow implementation, which looks at every place in the window, chooses the same cuts."""
+    max_chars, overlap = sizes
+    before = 0
+    for end in cuts(text, max_chars, overlap)[:-1]:
+        assert end == _naive_cut(text, before, max(0, before - overlap) + max_chars)
+        before = end
+
+
+@given(st.lists(st.sampled_from(["字", "e\u0301", "👍🏽", "👩\u200d👩\u200d👧"]), min_size=1, max_size=60).map("".join))
+def test_the_last_resort_parts_no_visible_character(text: str) -> None:
+    """Text with no boundary at all is cut between a base with all its marks, modifiers and joiners."""
+    ends = cuts(text, 12)[:-1]
+    assume(ends)
+    for end in ends:
+        assert text[end] not in "\u0301\u200d🏽"
+        assert text[end - 1] != "\u200d"
+
+
+def _naive_cut(text: str, before: int, limit: int) -> int:
+    if limit - before > 1 and text[limit - 1 : limit + 1] == "\r\n":
+        limit -= 1
+    quarter = before + -(-(limit - before) // 4)
+    places = [(place >= quarter, _naive_kind(text, place), place) for place in range(before + 1, limit + 1)]
+    boundaries = [place for place in places if place[1]]
+    return max(boundaries)[2] if boundaries else limit
+
+
+def _naive_kind(text: str, place: int) -> int:
+    """Return 4 after a blank line, 3 after a line, 2 after a sentence, 1 after a blank, 0 elsewhere."""
+    head, follower = text[:place], text[place : place + 1]
+    if head[-1] in "\r\n" and head[-1] + follower != "\r\n":
+        return 3 if head.splitlines()[-1].strip() else 4
+    if head[-1] in "\r\n":
+        return 1
+    spoken = head.rstrip(" ").rstrip("」")
+    if head[-1] == " ":
+        return 2 if spoken.endswith((".", "。")) and follower != " " else 1
+    marks = spoken[len(spoken.rstrip(".。")) :]
+    goes_on = follower in {" ", "」"} or (head == spoken and follower in {".", "。"})
+    return 2 if "。" in marks and not goes_on else 0

@@ -1,0 +1,58 @@
+"""The demo provider, for any text at all."""
+
+import os
+import re
+import subprocess
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.inference.demo import analysis
+
+_PROSE = ["word ", "Lamp. ", "灯塔亮了。", "灯", "\n", "\r\n", "\u0301", "😀", "\x00", "…", "?", "Mr.", "0,"]
+_MARKDOWN = ["# ", "*", "## a\n\n", "> b\n\n", "**Key terms:** a (1)\n\n", "**关键词：**灯（1）\n\n"]
+_COUNTS = ["*Characters 1 · sentences 1*\n\n", "*字符 1 · 句子 1*\n\n", "*Characters 999,999,999 · sentences 1*\n"]
+_PIECES = st.sampled_from([*_PROSE, *_MARKDOWN, *_COUNTS])
+_TEXTS = st.text(min_size=1, max_size=300) | st.lists(_PIECES, min_size=1, max_size=200).map("".join)
+
+
+@given(_TEXTS)
+def test_any_text_gets_a_bounded_report(text: str) -> None:
+    """It never raises and never answers with nothing, and a second reading gives the same."""
+    output = analysis(text)
+    assert output.startswith("## ")
+    assert 0 < len(output) <= 1000
+    assert analysis(text) == output
+
+
+@given(st.lists(_TEXTS, min_size=1, max_size=12))
+def test_a_merge_of_more_than_a_thousand_characters_shrinks(texts: list[str]) -> None:
+    """What `merge` needs to end: outputs joined come back shorter."""
+    joined = "\n\n".join(map(analysis, texts))
+    assert len(analysis(joined)) < max(len(joined), 1000)
+
+
+@given(st.lists(st.text("ab .灯塔。", min_size=1, max_size=60), min_size=2, max_size=8))
+def test_a_merge_counts_every_part(texts: list[str]) -> None:
+    """Reports of any texts are read back whole: the merged figures are the sums."""
+    merged = analysis("\n\n".join(map(analysis, texts)))
+    figures = [int(figure.replace(",", "")) for figure in re.findall("[0-9,]+", merged.rsplit("\n", 1)[-1])]
+    assert figures[0] == sum(map(len, texts))
+    assert figures[2] == len(texts)
+
+
+def test_the_order_of_sets_does_not_show() -> None:
+    """Two interpreters with other string hashes give the same report: sums of floats are put in order."""
+    script = "import sys; from src.inference.demo import analysis; print(ascii(analysis(sys.argv[1])))"
+    text = " ".join(f"Word{n % 7} walks{n % 5} alone{n % 3} here{n % 11} with{n % 13}." for n in range(200))
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", script, text],
+            capture_output=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("0", "1", "2", "3")
+    }
+    assert len(outputs) == 1

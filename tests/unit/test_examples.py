@@ -1,0 +1,67 @@
+"""The example texts: long enough, cut without loss, and analysed from their own sentences."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from src.core.chunks import chunks, cuts
+from src.inference.demo import analysis
+
+_EXAMPLES = Path(__file__).parents[2] / "examples"
+_DEFAULT_MAX_CHARS = 6000
+_NAMES = ["english.txt", "chinese.txt"]
+
+
+def read(name: str) -> str:
+    return (_EXAMPLES / name).read_bytes().decode("utf-8")
+
+
+def parts(text: str) -> list[str]:
+    return [text[chunk.start : chunk.end] for chunk in chunks(cuts(text, _DEFAULT_MAX_CHARS), 0)]
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_an_example_is_a_clean_text_of_some_length(name: str) -> None:
+    """At least 20 KB, line feeds only, NFC, one line end at the end."""
+    text = read(name)
+    assert len(text.encode("utf-8")) >= 20_000
+    assert not {"\r", "\t", "\ufeff"} & set(text)
+    assert unicodedata.is_normalized("NFC", text)
+    assert text == text.strip() + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("english.txt", (4543, 8852, 14614, 18383, 24339, 29623)), ("chinese.txt", (5905, 9403))]
+)
+def test_an_example_splits_as_the_readme_shows(name: str, expected: tuple[int, ...]) -> None:
+    """More than one chunk at the default size, cut before chapters or after paragraphs, none of it lost."""
+    text = read(name)
+    assert cuts(text, _DEFAULT_MAX_CHARS) == expected
+    assert "".join(parts(text)) == text
+    assert all(part.endswith("\n") for part in parts(text))
+
+
+def test_english_chapters_open_chunks() -> None:
+    """Each of chapters 2 to 5 begins a chunk."""
+    assert sum(part.startswith("Chapter ") for part in parts(read("english.txt"))) == 4
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_the_demo_quotes_sentences_of_each_chunk(name: str) -> None:
+    """Every quote, less the ellipsis of a long one, stands in that chunk, in its order."""
+    for part in parts(read(name)):
+        flat = " ".join(part.split())
+        quotes = [line[2:] for line in analysis(part).splitlines() if line.startswith("> ")]
+        assert len(quotes) == 4
+        places = [flat.index(quote.removesuffix("…")) for quote in quotes]
+        assert places == sorted(places)
+
+
+def test_the_demo_names_what_the_texts_are_about() -> None:
+    """The merged reports open with the works' titles and count their main characters most."""
+    english, chinese = (analysis("\n\n".join(map(analysis, parts(read(name))))) for name in _NAMES)
+    assert english.startswith("## PRIDE AND PREJUDICE\n")
+    assert "**Key terms:** bingley (" in english
+    assert chinese.startswith("## 祝福\n")
+    assert "**关键词：**祥林嫂（" in chinese
