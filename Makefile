@@ -1,0 +1,39 @@
+# `make` or `make help` lists the targets. ARGS is passed on to the command; see README.md.
+
+PYTHON ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+# Whole modules go to one process or the other, since they share servers that take seconds to start.
+PYTEST_PARALLEL ?= -n 2 --dist loadscope
+export PYTHONUNBUFFERED = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev test check bench bundle deploy
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+# Quick when nothing is to be done: it compares digests of the lock files with those of the last installation.
+install:
+	@python=$$(sh local/find_python.sh $(PYTHON)) && "$$python" -m local.install
+
+dev: install ## serve the Worker locally: ARGS="--port N --env free|direct --persist-to DIR --var KEY:VALUE --cron-every SECONDS"
+	@exec $(PY) -m local.dev $(ARGS)
+
+test: install ## run all tests, those on the real runtime included: PYTEST_ARGS="-k name"
+	@exec $(PY) -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
+
+check: install ## formatting, lint, types, architecture rules
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+bench: install ## run the benchmarks: ARGS="…"
+	@exec $(PY) -m tests.bench $(ARGS)
+
+bundle: install ## build what a deployment uploads, without deploying, and print its size: ENV=free|direct
+	@exec $(PY) -m local.deployment bundle $(ENV)
+
+deploy: install ## migrations and deployment to your Cloudflare account: ENV=free|direct
+	@exec $(PY) -m local.deployment deploy $(ENV)

@@ -1,0 +1,155 @@
+"""The command line of `make dev`: parsing, and one-line errors that say what to do instead."""
+
+import argparse
+import difflib
+import math
+import re
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+DEFAULT_PORT = 8787
+DEFAULT_STATE = ".wrangler/state"
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class UsageError(Exception):
+    """The command cannot be run as it was given; the message is one line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevOptions:
+    """What `make dev` was asked for. `env` None is the top level; `cron_every_seconds` None is the schedule."""
+
+    project: Path
+    port: int
+    env: str | None
+    persist_to: Path
+    variables: dict[str, str]
+    cron_every_seconds: float | None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message.removeprefix("argument "))
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 (any free port) to 65535, not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and 0.01 <= seconds <= 86_400):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0.01 to 86400, not {text!r}")
+    return seconds
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"must be KEY:VALUE, and {text!r} has no colon")
+    if not _VARIABLE_NAME.fullmatch(name):
+        raise argparse.ArgumentTypeError(f"must be KEY:VALUE, and {name!r} is not a variable's name")
+    return name, value
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="make dev",
+        usage='make dev [ARGS="--port N --env NAME …"]',
+        description="Serve the Worker on the real runtime, with local D1, Queues and Durable Objects.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=DEFAULT_PORT,
+        metavar="N",
+        help=f"default {DEFAULT_PORT}; 0 takes any free one",
+    )
+    parser.add_argument(
+        "--env",
+        metavar="NAME",
+        help="an environment of wrangler.toml: left out = Queues + Durable Objects; "
+        "free = Durable Objects, no Queues; direct = neither",
+    )
+    parser.add_argument(
+        "--persist-to",
+        type=Path,
+        default=Path(DEFAULT_STATE),
+        metavar="DIR",
+        help=f"where local state lives, default {DEFAULT_STATE}",
+    )
+    parser.add_argument(
+        "--var",
+        type=_variable,
+        action="append",
+        default=[],
+        metavar="KEY:VALUE",
+        help="overrides one variable of wrangler.toml and .dev.vars; may be repeated",
+    )
+    parser.add_argument(
+        "--cron-every",
+        type=_seconds,
+        metavar="SECONDS",
+        help="fires the cron triggers at this interval instead of on their schedule",
+    )
+    # For the tests of the runtime itself: another folder with wrangler.toml, src/ and migrations/.
+    parser.add_argument("--project", type=Path, help=argparse.SUPPRESS)
+    return parser
+
+
+def environments(wrangler_toml: Path) -> list[str]:
+    """The named environments of a wrangler.toml."""
+    try:
+        return sorted(tomllib.loads(wrangler_toml.read_text("utf-8")).get("env", {}))
+    except FileNotFoundError:
+        raise UsageError(f"there is no {wrangler_toml}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{wrangler_toml} is not valid TOML: {error}") from None
+
+
+def _refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+    known = [flag for action in parser._actions for flag in action.option_strings if flag != "--project"]  # noqa: SLF001 - argparse has no public list
+    for word in unknown:
+        flag = word.partition("=")[0]
+        close = difflib.get_close_matches(flag, known, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
+        what = "unknown flag" if flag.startswith("-") else "unexpected argument"
+        raise UsageError(f"{what} {flag}; {hint}")
+
+
+def parse(arguments: Sequence[str], root: Path) -> DevOptions:
+    """Read the command line. Raises `UsageError`; exits on `--help`."""
+    parser = _parser()
+    found, unknown = parser.parse_known_args(arguments)
+    _refuse_unknown(parser, unknown)
+    project = (found.project or root).resolve()
+    known = environments(project / "wrangler.toml")
+    if found.env and found.env not in known:
+        raise UsageError(
+            f"unknown --env {found.env}; there are {', '.join(known) or 'none'} (leave it out for the top level)"
+        )
+    return DevOptions(
+        project=project,
+        port=found.port,
+        env=found.env or None,
+        persist_to=(project / found.persist_to).resolve(),
+        variables=dict(found.var),
+        cron_every_seconds=found.cron_every,
+    )
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line and leave with status 2."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,91 @@
+"""`make dev`: serve the Worker on the real runtime until Ctrl-C.
+
+The work is done by host.mjs under Node.js. Its standard input is a pipe from this process, held open for as
+long as the server is wanted: however this process ends, the pipe closes and the host stops.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from .arguments import DevOptions, UsageError, fail, parse
+from .node import ROOT, NodeMissing, find_node
+from .orphans import adopt_orphans, end_children
+
+_STOP_SECONDS = 5
+
+
+def _check_port(port: int) -> None:
+    """Refuse a taken port before anything is started. The host checks again when it listens."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen()
+        except OSError:
+            raise UsageError(f"port {port} is taken; choose another with --port") from None
+
+
+def _request(options: DevOptions) -> bytes:
+    request = {
+        "root": str(ROOT),
+        "project": str(options.project),
+        "env": options.env,
+        "port": options.port,
+        "persistTo": str(options.persist_to),
+        "variables": options.variables,
+        "cronEverySeconds": options.cron_every_seconds,
+    }
+    return json.dumps(request).encode() + b"\n"
+
+
+def serve(options: DevOptions) -> int:
+    """Run the host until it ends or a signal asks for it. Returns the exit status."""
+    command = [str(find_node()), "--disable-warning=ExperimentalWarning", str(ROOT / "local" / "host.mjs")]
+    adopt_orphans()
+    reading, writing = os.pipe()
+    host = subprocess.Popen(command, stdin=reading, cwd=options.project)
+    os.close(reading)
+    stopping = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping:
+            host.kill()
+            return
+        stopping = True
+        signal.alarm(_STOP_SECONDS)
+        os.close(writing)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGALRM, lambda *_: host.kill())
+    os.write(writing, _request(options))
+    status = host.wait()
+    end_children()  # workerd, if Node.js was killed
+    if stopping:
+        return 0
+    if status < 0:
+        print(f"error: the runtime was killed by signal {-status}", file=sys.stderr)
+    return abs(status)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse, check, serve."""
+    try:
+        options = parse(arguments, ROOT)
+        _check_port(options.port)
+        return serve(options)
+    except (UsageError, NodeMissing) as error:
+        fail(str(error))
+    except KeyboardInterrupt:  # before the handler of serve() was there
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,158 @@
+"""Installs what the other commands need: .venv, node_modules, python_modules and a compiled standard library.
+
+Runs before anything is installed, so it imports nothing but the standard library. Each part is keyed on the
+digest of its lock file; when that is unchanged and the folder is there, nothing is done.
+"""
+
+import hashlib
+import itertools
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .node import ROOT, NodeMissing, find_node
+
+STAMPS = ROOT / ".build" / "installed"
+VENV = ROOT / ".venv"
+_QUIET_REPORT_SECONDS = 5  # between progress lines where there is no terminal to redraw
+
+# What the hosted interpreter takes: CPython 3.14 in WebAssembly (Pyodide 314).
+_WORKER_PLATFORM = (
+    *("--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.14"),
+    *("--abi", "cp314", "--abi", "none"),
+    *("--platform", "pyemscripten_2026_0_wasm32", "--platform", "any"),
+)
+
+
+class InstallError(Exception):
+    """A part cannot be installed; the message is for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One folder, the lock file that decides what is in it, and how to fill it."""
+
+    folder: Path
+    lock: Path
+    label: str
+    commands: Callable[[], Sequence[Sequence[str]]]
+
+
+def _pip(*arguments: str) -> list[str]:
+    quiet = ("--quiet", "--disable-pip-version-check", "--no-input")
+    return [str(VENV / "bin" / "python"), "-m", "pip", "install", *quiet, "--require-hashes", *arguments]
+
+
+def _venv_commands() -> list[list[str]]:
+    return [
+        [sys.executable, "-m", "venv", "--clear", str(VENV)],
+        _pip("--requirement", str(ROOT / "requirements" / "dev.txt")),
+    ]
+
+
+def _node_commands() -> list[list[str]]:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise InstallError("npm is needed (it comes with Node.js) and is not on PATH")
+    # No package needs its install script: the binaries come as packages of their own.
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    return [[npm, "ci", *quiet]]
+
+
+def _worker_commands() -> list[list[str]]:
+    target = ROOT / "python_modules"
+    shutil.rmtree(target, ignore_errors=True)
+    requirement = ("--requirement", str(ROOT / "requirements" / "worker.txt"))
+    return [_pip("--no-deps", "--no-compile", "--target", str(target), *_WORKER_PLATFORM, *requirement)]
+
+
+def _stdlib_commands() -> list[list[str]]:
+    script, target = ROOT / "local" / "stdlib.mjs", ROOT / ".build" / "stdlib" / "python_stdlib.zip"
+    return [[str(find_node()), str(script), str(target)]]
+
+
+PARTS = (
+    Part(VENV, ROOT / "requirements" / "dev.txt", "Python packages for the commands", _venv_commands),
+    Part(ROOT / "node_modules", ROOT / "package-lock.json", "workerd and Node packages (200 MB)", _node_commands),
+    Part(
+        ROOT / "python_modules",
+        ROOT / "requirements" / "worker.txt",
+        "Python packages for the Worker",
+        _worker_commands,
+    ),
+    Part(
+        ROOT / ".build" / "stdlib",
+        ROOT / "package-lock.json",
+        "the standard library, compiled",
+        _stdlib_commands,
+    ),
+)
+
+
+def _digest(part: Part) -> str:
+    return hashlib.sha256(part.lock.read_bytes()).hexdigest()
+
+
+def _is_current(part: Part) -> bool:
+    stamp = STAMPS / part.folder.name.removeprefix(".")
+    return part.folder.is_dir() and stamp.is_file() and stamp.read_text() == _digest(part)
+
+
+def _show_progress(label: str, done: threading.Event) -> None:
+    """Say what is going on and for how long: redrawn on a terminal, a line now and then elsewhere."""
+    started = time.monotonic()
+    if not sys.stdout.isatty():
+        print(f"Installing {label} …", flush=True)
+        while not done.wait(_QUIET_REPORT_SECONDS):
+            print(f"  still at it, {time.monotonic() - started:.0f} s", flush=True)
+        return
+    for spinner in itertools.cycle("|/-\\"):
+        elapsed = time.monotonic() - started
+        print(f"\r{spinner} Installing {label}, {elapsed:.0f} s ", end="", flush=True)
+        if done.wait(0.2):
+            print(f"\r  Installed {label} in {elapsed:.0f} s   ", flush=True)
+            return
+
+
+def _install(part: Part) -> None:
+    stamp = STAMPS / part.folder.name.removeprefix(".")
+    stamp.unlink(missing_ok=True)
+    commands = part.commands()
+    done = threading.Event()
+    progress = threading.Thread(target=_show_progress, args=(part.label, done), daemon=True)
+    progress.start()
+    try:
+        for command in commands:
+            result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            if result.returncode != 0:
+                said = (result.stderr.strip() or result.stdout.strip())[-4000:]
+                raise InstallError(f"could not install {part.label}\n{said}")
+    finally:
+        done.set()
+        progress.join()
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(_digest(part))
+
+
+def main() -> int:
+    """Install what is missing or out of date. Returns the exit status."""
+    try:
+        for part in PARTS:
+            if not _is_current(part):
+                _install(part)
+    except (InstallError, NodeMissing) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted; the next run goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

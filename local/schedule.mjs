@@ -1,0 +1,23 @@
+// Fires the cron triggers: on their schedule, or each so many seconds. A run that is still going is not joined by
+// another of its own trigger.
+import { Cron } from "croner";
+
+/** Starts firing `fire(cron)`. Returns a function that stops it. */
+export function startSchedule(crons, everySeconds, fire) {
+  const busy = new Set();
+  const once = async (cron) => {
+    if (busy.has(cron)) return;
+    busy.add(cron);
+    try {
+      await fire(cron);
+    } finally {
+      busy.delete(cron);
+    }
+  };
+  if (everySeconds !== null) {
+    const timers = crons.map((cron) => setInterval(once, everySeconds * 1000, cron));
+    return () => timers.forEach(clearInterval);
+  }
+  const jobs = crons.map((cron) => new Cron(cron, { timezone: "UTC" }, () => once(cron)));
+  return () => jobs.forEach((job) => job.stop());
+}

@@ -1,0 +1,78 @@
+"""`make bundle`: what a deployment would upload, for each environment, built by wrangler without an account."""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+
+import pytest
+
+from tests.support.dev_server import ROOT
+
+pytestmark = pytest.mark.runtime
+
+LIMIT_KIB = 2457  # 2.4 MiB gzipped; the free plan takes 3 MiB
+EVERYWHERE = {"DB (onceover)", "AI", 'AI_PROVIDER ("workers-ai")'}
+OBJECTS = {"AI_PROCESSOR (AIProcessor)", "BATCH_COORDINATOR (BatchCoordinator)"}
+QUEUES = {"AI_QUEUE (ai-processing-queue)", "AI_DLQ (ai-processing-dlq)"}
+BINDINGS = {"": EVERYWHERE | OBJECTS | QUEUES, "free": EVERYWHERE | OBJECTS, "direct": EVERYWHERE}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What the command said, and the files that it built."""
+
+    output: str
+    files: frozenset[str]
+
+
+@cache
+def build(env: str) -> Bundle:
+    command = [sys.executable, "-m", "local.deployment", "bundle", env]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = ROOT / ".build" / f"bundle-{env or 'top'}"
+    files = frozenset(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return Bundle(done.stdout, files)
+
+
+@pytest.mark.parametrize("env", BINDINGS)
+def test_the_upload_holds_the_worker_and_its_packages(env: str) -> None:
+    """The Worker's modules, pydantic with its WebAssembly, and the SDK; nothing of tests or of the host."""
+    files = build(env).files
+    ours = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
+    assert "entry.py" in files
+    assert ours <= files
+    assert "python_modules/pydantic/main.py" in files
+    assert "python_modules/workers/entrypoints.py" in files
+    assert any(re.fullmatch(r"python_modules/pydantic_core/_pydantic_core\..*wasm32.*\.so", name) for name in files)
+    assert not [name for name in files if name.endswith((".pyc", ".pyi")) or "pytest" in name]
+
+
+@pytest.mark.parametrize("env", BINDINGS)
+def test_the_upload_is_within_its_limit(env: str) -> None:
+    """The line `gzip: N KiB` is there for scripts, agrees with wrangler's own, and is within 2.4 MiB."""
+    output = build(env).output
+    (size,) = re.findall(r"^gzip: (\d+) KiB$", output, re.MULTILINE)
+    (exact,) = re.findall(r"Total Upload: .*gzip: ([\d.]+) KiB", output)
+    assert int(size) == round(float(exact))
+    assert 500 < int(size) <= LIMIT_KIB
+
+
+@pytest.mark.parametrize(("env", "expected"), BINDINGS.items())
+def test_the_bindings_are_those_of_the_environment(env: str, expected: set[str]) -> None:
+    """Top level has Queues and objects, `free` objects alone, `direct` neither; wrangler objects to that alone."""
+    output = build(env).output
+    assert set(re.findall(r"^env\.(.+?)  +\S", output, re.MULTILINE)) == expected
+    missed = {"direct": ["AI_PROCESSOR", "BATCH_COORDINATOR"]}
+    assert re.findall(r"^ +- ([A-Z_]+)$", output, re.MULTILINE) == missed.get(env, [])
+    assert output.count("WARNING") == (1 if env in missed else 0)
+
+
+def test_an_unknown_environment_is_refused() -> None:
+    """A misspelt ENV ends with status 2 and the names that there are."""
+    command = [sys.executable, "-m", "local.deployment", "bundle", "fre"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: unknown ENV=fre; there are direct, free (leave it out for the top level)\n"
