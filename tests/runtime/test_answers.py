@@ -1,0 +1,136 @@
+"""The HTTP API on the real runtime: hostile bodies, bad variables, and what must not stand in the log."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.client import Client, openai, variables
+from tests.support.dev_server import DevServer
+from tests.support.model_plan import Plan, status
+from tests.support.model_server import ModelServer
+
+pytestmark = pytest.mark.runtime
+CANARY = "canary-7b1e"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """The Worker with a small MAX_INPUT_BYTES."""
+    flags = variables({"MAX_INPUT_BYTES": 1000})
+    with DevServer(tmp_path_factory.mktemp("state"), *flags) as server, Client(server.url) as client:
+        yield client
+
+
+def stored(client: Client) -> int:
+    """Count the tasks there are, over a connection of its own: one whose body was not read ends with its answer."""
+    with Client(str(client.http.base_url)) as own:
+        return len(own.http.get("/api/tasks", params={"limit": 100}).json()["tasks"])
+
+
+HOSTILE = {
+    "not JSON": (b"{", 400),
+    "not an object": (b"[1]", 400),
+    "not UTF-8": (b'{"input": "\xff"}', 400),
+    "nested a million deep": (b"[" * 250_000 + b"]" * 50_000, 400),
+    "an object nested in input": (b'{"input": ' + b"[" * 100_000, 400),
+    "no input": (b"{}", 422),
+    "empty input": (b'{"input": ""}', 422),
+    "a lone surrogate": (b'{"input": "\\ud800"}', 422),
+    "NUL": (b'{"input": "a\\u0000b"}', 422),
+    "a number": (b'{"input": 7}', 422),
+    "unknown field": (b'{"input": "x", "colour": "red"}', 422),
+    "unknown reduce": (b'{"input": "x", "reduce": "max"}', 422),
+    "maxChars 0": (b'{"input": "x", "chunk": {"maxChars": 0}}', 422),
+    "maxChars 10^9": (b'{"input": "x", "chunk": {"maxChars": 1000000000}}', 422),
+    "overlap as large as the chunk": (b'{"input": "x", "chunk": {"maxChars": 5, "overlapChars": 5}}', 422),
+    "one byte too long": (b'{"input": "' + b"x" * 1001 + b'"}', 413),
+    "metadata of 5 KB": (b'{"input": "x", "metadata": {"a": "' + b"y" * 5000 + b'"}}', 422),
+    "a body beyond the cap": (b'{"input": "' + b"x" * 400_000 + b'"}', 413),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_body_is_refused_and_nothing_stored(small: Client, case: str):
+    """Each bad body gets the contract's status as problem details; nothing is stored, and the Worker lives on."""
+    body, expected = HOSTILE[case]
+    answer = small.http.post("/api/tasks", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == expected, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["status"], sorted(problem)) == (expected, sorted({*problem, "type", "title", "detail", "code"}))
+    assert stored(small) == 0
+
+
+def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
+    """A chunked upload that never says how long it is ends in 413 before all of it was taken."""
+
+    def endless() -> Iterator[bytes]:
+        yield b'{"input": "'
+        for _ in range(400):
+            yield b"x" * 65_536
+
+    try:
+        answer = small.http.post("/api/tasks", content=endless(), headers={"content-type": "application/json"})
+    except httpx.WriteError:
+        pass  # the server closed while we were still writing: refused all the same
+    else:
+        assert answer.status_code == 413
+    assert stored(small) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/api", 404),
+        ("GET", "/api/tasks/", 404),
+        ("GET", "/api/tasks/not-an-id", 404),
+        ("GET", "/api/tasks/01a20e08-f1ed-7808-a6cd-70475c700034", 404),
+        ("PUT", "/api/tasks", 405),
+        ("POST", "/api/async-status", 405),
+        ("GET", "/api/tasks?wait=1", 422),
+    ],
+)
+def test_wrong_paths_and_methods(small: Client, method: str, path: str, expected: int):
+    """Unknown path 404, wrong method 405 with Allow, unknown query 422, each as problem details."""
+    answer = small.http.request(method, path)
+    assert answer.status_code == expected
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert ("allow" in answer.headers) == (expected == 405)
+
+
+def test_head_options_and_the_description(small: Client):
+    """HEAD and OPTIONS answer, and /openapi.json is an OpenAPI 3.1 document of the API's paths."""
+    assert small.http.head("/api/async-status").status_code == 200
+    assert "POST" in small.http.options("/api/tasks").headers["allow"]
+    document = small.http.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert "/api/tasks/{id}/cancel" in document["paths"]
+
+
+@pytest.mark.parametrize("bad", ["MAX_ATTEMPTS:none", "LEASE_SECONDS:3", "AI_BASE_URL:not a URL"])
+def test_a_bad_variable_is_named_at_the_first_request(tmp_path, bad: str):
+    """The server starts, and its first answer names the variable and what it takes."""
+    with DevServer(tmp_path, "--var", bad) as server, Client(server.url) as client:
+        answer = client.http.get("/api/async-status")
+        assert answer.status_code == 500
+        assert answer.json()["code"] == "bad_configuration"
+        assert bad.partition(":")[0] in answer.json()["detail"]
+
+
+def test_neither_text_nor_key_is_in_the_log(tmp_path):
+    """Input, instructions, metadata, outputs and the key appear in no line of the log, however the task ends."""
+    with ModelServer(api_key="test-key", output_chars=lambda text: 60) as model:
+        model.plan = Plan(decide=lambda call: status(401) if "fail" in call.user else None)
+        flags = openai(model.base_url)
+        with DevServer(tmp_path, *flags) as server, Client(server.url) as client:
+            for text in (f"{CANARY} works", f"{CANARY} fail"):
+                task = client.submit(text, instructions=f"{CANARY} do", metadata={"note": CANARY})
+                client.finished(task["id"])
+            client.http.post("/api/tasks", json={"input": CANARY, CANARY: 1})
+            assert len(model.calls()) == 2
+            assert '"event":"run_ended"' in server.output
+            assert CANARY not in server.output
+            assert "test-key" not in server.output
+            assert "analysis of" not in server.output

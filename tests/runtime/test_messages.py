@@ -1,0 +1,159 @@
+"""Messages on the real queue: duplicates, unreadable ones, dead letters, and a queue that refuses."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.conftest import ENVIRONMENTS
+from tests.support.client import Client, openai, paragraphs, variables
+from tests.support.dev_server import DevServer, eventually
+from tests.support.model_server import ModelServer
+from tests.support.wired_worker import write_wired_worker
+
+pytestmark = pytest.mark.runtime
+SMALL = {"maxChars": 40}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Worker with its door for tests."""
+    return write_wired_worker(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def wired(project: Path, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """It runs with queues and objects, on the model server."""
+    with DevServer(tmp_path_factory.mktemp("state"), *openai(model.base_url), project=project) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def through_door(wired: DevServer) -> Iterator[Client]:
+    """A client of it."""
+    with Client(wired.url) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _fresh(model: ModelServer):
+    """Start each test with an empty ledger."""
+    model.release()
+    model.wait_until_idle()
+    model.reset()
+
+
+def put(client: Client, queue: str, *bodies: object) -> None:
+    """Send raw messages."""
+    answer = client.http.post("/_test/messages", json={"queue": queue, "bodies": bodies})
+    assert answer.text == "sent"
+
+
+def deliver(server: DevServer, task_id: str) -> str:
+    """Have a task's message consumed in an invocation of its own, and say what became of it."""
+    with Client(server.url) as client:
+        bodies = [{"taskId": task_id}]
+        return client.http.post("/_test/messages", json={"queue": None, "bodies": bodies}).text
+
+
+def events(server: DevServer, name: str) -> list[dict]:
+    """Return the log's events of one name."""
+    lines = [json.loads(line) for line in list(server.lines) if line.startswith('{"event"')]
+    return [line for line in lines if line["event"] == name]
+
+
+def test_duplicates_while_tasks_run_make_no_call(wired: DevServer, through_door: Client, model: ModelServer):
+    """Three tasks at work at once and ten more deliveries of each, all at once: the live leases stop every one."""
+    model.hold()
+    tasks = [through_door.submit(paragraphs(8, f"text {number}"), chunk=SMALL)["id"] for number in range(3)]
+    with ThreadPoolExecutor(33) as pool:
+        first = [pool.submit(deliver, wired, task_id) for task_id in tasks]
+        model.wait_for_in_flight(18)
+        again = [pool.submit(deliver, wired, task_id) for task_id in tasks * 10]
+        assert [ended.result() for ended in again] == ["ack"] * 30
+        assert len(model.calls()) == 18
+        model.release()
+        assert [ended.result() for ended in first] == ["ack"] * 3
+    done = [through_door.finished(task_id) for task_id in tasks]
+    assert {task["status"] for task in done} == {"completed"}
+    assert len(model.calls()) == 24 == len({call.user for call in model.calls()})
+    assert [(task["attempts"], task["usage"]["modelCalls"]) for task in done] == [(1, 8)] * 3
+
+
+def test_racing_deliveries_of_fresh_tasks_make_one_run(wired: DevServer, through_door: Client, model: ModelServer):
+    """Ten deliveries of a task that nobody has claimed, racing for it: one gets it, each chunk is called for once."""
+    model.hold()
+    blocker = through_door.submit(paragraphs(1, "blocker"), chunk=SMALL)["id"]
+    model.wait_for_in_flight(1)  # keeps the local queue's one consumer busy
+    task_id = through_door.submit(paragraphs(8), chunk=SMALL)["id"]
+    with ThreadPoolExecutor(10) as pool:
+        racing = [pool.submit(deliver, wired, task_id) for _ in range(10)]
+        model.wait_for_in_flight(7)
+        model.release()
+        assert [ended.result() for ended in racing] == ["ack"] * 10
+    task = through_door.finished(task_id)
+    assert (task["status"], task["attempts"], task["usage"]["modelCalls"]) == ("completed", 1, 8)
+    assert through_door.finished(blocker)["status"] == "completed"
+    assert len(model.calls()) == 9
+
+
+def test_duplicates_after_a_task_make_no_call(wired: DevServer, through_door: Client, model: ModelServer):
+    """The same message again, after the task is completed, is acknowledged without a call."""
+    task = through_door.finished(through_door.submit(paragraphs(4), chunk=SMALL)["id"])
+    before = len(events(wired, "unclaimed"))
+    put(through_door, "AI_QUEUE", {"taskId": task["id"]}, {"taskId": task["id"]})
+    eventually(lambda: len(events(wired, "unclaimed")) >= before + 2)
+    assert len(model.calls()) == 4
+    assert through_door.task(task["id"]) == task
+
+
+def test_unreadable_messages_are_acknowledged_and_reported(wired: DevServer, through_door: Client):
+    """A message that names no task is logged once and does not come back."""
+    before = len(events(wired, "unreadable_message"))
+    put(through_door, "AI_QUEUE", "junk", {"taskId": 7}, {"taskId": "../tasks"}, {"other": "x"}, None, [])
+    eventually(lambda: len(events(wired, "unreadable_message")) == before + 6)
+    assert {line["delivery"] for line in events(wired, "unreadable_message")} == {1}
+    task = through_door.finished(through_door.submit("Still alive.")["id"])
+    assert task["status"] == "completed"
+
+
+def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through_door: Client, model: ModelServer):
+    """A message in the dead-letter queue does not fail a task under a live lease, nor one that has ended."""
+    model.hold()
+    task_id = through_door.submit(paragraphs(2), chunk=SMALL)["id"]
+    model.wait_for_in_flight(2)
+    put(through_door, "AI_DLQ", {"taskId": task_id}, "junk")
+    eventually(lambda: any(line["task"] == task_id for line in events(wired, "dead_lettered")), 30)
+    eventually(lambda: events(wired, "unreadable_dead_letter"))
+    model.release()
+    assert through_door.finished(task_id)["status"] == "completed"
+
+
+def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, tmp_path: Path):
+    """When a send fails the task goes to its object instead, the answer is 202 all the same and says which route."""
+    flags = [*openai(model.base_url), *variables({"QUEUE_REFUSES": "yes"})]
+    with DevServer(tmp_path, *flags, project=project) as server, Client(server.url) as client:
+        accepted = client.submit(paragraphs(4), chunk=SMALL)
+        assert accepted["route"] == "durable-object"
+        task = client.finished(accepted["id"])
+        assert (task["status"], task["route"], task["usage"]["modelCalls"]) == ("completed", "durable-object", 4)
+        assert events(server, "send_failed")[0]["route"] == "queue"
+
+
+def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
+    """A poison task, whose every run raises, is tried again and ends as failed with a reason, not as a loop."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    write_wired_worker(folder)
+    broken = folder / "src" / "inference" / "demo.py"
+    broken.write_text(broken.read_text() + "\n\nDemoProvider.infer = lambda self, call: 1 / 0\n")
+    for route, flags in ENVIRONMENTS.items():
+        every = ("--cron-every", "1", *variables({"LEASE_SECONDS": 2, "AI_TIMEOUT_SECONDS": 1}))
+        with DevServer(tmp_path / route, *flags, *every, project=folder) as server, Client(server.url) as client:
+            task = client.finished(client.submit("Poison.")["id"], 60)
+            assert task["status"] == "failed", route
+            assert task["error"]["code"] in {"worker_crashed", "dead_lettered"}
+            assert task["error"]["retryable"]
+            assert "ZeroDivisionError" in server.output
