@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import BaseModel
-
 from ..core.ids import is_task_id
 from .ports import Api, Reply, Request
 from .problems import no_task
@@ -33,8 +31,3 @@ class Call:
 def json_reply(status: int, value: object, headers: Mapping[str, str] | None = None) -> Reply:
     """Answer with JSON."""
     return Reply(status, json.dumps(value, ensure_ascii=False), {"Content-Type": "application/json", **(headers or {})})
-
-
-def model_reply(status: int, model: BaseModel, headers: Mapping[str, str] | None = None) -> Reply:
-    """Answer with a model as JSON, in the API's names."""
-    return json_reply(status, model.model_dump(by_alias=True), headers)

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
 from . import problems
 from .endpoint import Answer, Endpoint, Parameter, allowed
@@ -138,18 +138,19 @@ def _common_headers() -> Json:
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> Json:
-    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ProblemView, "serialization"): None}
+    """Describe every body; the validators that pydantic needs for it are built here, not at the isolate's start."""
+    wanted: dict[str, tuple[type[object], JsonSchemaMode]] = {ProblemView.__name__: (ProblemView, "serialization")}
     for endpoint in endpoints:
         if endpoint.body is not None:
-            wanted[endpoint.body, "validation"] = None
-        for answer in endpoint.answers:
-            wanted |= {(model, "serialization"): None for model in answer.models}
-    _, definitions = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
+            wanted[endpoint.body.__name__] = (endpoint.body, "validation")
+        wanted |= {model.__name__: (model, "serialization") for answer in endpoint.answers for model in answer.models}
+    adapters = [(name, mode, TypeAdapter(model)) for name, (model, mode) in wanted.items()]
+    _, definitions = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")
     found: Json = definitions["$defs"]
     return found
 
 
-def _reference(model: type[BaseModel]) -> Json:
+def _reference(model: type[object]) -> Json:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 

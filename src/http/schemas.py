@@ -1,10 +1,13 @@
-"""The API's data as pydantic models: what requests are checked against, what replies are made of, what
-`/openapi.json` describes.
+"""The API's data: what requests are checked against, what replies are made of, what `/openapi.json` describes.
+
+Requests are pydantic models. Replies are typed dictionaries with the API's own names: our code makes them, so the
+type checker checks them, and the isolate's start need not build a validator for each.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, NotRequired, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
+from pydantic import BaseModel, ConfigDict, Field, with_config
 from pydantic.alias_generators import to_camel
 
 from ..core import limits
@@ -17,16 +20,13 @@ _Count = Annotated[int, Field(ge=0)]
 _Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-05T12:00:00.000Z"])]
 
 
+_shown = with_config(ConfigDict(extra="forbid"))
+
+
 class _Asked(BaseModel):
     # `strict` because "6000" is no number and true is no 1; the input stays out of error texts and logs.
     model_config = ConfigDict(
         alias_generator=to_camel, extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
-    )
-
-
-class _Shown(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
 
@@ -59,12 +59,13 @@ class NewTaskFields(_Asked):
     model: Annotated[str, Field(min_length=1, max_length=limits.MODEL_CHARS_MOST)] | None = Field(
         None, description="Overrides the deployment's model; printable characters."
     )
-    metadata: dict[str, JsonValue] | None = Field(
+    metadata: dict[str, object] | None = Field(
         None, description=f"Echoed as it is; at most {limits.METADATA_BYTES_MOST} bytes as compact UTF-8 JSON."
     )
 
 
-class ProgressView(_Shown):
+@_shown
+class ProgressView(TypedDict):
     """How many chunks there are, and how many of them are done."""
 
     total: Annotated[int, Field(ge=1)]
@@ -72,13 +73,15 @@ class ProgressView(_Shown):
     failed: _Count
 
 
-class ResultView(_Shown):
+@_shown
+class ResultView(TypedDict):
     """One text for `concat` and `merge`, the list of the chunks' outputs for `none`."""
 
     output: str | list[str]
 
 
-class FailureView(_Shown):
+@_shown
+class FailureView(TypedDict):
     """Why a task or a chunk failed; `retryable` says whether trying again can help."""
 
     code: str
@@ -86,17 +89,19 @@ class FailureView(_Shown):
     retryable: bool
 
 
-class UsageView(_Shown):
+@_shown
+class UsageView(TypedDict):
     """The bill. `modelCalls` counts every call that was sent, `inDoubt` those whose outcome is unknown."""
 
-    model_calls: _Count
-    minimum_calls: Annotated[int, Field(ge=1)]
-    in_doubt: _Count
-    input_tokens: _Count
-    output_tokens: _Count
+    modelCalls: _Count
+    minimumCalls: Annotated[int, Field(ge=1)]
+    inDoubt: _Count
+    inputTokens: _Count
+    outputTokens: _Count
 
 
-class LinksView(_Shown):
+@_shown
+class LinksView(TypedDict):
     """Where to go from here."""
 
     self: str
@@ -104,7 +109,8 @@ class LinksView(_Shown):
     cancel: str
 
 
-class TaskView(_Shown):
+@_shown
+class TaskView(TypedDict):
     """A task. `result` is null until it has completed, and in lists."""
 
     id: str
@@ -116,15 +122,16 @@ class TaskView(_Shown):
     error: FailureView | None
     usage: UsageView
     attempts: _Count
-    metadata: dict[str, JsonValue]
-    created_at: _Time
-    started_at: _Time | None
-    finished_at: _Time | None
-    expires_at: _Time | None
+    metadata: Mapping[str, object]
+    createdAt: _Time
+    startedAt: _Time | None
+    finishedAt: _Time | None
+    expiresAt: _Time | None
     links: LinksView
 
 
-class ChunkView(_Shown):
+@_shown
+class ChunkView(TypedDict):
     """A finished chunk: the span of `input` that it covers, in code points, and what became of it."""
 
     index: _Count
@@ -136,74 +143,88 @@ class ChunkView(_Shown):
     error: FailureView | None
 
 
+@_shown
 class TaskWithChunksView(TaskView):
     """A task with `?include=chunks`."""
 
     chunks: list[ChunkView]
 
 
-class ChunkListView(_Shown):
+@_shown
+class ChunkListView(TypedDict):
     """The chunks finished so far, in order."""
 
     chunks: list[ChunkView]
 
 
-class TaskListView(_Shown):
+@_shown
+class TaskListView(TypedDict):
     """A page of tasks, newest first; `nextCursor` is null on the last one."""
 
     tasks: list[TaskView]
-    next_cursor: str | None
+    nextCursor: str | None
 
 
-class QueueCheckView(_Shown):
+@_shown
+class QueueCheckView(TypedDict):
     """Which bindings the deployment has. The names are older than the camel case of the rest."""
 
-    has_ai_queue: bool = Field(alias="hasAIQueue")
-    has_ai_dlq: bool = Field(alias="hasAIDLQ")
-    has_durable_objects: bool = Field(alias="hasDurableObjects")
+    hasAIQueue: bool
+    hasAIDLQ: bool
+    hasDurableObjects: bool
 
 
-class ServiceView(_Shown):
+@_shown
+class ServiceView(TypedDict):
     """How the deployment processes tasks; `degraded` without queue and objects."""
 
     status: Literal["healthy", "degraded"]
     service: str
     architecture: str
-    queue_check: QueueCheckView
+    queueCheck: QueueCheckView
 
 
-class UnhealthyServiceView(_Shown):
+@_shown
+class UnhealthyServiceView(TypedDict):
     """The deployment cannot accept tasks; `detail` says what to run."""
 
     status: Literal["unhealthy"]
     service: str
     architecture: str
-    queue_check: QueueCheckView
+    queueCheck: QueueCheckView
     detail: str
 
 
-class ModelView(_Shown):
+@_shown
+class ModelView(TypedDict):
     """Whether model calls would work."""
 
     status: Literal["healthy", "degraded", "unavailable"]
     provider: str
     model: str
-    checked_at: _Time
+    checkedAt: _Time
     detail: str
 
 
-class OpenapiView(RootModel[dict[str, JsonValue]]):
+class OpenapiView(TypedDict):
     """An OpenAPI document."""
 
+    openapi: str
+    info: Mapping[str, object]
+    paths: Mapping[str, object]
+    components: Mapping[str, object]
 
-class FieldErrorView(_Shown):
+
+@_shown
+class FieldErrorView(TypedDict):
     """What is wrong with one field, named by its path."""
 
-    field: str = Field(examples=["chunk.maxChars"])
+    field: Annotated[str, Field(examples=["chunk.maxChars"])]
     message: str
 
 
-class ProblemView(_Shown):
+@_shown
+class ProblemView(TypedDict):
     """Problem details (RFC 9457). `code` is stable; `errors` is there where fields are named."""
 
     type: Annotated[str, Field(json_schema_extra={"format": "uri"})]
@@ -211,4 +232,4 @@ class ProblemView(_Shown):
     status: int
     detail: str
     code: str
-    errors: list[FieldErrorView] | None = None
+    errors: NotRequired[list[FieldErrorView]]

@@ -1,7 +1,9 @@
 """The handlers that tell how the deployment is: its bindings and database, and its model."""
 
+from typing import Literal
+
 from ..core.errors import SchemaMissing, StoreError
-from .calls import Call, model_reply
+from .calls import Call, json_reply
 from .ports import Bound, Reply
 from .problems import DATABASE_DETAIL, SCHEMA_DETAIL, store_refusal
 from .schemas import ModelView, QueueCheckView, ServiceView, UnhealthyServiceView
@@ -13,9 +15,7 @@ async def read_service(call: Call) -> Reply:
     bound = call.api.bound
     name, parts = _architecture(bound)
     service, architecture = f"{name} Async Processing", f"Workers + D1{parts}"
-    check = QueueCheckView(
-        has_ai_queue=bound.queue, has_ai_dlq=bound.dead_letter_queue, has_durable_objects=bound.objects
-    )
+    check = QueueCheckView(hasAIQueue=bound.queue, hasAIDLQ=bound.dead_letter_queue, hasDurableObjects=bound.objects)
     try:
         await call.api.store.ready()
     except StoreError as error:
@@ -24,13 +24,13 @@ async def read_service(call: Call) -> Reply:
             status="unhealthy",
             service=service,
             architecture=architecture,
-            queue_check=check,
+            queueCheck=check,
             detail=SCHEMA_DETAIL if isinstance(error, SchemaMissing) else DATABASE_DETAIL,
         )
-        return model_reply(503, unhealthy, store_refusal(error).headers)
-    status = "healthy" if bound.queue or bound.objects else "degraded"
-    view = ServiceView(status=status, service=service, architecture=architecture, queue_check=check)
-    return model_reply(200, view)
+        return json_reply(503, unhealthy, store_refusal(error).headers)
+    status: Literal["healthy", "degraded"] = "healthy" if bound.queue or bound.objects else "degraded"
+    view = ServiceView(status=status, service=service, architecture=architecture, queueCheck=check)
+    return json_reply(200, view)
 
 
 async def read_model(call: Call) -> Reply:
@@ -41,10 +41,10 @@ async def read_model(call: Call) -> Reply:
         status=health.status,
         provider=api.provider.name,
         model=api.settings.model or api.provider.default_model,
-        checked_at=rfc3339(api.now_ms()),
+        checkedAt=rfc3339(api.now_ms()),
         detail=health.detail,
     )
-    return model_reply(200, view)
+    return json_reply(200, view)
 
 
 def _architecture(bound: Bound) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from ..core.task import Task
 from ..store.tasks import TaskStore
 from . import queries
 from .bodies import read_object
-from .calls import Call, model_reply
+from .calls import Call, json_reply
 from .fields import new_request, too_many_chunks
 from .polling import poll_seconds, retry_after_seconds
 from .ports import Api, Reply
@@ -40,11 +40,11 @@ async def read(call: Call) -> Reply:
         raise no_task()
     headers = {} if task.status.terminal else _retry_after(call.api, task)
     if not chunks_too:
-        return model_reply(200, task_view(task), headers)
+        return json_reply(200, task_view(task), headers)
     chunks = await store.chunks(task_id)
     if chunks is None:
         raise no_task()
-    return model_reply(200, task_with_chunks_view(task, chunks), headers)
+    return json_reply(200, task_with_chunks_view(task, chunks), headers)
 
 
 async def read_chunks(call: Call) -> Reply:
@@ -52,7 +52,7 @@ async def read_chunks(call: Call) -> Reply:
     chunks = await call.api.store.chunks(call.task_id)
     if chunks is None:
         raise no_task()
-    return model_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks]))
+    return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks]))
 
 
 async def read_page(call: Call) -> Reply:
@@ -63,7 +63,7 @@ async def read_page(call: Call) -> Reply:
     found = await call.api.store.list(before=before, status=status, most=limit + 1)
     shown = found[:limit]
     next_cursor = queries.cursor(shown[-1].id) if len(found) > limit else None
-    return model_reply(200, TaskListView(tasks=[task_view(task) for task in shown], next_cursor=next_cursor))
+    return json_reply(200, TaskListView(tasks=[task_view(task) for task in shown], nextCursor=next_cursor))
 
 
 async def cancel(call: Call) -> Reply:
@@ -73,7 +73,7 @@ async def cancel(call: Call) -> Reply:
     task = await _found(store, call.task_id)
     if not changed and task.status is not Status.CANCELLED:
         raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")
-    return model_reply(200, task_view(task))
+    return json_reply(200, task_view(task))
 
 
 async def retry(call: Call) -> Reply:
@@ -122,7 +122,7 @@ async def _ended(store: TaskStore, task_id: str, seconds: float) -> Task | None:
 
 
 def _accepted(api: Api, task: Task) -> Reply:
-    return model_reply(202, task_view(task), {"Location": task_path(task.id), **_retry_after(api, task)})
+    return json_reply(202, task_view(task), {"Location": task_path(task.id), **_retry_after(api, task)})
 
 
 def _retry_after(api: Api, task: Task) -> dict[str, str]:

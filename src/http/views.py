@@ -33,18 +33,18 @@ def task_view(task: core.Task) -> schemas.TaskView:
         error=_failure_view(task.failure),
         usage=_usage_view(task.usage),
         attempts=task.attempts,
-        metadata=dict(task.metadata),
-        created_at=rfc3339(task.created_at),
-        started_at=_time(task.started_at),
-        finished_at=_time(task.finished_at),
-        expires_at=_time(task.expires_at),
+        metadata=task.metadata,
+        createdAt=rfc3339(task.created_at),
+        startedAt=_time(task.started_at),
+        finishedAt=_time(task.finished_at),
+        expiresAt=_time(task.expires_at),
         links=schemas.LinksView(self=here, chunks=f"{here}/chunks", cancel=f"{here}/cancel"),
     )
 
 
 def task_with_chunks_view(task: core.Task, chunks: Sequence[core.ChunkView]) -> schemas.TaskWithChunksView:
     """Show a task with its finished chunks."""
-    return schemas.TaskWithChunksView(**dict(task_view(task)), chunks=[chunk_view(chunk) for chunk in chunks])
+    return {**task_view(task), "chunks": [chunk_view(chunk) for chunk in chunks]}
 
 
 def chunk_view(chunk: core.ChunkView) -> schemas.ChunkView:
@@ -62,11 +62,11 @@ def chunk_view(chunk: core.ChunkView) -> schemas.ChunkView:
 
 def _usage_view(usage: core.Usage) -> schemas.UsageView:
     return schemas.UsageView(
-        model_calls=usage.model_calls,
-        minimum_calls=usage.minimum_calls,
-        in_doubt=usage.in_doubt,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
+        modelCalls=usage.model_calls,
+        minimumCalls=usage.minimum_calls,
+        inDoubt=usage.in_doubt,
+        inputTokens=usage.input_tokens,
+        outputTokens=usage.output_tokens,
     )
 
 

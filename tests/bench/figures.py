@@ -1,0 +1,32 @@
+"""One measured figure."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value with its unit; `most` is the bound that the design sets, None without one."""
+
+    name: str
+    value: float
+    unit: str
+    most: float | None = None
+
+    @property
+    def within(self) -> bool:
+        """Whether the bound holds."""
+        return self.most is None or self.value <= self.most
+
+    @property
+    def shown(self) -> str:
+        """The value for people."""
+        return f"{self.value:,.3g} {self.unit}" if self.value < 100 else f"{self.value:,.0f} {self.unit}"
+
+    @property
+    def bound_shown(self) -> str:
+        """The bound for people."""
+        return "" if self.most is None else f"≤ {self.most:,g}"
+
+    def record(self) -> dict[str, object]:
+        """The figure for machines."""
+        return {"name": self.name, "value": self.value, "unit": self.unit, "most": self.most}
