@@ -48,6 +48,7 @@ RATE_LIMIT_SECONDS_MOST = 3_600.0
 RATE_LIMIT_WAITS_MOST = 100  # in a row, without one finished call in between: then the task fails
 
 # --- Dispatch and sweep -----------------------------------------------------------------------------
+SEND_SECONDS = 5.0  # a send that takes longer counts as failed, and the next route is tried
 QUEUE_DELIVERIES = 3  # wrangler.toml: max_retries = 2
 QUEUE_DELAY_SECONDS_MOST = 43_200  # platform: 12 hours
 QUEUE_RETRY_SECONDS = 30

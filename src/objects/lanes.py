@@ -55,6 +55,7 @@ class LanedProvider:
         self._lanes = lanes
         self._seconds = seconds
         self._log = log
+        self._sending: set[asyncio.Task[None]] = set()
         self._gathering: list[tuple[ModelCall, asyncio.Future[ModelReply]]] = []
 
     async def infer(self, call: ModelCall) -> ModelReply:
@@ -66,7 +67,10 @@ class LanedProvider:
             gathered, self._gathering = self._gathering, []
             size = limits.LANE_CALLS
             groups = [gathered[start : start + size] for start in range(0, len(gathered), size)]
-            await asyncio.gather(*(self._send(group) for group in groups))
+            for group in groups:
+                sending = asyncio.create_task(self._send(group))
+                self._sending.add(sending)  # the loop itself keeps only a weak reference
+                sending.add_done_callback(self._sending.discard)
         return await future
 
     async def probe(self) -> Health:

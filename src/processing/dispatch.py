@@ -1,8 +1,10 @@
 """Getting a task to a host: the first route that takes it. Which routes there are is the deployment's."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from ..core import limits
 from ..core.meter import Meter
 from ..core.task import Route
 from .events import Log
@@ -40,7 +42,8 @@ class Dispatcher:
         for sender in self._senders:
             self._meter.spend()
             try:
-                await sender.send(task_id, delay_seconds)
+                async with asyncio.timeout(limits.SEND_SECONDS):
+                    await sender.send(task_id, delay_seconds)
             except Exception as error:  # noqa: BLE001 - bindings raise what they like, and the next route is the answer
                 self._log("send_failed", task=task_id, route=sender.route, error=f"{type(error).__name__}: {error}")
                 continue
