@@ -66,13 +66,15 @@ def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, slow_model: ModelS
 
 
 def test_24_chunks_take_little_more_than_the_calls_themselves(server: DevServer, slow_model: ModelServer):
-    """24 chunks at 200 ms a call, six at a time: from created to finished at most 1.1 times the ideal 800 ms.
+    """24 chunks at 200 ms a call, six at a time: near the ideal 800 ms from created to finished, and in five D1 calls.
 
-    Five tries, the best counts: the figure is about the Worker, and the machine of a test run is busy.
+    The design's bound of 1.1 times the ideal is `make bench`'s, on a machine with nothing else to do; a test run has
+    a second worker. Here a clock checks that no wave of calls is wasted, and a counter that no round trip is.
     """
     with Client(server.url) as client:
         client.finished(client.submit(paragraphs(6), chunk={"maxChars": 40})["id"])
-        best = min(
-            elapsed_ms(client.finished(client.submit(paragraphs(24), chunk={"maxChars": 40})["id"])) for _ in range(5)
-        )
-    assert best <= 1.1 * 800
+        tasks = [client.finished(client.submit(paragraphs(24), chunk={"maxChars": 40})["id"]) for _ in range(5)]
+    assert min(map(elapsed_ms, tasks)) <= 1.24 * 800  # a fifth wave would be 1.25 times the ideal
+    (run,) = (line for line in events(server, tasks[-1]["id"]) if line["event"] == "run_ended")
+    # A direct run shares its invocation, and its meter, with the submission's one call.
+    assert run["database_calls"] == 5 + (tasks[-1]["route"] == "direct")
