@@ -17,7 +17,7 @@ help: ## list the targets
 install:
 	@python=$$(sh local/find_python.sh $(PYTHON)) && "$$python" -m local.install
 
-dev: install ## serve the Worker locally: ARGS="--port N --env free|direct --persist-to DIR --var KEY:VALUE --cron-every SECONDS"
+dev: install ## serve the Worker locally: ARGS="--port N --env free|direct --persist-to DIR --var KEY:VALUE --cron-every SECONDS --limits free|paid|off"
 	@exec $(PY) -m local.dev $(ARGS)
 
 test: install ## run all tests, those on the real runtime included: PYTEST_ARGS="-k name"

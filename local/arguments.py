@@ -22,7 +22,10 @@ class UsageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DevOptions:
-    """What `make dev` was asked for. `env` None is the top level; `cron_every_seconds` None is the schedule."""
+    """What `make dev` was asked for.
+
+    `env` None is the top level; `cron_every_seconds` None is the schedule; `limits` None is what the environment has.
+    """
 
     project: Path
     port: int
@@ -30,6 +33,7 @@ class DevOptions:
     persist_to: Path
     variables: dict[str, str]
     cron_every_seconds: float | None
+    limits: str | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -103,6 +107,11 @@ def _parser() -> _Parser:
         metavar="SECONDS",
         help="fires the cron triggers at this interval instead of on their schedule",
     )
+    parser.add_argument(
+        "--limits",
+        choices=("free", "paid", "off"),
+        help="meter each invocation, and hold it to the limits of this plan; default: free in --env free, else off",
+    )
     # For the tests of the runtime itself: another folder with wrangler.toml, src/ and migrations/.
     parser.add_argument("--project", type=Path, help=argparse.SUPPRESS)
     return parser
@@ -146,6 +155,7 @@ def parse(arguments: Sequence[str], root: Path) -> DevOptions:
         persist_to=(project / found.persist_to).resolve(),
         variables=dict(found.var),
         cron_every_seconds=found.cron_every,
+        limits=found.limits,
     )
 
 

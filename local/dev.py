@@ -40,6 +40,7 @@ def _request(options: DevOptions) -> bytes:
         "persistTo": str(options.persist_to),
         "variables": options.variables,
         "cronEverySeconds": options.cron_every_seconds,
+        "limits": options.limits,
     }
     return json.dumps(request).encode() + b"\n"
 

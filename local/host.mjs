@@ -8,6 +8,7 @@ import { applyMigrations } from "./migrations.mjs";
 import { printRuntimeOutput, say } from "./output.mjs";
 import { startSchedule } from "./schedule.mjs";
 import { readSettings, workerOptions } from "./settings.mjs";
+import { DayUse } from "./usage.mjs";
 import { watch } from "./watch.mjs";
 
 const BOOT_FAILED_HEADER = "x-local-boot-failed";
@@ -32,10 +33,15 @@ function placement(request, port) {
   };
 }
 
+let dayUse;
+
 const shared = {
   cf: false,
   log: new Log(LogLevel.ERROR),
-  handleStructuredLogs: printRuntimeOutput,
+  handleStructuredLogs(entry) {
+    printRuntimeOutput(entry);
+    dayUse.observe(entry.message, say);
+  },
   telemetry: { enabled: false },
 };
 
@@ -61,8 +67,9 @@ function trialModules({ modules: [main, ...others] }) {
 async function begin(request) {
   const onChange = watch(request.project, watched(request.project)); // so that none is missed while it starts
   let settings = readSettings(request);
+  dayUse = new DayUse(request.persistTo);
   const listen = { ...shared, ...placement(request, request.port) };
-  miniflare = new Miniflare({ ...listen, ...workerOptions(settings, supportedCompatibilityDate) });
+  miniflare = new Miniflare({ ...listen, ...workerOptions(settings, supportedCompatibilityDate, dayUse) });
   const url = await miniflare.ready;
   listen.port = Number(url.port);
   await migrate(settings);
@@ -75,7 +82,7 @@ async function begin(request) {
   const reload = async () => {
     const startedAt = performance.now();
     const next = readSettings(request);
-    const options = workerOptions(next, supportedCompatibilityDate);
+    const options = workerOptions(next, supportedCompatibilityDate, dayUse);
     if (!(await starts(options))) return say("Not reloaded: the code before the change goes on");
     settings = next;
     stopSchedule();

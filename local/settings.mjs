@@ -22,6 +22,7 @@ export function readSettings(request) {
   const env = request.env ?? undefined;
   const config = wrangler.unstable_readConfig({ config: configPath, env }, { hideWarnings: true });
   const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(configPath, env);
+  const variables = readVariables(configPath, config, env, request.variables);
   return {
     name: config.topLevelName ?? config.name,
     main: path.resolve(request.project, config.main),
@@ -30,10 +31,14 @@ export function readSettings(request) {
     migrations: path.resolve(request.project, config.d1_databases[0]?.migrations_dir ?? "migrations"),
     database: config.d1_databases[0]?.binding,
     crons: config.triggers.crons ?? [],
-    variables: readVariables(configPath, config, env, request.variables),
+    variables,
+    limits: request.limits ?? defaultLimits(env, variables),
     workerOptions,
   };
 }
+
+/** Without --limits: those of the plan that the free environment says it is on, none in the others. */
+const defaultLimits = (env, variables) => (env === "free" ? (variables.PLAN ?? "free") : "off");
 
 function readVariables(configPath, config, env, overrides) {
   const defaults = { ...config.vars };
@@ -44,15 +49,17 @@ function readVariables(configPath, config, env, overrides) {
 }
 
 /** Miniflare's options for the Worker and its bindings; where they listen and store is the caller's business. */
-export function workerOptions(settings, supportedDate) {
+export function workerOptions(settings, supportedDate, dayUse) {
   // The AI binding reaches for the network; the Worker reports it as missing instead.
   const { ai: _ai, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
   const { compatibilityDate, compatibilityFlags } = options;
+  const isMetered = settings.limits !== "off";
   return {
     ...options,
     // One name for all environments, so that they share their objects' storage.
     name: settings.name,
-    bindings: settings.variables,
+    bindings: isMetered ? { ...settings.variables, LOCAL_LIMITS: settings.limits } : settings.variables,
+    serviceBindings: isMetered ? { USAGE_METER: dayUse.answer } : {},
     compatibilityDate: compatibilityDate < supportedDate ? compatibilityDate : supportedDate,
     // The flag asks for workerd's own Python, which is downloaded; shim.mjs brings npm's.
     compatibilityFlags: compatibilityFlags.filter((flag) => !flag.startsWith("python_")),
@@ -76,6 +83,7 @@ function modules(settings) {
     { type: "ESModule", path: path.join(here, "main.mjs"), contents: main.join("\n") },
     ...[
       ["ESModule", "shim.mjs", text(here, "shim.mjs")],
+      ["ESModule", "limits.mjs", text(here, "limits.mjs")],
       ["ESModule", "pyodide.mjs", text(pyodide, "pyodide.mjs")],
       ["ESModule", "pyodide.asm.mjs", text(pyodide, "pyodide.asm.mjs")],
       ["CompiledWasm", "pyodide.asm.wasm", read(pyodide, "pyodide.asm.wasm")],

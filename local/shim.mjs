@@ -16,9 +16,11 @@ import application from "./application.bin";
 import vendored from "./vendored.bin";
 import * as workers from "cloudflare:workers";
 import * as sockets from "cloudflare:sockets";
+import * as limits from "./limits.mjs";
 
 export const BOOT_FAILED_HEADER = "x-local-boot-failed";
 const UNSAFE_EVAL = "UNSAFE_EVAL";
+const LIMITS = "LOCAL_LIMITS"; // the plan whose limits apply; absent when the meter is off
 const ORIGIN = "http://pyodide.invalid/";
 const HOME = "/session/metadata"; // where the hosted runtime puts the Worker's own files
 
@@ -46,7 +48,8 @@ async function start(env) {
   });
   const python = await interpreter;
   const entry = python.pyimport("entry");
-  return { entry, call: python.globals.get("_call"), request: python.pyimport("workers").Request };
+  const { relaxed_call: callRaw } = python.pyimport("pyodide.code");
+  return { entry, call: python.globals.get("_call"), callRaw };
 }
 
 async function load(env) {
@@ -72,6 +75,10 @@ async function load(env) {
     });
     python.registerJsModule("_cloudflare_compat_flags", { python_request_headers_preserve_commas: true });
     python.runPython(CALL, { filename: "local/shim.mjs" });
+    if (env[LIMITS]) {
+      python.runPython(limits.METERING, { filename: "local/limits.mjs" });
+      limits.attach(python);
+    }
     return python;
   } finally {
     restore();
@@ -92,12 +99,14 @@ async def _call(instance, name, relaxed, *arguments):
     return python_to_rpc(await result if inspect.isawaitable(result) else result)
 `;
 
+const unmeteredFetch = globalThis.fetch;
+
 /** Gives Pyodide what it expects of a browser. Returns a function that takes back what only the boot needs. */
 function adapt(env) {
   globalThis.setImmediate ??= (callback, ...values) => setTimeout(callback, 0, ...values);
   globalThis.clearImmediate ??= clearTimeout;
   globalThis.location ??= ORIGIN;
-  const { fetch } = globalThis;
+  const fetch = env[LIMITS] ? limits.meteredFetch(unmeteredFetch) : unmeteredFetch;
   globalThis.fetch = async (input, init) => {
     const url = String(input?.url ?? input);
     if (url === `${ORIGIN}python_stdlib.zip`) return new Response(stdlib);
@@ -147,10 +156,11 @@ function unpack(filesystem, archive, directory) {
 function holding(waitUntil) {
   return (task) => {
     const owned = task?.copy?.() ?? task;
+    const meter = limits.running();
     waitUntil(
       (async () => {
         try {
-          await owned;
+          await (meter ? meter.wait(owned) : owned);
         } catch (error) {
           report(error);
           throw error;
@@ -196,10 +206,10 @@ function report(error) {
 
 const RAW_OBJECT_HANDLERS = new Set(["alarm", "webSocketMessage", "webSocketClose", "webSocketError"]);
 
-/** The bindings that wrangler.toml declares, without the one that is there for the boot. */
+/** The bindings that wrangler.toml declares, without those that are there for this module. */
 function declared(env) {
-  const { [UNSAFE_EVAL]: _, ...bindings } = env;
-  return bindings;
+  const { [UNSAFE_EVAL]: _, [LIMITS]: plan, ...bindings } = env;
+  return plan ? limits.meteredBindings(bindings) : bindings;
 }
 
 function exported(base, className) {
@@ -217,10 +227,11 @@ function exported(base, className) {
         }));
       // The boot's timers belong to the call that began it: waitUntil keeps that alive if its client goes away.
       context.waitUntil(instance().catch(() => {})); // a failure meets each call again
+      const activity = isObject ? { invocations: 0, since: 0 } : undefined;
       return new Proxy(this, {
         get(target, name, receiver) {
           if (typeof name !== "string" || name === "then") return Reflect.get(target, name, receiver);
-          return (...values) => invoke({ env, instance, isObject, name, values });
+          return (...values) => invoke({ env, instance, activity, className, name, values });
         },
       });
     }
@@ -231,20 +242,23 @@ async function construct(className, context, env) {
   const { entry } = await boot(env);
   const constructor = entry[className];
   if (typeof constructor !== "function") throw new TypeError(`entry.py defines no class ${className}`);
-  return constructor(context, declared(env));
+  const isMeteredObject = env[LIMITS] && className !== "Default";
+  return constructor(isMeteredObject ? limits.meteredContext(context) : context, declared(env));
 }
 
-async function invoke({ env, instance, isObject, name, values }) {
+async function invoke({ env, instance, activity, className, name, values }) {
   try {
     const self = await instance();
     const method = self[name];
     if (typeof method !== "function") throw new TypeError(`Method ${name} does not exist`);
-    if (isObject && RAW_OBJECT_HANDLERS.has(name)) return await method.callRelaxed(...values);
-    const { call } = await boot(env);
-    return await call(self, name, name === "fetch", ...values);
+    const { call, callRaw } = await boot(env);
+    const meter = env[LIMITS] && limits.open(env[LIMITS], { activity, className, name, values });
+    const isRaw = activity && RAW_OBJECT_HANDLERS.has(name);
+    const calling = isRaw ? [callRaw, method, ...values] : [call, self, name, name === "fetch", ...values];
+    return await (meter ? meter.call(...calling) : calling[0](...calling.slice(1)));
   } catch (error) {
     report(error);
-    if (name === "fetch" && !isObject) return failed(error);
+    if (name === "fetch" && !activity) return failed(error);
     throw error;
   }
 }

@@ -9,7 +9,7 @@ from .core import limits, settings
 from .core.meter import Meter
 from .core.settings import Settings, Variables
 from .core.task import Route
-from .http.ports import Api, Bound
+from .http.ports import Api, Bound, DayUse
 from .inference.demo import DemoProvider
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
@@ -42,6 +42,7 @@ class Bindings:
     processors: Processors | None = None
     coordinators: Coordinators | None = None
     ai: AiBinding | None = None
+    day_use: DayUse | None = None
 
 
 class Runtime(Protocol):
@@ -131,6 +132,7 @@ class App:
             bound=bound(self._bindings),
             now_ms=self._runtime.now_ms,
             log=self.log,
+            day_use=self._bindings.day_use,
         )
 
     async def queue(self, batch: Batch) -> None:
@@ -159,7 +161,8 @@ class App:
 
     def _may_run(self, seconds_left: float) -> bool:
         left = self.settings.subrequests - self.meter.subrequests
-        return seconds_left > 0 and left >= limits.SWEEP_RUN_SUBREQUESTS_LEAST
+        statements = self.settings.statements - self.meter.statements
+        return seconds_left > 0 and min(left, statements) >= limits.SWEEP_RUN_LEAST
 
 
 def bound(bindings: Bindings) -> Bound:

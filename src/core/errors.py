@@ -89,9 +89,24 @@ class StoreError(OnceoverError):
 
 
 class StoreUnavailable(StoreError):
-    """D1 is out of reach or overloaded. A write may have landed all the same."""
+    """D1 is out of reach or overloaded. A write may have landed all the same. `passing`: sending again may help."""
 
     code = "database_unavailable"
+    passing: ClassVar[bool] = True
+
+
+class StoreQuotaExhausted(StoreUnavailable):
+    """The account's daily allowance of rows is used up: nothing works before midnight UTC, so nothing is repeated."""
+
+    code = "database_quota_exhausted"
+    passing = False
+
+
+class StoreCallsSpent(StoreUnavailable):
+    """The platform takes no more calls from this invocation; the next one may go on."""
+
+    code = "database_calls_spent"
+    passing = False
 
 
 class SchemaMissing(StoreError):

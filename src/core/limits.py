@@ -36,6 +36,7 @@ DIRECT_SLICE_SECONDS = 20.0  # platform: waitUntil is cut 30 s after the answer
 SWEEP_SLICE_SECONDS = 600.0  # platform: 15 minutes for a cron trigger
 OBJECT_SLICE_SECONDS = 300.0  # platform: 15 minutes for an alarm
 SUBREQUESTS = {"free": 45, "paid": 900}  # platform: 50 an invocation on the free plan, 1,000 on the paid one
+STATEMENTS = {"free": 45, "paid": 900}  # platform: as many statements of D1, each one of a batch counted
 LINGER_FRACTION = 0.05  # of the calls' own duration: how long a finished call waits for company
 LINGER_SECONDS_MOST = 1.0
 INLINE_WAIT_SECONDS_MOST = 30.0  # longer waits give the claim back
@@ -47,13 +48,25 @@ RATE_LIMIT_SECONDS_FIRST = 2.0
 RATE_LIMIT_SECONDS_MOST = 3_600.0
 RATE_LIMIT_WAITS_MOST = 100  # in a row, without one finished call in between: then the task fails
 
+# --- A day on the free plan -----------------------------------------------------------------------------
+# Platform: per account, from midnight UTC to midnight UTC. The names are those of `usage` in /api/async-status.
+FREE_PLAN_DAY = {
+    "requests": 100_000,  # of the Worker: HTTP, and runs of cron and queue
+    "rowsRead": 5_000_000,  # of D1
+    "rowsWritten": 100_000,  # of D1, index entries included
+    "queueOperations": 10_000,  # a message that is delivered once makes three
+    "objectRequests": 100_000,  # calls and alarms
+    "objectRowsWritten": 100_000,  # in the objects' own storage, alarms included
+    "objectGbSeconds": 13_000,  # an object at work counts 128 MB
+}
+
 # --- Dispatch and sweep -----------------------------------------------------------------------------
 SEND_SECONDS = 5.0  # a send that takes longer counts as failed, and the next route is tried
 QUEUE_DELIVERIES = 3  # wrangler.toml: max_retries = 2
 QUEUE_DELAY_SECONDS_MOST = 43_200  # platform: 12 hours
 QUEUE_RETRY_SECONDS = 30
 SWEEP_TASKS_MOST = 40  # a send each, and two D1 calls: within the free plan's 50 subrequests
-SWEEP_RUN_SUBREQUESTS_LEAST = 20  # what a direct run must have left to be worth starting
+SWEEP_RUN_LEAST = 20  # subrequests, and statements, that a direct run must have left to be worth starting
 OBJECT_FAILURES_MOST = 6
 
 # --- Lanes of a long task on the Durable Object route -------------------------------------------------

@@ -40,6 +40,11 @@ class Settings:
         return limits.SUBREQUESTS[self.plan]
 
     @property
+    def statements(self) -> int:
+        """What one invocation may send to D1 in statements, on the account's plan."""
+        return limits.STATEMENTS[self.plan]
+
+    @property
     def lease_ms(self) -> int:
         """The lease in milliseconds, as the store takes it."""
         return round(self.lease_seconds * 1000)

@@ -126,8 +126,17 @@ ENDPOINTS: Final = (
         name="readService",
         summary="Read how tasks are processed here, and whether the database can take them",
         handler=status.read_service,
+        parameters=(
+            Parameter(
+                "verbose", "1 shows the day's use of the free plan, too.", {"type": "string", "enum": ["0", "1"]}
+            ),
+        ),
         answers=(
-            Answer(200, "Tasks are accepted", (schemas.ServiceView,)),
+            Answer(
+                200,
+                "Tasks are accepted; with `verbose=1` the day's use too",
+                (schemas.ServiceView, schemas.VerboseServiceView),
+            ),
             Answer(503, "The database cannot take tasks", (schemas.UnhealthyServiceView,), ("Retry-After",)),
         ),
         problems=(),

@@ -46,6 +46,14 @@ class Bound:
     objects: bool
 
 
+class DayUse(Protocol):
+    """The local runtime's count of what was used today, by the names of `limits.FREE_PLAN_DAY`, and `day`."""
+
+    async def read(self) -> Mapping[str, object]:
+        """Read it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """Everything that a route may use."""
@@ -58,6 +66,7 @@ class Api:
     bound: Bound
     now_ms: "Clock"
     log: Log
+    day_use: DayUse | None = None
 
 
 class Clock(Protocol):

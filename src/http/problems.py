@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..core.errors import ConfigurationError, SchemaMissing, StoreError, StoreUnavailable
+from ..core.errors import ConfigurationError, SchemaMissing, StoreError, StoreQuotaExhausted, StoreUnavailable
+from ..core.quota import seconds_until_reset
 from .ports import Reply
 
 TYPE_PREFIX = "urn:onceover:problem:"
@@ -22,6 +23,10 @@ SCHEMA_DETAIL = (
 DATABASE_DETAIL = (
     "The database (D1, binding DB) does not answer. If it stays so: start `make dev` again locally, or run "
     "`npx wrangler d1 migrations list DB --remote` to see whether the deployed one answers."
+)
+QUOTA_DETAIL = (
+    "The day's allowance of database rows is used up (D1 on the free plan). It begins anew at midnight UTC; on the "
+    "paid plan there is no such limit."
 )
 
 
@@ -45,10 +50,11 @@ INVALID_FIELDS = Kind("invalid_fields", 422, "Some fields have values that they 
 INTERNAL = Kind("internal", 500, "Something went wrong in the service")
 BAD_CONFIGURATION = Kind("bad_configuration", 500, "The deployment is configured wrongly")
 DATABASE_UNAVAILABLE = Kind("database_unavailable", 503, "The database is out of reach")
+DATABASE_QUOTA_EXHAUSTED = Kind("database_quota_exhausted", 503, "The database's allowance for today is used up")
 DATABASE_ERROR = Kind("database_error", 503, "The database refused the operation")
 SCHEMA_MISSING = Kind("schema_missing", 503, "The database has no tables yet")
 
-DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_ERROR, SCHEMA_MISSING)
+DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING)
 
 
 class FieldError(NamedTuple):
@@ -107,12 +113,15 @@ def no_task() -> Refusal:
     return Refusal(NOT_FOUND, "There is no task with this id.")
 
 
-def store_refusal(error: StoreError) -> Refusal:
+def store_refusal(error: StoreError, now_ms: int) -> Refusal:
     """Make the refusal for a database that did not do its part."""
     again = {"Retry-After": _RETRY_SECONDS}
     match error:
         case SchemaMissing():
             return Refusal(SCHEMA_MISSING, SCHEMA_DETAIL, headers=again)
+        case StoreQuotaExhausted():
+            tomorrow = {"Retry-After": str(seconds_until_reset(now_ms))}
+            return Refusal(DATABASE_QUOTA_EXHAUSTED, QUOTA_DETAIL, headers=tomorrow)
         case StoreUnavailable():
             return Refusal(DATABASE_UNAVAILABLE, DATABASE_DETAIL, headers=again)
         case _:

@@ -48,6 +48,14 @@ def includes_chunks(query: Query) -> bool:
     return "include" in query
 
 
+def is_verbose(query: Query) -> bool:
+    """Read `verbose`."""
+    text = query.get("verbose", "0")
+    if text not in {"0", "1"}:
+        raise _refused("verbose", "must be 0 or 1")
+    return text == "1"
+
+
 def status_filter(query: Query) -> Status | None:
     """Read `status`."""
     text = query.get("status")

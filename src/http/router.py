@@ -42,7 +42,7 @@ async def handle(request: Request, api: Api) -> Reply:
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
     """Out of reach or without tables says all there is to say; for the rest the terminal shows where it came from."""
-    refusal = store_refusal(error)
+    refusal = store_refusal(error, api.now_ms())
     if refusal.kind is DATABASE_ERROR:
         api.log.failure("database_error", error)
     else:

@@ -185,6 +185,37 @@ class ServiceView(TypedDict):
 
 
 @_shown
+class AllowanceView(TypedDict):
+    """What was used of a daily allowance of the free plan."""
+
+    used: Annotated[int | float, Field(ge=0)]
+    limit: _Count
+
+
+@_shown
+class DayUseView(TypedDict):
+    """What was used since midnight UTC. `rows` are those of D1; objects are Durable Objects."""
+
+    day: Annotated[str, Field(json_schema_extra={"format": "date"})]
+    requests: AllowanceView
+    rowsRead: AllowanceView
+    rowsWritten: AllowanceView
+    queueOperations: AllowanceView
+    objectRequests: AllowanceView
+    objectRowsWritten: AllowanceView
+    objectGbSeconds: AllowanceView
+
+
+@_shown
+class VerboseServiceView(ServiceView):
+    """With `?verbose=1`. `usage` is there under `make dev --limits …`; null on a deployed Worker, which cannot know
+    what its account has used: Cloudflare shows that in the dashboard.
+    """
+
+    usage: DayUseView | None
+
+
+@_shown
 class UnhealthyServiceView(TypedDict):
     """The deployment cannot accept tasks; `detail` says what to run."""
 

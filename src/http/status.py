@@ -2,11 +2,21 @@
 
 from typing import Literal
 
-from ..core.errors import SchemaMissing, StoreError
+from ..core import limits
+from ..core.errors import SchemaMissing, StoreError, StoreQuotaExhausted
+from . import queries
 from .calls import Call, json_reply
 from .ports import Bound, Reply
-from .problems import DATABASE_DETAIL, SCHEMA_DETAIL, store_refusal
-from .schemas import ModelView, QueueCheckView, ServiceView, UnhealthyServiceView
+from .problems import DATABASE_DETAIL, QUOTA_DETAIL, SCHEMA_DETAIL, store_refusal
+from .schemas import (
+    AllowanceView,
+    DayUseView,
+    ModelView,
+    QueueCheckView,
+    ServiceView,
+    UnhealthyServiceView,
+    VerboseServiceView,
+)
 from .views import rfc3339
 
 
@@ -25,12 +35,40 @@ async def read_service(call: Call) -> Reply:
             service=service,
             architecture=architecture,
             queueCheck=check,
-            detail=SCHEMA_DETAIL if isinstance(error, SchemaMissing) else DATABASE_DETAIL,
+            detail=_trouble(error),
         )
-        return json_reply(503, unhealthy, store_refusal(error).headers)
+        return json_reply(503, unhealthy, store_refusal(error, call.api.now_ms()).headers)
     status: Literal["healthy", "degraded"] = "healthy" if bound.queue or bound.objects else "degraded"
     view = ServiceView(status=status, service=service, architecture=architecture, queueCheck=check)
-    return json_reply(200, view)
+    if not queries.is_verbose(call.query):
+        return json_reply(200, view)
+    return json_reply(200, VerboseServiceView(**view, usage=await _day_use(call)))
+
+
+async def _day_use(call: Call) -> DayUseView | None:
+    """Say what was used today of what the free plan allows a day. Only the local runtime knows: Cloudflare tells an
+    account's use to its owner, in the dashboard and its analytics, and not to its Workers."""
+    meter = call.api.day_use
+    if meter is None:
+        return None
+    found = await meter.read()
+
+    def allowance(name: str) -> AllowanceView:
+        used = found[name]
+        assert isinstance(used, int | float)
+        return AllowanceView(used=round(used, 1), limit=limits.FREE_PLAN_DAY[name])
+
+    call.api.log("day_use", **found)
+    return DayUseView(
+        day=str(found["day"]),
+        requests=allowance("requests"),
+        rowsRead=allowance("rowsRead"),
+        rowsWritten=allowance("rowsWritten"),
+        queueOperations=allowance("queueOperations"),
+        objectRequests=allowance("objectRequests"),
+        objectRowsWritten=allowance("objectRowsWritten"),
+        objectGbSeconds=allowance("objectGbSeconds"),
+    )
 
 
 async def read_model(call: Call) -> Reply:
@@ -45,6 +83,16 @@ async def read_model(call: Call) -> Reply:
         detail=health.detail,
     )
     return json_reply(200, view)
+
+
+def _trouble(error: StoreError) -> str:
+    match error:
+        case SchemaMissing():
+            return SCHEMA_DETAIL
+        case StoreQuotaExhausted():
+            return QUOTA_DETAIL
+        case _:
+            return DATABASE_DETAIL
 
 
 def _architecture(bound: Bound) -> tuple[str, str]:

@@ -35,12 +35,8 @@ class Storage(Protocol):
         """Set the object's one alarm."""
         ...
 
-    async def deleteAlarm(self) -> None:  # noqa: N802 - the platform's name
-        """Clear the alarm."""
-        ...
-
     async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
-        """Clear everything else."""
+        """Clear everything, the alarm included (from compatibility date 2026-02-24 on)."""
         ...
 
 
@@ -67,8 +63,10 @@ class Processor:
     async def start(self, task_id: str, delay_seconds: float) -> None:
         """Take on the task and come back for it after the delay. Repeating it does no harm."""
         self._asked = True
+        # The alarm first: should only one of the two last, an alarm without a task cleans up after itself.
+        armed = self._storage.setAlarm(self._at_ms(delay_seconds))
         await self._storage.put(TASK, task_id)
-        await self._arm(delay_seconds)
+        await armed
 
     async def alarm(self) -> None:
         """Work one slice. Armed again before the work, so that a slice that dies is not the last one."""
@@ -136,10 +134,13 @@ class Processor:
         await self._arm(limits.BACKOFF_SECONDS_FIRST * 2.0**count)
 
     async def _arm(self, delay_seconds: float) -> None:
-        await self._storage.setAlarm(self._now_ms() + round(delay_seconds * 1000))
+        await self._storage.setAlarm(self._at_ms(delay_seconds))
+
+    def _at_ms(self, delay_seconds: float) -> int:
+        return self._now_ms() + round(delay_seconds * 1000)
 
     async def _forget(self) -> None:
-        await self._storage.deleteAlarm()
+        # Nothing else: to clear the alarm as well would write a row, which stays.
         await self._storage.deleteAll()
 
 

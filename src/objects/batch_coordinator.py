@@ -48,12 +48,8 @@ class CoordinatorStorage(Protocol):
         """Set the object's one alarm."""
         ...
 
-    async def deleteAlarm(self) -> None:  # noqa: N802 - the platform's name
-        """Clear the alarm."""
-        ...
-
     async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
-        """Clear everything else."""
+        """Clear everything, the alarm included (from compatibility date 2026-02-24 on)."""
         ...
 
 
@@ -105,9 +101,9 @@ class Coordinator:
 
     async def close(self) -> None:
         """Forget everything: the task has ended."""
-        await self._storage.deleteAlarm()
-        await self._storage.deleteAll()
         self._opened = False
+        # Nothing else: to clear the alarm as well would write a row, which stays.
+        await self._storage.deleteAll()
 
     async def alarm(self) -> None:
         """Clean up after a task that never said goodbye; stay while calls are out."""
@@ -143,7 +139,8 @@ class Coordinator:
         return lane
 
     def _give_back(self, lane: int, *, lost: bool) -> None:
-        self._open()  # `close` may have come while the lane was out
+        if not self._opened:  # `close` came while the lane was out: what is written now, nothing would clean up
+            return
         self._storage.sql.exec("DELETE FROM out WHERE lane = ?", lane)
         if lost:
             self._storage.sql.exec("INSERT INTO lost VALUES (?) ON CONFLICT DO NOTHING", lane)

@@ -56,15 +56,19 @@ class LanedProvider:
         self._seconds = seconds
         self._log = log
         self._sending: set[asyncio.Task[None]] = set()
+        self._expected = 0  # calls that have been announced and not sent
         self._gathering: list[tuple[ModelCall, asyncio.Future[ModelReply]]] = []
 
+    def expect(self, calls: int) -> None:
+        """Take note of how many calls are about to start together."""
+        self._expected += calls
+
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call with those that start in the same turn of the event loop."""
+        """Send the call with those that start together with it, as soon as the last of them is here."""
         future: asyncio.Future[ModelReply] = asyncio.get_running_loop().create_future()
         self._gathering.append((call, future))
-        if len(self._gathering) == 1:
-            await asyncio.sleep(0)
-            gathered, self._gathering = self._gathering, []
+        if len(self._gathering) == self._expected:
+            gathered, self._gathering, self._expected = self._gathering, [], 0
             size = limits.LANE_CALLS
             groups = [gathered[start : start + size] for start in range(0, len(gathered), size)]
             for group in groups:
@@ -104,4 +108,5 @@ def crew(
         return None
     laned = LanedProvider(provider, coordinators.getByName(task_id), task_id, lanes, seconds, log)
     calls = limits.LANE_CALLS
-    return Crew(laned, concurrency=lanes * calls, group=calls, slack_seconds=limits.LANE_SLACK_SECONDS)
+    slack = limits.LANE_SLACK_SECONDS
+    return Crew(laned, lanes * calls, group=calls, slack_seconds=slack, starting=laned.expect)

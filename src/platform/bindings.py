@@ -1,5 +1,6 @@
 """Reads a deployment's bindings and variables from `env`. What is not configured is absent there."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..composition import Bindings
@@ -14,7 +15,21 @@ def bindings(env: Any) -> Bindings:
         processors=getattr(env, "AI_PROCESSOR", None),
         coordinators=getattr(env, "BATCH_COORDINATOR", None),
         ai=getattr(env, "AI", None),
+        day_use=LocalDayUse(env.USAGE_METER) if hasattr(env, "USAGE_METER") else None,
     )
+
+
+class LocalDayUse:
+    """Implements `http.ports.DayUse` over the binding that only the local runtime has, see `local/usage.mjs`."""
+
+    def __init__(self, binding: Any) -> None:
+        self._binding = binding
+
+    async def read(self) -> Mapping[str, object]:
+        """Read the day's use."""
+        response = await self._binding.fetch("http://usage.local/")
+        found: Mapping[str, object] = await response.json()
+        return found
 
 
 def variable(env: Any, name: str) -> object:

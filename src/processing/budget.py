@@ -1,29 +1,37 @@
-"""What one invocation may still spend: time, and subrequests (model calls, D1 calls, sends alike)."""
+"""What one invocation may still spend: time, subrequests (model calls, D1 calls, sends alike), and D1 statements."""
 
 from ..core import limits
 from ..core.meter import Meter
 
 # A claim's last write, sent again once, and the continuation.
 _RESERVE = 3
+# That write's statements, sent again once.
+_RESERVE_STATEMENTS = 6
+# What a write takes that records calls: one statement for the totals, one for outputs, one for failures.
+_WRITE_STATEMENTS = 3
 
 
 class Budget:
-    """Holds a run to its seconds and its invocation to its subrequests."""
+    """Holds a run to its seconds and its invocation to its subrequests and statements."""
 
-    def __init__(self, seconds: float, subrequests: int, meter: Meter, started_at: float) -> None:
+    def __init__(self, seconds: float, subrequests: int, statements: int, meter: Meter, started_at: float) -> None:
         self._ends_at = started_at + seconds
         self._subrequests = subrequests
+        self._statements = statements
         self._meter = meter
 
-    def room(self, now: float, wanted: int, in_flight: int, group: int) -> int:
+    def room(self, now: float, wanted: int, groups: int, group: int) -> int:
         """Return how many of the wanted calls may start, each of them sure to be recorded at its end.
 
-        Every group of calls is one subrequest, and may need a write of its own.
+        They go out in groups of up to `group`, and `groups` are out. Each is one subrequest, and may need a write of
+        its own.
         """
         if now >= self._ends_at:
             return 0
-        left = self._subrequests - self._meter.subrequests - _RESERVE - -(-in_flight // group)
-        return max(0, min(wanted, left // 2 * group))
+        left = self._subrequests - self._meter.subrequests - _RESERVE - groups
+        per_write = min(_WRITE_STATEMENTS, 1 + group)  # one call alone has an output or a failure
+        statements = self._statements - self._meter.statements - _RESERVE_STATEMENTS - per_write * groups
+        return max(0, min(wanted, left // 2 * group, statements // per_write * group))
 
     def allows_wait(self, seconds: float, now: float) -> bool:
         """Whether a wait of this length may be sat out within the invocation."""

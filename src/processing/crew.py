@@ -1,15 +1,68 @@
-"""Who makes a task's calls, and how many at a time."""
+"""Who makes a task's calls, how many at a time, and which of them are out."""
 
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..inference.protocol import Provider
+from ..core.errors import ModelConnectionLost, ModelError, ModelTimeout
+from ..inference.protocol import ModelCall, ModelReply, Provider
+from ..store.claims import CallKey
+
+
+def _nobody(calls: int) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """Calls go out in groups of up to `group`, one subrequest each; `slack_seconds` is what the way there may take."""
+    """Calls that start together go out in groups of up to `group`, one subrequest and one waiting connection each.
+
+    `slack_seconds` is what the way there may take. `starting` is told how many calls are about to be asked for.
+    """
 
     provider: Provider
     concurrency: int
     group: int = 1
     slack_seconds: float = 0.0
+    starting: Callable[[int], None] = _nobody
+
+    async def call(self, call: ModelCall, seconds: float) -> ModelReply | ModelError:
+        """Have a call made within `seconds`. The model's errors are returned."""
+        try:
+            async with asyncio.timeout(seconds + self.slack_seconds):
+                return await self.provider.infer(call)
+        except TimeoutError:
+            if self.slack_seconds:  # a crew reports its calls' timeouts itself: its silence says nothing of them
+                return ModelConnectionLost("whoever was to make the call gave no answer")
+            return ModelTimeout(f"no reply from the model within {seconds:g} s")
+        except ModelError as error:
+            return error
+
+
+class Roster:
+    """The groups that are out. One stays out until its last call has ended, however few calls it has."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self._first_of: dict[CallKey, CallKey] = {}  # each call that is out, with the first call of its group
+
+    @property
+    def groups(self) -> int:
+        """How many groups are out."""
+        return len(set(self._first_of.values()))
+
+    @property
+    def free(self) -> int:
+        """How many calls may start, as far as the crew goes."""
+        return max(0, self._crew.concurrency // self._crew.group - self.groups) * self._crew.group
+
+    def start(self, keys: Sequence[CallKey]) -> int:
+        """Form groups of these calls, which start now, and return how many."""
+        firsts = keys[:: self._crew.group]
+        self._first_of.update({key: firsts[at // self._crew.group] for at, key in enumerate(keys)})
+        self._crew.starting(len(keys))
+        return len(firsts)
+
+    def end(self, key: CallKey) -> None:
+        """Strike a call that has ended."""
+        del self._first_of[key]

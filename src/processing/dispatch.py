@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ..core import limits
 from ..core.meter import Meter
+from ..core.quota import is_used_up
 from ..core.task import Route
 from .events import Log
 
@@ -45,7 +46,9 @@ class Dispatcher:
                 async with asyncio.timeout(limits.SEND_SECONDS):
                     await sender.send(task_id, delay_seconds)
             except Exception as error:  # noqa: BLE001 - bindings raise what they like, and the next route is the answer
-                self._log("send_failed", task=task_id, route=sender.route, error=f"{type(error).__name__}: {error}")
+                text = f"{type(error).__name__}: {error}"
+                reason = "quota" if is_used_up(text) else "outage"
+                self._log("send_failed", task=task_id, route=sender.route, reason=reason, error=text)
                 continue
             self._log("dispatched", task=task_id, route=sender.route, delay_seconds=delay_seconds or None)
             return sender.route

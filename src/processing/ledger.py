@@ -128,9 +128,15 @@ class Ledger:
         self._paused_until = max(self._paused_until, now + wait)
         return self._rate_waits > limits.RATE_LIMIT_WAITS_MOST
 
-    def abandon(self) -> None:
-        """Book the calls in flight as sent, their outcome unwanted: the task was cancelled under them."""
-        self._settled += len(self._in_flight)
+    def abandon(self, *, sent: bool = True) -> None:
+        """Book the calls in flight, their outcome unwanted: the task was cancelled under them.
+
+        They were `sent`, or it was for others to send them, and nobody knows whether they did.
+        """
+        if sent:
+            self._settled += len(self._in_flight)
+        else:
+            self._in_doubt += len(self._in_flight)
         self._in_flight.clear()
 
     def stalled(self) -> None:

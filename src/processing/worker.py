@@ -8,11 +8,12 @@ as announced ones, in doubt.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..core import limits
-from ..core.errors import ModelError, ModelTimeout, StoreUnavailable
+from ..core.errors import ModelError, StoreUnavailable
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
@@ -21,7 +22,7 @@ from ..inference.protocol import ModelCall, ModelReply, Provider
 from ..store.claims import CallKey, Claim, Continue, Ending, Fail, Finish, Release, Step, Unclaimed
 from ..store.tasks import TaskStore
 from .budget import Budget
-from .crew import Crew
+from .crew import Crew, Roster
 from .events import Log
 from .ledger import Ledger
 from .plan import Plan
@@ -80,7 +81,7 @@ class Worker:
 
     async def run(self, task_id: str, host: Host) -> Outcome:
         """Work on the task until it ends or the host's allowance does. Raises StoreError, and what is unexpected."""
-        budget = Budget(host.seconds, self.settings.subrequests, self.meter, _now())
+        budget = Budget(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, _now())
         claim = await self.store.claim(
             task_id,
             holder=self.nonce(),
@@ -125,6 +126,7 @@ class _Run:
         self._budget = budget
         self._log = log
         self._sweep_soon = sweep_soon
+        self._roster = Roster(crew)
         self._plan = Plan(claim)
         self._ledger = Ledger(claim, worker.settings.max_attempts)
         self._texts: dict[CallKey, str] = {}  # outputs of this run, where a merge will want them
@@ -137,7 +139,7 @@ class _Run:
         except ClaimLost:
             self._log("claim_lost", in_flight=self._ledger.in_flight)
             self._drop_calls()
-            self._ledger.abandon()
+            self._ledger.abandon(sent=not self._crew.slack_seconds)
             await self._worker.store.settle_cancelled(self._claim, self._ledger.progress((), self._plan.minimum_calls))
             return Lost()
         except StoreUnavailable:
@@ -146,7 +148,8 @@ class _Run:
         except Exception:
             self._drop_calls()
             self._ledger.stalled()
-            await self._step((), Release(0, self._settings.lease_ms))
+            with suppress(ClaimLost):
+                await self._step((), Release(0, self._settings.lease_ms))
             raise
 
     async def _work(self) -> Outcome:
@@ -171,11 +174,8 @@ class _Run:
             await self._advance()
 
     def _starting(self, now: float) -> list[CallKey]:
-        in_flight = self._ledger.in_flight
-        free = self._crew.concurrency - in_flight
-        return (
-            self._ledger.startable(now, self._budget.room(now, free, in_flight, self._crew.group)) if free > 0 else []
-        )
+        room = self._budget.room(now, self._roster.free, self._roster.groups, self._crew.group)
+        return self._ledger.startable(now, room) if room > 0 else []
 
     def _ending(self, now: float) -> Ending | None:
         """Say how the claim ends now that nothing is in flight, or None to sit out a short wait."""
@@ -210,9 +210,9 @@ class _Run:
             try:
                 kept = await self._worker.store.step(self._claim, progress, step)
                 break
-            except StoreUnavailable:
+            except StoreUnavailable as error:
                 pause = min(2 * pause, limits.INLINE_WAIT_SECONDS_MOST)
-                if _now() + pause >= deadline:
+                if not error.passing or _now() + pause >= deadline:
                     raise
                 self._log("store_unavailable", retry_seconds=pause)
                 await asyncio.sleep(pause)
@@ -232,13 +232,15 @@ class _Run:
             stored = await self._worker.store.level_outputs(self._claim.task_id, self._plan.top)
             # Outputs of this run may not be stored yet, but what is stored is what was accepted.
             self._texts.update({CallKey(self._plan.top, position): text for position, text in stored.items()})
+            if any(key not in self._texts for key in keys):
+                raise ClaimLost  # outputs do not vanish but with their task
         return [self._texts[key] for key in keys]
 
     # --- calls -------------------------------------------------------------------------------------------
 
     def _start(self, keys: list[CallKey]) -> None:
         self._ledger.start(keys)
-        self._worker.meter.spend(-(-len(keys) // self._crew.group))
+        self._worker.meter.spend(self._roster.start(keys))
         for key in keys:
             self._out[asyncio.create_task(self._call(key))] = key
 
@@ -246,22 +248,14 @@ class _Run:
         started = _now()
         system, user = self._plan.message(key)
         model = self._claim.model or self._settings.model or self._crew.provider.default_model
-        seconds = self._settings.timeout_seconds
-        result: ModelReply | ModelError
-        try:
-            async with asyncio.timeout(seconds + self._crew.slack_seconds):
-                result = await self._crew.provider.infer(ModelCall(system, user, model))
-        except TimeoutError:
-            result = ModelTimeout(f"no reply from the model within {seconds:g} s")
-        except ModelError as error:
-            result = error
+        result = await self._crew.call(ModelCall(system, user, model), self._settings.timeout_seconds)
         return _Finished(key, result, _now() - started)
 
     async def _wait(self) -> None:
         """Wait for calls to end, or for one that may start; let calls that end together be written together."""
         now = _now()
         wake_at = self._ledger.next_at()
-        full = self._ledger.in_flight >= self._crew.concurrency
+        full = self._roster.free == 0
         timeout = None if wake_at is None or full or wake_at <= now else wake_at - now
         if not self._out:
             await asyncio.sleep(timeout or 0)
@@ -278,6 +272,7 @@ class _Run:
 
     def _book(self, finished: _Finished) -> None:
         key, result, seconds = finished
+        self._roster.end(key)
         facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
         if isinstance(result, ModelError):
             self._ledger.failed(key, result, _now(), self._worker.chance())

@@ -6,7 +6,7 @@ the queue's retries, and after them to the dead letters.
 """
 
 from ..core import limits
-from ..core.errors import StoreUnavailable
+from ..core.errors import StoreQuotaExhausted, StoreUnavailable
 from ..processing.dispatch import Dispatcher
 from ..processing.events import Log
 from ..processing.worker import Host, Released, Worker
@@ -28,11 +28,11 @@ async def _consume(message: Message, worker: Worker, dispatcher: Dispatcher, hos
         return
     try:
         outcome = await worker.run(task_id, host)
-    except StoreUnavailable:
+    except StoreUnavailable as error:
         # An outage is not the task's fault: it must not end among the dead letters. The last delivery is given
-        # up for the sweep.
-        log("store_unavailable", task=task_id)
-        if message.attempts >= limits.QUEUE_DELIVERIES:
+        # up for the sweep, and the first one if only the next day helps: deliveries cost a daily allowance, too.
+        log("store_unavailable", task=task_id, error=error.code)
+        if isinstance(error, StoreQuotaExhausted) or message.attempts >= limits.QUEUE_DELIVERIES:
             message.ack()
         else:
             message.retry({"delaySeconds": limits.QUEUE_RETRY_SECONDS})

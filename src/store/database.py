@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..core import limits
-from ..core.errors import SchemaMissing, StoreError, StoreUnavailable
+from ..core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuotaExhausted, StoreUnavailable
 from ..core.meter import Meter
+from ..core.quota import is_used_up
 from .statements import Statement
 
 Row = Mapping[str, object]
@@ -48,6 +49,8 @@ _PASSING = (
     "memory limit",
     "restarted",
 )
+# The limits of one invocation: statements, and subrequests of all kinds.
+_SPENT = ("too many api requests by single worker invocation", "too many subrequests")
 
 
 class Database:
@@ -61,19 +64,20 @@ class Database:
         """Run the statements as one transaction and return each one's rows.
 
         Raises StoreUnavailable when D1 stayed out of reach over all sends (the writes may have landed all the
-        same), SchemaMissing without the tables, StoreError for anything else.
+        same), at once as StoreQuotaExhausted or StoreCallsSpent if sending again is no use, SchemaMissing without
+        the tables, StoreError for anything else.
         """
         for send in range(1, limits.STORE_SENDS + 1):
             try:
                 return await self._send(statements)
-            except StoreUnavailable:
-                if send == limits.STORE_SENDS:
+            except StoreUnavailable as error:
+                if send == limits.STORE_SENDS or not error.passing:
                     raise
             await asyncio.sleep(limits.STORE_RESEND_SECONDS * send)
         raise AssertionError("unreachable: the last send returns or raises")
 
     async def _send(self, statements: Sequence[Statement]) -> list[Sequence[Row]]:
-        self._meter.spend_database_call()
+        self._meter.spend_database_call(len(statements))
         try:
             prepared = [self._binding.prepare(item.sql).bind(*item.values) for item in statements]
             results = await self._binding.batch(prepared)
@@ -93,6 +97,10 @@ def _classified(error: Exception) -> StoreError:
     text = str(error).lower()
     if "no such table" in text or "no such column" in text:
         return SchemaMissing("the database lacks the tables: apply the migrations")
+    if is_used_up(text):
+        return StoreQuotaExhausted("the day's allowance of database rows is used up")
+    if any(mark in text for mark in _SPENT):
+        return StoreCallsSpent("this invocation has made all the database calls that it may make")
     if any(mark in text for mark in _PASSING):
         return StoreUnavailable("the database is out of reach")
     return StoreError("the database refused a statement")

@@ -13,7 +13,7 @@ from src.http.endpoints import ENDPOINTS, document
 from src.http.ports import Reply
 from src.http.router import configuration_problem
 from tests.support.api import START_MS, Bench, BenchRequest, check_documented, data
-from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 
 UNKNOWN = task_id(START_MS, b"0123456789")
 Provoke = Callable[[Bench, str, str], Reply]
@@ -100,6 +100,7 @@ PROVOKED: dict[str, Provoke] = {
     "already_terminal": completed_task,
     "not_retryable": completed_task,
     "database_unavailable": database_away(NETWORK_LOST),
+    "database_quota_exhausted": database_away(ROWS_USED_UP),
     "database_error": database_away("something else"),
     "schema_missing": database_away("no such table: tasks"),
     "internal": mistake,

@@ -1,15 +1,17 @@
 """GET /api/async-status, to the letter in each environment, and GET /api/ai-status."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from src.core.limits import FREE_PLAN_DAY
 from src.core.settings import Settings
 from src.http.ports import Bound
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
 from tests.support.api import QUEUES, Bench, data
-from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 
 OBJECTS = Bound(queue=False, dead_letter_queue=False, objects=True)
 NEITHER = Bound(queue=False, dead_letter_queue=False, objects=False)
@@ -64,6 +66,65 @@ def test_unhealthy(bound: Bound, migrated: bool) -> None:
     assert {name: shown[name] for name in healthy if name != "status"} == {
         name: value for name, value in healthy.items() if name != "status"
     }
+    bench.close()
+
+
+USED = {
+    "day": "2026-09-21",
+    "requests": 12,
+    "rowsRead": 3,
+    "rowsWritten": 29,
+    "queueOperations": 3,
+    "objectRequests": 2,
+    "objectRowsWritten": 5,
+    "objectGbSeconds": 1.2345,
+}
+
+
+class Counted:
+    """The local runtime's count."""
+
+    async def read(self) -> dict[str, object]:
+        return dict(USED)
+
+
+def test_verbose() -> None:
+    """`verbose=1` adds what was used of each allowance, and logs it; `verbose=0` is the plain answer."""
+    bench = Bench()
+    bench.api = replace(bench.api, day_use=Counted())
+    plain = bench.call("GET", "/api/async-status?verbose=0")
+    assert plain.body == json.dumps(json.loads(LETTER[QUEUES]))
+    shown = data(bench.call("GET", "/api/async-status?verbose=1"))
+    usage = shown.pop("usage")
+    assert shown == json.loads(LETTER[QUEUES])
+    assert usage.pop("day") == "2026-09-21"
+    assert usage["rowsWritten"] == {"used": 29, "limit": 100_000}
+    assert usage["objectGbSeconds"] == {"used": 1.2, "limit": 13_000}
+    assert {name: allowance["limit"] for name, allowance in usage.items()} == FREE_PLAN_DAY
+    assert json.loads(bench.log_lines[-1]) == {"event": "day_use", **USED}
+    bench.close()
+
+
+def test_verbose_without_a_count(bench: Bench) -> None:
+    """A deployed Worker cannot know what its account has used, and says null instead of a number that is too small."""
+    assert data(bench.call("GET", "/api/async-status?verbose=1"))["usage"] is None
+    refused = bench.call("GET", "/api/async-status?verbose=yes")
+    assert (refused.status, data(refused)["errors"][0]["field"]) == (422, "verbose")
+
+
+def test_rows_used_up() -> None:
+    """When the day's rows are used up, the answer says that, and to come back after midnight UTC."""
+    bench = Bench()
+    bench.database.fail(ROWS_USED_UP)
+    reply = bench.call("GET", "/api/async-status")
+    assert (reply.status, data(reply)["status"]) == (503, "unhealthy")
+    assert "midnight UTC" in data(reply)["detail"]
+    seconds_to_midnight = 24 * 3600 - (14 * 3600 + 13 * 60 + 20)
+    assert reply.headers["Retry-After"] == str(seconds_to_midnight)
+    bench.database.fail(ROWS_USED_UP)
+    submitted = bench.call("POST", "/api/tasks", {"input": "text"})
+    assert (submitted.status, data(submitted)["code"]) == (503, "database_quota_exhausted")
+    assert submitted.headers["Retry-After"] == str(seconds_to_midnight)
     bench.close()
 
 

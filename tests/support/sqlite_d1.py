@@ -18,6 +18,10 @@ _STATEMENT_BYTES_MOST = 100_000
 _VALUE_BYTES_MOST = 2_000_000
 
 NETWORK_LOST = "D1_ERROR: Network connection lost."
+ROWS_USED_UP = (
+    "D1_ERROR: Your account has exceeded D1's free tier daily row write limit. "
+    "Upgrade to a paid plan or wait until tomorrow (midnight UTC) to continue."
+)
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Too many requests queued."
 
 When = Literal["before", "after"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from src.core.errors import SchemaMissing, StoreError, StoreUnavailable
+from src.core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuotaExhausted, StoreUnavailable
 from src.core.meter import Meter
 from src.core.states import TRANSITIONS, Status
 from src.core.task import Failure, Reduce, Route
@@ -13,7 +13,7 @@ from src.store import statements
 from src.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Release, Standing, Tried, Unclaimed
 from src.store.database import Database
 from src.store.tasks import TaskStore
-from tests.support.sqlite_d1 import MIGRATIONS, NETWORK_LOST, OVERLOADED, SqliteD1
+from tests.support.sqlite_d1 import MIGRATIONS, NETWORK_LOST, OVERLOADED, ROWS_USED_UP, SqliteD1
 from tests.support.store import FAILURE, LEASE_MS, RETENTION_MS, StoreBench, outputs, progress
 
 Act = Callable[[StoreBench, Claim | None], object]
@@ -305,6 +305,25 @@ def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
         bench.run(bench.store.task("task"))
     assert type(caught.value) is StoreError
     assert bench.database.batches == sent + 4
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (ROWS_USED_UP, StoreQuotaExhausted),
+        (ROWS_USED_UP.replace("write", "read"), StoreQuotaExhausted),
+        ("D1_ERROR: Too many API requests by single Worker invocation.", StoreCallsSpent),
+        ("Error: Too many subrequests by single Worker invocation.", StoreCallsSpent),
+    ],
+)
+def test_what_an_allowance_refuses_is_not_sent_again(bench: StoreBench, message: str, expected: type[StoreError]):
+    """A used-up allowance is told apart from an outage, and not asked again: it would only cost more."""
+    sent = bench.database.batches
+    bench.database.fail(message)
+    with pytest.raises(expected) as caught:
+        bench.run(bench.store.task("task"))
+    assert isinstance(caught.value, StoreUnavailable)
+    assert bench.database.batches == sent + 1
 
 
 def test_a_missing_schema_is_named():

@@ -1,0 +1,79 @@
+// The day's use against the free plan's daily quotas: what the metered invocations of all environments have spent
+// since midnight UTC, kept beside the local state. The Worker reads it through a binding that only exists locally.
+import fs from "node:fs";
+import path from "node:path";
+import { Response } from "miniflare";
+
+const SAVE_MILLISECONDS = 1000;
+const REPORT_MILLISECONDS = 60_000;
+const MEGABYTES_OF_AN_OBJECT = 128; // what Cloudflare bills each active object with, whatever it uses
+
+const nothing = (day) => ({
+  day,
+  requests: 0,
+  rowsRead: 0,
+  rowsWritten: 0,
+  queueOperations: 0,
+  objectRequests: 0,
+  objectRowsWritten: 0,
+  objectGbSeconds: 0,
+});
+
+const today = () => new Date().toISOString().slice(0, 10);
+
+export class DayUse {
+  #file;
+  #use;
+  #saving;
+  #reported = 0;
+
+  constructor(persistTo) {
+    this.#file = path.join(persistTo, "usage.json");
+    this.#use = read(this.#file);
+  }
+
+  /** Adds what a line of the Worker's output says, if it is a meter's. `print` gets a report now and then. */
+  observe(line, print) {
+    if (!line.startsWith('{"event":"metered"')) return;
+    const spent = JSON.parse(line);
+    const use = this.current();
+    if ("object_ms" in spent) {
+      use.objectRequests += 1;
+      use.objectGbSeconds += (spent.object_ms / 1000) * (MEGABYTES_OF_AN_OBJECT / 1000);
+    } else {
+      use.requests += 1; // cron and queue invocations too
+    }
+    use.rowsRead += spent.rows_read;
+    use.rowsWritten += spent.rows_written;
+    use.queueOperations += spent.queue_operations;
+    use.objectRowsWritten += spent.object_rows_written;
+    this.#saving ??= setTimeout(() => this.#save(), SAVE_MILLISECONDS).unref();
+    if (Date.now() - this.#reported >= REPORT_MILLISECONDS) {
+      this.#reported = Date.now();
+      print(JSON.stringify({ event: "day_use", ...use }));
+    }
+  }
+
+  /** The day's use; a new day begins at nothing. */
+  current() {
+    if (this.#use.day !== today()) this.#use = nothing(today());
+    return this.#use;
+  }
+
+  /** What the Worker's binding answers. */
+  answer = () => Response.json(this.current());
+
+  #save() {
+    this.#saving = undefined;
+    fs.writeFileSync(`${this.#file}.new`, JSON.stringify(this.#use));
+    fs.renameSync(`${this.#file}.new`, this.#file);
+  }
+}
+
+function read(file) {
+  try {
+    return { ...nothing(today()), ...JSON.parse(fs.readFileSync(file, "utf8")) };
+  } catch {
+    return nothing(today()); // the first time, or not readable: it is an estimate anyway
+  }
+}

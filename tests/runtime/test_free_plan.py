@@ -1,0 +1,202 @@
+"""The free plan on the real runtime, its meter on: long tasks, the day's use, limits that bite, nothing left behind."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support import metered
+from tests.support.client import Client, Json, openai, paragraphs
+from tests.support.dev_server import DevServer, eventually
+from tests.support.model_server import ModelServer
+from tests.support.tiny_worker import write_tiny_worker
+
+pytestmark = pytest.mark.runtime
+LONG = 200
+SMALL_TASKS = 60
+OURS = 45  # what the Worker allows itself; the platform's limit is 50
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ModelServer]:
+    """A model that takes 200 ms a call."""
+    with ModelServer(api_key="test-key", latency_seconds=0.2) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def free(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """Durable Objects only, on the free plan's limits."""
+    state = tmp_path_factory.mktemp("free")
+    with DevServer(state, "--env", "free", "--limits", "free", *openai(model.base_url), "--cron-every", "5") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def queues(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """Queues and objects, on the free plan's limits."""
+    state = tmp_path_factory.mktemp("queues")
+    with DevServer(state, "--limits", "free", *openai(model.base_url), "--cron-every", "5") as server:
+        yield server
+
+
+def long_task(server: DevServer) -> tuple[Json, float]:
+    """Have a long task done; return it and the seconds that it took by the server's own times."""
+    with Client(server.url) as client:
+        task = client.finished(client.submit(paragraphs(LONG), chunk={"maxChars": 40})["id"])
+    assert task["status"] == "completed"
+    assert task["usage"]["modelCalls"] == LONG
+    return task, metered.seconds(task)
+
+
+def check_limits(server: DevServer) -> None:
+    """Hold every invocation so far to what the Worker allows itself."""
+    lines = metered.lines(server)
+    assert not [line for line in lines if "passed" in line]
+    assert max(line["subrequests"] for line in lines) <= OURS
+    assert max(line["d1_statements"] for line in lines) <= OURS
+    assert max(line["most_waiting"] for line in lines) <= 6
+
+
+def test_200_chunks_are_as_fast_on_objects_as_on_the_queue(free: DevServer, queues: DevServer):
+    """200 chunks at 200 ms a call: the object route takes at most 1.4 times the queue's time, both within limits."""
+    on_queue, queue_seconds = long_task(queues)
+    on_objects, object_seconds = long_task(free)
+    assert (on_queue["route"], on_objects["route"]) == ("queue", "durable-object")
+    assert object_seconds <= 1.4 * queue_seconds
+    for server in (free, queues):
+        check_limits(server)
+    assert {line["handler"] for line in metered.lines(free)} >= {
+        "fetch",
+        "AIProcessor.start",
+        "AIProcessor.alarm",
+        "AIProcessor.infer",
+        "BatchCoordinator.infer",
+        "BatchCoordinator.close",
+    }
+
+
+def test_the_meter_and_the_worker_count_the_same(queues: DevServer):
+    """A run's own count of subrequests, statements and rows is the meter's, which knows nothing of it."""
+    with Client(queues.url) as client:
+        task = client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
+    start = next(at for at, line in enumerate(queues.lines) if "claimed" in line and task["id"] in line)
+    queues.wait_for_line('"handler":"queue"', after=start)
+    run = next(
+        json.loads(line)
+        for line in queues.lines[start:]
+        if line.startswith('{"event":"run_ended"') and task["id"] in line
+    )
+    (line,) = [line for line in metered.lines(queues, start) if line["handler"] == "queue"]
+    assert line["subrequests"] == run["subrequests"]
+    assert line["d1_statements"] == run["statements"]
+    assert (line["rows_read"], line["rows_written"]) == (run["rows_read"], run["rows_written"])
+    assert line["queue_operations"] == 2
+
+
+def test_finished_tasks_leave_no_storage_and_no_alarm(tmp_path: Path):
+    """After many tasks have ended, no object holds a row or an alarm. `tests.bench.free_plan` does 1,000."""
+    with DevServer(tmp_path, "--env", "free", "--limits", "free", "--cron-every", "5") as server:
+        with Client(server.url) as client, ThreadPoolExecutor(8) as pool:
+            ids = list(pool.map(lambda number: client.submit(f"Text {number}. It is short.")["id"], range(SMALL_TASKS)))
+            done = list(pool.map(client.finished, ids))
+        assert {task["status"] for task in done} == {"completed"}
+        eventually(lambda: sum(line["handler"] == "AIProcessor.alarm" for line in metered.lines(server)) >= SMALL_TASKS)
+        assert len(metered.object_files(tmp_path)) >= SMALL_TASKS
+        eventually(lambda: not metered.object_rows(tmp_path))
+        check_limits(server)
+
+
+def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
+    """`?verbose=1` shows what the metered invocations have spent, after a SIGKILL too; without it nothing changes."""
+    flags = ("--env", "free", "--cron-every", "60")
+    with DevServer(tmp_path, *flags) as server, Client(server.url) as client:
+        client.finished(client.submit("A text. Another sentence.")["id"])
+
+        def usage() -> Json:
+            return client.http.get("/api/async-status?verbose=1").json()["usage"]
+
+        # The object's call, and its alarm.
+        assert eventually(lambda: (found := usage())["objectRequests"]["used"] >= 2 and found)
+        written = sum(line["rows_written"] for line in metered.lines(server))
+        shown = eventually(lambda: (found := usage())["rowsWritten"]["used"] == written and found)
+        assert shown["rowsWritten"]["limit"] == 100_000
+        assert shown["queueOperations"] == {"used": 0, "limit": 10_000}
+        assert shown["objectGbSeconds"]["limit"] == 13_000
+        assert "usage" not in client.http.get("/api/async-status").json()
+        server.wait_for_line('"event":"day_use"')
+        saved = tmp_path / "usage.json"
+        eventually(lambda: saved.exists() and json.loads(saved.read_text())["rowsWritten"] == written)
+        server.kill()
+    with DevServer(tmp_path, *flags, "--limits", "paid") as server, Client(server.url) as client:
+        again = client.http.get("/api/async-status?verbose=1").json()["usage"]
+        assert again["rowsWritten"]["used"] == written
+    with DevServer(tmp_path, *flags, "--limits", "off") as server, Client(server.url) as client:
+        assert client.http.get("/api/async-status?verbose=1").json()["usage"] is None
+        assert not metered.lines(server)
+
+
+GREEDY = """
+    from workers import DurableObject, Response, WorkerEntrypoint
+
+
+    class Counter(DurableObject):
+        async def ask(self, times):
+            for _ in range(times):
+                await self.env.DB.prepare("SELECT 1").run()
+            return times
+
+
+    class Default(WorkerEntrypoint):
+        async def fetch(self, request):
+            path = request.url.split("/", 3)[3]
+            if path.startswith("api/"):
+                return Response.json({})
+            what, times = path.split("/")
+            try:
+                return Response.json({"done": await getattr(self, what)(int(times))})
+            except Exception as error:
+                return Response.json({"error": str(error)})
+
+        async def statements(self, times):
+            await self.env.DB.batch([self.env.DB.prepare("SELECT 1") for _ in range(times)])
+
+        async def subrequests(self, times):
+            for _ in range(times):
+                await self.env.JOBS.send({"n": 1})
+
+        async def objects(self, times):
+            counter = self.env.COUNTER.getByName("one")
+            return [await counter.ask(40) for _ in range(times)]
+
+        async def queue(self, batch, env=None, ctx=None):
+            pass
+
+        async def scheduled(self, controller, env=None, ctx=None):
+            pass
+"""
+
+
+def test_limits_bite(tmp_path: Path):
+    """What the platform refuses is refused here with its words, for each invocation by itself, objects included."""
+    source = write_tiny_worker(tmp_path / "project")
+    lines = GREEDY.split("\n")
+    (source / "entry.py").write_text("\n".join(line.removeprefix("    ") for line in lines))
+    with (
+        DevServer(tmp_path / "state", "--limits", "free", project=tmp_path / "project") as server,
+        Client(server.url) as client,
+    ):
+
+        def ask(path: str) -> Json:
+            return client.http.get(path).json()
+
+        with ThreadPoolExecutor(4) as pool:  # at once in one interpreter, and counted apart
+            assert list(pool.map(ask, ["/statements/50"] * 4)) == [{"done": None}] * 4
+        assert "Too many API requests by single Worker invocation" in ask("/statements/51")["error"]
+        assert ask("/subrequests/50") == {"done": None}
+        assert "Too many subrequests" in ask("/subrequests/51")["error"]
+        assert ask("/objects/3") == {"done": [40, 40, 40]}  # 120 statements, 40 in each of three invocations
+        passed = [line["passed"] for line in metered.lines(server) if "passed" in line]
+        assert passed == ["d1_statements", "subrequests"]

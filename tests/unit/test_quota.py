@@ -1,0 +1,155 @@
+"""Allowances that are used up: told apart from outages, by each route and by what an invocation may still spend."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from src.core.errors import StoreError, StoreQuotaExhausted, StoreUnavailable
+from src.core.meter import Meter
+from src.core.quota import is_used_up, seconds_until_reset
+from src.core.task import Route
+from src.processing.budget import Budget
+from src.processing.crew import Crew, Roster
+from src.processing.dispatch import Dispatcher
+from src.processing.events import Log
+from src.queue.consumer import consume
+from src.store.claims import CallKey
+from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, ROWS_USED_UP
+
+QUEUE_USED_UP = "Queue send failed: Too Many Requests (10253)"
+OBJECTS_USED_UP = "Exceeded allowed duration in Durable Objects free tier."
+TASK = "0192f0c8-7c00-7000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    ("message", "used_up"),
+    [
+        (ROWS_USED_UP, True),
+        (OBJECTS_USED_UP, True),
+        ("Exceeded allowed rows written in Durable Objects free tier.", True),
+        ("Exceeded allowed volume of requests in Durable Objects free tier.", True),
+        (QUEUE_USED_UP, True),
+        ("Queue send failed: FreeTierLimitExceeded", True),
+        ("Queue send failed: Too Many Requests (10250)", False),
+        ("Queue send failed: Too Many Requests", False),
+        ("id 9910253 is unknown", False),
+        (NETWORK_LOST, False),
+        (OVERLOADED, False),
+    ],
+)
+def test_a_used_up_allowance_is_known_by_its_text(message: str, used_up: bool):
+    """D1, Durable Objects and Queues each say it in words of their own; overload and lost connections are not it."""
+    assert is_used_up(message) is used_up
+
+
+@pytest.mark.parametrize(("now_ms", "seconds"), [(0, 86_400), (1, 86_400), (86_399_001, 1), (86_400_000, 86_400)])
+def test_allowances_begin_anew_at_midnight_utc(now_ms: int, seconds: int):
+    """The wait is never 0, and never past the midnight that comes next by more than its rounding."""
+    assert seconds_until_reset(now_ms) == seconds
+
+
+class Sender:
+    """A route that refuses with this message, or takes what it is given."""
+
+    def __init__(self, route: Route, refuses: str = "") -> None:
+        self.route = route
+        self.refuses = refuses
+
+    async def send(self, task_id: str, delay_seconds: float) -> None:
+        if self.refuses:
+            raise RuntimeError(self.refuses)
+
+
+def test_the_log_says_why_a_task_fell_through():
+    """Queue and objects have no allowance left today: the task goes the direct way, and its log says `quota` twice."""
+    lines: list[str] = []
+    senders = [
+        Sender(Route.QUEUE, QUEUE_USED_UP),
+        Sender(Route.DURABLE_OBJECT, OBJECTS_USED_UP),
+        Sender(Route.DIRECT),
+    ]
+    assert asyncio.run(Dispatcher(senders, Meter(), Log(lines.append)).dispatch(TASK)) is Route.DIRECT
+    events = [json.loads(line) for line in lines]
+    assert [(event["route"], event.get("reason")) for event in events] == [
+        ("queue", "quota"),
+        ("durable-object", "quota"),
+        ("direct", None),
+    ]
+    lines.clear()
+    senders[0].refuses = "Queue send failed: Internal Server Error"
+    asyncio.run(Dispatcher(senders, Meter(), Log(lines.append)).dispatch(TASK))
+    assert json.loads(lines[0])["reason"] == "outage"
+
+
+@dataclass
+class Delivery:
+    """A message and what became of it."""
+
+    attempts: int
+    id: str = "m"
+    body: object = field(default_factory=lambda: {"taskId": TASK})
+    fate: str = ""
+
+    def ack(self) -> None:
+        self.fate = self.fate or "ack"
+
+    def retry(self, options: dict[str, int]) -> None:
+        self.fate = self.fate or "retry"
+
+
+@dataclass
+class Failing:
+    """A batch of one message, and a worker that meets this error."""
+
+    error: StoreError
+    messages: list[Delivery]
+    queue: str = "ai-processing-queue"
+
+    async def run(self, task_id: str, host: object) -> Any:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "fate"), [(StoreUnavailable("away"), "retry"), (StoreQuotaExhausted("used up"), "ack")]
+)
+def test_a_message_is_not_delivered_again_before_the_next_day(error: StoreError, fate: str):
+    """An outage is worth another delivery. Used-up rows are not: the sweep takes the task up, and saves the queue's."""
+    batch: Any = Failing(error, [Delivery(attempts=1)])
+    lines: list[str] = []
+    nothing: Any = None
+    asyncio.run(consume(batch, batch, nothing, nothing, Log(lines.append)))
+    assert batch.messages[0].fate == fate
+    assert json.loads(lines[0])["error"] == error.code
+
+
+def test_calls_start_only_with_statements_left_to_record_them():
+    """Statements run out before subrequests: two for each call alone, three for each group, six at last."""
+    meter = Meter()
+    budget = Budget(60, 45, 45, meter, 0)
+    assert budget.room(0, 6, 0, 1) == 6
+    meter.spend_database_call(31)
+    assert budget.room(0, 6, 0, 1) == 4  # 45 - 31 - 6 = 8
+    assert budget.room(0, 6, 2, 1) == 2
+    assert budget.room(0, 30, 0, 6) == 12
+    assert budget.room(0, 30, 2, 6) == 0
+
+
+def test_a_group_is_out_until_its_last_call_has_ended():
+    """A lane with one call takes up a whole lane: thirty single calls would be thirty waiting connections."""
+    provider: Any = None
+    told: list[int] = []
+    roster = Roster(Crew(provider, 18, group=6, starting=told.append))
+    keys = [CallKey(0, position) for position in range(9)]
+    assert roster.free == 18
+    assert roster.start(keys[:8]) == 2
+    assert (roster.groups, roster.free) == (2, 6)
+    for key in keys[:5]:
+        roster.end(key)
+    assert (roster.groups, roster.free) == (2, 6)
+    assert roster.start(keys[8:]) == 1
+    assert (roster.groups, roster.free, told) == (3, 0, [8, 1])
+    roster.end(keys[5])
+    assert (roster.groups, roster.free) == (2, 6)
