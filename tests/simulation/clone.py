@@ -4,7 +4,10 @@ import json
 from datetime import datetime
 from typing import Any
 
+from tests.simulation.port import JsError
+
 _SAFE_INTEGER = 2**53 - 1
+_NUMBER_MOST = 2**53 - 2  # Pyodide makes a BigInt of anything beyond; it comes back as an int
 
 
 def clone(value: Any) -> Any:
@@ -16,7 +19,7 @@ def clone(value: Any) -> Any:
     if kind is str or value is None or kind is bool or kind is bytes or kind is datetime:
         return value
     if kind is int:
-        return value if abs(value) <= _SAFE_INTEGER else float(value)
+        return value
     if kind is float:
         return int(value) if value.is_integer() and abs(value) <= _SAFE_INTEGER else value
     if isinstance(value, dict):
@@ -31,5 +34,14 @@ def _key(key: Any) -> str:
 
 
 def to_json(value: Any) -> str:
-    """The JSON text of a queue message; raises TypeError for what cannot cross."""
-    return json.dumps(clone(value), ensure_ascii=False, separators=(",", ":"))
+    """The JSON text of a queue message; raises TypeError for what cannot cross, `JsError` for a BigInt."""
+    copy = clone(value)
+    if _holds_bigint(copy):
+        raise JsError("Do not know how to serialize a BigInt", "TypeError")
+    return json.dumps(copy, ensure_ascii=False, separators=(",", ":"))
+
+
+def _holds_bigint(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(_holds_bigint(item) for item in (value.values() if isinstance(value, dict) else value))
+    return type(value) is int and abs(value) > _NUMBER_MOST

@@ -15,12 +15,14 @@ from tests.simulation.database import Connection, Template
 from tests.simulation.faults import FaultPlan
 from tests.simulation.port import DirectPort, JsError, Pending, Port, Reply
 from tests.simulation.sql_meter import Analysis, analyse
-from tests.simulation.sql_values import bound, read_rows, sqlite_message
+from tests.simulation.sql_values import NO_TRANSACTIONS, TRANSACTION, bound, read_rows, sqlite_message
 
 LOST = "D1_ERROR: Network connection lost."
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 _RETRIED_READ = 0.1
-_TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|END|ATTACH|DETACH|VACUUM)\b", re.IGNORECASE)
+_BARRED = re.compile(r"\s*(ATTACH|DETACH|VACUUM)\b", re.IGNORECASE)
+_BLANK = re.compile(r"(\s|;|--[^\n]*(\n|\Z))*+")
+NO_STATEMENT = "D1_ERROR: No SQL statements detected."
 
 
 class DatabaseServer:
@@ -85,8 +87,14 @@ class DatabaseServer:
         if known is None:
             if len(statement.sql.encode()) > 100_000:
                 raise JsError("D1_ERROR: statement too long: SQLITE_TOOBIG")
-            if _TRANSACTION.match(statement.sql):
+            if not statement.sql.strip():
+                raise JsError(NO_STATEMENT)
+            if TRANSACTION.match(statement.sql):
+                raise JsError(f"D1_ERROR: {NO_TRANSACTIONS}")
+            if _BARRED.match(statement.sql):
                 raise JsError("D1_ERROR: not authorized: SQLITE_AUTH")
+            if _BLANK.fullmatch(statement.sql):
+                raise JsError("D1_ERROR: SQL code did not contain a statement.")
             try:
                 known = analyse(self.connection, statement.sql, len(statement.values))
             except sqlite3.ProgrammingError as error:
@@ -100,6 +108,8 @@ class DatabaseServer:
         """Run the statements as one transaction and give their results; raises `JsError` with nothing done."""
         connection = self.connection
         self.calls += 1
+        if not statements:
+            raise JsError(NO_STATEMENT)
         single = len(statements) == 1
         if not single:
             connection.execute("BEGIN IMMEDIATE")
@@ -124,10 +134,11 @@ class DatabaseServer:
         cursor = connection.execute(statement.sql, statement.values)
         columns, rows = read_rows(cursor)
         changes = connection.total_changes - before
-        read = max(len(rows), changes)
+        scanned = 0
         if self.meter_reads:
             for table in analysis.scans:
-                read += connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]  # noqa: S608
+                scanned += connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]  # noqa: S608
+        read = max(len(rows), changes, scanned) if analysis.reads else 0
         written = changes * analysis.rows_per_change
         self.statements += 1
         self.rows_read += read
@@ -204,7 +215,8 @@ class Database:
             assert isinstance(port, Port), "no faults without a network"
             port.loop.call_later(seconds, function, *args, context=port.loop.outside)
 
-        return port.call(label, lambda reply: server.serve(statements, reply, later), shape=shape)
+        count = len(statements)
+        return port.call(label, lambda reply: server.serve(statements, reply, later), shape=shape, statements=count)
 
 
 def _binding_message(error: sqlite3.Error) -> str:
@@ -230,7 +242,7 @@ def _first_row(results: list[dict[str, Any]], column: str | None) -> Any:
     if column is None:
         return rows[0]
     if column not in rows[0]:
-        raise JsError(f"D1_ERROR: D1_COLUMN_NOTFOUND: Column not found ({column})")
+        raise JsError(f"D1_COLUMN_NOTFOUND: Column not found ({column})")
     return rows[0][column]
 
 

@@ -10,6 +10,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tests.simulation.invocation_limits import Use
 from tests.simulation.loop import Loop
 from tests.simulation.scope import SCOPE, Gate, Scope
 
@@ -26,7 +27,7 @@ class Outcome:
 class Invocation(Scope):
     """One call of a handler in an isolate, with what it gave to `waitUntil`."""
 
-    __slots__ = ("calls", "context", "isolate", "label", "outcome", "task", "waiting")
+    __slots__ = ("calls", "context", "isolate", "label", "outcome", "task", "use", "waiting")
 
     def __init__(self, isolate: "Isolate", label: str) -> None:
         super().__init__(isolate.gate)
@@ -38,6 +39,7 @@ class Invocation(Scope):
         self.waiting: list[asyncio.Task[Any]] = []
         self.task: asyncio.Task[Any] | None = None
         self.calls = 0
+        self.use = Use()
 
     def kill(self) -> None:
         """Stop this invocation for good, and what it gave to `waitUntil` with it."""

@@ -12,9 +12,8 @@ from typing import Any
 from tests.simulation.clone import clone
 from tests.simulation.database import Connection, open_database
 from tests.simulation.port import JsError
-from tests.simulation.sql_values import bound, read_rows, sqlite_message
+from tests.simulation.sql_values import NO_TRANSACTIONS, TRANSACTION, bound, read_rows, sqlite_message
 
-KEY_BYTES_MOST = 2_048
 _MISSING = object()
 
 
@@ -145,6 +144,8 @@ class Sql:
         self._touch()
         connection = self._data.sql
         before = connection.total_changes
+        if any(TRANSACTION.match(statement) for statement in _statements(query)):
+            raise JsError(NO_TRANSACTIONS)
         try:
             values = bound(parameters)
             *first, last = _statements(query)
@@ -196,9 +197,6 @@ class Storage:
     def put(self, key: str | dict[str, Any], value: Any = None) -> Coroutine[Any, Any, None]:
         """Set a key, or each key of a dict."""
         entries = {name: clone(item) for name, item in (key if isinstance(key, dict) else {key: value}).items()}
-        for name in entries:
-            if len(name.encode()) > KEY_BYTES_MOST:
-                raise JsError(f"Keys cannot be larger than {KEY_BYTES_MOST} bytes.")
 
         def effect() -> None:
             for name, item in entries.items():

@@ -149,6 +149,6 @@ def _serve(cell: Cell, method: str, args: tuple[Any, ...], reply: Reply) -> None
             try:
                 reply(clone(outcome.value), None)
             except TypeError as error:
-                reply(None, JsError(str(error), "TypeError"))
+                reply(None, JsError(f"TypeError: {error}", "PythonError"))
 
     cell.wake().call(f"rpc.{method}", method, args, done)

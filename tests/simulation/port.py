@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from tests.simulation.faults import FaultPlan
+from tests.simulation.invocation_limits import InvocationLimits
 from tests.simulation.isolate import Invocation, Isolate
 from tests.simulation.loop import Loop
 from tests.simulation.scope import SCOPE
@@ -76,6 +77,7 @@ class Network:
         self.loop = loop
         self.faults = faults
         self.scale_seconds = scale_seconds
+        self.limits: InvocationLimits | None = None
         self._random = rng.random
 
     def latency_seconds(self) -> float:
@@ -108,12 +110,14 @@ class Port:
         *,
         shape: Callable[[Any], Any] | None = None,
         sends: bool = False,
+        statements: int = 0,
     ) -> "Pending":
         """Send a request at once, as a JavaScript binding does, and give a coroutine that awaits the reply.
 
         `take_effect(reply)` runs outside when the request arrives and calls `reply(value, error)` then or
         later. `shape` is applied to the value when it is awaited.
-        `sends` marks the enqueue after a D1 write, where a crash is a fault kind of its own.
+        `sends` marks the enqueue after a D1 write, where a crash is a fault kind of its own; `statements` is how many
+        the call has for D1.
         """
         loop, isolate, faults = self.loop, self.isolate, self.faults
         future = loop.create_future()
@@ -125,6 +129,11 @@ class Port:
             if scope.dead:
                 return Pending(_wait, future, shape)
             scope.calls += 1
+            limits = self.network.limits
+            if limits is not None:
+                refusal = limits.spend(scope.use, f"{isolate.name} {scope.label} {label}", statements)
+                if refusal is not None:
+                    return Pending(_given, None, JsError(refusal), shape)
         when = faults.point(label, scope)
         if (
             when == "before"
@@ -155,6 +164,7 @@ class DirectPort:
         *,
         shape: Callable[[Any], Any] | None = None,
         sends: bool = False,
+        statements: int = 0,
     ) -> "Pending":
         """Carry the call out now; the coroutine never waits, so `coroutine.send(None)` ends it."""
         replies: list[tuple[Any, BaseException | None]] = []
@@ -212,6 +222,9 @@ class _Request:
         port.loop.call_later(delay + port.faults.between(0, 0.05), port.isolate.kill, context=port.loop.outside)
 
     def _deliver(self, value: Any, error: BaseException | None) -> None:
+        scope = self.context.get(SCOPE)
+        if isinstance(scope, Invocation) and self.port.network.limits is not None:
+            scope.use.waiting -= 1
         if not self.future.done():
             self.future.set_result((value, error))
 

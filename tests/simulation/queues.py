@@ -82,6 +82,7 @@ class QueueSettings:
     max_batch_size: int = 1
     max_retries: int = 2
     max_concurrency: int = 4
+    max_batch_seconds: float = 0.0  # how long a batch that is not full waits for more
     mode: Literal["production", "local"] = "production"
 
 
@@ -191,7 +192,11 @@ class QueueServer:
             return
         self.delayed -= 1
         self.ready.append(stored)
-        self.pump()
+        wait = self.settings.max_batch_seconds
+        if wait and len(self.ready) < self.settings.max_batch_size:
+            self.loop.call_later(wait, self.pump, context=self.loop.outside)
+        else:
+            self.pump()
 
     def _follow(self, invocation: Invocation, flight: _Flight) -> None:
         self.in_flight += 1
@@ -270,7 +275,9 @@ class Queue:
 
         def arrive(reply: Reply) -> None:
             sizes = [len(body.encode("utf-8", "replace")) for body, _delay in messages]
-            if (
+            if not messages:
+                reply(None, JsError("sendBatch() requires at least one message", "TypeError"))
+            elif (
                 max(sizes, default=0) > MESSAGE_BYTES_MOST
                 or sum(sizes) > BATCH_BYTES_MOST
                 or len(sizes) > BATCH_MESSAGES_MOST

@@ -19,6 +19,7 @@ from tests.simulation.choices import TOP, Deployment, Faults, Scheduling, make_p
 from tests.simulation.d1 import Database, DatabaseServer
 from tests.simulation.database import Template
 from tests.simulation.instance import ObjectContext
+from tests.simulation.invocation_limits import InvocationLimits, Plan
 from tests.simulation.isolate import Invocation, Isolate, Outcome
 from tests.simulation.loop import Loop, SimulationError
 from tests.simulation.model import ModelProvider, ModelServer
@@ -52,7 +53,8 @@ class World:
     `faults` is "none", "everything", "swarm", a dict of rates by kind, or a plan of your own. `latency_seconds`
     scales the network; 0 leaves all order to the scheduler. `slots` is how many isolates take requests.
     `strict_gates=False` lets events in between a storage operation and the code that awaited it: harsher than the
-    documentation, and what may happen to Python, whose loop takes turns of its own.
+    documentation, and what may happen to Python, whose loop takes turns of its own. `limits` holds each invocation to
+    those of a plan; `network.limits` then says what they spent, and what was refused.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class World:
         model_seconds: tuple[float, float] = (0.1, 2.0),
         slots: int = 3,
         strict_gates: bool = True,
+        limits: Plan | None = None,
         keep_timeline: bool = False,
         max_steps: int = 1_000_000,
     ) -> None:
@@ -81,6 +84,7 @@ class World:
         self.loop = Loop(policy=make_policy(scheduling, self._rng("schedule")), max_steps=max_steps)  # type: ignore[abstract]
         self.faults.clock = self.loop.time
         self.network = Network(self.loop, self.faults, self._rng("latency"), scale_seconds=latency_seconds)
+        self.network.limits = InvocationLimits(limits) if limits is not None else None
         self.database = DatabaseServer(template, self.faults, self.now_ms)
         self.database.note = self.loop.trace.steps.append
         self.model = ModelServer(self.network, seconds=model_seconds)

@@ -5,7 +5,8 @@ with rowids and a text key has an index for the key; a WITHOUT ROWID table is it
 the indexes that name one of its columns, in their key or in their WHERE. Approximate: a partial index counts as
 touched whether or not its condition holds, and an upsert counts as an insert.
 
-Rows read: the rows that came back or were changed, plus the whole table for each scan in the query plan.
+Rows read: the rows that came back or were changed, or, if that is more, the tables that the query plan scans; none
+for a statement that looks at no table. workerd counts more closely: what checks of uniqueness and subqueries read too.
 """
 
 import re
@@ -21,11 +22,15 @@ _WRITES = {
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Per changed row `rows_per_change` are written; `scans` are the tables that the plan reads in full."""
+    """Per changed row `rows_per_change` are written; `scans` are the tables that the plan reads in full.
+
+    `reads` tells whether the plan looks at any table.
+    """
 
     writes: bool
     rows_per_change: int
     scans: tuple[str, ...]
+    reads: bool
 
 
 def analyse(connection: sqlite3.Connection, sql: str, parameters: int) -> Analysis:
@@ -44,8 +49,10 @@ def analyse(connection: sqlite3.Connection, sql: str, parameters: int) -> Analys
         connection.set_authorizer(None)
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     scans = [match[1] for row in plan if (match := re.match(r"SCAN (\w+)", row[3])) and match[1] in tables]
+    reads = any(re.match(r"(SCAN|SEARCH) (?!CONSTANT ROW|.*VALUES CLAUSE)", row[3]) for row in plan)
     rows = max((_rows_per_change(connection, *write, seen) for write in seen), default=0)
-    return Analysis(bool(seen) or not sql.lstrip()[:6].upper().startswith(("SELECT", "WITH")), rows, tuple(scans))
+    writes = bool(seen) or not sql.lstrip()[:6].upper().startswith(("SELECT", "WITH"))
+    return Analysis(writes, rows, tuple(scans), reads)
 
 
 def _rows_per_change(
@@ -55,6 +62,8 @@ def _rows_per_change(
     without_rowid = bool(options and options[0])
     updated = {column for kind, name, column in seen if kind == "update" and name == table}
     count = 1
+    if action == "delete":
+        return count  # workerd counts the row and none of its index entries
     for name, origin in connection.execute("SELECT name, origin FROM pragma_index_list(?)", (table,)).fetchall():
         if origin == "pk" and without_rowid:
             continue

@@ -1,14 +1,22 @@
 """Values on their way into and out of SQLite as workerd moves them: every number is a double, a blob a list."""
 
 import math
+import re
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
 from tests.simulation.port import JsError
 
-_SAFE_INTEGER = 2**53 - 1
-_PLAIN = (str, int, type(None))
+_SAFE_INTEGER = 2**53 - 1  # a larger one comes back as a double
+_NUMBER_MOST = 2**53 - 2  # Pyodide makes a BigInt of anything beyond, Number.MAX_SAFE_INTEGER included
+# What workerd says instead of SQLite (util/sqlite.c++), in full up to the point where it becomes advice.
+TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|END)\b", re.IGNORECASE)
+NO_TRANSACTIONS = (
+    "To execute a transaction, please use the state.storage.transaction() or state.storage.transactionSync() APIs"
+    " instead of the SQL BEGIN TRANSACTION or SAVEPOINT statements."
+)
+_PLAIN = (str, type(None))
 
 
 def bound(values: Sequence[Any]) -> tuple[Any, ...]:
@@ -22,16 +30,12 @@ def bound(values: Sequence[Any]) -> tuple[Any, ...]:
 
 def _bound(value: Any) -> Any:
     kind = type(value)
-    if kind is str:
-        try:
-            value.encode()
-        except UnicodeEncodeError:  # JavaScript writes U+FFFD for a lone surrogate
-            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return value
     if value is None:
         return None
+    if isinstance(value, str):
+        return value if kind is str and value.isascii() else _text(value)
     if kind is int or kind is bool:
-        if abs(value) > _SAFE_INTEGER:
+        if abs(value) > _NUMBER_MOST:
             raise JsError(f"D1_TYPE_ERROR: Type 'bigint' not supported for value '{value}'")
         return float(value)
     if kind is float:
@@ -41,6 +45,16 @@ def _bound(value: Any) -> Any:
     raise JsError(f"D1_TYPE_ERROR: Type 'object' not supported for value '{kind.__name__}'")
 
 
+def _text(value: str) -> str:
+    """The string as JavaScript hands it on: of a subclass, such as a StrEnum's member, the string that it is."""
+    plain = str.__str__(value)
+    try:
+        plain.encode()
+    except UnicodeEncodeError:  # JavaScript writes U+FFFD for a lone surrogate
+        return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return plain
+
+
 def read_rows(cursor: sqlite3.Cursor, *, blob: type = list) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Column names and rows of a cursor, each value as it arrives in Python: 5.0 as 5, a blob as `blob`."""
     if cursor.description is None:
@@ -48,7 +62,8 @@ def read_rows(cursor: sqlite3.Cursor, *, blob: type = list) -> tuple[list[str], 
     rows = cursor.fetchall()
     for index, row in enumerate(rows):
         for value in row:
-            if type(value) not in _PLAIN:
+            kind = type(value)
+            if kind not in _PLAIN and not (kind is int and -_SAFE_INTEGER <= value <= _SAFE_INTEGER):
                 rows[index] = tuple([_read(value, blob) for value in row])
                 break
     return [column[0] for column in cursor.description], rows
@@ -59,6 +74,8 @@ def _read(value: Any, blob: type) -> Any:
         return blob(value)
     if isinstance(value, float) and value.is_integer() and abs(value) <= _SAFE_INTEGER:
         return int(value)
+    if isinstance(value, int) and abs(value) > _SAFE_INTEGER:
+        return float(value)
     return value
 
 
@@ -68,7 +85,9 @@ def sqlite_message(error: sqlite3.Error) -> str:
     if extended == "unknown":  # the sqlite3 module has no name for a value that a STRICT column refuses
         extended = "SQLITE_CONSTRAINT_DATATYPE" if error.sqlite_errorcode == 3091 else "SQLITE_ERROR"
     message = str(error)
-    if "too big" in message or "too large" in message:
+    if message.startswith("Expression tree is too large"):
+        extended = "SQLITE_ERROR"
+    elif "too big" in message or "too large" in message:
         return "string or blob too big: SQLITE_TOOBIG"
     base = "_".join(extended.split("_")[:2])
     return f"{message}: {base}" + (f" (extended: {extended})" if base != extended else "")

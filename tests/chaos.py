@@ -1,0 +1,272 @@
+"""`make chaos KILLS=20`: SIGKILLs the real runtime at random moments under a stream of tasks, then audits every task.
+
+The model is a server of its own with faults and a ledger; the clients send again what got no answer; between kills the
+environment changes, the state does not. Everything random comes from `--seed`; what the machine does with its time
+does not, so that a seed gives the same plan and not the same run.
+"""
+
+import argparse
+import contextlib
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+
+from tests.support.chaos_audit import Audit, audit
+from tests.support.chaos_work import Submission, submissions
+from tests.support.client import openai
+from tests.support.dev_server import ROOT, DevServer
+from tests.support.model_plan import read_ledger
+
+ENVIRONMENTS = ("", "free", "direct")
+FAULTS = ("rate_limit=0.02", "error=0.03", "hang=0.01", "drop=0.02", "cut=0.01", "garbage=0.02", "empty=0.01")
+LATENCY_SECONDS = 0.15
+VARIABLES = {"AI_TIMEOUT_SECONDS": 2, "LEASE_SECONDS": 4, "MAX_ATTEMPTS": 20, "PLAN": "paid"}
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run does. `settle_seconds` is how long the tasks may take once the killing is over."""
+
+    kills: int
+    tasks: int
+    seed: int
+    settle_seconds: float = 240
+    life_seconds: float = 4.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did."""
+
+    plan: Plan
+    seconds: float = 0.0
+    kills: int = 0
+    kills_at_start: int = 0
+    changes: int = 0
+    submitted: int = 0
+    resubmitted: int = 0
+    audit: Audit = field(default_factory=Audit)
+
+
+def say(text: str) -> None:
+    """Print a line of progress."""
+    print(text, flush=True)
+
+
+@contextlib.contextmanager
+def model_process(ledger: Path, seed: int) -> Iterator[str]:
+    """Serve the model from a process group of its own, which no kill reaches; gives its URL."""
+    command = [sys.executable, "-m", "tests.support.model_server", "--ledger", str(ledger)]
+    command += ["--latency", str(LATENCY_SECONDS), "--seed", str(seed)]
+    command += [part for fault in FAULTS for part in ("--fault", fault)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip().removeprefix("Ready on ")
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+class Stream:
+    """A client that submits tasks one after another and sends again, as a new submission, what got no answer."""
+
+    def __init__(self, plan: Plan, pause_seconds: float) -> None:
+        self.accepted: list[str] = []
+        self.resubmitted = 0
+        self._work = list(submissions(plan.seed, plan.tasks))
+        self._random = Random(f"{plan.seed}/client")
+        self._pause_seconds = pause_seconds
+        self._url = ""
+        self._news = threading.Condition()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begin; nothing is sent before `connect`."""
+        self._thread.start()
+
+    def connect(self, url: str) -> None:
+        """Say where the server is; empty while there is none."""
+        with self._news:
+            self._url = url
+            self._news.notify_all()
+
+    def done(self) -> bool:
+        """Whether every task was accepted."""
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Give up on what is left."""
+        self._ended.set()
+        self.connect("nowhere")
+        self._thread.join()
+
+    def _run(self) -> None:
+        for index, (parts, reduce) in enumerate(self._work):
+            attempt = 0
+            while not self._ended.is_set():
+                if self._submit(Submission(f"t{index:04}x{attempt}", parts, reduce)):
+                    break
+                attempt += 1
+                self.resubmitted += 1
+                self._ended.wait(0.1)
+            self._ended.wait(self._random.uniform(0, 2 * self._pause_seconds))
+
+    def _submit(self, submission: Submission) -> bool:
+        with self._news:
+            self._news.wait_for(lambda: self._url)
+            url = self._url
+        try:
+            answer = httpx.post(f"{url}/api/tasks", json=submission.body(), timeout=30)
+        except httpx.HTTPError:
+            return False
+        if answer.status_code == 202:
+            self.accepted.append(answer.json()["id"])
+        return answer.status_code == 202
+
+
+def run(plan: Plan, folder: Path) -> Report:
+    """Carry the plan out in an empty folder."""
+    report = Report(plan)
+    started = time.monotonic()
+    random = Random(f"{plan.seed}/kills")
+    ledger = folder / "ledger.jsonl"
+    ledger.touch()
+    with model_process(ledger, plan.seed) as model_url:
+        flags = [*openai(model_url, **VARIABLES), "--cron-every", "1"]
+        stream = Stream(plan, plan.kills * plan.life_seconds / 2 / plan.tasks)
+        stream.start()
+        try:
+            _kill_over_and_over(report, random, stream, folder / "state", flags)
+            tasks = _let_finish(report, stream, folder / "state", flags)
+        finally:
+            stream.stop()
+        report.submitted = len(stream.accepted)
+        report.resubmitted = stream.resubmitted
+    report.audit = audit(stream.accepted, tasks, read_ledger(ledger))
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _server(state: Path, env: str, flags: Sequence[str]) -> DevServer:
+    return DevServer(state, *(("--env", env) if env else ()), *flags, ready_seconds=120)
+
+
+def _kill_over_and_over(report: Report, random: Random, stream: Stream, state: Path, flags: Sequence[str]) -> None:
+    plan, env = report.plan, random.choice(ENVIRONMENTS)
+    while report.kills < plan.kills:
+        if random.random() < 0.35:
+            env = random.choice([other for other in ENVIRONMENTS if other != env])
+            report.changes += 1
+        server = _server(state, env, flags)
+        if random.random() < 0.1:
+            server.launch()
+            life = random.uniform(0.2, 4)
+            report.kills_at_start += 1
+        else:
+            server.start()
+            stream.connect(server.url)
+            life = random.uniform(0.1, plan.life_seconds)
+        threading.Event().wait(life)
+        stream.connect("")
+        server.kill()
+        server.__exit__(None, None, None)
+        report.kills += 1
+        say(
+            f"kill {report.kills}/{plan.kills} after {life:.1f} s in {env or 'top'}:"
+            f" {len(stream.accepted)}/{plan.tasks} tasks accepted"
+        )
+
+
+def _let_finish(report: Report, stream: Stream, state: Path, flags: Sequence[str]) -> list[dict[str, Any]]:
+    """Run undisturbed until everything has ended or the time is up, and give all tasks."""
+    deadline = time.monotonic() + report.plan.settle_seconds
+    with _server(state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        stream.connect(server.url)
+        said = 0.0
+        while True:
+            open_tasks = sum(len(_list(client, status)) for status in ("pending", "processing"))
+            if stream.done() and open_tasks == 0:
+                break
+            if time.monotonic() > deadline:
+                say("the time is up")
+                break
+            if time.monotonic() > said + 5:
+                said = time.monotonic()
+                say(f"waiting: {len(stream.accepted)}/{report.plan.tasks} accepted, {open_tasks} not ended")
+            threading.Event().wait(0.5)
+        return [_read(client, task["id"]) for task in _list(client)]
+
+
+def _read(client: httpx.Client, task_id: str) -> dict[str, Any]:
+    document: dict[str, Any] = client.get(f"/api/tasks/{task_id}").raise_for_status().json()
+    return document
+
+
+def _list(client: httpx.Client, status: str | None = None) -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = []
+    query: dict[str, str] = {"limit": "100"} | ({"status": status} if status else {})
+    while True:
+        page = client.get("/api/tasks", params=query).raise_for_status().json()
+        tasks += page["tasks"]
+        if page["nextCursor"] is None:
+            return tasks
+        query["cursor"] = page["nextCursor"]
+
+
+def table(report: Report) -> str:
+    """The report for a reader."""
+    found = report.audit
+    lines = [
+        ("seed", report.plan.seed),
+        ("seconds", f"{report.seconds:.0f}"),
+        ("SIGKILLs of the process group", f"{report.kills}, {report.kills_at_start} of them before it was ready"),
+        ("changes of environment", report.changes),
+        ("tasks accepted", report.submitted),
+        ("submissions sent again", report.resubmitted),
+        ("tasks whose 202 was lost", found.lost_replies),
+        ("tasks by status", ", ".join(f"{count} {name}" for name, count in sorted(found.statuses.items()))),
+        ("tasks by last route", ", ".join(f"{count} {name}" for name, count in sorted(found.routes.items()))),
+        ("model calls, by the ledger", found.ledger_calls),
+        ("model calls, by the tasks", f"{found.model_calls}, {found.in_doubt} of them in doubt"),
+        ("calls without any failure", found.minimum_calls),
+        ("calls repeated after a good answer", found.asked_again),
+        ("violations", len(found.violations)),
+    ]
+    width = max(len(name) for name, _ in lines)
+    return "\n".join([f"{name:<{width}}  {value}" for name, value in lines] + found.violations)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run and report; 0 when nothing was violated."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.chaos")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--seed", type=int, help="default: a new one, which is printed")
+    parser.add_argument("--settle", type=float, default=240, help="seconds that the tasks may take in the end")
+    parser.add_argument("--keep", type=Path, help="an empty folder for the state and the ledger, left in place")
+    options = parser.parse_args(arguments)
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    say(f"seed {seed}")
+    plan = Plan(options.kills, options.tasks, seed, options.settle)
+    with contextlib.ExitStack() as stack:
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        report = run(plan, folder)
+    print(table(report))
+    return 1 if report.audit.violations or report.kills < plan.kills else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""Durable Objects from outside: calls, their values and errors, names, interleaving, alarms."""
+
+import asyncio
+import json
+from typing import Any
+
+from tests.conformance.cases import storage
+from tests.conformance.cases.registry import OBJECT_CASES, attempt, attempt_late, describe, show, worker_case
+
+
+def _stub(env: Any, name: str) -> Any:
+    return env.AI_PROCESSOR.getByName(name)
+
+
+@worker_case
+async def arguments_and_results_are_copies(env: Any) -> Any:
+    stub = _stub(env, "copies")
+    values = (None, True, 5, 5.0, 2.5, "é😀", [], {}, [1, [None, {"a": None}]], {"a": {"b": [1.0]}}, 2**53 - 1)
+    return [await attempt(stub.echo(value)) for value in values]
+
+
+@worker_case
+async def arguments_that_cannot_cross(env: Any) -> Any:
+    stub = _stub(env, "cannot")
+    seen = []
+    for value in ((1, 2), [(1,)], bytearray(b"x")):
+        try:
+            await stub.echo(value)
+        except Exception as error:  # noqa: BLE001 - which it is, is the result
+            seen.append(describe(error)["kind"])
+        else:
+            seen.append("crossed")
+    return seen
+
+
+@worker_case
+async def a_foreign_object_as_argument(env: Any) -> Any:
+    return describe_kind(await attempt_late(lambda: _stub(env, "foreign").echo(object())))
+
+
+@worker_case
+async def results_of_each_kind(env: Any) -> Any:
+    stub = _stub(env, "gives")
+    return [await attempt(stub.give(kind)) for kind in ("none", "nested", "text")]
+
+
+@worker_case
+async def a_result_that_cannot_cross(env: Any) -> Any:
+    error = (await attempt(_stub(env, "gives not").give("tuple")))["raised"]
+    return [error["kind"], error["text"].partition(":")[0]]
+
+
+@worker_case
+async def a_method_that_is_no_coroutine(env: Any) -> Any:
+    return await attempt(_stub(env, "plain").plain())
+
+
+@worker_case
+async def a_method_that_is_not_there(env: Any) -> Any:
+    return describe_kind(await attempt(_stub(env, "missing").nothing_like_it()))
+
+
+def describe_kind(seen: Any) -> Any:
+    """Only who raised it."""
+    return seen["raised"]["kind"] if "raised" in seen else seen
+
+
+@worker_case
+async def exceptions_of_an_object_reach_its_caller(env: Any) -> Any:
+    stub = _stub(env, "fails")
+    seen = []
+    for kind, words in (
+        ("value", "no such thing"),
+        ("key", "no such thing"),
+        ("runtime", "no such thing"),
+        ("own", "refused it"),
+    ):
+        text = ""
+        try:
+            await stub.fail(kind)
+        except Exception as error:  # noqa: BLE001 - which it is, is the result
+            raised, text = describe(error), str(error)
+        named = {"value": "ValueError", "key": "KeyError", "runtime": "RuntimeError", "own": "Refused"}[kind]
+        seen.append([raised["kind"], words in text, named in text])
+    return [seen, await attempt(stub.note("still there"))]
+
+
+@worker_case
+async def one_instance_a_name(env: Any) -> Any:
+    await _stub(env, "same").note("one")
+    other = await _stub(env, "other").note("alone")
+    by_id = env.AI_PROCESSOR.get(env.AI_PROCESSOR.idFromName("same"))
+    return [await attempt(by_id.note("two")), show(other)]
+
+
+@worker_case
+async def ids_belong_to_names(env: Any) -> Any:
+    namespace = env.AI_PROCESSOR
+    one, again, other = (namespace.idFromName(name).toString() for name in ("a", "a", "b"))
+    return [one == again, one == other, len(one), namespace.idFromString(one).toString() == one]
+
+
+@worker_case
+async def other_calls_come_in_at_an_await_that_is_not_storage(env: Any) -> Any:
+    stub = _stub(env, "interleaved")
+    slow = asyncio.ensure_future(stub.slow("a"))
+    await asyncio.sleep(0.03)
+    await stub.note("b")
+    return await attempt(slow)
+
+
+@worker_case
+async def events_between_a_read_and_its_caller(env: Any) -> Any:
+    return await _events_meanwhile(env, "get")
+
+
+@worker_case
+async def events_between_a_write_and_its_caller(env: Any) -> Any:
+    return await _events_meanwhile(env, "put")
+
+
+async def _events_meanwhile(env: Any, operation: str) -> Any:
+    stub = _stub(env, f"events {operation}")
+    watching = asyncio.ensure_future(stub.watch(operation))
+
+    async def events() -> None:
+        while not watching.done():
+            await asyncio.gather(*(stub.event() for _ in range(5)))
+            await asyncio.sleep(0.007)  # or the object's timers would starve
+
+    await asyncio.gather(*(events() for _ in range(3)))
+    between, meanwhile = await watching
+    return {"between": between, "meanwhile": meanwhile}
+
+
+@worker_case
+async def an_exception_does_not_undo_writes(env: Any) -> Any:
+    stub = _stub(env, "writes then fails")
+    error = await attempt(stub.put_then_fail())
+    return [describe_kind(error), await attempt(stub.read())]
+
+
+@worker_case
+async def an_abort_undoes_what_was_not_committed(env: Any) -> Any:
+    error = await attempt(_stub(env, "aborts").put_then_abort())
+    return [describe_kind(error), await attempt(_stub(env, "aborts").read())]
+
+
+async def _rings(env: Any, name: str, count: int, seconds: float = 20, quiet_seconds: float = 0.3) -> Any:
+    stub = _stub(env, name)
+    for _ in range(int(seconds / 0.05)):
+        if len(await stub.rings()) >= count:
+            break
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(quiet_seconds)
+    return await attempt(stub.rings())
+
+
+@worker_case
+async def an_alarm_rings_once_and_is_gone_while_it_runs(env: Any) -> Any:
+    await _stub(env, "rings").ring([100], [])
+    return await _rings(env, "rings", 1)
+
+
+@worker_case
+async def an_alarm_in_the_past_rings_at_once(env: Any) -> Any:
+    await _stub(env, "past").ring([-10_000], [])
+    return await _rings(env, "past", 1)
+
+
+@worker_case
+async def only_the_last_alarm_rings(env: Any) -> Any:
+    await _stub(env, "moved").ring([60_000, 100, 150], [])
+    return await _rings(env, "moved", 1)
+
+
+@worker_case
+async def an_alarm_may_set_itself_again(env: Any) -> Any:
+    await _stub(env, "again").ring([20], ["rearm", "rearm", "ok"])
+    return await _rings(env, "again", 3)
+
+
+@worker_case
+async def an_alarm_that_raises_rings_again(env: Any) -> Any:
+    await _stub(env, "raises").ring([20], ["raise", "ok"])
+    return await _rings(env, "raises", 2)
+
+
+@worker_case
+async def an_alarm_that_sets_itself_and_raises(env: Any) -> Any:
+    await _stub(env, "sets and raises").ring([20], ["rearm and raise", "ok"])
+    return await _rings(env, "sets and raises", 2, quiet_seconds=3)
+
+
+def _in_an_object(name: str) -> None:
+    async def case(env: Any) -> Any:
+        return json.loads(await _stub(env, f"case {name}").run(name))
+
+    case.__name__ = f"storage_{name}"
+    worker_case(case)
+
+
+assert storage  # importing it has registered its cases
+for storage_case in OBJECT_CASES:
+    _in_an_object(storage_case)

@@ -1,0 +1,161 @@
+"""Queues: who wins, what is counted, what comes again, and what cannot be sent."""
+
+from typing import Any
+
+from tests.conformance.cases.deliveries import brief, deliveries, full, of_one_batch, send
+from tests.conformance.cases.registry import attempt, attempt_late, now_ms, worker_case
+
+
+@worker_case
+async def a_clean_return_acks(env: Any) -> Any:
+    await send(env, "clean", [["nothing"]])
+    return full(await deliveries(env, "clean", 1))
+
+
+@worker_case
+async def an_explicit_ack(env: Any) -> Any:
+    await send(env, "ack", [["ack"]])
+    return brief(await deliveries(env, "ack", 1))
+
+
+@worker_case
+async def attempts_count_from_one(env: Any) -> Any:
+    await send(env, "attempts", [["retry"], ["retry"], ["ack"]])
+    return brief(await deliveries(env, "attempts", 3))
+
+
+@worker_case
+async def retries_used_up_end_in_the_dead_letter_queue(env: Any) -> Any:
+    await send(env, "dead", [["retry"]])
+    return full(await deliveries(env, "dead", 4))
+
+
+@worker_case
+async def exceptions_used_up_end_in_the_dead_letter_queue(env: Any) -> Any:
+    await send(env, "dead-raised", [["raise"]])
+    return brief(await deliveries(env, "dead-raised", 4))
+
+
+@worker_case
+async def the_first_of_ack_and_retry_counts(env: Any) -> Any:
+    await send(env, "ack-first", [["ack", "retry"]])
+    await send(env, "retry-first", [["retry", "ack"], ["ack"]])
+    return [brief(await deliveries(env, "ack-first", 1)), brief(await deliveries(env, "retry-first", 2))]
+
+
+@worker_case
+async def an_exception_retries_what_was_acked_too(env: Any) -> Any:
+    await send(env, "ack-raise", [["ack", "raise"], ["ack"]])
+    return brief(await deliveries(env, "ack-raise", 2))
+
+
+@worker_case
+async def an_exception_retries_the_whole_batch(env: Any) -> Any:
+    return await of_one_batch(env, "raise", [["ack"], ["ack"]], [["raise"], ["ack"]], [["nothing"]], expected=6)
+
+
+@worker_case
+async def messages_of_a_batch_are_settled_each_for_itself(env: Any) -> Any:
+    return await of_one_batch(env, "mixed", [["ack"]], [["retry"], ["ack"]], [["nothing"]], expected=4)
+
+
+@worker_case
+async def a_batch_is_no_larger_than_it_may_be(env: Any) -> Any:
+    await send(env, "batches", *[[["ack"]]] * 5)
+    log = await deliveries(env, "batches", 5)
+    return [max(entry["batch"] for entry in log) <= 3, brief(log)]
+
+
+@worker_case
+async def ack_all_and_retry_all_leave_what_is_settled(env: Any) -> Any:
+    return await of_one_batch(env, "all", [["ack"]], [["retry all"], ["ack"]], [["nothing"], ["ack all"]], expected=5)
+
+
+@worker_case
+async def a_message_may_be_sent_late(env: Any) -> Any:
+    started = await now_ms(env)
+    await env.AI_QUEUE.send({"run": "late"}, {"delaySeconds": 1})
+    await deliveries(env, "late", 1, quiet_seconds=0)
+    return 900 <= await now_ms(env) - started < 6_000
+
+
+@worker_case
+async def a_retry_may_ask_for_a_delay(env: Any) -> Any:
+    started = await now_ms(env)
+    await send(env, "retry-late", [["retry later"], ["ack"]])
+    log = await deliveries(env, "retry-late", 2, quiet_seconds=0)
+    return [brief(log), 900 <= await now_ms(env) - started < 8_000]
+
+
+@worker_case
+async def bodies_come_as_they_went(env: Any) -> Any:
+    body = {
+        "run": "bodies",
+        "none": None,
+        "nested": {"list": [1, 2.5, -0.0, 5.0, True, None, {"a": []}], "empty": {}},
+        "text": "é 漢字 😀 \0 \u2028",
+        "large": 2**53 - 2,
+    }
+    await env.AI_QUEUE.send(body)
+    return (await deliveries(env, "bodies", 1))[0]["body"]
+
+
+@worker_case
+async def a_body_need_not_be_a_dict(env: Any) -> Any:
+    for body in ("text", [1, None], 5, None, True):
+        await env.AI_QUEUE.send(body)
+    log = await deliveries(env, "bare", 5)
+    return sorted((entry["body"] for entry in log), key=repr)
+
+
+@worker_case
+async def a_body_that_cannot_cross(env: Any) -> Any:
+    return [await _send(env, {"t": (1, 2)}), await _send(env, 2**53)]
+
+
+@worker_case
+async def a_foreign_object_as_body(env: Any) -> Any:
+    return [await _send(env, {1, 2}), await _send(env, object())]
+
+
+async def _send(env: Any, body: Any, options: dict[str, Any] | None = None) -> Any:
+    return await _sent(lambda: env.AI_QUEUE.send({"run": "sent", "body": body}, options or {}))
+
+
+async def _sent(call: Any) -> Any:
+    """Who refused a send; its text is one thing in production and another in the local simulator."""
+    seen = await attempt_late(call)
+    return seen["raised"]["kind"] if isinstance(seen, dict) and "raised" in seen else "sent"
+
+
+@worker_case
+async def a_message_that_is_too_large(env: Any) -> Any:
+    sent = await _sent(lambda: env.AI_QUEUE.send({"run": "size", "text": "x" * 120_000}))
+    refused = await _sent(lambda: env.AI_QUEUE.send({"run": "too large", "text": "x" * 130_000}))
+    return [sent, refused, len(await deliveries(env, "too large", 0)), len(await deliveries(env, "size", 1))]
+
+
+@worker_case
+async def a_batch_with_too_many_or_too_large_messages(env: Any) -> Any:
+    many = [{"body": {"run": "many"}}] * 101
+    large = [{"body": {"run": "large", "text": "x" * 100_000}}] * 3
+    return [
+        await _sent(lambda: env.AI_QUEUE.sendBatch(many)),
+        await _sent(lambda: env.AI_QUEUE.sendBatch(large)),
+        len(await deliveries(env, "many", 0)) + len(await deliveries(env, "large", 0)),
+    ]
+
+
+@worker_case
+async def a_batch_of_none(env: Any) -> Any:
+    return await attempt(env.AI_QUEUE.sendBatch([]))
+
+
+@worker_case
+async def a_delay_beyond_what_is_allowed(env: Any) -> Any:
+    return [await _send(env, 1, {"delaySeconds": -1}), await _send(env, 1, {"delaySeconds": 86_401})]
+
+
+@worker_case
+async def a_delay_between_12_and_24_hours(env: Any) -> Any:
+    return await _send(env, 1, {"delaySeconds": 43_201})

@@ -1,0 +1,84 @@
+"""The list of cases, and how a case writes down what it saw. Runs inside workerd too: standard library only."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+type Case = Callable[[Any], Awaitable[Any]]
+
+# By name: cases over `env`, and cases that run inside a Durable Object over its `ctx`.
+WORKER_CASES: dict[str, Case] = {}
+OBJECT_CASES: dict[str, Case] = {}
+
+_CODES = re.compile(r"SQLITE_[A-Z]+(?:_[A-Z]+)*")
+_OFFSET = re.compile(r" at offset \d+")
+_PREFIX = re.compile(r"D1_[A-Z0-9_]+")
+
+
+def worker_case(case: Case) -> Case:
+    """Register a case that gets `env`."""
+    assert case.__name__ not in WORKER_CASES, case
+    WORKER_CASES[case.__name__] = case
+    return case
+
+
+def object_case(case: Case) -> Case:
+    """Register a case that gets an object's `ctx`; each has an object of its own."""
+    assert case.__name__ not in OBJECT_CASES, case
+    OBJECT_CASES[case.__name__] = case
+    return case
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """The class of an error: who raised it, D1's prefix, SQLite's codes; and the first sentence of its text."""
+    name, text = type(error).__name__, str(error)
+    prefix = _PREFIX.search(text)
+    return {
+        "kind": "js" if name in {"JsError", "JsException"} else name,
+        "prefix": prefix[0] if prefix else None,
+        "codes": sorted(set(_CODES.findall(text))),
+        "text": _OFFSET.sub("", text).partition("\n")[0].partition(". ")[0].rstrip("."),
+    }
+
+
+async def attempt(awaitable: Awaitable[Any]) -> Any:
+    """What an awaitable gives, or the error that it raises."""
+    try:
+        return show(await awaitable)
+    except Exception as error:  # noqa: BLE001 - which it is, is the result
+        return {"raised": describe(error)}
+
+
+async def attempt_late(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Like `attempt`, for a call that may raise before there is anything to await."""
+    try:
+        return show(await call())
+    except Exception as error:  # noqa: BLE001 - which it is, is the result
+        return {"raised": describe(error)}
+
+
+def attempt_now(function: Callable[[], Any]) -> Any:
+    """What a synchronous call gives, or the error that it raises."""
+    try:
+        return show(function())
+    except Exception as error:  # noqa: BLE001 - which it is, is the result
+        return {"raised": describe(error)}
+
+
+async def now_ms(env: Any) -> int:
+    """The time by D1's clock, which is virtual on the fakes."""
+    now: float = await env.DB.prepare("SELECT unixepoch('subsec') AS now").first("now")
+    return int(now * 1000)
+
+
+def show(value: Any) -> Any:
+    """A value as JSON can hold it, with the types that JSON has not named."""
+    if value is None or isinstance(value, bool | str | int):
+        return int(value) if type(value) not in {type(None), bool, str, int} else value  # Pyodide's JsBigInt
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else {"float": str(value)}  # noqa: PLR0124 - NaN
+    if isinstance(value, Mapping):
+        return {str(key): show(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [show(item) for item in value]
+    return {type(value).__name__: list(bytes(value)) if isinstance(value, bytes | memoryview) else "?"}

@@ -1,0 +1,29 @@
+"""The conformance Worker, started once for all cases."""
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from tests.conformance.project import make_template, write_project
+from tests.simulation.database import Template
+from tests.support.dev_server import DevServer
+
+type Run = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def in_workerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Runs one case inside workerd."""
+    folder = tmp_path_factory.mktemp("conformance")
+    with (
+        DevServer(folder / "state", project=write_project(folder / "project")) as server,
+        httpx.Client(base_url=server.url, timeout=60) as client,
+    ):
+        yield lambda name: client.get(f"/run/{name}").raise_for_status().text
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    """The database of the fakes."""
+    return make_template()

@@ -1,0 +1,72 @@
+"""Where the local workerd and the fakes differ, each with its reason. One that no longer differs fails a test."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A case whose results differ. `because` says whom the fake follows: documented production, or a choice of ours."""
+
+    because: Literal["production", "choice"]
+    reason: str
+    source: str
+
+
+DIFFERENCES: dict[str, Difference] = {
+    "a_value_of_2_mb_and_more": Difference(
+        "production",
+        "D1 takes strings, blobs and rows of up to 2,000,000 bytes; the local workerd takes somewhat more",
+        "D1, Limits: maximum string, BLOB or table row size",
+    ),
+    "too_many_function_arguments": Difference(
+        "production",
+        "D1 allows 32 arguments for an SQL function; the local SQLite leaves `max` its own limit",
+        "D1, Limits: maximum arguments per SQL function",
+    ),
+    "several_statements_in_one_prepare": Difference(
+        "choice",
+        "D1 documents `prepare` for a single statement and `exec` for several; the local workerd runs them all."
+        " The fake refuses: no statement of ours should depend on it",
+        "D1, Workers Binding API: D1Database, prepare and exec",
+    ),
+    "rows_read_by_returning_and_secondary_indexes": Difference(
+        "choice",
+        "workerd counts each visit of a row by the bytecode, in indexes and for RETURNING too; CPython's sqlite3 shows"
+        " no such counter, so the fake counts what came back or was scanned. Budgets of rows read are for workerd",
+        "workerd, util/sqlite.c++: row counters; sql_meter.py of the simulation",
+    ),
+    "rows_read_by_a_claim": Difference(
+        "choice",
+        "As above: subqueries and reads of the row by an UPDATE count in workerd and not in the fake",
+        "workerd, util/sqlite.c++: row counters; sql_meter.py of the simulation",
+    ),
+    "a_foreign_object_as_argument": Difference(
+        "choice",
+        "A Python object that is no data is refused by JavaScript's structured clone on workerd and by `clone` in the"
+        " fake, under different names; we send none",
+        "workers-runtime-sdk, workers/rpc.py: python_to_rpc",
+    ),
+    "storage_a_foreign_object_as_value": Difference(
+        "choice",
+        "As above, for a stored value",
+        "workers-runtime-sdk, workers/rpc.py: python_to_rpc",
+    ),
+    "a_foreign_object_as_body": Difference(
+        "choice",
+        "A set or another object becomes `{}` in a queue message's JSON without a word; the fake refuses what would be"
+        " lost",
+        "workers-runtime-sdk, workers/rpc.py: python_to_rpc; JSON.stringify of a Set or a proxy",
+    ),
+    "ack_all_and_retry_all_leave_what_is_settled": Difference(
+        "production",
+        "A call on a message takes precedence over one on its batch; the local simulator lets retryAll retry what was"
+        " acked",
+        "Queues, Batching, Retries and Delays: explicit acknowledgement, precedence; miniflare, queues/broker.worker",
+    ),
+    "a_delay_between_12_and_24_hours": Difference(
+        "choice",
+        "The limit was 12 hours and is 24 by now; the fake holds us to the figure that is safe with either",
+        "Queues, Limits: message delay; `limits.QUEUE_DELAY_SECONDS_MOST`",
+    ),
+}

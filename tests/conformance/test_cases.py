@@ -1,0 +1,87 @@
+"""The suite itself: its size, what it covers, and that its cases can fail."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conformance import worker
+from tests.conformance.cases import stories
+from tests.conformance.cases.registry import OBJECT_CASES, WORKER_CASES
+from tests.conformance.exceptions import DIFFERENCES
+from tests.conformance.project import make_template, run_on_fakes
+from tests.simulation.database import Template
+
+GATES = [f"events_between_a_{operation}_and_its_caller" for operation in ("read", "write")]
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    """The database of the fakes."""
+    return make_template()
+
+
+def test_there_are_cases_for_each_binding():
+    """At least sixty cases, with some for D1, queues and objects each."""
+    counts = {
+        module.__name__.rpartition(".")[2]: sum(case.__module__ == module.__name__ for case in WORKER_CASES.values())
+        for module in worker.MODULES
+    }
+    assert counts["d1_values"] + counts["d1_errors"] + counts["d1_counts"] >= 30
+    assert counts["queues"] >= 12
+    assert counts["objects"] >= len(OBJECT_CASES) + 12
+    assert len(WORKER_CASES) >= 60
+
+
+def test_differences_name_cases_and_give_their_source():
+    """Each entry of the table belongs to a case and says why and by what source."""
+    assert set(DIFFERENCES) <= set(WORKER_CASES)
+    assert all(len(one.reason) > 20 and one.source for one in DIFFERENCES.values())
+
+
+def test_the_stories_run_every_statement_of_the_store(template: Template):
+    """No statement of `src/store/statements.py` is left out of the stories."""
+    ran: set[str] = set()
+    for name, case in WORKER_CASES.items():
+        if case.__module__ == stories.__name__:
+            ran |= set(_strings(json.loads(run_on_fakes(name, template))))
+    assert set(stories.statement_names().values()) <= ran
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_the_cases_about_gates_can_tell(name: str, template: Template):
+    """With gates that let events in before the caller goes on, the case sees it; with strict ones it never does."""
+    seeds = range(8)
+
+    def between(*, strict: bool) -> list[bool]:
+        runs = [run_on_fakes(name, template, seed=seed, strict_gates=strict, scheduling="random") for seed in seeds]
+        return [json.loads(run)["between"] for run in runs]
+
+    assert any(between(strict=False))
+    assert not any(between(strict=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_cases_do_not_depend_on_the_schedule(seed: int, template: Template):
+    """Any order of events that the simulation chooses gives what the first one gave."""
+    for name in WORKER_CASES:
+        assert run_on_fakes(name, template, seed=seed, scheduling="random") == run_on_fakes(name, template), name
+
+
+def test_cases_know_of_neither_side():
+    """What is shipped into the Worker imports nothing that only one side has."""
+    from pathlib import Path
+
+    for path in Path(worker.__file__).parent.joinpath("cases").glob("*.py"):
+        roots = re.findall(r"^(?:from|import) ([\w.]+)", path.read_text(), re.MULTILINE)
+        assert all(re.match(r"src\.|tests\.conformance\.cases|\w+(\.abc)?$", root) for root in roots), (path, roots)

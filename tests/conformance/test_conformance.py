@@ -1,0 +1,37 @@
+"""The fakes of the simulation behave as workerd does: each case gives the same on both, errors and all."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.conformance.cases.registry import WORKER_CASES
+from tests.conformance.conftest import Run
+from tests.conformance.exceptions import DIFFERENCES
+from tests.conformance.project import run_on_fakes
+from tests.simulation.database import Template
+
+pytestmark = pytest.mark.runtime
+
+
+@pytest.mark.parametrize("name", [name for name in WORKER_CASES if name not in DIFFERENCES])
+def test_fakes_and_workerd_agree(name: str, in_workerd: Run, template: Template):
+    """The same program sees the same values, counts and classes of errors on the fakes and inside workerd."""
+    seen = json.loads(run_on_fakes(name, template))
+    assert not isinstance(seen, dict) or "case raised" not in seen, seen
+    assert _typed(seen) == _typed(json.loads(in_workerd(name)))
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_a_listed_difference_is_still_there(name: str, in_workerd: Run, template: Template):
+    """An exception of the table that no longer differs has to leave it."""
+    assert _typed(json.loads(run_on_fakes(name, template))) != _typed(json.loads(in_workerd(name)))
+
+
+def _typed(value: Any) -> Any:
+    """The value with its numbers' types, since 5 == 5.0 and True == 1 in Python."""
+    if isinstance(value, dict):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    return value if isinstance(value, str) else (type(value).__name__, value)

@@ -1,0 +1,27 @@
+"""Runs cases by name, on either side: in the conformance Worker and on the fakes. Knows of neither."""
+
+import json
+from typing import Any
+
+from tests.conformance.cases import d1_counts, d1_errors, d1_values, objects, queues, stories
+from tests.conformance.cases.actor import Actor
+from tests.conformance.cases.deliveries import consume
+from tests.conformance.cases.registry import WORKER_CASES, describe
+
+MODULES = (d1_values, d1_errors, d1_counts, queues, objects, stories)
+TABLES = (
+    *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "seen"),
+    *("keyed", "plain_keyed", "indexed", "outputs", "failures", "texts", "tasks"),
+)
+
+__all__ = ["Actor", "consume", "run"]
+
+
+async def run(env: Any, name: str) -> str:
+    """Empty the tables, run one case, and give what it saw as JSON."""
+    await env.DB.batch([env.DB.prepare(f"DELETE FROM {table}") for table in TABLES])  # noqa: S608
+    try:
+        seen = await WORKER_CASES[name](env)
+    except Exception as error:  # noqa: BLE001 - it is the result
+        seen = {"case raised": describe(error)}
+    return json.dumps(seen, sort_keys=True)

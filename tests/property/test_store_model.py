@@ -1,0 +1,338 @@
+"""The store against a model: any sequence of transitions leaves SQL and plain Python with the same tasks."""
+
+import copy
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from src.core import limits
+from src.core.meter import Meter
+from src.core.task import CONCAT_SEPARATOR, Failure, Reduce, Route
+from src.store.claims import Claim, Continue, Due, Fail, Finish, Release
+from src.store.database import Database
+from src.store.tasks import TaskStore
+from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, SqliteD1
+from tests.support.store import START_MS, new_task
+from tests.support.store_machine import Worker, claim_expected, claim_seen, failed_values, row_facts, task_facts
+from tests.support.store_model import EARLY_MS, ModelTask, StoreModel
+
+CAMPAIGN = os.environ.get("ONCEOVER_CAMPAIGN") == "1"
+RUNS, STEPS = (20_000, 100) if CAMPAIGN else (1_000, 50)
+LEASE_MS = 10_000
+RETENTION_MS = 100_000
+CHUNKS_MOST = 3
+TASKS_MOST = 4
+
+failures = st.builds(
+    Failure,
+    st.sampled_from(["model_refused", "model_timeout"]),
+    st.sampled_from(["401", "文"]),
+    st.booleans(),
+)
+delays = st.sampled_from([0, EARLY_MS, EARLY_MS + 1, LEASE_MS])
+steps = st.one_of(
+    st.just(Continue(LEASE_MS)),
+    st.just(Finish(RETENTION_MS)),
+    st.builds(Release, delays, st.sampled_from([0, LEASE_MS])),
+    st.builds(Fail, st.sampled_from([0, RETENTION_MS]), failures),
+)
+# Mostly the answer comes; now and then the first call fails, before or after the commit, and is sent again.
+faults = st.sampled_from([None] * 6 + ["before", "after"])
+positions = st.sampled_from([set(), {0}, {1}, {2}, {0, 1}, {1, 2}, {0, 1, 2}])
+pauses = st.sampled_from([1, 500, EARLY_MS, LEASE_MS // 2, LEASE_MS - 1, LEASE_MS, LEASE_MS + 1, RETENTION_MS])
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Rules are the store's methods; after each, every row is compared."""
+
+    tasks = Bundle("tasks")
+    workers = Bundle("workers")
+    sweeps = Bundle("sweeps")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = START_MS
+        self.database = SqliteD1(now_ms=lambda: self.now)
+        self.store = TaskStore(Database(self.database, Meter()))
+        self.model = StoreModel()
+        self.holders = 0
+        self.inserted = 0
+
+    def teardown(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def both[T](
+        self,
+        fault: str | None,
+        real: Callable[[], Coroutine[Any, Any, T]],
+        model: Callable[[], Any],
+        *,
+        same: bool = True,
+    ) -> tuple[T, Any]:
+        """Call store and model. After a lost answer the store sends again: the model does it twice, to no effect."""
+        if fault is not None:
+            self.database.fail(
+                NETWORK_LOST if fault == "after" else OVERLOADED, "after" if fault == "after" else "before"
+            )
+        given, expected = _run(real()), model()
+        if fault == "after":
+            before = copy.deepcopy(self.model.tasks)
+            expected = model()
+            assert not same or self.model.tasks == before, "not safe to send again"
+        return given, expected
+
+    @rule(target=tasks, chunks=st.sampled_from([1, 2, 3, 3]), reduce=st.sampled_from(Reduce), fault=faults)
+    def insert(self, chunks: int, reduce: Reduce, fault: str | None) -> Any:
+        if self.inserted == TASKS_MOST:
+            return multiple()
+        self.inserted += 1
+        task_id = f"task-{self.inserted}"
+        self.both(
+            fault,
+            lambda: self.store.insert(new_task(task_id, chunks, reduce, self.now), LEASE_MS),
+            lambda: self.model.insert(self.now, task_id, reduce, chunks, Route.QUEUE, LEASE_MS),
+        )
+        return task_id
+
+    @rule(task_id=tasks, fault=faults)
+    def insert_again(self, task_id: str, fault: str | None) -> None:
+        known = self.model.tasks.get(task_id)
+        if known is not None:  # the id of an erased task is never used again
+            new = new_task(task_id, known.total, known.reduce, self.now)
+            self.both(fault, lambda: self.store.insert(new, 1), lambda: None)
+
+    @rule(
+        target=workers,
+        task_id=tasks,
+        host=st.sampled_from(["", "", "object-1", "object-2"]),
+        route=st.sampled_from(Route),
+        lease_ms=st.sampled_from([LEASE_MS, 2 * LEASE_MS, 1]),
+        announce=st.integers(0, CHUNKS_MOST),
+        fault=faults,
+    )
+    def claim(self, task_id: str, fault: str | None, **wish: Any) -> Any:
+        self.holders += 1
+        return self._claim(task_id, f"holder-{self.holders}", fault, **wish)
+
+    @rule(target=workers, worker=workers, fault=faults)
+    def claim_again(self, worker: Worker, fault: str | None) -> Any:
+        """The same holder asks again, maybe long after: what it finds is its own claim, or a new one."""
+        wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
+        again = self._claim(worker.claim.task_id, worker.holder, fault, **wish)
+        return multiple() if isinstance(again, Worker) and again.claim.fence == worker.claim.fence else again
+
+    def _claim(self, task_id: str, holder: str, fault: str | None, **wish: Any) -> Any:
+        given, expected = self.both(
+            fault,
+            lambda: self.store.claim(task_id, holder=holder, **wish),
+            lambda: self.model.claim(self.now, task_id, holder, **wish),
+        )
+        if not isinstance(given, Claim):
+            assert (given.standing, given.left_ms) == expected
+            return multiple()
+        assert isinstance(expected, ModelTask), expected
+        assert claim_seen(given) == claim_expected(expected)
+        return Worker(given, holder, wish["host"], expected.total, expected.reduce is Reduce.MERGE, set(given.outputs))
+
+    @rule(
+        worker=workers,
+        done=positions,
+        failed=positions,
+        in_flight=positions,
+        final=st.booleans(),
+        failure=failures,
+        step=steps,
+        fault=faults,
+    )
+    def step(self, worker: Worker, step: Any, fault: str | None, **facts: Any) -> None:
+        self._step(worker, step, fault, **facts)
+
+    @rule(worker=workers, done=positions, failed=positions, in_flight=positions, failure=failures, fault=faults)
+    def go_on(self, worker: Worker, fault: str | None, **facts: Any) -> None:
+        self._step(worker, Continue(LEASE_MS), fault, final=False, **facts)
+
+    @rule(worker=workers, delay_ms=delays, done=positions, in_flight=positions, failure=failures, fault=faults)
+    def release(self, worker: Worker, delay_ms: int, fault: str | None, **facts: Any) -> None:
+        self._step(worker, Release(delay_ms, delay_ms + LEASE_MS), fault, failed=set(), final=False, **facts)
+
+    @rule(worker=workers, done=positions, failed=positions, failure=failures, fault=faults)
+    def fail(self, worker: Worker, failure: Failure, fault: str | None, **facts: Any) -> None:
+        step = Fail(RETENTION_MS, failure)
+        self._step(worker, step, fault, in_flight=set(), final=True, failure=failure, **facts)
+
+    def _step(self, worker: Worker, step: Any, fault: str | None, **facts: Any) -> None:
+        progress = worker.progress(**facts)
+        if isinstance(step, Finish) and worker.merges and worker.total > 1:
+            step = Finish(step.retention_ms, 1)
+        claim = worker.claim
+        given, expected = self.both(
+            fault,
+            lambda: self.store.step(claim, progress, step),
+            lambda: self.model.step(self.now, claim.task_id, claim.fence, progress, step),
+        )
+        assert given == expected
+
+    @rule(worker=workers, done=positions, failed=positions, in_flight=positions, failure=failures, fault=faults)
+    def settle_cancelled(self, worker: Worker, fault: str | None, **facts: Any) -> None:
+        progress, claim = worker.progress(final=False, **facts), worker.claim
+        self.both(
+            fault,
+            lambda: self.store.settle_cancelled(claim, progress),
+            lambda: self.model.settle_cancelled(claim.task_id, claim.fence, progress),
+        )
+
+    @rule(worker=workers, fault=faults)
+    def finish_all(self, worker: Worker, fault: str | None) -> None:
+        """A worker with all outputs: the usual end."""
+        everything = set(range(CHUNKS_MOST))
+        failure = Failure("none", "none", retryable=False)
+        facts = {"failed": set(), "in_flight": set(), "final": False, "failure": failure}
+        self._step(worker, Finish(RETENTION_MS), fault, done=everything, **facts)
+
+    @rule(task_id=tasks, failure=failures, fault=faults)
+    def dead_letter(self, task_id: str, failure: Failure, fault: str | None) -> None:
+        given, expected = self.both(
+            fault,
+            lambda: self.store.dead_letter(task_id, failure, RETENTION_MS),
+            lambda: self.model.dead_letter(self.now, task_id, failure, RETENTION_MS),
+        )
+        assert given == expected
+
+    @rule(task_id=tasks, retention_ms=st.sampled_from([0, RETENTION_MS]), fault=faults)
+    def cancel(self, task_id: str, retention_ms: int, fault: str | None) -> None:
+        given, expected = self.both(
+            fault,
+            lambda: self.store.cancel(task_id, retention_ms),
+            lambda: self.model.cancel(self.now, task_id, retention_ms),
+        )
+        assert given == expected
+
+    @rule(task_id=tasks, fault=faults)
+    def retry(self, task_id: str, fault: str | None) -> None:
+        given, expected = self.both(
+            fault,
+            lambda: self.store.retry(task_id, LEASE_MS),
+            lambda: self.model.retry(self.now, task_id, LEASE_MS),
+        )
+        assert given == expected
+
+    @rule(task_id=tasks, fault=faults, meant=st.sampled_from([False] * 5 + [True]))
+    def erase(self, task_id: str, fault: str | None, *, meant: bool) -> None:
+        if not meant:  # an erased task is of little use to the other rules
+            return
+        given, expected = self.both(fault, lambda: self.store.erase(task_id), lambda: self.model.erase(task_id))
+        assert given == expected
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(target=sweeps, fault=faults)
+    def due(self, fault: str | None) -> Due:
+        given, expected = self.both(fault, lambda: self.store.due(100), lambda: self.model.due(self.now))
+        assert (set(given.live), set(given.idle), set(given.over)) == expected
+        assert given.now_ms in {0, self.now}
+        wakes = [self.model.tasks[task_id].wake_at for task_id in given.idle]
+        assert wakes == sorted(wakes)
+        return given
+
+    @rule(due=sweeps, fault=faults)
+    def settle_due(self, due: Due, fault: str | None) -> None:
+        """Maybe long after, when tasks have moved on."""
+        (given, erased), expected = self.both(
+            fault,
+            lambda: self.store.settle_due(due, LEASE_MS),
+            lambda: self.model.settle_due(self.now, due, LEASE_MS),
+        )
+        assert (set(given), erased) == expected
+
+    @rule(milliseconds=pauses)
+    def pass_time(self, milliseconds: int) -> None:
+        self.now += milliseconds
+
+    @rule(task_id=tasks)
+    def read(self, task_id: str) -> None:
+        """The views of the API, and what they leave out."""
+        model = self.model.tasks.get(task_id)
+        task, chunks = _run(self.store.task(task_id)), _run(self.store.chunks(task_id))
+        status = _run(self.store.status(task_id))
+        if model is None:
+            assert (task, chunks, status) == (None, None, None)
+            return
+        assert task is not None
+        assert chunks is not None
+        in_flight, result = len(model.in_flight), model.result()
+        live = model.is_live(self.now)
+        assert task.status == status == model.status
+        assert task.usage.model_calls == model.calls_settled + model.calls_in_doubt + in_flight
+        assert task.usage.in_doubt == model.calls_in_doubt + (0 if live else in_flight)
+        assert (task.completed, task.failed, task.attempts) == (model.completed, model.failed, model.attempts)
+        assert task.failure == model.failure
+        assert task.expires_at == (model.wake_at if model.status.terminal else None)
+        merged = result is not None and model.reduce is not Reduce.NONE
+        assert task.result == (CONCAT_SEPARATOR.join(result or []) if merged else result and tuple(result))
+        shown = [(view.index, view.output) for view in chunks]
+        assert shown == sorted(
+            [(key.position, text) for key, (text, _) in model.outputs.items() if key.level == 0]
+            + [(key.position, None) for key, item in model.failures.items() if item.final],
+            key=lambda pair: pair[0],
+        )
+
+    @invariant()
+    def the_rows_are_the_models(self) -> None:
+        rows = {str(row["id"]): row for row in self.database.rows("SELECT * FROM tasks")}
+        assert set(rows) == set(self.model.tasks)
+        for task_id, task in self.model.tasks.items():
+            assert row_facts(rows[task_id]) == task_facts(task), task_id
+        assert self._parts("outputs", "output, attempts") == {
+            (task_id, *key): value for task_id, task in self.model.tasks.items() for key, value in task.outputs.items()
+        }
+        assert self._parts("failures", "attempts, calls, final, code, message, retryable") == {
+            (task_id, *key): failed_values(item)
+            for task_id, task in self.model.tasks.items()
+            for key, item in task.failures.items()
+        }
+        texts = {row["task_id"] for row in self.database.rows("SELECT task_id FROM texts")}
+        assert texts == set(self.model.tasks)
+
+    def _parts(self, table: str, columns: str) -> dict[Any, Any]:
+        rows = self.database.rows(f"SELECT task_id, level, idx, {columns} FROM {table}")  # noqa: S608
+        return {tuple(row.values())[:3]: tuple(row.values())[3:] for row in rows}
+
+
+def _run[T](coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a store call to its end without a loop: nothing in it waits for anything."""
+    while True:
+        try:
+            coroutine.send(None)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+@pytest.mark.timeout(0 if CAMPAIGN else 300)
+def test_the_store_is_the_model(monkeypatch: pytest.MonkeyPatch):
+    """Claims, steps, cancels, retries, sweeps and lost answers in any order: SQL does what the model does."""
+    monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
+    run_state_machine_as_test(
+        StoreMachine,
+        settings=settings(
+            max_examples=RUNS,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize=not CAMPAIGN,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

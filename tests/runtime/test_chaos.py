@@ -1,0 +1,19 @@
+"""The chaos run, small enough for each commit; `make chaos` is the long one."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import Plan, run, table
+
+pytestmark = pytest.mark.runtime
+
+
+def test_three_kills_lose_nothing_and_the_bill_is_right(tmp_path: Path):
+    """A stream of tasks over three SIGKILLs: all end with the right outputs, and the ledger agrees with the bill."""
+    report = run(Plan(kills=3, tasks=12, seed=3, settle_seconds=90, life_seconds=3), tmp_path)
+    print(table(report))
+    assert report.audit.violations == []
+    assert report.kills == 3
+    assert report.submitted == 12
+    assert report.audit.ledger_calls >= report.audit.minimum_calls > 12

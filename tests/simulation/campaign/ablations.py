@@ -1,0 +1,242 @@
+"""Safeguards of the Worker, each with the way to switch it off for the length of a run, and where that must show.
+
+Nothing in `src/` is edited: an ablation swaps a statement, a function or a limit in the running interpreter.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from src import composition
+from src.objects import ai_processor
+from src.processing import dispatch, ledger
+from src.queue import consumer
+from src.store import rows, tasks
+from src.store import statements as sql
+from src.store.database import Database
+from tests.simulation.campaign import substitutes as without
+from tests.simulation.campaign.run import Result, run_seed
+from tests.simulation.campaign.workload import DEPLOYMENTS, Change, TaskSpec, Workload
+from tests.simulation.choices import DIRECT, FREE, TOP, Deployment
+
+# Faults under which a worker outlives its claim.
+ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0.3, "clock_jumped": 0.02}
+CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
+LOST_REPLIES = {"d1_failed_after_commit": 0.2}
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """A safeguard that is switched off by `patches`. `rates` and `workload` are where its absence shows."""
+
+    name: str
+    safeguard: str
+    patches: tuple[without.Patch, ...]
+    rates: dict[str, float] = field(default_factory=dict)
+    workload: Callable[[Random], Workload] | None = None
+    circumstances: tuple[without.Patch, ...] = ()  # what breaks in the control run, too
+
+    def run(self, seed: int, *, ablated: bool = True) -> Result:
+        """Run one seed with the safeguard off, or, as a control, on."""
+        chosen = None if self.workload is None else self.workload(Random(f"{seed}/{self.name}"))
+        with _patched(self.circumstances), _patched(self.patches if ablated else ()):
+            return run_seed(seed, fault_rates=self.rates, workload=chosen)
+
+
+@contextmanager
+def _patched(patches: tuple[without.Patch, ...]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for owner, name, value in patches:
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
+        yield
+
+
+def _some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], Workload]:
+    """Three tasks of some chunks on one of the deployments."""
+
+    def draw(rng: Random) -> Workload:
+        first = rng.choice(deployments)
+        specs = tuple(
+            TaskSpec(at=rng.uniform(0, 5), chunks=rng.choice((2, 4, 6)), reduce=rng.choice(("concat", "merge")))
+            for _ in range(3)
+        )
+        return replace(Workload(tasks=specs, first=first, last=first), **options)
+
+    return draw
+
+
+def _cancelling(rng: Random) -> Workload:
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=0, chunks=6, actions=((rng.uniform(0, 3), "cancel"),)) for _ in range(3))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+def _erasing(rng: Random) -> Workload:
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=0, chunks=4, actions=((rng.uniform(1, 9), "delete"),)) for _ in range(3))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+ABLATIONS = (
+    Ablation(
+        "fence_in_checkpoint",
+        "outputs of a worker that lost its claim are refused",
+        (without.swapped("CHECKPOINT", without.FENCED, without.UNFENCED),),
+        {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
+    ),
+    Ablation(
+        "fence_in_progress",
+        "totals and announcements of a worker that lost its claim are refused",
+        (without.swapped("PROGRESS", without.FENCED, without.UNFENCED),),
+        ZOMBIES,
+    ),
+    Ablation(
+        "fence_in_release",
+        "a worker that lost its claim cannot give the task away",
+        (without.swapped("RELEASE", without.FENCED, without.UNFENCED),),
+        ZOMBIES | LOST_REPLIES,
+        _some_tasks(TOP, FREE),
+    ),
+    Ablation(
+        "fence_in_finish",
+        "a worker that lost its claim cannot complete the task",
+        (without.swapped("FINISH", without.FENCED, without.UNFENCED),),
+        {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
+    ),
+    Ablation(
+        "lease_in_claim",
+        "a duplicate that meets a live lease does nothing",
+        (without.swapped("CLAIM", f"lease_until <= {sql.NOW} OR", "1 OR"),),
+        {"duplicate_delivery": 0.5},
+        _some_tasks(TOP),
+    ),
+    Ablation(
+        "database_clock",
+        "leases are judged by the database's clock, not by isolates'",
+        ((Database, "run", without.run_by_isolates_clock),),
+        {"clock_skewed": 0.6, "duplicate_delivery": 0.5},
+        _some_tasks(TOP),
+    ),
+    Ablation(
+        "intent_record",
+        "calls are announced before they are made",
+        (
+            (ledger.Ledger, "progress", without.progress_without_intent),
+            (tasks.TaskStore, "claim", without.claim_without_intent),
+        ),
+        CRASHES,
+    ),
+    Ablation(
+        "doubt_at_take_over",
+        "what a dead worker had announced is put in doubt",
+        (
+            without.swapped(
+                "CLAIM",
+                "calls_in_doubt + CASE WHEN holder IS NOT ?2 THEN json_array_length(in_flight) ELSE 0 END",
+                "calls_in_doubt",
+            ),
+        ),
+        CRASHES,
+    ),
+    Ablation(
+        "idempotent_insert",
+        "a task that is written again is the same task",
+        (without.swapped("INSERT_TASK", "ON CONFLICT DO NOTHING", ""),),
+        LOST_REPLIES,
+    ),
+    Ablation(
+        "idempotent_checkpoint",
+        "an output that is written again is the same output",
+        (without.swapped("CHECKPOINT", "ON CONFLICT DO NOTHING", ""),),
+        LOST_REPLIES,
+    ),
+    Ablation("absolute_totals", "totals are written as totals", without.incremental(), LOST_REPLIES),
+    Ablation(
+        "sweep",
+        "the cron trigger brings back what nobody else will",
+        ((composition, "sweep", without.sweep_nothing),),
+        {"message_lost": 0.3, "crash_before_enqueue": 0.2},
+        _some_tasks(TOP),
+    ),
+    Ablation(
+        "send_fall_through",
+        "a task that the queue refuses goes to the next route",
+        ((dispatch.Dispatcher, "dispatch", without.dispatch_to_first),),
+        {},
+        _some_tasks(TOP, queue_fate="send_failed"),
+    ),
+    Ablation(
+        "dead_letter_guard",
+        "a dead letter does not fail a task that somebody works on",
+        (without.swapped("DEAD_LETTER", f"lease_until <= {sql.NOW}", "1"),),
+        {"retries_exhausted": 0.7, "d1_slow": 0.2},
+        _some_tasks(TOP),
+    ),
+    Ablation(
+        "dead_letter_consumer",
+        "a task whose messages no consumer survives is failed, not tried for ever",
+        ((composition, "bury", without.bury_nothing),),
+        {},
+        _some_tasks(TOP, changes=(Change(0.1, TOP),)),
+        ((composition, "consume", without.consume_nothing),),
+    ),
+    Ablation(
+        "alarm_rearm",
+        "an object that gives its task back comes back for it",
+        ((ai_processor, "_delay_seconds", without.never_again),),
+        {},
+        _some_tasks(FREE, cron=False),
+    ),
+    Ablation(
+        "continuation",
+        "a consumer that gives its task back sends it on",
+        ((consumer, "_consume", without.consume_without_continuation),),
+        {},
+        _some_tasks(TOP, cron=False),
+    ),
+    Ablation(
+        "named_hosts_only",
+        "only an object takes over from itself, no nameless host from another",
+        (without.swapped("CLAIM", "(host = ?3 AND ?3 <> '')", "host = ?3"),),
+        {"duplicate_delivery": 0.5},
+        _some_tasks(TOP, DIRECT),
+    ),
+    Ablation(
+        "stalls_bound",
+        "a task that kills its worker each time is given up",
+        ((rows, "claim", without.claim_without_bound),),
+        {"crash_before": 0.25, "crash_after": 0.25},
+        _some_tasks(FREE, DIRECT),
+    ),
+    Ablation(
+        "cancel_stops_calls",
+        "no call is announced for a cancelled task",
+        (without.swapped("PROGRESS", "status = 'processing'", "status IN ('processing', 'cancelled')"),),
+        {},
+        _cancelling,
+    ),
+    Ablation(
+        "retry_raises_fence",
+        "a worker from before a retry is refused",
+        (without.swapped("RETRY", "fence = fence + 1,", ""),),
+        {"user_raced": 0.5},
+    ),
+    Ablation(
+        "erase_everything",
+        "an erased task leaves nothing behind",
+        ((sql, "ERASE", sql.ERASE[1:]),),
+        {},
+        _erasing,
+    ),
+    Ablation(
+        "object_forgets",
+        "an object that is done stores nothing",
+        ((ai_processor.Processor, "_forget", without.remember),),
+        {},
+        _some_tasks(FREE),
+    ),
+)
+BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

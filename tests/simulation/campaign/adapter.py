@@ -1,0 +1,162 @@
+"""The Worker's own code, plugged into the simulated platform just as `src/entry.py` plugs it into the real one."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from src.composition import App, Bindings
+from src.http.ports import BodyTooLarge, Reply
+from src.http.router import handle
+from src.inference.protocol import HttpClient
+from src.inference.wire import Wire
+from src.objects.ai_processor import Processor
+from src.objects.batch_coordinator import Coordinator
+from src.objects.lane import infer_all
+from src.processing.events import Log
+from src.processing.worker import Worker
+from tests.simulation.app import Env, ScheduledController, WorkerContext
+from tests.simulation.instance import ObjectContext
+from tests.simulation.queues import Batch
+
+# Tracebacks of errors that the Worker catches would drown a campaign; `MISTAKES` picks out those that matter.
+logging.getLogger("onceover").disabled = True
+
+# Events that carry the type of an error which the Worker caught as a last resort.
+MISTAKES = ('"event":"run_failed"', '"event":"slice_failed"', '"event":"unexpected"', '"event":"database_error"')
+FORGIVEN = ("StoreUnavailable", "JsError")
+
+
+class SimulatedRuntime:
+    """`composition.Runtime` over the simulated platform. `mistakes` collects what must never be logged."""
+
+    http: HttpClient
+
+    def __init__(self, env: Env, mistakes: list[str]) -> None:
+        platform = env.platform
+        self.now_ms = platform.now_ms
+        self.entropy = platform.entropy
+        self.chance = platform.random.random
+        self._log = platform.log
+        self._mistakes = mistakes
+
+    def write(self, line: str) -> None:
+        """Take one line of log."""
+        self._log(line)
+        if any(mark in line for mark in MISTAKES) and json.loads(line)["error"] not in FORGIVEN:
+            self._mistakes.append(line)
+
+
+class ClientRequest:
+    """An HTTP request. `body` is asked for each time the request arrives, so that a repeated one can be told apart."""
+
+    headers: Mapping[str, str] = {}
+
+    def __init__(self, method: str, path: str, body: Callable[[], dict[str, Any]] | None = None) -> None:
+        self.method = method
+        self.url = f"http://onceover{path}"
+        self._body = body
+
+    async def read(self, most: int) -> bytes:
+        """Give the body; it arrives in one piece."""
+        raw = b"" if self._body is None else json.dumps(self._body()).encode()
+        if len(raw) > most:
+            raise BodyTooLarge
+        return raw
+
+
+class Onceover:
+    """The app. `mistakes` holds log lines of errors that nothing outside the Worker explains."""
+
+    def __init__(self) -> None:
+        self.mistakes: list[str] = []
+
+    def make_isolate(self, env: Env) -> "Default":
+        """The Worker's handlers in a new isolate."""
+        return Default(env, self.mistakes)
+
+    def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
+        """An instance of one of the two Durable Object classes."""
+        return {"AIProcessor": AIProcessor, "BatchCoordinator": BatchCoordinator}[class_name](ctx, env, self.mistakes)
+
+
+def _app(env: Env, mistakes: list[str], wait_until: Callable[[Awaitable[None]], None]) -> App:
+    def get(name: str) -> Any:
+        return getattr(env, name, None)
+
+    bindings = Bindings(
+        database=env.DB,
+        queue=get("AI_QUEUE"),
+        dead_letters=get("AI_DLQ"),
+        processors=get("AI_PROCESSOR"),
+        coordinators=get("BATCH_COORDINATOR"),
+    )
+    return App(bindings, get, SimulatedRuntime(env, mistakes), wait_until, env.platform.provider)
+
+
+class Default:
+    """`entry.Default`: parts are made anew for each invocation."""
+
+    def __init__(self, env: Env, mistakes: list[str]) -> None:
+        self._env = env
+        self._mistakes = mistakes
+
+    async def fetch(self, request: ClientRequest, ctx: WorkerContext) -> Reply:
+        """Answer one HTTP request."""
+        return await handle(request, _app(self._env, self._mistakes, ctx.waitUntil).api())
+
+    async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
+        """Handle the messages of one batch."""
+        await _app(self._env, self._mistakes, ctx.waitUntil).queue(batch)
+
+    async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:
+        """Handle a cron trigger."""
+        await _app(self._env, self._mistakes, ctx.waitUntil).scheduled()
+
+
+class AIProcessor:
+    """`entry.AIProcessor`."""
+
+    def __init__(self, ctx: ObjectContext, env: Env, mistakes: list[str]) -> None:
+        self._ctx = ctx
+        self._env = env
+        self._mistakes = mistakes
+        runtime = SimulatedRuntime(env, mistakes)
+        coordinators = getattr(env, "BATCH_COORDINATOR", None)
+        self._processor = Processor(ctx.storage, self._worker, coordinators, runtime.now_ms, Log(runtime.write))
+
+    async def start(self, task_id: str, delay_seconds: float) -> None:
+        """Take on a task."""
+        await self._processor.start(task_id, delay_seconds)
+
+    async def infer(self, calls: list[Wire]) -> list[Wire]:
+        """Make a group of calls as a lane."""
+        worker = self._worker()
+        return await infer_all(worker.provider, calls, worker.settings.timeout_seconds)
+
+    async def alarm(self, info: Any = None) -> None:
+        """Work one slice."""
+        await self._processor.alarm()
+
+    def _worker(self) -> Worker:
+        return _app(self._env, self._mistakes, self._ctx.waitUntil).worker()
+
+
+class BatchCoordinator:
+    """`entry.BatchCoordinator`."""
+
+    def __init__(self, ctx: ObjectContext, env: Env, mistakes: list[str]) -> None:
+        runtime = SimulatedRuntime(env, mistakes)
+        self._coordinator = Coordinator(ctx.storage, env.AI_PROCESSOR, runtime.now_ms, Log(runtime.write))
+
+    async def infer(self, task_id: str, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+        """Have a lane make a group of calls."""
+        return await self._coordinator.infer(task_id, lanes, calls, seconds)
+
+    async def close(self) -> None:
+        """Forget everything."""
+        await self._coordinator.close()
+
+    async def alarm(self, info: Any = None) -> None:
+        """Clean up."""
+        await self._coordinator.alarm()

@@ -1,0 +1,176 @@
+"""A second pair of books, kept beside the database and the model: what each write and each call must respect.
+
+Every transaction and every model call of a world passes through here, and is held against what was there before.
+A broken invariant raises at once, at the write or call that broke it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from src.inference.protocol import ModelCall
+from src.store import statements as sql
+from tests.simulation.campaign.rows import COLUMNS, InvariantBroken, Row, check_change
+from tests.simulation.d1 import Statement
+from tests.simulation.port import Reply
+from tests.simulation.runtime import World
+
+UNDER_CLAIM = ("CHECKPOINT", "RECORD_FAILURES", "PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE_CANCELLED")
+_OUTPUTS = "SELECT group_concat(task_id || '|' || level || '|' || idx || '|' || output, char(10)) FROM outputs"
+_ORPHANS = tuple(
+    f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
+    for table in ("texts", "outputs", "failures")
+)
+
+
+class Books:
+    """What happened in one world, task by task. A task is known to the model by its tag, its `instructions`."""
+
+    def __init__(self, world: World, *, max_attempts: int) -> None:
+        self.rows: dict[str, Row] = {}
+        self.gone: dict[str, Row] = {}
+        self.expired: set[str] = set()
+        self.ids: dict[str, str] = {}  # by tag
+        self.tags: dict[str, str] = {}  # by id
+        self.reached: Counter[str] = Counter()  # calls by tag
+        self.unreached: Counter[str] = Counter()  # calls by tag whose connection failed before the model saw them
+        self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # by tag: (text, answer)
+        self.forfeited: Counter[str] = Counter()  # by id: calls in flight when a client cancelled
+        self.retries: Counter[str] = Counter()  # by id
+        self.outputs: dict[tuple[str, str, str], str] = {}
+        self.writes = 0
+        self._outputs_text: str | None = None
+        self._max_attempts = max_attempts
+        self.world = world
+        self._connection = world.database.connection
+        self._under_claim = {getattr(sql, name): name for name in UNDER_CLAIM}
+        self._erases = sql.ERASE[-1]
+        self._tags_given = 0
+        self._execute = world.database.execute
+        self._serve = world.model.serve
+        world.database.execute = self._executed  # type: ignore[method-assign]
+        world.model.serve = self._served  # type: ignore[method-assign]
+
+    def new_tag(self) -> str:
+        """Give the name by which the model's ledger knows a request that is about to arrive."""
+        self._tags_given += 1
+        return f"T{self._tags_given}"
+
+    # --- writes -----------------------------------------------------------------------------------------
+
+    def _executed(self, statements: Sequence[Statement]) -> list[dict[str, Any]]:
+        before = self._connection.total_changes
+        now_ms = self.world.database.now_ms()
+        results = self._execute(statements)
+        if self._connection.total_changes != before:
+            self.writes += 1
+            self._check_fences(statements, results)
+            self._check_rows(statements, now_ms)
+            self._check_outputs()
+        return results
+
+    def _check_fences(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
+        for statement, result in zip(statements, results, strict=True):
+            name = self._under_claim.get(statement.sql)
+            if name is None or not result["meta"]["changes"]:
+                continue
+            task_id, fence = statement.values[:2]
+            row = self.rows.get(task_id)
+            if row is None or row.fence != fence:
+                there = "nothing" if row is None else f"fence {row.fence}"
+                raise InvariantBroken(f"{task_id}: {name} of fence {fence:.0f} was written over {there}")
+
+    def _check_rows(self, statements: Sequence[Statement], now_ms: int) -> None:
+        found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants
+        before = self.rows
+        rows: dict[str, Row] = {}
+        for values in found:
+            known = before.get(values[0])
+            rows[values[0]] = known if known is not None and known == values else Row._make(values)
+        for task_id, row in rows.items():
+            was = before.get(task_id)
+            if was is None:
+                self._born(row)
+            elif was is not row:
+                check_change(was, row, now_ms, self._max_attempts)
+                if row.status == "cancelled" != was.status:
+                    self.forfeited[task_id] += was.announced
+                elif row.status == "pending" and was.terminal:
+                    self.retries[task_id] += 1
+        if len(rows) < len(before) or before.keys() - rows.keys():
+            self._went(before.keys() - rows.keys(), statements, now_ms)
+        self.rows = rows
+
+    def _born(self, row: Row) -> None:
+        if row.id in self.gone:
+            raise InvariantBroken(f"{row.id} is back after it was erased")
+        if (row.status, row.fence, row.sent) != ("pending", 0, 0):
+            raise InvariantBroken(f"{row.id} came into the world {row.status}")
+        (tag,) = self._connection.execute("SELECT instructions FROM texts WHERE task_id = ?", (row.id,)).fetchone()
+        if tag in self.ids:
+            raise InvariantBroken(f"{row.id}: request {tag} was taken twice, as {self.ids[tag]} before")
+        self.ids[tag], self.tags[row.id] = row.id, tag
+
+    def _went(self, ids: Any, statements: Sequence[Statement], now_ms: int) -> None:
+        asked = {statement.values[0] for statement in statements if statement.sql == self._erases}
+        for task_id in ids:
+            row = self.gone[task_id] = self.rows[task_id]
+            if task_id in asked:
+                continue
+            if not row.terminal or row.wake_at > now_ms:
+                raise InvariantBroken(f"{task_id} ({row.status}) was erased, and nobody asked for it")
+            self.expired.add(task_id)
+        self.check_orphans()
+
+    def check_orphans(self) -> None:
+        """Nothing is left of a task whose row is gone."""
+        for query in _ORPHANS:
+            if (left := self._connection.execute(query).fetchone()) is not None:
+                raise InvariantBroken(f"{left[0]} is erased, and not all of it: {query}")
+
+    def _check_outputs(self) -> None:
+        (text,) = self._connection.execute(_OUTPUTS).fetchone()
+        if text == self._outputs_text:
+            return
+        self._outputs_text = text
+        found = {}
+        for line in (text or "").split("\n") if text else ():
+            task_id, level, idx, output = line.split("|")
+            found[task_id, level, idx] = output
+        for key, output in self.outputs.items():
+            if key[0] in self.rows and found.get(key) != output:
+                raise InvariantBroken(f"{key}: output was {output!r}, is {found.get(key)!r}")
+        for key in found.keys() - self.outputs.keys():
+            row = self.rows.get(key[0])
+            if row is None:
+                raise InvariantBroken(f"{key}: output of a task that is gone")
+        self._check_counts(found)
+        self.outputs = found
+
+    def _check_counts(self, found: dict[tuple[str, str, str], str]) -> None:
+        counts = Counter(task_id for task_id, level, _ in found if level == "0")
+        for task_id, row in self.rows.items():
+            count = counts[task_id]
+            exact = not self.forfeited[task_id] and row.status != "cancelled"
+            if count < row.completed or (exact and count != row.completed):
+                raise InvariantBroken(f"{task_id} ({row.status}): {row.completed} completed, {count} outputs")
+
+    # --- calls ------------------------------------------------------------------------------------------
+
+    def _served(self, call: ModelCall, sender: str, reply: Reply) -> None:
+        records = self.world.model.records
+        before = len(records)
+        self._serve(call, sender, reply)
+        tag = call.system.rpartition("\n")[2]
+        if len(records) == before:
+            self.unreached[tag] += 1
+            return
+        self.reached[tag] += 1
+        self.answers[tag][call.user, records[-1].answer] += 1
+        task_id = self.ids[tag]
+        row = self.rows.get(task_id) or self.gone[task_id]
+        if self.reached[tag] > row.sent:
+            raise InvariantBroken(
+                f"{task_id} ({row.status}, fence {row.fence}): call {self.reached[tag]} reached the model, "
+                f"{row.sent} are on the bill"
+            )

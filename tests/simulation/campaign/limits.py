@@ -1,0 +1,53 @@
+"""The Worker's limits made small, so that a short run meets what else takes hours or hundreds of chunks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from src.core import limits, merge
+
+LEASE_SECONDS = 40
+TIMEOUT_SECONDS = 15
+MAX_ATTEMPTS = 3
+
+# Short slices make continuations and releases; the longer ones are more than any task here takes.
+_SLICES = {"QUEUE_SLICE_SECONDS": 5.0, "DIRECT_SLICE_SECONDS": 4.0, "OBJECT_SLICE_SECONDS": 5.0}
+_ALWAYS: dict[str, Any] = {
+    "LANE_CHUNKS": 6,
+    "LANE_CALLS": 3,
+    "COORDINATOR_IDLE_SECONDS": 240.0,
+    "SWEEP_BACKOFF_DOUBLINGS_MOST": 2,
+    "SWEEP_SLICE_SECONDS": 30.0,
+    "RATE_LIMIT_SECONDS_MOST": 240.0,
+}
+
+
+@contextmanager
+def small_limits(*, short_slices: bool, small_parts: bool) -> Iterator[None]:
+    """Set the small limits for the length of one run."""
+    chosen = _ALWAYS | (_SLICES if short_slices else {}) | ({"CHECKPOINT_BYTES_MOST": 60} if small_parts else {})
+    before = {name: getattr(limits, name) for name in chosen}
+    merge_before = merge.MERGE_CHARS_LEAST
+    for name, value in chosen.items():
+        setattr(limits, name, value)
+    merge.MERGE_CHARS_LEAST = 70  # three outputs a merge call: levels on levels
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(limits, name, value)
+        merge.MERGE_CHARS_LEAST = merge_before
+
+
+def variables(*, plan: str = "paid", concurrency: int = 3, retention_days: float = 30) -> dict[str, str]:
+    """The deployment's variables."""
+    return {
+        "LEASE_SECONDS": str(LEASE_SECONDS),
+        "AI_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
+        "MAX_ATTEMPTS": str(MAX_ATTEMPTS),
+        "AI_CONCURRENCY": str(concurrency),
+        "CHUNK_MAX_CHARS": "10",
+        "RETENTION_DAYS": str(retention_days),
+        "PLAN": plan,
+        "AI_PROVIDER": "demo",
+    }

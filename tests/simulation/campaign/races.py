@@ -1,0 +1,89 @@
+"""Two workers on one task: every interleaving of theirs within a bound on deviations from first in, first out."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from src.queue import messages
+from tests.simulation.campaign.adapter import ClientRequest, Onceover
+from tests.simulation.campaign.limits import LEASE_SECONDS, small_limits, variables
+from tests.simulation.campaign.rows import InvariantBroken
+from tests.simulation.campaign.run import TEMPLATE
+from tests.simulation.campaign.scenario import CRON_SECONDS, Play
+from tests.simulation.campaign.workload import TaskSpec, Workload
+from tests.simulation.clone import to_json
+from tests.simulation.faults import FaultPlan
+from tests.simulation.policies import Scripted, explore
+from tests.simulation.runtime import World
+
+type Kind = Literal["duplicate", "take_over", "cancel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one schedule went: the highest fence, the calls made, how the task ended."""
+
+    fence: int
+    calls: int
+    status: str
+
+
+def race(policy: Scripted, kind: Kind, chunks: int) -> Outcome:
+    """Run one schedule of two workers. Raises InvariantBroken.
+
+    `duplicate`: two deliveries at once. `take_over`: the first one's lease is over and the second comes, in the very
+    moment in which the first has its answers and writes them. `cancel`: a client cancels and retries meanwhile.
+    """
+    spec = TaskSpec(at=0, chunks=chunks)
+    plan = FaultPlan(Random("race"), {"message_lost": 1.0})
+    with small_limits(short_slices=False, small_parts=False):
+        world = World(
+            "race",
+            Onceover(),
+            TEMPLATE,
+            faults=plan,
+            scheduling=policy,
+            variables=variables(),
+            latency_seconds=0,
+            model_seconds=(1.0, 1.0),
+        )
+        play = Play(world, Workload(tasks=(spec,)), Random("race"), crashes=True)
+
+        async def scenario(world: World) -> Outcome:
+            return await _two_workers(world, play, spec, kind)
+
+        return world.run(scenario)
+
+
+async def _two_workers(world: World, play: Play, spec: TaskSpec, kind: Kind) -> Outcome:
+    await play.client(spec)
+    (task_id,) = play.answered
+    world.faults.stop()
+    body = to_json(messages.write(task_id))
+    world.queue.accept(body)
+    if kind == "take_over":
+        await asyncio.sleep(1.0)
+        world.database.offset_ms += LEASE_SECONDS * 1000 + 1
+    if kind == "cancel":
+        await asyncio.sleep(0.5)
+        asyncio.ensure_future(play.fetch(ClientRequest("POST", f"/api/tasks/{task_id}/cancel")))  # noqa: RUF006
+        asyncio.ensure_future(play.fetch(ClientRequest("POST", f"/api/tasks/{task_id}/retry")))  # noqa: RUF006
+        await asyncio.sleep(0.5)
+    world.queue.accept(body)
+    world.start_cron(CRON_SECONDS)
+    await play.all_ended()
+    await world.quiet(200)
+    play.check()
+    row = play.books.rows[task_id]
+    calls = play.books.reached[play.books.tags[task_id]]
+    if kind == "duplicate" and (row.fence, calls) != (1, row.minimum):
+        raise InvariantBroken(f"{calls} calls and fence {row.fence} under a duplicate delivery")
+    return Outcome(row.fence, calls, row.status)
+
+
+def all_races(kind: Kind, chunks: int, deviations_most: int) -> Iterator[Outcome]:
+    """Run every schedule within the bound."""
+    for _, outcome in explore(lambda policy: race(policy, kind, chunks), deviations_most=deviations_most):
+        yield outcome

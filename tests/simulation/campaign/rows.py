@@ -1,0 +1,124 @@
+"""A task's row as the invariants look at it, and what each change of it may be."""
+
+import json
+from typing import NamedTuple
+
+from src.core.states import TRANSITIONS, Status
+
+
+class InvariantBroken(AssertionError):
+    """Something happened that must not; the message says what, and to which task."""
+
+
+class Row(NamedTuple):
+    """The columns of `tasks` that say what a task is at."""
+
+    id: str
+    status: str
+    reduce: str
+    total: int
+    completed: int
+    failed: int
+    fence: int
+    holder: str | None
+    host: str | None
+    lease_until: int | None
+    attempts: int
+    stalls: int
+    settled: int
+    in_doubt: int
+    minimum: int
+    in_flight: str
+    wake_at: int
+    error_code: str | None
+    started_at: int | None
+
+    @property
+    def announced(self) -> int:
+        """How many calls are announced and neither settled nor written off."""
+        return 0 if self.in_flight == "[]" else len(json.loads(self.in_flight))
+
+    @property
+    def sent(self) -> int:
+        """`usage.modelCalls`: every call that was sent, or is about to be."""
+        return self.settled + self.in_doubt + self.announced
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the task has ended."""
+        return Status(self.status).terminal
+
+
+COLUMNS = (
+    "id, status, reduce, total, completed, failed, fence, holder, host, lease_until, attempts, stalls, "
+    "calls_settled, calls_in_doubt, calls_minimum, in_flight, wake_at, error_code, started_at"
+)
+
+# By source, target and rise of the fence: the transition that it is. Everything else must not happen.
+_KEEP, _RISE = 0, 1
+_CHANGES = {
+    ("pending", "processing", _RISE): "claim",
+    ("processing", "processing", _RISE): "take_over",
+    ("processing", "processing", _KEEP): "progress",
+    ("processing", "pending", _KEEP): "release",
+    ("processing", "completed", _KEEP): "finish",
+    ("processing", "failed", _KEEP): "fail",
+    ("pending", "failed", _RISE): "dead_letter",
+    ("processing", "failed", _RISE): "dead_letter",
+    ("pending", "cancelled", _KEEP): "cancel",
+    ("processing", "cancelled", _KEEP): "cancel",
+    ("failed", "pending", _RISE): "retry",
+    ("cancelled", "pending", _RISE): "retry",
+}
+# A write that is sent again, a postponed look of the sweep, a settled bill: the status stays, and so does the fence.
+_STAYS = {"pending", "completed", "failed", "cancelled"}
+
+
+def transition(before: Row, after: Row) -> str:
+    """Name the transition; 'again' for one that stays. Raises InvariantBroken for what is none."""
+    if before.status == after.status and before.fence == after.fence and after.status in _STAYS:
+        return "again"
+    name = _CHANGES.get((before.status, after.status, after.fence - before.fence))
+    if name is None:
+        raise InvariantBroken(
+            f"{after.id}: {before.status} at fence {before.fence} became {after.status} at fence {after.fence}"
+        )
+    known = TRANSITIONS[name]
+    assert before.status in known.sources
+    assert after.status == known.target
+    return name
+
+
+def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> None:
+    """Hold one change of a row to the rules. Raises InvariantBroken."""
+    name = transition(before, after)
+    if name == "again" and after.status in {"completed", "failed"}:
+        _require(after._replace(wake_at=0) == before._replace(wake_at=0), after, f"{after.status}, and changed still")
+    ran_out = before.lease_until is not None and before.lease_until <= now_ms
+    if name == "take_over":
+        same_host = bool(before.host) and before.host == after.host
+        _require(ran_out or same_host, after, "taken over although its lease was live")
+    if name == "dead_letter" and before.status == "processing":
+        _require(ran_out, after, "dead-lettered although its lease was live")
+    if name == "progress":
+        _require(before.holder == after.holder, after, "two holders at one fence")
+        _require(after.sent >= before.sent, after, f"the bill fell from {before.sent} to {after.sent} calls")
+        announces = after.in_flight not in {before.in_flight, "[]"}
+        _require(not (announces and after.stalls >= max_attempts), after, "goes on after too many crashes in a row")
+    elif name == "again" and after.status == "cancelled":
+        # The last worker settles the bill; calls that were announced and never made come off it.
+        _require(before.sent - before.announced <= after.sent <= before.sent, after, "settled wrongly")
+    elif name != "claim" or before.started_at is not None:  # the first claim announces the task's first calls
+        _require(after.sent == before.sent, after, f"{name}: the bill went from {before.sent} to {after.sent} calls")
+    if name == "finish":
+        _require(after.completed == after.total, after, "completed without all chunks")
+        _require(after.in_flight == "[]", after, "completed with calls in flight")
+    _require(after.completed >= before.completed, after, "fewer chunks are completed than before")
+    _require(after.attempts >= before.attempts, after, "attempts fell")
+    if after.lease_until is not None and after.lease_until != before.lease_until:
+        _require(after.lease_until > now_ms, after, "its lease was over when it was written")
+
+
+def _require(holds: bool, row: Row, what: str) -> None:
+    if not holds:
+        raise InvariantBroken(f"{row.id} ({row.status}, fence {row.fence}): {what}")

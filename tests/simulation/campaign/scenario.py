@@ -1,0 +1,226 @@
+"""Plays a workload against a world: clients, operators, cron; then faults stop, and everything must come to rest."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from src.http.ports import Reply
+from tests.simulation.campaign.adapter import ClientRequest
+from tests.simulation.campaign.books import Books
+from tests.simulation.campaign.limits import MAX_ATTEMPTS, variables
+from tests.simulation.campaign.rows import InvariantBroken
+from tests.simulation.campaign.verdicts import Circumstances, check_task
+from tests.simulation.campaign.workload import ACTIONS, DEPLOYMENTS, SHORT_RETENTION_DAYS, Change, TaskSpec, Workload
+from tests.simulation.choices import TOP
+from tests.simulation.faults import FaultPlan
+from tests.simulation.runtime import ClientError, World
+
+CRON_SECONDS = 30
+PATIENCE_SECONDS = 60  # of a client with one request
+TERMINAL_SECONDS_MOST = 900  # after the last fault every task has ended
+QUIET_SECONDS_MOST = 1_500  # and then nothing runs, waits or is stored in an object
+SUBMITS_MOST = 3
+
+
+class Play:
+    """One run's clients and operators, and what they know."""
+
+    def __init__(self, world: World, workload: Workload, rng: Random, *, crashes: bool = False) -> None:
+        self.world = world
+        self.workload = workload
+        self.books = Books(world, max_attempts=MAX_ATTEMPTS)
+        self.answered: set[str] = set()  # ids that a client got with a 202
+        self.refused: set[str] = set()  # tags of submissions that were answered with 503
+        self.interfered = crashes  # by planned crashes, clients or operators
+        self._rng = rng
+        world.model.number_outputs = True
+        world.model.timeout_seconds = 20
+        world.model.refuses = lambda call: call.user.startswith("x")
+        world.database.meter_reads = False
+        if workload.queue_fate:
+            world.queue.faults = Persistent(world.faults, workload.queue_fate)  # type: ignore[assignment]
+
+    # --- clients ------------------------------------------------------------------------------------------
+
+    async def fetch(self, request: ClientRequest) -> Reply | None:
+        """Send a request; None when there is no answer within a client's patience."""
+        asked = asyncio.ensure_future(self.world.fetch(request))
+        asked.add_done_callback(_look_at_error)
+        done, _ = await asyncio.wait({asked}, timeout=PATIENCE_SECONDS)
+        if not done or isinstance(asked.exception(), ClientError):
+            return None
+        reply: Reply = asked.result()
+        if reply.status == 500:
+            raise InvariantBroken(f"{request.method} {request.url} was answered with {reply.body}")
+        return reply
+
+    async def client(self, spec: TaskSpec) -> None:
+        """Submit, again if no answer comes, and then do what the client does."""
+        await asyncio.sleep(spec.at)
+        for _ in range(SUBMITS_MOST):
+            tags: list[str] = []
+            reply = await self.fetch(ClientRequest("POST", "/api/tasks", self._body(spec, tags)))
+            if reply is not None and reply.status == 202:
+                break
+            if reply is not None and len(tags) == 1:
+                self.refused.add(tags[0])
+        else:
+            return
+        task_id = json.loads(reply.body)["id"]
+        self.answered.add(task_id)
+        started = self.world.loop.time()
+        for after, action in spec.actions:
+            await asyncio.sleep(max(0.0, started + after - self.world.loop.time()))
+            await self.act(action, task_id)
+
+    def _body(self, spec: TaskSpec, tags: list[str]) -> Callable[[], dict[str, Any]]:
+        def body() -> dict[str, Any]:
+            tags.append(self.books.new_tag())
+            return spec.body(tags[-1])
+
+        return body
+
+    async def act(self, action: str, task_id: str) -> Reply | None:
+        """Have a client do something to a task."""
+        path = f"/api/tasks/{task_id}"
+        if action in {"cancel", "retry"}:
+            self.interfered = True
+            return await self.fetch(ClientRequest("POST", f"{path}/{action}"))
+        if action == "delete":
+            self.interfered = True
+            return await self.fetch(ClientRequest("DELETE", path))
+        return await self.fetch(ClientRequest("GET", f"{path}?wait=3" if action == "poll" else f"{path}/chunks"))
+
+    # --- operators ----------------------------------------------------------------------------------------
+
+    async def change(self, change: Change) -> None:
+        """Put another deployment in place."""
+        await asyncio.sleep(change.at)
+        self.interfered = True
+        self.world.variables = self._variables(change.concurrency)
+        if change.restart:
+            self.world.deployment = change.deployment
+            self.world.restart(lose_queue=change.lose_queue)
+        else:
+            self.world.deploy(change.deployment, lose_queue=change.lose_queue, kill=change.kill)
+
+    async def trouble(self) -> None:
+        """Offer the faults that only users and operators cause, every now and then while faults last."""
+        world, rng = self.world, self._rng
+        while world.faults.active:
+            await asyncio.sleep(rng.uniform(0.5, 6))
+            if world.faults.fires("upgraded", "operator"):
+                world.variables = self._variables(rng.choice((1, 3, 6)))
+                world.deploy(rng.choice((world.deployment, *DEPLOYMENTS)), kill=rng.random() < 0.5)
+            if self.answered and world.faults.fires("user_raced", "client"):
+                task_id = rng.choice(sorted(self.answered))
+                both = [self.act(rng.choice(ACTIONS[:3]), task_id) for _ in range(rng.choice((1, 1, 2)))]
+                await asyncio.gather(*both)
+
+    def _variables(self, concurrency: int = 3) -> dict[str, str]:
+        workload = self.workload
+        chosen = variables(plan=workload.plan, concurrency=concurrency, retention_days=workload.retention_days)
+        return chosen | workload.variables
+
+    # --- the whole ----------------------------------------------------------------------------------------
+
+    async def run(self, world: World) -> None:
+        """Play it all; raises InvariantBroken or NotQuiet."""
+        if self.workload.cron:
+            world.start_cron(CRON_SECONDS)
+        parts = [self.client(spec) for spec in self.workload.tasks]
+        parts += [self.change(change) for change in self.workload.changes]
+        trouble = asyncio.ensure_future(self.trouble())
+        trouble.add_done_callback(_look_at_error)
+        await asyncio.gather(*parts)
+        await asyncio.sleep(self._rng.uniform(1, 20))
+        world.faults.stop()
+        if world.deployment is not self.workload.last:
+            self.interfered = True
+            world.deploy(self.workload.last)
+        await trouble
+        await self.all_ended()
+        self.check()
+        if world.deployment is not TOP:
+            world.deploy(TOP)  # objects that slept through a deployment without them must clean up, too
+        while True:
+            await world.quiet(QUIET_SECONDS_MOST, look_every=30)
+            if all(row.terminal for row in self.books.rows.values()):
+                break
+            await self.all_ended()  # a request that had stood still brought another task
+        self.check()
+        if self.workload.cron and self.workload.retention_days <= SHORT_RETENTION_DAYS:
+            await asyncio.sleep(self.workload.retention_days * 86_400 + 10 * CRON_SECONDS)
+            if self.books.rows:
+                raise InvariantBroken(f"{len(self.books.rows)} tasks are kept beyond their retention")
+        self._check_nothing_is_left()
+
+    async def all_ended(self) -> None:
+        """Wait until every task has ended; raises InvariantBroken when it takes too long."""
+        deadline = self.world.loop.time() + TERMINAL_SECONDS_MOST
+        while not all(row.terminal for row in self.books.rows.values()):
+            if self.world.loop.time() > deadline:
+                left = [f"{row.id} is {row.status}" for row in self.books.rows.values() if not row.terminal]
+                raise InvariantBroken(f"lost, {TERMINAL_SECONDS_MOST} s after the last fault: {', '.join(left)}")
+            await asyncio.sleep(2)
+
+    # --- verdict ------------------------------------------------------------------------------------------
+
+    def circumstances(self) -> Circumstances:
+        """What struck so far."""
+        fired = {name for name, tally in self.world.faults.tallies.items() if tally.fired}
+        return Circumstances(frozenset(fired), self.interfered)
+
+    def check(self) -> None:
+        """Hold every task, and all of them together, to what was promised."""
+        books = self.books
+        circumstances = self.circumstances()
+        for row in books.rows.values():
+            check_task(books, self.world, row, circumstances)
+        if not circumstances.fired and len(self.answered) < len(self.workload.tasks):
+            raise InvariantBroken("a submission was not accepted, and nothing stood in its way")
+        for task_id in self.answered - books.rows.keys() - books.gone.keys():
+            raise InvariantBroken(f"{task_id} was accepted and never was in the database")
+        for task_id, row in books.gone.items():
+            if books.reached[books.tags[task_id]] > row.sent:
+                raise InvariantBroken(f"{task_id}: erased, and called for beyond what was announced")
+        if len(books.rows) + len(books.gone) != len(books.ids):
+            raise InvariantBroken("counts by state do not add up to what was accepted")
+
+    def _check_nothing_is_left(self) -> None:
+        self.books.check_orphans()
+        for cell in self.world.object_cells():
+            # Once the platform has dropped an object's alarm, nothing of ours runs in it until somebody calls it.
+            if not cell.data.is_empty() and not cell.alarm.dropped:
+                raise InvariantBroken(f"{cell.namespace.class_name}/{cell.name} holds storage or an alarm")
+        mistakes: list[str] = getattr(self.world.app, "mistakes")  # noqa: B009 - the app is ours, the world knows any
+        if mistakes:
+            raise InvariantBroken(f"the Worker met an error that nothing outside it explains: {mistakes[0]}")
+
+
+class Persistent:
+    """A fault plan in which one fault always strikes at once, and goes on after faults have stopped."""
+
+    active = True
+
+    def __init__(self, plan: FaultPlan, fault: str) -> None:
+        self._plan = plan
+        self._fault = fault
+
+    def fires(self, name: str, actor: str = "", scale: float = 1.0) -> bool:
+        """Strike with the one fault; leave the others to the plan."""
+        return self._plan.strike(name, actor) if name == self._fault else self._plan.fires(name, actor, scale)
+
+    def between(self, low: float, high: float) -> float:
+        """Give the least."""
+        return low
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plan, name)
+
+
+def _look_at_error(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

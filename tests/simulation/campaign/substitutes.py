@@ -1,0 +1,121 @@
+"""What stands in for a safeguard while it is switched off: statements and functions that lack it."""
+
+from dataclasses import replace
+from typing import Any
+
+from src.processing import ledger
+from src.processing.worker import Released
+from src.queue import messages
+from src.store import rows, tasks
+from src.store import statements as sql
+from src.store.claims import Claim, Progress, Step
+from src.store.database import Database
+from src.store.statements import Statement
+
+type Patch = tuple[Any, str, Any]
+
+# --- statements ---------------------------------------------------------------------------------------------
+
+
+def swapped(name: str, old: str, new: str) -> Patch:
+    """A statement with a part of it replaced; fails when the statement has no such part any more."""
+    text: str = getattr(sql, name)
+    assert old in text, f"{name} has no {old!r} any more"
+    return sql, name, text.replace(old, new)
+
+
+FENCED = "fence = ?2"
+UNFENCED = "?2 = ?2"
+
+
+# --- functions ----------------------------------------------------------------------------------------------
+
+_run_database = Database.run
+_progress = ledger.Ledger.progress
+_claim = tasks.TaskStore.claim
+_step = tasks.TaskStore.step
+_read_claim = rows.claim
+
+
+async def run_by_isolates_clock(self: Any, *statements: Statement) -> Any:
+    now_ms = self._binding._port.isolate.now_ms()
+
+    def judged(statement: Statement) -> Statement:
+        if sql.NOW not in statement.sql:
+            return statement
+        number = len(statement.values) + 1
+        return Statement(statement.sql.replace(sql.NOW, f"?{number}"), (*statement.values, now_ms))
+
+    return await _run_database(self, *map(judged, statements))
+
+
+def progress_without_intent(self: Any, starting: Any, minimum_calls: int) -> Progress:
+    return replace(_progress(self, starting, minimum_calls), in_flight=())
+
+
+async def claim_without_intent(self: Any, task_id: str, **options: Any) -> Any:
+    return await _claim(self, task_id, **(options | {"announce": 0}))
+
+
+class _Endless(int):
+    def __ge__(self, other: object) -> bool:
+        return False
+
+
+def claim_without_bound(*args: Any) -> Claim:
+    claim = _read_claim(*args)
+    return replace(claim, stalls=_Endless(claim.stalls))
+
+
+async def sweep_nothing(*_args: Any) -> bool:
+    return False
+
+
+async def consume_nothing(*_args: Any) -> None:
+    raise MemoryError
+
+
+async def bury_nothing(batch: Any, *_args: Any) -> None:
+    for message in batch.messages:
+        message.ack()
+
+
+async def dispatch_to_first(self: Any, task_id: str, delay_seconds: float = 0) -> Any:
+    sender = self._senders[0]
+    try:
+        await sender.send(task_id, delay_seconds)
+    except Exception:  # noqa: BLE001 - as in the original
+        return None
+    return sender.route
+
+
+async def consume_without_continuation(message: Any, worker: Any, dispatcher: Any, host: Any, log: Any) -> None:
+    task_id = messages.read(message.body)
+    if task_id is not None:
+        await worker.run(task_id, host)
+    message.ack()
+
+
+def never_again(outcome: Any) -> float | None:
+    return 3_600.0 if isinstance(outcome, Released) else None
+
+
+async def remember(self: Any) -> None:
+    await self._storage.deleteAlarm()
+
+
+def incremental() -> tuple[Patch, ...]:
+    """Totals as increments on what the store was told before."""
+
+    async def step(self: Any, claim: Claim, progress: Progress, step: Step) -> bool:
+        told = self.__dict__.setdefault("told", {})
+        before = told.get(claim.fence, claim.calls_settled)
+        kept = await _step(self, claim, replace(progress, calls_settled=progress.calls_settled - before), step)
+        told[claim.fence] = progress.calls_settled
+        return kept
+
+    statements = [
+        swapped(name, "calls_settled = ?3", "calls_settled = calls_settled + ?3")
+        for name in ("PROGRESS", "RELEASE", "FINISH", "FAIL")
+    ]
+    return (*statements, (tasks.TaskStore, "step", step))

@@ -1,0 +1,118 @@
+"""What clients and operators do in a run: drawn from a seed here, from hypothesis in the property tests."""
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Literal
+
+from tests.simulation.choices import DIRECT, FREE, TOP, Deployment
+
+type Action = Literal["cancel", "retry", "delete", "poll", "chunks"]
+type Reduce = Literal["concat", "merge", "none"]
+
+ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
+DEPLOYMENTS = (TOP, FREE, DIRECT)
+CHUNK_CHARS = 10
+SHORT_RETENTION_DAYS = 0.008  # longer than an isolate may stand still: what it sends again must find its task
+LONG_CHUNKS = 13  # with the small limits: two lanes
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One submission: when (seconds), how long, and what its client does afterwards, seconds after the answer."""
+
+    at: float
+    chunks: int
+    reduce: Reduce = "concat"
+    overlap: int = 0
+    refused: bool = False
+    actions: tuple[tuple[float, Action], ...] = ()
+
+    def body(self, tag: str) -> dict[str, Any]:
+        """The request's body. Texts are alike in all tasks: `instructions` tells them apart."""
+        text = "".join(f"{'x' if self.refused else 'w'}{at:03d} abc. " for at in range(self.chunks))
+        options = {"maxChars": CHUNK_CHARS, "overlapChars": self.overlap}
+        return {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A deployment or, with `restart`, a SIGKILL of everything, at a moment (seconds)."""
+
+    at: float
+    deployment: Deployment
+    restart: bool = False
+    lose_queue: bool = False
+    kill: bool = False
+    concurrency: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """All of a run that is not schedule and not fault."""
+
+    tasks: tuple[TaskSpec, ...]
+    changes: tuple[Change, ...] = ()
+    first: Deployment = TOP
+    last: Deployment = TOP
+    plan: Literal["free", "paid"] = "paid"
+    retention_days: float = 30
+    queue_mode: Literal["production", "local"] = "production"
+    batch: int = 1
+    consumers: int = 4
+    short_slices: bool = True
+    small_parts: bool = False
+    strict_gates: bool = True
+    cron: bool = True
+    queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+def draw(rng: Random) -> Workload:
+    """Draw a workload."""
+    long_one = rng.random() < 0.1
+    count = rng.choice((2, 3, 4, 4, 4, 5, 6))
+    tasks = tuple(_task(rng, long=long_one and at == 0) for at in range(count))
+    changes = tuple(_change(rng) for _ in range(rng.choice((0, 0, 0, 1, 1, 2))))
+    first = FREE if long_one else rng.choice(DEPLOYMENTS)
+    return Workload(
+        tasks=tasks,
+        changes=changes,
+        first=first,
+        last=rng.choice((first, *DEPLOYMENTS)),
+        plan="free" if rng.random() < 0.3 else "paid",
+        retention_days=SHORT_RETENTION_DAYS if rng.random() < 0.04 else 30,
+        queue_mode="local" if rng.random() < 0.25 else "production",
+        batch=rng.choice((1, 1, 3)),
+        consumers=rng.choice((1, 1, 4)),
+        short_slices=rng.random() < 0.5,
+        small_parts=rng.random() < 0.2,
+        strict_gates=rng.random() < 0.7,
+    )
+
+
+def _task(rng: Random, *, long: bool) -> TaskSpec:
+    actions: list[tuple[float, Action]] = []
+    if rng.random() < 0.35:
+        at = rng.uniform(0, 6)
+        for _ in range(rng.randint(1, 3)):
+            actions.append((at, rng.choice(ACTIONS)))
+            at += rng.choice((0.0, rng.uniform(0, 10)))
+    return TaskSpec(
+        at=rng.choice((0.0, rng.uniform(0, 20))),
+        chunks=rng.randint(LONG_CHUNKS, LONG_CHUNKS + 3) if long else rng.choice((1, 1, 1, 2, 2, 2, 3, 3, 4, 6)),
+        reduce=rng.choice(("concat", "merge", "none")),
+        overlap=rng.choice((0, 0, 0, 3)),
+        refused=rng.random() < 0.05,
+        actions=tuple(actions),
+    )
+
+
+def _change(rng: Random) -> Change:
+    return Change(
+        at=rng.uniform(1, 30),
+        deployment=rng.choice(DEPLOYMENTS),
+        restart=rng.random() < 0.3,
+        lose_queue=rng.random() < 0.5,
+        kill=rng.random() < 0.5,
+        concurrency=rng.choice((1, 3, 6)),
+    )

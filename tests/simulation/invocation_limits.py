@@ -1,0 +1,52 @@
+"""The limits of one invocation, as the platform's plans have them: what passes them is refused with its errors.
+
+The same figures as in `local/limits.mjs`: all calls that leave an isolate are subrequests, and each statement of a
+batch counts. A seventh waiting connection waits on the platform; here it only shows in `most_waiting`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+type Plan = Literal["free", "paid"]
+
+_SUBREQUESTS = {"free": 50, "paid": 1_000}
+_STATEMENTS = {"free": 50, "paid": 1_000}
+TOO_MANY_SUBREQUESTS = "Too many subrequests by single Worker invocation."
+TOO_MANY_STATEMENTS = "D1_ERROR: Too many API requests by single Worker invocation."
+
+
+@dataclass(slots=True)
+class Use:
+    """What one invocation has spent."""
+
+    subrequests: int = 0
+    statements: int = 0
+    waiting: int = 0
+
+
+@dataclass(slots=True)
+class InvocationLimits:
+    """Books each call of an invocation, refuses it beyond the plan, and keeps the worst that any invocation did."""
+
+    plan: Plan
+    refused: list[str] = field(default_factory=list)
+    most: Use = field(default_factory=Use)
+
+    def spend(self, use: Use, label: str, statements: int) -> str | None:
+        """Book a call that is about to leave; the message of the platform's error if it may not."""
+        use.subrequests += 1
+        use.statements += statements
+        if statements and use.statements > _STATEMENTS[self.plan]:
+            return self._refuse(label, TOO_MANY_STATEMENTS)
+        if use.subrequests > _SUBREQUESTS[self.plan]:
+            return self._refuse(label, TOO_MANY_SUBREQUESTS)
+        use.waiting += 1
+        most = self.most
+        most.subrequests = max(most.subrequests, use.subrequests)
+        most.statements = max(most.statements, use.statements)
+        most.waiting = max(most.waiting, use.waiting)
+        return None
+
+    def _refuse(self, label: str, message: str) -> str:
+        self.refused.append(f"{label}: {message}")
+        return message

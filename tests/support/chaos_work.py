@@ -1,0 +1,68 @@
+"""What the chaos run submits: tasks from a seed, each submission recognisable in the model server's ledger."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from src.core.chunks import chunks, cuts
+from src.core.merge import merge_chars, merge_groups
+from src.core.task import CONCAT_SEPARATOR
+from tests.support.client import paragraphs
+from tests.support.model_plan import output_for
+
+MAX_CHARS = 60
+REDUCTIONS = ("concat", "none", "merge")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One request. Its tag stands in each chunk and in the instructions, so that every call names its origin."""
+
+    tag: str
+    parts: int
+    reduce: str
+
+    @property
+    def text(self) -> str:
+        """The input: a paragraph a chunk."""
+        return paragraphs(self.parts, self.tag)
+
+    def body(self) -> dict[str, Any]:
+        """The request's JSON."""
+        return {
+            "input": self.text,
+            "instructions": f"origin {self.tag}.",
+            "reduce": self.reduce,
+            "chunk": {"maxChars": MAX_CHARS},
+            "metadata": {"tag": self.tag, "parts": self.parts, "reduce": self.reduce},
+        }
+
+    def outputs(self) -> list[str]:
+        """What the model makes of the chunks, in order."""
+        spans = chunks(cuts(self.text, MAX_CHARS), 0)
+        return [output_for(self.text[span.start : span.end]) for span in spans]
+
+    def result(self) -> str | list[str]:
+        """What the task must give once it has completed."""
+        outputs = self.outputs()
+        if self.reduce == "none":
+            return outputs
+        if self.reduce == "concat":
+            return CONCAT_SEPARATOR.join(outputs)
+        while len(outputs) > 1:
+            outputs = [output_for(group) for group in merge_groups(outputs, merge_chars(MAX_CHARS))]
+        return outputs[0]
+
+    @classmethod
+    def of_metadata(cls, metadata: dict[str, Any]) -> "Submission":
+        """The submission that a task of the list came from, its client's knowledge aside."""
+        return cls(metadata["tag"], metadata["parts"], metadata["reduce"])
+
+
+def submissions(seed: int, tasks: int) -> Iterator[tuple[int, str]]:
+    """The size and reduction of each task: mostly a few chunks, now and then forty or more."""
+    random = Random(f"{seed}/work")
+    for _ in range(tasks):
+        size = random.choice((1, 2, 3, 5, 8, 13, random.randint(20, 60) if random.random() < 0.4 else 4))
+        yield size, random.choice(REDUCTIONS)

@@ -1,0 +1,45 @@
+"""Reads what a server with `--limits` has counted, and what its Durable Objects have stored."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+from tests.support.client import Json
+from tests.support.dev_server import DevServer
+
+PREFIX = '{"event":"metered"'
+
+
+def lines(server: DevServer, after: int = 0) -> list[Json]:
+    """The meter's lines, one for each invocation that has ended, from that line of the output on."""
+    return [json.loads(line) for line in list(server.lines)[after:] if line.startswith(PREFIX)]
+
+
+def seconds(task: Json) -> float:
+    """How long a task took, from creation to end, by the server's own times."""
+    created, finished = (datetime.fromisoformat(task[name]) for name in ("createdAt", "finishedAt"))
+    return (finished - created).total_seconds()
+
+
+def object_files(state: Path) -> list[Path]:
+    """The databases of all objects that have ever stored anything."""
+    return [path for path in state.glob("v3/do/**/*.sqlite") if path.name != "metadata.sqlite"]
+
+
+def object_rows(state: Path) -> dict[str, int]:
+    """Rows that objects hold, alarms included, by table; an empty one is left out."""
+    found: dict[str, int] = {}
+    for path in state.glob("v3/do/**/*.sqlite"):
+        for table, rows in _tables(path):
+            if rows:
+                found[table] = found.get(table, 0) + rows
+    return found
+
+
+def _tables(path: Path) -> Iterator[tuple[str, int]]:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            yield name, connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 - its own

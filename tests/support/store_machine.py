@@ -1,0 +1,112 @@
+"""What the state machine's workers know and say, and rows of store and model in one form."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from src.core.task import Failure
+from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
+from tests.support.store_model import ModelTask
+
+
+@dataclass(slots=True)
+class Worker:
+    """A claim and what its worker knows; it never learns that it has lost."""
+
+    claim: Claim
+    holder: str
+    host: str
+    total: int
+    merges: bool
+    known: set[CallKey] = field(default_factory=set)
+    settled: int = 0
+    tokens: int = 0
+
+    def progress(
+        self, done: set[int], failed: set[int], in_flight: set[int], *, final: bool, failure: Failure
+    ) -> Progress:
+        """Report outputs, failures and announced calls; with all chunks there, a merge gets its one level."""
+        outputs = [CallKey(0, at) for at in sorted(done) if at < self.total]
+        self.known |= set(outputs)
+        if self.merges and self.total > 1 and sum(key.level == 0 for key in self.known) == self.total:
+            outputs.append(CallKey(1, 0))
+        self.settled += len(outputs)
+        self.tokens += 7 * len(outputs)
+        failed_calls = [
+            FailedCall(CallKey(0, at), Tried(1, 2), final, failure) for at in sorted(failed - done) if at < self.total
+        ]
+        return Progress(
+            outputs=[Output(key, f"{self.claim.fence} wrote {key}", 1) for key in outputs],
+            failures=failed_calls,
+            in_flight=[CallKey(0, at) for at in sorted(in_flight) if at < self.total],
+            calls_settled=self.claim.calls_settled + self.settled,
+            calls_in_doubt=self.claim.calls_in_doubt,
+            calls_minimum=self.total,
+            completed=sum(key.level == 0 for key in self.known),
+            failed=len(failed_calls) if final else 0,
+            input_tokens=self.claim.input_tokens + self.tokens,
+            output_tokens=self.claim.output_tokens + self.tokens,
+            stalls=0 if outputs else self.claim.stalls,
+            rate_waits=self.claim.rate_waits,
+        )
+
+
+def failed_values(item: FailedCall) -> tuple[Any, ...]:
+    """The columns of a row of `failures` behind its key."""
+    failure = item.failure
+    return (
+        *(item.tried.attempts, item.tried.calls, int(item.final)),
+        *(failure.code, failure.message, int(failure.retryable)),
+    )
+
+
+_NAMES = (
+    *("status", "route", "reduce", "total", "completed", "failed", "fence", "holder", "host", "lease_until"),
+    *("attempts", "stalls", "rate_waits", "calls_settled", "calls_in_doubt", "calls_minimum", "input_tokens"),
+    *("output_tokens", "dispatches", "not_before", "wake_at", "created_at", "started_at", "finished_at"),
+)
+
+
+_CLAIMED = (
+    *("fence", "attempts", "stalls", "rate_waits"),
+    *("calls_settled", "calls_in_doubt", "input_tokens", "output_tokens"),
+)
+
+
+def row_facts(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of `tasks` as facts."""
+    facts = {name: row[name] for name in _NAMES}
+    error = (
+        None if row["error_code"] is None else (row["error_code"], row["error_message"], bool(row["error_retryable"]))
+    )
+    return facts | {"calls": (json.loads(row["in_flight"]), json.loads(row["doubted"])), "error": error}
+
+
+def task_facts(task: ModelTask) -> dict[str, Any]:
+    """The same facts of a task of the model."""
+    failure = task.failure
+    error = None if failure is None else (failure.code, failure.message, failure.retryable)
+    calls = ([list(key) for key in task.in_flight], [list(key) for key in task.doubted])
+    return {name: getattr(task, name) for name in _NAMES} | {"calls": calls, "error": error}
+
+
+def claim_seen(claim: Claim) -> dict[str, Any]:
+    """A granted claim as facts."""
+    return {name: getattr(claim, name) for name in _CLAIMED} | {
+        "outputs": claim.outputs,
+        "doubted": claim.doubted,
+        "announced": claim.announced,
+        "tried": claim.tried,
+        "chunks": len(claim.cuts),
+    }
+
+
+def claim_expected(task: ModelTask) -> dict[str, Any]:
+    """The same facts by the model."""
+    return {name: getattr(task, name) for name in _CLAIMED} | {
+        "outputs": frozenset(task.outputs),
+        "doubted": frozenset(task.doubted),
+        "announced": frozenset(task.in_flight),
+        "tried": {key: item.tried for key, item in task.failures.items() if not item.final},
+        "chunks": task.total,
+    }
