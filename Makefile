@@ -8,7 +8,7 @@ PYTEST_PARALLEL ?= -n 2 --dist loadscope
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev test check bench bundle deploy
+.PHONY: help install dev test check simulate chaos bench bundle deploy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,12 @@ check: install ## formatting, lint, types, architecture rules
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+
+simulate: install ## simulate the Worker under faults: SEEDS=N WORKERS=2, or SEED=N to replay one schedule
+	@exec $(PY) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) --workers $(or $(WORKERS),2) $(ARGS)
+
+chaos: install ## SIGKILL the real runtime at random moments, then compare ledger and API: KILLS=N TASKS=N SEED=N
+	@exec $(PY) -m tests.chaos --kills $(or $(KILLS),20) --tasks $(or $(TASKS),200) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: install ## run the benchmarks: ARGS="…"
 	@exec $(PY) -m tests.bench $(ARGS)

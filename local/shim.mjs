@@ -7,6 +7,7 @@
 // - The interpreter starts at the first call and not when the isolate does. A boot that fails is reported and
 //   tried again at the next call.
 // - Extension modules compile at run time, through Miniflare's unsafe-eval binding.
+import "./scheduling.mjs"; // before Pyodide
 import createPyodideModule from "./pyodide.asm.mjs";
 import wasm from "./pyodide.asm.wasm";
 import { loadPyodide } from "./pyodide.mjs";

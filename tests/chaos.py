@@ -241,7 +241,7 @@ def table(report: Report) -> str:
         ("model calls, by the ledger", found.ledger_calls),
         ("model calls, by the tasks", f"{found.model_calls}, {found.in_doubt} of them in doubt"),
         ("calls without any failure", found.minimum_calls),
-        ("calls repeated after a good answer", found.asked_again),
+        ("good answers paid for again", found.asked_again),
         ("violations", len(found.violations)),
     ]
     width = max(len(name) for name, _ in lines)

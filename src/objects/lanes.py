@@ -55,6 +55,8 @@ class LanedProvider:
         self._lanes = lanes
         self._seconds = seconds
         self._log = log
+        # A call whose time is up is given up, but an RPC cannot be taken back: it keeps its connection until it ends.
+        self._out = asyncio.Semaphore(lanes)
         self._sending: set[asyncio.Task[None]] = set()
         self._expected = 0  # calls that have been announced and not sent
         self._gathering: list[tuple[ModelCall, asyncio.Future[ModelReply]]] = []
@@ -82,6 +84,12 @@ class LanedProvider:
         return await self._provider.probe()
 
     async def _send(self, group: Sequence[tuple[ModelCall, asyncio.Future[ModelReply]]]) -> None:
+        async with self._out:
+            wanted = [item for item in group if not item[1].done()]  # the others were given up while they waited here
+            if wanted:
+                await self._call_lane(wanted)
+
+    async def _call_lane(self, group: Sequence[tuple[ModelCall, asyncio.Future[ModelReply]]]) -> None:
         calls = [wire.write_call(call) for call, _ in group]
         outcomes: Sequence[ModelReply | ModelError]
         try:

@@ -9,6 +9,10 @@ from ..inference.protocol import ModelCall, ModelReply, Provider
 from ..store.claims import CallKey
 
 
+class Silence(ModelConnectionLost):
+    """No answer within the time: whoever was asked may still hold the connection."""
+
+
 def _nobody(calls: int) -> None:
     pass
 
@@ -33,14 +37,18 @@ class Crew:
                 return await self.provider.infer(call)
         except TimeoutError:
             if self.slack_seconds:  # a crew reports its calls' timeouts itself: its silence says nothing of them
-                return ModelConnectionLost("whoever was to make the call gave no answer")
+                return Silence("whoever was to make the call gave no answer")
             return ModelTimeout(f"no reply from the model within {seconds:g} s")
         except ModelError as error:
             return error
 
 
 class Roster:
-    """The groups that are out. One stays out until its last call has ended, however few calls it has."""
+    """The groups that are out. One stays out until its last call has ended, however few calls it has.
+
+    One that gave no answer stays out for good: its connection is one of the six, and only another invocation has new
+    ones. When no group is left to form, the run ends and the next one takes over.
+    """
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
@@ -63,6 +71,7 @@ class Roster:
         self._crew.starting(len(keys))
         return len(firsts)
 
-    def end(self, key: CallKey) -> None:
+    def end(self, key: CallKey, result: ModelReply | ModelError) -> None:
         """Strike a call that has ended."""
-        del self._first_of[key]
+        if not isinstance(result, Silence):
+            del self._first_of[key]

@@ -4,6 +4,7 @@ from ..core.settings import Settings
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
 from .events import Log
+from .worker import crashed
 
 
 async def sweep(store: TaskStore, dispatcher: Dispatcher, settings: Settings, log: Log, most: int) -> bool:
@@ -15,6 +16,13 @@ async def sweep(store: TaskStore, dispatcher: Dispatcher, settings: Settings, lo
     due = await store.due(most)
     if not due.now_ms:
         return False
+    # A worker that finds too many stalls fails the task itself; here are those whose workers die before they can.
+    hopeless = [task_id for task_id, stalls in due.stalls.items() if stalls >= settings.max_attempts]
+    if hopeless:
+        ended = await store.give_up(
+            hopeless, settings.max_attempts, crashed(settings.max_attempts), settings.retention_ms
+        )
+        log("gave_up", tasks=len(ended))
     ids, erased = await store.settle_due(due, settings.lease_ms)
     for task_id in ids:
         await dispatcher.dispatch(task_id)

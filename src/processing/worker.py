@@ -154,8 +154,7 @@ class _Run:
 
     async def _work(self) -> Outcome:
         if self._claim.stalls >= self._settings.max_attempts:
-            message = f"the worker ended {self._claim.stalls} times in a row without finishing a chunk"
-            return await self._end(Fail(self._settings.retention_ms, Failure("worker_crashed", message, True)))
+            return await self._end(Fail(self._settings.retention_ms, crashed(self._claim.stalls)))
         self._ledger.add(self._plan.keys())
         announced = self._ledger.startable(_now(), len(self._claim.announced))
         assert set(announced) == self._claim.announced
@@ -272,7 +271,7 @@ class _Run:
 
     def _book(self, finished: _Finished) -> None:
         key, result, seconds = finished
-        self._roster.end(key)
+        self._roster.end(key, result)
         facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
         if isinstance(result, ModelError):
             self._ledger.failed(key, result, _now(), self._worker.chance())
@@ -287,6 +286,11 @@ class _Run:
         for task in self._out:
             task.cancel()
         self._out.clear()
+
+
+def crashed(stalls: int) -> Failure:
+    """Say why a task failed whose workers kept dying."""
+    return Failure("worker_crashed", f"the worker ended {stalls} times in a row without finishing a chunk", True)
 
 
 def _now() -> float:

@@ -161,9 +161,12 @@ class Due:
     live: list[str] = field(default_factory=list)
     idle: list[str] = field(default_factory=list)
     over: list[str] = field(default_factory=list)
+    stalls: dict[str, int] = field(default_factory=dict)
 
-    def add(self, task_id: str, status: Status, live: bool) -> None:
-        """Sort one task in."""
+    def add(self, task_id: str, status: Status, live: bool, stalls: int) -> None:
+        """Sort one task in; `stalls` are the workers in a row that died on it."""
+        if stalls and status is Status.PROCESSING and not live:
+            self.stalls[task_id] = stalls
         if status.terminal:
             self.over.append(task_id)
         elif status is Status.PROCESSING and live:

@@ -207,7 +207,7 @@ ERASE = (
 
 # The tasks that need a look, longest overdue first; the index makes the page cost the same at any size. ?1 limit
 DUE = f"""
-SELECT id, status, {NOW} AS now, coalesce(lease_until > {NOW}, 0) AS live FROM tasks
+SELECT id, status, stalls, {NOW} AS now, coalesce(lease_until > {NOW}, 0) AS live FROM tasks
 WHERE wake_at <= {NOW} ORDER BY wake_at LIMIT ?1
 """
 
@@ -215,6 +215,17 @@ WHERE wake_at <= {NOW} ORDER BY wake_at LIMIT ?1
 POSTPONE = f"""
 UPDATE tasks SET wake_at = lease_until
 WHERE id IN (SELECT value FROM json_each(?1)) AND status = 'processing' AND lease_until > {NOW}
+"""
+
+# Fails a task whose workers die again and again without an output, the last of them before it could say so itself:
+# nobody else would end it. ?1 JSON ids ?2 stalls from which on ?3 code ?4 message ?5 retention, ms
+GIVE_UP = f"""
+UPDATE tasks SET status = 'failed', fence = fence + 1, holder = NULL, host = NULL, lease_until = NULL,
+  calls_in_doubt = calls_in_doubt + json_array_length(in_flight), in_flight = '[]',
+  finished_at = max(created_at, {NOW}), wake_at = {NOW} + ?5,
+  error_code = ?3, error_message = ?4, error_retryable = 1
+WHERE id IN (SELECT value FROM json_each(?1)) AND status = 'processing' AND lease_until <= {NOW} AND stalls >= ?2
+RETURNING id
 """
 
 # Takes on the dispatch of tasks that nobody works on, and looks again later, longer at each repetition. It is

@@ -134,8 +134,16 @@ class TaskStore:
         (found,) = await self._database.run(Statement(sql.DUE, (most,)))
         due = Due(now_ms=rows.whole(found[0], "now") if found else 0)
         for row in found:
-            due.add(rows.text(row, "id"), Status(rows.text(row, "status")), bool(row["live"]))
+            due.add(
+                rows.text(row, "id"), Status(rows.text(row, "status")), bool(row["live"]), rows.whole(row, "stalls")
+            )
         return due
+
+    async def give_up(self, task_ids: Sequence[str], stalls: int, failure: Failure, retention_ms: int) -> list[str]:
+        """Fail those of the tasks that nobody holds and on which at least `stalls` workers in a row died."""
+        values = (_json(list(task_ids)), stalls, failure.code, failure.message, retention_ms)
+        (ended,) = await self._database.run(Statement(sql.GIVE_UP, values))
+        return [rows.text(row, "id") for row in ended]
 
     async def settle_due(self, due: Due, delay_ms: int) -> tuple[list[str], int]:
         """Postpone live tasks, take on idle ones, erase expired ones.

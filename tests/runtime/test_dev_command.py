@@ -60,11 +60,11 @@ def test_bad_arguments_are_refused_in_one_line(arguments: list[str], says: str) 
 
 
 def test_help_names_every_flag_of_the_contract() -> None:
-    """`--help` describes the five flags, and not the one that is only for tests."""
+    """`--help` describes the five flags and `--limits`, and not the one that is only for tests."""
     status, lines = run_dev("--help")
     assert status == 0
     flags = set(re.findall(r"^ +(--[a-z-]+)", "\n".join(lines), re.MULTILINE))
-    assert flags == {"--port", "--env", "--persist-to", "--var", "--cron-every"}
+    assert flags == {"--port", "--env", "--persist-to", "--var", "--cron-every", "--limits"}
 
 
 def test_a_taken_port_is_an_error(taken_port: int) -> None:

@@ -48,8 +48,7 @@ def audit(accepted: Iterable[str], tasks: list[Json], calls: list[Call]) -> Audi
         found.minimum_calls += usage["minimumCalls"]
         found.in_doubt += usage["inDoubt"]
     found.violations += [f"{len(strays)} calls for {tag}, which no task has" for tag, strays in by_origin.items()]
-    for repeats in _good_repeats(calls).values():
-        found.asked_again += repeats
+    found.asked_again = _good_repeats(calls).total()
     return found
 
 
@@ -64,18 +63,15 @@ def _faults(task: Json, origin: Submission, calls: list[Call]) -> Iterable[str]:
         yield f"wrong output: {task['result']['output']!r:.200}"
     if not usage["modelCalls"] - usage["inDoubt"] <= len(calls) <= usage["modelCalls"]:
         yield f"the server counted {len(calls)} calls, the task {usage['modelCalls']} with {usage['inDoubt']} in doubt"
-    if (repeats := sum(_good_repeats(calls).values())) > usage["inDoubt"]:
-        yield f"{repeats} calls repeated a good answer, and only {usage['inDoubt']} were in doubt"
+    if (repeats := _good_repeats(calls).total()) > usage["inDoubt"]:
+        yield f"{repeats} calls gave a good answer again, and only {usage['inDoubt']} were in doubt"
 
 
-def _good_repeats(calls: list[Call]) -> dict[tuple[str, str], int]:
-    """For each distinct request, the calls that were made after one of them had been answered well."""
-    repeats: dict[tuple[str, str], int] = {}
-    answered: dict[tuple[str, str], float] = {}
-    for call in sorted(calls, key=lambda call: call.arrived_at):
-        key = (call.system, call.user)
-        if key in answered and call.arrived_at > answered[key]:
-            repeats[key] = repeats.get(key, 0) + 1
-        if call.complete and call.answered == "ok" and call.ended_at is not None:
-            answered.setdefault(key, call.ended_at)
-    return repeats
+def _good_repeats(calls: list[Call]) -> Counter[tuple[str, str]]:
+    """For each distinct request, the good answers beyond the first.
+
+    All but the last must have been lost in a crash, and be in doubt: an accepted one is never asked for again. What
+    failed in between says nothing.
+    """
+    good = Counter((call.system, call.user) for call in calls if call.complete and call.answered == "ok")
+    return Counter({request: count - 1 for request, count in good.items() if count > 1})

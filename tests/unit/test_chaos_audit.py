@@ -65,7 +65,7 @@ def test_each_broken_promise_is_named():
     assert "ended as failed" in violations(task(status="failed"), calls())
     assert "wrong output" in violations(task(result={"output": "nonsense"}), calls())
     assert "counted 3 calls, the task 5" in violations(task(model_calls=5, in_doubt=1), calls())
-    assert "repeated a good answer" in violations(task(model_calls=5, in_doubt=1), calls(0, 1))
+    assert "gave a good answer again" in violations(task(model_calls=5, in_doubt=1), calls(0, 1))
     assert "which no task has" in "; ".join(audit([], [], calls()).violations)
 
 

@@ -11,8 +11,9 @@ from src.core.errors import StoreError, StoreQuotaExhausted, StoreUnavailable
 from src.core.meter import Meter
 from src.core.quota import is_used_up, seconds_until_reset
 from src.core.task import Route
+from src.inference.protocol import ModelReply
 from src.processing.budget import Budget
-from src.processing.crew import Crew, Roster
+from src.processing.crew import Crew, Roster, Silence
 from src.processing.dispatch import Dispatcher
 from src.processing.events import Log
 from src.queue.consumer import consume
@@ -21,6 +22,7 @@ from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, ROWS_USED_UP
 
 QUEUE_USED_UP = "Queue send failed: Too Many Requests (10253)"
 OBJECTS_USED_UP = "Exceeded allowed duration in Durable Objects free tier."
+DONE = ModelReply("done", 1, 1)
 TASK = "0192f0c8-7c00-7000-8000-000000000000"
 
 
@@ -147,9 +149,11 @@ def test_a_group_is_out_until_its_last_call_has_ended():
     assert roster.start(keys[:8]) == 2
     assert (roster.groups, roster.free) == (2, 6)
     for key in keys[:5]:
-        roster.end(key)
+        roster.end(key, DONE)
     assert (roster.groups, roster.free) == (2, 6)
     assert roster.start(keys[8:]) == 1
     assert (roster.groups, roster.free, told) == (3, 0, [8, 1])
-    roster.end(keys[5])
+    roster.end(keys[5], DONE)
+    assert (roster.groups, roster.free) == (2, 6)
+    roster.end(keys[8], Silence("no answer"))  # may still hold its connection
     assert (roster.groups, roster.free) == (2, 6)

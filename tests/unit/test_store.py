@@ -47,6 +47,10 @@ ACTS: dict[str, Act] = {
         bench.pass_ms(LEASE_MS + 1),
         bench.run(bench.store.dead_letter("task", FAILURE, RETENTION_MS)),
     )[1],
+    "give_up": lambda bench, claim: (
+        bench.pass_ms(LEASE_MS + 1),
+        bench.run(bench.store.give_up(["task"], 0, FAILURE, RETENTION_MS)),
+    )[1],
     "cancel": lambda bench, claim: bench.run(bench.store.cancel("task", RETENTION_MS)),
     "retry": lambda bench, claim: bench.run(bench.store.retry("task", LEASE_MS)),
 }

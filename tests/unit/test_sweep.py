@@ -5,7 +5,7 @@ import pytest
 from src.core import limits
 from src.core.states import Status
 from src.store.claims import Release
-from tests.support.store import LEASE_MS, RETENTION_MS, StoreBench
+from tests.support.store import FAILURE, LEASE_MS, RETENTION_MS, StoreBench
 
 
 @pytest.fixture
@@ -57,6 +57,24 @@ def test_a_claim_brings_the_sweep_forward(bench: StoreBench):
     bench.claim()
     bench.pass_ms(LEASE_MS)
     assert swept(bench) == (["task"], 0)
+
+
+def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
+    """When workers die so early that none can fail the task, the sweep does; before that, and while one lives, not."""
+    bench.insert()
+
+    def sweep() -> list[str]:
+        due = bench.run(bench.store.due(10))
+        hopeless = [task_id for task_id, stalls in due.stalls.items() if stalls >= 3]
+        return bench.run(bench.store.give_up(hopeless, 3, FAILURE, RETENTION_MS))
+
+    for stalls in range(4):
+        assert bench.claim().stalls == stalls
+        assert bench.run(bench.store.give_up(["task"], 3, FAILURE, RETENTION_MS)) == []
+        bench.pass_ms(2 * LEASE_MS)
+        ended = sweep()
+        assert ended == (["task"] if stalls == 3 else [])
+    assert (bench.row("task")["status"], bench.row("task")["error_code"]) == ("failed", FAILURE.code)
 
 
 def test_a_delayed_task_is_not_dispatched_before_its_time(bench: StoreBench):

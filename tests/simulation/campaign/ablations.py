@@ -184,6 +184,13 @@ ABLATIONS = (
         ((composition, "consume", without.consume_nothing),),
     ),
     Ablation(
+        "sweep_gives_up",
+        "a task whose workers die before they can fail it is failed by the sweep, not tried for ever",
+        ((tasks.TaskStore, "give_up", without.give_up_nothing),),
+        {},
+        _some_tasks(TOP, queue_fate="retries_exhausted"),
+    ),
+    Ablation(
         "alarm_rearm",
         "an object that gives its task back comes back for it",
         ((ai_processor, "_delay_seconds", without.never_again),),

@@ -71,6 +71,10 @@ async def sweep_nothing(*_args: Any) -> bool:
     return False
 
 
+async def give_up_nothing(*_args: Any) -> list[str]:
+    return []
+
+
 async def consume_nothing(*_args: Any) -> None:
     raise MemoryError
 
