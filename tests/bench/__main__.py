@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import imports, splitter, table_size, tasks
+from tests.bench import free_plan, imports, splitter, table_size, tasks
 from tests.bench.figures import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "table": table_size.measure,
     "imports": imports.measure,
     "tasks": tasks.measure,
+    "free-plan": free_plan.measure,
 }
 
 

@@ -13,7 +13,17 @@ class Difference:
     source: str
 
 
+_GATES = Difference(
+    "choice",
+    "An object's gate lets events in as soon as the storage operation's promise is resolved; Python's event loop needs"
+    " timers of its own until the code that awaited it goes on, and events come in between. The fake's default is the"
+    " documented gate; simulated schedules draw either",
+    "Durable Objects, In-memory state: input gates; local/scheduling.mjs",
+)
+
 DIFFERENCES: dict[str, Difference] = {
+    "events_between_a_read_and_its_caller": _GATES,
+    "events_between_a_write_and_its_caller": _GATES,
     "a_value_of_2_mb_and_more": Difference(
         "production",
         "D1 takes strings, blobs and rows of up to 2,000,000 bytes; the local workerd takes somewhat more",

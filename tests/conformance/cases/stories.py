@@ -235,14 +235,21 @@ async def a_merge_and_its_levels(env: Any) -> Any:
 async def what_the_sweep_does(env: Any) -> Any:
     story = Story(env)
     store = story.store
-    for at, task_id in enumerate(("idle", "live", "over", "dead", "later")):
+    for at, task_id in enumerate(("idle", "live", "over", "dead", "hopeless", "later")):
         await story.insert(task_id, unclaimed_ms=at - 10 if task_id != "later" else LEASE_MS)
     await story.claim("live", "one", lease_ms=LEASE_MS)
     over = await story.claim("over", "one")
     done = _progress(over, outputs=_outputs(0, 1, 2), completed=3)
     assert await store.step(over, done, Finish(-1))
     await story.claim("dead", "one", lease_ms=0)
+    await story.claim("hopeless", "one", lease_ms=0)
+    await story.claim("hopeless", "two", lease_ms=0)
     due = await store.due(10)
+    story.outcomes.append(sorted(due.stalls.items()))
+    hopeless = sorted(due.stalls)
+    story.outcomes.append(await store.give_up(hopeless, 2, FAILURE, RETENTION_MS))
+    story.outcomes.append(await store.give_up(hopeless, 1, FAILURE, RETENTION_MS))
+    story.outcomes.append(await store.give_up(hopeless, 1, FAILURE, RETENTION_MS))
     story.outcomes += [sorted(due.live), sorted(due.idle), sorted(due.over)]
     story.outcomes.append(await store.settle_due(due, 1000))
     story.outcomes.append(await store.settle_due(due, 1000))

@@ -1,7 +1,6 @@
 """The Worker's own code, plugged into the simulated platform just as `src/entry.py` plugs it into the real one."""
 
 import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -18,9 +17,6 @@ from src.processing.worker import Worker
 from tests.simulation.app import Env, ScheduledController, WorkerContext
 from tests.simulation.instance import ObjectContext
 from tests.simulation.queues import Batch
-
-# Tracebacks of errors that the Worker catches would drown a campaign; `MISTAKES` picks out those that matter.
-logging.getLogger("onceover").disabled = True
 
 # Events that carry the type of an error which the Worker caught as a last resort.
 MISTAKES = ('"event":"run_failed"', '"event":"slice_failed"', '"event":"unexpected"', '"event":"database_error"')

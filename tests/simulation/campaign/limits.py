@@ -1,5 +1,6 @@
 """The Worker's limits made small, so that a short run meets what else takes hours or hundreds of chunks."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,12 +25,15 @@ _ALWAYS: dict[str, Any] = {
 
 @contextmanager
 def small_limits(*, short_slices: bool, small_parts: bool) -> Iterator[None]:
-    """Set the small limits for the length of one run."""
+    """Set the small limits for the length of one run, and show no tracebacks of errors that the Worker catches: they
+    would drown a campaign, and `adapter.MISTAKES` picks out those that matter."""
     chosen = _ALWAYS | (_SLICES if short_slices else {}) | ({"CHECKPOINT_BYTES_MOST": 60} if small_parts else {})
     before = {name: getattr(limits, name) for name in chosen}
     merge_before = merge.MERGE_CHARS_LEAST
     for name, value in chosen.items():
         setattr(limits, name, value)
+    logger = logging.getLogger("onceover")
+    logger.disabled = True
     merge.MERGE_CHARS_LEAST = 70  # three outputs a merge call: levels on levels
     try:
         yield
@@ -37,6 +41,7 @@ def small_limits(*, short_slices: bool, small_parts: bool) -> Iterator[None]:
         for name, value in before.items():
             setattr(limits, name, value)
         merge.MERGE_CHARS_LEAST = merge_before
+        logger.disabled = False
 
 
 def variables(*, plan: str = "paid", concurrency: int = 3, retention_days: float = 30) -> dict[str, str]:
