@@ -11,7 +11,8 @@ from ..core import limits
 from ..core.task import Route
 from ..processing.crew import Crew
 from ..processing.events import Log
-from ..processing.worker import Host, Outcome, Released, Worker
+from ..processing.outcomes import Outcome, Released
+from ..processing.worker import Host, Worker
 from ..store.claims import Standing, Unclaimed
 from .lanes import Coordinators, crew
 from .naming import task_name

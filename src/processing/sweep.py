@@ -4,7 +4,7 @@ from ..core.settings import Settings
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
 from .events import Log
-from .worker import crashed
+from .outcomes import crashed
 
 
 async def sweep(store: TaskStore, dispatcher: Dispatcher, settings: Settings, log: Log, most: int) -> bool:

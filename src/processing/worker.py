@@ -17,7 +17,7 @@ from ..core.errors import ModelError, StoreUnavailable
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
-from ..core.task import Failure, Reduce, Route
+from ..core.task import Reduce, Route
 from ..inference.protocol import ModelCall, ModelReply, Provider
 from ..store.claims import CallKey, Claim, Continue, Ending, Fail, Finish, Release, Step, Unclaimed
 from ..store.tasks import TaskStore
@@ -25,33 +25,8 @@ from .budget import Budget
 from .crew import Crew, Roster
 from .events import Log
 from .ledger import Ledger
+from .outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
 from .plan import Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The task has reached this terminal status."""
-
-    status: Status
-
-
-@dataclass(frozen=True, slots=True)
-class Released:
-    """The task is pending again and wants another run after this delay, which the host arranges."""
-
-    delay_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Another claim, a cancellation or an erasure ended this one; nothing is left to do."""
-
-
-Outcome = Ended | Released | Lost | Unclaimed
-
-
-class ClaimLost(Exception):
-    """A write under the claim changed nothing: the fence has risen, or the task has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +160,13 @@ class _Run:
         if next_at is None:
             return Finish(retention_ms, self._plan.top)
         wait = max(0.0, next_at - now)
-        if wait > 0 and self._budget.allows_wait(wait, now) and wait < self._settings.lease_seconds / 2:
+        # With every lane silent nothing could start after the wait: the next run has fresh ones.
+        if (
+            wait > 0
+            and self._roster.free
+            and self._budget.allows_wait(wait, now)
+            and wait < self._settings.lease_seconds / 2
+        ):
             return None
         delay_ms = round(wait * 1000)
         return Release(delay_ms, delay_ms + (0 if self._sweep_soon else self._settings.lease_ms))
@@ -257,7 +238,8 @@ class _Run:
         full = self._roster.free == 0
         timeout = None if wake_at is None or full or wake_at <= now else wake_at - now
         if not self._out:
-            await asyncio.sleep(timeout or 0)
+            assert wake_at is not None  # otherwise the claim would have ended
+            await asyncio.sleep(wake_at - now)
             return
         done, pending = await asyncio.wait(self._out, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if done and pending:
@@ -286,11 +268,6 @@ class _Run:
         for task in self._out:
             task.cancel()
         self._out.clear()
-
-
-def crashed(stalls: int) -> Failure:
-    """Say why a task failed whose workers kept dying."""
-    return Failure("worker_crashed", f"the worker ended {stalls} times in a row without finishing a chunk", True)
 
 
 def _now() -> float:

@@ -9,7 +9,8 @@ from ..core import limits
 from ..core.errors import StoreQuotaExhausted, StoreUnavailable
 from ..processing.dispatch import Dispatcher
 from ..processing.events import Log
-from ..processing.worker import Host, Released, Worker
+from ..processing.outcomes import Released
+from ..processing.worker import Host, Worker
 from . import messages
 from .messages import Batch, Message
 

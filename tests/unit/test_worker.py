@@ -13,8 +13,10 @@ from src.core.settings import Settings
 from src.core.states import Status
 from src.core.task import Reduce, Route, Task
 from src.inference.protocol import Health, ModelCall, ModelReply
+from src.processing.crew import Crew
 from src.processing.events import Log
-from src.processing.worker import Ended, Host, Lost, Outcome, Released, Worker
+from src.processing.outcomes import Ended, Lost, Outcome, Released
+from src.processing.worker import Host, Worker
 from src.store.claims import Standing, Unclaimed
 from src.store.database import Database
 from src.store.tasks import TaskStore
@@ -277,6 +279,18 @@ def test_a_hanging_call_ends_at_the_timeout(make):
     assert failure is not None
     assert failure.code == "model_timeout"
     assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (2, 0)
+
+
+def test_a_run_whose_lanes_all_fall_silent_gives_the_task_back(make):
+    """Lanes that never answer are not waited for again in the same run: it ends, it does not spin."""
+    bench = make()
+    bench.insert(12)
+    bench.model.seconds = lambda number: 1e6
+    crew = Crew(bench.model, concurrency=12, group=6, slack_seconds=5)
+    outcome = bench.run(Host(Route.DURABLE_OBJECT, 3600.0, "object/task", lambda task_id, chunks: crew))
+    assert isinstance(outcome, Released)
+    assert outcome.delay_seconds > 0
+    assert (len(bench.model.calls), bench.task().usage.in_doubt) == (12, 12)
 
 
 def test_a_failure_keeps_what_is_in_flight(make):

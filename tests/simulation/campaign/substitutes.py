@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from src.processing import ledger
-from src.processing.worker import Released
+from src.processing.outcomes import Released
 from src.queue import messages
 from src.store import rows, tasks
 from src.store import statements as sql

@@ -1,0 +1,38 @@
+"""How a run of the task actor ends, as its host sees it."""
+
+from dataclasses import dataclass
+
+from ..core.states import Status
+from ..core.task import Failure
+from ..store.claims import Unclaimed
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The task has reached this terminal status."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The task is pending again and wants another run after this delay, which the host arranges."""
+
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Another claim, a cancellation or an erasure ended this one; nothing is left to do."""
+
+
+Outcome = Ended | Released | Lost | Unclaimed
+
+
+class ClaimLost(Exception):
+    """A write under the claim changed nothing: the fence has risen, or the task has ended."""
+
+
+def crashed(stalls: int) -> Failure:
+    """Say why a task failed whose workers kept dying."""
+    return Failure("worker_crashed", f"the worker ended {stalls} times in a row without finishing a chunk", True)
