@@ -32,7 +32,7 @@ class Clock:
 
 
 class Connection(sqlite3.Connection):
-    """An in-memory database whose SQL functions read `clock`."""
+    """An in-memory database whose SQL functions read `clock`, closed with its last reference, by whichever thread."""
 
     clock: Clock
     schema_version: int
@@ -44,7 +44,10 @@ class Connection(sqlite3.Connection):
 
 def open_database() -> Connection:
     """Open an empty in-memory database with the platform's limits and date functions, in autocommit."""
-    connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=512, factory=Connection)
+    # A world is a cycle, and the collector that ends it may run on another thread of the test process.
+    connection = sqlite3.connect(
+        ":memory:", isolation_level=None, cached_statements=512, check_same_thread=False, factory=Connection
+    )
     connection.clock = clock = Clock()
     for limit, value in LIMITS.items():
         connection.setlimit(limit, value)
