@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..core.ids import is_task_id
+from ..core.tenants import LOCAL
 from .ports import Api, Reply, Request
 from .problems import no_task
 from .queries import Query
@@ -12,12 +13,13 @@ from .queries import Query
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One matched request: the segments that the path's pattern leaves open, and the parsed query."""
+    """One matched request: the segments that the path's pattern leaves open, the parsed query, and whose it is."""
 
     api: Api
     request: Request
     parts: Mapping[str, str]
     query: Query
+    tenant: str = LOCAL
 
     @property
     def task_id(self) -> str:

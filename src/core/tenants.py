@@ -1,0 +1,13 @@
+"""Tenants: whose a task is. A tenant comes from the API key alone; without keys there is one, `local`."""
+
+import re
+
+LOCAL = "local"
+TENANT_PATTERN = "[a-z0-9][a-z0-9-]{0,62}"
+
+_TENANT = re.compile(TENANT_PATTERN)
+
+
+def is_tenant(text: str) -> bool:
+    """Whether the text may name a tenant: it becomes a part of keys, up to their first colon."""
+    return _TENANT.fullmatch(text) is not None
