@@ -2,7 +2,10 @@
 -- Every table is STRICT and, having a text key, WITHOUT ROWID: a row then costs one row written, not two.
 
 CREATE TABLE tasks (
-  id TEXT NOT NULL PRIMARY KEY,              -- UUIDv7: the key is also the order of creation
+  -- The task's key: its tenant, a colon, a UUIDv7. One tenant's tasks lie together, in the order of their creation,
+  -- and no statement that names a task, a part of one or a range of them can leave its tenant.
+  id TEXT NOT NULL PRIMARY KEY,
+  tenant TEXT NOT NULL GENERATED ALWAYS AS (substr(id, 1, instr(id, ':') - 1)) VIRTUAL,
   status TEXT NOT NULL CHECK (status IN ('pending', 'processing', 'completed', 'failed', 'cancelled')),
   route TEXT NOT NULL CHECK (route IN ('queue', 'durable-object', 'direct')),
   reduce TEXT NOT NULL CHECK (reduce IN ('concat', 'merge', 'none')),
@@ -30,6 +33,12 @@ CREATE TABLE tasks (
   doubted TEXT NOT NULL DEFAULT '[]' CHECK (json_type(doubted) = 'array'),
   input_tokens INTEGER NOT NULL DEFAULT 0 CHECK (input_tokens >= 0),
   output_tokens INTEGER NOT NULL DEFAULT 0 CHECK (output_tokens >= 0),
+  announced_at INTEGER,                                          -- the last time that calls were announced
+
+  -- What the client bounds: the time until the end, renewed by a retry, and the calls of all attempts together.
+  deadline_ms INTEGER CHECK (deadline_ms >= 1),
+  deadline_at INTEGER,
+  max_calls INTEGER CHECK (max_calls >= 1),
 
   error_code TEXT,
   error_message TEXT,
@@ -47,10 +56,12 @@ CREATE TABLE tasks (
   CHECK ((status = 'processing') = (holder IS NOT NULL AND lease_until IS NOT NULL)),
   CHECK ((status IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL)),
   CHECK ((status = 'failed') = (error_code IS NOT NULL)),
-  CHECK (status <> 'completed' OR completed = total)
+  CHECK (status <> 'completed' OR completed = total),
+  CHECK ((deadline_ms IS NULL) = (deadline_at IS NULL)),
+  CHECK (max_calls IS NULL OR calls_settled + calls_in_doubt + json_array_length(in_flight) <= max_calls)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX tasks_by_wake ON tasks (wake_at);
+CREATE INDEX tasks_by_wake ON tasks (tenant, wake_at);
 
 -- What a claim works on: kept apart, so that an update of a task never rewrites its text.
 CREATE TABLE texts (
@@ -58,7 +69,8 @@ CREATE TABLE texts (
   input TEXT NOT NULL,
   instructions TEXT NOT NULL,
   cuts TEXT NOT NULL CHECK (json_type(cuts) = 'array'), -- the chunks' end offsets, in code points
-  overlap INTEGER NOT NULL CHECK (overlap >= 0)
+  overlap INTEGER NOT NULL CHECK (overlap >= 0),
+  submission TEXT                                       -- the key of `submissions` under which it came, if any
 ) STRICT, WITHOUT ROWID;
 
 -- One accepted output a call: level 0 are the chunks, each level above merges the one below it.
@@ -83,4 +95,21 @@ CREATE TABLE failures (
   message TEXT NOT NULL,
   retryable INTEGER NOT NULL CHECK (retryable IN (0, 1)),
   PRIMARY KEY (task_id, level, idx)
+) STRICT, WITHOUT ROWID;
+
+-- Submissions with an Idempotency-Key: tenant, colon, the client's key. A row goes with its task. It is valid until
+-- expires_at; `digest` is of what was asked for, `replayed` says that a second request has been answered with the task.
+CREATE TABLE submissions (
+  id TEXT NOT NULL PRIMARY KEY,
+  task_id TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  expires_at INTEGER NOT NULL,
+  replayed INTEGER NOT NULL DEFAULT 0 CHECK (replayed IN (0, 1))
+) STRICT, WITHOUT ROWID;
+
+-- Characters accepted from a tenant on its latest day (days since the epoch, UTC). Written only where a limit is set.
+CREATE TABLE daily_use (
+  tenant TEXT NOT NULL PRIMARY KEY,
+  day INTEGER NOT NULL,
+  characters INTEGER NOT NULL CHECK (characters >= 0)
 ) STRICT, WITHOUT ROWID;

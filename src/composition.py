@@ -26,6 +26,7 @@ from .queue.consumer import consume
 from .queue.dead_letter import bury
 from .queue.messages import DEAD_LETTERS, Batch
 from .queue.producer import Queue, QueueSender
+from .store.claims import Due
 from .store.database import D1, Database
 from .store.tasks import TaskStore
 
@@ -146,16 +147,25 @@ class App:
     async def scheduled(self) -> None:
         """Sweep. Where runs are direct ones, do them here, one after the other, as long as the allowance lasts."""
         dispatcher = self.dispatcher()
-        if dispatcher.first_route is not Route.DIRECT:
-            await sweep(self.store, dispatcher, self.settings, self.log, limits.SWEEP_TASKS_MOST)
+        if dispatcher.first_route is Route.DIRECT:
+            await self._sweep_and_run()
             return
+        due = await self.store.due(limits.SWEEP_TASKS_MOST)
+        if not due.empty:
+            await sweep(self.store, dispatcher, self.settings, self.log, due)
+
+    async def _sweep_and_run(self) -> None:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + limits.SWEEP_SLICE_SECONDS
+        parts: list[Due] = []
         while self._may_run(ends_at - loop.time()):
+            parts = parts or (await self.store.due(limits.SWEEP_TASKS_MOST)).parts()
+            if not parts:
+                return
+            # One task by one: what this run has no time for must not count as dispatched.
             runs: list[Awaitable[None]] = []
             direct = DirectSender(self.worker(), Host(Route.DIRECT, ends_at - loop.time()), runs.append)
-            if not await sweep(self.store, self._dispatcher(direct), self.settings, self.log, 1):
-                return
+            await sweep(self.store, self._dispatcher(direct), self.settings, self.log, parts.pop(0))
             for run in runs:
                 await run
 

@@ -69,6 +69,13 @@ class ModelRateLimited(ModelError):
         self.delay_seconds = delay_seconds
 
 
+class CallNotStarted(ModelError):
+    """The call was announced and, its time having passed or its claim, not made: no provider has seen it."""
+
+    code = "not_started"
+    retryable = True
+
+
 class ModelRefused(ModelError):
     """400, 401, 403, 404 and their like: the same call will be refused again, so the task fails at once."""
 

@@ -1,21 +1,54 @@
-"""Task ids: UUID version 7 (RFC 9562), so that ids sort by creation and a list needs no index of its own."""
+"""Names of tasks. A client knows its task by an id; inside, a task's key is its tenant, a colon and that id.
+
+Ids are UUID version 7 (RFC 9562), so that a tenant's keys sort by creation and a list needs no index of its own.
+"""
 
 import re
 
-_PATTERN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+from .tenants import TENANT_PATTERN
+
+_ID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_ID = re.compile(_ID_PATTERN)
+_KEY = re.compile(f"{TENANT_PATTERN}:{_ID_PATTERN}")
+_RANDOM_BITS = 80
 
 
 def task_id(now_ms: int, entropy: bytes) -> str:
     """Build an id from the creation time (milliseconds) and 10 random bytes."""
     assert len(entropy) == 10
-    stamp = (now_ms & ((1 << 48) - 1)) << 80
+    stamp = (now_ms & ((1 << 48) - 1)) << _RANDOM_BITS
     random = int.from_bytes(entropy)
     low = (0b10 << 62) | (random & ((1 << 62) - 1))
     high = 0x7000 | (random >> 64 & 0xFFF)
-    digits = f"{stamp | high << 64 | low:032x}"
+    return _dashed(stamp | high << 64 | low)
+
+
+def first_id(now_ms: int) -> str:
+    """Return what no id made at this time (milliseconds) or later lies below, and every earlier one does."""
+    return _dashed((now_ms & ((1 << 48) - 1)) << _RANDOM_BITS)
+
+
+def _dashed(number: int) -> str:
+    digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def is_task_id(text: str) -> bool:
     """Whether the text is an id that `task_id` can have made."""
-    return _PATTERN.fullmatch(text) is not None
+    return _ID.fullmatch(text) is not None
+
+
+def task_key(tenant: str, id_: str) -> str:
+    """Return the key of a tenant's task."""
+    return f"{tenant}:{id_}"
+
+
+def is_task_key(text: str) -> bool:
+    """Whether the text is a key that `task_key` can have made."""
+    return _KEY.fullmatch(text) is not None
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Return tenant and id of a key."""
+    tenant, _, id_ = key.rpartition(":")
+    return tenant, id_

@@ -22,6 +22,15 @@ LIST_LIMIT_MOST = 100
 OUTPUT_CHARS_MOST = 200_000
 REPLY_BYTES_MOST = 1_048_576
 
+# --- What a tenant may have ---------------------------------------------------------------------------
+IDEMPOTENCY_SECONDS = 86_400
+IDEMPOTENCY_KEY_CHARS_MOST = 255
+DEADLINE_SECONDS_MOST = 2_592_000  # 30 days
+MODEL_CALLS_MOST = 1_000_000
+TASKS_IN_FLIGHT_MOST = 10_000  # of MAX_TASKS_IN_FLIGHT: a submission reads a row or two for each
+CHARACTERS_A_DAY_MOST = 1_000_000_000_000
+IN_FLIGHT_RETRY_SECONDS = 10
+
 # --- Merging ----------------------------------------------------------------------------------------
 MERGE_CHARS_LEAST = 2_000  # a merge call never takes less than this, however small the chunks are
 
@@ -29,6 +38,7 @@ MERGE_CHARS_LEAST = 2_000  # a merge call never takes less than this, however sm
 CHECKPOINT_BYTES_MOST = 1_500_000  # one bound parameter; D1: 2,000,000
 STORE_SENDS = 3  # a write is sent at most this often; each one is safe to send again
 STORE_RESEND_SECONDS = 0.1
+LIST_WALK_MOST = 500  # tasks that a page of one status passes over at most
 
 # --- Processing -------------------------------------------------------------------------------------
 QUEUE_SLICE_SECONDS = 600.0  # platform: 15 minutes of wall time for a consumer
@@ -37,6 +47,7 @@ SWEEP_SLICE_SECONDS = 600.0  # platform: 15 minutes for a cron trigger
 OBJECT_SLICE_SECONDS = 300.0  # platform: 15 minutes for an alarm
 SUBREQUESTS = {"free": 45, "paid": 900}  # platform: 50 an invocation on the free plan, 1,000 on the paid one
 STATEMENTS = {"free": 45, "paid": 900}  # platform: as many statements of D1, each one of a batch counted
+START_SECONDS = 2.0  # from the announcement of calls: those that have not started then are announced again
 LINGER_FRACTION = 0.05  # of the calls' own duration: how long a finished call waits for company
 LINGER_SECONDS_MOST = 1.0
 INLINE_WAIT_SECONDS_MOST = 30.0  # longer waits give the claim back
@@ -61,6 +72,7 @@ FREE_PLAN_DAY = {
 }
 
 # --- Dispatch and sweep -----------------------------------------------------------------------------
+QUEUE_SHARE = 100  # tasks of a tenant that may stand in the queue; further ones go to objects of their own
 SEND_SECONDS = 5.0  # a send that takes longer counts as failed, and the next route is tried
 QUEUE_DELIVERIES = 3  # wrangler.toml: max_retries = 2
 QUEUE_DELAY_SECONDS_MOST = 43_200  # platform: 12 hours

@@ -33,6 +33,8 @@ class Settings:
     max_attempts: int = 3
     retention_days: float = 30.0
     plan: str = "free"
+    tasks_in_flight_most: int | None = None
+    characters_a_day_most: int | None = None
 
     @property
     def subrequests(self) -> int:
@@ -48,6 +50,12 @@ class Settings:
     def lease_ms(self) -> int:
         """The lease in milliseconds, as the store takes it."""
         return round(self.lease_seconds * 1000)
+
+    @property
+    def horizon_ms(self) -> int:
+        """How far ahead the sweep may be due at a task that has not ended: after its last postponement, or a wait."""
+        repeated = self.lease_ms << limits.SWEEP_BACKOFF_DOUBLINGS_MOST
+        return max(repeated, self.lease_ms + round(limits.RATE_LIMIT_SECONDS_MOST * 1000))
 
     @property
     def retention_ms(self) -> int:
@@ -77,6 +85,8 @@ def load(variables: Variables) -> Settings:
         input_bytes=_whole(variables, "MAX_INPUT_BYTES", limits.INPUT_BYTES_DEFAULT, 1, limits.INPUT_BYTES_MOST),
         max_attempts=_whole(variables, "MAX_ATTEMPTS", 3, 1, 20),
         retention_days=_number(variables, "RETENTION_DAYS", 30, 0, 3_650),
+        tasks_in_flight_most=_bound(variables, "MAX_TASKS_IN_FLIGHT", limits.TASKS_IN_FLIGHT_MOST),
+        characters_a_day_most=_bound(variables, "MAX_CHARACTERS_PER_DAY", limits.CHARACTERS_A_DAY_MOST),
         plan=_choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free"),
     )
 
@@ -118,6 +128,11 @@ def _whole(variables: Variables, name: str, default: int, least: int, most: int)
     if not least <= value <= most:
         raise ConfigurationError(name, takes)
     return value
+
+
+def _bound(variables: Variables, name: str, most: int) -> int | None:
+    """Read a limit of each tenant; without one, or with 0, there is none."""
+    return _whole(variables, name, 0, 0, most) or None
 
 
 def _base_url(variables: Variables, provider: str) -> str | None:

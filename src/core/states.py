@@ -47,6 +47,7 @@ _TABLE = (
     Transition("finish", (Status.PROCESSING,), Status.COMPLETED, "the last output is recorded"),
     Transition("fail", (Status.PROCESSING,), Status.FAILED, "a chunk failed for good"),
     Transition("dead_letter", (Status.PENDING, Status.PROCESSING), Status.FAILED, "deliveries are used up"),
+    Transition("expire", (Status.PENDING, Status.PROCESSING), Status.FAILED, "its deadline passed"),
     Transition("give_up", (Status.PROCESSING,), Status.FAILED, "workers died on it again and again"),
     Transition("cancel", (Status.PENDING, Status.PROCESSING), Status.CANCELLED, "the client asked for it"),
     Transition("retry", (Status.FAILED, Status.CANCELLED), Status.PENDING, "the client asked for it"),

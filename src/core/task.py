@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .ids import split_key
 from .states import Status
 
 
@@ -24,6 +25,8 @@ class Reduce(StrEnum):
 
 
 CONCAT_SEPARATOR = "\n\n"
+DEADLINE_EXCEEDED = "deadline_exceeded"
+BUDGET_EXHAUSTED = "budget_exhausted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One task. `result` is a string or, for `reduce: none`, a list of strings; None until completed."""
+    """One task. `result` is a string or, for `reduce: none`, a list of strings; None until completed.
 
-    id: str
+    `key` is its tenant and id. `overdue`: its deadline has passed, and nobody has ended it yet.
+    """
+
+    key: str
     status: Status
     route: Route
     reduce: Reduce
@@ -66,7 +72,15 @@ class Task:
     started_at: int | None
     finished_at: int | None
     expires_at: int | None
+    deadline_at: int | None = None
+    max_calls: int | None = None
+    overdue: bool = False
     result: str | tuple[str, ...] | None = None
+
+    @property
+    def id(self) -> str:
+        """What clients call it."""
+        return split_key(self.key)[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +99,7 @@ class ChunkView:
 class NewTask:
     """What `submit` writes. `cuts` are the chunks' end offsets, so that a later splitter changes nothing."""
 
-    id: str
+    key: str
     route: Route
     text: str
     instructions: str
@@ -96,6 +110,8 @@ class NewTask:
     model: str | None
     metadata: Mapping[str, object]
     created_at: int
+    deadline_ms: int | None = None
+    max_calls: int | None = None
 
     @property
     def minimum_calls(self) -> int:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..core.ids import is_task_id
+from ..core.ids import is_task_id, task_key
 from ..core.tenants import LOCAL
 from .ports import Api, Reply, Request
 from .problems import no_task
@@ -22,12 +22,11 @@ class Call:
     tenant: str = LOCAL
 
     @property
-    def task_id(self) -> str:
-        """The task that the path names. Raises Refusal (404) for what cannot be one of ours, without asking D1."""
-        task_id = self.parts["id"]
-        if not is_task_id(task_id):
+    def task_key(self) -> str:
+        """The tenant's task that the path names. Raises Refusal (404) for what cannot be one, without asking D1."""
+        if not is_task_id(self.parts["id"]):
             raise no_task()
-        return task_id
+        return task_key(self.tenant, self.parts["id"])
 
 
 def json_reply(status: int, value: object, headers: Mapping[str, str] | None = None) -> Reply:

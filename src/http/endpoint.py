@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -14,11 +15,12 @@ Handler = Callable[[Call], Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A query parameter; `schema` is JSON Schema."""
+    """A parameter of the query, or a header; `schema` is JSON Schema."""
 
     name: str
     description: str
     schema: Mapping[str, object]
+    place: Literal["query", "header"] = "query"
 
 
 @dataclass(frozen=True, slots=True)

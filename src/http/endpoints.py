@@ -15,6 +15,14 @@ from .ports import Reply
 
 _ONE_TASK = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
 _WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
+_MOMENT = {"type": "string", "format": "date-time"}
+_IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "The client's name for this request. Within 24 hours the same key with the same body gives the same task, and "
+    "`Idempotency-Replayed: true`; with another body it is refused.",
+    {"type": "string", "pattern": f"^[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}$"},
+    "header",
+)
 _LIMIT = {
     "type": "integer",
     "minimum": 1,
@@ -42,9 +50,13 @@ ENDPOINTS: Final = (
         summary="Submit a text; the task is durable in the database once this answers",
         handler=tasks.submit,
         body=schemas.NewTaskFields,
-        answers=(Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After")),),
+        parameters=(_IDEMPOTENCY_KEY,),
+        answers=(Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After", "Idempotency-Replayed")),),
         problems=(
             problems.MALFORMED_BODY,
+            problems.BAD_IDEMPOTENCY_KEY,
+            problems.IDEMPOTENCY_MISMATCH,
+            problems.LIMIT_REACHED,
             problems.TOO_LARGE,
             problems.UNSUPPORTED_MEDIA_TYPE,
             *problems.DATABASE_KINDS,
@@ -58,6 +70,8 @@ ENDPOINTS: Final = (
         handler=tasks.read_page,
         parameters=(
             Parameter("status", "Only tasks of this status.", {"type": "string", "enum": list(Status)}),
+            Parameter("createdAfter", "Only tasks created after this time.", _MOMENT),
+            Parameter("createdBefore", "Only tasks created before this time.", _MOMENT),
             Parameter("limit", "How many tasks at most.", _LIMIT),
             Parameter("cursor", "The `nextCursor` of the page before.", {"type": "string"}),
         ),
@@ -118,7 +132,7 @@ ENDPOINTS: Final = (
         summary="Let a failed or cancelled task go on from the chunks that it has",
         handler=tasks.retry,
         answers=(Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After")),),
-        problems=(problems.NOT_RETRYABLE, *_ONE_TASK),
+        problems=(problems.NOT_RETRYABLE, problems.LIMIT_REACHED, *_ONE_TASK),
     ),
     Endpoint(
         method="GET",

@@ -41,6 +41,8 @@ def new_request(body: Mapping[str, object], settings: Settings) -> Request:
         overlap_chars=(fields.chunk.overlap_chars or 0) if fields.chunk else 0,
         model=fields.model,
         metadata=fields.metadata or {},
+        deadline_seconds=fields.deadline_seconds,
+        max_calls=fields.max_model_calls,
     )
 
 

@@ -11,6 +11,7 @@ ON_EVERY_ANSWER = {
 
 MEANINGS = {
     "Location": "The path of the task.",
+    "Idempotency-Replayed": "`true` when an earlier request with this Idempotency-Key made the task.",
     "Retry-After": "Seconds after which asking again makes sense; absent where it never does.",
     "Allow": "The methods that the path takes.",
 }

@@ -91,7 +91,7 @@ def _head(get: Json) -> Json:
 def _parameter(parameter: Parameter) -> Json:
     return {
         "name": parameter.name,
-        "in": "query",
+        "in": parameter.place,
         "description": parameter.description,
         "schema": dict(parameter.schema),
     }
@@ -113,7 +113,9 @@ def _problems(kinds: Iterable[Kind]) -> Json:
     return {
         str(status): {
             "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in found),
-            "headers": _headers(("Retry-After",) if set(found) <= set(problems.DATABASE_KINDS) else ()),
+            "headers": _headers(
+                ("Retry-After",) if status == 429 or set(found) <= set(problems.DATABASE_KINDS) else ()
+            ),
             "content": {PROBLEM_TYPE: {"schema": _problem_schema(found)}},
         }
         for status, found in by_status.items()

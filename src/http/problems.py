@@ -39,6 +39,7 @@ class Kind:
     title: str
 
 
+BAD_IDEMPOTENCY_KEY = Kind("bad_idempotency_key", 400, "The Idempotency-Key is not one")
 MALFORMED_BODY = Kind("malformed_body", 400, "The body is not a JSON object")
 NOT_FOUND = Kind("not_found", 404, "There is nothing here")
 METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "The path does not take this method")
@@ -46,7 +47,9 @@ ALREADY_TERMINAL = Kind("already_terminal", 409, "The task has ended")
 NOT_RETRYABLE = Kind("not_retryable", 409, "The task is neither failed nor cancelled")
 TOO_LARGE = Kind("too_large", 413, "The request is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The body is not of a media type that is taken here")
+IDEMPOTENCY_MISMATCH = Kind("idempotency_mismatch", 422, "The Idempotency-Key stands for another request")
 INVALID_FIELDS = Kind("invalid_fields", 422, "Some fields have values that they cannot take")
+LIMIT_REACHED = Kind("limit_reached", 429, "A limit of the tenant is reached")
 INTERNAL = Kind("internal", 500, "Something went wrong in the service")
 BAD_CONFIGURATION = Kind("bad_configuration", 500, "The deployment is configured wrongly")
 DATABASE_UNAVAILABLE = Kind("database_unavailable", 503, "The database is out of reach")
@@ -73,12 +76,14 @@ class Refusal(Exception):
         detail: str,
         errors: Iterable[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        limit: str | None = None,
     ) -> None:
         super().__init__(kind.code)
         self.kind = kind
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = headers or {}
+        self.limit = limit
 
     def reply(self) -> Reply:
         """Make the answer."""
@@ -89,6 +94,8 @@ class Refusal(Exception):
             "detail": self.detail,
             "code": self.kind.code,
         }
+        if self.limit is not None:
+            problem["limit"] = self.limit
         if self.errors:
             problem["errors"] = [{"field": error.field, "message": error.message} for error in self.errors]
         body = json.dumps(problem, ensure_ascii=False)

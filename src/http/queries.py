@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
 from ..core import limits
@@ -14,6 +15,10 @@ from .problems import FieldError, Refusal, field_refusal, named
 Query = Mapping[str, str]
 
 _DECIMAL = re.compile(r"[0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = re.compile(r"[0-9]{1,6}")
 
 
@@ -62,6 +67,21 @@ def status_filter(query: Query) -> Status | None:
     if text is not None and text not in Status:
         raise _refused("status", f"must be one of {', '.join(Status)}")
     return None if text is None else Status(text)
+
+
+def created_bound(query: Query, name: str) -> float | None:
+    """Read `createdAfter` or `createdBefore`: milliseconds since the epoch, with a fraction below that."""
+    text = query.get(name)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text) if _TIME.fullmatch(text) else None
+        milliseconds = None if moment is None else (moment - _EPOCH) / timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        milliseconds = None
+    if milliseconds is None or milliseconds < 0:
+        raise _refused(name, "must be a time as RFC 3339 has it, like 2026-11-05T12:00:00Z")
+    return milliseconds
 
 
 def page_limit(query: Query) -> int:

@@ -72,7 +72,7 @@ async def _answer(request: Request, api: Api) -> Reply:
 
 
 def _call(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str) -> Call:
-    known = {parameter.name for parameter in endpoint.parameters}
+    known = {parameter.name for parameter in endpoint.parameters if parameter.place == "query"}
     return Call(api, request, parts, queries.parse(query, known))
 
 

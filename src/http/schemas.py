@@ -62,6 +62,16 @@ class NewTaskFields(_Asked):
     metadata: dict[str, object] | None = Field(
         None, description=f"Echoed as it is; at most {limits.METADATA_BYTES_MOST} bytes as compact UTF-8 JSON."
     )
+    deadline_seconds: Annotated[float, Field(ge=1, le=limits.DEADLINE_SECONDS_MOST, strict=False)] | None = Field(
+        None,
+        description="If the task is not finished by then it fails with `deadline_exceeded`, and no model call starts "
+        "afterwards. A retry gives it the same time again.",
+    )
+    max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST)] | None = Field(
+        None,
+        description="The task never makes more model calls than this, whatever fails and however often it is retried: "
+        "it fails with `budget_exhausted` instead, and finished chunks stay readable.",
+    )
 
 
 @_shown
@@ -127,6 +137,8 @@ class TaskView(TypedDict):
     startedAt: _Time | None
     finishedAt: _Time | None
     expiresAt: _Time | None
+    deadlineAt: _Time | None
+    maxModelCalls: Annotated[int, Field(ge=1)] | None
     links: LinksView
 
 
@@ -159,7 +171,9 @@ class ChunkListView(TypedDict):
 
 @_shown
 class TaskListView(TypedDict):
-    """A page of tasks, newest first; `nextCursor` is null on the last one."""
+    """A page of tasks, newest first; `nextCursor` is null on the last one. A page of one status may be short, or empty,
+    and not be the last: what counts is `nextCursor`.
+    """
 
     tasks: list[TaskView]
     nextCursor: str | None
@@ -256,11 +270,14 @@ class FieldErrorView(TypedDict):
 
 @_shown
 class ProblemView(TypedDict):
-    """Problem details (RFC 9457). `code` is stable; `errors` is there where fields are named."""
+    """Problem details (RFC 9457). `code` is stable; `errors` is there where fields are named, `limit` where a
+    limit of the tenant is reached.
+    """
 
     type: Annotated[str, Field(json_schema_extra={"format": "uri"})]
     title: str
     status: int
     detail: str
     code: str
+    limit: NotRequired[str]
     errors: NotRequired[list[FieldErrorView]]

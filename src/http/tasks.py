@@ -1,16 +1,24 @@
 """The handlers of `/api/tasks` and what is below it."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil, floor
 
 from ..core import limits
 from ..core.chunks import TooManyChunks
+from ..core.ids import split_key
 from ..core.states import Status
 from ..core.task import Task
+from ..processing.bounds import OVERDUE
+from ..processing.submission import Submitted
+from ..store.admission import Limit, Mismatched, Refused
+from ..store.pages import span
 from ..store.tasks import TaskStore
 from . import queries
 from .bodies import read_object
 from .calls import Call, json_reply
+from .conditions import digest, idempotency_key, limit_reached, mismatch
 from .fields import new_request, too_many_chunks
 from .polling import poll_seconds, retry_after_seconds
 from .ports import Api, Reply
@@ -20,28 +28,36 @@ from .views import chunk_view, task_path, task_view, task_with_chunks_view
 
 
 async def submit(call: Call) -> Reply:
-    """Accept a task, once it is durable in D1."""
-    settings = call.api.settings
+    """Accept a task, once it is durable in D1; or find it accepted before, under the same idempotency key."""
+    api, settings = call.api, call.api.settings
+    key = idempotency_key(call.request.headers)
     most_bytes = settings.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEAD_BYTES
-    request = new_request(await read_object(call.request, most_bytes), settings)
+    body = await read_object(call.request, most_bytes)
+    request = new_request(body, settings)
     try:
-        task = await call.api.submission.submit(request)
+        outcome = await api.submission.submit(call.tenant, request, key, digest(body) if key is not None else "")
     except TooManyChunks as error:
         raise field_refusal([too_many_chunks(error.most)]) from None
-    return _accepted(call.api, task)
+    match outcome:
+        case Submitted(task, replayed):
+            return _accepted(api, task, {"Idempotency-Replayed": "true"} if replayed else {})
+        case Mismatched():
+            raise mismatch()
+        case Refused(limit):
+            raise limit_reached(limit, api)
 
 
 async def read(call: Call) -> Reply:
     """Show a task, after waiting for its end if that is asked for."""
-    task_id, seconds, chunks_too = call.task_id, queries.wait_seconds(call.query), queries.includes_chunks(call.query)
-    store = call.api.store
-    task = await _ended(store, task_id, seconds)
+    key, seconds, chunks_too = call.task_key, queries.wait_seconds(call.query), queries.includes_chunks(call.query)
+    api = call.api
+    task = await _ended(api, key, seconds)
     if task is None:
         raise no_task()
-    headers = {} if task.status.terminal else _retry_after(call.api, task)
+    headers = {} if task.status.terminal else _retry_after(api, task)
     if not chunks_too:
         return json_reply(200, task_view(task), headers)
-    chunks = await store.chunks(task_id)
+    chunks = await api.store.chunks(key)
     if chunks is None:
         raise no_task()
     return json_reply(200, task_with_chunks_view(task, chunks), headers)
@@ -49,28 +65,35 @@ async def read(call: Call) -> Reply:
 
 async def read_chunks(call: Call) -> Reply:
     """Show the chunks finished so far, in order."""
-    chunks = await call.api.store.chunks(call.task_id)
+    chunks = await call.api.store.chunks(call.task_key)
     if chunks is None:
         raise no_task()
     return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks]))
 
 
 async def read_page(call: Call) -> Reply:
-    """Show a page of tasks, newest first."""
+    """Show a page of the tenant's tasks, newest first."""
     status, limit = queries.status_filter(call.query), queries.page_limit(call.query)
-    before = queries.page_start(call.query)
-    # One more than is shown: whether it is there says whether there is a next page.
-    found = await call.api.store.list(before=before, status=status, most=limit + 1)
-    shown = found[:limit]
-    next_cursor = queries.cursor(shown[-1].id) if len(found) > limit else None
-    return json_reply(200, TaskListView(tasks=[task_view(task) for task in shown], nextCursor=next_cursor))
+    after = queries.created_bound(call.query, "createdAfter")
+    before = queries.created_bound(call.query, "createdBefore")
+    where = span(
+        call.tenant,
+        before_id=queries.page_start(call.query),
+        from_ms=None if after is None else floor(after) + 1,
+        until_ms=None if before is None else ceil(before),
+    )
+    page = await call.api.store.list(where, status=status, most=limit)
+    next_cursor = None if page.last is None else queries.cursor(split_key(page.last)[1])
+    return json_reply(200, TaskListView(tasks=[task_view(task) for task in page.tasks], nextCursor=next_cursor))
 
 
 async def cancel(call: Call) -> Reply:
     """Cancel a task. One that is cancelled already counts: the client may be repeating itself."""
-    store = call.api.store
-    changed = await store.cancel(call.task_id, call.api.settings.retention_ms)
-    task = await _found(store, call.task_id)
+    api, key = call.api, call.task_key
+    changed, starting_ms = await api.store.cancel(key, api.settings.retention_ms)
+    # Nothing is announced any more; what was may still be on its way, and the answer says that nothing is.
+    await asyncio.sleep(starting_ms / 1000)
+    task = await _found(api.store, key)
     if not changed and task.status is not Status.CANCELLED:
         raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")
     return json_reply(200, task_view(task))
@@ -78,21 +101,26 @@ async def cancel(call: Call) -> Reply:
 
 async def retry(call: Call) -> Reply:
     """Put a failed or cancelled task back, to go on from the chunks that it has."""
-    store, task_id = call.api.store, call.task_id
-    if not await store.retry(task_id, call.api.settings.lease_ms):
-        task = await _found(store, task_id)
+    api, key = call.api, call.task_key
+    accepted = await api.submission.retry(key)
+    if accepted is None:
+        task = await _found(api.store, key)
+        if task.status in {Status.FAILED, Status.CANCELLED}:
+            raise limit_reached(Limit.TASKS_IN_FLIGHT, api)
         raise Refusal(NOT_RETRYABLE, f"The task is {task.status}; only a failed or cancelled one can go on.")
-    route = await call.api.dispatcher.dispatch(task_id)
-    task = await _found(store, task_id)
+    route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
+    task = await _found(api.store, key)
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)
-    return _accepted(call.api, task)
+    return _accepted(api, task)
 
 
 async def erase(call: Call) -> Reply:
     """Erase a task with everything that it has. A worker that has it finds its claim gone."""
-    if not await call.api.store.erase(call.task_id):
+    gone, starting_ms = await call.api.store.erase(call.task_key)
+    if not gone:
         raise no_task()
+    await asyncio.sleep(starting_ms / 1000)
     return Reply(204)
 
 
@@ -103,26 +131,35 @@ async def _found(store: TaskStore, task_id: str) -> Task:
     return task
 
 
-async def _ended(store: TaskStore, task_id: str, seconds: float) -> Task | None:
+async def _ended(api: Api, key: str, seconds: float) -> Task | None:
     """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    task = await store.task(task_id)
+    task = await _up_to_date(api, key)
     while task is not None and not task.status.terminal and (waited := loop.time() - began) < seconds:
         pause, left = poll_seconds(waited), seconds - waited
         # The last read is not to follow upon the one before faster than any other.
         if left < pause + limits.WAIT_POLL_SECONDS:
             await asyncio.sleep(left)
-            return await store.task(task_id)
+            return await _up_to_date(api, key)
         await asyncio.sleep(pause)
-        status = await store.status(task_id)
-        if status is None or status.terminal:
-            return await store.task(task_id)
+        if not await api.store.going_on(key):
+            task = await _up_to_date(api, key)
     return task
 
 
-def _accepted(api: Api, task: Task) -> Reply:
-    return json_reply(202, task_view(task), {"Location": task_path(task.id), **_retry_after(api, task)})
+async def _up_to_date(api: Api, key: str) -> Task | None:
+    """Read the task; one whose deadline has passed since anybody looked has failed by that."""
+    task = await api.store.task(key)
+    if task is None or not task.overdue:
+        return task
+    await api.store.expire([key], OVERDUE, api.settings.retention_ms)
+    return await api.store.task(key)
+
+
+def _accepted(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
+    later = {} if task.status.terminal else _retry_after(api, task)
+    return json_reply(202, task_view(task), {"Location": task_path(task.id), **later, **(headers or {})})
 
 
 def _retry_after(api: Api, task: Task) -> dict[str, str]:

@@ -38,6 +38,8 @@ def task_view(task: core.Task) -> schemas.TaskView:
         startedAt=_time(task.started_at),
         finishedAt=_time(task.finished_at),
         expiresAt=_time(task.expires_at),
+        deadlineAt=_time(task.deadline_at),
+        maxModelCalls=task.max_calls,
         links=schemas.LinksView(self=here, chunks=f"{here}/chunks", cancel=f"{here}/cancel"),
     )
 

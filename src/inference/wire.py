@@ -13,6 +13,7 @@ _ERRORS: dict[str, type[ModelError]] = {
         errors.ModelTimeout,
         errors.ModelConnectionLost,
         errors.ModelReplyMalformed,
+        errors.CallNotStarted,
         errors.ModelRefused,
         errors.ModelQuotaExhausted,
     )

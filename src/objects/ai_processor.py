@@ -13,7 +13,7 @@ from ..processing.crew import Crew
 from ..processing.events import Log
 from ..processing.outcomes import Outcome, Released
 from ..processing.worker import Host, Worker
-from ..store.claims import Standing, Unclaimed
+from ..store.claims import Claim, Standing, Unclaimed
 from .lanes import Coordinators, crew
 from .naming import task_name
 
@@ -92,7 +92,7 @@ class Processor:
                 Route.DURABLE_OBJECT,
                 limits.OBJECT_SLICE_SECONDS,
                 task_name(task_id),
-                lambda name, chunks: self._staff(worker, name, chunks),
+                lambda claim: self._staff(worker, claim),
             )
             outcome = await worker.run(task_id, host)
         except Exception as error:  # noqa: BLE001 - the platform would repeat the alarm six times and drop it
@@ -116,11 +116,11 @@ class Processor:
             except Exception as error:  # noqa: BLE001 - RPC raises what it likes
                 self._log("close_failed", task=task_id, error=type(error).__name__)
 
-    def _staff(self, worker: Worker, task_id: str, chunks: int) -> Crew | None:
+    def _staff(self, worker: Worker, claim: Claim) -> Crew | None:
         if self._coordinators is None:
             return None
         seconds = worker.settings.timeout_seconds
-        made = crew(worker.provider, self._coordinators, task_id, chunks, seconds, self._log)
+        made = crew(worker.provider, self._coordinators, claim, seconds, self._log)
         self._laned = made is not None
         return made
 

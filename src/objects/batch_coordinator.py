@@ -56,7 +56,7 @@ class CoordinatorStorage(Protocol):
 class LaneStub(Protocol):
     """An `AIProcessor` that serves as a lane, at the other end of RPC."""
 
-    async def infer(self, calls: list[Wire]) -> list[Wire]:
+    async def infer(self, task_id: str, fence: int, calls: list[Wire]) -> list[Wire]:
         """See `lane.infer_all`."""
         ...
 
@@ -79,8 +79,8 @@ class Coordinator:
         self._log = log
         self._opened = False
 
-    async def infer(self, task_id: str, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        """Have a free lane make the calls, each within `seconds`, and return their outcomes in order.
+    async def infer(self, task_id: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+        """Have a free lane make the calls of a claim, each within `seconds`, and return their outcomes in order.
 
         Raises what RPC raises, or TimeoutError, when the lane was lost: whether it made the calls is unknown.
         """
@@ -91,7 +91,7 @@ class Coordinator:
         await self._storage.setAlarm(self._now_ms() + round(limits.COORDINATOR_IDLE_SECONDS * 1000))
         try:
             async with asyncio.timeout(patience):
-                outcomes = await self._lanes.getByName(f"{task_id}/lane-{lane}").infer(calls)
+                outcomes = await self._lanes.getByName(f"{task_id}/lane-{lane}").infer(task_id, fence, calls)
         except Exception as error:
             self._log("lane_failed", task=task_id, lane=lane, calls=len(calls), error=type(error).__name__)
             self._give_back(lane, lost=True)

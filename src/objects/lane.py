@@ -2,20 +2,36 @@
 
 import asyncio
 
-from ..core.errors import ModelError, ModelTimeout
+from ..core import limits
+from ..core.errors import CallNotStarted, ModelError, ModelTimeout, StoreError
 from ..inference import wire
-from ..inference.protocol import ModelReply, Provider
+from ..inference.protocol import ModelReply
 from ..inference.wire import Wire
+from ..processing.worker import Worker
 
 
-async def infer_all(provider: Provider, calls: list[Wire], seconds: float) -> list[Wire]:
-    """Make each call within `seconds` and return the outcomes in the calls' order."""
+async def infer_all(worker: Worker, task_id: str, fence: int, calls: list[Wire]) -> list[Wire]:
+    """Make each call and return the outcomes in the calls' order.
+
+    The way here takes a time that nobody knows, and meanwhile the task may have been cancelled: so the database is
+    asked whether the claim that announced the calls is still good, and they start soon after that or not at all.
+    """
+    loop = asyncio.get_running_loop()
+    seconds = worker.settings.timeout_seconds
+    asked_at = loop.time()
+    try:
+        left_ms = await worker.store.may_start(task_id, fence)
+    except StoreError:
+        left_ms = None
+    starts_by = asked_at if left_ms is None else asked_at + min(limits.START_SECONDS, left_ms / 1000)
 
     async def one(call: Wire) -> Wire:
         outcome: ModelReply | ModelError
         try:
             async with asyncio.timeout(seconds):
-                outcome = await provider.infer(wire.read_call(call))
+                if loop.time() >= starts_by:
+                    raise CallNotStarted("too late to start the call")
+                outcome = await worker.provider.infer(wire.read_call(call))
         except TimeoutError:
             outcome = ModelTimeout(f"no reply from the model within {seconds:g} s")
         except ModelError as error:

@@ -14,12 +14,13 @@ from ..inference.protocol import Health, ModelCall, ModelReply, Provider
 from ..inference.wire import Wire
 from ..processing.crew import Crew
 from ..processing.events import Log
+from ..store.claims import Claim
 
 
 class CoordinatorStub(Protocol):
     """A `BatchCoordinator` at the other end of RPC."""
 
-    async def infer(self, task_id: str, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+    async def infer(self, task_id: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """See `Coordinator.infer`."""
         ...
 
@@ -45,13 +46,14 @@ class LanedProvider:
     """Implements `Provider`. A group that is lost on the way is a lost connection for each of its calls."""
 
     def __init__(
-        self, provider: Provider, coordinator: CoordinatorStub, task_id: str, lanes: int, seconds: float, log: Log
+        self, provider: Provider, coordinator: CoordinatorStub, claim: Claim, lanes: int, seconds: float, log: Log
     ) -> None:
         self.name = provider.name
         self.default_model = provider.default_model
         self._provider = provider
         self._coordinator = coordinator
-        self._task_id = task_id
+        self._task_id = claim.task_id
+        self._fence = claim.fence
         self._lanes = lanes
         self._seconds = seconds
         self._log = log
@@ -93,7 +95,7 @@ class LanedProvider:
         calls = [wire.write_call(call) for call, _ in group]
         outcomes: Sequence[ModelReply | ModelError]
         try:
-            answers = await self._coordinator.infer(self._task_id, self._lanes, calls, self._seconds)
+            answers = await self._coordinator.infer(self._task_id, self._fence, self._lanes, calls, self._seconds)
             outcomes = [wire.read_outcome(answer) for answer in answers]
         except Exception as error:  # noqa: BLE001 - RPC raises what it likes; whether the lane worked is unknown
             self._log("lane_lost", task=self._task_id, calls=len(calls), error=type(error).__name__)
@@ -107,14 +109,12 @@ class LanedProvider:
                 future.set_exception(outcome)
 
 
-def crew(
-    provider: Provider, coordinators: Coordinators, task_id: str, chunks: int, seconds: float, log: Log
-) -> Crew | None:
+def crew(provider: Provider, coordinators: Coordinators, claim: Claim, seconds: float, log: Log) -> Crew | None:
     """Staff a long task with lanes; None for a task that needs none."""
-    lanes = lanes_for(chunks)
+    lanes = lanes_for(len(claim.cuts))
     if lanes == 1:
         return None
-    laned = LanedProvider(provider, coordinators.getByName(task_id), task_id, lanes, seconds, log)
+    laned = LanedProvider(provider, coordinators.getByName(claim.task_id), claim, lanes, seconds, log)
     calls = limits.LANE_CALLS
     slack = limits.LANE_SLACK_SECONDS
     return Crew(laned, lanes * calls, group=calls, slack_seconds=slack, starting=laned.expect)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..core.errors import ModelConnectionLost, ModelError, ModelTimeout
+from ..core.errors import CallNotStarted, ModelConnectionLost, ModelError, ModelTimeout
 from ..inference.protocol import ModelCall, ModelReply, Provider
 from ..store.claims import CallKey
 
@@ -21,7 +21,8 @@ def _nobody(calls: int) -> None:
 class Crew:
     """Calls that start together go out in groups of up to `group`, one subrequest and one waiting connection each.
 
-    `slack_seconds` is what the way there may take. `starting` is told how many calls are about to be asked for.
+    `slack_seconds` is what the way there may take; 0 for a worker that makes the calls itself. Others see to it
+    themselves that no call starts too late. `starting` is told how many calls are about to be asked for.
     """
 
     provider: Provider
@@ -30,8 +31,10 @@ class Crew:
     slack_seconds: float = 0.0
     starting: Callable[[int], None] = _nobody
 
-    async def call(self, call: ModelCall, seconds: float) -> ModelReply | ModelError:
-        """Have a call made within `seconds`. The model's errors are returned."""
+    async def call(self, call: ModelCall, seconds: float, starts_by: float) -> ModelReply | ModelError:
+        """Have a call made within `seconds`, if it is not too late to start it. The model's errors are returned."""
+        if not self.slack_seconds and asyncio.get_running_loop().time() >= starts_by:
+            return CallNotStarted("too late to start the call")
         try:
             async with asyncio.timeout(seconds + self.slack_seconds):
                 return await self.provider.infer(call)

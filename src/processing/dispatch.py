@@ -35,12 +35,18 @@ class Dispatcher:
         """The route that a task takes if nothing fails."""
         return self._senders[0].route
 
-    async def dispatch(self, task_id: str, delay_seconds: float = 0) -> Route | None:
+    def has(self, route: Route) -> bool:
+        """Whether the deployment has this route."""
+        return any(sender.route is route for sender in self._senders)
+
+    async def dispatch(self, task_id: str, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:
         """Send the task on its way and return the route that took it, None if none did.
 
         A send that failed may have been accepted all the same: the host's claim makes a second message harmless.
+        A task whose tenant is `crowded` in the queue goes to an object of its own first, if there are objects.
         """
-        for sender in self._senders:
+        # The sort is stable, and False goes before True.
+        for sender in sorted(self._senders, key=lambda sender: crowded and sender.route is not Route.DURABLE_OBJECT):
             self._meter.spend()
             try:
                 async with asyncio.timeout(limits.SEND_SECONDS):

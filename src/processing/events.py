@@ -4,6 +4,8 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 
+from ..core.ids import split_key
+
 VALUE_CHARS_MOST = 500
 
 
@@ -19,8 +21,11 @@ class Log:
         return Log(self._write, self._facts | facts)
 
     def __call__(self, event: str, **facts: object) -> None:
-        """Write one event; facts that are None are left out, strings are bounded."""
+        """Write one event. Facts that are None are left out, strings are bounded, a task's key is shown in parts."""
         line = {"event": event} | self._facts | facts
+        if isinstance(key := line.get("task"), str):
+            tenant, line["task"] = split_key(key)
+            line["tenant"] = tenant or None
         kept = {name: _bounded(value) for name, value in line.items() if value is not None}
         self._write(json.dumps(kept, ensure_ascii=True, separators=(",", ":"), default=str))
 

@@ -84,6 +84,11 @@ class Ledger:
         """Whether something happened that the store has not been told."""
         return bool(self._new_outputs or self._new_failures)
 
+    @property
+    def sent(self) -> int:
+        """How many calls of the whole task are on its bill, those in flight among them."""
+        return self._settled + self._in_doubt + len(self._in_flight)
+
     # --- what happened ----------------------------------------------------------------------------------
 
     def succeeded(self, key: CallKey, reply: ModelReply) -> None:
@@ -120,6 +125,11 @@ class Ledger:
             wait = 0.0 if costs == 0 else backoff_seconds(tried.attempts, chance)
             heapq.heappush(self._waiting, (now + wait, key))
 
+    def not_started(self, key: CallKey) -> None:
+        """Take a call back that was announced and not made."""
+        del self._in_flight[key]
+        self._ready.appendleft(key)
+
     def _rate_limited(self, error: ModelRateLimited, now: float, chance: float) -> bool:
         """Pause all starts as long as the provider asks; True when it has been asking for too long."""
         if now >= self._paused_until:  # several refusals of one burst are one wait
@@ -129,7 +139,7 @@ class Ledger:
         return self._rate_waits > limits.RATE_LIMIT_WAITS_MOST
 
     def abandon(self, *, sent: bool = True) -> None:
-        """Book the calls in flight, their outcome unwanted: the task was cancelled under them.
+        """Book the calls in flight, their outcome unwanted: the task was cancelled under them, or its time is up.
 
         They were `sent`, or it was for others to send them, and nobody knows whether they did.
         """

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from ..core import limits
 from ..core.chunks import cuts
 from ..core.errors import StoreError, StoreUnavailable
-from ..core.ids import task_id
+from ..core.ids import task_id, task_key
 from ..core.merge import merge_chars
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
 from ..core.task import NewTask, Reduce, Route, Task, Usage
+from ..store.admission import Accepted, Conditions, Mismatched, Outcome, Refused, Replayed
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
 from .events import Log
@@ -34,6 +35,16 @@ class Request:
     overlap_chars: int = 0
     model: str | None = None
     metadata: Mapping[str, object]
+    deadline_seconds: float | None = None
+    max_calls: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The task of a request; `replayed` when an earlier one under the same idempotency key made it."""
+
+    task: Task
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +59,58 @@ class Submission:
     meter: Meter
     log: Log
 
-    async def submit(self, request: Request) -> Task:
-        """Write the task and dispatch it. Raises StoreError with nothing accepted, or TooManyChunks.
+    async def submit(
+        self, tenant: str, request: Request, idempotency_key: str | None = None, digest: str = ""
+    ) -> Submitted | Mismatched | Refused:
+        """Write the task and dispatch it; or say why not. Raises StoreError with nothing accepted, or TooManyChunks.
 
-        Once the task is written it counts as accepted, whatever becomes of the dispatch: the sweep finds it.
+        Once the task is written it counts as accepted, whatever becomes of the dispatch: the sweep finds it. `digest`
+        is of the request, to tell whether an idempotency key stands for it.
         """
-        new = self._new(request)
-        await self._write(new)
-        route = await self.dispatcher.dispatch(new.id)
-        self.log("accepted", task=new.id, route=route, chunks=len(new.cuts), **self.meter.facts())
-        return _fresh(new, route or new.route)
+        while True:
+            new = self._new(tenant, request)
+            outcome = await self._write(new, self._conditions(idempotency_key, digest))
+            if isinstance(outcome, Accepted):
+                route = await self.dispatcher.dispatch(new.key, crowded=outcome.crowded)
+                facts = {"route": route, "chunks": len(new.cuts), "crowded": outcome.crowded or None}
+                self.log("accepted", task=new.key, **facts, **self.meter.facts())
+                return Submitted(_fresh(new, route or new.route))
+            if not isinstance(outcome, Replayed):
+                return outcome
+            if (task := await self.store.task(outcome.task_key)) is not None:
+                self.log("replayed", task=task.key)
+                return Submitted(task, replayed=True)
+            # It was erased in between, and its key with it.
 
-    async def _write(self, new: NewTask) -> None:
+    async def retry(self, task_key: str) -> Accepted | None:
+        """Put a failed or cancelled task back, to be dispatched. None: it is neither, or a limit is reached."""
+        return await self.store.retry(task_key, self.settings.lease_ms, self._conditions())
+
+    def _conditions(self, idempotency_key: str | None = None, digest: str = "") -> Conditions:
+        shared = self.dispatcher.has(Route.QUEUE) and self.dispatcher.has(Route.DURABLE_OBJECT)
+        return Conditions(
+            idempotency_key=idempotency_key,
+            digest=digest,
+            tasks_in_flight_most=self.settings.tasks_in_flight_most,
+            characters_a_day_most=self.settings.characters_a_day_most,
+            queue_share=limits.QUEUE_SHARE if shared else None,
+            horizon_ms=self.settings.horizon_ms,
+        )
+
+    async def _write(self, new: NewTask, on: Conditions) -> Outcome:
         try:
-            await self.store.insert(new, self.settings.lease_ms)
+            return await self.store.insert(new, self.settings.lease_ms, on)
         except StoreUnavailable:
             # The write may have landed, and the client is about to be told that nothing was accepted: make it true.
             with suppress(StoreError):
-                await self.store.erase(new.id)
+                await self.store.withdraw(new, on)
             raise
 
-    def _new(self, request: Request) -> NewTask:
+    def _new(self, tenant: str, request: Request) -> NewTask:
         max_chars = request.max_chars if request.max_chars is not None else self.settings.chunk_chars
         now = self.now_ms()
         return NewTask(
-            id=task_id(now, self.entropy(10)),
+            key=task_key(tenant, task_id(now, self.entropy(10))),
             route=self.dispatcher.first_route,
             text=request.text,
             instructions=request.instructions if request.instructions is not None else DEFAULT_INSTRUCTIONS,
@@ -83,13 +121,15 @@ class Submission:
             model=request.model,
             metadata=request.metadata,
             created_at=now,
+            deadline_ms=None if request.deadline_seconds is None else round(request.deadline_seconds * 1000),
+            max_calls=request.max_calls,
         )
 
 
 def _fresh(new: NewTask, route: Route) -> Task:
     """Show a task as it was just written, without reading it back."""
     return Task(
-        id=new.id,
+        key=new.key,
         status=Status.PENDING,
         route=route,
         reduce=new.reduce,
@@ -105,4 +145,7 @@ def _fresh(new: NewTask, route: Route) -> Task:
         started_at=None,
         finished_at=None,
         expires_at=None,
+        # By the isolate's clock, until the task is read: the database's decides.
+        deadline_at=None if new.deadline_ms is None else new.created_at + new.deadline_ms,
+        max_calls=new.max_calls,
     )

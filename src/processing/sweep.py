@@ -1,21 +1,21 @@
 """The backstop, run by the cron trigger: what no message, alarm or worker will bring back, this does."""
 
 from ..core.settings import Settings
+from ..store.claims import Due
 from ..store.tasks import TaskStore
+from .bounds import OVERDUE
 from .dispatch import Dispatcher
 from .events import Log
 from .outcomes import crashed
 
 
-async def sweep(store: TaskStore, dispatcher: Dispatcher, settings: Settings, log: Log, most: int) -> bool:
-    """Look at up to `most` overdue tasks once.
+async def sweep(store: TaskStore, dispatcher: Dispatcher, settings: Settings, log: Log, due: Due) -> None:
+    """Look once at tasks that `TaskStore.due` found.
 
-    Dispatches tasks that nobody was told about or whose lease ran out, and erases those past their retention.
-    What is left over is still due at the next run. False: there was nothing to do. Raises StoreError.
+    Dispatches tasks that nobody was told about or whose lease ran out, fails those whose deadline has passed, and
+    erases those past their retention. What is left over is still due at the next run. Raises StoreError.
     """
-    due = await store.due(most)
-    if not due.now_ms:
-        return False
+    expired = await store.expire(due.overdue, OVERDUE, settings.retention_ms) if due.overdue else []
     # A worker that finds too many stalls fails the task itself; here are those whose workers die before they can.
     hopeless = [task_id for task_id, stalls in due.stalls.items() if stalls >= settings.max_attempts]
     if hopeless:
@@ -26,5 +26,4 @@ async def sweep(store: TaskStore, dispatcher: Dispatcher, settings: Settings, lo
     ids, erased = await store.settle_due(due, settings.lease_ms)
     for task_id in ids:
         await dispatcher.dispatch(task_id)
-    log("swept", dispatched=len(ids), erased=erased, live=len(due.live))
-    return True
+    log("swept", dispatched=len(ids), erased=erased, expired=len(expired), live=len(due.live))

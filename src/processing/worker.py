@@ -10,19 +10,20 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from ..core import limits
-from ..core.errors import ModelError, StoreUnavailable
+from ..core.errors import CallNotStarted, ModelError, StoreUnavailable
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
 from ..core.task import Reduce, Route
-from ..inference.protocol import ModelCall, ModelReply, Provider
-from ..store.claims import CallKey, Claim, Continue, Ending, Fail, Finish, Release, Step, Unclaimed
+from ..inference.protocol import ModelCall, Provider
+from ..store.claims import CallKey, Claim, Continue, Ending, Fail, Finish, Release, Standing, Step, Unclaimed
 from ..store.tasks import TaskStore
+from .bounds import OVERDUE, Bounds, exhausted
 from .budget import Budget
-from .crew import Crew, Roster
+from .calls import Calls, Finished
+from .crew import Crew
 from .events import Log
 from .ledger import Ledger
 from .outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
@@ -33,13 +34,13 @@ from .plan import Plan
 class Host:
     """Where a worker runs, and for how long it may. `name` is set for a host that replaces itself, else ''.
 
-    `staff` may give a task of so many chunks a crew; without one, the worker makes the calls itself.
+    `staff` may give a task a crew; without one, the worker makes the calls itself.
     """
 
     route: Route
     seconds: float
     name: str = ""
-    staff: Callable[[str, int], Crew | None] = lambda task_id, chunks: None
+    staff: Callable[[Claim], Crew | None] = lambda claim: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +57,27 @@ class Worker:
 
     async def run(self, task_id: str, host: Host) -> Outcome:
         """Work on the task until it ends or the host's allowance does. Raises StoreError, and what is unexpected."""
-        budget = Budget(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, _now())
+        asked_at = _now()
+        budget = Budget(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, asked_at)
         claim = await self.store.claim(
             task_id,
             holder=self.nonce(),
             host=host.name,
             route=host.route,
             lease_ms=self.settings.lease_ms,
-            announce=budget.room(_now(), self.settings.concurrency, 0, 1),
+            announce=budget.room(asked_at, self.settings.concurrency, 0, 1),
         )
         if isinstance(claim, Unclaimed):
             self.log("unclaimed", task=task_id, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
+            if claim.standing is Standing.OVERDUE:
+                await self.store.expire([task_id], OVERDUE, self.settings.retention_ms)
             return claim
         log = self.log.bind(task=task_id, route=host.route, fence=claim.fence)
         log("claimed", attempt=claim.attempts, done=len(claim.outputs), doubted=len(claim.doubted), stalls=claim.stalls)
-        crew = host.staff(task_id, len(claim.cuts)) or Crew(self.provider, self.settings.concurrency)
-        run = _Run(self, claim, crew, budget, log, sweep_soon=host.route is Route.DIRECT)
+        crew = host.staff(claim) or Crew(self.provider, self.settings.concurrency)
+        bounds = Bounds(claim, asked_at, _now())
+        run = _Run(self, claim, crew, budget, bounds, log, sweep_soon=host.route is Route.DIRECT)
+        run.announcing_at = asked_at
         outcome = await run.guarded()
         log(
             "run_ended",
@@ -82,30 +88,26 @@ class Worker:
         return outcome
 
 
-class _Finished(NamedTuple):
-    """A call that came back, with what it gave."""
-
-    key: CallKey
-    result: ModelReply | ModelError
-    seconds: float
-
-
 class _Run:
     """One claim's work."""
 
-    def __init__(self, worker: Worker, claim: Claim, crew: Crew, budget: Budget, log: Log, *, sweep_soon: bool) -> None:
+    announcing_at: float  # when the calls that start now were announced, at the earliest
+
+    def __init__(
+        self, worker: Worker, claim: Claim, crew: Crew, budget: Budget, bounds: Bounds, log: Log, *, sweep_soon: bool
+    ) -> None:
         self._worker = worker
         self._settings = worker.settings
         self._claim = claim
         self._crew = crew
         self._budget = budget
+        self._bounds = bounds
         self._log = log
         self._sweep_soon = sweep_soon
-        self._roster = Roster(crew)
         self._plan = Plan(claim)
         self._ledger = Ledger(claim, worker.settings.max_attempts)
         self._texts: dict[CallKey, str] = {}  # outputs of this run, where a merge will want them
-        self._out: dict[asyncio.Task[_Finished], CallKey] = {}
+        self._calls = Calls(crew, self._message, self._settings.timeout_seconds)
 
     async def guarded(self) -> Outcome:
         """Work, and leave the claim in order whatever ends the work."""
@@ -113,15 +115,13 @@ class _Run:
             return await self._work()
         except ClaimLost:
             self._log("claim_lost", in_flight=self._ledger.in_flight)
-            self._drop_calls()
-            self._ledger.abandon(sent=not self._crew.slack_seconds)
-            await self._worker.store.settle_cancelled(self._claim, self._ledger.progress((), self._plan.minimum_calls))
-            return Lost()
+            status = await self._settle()
+            return Lost() if status is None else Ended(status)
         except StoreUnavailable:
-            self._drop_calls()
+            self._calls.drop()
             raise  # nothing can be written; the lease runs out and the sweep brings the task back
         except Exception:
-            self._drop_calls()
+            self._calls.drop()
             self._ledger.stalled()
             with suppress(ClaimLost):
                 await self._step((), Release(0, self._settings.lease_ms))
@@ -137,6 +137,8 @@ class _Run:
         await self._advance()
         while True:
             now = _now()
+            if now >= self._bounds.over_at:
+                return await self._overdue()
             starting = self._starting(now)
             ending = None if starting or self._ledger.in_flight else self._ending(now)
             if ending is not None:
@@ -147,8 +149,26 @@ class _Run:
             await self._wait()
             await self._advance()
 
+    async def _overdue(self) -> Outcome:
+        """End the task at its deadline. The calls in flight are lost: they were sent, and nobody waits for them."""
+        self._log("overdue", in_flight=self._ledger.in_flight)
+        status = await self._settle()
+        if status is None:  # the database's clock has not come that far: whoever is next looks again
+            return await self._end(Release(0, self._settings.lease_ms))
+        return Ended(status)
+
+    async def _settle(self) -> Status | None:
+        """Drop the calls in flight and settle the bill of a task that others have ended, or its deadline."""
+        self._calls.drop()
+        self._ledger.abandon(sent=not self._crew.slack_seconds)
+        progress = self._ledger.progress((), self._plan.minimum_calls)
+        return await self._worker.store.settle(self._claim, progress, OVERDUE, self._settings.retention_ms)
+
     def _starting(self, now: float) -> list[CallKey]:
-        room = self._budget.room(now, self._roster.free, self._roster.groups, self._crew.group)
+        if self._bounds.forbids_start(now):
+            return []
+        room = self._budget.room(now, self._calls.free, self._calls.groups, self._crew.group)
+        room = int(min(room, self._bounds.calls_left(self._ledger.sent)))
         return self._ledger.startable(now, room) if room > 0 else []
 
     def _ending(self, now: float) -> Ending | None:
@@ -159,11 +179,15 @@ class _Run:
         next_at = self._ledger.next_at()
         if next_at is None:
             return Finish(retention_ms, self._plan.top)
+        if self._claim.max_calls is not None and not self._bounds.calls_left(self._ledger.sent):
+            return Fail(retention_ms, exhausted(self._claim.max_calls))
+        if self._bounds.forbids_start(now):
+            return None
         wait = max(0.0, next_at - now)
         # With every lane silent nothing could start after the wait: the next run has fresh ones.
         if (
             wait > 0
-            and self._roster.free
+            and self._calls.free
             and self._budget.allows_wait(wait, now)
             and wait < self._settings.lease_seconds / 2
         ):
@@ -187,6 +211,7 @@ class _Run:
         deadline = _now() + self._settings.lease_seconds
         pause = limits.STORE_RESEND_SECONDS
         while True:
+            self.announcing_at = _now()
             try:
                 kept = await self._worker.store.step(self._claim, progress, step)
                 break
@@ -220,41 +245,29 @@ class _Run:
 
     def _start(self, keys: list[CallKey]) -> None:
         self._ledger.start(keys)
-        self._worker.meter.spend(self._roster.start(keys))
-        for key in keys:
-            self._out[asyncio.create_task(self._call(key))] = key
+        self._worker.meter.spend(self._calls.start(keys, self._bounds.starts_by(self.announcing_at)))
 
-    async def _call(self, key: CallKey) -> _Finished:
-        started = _now()
-        system, user = self._plan.message(key)
+    def _message(self, key: CallKey) -> ModelCall:
         model = self._claim.model or self._settings.model or self._crew.provider.default_model
-        result = await self._crew.call(ModelCall(system, user, model), self._settings.timeout_seconds)
-        return _Finished(key, result, _now() - started)
+        return ModelCall(*self._plan.message(key), model)
 
     async def _wait(self) -> None:
-        """Wait for calls to end, or for one that may start; let calls that end together be written together."""
+        """Wait for calls to end, for one that may start, or for the deadline."""
         now = _now()
-        wake_at = self._ledger.next_at()
-        full = self._roster.free == 0
-        timeout = None if wake_at is None or full or wake_at <= now else wake_at - now
-        if not self._out:
-            assert wake_at is not None  # otherwise the claim would have ended
-            await asyncio.sleep(wake_at - now)
-            return
-        done, pending = await asyncio.wait(self._out, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        if done and pending:
-            linger = limits.LINGER_FRACTION * max(task.result().seconds for task in done)
-            more, _ = await asyncio.wait(pending, timeout=min(linger, limits.LINGER_SECONDS_MOST))
-            done |= more
-        # In the order of the calls, so that what is written does not hang on a set's order.
-        for task in sorted(done, key=self._out.__getitem__):
-            self._book(task.result())
-            del self._out[task]
+        over_at, wake_at = self._bounds.over_at, self._ledger.next_at()
+        out = self._ledger.in_flight > 0
+        if wake_at is None or self._bounds.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
+            wake_at = over_at
+        for finished in await self._calls.wait(now, min(wake_at, over_at)):
+            self._book(finished)
 
-    def _book(self, finished: _Finished) -> None:
+    def _book(self, finished: Finished) -> None:
         key, result, seconds = finished
-        self._roster.end(key, result)
         facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
+        if isinstance(result, CallNotStarted):
+            self._ledger.not_started(key)
+            self._log("call_not_started", **facts)
+            return
         if isinstance(result, ModelError):
             self._ledger.failed(key, result, _now(), self._worker.chance())
             self._log("call_failed", **facts, code=result.code, error=str(result))
@@ -263,11 +276,6 @@ class _Run:
         if self._claim.reduce is Reduce.MERGE:
             self._texts[key] = result.output
         self._log("call_done", **facts, input_tokens=result.input_tokens, output_tokens=result.output_tokens)
-
-    def _drop_calls(self) -> None:
-        for task in self._out:
-            task.cancel()
-        self._out.clear()
 
 
 def _now() -> float:

@@ -1,9 +1,9 @@
-"""What travels through the queues: one message a task, `{"taskId": …}`. Hostile until read."""
+"""What travels through the queues: one message a task, `{"taskId": …}`, which is its key. Hostile until read."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..core.ids import is_task_id
+from ..core.ids import is_task_key
 
 QUEUE = "ai-processing-queue"
 DEAD_LETTERS = "ai-processing-dlq"
@@ -38,6 +38,6 @@ def write(task_id: str) -> dict[str, str]:
 
 
 def read(body: object) -> str | None:
-    """Return the task id of a message's body, None if it is not one of ours."""
+    """Return the task's key from a message's body, None if it is not one of ours."""
     task_id = body.get("taskId") if isinstance(body, dict) else None
-    return task_id if isinstance(task_id, str) and is_task_id(task_id) else None
+    return task_id if isinstance(task_id, str) and is_task_key(task_id) else None

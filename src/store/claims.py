@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -27,7 +27,10 @@ class Tried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A claim that was granted. Totals are those of the whole task, as the worker found them."""
+    """A claim that was granted. Totals are those of the whole task, as the worker found them.
+
+    `deadline_left_ms` was left when the claim was written; None without a deadline. `max_calls`: see `core.task`.
+    """
 
     task_id: str
     fence: int
@@ -49,6 +52,8 @@ class Claim:
     tried: dict[CallKey, Tried]
     announced: frozenset[CallKey]
     doubted: frozenset[CallKey]
+    deadline_left_ms: int | None = None
+    max_calls: int | None = None
 
 
 class Standing(StrEnum):
@@ -58,6 +63,7 @@ class Standing(StrEnum):
     TERMINAL = "terminal"
     HELD = "held"
     EARLY = "early"
+    OVERDUE = "overdue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +167,25 @@ class Due:
     live: list[str] = field(default_factory=list)
     idle: list[str] = field(default_factory=list)
     over: list[str] = field(default_factory=list)
+    overdue: list[str] = field(default_factory=list)
     stalls: dict[str, int] = field(default_factory=dict)
 
-    def add(self, task_id: str, status: Status, live: bool, stalls: int) -> None:
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.live or self.idle or self.over or self.overdue)
+
+    def parts(self) -> "list[Due]":
+        """Return all but the idle tasks together, then each of those alone."""
+        alone = [Due(self.now_ms, idle=[key], stalls={key: self.stalls.get(key, 0)}) for key in self.idle]
+        rest = replace(self, idle=[], stalls={})
+        return alone if rest.empty else [rest, *alone]
+
+    def add(self, task_id: str, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
         """Sort one task in; `stalls` are the workers in a row that died on it."""
+        if overdue and not status.terminal:
+            self.overdue.append(task_id)
+            return
         if stalls and status is Status.PROCESSING and not live:
             self.stalls[task_id] = stalls
         if status.terminal:

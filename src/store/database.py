@@ -8,7 +8,7 @@ from ..core import limits
 from ..core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuotaExhausted, StoreUnavailable
 from ..core.meter import Meter
 from ..core.quota import is_used_up
-from .statements import Statement
+from .statement import Statement
 
 Row = Mapping[str, object]
 

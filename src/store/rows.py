@@ -70,6 +70,8 @@ def claim(task_id: str, task: Row, source: Row, outputs: Sequence[Row], failures
         tried={_key(row): Tried(whole(row, "attempts"), whole(row, "calls")) for row in failures},
         announced=keys(task, "in_flight"),
         doubted=keys(task, "doubted"),
+        deadline_left_ms=maybe_whole(task, "deadline_left"),
+        max_calls=maybe_whole(task, "max_calls"),
     )
 
 
@@ -80,6 +82,8 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
     status = Status(text(rows[0], "status"))
     if status.terminal:
         return Unclaimed(Standing.TERMINAL)
+    if rows[0]["overdue"]:
+        return Unclaimed(Standing.OVERDUE)
     if status is Status.PROCESSING:
         return Unclaimed(Standing.HELD, max(0, whole(rows[0], "lease_left")))
     return Unclaimed(Standing.EARLY, max(0, whole(rows[0], "wait_left")))
@@ -106,7 +110,7 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
     in_doubt = whole(row, "calls_in_doubt")
     outputs = tuple(text(item, "output") for item in result)
     return Task(
-        id=text(row, "id"),
+        key=text(row, "id"),
         status=status,
         route=Route(text(row, "route")),
         reduce=reduce,
@@ -129,6 +133,9 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         started_at=maybe_whole(row, "started_at"),
         finished_at=maybe_whole(row, "finished_at"),
         expires_at=whole(row, "wake_at") if status.terminal else None,
+        deadline_at=maybe_whole(row, "deadline_at"),
+        max_calls=maybe_whole(row, "max_calls"),
+        overdue=bool(row["overdue"]),
         result=None if not outputs else outputs if reduce is Reduce.NONE else CONCAT_SEPARATOR.join(outputs),
     )
 

@@ -1,38 +1,7 @@
-"""Every SQL statement, named, with its contract above it.
+"""The SQL of a task's life, from claim to erasure, each statement named, with its contract above it."""
 
-Parameters are numbered, and values only ever enter through them. `NOW` is the database's clock: leases
-are judged by it alone, since an isolate's clock may stand still, differ or jump. Each write is safe to send
-twice: after an error nobody knows whether it landed (see "Read query retries" in the D1 documentation).
-"""
-
-from dataclasses import dataclass
-
-NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A statement and the values of its parameters ?1, ?2, …; None binds as NULL."""
-
-    sql: str
-    values: tuple[str | int | None, ...] = ()
-
-
-# --- Submit -----------------------------------------------------------------------------------------
-
-# Writes the task, pending. Sent twice it changes nothing, since the id is the caller's.
-# ?1 id ?2 route ?3 reduce ?4 model ?5 metadata ?6 total ?7 merge_chars ?8 calls_minimum ?9 created_at
-# ?10 milliseconds that the task may stay unclaimed before the sweep dispatches it again
-INSERT_TASK = f"""
-INSERT INTO tasks (id, status, route, reduce, model, metadata, total, merge_chars, calls_minimum, created_at, wake_at)
-VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, {NOW} + ?10)
-ON CONFLICT DO NOTHING
-"""
-
-# Writes what the task works on, in the same transaction. ?1 id ?2 input ?3 instructions ?4 cuts ?5 overlap
-INSERT_TEXT = """
-INSERT INTO texts (task_id, input, instructions, cuts, overlap) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING
-"""
+from ..core.task import DEADLINE_EXCEEDED
+from .statement import NOW, unended, wake
 
 # --- Claim ------------------------------------------------------------------------------------------
 
@@ -41,10 +10,12 @@ INSERT INTO texts (task_id, input, instructions, cuts, overlap) VALUES (?1, ?2, 
 # The same holder asking again is its own lost answer: it gets the claim that it has, nothing rises.
 # Calls that the former worker had announced and not settled become doubted. Two claims at once: writes are
 # serialised, the second finds a live lease. No row returned: not claimed.
-# The first claim ever announces the task's first calls right here, which saves the worker a write.
+# The first claim ever announces the task's first calls right here, which saves the worker a write; no more than the
+# client's bound on them. A task whose deadline has passed is nobody's any more.
 # ?1 id ?2 holder ?3 host or '' ?4 route ?5 lease, ms ?6 how early a continuation may come, ms
 # ?7 JSON list of the chunks that a worker of a fresh task starts with
-_FIRST = "(SELECT json_group_array(json_array(0, value)) FROM json_each(?7) WHERE value < total)"
+_FIRST = """(SELECT json_group_array(json_array(0, value)) FROM json_each(?7)
+  WHERE value < min(total, coalesce(max_calls, total)))"""
 CLAIM = f"""
 UPDATE tasks SET
   status = 'processing',
@@ -55,14 +26,15 @@ UPDATE tasks SET
   doubted = CASE WHEN holder IS NOT ?2 THEN in_flight ELSE doubted END,
   in_flight = CASE WHEN holder IS ?2 THEN in_flight WHEN started_at IS NULL THEN {_FIRST} ELSE '[]' END,
   holder = ?2, host = ?3, route = ?4, dispatches = 0, not_before = 0,
-  lease_until = {NOW} + ?5,
+  lease_until = {NOW} + ?5, announced_at = {NOW},
   started_at = coalesce(started_at, max(created_at, {NOW}))
 WHERE id = ?1 AND (
   (status = 'pending' AND not_before <= {NOW} + ?6)
   OR (status = 'processing' AND (lease_until <= {NOW} OR holder = ?2 OR (host = ?3 AND ?3 <> '')))
-)
+) AND coalesce(deadline_at > {NOW}, 1)
 RETURNING fence, attempts, stalls, rate_waits, reduce, model, total, failed, merge_chars,
-  calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens
+  calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
+  deadline_at - {NOW} AS deadline_left, max_calls
 """
 
 # Keeps wake_at from lying behind the lease; in the common case it does not, and no row is written.
@@ -79,17 +51,20 @@ CLAIM_FAILURES = f"SELECT level, idx, attempts, calls FROM failures WHERE task_i
 
 # Tells a worker that got no claim why. ?1 id
 STANDING = f"""
-SELECT status, lease_until - {NOW} AS lease_left, not_before - {NOW} AS wait_left FROM tasks WHERE id = ?1
+SELECT status, lease_until - {NOW} AS lease_left, not_before - {NOW} AS wait_left,
+  coalesce(deadline_at <= {NOW}, 0) AS overdue
+FROM tasks WHERE id = ?1
 """
 
 # --- Work under a claim -------------------------------------------------------------------------------
 # Each of these names the fence. The guard sees the row as it is in this transaction: a worker whose claim
 # was taken over, cancelled or erased changes nothing.
 
-_MINE = "EXISTS (SELECT 1 FROM tasks WHERE id = ?1 AND fence = ?2 AND status IN ('processing', 'cancelled'))"
+_MINE = "EXISTS (SELECT 1 FROM tasks WHERE id = ?1 AND fence = ?2 AND status IN ('processing', 'cancelled', 'failed'))"
 
-# Writes outputs once: the first accepted output of a call stays. Outputs that a cancelled task's last worker
-# had paid for are kept too, for a retry. ?1 id ?2 fence ?3 JSON [[level, idx, output, attempts], …]
+# Writes outputs once: the first accepted output of a call stays. Outputs that the last worker of a task had paid for
+# when it was cancelled, or failed by its deadline, are kept too.
+# ?1 id ?2 fence ?3 JSON [[level, idx, output, attempts], …]
 CHECKPOINT = f"""
 INSERT INTO outputs (task_id, level, idx, output, attempts)
 SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?3) WHERE {_MINE}
@@ -112,11 +87,12 @@ ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, 
 _TOTALS = """calls_settled = ?3, in_flight = ?4, completed = ?5, failed = ?6, input_tokens = ?7, output_tokens = ?8,
   calls_minimum = ?9, stalls = ?10, rate_waits = ?11, calls_in_doubt = ?12"""
 
-# Records what was done, announces the calls about to be made (in_flight) and renews the lease.
-# No row: the claim is lost. ?1 id ?2 fence ?3-?12 totals ?13 lease, ms
+# Records what was done, announces the calls about to be made (in_flight) and renews the lease. Calls are started
+# within limits.START_SECONDS of this or not at all. No row: the claim is lost, or the deadline has passed.
+# ?1 id ?2 fence ?3-?12 totals ?13 lease, ms
 PROGRESS = f"""
-UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + ?13
-WHERE id = ?1 AND fence = ?2 AND status = 'processing'
+UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + ?13, announced_at = {NOW}
+WHERE id = ?1 AND fence = ?2 AND status = 'processing' AND coalesce(deadline_at > {NOW}, 1)
 RETURNING fence
 """
 
@@ -124,17 +100,18 @@ RETURNING fence
 # ?1 id ?2 fence ?3-?12 totals ?13 delay, ms ?14 the sweep looks after this, ms from now
 RELEASE = f"""
 UPDATE tasks SET {_TOTALS}, status = 'pending', holder = NULL, host = NULL, lease_until = NULL,
-  not_before = {NOW} + ?13, wake_at = {NOW} + ?14
+  not_before = {NOW} + ?13, wake_at = {wake(f"{NOW} + ?14")}
 WHERE id = ?1 AND fence = ?2 AND status IN ('processing', 'pending')
 RETURNING fence
 """
 
 # Completes the task, which only the last output can pass: all chunks have one, and so has the top of the merge.
+# After its deadline a task no longer completes.
 # ?1 id ?2 fence ?3-?12 totals ?13 retention, ms ?14 the merge's top level, 0 without one
 FINISH = f"""
 UPDATE tasks SET {_TOTALS}, status = 'completed', holder = NULL, host = NULL, lease_until = NULL,
   finished_at = coalesce(finished_at, max(created_at, {NOW})), wake_at = {NOW} + ?13
-WHERE id = ?1 AND fence = ?2 AND status IN ('processing', 'completed')
+WHERE id = ?1 AND fence = ?2 AND (status = 'completed' OR (status = 'processing' AND coalesce(deadline_at > {NOW}, 1)))
   AND (SELECT count(*) FROM outputs WHERE task_id = ?1 AND level = 0) = total
   AND EXISTS (SELECT 1 FROM outputs WHERE task_id = ?1 AND level = ?14 AND idx = 0)
 RETURNING fence
@@ -146,13 +123,22 @@ FAIL = f"""
 UPDATE tasks SET {_TOTALS}, status = 'failed', holder = NULL, host = NULL, lease_until = NULL,
   finished_at = coalesce(finished_at, max(created_at, {NOW})), wake_at = {NOW} + ?13,
   error_code = ?14, error_message = ?15, error_retryable = ?16
-WHERE id = ?1 AND fence = ?2 AND status IN ('processing', 'failed')
+WHERE id = ?1 AND fence = ?2 AND (status = 'processing' OR (status = 'failed' AND error_code = ?14))
 RETURNING fence
 """
 
-# Settles the bill of a worker whose task was cancelled under it: its calls were sent, nobody doubts that.
+# Settles the bill of a worker whose task was cancelled or passed its deadline: its calls were sent, nobody doubts that.
 # ?1 id ?2 fence ?3-?12 totals
-SETTLE_CANCELLED = f"UPDATE tasks SET {_TOTALS} WHERE id = ?1 AND fence = ?2 AND status = 'cancelled'"
+SETTLE = f"""
+UPDATE tasks SET {_TOTALS} WHERE id = ?1 AND fence = ?2 AND (status = 'cancelled' OR error_code = '{DEADLINE_EXCEEDED}')
+RETURNING status
+"""
+
+# Whether a lane may start calls that its task's worker has announced: the time to the deadline, NULL without one.
+# No row: the claim is over. ?1 id ?2 fence
+MAY_START = (
+    f"SELECT deadline_at - {NOW} AS deadline_left FROM tasks WHERE id = ?1 AND fence = ?2 AND status = 'processing'"
+)
 
 # Reads one level's outputs in order, to merge them. ?1 id ?2 level
 LEVEL_OUTPUTS = "SELECT idx, output FROM outputs WHERE task_id = ?1 AND level = ?2 ORDER BY idx"
@@ -170,6 +156,26 @@ WHERE id = ?1 AND ((status = 'pending' AND not_before <= {NOW}) OR (status = 'pr
 RETURNING fence
 """
 
+# Fails tasks whose deadline has passed. As with CANCEL the fence stays, and the status alone stops a worker.
+# ?1 JSON ids ?2 message ?3 retention, ms
+EXPIRE = f"""
+UPDATE tasks SET status = 'failed', holder = NULL, host = NULL, lease_until = NULL,
+  finished_at = max(created_at, {NOW}), wake_at = {NOW} + ?3,
+  error_code = '{DEADLINE_EXCEEDED}', error_message = ?2, error_retryable = 1
+WHERE id IN (SELECT value FROM json_each(?1)) AND status IN ('pending', 'processing') AND deadline_at <= {NOW}
+RETURNING id
+"""
+
+# For how long calls of a task that has just been cancelled, or is about to be erased, may still start: those that were
+# announced last, and with lanes (?3) those that a lane has asked for. ?1 id ?2 limits.START_SECONDS, ms
+# ?3 chunks from which on a task of an object has lanes
+STARTING = f"""
+SELECT max(coalesce(announced_at, 0),
+  CASE WHEN started_at IS NOT NULL AND route = 'durable-object' AND total >= ?3
+    THEN coalesce(finished_at, {NOW}) ELSE 0 END
+) + ?2 - {NOW} AS left_ms FROM tasks WHERE id = ?1 AND status IN ('processing', 'cancelled')
+"""
+
 # Cancels. The fence stays, so that the worker can settle its bill; the status alone stops it, since every
 # announcement of calls asks for 'processing'. ?1 id ?2 retention, ms
 CANCEL = f"""
@@ -179,24 +185,31 @@ WHERE id = ?1 AND status IN ('pending', 'processing')
 RETURNING status
 """
 
-# Goes before RETRY in its transaction: the chunks that failed start anew. ?1 id
-RETRY_FAILURES = """
-DELETE FROM failures WHERE task_id = ?1
-  AND EXISTS (SELECT 1 FROM tasks WHERE id = ?1 AND status IN ('failed', 'cancelled'))
+# Whether a task may be put back: it has failed or was cancelled, and its tenant's limit allows one more in flight.
+# ?1 id ?2 milliseconds until the sweep looks ?3 tenant ?4 horizon of the sweep, ms ?5 tasks in flight at most or NULL
+_RETRYABLE = f"status IN ('failed', 'cancelled') AND (?5 IS NULL OR {unended(3, 4, 5)} < ?5)"
+
+# Goes before RETRY in its transaction: the chunks that failed start anew. It takes RETRY's parameters.
+RETRY_FAILURES = f"""
+DELETE FROM failures WHERE task_id = ?1 AND ?2 = ?2 AND EXISTS (SELECT 1 FROM tasks WHERE id = ?1 AND {_RETRYABLE})
 """
 
-# Puts a failed or cancelled task back; finished chunks stay. The fence rises, so that a late worker is refused.
-# ?1 id ?2 milliseconds until the sweep looks
+# Puts a failed or cancelled task back; finished chunks stay, and a deadline begins anew. The fence rises, so that a
+# late worker is refused.
 RETRY = f"""
 UPDATE tasks SET status = 'pending', fence = fence + 1, attempts = attempts + (started_at IS NOT NULL),
   calls_in_doubt = calls_in_doubt + json_array_length(in_flight), in_flight = '[]',
   failed = 0, stalls = 0, rate_waits = 0, dispatches = 0, not_before = 0, finished_at = NULL,
-  error_code = NULL, error_message = NULL, error_retryable = NULL, wake_at = {NOW} + ?2
-WHERE id = ?1 AND status IN ('failed', 'cancelled')
+  error_code = NULL, error_message = NULL, error_retryable = NULL,
+  deadline_at = {NOW} + deadline_ms, wake_at = min({NOW} + ?2, coalesce({NOW} + deadline_ms, {NOW} + ?2))
+WHERE id = ?1 AND {_RETRYABLE}
 RETURNING status
 """
+
 # Erases everything of a task. Sent twice it erases nothing more. ?1 id
 ERASE = (
+    """DELETE FROM submissions
+  WHERE id = (SELECT submission FROM texts WHERE task_id = ?1) AND task_id = ?1""",
     "DELETE FROM outputs WHERE task_id = ?1",
     "DELETE FROM failures WHERE task_id = ?1",
     "DELETE FROM texts WHERE task_id = ?1",
@@ -205,15 +218,26 @@ ERASE = (
 
 # --- Sweep ----------------------------------------------------------------------------------------------
 
-# The tasks that need a look, longest overdue first; the index makes the page cost the same at any size. ?1 limit
+# The tasks that need a look: the longest overdue one of each tenant, then each tenant's second, and so on, so that
+# nobody's backlog holds up another's task. The index gives the tenants one by one and each one's overdue tasks in
+# order; what is stored besides is not read. ?1 limit
 DUE = f"""
-SELECT id, status, stalls, {NOW} AS now, coalesce(lease_until > {NOW}, 0) AS live FROM tasks
-WHERE wake_at <= {NOW} ORDER BY wake_at LIMIT ?1
+WITH RECURSIVE tenants (tenant) AS (
+  SELECT min(tenant) FROM tasks
+  UNION ALL SELECT (SELECT min(tenant) FROM tasks WHERE tenant > tenants.tenant) FROM tenants WHERE tenant IS NOT NULL
+)
+SELECT tasks.id, status, stalls, {NOW} AS now, coalesce(lease_until > {NOW}, 0) AS live,
+  coalesce(deadline_at <= {NOW}, 0) AS overdue,
+  row_number() OVER (PARTITION BY tasks.tenant ORDER BY wake_at, tasks.id) AS place
+FROM tenants CROSS JOIN tasks ON tasks.id IN (
+  SELECT id FROM tasks AS own WHERE own.tenant = tenants.tenant AND wake_at <= {NOW} ORDER BY wake_at LIMIT ?1
+)
+ORDER BY place, wake_at, tasks.id LIMIT ?1
 """
 
 # Looks again when the lease ends. ?1 JSON ids
 POSTPONE = f"""
-UPDATE tasks SET wake_at = lease_until
+UPDATE tasks SET wake_at = {wake("lease_until")}
 WHERE id IN (SELECT value FROM json_each(?1)) AND status = 'processing' AND lease_until > {NOW}
 """
 
@@ -232,56 +256,21 @@ RETURNING id
 # written before the message is sent: a crash in between costs a delay, the other order would cost a flood.
 # A task that another sweep took on is no longer due. ?1 JSON ids ?2 base delay, ms ?3 doublings at most
 REDISPATCH = f"""
-UPDATE tasks SET dispatches = dispatches + 1, wake_at = {NOW} + (?2 << min(dispatches + 1, ?3))
+UPDATE tasks SET dispatches = dispatches + 1, wake_at = {wake(f"{NOW} + (?2 << min(dispatches + 1, ?3))")}
 WHERE id IN (SELECT value FROM json_each(?1)) AND wake_at <= {NOW}
   AND (status = 'pending' OR (status = 'processing' AND lease_until <= {NOW}))
 RETURNING id
 """
 
-# Erases finished tasks whose retention is over. A task that was put back meanwhile is left alone: all four look
+# Erases finished tasks whose retention is over. A task that was put back meanwhile is left alone: all look
 # at the same rows with the same time. ?1 JSON ids ?2 the time of DUE, ms
 _OVER = """SELECT id FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
   AND status IN ('completed', 'failed', 'cancelled') AND wake_at <= ?2"""
 ERASE_EXPIRED = (
+    f"""DELETE FROM submissions
+  WHERE id IN (SELECT submission FROM texts WHERE task_id IN ({_OVER})) AND task_id IN ({_OVER})""",
     f"DELETE FROM outputs WHERE task_id IN ({_OVER})",
     f"DELETE FROM failures WHERE task_id IN ({_OVER})",
     f"DELETE FROM texts WHERE task_id IN ({_OVER})",
     f"DELETE FROM tasks WHERE id IN ({_OVER}) RETURNING id",
 )
-
-# --- Reads for the API ------------------------------------------------------------------------------------
-
-_VIEW = f"""id, status, route, reduce, model, metadata, total, completed, failed, attempts,
-  calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
-  coalesce(lease_until > {NOW}, 0) AS live, input_tokens, output_tokens,
-  error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at"""
-
-# One task: one row read. ?1 id
-TASK = f"SELECT {_VIEW} FROM tasks WHERE id = ?1"
-
-# The outputs that make the result of a completed task, in order; no rows while it is not completed. ?1 id
-RESULT = """
-SELECT output FROM outputs WHERE task_id = ?1 AND level = (
-  SELECT CASE reduce WHEN 'merge' THEN (SELECT max(level) FROM outputs WHERE task_id = ?1) ELSE 0 END
-  FROM tasks WHERE id = ?1 AND status = 'completed'
-) ORDER BY idx
-"""
-
-# What `?wait=` polls. ?1 id
-STATUS = "SELECT status FROM tasks WHERE id = ?1"
-
-# The finished chunks with what places them in the input. ?1 id
-PLACES = "SELECT cuts, overlap FROM texts WHERE task_id = ?1"
-CHUNKS = "SELECT idx, output, attempts FROM outputs WHERE task_id = ?1 AND level = 0 ORDER BY idx"
-FAILED_CHUNKS = """
-SELECT idx, calls, code, message, retryable FROM failures WHERE task_id = ?1 AND level = 0 AND final = 1 ORDER BY idx
-"""
-
-# A page, newest first: ids sort by creation. ?1 the last id of the page before, or '~' ?2 limit
-LIST = f"SELECT {_VIEW} FROM tasks WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
-
-# A page of one status. It walks the key like LIST and passes over other statuses. ?1 last id ?2 limit ?3 status
-LIST_STATUS = f"SELECT {_VIEW} FROM tasks WHERE id < ?1 AND status = ?3 ORDER BY id DESC LIMIT ?2"
-
-# Whether D1 answers and the newest table is there.
-READY = "SELECT 1 FROM failures LIMIT 1"

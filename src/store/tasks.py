@@ -1,16 +1,20 @@
-"""The transitions of a task, each one call to D1. All SQL stands in `statements`."""
+"""The transitions of a task, each one call to D1. All SQL stands in the modules named `…statements`."""
 
 import json
 from collections.abc import Sequence
 
 from ..core import limits
+from ..core.ids import split_key
 from ..core.states import Status
-from ..core.task import ChunkView, Failure, NewTask, Route, Task
-from . import rows
+from ..core.task import DEADLINE_EXCEEDED, ChunkView, Failure, NewTask, Route, Task
+from . import admission, rows
 from . import statements as sql
+from . import submission_statements as submit
+from . import view_statements as view
 from .claims import Claim, Continue, Due, Fail, Finish, Output, Progress, Release, Step, Unclaimed
-from .database import Database
-from .statements import Statement
+from .database import Database, Row
+from .pages import Page, Span
+from .statement import Statement
 
 
 def _json(value: object) -> str:
@@ -23,26 +27,15 @@ class TaskStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert(self, new: NewTask, unclaimed_ms: int) -> None:
-        """Write a new pending task; the sweep looks for it after `unclaimed_ms`."""
-        await self._database.run(
-            Statement(
-                sql.INSERT_TASK,
-                (
-                    new.id,
-                    new.route,
-                    new.reduce,
-                    new.model,
-                    _json(dict(new.metadata)),
-                    len(new.cuts),
-                    new.merge_chars,
-                    new.minimum_calls,
-                    new.created_at,
-                    unclaimed_ms,
-                ),
-            ),
-            Statement(sql.INSERT_TEXT, (new.id, new.text, new.instructions, _json(new.cuts), new.overlap)),
-        )
+    async def insert(
+        self, new: NewTask, unclaimed_ms: int, on: admission.Conditions = admission.UNCONDITIONAL
+    ) -> admission.Outcome:
+        """Write a new pending task, if the conditions are met; the sweep looks for it after `unclaimed_ms`."""
+        return admission.outcome(new, on, await self._database.run(*admission.admit(new, unclaimed_ms, on)))
+
+    async def withdraw(self, new: NewTask, on: admission.Conditions = admission.UNCONDITIONAL) -> None:
+        """Take a task back of which nobody knows whether it was written; one that a replay was answered with stays."""
+        await self._database.run(*admission.withdraw(new, on))
 
     async def claim(
         self, task_id: str, *, holder: str, host: str, route: Route, lease_ms: int, announce: int = 0
@@ -73,12 +66,31 @@ class TaskStore:
         batch.append(_ending(mine + progress.totals(), step))
         return bool((await self._database.run(*batch))[-1])
 
-    async def settle_cancelled(self, claim: Claim, progress: Progress) -> None:
-        """Settle the bill of a claim that a cancellation ended; for any other lost claim it changes nothing."""
+    async def settle(self, claim: Claim, progress: Progress, overdue: Failure, retention_ms: int) -> Status | None:
+        """Settle the bill of a claim that a cancellation or its deadline has ended, and return the task's status.
+
+        A task whose deadline has passed is failed with `overdue` here, if nobody did so yet. None: the claim is still
+        good, or was lost otherwise, and nothing has changed.
+        """
         mine = (claim.task_id, claim.fence)
-        batch = self._records(mine, progress)
-        batch.append(Statement(sql.SETTLE_CANCELLED, mine + progress.totals()))
-        await self._database.run(*batch)
+        batch = [_expiry([claim.task_id], overdue, retention_ms)] if claim.deadline_left_ms is not None else []
+        batch += self._records(mine, progress)
+        batch.append(Statement(sql.SETTLE, mine + progress.totals()))
+        settled = (await self._database.run(*batch))[-1]
+        return Status(rows.text(settled[0], "status")) if settled else None
+
+    async def may_start(self, task_id: str, fence: int) -> float | None:
+        """Return how many milliseconds are left to start calls under a claim; None when it is over."""
+        (found,) = await self._database.run(Statement(sql.MAY_START, (task_id, fence)))
+        if not found:
+            return None
+        left = rows.maybe_whole(found[0], "deadline_left")
+        return float("inf") if left is None else left
+
+    async def expire(self, task_ids: Sequence[str], overdue: Failure, retention_ms: int) -> list[str]:
+        """Fail those of the tasks whose deadline has passed."""
+        (ended,) = await self._database.run(_expiry(task_ids, overdue, retention_ms))
+        return [rows.text(row, "id") for row in ended]
 
     @staticmethod
     def _records(mine: tuple[str, int], progress: Progress) -> list[Statement]:
@@ -112,30 +124,46 @@ class TaskStore:
         (changed,) = await self._database.run(Statement(sql.DEAD_LETTER, values))
         return bool(changed)
 
-    async def cancel(self, task_id: str, retention_ms: int) -> bool:
-        """Cancel a task that has not ended. False: it has, or there is none."""
-        (changed,) = await self._database.run(Statement(sql.CANCEL, (task_id, retention_ms)))
-        return bool(changed)
+    async def cancel(self, task_id: str, retention_ms: int) -> tuple[bool, int]:
+        """Cancel a task that has not ended. False: it has, or there is none.
 
-    async def retry(self, task_id: str, unclaimed_ms: int) -> bool:
-        """Put a failed or cancelled task back. False: it is neither, or there is none."""
-        _, changed = await self._database.run(
-            Statement(sql.RETRY_FAILURES, (task_id,)), Statement(sql.RETRY, (task_id, unclaimed_ms))
+        Calls that were announced may still start for so many milliseconds (0: none), but no others.
+        """
+        changed, starting = await self._database.run(
+            Statement(sql.CANCEL, (task_id, retention_ms)), Statement(sql.STARTING, (task_id, *_STARTING))
         )
-        return bool(changed)
+        return bool(changed), _left_ms(starting)
 
-    async def erase(self, task_id: str) -> bool:
-        """Erase everything of a task. False: there was nothing."""
-        *_, gone = await self._database.run(*(Statement(text, (task_id,)) for text in sql.ERASE))
-        return bool(gone)
+    async def retry(
+        self, task_id: str, unclaimed_ms: int, on: admission.Conditions = admission.UNCONDITIONAL
+    ) -> admission.Accepted | None:
+        """Put a failed or cancelled task back, within its tenant's limit. None: it is neither, or that is reached."""
+        tenant = split_key(task_id)[0]
+        values = (task_id, unclaimed_ms, tenant, on.horizon_ms, on.tasks_in_flight_most)
+        counting = (task_id, tenant, on.horizon_ms, 1 + (on.queue_share or 0))
+        _, changed, (facts,) = await self._database.run(
+            Statement(sql.RETRY_FAILURES, values), Statement(sql.RETRY, values), Statement(submit.OUTCOME, counting)
+        )
+        return admission.accepted(facts, on) if changed else None
+
+    async def erase(self, task_id: str) -> tuple[bool, int]:
+        """Erase everything of a task. False: there was nothing. The milliseconds are those of `cancel`."""
+        starting, *_, gone = await self._database.run(
+            Statement(sql.STARTING, (task_id, *_STARTING)), *(Statement(text, (task_id,)) for text in sql.ERASE)
+        )
+        return bool(gone), _left_ms(starting)
 
     async def due(self, most: int) -> Due:
-        """Find the tasks that the sweep must look at, longest overdue first."""
+        """Find the tasks that the sweep must look at, longest overdue first, the tenants taking turns."""
         (found,) = await self._database.run(Statement(sql.DUE, (most,)))
         due = Due(now_ms=rows.whole(found[0], "now") if found else 0)
         for row in found:
             due.add(
-                rows.text(row, "id"), Status(rows.text(row, "status")), bool(row["live"]), rows.whole(row, "stalls")
+                rows.text(row, "id"),
+                Status(rows.text(row, "status")),
+                live=bool(row["live"]),
+                overdue=bool(row["overdue"]),
+                stalls=rows.whole(row, "stalls"),
             )
         return due
 
@@ -160,36 +188,55 @@ class TaskStore:
 
     async def task(self, task_id: str) -> Task | None:
         """Read one task, with its result once it is completed."""
-        found, result = await self._database.run(Statement(sql.TASK, (task_id,)), Statement(sql.RESULT, (task_id,)))
+        found, result = await self._database.run(Statement(view.TASK, (task_id,)), Statement(view.RESULT, (task_id,)))
         return rows.task(found[0], result) if found else None
 
-    async def status(self, task_id: str) -> Status | None:
-        """Read one task's status."""
-        (found,) = await self._database.run(Statement(sql.STATUS, (task_id,)))
-        return Status(rows.text(found[0], "status")) if found else None
+    async def going_on(self, task_id: str) -> bool:
+        """Whether the task has neither ended nor passed its deadline."""
+        (found,) = await self._database.run(Statement(view.STATUS, (task_id,)))
+        return bool(found) and not Status(rows.text(found[0], "status")).terminal and not found[0]["overdue"]
 
     async def chunks(self, task_id: str) -> list[ChunkView] | None:
         """Read the finished chunks, in order; None when there is no such task."""
         places, done, failed = await self._database.run(
-            Statement(sql.PLACES, (task_id,)),
-            Statement(sql.CHUNKS, (task_id,)),
-            Statement(sql.FAILED_CHUNKS, (task_id,)),
+            Statement(view.PLACES, (task_id,)),
+            Statement(view.CHUNKS, (task_id,)),
+            Statement(view.FAILED_CHUNKS, (task_id,)),
         )
         return rows.chunk_views(places[0], done, failed) if places else None
 
-    async def list(self, *, before: str | None, status: Status | None, most: int) -> Sequence[Task]:
-        """Read a page of tasks, newest first, without results; `before` is the last id of the page before."""
-        after_all = before if before is not None else "~"
+    async def list(self, span: Span, *, status: Status | None, most: int) -> Page:
+        """Read a page of tasks, newest first, without results."""
+        # One more than is shown: whether it is there says whether there is a next page.
+        bounds = (span.first, span.behind, most + 1)
         if status is None:
-            page = Statement(sql.LIST, (after_all, most))
+            page = Statement(view.LIST, bounds)
         else:
-            page = Statement(sql.LIST_STATUS, (after_all, most, status))
+            page = Statement(view.LIST_STATUS, (*bounds, status, limits.LIST_WALK_MOST))
         (found,) = await self._database.run(page)
-        return [rows.task(row) for row in found]
+        tasks = [rows.task(row) for row in found]
+        if len(tasks) > most:
+            return Page(tasks[:most], tasks[most - 1].key)
+        if status is None or not found or rows.whole(found[-1], "place") < limits.LIST_WALK_MOST:
+            return Page(tasks, None)
+        return Page([task for task in tasks if task.status is status], tasks[-1].key)
 
     async def ready(self) -> None:
         """Return if D1 answers and the schema is there; raise StoreError otherwise."""
-        await self._database.run(Statement(sql.READY))
+        await self._database.run(Statement(view.READY))
+
+
+# What STARTING is told, and what it says.
+_STARTING = (round(limits.START_SECONDS * 1000), 2 * limits.LANE_CHUNKS)
+
+
+def _left_ms(found: Sequence[Row]) -> int:
+    return max(0, rows.whole(found[0], "left_ms")) if found else 0
+
+
+def _expiry(task_ids: Sequence[str], overdue: Failure, retention_ms: int) -> Statement:
+    assert overdue.code == DEADLINE_EXCEEDED
+    return Statement(sql.EXPIRE, (_json(list(task_ids)), overdue.message, retention_ms))
 
 
 def _parts(outputs: Sequence[Output]) -> list[str]:

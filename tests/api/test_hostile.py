@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.core.settings import Settings
-from tests.support.api import Bench, BenchRequest, data
+from tests.support.api import Bench, BenchRequest, data, key
 
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -45,7 +45,7 @@ def submit(raw: bytes, headers: dict[str, str]) -> None:
     stored = bench.database.rows("SELECT input, id FROM tasks JOIN texts ON task_id = id")
     if reply.status == 202:
         sent = json.loads(raw)
-        assert stored == [{"input": sent["input"], "id": data(reply)["id"]}]
+        assert stored == [{"input": sent["input"], "id": key(data(reply)["id"])}]
         assert json.dumps(data(reply)["metadata"]) == json.dumps(sent.get("metadata") or {})
     else:
         assert bench.count_rows() == 0

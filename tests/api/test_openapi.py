@@ -58,6 +58,26 @@ def completed_task(bench: Bench, method: str, path: str) -> Reply:
     return call(bench, method, path.replace("{id}", task["id"]))
 
 
+def strange_key(bench: Bench, method: str, path: str) -> Reply:
+    """Send an Idempotency-Key that is none."""
+    return bench.call(method, path, {"input": "x"}, {"idempotency-key": "a key"})
+
+
+def other_body(bench: Bench, method: str, path: str) -> Reply:
+    """Send another body under a key that was used."""
+    bench.call(method, path, {"input": "x"}, {"idempotency-key": "key"})
+    return bench.call(method, path, {"input": "y"}, {"idempotency-key": "key"})
+
+
+def full_tenant(bench: Bench, method: str, path: str) -> Reply:
+    """Ask for one task in flight more than the limit allows."""
+    task = bench.submit()
+    bench.fail(task["id"])
+    bench.submit()
+    bench.limit(tasks_in_flight_most=1)
+    return call(bench, method, path.replace("{id}", task["id"]))
+
+
 def database_away(message: str) -> Provoke:
     """Let the database fail with this message."""
 
@@ -93,6 +113,9 @@ def misconfigured(_bench: Bench, method: str, path: str) -> Reply:
 # How each problem is brought about. The answers of success come from `plain`, save those named here.
 PROVOKED: dict[str, Provoke] = {
     "malformed_body": body(b"["),
+    "bad_idempotency_key": strange_key,
+    "idempotency_mismatch": other_body,
+    "limit_reached": full_tenant,
     "too_large": body(b'{"input": "%s"}' % (b"x" * 1_000_001)),
     "unsupported_media_type": body(b"{}", "text/plain"),
     "invalid_fields": unknown_parameter,

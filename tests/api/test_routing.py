@@ -12,7 +12,7 @@ from src.http.ports import Reply
 from src.http.router import configuration_problem, handle
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
-from tests.support.api import START_MS, Bench, BenchRequest, data
+from tests.support.api import START_MS, Bench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 
 ID = task_id(START_MS, b"0123456789")
@@ -154,7 +154,7 @@ def test_database_recovers_in_time(bench: Bench, when: When) -> None:
     """One failed write, landed or not, is sent again: the client gets one task and its 202."""
     bench.database.fail(NETWORK_LOST, when)
     task = bench.submit()
-    assert [row["id"] for row in bench.database.rows("SELECT id FROM tasks")] == [task["id"]]
+    assert [row["id"] for row in bench.database.rows("SELECT id FROM tasks")] == [key(task["id"])]
 
 
 @pytest.mark.parametrize(("method", "path", "body"), DATABASE_CALLS)

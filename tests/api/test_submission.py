@@ -52,6 +52,8 @@ def test_smallest_request(bench: Bench) -> None:
         "startedAt": None,
         "finishedAt": None,
         "expiresAt": None,
+        "deadlineAt": None,
+        "maxModelCalls": None,
         "links": {"self": path, "chunks": f"{path}/chunks", "cancel": f"{path}/cancel"},
     }
     assert json.dumps(task) == json.dumps(expected)

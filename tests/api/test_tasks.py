@@ -11,7 +11,7 @@ from src.core.ids import task_id
 from src.core.settings import Settings
 from src.http.ports import Reply
 from src.http.router import handle
-from tests.support.api import START_MS, Bench, BenchRequest, data
+from tests.support.api import START_MS, Bench, BenchRequest, data, key
 
 UNKNOWN = task_id(START_MS, b"0123456789")
 NOT_IDS = [
@@ -139,7 +139,7 @@ def test_wait_notices_the_end(bench: Bench, ends_after: float) -> None:
     task = bench.submit()
 
     async def both() -> Reply:
-        bench.loop.call_later(ends_after, lambda: bench.loop.create_task(bench.store.cancel(task["id"], 1_000)))
+        bench.loop.call_later(ends_after, lambda: bench.loop.create_task(bench.store.cancel(key(task["id"]), 1_000)))
         return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api)
 
     reply = bench.run(both())
@@ -161,7 +161,7 @@ def test_wait_on_a_task_that_is_erased(bench: Bench) -> None:
     task = bench.submit()
 
     async def both() -> Reply:
-        bench.loop.call_later(1.2, lambda: bench.loop.create_task(bench.store.erase(task["id"])))
+        bench.loop.call_later(1.2, lambda: bench.loop.create_task(bench.store.erase(key(task["id"]))))
         return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api)
 
     assert bench.run(both()).status == 404

@@ -8,15 +8,17 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from src.core.ids import split_key, task_key
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Failure, Route
+from src.core.tenants import LOCAL
 from src.http import schemas
 from src.http.endpoints import document
 from src.http.headers import ON_EVERY_ANSWER
@@ -72,7 +74,7 @@ class BenchSender:
         if self.refuses:
             raise RuntimeError("Queue sends are disabled")
         assert delay_seconds == 0
-        self.sent.append(task_id)
+        self.sent.append(split_key(task_id)[1])
 
 
 class Bench:
@@ -115,6 +117,12 @@ class Bench:
             now_ms=self.now_ms,
             log=log,
         )
+
+    def limit(self, **settings: Any) -> None:
+        """Change the deployment's settings."""
+        self.settings = replace(self.settings, **settings)
+        submission = replace(self.api.submission, settings=self.settings)
+        self.api = replace(self.api, settings=self.settings, submission=submission)
 
     def close(self) -> None:
         """Close loop and database."""
@@ -163,7 +171,7 @@ class Bench:
     def claim(self, task_id: str) -> Claim:
         """Take a task as a worker would."""
         claim = self.run(
-            self.store.claim(task_id, holder=f"worker {task_id}", host="", route=Route.QUEUE, lease_ms=180_000)
+            self.store.claim(key(task_id), holder=f"worker {task_id}", host="", route=Route.QUEUE, lease_ms=180_000)
         )
         assert isinstance(claim, Claim)
         return claim
@@ -200,6 +208,11 @@ class Bench:
         """Have a worker finish one chunk and give up on the next."""
         failure = Failure("model_unavailable", "the model server answered 503", True)
         self.work(self.claim(task_id), {0: "output 0"}, Fail(self.settings.retention_ms, failure), failed=failure)
+
+
+def key(task_id: str) -> str:
+    """Return the key of the tenant's task."""
+    return task_key(LOCAL, task_id)
 
 
 def data(reply: Reply) -> Any:

@@ -48,7 +48,8 @@ def _call(method: str, path: str, operation: Any) -> Iterator[str]:
         yield f"Body: {_type(schema)}."
         yield ""
     for parameter in operation.get("parameters", []):
-        yield f"- `?{parameter['name']}=` {_type(parameter['schema'])}. {parameter['description']}"
+        shown = f"?{parameter['name']}=" if parameter["in"] == "query" else f"{parameter['name']}:"
+        yield f"- `{shown}` {_type(parameter['schema'])}. {parameter['description']}"
     if "parameters" in operation:
         yield ""
     yield "| status | answer | headers |"

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from src.core.meter import Meter
 from src.core.states import Status
-from src.core.task import Failure, NewTask, Reduce, Route
+from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route
 from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Output, Progress, Release, Unclaimed
 from src.store.database import Database
 from src.store.tasks import TaskStore
@@ -15,6 +16,8 @@ from tests.support.sqlite_d1 import SqliteD1
 START_MS = 1_800_000_000_000
 LEASE_MS = 10_000
 RETENTION_MS = 1_000_000
+DEADLINE_MS = 10_000_000  # of the tasks of `in_status`
+OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", True)
 FAILURE = Failure("model_refused", "401", False)
 
 
@@ -40,9 +43,12 @@ class StoreBench:
         (row,) = self.database.rows("SELECT * FROM tasks WHERE id = ?", task_id)
         return row
 
-    def insert(self, task_id: str = "task", *, chunks: int = 2, reduce: Reduce = Reduce.CONCAT) -> str:
+    def insert(
+        self, task_id: str = "task", *, chunks: int = 2, reduce: Reduce = Reduce.CONCAT, **bounds: int | None
+    ) -> str:
         """Write a pending task of so many chunks of one letter."""
-        self.run(self.store.insert(new_task(task_id, chunks, reduce, self.time_ms), LEASE_MS))
+        new = replace(new_task(task_id, chunks, reduce, self.time_ms), **bounds)
+        self.run(self.store.insert(new, LEASE_MS))
         return task_id
 
     def claim(self, task_id: str = "task", *, holder: str | None = None, host: str = "") -> Claim:
@@ -63,7 +69,7 @@ class StoreBench:
 
     def in_status(self, status: Status, task_id: str = "task") -> Claim | None:
         """Write a task and bring it into a status; return its last claim, if it had one."""
-        self.insert(task_id)
+        self.insert(task_id, deadline_ms=DEADLINE_MS)
         if status is Status.PENDING:
             return None
         claim = self.claim(task_id)
@@ -73,14 +79,14 @@ class StoreBench:
             case Status.FAILED:
                 assert self.step(claim, Fail(RETENTION_MS, FAILURE), failed=1)
             case Status.CANCELLED:
-                assert self.run(self.store.cancel(task_id, RETENTION_MS))
+                assert self.run(self.store.cancel(task_id, RETENTION_MS))[0]
         return claim
 
 
 def new_task(task_id: str, chunks: int, reduce: Reduce, created_at: int) -> NewTask:
     """Make a task whose chunks are its letters."""
     return NewTask(
-        id=task_id,
+        key=task_id,
         route=Route.QUEUE,
         text="x" * chunks,
         instructions="do",

@@ -23,7 +23,7 @@ from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, ROWS_USED_UP
 QUEUE_USED_UP = "Queue send failed: Too Many Requests (10253)"
 OBJECTS_USED_UP = "Exceeded allowed duration in Durable Objects free tier."
 DONE = ModelReply("done", 1, 1)
-TASK = "0192f0c8-7c00-7000-8000-000000000000"
+TASK = "local:0192f0c8-7c00-7000-8000-000000000000"
 
 
 @pytest.mark.parametrize(

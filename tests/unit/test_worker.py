@@ -15,7 +15,7 @@ from src.core.task import Reduce, Route, Task
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.processing.crew import Crew
 from src.processing.events import Log
-from src.processing.outcomes import Ended, Lost, Outcome, Released
+from src.processing.outcomes import Ended, Outcome, Released
 from src.processing.worker import Host, Worker
 from src.store.claims import Standing, Unclaimed
 from src.store.database import Database
@@ -250,7 +250,7 @@ def test_a_cancelled_task_starts_no_call(make):
     bench = make()
     bench.insert(20)
     bench.model.act = lambda call, number: bench.loop.create_task(bench.store.cancel("task", 1)) and None
-    assert bench.run() == Lost()
+    assert bench.run() == Ended(Status.CANCELLED)
     task = bench.task()
     assert (task.status, len(bench.model.calls)) == (Status.CANCELLED, 6)
     assert (task.usage.model_calls, task.usage.in_doubt) == (6, 0)
@@ -287,7 +287,7 @@ def test_a_run_whose_lanes_all_fall_silent_gives_the_task_back(make):
     bench.insert(12)
     bench.model.seconds = lambda number: 1e6
     crew = Crew(bench.model, concurrency=12, group=6, slack_seconds=5)
-    outcome = bench.run(Host(Route.DURABLE_OBJECT, 3600.0, "object/task", lambda task_id, chunks: crew))
+    outcome = bench.run(Host(Route.DURABLE_OBJECT, 3600.0, "object/task", lambda claim: crew))
     assert isinstance(outcome, Released)
     assert outcome.delay_seconds > 0
     assert (len(bench.model.calls), bench.task().usage.in_doubt) == (12, 12)

@@ -16,6 +16,7 @@ from src.queue import consumer
 from src.store import rows, tasks
 from src.store import statements as sql
 from src.store.database import Database
+from src.store.statement import NOW
 from tests.simulation.campaign import substitutes as without
 from tests.simulation.campaign.run import Result, run_seed
 from tests.simulation.campaign.workload import DEPLOYMENTS, Change, TaskSpec, Workload
@@ -109,7 +110,7 @@ ABLATIONS = (
     Ablation(
         "lease_in_claim",
         "a duplicate that meets a live lease does nothing",
-        (without.swapped("CLAIM", f"lease_until <= {sql.NOW} OR", "1 OR"),),
+        (without.swapped("CLAIM", f"lease_until <= {NOW} OR", "1 OR"),),
         {"duplicate_delivery": 0.5},
         _some_tasks(TOP),
     ),
@@ -171,7 +172,7 @@ ABLATIONS = (
     Ablation(
         "dead_letter_guard",
         "a dead letter does not fail a task that somebody works on",
-        (without.swapped("DEAD_LETTER", f"lease_until <= {sql.NOW}", "1"),),
+        (without.swapped("DEAD_LETTER", f"lease_until <= {NOW}", "1"),),
         {"retries_exhausted": 0.7, "d1_slow": 0.2},
         _some_tasks(TOP),
     ),

@@ -125,10 +125,9 @@ class AIProcessor:
         """Take on a task."""
         await self._processor.start(task_id, delay_seconds)
 
-    async def infer(self, calls: list[Wire]) -> list[Wire]:
+    async def infer(self, task_id: str, fence: int, calls: list[Wire]) -> list[Wire]:
         """Make a group of calls as a lane."""
-        worker = self._worker()
-        return await infer_all(worker.provider, calls, worker.settings.timeout_seconds)
+        return await infer_all(self._worker(), task_id, fence, calls)
 
     async def alarm(self, info: Any = None) -> None:
         """Work one slice."""
@@ -145,9 +144,9 @@ class BatchCoordinator:
         runtime = SimulatedRuntime(env, mistakes)
         self._coordinator = Coordinator(ctx.storage, env.AI_PROCESSOR, runtime.now_ms, Log(runtime.write))
 
-    async def infer(self, task_id: str, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+    async def infer(self, task_id: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Have a lane make a group of calls."""
-        return await self._coordinator.infer(task_id, lanes, calls, seconds)
+        return await self._coordinator.infer(task_id, fence, lanes, calls, seconds)
 
     async def close(self) -> None:
         """Forget everything."""

@@ -15,7 +15,7 @@ from tests.simulation.d1 import Statement
 from tests.simulation.port import Reply
 from tests.simulation.runtime import World
 
-UNDER_CLAIM = ("CHECKPOINT", "RECORD_FAILURES", "PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE_CANCELLED")
+UNDER_CLAIM = ("CHECKPOINT", "RECORD_FAILURES", "PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE")
 _OUTPUTS = "SELECT group_concat(task_id || '|' || level || '|' || idx || '|' || output, char(10)) FROM outputs"
 _ORPHANS = tuple(
     f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants

@@ -63,6 +63,7 @@ _CHANGES = {
     ("processing", "pending", _KEEP): "release",
     ("processing", "completed", _KEEP): "finish",
     ("processing", "failed", _KEEP): "fail",
+    ("pending", "failed", _KEEP): "expire",
     ("pending", "failed", _RISE): "dead_letter",
     ("processing", "failed", _RISE): "dead_letter",
     ("pending", "cancelled", _KEEP): "cancel",
@@ -92,7 +93,7 @@ def transition(before: Row, after: Row) -> str:
 def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> None:
     """Hold one change of a row to the rules. Raises InvariantBroken."""
     name = transition(before, after)
-    if name == "again" and after.status in {"completed", "failed"}:
+    if name == "again" and after.status in {"completed", "failed"} and after.error_code != "deadline_exceeded":
         _require(after._replace(wake_at=0) == before._replace(wake_at=0), after, f"{after.status}, and changed still")
     ran_out = before.lease_until is not None and before.lease_until <= now_ms
     if name == "take_over":
@@ -100,14 +101,19 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
         _require(ran_out or same_host, after, "taken over although its lease was live")
     if name == "dead_letter" and before.status == "processing":
         _require(ran_out, after, "dead-lettered although its lease was live")
+    # Announced calls that it was too late to start come off the bill.
+    sound = before.sent - before.announced <= after.sent <= before.sent
     if name == "progress":
         _require(before.holder == after.holder, after, "two holders at one fence")
-        _require(after.sent >= before.sent, after, f"the bill fell from {before.sent} to {after.sent} calls")
+        fell = f"the bill fell from {before.sent} to {after.sent} calls"
+        _require(after.sent >= before.sent - before.announced, after, fell)
         announces = after.in_flight not in {before.in_flight, "[]"}
         _require(not (announces and after.stalls >= max_attempts), after, "goes on after too many crashes in a row")
-    elif name == "again" and after.status == "cancelled":
-        # The last worker settles the bill; calls that were announced and never made come off it.
-        _require(before.sent - before.announced <= after.sent <= before.sent, after, "settled wrongly")
+    elif name == "again" and (after.status == "cancelled" or after.error_code == "deadline_exceeded"):
+        # The last worker settles the bill.
+        _require(sound, after, "settled wrongly")
+    elif name in {"release", "finish", "fail"}:
+        _require(sound, after, f"{name}: the bill went from {before.sent} to {after.sent} calls")
     elif name != "claim" or before.started_at is not None:  # the first claim announces the task's first calls
         _require(after.sent == before.sent, after, f"{name}: the bill went from {before.sent} to {after.sent} calls")
     if name == "finish":

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from src.core.ids import split_key, task_key
+from src.core.tenants import LOCAL
 from src.http.ports import Reply
 from tests.simulation.campaign.adapter import ClientRequest
 from tests.simulation.campaign.books import Books
@@ -31,7 +33,7 @@ class Play:
         self.world = world
         self.workload = workload
         self.books = Books(world, max_attempts=MAX_ATTEMPTS)
-        self.answered: set[str] = set()  # ids that a client got with a 202
+        self.answered: set[str] = set()  # keys of tasks that a client got with a 202
         self.refused: set[str] = set()  # tags of submissions that were answered with 503
         self.interfered = crashes  # by planned crashes, clients or operators
         self._rng = rng
@@ -68,12 +70,12 @@ class Play:
                 self.refused.add(tags[0])
         else:
             return
-        task_id = json.loads(reply.body)["id"]
-        self.answered.add(task_id)
+        key = task_key(LOCAL, json.loads(reply.body)["id"])
+        self.answered.add(key)
         started = self.world.loop.time()
         for after, action in spec.actions:
             await asyncio.sleep(max(0.0, started + after - self.world.loop.time()))
-            await self.act(action, task_id)
+            await self.act(action, key)
 
     def _body(self, spec: TaskSpec, tags: list[str]) -> Callable[[], dict[str, Any]]:
         def body() -> dict[str, Any]:
@@ -82,9 +84,9 @@ class Play:
 
         return body
 
-    async def act(self, action: str, task_id: str) -> Reply | None:
+    async def act(self, action: str, key: str) -> Reply | None:
         """Have a client do something to a task."""
-        path = f"/api/tasks/{task_id}"
+        path = f"/api/tasks/{split_key(key)[1]}"
         if action in {"cancel", "retry"}:
             self.interfered = True
             return await self.fetch(ClientRequest("POST", f"{path}/{action}"))

@@ -8,9 +8,10 @@ from src.processing.outcomes import Released
 from src.queue import messages
 from src.store import rows, tasks
 from src.store import statements as sql
+from src.store import submission_statements as submit
 from src.store.claims import Claim, Progress, Step
 from src.store.database import Database
-from src.store.statements import Statement
+from src.store.statement import NOW, Statement
 
 type Patch = tuple[Any, str, Any]
 
@@ -19,9 +20,10 @@ type Patch = tuple[Any, str, Any]
 
 def swapped(name: str, old: str, new: str) -> Patch:
     """A statement with a part of it replaced; fails when the statement has no such part any more."""
-    text: str = getattr(sql, name)
+    module = sql if hasattr(sql, name) else submit
+    text: str = getattr(module, name)
     assert old in text, f"{name} has no {old!r} any more"
-    return sql, name, text.replace(old, new)
+    return module, name, text.replace(old, new)
 
 
 FENCED = "fence = ?2"
@@ -41,10 +43,10 @@ async def run_by_isolates_clock(self: Any, *statements: Statement) -> Any:
     now_ms = self._binding._port.isolate.now_ms()
 
     def judged(statement: Statement) -> Statement:
-        if sql.NOW not in statement.sql:
+        if NOW not in statement.sql:
             return statement
         number = len(statement.values) + 1
-        return Statement(statement.sql.replace(sql.NOW, f"?{number}"), (*statement.values, now_ms))
+        return Statement(statement.sql.replace(NOW, f"?{number}"), (*statement.values, now_ms))
 
     return await _run_database(self, *map(judged, statements))
 
@@ -67,8 +69,8 @@ def claim_without_bound(*args: Any) -> Claim:
     return replace(claim, stalls=_Endless(claim.stalls))
 
 
-async def sweep_nothing(*_args: Any) -> bool:
-    return False
+async def sweep_nothing(*_args: Any) -> None:
+    pass
 
 
 async def give_up_nothing(*_args: Any) -> list[str]:
@@ -84,7 +86,7 @@ async def bury_nothing(batch: Any, *_args: Any) -> None:
         message.ack()
 
 
-async def dispatch_to_first(self: Any, task_id: str, delay_seconds: float = 0) -> Any:
+async def dispatch_to_first(self: Any, task_id: str, delay_seconds: float = 0, **_options: Any) -> Any:
     sender = self._senders[0]
     try:
         await sender.send(task_id, delay_seconds)

@@ -1,0 +1,49 @@
+"""On what a submission is accepted: its idempotency key, and the limits of its tenant.
+
+The key is that of the IETF draft "The Idempotency-Key HTTP Header Field". The draft makes it a structured string, in
+quotes; most clients send it bare, and both forms are taken, each as a key of its own.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+
+from ..core import limits
+from ..core.quota import seconds_until_reset
+from ..store.admission import Limit
+from .ports import Api
+from .problems import BAD_IDEMPOTENCY_KEY, IDEMPOTENCY_MISMATCH, LIMIT_REACHED, Refusal
+
+_KEY = re.compile(f"[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}")
+_SETTINGS = {
+    Limit.TASKS_IN_FLIGHT: ("MAX_TASKS_IN_FLIGHT", "tasks in flight"),
+    Limit.CHARACTERS_PER_DAY: ("MAX_CHARACTERS_PER_DAY", "characters accepted a day"),
+}
+
+
+def idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """Read the key, None if there is none. Raises Refusal (400) for what cannot be one."""
+    key = headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        most = limits.IDEMPOTENCY_KEY_CHARS_MOST
+        raise Refusal(BAD_IDEMPOTENCY_KEY, f"Idempotency-Key takes 1 to {most} visible ASCII characters.")
+    return key
+
+
+def digest(body: Mapping[str, object]) -> str:
+    """Return what tells one request from another: of its fields, not of the spaces and the order it came in."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def mismatch() -> Refusal:
+    """Make the refusal of a key that stands for another request."""
+    return Refusal(IDEMPOTENCY_MISMATCH, "This Idempotency-Key came with another body before; take a new key.")
+
+
+def limit_reached(limit: Limit, api: Api) -> Refusal:
+    """Make the refusal of a task beyond its tenant's limit."""
+    variable, what = _SETTINGS[limit]
+    again = seconds_until_reset(api.now_ms()) if limit is Limit.CHARACTERS_PER_DAY else limits.IN_FLIGHT_RETRY_SECONDS
+    detail = f"The tenant has as many {what} as the deployment's {variable} allows."
+    return Refusal(LIMIT_REACHED, detail, headers={"Retry-After": str(again)}, limit=limit)

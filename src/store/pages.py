@@ -1,0 +1,35 @@
+"""Pages of a tenant's tasks: where one begins and ends, and where the next one begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..core.ids import first_id, task_key
+from ..core.task import Task
+
+_BEHIND_ALL = "~"  # sorts behind every id
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The keys from `first` on that lie before `behind`: all of one tenant."""
+
+    first: str
+    behind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Tasks, newest first. `last` is the key after which the next page begins, None if there is none.
+
+    A page of one status may hold fewer tasks than were asked for, or none, and still have a next one.
+    """
+
+    tasks: Sequence[Task]
+    last: str | None
+
+
+def span(tenant: str, *, before_id: str | None, from_ms: int | None, until_ms: int | None) -> Span:
+    """Make the span of the tenant's tasks that were created from `from_ms` on, before `until_ms`, and before a task."""
+    bounds = [_BEHIND_ALL, *([before_id] if before_id else []), *([first_id(until_ms)] if until_ms is not None else [])]
+    first = "" if from_ms is None else first_id(from_ms)
+    return Span(task_key(tenant, first), task_key(tenant, min(bounds)))
