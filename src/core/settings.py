@@ -13,7 +13,7 @@ from .errors import ConfigurationError
 
 PROVIDERS = ("workers-ai", "openai", "demo")
 
-# Reads one variable; None when it is not set. Numbers written bare in wrangler.toml arrive as numbers.
+# Reads one variable; None when it is not set. What is written bare in wrangler.toml arrives as a number or bool.
 Variables = Callable[[str], object]
 
 
@@ -33,6 +33,7 @@ class Settings:
     max_attempts: int = 3
     retention_days: float = 30.0
     plan: str = "free"
+    require_keys: bool = True
 
     @property
     def subrequests(self) -> int:
@@ -78,11 +79,14 @@ def load(variables: Variables) -> Settings:
         max_attempts=_whole(variables, "MAX_ATTEMPTS", 3, 1, 20),
         retention_days=_number(variables, "RETENTION_DAYS", 30, 0, 3_650),
         plan=_choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free"),
+        require_keys=_choice(variables, "REQUIRE_KEYS", ("true", "false"), "true") == "true",
     )
 
 
 def _text(variables: Variables, name: str) -> str | None:
     value = variables(name)
+    if isinstance(value, bool):
+        return str(value).lower()
     return None if value is None or str(value).strip() == "" else str(value).strip()
 
 

@@ -10,7 +10,8 @@ ON_EVERY_ANSWER = {
 }
 
 MEANINGS = {
-    "Location": "The path of the task.",
+    "Location": "The path of what was made.",
     "Retry-After": "Seconds after which asking again makes sense; absent where it never does.",
+    "WWW-Authenticate": "What to send: a key, or one with the scope that is named (RFC 6750).",
     "Allow": "The methods that the path takes.",
 }

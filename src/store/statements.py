@@ -284,4 +284,4 @@ LIST = f"SELECT {_VIEW} FROM tasks WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
 LIST_STATUS = f"SELECT {_VIEW} FROM tasks WHERE id < ?1 AND status = ?3 ORDER BY id DESC LIMIT ?2"
 
 # Whether D1 answers and the newest table is there.
-READY = "SELECT 1 FROM failures LIMIT 1"
+READY = "SELECT 1 FROM api_keys LIMIT 1"

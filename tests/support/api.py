@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -17,9 +17,10 @@ from pydantic import TypeAdapter
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Failure, Route
-from src.http import schemas
+from src.http import key_schemas, schemas
 from src.http.endpoints import document
 from src.http.headers import ON_EVERY_ANSWER
+from src.http.isolate import Isolate
 from src.http.ports import Api, BodyTooLarge, Bound, Reply
 from src.http.router import handle
 from src.inference.demo import DemoProvider
@@ -29,6 +30,7 @@ from src.processing.events import Log
 from src.processing.submission import Submission
 from src.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Step, Tried
 from src.store.database import Database
+from src.store.keys import KeyStore
 from src.store.tasks import TaskStore
 from tests.simulation.loop import Loop
 from tests.support.sqlite_d1 import SqliteD1
@@ -76,7 +78,10 @@ class BenchSender:
 
 
 class Bench:
-    """One deployment of the API. Calls are synchronous; time passes only where something waits."""
+    """One deployment of the API. Calls are synchronous; time passes only where something waits.
+
+    It is open, as under `make dev`, unless `keys` are required.
+    """
 
     def __init__(
         self,
@@ -86,13 +91,15 @@ class Bench:
         migrated: bool = True,
         provider: Provider | None = None,
         routes: Sequence[Route] = (Route.QUEUE, Route.DIRECT),
+        keys: bool = False,
     ) -> None:
         self.loop = Loop(max_steps=100_000_000)  # type: ignore[abstract]
         self.database = SqliteD1(migrated=migrated, now_ms=self.now_ms)
         self.log_lines: list[str] = []
         self.senders = [BenchSender(route) for route in routes]
-        self.settings = settings or Settings(provider="demo", chunk_chars=10)
-        self.store = TaskStore(Database(self.database, Meter()))
+        self.settings = replace(settings or Settings(provider="demo", chunk_chars=10), require_keys=keys)
+        database = Database(self.database, Meter())
+        self.store = TaskStore(database)
         self._made = 0
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
@@ -100,6 +107,8 @@ class Bench:
         self.api = Api(
             settings=self.settings,
             store=self.store,
+            keys=KeyStore(database),
+            isolate=Isolate(),
             submission=Submission(
                 store=self.store,
                 dispatcher=dispatcher,
@@ -113,6 +122,7 @@ class Bench:
             provider=provider or DemoProvider(),
             bound=bound,
             now_ms=self.now_ms,
+            entropy=self._entropy,
             log=log,
         )
 
@@ -258,4 +268,4 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
 
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(getattr(schemas, name))
+    return TypeAdapter(getattr(schemas, name, None) or getattr(key_schemas, name))
