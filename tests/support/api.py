@@ -5,6 +5,7 @@ fails the test that saw it.
 """
 
 import asyncio
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from src.core.keys import Scope, digest, make
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Failure, Route
@@ -30,7 +32,7 @@ from src.processing.events import Log
 from src.processing.submission import Submission
 from src.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Step, Tried
 from src.store.database import Database
-from src.store.keys import KeyStore
+from src.store.keys import KeyStore, NewKey
 from src.store.tasks import TaskStore
 from tests.simulation.loop import Loop
 from tests.support.sqlite_d1 import SqliteD1
@@ -100,6 +102,7 @@ class Bench:
         self.settings = replace(settings or Settings(provider="demo", chunk_chars=10), require_keys=keys)
         database = Database(self.database, Meter())
         self.store = TaskStore(database)
+        self._keys = KeyStore(database)
         self._made = 0
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
@@ -107,7 +110,7 @@ class Bench:
         self.api = Api(
             settings=self.settings,
             store=self.store,
-            keys=KeyStore(database),
+            keys=self._keys,
             isolate=Isolate(),
             submission=Submission(
                 store=self.store,
@@ -122,7 +125,7 @@ class Bench:
             provider=provider or DemoProvider(),
             bound=bound,
             now_ms=self.now_ms,
-            entropy=self._entropy,
+            entropy=self._random,
             log=log,
         )
 
@@ -139,6 +142,10 @@ class Bench:
         self._made += 1
         return self._made.to_bytes(size)
 
+    def _random(self, size: int) -> bytes:
+        """Give bytes that look random, the same ones in each run."""
+        return hashlib.shake_256(self._entropy(8)).digest(size)
+
     def run(self, coroutine: Any) -> Any:
         """Run a coroutine to its end."""
         return self.loop.run_until_complete(coroutine)
@@ -154,6 +161,24 @@ class Bench:
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers or {}, raw))
 
+    def make_key(self, *scopes: Scope, tenant: str = "local", valid_ms: int | None = None) -> str:
+        """Write a key as `make key` does, with all scopes unless some are named, and return its text."""
+        parts, text = make(self._random(40))
+        new = NewKey(
+            id=parts.id,
+            tenant=tenant,
+            digest=digest(parts.secret),
+            scopes=frozenset(scopes or Scope),
+            label=None,
+            valid_ms=valid_ms,
+        )
+        assert self.run(self._keys.insert(new)) is not None
+        return text
+
+    def restart(self) -> None:
+        """Go on in a new isolate, over the same database."""
+        self.api = replace(self.api, isolate=Isolate())
+
     def submit(self, text: str = "one\n\ntwo\n\nthree and four", **fields: object) -> dict[str, Any]:
         """Submit a task and return it; by default one of three chunks."""
         reply = self.call("POST", "/api/tasks", {"input": text, **fields})
@@ -166,7 +191,8 @@ class Bench:
         """Count what the database holds, of all kinds."""
         parts = (
             "SELECT id FROM tasks UNION ALL SELECT task_id FROM texts "
-            "UNION ALL SELECT task_id FROM outputs UNION ALL SELECT task_id FROM failures"
+            "UNION ALL SELECT task_id FROM outputs UNION ALL SELECT task_id FROM failures "
+            "UNION ALL SELECT id FROM api_keys"
         )
         return len(self.database.rows(parts))
 
@@ -210,6 +236,11 @@ class Bench:
         """Have a worker finish one chunk and give up on the next."""
         failure = Failure("model_unavailable", "the model server answered 503", True)
         self.work(self.claim(task_id), {0: "output 0"}, Fail(self.settings.retention_ms, failure), failed=failure)
+
+
+def bearer(key: str) -> dict[str, str]:
+    """Return the header that presents a key."""
+    return {"authorization": f"Bearer {key}"}
 
 
 def data(reply: Reply) -> Any:
