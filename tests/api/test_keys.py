@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -14,6 +14,7 @@ from src.core.keys import Scope, digest, fingerprint, parse
 from src.http.isolate import Isolate
 from src.http.ports import Reply
 from src.http.router import handle
+from src.store.database import D1Statement
 from tests.support.api import START_MS, Bench, BenchRequest, bearer, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 
@@ -205,6 +206,24 @@ def test_use_does_not_prolong_the_memory(keyed: Bench) -> None:
         spent += cost(keyed, key)
         wait(keyed, 0.5)
     assert spent == 2
+
+
+def test_a_slow_database_prolongs_nothing(keyed: Bench) -> None:
+    """The minute counts from before D1 was asked: what it read may have been revoked while its answer was under way."""
+    key, batch = keyed.make_key(), keyed.database.batch
+
+    async def slow(statements: list[D1Statement]) -> list[Mapping[str, object]]:
+        results = await batch(statements)
+        await asyncio.sleep(10)
+        return results
+
+    keyed.database.batch = slow  # type: ignore[method-assign]
+    assert ask(keyed, key, "/openapi.json").status == 200
+    keyed.database.batch = batch  # type: ignore[method-assign]
+    wait(keyed, MINUTE - 10.1)
+    assert cost(keyed, key) == 0
+    wait(keyed, 0.1)
+    assert cost(keyed, key) == 1
 
 
 def test_a_wrong_secret_never_meets_the_memory(keyed: Bench) -> None:
