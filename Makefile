@@ -8,7 +8,7 @@ PYTEST_PARALLEL ?= -n 2 --dist loadscope
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev test check simulate chaos bench bundle deploy
+.PHONY: help install dev key test check simulate chaos bench bundle deploy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ install:
 
 dev: install ## serve the Worker locally: ARGS="--port N --env free|direct --persist-to DIR --var KEY:VALUE --cron-every SECONDS --limits free|paid|off"
 	@exec $(PY) -m local.dev $(ARGS)
+
+key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,write,admin --label TEXT --expires-days N --remote"
+	@exec $(PY) -m local.key $(ARGS)
 
 test: install ## run all tests, those on the real runtime included: PYTEST_ARGS="-k name"
 	@exec $(PY) -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)

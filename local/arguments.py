@@ -36,8 +36,11 @@ class DevOptions:
     limits: str | None = None
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Argparse with our kind of error."""
+
     def error(self, message: str) -> NoReturn:
+        """Raise `UsageError` instead of printing the usage and leaving."""
         raise UsageError(message.removeprefix("argument "))
 
 
@@ -66,8 +69,8 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="make dev",
         usage='make dev [ARGS="--port N --env NAME …"]',
         description="Serve the Worker on the real runtime, with local D1, Queues and Durable Objects.",
@@ -127,7 +130,17 @@ def environments(wrangler_toml: Path) -> list[str]:
         raise UsageError(f"{wrangler_toml} is not valid TOML: {error}") from None
 
 
-def _refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+def check_environment(env: str | None, project: Path) -> None:
+    """Raise `UsageError` if the project's wrangler.toml has no such environment."""
+    known = environments(project / "wrangler.toml")
+    if env and env not in known:
+        raise UsageError(
+            f"unknown --env {env}; there are {', '.join(known) or 'none'} (leave it out for the top level)"
+        )
+
+
+def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+    """Raise `UsageError` for the first word that the parser does not know, with the flag that comes closest."""
     known = [flag for action in parser._actions for flag in action.option_strings if flag != "--project"]  # noqa: SLF001 - argparse has no public list
     for word in unknown:
         flag = word.partition("=")[0]
@@ -141,13 +154,9 @@ def parse(arguments: Sequence[str], root: Path) -> DevOptions:
     """Read the command line. Raises `UsageError`; exits on `--help`."""
     parser = _parser()
     found, unknown = parser.parse_known_args(arguments)
-    _refuse_unknown(parser, unknown)
+    refuse_unknown(parser, unknown)
     project = (found.project or root).resolve()
-    known = environments(project / "wrangler.toml")
-    if found.env and found.env not in known:
-        raise UsageError(
-            f"unknown --env {found.env}; there are {', '.join(known) or 'none'} (leave it out for the top level)"
-        )
+    check_environment(found.env, project)
     return DevOptions(
         project=project,
         port=found.port,

@@ -12,6 +12,7 @@ from .node import ROOT, NodeMissing, wrangler
 _PLACEHOLDER_DATABASE = "00000000-0000-0000-0000-000000000000"
 _TOTAL = re.compile(r"Total Upload: .*gzip: ([\d.]+) KiB")
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false"}
+LOGIN_HINT = "If it says that you are not logged in: run `npx wrangler login`, or set CLOUDFLARE_API_TOKEN."
 
 
 def _flags(env: str) -> list[str]:
@@ -47,11 +48,16 @@ def bundle(env: str) -> int:
     return 0
 
 
-def deploy(env: str) -> int:
-    """Apply the migrations to the account's database, then deploy. Stops at the first step that fails."""
+def check_database() -> None:
+    """Raise `UsageError` while wrangler.toml does not say which database of the account is meant."""
     if _PLACEHOLDER_DATABASE in (ROOT / "wrangler.toml").read_text("utf-8"):
         create = "npx wrangler d1 create onceover"
         raise UsageError(f"wrangler.toml has no database_id yet: `{create}` prints the one to put in")
+
+
+def deploy(env: str) -> int:
+    """Apply the migrations to the account's database, then deploy. Stops at the first step that fails."""
+    check_database()
     flags = _flags(env)
     steps = (
         ("Applying the migrations", wrangler("d1", "migrations", "apply", "DB", "--remote", *flags)),
@@ -61,11 +67,7 @@ def deploy(env: str) -> int:
         print(f"{label} …", flush=True)
         status = subprocess.run(command, cwd=ROOT, env={**os.environ, **_ENVIRONMENT}, check=False).returncode
         if status != 0:
-            print(
-                "error: wrangler failed. If it says that you are not logged in: run "
-                "`npx wrangler login`, or set CLOUDFLARE_API_TOKEN.",
-                file=sys.stderr,
-            )
+            print(f"error: wrangler failed. {LOGIN_HINT}", file=sys.stderr)
             return status
     return 0
 

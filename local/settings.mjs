@@ -13,8 +13,9 @@ process.env.WRANGLER_LOG ??= "error"; // wrangler's advice about deployments is 
 process.env.WRANGLER_SEND_METRICS = "false";
 const wrangler = await import("wrangler").then((module) => module.default ?? module);
 
-/** Under `make dev` the provider is the built-in one, unless .dev.vars or --var says otherwise. */
-const LOCAL_DEFAULTS = { AI_PROVIDER: "demo" };
+/** Under `make dev`, whatever a deployment has, the provider is the built-in one and no key is needed, unless
+ * .dev.vars or --var says otherwise: only this machine reaches it. */
+const LOCAL_DEFAULTS = { AI_PROVIDER: "demo", REQUIRE_KEYS: "false" };
 
 /** Everything that the host needs to know, read afresh. `request` is what dev.py sent. */
 export function readSettings(request) {
@@ -41,8 +42,7 @@ export function readSettings(request) {
 const defaultLimits = (env, variables) => (env === "free" ? (variables.PLAN ?? "free") : "off");
 
 function readVariables(configPath, config, env, overrides) {
-  const defaults = { ...config.vars };
-  for (const [name, value] of Object.entries(LOCAL_DEFAULTS)) if (name in defaults) defaults[name] = value;
+  const defaults = { ...config.vars, ...LOCAL_DEFAULTS };
   const found = wrangler.unstable_getVarsForDev(configPath, undefined, defaults, env, true);
   const plain = Object.entries(found).map(([name, binding]) => [name, binding.value]);
   return { ...Object.fromEntries(plain), ...overrides };

@@ -9,6 +9,7 @@ from .core import limits, settings
 from .core.meter import Meter
 from .core.settings import Settings, Variables
 from .core.task import Route
+from .http.isolate import Isolate
 from .http.ports import Api, Bound, DayUse
 from .inference.demo import DemoProvider
 from .inference.openai import OpenAIProvider
@@ -28,6 +29,7 @@ from .queue.messages import DEAD_LETTERS, Batch
 from .queue.producer import Queue, QueueSender
 from .store.claims import Due
 from .store.database import D1, Database
+from .store.keys import KeyStore
 from .store.tasks import TaskStore
 
 WaitUntil = Callable[[Awaitable[None]], None]
@@ -56,7 +58,7 @@ class Runtime(Protocol):
         ...
 
     def entropy(self, size: int) -> bytes:
-        """Return random bytes fit for ids."""
+        """Return random bytes of a cryptographic source, fit for ids and keys."""
         ...
 
     def chance(self) -> float:
@@ -69,7 +71,7 @@ class Runtime(Protocol):
 
 
 class App:
-    """One invocation's parts. Making it raises ConfigurationError for a bad variable."""
+    """One invocation's parts; `isolate` outlives it. Making it raises ConfigurationError for a bad variable."""
 
     def __init__(
         self,
@@ -77,15 +79,18 @@ class App:
         variables: Variables,
         runtime: Runtime,
         wait_until: WaitUntil,
+        isolate: Isolate,
         provider: Provider | None = None,
     ) -> None:
         self._bindings = bindings
         self._runtime = runtime
         self._wait_until = wait_until
+        self._isolate = isolate
         self.meter = Meter()
         self.log = Log(runtime.write)
         self.settings = settings.load(variables)
-        self.store = TaskStore(Database(bindings.database, self.meter))
+        self._database = Database(bindings.database, self.meter)
+        self.store = TaskStore(self._database)
         self.provider = provider or _provider(self.settings, bindings, runtime)
 
     def worker(self) -> Worker:
@@ -119,6 +124,8 @@ class App:
         return Api(
             settings=self.settings,
             store=self.store,
+            keys=KeyStore(self._database),
+            isolate=self._isolate,
             submission=Submission(
                 store=self.store,
                 dispatcher=dispatcher,
@@ -132,6 +139,7 @@ class App:
             provider=self.provider,
             bound=bound(self._bindings),
             now_ms=self._runtime.now_ms,
+            entropy=self._runtime.entropy,
             log=self.log,
             day_use=self._bindings.day_use,
         )

@@ -19,6 +19,7 @@ from workers import DurableObject, WorkerEntrypoint
 
 from src.composition import App, WaitUntil
 from src.core.errors import ConfigurationError
+from src.http.isolate import Isolate
 from src.http.router import configuration_problem, handle
 from src.inference.wire import Wire
 from src.objects.ai_processor import Processor
@@ -30,10 +31,13 @@ from src.platform.runtime import WorkersRuntime
 from src.processing.events import Log
 from src.processing.worker import Worker
 
+# One for the Worker and its objects where they share an isolate; empty until the first request.
+_ISOLATE = Isolate()
+
 
 def _app(env: Any, wait_until: WaitUntil) -> App:
     """Put one invocation's parts together."""
-    return App(bindings(env), lambda name: variable(env, name), WorkersRuntime(), wait_until)
+    return App(bindings(env), lambda name: variable(env, name), WorkersRuntime(), wait_until, _ISOLATE)
 
 
 class Default(WorkerEntrypoint):

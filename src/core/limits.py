@@ -18,6 +18,17 @@ WAIT_POLL_SECONDS = 0.5  # `?wait=` reads D1 at most twice a second
 LIST_LIMIT_DEFAULT = 20
 LIST_LIMIT_MOST = 100
 
+# --- Keys -------------------------------------------------------------------------------------------
+KEYS_MOST = 100  # of a tenant
+KEY_LABEL_CHARS_MOST = 100
+KEY_BODY_BYTES_MOST = 10_000
+KEY_SECONDS_MOST = 315_360_000  # ten years
+KEY_CACHE_SECONDS = 60.0  # how long an isolate takes a key for valid without asking: how late a revocation may be
+KEY_CACHE_MOST = 1_000  # keys in an isolate's memory
+
+# --- Status -----------------------------------------------------------------------------------------
+MODEL_CHECK_SECONDS = 15.0  # an isolate asks the provider at most this often
+
 # --- What a model may answer ------------------------------------------------------------------------
 OUTPUT_CHARS_MOST = 200_000
 REPLY_BYTES_MOST = 1_048_576

@@ -13,7 +13,7 @@ from .errors import ConfigurationError
 
 PROVIDERS = ("workers-ai", "openai", "demo")
 
-# Reads one variable; None when it is not set. Numbers written bare in wrangler.toml arrive as numbers.
+# Reads one variable; None when it is not set. What is written bare in wrangler.toml arrives as a number or bool.
 Variables = Callable[[str], object]
 
 
@@ -35,6 +35,7 @@ class Settings:
     plan: str = "free"
     tasks_in_flight_most: int | None = None
     characters_a_day_most: int | None = None
+    require_keys: bool = True
 
     @property
     def subrequests(self) -> int:
@@ -88,11 +89,14 @@ def load(variables: Variables) -> Settings:
         tasks_in_flight_most=_bound(variables, "MAX_TASKS_IN_FLIGHT", limits.TASKS_IN_FLIGHT_MOST),
         characters_a_day_most=_bound(variables, "MAX_CHARACTERS_PER_DAY", limits.CHARACTERS_A_DAY_MOST),
         plan=_choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free"),
+        require_keys=_choice(variables, "REQUIRE_KEYS", ("true", "false"), "true") == "true",
     )
 
 
 def _text(variables: Variables, name: str) -> str | None:
     value = variables(name)
+    if isinstance(value, bool):
+        return str(value).lower()
     return None if value is None or str(value).strip() == "" else str(value).strip()
 
 

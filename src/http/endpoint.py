@@ -1,14 +1,24 @@
 """What the table of the API's calls is made of."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Literal
 
 from pydantic import BaseModel
 
+from ..core.keys import Scope
 from .calls import Call
 from .ports import Reply
 from .problems import Kind
+
+
+class Access(Enum):
+    """Who may make a call that needs no scope."""
+
+    PUBLIC = "anyone"
+    ANY_KEY = "whoever has a valid key"
+
 
 Handler = Callable[[Call], Awaitable[Reply]]
 
@@ -35,17 +45,23 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One call. A path segment in braces is open; `problems` are those besides the ones that any call may meet."""
+    """One call. A path segment in braces is open; `id_schema` is JSON Schema of it.
+
+    `access` is the scope that a key needs, or what else is asked of a caller. `problems` are those besides the ones
+    that any call may meet, and any with this `access`.
+    """
 
     method: str
     path: str
     name: str
     summary: str
     handler: Handler
+    access: Scope | Access
     answers: tuple[Answer, ...]
     problems: tuple[Kind, ...]
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
+    id_schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string", "format": "uuid"})
 
 
 def allowed(endpoints: Iterable[Endpoint], path: str) -> str:

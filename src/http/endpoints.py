@@ -7,10 +7,11 @@ from functools import cache
 from typing import Final
 
 from ..core import limits
+from ..core.keys import ID_PATTERN, Scope
 from ..core.states import Status
-from . import openapi, problems, schemas, status, tasks
+from . import key_schemas, keys, openapi, problems, schemas, status, tasks
 from .calls import Call, json_reply
-from .endpoint import Answer, Endpoint, Parameter
+from .endpoint import Access, Answer, Endpoint, Parameter
 from .ports import Reply
 
 _ONE_TASK = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
@@ -49,6 +50,7 @@ ENDPOINTS: Final = (
         name="submitTask",
         summary="Submit a text; the task is durable in the database once this answers",
         handler=tasks.submit,
+        access=Scope.WRITE,
         body=schemas.NewTaskFields,
         parameters=(_IDEMPOTENCY_KEY,),
         answers=(Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After", "Idempotency-Replayed")),),
@@ -68,6 +70,7 @@ ENDPOINTS: Final = (
         name="listTasks",
         summary="List tasks, newest first, without their results",
         handler=tasks.read_page,
+        access=Scope.READ,
         parameters=(
             Parameter("status", "Only tasks of this status.", {"type": "string", "enum": list(Status)}),
             Parameter("createdAfter", "Only tasks created after this time.", _MOMENT),
@@ -84,6 +87,7 @@ ENDPOINTS: Final = (
         name="readTask",
         summary="Read a task, with its result once it has completed",
         handler=tasks.read,
+        access=Scope.READ,
         parameters=(
             Parameter("wait", "Seconds to hold the answer back until the task is terminal.", _WAIT),
             Parameter("include", "What else to show.", {"type": "string", "enum": ["chunks"]}),
@@ -104,6 +108,7 @@ ENDPOINTS: Final = (
         name="eraseTask",
         summary="Cancel a task if needed, and erase its input, chunks and result",
         handler=tasks.erase,
+        access=Scope.WRITE,
         answers=(Answer(204, "Erased"),),
         problems=_ONE_TASK,
     ),
@@ -113,6 +118,7 @@ ENDPOINTS: Final = (
         name="readChunks",
         summary="Read the chunks finished so far, in order, before the task has completed too",
         handler=tasks.read_chunks,
+        access=Scope.READ,
         answers=(Answer(200, "The finished chunks", (schemas.ChunkListView,)),),
         problems=_ONE_TASK,
     ),
@@ -122,6 +128,7 @@ ENDPOINTS: Final = (
         name="cancelTask",
         summary="Cancel a task: no model call starts afterwards",
         handler=tasks.cancel,
+        access=Scope.WRITE,
         answers=(Answer(200, "The task, cancelled", (schemas.TaskView,)),),
         problems=(problems.ALREADY_TERMINAL, *_ONE_TASK),
     ),
@@ -131,8 +138,47 @@ ENDPOINTS: Final = (
         name="retryTask",
         summary="Let a failed or cancelled task go on from the chunks that it has",
         handler=tasks.retry,
+        access=Scope.WRITE,
         answers=(Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After")),),
         problems=(problems.NOT_RETRYABLE, problems.LIMIT_REACHED, *_ONE_TASK),
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/keys",
+        name="makeKey",
+        summary="Make a key for the caller's own tenant; the answer is the only one that shows it",
+        handler=keys.make_key,
+        access=Scope.ADMIN,
+        body=key_schemas.NewKeyFields,
+        answers=(Answer(201, "Made", (key_schemas.NewKeyView,), ("Location",)),),
+        problems=(
+            problems.MALFORMED_BODY,
+            problems.TOO_LARGE,
+            problems.UNSUPPORTED_MEDIA_TYPE,
+            problems.KEY_LIMIT,
+            *problems.DATABASE_KINDS,
+        ),
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/keys",
+        name="listKeys",
+        summary="List the tenant's keys, oldest first, without what proves them",
+        handler=keys.read_keys,
+        access=Scope.ADMIN,
+        answers=(Answer(200, "The keys", (key_schemas.KeyListView,)),),
+        problems=problems.DATABASE_KINDS,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/api/keys/{id}",
+        name="deleteKey",
+        summary="Revoke a key of the tenant: at once where this is answered, everywhere within 60 s",
+        handler=keys.delete_key,
+        access=Scope.ADMIN,
+        answers=(Answer(204, "Revoked"),),
+        problems=(problems.NOT_FOUND, *problems.DATABASE_KINDS),
+        id_schema={"type": "string", "pattern": f"^{ID_PATTERN}$"},
     ),
     Endpoint(
         method="GET",
@@ -140,6 +186,7 @@ ENDPOINTS: Final = (
         name="readService",
         summary="Read how tasks are processed here, and whether the database can take them",
         handler=status.read_service,
+        access=Access.PUBLIC,
         parameters=(
             Parameter(
                 "verbose", "1 shows the day's use of the free plan, too.", {"type": "string", "enum": ["0", "1"]}
@@ -161,6 +208,7 @@ ENDPOINTS: Final = (
         name="readModel",
         summary="Read whether model calls would work, without making one",
         handler=status.read_model,
+        access=Access.PUBLIC,
         answers=(Answer(200, "The model's state, be it good or bad", (schemas.ModelView,)),),
         problems=(),
     ),
@@ -170,6 +218,7 @@ ENDPOINTS: Final = (
         name="readOpenapi",
         summary="Read this description",
         handler=read_openapi,
+        access=Access.ANY_KEY,
         answers=(Answer(200, "OpenAPI 3.1", (schemas.OpenapiView,)),),
         problems=(),
     ),

@@ -1,9 +1,9 @@
-"""The body of `POST /api/tasks`, field by field: from a JSON object to a checked request."""
+"""Bodies, field by field: from a JSON object to a checked model, and that of `POST /api/tasks` to a request."""
 
 import json
 from collections.abc import Iterator, Mapping
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ..core import limits
 from ..core.settings import Settings
@@ -21,12 +21,7 @@ _CLEARER = {
 
 def new_request(body: Mapping[str, object], settings: Settings) -> Request:
     """Check every field. Raises Refusal: 422 with each wrong field named, 413 for an input that is too large."""
-    if flaws := list(_text_flaws(body)):
-        raise field_refusal(flaws)
-    try:
-        fields = NewTaskFields.model_validate(body)
-    except ValidationError as error:
-        raise field_refusal(_field_errors(error)) from None
+    fields = checked(NewTaskFields, body)
     if flaws := list(_flaws(fields, settings)):
         raise field_refusal(flaws)
     size = len(fields.input.encode())
@@ -44,6 +39,16 @@ def new_request(body: Mapping[str, object], settings: Settings) -> Request:
         deadline_seconds=fields.deadline_seconds,
         max_calls=fields.max_model_calls,
     )
+
+
+def checked[Model: BaseModel](model: type[Model], body: Mapping[str, object]) -> Model:
+    """Check a body against its model. Raises Refusal: 422 with each wrong field named."""
+    if flaws := list(_text_flaws(body)):
+        raise field_refusal(flaws)
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise field_refusal(_field_errors(error)) from None
 
 
 def too_many_chunks(most: int) -> FieldError:

@@ -10,8 +10,9 @@ ON_EVERY_ANSWER = {
 }
 
 MEANINGS = {
-    "Location": "The path of the task.",
+    "Location": "The path of what was made.",
     "Idempotency-Replayed": "`true` when an earlier request with this Idempotency-Key made the task.",
     "Retry-After": "Seconds after which asking again makes sense; absent where it never does.",
+    "WWW-Authenticate": "What to send: a key, or one with the scope that is named (RFC 6750).",
     "Allow": "The methods that the path takes.",
 }

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
+from ..core.keys import Scope
 from . import problems
-from .endpoint import Answer, Endpoint, Parameter, allowed
+from .endpoint import Access, Answer, Endpoint, Parameter, allowed
 from .headers import MEANINGS, ON_EVERY_ANSWER
 from .problems import PROBLEM_TYPE, Kind
 from .schemas import ProblemView
@@ -18,13 +19,19 @@ Json = dict[str, Any]
 # What any call may meet, whatever it is for: unknown query parameters, and trouble of the service's own.
 ANYWHERE = (problems.INVALID_FIELDS, problems.INTERNAL, problems.BAD_CONFIGURATION)
 
+_SCHEME = "key"
+
 _OPEN_SEGMENT = re.compile(r"\{([a-z]+)\}")
 _ABOUT = """Submit a long text, get an id, poll: the text is analysed chunk by chunk, and nothing that was accepted is
 lost. Sizes are in the units that their names say; times are RFC 3339 in UTC.
 
 `HEAD` is answered wherever `GET` is, `OPTIONS` on every path. An unknown path is answered 404 (`not_found`), another
 method 405 (`method_not_allowed`) with `Allow`. Problems are `application/problem+json` (RFC 9457); what identifies
-one is its `code`."""
+one is its `code`.
+
+A deployment answers whoever sends a valid key, `Authorization: Bearer oo_<id>_<secret>`; the key decides whose tasks
+are meant, and its scopes what may be done. A refused key is answered before anything else of the request is looked at.
+With `REQUIRE_KEYS=false`, as under `make dev`, everybody is the one tenant `local`, and no key is looked at."""
 
 
 def document(endpoints: Sequence[Endpoint]) -> Json:
@@ -44,7 +51,11 @@ def document(endpoints: Sequence[Endpoint]) -> Json:
             "description": _ABOUT,
         },
         "paths": paths,
-        "components": {"schemas": _schemas(endpoints), "headers": _common_headers()},
+        "components": {
+            "schemas": _schemas(endpoints),
+            "headers": _common_headers(),
+            "securitySchemes": {_SCHEME: {"type": "http", "scheme": "bearer", "description": "An API key."}},
+        },
     }
 
 
@@ -52,30 +63,49 @@ def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
     options = {
         "operationId": _only_letters(f"options{endpoint.path.title()}"),
         "summary": f"Read which methods the path takes: {allowed(endpoints, endpoint.path)}",
+        "security": [],
         "responses": {
             "204": {"description": "Nothing but headers", "headers": _headers(("Allow",))},
             **_problems((problems.INTERNAL, problems.BAD_CONFIGURATION)),
         },
     }
     segments = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        {"name": name, "in": "path", "required": True, "schema": dict(endpoint.id_schema)}
         for name in _OPEN_SEGMENT.findall(endpoint.path)
     ]
     return ({"parameters": segments} if segments else {}) | {"options": options}
 
 
 def _operation(endpoint: Endpoint) -> Json:
-    operation: Json = {"operationId": endpoint.name, "summary": endpoint.summary}
+    operation: Json = {
+        "operationId": endpoint.name,
+        "summary": endpoint.summary,
+        "security": _security(endpoint.access),
+    }
     if endpoint.parameters:
         operation["parameters"] = [_parameter(parameter) for parameter in endpoint.parameters]
     if endpoint.body is not None:
         content = {"application/json": {"schema": _reference(endpoint.body)}}
         operation["requestBody"] = {"required": True, "content": content}
     answers = {str(answer.status): _answer(answer) for answer in endpoint.answers}
-    refusals = _problems((*endpoint.problems, *ANYWHERE))
+    refusals = _problems((*endpoint.problems, *_access_problems(endpoint.access), *ANYWHERE))
     assert not answers.keys() & refusals.keys()
     operation["responses"] = dict(sorted((answers | refusals).items()))
     return operation
+
+
+def _security(access: Scope | Access) -> list[Json]:
+    """Say what a caller needs. For a scheme that is not OAuth the list names roles (OpenAPI 3.1.0, 4.8.30)."""
+    if access is Access.PUBLIC:
+        return []
+    return [{_SCHEME: [access.value] if isinstance(access, Scope) else []}]
+
+
+def _access_problems(access: Scope | Access) -> tuple[Kind, ...]:
+    if access is Access.PUBLIC:
+        return ()
+    forbidden = (problems.FORBIDDEN,) if isinstance(access, Scope) else ()
+    return (*problems.KEY_KINDS, *forbidden, *problems.DATABASE_KINDS)
 
 
 def _head(get: Json) -> Json:
@@ -108,14 +138,12 @@ def _answer(answer: Answer) -> Json:
 
 def _problems(kinds: Iterable[Kind]) -> Json:
     by_status: dict[int, list[Kind]] = {}
-    for kind in kinds:
+    for kind in dict.fromkeys(kinds):
         by_status.setdefault(kind.status, []).append(kind)
     return {
         str(status): {
             "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in found),
-            "headers": _headers(
-                ("Retry-After",) if status == 429 or set(found) <= set(problems.DATABASE_KINDS) else ()
-            ),
+            "headers": _headers(dict.fromkeys(name for kind in found for name in kind.headers)),
             "content": {PROBLEM_TYPE: {"schema": _problem_schema(found)}},
         }
         for status, found in by_status.items()

@@ -1,6 +1,6 @@
 """What the HTTP layer is given: a request to read, and the parts of the application that it calls."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,7 +9,9 @@ from ..inference.protocol import Provider
 from ..processing.dispatch import Dispatcher
 from ..processing.events import Log
 from ..processing.submission import Submission
+from ..store.keys import KeyStore
 from ..store.tasks import TaskStore
+from .isolate import Isolate
 
 
 class BodyTooLarge(Exception):
@@ -56,15 +58,18 @@ class DayUse(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Everything that a route may use."""
+    """Everything that a route may use. `entropy` gives random bytes fit for keys."""
 
     settings: Settings
     store: TaskStore
+    keys: KeyStore
+    isolate: Isolate
     submission: Submission
     dispatcher: Dispatcher
     provider: Provider
     bound: Bound
     now_ms: "Clock"
+    entropy: Callable[[int], bytes]
     log: Log
     day_use: DayUse | None = None
 

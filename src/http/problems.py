@@ -15,6 +15,7 @@ PROBLEM_TYPE = "application/problem+json"
 _ERRORS_MOST = 20
 _NAME_CHARS_MOST = 60
 _RETRY_SECONDS = "5"
+_AGAIN = ("Retry-After",)
 
 SCHEMA_DETAIL = (
     "The database has no tables yet. `make dev` applies the migrations locally; for a deployed Worker run "
@@ -32,31 +33,39 @@ QUOTA_DETAIL = (
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of problem: `code` is stable, `title` the same in each occurrence."""
+    """One kind of problem: `code` is stable, `title` the same in each occurrence, `headers` those of its answers."""
 
     code: str
     status: int
     title: str
+    headers: tuple[str, ...] = ()
 
 
 BAD_IDEMPOTENCY_KEY = Kind("bad_idempotency_key", 400, "The Idempotency-Key is not one")
 MALFORMED_BODY = Kind("malformed_body", 400, "The body is not a JSON object")
+UNAUTHENTICATED = Kind("unauthenticated", 401, "The request carries no valid key", ("WWW-Authenticate",))
+FORBIDDEN = Kind("forbidden", 403, "The key may not do this", ("WWW-Authenticate",))
 NOT_FOUND = Kind("not_found", 404, "There is nothing here")
 METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "The path does not take this method")
 ALREADY_TERMINAL = Kind("already_terminal", 409, "The task has ended")
 NOT_RETRYABLE = Kind("not_retryable", 409, "The task is neither failed nor cancelled")
+KEY_LIMIT = Kind("key_limit", 409, "The tenant has as many keys as it may")
 TOO_LARGE = Kind("too_large", 413, "The request is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The body is not of a media type that is taken here")
 IDEMPOTENCY_MISMATCH = Kind("idempotency_mismatch", 422, "The Idempotency-Key stands for another request")
 INVALID_FIELDS = Kind("invalid_fields", 422, "Some fields have values that they cannot take")
-LIMIT_REACHED = Kind("limit_reached", 429, "A limit of the tenant is reached")
+LIMIT_REACHED = Kind("limit_reached", 429, "A limit of the tenant is reached", ("Retry-After",))
 INTERNAL = Kind("internal", 500, "Something went wrong in the service")
 BAD_CONFIGURATION = Kind("bad_configuration", 500, "The deployment is configured wrongly")
-DATABASE_UNAVAILABLE = Kind("database_unavailable", 503, "The database is out of reach")
-DATABASE_QUOTA_EXHAUSTED = Kind("database_quota_exhausted", 503, "The database's allowance for today is used up")
-DATABASE_ERROR = Kind("database_error", 503, "The database refused the operation")
-SCHEMA_MISSING = Kind("schema_missing", 503, "The database has no tables yet")
+NOT_CONFIGURED = Kind("not_configured", 503, "The deployment has no keys yet")
+DATABASE_UNAVAILABLE = Kind("database_unavailable", 503, "The database is out of reach", _AGAIN)
+DATABASE_QUOTA_EXHAUSTED = Kind(
+    "database_quota_exhausted", 503, "The database's allowance for today is used up", _AGAIN
+)
+DATABASE_ERROR = Kind("database_error", 503, "The database refused the operation", _AGAIN)
+SCHEMA_MISSING = Kind("schema_missing", 503, "The database has no tables yet", _AGAIN)
 
+KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED)
 DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING)
 
 

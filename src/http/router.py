@@ -5,6 +5,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..core.errors import ConfigurationError, StoreError
 from . import queries
+from .authentication import tenant_of
 from .calls import Call
 from .endpoint import Endpoint, allowed
 from .endpoints import ENDPOINTS
@@ -68,12 +69,13 @@ async def _answer(request: Request, api: Api) -> Reply:
     if found is None:
         raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
     endpoint, parts = found
-    return await endpoint.handler(_call(request, api, endpoint, parts, query))
+    tenant = await tenant_of(request, api, endpoint.access)
+    return await endpoint.handler(_call(request, api, endpoint, parts, query, tenant))
 
 
-def _call(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str) -> Call:
+def _call(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, tenant: str) -> Call:
     known = {parameter.name for parameter in endpoint.parameters if parameter.place == "query"}
-    return Call(api, request, parts, queries.parse(query, known))
+    return Call(api, request, parts, queries.parse(query, known), tenant)
 
 
 def _split(url: str) -> tuple[list[str], str]:

@@ -15,7 +15,7 @@ from ..core.states import Status
 from ..core.task import Reduce, Route
 
 # Text that goes into the database and to a model. The rule is checked in `fields`; here it is stated.
-_NO_NUL = {"pattern": "^[^\\u0000]*$"}
+NO_NUL = {"pattern": "^[^\\u0000]*$"}
 _Count = Annotated[int, Field(ge=0)]
 _Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-05T12:00:00.000Z"])]
 
@@ -23,14 +23,16 @@ _Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples
 _shown = with_config(ConfigDict(extra="forbid"))
 
 
-class _Asked(BaseModel):
+class Asked(BaseModel):
+    """What every request's model has in common."""
+
     # `strict` because "6000" is no number and true is no 1; the input stays out of error texts and logs.
     model_config = ConfigDict(
         alias_generator=to_camel, extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
     )
 
 
-class ChunkOptions(_Asked):
+class ChunkOptions(Asked):
     """How the input is cut; sizes in Unicode code points."""
 
     max_chars: Annotated[int, Field(ge=1, le=limits.CHUNK_CHARS_MOST)] | None = Field(
@@ -41,14 +43,14 @@ class ChunkOptions(_Asked):
     )
 
 
-class NewTaskFields(_Asked):
+class NewTaskFields(Asked):
     """The body of `POST /api/tasks`. A field that is null counts as absent."""
 
-    input: Annotated[str, Field(min_length=1, json_schema_extra=_NO_NUL)] = Field(
+    input: Annotated[str, Field(min_length=1, json_schema_extra=NO_NUL)] = Field(
         description="The text to analyse; at most MAX_INPUT_BYTES of UTF-8."
     )
     instructions: (
-        Annotated[str, Field(min_length=1, max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=_NO_NUL)] | None
+        Annotated[str, Field(min_length=1, max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=NO_NUL)] | None
     ) = Field(None, description="What to do with each part.")
     reduce: Annotated[Reduce, Field(strict=False)] | None = Field(
         None,

@@ -72,15 +72,15 @@ async def _day_use(call: Call) -> DayUseView | None:
 
 
 async def read_model(call: Call) -> Reply:
-    """Show whether model calls would work; nobody pays for finding out."""
+    """Show whether model calls would work, as of a few seconds ago; nobody pays for finding out."""
     api = call.api
-    health = await api.provider.probe()
+    checked = await api.isolate.model.read(api.provider, api.now_ms)
     view = ModelView(
-        status=health.status,
+        status=checked.health.status,
         provider=api.provider.name,
         model=api.settings.model or api.provider.default_model,
-        checkedAt=rfc3339(api.now_ms()),
-        detail=health.detail,
+        checkedAt=rfc3339(checked.at_ms),
+        detail=checked.health.detail,
     )
     return json_reply(200, view)
 

@@ -43,4 +43,4 @@ SELECT {_VIEW}, place FROM (
 """
 
 # Whether D1 answers and the newest table is there.
-READY = "SELECT 1 FROM daily_use LIMIT 1"
+READY = "SELECT 1 FROM api_keys LIMIT 1"

@@ -22,6 +22,8 @@ ALLOWED = {
     f"/api/tasks/{ID}/chunks": "GET, HEAD, OPTIONS",
     f"/api/tasks/{ID}/cancel": "POST, OPTIONS",
     f"/api/tasks/{ID}/retry": "POST, OPTIONS",
+    "/api/keys": "POST, GET, HEAD, OPTIONS",
+    f"/api/keys/{'0' * 16}": "DELETE, OPTIONS",
     "/api/async-status": "GET, HEAD, OPTIONS",
     "/api/ai-status": "GET, HEAD, OPTIONS",
     "/openapi.json": "GET, HEAD, OPTIONS",
@@ -133,6 +135,9 @@ DATABASE_CALLS = [
     ("GET", f"/api/tasks/{ID}/chunks", None),
     ("POST", f"/api/tasks/{ID}/cancel", None),
     ("POST", f"/api/tasks/{ID}/retry", None),
+    ("POST", "/api/keys", {}),
+    ("GET", "/api/keys", None),
+    ("DELETE", f"/api/keys/{'0' * 16}", None),
 ]
 
 

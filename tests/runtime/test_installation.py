@@ -140,5 +140,5 @@ def test_a_failed_installation_is_shown_and_tried_again(
 def test_make_without_a_target_lists_the_commands_of_the_contract() -> None:
     """`make` alone is help, and needs nothing installed."""
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("dev", "test", "check", "bench", "bundle", "deploy"):
+    for target in ("dev", "key", "test", "check", "bench", "bundle", "deploy"):
         assert f"make {target} " in shown

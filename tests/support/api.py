@@ -5,6 +5,7 @@ fails the test that saw it.
 """
 
 import asyncio
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,15 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from src.core.ids import split_key, task_key
+from src.core.keys import Scope, digest, make
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Failure, Route
 from src.core.tenants import LOCAL
-from src.http import schemas
+from src.http import key_schemas, schemas
 from src.http.endpoints import document
 from src.http.headers import ON_EVERY_ANSWER
+from src.http.isolate import Isolate
 from src.http.ports import Api, BodyTooLarge, Bound, Reply
 from src.http.router import handle
 from src.inference.demo import DemoProvider
@@ -31,6 +34,7 @@ from src.processing.events import Log
 from src.processing.submission import Submission
 from src.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Step, Tried
 from src.store.database import Database
+from src.store.keys import KeyStore, NewKey
 from src.store.tasks import TaskStore
 from tests.simulation.loop import Loop
 from tests.support.sqlite_d1 import SqliteD1
@@ -78,7 +82,10 @@ class BenchSender:
 
 
 class Bench:
-    """One deployment of the API. Calls are synchronous; time passes only where something waits."""
+    """One deployment of the API. Calls are synchronous; time passes only where something waits.
+
+    It is open, as under `make dev`, unless `keys` are required.
+    """
 
     def __init__(
         self,
@@ -88,13 +95,16 @@ class Bench:
         migrated: bool = True,
         provider: Provider | None = None,
         routes: Sequence[Route] = (Route.QUEUE, Route.DIRECT),
+        keys: bool = False,
     ) -> None:
         self.loop = Loop(max_steps=100_000_000)  # type: ignore[abstract]
         self.database = SqliteD1(migrated=migrated, now_ms=self.now_ms)
         self.log_lines: list[str] = []
         self.senders = [BenchSender(route) for route in routes]
-        self.settings = settings or Settings(provider="demo", chunk_chars=10)
-        self.store = TaskStore(Database(self.database, Meter()))
+        self.settings = replace(settings or Settings(provider="demo", chunk_chars=10), require_keys=keys)
+        database = Database(self.database, Meter())
+        self.store = TaskStore(database)
+        self._keys = KeyStore(database)
         self._made = 0
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
@@ -102,6 +112,8 @@ class Bench:
         self.api = Api(
             settings=self.settings,
             store=self.store,
+            keys=self._keys,
+            isolate=Isolate(),
             submission=Submission(
                 store=self.store,
                 dispatcher=dispatcher,
@@ -115,6 +127,7 @@ class Bench:
             provider=provider or DemoProvider(),
             bound=bound,
             now_ms=self.now_ms,
+            entropy=self._random,
             log=log,
         )
 
@@ -137,6 +150,10 @@ class Bench:
         self._made += 1
         return self._made.to_bytes(size)
 
+    def _random(self, size: int) -> bytes:
+        """Give bytes that look random, the same ones in each run."""
+        return hashlib.shake_256(self._entropy(8)).digest(size)
+
     def run(self, coroutine: Any) -> Any:
         """Run a coroutine to its end."""
         return self.loop.run_until_complete(coroutine)
@@ -152,6 +169,24 @@ class Bench:
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers or {}, raw))
 
+    def make_key(self, *scopes: Scope, tenant: str = "local", valid_ms: int | None = None) -> str:
+        """Write a key as `make key` does, with all scopes unless some are named, and return its text."""
+        parts, text = make(self._random(40))
+        new = NewKey(
+            id=parts.id,
+            tenant=tenant,
+            digest=digest(parts.secret),
+            scopes=frozenset(scopes or Scope),
+            label=None,
+            valid_ms=valid_ms,
+        )
+        assert self.run(self._keys.insert(new)) is not None
+        return text
+
+    def restart(self) -> None:
+        """Go on in a new isolate, over the same database."""
+        self.api = replace(self.api, isolate=Isolate())
+
     def submit(self, text: str = "one\n\ntwo\n\nthree and four", **fields: object) -> dict[str, Any]:
         """Submit a task and return it; by default one of three chunks."""
         reply = self.call("POST", "/api/tasks", {"input": text, **fields})
@@ -164,7 +199,8 @@ class Bench:
         """Count what the database holds, of all kinds."""
         parts = (
             "SELECT id FROM tasks UNION ALL SELECT task_id FROM texts "
-            "UNION ALL SELECT task_id FROM outputs UNION ALL SELECT task_id FROM failures"
+            "UNION ALL SELECT task_id FROM outputs UNION ALL SELECT task_id FROM failures "
+            "UNION ALL SELECT id FROM api_keys"
         )
         return len(self.database.rows(parts))
 
@@ -213,6 +249,11 @@ class Bench:
 def key(task_id: str) -> str:
     """Return the key of the tenant's task."""
     return task_key(LOCAL, task_id)
+
+
+def bearer(secret: str) -> dict[str, str]:
+    """Return the header that presents a key."""
+    return {"authorization": f"Bearer {secret}"}
 
 
 def data(reply: Reply) -> Any:
@@ -271,4 +312,4 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
 
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(getattr(schemas, name))
+    return TypeAdapter(getattr(schemas, name, None) or getattr(key_schemas, name))

@@ -41,7 +41,7 @@ def _call(method: str, path: str, operation: Any) -> Iterator[str]:
     yield ""
     yield f"## {method} {path}"
     yield ""
-    yield f"{operation['summary']}."
+    yield f"{operation['summary']}. {_access(operation['security'])}"
     yield ""
     if "requestBody" in operation:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
@@ -59,6 +59,13 @@ def _call(method: str, path: str, operation: Any) -> Iterator[str]:
         text = response["description"] + (f": {_type(content['schema'])}" if content else "")
         own = [f"`{name}`" for name, header in response["headers"].items() if "$ref" not in header]
         yield f"| {status} | {text} | {', '.join(own)} |"
+
+
+def _access(security: Any) -> str:
+    if not security:
+        return "Open to anyone."
+    (scopes,) = security[0].values()
+    return f"Needs a key with the scope {', '.join(f'`{scope}`' for scope in scopes)}." if scopes else "Needs a key."
 
 
 def _model(name: str, schema: Any) -> Iterator[str]:

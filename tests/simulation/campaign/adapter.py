@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from src.composition import App, Bindings
+from src.http.isolate import Isolate
 from src.http.ports import BodyTooLarge, Reply
 from src.http.router import handle
 from src.inference.protocol import HttpClient
@@ -76,7 +77,7 @@ class Onceover:
         return {"AIProcessor": AIProcessor, "BatchCoordinator": BatchCoordinator}[class_name](ctx, env, self.mistakes)
 
 
-def _app(env: Env, mistakes: list[str], wait_until: Callable[[Awaitable[None]], None]) -> App:
+def _app(env: Env, mistakes: list[str], wait_until: Callable[[Awaitable[None]], None], isolate: Isolate) -> App:
     def get(name: str) -> Any:
         return getattr(env, name, None)
 
@@ -87,7 +88,7 @@ def _app(env: Env, mistakes: list[str], wait_until: Callable[[Awaitable[None]], 
         processors=get("AI_PROCESSOR"),
         coordinators=get("BATCH_COORDINATOR"),
     )
-    return App(bindings, get, SimulatedRuntime(env, mistakes), wait_until, env.platform.provider)
+    return App(bindings, get, SimulatedRuntime(env, mistakes), wait_until, isolate, env.platform.provider)
 
 
 class Default:
@@ -96,18 +97,19 @@ class Default:
     def __init__(self, env: Env, mistakes: list[str]) -> None:
         self._env = env
         self._mistakes = mistakes
+        self._isolate = Isolate()
 
     async def fetch(self, request: ClientRequest, ctx: WorkerContext) -> Reply:
         """Answer one HTTP request."""
-        return await handle(request, _app(self._env, self._mistakes, ctx.waitUntil).api())
+        return await handle(request, _app(self._env, self._mistakes, ctx.waitUntil, self._isolate).api())
 
     async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
         """Handle the messages of one batch."""
-        await _app(self._env, self._mistakes, ctx.waitUntil).queue(batch)
+        await _app(self._env, self._mistakes, ctx.waitUntil, self._isolate).queue(batch)
 
     async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:
         """Handle a cron trigger."""
-        await _app(self._env, self._mistakes, ctx.waitUntil).scheduled()
+        await _app(self._env, self._mistakes, ctx.waitUntil, self._isolate).scheduled()
 
 
 class AIProcessor:
@@ -117,6 +119,7 @@ class AIProcessor:
         self._ctx = ctx
         self._env = env
         self._mistakes = mistakes
+        self._isolate = Isolate()
         runtime = SimulatedRuntime(env, mistakes)
         coordinators = getattr(env, "BATCH_COORDINATOR", None)
         self._processor = Processor(ctx.storage, self._worker, coordinators, runtime.now_ms, Log(runtime.write))
@@ -134,7 +137,7 @@ class AIProcessor:
         await self._processor.alarm()
 
     def _worker(self) -> Worker:
-        return _app(self._env, self._mistakes, self._ctx.waitUntil).worker()
+        return _app(self._env, self._mistakes, self._ctx.waitUntil, self._isolate).worker()
 
 
 class BatchCoordinator:

@@ -55,4 +55,5 @@ def variables(*, plan: str = "paid", concurrency: int = 3, retention_days: float
         "RETENTION_DAYS": str(retention_days),
         "PLAN": plan,
         "AI_PROVIDER": "demo",
+        "REQUIRE_KEYS": "false",
     }

@@ -1,0 +1,119 @@
+"""`make key`: make an API key, write its digest into D1, show the key once.
+
+wrangler does the writing: locally into the very files that `make dev` uses, which may be running (SQLite locks them),
+remotely over the account's API. The key itself leaves this process on standard output alone.
+"""
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from src.core import limits
+from src.core.keys import ID_BYTES, SECRET_BYTES, digest, make, ordered
+from src.store.key_statements import DELETE_EXPIRED_KEYS, INSERT_KEY, INSERTED_KEY
+
+from .arguments import UsageError, fail
+from .deployment import LOGIN_HINT, check_database
+from .key_arguments import KeyOptions, parse
+from .node import ROOT, NodeMissing, wrangler
+
+_ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1"}
+_SAID_MOST = 2_000
+
+_PARAMETER = re.compile(r"\?([0-9]+)")
+
+
+def literal(value: str | int | None) -> str:
+    """Write a value as SQL. Text goes in as hexadecimal, which has no character that means anything to SQL."""
+    match value:
+        case None:
+            return "NULL"
+        case int():
+            return str(value)
+        case str():
+            return f"CAST(X'{value.encode().hex()}' AS TEXT)"
+
+
+def with_values(sql: str, *values: str | int | None) -> str:
+    """Put values into a statement: `wrangler d1 execute` takes no parameters."""
+    return _PARAMETER.sub(lambda found: literal(values[int(found[1]) - 1]), sql.strip())
+
+
+def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
+    """Write the statements that insert a key; the last one returns its row, or none if the tenant has too many."""
+    scopes = json.dumps(ordered(options.scopes))
+    values = (key_id, options.tenant, key_digest, scopes, options.label, options.valid_ms, limits.KEYS_MOST)
+    statements = (
+        with_values(DELETE_EXPIRED_KEYS, options.tenant),
+        with_values(INSERT_KEY, *values),
+        with_values(INSERTED_KEY, key_id, key_digest),
+    )
+    return ";\n".join(statements)
+
+
+def _run(options: KeyOptions, *command: str) -> str:
+    """Run `wrangler d1 …` on the database that is meant. Returns what it printed; raises `UsageError` if it fails."""
+    place = ["--remote"] if options.persist_to is None else ["--local", "--persist-to", str(options.persist_to)]
+    done = subprocess.run(
+        wrangler("d1", *command, *place, f"--env={options.env or ''}"),
+        cwd=ROOT,
+        env={**os.environ, **_ENVIRONMENT},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return done.stdout
+    said = f"{done.stdout.strip()}\n{done.stderr.strip()}".strip()
+    if "no such table" in said:
+        raise UsageError("the database has no tables yet: run `make deploy` first, which applies the migrations")
+    hint = f" {LOGIN_HINT}" if options.persist_to is None else ""
+    raise UsageError(f"wrangler could not write the key.{hint} It said:\n{said[-_SAID_MOST:]}")
+
+
+def write(options: KeyOptions, key_id: str, key_digest: str) -> None:
+    """Write a key, after the migrations where the database is a local one. Raises `UsageError`."""
+    if options.persist_to is None:
+        check_database()
+    else:
+        _run(options, "migrations", "apply", "DB")
+    printed = _run(options, "execute", "DB", "--json", "--command", insertion(options, key_id, key_digest))
+    try:
+        inserted = json.loads(printed[printed.index("[\n") :])[-1]["results"]
+    except (ValueError, LookupError, TypeError):
+        raise UsageError(f"wrangler said nothing of a key:\n{printed[-_SAID_MOST:]}") from None
+    if not inserted:
+        raise UsageError(
+            f"tenant {options.tenant} has {limits.KEYS_MOST} keys already; delete one with DELETE /api/keys/ID first"
+        )
+
+
+def show(options: KeyOptions, key_id: str, text: str) -> None:
+    """Print the key, alone on standard output, and about it on standard error."""
+    where = "the deployed Worker's database" if options.persist_to is None else f"the local one in {options.persist_to}"
+    expiry = "no expiry" if options.valid_ms is None else f"valid {options.valid_ms / 86_400_000:g} days"
+    about = f"{', '.join(ordered(options.scopes))}; {expiry}"
+    print(f"Key {key_id} of tenant {options.tenant} ({about}) is in {where}. It is shown this once:", file=sys.stderr)
+    print(text, flush=True)
+    print("Send it with each request, as the header `Authorization: Bearer KEY`.", file=sys.stderr)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse, make, write, show."""
+    try:
+        options = parse(arguments, ROOT)
+        parts, text = make(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
+        write(options, parts.id, digest(parts.secret))
+        show(options, parts.id, text)
+    except (UsageError, NodeMissing) as error:
+        fail(str(error))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""The command line of `make key`."""
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from src.core import limits
+from src.core.keys import Scope
+from src.core.tenants import LOCAL, is_tenant
+
+from .arguments import DEFAULT_STATE, Parser, UsageError, check_environment, refuse_unknown
+
+_DAYS_MOST = limits.KEY_SECONDS_MOST // 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOptions:
+    """What `make key` was asked for. `valid_ms` None never expires; `persist_to` None is the account's database."""
+
+    tenant: str
+    scopes: frozenset[Scope]
+    label: str | None
+    valid_ms: int | None
+    env: str | None
+    persist_to: Path | None
+
+
+def _tenant(text: str) -> str:
+    if not is_tenant(text):
+        raise argparse.ArgumentTypeError(
+            f"must be 1 to 63 lower-case letters, digits and dashes, no dash at the start, not {text!r}"
+        )
+    return text
+
+
+def _scopes(text: str) -> frozenset[Scope]:
+    names = text.split(",")
+    for name in names:
+        if name not in Scope:
+            raise argparse.ArgumentTypeError(f"must be some of {','.join(Scope)}, and {name!r} is none of them")
+    return frozenset(Scope(name) for name in names)
+
+
+def _label(text: str) -> str:
+    if not text.isprintable() or not 1 <= len(text) <= limits.KEY_LABEL_CHARS_MOST:
+        raise argparse.ArgumentTypeError(f"must be 1 to {limits.KEY_LABEL_CHARS_MOST} printable characters")
+    return text
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not 0.001 <= days <= _DAYS_MOST:
+        raise argparse.ArgumentTypeError(f"must be a number of days from 0.001 to {_DAYS_MOST}, not {text!r}")
+    return days
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="make key",
+        usage='make key [ARGS="--tenant NAME --scopes read,write …"]',
+        description="Make an API key and show it, this once; the database gets no more than a digest of it.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--tenant", type=_tenant, default=LOCAL, metavar="NAME", help=f"whose key; default {LOCAL}")
+    parser.add_argument(
+        "--scopes",
+        type=_scopes,
+        default=frozenset(Scope),
+        metavar="LIST",
+        help=f"what it may do, with commas between; default {','.join(Scope)}",
+    )
+    parser.add_argument("--label", type=_label, metavar="TEXT", help="what it is for; shown in GET /api/keys")
+    parser.add_argument("--expires-days", type=_days, metavar="N", help="how long it is valid; default: until deleted")
+    parser.add_argument(
+        "--persist-to",
+        type=Path,
+        metavar="DIR",
+        help=f"the local state that `make dev` uses, default {DEFAULT_STATE}; it may be running",
+    )
+    parser.add_argument(
+        "--remote", action="store_true", help="a key for the deployed Worker, in the account's database"
+    )
+    parser.add_argument("--env", metavar="NAME", help="an environment of wrangler.toml; left out = the top level")
+    return parser
+
+
+def parse(arguments: Sequence[str], root: Path) -> KeyOptions:
+    """Read the command line. Raises `UsageError`; exits on `--help`."""
+    parser = _parser()
+    found, unknown = parser.parse_known_args(arguments)
+    refuse_unknown(parser, unknown)
+    check_environment(found.env, root)
+    if found.remote and found.persist_to is not None:
+        raise UsageError("--persist-to names local state, which --remote does not touch; leave one of them out")
+    return KeyOptions(
+        tenant=found.tenant,
+        scopes=found.scopes,
+        label=found.label,
+        valid_ms=None if found.expires_days is None else round(found.expires_days * 86_400_000),
+        env=found.env or None,
+        persist_to=None if found.remote else (root / (found.persist_to or DEFAULT_STATE)).resolve(),
+    )

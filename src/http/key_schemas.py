@@ -1,0 +1,58 @@
+"""The data of `/api/keys`; see `schemas` for the rules."""
+
+from typing import Annotated, TypedDict
+
+from pydantic import ConfigDict, Field, with_config
+
+from ..core import limits
+from ..core.keys import ID_PATTERN, Scope
+from .schemas import NO_NUL, Asked
+
+_Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{ID_PATTERN}$"})]
+_Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+_shown = with_config(ConfigDict(extra="forbid"))
+
+
+class NewKeyFields(Asked):
+    """The body of `POST /api/keys`. A field that is null counts as absent."""
+
+    label: (
+        Annotated[str, Field(min_length=1, max_length=limits.KEY_LABEL_CHARS_MOST, json_schema_extra=NO_NUL)] | None
+    ) = Field(None, description="What the key is for; shown in lists.")
+    scopes: Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1)] | None = Field(
+        None, description="What the key may do, by default `read` and `write`. No scope implies another."
+    )
+    expires_in_seconds: Annotated[int, Field(ge=1, le=limits.KEY_SECONDS_MOST)] | None = Field(
+        None, description="How long the key is valid; by default until it is deleted."
+    )
+
+
+@_shown
+class KeyView(TypedDict):
+    """A key, without what proves it. `expiresAt` is null for one that never expires."""
+
+    id: _Id
+    label: str | None
+    scopes: list[Scope]
+    createdAt: _Time
+    expiresAt: _Time | None
+
+
+@_shown
+class NewKeyView(TypedDict):
+    """A key that was just made. `key` is shown here and never again."""
+
+    id: _Id
+    key: Annotated[str, Field(json_schema_extra={"pattern": f"^oo_{ID_PATTERN}_[A-Za-z0-9_-]{{43}}$"})]
+    label: str | None
+    scopes: list[Scope]
+    createdAt: _Time
+    expiresAt: _Time | None
+
+
+@_shown
+class KeyListView(TypedDict):
+    """The tenant's keys, oldest first; there are at most 100."""
+
+    keys: list[KeyView]

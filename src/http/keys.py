@@ -1,0 +1,92 @@
+"""The handlers of `/api/keys`. An admin manages the keys of its own tenant, which is its key's."""
+
+from contextlib import suppress
+
+from ..core import limits
+from ..core.errors import StoreError, StoreUnavailable
+from ..core.keys import ID_BYTES, SECRET_BYTES, Key, Scope, digest, is_key_id, make, ordered
+from ..store.keys import KeyStore, NewKey
+from .bodies import read_object
+from .calls import Call, json_reply
+from .fields import checked
+from .key_schemas import KeyListView, KeyView, NewKeyFields, NewKeyView
+from .ports import Reply
+from .problems import KEY_LIMIT, NOT_FOUND, Refusal
+from .views import rfc3339
+
+_DEFAULT_SCOPES = (Scope.READ, Scope.WRITE)
+
+
+async def make_key(call: Call) -> Reply:
+    """Make a key. What is stored cannot be turned back into it: this answer is the only one that has it."""
+    fields = checked(NewKeyFields, await read_object(call.request, limits.KEY_BODY_BYTES_MOST))
+    parts, text = make(call.api.entropy(ID_BYTES + SECRET_BYTES))
+    seconds = fields.expires_in_seconds
+    new = NewKey(
+        id=parts.id,
+        tenant=call.tenant,
+        digest=digest(parts.secret),
+        scopes=frozenset(fields.scopes or _DEFAULT_SCOPES),
+        label=fields.label,
+        valid_ms=None if seconds is None else seconds * 1000,
+    )
+    key = await _write(call.api.keys, new)
+    if key is None:
+        detail = f"The tenant has {limits.KEYS_MOST} keys already, which is the most. Delete one that is not in use."
+        raise Refusal(KEY_LIMIT, detail)
+    call.api.log("key_made", tenant=key.tenant, key=key.id, scopes=ordered(key.scopes))
+    shown = _view(key)
+    view = NewKeyView(
+        id=key.id,
+        key=text,
+        label=key.label,
+        scopes=shown["scopes"],
+        createdAt=shown["createdAt"],
+        expiresAt=shown["expiresAt"],
+    )
+    return json_reply(201, view, {"Location": f"/api/keys/{key.id}"})
+
+
+async def read_keys(call: Call) -> Reply:
+    """Show the tenant's keys."""
+    return json_reply(200, KeyListView(keys=[_view(key) for key in await call.api.keys.list(call.tenant)]))
+
+
+async def delete_key(call: Call) -> Reply:
+    """Revoke a key: at once in this isolate, in others when they have forgotten it."""
+    key_id = call.parts["id"]
+    if not is_key_id(key_id):
+        raise _no_key()
+    try:
+        is_gone = await call.api.keys.delete(call.tenant, key_id)
+    finally:
+        # Also when the answer was lost: the row may be gone.
+        call.api.isolate.keys.forget(key_id)
+    if not is_gone:
+        raise _no_key()
+    call.api.log("key_deleted", tenant=call.tenant, key=key_id)
+    return Reply(204)
+
+
+async def _write(keys: KeyStore, new: NewKey) -> Key | None:
+    try:
+        return await keys.insert(new)
+    except StoreUnavailable:
+        # It may have landed, and nobody will ever know the key: a row of no use, that would count.
+        with suppress(StoreError):
+            await keys.delete(new.tenant, new.id)
+        raise
+
+
+def _no_key() -> Refusal:
+    return Refusal(NOT_FOUND, "There is no key with this id.")
+
+
+def _view(key: Key) -> KeyView:
+    return KeyView(
+        id=key.id,
+        label=key.label,
+        scopes=ordered(key.scopes),
+        createdAt=rfc3339(key.created_at),
+        expiresAt=None if key.expires_at is None else rfc3339(key.expires_at),
+    )

@@ -1,0 +1,80 @@
+"""The API keys in D1. All SQL stands in `key_statements`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..core import limits
+from ..core.keys import Key, Scope, ordered
+from . import key_statements as sql
+from . import rows
+from .database import Database, Row
+from .statement import Statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key to be written. `valid_ms` None means that it never expires."""
+
+    id: str
+    tenant: str
+    digest: str
+    scopes: frozenset[Scope]
+    label: str | None
+    valid_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a lookup gave: the key with its digest, both None for none, and whether there is any key at all."""
+
+    key: Key | None
+    digest: str | None
+    any_key: bool
+
+
+class KeyStore:
+    """Where keys are kept. Every method is one call and may raise StoreError; every write may be sent again."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, key_id: str) -> Found:
+        """Look up a key that has not expired by the database's clock."""
+        ((row,),) = await self._database.run(Statement(sql.FIND_KEY, (key_id,)))
+        any_key = bool(row["any_key"])
+        if row["id"] is None:
+            return Found(None, None, any_key)
+        return Found(_key(row), rows.text(row, "digest"), any_key)
+
+    async def insert(self, new: NewKey) -> Key | None:
+        """Write a key. None: the tenant has `limits.KEYS_MOST` already, expired ones aside."""
+        scopes = json.dumps(ordered(new.scopes))
+        values = (new.id, new.tenant, new.digest, scopes, new.label, new.valid_ms, limits.KEYS_MOST)
+        *_, inserted = await self._database.run(
+            Statement(sql.DELETE_EXPIRED_KEYS, (new.tenant,)),
+            Statement(sql.INSERT_KEY, values),
+            Statement(sql.INSERTED_KEY, (new.id, new.digest)),
+        )
+        return _key(inserted[0]) if inserted else None
+
+    async def list(self, tenant: str) -> Sequence[Key]:
+        """Read the tenant's keys, oldest first, expired ones that are still there included."""
+        (found,) = await self._database.run(Statement(sql.LIST_KEYS, (tenant,)))
+        return [_key(row) for row in found]
+
+    async def delete(self, tenant: str, key_id: str) -> bool:
+        """Revoke a key. False: the tenant has none with this id."""
+        (gone,) = await self._database.run(Statement(sql.DELETE_KEY, (tenant, key_id)))
+        return bool(gone)
+
+
+def _key(row: Row) -> Key:
+    return Key(
+        id=rows.text(row, "id"),
+        tenant=rows.text(row, "tenant"),
+        scopes=frozenset(Scope(name) for name in json.loads(rows.text(row, "scopes"))),
+        label=rows.maybe_text(row, "label"),
+        created_at=rows.whole(row, "created_at"),
+        expires_at=rows.maybe_whole(row, "expires_at"),
+    )

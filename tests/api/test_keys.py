@@ -1,0 +1,480 @@
+"""Keys: who is let in, to do what, at what cost, and how keys are made and revoked."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import pytest
+
+from src.core import limits
+from src.core.ids import task_id
+from src.core.keys import Scope, digest, fingerprint, parse
+from src.http.isolate import Isolate
+from src.http.ports import Reply
+from src.http.router import handle
+from src.store.database import D1Statement
+from tests.support.api import START_MS, Bench, BenchRequest, bearer, data
+from tests.support.sqlite_d1 import NETWORK_LOST
+
+ID = task_id(START_MS, b"0123456789")
+UNKNOWN_KEY = "oo_" + "f" * 16 + "_" + "A" * 43
+MINUTE = limits.KEY_CACHE_SECONDS
+
+
+@pytest.fixture
+def keyed() -> Iterator[Bench]:
+    """A deployment that asks for keys and has none yet."""
+    made = Bench(keys=True)
+    yield made
+    made.close()
+
+
+def ask(bench: Bench, key: str | None, path: str = "/api/tasks") -> Reply:
+    """Send a GET with a key."""
+    return bench.call("GET", path, headers=None if key is None else bearer(key))
+
+
+def cost(bench: Bench, key: str | None) -> int:
+    """Return how many D1 calls beyond its own one a list of tasks costs with this key, or what its refusal costs."""
+    before = bench.database.batches
+    reply = ask(bench, key)
+    return bench.database.batches - before - (1 if reply.status == 200 else 0)
+
+
+def wait(bench: Bench, seconds: float) -> None:
+    """Let time pass."""
+    bench.run(asyncio.sleep(seconds))
+
+
+def key_id(key: str) -> str:
+    """Return a key's id."""
+    parts = parse(key)
+    assert parts is not None
+    return parts.id
+
+
+def wrong(key: str) -> str:
+    """Return a key with the same id and another secret."""
+    return key[:-1] + ("A" if key[-1] != "A" else "B")
+
+
+# --- Who is let in ---------------------------------------------------------------------------------------------
+
+NEEDED = {
+    ("POST", "/api/tasks"): Scope.WRITE,
+    ("GET", "/api/tasks"): Scope.READ,
+    ("GET", f"/api/tasks/{ID}"): Scope.READ,
+    ("DELETE", f"/api/tasks/{ID}"): Scope.WRITE,
+    ("GET", f"/api/tasks/{ID}/chunks"): Scope.READ,
+    ("POST", f"/api/tasks/{ID}/cancel"): Scope.WRITE,
+    ("POST", f"/api/tasks/{ID}/retry"): Scope.WRITE,
+    ("POST", "/api/keys"): Scope.ADMIN,
+    ("GET", "/api/keys"): Scope.ADMIN,
+    ("DELETE", f"/api/keys/{'0' * 16}"): Scope.ADMIN,
+}
+CALLS = [*NEEDED, ("GET", "/openapi.json"), ("HEAD", "/api/tasks"), ("HEAD", "/openapi.json")]
+
+
+@pytest.mark.parametrize(("method", "path"), NEEDED)
+@pytest.mark.parametrize("scope", Scope)
+def test_scopes(keyed: Bench, method: str, path: str, scope: Scope) -> None:
+    """Each call takes its own scope alone; a key with another is 403, told which scope, and nothing is done."""
+    key = keyed.make_key(scope)
+    reply = keyed.call(method, path, b"?", bearer(key))
+    needed = NEEDED[method, path]
+    if scope is needed:
+        assert reply.status in {200, 204, 400, 404, 409}
+        return
+    assert (reply.status, data(reply)["code"]) == (403, "forbidden")
+    assert reply.headers["WWW-Authenticate"] == f'Bearer error="insufficient_scope", scope="{needed}"'
+    assert keyed.database.batches == 2  # the key's insertion and its lookup
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_the_description_takes_any_key(keyed: Bench, scope: Scope) -> None:
+    """/openapi.json is shown to any valid key."""
+    assert ask(keyed, keyed.make_key(scope), "/openapi.json").status == 200
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+def test_no_keys_at_all(keyed: Bench, method: str, path: str) -> None:
+    """Without any key everything is 503 and says what to run, whatever the request carries."""
+    for headers in ({}, bearer(UNKNOWN_KEY)):
+        reply = keyed.call(method, path, b"?", headers)
+        assert reply.status == 503
+        if method != "HEAD":
+            assert data(reply)["code"] == "not_configured"
+            assert "`make key`" in data(reply)["detail"]
+            assert '`make key ARGS="--remote"`' in data(reply)["detail"]
+
+
+@pytest.mark.parametrize("path", ["/api/async-status", "/api/ai-status"])
+def test_status_is_open(keyed: Bench, path: str) -> None:
+    """The two status endpoints ask for no key, before there is one and after, and look at none."""
+    assert ask(keyed, None, path).status == 200
+    keyed.make_key()
+    assert ask(keyed, None, path).status == 200
+    assert ask(keyed, UNKNOWN_KEY, path).status == 200
+
+
+def test_what_is_no_call_needs_no_key(keyed: Bench) -> None:
+    """Unknown paths, other methods and OPTIONS are answered without a key and without D1."""
+    assert keyed.call("GET", "/api/nothing").status == 404
+    assert keyed.call("PUT", "/api/tasks").status == 405
+    assert keyed.call("OPTIONS", "/api/keys").status == 204
+    assert keyed.database.batches == 0
+
+
+def bad_headers(good: str) -> dict[str, dict[str, str]]:
+    """Return headers that carry no valid key, by what is wrong with them."""
+    return {
+        "none": {},
+        "empty": {"authorization": ""},
+        "no scheme": {"authorization": good},
+        "no key": {"authorization": "Bearer "},
+        "another scheme": {"authorization": f"Basic {good}"},
+        "two keys": {"authorization": f"Bearer {good} {good}"},
+        "two headers": {"authorization": f"Bearer {good}, Bearer {good}"},
+        "a query's worth": {"authorization": f"Bearer {good}&x=1"},
+        "tab": {"authorization": f"Bearer\t{good}"},
+        "upper-case id": bearer(good.upper()),
+        "too short": bearer(good[:-1]),
+        "too long": bearer(good + "A"),
+        "very long": bearer("oo_" + "a" * 16 + "_" + "A" * 100_000),
+        "not ASCII": bearer(good[:-1] + "é"),
+        "a surrogate": bearer(good[:-1] + "\udcff"),
+        "unknown id": bearer(UNKNOWN_KEY),
+        "wrong secret": bearer(wrong(good)),
+    }
+
+
+@pytest.mark.parametrize("case", bad_headers(UNKNOWN_KEY))
+def test_every_bad_key_is_answered_alike(keyed: Bench, case: str) -> None:
+    """Whatever is wrong with a key, the answer is the same to the byte, for one D1 call each time."""
+    good = keyed.make_key()
+    keyed.make_key(tenant="other", valid_ms=1)
+    plain = keyed.call("GET", "/api/tasks", headers=bearer(UNKNOWN_KEY))
+    for _ in range(2):
+        before = keyed.database.batches
+        reply = keyed.call("GET", "/api/tasks", headers=bad_headers(good)[case])
+        assert keyed.database.batches - before == 1
+        assert reply == plain
+    assert (reply.status, data(reply)["code"], reply.headers["WWW-Authenticate"]) == (401, "unauthenticated", "Bearer")
+    assert keyed.log_lines == []
+
+
+def test_a_bad_key_is_the_first_thing_that_is_said(keyed: Bench) -> None:
+    """Query and body are not looked at before the key: not a byte of the body is read."""
+    keyed.make_key()
+    request = BenchRequest("POST", "http://h/api/tasks?surprise=1", {"content-type": "text/plain"}, b"x" * 100)
+    assert keyed.send(request).status == 401
+    assert request.read_bytes == 0
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  "])
+def test_the_scheme_is_taken_in_any_case(keyed: Bench, scheme: str) -> None:
+    """RFC 9110: the scheme's case does not matter, nor does a second space."""
+    assert keyed.call("GET", "/api/tasks", headers={"authorization": f"{scheme} {keyed.make_key()}"}).status == 200
+
+
+def test_open_mode_looks_at_no_key(bench: Bench) -> None:
+    """With REQUIRE_KEYS=false everybody may do everything, and a header costs nothing."""
+    assert cost(bench, None) == cost(bench, UNKNOWN_KEY) == 0
+    assert bench.call("POST", "/api/keys", {}).status == 201
+
+
+# --- What it costs, and for how long a key is remembered -----------------------------------------------------------
+
+
+def test_a_valid_key_costs_one_call_a_minute(keyed: Bench) -> None:
+    """The first use asks D1 once, repeated use within a minute not at all, then it is asked once more."""
+    key = keyed.make_key()
+    assert [cost(keyed, key) for _ in range(3)] == [1, 0, 0]
+    wait(keyed, MINUTE - 1)
+    assert cost(keyed, key) == 0
+    wait(keyed, 1)
+    assert [cost(keyed, key), cost(keyed, key)] == [1, 0]
+
+
+def test_use_does_not_prolong_the_memory(keyed: Bench) -> None:
+    """A key in constant use is looked up once a minute all the same."""
+    key = keyed.make_key()
+    spent = 0
+    for _ in range(240):
+        spent += cost(keyed, key)
+        wait(keyed, 0.5)
+    assert spent == 2
+
+
+def test_a_slow_database_prolongs_nothing(keyed: Bench) -> None:
+    """The minute counts from before D1 was asked: what it read may have been revoked while its answer was under way."""
+    key, batch = keyed.make_key(), keyed.database.batch
+
+    async def slow(statements: list[D1Statement]) -> list[Mapping[str, object]]:
+        results = await batch(statements)
+        await asyncio.sleep(10)
+        return results
+
+    keyed.database.batch = slow  # type: ignore[method-assign]
+    assert ask(keyed, key, "/openapi.json").status == 200
+    keyed.database.batch = batch  # type: ignore[method-assign]
+    wait(keyed, MINUTE - 10.1)
+    assert cost(keyed, key) == 0
+    wait(keyed, 0.1)
+    assert cost(keyed, key) == 1
+
+
+def test_a_wrong_secret_never_meets_the_memory(keyed: Bench) -> None:
+    """A remembered key lets in nobody who knows its id alone, and a wrong secret pushes nothing out."""
+    key = keyed.make_key()
+    assert cost(keyed, key) == 1
+    assert ask(keyed, wrong(key)).status == 401
+    assert [cost(keyed, wrong(key)), cost(keyed, key)] == [1, 0]
+
+
+def test_expiry(keyed: Bench) -> None:
+    """A key ends at its time, in an isolate that remembers it and in one that does not."""
+    key = keyed.make_key(valid_ms=10_000)
+    assert ask(keyed, key).status == 200
+    wait(keyed, 9.9)
+    assert (ask(keyed, key).status, cost(keyed, key)) == (200, 0)
+    wait(keyed, 0.1)
+    assert ask(keyed, key).status == 401
+    keyed.restart()
+    assert ask(keyed, key).status == 401
+
+
+def test_a_revoked_key_is_refused(keyed: Bench) -> None:
+    """At once in the isolate that revoked it; in another that remembers it for a minute after it asked, no longer."""
+    admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
+    first, second = keyed.api, replace(keyed.api, isolate=Isolate())
+    for keyed.api in (first, second):
+        assert ask(keyed, key).status == 200
+    keyed.api = first
+    wait(keyed, 5)
+    assert keyed.call("DELETE", f"/api/keys/{key_id(key)}", headers=bearer(admin)).status == 204
+    assert ask(keyed, key).status == 401
+    keyed.api = second
+    wait(keyed, MINUTE - 5.1)
+    assert ask(keyed, key).status == 200
+    wait(keyed, 0.1)
+    assert ask(keyed, key).status == 401
+    assert ask(keyed, admin).status == 403
+
+
+def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: Bench) -> None:
+    """A key that D1 vouched for before it was revoked is not remembered after it."""
+    admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
+    assert ask(keyed, admin, "/api/keys").status == 200
+    find, answered, go_on = keyed.api.keys.find, asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        def __getattr__(self, name: str) -> object:
+            return getattr(keyed._keys, name)
+
+        async def find(self, key_id: str) -> object:
+            found = await find(key_id)
+            answered.set()
+            await go_on.wait()
+            return found
+
+    def request(method: str, path: str, presented: str) -> BenchRequest:
+        return BenchRequest(method, f"http://h{path}", bearer(presented))
+
+    async def race() -> list[Reply]:
+        slow = replace(keyed.api, keys=Slow())  # type: ignore[arg-type]
+        early = asyncio.ensure_future(handle(request("GET", "/api/tasks", key), slow))
+        await answered.wait()
+        gone = await handle(request("DELETE", f"/api/keys/{key_id(key)}", admin), keyed.api)
+        go_on.set()
+        return [await early, gone]
+
+    assert [reply.status for reply in keyed.run(race())] == [200, 204]
+    assert ask(keyed, key).status == 401
+
+
+def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: Bench) -> None:
+    """When nobody knows whether the row went, the isolate asks D1 again."""
+    admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
+    assert ask(keyed, key).status == 200
+    assert ask(keyed, admin, "/api/keys").status == 200
+    keyed.database.fail(NETWORK_LOST, "after", times=limits.STORE_SENDS)
+    assert keyed.call("DELETE", f"/api/keys/{key_id(key)}", headers=bearer(admin)).status == 503
+    assert ask(keyed, key).status == 401
+
+
+def test_d1_away(keyed: Bench) -> None:
+    """Without D1 a remembered key still works where D1 is not needed; any other is 503, never 401."""
+    key = keyed.make_key()
+    assert ask(keyed, key).status == 200
+    keyed.database.fail(NETWORK_LOST, times=100)
+    assert ask(keyed, key, "/openapi.json").status == 200
+    assert (ask(keyed, UNKNOWN_KEY).status, ask(keyed, None).status) == (503, 503)
+    keyed.restart()
+    assert data(ask(keyed, key, "/openapi.json"))["code"] == "database_unavailable"
+
+
+# --- Making and revoking keys ---------------------------------------------------------------------------------------
+
+
+def made(bench: Bench, admin: str, **fields: object) -> dict[str, object]:
+    """Make a key over the API."""
+    reply = bench.call("POST", "/api/keys", fields, bearer(admin))
+    assert reply.status == 201, reply
+    shown = data(reply)
+    assert reply.headers["Location"] == f"/api/keys/{shown['id']}"
+    return shown  # type: ignore[no-any-return]
+
+
+def test_make_list_delete(keyed: Bench) -> None:
+    """A key is shown once, works with its scopes, is listed without what proves it, and goes when it is deleted."""
+    admin = keyed.make_key(Scope.ADMIN)
+    wait(keyed, 1)
+    shown = made(keyed, admin, label="batch 文", scopes=["write", "read", "read"], expiresInSeconds=3600)
+    key = str(shown.pop("key"))
+    assert shown == {
+        "id": key_id(key),
+        "label": "batch 文",
+        "scopes": ["read", "write"],
+        "createdAt": "2026-09-21T14:13:21.000Z",
+        "expiresAt": "2026-09-21T15:13:21.000Z",
+    }
+    assert ask(keyed, key).status == 200
+    assert ask(keyed, key, "/api/keys").status == 403
+    listed = ask(keyed, admin, "/api/keys")
+    (first, second) = data(listed)["keys"]
+    assert (first["id"], first["scopes"], first["expiresAt"]) == (key_id(admin), ["admin"], None)
+    assert second == shown
+    assert key not in listed.body
+    assert keyed.call("DELETE", f"/api/keys/{shown['id']}", headers=bearer(admin)).status == 204
+    assert ask(keyed, key).status == 401
+    assert keyed.call("DELETE", f"/api/keys/{shown['id']}", headers=bearer(admin)).status == 404
+
+
+def test_defaults(keyed: Bench) -> None:
+    """Without fields a key may read and write, has no label, and does not expire; null counts as absent."""
+    admin = keyed.make_key()
+    for fields in ({}, {"label": None, "scopes": None, "expiresInSeconds": None}):
+        shown = made(keyed, admin, **fields)
+        assert (shown["label"], shown["scopes"], shown["expiresAt"]) == (None, ["read", "write"], None)
+
+
+def test_nothing_secret_is_stored_or_logged(keyed: Bench) -> None:
+    """The database holds a digest and never the secret; no log line holds either."""
+    admin = keyed.make_key()
+    key = str(made(keyed, admin, label="canary-label")["key"])
+    ask(keyed, key)
+    secret = key.split("_", 2)[2]
+    stored = json.dumps(keyed.database.rows("SELECT * FROM api_keys"))
+    assert digest(secret) in stored
+    assert secret not in stored
+    logged = "\n".join(keyed.log_lines)
+    assert '"event":"key_made"' in logged
+    assert all(text not in logged for text in (secret, digest(secret), "canary-label", fingerprint(key).hex()))
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"label": ""}, "label"),
+        ({"label": "x" * 101}, "label"),
+        ({"label": "a\0b"}, "label"),
+        ({"label": "\ud800"}, "label"),
+        ({"label": 7}, "label"),
+        ({"scopes": []}, "scopes"),
+        ({"scopes": "read"}, "scopes"),
+        ({"scopes": ["root"]}, "scopes.0"),
+        ({"scopes": ["Read"]}, "scopes.0"),
+        ({"expiresInSeconds": 0}, "expiresInSeconds"),
+        ({"expiresInSeconds": limits.KEY_SECONDS_MOST + 1}, "expiresInSeconds"),
+        ({"expiresInSeconds": "60"}, "expiresInSeconds"),
+        ({"expiresInSeconds": True}, "expiresInSeconds"),
+        ({"tenant": "other"}, "tenant"),
+        ({"id": "0" * 16}, "id"),
+    ],
+)
+def test_bad_fields(keyed: Bench, fields: dict[str, object], field: str) -> None:
+    """Each wrong field is named, and no key is made; the tenant cannot be chosen."""
+    reply = keyed.call("POST", "/api/keys", fields, bearer(keyed.make_key()))
+    assert (reply.status, data(reply)["errors"][0]["field"]) == (422, field)
+    assert keyed.count_rows() == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"scopes": ["read"]', b'{"label": "a", "label": "b"}'])
+def test_bad_bodies(keyed: Bench, body: bytes) -> None:
+    """What is no JSON object is refused."""
+    assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 400
+
+
+def test_a_body_that_is_too_large(keyed: Bench) -> None:
+    """Reading stops at a small cap."""
+    body = b'{"label": "%s"}' % (b"x" * limits.KEY_BODY_BYTES_MOST)
+    assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 413
+
+
+@pytest.mark.parametrize("name", ["x", "0" * 15, "0" * 17, "0" * 15 + "G", "A" * 16, ID])
+def test_what_is_no_key_id(keyed: Bench, name: str) -> None:
+    """What cannot be a key's id is 404 without asking D1 for it."""
+    admin = keyed.make_key()
+    ask(keyed, admin, "/api/keys")
+    before = keyed.database.batches
+    assert keyed.call("DELETE", f"/api/keys/{name}", headers=bearer(admin)).status == 404
+    assert keyed.database.batches == before
+
+
+def test_tenants_do_not_meet(keyed: Bench) -> None:
+    """An admin sees, makes and deletes its own tenant's keys; another's are 404, and neither counts the other's."""
+    ours, theirs = keyed.make_key(tenant="ours"), keyed.make_key(tenant="theirs")
+    mine = made(keyed, ours)
+    for name in (key_id(theirs), "0" * 16):
+        reply = keyed.call("DELETE", f"/api/keys/{name}", headers=bearer(ours))
+        assert (reply.status, reply.body) == (404, keyed.call("DELETE", "/api/keys/x", headers=bearer(ours)).body)
+    assert ask(keyed, theirs).status == 200
+    assert [key["id"] for key in data(ask(keyed, theirs, "/api/keys"))["keys"]] == [key_id(theirs)]
+    assert {key["id"] for key in data(ask(keyed, ours, "/api/keys"))["keys"]} == {key_id(ours), mine["id"]}
+    tenants = keyed.database.rows("SELECT DISTINCT tenant FROM api_keys WHERE id = ?", str(mine["id"]))
+    assert tenants == [{"tenant": "ours"}]
+    for _ in range(limits.KEYS_MOST - 2):
+        made(keyed, ours)
+    assert data(keyed.call("POST", "/api/keys", {}, bearer(ours)))["code"] == "key_limit"
+    assert keyed.call("POST", "/api/keys", {}, bearer(theirs)).status == 201
+
+
+def test_rotation(keyed: Bench) -> None:
+    """A new key works beside the old one, which then goes; an admin may delete the key that it uses."""
+    old = keyed.make_key()
+    new = str(made(keyed, old, scopes=["read", "write", "admin"])["key"])
+    assert ask(keyed, old).status == ask(keyed, new).status == 200
+    assert keyed.call("DELETE", f"/api/keys/{key_id(old)}", headers=bearer(old)).status == 204
+    assert (ask(keyed, old).status, ask(keyed, new).status) == (401, 200)
+
+
+def test_an_expired_key_makes_room(keyed: Bench) -> None:
+    """Keys beyond their time do not count against the limit, and the next key that is made clears them away."""
+    admin = keyed.make_key()
+    for _ in range(limits.KEYS_MOST - 1):
+        made(keyed, admin, expiresInSeconds=5)
+    assert keyed.call("POST", "/api/keys", {}, bearer(admin)).status == 409
+    wait(keyed, 5)
+    made(keyed, admin)
+    assert keyed.count_rows() == 2
+
+
+def test_a_key_whose_answer_is_lost_is_taken_back(keyed: Bench) -> None:
+    """When D1's answer to the insertion stays away the client is told 503, and no key stays that nobody has."""
+    admin = keyed.make_key()
+    ask(keyed, admin, "/api/keys")
+    keyed.database.fail(NETWORK_LOST, "after", times=limits.STORE_SENDS)
+    assert keyed.call("POST", "/api/keys", {}, bearer(admin)).status == 503
+    assert keyed.count_rows() == 1
+    keyed.database.fail(NETWORK_LOST, "after")
+    made(keyed, admin)
+    assert keyed.count_rows() == 2
+
+
+def test_the_whole_key_has_the_documented_form(keyed: Bench) -> None:
+    """`oo_`, 16 hexadecimal digits, and 43 characters of base64url."""
+    key = str(made(keyed, keyed.make_key())["key"])
+    assert re.fullmatch(r"oo_[0-9a-f]{16}_[A-Za-z0-9_-]{43}", key)

@@ -1,0 +1,166 @@
+"""`make key`: its command line, the SQL that it writes, and what it makes of wrangler's answers."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local import key as command
+from local import key_arguments
+from local.arguments import UsageError
+from src.core import limits
+from src.core.keys import Scope, digest, parse
+from tests.support.sqlite_d1 import SqliteD1
+
+ROOT = Path(__file__).resolve().parents[2]
+ID, DIGEST = "0123456789abcdef", digest("secret")
+
+
+def options(*arguments: str) -> key_arguments.KeyOptions:
+    """Parse a command line."""
+    return key_arguments.parse(arguments, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--tenant", "Big"], "--tenant: must be 1 to 63 lower-case letters"),
+        (["--tenant", "a:b"], "--tenant: must be 1 to 63 lower-case letters"),
+        (["--tenant", ""], "--tenant: must be 1 to 63 lower-case letters"),
+        (["--scopes", "read,root"], "--scopes: must be some of read,write,admin, and 'root' is none of them"),
+        (["--scopes", ""], "--scopes: must be some of read,write,admin"),
+        (["--label", ""], "--label: must be 1 to 100 printable characters"),
+        (["--label", "a\nb"], "--label: must be 1 to 100 printable characters"),
+        (["--label", "x" * 101], "--label: must be 1 to 100 printable characters"),
+        (["--expires-days", "0"], "--expires-days: must be a number of days from 0.001 to 3650"),
+        (["--expires-days", "nan"], "--expires-days: must be a number of days from 0.001 to 3650"),
+        (["--env", "fre"], "unknown --env fre; there are direct, free"),
+        (["--remote", "--persist-to", "x"], "--persist-to names local state, which --remote does not touch"),
+        (["--expires", "3"], "unknown flag --expires; did you mean --expires-days?"),
+        (["key"], "unexpected argument key"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments: list[str], says: str) -> None:
+    """A command line that cannot work is refused with what to change."""
+    with pytest.raises(UsageError) as caught:
+        options(*arguments)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_defaults() -> None:
+    """Without flags: all scopes for tenant `local`, for ever, in the state of `make dev`."""
+    found = options()
+    assert (found.tenant, found.scopes, found.label, found.valid_ms) == ("local", frozenset(Scope), None, None)
+    assert found.persist_to == ROOT / ".wrangler" / "state"
+    assert options("--remote").persist_to is None
+    assert options("--expires-days", "0.5").valid_ms == 43_200_000
+
+
+@pytest.mark.parametrize("label", ["plain", "o'brien", '"); DROP TABLE api_keys; --', "?1 ?2", "文 😀", "\\x41"])
+def test_no_label_gets_out_of_its_literal(label: str) -> None:
+    """The statements, run as they are, write the key with the label as it was given, and nothing else."""
+    database = SqliteD1(now_ms=lambda: 1000)
+    found = options("--tenant", "team-7", "--label", label, "--scopes", "write,read", "--expires-days", "1")
+    for statement in command.insertion(found, ID, DIGEST).split(";\n"):
+        rows = database.rows(statement)
+    expected = {
+        "id": ID,
+        "tenant": "team-7",
+        "scopes": '["read", "write"]',
+        "label": label,
+        "created_at": 1000,
+        "expires_at": 86_401_000,
+    }
+    assert rows == [expected]
+    assert database.rows("SELECT * FROM api_keys") == [{**expected, "digest": DIGEST}]
+    database.close()
+
+
+class Wrangler:
+    """Stands in for wrangler: notes its command lines, and answers as told."""
+
+    def __init__(self, status: int, said: str) -> None:
+        self.status = status
+        self.said = said
+        self.calls: list[tuple[str, ...]] = []
+
+    def __call__(self, *arguments: str) -> list[str]:
+        """Return a command that gives the answer."""
+        self.calls.append(arguments)
+        script = f"import sys; print({self.said!r}); sys.exit({self.status})"
+        return [sys.executable, "-c", script]
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], status: int = 0, said: str = ""
+) -> tuple[int | str | None, Wrangler]:
+    """Run the command against a stand-in."""
+    stand_in = Wrangler(status, said)
+    monkeypatch.setattr(command, "wrangler", stand_in)
+    monkeypatch.setattr(command, "check_database", lambda: None)
+    try:
+        return command.main(arguments), stand_in
+    except SystemExit as left:
+        return left.code, stand_in
+
+
+INSERTED = json.dumps([{"results": []}, {"results": []}, {"results": [{"id": ID}]}], indent=2)
+
+
+def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The account's database gets a digest and never the secret; the key is all that stands on standard output."""
+    status, stand_in = run(monkeypatch, ["--remote", "--env", "free"], said=INSERTED)
+    printed = capsys.readouterr()
+    key = printed.out.removesuffix("\n")
+    parts = parse(key)
+    assert status == 0
+    assert parts is not None
+    assert key not in printed.err
+    ((*head, sql, place, env),) = stand_in.calls
+    assert head == ["d1", "execute", "DB", "--json", "--command"]
+    assert (place, env) == ("--remote", "--env=free")
+    assert digest(parts.secret).encode().hex() in sql
+    assert parts.secret not in sql
+    assert parts.secret.encode().hex() not in sql
+
+
+def test_local_applies_the_migrations_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A key can be made before `make dev` has ever run."""
+    status, stand_in = run(monkeypatch, ["--persist-to", str(tmp_path)], said=INSERTED)
+    place = ("--local", "--persist-to", str(tmp_path), "--env=")
+    assert status == 0
+    assert stand_in.calls[0] == ("d1", "migrations", "apply", "DB", *place)
+    assert (stand_in.calls[1][:3], stand_in.calls[1][-4:]) == (("d1", "execute", "DB"), place)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "shown"),
+    [
+        (1, '{"error": {"text": "no such table: api_keys: SQLITE_ERROR"}}', "run `make deploy` first"),
+        (1, "you need to log in", "npx wrangler login"),
+        (0, "", "wrangler said nothing of a key"),
+        (0, '[\n{"results": []}]', f"has {limits.KEYS_MOST} keys already"),
+    ],
+)
+def test_what_goes_wrong_is_said(
+    status: int, said: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key that is not in the database is not shown; the error says what to do."""
+    left, _ = run(monkeypatch, ["--remote"], status, said)
+    printed = capsys.readouterr()
+    assert (left, printed.out) == (2, "")
+    assert printed.err.startswith("error: ")
+    assert shown in printed.err
+
+
+def test_a_deployment_needs_its_database(capfd: pytest.CaptureFixture[str]) -> None:
+    """--remote with the placeholder in wrangler.toml says how to get a database, before wrangler is asked."""
+    done = subprocess.run(
+        [sys.executable, "-m", "local.key", "--remote"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: wrangler.toml has no database_id yet")
+    assert done.stdout == ""
