@@ -16,6 +16,7 @@ from types import FrameType
 from .arguments import DevOptions, UsageError, fail, parse
 from .node import ROOT, NodeMissing, find_node
 from .orphans import adopt_orphans, end_children
+from .residue import clear_residue
 
 _STOP_SECONDS = 5
 
@@ -48,6 +49,7 @@ def _request(options: DevOptions) -> bytes:
 def serve(options: DevOptions) -> int:
     """Run the host until it ends or a signal asks for it. Returns the exit status."""
     command = [str(find_node()), "--disable-warning=ExperimentalWarning", str(ROOT / "local" / "host.mjs")]
+    clear_residue(options.persist_to)  # what the last runtime left, if it was killed
     adopt_orphans()
     reading, writing = os.pipe()
     host = subprocess.Popen(command, stdin=reading, cwd=options.project)
@@ -69,6 +71,7 @@ def serve(options: DevOptions) -> int:
     os.write(writing, _request(options))
     status = host.wait()
     end_children()  # workerd, if Node.js was killed
+    clear_residue(options.persist_to)
     if stopping:
         return 0
     if status < 0:

@@ -14,7 +14,10 @@ Kind = Literal["ok", "status", "hang", "drop", "garbage", "empty", "cut"]
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What to do with one call. `delay_seconds` None means the server's own latency."""
+    """What to do with one call. `delay_seconds` None means the server's own latency.
+
+    `text` is what the answer says, be it an output or a refusal's message; None means what follows from the call.
+    """
 
     kind: Kind
     status_code: int = 200

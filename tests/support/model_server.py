@@ -253,7 +253,7 @@ class ModelServer:
     def _reply(self, call: Call, behaviour: Behaviour) -> tuple[int, bytes]:
         match behaviour.kind:
             case "status":
-                message = f"status {behaviour.status_code} to order"
+                message = behaviour.text or f"status {behaviour.status_code} to order"
                 error = {"message": message, "type": "test", "code": behaviour.error_code}
                 return behaviour.status_code, _json({"error": error})
             case "garbage":

@@ -10,6 +10,7 @@ from typing import Any
 
 from src.inference.protocol import ModelCall
 from src.store import statements as sql
+from src.store import submission_statements as submit
 from tests.simulation.campaign.rows import COLUMNS, InvariantBroken, Row, check_change
 from tests.simulation.d1 import Statement
 from tests.simulation.port import Reply
@@ -19,7 +20,7 @@ UNDER_CLAIM = ("CHECKPOINT", "RECORD_FAILURES", "PROGRESS", "RELEASE", "FINISH",
 _OUTPUTS = "SELECT group_concat(task_id || '|' || level || '|' || idx || '|' || output, char(10)) FROM outputs"
 _ORPHANS = tuple(
     f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
-    for table in ("texts", "outputs", "failures")
+    for table in ("texts", "outputs", "failures", "submissions")
 )
 
 
@@ -44,7 +45,7 @@ class Books:
         self.world = world
         self._connection = world.database.connection
         self._under_claim = {getattr(sql, name): name for name in UNDER_CLAIM}
-        self._erases = sql.ERASE[-1]
+        self._erases = {sql.ERASE[-1], submit.WITHDRAW}
         self._tags_given = 0
         self._execute = world.database.execute
         self._serve = world.model.serve
@@ -112,7 +113,7 @@ class Books:
         self.ids[tag], self.tags[row.id] = row.id, tag
 
     def _went(self, ids: Any, statements: Sequence[Statement], now_ms: int) -> None:
-        asked = {statement.values[0] for statement in statements if statement.sql == self._erases}
+        asked = {statement.values[0] for statement in statements if statement.sql in self._erases}
         for task_id in ids:
             row = self.gone[task_id] = self.rows[task_id]
             if task_id in asked:

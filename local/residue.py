@@ -1,0 +1,37 @@
+"""Clears what deleted rows leave behind in the files of the local D1.
+
+SQLite marks deleted rows as free space and does not wipe them, and D1 lets no Worker change that: VACUUM and the
+PRAGMAs for it are refused. workerd keeps its connection open until it is killed, so the write-ahead log also holds
+every former state of each page. Objects need none of this, since they store no text.
+"""
+
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+_LOCK_SECONDS = 2.0
+
+
+def clear_residue(persist_to: Path) -> None:
+    """Rewrite each local D1 database that was written to, without its free space and former states.
+
+    Only while no runtime uses them. It is one SQLite transaction: cut off at any point, the database is as it was.
+    A failure is printed and nothing else comes of it, since all rows are there.
+    """
+    for log in sorted(persist_to.glob("v3/d1/**/*.sqlite-wal")):
+        # Clearing ends with an empty log or none. One that is not empty was written since.
+        if log.stat().st_size:
+            database = log.with_name(log.name.removesuffix("-wal"))
+            try:
+                _rewrite(database)
+            except sqlite3.Error as error:
+                print(f"warning: erased text may stay readable in {database}: {error}", file=sys.stderr)
+
+
+def _rewrite(database: Path) -> None:
+    with closing(sqlite3.connect(database, timeout=_LOCK_SECONDS, isolation_level=None)) as connection:
+        connection.execute("VACUUM")
+        (blocked, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if blocked:
+        raise sqlite3.OperationalError("another process is using it")

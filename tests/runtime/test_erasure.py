@@ -1,0 +1,170 @@
+"""A task that is erased leaves no row, no line and no message; and no byte, once the local runtime has ended."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.conftest import ENVIRONMENTS
+from tests.support import canaries
+from tests.support.canaries import WORDS, loaded
+from tests.support.client import Client, openai, variables
+from tests.support.dev_server import DevServer, eventually
+from tests.support.metered import object_files
+from tests.support.model_plan import Behaviour, Call, Plan, ok
+from tests.support.model_server import ModelServer
+from tests.support.wired_worker import write_wired_worker
+
+pytestmark = pytest.mark.runtime
+
+CHUNKS = {"queue": 20, "durable-object": 100, "direct": 20}  # 80 and more are the work of lanes
+KEPT_SECONDS = 4
+RETENTION = variables({"RETENTION_DAYS": f"{KEPT_SECONDS / 86_400:.8f}"})
+
+# Prints each message that is delivered: the local queue keeps them in memory, where nobody else can look.
+WITNESS = """
+
+import js as _js
+
+_consume = Default.queue
+
+
+async def _witnessed(self, batch, env=None, ctx=None):
+    for message in batch.messages:
+        print("message", batch.queue, _js.JSON.stringify(message.body))
+    await _consume(self, batch)
+
+
+Default.queue = _witnessed
+"""
+
+
+def echo(call: Call) -> Behaviour:
+    """Repeat all that was sent, in the output or, where the text asks for it, in the refusal."""
+    repeated = f"You said {call.user} and {call.system}"
+    return Behaviour("status", status_code=400, text=repeated) if "refuse" in call.user else ok(repeated)
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    """A model that repeats the canaries."""
+    with ModelServer(api_key="test-key", plan=Plan(decide=echo)) as server:
+        yield server
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The Worker with its door for tests and the witness of its messages."""
+    (tmp_path / "project").mkdir()
+    folder = write_wired_worker(tmp_path / "project")
+    entry = folder / "src" / "entry.py"
+    entry.write_text(entry.read_text() + WITNESS)
+    return folder
+
+
+def messages(server: DevServer) -> list[tuple[str, object]]:
+    """The queue and the body of each message that was delivered."""
+    lines = [line.split(" ", 2) for line in server.lines if line.startswith("message ")]
+    return [(queue, json.loads(body)) for _, queue, body in lines]
+
+
+def submit(client: Client, paragraphs: int, mark: str = "", **fields: object) -> str:
+    """Submit a task with all canaries and return its id."""
+    body = loaded(paragraphs, mark)
+    return client.submit(body.pop("input"), **body | fields)["id"]
+
+
+def delete(client: Client, *task_ids: str) -> None:
+    """Delete tasks that are there."""
+    for task_id in task_ids:
+        assert client.http.delete(f"/api/tasks/{task_id}").status_code == 204
+        assert client.http.get(f"/api/tasks/{task_id}").status_code == 404
+
+
+def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, cancelled: bool) -> str:
+    """Delete a task whose worker is waiting for the model, and let that worker find out."""
+    model.hold()
+    task_id = submit(client, 8)
+    model.wait_for_in_flight(6)
+    if cancelled:
+        assert client.http.post(f"/api/tasks/{task_id}/cancel").json()["status"] == "cancelled"
+    delete(client, task_id)
+    model.release()
+    server.wait_for_line(f'"claim_lost".*"{task_id}"|"{task_id}".*"claim_lost"')
+    return task_id
+
+
+@pytest.mark.parametrize("route", ENVIRONMENTS)
+def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServer, tmp_path: Path):
+    """Completed, failed, cancelled or under way, on each route: rows, output and messages hold no canary after the
+    deletion, where rows and files held each of them before it; nor does any file after the end of the runtime."""
+    state = tmp_path / "state"
+    flags = (*ENVIRONMENTS[route], *openai(model.base_url), "--cron-every", "1")
+    with DevServer(state, *flags, project=project) as server, Client(server.url) as client:
+        done = client.finished(submit(client, CHUNKS[route]))
+        assert (done["status"], done["route"]) == ("completed", route)
+        coordinators = [path for path in object_files(state) if path.parent.name.endswith("BatchCoordinator")]
+        assert len(coordinators) == (route == "durable-object")
+        assert canaries.words_in(done["result"]["output"].encode()) == WORDS - set(canaries.CANARIES["metadata"])
+        failed = client.finished(submit(client, 2, "refuse "))
+        assert failed["error"]["code"] == "model_refused"
+        assert client.http.post("/api/tasks", json=loaded(1) | {"reduce": "melt"}).status_code == 422
+
+        assert set().union(*canaries.in_rows(state).values()) == WORDS
+        assert set().union(*canaries.in_files(state).values()) == WORDS
+        delete(client, done["id"], failed["id"])
+        gone = [deleted_under_way(server, client, model, cancelled=cancelled) for cancelled in (True, False)]
+
+        assert canaries.in_rows(state) == {}
+        assert canaries.in_output(server) == set()
+        told = [done["id"], failed["id"], *gone] if route == "queue" else []
+        assert messages(server) == [("ai-processing-queue", {"taskId": task_id}) for task_id in told]
+        assert server.stop() == 0
+        assert canaries.in_output(server) == set()
+    assert canaries.in_files(state) == {}
+
+
+def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: Path):
+    """Completed, cancelled, and failed by its dead letter: the sweep erases by itself, and a restart after SIGKILL
+    clears the files."""
+    state = tmp_path / "state"
+    flags = (*openai(model.base_url), *RETENTION, "--cron-every", "1")
+    with DevServer(state, *flags, project=project) as server, Client(server.url) as client:
+        model.hold()
+        done = submit(client, 6)
+        model.wait_for_in_flight(6)  # the local queue's one consumer is busy: the others stay in the queue
+        cancelled, dead = (submit(client, 6) for _ in range(2))
+        assert client.http.post(f"/api/tasks/{cancelled}/cancel").status_code == 200
+        letter = {"queue": "AI_DLQ", "bodies": [{"taskId": dead}]}
+        assert client.http.post("/_test/messages", json=letter).text == "sent"
+        assert client.finished(dead)["error"]["code"] == "dead_lettered"
+        assert set().union(*canaries.in_rows(state).values()) == WORDS
+        model.release()
+        assert client.finished(done)["status"] == "completed"
+
+        eventually(lambda: canaries.in_rows(state) == {})
+        for task_id in (done, cancelled, dead):
+            assert client.http.get(f"/api/tasks/{task_id}").status_code == 404
+        assert {queue for queue, _ in messages(server)} == {"ai-processing-queue", "ai-processing-dlq"}
+        assert all(body in [{"taskId": task_id} for task_id in (done, cancelled, dead)] for _, body in messages(server))
+        assert canaries.in_output(server) == set()
+        assert set().union(*canaries.in_files(state).values()) == WORDS  # SQLite's free space: see the design
+        server.kill()
+    with DevServer(state, *flags, project=project):
+        assert canaries.in_files(state) == {}
+
+
+def test_the_demo_leaves_nothing(tmp_path: Path):
+    """The same for the built-in provider, whose outputs quote the text, while another task is kept."""
+    with DevServer(tmp_path, *RETENTION, "--cron-every", "1") as server, Client(server.url) as client:
+        quoted = client.finished(submit(client, 3, chunk={"maxChars": 6000}))
+        assert canaries.words_in(quoted["result"]["output"].encode())
+        assert set().union(*canaries.in_rows(tmp_path).values()) == WORDS
+        eventually(lambda: canaries.in_rows(tmp_path) == {})
+        kept = client.finished(client.submit("This one stays.")["id"])
+        server.stop()
+        assert canaries.in_output(server) == set()
+    assert canaries.in_files(tmp_path) == {}
+    with DevServer(tmp_path) as server, Client(server.url) as client:
+        assert client.task(kept["id"]) == kept

@@ -1,0 +1,72 @@
+"""Words that stand nowhere else, put into a task, and the search for them wherever the local runtime keeps things."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from tests.support.client import Json
+from tests.support.dev_server import DevServer
+
+PLACES = ("input", "instructions", "metadata")
+# Long enough that a provider's refusal is searched for them (see inference/replies.py), short enough that in a text
+# which repeats them some stand on one database page.
+CANARIES = {place: (f"Kanarienvogel-{place}-7Q9Z", f"金絲雀之歌響徹雲霄{place}七號") for place in PLACES}
+WORDS = frozenset(word for pair in CANARIES.values() for word in pair)
+
+
+def loaded(paragraphs: int, mark: str = "") -> Json:
+    """The body of a submission with each canary in its place; each paragraph is a chunk and holds the input's."""
+    ascii_word, cjk_word = CANARIES["input"]
+    return {
+        "input": "\n\n".join(f"{mark}{number:04} {ascii_word} {cjk_word}" for number in range(paragraphs)),
+        "instructions": " and ".join(CANARIES["instructions"]),
+        "metadata": {CANARIES["metadata"][0]: list(CANARIES["metadata"])},
+        "chunk": {"maxChars": 60},
+    }
+
+
+def _forms(word: str) -> Iterator[bytes]:
+    yield word.encode()
+    yield word.encode("utf-16-le")  # V8's serialisation, which an object's key-value storage uses
+    yield json.dumps(word)[1:-1].encode()  # log lines
+
+
+def words_in(content: bytes) -> set[str]:
+    """The canaries that are found in some bytes, in any encoding in use."""
+    return {word for word in WORDS if any(form in content for form in _forms(word))}
+
+
+def in_rows(state: Path) -> dict[str, set[str]]:
+    """The canaries in the rows of all databases, D1's and the objects', by file and table."""
+    found = {}
+    for path in state.rglob("*.sqlite"):
+        for table, values in _rows(path):
+            if words := set().union(*(words_in(str(value).encode()) | words_in(_raw(value)) for value in values)):
+                found[f"{path.parent.name}: {table}"] = words
+    return found
+
+
+def in_files(state: Path) -> dict[str, set[str]]:
+    """The canaries in the bytes of all files, by file."""
+    files = [path for path in state.rglob("*") if path.is_file()]
+    assert files, "nothing was stored: nothing would ever be found"
+    return {str(path.relative_to(state)): words for path in files if (words := words_in(path.read_bytes()))}
+
+
+def in_output(server: DevServer) -> set[str]:
+    """The canaries in what a server has printed."""
+    return words_in(server.output.encode())
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Iterable[object]]]:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (name,) in names:
+            rows = connection.execute(f'SELECT * FROM "{name}"').fetchall()  # noqa: S608
+            yield name, [value for row in rows for value in row]
+
+
+def _raw(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
