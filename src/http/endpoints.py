@@ -3,6 +3,7 @@
 The router takes paths and handlers from it, `openapi` all of it; tests hold the handlers to it.
 """
 
+import json
 from functools import cache
 from typing import Final
 
@@ -10,7 +11,7 @@ from ..core import limits
 from ..core.keys import ID_PATTERN, Scope
 from ..core.states import Status
 from . import key_schemas, keys, openapi, problems, schemas, status, tasks
-from .calls import Call, json_reply
+from .calls import Call
 from .endpoint import Access, Answer, Endpoint, Parameter
 from .ports import Reply
 
@@ -34,13 +35,19 @@ _LIMIT = {
 
 async def read_openapi(_call: Call) -> Reply:
     """Show the API's description."""
-    return json_reply(200, document())
+    return Reply(200, document_text(), {"Content-Type": "application/json"})
 
 
 @cache
 def document() -> dict[str, object]:
     """Build the API's description; once an isolate, upon the first request for it."""
     return openapi.document(ENDPOINTS)
+
+
+@cache
+def document_text() -> str:
+    """Write the API's description as JSON; once an isolate, too."""
+    return json.dumps(document(), ensure_ascii=False)
 
 
 ENDPOINTS: Final = (
