@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from . import limits
 from .errors import ConfigurationError
+from .origins import TAKES, parse_origins
 
 PROVIDERS = ("workers-ai", "openai", "demo")
 
@@ -33,6 +34,7 @@ class Settings:
     max_attempts: int = 3
     retention_days: float = 30.0
     plan: str = "free"
+    cors_origins: frozenset[str] = frozenset()
 
     @property
     def subrequests(self) -> int:
@@ -78,6 +80,7 @@ def load(variables: Variables) -> Settings:
         max_attempts=_whole(variables, "MAX_ATTEMPTS", 3, 1, 20),
         retention_days=_number(variables, "RETENTION_DAYS", 30, 0, 3_650),
         plan=_choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free"),
+        cors_origins=_origins(variables),
     )
 
 
@@ -135,6 +138,14 @@ def _base_url(variables: Variables, provider: str) -> str | None:
     if not sound or url.query or url.fragment:
         raise ConfigurationError("AI_BASE_URL", takes)
     return text.rstrip("/")
+
+
+def _origins(variables: Variables) -> frozenset[str]:
+    text = _text(variables, "CORS_ORIGINS")
+    try:
+        return frozenset() if text is None else parse_origins(text)
+    except ValueError:
+        raise ConfigurationError("CORS_ORIGINS", TAKES) from None
 
 
 def _api_key(variables: Variables) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from . import problems
+from . import cors, problems
 from .endpoint import Answer, Endpoint, Parameter, allowed
 from .headers import MEANINGS, ON_EVERY_ANSWER
 from .problems import PROBLEM_TYPE, Kind
@@ -53,7 +53,10 @@ def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
         "operationId": _only_letters(f"options{endpoint.path.title()}"),
         "summary": f"Read which methods the path takes: {allowed(endpoints, endpoint.path)}",
         "responses": {
-            "204": {"description": "Nothing but headers", "headers": _headers(("Allow",))},
+            "204": {
+                "description": "Nothing but headers",
+                "headers": _headers(("Allow",)) | _references(cors.ON_PREFLIGHTS),
+            },
             **_problems((problems.INTERNAL, problems.BAD_CONFIGURATION)),
         },
     }
@@ -127,14 +130,27 @@ def _problem_schema(kinds: Sequence[Kind]) -> Json:
 
 def _headers(names: Iterable[str]) -> Json:
     described = {name: {"description": MEANINGS[name], "schema": {"type": "string"}} for name in names}
-    return described | {name: {"$ref": f"#/components/headers/{name}"} for name in ON_EVERY_ANSWER}
+    return described | _references((*ON_EVERY_ANSWER, *cors.ON_ANSWERS))
+
+
+def _references(names: Iterable[str]) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _common_headers() -> Json:
-    return {
-        name: {"description": "The same on every answer.", "schema": {"type": "string", "const": value}}
+    always = {
+        name: {
+            "description": "The same on every answer.",
+            "required": True,
+            "schema": {"type": "string", "const": value},
+        }
         for name, value in ON_EVERY_ANSWER.items()
     }
+    with_cors = {
+        name: {"description": f"With CORS only. {meaning}", "schema": {"type": "string"}}
+        for name, meaning in (cors.ON_ANSWERS | cors.ON_PREFLIGHTS).items()
+    }
+    return always | with_cors
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> Json:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import ConfigurationError, StoreError
-from . import queries
+from . import cors, queries
 from .calls import Call
 from .endpoint import Endpoint, allowed
 from .endpoints import ENDPOINTS
@@ -37,7 +37,7 @@ async def handle(request: Request, api: Api) -> Reply:
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()
-    return _finished(reply, request.method)
+    return _finished(cors.shared(reply, request, api.settings.cors_origins), request.method)
 
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
