@@ -33,7 +33,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One call. A path segment in braces is open; `problems` are those besides the ones that any call may meet."""
+    """One call. A path segment in braces is open; `problems` are those besides the ones that any call may meet.
+
+    `counted` says whether it counts against the tenant's requests.
+    """
 
     method: str
     path: str
@@ -44,6 +47,7 @@ class Endpoint:
     problems: tuple[Kind, ...]
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
+    counted: bool = True
 
 
 def allowed(endpoints: Iterable[Endpoint], path: str) -> str:

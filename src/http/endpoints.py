@@ -126,6 +126,7 @@ ENDPOINTS: Final = (
         name="readService",
         summary="Read how tasks are processed here, and whether the database can take them",
         handler=status.read_service,
+        counted=False,
         parameters=(
             Parameter(
                 "verbose", "1 shows the day's use of the free plan, too.", {"type": "string", "enum": ["0", "1"]}
@@ -147,6 +148,7 @@ ENDPOINTS: Final = (
         name="readModel",
         summary="Read whether model calls would work, without making one",
         handler=status.read_model,
+        counted=False,
         answers=(Answer(200, "The model's state, be it good or bad", (schemas.ModelView,)),),
         problems=(),
     ),

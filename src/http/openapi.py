@@ -75,7 +75,8 @@ def _operation(endpoint: Endpoint) -> Json:
         content = {"application/json": {"schema": _reference(endpoint.body)}}
         operation["requestBody"] = {"required": True, "content": content}
     answers = {str(answer.status): _answer(answer) for answer in endpoint.answers}
-    refusals = _problems((*endpoint.problems, *ANYWHERE))
+    counted = (problems.RATE_LIMITED,) if endpoint.counted else ()
+    refusals = _problems((*endpoint.problems, *counted, *ANYWHERE))
     assert not answers.keys() & refusals.keys()
     operation["responses"] = dict(sorted((answers | refusals).items()))
     return operation
@@ -111,12 +112,12 @@ def _answer(answer: Answer) -> Json:
 
 def _problems(kinds: Iterable[Kind]) -> Json:
     by_status: dict[int, list[Kind]] = {}
-    for kind in kinds:
+    for kind in dict.fromkeys(kinds):
         by_status.setdefault(kind.status, []).append(kind)
     return {
         str(status): {
             "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in found),
-            "headers": _headers(("Retry-After",) if set(found) <= set(problems.DATABASE_KINDS) else ()),
+            "headers": _headers(dict.fromkeys(name for kind in found for name in kind.headers)),
             "content": {PROBLEM_TYPE: {"schema": _problem_schema(found)}},
         }
         for status, found in by_status.items()

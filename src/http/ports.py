@@ -54,6 +54,14 @@ class DayUse(Protocol):
         ...
 
 
+class RateLimiter(Protocol):
+    """The deployment's limiter of requests."""
+
+    async def allows(self, key: str) -> bool:
+        """Count a request under this key and say whether it is within the limit. Raises whatever its binding raises."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """Everything that a route may use."""
@@ -67,6 +75,7 @@ class Api:
     now_ms: "Clock"
     log: Log
     day_use: DayUse | None = None
+    rate_limiter: RateLimiter | None = None
 
 
 class Clock(Protocol):

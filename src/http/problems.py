@@ -15,6 +15,7 @@ PROBLEM_TYPE = "application/problem+json"
 _ERRORS_MOST = 20
 _NAME_CHARS_MOST = 60
 _RETRY_SECONDS = "5"
+_AGAIN = ("Retry-After",)
 
 SCHEMA_DETAIL = (
     "The database has no tables yet. `make dev` applies the migrations locally; for a deployed Worker run "
@@ -32,11 +33,12 @@ QUOTA_DETAIL = (
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of problem: `code` is stable, `title` the same in each occurrence."""
+    """One kind of problem: `code` is stable, `title` the same in each occurrence, `headers` those of its answers."""
 
     code: str
     status: int
     title: str
+    headers: tuple[str, ...] = ()
 
 
 MALFORMED_BODY = Kind("malformed_body", 400, "The body is not a JSON object")
@@ -47,12 +49,15 @@ NOT_RETRYABLE = Kind("not_retryable", 409, "The task is neither failed nor cance
 TOO_LARGE = Kind("too_large", 413, "The request is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The body is not of a media type that is taken here")
 INVALID_FIELDS = Kind("invalid_fields", 422, "Some fields have values that they cannot take")
+RATE_LIMITED = Kind("rate_limited", 429, "The tenant has reached one of its limits", _AGAIN)
 INTERNAL = Kind("internal", 500, "Something went wrong in the service")
 BAD_CONFIGURATION = Kind("bad_configuration", 500, "The deployment is configured wrongly")
-DATABASE_UNAVAILABLE = Kind("database_unavailable", 503, "The database is out of reach")
-DATABASE_QUOTA_EXHAUSTED = Kind("database_quota_exhausted", 503, "The database's allowance for today is used up")
-DATABASE_ERROR = Kind("database_error", 503, "The database refused the operation")
-SCHEMA_MISSING = Kind("schema_missing", 503, "The database has no tables yet")
+DATABASE_UNAVAILABLE = Kind("database_unavailable", 503, "The database is out of reach", _AGAIN)
+DATABASE_QUOTA_EXHAUSTED = Kind(
+    "database_quota_exhausted", 503, "The database's allowance for today is used up", _AGAIN
+)
+DATABASE_ERROR = Kind("database_error", 503, "The database refused the operation", _AGAIN)
+SCHEMA_MISSING = Kind("schema_missing", 503, "The database has no tables yet", _AGAIN)
 
 DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING)
 
@@ -65,7 +70,10 @@ class FieldError(NamedTuple):
 
 
 class Refusal(Exception):
-    """A request that is answered with a problem. `detail` is for people and quotes no text of theirs."""
+    """A request that is answered with a problem. `detail` is for people and quotes no text of theirs.
+
+    `limit` names the limit that was passed, for problems of 429.
+    """
 
     def __init__(
         self,
@@ -73,12 +81,14 @@ class Refusal(Exception):
         detail: str,
         errors: Iterable[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        limit: str | None = None,
     ) -> None:
         super().__init__(kind.code)
         self.kind = kind
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = headers or {}
+        self.limit = limit
 
     def reply(self) -> Reply:
         """Make the answer."""
@@ -91,6 +101,8 @@ class Refusal(Exception):
         }
         if self.errors:
             problem["errors"] = [{"field": error.field, "message": error.message} for error in self.errors]
+        if self.limit is not None:
+            problem["limit"] = self.limit
         body = json.dumps(problem, ensure_ascii=False)
         return Reply(self.kind.status, body, {"Content-Type": PROBLEM_TYPE, **self.headers})
 

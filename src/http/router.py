@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import ConfigurationError, StoreError
-from . import cors, queries
+from ..core.tenants import LOCAL
+from . import cors, queries, rate_limit
 from .calls import Call
 from .endpoint import Endpoint, allowed
 from .endpoints import ENDPOINTS
@@ -68,6 +69,8 @@ async def _answer(request: Request, api: Api) -> Reply:
     if found is None:
         raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
     endpoint, parts = found
+    if endpoint.counted:
+        await rate_limit.check(api, LOCAL)
     return await endpoint.handler(_call(request, api, endpoint, parts, query))
 
 

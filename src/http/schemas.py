@@ -256,7 +256,7 @@ class FieldErrorView(TypedDict):
 
 @_shown
 class ProblemView(TypedDict):
-    """Problem details (RFC 9457). `code` is stable; `errors` is there where fields are named."""
+    """Problem details (RFC 9457). `code` is stable; `errors` is there where fields are named, `limit` with 429."""
 
     type: Annotated[str, Field(json_schema_extra={"format": "uri"})]
     title: str
@@ -264,3 +264,4 @@ class ProblemView(TypedDict):
     detail: str
     code: str
     errors: NotRequired[list[FieldErrorView]]
+    limit: NotRequired[Annotated[str, Field(examples=["requests"])]]

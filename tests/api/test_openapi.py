@@ -90,6 +90,17 @@ def misconfigured(_bench: Bench, method: str, path: str) -> Reply:
     return reply
 
 
+def too_many_requests(bench: Bench, method: str, path: str) -> Reply:
+    """Have a limiter that lets nothing through."""
+
+    class Nothing:
+        async def allows(self, key: str) -> bool:
+            return False
+
+    object.__setattr__(bench.api, "rate_limiter", Nothing())
+    return unknown_task(bench, method, path)
+
+
 # How each problem is brought about. The answers of success come from `plain`, save those named here.
 PROVOKED: dict[str, Provoke] = {
     "malformed_body": body(b"["),
@@ -99,6 +110,7 @@ PROVOKED: dict[str, Provoke] = {
     "not_found": unknown_task,
     "already_terminal": completed_task,
     "not_retryable": completed_task,
+    "rate_limited": too_many_requests,
     "database_unavailable": database_away(NETWORK_LOST),
     "database_quota_exhausted": database_away(ROWS_USED_UP),
     "database_error": database_away("something else"),
