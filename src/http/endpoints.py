@@ -42,7 +42,17 @@ ENDPOINTS: Final = (
         summary="Submit a text; the task is durable in the database once this answers",
         handler=tasks.submit,
         body=schemas.NewTaskFields,
-        answers=(Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After")),),
+        parameters=(
+            Parameter(
+                "dryRun",
+                "`true` checks the request and shows its plan, and stores nothing.",
+                {"type": "string", "enum": ["true", "false"], "default": "false"},
+            ),
+        ),
+        answers=(
+            Answer(200, "With `dryRun=true`: the plan; nothing is stored", (schemas.PlanView,)),
+            Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After")),
+        ),
         problems=(
             problems.MALFORMED_BODY,
             problems.TOO_LARGE,

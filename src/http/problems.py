@@ -99,10 +99,10 @@ class Refusal(Exception):
             "detail": self.detail,
             "code": self.kind.code,
         }
-        if self.errors:
-            problem["errors"] = [{"field": error.field, "message": error.message} for error in self.errors]
         if self.limit is not None:
             problem["limit"] = self.limit
+        if self.errors:
+            problem["errors"] = [{"field": error.field, "message": error.message} for error in self.errors]
         body = json.dumps(problem, ensure_ascii=False)
         return Reply(self.kind.status, body, {"Content-Type": PROBLEM_TYPE, **self.headers})
 

@@ -56,6 +56,14 @@ def is_verbose(query: Query) -> bool:
     return text == "1"
 
 
+def is_dry_run(query: Query) -> bool:
+    """Read `dryRun`."""
+    text = query.get("dryRun", "false")
+    if text not in {"true", "false"}:
+        raise _refused("dryRun", "must be true or false")
+    return text == "true"
+
+
 def status_filter(query: Query) -> Status | None:
     """Read `status`."""
     text = query.get("status")

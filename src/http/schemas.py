@@ -144,6 +144,28 @@ class ChunkView(TypedDict):
 
 
 @_shown
+class PlannedChunkView(TypedDict):
+    """A chunk that a task would have: the span of `input` that it covers, in code points."""
+
+    index: _Count
+    start: _Count
+    end: Annotated[int, Field(ge=1)]
+
+
+@_shown
+class PlanView(TypedDict):
+    """What a submission would come to. `characters` are code points of `input`. `estimatedTokens` is a rough estimate
+    of what the chunks' calls take in, instructions included: a token for a Chinese, Japanese or Korean character, and
+    one for four others. Calls that merge come on top, and outputs.
+    """
+
+    chunks: list[PlannedChunkView]
+    minimumCalls: Annotated[int, Field(ge=1)]
+    characters: Annotated[int, Field(ge=1)]
+    estimatedTokens: Annotated[int, Field(ge=1)]
+
+
+@_shown
 class TaskWithChunksView(TaskView):
     """A task with `?include=chunks`."""
 
@@ -256,12 +278,14 @@ class FieldErrorView(TypedDict):
 
 @_shown
 class ProblemView(TypedDict):
-    """Problem details (RFC 9457). `code` is stable; `errors` is there where fields are named, `limit` with 429."""
+    """Problem details (RFC 9457). `code` is stable; `errors` is there where fields are named, `limit` where a
+    limit of the tenant is reached.
+    """
 
     type: Annotated[str, Field(json_schema_extra={"format": "uri"})]
     title: str
     status: int
     detail: str
     code: str
+    limit: NotRequired[str]
     errors: NotRequired[list[FieldErrorView]]
-    limit: NotRequired[Annotated[str, Field(examples=["requests"])]]

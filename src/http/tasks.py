@@ -8,7 +8,7 @@ from ..core.chunks import TooManyChunks
 from ..core.states import Status
 from ..core.task import Task
 from ..store.tasks import TaskStore
-from . import queries
+from . import plans, queries
 from .bodies import read_object
 from .calls import Call, json_reply
 from .fields import new_request, too_many_chunks
@@ -20,11 +20,13 @@ from .views import chunk_view, task_path, task_view, task_with_chunks_view
 
 
 async def submit(call: Call) -> Reply:
-    """Accept a task, once it is durable in D1."""
-    settings = call.api.settings
+    """Accept a task, once it is durable in D1; with `dryRun` only show what it would come to."""
+    settings, dry = call.api.settings, queries.is_dry_run(call.query)
     most_bytes = settings.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEAD_BYTES
     request = new_request(await read_object(call.request, most_bytes), settings)
     try:
+        if dry:
+            return plans.show(request, settings)
         task = await call.api.submission.submit(request)
     except TooManyChunks as error:
         raise field_refusal([too_many_chunks(error.most)]) from None
