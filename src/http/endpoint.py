@@ -23,12 +23,17 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer that is not a problem: no body without models (typed dictionaries), one of them otherwise."""
+    """One answer that is not a problem: no body without models (typed dictionaries), one of them otherwise.
+
+    `leads_to` says which calls can be made with what it holds: name, parameter, and where its value stands in the body
+    (JSON pointer).
+    """
 
     status: int
     description: str
     models: tuple[type[object], ...] = ()
     headers: tuple[str, ...] = ()
+    leads_to: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

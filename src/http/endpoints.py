@@ -8,13 +8,15 @@ from typing import Final
 
 from ..core import limits
 from ..core.states import Status
-from . import openapi, problems, schemas, status, tasks
+from . import openapi, problems, queries, schemas, status, tasks
 from .calls import Call, json_reply
 from .endpoint import Answer, Endpoint, Parameter
 from .ports import Reply
 
 _ONE_TASK = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
+_OF_TASK = tuple((name, "id", "/id") for name in ("readTask", "readChunks", "cancelTask", "retryTask", "eraseTask"))
 _WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
+_CURSOR = {"type": "string", "pattern": f"^{queries.CURSOR_PATTERN}$"}
 _LIMIT = {
     "type": "integer",
     "minimum": 1,
@@ -51,7 +53,7 @@ ENDPOINTS: Final = (
         ),
         answers=(
             Answer(200, "With `dryRun=true`: the plan; nothing is stored", (schemas.PlanView,)),
-            Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After")),
+            Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After"), _OF_TASK),
         ),
         problems=(
             problems.MALFORMED_BODY,
@@ -69,7 +71,7 @@ ENDPOINTS: Final = (
         parameters=(
             Parameter("status", "Only tasks of this status.", {"type": "string", "enum": list(Status)}),
             Parameter("limit", "How many tasks at most.", _LIMIT),
-            Parameter("cursor", "The `nextCursor` of the page before.", {"type": "string"}),
+            Parameter("cursor", "The `nextCursor` of the page before.", _CURSOR),
         ),
         answers=(Answer(200, "A page of tasks", (schemas.TaskListView,)),),
         problems=problems.DATABASE_KINDS,
@@ -90,6 +92,7 @@ ENDPOINTS: Final = (
                 "The task; with `include=chunks` its finished chunks too",
                 (schemas.TaskView, schemas.TaskWithChunksView),
                 ("Retry-After",),
+                _OF_TASK,
             ),
         ),
         problems=_ONE_TASK,
@@ -118,7 +121,7 @@ ENDPOINTS: Final = (
         name="cancelTask",
         summary="Cancel a task: no model call starts afterwards",
         handler=tasks.cancel,
-        answers=(Answer(200, "The task, cancelled", (schemas.TaskView,)),),
+        answers=(Answer(200, "The task, cancelled", (schemas.TaskView,), leads_to=_OF_TASK),),
         problems=(problems.ALREADY_TERMINAL, *_ONE_TASK),
     ),
     Endpoint(
@@ -127,7 +130,7 @@ ENDPOINTS: Final = (
         name="retryTask",
         summary="Let a failed or cancelled task go on from the chunks that it has",
         handler=tasks.retry,
-        answers=(Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After")),),
+        answers=(Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After"), _OF_TASK),),
         problems=(problems.NOT_RETRYABLE, *_ONE_TASK),
     ),
     Endpoint(

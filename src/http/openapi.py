@@ -60,11 +60,17 @@ def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
             **_problems((problems.INTERNAL, problems.BAD_CONFIGURATION)),
         },
     }
-    segments = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
-        for name in _OPEN_SEGMENT.findall(endpoint.path)
-    ]
-    return ({"parameters": segments} if segments else {}) | {"options": options}
+    names = _OPEN_SEGMENT.findall(endpoint.path)
+    if not names:
+        return {"options": options}
+    segments = [_segment(name, {"type": "string", "format": "uuid"}) for name in names]
+    # Methods are the path's, whatever stands in its open segments.
+    anything = [_segment(name, {"type": "string"}) for name in names]
+    return {"parameters": segments, "options": options | {"parameters": anything}}
+
+
+def _segment(name: str, schema: Json) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _operation(endpoint: Endpoint) -> Json:
@@ -85,7 +91,7 @@ def _operation(endpoint: Endpoint) -> Json:
 def _head(get: Json) -> Json:
     """Describe HEAD: what GET answers, without the content."""
     responses = {
-        status: {name: value for name, value in response.items() if name != "content"}
+        status: {name: value for name, value in response.items() if name not in {"content", "links"}}
         for status, response in get["responses"].items()
     }
     name, summary = get["operationId"], get["summary"]
@@ -97,6 +103,7 @@ def _parameter(parameter: Parameter) -> Json:
         "name": parameter.name,
         "in": "query",
         "description": parameter.description,
+        "allowEmptyValue": True,  # it counts as absent
         "schema": dict(parameter.schema),
     }
 
@@ -107,6 +114,11 @@ def _answer(answer: Answer) -> Json:
         references = [_reference(model) for model in answer.models]
         schema = references[0] if len(references) == 1 else {"anyOf": references}
         described["content"] = {"application/json": {"schema": schema}}
+    if answer.leads_to:
+        described["links"] = {
+            name: {"operationId": name, "parameters": {parameter: f"$response.body#{pointer}"}}
+            for name, parameter, pointer in answer.leads_to
+        }
     return described
 
 
@@ -130,7 +142,10 @@ def _problem_schema(kinds: Sequence[Kind]) -> Json:
 
 
 def _headers(names: Iterable[str]) -> Json:
-    described = {name: {"description": MEANINGS[name], "schema": {"type": "string"}} for name in names}
+    described = {
+        name: {"description": MEANINGS[name], "required": name != "Retry-After", "schema": {"type": "string"}}
+        for name in names
+    }
     return described | _references((*ON_EVERY_ANSWER, *cors.ON_ANSWERS))
 
 

@@ -201,8 +201,11 @@ def test_document_is_sound(bench: Bench) -> None:
         node = shown
         for step in reference.removeprefix("#/").split("/"):
             node = node[step]
-    names = list(every_value(shown["paths"], "operationId"))
+    operations = [item[method] for item in shown["paths"].values() for method in item if method != "parameters"]
+    names = [operation["operationId"] for operation in operations]
     assert len(names) == len(set(names))
+    for link in every_value(shown["paths"], "links"):
+        assert {led["operationId"] for led in link.values()} <= set(names)
     for path, item in shown["paths"].items():
         declared = [parameter["name"] for parameter in item.get("parameters", []) if parameter["in"] == "path"]
         assert declared == re.findall(r"\{(.*?)\}", path)
