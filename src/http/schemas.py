@@ -7,7 +7,7 @@ type checker checks them, and the isolate's start need not build a validator for
 from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field, with_config
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, with_config
 from pydantic.alias_generators import to_camel
 
 from ..core import limits
@@ -16,10 +16,17 @@ from ..core.task import Reduce, Route
 
 # Text that goes into the database and to a model. The rule is checked in `fields`; here it is stated.
 _NO_NUL = {"pattern": "^[^\\u0000]*$"}
+_NO_CONTROLS = {"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"}
 _Count = Annotated[int, Field(ge=0)]
 _Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-05T12:00:00.000Z"])]
 
 
+def _whole(value: object) -> object:
+    """Take 6000.0 for 6000, as JSON Schema does: JSON has one kind of number, and libraries may write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Whole = BeforeValidator(_whole)
 _shown = with_config(ConfigDict(extra="forbid"))
 
 
@@ -33,10 +40,10 @@ class _Asked(BaseModel):
 class ChunkOptions(_Asked):
     """How the input is cut; sizes in Unicode code points."""
 
-    max_chars: Annotated[int, Field(ge=1, le=limits.CHUNK_CHARS_MOST)] | None = Field(
+    max_chars: Annotated[int, Field(ge=1, le=limits.CHUNK_CHARS_MOST), _Whole] | None = Field(
         None, description="The most that a chunk holds; by default the deployment's CHUNK_MAX_CHARS."
     )
-    overlap_chars: Annotated[int, Field(ge=0, lt=limits.CHUNK_CHARS_MOST)] | None = Field(
+    overlap_chars: Annotated[int, Field(ge=0, lt=limits.CHUNK_CHARS_MOST), _Whole] | None = Field(
         None, description="How much of the chunk before is repeated; less than maxChars, by default 0."
     )
 
@@ -56,9 +63,9 @@ class NewTaskFields(_Asked):
         "with further model calls, `none` leaves the list.",
     )
     chunk: ChunkOptions | None = None
-    model: Annotated[str, Field(min_length=1, max_length=limits.MODEL_CHARS_MOST)] | None = Field(
-        None, description="Overrides the deployment's model; printable characters."
-    )
+    model: (
+        Annotated[str, Field(min_length=1, max_length=limits.MODEL_CHARS_MOST, json_schema_extra=_NO_CONTROLS)] | None
+    ) = Field(None, description="Overrides the deployment's model; printable characters.")
     metadata: dict[str, object] | None = Field(
         None, description=f"Echoed as it is; at most {limits.METADATA_BYTES_MOST} bytes as compact UTF-8 JSON."
     )
