@@ -10,7 +10,7 @@ from .core.meter import Meter
 from .core.settings import Settings, Variables
 from .core.task import Route
 from .http.isolate import Isolate
-from .http.ports import Api, Bound, DayUse
+from .http.ports import Api, Bound, DayUse, RateLimiter
 from .inference.demo import DemoProvider
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
@@ -46,6 +46,7 @@ class Bindings:
     coordinators: Coordinators | None = None
     ai: AiBinding | None = None
     day_use: DayUse | None = None
+    rate_limiter: RateLimiter | None = None
 
 
 class Runtime(Protocol):
@@ -142,6 +143,7 @@ class App:
             entropy=self._runtime.entropy,
             log=self.log,
             day_use=self._bindings.day_use,
+            rate_limiter=self._bindings.rate_limiter,
         )
 
     async def queue(self, batch: Batch) -> None:

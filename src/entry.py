@@ -45,11 +45,12 @@ class Default(WorkerEntrypoint):
 
     async def fetch(self, request: Any) -> Any:
         """Answer one HTTP request."""
+        incoming = IncomingRequest(request)
         try:
             app = _app(self.env, self.ctx.waitUntil)
         except ConfigurationError as error:
-            return outgoing(configuration_problem(error))
-        return outgoing(await handle(IncomingRequest(request), app.api()))
+            return outgoing(configuration_problem(error, incoming.method))
+        return outgoing(await handle(incoming, app.api()))
 
     async def queue(self, batch: Any, env: Any = None, ctx: Any = None) -> None:
         """Handle the messages of one batch."""

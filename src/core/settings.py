@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from . import limits
 from .errors import ConfigurationError
+from .origins import TAKES, parse_origins
 
 PROVIDERS = ("workers-ai", "openai", "demo")
 
@@ -36,6 +37,7 @@ class Settings:
     tasks_in_flight_most: int | None = None
     characters_a_day_most: int | None = None
     require_keys: bool = True
+    cors_origins: frozenset[str] = frozenset()
 
     @property
     def subrequests(self) -> int:
@@ -90,6 +92,7 @@ def load(variables: Variables) -> Settings:
         characters_a_day_most=_bound(variables, "MAX_CHARACTERS_PER_DAY", limits.CHARACTERS_A_DAY_MOST),
         plan=_choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free"),
         require_keys=_choice(variables, "REQUIRE_KEYS", ("true", "false"), "true") == "true",
+        cors_origins=_origins(variables),
     )
 
 
@@ -154,6 +157,14 @@ def _base_url(variables: Variables, provider: str) -> str | None:
     if not sound or url.query or url.fragment:
         raise ConfigurationError("AI_BASE_URL", takes)
     return text.rstrip("/")
+
+
+def _origins(variables: Variables) -> frozenset[str]:
+    text = _text(variables, "CORS_ORIGINS")
+    try:
+        return frozenset() if text is None else parse_origins(text)
+    except ValueError:
+        raise ConfigurationError("CORS_ORIGINS", TAKES) from None
 
 
 def _api_key(variables: Variables) -> str | None:

@@ -29,6 +29,11 @@ DEADLINE_EXCEEDED = "deadline_exceeded"
 BUDGET_EXHAUSTED = "budget_exhausted"
 
 
+def minimum_calls(chunks: int, reduce: Reduce) -> int:
+    """Return the calls that so many chunks need: one each, and at least one more to merge several."""
+    return chunks + (1 if reduce is Reduce.MERGE and chunks > 1 else 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a task or a chunk failed. `message` is written for the client and holds none of its text."""
@@ -115,5 +120,5 @@ class NewTask:
 
     @property
     def minimum_calls(self) -> int:
-        """A call a chunk, and at least one more to merge several."""
-        return len(self.cuts) + (1 if self.reduce is Reduce.MERGE and len(self.cuts) > 1 else 0)
+        """What the task needs when nothing fails, as far as it is known before it runs."""
+        return minimum_calls(len(self.cuts), self.reduce)

@@ -35,12 +35,17 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer that is not a problem: no body without models (typed dictionaries), one of them otherwise."""
+    """One answer that is not a problem: no body without models (typed dictionaries), one of them otherwise.
+
+    `leads_to` says which calls can be made with what it holds: name, parameter, and where its value stands in the body
+    (JSON pointer).
+    """
 
     status: int
     description: str
     models: tuple[type[object], ...] = ()
     headers: tuple[str, ...] = ()
+    leads_to: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,11 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
     id_schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string", "format": "uuid"})
+
+    @property
+    def counted(self) -> bool:
+        """Whether it counts against the tenant's requests."""
+        return self.access is not Access.PUBLIC
 
 
 def allowed(endpoints: Iterable[Endpoint], path: str) -> str:

@@ -10,12 +10,13 @@ from typing import Final
 from ..core import limits
 from ..core.keys import ID_PATTERN, Scope
 from ..core.states import Status
-from . import key_schemas, keys, openapi, problems, schemas, status, tasks
+from . import key_schemas, keys, openapi, problems, queries, schemas, status, status_schemas, tasks
 from .calls import Call
 from .endpoint import Access, Answer, Endpoint, Parameter
 from .ports import Reply
 
 _ONE_TASK = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
+_OF_TASK = tuple((name, "id", "/id") for name in ("readTask", "readChunks", "cancelTask", "retryTask", "eraseTask"))
 _WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
 _MOMENT = {"type": "string", "format": "date-time"}
 _IDEMPOTENCY_KEY = Parameter(
@@ -25,6 +26,7 @@ _IDEMPOTENCY_KEY = Parameter(
     {"type": "string", "pattern": f"^[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}$"},
     "header",
 )
+_CURSOR = {"type": "string", "pattern": f"^{queries.CURSOR_PATTERN}$"}
 _LIMIT = {
     "type": "integer",
     "minimum": 1,
@@ -59,13 +61,22 @@ ENDPOINTS: Final = (
         handler=tasks.submit,
         access=Scope.WRITE,
         body=schemas.NewTaskFields,
-        parameters=(_IDEMPOTENCY_KEY,),
-        answers=(Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After", "Idempotency-Replayed")),),
+        parameters=(
+            _IDEMPOTENCY_KEY,
+            Parameter(
+                "dryRun",
+                "`true` checks the request and shows its plan, and stores nothing.",
+                {"type": "string", "enum": ["true", "false"], "default": "false"},
+            ),
+        ),
+        answers=(
+            Answer(200, "With `dryRun=true`: the plan; nothing is stored", (schemas.PlanView,)),
+            Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), _OF_TASK),
+        ),
         problems=(
             problems.MALFORMED_BODY,
             problems.BAD_IDEMPOTENCY_KEY,
             problems.IDEMPOTENCY_MISMATCH,
-            problems.LIMIT_REACHED,
             problems.TOO_LARGE,
             problems.UNSUPPORTED_MEDIA_TYPE,
             *problems.DATABASE_KINDS,
@@ -83,7 +94,7 @@ ENDPOINTS: Final = (
             Parameter("createdAfter", "Only tasks created after this time.", _MOMENT),
             Parameter("createdBefore", "Only tasks created before this time.", _MOMENT),
             Parameter("limit", "How many tasks at most.", _LIMIT),
-            Parameter("cursor", "The `nextCursor` of the page before.", {"type": "string"}),
+            Parameter("cursor", "The `nextCursor` of the page before.", _CURSOR),
         ),
         answers=(Answer(200, "A page of tasks", (schemas.TaskListView,)),),
         problems=problems.DATABASE_KINDS,
@@ -105,6 +116,7 @@ ENDPOINTS: Final = (
                 "The task; with `include=chunks` its finished chunks too",
                 (schemas.TaskView, schemas.TaskWithChunksView),
                 ("Retry-After",),
+                _OF_TASK,
             ),
         ),
         problems=_ONE_TASK,
@@ -136,7 +148,7 @@ ENDPOINTS: Final = (
         summary="Cancel a task: no model call starts afterwards",
         handler=tasks.cancel,
         access=Scope.WRITE,
-        answers=(Answer(200, "The task, cancelled", (schemas.TaskView,)),),
+        answers=(Answer(200, "The task, cancelled", (schemas.TaskView,), leads_to=_OF_TASK),),
         problems=(problems.ALREADY_TERMINAL, *_ONE_TASK),
     ),
     Endpoint(
@@ -146,8 +158,8 @@ ENDPOINTS: Final = (
         summary="Let a failed or cancelled task go on from the chunks that it has",
         handler=tasks.retry,
         access=Scope.WRITE,
-        answers=(Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After")),),
-        problems=(problems.NOT_RETRYABLE, problems.LIMIT_REACHED, *_ONE_TASK),
+        answers=(Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After"), _OF_TASK),),
+        problems=(problems.NOT_RETRYABLE, *_ONE_TASK),
     ),
     Endpoint(
         method="POST",
@@ -203,9 +215,9 @@ ENDPOINTS: Final = (
             Answer(
                 200,
                 "Tasks are accepted; with `verbose=1` the day's use too",
-                (schemas.ServiceView, schemas.VerboseServiceView),
+                (status_schemas.ServiceView, status_schemas.VerboseServiceView),
             ),
-            Answer(503, "The database cannot take tasks", (schemas.UnhealthyServiceView,), ("Retry-After",)),
+            Answer(503, "The database cannot take tasks", (status_schemas.UnhealthyServiceView,), ("Retry-After",)),
         ),
         problems=(),
     ),
@@ -216,7 +228,7 @@ ENDPOINTS: Final = (
         summary="Read whether model calls would work, without making one",
         handler=status.read_model,
         access=Access.PUBLIC,
-        answers=(Answer(200, "The model's state, be it good or bad", (schemas.ModelView,)),),
+        answers=(Answer(200, "The model's state, be it good or bad", (status_schemas.ModelView,)),),
         problems=(),
     ),
     Endpoint(

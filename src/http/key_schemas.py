@@ -2,16 +2,13 @@
 
 from typing import Annotated, TypedDict
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import Field
 
 from ..core import limits
 from ..core.keys import ID_PATTERN, Scope
-from .schemas import NO_NUL, Asked
+from .schemas import NO_NUL, Asked, Time, shown
 
 _Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{ID_PATTERN}$"})]
-_Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-
-_shown = with_config(ConfigDict(extra="forbid"))
 
 
 class NewKeyFields(Asked):
@@ -28,18 +25,18 @@ class NewKeyFields(Asked):
     )
 
 
-@_shown
+@shown
 class KeyView(TypedDict):
     """A key, without what proves it. `expiresAt` is null for one that never expires."""
 
     id: _Id
     label: str | None
     scopes: list[Scope]
-    createdAt: _Time
-    expiresAt: _Time | None
+    createdAt: Time
+    expiresAt: Time | None
 
 
-@_shown
+@shown
 class NewKeyView(TypedDict):
     """A key that was just made. `key` is shown here and never again."""
 
@@ -47,11 +44,11 @@ class NewKeyView(TypedDict):
     key: Annotated[str, Field(json_schema_extra={"pattern": f"^oo_{ID_PATTERN}_[A-Za-z0-9_-]{{43}}$"})]
     label: str | None
     scopes: list[Scope]
-    createdAt: _Time
-    expiresAt: _Time | None
+    createdAt: Time
+    expiresAt: Time | None
 
 
-@_shown
+@shown
 class KeyListView(TypedDict):
     """The tenant's keys, oldest first; there are at most 100."""
 

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from ..core.keys import Scope
-from . import problems
+from . import cors, problems
 from .endpoint import Access, Answer, Endpoint, Parameter, allowed
 from .headers import MEANINGS, ON_EVERY_ANSWER
 from .problems import PROBLEM_TYPE, Kind
@@ -65,15 +65,24 @@ def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
         "summary": f"Read which methods the path takes: {allowed(endpoints, endpoint.path)}",
         "security": [],
         "responses": {
-            "204": {"description": "Nothing but headers", "headers": _headers(("Allow",))},
+            "204": {
+                "description": "Nothing but headers",
+                "headers": _headers(("Allow",)) | _references(cors.ON_PREFLIGHTS),
+            },
             **_problems((problems.INTERNAL, problems.BAD_CONFIGURATION)),
         },
     }
-    segments = [
-        {"name": name, "in": "path", "required": True, "schema": dict(endpoint.id_schema)}
-        for name in _OPEN_SEGMENT.findall(endpoint.path)
-    ]
-    return ({"parameters": segments} if segments else {}) | {"options": options}
+    names = _OPEN_SEGMENT.findall(endpoint.path)
+    if not names:
+        return {"options": options}
+    segments = [_segment(name, dict(endpoint.id_schema)) for name in names]
+    # Methods are the path's, whatever stands in its open segments.
+    anything = [_segment(name, {"type": "string"}) for name in names]
+    return {"parameters": segments, "options": options | {"parameters": anything}}
+
+
+def _segment(name: str, schema: Json) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _operation(endpoint: Endpoint) -> Json:
@@ -88,7 +97,8 @@ def _operation(endpoint: Endpoint) -> Json:
         content = {"application/json": {"schema": _reference(endpoint.body)}}
         operation["requestBody"] = {"required": True, "content": content}
     answers = {str(answer.status): _answer(answer) for answer in endpoint.answers}
-    refusals = _problems((*endpoint.problems, *_access_problems(endpoint.access), *ANYWHERE))
+    counted = (problems.LIMIT_REACHED,) if endpoint.counted else ()
+    refusals = _problems((*endpoint.problems, *counted, *_access_problems(endpoint.access), *ANYWHERE))
     assert not answers.keys() & refusals.keys()
     operation["responses"] = dict(sorted((answers | refusals).items()))
     return operation
@@ -111,7 +121,7 @@ def _access_problems(access: Scope | Access) -> tuple[Kind, ...]:
 def _head(get: Json) -> Json:
     """Describe HEAD: what GET answers, without the content."""
     responses = {
-        status: {name: value for name, value in response.items() if name != "content"}
+        status: {name: value for name, value in response.items() if name not in {"content", "links"}}
         for status, response in get["responses"].items()
     }
     name, summary = get["operationId"], get["summary"]
@@ -119,12 +129,14 @@ def _head(get: Json) -> Json:
 
 
 def _parameter(parameter: Parameter) -> Json:
-    return {
+    described = {
         "name": parameter.name,
         "in": parameter.place,
         "description": parameter.description,
         "schema": dict(parameter.schema),
     }
+    # In a query, an empty value counts as absent.
+    return described | ({"allowEmptyValue": True} if parameter.place == "query" else {})
 
 
 def _answer(answer: Answer) -> Json:
@@ -133,6 +145,11 @@ def _answer(answer: Answer) -> Json:
         references = [_reference(model) for model in answer.models]
         schema = references[0] if len(references) == 1 else {"anyOf": references}
         described["content"] = {"application/json": {"schema": schema}}
+    if answer.leads_to:
+        described["links"] = {
+            name: {"operationId": name, "parameters": {parameter: f"$response.body#{pointer}"}}
+            for name, parameter, pointer in answer.leads_to
+        }
     return described
 
 
@@ -156,15 +173,31 @@ def _problem_schema(kinds: Sequence[Kind]) -> Json:
 
 
 def _headers(names: Iterable[str]) -> Json:
-    described = {name: {"description": MEANINGS[name], "schema": {"type": "string"}} for name in names}
-    return described | {name: {"$ref": f"#/components/headers/{name}"} for name in ON_EVERY_ANSWER}
+    described = {
+        name: {"description": MEANINGS[name], "required": name != "Retry-After", "schema": {"type": "string"}}
+        for name in names
+    }
+    return described | _references((*ON_EVERY_ANSWER, *cors.ON_ANSWERS))
+
+
+def _references(names: Iterable[str]) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _common_headers() -> Json:
-    return {
-        name: {"description": "The same on every answer.", "schema": {"type": "string", "const": value}}
+    always = {
+        name: {
+            "description": "The same on every answer.",
+            "required": True,
+            "schema": {"type": "string", "const": value},
+        }
         for name, value in ON_EVERY_ANSWER.items()
     }
+    with_cors = {
+        name: {"description": f"With CORS only. {meaning}", "schema": {"type": "string"}}
+        for name, meaning in (cors.ON_ANSWERS | cors.ON_PREFLIGHTS).items()
+    }
+    return always | with_cors
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> Json:

@@ -56,6 +56,14 @@ class DayUse(Protocol):
         ...
 
 
+class RateLimiter(Protocol):
+    """The deployment's limiter of requests."""
+
+    async def allows(self, key: str) -> bool:
+        """Count a request under this key and say whether it is within the limit. Raises whatever its binding raises."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """Everything that a route may use. `entropy` gives random bytes fit for keys."""
@@ -72,6 +80,7 @@ class Api:
     entropy: Callable[[int], bytes]
     log: Log
     day_use: DayUse | None = None
+    rate_limiter: RateLimiter | None = None
 
 
 class Clock(Protocol):

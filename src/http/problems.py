@@ -54,7 +54,7 @@ TOO_LARGE = Kind("too_large", 413, "The request is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The body is not of a media type that is taken here")
 IDEMPOTENCY_MISMATCH = Kind("idempotency_mismatch", 422, "The Idempotency-Key stands for another request")
 INVALID_FIELDS = Kind("invalid_fields", 422, "Some fields have values that they cannot take")
-LIMIT_REACHED = Kind("limit_reached", 429, "A limit of the tenant is reached", ("Retry-After",))
+LIMIT_REACHED = Kind("limit_reached", 429, "The tenant has reached one of its limits", _AGAIN)
 INTERNAL = Kind("internal", 500, "Something went wrong in the service")
 BAD_CONFIGURATION = Kind("bad_configuration", 500, "The deployment is configured wrongly")
 NOT_CONFIGURED = Kind("not_configured", 503, "The deployment has no keys yet")
@@ -77,7 +77,10 @@ class FieldError(NamedTuple):
 
 
 class Refusal(Exception):
-    """A request that is answered with a problem. `detail` is for people and quotes no text of theirs."""
+    """A request that is answered with a problem. `detail` is for people and quotes no text of theirs.
+
+    `limit` names the limit that was passed, for problems of 429.
+    """
 
     def __init__(
         self,

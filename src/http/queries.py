@@ -1,25 +1,30 @@
 """Query parameters: which ones a call takes, and what they mean. A parameter with no value counts as absent."""
 
 import base64
-import binascii
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 from ..core import limits
-from ..core.ids import is_task_id
 from ..core.states import Status
 from .problems import FieldError, Refusal, field_refusal, named
 
 Query = Mapping[str, str]
 
-_DECIMAL = re.compile(r"[0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
+# As JSON writes numbers (3.9027895717357715, 5e-324), and what people write too: ".5", "7.".
+_DECIMAL = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = re.compile(r"[0-9]{1,6}")
+
+# The 16 bytes of a UUID of version 7 in URL-safe base64 without padding: 48 bits of time, the version (0111) and 12
+# random bits, the variant (10) and 62 random bits, four bits of nothing.
+CURSOR_PATTERN = "[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9_-]{10}[AQgw]"
+_CURSOR = re.compile(CURSOR_PATTERN)
 
 
 def parse(text: str, known: Collection[str]) -> Query:
@@ -61,6 +66,14 @@ def is_verbose(query: Query) -> bool:
     return text == "1"
 
 
+def is_dry_run(query: Query) -> bool:
+    """Read `dryRun`."""
+    text = query.get("dryRun", "false")
+    if text not in {"true", "false"}:
+        raise _refused("dryRun", "must be true or false")
+    return text == "true"
+
+
 def status_filter(query: Query) -> Status | None:
     """Read `status`."""
     text = query.get("status")
@@ -97,18 +110,14 @@ def page_start(query: Query) -> str | None:
     text = query.get("cursor")
     if text is None:
         return None
-    try:
-        task_id = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (ValueError, binascii.Error):
-        task_id = ""
-    if not is_task_id(task_id) or cursor(task_id) != text:
+    if not _CURSOR.fullmatch(text):
         raise _refused("cursor", "must be the nextCursor of an earlier page")
-    return task_id
+    return str(UUID(bytes=base64.urlsafe_b64decode(text + "==")))
 
 
 def cursor(task_id: str) -> str:
     """Make the cursor of the page that starts after this id."""
-    return base64.urlsafe_b64encode(task_id.encode("ascii")).decode("ascii").rstrip("=")
+    return base64.urlsafe_b64encode(UUID(task_id).bytes).decode("ascii").rstrip("=")
 
 
 def _refused(name: str, message: str) -> Refusal:

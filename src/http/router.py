@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import ConfigurationError, StoreError
-from . import queries
+from . import cors, queries, rate_limit
 from .authentication import tenant_of
 from .calls import Call
 from .endpoint import Endpoint, allowed
@@ -38,7 +38,7 @@ async def handle(request: Request, api: Api) -> Reply:
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()
-    return _finished(reply, request.method)
+    return _finished(cors.shared(reply, request, api.settings.cors_origins), request.method)
 
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
@@ -70,6 +70,8 @@ async def _answer(request: Request, api: Api) -> Reply:
         raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
     endpoint, parts = found
     tenant = await tenant_of(request, api, endpoint.access)
+    if endpoint.counted:
+        await rate_limit.check(api, tenant)
     return await endpoint.handler(_call(request, api, endpoint, parts, query, tenant))
 
 

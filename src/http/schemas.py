@@ -7,7 +7,7 @@ type checker checks them, and the isolate's start need not build a validator for
 from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from pydantic import BaseModel, ConfigDict, Field, with_config
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, with_config
 from pydantic.alias_generators import to_camel
 
 from ..core import limits
@@ -16,11 +16,18 @@ from ..core.task import Reduce, Route
 
 # Text that goes into the database and to a model. The rule is checked in `fields`; here it is stated.
 NO_NUL = {"pattern": "^[^\\u0000]*$"}
-_Count = Annotated[int, Field(ge=0)]
-_Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-05T12:00:00.000Z"])]
+_NO_CONTROLS = {"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"}
+Count = Annotated[int, Field(ge=0)]
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-05T12:00:00.000Z"])]
 
 
-_shown = with_config(ConfigDict(extra="forbid"))
+def _whole(value: object) -> object:
+    """Take 6000.0 for 6000, as JSON Schema does: JSON has one kind of number, and libraries may write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Whole = BeforeValidator(_whole)
+shown = with_config(ConfigDict(extra="forbid"))
 
 
 class Asked(BaseModel):
@@ -35,10 +42,10 @@ class Asked(BaseModel):
 class ChunkOptions(Asked):
     """How the input is cut; sizes in Unicode code points."""
 
-    max_chars: Annotated[int, Field(ge=1, le=limits.CHUNK_CHARS_MOST)] | None = Field(
+    max_chars: Annotated[int, Field(ge=1, le=limits.CHUNK_CHARS_MOST), _Whole] | None = Field(
         None, description="The most that a chunk holds; by default the deployment's CHUNK_MAX_CHARS."
     )
-    overlap_chars: Annotated[int, Field(ge=0, lt=limits.CHUNK_CHARS_MOST)] | None = Field(
+    overlap_chars: Annotated[int, Field(ge=0, lt=limits.CHUNK_CHARS_MOST), _Whole] | None = Field(
         None, description="How much of the chunk before is repeated; less than maxChars, by default 0."
     )
 
@@ -58,9 +65,9 @@ class NewTaskFields(Asked):
         "with further model calls, `none` leaves the list.",
     )
     chunk: ChunkOptions | None = None
-    model: Annotated[str, Field(min_length=1, max_length=limits.MODEL_CHARS_MOST)] | None = Field(
-        None, description="Overrides the deployment's model; printable characters."
-    )
+    model: (
+        Annotated[str, Field(min_length=1, max_length=limits.MODEL_CHARS_MOST, json_schema_extra=_NO_CONTROLS)] | None
+    ) = Field(None, description="Overrides the deployment's model; printable characters.")
     metadata: dict[str, object] | None = Field(
         None, description=f"Echoed as it is; at most {limits.METADATA_BYTES_MOST} bytes as compact UTF-8 JSON."
     )
@@ -69,30 +76,30 @@ class NewTaskFields(Asked):
         description="If the task is not finished by then it fails with `deadline_exceeded`, and no model call starts "
         "afterwards. A retry gives it the same time again.",
     )
-    max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST)] | None = Field(
+    max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), _Whole] | None = Field(
         None,
         description="The task never makes more model calls than this, whatever fails and however often it is retried: "
         "it fails with `budget_exhausted` instead, and finished chunks stay readable.",
     )
 
 
-@_shown
+@shown
 class ProgressView(TypedDict):
     """How many chunks there are, and how many of them are done."""
 
     total: Annotated[int, Field(ge=1)]
-    completed: _Count
-    failed: _Count
+    completed: Count
+    failed: Count
 
 
-@_shown
+@shown
 class ResultView(TypedDict):
     """One text for `concat` and `merge`, the list of the chunks' outputs for `none`."""
 
     output: str | list[str]
 
 
-@_shown
+@shown
 class FailureView(TypedDict):
     """Why a task or a chunk failed; `retryable` says whether trying again can help."""
 
@@ -101,18 +108,18 @@ class FailureView(TypedDict):
     retryable: bool
 
 
-@_shown
+@shown
 class UsageView(TypedDict):
     """The bill. `modelCalls` counts every call that was sent, `inDoubt` those whose outcome is unknown."""
 
-    modelCalls: _Count
+    modelCalls: Count
     minimumCalls: Annotated[int, Field(ge=1)]
-    inDoubt: _Count
-    inputTokens: _Count
-    outputTokens: _Count
+    inDoubt: Count
+    inputTokens: Count
+    outputTokens: Count
 
 
-@_shown
+@shown
 class LinksView(TypedDict):
     """Where to go from here."""
 
@@ -121,7 +128,7 @@ class LinksView(TypedDict):
     cancel: str
 
 
-@_shown
+@shown
 class TaskView(TypedDict):
     """A task. `result` is null until it has completed, and in lists."""
 
@@ -133,45 +140,67 @@ class TaskView(TypedDict):
     result: ResultView | None
     error: FailureView | None
     usage: UsageView
-    attempts: _Count
+    attempts: Count
     metadata: Mapping[str, object]
-    createdAt: _Time
-    startedAt: _Time | None
-    finishedAt: _Time | None
-    expiresAt: _Time | None
-    deadlineAt: _Time | None
+    createdAt: Time
+    startedAt: Time | None
+    finishedAt: Time | None
+    expiresAt: Time | None
+    deadlineAt: Time | None
     maxModelCalls: Annotated[int, Field(ge=1)] | None
     links: LinksView
 
 
-@_shown
+@shown
 class ChunkView(TypedDict):
     """A finished chunk: the span of `input` that it covers, in code points, and what became of it."""
 
-    index: _Count
-    start: _Count
+    index: Count
+    start: Count
     end: Annotated[int, Field(ge=1)]
     status: Literal["completed", "failed"]
     output: str | None
-    attempts: _Count
+    attempts: Count
     error: FailureView | None
 
 
-@_shown
+@shown
+class PlannedChunkView(TypedDict):
+    """A chunk that a task would have: the span of `input` that it covers, in code points."""
+
+    index: Count
+    start: Count
+    end: Annotated[int, Field(ge=1)]
+
+
+@shown
+class PlanView(TypedDict):
+    """What a submission would come to. `characters` are code points of `input`. `estimatedTokens` is a rough estimate
+    of what the chunks' calls take in, instructions included: a token for a Chinese, Japanese or Korean character, and
+    one for four others. Calls that merge come on top, and outputs.
+    """
+
+    chunks: list[PlannedChunkView]
+    minimumCalls: Annotated[int, Field(ge=1)]
+    characters: Annotated[int, Field(ge=1)]
+    estimatedTokens: Annotated[int, Field(ge=1)]
+
+
+@shown
 class TaskWithChunksView(TaskView):
     """A task with `?include=chunks`."""
 
     chunks: list[ChunkView]
 
 
-@_shown
+@shown
 class ChunkListView(TypedDict):
     """The chunks finished so far, in order."""
 
     chunks: list[ChunkView]
 
 
-@_shown
+@shown
 class TaskListView(TypedDict):
     """A page of tasks, newest first; `nextCursor` is null on the last one. A page of one status may be short, or empty,
     and not be the last: what counts is `nextCursor`.
@@ -179,78 +208,6 @@ class TaskListView(TypedDict):
 
     tasks: list[TaskView]
     nextCursor: str | None
-
-
-@_shown
-class QueueCheckView(TypedDict):
-    """Which bindings the deployment has. The names are older than the camel case of the rest."""
-
-    hasAIQueue: bool
-    hasAIDLQ: bool
-    hasDurableObjects: bool
-
-
-@_shown
-class ServiceView(TypedDict):
-    """How the deployment processes tasks; `degraded` without queue and objects."""
-
-    status: Literal["healthy", "degraded"]
-    service: str
-    architecture: str
-    queueCheck: QueueCheckView
-
-
-@_shown
-class AllowanceView(TypedDict):
-    """What was used of a daily allowance of the free plan."""
-
-    used: Annotated[int | float, Field(ge=0)]
-    limit: _Count
-
-
-@_shown
-class DayUseView(TypedDict):
-    """What was used since midnight UTC. `rows` are those of D1; objects are Durable Objects."""
-
-    day: Annotated[str, Field(json_schema_extra={"format": "date"})]
-    requests: AllowanceView
-    rowsRead: AllowanceView
-    rowsWritten: AllowanceView
-    queueOperations: AllowanceView
-    objectRequests: AllowanceView
-    objectRowsWritten: AllowanceView
-    objectGbSeconds: AllowanceView
-
-
-@_shown
-class VerboseServiceView(ServiceView):
-    """With `?verbose=1`. `usage` is there under `make dev --limits …`; null on a deployed Worker, which cannot know
-    what its account has used: Cloudflare shows that in the dashboard.
-    """
-
-    usage: DayUseView | None
-
-
-@_shown
-class UnhealthyServiceView(TypedDict):
-    """The deployment cannot accept tasks; `detail` says what to run."""
-
-    status: Literal["unhealthy"]
-    service: str
-    architecture: str
-    queueCheck: QueueCheckView
-    detail: str
-
-
-@_shown
-class ModelView(TypedDict):
-    """Whether model calls would work."""
-
-    status: Literal["healthy", "degraded", "unavailable"]
-    provider: str
-    model: str
-    checkedAt: _Time
-    detail: str
 
 
 class OpenapiView(TypedDict):
@@ -262,7 +219,7 @@ class OpenapiView(TypedDict):
     components: Mapping[str, object]
 
 
-@_shown
+@shown
 class FieldErrorView(TypedDict):
     """What is wrong with one field, named by its path."""
 
@@ -270,7 +227,7 @@ class FieldErrorView(TypedDict):
     message: str
 
 
-@_shown
+@shown
 class ProblemView(TypedDict):
     """Problem details (RFC 9457). `code` is stable; `errors` is there where fields are named, `limit` where a
     limit of the tenant is reached.

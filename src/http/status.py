@@ -8,7 +8,7 @@ from . import queries
 from .calls import Call, json_reply
 from .ports import Bound, Reply
 from .problems import DATABASE_DETAIL, QUOTA_DETAIL, SCHEMA_DETAIL, store_refusal
-from .schemas import (
+from .status_schemas import (
     AllowanceView,
     DayUseView,
     ModelView,

@@ -15,7 +15,7 @@ from ..processing.submission import Submitted
 from ..store.admission import Limit, Mismatched, Refused
 from ..store.pages import span
 from ..store.tasks import TaskStore
-from . import queries
+from . import plans, queries
 from .bodies import read_object
 from .calls import Call, json_reply
 from .conditions import digest, idempotency_key, limit_reached, mismatch
@@ -28,13 +28,18 @@ from .views import chunk_view, task_path, task_view, task_with_chunks_view
 
 
 async def submit(call: Call) -> Reply:
-    """Accept a task, once it is durable in D1; or find it accepted before, under the same idempotency key."""
-    api, settings = call.api, call.api.settings
+    """Accept a task, once it is durable in D1; or find it accepted before, under the same idempotency key.
+
+    With `dryRun` only show what it would come to.
+    """
+    api, settings, dry = call.api, call.api.settings, queries.is_dry_run(call.query)
     key = idempotency_key(call.request.headers)
     most_bytes = settings.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEAD_BYTES
     body = await read_object(call.request, most_bytes)
     request = new_request(body, settings)
     try:
+        if dry:
+            return plans.show(request, settings)
         outcome = await api.submission.submit(call.tenant, request, key, digest(body) if key is not None else "")
     except TooManyChunks as error:
         raise field_refusal([too_many_chunks(error.most)]) from None

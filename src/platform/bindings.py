@@ -16,6 +16,7 @@ def bindings(env: Any) -> Bindings:
         coordinators=getattr(env, "BATCH_COORDINATOR", None),
         ai=getattr(env, "AI", None),
         day_use=LocalDayUse(env.USAGE_METER) if hasattr(env, "USAGE_METER") else None,
+        rate_limiter=BoundRateLimiter(env.RATE_LIMITER) if hasattr(env, "RATE_LIMITER") else None,
     )
 
 
@@ -30,6 +31,18 @@ class LocalDayUse:
         response = await self._binding.fetch("http://usage.local/")
         found: Mapping[str, object] = await response.json()
         return found
+
+
+class BoundRateLimiter:
+    """Implements `http.ports.RateLimiter` over Cloudflare's rate-limiting binding."""
+
+    def __init__(self, binding: Any) -> None:
+        self._binding = binding
+
+    async def allows(self, key: str) -> bool:
+        """Count a request."""
+        outcome: Mapping[str, object] = await self._binding.limit({"key": key})
+        return bool(outcome["success"])
 
 
 def variable(env: Any, name: str) -> object:

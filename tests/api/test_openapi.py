@@ -81,15 +81,6 @@ def other_body(bench: Bench, method: str, path: str) -> Reply:
     return bench.call(method, path, {"input": "y"}, {"idempotency-key": "key"})
 
 
-def full_tenant(bench: Bench, method: str, path: str) -> Reply:
-    """Ask for one task in flight more than the limit allows."""
-    task = bench.submit()
-    bench.fail(task["id"])
-    bench.submit()
-    bench.limit(tasks_in_flight_most=1)
-    return call(bench, method, path.replace("{id}", task["id"]))
-
-
 def database_away(message: str) -> Provoke:
     """Let the database fail with this message."""
 
@@ -163,12 +154,33 @@ def misconfigured(_bench: Bench, method: str, path: str) -> Reply:
     return reply
 
 
-# How each problem is brought about. The answers of success come from `plain`, save those named here.
+def too_many_requests(bench: Bench, method: str, path: str) -> Reply:
+    """Have a limiter that lets nothing through."""
+
+    class Nothing:
+        async def allows(self, key: str) -> bool:
+            return False
+
+    object.__setattr__(bench.api, "rate_limiter", Nothing())
+    return unknown_task(bench, method, path)
+
+
+def dry_run(bench: Bench, method: str, path: str) -> Reply:
+    """Ask for the plan only."""
+    return bench.call(method, f"{path}?dryRun=true", {"input": "x"})
+
+
+# How the answers of success are brought about that `plain` does not give.
+SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
+    ("POST", "/api/tasks", 200): dry_run,
+    ("GET", "/api/async-status", 503): database_away(NETWORK_LOST),
+}
+
+# How each problem is brought about.
 PROVOKED: dict[str, Provoke] = {
     "malformed_body": body(b"["),
     "bad_idempotency_key": strange_key,
     "idempotency_mismatch": other_body,
-    "limit_reached": full_tenant,
     "too_large": body(b'{"input": "%s"}' % (b"x" * 1_000_001)),
     "unsupported_media_type": body(b"{}", "text/plain"),
     "invalid_fields": unknown_parameter,
@@ -179,6 +191,7 @@ PROVOKED: dict[str, Provoke] = {
     "key_limit": too_many_keys,
     "already_terminal": completed_task,
     "not_retryable": completed_task,
+    "limit_reached": too_many_requests,
     "database_unavailable": database_away(NETWORK_LOST),
     "database_quota_exhausted": database_away(ROWS_USED_UP),
     "database_error": database_away("something else"),
@@ -203,7 +216,7 @@ def described() -> Iterator[tuple[str, str, int, str]]:
 def test_each_described_answer_is_given(bench: Bench, method: str, path: str, status: int, code: str) -> None:
     """Nothing is described that the API never answers: each status and code can be brought about."""
     if not code:
-        provoke: Provoke = database_away(NETWORK_LOST) if status == 503 else plain
+        provoke: Provoke = SUCCEEDED.get((method, path, status), plain)
         assert provoke(bench, method, path).status == status
         return
     reply = PROVOKED[code](bench, method, path)
@@ -258,8 +271,11 @@ def test_document_is_sound(bench: Bench) -> None:
         node = shown
         for step in reference.removeprefix("#/").split("/"):
             node = node[step]
-    names = list(every_value(shown["paths"], "operationId"))
+    operations = [item[method] for item in shown["paths"].values() for method in item if method != "parameters"]
+    names = [operation["operationId"] for operation in operations]
     assert len(names) == len(set(names))
+    for link in every_value(shown["paths"], "links"):
+        assert {led["operationId"] for led in link.values()} <= set(names)
     for path, item in shown["paths"].items():
         declared = [parameter["name"] for parameter in item.get("parameters", []) if parameter["in"] == "path"]
         assert declared == re.findall(r"\{(.*?)\}", path)

@@ -105,6 +105,13 @@ def test_null_counts_as_absent(bench: Bench, name: str) -> None:
     assert bench.submit("text", chunk={"maxChars": None, "overlapChars": None})["progress"]["total"] == 1
 
 
+def test_whole_numbers_in_any_spelling(bench: Bench) -> None:
+    """6.0 and 6e0 are 6: JSON has one kind of number, and the schema's integers are those without a fraction."""
+    raw = b'{"input": "0123456789", "chunk": {"maxChars": 6.0, "overlapChars": 2e0}}'
+    reply = bench.call("POST", "/api/tasks", raw)
+    assert (reply.status, data(reply)["progress"]["total"]) == (202, 2)
+
+
 @pytest.mark.parametrize(
     "metadata",
     [
@@ -195,7 +202,7 @@ INVALID = [
     ({"input": "x", "chunk": {"maxChars": 10**9}}, "chunk.maxChars"),
     ({"input": "x", "chunk": {"maxChars": limits.CHUNK_CHARS_MOST + 1}}, "chunk.maxChars"),
     ({"input": "x", "chunk": {"maxChars": 10**30}}, "chunk.maxChars"),
-    ({"input": "x", "chunk": {"maxChars": 5.0}}, "chunk.maxChars"),
+    ({"input": "x", "chunk": {"maxChars": 5.5}}, "chunk.maxChars"),
     ({"input": "x", "chunk": {"maxChars": "5"}}, "chunk.maxChars"),
     ({"input": "x", "chunk": {"maxChars": True}}, "chunk.maxChars"),
     ({"input": "x", "chunk": {"overlapChars": -1}}, "chunk.overlapChars"),

@@ -21,7 +21,7 @@ from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Failure, Route
 from src.core.tenants import LOCAL
-from src.http import key_schemas, schemas
+from src.http import key_schemas, schemas, status_schemas
 from src.http.endpoints import document
 from src.http.headers import ON_EVERY_ANSWER
 from src.http.isolate import Isolate
@@ -312,4 +312,5 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
 
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(getattr(schemas, name, None) or getattr(key_schemas, name))
+    module = next(module for module in (schemas, key_schemas, status_schemas) if hasattr(module, name))
+    return TypeAdapter(getattr(module, name))

@@ -29,12 +29,20 @@ def _lines(described: Any) -> Iterator[str]:
     yield ""
     yield "## Headers of every answer"
     yield ""
-    for name, header in described["components"]["headers"].items():
-        yield f"- `{name}: {header['schema']['const']}`"
+    headers = described["components"]["headers"]
+    yield from (f"- `{name}: {header['schema']['const']}`" for name, header in headers.items() if "required" in header)
+    yield ""
+    yield "With `CORS_ORIGINS` also:"
+    yield ""
+    yield from (f"- `{name}`: {_with_cors(header)}" for name, header in headers.items() if "required" not in header)
     yield ""
     yield "## Data"
     for name, schema in described["components"]["schemas"].items():
         yield from _model(name, schema)
+
+
+def _with_cors(header: Any) -> str:
+    return str(header["description"]).removeprefix("With CORS only. ")
 
 
 def _call(method: str, path: str, operation: Any) -> Iterator[str]:

@@ -1,0 +1,47 @@
+"""Cross-origin requests (Fetch Standard, CORS protocol): off unless `CORS_ORIGINS` lists an exact origin.
+
+Credentials in the browser's own sense (cookies) are never allowed: a key is sent by the page itself.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from .ports import Reply, Request
+
+# Seconds for which a browser may remember a preflight's answer; Chromium's own limit.
+_MAX_AGE = "7200"
+
+# On every answer to a listed origin, and what only a preflight's answer adds.
+ON_ANSWERS = {
+    "Vary": "`Origin`, wherever CORS is on.",
+    "Access-Control-Allow-Origin": "The request's origin, if `CORS_ORIGINS` lists it.",
+    "Access-Control-Expose-Headers": "Which headers a page of that origin may read.",
+}
+ON_PREFLIGHTS = {
+    "Access-Control-Allow-Methods": "The methods that the path takes.",
+    "Access-Control-Allow-Headers": "The headers that a request may carry.",
+    "Access-Control-Max-Age": "Seconds for which this answer may be remembered.",
+}
+
+_EXPOSED = "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate"
+_SENDABLE = "Authorization, Content-Type, Idempotency-Key"
+
+
+def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:
+    """Add to an answer what lets pages of the listed origins read it; nothing if none is listed."""
+    if not origins:
+        return reply
+    headers = {**reply.headers, "Vary": "Origin"}
+    origin = request.headers.get("origin")
+    if origin is not None and origin in origins:
+        headers["Access-Control-Allow-Origin"] = origin
+        headers["Access-Control-Expose-Headers"] = _EXPOSED
+        if _is_preflight(request) and reply.status == 204:
+            headers["Access-Control-Allow-Methods"] = reply.headers["Allow"]
+            headers["Access-Control-Allow-Headers"] = _SENDABLE
+            headers["Access-Control-Max-Age"] = _MAX_AGE
+    return replace(reply, headers=headers)
+
+
+def _is_preflight(request: Request) -> bool:
+    return request.method == "OPTIONS" and "access-control-request-method" in request.headers

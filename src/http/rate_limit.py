@@ -1,0 +1,27 @@
+"""The limit of requests for each tenant, where the deployment has bound a rate limiter."""
+
+import asyncio
+
+from ..core import limits
+from .ports import Api
+from .problems import LIMIT_REACHED, Refusal
+
+_DETAIL = "The tenant has sent as many requests as it may in this minute. Try again when it is over."
+
+
+async def check(api: Api, tenant: str) -> None:
+    """Count a request of the tenant. Raises Refusal (429) beyond the limit.
+
+    A limiter that fails, or does not answer in time, refuses nothing: it protects the service and is not it.
+    """
+    if api.rate_limiter is None:
+        return
+    try:
+        async with asyncio.timeout(limits.RATE_LIMITER_SECONDS):
+            allowed = await api.rate_limiter.allows(tenant)
+    except Exception as error:  # noqa: BLE001 - bindings raise what they like
+        api.log("rate_limiter_failed", error=type(error).__name__)
+        return
+    if not allowed:
+        again = {"Retry-After": str(limits.REQUEST_PERIOD_SECONDS)}
+        raise Refusal(LIMIT_REACHED, _DETAIL, headers=again, limit="requests")

@@ -1,0 +1,121 @@
+"""Cross-origin requests: nothing unless an origin is listed, and then for that origin alone."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from src.core.ids import task_id
+from src.core.settings import Settings
+from src.http.cors import ON_ANSWERS, ON_PREFLIGHTS
+from tests.support.api import START_MS, Bench
+
+ID = task_id(START_MS, b"0123456789")
+LISTED, OTHER = "https://app.example.com", "https://app.example.org"
+CALLS = [
+    ("GET", "/api/tasks", 200),
+    ("HEAD", "/api/tasks", 200),
+    ("POST", "/api/tasks", 400),
+    ("PUT", "/api/tasks", 405),
+    ("OPTIONS", "/api/tasks", 204),
+    ("GET", f"/api/tasks/{ID}", 404),
+    ("DELETE", f"/api/tasks/{ID}", 404),
+    ("GET", "/api/tasks?limit=x", 422),
+    ("GET", "/api/async-status", 200),
+    ("GET", "/openapi.json", 200),
+    ("GET", "/nowhere", 404),
+    ("OPTIONS", "/nowhere", 404),
+]
+
+
+@pytest.fixture
+def shared() -> Iterator[Bench]:
+    """The API with two origins listed."""
+    settings = Settings(provider="demo", cors_origins=frozenset({LISTED, "http://localhost:5173"}))
+    made = Bench(settings=settings)
+    yield made
+    made.close()
+
+
+def preflight(origin: str, method: str = "POST") -> dict[str, str]:
+    """The headers of a preflight."""
+    return {
+        "origin": origin,
+        "access-control-request-method": method,
+        "access-control-request-headers": "authorization,content-type",
+    }
+
+
+@pytest.mark.parametrize(("method", "path", "status"), CALLS)
+def test_off_by_default(bench: Bench, method: str, path: str, status: int) -> None:
+    """With no origin listed no answer says a word about CORS, whatever the request asks."""
+    reply = bench.call(method, path, headers=preflight(LISTED))
+    assert reply.status == status
+    assert not {*ON_ANSWERS, *ON_PREFLIGHTS} & set(reply.headers)
+
+
+@pytest.mark.parametrize(("method", "path", "status"), CALLS)
+def test_every_answer_to_a_listed_origin_can_be_read(shared: Bench, method: str, path: str, status: int) -> None:
+    """Successes and problems alike name the origin, and the headers that a page needs; never credentials."""
+    reply = shared.call(method, path, headers={"origin": LISTED})
+    assert reply.status == status
+    assert reply.headers["Access-Control-Allow-Origin"] == LISTED
+    exposed = "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate"
+    assert reply.headers["Access-Control-Expose-Headers"] == exposed
+    assert reply.headers["Vary"] == "Origin"
+    assert not set(ON_PREFLIGHTS) & set(reply.headers)
+    assert "Access-Control-Allow-Credentials" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        OTHER,
+        "null",
+        "*",
+        "",
+        "http://app.example.com",
+        f"{LISTED}:8443",
+        f"{LISTED}.",
+        f"{LISTED}/",
+        f"{LISTED}.evil.example",
+        "https://evil-app.example.com",
+        LISTED.upper(),
+        f"{LISTED}, {LISTED}",
+        f" {LISTED}",
+        None,
+    ],
+)
+@pytest.mark.parametrize(("method", "path", "status"), CALLS)
+def test_nobody_else_can(shared: Bench, method: str, path: str, status: int, origin: str | None) -> None:
+    """Any other origin, however much like a listed one, gets `Vary` and no more; the answer itself is the same."""
+    headers = {} if origin is None else preflight(origin)
+    reply = shared.call(method, path, headers=headers)
+    assert reply.status == status
+    assert {*ON_ANSWERS, *ON_PREFLIGHTS} & set(reply.headers) == {"Vary"}
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/api/tasks", "POST, GET, HEAD, OPTIONS"),
+        (f"/api/tasks/{ID}", "GET, DELETE, HEAD, OPTIONS"),
+        (f"/api/tasks/{ID}/cancel", "POST, OPTIONS"),
+    ],
+)
+def test_preflight(shared: Bench, path: str, methods: str) -> None:
+    """A preflight learns the path's methods and the headers that a request may carry, and asks no database."""
+    reply = shared.call("OPTIONS", path, headers=preflight(LISTED))
+    assert (reply.status, reply.body) == (204, "")
+    assert reply.headers["Allow"] == reply.headers["Access-Control-Allow-Methods"] == methods
+    assert reply.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type, Idempotency-Key"
+    assert int(reply.headers["Access-Control-Max-Age"]) > 0
+    assert reply.headers["Access-Control-Allow-Origin"] == LISTED
+    assert reply.headers["Vary"] == "Origin"
+    assert shared.database.batches == 0
+
+
+def test_preflight_of_an_unknown_path(shared: Bench) -> None:
+    """A path that is not there is 404 to a preflight too, which a browser takes for a refusal."""
+    reply = shared.call("OPTIONS", "/nowhere", headers=preflight(LISTED))
+    assert reply.status == 404
+    assert not set(ON_PREFLIGHTS) & set(reply.headers)

@@ -1,0 +1,121 @@
+"""schemathesis against the real runtime: what /openapi.json says is what happens, and nothing breaks."""
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.dev_server import ROOT, DevServer
+
+pytestmark = pytest.mark.runtime
+
+HOOKS = "tests.api_fuzz.checks"
+SEED = 20_261_124
+CAMPAIGN = os.environ.get("ONCEOVER_CAMPAIGN") == "1"
+# Cases of the coverage phase follow from the description; the others are drawn, for each operation and in chains.
+LEAST_CASES, FUZZED, CHAINS = (5_000, 100, 200) if CAMPAIGN else (300, 6, 30)
+
+CONFIG = f"""
+[phases.fuzzing.generation]
+max-examples = {FUZZED}
+
+[phases.stateful.generation]
+max-examples = {CHAINS}
+"""
+
+
+def fuzz(url: str, folder: Path, seed: int, *, key: str | None = None) -> tuple[int, str]:
+    """Run all phases and all checks, with a bearer key if one is given: the exit status and what was printed."""
+    config = folder / "schemathesis.toml"
+    config.write_text(CONFIG)
+    command = [
+        *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
+        *("--config-file", str(config), "run", f"{url}/openapi.json"),
+        *(
+            "--checks",
+            "all",
+            "--exclude-checks",
+            "positive_data_acceptance,use_after_free",
+        ),  # HOOKS has others for them
+        *(
+            "--seed",
+            str(seed),
+            "--generation-database",
+            "none",
+            "--workers",
+            "2",
+            "--continue-on-failure",
+            "--no-color",
+        ),
+        *("--report", "har", "--report-har-path", str(folder / "calls.har")),
+        *(("--header", f"Authorization: Bearer {key}") if key else ()),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": HOOKS, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def cases(output: str) -> int:
+    """How many cases a run had."""
+    found = re.search(r"^  ([0-9,]+) generated", output, re.MULTILINE)
+    assert found, output
+    return int(found[1].replace(",", ""))
+
+
+def answers(folder: Path) -> Iterator[tuple[str, str, int]]:
+    """Each call that was answered: method, path with its id left out, status."""
+    for entry in json.loads((folder / "calls.har").read_text())["log"]["entries"]:
+        request, response = entry["request"], entry["response"]
+        path = re.sub(r"(?<=/api/tasks/)[^/]+", "{id}", urlsplit(request["url"]).path)
+        yield request["method"], path, response["status"]
+
+
+def mistakes(lines: Sequence[str]) -> list[str]:
+    """The lines of a server's output that tell of a mistake of its own."""
+    return [
+        line for line in lines if re.search(r'Traceback|"event":"(unexpected|database_error|database_trouble)"', line)
+    ]
+
+
+# Answers that only a task which is there can give: of each group one must have come, or the links lead nowhere.
+REACHED = (
+    {("GET", "/api/tasks/{id}", 200)},
+    {("GET", "/api/tasks/{id}/chunks", 200)},
+    {("DELETE", "/api/tasks/{id}", 204)},
+    {("POST", "/api/tasks/{id}/cancel", 200), ("POST", "/api/tasks/{id}/cancel", 409)},
+    {("POST", "/api/tasks/{id}/retry", 202), ("POST", "/api/tasks/{id}/retry", 409)},
+)
+
+
+@pytest.mark.timeout(1800 if CAMPAIGN else 300)
+def test_api_is_as_described(tmp_path: Path):
+    """Made-up and linked calls, valid and not: no 5xx, no answer, header or field that is undescribed, no surprise."""
+    with DevServer(tmp_path / "state") as server:
+        count, seen = 0, set[tuple[str, str, int]]()
+        for seed in itertools.count(SEED):
+            status, output = fuzz(server.url, tmp_path, seed)
+            print(output)
+            assert status == 0, output
+            count += cases(output)
+            seen.update(answers(tmp_path))
+            if count >= LEAST_CASES:
+                break
+        print(f"{count} cases")
+        assert all(group & seen for group in REACHED), seen
+        assert max(status for _, _, status in seen) < 500
+        assert not mistakes(server.lines)

@@ -1,0 +1,40 @@
+"""The limit of requests on the real runtime, bound as wrangler.toml says how."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import Client
+from tests.support.dev_server import ROOT, DevServer
+
+pytestmark = pytest.mark.runtime
+LIMIT = 3
+
+
+def with_limiter(folder: Path) -> Path:
+    """Copy the project, with the marks before the block of the limiter taken off and a small limit."""
+    for name in ("src", "migrations"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (ROOT / "wrangler.toml").read_text()
+    before, header, after = text.partition("# [[ratelimits]]\n")
+    marked = after.splitlines(keepends=True)
+    block = "".join([header, *marked[:3]]).replace("# ", "").replace("limit = 600", f"limit = {LIMIT}")
+    (folder / "wrangler.toml").write_text(before + block + "".join(marked[3:]))
+    return folder
+
+
+def test_requests_beyond_the_limit(tmp_path: Path):
+    """Of eight requests at most two windows' worth are answered, the rest is 429; the status stays readable."""
+    project = with_limiter(tmp_path / "project")
+    with DevServer(tmp_path / "state", project=project) as server, Client(server.url) as client:
+        answers = [client.http.get("/api/tasks") for _ in range(8)]
+        accepted = [answer for answer in answers if answer.status_code == 200]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert len(accepted) + len(refused) == 8
+        assert LIMIT <= len(accepted) <= 2 * LIMIT  # the minute may have ended in between
+        problem = refused[0].json()
+        assert (problem["code"], problem["limit"]) == ("limit_reached", "requests")
+        assert refused[0].headers["retry-after"] == "60"
+        assert client.http.get("/api/async-status").status_code == 200
+        assert "rate_limiter_failed" not in server.output

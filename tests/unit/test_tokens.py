@@ -1,0 +1,45 @@
+"""The estimate of tokens: its rule, to the letter."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.core.chunks import Chunk, chunks, cuts
+from src.core.tokens import estimated_tokens
+
+ALPHABET = "ab \né字龍かカ한，。😀\U00020000"
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("a", 1),
+        ("abcd", 1),
+        ("abcde", 2),
+        ("é" * 8, 2),
+        ("字", 1),
+        ("祥林嫂", 3),
+        ("かなカナ", 4),
+        ("한국어", 3),
+        ("，。", 2),
+        ("字abcd字", 3),
+        ("字abcde", 3),
+        ("\U00020000\U0002f800", 2),
+        ("😀😀😀😀", 1),
+    ],
+)
+def test_rule(text: str, tokens: int) -> None:
+    """A token for each character of CJK writing, one for four others, rounded up."""
+    assert estimated_tokens(text, [Chunk(0, 0, len(text))], "") == tokens
+
+
+@given(st.text(ALPHABET, min_size=1, max_size=60), st.integers(1, 20), st.data(), st.text(ALPHABET, max_size=20))
+def test_calls_add_up(text: str, most: int, drawn: st.DataObject, instructions: str) -> None:
+    """Chunks, overlapping or not, cost what each would alone, and each call the instructions again."""
+    overlap = drawn.draw(st.integers(0, most - 1))
+    planned = chunks(cuts(text, most, overlap), overlap)
+    alone = [
+        estimated_tokens(part, [Chunk(0, 0, len(part))], instructions)
+        for part in (text[chunk.start : chunk.end] for chunk in planned)
+    ]
+    assert estimated_tokens(text, planned, instructions) == sum(alone)
