@@ -16,3 +16,6 @@ MEANINGS = {
     "WWW-Authenticate": "What to send: a key, or one with the scope that is named (RFC 6750).",
     "Allow": "The methods that the path takes.",
 }
+
+# Those that an answer may lack which is described with them.
+SOMETIMES = frozenset({"Retry-After", "Idempotency-Replayed"})

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ..core import limits
 from ..core.keys import ID_PATTERN, Scope
-from .schemas import NO_NUL, Asked, Time, shown
+from .schemas import NO_NUL, Asked, Time, Whole, shown
 
 _Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{ID_PATTERN}$"})]
 
@@ -20,7 +20,7 @@ class NewKeyFields(Asked):
     scopes: Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1)] | None = Field(
         None, description="What the key may do, by default `read` and `write`. No scope implies another."
     )
-    expires_in_seconds: Annotated[int, Field(ge=1, le=limits.KEY_SECONDS_MOST)] | None = Field(
+    expires_in_seconds: Annotated[int, Field(ge=1, le=limits.KEY_SECONDS_MOST), Whole] | None = Field(
         None, description="How long the key is valid; by default until it is deleted."
     )
 

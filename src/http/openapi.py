@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode
 from ..core.keys import Scope
 from . import cors, problems
 from .endpoint import Access, Answer, Endpoint, Parameter, allowed
-from .headers import MEANINGS, ON_EVERY_ANSWER
+from .headers import MEANINGS, ON_EVERY_ANSWER, SOMETIMES
 from .problems import PROBLEM_TYPE, Kind
 from .schemas import ProblemView
 
@@ -174,7 +174,7 @@ def _problem_schema(kinds: Sequence[Kind]) -> Json:
 
 def _headers(names: Iterable[str]) -> Json:
     described = {
-        name: {"description": MEANINGS[name], "required": name != "Retry-After", "schema": {"type": "string"}}
+        name: {"description": MEANINGS[name], "required": name not in SOMETIMES, "schema": {"type": "string"}}
         for name in names
     }
     return described | _references((*ON_EVERY_ANSWER, *cors.ON_ANSWERS))

@@ -16,7 +16,7 @@ Query = Mapping[str, str]
 # As JSON writes numbers (3.9027895717357715, 5e-324), and what people write too: ".5", "7.".
 _DECIMAL = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 _TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,30})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = re.compile(r"[0-9]{1,6}")
@@ -83,18 +83,20 @@ def status_filter(query: Query) -> Status | None:
 
 
 def created_bound(query: Query, name: str) -> float | None:
-    """Read `createdAfter` or `createdBefore`: milliseconds since the epoch, with a fraction below that."""
+    """Read `createdAfter` or `createdBefore`: milliseconds since the epoch, or 0 for a time before it."""
     text = query.get(name)
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text) if _TIME.fullmatch(text) else None
+        # RFC 3339 has a year 0, Python has not; either is long before any task.
+        known = re.sub("^0000", "0004", text)
+        moment = datetime.fromisoformat(known) if _TIME.fullmatch(text) else None
         milliseconds = None if moment is None else (moment - _EPOCH) / timedelta(milliseconds=1)
     except (ValueError, OverflowError):
         milliseconds = None
-    if milliseconds is None or milliseconds < 0:
+    if milliseconds is None:
         raise _refused(name, "must be a time as RFC 3339 has it, like 2026-11-05T12:00:00Z")
-    return milliseconds
+    return max(0.0, milliseconds)
 
 
 def page_limit(query: Query) -> int:

@@ -26,7 +26,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_Whole = BeforeValidator(_whole)
+Whole = BeforeValidator(_whole)
 shown = with_config(ConfigDict(extra="forbid"))
 
 
@@ -42,10 +42,10 @@ class Asked(BaseModel):
 class ChunkOptions(Asked):
     """How the input is cut; sizes in Unicode code points."""
 
-    max_chars: Annotated[int, Field(ge=1, le=limits.CHUNK_CHARS_MOST), _Whole] | None = Field(
+    max_chars: Annotated[int, Field(ge=1, le=limits.CHUNK_CHARS_MOST), Whole] | None = Field(
         None, description="The most that a chunk holds; by default the deployment's CHUNK_MAX_CHARS."
     )
-    overlap_chars: Annotated[int, Field(ge=0, lt=limits.CHUNK_CHARS_MOST), _Whole] | None = Field(
+    overlap_chars: Annotated[int, Field(ge=0, lt=limits.CHUNK_CHARS_MOST), Whole] | None = Field(
         None, description="How much of the chunk before is repeated; less than maxChars, by default 0."
     )
 
@@ -76,7 +76,7 @@ class NewTaskFields(Asked):
         description="If the task is not finished by then it fails with `deadline_exceeded`, and no model call starts "
         "afterwards. A retry gives it the same time again.",
     )
-    max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), _Whole] | None = Field(
+    max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = Field(
         None,
         description="The task never makes more model calls than this, whatever fails and however often it is retried: "
         "it fails with `budget_exhausted` instead, and finished chunks stay readable.",

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.dev_server import ROOT, DevServer
+from tests.support.make_key import make_key
 
 pytestmark = pytest.mark.runtime
 
@@ -31,31 +32,19 @@ max-examples = {CHAINS}
 """
 
 
-def fuzz(url: str, folder: Path, seed: int, *, key: str | None = None) -> tuple[int, str]:
-    """Run all phases and all checks, with a bearer key if one is given: the exit status and what was printed."""
+def fuzz(url: str, folder: Path, seed: int, key: str) -> tuple[int, str]:
+    """Run all phases and all checks with an API key: the exit status and what was printed."""
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG)
     command = [
         *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
         *("--config-file", str(config), "run", f"{url}/openapi.json"),
-        *(
-            "--checks",
-            "all",
-            "--exclude-checks",
-            "positive_data_acceptance,use_after_free",
-        ),  # HOOKS has others for them
-        *(
-            "--seed",
-            str(seed),
-            "--generation-database",
-            "none",
-            "--workers",
-            "2",
-            "--continue-on-failure",
-            "--no-color",
-        ),
+        # HOOKS has others for the two.
+        *("--checks", "all", "--exclude-checks", "positive_data_acceptance,use_after_free"),
+        *("--seed", str(seed), "--generation-database", "none", "--workers", "2"),
+        *("--continue-on-failure", "--no-color"),
         *("--report", "har", "--report-har-path", str(folder / "calls.har")),
-        *(("--header", f"Authorization: Bearer {key}") if key else ()),
+        *("--header", f"Authorization: Bearer {key}"),
     ]
     done = subprocess.run(
         command,
@@ -105,10 +94,11 @@ REACHED = (
 @pytest.mark.timeout(1800 if CAMPAIGN else 300)
 def test_api_is_as_described(tmp_path: Path):
     """Made-up and linked calls, valid and not: no 5xx, no answer, header or field that is undescribed, no surprise."""
-    with DevServer(tmp_path / "state") as server:
+    with DevServer(tmp_path / "state", "--var", "REQUIRE_KEYS:true") as server:
+        key = make_key(tmp_path / "state")
         count, seen = 0, set[tuple[str, str, int]]()
         for seed in itertools.count(SEED):
-            status, output = fuzz(server.url, tmp_path, seed)
+            status, output = fuzz(server.url, tmp_path, seed, key)
             print(output)
             assert status == 0, output
             count += cases(output)

@@ -1,7 +1,5 @@
 """Keys on the real runtime: the first one from `make key` while the server runs, and what is left of it where."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +7,8 @@ import httpx
 import pytest
 
 from tests.support.client import Client
-from tests.support.dev_server import ROOT, DevServer
+from tests.support.dev_server import DevServer
+from tests.support.make_key import make_key
 
 pytestmark = pytest.mark.runtime
 
@@ -25,22 +24,6 @@ def server(state: Path) -> Iterator[DevServer]:
     """The Worker, asking for keys."""
     with DevServer(state, "--var", "REQUIRE_KEYS:true") as started:
         yield started
-
-
-def make_key(state: Path, *arguments: str) -> str:
-    """Run `make key`'s program and return the key."""
-    done = subprocess.run(
-        [sys.executable, "-m", "local.key", "--persist-to", str(state), *arguments],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    (key,) = done.stdout.splitlines()
-    return key
 
 
 def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
