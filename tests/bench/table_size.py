@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Callable
 
 from src.store import statements as sql
+from src.store import submission_statements as submit
+from src.store import view_statements as view
 from tests.bench.figures import Figure
 from tests.support.sqlite_d1 import MIGRATIONS
 
@@ -17,14 +19,17 @@ FILL = """
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1)
 INSERT INTO tasks (id, status, route, reduce, metadata, total, completed, merge_chars, calls_minimum, created_at,
                    wake_at, finished_at)
-SELECT printf('%08x-0000-7000-8000-000000000000', i), iif(i % 10, 'completed', 'pending'), 'queue', 'concat', '{}', 1,
+SELECT printf('local:%08x-0000-7000-8000-000000000000', i), iif(i % 10, 'completed', 'pending'), 'queue', 'concat', '{}', 1,
   i % 10 > 0, 2000, 1, ?2 - i, ?2 + iif(i % 10 = 0 AND i % 1000 = 0 AND i < 1000, -i, 1000 + i), iif(i % 10, ?2, NULL)
 FROM n
 """
+KEY = "local:00000000-0000-7000-8000-000000000000"
 ACTS: dict[str, tuple[str, tuple[object, ...]]] = {
-    "a claim": (sql.CLAIM, ("00000000-0000-7000-8000-000000000000", "h", "", "queue", 1000, 1000, "[0,1,2,3,4,5]")),
-    "a poll": (sql.TASK, ("00000000-0000-7000-8000-000000000000",)),
-    "a list page": (sql.LIST, ("~", 20)),
+    "a claim": (sql.CLAIM, (KEY, "h", "", "queue", 1000, 1000, "[0,1,2,3,4,5]")),
+    "a poll": (view.TASK, (KEY,)),
+    "a list page": (view.LIST, ("local:", "local:~", 20)),
+    "a list page of one status": (view.LIST_STATUS, ("local:", "local:~", 20, "failed", 500)),
+    "a submission's count of tasks in flight": (submit.OUTCOME, (KEY, "local", 0, 100)),
     "a sweep page": (sql.DUE, (1,)),
 }
 
