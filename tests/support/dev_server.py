@@ -43,6 +43,7 @@ class DevServer:
             *(("--project", str(project)) if project else ()),
             *arguments,
         ]
+        self.persist_to = persist_to
         self.ready_seconds = ready_seconds
         self.url = ""
         self.lines: list[str] = []
