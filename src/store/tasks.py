@@ -153,9 +153,12 @@ class TaskStore:
         )
         return bool(gone), _left_ms(starting)
 
-    async def due(self, most: int) -> Due:
-        """Find the tasks that the sweep must look at, longest overdue first, the tenants taking turns."""
-        (found,) = await self._database.run(Statement(sql.DUE, (most,)))
+    async def due(self, most: int, served: int | None = None) -> Due:
+        """Find the tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
+
+        `served` is how many of them the caller is sure to get to, all unless it says so.
+        """
+        (found,) = await self._database.run(Statement(sql.DUE, (most, most if served is None else served)))
         due = Due(now_ms=rows.whole(found[0], "now") if found else 0)
         for row in found:
             due.add(

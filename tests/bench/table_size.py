@@ -25,7 +25,7 @@ ACTS: dict[str, tuple[str, tuple[object, ...]]] = {
     "a claim": (sql.CLAIM, ("00000000-0000-7000-8000-000000000000", "h", "", "queue", 1000, 1000, "[0,1,2,3,4,5]")),
     "a poll": (sql.TASK, ("00000000-0000-7000-8000-000000000000",)),
     "a list page": (sql.LIST, ("~", 20)),
-    "a sweep page": (sql.DUE, (1,)),
+    "a sweep page": (sql.DUE, (1, 1)),
 }
 
 
