@@ -105,6 +105,11 @@ async def retry(call: Call) -> Reply:
     accepted = await api.submission.retry(key)
     if accepted is None:
         task = await _found(api.store, key)
+        if task.overdue:  # then it has failed, though nobody has said so yet
+            await api.store.expire([key], OVERDUE, api.settings.retention_ms)
+            accepted = await api.submission.retry(key)
+    if accepted is None:
+        task = await _found(api.store, key)
         if task.status in {Status.FAILED, Status.CANCELLED}:
             raise limit_reached(Limit.TASKS_IN_FLIGHT, api)
         raise Refusal(NOT_RETRYABLE, f"The task is {task.status}; only a failed or cancelled one can go on.")
