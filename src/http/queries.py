@@ -75,7 +75,7 @@ def created_bound(query: Query, name: str) -> float | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text) if _TIME.fullmatch(text) else None
+        moment = datetime.fromisoformat(text.upper()) if _TIME.fullmatch(text) else None
         milliseconds = None if moment is None else (moment - _EPOCH) / timedelta(milliseconds=1)
     except (ValueError, OverflowError):
         milliseconds = None
