@@ -30,7 +30,7 @@ Json = dict[str, Any]
 Spec = Mapping[str, frozenset[str]]
 
 TENANTS = ("ours", "theirs")
-IN_FLIGHT, CHARACTERS, RETENTION_DAYS = 4, 400, 0.01
+IN_FLIGHT, CHARACTERS, RETENTION_DAYS = 4, 150, 0.01
 FAILURE = Failure("model_unavailable", "503", True)
 UNKNOWN = task_id(START_MS - 1, b"0123456789")
 
