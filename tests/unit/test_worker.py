@@ -380,6 +380,25 @@ def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
     assert bench.task().usage.model_calls >= len(bench.model.calls)
 
 
+def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
+    """The worker cannot tell how late the database wrote its claim: from the earliest moment on at which the deadline
+    may have come it announces nothing, and waits for the latest."""
+    bench = make()
+    bench.insert(20, deadline_ms=2_500)
+    batch = bench.database.batch
+
+    async def late(statements: Any) -> Any:
+        bench.database.batch = batch
+        await asyncio.sleep(0.9)
+        return await batch(statements)
+
+    bench.database.batch = late
+    assert bench.run() == Ended(Status.FAILED)
+    assert [at for at, _ in bench.model.calls] == [pytest.approx(0.9)] * 6
+    assert (bench.loop.time(), bench.task().completed) == (pytest.approx(2.5), 6)
+    assert bench.events("call_not_started") == []
+
+
 def test_a_retry_after_the_deadline_goes_on(make):
     """Put back, the task has its time again and makes only the calls that are left."""
     bench = make()
