@@ -169,7 +169,7 @@ class App:
         ends_at = loop.time() + limits.SWEEP_SLICE_SECONDS
         parts: list[Due] = []
         while self._may_run(ends_at - loop.time()):
-            parts = parts or (await self.store.due(limits.SWEEP_TASKS_MOST)).parts()
+            parts = parts or (await self.store.due(limits.SWEEP_TASKS_MOST, served=1)).parts()
             if not parts:
                 return
             # One task by one: what this run has no time for must not count as dispatched.

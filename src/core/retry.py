@@ -16,6 +16,6 @@ def backoff_seconds(attempts: int, chance: float) -> float:
 def rate_limit_seconds(asked: float | None, waits: int, chance: float) -> float:
     """Wait after a 429: what the provider asked for and never less, else doubling with each wait in a row."""
     if asked is not None:
-        return min(limits.RATE_LIMIT_SECONDS_MOST, asked) + 0.1 * chance
+        return min(limits.RATE_LIMIT_SECONDS_MOST, asked + 0.1 * chance)
     doubled = limits.RATE_LIMIT_SECONDS_FIRST * 2.0 ** min(waits, 16)
     return min(limits.RATE_LIMIT_SECONDS_MOST / 12, doubled) * (0.5 + 0.5 * chance)

@@ -89,7 +89,7 @@ def created_bound(query: Query, name: str) -> float | None:
         return None
     try:
         # RFC 3339 has a year 0, Python has not; either is long before any task.
-        known = re.sub("^0000", "0004", text)
+        known = re.sub("^0000", "0004", text.upper())
         moment = datetime.fromisoformat(known) if _TIME.fullmatch(text) else None
         milliseconds = None if moment is None else (moment - _EPOCH) / timedelta(milliseconds=1)
     except (ValueError, OverflowError):

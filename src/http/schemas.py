@@ -71,7 +71,7 @@ class NewTaskFields(Asked):
     metadata: dict[str, object] | None = Field(
         None, description=f"Echoed as it is; at most {limits.METADATA_BYTES_MOST} bytes as compact UTF-8 JSON."
     )
-    deadline_seconds: Annotated[float, Field(ge=1, le=limits.DEADLINE_SECONDS_MOST, strict=False)] | None = Field(
+    deadline_seconds: Annotated[float, Field(ge=1, le=limits.DEADLINE_SECONDS_MOST)] | None = Field(
         None,
         description="If the task is not finished by then it fails with `deadline_exceeded`, and no model call starts "
         "afterwards. A retry gives it the same time again.",

@@ -110,7 +110,12 @@ async def retry(call: Call) -> Reply:
     accepted = await api.submission.retry(key)
     if accepted is None:
         task = await _found(api.store, key)
-        if task.status in {Status.FAILED, Status.CANCELLED}:
+        if task.overdue:  # then it has failed, though nobody has said so yet
+            await api.store.expire([key], OVERDUE, api.settings.retention_ms)
+            accepted = await api.submission.retry(key)
+    if accepted is None:
+        task = await _found(api.store, key)
+        if task.status in {Status.FAILED, Status.CANCELLED} and api.settings.tasks_in_flight_most is not None:
             raise limit_reached(Limit.TASKS_IN_FLIGHT, api)
         raise Refusal(NOT_RETRYABLE, f"The task is {task.status}; only a failed or cancelled one can go on.")
     route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)

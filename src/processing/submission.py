@@ -18,6 +18,8 @@ from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
 from .events import Log
 
+_REPLAYS_MOST = 3
+
 DEFAULT_INSTRUCTIONS = (
     "Analyse the text: say what it is about, give its main points in their order, and name the people, places, "
     "dates and figures that matter. Answer in the language of the text."
@@ -67,7 +69,7 @@ class Submission:
         Once the task is written it counts as accepted, whatever becomes of the dispatch: the sweep finds it. `digest`
         is of the request, to tell whether an idempotency key stands for it.
         """
-        while True:
+        for _ in range(_REPLAYS_MOST):
             new = self._new(tenant, request)
             outcome = await self._write(new, self._conditions(idempotency_key, digest))
             if isinstance(outcome, Accepted):
@@ -81,6 +83,7 @@ class Submission:
                 self.log("replayed", task=task.key)
                 return Submitted(task, replayed=True)
             # It was erased in between, and its key with it.
+        raise StoreUnavailable("the task of the idempotency key is erased again and again")
 
     async def retry(self, task_key: str) -> Accepted | None:
         """Put a failed or cancelled task back, to be dispatched. None: it is neither, or a limit is reached."""

@@ -59,6 +59,7 @@ class Database:
     def __init__(self, binding: D1, meter: Meter) -> None:
         self._binding = binding
         self._meter = meter
+        self.sends = 0  # of the transaction that returned last
 
     async def run(self, *statements: Statement) -> list[Sequence[Row]]:
         """Run the statements as one transaction and return each one's rows.
@@ -69,10 +70,13 @@ class Database:
         """
         for send in range(1, limits.STORE_SENDS + 1):
             try:
-                return await self._send(statements)
+                results = await self._send(statements)
             except StoreUnavailable as error:
                 if send == limits.STORE_SENDS or not error.passing:
                     raise
+            else:
+                self.sends = send
+                return results
             await asyncio.sleep(limits.STORE_RESEND_SECONDS * send)
         raise AssertionError("unreachable: the last send returns or raises")
 

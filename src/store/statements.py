@@ -219,20 +219,26 @@ ERASE = (
 # --- Sweep ----------------------------------------------------------------------------------------------
 
 # The tasks that need a look: the longest overdue one of each tenant, then each tenant's second, and so on, so that
-# nobody's backlog holds up another's task. The index gives the tenants one by one and each one's overdue tasks in
-# order; what is stored besides is not read. ?1 limit
+# nobody's backlog holds up another's task. Who comes first moves on with each minute, by as many tenants as a run is
+# sure to serve: with T tenants in all, each one's first is taken within T/?2 minutes, whatever the others have. The
+# index gives the tenants one by one and each one's overdue tasks in order; what is stored besides is not read.
+# ?1 limit ?2 tenants served a run
 DUE = f"""
-WITH RECURSIVE tenants (tenant) AS (
-  SELECT min(tenant) FROM tasks
-  UNION ALL SELECT (SELECT min(tenant) FROM tasks WHERE tenant > tenants.tenant) FROM tenants WHERE tenant IS NOT NULL
+WITH RECURSIVE tenants (tenant, rank) AS (
+  SELECT min(tenant), 0 FROM tasks
+  UNION ALL SELECT (SELECT min(tenant) FROM tasks WHERE tenant > tenants.tenant), rank + 1
+  FROM tenants WHERE tenant IS NOT NULL
+), turns (tenant, turn) AS (
+  SELECT tenant, (rank - {NOW} / 60000 * ?2 % count(*) OVER () + count(*) OVER ()) % count(*) OVER ()
+  FROM tenants WHERE tenant IS NOT NULL
 )
 SELECT tasks.id, status, stalls, {NOW} AS now, coalesce(lease_until > {NOW}, 0) AS live,
   coalesce(deadline_at <= {NOW}, 0) AS overdue,
   row_number() OVER (PARTITION BY tasks.tenant ORDER BY wake_at, tasks.id) AS place
-FROM tenants CROSS JOIN tasks ON tasks.id IN (
-  SELECT id FROM tasks AS own WHERE own.tenant = tenants.tenant AND wake_at <= {NOW} ORDER BY wake_at LIMIT ?1
+FROM turns CROSS JOIN tasks ON tasks.id IN (
+  SELECT id FROM tasks AS own WHERE own.tenant = turns.tenant AND wake_at <= {NOW} ORDER BY wake_at LIMIT ?1
 )
-ORDER BY place, wake_at, tasks.id LIMIT ?1
+ORDER BY place, turn LIMIT ?1
 """
 
 # Looks again when the lease ends. ?1 JSON ids

@@ -70,10 +70,11 @@ SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = ?1)
 ON CONFLICT DO NOTHING
 """
 
-# What became of it: whether the task is there, and how many of its tenant's have not ended.
+# What became of it: whether the task is there, in which status, and how many of its tenant's have not ended.
 # ?1 id ?2 tenant ?3 horizon, ms ?4 count up to
 OUTCOME = f"""
-SELECT EXISTS (SELECT 1 FROM tasks WHERE id = ?1) AS accepted, {unended(2, 3, 4)} AS unended
+SELECT EXISTS (SELECT 1 FROM tasks WHERE id = ?1) AS accepted, (SELECT status FROM tasks WHERE id = ?1) AS status,
+  {unended(2, 3, 4)} AS unended
 """
 
 # Takes back a task whose client is told that nothing was accepted, unless another request was answered with it.

@@ -137,25 +137,37 @@ class TaskStore:
     async def retry(
         self, task_id: str, unclaimed_ms: int, on: admission.Conditions = admission.UNCONDITIONAL
     ) -> admission.Accepted | None:
-        """Put a failed or cancelled task back, within its tenant's limit. None: it is neither, or that is reached."""
+        """Put a failed or cancelled task back, within its tenant's limit. None: it is neither, or that is reached.
+
+        If an answer was lost on the way, a pending task counts as put back: it may have been.
+        """
         tenant = split_key(task_id)[0]
         values = (task_id, unclaimed_ms, tenant, on.horizon_ms, on.tasks_in_flight_most)
         counting = (task_id, tenant, on.horizon_ms, 1 + (on.queue_share or 0))
         _, changed, (facts,) = await self._database.run(
             Statement(sql.RETRY_FAILURES, values), Statement(sql.RETRY, values), Statement(submit.OUTCOME, counting)
         )
-        return admission.accepted(facts, on) if changed else None
+        resent = self._database.sends > 1 and facts["status"] == Status.PENDING
+        return admission.accepted(facts, on) if changed or resent else None
 
     async def erase(self, task_id: str) -> tuple[bool, int]:
-        """Erase everything of a task. False: there was nothing. The milliseconds are those of `cancel`."""
+        """Erase everything of a task. False: there was nothing. The milliseconds are those of `cancel`.
+
+        If an answer was lost on the way, the task counts as erased, and as one that had just announced calls.
+        """
         starting, *_, gone = await self._database.run(
             Statement(sql.STARTING, (task_id, *_STARTING)), *(Statement(text, (task_id,)) for text in sql.ERASE)
         )
+        if not gone and self._database.sends > 1:
+            return True, _STARTING[0]
         return bool(gone), _left_ms(starting)
 
-    async def due(self, most: int) -> Due:
-        """Find the tasks that the sweep must look at, longest overdue first, the tenants taking turns."""
-        (found,) = await self._database.run(Statement(sql.DUE, (most,)))
+    async def due(self, most: int, served: int | None = None) -> Due:
+        """Find the tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
+
+        `served` is how many of them the caller is sure to get to, all unless it says so.
+        """
+        (found,) = await self._database.run(Statement(sql.DUE, (most, most if served is None else served)))
         due = Due(now_ms=rows.whole(found[0], "now") if found else 0)
         for row in found:
             due.add(

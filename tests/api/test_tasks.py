@@ -12,6 +12,7 @@ from src.core.settings import Settings
 from src.http.ports import Reply
 from src.http.router import handle
 from tests.support.api import START_MS, Bench, BenchRequest, data, key
+from tests.support.sqlite_d1 import NETWORK_LOST
 
 UNKNOWN = task_id(START_MS, b"0123456789")
 NOT_IDS = [
@@ -364,3 +365,27 @@ def test_pace_in_retry_after() -> None:
     reply = slow.call("GET", task["links"]["self"] + "?wait=2")
     assert reply.headers["Retry-After"] == "30"
     slow.close()
+
+
+@pytest.mark.parametrize("act", ["retry", "erase"])
+def test_a_lost_answer_of_the_database_does_not_change_ours(bench: Bench, act: str) -> None:
+    """A retry, or an erasure, that landed and whose answer was lost is sent again, finds nothing to do, and is a success:
+    the retried task is dispatched."""
+    task = bench.submit()
+    bench.fail(task["id"])
+    bench.senders[0].sent.clear()
+    bench.database.fail(NETWORK_LOST, "after")
+    if act == "retry":
+        assert bench.call("POST", f"/api/tasks/{task['id']}/retry").status == 202
+        assert bench.senders[0].sent == [task["id"]]
+    else:
+        assert bench.call("DELETE", f"/api/tasks/{task['id']}").status == 204
+        assert bench.count_rows() == 0
+
+
+def test_a_repeated_write_makes_no_success_of_nothing(bench: Bench) -> None:
+    """When the database failed at first, a task that is completed is still not retried."""
+    task = bench.submit()
+    bench.complete(task["id"])
+    bench.database.fail(NETWORK_LOST, "after")
+    assert bench.call("POST", f"/api/tasks/{task['id']}/retry").status == 409

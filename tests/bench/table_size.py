@@ -19,8 +19,9 @@ FILL = """
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1)
 INSERT INTO tasks (id, status, route, reduce, metadata, total, completed, merge_chars, calls_minimum, created_at,
                    wake_at, finished_at)
-SELECT printf('local:%08x-0000-7000-8000-000000000000', i), iif(i % 10, 'completed', 'pending'), 'queue', 'concat', '{}',
-  1, i % 10 > 0, 2000, 1, ?2 - i, ?2 + iif(i % 10 = 0 AND i % 1000 = 0 AND i < 1000, -i, 1000 + i), iif(i % 10, ?2, NULL)
+SELECT printf('local:%08x-0000-7000-8000-000000000000', i), iif(i % 10, 'completed', 'pending'), 'queue', 'concat',
+  '{}', 1, i % 10 > 0, 2000, 1, ?2 - i, ?2 + iif(i % 10 = 0 AND i % 1000 = 0 AND i < 1000, -i, 1000 + i),
+  iif(i % 10, ?2, NULL)
 FROM n
 """
 KEY = "local:00000000-0000-7000-8000-000000000000"
@@ -30,7 +31,7 @@ ACTS: dict[str, tuple[str, tuple[object, ...]]] = {
     "a list page": (view.LIST, ("local:", "local:~", 20)),
     "a list page of one status": (view.LIST_STATUS, ("local:", "local:~", 20, "failed", 500)),
     "a submission's count of tasks in flight": (submit.OUTCOME, (KEY, "local", 0, 100)),
-    "a sweep page": (sql.DUE, (1,)),
+    "a sweep page": (sql.DUE, (1, 1)),
 }
 
 

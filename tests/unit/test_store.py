@@ -389,7 +389,7 @@ def test_erase_leaves_nothing(bench: StoreBench):
 @pytest.mark.parametrize(
     ("sql", "values"),
     [
-        (statements.DUE, (10,)),
+        (statements.DUE, (10, 10)),
         (view_statements.TASK, ("t",)),
         (view_statements.STATUS, ("t",)),
         (view_statements.RESULT, ("t",)),
@@ -405,6 +405,6 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, sql: str, values:
     details = [str(row["detail"]) for row in plan]
     assert details
     # Bounded, as they say: what a subquery found, a recursion over tenants, one row of constants.
-    bounded = r"json_each|tenants|CONSTANT ROW|\(subquery-\d+\)"
+    bounded = r"json_each|tenants|turns|CONSTANT ROW|\(subquery-\d+\)"
     assert not [detail for detail in details if re.match(rf"SCAN (?!{bounded})(?!.*USING)", detail)], details
     assert any(re.match(r"SEARCH \w+ USING", detail) for detail in details), details

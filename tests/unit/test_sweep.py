@@ -1,10 +1,20 @@
 """The sweep: who is woken, when, and what is erased."""
 
+import json
+
 import pytest
 
 from src.core import limits
+from src.core.ids import split_key
+from src.core.meter import Meter
+from src.core.settings import Settings
 from src.core.states import Status
-from src.store.claims import Release
+from src.core.task import DEADLINE_EXCEEDED, Route
+from src.processing.bounds import OVERDUE
+from src.processing.dispatch import Dispatcher
+from src.processing.events import Log
+from src.processing.sweep import sweep
+from src.store.claims import Due, Release
 from tests.support.store import FAILURE, LEASE_MS, RETENTION_MS, StoreBench
 
 
@@ -129,3 +139,156 @@ def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench):
     assert bench.run(bench.store.retry("task", LEASE_MS))
     assert bench.run(bench.store.settle_due(due, LEASE_MS)) == ([], 0)
     assert bench.claim().text == "xx"
+
+
+# --- Several tenants -------------------------------------------------------------------------------------------
+
+
+def backlog(bench: StoreBench, tenant: str, tasks: int) -> None:
+    """Give a tenant tasks that are due; their rows alone, since that is what the sweep looks at."""
+    bench.insert(f"{tenant}:template")
+    columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
+    copied = ", ".join("printf('%s:%05d', ?2, value)" if name == "id" else f"tasks.{name}" for name in columns)
+    bench.database.rows(
+        f"INSERT INTO tasks ({', '.join(columns)}) SELECT {copied} FROM tasks, json_each(?1) "  # noqa: S608
+        "WHERE tasks.id = ?2 || ':template'",
+        json.dumps(list(range(1, tasks))),
+        tenant,
+    )
+
+
+def tenants_of(ids: list[str]) -> list[str]:
+    return [split_key(task_id)[0] for task_id in ids]
+
+
+def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
+    """10,000 overdue tasks of one tenant, and one of another that was due last: it is in the next page, and the rest
+    of the page is not wasted."""
+    backlog(bench, "many", 10_000)
+    bench.pass_ms(LEASE_MS)
+    backlog(bench, "one", 1)
+    bench.pass_ms(LEASE_MS)
+    ids, _ = swept(bench, limits.SWEEP_TASKS_MOST)
+    assert len(ids) == limits.SWEEP_TASKS_MOST
+    assert tenants_of(ids).count("one") == 1
+
+
+def test_tenants_take_turns_within_a_page(bench: StoreBench):
+    """The page is dealt out evenly, and what one tenant does not need goes to the others; each one's oldest first."""
+    for tenant, tasks in (("a", 50), ("b", 50), ("c", 2)):
+        backlog(bench, tenant, tasks)
+        bench.pass_ms(1)
+    bench.pass_ms(LEASE_MS)
+    ids, _ = swept(bench, 20)
+    assert sorted(tenants_of(ids)) == ["a"] * 9 + ["b"] * 9 + ["c"] * 2
+    assert [task_id for task_id in ids if task_id.startswith("a")] == [f"a:{number:05}" for number in range(1, 10)]
+
+
+@pytest.mark.parametrize(("tenants", "page"), [(12, 5), (10, 5), (7, 3), (5, 5)])
+def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBench, tenants: int, page: int):
+    """However large and old the others' backlogs are, a tenant waits for at most as many runs as it takes to go
+    around; a run is a minute, as in the cron trigger."""
+    for number in range(tenants):
+        backlog(bench, f"t{number:02}", 30 if number % 3 else 1)
+        bench.pass_ms(1)
+    bench.pass_ms(LEASE_MS)
+    around = -(-tenants // page)
+    waited = dict.fromkeys((f"t{number:02}" for number in range(tenants)), 0)
+    for _ in range(8 * around):
+        waiting = [tenant for tenant in waited if is_due(bench, tenant)]
+        served = set(tenants_of(swept(bench, page)[0]))
+        waited = {tenant: waited[tenant] + 1 if tenant in waiting and tenant not in served else 0 for tenant in waited}
+        assert max(waited.values()) < around, waited
+        bench.pass_ms(60_000)
+
+
+@pytest.mark.parametrize("tenants", [2, 3, 8])
+def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: StoreBench, tenants: int):
+    """On the direct route a run may end after its first task: each tenant's is the first in its turn."""
+    for number in range(tenants):
+        backlog(bench, f"t{number}", 30)
+        bench.pass_ms(1)
+    bench.pass_ms(LEASE_MS)
+    served = []
+    for _ in range(2 * tenants):
+        first, *_ = bench.run(bench.store.due(limits.SWEEP_TASKS_MOST, served=1)).parts()
+        served += tenants_of(bench.run(bench.store.settle_due(first, LEASE_MS))[0])
+        bench.pass_ms(60_000)
+    assert sorted(served[:tenants]) == sorted(served[tenants:]) == sorted(f"t{number}" for number in range(tenants))
+
+
+def is_due(bench: StoreBench, tenant: str) -> bool:
+    return bool(
+        bench.database.rows("SELECT 1 FROM tasks WHERE tenant = ? AND wake_at <= ? LIMIT 1", tenant, bench.time_ms)
+    )
+
+
+# --- Deadlines ---------------------------------------------------------------------------------------------------
+
+
+def test_overdue_tasks_fail(bench: StoreBench):
+    """The sweep finds a task at its deadline, pending or at work, though its lease goes on, and fails it."""
+    bench.insert("pending", deadline_ms=LEASE_MS // 2)
+    bench.insert("working", deadline_ms=LEASE_MS // 2)
+    bench.insert("later", deadline_ms=LEASE_MS // 2 + 1)
+    bench.insert("free")
+    bench.claim("working")
+    bench.pass_ms(LEASE_MS // 2 - 1)
+    assert bench.run(bench.store.due(10)).empty
+    bench.pass_ms(1)
+    due = bench.run(bench.store.due(10))
+    assert (sorted(due.overdue), due.live, due.idle, due.over) == (["pending", "working"], [], [], [])
+    assert sorted(bench.run(bench.store.expire([*due.overdue, "later", "free"], OVERDUE, RETENTION_MS))) == due.overdue
+    for task_id in due.overdue:
+        assert (bench.row(task_id)["status"], bench.row(task_id)["error_code"]) == ("failed", DEADLINE_EXCEEDED)
+    assert bench.run(bench.store.expire(due.overdue, OVERDUE, RETENTION_MS)) == []
+    assert bench.run(bench.store.settle_due(due, LEASE_MS)) == ([], 0)
+
+
+def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: StoreBench):
+    """One run: what is overdue is failed and not dispatched, what is idle is dispatched."""
+    bench.insert("a:late", deadline_ms=LEASE_MS)
+    bench.insert("a:idle", deadline_ms=10 * LEASE_MS)
+    bench.pass_ms(LEASE_MS)
+    sent: list[str] = []
+
+    class Sender:
+        route = Route.QUEUE
+
+        async def send(self, task_id: str, delay_seconds: float) -> None:
+            sent.append(task_id)
+
+    lines: list[str] = []
+    log = Log(lines.append)
+    due = bench.run(bench.store.due(10))
+    bench.run(sweep(bench.store, Dispatcher([Sender()], Meter(), log), Settings(), log, due))
+    assert sent == ["a:idle"]
+    assert bench.row("a:late")["status"] == "failed"
+    assert '"expired":1' in lines[-1]
+
+
+def test_a_repeated_dispatch_does_not_sleep_through_the_deadline(bench: StoreBench):
+    """However far the sweep has put a task off, it looks at its deadline."""
+    bench.insert(deadline_ms=5 * LEASE_MS)
+    bench.pass_ms(LEASE_MS)
+    swept(bench)
+    bench.pass_ms(2 * LEASE_MS)
+    swept(bench)
+    assert bench.row("task")["wake_at"] == bench.row("task")["deadline_at"]
+
+
+def test_parts():
+    """Everything but the idle tasks goes first, together; then each of these alone, with its own stalls."""
+    due = Due(7)
+    due.add("live", Status.PROCESSING, live=True, overdue=False, stalls=2)
+    due.add("idle", Status.PENDING, live=False, overdue=False, stalls=0)
+    due.add("dead", Status.PROCESSING, live=False, overdue=False, stalls=3)
+    due.add("over", Status.FAILED, live=False, overdue=True, stalls=0)
+    due.add("late", Status.PROCESSING, live=True, overdue=True, stalls=3)
+    assert due == Due(7, live=["live"], idle=["idle", "dead"], over=["over"], overdue=["late"], stalls={"dead": 3})
+    rest, first, second = due.parts()
+    assert rest == Due(7, live=["live"], over=["over"], overdue=["late"])
+    assert first == Due(7, idle=["idle"], stalls={"idle": 0})
+    assert second == Due(7, idle=["dead"], stalls={"dead": 3})
+    assert Due(7, idle=["x"]).parts() == [Due(7, idle=["x"], stalls={"x": 0})]
+    assert (Due(7).parts(), Due(7).empty, rest.empty) == ([], True, False)

@@ -2,16 +2,21 @@
 
 import asyncio
 import json
+import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from src.core.errors import ModelError, ModelRateLimited, ModelUnavailable, StoreUnavailable
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.states import Status
-from src.core.task import Reduce, Route, Task
+from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route, Task
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.processing.crew import Crew
 from src.processing.events import Log
@@ -63,8 +68,9 @@ class Bench:
         self.lines: list[dict[str, Any]] = []
         self._nonces = 0
 
-    def insert(self, chunks: int, reduce: Reduce = Reduce.CONCAT) -> None:
-        self.do(self.store.insert(new_task("task", chunks, reduce, START_MS), self.settings.lease_ms))
+    def insert(self, chunks: int, reduce: Reduce = Reduce.CONCAT, **bounds: int) -> None:
+        new = replace(new_task("task", chunks, reduce, START_MS), **bounds)
+        self.do(self.store.insert(new, self.settings.lease_ms))
 
     def do(self, coroutine: Any) -> Any:
         return self.loop.run_until_complete(coroutine)
@@ -302,3 +308,198 @@ def test_a_failure_keeps_what_is_in_flight(make):
     bench.model.act = lambda call, number: errors.pop(1, None)
     assert bench.run() == Ended(Status.FAILED)
     assert (bench.task().completed, bench.task().failed, len(bench.model.calls)) == (5, 1, 6)
+
+
+# --- Deadlines -----------------------------------------------------------------------------------------------------
+
+
+def code(bench: Bench) -> str | None:
+    failure = bench.task().failure
+    return None if failure is None else failure.code
+
+
+def retry(bench: Bench) -> None:
+    assert bench.do(bench.store.retry("task", bench.settings.lease_ms)) is not None
+
+
+def test_a_worker_stops_at_the_deadline(make):
+    """At the deadline the calls in flight are given up, though on the bill; what was finished is kept."""
+    bench = make()
+    bench.insert(20, deadline_ms=2_500)
+    assert bench.run() == Ended(Status.FAILED)
+    assert bench.loop.time() == pytest.approx(2.5)
+    task = bench.task()
+    assert (code(bench), task.completed, len(bench.model.calls)) == (DEADLINE_EXCEEDED, 12, 18)
+    assert (task.usage.model_calls, task.usage.in_doubt) == (18, 0)
+
+
+def test_no_call_starts_at_the_deadline_or_after(make):
+    """Calls that end at the very deadline are not followed by others."""
+    bench = make()
+    bench.insert(20, deadline_ms=2_000)
+    bench.run()
+    assert max(at for at, _ in bench.model.calls) < 2
+    assert code(bench) == DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("error", [ModelRateLimited("429", 20), ModelUnavailable("503")])
+def test_a_wait_ends_at_the_deadline(make, error: ModelError):
+    """A worker that sits out a wait does not sleep through the deadline."""
+    bench = make(max_attempts=20)
+    bench.insert(1, deadline_ms=5_000)
+    bench.model.act = lambda call, number: error
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), bench.loop.time()) == (DEADLINE_EXCEEDED, pytest.approx(5.0))
+
+
+def test_a_worker_that_comes_too_late_fails_the_task(make):
+    """A message that arrives after the deadline starts nothing, and ends the task."""
+    bench = make()
+    bench.insert(2, deadline_ms=1_000)
+    bench.do(asyncio.sleep(1))
+    assert bench.run() == Unclaimed(Standing.OVERDUE)
+    assert (bench.task().status, code(bench), bench.model.calls) == (Status.FAILED, DEADLINE_EXCEEDED, [])
+
+
+def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
+    """The announcement was granted before the deadline, its answer came after it: the calls are not made."""
+    bench = make()
+    bench.insert(12, deadline_ms=2_500)
+    batch = bench.database.batch
+
+    async def slow(statements: Any) -> Any:
+        result = await batch(statements)
+        await asyncio.sleep(0.9)
+        return result
+
+    bench.database.batch = slow
+    bench.run()
+    assert bench.model.calls
+    assert max(at for at, _ in bench.model.calls) < 2.5
+    assert (bench.task().status, code(bench)) == (Status.FAILED, DEADLINE_EXCEEDED)
+    assert bench.task().usage.model_calls >= len(bench.model.calls)
+
+
+def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
+    """The worker cannot tell how late the database wrote its claim: from the earliest moment on at which the deadline
+    may have come it announces nothing, and waits for the latest."""
+    bench = make()
+    bench.insert(20, deadline_ms=2_500)
+    batch = bench.database.batch
+
+    async def late(statements: Any) -> Any:
+        bench.database.batch = batch
+        await asyncio.sleep(0.9)
+        return await batch(statements)
+
+    bench.database.batch = late
+    assert bench.run() == Ended(Status.FAILED)
+    assert [at for at, _ in bench.model.calls] == [pytest.approx(0.9)] * 6
+    assert (bench.loop.time(), bench.task().completed) == (pytest.approx(2.5), 6)
+    assert bench.events("call_not_started") == []
+
+
+def test_a_retry_after_the_deadline_goes_on(make):
+    """Put back, the task has its time again and makes only the calls that are left."""
+    bench = make()
+    bench.insert(18, deadline_ms=2_500)
+    bench.run()
+    retry(bench)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 18 + 6 == bench.task().usage.model_calls
+
+
+# --- Calls at most ---------------------------------------------------------------------------------------------------
+
+
+def test_a_budget_is_spent_to_the_last_call(make):
+    """As many calls as may be made are made, then the task fails; its outputs can be read; a retry makes no call."""
+    bench = make()
+    bench.insert(20, max_calls=14)
+    assert bench.run() == Ended(Status.FAILED)
+    for _ in range(3):
+        task = bench.task()
+        assert (code(bench), task.completed, task.usage.model_calls) == (BUDGET_EXHAUSTED, 14, 14)
+        assert [view.output for view in bench.do(bench.store.chunks("task"))] == ["<x>"] * 14
+        retry(bench)
+        assert bench.run() == Ended(Status.FAILED)
+    assert len(bench.model.calls) == 14
+
+
+@pytest.mark.parametrize("reduce", list(Reduce))
+def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
+    """`minimumCalls` is a budget that suffices when nothing fails; one less is not."""
+    bench, other = make(), make()
+    bench.insert(8, reduce, max_calls=8 + (reduce is Reduce.MERGE))
+    assert bench.run() == Ended(Status.COMPLETED)
+    other.insert(8, reduce, max_calls=7 + (reduce is Reduce.MERGE))
+    assert other.run() == Ended(Status.FAILED)
+    assert (code(other), len(other.model.calls)) == (BUDGET_EXHAUSTED, 7 + (reduce is Reduce.MERGE))
+
+
+def test_failed_calls_are_on_the_budget(make):
+    """Repetitions count: two chunks that never succeed use up five calls, not MAX_ATTEMPTS each."""
+    bench = make(max_attempts=10)
+    bench.insert(2, max_calls=5)
+    bench.model.act = lambda call, number: ModelUnavailable("503")
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), len(bench.model.calls), bench.task().usage.model_calls) == (BUDGET_EXHAUSTED, 5, 5)
+
+
+def test_rate_limited_calls_are_on_the_budget_too(make):
+    """A 429 costs no attempt, but it is a call."""
+    bench = make(max_attempts=1)
+    bench.insert(1, max_calls=3)
+    bench.model.act = lambda call, number: ModelRateLimited("429", 1)
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), len(bench.model.calls)) == (BUDGET_EXHAUSTED, 3)
+
+
+def test_max_attempts_comes_first_where_it_is_less(make):
+    """A chunk that fails for good fails the task with its own error, budget or no budget."""
+    bench = make(max_attempts=2)
+    bench.insert(1, max_calls=10)
+    bench.model.act = lambda call, number: ModelUnavailable("503")
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), len(bench.model.calls)) == ("model_unavailable", 2)
+
+
+def test_calls_in_doubt_are_on_the_budget(make):
+    """A worker that dies with six calls out has spent six."""
+    bench = make()
+    bench.insert(6, max_calls=8)
+    run = bench.loop.create_task(bench.worker().run("task", HOST))
+    bench.do(asyncio.sleep(0.5))
+    run.cancel()
+    bench.do(asyncio.sleep(bench.settings.lease_seconds))
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), len(bench.model.calls), bench.task().usage.in_doubt) == (BUDGET_EXHAUSTED, 8, 6)
+
+
+@given(seed=st.integers(0, 2**32), chunks=st.integers(1, 9), most=st.integers(1, 12), reduce=st.sampled_from(Reduce))
+@examples(max_examples=100)
+def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Reduce):
+    """Failing calls, 429s, dying workers, lost writes, short slices and retries by the client: never one call more."""
+    dice = random.Random(seed)
+    bench = Bench(max_attempts=dice.randint(1, 4), concurrency=dice.randint(1, 6))
+    bench.insert(chunks, reduce, max_calls=most)
+    mishaps = [None, None, None, ModelUnavailable("503"), ModelRateLimited("429", 1), ModelRateLimited("429", 100)]
+    bench.model.act = lambda call, number: dice.choice(mishaps)
+    for _ in range(12):
+        if dice.random() < 0.3:
+            bench.database.fail(NETWORK_LOST, dice.choice(["before", "after"]), dice.randint(1, 4))
+        run = bench.loop.create_task(bench.worker().run("task", Host(Route.QUEUE, dice.choice([0.5, 3.0, 600.0]))))
+        bench.do(asyncio.wait([run], timeout=dice.choice([0.2, 1.5, 4.0, 400.0])))
+        run.cancel()
+        bench.do(asyncio.wait([run]))
+        if not run.cancelled() and (error := run.exception()) is not None:
+            assert isinstance(error, StoreUnavailable), error
+        bench.database.heal()
+        task = bench.task()
+        assert len(bench.model.calls) <= most
+        assert len(bench.model.calls) <= task.usage.model_calls <= most
+        if task.status is Status.FAILED and dice.random() < 0.8:
+            retry(bench)
+        bench.do(asyncio.sleep(dice.choice([0, 200])))
+    bench.loop.close()
+    bench.database.close()

@@ -1,0 +1,438 @@
+"""Idempotency-Key: the same request is one task, through replays, races, refusals, and answers that D1 lost."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.http.ports import Reply
+from src.http.router import handle
+from src.store.database import D1Statement
+from tests.support.api import Bench, BenchRequest, bearer, data, key
+from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
+
+URL = "http://localhost:8787/api/tasks"
+BODY = {"input": "one\n\ntwo\n\nthree and four", "metadata": {"a": 1, "b": [2, {"c": None, "d": "ü"}]}}
+DAY = limits.IDEMPOTENCY_SECONDS
+
+
+def post(bench: Bench, name: str, body: object = BODY, **headers: str) -> Reply:
+    """Submit under an idempotency key."""
+    return bench.call("POST", "/api/tasks", body, {"idempotency-key": name, **headers})
+
+
+def tasks(bench: Bench) -> list[dict[str, object]]:
+    """Return the rows of `tasks`."""
+    return bench.database.rows("SELECT * FROM tasks")
+
+
+def submissions(bench: Bench) -> list[dict[str, object]]:
+    """Return the rows of `submissions`."""
+    return bench.database.rows("SELECT * FROM submissions")
+
+
+def is_replay(reply: Reply) -> bool:
+    """Whether an answer says that it is one."""
+    assert reply.status == 202, reply
+    said = reply.headers.get("Idempotency-Replayed")
+    assert said in {None, "true"}
+    return said is not None
+
+
+def wait(bench: Bench, seconds: float) -> None:
+    """Let time pass."""
+    bench.run(asyncio.sleep(seconds))
+
+
+def refuses(reply: Reply, status: int, code: str) -> bool:
+    """Whether an answer is this problem."""
+    return (reply.status, data(reply)["code"]) == (status, code)
+
+
+# --- The same request, again -------------------------------------------------------------------------------------
+
+
+def test_a_replay(bench: Bench) -> None:
+    """The second request is answered with the first one's task, says so, and writes and sends nothing."""
+    first, second = post(bench, "one"), post(bench, "one")
+    assert (is_replay(first), is_replay(second)) == (False, True)
+    assert second.body == first.body
+    assert {name: second.headers[name] for name in ("Location", "Retry-After")} == {
+        name: first.headers[name] for name in ("Location", "Retry-After")
+    }
+    (row,) = tasks(bench)
+    assert row["id"] == key(data(first)["id"])
+    assert len(submissions(bench)) == 1
+    assert bench.senders[0].sent == [data(first)["id"]]
+
+
+def test_without_a_key_nothing_is_one(bench: Bench) -> None:
+    """Without the header two equal requests are two tasks, and nothing is noted."""
+    assert bench.submit()["id"] != bench.submit()["id"]
+    assert submissions(bench) == []
+
+
+def test_the_form_of_the_json_does_not_matter(bench: Bench) -> None:
+    """Another order of names, other spaces and other escapes are the same request."""
+    first = post(bench, "one")
+    turned = {name: BODY[name] for name in reversed(BODY)}
+    for body in (
+        json.dumps(turned, indent=3, ensure_ascii=False).encode(),
+        json.dumps(BODY, separators=(",", ":")).replace("one", "\\u006fne").encode(),
+        b'{"metadata": {"b": [2, {"d": "\xc3\xbc", "c": null}], "a": 1}, "input": "one\\n\\ntwo\\n\\nthree and four"}',
+    ):
+        again = post(bench, "one", body)
+        assert is_replay(again)
+        assert again.body == first.body
+    assert len(tasks(bench)) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"input": "another"},
+        BODY | {"metadata": {"a": 2, "b": [2, {"c": None, "d": "ü"}]}},
+        BODY | {"metadata": {"a": True, "b": [2, {"c": None, "d": "ü"}]}},
+        BODY | {"reduce": "concat"},
+        BODY | {"deadlineSeconds": 60},
+        BODY | {"maxModelCalls": 9},
+    ],
+)
+def test_another_body(bench: Bench, other: dict[str, object]) -> None:
+    """The key with another body is refused, whatever differs; nothing is stored, and the first task stands."""
+    first = post(bench, "one")
+    assert refuses(post(bench, "one", other), 422, "idempotency_mismatch")
+    assert is_replay(post(bench, "one"))
+    assert bench.senders[0].sent == [data(first)["id"]]
+    assert len(tasks(bench)) == len(submissions(bench)) == 1
+
+
+def test_a_bad_body_takes_no_key(bench: Bench) -> None:
+    """A request that is refused for its fields leaves the key free."""
+    assert post(bench, "one", {"input": ""}).status == 422
+    assert submissions(bench) == []
+    assert not is_replay(post(bench, "one"))
+
+
+@pytest.mark.parametrize("state", ["processing", "completed", "failed", "cancelled"])
+def test_replay_of_a_task_that_went_on(bench: Bench, state: str) -> None:
+    """A replay shows the task as it is, with its result when it has one; an ended one names no Retry-After."""
+    task = data(post(bench, "one"))
+    match state:
+        case "processing":
+            bench.begin(task["id"], 1)
+        case "completed":
+            bench.complete(task["id"])
+        case "failed":
+            bench.fail(task["id"])
+        case "cancelled":
+            bench.call("POST", task["links"]["cancel"])
+    again = post(bench, "one")
+    assert is_replay(again)
+    assert again.body == bench.call("GET", task["links"]["self"]).body
+    assert data(again)["status"] == state
+    assert ("Retry-After" in again.headers) == (state == "processing")
+    assert bench.senders[0].sent == [task["id"]]
+
+
+# --- How long, and whose -----------------------------------------------------------------------------------------
+
+
+def test_after_a_day_the_key_is_free(bench: Bench) -> None:
+    """Until 24 h have passed the key stands for its task, whatever body comes; then it makes a new one."""
+    first = post(bench, "one")
+    wait(bench, DAY - 0.001)
+    assert is_replay(post(bench, "one"))
+    assert refuses(post(bench, "one", {"input": "x"}), 422, "idempotency_mismatch")
+    wait(bench, 0.001)
+    second = post(bench, "one", {"input": "x"})
+    assert not is_replay(second)
+    assert data(second)["id"] != data(first)["id"]
+    assert (len(tasks(bench)), len(submissions(bench))) == (2, 1)
+    assert is_replay(post(bench, "one", {"input": "x"}))
+    wait(bench, DAY - 0.001)
+    assert data(post(bench, "one", {"input": "x"}))["id"] == data(second)["id"]
+
+
+def test_the_first_holders_deletion_leaves_the_second_ones_key(bench: Bench) -> None:
+    """When a key has passed on to a new task, the old one's erasure does not give it away."""
+    first = data(post(bench, "one"))
+    wait(bench, DAY)
+    second = data(post(bench, "one"))
+    assert bench.call("DELETE", first["links"]["self"]).status == 204
+    assert data(post(bench, "one"))["id"] == second["id"]
+
+
+@pytest.fixture
+def keyed() -> Iterator[Bench]:
+    """A deployment that asks for keys."""
+    made = Bench(keys=True)
+    yield made
+    made.close()
+
+
+def test_keys_belong_to_their_tenant(keyed: Bench) -> None:
+    """Two tenants' keys of one name do not meet, be the bodies equal or not; two API keys of one tenant share them."""
+    ours, sister, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="theirs")
+    first = post(keyed, "one", **bearer(ours))
+    second = post(keyed, "one", **bearer(theirs))
+    assert (is_replay(first), is_replay(second)) == (False, False)
+    assert data(first)["id"] != data(second)["id"]
+    assert data(post(keyed, "one", **bearer(sister)))["id"] == data(first)["id"]
+    assert not is_replay(post(keyed, "two", {"input": "x"}, **bearer(theirs)))
+    assert not is_replay(post(keyed, "two", **bearer(ours)))
+
+
+def test_a_key_cannot_pretend_to_another_tenant(keyed: Bench) -> None:
+    """A colon in the client's key, as between tenant and key inside, changes nothing about whose it is."""
+    ours, theirs = keyed.make_key(tenant="a"), keyed.make_key(tenant="b")
+    assert not is_replay(post(keyed, "b:x", **bearer(ours)))
+    for name in ("x", "a:b:x", ":x"):
+        assert not is_replay(post(keyed, name, **bearer(theirs)))
+
+
+@pytest.mark.parametrize("state", ["pending", "completed"])
+def test_after_an_erasure_the_key_is_free(bench: Bench, state: str) -> None:
+    """DELETE leaves no row of the submission either, and the same request makes a new task."""
+    first = data(post(bench, "one"))
+    if state == "completed":
+        bench.complete(first["id"])
+    post(bench, "one")
+    assert bench.call("DELETE", first["links"]["self"]).status == 204
+    assert (submissions(bench), bench.count_rows()) == ([], 0)
+    second = post(bench, "one")
+    assert not is_replay(second)
+    assert data(second)["id"] != first["id"]
+
+
+def test_retention_takes_the_key_along(bench: Bench) -> None:
+    """The sweep's erasure leaves no row of the submission."""
+    bench.limit(retention_days=0.5)
+    bench.complete(data(post(bench, "one"))["id"])
+    wait(bench, DAY / 2)
+    due = bench.run(bench.store.due(10))
+    assert bench.run(bench.store.settle_due(due, 1))[1] == 1
+    assert (submissions(bench), bench.count_rows()) == ([], 0)
+
+
+# --- What may be a key -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x", "~!", '"quoted"', "x" * 255, "%00", "';--", "k=v;p", "8e03978e-40d5-43dd-bc93"])
+def test_what_is_a_key(bench: Bench, name: str) -> None:
+    """1 to 255 visible ASCII characters, taken as they are."""
+    assert not is_replay(post(bench, name))
+    assert is_replay(post(bench, name))
+    assert not is_replay(post(bench, (name + "y")[-255:]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "a b", " a", "a ", "x" * 256, "a\tb", "a\nb", "a\x00", "\x7f", "é", "文", "a\u2028", "x" * 100_000],
+)
+def test_what_is_no_key(bench: Bench, name: str) -> None:
+    """All else is refused, before the body is read or the database asked."""
+    request = BenchRequest("POST", URL, {"idempotency-key": name}, json.dumps(BODY).encode())
+    assert refuses(bench.send(request), 400, "bad_idempotency_key")
+    assert (request.read_bytes, bench.database.batches) == (0, 0)
+
+
+def test_only_submissions_look_at_it(bench: Bench) -> None:
+    """Elsewhere the header means nothing."""
+    assert bench.call("GET", "/api/tasks", headers={"idempotency-key": "a b"}).status == 200
+
+
+# --- D1 in trouble -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_lost_answer_is_asked_for_again(bench: Bench, when: When, message: str) -> None:
+    """When the database's answer is lost once or twice the same transaction is sent again: one task, no replay."""
+    for times in range(1, limits.STORE_SENDS):
+        bench.database.fail(message, when, times)
+        assert not is_replay(post(bench, f"key {times}".replace(" ", "-")))
+    assert len(tasks(bench)) == len(submissions(bench)) == len(bench.senders[0].sent) == limits.STORE_SENDS - 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_nothing_is_left_of_a_503(bench: Bench, when: When) -> None:
+    """With every answer lost the client is told 503, and neither task nor key stays: the next request is the first."""
+    bench.database.fail(NETWORK_LOST, when, limits.STORE_SENDS)
+    assert refuses(post(bench, "one"), 503, "database_unavailable")
+    assert (tasks(bench), submissions(bench), bench.count_rows()) == ([], [], 0)
+    assert bench.senders[0].sent == []
+    assert not is_replay(post(bench, "one"))
+
+
+def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: Bench) -> None:
+    """The database stays away for good, after the commit: 503, and the same request later finds the one task."""
+    bench.database.fail(NETWORK_LOST, "after", limits.STORE_SENDS)
+    bench.database.fail(NETWORK_LOST, "before", limits.STORE_SENDS)
+    assert post(bench, "one").status == 503
+    (row,) = tasks(bench)
+    assert is_replay(again := post(bench, "one"))
+    assert key(data(again)["id"]) == row["id"]
+
+
+class Interleaver:
+    """Lets a test act between what one request asks of D1 and what it asks next."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench, self._batch = bench, bench.database.batch
+        self._gates: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+        bench.database.batch = self._held  # type: ignore[method-assign]
+
+    async def _held(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
+        gate = asyncio.Event()
+        self._gates.put_nowait(gate)
+        await gate.wait()
+        return await self._batch(statements)
+
+    def end(self) -> None:
+        """Hold nothing back any more."""
+        self._bench.database.batch = self._batch  # type: ignore[method-assign]
+
+    async def gate(self) -> asyncio.Event:
+        """Wait for the next call to D1, and return what lets it go on."""
+        return await self._gates.get()
+
+    async def admit(self, count: int = 1) -> None:
+        """Let the next calls go on, each to its end, and what follows upon it."""
+        for _ in range(count):
+            (await self.gate()).set()
+            await asyncio.sleep(0.001)
+
+
+def submit_later(bench: Bench, name: str = "one", body: object = BODY) -> "asyncio.Task[Reply]":
+    """Begin a submission on the running loop."""
+    request = BenchRequest("POST", URL, {"idempotency-key": name}, json.dumps(body).encode())
+    return asyncio.ensure_future(handle(request, bench.api))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_racing_twins(bench: Bench, order: tuple[int, int]) -> None:
+    """Of two requests at once, whichever reaches D1 first makes the task, and the other is answered with it."""
+
+    async def race() -> list[Reply]:
+        gates = Interleaver(bench)
+        twins = [submit_later(bench), submit_later(bench)]
+        waiting = [await gates.gate(), await gates.gate()]
+        for place in order:
+            waiting[place].set()
+            await asyncio.sleep(0.001)
+        await gates.admit()  # the replay's look at the task
+        return [await twin for twin in twins]
+
+    replies = bench.run(race())
+    assert [is_replay(reply) for reply in replies] == [place != order[0] for place in (0, 1)]
+    assert len({data(reply)["id"] for reply in replies}) == 1
+    assert len(tasks(bench)) == len(bench.senders[0].sent) == 1
+
+
+def test_many_twins_with_a_stranger_among_them(bench: Bench) -> None:
+    """Of 30 equal requests at once and one with another body, one is the task, one is refused, the rest are told."""
+
+    async def race() -> list[Reply]:
+        return await asyncio.gather(*[submit_later(bench) for _ in range(30)], submit_later(bench, body={"input": "x"}))
+
+    *twins, stranger = bench.run(race())
+    assert sum(not is_replay(twin) for twin in twins) == 1
+    assert len({data(twin)["id"] for twin in twins}) == 1
+    assert refuses(stranger, 422, "idempotency_mismatch")
+    assert len(tasks(bench)) == len(submissions(bench)) == len(bench.senders[0].sent) == 1
+
+
+def test_a_task_that_a_twin_was_told_of_stays(bench: Bench) -> None:
+    """The first request's answers are all lost; before it takes its task back a twin is answered with it. The first
+    is told 503, but the task stays, and the sweep sees to its dispatch."""
+
+    async def race() -> tuple[Reply, Reply]:
+        gates = Interleaver(bench)
+        bench.database.fail(NETWORK_LOST, "after", limits.STORE_SENDS)
+        first = submit_later(bench)
+        await gates.admit(limits.STORE_SENDS)
+        withdrawal = await gates.gate()
+        second = submit_later(bench)
+        await gates.admit(2)
+        gates.end()
+        withdrawal.set()
+        return await first, await second
+
+    first, second = bench.run(race())
+    assert (first.status, is_replay(second)) == (503, True)
+    (row,) = tasks(bench)
+    assert row["id"] == key(data(second)["id"])
+    wait(bench, bench.settings.lease_seconds)
+    assert bench.run(bench.store.due(10)).idle == [row["id"]]
+
+
+def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: Bench) -> None:
+    """The twin comes upon nothing once the first request has taken its task back."""
+
+    async def race() -> tuple[Reply, Reply]:
+        gates = Interleaver(bench)
+        bench.database.fail(NETWORK_LOST, "after", limits.STORE_SENDS)
+        first = submit_later(bench)
+        await gates.admit(limits.STORE_SENDS + 1)
+        second = submit_later(bench)
+        await gates.admit()
+        return await first, await second
+
+    first, second = bench.run(race())
+    assert (first.status, is_replay(second)) == (503, False)
+    assert len(tasks(bench)) == 1
+
+
+def test_a_task_erased_under_a_replay(bench: Bench) -> None:
+    """The replay finds its task erased between the two looks: then it is a first request, and makes a new task."""
+    first = data(post(bench, "one"))
+
+    async def race() -> Reply:
+        gates = Interleaver(bench)
+        replay = submit_later(bench)
+        await gates.admit()
+        look = await gates.gate()
+        erasure = asyncio.ensure_future(bench.store.erase(key(first["id"])))
+        await gates.admit()
+        await erasure
+        look.set()
+        await gates.admit()
+        return await replay
+
+    reply = bench.run(race())
+    assert not is_replay(reply)
+    assert data(reply)["id"] != first["id"]
+    assert len(tasks(bench)) == 1
+
+
+# --- With limits -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{"tasks_in_flight_most": 1}, {"characters_a_day_most": 30}])
+def test_a_refused_request_gives_its_key_back(bench: Bench, settings: dict[str, Any]) -> None:
+    """A submission beyond a limit holds no key; a replay of an accepted one is within every limit."""
+    bench.limit(**settings)
+    first = data(post(bench, "one"))
+    for _ in range(2):
+        assert refuses(post(bench, "two"), 429, "limit_reached")
+        assert is_replay(post(bench, "one"))
+        assert len(submissions(bench)) == 1
+    assert refuses(post(bench, "one", {"input": "x" * 10}), 422, "idempotency_mismatch")
+    bench.call("DELETE", first["links"]["self"])
+    wait(bench, DAY)
+    assert not is_replay(post(bench, "two"))
+
+
+def test_a_refused_request_under_an_old_key(bench: Bench) -> None:
+    """A key whose time is over, taken by a request that is refused then, is free afterwards."""
+    bench.limit(tasks_in_flight_most=1)
+    first = data(post(bench, "one"))
+    wait(bench, DAY)
+    assert refuses(post(bench, "one"), 429, "limit_reached")
+    bench.call("POST", first["links"]["cancel"])
+    assert not is_replay(post(bench, "one"))
+    assert len(tasks(bench)) == 2

@@ -1,0 +1,388 @@
+"""Limits of a tenant: tasks in flight, characters a day, and its share of the queue; exact, and free when unused."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.retry import rate_limit_seconds
+from src.core.task import Route
+from src.http.ports import Reply
+from src.http.router import handle
+from src.processing.bounds import OVERDUE
+from src.store.claims import Release
+from tests.support.api import START_MS, Bench, BenchRequest, bearer, data, key
+from tests.support.sqlite_d1 import NETWORK_LOST, When
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def keyed() -> Iterator[Bench]:
+    """A deployment that asks for keys."""
+    made = Bench(keys=True)
+    yield made
+    made.close()
+
+
+def post(bench: Bench, text: str = "x", secret: str | None = None, **headers: str) -> Reply:
+    """Submit a text."""
+    return bench.call("POST", "/api/tasks", {"input": text}, headers | (bearer(secret) if secret else {}))
+
+
+def retry(bench: Bench, task: dict[str, Any]) -> Reply:
+    """Retry a task."""
+    return bench.call("POST", f"{task['links']['self']}/retry")
+
+
+def refused(reply: Reply, limit: str, retry_after: int) -> bool:
+    """Whether an answer is the refusal for this limit."""
+    if reply.status != 429:
+        return False
+    problem = data(reply)
+    assert (problem["code"], problem["limit"], problem["status"]) == ("limit_reached", limit, 429)
+    assert reply.headers["Retry-After"] == str(retry_after)
+    return True
+
+
+def crowded_out(reply: Reply) -> bool:
+    """Whether an answer says that too many tasks are in flight."""
+    return refused(reply, "tasks_in_flight", limits.IN_FLIGHT_RETRY_SECONDS)
+
+
+def used_up(bench: Bench, reply: Reply) -> bool:
+    """Whether an answer says that the day's characters are used up, and to come back at midnight UTC."""
+    return refused(reply, "characters_per_day", -(-(DAY_MS - bench.now_ms() % DAY_MS) // 1000))
+
+
+def wait(bench: Bench, seconds: float) -> None:
+    """Let time pass."""
+    bench.run(asyncio.sleep(seconds))
+
+
+def characters(bench: Bench, tenant: str = "local") -> int:
+    """Return what the tenant's day stands at."""
+    rows = bench.database.rows("SELECT characters FROM daily_use WHERE tenant = ?", tenant)
+    return int(str(rows[0]["characters"])) if rows else 0
+
+
+def statements(bench: Bench) -> list[str]:
+    """Note each statement from now on."""
+    noted: list[str] = []
+    prepare = bench.database.prepare
+
+    def note(sql: str) -> Any:
+        noted.append(sql)
+        return prepare(sql)
+
+    bench.database.prepare = note  # type: ignore[method-assign]
+    return noted
+
+
+# --- Tasks in flight ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_tasks_in_flight_are_exact(bench: Bench, most: int) -> None:
+    """As many tasks as the limit says are accepted, pending and processing alike; the next is refused, and stored
+    nowhere."""
+    bench.limit(tasks_in_flight_most=most)
+    made = [bench.submit() for _ in range(most)]
+    bench.begin(made[0]["id"], 1)
+    before = bench.count_rows()
+    assert crowded_out(post(bench))
+    assert (bench.count_rows(), len(bench.senders[0].sent)) == (before, most)
+
+
+def _cancel(bench: Bench, task: dict[str, Any]) -> None:
+    assert bench.call("POST", task["links"]["cancel"]).status == 200
+
+
+def _erase(bench: Bench, task: dict[str, Any]) -> None:
+    assert bench.call("DELETE", task["links"]["self"]).status == 204
+
+
+def _expire(bench: Bench, task: dict[str, Any]) -> None:
+    wait(bench, 100)
+    assert bench.run(bench.store.expire([key(task["id"])], OVERDUE, 1_000))
+
+
+ENDS: dict[str, Callable[[Bench, dict[str, Any]], None]] = {
+    "completed": lambda bench, task: bench.complete(task["id"]),
+    "failed": lambda bench, task: bench.fail(task["id"]),
+    "cancelled": _cancel,
+    "expired": _expire,
+    "erased": _erase,
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_an_ended_task_makes_room(bench: Bench, end: str) -> None:
+    """Whatever ends a task, the next one is accepted, and one only."""
+    bench.limit(tasks_in_flight_most=2)
+    first, _ = bench.submit(deadlineSeconds=100), bench.submit()
+    assert crowded_out(post(bench))
+    ENDS[end](bench, first)
+    assert post(bench).status == 202
+    assert crowded_out(post(bench))
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_a_retry_needs_room(bench: Bench, end: str) -> None:
+    """A retry counts like a submission: at the limit it is refused and changes nothing; with room it is accepted."""
+    bench.limit(tasks_in_flight_most=1)
+    ended = bench.submit()
+    ENDS[end](bench, ended)
+    other = bench.submit()
+    before = bench.call("GET", ended["links"]["self"] + "?include=chunks").body
+    assert crowded_out(retry(bench, ended))
+    assert bench.call("GET", ended["links"]["self"] + "?include=chunks").body == before
+    assert len(bench.senders[0].sent) == 2
+    bench.complete(other["id"])
+    assert retry(bench, ended).status == 202
+    assert crowded_out(post(bench))
+
+
+def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: Bench) -> None:
+    """At the limit a task that goes on is still 409, and an unknown one 404."""
+    bench.limit(tasks_in_flight_most=1)
+    task = bench.submit()
+    assert (retry(bench, task).status, data(retry(bench, task))["code"]) == (409, "not_retryable")
+    _erase(bench, task)
+    assert retry(bench, task).status == 404
+
+
+def test_racing_submissions_do_not_pass_the_limit(bench: Bench) -> None:
+    """Of 20 at once as many are accepted as there is room for."""
+    bench.limit(tasks_in_flight_most=7)
+    request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}')
+
+    async def race() -> list[Reply]:
+        return await asyncio.gather(*[handle(request, bench.api) for _ in range(20)])
+
+    replies = bench.run(race())
+    assert sorted(reply.status for reply in replies) == [202] * 7 + [429] * 13
+    assert len(bench.database.rows("SELECT 1 FROM tasks")) == len(bench.senders[0].sent) == 7
+
+
+def test_tenants_have_limits_of_their_own(keyed: Bench) -> None:
+    """One tenant at its limits leaves the other its own."""
+    ours, theirs = keyed.make_key(), keyed.make_key(tenant="theirs")
+    keyed.limit(tasks_in_flight_most=1, characters_a_day_most=3)
+    for secret in (ours, theirs):
+        assert post(keyed, "xx", secret).status == 202
+        assert crowded_out(post(keyed, "x", secret))
+    assert (characters(keyed), characters(keyed, "theirs")) == (2, 2)
+    keyed.limit(tasks_in_flight_most=None)
+    for secret in (theirs, ours):
+        assert used_up(keyed, post(keyed, "xx", secret))
+        assert post(keyed, "x", secret).status == 202
+
+
+def test_tasks_that_wait_long_are_counted(bench: Bench) -> None:
+    """A task that waits out the longest rate limit, or that the sweep has put off as far as it does, is in flight."""
+    bench.limit(tasks_in_flight_most=1, lease_seconds=1.0, timeout_seconds=0.5)
+    task = bench.submit()
+    longest_ms = round(rate_limit_seconds(1e9, 0, chance=1.0) * 1000)
+    bench.work(bench.claim(task["id"]), {}, Release(longest_ms, longest_ms + bench.settings.lease_ms))
+    assert crowded_out(post(bench))
+    bench.limit(lease_seconds=180.0, timeout_seconds=120.0)
+    for _ in range(10):
+        (row,) = bench.database.rows("SELECT wake_at FROM tasks")
+        wait(bench, max(0, int(str(row["wake_at"])) - bench.now_ms()) / 1000)
+        bench.run(bench.store.settle_due(bench.run(bench.store.due(1)), bench.settings.lease_ms))
+        assert crowded_out(post(bench))
+
+
+# --- Characters a day --------------------------------------------------------------------------------------------
+
+
+def test_characters_are_exact(bench: Bench) -> None:
+    """The day's last character is accepted, one more is not, and what is refused counts for nothing."""
+    bench.limit(characters_a_day_most=10)
+    assert post(bench, "x" * 9).status == 202
+    assert used_up(bench, post(bench, "xx"))
+    assert post(bench, "x").status == 202
+    assert used_up(bench, post(bench, "x"))
+    assert characters(bench) == 10
+    assert len(bench.database.rows("SELECT 1 FROM tasks")) == 2
+
+
+def test_characters_are_code_points(bench: Bench) -> None:
+    """Four characters of four bytes and two UTF-16 units each are four."""
+    bench.limit(characters_a_day_most=5)
+    assert post(bench, "😀字é\u0301").status == 202
+    assert characters(bench) == 4
+    assert used_up(bench, post(bench, "😀字"))
+    assert post(bench, "😀").status == 202
+
+
+def test_a_request_larger_than_the_whole_day(bench: Bench) -> None:
+    """It is refused on a fresh day, too."""
+    bench.limit(characters_a_day_most=5)
+    assert used_up(bench, post(bench, "x" * 6))
+    assert bench.database.rows("SELECT * FROM daily_use") == []
+
+
+def test_a_new_day_starts_anew(bench: Bench) -> None:
+    """Until the last millisecond before midnight UTC the day is used up; then it is another one."""
+    bench.limit(characters_a_day_most=5)
+    assert post(bench, "x" * 5).status == 202
+    wait(bench, (DAY_MS - START_MS % DAY_MS - 1) / 1000)
+    assert used_up(bench, post(bench, "x"))
+    wait(bench, 0.001)
+    assert post(bench, "xxx").status == 202
+    assert characters(bench) == 3
+    assert used_up(bench, post(bench, "xxx"))
+    wait(bench, 3 * 86_400)
+    assert post(bench, "x" * 5).status == 202
+
+
+def test_erasure_and_end_give_no_characters_back(bench: Bench) -> None:
+    """What was accepted was accepted, whatever becomes of it; a retry accepts nothing anew."""
+    bench.limit(characters_a_day_most=5)
+    task = bench.submit("x" * 5)
+    _cancel(bench, task)
+    assert retry(bench, task).status == 202
+    _erase(bench, task)
+    assert used_up(bench, post(bench, "x"))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_write_that_is_sent_again_counts_once(bench: Bench, when: When) -> None:
+    """A lost answer counts no character twice, with an idempotency key or without."""
+    bench.limit(characters_a_day_most=10)
+    for number, headers in enumerate(({}, {"idempotency-key": "k"}), 1):
+        bench.database.fail(NETWORK_LOST, when, limits.STORE_SENDS - 1)
+        assert post(bench, "xxx", **headers).status == 202
+        assert characters(bench) == 3 * number
+    assert post(bench, "xxx", **{"idempotency-key": "k"}).headers["Idempotency-Replayed"] == "true"
+    assert characters(bench) == 6
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_withdrawn_submission_does_not_count(bench: Bench, when: When) -> None:
+    """What was answered 503 has used nothing up."""
+    bench.limit(characters_a_day_most=5, tasks_in_flight_most=2)
+    assert post(bench, "xx").status == 202
+    bench.database.fail(NETWORK_LOST, when, limits.STORE_SENDS)
+    assert post(bench, "xxx").status == 503
+    assert characters(bench) == 2
+    assert post(bench, "xxx").status == 202
+
+
+def test_racing_submissions_do_not_pass_the_day(bench: Bench) -> None:
+    """Of 20 at once as many are accepted as the day has room for."""
+    bench.limit(characters_a_day_most=25)
+    request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "xxxx"}')
+
+    async def race() -> list[Reply]:
+        return await asyncio.gather(*[handle(request, bench.api) for _ in range(20)])
+
+    assert sorted(reply.status for reply in bench.run(race())) == [202] * 6 + [429] * 14
+    assert characters(bench) == 24
+
+
+# --- What it costs -----------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_paid_for_what_is_not_used(bench: Bench) -> None:
+    """Without limits, key and queue share a submission is one call of two statements, and writes two rows."""
+    noted, before = statements(bench), bench.database.batches
+    bench.submit()
+    assert (len(noted), bench.database.batches - before) == (2, 1)
+    assert bench.count_rows() == 2
+    assert bench.database.rows("SELECT 1 FROM submissions UNION ALL SELECT 1 FROM daily_use") == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers", "count"),
+    [
+        ({"tasks_in_flight_most": 9}, {}, 3),
+        ({"characters_a_day_most": 99}, {}, 4),
+        ({"tasks_in_flight_most": 9, "characters_a_day_most": 99}, {}, 4),
+        ({}, {"idempotency-key": "k"}, 7),
+        ({"tasks_in_flight_most": 9, "characters_a_day_most": 99}, {"idempotency-key": "k"}, 8),
+    ],
+)
+def test_what_is_used_is_paid_for_in_one_call(
+    bench: Bench, settings: dict[str, Any], headers: dict[str, str], count: int
+) -> None:
+    """Each condition adds its statements to the one transaction, and rows only where it keeps something."""
+    bench.limit(**settings)
+    noted, before = statements(bench), bench.database.batches
+    assert post(bench, **headers).status == 202
+    assert (len(noted), bench.database.batches - before) == (count, 1)
+    assert len(bench.database.rows("SELECT 1 FROM submissions")) == len(headers)
+    assert len(bench.database.rows("SELECT 1 FROM daily_use")) == ("characters_a_day_most" in settings)
+
+
+# --- The queue's share -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared() -> Iterator[Bench]:
+    """A deployment with keys, queue and objects."""
+    made = Bench(keys=True, routes=(Route.QUEUE, Route.DURABLE_OBJECT))
+    yield made
+    made.close()
+
+
+def test_a_tenants_share_of_the_queue(shared: Bench) -> None:
+    """A tenant's tasks beyond its share go to objects, another's still to the queue; what ends makes room again."""
+    ours, theirs = shared.make_key(), shared.make_key(tenant="theirs")
+    queue, objects = shared.senders
+    made = [data(post(shared, secret=ours)) for _ in range(limits.QUEUE_SHARE + 3)]
+    assert [task["route"] for task in made] == ["queue"] * limits.QUEUE_SHARE + ["durable-object"] * 3
+    assert objects.sent == [task["id"] for task in made[limits.QUEUE_SHARE :]]
+    other = data(post(shared, secret=theirs))
+    assert (other["route"], queue.sent[-1]) == ("queue", other["id"])
+    for task in made[:3]:
+        shared.complete(task["id"])
+    assert data(post(shared, secret=ours))["route"] == "durable-object"
+    shared.complete(made[3]["id"])
+    shared.complete(made[4]["id"])
+    assert data(post(shared, secret=ours))["route"] == "queue"
+    assert shared.database.rows("SELECT 1 FROM submissions UNION ALL SELECT 1 FROM daily_use") == []
+
+
+def test_a_retry_has_its_share_too(shared: Bench) -> None:
+    """Put back beyond the share, a task goes to an object."""
+    ours = shared.make_key()
+    ended = data(post(shared, secret=ours))
+    shared.fail(ended["id"])
+    for _ in range(limits.QUEUE_SHARE):
+        post(shared, secret=ours)
+    reply = shared.call("POST", f"{ended['links']['self']}/retry", headers=bearer(ours))
+    assert data(reply)["route"] == "durable-object"
+    assert shared.senders[1].sent == [ended["id"]]
+
+
+def test_an_object_that_refuses_leaves_the_queue(shared: Bench) -> None:
+    """Beyond the share the queue still takes what no object does."""
+    ours = shared.make_key()
+    shared.senders[1].refuses = True
+    made = [data(post(shared, secret=ours)) for _ in range(limits.QUEUE_SHARE + 1)]
+    assert made[-1]["route"] == "queue"
+
+
+def test_a_higher_limit_does_not_blur_the_share(shared: Bench) -> None:
+    """With a limit far above the share, and one below it, both stay exact."""
+    ours = shared.make_key()
+    shared.limit(tasks_in_flight_most=limits.QUEUE_SHARE + 2)
+    routes = [data(post(shared, secret=ours))["route"] for _ in range(limits.QUEUE_SHARE + 2)]
+    assert routes == ["queue"] * limits.QUEUE_SHARE + ["durable-object"] * 2
+    assert crowded_out(post(shared, secret=ours))
+
+
+@pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DURABLE_OBJECT,), (Route.DIRECT,)])
+def test_without_both_there_is_nothing_to_share(routes: tuple[Route, ...]) -> None:
+    """A deployment without queue or without objects counts nothing: two statements a submission, one route."""
+    made = Bench(routes=routes)
+    noted = statements(made)
+    for number in range(1, limits.QUEUE_SHARE + 3):
+        assert made.submit("x")["route"] == routes[0]
+        assert len(noted) == 2 * number
+    made.close()

@@ -1,0 +1,317 @@
+"""GET /api/tasks: filters by time and status, and pages that hold every match exactly once."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from src.core import limits
+from src.core.ids import task_id, task_key
+from src.core.tenants import LOCAL
+from tests.support.api import START_MS, Bench, bearer, data
+
+START = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=START_MS)
+
+
+def moment(milliseconds: float, zone: str = "Z") -> str:
+    """Write the time so many milliseconds after the bench's start, with microseconds."""
+    return (START + timedelta(milliseconds=milliseconds)).strftime("%Y-%m-%dT%H:%M:%S.%f") + zone
+
+
+def listed(bench: Bench, **query: object) -> list[str]:
+    """List one page's ids, newest first."""
+    reply = bench.call("GET", f"/api/tasks?{urlencode(query)}")
+    assert reply.status == 200, reply
+    return [task["id"] for task in data(reply)["tasks"]]
+
+
+def walk(bench: Bench, headers: dict[str, str] | None = None, **query: object) -> Iterator[dict[str, Any]]:
+    """Follow `nextCursor` to the end, page by page."""
+    cursor: dict[str, object] = {}
+    while True:
+        reply = bench.call("GET", f"/api/tasks?{urlencode(query | cursor)}", headers=headers)
+        assert reply.status == 200, reply
+        page = data(reply)
+        yield page
+        if page["nextCursor"] is None:
+            return
+        cursor = {"cursor": page["nextCursor"]}
+
+
+@pytest.fixture
+def three(bench: Bench) -> list[str]:
+    """Three tasks, made at 0, 1 and 2 ms."""
+    made = []
+    for _ in range(3):
+        made.append(bench.submit()["id"])
+        bench.run(asyncio.sleep(0.001))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [(-1, [2, 1, 0]), (0, [2, 1]), (0.5, [2, 1]), (0.999, [2, 1]), (1, [2]), (1.001, [2]), (2, []), (2.5, [])],
+)
+def test_created_after(bench: Bench, three: list[str], after: float, expected: list[int]) -> None:
+    """The bound itself is left out, and a fraction of a millisecond is a bound, too."""
+    assert listed(bench, createdAfter=moment(after)) == [three[at] for at in expected]
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [(-1, []), (0, []), (0.001, [0]), (0.5, [0]), (1, [0]), (1.5, [1, 0]), (2, [1, 0]), (2.001, [2, 1, 0])],
+)
+def test_created_before(bench: Bench, three: list[str], before: float, expected: list[int]) -> None:
+    """The bound itself is left out, and a fraction of a millisecond is a bound, too."""
+    assert listed(bench, createdBefore=moment(before)) == [three[at] for at in expected]
+
+
+@pytest.mark.parametrize(
+    ("after", "before", "expected"),
+    [(0, 2, [1]), (0.5, 1.5, [1]), (1, 1, []), (0, 1, []), (2, 0, []), (-9, 9, [2, 1, 0]), (0.2, 0.8, [])],
+)
+def test_both_bounds(bench: Bench, three: list[str], after: float, before: float, expected: list[int]) -> None:
+    """A span takes what lies between; an empty or a turned one is empty, and no error."""
+    found = listed(bench, createdAfter=moment(after), createdBefore=moment(before))
+    assert found == [three[at] for at in expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-09-21T14:13:20.001Z", [2]),
+        ("2026-09-21t14:13:20.001z", [2]),
+        ("2026-09-21 14:13:20.001Z", [2]),
+        ("2026-09-21T16:13:20.001+02:00", [2]),
+        ("2026-09-21T04:43:20.001-09:30", [2]),
+        ("2026-09-22T14:12:20.001+23:59", [2]),
+        ("2026-09-21T14:13:20Z", [2, 1]),
+        ("2026-09-21T14:13:19Z", [2, 1, 0]),
+        ("2026-09-21T14:13:20.0009Z", [2, 1]),
+        ("1970-01-01T00:00:00Z", [2, 1, 0]),
+        ("9999-12-31T23:59:59.999999Z", []),
+    ],
+)
+def test_times_as_rfc_3339_has_them(bench: Bench, three: list[str], text: str, expected: list[int]) -> None:
+    """Every zone, either case, a space for the T, up to six digits of fraction."""
+    assert listed(bench, createdAfter=text) == [three[at] for at in expected]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1969-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59", "0000-02-29T12:00:00Z", "2026-09-21T14:13:20.123456789z"],
+)
+def test_any_time_of_rfc_3339_is_taken(bench: Bench, text: str) -> None:
+    """Times before the epoch, of the year 0, and with many digits are times: before each task, or after none."""
+    bench.submit()
+    assert len(data(bench.call("GET", f"/api/tasks?createdAfter={text.replace('+', '%2B')}"))["tasks"]) in {0, 1}
+    if not text.startswith("2026"):
+        assert data(bench.call("GET", f"/api/tasks?createdBefore={text.replace('+', '%2B')}"))["tasks"] == []
+        assert len(data(bench.call("GET", f"/api/tasks?createdAfter={text.replace('+', '%2B')}"))["tasks"]) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yesterday",
+        "2026-09-21",
+        "2026-09-21T14:13:20",
+        "2026-09-21T14:13Z",
+        "2026-09-21T14:13:20+0200",
+        "2026-09-21T14:13:20+02",
+        "2026-09-21T14:13:20.Z",
+        "2026-09-21T14:13:20,5Z",
+        "2026-09-21T14:13:60Z",
+        "2026-09-21T24:00:01Z",
+        "2026-13-01T00:00:00Z",
+        "2026-02-29T00:00:00Z",
+        "2026-09-21T14:13:20+24:00",
+        "9999-12-31T23:59:59-23:59:59",
+        "٢٠٢٦-09-21T14:13:20Z",
+        "2026-W39-1T14:13:20Z",
+        "1790000000000",
+        "2026-09-21T14:13:20Z\n",
+        " 2026-09-21T14:13:20Z",
+        "9" * 10_000,
+    ],
+)
+@pytest.mark.parametrize("name", ["createdAfter", "createdBefore"])
+def test_what_is_no_time(bench: Bench, name: str, text: str) -> None:
+    """Refused by its name, before D1 is asked."""
+    reply = bench.call("GET", f"/api/tasks?{name}={quote(text)}")
+    problem = data(reply)
+    assert (reply.status, problem["code"], problem["errors"][0]["field"]) == (422, "invalid_fields", name)
+    assert bench.database.batches == 0
+
+
+def test_filters_hold_over_pages(bench: Bench) -> None:
+    """Time and status together, over pages of one, walk exactly what lies between."""
+    made = []
+    for number in range(12):
+        made.append(bench.submit()["id"])
+        if number % 2:
+            bench.complete(made[-1])
+        bench.run(asyncio.sleep(0.001))
+    query = {"createdAfter": moment(1), "createdBefore": moment(10), "status": "completed", "limit": 1}
+    pages = list(walk(bench, **query))
+    assert [task["id"] for page in pages for task in page["tasks"]] == [made[at] for at in (9, 7, 5, 3)]
+    assert len(pages) == 4
+
+
+# --- One status among many tasks -----------------------------------------------------------------------------------
+
+
+def fill(bench: Bench, statuses: str, tenant: str = LOCAL) -> list[str]:
+    """Write rows of completed (c) and pending (p) tasks, oldest first, a millisecond apart; return their ids."""
+    template = bench.submit("x")["id"]
+    columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
+    ids = [task_id(START_MS + 1_000 + at, at.to_bytes(10)) for at in range(len(statuses))]
+    ended = "CASE WHEN json_each.value ->> 1 = 'c' THEN {} ELSE {} END"
+    values = {
+        "id": "json_each.value ->> 0",
+        "status": ended.format("'completed'", "'pending'"),
+        "completed": ended.format("total", "0"),
+        "finished_at": ended.format("created_at", "NULL"),
+    }
+    chosen = ", ".join(values.get(name, f"tasks.{name}") for name in columns)
+    rows = json.dumps([[task_key(tenant, id_), status] for id_, status in zip(ids, statuses, strict=True)])
+    bench.database.rows(
+        f"INSERT INTO tasks ({', '.join(columns)}) SELECT {chosen} FROM tasks, json_each(?1) WHERE tasks.id = ?2",  # noqa: S608
+        rows,
+        task_key(LOCAL, template),
+    )
+    bench.database.rows("DELETE FROM tasks WHERE id = ?", task_key(LOCAL, template))
+    return ids
+
+
+WALK = limits.LIST_WALK_MOST
+LAYOUTS = {
+    "none": "p" * (2 * WALK + 7),
+    "oldest": "c" + "p" * (2 * WALK + 6),
+    "newest": "p" * (2 * WALK + 6) + "c",
+    "at the walk's end": "p" * WALK + "c" + "p" * (WALK - 1),
+    "behind the walk's end": "p" * (WALK - 1) + "c" + "p" * WALK,
+    "exactly one walk": "c" + "p" * (WALK - 1),
+    "exactly two walks": "c" + "p" * (2 * WALK - 1),
+    "one more than a walk": "c" + "p" * WALK,
+    "a block across the end": "p" * (WALK - 30) + "c" * 60 + "p" * (WALK - 30),
+    "every seventh": ("c" + "p" * 6) * (3 * WALK // 7),
+    "all": "c" * (WALK + 20),
+    "as many as a page, then none": "p" * WALK + "c" * 100 + "p" * 50,
+    "one more than a page": "p" * WALK + "c" * 101 + "p" * 50,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("limit", [1, 7, 100])
+def test_one_status_among_many(bench: Bench, layout: str, limit: int) -> None:
+    """Wherever the matches lie, they are on the pages once each, newest first; pages may be short, never too long,
+    and only the last has no cursor."""
+    ids = fill(bench, LAYOUTS[layout])
+    matches = [id_ for id_, status in zip(ids, LAYOUTS[layout], strict=True) if status == "c"][::-1]
+    pages = list(walk(bench, status="completed", limit=limit))
+    assert [task["id"] for page in pages for task in page["tasks"]] == matches
+    assert all(len(page["tasks"]) <= limit for page in pages)
+    assert len(pages) <= len(matches) // limit + len(ids) // WALK + 2
+
+
+def test_a_page_may_be_empty_and_not_the_last(bench: Bench) -> None:
+    """A walk that finds nothing ends after its bound, and the cursor leads on from there."""
+    ids = fill(bench, LAYOUTS["oldest"])
+    pages = list(walk(bench, status="completed"))
+    assert [len(page["tasks"]) for page in pages] == [0, 0, 1]
+    assert pages[-1]["tasks"][0]["id"] == ids[0]
+
+
+def test_walks_stay_within_the_filters_and_the_tenant(bench: Bench) -> None:
+    """Neither another tenant's tasks nor those outside of the time are walked over or shown."""
+    fill(bench, "c" * 30, "before")
+    mine = fill(bench, "p" * WALK + "c" * 20)
+    fill(bench, "c" * 30, "z")
+    pages = list(walk(bench, status="completed", createdAfter=moment(1_000 + WALK + 4), limit=10))
+    assert [task["id"] for page in pages for task in page["tasks"]] == mine[: WALK + 4 : -1]
+    assert len(pages) == 2
+
+
+def test_tasks_come_and_go_under_a_walk(bench: Bench) -> None:
+    """With tasks added and erased between the pages, the others are still there once each."""
+    ids = fill(bench, ("c" + "p" * 4) * 300)
+    matches, seen, gone = ids[::5], [], set()
+    for number, page in enumerate(walk(bench, status="completed", limit=9)):
+        seen += [task["id"] for task in page["tasks"]]
+        bench.submit()
+        left = [id_ for id_ in matches if id_ not in seen and id_ not in gone]
+        # Also the very task that the cursor names, and the one that would come next.
+        for id_ in {*seen[-1:], *left[-1:], *left[: number % 3]}:
+            bench.call("DELETE", f"/api/tasks/{id_}")
+            if id_ not in seen:
+                gone.add(id_)
+    assert seen == [id_ for id_ in matches[::-1] if id_ not in gone]
+
+
+# --- Tenants ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "rest"),
+    [
+        ("GET", ""),
+        ("HEAD", ""),
+        ("GET", "?wait=5"),
+        ("GET", "?include=chunks"),
+        ("GET", "/chunks"),
+        ("POST", "/cancel"),
+        ("POST", "/retry"),
+        ("DELETE", ""),
+    ],
+)
+@pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled", "overdue"])
+def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: str) -> None:
+    """To the byte and to the second, whatever state it is in; and nothing of it changes."""
+    bench = Bench(keys=True)
+    ours, theirs = bearer(bench.make_key()), bearer(bench.make_key(tenant="theirs"))
+    task = data(bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree", "deadlineSeconds": 60}, ours))
+    match state:
+        case "processing":
+            bench.begin(task["id"], 1)
+        case "completed":
+            bench.complete(task["id"])
+        case "failed":
+            bench.fail(task["id"])
+        case "cancelled":
+            bench.call("POST", task["links"]["cancel"], headers=ours)
+        case "overdue":
+            bench.run(asyncio.sleep(60))
+    tables = ("tasks", "texts", "outputs", "failures", "submissions")
+    before = [bench.database.rows(f"SELECT * FROM {table}") for table in tables]  # noqa: S608
+    unknown = task_id(START_MS, b"0123456789")
+    bench.call("GET", "/api/tasks", headers=theirs)
+    costs = []
+    for id_ in (task["id"], unknown):
+        began, batches = bench.loop.time(), bench.database.batches
+        reply = bench.call(method, f"/api/tasks/{id_}{rest}", headers=theirs)
+        costs.append((reply, bench.loop.time() - began, bench.database.batches - batches))
+    assert costs[0] == costs[1]
+    assert costs[0][0].status == 404
+    assert [bench.database.rows(f"SELECT * FROM {table}") for table in tables] == before  # noqa: S608
+    bench.close()
+
+
+def test_a_cursor_of_another_tenants_leads_to_ones_own_tasks(bench: Bench) -> None:
+    """A cursor holds a time, not a tenant: with another's a client pages through its own tasks."""
+    keyed = Bench(keys=True)
+    ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
+    mine = []
+    for _ in range(3):
+        mine.append(data(keyed.call("POST", "/api/tasks", {"input": "x"}, ours))["id"])
+        keyed.run(asyncio.sleep(0.001))
+        keyed.call("POST", "/api/tasks", {"input": "x"}, theirs)
+        keyed.run(asyncio.sleep(0.001))
+    cursor = data(keyed.call("GET", "/api/tasks?limit=1", headers=theirs))["nextCursor"]
+    page = data(keyed.call("GET", f"/api/tasks?cursor={cursor}", headers=ours))
+    assert [task["id"] for task in page["tasks"]] == mine[::-1]
+    keyed.close()

@@ -1,0 +1,111 @@
+"""Idempotency-Key on the real runtime: twins at once, and SIGKILL between the write and the reply."""
+
+import sqlite3
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from src.core.ids import split_key
+from tests.support.client import Client, paragraphs, variables
+from tests.support.dev_server import DevServer
+from tests.support.wired_worker import write_wired_worker
+
+pytestmark = pytest.mark.runtime
+
+TWINS = 50
+BODY = {"input": paragraphs(3), "chunk": {"maxChars": 40}}
+HEADERS = {"Idempotency-Key": "one-and-only"}
+
+# Holds a submission back: before it is sent to its host, or before it is answered. The task is in D1 by then.
+HOLD = """
+
+import asyncio as _asyncio
+
+_answer = Default.fetch
+_dispatch = _QueueSender.send
+_held = {"place": ""}
+
+
+async def _held_send(self, task_id, delay_seconds):
+    if _held["place"] == "send":
+        await _asyncio.sleep(60)
+    await _dispatch(self, task_id, delay_seconds)
+
+
+async def _held_fetch(self, request):
+    global _send
+    _held["place"], _send = getattr(self.env, "HOLD", ""), _held_send
+    reply = await _answer(self, request)
+    if _held["place"] == "reply" and str(request.method) == "POST":
+        await _asyncio.sleep(60)
+    return reply
+
+
+Default.fetch = _held_fetch
+"""
+
+
+def rows(state: Path) -> list[tuple[str, str]]:
+    """Read the tasks in D1's own file, past the runtime: key and status."""
+    for path in state.glob("v3/d1/**/*.sqlite"):
+        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            return database.execute("SELECT id, status FROM tasks").fetchall()
+    return []
+
+
+def test_fifty_at_once_are_one_task(tmp_path: Path) -> None:
+    """50 equal requests under one key, in flight together: each is 202 with the same task, one of them made it."""
+    with DevServer(tmp_path) as server, Client(server.url) as client:
+        start = threading.Barrier(TWINS)
+
+        def submit(_: int) -> httpx.Response:
+            with httpx.Client(base_url=server.url, timeout=120) as own:
+                start.wait(60)
+                return own.post("/api/tasks", json=BODY, headers=HEADERS)
+
+        with ThreadPoolExecutor(TWINS) as pool:
+            answers = list(pool.map(submit, range(TWINS)))
+        assert Counter(answer.status_code for answer in answers) == {202: TWINS}, answers[0].text
+        assert len({answer.json()["id"] for answer in answers}) == 1
+        replayed = Counter(answer.headers.get("idempotency-replayed") for answer in answers)
+        assert replayed == {None: 1, "true": TWINS - 1}
+        task = client.finished(answers[0].json()["id"])
+        assert (task["status"], task["usage"]["modelCalls"], task["attempts"]) == ("completed", 3, 1)
+        listed = client.http.get("/api/tasks").json()
+        assert ([item["id"] for item in listed["tasks"]], listed["nextCursor"]) == ([task["id"]], None)
+        other = client.http.post("/api/tasks", json={"input": "x"}, headers=HEADERS)
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+    assert len(rows(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("place", ["send", "reply"])
+def test_killed_between_write_and_reply(tmp_path: Path, place: str) -> None:
+    """SIGKILL of everything when the row is in D1 and the answer is not yet sent, be the task on its way or not. The
+    same request after the restart is answered with that task, which completes."""
+    (tmp_path / "project").mkdir()
+    project, state = write_wired_worker(tmp_path / "project"), tmp_path / "state"
+    entry = project / "src" / "entry.py"
+    entry.write_text(entry.read_text() + HOLD)
+    flags = [*variables({"LEASE_SECONDS": 2, "AI_TIMEOUT_SECONDS": 1}), "--cron-every", "1"]
+    with DevServer(state, *flags, *variables({"HOLD": place}), project=project) as server:
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(httpx.post, f"{server.url}/api/tasks", json=BODY, headers=HEADERS, timeout=50)
+            while not (written := rows(state)):
+                assert not answer.done(), answer.result().text
+            server.kill()
+            with pytest.raises(httpx.TransportError):
+                answer.result()
+        ((key, _),) = written
+    with DevServer(state, *flags, project=project) as server, Client(server.url) as client:
+        again = client.http.post("/api/tasks", json=BODY, headers=HEADERS)
+        assert (again.status_code, again.headers["idempotency-replayed"]) == (202, "true")
+        assert again.json()["id"] == split_key(key)[1]
+        task = client.finished(again.json()["id"])
+        assert (task["status"], task["progress"]["completed"]) == ("completed", 3)
+        assert [item["id"] for item in client.http.get("/api/tasks").json()["tasks"]] == [task["id"]]
+    assert [key for key, _ in rows(state)] == [key]

@@ -1,0 +1,140 @@
+"""A list of 100,000 tasks in the real local D1: each once while others come and go, at a price that stays the same."""
+
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from src.core.ids import task_id, task_key
+from src.core.tenants import LOCAL
+from tests.support import metered
+from tests.support.client import Client, Json
+from tests.support.dev_server import DevServer, eventually
+
+pytestmark = pytest.mark.runtime
+
+FEW, MANY = 1_000, 100_000
+PAGE = 100
+START_MS = 1_700_000_000_000  # long ago, so that what is added meanwhile comes first
+EVERY = 20  # each so manieth task has failed, the others have completed
+
+
+def database(state: Path) -> Path:
+    """The file of D1."""
+    (found,) = [path for path in state.glob("v3/d1/**/*.sqlite") if path.name != "metadata.sqlite"]
+    return found
+
+
+def ids(first: int, behind: int) -> list[str]:
+    """Ids of tasks that were made a millisecond apart."""
+    return [task_id(START_MS + number, number.to_bytes(10)) for number in range(first, behind)]
+
+
+def fill(state: Path, first: int, behind: int) -> None:
+    """Write tasks like the one that is there, past the runtime, which is not running."""
+    with closing(sqlite3.connect(database(state))) as connection, connection:
+        names = [name for _, name, *_ in connection.execute("PRAGMA table_info(tasks)")]
+        chosen = f"SELECT {', '.join(names)} FROM tasks ORDER BY id DESC LIMIT 1"  # noqa: S608
+        template = dict(zip(names, connection.execute(chosen).fetchone(), strict=True))
+        failure = {"status": "failed", "error_code": "model_refused", "error_message": "401", "error_retryable": 0}
+        rows = (
+            template
+            | {"id": task_key(LOCAL, id_), "created_at": START_MS + number}
+            | (failure if number % EVERY == 0 else {})
+            for number, id_ in enumerate(ids(first, behind), first)
+        )
+        places = ", ".join(f":{name}" for name in names)
+        connection.executemany(f"INSERT INTO tasks ({', '.join(names)}) VALUES ({places})", rows)  # noqa: S608
+
+
+def pages(client: Client, **query: str | int) -> Iterator[Json]:
+    """Follow `nextCursor` to the end."""
+    cursor = ""
+    while cursor is not None:
+        answer = client.http.get("/api/tasks", params=query | {"limit": PAGE, "cursor": cursor})
+        assert answer.status_code == 200, answer.text
+        yield answer.json()
+        cursor = answer.json()["nextCursor"]
+
+
+def dearest(server: DevServer, client: Client, count: int, **query: str | int) -> int:
+    """The most rows that D1 read for one of the first `count` pages; every page makes one call."""
+    before = len(server.lines)
+    for number, _ in enumerate(pages(client, **query), 1):
+        if number == count:
+            break
+    done = number  # fewer, if there are no more
+
+    def lines() -> list[Json]:
+        found = [line for line in metered.lines(server, before) if line.get("request") == "GET /api/tasks"]
+        return found if len(found) >= done else []
+
+    found = eventually(lines)
+    assert {line["d1_statements"] for line in found} == {1}
+    return max(line["rows_read"] for line in found)
+
+
+QUERIES: dict[str, dict[str, str | int]] = {
+    "all": {},
+    "most": {"status": "completed"},
+    "some": {"status": "failed"},
+    "none": {"status": "cancelled"},
+    "a time": {"createdBefore": "2023-11-14T22:14:59.900Z"},
+    "a time and some": {"createdAfter": "2023-11-14T22:14:59.100Z", "status": "failed"},
+}
+
+
+class Others(threading.Thread):
+    """Adds tasks and deletes originals, one after another, until it is told to stop."""
+
+    def __init__(self, url: str, originals: list[str]) -> None:
+        super().__init__()
+        self._url, self._originals = url, originals
+        self.enough = threading.Event()
+        self.added: list[str] = []
+        self.deleted: list[str] = []
+
+    def run(self) -> None:
+        """Work, over the whole length of the list."""
+        with Client(self._url) as client:
+            while not self.enough.is_set():
+                self.added.append(client.submit("one more")["id"])
+                victim = self._originals[(len(self.deleted) * 7_919) % len(self._originals)]
+                assert client.http.delete(f"/api/tasks/{victim}").status_code == 204
+                self.deleted.append(victim)
+
+
+def test_a_hundred_thousand_tasks(tmp_path: Path) -> None:
+    """Rows read per page are the same with 1,000 tasks and with 100,000, with filters and without. All pages, while
+    tasks are added and deleted, hold each of the tasks that stay exactly once, newest first, and none twice."""
+    with DevServer(tmp_path) as server, Client(server.url) as client:
+        template = client.finished(client.submit("the template")["id"])["id"]
+        server.stop()
+    fill(tmp_path, MANY - FEW, MANY)
+    with DevServer(tmp_path, "--limits", "paid") as server, Client(server.url) as client:
+        few = {name: dearest(server, client, 3, **query) for name, query in QUERIES.items()}
+        server.stop()
+    fill(tmp_path, 0, MANY - FEW)
+    with DevServer(tmp_path, "--limits", "paid") as server, Client(server.url) as client:
+        many = {name: dearest(server, client, 3, **query) for name, query in QUERIES.items()}
+        assert many == few
+        originals = ids(0, MANY)
+        others = Others(server.url, originals)
+        others.start()
+        try:
+            seen = [task["id"] for page in pages(client) for task in page["tasks"]]
+        finally:
+            others.enough.set()
+            others.join()
+        assert len(others.added) == len(others.deleted) > 10
+        assert seen == sorted(seen, reverse=True)
+        assert Counter(seen).most_common(1)[0][1] == 1
+        stayed = set(originals) - set(others.deleted)
+        assert stayed <= set(seen)
+        assert template in set(seen) - set(originals) <= {template, *others.added}
+        failed = {task["id"] for page in pages(client, status="failed") for task in page["tasks"]}
+        assert failed == {id_ for id_ in originals[::EVERY] if id_ in stayed}
