@@ -369,8 +369,8 @@ def test_pace_in_retry_after() -> None:
 
 @pytest.mark.parametrize("act", ["retry", "erase"])
 def test_a_lost_answer_of_the_database_does_not_change_ours(bench: Bench, act: str) -> None:
-    """A retry, or an erasure, that landed and whose answer was lost is sent again, finds nothing to do, and is a success:
-    the retried task is dispatched."""
+    """A retry, or an erasure, that landed and whose answer was lost is sent again and finds nothing to do: it is a
+    success, and the retried task is dispatched."""
     task = bench.submit()
     bench.fail(task["id"])
     bench.senders[0].sent.clear()
