@@ -259,12 +259,28 @@ class StoreMachine(RuleBasedStateMachine):
         assert set(given) == expected
 
     @rule(worker=workers, fault=faults)
-    def finish_all(self, worker: Worker, fault: str | None) -> None:
+    def finish(self, worker: Worker, fault: str | None) -> None:
         """A worker with all outputs: the usual end."""
+        self._finish(worker, fault)
+
+    def _finish(self, worker: Worker, fault: str | None) -> None:
         everything = set(range(CHUNKS_MOST))
         failure = Failure("none", "none", retryable=False)
         facts = {"failed": set(), "in_flight": set(), "final": False, "failure": failure}
         self._step(worker, Finish(RETENTION_MS), fault, done=everything, **facts)
+
+    @rule(worker=workers, early_ms=st.sampled_from([0, 1]), finishing=st.booleans(), fault=faults)
+    def in_time(self, worker: Worker, early_ms: int, fault: str | None, *, finishing: bool) -> None:
+        """A worker that goes on, or has all outputs, in the moment of its task's deadline or just before it."""
+        task = self.model.tasks.get(worker.claim.task_id)
+        if task is None or task.deadline_at is None or task.deadline_at - early_ms < self.now:
+            return
+        self.now = task.deadline_at - early_ms
+        if finishing:
+            self._finish(worker, fault)
+            return
+        facts = {"done": {0}, "failed": set(), "final": False, "failure": Failure("none", "none", retryable=False)}
+        self._step(worker, Continue(LEASE_MS), fault, in_flight={1}, **facts)
 
     @rule(task_id=tasks, failure=failures, fault=faults)
     def dead_letter(self, task_id: str, failure: Failure, fault: str | None) -> None:

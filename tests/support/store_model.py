@@ -257,13 +257,7 @@ class StoreModel:
         task = self._record(task_id, fence, progress)
         if task is None:
             return False
-        again = {Release: Status.PENDING, Finish: Status.COMPLETED, Fail: Status.FAILED}.get(type(step))
-        if task.status is not Status.PROCESSING and task.status is not again:
-            return False
-        if isinstance(step, Fail) and task.failure is not None and task.failure.code != step.failure.code:
-            return False
-        overdue = task.is_overdue(now) and task.status is Status.PROCESSING
-        if overdue and isinstance(step, Continue | Finish):
+        if not self._takes(task, now, step):
             return False
         if isinstance(step, Finish):
             chunks = sum(key.level == 0 for key in task.outputs)
@@ -284,6 +278,15 @@ class StoreModel:
             case Fail(retention_ms, failure):
                 task.end(Status.FAILED, now, retention_ms, failure)
         return True
+
+    @staticmethod
+    def _takes(task: ModelTask, now: int, step: Step) -> bool:
+        """Whether a task takes this step: one under work, in time, or one that the same step has ended before."""
+        if task.status is Status.PROCESSING:
+            return not (task.is_overdue(now) and isinstance(step, Continue | Finish))
+        if isinstance(step, Fail) and task.failure is not None and task.failure.code != step.failure.code:
+            return False
+        return task.status is {Release: Status.PENDING, Finish: Status.COMPLETED, Fail: Status.FAILED}.get(type(step))
 
     def settle(
         self, now: int, task_id: str, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
