@@ -272,7 +272,7 @@ ABLATIONS = (
     Ablation(
         "erase_everything",
         "an erased task leaves nothing behind",
-        ((sql, "ERASE", sql.ERASE[1:]),),
+        ((sql, "ERASE", (sql.ERASE[0], *sql.ERASE[2:])),),
         {},
         _erasing,
     ),
