@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,22 +20,28 @@ from hypothesis.stateful import (
 )
 
 from src.core import limits
+from src.core.ids import split_key
 from src.core.meter import Meter
-from src.core.task import CONCAT_SEPARATOR, Failure, Reduce, Route
+from src.core.states import Status
+from src.core.task import CONCAT_SEPARATOR, Failure, NewTask, Reduce, Route
+from src.store.admission import UNCONDITIONAL, Accepted, Conditions
 from src.store.claims import Claim, Continue, Due, Fail, Finish, Release
 from src.store.database import Database
+from src.store.pages import span
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, SqliteD1
-from tests.support.store import START_MS, new_task
+from tests.support.store import OVERDUE, START_MS, new_task
 from tests.support.store_machine import Worker, claim_expected, claim_seen, failed_values, row_facts, task_facts
-from tests.support.store_model import EARLY_MS, ModelTask, StoreModel
+from tests.support.store_model import DAY_MS, EARLY_MS, ModelTask, StoreModel
 
 CAMPAIGN = os.environ.get("ONCEOVER_CAMPAIGN") == "1"
 RUNS, STEPS = (20_000, 100) if CAMPAIGN else (1_000, 50)
 LEASE_MS = 10_000
 RETENTION_MS = 100_000
 CHUNKS_MOST = 3
-TASKS_MOST = 4
+SUBMISSIONS_MOST = 6
+LIST_WALK_MOST = 2
+TENANTS = ("a", "b")
 
 failures = st.builds(
     Failure,
@@ -52,7 +59,27 @@ steps = st.one_of(
 # Mostly the answer comes; now and then the first call fails, before or after the commit, and is sent again.
 faults = st.sampled_from([None] * 6 + ["before", "after"])
 positions = st.sampled_from([set(), {0}, {1}, {2}, {0, 1}, {1, 2}, {0, 1, 2}])
-pauses = st.sampled_from([1, 500, EARLY_MS, LEASE_MS // 2, LEASE_MS - 1, LEASE_MS, LEASE_MS + 1, RETENTION_MS])
+pauses = st.sampled_from([1, 500, EARLY_MS, LEASE_MS // 2, LEASE_MS - 1, LEASE_MS, LEASE_MS + 1, RETENTION_MS, DAY_MS])
+bounds = st.fixed_dictionaries(
+    {
+        "deadline_ms": st.sampled_from([None, None, 1, 500, LEASE_MS - 1, LEASE_MS + 1, 3 * LEASE_MS]),
+        "max_calls": st.sampled_from([None, None, 1, 2, 3, 5]),
+    }
+)
+# Most submissions, as most of the API's, ask for nothing of this.
+conditions = st.one_of(
+    st.just(UNCONDITIONAL),
+    st.builds(
+        Conditions,
+        idempotency_key=st.sampled_from([None, "k", "k", "l"]),
+        digest=st.sampled_from(["this", "that"]),
+        tasks_in_flight_most=st.sampled_from([None, None, 1, 2]),
+        characters_a_day_most=st.sampled_from([None, None, 3, 6]),
+        queue_share=st.sampled_from([None, 0, 1]),
+        horizon_ms=st.sampled_from([LEASE_MS, 10 * LEASE_MS]),
+    ),
+)
+rarely = st.sampled_from([False] * 5 + [True])
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -69,7 +96,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = TaskStore(Database(self.database, Meter()))
         self.model = StoreModel()
         self.holders = 0
-        self.inserted = 0
+        self.submitted: dict[str, tuple[NewTask, Conditions]] = {}
         self.claims: set[tuple[str, int]] = set()
 
     def teardown(self) -> None:
@@ -81,8 +108,6 @@ class StoreMachine(RuleBasedStateMachine):
         fault: str | None,
         real: Callable[[], Coroutine[Any, Any, T]],
         model: Callable[[], Any],
-        *,
-        same: bool = True,
     ) -> tuple[T, Any]:
         """Call store and model. After a lost answer the store sends again: the model does it twice, to no effect."""
         if fault is not None:
@@ -91,30 +116,48 @@ class StoreMachine(RuleBasedStateMachine):
             )
         given, expected = _run(real()), model()
         if fault == "after":
-            before = copy.deepcopy(self.model.tasks)
+            before = copy.deepcopy(self.model.state())
             expected = model()
-            assert not same or self.model.tasks == before, "not safe to send again"
+            assert self.model.state() == before, "not safe to send again"
         return given, expected
 
-    @rule(target=tasks, chunks=st.sampled_from([1, 2, 3, 3]), reduce=st.sampled_from(Reduce), fault=faults)
-    def insert(self, chunks: int, reduce: Reduce, fault: str | None) -> Any:
-        if self.inserted == TASKS_MOST:
+    @rule(
+        target=tasks,
+        tenant=st.sampled_from(TENANTS),
+        chunks=st.sampled_from([1, 2, 3, 3]),
+        reduce=st.sampled_from(Reduce),
+        bound=bounds,
+        on=conditions,
+        fault=faults,
+    )
+    def insert(self, tenant: str, chunks: int, reduce: Reduce, bound: Any, on: Conditions, fault: str | None) -> Any:
+        if len(self.submitted) == SUBMISSIONS_MOST:
             return multiple()
-        self.inserted += 1
-        task_id = f"task-{self.inserted}"
-        self.both(
-            fault,
-            lambda: self.store.insert(new_task(task_id, chunks, reduce, self.now), LEASE_MS),
-            lambda: self.model.insert(self.now, task_id, reduce, chunks, Route.QUEUE, LEASE_MS),
-        )
-        return task_id
+        task_id = f"{tenant}:task-{len(self.submitted) + 1}"
+        self.submitted[task_id] = replace(new_task(task_id, chunks, reduce, self.now), **bound), on
+        return task_id if isinstance(self._insert(task_id, fault), Accepted) else multiple()
 
     @rule(task_id=tasks, fault=faults)
     def insert_again(self, task_id: str, fault: str | None) -> None:
-        known = self.model.tasks.get(task_id)
-        if known is not None:  # the id of an erased task is never used again
-            new = new_task(task_id, known.total, known.reduce, self.now)
-            self.both(fault, lambda: self.store.insert(new, 1), lambda: None)
+        if task_id in self.model.tasks:  # the id of an erased task is never used again
+            self._insert(task_id, fault)
+
+    def _insert(self, task_id: str, fault: str | None) -> Any:
+        new, on = self.submitted[task_id]
+        given, expected = self.both(
+            fault,
+            lambda: self.store.insert(new, LEASE_MS, on),
+            lambda: self.model.insert(self.now, new, LEASE_MS, on),
+        )
+        assert given == expected
+        return given
+
+    @rule(task_id=tasks, fault=faults, meant=rarely)
+    def withdraw(self, task_id: str, fault: str | None, *, meant: bool) -> None:
+        if not meant:
+            return
+        new, on = self.submitted[task_id]
+        self.both(fault, lambda: self.store.withdraw(new, on), lambda: self.model.withdraw(self.now, new, on))
 
     @rule(
         target=workers,
@@ -145,7 +188,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert (given.standing, given.left_ms) == expected
             return multiple()
         assert isinstance(expected, ModelTask), expected
-        assert claim_seen(given) == claim_expected(expected)
+        assert claim_seen(given) == claim_expected(expected, self.now)
         if (task_id, given.fence) in self.claims:  # a claim has one worker, which knows more than the database does
             return multiple()
         self.claims.add((task_id, given.fence))
@@ -190,21 +233,54 @@ class StoreMachine(RuleBasedStateMachine):
         assert given == expected
 
     @rule(worker=workers, done=positions, failed=positions, in_flight=positions, failure=failures, fault=faults)
-    def settle_cancelled(self, worker: Worker, fault: str | None, **facts: Any) -> None:
+    def settle(self, worker: Worker, fault: str | None, **facts: Any) -> None:
         progress, claim = worker.progress(final=False, **facts), worker.claim
-        self.both(
+        overdue = None if claim.deadline_left_ms is None else OVERDUE
+        given, expected = self.both(
             fault,
-            lambda: self.store.settle_cancelled(claim, progress),
-            lambda: self.model.settle_cancelled(claim.task_id, claim.fence, progress),
+            lambda: self.store.settle(claim, progress, OVERDUE, RETENTION_MS),
+            lambda: self.model.settle(self.now, claim.task_id, claim.fence, progress, overdue, RETENTION_MS),
         )
+        assert given == expected
+
+    @rule(worker=workers)
+    def may_start(self, worker: Worker) -> None:
+        claim = worker.claim
+        left = _run(self.store.may_start(claim.task_id, claim.fence))
+        assert left == self.model.may_start(self.now, claim.task_id, claim.fence)
+
+    @rule(ids=st.lists(tasks, min_size=1, max_size=3), fault=faults)
+    def expire(self, ids: list[str], fault: str | None) -> None:
+        given, expected = self.both(
+            fault,
+            lambda: self.store.expire(ids, OVERDUE, RETENTION_MS),
+            lambda: self.model.expire(self.now, ids, OVERDUE, RETENTION_MS),
+        )
+        assert set(given) == expected
 
     @rule(worker=workers, fault=faults)
-    def finish_all(self, worker: Worker, fault: str | None) -> None:
+    def finish(self, worker: Worker, fault: str | None) -> None:
         """A worker with all outputs: the usual end."""
+        self._finish(worker, fault)
+
+    def _finish(self, worker: Worker, fault: str | None) -> None:
         everything = set(range(CHUNKS_MOST))
         failure = Failure("none", "none", retryable=False)
         facts = {"failed": set(), "in_flight": set(), "final": False, "failure": failure}
         self._step(worker, Finish(RETENTION_MS), fault, done=everything, **facts)
+
+    @rule(worker=workers, early_ms=st.sampled_from([0, 1]), finishing=st.booleans(), fault=faults)
+    def in_time(self, worker: Worker, early_ms: int, fault: str | None, *, finishing: bool) -> None:
+        """A worker that goes on, or has all outputs, in the moment of its task's deadline or just before it."""
+        task = self.model.tasks.get(worker.claim.task_id)
+        if task is None or task.deadline_at is None or task.deadline_at - early_ms < self.now:
+            return
+        self.now = task.deadline_at - early_ms
+        if finishing:
+            self._finish(worker, fault)
+            return
+        facts = {"done": {0}, "failed": set(), "final": False, "failure": Failure("none", "none", retryable=False)}
+        self._step(worker, Continue(LEASE_MS), fault, in_flight={1}, **facts)
 
     @rule(task_id=tasks, failure=failures, fault=faults)
     def dead_letter(self, task_id: str, failure: Failure, fault: str | None) -> None:
@@ -224,30 +300,29 @@ class StoreMachine(RuleBasedStateMachine):
         )
         assert given == expected
 
-    @rule(task_id=tasks, fault=faults)
-    def retry(self, task_id: str, fault: str | None) -> None:
+    @rule(task_id=tasks, on=conditions, fault=faults)
+    def retry(self, task_id: str, on: Conditions, fault: str | None) -> None:
         given, expected = self.both(
             fault,
-            lambda: self.store.retry(task_id, LEASE_MS),
-            lambda: self.model.retry(self.now, task_id, LEASE_MS),
+            lambda: self.store.retry(task_id, LEASE_MS, on),
+            lambda: self.model.retry(self.now, task_id, LEASE_MS, on),
         )
         assert given == expected
 
-    @rule(task_id=tasks, fault=faults, meant=st.sampled_from([False] * 5 + [True]))
+    @rule(task_id=tasks, fault=faults, meant=rarely)
     def erase(self, task_id: str, fault: str | None, *, meant: bool) -> None:
         if not meant:  # an erased task is of little use to the other rules
             return
-        given, expected = self.both(fault, lambda: self.store.erase(task_id), lambda: self.model.erase(task_id))
+        given, expected = self.both(
+            fault, lambda: self.store.erase(task_id), lambda: self.model.erase(self.now, task_id)
+        )
         assert given == expected
 
     @precondition(lambda self: self.model.tasks)
-    @rule(target=sweeps, fault=faults)
-    def due(self, fault: str | None) -> Due:
-        given, expected = self.both(fault, lambda: self.store.due(100), lambda: self.model.due(self.now))
-        assert (set(given.live), set(given.idle), set(given.over)) == expected
-        assert given.now_ms in {0, self.now}
-        wakes = [self.model.tasks[task_id].wake_at for task_id in given.idle]
-        assert wakes == sorted(wakes)
+    @rule(target=sweeps, most=st.sampled_from([1, 2, 3, 100, 100, 100]), fault=faults)
+    def due(self, most: int, fault: str | None) -> Due:
+        given, expected = self.both(fault, lambda: self.store.due(most), lambda: self.model.due(self.now, most))
+        assert given == expected
         return given
 
     @rule(due=sweeps, fault=faults)
@@ -269,15 +344,18 @@ class StoreMachine(RuleBasedStateMachine):
         """The views of the API, and what they leave out."""
         model = self.model.tasks.get(task_id)
         task, chunks = _run(self.store.task(task_id)), _run(self.store.chunks(task_id))
-        status = _run(self.store.status(task_id))
+        going_on = _run(self.store.going_on(task_id))
         if model is None:
-            assert (task, chunks, status) == (None, None, None)
+            assert (task, chunks, going_on) == (None, None, False)
             return
         assert task is not None
         assert chunks is not None
         in_flight, result = len(model.in_flight), model.result()
         live = model.is_live(self.now)
-        assert task.status == status == model.status
+        assert task.status == model.status
+        assert task.overdue == (model.is_overdue(self.now) and not model.status.terminal)
+        assert going_on == (not model.status.terminal and not task.overdue)
+        assert (task.deadline_at, task.max_calls) == (model.deadline_at, model.max_calls)
         assert task.usage.model_calls == model.calls_settled + model.calls_in_doubt + in_flight
         assert task.usage.in_doubt == model.calls_in_doubt + (0 if live else in_flight)
         assert (task.completed, task.failed, task.attempts) == (model.completed, model.failed, model.attempts)
@@ -291,6 +369,22 @@ class StoreMachine(RuleBasedStateMachine):
             + [(key.position, None) for key, item in model.failures.items() if item.final],
             key=lambda pair: pair[0],
         )
+
+    @rule(tenant=st.sampled_from(TENANTS), status=st.sampled_from([None, *Status]), most=st.integers(1, 3))
+    def list_pages(self, tenant: str, status: Status | None, most: int) -> None:
+        """All pages together are the tenant's tasks, each once, newest first; none is longer than asked for."""
+        seen: list[str] = []
+        last: str | None = None
+        while True:
+            where = span(tenant, before_id=last and split_key(last)[1], from_ms=None, until_ms=None)
+            page = _run(self.store.list(where, status=status, most=most))
+            assert len(page.tasks) <= most
+            assert all(task.result is None for task in page.tasks)
+            seen += [task.key for task in page.tasks]
+            if page.last is None:
+                break
+            last = page.last
+        assert seen == self.model.page(tenant, status)
 
     @invariant()
     def the_rows_are_the_models(self) -> None:
@@ -308,6 +402,16 @@ class StoreMachine(RuleBasedStateMachine):
         }
         texts = {row["task_id"] for row in self.database.rows("SELECT task_id FROM texts")}
         assert texts == set(self.model.tasks)
+        assert {
+            row["id"]: (row["task_id"], row["digest"], row["expires_at"], bool(row["replayed"]))
+            for row in self.database.rows("SELECT * FROM submissions")
+        } == {
+            name: (item.task_id, item.digest, item.expires_at, item.replayed)
+            for name, item in self.model.submissions.items()
+        }
+        assert {
+            row["tenant"]: (row["day"], row["characters"]) for row in self.database.rows("SELECT * FROM daily_use")
+        } == self.model.daily_use
 
     def _parts(self, table: str, columns: str) -> dict[Any, Any]:
         rows = self.database.rows(f"SELECT task_id, level, idx, {columns} FROM {table}")  # noqa: S608
@@ -328,6 +432,7 @@ def _run[T](coroutine: Coroutine[Any, Any, T]) -> T:
 def test_the_store_is_the_model(monkeypatch: pytest.MonkeyPatch):
     """Claims, steps, cancels, retries, sweeps and lost answers in any order: SQL does what the model does."""
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
+    monkeypatch.setattr(limits, "LIST_WALK_MOST", LIST_WALK_MOST)
     run_state_machine_as_test(
         StoreMachine,
         settings=settings(

@@ -26,11 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; the exit status is 1 when an invariant was broken."""
     options = _parser().parse_args(arguments)
     if options.seed is not None:
-        return _replay(options.seed, options.faults)
+        return _replay(options.seed, options.faults, options.bounds)
     tally, seconds, processor = _seeds(options)
     CONSOLE.print(summary(tally, seconds, processor, options.workers))
     for seed, _ in sorted(tally.failures)[:EXPLAINED_MOST]:
-        _explain(seed, options.faults)
+        _explain(seed, options.faults, options.bounds)
     facts: dict[str, Any] = {"seeds": tally.facts() | {"seconds": round(seconds, 1)}}
     if options.campaign:
         facts |= _rest_of_campaign()
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="replay this one seed and show what happens in it")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--faults", choices=PROFILES, help="this fault profile for all seeds, not each seed's own")
+    parser.add_argument("--bounds", action="store_true", help="cancellations, deadlines and budgets in every schedule")
     parser.add_argument("--campaign", action="store_true", help="all parts, and their figures as JSON at the end")
     return parser
 
@@ -65,7 +66,12 @@ def _seeds(options: argparse.Namespace) -> tuple[Tally, float, float]:
             bar.update(job, advance=done, accepted=total.accepted, failed=len(total.failures))
 
         tally, processor = run_seeds(
-            options.first, options.seeds, workers=options.workers, profile=options.faults, progress=progress
+            options.first,
+            options.seeds,
+            workers=options.workers,
+            profile=options.faults,
+            bounds=options.bounds,
+            progress=progress,
         )
     return tally, time.perf_counter() - started, processor
 
@@ -83,6 +89,8 @@ def summary(tally: Tally, seconds: float, processor: float, workers: int) -> Tab
     for name, value in (
         ("schedules", f"{tally.schedules:,}"),
         ("tasks accepted", f"{tally.accepted:,} ({statuses})"),
+        ("failed", ", ".join(f"{count:,} {name}" for name, count in tally.reasons.most_common())),
+        ("answered", ", ".join(f"{count:,} {name}" for name, count in tally.told.most_common())),
         ("simulated time", f"{tally.virtual_seconds / 3600:,.1f} h"),
         ("model calls", f"{tally.calls:,}, {tally.in_doubt:,} in doubt"),
         ("writes to D1, each checked", f"{tally.writes:,}"),
@@ -96,9 +104,9 @@ def summary(tally: Tally, seconds: float, processor: float, workers: int) -> Tab
     return table
 
 
-def _replay(seed: int, profile: str | None) -> int:
-    result = run_seed(seed, profile=profile)
-    again = run_seed(seed, profile=profile, keep_timeline=True)
+def _replay(seed: int, profile: str | None, bounds: bool) -> int:
+    result = run_seed(seed, profile=profile, bounds=bounds)
+    again = run_seed(seed, profile=profile, bounds=bounds, keep_timeline=True)
     same = "the same twice" if result.digest == again.digest else "DIFFERENT the second time"
     CONSOLE.print(f"seed {seed}, profile {result.profile}: trace {result.digest}, {same}")
     if result.failure is None:
@@ -107,17 +115,17 @@ def _replay(seed: int, profile: str | None) -> int:
             f"every invariant held: {dict(result.statuses)}, {result.calls} calls, {result.in_doubt} in doubt"
         )
         return 0
-    _explain(seed, profile)
+    _explain(seed, profile, bounds)
     return 1
 
 
-def _explain(seed: int, profile: str | None) -> None:
-    explanation = explain(seed, profile=profile)
+def _explain(seed: int, profile: str | None, bounds: bool) -> None:
+    explanation = explain(seed, profile=profile, bounds=bounds)
     result = explanation.result
     CONSOLE.print(f"\nseed {seed} ({result.profile}): {result.failure}", markup=False)
     CONSOLE.print(f"still so with {sum(result.fired.values())} of its {explanation.faults_before} faults:")
     CONSOLE.print("\n".join(explanation.lines()), markup=False)
-    faults = f" --faults {profile}" if profile else ""
+    faults = (f" --faults {profile}" if profile else "") + (" --bounds" if bounds else "")
     CONSOLE.print(f"replay: python -m tests.simulation --seed {seed}{faults}")
 
 

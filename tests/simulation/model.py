@@ -48,6 +48,7 @@ class ModelServer:
         self.records: list[CallRecord] = []
         self.calls_by_text: Counter[str] = Counter()
         self.number_outputs = False
+        self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None  # a call leaves an isolate
         self._seconds = seconds
 
     def count(self, text: str) -> int:
@@ -106,6 +107,8 @@ class ModelProvider:
     async def infer(self, call: ModelCall) -> ModelReply:
         """Send the call once. Raises a `ModelError`."""
         sender = self._port.isolate.name
+        if not self._port.is_closed():
+            self._server.starting(call, sender)
         reply = await self._port.call("model.infer", lambda answer: self._server.serve(call, sender, answer))
         assert isinstance(reply, ModelReply)
         return reply

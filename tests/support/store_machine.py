@@ -25,11 +25,14 @@ class Worker:
     def progress(
         self, done: set[int], failed: set[int], in_flight: set[int], *, final: bool, failure: Failure
     ) -> Progress:
-        """Report outputs, failures and announced calls; with all chunks there, a merge gets its one level."""
-        outputs = [CallKey(0, at) for at in sorted(done) if at < self.total]
+        """Report outputs, failures and announced calls; with all chunks there, a merge gets its one level.
+
+        No more calls than the task may make: that is the worker's to see to.
+        """
+        outputs = [CallKey(0, at) for at in sorted(done) if at < self.total][: self._room()]
         self.known |= set(outputs)
         if self.merges and self.total > 1 and sum(key.level == 0 for key in self.known) == self.total:
-            outputs.append(CallKey(1, 0))
+            outputs = [*outputs, CallKey(1, 0)][: self._room()]
         self.settled += len(outputs)
         self.tokens += 7 * len(outputs)
         failed_calls = [
@@ -38,7 +41,7 @@ class Worker:
         return Progress(
             outputs=[Output(key, f"{self.claim.fence} wrote {key}", 1) for key in outputs],
             failures=failed_calls,
-            in_flight=[CallKey(0, at) for at in sorted(in_flight) if at < self.total],
+            in_flight=[CallKey(0, at) for at in sorted(in_flight) if at < self.total][: self._room()],
             calls_settled=self.claim.calls_settled + self.settled,
             calls_in_doubt=self.claim.calls_in_doubt,
             calls_minimum=self.total,
@@ -49,6 +52,12 @@ class Worker:
             stalls=0 if outputs else self.claim.stalls,
             rate_waits=self.claim.rate_waits,
         )
+
+    def _room(self) -> int | None:
+        claim = self.claim
+        if claim.max_calls is None:
+            return None
+        return max(0, claim.max_calls - claim.calls_settled - claim.calls_in_doubt - self.settled)
 
 
 def failed_values(item: FailedCall) -> tuple[Any, ...]:
@@ -64,6 +73,7 @@ _NAMES = (
     *("status", "route", "reduce", "total", "completed", "failed", "fence", "holder", "host", "lease_until"),
     *("attempts", "stalls", "rate_waits", "calls_settled", "calls_in_doubt", "calls_minimum", "input_tokens"),
     *("output_tokens", "dispatches", "not_before", "wake_at", "created_at", "started_at", "finished_at"),
+    *("deadline_ms", "deadline_at", "max_calls", "announced_at"),
 )
 
 
@@ -98,10 +108,11 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
         "announced": claim.announced,
         "tried": claim.tried,
         "chunks": len(claim.cuts),
+        "bounds": (claim.deadline_left_ms, claim.max_calls),
     }
 
 
-def claim_expected(task: ModelTask) -> dict[str, Any]:
+def claim_expected(task: ModelTask, now: int) -> dict[str, Any]:
     """The same facts by the model."""
     return {name: getattr(task, name) for name in _CLAIMED} | {
         "outputs": frozenset(task.outputs),
@@ -109,4 +120,5 @@ def claim_expected(task: ModelTask) -> dict[str, Any]:
         "announced": frozenset(task.in_flight),
         "tried": {key: item.tried for key, item in task.failures.items() if not item.final},
         "chunks": task.total,
+        "bounds": (None if task.deadline_at is None else task.deadline_at - now, task.max_calls),
     }

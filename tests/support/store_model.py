@@ -7,12 +7,14 @@ plain values. It is written from the contracts, so that store and model can only
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from src.core.limits import SWEEP_BACKOFF_DOUBLINGS_MOST
+from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS, SWEEP_BACKOFF_DOUBLINGS_MOST
 from src.core.states import Status
-from src.core.task import Failure, Reduce
+from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce
+from src.store.admission import Accepted, Conditions, Limit, Mismatched, Outcome, Refused, Replayed
 from src.store.claims import CallKey, Continue, Due, Fail, FailedCall, Finish, Progress, Release, Standing, Step
 
 EARLY_MS = 1_000
+DAY_MS = 86_400_000
 
 
 @dataclass(slots=True)
@@ -25,6 +27,11 @@ class ModelTask:
     wake_at: int
     route: str
     calls_minimum: int
+    deadline_ms: int | None = None
+    deadline_at: int | None = None
+    max_calls: int | None = None
+    submission: str | None = None
+    announced_at: int | None = None
     status: Status = Status.PENDING
     completed: int = 0
     failed: int = 0
@@ -56,6 +63,20 @@ class ModelTask:
     def is_idle(self, now: int) -> bool:
         """Whether it has not ended and nobody works on it."""
         return self.status is Status.PENDING or (self.status is Status.PROCESSING and not self.is_live(now))
+
+    def is_overdue(self, now: int) -> bool:
+        """Whether its deadline has passed."""
+        return self.deadline_at is not None and self.deadline_at <= now
+
+    def look_at(self, at: int) -> None:
+        """Have the sweep look at this time, or at the deadline."""
+        self.wake_at = at if self.deadline_at is None else min(at, self.deadline_at)
+
+    def starting_ms(self, now: int) -> int:
+        """For how long announced calls may still start, once nothing is announced any more."""
+        if self.status not in {Status.PROCESSING, Status.CANCELLED}:
+            return 0
+        return max(0, (self.announced_at or 0) + round(START_SECONDS * 1000) - now)
 
     def let_go(self) -> None:
         """Nobody holds it any more."""
@@ -89,16 +110,99 @@ class ModelTask:
         return [text for key, (text, _) in sorted(self.outputs.items()) if key.level == level]
 
 
+@dataclass(slots=True)
+class Submission:
+    """Who has an idempotency key."""
+
+    task_id: str
+    digest: str
+    expires_at: int
+    replayed: bool = False
+
+
 class StoreModel:
-    """All tasks by id."""
+    """All tasks by key, who has the idempotency keys, and each tenant's characters of its latest day."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, ModelTask] = {}
+        self.submissions: dict[str, Submission] = {}
+        self.daily_use: dict[str, tuple[int, int]] = {}
 
-    def insert(self, now: int, task_id: str, reduce: Reduce, total: int, route: str, unclaimed_ms: int) -> None:
-        """Write a pending task, once."""
-        minimum = total + (1 if reduce is Reduce.MERGE and total > 1 else 0)
-        self.tasks.setdefault(task_id, ModelTask(reduce, total, now, now + unclaimed_ms, route, minimum))
+    def state(self) -> tuple[object, ...]:
+        """All that there is."""
+        return self.tasks, self.submissions, self.daily_use
+
+    def insert(self, now: int, new: NewTask, unclaimed_ms: int, on: Conditions) -> Outcome:
+        """Write a pending task, once, if its key is free and its tenant's limits allow it."""
+        tenant = new.key.partition(":")[0]
+        name = None if on.idempotency_key is None else f"{tenant}:{on.idempotency_key}"
+        holder = None if name is None else self._take_key(now, name, new.key, on.digest)
+        known, day = new.key in self.tasks, now // DAY_MS
+        unended = self._unended(now, tenant, on.horizon_ms)
+        used = self.daily_use.get(tenant, (day, 0))
+        characters = len(new.text) + (used[1] if used[0] == day else 0)
+        crowd, most = on.tasks_in_flight_most, on.characters_a_day_most
+        full, too_much = crowd is not None and unended >= crowd, most is not None and characters > most
+        if not known and not full and not too_much and (holder is None or holder.task_id == new.key):
+            self.tasks[new.key] = task = ModelTask(
+                *(new.reduce, len(new.cuts), new.created_at, 0, new.route, new.minimum_calls),
+                deadline_ms=new.deadline_ms,
+                deadline_at=None if new.deadline_ms is None else now + new.deadline_ms,
+                max_calls=new.max_calls,
+                submission=name,
+            )
+            task.look_at(now + unclaimed_ms)
+            unended += task.wake_at <= now + on.horizon_ms
+            if most is not None:
+                self.daily_use[tenant] = (day, characters)
+        if new.key in self.tasks:
+            return Accepted(crowded=on.queue_share is not None and unended > on.queue_share)
+        if holder is not None and holder.task_id != new.key:
+            return Replayed(holder.task_id) if holder.digest == on.digest else Mismatched()
+        if name is not None:
+            del self.submissions[name]
+        return Refused(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
+
+    def _take_key(self, now: int, name: str, task_id: str, digest: str) -> Submission:
+        """Take a key that is free or whose time is over; note that somebody else will be told of its task."""
+        holder = self.submissions.get(name)
+        if holder is None or (holder.expires_at <= now and holder.task_id != task_id):
+            holder = self.submissions[name] = Submission(task_id, digest, now + IDEMPOTENCY_SECONDS * 1000)
+        if holder.task_id != task_id and holder.digest == digest:
+            holder.replayed = True
+        return holder
+
+    def _unended(self, now: int, tenant: str, horizon_ms: int) -> int:
+        return sum(
+            not task.status.terminal and task.wake_at <= now + horizon_ms
+            for key, task in self.tasks.items()
+            if key.startswith(f"{tenant}:")
+        )
+
+    def withdraw(self, now: int, new: NewTask, on: Conditions) -> None:
+        """Take a task back unless somebody else was told of it."""
+        task = self.tasks.get(new.key)
+        if task is None:
+            return
+        held = self._held(new.key)
+        if held is not None and self.submissions[held].replayed:
+            return
+        tenant = new.key.partition(":")[0]
+        day, used = self.daily_use.get(tenant, (0, 0))
+        if on.characters_a_day_most is not None and day == now // DAY_MS:
+            self.daily_use[tenant] = (day, max(0, used - len(new.text)))
+        self._forget(new.key)
+
+    def _held(self, task_id: str) -> str | None:
+        """The idempotency key that a task came under, if it still has it."""
+        name = self.tasks[task_id].submission
+        held = None if name is None else self.submissions.get(name)
+        return name if held is not None and held.task_id == task_id else None
+
+    def _forget(self, task_id: str) -> None:
+        if (name := self._held(task_id)) is not None:
+            del self.submissions[name]
+        del self.tasks[task_id]
 
     def claim(
         self, now: int, task_id: str, holder: str, host: str, route: str, lease_ms: int, announce: int
@@ -109,6 +213,8 @@ class StoreModel:
             return Standing.MISSING, 0
         if task.status.terminal:
             return Standing.TERMINAL, 0
+        if task.is_overdue(now):
+            return Standing.OVERDUE, 0
         own = task.holder == holder or (host != "" and task.host == host)
         if task.status is Status.PROCESSING and task.is_live(now) and not own:
             assert task.lease_until is not None
@@ -123,21 +229,24 @@ class StoreModel:
             task.doubted = task.in_flight
             task.doubt()
             if task.started_at is None:
-                task.in_flight = [CallKey(0, position) for position in range(min(announce, task.total))]
+                task.in_flight = [
+                    CallKey(0, position) for position in range(min(announce, task.total, task.max_calls or announce))
+                ]
         task.status = Status.PROCESSING
         task.holder, task.host, task.route = holder, host, route
         task.dispatches = task.not_before = 0
         task.lease_until = now + lease_ms
+        task.announced_at = now
         task.started_at = task.started_at if task.started_at is not None else max(task.created_at, now)
         task.wake_at = min(task.wake_at, task.lease_until)
         return task
 
     def _record(self, task_id: str, fence: int, progress: Progress) -> ModelTask | None:
-        """Keep outputs and failures of the worker with the latest fence, a cancelled one's too."""
+        """Keep outputs and failures of the worker with the latest fence, whoever else has ended the task."""
         task = self.tasks.get(task_id)
         if task is None or task.fence != fence:
             return None
-        if task.status in {Status.PROCESSING, Status.CANCELLED}:
+        if task.status in {Status.PROCESSING, Status.CANCELLED, Status.FAILED}:
             for output in progress.outputs:
                 task.outputs.setdefault(output.key, (output.text, output.calls))
             task.failures |= {item.key: item for item in progress.failures}
@@ -148,8 +257,7 @@ class StoreModel:
         task = self._record(task_id, fence, progress)
         if task is None:
             return False
-        again = {Release: Status.PENDING, Finish: Status.COMPLETED, Fail: Status.FAILED}.get(type(step))
-        if task.status is not Status.PROCESSING and task.status is not again:
+        if not self._takes(task, now, step):
             return False
         if isinstance(step, Finish):
             chunks = sum(key.level == 0 for key in task.outputs)
@@ -159,21 +267,56 @@ class StoreModel:
         match step:
             case Continue(lease_ms):
                 task.lease_until = now + lease_ms
+                task.announced_at = now
             case Release(delay_ms, sweep_ms):
                 task.status = Status.PENDING
                 task.let_go()
-                task.not_before, task.wake_at = now + delay_ms, now + sweep_ms
+                task.not_before = now + delay_ms
+                task.look_at(now + sweep_ms)
             case Finish(retention_ms, _):
                 task.end(Status.COMPLETED, now, retention_ms)
             case Fail(retention_ms, failure):
                 task.end(Status.FAILED, now, retention_ms, failure)
         return True
 
-    def settle_cancelled(self, task_id: str, fence: int, progress: Progress) -> None:
-        """Take the last totals of the worker whose task was cancelled."""
+    @staticmethod
+    def _takes(task: ModelTask, now: int, step: Step) -> bool:
+        """Whether a task takes this step: one under work, in time, or one that the same step has ended before."""
+        if task.status is Status.PROCESSING:
+            return not (task.is_overdue(now) and isinstance(step, Continue | Finish))
+        if isinstance(step, Fail) and task.failure is not None and task.failure.code != step.failure.code:
+            return False
+        return task.status is {Release: Status.PENDING, Finish: Status.COMPLETED, Fail: Status.FAILED}.get(type(step))
+
+    def settle(
+        self, now: int, task_id: str, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
+    ) -> Status | None:
+        """Take the last totals of the worker whose task was cancelled or, by now, is past its deadline."""
+        if overdue is not None:
+            self.expire(now, [task_id], overdue, retention_ms)
         task = self._record(task_id, fence, progress)
-        if task is not None and task.status is Status.CANCELLED:
-            task.take_totals(progress)
+        if task is None:
+            return None
+        expired = task.failure is not None and task.failure.code == DEADLINE_EXCEEDED
+        if task.status is not Status.CANCELLED and not expired:
+            return None
+        task.take_totals(progress)
+        return task.status
+
+    def may_start(self, now: int, task_id: str, fence: int) -> float | None:
+        """The milliseconds until the deadline, while the claim is good."""
+        task = self.tasks.get(task_id)
+        if task is None or task.fence != fence or task.status is not Status.PROCESSING:
+            return None
+        return float("inf") if task.deadline_at is None else task.deadline_at - now
+
+    def expire(self, now: int, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
+        """Fail what has passed its deadline; the fence and what is announced stay for the worker to settle."""
+        ended = {i for i in ids if i in self.tasks and self.tasks[i].is_overdue(now)}
+        ended = {i for i in ended if not self.tasks[i].status.terminal}
+        for task in self._those(sorted(ended)):
+            task.end(Status.FAILED, now, retention_ms, failure)
+        return ended
 
     def dead_letter(self, now: int, task_id: str, failure: Failure, retention_ms: int) -> bool:
         """Fail what nobody works on and what waits for nothing."""
@@ -185,56 +328,87 @@ class StoreModel:
         task.end(Status.FAILED, now, retention_ms, Failure(failure.code, failure.message, retryable=True))
         return True
 
-    def cancel(self, now: int, task_id: str, retention_ms: int) -> bool:
+    def cancel(self, now: int, task_id: str, retention_ms: int) -> tuple[bool, int]:
         """Cancel what has not ended."""
         task = self.tasks.get(task_id)
         if task is None or task.status.terminal:
-            return False
+            return False, 0 if task is None else task.starting_ms(now)
         task.end(Status.CANCELLED, now, retention_ms)
-        return True
+        return True, task.starting_ms(now)
 
-    def retry(self, now: int, task_id: str, unclaimed_ms: int) -> bool:
-        """Put back what failed or was cancelled; outputs stay."""
-        task = self.tasks.get(task_id)
+    def retry(self, now: int, task_id: str, unclaimed_ms: int, on: Conditions) -> Accepted | None:
+        """Put back what failed or was cancelled, within the tenant's limit; outputs stay, a deadline begins anew."""
+        task, tenant = self.tasks.get(task_id), task_id.partition(":")[0]
+        most, unended = on.tasks_in_flight_most, self._unended(now, tenant, on.horizon_ms)
         if task is None or task.status not in {Status.FAILED, Status.CANCELLED}:
-            return False
+            return None
+        if most is not None and unended >= most:
+            return None
         task.status, task.failure, task.finished_at = Status.PENDING, None, None
         task.fence += 1
         task.attempts += task.started_at is not None
         task.doubt()
         task.failed = task.stalls = task.rate_waits = task.dispatches = task.not_before = 0
         task.failures.clear()
-        task.wake_at = now + unclaimed_ms
-        return True
+        task.deadline_at = None if task.deadline_ms is None else now + task.deadline_ms
+        task.look_at(now + unclaimed_ms)
+        crowded = on.queue_share is not None and self._unended(now, tenant, on.horizon_ms) > on.queue_share
+        return Accepted(crowded=crowded)
 
-    def erase(self, task_id: str) -> bool:
+    def erase(self, now: int, task_id: str) -> tuple[bool, int]:
         """Forget a task."""
-        return self.tasks.pop(task_id, None) is not None
+        task = self.tasks.get(task_id)
+        if task is None:
+            return False, 0
+        self._forget(task_id)
+        return True, task.starting_ms(now)
 
-    def due(self, now: int) -> tuple[set[str], set[str], set[str]]:
-        """The ids of live, idle and ended tasks that the sweep must look at."""
-        due = {task_id: task for task_id, task in self.tasks.items() if task.wake_at <= now}
-        over = {task_id for task_id, task in due.items() if task.status.terminal}
-        idle = {task_id for task_id, task in due.items() if task.is_idle(now)}
-        return set(due) - over - idle, idle, over
+    def due(self, now: int, most: int) -> Due:
+        """What the sweep must look at: each tenant's longest overdue task, then each one's second, and so on."""
+        waiting = sorted((task.wake_at, task_id) for task_id, task in self.tasks.items() if task.wake_at <= now)
+        places: dict[str, int] = {}
+        ranked = []
+        for wake_at, task_id in waiting:
+            tenant = task_id.partition(":")[0]
+            places[tenant] = places.get(tenant, 0) + 1
+            ranked.append((places[tenant], wake_at, task_id))
+        due = Due(now if ranked else 0)
+        for *_, task_id in sorted(ranked)[:most]:
+            task = self.tasks[task_id]
+            if task.status.terminal:
+                due.over.append(task_id)
+            elif task.is_overdue(now):
+                due.overdue.append(task_id)
+            elif task.is_live(now):
+                due.live.append(task_id)
+            else:
+                due.idle.append(task_id)
+                if task.stalls and task.status is Status.PROCESSING:
+                    due.stalls[task_id] = task.stalls
+        return due
+
+    def page(self, tenant: str, status: Status | None) -> list[str]:
+        """A tenant's tasks, newest first."""
+        own = [key for key in self.tasks if key.startswith(f"{tenant}:")]
+        return sorted((key for key in own if status in {None, self.tasks[key].status}), reverse=True)
 
     def settle_due(self, now: int, due: Due, delay_ms: int) -> tuple[set[str], int]:
         """Postpone, take on, erase; each only if it still is what `due` found."""
         for task in self._those(due.live):
             if task.status is Status.PROCESSING and task.is_live(now):
                 assert task.lease_until is not None
-                task.wake_at = task.lease_until
+                task.look_at(task.lease_until)
         taken = {i for i in due.idle if i in self.tasks and self.tasks[i].wake_at <= now and self.tasks[i].is_idle(now)}
         for task in self._those(sorted(taken)):
             task.dispatches += 1
-            task.wake_at = now + delay_ms * 2 ** min(task.dispatches, SWEEP_BACKOFF_DOUBLINGS_MOST)
+            task.look_at(now + delay_ms * 2 ** min(task.dispatches, SWEEP_BACKOFF_DOUBLINGS_MOST))
         over = [
             i
             for i in due.over
             if i in self.tasks and self.tasks[i].status.terminal and self.tasks[i].wake_at <= due.now_ms
         ]
         for task_id in over:
-            del self.tasks[task_id]
+            self._forget(task_id)
         return taken, len(over)
 
     def _those(self, ids: Sequence[str]) -> list[ModelTask]:

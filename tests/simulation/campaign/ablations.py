@@ -11,7 +11,7 @@ from typing import Any
 
 from src import composition
 from src.objects import ai_processor
-from src.processing import dispatch, ledger
+from src.processing import bounds, crew, dispatch, ledger
 from src.queue import consumer
 from src.store import rows, tasks
 from src.store import statements as sql
@@ -19,13 +19,16 @@ from src.store.database import Database
 from src.store.statement import NOW
 from tests.simulation.campaign import substitutes as without
 from tests.simulation.campaign.run import Result, run_seed
-from tests.simulation.campaign.workload import DEPLOYMENTS, Change, TaskSpec, Workload
+from tests.simulation.campaign.workload import DEPLOYMENTS, LONG_CHUNKS, Change, TaskSpec, Workload
 from tests.simulation.choices import DIRECT, FREE, TOP, Deployment
+from tests.simulation.isolate import Isolate
 
 # Faults under which a worker outlives its claim.
 ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0.3, "clock_jumped": 0.02}
 CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
 LOST_REPLIES = {"d1_failed_after_commit": 0.2}
+# Isolates that stand still for less than a call may take to start: 0.1 to 2 s.
+SHORT_FREEZES: tuple[without.Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,40 @@ def _cancelling(rng: Random) -> Workload:
 def _erasing(rng: Random) -> Workload:
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=0, chunks=4, actions=((rng.uniform(1, 9), "delete"),)) for _ in range(3))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+def _cancelling_late(*deployments: Deployment, chunks: int) -> Callable[[Random], Workload]:
+    """Tasks of many calls that are cancelled somewhere in between."""
+
+    def draw(rng: Random) -> Workload:
+        first = rng.choice(deployments)
+        specs = tuple(TaskSpec(at=0, chunks=chunks, actions=((rng.uniform(0.5, 8), "cancel"),)) for _ in range(5))
+        return Workload(tasks=specs, first=first, last=first, short_slices=False, variables={"AI_CONCURRENCY": "1"})
+
+    return draw
+
+
+def _hurried(rng: Random) -> Workload:
+    """Tasks that end about when their deadline comes."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(
+        TaskSpec(at=0, chunks=chunks, deadline_seconds=rng.uniform(1, 2 + chunks)) for chunks in (1, 2, 3, 4, 6, 6)
+    )
+    return Workload(tasks=specs, first=first, last=first, short_slices=False)
+
+
+def _thrifty(rng: Random) -> Workload:
+    """Tasks that need more calls than they may make."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=0, chunks=4, max_calls=rng.randint(1, 4)) for _ in range(3))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+def _twins(rng: Random) -> Workload:
+    """Pairs of submissions under one key."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=rng.uniform(0, 2), chunks=1, idempotent=True, twin=True) for _ in range(5))
     return Workload(tasks=specs, first=first, last=first)
 
 
@@ -235,7 +272,7 @@ ABLATIONS = (
     Ablation(
         "erase_everything",
         "an erased task leaves nothing behind",
-        ((sql, "ERASE", sql.ERASE[1:]),),
+        ((sql, "ERASE", (sql.ERASE[0], *sql.ERASE[2:])),),
         {},
         _erasing,
     ),
@@ -245,6 +282,107 @@ ABLATIONS = (
         ((ai_processor.Processor, "_forget", without.remember),),
         {},
         _some_tasks(FREE),
+    ),
+    Ablation(
+        "deadline_in_progress",
+        "no call is announced after the deadline",
+        (without.swapped("PROGRESS", without.IN_TIME, ""),),
+        {"d1_slow": 0.2},
+        _hurried,
+    ),
+    Ablation(
+        "deadline_in_finish",
+        "no task completes after its deadline",
+        (without.swapped("FINISH", without.IN_TIME, ""),),
+        {"d1_slow": 0.2},
+        _hurried,
+    ),
+    Ablation(
+        "deadline_of_worker",
+        "a worker starts nothing once the deadline may have come",
+        ((bounds.Bounds, "starts_by", without.starts_by_announcement),),
+        {"d1_slow": 0.2, "worker_frozen": 0.05},
+        _hurried,
+        SHORT_FREEZES,
+    ),
+    Ablation(
+        "expiry_by_sweep",
+        "a task that nobody works on fails soon after its deadline",
+        ((tasks.TaskStore, "expire", without.expire_nothing),),
+        {"message_lost": 0.5},
+        _hurried,
+    ),
+    Ablation(
+        "start_window",
+        "calls start soon after their announcement or not at all",
+        ((crew.Crew, "call", without.call_whenever),),
+        {"worker_frozen": 0.1},
+        _cancelling_late(*DEPLOYMENTS, chunks=6),
+    ),
+    Ablation(
+        "start_window_of_lanes",
+        "a lane asks whether the calls that it was sent may still start",
+        ((tasks.TaskStore, "may_start", without.start_whenever),),
+        {"worker_frozen": 0.1},
+        _cancelling_late(FREE, chunks=LONG_CHUNKS),
+    ),
+    Ablation(
+        "held_cancellation",
+        "a cancellation is answered when no call can start any more",
+        ((tasks.TaskStore, "cancel", without.cancel_at_once),),
+        {"worker_frozen": 0.2},
+        _cancelling_late(*DEPLOYMENTS, chunks=6),
+        SHORT_FREEZES,
+    ),
+    Ablation(
+        "held_erasure",
+        "an erasure is answered when no call can start any more",
+        ((tasks.TaskStore, "erase", without.erase_at_once),),
+        {"worker_frozen": 0.2},
+        _erasing,
+        SHORT_FREEZES,
+    ),
+    Ablation(
+        "budget_of_worker",
+        "a worker announces no call beyond the budget",
+        ((bounds.Bounds, "calls_left", without.calls_without_end),),
+        {},
+        _thrifty,
+    ),
+    Ablation(
+        "budget_in_claim",
+        "the first claim announces no call beyond the budget",
+        (without.swapped("CLAIM", "min(total, coalesce(max_calls, total))", "total"),),
+        {},
+        _thrifty,
+    ),
+    Ablation(
+        "key_taken_once",
+        "an idempotency key that is taken stays with its task",
+        (without.swapped("TAKE_KEY", f"expires_at <= {NOW} AND", ""),),
+        {},
+        _twins,
+    ),
+    Ablation(
+        "key_before_task",
+        "a task is only written for the request that has the key",
+        (without.swapped("INSERT_TASK", "EXISTS (SELECT 1 FROM submissions WHERE id = ?13 AND task_id = ?1)", "1"),),
+        {},
+        _twins,
+    ),
+    Ablation(
+        "replay_noted",
+        "a task that a second request was answered with is not taken back",
+        (without.swapped("NOTE_REPLAY", "AND replayed = 0", "AND replayed = 2"),),
+        {"d1_failed_after_commit": 0.6},
+        _twins,
+    ),
+    Ablation(
+        "withdrawal",
+        "a task whose client is told that nothing was accepted is taken back",
+        ((tasks.TaskStore, "withdraw", without.withdraw_nothing),),
+        {"d1_failed_after_commit": 0.5},
+        _some_tasks(*DEPLOYMENTS),
     ),
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from src.composition import App, Bindings
 from src.http.isolate import Isolate
@@ -47,9 +47,14 @@ class SimulatedRuntime:
 class ClientRequest:
     """An HTTP request. `body` is asked for each time the request arrives, so that a repeated one can be told apart."""
 
-    headers: Mapping[str, str] = {}
-
-    def __init__(self, method: str, path: str, body: Callable[[], dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        body: Callable[[], dict[str, Any]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.headers = headers or {}
         self.method = method
         self.url = f"http://onceover{path}"
         self._body = body
@@ -62,15 +67,52 @@ class ClientRequest:
         return raw
 
 
+class Arrival:
+    """A request as it arrived once, with the body that was read of it. `retries`: see `Watch.arrived`."""
+
+    retries = 0
+
+    def __init__(self, request: ClientRequest, watcher: "Watcher") -> None:
+        self.method, self.url, self.headers = request.method, request.url, request.headers
+        self.body: dict[str, Any] = {}
+        self._request = request
+        self._watcher = watcher
+
+    async def read(self, most: int) -> bytes:
+        """Read the request's body."""
+        raw = await self._request.read(most)
+        self.body = json.loads(raw)
+        self._watcher.read(self)
+        return raw
+
+
+class Watcher(Protocol):
+    """Sees each request as it arrives and each answer as the Worker gives it, whatever becomes of it on its way."""
+
+    def arrived(self, arrival: Arrival) -> None:
+        """Note a request."""
+        ...
+
+    def read(self, arrival: Arrival) -> None:
+        """Note that its body was read."""
+        ...
+
+    def answered(self, arrival: Arrival, reply: Reply) -> None:
+        """Judge an answer."""
+        ...
+
+
 class Onceover:
     """The app. `mistakes` holds log lines of errors that nothing outside the Worker explains."""
+
+    watcher: Watcher
 
     def __init__(self) -> None:
         self.mistakes: list[str] = []
 
     def make_isolate(self, env: Env) -> "Default":
         """The Worker's handlers in a new isolate."""
-        return Default(env, self.mistakes)
+        return Default(env, self)
 
     def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
         """An instance of one of the two Durable Object classes."""
@@ -94,14 +136,20 @@ def _app(env: Env, mistakes: list[str], wait_until: Callable[[Awaitable[None]], 
 class Default:
     """`entry.Default`: parts are made anew for each invocation."""
 
-    def __init__(self, env: Env, mistakes: list[str]) -> None:
+    def __init__(self, env: Env, app: Onceover) -> None:
         self._env = env
-        self._mistakes = mistakes
+        self._onceover = app
+        self._mistakes = app.mistakes
         self._isolate = Isolate()
 
     async def fetch(self, request: ClientRequest, ctx: WorkerContext) -> Reply:
         """Answer one HTTP request."""
-        return await handle(request, _app(self._env, self._mistakes, ctx.waitUntil, self._isolate).api())
+        watcher = self._onceover.watcher
+        arrival = Arrival(request, watcher)
+        watcher.arrived(arrival)
+        reply = await handle(arrival, _app(self._env, self._mistakes, ctx.waitUntil, self._isolate).api())
+        watcher.answered(arrival, reply)
+        return reply
 
     async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
         """Handle the messages of one batch."""

@@ -12,6 +12,7 @@ from src.inference.protocol import ModelCall
 from src.store import statements as sql
 from src.store import submission_statements as submit
 from tests.simulation.campaign.rows import COLUMNS, InvariantBroken, Row, check_change
+from tests.simulation.campaign.watch import Watch, tag_of
 from tests.simulation.d1 import Statement
 from tests.simulation.port import Reply
 from tests.simulation.runtime import World
@@ -31,12 +32,13 @@ class Books:
         self.rows: dict[str, Row] = {}
         self.gone: dict[str, Row] = {}
         self.expired: set[str] = set()
-        self.ids: dict[str, str] = {}  # by tag
+        self.born: dict[str, list[str]] = defaultdict(list)  # ids by tag: several in turn under one idempotency key
         self.tags: dict[str, str] = {}  # by id
+        self.holders: dict[str, str] = {}  # ids by idempotency key with its tenant
         self.reached: Counter[str] = Counter()  # calls by tag
         self.unreached: Counter[str] = Counter()  # calls by tag whose connection failed before the model saw them
         self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # by tag: (text, answer)
-        self.forfeited: Counter[str] = Counter()  # by id: calls in flight when a client cancelled
+        self.forfeited: Counter[str] = Counter()  # by id: calls in flight when a client or a deadline ended it
         self.retries: Counter[str] = Counter()  # by id
         self.outputs: dict[tuple[str, str, str], str] = {}
         self.writes = 0
@@ -46,6 +48,7 @@ class Books:
         self._connection = world.database.connection
         self._under_claim = {getattr(sql, name): name for name in UNDER_CLAIM}
         self._erases = {sql.ERASE[-1], submit.WITHDRAW}
+        self.watch = Watch(world, self)
         self._tags_given = 0
         self._execute = world.database.execute
         self._serve = world.model.serve
@@ -62,12 +65,13 @@ class Books:
     def _executed(self, statements: Sequence[Statement]) -> list[dict[str, Any]]:
         before = self._connection.total_changes
         now_ms = self.world.database.now_ms()
+        self.watch.look_at_clock()
         results = self._execute(statements)
         if self._connection.total_changes != before:
             self.writes += 1
             self._check_fences(statements, results)
             self._check_rows(statements, now_ms)
-            self._check_outputs()
+            self._check_outputs(now_ms)
         return results
 
     def _check_fences(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
@@ -94,10 +98,13 @@ class Books:
                 self._born(row)
             elif was is not row:
                 check_change(was, row, now_ms, self._max_attempts)
-                if row.status == "cancelled" != was.status:
+                if row.ended_from_outside and not was.terminal:
                     self.forfeited[task_id] += was.announced
                 elif row.status == "pending" and was.terminal:
                     self.retries[task_id] += 1
+                    self.watch.put_back(task_id)
+                if row.status == "processing" and row.fence != was.fence:
+                    self.watch.claimed(task_id)
         if len(rows) < len(before) or before.keys() - rows.keys():
             self._went(before.keys() - rows.keys(), statements, now_ms)
         self.rows = rows
@@ -107,16 +114,25 @@ class Books:
             raise InvariantBroken(f"{row.id} is back after it was erased")
         if (row.status, row.fence, row.sent) != ("pending", 0, 0):
             raise InvariantBroken(f"{row.id} came into the world {row.status}")
-        (tag,) = self._connection.execute("SELECT instructions FROM texts WHERE task_id = ?", (row.id,)).fetchone()
-        if tag in self.ids:
-            raise InvariantBroken(f"{row.id}: request {tag} was taken twice, as {self.ids[tag]} before")
-        self.ids[tag], self.tags[row.id] = row.id, tag
+        tag, key = self._connection.execute(
+            "SELECT instructions, submission FROM texts WHERE task_id = ?", (row.id,)
+        ).fetchone()
+        if tag in self.born and (key is None or self.born[tag][-1] not in self.gone):
+            raise InvariantBroken(f"{row.id}: request {tag} was taken twice, as {self.born[tag][-1]} before")
+        if key is not None:  # no run lasts for the day after which a key is free again
+            if self.holders.get(key, row.id) not in {row.id, *self.gone}:
+                raise InvariantBroken(f"{row.id}: accepted under a key that {self.holders[key]} has")
+            self.holders[key] = row.id
+        self.watch.born(row.id, tag)
+        self.born[tag].append(row.id)
+        self.tags[row.id] = tag
 
     def _went(self, ids: Any, statements: Sequence[Statement], now_ms: int) -> None:
         asked = {statement.values[0] for statement in statements if statement.sql in self._erases}
         for task_id in ids:
             row = self.gone[task_id] = self.rows[task_id]
             if task_id in asked:
+                self.watch.went(task_id)
                 continue
             if not row.terminal or row.wake_at > now_ms:
                 raise InvariantBroken(f"{task_id} ({row.status}) was erased, and nobody asked for it")
@@ -129,7 +145,7 @@ class Books:
             if (left := self._connection.execute(query).fetchone()) is not None:
                 raise InvariantBroken(f"{left[0]} is erased, and not all of it: {query}")
 
-    def _check_outputs(self) -> None:
+    def _check_outputs(self, now_ms: int) -> None:
         (text,) = self._connection.execute(_OUTPUTS).fetchone()
         if text == self._outputs_text:
             return
@@ -145,14 +161,16 @@ class Books:
             row = self.rows.get(key[0])
             if row is None:
                 raise InvariantBroken(f"{key}: output of a task that is gone")
-        self._check_counts(found)
+        self._check_counts(found, now_ms)
         self.outputs = found
 
-    def _check_counts(self, found: dict[tuple[str, str, str], str]) -> None:
+    def _check_counts(self, found: dict[tuple[str, str, str], str], now_ms: int) -> None:
         counts = Counter(task_id for task_id, level, _ in found if level == "0")
         for task_id, row in self.rows.items():
             count = counts[task_id]
-            exact = not self.forfeited[task_id] and row.status != "cancelled"
+            # After its deadline a worker's outputs are still kept, its totals only with the task's end.
+            overdue = row.deadline_at is not None and row.deadline_at <= now_ms
+            exact = not self.forfeited[task_id] and not row.ended_from_outside and not overdue
             if count < row.completed or (exact and count != row.completed):
                 raise InvariantBroken(f"{task_id} ({row.status}): {row.completed} completed, {count} outputs")
 
@@ -162,16 +180,27 @@ class Books:
         records = self.world.model.records
         before = len(records)
         self._serve(call, sender, reply)
-        tag = call.system.rpartition("\n")[2]
+        tag = tag_of(call)
         if len(records) == before:
             self.unreached[tag] += 1
             return
         self.reached[tag] += 1
         self.answers[tag][call.user, records[-1].answer] += 1
-        task_id = self.ids[tag]
-        row = self.rows.get(task_id) or self.gone[task_id]
-        if self.reached[tag] > row.sent:
+        row = self.latest(tag)
+        task_id = row.id
+        if self.reached[tag] > self.sent(tag):
             raise InvariantBroken(
                 f"{task_id} ({row.status}, fence {row.fence}): call {self.reached[tag]} reached the model, "
                 f"{row.sent} are on the bill"
             )
+        if row.max_calls is not None and self.reached[tag] > row.max_calls * len(self.born[tag]):
+            raise InvariantBroken(f"{task_id}: {self.reached[tag]} calls reached the model, {row.max_calls} may")
+
+    def latest(self, tag: str) -> Row:
+        """The task of a tag, the last one if it was made again under its key; as it went, if it is gone."""
+        task_id = self.born[tag][-1]
+        return self.rows.get(task_id) or self.gone[task_id]
+
+    def sent(self, tag: str) -> int:
+        """How many calls are on the bills of all tasks of a tag."""
+        return sum((self.rows.get(task_id) or self.gone[task_id]).sent for task_id in self.born[tag])

@@ -28,16 +28,16 @@ class Explanation:
         return kept[-LINES_MOST:]
 
 
-def explain(seed: int, *, profile: str | None = None) -> Explanation:
+def explain(seed: int, *, profile: str | None = None, bounds: bool = False) -> Explanation:
     """Shrink a failing seed. The failure kept is the first one's kind: its text without ids and figures."""
-    first = run_seed(seed, profile=profile)
+    first = run_seed(seed, profile=profile, bounds=bounds)
     assert first.failure is not None
     kind = _kind(first.failure)
     fired = fewest = first.fired.total()
 
     def fails(muted: frozenset[int]) -> bool:
         nonlocal fewest
-        again = run_seed(seed, profile=profile, muted=muted)
+        again = run_seed(seed, profile=profile, bounds=bounds, muted=muted)
         # Without one fault the run goes another way, where it may meet more of them: that is no progress.
         if again.failure is None or _kind(again.failure) != kind or again.fired.total() > fewest:
             return False
@@ -45,7 +45,8 @@ def explain(seed: int, *, profile: str | None = None) -> Explanation:
         return True
 
     muted = shrink(fails, fired)
-    return Explanation(run_seed(seed, profile=profile, muted=muted, keep_timeline=True), fired, muted)
+    told = run_seed(seed, profile=profile, bounds=bounds, muted=muted, keep_timeline=True)
+    return Explanation(told, fired, muted)
 
 
 def _kind(failure: str) -> str:

@@ -44,7 +44,9 @@ def small_limits(*, short_slices: bool, small_parts: bool) -> Iterator[None]:
         logger.disabled = False
 
 
-def variables(*, plan: str = "paid", concurrency: int = 3, retention_days: float = 30) -> dict[str, str]:
+def variables(
+    *, plan: str = "paid", concurrency: int = 3, retention_days: float = 30, keyed: bool = False
+) -> dict[str, str]:
     """The deployment's variables."""
     return {
         "LEASE_SECONDS": str(LEASE_SECONDS),
@@ -55,5 +57,5 @@ def variables(*, plan: str = "paid", concurrency: int = 3, retention_days: float
         "RETENTION_DAYS": str(retention_days),
         "PLAN": plan,
         "AI_PROVIDER": "demo",
-        "REQUIRE_KEYS": "false",
+        "REQUIRE_KEYS": str(keyed).lower(),
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from src.core.ids import split_key
 from src.queue import messages
 from tests.simulation.campaign.adapter import ClientRequest, Onceover
 from tests.simulation.campaign.limits import LEASE_SECONDS, small_limits, variables
@@ -68,8 +69,9 @@ async def _two_workers(world: World, play: Play, spec: TaskSpec, kind: Kind) -> 
         world.database.offset_ms += LEASE_SECONDS * 1000 + 1
     if kind == "cancel":
         await asyncio.sleep(0.5)
-        asyncio.ensure_future(play.fetch(ClientRequest("POST", f"/api/tasks/{task_id}/cancel")))  # noqa: RUF006
-        asyncio.ensure_future(play.fetch(ClientRequest("POST", f"/api/tasks/{task_id}/retry")))  # noqa: RUF006
+        path = f"/api/tasks/{split_key(task_id)[1]}"
+        asyncio.ensure_future(play.fetch(ClientRequest("POST", f"{path}/cancel")))  # noqa: RUF006
+        asyncio.ensure_future(play.fetch(ClientRequest("POST", f"{path}/retry")))  # noqa: RUF006
         await asyncio.sleep(0.5)
     world.queue.accept(body)
     world.start_cron(CRON_SECONDS)

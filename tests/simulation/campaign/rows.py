@@ -32,6 +32,8 @@ class Row(NamedTuple):
     wake_at: int
     error_code: str | None
     started_at: int | None
+    deadline_at: int | None
+    max_calls: int | None
 
     @property
     def announced(self) -> int:
@@ -48,10 +50,16 @@ class Row(NamedTuple):
         """Whether the task has ended."""
         return Status(self.status).terminal
 
+    @property
+    def ended_from_outside(self) -> bool:
+        """Whether a client or the deadline ended it, maybe under a worker that still has something to tell."""
+        return self.status == "cancelled" or self.error_code == "deadline_exceeded"
+
 
 COLUMNS = (
     "id, status, reduce, total, completed, failed, fence, holder, host, lease_until, attempts, stalls, "
-    "calls_settled, calls_in_doubt, calls_minimum, in_flight, wake_at, error_code, started_at"
+    "calls_settled, calls_in_doubt, calls_minimum, in_flight, wake_at, error_code, started_at, "
+    "deadline_at, max_calls"
 )
 
 # By source, target and rise of the fence: the transition that it is. Everything else must not happen.
@@ -119,10 +127,28 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
     if name == "finish":
         _require(after.completed == after.total, after, "completed without all chunks")
         _require(after.in_flight == "[]", after, "completed with calls in flight")
+    _check_bounds(name, before, after, now_ms)
     _require(after.completed >= before.completed, after, "fewer chunks are completed than before")
     _require(after.attempts >= before.attempts, after, "attempts fell")
     if after.lease_until is not None and after.lease_until != before.lease_until:
         _require(after.lease_until > now_ms, after, "its lease was over when it was written")
+
+
+def _check_bounds(name: str, before: Row, after: Row, now_ms: int) -> None:
+    """Hold a change to what the client bounds. What the model sees of it, the books check."""
+    deadline = before.deadline_at
+    in_time = deadline is None or now_ms < deadline
+    if name in {"claim", "take_over"} or (name == "progress" and set(_calls(after)) - set(_calls(before))):
+        _require(in_time, after, f"{name} after its deadline")
+    _require(name != "finish" or in_time, after, "completed after its deadline")
+    if after.error_code == "deadline_exceeded" != before.error_code:
+        _require(deadline is not None and not in_time, after, "failed by its deadline before it")
+    _require(name == "retry" or after.deadline_at == deadline, after, "its deadline moved")
+    _require(after.max_calls is None or after.sent <= after.max_calls, after, f"{after.sent} calls on the bill")
+
+
+def _calls(row: Row) -> list[tuple[int, int]]:
+    return [] if row.in_flight == "[]" else [tuple(pair) for pair in json.loads(row.in_flight)]
 
 
 def _require(holds: bool, row: Row, what: str) -> None:

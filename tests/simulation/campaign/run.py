@@ -10,7 +10,7 @@ from tests.simulation.campaign.limits import small_limits, variables
 from tests.simulation.campaign.rows import InvariantBroken
 from tests.simulation.campaign.scenario import Play
 from tests.simulation.campaign.verdicts import CRASHES, MODEL
-from tests.simulation.campaign.workload import Workload, draw
+from tests.simulation.campaign.workload import Workload, bound, draw
 from tests.simulation.choices import Scheduling
 from tests.simulation.database import Template
 from tests.simulation.fault_kinds import KINDS
@@ -48,6 +48,8 @@ class Result:
     virtual_seconds: float = 0.0
     steps: int = 0
     writes: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
     fired: Counter[str] = field(default_factory=Counter)
     timeline: str = ""
 
@@ -75,13 +77,14 @@ def run_seed(
     profile: str | None = None,
     fault_rates: dict[str, float] | None = None,
     workload: Workload | None = None,
+    bounds: bool = False,
     muted: frozenset[int] = frozenset(),
     keep_timeline: bool = False,
 ) -> Result:
-    """Run one seed; what is not given is drawn from it."""
+    """Run one seed; what is not given is drawn from it. `bounds`: see `workload.bound`."""
     rng = Random(f"{seed}/workload")
     profile = profile or rng.choice(_PROFILE_OF_TEN)
-    drawn = draw(rng)
+    drawn = bound(draw(rng), Random(f"{seed}/bounds"), always=bounds)
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
@@ -114,7 +117,8 @@ def run_plan(
             faults=plan,
             scheduling=scheduling,
             deployment=workload.first,
-            variables=variables(plan=workload.plan, retention_days=workload.retention_days) | workload.variables,
+            variables=variables(plan=workload.plan, retention_days=workload.retention_days, keyed=workload.keyed)
+            | workload.variables,
             queue_settings=QueueSettings(
                 max_batch_size=workload.batch, mode=workload.queue_mode, max_concurrency=workload.consumers
             ),
@@ -132,7 +136,7 @@ def run_plan(
 def _filled(result: Result, world: World, play: Play) -> Result:
     books = play.books
     result.digest = world.trace_digest
-    result.accepted = len(books.ids)
+    result.accepted = len(books.tags)
     result.statuses = Counter(row.status for row in books.rows.values())
     result.statuses["erased"] = len(books.gone)
     result.calls = sum(books.reached.values())
@@ -140,6 +144,8 @@ def _filled(result: Result, world: World, play: Play) -> Result:
     result.virtual_seconds = world.loop.time()
     result.steps = world.loop.steps
     result.writes = books.writes
+    result.failures = Counter(row.error_code for row in books.rows.values() if row.error_code)
+    result.told = books.watch.told
     result.fired = Counter({name: tally.fired for name, tally in world.faults.tallies.items() if tally.fired})
     result.timeline = world.faults.report()
     return result

@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
 from src.core.ids import split_key, task_key
-from src.core.tenants import LOCAL
 from src.http.ports import Reply
+from tests.simulation.campaign import keys
 from tests.simulation.campaign.adapter import ClientRequest
 from tests.simulation.campaign.books import Books
 from tests.simulation.campaign.limits import MAX_ATTEMPTS, variables
@@ -22,6 +21,7 @@ from tests.simulation.runtime import ClientError, World
 CRON_SECONDS = 30
 PATIENCE_SECONDS = 60  # of a client with one request
 TERMINAL_SECONDS_MOST = 900  # after the last fault every task has ended
+OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS  # after the last fault: from a deadline until the sweep has ended the task
 QUIET_SECONDS_MOST = 1_500  # and then nothing runs, waits or is stored in an object
 SUBMITS_MOST = 3
 
@@ -34,13 +34,14 @@ class Play:
         self.workload = workload
         self.books = Books(world, max_attempts=MAX_ATTEMPTS)
         self.answered: set[str] = set()  # keys of tasks that a client got with a 202
-        self.refused: set[str] = set()  # tags of submissions that were answered with 503
         self.interfered = crashes  # by planned crashes, clients or operators
         self._rng = rng
         world.model.number_outputs = True
         world.model.timeout_seconds = 20
         world.model.refuses = lambda call: call.user.startswith("x")
         world.database.meter_reads = False
+        if workload.keyed:
+            keys.install(world.database.connection, world.now_ms())
         if workload.queue_fate:
             world.queue.faults = Persistent(world.faults, workload.queue_fate)  # type: ignore[assignment]
 
@@ -61,39 +62,71 @@ class Play:
     async def client(self, spec: TaskSpec) -> None:
         """Submit, again if no answer comes, and then do what the client does."""
         await asyncio.sleep(spec.at)
-        for _ in range(SUBMITS_MOST):
-            tags: list[str] = []
-            reply = await self.fetch(ClientRequest("POST", "/api/tasks", self._body(spec, tags)))
-            if reply is not None and reply.status == 202:
-                break
-            if reply is not None and len(tags) == 1:
-                self.refused.add(tags[0])
-        else:
+        request = self._request(spec)
+        twin = asyncio.ensure_future(self._submit(spec, request)) if spec.twin else None
+        key = await self._submit(spec, request)
+        if twin is not None:
+            key = await twin or key
+        if spec.other:
+            await self._submit(spec, self._other(spec, request), attempts=2)
+        if key is None:
             return
-        key = task_key(LOCAL, json.loads(reply.body)["id"])
-        self.answered.add(key)
         started = self.world.loop.time()
         for after, action in spec.actions:
             await asyncio.sleep(max(0.0, started + after - self.world.loop.time()))
             await self.act(action, key)
 
-    def _body(self, spec: TaskSpec, tags: list[str]) -> Callable[[], dict[str, Any]]:
-        def body() -> dict[str, Any]:
-            tags.append(self.books.new_tag())
-            return spec.body(tags[-1])
+    async def _submit(self, spec: TaskSpec, request: ClientRequest, attempts: int = SUBMITS_MOST) -> str | None:
+        """Submit until it is answered for good; the task's key, None if there is none."""
+        for _ in range(attempts):
+            reply = await self.fetch(request)
+            if reply is None or reply.status == 503:
+                continue
+            if reply.status != 202:
+                return None
+            key = task_key(spec.tenant, json.loads(reply.body)["id"])
+            self.answered.add(key)
+            return key
+        return None
 
-        return body
+    def _request(self, spec: TaskSpec) -> ClientRequest:
+        """The client's request: the same each time under one key, one of its own each time without."""
+        headers = keys.headers(spec.tenant)
+        if not spec.idempotent:
+            return ClientRequest("POST", "/api/tasks", lambda: spec.body(self.books.new_tag()), headers)
+        body = spec.body(self.books.new_tag())
+        headers = headers | {"idempotency-key": f"key-{body['instructions']}"}
+        return ClientRequest("POST", "/api/tasks", lambda: body, headers)
+
+    def _other(self, spec: TaskSpec, request: ClientRequest) -> ClientRequest:
+        """Another request under the same key, another one each time."""
+        return ClientRequest("POST", "/api/tasks", lambda: spec.body(self.books.new_tag()), request.headers)
 
     async def act(self, action: str, key: str) -> Reply | None:
         """Have a client do something to a task."""
-        path = f"/api/tasks/{split_key(key)[1]}"
+        tenant, task_id = split_key(key)
+        path, headers = f"/api/tasks/{task_id}", keys.headers(tenant)
+        if action == "intrude":
+            return await self._intrude(tenant, path)
         if action in {"cancel", "retry"}:
             self.interfered = True
-            return await self.fetch(ClientRequest("POST", f"{path}/{action}"))
+            return await self.fetch(ClientRequest("POST", f"{path}/{action}", headers=headers))
         if action == "delete":
             self.interfered = True
-            return await self.fetch(ClientRequest("DELETE", path))
-        return await self.fetch(ClientRequest("GET", f"{path}?wait=3" if action == "poll" else f"{path}/chunks"))
+            return await self.fetch(ClientRequest("DELETE", path, headers=headers))
+        paths = {"poll": f"{path}?wait=3", "chunks": f"{path}/chunks", "list": "/api/tasks?limit=3"}
+        return await self.fetch(ClientRequest("GET", paths[action], headers=headers))
+
+    async def _intrude(self, tenant: str, path: str) -> Reply | None:
+        """Have another tenant do something to the task, which to it is not there."""
+        others = [other for other in keys.TENANTS if other != tenant]
+        method, path = self._rng.choice(
+            (("GET", path), ("POST", f"{path}/cancel"), ("POST", f"{path}/retry"), ("DELETE", path))
+        )
+        reply = await self.fetch(ClientRequest(method, path, headers=keys.headers(others[0])))
+        if reply is not None and reply.status not in {404, 503}:
+            raise InvariantBroken(f"{method} {path} by another tenant was answered with {reply.status}")
+        return reply
 
     # --- operators ----------------------------------------------------------------------------------------
 
@@ -123,7 +156,12 @@ class Play:
 
     def _variables(self, concurrency: int = 3) -> dict[str, str]:
         workload = self.workload
-        chosen = variables(plan=workload.plan, concurrency=concurrency, retention_days=workload.retention_days)
+        chosen = variables(
+            plan=workload.plan,
+            concurrency=concurrency,
+            retention_days=workload.retention_days,
+            keyed=workload.keyed,
+        )
         return chosen | workload.variables
 
     # --- the whole ----------------------------------------------------------------------------------------
@@ -161,12 +199,25 @@ class Play:
 
     async def all_ended(self) -> None:
         """Wait until every task has ended; raises InvariantBroken when it takes too long."""
-        deadline = self.world.loop.time() + TERMINAL_SECONDS_MOST
+        began = self.world.loop.time()
+        deadline = began + TERMINAL_SECONDS_MOST
         while not all(row.terminal for row in self.books.rows.values()):
             if self.world.loop.time() > deadline:
                 left = [f"{row.id} is {row.status}" for row in self.books.rows.values() if not row.terminal]
                 raise InvariantBroken(f"lost, {TERMINAL_SECONDS_MOST} s after the last fault: {', '.join(left)}")
+            self._check_overdue(self.world.loop.time() - began)
             await asyncio.sleep(2)
+
+    def _check_overdue(self, quiet_seconds: float) -> None:
+        """A task ends soon after its deadline, unless all isolates stand still that could see to it."""
+        if not self.workload.cron or "worker_frozen" in self.circumstances().fired:
+            return
+        now_ms = self.world.database.now_ms()
+        for row in self.books.rows.values():
+            if not row.terminal and row.deadline_at is not None:
+                seconds = min(quiet_seconds, (now_ms - row.deadline_at) / 1000)
+                if seconds > OVERDUE_SECONDS_MOST:
+                    raise InvariantBroken(f"{row.id} is {row.status}, {seconds:.0f} s after its deadline")
 
     # --- verdict ------------------------------------------------------------------------------------------
 
@@ -185,10 +236,10 @@ class Play:
             raise InvariantBroken("a submission was not accepted, and nothing stood in its way")
         for task_id in self.answered - books.rows.keys() - books.gone.keys():
             raise InvariantBroken(f"{task_id} was accepted and never was in the database")
-        for task_id, row in books.gone.items():
-            if books.reached[books.tags[task_id]] > row.sent:
+        for task_id in books.gone:
+            if books.reached[books.tags[task_id]] > books.sent(books.tags[task_id]):
                 raise InvariantBroken(f"{task_id}: erased, and called for beyond what was announced")
-        if len(books.rows) + len(books.gone) != len(books.ids):
+        if len(books.rows) + len(books.gone) != len(books.tags):
             raise InvariantBroken("counts by state do not add up to what was accepted")
 
     def _check_nothing_is_left(self) -> None:

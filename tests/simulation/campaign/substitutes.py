@@ -1,9 +1,11 @@
 """What stands in for a safeguard while it is switched off: statements and functions that lack it."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
-from src.processing import ledger
+from src.core import limits
+from src.processing import crew, ledger
 from src.processing.outcomes import Released
 from src.queue import messages
 from src.store import rows, tasks
@@ -12,6 +14,7 @@ from src.store import submission_statements as submit
 from src.store.claims import Claim, Progress, Step
 from src.store.database import Database
 from src.store.statement import NOW, Statement
+from tests.simulation.isolate import Isolate
 
 type Patch = tuple[Any, str, Any]
 
@@ -28,6 +31,7 @@ def swapped(name: str, old: str, new: str) -> Patch:
 
 FENCED = "fence = ?2"
 UNFENCED = "?2 = ?2"
+IN_TIME = f" AND coalesce(deadline_at > {NOW}, 1)"
 
 
 # --- functions ----------------------------------------------------------------------------------------------
@@ -37,6 +41,10 @@ _progress = ledger.Ledger.progress
 _claim = tasks.TaskStore.claim
 _step = tasks.TaskStore.step
 _read_claim = rows.claim
+_call = crew.Crew.call
+_cancel = tasks.TaskStore.cancel
+_erase = tasks.TaskStore.erase
+_freeze = Isolate.freeze
 
 
 async def run_by_isolates_clock(self: Any, *statements: Statement) -> Any:
@@ -108,6 +116,42 @@ def never_again(outcome: Any) -> float | None:
 
 async def remember(self: Any) -> None:
     await self._storage.deleteAlarm()
+
+
+def starts_by_announcement(self: Any, announcing_at: float) -> float:
+    return announcing_at + limits.START_SECONDS
+
+
+async def expire_nothing(*_args: Any) -> list[str]:
+    return []
+
+
+async def call_whenever(self: Any, call: Any, seconds: float, starts_by: float) -> Any:
+    return await _call(self, call, seconds, math.inf)
+
+
+async def start_whenever(*_args: Any) -> float:
+    return 600_000
+
+
+async def cancel_at_once(self: Any, task_id: str, retention_ms: int) -> tuple[bool, int]:
+    return (await _cancel(self, task_id, retention_ms))[0], 0
+
+
+async def erase_at_once(self: Any, task_id: str) -> tuple[bool, int]:
+    return (await _erase(self, task_id))[0], 0
+
+
+def freeze_shortly(self: Any, seconds: float) -> None:
+    _freeze(self, seconds / 300)
+
+
+def calls_without_end(self: Any, sent: int) -> float:
+    return math.inf
+
+
+async def withdraw_nothing(*_args: Any) -> None:
+    pass
 
 
 def incremental() -> tuple[Patch, ...]:

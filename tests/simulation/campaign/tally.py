@@ -24,6 +24,8 @@ class Tally:
     virtual_seconds: float = 0.0
     steps: int = 0
     writes: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
     fired: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[int, str]] = field(default_factory=list)
 
@@ -38,6 +40,8 @@ class Tally:
         self.virtual_seconds += result.virtual_seconds
         self.steps += result.steps
         self.writes += result.writes
+        self.reasons.update(result.failures)
+        self.told.update(result.told)
         self.fired.update(result.fired)
         if result.failure is not None:
             self.failures.append((result.seed, result.failure))
@@ -48,6 +52,8 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.statuses.update(other.statuses)
         self.profiles.update(other.profiles)
+        self.reasons.update(other.reasons)
+        self.told.update(other.told)
         self.fired.update(other.fired)
         self.failures += other.failures
 
@@ -76,6 +82,8 @@ class Tally:
             "schedules": self.schedules,
             "tasksAccepted": self.accepted,
             "statuses": dict(sorted(self.statuses.items())),
+            "failed": dict(sorted(self.reasons.items())),
+            "answered": dict(sorted(self.told.items())),
             "profiles": dict(sorted(self.profiles.items())),
             "modelCalls": self.calls,
             "inDoubt": self.in_doubt,

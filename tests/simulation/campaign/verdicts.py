@@ -70,11 +70,13 @@ def check_task(books: Books, world: World, row: Row, circumstances: Circumstance
     # A connection that fails when its worker has stopped listening, because the client cancelled or the worker stood
     # still beyond its timeout: the call was sent as far as anyone knows, and never arrived.
     unheard = books.unreached[tag] if forfeited or "worker_frozen" in circumstances.fired else 0
+    # Under an idempotency key a request can become a task again when the first is gone; to the model they are one.
+    others = books.sent(tag) - row.sent
     require(
-        row.sent - doubt - unheard <= reached <= row.sent,
+        row.sent - doubt - unheard <= reached <= row.sent + others,
         f"miscounted: {reached} calls reached the model, {row.sent} are billed, {doubt} of them in doubt",
     )
-    if circumstances.certain:
+    if circumstances.certain and not forfeited:
         require(doubt == 0, f"{doubt} calls in doubt, and nothing happened that casts doubt")
     if row.status == "completed":
         _check_result(books, world, row, require)
@@ -82,7 +84,7 @@ def check_task(books: Books, world: World, row: Row, circumstances: Circumstance
             require(row.sent == row.minimum, f"{row.sent} calls where {row.minimum} do")
     if row.status == "failed":
         _check_failure(books, row, circumstances, require)
-    _check_repetitions(books, row, tag, doubt + forfeited, circumstances.fired, require)
+    _check_repetitions(books, row, tag, doubt + forfeited + others, circumstances.fired, require)
 
 
 def _check_result(books: Books, world: World, row: Row, require: Require) -> None:
@@ -118,7 +120,11 @@ def _check_failure(books: Books, row: Row, circumstances: Circumstances, require
     for (_text, answer), count in books.answers[books.tags[row.id]].items():
         answers[answer] += count
     code = row.error_code
-    if code in {"dead_lettered", "worker_crashed"}:
+    if code == "deadline_exceeded":
+        require(row.deadline_at is not None, "failed by a deadline that it has not")  # its time: see `check_change`
+    elif code == "budget_exhausted":
+        require(row.sent == row.max_calls, f"failed after {row.sent} of {row.max_calls} calls")
+    elif code in {"dead_lettered", "worker_crashed"}:
         require(circumstances.crashed, "failed by a crash, and nothing crashed")
     elif code == "model_refused":
         require(answers["refused"] > 0, "refused by a model that refused nothing")

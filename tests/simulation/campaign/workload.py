@@ -1,12 +1,14 @@
 """What clients and operators do in a run: drawn from a seed here, from hypothesis in the property tests."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Literal
 
+from src.core.tenants import LOCAL
+from tests.simulation.campaign.keys import TENANTS
 from tests.simulation.choices import DIRECT, FREE, TOP, Deployment
 
-type Action = Literal["cancel", "retry", "delete", "poll", "chunks"]
+type Action = Literal["cancel", "retry", "delete", "poll", "chunks", "list", "intrude"]
 type Reduce = Literal["concat", "merge", "none"]
 
 ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
@@ -18,7 +20,11 @@ LONG_CHUNKS = 13  # with the small limits: two lanes
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One submission: when (seconds), how long, and what its client does afterwards, seconds after the answer."""
+    """One submission: when (seconds), how long, and what its client does afterwards, seconds after the answer.
+
+    With `idempotent` the client sends its request again under one key until it is answered; a `twin` does the same at
+    the same time, and `other` sends other requests under the same key.
+    """
 
     at: float
     chunks: int
@@ -26,12 +32,20 @@ class TaskSpec:
     overlap: int = 0
     refused: bool = False
     actions: tuple[tuple[float, Action], ...] = ()
+    deadline_seconds: float | None = None
+    max_calls: int | None = None
+    idempotent: bool = False
+    twin: bool = False
+    other: bool = False
+    tenant: str = LOCAL
 
     def body(self, tag: str) -> dict[str, Any]:
         """The request's body. Texts are alike in all tasks: `instructions` tells them apart."""
         text = "".join(f"{'x' if self.refused else 'w'}{at:03d} abc. " for at in range(self.chunks))
         options = {"maxChars": CHUNK_CHARS, "overlapChars": self.overlap}
-        return {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}
+        body = {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}
+        bounds = {"deadlineSeconds": self.deadline_seconds, "maxModelCalls": self.max_calls}
+        return body | {name: bound for name, bound in bounds.items() if bound is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,11 @@ class Workload:
     queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops
     variables: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def keyed(self) -> bool:
+        """Whether requests need an API key."""
+        return any(spec.tenant != LOCAL for spec in self.tasks)
+
 
 def draw(rng: Random) -> Workload:
     """Draw a workload."""
@@ -88,6 +107,57 @@ def draw(rng: Random) -> Workload:
         small_parts=rng.random() < 0.2,
         strict_gates=rng.random() < 0.7,
     )
+
+
+def bound(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
+    """Draw what clients bound, cancel and repeat, and whether there are tenants: nothing in half of the runs.
+
+    With `always` every run has a cancellation, a deadline and a budget.
+    """
+    if not always and rng.random() < 0.5:
+        return workload
+    share = rng.choice((0.3, 0.6, 1.0))
+    tenants = rng.choice((*((LOCAL,),) * 3, TENANTS[:1], TENANTS))
+    tasks = [_bounded(spec, rng, share, tenants) for spec in workload.tasks]
+    if always:
+        tasks[0] = replace(tasks[0], deadline_seconds=_deadline(rng))
+        tasks[1] = replace(tasks[1], max_calls=_calls(tasks[1], rng))
+        tasks[-1] = _cancelled(tasks[-1], rng)
+    return replace(workload, tasks=tuple(tasks))
+
+
+def _bounded(spec: TaskSpec, rng: Random, share: float, tenants: tuple[str, ...]) -> TaskSpec:
+    idempotent = rng.random() < 0.6 * share
+    asides: list[tuple[float, Action]] = []
+    if rng.random() < 0.2 * len(tenants):
+        asides.append((rng.uniform(0, 10), "list" if tenants == (LOCAL,) else rng.choice(("list", "intrude"))))
+    return replace(
+        _cancelled(spec, rng) if rng.random() < 0.3 * share else spec,
+        deadline_seconds=_deadline(rng) if rng.random() < share else None,
+        max_calls=_calls(spec, rng) if rng.random() < share else None,
+        idempotent=idempotent,
+        twin=idempotent and rng.random() < 0.5,
+        other=idempotent and rng.random() < 0.3,
+        tenant=rng.choice(tenants),
+        actions=tuple(sorted((*spec.actions, *asides))),
+    )
+
+
+def _cancelled(spec: TaskSpec, rng: Random) -> TaskSpec:
+    """Have the client cancel early, and maybe go on."""
+    at = rng.uniform(0, 8)
+    then: list[tuple[float, Action]] = [(at + rng.uniform(0, 6), "retry")] if rng.random() < 0.5 else []
+    return replace(spec, actions=tuple(sorted((*spec.actions, (at, "cancel"), *then))))
+
+
+def _deadline(rng: Random) -> float:
+    """From what is hardly enough for one call to what is always enough, seconds."""
+    return rng.choice((1.0, rng.uniform(1, 5), rng.uniform(1, 15), rng.uniform(5, 60), 600.0))
+
+
+def _calls(spec: TaskSpec, rng: Random) -> int:
+    """From one call to ample."""
+    return rng.choice((1, rng.randint(1, spec.chunks), spec.chunks, spec.chunks + rng.randint(1, 3), 10 * spec.chunks))
 
 
 def _task(rng: Random, *, long: bool) -> TaskSpec:

@@ -1,0 +1,31 @@
+"""Two tenants with an API key each, for runs in which requests need one."""
+
+import sqlite3
+from random import Random
+
+from src.core.keys import Scope, digest, make, ordered
+from src.core.tenants import LOCAL
+
+TENANTS = ("one", "two")
+_MADE = {tenant: make(Random(tenant).randbytes(40)) for tenant in TENANTS}
+_TENANT_OF = {f"Bearer {text}": tenant for tenant, (_, text) in _MADE.items()}
+
+
+def install(connection: sqlite3.Connection, now_ms: int) -> None:
+    """Write the keys, as `make key` does."""
+    scopes = ",".join(f'"{scope}"' for scope in ordered(frozenset(Scope)))
+    connection.executemany(
+        "INSERT INTO api_keys (id, tenant, digest, scopes, created_at) VALUES (?, ?, ?, ?, ?)",
+        [(parts.id, tenant, digest(parts.secret), f"[{scopes}]", now_ms) for tenant, (parts, _) in _MADE.items()],
+    )
+
+
+def headers(tenant: str) -> dict[str, str]:
+    """The headers by which a tenant is known; none for the one that needs no key."""
+    return {} if tenant == LOCAL else {"authorization": f"Bearer {_MADE[tenant][1]}"}
+
+
+def tenant_of(headers: object) -> str:
+    """Whose request these headers make it."""
+    assert isinstance(headers, dict)
+    return _TENANT_OF.get(headers.get("authorization", ""), LOCAL)
