@@ -1,13 +1,14 @@
 """Accepting a task: durable in D1 first, then on its way to a host."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..core import limits
 from ..core.chunks import cuts
 from ..core.errors import StoreError, StoreUnavailable
-from ..core.ids import task_id, task_key
+from ..core.ids import split_key, task_id, task_key
 from ..core.merge import merge_chars
 from ..core.meter import Meter
 from ..core.settings import Settings
@@ -70,8 +71,8 @@ class Submission:
         is of the request, to tell whether an idempotency key stands for it.
         """
         for _ in range(_REPLAYS_MOST):
-            new = self._new(tenant, request)
-            outcome = await self._write(new, self._conditions(idempotency_key, digest))
+            conditions = self._conditions(idempotency_key, digest)
+            new, outcome = await self._write(self._new(tenant, request), conditions)
             if isinstance(outcome, Accepted):
                 route = await self.dispatcher.dispatch(new.key, crowded=outcome.crowded)
                 facts = {"route": route, "chunks": len(new.cuts), "crowded": outcome.crowded or None}
@@ -100,20 +101,37 @@ class Submission:
             horizon_ms=self.settings.horizon_ms,
         )
 
-    async def _write(self, new: NewTask, on: Conditions) -> Outcome:
+    async def _write(self, new: NewTask, on: Conditions) -> tuple[NewTask, Outcome]:
+        """Write the task, and if nobody knows whether it landed, look; one that did not is tried again as a new one."""
+        for send in range(1, limits.STORE_SENDS + 1):
+            try:
+                return new, await self.store.insert(new, self.settings.lease_ms, on)
+            except StoreUnavailable as error:
+                if await self._landed(new, on, error):
+                    return new, Accepted()
+                if send == limits.STORE_SENDS or not error.passing:
+                    raise
+            await asyncio.sleep(limits.STORE_RESEND_SECONDS * send)
+            new = replace(new, key=self._key(split_key(new.key)[0]))
+        raise AssertionError("unreachable: the last send returns or raises")
+
+    async def _landed(self, new: NewTask, on: Conditions, error: StoreUnavailable) -> bool:
         try:
-            return await self.store.insert(new, self.settings.lease_ms, on)
-        except StoreUnavailable:
-            # The write may have landed, and the client is about to be told that nothing was accepted: make it true.
+            return error.passing and await self.store.is_there(new.key)
+        except StoreError:
+            # The client is about to be told that nothing was accepted: make it true.
             with suppress(StoreError):
                 await self.store.withdraw(new, on)
-            raise
+            raise error from None
+
+    def _key(self, tenant: str) -> str:
+        return task_key(tenant, task_id(self.now_ms(), self.entropy(10)))
 
     def _new(self, tenant: str, request: Request) -> NewTask:
         max_chars = request.max_chars if request.max_chars is not None else self.settings.chunk_chars
         now = self.now_ms()
         return NewTask(
-            key=task_key(tenant, task_id(now, self.entropy(10))),
+            key=self._key(tenant),
             route=self.dispatcher.first_route,
             text=request.text,
             instructions=request.instructions if request.instructions is not None else DEFAULT_INSTRUCTIONS,

@@ -30,8 +30,16 @@ class TaskStore:
     async def insert(
         self, new: NewTask, unclaimed_ms: int, on: admission.Conditions = admission.UNCONDITIONAL
     ) -> admission.Outcome:
-        """Write a new pending task, if the conditions are met; the sweep looks for it after `unclaimed_ms`."""
-        return admission.outcome(new, on, await self._database.run(*admission.admit(new, unclaimed_ms, on)))
+        """Write a new pending task, if the conditions are met; the sweep looks for it after `unclaimed_ms`.
+
+        It is sent once: had it landed unseen, and a client deleted the task, sending it again would bring it back.
+        """
+        return admission.outcome(new, on, await self._database.run_once(*admission.admit(new, unclaimed_ms, on)))
+
+    async def is_there(self, task_id: str) -> bool:
+        """Whether there is such a task."""
+        (found,) = await self._database.run(Statement(view.STATUS, (task_id,)))
+        return bool(found)
 
     async def withdraw(self, new: NewTask, on: admission.Conditions = admission.UNCONDITIONAL) -> None:
         """Take a task back of which nobody knows whether it was written; one that a replay was answered with stays."""

@@ -14,6 +14,9 @@ from src.store.database import D1Statement
 from tests.support.api import Bench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 
+# The write of a task, and each of the looks for it.
+ALL_LOST = 1 + limits.STORE_SENDS
+
 URL = "http://localhost:8787/api/tasks"
 BODY = {"input": "one\n\ntwo\n\nthree and four", "metadata": {"a": 1, "b": [2, {"c": None, "d": "ü"}]}}
 DAY = limits.IDEMPOTENCY_SECONDS
@@ -261,7 +264,7 @@ def test_a_lost_answer_is_asked_for_again(bench: Bench, when: When, message: str
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_nothing_is_left_of_a_503(bench: Bench, when: When) -> None:
     """With every answer lost the client is told 503, and neither task nor key stays: the next request is the first."""
-    bench.database.fail(NETWORK_LOST, when, limits.STORE_SENDS)
+    bench.database.fail(NETWORK_LOST, when, ALL_LOST)
     assert refuses(post(bench, "one"), 503, "database_unavailable")
     assert (tasks(bench), submissions(bench), bench.count_rows()) == ([], [], 0)
     assert bench.senders[0].sent == []
@@ -270,7 +273,7 @@ def test_nothing_is_left_of_a_503(bench: Bench, when: When) -> None:
 
 def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: Bench) -> None:
     """The database stays away for good, after the commit: 503, and the same request later finds the one task."""
-    bench.database.fail(NETWORK_LOST, "after", limits.STORE_SENDS)
+    bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
     bench.database.fail(NETWORK_LOST, "before", limits.STORE_SENDS)
     assert post(bench, "one").status == 503
     (row,) = tasks(bench)
@@ -352,9 +355,9 @@ def test_a_task_that_a_twin_was_told_of_stays(bench: Bench) -> None:
 
     async def race() -> tuple[Reply, Reply]:
         gates = Interleaver(bench)
-        bench.database.fail(NETWORK_LOST, "after", limits.STORE_SENDS)
+        bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
         first = submit_later(bench)
-        await gates.admit(limits.STORE_SENDS)
+        await gates.admit(ALL_LOST)
         withdrawal = await gates.gate()
         second = submit_later(bench)
         await gates.admit(2)
@@ -375,9 +378,9 @@ def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: Bench) -> None:
 
     async def race() -> tuple[Reply, Reply]:
         gates = Interleaver(bench)
-        bench.database.fail(NETWORK_LOST, "after", limits.STORE_SENDS)
+        bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
         first = submit_later(bench)
-        await gates.admit(limits.STORE_SENDS + 1)
+        await gates.admit(ALL_LOST + 1)
         second = submit_later(bench)
         await gates.admit()
         return await first, await second

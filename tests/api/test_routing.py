@@ -238,7 +238,7 @@ def test_body_is_text(bench: Bench) -> None:
 
 def test_nothing_is_accepted_behind_a_503(bench: Bench) -> None:
     """When every answer to the write is lost although it landed, the client is told 503 and nothing stays."""
-    bench.database.fail(NETWORK_LOST, "after", times=3)
+    bench.database.fail(NETWORK_LOST, "after", times=4)
     reply = bench.call("POST", "/api/tasks", {"input": "x"})
     assert reply.status == 503
     assert bench.database.rows("SELECT id FROM tasks") == []

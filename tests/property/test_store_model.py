@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 )
 
 from src.core import limits
+from src.core.errors import StoreUnavailable
 from src.core.ids import split_key
 from src.core.meter import Meter
 from src.core.states import Status
@@ -103,6 +104,10 @@ class StoreMachine(RuleBasedStateMachine):
         """Close the database."""
         self.database.close()
 
+    def lose(self, fault: str) -> None:
+        """Have the next call fail, before or after its commit."""
+        self.database.fail(NETWORK_LOST if fault == "after" else OVERLOADED, "after" if fault == "after" else "before")
+
     def both[T](
         self,
         fault: str | None,
@@ -111,9 +116,7 @@ class StoreMachine(RuleBasedStateMachine):
     ) -> tuple[T, Any]:
         """Call store and model. After a lost answer the store sends again: the model does it twice, to no effect."""
         if fault is not None:
-            self.database.fail(
-                NETWORK_LOST if fault == "after" else OVERLOADED, "after" if fault == "after" else "before"
-            )
+            self.lose(fault)
         given, expected = _run(real()), model()
         if fault == "after":
             before = copy.deepcopy(self.model.state())
@@ -143,13 +146,16 @@ class StoreMachine(RuleBasedStateMachine):
             self._insert(task_id, fault)
 
     def _insert(self, task_id: str, fault: str | None) -> Any:
+        """Write a task; after a lost answer, once more: the store leaves that to its caller."""
         new, on = self.submitted[task_id]
-        given, expected = self.both(
-            fault,
-            lambda: self.store.insert(new, LEASE_MS, on),
-            lambda: self.model.insert(self.now, new, LEASE_MS, on),
-        )
-        assert given == expected
+        if fault is not None:
+            self.lose(fault)
+            with pytest.raises(StoreUnavailable):
+                _run(self.store.insert(new, LEASE_MS, on))
+            if fault == "after":
+                self.model.insert(self.now, new, LEASE_MS, on)
+        given = _run(self.store.insert(new, LEASE_MS, on))
+        assert given == self.model.insert(self.now, new, LEASE_MS, on)
         return given
 
     @rule(task_id=tasks, fault=faults, meant=rarely)
@@ -305,7 +311,7 @@ class StoreMachine(RuleBasedStateMachine):
         given, expected = self.both(
             fault,
             lambda: self.store.retry(task_id, LEASE_MS, on),
-            lambda: self.model.retry(self.now, task_id, LEASE_MS, on),
+            lambda: self.model.retry(self.now, task_id, LEASE_MS, on, resent=fault is not None),
         )
         assert given == expected
 
@@ -314,7 +320,9 @@ class StoreMachine(RuleBasedStateMachine):
         if not meant:  # an erased task is of little use to the other rules
             return
         given, expected = self.both(
-            fault, lambda: self.store.erase(task_id), lambda: self.model.erase(self.now, task_id)
+            fault,
+            lambda: self.store.erase(task_id),
+            lambda: self.model.erase(self.now, task_id, resent=fault is not None),
         )
         assert given == expected
 

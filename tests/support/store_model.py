@@ -336,10 +336,17 @@ class StoreModel:
         task.end(Status.CANCELLED, now, retention_ms)
         return True, task.starting_ms(now)
 
-    def retry(self, now: int, task_id: str, unclaimed_ms: int, on: Conditions) -> Accepted | None:
-        """Put back what failed or was cancelled, within the tenant's limit; outputs stay, a deadline begins anew."""
+    def retry(
+        self, now: int, task_id: str, unclaimed_ms: int, on: Conditions, *, resent: bool = False
+    ) -> Accepted | None:
+        """Put back what failed or was cancelled, within the tenant's limit; outputs stay, a deadline begins anew.
+
+        After a lost answer, a pending task counts as put back.
+        """
         task, tenant = self.tasks.get(task_id), task_id.partition(":")[0]
         most, unended = on.tasks_in_flight_most, self._unended(now, tenant, on.horizon_ms)
+        if task is not None and task.status is Status.PENDING and resent:
+            return Accepted(crowded=on.queue_share is not None and unended > on.queue_share)
         if task is None or task.status not in {Status.FAILED, Status.CANCELLED}:
             return None
         if most is not None and unended >= most:
@@ -355,23 +362,28 @@ class StoreModel:
         crowded = on.queue_share is not None and self._unended(now, tenant, on.horizon_ms) > on.queue_share
         return Accepted(crowded=crowded)
 
-    def erase(self, now: int, task_id: str) -> tuple[bool, int]:
-        """Forget a task."""
+    def erase(self, now: int, task_id: str, *, resent: bool = False) -> tuple[bool, int]:
+        """Forget a task; after a lost answer, a task that is not there counts as one that just was."""
         task = self.tasks.get(task_id)
         if task is None:
-            return False, 0
+            return (True, round(START_SECONDS * 1000)) if resent else (False, 0)
         self._forget(task_id)
         return True, task.starting_ms(now)
 
     def due(self, now: int, most: int) -> Due:
-        """What the sweep must look at: each tenant's longest overdue task, then each one's second, and so on."""
+        """What the sweep must look at: each tenant's longest overdue task, then each one's second, and so on.
+
+        Who comes first moves on by `most` tenants a minute.
+        """
+        tenants = sorted({task_id.partition(":")[0] for task_id in self.tasks})
         waiting = sorted((task.wake_at, task_id) for task_id, task in self.tasks.items() if task.wake_at <= now)
         places: dict[str, int] = {}
         ranked = []
-        for wake_at, task_id in waiting:
+        for _, task_id in waiting:
             tenant = task_id.partition(":")[0]
             places[tenant] = places.get(tenant, 0) + 1
-            ranked.append((places[tenant], wake_at, task_id))
+            turn = (tenants.index(tenant) - now // 60_000 * most) % len(tenants)
+            ranked.append((places[tenant], turn, task_id))
         due = Due(now if ranked else 0)
         for *_, task_id in sorted(ranked)[:most]:
             task = self.tasks[task_id]

@@ -180,9 +180,9 @@ ABLATIONS = (
         CRASHES,
     ),
     Ablation(
-        "idempotent_insert",
-        "a task that is written again is the same task",
-        (without.swapped("INSERT_TASK", "ON CONFLICT DO NOTHING", ""),),
+        "look_before_repeating",
+        "a write of a task whose answer was lost is looked for before another is made",
+        ((tasks.TaskStore, "is_there", without.look_nowhere),),
         LOST_REPLIES,
     ),
     Ablation(

@@ -81,6 +81,10 @@ async def sweep_nothing(*_args: Any) -> None:
     pass
 
 
+async def look_nowhere(*_args: Any) -> bool:
+    return False
+
+
 async def give_up_nothing(*_args: Any) -> list[str]:
     return []
 
