@@ -127,7 +127,11 @@ async def retry(call: Call) -> Reply:
 
 async def erase(call: Call) -> Reply:
     """Erase a task with everything that it has. A worker that has it finds its claim gone."""
-    gone, starting_ms = await call.api.store.erase(call.task_key)
+    store, key = call.api.store, call.task_key
+    # Looked for first, so that an erasure whose answer was lost can be told from one of nothing.
+    if not await store.is_there(key):
+        raise no_task()
+    gone, starting_ms = await store.erase(key)
     if not gone:
         raise no_task()
     await asyncio.sleep(starting_ms / 1000)
