@@ -161,8 +161,8 @@ class TaskStore:
     async def erase(self, task_id: str) -> tuple[bool, int]:
         """Erase everything of a task. False: there was nothing. The milliseconds are those of `cancel`.
 
-        If an answer was lost on the way, the task, which the caller has seen, counts as erased, and as one that had just
-        announced calls.
+        If an answer was lost on the way, the task, which the caller has seen, counts as erased, and as one that had
+        just announced calls.
         """
         starting, *_, gone = await self._database.run(
             Statement(sql.STARTING, (task_id, *_STARTING)), *(Statement(text, (task_id,)) for text in sql.ERASE)

@@ -26,6 +26,8 @@ from tests.simulation.isolate import Isolate
 # Faults under which a worker outlives its claim.
 ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0.3, "clock_jumped": 0.02}
 CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
+# D1 that answers no look for a task: rare, since the platform repeats reads, and what withdrawals are for.
+NO_LOOKS: tuple[without.Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
 LOST_REPLIES = {"d1_failed_after_commit": 0.2}
 # Isolates that stand still for less than a call may take to start: 0.1 to 2 s.
 SHORT_FREEZES: tuple[without.Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),)
@@ -376,6 +378,7 @@ ABLATIONS = (
         (without.swapped("NOTE_REPLAY", "AND replayed = 0", "AND replayed = 2"),),
         {"d1_failed_after_commit": 0.6},
         _twins,
+        NO_LOOKS,
     ),
     Ablation(
         "withdrawal",
@@ -383,6 +386,7 @@ ABLATIONS = (
         ((tasks.TaskStore, "withdraw", without.withdraw_nothing),),
         {"d1_failed_after_commit": 0.5},
         _some_tasks(*DEPLOYMENTS),
+        NO_LOOKS,
     ),
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from src.core import limits
+from src.core.errors import StoreUnavailable
 from src.processing import crew, ledger
 from src.processing.outcomes import Released
 from src.queue import messages
@@ -79,6 +80,10 @@ def claim_without_bound(*args: Any) -> Claim:
 
 async def sweep_nothing(*_args: Any) -> None:
     pass
+
+
+async def look_in_vain(*_args: Any) -> bool:
+    raise StoreUnavailable("away")
 
 
 async def look_nowhere(*_args: Any) -> bool:
