@@ -3,17 +3,19 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conformance import worker
-from tests.conformance.cases import stories
 from tests.conformance.cases.registry import OBJECT_CASES, WORKER_CASES
+from tests.conformance.cases.story import STATEMENT_MODULES, statement_names
 from tests.conformance.exceptions import DIFFERENCES
-from tests.conformance.project import make_template, run_on_fakes
+from tests.conformance.project import ROOT, make_template, run_on_fakes
 from tests.simulation.database import Template
 
+STORE = ROOT / "src" / "store"
 GATES = [f"events_between_a_{operation}_and_its_caller" for operation in ("read", "write")]
 
 
@@ -42,12 +44,19 @@ def test_differences_name_cases_and_give_their_source():
 
 
 def test_the_stories_run_every_statement_of_the_store(template: Template):
-    """No statement of `src/store/statements.py` is left out of the stories."""
+    """No statement of `src/store/*statements.py` is left out of the stories, nor any of those that go in a row."""
+    names = set(statement_names().values())
+    assert {"CLAIM", "OUTCOME", "LIST_STATUS", "FIND_KEY", "ERASE[0]", "WITHDRAW_PARTS[3]"} <= names
     ran: set[str] = set()
     for name, case in WORKER_CASES.items():
-        if case.__module__ == stories.__name__:
+        if case.__module__ in {module.__name__ for module in worker.STORIES}:
             ran |= set(_strings(json.loads(run_on_fakes(name, template))))
-    assert set(stories.statement_names().values()) <= ran
+    assert names <= ran, names - ran
+
+
+def test_statements_stand_in_the_modules_that_the_stories_know():
+    """The names are taken from each module of statements that there is."""
+    assert {Path(module.__file__) for module in STATEMENT_MODULES} == set(STORE.glob("*statements.py"))
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -80,8 +89,6 @@ def test_the_cases_do_not_depend_on_the_schedule(seed: int, template: Template):
 
 def test_cases_know_of_neither_side():
     """What is shipped into the Worker imports nothing that only one side has."""
-    from pathlib import Path
-
     for path in Path(worker.__file__).parent.joinpath("cases").glob("*.py"):
         roots = re.findall(r"^(?:from|import) ([\w.]+)", path.read_text(), re.MULTILINE)
         assert all(re.match(r"src\.|tests\.conformance\.cases|\w+(\.abc)?$", root) for root in roots), (path, roots)

@@ -3,15 +3,29 @@
 import json
 from typing import Any
 
-from tests.conformance.cases import d1_counts, d1_errors, d1_values, objects, queues, stories
+from tests.conformance.cases import (
+    bound_stories,
+    d1_counts,
+    d1_errors,
+    d1_values,
+    key_stories,
+    objects,
+    queues,
+    stories,
+    submission_stories,
+    sweep_stories,
+    view_stories,
+)
 from tests.conformance.cases.actor import Actor
 from tests.conformance.cases.deliveries import consume
 from tests.conformance.cases.registry import WORKER_CASES, describe
 
-MODULES = (d1_values, d1_errors, d1_counts, queues, objects, stories)
+STORIES = (stories, submission_stories, bound_stories, sweep_stories, view_stories, key_stories)
+MODULES = (d1_values, d1_errors, d1_counts, queues, objects, *STORIES)
 TABLES = (
     *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "seen"),
     *("keyed", "plain_keyed", "indexed", "outputs", "failures", "texts", "tasks"),
+    *("submissions", "daily_use", "api_keys"),
 )
 
 __all__ = ["Actor", "consume", "run"]

@@ -1,0 +1,145 @@
+"""Submissions on conditions: an idempotency key, a tenant's limits, and a task that is taken back."""
+
+from dataclasses import replace
+from typing import Any
+
+from src.core.task import NewTask
+from src.store.admission import Accepted, Conditions, Outcome
+from src.store.claims import Continue, Finish
+from tests.conformance.cases.registry import worker_case
+from tests.conformance.cases.story import (
+    LEASE_MS,
+    Story,
+    failures,
+    made_key,
+    new_task,
+    outputs,
+    progress,
+)
+
+# All that has not ended counts, whether or not it is due by now, which would depend on the machine's speed.
+HORIZON_MS = 1_000_000
+THIS = Conditions(idempotency_key="key ü", digest="this", horizon_ms=HORIZON_MS)
+THAT = Conditions(idempotency_key="key ü", digest="that", horizon_ms=HORIZON_MS)
+SUBMISSIONS = "SELECT id, task_id, digest, replayed FROM submissions ORDER BY id"
+CHARACTERS = "SELECT tenant, characters FROM daily_use ORDER BY tenant"
+PARTS = """
+SELECT (SELECT count(*) FROM tasks) AS tasks, (SELECT count(*) FROM texts) AS texts,
+  (SELECT count(*) FROM outputs) AS outputs, (SELECT count(*) FROM failures) AS failures,
+  (SELECT count(*) FROM submissions) AS submissions
+"""
+
+
+class Submissions(Story):
+    """Tasks by number; each submission's outcome is told."""
+
+    async def submit(self, at: int, on: Conditions, tenant: str = "local") -> Outcome:
+        """Submit a task of six characters."""
+        outcome = await self.store.insert(_task(at, tenant), 1, on)
+        self.outcomes.append(outcome)
+        return outcome
+
+
+def _task(at: int, tenant: str = "local") -> NewTask:
+    return new_task(made_key(at, tenant))
+
+
+@worker_case
+async def an_idempotency_key_taken_replayed_and_mismatched(env: Any) -> Any:
+    story = Submissions(env)
+    for at, on in ((1, THIS), (1, THIS), (2, THIS), (3, THAT), (4, THIS)):
+        await story.submit(at, on)
+    await story.submit(5, THAT, "other")
+    await story.note(SUBMISSIONS)
+    assert await story.erase(made_key(1))
+    await story.submit(6, THAT)
+    await story.note(SUBMISSIONS)
+    await story.note(PARTS)
+    return story.told()
+
+
+@worker_case
+async def an_idempotency_key_after_its_time(env: Any) -> Any:
+    story = Submissions(env)
+    await story.submit(1, THIS)
+    await story.submit(2, THIS)
+    await story.alter("UPDATE submissions SET expires_at = 1")
+    await story.submit(1, THIS)  # the same request, late: the key is still its own
+    await story.submit(3, THAT)
+    await story.note(SUBMISSIONS)
+    assert await story.erase(made_key(1))
+    await story.submit(4, THAT)
+    await story.note(SUBMISSIONS)
+    claim = await story.claim("one", made_key(3))
+    done = progress(claim, outputs=outputs(0, 1, 2), completed=3)
+    assert await story.store.step(claim, done, Finish(-1))
+    story.outcomes.append(await story.store.settle_due(await story.store.due(10), LEASE_MS))
+    await story.note(SUBMISSIONS)
+    return story.told()
+
+
+@worker_case
+async def a_submission_withdrawn(env: Any) -> Any:
+    story = Submissions(env)
+    on = Conditions(idempotency_key="key", digest="this", characters_a_day_most=12, horizon_ms=HORIZON_MS)
+    await story.submit(1, on)
+    claim = await story.claim("one", made_key(1))
+    begun = progress(claim, outputs=outputs(0), failures=failures(1), completed=1)
+    assert await story.store.step(claim, begun, Continue(LEASE_MS))
+    await story.note(PARTS)
+    await story.store.withdraw(_task(1), on)
+    await story.store.withdraw(_task(1), on)
+    await story.note(PARTS)
+    await story.note(CHARACTERS)
+    await story.submit(2, on)
+    await story.submit(3, on)
+    await story.store.withdraw(_task(2), on)  # the third request was answered with it
+    await story.store.withdraw(_task(3), on)
+    await story.note(SUBMISSIONS)
+    await story.note(CHARACTERS)
+    await story.insert(made_key(4))
+    await story.store.withdraw(_task(4))
+    await story.note(PARTS)
+    return story.told()
+
+
+@worker_case
+async def a_limit_of_tasks_in_flight(env: Any) -> Any:
+    story = Submissions(env)
+    plain = Conditions(tasks_in_flight_most=2, queue_share=1, horizon_ms=HORIZON_MS)
+    on = replace(plain, idempotency_key="key", digest="this")
+    await story.submit(9, plain, "other")
+    for at in (1, 2, 2):
+        await story.submit(at, plain)
+    await story.submit(3, on)
+    await story.note(SUBMISSIONS)
+    assert await story.cancel(made_key(1))
+    await story.submit(3, on)
+    story.outcomes.append(await story.store.retry(made_key(1), LEASE_MS, plain))
+    assert await story.cancel(made_key(2))
+    story.outcomes.append(await story.store.retry(made_key(1), LEASE_MS, plain))
+    await story.note(SUBMISSIONS)
+    # Without a limit, only the share of the queue is told.
+    await story.submit(4, Conditions(queue_share=1, horizon_ms=HORIZON_MS))
+    await story.submit(5, Conditions(queue_share=9, horizon_ms=HORIZON_MS))
+    # What the sweep looks at later than the horizon does not count.
+    await story.submit(6, Conditions(queue_share=0, horizon_ms=-HORIZON_MS))
+    return story.told()
+
+
+@worker_case
+async def a_limit_of_characters_counted_once(env: Any) -> Any:
+    story = Submissions(env)
+    on = Conditions(characters_a_day_most=13, horizon_ms=HORIZON_MS)
+    await story.submit(9, on, "other")
+    for at in (1, 1, 2, 1, 2):
+        assert isinstance(await story.submit(at, on), Accepted)
+    await story.submit(3, on)
+    await story.submit(3, replace(on, idempotency_key="key", digest="this"))
+    await story.submit(4, replace(on, tasks_in_flight_most=9, characters_a_day_most=18))
+    await story.note(CHARACTERS)
+    await story.alter("UPDATE daily_use SET day = day - 1 WHERE tenant = 'local'")
+    await story.submit(3, on)
+    await story.note(CHARACTERS)
+    await story.note(SUBMISSIONS)
+    return story.told()

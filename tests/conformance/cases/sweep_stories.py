@@ -1,0 +1,67 @@
+"""What the sweep finds and does, and in which order it gets to the tenants."""
+
+from typing import Any
+
+from src.core.ids import split_key
+from src.store.claims import Finish
+from tests.conformance.cases.registry import worker_case
+from tests.conformance.cases.story import FAILURE, LEASE_MS, RETENTION_MS, Story, made_key, outputs, progress
+
+TENANTS = ("alpha", "beta", "gamma")
+
+
+@worker_case
+async def what_the_sweep_does(env: Any) -> Any:
+    story = Story(env)
+    store = story.store
+    idle, live, over, dead, hopeless, later = keys = [made_key(at) for at in range(1, 7)]
+    for at, key in enumerate(keys):
+        await story.insert(key, unclaimed_ms=at - 10 if key != later else LEASE_MS)
+    await story.claim("one", live)
+    finished = await story.claim("one", over)
+    assert await store.step(finished, progress(finished, outputs=outputs(0, 1, 2), completed=3), Finish(-1))
+    await story.claim("one", dead, lease_ms=0)
+    await story.claim("one", hopeless, lease_ms=0)
+    await story.claim("two", hopeless, lease_ms=0)
+    due = await store.due(10)
+    story.outcomes.append(sorted(due.stalls.items()))
+    stalled = sorted(due.stalls)
+    story.outcomes.append(await store.give_up(stalled, 2, FAILURE, RETENTION_MS))
+    story.outcomes.append(await store.give_up(stalled, 1, FAILURE, RETENTION_MS))
+    story.outcomes.append(await store.give_up(stalled, 1, FAILURE, RETENTION_MS))
+    story.outcomes += [due.live, due.idle, due.over]
+    story.outcomes.append(await store.settle_due(due, LEASE_MS))
+    story.outcomes.append(await store.settle_due(due, LEASE_MS))
+    assert await store.dead_letter(idle, FAILURE, RETENTION_MS)
+    return story.told()
+
+
+@worker_case
+async def tenants_take_turns_in_the_sweep(env: Any) -> Any:
+    story = Story(env)
+    # Alpha's backlog is the oldest, gamma's one task the youngest; the last is not due.
+    tenants = ("alpha", "alpha", "alpha", "alpha", "beta", "beta", "gamma", "gamma")
+    for at, tenant in enumerate(tenants):
+        await story.insert(made_key(at, tenant), unclaimed_ms=at - 10 if at < 7 else LEASE_MS)
+    # As many served as there are tenants: the turns begin with the first at any time.
+    for most in (10, 5, 2):
+        due = await story.store.due(most, served=len(TENANTS))
+        story.outcomes.append(due.idle)
+    assert (await story.store.settle_due(due, LEASE_MS))[0]
+    story.outcomes.append((await story.store.due(10, served=len(TENANTS))).idle)
+    return story.told()
+
+
+@worker_case
+async def the_tenant_who_comes_first_moves_on_by_the_minute(env: Any) -> Any:
+    story = Story(env)
+    for at, tenant in enumerate(TENANTS):
+        await story.insert(made_key(at, tenant), unclaimed_ms=-10)
+    for served in (1, 2, 4, 5):
+        due = await story.store.due(3, served=served)
+        first = due.now_ms // 60_000 * served % len(TENANTS)
+        assert [split_key(key)[0] for key in due.idle] == [*TENANTS[first:], *TENANTS[:first]]
+        (alone,) = (await story.store.due(1, served=served)).idle
+        assert split_key(alone)[0] in TENANTS
+    # The rows stand in an order that depends on the time, which was checked here.
+    return [[name, len(rows), changes, written] for name, rows, changes, written in story.recorder.log]
