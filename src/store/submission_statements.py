@@ -1,6 +1,6 @@
 """The SQL of a submission: one transaction that accepts a task, finds it accepted before, or refuses it.
 
-`ACCEPTED` tells a first run of the transaction from a repetition: the task's row is there, its text is not yet.
+`_ACCEPTED` tells a first run of the transaction from a repetition: the task's row is there, its text is not yet.
 """
 
 from .statement import NOW, unended
@@ -54,11 +54,11 @@ WHERE (?13 IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = ?13 AND task_
 ON CONFLICT DO NOTHING
 """
 
-ACCEPTED = """EXISTS (SELECT 1 FROM tasks WHERE id = ?1) AND NOT EXISTS (SELECT 1 FROM texts WHERE task_id = ?1)"""
+_ACCEPTED = """EXISTS (SELECT 1 FROM tasks WHERE id = ?1) AND NOT EXISTS (SELECT 1 FROM texts WHERE task_id = ?1)"""
 
 # Counts the task's characters towards its tenant's day, once. ?1 task ?2 tenant ?3 characters
 COUNT_CHARACTERS = f"""
-INSERT INTO daily_use (tenant, day, characters) SELECT ?2, {_TODAY}, ?3 WHERE {ACCEPTED}
+INSERT INTO daily_use (tenant, day, characters) SELECT ?2, {_TODAY}, ?3 WHERE {_ACCEPTED}
 ON CONFLICT DO UPDATE SET day = excluded.day,
   characters = excluded.characters + CASE day WHEN excluded.day THEN characters ELSE 0 END
 """

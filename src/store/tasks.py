@@ -78,7 +78,7 @@ class TaskStore:
         """Settle the bill of a claim that a cancellation or its deadline has ended, and return the task's status.
 
         A task whose deadline has passed is failed with `overdue` here, if nobody did so yet. None: the claim is still
-        good, or was lost otherwise, and nothing has changed.
+        good, and has its outputs recorded, or it was lost otherwise, and nothing has changed.
         """
         mine = (claim.task_id, claim.fence)
         batch = [_expiry([claim.task_id], overdue, retention_ms)] if claim.deadline_left_ms is not None else []
