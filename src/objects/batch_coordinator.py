@@ -88,7 +88,7 @@ class Coordinator:
         self._open()
         lane = self._take(lanes, len(calls), patience)
         # Should this object be forgotten by its task, it cleans up by itself.
-        await self._storage.setAlarm(self._now_ms() + round(limits.COORDINATOR_IDLE_SECONDS * 1000))
+        await self._arm()
         try:
             async with asyncio.timeout(patience):
                 outcomes = await self._lanes.getByName(f"{task_id}/lane-{lane}").infer(task_id, fence, calls)
@@ -110,9 +110,13 @@ class Coordinator:
         self._open()
         latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")
         if latest > self._now_ms():
-            await self._storage.setAlarm(latest)
+            # Not for that very moment: to an isolate whose clock is behind, it would still lie ahead, again and again.
+            await self._arm()
         else:
             await self.close()
+
+    async def _arm(self) -> None:
+        await self._storage.setAlarm(self._now_ms() + round(limits.COORDINATOR_IDLE_SECONDS * 1000))
 
     # Each of these runs without an await, so its writes commit together.
 

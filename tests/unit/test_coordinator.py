@@ -1,0 +1,84 @@
+"""The coordinator's own cleaning up."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.objects.batch_coordinator import Coordinator
+from src.processing.events import Log
+
+NOW_MS = 1_800_000_000_000
+IDLE_MS = round(limits.COORDINATOR_IDLE_SECONDS * 1000)
+
+
+class Storage:
+    """An object's storage. `alarms` are those that were set."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.sql = self
+        self.alarms: list[int] = []
+        self.cleared = 0
+        self._connection = connection
+
+    def exec(self, query: str, *values: int) -> Any:
+        """Run a statement."""
+        rows = self._connection.execute(query, values).fetchall()
+
+        class Cursor:
+            def toArray(self) -> list[dict[str, object]]:  # noqa: N802 - the platform's name
+                return [dict(row) for row in rows]
+
+        return Cursor()
+
+    async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
+        """Set the alarm."""
+        self.alarms.append(at_ms)
+
+    async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
+        """Clear everything."""
+        self.cleared += 1
+
+
+@pytest.fixture
+def storage() -> Iterator[Storage]:
+    """An empty storage."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.row_factory = sqlite3.Row
+        yield Storage(connection)
+
+
+class Lanes:
+    """Lanes that never answer."""
+
+    def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
+        """Return one."""
+        return self
+
+    async def infer(self, *_args: Any) -> Any:
+        """Wait for ever."""
+        await asyncio.Event().wait()
+
+
+def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> None:
+    """Its alarm comes while calls are out, by its own clock: it sleeps for long, and is not woken at once by an alarm
+    that lies ahead for it and behind the platform. When they are overdue it cleans up."""
+    now_ms = NOW_MS
+    coordinator = Coordinator(storage, Lanes(), lambda: now_ms, Log(lambda _line: None))
+
+    async def alarm_while_calls_are_out() -> None:
+        calls = asyncio.ensure_future(coordinator.infer("task", 1, 2, [{}], 30.0))
+        await asyncio.sleep(0)
+        await coordinator.alarm()
+        calls.cancel()
+
+    asyncio.run(alarm_while_calls_are_out())
+    assert storage.alarms == [NOW_MS + IDLE_MS] * 2
+    assert storage.cleared == 0
+    now_ms += IDLE_MS
+    asyncio.run(coordinator.alarm())
+    assert storage.cleared == 1
