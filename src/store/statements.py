@@ -260,10 +260,11 @@ RETURNING id
 
 # Takes on the dispatch of tasks that nobody works on, and looks again later, longer at each repetition. It is
 # written before the message is sent: a crash in between costs a delay, the other order would cost a flood.
-# A task that another sweep took on is no longer due. ?1 JSON ids ?2 base delay, ms ?3 doublings at most
+# A task that another sweep took on is no longer due, and one whose deadline has passed meanwhile is the next run's.
+# ?1 JSON ids ?2 base delay, ms ?3 doublings at most
 REDISPATCH = f"""
 UPDATE tasks SET dispatches = dispatches + 1, wake_at = {wake(f"{NOW} + (?2 << min(dispatches + 1, ?3))")}
-WHERE id IN (SELECT value FROM json_each(?1)) AND wake_at <= {NOW}
+WHERE id IN (SELECT value FROM json_each(?1)) AND wake_at <= {NOW} AND coalesce(deadline_at > {NOW}, 1)
   AND (status = 'pending' OR (status = 'processing' AND lease_until <= {NOW}))
 RETURNING id
 """

@@ -410,7 +410,8 @@ class StoreModel:
             if task.status is Status.PROCESSING and task.is_live(now):
                 assert task.lease_until is not None
                 task.look_at(task.lease_until)
-        taken = {i for i in due.idle if i in self.tasks and self.tasks[i].wake_at <= now and self.tasks[i].is_idle(now)}
+        idle = {i: self.tasks[i] for i in due.idle if i in self.tasks and self.tasks[i].is_idle(now)}
+        taken = {i for i, task in idle.items() if task.wake_at <= now and not task.is_overdue(now)}
         for task in self._those(sorted(taken)):
             task.dispatches += 1
             task.look_at(now + delay_ms * 2 ** min(task.dispatches, SWEEP_BACKOFF_DOUBLINGS_MOST))
