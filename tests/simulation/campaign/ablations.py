@@ -388,5 +388,19 @@ ABLATIONS = (
         _some_tasks(*DEPLOYMENTS),
         NO_LOOKS,
     ),
+    Ablation(
+        "limit_of_tasks",
+        "a tenant has no more tasks in flight than its limit",
+        (without.swapped("INSERT_TASK", "< ?17", "< 1000 + ?17"),),
+        {},
+        _some_tasks(*DEPLOYMENTS, variables={"MAX_TASKS_IN_FLIGHT": "1"}),
+    ),
+    Ablation(
+        "limit_of_characters",
+        "a tenant has no more characters accepted in a day than its limit",
+        (without.swapped("INSERT_TASK", "?18 >=", "1000 + ?18 >="),),
+        {},
+        _some_tasks(*DEPLOYMENTS, variables={"MAX_CHARACTERS_PER_DAY": "60"}),
+    ),
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

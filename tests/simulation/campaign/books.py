@@ -12,6 +12,7 @@ from src.inference.protocol import ModelCall
 from src.store import statements as sql
 from src.store import submission_statements as submit
 from tests.simulation.campaign.rows import COLUMNS, InvariantBroken, Row, check_change
+from tests.simulation.campaign.shares import Shares
 from tests.simulation.campaign.watch import Watch, tag_of
 from tests.simulation.d1 import Statement
 from tests.simulation.port import Reply
@@ -49,6 +50,7 @@ class Books:
         self._under_claim = {getattr(sql, name): name for name in UNDER_CLAIM}
         self._erases = {sql.ERASE[-1], submit.WITHDRAW}
         self.watch = Watch(world, self)
+        self.shares = Shares(world.variables)
         self._tags_given = 0
         self._execute = world.database.execute
         self._serve = world.model.serve
@@ -89,6 +91,7 @@ class Books:
         found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants
         before = self.rows
         rows: dict[str, Row] = {}
+        grown = False
         for values in found:
             known = before.get(values[0])
             rows[values[0]] = known if known is not None and known == values else Row._make(values)
@@ -96,27 +99,32 @@ class Books:
             was = before.get(task_id)
             if was is None:
                 self._born(row)
+                grown = True
             elif was is not row:
                 check_change(was, row, now_ms, self._max_attempts)
                 if row.ended_from_outside and not was.terminal:
                     self.forfeited[task_id] += was.announced
                 elif row.status == "pending" and was.terminal:
                     self.retries[task_id] += 1
+                    grown = True
                     self.watch.put_back(task_id)
                 if row.status == "processing" and row.fence != was.fence:
                     self.watch.claimed(task_id)
         if len(rows) < len(before) or before.keys() - rows.keys():
             self._went(before.keys() - rows.keys(), statements, now_ms)
         self.rows = rows
+        if grown:
+            self.shares.grown(rows.values())
 
     def _born(self, row: Row) -> None:
         if row.id in self.gone:
             raise InvariantBroken(f"{row.id} is back after it was erased")
         if (row.status, row.fence, row.sent) != ("pending", 0, 0):
             raise InvariantBroken(f"{row.id} came into the world {row.status}")
-        tag, key = self._connection.execute(
-            "SELECT instructions, submission FROM texts WHERE task_id = ?", (row.id,)
+        tag, key, characters = self._connection.execute(
+            "SELECT instructions, submission, length(input) FROM texts WHERE task_id = ?", (row.id,)
         ).fetchone()
+        self.shares.accepted(row.id, characters)
         if tag in self.born and (key is None or self.born[tag][-1] not in self.gone):
             raise InvariantBroken(f"{row.id}: request {tag} was taken twice, as {self.born[tag][-1]} before")
         if key is not None:  # no run lasts for the day after which a key is free again
@@ -129,6 +137,9 @@ class Books:
 
     def _went(self, ids: Any, statements: Sequence[Statement], now_ms: int) -> None:
         asked = {statement.values[0] for statement in statements if statement.sql in self._erases}
+        for statement in statements:
+            if statement.sql == submit.WITHDRAW:
+                self.shares.taken_back(statement.values[0])
         for task_id in ids:
             row = self.gone[task_id] = self.rows[task_id]
             if task_id in asked:

@@ -123,7 +123,17 @@ def bound(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
         tasks[0] = replace(tasks[0], deadline_seconds=_deadline(rng))
         tasks[1] = replace(tasks[1], max_calls=_calls(tasks[1], rng))
         tasks[-1] = _cancelled(tasks[-1], rng)
-    return replace(workload, tasks=tuple(tasks))
+    return _limited(replace(workload, tasks=tuple(tasks)), rng)
+
+
+def _limited(workload: Workload, rng: Random) -> Workload:
+    """Give the tenants limits in some runs: of so many tasks at once, or of what two or three tasks have in a day."""
+    drawn = rng.random()
+    if drawn < 0.1:
+        return replace(workload, variables=workload.variables | {"MAX_TASKS_IN_FLIGHT": str(rng.choice((1, 2, 3)))})
+    if drawn < 0.2:
+        return replace(workload, variables=workload.variables | {"MAX_CHARACTERS_PER_DAY": str(rng.choice((40, 80)))})
+    return workload
 
 
 def _bounded(spec: TaskSpec, rng: Random, share: float, tenants: tuple[str, ...]) -> TaskSpec:
