@@ -1,10 +1,8 @@
 """Idempotency-Key on the real runtime: twins at once, and SIGKILL between the write and the reply."""
 
-import sqlite3
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -12,6 +10,7 @@ import pytest
 
 from src.core.ids import split_key
 from tests.support.client import Client, paragraphs, variables
+from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 from tests.support.wired_worker import write_wired_worker
 
@@ -53,8 +52,9 @@ Default.fetch = _held_fetch
 def rows(state: Path) -> list[tuple[str, str]]:
     """Read the tasks in D1's own file, past the runtime: key and status."""
     for path in state.glob("v3/d1/**/*.sqlite"):
-        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            return database.execute("SELECT id, status FROM tasks").fetchall()
+        with opened(path) as database:
+            if "tasks" in tables(database):
+                return database.execute("SELECT id, status FROM tasks").fetchall()
     return []
 
 

@@ -1,11 +1,11 @@
 """A long task on the Durable Object route: lanes, their loss, and what is left when it is over."""
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import metered
 from tests.support.client import Client, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer
@@ -21,17 +21,6 @@ def model() -> Iterator[ModelServer]:
         yield server
 
 
-def object_rows(state: Path, table: str) -> int:
-    """Count the rows of one table over all Durable Objects' files."""
-    total = 0
-    for path in state.glob("**/*.sqlite"):
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
-                total += connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
-        connection.close()
-    return total
-
-
 def test_a_long_task_is_not_bound_to_six_calls_at_a_time(model: ModelServer, tmp_path: Path):
     """120 chunks get three lanes: more than six calls are in flight, each made once, and nothing stays behind."""
     with DevServer(tmp_path, *FLAGS, *openai(model.base_url)) as dev, Client(dev.url) as client:
@@ -40,7 +29,8 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(model: ModelServer, tmp
         submitted = client.submit(text, chunk={"maxChars": 40})
         model.wait_for_in_flight(18)
         # The task's object and its coordinator hold what they need, now and not later.
-        assert (object_rows(tmp_path, "_cf_KV"), object_rows(tmp_path, "version")) == (1, 1)
+        held = metered.object_rows(tmp_path)
+        assert (held["_cf_KV"], held["version"]) == (1, 1)
         model.release()
         task = client.finished(submitted["id"])
         assert (task["status"], task["route"]) == ("completed", "durable-object")
@@ -50,7 +40,7 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(model: ModelServer, tmp
         assert 6 < max(call.in_flight for call in calls) <= 18
         assert task["usage"]["inDoubt"] == 0
         # The object says goodbye after the task has ended: its storage and its coordinator's are empty then.
-        eventually(lambda: object_rows(tmp_path, "_cf_KV") == 0 and object_rows(tmp_path, "version") == 0)
+        eventually(lambda: not metered.object_rows(tmp_path))
 
 
 def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(model: ModelServer, tmp_path: Path):

@@ -1,12 +1,11 @@
 """Words that stand nowhere else, put into a task, and the search for them wherever the local runtime keeps things."""
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 from tests.support.client import Json
+from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
 PLACES = ("input", "instructions", "metadata")
@@ -61,9 +60,8 @@ def in_output(server: DevServer) -> set[str]:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Iterable[object]]]:
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        for (name,) in names:
+    with opened(path) as connection:
+        for name in tables(connection):
             rows = connection.execute(f'SELECT * FROM "{name}"').fetchall()  # noqa: S608
             yield name, [value for row in rows for value in row]
 

@@ -1,13 +1,12 @@
 """Reads what a server with `--limits` has counted, and what its Durable Objects have stored."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 from tests.support.client import Json
+from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
 PREFIX = '{"event":"metered"'
@@ -33,13 +32,13 @@ def object_rows(state: Path) -> dict[str, int]:
     """Rows that objects hold, alarms included, by table; an empty one is left out."""
     found: dict[str, int] = {}
     for path in state.glob("v3/do/**/*.sqlite"):
-        for table, rows in _tables(path):
+        for table, rows in _counts(path):
             if rows:
                 found[table] = found.get(table, 0) + rows
     return found
 
 
-def _tables(path: Path) -> Iterator[tuple[str, int]]:
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+def _counts(path: Path) -> Iterator[tuple[str, int]]:
+    with opened(path) as connection:
+        for name in tables(connection):
             yield name, connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 - its own

@@ -1,0 +1,50 @@
+"""Reads the databases of a running local runtime, from copies.
+
+A second process that opens such a file takes part in SQLite's locking. While an object clears its storage workerd
+deletes and rebuilds the file, and then a reader is refused ("attempt to write a readonly database"), or keeps workerd
+from the exclusive lock that it needs.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.support.dev_server import eventually
+
+type _Files = dict[str, bytes]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a copy of a database as it was at one moment, its write-ahead log included."""
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        for suffix, content in eventually(lambda: _still(path)).items():
+            copy.with_name(copy.name + suffix).write_bytes(content)
+        with closing(sqlite3.connect(copy)) as connection:
+            yield connection
+
+
+def tables(connection: sqlite3.Connection) -> list[str]:
+    """The names of a database's tables."""
+    return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+
+
+def _still(path: Path) -> _Files | None:
+    """The files of a database that nobody wrote to while they were read; None if somebody did, or is about to."""
+    try:
+        first, second = _files(path), _files(path)
+    except FileNotFoundError:
+        return None
+    return first if first == second and "-journal" not in first else None
+
+
+def _files(path: Path) -> _Files:
+    log, journal = (path.with_name(path.name + suffix) for suffix in ("-wal", "-journal"))
+    return {
+        "": path.read_bytes(),
+        **({"-wal": log.read_bytes()} if log.exists() else {}),
+        **({"-journal": b""} if journal.exists() else {}),
+    }
