@@ -1,5 +1,9 @@
 """The backstop, run by the cron trigger: what no message, alarm or worker will bring back, this does."""
 
+from collections import Counter
+
+from ..core import limits
+from ..core.ids import split_key
 from ..core.settings import Settings
 from ..store.claims import Due
 from ..store.tasks import TaskStore
@@ -13,7 +17,8 @@ async def sweep(store: TaskStore, dispatcher: Dispatcher, settings: Settings, lo
     """Look once at tasks that `TaskStore.due` found.
 
     Dispatches tasks that nobody was told about or whose lease ran out, fails those whose deadline has passed, and
-    erases those past their retention. What is left over is still due at the next run. Raises StoreError.
+    erases those past their retention. Only so many tasks of a tenant go to the queue, in front of everybody's next.
+    What is left over is still due at the next run. Raises StoreError.
     """
     expired = await store.expire(due.overdue, OVERDUE, settings.retention_ms) if due.overdue else []
     # A worker that finds too many stalls fails the task itself; here are those whose workers die before they can.
@@ -24,6 +29,9 @@ async def sweep(store: TaskStore, dispatcher: Dispatcher, settings: Settings, lo
         )
         log("gave_up", tasks=len(ended))
     ids, erased = await store.settle_due(due, settings.lease_ms)
+    taken: Counter[str] = Counter()
     for task_id in ids:
-        await dispatcher.dispatch(task_id)
+        tenant, _ = split_key(task_id)
+        taken[tenant] += 1
+        await dispatcher.dispatch(task_id, crowded=taken[tenant] > limits.SWEEP_QUEUE_SHARE)
     log("swept", dispatched=len(ids), erased=erased, expired=len(expired), live=len(due.live))

@@ -13,6 +13,7 @@ from src.core.ids import task_id, task_key
 from src.core.tenants import LOCAL
 from tests.support import metered
 from tests.support.client import Client, Json
+from tests.support.databases import d1_file
 from tests.support.dev_server import DevServer, eventually
 
 pytestmark = pytest.mark.runtime
@@ -23,12 +24,6 @@ START_MS = 1_700_000_000_000  # long ago, so that what is added meanwhile comes 
 EVERY = 20  # each so manieth task has failed, the others have completed
 
 
-def database(state: Path) -> Path:
-    """The file of D1."""
-    (found,) = [path for path in state.glob("v3/d1/**/*.sqlite") if path.name != "metadata.sqlite"]
-    return found
-
-
 def ids(first: int, behind: int) -> list[str]:
     """Ids of tasks that were made a millisecond apart."""
     return [task_id(START_MS + number, number.to_bytes(10)) for number in range(first, behind)]
@@ -36,7 +31,7 @@ def ids(first: int, behind: int) -> list[str]:
 
 def fill(state: Path, first: int, behind: int) -> None:
     """Write tasks like the one that is there, past the runtime, which is not running."""
-    with closing(sqlite3.connect(database(state))) as connection, connection:
+    with closing(sqlite3.connect(d1_file(state))) as connection, connection:
         names = [name for _, name, *_ in connection.execute("PRAGMA table_info(tasks)")]
         chosen = f"SELECT {', '.join(names)} FROM tasks ORDER BY id DESC LIMIT 1"  # noqa: S608
         template = dict(zip(names, connection.execute(chosen).fetchone(), strict=True))

@@ -27,6 +27,12 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
 
 
+def d1_file(state: Path) -> Path:
+    """The file of D1."""
+    (found,) = [path for path in state.glob("v3/d1/**/*.sqlite") if path.name != "metadata.sqlite"]
+    return found
+
+
 def tables(connection: sqlite3.Connection) -> list[str]:
     """The names of a database's tables."""
     return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]

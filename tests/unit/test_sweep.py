@@ -1,6 +1,7 @@
 """The sweep: who is woken, when, and what is erased."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -23,6 +24,27 @@ def bench():
     made = StoreBench()
     yield made
     made.database.close()
+
+
+class Recorder:
+    """A sender that takes everything."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.sent: list[str] = []
+
+    async def send(self, task_id: str, delay_seconds: float) -> None:
+        """Keep the task's key."""
+        self.sent.append(task_id)
+
+
+def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
+    """Run the whole sweep once and return its last line."""
+    lines: list[str] = []
+    log = Log(lines.append)
+    due = bench.run(bench.store.due(limits.SWEEP_TASKS_MOST))
+    bench.run(sweep(bench.store, Dispatcher(senders, Meter(), log), Settings(), log, due))
+    return lines[-1]
 
 
 def swept(bench: StoreBench, most: int = 100) -> tuple[list[str], int]:
@@ -250,21 +272,25 @@ def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: Sto
     bench.insert("a:late", deadline_ms=LEASE_MS)
     bench.insert("a:idle", deadline_ms=10 * LEASE_MS)
     bench.pass_ms(LEASE_MS)
-    sent: list[str] = []
-
-    class Sender:
-        route = Route.QUEUE
-
-        async def send(self, task_id: str, delay_seconds: float) -> None:
-            sent.append(task_id)
-
-    lines: list[str] = []
-    log = Log(lines.append)
-    due = bench.run(bench.store.due(10))
-    bench.run(sweep(bench.store, Dispatcher([Sender()], Meter(), log), Settings(), log, due))
-    assert sent == ["a:idle"]
+    queue = Recorder(Route.QUEUE)
+    assert '"expired":1' in run_sweep(bench, queue)
+    assert queue.sent == ["a:idle"]
     assert bench.row("a:late")["status"] == "failed"
-    assert '"expired":1' in lines[-1]
+
+
+def test_a_tenant_adds_only_so_many_to_the_queue_in_a_run(bench: StoreBench):
+    """The rest of its page go to objects; the other tenant's go to the queue as ever. Without objects all do."""
+    backlog(bench, "many", 100)
+    backlog(bench, "few", 5)
+    bench.pass_ms(LEASE_MS)
+    queue, objects = Recorder(Route.QUEUE), Recorder(Route.DURABLE_OBJECT)
+    run_sweep(bench, queue, objects)
+    sent = Counter(tenants_of(queue.sent))
+    assert sent == {"many": limits.SWEEP_QUEUE_SHARE, "few": 5}
+    assert tenants_of(objects.sent) == ["many"] * (limits.SWEEP_TASKS_MOST - sent.total())
+    alone = Recorder(Route.QUEUE)
+    run_sweep(bench, alone)
+    assert tenants_of(alone.sent) == ["many"] * limits.SWEEP_TASKS_MOST
 
 
 def test_a_repeated_dispatch_does_not_sleep_through_the_deadline(bench: StoreBench):

@@ -1,0 +1,84 @@
+"""One tenant's 10,000 waiting tasks and another tenant's one, on the real runtime: decision 0010."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from src.core.ids import task_id, task_key
+from tests.runtime.conftest import ENVIRONMENTS
+from tests.support.client import Client, Json
+from tests.support.databases import d1_file, opened
+from tests.support.dev_server import DevServer
+from tests.support.make_key import make_key
+
+pytestmark = pytest.mark.runtime
+
+MANY = 10_000
+START_MS = 1_700_000_000_000  # long ago: each of these tasks has been waiting for its dispatch ever since
+RUNS = 25  # of the sweep, while the other tenant's task is made, dispatched and done
+FIRST_RUNS = {"queue": 1, "durable-object": 1, "direct": 2}
+TEXT = "The only sentence of this text."
+
+# Tasks that were accepted, and of which nobody heard: what is left when a queue has lost its messages.
+TASK = """
+INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, wake_at, created_at)
+VALUES (?1, 'pending', 'queue', 'concat', '{}', 1, 6000, 1, ?2, ?2)
+"""
+TEXT_OF_TASK = "INSERT INTO texts (task_id, input, instructions, cuts, overlap) VALUES (?1, ?2, '', ?3, 0)"
+
+
+def fill(state: Path, tenant: str, first: int, behind: int) -> list[str]:
+    """Write tasks that are due, one a millisecond after the other, past the runtime, which is not running."""
+    made = [(task_id(START_MS + number, number.to_bytes(10)), START_MS + number) for number in range(first, behind)]
+    with closing(sqlite3.connect(d1_file(state))) as connection, connection:
+        connection.executemany(TASK, [(task_key(tenant, id_), due_ms) for id_, due_ms in made])
+        text = (TEXT, json.dumps([len(TEXT)]))
+        connection.executemany(TEXT_OF_TASK, [(task_key(tenant, id_), *text) for id_, _ in made])
+    return [id_ for id_, _ in made]
+
+
+def waiting(state: Path, tenant: str) -> int:
+    """Count a tenant's tasks that nobody has begun."""
+    with opened(d1_file(state)) as database:
+        query = "SELECT count(*) FROM tasks WHERE tenant = ? AND status = 'pending'"
+        return database.execute(query, (tenant,)).fetchone()[0]
+
+
+def events(server: DevServer, *names: str) -> list[Json]:
+    """The log's lines of these events, in order."""
+    starts = tuple(f'{{"event":"{name}"' for name in names)
+    return [json.loads(line) for line in server.lines if line.startswith(starts)]
+
+
+@pytest.mark.parametrize("route", ENVIRONMENTS)
+def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -> None:
+    """The other tenant's task that was due last of all is in the first run of the sweep (the second, where a run gets
+    to one task), and one that it submits then is done while nine in ten of the others still wait."""
+    flags = (*ENVIRONMENTS[route], "--var", "REQUIRE_KEYS:true")
+    with DevServer(tmp_path, *flags) as server:
+        secrets = {tenant: make_key(tmp_path, "--tenant", tenant) for tenant in ("many", "one")}
+        assert server.stop() == 0
+    fill(tmp_path, "many", 0, MANY)
+    (lost,) = fill(tmp_path, "one", MANY, MANY + 1)
+
+    with DevServer(tmp_path, *flags, "--cron-every", "1") as server, Client(server.url) as client:
+        client.http.headers["Authorization"] = f"Bearer {secrets['one']}"
+        fresh = client.submit(TEXT)
+        for id_ in (lost, fresh["id"]):
+            assert client.finished(id_)["status"] == "completed"
+        still = waiting(tmp_path, "many")
+        assert MANY - RUNS * 40 <= still < MANY
+        assert fresh["route"] == route
+
+        client.http.headers["Authorization"] = f"Bearer {secrets['many']}"
+        more = client.submit(TEXT)["id"]
+        server.wait_for_line(f'"dispatched".*"{more}"')
+        log = events(server, "dispatched", "swept")
+        (sent,) = [line["route"] for line in log if line.get("task") == more]
+        assert sent == ("durable-object" if route == "queue" else route)
+        ended = [place for place, line in enumerate(log) if line["event"] == "swept"]
+        (taken,) = [place for place, line in enumerate(log) if line.get("task") == lost]
+        assert taken < ended[FIRST_RUNS[route] - 1]
