@@ -93,6 +93,7 @@ QUEUE_RETRY_SECONDS = 30
 SWEEP_TASKS_MOST = 40  # a send each, and two D1 calls: within the free plan's 50 subrequests
 SWEEP_QUEUE_SHARE = 10  # tasks of a tenant that a run adds to the queue; further ones go to objects of their own
 SWEEP_RUN_LEAST = 20  # subrequests, and statements, that a direct run must have left to be worth starting
+ERASE_OUTPUTS_MOST = 5_000  # a run of the sweep erases tasks of so many chunks; the others are the next run's
 OBJECT_FAILURES_MOST = 6
 
 # --- Lanes of a long task on the Durable Object route -------------------------------------------------

@@ -55,12 +55,6 @@ class Settings:
         return round(self.lease_seconds * 1000)
 
     @property
-    def horizon_ms(self) -> int:
-        """How far ahead the sweep may be due at a task that has not ended: after its last postponement, or a wait."""
-        repeated = self.lease_ms << limits.SWEEP_BACKOFF_DOUBLINGS_MOST
-        return max(repeated, self.lease_ms + round(limits.RATE_LIMIT_SECONDS_MOST * 1000))
-
-    @property
     def retention_ms(self) -> int:
         """The retention in milliseconds, as the store takes it."""
         return round(self.retention_days * 86_400_000)

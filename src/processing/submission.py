@@ -98,7 +98,6 @@ class Submission:
             tasks_in_flight_most=self.settings.tasks_in_flight_most,
             characters_a_day_most=self.settings.characters_a_day_most,
             queue_share=limits.QUEUE_SHARE if shared else None,
-            horizon_ms=self.settings.horizon_ms,
         )
 
     async def _write(self, new: NewTask, on: Conditions) -> tuple[NewTask, Outcome]:

@@ -18,7 +18,8 @@ async def sweep(store: TaskStore, dispatcher: Dispatcher, settings: Settings, lo
 
     Dispatches tasks that nobody was told about or whose lease ran out, fails those whose deadline has passed, and
     erases those past their retention. Only so many tasks of a tenant go to the queue, in front of everybody's next.
-    What is left over is still due at the next run. Raises StoreError.
+    Erasing comes last, so that its failure costs nobody a dispatch. What is left over is still due at the next run.
+    Raises StoreError.
     """
     expired = await store.expire(due.overdue, OVERDUE, settings.retention_ms) if due.overdue else []
     # A worker that finds too many stalls fails the task itself; here are those whose workers die before they can.
@@ -28,10 +29,11 @@ async def sweep(store: TaskStore, dispatcher: Dispatcher, settings: Settings, lo
             hopeless, settings.max_attempts, crashed(settings.max_attempts), settings.retention_ms
         )
         log("gave_up", tasks=len(ended))
-    ids, erased = await store.settle_due(due, settings.lease_ms)
+    ids = await store.settle_due(due, settings.lease_ms) if due.live or due.idle else []
     taken: Counter[str] = Counter()
     for task_id in ids:
         tenant, _ = split_key(task_id)
         taken[tenant] += 1
         await dispatcher.dispatch(task_id, crowded=taken[tenant] > limits.SWEEP_QUEUE_SHARE)
+    erased = await store.erase_expired(due) if due.over else 0
     log("swept", dispatched=len(ids), erased=erased, expired=len(expired), live=len(due.live))

@@ -25,8 +25,8 @@ class Limit(StrEnum):
 class Conditions:
     """On what a task is accepted. None: no such condition, and no cost.
 
-    `idempotency_key` is the client's, `digest` of what it asked for. `horizon_ms` is how far ahead the sweep looks
-    after a task that has not ended. `queue_share` is how many such tasks of a tenant may stand in the queue.
+    `idempotency_key` is the client's, `digest` of what it asked for.
+    `queue_share` is how many tasks of a tenant that have not ended may stand in the queue.
     """
 
     idempotency_key: str | None = None
@@ -34,7 +34,6 @@ class Conditions:
     tasks_in_flight_most: int | None = None
     characters_a_day_most: int | None = None
     queue_share: int | None = None
-    horizon_ms: int = 0
 
 
 UNCONDITIONAL = Conditions()
@@ -89,7 +88,7 @@ def admit(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[Statement]:
         batch.append(Statement(submit.KEY_HOLDER, (submission,)))
     if _is_conditional(on):
         counted = max(on.tasks_in_flight_most or 0, 1 + (on.queue_share or 0))
-        batch.append(Statement(submit.OUTCOME, (new.key, tenant, on.horizon_ms, counted)))
+        batch.append(Statement(submit.OUTCOME, (new.key, tenant, counted)))
     return batch
 
 
@@ -104,7 +103,7 @@ def _values(
     return (
         *(new.key, new.route, new.reduce, new.model, _json(dict(new.metadata)), len(new.cuts), new.merge_chars),
         *(new.minimum_calls, new.created_at, unclaimed_ms, new.deadline_ms, new.max_calls),
-        *(submission, len(new.text), tenant, on.horizon_ms, on.tasks_in_flight_most, on.characters_a_day_most),
+        *(submission, len(new.text), tenant, on.tasks_in_flight_most, on.characters_a_day_most),
     )
 
 

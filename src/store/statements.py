@@ -186,8 +186,8 @@ RETURNING status
 """
 
 # Whether a task may be put back: it has failed or was cancelled, and its tenant's limit allows one more in flight.
-# ?1 id ?2 milliseconds until the sweep looks ?3 tenant ?4 horizon of the sweep, ms ?5 tasks in flight at most or NULL
-_RETRYABLE = f"status IN ('failed', 'cancelled') AND (?5 IS NULL OR {unended(3, 4, 5)} < ?5)"
+# ?1 id ?2 milliseconds until the sweep looks ?3 tenant ?4 tasks in flight at most or NULL
+_RETRYABLE = f"status IN ('failed', 'cancelled') AND (?4 IS NULL OR {unended(3, 4)} < ?4)"
 
 # Goes before RETRY in its transaction: the chunks that failed start anew. It takes RETRY's parameters.
 RETRY_FAILURES = f"""
@@ -220,9 +220,16 @@ ERASE = (
 
 # The tasks that need a look: the longest overdue one of each tenant, then each tenant's second, and so on, so that
 # nobody's backlog holds up another's task. Who comes first moves on with each minute, by as many tenants as a run is
-# sure to serve: with T tenants in all, each one's first is taken within T/?2 minutes, whatever the others have. The
-# index gives the tenants one by one and each one's overdue tasks in order; what is stored besides is not read.
-# ?1 limit ?2 tenants served a run
+# sure to serve: with T tenants in all, each one's first is taken within T/?2 minutes, whatever the others have. Tasks
+# that go on and tasks to erase have a limit each, and cannot crowd each other out; of the latter no more than a
+# transaction can well erase, but one at least. The index gives the tenants one by one and each one's overdue tasks of
+# both kinds in order; what is stored besides is not read. ?1 limit of each kind ?2 tenants served a run
+# ?3 chunks to erase at most
+_OWN_DUE = " UNION ALL ".join(
+    f"""SELECT id FROM (SELECT id FROM tasks AS own
+    WHERE own.tenant = turns.tenant AND ended = {ended} AND wake_at <= {NOW} ORDER BY wake_at LIMIT ?1)"""
+    for ended in (0, 1)
+)
 DUE = f"""
 WITH RECURSIVE tenants (tenant, rank) AS (
   SELECT min(tenant), 0 FROM tasks
@@ -231,14 +238,17 @@ WITH RECURSIVE tenants (tenant, rank) AS (
 ), turns (tenant, turn) AS (
   SELECT tenant, (rank - {NOW} / 60000 * ?2 % count(*) OVER () + count(*) OVER ()) % count(*) OVER ()
   FROM tenants WHERE tenant IS NOT NULL
+), found AS (
+  SELECT tasks.id, status, stalls, total, lease_until, deadline_at, ended, turn,
+    row_number() OVER (PARTITION BY tasks.tenant, ended ORDER BY wake_at, tasks.id) AS place
+  FROM turns CROSS JOIN tasks ON tasks.id IN ({_OWN_DUE})
+), seated AS (
+  SELECT *, row_number() OVER page AS seat, sum(total) OVER page AS chunks
+  FROM found WINDOW page AS (PARTITION BY ended ORDER BY place, turn)
 )
-SELECT tasks.id, status, stalls, {NOW} AS now, coalesce(lease_until > {NOW}, 0) AS live,
-  coalesce(deadline_at <= {NOW}, 0) AS overdue,
-  row_number() OVER (PARTITION BY tasks.tenant ORDER BY wake_at, tasks.id) AS place
-FROM turns CROSS JOIN tasks ON tasks.id IN (
-  SELECT id FROM tasks AS own WHERE own.tenant = turns.tenant AND wake_at <= {NOW} ORDER BY wake_at LIMIT ?1
-)
-ORDER BY place, turn LIMIT ?1
+SELECT id, status, stalls, {NOW} AS now, coalesce(lease_until > {NOW}, 0) AS live,
+  coalesce(deadline_at <= {NOW}, 0) AS overdue
+FROM seated WHERE seat <= ?1 AND (NOT ended OR seat = 1 OR chunks <= ?3) ORDER BY seat
 """
 
 # Looks again when the lease ends. ?1 JSON ids
@@ -269,7 +279,8 @@ WHERE id IN (SELECT value FROM json_each(?1)) AND wake_at <= {NOW} AND coalesce(
 RETURNING id
 """
 
-# Erases finished tasks whose retention is over. A task that was put back meanwhile is left alone: all look
+# Erases finished tasks whose retention is over, in a transaction of its own: what is much to erase must not keep
+# the sweep from sending others off. A task that was put back meanwhile is left alone: all look
 # at the same rows with the same time. ?1 JSON ids ?2 the time of DUE, ms
 _OVER = """SELECT id FROM tasks WHERE id IN (SELECT value FROM json_each(?1))
   AND status IN ('completed', 'failed', 'cancelled') AND wake_at <= ?2"""

@@ -39,8 +39,7 @@ _TODAY = f"({NOW} / 86400000)"
 # ?1 id ?2 route ?3 reduce ?4 model ?5 metadata ?6 total ?7 merge_chars ?8 calls_minimum ?9 created_at
 # ?10 milliseconds that the task may stay unclaimed before the sweep dispatches it again
 # ?11 milliseconds until the deadline or NULL ?12 model calls at most or NULL ?13 submission or NULL
-# ?14 characters ?15 tenant ?16 horizon of the sweep, ms ?17 tasks in flight at most or NULL
-# ?18 characters a day at most or NULL
+# ?14 characters ?15 tenant ?16 tasks in flight at most or NULL ?17 characters a day at most or NULL
 _DEADLINE = f"{NOW} + ?11"
 INSERT_TASK = f"""
 INSERT INTO tasks (id, status, route, reduce, model, metadata, total, merge_chars, calls_minimum, created_at,
@@ -48,8 +47,8 @@ INSERT INTO tasks (id, status, route, reduce, model, metadata, total, merge_char
 SELECT ?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?11, {_DEADLINE}, ?12,
   min({NOW} + ?10, coalesce({_DEADLINE}, {NOW} + ?10))
 WHERE (?13 IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = ?13 AND task_id = ?1))
-  AND (?17 IS NULL OR {unended(15, 16, 17)} < ?17)
-  AND (?18 IS NULL OR ?18 >=
+  AND (?16 IS NULL OR {unended(15, 16)} < ?16)
+  AND (?17 IS NULL OR ?17 >=
     ?14 + coalesce((SELECT characters FROM daily_use WHERE tenant = ?15 AND day = {_TODAY}), 0))
 ON CONFLICT DO NOTHING
 """
@@ -71,10 +70,10 @@ ON CONFLICT DO NOTHING
 """
 
 # What became of it: whether the task is there, in which status, and how many of its tenant's have not ended.
-# ?1 id ?2 tenant ?3 horizon, ms ?4 count up to
+# ?1 id ?2 tenant ?3 count up to
 OUTCOME = f"""
 SELECT EXISTS (SELECT 1 FROM tasks WHERE id = ?1) AS accepted, (SELECT status FROM tasks WHERE id = ?1) AS status,
-  {unended(2, 3, 4)} AS unended
+  {unended(2, 3)} AS unended
 """
 
 # Takes back a task whose client is told that nothing was accepted, unless another request was answered with it.

@@ -150,8 +150,8 @@ class TaskStore:
         If an answer was lost on the way, a pending task counts as put back: it may have been.
         """
         tenant = split_key(task_id)[0]
-        values = (task_id, unclaimed_ms, tenant, on.horizon_ms, on.tasks_in_flight_most)
-        counting = (task_id, tenant, on.horizon_ms, 1 + (on.queue_share or 0))
+        values = (task_id, unclaimed_ms, tenant, on.tasks_in_flight_most)
+        counting = (task_id, tenant, 1 + (on.queue_share or 0))
         _, changed, (facts,) = await self._database.run(
             Statement(sql.RETRY_FAILURES, values), Statement(sql.RETRY, values), Statement(submit.OUTCOME, counting)
         )
@@ -176,7 +176,8 @@ class TaskStore:
 
         `served` is how many of them the caller is sure to get to, all unless it says so.
         """
-        (found,) = await self._database.run(Statement(sql.DUE, (most, most if served is None else served)))
+        values = (most, most if served is None else served, limits.ERASE_OUTPUTS_MOST)
+        (found,) = await self._database.run(Statement(sql.DUE, values))
         due = Due(now_ms=rows.whole(found[0], "now") if found else 0)
         for row in found:
             due.add(
@@ -194,18 +195,19 @@ class TaskStore:
         (ended,) = await self._database.run(Statement(sql.GIVE_UP, values))
         return [rows.text(row, "id") for row in ended]
 
-    async def settle_due(self, due: Due, delay_ms: int) -> tuple[list[str], int]:
-        """Postpone live tasks, take on idle ones, erase expired ones.
-
-        Returns the ids to dispatch now (another sweep may have taken some) and how many tasks were erased.
-        """
-        over = (_json(due.over), due.now_ms)
-        results = await self._database.run(
+    async def settle_due(self, due: Due, delay_ms: int) -> list[str]:
+        """Postpone live tasks, take on idle ones, and return those to dispatch: another sweep may have taken some."""
+        _, taken = await self._database.run(
             Statement(sql.POSTPONE, (_json(due.live),)),
             Statement(sql.REDISPATCH, (_json(due.idle), delay_ms, limits.SWEEP_BACKOFF_DOUBLINGS_MOST)),
-            *(Statement(text, over) for text in sql.ERASE_EXPIRED),
         )
-        return [rows.text(row, "id") for row in results[1]], len(results[-1])
+        return [rows.text(row, "id") for row in taken]
+
+    async def erase_expired(self, due: Due) -> int:
+        """Erase the tasks whose retention is over, and return how many were."""
+        over = (_json(due.over), due.now_ms)
+        *_, gone = await self._database.run(*(Statement(text, over) for text in sql.ERASE_EXPIRED))
+        return len(gone)
 
     async def task(self, task_id: str) -> Task | None:
         """Read one task, with its result once it is completed."""

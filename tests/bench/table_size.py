@@ -30,8 +30,8 @@ ACTS: dict[str, tuple[str, tuple[object, ...]]] = {
     "a poll": (view.TASK, (KEY,)),
     "a list page": (view.LIST, ("local:", "local:~", 20)),
     "a list page of one status": (view.LIST_STATUS, ("local:", "local:~", 20, "failed", 500)),
-    "a submission's count of tasks in flight": (submit.OUTCOME, (KEY, "local", 0, 100)),
-    "a sweep page": (sql.DUE, (1, 1)),
+    "a submission's count of tasks in flight": (submit.OUTCOME, (KEY, "local", 100)),
+    "a sweep page": (sql.DUE, (1, 1, 1)),
 }
 
 

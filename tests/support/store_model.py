@@ -7,6 +7,7 @@ plain values. It is written from the contracts, so that store and model can only
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from src.core import limits
 from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS, SWEEP_BACKOFF_DOUBLINGS_MOST
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce
@@ -138,7 +139,7 @@ class StoreModel:
         name = None if on.idempotency_key is None else f"{tenant}:{on.idempotency_key}"
         holder = None if name is None else self._take_key(now, name, new.key, on.digest)
         known, day = new.key in self.tasks, now // DAY_MS
-        unended = self._unended(now, tenant, on.horizon_ms)
+        unended = self._unended(tenant)
         used = self.daily_use.get(tenant, (day, 0))
         characters = len(new.text) + (used[1] if used[0] == day else 0)
         crowd, most = on.tasks_in_flight_most, on.characters_a_day_most
@@ -152,7 +153,7 @@ class StoreModel:
                 submission=name,
             )
             task.look_at(now + unclaimed_ms)
-            unended += task.wake_at <= now + on.horizon_ms
+            unended += 1
             if most is not None:
                 self.daily_use[tenant] = (day, characters)
         if new.key in self.tasks:
@@ -172,12 +173,8 @@ class StoreModel:
             holder.replayed = True
         return holder
 
-    def _unended(self, now: int, tenant: str, horizon_ms: int) -> int:
-        return sum(
-            not task.status.terminal and task.wake_at <= now + horizon_ms
-            for key, task in self.tasks.items()
-            if key.startswith(f"{tenant}:")
-        )
+    def _unended(self, tenant: str) -> int:
+        return sum(not task.status.terminal for key, task in self.tasks.items() if key.startswith(f"{tenant}:"))
 
     def withdraw(self, now: int, new: NewTask, on: Conditions) -> None:
         """Take a task back unless somebody else was told of it."""
@@ -344,7 +341,7 @@ class StoreModel:
         After a lost answer, a pending task counts as put back.
         """
         task, tenant = self.tasks.get(task_id), task_id.partition(":")[0]
-        most, unended = on.tasks_in_flight_most, self._unended(now, tenant, on.horizon_ms)
+        most, unended = on.tasks_in_flight_most, self._unended(tenant)
         if task is not None and task.status is Status.PENDING and resent:
             return Accepted(crowded=on.queue_share is not None and unended > on.queue_share)
         if task is None or task.status not in {Status.FAILED, Status.CANCELLED}:
@@ -359,7 +356,7 @@ class StoreModel:
         task.failures.clear()
         task.deadline_at = None if task.deadline_ms is None else now + task.deadline_ms
         task.look_at(now + unclaimed_ms)
-        crowded = on.queue_share is not None and self._unended(now, tenant, on.horizon_ms) > on.queue_share
+        crowded = on.queue_share is not None and self._unended(tenant) > on.queue_share
         return Accepted(crowded=crowded)
 
     def erase(self, now: int, task_id: str, *, resent: bool = False) -> tuple[bool, int]:
@@ -373,23 +370,26 @@ class StoreModel:
     def due(self, now: int, most: int) -> Due:
         """What the sweep must look at: each tenant's longest overdue task, then each one's second, and so on.
 
-        Who comes first moves on by `most` tenants a minute.
+        Who comes first moves on by `most` tenants a minute. It is `most` of those that go on, and of those to erase.
         """
         tenants = sorted({task_id.partition(":")[0] for task_id in self.tasks})
         waiting = sorted((task.wake_at, task_id) for task_id, task in self.tasks.items() if task.wake_at <= now)
-        places: dict[str, int] = {}
-        ranked = []
+        due = Due(now if waiting else 0)
+        places: dict[tuple[str, bool], int] = {}
+        ranked: dict[bool, list[tuple[int, int, str]]] = {False: [], True: []}
         for _, task_id in waiting:
-            tenant = task_id.partition(":")[0]
-            places[tenant] = places.get(tenant, 0) + 1
+            tenant, ended = task_id.partition(":")[0], self.tasks[task_id].status.terminal
+            places[tenant, ended] = places.get((tenant, ended), 0) + 1
             turn = (tenants.index(tenant) - now // 60_000 * most) % len(tenants)
-            ranked.append((places[tenant], turn, task_id))
-        due = Due(now if ranked else 0)
-        for *_, task_id in sorted(ranked)[:most]:
-            task = self.tasks[task_id]
-            if task.status.terminal:
+            ranked[ended].append((places[tenant, ended], turn, task_id))
+        chunks = 0
+        for *_, task_id in sorted(ranked[True])[:most]:
+            chunks += self.tasks[task_id].total
+            if not due.over or chunks <= limits.ERASE_OUTPUTS_MOST:
                 due.over.append(task_id)
-            elif task.is_overdue(now):
+        for *_, task_id in sorted(ranked[False])[:most]:
+            task = self.tasks[task_id]
+            if task.is_overdue(now):
                 due.overdue.append(task_id)
             elif task.is_live(now):
                 due.live.append(task_id)
@@ -404,8 +404,8 @@ class StoreModel:
         own = [key for key in self.tasks if key.startswith(f"{tenant}:")]
         return sorted((key for key in own if status in {None, self.tasks[key].status}), reverse=True)
 
-    def settle_due(self, now: int, due: Due, delay_ms: int) -> tuple[set[str], int]:
-        """Postpone, take on, erase; each only if it still is what `due` found."""
+    def settle_due(self, now: int, due: Due, delay_ms: int) -> set[str]:
+        """Postpone and take on; each only if it still is what `due` found."""
         for task in self._those(due.live):
             if task.status is Status.PROCESSING and task.is_live(now):
                 assert task.lease_until is not None
@@ -415,6 +415,10 @@ class StoreModel:
         for task in self._those(sorted(taken)):
             task.dispatches += 1
             task.look_at(now + delay_ms * 2 ** min(task.dispatches, SWEEP_BACKOFF_DOUBLINGS_MOST))
+        return taken
+
+    def erase_expired(self, due: Due) -> int:
+        """Erase those that still are over."""
         over = [
             i
             for i in due.over
@@ -422,7 +426,7 @@ class StoreModel:
         ]
         for task_id in over:
             self._forget(task_id)
-        return taken, len(over)
+        return len(over)
 
     def _those(self, ids: Sequence[str]) -> list[ModelTask]:
         return [self.tasks[task_id] for task_id in ids if task_id in self.tasks]

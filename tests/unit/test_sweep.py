@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from src.core import limits
+from src.core.errors import StoreError
 from src.core.ids import split_key
 from src.core.meter import Meter
 from src.core.settings import Settings
@@ -49,7 +50,7 @@ def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
 
 def swept(bench: StoreBench, most: int = 100) -> tuple[list[str], int]:
     due = bench.run(bench.store.due(most))
-    return bench.run(bench.store.settle_due(due, LEASE_MS))
+    return bench.run(bench.store.settle_due(due, LEASE_MS)), bench.run(bench.store.erase_expired(due))
 
 
 def test_a_task_that_nobody_took_is_dispatched_again_later_and_later(bench: StoreBench):
@@ -126,7 +127,7 @@ def test_two_sweeps_at_once_dispatch_once(bench: StoreBench):
     due = bench.run(bench.store.due(10))
     first = bench.run(bench.store.settle_due(due, LEASE_MS))
     second = bench.run(bench.store.settle_due(due, LEASE_MS))
-    assert (first, second) == ((["task"], 0), ([], 0))
+    assert (first, second) == (["task"], [])
 
 
 def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBench):
@@ -159,8 +160,47 @@ def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench):
     due = bench.run(bench.store.due(10))
     assert due.over == ["task"]
     assert bench.run(bench.store.retry("task", LEASE_MS))
-    assert bench.run(bench.store.settle_due(due, LEASE_MS)) == ([], 0)
+    assert bench.run(bench.store.erase_expired(due)) == 0
     assert bench.claim().text == "xx"
+
+
+def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: StoreBench):
+    """A page has room for each kind, whatever there is of the other and however long it has waited."""
+    for number in range(20):
+        bench.in_status(Status.COMPLETED, f"old{number:02}")
+    bench.pass_ms(RETENTION_MS)
+    for number in range(20):
+        bench.insert(f"new{number:02}")
+    bench.pass_ms(LEASE_MS)
+    due = bench.run(bench.store.due(10))
+    assert [task_id[:3] for task_id in due.over + due.idle] == ["old"] * 10 + ["new"] * 10
+
+
+def test_a_run_erases_as_many_outputs_as_a_transaction_takes(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
+    """Tasks are erased up to a number of chunks together, and one larger than that alone; all are in the end."""
+    for name in ("a", "b", "c"):
+        bench.in_status(Status.COMPLETED, name)
+    total = int(str(bench.row("a")["total"]))
+    bench.pass_ms(RETENTION_MS)
+    monkeypatch.setattr(limits, "ERASE_OUTPUTS_MOST", 2 * total)
+    assert swept(bench) == ([], 2)
+    bench.in_status(Status.COMPLETED, "d")
+    bench.pass_ms(RETENTION_MS)
+    monkeypatch.setattr(limits, "ERASE_OUTPUTS_MOST", total - 1)
+    assert [swept(bench)[1] for _ in range(3)] == [1, 1, 0]
+
+
+def test_an_erasure_that_fails_holds_up_no_dispatch(bench: StoreBench):
+    """What D1 cannot erase keeps nobody from being sent off, in this run or in later ones."""
+    bench.in_status(Status.COMPLETED, "old")
+    bench.pass_ms(RETENTION_MS)
+    bench.insert("new")
+    bench.pass_ms(LEASE_MS)
+    queue = Recorder(Route.QUEUE)
+    bench.database.rows("CREATE TRIGGER never BEFORE DELETE ON tasks BEGIN SELECT raise(ABORT, 'never'); END")
+    with pytest.raises(StoreError):
+        run_sweep(bench, queue)
+    assert queue.sent == ["new"]
 
 
 # --- Several tenants -------------------------------------------------------------------------------------------
@@ -234,7 +274,7 @@ def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: Sto
     served = []
     for _ in range(2 * tenants):
         first, *_ = bench.run(bench.store.due(limits.SWEEP_TASKS_MOST, served=1)).parts()
-        served += tenants_of(bench.run(bench.store.settle_due(first, LEASE_MS))[0])
+        served += tenants_of(bench.run(bench.store.settle_due(first, LEASE_MS)))
         bench.pass_ms(60_000)
     assert sorted(served[:tenants]) == sorted(served[tenants:]) == sorted(f"t{number}" for number in range(tenants))
 
@@ -264,7 +304,7 @@ def test_overdue_tasks_fail(bench: StoreBench):
     for task_id in due.overdue:
         assert (bench.row(task_id)["status"], bench.row(task_id)["error_code"]) == ("failed", DEADLINE_EXCEEDED)
     assert bench.run(bench.store.expire(due.overdue, OVERDUE, RETENTION_MS)) == []
-    assert bench.run(bench.store.settle_due(due, LEASE_MS)) == ([], 0)
+    assert bench.run(bench.store.settle_due(due, LEASE_MS)) == []
 
 
 def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: StoreBench):

@@ -18,9 +18,8 @@ from tests.conformance.cases.story import (
 )
 
 # All that has not ended counts, whether or not it is due by now, which would depend on the machine's speed.
-HORIZON_MS = 1_000_000
-THIS = Conditions(idempotency_key="key ü", digest="this", horizon_ms=HORIZON_MS)
-THAT = Conditions(idempotency_key="key ü", digest="that", horizon_ms=HORIZON_MS)
+THIS = Conditions(idempotency_key="key ü", digest="this")
+THAT = Conditions(idempotency_key="key ü", digest="that")
 SUBMISSIONS = "SELECT id, task_id, digest, replayed FROM submissions ORDER BY id"
 CHARACTERS = "SELECT tenant, characters FROM daily_use ORDER BY tenant"
 PARTS = """
@@ -73,7 +72,9 @@ async def an_idempotency_key_after_its_time(env: Any) -> Any:
     claim = await story.claim("one", made_key(3))
     done = progress(claim, outputs=outputs(0, 1, 2), completed=3)
     assert await story.store.step(claim, done, Finish(-1))
-    story.outcomes.append(await story.store.settle_due(await story.store.due(10), LEASE_MS))
+    due = await story.store.due(10)
+    story.outcomes.append(await story.store.settle_due(due, LEASE_MS))
+    story.outcomes.append(await story.store.erase_expired(due))
     await story.note(SUBMISSIONS)
     return story.told()
 
@@ -81,7 +82,7 @@ async def an_idempotency_key_after_its_time(env: Any) -> Any:
 @worker_case
 async def a_submission_withdrawn(env: Any) -> Any:
     story = Submissions(env)
-    on = Conditions(idempotency_key="key", digest="this", characters_a_day_most=12, horizon_ms=HORIZON_MS)
+    on = Conditions(idempotency_key="key", digest="this", characters_a_day_most=12)
     await story.submit(1, on)
     claim = await story.claim("one", made_key(1))
     begun = progress(claim, outputs=outputs(0), failures=failures(1), completed=1)
@@ -106,7 +107,7 @@ async def a_submission_withdrawn(env: Any) -> Any:
 @worker_case
 async def a_limit_of_tasks_in_flight(env: Any) -> Any:
     story = Submissions(env)
-    plain = Conditions(tasks_in_flight_most=2, queue_share=1, horizon_ms=HORIZON_MS)
+    plain = Conditions(tasks_in_flight_most=2, queue_share=1)
     on = replace(plain, idempotency_key="key", digest="this")
     await story.submit(9, plain, "other")
     for at in (1, 2, 2):
@@ -120,17 +121,15 @@ async def a_limit_of_tasks_in_flight(env: Any) -> Any:
     story.outcomes.append(await story.store.retry(made_key(1), LEASE_MS, plain))
     await story.note(SUBMISSIONS)
     # Without a limit, only the share of the queue is told.
-    await story.submit(4, Conditions(queue_share=1, horizon_ms=HORIZON_MS))
-    await story.submit(5, Conditions(queue_share=9, horizon_ms=HORIZON_MS))
-    # What the sweep looks at later than the horizon does not count.
-    await story.submit(6, Conditions(queue_share=0, horizon_ms=-HORIZON_MS))
+    await story.submit(4, Conditions(queue_share=1))
+    await story.submit(5, Conditions(queue_share=9))
     return story.told()
 
 
 @worker_case
 async def a_limit_of_characters_counted_once(env: Any) -> Any:
     story = Submissions(env)
-    on = Conditions(characters_a_day_most=13, horizon_ms=HORIZON_MS)
+    on = Conditions(characters_a_day_most=13)
     await story.submit(9, on, "other")
     for at in (1, 1, 2, 1, 2):
         assert isinstance(await story.submit(at, on), Accepted)
