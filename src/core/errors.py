@@ -89,14 +89,14 @@ class ModelQuotaExhausted(ModelRefused):
 
 
 class StoreError(OnceoverError):
-    """D1 did not answer as it should."""
+    """D1 did not do what it was asked to: it refused a statement, and nothing has come of it."""
 
     code = "database_error"
     retryable = True
 
 
 class StoreUnavailable(StoreError):
-    """D1 is out of reach or overloaded. A write may have landed all the same. `passing`: sending again may help."""
+    """D1 gave no result. A write may have landed all the same. `passing`: sending again may help."""
 
     code = "database_unavailable"
     passing: ClassVar[bool] = True

@@ -6,7 +6,7 @@ the queue's retries, and after them to the dead letters.
 """
 
 from ..core import limits
-from ..core.errors import StoreQuotaExhausted, StoreUnavailable
+from ..core.errors import SchemaMissing, StoreQuotaExhausted, StoreUnavailable
 from ..processing.dispatch import Dispatcher
 from ..processing.events import Log
 from ..processing.outcomes import Released
@@ -29,9 +29,10 @@ async def _consume(message: Message, worker: Worker, dispatcher: Dispatcher, hos
         return
     try:
         outcome = await worker.run(task_id, host)
-    except StoreUnavailable as error:
-        # An outage is not the task's fault: it must not end among the dead letters. The last delivery is given
-        # up for the sweep, and the first one if only the next day helps: deliveries cost a daily allowance, too.
+    except (StoreUnavailable, SchemaMissing) as error:
+        # An outage, or a deployment ahead of its migrations, is not the task's fault: it must not end among the dead
+        # letters. The last delivery is given up for the sweep, and the first one if only the next day helps:
+        # deliveries cost a daily allowance, too.
         log("store_unavailable", task=task_id, error=error.code)
         if isinstance(error, StoreQuotaExhausted) or message.attempts >= limits.QUEUE_DELIVERIES:
             message.ack()

@@ -33,21 +33,19 @@ class D1(Protocol):
         ...
 
 
-# D1 names these conditions in its error messages only (see "List of D1_ERRORs" in the D1 documentation).
-_PASSING = (
-    "network connection lost",
-    "overloaded",
-    "too many requests queued",
-    "internal error",
-    "object to be reset",
-    "storage caused object",
-    "was reset",
-    "exceeded timeout",
-    "cannot resolve d1 db due to transient",
-    "can't read from request stream",
-    "timed out",
-    "memory limit",
-    "restarted",
+# D1 tells errors apart in their messages only (see "List of D1_ERRORs" in the D1 documentation). These say that SQLite,
+# or D1 before it, has refused a statement: it has had no effect, and would be refused again. Of all others, and D1 has
+# many, nobody knows whether the transaction landed: connections lost, overload, limits of time, memory and CPU, resets.
+_REFUSED = (
+    "sqlite_error",
+    "sqlite_constraint",
+    "sqlite_toobig",
+    "sqlite_mismatch",
+    "sqlite_range",
+    "sqlite_auth",
+    "constraint failed",
+    "d1_type_error",
+    "number of parameter bindings",
 )
 # The limits of one invocation: statements, and subrequests of all kinds.
 _SPENT = ("too many api requests by single worker invocation", "too many subrequests")
@@ -111,9 +109,9 @@ def _classified(error: Exception) -> StoreError:
         return StoreQuotaExhausted("the day's allowance of database rows is used up")
     if any(mark in text for mark in _SPENT):
         return StoreCallsSpent("this invocation has made all the database calls that it may make")
-    if any(mark in text for mark in _PASSING):
-        return StoreUnavailable("the database is out of reach")
-    return StoreError("the database refused a statement")
+    if any(mark in text for mark in _REFUSED):
+        return StoreError("the database refused a statement")
+    return StoreUnavailable("the database is out of reach")
 
 
 def _rows(result: Mapping[str, object]) -> Sequence[Row]:

@@ -251,7 +251,7 @@ def test_only_submissions_look_at_it(bench: Bench) -> None:
 # --- D1 in trouble -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
+@pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED, "D1_ERROR: words that nobody knows yet"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_lost_answer_is_asked_for_again(bench: Bench, when: When, message: str) -> None:
     """When the database's answer is lost once or twice the same transaction is sent again: one task, no replay."""

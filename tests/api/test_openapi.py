@@ -194,7 +194,7 @@ PROVOKED: dict[str, Provoke] = {
     "limit_reached": too_many_requests,
     "database_unavailable": database_away(NETWORK_LOST),
     "database_quota_exhausted": database_away(ROWS_USED_UP),
-    "database_error": database_away("something else"),
+    "database_error": database_away("string or blob too big: SQLITE_TOOBIG"),
     "schema_missing": database_away("no such table: tasks"),
     "internal": mistake,
     "bad_configuration": misconfigured,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from src.core.errors import StoreError, StoreQuotaExhausted, StoreUnavailable
+from src.core.errors import SchemaMissing, StoreError, StoreQuotaExhausted, StoreUnavailable
 from src.core.meter import Meter
 from src.core.quota import is_used_up, seconds_until_reset
 from src.core.task import Route
@@ -115,11 +115,19 @@ class Failing:
 
 
 @pytest.mark.parametrize(
-    ("error", "fate"), [(StoreUnavailable("away"), "retry"), (StoreQuotaExhausted("used up"), "ack")]
+    ("error", "attempts", "fate"),
+    [
+        (StoreUnavailable("away"), 1, "retry"),
+        (StoreUnavailable("away"), 3, "ack"),
+        (SchemaMissing("not yet"), 1, "retry"),
+        (SchemaMissing("not yet"), 3, "ack"),
+        (StoreQuotaExhausted("used up"), 1, "ack"),
+    ],
 )
-def test_a_message_is_not_delivered_again_before_the_next_day(error: StoreError, fate: str):
-    """An outage is worth another delivery. Used-up rows are not: the sweep takes the task up, and saves the queue's."""
-    batch: Any = Failing(error, [Delivery(attempts=1)])
+def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempts: int, fate: str):
+    """An outage is worth another delivery, and never a dead letter: the sweep takes the task up. Used-up rows are not
+    worth even that, before the next day."""
+    batch: Any = Failing(error, [Delivery(attempts=attempts)])
     lines: list[str] = []
     nothing: Any = None
     asyncio.run(consume(batch, batch, nothing, nothing, Log(lines.append)))

@@ -338,6 +338,27 @@ def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        "D1 DB reset because its code was updated.",
+        "D1 DB exceeded its CPU time limit and was reset.",
+        "D1 DB storage operation exceeded timeout which caused object to be reset.",
+        "Internal error while starting up D1 DB storage caused object to be reset.",
+        "Cannot resolve D1 DB due to transient issue on remote node.",
+        "Exceeded maximum DB size",
+        "words that Cloudflare has not written yet",
+    ],
+)
+def test_an_unknown_error_may_have_landed(bench: StoreBench, message: str):
+    """Whatever does not say that a statement was refused: nobody knows what it did, so it is sent again."""
+    bench.insert()
+    sent = bench.database.batches
+    bench.database.fail(f"D1_ERROR: {message}", "after", 1)
+    claim = bench.claim()
+    assert (bench.database.batches, claim.fence) == (sent + 2, bench.row("task")["fence"])
+
+
+@pytest.mark.parametrize(
     ("message", "expected"),
     [
         (ROWS_USED_UP, StoreQuotaExhausted),
