@@ -10,6 +10,7 @@ INSTRUCTIONS_CHARS_MOST = 20_000
 METADATA_BYTES_MOST = 4_096
 MODEL_CHARS_MOST = 200
 CHUNK_CHARS_MOST = 1_000_000
+SENT_CHARS_MOST = 25_000_000  # by a task's chunks, overlaps and instructions included: what it costs is bounded too
 CHUNKS_MOST = 5_000  # one row each; a task this long is some 15 minutes of six calls at a time
 BODY_OVERHEAD_BYTES = 300_000  # instructions, metadata and JSON around `input`
 BODY_ESCAPE_FACTOR = 6  # "\u0001" is six bytes of JSON for one byte of text

@@ -56,6 +56,13 @@ def too_many_chunks(most: int) -> FieldError:
     return FieldError("chunk.maxChars", f"is too small: the input would need more than {most} chunks")
 
 
+def too_much_repeated(mostly: str) -> FieldError:
+    """Say that the calls for the chunks would send too much, mostly "overlaps" or "instructions"."""
+    field = "chunk.overlapChars" if mostly == "overlaps" else "instructions"
+    message = f"is too long for so many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
+    return FieldError(field, message)
+
+
 def _field_errors(error: ValidationError) -> Iterator[FieldError]:
     for item in error.errors(include_input=False, include_url=False, include_context=False):
         path = ".".join(named(str(part)) for part in item["loc"])

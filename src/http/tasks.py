@@ -11,7 +11,7 @@ from ..core.ids import split_key
 from ..core.states import Status
 from ..core.task import Task
 from ..processing.bounds import OVERDUE
-from ..processing.submission import Submitted
+from ..processing.submission import Submitted, TooMuchRepeated
 from ..store.admission import Limit, Mismatched, Refused
 from ..store.pages import span
 from ..store.tasks import TaskStore
@@ -19,7 +19,7 @@ from . import plans, queries
 from .bodies import read_object
 from .calls import Call, json_reply
 from .conditions import digest, idempotency_key, limit_reached, mismatch
-from .fields import new_request, too_many_chunks
+from .fields import new_request, too_many_chunks, too_much_repeated
 from .polling import poll_seconds, retry_after_seconds
 from .ports import Api, Reply
 from .problems import ALREADY_TERMINAL, NOT_RETRYABLE, Refusal, field_refusal, no_task
@@ -43,6 +43,8 @@ async def submit(call: Call) -> Reply:
         outcome = await api.submission.submit(call.tenant, request, key, digest(body) if key is not None else "")
     except TooManyChunks as error:
         raise field_refusal([too_many_chunks(error.most)]) from None
+    except TooMuchRepeated as error:
+        raise field_refusal([too_much_repeated(error.mostly)]) from None
     match outcome:
         case Submitted(task, replayed):
             return _accepted(api, task, {"Idempotency-Replayed": "true"} if replayed else {})

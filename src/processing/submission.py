@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from ..core import limits
 from ..core.chunks import cuts
@@ -41,6 +42,27 @@ class Request:
     deadline_seconds: float | None = None
     max_calls: int | None = None
 
+    def system(self) -> str:
+        """The instructions that go with each chunk."""
+        return self.instructions if self.instructions is not None else DEFAULT_INSTRUCTIONS
+
+    def cut(self, settings: Settings) -> tuple[int, ...]:
+        """Return where the text is cut. Raises TooManyChunks, or TooMuchRepeated."""
+        max_chars = self.max_chars if self.max_chars is not None else settings.chunk_chars
+        ends = cuts(self.text, max_chars, self.overlap_chars, most=limits.CHUNKS_MOST)
+        overlaps, instructions = (len(ends) - 1) * self.overlap_chars, len(ends) * len(self.system())
+        if len(self.text) + overlaps + instructions > limits.SENT_CHARS_MOST:
+            raise TooMuchRepeated("overlaps" if overlaps > instructions else "instructions")
+        return ends
+
+
+class TooMuchRepeated(ValueError):
+    """The calls for the chunks would send more than SENT_CHARS_MOST; `mostly` says of what."""
+
+    def __init__(self, mostly: Literal["overlaps", "instructions"]) -> None:
+        super().__init__(f"the chunks repeat too much: {mostly}")
+        self.mostly: Final = mostly
+
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
@@ -65,7 +87,7 @@ class Submission:
     async def submit(
         self, tenant: str, request: Request, idempotency_key: str | None = None, digest: str = ""
     ) -> Submitted | Mismatched | Refused:
-        """Write the task and dispatch it; or say why not. Raises StoreError with nothing accepted, or TooManyChunks.
+        """Write the task and dispatch it; or say why not. Raises StoreError with nothing accepted, or what cut raises.
 
         Once the task is written it counts as accepted, whatever becomes of the dispatch: the sweep finds it. `digest`
         is of the request, to tell whether an idempotency key stands for it.
@@ -133,8 +155,8 @@ class Submission:
             key=self._key(tenant),
             route=self.dispatcher.first_route,
             text=request.text,
-            instructions=request.instructions if request.instructions is not None else DEFAULT_INSTRUCTIONS,
-            cuts=cuts(request.text, max_chars, request.overlap_chars, most=limits.CHUNKS_MOST),
+            instructions=request.system(),
+            cuts=request.cut(self.settings),
             overlap=request.overlap_chars,
             merge_chars=merge_chars(max_chars),
             reduce=request.reduce,

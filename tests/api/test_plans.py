@@ -98,10 +98,10 @@ def test_false_submits(bench: Bench, query: str) -> None:
 
 
 def test_largest_plan() -> None:
-    """The most chunks, each overlapping the one before in all but one character: the estimate does not read each."""
+    """The most chunks, each overlapping the one before in all but one character, and about as much as may be sent."""
     bench = Bench(settings=Settings(provider="demo", input_bytes=limits.INPUT_BYTES_MOST))
     most = limits.CHUNKS_MOST
-    size = 400_000
+    size = limits.SENT_CHARS_MOST // most - 300  # the rest are the instructions
     text = "字x" * ((size + most - 1) // 2) + "x"
     found = plan(bench, {"input": text, "chunk": {"maxChars": size, "overlapChars": size - 1}})
     assert len(found["chunks"]) == len(text) - size + 1

@@ -213,6 +213,8 @@ INVALID = [
     ({"input": "x", "chunk": {"max_chars": 5}}, "chunk.max_chars"),
     ({"input": "x", "chunk": {"maxChars": 5, "size": 5}}, "chunk.size"),
     ({"input": "x" * (limits.CHUNKS_MOST + 1), "chunk": {"maxChars": 1}}, "chunk.maxChars"),
+    ({"input": "x" * 15_000, "chunk": {"maxChars": 10_002, "overlapChars": 10_001}}, "chunk.overlapChars"),
+    ({"input": "x" * 2_000, "chunk": {"maxChars": 1}, "instructions": "i" * 12_501}, "instructions"),
     ({"input": "x", "model": ""}, "model"),
     ({"input": "x", "model": 5}, "model"),
     ({"input": "x", "model": "a\nb"}, "model"),
