@@ -1,7 +1,7 @@
 """The handlers of `/api/tasks` and what is below it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import ceil, floor
 
@@ -90,8 +90,9 @@ async def read_page(call: Call) -> Reply:
         until_ms=None if before is None else ceil(before),
     )
     page = await call.api.store.list(where, status=status, most=limit)
+    shown = [task for task in await _all_up_to_date(call.api, page.tasks) if status in {None, task.status}]
     next_cursor = None if page.last is None else queries.cursor(split_key(page.last)[1])
-    return json_reply(200, TaskListView(tasks=[task_view(task) for task in page.tasks], nextCursor=next_cursor))
+    return json_reply(200, TaskListView(tasks=[task_view(task) for task in shown], nextCursor=next_cursor))
 
 
 async def cancel(call: Call) -> Reply:
@@ -171,6 +172,16 @@ async def _up_to_date(api: Api, key: str) -> Task | None:
         return task
     await api.store.expire([key], OVERDUE, api.settings.retention_ms)
     return await api.store.task(key)
+
+
+async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
+    """Do the same for several tasks."""
+    overdue = [task.key for task in tasks if task.overdue]
+    if not overdue:
+        return tasks
+    await api.store.expire(overdue, OVERDUE, api.settings.retention_ms)
+    now = {task.key: task for task in await api.store.tasks(overdue)}
+    return (now.get(task.key, task) for task in tasks if task.key in now or not task.overdue)
 
 
 def _accepted(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:

@@ -214,6 +214,11 @@ class TaskStore:
         found, result = await self._database.run(Statement(view.TASK, (task_id,)), Statement(view.RESULT, (task_id,)))
         return rows.task(found[0], result) if found else None
 
+    async def tasks(self, task_ids: Sequence[str]) -> Sequence[Task]:
+        """Read tasks, those that are there, in no order and without results."""
+        (found,) = await self._database.run(Statement(view.TASKS, (_json(list(task_ids)),)))
+        return [rows.task(row) for row in found]
+
     async def going_on(self, task_id: str) -> bool:
         """Whether the task has neither ended nor passed its deadline."""
         (found,) = await self._database.run(Statement(view.STATUS, (task_id,)))

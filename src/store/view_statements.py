@@ -11,6 +11,9 @@ _VIEW = f"""id, status, route, reduce, model, metadata, total, completed, failed
 # One task: one row read. ?1 id
 TASK = f"SELECT {_VIEW} FROM tasks WHERE id = ?1"
 
+# Several tasks: one row read each. ?1 JSON ids
+TASKS = f"SELECT {_VIEW} FROM tasks WHERE id IN (SELECT value FROM json_each(?1))"
+
 # The outputs that make the result of a completed task, in order; no rows while it is not completed. ?1 id
 RESULT = """
 SELECT output FROM outputs WHERE task_id = ?1 AND level = (

@@ -104,6 +104,19 @@ def test_after_the_deadline_a_task_has_failed(bench: Bench, *, working: bool) ->
     assert read(bench, task, "?include=chunks") == shown
 
 
+def test_a_list_is_a_look_too(bench: Bench) -> None:
+    """It shows as failed what has passed its deadline, and not among the pending; else it is one call of D1."""
+    late, other = bench.submit(deadlineSeconds=60), bench.submit()
+    wait(bench, 60)
+    assert data(bench.call("GET", "/api/tasks?status=pending"))["tasks"] == [read(bench, other)]
+    listed = data(bench.call("GET", "/api/tasks"))["tasks"]
+    assert [task["status"] for task in listed] == ["pending", "failed"]
+    assert listed[1] == read(bench, late)
+    before = bench.database.batches
+    bench.call("GET", "/api/tasks")
+    assert bench.database.batches == before + 1
+
+
 def test_a_task_that_ended_in_time_stays(bench: Bench) -> None:
     """Neither a completed nor a cancelled task fails afterwards."""
     done, cancelled = bench.submit(deadlineSeconds=60), bench.submit(deadlineSeconds=60)

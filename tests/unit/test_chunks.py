@@ -1,6 +1,6 @@
 """Each rule of the splitter by example, and what a megabyte costs."""
 
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -133,10 +133,10 @@ def test_sizes_that_make_no_sense_are_our_own_mistake(text: str, size: int, over
 def test_too_many_chunks_are_refused_before_the_work_is_done() -> None:
     """A megabyte in chunks of one character is refused by a division, long before its boundaries could be found."""
     text = "\n" * _MEGABYTE
-    start = perf_counter()
+    start = process_time()
     with pytest.raises(TooManyChunks, match="more than 2000 chunks") as refusal:
         cuts(text, 1, most=2000)
-    assert perf_counter() - start < 0.05
+    assert process_time() - start < 0.05
     assert refusal.value.most == 2000
 
 
@@ -517,8 +517,8 @@ def test_a_megabyte_is_split_in_under_a_second(unit: str, max_chars: int, overla
     text = (unit * (_MEGABYTE // len(unit) + 1))[:_MEGABYTE]
     seconds = []
     while len(seconds) < 3 and (not seconds or seconds[-1] >= 1):
-        start = perf_counter()
+        start = process_time()
         ends = cuts(text, max_chars, overlap)
-        seconds.append(perf_counter() - start)
+        seconds.append(process_time() - start)
         assert ends[-1] == _MEGABYTE
     assert min(seconds) < 1

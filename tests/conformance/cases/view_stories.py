@@ -61,3 +61,12 @@ async def a_list_of_one_status_over_a_short_walk(env: Any) -> Any:
     page = await story.store.list(ALL, status=Status.CANCELLED, most=5)
     story.outcomes.append(_shown(page))
     return story.told()
+
+
+@worker_case
+async def several_tasks_at_once(env: Any) -> Any:
+    story = await _tasks(env)
+    found = await story.store.tasks([made_key(at) for at in (6, 1, 9)])
+    story.outcomes.append(sorted((task.key, task.status) for task in found))
+    story.outcomes.append(await story.store.tasks([]))
+    return story.told()
