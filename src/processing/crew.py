@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from ..core.errors import CallNotStarted, ModelConnectionLost, ModelError, ModelTimeout
 from ..inference.protocol import ModelCall, ModelReply, Provider
@@ -49,18 +50,21 @@ class Crew:
 class Roster:
     """The groups that are out. One stays out until its last call has ended, however few calls it has.
 
-    One that gave no answer stays out for good: its connection is one of the six, and only another invocation has new
-    ones. When no group is left to form, the run ends and the next one takes over.
+    One that gave no answer stays out for good, even when its calls go out again in other groups: its connection is one
+    of the six, and only another invocation has new ones. When no group is left to form, the run ends and the next one
+    takes over.
     """
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
-        self._first_of: dict[CallKey, CallKey] = {}  # each call that is out, with the first call of its group
+        self._group_of: dict[CallKey, int] = {}  # each call that is out; groups are numbered as they form
+        self._silent: set[int] = set()
+        self._formed = 0
 
     @property
     def groups(self) -> int:
         """How many groups are out."""
-        return len(set(self._first_of.values()))
+        return len(self._silent.union(self._group_of.values()))
 
     @property
     def free(self) -> int:
@@ -69,12 +73,14 @@ class Roster:
 
     def start(self, keys: Sequence[CallKey]) -> int:
         """Form groups of these calls, which start now, and return how many."""
-        firsts = keys[:: self._crew.group]
-        self._first_of.update({key: firsts[at // self._crew.group] for at, key in enumerate(keys)})
+        first = self._formed
+        self._formed += ceil(len(keys) / self._crew.group)
+        self._group_of.update({key: first + at // self._crew.group for at, key in enumerate(keys)})
         self._crew.starting(len(keys))
-        return len(firsts)
+        return self._formed - first
 
     def end(self, key: CallKey, result: ModelReply | ModelError) -> None:
         """Strike a call that has ended."""
-        if not isinstance(result, Silence):
-            del self._first_of[key]
+        group = self._group_of.pop(key)
+        if isinstance(result, Silence):
+            self._silent.add(group)
