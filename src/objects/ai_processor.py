@@ -119,8 +119,7 @@ class Processor:
     def _staff(self, worker: Worker, claim: Claim) -> Crew | None:
         if self._coordinators is None:
             return None
-        seconds = worker.settings.timeout_seconds
-        made = crew(worker.provider, self._coordinators, claim, seconds, self._log)
+        made = crew(worker, self._coordinators, claim)
         self._laned = made is not None
         return made
 

@@ -1,4 +1,4 @@
-"""What a lane does: makes a group of calls at once and says what each gave. It keeps nothing."""
+"""What a lane does: makes a group of calls and says what each gave. It keeps nothing."""
 
 import asyncio
 
@@ -15,6 +15,9 @@ async def infer_all(worker: Worker, task_id: str, fence: int, calls: list[Wire])
 
     The way here takes a time that nobody knows, and meanwhile the task may have been cancelled: so the database is
     asked whether the claim that announced the calls is still good, and they start soon after that or not at all.
+
+    No more are in flight than the lane's own `AI_CONCURRENCY` allows: the sender may have another, from before or after
+    a deployment. What gets no turn in time is not started, and comes again.
     """
     loop = asyncio.get_running_loop()
     seconds = worker.settings.timeout_seconds
@@ -24,11 +27,12 @@ async def infer_all(worker: Worker, task_id: str, fence: int, calls: list[Wire])
     except StoreError:
         left_ms = None
     starts_by = asked_at if left_ms is None else asked_at + min(limits.START_SECONDS, left_ms / 1000)
+    turns = asyncio.Semaphore(worker.settings.concurrency)
 
     async def one(call: Wire) -> Wire:
         outcome: ModelReply | ModelError
         try:
-            async with asyncio.timeout(seconds):
+            async with turns, asyncio.timeout(seconds):
                 if loop.time() >= starts_by:
                     raise CallNotStarted("too late to start the call")
                 outcome = await worker.provider.infer(wire.read_call(call))

@@ -14,6 +14,7 @@ from ..inference.protocol import Health, ModelCall, ModelReply, Provider
 from ..inference.wire import Wire
 from ..processing.crew import Crew
 from ..processing.events import Log
+from ..processing.worker import Worker
 from ..store.claims import Claim
 
 
@@ -43,10 +44,21 @@ def lanes_for(chunks: int) -> int:
 
 
 class LanedProvider:
-    """Implements `Provider`. A group that is lost on the way is a lost connection for each of its calls."""
+    """Implements `Provider`, each lane with up to `group` calls at a time.
+
+    A group that is lost on the way is a lost connection for each of its calls.
+    """
 
     def __init__(
-        self, provider: Provider, coordinator: CoordinatorStub, claim: Claim, lanes: int, seconds: float, log: Log
+        self,
+        provider: Provider,
+        coordinator: CoordinatorStub,
+        claim: Claim,
+        *,
+        lanes: int,
+        group: int,
+        seconds: float,
+        log: Log,
     ) -> None:
         self.name = provider.name
         self.default_model = provider.default_model
@@ -55,6 +67,7 @@ class LanedProvider:
         self._task_id = claim.task_id
         self._fence = claim.fence
         self._lanes = lanes
+        self._group = group
         self._seconds = seconds
         self._log = log
         # A call whose time is up is given up, but an RPC cannot be taken back: it keeps its connection until it ends.
@@ -73,8 +86,7 @@ class LanedProvider:
         self._gathering.append((call, future))
         if len(self._gathering) == self._expected:
             gathered, self._gathering, self._expected = self._gathering, [], 0
-            size = limits.LANE_CALLS
-            groups = [gathered[start : start + size] for start in range(0, len(gathered), size)]
+            groups = [gathered[start : start + self._group] for start in range(0, len(gathered), self._group)]
             for group in groups:
                 sending = asyncio.create_task(self._send(group))
                 self._sending.add(sending)  # the loop itself keeps only a weak reference
@@ -109,12 +121,24 @@ class LanedProvider:
                 future.set_exception(outcome)
 
 
-def crew(provider: Provider, coordinators: Coordinators, claim: Claim, seconds: float, log: Log) -> Crew | None:
-    """Staff a long task with lanes; None for a task that needs none."""
+def crew(worker: Worker, coordinators: Coordinators, claim: Claim) -> Crew | None:
+    """Staff a long task with lanes; None for a task that needs none.
+
+    Each lane is an invocation with up to `AI_CONCURRENCY` calls of its own. Who sets 1 wants one call at a time, of a
+    long task too: there the task's own object makes the calls.
+    """
     lanes = lanes_for(len(claim.cuts))
-    if lanes == 1:
+    group = min(limits.LANE_CALLS, worker.settings.concurrency)
+    if lanes == 1 or group == 1:
         return None
-    laned = LanedProvider(provider, coordinators.getByName(claim.task_id), claim, lanes, seconds, log)
-    calls = limits.LANE_CALLS
+    laned = LanedProvider(
+        worker.provider,
+        coordinators.getByName(claim.task_id),
+        claim,
+        lanes=lanes,
+        group=group,
+        seconds=worker.settings.timeout_seconds,
+        log=worker.log,
+    )
     slack = limits.LANE_SLACK_SECONDS
-    return Crew(laned, lanes * calls, group=calls, slack_seconds=slack, starting=laned.expect)
+    return Crew(laned, lanes * group, group=group, slack_seconds=slack, starting=laned.expect)

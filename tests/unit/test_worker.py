@@ -3,8 +3,6 @@
 import asyncio
 import json
 import random
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,92 +11,16 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from src.core.errors import ModelError, ModelRateLimited, ModelUnavailable, StoreUnavailable
-from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.states import Status
-from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route, Task
-from src.inference.protocol import Health, ModelCall, ModelReply
+from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route
+from src.inference.protocol import ModelCall, ModelReply
 from src.processing.crew import Crew
-from src.processing.events import Log
-from src.processing.outcomes import Ended, Outcome, Released
-from src.processing.worker import Host, Worker
+from src.processing.outcomes import Ended, Released
+from src.processing.worker import Host
 from src.store.claims import Standing, Unclaimed
-from src.store.database import Database
-from src.store.tasks import TaskStore
-from tests.simulation.loop import Loop
-from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
-from tests.support.store import START_MS, new_task
-
-HOST = Host(Route.QUEUE, 600.0)
-
-
-class Script:
-    """A provider whose calls take a second each and do what `act` says; it notes when each was made."""
-
-    name = "script"
-    default_model = "script-1"
-
-    def __init__(self, act: Callable[[ModelCall, int], Any] = lambda call, number: None) -> None:
-        self.act = act
-        self.seconds: Callable[[int], float] = lambda number: 1.0
-        self.calls: list[tuple[float, ModelCall]] = []
-
-    async def infer(self, call: ModelCall) -> ModelReply:
-        self.calls.append((asyncio.get_running_loop().time(), call))
-        number = len(self.calls)
-        await asyncio.sleep(self.seconds(number))
-        result = self.act(call, number)
-        if isinstance(result, Exception):
-            raise result
-        return ModelReply(result or f"<{call.user}>", 10, 5)
-
-    async def probe(self) -> Health:
-        return Health("healthy", "")
-
-
-class Bench:
-    """One database, one model, and workers over them, in virtual time."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.loop = Loop(max_steps=10_000_000)  # type: ignore[abstract]
-        self.database = SqliteD1(now_ms=lambda: START_MS + round(self.loop.time() * 1000))
-        self.store = TaskStore(Database(self.database, Meter()))
-        self.model = Script()
-        self.settings = Settings(plan="paid", **settings)
-        self.lines: list[dict[str, Any]] = []
-        self._nonces = 0
-
-    def insert(self, chunks: int, reduce: Reduce = Reduce.CONCAT, **bounds: int) -> None:
-        new = replace(new_task("task", chunks, reduce, START_MS), **bounds)
-        self.do(self.store.insert(new, self.settings.lease_ms))
-
-    def do(self, coroutine: Any) -> Any:
-        return self.loop.run_until_complete(coroutine)
-
-    def worker(self) -> Worker:
-        meter = Meter()
-        return Worker(
-            store=TaskStore(Database(self.database, meter)),
-            provider=self.model,
-            settings=self.settings,
-            meter=meter,
-            chance=lambda: 0.0,
-            nonce=self._nonce,
-            log=Log(lambda line: self.lines.append(json.loads(line))),
-        )
-
-    def _nonce(self) -> str:
-        self._nonces += 1
-        return f"holder-{self._nonces}"
-
-    def run(self, host: Host = HOST) -> Outcome:
-        return self.do(self.worker().run("task", host))
-
-    def task(self) -> Task:
-        return self.do(self.store.task("task"))
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        return [line for line in self.lines if line["event"] == name]
+from tests.support.actor import HOST, Bench
+from tests.support.sqlite_d1 import NETWORK_LOST
 
 
 @pytest.fixture
@@ -111,8 +33,7 @@ def make():
 
     yield build
     for bench in made:
-        bench.loop.close()
-        bench.database.close()
+        bench.close()
 
 
 def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
@@ -501,5 +422,4 @@ def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Re
         if task.status is Status.FAILED and dice.random() < 0.8:
             retry(bench)
         bench.do(asyncio.sleep(dice.choice([0, 200])))
-    bench.loop.close()
-    bench.database.close()
+    bench.close()

@@ -86,13 +86,14 @@ def _erasing(rng: Random) -> Workload:
     return Workload(tasks=specs, first=first, last=first)
 
 
-def _cancelling_late(*deployments: Deployment, chunks: int) -> Callable[[Random], Workload]:
+def _cancelling_late(*deployments: Deployment, chunks: int, concurrency: int = 1) -> Callable[[Random], Workload]:
     """Tasks of many calls that are cancelled somewhere in between."""
+    variables = {"AI_CONCURRENCY": str(concurrency)}
 
     def draw(rng: Random) -> Workload:
         first = rng.choice(deployments)
         specs = tuple(TaskSpec(at=0, chunks=chunks, actions=((rng.uniform(0.5, 8), "cancel"),)) for _ in range(5))
-        return Workload(tasks=specs, first=first, last=first, short_slices=False, variables={"AI_CONCURRENCY": "1"})
+        return Workload(tasks=specs, first=first, last=first, short_slices=False, variables=variables)
 
     return draw
 
@@ -326,7 +327,7 @@ ABLATIONS = (
         "a lane asks whether the calls that it was sent may still start",
         ((tasks.TaskStore, "may_start", without.start_whenever),),
         {"worker_frozen": 0.1},
-        _cancelling_late(FREE, chunks=LONG_CHUNKS),
+        _cancelling_late(FREE, chunks=LONG_CHUNKS, concurrency=3),  # with 1 there are no lanes
     ),
     Ablation(
         "held_cancellation",

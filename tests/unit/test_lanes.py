@@ -1,0 +1,186 @@
+"""A task's object and its lanes, in virtual time: how many calls are in flight, and who is told what at the end."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.states import Status
+from src.inference.protocol import ModelCall, ModelReply, Provider
+from src.inference.wire import Wire
+from src.objects.ai_processor import Processor
+from src.objects.lane import infer_all
+from src.processing.events import Log
+from src.processing.worker import Worker
+from tests.support.actor import Bench
+from tests.support.store import START_MS
+
+LONG = limits.LANES_MOST * limits.LANE_CHUNKS
+
+
+class Storage:
+    """An object's storage; the alarm is kept, not fired."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, object] = {}
+        self.alarm_ms: int | None = None
+
+    async def get(self, key: str) -> object:
+        return self.values.get(key)
+
+    async def put(self, key: str, value: object) -> None:
+        self.values[key] = value
+
+    async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
+        self.alarm_ms = at_ms
+
+    async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
+        self.values.clear()
+        self.alarm_ms = None
+
+
+class InFlight:
+    """Counts the calls in flight, of each invocation and, under "all", of all together; keeps the most there were."""
+
+    def __init__(self) -> None:
+        self.most: Counter[str] = Counter()
+        self._now: Counter[str] = Counter()
+        self._invocations = 0
+
+    @contextmanager
+    def count(self, key: str) -> Iterator[None]:
+        """Count a call as long as it is out."""
+        self._now[key] += 1
+        self.most[key] = max(self.most[key], self._now[key])
+        yield
+        self._now[key] -= 1
+
+    def of_one_more(self, worker: Worker) -> Worker:
+        """Return the worker of a further invocation, its calls counted."""
+        self._invocations += 1
+        return replace(worker, provider=Counted(worker.provider, self, f"invocation {self._invocations}"))
+
+    @property
+    def most_of_one(self) -> int:
+        """The most that any one invocation had in flight."""
+        return max(most for key, most in self.most.items() if key != "all")
+
+
+class Counted:
+    """A provider whose calls are counted under a key."""
+
+    def __init__(self, provider: Provider, in_flight: InFlight, key: str) -> None:
+        self.name = provider.name
+        self.default_model = provider.default_model
+        self.probe = provider.probe
+        self._infer = provider.infer
+        self._in_flight = in_flight
+        self._key = key
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        with self._in_flight.count(self._key), self._in_flight.count("all"):
+            return await self._infer(call)
+
+
+class LongTask:
+    """A task with its object and a coordinator whose every group has an invocation of its own."""
+
+    def __init__(self, bench: Bench, lane_concurrency: int | None = None) -> None:
+        bench.insert(LONG)
+        self.bench = bench
+        self.storage = Storage()
+        self.in_flight = InFlight()
+        self.groups: list[int] = []
+        self.at_close: Callable[[], Any] | None = None
+        self.closed = 0
+        self._lane_concurrency = lane_concurrency or bench.settings.concurrency
+        self.object = Processor(self.storage, self._worker, self, self._now_ms, Log(lambda line: None))
+
+    def getByName(self, name: str) -> "LongTask":  # noqa: N802 - the platform's name
+        """Be the coordinator."""
+        return self
+
+    async def infer(self, task_id: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+        """Be a lane."""
+        self.groups.append(len(calls))
+        worker = self.in_flight.of_one_more(self.bench.worker())
+        settings = replace(worker.settings, concurrency=self._lane_concurrency)
+        return await infer_all(replace(worker, settings=settings), task_id, fence, calls)
+
+    async def close(self) -> None:
+        """Be told goodbye."""
+        self.closed += 1
+        if self.at_close is not None:
+            await self.at_close()
+
+    def _worker(self) -> Worker:
+        return self.in_flight.of_one_more(self.bench.worker())
+
+    def _now_ms(self) -> int:
+        return START_MS + round(self.bench.loop.time() * 1000)
+
+    def start(self) -> None:
+        self.bench.do(self.object.start("task", 0))
+
+    def alarm(self) -> None:
+        """Let one alarm ring."""
+        assert self.storage.alarm_ms is not None
+        self.bench.do(self.object.alarm())
+
+
+@pytest.fixture
+def make():
+    made: list[Bench] = []
+
+    def build(lane_concurrency: int | None = None, **settings: Any) -> LongTask:
+        made.append(Bench(**settings))
+        return LongTask(made[-1], lane_concurrency)
+
+    yield build
+    for bench in made:
+        bench.close()
+
+
+# --- AI_CONCURRENCY ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concurrency", [2, 4, 6])
+def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concurrency: int):
+    """AI_CONCURRENCY bounds each invocation, and so each lane; five lanes make it five times as many for the task."""
+    task = make(concurrency=concurrency)
+    task.start()
+    task.alarm()
+    assert task.bench.task().status is Status.COMPLETED
+    assert len(task.bench.model.calls) == LONG == task.bench.task().usage.model_calls
+    assert task.in_flight.most_of_one == concurrency == max(task.groups)
+    assert task.in_flight.most["all"] == limits.LANES_MOST * concurrency
+
+
+def test_with_one_call_at_a_time_a_long_task_has_no_lanes(make):
+    """AI_CONCURRENCY=1 means one call in flight of the task, however long it is."""
+    task = make(concurrency=1)
+    task.start()
+    task.alarm()
+    assert task.bench.task().status is Status.COMPLETED
+    assert (task.groups, task.closed) == ([], 0)
+    assert task.in_flight.most["all"] == 1
+
+
+@pytest.mark.parametrize("lane_concurrency", [1, 2])
+def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
+    """Groups of six from a sender that another deployment configured: the lane makes the calls in turn, those that get
+    none in time are not started and come again, and each is on the bill once."""
+    task = make(lane_concurrency, concurrency=6)
+    task.start()
+    while task.storage.alarm_ms is not None:
+        task.alarm()
+    assert task.bench.task().status is Status.COMPLETED
+    assert max(task.groups) == 6
+    assert task.in_flight.most_of_one == lane_concurrency
+    usage = task.bench.task().usage
+    assert (len(task.bench.model.calls), usage.model_calls, usage.in_doubt) == (LONG, LONG, 0)
+    assert task.bench.events("call_not_started")
