@@ -75,11 +75,12 @@ class Processor:
             return
         self._running = True
         try:
+            self._asked = False
             task_id = await self._storage.get(TASK)
             if not isinstance(task_id, str):
-                await self._forget()
+                if not self._asked:
+                    await self._forget()
                 return
-            self._asked = False
             await self._arm(limits.OBJECT_SLICE_SECONDS)
             await self._slice(task_id)
         finally:
@@ -100,13 +101,13 @@ class Processor:
             await self._back_off()
             return
         delay = _delay_seconds(outcome)
-        if delay is not None:
-            await self._arm(delay)
-        elif self._asked:  # a client's retry came while the old run was ending
-            await self._arm(0)
-        else:
-            await self._close_lanes(task_id)
-            await self._forget()
+        if delay is None and not self._asked:
+            await self._close_lanes(task_id)  # meanwhile, too, others may come in
+            if not self._asked:
+                await self._forget()
+                return
+        # Who started the task while the slice was at work, with a retry maybe, does not wait for what the slice knew.
+        await self._arm(0 if self._asked or delay is None else delay)
 
     async def _close_lanes(self, task_id: str) -> None:
         """Tell the coordinator that the task is done with; one that is not told cleans up by itself, later."""
@@ -127,7 +128,7 @@ class Processor:
         """Come back later; after some failures in the object's life leave the task to the sweep and its spacing."""
         failures = await self._storage.get(FAILURES)
         count = (failures if isinstance(failures, int) else 0) + 1
-        if count > limits.OBJECT_FAILURES_MOST:
+        if count > limits.OBJECT_FAILURES_MOST and not self._asked:
             await self._forget()
             return
         await self._storage.put(FAILURES, count)
@@ -140,6 +141,8 @@ class Processor:
         return self._now_ms() + round(delay_seconds * 1000)
 
     async def _forget(self) -> None:
+        """Delete the task and its alarm at once. Only without an await since `_asked` was found False: a start lies in
+        the same storage, and the platform holds events off only while a storage call is under way."""
         # Nothing else: to clear the alarm as well would write a row, which stays.
         await self._storage.deleteAll()
 

@@ -1,4 +1,4 @@
-"""A task's object and its lanes, in virtual time: how many calls are in flight, and who is told what at the end."""
+"""A task's object and its lanes, in virtual time: how many calls are in flight, and what an ending slice leaves."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from src.core import limits
+from src.core.errors import ModelRateLimited, ModelRefused
 from src.core.states import Status
 from src.inference.protocol import ModelCall, ModelReply, Provider
 from src.inference.wire import Wire
@@ -28,9 +29,13 @@ class Storage:
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
         self.alarm_ms: int | None = None
+        self.after_get: Callable[[], Any] | None = None
 
     async def get(self, key: str) -> object:
-        return self.values.get(key)
+        value = self.values.get(key)
+        if self.after_get is not None:
+            await self.after_get()
+        return value
 
     async def put(self, key: str, value: object) -> None:
         self.values[key] = value
@@ -86,11 +91,11 @@ class Counted:
             return await self._infer(call)
 
 
-class LongTask:
-    """A task with its object and a coordinator whose every group has an invocation of its own."""
+class ObjectBench:
+    """A task with its object, and a coordinator whose every group has an invocation of its own."""
 
-    def __init__(self, bench: Bench, lane_concurrency: int | None = None) -> None:
-        bench.insert(LONG)
+    def __init__(self, bench: Bench, chunks: int, lane_concurrency: int | None) -> None:
+        bench.insert(chunks)
         self.bench = bench
         self.storage = Storage()
         self.in_flight = InFlight()
@@ -98,9 +103,10 @@ class LongTask:
         self.at_close: Callable[[], Any] | None = None
         self.closed = 0
         self._lane_concurrency = lane_concurrency or bench.settings.concurrency
+        self.broken = False
         self.object = Processor(self.storage, self._worker, self, self._now_ms, Log(lambda line: None))
 
-    def getByName(self, name: str) -> "LongTask":  # noqa: N802 - the platform's name
+    def getByName(self, name: str) -> "ObjectBench":  # noqa: N802 - the platform's name
         """Be the coordinator."""
         return self
 
@@ -118,27 +124,39 @@ class LongTask:
             await self.at_close()
 
     def _worker(self) -> Worker:
+        if self.broken:
+            raise ValueError("a variable")
         return self.in_flight.of_one_more(self.bench.worker())
 
     def _now_ms(self) -> int:
         return START_MS + round(self.bench.loop.time() * 1000)
 
+    async def send(self) -> None:
+        """Have the object told of the task."""
+        await self.object.start("task", 0)
+
     def start(self) -> None:
-        self.bench.do(self.object.start("task", 0))
+        self.bench.do(self.send())
 
     def alarm(self) -> None:
         """Let one alarm ring."""
         assert self.storage.alarm_ms is not None
         self.bench.do(self.object.alarm())
 
+    @property
+    def due_seconds(self) -> float | None:
+        """When the alarm is due, from now; None without one, or without a task to come back for."""
+        alarm_ms = self.storage.alarm_ms
+        return None if alarm_ms is None or "task" not in self.storage.values else (alarm_ms - self._now_ms()) / 1000
+
 
 @pytest.fixture
 def make():
     made: list[Bench] = []
 
-    def build(lane_concurrency: int | None = None, **settings: Any) -> LongTask:
+    def build(chunks: int = LONG, lane_concurrency: int | None = None, **settings: Any) -> ObjectBench:
         made.append(Bench(**settings))
-        return LongTask(made[-1], lane_concurrency)
+        return ObjectBench(made[-1], chunks, lane_concurrency)
 
     yield build
     for bench in made:
@@ -174,7 +192,7 @@ def test_with_one_call_at_a_time_a_long_task_has_no_lanes(make):
 def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
     """Groups of six from a sender that another deployment configured: the lane makes the calls in turn, those that get
     none in time are not started and come again, and each is on the bill once."""
-    task = make(lane_concurrency, concurrency=6)
+    task = make(lane_concurrency=lane_concurrency, concurrency=6)
     task.start()
     while task.storage.alarm_ms is not None:
         task.alarm()
@@ -184,3 +202,109 @@ def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
     usage = task.bench.task().usage
     assert (len(task.bench.model.calls), usage.model_calls, usage.in_doubt) == (LONG, LONG, 0)
     assert task.bench.events("call_not_started")
+
+
+# --- A start that comes while a slice ends ---------------------------------------------------------------------------
+
+
+def test_a_retry_that_comes_while_lanes_are_closed_is_kept(make):
+    """The goodbye to the coordinator takes a while. A task that a client puts back meanwhile is worked on at once,
+    not when the sweep finds it."""
+    task = make(chunks=80)
+    task.bench.model.act = lambda call, number: ModelRefused("401") if number <= 12 else None
+
+    async def retry() -> None:
+        assert await task.bench.store.retry("task", task.bench.settings.lease_ms) is not None
+        await task.send()
+        task.at_close = None
+
+    task.at_close = retry
+    task.start()
+    task.alarm()
+    assert (task.closed, task.due_seconds) == (1, 0)
+    assert task.bench.task().status is Status.PENDING
+    task.alarm()
+    assert task.bench.task().status is Status.COMPLETED
+    assert (task.closed, task.due_seconds) == (2, None)
+
+
+def test_a_start_that_comes_upon_an_empty_object_is_kept(make):
+    """An alarm without a task cleans up after itself, but not what came while it looked."""
+    task = make(chunks=1)
+    task.storage.alarm_ms = 0
+
+    async def send() -> None:
+        task.storage.after_get = None
+        await task.send()
+
+    task.storage.after_get = send
+    task.alarm()
+    assert task.due_seconds == 0
+    task.alarm()
+    assert task.bench.task().status is Status.COMPLETED
+
+
+def test_a_start_that_comes_during_the_last_failure_is_kept(make):
+    """An object that has failed too often leaves its task to the sweep, but not one that it was just told of."""
+    task = make(chunks=1)
+    task.broken = True
+    task.start()
+    for _ in range(limits.OBJECT_FAILURES_MOST):
+        task.alarm()
+        assert task.due_seconds
+    looks = 0
+
+    async def send() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:  # the first is for the task, the second for the failures
+            await task.send()
+
+    task.storage.after_get = send
+    task.alarm()
+    assert task.due_seconds
+    task.storage.after_get = None
+    task.alarm()
+    assert (task.due_seconds, task.storage.values) == (None, {})
+
+
+def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
+    """The model asked for ten minutes; who cancels and retries while the slice ends is not kept waiting for them."""
+    task = make(chunks=1)
+    task.bench.model.act = lambda call, number: ModelRateLimited("429", 600) if number == 1 else None
+    release = task.bench.database.batch
+    batches = 0
+
+    async def batch(statements: Any) -> Any:
+        nonlocal batches
+        result = await release(statements)
+        batches += 1
+        if batches == 2:  # the first is the claim, the second the release
+            await task.bench.store.cancel("task", 1)
+            await task.bench.store.retry("task", task.bench.settings.lease_ms)
+            await task.send()
+        return result
+
+    task.bench.database.batch = batch
+    task.start()
+    task.alarm()
+    assert task.due_seconds == 0
+    task.alarm()
+    assert task.bench.task().status is Status.COMPLETED
+
+
+def test_a_start_that_changes_nothing_keeps_the_wait(make):
+    """A repeated start makes the object look again, and then wait as long as before."""
+    task = make(chunks=1)
+
+    def repeat(call: ModelCall, number: int) -> Any:
+        task.bench.loop.create_task(task.send())
+        return ModelRateLimited("429", 600) if number == 1 else None
+
+    task.bench.model.act = repeat
+    task.start()
+    task.alarm()
+    assert task.due_seconds == 0
+    task.alarm()
+    assert task.due_seconds == pytest.approx(600, abs=1)
+    assert len(task.bench.model.calls) == 1
