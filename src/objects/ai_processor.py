@@ -94,6 +94,7 @@ class Processor:
                 limits.OBJECT_SLICE_SECONDS,
                 task_name(task_id),
                 lambda claim: self._staff(worker, claim),
+                limits.LANE_SLACK_SECONDS,
             )
             outcome = await worker.run(task_id, host)
         except Exception as error:  # noqa: BLE001 - the platform would repeat the alarm six times and drop it

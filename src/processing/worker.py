@@ -34,13 +34,14 @@ from .plan import Plan
 class Host:
     """Where a worker runs, and for how long it may. `name` is set for a host that replaces itself, else ''.
 
-    `staff` may give a task a crew; without one, the worker makes the calls itself.
+    `staff` may give a task a crew, of a slack of up to `slack_seconds`; without one, the worker makes the calls itself.
     """
 
     route: Route
     seconds: float
     name: str = ""
     staff: Callable[[Claim], Crew | None] = lambda claim: None
+    slack_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Worker:
             holder=self.nonce(),
             host=host.name,
             route=host.route,
-            lease_ms=self.settings.lease_ms,
+            lease_ms=self.settings.claim_ms(host.slack_seconds),
             announce=budget.room(asked_at, self.settings.concurrency, 0, 1),
         )
         if isinstance(claim, Unclaimed):
@@ -76,7 +77,7 @@ class Worker:
         log("claimed", attempt=claim.attempts, done=len(claim.outputs), doubted=len(claim.doubted), stalls=claim.stalls)
         crew = host.staff(claim) or Crew(self.provider, self.settings.concurrency)
         bounds = Bounds(claim, asked_at, _now())
-        run = _Run(self, claim, crew, budget, bounds, log, sweep_soon=host.route is Route.DIRECT)
+        run = _Run(self, claim, crew, budget, bounds, log, host)
         run.announcing_at = asked_at
         outcome = await run.guarded()
         log(
@@ -94,8 +95,9 @@ class _Run:
     announcing_at: float  # when the calls that start now were announced, at the earliest
 
     def __init__(
-        self, worker: Worker, claim: Claim, crew: Crew, budget: Budget, bounds: Bounds, log: Log, *, sweep_soon: bool
+        self, worker: Worker, claim: Claim, crew: Crew, budget: Budget, bounds: Bounds, log: Log, host: Host
     ) -> None:
+        assert crew.slack_seconds <= host.slack_seconds
         self._worker = worker
         self._settings = worker.settings
         self._claim = claim
@@ -103,7 +105,8 @@ class _Run:
         self._budget = budget
         self._bounds = bounds
         self._log = log
-        self._sweep_soon = sweep_soon
+        self._sweep_soon = host.route is Route.DIRECT
+        self._claim_ms = worker.settings.claim_ms(host.slack_seconds)
         self._plan = Plan(claim)
         self._ledger = Ledger(claim, worker.settings.max_attempts)
         self._texts: dict[CallKey, str] = {}  # outputs of this run, where a merge will want them
@@ -144,7 +147,7 @@ class _Run:
             if ending is not None:
                 return await self._end(ending)
             if starting or self._ledger.unsaved:
-                await self._step(starting, Continue(self._settings.lease_ms))
+                await self._step(starting, Continue(self._claim_ms))
             self._start(starting)
             await self._wait()
             await self._advance()

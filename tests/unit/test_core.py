@@ -96,6 +96,15 @@ def test_the_lease_must_exceed_the_timeout():
     assert load({"AI_TIMEOUT_SECONDS": "5", "LEASE_SECONDS": "6"}.get).lease_ms == 6000
 
 
+@pytest.mark.parametrize(("lease", "alone_ms", "laned_ms"), [(180, 180_000, 180_000), (121, 123_000, 128_000)])
+def test_a_claim_lasts_as_long_as_a_call_may_take(lease: int, alone_ms: int, laned_ms: int):
+    """LEASE_SECONDS says how long a claim lasts, unless a call would outlive it that starts 2 s late, uses up
+    its 120 s, takes 5 s on the way to a lane and back, and waits 1 s for others."""
+    settings = load({"LEASE_SECONDS": lease}.get)
+    assert settings.claim_ms(0) == alone_ms
+    assert settings.claim_ms(limits.LANE_SLACK_SECONDS) == laned_ms
+
+
 @given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10), st.integers(0, 2**48 - 1))
 def test_ids_are_version_7_and_sort_by_time(now: int, entropy: bytes, later: int):
     """Any time and any random bytes make a well-formed UUIDv7, and an earlier one sorts before a later one."""

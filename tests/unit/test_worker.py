@@ -16,7 +16,7 @@ from src.core.states import Status
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route
 from src.inference.protocol import ModelCall, ModelReply
 from src.processing.crew import Crew
-from src.processing.outcomes import Ended, Released
+from src.processing.outcomes import Ended, Outcome, Released
 from src.processing.worker import Host
 from src.store.claims import Standing, Unclaimed
 from tests.support.actor import HOST, Bench
@@ -214,9 +214,56 @@ def test_a_run_whose_lanes_all_fall_silent_gives_the_task_back(make):
     bench.insert(12)
     bench.model.seconds = lambda number: 1e6
     crew = Crew(bench.model, concurrency=12, group=6, slack_seconds=5)
-    outcome = bench.run(Host(Route.DURABLE_OBJECT, 3600.0, "object/task", lambda claim: crew))
+    outcome = bench.run(Host(Route.DURABLE_OBJECT, 3600.0, "object/task", lambda claim: crew, crew.slack_seconds))
     assert isinstance(outcome, Released)
     assert outcome.delay_seconds > 0
+    assert (len(bench.model.calls), bench.task().usage.in_doubt) == (12, 12)
+
+
+def second_message(bench: Bench, host: Host, seconds: float) -> tuple[Outcome, Outcome]:
+    """Run the task, and again with another worker some seconds later."""
+
+    async def both() -> tuple[Outcome, Outcome]:
+        first = asyncio.ensure_future(bench.worker().run("task", host))
+        await asyncio.sleep(seconds)
+        return await bench.worker().run("task", HOST), await first
+
+    return bench.do(both())
+
+
+def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
+    """The lease is a second longer than the timeout. The claim's answer is slow, so calls start late, and one that
+    ends just before the others waits for them: nobody takes over from a worker whose calls are out."""
+    bench = make(timeout_seconds=120, lease_seconds=121)
+    bench.insert(6)
+    bench.model.seconds = lambda number: 119.9 if number == 1 else 1.0 if number > 6 else 1e6
+    batch = bench.database.batch
+
+    async def slow(statements: Any) -> Any:
+        bench.database.batch = batch
+        result = await batch(statements)
+        await asyncio.sleep(1.9)
+        return result
+
+    bench.database.batch = slow
+    second, first = second_message(bench, HOST, 121.85)
+    assert isinstance(second, Unclaimed)
+    assert (second.standing, first) == (Standing.HELD, Ended(Status.COMPLETED))
+    usage = bench.task().usage
+    assert (usage.model_calls, usage.in_doubt) == (len(bench.model.calls), 0)
+
+
+def test_a_claim_outlasts_the_way_to_its_lanes(make):
+    """Calls of lanes that never answer are given up some seconds after their timeout: the claim lasts until then."""
+    bench = make(timeout_seconds=120, lease_seconds=121)
+    bench.insert(12)
+    bench.model.seconds = lambda number: 1e6
+    crew = Crew(bench.model, concurrency=12, group=6, slack_seconds=5)
+    host = Host(Route.DURABLE_OBJECT, 3600.0, "object/task", lambda claim: crew, crew.slack_seconds)
+    second, first = second_message(bench, host, 124.9)
+    assert isinstance(second, Unclaimed)
+    assert second.standing is Standing.HELD
+    assert isinstance(first, Released)
     assert (len(bench.model.calls), bench.task().usage.in_doubt) == (12, 12)
 
 
