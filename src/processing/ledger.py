@@ -38,10 +38,10 @@ class Ledger:
         self._output_tokens = claim.output_tokens
         self._stalls = claim.stalls
         self._rate_waits = claim.rate_waits
-        self._failed = 0
+        self._failed = sum(key.level == 0 for key in claim.refused)
         self._new_outputs: list[Output] = []
         self._new_failures: dict[CallKey, FailedCall] = {}
-        self.failure: Failure | None = None
+        self.failure: Failure | None = next(iter(claim.refused.values()), None)
 
     # --- what is to do --------------------------------------------------------------------------------
 

@@ -132,7 +132,8 @@ class _Run:
 
     async def _work(self) -> Outcome:
         if self._claim.stalls >= self._settings.max_attempts:
-            return await self._end(Fail(self._settings.retention_ms, crashed(self._claim.stalls)))
+            failure = self._ledger.failure or crashed(self._claim.stalls)
+            return await self._end(Fail(self._settings.retention_ms, failure))
         self._ledger.add(self._plan.keys())
         announced = self._ledger.startable(_now(), len(self._claim.announced))
         assert set(announced) == self._claim.announced

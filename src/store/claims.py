@@ -29,7 +29,9 @@ class Tried:
 class Claim:
     """A claim that was granted. Totals are those of the whole task, as the worker found them.
 
-    `deadline_left_ms` was left when the claim was written; None without a deadline. `max_calls`: see `core.task`.
+    `refused` are the calls that have failed for good, if the worker that recorded it could not end the task: no call
+    starts under such a claim. `deadline_left_ms` was left when the claim was written; None without a deadline.
+    `max_calls`: see `core.task`.
     """
 
     task_id: str
@@ -50,6 +52,7 @@ class Claim:
     output_tokens: int
     outputs: frozenset[CallKey]
     tried: dict[CallKey, Tried]
+    refused: dict[CallKey, Failure]
     announced: frozenset[CallKey]
     doubted: frozenset[CallKey]
     deadline_left_ms: int | None = None

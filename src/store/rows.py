@@ -49,6 +49,7 @@ def _key(row: Row) -> CallKey:
 
 def claim(task_id: str, task: Row, source: Row, outputs: Sequence[Row], failures: Sequence[Row]) -> Claim:
     """Build the claim from what its transaction returned."""
+    done = frozenset(_key(row) for row in outputs)
     return Claim(
         task_id=task_id,
         fence=whole(task, "fence"),
@@ -66,8 +67,9 @@ def claim(task_id: str, task: Row, source: Row, outputs: Sequence[Row], failures
         calls_in_doubt=whole(task, "calls_in_doubt"),
         input_tokens=whole(task, "input_tokens"),
         output_tokens=whole(task, "output_tokens"),
-        outputs=frozenset(_key(row) for row in outputs),
-        tried={_key(row): Tried(whole(row, "attempts"), whole(row, "calls")) for row in failures},
+        outputs=done,
+        tried={_key(row): Tried(whole(row, "attempts"), whole(row, "calls")) for row in failures if not row["final"]},
+        refused={_key(row): _call_failure(row) for row in failures if row["final"] and _key(row) not in done},
         announced=keys(task, "in_flight"),
         doubted=keys(task, "doubted"),
         deadline_left_ms=maybe_whole(task, "deadline_left"),
@@ -87,6 +89,10 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
     if status is Status.PROCESSING:
         return Unclaimed(Standing.HELD, max(0, whole(rows[0], "lease_left")))
     return Unclaimed(Standing.EARLY, max(0, whole(rows[0], "wait_left")))
+
+
+def _call_failure(row: Row) -> Failure:
+    return Failure(text(row, "code"), text(row, "message"), bool(row["retryable"]))
 
 
 def _failure(row: Row) -> Failure | None:
@@ -150,13 +156,5 @@ def chunk_views(places: Row, done: Sequence[Row], failed: Sequence[Row]) -> list
         return ChunkView(index=index, start=start, end=cuts[index], output=output, attempts=calls, failure=failure)
 
     views = [view(row, text(row, "output"), whole(row, "attempts"), None) for row in done]
-    views += [
-        view(
-            row,
-            None,
-            whole(row, "calls"),
-            Failure(text(row, "code"), text(row, "message"), bool(row["retryable"])),
-        )
-        for row in failed
-    ]
+    views += [view(row, None, whole(row, "calls"), _call_failure(row)) for row in failed]
     return sorted(views, key=lambda item: item.index)

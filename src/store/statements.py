@@ -11,7 +11,8 @@ from .statement import NOW, unended, wake
 # Calls that the former worker had announced and not settled become doubted. Two claims at once: writes are
 # serialised, the second finds a live lease. No row returned: not claimed.
 # The first claim ever announces the task's first calls right here, which saves the worker a write; no more than the
-# client's bound on them. A task whose deadline has passed is nobody's any more.
+# client's bound on them; no call has failed for good before that. A task whose deadline has passed is nobody's any
+# more.
 # ?1 id ?2 holder ?3 host or '' ?4 route ?5 lease, ms ?6 how early a continuation may come, ms
 # ?7 JSON list of the chunks that a worker of a fresh task starts with
 _FIRST = """(SELECT json_group_array(json_array(0, value)) FROM json_each(?7)
@@ -47,7 +48,10 @@ UPDATE tasks SET wake_at = lease_until WHERE id = ?1 AND holder = ?2 AND status 
 _HELD = "EXISTS (SELECT 1 FROM tasks WHERE id = ?1 AND holder = ?2 AND status = 'processing')"
 CLAIM_TEXT = f"SELECT input, instructions, cuts, overlap FROM texts WHERE task_id = ?1 AND {_HELD}"
 CLAIM_OUTPUTS = f"SELECT level, idx FROM outputs WHERE task_id = ?1 AND {_HELD} ORDER BY level, idx"
-CLAIM_FAILURES = f"SELECT level, idx, attempts, calls FROM failures WHERE task_id = ?1 AND final = 0 AND {_HELD}"
+CLAIM_FAILURES = f"""
+SELECT level, idx, attempts, calls, final, code, message, retryable FROM failures
+WHERE task_id = ?1 AND {_HELD} ORDER BY level, idx
+"""
 
 # Tells a worker that got no claim why. ?1 id
 STANDING = f"""
@@ -189,7 +193,8 @@ RETURNING status
 # ?1 id ?2 milliseconds until the sweep looks ?3 tenant ?4 tasks in flight at most or NULL
 _RETRYABLE = f"status IN ('failed', 'cancelled') AND (?4 IS NULL OR {unended(3, 4)} < ?4)"
 
-# Goes before RETRY in its transaction: the chunks that failed start anew. It takes RETRY's parameters.
+# Goes before RETRY in its transaction: calls that failed, for good too, start anew with all their attempts. It takes
+# RETRY's parameters.
 RETRY_FAILURES = f"""
 DELETE FROM failures WHERE task_id = ?1 AND ?2 = ?2 AND EXISTS (SELECT 1 FROM tasks WHERE id = ?1 AND {_RETRYABLE})
 """

@@ -29,7 +29,9 @@ STATUS = f"SELECT status, coalesce(deadline_at <= {NOW}, 0) AS overdue FROM task
 PLACES = "SELECT cuts, overlap FROM texts WHERE task_id = ?1"
 CHUNKS = "SELECT idx, output, attempts FROM outputs WHERE task_id = ?1 AND level = 0 ORDER BY idx"
 FAILED_CHUNKS = """
-SELECT idx, calls, code, message, retryable FROM failures WHERE task_id = ?1 AND level = 0 AND final = 1 ORDER BY idx
+SELECT idx, calls, code, message, retryable FROM failures WHERE task_id = ?1 AND level = 0 AND final = 1
+  AND NOT EXISTS (SELECT 1 FROM outputs WHERE task_id = ?1 AND level = 0 AND idx = failures.idx)
+ORDER BY idx
 """
 
 # A page, newest first, of the keys between two bounds: a tenant's keys sort by creation. ?1 first key ?2 the key behind

@@ -195,6 +195,7 @@ class StoreMachine(RuleBasedStateMachine):
             return multiple()
         assert isinstance(expected, ModelTask), expected
         assert claim_seen(given) == claim_expected(expected, self.now)
+        assert not (given.refused and given.announced) or (task_id, given.fence) in self.claims
         if (task_id, given.fence) in self.claims:  # a claim has one worker, which knows more than the database does
             return multiple()
         self.claims.add((task_id, given.fence))
@@ -213,9 +214,17 @@ class StoreMachine(RuleBasedStateMachine):
     def step(self, worker: Worker, step: Any, fault: str | None, **facts: Any) -> None:
         self._step(worker, step, fault, **facts)
 
-    @rule(worker=workers, done=positions, failed=positions, in_flight=positions, failure=failures, fault=faults)
+    @rule(
+        worker=workers,
+        done=positions,
+        failed=positions,
+        in_flight=positions,
+        final=st.booleans(),
+        failure=failures,
+        fault=faults,
+    )
     def go_on(self, worker: Worker, fault: str | None, **facts: Any) -> None:
-        self._step(worker, Continue(LEASE_MS), fault, final=False, **facts)
+        self._step(worker, Continue(LEASE_MS), fault, **facts)
 
     @rule(worker=workers, delay_ms=delays, done=positions, in_flight=positions, failure=failures, fault=faults)
     def release(self, worker: Worker, delay_ms: int, fault: str | None, **facts: Any) -> None:
@@ -380,9 +389,10 @@ class StoreMachine(RuleBasedStateMachine):
         shown = [(view.index, view.output) for view in chunks]
         assert shown == sorted(
             [(key.position, text) for key, (text, _) in model.outputs.items() if key.level == 0]
-            + [(key.position, None) for key, item in model.failures.items() if item.final],
+            + [(key.position, None) for key in model.refused()],
             key=lambda pair: pair[0],
         )
+        assert len({index for index, _ in shown}) == len(shown)
 
     @rule(tenant=st.sampled_from(TENANTS), status=st.sampled_from([None, *Status]), most=st.integers(1, 3))
     def list_pages(self, tenant: str, status: Status | None, most: int) -> None:

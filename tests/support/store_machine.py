@@ -107,6 +107,7 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
         "doubted": claim.doubted,
         "announced": claim.announced,
         "tried": claim.tried,
+        "refused": claim.refused,
         "chunks": len(claim.cuts),
         "bounds": (claim.deadline_left_ms, claim.max_calls),
     }
@@ -119,6 +120,7 @@ def claim_expected(task: ModelTask, now: int) -> dict[str, Any]:
         "doubted": frozenset(task.doubted),
         "announced": frozenset(task.in_flight),
         "tried": {key: item.tried for key, item in task.failures.items() if not item.final},
+        "refused": {key: item.failure for key, item in task.refused().items()},
         "chunks": task.total,
         "bounds": (None if task.deadline_at is None else task.deadline_at - now, task.max_calls),
     }

@@ -103,6 +103,10 @@ class ModelTask:
         self.output_tokens, self.stalls, self.rate_waits = progress.output_tokens, progress.stalls, progress.rate_waits
         self.in_flight = list(progress.in_flight)
 
+    def refused(self) -> dict[CallKey, FailedCall]:
+        """The calls that failed for good; an output that is there was accepted all the same."""
+        return {key: item for key, item in self.failures.items() if item.final and key not in self.outputs}
+
     def result(self) -> list[str] | None:
         """The outputs that make the result."""
         if self.status is not Status.COMPLETED:

@@ -7,7 +7,7 @@ from src.core.errors import (
     ModelRefused,
     ModelUnavailable,
 )
-from src.core.task import Reduce
+from src.core.task import Failure, Reduce
 from src.inference.protocol import ModelReply
 from src.processing.ledger import Ledger
 from src.store.claims import CallKey, Claim, Tried
@@ -36,6 +36,7 @@ def claim(**changes) -> Claim:
         "output_tokens": 0,
         "outputs": frozenset(),
         "tried": {},
+        "refused": {},
         "announced": frozenset(),
         "doubted": frozenset(),
     }
@@ -96,6 +97,18 @@ def test_attempts_of_an_earlier_claim_count():
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelUnavailable("500"), 0, 0)
     assert ledger.failure is not None
+
+
+def test_a_failure_for_good_of_an_earlier_claim_stands():
+    """A claim that finds one starts nothing and has its reason, and counts its chunks but no merge call."""
+    refused = Failure("model_refused", "401", retryable=False)
+    later = Failure("model_timeout", "late", retryable=True)
+    ledger = Ledger(claim(refused={SECOND: refused, THIRD: later, CallKey(1, 0): later}), 3)
+    ledger.add([FIRST, SECOND, THIRD])
+    assert ledger.startable(0, 9) == []
+    assert ledger.next_at() is None
+    assert ledger.failure == refused
+    assert ledger.progress([], 3).failed == 2
 
 
 def test_a_refusal_ends_the_task_at_once_and_starts_nothing_more():

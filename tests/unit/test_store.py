@@ -168,6 +168,25 @@ def test_an_output_is_accepted_once(bench: StoreBench):
     assert bench.database.rows("SELECT output FROM outputs") == [{"output": "first 0"}]
 
 
+def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
+    """The next claim finds what failed for good apart from what may be tried again, but nothing that has an output."""
+    bench.insert(chunks=3)
+    claim = bench.claim()
+    failed = [FailedCall(CallKey(0, at), Tried(2, 3), at != 1, FAILURE) for at in range(3)]
+    assert bench.step(claim, failures=failed, failed=2)
+    assert bench.step(claim, outputs=outputs(2), completed=1, failed=1)
+    bench.pass_ms(LEASE_MS)
+    heir = bench.claim()
+    assert (heir.refused, heir.tried) == ({CallKey(0, 0): FAILURE}, {CallKey(0, 1): Tried(2, 3)})
+    chunks = bench.run(bench.store.chunks("task"))
+    assert chunks is not None
+    assert [(chunk.index, chunk.failure) for chunk in chunks] == [(0, FAILURE), (2, None)]
+    assert bench.step(heir, Fail(RETENTION_MS, FAILURE), completed=1, failed=1)
+    assert bench.run(bench.store.retry("task", LEASE_MS)) is not None
+    again = bench.claim()
+    assert (again.refused, again.tried) == ({}, {})
+
+
 def test_only_the_last_output_finishes(bench: StoreBench):
     """Finish is refused while a chunk has no output, whatever the worker claims to have done."""
     bench.insert()

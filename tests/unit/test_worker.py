@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from src.core.errors import ModelError, ModelRateLimited, ModelUnavailable, StoreUnavailable
+from src.core import limits
+from src.core.errors import ModelError, ModelRateLimited, ModelRefused, ModelUnavailable, StoreUnavailable
 from src.core.settings import Settings
 from src.core.states import Status
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route
@@ -276,6 +277,48 @@ def test_a_failure_keeps_what_is_in_flight(make):
     bench.model.act = lambda call, number: errors.pop(1, None)
     assert bench.run() == Ended(Status.FAILED)
     assert (bench.task().completed, bench.task().failed, len(bench.model.calls)) == (5, 1, 6)
+
+
+@pytest.mark.parametrize(
+    "error", [ModelRefused("401"), ModelUnavailable("503"), ModelRateLimited("429", None)], ids=lambda error: error.code
+)
+def test_a_failure_for_good_outlasts_its_worker(make, error: ModelError, monkeypatch: pytest.MonkeyPatch):
+    """A chunk fails for good while others are out, and the worker dies: the next one makes no call and ends the task
+    with that failure. A client's retry tries the chunk again, with all its attempts."""
+    monkeypatch.setattr(limits, "RATE_LIMIT_WAITS_MOST", 0)
+    bench = make(max_attempts=1)
+    bench.insert(12)
+    bench.model.seconds = lambda number: 1.0 if number in {1, 7} else 50.0 if number < 7 else 1.0
+    bench.model.act = lambda call, number: error if number == 1 else None
+    run = bench.loop.create_task(bench.worker().run("task", HOST))
+    bench.do(asyncio.sleep(5))
+    run.cancel()
+    bench.do(asyncio.sleep(bench.settings.lease_seconds))
+    assert bench.task().status is Status.PROCESSING
+    assert bench.run() == Ended(Status.FAILED)
+    task = bench.task()
+    assert (code(bench), task.completed, task.failed) == (error.code, 0, 1)
+    assert (len(bench.model.calls), task.usage.model_calls, task.usage.in_doubt) == (6, 6, 5)
+    assert [(chunk.index, chunk.output) for chunk in bench.do(bench.store.chunks("task"))] == [(0, None)]
+    assert bench.do(bench.store.retry("task", bench.settings.lease_ms)) is not None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert (bench.task().failed, len(bench.model.calls)) == (0, 6 + 12)
+    assert [chunk.index for chunk in bench.do(bench.store.chunks("task"))] == list(range(12))
+
+
+def test_a_failure_for_good_is_the_reason_whoever_dies_after_it(make):
+    """Workers that die again and again on a task that has failed for good do not hide why it failed."""
+    bench = make(max_attempts=3)
+    bench.insert(2)
+    bench.model.seconds = lambda number: 1.0 if number == 5 else 50.0
+    bench.model.act = lambda call, number: ModelRefused("401")
+    for _ in range(3):
+        run = bench.loop.create_task(bench.worker().run("task", HOST))
+        bench.do(asyncio.sleep(5))
+        run.cancel()
+        bench.do(asyncio.sleep(bench.settings.lease_seconds))
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), len(bench.model.calls)) == ("model_refused", 6)
 
 
 # --- Deadlines -----------------------------------------------------------------------------------------------------

@@ -121,6 +121,13 @@ def _twins(rng: Random) -> Workload:
     return Workload(tasks=specs, first=first, last=first)
 
 
+def _refused(rng: Random) -> Workload:
+    """Tasks whose first chunk the model turns down, while others are out."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=rng.uniform(0, 5), chunks=6, refused=True) for _ in range(3))
+    return Workload(tasks=specs, first=first, last=first)
+
+
 ABLATIONS = (
     Ablation(
         "fence_in_checkpoint",
@@ -181,6 +188,13 @@ ABLATIONS = (
             ),
         ),
         CRASHES,
+    ),
+    Ablation(
+        "failure_in_claim",
+        "a call that failed for good is not made again by the next worker",
+        (without.swapped("CLAIM_FAILURES", "task_id = ?1 AND", "task_id = ?1 AND final = 0 AND"),),
+        CRASHES,
+        _refused,
     ),
     Ablation(
         "look_before_repeating",

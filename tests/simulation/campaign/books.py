@@ -20,6 +20,7 @@ from tests.simulation.runtime import World
 
 UNDER_CLAIM = ("CHECKPOINT", "RECORD_FAILURES", "PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE")
 _OUTPUTS = "SELECT group_concat(task_id || '|' || level || '|' || idx || '|' || output, char(10)) FROM outputs"
+_REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1"
 _ORPHANS = tuple(
     f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
     for table in ("texts", "outputs", "failures", "submissions")
@@ -42,12 +43,14 @@ class Books:
         self.forfeited: Counter[str] = Counter()  # by id: calls in flight when a client or a deadline ended it
         self.retries: Counter[str] = Counter()  # by id
         self.outputs: dict[tuple[str, str, str], str] = {}
+        self._refused: set[str] = set()  # ids of tasks with a call on record that failed for good
         self.writes = 0
         self._outputs_text: str | None = None
         self._max_attempts = max_attempts
         self.world = world
         self._connection = world.database.connection
         self._under_claim = {getattr(sql, name): name for name in UNDER_CLAIM}
+        self._tell_failures = {sql.RECORD_FAILURES, sql.RETRY_FAILURES}
         self._erases = {sql.ERASE[-1], submit.WITHDRAW}
         self.watch = Watch(world, self)
         self.shares = Shares(world.variables)
@@ -89,6 +92,8 @@ class Books:
 
     def _check_rows(self, statements: Sequence[Statement], now_ms: int) -> None:
         found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants
+        if any(statement.sql in self._tell_failures for statement in statements):
+            self._refused = {task_id for (task_id,) in self._connection.execute(_REFUSED)}
         before = self.rows
         rows: dict[str, Row] = {}
         grown = False
@@ -101,20 +106,27 @@ class Books:
                 self._born(row)
                 grown = True
             elif was is not row:
-                check_change(was, row, now_ms, self._max_attempts)
-                if row.ended_from_outside and not was.terminal:
-                    self.forfeited[task_id] += was.announced
-                elif row.status == "pending" and was.terminal:
-                    self.retries[task_id] += 1
-                    grown = True
-                    self.watch.put_back(task_id)
-                if row.status == "processing" and row.fence != was.fence:
-                    self.watch.claimed(task_id)
+                grown |= self._changed(was, row, now_ms)
         if len(rows) < len(before) or before.keys() - rows.keys():
             self._went(before.keys() - rows.keys(), statements, now_ms)
         self.rows = rows
         if grown:
             self.shares.grown(rows.values())
+
+    def _changed(self, was: Row, row: Row, now_ms: int) -> bool:
+        """Judge a change of a row. True: its tenant has one more task in flight."""
+        check_change(was, row, now_ms, self._max_attempts)
+        if row.id in self._refused and row.sent > was.sent:
+            raise InvariantBroken(f"{row.id}: calls were announced after one had failed for good")
+        if row.status == "processing" and row.fence != was.fence:
+            self.watch.claimed(row.id)
+        if row.ended_from_outside and not was.terminal:
+            self.forfeited[row.id] += was.announced
+        elif row.status == "pending" and was.terminal:
+            self.retries[row.id] += 1
+            self.watch.put_back(row.id)
+            return True
+        return False
 
     def _born(self, row: Row) -> None:
         if row.id in self.gone:

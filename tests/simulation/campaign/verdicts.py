@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from src.core.chunks import chunks
 from src.core.merge import merge_groups, merge_system
 from src.inference.protocol import ModelCall
+from src.store import view_statements as view
 from tests.simulation.campaign.books import Books
 from tests.simulation.campaign.limits import MAX_ATTEMPTS
 from tests.simulation.campaign.rows import InvariantBroken, Row
@@ -84,6 +85,7 @@ def check_task(books: Books, world: World, row: Row, circumstances: Circumstance
             require(row.sent == row.minimum, f"{row.sent} calls where {row.minimum} do")
     if row.status == "failed":
         _check_failure(books, row, circumstances, require)
+    _check_chunks(world, row, require)
     _check_repetitions(books, row, tag, doubt + forfeited + others, circumstances.fired, require)
 
 
@@ -112,6 +114,15 @@ def _check_result(books: Books, world: World, row: Row, require: Require) -> Non
     require(row.minimum == minimum, f"minimumCalls is {row.minimum}, should be {minimum}")
     extra = [key for key in books.outputs if key[0] == row.id and int(key[1]) > level]
     require(not extra, f"outputs above the top level: {extra}")
+
+
+def _check_chunks(world: World, row: Row, require: Require) -> None:
+    """The chunks that a client sees are each finished or failed, and those of a completed task have not failed."""
+    execute = world.database.connection.execute
+    shown = [index for query in (view.CHUNKS, view.FAILED_CHUNKS) for index, *_ in execute(query, (row.id,))]
+    require(len(set(shown)) == len(shown), f"chunks are shown twice: {sorted(shown)}")
+    (failed,) = execute("SELECT count(*) FROM failures WHERE task_id = ? AND final = 1", (row.id,)).fetchone()
+    require(row.status != "completed" or not failed, f"completed, and {failed} calls failed for good")
 
 
 def _check_failure(books: Books, row: Row, circumstances: Circumstances, require: Require) -> None:

@@ -22,8 +22,9 @@ LONG_CHUNKS = 13  # with the small limits: two lanes
 class TaskSpec:
     """One submission: when (seconds), how long, and what its client does afterwards, seconds after the answer.
 
-    With `idempotent` the client sends its request again under one key until it is answered; a `twin` does the same at
-    the same time, and `other` sends other requests under the same key.
+    With `refused` the model turns the first chunk down for good. With `idempotent` the client sends its request again
+    under one key until it is answered; a `twin` does the same at the same time, and `other` sends other requests under
+    the same key.
     """
 
     at: float
@@ -41,7 +42,7 @@ class TaskSpec:
 
     def body(self, tag: str) -> dict[str, Any]:
         """The request's body. Texts are alike in all tasks: `instructions` tells them apart."""
-        text = "".join(f"{'x' if self.refused else 'w'}{at:03d} abc. " for at in range(self.chunks))
+        text = "".join(f"{'x' if self.refused and at == 0 else 'w'}{at:03d} abc. " for at in range(self.chunks))
         options = {"maxChars": CHUNK_CHARS, "overlapChars": self.overlap}
         body = {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}
         bounds = {"deadlineSeconds": self.deadline_seconds, "maxModelCalls": self.max_calls}
