@@ -69,7 +69,8 @@ INLINE_WAIT_SECONDS_MOST = 30.0  # longer waits give the claim back
 # --- Retry ------------------------------------------------------------------------------------------
 BACKOFF_SECONDS_FIRST = 1.0
 BACKOFF_SECONDS_MOST = 60.0
-RATE_LIMIT_SECONDS_FIRST = 2.0
+RATE_LIMIT_SECONDS_FIRST = 2.0  # where the provider does not say how long
+RATE_LIMIT_SECONDS_LEAST = 0.125  # where it does, at first: a Retry-After of 0 would make a storm of calls
 RATE_LIMIT_SECONDS_MOST = 3_600.0
 RATE_LIMIT_WAITS_MOST = 100  # in a row, without one finished call in between: then the task fails
 

@@ -14,8 +14,16 @@ def backoff_seconds(attempts: int, chance: float) -> float:
 
 
 def rate_limit_seconds(asked: float | None, waits: int, chance: float) -> float:
-    """Wait after a 429: what the provider asked for and never less, else doubling with each wait in a row."""
-    if asked is not None:
-        return min(limits.RATE_LIMIT_SECONDS_MOST, asked + 0.1 * chance)
-    doubled = limits.RATE_LIMIT_SECONDS_FIRST * 2.0 ** min(waits, 16)
-    return min(limits.RATE_LIMIT_SECONDS_MOST / 12, doubled) * (0.5 + 0.5 * chance)
+    """Wait after a 429 when `waits` waits in a row came before it: what the provider `asked` for, else a wait of ours.
+
+    What it asks for is obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour), but never less than a
+    floor is waited, which starts low, doubles with each wait in a row up to five minutes, and has half of itself for
+    jitter on top: a provider that keeps asking for no time at all meets a growing pause, and RATE_LIMIT_WAITS_MOST
+    waits are hours. Our own wait doubles likewise, half of it jitter.
+    """
+    ceiling = limits.RATE_LIMIT_SECONDS_MOST / 12
+    doubling = 2.0 ** min(waits, 16)
+    if asked is None:
+        return min(ceiling, limits.RATE_LIMIT_SECONDS_FIRST * doubling) * (0.5 + 0.5 * chance)
+    floor = min(ceiling, limits.RATE_LIMIT_SECONDS_LEAST * doubling) * (1 + 0.5 * chance)
+    return min(limits.RATE_LIMIT_SECONDS_MOST, max(asked + 0.1 * chance, floor))

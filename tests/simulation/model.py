@@ -75,7 +75,7 @@ class ModelServer:
         if self.refuses(call):
             return "refused", ModelRefused("401"), quick
         if fires("model_rate_limited", sender):
-            delay = None if faults.between(0, 1) < 0.3 else float(round(faults.between(1, 90)))
+            delay = None if faults.between(0, 1) < 0.3 else max(0.0, float(round(faults.between(-10, 90))))
             return "429", ModelRateLimited("429", delay), quick
         for kind, answer, error, seconds in (
             ("model_hang", "hang", ModelTimeout, timeout),

@@ -133,3 +133,31 @@ def test_a_rate_limit_is_obeyed(asked: float, waits: int, chance: float):
     """What the provider asks for, up to an hour, is waited for in full, whatever the jitter."""
     assert rate_limit_seconds(asked, waits, chance) >= min(asked, limits.RATE_LIMIT_SECONDS_MOST)
     assert 0 < rate_limit_seconds(None, waits, chance) <= limits.RATE_LIMIT_SECONDS_MOST
+
+
+@given(st.floats(2, 3_599), st.integers(0, 3), st.floats(0, 1))
+def test_a_plausible_rate_limit_is_obeyed_to_a_tenth_of_a_second(asked: float, waits: int, chance: float):
+    """In the first waits nothing is added to two seconds or more but a tenth of a second of jitter."""
+    assert asked <= rate_limit_seconds(asked, waits, chance) <= asked + 0.1 + 1e-9
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.just(0.0), st.floats(-1e6, 1e6)), min_size=100, max_size=100),
+    st.lists(st.floats(0, 1), min_size=100, max_size=100),
+)
+def test_a_row_of_rate_limits_takes_hours_whatever_is_asked_for(asked: list[float | None], chances: list[float]):
+    """No provider has a task give up within seconds: the waits until then are more than an hour together, and none is
+    longer than an hour."""
+    assert limits.RATE_LIMIT_WAITS_MOST == 100
+    waits = [rate_limit_seconds(*wait) for wait in zip(asked, range(100), chances, strict=True)]
+    assert sum(waits) > 3_600
+    assert min(waits) >= 0.125
+    assert max(waits) <= 3_600
+
+
+@given(st.one_of(st.none(), st.floats(0, 1e6)), st.floats(0, 1))
+def test_rate_limits_in_a_row_are_waited_for_longer_and_longer(asked: float | None, chance: float):
+    """Whatever is asked for, no wait is shorter than the one before, and one of no time at all doubles."""
+    waits = [rate_limit_seconds(asked, count, chance) for count in range(150)]
+    assert waits == sorted(waits)
+    assert [rate_limit_seconds(0, count, 0) for count in range(5)] == [0.125, 0.25, 0.5, 1, 2]

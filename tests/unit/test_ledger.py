@@ -148,6 +148,20 @@ def test_a_rate_limit_without_end_ends_the_task():
     assert ledger.failure.code == "model_rate_limited"
 
 
+def test_a_rate_limit_of_no_time_is_waited_out_for_hours():
+    """A provider that refuses all and asks for no time is called a hundred times, in hours, before the task fails."""
+    ledger = Ledger(claim(), 3)
+    ledger.add([FIRST])
+    now, calls = 0.0, 0
+    while (next_at := ledger.next_at()) is not None:
+        now = max(now, next_at)
+        ledger.start(ledger.startable(now, 1))
+        calls += 1
+        ledger.failed(FIRST, ModelRateLimited("slow down", 0), now, 0)
+    assert calls == limits.RATE_LIMIT_WAITS_MOST + 1
+    assert now > 3_600
+
+
 def test_an_output_ends_a_row_of_stalls_and_waits():
     """Progress resets what counts crashes and rate-limit waits in a row."""
     ledger = Ledger(claim(stalls=2, rate_waits=9), 3)

@@ -121,6 +121,17 @@ def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
     assert len(other.model.calls) == 4 == other.task().usage.model_calls
 
 
+def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
+    """A provider that answers 429 with Retry-After: 0 for half a minute is called some times, not hundreds, and then
+    the task completes."""
+    bench = make()
+    bench.insert(12)
+    bench.model.seconds = lambda number: 0.05
+    bench.model.act = lambda call, number: ModelRateLimited("429", 0.0) if bench.loop.time() < 30 else None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) < 12 + 6 * 10
+
+
 def test_a_poison_task_ends(make):
     """A task whose worker dies each time, without any output, fails after MAX_ATTEMPTS deaths."""
     bench = make(lease_seconds=180, max_attempts=3)
