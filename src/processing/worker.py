@@ -7,9 +7,10 @@ as announced ones, in doubt.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from ..core import limits
 from ..core.errors import CallNotStarted, ModelError, StoreUnavailable
@@ -212,22 +213,27 @@ class _Run:
     async def _step(self, starting: tuple[CallKey, ...] | list[CallKey], step: Step) -> None:
         """Write, and insist while the lease lasts: paid outputs are worth waiting for a database."""
         progress = self._ledger.progress(starting, self._plan.minimum_calls)
-        deadline = _now() + self._settings.lease_seconds
+
+        def write() -> Awaitable[bool]:
+            self.announcing_at = _now()
+            return self._worker.store.step(self._claim, progress, step)
+
+        if not await self._insist(write, _now()):
+            raise ClaimLost
+        self._ledger.saved()
+
+    async def _insist[T](self, ask: Callable[[], Awaitable[T]], leased_at: float) -> T:
+        """Ask the database until it answers, or until a lease from that time on is over. Raises StoreUnavailable."""
         pause = limits.STORE_RESEND_SECONDS
         while True:
-            self.announcing_at = _now()
             try:
-                kept = await self._worker.store.step(self._claim, progress, step)
-                break
+                return await ask()
             except StoreUnavailable as error:
                 pause = min(2 * pause, limits.INLINE_WAIT_SECONDS_MOST)
-                if not error.passing or _now() + pause >= deadline:
+                if not error.passing or _now() + pause >= leased_at + self._settings.lease_seconds:
                     raise
                 self._log("store_unavailable", retry_seconds=pause)
                 await asyncio.sleep(pause)
-        if not kept:
-            raise ClaimLost
-        self._ledger.saved()
 
     async def _advance(self) -> None:
         """Plan the next merge level as soon as the one below it is whole."""
@@ -236,10 +242,13 @@ class _Run:
             self._ledger.add(self._plan.keys())
 
     async def _level_outputs(self) -> list[str]:
-        keys = self._plan.keys()
+        """Give the top level's outputs. Before those of earlier runs are read, what this one has paid for is saved."""
+        keys, store = self._plan.keys(), self._worker.store
         if any(key not in self._texts for key in keys):
-            stored = await self._worker.store.level_outputs(self._claim.task_id, self._plan.top)
-            # Outputs of this run may not be stored yet, but what is stored is what was accepted.
+            if self._ledger.unsaved:
+                await self._step((), Continue(self._settings.lease_ms))
+            read = partial(store.level_outputs, self._claim.task_id, self._plan.top)
+            stored = await self._insist(read, self.announcing_at)
             self._texts.update({CallKey(self._plan.top, position): text for position, text in stored.items()})
             if any(key not in self._texts for key in keys):
                 raise ClaimLost  # outputs do not vanish but with their task

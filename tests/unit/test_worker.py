@@ -208,6 +208,61 @@ def test_a_merge_goes_on_where_it_was(make):
     assert bench.task().result == "y" * 600
 
 
+def at_the_read(bench: Bench, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Have D1 go away in the moment in which a worker first reads outputs for a merge."""
+    read, outages = TaskStore.level_outputs, [times]
+
+    async def failing(store: TaskStore, task_id: str, level: int) -> dict[int, str]:
+        if outages:
+            bench.database.fail(NETWORK_LOST, times=outages.pop())
+        return await read(store, task_id, level)
+
+    monkeypatch.setattr(TaskStore, "level_outputs", failing)
+
+
+def test_a_merge_outlasts_an_outage_at_its_read(make, monkeypatch: pytest.MonkeyPatch):
+    """While D1 is out of reach for a merge's read, the worker keeps the claim and repeats no call."""
+    bench = make()
+    bench.insert(12, Reduce.MERGE)
+    assert isinstance(bench.run(Host(Route.QUEUE, 0.5)), Released)
+    at_the_read(bench, monkeypatch, times=20)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 12 + 1 == bench.task().usage.model_calls
+    assert len(bench.events("store_unavailable")) > 3
+    assert bench.task().usage.in_doubt == 0
+
+
+def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytest.MonkeyPatch):
+    """When D1 stays away for the whole lease at a merge's read, the run ends within it; no output is lost."""
+    bench = make(timeout_seconds=5, lease_seconds=10)
+    bench.insert(12, Reduce.MERGE)
+    assert isinstance(bench.run(Host(Route.QUEUE, 0.5)), Released)
+    at_the_read(bench, monkeypatch, times=10_000)
+    before = bench.loop.time()
+    with pytest.raises(StoreUnavailable):
+        bench.run()
+    assert 5 < bench.loop.time() - before < 1 + 10  # a second for the calls, then the lease that the save renewed
+    bench.database.heal()
+    assert (bench.task().completed, bench.task().usage.in_doubt) == (12, 0)
+    bench.do(asyncio.sleep(10))
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 12 + 1 == bench.task().usage.model_calls
+
+
+def test_only_a_merge_that_must_read_costs_more_writes(make):
+    """A merge in one run reads nothing and saves with the next announcement; after a release it saves, then reads."""
+    bench, other = make(), make()
+    for made in (bench, other):
+        made.insert(12, Reduce.MERGE)
+    before = bench.database.batches
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.database.batches - before == 1 + 3  # the claim; two groups of six and the merge end
+    assert isinstance(other.run(Host(Route.QUEUE, 0.5)), Released)
+    before = other.database.batches
+    assert other.run() == Ended(Status.COMPLETED)
+    assert other.database.batches - before == 1 + 1 + 1 + 1 + 1 + 1  # claim, announce, save, read, announce, end
+
+
 def test_a_hanging_call_ends_at_the_timeout(make):
     """Whatever the provider does, a call ends after AI_TIMEOUT_SECONDS, within the lease, and counts as sent."""
     bench = make(max_attempts=2)
