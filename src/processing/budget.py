@@ -5,8 +5,8 @@ from ..core.meter import Meter
 
 # A claim's last write, sent again once, and the continuation.
 _RESERVE = 3
-# That write's statements, sent again once.
-_RESERVE_STATEMENTS = 6
+# That write's statements, at all its sends.
+_RESERVE_STATEMENTS = 9
 # What a write takes that records calls: one statement for the totals, one for outputs, one for failures.
 _WRITE_STATEMENTS = 3
 
