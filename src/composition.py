@@ -1,6 +1,5 @@
 """Puts the parts together for one invocation. The Worker and the simulation both start here."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,17 +16,17 @@ from .inference.protocol import HttpClient, Provider
 from .inference.workers_ai import AiBinding, WorkersAIProvider
 from .objects.lanes import Coordinators
 from .objects.sender import ObjectSender, Processors
+from .processing.budget import slice_seconds
 from .processing.direct import DirectSender
 from .processing.dispatch import Dispatcher, Sender
 from .processing.events import Log
 from .processing.submission import Submission
-from .processing.sweep import sweep
+from .processing.sweep import Sweep
 from .processing.worker import Host, Worker
 from .queue.consumer import consume
 from .queue.dead_letter import bury
 from .queue.messages import DEAD_LETTERS, Batch
 from .queue.producer import Queue, QueueSender
-from .store.claims import Due
 from .store.database import D1, Database
 from .store.keys import KeyStore
 from .store.tasks import TaskStore
@@ -108,16 +107,19 @@ class App:
 
     def dispatcher(self) -> Dispatcher:
         """Make the dispatcher over the routes that are bound, in the order of preference."""
-        host = Host(Route.DIRECT, limits.DIRECT_SLICE_SECONDS)
-        return self._dispatcher(DirectSender(self.worker(), host, self._wait_until))
+        return self._dispatcher(slice_seconds(self.settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS))
 
-    def _dispatcher(self, direct: DirectSender) -> Dispatcher:
+    def _dispatcher(self, direct_seconds: float) -> Dispatcher:
+        direct = DirectSender(self.worker(), lambda: direct_seconds, self._wait_until)
+        return Dispatcher([*self._senders(), direct], self.meter, self.log)
+
+    def _senders(self) -> list[Sender]:
         senders: list[Sender] = []
         if self._bindings.queue is not None:
             senders.append(QueueSender(self._bindings.queue))
         if self._bindings.processors is not None:
             senders.append(ObjectSender(self._bindings.processors))
-        return Dispatcher([*senders, direct], self.meter, self.log)
+        return senders
 
     def api(self) -> Api:
         """Make what the HTTP layer uses."""
@@ -151,38 +153,13 @@ class App:
         if batch.queue == DEAD_LETTERS:
             await bury(batch, self.store, self.settings, self.log)
             return
-        host = Host(Route.QUEUE, limits.QUEUE_SLICE_SECONDS)
-        await consume(batch, self.worker(), self.dispatcher(), host, self.log)
+        seconds = slice_seconds(self.settings, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS)
+        # A continuation that no route takes has no second run here: this invocation's allowance is spent.
+        await consume(batch, self.worker(), self._dispatcher(0.0), Host(Route.QUEUE, seconds), self.log)
 
     async def scheduled(self) -> None:
-        """Sweep. Where runs are direct ones, do them here, one after the other, as long as the allowance lasts."""
-        dispatcher = self.dispatcher()
-        if dispatcher.first_route is Route.DIRECT:
-            await self._sweep_and_run()
-            return
-        due = await self.store.due(limits.SWEEP_TASKS_MOST)
-        if not due.empty:
-            await sweep(self.store, dispatcher, self.settings, self.log, due)
-
-    async def _sweep_and_run(self) -> None:
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + limits.SWEEP_SLICE_SECONDS
-        parts: list[Due] = []
-        while self._may_run(ends_at - loop.time()):
-            parts = parts or (await self.store.due(limits.SWEEP_TASKS_MOST, served=1)).parts()
-            if not parts:
-                return
-            # One task by one: what this run has no time for must not count as dispatched.
-            runs: list[Awaitable[None]] = []
-            direct = DirectSender(self.worker(), Host(Route.DIRECT, ends_at - loop.time()), runs.append)
-            await sweep(self.store, self._dispatcher(direct), self.settings, self.log, parts.pop(0))
-            for run in runs:
-                await run
-
-    def _may_run(self, seconds_left: float) -> bool:
-        left = self.settings.subrequests - self.meter.subrequests
-        statements = self.settings.statements - self.meter.statements
-        return seconds_left > 0 and min(left, statements) >= limits.SWEEP_RUN_LEAST
+        """Handle a cron trigger: sweep."""
+        await Sweep(self.worker(), self._senders()).run()
 
 
 def bound(bindings: Bindings) -> Bound:

@@ -55,10 +55,17 @@ STORE_RESEND_SECONDS = 0.1
 LIST_WALK_MOST = 500  # tasks that a page of one status passes over at most
 
 # --- Processing -------------------------------------------------------------------------------------
-QUEUE_SLICE_SECONDS = 600.0  # platform: 15 minutes of wall time for a consumer
-DIRECT_SLICE_SECONDS = 20.0  # platform: waitUntil is cut 30 s after the answer
-SWEEP_SLICE_SECONDS = 600.0  # platform: 15 minutes for a cron trigger
-OBJECT_SLICE_SECONDS = 300.0  # platform: 15 minutes for an alarm
+# How long a run starts calls at most, and when the platform ends the invocation (Workers, Limits: duration; Queues,
+# Limits: consumer wall time; Durable Objects, Alarms). `processing/budget.py` makes slices of the two.
+QUEUE_SLICE_SECONDS = 600.0
+QUEUE_WALL_SECONDS = 900.0  # platform: 15 minutes for a consumer
+DIRECT_SLICE_SECONDS = 20.0
+DIRECT_WALL_SECONDS = 30.0  # platform: waitUntil is cut 30 s after the answer
+SWEEP_SLICE_SECONDS = 600.0
+SWEEP_WALL_SECONDS = 900.0  # platform: 15 minutes for a cron trigger
+OBJECT_SLICE_SECONDS = 300.0
+OBJECT_WALL_SECONDS = 900.0  # platform: 15 minutes for an alarm
+WALL_MARGIN_SECONDS = 5.0  # START_SECONDS before a call, LINGER_SECONDS_MOST after it, and the write of its end
 SUBREQUESTS = {"free": 45, "paid": 900}  # platform: 50 an invocation on the free plan, 1,000 on the paid one
 STATEMENTS = {"free": 45, "paid": 900}  # platform: as many statements of D1, each one of a batch counted
 START_SECONDS = 2.0  # from the announcement of calls: those that have not started then are announced again
@@ -92,7 +99,7 @@ SEND_SECONDS = 5.0  # a send that takes longer counts as failed, and the next ro
 QUEUE_DELIVERIES = 3  # wrangler.toml: max_retries = 2
 QUEUE_DELAY_SECONDS_MOST = 43_200  # platform: 12 hours
 QUEUE_RETRY_SECONDS = 30
-SWEEP_TASKS_MOST = 40  # a send each, and two D1 calls: within the free plan's 50 subrequests
+SWEEP_TASKS_MOST = 40  # a send each, and a few D1 calls: within the free plan's 50 subrequests
 SWEEP_QUEUE_SHARE = 10  # tasks of a tenant that a run adds to the queue; further ones go to objects of their own
 SWEEP_RUN_LEAST = 20  # subrequests, and statements, that a direct run must have left to be worth starting
 ERASE_OUTPUTS_MOST = 5_000  # a run of the sweep erases tasks of so many chunks; the others are the next run's

@@ -50,6 +50,11 @@ class Settings:
         return limits.STATEMENTS[self.plan]
 
     @property
+    def longest_call_seconds(self) -> float:
+        """How long a model call may take: no time to speak of where there is no network in it."""
+        return 0.0 if self.provider == "demo" else self.timeout_seconds
+
+    @property
     def lease_ms(self) -> int:
         """LEASE_SECONDS in milliseconds: how long a task may stay unclaimed before the sweep dispatches it again."""
         return round(self.lease_seconds * 1000)

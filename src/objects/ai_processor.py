@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..core import limits
 from ..core.task import Route
+from ..processing.budget import slice_seconds
 from ..processing.crew import Crew
 from ..processing.events import Log
 from ..processing.outcomes import Outcome, Released
@@ -91,7 +92,12 @@ class Processor:
             worker = self._worker()
             host = Host(
                 Route.DURABLE_OBJECT,
-                limits.OBJECT_SLICE_SECONDS,
+                slice_seconds(
+                    worker.settings,
+                    limits.OBJECT_SLICE_SECONDS,
+                    limits.OBJECT_WALL_SECONDS,
+                    limits.LANE_SLACK_SECONDS,
+                ),
                 task_name(task_id),
                 lambda claim: self._staff(worker, claim),
                 limits.LANE_SLACK_SECONDS,

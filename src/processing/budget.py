@@ -2,6 +2,7 @@
 
 from ..core import limits
 from ..core.meter import Meter
+from ..core.settings import Settings
 
 # A claim's last write, sent again once, and the continuation.
 _RESERVE = 3
@@ -9,6 +10,15 @@ _RESERVE = 3
 _RESERVE_STATEMENTS = 9
 # What a write takes that records calls: one statement for the totals, one for outputs, one for failures.
 _WRITE_STATEMENTS = 3
+
+
+def slice_seconds(settings: Settings, most: float, wall: float, slack: float = 0.0) -> float:
+    """Return for how long a run may start calls, `most` at most: none of them may be out when the wall comes.
+
+    The wall is when the platform ends the invocation, `slack` what a call takes beyond its own time. Not above 0 where
+    a call may take longer than that.
+    """
+    return min(most, wall - settings.longest_call_seconds - slack - limits.WALL_MARGIN_SECONDS)
 
 
 class Budget:

@@ -7,13 +7,19 @@ from .worker import Host, Worker
 
 
 class DirectSender:
-    """Runs tasks through `wait_until`. What the platform cuts short, or what must wait, the sweep takes up."""
+    """Runs tasks through `wait_until`, each for as long as `seconds_left` says when its run begins.
+
+    Where no time is left, the task is made due at once instead, and the next run of the sweep, which has more time,
+    begins it. What the platform cuts short, or what must wait, the sweep takes up too.
+    """
 
     route = Route.DIRECT
 
-    def __init__(self, worker: Worker, host: Host, wait_until: Callable[[Awaitable[None]], None]) -> None:
+    def __init__(
+        self, worker: Worker, seconds_left: Callable[[], float], wait_until: Callable[[Awaitable[None]], None]
+    ) -> None:
         self._worker = worker
-        self._host = host
+        self._seconds_left = seconds_left
         self._wait_until = wait_until
 
     async def send(self, task_id: str, delay_seconds: float) -> None:
@@ -22,7 +28,12 @@ class DirectSender:
             self._wait_until(self._run(task_id))
 
     async def _run(self, task_id: str) -> None:
+        seconds = self._seconds_left()
         try:
-            await self._worker.run(task_id, self._host)
+            if seconds > 0:
+                await self._worker.run(task_id, Host(Route.DIRECT, seconds))
+            else:
+                await self._worker.store.hasten([task_id])
+                self._worker.log("hastened", tasks=1, task=task_id)
         except Exception as error:  # noqa: BLE001 - nobody awaits this; the lease and the sweep bring the task back
             self._worker.log.failure("run_failed", error, task=task_id)

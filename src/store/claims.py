@@ -178,11 +178,11 @@ class Due:
         """Whether nothing was found."""
         return not (self.live or self.idle or self.over or self.overdue)
 
-    def parts(self) -> "list[Due]":
-        """Return all but the idle tasks together, then each of those alone."""
-        alone = [Due(self.now_ms, idle=[key], stalls={key: self.stalls.get(key, 0)}) for key in self.idle]
-        rest = replace(self, idle=[], stalls={})
-        return alone if rest.empty else [rest, *alone]
+    def split(self, idle: int) -> "tuple[Due, Due]":
+        """Return everything with so many of the idle tasks, and the other idle tasks."""
+        first, others = self.idle[:idle], self.idle[idle:]
+        stalls = [{key: self.stalls[key] for key in keys if key in self.stalls} for keys in (first, others)]
+        return replace(self, idle=first, stalls=stalls[0]), Due(self.now_ms, idle=others, stalls=stalls[1])
 
     def add(self, task_id: str, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
         """Sort one task in; `stalls` are the workers in a row that died on it."""

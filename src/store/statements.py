@@ -284,6 +284,14 @@ WHERE id IN (SELECT value FROM json_each(?1)) AND wake_at <= {NOW} AND coalesce(
 RETURNING id
 """
 
+# Gives back what REDISPATCH took on, or has the sweep begin a fresh task. Sent twice it finds the tasks due already.
+# ?1 JSON ids
+HASTEN = f"""
+UPDATE tasks SET dispatches = max(0, dispatches - 1), wake_at = {NOW}
+WHERE id IN (SELECT value FROM json_each(?1)) AND wake_at > {NOW}
+  AND (status = 'pending' OR (status = 'processing' AND lease_until <= {NOW}))
+"""
+
 # Erases finished tasks whose retention is over, in a transaction of its own: what is much to erase must not keep
 # the sweep from sending others off. A task that was put back meanwhile is left alone: all look
 # at the same rows with the same time. ?1 JSON ids ?2 the time of DUE, ms

@@ -209,6 +209,10 @@ class TaskStore:
         *_, gone = await self._database.run(*(Statement(text, over) for text in sql.ERASE_EXPIRED))
         return len(gone)
 
+    async def hasten(self, task_ids: Sequence[str]) -> None:
+        """Make tasks that nobody works on due at once: whoever was to run them could not."""
+        await self._database.run(Statement(sql.HASTEN, (_json(list(task_ids)),)))
+
     async def task(self, task_id: str) -> Task | None:
         """Read one task, with its result once it is completed."""
         found, result = await self._database.run(Statement(view.TASK, (task_id,)), Statement(view.RESULT, (task_id,)))

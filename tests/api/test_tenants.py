@@ -19,10 +19,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from src.core import limits
 from src.core.ids import split_key, task_id, task_key
+from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import DEADLINE_EXCEEDED, Failure, Route
 from src.http.ports import Reply
-from src.processing.sweep import sweep
+from src.processing.sweep import Sweep
+from src.processing.worker import Worker
 from src.store.claims import Claim, Continue, Fail, Finish, Step
 from tests.support.api import START_MS, Bench, bearer, data
 
@@ -444,8 +446,17 @@ class TwoTenants(RuleBasedStateMachine):
     def sweep(self) -> None:
         """Fails what is overdue and erases what is beyond its retention, each tenant's own."""
         api, now = self.bench.api, self.now
-        due = self.bench.run(self.bench.store.due(1_000))
-        self.bench.run(sweep(api.store, api.dispatcher, api.settings, api.log, due))
+        while not self.bench.run(self.bench.store.due(1)).empty:
+            worker = Worker(
+                store=api.store,
+                provider=api.provider,
+                settings=api.settings,
+                meter=Meter(),
+                chance=lambda: 0.0,
+                nonce=lambda: "never asked for: a queue takes each task",
+                log=api.log,
+            )
+            self.bench.run(Sweep(worker, self.bench.senders[:1]).run())
         for tenant in self.tenants.values():
             for model in list(tenant.tasks.values()):
                 if not model.open and model.ended_ms + api.settings.retention_ms <= now:

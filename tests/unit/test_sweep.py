@@ -12,10 +12,11 @@ from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Route
+from src.inference.demo import DemoProvider
 from src.processing.bounds import OVERDUE
-from src.processing.dispatch import Dispatcher
 from src.processing.events import Log
-from src.processing.sweep import sweep
+from src.processing.sweep import Sweep
+from src.processing.worker import Worker
 from src.store.claims import Due, Release
 from tests.support.store import FAILURE, LEASE_MS, RETENTION_MS, StoreBench
 
@@ -40,12 +41,19 @@ class Recorder:
 
 
 def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
-    """Run the whole sweep once and return its last line."""
+    """Run the whole sweep once and return its first look's last line."""
     lines: list[str] = []
-    log = Log(lines.append)
-    due = bench.run(bench.store.due(limits.SWEEP_TASKS_MOST))
-    bench.run(sweep(bench.store, Dispatcher(senders, Meter(), log), Settings(), log, due))
-    return lines[-1]
+    worker = Worker(
+        store=bench.store,
+        provider=DemoProvider(),
+        settings=Settings(),
+        meter=Meter(),
+        chance=lambda: 0.0,
+        nonce=lambda: "holder",
+        log=Log(lines.append),
+    )
+    bench.run(Sweep(worker, senders).run())
+    return next(line for line in lines if '"event":"swept"' in line)
 
 
 def swept(bench: StoreBench, most: int = 100) -> tuple[list[str], int]:
@@ -273,7 +281,7 @@ def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: Sto
     bench.pass_ms(LEASE_MS)
     served = []
     for _ in range(2 * tenants):
-        first, *_ = bench.run(bench.store.due(limits.SWEEP_TASKS_MOST, served=1)).parts()
+        first, _ = bench.run(bench.store.due(limits.SWEEP_TASKS_MOST, served=1)).split(1)
         served += tenants_of(bench.run(bench.store.settle_due(first, LEASE_MS)))
         bench.pass_ms(60_000)
     assert sorted(served[:tenants]) == sorted(served[tenants:]) == sorted(f"t{number}" for number in range(tenants))
@@ -343,8 +351,8 @@ def test_a_repeated_dispatch_does_not_sleep_through_the_deadline(bench: StoreBen
     assert bench.row("task")["wake_at"] == bench.row("task")["deadline_at"]
 
 
-def test_parts():
-    """Everything but the idle tasks goes first, together; then each of these alone, with its own stalls."""
+def test_a_page_is_split():
+    """The first part has all that is not idle, and so many idle tasks; each has its own tasks' stalls."""
     due = Due(7)
     due.add("live", Status.PROCESSING, live=True, overdue=False, stalls=2)
     due.add("idle", Status.PENDING, live=False, overdue=False, stalls=0)
@@ -352,9 +360,8 @@ def test_parts():
     due.add("over", Status.FAILED, live=False, overdue=True, stalls=0)
     due.add("late", Status.PROCESSING, live=True, overdue=True, stalls=3)
     assert due == Due(7, live=["live"], idle=["idle", "dead"], over=["over"], overdue=["late"], stalls={"dead": 3})
-    rest, first, second = due.parts()
-    assert rest == Due(7, live=["live"], over=["over"], overdue=["late"])
-    assert first == Due(7, idle=["idle"], stalls={"idle": 0})
-    assert second == Due(7, idle=["dead"], stalls={"dead": 3})
-    assert Due(7, idle=["x"]).parts() == [Due(7, idle=["x"], stalls={"x": 0})]
-    assert (Due(7).parts(), Due(7).empty, rest.empty) == ([], True, False)
+    first, rest = due.split(1)
+    assert first == Due(7, live=["live"], idle=["idle"], over=["over"], overdue=["late"])
+    assert rest == Due(7, idle=["dead"], stalls={"dead": 3})
+    assert rest.split(1) == (rest, Due(7))
+    assert (Due(7).empty, rest.empty, first.empty) == (True, False, False)

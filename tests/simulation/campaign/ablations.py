@@ -11,7 +11,7 @@ from typing import Any
 
 from src import composition
 from src.objects import ai_processor
-from src.processing import bounds, crew, dispatch, ledger
+from src.processing import bounds, crew, dispatch, ledger, sweep
 from src.queue import consumer
 from src.store import rows, tasks
 from src.store import statements as sql
@@ -212,7 +212,7 @@ ABLATIONS = (
     Ablation(
         "sweep",
         "the cron trigger brings back what nobody else will",
-        ((composition, "sweep", without.sweep_nothing),),
+        ((sweep.Sweep, "run", without.sweep_nothing),),
         {"message_lost": 0.3, "crash_before_enqueue": 0.2},
         _some_tasks(TOP),
     ),

@@ -56,6 +56,6 @@ def variables(
         "CHUNK_MAX_CHARS": "10",
         "RETENTION_DAYS": str(retention_days),
         "PLAN": plan,
-        "AI_PROVIDER": "demo",
+        "AI_PROVIDER": "workers-ai",  # never asked, the world brings its own; but it takes its time
         "REQUIRE_KEYS": str(keyed).lower(),
     }
