@@ -10,7 +10,7 @@ from tests.simulation.campaign.limits import small_limits, variables
 from tests.simulation.campaign.rows import InvariantBroken
 from tests.simulation.campaign.scenario import Play
 from tests.simulation.campaign.verdicts import CRASHES, MODEL
-from tests.simulation.campaign.workload import Workload, bound, draw
+from tests.simulation.campaign.workload import Workload, bound, draw, patient
 from tests.simulation.choices import Scheduling
 from tests.simulation.database import Template
 from tests.simulation.fault_kinds import KINDS
@@ -85,6 +85,7 @@ def run_seed(
     rng = Random(f"{seed}/workload")
     profile = profile or rng.choice(_PROFILE_OF_TEN)
     drawn = bound(draw(rng), Random(f"{seed}/bounds"), always=bounds)
+    drawn = patient(drawn, Random(f"{seed}/patience"))
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
