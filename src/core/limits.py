@@ -100,6 +100,7 @@ QUEUE_DELIVERIES = 3  # wrangler.toml: max_retries = 2
 QUEUE_DELAY_SECONDS_MOST = 43_200  # platform: 12 hours
 QUEUE_RETRY_SECONDS = 30
 SWEEP_TASKS_MOST = 40  # a send each, and a few D1 calls: within the free plan's 50 subrequests
+SWEEP_TURNS = 37  # tenants by which the turns move on: no more than a page, and prime, so that each comes first, too
 SWEEP_QUEUE_SHARE = 10  # tasks of a tenant that a run adds to the queue; further ones go to objects of their own
 SWEEP_RUN_LEAST = 20  # subrequests, and statements, that a direct run must have left to be worth starting
 ERASE_OUTPUTS_MOST = 5_000  # a run of the sweep erases tasks of so many chunks; the others are the next run's

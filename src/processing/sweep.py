@@ -46,7 +46,9 @@ class Sweep:
         due = Due()
         while self._may_run():
             if due.empty:
-                due = await self._store.due(limits.SWEEP_TASKS_MOST, served=None if self._senders else 1)
+                # Should the routes refuse, a run may get no further than to whoever comes first.
+                turns = limits.SWEEP_TURNS if self._senders else 1
+                due = await self._store.due(limits.SWEEP_TASKS_MOST, served=turns)
             if due.empty:
                 return
             first, due = due.split(1)

@@ -272,16 +272,18 @@ def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBen
         bench.pass_ms(60_000)
 
 
-@pytest.mark.parametrize("tenants", [2, 3, 8])
-def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: StoreBench, tenants: int):
-    """On the direct route a run may end after its first task: each tenant's is the first in its turn."""
+@pytest.mark.parametrize("turns", [1, limits.SWEEP_TURNS])
+@pytest.mark.parametrize("tenants", [2, 3, 8, 10])
+def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: StoreBench, tenants: int, turns: int):
+    """On the direct route, and where the others refuse, a run may end after its first task: each tenant's is the first
+    in its turn."""
     for number in range(tenants):
         backlog(bench, f"t{number}", 30)
         bench.pass_ms(1)
     bench.pass_ms(LEASE_MS)
     served = []
     for _ in range(2 * tenants):
-        first, _ = bench.run(bench.store.due(limits.SWEEP_TASKS_MOST, served=1)).split(1)
+        first, _ = bench.run(bench.store.due(limits.SWEEP_TASKS_MOST, served=turns)).split(1)
         served += tenants_of(bench.run(bench.store.settle_due(first, LEASE_MS)))
         bench.pass_ms(60_000)
     assert sorted(served[:tenants]) == sorted(served[tenants:]) == sorted(f"t{number}" for number in range(tenants))
