@@ -3,10 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from ..core import limits
 from ..core.states import Status
 from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, Usage
 from .claims import CallKey, Claim, Standing, Tried, Unclaimed
 from .database import Row
+from .pages import Page
 
 
 def text(row: Row, name: str) -> str:
@@ -158,3 +160,13 @@ def chunk_views(places: Row, done: Sequence[Row], failed: Sequence[Row]) -> list
     views = [view(row, text(row, "output"), whole(row, "attempts"), None) for row in done]
     views += [view(row, None, whole(row, "calls"), _call_failure(row)) for row in failed]
     return sorted(views, key=lambda item: item.index)
+
+
+def page(found: Sequence[Row], status: Status | None, most: int) -> Page:
+    """Read a page of up to `most` tasks from the rows of LIST, or of LIST_STATUS if it is of one status."""
+    tasks = [task(row) for row in found]
+    if len(tasks) > most:
+        return Page(tasks[:most], tasks[most - 1].key)
+    if status is None or not found or whole(found[-1], "place") < limits.LIST_WALK_MOST:
+        return Page(tasks, None)
+    return Page([one for one in tasks if one.status is status], tasks[-1].key)

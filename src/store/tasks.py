@@ -10,6 +10,7 @@ from ..core.task import DEADLINE_EXCEEDED, ChunkView, Failure, NewTask, Route, T
 from . import admission, rows
 from . import statements as sql
 from . import submission_statements as submit
+from . import sweep_statements as sweeping
 from . import view_statements as view
 from .claims import Claim, Continue, Due, Fail, Finish, Output, Progress, Release, Step, Unclaimed
 from .database import Database, Row
@@ -177,7 +178,7 @@ class TaskStore:
         `served` is how many of them the caller is sure to get to, all unless it says so.
         """
         values = (most, most if served is None else served, limits.ERASE_OUTPUTS_MOST)
-        (found,) = await self._database.run(Statement(sql.DUE, values))
+        (found,) = await self._database.run(Statement(sweeping.DUE, values))
         due = Due(now_ms=rows.whole(found[0], "now") if found else 0)
         for row in found:
             due.add(
@@ -192,26 +193,26 @@ class TaskStore:
     async def give_up(self, task_ids: Sequence[str], stalls: int, failure: Failure, retention_ms: int) -> list[str]:
         """Fail those of the tasks that nobody holds and on which at least `stalls` workers in a row died."""
         values = (_json(list(task_ids)), stalls, failure.code, failure.message, retention_ms)
-        (ended,) = await self._database.run(Statement(sql.GIVE_UP, values))
+        (ended,) = await self._database.run(Statement(sweeping.GIVE_UP, values))
         return [rows.text(row, "id") for row in ended]
 
     async def settle_due(self, due: Due, delay_ms: int) -> list[str]:
         """Postpone live tasks, take on idle ones, and return those to dispatch: another sweep may have taken some."""
         _, taken = await self._database.run(
-            Statement(sql.POSTPONE, (_json(due.live),)),
-            Statement(sql.REDISPATCH, (_json(due.idle), delay_ms, limits.SWEEP_BACKOFF_DOUBLINGS_MOST)),
+            Statement(sweeping.POSTPONE, (_json(due.live),)),
+            Statement(sweeping.REDISPATCH, (_json(due.idle), delay_ms, limits.SWEEP_BACKOFF_DOUBLINGS_MOST)),
         )
         return [rows.text(row, "id") for row in taken]
 
     async def erase_expired(self, due: Due) -> int:
         """Erase the tasks whose retention is over, and return how many were."""
         over = (_json(due.over), due.now_ms)
-        *_, gone = await self._database.run(*(Statement(text, over) for text in sql.ERASE_EXPIRED))
+        *_, gone = await self._database.run(*(Statement(text, over) for text in sweeping.ERASE_EXPIRED))
         return len(gone)
 
     async def hasten(self, task_ids: Sequence[str]) -> None:
         """Make tasks that nobody works on due at once: whoever was to run them could not."""
-        await self._database.run(Statement(sql.HASTEN, (_json(list(task_ids)),)))
+        await self._database.run(Statement(sweeping.HASTEN, (_json(list(task_ids)),)))
 
     async def task(self, task_id: str) -> Task | None:
         """Read one task, with its result once it is completed."""
@@ -246,12 +247,7 @@ class TaskStore:
         else:
             page = Statement(view.LIST_STATUS, (*bounds, status, limits.LIST_WALK_MOST))
         (found,) = await self._database.run(page)
-        tasks = [rows.task(row) for row in found]
-        if len(tasks) > most:
-            return Page(tasks[:most], tasks[most - 1].key)
-        if status is None or not found or rows.whole(found[-1], "place") < limits.LIST_WALK_MOST:
-            return Page(tasks, None)
-        return Page([task for task in tasks if task.status is status], tasks[-1].key)
+        return rows.page(found, status, most)
 
     async def ready(self) -> None:
         """Return if D1 answers and the schema is there; raise StoreError otherwise."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from src.store import statements as sql
 from src.store import submission_statements as submit
+from src.store import sweep_statements as sweeping
 from src.store import view_statements as view
 from tests.bench.figures import Figure
 from tests.support.sqlite_d1 import MIGRATIONS
@@ -31,7 +32,7 @@ ACTS: dict[str, tuple[str, tuple[object, ...]]] = {
     "a list page": (view.LIST, ("local:", "local:~", 20)),
     "a list page of one status": (view.LIST_STATUS, ("local:", "local:~", 20, "failed", 500)),
     "a submission's count of tasks in flight": (submit.OUTCOME, (KEY, "local", 100)),
-    "a sweep page": (sql.DUE, (1, 1, 1)),
+    "a sweep page": (sweeping.DUE, (1, 1, 1)),
 }
 
 

@@ -16,7 +16,11 @@ LIMIT_KIB = 2457  # 2.4 MiB gzipped; the free plan takes 3 MiB
 EVERYWHERE = {"DB (onceover)", "AI", 'AI_PROVIDER ("workers-ai")'}
 OBJECTS = {"AI_PROCESSOR (AIProcessor)", "BATCH_COORDINATOR (BatchCoordinator)"}
 QUEUES = {"AI_QUEUE (ai-processing-queue)", "AI_DLQ (ai-processing-dlq)"}
-BINDINGS = {"": EVERYWHERE | OBJECTS | QUEUES, "free": EVERYWHERE | OBJECTS, "direct": EVERYWHERE}
+BINDINGS = {
+    "": EVERYWHERE | OBJECTS | QUEUES,
+    "free": EVERYWHERE | OBJECTS,
+    "direct": EVERYWHERE | {'AI_TIMEOUT_SECONDS ("20")'},
+}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from src.core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuo
 from src.core.meter import Meter
 from src.core.states import TRANSITIONS, Status
 from src.core.task import Failure, Reduce, Route
-from src.store import statements, submission_statements, view_statements
+from src.store import statements, submission_statements, sweep_statements, view_statements
 from src.store.claims import (
     CallKey,
     Claim,
@@ -431,7 +431,7 @@ def test_erase_leaves_nothing(bench: StoreBench):
 @pytest.mark.parametrize(
     ("sql", "values"),
     [
-        (statements.DUE, (10, 10, 10)),
+        (sweep_statements.DUE, (10, 10, 10)),
         (view_statements.TASK, ("t",)),
         (view_statements.STATUS, ("t",)),
         (view_statements.RESULT, ("t",)),

@@ -20,6 +20,7 @@ from src.processing.crew import Crew
 from src.processing.outcomes import Ended, Outcome, Released
 from src.processing.worker import Host
 from src.store.claims import Standing, Unclaimed
+from src.store.tasks import TaskStore
 from tests.support.actor import HOST, Bench
 from tests.support.sqlite_d1 import NETWORK_LOST
 

@@ -8,7 +8,7 @@ from src.core import limits
 from src.core.ids import task_id, task_key
 from src.core.meter import Meter
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route
-from src.store import key_statements, statements, submission_statements, view_statements
+from src.store import key_statements, statements, submission_statements, sweep_statements, view_statements
 from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
 from src.store.database import Database
 from src.store.keys import KeyStore
@@ -24,7 +24,7 @@ _TIMES = {
     *("now", "lease_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at"),
 }
-STATEMENT_MODULES = (statements, submission_statements, view_statements, key_statements)
+STATEMENT_MODULES = (statements, submission_statements, sweep_statements, view_statements, key_statements)
 _VERBS = {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}  # what begins otherwise is a part of statements
 
 
