@@ -1,8 +1,9 @@
 """A Durable Object's alarm: one, at least once, late or repeated now and then.
 
 An alarm handler that raises is called again after 2, 4, 8, … seconds, six times, then the alarm is dropped. A
-handler that dies with its isolate is called again too, which does not count against the six. An alarm
-set while the handler runs takes the place of any retry.
+handler that dies with its isolate is called again too, which does not count against the six, and so is one that
+returns after its instance was replaced: what it wrote last may be lost. An alarm set while the handler runs takes the
+place of any retry.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,8 @@ class Alarm:
         def done(outcome: Outcome) -> None:
             handle.cancel()
             self.running -= 1
-            self._after(outcome)
+            unsaved = outcome.kind == "returned" and not instance.current
+            self._after(Outcome("died") if unsaved else outcome)
 
         instance.call("alarm", "alarm", (info,), done)
 

@@ -442,3 +442,27 @@ def test_alarms_wait_for_a_deployment_with_objects():
         return [row.split(" ", 1)[1] for row in marks(world)]
 
     assert perform(Alarming, scenario) == ["retry 0"]
+
+
+def test_an_alarm_of_a_replaced_instance_fires_again():
+    """What a handler wrote when its instance was replaced is lost, so its return does not count as the alarm's end."""
+
+    class Cleaning(Base):
+        async def set(self) -> None:
+            await self.storage.put("k", "v")
+            await self.storage.setAlarm(self.env.platform.now_ms() + 1_000)
+
+        async def alarm(self, info: dict[str, Any]) -> None:
+            await self.storage.deleteAll()
+            if info["retryCount"] == 0:
+                self.ctx._instance.replace()
+
+    async def fetch(env, argument, ctx) -> None:
+        await env.AI_PROCESSOR.getByName("one").set()
+
+    async def scenario(world: World) -> list[bool]:
+        await world.fetch("go")
+        await asyncio.sleep(20)
+        return [cell.data.is_empty() for cell in world.object_cells()]
+
+    assert play(Stage(fetch=fetch, objects={"AIProcessor": Cleaning}), scenario) == [True]
