@@ -1,4 +1,7 @@
-"""The kinds of faults, each with the number that it has in the design's list of faults to survive (section 5)."""
+"""The kinds of faults, each with the number that it has in the design's list of faults to survive (section 5).
+
+The list has 18; the limiter of requests is not on it.
+"""
 
 from dataclasses import dataclass
 
@@ -55,5 +58,10 @@ _ALL = (
     FaultKind(16, "client_reply_lost", 0.05, "the request was carried out, the client never learns"),
     FaultKind(17, "upgraded", 0.02, "another deployment takes over under running tasks"),
     FaultKind(18, "user_raced", 0.05, "cancel, delete or retry comes in the middle"),
+    FaultKind(19, "rate_limiter_failed", 0.10, "the limiter of requests answers with an error"),
+    FaultKind(19, "rate_limiter_hung", 0.05, "the limiter of requests never answers"),
+    FaultKind(19, "rate_limiter_slow", 0.10, "the limiter of requests takes seconds"),
+    FaultKind(19, "rate_limiter_loose", 0.10, "the limiter of requests lets through what is beyond the limit"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
+RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)

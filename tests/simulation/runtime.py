@@ -26,6 +26,7 @@ from tests.simulation.model import ModelProvider, ModelServer
 from tests.simulation.objects import NamespaceBinding, ObjectNamespace
 from tests.simulation.port import Network, Port
 from tests.simulation.queues import Batch, Queue, QueueServer, QueueSettings
+from tests.simulation.rate_limits import RateLimit, RateLimitServer
 
 EPOCH_MS = 1_790_000_000_000
 WAIT_UNTIL_SECONDS_MOST = 30  # after a response; queue and cron handlers have their 15 minutes
@@ -54,7 +55,8 @@ class World:
     scales the network; 0 leaves all order to the scheduler. `slots` is how many isolates take requests.
     `strict_gates=False` lets events in between a storage operation and the code that awaited it: harsher than the
     documentation, and what may happen to Python, whose loop takes turns of its own. `limits` holds each invocation to
-    those of a plan; `network.limits` then says what they spent, and what was refused.
+    those of a plan; `network.limits` then says what they spent, and what was refused. `rate_limit` binds the limiter of
+    requests.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class World:
         slots: int = 3,
         strict_gates: bool = True,
         limits: Plan | None = None,
+        rate_limit: RateLimit | None = None,
         keep_timeline: bool = False,
         max_steps: int = 1_000_000,
     ) -> None:
@@ -93,6 +96,7 @@ class World:
         self.queue.dead_letter = self.dlq
         for server in (self.queue, self.dlq):
             server.deliver = self._consume
+        self.rate_limiter = rate_limit and RateLimitServer(rate_limit, self.network, self._rng("rate limiter"))
         self.namespaces = {
             name: ObjectNamespace(name, self, self.network, self.now_ms) for name in ("AIProcessor", "BatchCoordinator")
         }
@@ -265,6 +269,8 @@ class World:
                 "AI_PROCESSOR": NamespaceBinding(self.namespaces["AIProcessor"], port),
                 "BATCH_COORDINATOR": NamespaceBinding(self.namespaces["BatchCoordinator"], port),
             }
+        if self.rate_limiter is not None:
+            bindings["RATE_LIMITER"] = self.rate_limiter.bind(port)
         return Env(bindings, self.variables, Platform(isolate, self._rng(isolate.name), provider))
 
     def _consume(self, batch: Batch) -> Invocation | None:

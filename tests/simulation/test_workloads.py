@@ -11,6 +11,7 @@ from tests.simulation.campaign.run import PROFILES, Result, run_plan, run_seed
 from tests.simulation.campaign.scenario import Play
 from tests.simulation.campaign.workload import ACTIONS, DEPLOYMENTS, LONG_CHUNKS, Change, TaskSpec, Workload
 from tests.simulation.faults import FaultPlan
+from tests.simulation.rate_limits import RateLimit
 from tests.simulation.runtime import World
 
 SECONDS = st.floats(0, 30, allow_nan=False, width=16)
@@ -45,6 +46,7 @@ WORKLOADS = st.builds(
     short_slices=st.booleans(),
     small_parts=st.booleans(),
     strict_gates=st.booleans(),
+    rate_limit=st.none() | st.builds(RateLimit, st.sampled_from((1, 3)), lag_seconds=st.sampled_from((0, 1))),
 )
 MANY = settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 

@@ -17,7 +17,7 @@ from src.inference.protocol import ModelCall
 from tests.simulation import sample
 from tests.simulation.choices import DIRECT, FREE, TOP
 from tests.simulation.database import Template
-from tests.simulation.fault_kinds import KINDS
+from tests.simulation.fault_kinds import KINDS, RATE_LIMITER
 from tests.simulation.faults import FaultPlan
 from tests.simulation.model import output_of
 from tests.simulation.runtime import ClientError, NotQuiet, World
@@ -25,8 +25,9 @@ from tests.simulation.shrinking import shrink
 from tests.simulation.stage import TEMPLATE, Stage, mark, play
 
 JOBS = Template([sample.SCHEMA])
-# Offered by the scenario of whoever tests a Worker, not by the platform: uploads of new code, users' actions.
-BY_SCENARIO = {"upgraded", "user_raced", "model_unreachable"}
+# Offered by the scenario of whoever tests a Worker, not by the platform: uploads of new code, users' actions; or by a
+# limiter of requests, which the sample has not.
+BY_SCENARIO = {"upgraded", "user_raced", "model_unreachable", *RATE_LIMITER}
 
 
 def test_a_seed_is_a_run_in_any_process():
@@ -74,7 +75,7 @@ def test_no_fault_fires_after_the_stop():
     assert not plan.fires("d1_slow")
     assert (plan.tallies["d1_slow"].fired, plan.tallies["d1_slow"].offered) == (1, 2)
     assert plan.fired_by_number()[9] == 1
-    assert sorted(plan.fired_by_number()) == list(range(1, 19))
+    assert sorted(plan.fired_by_number()) == list(range(1, 20))
 
 
 def test_an_observer_stops_the_run_where_an_invariant_breaks():

@@ -10,6 +10,8 @@ from random import Random
 from typing import Any
 
 from src import composition
+from src.core import limits
+from src.http import rate_limit, router
 from src.objects import ai_processor
 from src.processing import bounds, crew, dispatch, ledger, sweep
 from src.queue import consumer
@@ -18,10 +20,12 @@ from src.store import statements as sql
 from src.store.database import Database
 from src.store.statement import NOW
 from tests.simulation.campaign import substitutes as without
+from tests.simulation.campaign.keys import TENANTS
 from tests.simulation.campaign.run import Result, run_seed
 from tests.simulation.campaign.workload import DEPLOYMENTS, LONG_CHUNKS, Change, TaskSpec, Workload
 from tests.simulation.choices import DIRECT, FREE, TOP, Deployment
 from tests.simulation.isolate import Isolate
+from tests.simulation.rate_limits import RateLimit
 
 # Faults under which a worker outlives its claim.
 ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0.3, "clock_jumped": 0.02}
@@ -126,6 +130,15 @@ def _refused(rng: Random) -> Workload:
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 5), chunks=6, refused=True) for _ in range(3))
     return Workload(tasks=specs, first=first, last=first)
+
+
+def _metered(rng: Random) -> Workload:
+    """A tenant with more requests than it may have in a minute, and another one with few."""
+    first = rng.choice(DEPLOYMENTS)
+    asks = tuple((rng.uniform(0, 5), "list") for _ in range(3))
+    busy = [TaskSpec(at=rng.uniform(0, 5), chunks=1, tenant=TENANTS[0], actions=asks) for _ in range(3)]
+    quiet = TaskSpec(at=rng.uniform(0, 5), chunks=1, tenant=TENANTS[1])
+    return Workload(tasks=(*busy, quiet), first=first, last=first, rate_limit=RateLimit(3))
 
 
 ABLATIONS = (
@@ -416,6 +429,34 @@ ABLATIONS = (
         (without.swapped("INSERT_TASK", "?18 >=", "1000 + ?18 >="),),
         {},
         _some_tasks(*DEPLOYMENTS, variables={"MAX_CHARACTERS_PER_DAY": "60"}),
+    ),
+    Ablation(
+        "requests_by_tenant",
+        "a tenant's requests use up its own allowance only",
+        ((rate_limit, "check", without.check_all_as_one),),
+        {},
+        _metered,
+    ),
+    Ablation(
+        "requests_before_effect",
+        "a request beyond the limit of requests is refused before anything is done for it",
+        ((router, "_answer", without.answer_and_check),),
+        {},
+        _metered,
+    ),
+    Ablation(
+        "failed_limiter_refuses_nothing",
+        "a limiter of requests that fails lets requests through",
+        ((rate_limit, "check", without.check_or_refuse),),
+        {"rate_limiter_failed": 0.3},
+        _metered,
+    ),
+    Ablation(
+        "patience_with_limiter",
+        "a limiter of requests that does not answer holds no request up",
+        ((limits, "RATE_LIMITER_SECONDS", 1e6),),
+        {"rate_limiter_hung": 0.3},
+        _metered,
     ),
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

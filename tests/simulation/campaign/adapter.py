@@ -13,11 +13,16 @@ from src.inference.wire import Wire
 from src.objects.ai_processor import Processor
 from src.objects.batch_coordinator import Coordinator
 from src.objects.lane import infer_all
+from src.platform.bindings import BoundRateLimiter
 from src.processing.events import Log
 from src.processing.worker import Worker
 from tests.simulation.app import Env, ScheduledController, WorkerContext
+from tests.simulation.d1 import Database, Statement
 from tests.simulation.instance import ObjectContext
+from tests.simulation.isolate import Invocation
+from tests.simulation.port import Pending
 from tests.simulation.queues import Batch
+from tests.simulation.scope import SCOPE
 
 # Events that carry the type of an error which the Worker caught as a last resort.
 MISTAKES = ('"event":"run_failed"', '"event":"slice_failed"', '"event":"unexpected"', '"event":"database_error"')
@@ -68,15 +73,29 @@ class ClientRequest:
 
 
 class Arrival:
-    """A request as it arrived once, with the body that was read of it. `retries`: see `Watch.arrived`."""
+    """A request as it arrived once, with the body that was read of it. `retries`: see `Watch.arrived`.
+
+    Where the limiter of requests is bound, `asked_at` is when it was asked (seconds), `allowed` what it said in time,
+    and `sent` what went to D1 so far, the statements of each call.
+    """
 
     retries = 0
+    asked_at: float | None = None
+    allowed: bool | None = None
 
     def __init__(self, request: ClientRequest, watcher: "Watcher") -> None:
         self.method, self.url, self.headers = request.method, request.url, request.headers
         self.body: dict[str, Any] = {}
+        self.sent: list[list[str]] = []
         self._request = request
         self._watcher = watcher
+
+    @property
+    def calls(self) -> int:
+        """How many calls its invocation has made."""
+        invocation = SCOPE.get()
+        assert isinstance(invocation, Invocation)
+        return invocation.calls
 
     async def read(self, most: int) -> bytes:
         """Read the request's body."""
@@ -97,9 +116,41 @@ class Watcher(Protocol):
         """Note that its body was read."""
         ...
 
+    def counting(self, arrival: Arrival) -> None:
+        """Note that the limiter of requests is asked."""
+        ...
+
     def answered(self, arrival: Arrival, reply: Reply) -> None:
         """Judge an answer."""
         ...
+
+
+class WatchedRateLimiter(BoundRateLimiter):
+    """The Worker's own limiter, for one request."""
+
+    def __init__(self, binding: Any, arrival: Arrival, watcher: Watcher) -> None:
+        super().__init__(binding)
+        self._arrival = arrival
+        self._watcher = watcher
+
+    async def allows(self, key: str) -> bool:
+        """Count the request."""
+        self._watcher.counting(self._arrival)
+        allowed = self._arrival.allowed = await super().allows(key)
+        return allowed
+
+
+class WatchedDatabase(Database):
+    """The binding `DB`, for one request."""
+
+    def __init__(self, database: Database, arrival: Arrival) -> None:
+        super().__init__(database._server, database._port)
+        self._sent = arrival.sent
+
+    def send(self, label: str, statements: list[Statement], shape: Callable[[Any], Any]) -> Pending:
+        """Send statements as one call."""
+        self._sent.append([statement.sql for statement in statements])
+        return super().send(label, statements, shape)
 
 
 class Onceover:
@@ -119,16 +170,24 @@ class Onceover:
         return {"AIProcessor": AIProcessor, "BatchCoordinator": BatchCoordinator}[class_name](ctx, env, self.mistakes)
 
 
-def _app(env: Env, mistakes: list[str], wait_until: Callable[[Awaitable[None]], None], isolate: Isolate) -> App:
+def _app(
+    env: Env,
+    mistakes: list[str],
+    wait_until: Callable[[Awaitable[None]], None],
+    isolate: Isolate,
+    rate_limiter: WatchedRateLimiter | None = None,
+    database: Database | None = None,
+) -> App:
     def get(name: str) -> Any:
         return getattr(env, name, None)
 
     bindings = Bindings(
-        database=env.DB,
+        database=database or env.DB,
         queue=get("AI_QUEUE"),
         dead_letters=get("AI_DLQ"),
         processors=get("AI_PROCESSOR"),
         coordinators=get("BATCH_COORDINATOR"),
+        rate_limiter=rate_limiter,
     )
     return App(bindings, get, SimulatedRuntime(env, mistakes), wait_until, isolate, env.platform.provider)
 
@@ -147,7 +206,12 @@ class Default:
         watcher = self._onceover.watcher
         arrival = Arrival(request, watcher)
         watcher.arrived(arrival)
-        reply = await handle(arrival, _app(self._env, self._mistakes, ctx.waitUntil, self._isolate).api())
+        env, limiter, database = self._env, None, None
+        if env.has("RATE_LIMITER"):
+            limiter = WatchedRateLimiter(env.RATE_LIMITER, arrival, watcher)
+            database = WatchedDatabase(env.DB, arrival)
+        app = _app(env, self._mistakes, ctx.waitUntil, self._isolate, limiter, database)
+        reply = await handle(arrival, app.api())
         watcher.answered(arrival, reply)
         return reply
 

@@ -10,10 +10,10 @@ from tests.simulation.campaign.limits import small_limits, variables
 from tests.simulation.campaign.rows import InvariantBroken
 from tests.simulation.campaign.scenario import Play
 from tests.simulation.campaign.verdicts import CRASHES, MODEL
-from tests.simulation.campaign.workload import Workload, bound, draw, patient
+from tests.simulation.campaign.workload import Workload, bound, draw, metered, patient
 from tests.simulation.choices import Scheduling
 from tests.simulation.database import Template
-from tests.simulation.fault_kinds import KINDS
+from tests.simulation.fault_kinds import KINDS, RATE_LIMITER
 from tests.simulation.faults import FaultPlan
 from tests.simulation.loop import SimulationError
 from tests.simulation.queues import QueueSettings
@@ -54,9 +54,10 @@ class Result:
     timeline: str = ""
 
 
-def rates(profile: str, rng: Random) -> dict[str, float]:
+def rates(profile: str, rng: Random, limiter_rng: Random) -> dict[str, float]:
     """The faults' rates: `calm` none, `harmless` those that cost no call, `model` the model's, `swarm` any, by the
-    seed rare or frequent, `everything` all at their usual rates."""
+    seed rare or frequent, `everything` all at their usual rates. Those of the limiter of requests come from a stream
+    of their own, so that seeds without it stay what they were."""
     usual = {kind.name: kind.rate for kind in KINDS.values()} | _OFTENER
     if profile == "calm":
         return {}
@@ -68,7 +69,10 @@ def rates(profile: str, rng: Random) -> dict[str, float]:
         return {name: 3 * usual[name] for name in MODEL}
     if profile == "everything":
         return usual
-    return {name: min(0.5, rate * rng.choice((0, 0.3, 1, 3))) for name, rate in usual.items()}
+    return {
+        name: min(0.5, rate * (limiter_rng if name in RATE_LIMITER else rng).choice((0, 0.3, 1, 3)))
+        for name, rate in usual.items()
+    }
 
 
 def run_seed(
@@ -86,11 +90,13 @@ def run_seed(
     profile = profile or rng.choice(_PROFILE_OF_TEN)
     drawn = bound(draw(rng), Random(f"{seed}/bounds"), always=bounds)
     drawn = patient(drawn, Random(f"{seed}/patience"))
+    limiter_rng = Random(f"{seed}/rate limiter/workload")
+    drawn = metered(drawn, limiter_rng)
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
         fault_rng,
-        rates(profile, fault_rng) if fault_rates is None else fault_rates,
+        rates(profile, fault_rng, limiter_rng) if fault_rates is None else fault_rates,
         muted=muted,
         keep_timeline=keep_timeline,
     )
@@ -125,6 +131,7 @@ def run_plan(
             ),
             strict_gates=workload.strict_gates,
             latency_seconds=latency_seconds,
+            rate_limit=workload.rate_limit,
         )
         play = play_class(world, workload, rng, crashes=crashes)
         try:

@@ -11,10 +11,12 @@ from tests.simulation.campaign import keys
 from tests.simulation.campaign.adapter import ClientRequest
 from tests.simulation.campaign.books import Books
 from tests.simulation.campaign.limits import MAX_ATTEMPTS, variables
+from tests.simulation.campaign.requests import STATUS_PATHS, is_refusal
 from tests.simulation.campaign.rows import InvariantBroken
 from tests.simulation.campaign.verdicts import Circumstances, check_task
 from tests.simulation.campaign.workload import ACTIONS, DEPLOYMENTS, SHORT_RETENTION_DAYS, Change, TaskSpec, Workload
 from tests.simulation.choices import TOP
+from tests.simulation.fault_kinds import RATE_LIMITER
 from tests.simulation.faults import FaultPlan
 from tests.simulation.runtime import ClientError, World
 
@@ -24,6 +26,7 @@ TERMINAL_SECONDS_MOST = 900  # after the last fault every task has ended
 OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS  # after the last fault: from a deadline until the sweep has ended the task
 QUIET_SECONDS_MOST = 1_500  # and then nothing runs, waits or is stored in an object
 SUBMITS_MOST = 3
+REFUSALS_MOST = 5  # of one request by the limit of requests: then its client gives up
 
 
 class Play:
@@ -34,6 +37,7 @@ class Play:
         self.workload = workload
         self.books = Books(world, max_attempts=MAX_ATTEMPTS)
         self.answered: set[str] = set()  # keys of tasks that a client got with a 202
+        self.gave_up = False  # some client, on the limit of requests
         self.interfered = crashes  # by planned crashes, clients or operators
         self._rng = rng
         world.model.number_outputs = True
@@ -48,6 +52,16 @@ class Play:
     # --- clients ------------------------------------------------------------------------------------------
 
     async def fetch(self, request: ClientRequest) -> Reply | None:
+        """Send a request, again after a refusal by the limit of requests; None when there is no answer."""
+        for _ in range(REFUSALS_MOST):
+            reply = await self._fetch_once(request)
+            if reply is None or not is_refusal(reply):
+                return reply
+            await asyncio.sleep(int(reply.headers["Retry-After"]))
+        self.gave_up = True
+        return reply
+
+    async def _fetch_once(self, request: ClientRequest) -> Reply | None:
         """Send a request; None when there is no answer within a client's patience."""
         asked = asyncio.ensure_future(self.world.fetch(request))
         asked.add_done_callback(_look_at_error)
@@ -114,7 +128,8 @@ class Play:
         if action == "delete":
             self.interfered = True
             return await self.fetch(ClientRequest("DELETE", path, headers=headers))
-        paths = {"poll": f"{path}?wait=3", "chunks": f"{path}/chunks", "list": "/api/tasks?limit=3"}
+        status = self._rng.choice(STATUS_PATHS) if action == "status" else ""
+        paths = {"poll": f"{path}?wait=3", "chunks": f"{path}/chunks", "list": "/api/tasks?limit=3", "status": status}
         return await self.fetch(ClientRequest("GET", paths[action], headers=headers))
 
     async def _intrude(self, tenant: str, path: str) -> Reply | None:
@@ -234,7 +249,8 @@ class Play:
         circumstances = self.circumstances()
         for row in books.rows.values():
             check_task(books, self.world, row, circumstances)
-        if not circumstances.fired and not books.shares.limited and len(self.answered) < len(self.workload.tasks):
+        limited = books.shares.limited or self.gave_up
+        if not circumstances.fired - RATE_LIMITER and not limited and len(self.answered) < len(self.workload.tasks):
             raise InvariantBroken("a submission was not accepted, and nothing stood in its way")
         for task_id in self.answered - books.rows.keys() - books.gone.keys():
             raise InvariantBroken(f"{task_id} was accepted and never was in the database")

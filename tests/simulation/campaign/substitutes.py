@@ -6,6 +6,10 @@ from typing import Any
 
 from src.core import limits
 from src.core.errors import StoreUnavailable
+from src.core.keys import Scope
+from src.http import authentication, rate_limit, router
+from src.http.ports import Api, Reply, Request
+from src.http.problems import LIMIT_REACHED, Refusal
 from src.processing import crew, ledger
 from src.processing.outcomes import Released
 from src.queue import messages
@@ -46,6 +50,8 @@ _call = crew.Crew.call
 _cancel = tasks.TaskStore.cancel
 _erase = tasks.TaskStore.erase
 _freeze = Isolate.freeze
+_check = rate_limit.check
+_answer = router._answer
 
 
 async def run_by_isolates_clock(self: Any, *statements: Statement) -> Any:
@@ -161,6 +167,28 @@ def calls_without_end(self: Any, sent: int) -> float:
 
 async def withdraw_nothing(*_args: Any) -> None:
     pass
+
+
+async def check_all_as_one(api: Api, _tenant: str) -> None:
+    await _check(api, "all")
+
+
+async def answer_and_check(request: Request, api: Api) -> Reply:
+    reply = await _answer(request, replace(api, rate_limiter=None))
+    if "/api/tasks" in request.url:
+        await _check(api, await authentication.tenant_of(request, api, Scope.READ))
+    return reply
+
+
+async def check_or_refuse(api: Api, tenant: str) -> None:
+    assert api.rate_limiter is not None
+    try:
+        allowed = await api.rate_limiter.allows(tenant)
+    except Exception:  # noqa: BLE001 - as in the original
+        allowed = False
+    if not allowed:
+        again = {"Retry-After": str(limits.REQUEST_PERIOD_SECONDS)}
+        raise Refusal(LIMIT_REACHED, "", headers=again, limit="requests")
 
 
 def incremental() -> tuple[Patch, ...]:

@@ -18,6 +18,7 @@ from src.http.ports import Reply
 from src.inference.protocol import ModelCall
 from src.store import submission_statements as submit
 from tests.simulation.campaign.keys import tenant_of
+from tests.simulation.campaign.requests import Requests
 from tests.simulation.campaign.rows import InvariantBroken
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Watch:
         self._world = world
         self._books = books
         self._arrivals: Counter[str] = Counter()  # by tag
+        self._requests = Requests(world, self._broken)
         self._mismatched: set[str] = set()  # tags
         self._withdrawing: set[str] = set()
         self._offsets: dict[str, float] = {}  # by key: the least that the database's clock was off at a claim
@@ -113,12 +115,17 @@ class Watch:
         """Count the arrivals of a submission."""
         self._arrivals[_tag(arrival)] += 1
 
+    def counting(self, arrival: Arrival) -> None:
+        """Note that the limiter of requests is asked."""
+        self._requests.counting(arrival)
+
     def answered(self, arrival: Arrival, reply: Reply) -> None:
         """Judge an answer."""
         if reply.status == 500:
             self._broken(f"{arrival.method} {arrival.url} was answered with {reply.body}")
         told = json.loads(reply.body) if reply.body else {}
         self._check_tenant(arrival, told)
+        self.told["limited"] += self._requests.answered(arrival, reply, told)
         key = _key(arrival)
         if arrival.method == "POST" and arrival.url.endswith(_TASKS):
             self._submitted(arrival, reply, told)
@@ -146,6 +153,9 @@ class Watch:
                 self._broken(f"{key}: taken back, and answered with 202")
         elif self._arrivals[tag] > 1:
             return  # what is there may be the other one's
+        elif told.get("limit") == "requests":
+            if born:
+                self._broken(f"{born[-1]}: accepted, and refused by the limit of requests")
         elif told.get("code") == "idempotency_mismatch":
             self.told["mismatch"] += 1
             self._mismatched.add(tag)

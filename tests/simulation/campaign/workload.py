@@ -7,8 +7,9 @@ from typing import Any, Literal
 from src.core.tenants import LOCAL
 from tests.simulation.campaign.keys import TENANTS
 from tests.simulation.choices import DIRECT, FREE, TOP, Deployment
+from tests.simulation.rate_limits import RateLimit
 
-type Action = Literal["cancel", "retry", "delete", "poll", "chunks", "list", "intrude"]
+type Action = Literal["cancel", "retry", "delete", "poll", "chunks", "list", "intrude", "status"]
 type Reduce = Literal["concat", "merge", "none"]
 
 ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
@@ -80,6 +81,7 @@ class Workload:
     cron: bool = True
     queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops
     variables: dict[str, str] = field(default_factory=dict)
+    rate_limit: RateLimit | None = None  # of requests, where the limiter is bound
 
     @property
     def keyed(self) -> bool:
@@ -142,6 +144,28 @@ def _limited(workload: Workload, rng: Random) -> Workload:
     if drawn < 0.2:
         return replace(workload, variables=workload.variables | {"MAX_CHARACTERS_PER_DAY": str(rng.choice((40, 80)))})
     return workload
+
+
+def metered(workload: Workload, rng: Random) -> Workload:
+    """Bind the limiter of requests in some runs, mostly with two tenants, and have clients ask more often."""
+    if rng.random() >= 0.07:
+        return workload
+    tenants = rng.choice(((LOCAL,), TENANTS, TENANTS, TENANTS))
+    tasks = [
+        replace(
+            spec,
+            tenant=spec.tenant if workload.keyed else rng.choice(tenants),
+            actions=tuple(sorted((*spec.actions, *_glances(rng)))),
+        )
+        for spec in workload.tasks
+    ]
+    most, locations = rng.choice((1, 2, 3, 4, 6)), rng.choice((1, 1, 2))
+    rate_limit = RateLimit(most, locations=locations, lag_seconds=rng.choice((0, 0, 1)))
+    return replace(workload, tasks=tuple(tasks), rate_limit=rate_limit)
+
+
+def _glances(rng: Random) -> list[tuple[float, Action]]:
+    return [(rng.uniform(0, 10), rng.choice(("list", "chunks", "status"))) for _ in range(rng.choice((0, 1, 1, 3)))]
 
 
 def _bounded(spec: TaskSpec, rng: Random, share: float, tenants: tuple[str, ...]) -> TaskSpec:
