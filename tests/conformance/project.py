@@ -6,11 +6,13 @@ from textwrap import dedent
 from typing import Any
 
 from tests.conformance import worker
+from tests.conformance.cases.rate_limits import LIMIT, PERIOD_SECONDS
 from tests.simulation.app import Env, ScheduledController, WorkerContext
 from tests.simulation.choices import TOP
 from tests.simulation.database import Template
 from tests.simulation.instance import ObjectContext
 from tests.simulation.queues import Batch, QueueSettings
+from tests.simulation.rate_limits import RateLimit
 from tests.simulation.runtime import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +70,11 @@ dead_letter_queue = "ai-processing-dlq"
 queue = "ai-processing-dlq"
 max_batch_size = 1
 max_retries = 3
+
+[[ratelimits]]
+name = "RATE_LIMITER"
+namespace_id = "1"
+simple = {{ limit = {LIMIT}, period = {PERIOD_SECONDS} }}
 
 [[durable_objects.bindings]]
 name = "AI_PROCESSOR"
@@ -155,7 +162,13 @@ class _Handlers:
 def run_on_fakes(name: str, template: Template, *, seed: int = 1, **options: Any) -> str:
     """Run one case on the simulated platform, as workerd's local simulator is configured."""
     settings = QueueSettings(max_batch_size=BATCH_SIZE, max_batch_seconds=BATCH_SECONDS, max_retries=2, mode="local")
-    defaults: dict[str, Any] = {"deployment": TOP, "queue_settings": settings, "slots": 1, "scheduling": "fifo"}
+    defaults: dict[str, Any] = {
+        "deployment": TOP,
+        "queue_settings": settings,
+        "slots": 1,
+        "scheduling": "fifo",
+        "rate_limit": RateLimit(LIMIT, PERIOD_SECONDS),
+    }
     world = World(seed, Conformance(), template, **(defaults | options))
 
     async def scenario(world: World) -> str:

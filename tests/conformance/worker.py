@@ -11,6 +11,7 @@ from tests.conformance.cases import (
     key_stories,
     objects,
     queues,
+    rate_limits,
     stories,
     submission_stories,
     sweep_stories,
@@ -21,7 +22,7 @@ from tests.conformance.cases.deliveries import consume
 from tests.conformance.cases.registry import WORKER_CASES, describe
 
 STORIES = (stories, submission_stories, bound_stories, sweep_stories, view_stories, key_stories)
-MODULES = (d1_values, d1_errors, d1_counts, queues, objects, *STORIES)
+MODULES = (d1_values, d1_errors, d1_counts, queues, objects, rate_limits, *STORIES)
 TABLES = (
     *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "seen"),
     *("keyed", "plain_keyed", "indexed", "outputs", "failures", "texts", "tasks"),
