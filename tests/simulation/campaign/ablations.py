@@ -419,14 +419,14 @@ ABLATIONS = (
     Ablation(
         "limit_of_tasks",
         "a tenant has no more tasks in flight than its limit",
-        (without.swapped("INSERT_TASK", "< ?17", "< 1000 + ?17"),),
+        (without.swapped("INSERT_TASK", "< ?16", "< 1000 + ?16"),),
         {},
         _some_tasks(*DEPLOYMENTS, variables={"MAX_TASKS_IN_FLIGHT": "1"}),
     ),
     Ablation(
         "limit_of_characters",
         "a tenant has no more characters accepted in a day than its limit",
-        (without.swapped("INSERT_TASK", "?18 >=", "1000 + ?18 >="),),
+        (without.swapped("INSERT_TASK", "?17 >=", "1000 + ?18 >="),),
         {},
         _some_tasks(*DEPLOYMENTS, variables={"MAX_CHARACTERS_PER_DAY": "60"}),
     ),
