@@ -57,8 +57,8 @@ def check_database() -> None:
 
 def deploy(env: str) -> int:
     """Apply the migrations to the account's database, then deploy. Stops at the first step that fails."""
-    check_database()
     flags = _flags(env)
+    check_database()
     steps = (
         ("Applying the migrations", wrangler("d1", "migrations", "apply", "DB", "--remote", *flags)),
         ("Deploying", wrangler("deploy", *flags)),

@@ -71,7 +71,7 @@ async function begin(request) {
   const listen = { ...shared, ...placement(request, request.port) };
   miniflare = new Miniflare({ ...listen, ...workerOptions(settings, supportedCompatibilityDate, dayUse) });
   const url = await miniflare.ready;
-  listen.port = Number(url.port);
+  listen.port = Number(url.port || 80); // a URL leaves out what http has anyway
   await migrate(settings);
   if (!(await answers(url))) return stop(1);
 
@@ -130,7 +130,12 @@ process.on("SIGTERM", () => stop(0));
 const input = readline.createInterface({ input: process.stdin });
 input.once("line", (line) => {
   const request = JSON.parse(line);
-  fs.mkdirSync(request.persistTo, { recursive: true });
+  try {
+    fs.mkdirSync(request.persistTo, { recursive: true });
+  } catch (error) {
+    say(`error: --persist-to: ${request.persistTo} cannot be a folder for the state (${error.code})`);
+    return stop(1);
+  }
   begin(request).catch((error) => {
     const taken = error.code === "ERR_ADDRESS_IN_USE" || error.code === "EADDRINUSE";
     say(taken ? `error: port ${request.port} is taken; choose another with --port` : `error: ${error.message}`);

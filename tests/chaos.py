@@ -27,6 +27,7 @@ from tests.support.chaos_work import Submission, submissions
 from tests.support.client import openai
 from tests.support.dev_server import ROOT, DevServer
 from tests.support.model_plan import read_ledger
+from tests.support.options import positive
 
 ENVIRONMENTS = ("", "free", "direct")
 FAULTS = ("rate_limit=0.02", "error=0.03", "hang=0.01", "drop=0.02", "cut=0.01", "garbage=0.02", "empty=0.01")
@@ -251,8 +252,8 @@ def table(report: Report) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run and report; 0 when nothing was violated."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.chaos")
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--kills", type=positive, default=20, help="how many SIGKILLs (default 20)")
+    parser.add_argument("--tasks", type=positive, default=200, help="how many tasks (default 200)")
     parser.add_argument("--seed", type=int, help="default: a new one, which is printed")
     parser.add_argument("--settle", type=float, default=240, help="seconds that the tasks may take in the end")
     parser.add_argument("--keep", type=Path, help="an empty folder for the state and the ledger, left in place")

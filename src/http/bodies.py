@@ -4,7 +4,7 @@ import json
 import re
 from math import isfinite
 
-from .ports import BodyTooLarge, Request
+from .ports import BodyBroken, BodyTooLarge, Request
 from .problems import MALFORMED_BODY, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
 
 DEPTH_MOST = 32
@@ -29,7 +29,7 @@ async def read_object(request: Request, most_bytes: int) -> dict[str, object]:
     """Read the body and return the JSON object in it.
 
     Raises Refusal: 415 for another media type, 413 beyond `most_bytes` (by Content-Length before reading, by
-    what arrives while reading), 400 for anything that is not a JSON object.
+    what arrives while reading), 400 for anything that is not a whole JSON object.
     """
     _check_media_type(request.headers.get("content-type"))
     _check_length(request.headers.get("content-length"), most_bytes)
@@ -37,6 +37,8 @@ async def read_object(request: Request, most_bytes: int) -> dict[str, object]:
         raw = await request.read(most_bytes)
     except BodyTooLarge:
         raise _too_large(most_bytes) from None
+    except BodyBroken:
+        raise _malformed("The body is not whole: it ends too early, or its chunks are not framed right.") from None
     return parse_object(raw)
 
 

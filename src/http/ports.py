@@ -18,6 +18,10 @@ class BodyTooLarge(Exception):
     """The body passed the size that the reader allowed; reading stopped there."""
 
 
+class BodyBroken(Exception):
+    """The body ended before its time, or is not framed as its headers say; maybe the client went away."""
+
+
 class Request(Protocol):
     """One HTTP request. Header names are looked up in lower case."""
 

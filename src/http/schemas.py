@@ -51,7 +51,7 @@ class ChunkOptions(Asked):
 
 
 class NewTaskFields(Asked):
-    """The body of `POST /api/tasks`. A field that is null counts as absent."""
+    """The body of `POST /api/tasks`. An optional field that is null counts as absent."""
 
     input: Annotated[str, Field(min_length=1, json_schema_extra=NO_NUL)] = Field(
         description="The text to analyse; at most MAX_INPUT_BYTES of UTF-8."

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 import workers
+from pyodide.ffi import JsException
 
-from ..http.ports import BodyTooLarge, Reply
+from ..http.ports import BodyBroken, BodyTooLarge, Reply
 
 
 class IncomingRequest:
@@ -17,14 +18,17 @@ class IncomingRequest:
         self.headers: Mapping[str, str] = {str(name).lower(): str(value) for name, value in self._request.headers}
 
     async def read(self, most: int) -> bytes:
-        """Read the body; stop with BodyTooLarge as soon as more than `most` bytes have come."""
+        """Read the body; stop with BodyTooLarge as soon as more than `most` bytes have come, BodyBroken if it breaks."""
         body = self._request.body
         if not body:
             return b""
         reader = body.getReader()
         received = bytearray()
         while True:
-            part = await reader.read()
+            try:
+                part = await reader.read()
+            except JsException:
+                raise BodyBroken from None
             if part.done:
                 return bytes(received)
             received += part.value.to_bytes()

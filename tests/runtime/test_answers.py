@@ -1,5 +1,6 @@
 """The HTTP API on the real runtime: hostile bodies, bad variables, and what must not stand in the log."""
 
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -26,6 +27,25 @@ def stored(client: Client) -> int:
     """Count the tasks there are, over a connection of its own: one whose body was not read ends with its answer."""
     with Client(str(client.http.base_url)) as own:
         return len(own.http.get("/api/tasks", params={"limit": 100}).json()["tasks"])
+
+
+BROKEN = {
+    "shorter than its Content-Length": b'Content-Length: 100\r\n\r\n{"input": ',
+    "chunks without a size": b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n{}\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("rest", BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_body_is_the_clients_mistake(small: Client, rest: bytes) -> None:
+    """400 and not our 500, and nothing is stored."""
+    before, url = stored(small), small.http.base_url
+    assert url.port
+    with socket.create_connection((url.host, url.port), timeout=20) as connection:
+        connection.sendall(b"POST /api/tasks HTTP/1.1\r\nHost: x\r\n" + rest)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.recv(65_536)
+    assert answer.split()[1] == b"400", answer
+    assert stored(small) == before
 
 
 HOSTILE = {

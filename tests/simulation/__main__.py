@@ -17,6 +17,7 @@ from tests.simulation.campaign.pool import run_seeds
 from tests.simulation.campaign.run import PROFILES, run_seed
 from tests.simulation.campaign.tally import Tally
 from tests.simulation.fault_kinds import KINDS
+from tests.support.options import positive
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
 EXPLAINED_MOST = 3
@@ -40,10 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2_000, help="how many schedules (default 2000)")
+    parser.add_argument("--seeds", type=positive, default=2_000, help="how many schedules (default 2000)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--seed", type=int, help="replay this one seed and show what happens in it")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--faults", choices=PROFILES, help="this fault profile for all seeds, not each seed's own")
     parser.add_argument("--bounds", action="store_true", help="cancellations, deadlines and budgets in every schedule")
     parser.add_argument("--campaign", action="store_true", help="all parts, and their figures as JSON at the end")
