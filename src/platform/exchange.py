@@ -18,7 +18,7 @@ class IncomingRequest:
         self.headers: Mapping[str, str] = {str(name).lower(): str(value) for name, value in self._request.headers}
 
     async def read(self, most: int) -> bytes:
-        """Read the body; stop with BodyTooLarge as soon as more than `most` bytes have come, BodyBroken if it breaks."""
+        """Read the body. Raises BodyTooLarge once more than `most` bytes have come, and BodyBroken."""
         body = self._request.body
         if not body:
             return b""
