@@ -16,6 +16,7 @@ _NO_KEYS_DETAIL = (
     "This deployment has no API keys yet. Make the first one with `make key` locally, or with "
     '`make key ARGS="--remote"` for a deployed Worker.'
 )
+_NO_KEYS_SECONDS = "60"  # somebody has to make one
 _UNAUTHENTICATED_DETAIL = "Send a valid API key: `Authorization: Bearer oo_…`."
 
 
@@ -48,7 +49,7 @@ async def _key(request: Request, api: Api) -> Key:
     is_proved = proves(presented.secret, found.digest)
     if found.key is None or not is_proved:
         if not found.any_key:
-            raise Refusal(NOT_CONFIGURED, _NO_KEYS_DETAIL)
+            raise Refusal(NOT_CONFIGURED, _NO_KEYS_DETAIL, headers={"Retry-After": _NO_KEYS_SECONDS})
         raise Refusal(UNAUTHENTICATED, _UNAUTHENTICATED_DETAIL, headers={"WWW-Authenticate": "Bearer"})
     cache.remember(mark, found.key, asked_at=asked_at, revision=revision)
     return found.key

@@ -28,10 +28,12 @@ class _Unacceptable(ValueError):
 async def read_object(request: Request, most_bytes: int) -> dict[str, object]:
     """Read the body and return the JSON object in it.
 
-    Raises Refusal: 415 for another media type, 413 beyond `most_bytes` (by Content-Length before reading, by
-    what arrives while reading), 400 for anything that is not a whole JSON object.
+    Raises Refusal: 415 for another media type or an encoding, 413 beyond `most_bytes` (by Content-Length before
+    reading, by what arrives while reading), 400 for anything that is not a whole JSON object.
     """
     _check_media_type(request.headers.get("content-type"))
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise Refusal(UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
     _check_length(request.headers.get("content-length"), most_bytes)
     try:
         raw = await request.read(most_bytes)
@@ -51,7 +53,10 @@ def parse_object(raw: bytes) -> dict[str, object]:
     except UnicodeDecodeError as error:
         raise _malformed(f"The body is not UTF-8: byte {error.start} is wrong.") from None
     except json.JSONDecodeError as error:
-        detail = f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        if not raw.strip():
+            raise _malformed("The body is empty.") from None
+        reason = error.msg.removesuffix(" at")  # some of Python's reasons end with it
+        detail = f"The body is not JSON: {reason} at line {error.lineno}, column {error.colno}."
         raise _malformed(detail) from None
     except _Unacceptable as error:
         raise _malformed(f"The body {error}.") from None

@@ -105,7 +105,7 @@ def test_no_keys_at_all(keyed: Bench, method: str, path: str) -> None:
         reply = keyed.call(method, path, b"?", headers)
         assert reply.status == 503
         if method != "HEAD":
-            assert data(reply)["code"] == "not_configured"
+            assert (data(reply)["code"], reply.headers["Retry-After"]) == ("not_configured", "60")
             assert "`make key`" in data(reply)["detail"]
             assert '`make key ARGS="--remote"`' in data(reply)["detail"]
 

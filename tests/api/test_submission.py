@@ -360,6 +360,27 @@ def test_media_type(bench: Bench, media_type: str | None, status: int) -> None:
         assert (request.read_bytes, bench.count_rows()) == (0, 0)
 
 
+@pytest.mark.parametrize(("encoding", "status"), [("identity", 202), ("gzip", 415), ("br", 415), ("bogus", 415)])
+def test_content_encoding(bench: Bench, encoding: str, status: int) -> None:
+    """A body is taken as it is: one that says otherwise is refused unread, not parsed as if it did not."""
+    request = BenchRequest("POST", URL, {"content-encoding": encoding}, b'{"input": "x"}')
+    assert (bench.send(request).status, bool(request.read_bytes)) == (status, status == 202)
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "The body is empty."),
+        (b" \n", "The body is empty."),
+        (b'{"a": "\n"}', "The body is not JSON: Invalid control character at line 1, column 8."),
+    ],
+)
+def test_what_a_malformed_body_is_told(bench: Bench, body: bytes, detail: str) -> None:
+    """In words that a client can use."""
+    reply = bench.call("POST", "/api/tasks", body)
+    assert (reply.status, data(reply)["detail"]) == (400, detail)
+
+
 def test_send_falls_through(bench: Bench) -> None:
     """When the queue refuses the message, the next route takes the task and the answer says which; still 202."""
     bench.senders[0].refuses = True
