@@ -69,8 +69,8 @@ class Sweep:
         """Look once at tasks, and return the route that took the last one; None if none took it, or there was none.
 
         Dispatches tasks that nobody was told about or whose lease ran out, fails those whose deadline has passed, and
-        erases those past their retention: last, so that it costs nobody a dispatch. Only so many tasks of a tenant go
-        to the queue, in front of everybody's next.
+        erases those past their retention: after the dispatches of this look, and a failure is logged, so that it costs
+        nobody a dispatch. Only so many tasks of a tenant go to the queue, in front of everybody's next.
         """
         store, settings, log = self._store, self._settings, self._worker.log
         expired = await store.expire(due.overdue, OVERDUE, settings.retention_ms) if due.overdue else []
