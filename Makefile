@@ -33,13 +33,13 @@ check: install ## formatting, lint, types, architecture rules
 	$(VENV)/bin/lint-imports
 
 simulate: install ## simulate the Worker under faults: SEEDS=N WORKERS=2, or SEED=N to replay one schedule
-	@exec $(PY) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) --workers $(or $(WORKERS),2) $(ARGS)
+	@exec $(PY) -m simulator $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) --workers $(or $(WORKERS),2) $(ARGS)
 
 chaos: install ## SIGKILL the real runtime at random moments, then compare ledger and API: KILLS=N TASKS=N SEED=N
 	@exec $(PY) -m tests.chaos --kills $(or $(KILLS),20) --tasks $(or $(TASKS),200) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: install ## run the benchmarks: ARGS="…"
-	@exec $(PY) -m tests.bench $(ARGS)
+	@exec $(PY) -m bench $(ARGS)
 
 bundle: install ## build what a deployment uploads, without deploying, and print its size: ENV=free|direct
 	@exec $(PY) -m local.deployment bundle $(ENV)

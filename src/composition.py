@@ -9,17 +9,17 @@ from .core.meter import Meter
 from .core.settings import Settings, Variables
 from .core.task import Route
 from .http.isolate import Isolate
-from .http.ports import Api, Bound, DayUse, RateLimiter
+from .http.ports import Api, BoundRoutes, DayUse, RateLimiter
 from .inference.demo import DemoProvider
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
 from .inference.workers_ai import AiBinding, WorkersAIProvider
 from .objects.lanes import Coordinators
 from .objects.sender import ObjectSender, Processors
-from .processing.budget import slice_seconds
+from .processing.allowance import slice_seconds
 from .processing.direct import DirectSender
 from .processing.dispatch import Dispatcher, Sender
-from .processing.events import Log
+from .processing.log import Log
 from .processing.submission import Submission
 from .processing.sweep import Sweep
 from .processing.worker import Host, Worker
@@ -162,9 +162,9 @@ class App:
         await Sweep(self.worker(), self._senders()).run()
 
 
-def bound(bindings: Bindings) -> Bound:
+def bound(bindings: Bindings) -> BoundRoutes:
     """Say which bindings there are."""
-    return Bound(
+    return BoundRoutes(
         queue=bindings.queue is not None,
         dead_letter_queue=bindings.dead_letters is not None,
         objects=bindings.processors is not None and bindings.coordinators is not None,

@@ -19,6 +19,7 @@ from workers import DurableObject, WorkerEntrypoint
 
 from src.composition import App, WaitUntil
 from src.core.errors import ConfigurationError
+from src.core.ids import TaskKey
 from src.http.isolate import Isolate
 from src.http.router import configuration_problem, handle
 from src.inference.wire import Wire
@@ -26,9 +27,9 @@ from src.objects.ai_processor import Processor
 from src.objects.batch_coordinator import Coordinator
 from src.objects.lane import infer_all
 from src.platform.bindings import bindings, variable
-from src.platform.exchange import IncomingRequest, outgoing
+from src.platform.http_messages import IncomingRequest, outgoing
 from src.platform.runtime import WorkersRuntime
-from src.processing.events import Log
+from src.processing.log import Log
 from src.processing.worker import Worker
 
 # One for the Worker and its objects where they share an isolate; empty until the first request.
@@ -71,13 +72,13 @@ class AIProcessor(DurableObject):
             self.ctx.storage, self._worker, bindings(self.env).coordinators, runtime.now_ms, Log(runtime.write)
         )
 
-    async def start(self, task_id: str, delay_seconds: float) -> None:
+    async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Take on a task; called over RPC."""
-        await self._processor.start(task_id, delay_seconds)
+        await self._processor.start(task_key, delay_seconds)
 
-    async def infer(self, task_id: str, fence: int, calls: list[Wire]) -> list[Wire]:
+    async def infer(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
         """Make a group of calls as a lane; called over RPC."""
-        return await infer_all(self._worker(), task_id, fence, calls)
+        return await infer_all(self._worker(), task_key, fence, calls)
 
     async def alarm(self, info: Any = None) -> None:
         """Work one slice."""
@@ -95,9 +96,9 @@ class BatchCoordinator(DurableObject):
         runtime = WorkersRuntime()
         self._coordinator = Coordinator(self.ctx.storage, self.env.AI_PROCESSOR, runtime.now_ms, Log(runtime.write))
 
-    async def infer(self, task_id: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+    async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Have a lane make a group of calls; called over RPC."""
-        return await self._coordinator.infer(task_id, fence, lanes, calls, seconds)
+        return await self._coordinator.infer(task_key, fence, lanes, calls, seconds)
 
     async def close(self) -> None:
         """Forget everything; called over RPC."""

@@ -1,9 +1,10 @@
-"""Names of tasks. A client knows its task by an id; inside, a task's key is its tenant, a colon and that id.
+"""Names of tasks: clients see a task id, the inside uses a task key, which is the tenant, a colon and that id.
 
 Ids are UUID version 7 (RFC 9562), so that a tenant's keys sort by creation and a list needs no index of its own.
 """
 
 import re
+from typing import NewType
 
 from .tenants import TENANT_PATTERN
 
@@ -12,8 +13,11 @@ _ID = re.compile(_ID_PATTERN)
 _KEY = re.compile(f"{TENANT_PATTERN}:{_ID_PATTERN}")
 _RANDOM_BITS = 80
 
+# Names a task everywhere below HTTP, in SQL too: `<tenant>:<task id>`.
+TaskKey = NewType("TaskKey", str)
 
-def task_id(now_ms: int, entropy: bytes) -> str:
+
+def new_task_id(now_ms: int, entropy: bytes) -> str:
     """Build an id from the creation time (milliseconds) and 10 random bytes."""
     assert len(entropy) == 10
     stamp = (now_ms & ((1 << 48) - 1)) << _RANDOM_BITS
@@ -34,21 +38,21 @@ def _dashed(number: int) -> str:
 
 
 def is_task_id(text: str) -> bool:
-    """Whether the text is an id that `task_id` can have made."""
+    """Whether the text is an id that `new_task_id` can have made."""
     return _ID.fullmatch(text) is not None
 
 
-def task_key(tenant: str, id_: str) -> str:
+def task_key_of(tenant: str, task_id: str) -> TaskKey:
     """Return the key of a tenant's task."""
-    return f"{tenant}:{id_}"
+    return TaskKey(f"{tenant}:{task_id}")
 
 
-def is_task_key(text: str) -> bool:
-    """Whether the text is a key that `task_key` can have made."""
-    return _KEY.fullmatch(text) is not None
+def read_task_key(text: str) -> TaskKey | None:
+    """Return the text as a task key, None if `task_key_of` cannot have made it."""
+    return TaskKey(text) if _KEY.fullmatch(text) else None
 
 
-def split_key(key: str) -> tuple[str, str]:
-    """Return tenant and id of a key."""
-    tenant, _, id_ = key.rpartition(":")
-    return tenant, id_
+def split_task_key(task_key: TaskKey) -> tuple[str, str]:
+    """Return tenant and task id of a key."""
+    tenant, _, task_id = task_key.rpartition(":")
+    return tenant, task_id

@@ -56,7 +56,7 @@ LIST_WALK_MOST = 500  # tasks that a page of one status passes over at most
 
 # --- Processing -------------------------------------------------------------------------------------
 # How long a run starts calls at most, and when the platform ends the invocation (Workers, Limits: duration; Queues,
-# Limits: consumer wall time; Durable Objects, Alarms). `processing/budget.py` makes slices of the two.
+# Limits: consumer wall time; Durable Objects, Alarms). `processing/allowance.py` makes slices of the two.
 QUEUE_SLICE_SECONDS = 600.0
 QUEUE_WALL_SECONDS = 900.0  # platform: 15 minutes for a consumer
 DIRECT_SLICE_SECONDS = 20.0

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .ids import split_key
+from .ids import TaskKey, split_task_key
 from .states import Status
 
 
@@ -58,10 +58,10 @@ class Usage:
 class Task:
     """One task. `result` is a string or, for `reduce: none`, a list of strings; None until completed.
 
-    `key` is its tenant and id. `overdue`: its deadline has passed, and nobody has ended it yet.
+    `task_key` is its tenant and id. `overdue`: its deadline has passed, and nobody has ended it yet.
     """
 
-    key: str
+    task_key: TaskKey
     status: Status
     route: Route
     reduce: Reduce
@@ -85,7 +85,7 @@ class Task:
     @property
     def id(self) -> str:
         """What clients call it."""
-        return split_key(self.key)[1]
+        return split_task_key(self.task_key)[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class ChunkView:
 class NewTask:
     """What `submit` writes. `cuts` are the chunks' end offsets, so that a later splitter changes nothing."""
 
-    key: str
+    task_key: TaskKey
     route: Route
     text: str
     instructions: str

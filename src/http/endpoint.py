@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from ..core.keys import Scope
-from .calls import Call
+from .exchange import Exchange
 from .ports import Reply
 from .problems import Kind
 
@@ -20,7 +20,7 @@ class Access(Enum):
     ANY_KEY = "whoever has a valid key"
 
 
-Handler = Callable[[Call], Awaitable[Reply]]
+Handler = Callable[[Exchange], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from ..core.errors import StoreError, StoreUnavailable
 from ..core.keys import ID_BYTES, SECRET_BYTES, Key, Scope, digest, is_key_id, make, ordered
 from ..store.keys import KeyStore, NewKey
 from .bodies import read_object
-from .calls import Call, json_reply
+from .exchange import Exchange, json_reply
 from .fields import checked
 from .key_schemas import KeyListView, KeyView, NewKeyFields, NewKeyView
 from .ports import Reply
@@ -17,24 +17,24 @@ from .views import rfc3339
 _DEFAULT_SCOPES = (Scope.READ, Scope.WRITE)
 
 
-async def make_key(call: Call) -> Reply:
+async def make_key(exchange: Exchange) -> Reply:
     """Make a key. What is stored cannot be turned back into it: this answer is the only one that has it."""
-    fields = checked(NewKeyFields, await read_object(call.request, limits.KEY_BODY_BYTES_MOST))
-    parts, text = make(call.api.entropy(ID_BYTES + SECRET_BYTES))
+    fields = checked(NewKeyFields, await read_object(exchange.request, limits.KEY_BODY_BYTES_MOST))
+    parts, text = make(exchange.api.entropy(ID_BYTES + SECRET_BYTES))
     seconds = fields.expires_in_seconds
     new = NewKey(
         id=parts.id,
-        tenant=call.tenant,
+        tenant=exchange.tenant,
         digest=digest(parts.secret),
         scopes=frozenset(fields.scopes or _DEFAULT_SCOPES),
         label=fields.label,
         valid_ms=None if seconds is None else seconds * 1000,
     )
-    key = await _write(call.api.keys, new)
+    key = await _write(exchange.api.keys, new)
     if key is None:
         detail = f"The tenant has {limits.KEYS_MOST} keys already, which is the most. Delete one that is not in use."
         raise Refusal(KEY_LIMIT, detail)
-    call.api.log("key_made", tenant=key.tenant, key=key.id, scopes=ordered(key.scopes))
+    exchange.api.log("key_made", tenant=key.tenant, key=key.id, scopes=ordered(key.scopes))
     shown = _view(key)
     view = NewKeyView(
         id=key.id,
@@ -47,24 +47,24 @@ async def make_key(call: Call) -> Reply:
     return json_reply(201, view, {"Location": f"/api/keys/{key.id}"})
 
 
-async def read_keys(call: Call) -> Reply:
+async def read_keys(exchange: Exchange) -> Reply:
     """Show the tenant's keys."""
-    return json_reply(200, KeyListView(keys=[_view(key) for key in await call.api.keys.list(call.tenant)]))
+    return json_reply(200, KeyListView(keys=[_view(key) for key in await exchange.api.keys.list(exchange.tenant)]))
 
 
-async def delete_key(call: Call) -> Reply:
+async def delete_key(exchange: Exchange) -> Reply:
     """Revoke a key: at once in this isolate, in others when they have forgotten it."""
-    key_id = call.parts["id"]
+    key_id = exchange.parts["id"]
     if not is_key_id(key_id):
         raise _no_key()
     try:
-        is_gone = await call.api.keys.delete(call.tenant, key_id)
+        is_gone = await exchange.api.keys.delete(exchange.tenant, key_id)
     finally:
         # Also when the answer was lost: the row may be gone.
-        call.api.isolate.keys.forget(key_id)
+        exchange.api.isolate.keys.forget(key_id)
     if not is_gone:
         raise _no_key()
-    call.api.log("key_deleted", tenant=call.tenant, key=key_id)
+    exchange.api.log("key_deleted", tenant=exchange.tenant, key=key_id)
     return Reply(204)
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from ..core.settings import Settings
 from ..inference.protocol import Provider
 from ..processing.dispatch import Dispatcher
-from ..processing.events import Log
+from ..processing.log import Log
 from ..processing.submission import Submission
 from ..store.keys import KeyStore
 from ..store.tasks import TaskStore
@@ -44,7 +44,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class BoundRoutes:
     """Which bindings the deployment has."""
 
     queue: bool
@@ -79,7 +79,7 @@ class Api:
     submission: Submission
     dispatcher: Dispatcher
     provider: Provider
-    bound: Bound
+    bound: BoundRoutes
     now_ms: "Clock"
     entropy: Callable[[int], bytes]
     log: Log

@@ -6,9 +6,9 @@ from urllib.parse import unquote, urlsplit
 from ..core.errors import ConfigurationError, StoreError
 from . import cors, queries, rate_limit
 from .authentication import tenant_of
-from .calls import Call
+from .catalogue import ENDPOINTS
 from .endpoint import Endpoint, allowed
-from .endpoints import ENDPOINTS
+from .exchange import Exchange
 from .headers import ON_EVERY_ANSWER
 from .ports import Api, Reply, Request
 from .problems import (
@@ -72,12 +72,12 @@ async def _answer(request: Request, api: Api) -> Reply:
     tenant = await tenant_of(request, api, endpoint.access)
     if endpoint.counted:
         await rate_limit.check(api, tenant)
-    return await endpoint.handler(_call(request, api, endpoint, parts, query, tenant))
+    return await endpoint.handler(_exchange(request, api, endpoint, parts, query, tenant))
 
 
-def _call(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, tenant: str) -> Call:
+def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, tenant: str) -> Exchange:
     known = {parameter.name for parameter in endpoint.parameters if parameter.place == "query"}
-    return Call(api, request, parts, queries.parse(query, known), tenant)
+    return Exchange(api, request, parts, queries.parse(query, known), tenant)
 
 
 def _split(url: str) -> tuple[list[str], str]:

@@ -7,18 +7,18 @@ from math import ceil, floor
 
 from ..core import limits
 from ..core.chunks import TooManyChunks
-from ..core.ids import split_key
+from ..core.ids import TaskKey, split_task_key
 from ..core.states import Status
 from ..core.task import Task
-from ..processing.bounds import OVERDUE
 from ..processing.submission import Submitted, TooMuchRepeated
+from ..processing.terms import OVERDUE
 from ..store.admission import Limit, Mismatched, Refused
 from ..store.pages import span
 from ..store.tasks import TaskStore
-from . import plans, queries
+from . import dry_run, queries
 from .bodies import read_object
-from .calls import Call, json_reply
 from .conditions import digest, idempotency_key, limit_reached, mismatch
+from .exchange import Exchange, json_reply
 from .fields import new_request, too_many_chunks, too_much_repeated
 from .polling import poll_seconds, retry_after_seconds
 from .ports import Api, Reply
@@ -27,20 +27,20 @@ from .schemas import ChunkListView, TaskListView
 from .views import chunk_view, task_path, task_view, task_with_chunks_view
 
 
-async def submit(call: Call) -> Reply:
+async def submit(exchange: Exchange) -> Reply:
     """Accept a task, once it is durable in D1; or find it accepted before, under the same idempotency key.
 
     With `dryRun` only show what it would come to.
     """
-    api, settings, dry = call.api, call.api.settings, queries.is_dry_run(call.query)
-    key = idempotency_key(call.request.headers)
+    api, settings, dry = exchange.api, exchange.api.settings, queries.is_dry_run(exchange.query)
+    key = idempotency_key(exchange.request.headers)
     most_bytes = settings.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEAD_BYTES
-    body = await read_object(call.request, most_bytes)
+    body = await read_object(exchange.request, most_bytes)
     request = new_request(body, settings)
     try:
         if dry:
-            return plans.show(request, settings)
-        outcome = await api.submission.submit(call.tenant, request, key, digest(body) if key is not None else "")
+            return dry_run.show(request, settings)
+        outcome = await api.submission.submit(exchange.tenant, request, key, digest(body) if key is not None else "")
     except TooManyChunks as error:
         raise field_refusal([too_many_chunks(error.most)]) from None
     except TooMuchRepeated as error:
@@ -54,10 +54,14 @@ async def submit(call: Call) -> Reply:
             raise limit_reached(limit, api)
 
 
-async def read(call: Call) -> Reply:
+async def read(exchange: Exchange) -> Reply:
     """Show a task, after waiting for its end if that is asked for."""
-    key, seconds, chunks_too = call.task_key, queries.wait_seconds(call.query), queries.includes_chunks(call.query)
-    api = call.api
+    key, seconds, chunks_too = (
+        exchange.task_key,
+        queries.wait_seconds(exchange.query),
+        queries.includes_chunks(exchange.query),
+    )
+    api = exchange.api
     task = await _ended(api, key, seconds)
     if task is None:
         raise no_task()
@@ -70,34 +74,34 @@ async def read(call: Call) -> Reply:
     return json_reply(200, task_with_chunks_view(task, chunks), headers)
 
 
-async def read_chunks(call: Call) -> Reply:
+async def read_chunks(exchange: Exchange) -> Reply:
     """Show the chunks finished so far, in order."""
-    chunks = await call.api.store.chunks(call.task_key)
+    chunks = await exchange.api.store.chunks(exchange.task_key)
     if chunks is None:
         raise no_task()
     return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks]))
 
 
-async def read_page(call: Call) -> Reply:
+async def read_page(exchange: Exchange) -> Reply:
     """Show a page of the tenant's tasks, newest first."""
-    status, limit = queries.status_filter(call.query), queries.page_limit(call.query)
-    after = queries.created_bound(call.query, "createdAfter")
-    before = queries.created_bound(call.query, "createdBefore")
+    status, limit = queries.status_filter(exchange.query), queries.page_limit(exchange.query)
+    after = queries.created_bound(exchange.query, "createdAfter")
+    before = queries.created_bound(exchange.query, "createdBefore")
     where = span(
-        call.tenant,
-        before_id=queries.page_start(call.query),
+        exchange.tenant,
+        before_id=queries.page_start(exchange.query),
         from_ms=None if after is None else floor(after) + 1,
         until_ms=None if before is None else ceil(before),
     )
-    page = await call.api.store.list(where, status=status, most=limit)
-    shown = [task for task in await _all_up_to_date(call.api, page.tasks) if status in {None, task.status}]
-    next_cursor = None if page.last is None else queries.cursor(split_key(page.last)[1])
+    page = await exchange.api.store.list(where, status=status, most=limit)
+    shown = [task for task in await _all_up_to_date(exchange.api, page.tasks) if status in {None, task.status}]
+    next_cursor = None if page.last is None else queries.cursor(split_task_key(page.last)[1])
     return json_reply(200, TaskListView(tasks=[task_view(task) for task in shown], nextCursor=next_cursor))
 
 
-async def cancel(call: Call) -> Reply:
+async def cancel(exchange: Exchange) -> Reply:
     """Cancel a task. One that is cancelled already counts: the client may be repeating itself."""
-    api, key = call.api, call.task_key
+    api, key = exchange.api, exchange.task_key
     changed, starting_ms = await api.store.cancel(key, api.settings.retention_ms)
     # Nothing is announced any more; what was may still be on its way, and the answer says that nothing is.
     await asyncio.sleep(starting_ms / 1000)
@@ -107,9 +111,9 @@ async def cancel(call: Call) -> Reply:
     return json_reply(200, task_view(task))
 
 
-async def retry(call: Call) -> Reply:
+async def retry(exchange: Exchange) -> Reply:
     """Put a failed or cancelled task back, to go on from the chunks that it has."""
-    api, key = call.api, call.task_key
+    api, key = exchange.api, exchange.task_key
     accepted = await api.submission.retry(key)
     if accepted is None:
         task = await _found(api.store, key)
@@ -128,9 +132,9 @@ async def retry(call: Call) -> Reply:
     return _accepted(api, task)
 
 
-async def erase(call: Call) -> Reply:
+async def erase(exchange: Exchange) -> Reply:
     """Erase a task with everything that it has. A worker that has it finds its claim gone."""
-    store, key = call.api.store, call.task_key
+    store, key = exchange.api.store, exchange.task_key
     # Looked for first, so that an erasure whose answer was lost can be told from one of nothing.
     if not await store.is_there(key):
         raise no_task()
@@ -141,14 +145,14 @@ async def erase(call: Call) -> Reply:
     return Reply(204)
 
 
-async def _found(store: TaskStore, task_id: str) -> Task:
-    task = await store.task(task_id)
+async def _found(store: TaskStore, task_key: TaskKey) -> Task:
+    task = await store.task(task_key)
     if task is None:
         raise no_task()
     return task
 
 
-async def _ended(api: Api, key: str, seconds: float) -> Task | None:
+async def _ended(api: Api, key: TaskKey, seconds: float) -> Task | None:
     """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate."""
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -165,7 +169,7 @@ async def _ended(api: Api, key: str, seconds: float) -> Task | None:
     return task
 
 
-async def _up_to_date(api: Api, key: str) -> Task | None:
+async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
     """Read the task; one whose deadline has passed since anybody looked has failed by that."""
     task = await api.store.task(key)
     if task is None or not task.overdue:
@@ -176,12 +180,12 @@ async def _up_to_date(api: Api, key: str) -> Task | None:
 
 async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
     """Do the same for several tasks."""
-    overdue = [task.key for task in tasks if task.overdue]
+    overdue = [task.task_key for task in tasks if task.overdue]
     if not overdue:
         return tasks
     await api.store.expire(overdue, OVERDUE, api.settings.retention_ms)
-    now = {task.key: task for task in await api.store.tasks(overdue)}
-    return (now.get(task.key, task) for task in tasks if task.key in now or not task.overdue)
+    now = {task.task_key: task for task in await api.store.tasks(overdue)}
+    return (now.get(task.task_key, task) for task in tasks if task.task_key in now or not task.overdue)
 
 
 def _accepted(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:

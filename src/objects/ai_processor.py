@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..core import limits
+from ..core.ids import TaskKey
 from ..core.task import Route
-from ..processing.budget import slice_seconds
+from ..processing.allowance import slice_seconds
 from ..processing.crew import Crew
-from ..processing.events import Log
+from ..processing.log import Log
 from ..processing.outcomes import Outcome, Released
 from ..processing.worker import Host, Worker
 from ..store.claims import Claim, Standing, Unclaimed
@@ -62,12 +63,12 @@ class Processor:
         self._asked = False
         self._laned = False
 
-    async def start(self, task_id: str, delay_seconds: float) -> None:
+    async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Take on the task and come back for it after the delay. Repeating it does no harm."""
         self._asked = True
         # The alarm first: should only one of the two last, an alarm without a task cleans up after itself.
         armed = self._storage.setAlarm(self._at_ms(delay_seconds))
-        await self._storage.put(TASK, task_id)
+        await self._storage.put(TASK, task_key)
         await armed
 
     async def alarm(self) -> None:
@@ -77,17 +78,17 @@ class Processor:
         self._running = True
         try:
             self._asked = False
-            task_id = await self._storage.get(TASK)
-            if not isinstance(task_id, str):
+            task_key = await self._storage.get(TASK)
+            if not isinstance(task_key, str):
                 if not self._asked:
                     await self._forget()
                 return
             await self._arm(limits.OBJECT_SLICE_SECONDS)
-            await self._slice(task_id)
+            await self._slice(TaskKey(task_key))
         finally:
             self._running = False
 
-    async def _slice(self, task_id: str) -> None:
+    async def _slice(self, task_key: TaskKey) -> None:
         try:
             worker = self._worker()
             host = Host(
@@ -98,31 +99,31 @@ class Processor:
                     limits.OBJECT_WALL_SECONDS,
                     limits.LANE_SLACK_SECONDS,
                 ),
-                task_name(task_id),
+                task_name(task_key),
                 lambda claim: self._staff(worker, claim),
                 limits.LANE_SLACK_SECONDS,
             )
-            outcome = await worker.run(task_id, host)
+            outcome = await worker.run(task_key, host)
         except Exception as error:  # noqa: BLE001 - the platform would repeat the alarm six times and drop it
-            self._log.failure("slice_failed", error, task=task_id)
+            self._log.failure("slice_failed", error, task=task_key)
             await self._back_off()
             return
         delay = _delay_seconds(outcome)
         if delay is None and not self._asked:
-            await self._close_lanes(task_id)  # meanwhile, too, others may come in
+            await self._close_lanes(task_key)  # meanwhile, too, others may come in
             if not self._asked:
                 await self._forget()
                 return
         # Who started the task while the slice was at work, with a retry maybe, does not wait for what the slice knew.
         await self._arm(0 if self._asked or delay is None else delay)
 
-    async def _close_lanes(self, task_id: str) -> None:
+    async def _close_lanes(self, task_key: TaskKey) -> None:
         """Tell the coordinator that the task is done with; one that is not told cleans up by itself, later."""
         if self._laned and self._coordinators is not None:
             try:
-                await self._coordinators.getByName(task_id).close()
+                await self._coordinators.getByName(task_key).close()
             except Exception as error:  # noqa: BLE001 - RPC raises what it likes
-                self._log("close_failed", task=task_id, error=type(error).__name__)
+                self._log("close_failed", task=task_key, error=type(error).__name__)
 
     def _staff(self, worker: Worker, claim: Claim) -> Crew | None:
         if self._coordinators is None:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from ..core import limits
+from ..core.ids import TaskKey
 from ..inference.wire import Wire
-from ..processing.events import Log
+from ..processing.log import Log
 
 SCHEMA_VERSION = 1
 _SCHEMA = (
@@ -56,7 +57,7 @@ class CoordinatorStorage(Protocol):
 class LaneStub(Protocol):
     """An `AIProcessor` that serves as a lane, at the other end of RPC."""
 
-    async def infer(self, task_id: str, fence: int, calls: list[Wire]) -> list[Wire]:
+    async def infer(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
         """See `lane.infer_all`."""
         ...
 
@@ -79,7 +80,7 @@ class Coordinator:
         self._log = log
         self._opened = False
 
-    async def infer(self, task_id: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+    async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Have a free lane make the calls of a claim, each within `seconds`, and return their outcomes in order.
 
         Raises what RPC raises, or TimeoutError, when the lane was lost: whether it made the calls is unknown.
@@ -91,9 +92,9 @@ class Coordinator:
         await self._arm()
         try:
             async with asyncio.timeout(patience):
-                outcomes = await self._lanes.getByName(f"{task_id}/lane-{lane}").infer(task_id, fence, calls)
+                outcomes = await self._lanes.getByName(f"{task_key}/lane-{lane}").infer(task_key, fence, calls)
         except Exception as error:
-            self._log("lane_failed", task=task_id, lane=lane, calls=len(calls), error=type(error).__name__)
+            self._log("lane_failed", task=task_key, lane=lane, calls=len(calls), error=type(error).__name__)
             self._give_back(lane, lost=True)
             raise
         self._give_back(lane, lost=False)

@@ -4,13 +4,14 @@ import asyncio
 
 from ..core import limits
 from ..core.errors import CallNotStarted, ModelError, ModelTimeout, StoreError
+from ..core.ids import TaskKey
 from ..inference import wire
 from ..inference.protocol import ModelReply
 from ..inference.wire import Wire
 from ..processing.worker import Worker
 
 
-async def infer_all(worker: Worker, task_id: str, fence: int, calls: list[Wire]) -> list[Wire]:
+async def infer_all(worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
     """Make each call and return the outcomes in the calls' order.
 
     The way here takes a time that nobody knows, and meanwhile the task may have been cancelled: so the database is
@@ -23,7 +24,7 @@ async def infer_all(worker: Worker, task_id: str, fence: int, calls: list[Wire])
     seconds = worker.settings.timeout_seconds
     asked_at = loop.time()
     try:
-        left_ms = await worker.store.may_start(task_id, fence)
+        left_ms = await worker.store.may_start(task_key, fence)
     except StoreError:
         left_ms = None
     starts_by = asked_at if left_ms is None else asked_at + min(limits.START_SECONDS, left_ms / 1000)

@@ -9,11 +9,12 @@ from typing import Protocol
 
 from ..core import limits
 from ..core.errors import ModelConnectionLost, ModelError
+from ..core.ids import TaskKey
 from ..inference import wire
 from ..inference.protocol import Health, ModelCall, ModelReply, Provider
 from ..inference.wire import Wire
 from ..processing.crew import Crew
-from ..processing.events import Log
+from ..processing.log import Log
 from ..processing.worker import Worker
 from ..store.claims import Claim
 
@@ -21,7 +22,7 @@ from ..store.claims import Claim
 class CoordinatorStub(Protocol):
     """A `BatchCoordinator` at the other end of RPC."""
 
-    async def infer(self, task_id: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+    async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """See `Coordinator.infer`."""
         ...
 
@@ -64,7 +65,7 @@ class LanedProvider:
         self.default_model = provider.default_model
         self._provider = provider
         self._coordinator = coordinator
-        self._task_id = claim.task_id
+        self._task_id = claim.task_key
         self._fence = claim.fence
         self._lanes = lanes
         self._group = group
@@ -133,7 +134,7 @@ def crew(worker: Worker, coordinators: Coordinators, claim: Claim) -> Crew | Non
         return None
     laned = LanedProvider(
         worker.provider,
-        coordinators.getByName(claim.task_id),
+        coordinators.getByName(claim.task_key),
         claim,
         lanes=lanes,
         group=group,

@@ -2,13 +2,14 @@
 
 from typing import Protocol
 
+from ..core.ids import TaskKey
 from ..core.task import Route
 
 
 class ProcessorStub(Protocol):
     """An `AIProcessor` at the other end of RPC."""
 
-    async def start(self, task_id: str, delay_seconds: float) -> object:
+    async def start(self, task_key: TaskKey, delay_seconds: float) -> object:
         """See `Processor.start`."""
         ...
 
@@ -29,6 +30,6 @@ class ObjectSender:
     def __init__(self, processors: Processors) -> None:
         self._processors = processors
 
-    async def send(self, task_id: str, delay_seconds: float) -> None:
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Start the task's object; it has the task in its storage and its alarm set when this returns."""
-        await self._processors.getByName(task_id).start(task_id, delay_seconds)
+        await self._processors.getByName(task_key).start(task_key, delay_seconds)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from ..core.ids import TaskKey
 from ..core.task import Route
 from .worker import Host, Worker
 
@@ -22,18 +23,18 @@ class DirectSender:
         self._seconds_left = seconds_left
         self._wait_until = wait_until
 
-    async def send(self, task_id: str, delay_seconds: float) -> None:
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Start a run at once; a delayed one is the sweep's, which finds the task when it is due."""
         if delay_seconds <= 0:
-            self._wait_until(self._run(task_id))
+            self._wait_until(self._run(task_key))
 
-    async def _run(self, task_id: str) -> None:
+    async def _run(self, task_key: TaskKey) -> None:
         seconds = self._seconds_left()
         try:
             if seconds > 0:
-                await self._worker.run(task_id, Host(Route.DIRECT, seconds))
+                await self._worker.run(task_key, Host(Route.DIRECT, seconds))
             else:
-                await self._worker.store.hasten([task_id])
-                self._worker.log("hastened", tasks=1, task=task_id)
+                await self._worker.store.make_due([task_key])
+                self._worker.log("made_due", tasks=1, task=task_key)
         except Exception as error:  # noqa: BLE001 - nobody awaits this; the lease and the sweep bring the task back
-            self._worker.log.failure("run_failed", error, task=task_id)
+            self._worker.log.failure("run_failed", error, task=task_key)

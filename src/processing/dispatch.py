@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ..core import limits
+from ..core.ids import TaskKey
 from ..core.meter import Meter
 from ..core.quota import is_used_up
 from ..core.task import Route
-from .events import Log
+from .log import Log
 
 
 class Sender(Protocol):
@@ -16,7 +17,7 @@ class Sender(Protocol):
 
     route: Route
 
-    async def send(self, task_id: str, delay_seconds: float) -> None:
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Ask for a run of the task after the delay. Raises whatever its binding raises."""
         ...
 
@@ -39,7 +40,7 @@ class Dispatcher:
         """Whether the deployment has this route."""
         return any(sender.route is route for sender in self._senders)
 
-    async def dispatch(self, task_id: str, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:
+    async def dispatch(self, task_key: TaskKey, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:
         """Send the task on its way and return the route that took it, None if none did.
 
         A send that failed may have been accepted all the same: the host's claim makes a second message harmless.
@@ -50,13 +51,13 @@ class Dispatcher:
             self._meter.spend()
             try:
                 async with asyncio.timeout(limits.SEND_SECONDS):
-                    await sender.send(task_id, delay_seconds)
+                    await sender.send(task_key, delay_seconds)
             except Exception as error:  # noqa: BLE001 - bindings raise what they like, and the next route is the answer
                 text = f"{type(error).__name__}: {error}"
                 reason = "quota" if is_used_up(text) else "outage"
-                self._log("send_failed", task=task_id, route=sender.route, reason=reason, error=text)
+                self._log("send_failed", task=task_key, route=sender.route, reason=reason, error=text)
                 continue
-            self._log("dispatched", task=task_id, route=sender.route, delay_seconds=delay_seconds or None)
+            self._log("dispatched", task=task_key, route=sender.route, delay_seconds=delay_seconds or None)
             return sender.route
-        self._log("undispatched", task=task_id)
+        self._log("undispatched", task=task_key)
         return None

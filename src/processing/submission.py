@@ -9,7 +9,7 @@ from typing import Final, Literal
 from ..core import limits
 from ..core.chunks import cuts
 from ..core.errors import StoreError, StoreUnavailable
-from ..core.ids import split_key, task_id, task_key
+from ..core.ids import TaskKey, new_task_id, split_task_key, task_key_of
 from ..core.merge import merge_chars
 from ..core.meter import Meter
 from ..core.settings import Settings
@@ -18,7 +18,7 @@ from ..core.task import NewTask, Reduce, Route, Task, Usage
 from ..store.admission import Accepted, Conditions, Mismatched, Outcome, Refused, Replayed
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
-from .events import Log
+from .log import Log
 
 _REPLAYS_MOST = 3
 
@@ -96,19 +96,19 @@ class Submission:
             conditions = self._conditions(idempotency_key, digest)
             new, outcome = await self._write(self._new(tenant, request), conditions)
             if isinstance(outcome, Accepted):
-                route = await self.dispatcher.dispatch(new.key, crowded=outcome.crowded)
+                route = await self.dispatcher.dispatch(new.task_key, crowded=outcome.crowded)
                 facts = {"route": route, "chunks": len(new.cuts), "crowded": outcome.crowded or None}
-                self.log("accepted", task=new.key, **facts, **self.meter.facts())
+                self.log("accepted", task=new.task_key, **facts, **self.meter.facts())
                 return Submitted(_fresh(new, route or new.route))
             if not isinstance(outcome, Replayed):
                 return outcome
             if (task := await self.store.task(outcome.task_key)) is not None:
-                self.log("replayed", task=task.key)
+                self.log("replayed", task=task.task_key)
                 return Submitted(task, replayed=True)
             # It was erased in between, and its key with it.
         raise StoreUnavailable("the task of the idempotency key is erased again and again")
 
-    async def retry(self, task_key: str) -> Accepted | None:
+    async def retry(self, task_key: TaskKey) -> Accepted | None:
         """Put a failed or cancelled task back, to be dispatched. None: it is neither, or a limit is reached."""
         return await self.store.retry(task_key, self.settings.lease_ms, self._conditions())
 
@@ -133,26 +133,26 @@ class Submission:
                 if send == limits.STORE_SENDS or not error.passing:
                     raise
             await asyncio.sleep(limits.STORE_RESEND_SECONDS * send)
-            new = replace(new, key=self._key(split_key(new.key)[0]))
+            new = replace(new, task_key=self._task_key(split_task_key(new.task_key)[0]))
         raise AssertionError("unreachable: the last send returns or raises")
 
     async def _landed(self, new: NewTask, on: Conditions, error: StoreUnavailable) -> bool:
         try:
-            return error.passing and await self.store.is_there(new.key)
+            return error.passing and await self.store.is_there(new.task_key)
         except StoreError:
             # The client is about to be told that nothing was accepted: make it true.
             with suppress(StoreError):
                 await self.store.withdraw(new, on)
             raise error from None
 
-    def _key(self, tenant: str) -> str:
-        return task_key(tenant, task_id(self.now_ms(), self.entropy(10)))
+    def _task_key(self, tenant: str) -> TaskKey:
+        return task_key_of(tenant, new_task_id(self.now_ms(), self.entropy(10)))
 
     def _new(self, tenant: str, request: Request) -> NewTask:
         max_chars = request.max_chars if request.max_chars is not None else self.settings.chunk_chars
         now = self.now_ms()
         return NewTask(
-            key=self._key(tenant),
+            task_key=self._task_key(tenant),
             route=self.dispatcher.first_route,
             text=request.text,
             instructions=request.system(),
@@ -171,7 +171,7 @@ class Submission:
 def _fresh(new: NewTask, route: Route) -> Task:
     """Show a task as it was just written, without reading it back."""
     return Task(
-        key=new.key,
+        task_key=new.task_key,
         status=Status.PENDING,
         route=route,
         reduce=new.reduce,

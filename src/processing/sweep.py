@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Sequence
 
 from ..core import limits
 from ..core.errors import StoreError
-from ..core.ids import split_key
+from ..core.ids import split_task_key
 from ..core.task import Route
 from ..store.claims import Due
-from .bounds import OVERDUE
-from .budget import slice_seconds
+from .allowance import slice_seconds
 from .direct import DirectSender
 from .dispatch import Dispatcher, Sender
 from .outcomes import crashed
+from .terms import OVERDUE
 from .worker import Worker
 
 # A look at a batch, beyond its sends: stalled tasks are failed, the others taken on, those not sent given back.
@@ -75,25 +75,25 @@ class Sweep:
         store, settings, log = self._store, self._settings, self._worker.log
         expired = await store.expire(due.overdue, OVERDUE, settings.retention_ms) if due.overdue else []
         # A worker that finds too many stalls fails the task itself; here are those whose workers die before they can.
-        hopeless = [task_id for task_id, stalls in due.stalls.items() if stalls >= settings.max_attempts]
+        hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= settings.max_attempts]
         if hopeless:
             reason = crashed(settings.max_attempts)
             ended = await store.give_up(hopeless, settings.max_attempts, reason, settings.retention_ms)
             log("gave_up", tasks=len(ended))
-        ids = await store.settle_due(due, settings.lease_ms) if due.live or due.idle else []
+        ids = await store.take_due(due, settings.lease_ms) if due.live or due.idle else []
         route = None
-        for place, task_id in enumerate(ids):
-            tenant, _ = split_key(task_id)
+        for place, task_key in enumerate(ids):
+            tenant, _ = split_task_key(task_key)
             self._taken[tenant] += 1
             crowded = self._taken[tenant] > limits.SWEEP_QUEUE_SHARE
             sendable = self._subrequests_left() > len(self._senders)
-            route = await dispatcher.dispatch(task_id, crowded=crowded) if sendable else None
+            route = await dispatcher.dispatch(task_key, crowded=crowded) if sendable else None
             if route is None:
-                await store.hasten(ids[place:])
-                log("hastened", tasks=len(ids) - place)
+                await store.make_due(ids[place:])
+                log("made_due", tasks=len(ids) - place)
                 ids = ids[:place]
                 break
-        erased = await self._erase(due) if due.over else 0
+        erased = await self._erase(due) if due.past_retention else 0
         log("swept", dispatched=len(ids), erased=erased, expired=len(expired), live=len(due.live))
         return route
 

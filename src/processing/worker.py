@@ -14,6 +14,7 @@ from functools import partial
 
 from ..core import limits
 from ..core.errors import CallNotStarted, ModelError, StoreUnavailable
+from ..core.ids import TaskKey
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
@@ -21,14 +22,14 @@ from ..core.task import Reduce, Route
 from ..inference.protocol import ModelCall, Provider
 from ..store.claims import CallKey, Claim, Continue, Ending, Fail, Finish, Release, Standing, Step, Unclaimed
 from ..store.tasks import TaskStore
-from .bounds import OVERDUE, Bounds, exhausted
-from .budget import Budget
+from .allowance import Allowance
 from .calls import Calls, Finished
 from .crew import Crew
-from .events import Log
 from .ledger import Ledger
+from .log import Log
 from .outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
 from .plan import Plan
+from .terms import OVERDUE, Terms, exhausted
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +58,28 @@ class Worker:
     nonce: Callable[[], str]
     log: Log
 
-    async def run(self, task_id: str, host: Host) -> Outcome:
+    async def run(self, task_key: TaskKey, host: Host) -> Outcome:
         """Work on the task until it ends or the host's allowance does. Raises StoreError, and what is unexpected."""
         asked_at = _now()
-        budget = Budget(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, asked_at)
+        allowance = Allowance(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, asked_at)
         claim = await self.store.claim(
-            task_id,
+            task_key,
             holder=self.nonce(),
             host=host.name,
             route=host.route,
             lease_ms=self.settings.claim_ms(host.slack_seconds),
-            announce=budget.room(asked_at, self.settings.concurrency, 0, 1),
+            announce=allowance.room(asked_at, self.settings.concurrency, 0, 1),
         )
         if isinstance(claim, Unclaimed):
-            self.log("unclaimed", task=task_id, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
+            self.log("unclaimed", task=task_key, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
             if claim.standing is Standing.OVERDUE:
-                await self.store.expire([task_id], OVERDUE, self.settings.retention_ms)
+                await self.store.expire([task_key], OVERDUE, self.settings.retention_ms)
             return claim
-        log = self.log.bind(task=task_id, route=host.route, fence=claim.fence)
+        log = self.log.bind(task=task_key, route=host.route, fence=claim.fence)
         log("claimed", attempt=claim.attempts, done=len(claim.outputs), doubted=len(claim.doubted), stalls=claim.stalls)
         crew = host.staff(claim) or Crew(self.provider, self.settings.concurrency)
-        bounds = Bounds(claim, asked_at, _now())
-        run = _Run(self, claim, crew, budget, bounds, log, host)
+        terms = Terms(claim, asked_at, _now())
+        run = _Run(self, claim, crew, allowance, terms, log, host)
         run.announcing_at = asked_at
         outcome = await run.guarded()
         log(
@@ -96,15 +97,15 @@ class _Run:
     announcing_at: float  # when the calls that start now were announced, at the earliest
 
     def __init__(
-        self, worker: Worker, claim: Claim, crew: Crew, budget: Budget, bounds: Bounds, log: Log, host: Host
+        self, worker: Worker, claim: Claim, crew: Crew, allowance: Allowance, terms: Terms, log: Log, host: Host
     ) -> None:
         assert crew.slack_seconds <= host.slack_seconds
         self._worker = worker
         self._settings = worker.settings
         self._claim = claim
         self._crew = crew
-        self._budget = budget
-        self._bounds = bounds
+        self._allowance = allowance
+        self._terms = terms
         self._log = log
         self._sweep_soon = host.route is Route.DIRECT
         self._claim_ms = worker.settings.claim_ms(host.slack_seconds)
@@ -142,7 +143,7 @@ class _Run:
         await self._advance()
         while True:
             now = _now()
-            if now >= self._bounds.over_at:
+            if now >= self._terms.deadline_latest:
                 return await self._overdue()
             starting = self._starting(now)
             ending = None if starting or self._ledger.in_flight else self._ending(now)
@@ -170,10 +171,10 @@ class _Run:
         return await self._worker.store.settle(self._claim, progress, OVERDUE, self._settings.retention_ms)
 
     def _starting(self, now: float) -> list[CallKey]:
-        if self._bounds.forbids_start(now):
+        if self._terms.forbids_start(now):
             return []
-        room = self._budget.room(now, self._calls.free, self._calls.groups, self._crew.group)
-        room = int(min(room, self._bounds.calls_left(self._ledger.sent)))
+        room = self._allowance.room(now, self._calls.free, self._calls.groups, self._crew.group)
+        room = int(min(room, self._terms.calls_left(self._ledger.sent)))
         return self._ledger.startable(now, room) if room > 0 else []
 
     def _ending(self, now: float) -> Ending | None:
@@ -184,16 +185,16 @@ class _Run:
         next_at = self._ledger.next_at()
         if next_at is None:
             return Finish(retention_ms, self._plan.top)
-        if self._claim.max_calls is not None and not self._bounds.calls_left(self._ledger.sent):
+        if self._claim.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
             return Fail(retention_ms, exhausted(self._claim.max_calls))
-        if self._bounds.forbids_start(now):
+        if self._terms.forbids_start(now):
             return None
         wait = max(0.0, next_at - now)
         # With every lane silent nothing could start after the wait: the next run has fresh ones.
         if (
             wait > 0
             and self._calls.free
-            and self._budget.allows_wait(wait, now)
+            and self._allowance.allows_wait(wait, now)
             and wait < self._settings.lease_seconds / 2
         ):
             return None
@@ -247,7 +248,7 @@ class _Run:
         if any(key not in self._texts for key in keys):
             if self._ledger.unsaved:
                 await self._step((), Continue(self._settings.lease_ms))
-            read = partial(store.level_outputs, self._claim.task_id, self._plan.top)
+            read = partial(store.level_outputs, self._claim.task_key, self._plan.top)
             stored = await self._insist(read, self.announcing_at)
             self._texts.update({CallKey(self._plan.top, position): text for position, text in stored.items()})
             if any(key not in self._texts for key in keys):
@@ -258,7 +259,7 @@ class _Run:
 
     def _start(self, keys: list[CallKey]) -> None:
         self._ledger.start(keys)
-        self._worker.meter.spend(self._calls.start(keys, self._bounds.starts_by(self.announcing_at)))
+        self._worker.meter.spend(self._calls.start(keys, self._terms.starts_by(self.announcing_at)))
 
     def _message(self, key: CallKey) -> ModelCall:
         model = self._claim.model or self._settings.model or self._crew.provider.default_model
@@ -267,11 +268,11 @@ class _Run:
     async def _wait(self) -> None:
         """Wait for calls to end, for one that may start, or for the deadline."""
         now = _now()
-        over_at, wake_at = self._bounds.over_at, self._ledger.next_at()
+        deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at()
         out = self._ledger.in_flight > 0
-        if wake_at is None or self._bounds.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
-            wake_at = over_at
-        for finished in await self._calls.wait(now, min(wake_at, over_at)):
+        if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
+            wake_at = deadline_latest
+        for finished in await self._calls.wait(now, min(wake_at, deadline_latest)):
             self._book(finished)
 
     def _book(self, finished: Finished) -> None:

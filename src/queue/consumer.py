@@ -8,7 +8,7 @@ the queue's retries, and after them to the dead letters.
 from ..core import limits
 from ..core.errors import SchemaMissing, StoreQuotaExhausted, StoreUnavailable
 from ..processing.dispatch import Dispatcher
-from ..processing.events import Log
+from ..processing.log import Log
 from ..processing.outcomes import Released
 from ..processing.worker import Host, Worker
 from . import messages
@@ -22,27 +22,27 @@ async def consume(batch: Batch, worker: Worker, dispatcher: Dispatcher, host: Ho
 
 
 async def _consume(message: Message, worker: Worker, dispatcher: Dispatcher, host: Host, log: Log) -> None:
-    task_id = messages.read(message.body)
-    if task_id is None:
+    task_key = messages.read(message.body)
+    if task_key is None:
         log("unreadable_message")
         message.ack()
         return
     try:
-        outcome = await worker.run(task_id, host)
+        outcome = await worker.run(task_key, host)
     except (StoreUnavailable, SchemaMissing) as error:
         # An outage, or a deployment ahead of its migrations, is not the task's fault: it must not end among the dead
         # letters. The last delivery is given up for the sweep, and the first one if only the next day helps:
         # deliveries cost a daily allowance, too.
-        log("store_unavailable", task=task_id, error=error.code)
+        log("store_unavailable", task=task_key, error=error.code)
         if isinstance(error, StoreQuotaExhausted) or message.attempts >= limits.QUEUE_DELIVERIES:
             message.ack()
         else:
             message.retry({"delaySeconds": limits.QUEUE_RETRY_SECONDS})
         return
     except Exception as error:  # noqa: BLE001 - whatever it is, the queue's retries and dead letters bound it
-        log.failure("run_failed", error, task=task_id)
+        log.failure("run_failed", error, task=task_key)
         message.retry({"delaySeconds": 0})
         return
     if isinstance(outcome, Released):
-        await dispatcher.dispatch(task_id, outcome.delay_seconds)
+        await dispatcher.dispatch(task_key, outcome.delay_seconds)
     message.ack()

@@ -4,7 +4,7 @@ from ..core import limits
 from ..core.errors import StoreError
 from ..core.settings import Settings
 from ..core.task import Failure
-from ..processing.events import Log
+from ..processing.log import Log
 from ..store.tasks import TaskStore
 from . import messages
 from .messages import Batch
@@ -19,16 +19,16 @@ FAILURE = Failure(
 async def bury(batch: Batch, store: TaskStore, settings: Settings, log: Log) -> None:
     """Mark each message's task failed, unless someone works on it, it waits for its time, or it has ended."""
     for message in batch.messages:
-        task_id = messages.read(message.body)
-        if task_id is None:
+        task_key = messages.read(message.body)
+        if task_key is None:
             log("unreadable_dead_letter", message=message.id)
             message.ack()
             continue
         try:
-            failed = await store.dead_letter(task_id, FAILURE, settings.retention_ms)
+            failed = await store.dead_letter(task_key, FAILURE, settings.retention_ms)
         except StoreError as error:
-            log("store_unavailable", task=task_id, error=error.code)
+            log("store_unavailable", task=task_key, error=error.code)
             message.retry({"delaySeconds": limits.QUEUE_RETRY_SECONDS})
             continue
-        log("dead_lettered", task=task_id, message=message.id, failed=failed)
+        log("dead_lettered", task=task_key, message=message.id, failed=failed)
         message.ack()

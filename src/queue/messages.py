@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..core.ids import is_task_key
+from ..core.ids import TaskKey, read_task_key
 
 QUEUE = "ai-processing-queue"
 DEAD_LETTERS = "ai-processing-dlq"
@@ -32,12 +32,12 @@ class Batch(Protocol):
     messages: Sequence[Message]
 
 
-def write(task_id: str) -> dict[str, str]:
+def write(task_key: TaskKey) -> dict[str, str]:
     """Make a message's body."""
-    return {"taskId": task_id}
+    return {"taskId": task_key}
 
 
-def read(body: object) -> str | None:
+def read(body: object) -> TaskKey | None:
     """Return the task's key from a message's body, None if it is not one of ours."""
-    task_id = body.get("taskId") if isinstance(body, dict) else None
-    return task_id if isinstance(task_id, str) and is_task_key(task_id) else None
+    text = body.get("taskId") if isinstance(body, dict) else None
+    return read_task_key(text) if isinstance(text, str) else None

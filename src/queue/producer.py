@@ -4,6 +4,7 @@ import math
 from typing import Protocol
 
 from ..core import limits
+from ..core.ids import TaskKey
 from ..core.task import Route
 from . import messages
 
@@ -24,7 +25,7 @@ class QueueSender:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
-    async def send(self, task_id: str, delay_seconds: float) -> None:
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Send the message, to be delivered after the delay, rounded up to whole seconds."""
         delay = min(limits.QUEUE_DELAY_SECONDS_MOST, math.ceil(delay_seconds))
-        await self._queue.send(messages.write(task_id), {"delaySeconds": delay})
+        await self._queue.send(messages.write(task_key), {"delaySeconds": delay})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..core import limits
-from ..core.ids import split_key
+from ..core.ids import TaskKey, split_task_key
 from ..core.task import NewTask
 from . import rows
 from . import submission_statements as submit
@@ -50,7 +50,7 @@ class Accepted:
 class Replayed:
     """The request was accepted before, as the task of this key."""
 
-    task_key: str
+    task_key: TaskKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +70,25 @@ Outcome = Accepted | Replayed | Mismatched | Refused
 
 def admit(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[Statement]:
     """Return the statements of the transaction, the last of which `outcome` reads. A plain task takes two."""
-    tenant = split_key(new.key)[0]
+    tenant = split_task_key(new.task_key)[0]
     submission = None if on.idempotency_key is None else f"{tenant}:{on.idempotency_key}"
     batch: list[Statement] = []
     if submission is not None:
         batch += [
-            Statement(submit.TAKE_KEY, (submission, new.key, on.digest, limits.IDEMPOTENCY_SECONDS * 1000)),
-            Statement(submit.NOTE_REPLAY, (submission, new.key, on.digest)),
+            Statement(submit.TAKE_KEY, (submission, new.task_key, on.digest, limits.IDEMPOTENCY_SECONDS * 1000)),
+            Statement(submit.NOTE_REPLAY, (submission, new.task_key, on.digest)),
         ]
     batch.append(Statement(submit.INSERT_TASK, _values(new, unclaimed_ms, on, submission, tenant)))
     if on.characters_a_day_most is not None:
-        batch.append(Statement(submit.COUNT_CHARACTERS, (new.key, tenant, len(new.text))))
-    text = (new.key, new.text, new.instructions, _json(new.cuts), new.overlap, submission)
+        batch.append(Statement(submit.COUNT_CHARACTERS, (new.task_key, tenant, len(new.text))))
+    text = (new.task_key, new.text, new.instructions, _json(new.cuts), new.overlap, submission)
     batch.append(Statement(submit.INSERT_TEXT, text))
     if submission is not None:
-        batch.append(Statement(submit.GIVE_KEY_BACK, (submission, new.key)))
+        batch.append(Statement(submit.GIVE_KEY_BACK, (submission, new.task_key)))
         batch.append(Statement(submit.KEY_HOLDER, (submission,)))
     if _is_conditional(on):
         counted = max(on.tasks_in_flight_most or 0, 1 + (on.queue_share or 0))
-        batch.append(Statement(submit.OUTCOME, (new.key, tenant, counted)))
+        batch.append(Statement(submit.OUTCOME, (new.task_key, tenant, counted)))
     return batch
 
 
@@ -101,7 +101,7 @@ def _values(
     new: NewTask, unclaimed_ms: int, on: Conditions, submission: str | None, tenant: str
 ) -> tuple[str | int | None, ...]:
     return (
-        *(new.key, new.route, new.reduce, new.model, _json(dict(new.metadata)), len(new.cuts), new.merge_chars),
+        *(new.task_key, new.route, new.reduce, new.model, _json(dict(new.metadata)), len(new.cuts), new.merge_chars),
         *(new.minimum_calls, new.created_at, unclaimed_ms, new.deadline_ms, new.max_calls),
         *(submission, len(new.text), tenant, on.tasks_in_flight_most, on.characters_a_day_most),
     )
@@ -116,7 +116,7 @@ def outcome(new: NewTask, on: Conditions, results: Sequence[Sequence[Row]]) -> O
         return accepted(facts, on)
     if holders:
         same = rows.text(holders[0], "digest") == on.digest
-        return Replayed(rows.text(holders[0], "task_id")) if same else Mismatched()
+        return Replayed(rows.task_key(holders[0], "task_id")) if same else Mismatched()
     full = on.tasks_in_flight_most is not None and rows.whole(facts, "unended") >= on.tasks_in_flight_most
     return Refused(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
 
@@ -128,10 +128,16 @@ def accepted(facts: Row, on: Conditions) -> Accepted:
 
 def withdraw(new: NewTask, on: Conditions) -> list[Statement]:
     """Return the transaction that takes a task back whose client is told that nothing was accepted."""
-    batch = [Statement(submit.WITHDRAW, (new.key,)), *(Statement(text, (new.key,)) for text in submit.WITHDRAW_PARTS)]
+    batch = [
+        Statement(submit.WITHDRAW, (new.task_key,)),
+        *(Statement(text, (new.task_key,)) for text in submit.WITHDRAW_PARTS),
+    ]
     if on.characters_a_day_most is None:
         return batch
-    return [Statement(submit.UNCOUNT_CHARACTERS, (new.key, split_key(new.key)[0], len(new.text))), *batch]
+    return [
+        Statement(submit.UNCOUNT_CHARACTERS, (new.task_key, split_task_key(new.task_key)[0], len(new.text))),
+        *batch,
+    ]
 
 
 def _json(value: object) -> str:

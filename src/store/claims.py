@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import Failure, Reduce
 
@@ -34,7 +35,7 @@ class Claim:
     `max_calls`: see `core.task`.
     """
 
-    task_id: str
+    task_key: TaskKey
     fence: int
     attempts: int
     stalls: int
@@ -167,16 +168,16 @@ class Due:
     """What the sweep found: tasks by what they need. `now_ms` is the database's time."""
 
     now_ms: int = 0
-    live: list[str] = field(default_factory=list)
-    idle: list[str] = field(default_factory=list)
-    over: list[str] = field(default_factory=list)
-    overdue: list[str] = field(default_factory=list)
-    stalls: dict[str, int] = field(default_factory=dict)
+    live: list[TaskKey] = field(default_factory=list)
+    idle: list[TaskKey] = field(default_factory=list)
+    past_retention: list[TaskKey] = field(default_factory=list)
+    overdue: list[TaskKey] = field(default_factory=list)
+    stalls: dict[TaskKey, int] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """Whether nothing was found."""
-        return not (self.live or self.idle or self.over or self.overdue)
+        return not (self.live or self.idle or self.past_retention or self.overdue)
 
     def split(self, idle: int) -> "tuple[Due, Due]":
         """Return everything with so many of the idle tasks, and the other idle tasks."""
@@ -184,16 +185,16 @@ class Due:
         stalls = [{key: self.stalls[key] for key in keys if key in self.stalls} for keys in (first, others)]
         return replace(self, idle=first, stalls=stalls[0]), Due(self.now_ms, idle=others, stalls=stalls[1])
 
-    def add(self, task_id: str, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
+    def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
         """Sort one task in; `stalls` are the workers in a row that died on it."""
         if overdue and not status.terminal:
-            self.overdue.append(task_id)
+            self.overdue.append(task_key)
             return
         if stalls and status is Status.PROCESSING and not live:
-            self.stalls[task_id] = stalls
+            self.stalls[task_key] = stalls
         if status.terminal:
-            self.over.append(task_id)
+            self.past_retention.append(task_key)
         elif status is Status.PROCESSING and live:
-            self.live.append(task_id)
+            self.live.append(task_key)
         else:
-            self.idle.append(task_id)
+            self.idle.append(task_key)

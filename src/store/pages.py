@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..core.ids import first_id, task_key
+from ..core.ids import TaskKey, first_id, task_key_of
 from ..core.task import Task
 
 _BEHIND_ALL = "~"  # sorts behind every id
@@ -25,11 +25,11 @@ class Page:
     """
 
     tasks: Sequence[Task]
-    last: str | None
+    last: TaskKey | None
 
 
 def span(tenant: str, *, before_id: str | None, from_ms: int | None, until_ms: int | None) -> Span:
     """Make the span of the tenant's tasks that were created from `from_ms` on, before `until_ms`, and before a task."""
     bounds = [_BEHIND_ALL, *([before_id] if before_id else []), *([first_id(until_ms)] if until_ms is not None else [])]
     first = "" if from_ms is None else first_id(from_ms)
-    return Span(task_key(tenant, first), task_key(tenant, min(bounds)))
+    return Span(task_key_of(tenant, first), task_key_of(tenant, min(bounds)))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from ..core import limits
+from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, Usage
 from .claims import CallKey, Claim, Standing, Tried, Unclaimed
@@ -35,6 +36,11 @@ def maybe_whole(row: Row, name: str) -> int | None:
     return None if row[name] is None else whole(row, name)
 
 
+def task_key(row: Row, name: str = "id") -> TaskKey:
+    """Read a column that holds a task key; in `tasks` it is `id`."""
+    return TaskKey(text(row, name))
+
+
 def whole_list(row: Row, name: str) -> tuple[int, ...]:
     """Read a column that holds a JSON list of integers."""
     return tuple(json.loads(text(row, name)))
@@ -49,11 +55,11 @@ def _key(row: Row) -> CallKey:
     return CallKey(whole(row, "level"), whole(row, "idx"))
 
 
-def claim(task_id: str, task: Row, source: Row, outputs: Sequence[Row], failures: Sequence[Row]) -> Claim:
+def claim(task_key: TaskKey, task: Row, source: Row, outputs: Sequence[Row], failures: Sequence[Row]) -> Claim:
     """Build the claim from what its transaction returned."""
     done = frozenset(_key(row) for row in outputs)
     return Claim(
-        task_id=task_id,
+        task_key=task_key,
         fence=whole(task, "fence"),
         attempts=whole(task, "attempts"),
         stalls=whole(task, "stalls"),
@@ -118,7 +124,7 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
     in_doubt = whole(row, "calls_in_doubt")
     outputs = tuple(text(item, "output") for item in result)
     return Task(
-        key=text(row, "id"),
+        task_key=task_key(row),
         status=status,
         route=Route(text(row, "route")),
         reduce=reduce,
@@ -166,7 +172,7 @@ def page(found: Sequence[Row], status: Status | None, most: int) -> Page:
     """Read a page of up to `most` tasks from the rows of LIST, or of LIST_STATUS if it is of one status."""
     tasks = [task(row) for row in found]
     if len(tasks) > most:
-        return Page(tasks[:most], tasks[most - 1].key)
+        return Page(tasks[:most], tasks[most - 1].task_key)
     if status is None or not found or whole(found[-1], "place") < limits.LIST_WALK_MOST:
         return Page(tasks, None)
-    return Page([one for one in tasks if one.status is status], tasks[-1].key)
+    return Page([one for one in tasks if one.status is status], tasks[-1].task_key)

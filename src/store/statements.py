@@ -173,7 +173,7 @@ RETURNING id
 # For how long calls of a task that has just been cancelled, or is about to be erased, may still start: those that were
 # announced last, and with lanes (?3) those that a lane has asked for. ?1 id ?2 limits.START_SECONDS, ms
 # ?3 chunks from which on a task of an object has lanes
-STARTING = f"""
+START_WINDOW = f"""
 SELECT max(coalesce(announced_at, 0),
   CASE WHEN started_at IS NOT NULL AND route = 'durable-object' AND total >= ?3
     THEN coalesce(finished_at, {NOW}) ELSE 0 END

@@ -65,7 +65,7 @@ RETURNING id
 
 # Gives back what REDISPATCH took on, or has the sweep begin a fresh task. Sent twice it finds the tasks due already.
 # ?1 JSON ids
-HASTEN = f"""
+MAKE_DUE = f"""
 UPDATE tasks SET dispatches = max(0, dispatches - 1), wake_at = {NOW}
 WHERE id IN (SELECT value FROM json_each(?1)) AND wake_at > {NOW}
   AND (status = 'pending' OR (status = 'processing' AND lease_until <= {NOW}))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.api import Bench
+from tests.support.api_bench import Bench
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from src.core.ids import task_id
+from src.core.ids import new_task_id
 from src.core.settings import Settings
 from src.http.cors import ON_ANSWERS, ON_PREFLIGHTS
-from tests.support.api import START_MS, Bench
+from tests.support.api_bench import START_MS, Bench
 
-ID = task_id(START_MS, b"0123456789")
+ID = new_task_id(START_MS, b"0123456789")
 LISTED, OTHER = "https://app.example.com", "https://app.example.org"
 CALLS = [
     ("GET", "/api/tasks", 200),

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.core.settings import Settings
-from tests.support.api import Bench, BenchRequest, data, key
+from tests.support.api_bench import Bench, BenchRequest, data, key
 
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -11,7 +11,7 @@ from src.core import limits
 from src.http.ports import Reply
 from src.http.router import handle
 from src.store.database import D1Statement
-from tests.support.api import Bench, BenchRequest, bearer, data, key
+from tests.support.api_bench import Bench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 
 # The write of a task, and each of the looks for it.

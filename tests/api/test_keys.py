@@ -9,16 +9,16 @@ from dataclasses import replace
 import pytest
 
 from src.core import limits
-from src.core.ids import task_id
+from src.core.ids import new_task_id
 from src.core.keys import Scope, digest, fingerprint, parse
 from src.http.isolate import Isolate
 from src.http.ports import Reply
 from src.http.router import handle
 from src.store.database import D1Statement
-from tests.support.api import START_MS, Bench, BenchRequest, bearer, data
+from tests.support.api_bench import START_MS, Bench, BenchRequest, bearer, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 
-ID = task_id(START_MS, b"0123456789")
+ID = new_task_id(START_MS, b"0123456789")
 UNKNOWN_KEY = "oo_" + "f" * 16 + "_" + "A" * 43
 MINUTE = limits.KEY_CACHE_SECONDS
 

@@ -11,9 +11,9 @@ from src.core.retry import rate_limit_seconds
 from src.core.task import Route
 from src.http.ports import Reply
 from src.http.router import handle
-from src.processing.bounds import OVERDUE
+from src.processing.terms import OVERDUE
 from src.store.claims import Release
-from tests.support.api import START_MS, Bench, BenchRequest, bearer, data, key
+from tests.support.api_bench import START_MS, Bench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, When
 
 DAY_MS = 86_400_000
@@ -192,7 +192,7 @@ def test_tasks_that_wait_long_are_counted(bench: Bench) -> None:
     for _ in range(10):
         (row,) = bench.database.rows("SELECT wake_at FROM tasks")
         wait(bench, max(0, int(str(row["wake_at"])) - bench.now_ms()) / 1000)
-        bench.run(bench.store.settle_due(bench.run(bench.store.due(1)), bench.settings.lease_ms))
+        bench.run(bench.store.take_due(bench.run(bench.store.due(1)), bench.settings.lease_ms))
         assert crowded_out(post(bench))
 
 

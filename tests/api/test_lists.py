@@ -10,9 +10,9 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from src.core import limits
-from src.core.ids import task_id, task_key
+from src.core.ids import new_task_id, task_key_of
 from src.core.tenants import LOCAL
-from tests.support.api import START_MS, Bench, bearer, data
+from tests.support.api_bench import START_MS, Bench, bearer, data
 
 START = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=START_MS)
 
@@ -169,7 +169,7 @@ def fill(bench: Bench, statuses: str, tenant: str = LOCAL) -> list[str]:
     """Write rows of completed (c) and pending (p) tasks, oldest first, a millisecond apart; return their ids."""
     template = bench.submit("x")["id"]
     columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
-    ids = [task_id(START_MS + 1_000 + at, at.to_bytes(10)) for at in range(len(statuses))]
+    ids = [new_task_id(START_MS + 1_000 + at, at.to_bytes(10)) for at in range(len(statuses))]
     ended = "CASE WHEN json_each.value ->> 1 = 'c' THEN {} ELSE {} END"
     values = {
         "id": "json_each.value ->> 0",
@@ -178,13 +178,13 @@ def fill(bench: Bench, statuses: str, tenant: str = LOCAL) -> list[str]:
         "finished_at": ended.format("created_at", "NULL"),
     }
     chosen = ", ".join(values.get(name, f"tasks.{name}") for name in columns)
-    rows = json.dumps([[task_key(tenant, id_), status] for id_, status in zip(ids, statuses, strict=True)])
+    rows = json.dumps([[task_key_of(tenant, id_), status] for id_, status in zip(ids, statuses, strict=True)])
     bench.database.rows(
         f"INSERT INTO tasks ({', '.join(columns)}) SELECT {chosen} FROM tasks, json_each(?1) WHERE tasks.id = ?2",  # noqa: S608
         rows,
-        task_key(LOCAL, template),
+        task_key_of(LOCAL, template),
     )
-    bench.database.rows("DELETE FROM tasks WHERE id = ?", task_key(LOCAL, template))
+    bench.database.rows("DELETE FROM tasks WHERE id = ?", task_key_of(LOCAL, template))
     return ids
 
 
@@ -288,7 +288,7 @@ def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: s
             bench.run(asyncio.sleep(60))
     tables = ("tasks", "texts", "outputs", "failures", "submissions")
     before = [bench.database.rows(f"SELECT * FROM {table}") for table in tables]  # noqa: S608
-    unknown = task_id(START_MS, b"0123456789")
+    unknown = new_task_id(START_MS, b"0123456789")
     bench.call("GET", "/api/tasks", headers=theirs)
     costs = []
     for id_ in (task["id"], unknown):

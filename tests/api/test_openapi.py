@@ -8,17 +8,17 @@ from typing import Any, cast
 import pytest
 
 from src.core.errors import ConfigurationError
-from src.core.ids import task_id
+from src.core.ids import new_task_id
 from src.core.keys import Scope
 from src.core.limits import KEYS_MOST
 from src.http import problems
-from src.http.endpoints import ENDPOINTS, document
+from src.http.catalogue import ENDPOINTS, document
 from src.http.ports import Reply
 from src.http.router import configuration_problem
-from tests.support.api import START_MS, Bench, BenchRequest, bearer, check_documented, data
+from tests.support.api_bench import START_MS, Bench, BenchRequest, bearer, check_documented, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 
-UNKNOWN = task_id(START_MS, b"0123456789")
+UNKNOWN = new_task_id(START_MS, b"0123456789")
 Provoke = Callable[[Bench, str, str], Reply]
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from src.core import limits
-from src.core.ids import task_id
-from tests.support.api import START_MS, Bench, data
+from src.core.ids import new_task_id
+from tests.support.api_bench import START_MS, Bench, data
 
-ID = task_id(START_MS, b"0123456789")
+ID = new_task_id(START_MS, b"0123456789")
 COUNTED = [
     ("POST", "/api/tasks"),
     ("POST", "/api/tasks?x=1"),

@@ -6,16 +6,16 @@ import json
 import pytest
 
 from src.core.errors import ConfigurationError
-from src.core.ids import task_id
+from src.core.ids import new_task_id
 from src.http.headers import ON_EVERY_ANSWER
 from src.http.ports import Reply
 from src.http.router import configuration_problem, handle
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
-from tests.support.api import START_MS, Bench, BenchRequest, data, key
+from tests.support.api_bench import START_MS, Bench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 
-ID = task_id(START_MS, b"0123456789")
+ID = new_task_id(START_MS, b"0123456789")
 ALLOWED = {
     "/api/tasks": "POST, GET, HEAD, OPTIONS",
     f"/api/tasks/{ID}": "GET, DELETE, HEAD, OPTIONS",

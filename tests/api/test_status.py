@@ -7,14 +7,14 @@ import pytest
 
 from src.core.limits import FREE_PLAN_DAY
 from src.core.settings import Settings
-from src.http.ports import Bound
+from src.http.ports import BoundRoutes
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
-from tests.support.api import QUEUES, Bench, data
+from tests.support.api_bench import QUEUES, Bench, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 
-OBJECTS = Bound(queue=False, dead_letter_queue=False, objects=True)
-NEITHER = Bound(queue=False, dead_letter_queue=False, objects=False)
+OBJECTS = BoundRoutes(queue=False, dead_letter_queue=False, objects=True)
+NEITHER = BoundRoutes(queue=False, dead_letter_queue=False, objects=False)
 
 LETTER = {
     QUEUES: """{
@@ -39,7 +39,7 @@ LETTER = {
 
 
 @pytest.mark.parametrize("bound", LETTER, ids=["top level", "free", "direct"])
-def test_service(bound: Bound) -> None:
+def test_service(bound: BoundRoutes) -> None:
     """The answer is the contract's, field for field and in its order."""
     bench = Bench(bound=bound)
     reply = bench.call("GET", "/api/async-status")
@@ -50,7 +50,7 @@ def test_service(bound: Bound) -> None:
 
 @pytest.mark.parametrize("bound", LETTER, ids=["top level", "free", "direct"])
 @pytest.mark.parametrize("migrated", [True, False])
-def test_unhealthy(bound: Bound, migrated: bool) -> None:
+def test_unhealthy(bound: BoundRoutes, migrated: bool) -> None:
     """Without D1, or without its tables, the answer is 503 and says what to run; the rest stays as it is."""
     bench = Bench(bound=bound, migrated=migrated)
     if migrated:

@@ -8,7 +8,7 @@ import pytest
 from src.core import limits
 from src.core.settings import Settings
 from src.core.task import Route
-from tests.support.api import Bench, BenchRequest, data
+from tests.support.api_bench import Bench, BenchRequest, data
 
 URL = "http://localhost:8787/api/tasks"
 SMALL = Settings(provider="demo", chunk_chars=10, input_bytes=30)

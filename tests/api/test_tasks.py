@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from src.core import limits
-from src.core.ids import task_id
+from src.core.ids import new_task_id
 from src.core.settings import Settings
 from src.http.ports import Reply
 from src.http.router import handle
-from tests.support.api import START_MS, Bench, BenchRequest, data, key
+from tests.support.api_bench import START_MS, Bench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST
 
-UNKNOWN = task_id(START_MS, b"0123456789")
+UNKNOWN = new_task_id(START_MS, b"0123456789")
 NOT_IDS = [
     "x",
     "",

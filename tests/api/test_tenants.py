@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from src.core import limits
-from src.core.ids import split_key, task_id, task_key
+from src.core.ids import new_task_id, split_task_key, task_key_of
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import DEADLINE_EXCEEDED, Failure, Route
@@ -26,7 +26,7 @@ from src.http.ports import Reply
 from src.processing.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.claims import Claim, Continue, Fail, Finish, Step
-from tests.support.api import START_MS, Bench, bearer, data
+from tests.support.api_bench import START_MS, Bench, bearer, data
 
 Json = dict[str, Any]
 Spec = Mapping[str, frozenset[str]]
@@ -34,7 +34,7 @@ Spec = Mapping[str, frozenset[str]]
 TENANTS = ("ours", "theirs")
 IN_FLIGHT, CHARACTERS, RETENTION_DAYS = 4, 150, 0.01
 FAILURE = Failure("model_unavailable", "503", True)
-UNKNOWN = task_id(START_MS - 1, b"0123456789")
+UNKNOWN = new_task_id(START_MS - 1, b"0123456789")
 
 # --- What an answer may hold: the names at each place; what a client gave as metadata is its own --------------------
 
@@ -415,7 +415,7 @@ class TwoTenants(RuleBasedStateMachine):
         owner, id_ = self.pick(pick)
         if owner == "nobody":
             return
-        tenant, model, key = self.tenants[owner], self.tenants[owner].tasks[id_], task_key(owner, id_)
+        tenant, model, key = self.tenants[owner], self.tenants[owner].tasks[id_], task_key_of(owner, id_)
         claim = self.bench.run(
             self.bench.store.claim(key, holder=f"worker {id_}", host="", route=Route.QUEUE, lease_ms=180_000)
         )
@@ -469,14 +469,14 @@ class TwoTenants(RuleBasedStateMachine):
         """Each tenant's rows are what its model says, whoever's turn it was."""
         stored: dict[str, dict[str, object]] = {name: {} for name in TENANTS}
         for row in self.bench.database.rows("SELECT id, tenant, status FROM tasks"):
-            tenant, id_ = split_key(str(row["id"]))
+            tenant, id_ = split_task_key(str(row["id"]))
             assert row["tenant"] == tenant
             stored[tenant][id_] = row["status"]
         for name, tenant in self.tenants.items():
             assert stored[name] == {id_: task.status for id_, task in tenant.tasks.items()}
         parts = "SELECT task_id FROM texts UNION SELECT task_id FROM outputs UNION SELECT task_id FROM submissions"
         kept = {str(row["task_id"]) for row in self.bench.database.rows(parts)}
-        assert kept == {task_key(name, id_) for name, tenant in self.tenants.items() for id_ in tenant.tasks}
+        assert kept == {task_key_of(name, id_) for name, tenant in self.tenants.items() for id_ in tenant.tasks}
         texts = json.dumps(self.bench.database.rows("SELECT * FROM texts JOIN outputs USING (task_id)"))
         for tenant in self.tenants.values():
             assert tenant.canary in texts or not any(task.done for task in tenant.tasks.values())

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from simulator.platform.sqlite_database import Template
 from tests.conformance.project import make_template, write_project
-from tests.simulation.database import Template
 from tests.support.dev_server import DevServer
 
 type Run = Callable[[str], str]

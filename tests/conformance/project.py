@@ -5,15 +5,15 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from simulator.platform.app import Env, ScheduledController, WorkerContext
+from simulator.platform.choices import TOP
+from simulator.platform.object_instance import ObjectContext
+from simulator.platform.queues import Batch, QueueSettings
+from simulator.platform.rate_limits import RateLimit
+from simulator.platform.sqlite_database import Template
+from simulator.platform.world import World
 from tests.conformance import worker
 from tests.conformance.cases.rate_limits import LIMIT, PERIOD_SECONDS
-from tests.simulation.app import Env, ScheduledController, WorkerContext
-from tests.simulation.choices import TOP
-from tests.simulation.database import Template
-from tests.simulation.instance import ObjectContext
-from tests.simulation.queues import Batch, QueueSettings
-from tests.simulation.rate_limits import RateLimit
-from tests.simulation.runtime import World
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH_SIZE = 3

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from simulator.platform.sqlite_database import Template
 from tests.conformance import worker
 from tests.conformance.cases.registry import OBJECT_CASES, WORKER_CASES
-from tests.conformance.cases.story import STATEMENT_MODULES, statement_names
+from tests.conformance.cases.storyteller import STATEMENT_MODULES, statement_names
 from tests.conformance.exceptions import DIFFERENCES
 from tests.conformance.project import ROOT, make_template, run_on_fakes
-from tests.simulation.database import Template
 
 STORE = ROOT / "src" / "store"
 GATES = [f"events_between_a_{operation}_and_its_caller" for operation in ("read", "write")]

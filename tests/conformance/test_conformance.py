@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from simulator.platform.sqlite_database import Template
 from tests.conformance.cases.registry import WORKER_CASES
 from tests.conformance.conftest import Run
 from tests.conformance.exceptions import DIFFERENCES
 from tests.conformance.project import run_on_fakes
-from tests.simulation.database import Template
 
 pytestmark = pytest.mark.runtime
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from src.core import limits
 from src.core.errors import StoreUnavailable
-from src.core.ids import split_key
+from src.core.ids import split_task_key
 from src.core.meter import Meter
 from src.core.states import Status
 from src.core.task import CONCAT_SEPARATOR, Failure, NewTask, Reduce, Route
@@ -31,7 +31,7 @@ from src.store.database import Database
 from src.store.pages import span
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, SqliteD1
-from tests.support.store import OVERDUE, START_MS, new_task
+from tests.support.store_bench import OVERDUE, START_MS, new_task
 from tests.support.store_machine import Worker, claim_expected, claim_seen, failed_values, row_facts, task_facts
 from tests.support.store_model import DAY_MS, EARLY_MS, ModelTask, StoreModel
 
@@ -136,18 +136,18 @@ class StoreMachine(RuleBasedStateMachine):
     def insert(self, tenant: str, chunks: int, reduce: Reduce, bound: Any, on: Conditions, fault: str | None) -> Any:
         if len(self.submitted) == SUBMISSIONS_MOST:
             return multiple()
-        task_id = f"{tenant}:task-{len(self.submitted) + 1}"
-        self.submitted[task_id] = replace(new_task(task_id, chunks, reduce, self.now), **bound), on
-        return task_id if isinstance(self._insert(task_id, fault), Accepted) else multiple()
+        task_key = f"{tenant}:task-{len(self.submitted) + 1}"
+        self.submitted[task_key] = replace(new_task(task_key, chunks, reduce, self.now), **bound), on
+        return task_key if isinstance(self._insert(task_key, fault), Accepted) else multiple()
 
-    @rule(task_id=tasks, fault=faults)
-    def insert_again(self, task_id: str, fault: str | None) -> None:
-        if task_id in self.model.tasks:  # the id of an erased task is never used again
-            self._insert(task_id, fault)
+    @rule(task_key=tasks, fault=faults)
+    def insert_again(self, task_key: str, fault: str | None) -> None:
+        if task_key in self.model.tasks:  # the id of an erased task is never used again
+            self._insert(task_key, fault)
 
-    def _insert(self, task_id: str, fault: str | None) -> Any:
+    def _insert(self, task_key: str, fault: str | None) -> Any:
         """Write a task; after a lost answer, once more: the store leaves that to its caller."""
-        new, on = self.submitted[task_id]
+        new, on = self.submitted[task_key]
         if fault is not None:
             self.lose(fault)
             with pytest.raises(StoreUnavailable):
@@ -158,47 +158,47 @@ class StoreMachine(RuleBasedStateMachine):
         assert given == self.model.insert(self.now, new, LEASE_MS, on)
         return given
 
-    @rule(task_id=tasks, fault=faults, meant=rarely)
-    def withdraw(self, task_id: str, fault: str | None, *, meant: bool) -> None:
+    @rule(task_key=tasks, fault=faults, meant=rarely)
+    def withdraw(self, task_key: str, fault: str | None, *, meant: bool) -> None:
         if not meant:
             return
-        new, on = self.submitted[task_id]
+        new, on = self.submitted[task_key]
         self.both(fault, lambda: self.store.withdraw(new, on), lambda: self.model.withdraw(self.now, new, on))
 
     @rule(
         target=workers,
-        task_id=tasks,
+        task_key=tasks,
         host=st.sampled_from(["", "", "object-1", "object-2"]),
         route=st.sampled_from(Route),
         lease_ms=st.sampled_from([LEASE_MS, 2 * LEASE_MS, 1]),
         announce=st.integers(0, CHUNKS_MOST),
         fault=faults,
     )
-    def claim(self, task_id: str, fault: str | None, **wish: Any) -> Any:
+    def claim(self, task_key: str, fault: str | None, **wish: Any) -> Any:
         self.holders += 1
-        return self._claim(task_id, f"holder-{self.holders}", fault, **wish)
+        return self._claim(task_key, f"holder-{self.holders}", fault, **wish)
 
     @rule(target=workers, worker=workers, fault=faults)
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
         """The same holder asks again, maybe long after: what it finds is its own claim, or a new one."""
         wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
-        return self._claim(worker.claim.task_id, worker.holder, fault, **wish)
+        return self._claim(worker.claim.task_key, worker.holder, fault, **wish)
 
-    def _claim(self, task_id: str, holder: str, fault: str | None, **wish: Any) -> Any:
+    def _claim(self, task_key: str, holder: str, fault: str | None, **wish: Any) -> Any:
         given, expected = self.both(
             fault,
-            lambda: self.store.claim(task_id, holder=holder, **wish),
-            lambda: self.model.claim(self.now, task_id, holder, **wish),
+            lambda: self.store.claim(task_key, holder=holder, **wish),
+            lambda: self.model.claim(self.now, task_key, holder, **wish),
         )
         if not isinstance(given, Claim):
             assert (given.standing, given.left_ms) == expected
             return multiple()
         assert isinstance(expected, ModelTask), expected
         assert claim_seen(given) == claim_expected(expected, self.now)
-        assert not (given.refused and given.announced) or (task_id, given.fence) in self.claims
-        if (task_id, given.fence) in self.claims:  # a claim has one worker, which knows more than the database does
+        assert not (given.refused and given.announced) or (task_key, given.fence) in self.claims
+        if (task_key, given.fence) in self.claims:  # a claim has one worker, which knows more than the database does
             return multiple()
-        self.claims.add((task_id, given.fence))
+        self.claims.add((task_key, given.fence))
         return Worker(given, holder, wish["host"], expected.total, expected.reduce is Reduce.MERGE, set(given.outputs))
 
     @rule(
@@ -243,7 +243,7 @@ class StoreMachine(RuleBasedStateMachine):
         given, expected = self.both(
             fault,
             lambda: self.store.step(claim, progress, step),
-            lambda: self.model.step(self.now, claim.task_id, claim.fence, progress, step),
+            lambda: self.model.step(self.now, claim.task_key, claim.fence, progress, step),
         )
         assert given == expected
 
@@ -254,15 +254,15 @@ class StoreMachine(RuleBasedStateMachine):
         given, expected = self.both(
             fault,
             lambda: self.store.settle(claim, progress, OVERDUE, RETENTION_MS),
-            lambda: self.model.settle(self.now, claim.task_id, claim.fence, progress, overdue, RETENTION_MS),
+            lambda: self.model.settle(self.now, claim.task_key, claim.fence, progress, overdue, RETENTION_MS),
         )
         assert given == expected
 
     @rule(worker=workers)
     def may_start(self, worker: Worker) -> None:
         claim = worker.claim
-        left = _run(self.store.may_start(claim.task_id, claim.fence))
-        assert left == self.model.may_start(self.now, claim.task_id, claim.fence)
+        left = _run(self.store.may_start(claim.task_key, claim.fence))
+        assert left == self.model.may_start(self.now, claim.task_key, claim.fence)
 
     @rule(ids=st.lists(tasks, min_size=1, max_size=3), fault=faults)
     def expire(self, ids: list[str], fault: str | None) -> None:
@@ -287,7 +287,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(worker=workers, early_ms=st.sampled_from([0, 1]), finishing=st.booleans(), fault=faults)
     def in_time(self, worker: Worker, early_ms: int, fault: str | None, *, finishing: bool) -> None:
         """A worker that goes on, or has all outputs, in the moment of its task's deadline or just before it."""
-        task = self.model.tasks.get(worker.claim.task_id)
+        task = self.model.tasks.get(worker.claim.task_key)
         if task is None or task.deadline_at is None or task.deadline_at - early_ms < self.now:
             return
         self.now = task.deadline_at - early_ms
@@ -297,41 +297,41 @@ class StoreMachine(RuleBasedStateMachine):
         facts = {"done": {0}, "failed": set(), "final": False, "failure": Failure("none", "none", retryable=False)}
         self._step(worker, Continue(LEASE_MS), fault, in_flight={1}, **facts)
 
-    @rule(task_id=tasks, failure=failures, fault=faults)
-    def dead_letter(self, task_id: str, failure: Failure, fault: str | None) -> None:
+    @rule(task_key=tasks, failure=failures, fault=faults)
+    def dead_letter(self, task_key: str, failure: Failure, fault: str | None) -> None:
         given, expected = self.both(
             fault,
-            lambda: self.store.dead_letter(task_id, failure, RETENTION_MS),
-            lambda: self.model.dead_letter(self.now, task_id, failure, RETENTION_MS),
+            lambda: self.store.dead_letter(task_key, failure, RETENTION_MS),
+            lambda: self.model.dead_letter(self.now, task_key, failure, RETENTION_MS),
         )
         assert given == expected
 
-    @rule(task_id=tasks, retention_ms=st.sampled_from([0, RETENTION_MS]), fault=faults)
-    def cancel(self, task_id: str, retention_ms: int, fault: str | None) -> None:
+    @rule(task_key=tasks, retention_ms=st.sampled_from([0, RETENTION_MS]), fault=faults)
+    def cancel(self, task_key: str, retention_ms: int, fault: str | None) -> None:
         given, expected = self.both(
             fault,
-            lambda: self.store.cancel(task_id, retention_ms),
-            lambda: self.model.cancel(self.now, task_id, retention_ms),
+            lambda: self.store.cancel(task_key, retention_ms),
+            lambda: self.model.cancel(self.now, task_key, retention_ms),
         )
         assert given == expected
 
-    @rule(task_id=tasks, on=conditions, fault=faults)
-    def retry(self, task_id: str, on: Conditions, fault: str | None) -> None:
+    @rule(task_key=tasks, on=conditions, fault=faults)
+    def retry(self, task_key: str, on: Conditions, fault: str | None) -> None:
         given, expected = self.both(
             fault,
-            lambda: self.store.retry(task_id, LEASE_MS, on),
-            lambda: self.model.retry(self.now, task_id, LEASE_MS, on, resent=fault is not None),
+            lambda: self.store.retry(task_key, LEASE_MS, on),
+            lambda: self.model.retry(self.now, task_key, LEASE_MS, on, resent=fault is not None),
         )
         assert given == expected
 
-    @rule(task_id=tasks, fault=faults, meant=rarely)
-    def erase(self, task_id: str, fault: str | None, *, meant: bool) -> None:
+    @rule(task_key=tasks, fault=faults, meant=rarely)
+    def erase(self, task_key: str, fault: str | None, *, meant: bool) -> None:
         if not meant:  # an erased task is of little use to the other rules
             return
         given, expected = self.both(
             fault,
-            lambda: self.store.erase(task_id),
-            lambda: self.model.erase(self.now, task_id, resent=fault is not None),
+            lambda: self.store.erase(task_key),
+            lambda: self.model.erase(self.now, task_key, resent=fault is not None),
         )
         assert given == expected
 
@@ -343,12 +343,12 @@ class StoreMachine(RuleBasedStateMachine):
         return given
 
     @rule(due=sweeps, fault=faults)
-    def settle_due(self, due: Due, fault: str | None) -> None:
+    def take_due(self, due: Due, fault: str | None) -> None:
         """Maybe long after, when tasks have moved on."""
         given, expected = self.both(
             fault,
-            lambda: self.store.settle_due(due, LEASE_MS),
-            lambda: self.model.settle_due(self.now, due, LEASE_MS),
+            lambda: self.store.take_due(due, LEASE_MS),
+            lambda: self.model.take_due(self.now, due, LEASE_MS),
         )
         assert set(given) == expected
 
@@ -362,12 +362,12 @@ class StoreMachine(RuleBasedStateMachine):
     def pass_time(self, milliseconds: int) -> None:
         self.now += milliseconds
 
-    @rule(task_id=tasks)
-    def read(self, task_id: str) -> None:
+    @rule(task_key=tasks)
+    def read(self, task_key: str) -> None:
         """The views of the API, and what they leave out."""
-        model = self.model.tasks.get(task_id)
-        task, chunks = _run(self.store.task(task_id)), _run(self.store.chunks(task_id))
-        going_on = _run(self.store.going_on(task_id))
+        model = self.model.tasks.get(task_key)
+        task, chunks = _run(self.store.task(task_key)), _run(self.store.chunks(task_key))
+        going_on = _run(self.store.going_on(task_key))
         if model is None:
             assert (task, chunks, going_on) == (None, None, False)
             return
@@ -400,11 +400,11 @@ class StoreMachine(RuleBasedStateMachine):
         seen: list[str] = []
         last: str | None = None
         while True:
-            where = span(tenant, before_id=last and split_key(last)[1], from_ms=None, until_ms=None)
+            where = span(tenant, before_id=last and split_task_key(last)[1], from_ms=None, until_ms=None)
             page = _run(self.store.list(where, status=status, most=most))
             assert len(page.tasks) <= most
             assert all(task.result is None for task in page.tasks)
-            seen += [task.key for task in page.tasks]
+            seen += [task.task_key for task in page.tasks]
             if page.last is None:
                 break
             last = page.last
@@ -414,14 +414,16 @@ class StoreMachine(RuleBasedStateMachine):
     def the_rows_are_the_models(self) -> None:
         rows = {str(row["id"]): row for row in self.database.rows("SELECT * FROM tasks")}
         assert set(rows) == set(self.model.tasks)
-        for task_id, task in self.model.tasks.items():
-            assert row_facts(rows[task_id]) == task_facts(task), task_id
+        for task_key, task in self.model.tasks.items():
+            assert row_facts(rows[task_key]) == task_facts(task), task_key
         assert self._parts("outputs", "output, attempts") == {
-            (task_id, *key): value for task_id, task in self.model.tasks.items() for key, value in task.outputs.items()
+            (task_key, *key): value
+            for task_key, task in self.model.tasks.items()
+            for key, value in task.outputs.items()
         }
         assert self._parts("failures", "attempts, calls, final, code, message, retryable") == {
-            (task_id, *key): failed_values(item)
-            for task_id, task in self.model.tasks.items()
+            (task_key, *key): failed_values(item)
+            for task_key, task in self.model.tasks.items()
             for key, item in task.failures.items()
         }
         texts = {row["task_id"] for row in self.database.rows("SELECT task_id FROM texts")}
@@ -430,7 +432,7 @@ class StoreMachine(RuleBasedStateMachine):
             row["id"]: (row["task_id"], row["digest"], row["expires_at"], bool(row["replayed"]))
             for row in self.database.rows("SELECT * FROM submissions")
         } == {
-            name: (item.task_id, item.digest, item.expires_at, item.replayed)
+            name: (item.task_key, item.digest, item.expires_at, item.replayed)
             for name, item in self.model.submissions.items()
         }
         assert {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.ids import task_key
+from src.core.ids import task_key_of
 from src.core.tenants import LOCAL
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support import canaries
@@ -121,7 +121,9 @@ def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServ
         assert canaries.in_rows(state) == {}
         assert canaries.in_output(server) == set()
         told = [done["id"], failed["id"], *gone] if route == "queue" else []
-        assert messages(server) == [("ai-processing-queue", {"taskId": task_key(LOCAL, task_id)}) for task_id in told]
+        assert messages(server) == [
+            ("ai-processing-queue", {"taskId": task_key_of(LOCAL, task_id)}) for task_id in told
+        ]
         assert server.stop() == 0
         assert canaries.in_output(server) == set()
     assert canaries.in_files(state) == {}
@@ -138,7 +140,7 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
         model.wait_for_in_flight(6)  # the local queue's one consumer is busy: the others stay in the queue
         cancelled, dead = (submit(client, 6) for _ in range(2))
         assert client.http.post(f"/api/tasks/{cancelled}/cancel").status_code == 200
-        letter = {"queue": "AI_DLQ", "bodies": [{"taskId": task_key(LOCAL, dead)}]}
+        letter = {"queue": "AI_DLQ", "bodies": [{"taskId": task_key_of(LOCAL, dead)}]}
         assert client.http.post("/_test/messages", json=letter).text == "sent"
         assert client.finished(dead)["error"]["code"] == "dead_lettered"
         assert set().union(*canaries.in_rows(state).values()) == WORDS
@@ -150,7 +152,7 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
             assert client.http.get(f"/api/tasks/{task_id}").status_code == 404
         assert {queue for queue, _ in messages(server)} == {"ai-processing-queue", "ai-processing-dlq"}
         assert all(
-            body in [{"taskId": task_key(LOCAL, task_id)} for task_id in (done, cancelled, dead)]
+            body in [{"taskId": task_key_of(LOCAL, task_id)} for task_id in (done, cancelled, dead)]
             for _, body in messages(server)
         )
         assert canaries.in_output(server) == set()

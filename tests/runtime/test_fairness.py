@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.ids import task_id, task_key
+from src.core.ids import new_task_id, task_key_of
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, Json
 from tests.support.databases import d1_file, opened
@@ -33,11 +33,11 @@ TEXT_OF_TASK = "INSERT INTO texts (task_id, input, instructions, cuts, overlap) 
 
 def fill(state: Path, tenant: str, first: int, behind: int) -> list[str]:
     """Write tasks that are due, one a millisecond after the other, past the runtime, which is not running."""
-    made = [(task_id(START_MS + number, number.to_bytes(10)), START_MS + number) for number in range(first, behind)]
+    made = [(new_task_id(START_MS + number, number.to_bytes(10)), START_MS + number) for number in range(first, behind)]
     with closing(sqlite3.connect(d1_file(state))) as connection, connection:
-        connection.executemany(TASK, [(task_key(tenant, id_), due_ms) for id_, due_ms in made])
+        connection.executemany(TASK, [(task_key_of(tenant, id_), due_ms) for id_, due_ms in made])
         text = (TEXT, json.dumps([len(TEXT)]))
-        connection.executemany(TEXT_OF_TASK, [(task_key(tenant, id_), *text) for id_, _ in made])
+        connection.executemany(TEXT_OF_TASK, [(task_key_of(tenant, id_), *text) for id_, _ in made])
     return [id_ for id_, _ in made]
 
 

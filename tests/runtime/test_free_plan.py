@@ -97,7 +97,7 @@ def test_the_meter_and_the_worker_count_the_same(queues: DevServer):
 
 
 def test_finished_tasks_leave_no_storage_and_no_alarm(tmp_path: Path):
-    """After many tasks have ended, no object holds a row or an alarm. `tests.bench.free_plan` does 1,000."""
+    """After many tasks have ended, no object holds a row or an alarm. `bench.free_plan` does 1,000."""
     with DevServer(tmp_path, "--env", "free", "--limits", "free", "--cron-every", "5") as server:
         with Client(server.url) as client, ThreadPoolExecutor(8) as pool:
             ids = list(pool.map(lambda number: client.submit(f"Text {number}. It is short.")["id"], range(SMALL_TASKS)))

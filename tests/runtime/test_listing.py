@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.ids import task_id, task_key
+from src.core.ids import new_task_id, task_key_of
 from src.core.tenants import LOCAL
 from tests.support import metered
 from tests.support.client import Client, Json
@@ -26,7 +26,7 @@ EVERY = 20  # each so manieth task has failed, the others have completed
 
 def ids(first: int, behind: int) -> list[str]:
     """Ids of tasks that were made a millisecond apart."""
-    return [task_id(START_MS + number, number.to_bytes(10)) for number in range(first, behind)]
+    return [new_task_id(START_MS + number, number.to_bytes(10)) for number in range(first, behind)]
 
 
 def fill(state: Path, first: int, behind: int) -> None:
@@ -38,7 +38,7 @@ def fill(state: Path, first: int, behind: int) -> None:
         failure = {"status": "failed", "error_code": "model_refused", "error_message": "401", "error_retryable": 0}
         rows = (
             template
-            | {"id": task_key(LOCAL, id_), "created_at": START_MS + number}
+            | {"id": task_key_of(LOCAL, id_), "created_at": START_MS + number}
             | (failure if number % EVERY == 0 else {})
             for number, id_ in enumerate(ids(first, behind), first)
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.ids import task_key
+from src.core.ids import task_key_of
 from src.core.tenants import LOCAL
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, openai, paragraphs, variables
@@ -56,7 +56,7 @@ def put(client: Client, queue: str, *bodies: object) -> None:
 def deliver(server: DevServer, task_id: str) -> str:
     """Have a task's message consumed in an invocation of its own, and say what became of it."""
     with Client(server.url) as client:
-        bodies = [{"taskId": task_key(LOCAL, task_id)}]
+        bodies = [{"taskId": task_key_of(LOCAL, task_id)}]
         return client.http.post("/_test/messages", json={"queue": None, "bodies": bodies}).text
 
 
@@ -105,7 +105,9 @@ def test_duplicates_after_a_task_make_no_call(wired: DevServer, through_door: Cl
     """The same message again, after the task is completed, is acknowledged without a call."""
     task = through_door.finished(through_door.submit(paragraphs(4), chunk=SMALL)["id"])
     before = len(events(wired, "unclaimed"))
-    put(through_door, "AI_QUEUE", {"taskId": task_key(LOCAL, task["id"])}, {"taskId": task_key(LOCAL, task["id"])})
+    put(
+        through_door, "AI_QUEUE", {"taskId": task_key_of(LOCAL, task["id"])}, {"taskId": task_key_of(LOCAL, task["id"])}
+    )
     eventually(lambda: len(events(wired, "unclaimed")) >= before + 2)
     assert len(model.calls()) == 4
     assert through_door.task(task["id"]) == task
@@ -126,7 +128,7 @@ def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through
     model.hold()
     task_id = through_door.submit(paragraphs(2), chunk=SMALL)["id"]
     model.wait_for_in_flight(2)
-    put(through_door, "AI_DLQ", {"taskId": task_key(LOCAL, task_id)}, "junk")
+    put(through_door, "AI_DLQ", {"taskId": task_key_of(LOCAL, task_id)}, "junk")
     eventually(lambda: any(line["task"] == task_id for line in events(wired, "dead_lettered")), 30)
     eventually(lambda: events(wired, "unreadable_dead_letter"))
     model.release()

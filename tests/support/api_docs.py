@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from src.http.endpoints import document
+from src.http.catalogue import document
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 METHODS = ("post", "get", "delete")

@@ -119,7 +119,7 @@ class ModelTask:
 class Submission:
     """Who has an idempotency key."""
 
-    task_id: str
+    task_key: str
     digest: str
     expires_at: int
     replayed: bool = False
@@ -139,17 +139,17 @@ class StoreModel:
 
     def insert(self, now: int, new: NewTask, unclaimed_ms: int, on: Conditions) -> Outcome:
         """Write a pending task, once, if its key is free and its tenant's limits allow it."""
-        tenant = new.key.partition(":")[0]
+        tenant = new.task_key.partition(":")[0]
         name = None if on.idempotency_key is None else f"{tenant}:{on.idempotency_key}"
-        holder = None if name is None else self._take_key(now, name, new.key, on.digest)
-        known, day = new.key in self.tasks, now // DAY_MS
+        holder = None if name is None else self._take_key(now, name, new.task_key, on.digest)
+        known, day = new.task_key in self.tasks, now // DAY_MS
         unended = self._unended(tenant)
         used = self.daily_use.get(tenant, (day, 0))
         characters = len(new.text) + (used[1] if used[0] == day else 0)
         crowd, most = on.tasks_in_flight_most, on.characters_a_day_most
         full, too_much = crowd is not None and unended >= crowd, most is not None and characters > most
-        if not known and not full and not too_much and (holder is None or holder.task_id == new.key):
-            self.tasks[new.key] = task = ModelTask(
+        if not known and not full and not too_much and (holder is None or holder.task_key == new.task_key):
+            self.tasks[new.task_key] = task = ModelTask(
                 *(new.reduce, len(new.cuts), new.created_at, 0, new.route, new.minimum_calls),
                 deadline_ms=new.deadline_ms,
                 deadline_at=None if new.deadline_ms is None else now + new.deadline_ms,
@@ -160,20 +160,20 @@ class StoreModel:
             unended += 1
             if most is not None:
                 self.daily_use[tenant] = (day, characters)
-        if new.key in self.tasks:
+        if new.task_key in self.tasks:
             return Accepted(crowded=on.queue_share is not None and unended > on.queue_share)
-        if holder is not None and holder.task_id != new.key:
-            return Replayed(holder.task_id) if holder.digest == on.digest else Mismatched()
+        if holder is not None and holder.task_key != new.task_key:
+            return Replayed(holder.task_key) if holder.digest == on.digest else Mismatched()
         if name is not None:
             del self.submissions[name]
         return Refused(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
 
-    def _take_key(self, now: int, name: str, task_id: str, digest: str) -> Submission:
+    def _take_key(self, now: int, name: str, task_key: str, digest: str) -> Submission:
         """Take a key that is free or whose time is over; note that somebody else will be told of its task."""
         holder = self.submissions.get(name)
-        if holder is None or (holder.expires_at <= now and holder.task_id != task_id):
-            holder = self.submissions[name] = Submission(task_id, digest, now + IDEMPOTENCY_SECONDS * 1000)
-        if holder.task_id != task_id and holder.digest == digest:
+        if holder is None or (holder.expires_at <= now and holder.task_key != task_key):
+            holder = self.submissions[name] = Submission(task_key, digest, now + IDEMPOTENCY_SECONDS * 1000)
+        if holder.task_key != task_key and holder.digest == digest:
             holder.replayed = True
         return holder
 
@@ -182,34 +182,34 @@ class StoreModel:
 
     def withdraw(self, now: int, new: NewTask, on: Conditions) -> None:
         """Take a task back unless somebody else was told of it."""
-        task = self.tasks.get(new.key)
+        task = self.tasks.get(new.task_key)
         if task is None:
             return
-        held = self._held(new.key)
+        held = self._held(new.task_key)
         if held is not None and self.submissions[held].replayed:
             return
-        tenant = new.key.partition(":")[0]
+        tenant = new.task_key.partition(":")[0]
         day, used = self.daily_use.get(tenant, (0, 0))
         if on.characters_a_day_most is not None and day == now // DAY_MS:
             self.daily_use[tenant] = (day, max(0, used - len(new.text)))
-        self._forget(new.key)
+        self._forget(new.task_key)
 
-    def _held(self, task_id: str) -> str | None:
+    def _held(self, task_key: str) -> str | None:
         """The idempotency key that a task came under, if it still has it."""
-        name = self.tasks[task_id].submission
+        name = self.tasks[task_key].submission
         held = None if name is None else self.submissions.get(name)
-        return name if held is not None and held.task_id == task_id else None
+        return name if held is not None and held.task_key == task_key else None
 
-    def _forget(self, task_id: str) -> None:
-        if (name := self._held(task_id)) is not None:
+    def _forget(self, task_key: str) -> None:
+        if (name := self._held(task_key)) is not None:
             del self.submissions[name]
-        del self.tasks[task_id]
+        del self.tasks[task_key]
 
     def claim(
-        self, now: int, task_id: str, holder: str, host: str, route: str, lease_ms: int, announce: int
+        self, now: int, task_key: str, holder: str, host: str, route: str, lease_ms: int, announce: int
     ) -> ModelTask | tuple[Standing, int]:
         """Take a task that is due, run out, or one's own; the first claim ever announces calls."""
-        task = self.tasks.get(task_id)
+        task = self.tasks.get(task_key)
         if task is None:
             return Standing.MISSING, 0
         if task.status.terminal:
@@ -242,9 +242,9 @@ class StoreModel:
         task.wake_at = min(task.wake_at, task.lease_until)
         return task
 
-    def _record(self, task_id: str, fence: int, progress: Progress) -> ModelTask | None:
+    def _record(self, task_key: str, fence: int, progress: Progress) -> ModelTask | None:
         """Keep outputs and failures of the worker with the latest fence, whoever else has ended the task."""
-        task = self.tasks.get(task_id)
+        task = self.tasks.get(task_key)
         if task is None or task.fence != fence:
             return None
         if task.status in {Status.PROCESSING, Status.CANCELLED, Status.FAILED}:
@@ -253,9 +253,9 @@ class StoreModel:
             task.failures |= {item.key: item for item in progress.failures}
         return task
 
-    def step(self, now: int, task_id: str, fence: int, progress: Progress, step: Step) -> bool:
+    def step(self, now: int, task_key: str, fence: int, progress: Progress, step: Step) -> bool:
         """Record, then go on or end; nothing without the latest fence."""
-        task = self._record(task_id, fence, progress)
+        task = self._record(task_key, fence, progress)
         if task is None:
             return False
         if not self._takes(task, now, step):
@@ -290,12 +290,12 @@ class StoreModel:
         return task.status is {Release: Status.PENDING, Finish: Status.COMPLETED, Fail: Status.FAILED}.get(type(step))
 
     def settle(
-        self, now: int, task_id: str, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
+        self, now: int, task_key: str, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
     ) -> Status | None:
         """Take the last totals of the worker whose task was cancelled or, by now, is past its deadline."""
         if overdue is not None:
-            self.expire(now, [task_id], overdue, retention_ms)
-        task = self._record(task_id, fence, progress)
+            self.expire(now, [task_key], overdue, retention_ms)
+        task = self._record(task_key, fence, progress)
         if task is None:
             return None
         expired = task.failure is not None and task.failure.code == DEADLINE_EXCEEDED
@@ -304,9 +304,9 @@ class StoreModel:
         task.take_totals(progress)
         return task.status
 
-    def may_start(self, now: int, task_id: str, fence: int) -> float | None:
+    def may_start(self, now: int, task_key: str, fence: int) -> float | None:
         """The milliseconds until the deadline, while the claim is good."""
-        task = self.tasks.get(task_id)
+        task = self.tasks.get(task_key)
         if task is None or task.fence != fence or task.status is not Status.PROCESSING:
             return None
         return float("inf") if task.deadline_at is None else task.deadline_at - now
@@ -319,9 +319,9 @@ class StoreModel:
             task.end(Status.FAILED, now, retention_ms, failure)
         return ended
 
-    def dead_letter(self, now: int, task_id: str, failure: Failure, retention_ms: int) -> bool:
+    def dead_letter(self, now: int, task_key: str, failure: Failure, retention_ms: int) -> bool:
         """Fail what nobody works on and what waits for nothing."""
-        task = self.tasks.get(task_id)
+        task = self.tasks.get(task_key)
         if task is None or not task.is_idle(now) or (task.status is Status.PENDING and task.not_before > now):
             return False
         task.fence += 1
@@ -329,22 +329,22 @@ class StoreModel:
         task.end(Status.FAILED, now, retention_ms, Failure(failure.code, failure.message, retryable=True))
         return True
 
-    def cancel(self, now: int, task_id: str, retention_ms: int) -> tuple[bool, int]:
+    def cancel(self, now: int, task_key: str, retention_ms: int) -> tuple[bool, int]:
         """Cancel what has not ended."""
-        task = self.tasks.get(task_id)
+        task = self.tasks.get(task_key)
         if task is None or task.status.terminal:
             return False, 0 if task is None else task.starting_ms(now)
         task.end(Status.CANCELLED, now, retention_ms)
         return True, task.starting_ms(now)
 
     def retry(
-        self, now: int, task_id: str, unclaimed_ms: int, on: Conditions, *, resent: bool = False
+        self, now: int, task_key: str, unclaimed_ms: int, on: Conditions, *, resent: bool = False
     ) -> Accepted | None:
         """Put back what failed or was cancelled, within the tenant's limit; outputs stay, a deadline begins anew.
 
         After a lost answer, a pending task counts as put back.
         """
-        task, tenant = self.tasks.get(task_id), task_id.partition(":")[0]
+        task, tenant = self.tasks.get(task_key), task_key.partition(":")[0]
         most, unended = on.tasks_in_flight_most, self._unended(tenant)
         if task is not None and task.status is Status.PENDING and resent:
             return Accepted(crowded=on.queue_share is not None and unended > on.queue_share)
@@ -363,12 +363,12 @@ class StoreModel:
         crowded = on.queue_share is not None and self._unended(tenant) > on.queue_share
         return Accepted(crowded=crowded)
 
-    def erase(self, now: int, task_id: str, *, resent: bool = False) -> tuple[bool, int]:
+    def erase(self, now: int, task_key: str, *, resent: bool = False) -> tuple[bool, int]:
         """Forget a task; after a lost answer, a task that is not there counts as one that just was."""
-        task = self.tasks.get(task_id)
+        task = self.tasks.get(task_key)
         if task is None:
             return (True, round(START_SECONDS * 1000)) if resent else (False, 0)
-        self._forget(task_id)
+        self._forget(task_key)
         return True, task.starting_ms(now)
 
     def due(self, now: int, most: int) -> Due:
@@ -376,31 +376,31 @@ class StoreModel:
 
         Who comes first moves on by `most` tenants a minute. It is `most` of those that go on, and of those to erase.
         """
-        tenants = sorted({task_id.partition(":")[0] for task_id in self.tasks})
-        waiting = sorted((task.wake_at, task_id) for task_id, task in self.tasks.items() if task.wake_at <= now)
+        tenants = sorted({task_key.partition(":")[0] for task_key in self.tasks})
+        waiting = sorted((task.wake_at, task_key) for task_key, task in self.tasks.items() if task.wake_at <= now)
         due = Due(now if waiting else 0)
         places: dict[tuple[str, bool], int] = {}
         ranked: dict[bool, list[tuple[int, int, str]]] = {False: [], True: []}
-        for _, task_id in waiting:
-            tenant, ended = task_id.partition(":")[0], self.tasks[task_id].status.terminal
+        for _, task_key in waiting:
+            tenant, ended = task_key.partition(":")[0], self.tasks[task_key].status.terminal
             places[tenant, ended] = places.get((tenant, ended), 0) + 1
             turn = (tenants.index(tenant) - now // 60_000 * most) % len(tenants)
-            ranked[ended].append((places[tenant, ended], turn, task_id))
+            ranked[ended].append((places[tenant, ended], turn, task_key))
         chunks = 0
-        for *_, task_id in sorted(ranked[True])[:most]:
-            chunks += self.tasks[task_id].total
-            if not due.over or chunks <= limits.ERASE_OUTPUTS_MOST:
-                due.over.append(task_id)
-        for *_, task_id in sorted(ranked[False])[:most]:
-            task = self.tasks[task_id]
+        for *_, task_key in sorted(ranked[True])[:most]:
+            chunks += self.tasks[task_key].total
+            if not due.past_retention or chunks <= limits.ERASE_OUTPUTS_MOST:
+                due.past_retention.append(task_key)
+        for *_, task_key in sorted(ranked[False])[:most]:
+            task = self.tasks[task_key]
             if task.is_overdue(now):
-                due.overdue.append(task_id)
+                due.overdue.append(task_key)
             elif task.is_live(now):
-                due.live.append(task_id)
+                due.live.append(task_key)
             else:
-                due.idle.append(task_id)
+                due.idle.append(task_key)
                 if task.stalls and task.status is Status.PROCESSING:
-                    due.stalls[task_id] = task.stalls
+                    due.stalls[task_key] = task.stalls
         return due
 
     def page(self, tenant: str, status: Status | None) -> list[str]:
@@ -408,7 +408,7 @@ class StoreModel:
         own = [key for key in self.tasks if key.startswith(f"{tenant}:")]
         return sorted((key for key in own if status in {None, self.tasks[key].status}), reverse=True)
 
-    def settle_due(self, now: int, due: Due, delay_ms: int) -> set[str]:
+    def take_due(self, now: int, due: Due, delay_ms: int) -> set[str]:
         """Postpone and take on; each only if it still is what `due` found."""
         for task in self._those(due.live):
             if task.status is Status.PROCESSING and task.is_live(now):
@@ -425,12 +425,12 @@ class StoreModel:
         """Erase those that still are over."""
         over = [
             i
-            for i in due.over
+            for i in due.past_retention
             if i in self.tasks and self.tasks[i].status.terminal and self.tasks[i].wake_at <= due.now_ms
         ]
-        for task_id in over:
-            self._forget(task_id)
+        for task_key in over:
+            self._forget(task_key)
         return len(over)
 
     def _those(self, ids: Sequence[str]) -> list[ModelTask]:
-        return [self.tasks[task_id] for task_id in ids if task_id in self.tasks]
+        return [self.tasks[task_key] for task_key in ids if task_key in self.tasks]

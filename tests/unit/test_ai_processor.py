@@ -15,10 +15,10 @@ from src.inference.protocol import ModelCall, ModelReply, Provider
 from src.inference.wire import Wire
 from src.objects.ai_processor import Processor
 from src.objects.lane import infer_all
-from src.processing.events import Log
+from src.processing.log import Log
 from src.processing.worker import Worker
-from tests.support.actor import Bench
-from tests.support.store import START_MS
+from tests.support.store_bench import START_MS
+from tests.support.worker_bench import Bench
 
 LONG = limits.LANES_MOST * limits.LANE_CHUNKS
 
@@ -110,12 +110,12 @@ class ObjectBench:
         """Be the coordinator."""
         return self
 
-    async def infer(self, task_id: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+    async def infer(self, task_key: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Be a lane."""
         self.groups.append(len(calls))
         worker = self.in_flight.of_one_more(self.bench.worker())
         settings = replace(worker.settings, concurrency=self._lane_concurrency)
-        return await infer_all(replace(worker, settings=settings), task_id, fence, calls)
+        return await infer_all(replace(worker, settings=settings), task_key, fence, calls)
 
     async def close(self) -> None:
         """Be told goodbye."""

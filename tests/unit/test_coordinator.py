@@ -10,7 +10,7 @@ import pytest
 
 from src.core import limits
 from src.objects.batch_coordinator import Coordinator
-from src.processing.events import Log
+from src.processing.log import Log
 
 NOW_MS = 1_800_000_000_000
 IDLE_MS = round(limits.COORDINATOR_IDLE_SECONDS * 1000)

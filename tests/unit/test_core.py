@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from src.core import limits
 from src.core.errors import ConfigurationError, TransitionRefused
-from src.core.ids import is_task_id, task_id
+from src.core.ids import is_task_id, new_task_id
 from src.core.retry import backoff_seconds, rate_limit_seconds
 from src.core.settings import load
 from src.core.states import TRANSITIONS, Status, check
@@ -108,13 +108,15 @@ def test_a_claim_lasts_as_long_as_a_call_may_take(lease: int, alone_ms: int, lan
 @given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10), st.integers(0, 2**48 - 1))
 def test_ids_are_version_7_and_sort_by_time(now: int, entropy: bytes, later: int):
     """Any time and any random bytes make a well-formed UUIDv7, and an earlier one sorts before a later one."""
-    first, second = task_id(now, entropy), task_id(later, entropy)
+    first, second = new_task_id(now, entropy), new_task_id(later, entropy)
     assert is_task_id(first)
     assert first[14] == "7"
     assert (now < later) == (first < second)
 
 
-@pytest.mark.parametrize("text", ["", "x", "0" * 36, task_id(1, b"\xff" * 10).upper(), task_id(1, bytes(10)) + "0"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "0" * 36, new_task_id(1, b"\xff" * 10).upper(), new_task_id(1, bytes(10)) + "0"]
+)
 def test_what_is_no_id_is_known_as_such(text: str):
     """Malformed ids are told apart before the database is asked."""
     assert not is_task_id(text)

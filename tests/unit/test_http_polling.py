@@ -13,7 +13,7 @@ from src.http.polling import poll_seconds, retry_after_seconds
 def task(total: int, completed: int, started_at: int | None) -> Task:
     """Make a task that is under way."""
     return Task(
-        key="local:x",
+        task_key="local:x",
         status=Status.PENDING if started_at is None else Status.PROCESSING,
         route=Route.QUEUE,
         reduce=Reduce.CONCAT,

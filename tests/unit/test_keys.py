@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.engine.loop import Loop
 from src.core import limits
 from src.core.errors import ConfigurationError
 from src.core.keys import NOBODY, Key, Scope, digest, fingerprint, is_key_id, make, ordered, parse, proves
@@ -18,7 +19,6 @@ from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
 from src.store.database import Database
 from src.store.keys import KeyStore, NewKey
-from tests.simulation.loop import Loop
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1, When
 
 GOOD = "oo_" + "0" * 16 + "_" + "A" * 43

@@ -18,7 +18,7 @@ REPLY = ModelReply("fine", 7, 3)
 
 def claim(**changes) -> Claim:
     facts = {
-        "task_id": "t",
+        "task_key": "t",
         "fence": 1,
         "attempts": 1,
         "stalls": 0,

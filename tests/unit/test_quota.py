@@ -12,10 +12,10 @@ from src.core.meter import Meter
 from src.core.quota import is_used_up, seconds_until_reset
 from src.core.task import Route
 from src.inference.protocol import ModelReply
-from src.processing.budget import Budget
+from src.processing.allowance import Allowance
 from src.processing.crew import Crew, Roster, Silence
 from src.processing.dispatch import Dispatcher
-from src.processing.events import Log
+from src.processing.log import Log
 from src.queue.consumer import consume
 from src.store.claims import CallKey
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, ROWS_USED_UP
@@ -60,7 +60,7 @@ class Sender:
         self.route = route
         self.refuses = refuses
 
-    async def send(self, task_id: str, delay_seconds: float) -> None:
+    async def send(self, task_key: str, delay_seconds: float) -> None:
         if self.refuses:
             raise RuntimeError(self.refuses)
 
@@ -110,7 +110,7 @@ class Failing:
     messages: list[Delivery]
     queue: str = "ai-processing-queue"
 
-    async def run(self, task_id: str, host: object) -> Any:
+    async def run(self, task_key: str, host: object) -> Any:
         raise self.error
 
 
@@ -138,7 +138,7 @@ def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempt
 def test_calls_start_only_with_statements_left_to_record_them():
     """Statements run out before subrequests: two for each call alone, three for each group, nine at last."""
     meter = Meter()
-    budget = Budget(60, 45, 45, meter, 0)
+    budget = Allowance(60, 45, 45, meter, 0)
     assert budget.room(0, 6, 0, 1) == 6
     meter.spend_database_call(28)
     assert budget.room(0, 6, 0, 1) == 4  # 45 - 28 - 9 = 8

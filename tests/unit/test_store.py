@@ -27,7 +27,16 @@ from src.store.claims import (
 from src.store.database import Database
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import MIGRATIONS, NETWORK_LOST, OVERLOADED, ROWS_USED_UP, SqliteD1
-from tests.support.store import DEADLINE_MS, FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs, progress
+from tests.support.store_bench import (
+    DEADLINE_MS,
+    FAILURE,
+    LEASE_MS,
+    OVERDUE,
+    RETENTION_MS,
+    StoreBench,
+    outputs,
+    progress,
+)
 
 Act = Callable[[StoreBench, Claim | None], object]
 

@@ -6,18 +6,18 @@ from collections import Counter
 import pytest
 
 from src.core import limits
-from src.core.ids import split_key
+from src.core.ids import split_task_key
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Route
 from src.inference.demo import DemoProvider
-from src.processing.bounds import OVERDUE
-from src.processing.events import Log
+from src.processing.log import Log
 from src.processing.sweep import Sweep
+from src.processing.terms import OVERDUE
 from src.processing.worker import Worker
 from src.store.claims import Due, Release
-from tests.support.store import FAILURE, LEASE_MS, RETENTION_MS, StoreBench
+from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ class Recorder:
         self.route = route
         self.sent: list[str] = []
 
-    async def send(self, task_id: str, delay_seconds: float) -> None:
+    async def send(self, task_key: str, delay_seconds: float) -> None:
         """Keep the task's key."""
-        self.sent.append(task_id)
+        self.sent.append(task_key)
 
 
 def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
@@ -57,7 +57,7 @@ def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
 
 def swept(bench: StoreBench, most: int = 100) -> tuple[list[str], int]:
     due = bench.run(bench.store.due(most))
-    return bench.run(bench.store.settle_due(due, LEASE_MS)), bench.run(bench.store.erase_expired(due))
+    return bench.run(bench.store.take_due(due, LEASE_MS)), bench.run(bench.store.erase_expired(due))
 
 
 def test_a_task_that_nobody_took_is_dispatched_again_later_and_later(bench: StoreBench):
@@ -105,7 +105,7 @@ def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
 
     def sweep() -> list[str]:
         due = bench.run(bench.store.due(10))
-        hopeless = [task_id for task_id, stalls in due.stalls.items() if stalls >= 3]
+        hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= 3]
         return bench.run(bench.store.give_up(hopeless, 3, FAILURE, RETENTION_MS))
 
     for stalls in range(4):
@@ -132,8 +132,8 @@ def test_two_sweeps_at_once_dispatch_once(bench: StoreBench):
     bench.insert()
     bench.pass_ms(LEASE_MS)
     due = bench.run(bench.store.due(10))
-    first = bench.run(bench.store.settle_due(due, LEASE_MS))
-    second = bench.run(bench.store.settle_due(due, LEASE_MS))
+    first = bench.run(bench.store.take_due(due, LEASE_MS))
+    second = bench.run(bench.store.take_due(due, LEASE_MS))
     assert (first, second) == (["task"], [])
 
 
@@ -165,7 +165,7 @@ def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench):
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
-    assert due.over == ["task"]
+    assert due.past_retention == ["task"]
     assert bench.run(bench.store.retry("task", LEASE_MS))
     assert bench.run(bench.store.erase_expired(due)) == 0
     assert bench.claim().text == "xx"
@@ -180,7 +180,7 @@ def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: Sto
         bench.insert(f"new{number:02}")
     bench.pass_ms(LEASE_MS)
     due = bench.run(bench.store.due(10))
-    assert [task_id[:3] for task_id in due.over + due.idle] == ["old"] * 10 + ["new"] * 10
+    assert [task_key[:3] for task_key in due.past_retention + due.idle] == ["old"] * 10 + ["new"] * 10
 
 
 def test_a_run_erases_as_many_outputs_as_a_transaction_takes(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
@@ -226,7 +226,7 @@ def backlog(bench: StoreBench, tenant: str, tasks: int) -> None:
 
 
 def tenants_of(ids: list[str]) -> list[str]:
-    return [split_key(task_id)[0] for task_id in ids]
+    return [split_task_key(task_key)[0] for task_key in ids]
 
 
 def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
@@ -249,7 +249,7 @@ def test_tenants_take_turns_within_a_page(bench: StoreBench):
     bench.pass_ms(LEASE_MS)
     ids, _ = swept(bench, 20)
     assert sorted(tenants_of(ids)) == ["a"] * 9 + ["b"] * 9 + ["c"] * 2
-    assert [task_id for task_id in ids if task_id.startswith("a")] == [f"a:{number:05}" for number in range(1, 10)]
+    assert [task_key for task_key in ids if task_key.startswith("a")] == [f"a:{number:05}" for number in range(1, 10)]
 
 
 @pytest.mark.parametrize(("tenants", "page"), [(12, 5), (10, 5), (7, 3), (5, 5)])
@@ -282,7 +282,7 @@ def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: Sto
     served = []
     for _ in range(2 * tenants):
         first, _ = bench.run(bench.store.due(limits.SWEEP_TASKS_MOST, served=turns)).split(1)
-        served += tenants_of(bench.run(bench.store.settle_due(first, LEASE_MS)))
+        served += tenants_of(bench.run(bench.store.take_due(first, LEASE_MS)))
         bench.pass_ms(60_000)
     assert sorted(served[:tenants]) == sorted(served[tenants:]) == sorted(f"t{number}" for number in range(tenants))
 
@@ -307,12 +307,12 @@ def test_overdue_tasks_fail(bench: StoreBench):
     assert bench.run(bench.store.due(10)).empty
     bench.pass_ms(1)
     due = bench.run(bench.store.due(10))
-    assert (sorted(due.overdue), due.live, due.idle, due.over) == (["pending", "working"], [], [], [])
+    assert (sorted(due.overdue), due.live, due.idle, due.past_retention) == (["pending", "working"], [], [], [])
     assert sorted(bench.run(bench.store.expire([*due.overdue, "later", "free"], OVERDUE, RETENTION_MS))) == due.overdue
-    for task_id in due.overdue:
-        assert (bench.row(task_id)["status"], bench.row(task_id)["error_code"]) == ("failed", DEADLINE_EXCEEDED)
+    for task_key in due.overdue:
+        assert (bench.row(task_key)["status"], bench.row(task_key)["error_code"]) == ("failed", DEADLINE_EXCEEDED)
     assert bench.run(bench.store.expire(due.overdue, OVERDUE, RETENTION_MS)) == []
-    assert bench.run(bench.store.settle_due(due, LEASE_MS)) == []
+    assert bench.run(bench.store.take_due(due, LEASE_MS)) == []
 
 
 def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: StoreBench):
@@ -359,9 +359,11 @@ def test_a_page_is_split():
     due.add("dead", Status.PROCESSING, live=False, overdue=False, stalls=3)
     due.add("over", Status.FAILED, live=False, overdue=True, stalls=0)
     due.add("late", Status.PROCESSING, live=True, overdue=True, stalls=3)
-    assert due == Due(7, live=["live"], idle=["idle", "dead"], over=["over"], overdue=["late"], stalls={"dead": 3})
+    assert due == Due(
+        7, live=["live"], idle=["idle", "dead"], past_retention=["over"], overdue=["late"], stalls={"dead": 3}
+    )
     first, rest = due.split(1)
-    assert first == Due(7, live=["live"], idle=["idle"], over=["over"], overdue=["late"])
+    assert first == Due(7, live=["live"], idle=["idle"], past_retention=["over"], overdue=["late"])
     assert rest == Due(7, idle=["dead"], stalls={"dead": 3})
     assert rest.split(1) == (rest, Due(7))
     assert (Due(7).empty, rest.empty, first.empty) == (True, False, False)

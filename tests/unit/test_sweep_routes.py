@@ -10,17 +10,17 @@ import pytest
 
 from src.composition import App, Bindings
 from src.core import limits
-from src.core.ids import task_id, task_key
+from src.core.ids import new_task_id, task_key_of
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Reduce, Route
 from src.core.tenants import LOCAL
 from src.http.isolate import Isolate
 from src.inference.protocol import ModelCall
-from src.processing.budget import slice_seconds
+from src.processing.allowance import slice_seconds
 from src.processing.direct import DirectSender
 from src.processing.sweep import Sweep
-from tests.support.store import START_MS, new_task
+from tests.support.store_bench import START_MS, new_task
 from tests.unit.test_worker import Bench
 
 PLATFORM = 50  # subrequests, and statements, of an invocation on the free plan
@@ -34,11 +34,11 @@ class Road:
         self.sent: list[str] = []
         self._takes = takes
 
-    async def send(self, task_id: str, delay_seconds: float) -> None:
+    async def send(self, task_key: str, delay_seconds: float) -> None:
         """Keep the task's key, or refuse it."""
         if len(self.sent) >= self._takes:
             raise RuntimeError("Exceeded allowed duration in Durable Objects free tier.")
-        self.sent.append(task_id)
+        self.sent.append(task_key)
 
 
 class Cron:
@@ -159,7 +159,7 @@ def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Cal
     made = cron(60, 2)
     made.fire(*refusing())
     made.fire(Road(Route.QUEUE, 0), Road(Route.DURABLE_OBJECT))
-    assert made.bench.events("hastened") == []
+    assert made.bench.events("made_due") == []
 
 
 def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Callable[..., Cron]):
@@ -239,11 +239,11 @@ def test_only_what_nobody_works_on_is_hastened():
     assert bench.do(bench.store.cancel("local:over", 1_000_000))[0]
     for seconds in (180, 360):
         bench.do(asyncio.sleep(seconds))
-        taken = bench.do(bench.store.settle_due(bench.do(bench.store.due(10)), bench.settings.lease_ms))
+        taken = bench.do(bench.store.take_due(bench.do(bench.store.due(10)), bench.settings.lease_ms))
         assert taken == ["local:idle"]
     bench.do(asyncio.sleep(1))
     for _ in range(2):
-        bench.do(bench.store.hasten(keys))
+        bench.do(bench.store.make_due(keys))
     rows = bench.database.rows("SELECT wake_at, dispatches FROM tasks ORDER BY id")
     assert [row["wake_at"] - START_MS for row in rows] == [541_000, 4_000_000, 1_000_000]
     assert [row["dispatches"] for row in rows] == [1, 0, 0]  # of two, the last was given back
@@ -289,7 +289,7 @@ def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
     """A consumer that has used up its allowance begins no second run in the same invocation: the task is due at once,
     and the platform's limits hold."""
     bench = Bench()
-    key = task_key(LOCAL, task_id(START_MS, b"0123456789"))
+    key = task_key_of(LOCAL, new_task_id(START_MS, b"0123456789"))
     bench.do(bench.store.insert(new_task(key, 100, Reduce.CONCAT, START_MS), bench.settings.lease_ms))
     waited: list[Awaitable[None]] = []
     runtime = SimpleNamespace(chance=lambda: 0.0, entropy=bytes, write=bench.lines.append)

@@ -21,8 +21,8 @@ from src.processing.outcomes import Ended, Outcome, Released
 from src.processing.worker import Host
 from src.store.claims import Standing, Unclaimed
 from src.store.tasks import TaskStore
-from tests.support.actor import HOST, Bench
 from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.worker_bench import HOST, Bench
 
 
 @pytest.fixture
@@ -213,10 +213,10 @@ def at_the_read(bench: Bench, monkeypatch: pytest.MonkeyPatch, times: int) -> No
     """Have D1 go away in the moment in which a worker first reads outputs for a merge."""
     read, outages = TaskStore.level_outputs, [times]
 
-    async def failing(store: TaskStore, task_id: str, level: int) -> dict[int, str]:
+    async def failing(store: TaskStore, task_key: str, level: int) -> dict[int, str]:
         if outages:
             bench.database.fail(NETWORK_LOST, times=outages.pop())
-        return await read(store, task_id, level)
+        return await read(store, task_key, level)
 
     monkeypatch.setattr(TaskStore, "level_outputs", failing)
 

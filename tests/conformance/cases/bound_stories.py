@@ -6,7 +6,7 @@ from src.core.errors import StoreError
 from src.core.task import BUDGET_EXHAUSTED, Failure
 from src.store.claims import CallKey, Continue, Fail, Finish, Release
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.story import (
+from tests.conformance.cases.storyteller import (
     FAILURE,
     LEASE_MS,
     OVERDUE,
@@ -74,11 +74,11 @@ async def what_the_sweep_does_about_deadlines(env: Any) -> Any:
     for key in (waiting, working, released, completed):
         await story.pass_deadline(key)
     due = await store.due(10)
-    story.outcomes += [due.overdue, due.idle, due.over, due.live]
+    story.outcomes += [due.overdue, due.idle, due.past_retention, due.live]
     keys = (waiting, working, released, completed, good, made_key(9))
     story.outcomes.append(sorted(await store.expire(keys, OVERDUE, RETENTION_MS)))
     story.outcomes.append(sorted(await store.expire(keys, OVERDUE, RETENTION_MS)))
-    story.outcomes.append(await store.settle_due(due, LEASE_MS))
+    story.outcomes.append(await store.take_due(due, LEASE_MS))
     paid = progress(claim, outputs=outputs(0), completed=1, calls_settled=1)
     assert not await store.step(claim, paid, Fail(RETENTION_MS, FAILURE))
     story.outcomes.append(await store.settle(claim, paid, OVERDUE, RETENTION_MS))

@@ -5,7 +5,7 @@ from typing import Any
 from src.core.keys import Key, Scope, ordered
 from src.store.keys import Found, NewKey
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.story import Story, limited
+from tests.conformance.cases.storyteller import Story, limited
 
 VALID_MS = 1_000_000
 

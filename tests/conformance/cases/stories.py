@@ -5,7 +5,7 @@ from typing import Any
 from src.core.task import Reduce
 from src.store.claims import CallKey, Continue, Fail, Finish, Output, Release
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.story import (
+from tests.conformance.cases.storyteller import (
     FAILURE,
     LEASE_MS,
     OVERDUE,

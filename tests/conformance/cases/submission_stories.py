@@ -7,7 +7,7 @@ from src.core.task import NewTask
 from src.store.admission import Accepted, Conditions, Outcome
 from src.store.claims import Continue, Finish
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.story import (
+from tests.conformance.cases.storyteller import (
     LEASE_MS,
     Story,
     failures,
@@ -73,7 +73,7 @@ async def an_idempotency_key_after_its_time(env: Any) -> Any:
     done = progress(claim, outputs=outputs(0, 1, 2), completed=3)
     assert await story.store.step(claim, done, Finish(-1))
     due = await story.store.due(10)
-    story.outcomes.append(await story.store.settle_due(due, LEASE_MS))
+    story.outcomes.append(await story.store.take_due(due, LEASE_MS))
     story.outcomes.append(await story.store.erase_expired(due))
     await story.note(SUBMISSIONS)
     return story.told()

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from src.core.ids import split_key
+from src.core.ids import split_task_key
 from src.store.claims import Finish
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.story import FAILURE, LEASE_MS, RETENTION_MS, Story, made_key, outputs, progress
+from tests.conformance.cases.storyteller import FAILURE, LEASE_MS, RETENTION_MS, Story, made_key, outputs, progress
 
 TENANTS = ("alpha", "beta", "gamma")
 
@@ -29,14 +29,14 @@ async def what_the_sweep_does(env: Any) -> Any:
     story.outcomes.append(await store.give_up(stalled, 2, FAILURE, RETENTION_MS))
     story.outcomes.append(await store.give_up(stalled, 1, FAILURE, RETENTION_MS))
     story.outcomes.append(await store.give_up(stalled, 1, FAILURE, RETENTION_MS))
-    story.outcomes += [due.live, due.idle, due.over]
+    story.outcomes += [due.live, due.idle, due.past_retention]
     for _ in range(2):
-        story.outcomes.append(await store.settle_due(due, LEASE_MS))
+        story.outcomes.append(await store.take_due(due, LEASE_MS))
         story.outcomes.append(await store.erase_expired(due))
     for _ in range(2):  # given back, the idle ones are due again; nothing else is
-        await store.hasten(keys)
+        await store.make_due(keys)
     again = await store.due(10)
-    story.outcomes += [again.live, sorted(again.idle), again.over]
+    story.outcomes += [again.live, sorted(again.idle), again.past_retention]
     assert await store.dead_letter(idle, FAILURE, RETENTION_MS)
     return story.told()
 
@@ -52,7 +52,7 @@ async def tenants_take_turns_in_the_sweep(env: Any) -> Any:
     for most in (10, 5, 2):
         due = await story.store.due(most, served=len(TENANTS))
         story.outcomes.append(due.idle)
-    assert await story.store.settle_due(due, LEASE_MS)
+    assert await story.store.take_due(due, LEASE_MS)
     story.outcomes.append((await story.store.due(10, served=len(TENANTS))).idle)
     return story.told()
 
@@ -65,8 +65,8 @@ async def the_tenant_who_comes_first_moves_on_by_the_minute(env: Any) -> Any:
     for served in (1, 2, 4, 5):
         due = await story.store.due(3, served=served)
         first = due.now_ms // 60_000 * served % len(TENANTS)
-        assert [split_key(key)[0] for key in due.idle] == [*TENANTS[first:], *TENANTS[:first]]
+        assert [split_task_key(key)[0] for key in due.idle] == [*TENANTS[first:], *TENANTS[:first]]
         (alone,) = (await story.store.due(1, served=served)).idle
-        assert split_key(alone)[0] in TENANTS
+        assert split_task_key(alone)[0] in TENANTS
     # The rows stand in an order that depends on the time, which was checked here.
     return [[name, len(rows), changes, written] for name, rows, changes, written in story.recorder.log]

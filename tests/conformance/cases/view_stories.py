@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from src.core.ids import split_key
+from src.core.ids import split_task_key
 from src.core.states import Status
 from src.store.pages import Page, span
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.story import Story, limited, made_key
+from tests.conformance.cases.storyteller import Story, limited, made_key
 
 ALL = span("local", before_id=None, from_ms=None, until_ms=None)
 
@@ -24,7 +24,7 @@ async def _tasks(env: Any) -> Story:
 
 
 def _shown(page: Page) -> list[Any]:
-    return [[(task.key, task.status) for task in page.tasks], page.last]
+    return [[(task.task_key, task.status) for task in page.tasks], page.last]
 
 
 @worker_case
@@ -34,7 +34,7 @@ async def a_list_page_by_page_and_between_bounds(env: Any) -> Any:
     for _ in range(3):
         page = await story.store.list(span("local", before_id=before, from_ms=None, until_ms=None), status=None, most=3)
         story.outcomes.append(_shown(page))
-        before = None if page.last is None else split_key(page.last)[1]
+        before = None if page.last is None else split_task_key(page.last)[1]
     assert before is None
     for bounds in ({"from_ms": 3, "until_ms": 5}, {"from_ms": 7, "until_ms": None}, {"from_ms": 9, "until_ms": None}):
         page = await story.store.list(span("local", before_id=None, **bounds), status=None, most=3)
@@ -56,7 +56,7 @@ async def a_list_of_one_status_over_a_short_walk(env: Any) -> Any:
                 story.outcomes.append([status, most, *_shown(page)])
                 if page.last is None:
                     break
-                where = span("local", before_id=split_key(page.last)[1], from_ms=None, until_ms=None)
+                where = span("local", before_id=split_task_key(page.last)[1], from_ms=None, until_ms=None)
             assert page.last is None
     page = await story.store.list(ALL, status=Status.CANCELLED, most=5)
     story.outcomes.append(_shown(page))
@@ -67,6 +67,6 @@ async def a_list_of_one_status_over_a_short_walk(env: Any) -> Any:
 async def several_tasks_at_once(env: Any) -> Any:
     story = await _tasks(env)
     found = await story.store.tasks([made_key(at) for at in (6, 1, 9)])
-    story.outcomes.append(sorted((task.key, task.status) for task in found))
+    story.outcomes.append(sorted((task.task_key, task.status) for task in found))
     story.outcomes.append(await story.store.tasks([]))
     return story.told()

@@ -1,0 +1,204 @@
+"""What a day on the free plan carries, and what an invocation costs in CPU, from metered use on the local runtime.
+
+    python -m bench.free_plan [RUNS]
+
+Each of the runs is a task of 20 chunks: submitted, polled until it is done, erased. Counters are those of
+`make dev ARGS="--limits free"`; docs/design/limits.md says how the table follows from them.
+"""
+
+import math
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.figures import Figure
+from src.core.limits import FREE_PLAN_DAY
+from tests.support import metered
+from tests.support.client import Client, Json, openai, paragraphs
+from tests.support.dev_server import DevServer, eventually
+from tests.support.model_server import ModelServer
+
+RUNS = 200
+CHUNKS = 20
+WAVES = math.ceil(CHUNKS / 6)  # six calls at a time
+LATENCY_SECONDS = 0.02
+CALL_SECONDS = 5.0  # a model call in the table: what it takes decides only the objects' GB-s
+POLLS = 3  # of each task in the table
+CRON_RUNS = 1_440  # a day, one a minute
+TASKS_LEAST = 1_000
+CPU_MS_MOST = 10  # platform: a free Worker's CPU time an invocation
+FINISHED_TASKS = 1_000
+ROUTES = {"queue": (), "durable-object": ("--env", "free")}
+SLICES = {"queue": "queue", "durable-object": "AIProcessor.alarm"}
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One route: what a task takes of each daily allowance, what cron takes, and what is left for how many tasks."""
+
+    route: str
+    task: dict[str, float]
+    cron: dict[str, float]
+
+    def tasks(self, allowance: str) -> float:
+        """How many tasks a day the allowance carries."""
+        left = FREE_PLAN_DAY[allowance] - CRON_RUNS * self.cron[allowance]
+        return left / self.task[allowance] if self.task[allowance] else math.inf
+
+    @property
+    def first(self) -> str:
+        """The allowance that ends first."""
+        return min(FREE_PLAN_DAY, key=self.tasks)
+
+
+def measure(runs: int = RUNS) -> list[Figure]:
+    """Measure both routes, and what 1,000 finished tasks leave behind."""
+    figures: list[Figure] = []
+    for route in ROUTES:
+        day, lines = measure_route(route, runs)
+        figures.append(
+            Figure(
+                f"{route}: 20-chunk tasks a day on the free plan, less", -day.tasks(day.first), "tasks", -TASKS_LEAST
+            )
+        )
+        for what, times in cpu(route, lines).items():
+            figures.append(Figure(f"{route}: CPU of {what}, median", statistics.median(times), "ms"))
+            figures.append(Figure(f"{route}: CPU of {what}, 95 %", percentile(times, 0.95), "ms"))
+    figures.append(Figure(f"rows left in objects after {FINISHED_TASKS} tasks", left_behind(FINISHED_TASKS), "rows", 0))
+    return figures
+
+
+def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
+    """Run tasks one after the other; return the day that follows, and the meter's lines."""
+    with (
+        tempfile.TemporaryDirectory() as state,
+        ModelServer(api_key="test-key", latency_seconds=LATENCY_SECONDS) as model,
+        DevServer(
+            Path(state), *ROUTES[route], "--limits", "free", *openai(model.base_url), "--cron-every", "2"
+        ) as server,
+        Client(server.url) as client,
+    ):
+        for _ in range(10):  # until the interpreter is warm
+            run(client)
+        start = len(server.lines)
+        before = _slices(server, route, start)
+        for _ in range(runs):
+            run(client)
+        eventually(lambda: _slices(server, route, start) - before >= runs)
+        lines = metered.lines(server, start)
+    assert not [line for line in lines if "passed" in line]
+    cron = [line for line in lines if line["handler"] == "scheduled"]
+    rest = [line for line in lines if line["handler"] != "scheduled"]
+    task = {name: value / runs for name, value in use(rest).items()}
+    # Calls that take longer keep the object busy longer, and more polls may come.
+    if route == "durable-object":
+        task["objectGbSeconds"] += 0.128 * WAVES * (CALL_SECONDS - LATENCY_SECONDS)
+    task["requests"] += POLLS - 1 - 1  # the client here polls once, and the erasure is not a request
+    return Day(route, task, {name: value / len(cron) for name, value in use(cron).items()}), lines
+
+
+def run(client: Client) -> None:
+    """Have a task done, and erased, which is what its retention's end costs."""
+    task = client.finished(client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})["id"])
+    assert task["status"] == "completed"
+    assert client.http.delete(f"/api/tasks/{task['id']}").status_code == 204
+
+
+def _slices(server: DevServer, route: str, start: int) -> int:
+    return sum(line["handler"] == SLICES[route] for line in metered.lines(server, start))
+
+
+def use(lines: Iterable[Json]) -> dict[str, float]:
+    """Add up lines as `local/usage.mjs` does."""
+    spent: dict[str, float] = dict.fromkeys(FREE_PLAN_DAY, 0)
+    for line in lines:
+        if "object_ms" in line:
+            spent["objectRequests"] += 1
+            spent["objectGbSeconds"] += line["object_ms"] / 1000 * 0.128
+        else:
+            spent["requests"] += 1
+        spent["rowsRead"] += line["rows_read"]
+        spent["rowsWritten"] += line["rows_written"]
+        spent["queueOperations"] += line["queue_operations"]
+        spent["objectRowsWritten"] += line["object_rows_written"]
+    return spent
+
+
+def cpu(route: str, lines: list[Json]) -> dict[str, list[int]]:
+    """CPU milliseconds of a submission, a poll and a slice, each invocation's."""
+
+    def of(handler: str, request: str = "") -> list[int]:
+        return [
+            line["cpu_ms"]
+            for line in lines
+            if line["handler"] == handler and line.get("request", "").startswith(request)
+        ]
+
+    return {
+        "a submission": of("fetch", "POST /api/tasks"),
+        "a poll": of("fetch", "GET /api/tasks/"),
+        "a slice": of(SLICES[route]),
+    }
+
+
+def percentile(values: list[int], part: float) -> float:
+    """The value below which this part of all lies."""
+    return sorted(values)[min(len(values) - 1, int(part * len(values)))]
+
+
+def left_behind(count: int) -> int:
+    """Finish so many small tasks on the object route; return the rows, alarms included, that objects still hold."""
+    with (
+        tempfile.TemporaryDirectory() as state,
+        DevServer(Path(state), "--env", "free", "--limits", "free", "--cron-every", "5") as server,
+        Client(server.url) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        list(pool.map(lambda number: client.finished(client.submit(f"Text {number}.")["id"]), range(count)))
+        eventually(lambda: _slices(server, "durable-object", 0) >= count)
+        assert len(metered.object_files(Path(state))) >= count
+        return sum(metered.object_rows(Path(state)).values())
+
+
+def main(arguments: list[str]) -> int:
+    """Measure and print the tables; status 1 if a route carries less than it must."""
+    runs = int(arguments[0]) if arguments else RUNS
+    quotas = Table(
+        "a 20-chunk task takes", *ROUTES, "a day's allowance", *(f"{route}: tasks a day" for route in ROUTES)
+    )
+    times = Table("CPU, ms", "median", "95 %", "the platform's limit")
+    days = {}
+    for route in ROUTES:
+        days[route], lines = measure_route(route, runs)
+        for what, values in cpu(route, lines).items():
+            times.add_row(
+                f"{route}: {what}", f"{statistics.median(values):g}", f"{percentile(values, 0.95):g}", f"{CPU_MS_MOST}"
+            )
+    for name, limit in FREE_PLAN_DAY.items():
+        carried = [days[route].tasks(name) for route in ROUTES]
+        marks = [" ← first" if days[route].first == name else "" for route in ROUTES]
+        quotas.add_row(
+            name,
+            *(f"{days[route].task[name]:.3g}" for route in ROUTES),
+            f"{limit:,}",
+            *(
+                "no end" if math.isinf(value) else f"{value:,.0f}{mark}"
+                for value, mark in zip(carried, marks, strict=True)
+            ),
+        )
+    console = Console(width=140)
+    console.print(quotas)
+    console.print(times)
+    console.print(f"Rows left in objects after {FINISHED_TASKS} finished tasks: {left_behind(FINISHED_TASKS)}")
+    return 0 if all(day.tasks(day.first) >= TASKS_LEAST for day in days.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""What a claim, a poll, a list and a sweep page cost with a thousand and with a million tasks stored.
+
+SQLite's own steps (its virtual machine's instructions) stand for rows read: they are exact, and they grow with every
+row that is looked at.
+"""
+
+import sqlite3
+from collections.abc import Callable
+
+from bench.figures import Figure
+from src.store import statements as sql
+from src.store import submission_statements as submit
+from src.store import sweep_statements as sweeping
+from src.store import view_statements as view
+from tests.support.sqlite_d1 import MIGRATIONS
+
+NOW_MS = 1_800_000_000_000
+# Every tenth task is unfinished; one is due.
+FILL = """
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1)
+INSERT INTO tasks (id, status, route, reduce, metadata, total, completed, merge_chars, calls_minimum, created_at,
+                   wake_at, finished_at)
+SELECT printf('local:%08x-0000-7000-8000-000000000000', i), iif(i % 10, 'completed', 'pending'), 'queue', 'concat',
+  '{}', 1, i % 10 > 0, 2000, 1, ?2 - i, ?2 + iif(i % 10 = 0 AND i % 1000 = 0 AND i < 1000, -i, 1000 + i),
+  iif(i % 10, ?2, NULL)
+FROM n
+"""
+KEY = "local:00000000-0000-7000-8000-000000000000"
+ACTS: dict[str, tuple[str, tuple[object, ...]]] = {
+    "a claim": (sql.CLAIM, (KEY, "h", "", "queue", 1000, 1000, "[0,1,2,3,4,5]")),
+    "a poll": (view.TASK, (KEY,)),
+    "a list page": (view.LIST, ("local:", "local:~", 20)),
+    "a list page of one status": (view.LIST_STATUS, ("local:", "local:~", 20, "failed", 500)),
+    "a submission's count of tasks in flight": (submit.OUTCOME, (KEY, "local", 100)),
+    "a sweep page": (sweeping.DUE, (1, 1, 1)),
+}
+
+
+def measure() -> list[Figure]:
+    """Count the steps of each statement on both sizes and give the ratio."""
+    small, large = _steps(1_000), _steps(1_000_000)
+    return [
+        Figure(f"{name}: steps with 1,000,000 tasks ÷ with 1,000", large[name] / small[name], "×", 1.0) for name in ACTS
+    ]
+
+
+def _steps(size: int) -> dict[str, int]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.create_function("unixepoch", -1, lambda *_: NOW_MS / 1000)
+    for path in sorted(MIGRATIONS.glob("*.sql")):
+        connection.executescript(path.read_text())
+    connection.execute(FILL, (size, NOW_MS))
+    counted = {}
+    for name, (text, values) in ACTS.items():
+        counted[name] = _count(connection, lambda text=text, values=values: connection.execute(text, values).fetchall())
+    connection.close()
+    return counted
+
+
+def _count(connection: sqlite3.Connection, act: Callable[[], object]) -> int:
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    connection.set_progress_handler(step, 1)
+    act()
+    connection.set_progress_handler(None, 0)
+    return steps

@@ -1,0 +1,152 @@
+"""`python -m simulator`: run seeds, replay one, or run the whole campaign."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from simulator.campaign import sections as campaign
+from simulator.campaign.failure import explain
+from simulator.campaign.pool import run_seeds
+from simulator.campaign.run import PROFILES, run_seed
+from simulator.campaign.tally import Tally
+from simulator.engine.fault_kinds import KINDS
+from tests.support.options import positive
+
+CONSOLE = Console(highlight=False, soft_wrap=True)
+EXPLAINED_MOST = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; the exit status is 1 when an invariant was broken."""
+    options = _parser().parse_args(arguments)
+    if options.seed is not None:
+        return _replay(options.seed, options.faults, options.bounds)
+    tally, seconds, processor = _seeds(options)
+    CONSOLE.print(summary(tally, seconds, processor, options.workers))
+    for seed, _ in sorted(tally.failures)[:EXPLAINED_MOST]:
+        _explain(seed, options.faults, options.bounds)
+    facts: dict[str, Any] = {"seeds": tally.facts() | {"seconds": round(seconds, 1)}}
+    if options.campaign:
+        facts |= _rest_of_campaign()
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+    return 1 if tally.failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
+    parser.add_argument("--seeds", type=positive, default=2_000, help="how many schedules (default 2000)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
+    parser.add_argument("--seed", type=int, help="replay this one seed and show what happens in it")
+    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--faults", choices=PROFILES, help="this fault profile for all seeds, not each seed's own")
+    parser.add_argument("--bounds", action="store_true", help="cancellations, deadlines and budgets in every schedule")
+    parser.add_argument("--campaign", action="store_true", help="all parts, and their figures as JSON at the end")
+    return parser
+
+
+def _seeds(options: argparse.Namespace) -> tuple[Tally, float, float]:
+    started = time.perf_counter()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("schedules, {task.fields[accepted]:,} tasks, {task.fields[failed]} failed"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=CONSOLE) as bar:
+        job = bar.add_task("simulating", total=options.seeds, accepted=0, failed=0)
+
+        def progress(total: Tally, done: int) -> None:
+            bar.update(job, advance=done, accepted=total.accepted, failed=len(total.failures))
+
+        tally, processor = run_seeds(
+            options.first,
+            options.seeds,
+            workers=options.workers,
+            profile=options.faults,
+            bounds=options.bounds,
+            progress=progress,
+        )
+    return tally, time.perf_counter() - started, processor
+
+
+def summary(tally: Tally, seconds: float, processor: float, workers: int) -> Table:
+    """What was injected, what was run, and the verdict, as one table."""
+    table = Table(title="Faults injected", title_justify="left", show_footer=False)
+    table.add_column("no.", justify="right")
+    table.add_column("fault")
+    table.add_column("fired", justify="right")
+    for kind in sorted(KINDS.values(), key=lambda one: one.number):
+        table.add_row(str(kind.number), f"{kind.name}: {kind.meaning}", f"{tally.fired[kind.name]:,}")
+    table.add_section()
+    statuses = ", ".join(f"{count:,} {name}" for name, count in tally.statuses.most_common() if count)
+    for name, value in (
+        ("schedules", f"{tally.schedules:,}"),
+        ("tasks accepted", f"{tally.accepted:,} ({statuses})"),
+        ("failed", ", ".join(f"{count:,} {name}" for name, count in tally.reasons.most_common())),
+        ("answered", ", ".join(f"{count:,} {name}" for name, count in tally.told.most_common())),
+        ("simulated time", f"{tally.virtual_seconds / 3600:,.1f} h"),
+        ("model calls", f"{tally.calls:,}, {tally.in_doubt:,} in doubt"),
+        ("writes to D1, each checked", f"{tally.writes:,}"),
+        (
+            "time",
+            f"{seconds:,.1f} s on {workers} workers, {tally.schedules / max(processor, 0.01):,.0f} schedules/s/core",
+        ),
+        ("verdict", tally.verdict()),
+    ):
+        table.add_row("", f"{name}: {value}", "")
+    return table
+
+
+def _replay(seed: int, profile: str | None, bounds: bool) -> int:
+    result = run_seed(seed, profile=profile, bounds=bounds)
+    again = run_seed(seed, profile=profile, bounds=bounds, keep_timeline=True)
+    same = "the same twice" if result.digest == again.digest else "DIFFERENT the second time"
+    CONSOLE.print(f"seed {seed}, profile {result.profile}: trace {result.digest}, {same}")
+    if result.failure is None:
+        CONSOLE.print(again.timeline, markup=False)
+        CONSOLE.print(
+            f"every invariant held: {dict(result.statuses)}, {result.calls} calls, {result.in_doubt} in doubt"
+        )
+        return 0
+    _explain(seed, profile, bounds)
+    return 1
+
+
+def _explain(seed: int, profile: str | None, bounds: bool) -> None:
+    explanation = explain(seed, profile=profile, bounds=bounds)
+    result = explanation.result
+    CONSOLE.print(f"\nseed {seed} ({result.profile}): {result.failure}", markup=False)
+    CONSOLE.print(f"still so with {sum(result.fired.values())} of its {explanation.faults_before} faults:")
+    CONSOLE.print("\n".join(explanation.lines()), markup=False)
+    faults = (f" --faults {profile}" if profile else "") + (" --bounds" if bounds else "")
+    CONSOLE.print(f"replay: python -m simulator --seed {seed}{faults}")
+
+
+def _rest_of_campaign() -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    parts = {
+        "singleCrashes": lambda: dict(campaign.single_crashes()),
+        "pairsOfCrashes": lambda: dict(campaign.pairs_of_crashes()),
+        "races": lambda: campaign.races(campaign.RACES_OF_CAMPAIGN),
+        "ablations": lambda: campaign.ablations(10_000, 1_000, CONSOLE.print),
+        "replays": lambda: campaign.replays(50, 100),
+        "schedulesPerSecondPerCore": lambda: round(campaign.throughput(1_000)),
+    }
+    for name, run in parts.items():
+        started = time.perf_counter()
+        facts[name] = run()
+        facts[f"{name}Seconds"] = round(time.perf_counter() - started, 1)
+        CONSOLE.print(f"{name}: done in {facts[f'{name}Seconds']} s")
+    return facts
+
+
+if __name__ == "__main__":
+    sys.exit(main())

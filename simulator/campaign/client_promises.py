@@ -1,0 +1,186 @@
+"""What clients were told, held against what happens: no call after a cancellation's 200, nothing accepted and taken
+back, no call after a deadline, nobody's task in another tenant's answer.
+
+It sees calls as they leave an isolate and answers as they leave a handler. Both moments lie in an isolate, where the
+Worker would catch what is raised, so whatever is broken is raised from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from simulator.campaign.request_limit import Requests
+from simulator.campaign.row_changes import InvariantBroken
+from simulator.campaign.tenants import tenant_of
+from src.core import limits
+from src.core.ids import task_key_of
+from src.http.ports import Reply
+from src.inference.protocol import ModelCall
+from src.store import submission_statements as submit
+
+if TYPE_CHECKING:
+    from simulator.campaign.adapter import Arrival
+    from simulator.campaign.invariants import Books
+    from simulator.platform.world import World
+
+_TASKS = "/api/tasks"
+
+
+class Watch:
+    """The watcher of one world. `accepted` are the keys of tasks that some client was told of."""
+
+    def __init__(self, world: World, books: Books) -> None:
+        self.accepted: set[str] = set()
+        self.stopped: dict[str, str] = {}  # by key: the answer that says that no call starts any more
+        self.told: Counter[str] = Counter()  # what was answered that the books do not show
+        self._world = world
+        self._books = books
+        self._arrivals: Counter[str] = Counter()  # by tag
+        self._requests = Requests(world, self._broken)
+        self._mismatched: set[str] = set()  # tags
+        self._withdrawing: set[str] = set()
+        self._offsets: dict[str, float] = {}  # by key: the least that the database's clock was off at a claim
+        self._offset_ms = world.database.offset_ms
+        self._jumped_at = -math.inf
+        self._serve = world.database.serve
+        world.database.serve = self._served  # type: ignore[method-assign]
+        world.model.starting = self._starting
+        world.app.watcher = self  # type: ignore[attr-defined]
+
+    def _broken(self, what: str) -> None:
+        loop = self._world.loop
+        loop.call_soon(_raise, InvariantBroken(what), context=loop.outside)
+
+    # --- the database ------------------------------------------------------------------------------------
+
+    def _served(self, statements: Any, reply: Any, latency: Any) -> None:
+        for statement in statements:
+            if statement.sql is submit.WITHDRAW:
+                self._withdrawing.add(statement.values[0])
+        self._serve(statements, reply, latency)
+
+    def look_at_clock(self) -> None:
+        """Note when the database's clock has jumped ahead."""
+        offset = self._world.database.offset_ms
+        if offset > self._offset_ms:
+            self._jumped_at = self._world.loop.time()
+        self._offset_ms = offset
+
+    def born(self, key: str, tag: str) -> None:
+        """A task was written."""
+        if tag in self._mismatched:
+            raise InvariantBroken(f"{key}: accepted, and its client was told that the key is another request's")
+
+    def went(self, key: str) -> None:
+        """A task was erased, or taken back."""
+        if key in self._withdrawing and key in self.accepted:
+            raise InvariantBroken(f"{key}: answered with 202, and taken back")
+
+    def claimed(self, key: str) -> None:
+        """A worker has learned how much time is left; what the database's clock does later, it cannot know."""
+        self._offsets[key] = min(self._offsets.get(key, math.inf), self._offset_ms)
+
+    def put_back(self, key: str) -> None:
+        """A client's retry: calls may start again, and the time for them begins anew."""
+        self.stopped.pop(key, None)
+        self._offsets.pop(key, None)
+
+    # --- calls -------------------------------------------------------------------------------------------
+
+    def _starting(self, call: ModelCall, sender: str) -> None:
+        self.look_at_clock()
+        tag = tag_of(call)
+        key = self._books.born[tag][-1]
+        said = self.stopped.get(key)
+        # When the clock jumps between an announcement and the cancellation, the calls' time seems to be over.
+        if said is not None and self._world.loop.time() >= self._jumped_at + limits.START_SECONDS:
+            self._broken(f"{key}: a call started on {sender} after {said}")
+        row = self._books.rows.get(key)
+        if row is not None and row.deadline_at is not None:
+            now_ms = self._world.now_ms() + self._offsets.get(key, self._offset_ms)
+            # In the millisecond of the deadline nobody can tell: the database's clock counts whole ones.
+            if now_ms > row.deadline_at:
+                self._broken(f"{key}: a call started on {sender} {now_ms - row.deadline_at:.0f} ms after its deadline")
+
+    # --- answers -----------------------------------------------------------------------------------------
+
+    def arrived(self, arrival: Arrival) -> None:
+        """Note how often the task was put back before the request: what comes later is not this answer's matter."""
+        arrival.retries = self._books.retries[_key(arrival)]
+
+    def read(self, arrival: Arrival) -> None:
+        """Count the arrivals of a submission."""
+        self._arrivals[_tag(arrival)] += 1
+
+    def counting(self, arrival: Arrival) -> None:
+        """Note that the limiter of requests is asked."""
+        self._requests.counting(arrival)
+
+    def answered(self, arrival: Arrival, reply: Reply) -> None:
+        """Judge an answer."""
+        if reply.status == 500:
+            self._broken(f"{arrival.method} {arrival.url} was answered with {reply.body}")
+        told = json.loads(reply.body) if reply.body else {}
+        self._check_tenant(arrival, told)
+        self.told["limited"] += self._requests.answered(arrival, reply, told)
+        key = _key(arrival)
+        if arrival.method == "POST" and arrival.url.endswith(_TASKS):
+            self._submitted(arrival, reply, told)
+        elif reply.status == 204 or (reply.status == 200 and arrival.url.endswith("/cancel")):
+            self.told["erased" if reply.status == 204 else "cancelled"] += 1
+            if arrival.retries == self._books.retries[key]:
+                self.stopped[key] = f"a {reply.status} to {arrival.method}"
+
+    def _check_tenant(self, arrival: Arrival, told: dict[str, Any]) -> None:
+        tenant = tenant_of(arrival.headers)
+        for task in [told, *told.get("tasks", ())]:
+            if "id" in task and task_key_of(tenant, task["id"]) not in self._books.tags:
+                self._broken(f"{arrival.method} {arrival.url} showed {tenant} {task['id']}, which is not its own")
+
+    def _submitted(self, arrival: Arrival, reply: Reply, told: dict[str, Any]) -> None:
+        tag = _tag(arrival)
+        born = self._books.born.get(tag, [])
+        if reply.status == 202:
+            key = task_key_of(tenant_of(arrival.headers), told["id"])
+            self.accepted.add(key)
+            self.told["replay"] += "Idempotency-Replayed" in reply.headers
+            if self._books.tags[key] != tag:
+                self._broken(f"{key}: the answer to {tag}, and made by {self._books.tags[key]}")
+            if key in self._withdrawing and key in self._books.gone:
+                self._broken(f"{key}: taken back, and answered with 202")
+        elif self._arrivals[tag] > 1:
+            return  # what is there may be the other one's
+        elif told.get("limit") == "requests":
+            if born:
+                self._broken(f"{born[-1]}: accepted, and refused by the limit of requests")
+        elif told.get("code") == "idempotency_mismatch":
+            self.told["mismatch"] += 1
+            self._mismatched.add(tag)
+            if born:
+                self._broken(f"{born[-1]}: accepted, and its client was told that the key is another request's")
+        elif reply.status == 503 and born and born[-1] in self._books.rows and born[-1] not in self._withdrawing:
+            self._broken(f"{born[-1]}: answered with 503, and nobody tried to take it back")
+
+
+def tag_of(call: ModelCall) -> str:
+    """The tag of the task that a call belongs to."""
+    return call.system.rpartition("\n")[2]
+
+
+def _tag(arrival: Arrival) -> str:
+    """The tag of a submission; of none, if its body was not read."""
+    tag: str = arrival.body.get("instructions", "")
+    return tag
+
+
+def _key(arrival: Arrival) -> str:
+    """The key of the task that a request names; of no task, for one that names none."""
+    parts = arrival.url.partition("?")[0].split("/")
+    return task_key_of(tenant_of(arrival.headers), parts[5]) if len(parts) > 5 else ""
+
+
+def _raise(error: InvariantBroken) -> None:
+    raise error

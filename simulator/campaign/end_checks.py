@@ -1,0 +1,166 @@
+"""What must hold of every task once faults have stopped and everything is quiet."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from simulator.campaign.invariants import Books
+from simulator.campaign.row_changes import InvariantBroken, Row
+from simulator.campaign.small_limits import MAX_ATTEMPTS
+from simulator.platform.model import output_of
+from simulator.platform.world import World
+from src.core.chunks import chunks
+from src.core.merge import merge_groups, merge_system
+from src.inference.protocol import ModelCall
+from src.store import view_statements as view
+
+# Without any of these, nothing may end in doubt, and no task may fail for a reason that is not the model's.
+CRASHES = frozenset(
+    {
+        "crash_before_enqueue", "crash_before", "crash_after", "cpu_exceeded", "cancelled", "wait_until_cut",
+        "retries_exhausted", "consumer_exception", "object_evicted", "write_lost_at_eviction", "object_zombie",
+        "worker_frozen", "rpc_failed_before", "rpc_failed_after", "upgraded", "clock_jumped",
+        "d1_failed_before_commit", "d1_failed_after_commit", "d1_overloaded", "d1_slow",
+    }
+)  # fmt: skip
+# Answers after which nobody knows whether the model counted the call.
+DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable"})
+MODEL = frozenset({"model_hang", "model_slow", "model_rate_limited", "model_unavailable", "model_malformed"}) | DOUBTFUL
+FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
+
+
+type Require = Callable[[bool, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What struck in a run, as far as verdicts depend on it."""
+
+    fired: frozenset[str]
+    operated: bool  # isolates died by deployments or restarts, or a client interfered
+
+    @property
+    def crashed(self) -> bool:
+        """Whether a worker may have died or lost its claim."""
+        return self.operated or bool(self.fired & CRASHES)
+
+    @property
+    def certain(self) -> bool:
+        """Whether the outcome of every call is known."""
+        return not self.crashed and not self.fired & DOUBTFUL
+
+    @property
+    def smooth(self) -> bool:
+        """Whether no call can have failed."""
+        return self.certain and not self.fired & MODEL
+
+
+def check_task(books: Books, world: World, row: Row, circumstances: Circumstances) -> None:
+    """Hold one task to everything that was promised. Raises InvariantBroken."""
+    tag = books.tags[row.id]
+    reached = books.reached[tag]
+
+    def require(holds: bool, what: str) -> None:
+        if not holds:
+            raise InvariantBroken(f"{row.id} ({row.status} {row.error_code or ''}, fence {row.fence}): {what}")
+
+    require(row.terminal, "lost: it has not ended")
+    doubt = row.in_doubt + row.announced
+    forfeited = books.forfeited[row.id]
+    # A connection that fails when its worker has stopped listening, because the client cancelled or the worker stood
+    # still beyond its timeout: the call was sent as far as anyone knows, and never arrived.
+    unheard = books.unreached[tag] if forfeited or "worker_frozen" in circumstances.fired else 0
+    # Under an idempotency key a request can become a task again when the first is gone; to the model they are one.
+    others = books.sent(tag) - row.sent
+    require(
+        row.sent - doubt - unheard <= reached <= row.sent + others,
+        f"miscounted: {reached} calls reached the model, {row.sent} are billed, {doubt} of them in doubt",
+    )
+    if circumstances.certain and not forfeited:
+        require(doubt == 0, f"{doubt} calls in doubt, and nothing happened that casts doubt")
+    if row.status == "completed":
+        _check_result(books, world, row, require)
+        if circumstances.smooth and not forfeited and not books.retries[row.id]:
+            require(row.sent == row.minimum, f"{row.sent} calls where {row.minimum} do")
+    if row.status == "failed":
+        _check_failure(books, row, circumstances, require)
+    _check_chunks(world, row, require)
+    _check_repetitions(books, row, tag, doubt + forfeited + others, circumstances.fired, require)
+
+
+def _check_result(books: Books, world: World, row: Row, require: Require) -> None:
+    """Each output is the model's answer to the right text, levels and minimum are what the input makes them."""
+    text, instructions, cuts, overlap, model, merge_chars = world.database.connection.execute(
+        "SELECT input, instructions, cuts, overlap, model, merge_chars FROM texts JOIN tasks ON id = task_id"
+        " WHERE id = ?",
+        (row.id,),
+    ).fetchone()
+    model = model or "simulated-1"
+    users = [text[chunk.start : chunk.end] for chunk in chunks(tuple(json.loads(cuts)), overlap)]
+    system, level, minimum = instructions, 0, 0
+    while True:
+        minimum += len(users)
+        outputs = []
+        for position, user in enumerate(users):
+            output = books.outputs.get((row.id, str(level), str(position)))
+            require(output is not None, f"completed without output ({level}, {position})")
+            wanted = output_of(ModelCall(system, user, model))
+            require(str(output).partition(" #")[0] == wanted, f"output ({level}, {position}) is of another text")
+            outputs.append(str(output))
+        if row.reduce != "merge" or len(outputs) == 1:
+            break
+        users, system, level = merge_groups(outputs, merge_chars), merge_system(instructions), level + 1
+    require(row.minimum == minimum, f"minimumCalls is {row.minimum}, should be {minimum}")
+    extra = [key for key in books.outputs if key[0] == row.id and int(key[1]) > level]
+    require(not extra, f"outputs above the top level: {extra}")
+
+
+def _check_chunks(world: World, row: Row, require: Require) -> None:
+    """The chunks that a client sees are each finished or failed, and those of a completed task have not failed."""
+    execute = world.database.connection.execute
+    shown = [index for query in (view.CHUNKS, view.FAILED_CHUNKS) for index, *_ in execute(query, (row.id,))]
+    require(len(set(shown)) == len(shown), f"chunks are shown twice: {sorted(shown)}")
+    (failed,) = execute("SELECT count(*) FROM failures WHERE task_id = ? AND final = 1", (row.id,)).fetchone()
+    require(row.status != "completed" or not failed, f"completed, and {failed} calls failed for good")
+
+
+def _check_failure(books: Books, row: Row, circumstances: Circumstances, require: Require) -> None:
+    """A failure has a cause outside the Worker."""
+    answers: Counter[str] = Counter()
+    for (_text, answer), count in books.answers[books.tags[row.id]].items():
+        answers[answer] += count
+    code = row.error_code
+    if code == "deadline_exceeded":
+        require(row.deadline_at is not None, "failed by a deadline that it has not")  # its time: see `check_change`
+    elif code == "budget_exhausted":
+        require(row.sent == row.max_calls, f"failed after {row.sent} of {row.max_calls} calls")
+    elif code in {"dead_lettered", "worker_crashed"}:
+        require(circumstances.crashed, "failed by a crash, and nothing crashed")
+    elif code == "model_refused":
+        require(answers["refused"] > 0, "refused by a model that refused nothing")
+    elif code == "model_rate_limited":
+        require(answers["429"] > 100, "gave up waiting too early")
+    else:
+        unheard = circumstances.crashed or "model_unreachable" in circumstances.fired
+        failures = sum(answers[answer] for answer in FAILURE_ANSWERS)
+        slow = "model_slow" in circumstances.fired
+        require(failures >= MAX_ATTEMPTS or unheard or slow, f"{code} after {failures} failures")
+
+
+def _check_repetitions(books: Books, row: Row, tag: str, spare: int, fired: frozenset[str], require: Require) -> None:
+    """Calls for one text: no more failures than attempts, no more answers than one, but for those in doubt."""
+    heard: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for (text, answer), count in books.answers[tag].items():
+        if answer == "ok":
+            heard[text] += count
+        elif answer in FAILURE_ANSWERS:
+            failed[text] += count
+    rounds = 1 + books.retries[row.id]
+    for count in failed.values():
+        require(count <= MAX_ATTEMPTS * rounds + spare, f"{count} failed calls for one text")
+    # An answer may have come after the Worker's patience, or to one that stood still: that call counts as failed there.
+    repeated = sum(count - 1 for count in heard.values() if count > 1)
+    late = (MAX_ATTEMPTS - 1) * rounds if fired & {"model_slow", "worker_frozen"} else 0
+    require(repeated <= spare + late * max(1, len(heard)), f"{repeated} finished calls were made again")

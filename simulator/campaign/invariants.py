@@ -1,0 +1,229 @@
+"""A second pair of books, kept beside the database and the model: what each write and each call must respect.
+
+Every transaction and every model call of a world passes through here, and is held against what was there before.
+A broken invariant raises at once, at the write or call that broke it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from simulator.campaign.client_promises import Watch, tag_of
+from simulator.campaign.row_changes import COLUMNS, InvariantBroken, Row, check_change
+from simulator.campaign.tenant_limits import Shares
+from simulator.platform.binding_port import Reply
+from simulator.platform.d1 import Statement
+from simulator.platform.world import World
+from src.inference.protocol import ModelCall
+from src.store import statements as sql
+from src.store import submission_statements as submit
+
+UNDER_CLAIM = ("CHECKPOINT", "RECORD_FAILURES", "PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE")
+_OUTPUTS = "SELECT group_concat(task_id || '|' || level || '|' || idx || '|' || output, char(10)) FROM outputs"
+_REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1"
+_ORPHANS = tuple(
+    f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
+    for table in ("texts", "outputs", "failures", "submissions")
+)
+
+
+class Books:
+    """What happened in one world, task by task. A task is known to the model by its tag, its `instructions`."""
+
+    def __init__(self, world: World, *, max_attempts: int) -> None:
+        self.rows: dict[str, Row] = {}
+        self.gone: dict[str, Row] = {}
+        self.expired: set[str] = set()
+        self.born: dict[str, list[str]] = defaultdict(list)  # ids by tag: several in turn under one idempotency key
+        self.tags: dict[str, str] = {}  # by id
+        self.holders: dict[str, str] = {}  # ids by idempotency key with its tenant
+        self.reached: Counter[str] = Counter()  # calls by tag
+        self.unreached: Counter[str] = Counter()  # calls by tag whose connection failed before the model saw them
+        self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # by tag: (text, answer)
+        self.forfeited: Counter[str] = Counter()  # by id: calls in flight when a client or a deadline ended it
+        self.retries: Counter[str] = Counter()  # by id
+        self.outputs: dict[tuple[str, str, str], str] = {}
+        self._refused: set[str] = set()  # ids of tasks with a call on record that failed for good
+        self.writes = 0
+        self._outputs_text: str | None = None
+        self._max_attempts = max_attempts
+        self.world = world
+        self._connection = world.database.connection
+        self._under_claim = {getattr(sql, name): name for name in UNDER_CLAIM}
+        self._tell_failures = {sql.RECORD_FAILURES, sql.RETRY_FAILURES}
+        self._erases = {sql.ERASE[-1], submit.WITHDRAW}
+        self.watch = Watch(world, self)
+        self.shares = Shares(world.variables)
+        self._tags_given = 0
+        self._execute = world.database.execute
+        self._serve = world.model.serve
+        world.database.execute = self._executed  # type: ignore[method-assign]
+        world.model.serve = self._served  # type: ignore[method-assign]
+
+    def new_tag(self) -> str:
+        """Give the name by which the model's ledger knows a request that is about to arrive."""
+        self._tags_given += 1
+        return f"T{self._tags_given}"
+
+    # --- writes -----------------------------------------------------------------------------------------
+
+    def _executed(self, statements: Sequence[Statement]) -> list[dict[str, Any]]:
+        before = self._connection.total_changes
+        now_ms = self.world.database.now_ms()
+        self.watch.look_at_clock()
+        results = self._execute(statements)
+        if self._connection.total_changes != before:
+            self.writes += 1
+            self._check_fences(statements, results)
+            self._check_rows(statements, now_ms)
+            self._check_outputs(now_ms)
+        return results
+
+    def _check_fences(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
+        for statement, result in zip(statements, results, strict=True):
+            name = self._under_claim.get(statement.sql)
+            if name is None or not result["meta"]["changes"]:
+                continue
+            task_key, fence = statement.values[:2]
+            row = self.rows.get(task_key)
+            if row is None or row.fence != fence:
+                there = "nothing" if row is None else f"fence {row.fence}"
+                raise InvariantBroken(f"{task_key}: {name} of fence {fence:.0f} was written over {there}")
+
+    def _check_rows(self, statements: Sequence[Statement], now_ms: int) -> None:
+        found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants
+        if any(statement.sql in self._tell_failures for statement in statements):
+            self._refused = {task_key for (task_key,) in self._connection.execute(_REFUSED)}
+        before = self.rows
+        rows: dict[str, Row] = {}
+        grown = False
+        for values in found:
+            known = before.get(values[0])
+            rows[values[0]] = known if known is not None and known == values else Row._make(values)
+        for task_key, row in rows.items():
+            was = before.get(task_key)
+            if was is None:
+                self._born(row)
+                grown = True
+            elif was is not row:
+                grown |= self._changed(was, row, now_ms)
+        if len(rows) < len(before) or before.keys() - rows.keys():
+            self._went(before.keys() - rows.keys(), statements, now_ms)
+        self.rows = rows
+        if grown:
+            self.shares.grown(rows.values())
+
+    def _changed(self, was: Row, row: Row, now_ms: int) -> bool:
+        """Judge a change of a row. True: its tenant has one more task in flight."""
+        check_change(was, row, now_ms, self._max_attempts)
+        if row.id in self._refused and row.sent > was.sent:
+            raise InvariantBroken(f"{row.id}: calls were announced after one had failed for good")
+        if row.status == "processing" and row.fence != was.fence:
+            self.watch.claimed(row.id)
+        if row.ended_from_outside and not was.terminal:
+            self.forfeited[row.id] += was.announced
+        elif row.status == "pending" and was.terminal:
+            self.retries[row.id] += 1
+            self.watch.put_back(row.id)
+            return True
+        return False
+
+    def _born(self, row: Row) -> None:
+        if row.id in self.gone:
+            raise InvariantBroken(f"{row.id} is back after it was erased")
+        if (row.status, row.fence, row.sent) != ("pending", 0, 0):
+            raise InvariantBroken(f"{row.id} came into the world {row.status}")
+        tag, key, characters = self._connection.execute(
+            "SELECT instructions, submission, length(input) FROM texts WHERE task_id = ?", (row.id,)
+        ).fetchone()
+        self.shares.accepted(row.id, characters)
+        if tag in self.born and (key is None or self.born[tag][-1] not in self.gone):
+            raise InvariantBroken(f"{row.id}: request {tag} was taken twice, as {self.born[tag][-1]} before")
+        if key is not None:  # no run lasts for the day after which a key is free again
+            if self.holders.get(key, row.id) not in {row.id, *self.gone}:
+                raise InvariantBroken(f"{row.id}: accepted under a key that {self.holders[key]} has")
+            self.holders[key] = row.id
+        self.watch.born(row.id, tag)
+        self.born[tag].append(row.id)
+        self.tags[row.id] = tag
+
+    def _went(self, ids: Any, statements: Sequence[Statement], now_ms: int) -> None:
+        asked = {statement.values[0] for statement in statements if statement.sql in self._erases}
+        for statement in statements:
+            if statement.sql == submit.WITHDRAW:
+                self.shares.taken_back(statement.values[0])
+        for task_key in ids:
+            row = self.gone[task_key] = self.rows[task_key]
+            if task_key in asked:
+                self.watch.went(task_key)
+                continue
+            if not row.terminal or row.wake_at > now_ms:
+                raise InvariantBroken(f"{task_key} ({row.status}) was erased, and nobody asked for it")
+            self.expired.add(task_key)
+        self.check_orphans()
+
+    def check_orphans(self) -> None:
+        """Nothing is left of a task whose row is gone."""
+        for query in _ORPHANS:
+            if (left := self._connection.execute(query).fetchone()) is not None:
+                raise InvariantBroken(f"{left[0]} is erased, and not all of it: {query}")
+
+    def _check_outputs(self, now_ms: int) -> None:
+        (text,) = self._connection.execute(_OUTPUTS).fetchone()
+        if text == self._outputs_text:
+            return
+        self._outputs_text = text
+        found = {}
+        for line in (text or "").split("\n") if text else ():
+            task_key, level, idx, output = line.split("|")
+            found[task_key, level, idx] = output
+        for key, output in self.outputs.items():
+            if key[0] in self.rows and found.get(key) != output:
+                raise InvariantBroken(f"{key}: output was {output!r}, is {found.get(key)!r}")
+        for key in found.keys() - self.outputs.keys():
+            row = self.rows.get(key[0])
+            if row is None:
+                raise InvariantBroken(f"{key}: output of a task that is gone")
+        self._check_counts(found, now_ms)
+        self.outputs = found
+
+    def _check_counts(self, found: dict[tuple[str, str, str], str], now_ms: int) -> None:
+        counts = Counter(task_key for task_key, level, _ in found if level == "0")
+        for task_key, row in self.rows.items():
+            count = counts[task_key]
+            # After its deadline a worker's outputs are still kept, its totals only with the task's end.
+            overdue = row.deadline_at is not None and row.deadline_at <= now_ms
+            exact = not self.forfeited[task_key] and not row.ended_from_outside and not overdue
+            if count < row.completed or (exact and count != row.completed):
+                raise InvariantBroken(f"{task_key} ({row.status}): {row.completed} completed, {count} outputs")
+
+    # --- calls ------------------------------------------------------------------------------------------
+
+    def _served(self, call: ModelCall, sender: str, reply: Reply) -> None:
+        records = self.world.model.records
+        before = len(records)
+        self._serve(call, sender, reply)
+        tag = tag_of(call)
+        if len(records) == before:
+            self.unreached[tag] += 1
+            return
+        self.reached[tag] += 1
+        self.answers[tag][call.user, records[-1].answer] += 1
+        row = self.latest(tag)
+        task_key = row.id
+        if self.reached[tag] > self.sent(tag):
+            raise InvariantBroken(
+                f"{task_key} ({row.status}, fence {row.fence}): call {self.reached[tag]} reached the model, "
+                f"{row.sent} are on the bill"
+            )
+        if row.max_calls is not None and self.reached[tag] > row.max_calls * len(self.born[tag]):
+            raise InvariantBroken(f"{task_key}: {self.reached[tag]} calls reached the model, {row.max_calls} may")
+
+    def latest(self, tag: str) -> Row:
+        """The task of a tag, the last one if it was made again under its key; as it went, if it is gone."""
+        task_key = self.born[tag][-1]
+        return self.rows.get(task_key) or self.gone[task_key]
+
+    def sent(self, tag: str) -> int:
+        """How many calls are on the bills of all tasks of a tag."""
+        return sum((self.rows.get(task_key) or self.gone[task_key]).sent for task_key in self.born[tag])

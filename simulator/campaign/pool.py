@@ -1,0 +1,51 @@
+"""Seeds over several processes. What a seed does hangs on the seed alone, not on the process or on its neighbours."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+
+from simulator.campaign.run import run_seed
+from simulator.campaign.tally import Tally
+
+BLOCK = 50
+
+
+def run_block(first: int, count: int, profile: str | None, bounds: bool = False) -> tuple[Tally, float]:
+    """Run some seeds in a row; give their tally and the processor time that they took, seconds."""
+    started = time.process_time()
+    tally = Tally()
+    for seed in range(first, first + count):
+        tally.add(run_seed(seed, profile=profile, bounds=bounds))
+    return tally, time.process_time() - started
+
+
+def run_seeds(
+    first: int,
+    count: int,
+    *,
+    workers: int,
+    profile: str | None = None,
+    bounds: bool = False,
+    progress: Callable[[Tally, int], None] = lambda tally, done: None,
+) -> tuple[Tally, float]:
+    """Run seeds; give the tally of all and the processor seconds. `progress` hears after each block."""
+    total, seconds = Tally(), 0.0
+    for tally, spent in _blocks(first, count, workers, profile, bounds):
+        total.merge(tally)
+        seconds += spent
+        progress(total, tally.schedules)
+    return total, seconds
+
+
+def _blocks(first: int, count: int, workers: int, profile: str | None, bounds: bool) -> Iterator[tuple[Tally, float]]:
+    jobs = [(start, min(BLOCK, first + count - start), profile, bounds) for start in range(first, first + count, BLOCK)]
+    if workers <= 1:
+        for job in jobs:
+            yield run_block(*job)
+        return
+    # "spawn": what a seed does must not depend on what the parent has in memory.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(run_block, *job) for job in jobs]
+        for future in as_completed(futures):
+            yield future.result()

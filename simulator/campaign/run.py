@@ -1,0 +1,159 @@
+"""One seed, one run: its workload, its faults, its schedule, its verdict."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from simulator.campaign.adapter import Onceover
+from simulator.campaign.end_checks import CRASHES, MODEL
+from simulator.campaign.row_changes import InvariantBroken
+from simulator.campaign.scenario import Play
+from simulator.campaign.small_limits import small_limits, variables
+from simulator.campaign.workload import Workload, bound, draw, metered, patient
+from simulator.engine.fault_kinds import KINDS, RATE_LIMITER
+from simulator.engine.fault_plan import FaultPlan
+from simulator.engine.loop import SimulationError
+from simulator.platform.choices import Scheduling
+from simulator.platform.queues import QueueSettings
+from simulator.platform.sqlite_database import Template
+from simulator.platform.world import World
+
+TEMPLATE = Template.of_migrations(Path(__file__).parents[2] / "migrations")
+# Oftener than the platform's table has them: what few messages there are in a short run would meet them too rarely.
+_OFTENER = {
+    "model_unreachable": 0.03,
+    "retries_exhausted": 0.08,
+    "consumer_exception": 0.12,
+    "poison_message": 0.06,
+    "message_reordered": 0.5,
+}
+PROFILES = ("calm", "harmless", "model", "swarm", "everything")
+_PROFILE_OF_TEN = ("calm", "harmless", "model", *("swarm",) * 6, "everything")
+_SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo")
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run did. `failure` is None when every invariant held."""
+
+    seed: int
+    profile: str
+    failure: str | None = None
+    digest: str = ""
+    accepted: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    in_doubt: int = 0
+    virtual_seconds: float = 0.0
+    steps: int = 0
+    writes: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
+    fired: Counter[str] = field(default_factory=Counter)
+    timeline: str = ""
+
+
+def rates(profile: str, rng: Random, limiter_rng: Random) -> dict[str, float]:
+    """The faults' rates: `calm` none, `harmless` those that cost no call, `model` the model's, `swarm` any, by the
+    seed rare or frequent, `everything` all at their usual rates. Those of the limiter of requests come from a stream
+    of their own, so that seeds without it stay what they were."""
+    usual = {kind.name: kind.rate for kind in KINDS.values()} | _OFTENER
+    if profile == "calm":
+        return {}
+    if profile == "harmless":
+        return {
+            name: min(0.5, 3 * rate) for name, rate in usual.items() if name not in CRASHES | MODEL | {"user_raced"}
+        }
+    if profile == "model":
+        return {name: 3 * usual[name] for name in MODEL}
+    if profile == "everything":
+        return usual
+    return {
+        name: min(0.5, rate * (limiter_rng if name in RATE_LIMITER else rng).choice((0, 0.3, 1, 3)))
+        for name, rate in usual.items()
+    }
+
+
+def run_seed(
+    seed: int,
+    *,
+    profile: str | None = None,
+    fault_rates: dict[str, float] | None = None,
+    workload: Workload | None = None,
+    bounds: bool = False,
+    muted: frozenset[int] = frozenset(),
+    keep_timeline: bool = False,
+) -> Result:
+    """Run one seed; what is not given is drawn from it. `bounds`: see `workload.bound`."""
+    rng = Random(f"{seed}/workload")
+    profile = profile or rng.choice(_PROFILE_OF_TEN)
+    drawn = bound(draw(rng), Random(f"{seed}/bounds"), always=bounds)
+    drawn = patient(drawn, Random(f"{seed}/patience"))
+    limiter_rng = Random(f"{seed}/rate limiter/workload")
+    drawn = metered(drawn, limiter_rng)
+    scheduling = rng.choice(_SCHEDULINGS)
+    fault_rng = Random(f"{seed}/faults")
+    plan = FaultPlan(
+        fault_rng,
+        rates(profile, fault_rng, limiter_rng) if fault_rates is None else fault_rates,
+        muted=muted,
+        keep_timeline=keep_timeline,
+    )
+    result = Result(seed, profile if fault_rates is None else "targeted")
+    return run_plan(result, workload or drawn, plan, rng, scheduling=scheduling)
+
+
+def run_plan(
+    result: Result,
+    workload: Workload,
+    plan: FaultPlan,
+    rng: Random,
+    *,
+    scheduling: Scheduling = "fifo",
+    latency_seconds: float = 0.008,
+    crashes: bool = False,
+    play_class: type[Play] = Play,
+) -> Result:
+    """Run a workload under a fault plan and fill in the result."""
+    with small_limits(short_slices=workload.short_slices, small_parts=workload.small_parts):
+        world = World(
+            result.seed,
+            Onceover(),
+            TEMPLATE,
+            faults=plan,
+            scheduling=scheduling,
+            deployment=workload.first,
+            variables=variables(plan=workload.plan, retention_days=workload.retention_days, keyed=workload.keyed)
+            | workload.variables,
+            queue_settings=QueueSettings(
+                max_batch_size=workload.batch, mode=workload.queue_mode, max_concurrency=workload.consumers
+            ),
+            strict_gates=workload.strict_gates,
+            latency_seconds=latency_seconds,
+            rate_limit=workload.rate_limit,
+        )
+        play = play_class(world, workload, rng, crashes=crashes)
+        try:
+            world.run(play.run)
+        except (InvariantBroken, SimulationError, AssertionError) as error:
+            result.failure = f"{type(error).__name__}: {error}"
+    return _filled(result, world, play)
+
+
+def _filled(result: Result, world: World, play: Play) -> Result:
+    books = play.books
+    result.digest = world.trace_digest
+    result.accepted = len(books.tags)
+    result.statuses = Counter(row.status for row in books.rows.values())
+    result.statuses["erased"] = len(books.gone)
+    result.calls = sum(books.reached.values())
+    result.in_doubt = sum(row.in_doubt for row in books.rows.values())
+    result.virtual_seconds = world.loop.time()
+    result.steps = world.loop.steps
+    result.writes = books.writes
+    result.failures = Counter(row.error_code for row in books.rows.values() if row.error_code)
+    result.told = books.watch.told
+    result.fired = Counter({name: tally.fired for name, tally in world.faults.tallies.items() if tally.fired})
+    result.timeline = world.faults.report()
+    return result

@@ -1,0 +1,116 @@
+"""The campaign's parts beyond seeds: every crash, pairs of crashes, races, ablations, replays, in plain figures."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from simulator.campaign.ablations import ABLATIONS, Ablation
+from simulator.campaign.exhaustive import FLOWS, POINTS_MOST_FOR_PAIRS, all_singles, pairs
+from simulator.campaign.races import Kind, all_races
+from simulator.campaign.run import run_seed
+
+type Say = Callable[[str], None]
+
+RACES: tuple[tuple[Kind, int, int], ...] = (
+    ("duplicate", 1, 3),
+    ("duplicate", 2, 2),
+    ("take_over", 1, 3),
+    ("take_over", 2, 2),
+    ("cancel", 1, 1),
+    ("cancel", 2, 1),
+)
+RACES_OF_CAMPAIGN: tuple[tuple[Kind, int, int], ...] = (
+    ("duplicate", 2, 3),
+    ("take_over", 2, 3),
+    ("cancel", 1, 2),
+    ("cancel", 2, 2),
+)
+
+
+def single_crashes() -> Counter[str]:
+    """Run every single crash of every flow; count them by flow. Raises InvariantBroken."""
+    return Counter({flow.name: all_singles(flow).total() for flow in FLOWS})
+
+
+def pairs_of_crashes(most: int | None = None) -> Counter[str]:
+    """Run pairs of crashes of the flows that are short enough: all, or `most` of them spread over the flows."""
+    counts: Counter[str] = Counter()
+    short = [flow for flow in FLOWS if len(flow.run({})) <= POINTS_MOST_FOR_PAIRS]
+    each = None if most is None else -(-most // len(short))
+    for flow in short:
+        chosen = (
+            pairs(flow) if each is None else islice(pairs(flow), 0, each * _stride(flow, each), _stride(flow, each))
+        )
+        for pair in chosen:
+            flow.run(pair)
+            counts[flow.name] += 1
+    return counts
+
+
+def _stride(flow: Any, each: int) -> int:
+    """Step through a flow's pairs so that `each` of them reach from its first point to its last."""
+    points = len(flow.run({}))
+    return max(1, 2 * points * (points - 1) // each)
+
+
+def races(kinds: tuple[tuple[Kind, int, int], ...] = RACES) -> dict[str, dict[str, int]]:
+    """Run every schedule of two workers within the bounds; count the outcomes. Raises InvariantBroken."""
+    found: dict[str, dict[str, int]] = {}
+    for kind, chunks, deviations in kinds:
+        outcomes = Counter(str(outcome) for outcome in all_races(kind, chunks, deviations))
+        found[f"{kind}, {chunks} chunks, {deviations} deviations"] = dict(outcomes)
+    return found
+
+
+def catch(ablation: Ablation, seeds_most: int) -> tuple[int, str] | None:
+    """Run seeds until one catches the ablation; give it and what broke."""
+    for seed in range(seeds_most):
+        result = ablation.run(seed)
+        if result.failure is not None:
+            return seed, result.failure
+    return None
+
+
+def ablations(seeds_most: int, controls: int, say: Say = lambda line: None) -> dict[str, dict[str, Any]]:
+    """Catch each ablation, and run the same seeds with the safeguard on."""
+    table: dict[str, dict[str, Any]] = {}
+    for ablation in ABLATIONS:
+        caught = catch(ablation, seeds_most)
+        failed = [seed for seed in range(controls) if ablation.run(seed, ablated=False).failure is not None]
+        table[ablation.name] = {
+            "safeguard": ablation.safeguard,
+            "firstSeed": None if caught is None else caught[0],
+            "what": None if caught is None else caught[1][:200],
+            "seedsMost": seeds_most,
+            "controls": controls,
+            "controlsFailed": failed,
+        }
+        say(f"{ablation.name}: caught by seed {table[ablation.name]['firstSeed']}")
+    return table
+
+
+def replays(seeds: int, times: int) -> dict[str, int]:
+    """Find failing seeds (under ablations, since there are none without) and run each again; digests must agree."""
+    found = disagreements = seed = 0
+    while found < seeds:
+        ablation = ABLATIONS[seed % len(ABLATIONS)]
+        first = ablation.run(seed)
+        if first.failure is not None:
+            found += 1
+            for _ in range(times):
+                again = ablation.run(seed)
+                disagreements += (again.digest, again.failure) != (first.digest, first.failure)
+        seed += 1
+    return {"failingSeeds": found, "times": times, "disagreements": disagreements}
+
+
+def throughput(count: int = 300, first: int = 5_000_000) -> float:
+    """Measure schedules a second of processor time on one core."""
+    for seed in range(first, first + 20):
+        run_seed(seed)
+    started = time.process_time()
+    for seed in range(first, first + count):
+        run_seed(seed)
+    return count / (time.process_time() - started)

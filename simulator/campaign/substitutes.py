@@ -1,0 +1,208 @@
+"""What stands in for a safeguard while it is switched off: statements and functions that lack it."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from simulator.platform.isolate import Isolate
+from src.core import limits
+from src.core.errors import StoreUnavailable
+from src.core.keys import Scope
+from src.http import authentication, rate_limit, router
+from src.http.ports import Api, Reply, Request
+from src.http.problems import LIMIT_REACHED, Refusal
+from src.processing import crew, ledger
+from src.processing.outcomes import Released
+from src.queue import messages
+from src.store import rows, tasks
+from src.store import statements as sql
+from src.store import submission_statements as submit
+from src.store.claims import Claim, Progress, Step
+from src.store.database import Database
+from src.store.statement import NOW, Statement
+
+type Patch = tuple[Any, str, Any]
+
+# --- statements ---------------------------------------------------------------------------------------------
+
+
+def swapped(name: str, old: str, new: str) -> Patch:
+    """A statement with a part of it replaced; fails when the statement has no such part any more."""
+    module = sql if hasattr(sql, name) else submit
+    text: str = getattr(module, name)
+    assert old in text, f"{name} has no {old!r} any more"
+    return module, name, text.replace(old, new)
+
+
+FENCED = "fence = ?2"
+UNFENCED = "?2 = ?2"
+IN_TIME = f" AND coalesce(deadline_at > {NOW}, 1)"
+
+
+# --- functions ----------------------------------------------------------------------------------------------
+
+_run_database = Database.run
+_progress = ledger.Ledger.progress
+_claim = tasks.TaskStore.claim
+_step = tasks.TaskStore.step
+_read_claim = rows.claim
+_call = crew.Crew.call
+_cancel = tasks.TaskStore.cancel
+_erase = tasks.TaskStore.erase
+_freeze = Isolate.freeze
+_check = rate_limit.check
+_answer = router._answer
+
+
+async def run_by_isolates_clock(self: Any, *statements: Statement) -> Any:
+    now_ms = self._binding._port.isolate.now_ms()
+
+    def judged(statement: Statement) -> Statement:
+        if NOW not in statement.sql:
+            return statement
+        number = len(statement.values) + 1
+        return Statement(statement.sql.replace(NOW, f"?{number}"), (*statement.values, now_ms))
+
+    return await _run_database(self, *map(judged, statements))
+
+
+def progress_without_intent(self: Any, starting: Any, minimum_calls: int) -> Progress:
+    return replace(_progress(self, starting, minimum_calls), in_flight=())
+
+
+async def claim_without_intent(self: Any, task_key: str, **options: Any) -> Any:
+    return await _claim(self, task_key, **(options | {"announce": 0}))
+
+
+class _Endless(int):
+    def __ge__(self, other: object) -> bool:
+        return False
+
+
+def claim_without_bound(*args: Any) -> Claim:
+    claim = _read_claim(*args)
+    return replace(claim, stalls=_Endless(claim.stalls))
+
+
+async def sweep_nothing(*_args: Any) -> None:
+    pass
+
+
+async def look_in_vain(*_args: Any) -> bool:
+    raise StoreUnavailable("away")
+
+
+async def look_nowhere(*_args: Any) -> bool:
+    return False
+
+
+async def give_up_nothing(*_args: Any) -> list[str]:
+    return []
+
+
+async def consume_nothing(*_args: Any) -> None:
+    raise MemoryError
+
+
+async def bury_nothing(batch: Any, *_args: Any) -> None:
+    for message in batch.messages:
+        message.ack()
+
+
+async def dispatch_to_first(self: Any, task_key: str, delay_seconds: float = 0, **_options: Any) -> Any:
+    sender = self._senders[0]
+    try:
+        await sender.send(task_key, delay_seconds)
+    except Exception:  # noqa: BLE001 - as in the original
+        return None
+    return sender.route
+
+
+async def consume_without_continuation(message: Any, worker: Any, dispatcher: Any, host: Any, log: Any) -> None:
+    task_key = messages.read(message.body)
+    if task_key is not None:
+        await worker.run(task_key, host)
+    message.ack()
+
+
+def never_again(outcome: Any) -> float | None:
+    return 3_600.0 if isinstance(outcome, Released) else None
+
+
+async def remember(self: Any) -> None:
+    await self._storage.deleteAlarm()
+
+
+def starts_by_announcement(self: Any, announcing_at: float) -> float:
+    return announcing_at + limits.START_SECONDS
+
+
+async def expire_nothing(*_args: Any) -> list[str]:
+    return []
+
+
+async def call_whenever(self: Any, call: Any, seconds: float, starts_by: float) -> Any:
+    return await _call(self, call, seconds, math.inf)
+
+
+async def start_whenever(*_args: Any) -> float:
+    return 600_000
+
+
+async def cancel_at_once(self: Any, task_key: str, retention_ms: int) -> tuple[bool, int]:
+    return (await _cancel(self, task_key, retention_ms))[0], 0
+
+
+async def erase_at_once(self: Any, task_key: str) -> tuple[bool, int]:
+    return (await _erase(self, task_key))[0], 0
+
+
+def freeze_shortly(self: Any, seconds: float) -> None:
+    _freeze(self, seconds / 300)
+
+
+def calls_without_end(self: Any, sent: int) -> float:
+    return math.inf
+
+
+async def withdraw_nothing(*_args: Any) -> None:
+    pass
+
+
+async def check_all_as_one(api: Api, _tenant: str) -> None:
+    await _check(api, "all")
+
+
+async def answer_and_check(request: Request, api: Api) -> Reply:
+    reply = await _answer(request, replace(api, rate_limiter=None))
+    if "/api/tasks" in request.url:
+        await _check(api, await authentication.tenant_of(request, api, Scope.READ))
+    return reply
+
+
+async def check_or_refuse(api: Api, tenant: str) -> None:
+    assert api.rate_limiter is not None
+    try:
+        allowed = await api.rate_limiter.allows(tenant)
+    except Exception:  # noqa: BLE001 - as in the original
+        allowed = False
+    if not allowed:
+        again = {"Retry-After": str(limits.REQUEST_PERIOD_SECONDS)}
+        raise Refusal(LIMIT_REACHED, "", headers=again, limit="requests")
+
+
+def incremental() -> tuple[Patch, ...]:
+    """Totals as increments on what the store was told before."""
+
+    async def step(self: Any, claim: Claim, progress: Progress, step: Step) -> bool:
+        told = self.__dict__.setdefault("told", {})
+        before = told.get(claim.fence, claim.calls_settled)
+        kept = await _step(self, claim, replace(progress, calls_settled=progress.calls_settled - before), step)
+        told[claim.fence] = progress.calls_settled
+        return kept
+
+    statements = [
+        swapped(name, "calls_settled = ?3", "calls_settled = calls_settled + ?3")
+        for name in ("PROGRESS", "RELEASE", "FINISH", "FAIL")
+    ]
+    return (*statements, (tasks.TaskStore, "step", step))

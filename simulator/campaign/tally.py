@@ -1,0 +1,97 @@
+"""Results of many runs, added up."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.campaign.run import Result
+from simulator.engine.fault_kinds import KINDS
+
+CONFIDENCE = 0.95
+RULE_OF_THREE = 3  # 0 failures of N: at most 3/N, at 95 % (Hanley and Lippman-Hand, JAMA 1983)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What some runs did in all. `failures` are (seed, what broke)."""
+
+    schedules: int = 0
+    accepted: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    profiles: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    in_doubt: int = 0
+    virtual_seconds: float = 0.0
+    steps: int = 0
+    writes: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
+    fired: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, result: Result) -> None:
+        """Add one run."""
+        self.schedules += 1
+        self.accepted += result.accepted
+        self.statuses.update(result.statuses)
+        self.profiles[result.profile] += 1
+        self.calls += result.calls
+        self.in_doubt += result.in_doubt
+        self.virtual_seconds += result.virtual_seconds
+        self.steps += result.steps
+        self.writes += result.writes
+        self.reasons.update(result.failures)
+        self.told.update(result.told)
+        self.fired.update(result.fired)
+        if result.failure is not None:
+            self.failures.append((result.seed, result.failure))
+
+    def merge(self, other: "Tally") -> None:
+        """Add the runs of another tally."""
+        for name in ("schedules", "accepted", "calls", "in_doubt", "virtual_seconds", "steps", "writes"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.statuses.update(other.statuses)
+        self.profiles.update(other.profiles)
+        self.reasons.update(other.reasons)
+        self.told.update(other.told)
+        self.fired.update(other.fired)
+        self.failures += other.failures
+
+    def fired_by_number(self) -> dict[int, int]:
+        """Fired faults by their number in the design's list of faults to survive."""
+        counts = dict.fromkeys(sorted({kind.number for kind in KINDS.values()}), 0)
+        for name, count in self.fired.items():
+            counts[KINDS[name].number] += count
+        return counts
+
+    def bound(self) -> float:
+        """Upper bound of the failure rate of a schedule, at 95 %, when none of them failed."""
+        return min(1.0, RULE_OF_THREE / max(1, self.schedules))
+
+    def verdict(self) -> str:
+        """One line: how many failed, of how many, and what that says."""
+        if self.failures:
+            return f"{len(self.failures)} of {self.schedules:,} schedules broke an invariant"
+        return (
+            f"0 of {self.schedules:,} schedules broke an invariant (at 95 %: fewer than {self.bound():.2g} of all do)"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, for a machine."""
+        return {
+            "schedules": self.schedules,
+            "tasksAccepted": self.accepted,
+            "statuses": dict(sorted(self.statuses.items())),
+            "failed": dict(sorted(self.reasons.items())),
+            "answered": dict(sorted(self.told.items())),
+            "profiles": dict(sorted(self.profiles.items())),
+            "modelCalls": self.calls,
+            "inDoubt": self.in_doubt,
+            "virtualSeconds": round(self.virtual_seconds),
+            "steps": self.steps,
+            "d1Writes": self.writes,
+            "faultsFired": dict(sorted(self.fired.items())),
+            "faultsFiredByNumber": self.fired_by_number(),
+            "failures": self.failures[:20],
+            "failureRateBound95": None if self.failures else self.bound(),
+        }

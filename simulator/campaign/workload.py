@@ -1,0 +1,230 @@
+"""What clients and operators do in a run: drawn from a seed here, from hypothesis in the property tests."""
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any, Literal
+
+from simulator.campaign.tenants import TENANTS
+from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
+from simulator.platform.rate_limits import RateLimit
+from src.core.tenants import LOCAL
+
+type Action = Literal["cancel", "retry", "delete", "poll", "chunks", "list", "intrude", "status"]
+type Reduce = Literal["concat", "merge", "none"]
+
+ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
+DEPLOYMENTS = (TOP, FREE, DIRECT)
+CHUNK_CHARS = 10
+SHORT_RETENTION_DAYS = 0.008  # longer than an isolate may stand still: what it sends again must find its task
+LONG_CHUNKS = 13  # with the small limits: two lanes
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One submission: when (seconds), how long, and what its client does afterwards, seconds after the answer.
+
+    With `refused` the model turns the first chunk down for good. With `idempotent` the client sends its request again
+    under one key until it is answered; a `twin` does the same at the same time, and `other` sends other requests under
+    the same key.
+    """
+
+    at: float
+    chunks: int
+    reduce: Reduce = "concat"
+    overlap: int = 0
+    refused: bool = False
+    actions: tuple[tuple[float, Action], ...] = ()
+    deadline_seconds: float | None = None
+    max_calls: int | None = None
+    idempotent: bool = False
+    twin: bool = False
+    other: bool = False
+    tenant: str = LOCAL
+
+    def body(self, tag: str) -> dict[str, Any]:
+        """The request's body. Texts are alike in all tasks: `instructions` tells them apart."""
+        text = "".join(f"{'x' if self.refused and at == 0 else 'w'}{at:03d} abc. " for at in range(self.chunks))
+        options = {"maxChars": CHUNK_CHARS, "overlapChars": self.overlap}
+        body = {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}
+        bounds = {"deadlineSeconds": self.deadline_seconds, "maxModelCalls": self.max_calls}
+        return body | {name: bound for name, bound in bounds.items() if bound is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A deployment or, with `restart`, a SIGKILL of everything, at a moment (seconds)."""
+
+    at: float
+    deployment: Deployment
+    restart: bool = False
+    lose_queue: bool = False
+    kill: bool = False
+    concurrency: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """All of a run that is not schedule and not fault."""
+
+    tasks: tuple[TaskSpec, ...]
+    changes: tuple[Change, ...] = ()
+    first: Deployment = TOP
+    last: Deployment = TOP
+    plan: Literal["free", "paid"] = "paid"
+    retention_days: float = 30
+    queue_mode: Literal["production", "local"] = "production"
+    batch: int = 1
+    consumers: int = 4
+    short_slices: bool = True
+    small_parts: bool = False
+    strict_gates: bool = True
+    cron: bool = True
+    queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops
+    variables: dict[str, str] = field(default_factory=dict)
+    rate_limit: RateLimit | None = None  # of requests, where the limiter is bound
+
+    @property
+    def keyed(self) -> bool:
+        """Whether requests need an API key."""
+        return any(spec.tenant != LOCAL for spec in self.tasks)
+
+
+def draw(rng: Random) -> Workload:
+    """Draw a workload."""
+    long_one = rng.random() < 0.1
+    count = rng.choice((2, 3, 4, 4, 4, 5, 6))
+    tasks = tuple(_task(rng, long=long_one and at == 0) for at in range(count))
+    changes = tuple(_change(rng) for _ in range(rng.choice((0, 0, 0, 1, 1, 2))))
+    first = FREE if long_one else rng.choice(DEPLOYMENTS)
+    return Workload(
+        tasks=tasks,
+        changes=changes,
+        first=first,
+        last=rng.choice((first, *DEPLOYMENTS)),
+        plan="free" if rng.random() < 0.3 else "paid",
+        retention_days=SHORT_RETENTION_DAYS if rng.random() < 0.04 else 30,
+        queue_mode="local" if rng.random() < 0.25 else "production",
+        batch=rng.choice((1, 1, 3)),
+        consumers=rng.choice((1, 1, 4)),
+        short_slices=rng.random() < 0.5,
+        small_parts=rng.random() < 0.2,
+        strict_gates=rng.random() < 0.7,
+    )
+
+
+def bound(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
+    """Draw what clients bound, cancel and repeat, and whether there are tenants: nothing in half of the runs.
+
+    With `always` every run has a cancellation, a deadline and a budget.
+    """
+    if not always and rng.random() < 0.5:
+        return workload
+    share = rng.choice((0.3, 0.6, 1.0))
+    tenants = rng.choice((*((LOCAL,),) * 3, TENANTS[:1], TENANTS))
+    tasks = [_bounded(spec, rng, share, tenants) for spec in workload.tasks]
+    if always:
+        tasks[0] = replace(tasks[0], deadline_seconds=_deadline(rng))
+        tasks[1] = replace(tasks[1], max_calls=_calls(tasks[1], rng))
+        tasks[-1] = _cancelled(tasks[-1], rng)
+    return _limited(replace(workload, tasks=tuple(tasks)), rng)
+
+
+def patient(workload: Workload, rng: Random) -> Workload:
+    """Let a call take longer, in a tenth of the runs, than a run after an answer may: then the sweep begins it."""
+    if rng.random() < 0.9:
+        return workload
+    return replace(workload, variables=workload.variables | {"AI_TIMEOUT_SECONDS": "28"})
+
+
+def _limited(workload: Workload, rng: Random) -> Workload:
+    """Give the tenants limits in some runs: of so many tasks at once, or of what two or three tasks have in a day."""
+    drawn = rng.random()
+    if drawn < 0.1:
+        return replace(workload, variables=workload.variables | {"MAX_TASKS_IN_FLIGHT": str(rng.choice((1, 2, 3)))})
+    if drawn < 0.2:
+        return replace(workload, variables=workload.variables | {"MAX_CHARACTERS_PER_DAY": str(rng.choice((40, 80)))})
+    return workload
+
+
+def metered(workload: Workload, rng: Random) -> Workload:
+    """Bind the limiter of requests in some runs, mostly with two tenants, and have clients ask more often."""
+    if rng.random() >= 0.07:
+        return workload
+    tenants = rng.choice(((LOCAL,), TENANTS, TENANTS, TENANTS))
+    tasks = [
+        replace(
+            spec,
+            tenant=spec.tenant if workload.keyed else rng.choice(tenants),
+            actions=tuple(sorted((*spec.actions, *_glances(rng)))),
+        )
+        for spec in workload.tasks
+    ]
+    most, locations = rng.choice((1, 2, 3, 4, 6)), rng.choice((1, 1, 2))
+    rate_limit = RateLimit(most, locations=locations, lag_seconds=rng.choice((0, 0, 1)))
+    return replace(workload, tasks=tuple(tasks), rate_limit=rate_limit)
+
+
+def _glances(rng: Random) -> list[tuple[float, Action]]:
+    return [(rng.uniform(0, 10), rng.choice(("list", "chunks", "status"))) for _ in range(rng.choice((0, 1, 1, 3)))]
+
+
+def _bounded(spec: TaskSpec, rng: Random, share: float, tenants: tuple[str, ...]) -> TaskSpec:
+    idempotent = rng.random() < 0.6 * share
+    asides: list[tuple[float, Action]] = []
+    if rng.random() < 0.2 * len(tenants):
+        asides.append((rng.uniform(0, 10), "list" if tenants == (LOCAL,) else rng.choice(("list", "intrude"))))
+    return replace(
+        _cancelled(spec, rng) if rng.random() < 0.3 * share else spec,
+        deadline_seconds=_deadline(rng) if rng.random() < share else None,
+        max_calls=_calls(spec, rng) if rng.random() < share else None,
+        idempotent=idempotent,
+        twin=idempotent and rng.random() < 0.5,
+        other=idempotent and rng.random() < 0.3,
+        tenant=rng.choice(tenants),
+        actions=tuple(sorted((*spec.actions, *asides))),
+    )
+
+
+def _cancelled(spec: TaskSpec, rng: Random) -> TaskSpec:
+    """Have the client cancel early, and maybe go on."""
+    at = rng.uniform(0, 8)
+    then: list[tuple[float, Action]] = [(at + rng.uniform(0, 6), "retry")] if rng.random() < 0.5 else []
+    return replace(spec, actions=tuple(sorted((*spec.actions, (at, "cancel"), *then))))
+
+
+def _deadline(rng: Random) -> float:
+    """From what is hardly enough for one call to what is always enough, seconds."""
+    return rng.choice((1.0, rng.uniform(1, 5), rng.uniform(1, 15), rng.uniform(5, 60), 600.0))
+
+
+def _calls(spec: TaskSpec, rng: Random) -> int:
+    """From one call to ample."""
+    return rng.choice((1, rng.randint(1, spec.chunks), spec.chunks, spec.chunks + rng.randint(1, 3), 10 * spec.chunks))
+
+
+def _task(rng: Random, *, long: bool) -> TaskSpec:
+    actions: list[tuple[float, Action]] = []
+    if rng.random() < 0.35:
+        at = rng.uniform(0, 6)
+        for _ in range(rng.randint(1, 3)):
+            actions.append((at, rng.choice(ACTIONS)))
+            at += rng.choice((0.0, rng.uniform(0, 10)))
+    return TaskSpec(
+        at=rng.choice((0.0, rng.uniform(0, 20))),
+        chunks=rng.randint(LONG_CHUNKS, LONG_CHUNKS + 3) if long else rng.choice((1, 1, 1, 2, 2, 2, 3, 3, 4, 6)),
+        reduce=rng.choice(("concat", "merge", "none")),
+        overlap=rng.choice((0, 0, 0, 3)),
+        refused=rng.random() < 0.05,
+        actions=tuple(actions),
+    )
+
+
+def _change(rng: Random) -> Change:
+    return Change(
+        at=rng.uniform(1, 30),
+        deployment=rng.choice(DEPLOYMENTS),
+        restart=rng.random() < 0.3,
+        lose_queue=rng.random() < 0.5,
+        kill=rng.random() < 0.5,
+        concurrency=rng.choice((1, 3, 6)),
+    )

@@ -1,0 +1,129 @@
+"""The fault plan: seeded decisions, counted by kind, with a moment after which faults stop.
+
+Each place where a fault can strike *offers* it by name; the plan decides whether it *fires*. Besides the
+random faults there is the crash plan of exhaustive tests: die at the k-th suspension point of the run, before
+or after that point's effect.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from typing import Literal
+
+from simulator.engine.fault_kinds import KINDS, RATE_LIMITER
+
+type When = Literal["before", "after"]
+
+
+class Tally:
+    """How often one kind was offered and how often it fired."""
+
+    __slots__ = ("fired", "offered", "rate")
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.offered = 0
+        self.fired = 0
+
+
+class FaultPlan:
+    """Decides; the same seed and the same offers give the same decisions.
+
+    `muted` names fired faults by ordinal that are to be left out: shrinking replays a seed with ever more of
+    them muted. `crash_at` maps the ordinal of a suspension point, from 1, to before or after its effect.
+    """
+
+    def __init__(
+        self,
+        rng: Random,
+        rates: Mapping[str, float] | None = None,
+        *,
+        crash_at: Mapping[int, When] | None = None,
+        muted: Iterable[int] = (),
+        keep_timeline: bool = False,
+    ) -> None:
+        rates = rates or {}
+        unknown = rates.keys() - KINDS.keys()
+        assert not unknown, f"no such fault kinds: {sorted(unknown)}"
+        self.rng = rng
+        self.active = True
+        self.tallies = {name: Tally(rates.get(name, 0.0)) for name in KINDS}
+        self.fired_in_order: list[str] = []
+        self.points = 0
+        self.point_labels: list[str] | None = None
+        self.timeline: list[tuple[float, str, str, object]] | None = [] if keep_timeline else None
+        self.clock: Callable[[], float] = float
+        self._random = rng.random
+        self._crash_at = dict(crash_at or {})
+        self._muted = frozenset(muted)
+
+    @classmethod
+    def everything(cls, rng: Random, *, scale: float = 1.0, keep_timeline: bool = False) -> "FaultPlan":
+        """Every kind at its default rate, times `scale`."""
+        rates = {kind.name: min(1.0, kind.rate * scale) for kind in KINDS.values()}
+        return cls(rng, rates, keep_timeline=keep_timeline)
+
+    @classmethod
+    def swarm(cls, rng: Random, *, keep_timeline: bool = False) -> "FaultPlan":
+        """Each kind left out, rare, usual or frequent, by the seed: runs that differ find more than like runs.
+
+        Groce et al., "Swarm Testing", ISSTA 2012.
+        """
+        rates = {name: KINDS[name].rate for name in RATE_LIMITER}  # as usual: seeds without it stay what they were
+        others = [kind for kind in KINDS.values() if kind.name not in RATE_LIMITER]
+        rates |= {kind.name: min(0.5, kind.rate * rng.choice((0, 0.3, 1, 3))) for kind in others}
+        return cls(rng, rates, keep_timeline=keep_timeline)
+
+    def fires(self, name: str, actor: str = "", scale: float = 1.0) -> bool:
+        """Offer fault `name`; True when it strikes now. `scale` makes it rarer where that is the platform's way."""
+        tally = self.tallies[name]
+        tally.offered += 1
+        if not self.active or tally.rate == 0.0 or self._random() >= tally.rate * scale:
+            return False
+        return self.strike(name, actor)
+
+    def strike(self, name: str, actor: str = "") -> bool:
+        """Count `name` as fired, for a caller that has decided by itself; False when it is muted."""
+        self.fired_in_order.append(name)
+        if len(self.fired_in_order) in self._muted:
+            return False
+        self.tallies[name].fired += 1
+        if self.timeline is not None:
+            self.record(actor, "fault", name)
+        return True
+
+    def stop(self) -> None:
+        """From now on nothing fires: quiet must come."""
+        self.active = False
+        self.record("platform", "faults stop", "")
+
+    def point(self, label: str, scope: object = None) -> When | None:
+        """Pass a suspension point; says whether to die there under the crash plan.
+
+        With `point_labels` set to a list, each point is noted in it as `handler:call`.
+        """
+        self.points += 1
+        if self.point_labels is not None:
+            self.point_labels.append(f"{getattr(scope, 'label', '-')}:{label}")
+        return self._crash_at.get(self.points)
+
+    def between(self, low: float, high: float) -> float:
+        """A number for the size of a fault."""
+        return low + (high - low) * self._random()
+
+    def record(self, actor: str, event: str, detail: object) -> None:
+        """Note something for the reader of a failure report; nothing is done unless the timeline is kept."""
+        if self.timeline is not None:
+            self.timeline.append((self.clock(), actor, event, detail))
+
+    def fired_by_number(self) -> dict[int, int]:
+        """Fired faults by their number in the design's list."""
+        counts = dict.fromkeys(sorted({kind.number for kind in KINDS.values()}), 0)
+        for name, tally in self.tallies.items():
+            counts[KINDS[name].number] += tally.fired
+        return counts
+
+    def report(self) -> str:
+        """The timeline, one line an event: seconds, actor, event, detail."""
+        return "\n".join(
+            f"{at:12.6f}  {actor:<28} {event:<18} {detail}" for at, actor, event, detail in self.timeline or ()
+        )

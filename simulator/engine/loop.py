@@ -1,0 +1,280 @@
+"""A seeded asyncio event loop under virtual time: the schedule is a function of the seed and nothing else.
+
+No selector, no thread, no real sleeping. When nothing is ready, the clock jumps to the next timer; when
+several callbacks are ready, a policy (see `policies`) chooses which one goes next. Every choice goes into a
+trace whose digest is the same for the same seed, in any process.
+
+Handles belong to a *scope* (an invocation of a simulated isolate) through a context variable, which every
+task and callback inherits by itself. A handle of a dead scope is dropped, never run: that is how a process
+that died stays dead, `finally` blocks included. A handle that brings an event from outside waits while the
+scope's gate is closed: that is the input gate of a Durable Object.
+"""
+
+import asyncio
+import heapq
+import sys
+import warnings
+from asyncio import events
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any
+
+from simulator.engine.policies import Policy, choose_first
+from simulator.engine.scope import SCOPE, Gate, Handle
+from simulator.engine.trace import Trace
+
+
+class SimulationError(Exception):
+    """The simulation cannot go on; the message says why and what was going on."""
+
+
+class Deadlock(SimulationError):
+    """Nothing is ready, no timer is set, and the main coroutine has not ended."""
+
+
+class StepsExceeded(SimulationError):
+    """The step bound was passed: most likely something spins without waiting."""
+
+
+class Loop(asyncio.AbstractEventLoop):
+    """The loop. `run(coroutine)` drives it until that coroutine ends, then `close` buries what is left."""
+
+    def __init__(self, *, policy: Policy = choose_first, max_steps: int = 1_000_000) -> None:
+        self.trace = Trace()
+        self.steps = 0
+        self.max_steps = max_steps
+        self.unhandled: list[dict[str, Any]] = []
+        self.outside = Context()  # of callbacks that belong to the platform and to no isolate
+        self._choose = policy
+        self._now_seconds = 0.0
+        self._seq = 0
+        self._ready: list[Handle] = []
+        self._timers: list[tuple[float, int, Handle]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._tasks_high = 1024
+        self._generators: list[Any] = []
+        self._stopping = False
+        self._running = False
+        self._closed = False
+
+    # -- scheduling ------------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._now_seconds
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Handle:
+        self._seq = seq = self._seq + 1
+        handle = Handle(callback, args, copy_context() if context is None else context, seq, False)
+        self._ready.append(handle)
+        return handle
+
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Handle:
+        return self.call_at(self._now_seconds + delay, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Handle:
+        self._seq = seq = self._seq + 1
+        handle = Handle(callback, args, copy_context() if context is None else context, seq, True)
+        handle.when_seconds = when
+        heapq.heappush(self._timers, (when, seq, handle))
+        return handle
+
+    def call_event(self, delay: float, callback: Callable[..., object], *args: Any, context: Context) -> Handle:
+        """Bring an event from outside into `context` after `delay` virtual seconds; 0 is ready at once."""
+        if delay > 0:
+            return self.call_at(self._now_seconds + delay, callback, *args, context=context)
+        handle = self.call_soon(callback, *args, context=context)
+        handle.event = True
+        return handle
+
+    def close_gate(self, gate: Gate) -> None:
+        """Hold back the events of every scope behind `gate` until as many `open_gate` as `close_gate` came."""
+        gate.closed += 1
+
+    def open_gate(self, gate: Gate) -> None:
+        """Take one reason away; with the last one gone, the events that waited become ready."""
+        gate.closed -= 1
+        if gate.closed == 0 and gate.waiting:
+            self._ready.extend(gate.waiting)
+            gate.waiting.clear()
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def create_task(
+        self,
+        coro: Coroutine[Any, Any, Any],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        **_options: Any,
+    ) -> asyncio.Task[Any]:
+        """As asyncio's, but the task is kept alive to the end: collecting it would run its `finally` blocks."""
+        self._seq += 1
+        task = asyncio.Task(coro, loop=self, name=name or f"task-{self._seq}", context=context)
+        tasks = self._tasks
+        tasks.append(task)
+        if len(tasks) > self._tasks_high:
+            tasks[:] = [kept for kept in tasks if not kept.done()]
+            self._tasks_high = max(1024, 2 * len(tasks))
+        return task
+
+    # -- running ---------------------------------------------------------------------------------------
+
+    def run_until_complete(self, future: Any) -> Any:
+        """Run until `future` (a coroutine or future) is done and give its result.
+
+        Raises what it raised, `Deadlock`, `StepsExceeded`, or whatever a platform callback raised: an
+        exception out of a plain callback is a broken invariant, and stops the run where it happened.
+        """
+        previous = events._get_running_loop()
+        assert previous is None, "a loop runs already"
+        asyncgen_hooks = _keep_generators(self._generators)
+        events._set_running_loop(self)
+        self._running, self._stopping = True, False
+        try:
+            main = self.create_task(future, name="main") if asyncio.iscoroutine(future) else future
+            main.add_done_callback(self._stop, context=self.outside)
+            self._run_steps()
+        finally:
+            self._running = False
+            events._set_running_loop(None)
+            asyncgen_hooks()
+        return main.result()
+
+    run = run_until_complete
+
+    def _stop(self, _future: object) -> None:
+        self._stopping = True
+
+    def _run_steps(self) -> None:
+        ready, choose, scope_var = self._ready, self._choose, SCOPE
+        record = self.trace.steps.append
+        while not self._stopping:
+            count = len(ready)
+            if count == 0:
+                self._advance()
+                continue
+            handle = ready.pop(choose(ready) if count > 1 else 0)
+            if handle.cancelled_:
+                continue
+            context = handle.context
+            scope = context.get(scope_var)
+            if scope is not None:
+                if scope.dead:
+                    continue
+                if handle.event and scope.gate.closed:
+                    scope.gate.waiting.append(handle)
+                    continue
+            self.steps += 1
+            if self.steps > self.max_steps:
+                raise StepsExceeded(f"{self.max_steps} steps by {self._now_seconds:.3f} s: {self._pending()}")
+            record(handle.seq)
+            context.run(handle.callback, *handle.args)
+            if scope is not None and handle.event and scope.gate.strict and len(ready) >= count:
+                self._run_continuation(count - 1)
+
+    def _run_continuation(self, start: int) -> None:
+        """Run at once what an event made ready: an event and the code that waited for it are one turn."""
+        ready = self._ready
+        handles = ready[start:]
+        del ready[start:]
+        for handle in handles:
+            scope = handle.context.get(SCOPE)
+            if handle.event:  # held back by a gate that this turn opened: an event of its own
+                ready.append(handle)
+            elif not handle.cancelled_ and not (scope is not None and scope.dead):
+                self.steps += 1
+                self.trace.steps.append(handle.seq)
+                handle.context.run(handle.callback, *handle.args)
+
+    def _advance(self) -> None:
+        """Jump to the next timer; all timers of that very moment become ready together."""
+        timers = self._timers
+        while timers and timers[0][2].cancelled_:
+            heapq.heappop(timers)
+        if not timers:
+            raise Deadlock(f"nothing ready and no timer at {self._now_seconds:.3f} s: {self._pending()}")
+        when = timers[0][0]
+        self._now_seconds = max(self._now_seconds, when)
+        while timers and timers[0][0] <= when:
+            self._ready.append(heapq.heappop(timers)[2])
+        self.trace.advance(self._now_seconds)
+
+    def _pending(self) -> str:
+        names = [task.get_name() for task in self._tasks if not task.done()]
+        return f"{len(names)} tasks waiting: {', '.join(names[:20])}"
+
+    def close(self) -> None:
+        """Bury what is left: close coroutines in order. Bindings refuse effects to the dead; warnings are mute."""
+        if self._closed:
+            return
+        assert not self._running, "close a loop after it has run"
+        self._closed = True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for task in self._tasks:
+                if not task.done():
+                    setattr(task, "_log_destroy_pending", False)  # noqa: B010 - typeshed does not know it
+                    _bury(task.get_coro())
+            self._tasks.clear()
+            self._ready.clear()
+            self._timers.clear()
+            self._generators.clear()
+
+    # -- what asyncio asks of any loop -----------------------------------------------------------------
+
+    def is_running(self) -> bool:
+        return self._running
+
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def get_debug(self) -> bool:
+        return False
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Collect what asyncio reports (a task's exception that nobody asked for) into `unhandled`."""
+        self.unhandled.append(context)
+
+    async def shutdown_asyncgens(self) -> None:
+        """Nothing to do: `close` drops them."""
+
+
+_BURIALS_MOST = 100
+_undead: list[Any] = []  # coroutines that refuse to end; dropping them would only start it again
+
+
+def _bury(coroutine: Any) -> None:
+    """Close a coroutine that will never be resumed, whatever its `finally` blocks try.
+
+    From the inside out, since closing an outer one drops an inner one that refused; and again, since each
+    `await` in a `finally` ignores the closing once.
+    """
+    for _ in range(_BURIALS_MOST):
+        innermost = coroutine
+        while getattr(inner := getattr(innermost, "cr_await", None), "cr_frame", None) is not None:
+            innermost = inner
+        try:
+            innermost.close()
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+        if coroutine.cr_frame is None:
+            return
+    _undead.append(coroutine)
+
+
+def _keep_generators(kept: list[Any]) -> Callable[[], None]:
+    """Keep async generators alive until the loop closes, so that no collection runs their `finally` blocks."""
+    before = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=kept.append, finalizer=None)
+    return lambda: sys.set_asyncgen_hooks(*before)

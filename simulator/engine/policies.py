@@ -1,0 +1,94 @@
+"""Who goes next: policies that choose one of several ready handles.
+
+A policy is called with the ready handles, oldest first, only when there are at least two, and gives an
+index. It must depend on nothing but its own state and that list.
+"""
+
+from collections.abc import Callable, Iterator
+from random import Random
+
+from simulator.engine.scope import SCOPE, Handle
+
+type Policy = Callable[[list[Handle]], int]
+
+
+def choose_first(ready: list[Handle]) -> int:
+    """First in, first out, as asyncio itself does."""
+    return 0
+
+
+def choose_at_random(rng: Random) -> Policy:
+    """Every ready handle is as likely as any other."""
+    random = rng.random
+    return lambda ready: int(random() * len(ready))
+
+
+class Priorities:
+    """PCT (Burckhardt et al., ASPLOS 2010): the invocation with the highest random priority runs, and at `depth`
+    random steps the one that is about to run drops below all others. Finds orderings that need one side to
+    be far ahead, which uniform choice hardly ever gives."""
+
+    def __init__(self, rng: Random, *, depth: int = 3, horizon_steps: int = 2_000) -> None:
+        self._rng = rng
+        self._steps = 0
+        self._lowest = 0.0
+        self._drops = {rng.randrange(horizon_steps) for _ in range(depth)}
+
+    def __call__(self, ready: list[Handle]) -> int:
+        best, best_priority, best_scope = 0, float("-inf"), None
+        for index, handle in enumerate(ready):
+            scope = handle.context.get(SCOPE)
+            if scope is None:
+                priority = 0.5
+            else:
+                if scope.priority == 0.0:
+                    scope.priority = self._rng.random() or 0.25
+                priority = scope.priority
+            if priority > best_priority:
+                best, best_priority, best_scope = index, priority, scope
+        self._steps += 1
+        if self._steps in self._drops and best_scope is not None:
+            self._lowest -= 1.0
+            best_scope.priority = self._lowest
+        return best
+
+
+class Scripted:
+    """Replays a list of choices, then goes on with the first of each; notes how many choices there were."""
+
+    def __init__(self, script: list[int]) -> None:
+        self._script = script
+        self.taken: list[int] = []
+        self.widths: list[int] = []
+
+    def __call__(self, ready: list[Handle]) -> int:
+        at = len(self.taken)
+        index = self._script[at] if at < len(self._script) else 0
+        self.taken.append(index)
+        self.widths.append(len(ready))
+        return index
+
+
+def explore[T](run: Callable[[Scripted], T], *, deviations_most: int | None = None) -> Iterator[tuple[list[int], T]]:
+    """Run `run` once for every schedule, depth first; gives the choices taken and what `run` gave.
+
+    With `deviations_most`, only the schedules that differ from first-in-first-out in so many choices: all
+    preemptions up to a bound (Musuvathi and Qadeer, "Iterative Context Bounding", PLDI 2007). `run` must build
+    its world anew each time, with no latency, so that choices are all there is.
+    """
+    script: list[int] | None = []
+    while script is not None:
+        policy = Scripted(script)
+        result = run(policy)
+        yield policy.taken, result
+        script = _next_script(policy.taken, policy.widths, deviations_most)
+
+
+def _next_script(taken: list[int], widths: list[int], deviations_most: int | None) -> list[int] | None:
+    deviations = sum(choice != 0 for choice in taken)
+    for at in range(len(taken) - 1, -1, -1):
+        deviations -= taken[at] != 0
+        allowed = deviations_most is None or deviations < deviations_most
+        if allowed and taken[at] + 1 < widths[at]:
+            return [*taken[:at], taken[at] + 1]
+    return None

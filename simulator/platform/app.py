@@ -1,0 +1,112 @@
+"""What a Worker must give to be simulated, and what it is given: the plug between `src/` and this platform.
+
+An adapter implements `App`. The world calls `make_isolate(env)` once for each isolate and keeps the handlers;
+it calls `make_object(class_name, ctx, env)` for each instance of a Durable Object, which has an isolate and an
+`env` of its own. Nothing that the adapter builds may be shared between two `env`s: each stands for a process.
+
+`env` has the bindings of the present deployment under their names (`DB`; `AI_QUEUE`, `AI_DLQ`;
+`AI_PROCESSOR`, `BATCH_COORDINATOR`; `RATE_LIMITER`; one that is not bound raises AttributeError, so use
+`getattr(env, name, None)` or `env.has(name)`), the variables as strings, and `env.platform`: the clock, randomness
+and model that the Worker's own platform module would take from JavaScript.
+
+Binding calls take effect when they are called, not when they are awaited, and raise `JsError`. Code in an isolate
+may use all of asyncio; what it awaits must come from its bindings, `platform.sleep` or its own tasks.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from random import Random
+from typing import Any, Protocol
+
+from simulator.engine.scope import SCOPE
+from simulator.platform.isolate import Invocation, Isolate
+from simulator.platform.model import ModelProvider
+from simulator.platform.object_instance import ObjectContext
+from simulator.platform.queues import Batch
+
+
+class Platform:
+    """What an isolate gets instead of JavaScript's globals."""
+
+    def __init__(self, isolate: Isolate, rng: Random, provider: ModelProvider) -> None:
+        self.isolate = isolate
+        self.random = rng
+        self.provider = provider
+        self.now_ms = isolate.now_ms  # wall clock, skewed and jumping
+        self.monotonic = isolate.monotonic  # seconds, for measuring
+        self.sleep = asyncio.sleep
+        self.logs: list[str] = []
+
+    def entropy(self, count: int) -> bytes:
+        """Random bytes, for ids."""
+        return self.random.randbytes(count)
+
+    def log(self, line: str) -> None:
+        """Take a log line; the last few are kept for failure reports."""
+        self.logs.append(line)
+        if len(self.logs) > 200:
+            del self.logs[:100]
+
+
+class Env:
+    """The Worker's `env` in one isolate."""
+
+    platform: Platform
+
+    def __init__(self, bindings: dict[str, Any], variables: dict[str, str], platform: Platform) -> None:
+        self.__dict__.update(variables)
+        self.__dict__.update(bindings)
+        self.platform = platform
+
+    def has(self, name: str) -> bool:
+        """Whether this binding or variable exists."""
+        return name in self.__dict__
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"no binding or variable {name}")
+
+
+class WorkerContext:
+    """`ctx` of a Worker's invocation."""
+
+    def waitUntil(self, awaitable: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
+        """Go on with `awaitable` after the handler has returned, for 30 s at most."""
+        invocation = SCOPE.get()
+        assert isinstance(invocation, Invocation), "waitUntil outside an invocation"
+        invocation.wait_until(awaitable)
+
+
+class ScheduledController:
+    """What a cron trigger brings."""
+
+    def __init__(self, cron: str, scheduled_ms: int) -> None:
+        self.cron = cron
+        self.scheduledTime = scheduled_ms
+
+
+class Handlers(Protocol):
+    """The Worker's handlers in one isolate."""
+
+    async def fetch(self, request: Any, ctx: WorkerContext) -> Any:
+        """Answer a request; both are whatever the adapter and its clients agree on."""
+        ...
+
+    async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
+        """Consume a batch of either queue; `batch.queue` says which."""
+        ...
+
+    async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:
+        """Run the cron trigger."""
+        ...
+
+
+class App(Protocol):
+    """The Worker."""
+
+    def make_isolate(self, env: Env) -> Handlers:
+        """The handlers of a new isolate."""
+        ...
+
+    def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
+        """An instance of a Durable Object class; its methods are what stubs can call, `alarm(info)` included."""
+        ...

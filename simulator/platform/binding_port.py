@@ -1,0 +1,236 @@
+"""The one way out of an isolate: every binding call goes through its port.
+
+A call leaves, arrives, takes effect outside, and its reply comes back as an event. The isolate may die before it
+leaves or while the reply is on its way; the request itself does not care whether its sender still lives.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from random import Random
+from typing import Any
+
+from simulator.engine.fault_plan import FaultPlan
+from simulator.engine.loop import Loop
+from simulator.engine.scope import SCOPE
+from simulator.platform.invocation_limits import InvocationLimits
+from simulator.platform.isolate import Invocation, Isolate
+
+type Reply = Callable[[Any, BaseException | None], None]
+
+
+class JsError(Exception):
+    """What a binding raises. In the Worker this is `pyodide.ffi.JsException`: `name`, `message`, and their text."""
+
+    def __init__(self, message: str, name: str = "Error") -> None:
+        super().__init__(f"{name}: {message}")
+        self.name = name
+        self.message = message
+
+
+class CpuExceeded(BaseException):
+    """The CPU limit: not an `Exception`, so that ordinary handlers do not swallow it."""
+
+
+class IsolateGone(BaseException):
+    """Raised by synchronous calls of an isolate that is dead; seen only by coroutines that are being buried."""
+
+
+class Pending(Coroutine[Any, Any, Any]):
+    """What a binding call gives: a coroutine that may be dropped without a warning, since the call is under way."""
+
+    __slots__ = ("_args", "_function", "_started")
+
+    def __init__(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        self._function = function
+        self._args = args
+        self._started: Coroutine[Any, Any, Any] | None = None
+
+    def _start(self) -> Coroutine[Any, Any, Any]:
+        if self._started is None:
+            self._started = self._function(*self._args)
+        return self._started
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._start().__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._start().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._start().throw(*error)
+
+    def close(self) -> None:
+        if self._started is not None:
+            self._started.close()
+
+    @property
+    def cr_frame(self) -> Any:
+        """None once there is nothing to close."""
+        return None if self._started is None else getattr(self._started, "cr_frame", None)
+
+
+class Network:
+    """The way between isolates and bindings: latencies from the seed, in virtual seconds."""
+
+    def __init__(self, loop: Loop, faults: FaultPlan, rng: Random, *, scale_seconds: float = 0.008) -> None:
+        self.loop = loop
+        self.faults = faults
+        self.scale_seconds = scale_seconds
+        self.limits: InvocationLimits | None = None
+        self._random = rng.random
+
+    def latency_seconds(self) -> float:
+        """One way: often nothing, mostly milliseconds, now and then tens of them. Always 0 at scale 0."""
+        if self.scale_seconds == 0.0:
+            return 0.0
+        draw = self._random()
+        return 0.0 if draw < 0.25 else self.scale_seconds * draw / (1.05 - draw)
+
+
+class Port:
+    """An isolate's way to the outside."""
+
+    __slots__ = ("faults", "isolate", "loop", "network")
+
+    def __init__(self, isolate: Isolate, network: Network) -> None:
+        self.isolate = isolate
+        self.network = network
+        self.loop = network.loop
+        self.faults = network.faults
+
+    def is_closed(self) -> bool:
+        """Whether nothing gets out any more."""
+        return self.isolate.dead
+
+    def call(
+        self,
+        label: str,
+        take_effect: Callable[[Reply], None],
+        *,
+        shape: Callable[[Any], Any] | None = None,
+        sends: bool = False,
+        statements: int = 0,
+    ) -> "Pending":
+        """Send a request at once, as a JavaScript binding does, and give a coroutine that awaits the reply.
+
+        `take_effect(reply)` runs outside when the request arrives and calls `reply(value, error)` then or
+        later. `shape` is applied to the value when it is awaited.
+        `sends` marks the enqueue after a D1 write, where a crash is a fault kind of its own; `statements` is how many
+        the call has for D1.
+        """
+        loop, isolate, faults = self.loop, self.isolate, self.faults
+        future = loop.create_future()
+        if self.is_closed():
+            return Pending(_wait, future, shape)
+        scope = SCOPE.get()
+        context = scope.context if isinstance(scope, Invocation) else loop.outside
+        if isinstance(scope, Invocation):
+            if scope.dead:
+                return Pending(_wait, future, shape)
+            scope.calls += 1
+            limits = self.network.limits
+            if limits is not None:
+                refusal = limits.spend(scope.use, f"{isolate.name} {scope.label} {label}", statements)
+                if refusal is not None:
+                    return Pending(_given, None, JsError(refusal), shape)
+        when = faults.point(label, scope)
+        if (
+            when == "before"
+            or faults.fires("crash_before", isolate.name)
+            or (sends and faults.fires("crash_before_enqueue", isolate.name))
+        ):
+            faults.record(isolate.name, "dies before", label)
+            isolate.kill()
+            return Pending(_wait, future, shape)
+        if isolate.before_output is not None:
+            isolate.before_output()
+            if self.is_closed():
+                return Pending(_wait, future, shape)
+        dies_after = when == "after" or faults.fires("crash_after", isolate.name)
+        request = _Request(self, label, future, context, dies_after)
+        faults.record(isolate.name, "calls", label)
+        loop.call_event(self.network.latency_seconds(), take_effect, request.reply, context=loop.outside)
+        return Pending(_wait, future, shape)
+
+
+class DirectPort:
+    """A port without a network, a loop or faults: a call takes effect and is answered at once."""
+
+    def call(
+        self,
+        label: str,
+        take_effect: Callable[[Reply], None],
+        *,
+        shape: Callable[[Any], Any] | None = None,
+        sends: bool = False,
+        statements: int = 0,
+    ) -> "Pending":
+        """Carry the call out now; the coroutine never waits, so `coroutine.send(None)` ends it."""
+        replies: list[tuple[Any, BaseException | None]] = []
+        take_effect(lambda value, error: replies.append((value, error)))
+        assert replies, f"{label} has no immediate answer"
+        return Pending(_given, *replies[0], shape)
+
+
+async def _given(value: Any, error: BaseException | None, shape: Callable[[Any], Any] | None) -> Any:
+    if error is not None:
+        raise error
+    return value if shape is None else shape(value)
+
+
+class _Request:
+    """A call under way."""
+
+    __slots__ = ("context", "dies_after", "future", "label", "port", "replied")
+
+    def __init__(self, port: Port, label: str, future: asyncio.Future[Any], context: Context, dies_after: bool) -> None:
+        self.port = port
+        self.label = label
+        self.future = future
+        self.context = context
+        self.dies_after = dies_after
+        self.replied = False
+
+    def reply(self, value: Any, error: BaseException | None) -> None:
+        assert not self.replied, f"two replies to {self.label}"
+        self.replied = True
+        port = self.port
+        isolate, faults = port.isolate, port.faults
+        if isolate.dead:
+            return
+        if self.dies_after:
+            faults.record(isolate.name, "dies after", self.label)
+            isolate.kill()
+            return
+        delay = port.network.latency_seconds()
+        if faults.fires("cpu_exceeded", isolate.name):
+            error = CpuExceeded("Worker exceeded CPU time limit.")
+            self._condemn(delay)
+        elif faults.fires("cancelled", isolate.name):
+            error = asyncio.CancelledError()
+            self._condemn(delay)
+        elif faults.fires("worker_frozen", isolate.name):
+            isolate.freeze(faults.between(30, 600))
+        if faults.fires("clock_jumped", isolate.name, 0.2):
+            isolate.skew_ms += faults.between(-90_000, 90_000)
+        port.loop.call_event(delay, self._deliver, value, error, context=self.context)
+
+    def _condemn(self, delay: float) -> None:
+        """Handlers of the exception get a moment in which bindings still work; then the isolate is gone."""
+        port = self.port
+        port.loop.call_later(delay + port.faults.between(0, 0.05), port.isolate.kill, context=port.loop.outside)
+
+    def _deliver(self, value: Any, error: BaseException | None) -> None:
+        scope = self.context.get(SCOPE)
+        if isinstance(scope, Invocation) and self.port.network.limits is not None:
+            scope.use.waiting -= 1
+        if not self.future.done():
+            self.future.set_result((value, error))
+
+
+async def _wait(future: asyncio.Future[Any], shape: Callable[[Any], Any] | None = None) -> Any:
+    value, error = await future
+    if error is not None:
+        raise error
+    return value if shape is None else shape(value)

@@ -1,0 +1,251 @@
+"""A D1 database on real SQLite, behind the surface that the Python SDK gives a Worker.
+
+A statement outside a batch is a transaction; a batch is one transaction, all or nothing. Reads that fail are
+retried by the platform, so the Worker sees a tenth of the errors that a write sees; writes are not, and after
+"Network connection lost" one may have landed.
+"""
+
+import re
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+from zlib import crc32
+
+from simulator.engine.fault_plan import FaultPlan
+from simulator.platform.binding_port import DirectPort, JsError, Pending, Port, Reply
+from simulator.platform.sql_meter import Analysis, analyse
+from simulator.platform.sql_values import NO_TRANSACTIONS, TRANSACTION, bound, read_rows, sqlite_message
+from simulator.platform.sqlite_database import Connection, Template
+
+LOST = "D1_ERROR: Network connection lost."
+OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
+_RETRIED_READ = 0.1
+_BARRED = re.compile(r"\s*(ATTACH|DETACH|VACUUM)\b", re.IGNORECASE)
+_BLANK = re.compile(r"(\s|;|--[^\n]*(\n|\Z))*+")
+NO_STATEMENT = "D1_ERROR: No SQL statements detected."
+
+
+class DatabaseServer:
+    """The database itself, on the other side of the network. `now_ms` is its own clock, leases are judged by it."""
+
+    def __init__(self, template: Template, faults: FaultPlan, platform_now_ms: Callable[[], int]) -> None:
+        self.connection: Connection = template.acquire()
+        self.connection.clock.now_ms = self.now_ms
+        self.faults = faults
+        self.offset_ms = 0.0
+        self.calls = self.rows_read = self.rows_written = self.statements = 0
+        self.observers: list[Callable[[], None]] = []  # called after each call that changed something
+        self.note: Callable[[int], None] | None = None
+        self.meter_reads = True
+        self._template = template
+        self._platform_now_ms = platform_now_ms
+
+    def now_ms(self) -> int:
+        """The database's clock: virtual time plus whatever it jumped by."""
+        return int(self._platform_now_ms() + self.offset_ms)
+
+    def close(self) -> None:
+        """Hand the connection back for the next run."""
+        self._template.release(self.connection)
+
+    def serve(self, statements: "Sequence[Statement]", reply: Reply, latency: Callable[..., object]) -> None:
+        """Carry out one call, with the faults that D1 has. `latency` runs a function later."""
+        faults = self.faults
+        if faults.fires("clock_jumped", "d1", 0.3):
+            self.offset_ms += faults.between(-5_000, 240_000)
+        if faults.fires("d1_overloaded", "d1"):
+            reply(None, JsError(OVERLOADED))
+            return
+        if faults.fires("d1_slow", "d1"):
+            latency(faults.between(0.5, 20), self._carry_out, statements, reply)
+            return
+        self._carry_out(statements, reply)
+
+    def _carry_out(self, statements: "Sequence[Statement]", reply: Reply) -> None:
+        faults = self.faults
+        try:
+            writes = any(self.analysis(statement).writes for statement in statements)
+            scale = 1.0 if writes else _RETRIED_READ
+            if faults.fires("d1_failed_before_commit", "d1", scale):
+                reply(None, JsError(LOST))
+                return
+            results = self.execute(statements)
+        except JsError as error:
+            reply(None, error)
+            return
+        if writes:
+            for observe in self.observers:
+                observe()
+        if faults.fires("d1_failed_after_commit", "d1", scale):
+            reply(None, JsError(LOST))
+            return
+        reply(results, None)
+
+    def analysis(self, statement: "Statement") -> Analysis:
+        """The statement's costs, computed once for each text and template."""
+        known: Analysis | None = self._template.analyses.get(statement.sql)
+        if known is None:
+            if len(statement.sql.encode()) > 100_000:
+                raise JsError("D1_ERROR: statement too long: SQLITE_TOOBIG")
+            if not statement.sql.strip():
+                raise JsError(NO_STATEMENT)
+            if TRANSACTION.match(statement.sql):
+                raise JsError(f"D1_ERROR: {NO_TRANSACTIONS}")
+            if _BARRED.match(statement.sql):
+                raise JsError("D1_ERROR: not authorized: SQLITE_AUTH")
+            if _BLANK.fullmatch(statement.sql):
+                raise JsError("D1_ERROR: SQL code did not contain a statement.")
+            try:
+                known = analyse(self.connection, statement.sql, len(statement.values))
+            except sqlite3.ProgrammingError as error:
+                raise JsError(_binding_message(error)) from None
+            except sqlite3.Error as error:
+                raise JsError(f"D1_ERROR: {sqlite_message(error)}") from None
+            self._template.analyses[statement.sql] = known
+        return known
+
+    def execute(self, statements: "Sequence[Statement]") -> list[dict[str, Any]]:
+        """Run the statements as one transaction and give their results; raises `JsError` with nothing done."""
+        connection = self.connection
+        self.calls += 1
+        if not statements:
+            raise JsError(NO_STATEMENT)
+        single = len(statements) == 1
+        if not single:
+            connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [self._execute_one(statement) for statement in statements]
+        except (sqlite3.Error, JsError) as error:
+            if not single:
+                connection.execute("ROLLBACK")
+            if isinstance(error, JsError):
+                raise
+            if isinstance(error, sqlite3.ProgrammingError):
+                raise JsError(_binding_message(error)) from None
+            raise JsError(f"D1_ERROR: {sqlite_message(error)}") from None
+        if not single:
+            connection.execute("COMMIT")
+        return results
+
+    def _execute_one(self, statement: "Statement") -> dict[str, Any]:
+        analysis = self.analysis(statement)
+        connection = self.connection
+        before = connection.total_changes
+        cursor = connection.execute(statement.sql, statement.values)
+        columns, rows = read_rows(cursor)
+        changes = connection.total_changes - before
+        scanned = 0
+        if self.meter_reads:
+            for table in analysis.scans:
+                scanned += connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]  # noqa: S608
+        read = max(len(rows), changes, scanned) if analysis.reads else 0
+        written = changes * analysis.rows_per_change
+        self.statements += 1
+        self.rows_read += read
+        self.rows_written += written
+        if changes and self.note is not None:
+            self.note(crc32(repr(statement.values).encode("utf-8", "surrogatepass")) + changes)
+        return {
+            "success": True,
+            "columns": columns,
+            "results": rows,
+            "meta": {
+                "served_by": "simulation",
+                "duration": 0.1,
+                "changes": changes,
+                "last_row_id": cursor.lastrowid or 0,
+                "changed_db": changes > 0,
+                "size_after": 0,
+                "rows_read": read,
+                "rows_written": written,
+            },
+        }
+
+
+class Statement:
+    """A prepared statement as the Worker holds it; `bind` gives a new one."""
+
+    __slots__ = ("_database", "sql", "values")
+
+    def __init__(self, database: "Database", sql: str, values: tuple[Any, ...] = ()) -> None:
+        self._database = database
+        self.sql = sql
+        self.values = values
+
+    def bind(self, *values: Any) -> "Statement":
+        """Set the parameters; None is NULL. Raises `JsError` for a type that D1 refuses."""
+        return Statement(self._database, self.sql, bound(values))
+
+    def run(self) -> Pending:
+        """Send it; the reply holds `results`, `meta` and `success`."""
+        return self._database.send("d1.run", [self], _first_result)
+
+    all = run
+
+    def first(self, column: str | None = None) -> Pending:
+        """The first row, or its `column`; None without rows."""
+        return self._database.send("d1.first", [self], lambda results: _first_row(results, column))
+
+    def raw(self, options: dict[str, Any] | None = None) -> Pending:
+        """Rows as lists, preceded by the column names with `{"columnNames": True}`."""
+        named = bool((options or {}).get("columnNames"))
+        return self._database.send("d1.raw", [self], lambda results: _raw_rows(results, named=named))
+
+
+class Database:
+    """The binding `DB` in one isolate."""
+
+    def __init__(self, server: DatabaseServer, port: Port | DirectPort) -> None:
+        self._server = server
+        self._port = port
+
+    def prepare(self, sql: str) -> Statement:
+        """Prepare one statement; nothing is sent yet."""
+        return Statement(self, sql)
+
+    def batch(self, statements: Sequence[Statement]) -> Pending:
+        """Run the statements as one transaction: all or nothing."""
+        return self.send("d1.batch", list(statements), lambda results: [_result(one) for one in results])
+
+    def send(self, label: str, statements: list[Statement], shape: Callable[[Any], Any]) -> Pending:
+        """Send statements as one call; `shape` makes of the results what the method gives."""
+        port, server = self._port, self._server
+
+        def later(seconds: float, function: Callable[..., object], *args: Any) -> None:
+            assert isinstance(port, Port), "no faults without a network"
+            port.loop.call_later(seconds, function, *args, context=port.loop.outside)
+
+        count = len(statements)
+        return port.call(label, lambda reply: server.serve(statements, reply, later), shape=shape, statements=count)
+
+
+def _binding_message(error: sqlite3.Error) -> str:
+    if "one statement at a time" in str(error):
+        return "D1_ERROR: A prepared SQL statement must contain only one statement."
+    return "D1_ERROR: Wrong number of parameter bindings for SQL query."
+
+
+def _result(result: dict[str, Any]) -> dict[str, Any]:
+    columns = result["columns"]
+    rows = [dict(zip(columns, row, strict=True)) for row in result["results"]]
+    return {"success": True, "results": rows, "meta": result["meta"]}
+
+
+def _first_result(results: list[dict[str, Any]]) -> dict[str, Any]:
+    return _result(results[0])
+
+
+def _first_row(results: list[dict[str, Any]], column: str | None) -> Any:
+    rows = _result(results[0])["results"]
+    if not rows:
+        return None
+    if column is None:
+        return rows[0]
+    if column not in rows[0]:
+        raise JsError(f"D1_COLUMN_NOTFOUND: Column not found ({column})")
+    return rows[0][column]
+
+
+def _raw_rows(results: list[dict[str, Any]], *, named: bool) -> list[list[Any]]:
+    rows = [list(row) for row in results[0]["results"]]
+    return [list(results[0]["columns"]), *rows] if named else rows

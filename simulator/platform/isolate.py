@@ -1,0 +1,157 @@
+"""Isolates: they run invocations, and they die with all they hold.
+
+A dead isolate's coroutines are never resumed, so no `except` or `finally` of theirs runs; whatever they call
+while the run is being closed is refused by its port. Killing one invocation does the same to that one only.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from simulator.engine.loop import Loop
+from simulator.engine.scope import SCOPE, Gate, Scope
+from simulator.platform.invocation_limits import Use
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an invocation ended. `value` when it returned, `error` when it raised."""
+
+    kind: Literal["returned", "raised", "died"]
+    value: Any = None
+    error: BaseException | None = None
+
+
+class Invocation(Scope):
+    """One call of a handler in an isolate, with what it gave to `waitUntil`."""
+
+    __slots__ = ("calls", "context", "isolate", "label", "outcome", "task", "use", "waiting")
+
+    def __init__(self, isolate: "Isolate", label: str) -> None:
+        super().__init__(isolate.gate)
+        self.isolate = isolate
+        self.label = label
+        self.context = Context()
+        self.context.run(SCOPE.set, self)
+        self.outcome: asyncio.Future[Outcome] = isolate.loop.create_future()
+        self.waiting: list[asyncio.Task[Any]] = []
+        self.task: asyncio.Task[Any] | None = None
+        self.calls = 0
+        self.use = Use()
+
+    def kill(self) -> None:
+        """Stop this invocation for good, and what it gave to `waitUntil` with it."""
+        self.dead = True
+        self._resolve(Outcome("died"))
+        self.isolate.forget(self)
+
+    def wait_until(self, awaitable: Awaitable[Any]) -> None:
+        """Keep the invocation alive until `awaitable` is done, as `ctx.waitUntil`."""
+        if self.dead:
+            return
+        task = asyncio.ensure_future(awaitable, loop=self.isolate.loop)
+        self.waiting.append(task)
+        task.add_done_callback(self._waited, context=self.isolate.loop.outside)
+
+    def ended(self) -> bool:
+        """Whether nothing of it runs any more, `waitUntil` included."""
+        return self.dead or (self.outcome.done() and all(task.done() for task in self.waiting))
+
+    def _begin(self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+        loop, name = self.isolate.loop, f"{self.isolate.name}:{self.label}"
+        self.task = loop.create_task(_call(function, args), name=name, context=self.context)
+        self.task.add_done_callback(self._done, context=loop.outside)
+
+    def _waited(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # the platform logs it and goes on
+        self._settle()
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        if self.dead:
+            return
+        if task.cancelled():
+            self._resolve(Outcome("raised", error=asyncio.CancelledError()))
+        elif (error := task.exception()) is not None:
+            self._resolve(Outcome("raised", error=error))
+        else:
+            self._resolve(Outcome("returned", task.result()))
+        self._settle()
+
+    def _resolve(self, outcome: Outcome) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+    def _settle(self) -> None:
+        if self.ended():
+            self.isolate.forget(self)
+
+
+class Isolate:
+    """One process of the Worker's code. `skew_ms` is how far its wall clock is off.
+
+    A task that nobody waits for stops when its invocation has ended, as the platform stops it. In an object
+    (`keeps_strays`) it goes on for as long as the object is in memory.
+    """
+
+    def __init__(self, loop: Loop, name: str, *, epoch_ms: int = 0, skew_ms: float = 0.0) -> None:
+        self.loop = loop
+        self.name = name
+        self.gate = Gate()
+        self.dead = False
+        self.keeps_strays = False
+        self.invocations: dict[Invocation, None] = {}
+        self._ended: list[Invocation] = []
+        self.on_death: list[Callable[[], None]] = []
+        self.before_output: Callable[[], None] | None = None  # an object's output gate
+        self.skew_ms = skew_ms
+        self._epoch_ms = epoch_ms
+        self._born_seconds = loop.time()
+
+    def start(self, label: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Invocation:
+        """Call a handler. The invocation's `outcome` belongs to the platform and resolves in each case."""
+        invocation = Invocation(self, label)
+        if self.dead:
+            invocation.kill()
+            return invocation
+        self.invocations[invocation] = None
+        self.loop.call_event(0, invocation._begin, function, args, context=invocation.context)
+        return invocation
+
+    def forget(self, invocation: Invocation) -> None:
+        """Let go of an invocation that has ended, and of the tasks that it left behind."""
+        self.invocations.pop(invocation, None)
+        if self.keeps_strays and not invocation.dead:
+            self._ended.append(invocation)
+        else:
+            invocation.dead = True
+
+    def kill(self) -> None:
+        """Die, now: no coroutine of this isolate is ever resumed, and its memory is lost."""
+        if self.dead:
+            return
+        self.dead = True
+        for invocation in [*self.invocations, *self._ended]:
+            invocation.kill()
+        self._ended.clear()
+        for tell in self.on_death:
+            tell()
+
+    def freeze(self, seconds: float) -> None:
+        """Stand still: no event reaches this isolate for so long. Then it goes on as if nothing had been."""
+        self.loop.close_gate(self.gate)
+        self.loop.call_later(seconds, self.loop.open_gate, self.gate, context=self.loop.outside)
+
+    def now_ms(self) -> int:
+        """The isolate's wall clock. It stands still while code runs, as on Workers: virtual time needs awaits."""
+        return int(self._epoch_ms + self.loop.time() * 1000 + self.skew_ms)
+
+    def monotonic(self) -> float:
+        """Seconds since the isolate was born; never jumps."""
+        return self.loop.time() - self._born_seconds
+
+
+async def _call(function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Any:
+    return await function(*args)

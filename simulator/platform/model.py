@@ -1,0 +1,119 @@
+"""A model that misbehaves, and keeps its own exact books: every call that reached it, whoever sent it."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from simulator.platform.binding_port import Network, Port, Reply
+from src.core.errors import (
+    ModelConnectionLost,
+    ModelError,
+    ModelRateLimited,
+    ModelRefused,
+    ModelReplyMalformed,
+    ModelTimeout,
+    ModelUnavailable,
+)
+from src.inference.protocol import Health, ModelCall, ModelReply
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """A call that reached the model: virtual seconds, the isolate that sent it, the call, how it was answered."""
+
+    at_seconds: float
+    sender: str
+    call: ModelCall
+    answer: str
+
+
+def output_of(call: ModelCall) -> str:
+    """What the model says: a function of the call alone."""
+    digest = blake2b(f"{call.model}\0{call.system}\0{call.user}".encode("utf-8", "replace"), digest_size=6)
+    return f"seen {digest.hexdigest()}"
+
+
+class ModelServer:
+    """The model, shared by all isolates. `refuses` picks calls that it turns down for good."""
+
+    def __init__(
+        self, network: Network, *, seconds: tuple[float, float] = (0.1, 2.0), timeout_seconds: float = 120
+    ) -> None:
+        self.network = network
+        self.faults = network.faults
+        self.timeout_seconds = timeout_seconds
+        self.refuses: Callable[[ModelCall], bool] = lambda _call: False
+        self.records: list[CallRecord] = []
+        self.calls_by_text: Counter[str] = Counter()
+        self.number_outputs = False
+        self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None  # a call leaves an isolate
+        self._seconds = seconds
+
+    def count(self, text: str) -> int:
+        """How many calls with exactly this `user` text reached the model."""
+        return self.calls_by_text[text]
+
+    def serve(self, call: ModelCall, sender: str, reply: Reply) -> None:
+        """Take one call in and answer it after a while."""
+        faults = self.faults
+        if faults.fires("model_unreachable", sender):
+            reply(None, ModelConnectionLost("connection refused"))
+            return
+        answer, error, seconds = self._decide(call, sender)
+        self.records.append(CallRecord(self.network.loop.time(), sender, call, answer))
+        self.calls_by_text[call.user] += 1
+        faults.record("model", answer, call.user[:40])
+        value = None if error else self._reply(call)
+        loop = self.network.loop
+        loop.call_event(seconds, reply, value, error, context=loop.outside)
+
+    def _decide(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float]:
+        faults, fires, timeout = self.faults, self.faults.fires, self.timeout_seconds
+        quick = faults.between(*self._seconds)
+        if self.refuses(call):
+            return "refused", ModelRefused("401"), quick
+        if fires("model_rate_limited", sender):
+            delay = None if faults.between(0, 1) < 0.3 else max(0.0, float(round(faults.between(-10, 90))))
+            return "429", ModelRateLimited("429", delay), quick
+        for kind, answer, error, seconds in (
+            ("model_hang", "hang", ModelTimeout, timeout),
+            ("model_unavailable", "5xx", ModelUnavailable, quick),
+            ("model_reply_lost", "reply lost", ModelConnectionLost, quick),
+            ("model_malformed", "malformed", ModelReplyMalformed, quick),
+        ):
+            if fires(kind, sender):
+                return answer, error(answer), seconds
+        return "ok", None, faults.between(quick, timeout * 0.95) if fires("model_slow", sender) else quick
+
+    def _reply(self, call: ModelCall) -> ModelReply:
+        output = output_of(call)
+        if self.number_outputs:
+            output += f" #{self.calls_by_text[call.user]}"
+        return ModelReply(output, input_tokens=1 + len(call.user) // 4, output_tokens=len(output) // 4)
+
+
+class ModelProvider:
+    """The provider in one isolate (`inference.protocol.Provider`)."""
+
+    name = "simulated"
+    default_model = "simulated-1"
+
+    def __init__(self, server: ModelServer, port: Port) -> None:
+        self._server = server
+        self._port = port
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        """Send the call once. Raises a `ModelError`."""
+        sender = self._port.isolate.name
+        if not self._port.is_closed():
+            self._server.starting(call, sender)
+        reply = await self._port.call("model.infer", lambda answer: self._server.serve(call, sender, answer))
+        assert isinstance(reply, ModelReply)
+        return reply
+
+    async def probe(self) -> Health:
+        """Always well."""
+        await asyncio.sleep(0)
+        return Health("healthy", "simulated")

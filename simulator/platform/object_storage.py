@@ -1,0 +1,281 @@
+"""A Durable Object's storage: key-value, SQL and the alarm, in one transaction between awaits.
+
+Writes with no await between them commit together, at the end of the turn or before anything leaves the object
+(its output gate), and are lost together when the object dies first. While an asynchronous operation waits,
+the object's input gate is closed: no event from outside reaches the object, but its own coroutines go on.
+"""
+
+import sqlite3
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from simulator.platform.binding_port import JsError
+from simulator.platform.sql_values import NO_TRANSACTIONS, TRANSACTION, bound, read_rows, sqlite_message
+from simulator.platform.sqlite_database import Connection, open_database
+from simulator.platform.structured_clone import clone
+
+_MISSING = object()
+
+
+class ObjectData:
+    """What an object has on disk. `on_commit` is told after each commit that wrote something."""
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self.values: dict[str, Any] = {}
+        self.alarm_ms: int | None = None
+        self.on_commit: Callable[[], None] = lambda: None
+        self.dirty = False
+        self._now_ms = now_ms
+        self._undo: dict[str, Any] = {}
+        self._alarm_before: int | None = None
+        self._sql: Connection | None = None
+
+    @property
+    def sql(self) -> Connection:
+        """The object's SQLite database, opened when it is first used."""
+        if self._sql is None:
+            self._sql = open_database()
+            self._sql.clock.now_ms = self._now_ms
+            if self.dirty:
+                self._sql.execute("BEGIN")
+        return self._sql
+
+    def is_empty(self) -> bool:
+        """Whether nothing is stored and no alarm is set."""
+        tables = [] if self._sql is None else _tables(self._sql)
+        return not self.values and not tables and self.alarm_ms is None
+
+    def begin(self) -> None:
+        """Open the implicit transaction, unless it is open."""
+        if not self.dirty:
+            self.dirty = True
+            self._alarm_before = self.alarm_ms
+            if self._sql is not None:
+                self._sql.execute("BEGIN")
+
+    def write(self, key: str, value: Any) -> None:
+        """Set or, with `_MISSING`, delete a key within the transaction."""
+        self.begin()
+        self._undo.setdefault(key, self.values.get(key, _MISSING))
+        if value is _MISSING:
+            self.values.pop(key, None)
+        else:
+            self.values[key] = value
+
+    def commit(self) -> None:
+        """Make everything since `begin` last."""
+        if self.dirty:
+            self.dirty = False
+            self._undo.clear()
+            if self._sql is not None:
+                self._sql.execute("COMMIT")
+            self.on_commit()
+
+    def rollback(self) -> None:
+        """Undo everything since `begin`."""
+        if self.dirty:
+            self.dirty = False
+            for key, value in self._undo.items():
+                if value is _MISSING:
+                    self.values.pop(key, None)
+                else:
+                    self.values[key] = value
+            self._undo.clear()
+            self.alarm_ms = self._alarm_before
+            if self._sql is not None:
+                self._sql.execute("ROLLBACK")
+
+    def clear(self) -> None:
+        """Delete everything: keys, tables, alarm."""
+        self.begin()
+        for key in list(self.values):
+            self.write(key, _MISSING)
+        self.alarm_ms = None
+        if self._sql is not None:
+            for kind, name in _tables(self._sql):
+                self._sql.execute(f'DROP {kind} IF EXISTS "{name}"')
+
+
+def _tables(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    return connection.execute(
+        "SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'"
+    ).fetchall()
+
+
+class SqlCursor:
+    """Rows of `sql.exec`, all read already."""
+
+    def __init__(self, columns: list[str], rows: list[tuple[Any, ...]], written: int) -> None:
+        self.columnNames = columns
+        self.rowsRead = len(rows)
+        self.rowsWritten = written
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        while self._rows:
+            yield dict(zip(self.columnNames, self._rows.pop(0), strict=True))
+
+    def toArray(self) -> list[dict[str, Any]]:  # noqa: N802 - the platform's name
+        """The rows not read yet, as dicts."""
+        return list(self)
+
+    def raw(self) -> list[list[Any]]:
+        """The rows not read yet, as lists."""
+        rows, self._rows = self._rows, []
+        return [list(row) for row in rows]
+
+    def one(self) -> dict[str, Any]:
+        """The only row; raises `JsError` when there is none or more than one."""
+        if len(self._rows) != 1:
+            found = "multiple results" if self._rows else "no results"
+            raise JsError(f"Expected exactly one result from SQL query, but got {found}.")
+        return next(iter(self))
+
+
+class Sql:
+    """`ctx.storage.sql`: synchronous."""
+
+    def __init__(self, data: ObjectData, touch: Callable[[], None]) -> None:
+        self._data = data
+        self._touch = touch
+
+    def exec(self, query: str, *parameters: Any) -> SqlCursor:
+        """Run one or more statements, the parameters going to the last one. Raises `JsError`."""
+        self._touch()
+        connection = self._data.sql
+        before = connection.total_changes
+        if any(TRANSACTION.match(statement) for statement in _statements(query)):
+            raise JsError(NO_TRANSACTIONS)
+        try:
+            values = bound(parameters)
+            *first, last = _statements(query)
+            for statement in first:
+                connection.execute(statement)
+            columns, rows = read_rows(connection.execute(last, values), blob=bytes)
+        except sqlite3.ProgrammingError:
+            raise JsError("Wrong number of parameter bindings for SQL query.") from None
+        except sqlite3.Error as error:
+            raise JsError(sqlite_message(error)) from None
+        return SqlCursor(columns, rows, connection.total_changes - before)
+
+
+def _statements(query: str) -> list[str]:
+    if ";" not in query.rstrip().rstrip(";"):
+        return [query]
+    parts: list[str] = []
+    start = 0
+    for at, character in enumerate(query):
+        if character == ";" and sqlite3.complete_statement(query[start : at + 1]):
+            parts.append(query[start : at + 1])
+            start = at + 1
+    if query[start:].strip():
+        parts.append(query[start:])
+    return parts
+
+
+class Storage:
+    """`ctx.storage` in one instance. `operate(label, writes, effect)` runs an effect with the gates and faults."""
+
+    def __init__(
+        self,
+        data: ObjectData,
+        operate: Callable[[str, bool, Callable[[], Any]], Coroutine[Any, Any, Any]],
+        touch: Callable[[], None],
+    ) -> None:
+        self._data = data
+        self._operate = operate
+        self._touch = touch
+        self.sql = Sql(data, touch)
+
+    def get(self, key: str | list[str]) -> Coroutine[Any, Any, Any]:
+        """The value of a key, None without one; of a list of keys, a dict of those that exist."""
+        values = self._data.values
+        if isinstance(key, list):
+            return self._operate("get", False, lambda: {k: clone(values[k]) for k in key if k in values})
+        return self._operate("get", False, lambda: clone(values.get(key)))
+
+    def put(self, key: str | dict[str, Any], value: Any = None) -> Coroutine[Any, Any, None]:
+        """Set a key, or each key of a dict."""
+        entries = {name: clone(item) for name, item in (key if isinstance(key, dict) else {key: value}).items()}
+
+        def effect() -> None:
+            for name, item in entries.items():
+                self._data.write(name, item)
+
+        return self._operate("put", True, effect)
+
+    def delete(self, key: str | list[str]) -> Coroutine[Any, Any, Any]:
+        """Delete a key and say whether it was there; of a list, how many were."""
+        keys = key if isinstance(key, list) else [key]
+
+        def effect() -> bool | int:
+            there = [name for name in keys if name in self._data.values]
+            for name in there:
+                self._data.write(name, _MISSING)
+            return len(there) if isinstance(key, list) else bool(there)
+
+        return self._operate("delete", True, effect)
+
+    def list(self, options: dict[str, Any] | None = None) -> Coroutine[Any, Any, dict[str, Any]]:
+        """Keys and values in order of the keys: `prefix`, `start`, `startAfter`, `end`, `reverse`, `limit`."""
+        chosen = options or {}
+
+        def effect() -> dict[str, Any]:
+            keys = sorted(self._data.values, key=str.encode, reverse=bool(chosen.get("reverse")))
+            keys = [key for key in keys if _listed(key, chosen)][: chosen.get("limit")]
+            return {key: clone(self._data.values[key]) for key in keys}
+
+        return self._operate("list", False, effect)
+
+    def deleteAll(self) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
+        """Delete everything, the alarm included (from compatibility date 2026-02-24 on)."""
+        return self._operate("deleteAll", True, self._data.clear)
+
+    def getAlarm(self) -> Coroutine[Any, Any, int | None]:  # noqa: N802 - the platform's name
+        """When the alarm is due, in milliseconds since the epoch; None while it runs or without one."""
+        return self._operate("getAlarm", False, lambda: self._data.alarm_ms)
+
+    def setAlarm(self, time_ms: float) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
+        """Set the one alarm, replacing the one before; a time in the past is due at once."""
+
+        def effect() -> None:
+            self._data.begin()
+            self._data.alarm_ms = int(time_ms)
+
+        return self._operate("setAlarm", True, effect)
+
+    def deleteAlarm(self) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
+        """Take the alarm away; one that runs goes on."""
+
+        def effect() -> None:
+            self._data.begin()
+            self._data.alarm_ms = None
+
+        return self._operate("deleteAlarm", True, effect)
+
+    def sync(self) -> Coroutine[Any, Any, None]:
+        """Wait until everything written is on disk."""
+        return self._operate("sync", True, lambda: None)
+
+    def transactionSync[T](self, function: Callable[[], T]) -> T:  # noqa: N802 - the platform's name
+        """Run `function` all or nothing; what it raises undoes its SQL. Key-value writes are not for in here."""
+        self._touch()
+        connection = self._data.sql
+        connection.execute("SAVEPOINT sync")
+        try:
+            result = function()
+        except BaseException:
+            connection.execute("ROLLBACK TO sync")
+            connection.execute("RELEASE sync")
+            raise
+        connection.execute("RELEASE sync")
+        return result
+
+
+def _listed(key: str, options: dict[str, Any]) -> bool:
+    return (
+        key.startswith(options.get("prefix") or "")
+        and ("start" not in options or key >= options["start"])
+        and ("startAfter" not in options or key > options["startAfter"])
+        and ("end" not in options or key < options["end"])
+    )

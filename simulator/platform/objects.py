@@ -1,0 +1,154 @@
+"""Durable Objects: one instance a name, remote calls that fail halfway, and the bindings that reach them."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from simulator.platform.alarms import Alarm
+from simulator.platform.binding_port import JsError, Network, Port, Reply
+from simulator.platform.isolate import Invocation, Isolate, Outcome
+from simulator.platform.object_instance import Instance, ObjectContext, ObjectId
+from simulator.platform.object_storage import ObjectData
+from simulator.platform.structured_clone import clone
+
+LOST = "Network connection lost."
+
+
+class ObjectHost(Protocol):
+    """Who can start objects: the world."""
+
+    def has_objects(self) -> bool:
+        """Whether the present deployment binds Durable Objects."""
+        ...
+
+    def start_object(self, class_name: str, name: str) -> Isolate:
+        """A fresh isolate for one instance."""
+        ...
+
+    def make_object(self, class_name: str, ctx: ObjectContext, isolate: Isolate) -> Any:
+        """The Worker's own object in that isolate."""
+        ...
+
+
+class Cell:
+    """An object as the platform knows it: its data, its alarm, and its instance while it has one."""
+
+    def __init__(self, namespace: "ObjectNamespace", name: str) -> None:
+        self.namespace = namespace
+        self.network: Network = namespace.network
+        self.name = name
+        self.id = ObjectId(namespace.class_name, name)
+        self.data = ObjectData(namespace.now_ms)
+        self.alarm = Alarm(self)
+        self.data.on_commit = self.alarm.reschedule
+        self.instance: Instance | None = None
+        self.births = 0
+
+    def wake(self) -> Instance:
+        """The instance in memory, or a new one."""
+        if self.instance is None or self.instance.isolate.dead:
+            host, class_name = self.namespace.host, self.namespace.class_name
+            self.births += 1
+            isolate = host.start_object(class_name, f"{class_name}/{self.name}#{self.births}")
+            instance = self.instance = Instance(self, isolate)
+            construction = Invocation(isolate, "constructor")
+            isolate.invocations[construction] = None
+            instance.object = construction.context.run(host.make_object, class_name, ObjectContext(instance), isolate)
+        return self.instance
+
+
+class ObjectNamespace:
+    """All objects of one class."""
+
+    def __init__(self, class_name: str, host: ObjectHost, network: Network, now_ms: Callable[[], int]) -> None:
+        self.class_name = class_name
+        self.host = host
+        self.network = network
+        self.now_ms = now_ms
+        self.strict_gates = True
+        self.cells: dict[str, Cell] = {}
+
+    def cell(self, object_id: ObjectId) -> Cell:
+        """The object of that id, made when it is first asked for."""
+        key = object_id.toString()
+        if key not in self.cells:
+            self.cells[key] = Cell(self, object_id.name or key)
+        return self.cells[key]
+
+    def reset(self) -> None:
+        """New code or a restart: each instance dies, what is stored stays."""
+        for cell in list(self.cells.values()):
+            if cell.instance is not None:
+                cell.instance.isolate.kill()
+
+    def is_quiet(self) -> bool:
+        """Whether no call runs and no alarm is set or running."""
+        return all(
+            cell.alarm.is_idle() and (cell.instance is None or cell.instance.busy == 0) for cell in self.cells.values()
+        )
+
+
+class NamespaceBinding:
+    """`env.AI_PROCESSOR` in one isolate."""
+
+    def __init__(self, namespace: ObjectNamespace, port: Port) -> None:
+        self._namespace = namespace
+        self._port = port
+
+    def idFromName(self, name: str) -> ObjectId:  # noqa: N802 - the platform's name
+        """The id that belongs to a name."""
+        return ObjectId(self._namespace.class_name, name)
+
+    def idFromString(self, text: str) -> ObjectId:  # noqa: N802 - the platform's name
+        """The id that `toString` gave."""
+        return ObjectId(self._namespace.class_name, None, text)
+
+    def get(self, object_id: ObjectId) -> "Stub":
+        """A stub; nothing is sent yet."""
+        return Stub(self._namespace.cell(object_id), self._port)
+
+    def getByName(self, name: str) -> "Stub":  # noqa: N802 - the platform's name
+        """A stub of the object of that name."""
+        return self.get(self.idFromName(name))
+
+
+class Stub:
+    """Any attribute is a remote method."""
+
+    def __init__(self, cell: Cell, port: Port) -> None:
+        self._cell = cell
+        self._port = port
+        self.id = cell.id
+        self.name = cell.name
+
+    def __getattr__(self, method: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        if method.startswith("_"):
+            raise AttributeError(method)
+
+        def call(*args: Any) -> Coroutine[Any, Any, Any]:
+            copies = tuple(clone(arg) for arg in args)
+            return self._port.call(f"rpc.{method}", lambda reply: _serve(self._cell, method, copies, reply), sends=True)
+
+        return call
+
+
+def _serve(cell: Cell, method: str, args: tuple[Any, ...], reply: Reply) -> None:
+    faults = cell.network.faults
+    if not cell.namespace.host.has_objects():
+        reply(None, JsError("The requested Durable Object class is not exported by this deployment."))
+        return
+    if faults.fires("rpc_failed_before", cell.name):
+        reply(None, JsError(LOST))
+        return
+
+    def done(outcome: Outcome) -> None:
+        if outcome.kind == "died" or faults.fires("rpc_failed_after", cell.name):
+            reply(None, JsError(LOST))
+        elif outcome.kind == "raised":
+            reply(None, JsError(f"{type(outcome.error).__name__}: {outcome.error}", "PythonError"))
+        else:
+            try:
+                reply(clone(outcome.value), None)
+            except TypeError as error:
+                reply(None, JsError(f"TypeError: {error}", "PythonError"))
+
+    cell.wake().call(f"rpc.{method}", method, args, done)

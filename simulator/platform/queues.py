@@ -1,0 +1,303 @@
+"""Queues: at least once, in any order, late, twice, and now and then not at all.
+
+A message is delivered `max_retries + 1` times, then goes to the dead-letter queue or is deleted. In
+production mode an explicit ack survives an exception of its handler; in local mode, as in workerd's simulator,
+an exception retries every message of the batch, and a restart loses what is in the queue.
+"""
+
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from simulator.platform.binding_port import JsError, Network, Port, Reply
+from simulator.platform.isolate import Invocation, Outcome
+from simulator.platform.structured_clone import to_json
+
+MESSAGE_BYTES_MOST = 128_000
+DELAY_SECONDS_MOST = 43_200
+BATCH_MESSAGES_MOST = 100
+BATCH_BYTES_MOST = 256_000
+CONSUMER_SECONDS_MOST = 900
+
+
+@dataclass(slots=True, eq=False)
+class Stored:
+    """A message as the queue keeps it."""
+
+    id: str
+    body: str
+    sent_ms: int
+    attempts: int = 0
+    doomed: bool = False
+    twin: bool = False  # a duplicate, which breeds no more of them
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One delivery of a message, as the consumer sees it. The first of ack and retry counts."""
+
+    id: str
+    timestamp: datetime
+    attempts: int
+    body: Any
+    fate: Literal["ack", "retry"] | None = None
+    delay_seconds: float = 0.0
+
+    def ack(self) -> None:
+        """Take the message as done."""
+        if self.fate is None:
+            self.fate = "ack"
+
+    def retry(self, options: dict[str, Any] | None = None) -> None:
+        """Ask for another delivery, which counts as an attempt."""
+        if self.fate is None:
+            self.fate = "retry"
+            self.delay_seconds = float((options or {}).get("delaySeconds") or 0)
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """What a consumer is called with."""
+
+    queue: str
+    messages: list[Message]
+
+    def ackAll(self) -> None:  # noqa: N802 - the platform's name
+        """Ack each message that has no fate yet."""
+        for message in self.messages:
+            message.ack()
+
+    def retryAll(self, options: dict[str, Any] | None = None) -> None:  # noqa: N802 - the platform's name
+        """Retry each message that has no fate yet."""
+        for message in self.messages:
+            message.retry(options)
+
+
+@dataclass(slots=True)
+class QueueSettings:
+    """A consumer's settings, as in wrangler.toml."""
+
+    max_batch_size: int = 1
+    max_retries: int = 2
+    max_concurrency: int = 4
+    max_batch_seconds: float = 0.0  # how long a batch that is not full waits for more
+    mode: Literal["production", "local"] = "production"
+
+
+@dataclass(slots=True)
+class QueueCounts:
+    """What happened to messages. `operations` is what the free plan counts: writes, reads, deletes."""
+
+    sent: int = 0
+    delivered: int = 0
+    acked: int = 0
+    retried: int = 0
+    dead_lettered: int = 0
+    lost: int = 0
+    operations: int = 0
+
+
+@dataclass(slots=True)
+class _Flight:
+    batch: Batch
+    stored: list[Stored]
+    deadline: Any = field(default=None)
+
+
+class QueueServer:
+    """One queue and its delivery. `deliver` starts the consumer, or gives None while there is none."""
+
+    def __init__(
+        self, name: str, network: Network, now_ms: Callable[[], int], settings: QueueSettings | None = None
+    ) -> None:
+        self.name = name
+        self.network = network
+        self.loop = network.loop
+        self.faults = network.faults
+        self.settings = settings or QueueSettings()
+        self.dead_letter: QueueServer | None = None
+        self.deliver: Callable[[Batch], Invocation | None] = lambda _batch: None
+        self.counts = QueueCounts()
+        self.ready: list[Stored] = []
+        self.delayed = 0
+        self.in_flight = 0
+        self._now_ms = now_ms
+        self._ids = 0
+        self._generation = 0
+
+    def is_empty(self) -> bool:
+        """Whether no message is waiting, on its way or being worked on."""
+        return not self.ready and self.delayed == 0 and self.in_flight == 0
+
+    def accept(self, body: str, delay_seconds: float = 0.0, *, honest: bool = False) -> None:
+        """Take a message in. `honest` spares it the faults (for what the platform itself sends)."""
+        self._ids += 1
+        self.counts.sent += 1
+        self.counts.operations += 1
+        stored = Stored(f"{self.name}-{self._ids}", body, self._now_ms())
+        faults = self.faults
+        if not honest:
+            if faults.fires("message_lost", self.name):
+                self.counts.lost += 1
+                return
+            if faults.fires("message_delayed", self.name):
+                delay_seconds += faults.between(1, 300)
+            stored.doomed = faults.fires("retries_exhausted", self.name)
+            if faults.fires("poison_message", self.name):
+                self.accept('{"poison":[null]}' if faults.between(0, 1) < 0.5 else '"\\u0000"', honest=True)
+        self._put(stored, delay_seconds)
+
+    def lose_everything(self) -> None:
+        """Restart of the local simulator: messages live in its memory only."""
+        self.counts.lost += len(self.ready) + self.delayed
+        self._generation += 1
+        self.ready.clear()
+        self.delayed = 0
+        self.in_flight = 0
+
+    def pump(self) -> None:
+        """Deliver what is ready, as far as concurrency goes and a consumer is there."""
+        settings = self.settings
+        while self.ready and self.in_flight < settings.max_concurrency:
+            stored = [self._take() for _ in range(min(len(self.ready), settings.max_batch_size))]
+            messages = [
+                Message(
+                    one.id,
+                    datetime.fromtimestamp(one.sent_ms / 1000, UTC),
+                    one.attempts + 1,
+                    json.loads(one.body),
+                )
+                for one in stored
+            ]
+            batch = Batch(self.name, messages)
+            invocation = self.deliver(batch)
+            if invocation is None:
+                self.ready[:0] = stored
+                return
+            self._follow(invocation, _Flight(batch, stored))
+
+    def _take(self) -> Stored:
+        late = len(self.ready) > 1 and self.faults.fires("message_reordered", self.name)
+        return self.ready.pop(int(self.faults.between(1, len(self.ready))) if late else 0)
+
+    def _put(self, stored: Stored, delay_seconds: float) -> None:
+        self.delayed += 1
+        delay = delay_seconds + self.network.latency_seconds()
+        self.loop.call_event(delay, self._arrive, stored, self._generation, context=self.loop.outside)
+
+    def _arrive(self, stored: Stored, generation: int) -> None:
+        if generation != self._generation:
+            return
+        self.delayed -= 1
+        self.ready.append(stored)
+        wait = self.settings.max_batch_seconds
+        if wait and len(self.ready) < self.settings.max_batch_size:
+            self.loop.call_later(wait, self.pump, context=self.loop.outside)
+        else:
+            self.pump()
+
+    def _follow(self, invocation: Invocation, flight: _Flight) -> None:
+        self.in_flight += 1
+        for stored in flight.stored:
+            stored.attempts += 1
+            self.counts.delivered += 1
+            self.counts.operations += 1
+            if stored.attempts == 1 and not stored.twin and self.faults.fires("duplicate_delivery", self.name):
+                attempts = int(self.faults.between(0, 2))
+                twin = Stored(stored.id, stored.body, stored.sent_ms, attempts, twin=True)
+                self._put(twin, 0.0 if self.faults.between(0, 1) < 0.5 else self.faults.between(0, 400))
+        loop = self.loop
+        if any(stored.doomed for stored in flight.stored) and self.faults.active:
+            loop.call_later(self.faults.between(0, 0.1), _kill_running, invocation, context=loop.outside)
+        flight.deadline = loop.call_later(CONSUMER_SECONDS_MOST, invocation.kill, context=loop.outside)
+        generation = self._generation
+        invocation.outcome.add_done_callback(
+            lambda future: self._finish(flight, future.result(), generation), context=loop.outside
+        )
+
+    def _finish(self, flight: _Flight, outcome: Outcome, generation: int) -> None:
+        flight.deadline.cancel()
+        if generation != self._generation:
+            return
+        self.in_flight -= 1
+        kind = outcome.kind
+        if kind == "returned" and self.faults.fires("consumer_exception", self.name):
+            kind = "raised"
+        for stored, message in zip(flight.stored, flight.batch.messages, strict=True):
+            self._settle(stored, message, kind)
+        self.pump()
+
+    def _settle(self, stored: Stored, message: Message, kind: str) -> None:
+        forgets = kind == "died" or (kind == "raised" and self.settings.mode == "local")
+        fate = None if forgets else message.fate
+        if fate == "ack" or (fate is None and kind == "returned"):
+            self.counts.acked += 1
+            self.counts.operations += 1
+        elif stored.attempts <= self.settings.max_retries:
+            self.counts.retried += 1
+            delay = message.delay_seconds if fate == "retry" else 0.0
+            self._put(stored, delay + (self.faults.between(0, 30) if kind == "died" else 0.0))
+        else:
+            self.counts.dead_lettered += 1
+            self.faults.record(self.name, "gives up", stored.id)
+            if self.dead_letter is not None:
+                self.dead_letter.accept(stored.body, honest=True)
+
+
+def _kill_running(invocation: Invocation) -> None:
+    if not invocation.outcome.done():
+        invocation.isolate.kill()
+
+
+class Queue:
+    """A producer binding in one isolate."""
+
+    def __init__(self, server: QueueServer, port: Port) -> None:
+        self._server = server
+        self._port = port
+
+    def send(self, body: Any, options: dict[str, Any] | None = None) -> Coroutine[Any, Any, None]:
+        """Send one message; resolves when the queue has it. `options`: `delaySeconds`, `contentType`."""
+        return self._send("queue.send", [(to_json(body), _delay(options or {}))])
+
+    def sendBatch(  # noqa: N802 - the platform's name
+        self, messages: list[dict[str, Any]], options: dict[str, Any] | None = None
+    ) -> Coroutine[Any, Any, None]:
+        """Send several: each a dict of `body` and maybe `delaySeconds`; all or none."""
+        default = _delay(options or {})
+        sent = [(to_json(one["body"]), _delay(one) or default) for one in messages]
+        return self._send("queue.sendBatch", sent)
+
+    def _send(self, label: str, messages: list[tuple[str, float]]) -> Coroutine[Any, Any, None]:
+        server = self._server
+
+        def arrive(reply: Reply) -> None:
+            sizes = [len(body.encode("utf-8", "replace")) for body, _delay in messages]
+            if not messages:
+                reply(None, JsError("sendBatch() requires at least one message", "TypeError"))
+            elif (
+                max(sizes, default=0) > MESSAGE_BYTES_MOST
+                or sum(sizes) > BATCH_BYTES_MOST
+                or len(sizes) > BATCH_MESSAGES_MOST
+            ):
+                reply(None, JsError(f"{_NAMES[label]} failed: Payload Too Large"))
+            elif any(not 0 <= delay <= DELAY_SECONDS_MOST for _body, delay in messages):
+                reply(None, JsError(f"{_NAMES[label]} failed: Bad Request"))
+            elif server.faults.fires("send_failed", server.name):
+                reply(None, JsError(f"{_NAMES[label]} failed: Too Many Requests"))
+            else:
+                for body, delay in messages:
+                    server.accept(body, delay)
+                lost = server.faults.fires("send_reply_lost", server.name)
+                reply(None, JsError("Network connection lost.") if lost else None)
+
+        return self._port.call(label, arrive, sends=True)
+
+
+_NAMES = {"queue.send": "Queue send", "queue.sendBatch": "Queue sendBatch"}
+
+
+def _delay(options: dict[str, Any]) -> float:
+    return float(options.get("delaySeconds") or 0)

@@ -1,0 +1,112 @@
+"""Cloudflare's rate-limiting binding: counts by key and location, of which an isolate sees what it last heard.
+
+The platform calls it "permissive, eventually consistent": counters are cached on the machine that asks, and brought up
+to date in the background within one location. So more may get through than the limit says, never less. Source:
+developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit ("Locality", "Accuracy"). Nothing is said there of
+the windows: these are fixed ones, as the local runtime's, and each location's begin at a moment of their own.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+
+from simulator.engine.loop import Loop
+from simulator.platform.binding_port import JsError, Network, Pending, Port, Reply
+
+SLOW_SECONDS = (0.2, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What the binding is set to, in how many locations isolates run, and how far behind their counts may be."""
+
+    limit: int
+    period_seconds: float = 60.0
+    locations: int = 1
+    lag_seconds: float = 0.0
+
+
+class RateLimitServer:
+    """The limiter of one Worker in all its locations. Draws from `rng` alone where an isolate runs."""
+
+    def __init__(self, settings: RateLimit, network: Network, rng: Random) -> None:
+        self.settings = settings
+        self._network = network
+        self._rng = rng
+        self._locations = [
+            _Location(rng.uniform(0, settings.period_seconds), Counter()) for _ in range(settings.locations)
+        ]
+
+    def bind(self, port: Port) -> "RateLimiter":
+        """Make the binding of a new isolate, in some location."""
+        return RateLimiter(self, port, _Cache(self.settings, self._rng.choice(self._locations), self._network.loop))
+
+    def serve(self, cache: "_Cache", key: str, sender: str, reply: Reply) -> None:
+        """Count a request, which may fail, hang, take long, or let through what is beyond the limit."""
+        faults, loop = self._network.faults, self._network.loop
+        allowed = cache.count(key) <= self.settings.limit
+        if faults.fires("rate_limiter_failed", sender):
+            reply(None, JsError("internal error"))
+        elif not faults.fires("rate_limiter_hung", sender):
+            outcome = {"success": allowed or faults.fires("rate_limiter_loose", sender)}
+            if faults.fires("rate_limiter_slow", sender):
+                loop.call_later(faults.between(*SLOW_SECONDS), reply, outcome, None, context=loop.outside)
+            else:
+                reply(outcome, None)
+
+
+class RateLimiter:
+    """The binding in one isolate."""
+
+    def __init__(self, server: RateLimitServer, port: Port, cache: "_Cache") -> None:
+        self._server = server
+        self._port = port
+        self._cache = cache
+
+    def limit(self, options: Mapping[str, str]) -> Pending:
+        """Count a request under `key`; the reply's `success` says whether it is within the limit."""
+        key, sender = options["key"], self._port.isolate.name
+        return self._port.call("ratelimit.limit", lambda reply: self._server.serve(self._cache, key, sender, reply))
+
+
+@dataclass(slots=True)
+class _Location:
+    """What is counted in one location, by window and key. `phase_seconds` is when its first window begins."""
+
+    phase_seconds: float
+    counts: Counter[tuple[int, str]]
+
+
+@dataclass(slots=True)
+class _Count:
+    """A count as one isolate has it: what it believes, what of it the location has not heard yet, and since when."""
+
+    window: int
+    heard_at: float
+    believed: int = 0
+    untold: int = 0
+
+
+class _Cache:
+    """The counts that an isolate decides by."""
+
+    def __init__(self, settings: RateLimit, location: _Location, loop: Loop) -> None:
+        self._settings = settings
+        self._location = location
+        self._loop = loop
+        self._counts: dict[str, _Count] = {}
+
+    def count(self, key: str) -> int:
+        """Count one more under the key; how many there are in this window, as far as is known here."""
+        now, location = self._loop.time(), self._location
+        window = int((now - location.phase_seconds) // self._settings.period_seconds)
+        known = self._counts.get(key)
+        if known is None or known.window != window:
+            known = self._counts[key] = _Count(window, now)
+        known.believed += 1
+        known.untold += 1
+        if now - known.heard_at >= self._settings.lag_seconds:
+            location.counts[window, key] += known.untold
+            known.believed, known.untold, known.heard_at = location.counts[window, key], 0, now
+        return known.believed

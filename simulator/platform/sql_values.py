@@ -1,0 +1,93 @@
+"""Values on their way into and out of SQLite as workerd moves them: every number is a double, a blob a list."""
+
+import math
+import re
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from simulator.platform.binding_port import JsError
+
+_SAFE_INTEGER = 2**53 - 1  # a larger one comes back as a double
+_NUMBER_MOST = 2**53 - 2  # Pyodide makes a BigInt of anything beyond, Number.MAX_SAFE_INTEGER included
+# What workerd says instead of SQLite (util/sqlite.c++), in full up to the point where it becomes advice.
+TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|END)\b", re.IGNORECASE)
+NO_TRANSACTIONS = (
+    "To execute a transaction, please use the state.storage.transaction() or state.storage.transactionSync() APIs"
+    " instead of the SQL BEGIN TRANSACTION or SAVEPOINT statements."
+)
+_PLAIN = (str, type(None))
+
+
+def bound(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Convert parameters as D1 and object storage do: a JavaScript number binds as REAL, a bool as 0 or 1.
+
+    So `typeof(?)` of 5 is 'real' and a TEXT column without STRICT stores '5.0', on Workers as here. Raises
+    `JsError` for what the bindings refuse.
+    """
+    return tuple([_bound(value) for value in values])
+
+
+def _bound(value: Any) -> Any:
+    kind = type(value)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value if kind is str and value.isascii() else _text(value)
+    if kind is int or kind is bool:
+        if abs(value) > _NUMBER_MOST:
+            raise JsError(f"D1_TYPE_ERROR: Type 'bigint' not supported for value '{value}'")
+        return float(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes | memoryview):
+        return bytes(value)
+    raise JsError(f"D1_TYPE_ERROR: Type 'object' not supported for value '{kind.__name__}'")
+
+
+def _text(value: str) -> str:
+    """The string as JavaScript hands it on: of a subclass, such as a StrEnum's member, the string that it is."""
+    plain = str.__str__(value)
+    try:
+        plain.encode()
+    except UnicodeEncodeError:  # JavaScript writes U+FFFD for a lone surrogate
+        return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return plain
+
+
+def read_rows(cursor: sqlite3.Cursor, *, blob: type = list) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Column names and rows of a cursor, each value as it arrives in Python: 5.0 as 5, a blob as `blob`."""
+    if cursor.description is None:
+        return [], []
+    rows = cursor.fetchall()
+    for index, row in enumerate(rows):
+        for value in row:
+            kind = type(value)
+            if kind not in _PLAIN and not (kind is int and -_SAFE_INTEGER <= value <= _SAFE_INTEGER):
+                rows[index] = tuple([_read(value, blob) for value in row])
+                break
+    return [column[0] for column in cursor.description], rows
+
+
+def _read(value: Any, blob: type) -> Any:
+    if isinstance(value, bytes):
+        return blob(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _SAFE_INTEGER:
+        return int(value)
+    if isinstance(value, int) and abs(value) > _SAFE_INTEGER:
+        return float(value)
+    return value
+
+
+def sqlite_message(error: sqlite3.Error) -> str:
+    """The text of an SQLite error as workerd words it, with the error's code behind it."""
+    extended = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+    if extended == "unknown":  # the sqlite3 module has no name for a value that a STRICT column refuses
+        extended = "SQLITE_CONSTRAINT_DATATYPE" if error.sqlite_errorcode == 3091 else "SQLITE_ERROR"
+    message = str(error)
+    if message.startswith("Expression tree is too large"):
+        extended = "SQLITE_ERROR"
+    elif "too big" in message or "too large" in message:
+        return "string or blob too big: SQLITE_TOOBIG"
+    base = "_".join(extended.split("_")[:2])
+    return f"{message}: {base}" + (f" (extended: {extended})" if base != extended else "")

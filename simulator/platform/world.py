@@ -1,0 +1,303 @@
+"""The world: one simulated account with a Worker in it, from one seed.
+
+    world = World(seed, app, template, faults="swarm")
+    result = world.run(scenario)      # scenario: async (world) -> anything
+    world.trace_digest                # equal for equal seeds
+
+A scenario lives outside the Worker: it sends requests with `world.fetch`, changes deployments, kills things,
+and reads the database and the model's books directly. It has no faults of its own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from simulator.engine.loop import Loop, SimulationError
+from simulator.platform.app import App, Env, Handlers, Platform, ScheduledController, WorkerContext
+from simulator.platform.binding_port import Network, Port
+from simulator.platform.choices import TOP, Deployment, Faults, Scheduling, make_plan, make_policy
+from simulator.platform.d1 import Database, DatabaseServer
+from simulator.platform.invocation_limits import InvocationLimits, Plan
+from simulator.platform.isolate import Invocation, Isolate, Outcome
+from simulator.platform.model import ModelProvider, ModelServer
+from simulator.platform.object_instance import ObjectContext
+from simulator.platform.objects import NamespaceBinding, ObjectNamespace
+from simulator.platform.queues import Batch, Queue, QueueServer, QueueSettings
+from simulator.platform.rate_limits import RateLimit, RateLimitServer
+from simulator.platform.sqlite_database import Template
+
+EPOCH_MS = 1_790_000_000_000
+WAIT_UNTIL_SECONDS_MOST = 30  # after a response; queue and cron handlers have their 15 minutes
+HANDLER_SECONDS_MOST = 900
+
+
+class ClientError(Exception):
+    """A client got no reply. Whether its request was carried out, it cannot know."""
+
+
+class NotQuiet(SimulationError):
+    """Work goes on although faults have stopped and the time is up."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    isolate: Isolate
+    handlers: Handlers
+    deployment: Deployment
+
+
+class World:
+    """Everything there is, deterministic in `seed`.
+
+    `faults` is "none", "everything", "swarm", a dict of rates by kind, or a plan of your own. `latency_seconds`
+    scales the network; 0 leaves all order to the scheduler. `slots` is how many isolates take requests.
+    `strict_gates=False` lets events in between a storage operation and the code that awaited it: harsher than the
+    documentation, and what may happen to Python, whose loop takes turns of its own. `limits` holds each invocation to
+    those of a plan; `network.limits` then says what they spent, and what was refused. `rate_limit` binds the limiter of
+    requests.
+    """
+
+    def __init__(
+        self,
+        seed: int | str,
+        app: App,
+        template: Template,
+        *,
+        faults: Faults = "none",
+        scheduling: Scheduling = "random",
+        deployment: Deployment = TOP,
+        variables: dict[str, str] | None = None,
+        latency_seconds: float = 0.008,
+        queue_settings: QueueSettings | None = None,
+        model_seconds: tuple[float, float] = (0.1, 2.0),
+        slots: int = 3,
+        strict_gates: bool = True,
+        limits: Plan | None = None,
+        rate_limit: RateLimit | None = None,
+        keep_timeline: bool = False,
+        max_steps: int = 1_000_000,
+    ) -> None:
+        self.seed = seed
+        self.app = app
+        self.deployment = deployment
+        self.variables = variables or {}
+        self.faults = make_plan(faults, self._rng("faults"), keep_timeline=keep_timeline)
+        self.loop = Loop(policy=make_policy(scheduling, self._rng("schedule")), max_steps=max_steps)  # type: ignore[abstract]
+        self.faults.clock = self.loop.time
+        self.network = Network(self.loop, self.faults, self._rng("latency"), scale_seconds=latency_seconds)
+        self.network.limits = InvocationLimits(limits) if limits is not None else None
+        self.database = DatabaseServer(template, self.faults, self.now_ms)
+        self.database.note = self.loop.trace.steps.append
+        self.model = ModelServer(self.network, seconds=model_seconds)
+        self.queue = QueueServer("ai-processing-queue", self.network, self.now_ms, queue_settings)
+        self.dlq = QueueServer("ai-processing-dlq", self.network, self.now_ms, QueueSettings(max_retries=3))
+        self.queue.dead_letter = self.dlq
+        for server in (self.queue, self.dlq):
+            server.deliver = self._consume
+        self.rate_limiter = rate_limit and RateLimitServer(rate_limit, self.network, self._rng("rate limiter"))
+        self.namespaces = {
+            name: ObjectNamespace(name, self, self.network, self.now_ms) for name in ("AIProcessor", "BatchCoordinator")
+        }
+        for namespace in self.namespaces.values():
+            namespace.strict_gates = strict_gates
+        self.isolates: list[Isolate] = []
+        self.invocations_started = 0
+        self._slots: list[_Slot | None] = [None] * slots
+        self._pick = self._rng("isolates").random
+        self._births = 0
+        self._cron_every: float | None = None
+        self._closed = False
+
+    # -- running ---------------------------------------------------------------------------------------
+
+    def run[T](self, scenario: Callable[["World"], Awaitable[T]]) -> T:
+        """Run a scenario to its end and close the world. Raises what the scenario or an observer raised."""
+
+        async def main() -> T:
+            return await scenario(self)
+
+        try:
+            result: T = self.loop.run(main())
+        finally:
+            self.close()
+        return result
+
+    def close(self) -> None:
+        """Kill and bury everything; give the database back."""
+        if self._closed:
+            return
+        self._closed = True
+        for isolate in self.isolates:
+            isolate.kill()
+        self.loop.close()
+        self.database.close()
+
+    @property
+    def trace_digest(self) -> str:
+        """Digest of all choices, times and database changes so far."""
+        return self.loop.trace.digest()
+
+    def now_ms(self) -> int:
+        """True time, milliseconds since the epoch; isolates and the database may think otherwise."""
+        return EPOCH_MS + int(self.loop.time() * 1000)
+
+    def _rng(self, stream: str) -> Random:
+        return Random(f"{self.seed}/{stream}")
+
+    # -- clients, cron, operators ----------------------------------------------------------------------
+
+    async def fetch(self, request: Any) -> Any:
+        """Send a request to some isolate and give its response; raises ClientError when none came."""
+        faults = self.faults
+        if faults.fires("client_repeated", "client"):
+            self._start("fetch", lambda handlers, ctx: handlers.fetch(request, ctx))
+        invocation = self._start("fetch", lambda handlers, ctx: handlers.fetch(request, ctx))
+        outcome: Outcome = await invocation.outcome
+        if outcome.kind == "raised":
+            raise ClientError(f"the Worker threw {type(outcome.error).__name__}: {outcome.error}")
+        if outcome.kind == "died" or faults.fires("client_reply_lost", "client"):
+            raise ClientError("connection lost")
+        return outcome.value
+
+    def tick(self) -> Invocation:
+        """Fire the cron trigger once."""
+        controller = ScheduledController("* * * * *", self.now_ms())
+        return self._start("scheduled", lambda handlers, ctx: handlers.scheduled(controller, ctx))
+
+    def start_cron(self, every_seconds: float = 60) -> None:
+        """Fire the cron trigger at this interval from now on."""
+        self._cron_every = every_seconds
+        self.loop.call_later(every_seconds, self._cron, context=self.loop.outside)
+
+    def _cron(self) -> None:
+        if self._cron_every is not None:
+            self.tick()
+            self.loop.call_later(self._cron_every, self._cron, context=self.loop.outside)
+
+    def deploy(self, deployment: Deployment, *, lose_queue: bool = False, kill: bool = False) -> None:
+        """Put another deployment in place. Running invocations finish on the old one, unless they are killed.
+
+        Objects restart with the new code. A queue without a consumer keeps its messages; the local simulator
+        loses them (`lose_queue`).
+        """
+        self.faults.record("operator", "deploys", deployment.name or "top level")
+        self.deployment = deployment
+        for at, slot in enumerate(self._slots):
+            if slot is not None and kill:
+                slot.isolate.kill()
+            self._slots[at] = None
+        self._reset_objects()
+        if lose_queue:
+            self.queue.lose_everything()
+            self.dlq.lose_everything()
+        self.queue.pump()
+        self.dlq.pump()
+
+    def restart(self, *, lose_queue: bool = True) -> None:
+        """SIGKILL of the whole local runtime and a start over the same storage."""
+        self.faults.record("operator", "kills all", "")
+        for isolate in list(self.isolates):
+            isolate.kill()
+        self.deploy(self.deployment, lose_queue=lose_queue)
+
+    def _reset_objects(self) -> None:
+        for namespace in self.namespaces.values():
+            namespace.reset()
+
+    def is_quiet(self) -> bool:
+        """Whether nothing runs, waits in a queue or has an alarm set. Time still passes, cron still fires."""
+        self.isolates = [isolate for isolate in self.isolates if not isolate.dead]
+        running = any(
+            invocation.label != "constructor" for isolate in self.isolates for invocation in isolate.invocations
+        )
+        queues = not self.deployment.queue or (self.queue.is_empty() and self.dlq.is_empty())
+        objects = not self.deployment.objects or all(one.is_quiet() for one in self.namespaces.values())
+        return not running and queues and objects
+
+    async def quiet(self, within_seconds: float, *, look_every: float = 5.0) -> None:
+        """Wait for quiet; raises NotQuiet when the time is up."""
+        deadline = self.loop.time() + within_seconds
+        while not self.is_quiet():
+            if self.loop.time() > deadline:
+                raise NotQuiet(f"still busy after {within_seconds} s")
+            await asyncio.sleep(look_every)
+
+    # -- isolates --------------------------------------------------------------------------------------
+
+    def _start(self, label: str, call: Callable[[Handlers, WorkerContext], Awaitable[Any]]) -> Invocation:
+        slot = self._slot()
+        self.invocations_started += 1
+        invocation = slot.isolate.start(label, call, slot.handlers, WorkerContext())
+        invocation.outcome.add_done_callback(lambda _outcome: self._after_reply(invocation), context=self.loop.outside)
+        return invocation
+
+    def _after_reply(self, invocation: Invocation) -> None:
+        if invocation.ended():
+            return
+        cut = self.faults.fires("wait_until_cut", invocation.isolate.name)
+        most = WAIT_UNTIL_SECONDS_MOST if invocation.label == "fetch" else HANDLER_SECONDS_MOST
+        seconds = self.faults.between(0, WAIT_UNTIL_SECONDS_MOST) if cut else most
+        self.loop.call_later(seconds, _cut_short, invocation, context=self.loop.outside)
+
+    def _slot(self) -> _Slot:
+        at = int(self._pick() * len(self._slots))
+        slot = self._slots[at]
+        if slot is None or slot.isolate.dead:
+            self._births += 1
+            isolate = self._isolate(f"w{self._births}")
+            slot = _Slot(isolate, self.app.make_isolate(self._env(isolate)), self.deployment)
+            self._slots[at] = slot
+        return slot
+
+    def _isolate(self, name: str) -> Isolate:
+        skewed = self.faults.fires("clock_skewed", name)
+        skew_ms = self.faults.between(-120_000, 120_000) if skewed else 0.0
+        isolate = Isolate(self.loop, name, epoch_ms=EPOCH_MS, skew_ms=skew_ms)
+        self.isolates.append(isolate)
+        return isolate
+
+    def _env(self, isolate: Isolate) -> Env:
+        port = Port(isolate, self.network)
+        provider = ModelProvider(self.model, port)
+        bindings: dict[str, Any] = {"DB": Database(self.database, port)}
+        if self.deployment.queue:
+            bindings |= {"AI_QUEUE": Queue(self.queue, port), "AI_DLQ": Queue(self.dlq, port)}
+        if self.deployment.objects:
+            bindings |= {
+                "AI_PROCESSOR": NamespaceBinding(self.namespaces["AIProcessor"], port),
+                "BATCH_COORDINATOR": NamespaceBinding(self.namespaces["BatchCoordinator"], port),
+            }
+        if self.rate_limiter is not None:
+            bindings["RATE_LIMITER"] = self.rate_limiter.bind(port)
+        return Env(bindings, self.variables, Platform(isolate, self._rng(isolate.name), provider))
+
+    def _consume(self, batch: Batch) -> Invocation | None:
+        if not self.deployment.queue:
+            return None
+        return self._start("queue", lambda handlers, ctx: handlers.queue(batch, ctx))
+
+    # -- what objects ask of their host ----------------------------------------------------------------
+
+    def has_objects(self) -> bool:
+        """Whether the present deployment binds Durable Objects."""
+        return self.deployment.objects
+
+    def start_object(self, class_name: str, name: str) -> Isolate:
+        """A fresh isolate for one instance of an object."""
+        return self._isolate(name)
+
+    def make_object(self, class_name: str, ctx: ObjectContext, isolate: Isolate) -> Any:
+        """The Worker's own object, in that isolate."""
+        return self.app.make_object(class_name, ctx, self._env(isolate))
+
+    def object_cells(self) -> Iterator[Any]:
+        """All objects that were ever named."""
+        for namespace in self.namespaces.values():
+            yield from namespace.cells.values()
+
+
+def _cut_short(invocation: Invocation) -> None:
+    if not invocation.ended():
+        invocation.kill()

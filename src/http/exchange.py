@@ -1,0 +1,34 @@
+"""What a route's handler gets, and the two ways in which it answers."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..core.ids import TaskKey, is_task_id, task_key_of
+from ..core.tenants import LOCAL
+from .ports import Api, Reply, Request
+from .problems import no_task
+from .queries import Query
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One matched request: the segments that the path's pattern leaves open, the parsed query, and whose it is."""
+
+    api: Api
+    request: Request
+    parts: Mapping[str, str]
+    query: Query
+    tenant: str = LOCAL
+
+    @property
+    def task_key(self) -> TaskKey:
+        """The tenant's task that the path names. Raises Refusal (404) for what cannot be one, without asking D1."""
+        if not is_task_id(self.parts["id"]):
+            raise no_task()
+        return task_key_of(self.tenant, self.parts["id"])
+
+
+def json_reply(status: int, value: object, headers: Mapping[str, str] | None = None) -> Reply:
+    """Answer with JSON."""
+    return Reply(status, json.dumps(value, ensure_ascii=False), {"Content-Type": "application/json", **(headers or {})})

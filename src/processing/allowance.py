@@ -1,0 +1,48 @@
+"""What one invocation may still spend: time, subrequests (model calls, D1 calls, sends alike), and D1 statements."""
+
+from ..core import limits
+from ..core.meter import Meter
+from ..core.settings import Settings
+
+# A claim's last write, sent again once, and the continuation.
+_RESERVE = 3
+# That write's statements, at all its sends.
+_RESERVE_STATEMENTS = 9
+# What a write takes that records calls: one statement for the totals, one for outputs, one for failures.
+_WRITE_STATEMENTS = 3
+
+
+def slice_seconds(settings: Settings, most: float, wall: float, slack: float = 0.0) -> float:
+    """Return for how long a run may start calls, `most` at most: none of them may be out when the wall comes.
+
+    The wall is when the platform ends the invocation, `slack` what a call takes beyond its own time. Not above 0 where
+    a call may take longer than that.
+    """
+    return min(most, wall - settings.longest_call_seconds - slack - limits.WALL_MARGIN_SECONDS)
+
+
+class Allowance:
+    """Holds a run to its seconds and its invocation to its subrequests and statements."""
+
+    def __init__(self, seconds: float, subrequests: int, statements: int, meter: Meter, started_at: float) -> None:
+        self._ends_at = started_at + seconds
+        self._subrequests = subrequests
+        self._statements = statements
+        self._meter = meter
+
+    def room(self, now: float, wanted: int, groups: int, group: int) -> int:
+        """Return how many of the wanted calls may start, each of them sure to be recorded at its end.
+
+        They go out in groups of up to `group`, and `groups` are out. Each is one subrequest, and may need a write of
+        its own.
+        """
+        if now >= self._ends_at:
+            return 0
+        left = self._subrequests - self._meter.subrequests - _RESERVE - groups
+        per_write = min(_WRITE_STATEMENTS, 1 + group)  # one call alone has an output or a failure
+        statements = self._statements - self._meter.statements - _RESERVE_STATEMENTS - per_write * groups
+        return max(0, min(wanted, left // 2 * group, statements // per_write * group))
+
+    def allows_wait(self, seconds: float, now: float) -> bool:
+        """Whether a wait of this length may be sat out within the invocation."""
+        return seconds <= limits.INLINE_WAIT_SECONDS_MOST and now + seconds < self._ends_at

@@ -1,0 +1,43 @@
+"""The terms of a task, which its client sets: a deadline, and a budget of model calls over all attempts."""
+
+import math
+
+from ..core import limits
+from ..core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure
+from ..store.claims import Claim
+
+OVERDUE = Failure(
+    DEADLINE_EXCEEDED, "the task was not finished by its deadline; a retry gives it the same time again", True
+)
+
+
+def exhausted(calls: int) -> Failure:
+    """Say why a task failed that was not to make more calls than this."""
+    return Failure(BUDGET_EXHAUSTED, f"the task needs more than the {calls} model calls of its maxModelCalls", False)
+
+
+class Terms:
+    """The terms under which one claim works. Times are seconds of the worker's steady clock.
+
+    The database's clock decides about the deadline. The worker knows what was left when the claim was written, some
+    time between asking for it and having it: it starts nothing from the earliest moment on at which the deadline may
+    have come, and gives up at the latest.
+    """
+
+    def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:
+        left = math.inf if claim.deadline_left_ms is None else claim.deadline_left_ms / 1000
+        self._max_calls = claim.max_calls
+        self._deadline_earliest = asked_at + left
+        self.deadline_latest = granted_at + left
+
+    def calls_left(self, sent: int) -> float:
+        """Return how many more calls may be made."""
+        return math.inf if self._max_calls is None else max(0, self._max_calls - sent)
+
+    def starts_by(self, announcing_at: float) -> float:
+        """Return until when calls may start whose announcement was sent off at a time."""
+        return min(announcing_at + limits.START_SECONDS, self._deadline_earliest)
+
+    def forbids_start(self, now: float) -> bool:
+        """Whether the deadline may have come."""
+        return now >= self._deadline_earliest

@@ -1,0 +1,109 @@
+"""POST /api/tasks?dryRun=true: the plan that the task would have, and nothing done."""
+
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.settings import Settings
+from src.processing.submission import DEFAULT_INSTRUCTIONS
+from tests.support.api_bench import Bench, data
+
+TEXT = "one\n\ntwo\n\nthree and four"
+BODIES: list[dict[str, Any]] = [
+    {"input": TEXT},
+    {"input": "x"},
+    {"input": TEXT, "reduce": "merge"},
+    {"input": "x", "reduce": "merge"},
+    {"input": TEXT, "reduce": "none", "chunk": {"maxChars": 7, "overlapChars": 3}},
+    {"input": "贾宝玉初会林黛玉。刘姥姥进大观园。", "chunk": {"maxChars": 9}},
+]
+REFUSED: list[tuple[object, int]] = [
+    (b"{", 400),
+    (b"", 400),
+    ([1], 400),
+    ({}, 422),
+    ({"input": ""}, 422),
+    ({"input": "x", "surprise": 1}, 422),
+    ({"input": "x", "reduce": "max"}, 422),
+    ({"input": "x", "chunk": {"maxChars": 5, "overlapChars": 5}}, 422),
+    ({"input": "x" * 6_000, "chunk": {"maxChars": 1}}, 422),
+    ({"input": "x", "metadata": {"a": "y" * limits.METADATA_BYTES_MOST}}, 422),
+    ({"input": "x" * 10_001}, 413),
+    ({"input": "a\0b"}, 422),
+]
+
+
+def plan(bench: Bench, body: object) -> Any:
+    """Ask for a plan that must be given."""
+    reply = bench.call("POST", "/api/tasks?dryRun=true", body)
+    assert reply.status == 200, reply
+    assert set(reply.headers) & {"Location", "Retry-After"} == set()
+    return data(reply)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_plan_is_what_the_task_then_has(bench: Bench, body: dict[str, Any]) -> None:
+    """Chunks and calls are those of the task that the same body makes."""
+    found = plan(bench, body)
+    task = bench.submit(text=body["input"], **{name: value for name, value in body.items() if name != "input"})
+    assert found["minimumCalls"] == task["usage"]["minimumCalls"]
+    assert found["characters"] == len(body["input"])
+    bench.complete(task["id"])
+    made = data(bench.call("GET", task["links"]["chunks"]))["chunks"]
+    assert found["chunks"] == [{name: chunk[name] for name in ("index", "start", "end")} for chunk in made]
+
+
+def test_tokens_are_those_of_each_call(bench: Bench) -> None:
+    """Each chunk's call takes in its text and the instructions, the default ones too."""
+    one = {"input": "x" * 8, "instructions": "y" * 4, "chunk": {"maxChars": 4}}
+    assert plan(bench, one)["estimatedTokens"] == 2 * (1 + 1)
+    default = -(-len(DEFAULT_INSTRUCTIONS) // 4)
+    assert plan(bench, {"input": "x" * 4})["estimatedTokens"] == 1 + default
+
+
+def test_nothing_is_done(bench: Bench) -> None:
+    """No call of D1, no send, no row, no line of log with the text in it; a database that is away changes nothing."""
+    bench.database.fail("D1_ERROR: Network connection lost.", times=10)
+    plan(bench, {"input": "canary one\n\ntwo"})
+    assert bench.database.batches == 0
+    assert not bench.senders[0].sent
+    assert "canary" not in "".join(bench.log_lines)
+
+
+@pytest.mark.parametrize(("body", "status"), REFUSED, ids=lambda value: ascii(value)[:50])
+def test_refused_as_the_submission_would_be(body: object, status: int) -> None:
+    """Whatever a submission refuses, a dry run does in the same words."""
+    bench = Bench(settings=Settings(provider="demo", input_bytes=10_000))
+    dry = bench.call("POST", "/api/tasks?dryRun=true", body)
+    real = bench.call("POST", "/api/tasks", body)
+    assert dry.status == status
+    assert dry == real
+    bench.close()
+
+
+@pytest.mark.parametrize("query", ["dryRun=1", "dryRun=True", "dryRun=yes", "dryRun=true&dryRun=true", "dryrun=true"])
+def test_bad_parameter(bench: Bench, query: str) -> None:
+    """Anything but true and false is refused by name, and nothing is submitted by mistake."""
+    reply = bench.call("POST", f"/api/tasks?{query}", {"input": "x"})
+    assert reply.status == 422
+    assert data(reply)["errors"][0]["field"].lower() == "dryrun"
+    assert bench.count_rows() == 0
+
+
+@pytest.mark.parametrize("query", ["dryRun=false", "dryRun="])
+def test_false_submits(bench: Bench, query: str) -> None:
+    """`false`, and a parameter with no value, are a submission."""
+    assert bench.call("POST", f"/api/tasks?{query}", {"input": "x"}).status == 202
+
+
+def test_largest_plan() -> None:
+    """The most chunks, each overlapping the one before in all but one character, and about as much as may be sent."""
+    bench = Bench(settings=Settings(provider="demo", input_bytes=limits.INPUT_BYTES_MOST))
+    most = limits.CHUNKS_MOST
+    size = limits.SENT_CHARS_MOST // most - 300  # the rest are the instructions
+    text = "字x" * ((size + most - 1) // 2) + "x"
+    found = plan(bench, {"input": text, "chunk": {"maxChars": size, "overlapChars": size - 1}})
+    assert len(found["chunks"]) == len(text) - size + 1
+    assert found["estimatedTokens"] > len(found["chunks"]) * size * 5 // 8
+    bench.close()

@@ -1,0 +1,301 @@
+"""What a client bounds of a task: its deadline and its model calls; and that nothing starts after an answer says so."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.settings import Settings
+from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Route
+from src.http.ports import Reply
+from src.http.router import handle
+from src.processing.terms import exhausted
+from src.store.claims import Claim, Continue, Fail, Unclaimed
+from tests.support.api_bench import Bench, BenchRequest, data, key
+
+
+def wait(bench: Bench, seconds: float) -> None:
+    """Let time pass."""
+    bench.run(asyncio.sleep(seconds))
+
+
+def read(bench: Bench, task: dict[str, Any], query: str = "") -> Any:
+    """Read a task."""
+    reply = bench.call("GET", task["links"]["self"] + query)
+    assert reply.status == 200, reply
+    return data(reply)
+
+
+def code(task: dict[str, Any]) -> str | None:
+    """Return the code of a task's error."""
+    return None if task["error"] is None else task["error"]["code"]
+
+
+# --- What is taken ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [1, 1.5, 60, 1e3, limits.DEADLINE_SECONDS_MOST])
+def test_deadlines_that_are_taken(bench: Bench, seconds: float) -> None:
+    """1 s to 30 days, fractions too; the deadline is shown, in the 202 and afterwards alike."""
+    task = bench.submit(deadlineSeconds=seconds)
+    assert read(bench, task) == task
+    (row,) = bench.database.rows("SELECT deadline_ms, deadline_at - created_at AS left FROM tasks")
+    assert row == {"deadline_ms": seconds * 1000, "left": seconds * 1000}
+
+
+@pytest.mark.parametrize("calls", [1, 2, limits.MODEL_CALLS_MOST])
+def test_budgets_that_are_taken(bench: Bench, calls: int) -> None:
+    """1 to a million calls, shown in the task."""
+    task = bench.submit(maxModelCalls=calls)
+    assert (task["maxModelCalls"], read(bench, task)) == (calls, task)
+
+
+def test_null_is_no_bound(bench: Bench) -> None:
+    """A bound that is null counts as absent."""
+    task = bench.submit(deadlineSeconds=None, maxModelCalls=None)
+    assert (task["deadlineAt"], task["maxModelCalls"]) == (None, None)
+
+
+BAD = [
+    *(("deadlineSeconds", text) for text in ("0", "0.999", "-1", "2592000.001", "1e9")),
+    *(("deadlineSeconds", text) for text in ('"60"', "true", "[60]", "{}", '"1m"', '""')),
+    *(("maxModelCalls", text) for text in ("0", "-1", "1000001", "1.5", '"2"', "true", "[1]")),
+]
+
+
+@pytest.mark.parametrize(("field", "text"), BAD)
+def test_bounds_that_are_refused(bench: Bench, field: str, text: str) -> None:
+    """Out of range or of another type: 422 by its name, and nothing is stored."""
+    reply = bench.call("POST", "/api/tasks", b'{"input": "x", "%s": %s}' % (field.encode(), text.encode()))
+    assert (reply.status, data(reply)["code"]) == (422, "invalid_fields")
+    assert [error["field"] for error in data(reply)["errors"]] == [field]
+    assert bench.count_rows() == 0
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
+def test_what_is_no_json_number(bench: Bench, text: str) -> None:
+    """Python's own names of numbers are no JSON, and what is beyond them has no value."""
+    reply = bench.call("POST", "/api/tasks", b'{"input": "x", "deadlineSeconds": %s}' % text.encode())
+    assert reply.status in {400, 422}
+    assert bench.count_rows() == 0
+
+
+# --- The deadline --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("working", [False, True])
+def test_after_the_deadline_a_task_has_failed(bench: Bench, *, working: bool) -> None:
+    """The first look after it shows the failure, whoever would have ended it later; before it, nothing of the kind."""
+    task = bench.submit(deadlineSeconds=60)
+    if working:
+        bench.begin(task["id"], 1)
+    wait(bench, 59.999)
+    assert code(read(bench, task)) is None
+    wait(bench, 0.001)
+    reply = bench.call("GET", task["links"]["self"] + "?include=chunks")
+    shown = data(reply)
+    assert (shown["status"], shown["terminal"], code(shown)) == ("failed", True, DEADLINE_EXCEEDED)
+    assert shown["error"]["retryable"] is True
+    assert shown["finishedAt"] == shown["deadlineAt"]
+    assert "Retry-After" not in reply.headers
+    assert [chunk["output"] for chunk in shown["chunks"]] == ["output 0"][: int(working)]
+    assert read(bench, task, "?include=chunks") == shown
+
+
+def test_a_list_is_a_look_too(bench: Bench) -> None:
+    """It shows as failed what has passed its deadline, and not among the pending; else it is one call of D1."""
+    late, other = bench.submit(deadlineSeconds=60), bench.submit()
+    wait(bench, 60)
+    assert data(bench.call("GET", "/api/tasks?status=pending"))["tasks"] == [read(bench, other)]
+    listed = data(bench.call("GET", "/api/tasks"))["tasks"]
+    assert [task["status"] for task in listed] == ["pending", "failed"]
+    assert listed[1] == read(bench, late)
+    before = bench.database.batches
+    bench.call("GET", "/api/tasks")
+    assert bench.database.batches == before + 1
+
+
+def test_a_task_that_ended_in_time_stays(bench: Bench) -> None:
+    """Neither a completed nor a cancelled task fails afterwards."""
+    done, cancelled = bench.submit(deadlineSeconds=60), bench.submit(deadlineSeconds=60)
+    bench.complete(done["id"])
+    bench.call("POST", cancelled["links"]["cancel"])
+    wait(bench, 120)
+    assert [read(bench, task)["status"] for task in (done, cancelled)] == ["completed", "cancelled"]
+
+
+@pytest.mark.parametrize("deadline", [3, 12.3])
+def test_wait_ends_at_the_deadline(bench: Bench, deadline: float) -> None:
+    """`wait` answers within a poll of the deadline, with the failure."""
+    task = bench.submit(deadlineSeconds=deadline)
+    shown = read(bench, task, "?wait=25")
+    assert code(shown) == DEADLINE_EXCEEDED
+    assert deadline <= bench.loop.time() <= deadline + 1
+
+
+def test_a_worker_is_too_late(bench: Bench) -> None:
+    """After the deadline a task cannot be claimed, carried on or completed, though nobody has failed it yet."""
+    waiting, working = bench.submit(deadlineSeconds=10), bench.submit(deadlineSeconds=10)
+    claim = bench.claim(working["id"])
+    wait(bench, 10)
+    late = bench.store.claim(key(waiting["id"]), holder="late", host="", route=Route.QUEUE, lease_ms=1)
+    assert isinstance(bench.run(late), Unclaimed)
+    with pytest.raises(AssertionError):
+        bench.work(claim, {0: "output 0"}, Continue(180_000))
+    assert code(read(bench, working)) == DEADLINE_EXCEEDED
+
+
+def test_a_retry_renews_the_deadline(bench: Bench) -> None:
+    """Put back, a task has the same time again, from then on, and keeps its chunks."""
+    task = bench.submit(deadlineSeconds=60)
+    bench.begin(task["id"], 2)
+    wait(bench, 100)
+    assert code(read(bench, task)) == DEADLINE_EXCEEDED
+    reply = bench.call("POST", f"{task['links']['self']}/retry")
+    assert reply.status == 202
+    assert (data(reply)["status"], data(reply)["deadlineAt"]) == ("pending", "2026-09-21T14:16:00.000Z")
+    assert data(reply)["progress"]["completed"] == 2
+    wait(bench, 59.999)
+    bench.complete(task["id"])
+    assert read(bench, task)["status"] == "completed"
+
+
+def test_a_retry_right_after_the_deadline(bench: Bench) -> None:
+    """Whether somebody has looked in between makes no difference: the task has failed, and is put back."""
+    bench.limit(tasks_in_flight_most=1)
+    task = bench.submit(deadlineSeconds=60)
+    wait(bench, 60)
+    reply = bench.call("POST", f"{task['links']['self']}/retry")
+    assert (reply.status, data(reply)["status"]) == (202, "pending")
+    assert bench.senders[0].sent == [task["id"]] * 2
+
+
+def test_a_cancellation_right_after_the_deadline(bench: Bench) -> None:
+    """While nobody has failed the task it may still be cancelled, and stays so; once it has failed it may not."""
+    first, second = bench.submit(deadlineSeconds=60), bench.submit(deadlineSeconds=60)
+    wait(bench, 60)
+    read(bench, second)
+    replies = [bench.call("POST", task["links"]["cancel"]) for task in (first, second)]
+    assert [reply.status for reply in replies] == [200, 409]
+    assert [read(bench, task)["status"] for task in (first, second)] == ["cancelled", "failed"]
+
+
+# --- The calls -------------------------------------------------------------------------------------------------------
+
+
+def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: Bench) -> None:
+    """`budget_exhausted` is final: a retry is accepted, but the first claim has no call left."""
+    task = bench.submit(maxModelCalls=2)
+    claim = bench.claim(task["id"])
+    assert claim.max_calls == 2
+    bench.work(claim, {0: "output 0", 1: "output 1"}, Fail(bench.settings.retention_ms, exhausted(2)))
+    shown = read(bench, task, "?include=chunks")
+    assert (code(shown), shown["error"]["retryable"]) == (BUDGET_EXHAUSTED, False)
+    assert [chunk["output"] for chunk in shown["chunks"]] == ["output 0", "output 1"]
+    assert shown["usage"]["modelCalls"] == shown["maxModelCalls"] == 2
+    assert bench.call("POST", f"{task['links']['self']}/retry").status == 202
+    again = bench.claim(task["id"])
+    assert (again.max_calls, again.calls_settled, again.announced) == (2, 2, frozenset())
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 9])
+def test_the_first_announcement_keeps_to_the_budget(bench: Bench, most: int) -> None:
+    """A claim that announces its first calls announces no more than may be made."""
+    task = bench.submit(maxModelCalls=most)
+    claim = bench.run(
+        bench.store.claim(key(task["id"]), holder="one", host="", route=Route.QUEUE, lease_ms=1_000, announce=6)
+    )
+    assert isinstance(claim, Claim)
+    assert len(claim.announced) == min(most, 3)
+
+
+# --- After an answer nothing starts --------------------------------------------------------------------------------
+
+
+def end(bench: Bench, how: str, task: dict[str, Any]) -> float:
+    """Cancel or erase a task, and return how long that took."""
+    began = bench.loop.time()
+    if how == "cancel":
+        assert bench.call("POST", task["links"]["cancel"]).status == 200
+    else:
+        assert bench.call("DELETE", task["links"]["self"]).status == 204
+    return bench.loop.time() - began
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+@pytest.mark.parametrize("passed", [0, 0.5, 1.999, 2, 60])
+def test_the_answer_waits_until_no_announced_call_can_start(bench: Bench, how: str, passed: float) -> None:
+    """Announced calls start within two seconds or not at all: for what is left of these the answer is held."""
+    task = bench.submit()
+    wait(bench, 10)
+    bench.begin(task["id"], 1)
+    wait(bench, passed)
+    assert end(bench, how, task) == pytest.approx(max(0, limits.START_SECONDS - passed))
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_a_task_that_nobody_has_begun_is_ended_at_once(bench: Bench, how: str) -> None:
+    """Nothing was announced, nothing is waited for."""
+    assert end(bench, how, bench.submit()) == 0
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_repeating_it_does_not_get_around_the_wait(bench: Bench, how: str) -> None:
+    """A client that lost patience and asks again is held, too, for the rest of the time."""
+    task = bench.submit()
+    bench.begin(task["id"], 1)
+
+    async def impatient() -> float:
+        request = BenchRequest("POST", f"http://h{task['links']['cancel']}")
+        first = asyncio.ensure_future(handle(request, bench.api))
+        await asyncio.sleep(0.5)
+        if how == "cancel":
+            again = await handle(request, bench.api)
+        else:
+            again = await handle(BenchRequest("DELETE", f"http://h{task['links']['self']}"), bench.api)
+        assert again.status in {200, 204}
+        finished_at = bench.loop.time()
+        await first
+        return finished_at
+
+    assert bench.run(impatient()) == pytest.approx(limits.START_SECONDS)
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+@pytest.mark.parametrize(("chunks", "seconds"), [(2 * limits.LANE_CHUNKS, limits.START_SECONDS), (79, 0)])
+def test_lanes_are_waited_for(how: str, chunks: int, seconds: float) -> None:
+    """A task with lanes may have just allowed one to start, whenever its worker last wrote: the whole time is held."""
+    bench = Bench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
+    task = bench.submit("x" * chunks)
+    claim = bench.run(
+        bench.store.claim(key(task["id"]), holder="h", host="h", route=Route.DURABLE_OBJECT, lease_ms=180_000)
+    )
+    assert isinstance(claim, Claim)
+    wait(bench, 60)
+    assert end(bench, how, task) == pytest.approx(seconds)
+    bench.close()
+
+
+def test_an_ended_task_is_erased_at_once(bench: Bench) -> None:
+    """A completed and a failed task have no call under way."""
+    done, failed = bench.submit(), bench.submit()
+    bench.complete(done["id"])
+    bench.fail(failed["id"])
+    assert [end(bench, "delete", task) for task in (done, failed)] == [0, 0]
+
+
+def test_what_the_held_answer_shows(bench: Bench) -> None:
+    """After the wait the task is read anew: the bill that its worker settled meanwhile is in the answer."""
+    task = bench.submit()
+    claim = bench.claim(task["id"])
+
+    async def both() -> Reply:
+        held = asyncio.ensure_future(handle(BenchRequest("POST", f"http://h{task['links']['cancel']}"), bench.api))
+        await asyncio.sleep(1)
+        bench.database.rows("UPDATE tasks SET calls_settled = 2 WHERE id = ?", claim.task_key)
+        return await held
+
+    reply = bench.run(both())
+    assert json.loads(reply.body)["usage"]["modelCalls"] == 2

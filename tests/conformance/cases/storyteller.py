@@ -1,0 +1,206 @@
+"""A story: stores over `env.DB`, and a record of what each of their statements returned, changed and cost."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from src.core import limits
+from src.core.ids import new_task_id, task_key_of
+from src.core.meter import Meter
+from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route
+from src.store import key_statements, statements, submission_statements, sweep_statements, view_statements
+from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
+from src.store.database import Database
+from src.store.keys import KeyStore
+from src.store.tasks import TaskStore
+from tests.conformance.cases.registry import show
+
+LEASE_MS = 60_000
+RETENTION_MS = 1_000_000
+FAILURE = Failure("model_refused", "401", retryable=False)
+OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", retryable=True)
+# Columns that hold times, which differ from run to run.
+_TIMES = {
+    *("now", "lease_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
+    *("deadline_at", "deadline_left", "left_ms", "expires_at"),
+}
+STATEMENT_MODULES = (statements, submission_statements, sweep_statements, view_statements, key_statements)
+_VERBS = {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}  # what begins otherwise is a part of statements
+
+
+def statement_names() -> dict[str, str]:
+    """The name of each statement of the store by its text, tuples of them included."""
+    names: dict[str, str] = {}
+    for module in STATEMENT_MODULES:
+        for name, value in vars(module).items():
+            if not name.isupper() or name.startswith("_"):
+                continue
+            texts = {name: value} if isinstance(value, str) else {f"{name}[{at}]": one for at, one in enumerate(value)}
+            for full_name, text in texts.items():
+                if text.split(None, 1)[0] in _VERBS:
+                    assert text not in names, (full_name, names[text])
+                    names[text] = full_name
+    assert len(set(names.values())) == len(names), "two statements have one name"
+    return names
+
+
+class Recorder:
+    """The D1 binding, which writes down what each statement did."""
+
+    def __init__(self, database: Any) -> None:
+        self.database = database
+        self.log: list[list[Any]] = []
+        self.rows_read: list[list[Any]] = []
+        self._names = statement_names()
+
+    def prepare(self, sql: str) -> Any:
+        """Prepare one statement and remember its name."""
+        return _Named(self._names[sql], self.database.prepare(sql))
+
+    async def batch(self, prepared: Sequence[Any]) -> Any:
+        """Run the batch and record name, rows, changes and rows written of each statement."""
+        results = await self.database.batch([one.statement for one in prepared])
+        for one, result in zip(prepared, results, strict=True):
+            meta = result["meta"]
+            rows = [_timeless(row) for row in result["results"]]
+            self.log.append([one.name, rows, meta["changes"], meta["rows_written"]])
+            self.rows_read.append([one.name, meta["rows_read"]])
+        return results
+
+
+class _Named:
+    def __init__(self, name: str, statement: Any) -> None:
+        self.name = name
+        self.statement = statement
+
+    def bind(self, *values: Any) -> "_Named":
+        return _Named(self.name, self.statement.bind(*values))
+
+
+def _timeless(row: Mapping[str, Any]) -> Any:
+    return show({name: (value is not None if name in _TIMES else value) for name, value in row.items()})
+
+
+def made_key(at: int, tenant: str = "local") -> str:
+    """The key of a task; a tenant's keys sort by `at`."""
+    return task_key_of(tenant, new_task_id(at, bytes(10)))
+
+
+TASK = made_key(1)  # of stories that are about one task
+
+
+def new_task(key: str = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, **bounds: int | None) -> NewTask:
+    """What a submission writes: two characters a chunk."""
+    return NewTask(
+        task_key=key,
+        route=Route.QUEUE,
+        text="x漢" * chunks,
+        instructions="do",
+        cuts=tuple(range(2, 2 * chunks + 1, 2)),
+        overlap=0,
+        merge_chars=2000,
+        reduce=reduce,
+        model=None,
+        metadata={"a": [1, None, "ü"]},
+        created_at=1,
+        **bounds,
+    )
+
+
+class Story:
+    """The stores and what they did."""
+
+    def __init__(self, env: Any) -> None:
+        self.recorder = Recorder(env.DB)
+        self.store = TaskStore(Database(self.recorder, Meter()))
+        self.keys = KeyStore(Database(self.recorder, Meter()))
+        self.outcomes: list[Any] = []
+        self._database = env.DB
+
+    async def insert(
+        self, key: str = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, unclaimed_ms: int = 1, **bounds: int
+    ) -> None:
+        """Submit a task on no conditions; it is due at once."""
+        await self.store.insert(new_task(key, chunks, reduce, **bounds), unclaimed_ms)
+
+    async def claim(
+        self, holder: str, key: str = TASK, *, lease_ms: int = LEASE_MS, host: str = "", announce: int = 0
+    ) -> Claim:
+        """Take a claim that must be granted."""
+        made = await self.store.claim(
+            key, holder=holder, host=host, route=Route.QUEUE, lease_ms=lease_ms, announce=announce
+        )
+        assert isinstance(made, Claim), made
+        return made
+
+    async def refused(self, holder: str, key: str = TASK) -> None:
+        """Ask for a claim that must not be granted."""
+        made = await self.store.claim(key, holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS)
+        assert not isinstance(made, Claim), made
+        self.outcomes.append(made.standing)
+
+    async def cancel(self, key: str = TASK) -> bool:
+        """Cancel a task; calls may start for no longer than the stated time."""
+        changed, left_ms = await self.store.cancel(key, RETENTION_MS)
+        assert 0 <= left_ms <= limits.START_SECONDS * 1000
+        return changed
+
+    async def erase(self, key: str = TASK) -> bool:
+        """Erase a task; calls may start for no longer than the stated time."""
+        changed, left_ms = await self.store.erase(key)
+        assert 0 <= left_ms <= limits.START_SECONDS * 1000
+        return changed
+
+    async def alter(self, sql: str, *values: Any) -> None:
+        """Change rows behind the store's back, to have time pass; it must find some, and is not recorded."""
+        result = await self._database.prepare(sql).bind(*values).run()
+        assert result["meta"]["changes"], sql
+
+    async def pass_deadline(self, key: str = TASK) -> None:
+        """Let a task's deadline have passed long ago."""
+        await self.alter("UPDATE tasks SET deadline_at = 1, wake_at = min(wake_at, 1) WHERE id = ?1", key)
+
+    async def note(self, sql: str) -> None:
+        """Put rows among the outcomes."""
+        self.outcomes.append(show(list((await self._database.prepare(sql).run())["results"])))
+
+    def told(self) -> Any:
+        """Everything for the comparison."""
+        return [self.recorder.log, [str(one) for one in self.outcomes]]
+
+
+@contextmanager
+def limited(name: str, value: int) -> Iterator[None]:
+    """Lower a limit, which would take too many rows to reach."""
+    before = getattr(limits, name)
+    setattr(limits, name, value)
+    try:
+        yield
+    finally:
+        setattr(limits, name, before)
+
+
+def progress(claim: Claim, **changes: Any) -> Progress:
+    """What a worker reports: what its claim found, but for the changes."""
+    facts: dict[str, Any] = {
+        "calls_settled": claim.calls_settled,
+        "calls_in_doubt": claim.calls_in_doubt,
+        "calls_minimum": len(claim.cuts),
+        "completed": 0,
+        "failed": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "stalls": claim.stalls,
+        "rate_waits": claim.rate_waits,
+    }
+    return Progress(**(facts | changes))
+
+
+def outputs(*positions: int, level: int = 0) -> list[Output]:
+    """Outputs of one call each."""
+    return [Output(CallKey(level, position), f"output {position}", 1) for position in positions]
+
+
+def failures(*positions: int, final: bool = False) -> list[FailedCall]:
+    """Chunks whose second call has failed, of which one counts."""
+    return [FailedCall(CallKey(0, position), Tried(1, 2), final, FAILURE) for position in positions]

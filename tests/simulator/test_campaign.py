@@ -1,0 +1,159 @@
+"""The Worker under all faults: seeds, crashes, races, ablations and replays, at the scale of one commit.
+
+`python -m simulator` runs more of the same.
+"""
+
+import json
+import re
+
+import pytest
+
+from simulator.__main__ import main
+from simulator.campaign import sections as campaign
+from simulator.campaign.ablations import ABLATIONS, BY_NAME, Ablation
+from simulator.campaign.exhaustive import FLOWS, Flow, all_singles
+from simulator.campaign.failure import explain
+from simulator.campaign.pool import run_block, run_seeds
+from simulator.campaign.regressions import REGRESSIONS, Regression
+from simulator.campaign.run import PROFILES, run_seed
+from simulator.campaign.tally import Tally
+from src.store import statements as sql
+
+SCHEDULES = 2_000
+TASKS_LEAST = 5_000
+FIRED_LEAST = 50
+ABLATION_SEEDS_MOST = 200
+CONTROLS = 25
+# Every handler's suspension points must be among those at which a crash was tried.
+HANDLERS = {"fetch", "queue", "scheduled", "alarm", "rpc.start", "rpc.infer", "rpc.close"}
+
+
+@pytest.fixture(scope="module")
+def seeds() -> Tally:
+    return run_block(0, SCHEDULES, None)[0]
+
+
+def test_no_schedule_breaks_an_invariant(seeds: Tally):
+    """2,000 seeded schedules: nothing lost, doubled, written behind a newer fence, miscounted or left behind."""
+    assert seeds.failures == []
+    assert seeds.schedules == SCHEDULES
+    assert seeds.accepted >= TASKS_LEAST
+    assert set(seeds.profiles) == set(PROFILES)
+
+
+def test_every_kind_of_fault_fired(seeds: Tally):
+    """Each of the design's 18 faults struck at least 50 times in these schedules, and none of our kinds is idle.
+
+    Those of the limiter of requests, which the design does not list, are number 19.
+    """
+    fired = seeds.fired_by_number()
+    assert set(fired) == set(range(1, 20))
+    assert {number: count for number, count in fired.items() if count < FIRED_LEAST} == {}
+    assert {name for name, count in seeds.fired.items() if count < FIRED_LEAST} == set()
+
+
+def test_the_schedules_reach_every_end(seeds: Tally):
+    """Tasks end in each of the ways there are, so that no invariant holds for want of cases."""
+    assert all(seeds.statuses[name] > 100 for name in ("completed", "failed", "cancelled", "erased"))
+    assert seeds.in_doubt > 1_000
+
+
+def test_the_schedules_reach_the_limit_of_requests(seeds: Tally):
+    """Requests are refused by the limiter often, and clients that obey are served all the same."""
+    assert seeds.told["limited"] > 300
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_a_crash_at_any_point_breaks_nothing(flow: Flow):
+    """Each suspension point of the flow, before and after its effect: every invariant holds after a crash there."""
+    counts = all_singles(flow)
+    assert counts.total() == 2 * len(flow.run({}))
+
+
+def test_crashes_were_tried_in_every_handler():
+    """The flows pass suspension points of each handler, so that no handler goes untested."""
+    labels = {label.partition(":")[0] for flow in FLOWS for label in flow.run({})}
+    assert labels == HANDLERS
+
+
+def test_pairs_of_crashes_break_nothing():
+    """500 pairs of crashes, spread over all flows that are short enough."""
+    assert campaign.pairs_of_crashes(500).total() >= 500
+
+
+def test_every_interleaving_of_two_workers_within_the_bound():
+    """Two workers on one task, by a duplicate, a lease that ran out, or a cancel and a retry: all schedules that
+    deviate from first in, first out as often as `campaign.RACES` says."""
+    found = campaign.races()
+    assert sum(sum(outcomes.values()) for outcomes in found.values()) > 5_000
+    # Both may win where the lease runs out in the moment of the last write, and the search saw either.
+    assert all(len(outcomes) == 2 for name, outcomes in found.items() if not name.startswith("duplicate"))
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
+def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
+    """Without the safeguard some seed of the first 200 breaks an invariant; with it, the same seeds break none."""
+    caught = campaign.catch(ablation, ABLATION_SEEDS_MOST)
+    assert caught is not None
+    for seed in {*range(CONTROLS), caught[0]}:
+        assert ablation.run(seed, ablated=False).failure is None
+
+
+def test_an_ablation_leaves_no_trace():
+    """After a run without a safeguard the Worker has it again."""
+    before = {name: getattr(sql, name) for name in dir(sql)}
+    BY_NAME["fence_in_checkpoint"].run(1)
+    assert {name: getattr(sql, name) for name in dir(sql)} == before
+
+
+def test_failing_seeds_replay_exactly():
+    """Five failing seeds, ten times each: the same trace and the same failure."""
+    assert campaign.replays(5, 10) == {"failingSeeds": 5, "times": 10, "disagreements": 0}
+
+
+def test_seeds_are_the_same_in_other_processes():
+    """A block of seeds gives the same figures here and in processes of its own."""
+    here, _ = run_seeds(300, 60, workers=1)
+    there, _ = run_seeds(300, 60, workers=2)
+    assert here.facts() == there.facts()
+
+
+@pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda regression: regression.name)
+def test_bugs_that_were_found_stay_away(regression: Regression):
+    """The seed that showed the bug, and some neighbours, break nothing now."""
+    for seed in {regression.seed, *range(10)}:
+        assert regression.at(seed).failure is None, regression.what
+
+
+def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """A failing seed comes out of the command line with fewer faults, a timeline, and the command that replays it."""
+    ablation = BY_NAME["lease_in_claim"]
+    for owner, name, value in ablation.patches:
+        monkeypatch.setattr(owner, name, value)
+    runs = (run_seed(seed, profile="harmless") for seed in range(1_000))
+    seed = next(run.seed for run in runs if run.failure and run.fired.total() >= 8)
+    explanation = explain(seed, profile="harmless")
+    assert 0 < explanation.result.fired.total() < explanation.faults_before
+    assert "taken over although its lease was live" in (explanation.result.failure or "")
+    assert any("duplicate_delivery" in line for line in explanation.lines())
+    assert main(["--seed", str(seed), "--faults", "harmless"]) == 1
+    told = capsys.readouterr().out
+    assert f"--seed {seed} --faults harmless" in told
+    assert "the same twice" in told
+
+
+def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
+    """A run ends with the table of faults and a verdict with its bound; replaying a green seed shows its timeline."""
+    assert main(["--seeds", "30", "--workers", "1"]) == 0
+    told = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert "0 of 30 schedules broke an invariant" in told
+    assert "duplicate_delivery" in told
+    assert main(["--seed", "7"]) == 0
+    assert "faults stop" in capsys.readouterr().out
+
+
+def test_the_figures_are_json(seeds: Tally):
+    """The campaign's figures go into documents: they survive JSON, and 0 failures come with their bound."""
+    facts = json.loads(json.dumps(seeds.facts()))
+    assert facts["failureRateBound95"] == pytest.approx(3 / SCHEDULES)
+    assert "at 95 %" in seeds.verdict()

@@ -1,0 +1,300 @@
+"""Isolates: dying with all they hold, crashes at every point, clocks, waitUntil, and the faults of awaits."""
+
+import asyncio
+from random import Random
+
+import pytest
+
+from simulator.engine.crashes import Crashes, pairs_of_crashes, single_crashes
+from simulator.engine.fault_plan import FaultPlan
+from simulator.platform.binding_port import CpuExceeded
+from simulator.platform.world import ClientError, World
+from tests.simulator.toy_app import TEMPLATE, Stage, mark, marks, play
+
+
+async def careful(env, request, ctx) -> str:
+    """Marks its way, in `finally` too."""
+    await mark(env, request, "began")
+    try:
+        await asyncio.sleep(10)
+        await mark(env, request, "worked")
+    except BaseException as error:
+        await mark(env, request, f"caught {type(error).__name__}")
+        raise
+    finally:
+        await mark(env, request, "left")
+    return "answer"
+
+
+def test_a_dead_isolate_runs_no_finally():
+    """Killed in mid-sleep, a handler is never resumed: no line of it runs, at once or later."""
+    ran: list[str] = []
+
+    async def handler(env, request, ctx) -> None:
+        await mark(env, request, "began")
+        try:
+            await asyncio.sleep(10)
+            ran.append("worked")
+        finally:
+            ran.append("left")
+
+    async def scenario(world: World) -> list[str]:
+        caller = asyncio.ensure_future(world.fetch("a"))
+        await asyncio.sleep(5)
+        for isolate in world.isolates:
+            isolate.kill()
+        with pytest.raises(ClientError, match="connection lost"):
+            await caller
+        await asyncio.sleep(100)
+        assert ran == []
+        return marks(world)
+
+    assert play(Stage(fetch=handler), scenario) == ["a began"]
+
+
+def test_the_dead_reach_nothing():
+    """Code that goes on in the very step in which its isolate died, and `finally` blocks at the end of the run, call
+    bindings in vain."""
+    writes: list[str] = []
+
+    async def handler(env, request, ctx) -> None:
+        insert = env.DB.prepare("INSERT INTO marks VALUES (?, 'x')")
+        first, second = insert.bind("first").run(), insert.bind("second").run()
+        try:
+            await first
+            await second
+        finally:
+            await careful(env, request, ctx)
+
+    async def scenario(world: World) -> list[str]:
+        world.database.observers.append(lambda: writes.append("write"))
+        with pytest.raises(ClientError):
+            await world.fetch("a")
+        await asyncio.sleep(100)
+        return marks(world)
+
+    plan = FaultPlan(Random(1), crash_at={1: "before"})
+    assert play(Stage(fetch=handler), scenario, faults=plan) == []
+    assert writes == []
+    assert plan.points == 1, "a call of the dead passed a suspension point"
+
+
+def test_a_live_isolate_runs_its_finally():
+    """The same handler unharmed leaves all its marks, so the test above can fail."""
+
+    async def scenario(world: World) -> list[str]:
+        assert await world.fetch("a") == "answer"
+        return marks(world)
+
+    assert play(Stage(fetch=careful), scenario) == ["a began", "a worked", "a left"]
+
+
+def test_tasks_of_a_dead_isolate_die_too():
+    """Tasks and timers that a handler started belong to its isolate, those of another isolate do not."""
+
+    async def spawn(env, request, ctx) -> str:
+        ctx.waitUntil(later(env, request))
+        return request
+
+    async def later(env, request) -> None:
+        await asyncio.gather(*(asyncio.sleep(5) for _ in range(3)))
+        await mark(env, request, "late")
+
+    async def scenario(world: World) -> list[str]:
+        await world.fetch("dies")
+        (first,) = [isolate for isolate in world.isolates if isolate.invocations]
+        while len(world.isolates) < 2:
+            await world.fetch("lives")
+        first.kill()
+        await asyncio.sleep(60)
+        return marks(world)
+
+    assert set(play(Stage(fetch=spawn), scenario)) == {"lives late"}
+
+
+def test_a_task_left_behind_stops_with_its_invocation():
+    """Without waitUntil nothing goes on after the reply, though the isolate lives."""
+
+    async def handler(env, request, ctx) -> str:
+        async def later() -> None:
+            await asyncio.sleep(1)
+            await mark(env, request, "later")
+
+        asyncio.ensure_future(later())  # noqa: RUF006
+        return request
+
+    async def scenario(world: World) -> list[str]:
+        await world.fetch("a")
+        await asyncio.sleep(10)
+        assert not world.isolates[0].dead
+        return marks(world)
+
+    assert play(Stage(fetch=handler), scenario) == []
+
+
+def test_a_request_under_way_outlives_its_sender():
+    """D1 gets a write whose sender died while it was on the network."""
+
+    async def handler(env, request, ctx) -> None:
+        await mark(env, request, "sent")
+
+    async def scenario(world: World) -> list[str]:
+        caller = asyncio.ensure_future(world.fetch("a"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert world.faults.points == 1
+        assert marks(world) == []
+        world.isolates[0].kill()
+        await asyncio.wait({caller})
+        assert caller.exception() is not None
+        await asyncio.sleep(10)
+        return marks(world)
+
+    assert play(Stage(fetch=handler), scenario) == ["a sent"]
+
+
+async def three(env, request, ctx) -> None:
+    for what in ("one", "two", "three"):
+        await mark(env, request, what)
+
+
+def crash_run(crash_at: Crashes, seen: list[list[str]]) -> list[str]:
+    plan = FaultPlan(Random(1), crash_at=crash_at)
+    plan.point_labels = []
+
+    async def scenario(world: World) -> None:
+        for request in ("a", "b"):
+            try:
+                await world.fetch(request)
+            except ClientError:
+                assert crash_at
+        seen.append(marks(world))
+
+    World(1, Stage(fetch=three), TEMPLATE, faults=plan, latency_seconds=0).run(scenario)
+    return plan.point_labels
+
+
+def test_every_single_crash_is_before_or_after_its_effect():
+    """At each of six points: a crash before it leaves its mark out, one after it leaves it in; the other request
+    is whole."""
+    seen: list[list[str]] = []
+    crashes = [crash for _label, crash in single_crashes(lambda crash_at: crash_run(crash_at, seen))]
+    assert len(crashes) == 12
+    for crash, rows in zip(crashes, seen[1:], strict=True):
+        ((point, when),) = crash.items()
+        request, at = ("a", point) if point <= 3 else ("b", point - 3)
+        assert sum(row.startswith(request) for row in rows) == at - (when == "before")
+        assert sum(not row.startswith(request) for row in rows) == 3
+
+
+def test_pairs_of_crashes_are_all_run():
+    """After a first crash the second strikes each later point of what came of it."""
+    seen: list[list[str]] = []
+    pairs = list(pairs_of_crashes(lambda crash_at: crash_run(crash_at, seen)))
+    assert len({tuple(pair.items()) for pair in pairs}) == len(pairs) > 30
+
+
+def test_a_killed_invocation_leaves_its_isolate_alive():
+    """waitUntil cut short stops that invocation only; the isolate serves on."""
+
+    async def handler(env, request, ctx) -> str:
+        async def tail() -> None:
+            await asyncio.sleep(25)
+            await mark(env, request, "tail")
+
+        if request == "cut":
+            ctx.waitUntil(tail())
+        return request
+
+    async def scenario(world: World) -> list[str]:
+        await world.fetch("cut")
+        await world.fetch("on")
+        await asyncio.sleep(60)
+        assert len([isolate for isolate in world.isolates if not isolate.dead]) == 1
+        return marks(world)
+
+    stage = Stage(fetch=handler)
+    assert play(stage, scenario, slots=1) == ["cut tail"]
+    assert play(stage, scenario, slots=1, faults={"wait_until_cut": 1.0}) == []
+
+
+def test_wait_until_lasts_thirty_seconds_after_a_response():
+    """What takes longer than the platform allows is stopped without a fault."""
+
+    async def handler(env, request, ctx) -> None:
+        async def tail() -> None:
+            await asyncio.sleep(31)
+            await mark(env, request, "tail")
+
+        ctx.waitUntil(tail())
+
+    async def scenario(world: World) -> list[str]:
+        await world.fetch("a")
+        await asyncio.sleep(100)
+        return marks(world)
+
+    assert play(Stage(fetch=handler), scenario) == []
+
+
+@pytest.mark.parametrize(("fault", "error"), [("cpu_exceeded", CpuExceeded), ("cancelled", asyncio.CancelledError)])
+def test_base_exceptions_come_out_of_awaits(fault: str, error: type[BaseException]):
+    """They pass `except Exception`, `finally` runs, and the isolate is gone soon afterwards."""
+    caught: list[BaseException] = []
+
+    async def handler(env, request, ctx) -> None:
+        try:
+            await mark(env, request, "x")
+        except Exception:
+            caught.clear()
+            raise
+        except BaseException as raised:
+            caught.append(raised)
+            raise
+
+    async def scenario(world: World) -> None:
+        with pytest.raises(ClientError):
+            await world.fetch("a")
+        await asyncio.sleep(1)
+        assert all(isolate.dead for isolate in world.isolates)
+
+    play(Stage(fetch=handler), scenario, faults={fault: 1.0})
+    assert [type(one) for one in caught] == [error]
+
+
+def test_clocks_differ_and_stand_still():
+    """Isolates disagree on the time, each one's clock stands still while code runs, and sleeping moves it."""
+
+    async def handler(env, request, ctx) -> tuple[int, int, int, float]:
+        platform = env.platform
+        before = platform.now_ms()
+        sum(range(10_000))
+        at_once = platform.now_ms()
+        await platform.sleep(2)
+        return before, at_once, platform.now_ms(), platform.monotonic()
+
+    async def scenario(world: World) -> set[int]:
+        skews = set()
+        for _ in range(12):
+            true = world.now_ms()
+            before, at_once, after, _monotonic = await world.fetch("a")
+            assert at_once == before
+            assert 1999 <= after - before <= 2001
+            skews.add(round((before - true) / 1000))
+        return skews
+
+    assert len(play(Stage(fetch=handler), scenario, slots=4, faults={"clock_skewed": 1.0})) >= 3
+
+
+def test_a_frozen_isolate_goes_on_later():
+    """A zombie: it stands still for longer than a lease and then writes as if nothing had happened."""
+
+    async def handler(env, request, ctx) -> None:
+        await mark(env, request, "one")
+        await mark(env, request, "two")
+
+    async def scenario(world: World) -> None:
+        await world.fetch("a")
+        assert marks(world) == ["a one", "a two"]
+        assert world.loop.time() > 60
+
+    play(Stage(fetch=handler), scenario, faults={"worker_frozen": 1.0})

@@ -1,0 +1,468 @@
+"""Durable Objects: one instance, gates, coalesced writes, eviction, alarms, RPC that fails, zombies."""
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from simulator.platform.binding_port import JsError
+from simulator.platform.choices import DIRECT, TOP
+from simulator.platform.world import World
+from tests.simulator.toy_app import Stage, mark, marks, play
+
+
+class Base:
+    """What every object here has."""
+
+    def __init__(self, ctx, env) -> None:
+        self.ctx = ctx
+        self.env = env
+        self.storage = ctx.storage
+        self.calls = 0
+
+
+def perform(cls: type, scenario: Any, **options: Any) -> Any:
+    """Run `scenario(world, call)`, where `call(method, *args, name="x")` is a client's way to an object."""
+
+    async def fetch(env, request, ctx) -> Any:
+        name, method, args = request
+        return await getattr(env.AI_PROCESSOR.getByName(name), method)(*args)
+
+    async def whole(world: World) -> Any:
+        async def call(method: str, *args: Any, name: str = "x") -> Any:
+            return await world.fetch((name, method, args))
+
+        return await scenario(world, call)
+
+    return play(Stage(fetch=fetch, objects={"AIProcessor": cls}), whole, **options)
+
+
+def instance_of(world: World) -> Any:
+    (cell,) = world.namespaces["AIProcessor"].cells.values()
+    return cell.instance
+
+
+class Counter(Base):
+    async def bump(self) -> int:
+        self.calls += 1
+        return self.calls
+
+    async def safe(self) -> int:
+        """Read, await storage, write: safe behind the input gate."""
+        n = await self.storage.get("n") or 0
+        await self.storage.put("n", n + 1)
+        return n + 1
+
+    async def unsafe(self) -> int:
+        """Read, await something else, write: another event gets in between."""
+        n = await self.storage.get("n") or 0
+        await mark(self.env, "x", "y")
+        await self.storage.put("n", n + 1)
+        return n + 1
+
+
+def test_one_instance_a_name():
+    """Concurrent calls to a name meet one instance; another name is another one."""
+
+    async def scenario(world: World, call: Any) -> None:
+        first = await asyncio.gather(*(call("bump") for _ in range(5)))
+        assert sorted(first) == [1, 2, 3, 4, 5]
+        assert await call("bump", name="other") == 1
+
+    perform(Counter, scenario)
+
+
+@pytest.mark.parametrize(("method", "loses"), [("safe", False), ("unsafe", True)])
+def test_input_gates_stand_around_storage_only(method: str, loses: bool):
+    """Over 20 seeds a read-modify-write across storage awaits never loses an update; across a D1 await it does."""
+
+    async def scenario(world: World, call: Any) -> int:
+        await asyncio.gather(*(call(method) for _ in range(4)))
+        return instance_of(world).cell.data.values["n"]
+
+    results = {perform(Counter, scenario, seed=seed, latency_seconds=0) for seed in range(20)}
+    assert (results == {4}) is not loses
+    if not loses:
+        relaxed = {perform(Counter, scenario, seed=seed, latency_seconds=0, strict_gates=False) for seed in range(20)}
+        assert min(relaxed) < 4, "without strict gates an event gets in before the code that awaited goes on"
+
+
+def test_own_coroutines_interleave_at_storage_awaits():
+    """The input gate holds off events, not what the same event started: gather over storage can lose an update."""
+
+    class Gathering(Base):
+        async def go(self) -> int:
+            async def add() -> None:
+                n = await self.storage.get("n") or 0
+                await self.storage.put("n", n + 1)
+
+            await asyncio.gather(add(), add())
+            return await self.storage.get("n")
+
+    async def scenario(world: World, call: Any) -> int:
+        return await call("go")
+
+    assert 1 in {perform(Gathering, scenario, seed=seed) for seed in range(20)}
+
+
+class Writer(Base):
+    async def together(self) -> None:
+        """Two writes without an await in between, then a wait for something else."""
+        first, second = self.storage.put("a", 1), self.storage.put("b", 1)
+        self.storage.sql.exec("CREATE TABLE t (v INTEGER)")
+        self.storage.sql.exec("INSERT INTO t VALUES (?)", 1)
+        alarm = self.storage.setAlarm(self.env.platform.now_ms() + 1_000_000)
+        await first
+        await second
+        await alarm
+        await asyncio.sleep(5)
+
+    async def look(self) -> tuple[Any, ...] | list[Any]:
+        tables = self.storage.sql.exec("SELECT count(*) AS n FROM sqlite_master WHERE name = 't'").one()["n"]
+        return [await self.storage.get(["a", "b"]), tables, await self.storage.getAlarm() is not None]
+
+
+@pytest.mark.parametrize("moment", ["before the flush", "after it"])
+def test_writes_between_awaits_are_atomic(moment: str):
+    """Key-value, SQL and alarm writes of one turn are all there after a crash, or none of them."""
+
+    async def scenario(world: World, call: Any) -> list[Any]:
+        if moment == "before the flush":
+            world.faults.tallies["write_lost_at_eviction"].rate = 0.3
+        caller = asyncio.ensure_future(call("together"))
+        await asyncio.sleep(1)
+        world.faults.stop()
+        if (instance := instance_of(world)) is not None:
+            instance.isolate.kill()
+        await asyncio.wait({caller})
+        assert caller.exception() is not None
+        return await call("look")
+
+    results = [perform(Writer, scenario, seed=seed) for seed in range(12)]
+    everything, nothing = [{"a": 1, "b": 1}, 1, True], [{}, 0, False]
+    if moment == "after it":
+        assert all(result == everything for result in results)
+    else:
+        assert nothing in results
+        assert all(result in (everything, nothing) for result in results)
+
+
+def test_eviction_loses_memory_and_keeps_storage():
+    """A killed instance starts anew with what was stored; an idle one is evicted after ten seconds."""
+
+    class Both(Base):
+        async def bump(self) -> list[int]:
+            self.calls += 1
+            stored = (await self.storage.get("n") or 0) + 1
+            await self.storage.put("n", stored)
+            return [self.calls, stored]
+
+    async def scenario(world: World, call: Any) -> None:
+        assert await call("bump") == [1, 1]
+        assert await call("bump") == [2, 2]
+        instance_of(world).isolate.kill()
+        assert await call("bump") == [1, 3]
+        await asyncio.sleep(9)
+        assert await call("bump") == [2, 4]
+        await asyncio.sleep(11)
+        assert await call("bump") == [1, 5]
+
+    perform(Both, scenario)
+
+
+class Alarming(Base):
+    """Marks each alarm with its retry count; fails or dies as its storage says."""
+
+    async def arm(self, plan: dict[str, Any]) -> None:
+        await self.storage.put({"plan": plan, "runs": 0})
+        await self.storage.setAlarm(self.env.platform.now_ms() + 1000)
+
+    async def alarm(self, info) -> None:
+        plan, runs = await self.storage.get("plan"), await self.storage.get("runs") + 1
+        assert await self.storage.getAlarm() is None
+        await self.storage.put("runs", runs)
+        await mark(self.env, f"{asyncio.get_running_loop().time():.0f}", f"retry {info['retryCount']}")
+        if runs <= plan.get("dies", 0):
+            self.env.platform.isolate.kill()
+            await asyncio.sleep(1)
+        if runs <= plan.get("rearms", 0):
+            await self.storage.setAlarm(self.env.platform.now_ms() + 100_000)
+        if runs <= plan.get("fails", 0):
+            raise ValueError("no")
+
+
+def alarms(plan: dict[str, Any], *, wait: float = 2_000, **options: Any) -> tuple[list[float], list[str], int]:
+    """Gaps between runs in seconds, retry counts, and how many alarms were dropped."""
+
+    async def scenario(world: World, call: Any) -> tuple[list[float], list[str], int]:
+        await call("arm", plan)
+        await asyncio.sleep(wait)
+        cell = world.namespaces["AIProcessor"].cells.popitem()[1]
+        rows = [row.split(" ", 1) for row in marks(world)]
+        times = [float(at) for at, _what in rows]
+        return [b - a for a, b in pairwise(times)], [what for _at, what in rows], cell.alarm.dropped
+
+    return perform(Alarming, scenario, **options)
+
+
+def test_an_alarm_fires_once_when_all_is_well():
+    """One alarm, one run, no retry, nothing left."""
+    assert alarms({}) == ([], ["retry 0"], 0)
+
+
+def test_a_failing_alarm_is_retried_six_times_from_two_seconds():
+    """2, 4, 8, … seconds; after six retries it is dropped for good."""
+    gaps, retries, dropped = alarms({"fails": 100})
+    assert gaps == pytest.approx([2, 4, 8, 16, 32, 64], abs=1)
+    assert retries == [f"retry {n}" for n in range(7)]
+    assert dropped == 1
+
+
+def test_death_does_not_count_against_the_six():
+    """An isolate that dies under the alarm gets it again, beyond six times: at least once."""
+    _gaps, retries, dropped = alarms({"dies": 9}, wait=20_000)
+    assert len(retries) == 10
+    assert dropped == 0
+
+
+def test_an_alarm_set_by_the_handler_replaces_the_retry():
+    """Re-arm, then fail: the next run is at the time that was set, as a first try."""
+    gaps, retries, _dropped = alarms({"rearms": 1, "fails": 1})
+    assert gaps == pytest.approx([100], abs=1)
+    assert retries == ["retry 0", "retry 0"]
+
+
+def test_alarms_come_late_again_or_never():
+    """The three faults of alarms each do what they say."""
+    assert len(alarms({}, faults={"alarm_repeated": 0.7}, seed=3)[1]) > 1
+    assert alarms({}, faults={"alarm_dropped": 1.0}) == ([], [], 1)
+
+    async def late(world: World, call: Any) -> float:
+        await call("arm", {})
+        await asyncio.sleep(1000)
+        return float(marks(world)[0].split()[0])
+
+    assert perform(Alarming, late, faults={"alarm_late": 1.0}) > 2
+
+
+@pytest.mark.parametrize(("fault", "done"), [("rpc_failed_before", 0), ("rpc_failed_after", 1)])
+def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
+    """The caller sees a lost connection; the object did the work, or never heard of it."""
+
+    async def fetch(env, request, ctx) -> str:
+        with pytest.raises(JsError, match="Network connection lost"):
+            await env.AI_PROCESSOR.getByName("x").safe()
+        return "handled"
+
+    async def scenario(world: World) -> int:
+        await world.fetch("go")
+        cells = list(world.namespaces["AIProcessor"].cells.values())
+        return cells[0].data.values.get("n", 0) if cells else 0
+
+    assert play(Stage(fetch=fetch, objects={"AIProcessor": Counter}), scenario, faults={fault: 1.0}) == done
+
+
+def test_errors_and_values_cross_as_javascript_has_them():
+    """An exception arrives as an error with its text, a tuple cannot cross, ids are stable."""
+
+    class Odd(Base):
+        async def fail(self) -> None:
+            raise ValueError("inside")
+
+        async def odd(self) -> Any:
+            return (1, 2)
+
+        def plain(self, value: Any) -> list[Any]:
+            return [value, self.ctx.id.name, len(self.ctx.id.toString())]
+
+    async def fetch(env, request, ctx) -> list[Any]:
+        stub = env.AI_PROCESSOR.get(env.AI_PROCESSOR.idFromName("x"))
+        with pytest.raises(JsError, match="ValueError: inside"):
+            await stub.fail()
+        with pytest.raises(JsError, match="cannot be sent over RPC"):
+            await stub.odd()
+        with pytest.raises(TypeError):
+            stub.plain((1,))
+        return await stub.plain({"a": 1.0})
+
+    async def scenario(world: World) -> list[Any]:
+        return await world.fetch("go")
+
+    assert play(Stage(fetch=fetch, objects={"AIProcessor": Odd}), scenario) == [{"a": 1}, "x", 64]
+
+
+def test_a_zombie_goes_on_beside_its_successor():
+    """The old instance keeps running and reaches D1, but its storage is closed to it; the new one works."""
+
+    class Slow(Base):
+        async def work(self) -> None:
+            await asyncio.sleep(20)
+            await mark(self.env, "old", "d1")
+            try:
+                await self.storage.put("k", "old")
+            except JsError:
+                await mark(self.env, "old", "refused")
+            with pytest.raises(JsError, match="no longer accessible"):
+                self.storage.sql.exec("CREATE TABLE t (v INTEGER)")
+
+        async def ping(self) -> str:
+            await self.storage.put("k", "new")
+            return "pong"
+
+    async def scenario(world: World, call: Any) -> tuple[list[str], Any]:
+        caller = asyncio.ensure_future(call("work"))
+        await asyncio.sleep(5)
+        instance = instance_of(world)
+        instance.replace()
+        assert await call("ping") == "pong"
+        assert instance_of(world) is not instance
+        await caller
+        return marks(world), instance.cell.data.values["k"]
+
+    assert perform(Slow, scenario) == (["old d1", "old refused"], "new")
+
+
+def test_block_concurrency_while_holds_calls_back():
+    """A constructor that loads state is done before the first call; if it fails, the object is reset."""
+
+    class Loading(Base):
+        def __init__(self, ctx, env) -> None:
+            super().__init__(ctx, env)
+            self.loaded = False
+            ctx.blockConcurrencyWhile(self.load)
+
+        async def load(self) -> None:
+            await mark(self.env, "load", "began")
+            if len(marks(world_kept[0])) == 1:
+                raise ValueError("first load fails")
+            await asyncio.sleep(3)
+            self.loaded = True
+
+        async def ask(self) -> bool:
+            return self.loaded
+
+    world_kept: list[World] = []
+
+    async def scenario(world: World, call: Any) -> Any:
+        world_kept.append(world)
+        with pytest.raises(Exception, match="Network connection lost"):
+            await call("ask")
+        return await asyncio.gather(call("ask"), call("ask"))
+
+    assert perform(Loading, scenario) == [True, True]
+
+
+def test_sql_and_lists_and_delete_all():
+    """The synchronous SQL cursor, its errors, `list` with options, and `deleteAll` that leaves nothing."""
+
+    class Store(Base):
+        async def go(self) -> list[Any]:
+            sql = self.storage.sql
+            sql.exec("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); CREATE INDEX by_v ON t (v);")
+            sql.exec("INSERT INTO t (v) VALUES (?), (?)", "a", "b")
+            rows = sql.exec("SELECT * FROM t ORDER BY id").toArray()
+            with pytest.raises(JsError, match="Expected exactly one result"):
+                sql.exec("SELECT * FROM t").one()
+            with pytest.raises(JsError, match="no such table: nope: SQLITE_ERROR"):
+                sql.exec("SELECT * FROM nope")
+            with pytest.raises(ZeroDivisionError):
+                self.storage.transactionSync(lambda: (sql.exec("DELETE FROM t"), 1 / 0))
+            kept = [row["v"] for row in sql.exec("SELECT v FROM t")]
+            await self.storage.put({"p:2": 2, "p:1": [1], "q": None})
+            listed = await self.storage.list({"prefix": "p:", "reverse": True, "limit": 1})
+            gone = [await self.storage.delete("q"), await self.storage.delete("q"), await self.storage.delete(["p:1"])]
+            return [rows, kept, listed, gone]
+
+        async def clear(self) -> None:
+            await self.storage.deleteAll()
+
+    async def scenario(world: World, call: Any) -> list[Any]:
+        result = await call("go")
+        cell = instance_of(world).cell
+        assert not cell.data.is_empty()
+        await call("clear")
+        assert cell.data.is_empty()
+        return result
+
+    rows = [{"id": 1, "v": "a"}, {"id": 2, "v": "b"}]
+    assert perform(Store, scenario) == [rows, ["a", "b"], {"p:2": 2}, [True, False, 1]]
+
+
+def test_random_eviction_and_zombies_strike():
+    """With the faults on, calls fail now and then, and what is stored is never torn."""
+
+    async def scenario(world: World, call: Any) -> int:
+        failures = 0
+        for _ in range(40):
+            try:
+                await call("unsafe")
+            except Exception:  # noqa: BLE001 - whatever a client may see
+                failures += 1
+        return failures
+
+    faults = {"object_evicted": 0.1, "object_zombie": 0.1, "write_lost_at_eviction": 0.1}
+    assert 5 < perform(Counter, scenario, faults=faults) < 40
+
+
+def test_tasks_left_behind_go_on_until_eviction():
+    """What a call started and did not wait for goes on in the object's memory, and dies with it."""
+
+    ran: list[int] = []
+
+    class Leaving(Base):
+        async def leave(self) -> None:
+            self.task = asyncio.ensure_future(self.later())
+
+        async def later(self) -> None:
+            for at in range(10):
+                await asyncio.sleep(3)
+                ran.append(at)
+                await mark(self.env, "later", str(at))
+
+    async def scenario(world: World, call: Any) -> list[str]:
+        await call("leave")
+        await asyncio.sleep(100)
+        return marks(world)
+
+    assert perform(Leaving, scenario) == ["later 0", "later 1", "later 2"]
+    assert ran == [0, 1, 2]
+
+
+def test_alarms_wait_for_a_deployment_with_objects():
+    """No class, no alarm; it fires when objects are back."""
+
+    async def scenario(world: World, call: Any) -> list[str]:
+        await call("arm", {})
+        world.deploy(DIRECT)
+        await asyncio.sleep(500)
+        assert marks(world) == []
+        world.deploy(TOP)
+        await asyncio.sleep(100)
+        return [row.split(" ", 1)[1] for row in marks(world)]
+
+    assert perform(Alarming, scenario) == ["retry 0"]
+
+
+def test_an_alarm_of_a_replaced_instance_fires_again():
+    """What a handler wrote when its instance was replaced is lost, so its return does not count as the alarm's end."""
+
+    class Cleaning(Base):
+        async def set(self) -> None:
+            await self.storage.put("k", "v")
+            await self.storage.setAlarm(self.env.platform.now_ms() + 1_000)
+
+        async def alarm(self, info: dict[str, Any]) -> None:
+            await self.storage.deleteAll()
+            if info["retryCount"] == 0:
+                self.ctx._instance.replace()
+
+    async def fetch(env, argument, ctx) -> None:
+        await env.AI_PROCESSOR.getByName("one").set()
+
+    async def scenario(world: World) -> list[bool]:
+        await world.fetch("go")
+        await asyncio.sleep(20)
+        return [cell.data.is_empty() for cell in world.object_cells()]
+
+    assert play(Stage(fetch=fetch, objects={"AIProcessor": Cleaning}), scenario) == [True]

@@ -1,0 +1,117 @@
+"""The simulated limiter of requests: fixed windows by location, counts that lag behind, and its faults."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from simulator.campaign.run import run_seed
+from simulator.campaign.workload import TaskSpec, Workload
+from simulator.platform.app import Env
+from simulator.platform.binding_port import JsError
+from simulator.platform.rate_limits import SLOW_SECONDS, RateLimit
+from simulator.platform.world import World
+from src.core import limits
+from tests.simulator.toy_app import Stage, play
+
+PERIOD = 60
+
+
+async def _limit(env: Env, key: str, _ctx: Any) -> Any:
+    try:
+        async with asyncio.timeout(100):
+            return (await env.RATE_LIMITER.limit({"key": key}))["success"]
+    except (JsError, TimeoutError) as error:
+        return type(error)
+
+
+STAGE = Stage(fetch=_limit)
+
+
+def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str = "", **options: Any) -> list[Any]:
+    """What a limiter answers to a request under each key, and, after a wait, to some more."""
+
+    async def scenario(world: World) -> list[Any]:
+        first = [await world.fetch(key) for key in keys]
+        await asyncio.sleep(wait)
+        return first + [await world.fetch(key) for key in again]
+
+    return play(STAGE, scenario, **{"rate_limit": rate_limit, "slots": 1} | options)
+
+
+def test_a_key_has_so_many_requests_in_a_window():
+    """Beyond the limit it is refused, another key is not, and after a period it has as many again."""
+    seen = answers(RateLimit(2, PERIOD), "aaabba", wait=PERIOD, again="aaab")
+    assert seen == [True, True, False, True, True, False, True, True, False, True]
+
+
+def test_it_is_bound_where_it_is_set_up():
+    """Without it the name is not in `env`, as for any binding."""
+
+    async def bound(env: Env, _argument: Any, _ctx: Any) -> bool:
+        return env.has("RATE_LIMITER")
+
+    async def scenario(world: World) -> bool:
+        return bool(await world.fetch(None))
+
+    assert play(Stage(fetch=bound), scenario, rate_limit=RateLimit(1))
+    assert not play(Stage(fetch=bound), scenario)
+
+
+def test_isolates_of_a_location_share_a_count_and_locations_do_not():
+    """In one location the limit is one for all isolates; with two, each lets as many through."""
+
+    def passed(locations: int) -> list[int]:
+        rate_limit = RateLimit(3, PERIOD, locations=locations)
+        return [answers(rate_limit, "a" * 20, seed=seed, slots=6).count(True) for seed in range(20)]
+
+    assert passed(1).count(3) >= 18  # a window may begin in between
+    assert passed(2).count(6) >= 15  # and all isolates may be in one
+
+
+def test_a_count_that_lags_lets_more_through_and_never_less():
+    """Isolates that have not heard of one another each go by their own count, until they have."""
+    lagging = [answers(RateLimit(3, PERIOD, lag_seconds=9), "a" * 30, seed=seed, slots=3) for seed in range(20)]
+    assert max(seen.count(True) for seen in lagging) > 6
+    assert all(seen[:3] == [True] * 3 for seen in lagging)
+    heard = RateLimit(4, PERIOD, lag_seconds=1)
+    for seed in range(20):
+        seen = answers(heard, "a" * 30, seed=seed, slots=3, wait=2, again="a" * 12)
+        assert seen[33:].count(True) <= 4, seed  # each isolate has heard by now; maybe a new window has begun
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer"),
+    [("rate_limiter_failed", JsError), ("rate_limiter_hung", TimeoutError), ("rate_limiter_loose", True)],
+)
+def test_faults(fault: str, answer: Any):
+    """It fails, hangs, and lets through what is beyond the limit."""
+    assert answers(RateLimit(0, PERIOD), "aaa", faults={fault: 1.0}) == [answer] * 3
+
+
+def test_a_slow_answer_comes():
+    """A slow limiter answers within its seconds."""
+
+    async def scenario(world: World) -> float:
+        assert await world.fetch("a") is True
+        return world.loop.time()
+
+    took = play(STAGE, scenario, rate_limit=RateLimit(1), faults={"rate_limiter_slow": 1.0})
+    assert SLOW_SECONDS[0] <= took <= SLOW_SECONDS[1] + 1
+
+
+def test_the_period_is_the_platforms():
+    """The limiter of the campaign counts by the minute that `Retry-After` names."""
+    assert RateLimit(1).period_seconds == limits.REQUEST_PERIOD_SECONDS
+
+
+def test_clients_that_wait_get_through():
+    """Two tenants that send more than they may, and obey the answers, have all their tasks accepted."""
+    specs = tuple(TaskSpec(0, 1, tenant=tenant) for tenant in ("one", "two") for _ in range(4))
+    for seed in range(10):
+        workload = Workload(tasks=specs, rate_limit=RateLimit(2))
+        result = run_seed(seed, fault_rates={}, workload=workload)
+        assert result.failure is None
+        assert result.accepted == len(specs)
+        assert result.told["limited"] >= 4
+        assert result.virtual_seconds > limits.REQUEST_PERIOD_SECONDS

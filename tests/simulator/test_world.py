@@ -1,0 +1,244 @@
+"""The world as a whole: one seed, one run, in any process; every fault strikes; failures shrink and can be read."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from simulator.engine.fault_kinds import KINDS, RATE_LIMITER
+from simulator.engine.fault_plan import FaultPlan
+from simulator.engine.shrinking import shrink
+from simulator.platform.choices import DIRECT, FREE, TOP
+from simulator.platform.model import output_of
+from simulator.platform.sqlite_database import Template
+from simulator.platform.world import ClientError, NotQuiet, World
+from src.core.errors import ModelConnectionLost, ModelRateLimited, ModelRefused, ModelTimeout
+from src.inference.protocol import ModelCall
+from tests.simulator import sample_worker as sample
+from tests.simulator.toy_app import TEMPLATE, Stage, mark, play
+
+JOBS = Template([sample.SCHEMA])
+# Offered by the scenario of whoever tests a Worker, not by the platform: uploads of new code, users' actions; or by a
+# limiter of requests, which the sample has not.
+BY_SCENARIO = {"upgraded", "user_raced", "model_unreachable", *RATE_LIMITER}
+
+
+def test_a_seed_is_a_run_in_any_process():
+    """Ten seeds under all faults have the same traces in two processes with different string hashing."""
+
+    def digest(hash_seed: str) -> str:
+        command = [sys.executable, "-m", "tests.simulator.sample_worker", "100", "10"]
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        root = Path(__file__).parents[2]
+        return subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=True).stdout
+
+    first, second = digest("0"), digest("4242")
+    assert first == second != ""
+
+
+def test_seeds_differ_and_repeat():
+    """Twenty seeds give twenty traces; each again gives the same, whatever ran in between."""
+    digests = [sample.run_seed(seed, JOBS).trace_digest for seed in range(20)]
+    assert len(set(digests)) == 20
+    assert [sample.run_seed(seed, JOBS).trace_digest for seed in reversed(range(20))] == digests[::-1]
+
+
+@pytest.mark.parametrize("scheduling", ["fifo", "random", "priorities"])
+def test_each_way_of_scheduling_works(scheduling: Any):
+    """The sample's jobs all end under each policy, with all faults on until they stop."""
+    for seed in range(5):
+        sample.run_seed(seed, JOBS, scheduling=scheduling, faults="everything")
+
+
+def test_every_fault_of_the_platform_strikes():
+    """Over 150 runs each kind that the platform offers fires, so no rate or place is dead."""
+    fired: Counter[str] = Counter()
+    for seed in range(150):
+        world = sample.run_seed(seed, JOBS)
+        assert not world.loop.unhandled
+        fired.update({name: tally.fired for name, tally in world.faults.tallies.items()})
+    assert {name for name in KINDS if not fired[name]} == BY_SCENARIO
+
+
+def test_no_fault_fires_after_the_stop():
+    """`stop` is a moment: what fired stays counted, nothing is added, offers go on being counted."""
+    plan = FaultPlan(Random(1), dict.fromkeys(KINDS, 1.0))
+    assert plan.fires("d1_slow")
+    plan.stop()
+    assert not plan.fires("d1_slow")
+    assert (plan.tallies["d1_slow"].fired, plan.tallies["d1_slow"].offered) == (1, 2)
+    assert plan.fired_by_number()[9] == 1
+    assert sorted(plan.fired_by_number()) == list(range(1, 20))
+
+
+def test_an_observer_stops_the_run_where_an_invariant_breaks():
+    """What an observer raises after a write comes out of `run` at that write."""
+
+    async def fetch(env, request, ctx) -> None:
+        await mark(env, "a", "1")
+        await mark(env, "a", "2")
+
+    async def scenario(world: World) -> None:
+        def look() -> None:
+            count = world.database.connection.execute("SELECT count(*) FROM marks").fetchone()[0]
+            assert count < 2, "two marks"
+
+        world.database.observers.append(look)
+        await world.fetch("go")
+
+    with pytest.raises(AssertionError, match="two marks"):
+        play(Stage(fetch=fetch), scenario)
+
+
+def test_bindings_follow_the_deployment():
+    """Each deployment has its bindings and no others; a request under way finishes on the old one."""
+
+    async def fetch(env, request, ctx) -> list[str]:
+        await asyncio.sleep(5)
+        return [name for name in ("DB", "AI_QUEUE", "AI_DLQ", "AI_PROCESSOR", "BATCH_COORDINATOR") if env.has(name)]
+
+    async def scenario(world: World) -> list[int]:
+        counts = []
+        for deployment in (TOP, FREE, DIRECT):
+            world.deploy(deployment)
+            counts.append(len(await world.fetch("go")))
+        under_way = asyncio.ensure_future(world.fetch("go"))
+        await asyncio.sleep(1)
+        world.deploy(TOP)
+        return [*counts, len(await under_way)]
+
+    assert play(Stage(fetch=fetch), scenario) == [5, 3, 1, 1]
+
+
+def test_cron_fires_and_quiet_is_noticed():
+    """The trigger fires at its interval; `quiet` returns when nothing runs, and raises when something never ends."""
+    ticks: list[int] = []
+
+    async def scheduled(env, controller, ctx) -> None:
+        ticks.append(controller.scheduledTime)
+
+    async def fetch(env, request, ctx) -> None:
+        await asyncio.sleep(float(request))
+
+    async def scenario(world: World) -> None:
+        world.start_cron(60)
+        slow = asyncio.ensure_future(world.fetch("100"))
+        await asyncio.sleep(1)
+        await world.quiet(200)
+        assert 100 <= world.loop.time() <= 106
+        await slow
+        endless = asyncio.ensure_future(world.fetch("100000"))
+        await asyncio.sleep(1)
+        with pytest.raises(NotQuiet):
+            await world.quiet(300)
+        endless.cancel()
+
+    play(Stage(fetch=fetch, scheduled=scheduled), scenario)
+    assert len(ticks) >= 6
+    assert ticks[1] - ticks[0] == 60_000
+
+
+def test_the_model_keeps_books():
+    """Each call that reached it is in its ledger with its answer; its output depends on the call alone."""
+    call = ModelCall("system", "text", "m")
+
+    async def fetch(env, request, ctx) -> str:
+        return (await env.platform.provider.infer(call)).output
+
+    async def scenario(world: World) -> list[Any]:
+        world.model.refuses = lambda asked: asked.user == "bad"
+        outputs = [await world.fetch("go") for _ in range(3)]
+        return [outputs, world.model.count("text"), [record.answer for record in world.model.records]]
+
+    assert play(Stage(fetch=fetch), scenario) == [[output_of(call)] * 3, 3, ["ok"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "reached"),
+    [
+        ("model_hang", ModelTimeout, 1),
+        ("model_rate_limited", ModelRateLimited, 1),
+        ("model_reply_lost", ModelConnectionLost, 1),
+        ("model_unreachable", ModelConnectionLost, 0),
+        ("", ModelRefused, 1),
+    ],
+)
+def test_the_model_fails_as_providers_do(fault: str, error: type[Exception], reached: int):
+    """Each failure is the typed error of `core.errors`, and is in the ledger when it got there."""
+
+    async def fetch(env, request, ctx) -> str:
+        with pytest.raises(error):
+            await env.platform.provider.infer(ModelCall("", "bad", "m"))
+        return "handled"
+
+    async def scenario(world: World) -> int:
+        if not fault:
+            world.model.refuses = lambda asked: asked.user == "bad"
+        assert await world.fetch("go") == "handled"
+        return world.model.count("bad")
+
+    assert play(Stage(fetch=fetch), scenario, faults={fault: 1.0} if fault else "none") == reached
+
+
+def test_client_faults():
+    """A client's reply gets lost after the work was done, and a client repeats itself."""
+
+    async def fetch(env, request, ctx) -> None:
+        await mark(env, "a", "b")
+
+    async def scenario(world: World) -> int:
+        with pytest.raises(ClientError):
+            await world.fetch("go")
+        await asyncio.sleep(1)
+        return int(world.database.connection.execute("SELECT count(*) FROM marks").fetchone()[0])
+
+    assert play(Stage(fetch=fetch), scenario, faults={"client_reply_lost": 1.0}) == 1
+    assert play(Stage(fetch=fetch), scenario, faults={"client_reply_lost": 1.0, "client_repeated": 1.0}) == 2
+
+
+def test_a_failure_shrinks_to_the_faults_that_matter():
+    """A job that can fail through one kind of fault only keeps that kind, out of dozens that fired."""
+
+    def plan_for(seed: int, muted: frozenset[int]) -> FaultPlan:
+        rates = {"d1_failed_after_commit": 0.2, "clock_skewed": 1.0, "message_delayed": 1.0, "model_slow": 0.5}
+        return FaultPlan(Random(seed), rates, muted=muted, keep_timeline=True)
+
+    async def fetch(env, request, ctx) -> None:
+        await mark(env, request, "sent")
+
+    async def scenario(world: World) -> bool:
+        failed = False
+        for at in range(12):
+            try:
+                await world.fetch(str(at))
+            except ClientError:
+                failed = True
+        return failed
+
+    def fails(muted: frozenset[int]) -> bool:
+        return World(5, Stage(fetch=fetch), TEMPLATE, faults=plan_for(5, muted)).run(scenario)
+
+    plan = plan_for(5, frozenset())
+    assert World(5, Stage(fetch=fetch), TEMPLATE, faults=plan).run(scenario)
+    assert plan.tallies["d1_failed_after_commit"].fired > 1
+    muted = shrink(fails, len(plan.fired_in_order))
+    final = plan_for(5, muted)
+    assert World(5, Stage(fetch=fetch), TEMPLATE, faults=final).run(scenario)
+    assert {name: tally.fired for name, tally in final.tallies.items() if tally.fired} == {"d1_failed_after_commit": 1}
+    assert "d1_failed_after_commit" in final.report()
+
+
+def test_speed():
+    """Whole runs of the sample (four jobs, three deployments, all faults) take milliseconds: over 25 a second here,
+    some 300 on an idle core."""
+    started = time.perf_counter()
+    for seed in range(50):
+        sample.run_seed(seed, JOBS)
+    assert 50 / (time.perf_counter() - started) > 25

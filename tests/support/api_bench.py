@@ -1,0 +1,316 @@
+"""The HTTP layer on a bench: a real store over SQLite under it, virtual time, and a check of each answer.
+
+Every answer is held to `/openapi.json`: a status, a problem, a header or a field that is not described there
+fails the test that saw it.
+"""
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from simulator.engine.loop import Loop
+from src.core.ids import split_task_key, task_key_of
+from src.core.keys import Scope, digest, make
+from src.core.meter import Meter
+from src.core.settings import Settings
+from src.core.task import Failure, Route
+from src.core.tenants import LOCAL
+from src.http import health_schemas, key_schemas, schemas
+from src.http.catalogue import document
+from src.http.headers import ON_EVERY_ANSWER
+from src.http.isolate import Isolate
+from src.http.ports import Api, BodyTooLarge, BoundRoutes, Reply
+from src.http.router import handle
+from src.inference.demo import DemoProvider
+from src.inference.protocol import Provider
+from src.processing.dispatch import Dispatcher, Sender
+from src.processing.log import Log
+from src.processing.submission import Submission
+from src.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Step, Tried
+from src.store.database import Database
+from src.store.keys import KeyStore, NewKey
+from src.store.tasks import TaskStore
+from tests.support.sqlite_d1 import SqliteD1
+
+START_MS = 1_790_000_000_000  # 2026-09-21T14:13:20Z
+QUEUES = BoundRoutes(queue=True, dead_letter_queue=True, objects=True)
+
+
+@dataclass(slots=True)
+class BenchRequest:
+    """A request whose body arrives in pieces. `read_bytes` says how much was taken of it."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    read_bytes: int = 0
+
+    async def read(self, most: int) -> bytes:
+        """Read the body piece by piece, as the platform does."""
+        taken = b""
+        for start in range(0, len(self.body), 65_536):
+            await asyncio.sleep(0)
+            taken += self.body[start : start + 65_536]
+            self.read_bytes = len(taken)
+            if len(taken) > most:
+                raise BodyTooLarge
+        return taken
+
+
+class BenchSender:
+    """A route that notes what it was sent, or refuses it."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.sent: list[str] = []
+        self.refuses = False
+
+    async def send(self, task_id: str, delay_seconds: float) -> None:
+        """Note the task."""
+        if self.refuses:
+            raise RuntimeError("Queue sends are disabled")
+        assert delay_seconds == 0
+        self.sent.append(split_task_key(task_id)[1])
+
+
+class Bench:
+    """One deployment of the API. Calls are synchronous; time passes only where something waits.
+
+    It is open, as under `make dev`, unless `keys` are required.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings | None = None,
+        bound: BoundRoutes = QUEUES,
+        migrated: bool = True,
+        provider: Provider | None = None,
+        routes: Sequence[Route] = (Route.QUEUE, Route.DIRECT),
+        keys: bool = False,
+    ) -> None:
+        self.loop = Loop(max_steps=100_000_000)  # type: ignore[abstract]
+        self.database = SqliteD1(migrated=migrated, now_ms=self.now_ms)
+        self.log_lines: list[str] = []
+        self.senders = [BenchSender(route) for route in routes]
+        self.settings = replace(settings or Settings(provider="demo", chunk_chars=10), require_keys=keys)
+        database = Database(self.database, Meter())
+        self.store = TaskStore(database)
+        self._keys = KeyStore(database)
+        self._made = 0
+        log = Log(self.log_lines.append)
+        senders: list[Sender] = list(self.senders)
+        dispatcher = Dispatcher(senders, Meter(), log)
+        self.api = Api(
+            settings=self.settings,
+            store=self.store,
+            keys=self._keys,
+            isolate=Isolate(),
+            submission=Submission(
+                store=self.store,
+                dispatcher=dispatcher,
+                settings=self.settings,
+                now_ms=self.now_ms,
+                entropy=self._entropy,
+                meter=Meter(),
+                log=log,
+            ),
+            dispatcher=dispatcher,
+            provider=provider or DemoProvider(),
+            bound=bound,
+            now_ms=self.now_ms,
+            entropy=self._random,
+            log=log,
+        )
+
+    def limit(self, **settings: Any) -> None:
+        """Change the deployment's settings."""
+        self.settings = replace(self.settings, **settings)
+        submission = replace(self.api.submission, settings=self.settings)
+        self.api = replace(self.api, settings=self.settings, submission=submission)
+
+    def close(self) -> None:
+        """Close loop and database."""
+        self.loop.close()
+        self.database.close()
+
+    def now_ms(self) -> int:
+        """Return the one time of this bench: isolate and database agree here."""
+        return START_MS + round(self.loop.time() * 1000)
+
+    def _entropy(self, size: int) -> bytes:
+        self._made += 1
+        return self._made.to_bytes(size)
+
+    def _random(self, size: int) -> bytes:
+        """Give bytes that look random, the same ones in each run."""
+        return hashlib.shake_256(self._entropy(8)).digest(size)
+
+    def run(self, coroutine: Any) -> Any:
+        """Run a coroutine to its end."""
+        return self.loop.run_until_complete(coroutine)
+
+    def send(self, request: BenchRequest) -> Reply:
+        """Answer a request, and hold the answer to the API's description."""
+        reply: Reply = self.run(handle(request, self.api))
+        check_documented(request.method, request.url, reply)
+        return reply
+
+    def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
+        """Send JSON (or, given bytes, those) to a path."""
+        raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers or {}, raw))
+
+    def make_key(self, *scopes: Scope, tenant: str = "local", valid_ms: int | None = None) -> str:
+        """Write a key as `make key` does, with all scopes unless some are named, and return its text."""
+        parts, text = make(self._random(40))
+        new = NewKey(
+            id=parts.id,
+            tenant=tenant,
+            digest=digest(parts.secret),
+            scopes=frozenset(scopes or Scope),
+            label=None,
+            valid_ms=valid_ms,
+        )
+        assert self.run(self._keys.insert(new)) is not None
+        return text
+
+    def restart(self) -> None:
+        """Go on in a new isolate, over the same database."""
+        self.api = replace(self.api, isolate=Isolate())
+
+    def submit(self, text: str = "one\n\ntwo\n\nthree and four", **fields: object) -> dict[str, Any]:
+        """Submit a task and return it; by default one of three chunks."""
+        reply = self.call("POST", "/api/tasks", {"input": text, **fields})
+        assert reply.status == 202, reply
+        task = data(reply)
+        assert isinstance(task, dict)
+        return task
+
+    def count_rows(self) -> int:
+        """Count what the database holds, of all kinds."""
+        parts = (
+            "SELECT id FROM tasks UNION ALL SELECT task_id FROM texts "
+            "UNION ALL SELECT task_id FROM outputs UNION ALL SELECT task_id FROM failures "
+            "UNION ALL SELECT id FROM api_keys"
+        )
+        return len(self.database.rows(parts))
+
+    def claim(self, task_id: str) -> Claim:
+        """Take a task as a worker would."""
+        claim = self.run(
+            self.store.claim(key(task_id), holder=f"worker {task_id}", host="", route=Route.QUEUE, lease_ms=180_000)
+        )
+        assert isinstance(claim, Claim)
+        return claim
+
+    def work(self, claim: Claim, outputs: Mapping[int, str], step: Step, failed: Failure | None = None) -> None:
+        """Write outputs of chunks and end or continue the claim; with `failed`, the next chunk has failed for good."""
+        at = CallKey(0, len(outputs))
+        progress = Progress(
+            outputs=[Output(CallKey(0, index), text, 1) for index, text in outputs.items()],
+            failures=[FailedCall(at, Tried(3, 4), True, failed)] if failed else [],
+            calls_settled=len(outputs) + (4 if failed else 0),
+            calls_in_doubt=0,
+            calls_minimum=len(claim.cuts),
+            completed=len(outputs),
+            failed=1 if failed else 0,
+            input_tokens=10 * len(outputs),
+            output_tokens=len(outputs),
+            stalls=0,
+            rate_waits=0,
+        )
+        assert self.run(self.store.step(claim, progress, step))
+
+    def begin(self, task_id: str, done: int) -> None:
+        """Have a worker finish the first `done` chunks and go on."""
+        self.work(self.claim(task_id), {index: f"output {index}" for index in range(done)}, Continue(180_000))
+
+    def complete(self, task_id: str) -> None:
+        """Have a worker finish the task."""
+        claim = self.claim(task_id)
+        outputs = {index: f"output {index}" for index in range(len(claim.cuts))}
+        self.work(claim, outputs, Finish(self.settings.retention_ms))
+
+    def fail(self, task_id: str) -> None:
+        """Have a worker finish one chunk and give up on the next."""
+        failure = Failure("model_unavailable", "the model server answered 503", True)
+        self.work(self.claim(task_id), {0: "output 0"}, Fail(self.settings.retention_ms, failure), failed=failure)
+
+
+def key(task_id: str) -> str:
+    """Return the key of the tenant's task."""
+    return task_key_of(LOCAL, task_id)
+
+
+def bearer(secret: str) -> dict[str, str]:
+    """Return the header that presents a key."""
+    return {"authorization": f"Bearer {secret}"}
+
+
+def data(reply: Reply) -> Any:
+    """Parse an answer's body."""
+    return json.loads(reply.body)
+
+
+def check_documented(method: str, url: str, reply: Reply) -> None:
+    """Hold an answer to the API's description."""
+    for name, value in ON_EVERY_ANSWER.items():
+        assert reply.headers[name] == value
+    path = re.sub(r"^[a-z]+://[^/?#]*", "", url).partition("?")[0]
+    operation = _operation(method, path)
+    if operation is None:
+        assert reply.status in {404, 405}, f"{method} {path} is not described, and answered {reply.status}"
+        return
+    assert str(reply.status) in operation["responses"], f"{method} {path} answers {reply.status}, undescribed"
+    described = operation["responses"][str(reply.status)]
+    own = set(reply.headers) - {"Content-Type"}
+    assert own <= set(described["headers"]), own
+    if method == "HEAD" or "content" not in described:
+        assert reply.body == ""
+        return
+    ((media_type, content),) = described["content"].items()
+    assert reply.headers["Content-Type"] == media_type
+    _check_body(reply.body, content["schema"])
+
+
+def _operation(method: str, path: str) -> dict[str, Any] | None:
+    paths: dict[str, Any] = document()["paths"]  # type: ignore[assignment]
+    for template, item in paths.items():
+        if re.fullmatch(re.sub(r"\{[a-z]+\}", "[^/]+", template), path):
+            operation: dict[str, Any] | None = item.get(method.lower()) if method.isupper() else None
+            return operation
+    return None
+
+
+# Models that are another one and a field more.
+FULLER = {"TaskWithChunksView": "chunks", "VerboseServiceView": "usage"}
+
+
+def _check_body(body: str, schema: Mapping[str, Any]) -> None:
+    """Check a body: its model takes it and gives it back the same, field for field and in their order."""
+    if "allOf" in schema:
+        assert json.loads(body)["code"] in schema["allOf"][1]["properties"]["code"]["enum"]
+        schema = schema["allOf"][0]
+    names = [reference["$ref"].rpartition("/")[2] for reference in schema.get("anyOf", [schema])]
+    for fuller, its_own in FULLER.items():
+        if fuller in names:
+            names = [name for name in names if (name == fuller) == (its_own in json.loads(body))]
+    (name,) = names
+    adapter = _adapter(name)
+    compact = json.dumps(json.loads(body), ensure_ascii=False, separators=(",", ":"))
+    assert adapter.dump_json(adapter.validate_json(body, strict=True)).decode() == compact
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    module = next(module for module in (schemas, key_schemas, health_schemas) if hasattr(module, name))
+    return TypeAdapter(getattr(module, name))

@@ -1,0 +1,121 @@
+"""A task store over SQLite with a clock of its own, and tasks in each status."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from src.core.meter import Meter
+from src.core.states import Status
+from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route
+from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Output, Progress, Release, Unclaimed
+from src.store.database import Database
+from src.store.tasks import TaskStore
+from tests.support.sqlite_d1 import SqliteD1
+
+START_MS = 1_800_000_000_000
+LEASE_MS = 10_000
+RETENTION_MS = 1_000_000
+DEADLINE_MS = 10_000_000  # of the tasks of `in_status`
+OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", True)
+FAILURE = Failure("model_refused", "401", False)
+
+
+class StoreBench:
+    """One database and its store. Time passes only by `pass_ms`."""
+
+    def __init__(self) -> None:
+        self.time_ms = START_MS
+        self.database = SqliteD1(now_ms=lambda: self.time_ms)
+        self.store = TaskStore(Database(self.database, Meter()))
+        self._named = 0
+
+    def pass_ms(self, milliseconds: int) -> None:
+        """Move the database's clock."""
+        self.time_ms += milliseconds
+
+    def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run one store call."""
+        return asyncio.run(coroutine)
+
+    def row(self, task_key: str) -> dict[str, Any]:
+        """Read the whole row of a task."""
+        (row,) = self.database.rows("SELECT * FROM tasks WHERE id = ?", task_key)
+        return row
+
+    def insert(
+        self, task_key: str = "task", *, chunks: int = 2, reduce: Reduce = Reduce.CONCAT, **bounds: int | None
+    ) -> str:
+        """Write a pending task of so many chunks of one letter."""
+        new = replace(new_task(task_key, chunks, reduce, self.time_ms), **bounds)
+        self.run(self.store.insert(new, LEASE_MS))
+        return task_key
+
+    def claim(self, task_key: str = "task", *, holder: str | None = None, host: str = "") -> Claim:
+        """Take a claim that must be granted."""
+        made = self.try_claim(task_key, holder=holder, host=host)
+        assert isinstance(made, Claim), made
+        return made
+
+    def try_claim(self, task_key: str = "task", *, holder: str | None = None, host: str = "") -> Claim | Unclaimed:
+        """Ask for a claim, each time under a new name unless one is given."""
+        self._named += 1
+        name = holder or f"holder-{self._named}"
+        return self.run(self.store.claim(task_key, holder=name, host=host, route=Route.QUEUE, lease_ms=LEASE_MS))
+
+    def step(self, claim: Claim, step: Continue | Release | Finish | Fail | None = None, **changes: Any) -> bool:
+        """Write under a claim; without a step, go on."""
+        return self.run(self.store.step(claim, progress(claim, **changes), step or Continue(LEASE_MS)))
+
+    def in_status(self, status: Status, task_key: str = "task") -> Claim | None:
+        """Write a task and bring it into a status; return its last claim, if it had one."""
+        self.insert(task_key, deadline_ms=DEADLINE_MS)
+        if status is Status.PENDING:
+            return None
+        claim = self.claim(task_key)
+        match status:
+            case Status.COMPLETED:
+                assert self.step(claim, Finish(RETENTION_MS), outputs=outputs(0, 1), completed=2)
+            case Status.FAILED:
+                assert self.step(claim, Fail(RETENTION_MS, FAILURE), failed=1)
+            case Status.CANCELLED:
+                assert self.run(self.store.cancel(task_key, RETENTION_MS))[0]
+        return claim
+
+
+def new_task(task_key: str, chunks: int, reduce: Reduce, created_at: int) -> NewTask:
+    """Make a task whose chunks are its letters."""
+    return NewTask(
+        task_key=task_key,
+        route=Route.QUEUE,
+        text="x" * chunks,
+        instructions="do",
+        cuts=tuple(range(1, chunks + 1)),
+        overlap=0,
+        merge_chars=2000,
+        reduce=reduce,
+        model=None,
+        metadata={"a": [1, None, "ü"]},
+        created_at=created_at,
+    )
+
+
+def outputs(*positions: int, tag: str = "output", level: int = 0) -> list[Output]:
+    """Make outputs of these chunks."""
+    return [Output(CallKey(level, position), f"{tag} {position}", 1) for position in positions]
+
+
+def progress(claim: Claim, **changes: Any) -> Progress:
+    """Make progress that says nothing but what is given."""
+    facts: dict[str, Any] = {
+        "calls_settled": claim.calls_settled,
+        "calls_in_doubt": claim.calls_in_doubt,
+        "calls_minimum": len(claim.cuts),
+        "completed": 0,
+        "failed": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "stalls": claim.stalls,
+        "rate_waits": claim.rate_waits,
+    }
+    return Progress(**(facts | changes))
