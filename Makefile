@@ -8,13 +8,13 @@ PYTEST_PARALLEL ?= -n 2 --dist loadscope
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev key test check simulate chaos bench bundle deploy
+.PHONY: help install dev key test check format docs simulate chaos bench bundle deploy
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 # Quick when nothing is to be done: it compares digests of the lock files with those of the last installation.
-install:
+install: ## install what the other targets need; they do it themselves
 	@python=$$(sh local/find_python.sh $(PYTHON)) && "$$python" -m local.install
 
 dev: install ## serve the Worker locally: ARGS="--port N --env free|direct --persist-to DIR --var KEY:VALUE --cron-every SECONDS --limits free|paid|off"
@@ -26,11 +26,20 @@ key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,w
 test: install ## run all tests, those on the real runtime included: PYTEST_ARGS="-k name"
 	@exec $(PY) -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
-check: install ## formatting, lint, types, architecture rules
+# Each command is also a hook of .pre-commit-config.yaml; a test keeps the two lists the same.
+check: install ## formatting, lint, types, architecture rules, generated documents
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+	$(PY) -m local.docs --check
+
+format: install ## format what `make check` checks, and mend what ruff can mend safely
+	$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+docs: install ## regenerate what is generated in docs/: the page of the API, the diagram of the state machine
+	@exec $(PY) -m local.docs
 
 simulate: install ## simulate the Worker under faults: SEEDS=N WORKERS=2, or SEED=N to replay one schedule
 	@exec $(PY) -m simulator $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) --workers $(or $(WORKERS),2) $(ARGS)

@@ -1,8 +1,58 @@
-"""docs/api.md is what the API's description makes of it."""
+"""The generated documents are what the code makes of them, and `make docs` makes them so."""
 
-from tests.support.api_docs import PAGE, page
+from pathlib import Path
+
+import pytest
+
+from local import docs
+from local.node import ROOT
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A folder with the generated documents in it."""
+    for path in docs.generated(ROOT):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text((ROOT / path).read_text(encoding="utf-8"), encoding="utf-8")
+    return tmp_path
 
 
 def test_page_is_current() -> None:
-    """The page is the one that `python -m tests.support.api_docs` writes from the code as it is."""
-    assert PAGE.read_text(encoding="utf-8") == page()
+    """The page of the API is the one that `make docs` writes from the code as it is."""
+    assert (ROOT / docs.API).read_text(encoding="utf-8") == docs.generated(ROOT)[docs.API]
+
+
+def test_every_generated_document_is_current() -> None:
+    """`make docs` has nothing to do."""
+    assert docs.outdated(ROOT) == {}
+
+
+@pytest.mark.parametrize("path", [docs.API, docs.STATE_MACHINE])
+def test_a_document_that_is_not_current_is_told_and_mended(
+    path: Path, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--check` names the document and changes nothing; without it the document is written as it must be."""
+    current = (copy / path).read_text(encoding="utf-8")
+    spoilt = current.replace("pending", "waiting")
+    (copy / path).write_text(spoilt, encoding="utf-8")
+
+    assert docs.main(["--check"], copy) == 1
+    assert f"error: {path} is not current; run `make docs`" in capsys.readouterr().err
+    assert (copy / path).read_text(encoding="utf-8") == spoilt
+
+    assert docs.main([], copy) == 0
+    assert capsys.readouterr().out == f"Wrote {path}\n"
+    # What is generated is as it was; in the design, the prose around the diagram is not generated and stays.
+    assert docs.outdated(copy) == {}
+    if path == docs.API:
+        assert (copy / path).read_text(encoding="utf-8") == current
+
+
+def test_a_document_without_a_place_for_its_diagram_is_an_error(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is written when the diagram has no place, or two."""
+    text = (copy / docs.STATE_MACHINE).read_text(encoding="utf-8")
+    for spoilt, found in (("no diagram", 0), (text + text, 2)):
+        (copy / docs.STATE_MACHINE).write_text(spoilt, encoding="utf-8")
+        assert docs.main([], copy) == 1
+        assert f"must have one mermaid block, and has {found}" in capsys.readouterr().err
+        assert (copy / docs.STATE_MACHINE).read_text(encoding="utf-8") == spoilt

@@ -1,17 +1,15 @@
-"""Writes `docs/api.md` from the API's description: `python -m tests.support.api_docs`."""
+"""The text of `docs/api.md`, made from the API's own description. `local.docs` writes it to the file."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from src.http.catalogue import document
 
-PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 METHODS = ("post", "get", "delete")
 
 
 def page() -> str:
-    """Return the whole page."""
+    """Return the whole page, in Markdown."""
     described: Any = document()
     return "\n".join(_lines(described)) + "\n"
 
@@ -19,7 +17,7 @@ def page() -> str:
 def _lines(described: Any) -> Iterator[str]:
     yield "# HTTP API"
     yield ""
-    yield "Made from `/openapi.json` by `python -m tests.support.api_docs`; a test keeps the two the same."
+    yield "Made from `/openapi.json` by `make docs`; `make check` keeps the two the same."
     yield ""
     yield from described["info"]["description"].splitlines()
     for path, item in described["paths"].items():
@@ -119,7 +117,3 @@ def _type(schema: Any) -> str:
     found = [text.format(schema[key]) for key, text in bounds.items() if schema.get(key) is not None]
     name = schema.get("format", schema.get("type", "any JSON"))
     return f"{name} ({', '.join(found)})" if found else str(name)
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")

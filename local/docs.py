@@ -1,0 +1,74 @@
+"""`make docs`: regenerate what is generated in `docs/`. With `--check`, only say whether it is current.
+
+Two parts are made from the code: the page of the HTTP API, and the diagram of the state machine.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from src.core.states import diagram
+
+from . import api_page
+from .node import ROOT
+
+API = Path("docs/api.md")
+STATE_MACHINE = Path("docs/design/state-machine.md")
+
+_MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.DOTALL | re.MULTILINE)
+
+
+class DiagramMissing(Exception):
+    """A document has no place for its diagram, or more than one; the message is one line for the user."""
+
+
+def with_diagram(text: str) -> str:
+    """Return a document with the diagram of the state machine in its one mermaid block. Raises `DiagramMissing`."""
+    blocks = _MERMAID.findall(text)
+    if len(blocks) != 1:
+        raise DiagramMissing(f"{STATE_MACHINE} must have one mermaid block, and has {len(blocks)}")
+    return text.replace(blocks[0], f"```mermaid\n{diagram()}\n```")
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Return what each document must hold, by its path below `root`. Raises `DiagramMissing`."""
+    return {
+        API: api_page.page(),
+        STATE_MACHINE: with_diagram((root / STATE_MACHINE).read_text(encoding="utf-8")),
+    }
+
+
+def outdated(root: Path) -> dict[Path, str]:
+    """Return the documents that differ from what they must hold, with that text. Raises `DiagramMissing`."""
+    return {path: text for path, text in generated(root).items() if _read(root / path) != text}
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Write the documents that are not current, or list them. Returns the exit status: 1 if `--check` found one."""
+    parser = argparse.ArgumentParser(prog="python -m local.docs", description="Regenerate the generated documents.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a document is not current")
+    options = parser.parse_args(arguments)
+    try:
+        documents = outdated(root)
+    except DiagramMissing as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for path, text in documents.items():
+        if options.check:
+            print(f"error: {path} is not current; run `make docs`", file=sys.stderr)
+        else:
+            (root / path).write_text(text, encoding="utf-8")
+            print(f"Wrote {path}")
+    if not documents:
+        print("The generated documents are current.")
+    return 1 if options.check and documents else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
