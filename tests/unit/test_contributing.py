@@ -1,0 +1,78 @@
+"""The commands of CONTRIBUTING.md run as they stand, in a copy of the tree that shares what is installed."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from local.node import ROOT
+
+INSTALLED = (".venv", "node_modules", "python_modules", ".build")
+# Commands that are run, with what is run in their place where the whole would take long.
+RUN = {
+    "make install": "make install",
+    "make format": "make format",
+    "make docs": "make docs",
+    'make test PYTEST_ARGS="tests/unit/test_ledger.py"': 'make test PYTEST_ARGS="tests/unit/test_ledger.py"',
+    "make simulate SEEDS=20000": "make simulate SEEDS=20",
+    "make simulate SEED=17": "make simulate SEED=17",
+}
+# Commands that cannot run here, by how they begin.
+LEFT_OUT = {
+    "pre-commit ": "pre-commit is the contributor's own tool, and no dependency of the project",
+    "uv ": "it needs uv, and asks a registry",
+    "npm install ": "it asks a registry",
+}
+
+
+def commands() -> list[str]:
+    """The lines of all shell blocks."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    return [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of all files that git knows or would take, with links to the installed folders."""
+    folder = tmp_path_factory.mktemp("clone")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    for name in INSTALLED:
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def test_every_command_is_run_or_left_out_for_a_reason():
+    """No command of the document is overlooked, and none is run that the document does not have."""
+    found = [command for command in commands() if not command.startswith(tuple(LEFT_OUT))]
+    assert set(found) == set(RUN)
+
+
+@pytest.mark.parametrize("command", RUN)
+def test_the_command_runs(command: str, clone: Path):
+    """The command ends well, and changes no file of a tree that is in order."""
+    before = contents(clone)
+    ended = subprocess.run(["bash", "-c", RUN[command]], cwd=clone, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert contents(clone) == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Each file outside the installed folders and the tools' caches."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not {".ruff_cache", "__pycache__", ".hypothesis", *INSTALLED} & set(path.relative_to(folder).parts)
+    }

@@ -1,0 +1,212 @@
+"""What a contributor relies on: one list of versions, one of checks, paths that exist, a workflow that is pinned."""
+
+import importlib
+import importlib.metadata
+import re
+import subprocess
+import tomllib
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.node import ROOT
+
+yaml: Any = importlib.import_module("yaml")
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/**/*.md")])
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def recipe(target: str) -> list[str]:
+    """The commands of one target of the Makefile, with its variables filled in."""
+    found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", read("Makefile"), re.MULTILINE)
+    assert found is not None
+    text = found[1].replace("$(PY)", ".venv/bin/python").replace("$(VENV)", ".venv")
+    return [line.strip() for line in text.splitlines()]
+
+
+def pins(path: str) -> dict[str, str]:
+    """Names and versions that a file of requirements pins."""
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", read(path), re.MULTILINE))
+
+
+# --- hooks ------------------------------------------------------------------------------------------------
+
+
+def hooks() -> list[dict[str, Any]]:
+    repos = yaml.safe_load(read(".pre-commit-config.yaml"))["repos"]
+    assert [repo["repo"] for repo in repos] == ["local"]
+    found: list[dict[str, Any]] = repos[0]["hooks"]
+    return found
+
+
+def test_the_hooks_are_the_commands_of_make_check():
+    """Each command of `make check` is a hook, in the same order, and there is no other hook."""
+    assert [hook["entry"] for hook in hooks()] == recipe("check")
+
+
+def test_the_hooks_run_the_pinned_tools():
+    """A hook installs nothing: it runs what `make install` put into .venv, for the whole tree, whatever has changed."""
+    for hook in hooks():
+        assert hook["language"] == "system"
+        assert hook["entry"].startswith(".venv/bin/")
+        assert "additional_dependencies" not in hook
+        assert (hook["pass_filenames"], hook["always_run"]) == (False, True)
+
+
+@pytest.mark.parametrize("tool", ["ruff", "mypy", "import-linter", "pyyaml"])
+def test_the_installed_tools_are_the_pinned_ones(tool: str):
+    """The tools that run here have the versions of requirements/dev.txt."""
+    assert importlib.metadata.version(tool) == pins("requirements/dev.txt")[tool]
+
+
+def test_the_workers_packages_have_one_version_each():
+    """pyproject.toml, for pywrangler, names the versions that requirements/worker.txt pins for `make install`."""
+    named = tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
+    pinned = pins("requirements/worker.txt")
+    assert dict(item.split("==") for item in named).items() <= pinned.items()
+    assert pins("requirements/worker.in").items() <= pinned.items()
+
+
+# --- files that tools read ----------------------------------------------------------------------------------
+
+
+def test_the_editor_is_told_what_the_formatter_does():
+    """.editorconfig has ruff's line length, and the Makefile's tabs."""
+    config = ConfigParser()
+    config.read_string("[top]\n" + read(".editorconfig"))
+    line_length = tomllib.loads(read("pyproject.toml"))["tool"]["ruff"]["line-length"]
+    assert config.getint("*.{py,toml}", "max_line_length") == line_length
+    assert config.get("Makefile", "indent_style") == "tab"
+    assert config.get("*", "indent_style") == "space"
+
+
+def test_every_file_is_as_the_editor_is_told():
+    """Text files are UTF-8 with line feeds, end with one, and have no blanks at line ends."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    texts = {name: (ROOT / name).read_bytes() for name in listed if name and (ROOT / name).is_file()}
+    texts = {name: content for name, content in texts.items() if b"\0" not in content}
+    assert len(texts) > 100
+    for content in texts.values():
+        content.decode("utf-8")
+    assert [name for name, content in texts.items() if b"\r" in content] == []
+    assert [name for name, content in texts.items() if content and not content.endswith(b"\n")] == []
+    assert [name for name, content in texts.items() if re.search(rb"[ \t]$", content, re.MULTILINE)] == []
+
+
+def test_the_licence_is_mit():
+    """A stranger may use, change and pass on the project."""
+    assert read("LICENSE").startswith("MIT License\n\nCopyright (c) 2026 the onceover authors\n")
+
+
+def test_no_lock_file_of_uv_is_committed():
+    """requirements/*.txt are the one list of versions; CONTRIBUTING.md says why."""
+    assert "uv.lock" in read(".gitignore").splitlines()
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "uv.lock" not in tracked.splitlines()
+
+
+# --- GitHub ---------------------------------------------------------------------------------------------------
+
+
+def test_the_workflow_runs_what_everyone_can_run():
+    """It runs .ci/run and nothing else, may read only, and names each action by the digest of a commit."""
+    text = read(".github/workflows/ci.yml")
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert job["timeout-minutes"] <= 90
+    actions = [step["uses"] for step in job["steps"] if "uses" in step]
+    assert actions
+    for action in actions:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
+        assert re.search(rf"- uses: {action} # v\d+\.\d+\.\d+$", text, re.MULTILINE), action
+
+
+@pytest.mark.parametrize("name", ["bug", "feature"])
+def test_the_issue_forms_are_forms(name: str):
+    """Each has what GitHub asks of a form; every question has a label and an id of its own."""
+    form = yaml.safe_load(read(f".github/ISSUE_TEMPLATE/{name}.yml"))
+    assert form["name"]
+    assert form["description"]
+    questions = [part for part in form["body"] if part["type"] != "markdown"]
+    assert {part["type"] for part in questions} <= {"textarea", "input", "dropdown", "checkboxes"}
+    assert len({part["id"] for part in questions}) == len(questions)
+    assert all(part["attributes"]["label"] for part in questions)
+    assert any(part.get("validations", {}).get("required") for part in questions)
+
+
+# --- documents ------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_target_that_is_described():
+    """`make help` has one line for each described target, with the descriptions below one another."""
+    described = re.findall(r"^([a-z][a-z0-9-]*):.*## ", read("Makefile"), re.MULTILINE)
+    assert {"format", "docs", "check", "help", "install"} <= set(described)
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = [re.fullmatch(r"  make ([a-z0-9-]+)( +)\S.*", line) for line in shown.splitlines()]
+    assert [line[1] for line in lines if line] == described
+    assert len({line.end(2) for line in lines if line}) == 1
+    phony = re.search(r"^\.PHONY: (.*)$", read("Makefile"), re.MULTILINE)
+    assert phony is not None
+    assert set(phony[1].split()) == set(described)
+
+
+def test_the_map_leads_to_every_document():
+    """docs/README.md links each document in docs/, and what it links to is there."""
+    linked = {
+        target.partition("#")[0] for target in re.findall(r"\]\((?!https?:)([^)#]+[^)]*)\)", read("docs/README.md"))
+    }
+    there = {str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")} - {"README.md"}
+    assert there - linked == set()
+    assert [target for target in linked if not (ROOT / "docs" / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_document_links_to_what_is_not_there(document: Path):
+    """Each link between the project's own files leads somewhere."""
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md"])
+def test_every_path_that_is_named_is_there(name: str):
+    """What stands in code marks and looks like a path of the repository is one."""
+    marked = re.findall(r"`([\w.-]*(?:/[\w.*-]+)+/?|[\w-]+\.(?:md|toml|json))`", read(name))
+    assert marked
+    assert [path for path in marked if not any(ROOT.glob(path.rstrip("/")))] == []
+
+
+def test_the_glossary_knows_where_its_words_live():
+    """Each word has a meaning, each path leads to a module, and no word stands twice."""
+    rows = re.findall(r"^\| ([a-z][^|]*) \| ([^|]+) \|(?: `([^`]+)` \|)?$", read("docs/glossary.md"), re.MULTILINE)
+    words = [word.strip() for names, _, _ in rows if names != "word" for word in names.split(",")]
+    assert len(words) > 60
+    assert len(words) == len(set(words))
+    assert all(meaning.strip().endswith((".", ".)")) for names, meaning, _ in rows if names != "word")
+    paths = [path for _, _, path in rows if path]
+    assert len(paths) == len(rows) - sum(names == "word" for names, _, _ in rows)
+    assert [path for path in paths if not (ROOT / "src" / path).is_file() and not (ROOT / path).is_file()] == []
+
+
+def test_every_target_that_a_document_names_exists():
+    """`make NAME` in a document is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", read("Makefile"), re.MULTILINE))
+    named = {
+        (document.name, target)
+        for document in DOCUMENTS
+        for target in re.findall(r"(?:`|^)make ([a-z]+)", document.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert {item for item in named if item[1] not in targets} == set()
