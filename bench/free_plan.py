@@ -3,7 +3,7 @@
     python -m bench.free_plan [RUNS]
 
 Each of the runs is a task of 20 chunks: submitted, polled until it is done, erased. Counters are those of
-`make dev ARGS="--limits free"`; docs/design/limits.md says how the table follows from them.
+`make dev ARGS="--limits free"`; docs/design/platform-limits.md says how the table follows from them.
 """
 
 import math
