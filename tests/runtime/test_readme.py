@@ -1,52 +1,107 @@
-"""The README's commands run as written, and its output is the real one."""
+"""The commands of the documents run as written, and the README's output is the real one."""
 
+import contextlib
 import json
+import os
 import re
-import shutil
-import subprocess
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support import shell_blocks
 from tests.support.client import Client
 from tests.support.dev_server import DevServer
+from tests.support.shell_blocks import LOCAL_URL, ROOT, blocks, commands, documents
 
 pytestmark = pytest.mark.runtime
-ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+ALL = {str(path.relative_to(ROOT)): path for path in documents()}
 
 
-def blocks(language: str) -> list[str]:
-    """Return the README's code blocks of one language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+class MakeDev(DevServer):
+    """A server that is started as the documents say, by make."""
+
+    def __init__(self, persist_to: Path, *arguments: str) -> None:
+        super().__init__(persist_to, *arguments)
+        flags = shlex.join(self.command[self.command.index("--port") :])
+        self.command = ["make", "dev", f"ARGS={flags}"]
 
 
-def test_the_first_two_commands_and_their_output(tmp_path: Path):
-    """The command that submits a text works as it stands, for both examples, and the outputs are those shown."""
-    assert blocks("sh")[0] == "make dev\n"
-    command = blocks("sh")[1]
-    # The real command line, in the checkout, but for the port and for the Python that a virtual environment hides.
-    assert shutil.which("curl")
-    with DevServer(tmp_path) as server, Client(server.url) as client:
-        for name, shown in zip(("english.txt", "chinese.txt"), blocks("markdown"), strict=True):
-            line = command.replace("http://127.0.0.1:8787", server.url).replace("english.txt", name)
-            done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=True)
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state of the module's server."""
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def server(state: Path) -> Iterator[DevServer]:
+    """What a bare `make dev` serves, but for the port and the folder."""
+    with MakeDev(state) as server:
+        yield server
+
+
+def test_the_first_two_commands_and_their_output(server: DevServer):
+    """The commands that submit and read a text work as they stand, for both examples, with the outputs shown."""
+    assert blocks(README)[0] == "make dev\n"
+    block = blocks(README)[1]
+    (shown_task,) = blocks(README, "json")
+    with Client(server.url) as client:
+        for name, shown in zip(("english.txt", "chinese.txt"), blocks(README, "markdown"), strict=True):
+            line = block.replace(LOCAL_URL, server.url).replace("english.txt", name)
+            done = shell_blocks.run(line, os.environ)
+            assert done.returncode == 0, done.stderr
             task = json.loads(done.stdout)
-            assert (task["status"], task["route"]) == ("pending", "queue")
-            output = client.task(task["id"], wait=25)["result"]["output"]
-            assert output.startswith(shown.rstrip())
+            _appear_in_order(shown, task["result"]["output"])
+            if name == "english.txt":
+                _agree(json.loads(shown_task), task)
+            assert task["route"] == "queue"
+            text = (ROOT / "examples" / name).read_text("utf-8")
+            assert client.submit(text)["status"] == "pending"
 
 
-def test_the_variables_of_the_readme_are_those_of_the_code():
-    """Each variable that the settings read stands in the README's table, and none that they do not."""
-    source = (ROOT / "src" / "core" / "settings.py").read_text()
-    read = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|PLAN)"', source))
-    listed = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE))
-    assert read == listed
+def _appear_in_order(shown: str, output: str) -> None:
+    """Each part of what is shown stands in the output, in this order; the first at its beginning."""
+    first, *others = shown.rstrip().split("\n…\n")
+    assert output.startswith(first)
+    place = len(first)
+    for part in others:
+        place = output.index(part, place) + len(part)
 
 
-def test_every_file_that_the_documents_link_to_is_there():
-    """No dead link between the project's documents."""
-    for document in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
-        for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+def _agree(shown: Any, real: Any) -> None:
+    """What is shown is what came; `…` stands for something left out."""
+    if isinstance(shown, dict):
+        for name, value in shown.items():
+            if name != "…":
+                _agree(value, real[name])
+    elif isinstance(shown, str) and shown.endswith("…"):
+        # An id begins with the time.
+        assert real.startswith(shown.removesuffix("…")[:2])
+    else:
+        assert shown == real
+
+
+@pytest.mark.parametrize("name", [name for name, path in ALL.items() if blocks(path)])
+def test_the_commands_of_a_document_run(name: str, server: DevServer, state: Path, tmp_path: Path):
+    """Every command of every block is run, a block at a time, unless `NOT_RUN` names it and says why not.
+
+    A `make dev` with arguments starts a server, and the blocks behind it talk to that one.
+    """
+    with contextlib.ExitStack() as stack:
+        url = server.url
+        for block in blocks(ALL[name]):
+            here: list[str] = []
+            for command in commands(block):
+                if arguments := shell_blocks.dev_arguments(command):
+                    state = tmp_path
+                    stack.close()
+                    url = stack.enter_context(MakeDev(state, *shlex.split(arguments))).url
+                elif arguments is None and shell_blocks.not_run(command) is None:
+                    here.append(shell_blocks.trial(command, url, state))
+            done = shell_blocks.run("\n".join(here), os.environ)
+            assert done.returncode == 0, f"{name}:\n{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+            assert all(status.startswith("2") for status in re.findall(r"^HTTP/1\.1 (\d+)", done.stdout, re.MULTILINE))
+            assert "urn:onceover:problem:" not in done.stdout, done.stdout

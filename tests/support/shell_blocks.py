@@ -1,0 +1,116 @@
+"""The shell commands of the project's documents, as a reader would paste them, and how a test tries each one."""
+
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL_URL = "http://127.0.0.1:8787"
+
+# Commands that cannot run here, by what they begin with, and the reason.
+NOT_RUN = {
+    "npx wrangler": "needs a Cloudflare account",
+    "make deploy": "needs a Cloudflare account",
+    'make key ARGS="--remote"': "needs a Cloudflare account",
+    "pre-commit install": "writes into the clone's .git, and pre-commit is the reader's own",
+}
+
+# Targets whose recipe is only looked up (`make -n`), and the reason.
+_LOOKED_UP = {
+    "install": "every other target runs it",
+    "check": "takes as long as this whole module; each change passes it anyway",
+    "format": "rewrites the working tree",
+    "docs": "rewrites the working tree; a test of its own checks the pages",
+    "bundle": "takes long; tests/runtime/test_bundle.py builds it",
+}
+
+# What a command of minutes takes on to be done in seconds: its flags are parsed, its work is not done.
+_SHORT = {
+    "simulate": "SEEDS=2 WORKERS=1",
+    "chaos": "ARGS=--help",
+    "bench": "ARGS=--help",
+    "test": "PYTEST_PARALLEL=",
+}
+
+
+def documents() -> list[Path]:
+    """Return the documents whose commands are run: README, CONTRIBUTING, SECURITY, docs/, examples/, simulator/."""
+    top = [path for path in sorted(ROOT.glob("*.md")) if path.name != "CHANGELOG.md"]
+    return [
+        *top,
+        *sorted(path for folder in ("docs", "examples", "simulator") for path in ROOT.glob(f"{folder}/**/*.md")),
+    ]
+
+
+def blocks(document: Path, language: str = "sh") -> list[str]:
+    """Return a document's fenced blocks of one language, without the fences."""
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def commands(block: str) -> list[str]:
+    """Split a block into its commands: a line, or several that the shell reads as one."""
+    found: list[str] = []
+    pending = ""
+    for line in block.splitlines():
+        pending = f"{pending}\n{line}" if pending else line
+        if pending.strip() and _is_whole(pending):
+            found.append(pending.strip())
+            pending = ""
+    assert not pending.strip(), f"not a whole command: {pending}"
+    return found
+
+
+def _is_whole(text: str) -> bool:
+    if text.endswith(("\\", "|", "&&")):
+        return False
+    return subprocess.run(["bash", "-n", "-c", text], capture_output=True, check=False).returncode == 0
+
+
+def not_run(command: str) -> str | None:
+    """Return the beginning in `NOT_RUN` that keeps a command from being run, or None."""
+    return next((start for start in NOT_RUN if command.startswith(start)), None)
+
+
+def target(command: str) -> str | None:
+    """Return the target of a `make` command, None for any other command."""
+    match = re.match(r"make(?: -s)? ([a-z]+)", command)
+    return match[1] if match else None
+
+
+def dev_arguments(command: str) -> str | None:
+    """Return what `make dev` is given in ARGS, empty without; None for any other command."""
+    if target(command) != "dev":
+        return None
+    match = re.fullmatch(r'make dev(?: ARGS="([^"]*)")?', command)
+    assert match, f"a form of make dev that the test does not know: {command}"
+    return match[1] or ""
+
+
+def trial(command: str, url: str, state: Path) -> str:
+    """Write a command as it is tried here: against the server at `url` with its state in `state`, within seconds."""
+    command = command.replace(LOCAL_URL, url)
+    command = re.sub(r"make (-s )?key(?: ARGS=\"([^\"]*)\")?", rf'make \1key ARGS="--persist-to {state} \2"', command)
+    name = target(command)
+    if name in _LOOKED_UP:
+        return command.replace("make ", "make -n ", 1)
+    if name == "test":
+        given = re.search(r'PYTEST_ARGS="([^"]*)"', command)
+        return f'make test {_SHORT["test"]} PYTEST_ARGS="--collect-only -q {given[1] if given else "tests/unit"}"'
+    if name == "simulate" and "SEED=" in command:
+        return command
+    return f"{command} {_SHORT[name]}" if name in _SHORT else command
+
+
+def run(script: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a script as a reader's shell would, in the clone, but stop at the first command that fails."""
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=ROOT,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )

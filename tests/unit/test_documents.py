@@ -1,0 +1,100 @@
+"""What the documents say of the code is so: targets, variables, limits, links and paths."""
+
+import re
+
+from src.core import limits
+from tests.support.shell_blocks import NOT_RUN, ROOT, blocks, commands, documents
+
+README = ROOT / "README.md"
+WITH_COMMANDS = {str(path.relative_to(ROOT)): path for path in documents()}
+ALL = {**WITH_COMMANDS, "CHANGELOG.md": ROOT / "CHANGELOG.md"}
+
+
+def test_curl_is_used_as_that_of_2022_understands_it():
+    """No command needs curl's `--json`, which came with 7.82."""
+    used = {
+        name for name, path in WITH_COMMANDS.items() for block in blocks(path) if re.search(r"curl\b.*--json", block)
+    }
+    assert not used
+
+
+def test_no_command_carries_a_comment():
+    """An interactive zsh takes `#` for an argument, so a block to paste holds commands alone."""
+    assert not {name for name, path in WITH_COMMANDS.items() for block in blocks(path) if re.search(r"(^|\s)#", block)}
+
+
+def test_every_exception_is_needed():
+    """`NOT_RUN` names no command that no document has."""
+    every = [command for path in WITH_COMMANDS.values() for block in blocks(path) for command in commands(block)]
+    unused = {start for start in NOT_RUN if not any(command.startswith(start) for command in every)}
+    assert not unused
+
+
+def test_the_documents_name_the_targets_of_the_makefile():
+    """Each `make X` of a document is a target, and the README's table has every target."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for name, path in WITH_COMMANDS.items():
+        named = set(re.findall(r"(?:^|`)make (?:-s )?([a-z]+)", path.read_text("utf-8"), re.MULTILINE))
+        assert named <= targets, name
+    _, _, table = README.read_text().partition("\n## Commands\n")
+    assert targets <= set(re.findall(r"`make ([a-z]+)", table.partition("\n## ")[0]))
+
+
+def test_the_variables_of_the_documents_are_those_of_the_code():
+    """Each variable that the settings read stands in the table of docs/configuration.md, and none that they do not."""
+    source = (ROOT / "src" / "core" / "settings.py").read_text()
+    read = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|PLAN)"', source))
+    tables = (ROOT / "docs" / "configuration.md").read_text().partition("\n## Variables\n")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| `([A-Z_]+)` \|", tables, re.MULTILINE)
+    assert read == set(listed)
+    assert len(listed) == len(set(listed))
+
+
+def test_the_limits_of_the_documents_are_those_of_the_code():
+    """docs/limits.md gives each figure of a request as `limits.py` has it."""
+    page = (ROOT / "docs" / "limits.md").read_text()
+    request = page.partition("\n## A request\n")[2].partition("\n## ")[0]
+    for figure in (
+        limits.INPUT_BYTES_DEFAULT,
+        limits.INPUT_BYTES_MOST,
+        limits.CHUNKS_MOST,
+        limits.SENT_CHARS_MOST,
+        limits.INSTRUCTIONS_CHARS_MOST,
+        limits.MODEL_CHARS_MOST,
+        limits.METADATA_BYTES_MOST,
+        limits.DEADLINE_SECONDS_MOST,
+        limits.MODEL_CALLS_MOST,
+        limits.IDEMPOTENCY_KEY_CHARS_MOST,
+        limits.WAIT_SECONDS_MOST,
+        limits.LIST_LIMIT_MOST,
+        limits.LIST_LIMIT_DEFAULT,
+        limits.LIST_WALK_MOST,
+    ):
+        assert re.search(rf"(?<![\d,]){figure:,}(?!,?\d)", request), figure
+    assert f"| API keys | {limits.KEYS_MOST} |" in page
+    assert f"at most {limits.OUTPUT_CHARS_MOST:,} characters" in page
+
+
+def test_the_readme_is_short_and_says_what_it_is_first():
+    """At most 140 lines, with the name first and the picture of the architecture."""
+    text = README.read_text()
+    assert len(text.splitlines()) <= 140
+    assert text.startswith("# onceover\n\nonceover is ")
+    assert re.search(r"!\[[^\]]+\]\(docs/architecture\.svg\)", text)
+
+
+def test_every_file_that_the_documents_link_to_is_there():
+    """No dead link between the project's documents."""
+    for document in ALL.values():
+        for target in re.findall(r"\]\(((?!https?:)[^)#]+)(?:#[^)]*)?\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_path_that_the_documents_name_is_there():
+    """A path of the repository in backquotes leads to a file or a folder; those of `src` may leave `src/` out."""
+    for name, document in ALL.items():
+        for path in re.findall(
+            r"`([a-z_]+/[a-z0-9_/.-]+\.(?:py|mjs|sh|md|txt|sql|toml)|src/[a-z_/]+)`", document.read_text()
+        ):
+            places = (ROOT / path, ROOT / "src" / path, document.parent / path)
+            assert any(place.exists() for place in places), f"{name}: {path}"
