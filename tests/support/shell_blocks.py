@@ -1,8 +1,8 @@
 """The shell commands of the project's documents, as a reader would paste them, and how a test tries each one."""
 
+import os
 import re
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,9 @@ _SHORT = {
     "bench": "ARGS=--help",
     "test": "PYTEST_PARALLEL=",
 }
+
+# What a `make test` leaves in the environment, and a reader's shell does not have: it would reach the make inside.
+OF_THE_OUTER_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS", "PYTEST_ARGS", "PYTEST_PARALLEL")
 
 
 def documents() -> list[Path]:
@@ -102,12 +105,12 @@ def trial(command: str, url: str, state: Path) -> str:
     return f"{command} {_SHORT[name]}" if name in _SHORT else command
 
 
-def run(script: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run(script: str) -> subprocess.CompletedProcess[str]:
     """Run a script as a reader's shell would, in the clone, but stop at the first command that fails."""
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=ROOT,
-        env=dict(environment),
+        env={name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
