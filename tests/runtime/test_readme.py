@@ -104,3 +104,11 @@ def test_the_commands_of_a_document_run(name: str, server: DevServer, state: Pat
             assert done.returncode == 0, f"{name}:\n{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
             assert all(status.startswith("2") for status in re.findall(r"^HTTP/1\.1 (\d+)", done.stdout, re.MULTILINE))
             assert "urn:onceover:problem:" not in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("command", [command for command in shell_blocks.listed_commands() if command != "make dev"])
+def test_the_commands_of_the_table_run(command: str, server: DevServer, state: Path):
+    """What the README's table lists is run, shortened where it takes minutes, or is an exception."""
+    if shell_blocks.not_run(command) is None:
+        done = shell_blocks.run(shell_blocks.trial(command, server.url, state))
+        assert done.returncode == 0, done.stdout + done.stderr

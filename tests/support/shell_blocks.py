@@ -13,7 +13,6 @@ NOT_RUN = {
     "npx wrangler": "needs a Cloudflare account",
     "make deploy": "needs a Cloudflare account",
     'make key ARGS="--remote"': "needs a Cloudflare account",
-    "pre-commit install": "writes into the clone's .git, and pre-commit is the reader's own",
 }
 
 # Targets whose recipe is only looked up (`make -n`), and the reason.
@@ -38,12 +37,10 @@ OF_THE_OUTER_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS"
 
 
 def documents() -> list[Path]:
-    """Return the documents whose commands are run: README, CONTRIBUTING, SECURITY, docs/, examples/, simulator/."""
-    top = [path for path in sorted(ROOT.glob("*.md")) if path.name != "CHANGELOG.md"]
-    return [
-        *top,
-        *sorted(path for folder in ("docs", "examples", "simulator") for path in ROOT.glob(f"{folder}/**/*.md")),
-    ]
+    """Return the documents whose commands are run: all but CONTRIBUTING, which has a test of its own, and CHANGELOG."""
+    top = [path for path in sorted(ROOT.glob("*.md")) if path.name not in {"CONTRIBUTING.md", "CHANGELOG.md"}]
+    folders = ("docs", "examples", "simulator")
+    return [*top, *(path for folder in folders for path in sorted(ROOT.glob(f"{folder}/**/*.md")))]
 
 
 def blocks(document: Path, language: str = "sh") -> list[str]:
@@ -68,6 +65,13 @@ def _is_whole(text: str) -> bool:
     if text.endswith(("\\", "|", "&&")):
         return False
     return subprocess.run(["bash", "-n", "-c", text], capture_output=True, check=False).returncode == 0
+
+
+def listed_commands() -> list[str]:
+    """Return the commands of the README's table, without what is optional in them (`[…]`)."""
+    _, _, rest = (ROOT / "README.md").read_text("utf-8").partition("\n## Commands\n")
+    found = re.findall(r"`(make [^`]+)`", rest.partition("\n## ")[0])
+    return [re.sub(r" \[[^\]]*\]", "", command) for command in found]
 
 
 def not_run(command: str) -> str | None:

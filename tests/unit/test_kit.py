@@ -15,7 +15,8 @@ from local.node import ROOT
 
 yaml: Any = importlib.import_module("yaml")
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/**/*.md")])
+FOLDERS = ("docs", "examples", "simulator", ".github")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.md"))])
 
 
 def read(path: str) -> str:
