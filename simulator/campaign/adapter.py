@@ -1,7 +1,8 @@
-"""The Worker's own code, plugged into the simulated platform just as `src/entry.py` plugs it into the real one."""
+"""The Worker that `src/entry.py` exports, plugged into the simulated platform, and watched."""
 
+import copy
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from simulator.engine.scope import SCOPE
@@ -11,18 +12,12 @@ from simulator.platform.d1 import Database, Statement
 from simulator.platform.isolate import Invocation
 from simulator.platform.object_instance import ObjectContext
 from simulator.platform.queues import Batch
-from src.composition import App, Bindings
+from simulator.platform.sdk import JsRequest, Request
+from src import entry
 from src.http.isolate import Isolate
-from src.http.ports import BodyTooLarge, Reply
-from src.http.router import handle
+from src.http.ports import Reply
 from src.inference.protocol import HttpClient
-from src.inference.wire import Wire
-from src.objects.ai_processor import Processor
-from src.objects.batch_coordinator import Coordinator
-from src.objects.lane import infer_all
-from src.platform.bindings import BoundRateLimiter
-from src.processing.log import Log
-from src.processing.worker import Worker
+from src.platform.surroundings import SURROUNDINGS, Surroundings
 
 # Events that carry the type of an error which the Worker caught as a last resort.
 MISTAKES = ('"event":"run_failed"', '"event":"slice_failed"', '"event":"unexpected"', '"event":"database_error"')
@@ -62,14 +57,7 @@ class ClientRequest:
         self.headers = headers or {}
         self.method = method
         self.url = f"http://onceover{path}"
-        self._body = body
-
-    async def read(self, most: int) -> bytes:
-        """Give the body; it arrives in one piece."""
-        raw = b"" if self._body is None else json.dumps(self._body()).encode()
-        if len(raw) > most:
-            raise BodyTooLarge
-        return raw
+        self.body = body
 
 
 class Arrival:
@@ -87,7 +75,7 @@ class Arrival:
         self.method, self.url, self.headers = request.method, request.url, request.headers
         self.body: dict[str, Any] = {}
         self.sent: list[list[str]] = []
-        self._request = request
+        self._make_body = request.body
         self._watcher = watcher
 
     @property
@@ -97,12 +85,17 @@ class Arrival:
         assert isinstance(invocation, Invocation)
         return invocation.calls
 
-    async def read(self, most: int) -> bytes:
-        """Read the request's body."""
-        raw = await self._request.read(most)
+    def request(self) -> Request:
+        """What the Worker is given."""
+        pieces = None if self._make_body is None else self._pieces(self._make_body)
+        return Request(JsRequest(self.method, self.url, self.headers, pieces))
+
+    def _pieces(self, make_body: Callable[[], dict[str, Any]]) -> Iterator[bytes]:
+        raw = json.dumps(make_body()).encode()
+        yield raw  # in one piece
+        # Whoever asks for more has not refused it for its size.
         self.body = json.loads(raw)
         self._watcher.read(self)
-        return raw
 
 
 class Watcher(Protocol):
@@ -125,19 +118,20 @@ class Watcher(Protocol):
         ...
 
 
-class WatchedRateLimiter(BoundRateLimiter):
-    """The Worker's own limiter, for one request."""
+class WatchedRateLimiter:
+    """The binding `RATE_LIMITER`, for one request."""
 
     def __init__(self, binding: Any, arrival: Arrival, watcher: Watcher) -> None:
-        super().__init__(binding)
+        self._binding = binding
         self._arrival = arrival
         self._watcher = watcher
 
-    async def allows(self, key: str) -> bool:
+    async def limit(self, options: dict[str, str]) -> Mapping[str, bool]:
         """Count the request."""
         self._watcher.counting(self._arrival)
-        allowed = self._arrival.allowed = await super().allows(key)
-        return allowed
+        outcome: Mapping[str, bool] = await self._binding.limit(options)
+        self._arrival.allowed = outcome["success"]
+        return outcome
 
 
 class WatchedDatabase(Database):
@@ -161,112 +155,59 @@ class Onceover:
     def __init__(self) -> None:
         self.mistakes: list[str] = []
 
-    def make_isolate(self, env: Env) -> "Default":
+    def make_isolate(self, env: Env) -> "WorkerIsolate":
         """The Worker's handlers in a new isolate."""
-        return Default(env, self)
+        return WorkerIsolate(env, self)
 
     def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
-        """An instance of one of the two Durable Object classes."""
-        return {"AIProcessor": AIProcessor, "BatchCoordinator": BatchCoordinator}[class_name](ctx, env, self.mistakes)
+        """An instance of one of the two Durable Object classes, found as the runtime finds them."""
+        SURROUNDINGS.set(self.surroundings(env))
+        return getattr(entry, class_name)(ctx, env)
+
+    def surroundings(self, env: Env) -> Surroundings:
+        """What one isolate has for the Worker's code in it."""
+        return Surroundings(
+            runtime=SimulatedRuntime(env, self.mistakes), memory=Isolate(), provider=env.platform.provider
+        )
 
 
-def _app(
-    env: Env,
-    mistakes: list[str],
-    wait_until: Callable[[Awaitable[None]], None],
-    isolate: Isolate,
-    rate_limiter: WatchedRateLimiter | None = None,
-    database: Database | None = None,
-) -> App:
-    def get(name: str) -> Any:
-        return getattr(env, name, None)
-
-    bindings = Bindings(
-        database=database or env.DB,
-        queue=get("AI_QUEUE"),
-        dead_letters=get("AI_DLQ"),
-        processors=get("AI_PROCESSOR"),
-        coordinators=get("BATCH_COORDINATOR"),
-        rate_limiter=rate_limiter,
-    )
-    return App(bindings, get, SimulatedRuntime(env, mistakes), wait_until, isolate, env.platform.provider)
-
-
-class Default:
-    """`entry.Default`: parts are made anew for each invocation."""
+class WorkerIsolate:
+    """The Worker's handlers in one isolate. As on the platform, each invocation has an instance of its own."""
 
     def __init__(self, env: Env, app: Onceover) -> None:
         self._env = env
-        self._onceover = app
-        self._mistakes = app.mistakes
-        self._isolate = Isolate()
+        self._app = app
+        self._surroundings = app.surroundings(env)
 
     async def fetch(self, request: ClientRequest, ctx: WorkerContext) -> Reply:
         """Answer one HTTP request."""
-        watcher = self._onceover.watcher
+        watcher = self._app.watcher
         arrival = Arrival(request, watcher)
         watcher.arrived(arrival)
-        env, limiter, database = self._env, None, None
-        if env.has("RATE_LIMITER"):
-            limiter = WatchedRateLimiter(env.RATE_LIMITER, arrival, watcher)
-            database = WatchedDatabase(env.DB, arrival)
-        app = _app(env, self._mistakes, ctx.waitUntil, self._isolate, limiter, database)
-        reply = await handle(arrival, app.api())
+        response = await self._worker(_watched(self._env, arrival, watcher), ctx).fetch(arrival.request())
+        reply = Reply(response.status, await response.text(), response.headers)
         watcher.answered(arrival, reply)
         return reply
 
     async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
         """Handle the messages of one batch."""
-        await _app(self._env, self._mistakes, ctx.waitUntil, self._isolate).queue(batch)
+        await self._worker(self._env, ctx).queue(batch)
 
     async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:
         """Handle a cron trigger."""
-        await _app(self._env, self._mistakes, ctx.waitUntil, self._isolate).scheduled()
+        await self._worker(self._env, ctx).scheduled(controller)
+
+    def _worker(self, env: Env, ctx: WorkerContext) -> Any:  # the stand-ins of the SDK are not of its types
+        SURROUNDINGS.set(self._surroundings)
+        return entry.Default(ctx, env)
 
 
-class AIProcessor:
-    """`entry.AIProcessor`."""
-
-    def __init__(self, ctx: ObjectContext, env: Env, mistakes: list[str]) -> None:
-        self._ctx = ctx
-        self._env = env
-        self._mistakes = mistakes
-        self._isolate = Isolate()
-        runtime = SimulatedRuntime(env, mistakes)
-        coordinators = getattr(env, "BATCH_COORDINATOR", None)
-        self._processor = Processor(ctx.storage, self._worker, coordinators, runtime.now_ms, Log(runtime.write))
-
-    async def start(self, task_key: str, delay_seconds: float) -> None:
-        """Take on a task."""
-        await self._processor.start(task_key, delay_seconds)
-
-    async def infer(self, task_key: str, fence: int, calls: list[Wire]) -> list[Wire]:
-        """Make a group of calls as a lane."""
-        return await infer_all(self._worker(), task_key, fence, calls)
-
-    async def alarm(self, info: Any = None) -> None:
-        """Work one slice."""
-        await self._processor.alarm()
-
-    def _worker(self) -> Worker:
-        return _app(self._env, self._mistakes, self._ctx.waitUntil, self._isolate).worker()
-
-
-class BatchCoordinator:
-    """`entry.BatchCoordinator`."""
-
-    def __init__(self, ctx: ObjectContext, env: Env, mistakes: list[str]) -> None:
-        runtime = SimulatedRuntime(env, mistakes)
-        self._coordinator = Coordinator(ctx.storage, env.AI_PROCESSOR, runtime.now_ms, Log(runtime.write))
-
-    async def infer(self, task_key: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        """Have a lane make a group of calls."""
-        return await self._coordinator.infer(task_key, fence, lanes, calls, seconds)
-
-    async def close(self) -> None:
-        """Forget everything."""
-        await self._coordinator.close()
-
-    async def alarm(self, info: Any = None) -> None:
-        """Clean up."""
-        await self._coordinator.alarm()
+def _watched(env: Env, arrival: Arrival, watcher: Watcher) -> Env:
+    """The isolate's `env` for one request, whose limiter and database are watched where there is a limiter."""
+    if not env.has("RATE_LIMITER"):
+        return env
+    seen = copy.copy(env)
+    vars(seen).update(
+        RATE_LIMITER=WatchedRateLimiter(env.RATE_LIMITER, arrival, watcher), DB=WatchedDatabase(env.DB, arrival)
+    )
+    return seen

@@ -7,7 +7,7 @@ it calls `make_object(class_name, ctx, env)` for each instance of a Durable Obje
 `env` has the bindings of the present deployment under their names (`DB`; `AI_QUEUE`, `AI_DLQ`;
 `AI_PROCESSOR`, `BATCH_COORDINATOR`; `RATE_LIMITER`; one that is not bound raises AttributeError, so use
 `getattr(env, name, None)` or `env.has(name)`), the variables as strings, and `env.platform`: the clock, randomness
-and model that the Worker's own platform module would take from JavaScript.
+and model that an adapter's runtime is made of.
 
 Binding calls take effect when they are called, not when they are awaited, and raise `JsError`. Code in an isolate
 may use all of asyncio; what it awaits must come from its bindings, `platform.sleep` or its own tasks.

@@ -1,12 +1,15 @@
 """Reads a deployment's bindings and variables from `env`. What is not configured is absent there."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..composition import Bindings
 
+if TYPE_CHECKING:
+    from js import Env, Fetcher, RateLimit
 
-def bindings(env: Any) -> Bindings:
+
+def bindings(env: "Env") -> Bindings:
     """Collect the bindings, None for those that the environment has not."""
     return Bindings(
         database=env.DB,
@@ -23,7 +26,7 @@ def bindings(env: Any) -> Bindings:
 class LocalDayUse:
     """Implements `http.ports.DayUse` over the binding that only the local runtime has, see `local/usage.mjs`."""
 
-    def __init__(self, binding: Any) -> None:
+    def __init__(self, binding: "Fetcher") -> None:
         self._binding = binding
 
     async def read(self) -> Mapping[str, object]:
@@ -36,15 +39,15 @@ class LocalDayUse:
 class BoundRateLimiter:
     """Implements `http.ports.RateLimiter` over Cloudflare's rate-limiting binding."""
 
-    def __init__(self, binding: Any) -> None:
+    def __init__(self, binding: "RateLimit") -> None:
         self._binding = binding
 
     async def allows(self, key: str) -> bool:
         """Count a request."""
-        outcome: Mapping[str, object] = await self._binding.limit({"key": key})
+        outcome = await self._binding.limit({"key": key})
         return bool(outcome["success"])
 
 
-def variable(env: Any, name: str) -> object:
+def variable(env: "Env", name: str) -> object:
     """Read one variable or secret, None if it is not set."""
     return getattr(env, name, None)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import js
 from pyodide.ffi import JsException, to_js
-from workers import Response, fetch
+from workers import FetchKwargs, Response, fetch
 
 from ..inference.protocol import HttpConnectionLost, HttpReply, HttpReplyTooLarge, HttpTimeout
 
@@ -34,7 +34,7 @@ class FetchClient:
         # wait at once. The SDK aborts while it waits for the headers, and leaves a body to the end of the
         # invocation.
         ending = js.AbortController.new()
-        options: dict[str, object] = {
+        options: FetchKwargs = {
             "method": method,
             "headers": dict(headers),
             "redirect": "manual",

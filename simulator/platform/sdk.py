@@ -1,0 +1,125 @@
+"""Stand-ins for what exists only inside the Workers runtime, so that the Worker's own shells import and run here.
+
+Importing this module registers `workers`, `js` and `pyodide.ffi` for the process; import it before `src.platform` or
+`src.entry`. They hold what those import. Nothing else can provide these modules outside the runtime.
+
+The shells are given their bindings, and their isolate's runtime with its clock and randomness (`Surroundings`). So of
+JavaScript there is only a request that arrives.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from simulator.platform.binding_port import JsError
+
+STATUSES_WITHOUT_BODY = (204, 304)
+
+
+class Entrypoint:
+    """The base of `WorkerEntrypoint` and `DurableObject`. Nothing that they are given needs the SDK's wrappers."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        self.ctx = ctx
+        self.env = env
+
+
+class WorkerEntrypoint(Entrypoint):
+    """The base class of the Worker."""
+
+
+class DurableObject(Entrypoint):
+    """The base class of objects."""
+
+
+class Part:
+    """What a read of a stream gives; it is its own `value`."""
+
+    def __init__(self, piece: bytes | None) -> None:
+        self.done = piece is None
+        self.value = self
+        self._piece = piece
+
+    def to_bytes(self) -> bytes:
+        """Copy the bytes."""
+        assert self._piece is not None, "read after the end"
+        return self._piece
+
+
+class Stream:
+    """A body that arrives in pieces, and its reader. A piece is made when it is read."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def getReader(self) -> "Stream":  # noqa: N802 - the platform's name
+        """Take hold of the stream."""
+        return self
+
+    async def read(self) -> Part:
+        """Wait for a piece, or the end."""
+        return Part(next(self._pieces, None))
+
+    async def cancel(self) -> None:
+        """Want no more of it."""
+        self._pieces = iter(())
+
+
+class JsRequest:
+    """JavaScript's `Request`. `pieces` is None for a request without a body."""
+
+    def __init__(self, method: str, url: str, headers: Mapping[str, str], pieces: Iterator[bytes] | None) -> None:
+        self.method = method
+        self.url = url
+        self.headers = list(headers.items())
+        self.body = None if pieces is None else Stream(pieces)
+
+
+class Request:
+    """The SDK's request, around JavaScript's."""
+
+    def __init__(self, js_object: JsRequest) -> None:
+        self.js_object = js_object
+
+
+class Response:
+    """The SDK's response. A body where HTTP has none is refused, as by the platform."""
+
+    def __init__(self, body: str | None = None, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        if body is not None and status in STATUSES_WITHOUT_BODY:
+            raise TypeError("Response with null body status cannot have body")
+        self.status = status
+        self.headers = headers or {}
+        self._body = body
+
+    async def text(self) -> str:
+        """Read the body."""
+        return self._body or ""
+
+
+async def fetch(url: str, **options: Any) -> Response:
+    """Refuse: the simulated model is a provider, and nothing else is asked over HTTP."""
+    raise AssertionError(f"a request to {url} over the network, which the simulation has not")
+
+
+def _register(name: str, members: Mapping[str, Any]) -> None:
+    module = ModuleType(name)
+    vars(module).update(members)
+    sys.modules[name] = module
+
+
+_register(
+    "workers",
+    {
+        "DurableObject": DurableObject,
+        "FetchKwargs": dict,
+        "Request": Request,
+        "Response": Response,
+        "WorkerEntrypoint": WorkerEntrypoint,
+        "fetch": fetch,
+    },
+)
+_register("js", {})
+_register("pyodide", {})
+_register("pyodide.ffi", {"JsException": JsError, "to_js": None})

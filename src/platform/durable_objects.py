@@ -1,0 +1,66 @@
+"""The shells of the Durable Objects: they give `objects` its storage, its clock and its worker."""
+
+from typing import TYPE_CHECKING
+
+from workers import DurableObject
+
+from ..core.ids import TaskKey
+from ..inference.wire import Wire
+from ..objects.ai_processor import Processor
+from ..objects.batch_coordinator import Coordinator
+from ..objects.lane import infer_all
+from ..processing.log import Log
+from ..processing.worker import Worker
+from .bindings import bindings
+from .surroundings import SURROUNDINGS
+
+if TYPE_CHECKING:
+    from js import DurableObjectState, Env
+
+
+class AIProcessor(DurableObject):
+    """One task's lock and worker, see `objects.ai_processor`; or a lane of a long task, see `objects.lane`."""
+
+    def __init__(self, ctx: "DurableObjectState", env: "Env") -> None:
+        super().__init__(ctx, env)
+        self._surroundings = SURROUNDINGS.get()
+        runtime = self._surroundings.runtime
+        self._processor = Processor(
+            self.ctx.storage, self._worker, bindings(self.env).coordinators, runtime.now_ms, Log(runtime.write)
+        )
+
+    async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
+        """Take on a task; called over RPC."""
+        await self._processor.start(task_key, delay_seconds)
+
+    async def infer(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
+        """Make a group of calls as a lane; called over RPC."""
+        return await infer_all(self._worker(), task_key, fence, calls)
+
+    async def alarm(self, info: object = None) -> None:
+        """Work one slice."""
+        await self._processor.alarm()
+
+    def _worker(self) -> Worker:
+        return self._surroundings.app(self.env, self.ctx.waitUntil).worker()
+
+
+class BatchCoordinator(DurableObject):
+    """One long task's chunk coordination, see `objects.batch_coordinator`."""
+
+    def __init__(self, ctx: "DurableObjectState", env: "Env") -> None:
+        super().__init__(ctx, env)
+        runtime = SURROUNDINGS.get().runtime
+        self._coordinator = Coordinator(self.ctx.storage, self.env.AI_PROCESSOR, runtime.now_ms, Log(runtime.write))
+
+    async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+        """Have a lane make a group of calls; called over RPC."""
+        return await self._coordinator.infer(task_key, fence, lanes, calls, seconds)
+
+    async def close(self) -> None:
+        """Forget everything; called over RPC."""
+        await self._coordinator.close()
+
+    async def alarm(self, info: object = None) -> None:
+        """Clean up."""
+        await self._coordinator.alarm()

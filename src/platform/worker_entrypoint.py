@@ -1,0 +1,34 @@
+"""The Worker's shell: it takes events as the SDK brings them and hands them to the composed parts."""
+
+from workers import Request, Response, WorkerEntrypoint
+
+from ..composition import App
+from ..core.errors import ConfigurationError
+from ..http.router import configuration_problem, handle
+from ..queue.messages import Batch
+from .http_messages import IncomingRequest, outgoing
+from .surroundings import SURROUNDINGS
+
+
+class Default(WorkerEntrypoint):
+    """The Worker: the HTTP API, the consumer of both queues, and the sweep. The platform makes one an invocation."""
+
+    async def fetch(self, request: Request) -> Response:
+        """Answer one HTTP request."""
+        incoming = IncomingRequest(request)
+        try:
+            app = self._app()
+        except ConfigurationError as error:
+            return outgoing(configuration_problem(error, incoming.method))
+        return outgoing(await handle(incoming, app.api()))
+
+    async def queue(self, batch: Batch, env: object = None, ctx: object = None) -> None:
+        """Handle the messages of one batch."""
+        await self._app().queue(batch)
+
+    async def scheduled(self, controller: object, env: object = None, ctx: object = None) -> None:
+        """Handle a cron trigger."""
+        await self._app().scheduled()
+
+    def _app(self) -> App:
+        return SURROUNDINGS.get().app(self.env, self.ctx.waitUntil)

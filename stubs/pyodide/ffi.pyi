@@ -1,0 +1,23 @@
+"""The bridge between Python's values and JavaScript's."""
+
+from typing import Literal
+
+class JsProxy: ...
+
+class JsBuffer(JsProxy):
+    @property
+    def byteLength(self) -> int: ...
+    def to_bytes(self) -> bytes: ...
+
+class JsNull:
+    """JavaScript's `null`, which is not Python's None (that is `undefined`)."""
+
+    def __bool__(self) -> Literal[False]: ...
+
+class JsException(Exception):
+    @property
+    def name(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+def to_js(obj: object, /) -> JsProxy: ...

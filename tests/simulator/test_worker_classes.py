@@ -1,0 +1,82 @@
+"""The simulation runs what `src/entry.py` exports, and keeps no copy of it."""
+
+import ast
+import contextvars
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.campaign.adapter import Onceover
+from simulator.campaign.run import TEMPLATE, run_seed
+from simulator.platform.choices import TOP
+from simulator.platform.world import World
+from src import entry
+from src.platform.surroundings import SURROUNDINGS
+
+ROOT = Path(__file__).parents[2]
+EXPORTED = {"Default", "AIProcessor", "BatchCoordinator"}
+SEEDS_MOST = 100
+
+
+def test_entry_exports_what_the_deployment_names():
+    """The Worker and the object classes of wrangler.toml, and no other class."""
+    bindings = tomllib.loads((ROOT / "wrangler.toml").read_text())["durable_objects"]["bindings"]
+    assert {"Default"} | {binding["class_name"] for binding in bindings} == EXPORTED == set(entry.__all__)
+    classes = {name for name, value in vars(entry).items() if isinstance(value, type)}
+    assert classes - {"Path", "ModuleType"} == EXPORTED
+
+
+def test_the_simulation_runs_the_exported_classes(monkeypatch: pytest.MonkeyPatch):
+    """Each class is replaced in `entry` by one that tells of its making: schedules make all three of them."""
+    made: set[str] = set()
+
+    def telling(name: str) -> type:
+        base: Any = getattr(entry, name)
+
+        class Telling(base):
+            def __init__(self, ctx: Any, env: Any) -> None:
+                made.add(name)
+                super().__init__(ctx, env)
+
+        return Telling
+
+    for name in EXPORTED:
+        monkeypatch.setattr(entry, name, telling(name))
+    for seed in range(SEEDS_MOST):
+        assert run_seed(seed).failure is None
+        if made == EXPORTED:
+            return
+    pytest.fail(f"{SEEDS_MOST} schedules made only {made}")
+
+
+def test_each_class_stands_once():
+    """No other class of the product or the simulator bears the name of an exported one."""
+    found = [
+        (node.name, str(path.relative_to(ROOT)))
+        for folder in ("src", "simulator")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and node.name in EXPORTED
+    ]
+    assert sorted(found) == [
+        ("AIProcessor", "src/platform/durable_objects.py"),
+        ("BatchCoordinator", "src/platform/durable_objects.py"),
+        ("Default", "src/platform/worker_entrypoint.py"),
+    ]
+
+
+def test_simulated_isolates_share_no_memory():
+    """Each simulated isolate has its own memory, and leaves that of the interpreter, which production uses, alone."""
+    world = World(1, Onceover(), TEMPLATE, deployment=TOP, slots=2)
+    ours = SURROUNDINGS.get()
+
+    async def scenario(world: World) -> list[int]:
+        for _ in range(20):
+            world.tick()
+        return [id(slot.handlers._surroundings.memory) for slot in world._slots if slot is not None]
+
+    memories = world.run(scenario)
+    assert len({*memories, id(ours.memory)}) == 3
+    assert SURROUNDINGS.get() is contextvars.Context().run(SURROUNDINGS.get) is ours
