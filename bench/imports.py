@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.figures import Figure
 from tests.support.dev_server import DevServer
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 # Put in front of the Worker's own entry. `import pydantic` alone is lazy, so one small model stands for it.
 TIMED = """import time as _time
 import js as _js
