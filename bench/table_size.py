@@ -8,10 +8,8 @@ import sqlite3
 from collections.abc import Callable
 
 from bench.figures import Figure
-from src.store import statements as sql
-from src.store import submission_statements as submit
-from src.store import sweep_statements as sweeping
-from src.store import view_statements as view
+from src.store.sql import admission, sweep, views, work
+from src.store.sql.statement import BoundStatement
 from tests.support.sqlite_d1 import MIGRATIONS
 
 NOW_MS = 1_800_000_000_000
@@ -26,13 +24,16 @@ SELECT printf('local:%08x-0000-7000-8000-000000000000', i), iif(i % 10, 'complet
 FROM n
 """
 KEY = "local:00000000-0000-7000-8000-000000000000"
-ACTS: dict[str, tuple[str, tuple[object, ...]]] = {
-    "a claim": (sql.CLAIM, (KEY, "h", "", "queue", 1000, 1000, "[0,1,2,3,4,5]")),
-    "a poll": (view.TASK, (KEY,)),
-    "a list page": (view.LIST, ("local:", "local:~", 20)),
-    "a list page of one status": (view.LIST_STATUS, ("local:", "local:~", 20, "failed", 500)),
-    "a submission's count of tasks in flight": (submit.OUTCOME, (KEY, "local", 100)),
-    "a sweep page": (sweeping.DUE, (1, 1, 1)),
+PAGE = {"first": "local:", "behind": "local:~", "most": 20}
+ACTS: dict[str, BoundStatement] = {
+    "a claim": work.CLAIM.bind(
+        task_key=KEY, holder="h", host="", route="queue", lease_ms=1000, early_ms=1000, first_chunks="[0,1,2,3,4,5]"
+    ),
+    "a poll": views.TASK.bind(task_key=KEY),
+    "a list page": views.LIST.bind(**PAGE),
+    "a list page of one status": views.LIST_STATUS.bind(**PAGE, status="failed", walk_most=500),
+    "a submission's count of tasks in flight": admission.OUTCOME.bind(task_key=KEY, tenant="local", counted_most=100),
+    "a sweep page": sweep.DUE.bind(most=1, tenants_served=1, chunks_most=1),
 }
 
 
@@ -51,8 +52,8 @@ def _steps(size: int) -> dict[str, int]:
         connection.executescript(path.read_text())
     connection.execute(FILL, (size, NOW_MS))
     counted = {}
-    for name, (text, values) in ACTS.items():
-        counted[name] = _count(connection, lambda text=text, values=values: connection.execute(text, values).fetchall())
+    for name, act in ACTS.items():
+        counted[name] = _count(connection, lambda act=act: connection.execute(act.sql, act.values).fetchall())
     connection.close()
     return counted
 

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from src.core import limits
 from src.core.keys import ID_BYTES, SECRET_BYTES, digest, make, ordered
-from src.store.key_statements import DELETE_EXPIRED_KEYS, INSERT_KEY, INSERTED_KEY
+from src.store.sql.keys import DELETE_EXPIRED_KEYS, INSERT_KEY, INSERTED_KEY
+from src.store.sql.statement import BoundStatement
 
 from .arguments import UsageError, fail
 from .deployment import LOGIN_HINT, check_database
@@ -38,21 +39,27 @@ def literal(value: str | int | None) -> str:
             return f"CAST(X'{value.encode().hex()}' AS TEXT)"
 
 
-def with_values(sql: str, *values: str | int | None) -> str:
-    """Put values into a statement: `wrangler d1 execute` takes no parameters."""
-    return _PARAMETER.sub(lambda found: literal(values[int(found[1]) - 1]), sql.strip())
+def with_values(bound: BoundStatement) -> str:
+    """Put a statement's values into its text: `wrangler d1 execute` takes no parameters."""
+    return _PARAMETER.sub(lambda found: literal(bound.values[int(found[1]) - 1]), bound.sql)
 
 
 def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
     """Write the statements that insert a key; the last one returns its row, or none if the tenant has too many."""
-    scopes = json.dumps(ordered(options.scopes))
-    values = (key_id, options.tenant, key_digest, scopes, options.label, options.valid_ms, limits.KEYS_MOST)
     statements = (
-        with_values(DELETE_EXPIRED_KEYS, options.tenant),
-        with_values(INSERT_KEY, *values),
-        with_values(INSERTED_KEY, key_id, key_digest),
+        DELETE_EXPIRED_KEYS.bind(tenant=options.tenant),
+        INSERT_KEY.bind(
+            key_id=key_id,
+            tenant=options.tenant,
+            digest=key_digest,
+            scopes=json.dumps(ordered(options.scopes)),
+            label=options.label,
+            valid_ms=options.valid_ms,
+            keys_most=limits.KEYS_MOST,
+        ),
+        INSERTED_KEY.bind(key_id=key_id, digest=key_digest),
     )
-    return ";\n".join(statements)
+    return ";\n".join(map(with_values, statements))
 
 
 def _run(options: KeyOptions, *command: str) -> str:

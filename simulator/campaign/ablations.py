@@ -23,9 +23,9 @@ from src.objects import ai_processor
 from src.processing import crew, dispatch, ledger, sweep, terms
 from src.queue import consumer
 from src.store import rows, tasks
-from src.store import statements as sql
 from src.store.database import Database
-from src.store.statement import NOW
+from src.store.sql import ending
+from src.store.sql.fragments import NOW
 
 # Faults under which a worker outlives its claim.
 ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0.3, "clock_jumped": 0.02}
@@ -196,7 +196,7 @@ ABLATIONS = (
         (
             without.swapped(
                 "CLAIM",
-                "calls_in_doubt + CASE WHEN holder IS NOT ?2 THEN json_array_length(in_flight) ELSE 0 END",
+                "calls_in_doubt + CASE WHEN holder IS NOT :holder THEN json_array_length(in_flight) ELSE 0 END",
                 "calls_in_doubt",
             ),
         ),
@@ -205,7 +205,7 @@ ABLATIONS = (
     Ablation(
         "failure_in_claim",
         "a call that failed for good is not made again by the next worker",
-        (without.swapped("CLAIM_FAILURES", "task_id = ?1 AND", "task_id = ?1 AND final = 0 AND"),),
+        (without.swapped("CLAIM_FAILURES", "task_id = :task_key AND", "task_id = :task_key AND final = 0 AND"),),
         CRASHES,
         _refused,
     ),
@@ -275,7 +275,7 @@ ABLATIONS = (
     Ablation(
         "named_hosts_only",
         "only an object takes over from itself, no nameless host from another",
-        (without.swapped("CLAIM", "(host = ?3 AND ?3 <> '')", "host = ?3"),),
+        (without.swapped("CLAIM", "(host = :host AND :host <> '')", "host = :host"),),
         {"duplicate_delivery": 0.5},
         _some_tasks(TOP, DIRECT),
     ),
@@ -302,7 +302,7 @@ ABLATIONS = (
     Ablation(
         "erase_everything",
         "an erased task leaves nothing behind",
-        ((sql, "ERASE", (sql.ERASE[0], *sql.ERASE[2:])),),
+        ((ending, "ERASE", (ending.ERASE[0], *ending.ERASE[2:])),),
         {},
         _erasing,
     ),
@@ -316,14 +316,14 @@ ABLATIONS = (
     Ablation(
         "deadline_in_progress",
         "no call is announced after the deadline",
-        (without.swapped("PROGRESS", without.IN_TIME, ""),),
+        (without.swapped("PROGRESS", without.AND_IN_TIME, ""),),
         {"d1_slow": 0.2},
         _hurried,
     ),
     Ablation(
         "deadline_in_finish",
         "no task completes after its deadline",
-        (without.swapped("FINISH", without.IN_TIME, ""),),
+        (without.swapped("FINISH", without.AND_IN_TIME, ""),),
         {"d1_slow": 0.2},
         _hurried,
     ),
@@ -396,7 +396,11 @@ ABLATIONS = (
     Ablation(
         "key_before_task",
         "a task is only written for the request that has the key",
-        (without.swapped("INSERT_TASK", "EXISTS (SELECT 1 FROM submissions WHERE id = ?13 AND task_id = ?1)", "1"),),
+        (
+            without.swapped(
+                "INSERT_TASK", "EXISTS (SELECT 1 FROM submissions WHERE id = :submission AND task_id = :task_key)", "1"
+            ),
+        ),
         {},
         _twins,
     ),
@@ -419,14 +423,14 @@ ABLATIONS = (
     Ablation(
         "limit_of_tasks",
         "a tenant has no more tasks in flight than its limit",
-        (without.swapped("INSERT_TASK", "< ?16", "< 1000 + ?16"),),
+        (without.swapped("INSERT_TASK", "< :tasks_most", "< 1000 + :tasks_most"),),
         {},
         _some_tasks(*DEPLOYMENTS, variables={"MAX_TASKS_IN_FLIGHT": "1"}),
     ),
     Ablation(
         "limit_of_characters",
         "a tenant has no more characters accepted in a day than its limit",
-        (without.swapped("INSERT_TASK", "?17 >=", "1000 + ?17 >="),),
+        (without.swapped("INSERT_TASK", ":characters_most >=", "1000 + :characters_most >="),),
         {},
         _some_tasks(*DEPLOYMENTS, variables={"MAX_CHARACTERS_PER_DAY": "60"}),
     ),

@@ -19,7 +19,7 @@ from src.core import limits
 from src.core.ids import task_key_of
 from src.http.ports import Reply
 from src.inference.protocol import ModelCall
-from src.store import submission_statements as submit
+from src.store.sql.admission import WITHDRAW
 
 if TYPE_CHECKING:
     from simulator.campaign.adapter import Arrival
@@ -58,7 +58,7 @@ class Watch:
 
     def _served(self, statements: Any, reply: Any, latency: Any) -> None:
         for statement in statements:
-            if statement.sql is submit.WITHDRAW:
+            if statement.sql == WITHDRAW.sql:
                 self._withdrawing.add(statement.values[0])
         self._serve(statements, reply, latency)
 

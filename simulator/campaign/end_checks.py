@@ -13,7 +13,7 @@ from simulator.platform.world import World
 from src.core.chunks import chunks
 from src.core.merge import merge_groups, merge_system
 from src.inference.protocol import ModelCall
-from src.store import view_statements as view
+from src.store.sql import views
 
 # Without any of these, nothing may end in doubt, and no task may fail for a reason that is not the model's.
 CRASHES = frozenset(
@@ -119,7 +119,7 @@ def _check_result(books: Books, world: World, row: Row, require: Require) -> Non
 def _check_chunks(world: World, row: Row, require: Require) -> None:
     """The chunks that a client sees are each finished or failed, and those of a completed task have not failed."""
     execute = world.database.connection.execute
-    shown = [index for query in (view.CHUNKS, view.FAILED_CHUNKS) for index, *_ in execute(query, (row.id,))]
+    shown = [index for query in (views.CHUNKS, views.FAILED_CHUNKS) for index, *_ in execute(query.sql, (row.id,))]
     require(len(set(shown)) == len(shown), f"chunks are shown twice: {sorted(shown)}")
     (failed,) = execute("SELECT count(*) FROM failures WHERE task_id = ? AND final = 1", (row.id,)).fetchone()
     require(row.status != "completed" or not failed, f"completed, and {failed} calls failed for good")

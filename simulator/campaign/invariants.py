@@ -15,8 +15,7 @@ from simulator.platform.binding_port import Reply
 from simulator.platform.d1 import Statement
 from simulator.platform.world import World
 from src.inference.protocol import ModelCall
-from src.store import statements as sql
-from src.store import submission_statements as submit
+from src.store.sql import admission, ending, work
 
 UNDER_CLAIM = ("CHECKPOINT", "RECORD_FAILURES", "PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE")
 _OUTPUTS = "SELECT group_concat(task_id || '|' || level || '|' || idx || '|' || output, char(10)) FROM outputs"
@@ -49,9 +48,10 @@ class Books:
         self._max_attempts = max_attempts
         self.world = world
         self._connection = world.database.connection
-        self._under_claim = {getattr(sql, name): name for name in UNDER_CLAIM}
-        self._tell_failures = {sql.RECORD_FAILURES, sql.RETRY_FAILURES}
-        self._erases = {sql.ERASE[-1], submit.WITHDRAW}
+        self._under_claim = {getattr(work, name).sql: (name, getattr(work, name).parameters) for name in UNDER_CLAIM}
+        self._tell_failures = {work.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
+        self._withdraws = admission.WITHDRAW.sql
+        self._erases = {ending.ERASE[-1].sql, self._withdraws}
         self.watch = Watch(world, self)
         self.shares = Shares(world.variables)
         self._tags_given = 0
@@ -81,10 +81,11 @@ class Books:
 
     def _check_fences(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
         for statement, result in zip(statements, results, strict=True):
-            name = self._under_claim.get(statement.sql)
-            if name is None or not result["meta"]["changes"]:
+            if statement.sql not in self._under_claim or not result["meta"]["changes"]:
                 continue
-            task_key, fence = statement.values[:2]
+            name, parameters = self._under_claim[statement.sql]
+            values = dict(zip(parameters, statement.values, strict=True))
+            task_key, fence = values["task_key"], values["fence"]
             row = self.rows.get(task_key)
             if row is None or row.fence != fence:
                 there = "nothing" if row is None else f"fence {row.fence}"
@@ -150,7 +151,7 @@ class Books:
     def _went(self, ids: Any, statements: Sequence[Statement], now_ms: int) -> None:
         asked = {statement.values[0] for statement in statements if statement.sql in self._erases}
         for statement in statements:
-            if statement.sql == submit.WITHDRAW:
+            if statement.sql == self._withdraws:
                 self.shares.taken_back(statement.values[0])
         for task_key in ids:
             row = self.gone[task_key] = self.rows[task_key]

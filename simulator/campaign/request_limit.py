@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.campaign.tenants import tenant_of
 from simulator.engine.fault_kinds import RATE_LIMITER
 from src.http.ports import Reply
-from src.store.key_statements import FIND_KEY
+from src.store.sql.keys import FIND_KEY
 
 if TYPE_CHECKING:
     from simulator.campaign.adapter import Arrival
@@ -64,7 +64,7 @@ class Requests:
         seconds = reply.headers.get("Retry-After")
         if seconds != f"{self._settings.period_seconds:.0f}":
             self._broken(f"{what} was refused by the limit of requests with Retry-After: {seconds}")
-        others = [statement for call in arrival.sent for statement in call if statement != FIND_KEY]
+        others = [statement for call in arrival.sent for statement in call if statement != FIND_KEY.sql]
         if others:
             self._broken(f"{what} was refused by the limit of requests after {others[0].split()[:3]}")
         if arrival.calls != len(arrival.sent) + 1:

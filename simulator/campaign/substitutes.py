@@ -15,28 +15,37 @@ from src.processing import crew, ledger
 from src.processing.outcomes import Released
 from src.queue import messages
 from src.store import rows, tasks
-from src.store import statements as sql
-from src.store import submission_statements as submit
 from src.store.claims import Claim, Progress, Step
 from src.store.database import Database
-from src.store.statement import NOW, Statement
+from src.store.sql import admission, ending, keys, sweep, views, work
+from src.store.sql.fragments import IN_TIME, NOW
+from src.store.sql.statement import BoundStatement, statement
 
 type Patch = tuple[Any, str, Any]
 
 # --- statements ---------------------------------------------------------------------------------------------
 
 
+_STATEMENT_MODULES = (admission, ending, keys, sweep, views, work)
+
+
 def swapped(name: str, old: str, new: str) -> Patch:
-    """A statement with a part of it replaced; fails when the statement has no such part any more."""
-    module = sql if hasattr(sql, name) else submit
-    text: str = getattr(module, name)
-    assert old in text, f"{name} has no {old!r} any more"
-    return module, name, text.replace(old, new)
+    """A statement with a part of its text replaced; fails when there is no such statement, or no such part, any more.
+
+    All parameters must remain: the Worker goes on setting them.
+    """
+    modules = [module for module in _STATEMENT_MODULES if hasattr(module, name)]
+    assert len(modules) == 1, f"{len(modules)} modules have a statement {name}"
+    known = getattr(modules[0], name)
+    assert old in known.text, f"{name} has no {old!r} any more"
+    made = statement(known.text.replace(old, new))
+    assert set(made.parameters) == set(known.parameters), f"{name} would have the parameters {made.parameters}"
+    return modules[0], name, made
 
 
-FENCED = "fence = ?2"
-UNFENCED = "?2 = ?2"
-IN_TIME = f" AND coalesce(deadline_at > {NOW}, 1)"
+FENCED = "fence = :fence"
+UNFENCED = ":fence = :fence"
+AND_IN_TIME = f" AND {IN_TIME}"
 
 
 # --- functions ----------------------------------------------------------------------------------------------
@@ -54,14 +63,14 @@ _check = rate_limit.check
 _answer = router._answer
 
 
-async def run_by_isolates_clock(self: Any, *statements: Statement) -> Any:
+async def run_by_isolates_clock(self: Any, *statements: BoundStatement) -> Any:
     now_ms = self._binding._port.isolate.now_ms()
 
-    def judged(statement: Statement) -> Statement:
-        if NOW not in statement.sql:
-            return statement
-        number = len(statement.values) + 1
-        return Statement(statement.sql.replace(NOW, f"?{number}"), (*statement.values, now_ms))
+    def judged(bound: BoundStatement) -> BoundStatement:
+        if NOW not in bound.sql:
+            return bound
+        number = len(bound.values) + 1
+        return BoundStatement(bound.sql.replace(NOW, f"?{number}"), (*bound.values, now_ms))
 
     return await _run_database(self, *map(judged, statements))
 
@@ -202,7 +211,7 @@ def incremental() -> tuple[Patch, ...]:
         return kept
 
     statements = [
-        swapped(name, "calls_settled = ?3", "calls_settled = calls_settled + ?3")
+        swapped(name, "calls_settled = :calls_settled", "calls_settled = calls_settled + :calls_settled")
         for name in ("PROGRESS", "RELEASE", "FINISH", "FAIL")
     ]
     return (*statements, (tasks.TaskStore, "step", step))

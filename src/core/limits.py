@@ -109,6 +109,7 @@ OBJECT_FAILURES_MOST = 6
 # --- Lanes of a long task on the Durable Object route -------------------------------------------------
 LANE_CALLS = 6  # platform: connections of one invocation that may wait for their headers
 LANE_CHUNKS = 40  # a lane for this many chunks
+LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # one lane is none: a task with fewer chunks works alone
 LANES_MOST = 5  # the task's object waits for one RPC a lane, and has six connections itself
 LANE_SLACK_SECONDS = 5.0  # for the way to a lane and back
 COORDINATOR_IDLE_SECONDS = 3_600.0

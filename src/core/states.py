@@ -1,6 +1,6 @@
 """The state machine of a task: one table, and what may be read off it.
 
-The SQL of `store.statements` guards each transition with the sources that stand here, the CHECK
+The SQL of `store.sql` guards each transition with the sources that stand here, the CHECK
 constraint of the schema lists these statuses, and `docs/design/state-machine.md` draws the table. Tests
 hold all three to it.
 """

@@ -8,7 +8,7 @@ from ..core import limits
 from ..core.errors import StoreError
 from ..core.ids import split_task_key
 from ..core.task import Route
-from ..store.claims import Due
+from ..store.sweep import Due
 from .allowance import slice_seconds
 from .direct import DirectSender
 from .dispatch import Dispatcher, Sender

@@ -1,17 +1,17 @@
-"""Accepting a task in one transaction: under an idempotency key, within a tenant's limits, or neither."""
+"""How tasks come in: new ones under an idempotency key and within their tenant's limits, and old ones put back."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from ..core import limits
 from ..core.ids import TaskKey, split_task_key
+from ..core.states import Status
 from ..core.task import NewTask
 from . import rows
-from . import submission_statements as submit
-from .database import Row
-from .statement import Statement
+from .database import Row, Store
+from .sql import admission as sql
+from .sql.statement import BoundStatement, as_json
 
 
 class Limit(StrEnum):
@@ -68,52 +68,113 @@ class Refused:
 Outcome = Accepted | Replayed | Mismatched | Refused
 
 
-def admit(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[Statement]:
-    """Return the statements of the transaction, the last of which `outcome` reads. A plain task takes two."""
-    tenant = split_task_key(new.task_key)[0]
+class AdmissionStore(Store):
+    """Tasks that come in, are put back, or are taken back at once; each method is one call to D1."""
+
+    async def insert(self, new: NewTask, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Outcome:
+        """Write a new pending task, if the conditions are met; the sweep looks for it after `unclaimed_ms`.
+
+        It is sent once: had it landed unseen, and a client deleted the task, sending it again would bring it back.
+        """
+        return _outcome(on, await self._database.run_once(*_submission(new, unclaimed_ms, on)))
+
+    async def withdraw(self, new: NewTask, on: Conditions = UNCONDITIONAL) -> None:
+        """Take a task back of which nobody knows whether it was written; one that a replay was answered with stays."""
+        task_key = new.task_key
+        batch = [sql.WITHDRAW.bind(task_key=task_key), *(part.bind(task_key=task_key) for part in sql.WITHDRAW_PARTS)]
+        if on.characters_a_day_most is not None:
+            tenant, _ = split_task_key(task_key)
+            batch.insert(0, sql.UNCOUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=len(new.text)))
+        await self._database.run(*batch)
+
+    async def retry(self, task_key: TaskKey, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Accepted | None:
+        """Put a failed or cancelled task back, within its tenant's limit. None: it is neither, or that is reached.
+
+        If an answer was lost on the way, a pending task counts as put back: it may have been.
+        """
+        tenant, _ = split_task_key(task_key)
+        tasks_most = on.tasks_in_flight_most
+        _, changed, (facts,) = await self._database.run(
+            sql.RETRY_FAILURES.bind(task_key=task_key, tenant=tenant, tasks_most=tasks_most),
+            sql.RETRY.bind(task_key=task_key, tenant=tenant, tasks_most=tasks_most, unclaimed_ms=unclaimed_ms),
+            sql.OUTCOME.bind(task_key=task_key, tenant=tenant, counted_most=1 + (on.queue_share or 0)),
+        )
+        resent = self._database.sends > 1 and facts["status"] == Status.PENDING
+        return _accepted(facts, on) if changed or resent else None
+
+
+def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundStatement]:
+    """Return the statements of the transaction, the last of which `_outcome` reads. A plain task takes two."""
+    task_key = new.task_key
+    tenant, _ = split_task_key(task_key)
     submission = None if on.idempotency_key is None else f"{tenant}:{on.idempotency_key}"
-    batch: list[Statement] = []
+    batch: list[BoundStatement] = []
+    if submission is not None:
+        valid_ms = limits.IDEMPOTENCY_SECONDS * 1000
+        batch += [
+            sql.TAKE_KEY.bind(submission=submission, task_key=task_key, digest=on.digest, valid_ms=valid_ms),
+            sql.NOTE_REPLAY.bind(submission=submission, task_key=task_key, digest=on.digest),
+        ]
+    batch.append(_task_row(new, unclaimed_ms, on, submission))
+    if on.characters_a_day_most is not None:
+        batch.append(sql.COUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=len(new.text)))
+    batch.append(_text_row(new, submission))
     if submission is not None:
         batch += [
-            Statement(submit.TAKE_KEY, (submission, new.task_key, on.digest, limits.IDEMPOTENCY_SECONDS * 1000)),
-            Statement(submit.NOTE_REPLAY, (submission, new.task_key, on.digest)),
+            sql.GIVE_KEY_BACK.bind(submission=submission, task_key=task_key),
+            sql.KEY_HOLDER.bind(submission=submission),
         ]
-    batch.append(Statement(submit.INSERT_TASK, _values(new, unclaimed_ms, on, submission, tenant)))
-    if on.characters_a_day_most is not None:
-        batch.append(Statement(submit.COUNT_CHARACTERS, (new.task_key, tenant, len(new.text))))
-    text = (new.task_key, new.text, new.instructions, _json(new.cuts), new.overlap, submission)
-    batch.append(Statement(submit.INSERT_TEXT, text))
-    if submission is not None:
-        batch.append(Statement(submit.GIVE_KEY_BACK, (submission, new.task_key)))
-        batch.append(Statement(submit.KEY_HOLDER, (submission,)))
     if _is_conditional(on):
-        counted = max(on.tasks_in_flight_most or 0, 1 + (on.queue_share or 0))
-        batch.append(Statement(submit.OUTCOME, (new.task_key, tenant, counted)))
+        counted_most = max(on.tasks_in_flight_most or 0, 1 + (on.queue_share or 0))
+        batch.append(sql.OUTCOME.bind(task_key=task_key, tenant=tenant, counted_most=counted_most))
     return batch
 
 
-def _is_conditional(on: Conditions) -> bool:
-    bounds = (on.idempotency_key, on.tasks_in_flight_most, on.characters_a_day_most, on.queue_share)
-    return any(bound is not None for bound in bounds)
-
-
-def _values(
-    new: NewTask, unclaimed_ms: int, on: Conditions, submission: str | None, tenant: str
-) -> tuple[str | int | None, ...]:
-    return (
-        *(new.task_key, new.route, new.reduce, new.model, _json(dict(new.metadata)), len(new.cuts), new.merge_chars),
-        *(new.minimum_calls, new.created_at, unclaimed_ms, new.deadline_ms, new.max_calls),
-        *(submission, len(new.text), tenant, on.tasks_in_flight_most, on.characters_a_day_most),
+def _task_row(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str | None) -> BoundStatement:
+    return sql.INSERT_TASK.bind(
+        task_key=new.task_key,
+        tenant=split_task_key(new.task_key)[0],
+        submission=submission,
+        route=new.route,
+        reduce=new.reduce,
+        model=new.model,
+        metadata=as_json(dict(new.metadata)),
+        total=len(new.cuts),
+        merge_chars=new.merge_chars,
+        calls_minimum=new.minimum_calls,
+        created_at=new.created_at,
+        deadline_ms=new.deadline_ms,
+        max_calls=new.max_calls,
+        unclaimed_ms=unclaimed_ms,
+        characters=len(new.text),
+        characters_most=on.characters_a_day_most,
+        tasks_most=on.tasks_in_flight_most,
     )
 
 
-def outcome(new: NewTask, on: Conditions, results: Sequence[Sequence[Row]]) -> Outcome:
+def _text_row(new: NewTask, submission: str | None) -> BoundStatement:
+    return sql.INSERT_TEXT.bind(
+        task_key=new.task_key,
+        input=new.text,
+        instructions=new.instructions,
+        cuts=as_json(new.cuts),
+        overlap=new.overlap,
+        submission=submission,
+    )
+
+
+def _is_conditional(on: Conditions) -> bool:
+    conditions = (on.idempotency_key, on.tasks_in_flight_most, on.characters_a_day_most, on.queue_share)
+    return any(condition is not None for condition in conditions)
+
+
+def _outcome(on: Conditions, results: Sequence[Sequence[Row]]) -> Outcome:
     """Say from the transaction's rows what became of the task."""
     if not _is_conditional(on):
         return Accepted()
     ((facts,), holders) = results[-1], results[-2] if on.idempotency_key is not None else ()
     if facts["accepted"]:
-        return accepted(facts, on)
+        return _accepted(facts, on)
     if holders:
         same = rows.text(holders[0], "digest") == on.digest
         return Replayed(rows.task_key(holders[0], "task_id")) if same else Mismatched()
@@ -121,24 +182,6 @@ def outcome(new: NewTask, on: Conditions, results: Sequence[Sequence[Row]]) -> O
     return Refused(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
 
 
-def accepted(facts: Row, on: Conditions) -> Accepted:
+def _accepted(facts: Row, on: Conditions) -> Accepted:
     """Read an OUTCOME row of a task that is there."""
     return Accepted(crowded=on.queue_share is not None and rows.whole(facts, "unended") > on.queue_share)
-
-
-def withdraw(new: NewTask, on: Conditions) -> list[Statement]:
-    """Return the transaction that takes a task back whose client is told that nothing was accepted."""
-    batch = [
-        Statement(submit.WITHDRAW, (new.task_key,)),
-        *(Statement(text, (new.task_key,)) for text in submit.WITHDRAW_PARTS),
-    ]
-    if on.characters_a_day_most is None:
-        return batch
-    return [
-        Statement(submit.UNCOUNT_CHARACTERS, (new.task_key, split_task_key(new.task_key)[0], len(new.text))),
-        *batch,
-    ]
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,13 +1,11 @@
 """What a worker holds while it works on a task, and what it tells the store."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 from ..core.ids import TaskKey
-from ..core.states import Status
 from ..core.task import Failure, Reduce
 
 
@@ -112,21 +110,6 @@ class Progress:
     stalls: int
     rate_waits: int
 
-    def totals(self) -> tuple[int | str, ...]:
-        """Give the values of ?3 to ?12, in the order in which the statements name them."""
-        return (
-            self.calls_settled,
-            json.dumps([list(key) for key in self.in_flight]),
-            self.completed,
-            self.failed,
-            self.input_tokens,
-            self.output_tokens,
-            self.calls_minimum,
-            self.stalls,
-            self.rate_waits,
-            self.calls_in_doubt,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -161,40 +144,3 @@ class Continue:
 
 Ending = Release | Finish | Fail
 Step = Continue | Ending
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """What the sweep found: tasks by what they need. `now_ms` is the database's time."""
-
-    now_ms: int = 0
-    live: list[TaskKey] = field(default_factory=list)
-    idle: list[TaskKey] = field(default_factory=list)
-    past_retention: list[TaskKey] = field(default_factory=list)
-    overdue: list[TaskKey] = field(default_factory=list)
-    stalls: dict[TaskKey, int] = field(default_factory=dict)
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was found."""
-        return not (self.live or self.idle or self.past_retention or self.overdue)
-
-    def split(self, idle: int) -> "tuple[Due, Due]":
-        """Return everything with so many of the idle tasks, and the other idle tasks."""
-        first, others = self.idle[:idle], self.idle[idle:]
-        stalls = [{key: self.stalls[key] for key in keys if key in self.stalls} for keys in (first, others)]
-        return replace(self, idle=first, stalls=stalls[0]), Due(self.now_ms, idle=others, stalls=stalls[1])
-
-    def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
-        """Sort one task in; `stalls` are the workers in a row that died on it."""
-        if overdue and not status.terminal:
-            self.overdue.append(task_key)
-            return
-        if stalls and status is Status.PROCESSING and not live:
-            self.stalls[task_key] = stalls
-        if status.terminal:
-            self.past_retention.append(task_key)
-        elif status is Status.PROCESSING and live:
-            self.live.append(task_key)
-        else:
-            self.idle.append(task_key)

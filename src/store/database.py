@@ -8,7 +8,7 @@ from ..core import limits
 from ..core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuotaExhausted, StoreUnavailable
 from ..core.meter import Meter
 from ..core.quota import is_used_up
-from .statement import Statement
+from .sql.statement import BoundStatement
 
 Row = Mapping[str, object]
 
@@ -59,7 +59,7 @@ class Database:
         self._meter = meter
         self.sends = 0  # of the transaction that returned last
 
-    async def run(self, *statements: Statement) -> list[Sequence[Row]]:
+    async def run(self, *statements: BoundStatement) -> list[Sequence[Row]]:
         """Run the statements as one transaction and return each one's rows.
 
         Raises StoreUnavailable when D1 stayed out of reach over all sends (the writes may have landed all the
@@ -78,13 +78,13 @@ class Database:
             await asyncio.sleep(limits.STORE_RESEND_SECONDS * send)
         raise AssertionError("unreachable: the last send returns or raises")
 
-    async def run_once(self, *statements: Statement) -> list[Sequence[Row]]:
+    async def run_once(self, *statements: BoundStatement) -> list[Sequence[Row]]:
         """Run the statements as one transaction, and leave it to the caller what an error means."""
         results = await self._send(statements)
         self.sends = 1
         return results
 
-    async def _send(self, statements: Sequence[Statement]) -> list[Sequence[Row]]:
+    async def _send(self, statements: Sequence[BoundStatement]) -> list[Sequence[Row]]:
         self._meter.spend_database_call(len(statements))
         try:
             prepared = [self._binding.prepare(item.sql).bind(*item.values) for item in statements]
@@ -99,6 +99,16 @@ class Database:
         meta = result.get("meta")
         assert isinstance(meta, dict)
         self._meter.add_rows(int(meta.get("rows_read", 0)), int(meta.get("rows_written", 0)))
+
+
+class Store:
+    """What all stores are: the statements of one subject over a database.
+
+    Every method may raise StoreError, and every write may be sent again, unless the method says otherwise.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
 
 def _classified(error: Exception) -> StoreError:

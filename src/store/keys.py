@@ -1,4 +1,4 @@
-"""The API keys in D1. All SQL stands in `key_statements`."""
+"""The API keys in D1. Their SQL stands in `sql.keys`."""
 
 import json
 from collections.abc import Sequence
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from ..core import limits
 from ..core.keys import Key, Scope, ordered
-from . import key_statements as sql
 from . import rows
-from .database import Database, Row
-from .statement import Statement
+from .database import Row, Store
+from .sql import keys as sql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +32,12 @@ class Found:
     any_key: bool
 
 
-class KeyStore:
-    """Where keys are kept. Every method is one call and may raise StoreError; every write may be sent again."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class KeyStore(Store):
+    """Where keys are kept. Every method is one call."""
 
     async def find(self, key_id: str) -> Found:
         """Look up a key that has not expired by the database's clock."""
-        ((row,),) = await self._database.run(Statement(sql.FIND_KEY, (key_id,)))
+        ((row,),) = await self._database.run(sql.FIND_KEY.bind(key_id=key_id))
         any_key = bool(row["any_key"])
         if row["id"] is None:
             return Found(None, None, any_key)
@@ -49,23 +45,29 @@ class KeyStore:
 
     async def insert(self, new: NewKey) -> Key | None:
         """Write a key. None: the tenant has `limits.KEYS_MOST` already, expired ones aside."""
-        scopes = json.dumps(ordered(new.scopes))
-        values = (new.id, new.tenant, new.digest, scopes, new.label, new.valid_ms, limits.KEYS_MOST)
         *_, inserted = await self._database.run(
-            Statement(sql.DELETE_EXPIRED_KEYS, (new.tenant,)),
-            Statement(sql.INSERT_KEY, values),
-            Statement(sql.INSERTED_KEY, (new.id, new.digest)),
+            sql.DELETE_EXPIRED_KEYS.bind(tenant=new.tenant),
+            sql.INSERT_KEY.bind(
+                key_id=new.id,
+                tenant=new.tenant,
+                digest=new.digest,
+                scopes=json.dumps(ordered(new.scopes)),
+                label=new.label,
+                valid_ms=new.valid_ms,
+                keys_most=limits.KEYS_MOST,
+            ),
+            sql.INSERTED_KEY.bind(key_id=new.id, digest=new.digest),
         )
         return _key(inserted[0]) if inserted else None
 
     async def list(self, tenant: str) -> Sequence[Key]:
         """Read the tenant's keys, oldest first, expired ones that are still there included."""
-        (found,) = await self._database.run(Statement(sql.LIST_KEYS, (tenant,)))
+        (found,) = await self._database.run(sql.LIST_KEYS.bind(tenant=tenant))
         return [_key(row) for row in found]
 
     async def delete(self, tenant: str, key_id: str) -> bool:
         """Revoke a key. False: the tenant has none with this id."""
-        (gone,) = await self._database.run(Statement(sql.DELETE_KEY, (tenant, key_id)))
+        (gone,) = await self._database.run(sql.DELETE_KEY.bind(tenant=tenant, key_id=key_id))
         return bool(gone)
 
 

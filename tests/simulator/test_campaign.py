@@ -17,7 +17,7 @@ from simulator.campaign.pool import run_block, run_seeds
 from simulator.campaign.regressions import REGRESSIONS, Regression
 from simulator.campaign.run import PROFILES, run_seed
 from simulator.campaign.tally import Tally
-from src.store import statements as sql
+from src.store.sql import work as sql
 
 SCHEDULES = 2_000
 TASKS_LEAST = 5_000

@@ -1,21 +1,18 @@
-"""The D1 binding over SQLite, in memory: batches as transactions, D1's limits, its error texts, faults to order."""
+"""The D1 binding of tests that need no network: the simulator's database, with a clock and faults to order."""
 
-import json
-import sqlite3
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Literal
 
+from simulator.engine.fault_plan import FaultPlan
+from simulator.platform.binding_port import DirectPort, JsError
+from simulator.platform.d1 import Database, DatabaseServer
+from simulator.platform.sqlite_database import Template
 from src.store.database import D1Statement
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
-
-# D1's own limits, see "Limits" in its documentation.
-_PARAMETERS_MOST = 100
-_STATEMENT_BYTES_MOST = 100_000
-_VALUE_BYTES_MOST = 2_000_000
 
 NETWORK_LOST = "D1_ERROR: Network connection lost."
 ROWS_USED_UP = (
@@ -24,23 +21,9 @@ ROWS_USED_UP = (
 )
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Too many requests queued."
 
-When = Literal["before", "after"]
-Value = str | int | None
+type When = Literal["before", "after"]
 
-
-@dataclass(frozen=True, slots=True)
-class SqliteStatement:
-    """A prepared statement."""
-
-    sql: str
-    values: tuple[Value, ...] = ()
-
-    def bind(self, *values: Value) -> D1Statement:
-        """Return the statement with its parameters set."""
-        assert all(value is None or type(value) is int or isinstance(value, str) for value in values), values
-        if len(values) > _PARAMETERS_MOST:
-            raise RuntimeError(f"D1_ERROR: too many SQL variables: {len(values)}")
-        return SqliteStatement(self.sql, values)
+_TEMPLATES = {True: Template.of_migrations(MIGRATIONS), False: Template([])}
 
 
 class SqliteD1:
@@ -54,12 +37,9 @@ class SqliteD1:
         self.now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self.batches = 0
         self._faults: list[tuple[str, When]] = []
-        self._connection = sqlite3.connect(":memory:", isolation_level=None)
-        self._connection.row_factory = sqlite3.Row
-        # The statements ask for unixepoch('subsec'); older SQLite has no 'subsec', and tests have clocks of their own.
-        self._connection.create_function("unixepoch", -1, lambda *_: self.now_ms() / 1000)
-        if migrated:
-            self.migrate()
+        server = DatabaseServer(_TEMPLATES[migrated], FaultPlan(Random(0)), self.now_ms)
+        self._binding = Database(server, DirectPort())
+        self._connection = server.connection
 
     def migrate(self) -> None:
         """Apply all migrations."""
@@ -78,39 +58,26 @@ class SqliteD1:
         """Forget the failures that were ordered and have not happened."""
         self._faults.clear()
 
-    def rows(self, sql: str, *values: Value) -> list[dict[str, object]]:
+    def rows(self, sql: str, *values: str | int | None) -> list[dict[str, object]]:
         """Look into the database, past the binding."""
-        return [dict(row) for row in self._connection.execute(sql, values)]
+        cursor = self._connection.execute(sql, values)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def prepare(self, sql: str) -> D1Statement:
         """Prepare one statement."""
-        return SqliteStatement(sql)
+        return self._binding.prepare(sql)
 
     async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
         """Run the statements as one transaction."""
         self.batches += 1
-        message, when = self._faults.pop(0) if self._faults else ("", "never")
+        message, when = self._faults.pop(0) if self._faults else ("", None)
         if when == "before":
             raise RuntimeError(message)
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
-            results = [self._run(statement) for statement in statements]
-        except Exception as error:
-            self._connection.execute("ROLLBACK")
-            raise RuntimeError(f"D1_ERROR: {error}: SQLITE_ERROR") from error
-        self._connection.execute("COMMIT")
+            results = await self._binding.batch(statements)
+        except JsError as error:
+            raise RuntimeError(error.message) from error
         if when == "after":
             raise RuntimeError(message)
         return results
-
-    def _run(self, statement: D1Statement) -> Mapping[str, object]:
-        assert isinstance(statement, SqliteStatement)
-        if len(statement.sql.encode()) > _STATEMENT_BYTES_MOST:
-            raise RuntimeError("statement too long")
-        if any(isinstance(value, str) and len(value.encode()) > _VALUE_BYTES_MOST for value in statement.values):
-            raise RuntimeError("string or blob too big")
-        before = self._connection.total_changes
-        rows = [dict(row) for row in self._connection.execute(statement.sql, statement.values).fetchall()]
-        changes = self._connection.total_changes - before
-        # What crosses into the Worker is what JSON can carry.
-        return json.loads(json.dumps({"results": rows, "success": True, "meta": {"changes": changes}}))  # type: ignore[no-any-return]

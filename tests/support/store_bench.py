@@ -8,9 +8,10 @@ from typing import Any
 from src.core.meter import Meter
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route
-from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Output, Progress, Release, Unclaimed
+from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Output, Release, Unclaimed
 from src.store.database import Database
 from src.store.tasks import TaskStore
+from tests.conformance.cases.storyteller import progress
 from tests.support.sqlite_d1 import SqliteD1
 
 START_MS = 1_800_000_000_000
@@ -44,10 +45,10 @@ class StoreBench:
         return row
 
     def insert(
-        self, task_key: str = "task", *, chunks: int = 2, reduce: Reduce = Reduce.CONCAT, **bounds: int | None
+        self, task_key: str = "task", *, chunks: int = 2, reduce: Reduce = Reduce.CONCAT, **terms: int | None
     ) -> str:
         """Write a pending task of so many chunks of one letter."""
-        new = replace(new_task(task_key, chunks, reduce, self.time_ms), **bounds)
+        new = replace(new_task(task_key, chunks, reduce, self.time_ms), **terms)
         self.run(self.store.insert(new, LEASE_MS))
         return task_key
 
@@ -103,19 +104,3 @@ def new_task(task_key: str, chunks: int, reduce: Reduce, created_at: int) -> New
 def outputs(*positions: int, tag: str = "output", level: int = 0) -> list[Output]:
     """Make outputs of these chunks."""
     return [Output(CallKey(level, position), f"{tag} {position}", 1) for position in positions]
-
-
-def progress(claim: Claim, **changes: Any) -> Progress:
-    """Make progress that says nothing but what is given."""
-    facts: dict[str, Any] = {
-        "calls_settled": claim.calls_settled,
-        "calls_in_doubt": claim.calls_in_doubt,
-        "calls_minimum": len(claim.cuts),
-        "completed": 0,
-        "failed": 0,
-        "input_tokens": 0,
-        "output_tokens": 0,
-        "stalls": claim.stalls,
-        "rate_waits": claim.rate_waits,
-    }
-    return Progress(**(facts | changes))

@@ -109,7 +109,7 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
         "tried": claim.tried,
         "refused": claim.refused,
         "chunks": len(claim.cuts),
-        "bounds": (claim.deadline_left_ms, claim.max_calls),
+        "terms": (claim.deadline_left_ms, claim.max_calls),
     }
 
 
@@ -122,5 +122,5 @@ def claim_expected(task: ModelTask, now: int) -> dict[str, Any]:
         "tried": {key: item.tried for key, item in task.failures.items() if not item.final},
         "refused": {key: item.failure for key, item in task.refused().items()},
         "chunks": task.total,
-        "bounds": (None if task.deadline_at is None else task.deadline_at - now, task.max_calls),
+        "terms": (None if task.deadline_at is None else task.deadline_at - now, task.max_calls),
     }

@@ -12,7 +12,8 @@ from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS, SWEEP_BACKOFF_DO
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce
 from src.store.admission import Accepted, Conditions, Limit, Mismatched, Outcome, Refused, Replayed
-from src.store.claims import CallKey, Continue, Due, Fail, FailedCall, Finish, Progress, Release, Standing, Step
+from src.store.claims import CallKey, Continue, Fail, FailedCall, Finish, Progress, Release, Standing, Step
+from src.store.sweep import Due
 
 EARLY_MS = 1_000
 DAY_MS = 86_400_000

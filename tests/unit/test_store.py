@@ -10,7 +10,6 @@ from src.core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuo
 from src.core.meter import Meter
 from src.core.states import TRANSITIONS, Status
 from src.core.task import Failure, Reduce, Route
-from src.store import statements, submission_statements, sweep_statements, view_statements
 from src.store.claims import (
     CallKey,
     Claim,
@@ -25,7 +24,10 @@ from src.store.claims import (
     Unclaimed,
 )
 from src.store.database import Database
+from src.store.sql import admission, sweep, views, work
+from src.store.sql.statement import BoundStatement
 from src.store.tasks import TaskStore
+from tests.conformance.cases.storyteller import progress
 from tests.support.sqlite_d1 import MIGRATIONS, NETWORK_LOST, OVERLOADED, ROWS_USED_UP, SqliteD1
 from tests.support.store_bench import (
     DEADLINE_MS,
@@ -35,7 +37,6 @@ from tests.support.store_bench import (
     RETENTION_MS,
     StoreBench,
     outputs,
-    progress,
 )
 
 Act = Callable[[StoreBench, Claim | None], object]
@@ -438,21 +439,21 @@ def test_erase_leaves_nothing(bench: StoreBench):
 
 
 @pytest.mark.parametrize(
-    ("sql", "values"),
+    "bound",
     [
-        (sweep_statements.DUE, (10, 10, 10)),
-        (view_statements.TASK, ("t",)),
-        (view_statements.STATUS, ("t",)),
-        (view_statements.RESULT, ("t",)),
-        (view_statements.LIST, ("a:", "a:~", 10)),
-        (view_statements.LIST_STATUS, ("a:", "a:~", 10, "failed", 500)),
-        (submission_statements.OUTCOME, ("t", "a", 10)),
-        (statements.CLAIM.partition("RETURNING")[0], ("t", "h", "", "queue", 1, 1, "[]")),
+        sweep.DUE.bind(most=10, tenants_served=10, chunks_most=10),
+        views.TASK.bind(task_key="t"),
+        views.STATUS.bind(task_key="t"),
+        views.RESULT.bind(task_key="t"),
+        views.LIST.bind(first="a:", behind="a:~", most=10),
+        views.LIST_STATUS.bind(first="a:", behind="a:~", most=10, status="failed", walk_most=500),
+        admission.OUTCOME.bind(task_key="t", tenant="a", counted_most=10),
+        work.CLAIM.bind(task_key="t", holder="h", host="", route="queue", lease_ms=1, early_ms=1, first_chunks="[]"),
     ],
 )
-def test_no_statement_reads_the_whole_table(bench: StoreBench, sql: str, values: tuple):
+def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundStatement):
     """Claims, polls, lists and sweep pages go by an index: their cost does not grow with the table."""
-    plan = bench.database.rows(f"EXPLAIN QUERY PLAN {sql}", *values)
+    plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql.partition('RETURNING')[0]}", *bound.values)
     details = [str(row["detail"]) for row in plan]
     assert details
     # Bounded, as they say: what a subquery found, a recursion over tenants, one row of constants.
@@ -463,5 +464,6 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, sql: str, values:
 
 def test_ended_tasks_cost_a_count_of_those_in_flight_nothing(bench: StoreBench):
     """The walk is over tasks that go on, by the index: not over the thousands of a tenant whose retention is near."""
-    plan = bench.database.rows(f"EXPLAIN QUERY PLAN {submission_statements.OUTCOME}", "a:t", "a", 101)
+    bound = admission.OUTCOME.bind(task_key="a:t", tenant="a", counted_most=101)
+    plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     assert any("tasks_by_wake (tenant=? AND ended=?)" in str(row["detail"]) for row in plan), plan

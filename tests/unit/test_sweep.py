@@ -16,7 +16,8 @@ from src.processing.log import Log
 from src.processing.sweep import Sweep
 from src.processing.terms import OVERDUE
 from src.processing.worker import Worker
-from src.store.claims import Due, Release
+from src.store.claims import Release
+from src.store.sweep import Due
 from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench
 
 

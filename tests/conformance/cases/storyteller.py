@@ -8,10 +8,11 @@ from src.core import limits
 from src.core.ids import new_task_id, task_key_of
 from src.core.meter import Meter
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route
-from src.store import key_statements, statements, submission_statements, sweep_statements, view_statements
 from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
 from src.store.database import Database
 from src.store.keys import KeyStore
+from src.store.sql import admission, ending, keys, sweep, views, work
+from src.store.sql.statement import Statement
 from src.store.tasks import TaskStore
 from tests.conformance.cases.registry import show
 
@@ -24,22 +25,19 @@ _TIMES = {
     *("now", "lease_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at"),
 }
-STATEMENT_MODULES = (statements, submission_statements, sweep_statements, view_statements, key_statements)
-_VERBS = {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}  # what begins otherwise is a part of statements
+STATEMENT_MODULES = (admission, ending, keys, sweep, views, work)
 
 
 def statement_names() -> dict[str, str]:
-    """The name of each statement of the store by its text, tuples of them included."""
+    """The name of each statement of the store by what D1 is sent, tuples of them included."""
     names: dict[str, str] = {}
     for module in STATEMENT_MODULES:
         for name, value in vars(module).items():
-            if not name.isupper() or name.startswith("_"):
-                continue
-            texts = {name: value} if isinstance(value, str) else {f"{name}[{at}]": one for at, one in enumerate(value)}
-            for full_name, text in texts.items():
-                if text.split(None, 1)[0] in _VERBS:
-                    assert text not in names, (full_name, names[text])
-                    names[text] = full_name
+            row = {f"{name}[{at}]": one for at, one in enumerate(value)} if isinstance(value, tuple) else {name: value}
+            for full_name, one in row.items():
+                if isinstance(one, Statement):
+                    assert one.sql not in names, (full_name, names[one.sql])
+                    names[one.sql] = full_name
     assert len(set(names.values())) == len(names), "two statements have one name"
     return names
 
@@ -89,7 +87,7 @@ def made_key(at: int, tenant: str = "local") -> str:
 TASK = made_key(1)  # of stories that are about one task
 
 
-def new_task(key: str = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, **bounds: int | None) -> NewTask:
+def new_task(key: str = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, **terms: int | None) -> NewTask:
     """What a submission writes: two characters a chunk."""
     return NewTask(
         task_key=key,
@@ -103,7 +101,7 @@ def new_task(key: str = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, *
         model=None,
         metadata={"a": [1, None, "ü"]},
         created_at=1,
-        **bounds,
+        **terms,
     )
 
 
@@ -118,10 +116,10 @@ class Story:
         self._database = env.DB
 
     async def insert(
-        self, key: str = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, unclaimed_ms: int = 1, **bounds: int
+        self, key: str = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, unclaimed_ms: int = 1, **terms: int
     ) -> None:
         """Submit a task on no conditions; it is due at once."""
-        await self.store.insert(new_task(key, chunks, reduce, **bounds), unclaimed_ms)
+        await self.store.insert(new_task(key, chunks, reduce, **terms), unclaimed_ms)
 
     async def claim(
         self, holder: str, key: str = TASK, *, lease_ms: int = LEASE_MS, host: str = "", announce: int = 0

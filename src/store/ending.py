@@ -1,0 +1,83 @@
+"""How tasks end without their worker: they fail from outside, or a client cancels or erases them."""
+
+from collections.abc import Sequence
+
+from ..core import limits
+from ..core.ids import TaskKey
+from ..core.task import DEADLINE_EXCEEDED, Failure
+from . import rows
+from .database import Row, Store
+from .sql import ending as sql
+from .sql.statement import BoundStatement, as_json
+
+_START_MS = round(limits.START_SECONDS * 1000)
+
+
+class EndingStore(Store):
+    """The transitions that end a task from outside a claim, each one call to D1."""
+
+    async def dead_letter(self, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
+        """Fail a task that nobody works on. False: somebody does, it waits for its time, or it has ended."""
+        (changed,) = await self._database.run(
+            sql.DEAD_LETTER.bind(
+                task_key=task_key, code=failure.code, message=failure.message, retention_ms=retention_ms
+            )
+        )
+        return bool(changed)
+
+    async def give_up(
+        self, task_keys: Sequence[TaskKey], stalls: int, failure: Failure, retention_ms: int
+    ) -> list[TaskKey]:
+        """Fail those of the tasks that nobody holds and on which at least `stalls` workers in a row died."""
+        (ended,) = await self._database.run(
+            sql.GIVE_UP.bind(
+                task_keys=as_json(task_keys),
+                stalls=stalls,
+                code=failure.code,
+                message=failure.message,
+                retention_ms=retention_ms,
+            )
+        )
+        return [rows.task_key(row) for row in ended]
+
+    async def expire(self, task_keys: Sequence[TaskKey], overdue: Failure, retention_ms: int) -> list[TaskKey]:
+        """Fail those of the tasks whose deadline has passed."""
+        (ended,) = await self._database.run(expiry(task_keys, overdue, retention_ms))
+        return [rows.task_key(row) for row in ended]
+
+    async def cancel(self, task_key: TaskKey, retention_ms: int) -> tuple[bool, int]:
+        """Cancel a task that has not ended. False: it has, or there is none.
+
+        Calls that were announced may still start for so many milliseconds (0: none), but no others.
+        """
+        changed, starting = await self._database.run(
+            sql.CANCEL.bind(task_key=task_key, retention_ms=retention_ms), _start_window(task_key)
+        )
+        return bool(changed), _left_ms(starting)
+
+    async def erase(self, task_key: TaskKey) -> tuple[bool, int]:
+        """Erase everything of a task. False: there was nothing. The milliseconds are those of `cancel`.
+
+        If an answer was lost on the way, the task, which the caller has seen, counts as erased, and as one that had
+        just announced calls.
+        """
+        starting, *_, gone = await self._database.run(
+            _start_window(task_key), *(part.bind(task_key=task_key) for part in sql.ERASE)
+        )
+        if not gone and self._database.sends > 1:
+            return True, _START_MS
+        return bool(gone), _left_ms(starting)
+
+
+def expiry(task_keys: Sequence[TaskKey], overdue: Failure, retention_ms: int) -> BoundStatement:
+    """Return the statement that fails those of the tasks whose deadline has passed."""
+    assert overdue.code == DEADLINE_EXCEEDED
+    return sql.EXPIRE.bind(task_keys=as_json(task_keys), message=overdue.message, retention_ms=retention_ms)
+
+
+def _start_window(task_key: TaskKey) -> BoundStatement:
+    return sql.START_WINDOW.bind(task_key=task_key, start_ms=_START_MS, lanes_from_chunks=limits.LANES_FROM_CHUNKS)
+
+
+def _left_ms(found: Sequence[Row]) -> int:
+    return max(0, rows.whole(found[0], "left_ms")) if found else 0

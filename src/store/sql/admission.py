@@ -1,0 +1,125 @@
+"""The SQL that accepts a task, new or put back, within its tenant's limits.
+
+A submission is one transaction: it accepts a task, finds it accepted before, or refuses it. `_FRESH` tells the first
+run of the transaction from a repetition.
+"""
+
+from .fragments import IN_DOUBT, NOW, delete_parts, unended, wake
+from .statement import statement
+
+# --- With an Idempotency-Key -----------------------------------------------------------------------------
+# `:submission` is the tenant, a colon and the client's key; `:digest` is of what was asked for.
+
+# Takes the key for a task, if it is free or its time is over. Of racing twins the first has it. Goes before
+# INSERT_TASK.
+TAKE_KEY = statement(f"""
+INSERT INTO submissions (id, task_id, digest, expires_at) VALUES (:submission, :task_key, :digest, {NOW} + :valid_ms)
+ON CONFLICT DO UPDATE SET task_id = excluded.task_id, digest = excluded.digest, expires_at = excluded.expires_at,
+  replayed = 0
+WHERE expires_at <= {NOW} AND task_id <> excluded.task_id
+""")
+
+# Notes that another request, `:task_key` was to be its task, is about to be told of the key's task, which must stay
+# from now on.
+NOTE_REPLAY = statement("""
+UPDATE submissions SET replayed = 1
+WHERE id = :submission AND task_id <> :task_key AND digest = :digest AND replayed = 0
+""")
+
+# Gives the key back when its task was refused.
+GIVE_KEY_BACK = statement("""
+DELETE FROM submissions WHERE id = :submission AND task_id = :task_key
+  AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
+""")
+
+# Says who has the key.
+KEY_HOLDER = statement("SELECT task_id, digest FROM submissions WHERE id = :submission")
+
+# --- The new task ----------------------------------------------------------------------------------------
+
+_TODAY = f"({NOW} / 86400000)"
+_DEADLINE_AT = f"{NOW} + :deadline_ms"
+
+# Writes the task, pending, unless another request has its key or a limit of its tenant is reached. Sent twice it
+# changes nothing, since the task's key is the caller's. The sweep dispatches a task that is unclaimed for
+# `:unclaimed_ms` again. NULL may be: `:model`; `:deadline_ms` and `:max_calls`, without such terms; `:submission`,
+# without an Idempotency-Key; `:tasks_most` (in flight) and `:characters_most` (a day), without such limits.
+INSERT_TASK = statement(f"""
+INSERT INTO tasks (id, status, route, reduce, model, metadata, total, merge_chars, calls_minimum, created_at,
+  deadline_ms, deadline_at, max_calls, wake_at)
+SELECT :task_key, 'pending', :route, :reduce, :model, :metadata, :total, :merge_chars, :calls_minimum, :created_at,
+  :deadline_ms, {_DEADLINE_AT}, :max_calls, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}
+WHERE (:submission IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = :submission AND task_id = :task_key))
+  AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)
+  AND (:characters_most IS NULL OR :characters_most >=
+    :characters + coalesce((SELECT characters FROM daily_use WHERE tenant = :tenant AND day = {_TODAY}), 0))
+ON CONFLICT DO NOTHING
+""")
+
+# The task's row has just been written: its text is not there yet.
+_FRESH = """EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
+  AND NOT EXISTS (SELECT 1 FROM texts WHERE task_id = :task_key)"""
+
+# Counts the task's characters towards its tenant's day, once. Goes before INSERT_TEXT.
+COUNT_CHARACTERS = statement(f"""
+INSERT INTO daily_use (tenant, day, characters) SELECT :tenant, {_TODAY}, :characters WHERE {_FRESH}
+ON CONFLICT DO UPDATE SET day = excluded.day,
+  characters = excluded.characters + CASE day WHEN excluded.day THEN characters ELSE 0 END
+""")
+
+# Writes what the task works on. `:submission` is NULL without an Idempotency-Key.
+INSERT_TEXT = statement("""
+INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission)
+SELECT :task_key, :input, :instructions, :cuts, :overlap, :submission
+WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
+ON CONFLICT DO NOTHING
+""")
+
+# Says what became of it: whether the task is there, in which status, and how many of its tenant's have not ended,
+# counted up to `:counted_most`.
+OUTCOME = statement(f"""
+SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted,
+  (SELECT status FROM tasks WHERE id = :task_key) AS status, {unended(":counted_most")} AS unended
+""")
+
+# --- The new task taken back -----------------------------------------------------------------------------
+
+# Another request was answered with the task.
+_SHARED = """EXISTS (SELECT 1 FROM submissions JOIN texts ON submissions.id = texts.submission
+  WHERE texts.task_id = :task_key AND submissions.task_id = :task_key AND replayed = 1)"""
+
+# Counts the characters of a task that is about to be withdrawn no more. Goes before WITHDRAW.
+UNCOUNT_CHARACTERS = statement(f"""
+UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant = :tenant AND day = {_TODAY}
+  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
+""")
+
+# Takes back a task whose client is told that nothing was accepted, unless another request was answered with it.
+WITHDRAW = statement(f"DELETE FROM tasks WHERE id = :task_key AND NOT {_SHARED}")
+
+# The parts go if the task's row has gone.
+WITHDRAW_PARTS = delete_parts("=", ":task_key", "AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)")
+
+# --- A task put back -------------------------------------------------------------------------------------
+
+# The task has failed or was cancelled, and its tenant's limit allows one more in flight. `:tasks_most` is NULL without
+# such a limit.
+_RETRYABLE = f"""status IN ('failed', 'cancelled')
+  AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)"""
+
+# Forgets calls that failed, for good too: they start anew with all their attempts. Goes before RETRY.
+RETRY_FAILURES = statement(f"""
+DELETE FROM failures WHERE task_id = :task_key
+  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_RETRYABLE})
+""")
+
+# Puts a failed or cancelled task back. Finished chunks stay, and a deadline begins anew. The fence rises, so that a
+# late worker is refused. The sweep dispatches a task that is unclaimed for `:unclaimed_ms` again.
+RETRY = statement(f"""
+UPDATE tasks SET status = 'pending', fence = fence + 1, attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
+  failed = 0, stalls = 0, rate_waits = 0, dispatches = 0, not_before = 0, finished_at = NULL,
+  error_code = NULL, error_message = NULL, error_retryable = NULL,
+  deadline_at = {NOW} + deadline_ms, wake_at = {wake(f"{NOW} + :unclaimed_ms", f"{NOW} + deadline_ms")}
+WHERE id = :task_key AND {_RETRYABLE}
+RETURNING status
+""")

@@ -1,0 +1,53 @@
+"""The SQL that ends a task without its worker: a failure from outside, a cancellation, an erasure."""
+
+from ...core.task import DEADLINE_EXCEEDED
+from .fragments import ABANDONED, ENDED, IN_DOUBT, LISTED, NOW, delete_parts, failed
+from .statement import statement
+
+# --- Failures from outside -------------------------------------------------------------------------------
+
+# Fails a task whose message ended in the dead-letter queue, unless a worker holds it, it waits for its time, or it has
+# ended.
+DEAD_LETTER = statement(f"""
+UPDATE tasks SET fence = fence + 1, {IN_DOUBT}, {failed(retryable="1")}
+WHERE id = :task_key AND ((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))
+RETURNING fence
+""")
+
+# Fails tasks on which `:stalls` workers in a row, or more, died without an output, the last of them before it could
+# fail the task itself. Nobody but the sweep would end them.
+GIVE_UP = statement(f"""
+UPDATE tasks SET fence = fence + 1, {IN_DOUBT}, {failed(retryable="1")}
+WHERE {LISTED} AND {ABANDONED} AND stalls >= :stalls
+RETURNING id
+""")
+
+# Fails tasks whose deadline has passed. As with CANCEL the fence stays, and the status alone stops a worker.
+EXPIRE = statement(f"""
+UPDATE tasks SET {failed(code=f"'{DEADLINE_EXCEEDED}'", retryable="1")}
+WHERE {LISTED} AND status IN ('pending', 'processing') AND deadline_at <= {NOW}
+RETURNING id
+""")
+
+# --- At the client's wish --------------------------------------------------------------------------------
+
+# Cancels a task that goes on. The fence stays, so that the worker can settle its bill. The status alone stops it, since
+# every announcement of calls asks for 'processing'.
+CANCEL = statement(f"""
+UPDATE tasks SET status = 'cancelled', {ENDED}
+WHERE id = :task_key AND status IN ('pending', 'processing')
+RETURNING status
+""")
+
+# Says for how long calls of a task that has just been cancelled, or is about to be erased, may still start: those that
+# were announced last, for `:start_ms` after that. A task of an object with lanes, which it has from
+# `:lanes_from_chunks` chunks on, counts as one that has just announced calls: a lane may have asked for them.
+START_WINDOW = statement(f"""
+SELECT max(coalesce(announced_at, 0),
+  CASE WHEN started_at IS NOT NULL AND route = 'durable-object' AND total >= :lanes_from_chunks
+    THEN coalesce(finished_at, {NOW}) ELSE 0 END
+) + :start_ms - {NOW} AS left_ms FROM tasks WHERE id = :task_key AND status IN ('processing', 'cancelled')
+""")
+
+# Erases everything of a task. Sent twice it erases nothing more.
+ERASE = (*delete_parts("=", ":task_key"), statement("DELETE FROM tasks WHERE id = :task_key RETURNING id"))

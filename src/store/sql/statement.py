@@ -1,0 +1,78 @@
+"""Statements of SQL with parameters by name, compiled at import to the numbered ones that D1 takes.
+
+All SQL of the Worker's tables stands in this package, one module a subject. A statement is a constant with its contract
+in the comment above it. These rules hold for all of them:
+
+- Values enter through parameters alone. A name that ends in `_ms` is a number of milliseconds, `task_keys` is a JSON
+  list, and what may be NULL is said in the contract.
+- Each write is safe to send again and safe to arrive late: after an error nobody knows whether it landed (see "Read
+  query retries" in the D1 documentation).
+- A task is named by its key, which begins with its tenant (`core.ids`). The column is `id` in `tasks` and `task_id`
+  elsewhere.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+
+type Value = str | int | None
+
+# Text, names and comments in which a colon or a question mark means nothing come before the parameters.
+_TOKENS = re.compile(
+    r"""
+      '(?: [^'] | '' )*'
+    | "(?: [^"] | "" )*"
+    | --[^\n]*
+    | /\*.*?(?: \*/ | \Z )
+    | ::
+    | :(?P<name>[a-z][a-z0-9_]*)
+    | (?P<nameless>[?@$:])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundStatement:
+    """What goes to D1: `?1` in `sql` stands for the first of `values`, and so on; None binds as NULL."""
+
+    sql: str
+    values: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement: `text` as it was written, `sql` with numbers, and the names of the parameters in their order."""
+
+    text: str
+    sql: str
+    parameters: tuple[str, ...]
+
+    def bind(self, **values: Value) -> BoundStatement:
+        """Set the parameters, all of them and no others."""
+        if values.keys() != set(self.parameters):
+            missing = sorted(set(self.parameters) - values.keys())
+            unknown = sorted(values.keys() - set(self.parameters))
+            raise AssertionError(f"missing parameters {missing}, unknown ones {unknown}: {self.text[:60]!r}")
+        return BoundStatement(self.sql, tuple([values[name] for name in self.parameters]))
+
+
+def statement(text: str) -> Statement:
+    """Compile a statement. A parameter is a colon and a name, `:task_key`; used twice, it keeps its number.
+
+    What stands in quotes or in a comment is no parameter, nor are two colons. Parameters of any other form are
+    refused.
+    """
+    numbers: dict[str, int] = {}
+
+    def numbered(token: re.Match[str]) -> str:
+        assert not token["nameless"], f"a parameter without a name: {text[token.start() :][:40]!r}"
+        name = token["name"]
+        return f"?{numbers.setdefault(name, len(numbers) + 1)}" if name else token[0]
+
+    return Statement(text, _TOKENS.sub(numbered, text).strip(), tuple(numbers))
+
+
+def as_json(value: object) -> str:
+    """Write a list or a dict as the text of one parameter."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

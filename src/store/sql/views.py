@@ -1,0 +1,53 @@
+"""The SQL of the API's reads. Each reads what it shows and no more, whatever else is stored."""
+
+from .fragments import LISTED, LIVE, OVERDUE
+from .statement import statement
+
+_VIEW = f"""id, status, route, reduce, model, metadata, total, completed, failed, attempts,
+  calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
+  {LIVE} AS live, input_tokens, output_tokens,
+  error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at, deadline_at, max_calls,
+  (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
+
+# Reads one task: one row read.
+TASK = statement(f"SELECT {_VIEW} FROM tasks WHERE id = :task_key")
+
+# Reads several tasks: one row read each.
+TASKS = statement(f"SELECT {_VIEW} FROM tasks WHERE {LISTED}")
+
+# Reads the outputs that make the result of a completed task, in order. No rows while it is not completed.
+RESULT = statement("""
+SELECT output FROM outputs WHERE task_id = :task_key AND level = (
+  SELECT CASE reduce WHEN 'merge' THEN (SELECT max(level) FROM outputs WHERE task_id = :task_key) ELSE 0 END
+  FROM tasks WHERE id = :task_key AND status = 'completed'
+) ORDER BY idx
+""")
+
+# Reads what `?wait=` polls.
+STATUS = statement(f"SELECT status, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key")
+
+# Read the finished chunks, and what places them in the input.
+PLACES = statement("SELECT cuts, overlap FROM texts WHERE task_id = :task_key")
+CHUNKS = statement("SELECT idx, output, attempts FROM outputs WHERE task_id = :task_key AND level = 0 ORDER BY idx")
+FAILED_CHUNKS = statement("""
+SELECT idx, calls, code, message, retryable FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1
+  AND NOT EXISTS (SELECT 1 FROM outputs WHERE task_id = :task_key AND level = 0 AND idx = failures.idx)
+ORDER BY idx
+""")
+
+# Reads a page, newest first, of the keys from `:first` on that lie before `:behind`: a tenant's keys sort by creation.
+LIST = statement(f"""
+SELECT {_VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
+""")
+
+# Reads a page of one status: a walk over `:walk_most` tasks at most that passes over the others. If tasks may be left,
+# the last row says where the walk ended, whatever that row's status: its `place` is `:walk_most`.
+LIST_STATUS = statement(f"""
+SELECT {_VIEW}, place FROM (
+  SELECT *, row_number() OVER (ORDER BY id DESC) AS place FROM tasks
+  WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :walk_most
+) WHERE status = :status OR place = :walk_most ORDER BY id DESC LIMIT :most
+""")
+
+# Succeeds if D1 answers and the newest table is there.
+READY = statement("SELECT 1 FROM api_keys LIMIT 1")

@@ -1,0 +1,141 @@
+"""A worker's share of the store: it takes a claim, works under its fence, and ends it."""
+
+from collections.abc import Sequence
+
+from ..core import limits
+from ..core.ids import TaskKey
+from ..core.states import Status
+from ..core.task import Failure, Route
+from . import ending, rows
+from .claims import Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
+from .database import Store
+from .sql import work as sql
+from .sql.statement import BoundStatement, as_json
+
+
+class WorkStore(Store):
+    """The transitions of a task that is worked on, each one call to D1."""
+
+    async def claim(
+        self, task_key: TaskKey, *, holder: str, host: str, route: Route, lease_ms: int, announce: int = 0
+    ) -> Claim | Unclaimed:
+        """Take the task, or say why not. `holder` names this claim; `host` a host that replaces itself, or ''.
+
+        If this is the task's first claim, its first `announce` calls are announced with it.
+        """
+        granted, _, source, outputs, failures, standing = await self._database.run(
+            sql.CLAIM.bind(
+                task_key=task_key,
+                holder=holder,
+                host=host,
+                route=route,
+                lease_ms=lease_ms,
+                early_ms=round(limits.EARLY_SECONDS_ALLOWED * 1000),
+                first_chunks=as_json(list(range(announce))),
+            ),
+            sql.CLAIM_WAKE.bind(task_key=task_key, holder=holder),
+            sql.CLAIM_TEXT.bind(task_key=task_key, holder=holder),
+            sql.CLAIM_OUTPUTS.bind(task_key=task_key, holder=holder),
+            sql.CLAIM_FAILURES.bind(task_key=task_key, holder=holder),
+            sql.STANDING.bind(task_key=task_key),
+        )
+        if not granted:
+            return rows.unclaimed(standing)
+        return rows.claim(task_key, granted[0], source[0], outputs, failures)
+
+    async def step(self, claim: Claim, progress: Progress, step: Step) -> bool:
+        """Record progress and continue or end the claim, in one transaction. False: the claim is lost."""
+        return bool((await self._database.run(*_records(claim, progress), _step(claim, progress, step)))[-1])
+
+    async def settle(self, claim: Claim, progress: Progress, overdue: Failure, retention_ms: int) -> Status | None:
+        """Settle the bill of a claim that a cancellation or its deadline has ended, and return the task's status.
+
+        A task whose deadline has passed is failed with `overdue` here, if nobody did so yet. None: the claim is still
+        good, and has its outputs recorded, or it was lost otherwise, and nothing has changed.
+        """
+        batch = _records(claim, progress)
+        if claim.deadline_left_ms is not None:
+            batch.insert(0, ending.expiry([claim.task_key], overdue, retention_ms))
+        batch.append(sql.SETTLE.bind(task_key=claim.task_key, fence=claim.fence, **_totals(progress)))
+        settled = (await self._database.run(*batch))[-1]
+        return Status(rows.text(settled[0], "status")) if settled else None
+
+    async def may_start(self, task_key: TaskKey, fence: int) -> float | None:
+        """Return how many milliseconds are left to start calls under a claim; None when it is over."""
+        (found,) = await self._database.run(sql.MAY_START.bind(task_key=task_key, fence=fence))
+        if not found:
+            return None
+        left = rows.maybe_whole(found[0], "deadline_left")
+        return float("inf") if left is None else left
+
+    async def level_outputs(self, task_key: TaskKey, level: int) -> dict[int, str]:
+        """Read the outputs of one level, by index."""
+        (found,) = await self._database.run(sql.LEVEL_OUTPUTS.bind(task_key=task_key, level=level))
+        return {rows.whole(row, "idx"): rows.text(row, "output") for row in found}
+
+
+def _records(claim: Claim, progress: Progress) -> list[BoundStatement]:
+    task_key, fence = claim.task_key, claim.fence
+    batch = []
+    if progress.outputs:
+        parts = _parts(progress.outputs)
+        batch += [sql.CHECKPOINT.bind(task_key=task_key, fence=fence, outputs=part) for part in parts]
+    if progress.failures:
+        failures = as_json([_failed(call) for call in progress.failures])
+        batch.append(sql.RECORD_FAILURES.bind(task_key=task_key, fence=fence, failures=failures))
+    return batch
+
+
+def _parts(outputs: Sequence[Output]) -> list[str]:
+    """Write outputs as JSON lists, each small enough for one bound parameter."""
+    parts: list[list[str]] = [[]]
+    size = 0
+    for output in outputs:
+        text = as_json([*output.key, output.text, output.calls])
+        length = len(text.encode())
+        if parts[-1] and size + length > limits.CHECKPOINT_BYTES_MOST:
+            parts.append([])
+            size = 0
+        parts[-1].append(text)
+        size += length
+    return [f"[{','.join(part)}]" for part in parts]
+
+
+def _failed(call: FailedCall) -> list[int | str]:
+    tried, failure = call.tried, call.failure
+    counts = (tried.attempts, tried.calls, int(call.final))
+    return [*call.key, *counts, failure.code, failure.message, int(failure.retryable)]
+
+
+def _totals(progress: Progress) -> dict[str, int | str]:
+    return {
+        "calls_settled": progress.calls_settled,
+        "calls_in_doubt": progress.calls_in_doubt,
+        "calls_minimum": progress.calls_minimum,
+        "in_flight": as_json(progress.in_flight),
+        "completed": progress.completed,
+        "failed": progress.failed,
+        "input_tokens": progress.input_tokens,
+        "output_tokens": progress.output_tokens,
+        "stalls": progress.stalls,
+        "rate_waits": progress.rate_waits,
+    }
+
+
+def _step(claim: Claim, progress: Progress, step: Step) -> BoundStatement:
+    told = {"task_key": claim.task_key, "fence": claim.fence, **_totals(progress)}
+    match step:
+        case Continue(lease_ms):
+            return sql.PROGRESS.bind(**told, lease_ms=lease_ms)
+        case Release(delay_ms, sweep_ms):
+            return sql.RELEASE.bind(**told, delay_ms=delay_ms, sweep_ms=sweep_ms)
+        case Finish(retention_ms, top_level):
+            return sql.FINISH.bind(**told, retention_ms=retention_ms, top_level=top_level)
+        case Fail(retention_ms, failure):
+            return sql.FAIL.bind(
+                **told,
+                retention_ms=retention_ms,
+                code=failure.code,
+                message=failure.message,
+                retryable=int(failure.retryable),
+            )
