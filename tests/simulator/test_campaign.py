@@ -10,6 +10,7 @@ import pytest
 
 from simulator.__main__ import main
 from simulator.campaign import sections as campaign
+from simulator.campaign import substitutes
 from simulator.campaign.ablations import ABLATIONS, BY_NAME, Ablation
 from simulator.campaign.exhaustive import FLOWS, Flow, all_singles
 from simulator.campaign.failure import explain
@@ -104,6 +105,20 @@ def test_an_ablation_leaves_no_trace():
     before = {name: getattr(sql, name) for name in dir(sql)}
     BY_NAME["fence_in_checkpoint"].run(1)
     assert {name: getattr(sql, name) for name in dir(sql)} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("CLAMI", "fence", "", "0 modules have a statement CLAMI"),
+        ("CLAIM", "fense", "", "CLAIM has no 'fense' any more"),
+        ("PROGRESS", substitutes.FENCED, "1", "PROGRESS would have the parameters"),
+    ],
+)
+def test_an_ablation_of_what_is_not_there_fails(name: str, old: str, new: str, says: str):
+    """A statement that was renamed, or lost the part, or would lose a parameter, is noticed when the patch is made."""
+    with pytest.raises(AssertionError, match=says):
+        substitutes.swapped(name, old, new)
 
 
 def test_failing_seeds_replay_exactly():
