@@ -19,8 +19,8 @@ ON CONFLICT DO UPDATE SET task_id = excluded.task_id, digest = excluded.digest, 
 WHERE expires_at <= {NOW} AND task_id <> excluded.task_id
 """)
 
-# Notes that another request, `:task_key` was to be its task, is about to be told of the key's task, which must stay
-# from now on.
+# Notes that another request is about to be answered with the key's task, which must stay from now on. `:task_key` is
+# the task that this other request would have made.
 NOTE_REPLAY = statement("""
 UPDATE submissions SET replayed = 1
 WHERE id = :submission AND task_id <> :task_key AND digest = :digest AND replayed = 0
@@ -88,7 +88,7 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted,
 _SHARED = """EXISTS (SELECT 1 FROM submissions JOIN texts ON submissions.id = texts.submission
   WHERE texts.task_id = :task_key AND submissions.task_id = :task_key AND replayed = 1)"""
 
-# Counts the characters of a task that is about to be withdrawn no more. Goes before WITHDRAW.
+# Takes the characters of a task that is about to be withdrawn off its tenant's day. Goes before WITHDRAW.
 UNCOUNT_CHARACTERS = statement(f"""
 UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant = :tenant AND day = {_TODAY}
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
