@@ -6,7 +6,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from simulator.campaign.ablations import ABLATIONS, Ablation
+from simulator.campaign.ablations import ABLATIONS
+from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.exhaustive import FLOWS, POINTS_MOST_FOR_PAIRS, all_singles, pairs
 from simulator.campaign.races import Kind, all_races
 from simulator.campaign.run import run_seed

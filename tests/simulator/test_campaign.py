@@ -10,8 +10,8 @@ import pytest
 
 from simulator.__main__ import main
 from simulator.campaign import sections as campaign
-from simulator.campaign import substitutes
-from simulator.campaign.ablations import ABLATIONS, BY_NAME, Ablation
+from simulator.campaign.ablations import ABLATIONS, BY_NAME, substitutes
+from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.exhaustive import FLOWS, Flow, all_singles
 from simulator.campaign.failure import explain
 from simulator.campaign.pool import run_block, run_seeds

@@ -1,0 +1,100 @@
+"""Where the absence of a safeguard shows: rates of faults, small workloads, and what else has to go wrong."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from simulator.campaign.ablations import substitutes as without
+from simulator.campaign.tenants import TENANTS
+from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.platform.choices import Deployment
+from simulator.platform.isolate import Isolate
+from simulator.platform.rate_limits import RateLimit
+from src.store import tasks
+
+# Faults under which a worker outlives its claim.
+ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0.3, "clock_jumped": 0.02}
+CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
+# D1 that answers no look for a task: rare, since the platform repeats reads, and what withdrawals are for.
+NO_LOOKS: tuple[without.Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
+LOST_REPLIES = {"d1_failed_after_commit": 0.2}
+# Isolates that stand still for less than a call may take to start: 0.1 to 2 s.
+SHORT_FREEZES: tuple[without.Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),)
+
+
+def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], Workload]:
+    """Three tasks of some chunks on one of the deployments."""
+
+    def draw(rng: Random) -> Workload:
+        first = rng.choice(deployments)
+        specs = tuple(
+            TaskSpec(at=rng.uniform(0, 5), chunks=rng.choice((2, 4, 6)), reduce=rng.choice(("concat", "merge")))
+            for _ in range(3)
+        )
+        return replace(Workload(tasks=specs, first=first, last=first), **options)
+
+    return draw
+
+
+def cancelling(rng: Random) -> Workload:
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=0, chunks=6, actions=((rng.uniform(0, 3), "cancel"),)) for _ in range(3))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+def erasing(rng: Random) -> Workload:
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=0, chunks=4, actions=((rng.uniform(1, 9), "delete"),)) for _ in range(3))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+def cancelling_late(*deployments: Deployment, chunks: int, concurrency: int = 1) -> Callable[[Random], Workload]:
+    """Tasks of many calls that are cancelled somewhere in between."""
+    variables = {"AI_CONCURRENCY": str(concurrency)}
+
+    def draw(rng: Random) -> Workload:
+        first = rng.choice(deployments)
+        specs = tuple(TaskSpec(at=0, chunks=chunks, actions=((rng.uniform(0.5, 8), "cancel"),)) for _ in range(5))
+        return Workload(tasks=specs, first=first, last=first, short_slices=False, variables=variables)
+
+    return draw
+
+
+def hurried(rng: Random) -> Workload:
+    """Tasks that end about when their deadline comes."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(
+        TaskSpec(at=0, chunks=chunks, deadline_seconds=rng.uniform(1, 2 + chunks)) for chunks in (1, 2, 3, 4, 6, 6)
+    )
+    return Workload(tasks=specs, first=first, last=first, short_slices=False)
+
+
+def thrifty(rng: Random) -> Workload:
+    """Tasks that need more calls than they may make."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=0, chunks=4, max_calls=rng.randint(1, 4)) for _ in range(3))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+def twins(rng: Random) -> Workload:
+    """Pairs of submissions under one key."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=rng.uniform(0, 2), chunks=1, idempotent=True, twin=True) for _ in range(5))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+def refused(rng: Random) -> Workload:
+    """Tasks whose first chunk the model turns down, while others are out."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=rng.uniform(0, 5), chunks=6, refused=True) for _ in range(3))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+def metered(rng: Random) -> Workload:
+    """A tenant with more requests than it may have in a minute, and another one with few."""
+    first = rng.choice(DEPLOYMENTS)
+    asks = tuple((rng.uniform(0, 5), "list") for _ in range(3))
+    busy = [TaskSpec(at=rng.uniform(0, 5), chunks=1, tenant=TENANTS[0], actions=asks) for _ in range(3)]
+    quiet = TaskSpec(at=rng.uniform(0, 5), chunks=1, tenant=TENANTS[1])
+    return Workload(tasks=(*busy, quiet), first=first, last=first, rate_limit=RateLimit(3))

@@ -1,0 +1,63 @@
+"""Ablations of what keeps a task with one worker: fences, leases, and the clock that they are judged by."""
+
+from simulator.campaign.ablations import substitutes as without
+from simulator.campaign.ablations.circumstances import LOST_REPLIES, ZOMBIES, some_tasks
+from simulator.campaign.ablations.definition import Ablation
+from simulator.platform.choices import DIRECT, FREE, TOP
+from src.store.database import Database
+from src.store.sql.fragments import NOW
+
+ABLATIONS = (
+    Ablation(
+        "fence_in_checkpoint",
+        "outputs of a worker that lost its claim are refused",
+        (without.swapped("CHECKPOINT", without.FENCED, without.UNFENCED),),
+        {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
+    ),
+    Ablation(
+        "fence_in_progress",
+        "totals and announcements of a worker that lost its claim are refused",
+        (without.swapped("PROGRESS", without.FENCED, without.UNFENCED),),
+        ZOMBIES,
+    ),
+    Ablation(
+        "fence_in_release",
+        "a worker that lost its claim cannot give the task away",
+        (without.swapped("RELEASE", without.FENCED, without.UNFENCED),),
+        ZOMBIES | LOST_REPLIES,
+        some_tasks(TOP, FREE),
+    ),
+    Ablation(
+        "fence_in_finish",
+        "a worker that lost its claim cannot complete the task",
+        (without.swapped("FINISH", without.FENCED, without.UNFENCED),),
+        {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
+    ),
+    Ablation(
+        "lease_in_claim",
+        "a duplicate that meets a live lease does nothing",
+        (without.swapped("CLAIM", f"lease_until <= {NOW} OR", "1 OR"),),
+        {"duplicate_delivery": 0.5},
+        some_tasks(TOP),
+    ),
+    Ablation(
+        "database_clock",
+        "leases are judged by the database's clock, not by isolates'",
+        ((Database, "run", without.run_by_isolates_clock),),
+        {"clock_skewed": 0.6, "duplicate_delivery": 0.5},
+        some_tasks(TOP),
+    ),
+    Ablation(
+        "named_hosts_only",
+        "only an object takes over from itself, no nameless host from another",
+        (without.swapped("CLAIM", "(host = :host AND :host <> '')", "host = :host"),),
+        {"duplicate_delivery": 0.5},
+        some_tasks(TOP, DIRECT),
+    ),
+    Ablation(
+        "retry_raises_fence",
+        "a worker from before a retry is refused",
+        (without.swapped("RETRY", "fence = fence + 1,", ""),),
+        {"user_raced": 0.5},
+    ),
+)

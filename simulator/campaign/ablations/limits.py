@@ -1,0 +1,53 @@
+"""Ablations of the limits that a deployment sets its tenants, and of their failing safely."""
+
+from simulator.campaign.ablations import substitutes as without
+from simulator.campaign.ablations.circumstances import metered, some_tasks
+from simulator.campaign.ablations.definition import Ablation
+from simulator.campaign.workload import DEPLOYMENTS
+from src.core import limits
+from src.http import rate_limit, router
+
+ABLATIONS = (
+    Ablation(
+        "limit_of_tasks",
+        "a tenant has no more tasks in flight than its limit",
+        (without.swapped("INSERT_TASK", "< :tasks_most", "< 1000 + :tasks_most"),),
+        {},
+        some_tasks(*DEPLOYMENTS, variables={"MAX_TASKS_IN_FLIGHT": "1"}),
+    ),
+    Ablation(
+        "limit_of_characters",
+        "a tenant has no more characters accepted in a day than its limit",
+        (without.swapped("INSERT_TASK", ":characters_most >=", "1000 + :characters_most >="),),
+        {},
+        some_tasks(*DEPLOYMENTS, variables={"MAX_CHARACTERS_PER_DAY": "60"}),
+    ),
+    Ablation(
+        "requests_by_tenant",
+        "a tenant's requests use up its own allowance only",
+        ((rate_limit, "check", without.check_all_as_one),),
+        {},
+        metered,
+    ),
+    Ablation(
+        "requests_before_effect",
+        "a request beyond the limit of requests is refused before anything is done for it",
+        ((router, "_answer", without.answer_and_check),),
+        {},
+        metered,
+    ),
+    Ablation(
+        "failed_limiter_refuses_nothing",
+        "a limiter of requests that fails lets requests through",
+        ((rate_limit, "check", without.check_or_refuse),),
+        {"rate_limiter_failed": 0.3},
+        metered,
+    ),
+    Ablation(
+        "patience_with_limiter",
+        "a limiter of requests that does not answer holds no request up",
+        ((limits, "RATE_LIMITER_SECONDS", 1e6),),
+        {"rate_limiter_hung": 0.3},
+        metered,
+    ),
+)

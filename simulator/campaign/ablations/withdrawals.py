@@ -1,0 +1,65 @@
+"""Ablations of what a client may rely on who cancels or erases a task: no call and no row afterwards."""
+
+from simulator.campaign.ablations import substitutes as without
+from simulator.campaign.ablations.circumstances import SHORT_FREEZES, cancelling, cancelling_late, erasing, some_tasks
+from simulator.campaign.ablations.definition import Ablation
+from simulator.campaign.workload import DEPLOYMENTS, LONG_CHUNKS
+from simulator.platform.choices import FREE
+from src.objects import ai_processor
+from src.processing import crew
+from src.store import tasks
+from src.store.sql import ending
+
+ABLATIONS = (
+    Ablation(
+        "cancel_stops_calls",
+        "no call is announced for a cancelled task",
+        (without.swapped("PROGRESS", "status = 'processing'", "status IN ('processing', 'cancelled')"),),
+        {},
+        cancelling,
+    ),
+    Ablation(
+        "erase_everything",
+        "an erased task leaves nothing behind",
+        ((ending, "ERASE", (ending.ERASE[0], *ending.ERASE[2:])),),
+        {},
+        erasing,
+    ),
+    Ablation(
+        "object_forgets",
+        "an object that is done stores nothing",
+        ((ai_processor.Processor, "_forget", without.remember),),
+        {},
+        some_tasks(FREE),
+    ),
+    Ablation(
+        "start_window",
+        "calls start soon after their announcement or not at all",
+        ((crew.Crew, "call", without.call_whenever),),
+        {"worker_frozen": 0.1},
+        cancelling_late(*DEPLOYMENTS, chunks=6),
+    ),
+    Ablation(
+        "start_window_of_lanes",
+        "a lane asks whether the calls that it was sent may still start",
+        ((tasks.TaskStore, "may_start", without.start_whenever),),
+        {"worker_frozen": 0.1},
+        cancelling_late(FREE, chunks=LONG_CHUNKS, concurrency=3),  # with 1 there are no lanes
+    ),
+    Ablation(
+        "held_cancellation",
+        "a cancellation is answered when no call can start any more",
+        ((tasks.TaskStore, "cancel", without.cancel_at_once),),
+        {"worker_frozen": 0.2},
+        cancelling_late(*DEPLOYMENTS, chunks=6),
+        SHORT_FREEZES,
+    ),
+    Ablation(
+        "held_erasure",
+        "an erasure is answered when no call can start any more",
+        ((tasks.TaskStore, "erase", without.erase_at_once),),
+        {"worker_frozen": 0.2},
+        erasing,
+        SHORT_FREEZES,
+    ),
+)
