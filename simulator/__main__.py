@@ -5,13 +5,14 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from simulator.campaign import sections as campaign
+from simulator.campaign import sections
 from simulator.campaign.failure import explain
 from simulator.campaign.pool import run_seeds
 from simulator.campaign.run import PROFILES, run_seed
@@ -27,11 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; the exit status is 1 when an invariant was broken."""
     options = _parser().parse_args(arguments)
     if options.seed is not None:
-        return _replay(options.seed, options.faults, options.bounds)
+        return _replay(options.seed, options.faults, options.terms)
     tally, seconds, processor = _seeds(options)
     CONSOLE.print(summary(tally, seconds, processor, options.workers))
     for seed, _ in sorted(tally.failures)[:EXPLAINED_MOST]:
-        _explain(seed, options.faults, options.bounds)
+        _explain(seed, options.faults, options.terms)
     facts: dict[str, Any] = {"seeds": tally.facts() | {"seconds": round(seconds, 1)}}
     if options.campaign:
         facts |= _rest_of_campaign()
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="replay this one seed and show what happens in it")
     parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--faults", choices=PROFILES, help="this fault profile for all seeds, not each seed's own")
-    parser.add_argument("--bounds", action="store_true", help="cancellations, deadlines and budgets in every schedule")
+    parser.add_argument("--terms", action="store_true", help="cancellations, deadlines and budgets in every schedule")
     parser.add_argument("--campaign", action="store_true", help="all parts, and their figures as JSON at the end")
     return parser
 
@@ -71,7 +72,7 @@ def _seeds(options: argparse.Namespace) -> tuple[Tally, float, float]:
             options.seeds,
             workers=options.workers,
             profile=options.faults,
-            bounds=options.bounds,
+            terms=options.terms,
             progress=progress,
         )
     return tally, time.perf_counter() - started, processor
@@ -105,9 +106,9 @@ def summary(tally: Tally, seconds: float, processor: float, workers: int) -> Tab
     return table
 
 
-def _replay(seed: int, profile: str | None, bounds: bool) -> int:
-    result = run_seed(seed, profile=profile, bounds=bounds)
-    again = run_seed(seed, profile=profile, bounds=bounds, keep_timeline=True)
+def _replay(seed: int, profile: str | None, terms: bool) -> int:
+    result = run_seed(seed, profile=profile, terms=terms)
+    again = run_seed(seed, profile=profile, terms=terms, keep_timeline=True)
     same = "the same twice" if result.digest == again.digest else "DIFFERENT the second time"
     CONSOLE.print(f"seed {seed}, profile {result.profile}: trace {result.digest}, {same}")
     if result.failure is None:
@@ -116,29 +117,29 @@ def _replay(seed: int, profile: str | None, bounds: bool) -> int:
             f"every invariant held: {dict(result.statuses)}, {result.calls} calls, {result.in_doubt} in doubt"
         )
         return 0
-    _explain(seed, profile, bounds)
+    _explain(seed, profile, terms)
     return 1
 
 
-def _explain(seed: int, profile: str | None, bounds: bool) -> None:
-    explanation = explain(seed, profile=profile, bounds=bounds)
+def _explain(seed: int, profile: str | None, terms: bool) -> None:
+    explanation = explain(seed, profile=profile, terms=terms)
     result = explanation.result
     CONSOLE.print(f"\nseed {seed} ({result.profile}): {result.failure}", markup=False)
     CONSOLE.print(f"still so with {sum(result.fired.values())} of its {explanation.faults_before} faults:")
     CONSOLE.print("\n".join(explanation.lines()), markup=False)
-    faults = (f" --faults {profile}" if profile else "") + (" --bounds" if bounds else "")
+    faults = (f" --faults {profile}" if profile else "") + (" --terms" if terms else "")
     CONSOLE.print(f"replay: python -m simulator --seed {seed}{faults}")
 
 
 def _rest_of_campaign() -> dict[str, Any]:
     facts: dict[str, Any] = {}
-    parts = {
-        "singleCrashes": lambda: dict(campaign.single_crashes()),
-        "pairsOfCrashes": lambda: dict(campaign.pairs_of_crashes()),
-        "races": lambda: campaign.races(campaign.RACES_OF_CAMPAIGN),
-        "ablations": lambda: campaign.ablations(10_000, 1_000, CONSOLE.print),
-        "replays": lambda: campaign.replays(50, 100),
-        "schedulesPerSecondPerCore": lambda: round(campaign.throughput(1_000)),
+    parts: dict[str, Callable[[], Any]] = {
+        "singleCrashes": lambda: dict(sections.single_crashes()),
+        "pairsOfCrashes": lambda: dict(sections.pairs_of_crashes()),
+        "races": lambda: sections.races(sections.RACES_OF_CAMPAIGN),
+        "ablations": lambda: sections.ablations(10_000, 1_000, CONSOLE.print),
+        "replays": lambda: sections.replays(50, 100),
+        "schedulesPerSecondPerCore": lambda: round(sections.throughput(1_000)),
     }
     for name, run in parts.items():
         started = time.perf_counter()

@@ -12,37 +12,37 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from simulator.campaign.request_limit import Requests
+from simulator.campaign.request_limit import RequestLimit
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.tenants import tenant_of
 from src.core import limits
-from src.core.ids import task_key_of
+from src.core.ids import TaskKey, task_key_of
 from src.http.ports import Reply
 from src.inference.protocol import ModelCall
 from src.store.sql.admission import WITHDRAW
 
 if TYPE_CHECKING:
     from simulator.campaign.adapter import Arrival
-    from simulator.campaign.invariants import Books
+    from simulator.campaign.invariants import Invariants
     from simulator.platform.world import World
 
 _TASKS = "/api/tasks"
 
 
-class Watch:
-    """The watcher of one world. `accepted` are the keys of tasks that some client was told of."""
+class ClientPromises:
+    """What the clients of one world were told. `accepted` are the keys of tasks that some client was told of."""
 
-    def __init__(self, world: World, books: Books) -> None:
-        self.accepted: set[str] = set()
-        self.stopped: dict[str, str] = {}  # by key: the answer that says that no call starts any more
-        self.told: Counter[str] = Counter()  # what was answered that the books do not show
+    def __init__(self, world: World, invariants: Invariants) -> None:
+        self.accepted: set[TaskKey] = set()
+        self.stopped: dict[TaskKey, str] = {}  # the answer that says that no call starts any more
+        self.told: Counter[str] = Counter()  # what was answered that no row shows
         self._world = world
-        self._books = books
+        self._invariants = invariants
         self._arrivals: Counter[str] = Counter()  # by tag
-        self._requests = Requests(world, self._broken)
+        self._request_limit = RequestLimit(world, self._broken)
         self._mismatched: set[str] = set()  # tags
-        self._withdrawing: set[str] = set()
-        self._offsets: dict[str, float] = {}  # by key: the least that the database's clock was off at a claim
+        self._withdrawing: set[TaskKey] = set()
+        self._offsets: dict[TaskKey, float] = {}  # the least that the database's clock was off at a claim
         self._offset_ms = world.database.offset_ms
         self._jumped_at = -math.inf
         self._serve = world.database.serve
@@ -69,47 +69,49 @@ class Watch:
             self._jumped_at = self._world.loop.time()
         self._offset_ms = offset
 
-    def born(self, key: str, tag: str) -> None:
+    def born(self, task_key: TaskKey, tag: str) -> None:
         """A task was written."""
         if tag in self._mismatched:
-            raise InvariantBroken(f"{key}: accepted, and its client was told that the key is another request's")
+            raise InvariantBroken(f"{task_key}: accepted, and its client was told that the key is another request's")
 
-    def went(self, key: str) -> None:
+    def went(self, task_key: TaskKey) -> None:
         """A task was erased, or taken back."""
-        if key in self._withdrawing and key in self.accepted:
-            raise InvariantBroken(f"{key}: answered with 202, and taken back")
+        if task_key in self._withdrawing and task_key in self.accepted:
+            raise InvariantBroken(f"{task_key}: answered with 202, and taken back")
 
-    def claimed(self, key: str) -> None:
+    def claimed(self, task_key: TaskKey) -> None:
         """A worker has learned how much time is left; what the database's clock does later, it cannot know."""
-        self._offsets[key] = min(self._offsets.get(key, math.inf), self._offset_ms)
+        self._offsets[task_key] = min(self._offsets.get(task_key, math.inf), self._offset_ms)
 
-    def put_back(self, key: str) -> None:
+    def put_back(self, task_key: TaskKey) -> None:
         """A client's retry: calls may start again, and the time for them begins anew."""
-        self.stopped.pop(key, None)
-        self._offsets.pop(key, None)
+        self.stopped.pop(task_key, None)
+        self._offsets.pop(task_key, None)
 
     # --- calls -------------------------------------------------------------------------------------------
 
     def _starting(self, call: ModelCall, sender: str) -> None:
         self.look_at_clock()
         tag = tag_of(call)
-        key = self._books.born[tag][-1]
-        said = self.stopped.get(key)
+        task_key = self._invariants.born[tag][-1]
+        said = self.stopped.get(task_key)
         # When the clock jumps between an announcement and the cancellation, the calls' time seems to be over.
         if said is not None and self._world.loop.time() >= self._jumped_at + limits.START_SECONDS:
-            self._broken(f"{key}: a call started on {sender} after {said}")
-        row = self._books.rows.get(key)
+            self._broken(f"{task_key}: a call started on {sender} after {said}")
+        row = self._invariants.rows.get(task_key)
         if row is not None and row.deadline_at is not None:
-            now_ms = self._world.now_ms() + self._offsets.get(key, self._offset_ms)
+            now_ms = self._world.now_ms() + self._offsets.get(task_key, self._offset_ms)
             # In the millisecond of the deadline nobody can tell: the database's clock counts whole ones.
             if now_ms > row.deadline_at:
-                self._broken(f"{key}: a call started on {sender} {now_ms - row.deadline_at:.0f} ms after its deadline")
+                self._broken(
+                    f"{task_key}: a call started on {sender} {now_ms - row.deadline_at:.0f} ms after its deadline"
+                )
 
     # --- answers -----------------------------------------------------------------------------------------
 
     def arrived(self, arrival: Arrival) -> None:
         """Note how often the task was put back before the request: what comes later is not this answer's matter."""
-        arrival.retries = self._books.retries[_key(arrival)]
+        arrival.retries = self._invariants.retries[_task_key(arrival)]
 
     def read(self, arrival: Arrival) -> None:
         """Count the arrivals of a submission."""
@@ -117,7 +119,7 @@ class Watch:
 
     def counting(self, arrival: Arrival) -> None:
         """Note that the limiter of requests is asked."""
-        self._requests.counting(arrival)
+        self._request_limit.counting(arrival)
 
     def answered(self, arrival: Arrival, reply: Reply) -> None:
         """Judge an answer."""
@@ -125,32 +127,32 @@ class Watch:
             self._broken(f"{arrival.method} {arrival.url} was answered with {reply.body}")
         told = json.loads(reply.body) if reply.body else {}
         self._check_tenant(arrival, told)
-        self.told["limited"] += self._requests.answered(arrival, reply, told)
-        key = _key(arrival)
+        self.told["limited"] += self._request_limit.answered(arrival, reply, told)
+        task_key = _task_key(arrival)
         if arrival.method == "POST" and arrival.url.endswith(_TASKS):
             self._submitted(arrival, reply, told)
         elif reply.status == 204 or (reply.status == 200 and arrival.url.endswith("/cancel")):
             self.told["erased" if reply.status == 204 else "cancelled"] += 1
-            if arrival.retries == self._books.retries[key]:
-                self.stopped[key] = f"a {reply.status} to {arrival.method}"
+            if arrival.retries == self._invariants.retries[task_key]:
+                self.stopped[task_key] = f"a {reply.status} to {arrival.method}"
 
     def _check_tenant(self, arrival: Arrival, told: dict[str, Any]) -> None:
         tenant = tenant_of(arrival.headers)
         for task in [told, *told.get("tasks", ())]:
-            if "id" in task and task_key_of(tenant, task["id"]) not in self._books.tags:
+            if "id" in task and task_key_of(tenant, task["id"]) not in self._invariants.tags:
                 self._broken(f"{arrival.method} {arrival.url} showed {tenant} {task['id']}, which is not its own")
 
     def _submitted(self, arrival: Arrival, reply: Reply, told: dict[str, Any]) -> None:
         tag = _tag(arrival)
-        born = self._books.born.get(tag, [])
+        born = self._invariants.born.get(tag, [])
         if reply.status == 202:
-            key = task_key_of(tenant_of(arrival.headers), told["id"])
-            self.accepted.add(key)
+            task_key = task_key_of(tenant_of(arrival.headers), told["id"])
+            self.accepted.add(task_key)
             self.told["replay"] += "Idempotency-Replayed" in reply.headers
-            if self._books.tags[key] != tag:
-                self._broken(f"{key}: the answer to {tag}, and made by {self._books.tags[key]}")
-            if key in self._withdrawing and key in self._books.gone:
-                self._broken(f"{key}: taken back, and answered with 202")
+            if self._invariants.tags[task_key] != tag:
+                self._broken(f"{task_key}: the answer to {tag}, and made by {self._invariants.tags[task_key]}")
+            if task_key in self._withdrawing and task_key in self._invariants.gone:
+                self._broken(f"{task_key}: taken back, and answered with 202")
         elif self._arrivals[tag] > 1:
             return  # what is there may be the other one's
         elif told.get("limit") == "requests":
@@ -161,7 +163,7 @@ class Watch:
             self._mismatched.add(tag)
             if born:
                 self._broken(f"{born[-1]}: accepted, and its client was told that the key is another request's")
-        elif reply.status == 503 and born and born[-1] in self._books.rows and born[-1] not in self._withdrawing:
+        elif reply.status == 503 and born and born[-1] in self._invariants.rows and born[-1] not in self._withdrawing:
             self._broken(f"{born[-1]}: answered with 503, and nobody tried to take it back")
 
 
@@ -176,10 +178,10 @@ def _tag(arrival: Arrival) -> str:
     return tag
 
 
-def _key(arrival: Arrival) -> str:
+def _task_key(arrival: Arrival) -> TaskKey:
     """The key of the task that a request names; of no task, for one that names none."""
     parts = arrival.url.partition("?")[0].split("/")
-    return task_key_of(tenant_of(arrival.headers), parts[5]) if len(parts) > 5 else ""
+    return task_key_of(tenant_of(arrival.headers), parts[5]) if len(parts) > 5 else TaskKey("")
 
 
 def _raise(error: InvariantBroken) -> None:

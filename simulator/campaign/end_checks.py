@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from simulator.campaign.invariants import Books
+from simulator.campaign.invariants import Invariants
 from simulator.campaign.row_changes import InvariantBroken, Row
 from simulator.campaign.small_limits import MAX_ATTEMPTS
 from simulator.platform.model import output_of
@@ -35,7 +35,7 @@ type Require = Callable[[bool, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What struck in a run, as far as verdicts depend on it."""
+    """What struck in a run, as far as the checks depend on it."""
 
     fired: frozenset[str]
     operated: bool  # isolates died by deployments or restarts, or a client interfered
@@ -56,23 +56,23 @@ class Circumstances:
         return self.certain and not self.fired & MODEL
 
 
-def check_task(books: Books, world: World, row: Row, circumstances: Circumstances) -> None:
+def check_task(invariants: Invariants, world: World, row: Row, circumstances: Circumstances) -> None:
     """Hold one task to everything that was promised. Raises InvariantBroken."""
-    tag = books.tags[row.id]
-    reached = books.reached[tag]
+    tag = invariants.tags[row.task_key]
+    reached = invariants.reached[tag]
 
     def require(holds: bool, what: str) -> None:
         if not holds:
-            raise InvariantBroken(f"{row.id} ({row.status} {row.error_code or ''}, fence {row.fence}): {what}")
+            raise InvariantBroken(f"{row.task_key} ({row.status} {row.error_code or ''}, fence {row.fence}): {what}")
 
     require(row.terminal, "lost: it has not ended")
     doubt = row.in_doubt + row.announced
-    forfeited = books.forfeited[row.id]
+    forfeited = invariants.forfeited[row.task_key]
     # A connection that fails when its worker has stopped listening, because the client cancelled or the worker stood
     # still beyond its timeout: the call was sent as far as anyone knows, and never arrived.
-    unheard = books.unreached[tag] if forfeited or "worker_frozen" in circumstances.fired else 0
+    unheard = invariants.unreached[tag] if forfeited or "worker_frozen" in circumstances.fired else 0
     # Under an idempotency key a request can become a task again when the first is gone; to the model they are one.
-    others = books.sent(tag) - row.sent
+    others = invariants.sent(tag) - row.sent
     require(
         row.sent - doubt - unheard <= reached <= row.sent + others,
         f"miscounted: {reached} calls reached the model, {row.sent} are billed, {doubt} of them in doubt",
@@ -80,21 +80,21 @@ def check_task(books: Books, world: World, row: Row, circumstances: Circumstance
     if circumstances.certain and not forfeited:
         require(doubt == 0, f"{doubt} calls in doubt, and nothing happened that casts doubt")
     if row.status == "completed":
-        _check_result(books, world, row, require)
-        if circumstances.smooth and not forfeited and not books.retries[row.id]:
+        _check_result(invariants, world, row, require)
+        if circumstances.smooth and not forfeited and not invariants.retries[row.task_key]:
             require(row.sent == row.minimum, f"{row.sent} calls where {row.minimum} do")
     if row.status == "failed":
-        _check_failure(books, row, circumstances, require)
+        _check_failure(invariants, row, circumstances, require)
     _check_chunks(world, row, require)
-    _check_repetitions(books, row, tag, doubt + forfeited + others, circumstances.fired, require)
+    _check_repetitions(invariants, row, tag, doubt + forfeited + others, circumstances.fired, require)
 
 
-def _check_result(books: Books, world: World, row: Row, require: Require) -> None:
+def _check_result(invariants: Invariants, world: World, row: Row, require: Require) -> None:
     """Each output is the model's answer to the right text, levels and minimum are what the input makes them."""
     text, instructions, cuts, overlap, model, merge_chars = world.database.connection.execute(
         "SELECT input, instructions, cuts, overlap, model, merge_chars FROM texts JOIN tasks ON id = task_id"
         " WHERE id = ?",
-        (row.id,),
+        (row.task_key,),
     ).fetchone()
     model = model or "simulated-1"
     users = [text[chunk.start : chunk.end] for chunk in chunks(tuple(json.loads(cuts)), overlap)]
@@ -103,7 +103,7 @@ def _check_result(books: Books, world: World, row: Row, require: Require) -> Non
         minimum += len(users)
         outputs = []
         for position, user in enumerate(users):
-            output = books.outputs.get((row.id, str(level), str(position)))
+            output = invariants.outputs.get((row.task_key, str(level), str(position)))
             require(output is not None, f"completed without output ({level}, {position})")
             wanted = output_of(ModelCall(system, user, model))
             require(str(output).partition(" #")[0] == wanted, f"output ({level}, {position}) is of another text")
@@ -112,23 +112,23 @@ def _check_result(books: Books, world: World, row: Row, require: Require) -> Non
             break
         users, system, level = merge_groups(outputs, merge_chars), merge_system(instructions), level + 1
     require(row.minimum == minimum, f"minimumCalls is {row.minimum}, should be {minimum}")
-    extra = [key for key in books.outputs if key[0] == row.id and int(key[1]) > level]
+    extra = [key for key in invariants.outputs if key[0] == row.task_key and int(key[1]) > level]
     require(not extra, f"outputs above the top level: {extra}")
 
 
 def _check_chunks(world: World, row: Row, require: Require) -> None:
     """The chunks that a client sees are each finished or failed, and those of a completed task have not failed."""
     execute = world.database.connection.execute
-    shown = [index for query in (views.CHUNKS, views.FAILED_CHUNKS) for index, *_ in execute(query.sql, (row.id,))]
+    shown = [index for query in (views.CHUNKS, views.FAILED_CHUNKS) for index, *_ in execute(query.sql, (row.task_key,))]
     require(len(set(shown)) == len(shown), f"chunks are shown twice: {sorted(shown)}")
-    (failed,) = execute("SELECT count(*) FROM failures WHERE task_id = ? AND final = 1", (row.id,)).fetchone()
+    (failed,) = execute("SELECT count(*) FROM failures WHERE task_id = ? AND final = 1", (row.task_key,)).fetchone()
     require(row.status != "completed" or not failed, f"completed, and {failed} calls failed for good")
 
 
-def _check_failure(books: Books, row: Row, circumstances: Circumstances, require: Require) -> None:
+def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
     """A failure has a cause outside the Worker."""
     answers: Counter[str] = Counter()
-    for (_text, answer), count in books.answers[books.tags[row.id]].items():
+    for (_text, answer), count in invariants.answers[invariants.tags[row.task_key]].items():
         answers[answer] += count
     code = row.error_code
     if code == "deadline_exceeded":
@@ -148,16 +148,18 @@ def _check_failure(books: Books, row: Row, circumstances: Circumstances, require
         require(failures >= MAX_ATTEMPTS or unheard or slow, f"{code} after {failures} failures")
 
 
-def _check_repetitions(books: Books, row: Row, tag: str, spare: int, fired: frozenset[str], require: Require) -> None:
+def _check_repetitions(
+    invariants: Invariants, row: Row, tag: str, spare: int, fired: frozenset[str], require: Require
+) -> None:
     """Calls for one text: no more failures than attempts, no more answers than one, but for those in doubt."""
     heard: Counter[str] = Counter()
     failed: Counter[str] = Counter()
-    for (text, answer), count in books.answers[tag].items():
+    for (text, answer), count in invariants.answers[tag].items():
         if answer == "ok":
             heard[text] += count
         elif answer in FAILURE_ANSWERS:
             failed[text] += count
-    rounds = 1 + books.retries[row.id]
+    rounds = 1 + invariants.retries[row.task_key]
     for count in failed.values():
         require(count <= MAX_ATTEMPTS * rounds + spare, f"{count} failed calls for one text")
     # An answer may have come after the Worker's patience, or to one that stood still: that call counts as failed there.

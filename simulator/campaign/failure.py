@@ -28,16 +28,16 @@ class Explanation:
         return kept[-LINES_MOST:]
 
 
-def explain(seed: int, *, profile: str | None = None, bounds: bool = False) -> Explanation:
+def explain(seed: int, *, profile: str | None = None, terms: bool = False) -> Explanation:
     """Shrink a failing seed. The failure kept is the first one's kind: its text without ids and figures."""
-    first = run_seed(seed, profile=profile, bounds=bounds)
+    first = run_seed(seed, profile=profile, terms=terms)
     assert first.failure is not None
     kind = _kind(first.failure)
     fired = fewest = first.fired.total()
 
     def fails(muted: frozenset[int]) -> bool:
         nonlocal fewest
-        again = run_seed(seed, profile=profile, bounds=bounds, muted=muted)
+        again = run_seed(seed, profile=profile, terms=terms, muted=muted)
         # Without one fault the run goes another way, where it may meet more of them: that is no progress.
         if again.failure is None or _kind(again.failure) != kind or again.fired.total() > fewest:
             return False
@@ -45,7 +45,7 @@ def explain(seed: int, *, profile: str | None = None, bounds: bool = False) -> E
         return True
 
     muted = shrink(fails, fired)
-    told = run_seed(seed, profile=profile, bounds=bounds, muted=muted, keep_timeline=True)
+    told = run_seed(seed, profile=profile, terms=terms, muted=muted, keep_timeline=True)
     return Explanation(told, fired, muted)
 
 

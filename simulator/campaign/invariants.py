@@ -1,21 +1,24 @@
-"""A second pair of books, kept beside the database and the model: what each write and each call must respect.
+"""What must hold after each write and each model call, by a second account kept beside the database and the model.
 
 Every transaction and every model call of a world passes through here, and is held against what was there before.
 A broken invariant raises at once, at the write or call that broke it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from simulator.campaign.client_promises import Watch, tag_of
+from simulator.campaign.client_promises import ClientPromises, tag_of
 from simulator.campaign.row_changes import COLUMNS, InvariantBroken, Row, check_change
-from simulator.campaign.tenant_limits import Shares
+from simulator.campaign.tenant_limits import TenantLimits
 from simulator.platform.binding_port import Reply
 from simulator.platform.d1 import Statement
 from simulator.platform.world import World
+from src.core.ids import TaskKey
 from src.inference.protocol import ModelCall
 from src.store.sql import admission, ending, work
+
+type OutputKey = tuple[TaskKey, str, str]  # with level and index, as text
 
 UNDER_CLAIM = ("CHECKPOINT", "RECORD_FAILURES", "PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE")
 _OUTPUTS = "SELECT group_concat(task_id || '|' || level || '|' || idx || '|' || output, char(10)) FROM outputs"
@@ -26,23 +29,26 @@ _ORPHANS = tuple(
 )
 
 
-class Books:
-    """What happened in one world, task by task. A task is known to the model by its tag, its `instructions`."""
+class Invariants:
+    """What happened in one world, task by task, and whether it may.
+
+    The model knows a task by its tag, which is the task's `instructions`.
+    """
 
     def __init__(self, world: World, *, max_attempts: int) -> None:
-        self.rows: dict[str, Row] = {}
-        self.gone: dict[str, Row] = {}
-        self.expired: set[str] = set()
-        self.born: dict[str, list[str]] = defaultdict(list)  # ids by tag: several in turn under one idempotency key
-        self.tags: dict[str, str] = {}  # by id
-        self.holders: dict[str, str] = {}  # ids by idempotency key with its tenant
+        self.rows: dict[TaskKey, Row] = {}
+        self.gone: dict[TaskKey, Row] = {}
+        self.expired: set[TaskKey] = set()
+        self.born: dict[str, list[TaskKey]] = defaultdict(list)  # by tag: several in turn under one idempotency key
+        self.tags: dict[TaskKey, str] = {}
+        self.holders: dict[str, TaskKey] = {}  # by idempotency key with its tenant
         self.reached: Counter[str] = Counter()  # calls by tag
         self.unreached: Counter[str] = Counter()  # calls by tag whose connection failed before the model saw them
         self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # by tag: (text, answer)
-        self.forfeited: Counter[str] = Counter()  # by id: calls in flight when a client or a deadline ended it
-        self.retries: Counter[str] = Counter()  # by id
-        self.outputs: dict[tuple[str, str, str], str] = {}
-        self._refused: set[str] = set()  # ids of tasks with a call on record that failed for good
+        self.forfeited: Counter[TaskKey] = Counter()  # calls in flight when a client or a deadline ended it
+        self.retries: Counter[TaskKey] = Counter()
+        self.outputs: dict[OutputKey, str] = {}
+        self._refused: set[TaskKey] = set()  # with a call on record that failed for good
         self.writes = 0
         self._outputs_text: str | None = None
         self._max_attempts = max_attempts
@@ -52,8 +58,8 @@ class Books:
         self._tell_failures = {work.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
         self._withdraws = admission.WITHDRAW.sql
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
-        self.watch = Watch(world, self)
-        self.shares = Shares(world.variables)
+        self.promises = ClientPromises(world, self)
+        self.tenant_limits = TenantLimits(world.variables)
         self._tags_given = 0
         self._execute = world.database.execute
         self._serve = world.model.serve
@@ -70,7 +76,7 @@ class Books:
     def _executed(self, statements: Sequence[Statement]) -> list[dict[str, Any]]:
         before = self._connection.total_changes
         now_ms = self.world.database.now_ms()
-        self.watch.look_at_clock()
+        self.promises.look_at_clock()
         results = self._execute(statements)
         if self._connection.total_changes != before:
             self.writes += 1
@@ -96,7 +102,7 @@ class Books:
         if any(statement.sql in self._tell_failures for statement in statements):
             self._refused = {task_key for (task_key,) in self._connection.execute(_REFUSED)}
         before = self.rows
-        rows: dict[str, Row] = {}
+        rows: dict[TaskKey, Row] = {}
         grown = False
         for values in found:
             known = before.get(values[0])
@@ -112,51 +118,51 @@ class Books:
             self._went(before.keys() - rows.keys(), statements, now_ms)
         self.rows = rows
         if grown:
-            self.shares.grown(rows.values())
+            self.tenant_limits.grown(rows.values())
 
     def _changed(self, was: Row, row: Row, now_ms: int) -> bool:
         """Judge a change of a row. True: its tenant has one more task in flight."""
         check_change(was, row, now_ms, self._max_attempts)
-        if row.id in self._refused and row.sent > was.sent:
-            raise InvariantBroken(f"{row.id}: calls were announced after one had failed for good")
+        if row.task_key in self._refused and row.sent > was.sent:
+            raise InvariantBroken(f"{row.task_key}: calls were announced after one had failed for good")
         if row.status == "processing" and row.fence != was.fence:
-            self.watch.claimed(row.id)
+            self.promises.claimed(row.task_key)
         if row.ended_from_outside and not was.terminal:
-            self.forfeited[row.id] += was.announced
+            self.forfeited[row.task_key] += was.announced
         elif row.status == "pending" and was.terminal:
-            self.retries[row.id] += 1
-            self.watch.put_back(row.id)
+            self.retries[row.task_key] += 1
+            self.promises.put_back(row.task_key)
             return True
         return False
 
     def _born(self, row: Row) -> None:
-        if row.id in self.gone:
-            raise InvariantBroken(f"{row.id} is back after it was erased")
+        if row.task_key in self.gone:
+            raise InvariantBroken(f"{row.task_key} is back after it was erased")
         if (row.status, row.fence, row.sent) != ("pending", 0, 0):
-            raise InvariantBroken(f"{row.id} came into the world {row.status}")
+            raise InvariantBroken(f"{row.task_key} came into the world {row.status}")
         tag, key, characters = self._connection.execute(
-            "SELECT instructions, submission, length(input) FROM texts WHERE task_id = ?", (row.id,)
+            "SELECT instructions, submission, length(input) FROM texts WHERE task_id = ?", (row.task_key,)
         ).fetchone()
-        self.shares.accepted(row.id, characters)
+        self.tenant_limits.accepted(row.task_key, characters)
         if tag in self.born and (key is None or self.born[tag][-1] not in self.gone):
-            raise InvariantBroken(f"{row.id}: request {tag} was taken twice, as {self.born[tag][-1]} before")
+            raise InvariantBroken(f"{row.task_key}: request {tag} was taken twice, as {self.born[tag][-1]} before")
         if key is not None:  # no run lasts for the day after which a key is free again
-            if self.holders.get(key, row.id) not in {row.id, *self.gone}:
-                raise InvariantBroken(f"{row.id}: accepted under a key that {self.holders[key]} has")
-            self.holders[key] = row.id
-        self.watch.born(row.id, tag)
-        self.born[tag].append(row.id)
-        self.tags[row.id] = tag
+            if self.holders.get(key, row.task_key) not in {row.task_key, *self.gone}:
+                raise InvariantBroken(f"{row.task_key}: accepted under a key that {self.holders[key]} has")
+            self.holders[key] = row.task_key
+        self.promises.born(row.task_key, tag)
+        self.born[tag].append(row.task_key)
+        self.tags[row.task_key] = tag
 
-    def _went(self, ids: Any, statements: Sequence[Statement], now_ms: int) -> None:
+    def _went(self, task_keys: Iterable[TaskKey], statements: Sequence[Statement], now_ms: int) -> None:
         asked = {statement.values[0] for statement in statements if statement.sql in self._erases}
         for statement in statements:
             if statement.sql == self._withdraws:
-                self.shares.taken_back(statement.values[0])
-        for task_key in ids:
+                self.tenant_limits.taken_back(statement.values[0])
+        for task_key in task_keys:
             row = self.gone[task_key] = self.rows[task_key]
             if task_key in asked:
-                self.watch.went(task_key)
+                self.promises.went(task_key)
                 continue
             if not row.terminal or row.wake_at > now_ms:
                 raise InvariantBroken(f"{task_key} ({row.status}) was erased, and nobody asked for it")
@@ -174,10 +180,10 @@ class Books:
         if text == self._outputs_text:
             return
         self._outputs_text = text
-        found = {}
+        found: dict[OutputKey, str] = {}
         for line in (text or "").split("\n") if text else ():
             task_key, level, idx, output = line.split("|")
-            found[task_key, level, idx] = output
+            found[TaskKey(task_key), level, idx] = output
         for key, output in self.outputs.items():
             if key[0] in self.rows and found.get(key) != output:
                 raise InvariantBroken(f"{key}: output was {output!r}, is {found.get(key)!r}")
@@ -188,7 +194,7 @@ class Books:
         self._check_counts(found, now_ms)
         self.outputs = found
 
-    def _check_counts(self, found: dict[tuple[str, str, str], str], now_ms: int) -> None:
+    def _check_counts(self, found: dict[OutputKey, str], now_ms: int) -> None:
         counts = Counter(task_key for task_key, level, _ in found if level == "0")
         for task_key, row in self.rows.items():
             count = counts[task_key]
@@ -211,7 +217,7 @@ class Books:
         self.reached[tag] += 1
         self.answers[tag][call.user, records[-1].answer] += 1
         row = self.latest(tag)
-        task_key = row.id
+        task_key = row.task_key
         if self.reached[tag] > self.sent(tag):
             raise InvariantBroken(
                 f"{task_key} ({row.status}, fence {row.fence}): call {self.reached[tag]} reached the model, "

@@ -9,7 +9,7 @@ from typing import Literal
 from simulator.campaign.adapter import ClientRequest, Onceover
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.run import TEMPLATE
-from simulator.campaign.scenario import CRON_SECONDS, Play
+from simulator.campaign.scenario import CRON_SECONDS, Scenario
 from simulator.campaign.small_limits import LEASE_SECONDS, small_limits, variables
 from simulator.campaign.workload import TaskSpec, Workload
 from simulator.engine.fault_plan import FaultPlan
@@ -50,17 +50,17 @@ def race(policy: Scripted, kind: Kind, chunks: int) -> Outcome:
             latency_seconds=0,
             model_seconds=(1.0, 1.0),
         )
-        play = Play(world, Workload(tasks=(spec,)), Random("race"), crashes=True)
+        scenario = Scenario(world, Workload(tasks=(spec,)), Random("race"), crashes=True)
 
-        async def scenario(world: World) -> Outcome:
-            return await _two_workers(world, play, spec, kind)
+        async def main(world: World) -> Outcome:
+            return await _two_workers(world, scenario, spec, kind)
 
-        return world.run(scenario)
+        return world.run(main)
 
 
-async def _two_workers(world: World, play: Play, spec: TaskSpec, kind: Kind) -> Outcome:
-    await play.client(spec)
-    (task_key,) = play.answered
+async def _two_workers(world: World, scenario: Scenario, spec: TaskSpec, kind: Kind) -> Outcome:
+    await scenario.clients.play(spec)
+    (task_key,) = scenario.clients.answered
     world.faults.stop()
     body = to_json(messages.write(task_key))
     world.queue.accept(body)
@@ -70,16 +70,16 @@ async def _two_workers(world: World, play: Play, spec: TaskSpec, kind: Kind) -> 
     if kind == "cancel":
         await asyncio.sleep(0.5)
         path = f"/api/tasks/{split_task_key(task_key)[1]}"
-        asyncio.ensure_future(play.fetch(ClientRequest("POST", f"{path}/cancel")))  # noqa: RUF006
-        asyncio.ensure_future(play.fetch(ClientRequest("POST", f"{path}/retry")))  # noqa: RUF006
+        asyncio.ensure_future(scenario.clients.fetch(ClientRequest("POST", f"{path}/cancel")))  # noqa: RUF006
+        asyncio.ensure_future(scenario.clients.fetch(ClientRequest("POST", f"{path}/retry")))  # noqa: RUF006
         await asyncio.sleep(0.5)
     world.queue.accept(body)
     world.start_cron(CRON_SECONDS)
-    await play.all_ended()
+    await scenario.all_ended()
     await world.quiet(200)
-    play.check()
-    row = play.books.rows[task_key]
-    calls = play.books.reached[play.books.tags[task_key]]
+    scenario.check()
+    row = scenario.invariants.rows[task_key]
+    calls = scenario.invariants.reached[scenario.invariants.tags[task_key]]
     if kind == "duplicate" and (row.fence, calls) != (1, row.minimum):
         raise InvariantBroken(f"{calls} calls and fence {row.fence} under a duplicate delivery")
     return Outcome(row.fence, calls, row.status)

@@ -26,13 +26,13 @@ def is_refusal(reply: Reply) -> bool:
     return reply.status == 429 and json.loads(reply.body).get("limit") == "requests"
 
 
-class Requests:
+class RequestLimit:
     """Each tenant's requests, as its own API key counts them. `broken` takes what must not be."""
 
     def __init__(self, world: World, broken: Callable[[str], None]) -> None:
         self._world = world
         self._broken = broken
-        self._settings = world.rate_limiter and world.rate_limiter.settings
+        self._settings = None if world.rate_limiter is None else world.rate_limiter.settings
         self._asked: dict[str, list[float]] = defaultdict(list)  # by tenant, seconds
         self._passed: dict[str, list[float]] = defaultdict(list)
 

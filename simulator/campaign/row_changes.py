@@ -3,6 +3,7 @@
 import json
 from typing import NamedTuple
 
+from src.core.ids import TaskKey
 from src.core.states import TRANSITIONS, Status
 
 
@@ -13,7 +14,7 @@ class InvariantBroken(AssertionError):
 class Row(NamedTuple):
     """The columns of `tasks` that say what a task is at."""
 
-    id: str
+    task_key: TaskKey
     status: str
     reduce: str
     total: int
@@ -90,7 +91,7 @@ def transition(before: Row, after: Row) -> str:
     name = _CHANGES.get((before.status, after.status, after.fence - before.fence))
     if name is None:
         raise InvariantBroken(
-            f"{after.id}: {before.status} at fence {before.fence} became {after.status} at fence {after.fence}"
+            f"{after.task_key}: {before.status} at fence {before.fence} became {after.status} at fence {after.fence}"
         )
     known = TRANSITIONS[name]
     assert before.status in known.sources
@@ -127,15 +128,15 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
     if name == "finish":
         _require(after.completed == after.total, after, "completed without all chunks")
         _require(after.in_flight == "[]", after, "completed with calls in flight")
-    _check_bounds(name, before, after, now_ms)
+    _check_terms(name, before, after, now_ms)
     _require(after.completed >= before.completed, after, "fewer chunks are completed than before")
     _require(after.attempts >= before.attempts, after, "attempts fell")
     if after.lease_until is not None and after.lease_until != before.lease_until:
         _require(after.lease_until > now_ms, after, "its lease was over when it was written")
 
 
-def _check_bounds(name: str, before: Row, after: Row, now_ms: int) -> None:
-    """Hold a change to what the client bounds. What the model sees of it, the books check."""
+def _check_terms(name: str, before: Row, after: Row, now_ms: int) -> None:
+    """Hold a change to the client's terms. Calls that reach the model are held to them in `invariants`."""
     deadline = before.deadline_at
     in_time = deadline is None or now_ms < deadline
     if name in {"claim", "take_over"} or (name == "progress" and set(_calls(after)) - set(_calls(before))):
@@ -153,4 +154,4 @@ def _calls(row: Row) -> list[tuple[int, int]]:
 
 def _require(holds: bool, row: Row, what: str) -> None:
     if not holds:
-        raise InvariantBroken(f"{row.id} ({row.status}, fence {row.fence}): {what}")
+        raise InvariantBroken(f"{row.task_key} ({row.status}, fence {row.fence}): {what}")

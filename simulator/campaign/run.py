@@ -1,4 +1,4 @@
-"""One seed, one run: its workload, its faults, its schedule, its verdict."""
+"""One seed, one run: its workload, its faults, its schedule, what it did."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ from random import Random
 from simulator.campaign.adapter import Onceover
 from simulator.campaign.end_checks import CRASHES, MODEL
 from simulator.campaign.row_changes import InvariantBroken
-from simulator.campaign.scenario import Play
+from simulator.campaign.scenario import Scenario
 from simulator.campaign.small_limits import small_limits, variables
-from simulator.campaign.workload import Workload, bound, draw, metered, patient
+from simulator.campaign.workload import Workload, draw, metered, patient, with_terms
 from simulator.engine.fault_kinds import KINDS, RATE_LIMITER
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.loop import SimulationError
@@ -81,14 +81,14 @@ def run_seed(
     profile: str | None = None,
     fault_rates: dict[str, float] | None = None,
     workload: Workload | None = None,
-    bounds: bool = False,
+    terms: bool = False,
     muted: frozenset[int] = frozenset(),
     keep_timeline: bool = False,
 ) -> Result:
-    """Run one seed; what is not given is drawn from it. `bounds`: see `workload.bound`."""
+    """Run one seed; what is not given is drawn from it. `terms`: see `workload.with_terms`."""
     rng = Random(f"{seed}/workload")
     profile = profile or rng.choice(_PROFILE_OF_TEN)
-    drawn = bound(draw(rng), Random(f"{seed}/bounds"), always=bounds)
+    drawn = with_terms(draw(rng), Random(f"{seed}/bounds"), always=terms)
     drawn = patient(drawn, Random(f"{seed}/patience"))
     limiter_rng = Random(f"{seed}/rate limiter/workload")
     drawn = metered(drawn, limiter_rng)
@@ -113,7 +113,7 @@ def run_plan(
     scheduling: Scheduling = "fifo",
     latency_seconds: float = 0.008,
     crashes: bool = False,
-    play_class: type[Play] = Play,
+    scenario_class: type[Scenario] = Scenario,
 ) -> Result:
     """Run a workload under a fault plan and fill in the result."""
     with small_limits(short_slices=workload.short_slices, small_parts=workload.small_parts):
@@ -133,27 +133,27 @@ def run_plan(
             latency_seconds=latency_seconds,
             rate_limit=workload.rate_limit,
         )
-        play = play_class(world, workload, rng, crashes=crashes)
+        scenario = scenario_class(world, workload, rng, crashes=crashes)
         try:
-            world.run(play.run)
+            world.run(scenario.run)
         except (InvariantBroken, SimulationError, AssertionError) as error:
             result.failure = f"{type(error).__name__}: {error}"
-    return _filled(result, world, play)
+    return _filled(result, world, scenario)
 
 
-def _filled(result: Result, world: World, play: Play) -> Result:
-    books = play.books
+def _filled(result: Result, world: World, scenario: Scenario) -> Result:
+    invariants = scenario.invariants
     result.digest = world.trace_digest
-    result.accepted = len(books.tags)
-    result.statuses = Counter(row.status for row in books.rows.values())
-    result.statuses["erased"] = len(books.gone)
-    result.calls = sum(books.reached.values())
-    result.in_doubt = sum(row.in_doubt for row in books.rows.values())
+    result.accepted = len(invariants.tags)
+    result.statuses = Counter(row.status for row in invariants.rows.values())
+    result.statuses["erased"] = len(invariants.gone)
+    result.calls = sum(invariants.reached.values())
+    result.in_doubt = sum(row.in_doubt for row in invariants.rows.values())
     result.virtual_seconds = world.loop.time()
     result.steps = world.loop.steps
-    result.writes = books.writes
-    result.failures = Counter(row.error_code for row in books.rows.values() if row.error_code)
-    result.told = books.watch.told
+    result.writes = invariants.writes
+    result.failures = Counter(row.error_code for row in invariants.rows.values() if row.error_code)
+    result.told = invariants.promises.told
     result.fired = Counter({name: tally.fired for name, tally in world.faults.tallies.items() if tally.fired})
     result.timeline = world.faults.report()
     return result

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from simulator.campaign.patches import Patch, patched
 from src.core import limits, merge
 
 LEASE_SECONDS = 40
@@ -28,20 +29,11 @@ def small_limits(*, short_slices: bool, small_parts: bool) -> Iterator[None]:
     """Set the small limits for the length of one run, and show no tracebacks of errors that the Worker catches: they
     would drown a campaign, and `adapter.MISTAKES` picks out those that matter."""
     chosen = _ALWAYS | (_SLICES if short_slices else {}) | ({"CHECKPOINT_BYTES_MOST": 60} if small_parts else {})
-    before = {name: getattr(limits, name) for name in chosen}
-    merge_before = merge.MERGE_CHARS_LEAST
-    for name, value in chosen.items():
-        setattr(limits, name, value)
-    logger = logging.getLogger("onceover")
-    logger.disabled = True
-    merge.MERGE_CHARS_LEAST = 70  # three outputs a merge call: levels on levels
-    try:
+    patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
+    patches.append((merge, "MERGE_CHARS_LEAST", 70))  # three outputs a merge call: levels on levels
+    patches.append((logging.getLogger("onceover"), "disabled", True))
+    with patched(patches):
         yield
-    finally:
-        for name, value in before.items():
-            setattr(limits, name, value)
-        merge.MERGE_CHARS_LEAST = merge_before
-        logger.disabled = False
 
 
 def variables(

@@ -46,8 +46,8 @@ class TaskSpec:
         text = "".join(f"{'x' if self.refused and at == 0 else 'w'}{at:03d} abc. " for at in range(self.chunks))
         options = {"maxChars": CHUNK_CHARS, "overlapChars": self.overlap}
         body = {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}
-        bounds = {"deadlineSeconds": self.deadline_seconds, "maxModelCalls": self.max_calls}
-        return body | {name: bound for name, bound in bounds.items() if bound is not None}
+        terms = {"deadlineSeconds": self.deadline_seconds, "maxModelCalls": self.max_calls}
+        return body | {name: value for name, value in terms.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ def draw(rng: Random) -> Workload:
     )
 
 
-def bound(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
-    """Draw what clients bound, cancel and repeat, and whether there are tenants: nothing in half of the runs.
+def with_terms(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
+    """Draw the clients' terms, what they cancel and repeat, and whether there are tenants: nothing in half of the runs.
 
     With `always` every run has a cancellation, a deadline and a budget.
     """
@@ -121,7 +121,7 @@ def bound(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
         return workload
     share = rng.choice((0.3, 0.6, 1.0))
     tenants = rng.choice((*((LOCAL,),) * 3, TENANTS[:1], TENANTS))
-    tasks = [_bounded(spec, rng, share, tenants) for spec in workload.tasks]
+    tasks = [_with_terms(spec, rng, share, tenants) for spec in workload.tasks]
     if always:
         tasks[0] = replace(tasks[0], deadline_seconds=_deadline(rng))
         tasks[1] = replace(tasks[1], max_calls=_calls(tasks[1], rng))
@@ -168,7 +168,7 @@ def _glances(rng: Random) -> list[tuple[float, Action]]:
     return [(rng.uniform(0, 10), rng.choice(("list", "chunks", "status"))) for _ in range(rng.choice((0, 1, 1, 3)))]
 
 
-def _bounded(spec: TaskSpec, rng: Random, share: float, tenants: tuple[str, ...]) -> TaskSpec:
+def _with_terms(spec: TaskSpec, rng: Random, share: float, tenants: tuple[str, ...]) -> TaskSpec:
     idempotent = rng.random() < 0.6 * share
     asides: list[tuple[float, Action]] = []
     if rng.random() < 0.2 * len(tenants):

@@ -7,7 +7,7 @@ or after that point's effect.
 
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from simulator.engine.fault_kinds import KINDS, RATE_LIMITER
 
@@ -127,3 +127,24 @@ class FaultPlan:
         return "\n".join(
             f"{at:12.6f}  {actor:<28} {event:<18} {detail}" for at, actor, event, detail in self.timeline or ()
         )
+
+
+class PersistentFault:
+    """A fault plan in which one fault always strikes at once, and goes on after faults have stopped."""
+
+    active = True
+
+    def __init__(self, plan: FaultPlan, fault: str) -> None:
+        self._plan = plan
+        self._fault = fault
+
+    def fires(self, name: str, actor: str = "", scale: float = 1.0) -> bool:
+        """Strike with the one fault; leave the others to the plan."""
+        return self._plan.strike(name, actor) if name == self._fault else self._plan.fires(name, actor, scale)
+
+    def between(self, low: float, high: float) -> float:
+        """Give the least."""
+        return low
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plan, name)

@@ -96,7 +96,9 @@ class World:
         self.queue.dead_letter = self.dlq
         for server in (self.queue, self.dlq):
             server.deliver = self._consume
-        self.rate_limiter = rate_limit and RateLimitServer(rate_limit, self.network, self._rng("rate limiter"))
+        self.rate_limiter = (
+            None if rate_limit is None else RateLimitServer(rate_limit, self.network, self._rng("rate limiter"))
+        )
         self.namespaces = {
             name: ObjectNamespace(name, self, self.network, self.now_ms) for name in ("AIProcessor", "BatchCoordinator")
         }

@@ -109,7 +109,7 @@ class Processor:
             await storage.deleteAlarm()
 
 
-class Sample:
+class SampleApp:
     """The app."""
 
     def make_isolate(self, env: Env) -> Worker:
@@ -147,7 +147,7 @@ async def scenario(world: World) -> int:
 
 def run_seed(seed: int, template: Template, **options: Any) -> World:
     """Run the scenario under every fault and give the closed world."""
-    world = World(seed, Sample(), template, **{"faults": "swarm", **options})
+    world = World(seed, SampleApp(), template, **{"faults": "swarm", **options})
     world.run(scenario)
     return world
 

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from simulator.__main__ import main
-from simulator.campaign import sections as campaign
+from simulator.campaign import sections
 from simulator.campaign.ablations import ABLATIONS, BY_NAME, substitutes
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.exhaustive import FLOWS, Flow, all_singles
@@ -79,13 +79,13 @@ def test_crashes_were_tried_in_every_handler():
 
 def test_pairs_of_crashes_break_nothing():
     """500 pairs of crashes, spread over all flows that are short enough."""
-    assert campaign.pairs_of_crashes(500).total() >= 500
+    assert sections.pairs_of_crashes(500).total() >= 500
 
 
 def test_every_interleaving_of_two_workers_within_the_bound():
     """Two workers on one task, by a duplicate, a lease that ran out, or a cancel and a retry: all schedules that
-    deviate from first in, first out as often as `campaign.RACES` says."""
-    found = campaign.races()
+    deviate from first in, first out as often as `sections.RACES` says."""
+    found = sections.races()
     assert sum(sum(outcomes.values()) for outcomes in found.values()) > 5_000
     # Both may win where the lease runs out in the moment of the last write, and the search saw either.
     assert all(len(outcomes) == 2 for name, outcomes in found.items() if not name.startswith("duplicate"))
@@ -94,7 +94,7 @@ def test_every_interleaving_of_two_workers_within_the_bound():
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
 def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
     """Without the safeguard some seed of the first 200 breaks an invariant; with it, the same seeds break none."""
-    caught = campaign.catch(ablation, ABLATION_SEEDS_MOST)
+    caught = sections.catch(ablation, ABLATION_SEEDS_MOST)
     assert caught is not None
     for seed in {*range(CONTROLS), caught[0]}:
         assert ablation.run(seed, ablated=False).failure is None
@@ -123,7 +123,7 @@ def test_an_ablation_of_what_is_not_there_fails(name: str, old: str, new: str, s
 
 def test_failing_seeds_replay_exactly():
     """Five failing seeds, ten times each: the same trace and the same failure."""
-    assert campaign.replays(5, 10) == {"failingSeeds": 5, "times": 10, "disagreements": 0}
+    assert sections.replays(5, 10) == {"failingSeeds": 5, "times": 10, "disagreements": 0}
 
 
 def test_seeds_are_the_same_in_other_processes():

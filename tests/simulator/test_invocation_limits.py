@@ -9,7 +9,7 @@ import pytest
 
 from simulator.campaign.adapter import Onceover
 from simulator.campaign.run import PROFILES, TEMPLATE, rates
-from simulator.campaign.scenario import Play
+from simulator.campaign.scenario import Scenario
 from simulator.campaign.small_limits import small_limits, variables
 from simulator.campaign.workload import Workload, draw
 from simulator.engine.fault_plan import FaultPlan
@@ -101,7 +101,7 @@ def run(seed: int, workload: Workload, profile: str, rng: Random, **fault_rates:
             strict_gates=workload.strict_gates,
             limits="free",
         )
-        world.run(Play(world, workload, rng).run)
+        world.run(Scenario(world, workload, rng).run)
     assert world.network.limits is not None
     return world.network.limits
 

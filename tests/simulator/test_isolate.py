@@ -9,7 +9,7 @@ from simulator.engine.crashes import Crashes, pairs_of_crashes, single_crashes
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import CpuExceeded
 from simulator.platform.world import ClientError, World
-from tests.simulator.toy_app import TEMPLATE, Stage, mark, marks, play
+from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, marks, play
 
 
 async def careful(env, request, ctx) -> str:
@@ -49,7 +49,7 @@ def test_a_dead_isolate_runs_no_finally():
         assert ran == []
         return marks(world)
 
-    assert play(Stage(fetch=handler), scenario) == ["a began"]
+    assert play(ToyApp(fetch=handler), scenario) == ["a began"]
 
 
 def test_the_dead_reach_nothing():
@@ -74,7 +74,7 @@ def test_the_dead_reach_nothing():
         return marks(world)
 
     plan = FaultPlan(Random(1), crash_at={1: "before"})
-    assert play(Stage(fetch=handler), scenario, faults=plan) == []
+    assert play(ToyApp(fetch=handler), scenario, faults=plan) == []
     assert writes == []
     assert plan.points == 1, "a call of the dead passed a suspension point"
 
@@ -86,7 +86,7 @@ def test_a_live_isolate_runs_its_finally():
         assert await world.fetch("a") == "answer"
         return marks(world)
 
-    assert play(Stage(fetch=careful), scenario) == ["a began", "a worked", "a left"]
+    assert play(ToyApp(fetch=careful), scenario) == ["a began", "a worked", "a left"]
 
 
 def test_tasks_of_a_dead_isolate_die_too():
@@ -109,7 +109,7 @@ def test_tasks_of_a_dead_isolate_die_too():
         await asyncio.sleep(60)
         return marks(world)
 
-    assert set(play(Stage(fetch=spawn), scenario)) == {"lives late"}
+    assert set(play(ToyApp(fetch=spawn), scenario)) == {"lives late"}
 
 
 def test_a_task_left_behind_stops_with_its_invocation():
@@ -129,7 +129,7 @@ def test_a_task_left_behind_stops_with_its_invocation():
         assert not world.isolates[0].dead
         return marks(world)
 
-    assert play(Stage(fetch=handler), scenario) == []
+    assert play(ToyApp(fetch=handler), scenario) == []
 
 
 def test_a_request_under_way_outlives_its_sender():
@@ -150,7 +150,7 @@ def test_a_request_under_way_outlives_its_sender():
         await asyncio.sleep(10)
         return marks(world)
 
-    assert play(Stage(fetch=handler), scenario) == ["a sent"]
+    assert play(ToyApp(fetch=handler), scenario) == ["a sent"]
 
 
 async def three(env, request, ctx) -> None:
@@ -170,7 +170,7 @@ def crash_run(crash_at: Crashes, seen: list[list[str]]) -> list[str]:
                 assert crash_at
         seen.append(marks(world))
 
-    World(1, Stage(fetch=three), TEMPLATE, faults=plan, latency_seconds=0).run(scenario)
+    World(1, ToyApp(fetch=three), TEMPLATE, faults=plan, latency_seconds=0).run(scenario)
     return plan.point_labels
 
 
@@ -213,9 +213,9 @@ def test_a_killed_invocation_leaves_its_isolate_alive():
         assert len([isolate for isolate in world.isolates if not isolate.dead]) == 1
         return marks(world)
 
-    stage = Stage(fetch=handler)
-    assert play(stage, scenario, slots=1) == ["cut tail"]
-    assert play(stage, scenario, slots=1, faults={"wait_until_cut": 1.0}) == []
+    app = ToyApp(fetch=handler)
+    assert play(app, scenario, slots=1) == ["cut tail"]
+    assert play(app, scenario, slots=1, faults={"wait_until_cut": 1.0}) == []
 
 
 def test_wait_until_lasts_thirty_seconds_after_a_response():
@@ -233,7 +233,7 @@ def test_wait_until_lasts_thirty_seconds_after_a_response():
         await asyncio.sleep(100)
         return marks(world)
 
-    assert play(Stage(fetch=handler), scenario) == []
+    assert play(ToyApp(fetch=handler), scenario) == []
 
 
 @pytest.mark.parametrize(("fault", "error"), [("cpu_exceeded", CpuExceeded), ("cancelled", asyncio.CancelledError)])
@@ -257,7 +257,7 @@ def test_base_exceptions_come_out_of_awaits(fault: str, error: type[BaseExceptio
         await asyncio.sleep(1)
         assert all(isolate.dead for isolate in world.isolates)
 
-    play(Stage(fetch=handler), scenario, faults={fault: 1.0})
+    play(ToyApp(fetch=handler), scenario, faults={fault: 1.0})
     assert [type(one) for one in caught] == [error]
 
 
@@ -282,7 +282,7 @@ def test_clocks_differ_and_stand_still():
             skews.add(round((before - true) / 1000))
         return skews
 
-    assert len(play(Stage(fetch=handler), scenario, slots=4, faults={"clock_skewed": 1.0})) >= 3
+    assert len(play(ToyApp(fetch=handler), scenario, slots=4, faults={"clock_skewed": 1.0})) >= 3
 
 
 def test_a_frozen_isolate_goes_on_later():
@@ -297,4 +297,4 @@ def test_a_frozen_isolate_goes_on_later():
         assert marks(world) == ["a one", "a two"]
         assert world.loop.time() > 60
 
-    play(Stage(fetch=handler), scenario, faults={"worker_frozen": 1.0})
+    play(ToyApp(fetch=handler), scenario, faults={"worker_frozen": 1.0})

@@ -9,7 +9,7 @@ import pytest
 from simulator.platform.binding_port import JsError
 from simulator.platform.choices import DIRECT, TOP
 from simulator.platform.world import World
-from tests.simulator.toy_app import Stage, mark, marks, play
+from tests.simulator.toy_app import ToyApp, mark, marks, play
 
 
 class Base:
@@ -35,7 +35,7 @@ def perform(cls: type, scenario: Any, **options: Any) -> Any:
 
         return await scenario(world, call)
 
-    return play(Stage(fetch=fetch, objects={"AIProcessor": cls}), whole, **options)
+    return play(ToyApp(fetch=fetch, objects={"AIProcessor": cls}), whole, **options)
 
 
 def instance_of(world: World) -> Any:
@@ -260,7 +260,7 @@ def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
         cells = list(world.namespaces["AIProcessor"].cells.values())
         return cells[0].data.values.get("n", 0) if cells else 0
 
-    assert play(Stage(fetch=fetch, objects={"AIProcessor": Counter}), scenario, faults={fault: 1.0}) == done
+    assert play(ToyApp(fetch=fetch, objects={"AIProcessor": Counter}), scenario, faults={fault: 1.0}) == done
 
 
 def test_errors_and_values_cross_as_javascript_has_them():
@@ -289,7 +289,7 @@ def test_errors_and_values_cross_as_javascript_has_them():
     async def scenario(world: World) -> list[Any]:
         return await world.fetch("go")
 
-    assert play(Stage(fetch=fetch, objects={"AIProcessor": Odd}), scenario) == [{"a": 1}, "x", 64]
+    assert play(ToyApp(fetch=fetch, objects={"AIProcessor": Odd}), scenario) == [{"a": 1}, "x", 64]
 
 
 def test_a_zombie_goes_on_beside_its_successor():
@@ -465,4 +465,4 @@ def test_an_alarm_of_a_replaced_instance_fires_again():
         await asyncio.sleep(20)
         return [cell.data.is_empty() for cell in world.object_cells()]
 
-    assert play(Stage(fetch=fetch, objects={"AIProcessor": Cleaning}), scenario) == [True]
+    assert play(ToyApp(fetch=fetch, objects={"AIProcessor": Cleaning}), scenario) == [True]

@@ -9,7 +9,7 @@ from simulator.platform.binding_port import JsError
 from simulator.platform.choices import DIRECT, TOP
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import ClientError, World
-from tests.simulator.toy_app import Stage, play
+from tests.simulator.toy_app import ToyApp, play
 
 type Seen = list[tuple[str, Any, int]]
 
@@ -35,7 +35,7 @@ def deliver(consume: Any, bodies: list[Any], *, wait: float = 3_000, **options: 
         await world.fetch("go")
         await asyncio.sleep(wait)
 
-    play(Stage(fetch=fetch, queue=queue), scenario, **options)
+    play(ToyApp(fetch=fetch, queue=queue), scenario, **options)
     return seen, kept[0]
 
 
@@ -136,7 +136,7 @@ def test_batches_hold_several_and_each_has_its_fate():
         await asyncio.sleep(60)
 
     settings = QueueSettings(max_batch_size=10)
-    play(Stage(fetch=fetch, queue=queue), scenario, queue_settings=settings, latency_seconds=0, scheduling="fifo")
+    play(ToyApp(fetch=fetch, queue=queue), scenario, queue_settings=settings, latency_seconds=0, scheduling="fifo")
     assert sorted(body for batch in batches for body in batch) == [0, 1, 2, 3, 3, 4]
     assert batches[-1] == [3]
 
@@ -161,7 +161,7 @@ def test_what_a_queue_refuses(body: Any, options: Any, error: str):
     async def scenario(world: World) -> str:
         return await world.fetch("go")
 
-    assert play(Stage(fetch=fetch), scenario) == error
+    assert play(ToyApp(fetch=fetch), scenario) == error
 
 
 @pytest.mark.parametrize(("fault", "deliveries"), [("send_failed", 0), ("send_reply_lost", 1)])
@@ -180,7 +180,7 @@ def test_a_send_that_fails_may_have_been_accepted(fault: str, deliveries: int):
         await world.fetch("go")
         await asyncio.sleep(10)
 
-    play(Stage(fetch=fetch, queue=queue), scenario, faults={fault: 1.0})
+    play(ToyApp(fetch=fetch, queue=queue), scenario, faults={fault: 1.0})
     assert len(seen) == deliveries
 
 
@@ -253,7 +253,7 @@ def test_a_restart_loses_what_is_in_the_queue():
             world.restart(lose_queue=lose)
             await asyncio.sleep(100)
 
-        play(Stage(fetch=fetch, queue=queue), scenario)
+        play(ToyApp(fetch=fetch, queue=queue), scenario)
         return seen
 
     assert received(lose=False) == ["a"]
@@ -279,7 +279,7 @@ def test_a_consumer_that_dies_gets_the_message_again():
         await asyncio.sleep(100)
         assert world.queue.is_empty()
 
-    play(Stage(fetch=fetch, queue=queue), scenario)
+    play(ToyApp(fetch=fetch, queue=queue), scenario)
     assert lives == [1, 2]
 
 
@@ -347,4 +347,4 @@ def test_a_deployment_without_a_queue_leaves_messages_waiting():
         await asyncio.sleep(1)
         assert seen == ["a"]
 
-    play(Stage(fetch=fetch, queue=queue), scenario)
+    play(ToyApp(fetch=fetch, queue=queue), scenario)

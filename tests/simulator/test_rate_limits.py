@@ -12,7 +12,7 @@ from simulator.platform.binding_port import JsError
 from simulator.platform.rate_limits import SLOW_SECONDS, RateLimit
 from simulator.platform.world import World
 from src.core import limits
-from tests.simulator.toy_app import Stage, play
+from tests.simulator.toy_app import ToyApp, play
 
 PERIOD = 60
 
@@ -25,7 +25,7 @@ async def _limit(env: Env, key: str, _ctx: Any) -> Any:
         return type(error)
 
 
-STAGE = Stage(fetch=_limit)
+APP = ToyApp(fetch=_limit)
 
 
 def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str = "", **options: Any) -> list[Any]:
@@ -36,7 +36,7 @@ def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str =
         await asyncio.sleep(wait)
         return first + [await world.fetch(key) for key in again]
 
-    return play(STAGE, scenario, **{"rate_limit": rate_limit, "slots": 1} | options)
+    return play(APP, scenario, **{"rate_limit": rate_limit, "slots": 1} | options)
 
 
 def test_a_key_has_so_many_requests_in_a_window():
@@ -54,8 +54,8 @@ def test_it_is_bound_where_it_is_set_up():
     async def scenario(world: World) -> bool:
         return bool(await world.fetch(None))
 
-    assert play(Stage(fetch=bound), scenario, rate_limit=RateLimit(1))
-    assert not play(Stage(fetch=bound), scenario)
+    assert play(ToyApp(fetch=bound), scenario, rate_limit=RateLimit(1))
+    assert not play(ToyApp(fetch=bound), scenario)
 
 
 def test_isolates_of_a_location_share_a_count_and_locations_do_not():
@@ -96,7 +96,7 @@ def test_a_slow_answer_comes():
         assert await world.fetch("a") is True
         return world.loop.time()
 
-    took = play(STAGE, scenario, rate_limit=RateLimit(1), faults={"rate_limiter_slow": 1.0})
+    took = play(APP, scenario, rate_limit=RateLimit(1), faults={"rate_limiter_slow": 1.0})
     assert SLOW_SECONDS[0] <= took <= SLOW_SECONDS[1] + 1
 
 

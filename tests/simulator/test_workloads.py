@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from simulator.campaign.ablations import BY_NAME
 from simulator.campaign.run import PROFILES, Result, run_plan, run_seed
-from simulator.campaign.scenario import Play
+from simulator.campaign.scenario import Scenario
 from simulator.campaign.workload import ACTIONS, DEPLOYMENTS, LONG_CHUNKS, Change, TaskSpec, Workload
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.rate_limits import RateLimit
@@ -80,7 +80,7 @@ def test_the_search_finds_what_is_broken():
 def test_a_schema_upgrade_under_running_tasks():
     """A column and an index that a newer version adds, under running tasks, disturb neither them nor the old code."""
 
-    class Upgrading(Play):
+    class Upgrading(Scenario):
         async def run(self, world: World) -> None:
             def upgrade() -> None:
                 world.database.connection.executescript(
@@ -94,6 +94,6 @@ def test_a_schema_upgrade_under_running_tasks():
     for seed in range(15):
         workload = Workload(tasks=(TaskSpec(0, 4), TaskSpec(1.5, 3, "merge"), TaskSpec(5, 2)))
         plan = FaultPlan(Random(seed), {"crash_before": 0.02, "crash_after": 0.02, "duplicate_delivery": 0.3})
-        result = run_plan(Result(seed, "upgrade"), workload, plan, Random(seed), play_class=Upgrading)
+        result = run_plan(Result(seed, "upgrade"), workload, plan, Random(seed), scenario_class=Upgrading)
         assert result.failure is None
         assert result.statuses["completed"] + result.statuses["failed"] == result.accepted

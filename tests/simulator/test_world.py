@@ -21,10 +21,10 @@ from simulator.platform.sqlite_database import Template
 from simulator.platform.world import ClientError, NotQuiet, World
 from src.core.errors import ModelConnectionLost, ModelRateLimited, ModelRefused, ModelTimeout
 from src.inference.protocol import ModelCall
-from tests.simulator import sample_worker as sample
-from tests.simulator.toy_app import TEMPLATE, Stage, mark, play
+from tests.simulator import sample_worker
+from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, play
 
-JOBS = Template([sample.SCHEMA])
+JOBS = Template([sample_worker.SCHEMA])
 # Offered by the scenario of whoever tests a Worker, not by the platform: uploads of new code, users' actions; or by a
 # limiter of requests, which the sample has not.
 BY_SCENARIO = {"upgraded", "user_raced", "model_unreachable", *RATE_LIMITER}
@@ -45,23 +45,23 @@ def test_a_seed_is_a_run_in_any_process():
 
 def test_seeds_differ_and_repeat():
     """Twenty seeds give twenty traces; each again gives the same, whatever ran in between."""
-    digests = [sample.run_seed(seed, JOBS).trace_digest for seed in range(20)]
+    digests = [sample_worker.run_seed(seed, JOBS).trace_digest for seed in range(20)]
     assert len(set(digests)) == 20
-    assert [sample.run_seed(seed, JOBS).trace_digest for seed in reversed(range(20))] == digests[::-1]
+    assert [sample_worker.run_seed(seed, JOBS).trace_digest for seed in reversed(range(20))] == digests[::-1]
 
 
 @pytest.mark.parametrize("scheduling", ["fifo", "random", "priorities"])
 def test_each_way_of_scheduling_works(scheduling: Any):
     """The sample's jobs all end under each policy, with all faults on until they stop."""
     for seed in range(5):
-        sample.run_seed(seed, JOBS, scheduling=scheduling, faults="everything")
+        sample_worker.run_seed(seed, JOBS, scheduling=scheduling, faults="everything")
 
 
 def test_every_fault_of_the_platform_strikes():
     """Over 150 runs each kind that the platform offers fires, so no rate or place is dead."""
     fired: Counter[str] = Counter()
     for seed in range(150):
-        world = sample.run_seed(seed, JOBS)
+        world = sample_worker.run_seed(seed, JOBS)
         assert not world.loop.unhandled
         fired.update({name: tally.fired for name, tally in world.faults.tallies.items()})
     assert {name for name in KINDS if not fired[name]} == BY_SCENARIO
@@ -94,7 +94,7 @@ def test_an_observer_stops_the_run_where_an_invariant_breaks():
         await world.fetch("go")
 
     with pytest.raises(AssertionError, match="two marks"):
-        play(Stage(fetch=fetch), scenario)
+        play(ToyApp(fetch=fetch), scenario)
 
 
 def test_bindings_follow_the_deployment():
@@ -114,7 +114,7 @@ def test_bindings_follow_the_deployment():
         world.deploy(TOP)
         return [*counts, len(await under_way)]
 
-    assert play(Stage(fetch=fetch), scenario) == [5, 3, 1, 1]
+    assert play(ToyApp(fetch=fetch), scenario) == [5, 3, 1, 1]
 
 
 def test_cron_fires_and_quiet_is_noticed():
@@ -140,7 +140,7 @@ def test_cron_fires_and_quiet_is_noticed():
             await world.quiet(300)
         endless.cancel()
 
-    play(Stage(fetch=fetch, scheduled=scheduled), scenario)
+    play(ToyApp(fetch=fetch, scheduled=scheduled), scenario)
     assert len(ticks) >= 6
     assert ticks[1] - ticks[0] == 60_000
 
@@ -157,7 +157,7 @@ def test_the_model_keeps_books():
         outputs = [await world.fetch("go") for _ in range(3)]
         return [outputs, world.model.count("text"), [record.answer for record in world.model.records]]
 
-    assert play(Stage(fetch=fetch), scenario) == [[output_of(call)] * 3, 3, ["ok"] * 3]
+    assert play(ToyApp(fetch=fetch), scenario) == [[output_of(call)] * 3, 3, ["ok"] * 3]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_the_model_fails_as_providers_do(fault: str, error: type[Exception], rea
         assert await world.fetch("go") == "handled"
         return world.model.count("bad")
 
-    assert play(Stage(fetch=fetch), scenario, faults={fault: 1.0} if fault else "none") == reached
+    assert play(ToyApp(fetch=fetch), scenario, faults={fault: 1.0} if fault else "none") == reached
 
 
 def test_client_faults():
@@ -199,8 +199,8 @@ def test_client_faults():
         await asyncio.sleep(1)
         return int(world.database.connection.execute("SELECT count(*) FROM marks").fetchone()[0])
 
-    assert play(Stage(fetch=fetch), scenario, faults={"client_reply_lost": 1.0}) == 1
-    assert play(Stage(fetch=fetch), scenario, faults={"client_reply_lost": 1.0, "client_repeated": 1.0}) == 2
+    assert play(ToyApp(fetch=fetch), scenario, faults={"client_reply_lost": 1.0}) == 1
+    assert play(ToyApp(fetch=fetch), scenario, faults={"client_reply_lost": 1.0, "client_repeated": 1.0}) == 2
 
 
 def test_a_failure_shrinks_to_the_faults_that_matter():
@@ -223,14 +223,14 @@ def test_a_failure_shrinks_to_the_faults_that_matter():
         return failed
 
     def fails(muted: frozenset[int]) -> bool:
-        return World(5, Stage(fetch=fetch), TEMPLATE, faults=plan_for(5, muted)).run(scenario)
+        return World(5, ToyApp(fetch=fetch), TEMPLATE, faults=plan_for(5, muted)).run(scenario)
 
     plan = plan_for(5, frozenset())
-    assert World(5, Stage(fetch=fetch), TEMPLATE, faults=plan).run(scenario)
+    assert World(5, ToyApp(fetch=fetch), TEMPLATE, faults=plan).run(scenario)
     assert plan.tallies["d1_failed_after_commit"].fired > 1
     muted = shrink(fails, len(plan.fired_in_order))
     final = plan_for(5, muted)
-    assert World(5, Stage(fetch=fetch), TEMPLATE, faults=final).run(scenario)
+    assert World(5, ToyApp(fetch=fetch), TEMPLATE, faults=final).run(scenario)
     assert {name: tally.fired for name, tally in final.tallies.items() if tally.fired} == {"d1_failed_after_commit": 1}
     assert "d1_failed_after_commit" in final.report()
 
@@ -240,5 +240,5 @@ def test_speed():
     some 300 on an idle core."""
     started = time.perf_counter()
     for seed in range(50):
-        sample.run_seed(seed, JOBS)
+        sample_worker.run_seed(seed, JOBS)
     assert 50 / (time.perf_counter() - started) > 25

@@ -1,4 +1,4 @@
-"""A stage for the simulator's own tests: an app made of plain functions, and one call to run it."""
+"""A toy app for the simulator's own tests: made of plain functions, with one call to run it."""
 
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from simulator.platform.world import World
 TEMPLATE = Template(["CREATE TABLE marks (who TEXT, what TEXT)"])
 
 
-class Stage:
+class ToyApp:
     """`fetch`, `queue` and `scheduled` get `(env, argument, ctx)`; `objects` maps class names to classes."""
 
     def __init__(
@@ -27,18 +27,18 @@ class Stage:
         self._objects = objects or {}
 
     def make_isolate(self, env: Env) -> Any:
-        def bound(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        def with_env(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
             return lambda argument, ctx: handler(env, argument, ctx)
 
-        return SimpleNamespace(**{name: bound(one) for name, one in self._handlers.items() if one is not None})
+        return SimpleNamespace(**{name: with_env(one) for name, one in self._handlers.items() if one is not None})
 
     def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
         return self._objects[class_name](ctx, env)
 
 
-def play[T](stage: Stage, scenario: Callable[[World], Awaitable[T]], *, seed: int = 1, **options: Any) -> T:
+def play[T](app: ToyApp, scenario: Callable[[World], Awaitable[T]], *, seed: int = 1, **options: Any) -> T:
     """Run a scenario on a fresh world."""
-    return World(seed, stage, TEMPLATE, **options).run(scenario)
+    return World(seed, app, TEMPLATE, **options).run(scenario)
 
 
 async def mark(env: Env, who: str, what: str) -> None:

@@ -6,8 +6,9 @@ from random import Random
 from typing import Any
 
 from simulator.campaign.ablations import substitutes as without
+from simulator.campaign.patches import Patch
 from simulator.campaign.tenants import TENANTS
-from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.campaign.workload import DEPLOYMENTS, Action, TaskSpec, Workload
 from simulator.platform.choices import Deployment
 from simulator.platform.isolate import Isolate
 from simulator.platform.rate_limits import RateLimit
@@ -17,10 +18,10 @@ from src.store import tasks
 ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0.3, "clock_jumped": 0.02}
 CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
 # D1 that answers no look for a task: rare, since the platform repeats reads, and what withdrawals are for.
-NO_LOOKS: tuple[without.Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
+NO_LOOKS: tuple[Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
 LOST_REPLIES = {"d1_failed_after_commit": 0.2}
 # Isolates that stand still for less than a call may take to start: 0.1 to 2 s.
-SHORT_FREEZES: tuple[without.Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),)
+SHORT_FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),)
 
 
 def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], Workload]:
@@ -94,7 +95,7 @@ def refused(rng: Random) -> Workload:
 def metered(rng: Random) -> Workload:
     """A tenant with more requests than it may have in a minute, and another one with few."""
     first = rng.choice(DEPLOYMENTS)
-    asks = tuple((rng.uniform(0, 5), "list") for _ in range(3))
+    asks: tuple[tuple[float, Action], ...] = tuple((rng.uniform(0, 5), "list") for _ in range(3))
     busy = [TaskSpec(at=rng.uniform(0, 5), chunks=1, tenant=TENANTS[0], actions=asks) for _ in range(3)]
     quiet = TaskSpec(at=rng.uniform(0, 5), chunks=1, tenant=TENANTS[1])
     return Workload(tasks=(*busy, quiet), first=first, last=first, rate_limit=RateLimit(3))

@@ -3,12 +3,11 @@
 Nothing in `src/` is edited: an ablation swaps a statement, a function or a limit in the running interpreter.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from simulator.campaign.ablations import substitutes as without
+from simulator.campaign.patches import Patch, patched
 from simulator.campaign.run import Result, run_seed
 from simulator.campaign.workload import Workload
 
@@ -19,22 +18,13 @@ class Ablation:
 
     name: str
     safeguard: str
-    patches: tuple[without.Patch, ...]
+    patches: tuple[Patch, ...]
     rates: dict[str, float] = field(default_factory=dict)
     workload: Callable[[Random], Workload] | None = None
-    circumstances: tuple[without.Patch, ...] = ()  # what breaks in the control run, too
+    circumstances: tuple[Patch, ...] = ()  # what breaks in the control run, too
 
     def run(self, seed: int, *, ablated: bool = True) -> Result:
         """Run one seed with the safeguard off, or, as a control, on."""
         chosen = None if self.workload is None else self.workload(Random(f"{seed}/{self.name}"))
-        with _patched(self.circumstances), _patched(self.patches if ablated else ()):
+        with patched(self.circumstances), patched(self.patches if ablated else ()):
             return run_seed(seed, fault_rates=self.rates, workload=chosen)
-
-
-@contextmanager
-def _patched(patches: tuple[without.Patch, ...]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for owner, name, value in patches:
-            stack.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, value)
-        yield

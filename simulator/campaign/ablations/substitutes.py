@@ -4,9 +4,11 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from simulator.campaign.patches import Patch
 from simulator.platform.isolate import Isolate
 from src.core import limits
 from src.core.errors import StoreUnavailable
+from src.core.ids import TaskKey
 from src.core.keys import Scope
 from src.http import authentication, rate_limit, router
 from src.http.ports import Api, Reply, Request
@@ -20,8 +22,6 @@ from src.store.database import Database
 from src.store.sql import admission, ending, keys, sweep, views, work
 from src.store.sql.fragments import IN_TIME, NOW
 from src.store.sql.statement import BoundStatement, statement
-
-type Patch = tuple[Any, str, Any]
 
 # --- statements ---------------------------------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ def progress_without_intent(self: Any, starting: Any, minimum_calls: int) -> Pro
     return replace(_progress(self, starting, minimum_calls), in_flight=())
 
 
-async def claim_without_intent(self: Any, task_key: str, **options: Any) -> Any:
+async def claim_without_intent(self: Any, task_key: TaskKey, **options: Any) -> Any:
     return await _claim(self, task_key, **(options | {"announce": 0}))
 
 
@@ -118,7 +118,7 @@ async def bury_nothing(batch: Any, *_args: Any) -> None:
         message.ack()
 
 
-async def dispatch_to_first(self: Any, task_key: str, delay_seconds: float = 0, **_options: Any) -> Any:
+async def dispatch_to_first(self: Any, task_key: TaskKey, delay_seconds: float = 0, **_options: Any) -> Any:
     sender = self._senders[0]
     try:
         await sender.send(task_key, delay_seconds)
@@ -158,11 +158,11 @@ async def start_whenever(*_args: Any) -> float:
     return 600_000
 
 
-async def cancel_at_once(self: Any, task_key: str, retention_ms: int) -> tuple[bool, int]:
+async def cancel_at_once(self: Any, task_key: TaskKey, retention_ms: int) -> tuple[bool, int]:
     return (await _cancel(self, task_key, retention_ms))[0], 0
 
 
-async def erase_at_once(self: Any, task_key: str) -> tuple[bool, int]:
+async def erase_at_once(self: Any, task_key: TaskKey) -> tuple[bool, int]:
     return (await _erase(self, task_key))[0], 0
 
 

@@ -1,0 +1,130 @@
+"""The clients of a run: each submits its task, asks again when no answer comes, and does what its workload says."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from simulator.campaign import tenants
+from simulator.campaign.adapter import ClientRequest
+from simulator.campaign.request_limit import STATUS_PATHS, is_refusal
+from simulator.campaign.row_changes import InvariantBroken
+from simulator.campaign.workload import TaskSpec
+from simulator.platform.world import ClientError, World
+from src.core.ids import TaskKey, split_task_key, task_key_of
+from src.http.ports import Reply
+
+PATIENCE_SECONDS = 60  # of a client with one request
+SUBMITS_MOST = 3
+REFUSALS_MOST = 5  # of one request by the limit of requests: then its client gives up
+
+
+class Clients:
+    """All clients of one world. `new_tag` gives the name by which the model knows the next request."""
+
+    def __init__(self, world: World, rng: Random, new_tag: Callable[[], str]) -> None:
+        self.answered: set[TaskKey] = set()  # tasks that a client got with a 202
+        self.gave_up = False  # some client, on the limit of requests
+        self.interfered = False  # some client, with a task's work
+        self._world = world
+        self._rng = rng
+        self._new_tag = new_tag
+
+    async def fetch(self, request: ClientRequest) -> Reply | None:
+        """Send a request, again after a refusal by the limit of requests; None when there is no answer."""
+        for _ in range(REFUSALS_MOST):
+            reply = await self._fetch_once(request)
+            if reply is None or not is_refusal(reply):
+                return reply
+            await asyncio.sleep(int(reply.headers["Retry-After"]))
+        self.gave_up = True
+        return reply
+
+    async def _fetch_once(self, request: ClientRequest) -> Reply | None:
+        """Send a request; None when there is no answer within a client's patience."""
+        asked = asyncio.ensure_future(self._world.fetch(request))
+        asked.add_done_callback(look_at_error)
+        done, _ = await asyncio.wait({asked}, timeout=PATIENCE_SECONDS)
+        if not done or isinstance(asked.exception(), ClientError):
+            return None
+        reply: Reply = asked.result()
+        if reply.status == 500:
+            raise InvariantBroken(f"{request.method} {request.url} was answered with {reply.body}")
+        return reply
+
+    async def play(self, spec: TaskSpec) -> None:
+        """Submit, again if no answer comes, and then do what the client does."""
+        await asyncio.sleep(spec.at)
+        request = self._request(spec)
+        twin = asyncio.ensure_future(self._submit(spec, request)) if spec.twin else None
+        task_key = await self._submit(spec, request)
+        if twin is not None:
+            task_key = await twin or task_key
+        if spec.other:
+            await self._submit(spec, self._other(spec, request), attempts=2)
+        if task_key is None:
+            return
+        started = self._world.loop.time()
+        for after, action in spec.actions:
+            await asyncio.sleep(max(0.0, started + after - self._world.loop.time()))
+            await self.act(action, task_key)
+
+    async def _submit(self, spec: TaskSpec, request: ClientRequest, attempts: int = SUBMITS_MOST) -> TaskKey | None:
+        """Submit until it is answered for good; the task's key, None if there is none."""
+        for _ in range(attempts):
+            reply = await self.fetch(request)
+            if reply is None or reply.status == 503:
+                continue
+            if reply.status != 202:
+                return None
+            task_key = task_key_of(spec.tenant, json.loads(reply.body)["id"])
+            self.answered.add(task_key)
+            return task_key
+        return None
+
+    def _request(self, spec: TaskSpec) -> ClientRequest:
+        """The client's request: the same each time under one key, one of its own each time without."""
+        headers = tenants.headers(spec.tenant)
+        if not spec.idempotent:
+            return ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), headers)
+        body = spec.body(self._new_tag())
+        headers = headers | {"idempotency-key": f"key-{body['instructions']}"}
+        return ClientRequest("POST", "/api/tasks", lambda: body, headers)
+
+    def _other(self, spec: TaskSpec, request: ClientRequest) -> ClientRequest:
+        """Another request under the same key, another one each time."""
+        return ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), request.headers)
+
+    async def act(self, action: str, task_key: TaskKey) -> Reply | None:
+        """Have a client do something to a task."""
+        tenant, task_id = split_task_key(task_key)
+        path, headers = f"/api/tasks/{task_id}", tenants.headers(tenant)
+        if action == "intrude":
+            return await self._intrude(tenant, path)
+        if action in {"cancel", "retry"}:
+            self.interfered = True
+            return await self.fetch(ClientRequest("POST", f"{path}/{action}", headers=headers))
+        if action == "delete":
+            self.interfered = True
+            return await self.fetch(ClientRequest("DELETE", path, headers=headers))
+        status = self._rng.choice(STATUS_PATHS) if action == "status" else ""
+        paths = {"poll": f"{path}?wait=3", "chunks": f"{path}/chunks", "list": "/api/tasks?limit=3", "status": status}
+        return await self.fetch(ClientRequest("GET", paths[action], headers=headers))
+
+    async def _intrude(self, tenant: str, path: str) -> Reply | None:
+        """Have another tenant do something to the task, which to it is not there."""
+        others = [other for other in tenants.TENANTS if other != tenant]
+        method, path = self._rng.choice(
+            (("GET", path), ("POST", f"{path}/cancel"), ("POST", f"{path}/retry"), ("DELETE", path))
+        )
+        reply = await self.fetch(ClientRequest(method, path, headers=tenants.headers(others[0])))
+        if reply is not None and reply.status not in {404, 503} and not is_refusal(reply):
+            raise InvariantBroken(f"{method} {path} by another tenant was answered with {reply.status}")
+        return reply
+
+
+def look_at_error(future: asyncio.Future[Any]) -> None:
+    """Ask for the error of a future that nobody may wait for any more, so that asyncio does not report it."""
+    if not future.cancelled():
+        future.exception()
