@@ -18,7 +18,7 @@ from simulator.campaign.pool import run_seeds
 from simulator.campaign.run import PROFILES, run_seed
 from simulator.campaign.tally import Tally
 from simulator.engine.fault_kinds import KINDS
-from tests.support.options import positive
+from simulator.options import positive
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
 EXPLAINED_MOST = 3

@@ -22,12 +22,12 @@ from typing import Any
 
 import httpx
 
+from simulator.options import positive
 from tests.support.chaos_audit import Audit, audit
 from tests.support.chaos_work import Submission, submissions
 from tests.support.client import openai
 from tests.support.dev_server import ROOT, DevServer
 from tests.support.model_plan import read_ledger
-from tests.support.options import positive
 
 ENVIRONMENTS = ("", "free", "direct")
 FAULTS = ("rate_limit=0.02", "error=0.03", "hang=0.01", "drop=0.02", "cut=0.01", "garbage=0.02", "empty=0.01")

@@ -8,7 +8,7 @@ from random import Random
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.run import Result, run_plan
 from simulator.campaign.workload import LONG_CHUNKS, TaskSpec, Workload
-from simulator.engine.crashes import Crashes
+from simulator.engine.crashes import Crashes, pairs_of_crashes, single_crashes
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.choices import DIRECT, FREE, TOP
 
@@ -83,19 +83,10 @@ FLOWS = (
 
 def all_singles(flow: Flow) -> Counter[str]:
     """Crash at each point, before and after; count crashes by the point's label."""
-    counts: Counter[str] = Counter()
-    for point, label in enumerate(flow.run({}), 1):
-        for when in ("before", "after"):
-            flow.run({point: when})
-            counts[f"{label} {when}"] += 1
-    return counts
+    crashes = single_crashes(flow.run)
+    return Counter(f"{label} {when}" for label, crash in crashes for when in crash.values())
 
 
 def pairs(flow: Flow) -> Iterator[Crashes]:
-    """All pairs of crashes within the first points of a flow; the second lies in what came of the first."""
-    for first in range(1, min(len(flow.run({})), POINTS_MOST_FOR_PAIRS) + 1):
-        for when in ("before", "after"):
-            passed = len(flow.run({first: when}))
-            for second in range(first + 1, min(passed, POINTS_MOST_FOR_PAIRS) + 1):
-                yield {first: when, second: "before"}
-                yield {first: when, second: "after"}
+    """Give all pairs of crashes within the first points of a flow; the second lies in what came of the first."""
+    return pairs_of_crashes(flow.run, points_most=POINTS_MOST_FOR_PAIRS)

@@ -16,7 +16,7 @@ def run_block(first: int, count: int, profile: str | None, terms: bool = False) 
     started = time.process_time()
     tally = Tally()
     for seed in range(first, first + count):
-        tally.add(run_seed(seed, profile=profile, terms=terms))
+        tally.count(run_seed(seed, profile=profile, terms=terms))
     return tally, time.process_time() - started
 
 

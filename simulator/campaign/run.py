@@ -1,7 +1,7 @@
 """One seed, one run: its workload, its faults, its schedule, what it did."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -10,6 +10,7 @@ from simulator.campaign.end_checks import CRASHES, MODEL
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.scenario import Scenario
 from simulator.campaign.small_limits import small_limits, variables
+from simulator.campaign.totals import Totals
 from simulator.campaign.workload import Workload, draw, metered, patient, with_terms
 from simulator.engine.fault_kinds import KINDS, RATE_LIMITER
 from simulator.engine.fault_plan import FaultPlan
@@ -34,23 +35,13 @@ _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo"
 
 
 @dataclass(slots=True)
-class Result:
+class Result(Totals):
     """What a run did. `failure` is None when every invariant held."""
 
     seed: int
     profile: str
     failure: str | None = None
     digest: str = ""
-    accepted: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
-    calls: int = 0
-    in_doubt: int = 0
-    virtual_seconds: float = 0.0
-    steps: int = 0
-    writes: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    told: Counter[str] = field(default_factory=Counter)
-    fired: Counter[str] = field(default_factory=Counter)
     timeline: str = ""
 
 
@@ -152,7 +143,7 @@ def _filled(result: Result, world: World, scenario: Scenario) -> Result:
     result.virtual_seconds = world.loop.time()
     result.steps = world.loop.steps
     result.writes = invariants.writes
-    result.failures = Counter(row.error_code for row in invariants.rows.values() if row.error_code)
+    result.reasons = Counter(row.error_code for row in invariants.rows.values() if row.error_code)
     result.told = invariants.promises.told
     result.fired = Counter({name: tally.fired for name, tally in world.faults.tallies.items() if tally.fired})
     result.timeline = world.faults.report()

@@ -127,7 +127,7 @@ class Scenario:
 
     def _check_nothing_is_left(self) -> None:
         self.invariants.check_orphans()
-        for cell in self.world.object_cells():
+        for cell in self.world.servers.object_cells():
             # Once the platform has dropped an object's alarm, nothing of ours runs in it until somebody calls it.
             if not cell.data.is_empty() and not cell.alarm.dropped:
                 raise InvariantBroken(f"{cell.namespace.class_name}/{cell.name} holds storage or an alarm")

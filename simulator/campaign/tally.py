@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.campaign.run import Result
+from simulator.campaign.totals import Totals
 from simulator.engine.fault_kinds import KINDS
 
 CONFIDENCE = 0.95
@@ -12,49 +13,26 @@ RULE_OF_THREE = 3  # 0 failures of N: at most 3/N, at 95 % (Hanley and Lippman-H
 
 
 @dataclass(slots=True)
-class Tally:
+class Tally(Totals):
     """What some runs did in all. `failures` are (seed, what broke)."""
 
     schedules: int = 0
-    accepted: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
     profiles: Counter[str] = field(default_factory=Counter)
-    calls: int = 0
-    in_doubt: int = 0
-    virtual_seconds: float = 0.0
-    steps: int = 0
-    writes: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    told: Counter[str] = field(default_factory=Counter)
-    fired: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[int, str]] = field(default_factory=list)
 
-    def add(self, result: Result) -> None:
+    def count(self, result: Result) -> None:
         """Add one run."""
+        self.add(result)
         self.schedules += 1
-        self.accepted += result.accepted
-        self.statuses.update(result.statuses)
         self.profiles[result.profile] += 1
-        self.calls += result.calls
-        self.in_doubt += result.in_doubt
-        self.virtual_seconds += result.virtual_seconds
-        self.steps += result.steps
-        self.writes += result.writes
-        self.reasons.update(result.failures)
-        self.told.update(result.told)
-        self.fired.update(result.fired)
         if result.failure is not None:
             self.failures.append((result.seed, result.failure))
 
     def merge(self, other: "Tally") -> None:
         """Add the runs of another tally."""
-        for name in ("schedules", "accepted", "calls", "in_doubt", "virtual_seconds", "steps", "writes"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.statuses.update(other.statuses)
+        self.add(other)
+        self.schedules += other.schedules
         self.profiles.update(other.profiles)
-        self.reasons.update(other.reasons)
-        self.told.update(other.told)
-        self.fired.update(other.fired)
         self.failures += other.failures
 
     def fired_by_number(self) -> dict[int, int]:

@@ -5,12 +5,13 @@
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
 
-type Crashes = dict[int, Literal["before", "after"]]
+from simulator.engine.fault_plan import When
+
+type Crashes = dict[int, When]
 type Run = Callable[[Crashes], list[str]]
 
-_WHENS: tuple[Literal["before", "after"], ...] = ("before", "after")
+_WHENS: tuple[When, ...] = ("before", "after")
 
 
 def single_crashes(run: Run) -> Iterator[tuple[str, Crashes]]:
@@ -23,12 +24,13 @@ def single_crashes(run: Run) -> Iterator[tuple[str, Crashes]]:
 
 
 def pairs_of_crashes(run: Run, *, points_most: int = 40) -> Iterator[Crashes]:
-    """Run every pair of crashes within the first points: the second lies after the first, in what came of it."""
+    """Give every pair of crashes within the first points: the second lies after the first, in what came of it.
+
+    The pairs are not run: there are many, and the caller may choose.
+    """
     for first in range(1, min(len(run({})), points_most) + 1):
         for when in _WHENS:
             passed = len(run({first: when}))
             for second in range(first + 1, min(passed, points_most) + 1):
                 for then in _WHENS:
-                    pair: Crashes = {first: when, second: then}
-                    run(pair)
-                    yield pair
+                    yield {first: when, second: then}

@@ -8,6 +8,7 @@ place of any retry.
 
 from typing import TYPE_CHECKING, Any
 
+from simulator.platform.invocation_limits import HANDLER_SECONDS_MOST
 from simulator.platform.isolate import Outcome
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 RETRIES_MOST = 6
 FIRST_RETRY_SECONDS = 2.0
-HANDLER_SECONDS_MOST = 900
 _ASK_AGAIN_SECONDS = 30.0
 
 

@@ -16,6 +16,8 @@ from simulator.engine.scope import SCOPE
 from simulator.platform.invocation_limits import InvocationLimits
 from simulator.platform.isolate import Invocation, Isolate
 
+CONNECTION_LOST = "Network connection lost."
+
 type Reply = Callable[[Any, BaseException | None], None]
 
 

@@ -12,12 +12,12 @@ from typing import Any
 from zlib import crc32
 
 from simulator.engine.fault_plan import FaultPlan
-from simulator.platform.binding_port import DirectPort, JsError, Pending, Port, Reply
+from simulator.platform.binding_port import CONNECTION_LOST, DirectPort, JsError, Pending, Port, Reply
 from simulator.platform.sql_meter import Analysis, analyse
 from simulator.platform.sql_values import NO_TRANSACTIONS, TRANSACTION, bound, read_rows, sqlite_message
 from simulator.platform.sqlite_database import Connection, Template
 
-LOST = "D1_ERROR: Network connection lost."
+LOST = f"D1_ERROR: {CONNECTION_LOST}"
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 _RETRIED_READ = 0.1
 _BARRED = re.compile(r"\s*(ATTACH|DETACH|VACUUM)\b", re.IGNORECASE)

@@ -4,13 +4,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from simulator.platform.alarms import Alarm
-from simulator.platform.binding_port import JsError, Network, Port, Reply
+from simulator.platform.binding_port import CONNECTION_LOST, JsError, Network, Port, Reply
 from simulator.platform.isolate import Invocation, Isolate, Outcome
 from simulator.platform.object_instance import Instance, ObjectContext, ObjectId
 from simulator.platform.object_storage import ObjectData
 from simulator.platform.structured_clone import clone
-
-LOST = "Network connection lost."
 
 
 class ObjectHost(Protocol):
@@ -137,12 +135,12 @@ def _serve(cell: Cell, method: str, args: tuple[Any, ...], reply: Reply) -> None
         reply(None, JsError("The requested Durable Object class is not exported by this deployment."))
         return
     if faults.fires("rpc_failed_before", cell.name):
-        reply(None, JsError(LOST))
+        reply(None, JsError(CONNECTION_LOST))
         return
 
     def done(outcome: Outcome) -> None:
         if outcome.kind == "died" or faults.fires("rpc_failed_after", cell.name):
-            reply(None, JsError(LOST))
+            reply(None, JsError(CONNECTION_LOST))
         elif outcome.kind == "raised":
             reply(None, JsError(f"{type(outcome.error).__name__}: {outcome.error}", "PythonError"))
         else:

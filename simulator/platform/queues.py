@@ -6,20 +6,14 @@ an exception retries every message of the batch, and a restart loses what is in 
 """
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from simulator.platform.binding_port import JsError, Network, Port, Reply
+from simulator.platform.binding_port import Network
+from simulator.platform.invocation_limits import HANDLER_SECONDS_MOST
 from simulator.platform.isolate import Invocation, Outcome
-from simulator.platform.structured_clone import to_json
-
-MESSAGE_BYTES_MOST = 128_000
-DELAY_SECONDS_MOST = 43_200
-BATCH_MESSAGES_MOST = 100
-BATCH_BYTES_MOST = 256_000
-CONSUMER_SECONDS_MOST = 900
 
 
 @dataclass(slots=True, eq=False)
@@ -211,7 +205,7 @@ class QueueServer:
         loop = self.loop
         if any(stored.doomed for stored in flight.stored) and self.faults.active:
             loop.call_later(self.faults.between(0, 0.1), _kill_running, invocation, context=loop.outside)
-        flight.deadline = loop.call_later(CONSUMER_SECONDS_MOST, invocation.kill, context=loop.outside)
+        flight.deadline = loop.call_later(HANDLER_SECONDS_MOST, invocation.kill, context=loop.outside)
         generation = self._generation
         invocation.outcome.add_done_callback(
             lambda future: self._finish(flight, future.result(), generation), context=loop.outside
@@ -249,55 +243,3 @@ class QueueServer:
 def _kill_running(invocation: Invocation) -> None:
     if not invocation.outcome.done():
         invocation.isolate.kill()
-
-
-class Queue:
-    """A producer binding in one isolate."""
-
-    def __init__(self, server: QueueServer, port: Port) -> None:
-        self._server = server
-        self._port = port
-
-    def send(self, body: Any, options: dict[str, Any] | None = None) -> Coroutine[Any, Any, None]:
-        """Send one message; resolves when the queue has it. `options`: `delaySeconds`, `contentType`."""
-        return self._send("queue.send", [(to_json(body), _delay(options or {}))])
-
-    def sendBatch(  # noqa: N802 - the platform's name
-        self, messages: list[dict[str, Any]], options: dict[str, Any] | None = None
-    ) -> Coroutine[Any, Any, None]:
-        """Send several: each a dict of `body` and maybe `delaySeconds`; all or none."""
-        default = _delay(options or {})
-        sent = [(to_json(one["body"]), _delay(one) or default) for one in messages]
-        return self._send("queue.sendBatch", sent)
-
-    def _send(self, label: str, messages: list[tuple[str, float]]) -> Coroutine[Any, Any, None]:
-        server = self._server
-
-        def arrive(reply: Reply) -> None:
-            sizes = [len(body.encode("utf-8", "replace")) for body, _delay in messages]
-            if not messages:
-                reply(None, JsError("sendBatch() requires at least one message", "TypeError"))
-            elif (
-                max(sizes, default=0) > MESSAGE_BYTES_MOST
-                or sum(sizes) > BATCH_BYTES_MOST
-                or len(sizes) > BATCH_MESSAGES_MOST
-            ):
-                reply(None, JsError(f"{_NAMES[label]} failed: Payload Too Large"))
-            elif any(not 0 <= delay <= DELAY_SECONDS_MOST for _body, delay in messages):
-                reply(None, JsError(f"{_NAMES[label]} failed: Bad Request"))
-            elif server.faults.fires("send_failed", server.name):
-                reply(None, JsError(f"{_NAMES[label]} failed: Too Many Requests"))
-            else:
-                for body, delay in messages:
-                    server.accept(body, delay)
-                lost = server.faults.fires("send_reply_lost", server.name)
-                reply(None, JsError("Network connection lost.") if lost else None)
-
-        return self._port.call(label, arrive, sends=True)
-
-
-_NAMES = {"queue.send": "Queue send", "queue.sendBatch": "Queue sendBatch"}
-
-
-def _delay(options: dict[str, Any]) -> float:
-    return float(options.get("delaySeconds") or 0)

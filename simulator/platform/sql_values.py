@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from simulator.platform.binding_port import JsError
+from simulator.platform.structured_clone import NUMBER_MOST, SAFE_INTEGER
 
-_SAFE_INTEGER = 2**53 - 1  # a larger one comes back as a double
-_NUMBER_MOST = 2**53 - 2  # Pyodide makes a BigInt of anything beyond, Number.MAX_SAFE_INTEGER included
 # What workerd says instead of SQLite (util/sqlite.c++), in full up to the point where it becomes advice.
 TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|END)\b", re.IGNORECASE)
 NO_TRANSACTIONS = (
@@ -35,7 +34,7 @@ def _bound(value: Any) -> Any:
     if isinstance(value, str):
         return value if kind is str and value.isascii() else _text(value)
     if kind is int or kind is bool:
-        if abs(value) > _NUMBER_MOST:
+        if abs(value) > NUMBER_MOST:
             raise JsError(f"D1_TYPE_ERROR: Type 'bigint' not supported for value '{value}'")
         return float(value)
     if kind is float:
@@ -63,7 +62,7 @@ def read_rows(cursor: sqlite3.Cursor, *, blob: type = list) -> tuple[list[str], 
     for index, row in enumerate(rows):
         for value in row:
             kind = type(value)
-            if kind not in _PLAIN and not (kind is int and -_SAFE_INTEGER <= value <= _SAFE_INTEGER):
+            if kind not in _PLAIN and not (kind is int and -SAFE_INTEGER <= value <= SAFE_INTEGER):
                 rows[index] = tuple([_read(value, blob) for value in row])
                 break
     return [column[0] for column in cursor.description], rows
@@ -72,9 +71,9 @@ def read_rows(cursor: sqlite3.Cursor, *, blob: type = list) -> tuple[list[str], 
 def _read(value: Any, blob: type) -> Any:
     if isinstance(value, bytes):
         return blob(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) <= _SAFE_INTEGER:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= SAFE_INTEGER:
         return int(value)
-    if isinstance(value, int) and abs(value) > _SAFE_INTEGER:
+    if isinstance(value, int) and abs(value) > SAFE_INTEGER:
         return float(value)
     return value
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from simulator.platform.binding_port import JsError
 
-_SAFE_INTEGER = 2**53 - 1
-_NUMBER_MOST = 2**53 - 2  # Pyodide makes a BigInt of anything beyond; it comes back as an int
+SAFE_INTEGER = 2**53 - 1  # a larger one comes back as a double
+NUMBER_MOST = 2**53 - 2  # Pyodide makes a BigInt of anything beyond, Number.MAX_SAFE_INTEGER included
 
 
 def clone(value: Any) -> Any:
@@ -21,7 +21,7 @@ def clone(value: Any) -> Any:
     if kind is int:
         return value
     if kind is float:
-        return int(value) if value.is_integer() and abs(value) <= _SAFE_INTEGER else value
+        return int(value) if value.is_integer() and abs(value) <= SAFE_INTEGER else value
     if isinstance(value, dict):
         return {_key(key): clone(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -44,4 +44,4 @@ def to_json(value: Any) -> str:
 def _holds_bigint(value: Any) -> bool:
     if isinstance(value, dict | list):
         return any(_holds_bigint(item) for item in (value.values() if isinstance(value, dict) else value))
-    return type(value) is int and abs(value) > _NUMBER_MOST
+    return type(value) is int and abs(value) > NUMBER_MOST

@@ -5,11 +5,11 @@
     world.trace_digest                # equal for equal seeds
 
 A scenario lives outside the Worker: it sends requests with `world.fetch`, changes deployments, kills things,
-and reads the database and the model's books directly. It has no faults of its own.
+and reads the database and the model's ledger directly. It has no faults of its own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -18,19 +18,16 @@ from simulator.engine.loop import Loop, SimulationError
 from simulator.platform.app import App, Env, Handlers, Platform, ScheduledController, WorkerContext
 from simulator.platform.binding_port import Network, Port
 from simulator.platform.choices import TOP, Deployment, Faults, Scheduling, make_plan, make_policy
-from simulator.platform.d1 import Database, DatabaseServer
-from simulator.platform.invocation_limits import InvocationLimits, Plan
+from simulator.platform.invocation_limits import HANDLER_SECONDS_MOST, WAIT_UNTIL_SECONDS_MOST, InvocationLimits, Plan
 from simulator.platform.isolate import Invocation, Isolate, Outcome
-from simulator.platform.model import ModelProvider, ModelServer
+from simulator.platform.model import ModelProvider
 from simulator.platform.object_instance import ObjectContext
-from simulator.platform.objects import NamespaceBinding, ObjectNamespace
-from simulator.platform.queues import Batch, Queue, QueueServer, QueueSettings
-from simulator.platform.rate_limits import RateLimit, RateLimitServer
+from simulator.platform.queues import Batch, QueueSettings
+from simulator.platform.rate_limits import RateLimit
+from simulator.platform.servers import Servers
 from simulator.platform.sqlite_database import Template
 
 EPOCH_MS = 1_790_000_000_000
-WAIT_UNTIL_SECONDS_MOST = 30  # after a response; queue and cron handlers have their 15 minutes
-HANDLER_SECONDS_MOST = 900
 
 
 class ClientError(Exception):
@@ -88,22 +85,24 @@ class World:
         self.faults.clock = self.loop.time
         self.network = Network(self.loop, self.faults, self._rng("latency"), scale_seconds=latency_seconds)
         self.network.limits = InvocationLimits(limits) if limits is not None else None
-        self.database = DatabaseServer(template, self.faults, self.now_ms)
-        self.database.note = self.loop.trace.steps.append
-        self.model = ModelServer(self.network, seconds=model_seconds)
-        self.queue = QueueServer("ai-processing-queue", self.network, self.now_ms, queue_settings)
-        self.dlq = QueueServer("ai-processing-dlq", self.network, self.now_ms, QueueSettings(max_retries=3))
-        self.queue.dead_letter = self.dlq
-        for server in (self.queue, self.dlq):
-            server.deliver = self._consume
-        self.rate_limiter = (
-            None if rate_limit is None else RateLimitServer(rate_limit, self.network, self._rng("rate limiter"))
+        self.servers = Servers(
+            self.network,
+            self,
+            template,
+            self.now_ms,
+            queue_settings=queue_settings,
+            model_seconds=model_seconds,
+            strict_gates=strict_gates,
+            rate_limit=rate_limit,
+            limiter_rng=self._rng("rate limiter"),
         )
-        self.namespaces = {
-            name: ObjectNamespace(name, self, self.network, self.now_ms) for name in ("AIProcessor", "BatchCoordinator")
-        }
-        for namespace in self.namespaces.values():
-            namespace.strict_gates = strict_gates
+        self.servers.consume_with(self._consume)
+        self.database = self.servers.database
+        self.model = self.servers.model
+        self.queue = self.servers.queue
+        self.dlq = self.servers.dlq
+        self.rate_limiter = self.servers.rate_limiter
+        self.namespaces = self.servers.namespaces
         self.isolates: list[Isolate] = []
         self.invocations_started = 0
         self._slots: list[_Slot | None] = [None] * slots
@@ -190,12 +189,7 @@ class World:
             if slot is not None and kill:
                 slot.isolate.kill()
             self._slots[at] = None
-        self._reset_objects()
-        if lose_queue:
-            self.queue.lose_everything()
-            self.dlq.lose_everything()
-        self.queue.pump()
-        self.dlq.pump()
+        self.servers.redeploy(lose_queue=lose_queue)
 
     def restart(self, *, lose_queue: bool = True) -> None:
         """SIGKILL of the whole local runtime and a start over the same storage."""
@@ -204,19 +198,13 @@ class World:
             isolate.kill()
         self.deploy(self.deployment, lose_queue=lose_queue)
 
-    def _reset_objects(self) -> None:
-        for namespace in self.namespaces.values():
-            namespace.reset()
-
     def is_quiet(self) -> bool:
         """Whether nothing runs, waits in a queue or has an alarm set. Time still passes, cron still fires."""
         self.isolates = [isolate for isolate in self.isolates if not isolate.dead]
         running = any(
             invocation.label != "constructor" for isolate in self.isolates for invocation in isolate.invocations
         )
-        queues = not self.deployment.queue or (self.queue.is_empty() and self.dlq.is_empty())
-        objects = not self.deployment.objects or all(one.is_quiet() for one in self.namespaces.values())
-        return not running and queues and objects
+        return not running and self.servers.is_quiet(self.deployment)
 
     async def quiet(self, within_seconds: float, *, look_every: float = 5.0) -> None:
         """Wait for quiet; raises NotQuiet when the time is up."""
@@ -263,16 +251,7 @@ class World:
     def _env(self, isolate: Isolate) -> Env:
         port = Port(isolate, self.network)
         provider = ModelProvider(self.model, port)
-        bindings: dict[str, Any] = {"DB": Database(self.database, port)}
-        if self.deployment.queue:
-            bindings |= {"AI_QUEUE": Queue(self.queue, port), "AI_DLQ": Queue(self.dlq, port)}
-        if self.deployment.objects:
-            bindings |= {
-                "AI_PROCESSOR": NamespaceBinding(self.namespaces["AIProcessor"], port),
-                "BATCH_COORDINATOR": NamespaceBinding(self.namespaces["BatchCoordinator"], port),
-            }
-        if self.rate_limiter is not None:
-            bindings["RATE_LIMITER"] = self.rate_limiter.bind(port)
+        bindings = self.servers.bindings(self.deployment, port)
         return Env(bindings, self.variables, Platform(isolate, self._rng(isolate.name), provider))
 
     def _consume(self, batch: Batch) -> Invocation | None:
@@ -293,11 +272,6 @@ class World:
     def make_object(self, class_name: str, ctx: ObjectContext, isolate: Isolate) -> Any:
         """The Worker's own object, in that isolate."""
         return self.app.make_object(class_name, ctx, self._env(isolate))
-
-    def object_cells(self) -> Iterator[Any]:
-        """All objects that were ever named."""
-        for namespace in self.namespaces.values():
-            yield from namespace.cells.values()
 
 
 def _cut_short(invocation: Invocation) -> None:

@@ -463,6 +463,6 @@ def test_an_alarm_of_a_replaced_instance_fires_again():
     async def scenario(world: World) -> list[bool]:
         await world.fetch("go")
         await asyncio.sleep(20)
-        return [cell.data.is_empty() for cell in world.object_cells()]
+        return [cell.data.is_empty() for cell in world.servers.object_cells()]
 
     assert play(ToyApp(fetch=fetch, objects={"AIProcessor": Cleaning}), scenario) == [True]

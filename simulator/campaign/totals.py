@@ -1,0 +1,32 @@
+"""What runs did, in figures that add up: of one run, or of many."""
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+
+
+@dataclass(slots=True, kw_only=True)
+class Totals:
+    """Tasks by how they ended, why they failed and what clients were told; calls, writes, steps; faults that fired."""
+
+    accepted: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    in_doubt: int = 0
+    virtual_seconds: float = 0.0
+    steps: int = 0
+    writes: int = 0
+    fired: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Totals") -> None:
+        """Add what other runs did."""
+        for name in _NAMES:
+            mine, others = getattr(self, name), getattr(other, name)
+            if isinstance(mine, Counter):
+                mine.update(others)
+            else:
+                setattr(self, name, mine + others)
+
+
+_NAMES = tuple(one.name for one in fields(Totals))

@@ -1,0 +1,88 @@
+"""The servers of one account, which outlive every isolate: D1, the model, two queues, Durable Objects, a limiter."""
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+from simulator.platform.binding_port import Network, Port
+from simulator.platform.choices import Deployment
+from simulator.platform.d1 import Database, DatabaseServer
+from simulator.platform.isolate import Invocation
+from simulator.platform.model import ModelServer
+from simulator.platform.objects import Cell, NamespaceBinding, ObjectHost, ObjectNamespace
+from simulator.platform.queue_producer import Queue
+from simulator.platform.queues import Batch, QueueServer, QueueSettings
+from simulator.platform.rate_limits import RateLimit, RateLimitServer
+from simulator.platform.sqlite_database import Template
+
+OBJECT_CLASSES = ("AIProcessor", "BatchCoordinator")
+
+
+class Servers:
+    """All servers of a world, and the bindings by which an isolate reaches them.
+
+    `model_seconds` is how long the model takes, at least and at most. Where an isolate runs, the limiter draws from
+    `limiter_rng`. `strict_gates`: see `World`.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        host: ObjectHost,
+        template: Template,
+        now_ms: Callable[[], int],
+        *,
+        queue_settings: QueueSettings | None,
+        model_seconds: tuple[float, float],
+        strict_gates: bool,
+        rate_limit: RateLimit | None,
+        limiter_rng: Random,
+    ) -> None:
+        self.database = DatabaseServer(template, network.faults, now_ms)
+        self.database.note = network.loop.trace.steps.append
+        self.model = ModelServer(network, seconds=model_seconds)
+        self.queue = QueueServer("ai-processing-queue", network, now_ms, queue_settings)
+        self.dlq = QueueServer("ai-processing-dlq", network, now_ms, QueueSettings(max_retries=3))
+        self.queue.dead_letter = self.dlq
+        self.rate_limiter = None if rate_limit is None else RateLimitServer(rate_limit, network, limiter_rng)
+        self.namespaces = {name: ObjectNamespace(name, host, network, now_ms) for name in OBJECT_CLASSES}
+        for namespace in self.namespaces.values():
+            namespace.strict_gates = strict_gates
+
+    def bindings(self, deployment: Deployment, port: Port) -> dict[str, Any]:
+        """What a deployment binds, for the isolate of that port."""
+        bindings: dict[str, Any] = {"DB": Database(self.database, port)}
+        if deployment.queue:
+            bindings |= {"AI_QUEUE": Queue(self.queue, port), "AI_DLQ": Queue(self.dlq, port)}
+        if deployment.objects:
+            bindings |= {
+                "AI_PROCESSOR": NamespaceBinding(self.namespaces["AIProcessor"], port),
+                "BATCH_COORDINATOR": NamespaceBinding(self.namespaces["BatchCoordinator"], port),
+            }
+        if self.rate_limiter is not None:
+            bindings["RATE_LIMITER"] = self.rate_limiter.bind(port)
+        return bindings
+
+    def consume_with(self, deliver: Callable[[Batch], Invocation | None]) -> None:
+        """Have batches of both queues delivered so."""
+        self.queue.deliver = self.dlq.deliver = deliver
+
+    def redeploy(self, *, lose_queue: bool) -> None:
+        """Restart every object over its storage and deliver what waits; with `lose_queue` the messages are gone."""
+        for namespace in self.namespaces.values():
+            namespace.reset()
+        if lose_queue:
+            self.queue.lose_everything()
+            self.dlq.lose_everything()
+        self.queue.pump()
+        self.dlq.pump()
+
+    def is_quiet(self, deployment: Deployment) -> bool:
+        """Whether no message waits and no object works or has an alarm set, as far as the deployment has them."""
+        queues = not deployment.queue or (self.queue.is_empty() and self.dlq.is_empty())
+        return queues and (not deployment.objects or all(one.is_quiet() for one in self.namespaces.values()))
+
+    def object_cells(self) -> Iterator[Cell]:
+        """All objects that were ever named."""
+        for namespace in self.namespaces.values():
+            yield from namespace.cells.values()
