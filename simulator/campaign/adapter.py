@@ -61,7 +61,7 @@ class ClientRequest:
 
 
 class Arrival:
-    """A request as it arrived once, with the body that was read of it. `retries`: see `Watch.arrived`.
+    """A request as it arrived once, with the body that was read of it. `retries`: see `ClientPromises.arrived`.
 
     Where the limiter of requests is bound, `asked_at` is when it was asked (seconds), `allowed` what it said in time,
     and `sent` what went to D1 so far, the statements of each call.
