@@ -119,7 +119,9 @@ def _check_result(invariants: Invariants, world: World, row: Row, require: Requi
 def _check_chunks(world: World, row: Row, require: Require) -> None:
     """The chunks that a client sees are each finished or failed, and those of a completed task have not failed."""
     execute = world.database.connection.execute
-    shown = [index for query in (views.CHUNKS, views.FAILED_CHUNKS) for index, *_ in execute(query.sql, (row.task_key,))]
+    shown = [
+        index for query in (views.CHUNKS, views.FAILED_CHUNKS) for index, *_ in execute(query.sql, (row.task_key,))
+    ]
     require(len(set(shown)) == len(shown), f"chunks are shown twice: {sorted(shown)}")
     (failed,) = execute("SELECT count(*) FROM failures WHERE task_id = ? AND final = 1", (row.task_key,)).fetchone()
     require(row.status != "completed" or not failed, f"completed, and {failed} calls failed for good")
