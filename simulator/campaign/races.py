@@ -1,4 +1,4 @@
-"""Two workers on one task: every interleaving of theirs within a bound on deviations from first in, first out."""
+"""Two workers on one task: every interleaving of theirs up to so many deviations from first in, first out."""
 
 import asyncio
 from collections.abc import Iterator
@@ -86,6 +86,6 @@ async def _two_workers(world: World, scenario: Scenario, spec: TaskSpec, kind: K
 
 
 def all_races(kind: Kind, chunks: int, deviations_most: int) -> Iterator[Outcome]:
-    """Run every schedule within the bound."""
+    """Run every schedule with at most so many deviations."""
     for _, outcome in explore(lambda policy: race(policy, kind, chunks), deviations_most=deviations_most):
         yield outcome

@@ -57,7 +57,7 @@ def _stride(flow: Any, each: int) -> int:
 
 
 def races(kinds: tuple[tuple[Kind, int, int], ...] = RACES) -> dict[str, dict[str, int]]:
-    """Run every schedule of two workers within the bounds; count the outcomes. Raises InvariantBroken."""
+    """Run every schedule of two workers up to these depths; count the outcomes. Raises InvariantBroken."""
     found: dict[str, dict[str, int]] = {}
     for kind, chunks, deviations in kinds:
         outcomes = Counter(str(outcome) for outcome in all_races(kind, chunks, deviations))

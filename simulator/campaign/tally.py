@@ -8,7 +8,6 @@ from simulator.campaign.run import Result
 from simulator.campaign.totals import Totals
 from simulator.engine.fault_kinds import KINDS
 
-CONFIDENCE = 0.95
 RULE_OF_THREE = 3  # 0 failures of N: at most 3/N, at 95 % (Hanley and Lippman-Hand, JAMA 1983)
 
 

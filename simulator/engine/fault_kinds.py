@@ -1,14 +1,11 @@
-"""The kinds of faults, each with the number that it has in the design's list of faults to survive (section 5).
-
-The list has 18; the limiter of requests is not on it.
-"""
+"""The kinds of faults, each with the number that it has in the design's list of faults to survive."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class FaultKind:
-    """`rate` is the default probability at each offer, under `FaultPlan.everything`."""
+    """One kind. `rate` is its usual probability at each offer, under `FaultPlan.everything`."""
 
     number: int
     name: str

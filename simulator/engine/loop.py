@@ -33,7 +33,7 @@ class Deadlock(SimulationError):
 
 
 class StepsExceeded(SimulationError):
-    """The step bound was passed: most likely something spins without waiting."""
+    """More steps than allowed: most likely something spins without waiting."""
 
 
 class Loop(asyncio.AbstractEventLoop):

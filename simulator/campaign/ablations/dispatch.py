@@ -66,7 +66,7 @@ ABLATIONS = (
     Ablation(
         "stalls_bound",
         "a task that kills its worker each time is given up",
-        ((rows, "claim", without.claim_without_bound),),
+        ((rows, "claim", without.claim_however_stalled),),
         {"crash_before": 0.25, "crash_after": 0.25},
         some_tasks(FREE, DIRECT),
     ),

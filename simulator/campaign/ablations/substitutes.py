@@ -88,7 +88,7 @@ class _Endless(int):
         return False
 
 
-def claim_without_bound(*args: Any) -> Claim:
+def claim_however_stalled(*args: Any) -> Claim:
     claim = _read_claim(*args)
     return replace(claim, stalls=_Endless(claim.stalls))
 

@@ -1,0 +1,46 @@
+"""The simulator's README: its examples run, what it quotes stands in the code, and its map is whole."""
+
+import re
+from textwrap import dedent
+
+import pytest
+
+from tests.support.shell_blocks import ROOT, blocks
+
+README = ROOT / "simulator" / "README.md"
+_PYTHON = blocks(README, "python")
+QUOTES = [block for block in _PYTHON if block.startswith("# simulator/")]
+EXAMPLES = [block for block in _PYTHON if block not in QUOTES]
+# Each recipe that a contributor looks for, with the number of examples that show it.
+RECIPES = {"Replay a seed": 1, "Write a fault": 3, "Write an invariant": 1, "Write an ablation": 1, "Add a workload": 1}
+
+
+def test_each_recipe_shows_code():
+    """The README has each of the recipes, and each shows how."""
+    sections = re.split(r"^## ", README.read_text("utf-8"), flags=re.MULTILINE)
+    found = {section.partition("\n")[0]: section.count("```python\n") for section in sections}
+    assert {name: found.get(name) for name in RECIPES} == RECIPES
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_runs(example: str):
+    """It runs as it stands, in a namespace of its own; what it says of the outcome is an assertion in it."""
+    assert "assert " in example
+    before = README.read_text("utf-8").partition(example)[0].count("\n")  # so that a traceback shows the right line
+    exec(compile("\n" * before + example, str(README), "exec"), {"__name__": "example"})  # noqa: S102 - our own document
+
+
+@pytest.mark.parametrize("quote", QUOTES)
+def test_a_quote_stands_in_the_code(quote: str):
+    """The lines below the path are lines of that file, one after the other."""
+    path, _, lines = quote.partition("\n")
+    assert lines in (ROOT / path.removeprefix("# ")).read_text("utf-8"), dedent(lines)
+
+
+def test_the_map_names_every_module_once():
+    """No module of the simulator is missing from the map, and none is in it that is not there."""
+    table = README.read_text("utf-8").partition("\n## Map\n")[2]
+    named = re.findall(r"`([a-z0-9_/]+\.py)`", table)
+    files = (ROOT / "simulator").rglob("*.py")
+    there = {str(path.relative_to(ROOT / "simulator")) for path in files if len(path.read_text().splitlines()) > 1}
+    assert sorted(named) == sorted(there)
