@@ -14,8 +14,8 @@ from .inference.demo import DemoProvider
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
 from .inference.workers_ai import AiBinding, WorkersAIProvider
-from .objects.lanes import Coordinators
-from .objects.sender import ObjectSender, Processors
+from .objects.sender import ObjectSender
+from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds
 from .processing.direct import DirectSender
 from .processing.dispatch import Dispatcher, Sender

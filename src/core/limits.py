@@ -71,6 +71,7 @@ STATEMENTS = {"free": 45, "paid": 900}  # platform: as many statements of D1, ea
 START_SECONDS = 2.0  # from the announcement of calls: those that have not started then are announced again
 LINGER_FRACTION = 0.05  # of the calls' own duration: how long a finished call waits for company
 LINGER_SECONDS_MOST = 1.0
+DROP_SECONDS_MOST = 1.0  # how long a run waits for calls that it cancelled to close their connections
 INLINE_WAIT_SECONDS_MOST = 30.0  # longer waits give the claim back
 
 # --- Retry ------------------------------------------------------------------------------------------

@@ -11,20 +11,21 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.task import Route
 from ..processing.allowance import slice_seconds
-from ..processing.crew import Crew
+from ..processing.caller import Caller
 from ..processing.log import Log
 from ..processing.outcomes import Outcome, Released
 from ..processing.worker import Host, Worker
 from ..store.claims import Claim, Standing, Unclaimed
-from .lanes import Coordinators, crew
+from .laned_caller import laned_caller
 from .naming import task_name
+from .stubs import Coordinators, Storage
 
 TASK = "task"
 FAILURES = "failures"
 
 
-class Storage(Protocol):
-    """The part of an object's storage that is used here; alarms are milliseconds since the epoch."""
+class TaskStorage(Storage, Protocol):
+    """The storage of a task's object: the task's key, and how often it failed."""
 
     async def get(self, key: str) -> object:
         """Return the value, None if there is none."""
@@ -34,21 +35,13 @@ class Storage(Protocol):
         """Set a value."""
         ...
 
-    async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
-        """Set the object's one alarm."""
-        ...
-
-    async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
-        """Clear everything, the alarm included (from compatibility date 2026-02-24 on)."""
-        ...
-
 
 class Processor:
     """One task's object. Each slice asks `worker` for a worker, with a meter of its own; settings may fail to load."""
 
     def __init__(
         self,
-        storage: Storage,
+        storage: TaskStorage,
         worker: Callable[[], Worker],
         coordinators: Coordinators | None,
         now_ms: Callable[[], int],
@@ -100,7 +93,7 @@ class Processor:
                     limits.LANE_SLACK_SECONDS,
                 ),
                 task_name(task_key),
-                lambda claim: self._staff(worker, claim),
+                lambda claim: self._caller_for(worker, claim),
                 limits.LANE_SLACK_SECONDS,
             )
             outcome = await worker.run(task_key, host)
@@ -125,12 +118,12 @@ class Processor:
             except Exception as error:  # noqa: BLE001 - RPC raises what it likes
                 self._log("close_failed", task=task_key, error=type(error).__name__)
 
-    def _staff(self, worker: Worker, claim: Claim) -> Crew | None:
+    def _caller_for(self, worker: Worker, claim: Claim) -> Caller | None:
         if self._coordinators is None:
             return None
-        made = crew(worker, self._coordinators, claim)
-        self._laned = made is not None
-        return made
+        caller = laned_caller(worker, self._coordinators, claim)
+        self._laned = caller is not None
+        return caller
 
     async def _back_off(self) -> None:
         """Come back later; after some failures in the object's life leave the task to the sweep and its spacing."""
@@ -151,7 +144,6 @@ class Processor:
     async def _forget(self) -> None:
         """Delete the task and its alarm at once. Only without an await since `_asked` was found False: a start lies in
         the same storage, and the platform holds events off only while a storage call is under way."""
-        # Nothing else: to clear the alarm as well would write a row, which stays.
         await self._storage.deleteAll()
 
 

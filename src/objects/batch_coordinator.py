@@ -13,6 +13,8 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..inference.wire import Wire
 from ..processing.log import Log
+from .naming import lane_name
+from .stubs import Processors, Storage
 
 SCHEMA_VERSION = 1
 _SCHEMA = (
@@ -40,40 +42,16 @@ class Sql(Protocol):
         ...
 
 
-class CoordinatorStorage(Protocol):
-    """The part of an object's storage that is used here."""
+class LaneBook(Storage, Protocol):
+    """The storage of a coordinator: its lanes, in SQLite."""
 
     sql: Sql
-
-    async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
-        """Set the object's one alarm."""
-        ...
-
-    async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
-        """Clear everything, the alarm included (from compatibility date 2026-02-24 on)."""
-        ...
-
-
-class LaneStub(Protocol):
-    """An `AIProcessor` that serves as a lane, at the other end of RPC."""
-
-    async def infer(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
-        """See `lane.infer_all`."""
-        ...
-
-
-class Lanes(Protocol):
-    """The `AI_PROCESSOR` namespace."""
-
-    def getByName(self, name: str) -> LaneStub:  # noqa: N802 - the platform's name
-        """Return the stub of the one object of that name."""
-        ...
 
 
 class Coordinator:
     """One long task's lanes."""
 
-    def __init__(self, storage: CoordinatorStorage, lanes: Lanes, now_ms: Callable[[], int], log: Log) -> None:
+    def __init__(self, storage: LaneBook, lanes: Processors, now_ms: Callable[[], int], log: Log) -> None:
         self._storage = storage
         self._lanes = lanes
         self._now_ms = now_ms
@@ -92,7 +70,7 @@ class Coordinator:
         await self._arm()
         try:
             async with asyncio.timeout(patience):
-                outcomes = await self._lanes.getByName(f"{task_key}/lane-{lane}").infer(task_key, fence, calls)
+                outcomes = await self._lanes.getByName(lane_name(task_key, lane)).infer(task_key, fence, calls)
         except Exception as error:
             self._log("lane_failed", task=task_key, lane=lane, calls=len(calls), error=type(error).__name__)
             self._give_back(lane, lost=True)
@@ -103,7 +81,6 @@ class Coordinator:
     async def close(self) -> None:
         """Forget everything: the task has ended."""
         self._opened = False
-        # Nothing else: to clear the alarm as well would write a row, which stays.
         await self._storage.deleteAll()
 
     async def alarm(self) -> None:

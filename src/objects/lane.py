@@ -3,11 +3,12 @@
 import asyncio
 
 from ..core import limits
-from ..core.errors import CallNotStarted, ModelError, ModelTimeout, StoreError
+from ..core.errors import StoreError
 from ..core.ids import TaskKey
 from ..inference import wire
-from ..inference.protocol import ModelReply
 from ..inference.wire import Wire
+from ..processing import clock
+from ..processing.caller import call_model
 from ..processing.worker import Worker
 
 
@@ -20,9 +21,7 @@ async def infer_all(worker: Worker, task_key: TaskKey, fence: int, calls: list[W
     No more are in flight than the lane's own `AI_CONCURRENCY` allows: the sender may have another, from before or after
     a deployment. What gets no turn in time is not started, and comes again.
     """
-    loop = asyncio.get_running_loop()
-    seconds = worker.settings.timeout_seconds
-    asked_at = loop.time()
+    asked_at = clock.now()
     try:
         left_ms = await worker.store.may_start(task_key, fence)
     except StoreError:
@@ -30,17 +29,11 @@ async def infer_all(worker: Worker, task_key: TaskKey, fence: int, calls: list[W
     starts_by = asked_at if left_ms is None else asked_at + min(limits.START_SECONDS, left_ms / 1000)
     turns = asyncio.Semaphore(worker.settings.concurrency)
 
-    async def one(call: Wire) -> Wire:
-        outcome: ModelReply | ModelError
-        try:
-            async with turns, asyncio.timeout(seconds):
-                if loop.time() >= starts_by:
-                    raise CallNotStarted("too late to start the call")
-                outcome = await worker.provider.infer(wire.read_call(call))
-        except TimeoutError:
-            outcome = ModelTimeout(f"no reply from the model within {seconds:g} s")
-        except ModelError as error:
-            outcome = error
+    async def in_turn(call: Wire) -> Wire:
+        async with turns:
+            outcome = await call_model(
+                worker.provider, wire.read_call(call), worker.settings.timeout_seconds, starts_by
+            )
         return wire.write_outcome(outcome)
 
-    return list(await asyncio.gather(*(one(call) for call in calls)))
+    return list(await asyncio.gather(*map(in_turn, calls)))

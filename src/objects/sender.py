@@ -1,25 +1,8 @@
 """Sends tasks to their Durable Objects."""
 
-from typing import Protocol
-
 from ..core.ids import TaskKey
 from ..core.task import Route
-
-
-class ProcessorStub(Protocol):
-    """An `AIProcessor` at the other end of RPC."""
-
-    async def start(self, task_key: TaskKey, delay_seconds: float) -> object:
-        """See `Processor.start`."""
-        ...
-
-
-class Processors(Protocol):
-    """The `AI_PROCESSOR` namespace."""
-
-    def getByName(self, name: str) -> ProcessorStub:  # noqa: N802 - the platform's name
-        """Return the stub of the one object of that name."""
-        ...
+from .stubs import Processors
 
 
 class ObjectSender:

@@ -30,18 +30,22 @@ class Allowance:
         self._statements = statements
         self._meter = meter
 
-    def room(self, now: float, wanted: int, groups: int, group: int) -> int:
+    def spend(self, subrequests: int) -> None:
+        """Take note of subrequests that go out."""
+        self._meter.spend(subrequests)
+
+    def room(self, now: float, wanted: int, groups_out: int, group_size: int) -> int:
         """Return how many of the wanted calls may start, each of them sure to be recorded at its end.
 
-        They go out in groups of up to `group`, and `groups` are out. Each is one subrequest, and may need a write of
-        its own.
+        They go out in groups of up to `group_size`, and `groups_out` are out. Each is one subrequest, and may need a
+        write of its own.
         """
         if now >= self._ends_at:
             return 0
-        left = self._subrequests - self._meter.subrequests - _RESERVE - groups
-        per_write = min(_WRITE_STATEMENTS, 1 + group)  # one call alone has an output or a failure
-        statements = self._statements - self._meter.statements - _RESERVE_STATEMENTS - per_write * groups
-        return max(0, min(wanted, left // 2 * group, statements // per_write * group))
+        left = self._subrequests - self._meter.subrequests - _RESERVE - groups_out
+        per_write = min(_WRITE_STATEMENTS, 1 + group_size)  # one call alone has an output or a failure
+        statements = self._statements - self._meter.statements - _RESERVE_STATEMENTS - per_write * groups_out
+        return max(0, min(wanted, left // 2 * group_size, statements // per_write * group_size))
 
     def allows_wait(self, seconds: float, now: float) -> bool:
         """Whether a wait of this length may be sat out within the invocation."""

@@ -1,78 +1,94 @@
-"""The calls of a run that are out: started together, awaited together, dropped together."""
+"""The groups of a run's calls that are out: the one place that knows them. Started, awaited and dropped here."""
 
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from itertools import batched, chain
+from operator import attrgetter
 from typing import NamedTuple
 
 from ..core import limits
-from ..core.errors import ModelError
-from ..inference.protocol import ModelCall, ModelReply
+from ..inference.protocol import ModelCall
 from ..store.claims import CallKey
-from .crew import Crew, Roster
+from . import clock
+from .caller import Caller, CallOutcome, Silence
 
 
 class Finished(NamedTuple):
-    """A call that came back, with what it gave."""
+    """A call that came back, with what it gave, and how long its group was out."""
 
     key: CallKey
-    result: ModelReply | ModelError
+    result: CallOutcome
     seconds: float
 
 
 class Calls:
-    """Has a crew make calls; `message` says what a call is, each may take `seconds`."""
+    """Has `caller` make calls; `message` says what a call is, each may take `seconds`.
 
-    def __init__(self, crew: Crew, message: Callable[[CallKey], ModelCall], seconds: float) -> None:
-        self._crew = crew
+    A group that gave no answer stays out for good, even when its calls go out again in other groups: its connection is
+    one of the six, and only another invocation has new ones. When no group is left to form, the run ends and the next
+    one takes over.
+    """
+
+    def __init__(self, caller: Caller, message: Callable[[CallKey], ModelCall], seconds: float) -> None:
+        self._caller = caller
         self._message = message
         self._seconds = seconds
-        self._roster = Roster(crew)
-        self._out: dict[asyncio.Task[Finished], CallKey] = {}
+        self._out: list[asyncio.Task[list[Finished]]] = []
+        self._silent = 0
 
     @property
-    def groups(self) -> int:
-        """How many groups of calls are out."""
-        return self._roster.groups
+    def groups_out(self) -> int:
+        """How many groups are out. One with a single call left takes up as much as a whole one."""
+        return len(self._out) + self._silent
 
     @property
     def free(self) -> int:
-        """How many more calls may start, as far as the crew goes."""
-        return self._roster.free
+        """How many more calls may start, as far as the caller goes."""
+        return max(0, self._caller.groups_most - self.groups_out) * self._caller.group_size
 
     def start(self, keys: Sequence[CallKey], starts_by: float) -> int:
-        """Start calls, each only as long as it is not too late, and return the subrequests that they take."""
-        groups = self._roster.start(keys)
-        for key in keys:
-            self._out[asyncio.create_task(self._call(key, starts_by))] = key
-        return groups
+        """Start calls, each only as long as it is not too late. Return how many groups they make, a subrequest each."""
+        groups = list(batched(keys, self._caller.group_size))
+        self._out += [asyncio.create_task(self._call(group, starts_by)) for group in groups]
+        return len(groups)
 
-    async def _call(self, key: CallKey, starts_by: float) -> Finished:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        result = await self._crew.call(self._message(key), self._seconds, starts_by)
-        return Finished(key, result, loop.time() - started)
+    async def _call(self, keys: Sequence[CallKey], starts_by: float) -> list[Finished]:
+        started = clock.now()
+        results = await self._caller.call([self._message(key) for key in keys], self._seconds, starts_by)
+        seconds = clock.now() - started
+        return [Finished(key, result, seconds) for key, result in zip(keys, results, strict=True)]
 
-    async def wait(self, now: float, until: float) -> list[Finished]:
-        """Wait for calls to end, but not beyond `until`; take in those that end together, to be written together."""
+    async def wait(self, until: float) -> list[Finished]:
+        """Wait for a group to end, but not beyond `until`; take in those that end together, to be written together.
+
+        The calls are returned in their order, so that what is written does not hang on a set's.
+        """
+        timeout = None if until == math.inf else max(0.0, until - clock.now())
         if not self._out:
-            assert until != math.inf  # otherwise the claim would have ended
-            await asyncio.sleep(max(0.0, until - now))
+            assert timeout is not None  # otherwise the claim would have ended
+            await asyncio.sleep(timeout)
             return []
-        timeout = None if until == math.inf else max(0.0, until - now)
         done, pending = await asyncio.wait(self._out, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if done and pending:
-            linger = limits.LINGER_FRACTION * max(task.result().seconds for task in done)
+            linger = limits.LINGER_FRACTION * max(group.result()[0].seconds for group in done)
             more, _ = await asyncio.wait(pending, timeout=min(linger, limits.LINGER_SECONDS_MOST))
             done |= more
-        # In the order of the calls, so that what is written does not hang on a set's order.
-        ended = sorted(done, key=self._out.__getitem__)
-        for task in ended:
-            self._roster.end(self._out.pop(task), task.result().result)
-        return [task.result() for task in ended]
+        ended = [group.result() for group in self._out if group in done]
+        self._out = [group for group in self._out if group not in done]
+        self._silent += sum(isinstance(group[0].result, Silence) for group in ended)
+        return sorted(chain.from_iterable(ended), key=attrgetter("key"))
 
-    def drop(self) -> None:
-        """Give up on the calls that are out."""
-        for task in self._out:
-            task.cancel()
-        self._out.clear()
+    async def drop(self) -> None:
+        """Give up on the calls that are out, and see them end: a cancelled call may have a connection to close.
+
+        One that will not end is left behind after a while, so that it holds up nobody.
+        """
+        dropped, self._out = self._out, []
+        for group in dropped:
+            group.cancel()
+        if dropped:
+            ended, _ = await asyncio.wait(dropped, timeout=limits.DROP_SECONDS_MOST)
+            for group in ended:
+                if not group.cancelled():
+                    group.exception()  # asked for, so that asyncio does not report an error that nobody wants

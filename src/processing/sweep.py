@@ -1,6 +1,5 @@
 """The backstop, run by the cron trigger: what no message, alarm or worker will bring back, this does."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 
@@ -9,6 +8,7 @@ from ..core.errors import StoreError
 from ..core.ids import split_task_key
 from ..core.task import Route
 from ..store.sweep import Due
+from . import clock
 from .allowance import slice_seconds
 from .direct import DirectSender
 from .dispatch import Dispatcher, Sender
@@ -40,7 +40,9 @@ class Sweep:
 
     async def run(self) -> None:
         """Look at tasks that are due; what is left over is still due at the next run. Raises StoreError."""
-        self._ends_at = _now() + slice_seconds(self._settings, limits.SWEEP_SLICE_SECONDS, limits.SWEEP_WALL_SECONDS)
+        self._ends_at = clock.now() + slice_seconds(
+            self._settings, limits.SWEEP_SLICE_SECONDS, limits.SWEEP_WALL_SECONDS
+        )
         direct = DirectSender(self._worker, self._seconds_left, self._runs.append)
         alone = self._dispatcher([*self._senders, direct])
         due = Due()
@@ -108,7 +110,7 @@ class Sweep:
         return Dispatcher(senders, self._meter, self._worker.log)
 
     def _seconds_left(self) -> float:
-        return self._ends_at - _now()
+        return self._ends_at - clock.now()
 
     def _subrequests_left(self) -> int:
         return self._settings.subrequests - self._meter.subrequests
@@ -116,7 +118,3 @@ class Sweep:
     def _may_run(self) -> bool:
         statements = self._settings.statements - self._meter.statements
         return self._seconds_left() > 0 and min(self._subrequests_left(), statements) >= limits.SWEEP_RUN_LEAST
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -264,7 +264,9 @@ def test_repeating_it_does_not_get_around_the_wait(bench: Bench, how: str) -> No
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
-@pytest.mark.parametrize(("chunks", "seconds"), [(2 * limits.LANE_CHUNKS, limits.START_SECONDS), (79, 0)])
+@pytest.mark.parametrize(
+    ("chunks", "seconds"), [(limits.LANES_FROM_CHUNKS, limits.START_SECONDS), (limits.LANES_FROM_CHUNKS - 1, 0)]
+)
 def test_lanes_are_waited_for(how: str, chunks: int, seconds: float) -> None:
     """A task with lanes may have just allowed one to start, whenever its worker last wrote: the whole time is held."""
     bench = Bench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from src.core import limits
 from src.core.ids import task_key_of
 from src.core.tenants import LOCAL
 from tests.runtime.conftest import ENVIRONMENTS
@@ -20,7 +21,7 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 
-CHUNKS = {"queue": 20, "durable-object": 100, "direct": 20}  # 80 and more are the work of lanes
+CHUNKS = {"queue": 20, "durable-object": limits.LANES_FROM_CHUNKS + 20, "direct": 20}  # lanes, where there are any
 KEPT_SECONDS = 4
 RETENTION = variables({"RETENTION_DAYS": f"{KEPT_SECONDS / 86_400:.8f}"})
 

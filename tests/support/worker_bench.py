@@ -1,4 +1,4 @@
-"""The task actor on a bench: a scripted model, a database, and workers over both, in virtual time."""
+"""The task actor on a bench: a scripted model, a database, workers over both, and lanes, in virtual time."""
 
 import asyncio
 import json
@@ -7,13 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 from simulator.engine.loop import Loop
+from src.core import limits
+from src.core.errors import ModelError
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Reduce, Route, Task
+from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
+from src.inference.wire import Wire
+from src.objects.laned_caller import LanedCaller
 from src.processing.log import Log
 from src.processing.outcomes import Outcome
 from src.processing.worker import Host, Worker
+from src.store.claims import Claim
 from src.store.database import Database
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import SqliteD1
@@ -46,7 +52,27 @@ class Script:
         return Health("healthy", "")
 
 
-class Bench:
+class OneLaneEach:
+    """A coordinator whose every group of calls has a lane of its own; the lane sends all of them to the model."""
+
+    def __init__(self, model: Script) -> None:
+        self._model = model
+
+    async def infer(self, task_key: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+        """Have a lane make the calls."""
+        return await asyncio.gather(*map(self._make, calls))
+
+    async def close(self) -> None:
+        """Have nothing to forget."""
+
+    async def _make(self, call: Wire) -> Wire:
+        try:
+            return wire.write_outcome(await self._model.infer(wire.read_call(call)))
+        except ModelError as error:
+            return wire.write_outcome(error)
+
+
+class WorkerBench:
     """One database, one model, and workers over them, in virtual time."""
 
     def __init__(self, **settings: Any) -> None:
@@ -86,6 +112,15 @@ class Bench:
 
     def task(self) -> Task:
         return self.do(self.store.task("task"))
+
+    def laned_host(self) -> Host:
+        """An object whose calls go to two lanes of six each."""
+        coordinator = OneLaneEach(self.model)
+
+        def caller_for(claim: Claim) -> LanedCaller:
+            return LanedCaller(coordinator, claim, lanes=2, group_size=6, log=Log(lambda line: None))
+
+        return Host(Route.DURABLE_OBJECT, 3600.0, "object/task", caller_for, limits.LANE_SLACK_SECONDS)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["event"] == name]

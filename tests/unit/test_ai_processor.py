@@ -18,7 +18,7 @@ from src.objects.lane import infer_all
 from src.processing.log import Log
 from src.processing.worker import Worker
 from tests.support.store_bench import START_MS
-from tests.support.worker_bench import Bench
+from tests.support.worker_bench import WorkerBench
 
 LONG = limits.LANES_MOST * limits.LANE_CHUNKS
 
@@ -94,7 +94,7 @@ class Counted:
 class ObjectBench:
     """A task with its object, and a coordinator whose every group has an invocation of its own."""
 
-    def __init__(self, bench: Bench, chunks: int, lane_concurrency: int | None) -> None:
+    def __init__(self, bench: WorkerBench, chunks: int, lane_concurrency: int | None) -> None:
         bench.insert(chunks)
         self.bench = bench
         self.storage = Storage()
@@ -152,10 +152,10 @@ class ObjectBench:
 
 @pytest.fixture
 def make():
-    made: list[Bench] = []
+    made: list[WorkerBench] = []
 
     def build(chunks: int = LONG, lane_concurrency: int | None = None, **settings: Any) -> ObjectBench:
-        made.append(Bench(**settings))
+        made.append(WorkerBench(**settings))
         return ObjectBench(made[-1], chunks, lane_concurrency)
 
     yield build
@@ -210,7 +210,7 @@ def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
 def test_a_retry_that_comes_while_lanes_are_closed_is_kept(make):
     """The goodbye to the coordinator takes a while. A task that a client puts back meanwhile is worked on at once,
     not when the sweep finds it."""
-    task = make(chunks=80)
+    task = make(chunks=limits.LANES_FROM_CHUNKS)
     task.bench.model.act = lambda call, number: ModelRefused("401") if number <= 12 else None
 
     async def retry() -> None:

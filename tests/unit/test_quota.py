@@ -11,18 +11,14 @@ from src.core.errors import SchemaMissing, StoreError, StoreQuotaExhausted, Stor
 from src.core.meter import Meter
 from src.core.quota import is_used_up, seconds_until_reset
 from src.core.task import Route
-from src.inference.protocol import ModelReply
 from src.processing.allowance import Allowance
-from src.processing.crew import Crew, Roster, Silence
 from src.processing.dispatch import Dispatcher
 from src.processing.log import Log
 from src.queue.consumer import consume
-from src.store.claims import CallKey
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, ROWS_USED_UP
 
 QUEUE_USED_UP = "Queue send failed: Too Many Requests (10253)"
 OBJECTS_USED_UP = "Exceeded allowed duration in Durable Objects free tier."
-DONE = ModelReply("done", 1, 1)
 TASK = "local:0192f0c8-7c00-7000-8000-000000000000"
 
 
@@ -145,23 +141,3 @@ def test_calls_start_only_with_statements_left_to_record_them():
     assert budget.room(0, 6, 2, 1) == 2
     assert budget.room(0, 30, 0, 6) == 12
     assert budget.room(0, 30, 2, 6) == 0
-
-
-def test_a_group_is_out_until_its_last_call_has_ended():
-    """A lane with one call takes up a whole lane: thirty single calls would be thirty waiting connections."""
-    provider: Any = None
-    told: list[int] = []
-    roster = Roster(Crew(provider, 18, group=6, starting=told.append))
-    keys = [CallKey(0, position) for position in range(9)]
-    assert roster.free == 18
-    assert roster.start(keys[:8]) == 2
-    assert (roster.groups, roster.free) == (2, 6)
-    for key in keys[:5]:
-        roster.end(key, DONE)
-    assert (roster.groups, roster.free) == (2, 6)
-    assert roster.start(keys[8:]) == 1
-    assert (roster.groups, roster.free, told) == (3, 0, [8, 1])
-    roster.end(keys[5], DONE)
-    assert (roster.groups, roster.free) == (2, 6)
-    roster.end(keys[8], Silence("no answer"))  # may still hold its connection
-    assert (roster.groups, roster.free) == (2, 6)

@@ -21,7 +21,7 @@ from src.processing.allowance import slice_seconds
 from src.processing.direct import DirectSender
 from src.processing.sweep import Sweep
 from tests.support.store_bench import START_MS, new_task
-from tests.unit.test_worker import Bench
+from tests.support.worker_bench import WorkerBench
 
 PLATFORM = 50  # subrequests, and statements, of an invocation on the free plan
 
@@ -45,7 +45,7 @@ class Cron:
     """A deployment on the free plan with so many due tasks, whose cron trigger fires when it is told to."""
 
     def __init__(self, tasks: int, chunks: int, **settings: Any) -> None:
-        self.bench = Bench(**settings)
+        self.bench = WorkerBench(**settings)
         self.bench.settings = replace(self.bench.settings, plan="free")
         self.meter = Meter()
         self.out = self.most_out = 0
@@ -208,7 +208,7 @@ def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: t
 
 def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task():
     """No claim and no call, one statement, once however often it is sent; and the task is due at once."""
-    bench = Bench()
+    bench = WorkerBench()
     bench.insert(2)
     runs: list[Any] = []
     worker = bench.worker()
@@ -231,7 +231,7 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
 
 def test_only_what_nobody_works_on_is_hastened():
     """A live lease keeps its time and an ended task its retention; a repeated write finds nothing to do."""
-    bench = Bench()
+    bench = WorkerBench()
     keys = ["local:idle", "local:live", "local:over"]
     for key in keys:
         bench.do(bench.store.insert(new_task(key, 1, Reduce.CONCAT, START_MS), bench.settings.lease_ms))
@@ -288,7 +288,7 @@ class Refusing:
 def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
     """A consumer that has used up its allowance begins no second run in the same invocation: the task is due at once,
     and the platform's limits hold."""
-    bench = Bench()
+    bench = WorkerBench()
     key = task_key_of(LOCAL, new_task_id(START_MS, b"0123456789"))
     bench.do(bench.store.insert(new_task(key, 100, Reduce.CONCAT, START_MS), bench.settings.lease_ms))
     waited: list[Awaitable[None]] = []

@@ -16,21 +16,20 @@ from src.core.settings import Settings
 from src.core.states import Status
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route
 from src.inference.protocol import ModelCall, ModelReply
-from src.processing.crew import Crew
 from src.processing.outcomes import Ended, Outcome, Released
 from src.processing.worker import Host
 from src.store.claims import Standing, Unclaimed
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST
-from tests.support.worker_bench import HOST, Bench
+from tests.support.worker_bench import HOST, WorkerBench
 
 
 @pytest.fixture
 def make():
-    made: list[Bench] = []
+    made: list[WorkerBench] = []
 
-    def build(**settings: Any) -> Bench:
-        made.append(Bench(**settings))
+    def build(**settings: Any) -> WorkerBench:
+        made.append(WorkerBench(**settings))
         return made[-1]
 
     yield build
@@ -209,7 +208,7 @@ def test_a_merge_goes_on_where_it_was(make):
     assert bench.task().result == "y" * 600
 
 
-def at_the_read(bench: Bench, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+def at_the_read(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     """Have D1 go away in the moment in which a worker first reads outputs for a merge."""
     read, outages = TaskStore.level_outputs, [times]
 
@@ -281,14 +280,13 @@ def test_a_run_whose_lanes_all_fall_silent_gives_the_task_back(make):
     bench = make()
     bench.insert(12)
     bench.model.seconds = lambda number: 1e6
-    crew = Crew(bench.model, concurrency=12, group=6, slack_seconds=5)
-    outcome = bench.run(Host(Route.DURABLE_OBJECT, 3600.0, "object/task", lambda claim: crew, crew.slack_seconds))
+    outcome = bench.run(bench.laned_host())
     assert isinstance(outcome, Released)
     assert outcome.delay_seconds > 0
     assert (len(bench.model.calls), bench.task().usage.in_doubt) == (12, 12)
 
 
-def second_message(bench: Bench, host: Host, seconds: float) -> tuple[Outcome, Outcome]:
+def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[Outcome, Outcome]:
     """Run the task, and again with another worker some seconds later."""
 
     async def both() -> tuple[Outcome, Outcome]:
@@ -326,9 +324,7 @@ def test_a_claim_outlasts_the_way_to_its_lanes(make):
     bench = make(timeout_seconds=120, lease_seconds=121)
     bench.insert(12)
     bench.model.seconds = lambda number: 1e6
-    crew = Crew(bench.model, concurrency=12, group=6, slack_seconds=5)
-    host = Host(Route.DURABLE_OBJECT, 3600.0, "object/task", lambda claim: crew, crew.slack_seconds)
-    second, first = second_message(bench, host, 124.9)
+    second, first = second_message(bench, bench.laned_host(), 124.9)
     assert isinstance(second, Unclaimed)
     assert second.standing is Standing.HELD
     assert isinstance(first, Released)
@@ -391,12 +387,12 @@ def test_a_failure_for_good_is_the_reason_whoever_dies_after_it(make):
 # --- Deadlines -----------------------------------------------------------------------------------------------------
 
 
-def code(bench: Bench) -> str | None:
+def code(bench: WorkerBench) -> str | None:
     failure = bench.task().failure
     return None if failure is None else failure.code
 
 
-def retry(bench: Bench) -> None:
+def retry(bench: WorkerBench) -> None:
     assert bench.do(bench.store.retry("task", bench.settings.lease_ms)) is not None
 
 
@@ -559,7 +555,7 @@ def test_calls_in_doubt_are_on_the_budget(make):
 def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Reduce):
     """Failing calls, 429s, dying workers, lost writes, short slices and retries by the client: never one call more."""
     dice = random.Random(seed)
-    bench = Bench(max_attempts=dice.randint(1, 4), concurrency=dice.randint(1, 6))
+    bench = WorkerBench(max_attempts=dice.randint(1, 4), concurrency=dice.randint(1, 6))
     bench.insert(chunks, reduce, max_calls=most)
     mishaps = [None, None, None, ModelUnavailable("503"), ModelRateLimited("429", 1), ModelRateLimited("429", 100)]
     bench.model.act = lambda call, number: dice.choice(mishaps)

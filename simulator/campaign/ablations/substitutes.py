@@ -13,7 +13,7 @@ from src.core.keys import Scope
 from src.http import authentication, rate_limit, router
 from src.http.ports import Api, Reply, Request
 from src.http.problems import LIMIT_REACHED, Refusal
-from src.processing import crew, ledger
+from src.processing import caller, ledger
 from src.processing.outcomes import Released
 from src.queue import messages
 from src.store import rows, tasks
@@ -55,7 +55,7 @@ _progress = ledger.Ledger.progress
 _claim = tasks.TaskStore.claim
 _step = tasks.TaskStore.step
 _read_claim = rows.claim
-_call = crew.Crew.call
+_call = caller.LocalCaller.call
 _cancel = tasks.TaskStore.cancel
 _erase = tasks.TaskStore.erase
 _freeze = Isolate.freeze
@@ -150,8 +150,8 @@ async def expire_nothing(*_args: Any) -> list[str]:
     return []
 
 
-async def call_whenever(self: Any, call: Any, seconds: float, starts_by: float) -> Any:
-    return await _call(self, call, seconds, math.inf)
+async def call_whenever(self: Any, calls: Any, seconds: float, starts_by: float) -> Any:
+    return await _call(self, calls, seconds, math.inf)
 
 
 async def start_whenever(*_args: Any) -> float:

@@ -6,7 +6,7 @@ from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.workload import DEPLOYMENTS, LONG_CHUNKS
 from simulator.platform.choices import FREE
 from src.objects import ai_processor
-from src.processing import crew
+from src.processing import caller
 from src.store import tasks
 from src.store.sql import ending
 
@@ -35,7 +35,7 @@ ABLATIONS = (
     Ablation(
         "start_window",
         "calls start soon after their announcement or not at all",
-        ((crew.Crew, "call", without.call_whenever),),
+        ((caller.LocalCaller, "call", without.call_whenever),),
         {"worker_frozen": 0.1},
         cancelling_late(*DEPLOYMENTS, chunks=6),
     ),

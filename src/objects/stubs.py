@@ -1,0 +1,60 @@
+"""Durable Objects as others see them: the namespaces, what may be asked of an object over RPC, and an object's storage.
+
+The classes are those of `entry`; here are the parts of them that are used.
+"""
+
+from typing import Protocol
+
+from ..core.ids import TaskKey
+from ..inference.wire import Wire
+
+
+class Namespace[Stub](Protocol):
+    """All objects of one class."""
+
+    def getByName(self, name: str) -> Stub:  # noqa: N802 - the platform's name
+        """Return the stub of the one object of that name."""
+        ...
+
+
+class ProcessorStub(Protocol):
+    """An `AIProcessor` at the other end of RPC: a task's own object, or a lane."""
+
+    async def start(self, task_key: TaskKey, delay_seconds: float) -> object:
+        """See `Processor.start`."""
+        ...
+
+    async def infer(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
+        """See `lane.infer_all`."""
+        ...
+
+
+class CoordinatorStub(Protocol):
+    """A `BatchCoordinator` at the other end of RPC."""
+
+    async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+        """See `Coordinator.infer`."""
+        ...
+
+    async def close(self) -> object:
+        """See `Coordinator.close`."""
+        ...
+
+
+type Processors = Namespace[ProcessorStub]
+type Coordinators = Namespace[CoordinatorStub]
+
+
+class Storage(Protocol):
+    """The part of an object's storage that each class uses; alarms are milliseconds since the epoch."""
+
+    async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
+        """Set the object's one alarm."""
+        ...
+
+    async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
+        """Clear everything, the alarm included (from compatibility date 2026-02-24 on).
+
+        Nothing else is needed. Clearing the alarm as well would write a row, which stays.
+        """
+        ...
