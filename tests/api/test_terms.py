@@ -9,7 +9,7 @@ import pytest
 from src.core import limits
 from src.core.settings import Settings
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Route
-from src.http.ports import Reply
+from src.http.messages import Reply
 from src.http.router import handle
 from src.processing.terms import exhausted
 from src.store.claims import Claim, Continue, Fail, Unclaimed
