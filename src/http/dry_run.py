@@ -40,7 +40,7 @@ def show(request: Request, settings: Settings) -> Reply:
     planned = chunks(request.cut(settings), request.overlap_chars)
     view = PlanView(
         chunks=[PlannedChunkView(index=chunk.index, start=chunk.start, end=chunk.end) for chunk in planned],
-        minimumCalls=minimum_calls(len(planned), request.reduce),
+        minimumCalls=minimum_calls(len(planned), request.options.reduce),
         characters=len(request.text),
         estimatedTokens=estimated_tokens(request.text, planned, request.system()),
     )

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..core import limits
 from ..core.settings import Settings
-from ..core.task import Reduce
+from ..core.task import Reduce, TaskOptions
 from ..processing.submission import Request
 from .fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked
 from .problems import TOO_LARGE, FieldError, field_refusal
@@ -57,6 +57,16 @@ class NewTaskFields(Asked):
         "it fails with `budget_exhausted` instead, and finished chunks stay readable.",
     )
 
+    def options(self) -> TaskOptions:
+        """Give the fields that go through the whole service as they are."""
+        return TaskOptions(
+            reduce=self.reduce or Reduce.CONCAT,
+            model=self.model,
+            metadata=self.metadata or {},
+            deadline_ms=None if self.deadline_seconds is None else round(self.deadline_seconds * 1000),
+            max_calls=self.max_model_calls,
+        )
+
 
 def new_request(body: Mapping[str, object], settings: Settings) -> Request:
     """Check every field. Raises Refusal: 422 with each wrong field named, 413 for an input that is too large."""
@@ -70,13 +80,9 @@ def new_request(body: Mapping[str, object], settings: Settings) -> Request:
     return Request(
         text=fields.input,
         instructions=fields.instructions,
-        reduce=fields.reduce or Reduce.CONCAT,
         max_chars=fields.chunk.max_chars if fields.chunk else None,
         overlap_chars=(fields.chunk.overlap_chars or 0) if fields.chunk else 0,
-        model=fields.model,
-        metadata=fields.metadata or {},
-        deadline_seconds=fields.deadline_seconds,
-        max_calls=fields.max_model_calls,
+        options=fields.options(),
     )
 
 

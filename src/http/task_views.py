@@ -134,13 +134,13 @@ def task_view(task: core.Task) -> TaskView:
         error=_failure_view(task.failure),
         usage=_usage_view(task.usage),
         attempts=task.attempts,
-        metadata=task.metadata,
+        metadata=task.options.metadata,
         createdAt=rfc3339(task.created_at),
         startedAt=maybe_rfc3339(task.started_at),
         finishedAt=maybe_rfc3339(task.finished_at),
         expiresAt=maybe_rfc3339(task.expires_at),
         deadlineAt=maybe_rfc3339(task.deadline_at),
-        maxModelCalls=task.max_calls,
+        maxModelCalls=task.options.max_calls,
         links=LinksView(self=here, chunks=f"{here}/chunks", cancel=f"{here}/cancel"),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
-from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, Usage
+from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, TaskOptions, Usage
 from .claims import CallKey, Claim, Standing, Tried, Unclaimed
 from .database import Row
 from .pages import Page
@@ -127,9 +127,13 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         task_key=task_key(row),
         status=status,
         route=Route(text(row, "route")),
-        reduce=reduce,
-        model=maybe_text(row, "model"),
-        metadata=_metadata(row),
+        options=TaskOptions(
+            reduce=reduce,
+            model=maybe_text(row, "model"),
+            metadata=_metadata(row),
+            deadline_ms=maybe_whole(row, "deadline_ms"),
+            max_calls=maybe_whole(row, "max_calls"),
+        ),
         total=whole(row, "total"),
         completed=whole(row, "completed"),
         failed=whole(row, "failed"),
@@ -148,7 +152,6 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         finished_at=maybe_whole(row, "finished_at"),
         expires_at=whole(row, "wake_at") if status.terminal else None,
         deadline_at=maybe_whole(row, "deadline_at"),
-        max_calls=maybe_whole(row, "max_calls"),
         overdue=bool(row["overdue"]),
         result=None if not outputs else outputs if reduce is Reduce.NONE else CONCAT_SEPARATOR.join(outputs),
     )

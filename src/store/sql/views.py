@@ -6,7 +6,8 @@ from .statement import statement
 _VIEW = f"""id, status, route, reduce, model, metadata, total, completed, failed, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
   {LIVE} AS live, input_tokens, output_tokens,
-  error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at, deadline_at, max_calls,
+  error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at,
+  deadline_ms, deadline_at, max_calls,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
 # Reads one task: one row read.

@@ -105,5 +105,5 @@ async def a_budget_of_calls(env: Any) -> Any:
     assert await store.step(claim, two, Fail(RETENTION_MS, spent))
     task = await store.task(TASK)
     assert task is not None
-    story.outcomes += [task.failure, task.max_calls, await store.chunks(TASK)]
+    story.outcomes += [task.failure, task.options.max_calls, await store.chunks(TASK)]
     return story.told()
