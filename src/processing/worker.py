@@ -185,8 +185,8 @@ class _Run:
         next_at = self._ledger.next_at()
         if next_at is None:
             return Finish(retention_ms, self._plan.top)
-        if self._claim.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
-            return Fail(retention_ms, exhausted(self._claim.max_calls))
+        if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
+            return Fail(retention_ms, exhausted(self._claim.options.max_calls))
         if self._terms.forbids_start(now):
             return None
         wait = max(0.0, next_at - now)
@@ -262,7 +262,7 @@ class _Run:
         self._worker.meter.spend(self._calls.start(keys, self._terms.starts_by(self.announcing_at)))
 
     def _message(self, key: CallKey) -> ModelCall:
-        model = self._claim.model or self._settings.model or self._crew.provider.default_model
+        model = self._claim.options.model or self._settings.model or self._crew.provider.default_model
         return ModelCall(*self._plan.message(key), model)
 
     async def _wait(self) -> None:
@@ -287,7 +287,7 @@ class _Run:
             self._log("call_failed", **facts, code=result.code, error=str(result))
             return
         self._ledger.succeeded(key, result)
-        if self._claim.reduce is Reduce.MERGE:
+        if self._claim.options.reduce is Reduce.MERGE:
             self._texts[key] = result.output
         self._log("call_done", **facts, input_tokens=result.input_tokens, output_tokens=result.output_tokens)
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ..core.ids import TaskKey
-from ..core.task import Failure, Reduce
+from ..core.task import Failure, TaskOptions
 
 
 class CallKey(NamedTuple):
@@ -30,7 +30,6 @@ class Claim:
 
     `refused` are the calls that have failed for good, if the worker that recorded it could not end the task: no call
     starts under such a claim. `deadline_left_ms` was left when the claim was written; None without a deadline.
-    `max_calls`: see `core.task`.
     """
 
     task_key: TaskKey
@@ -38,8 +37,7 @@ class Claim:
     attempts: int
     stalls: int
     rate_waits: int
-    reduce: Reduce
-    model: str | None
+    options: TaskOptions
     text: str
     instructions: str
     cuts: tuple[int, ...]
@@ -55,7 +53,6 @@ class Claim:
     announced: frozenset[CallKey]
     doubted: frozenset[CallKey]
     deadline_left_ms: int | None = None
-    max_calls: int | None = None
 
 
 class Standing(StrEnum):
