@@ -203,13 +203,7 @@ class _Run:
 
     async def _end(self, ending: Ending) -> Outcome:
         await self._step((), ending)
-        match ending:
-            case Release(delay_ms, _):
-                return Released(delay_ms / 1000)
-            case Finish():
-                return Ended(Status.COMPLETED)
-            case Fail():
-                return Ended(Status.FAILED)
+        return Released(ending.delay_ms / 1000) if isinstance(ending, Release) else Ended(ending.status)
 
     async def _step(self, starting: tuple[CallKey, ...] | list[CallKey], step: Step) -> None:
         """Write, and insist while the lease lasts: paid outputs are worth waiting for a database."""

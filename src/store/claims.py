@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ..core.ids import TaskKey
+from ..core.states import Status
 from ..core.task import Failure, TaskOptions
 
 
@@ -120,6 +121,8 @@ class Release:
 class Finish:
     """Ends a claim with a completed task; `top_level` is the merge's last one, 0 without a merge."""
 
+    status: ClassVar = Status.COMPLETED
+
     retention_ms: int
     top_level: int = 0
 
@@ -127,6 +130,8 @@ class Finish:
 @dataclass(frozen=True, slots=True)
 class Fail:
     """Ends a claim with a failed task."""
+
+    status: ClassVar = Status.FAILED
 
     retention_ms: int
     failure: Failure
