@@ -8,21 +8,24 @@ import sqlite3
 from collections.abc import Callable
 
 from bench.figures import Figure
+from src.core.task import TaskOptions
+from src.store import options
 from src.store.sql import admission, sweep, views, work
+from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
 from src.store.sql.statement import BoundStatement
 from tests.support.sqlite_d1 import MIGRATIONS
 
 NOW_MS = 1_800_000_000_000
 # Every tenth task is unfinished; one is due.
-FILL = """
-WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1)
-INSERT INTO tasks (id, status, route, reduce, metadata, total, completed, merge_chars, calls_minimum, created_at,
+FILL = f"""
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :size)
+INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, merge_chars, calls_minimum, created_at,
                    wake_at, finished_at)
-SELECT printf('local:%08x-0000-7000-8000-000000000000', i), iif(i % 10, 'completed', 'pending'), 'queue', 'concat',
-  '{}', 1, i % 10 > 0, 2000, 1, ?2 - i, ?2 + iif(i % 10 = 0 AND i % 1000 = 0 AND i < 1000, -i, 1000 + i),
-  iif(i % 10, ?2, NULL)
+SELECT printf('local:%08x-0000-7000-8000-000000000000', i), iif(i % 10, 'completed', 'pending'), 'queue',
+  {OPTION_PARAMETERS}, 1, i % 10 > 0, 2000, 1, :now - i,
+  :now + iif(i % 10 = 0 AND i % 1000 = 0 AND i < 1000, -i, 1000 + i), iif(i % 10, :now, NULL)
 FROM n
-"""
+"""  # noqa: S608
 KEY = "local:00000000-0000-7000-8000-000000000000"
 PAGE = {"first": "local:", "behind": "local:~", "most": 20}
 ACTS: dict[str, BoundStatement] = {
@@ -50,7 +53,7 @@ def _steps(size: int) -> dict[str, int]:
     connection.create_function("unixepoch", -1, lambda *_: NOW_MS / 1000)
     for path in sorted(MIGRATIONS.glob("*.sql")):
         connection.executescript(path.read_text())
-    connection.execute(FILL, (size, NOW_MS))
+    connection.execute(FILL, {"size": size, "now": NOW_MS, **options.written(TaskOptions())})
     counted = {}
     for name, act in ACTS.items():
         counted[name] = _count(connection, lambda act=act: connection.execute(act.sql, act.values).fetchall())

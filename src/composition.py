@@ -9,7 +9,7 @@ from .core.meter import Meter
 from .core.settings import Settings, Variables
 from .core.task import Route
 from .http.isolate import Isolate
-from .http.ports import Api, BoundRoutes, DayUse, RateLimiter
+from .http.services import Api, BoundRoutes, DayUse, RateLimiter
 from .inference.demo import DemoProvider
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider

@@ -15,7 +15,7 @@ from simulator.platform.queues import Batch
 from simulator.platform.sdk import JsRequest, Request
 from src import entry
 from src.http.isolate import Isolate
-from src.http.ports import Reply
+from src.http.messages import Reply
 from src.inference.protocol import HttpClient
 from src.platform.surroundings import SURROUNDINGS, Surroundings
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.campaign.tenants import tenant_of
 from simulator.engine.fault_kinds import RATE_LIMITER
-from src.http.ports import Reply
+from src.http.messages import Reply
 from src.store.sql.keys import FIND_KEY
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """A task, as the store reads it and as the API shows it. Times are milliseconds since the epoch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .ids import TaskKey, split_task_key
@@ -22,6 +22,22 @@ class Reduce(StrEnum):
     CONCAT = "concat"
     MERGE = "merge"
     NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """What a client asks for a task, besides its text and how that is cut.
+
+    The request, the new task, a worker's claim and the task all hold it whole, and `store.options` writes and reads it.
+    `model` None is the deployment's. `metadata` is shown as it was sent, and means nothing here. `deadline_ms` is the
+    time from the submission, or from a retry, to the deadline, and `max_calls` the budget; None: no such term.
+    """
+
+    reduce: Reduce = Reduce.CONCAT
+    model: str | None = None
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    deadline_ms: int | None = None
+    max_calls: int | None = None
 
 
 CONCAT_SEPARATOR = "\n\n"
@@ -64,9 +80,7 @@ class Task:
     task_key: TaskKey
     status: Status
     route: Route
-    reduce: Reduce
-    model: str | None
-    metadata: Mapping[str, object]
+    options: TaskOptions
     total: int
     completed: int
     failed: int
@@ -78,7 +92,6 @@ class Task:
     finished_at: int | None
     expires_at: int | None
     deadline_at: int | None = None
-    max_calls: int | None = None
     overdue: bool = False
     result: str | tuple[str, ...] | None = None
 
@@ -111,14 +124,10 @@ class NewTask:
     cuts: tuple[int, ...]
     overlap: int
     merge_chars: int
-    reduce: Reduce
-    model: str | None
-    metadata: Mapping[str, object]
     created_at: int
-    deadline_ms: int | None = None
-    max_calls: int | None = None
+    options: TaskOptions
 
     @property
     def minimum_calls(self) -> int:
         """What the task needs when nothing fails, as far as it is known before it runs."""
-        return minimum_calls(len(self.cuts), self.reduce)
+        return minimum_calls(len(self.cuts), self.options.reduce)

@@ -6,8 +6,9 @@ import re
 from ..core.keys import NOBODY, Key, Scope, fingerprint, parse, proves
 from ..core.tenants import LOCAL
 from .endpoint import Access
-from .ports import Api, Request
+from .messages import Request
 from .problems import FORBIDDEN, NOT_CONFIGURED, UNAUTHENTICATED, Refusal
+from .services import Api
 
 # RFC 9110: the scheme in any case, then one token. Headers that were sent twice arrive joined, and do not match.
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)

@@ -4,7 +4,7 @@ import json
 import re
 from math import isfinite
 
-from .ports import BodyBroken, BodyTooLarge, Request
+from .messages import BodyBroken, BodyTooLarge, Request
 from .problems import MALFORMED_BODY, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
 
 DEPTH_MOST = 32

@@ -10,10 +10,13 @@ from typing import Final
 from ..core import limits
 from ..core.keys import ID_PATTERN, Scope
 from ..core.states import Status
-from . import health, health_schemas, key_schemas, keys, openapi, problems, queries, schemas, tasks
+from . import health, keys, openapi, problems, queries, tasks
+from .dry_run import PlanView
 from .endpoint import Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
-from .ports import Reply
+from .messages import Reply
+from .new_task import NewTaskFields
+from .task_views import ChunkListView, TaskListView, TaskView, TaskWithChunksView
 
 _ONE_TASK = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
 _OF_TASK = tuple((name, "id", "/id") for name in ("readTask", "readChunks", "cancelTask", "retryTask", "eraseTask"))
@@ -35,7 +38,7 @@ _LIMIT = {
 }
 
 
-async def read_openapi(_exchange: Exchange) -> Reply:
+async def read_openapi(exchange: Exchange) -> Reply:
     """Show the API's description."""
     return Reply(200, document_text(), {"Content-Type": "application/json"})
 
@@ -60,7 +63,7 @@ ENDPOINTS: Final = (
         summary="Submit a text; the task is durable in the database once this answers",
         handler=tasks.submit,
         access=Scope.WRITE,
-        body=schemas.NewTaskFields,
+        body=NewTaskFields,
         parameters=(
             _IDEMPOTENCY_KEY,
             Parameter(
@@ -70,8 +73,8 @@ ENDPOINTS: Final = (
             ),
         ),
         answers=(
-            Answer(200, "With `dryRun=true`: the plan; nothing is stored", (schemas.PlanView,)),
-            Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), _OF_TASK),
+            Answer(200, "With `dryRun=true`: the plan; nothing is stored", (PlanView,)),
+            Answer(202, "Accepted", (TaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), _OF_TASK),
         ),
         problems=(
             problems.MALFORMED_BODY,
@@ -96,7 +99,7 @@ ENDPOINTS: Final = (
             Parameter("limit", "How many tasks at most.", _LIMIT),
             Parameter("cursor", "The `nextCursor` of the page before.", _CURSOR),
         ),
-        answers=(Answer(200, "A page of tasks", (schemas.TaskListView,)),),
+        answers=(Answer(200, "A page of tasks", (TaskListView,)),),
         problems=problems.DATABASE_KINDS,
     ),
     Endpoint(
@@ -114,7 +117,7 @@ ENDPOINTS: Final = (
             Answer(
                 200,
                 "The task; with `include=chunks` its finished chunks too",
-                (schemas.TaskView, schemas.TaskWithChunksView),
+                (TaskView, TaskWithChunksView),
                 ("Retry-After",),
                 _OF_TASK,
             ),
@@ -138,7 +141,7 @@ ENDPOINTS: Final = (
         summary="Read the chunks finished so far, in order, before the task has completed too",
         handler=tasks.read_chunks,
         access=Scope.READ,
-        answers=(Answer(200, "The finished chunks", (schemas.ChunkListView,)),),
+        answers=(Answer(200, "The finished chunks", (ChunkListView,)),),
         problems=_ONE_TASK,
     ),
     Endpoint(
@@ -148,7 +151,7 @@ ENDPOINTS: Final = (
         summary="Cancel a task: no model call starts afterwards",
         handler=tasks.cancel,
         access=Scope.WRITE,
-        answers=(Answer(200, "The task, cancelled", (schemas.TaskView,), leads_to=_OF_TASK),),
+        answers=(Answer(200, "The task, cancelled", (TaskView,), leads_to=_OF_TASK),),
         problems=(problems.ALREADY_TERMINAL, *_ONE_TASK),
     ),
     Endpoint(
@@ -158,7 +161,7 @@ ENDPOINTS: Final = (
         summary="Let a failed or cancelled task go on from the chunks that it has",
         handler=tasks.retry,
         access=Scope.WRITE,
-        answers=(Answer(202, "Accepted", (schemas.TaskView,), ("Location", "Retry-After"), _OF_TASK),),
+        answers=(Answer(202, "Accepted", (TaskView,), ("Location", "Retry-After"), _OF_TASK),),
         problems=(problems.NOT_RETRYABLE, *_ONE_TASK),
     ),
     Endpoint(
@@ -168,8 +171,8 @@ ENDPOINTS: Final = (
         summary="Make a key for the caller's own tenant; the answer is the only one that shows it",
         handler=keys.make_key,
         access=Scope.ADMIN,
-        body=key_schemas.NewKeyFields,
-        answers=(Answer(201, "Made", (key_schemas.NewKeyView,), ("Location",)),),
+        body=keys.NewKeyFields,
+        answers=(Answer(201, "Made", (keys.NewKeyView,), ("Location",)),),
         problems=(
             problems.MALFORMED_BODY,
             problems.TOO_LARGE,
@@ -185,7 +188,7 @@ ENDPOINTS: Final = (
         summary="List the tenant's keys, oldest first, without what proves them",
         handler=keys.read_keys,
         access=Scope.ADMIN,
-        answers=(Answer(200, "The keys", (key_schemas.KeyListView,)),),
+        answers=(Answer(200, "The keys", (keys.KeyListView,)),),
         problems=problems.DATABASE_KINDS,
     ),
     Endpoint(
@@ -215,9 +218,9 @@ ENDPOINTS: Final = (
             Answer(
                 200,
                 "Tasks are accepted; with `verbose=1` the day's use too",
-                (health_schemas.ServiceView, health_schemas.VerboseServiceView),
+                (health.ServiceView, health.VerboseServiceView),
             ),
-            Answer(503, "The database cannot take tasks", (health_schemas.UnhealthyServiceView,), ("Retry-After",)),
+            Answer(503, "The database cannot take tasks", (health.UnhealthyServiceView,), ("Retry-After",)),
         ),
         problems=(),
     ),
@@ -228,7 +231,7 @@ ENDPOINTS: Final = (
         summary="Read whether model calls would work, without making one",
         handler=health.read_model,
         access=Access.PUBLIC,
-        answers=(Answer(200, "The model's state, be it good or bad", (health_schemas.ModelView,)),),
+        answers=(Answer(200, "The model's state, be it good or bad", (health.ModelView,)),),
         problems=(),
     ),
     Endpoint(
@@ -238,7 +241,7 @@ ENDPOINTS: Final = (
         summary="Read this description",
         handler=read_openapi,
         access=Access.ANY_KEY,
-        answers=(Answer(200, "OpenAPI 3.1", (schemas.OpenapiView,)),),
+        answers=(Answer(200, "OpenAPI 3.1", (openapi.OpenapiView,)),),
         problems=(),
     ),
 )

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from ..core import limits
 from ..core.quota import seconds_until_reset
 from ..store.admission import Limit
-from .ports import Api
 from .problems import BAD_IDEMPOTENCY_KEY, IDEMPOTENCY_MISMATCH, LIMIT_REACHED, Refusal
+from .services import Api
 
 _KEY = re.compile(f"[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}")
 _SETTINGS = {

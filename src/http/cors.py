@@ -6,7 +6,7 @@ Credentials in the browser's own sense (cookies) are never allowed: a key is sen
 from collections.abc import Collection
 from dataclasses import replace
 
-from .ports import Reply, Request
+from .messages import Reply, Request
 
 # Seconds for which a browser may remember a preflight's answer; Chromium's own limit.
 _MAX_AGE = "7200"

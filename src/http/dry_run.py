@@ -1,13 +1,38 @@
 """What a submission would come to: `POST /api/tasks?dryRun=true`. Nothing is stored, sent or asked for."""
 
+from typing import Annotated, TypedDict
+
+from pydantic import Field
+
 from ..core.chunks import chunks
 from ..core.settings import Settings
 from ..core.task import minimum_calls
 from ..core.tokens import estimated_tokens
 from ..processing.submission import Request
-from .exchange import json_reply
-from .ports import Reply
-from .schemas import PlannedChunkView, PlanView
+from .messages import Reply, json_reply
+from .views import Count, shown
+
+
+@shown
+class PlannedChunkView(TypedDict):
+    """A chunk that a task would have: the span of `input` that it covers, in code points."""
+
+    index: Count
+    start: Count
+    end: Annotated[int, Field(ge=1)]
+
+
+@shown
+class PlanView(TypedDict):
+    """What a submission would come to. `characters` are code points of `input`. `estimatedTokens` is a rough estimate
+    of what the chunks' calls take in, instructions included: a token for a Chinese, Japanese or Korean character, and
+    one for four others. Calls that merge come on top, and outputs.
+    """
+
+    chunks: list[PlannedChunkView]
+    minimumCalls: Annotated[int, Field(ge=1)]
+    characters: Annotated[int, Field(ge=1)]
+    estimatedTokens: Annotated[int, Field(ge=1)]
 
 
 def show(request: Request, settings: Settings) -> Reply:
@@ -15,7 +40,7 @@ def show(request: Request, settings: Settings) -> Reply:
     planned = chunks(request.cut(settings), request.overlap_chars)
     view = PlanView(
         chunks=[PlannedChunkView(index=chunk.index, start=chunk.start, end=chunk.end) for chunk in planned],
-        minimumCalls=minimum_calls(len(planned), request.reduce),
+        minimumCalls=minimum_calls(len(planned), request.options.reduce),
         characters=len(request.text),
         estimatedTokens=estimated_tokens(request.text, planned, request.system()),
     )

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from ..core.keys import Scope
 from .exchange import Exchange
-from .ports import Reply
+from .messages import Reply
 from .problems import Kind
 
 

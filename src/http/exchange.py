@@ -1,14 +1,13 @@
-"""What a route's handler gets, and the two ways in which it answers."""
+"""What a handler gets."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..core.ids import TaskKey, is_task_id, task_key_of
 from ..core.tenants import LOCAL
-from .ports import Api, Reply, Request
+from .messages import Query, Request
 from .problems import no_task
-from .queries import Query
+from .services import Api
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +26,3 @@ class Exchange:
         if not is_task_id(self.parts["id"]):
             raise no_task()
         return task_key_of(self.tenant, self.parts["id"])
-
-
-def json_reply(status: int, value: object, headers: Mapping[str, str] | None = None) -> Reply:
-    """Answer with JSON."""
-    return Reply(status, json.dumps(value, ensure_ascii=False), {"Content-Type": "application/json", **(headers or {})})

@@ -1,16 +1,18 @@
-"""Bodies, field by field: from a JSON object to a checked model, and that of `POST /api/tasks` to a request."""
+"""What the fields of a request's body are made of, and the check of a body against them.
 
-import json
+The models of bodies are pydantic's. `/openapi.json` describes what a body is checked against, since it is made of them.
+"""
+
 from collections.abc import Iterator, Mapping
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
 
-from ..core import limits
-from ..core.settings import Settings
-from ..core.task import Reduce
-from ..processing.submission import Request
-from .problems import TOO_LARGE, FieldError, field_refusal, named
-from .schemas import NewTaskFields
+from .problems import FieldError, field_refusal, named
+
+# Text that goes into the database and to a model. `checked` has the rule; the schema states it.
+NO_NUL = {"pattern": "^[^\\u0000]*$"}
+NO_CONTROLS = {"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"}
 
 _CLEARER = {
     "missing": "is required",
@@ -22,25 +24,20 @@ _CLEARER = {
 }
 
 
-def new_request(body: Mapping[str, object], settings: Settings) -> Request:
-    """Check every field. Raises Refusal: 422 with each wrong field named, 413 for an input that is too large."""
-    fields = checked(NewTaskFields, body)
-    if flaws := list(_flaws(fields, settings)):
-        raise field_refusal(flaws)
-    size = len(fields.input.encode())
-    if size > settings.input_bytes:
-        message = f"has {size} bytes of UTF-8, more than the {settings.input_bytes} of MAX_INPUT_BYTES"
-        raise field_refusal([FieldError("input", message)], TOO_LARGE)
-    return Request(
-        text=fields.input,
-        instructions=fields.instructions,
-        reduce=fields.reduce or Reduce.CONCAT,
-        max_chars=fields.chunk.max_chars if fields.chunk else None,
-        overlap_chars=(fields.chunk.overlap_chars or 0) if fields.chunk else 0,
-        model=fields.model,
-        metadata=fields.metadata or {},
-        deadline_seconds=fields.deadline_seconds,
-        max_calls=fields.max_model_calls,
+def _whole(value: object) -> object:
+    """Take 6000.0 for 6000, as JSON Schema does: JSON has one kind of number, and libraries may write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = BeforeValidator(_whole)
+
+
+class Asked(BaseModel):
+    """What every request's model has in common."""
+
+    # `strict` because "6000" is no number and true is no 1; the input stays out of error texts and logs.
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
     )
 
 
@@ -54,37 +51,10 @@ def checked[Model: BaseModel](model: type[Model], body: Mapping[str, object]) ->
         raise field_refusal(_field_errors(error)) from None
 
 
-def too_many_chunks(most: int) -> FieldError:
-    """Say that the input, cut as asked, makes more chunks than a task may have."""
-    return FieldError("chunk.maxChars", f"is too small: the input would need more than {most} chunks")
-
-
-def too_much_repeated(mostly: str) -> FieldError:
-    """Say that the calls for the chunks would send too much, mostly "overlaps" or "instructions"."""
-    field = "chunk.overlapChars" if mostly == "overlaps" else "instructions"
-    message = f"is too long for so many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
-    return FieldError(field, message)
-
-
 def _field_errors(error: ValidationError) -> Iterator[FieldError]:
     for item in error.errors(include_input=False, include_url=False, include_context=False):
         path = ".".join(named(str(part)) for part in item["loc"])
         yield FieldError(path, _CLEARER.get(item["type"], item["msg"]))
-
-
-def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
-    """Find what the schema cannot say."""
-    if fields.chunk and fields.chunk.overlap_chars is not None:
-        max_chars = fields.chunk.max_chars if fields.chunk.max_chars is not None else settings.chunk_chars
-        if fields.chunk.overlap_chars >= max_chars:
-            yield FieldError("chunk.overlapChars", f"must be less than maxChars, which is {max_chars}")
-    if fields.model is not None and not fields.model.isprintable():
-        yield FieldError("model", "must hold printable characters only")
-    if fields.metadata is not None:
-        size = len(json.dumps(fields.metadata, ensure_ascii=False, separators=(",", ":")).encode())
-        if size > limits.METADATA_BYTES_MOST:
-            message = f"has {size} bytes as compact JSON, more than the {limits.METADATA_BYTES_MOST} that are taken"
-            yield FieldError("metadata", message)
 
 
 def _text_flaws(value: object, path: str = "") -> Iterator[FieldError]:

@@ -1,23 +1,89 @@
-"""The handlers that tell how the deployment is: its bindings and database, and its model."""
+"""How the deployment is: its bindings and database, and its model."""
 
-from typing import Literal
+from typing import Annotated, Literal, TypedDict
+
+from pydantic import Field
 
 from ..core import limits
-from ..core.errors import SchemaMissing, StoreError, StoreQuotaExhausted
+from ..core.errors import StoreError
 from . import queries
-from .exchange import Exchange, json_reply
-from .health_schemas import (
-    AllowanceView,
-    DayUseView,
-    ModelView,
-    QueueCheckView,
-    ServiceView,
-    UnhealthyServiceView,
-    VerboseServiceView,
-)
-from .ports import BoundRoutes, Reply
-from .problems import DATABASE_DETAIL, QUOTA_DETAIL, SCHEMA_DETAIL, store_refusal
-from .views import rfc3339
+from .exchange import Exchange
+from .messages import Reply, json_reply
+from .problems import DATABASE_DETAIL, DATABASE_ERROR, store_refusal
+from .services import BoundRoutes
+from .views import Count, Time, rfc3339, shown
+
+
+@shown
+class QueueCheckView(TypedDict):
+    """Which bindings the deployment has. The names are older than the camel case of the rest."""
+
+    hasAIQueue: bool
+    hasAIDLQ: bool
+    hasDurableObjects: bool
+
+
+@shown
+class ServiceView(TypedDict):
+    """How the deployment processes tasks; `degraded` without queue and objects."""
+
+    status: Literal["healthy", "degraded"]
+    service: str
+    architecture: str
+    queueCheck: QueueCheckView
+
+
+@shown
+class AllowanceView(TypedDict):
+    """What was used of a daily allowance of the free plan."""
+
+    used: Annotated[int | float, Field(ge=0)]
+    limit: Count
+
+
+@shown
+class DayUseView(TypedDict):
+    """What was used since midnight UTC. `rows` are those of D1; objects are Durable Objects."""
+
+    day: Annotated[str, Field(json_schema_extra={"format": "date"})]
+    requests: AllowanceView
+    rowsRead: AllowanceView
+    rowsWritten: AllowanceView
+    queueOperations: AllowanceView
+    objectRequests: AllowanceView
+    objectRowsWritten: AllowanceView
+    objectGbSeconds: AllowanceView
+
+
+@shown
+class VerboseServiceView(ServiceView):
+    """With `?verbose=1`. `usage` is there under `make dev --limits …`; null on a deployed Worker, which cannot know
+    what its account has used: Cloudflare shows that in the dashboard.
+    """
+
+    usage: DayUseView | None
+
+
+@shown
+class UnhealthyServiceView(TypedDict):
+    """The deployment cannot accept tasks; `detail` says what to run."""
+
+    status: Literal["unhealthy"]
+    service: str
+    architecture: str
+    queueCheck: QueueCheckView
+    detail: str
+
+
+@shown
+class ModelView(TypedDict):
+    """Whether model calls would work."""
+
+    status: Literal["healthy", "degraded", "unavailable"]
+    provider: str
+    model: str
+    checkedAt: Time
+    detail: str
 
 
 async def read_service(exchange: Exchange) -> Reply:
@@ -30,14 +96,16 @@ async def read_service(exchange: Exchange) -> Reply:
         await exchange.api.store.ready()
     except StoreError as error:
         exchange.api.log("unhealthy", code=error.code)
+        refusal = store_refusal(error, exchange.api.now_ms())
         unhealthy = UnhealthyServiceView(
             status="unhealthy",
             service=service,
             architecture=architecture,
             queueCheck=check,
-            detail=_trouble(error),
+            # It was asked for nothing but an answer: one that it refused is as good as none.
+            detail=DATABASE_DETAIL if refusal.kind is DATABASE_ERROR else refusal.detail,
         )
-        return json_reply(503, unhealthy, store_refusal(error, exchange.api.now_ms()).headers)
+        return json_reply(503, unhealthy, refusal.headers)
     status: Literal["healthy", "degraded"] = "healthy" if bound.queue or bound.objects else "degraded"
     view = ServiceView(status=status, service=service, architecture=architecture, queueCheck=check)
     if not queries.is_verbose(exchange.query):
@@ -83,16 +151,6 @@ async def read_model(exchange: Exchange) -> Reply:
         detail=checked.health.detail,
     )
     return json_reply(200, view)
-
-
-def _trouble(error: StoreError) -> str:
-    match error:
-        case SchemaMissing():
-            return SCHEMA_DETAIL
-        case StoreQuotaExhausted():
-            return QUOTA_DETAIL
-        case _:
-            return DATABASE_DETAIL
 
 
 def _architecture(bound: BoundRoutes) -> tuple[str, str]:

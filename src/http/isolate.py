@@ -1,7 +1,97 @@
-"""What lives as long as an isolate and is shared by its requests."""
+"""What an isolate remembers from one request to the next: keys that are valid, and how its model was."""
 
-from .key_cache import KeyCache
-from .model_check import ModelCheck
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..core import limits
+from ..core.keys import Key
+from ..inference.protocol import Health, Provider
+
+_PAUSE_SECONDS = 0.1
+
+
+class _Entry(NamedTuple):
+    key: Key
+    asked_at: float
+
+
+class KeyCache:
+    """Keys by the fingerprint of the whole text that was presented, so that a wrong secret finds nothing.
+
+    `seconds` are those of a clock that does not jump. `revision` rises with each removal: whoever asks D1 notes it
+    first, and what was read before a removal is not remembered after it.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[bytes, _Entry] = {}
+        self.revision = 0
+
+    def find(self, fingerprint: bytes, seconds: float, now_ms: int) -> Key | None:
+        """Return a key that D1 vouched for at most KEY_CACHE_SECONDS ago and whose own time is not over."""
+        entry = self._entries.get(fingerprint)
+        if entry is None:
+            return None
+        key, asked_at = entry
+        is_fresh = 0 <= seconds - asked_at < limits.KEY_CACHE_SECONDS
+        if is_fresh and (key.expires_at is None or now_ms < key.expires_at):
+            return key
+        del self._entries[fingerprint]
+        return None
+
+    def remember(self, fingerprint: bytes, key: Key, *, asked_at: float, revision: int) -> None:
+        """Keep a key that D1 was asked about at `asked_at`; beyond KEY_CACHE_MOST the oldest goes."""
+        if revision != self.revision:
+            return
+        self._entries.pop(fingerprint, None)
+        self._entries[fingerprint] = _Entry(key, asked_at)
+        if len(self._entries) > limits.KEY_CACHE_MOST:
+            del self._entries[next(iter(self._entries))]
+
+    def forget(self, key_id: str) -> None:
+        """Drop a key, and whatever is being read of any."""
+        self.revision += 1
+        self._entries = {mark: entry for mark, entry in self._entries.items() if entry.key.id != key_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a probe said, and when by the isolate's time, milliseconds since the epoch."""
+
+    health: Health
+    at_ms: int
+
+
+class ModelCheck:
+    """Probes at most once in MODEL_CHECK_SECONDS, however many ask."""
+
+    def __init__(self) -> None:
+        self._last: Checked | None = None
+        self._done_at = 0.0
+        self._began_at: float | None = None
+
+    async def read(self, provider: Provider, now_ms: Callable[[], int]) -> Checked:
+        """Return the last result, or probe. Those that come while another probes wait for its result, by the clock:
+        the runtime lets no request await what belongs to another. A probe whose request died is given up in time."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            now = clock()
+            if self._last is not None and now - self._done_at < limits.MODEL_CHECK_SECONDS:
+                return self._last
+            if self._began_at is None or now - self._began_at >= limits.MODEL_CHECK_SECONDS:
+                return await self._probe(provider, now_ms, now)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _probe(self, provider: Provider, now_ms: Callable[[], int], began_at: float) -> Checked:
+        self._began_at = began_at
+        try:
+            health = await provider.probe()
+        finally:
+            self._began_at = None
+        self._last = Checked(health, now_ms())
+        self._done_at = asyncio.get_running_loop().time()
+        return self._last
 
 
 class Isolate:

@@ -1,20 +1,68 @@
-"""The handlers of `/api/keys`. An admin manages the keys of its own tenant, which is its key's."""
+"""Keys over HTTP: the bodies and the handlers of `/api/keys`. An admin manages the keys of its own tenant."""
 
 from contextlib import suppress
+from typing import Annotated, TypedDict
+
+from pydantic import Field
 
 from ..core import limits
 from ..core.errors import StoreError, StoreUnavailable
-from ..core.keys import ID_BYTES, SECRET_BYTES, Key, Scope, digest, is_key_id, make, ordered
+from ..core.keys import ID_BYTES, ID_PATTERN, SECRET_BYTES, Key, Scope, digest, is_key_id, make, ordered
 from ..store.keys import KeyStore, NewKey
 from .bodies import read_object
-from .exchange import Exchange, json_reply
-from .fields import checked
-from .key_schemas import KeyListView, KeyView, NewKeyFields, NewKeyView
-from .ports import Reply
+from .exchange import Exchange
+from .fields import NO_NUL, Asked, Whole, checked
+from .messages import Reply, json_reply
 from .problems import KEY_LIMIT, NOT_FOUND, Refusal
-from .views import rfc3339
+from .views import Time, maybe_rfc3339, rfc3339, shown
 
 _DEFAULT_SCOPES = (Scope.READ, Scope.WRITE)
+
+_Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{ID_PATTERN}$"})]
+
+
+class NewKeyFields(Asked):
+    """The body of `POST /api/keys`. A field that is null counts as absent."""
+
+    label: (
+        Annotated[str, Field(min_length=1, max_length=limits.KEY_LABEL_CHARS_MOST, json_schema_extra=NO_NUL)] | None
+    ) = Field(None, description="What the key is for; shown in lists.")
+    scopes: Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1)] | None = Field(
+        None, description="What the key may do, by default `read` and `write`. No scope implies another."
+    )
+    expires_in_seconds: Annotated[int, Field(ge=1, le=limits.KEY_SECONDS_MOST), Whole] | None = Field(
+        None, description="How long the key is valid; by default until it is deleted."
+    )
+
+
+@shown
+class KeyView(TypedDict):
+    """A key, without what proves it. `expiresAt` is null for one that never expires."""
+
+    id: _Id
+    label: str | None
+    scopes: list[Scope]
+    createdAt: Time
+    expiresAt: Time | None
+
+
+@shown
+class NewKeyView(TypedDict):
+    """A key that was just made. `key` is shown here and never again."""
+
+    id: _Id
+    key: Annotated[str, Field(json_schema_extra={"pattern": f"^oo_{ID_PATTERN}_[A-Za-z0-9_-]{{43}}$"})]
+    label: str | None
+    scopes: list[Scope]
+    createdAt: Time
+    expiresAt: Time | None
+
+
+@shown
+class KeyListView(TypedDict):
+    """The tenant's keys, oldest first; there are at most 100."""
+
+    keys: list[KeyView]
 
 
 async def make_key(exchange: Exchange) -> Reply:
@@ -88,5 +136,5 @@ def _view(key: Key) -> KeyView:
         label=key.label,
         scopes=ordered(key.scopes),
         createdAt=rfc3339(key.created_at),
-        expiresAt=None if key.expires_at is None else rfc3339(key.expires_at),
+        expiresAt=maybe_rfc3339(key.expires_at),
     )

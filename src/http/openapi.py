@@ -1,8 +1,8 @@
 """The API's description, OpenAPI 3.1, made from its table and its models."""
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
@@ -11,8 +11,7 @@ from ..core.keys import Scope
 from . import cors, problems
 from .endpoint import Access, Answer, Endpoint, Parameter, allowed
 from .headers import MEANINGS, ON_EVERY_ANSWER, SOMETIMES
-from .problems import PROBLEM_TYPE, Kind
-from .schemas import ProblemView
+from .problems import PROBLEM_TYPE, Kind, ProblemView
 
 Json = dict[str, Any]
 
@@ -32,6 +31,15 @@ one is its `code`.
 A deployment answers whoever sends a valid key, `Authorization: Bearer oo_<id>_<secret>`; the key decides whose tasks
 are meant, and its scopes what may be done. A refused key is answered before anything else of the request is looked at.
 With `REQUIRE_KEYS=false`, as under `make dev`, everybody is the one tenant `local`, and no key is looked at."""
+
+
+class OpenapiView(TypedDict):
+    """An OpenAPI document."""
+
+    openapi: str
+    info: Mapping[str, object]
+    paths: Mapping[str, object]
+    components: Mapping[str, object]
 
 
 def document(endpoints: Sequence[Endpoint]) -> Json:

@@ -1,13 +1,15 @@
 """Problem details (RFC 9457): every refusal that the API knows, and how it is answered."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, NotRequired, TypedDict
+
+from pydantic import Field
 
 from ..core.errors import ConfigurationError, SchemaMissing, StoreError, StoreQuotaExhausted, StoreUnavailable
 from ..core.quota import seconds_until_reset
-from .ports import Reply
+from .messages import Reply, json_reply
+from .views import shown
 
 TYPE_PREFIX = "urn:onceover:problem:"
 PROBLEM_TYPE = "application/problem+json"
@@ -76,6 +78,29 @@ class FieldError(NamedTuple):
     message: str
 
 
+@shown
+class FieldErrorView(TypedDict):
+    """What is wrong with one field, named by its path."""
+
+    field: Annotated[str, Field(examples=["chunk.maxChars"])]
+    message: str
+
+
+@shown
+class ProblemView(TypedDict):
+    """Problem details (RFC 9457). `code` is stable; `errors` is there where fields are named, `limit` where a
+    limit of the tenant is reached.
+    """
+
+    type: Annotated[str, Field(json_schema_extra={"format": "uri"})]
+    title: str
+    status: int
+    detail: str
+    code: str
+    limit: NotRequired[str]
+    errors: NotRequired[list[FieldErrorView]]
+
+
 class Refusal(Exception):
     """A request that is answered with a problem. `detail` is for people and quotes no text of theirs.
 
@@ -99,25 +124,24 @@ class Refusal(Exception):
 
     def reply(self) -> Reply:
         """Make the answer."""
-        problem: dict[str, object] = {
-            "type": TYPE_PREFIX + self.kind.code,
-            "title": self.kind.title,
-            "status": self.kind.status,
-            "detail": self.detail,
-            "code": self.kind.code,
-        }
+        problem = ProblemView(
+            type=TYPE_PREFIX + self.kind.code,
+            title=self.kind.title,
+            status=self.kind.status,
+            detail=self.detail,
+            code=self.kind.code,
+        )
         if self.limit is not None:
             problem["limit"] = self.limit
         if self.errors:
-            problem["errors"] = [{"field": error.field, "message": error.message} for error in self.errors]
-        body = json.dumps(problem, ensure_ascii=False)
-        return Reply(self.kind.status, body, {"Content-Type": PROBLEM_TYPE, **self.headers})
+            problem["errors"] = [FieldErrorView(field=error.field, message=error.message) for error in self.errors]
+        return json_reply(self.kind.status, problem, self.headers, PROBLEM_TYPE)
 
 
 def named(name: str) -> str:
     """Return a name that a client chose, safe to show: bounded, and printable (others escaped)."""
-    shown = name if len(name) <= _NAME_CHARS_MOST else name[:_NAME_CHARS_MOST] + "…"
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shown)
+    bounded = name if len(name) <= _NAME_CHARS_MOST else name[:_NAME_CHARS_MOST] + "…"
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in bounded)
 
 
 def field_refusal(errors: Iterable[FieldError], kind: Kind = INVALID_FIELDS) -> Refusal:

@@ -2,16 +2,15 @@
 
 import base64
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 from uuid import UUID
 
 from ..core import limits
 from ..core.states import Status
+from .messages import Query
 from .problems import FieldError, Refusal, field_refusal, named
-
-Query = Mapping[str, str]
 
 # As JSON writes numbers (3.9027895717357715, 5e-324), and what people write too: ".5", "7.".
 _DECIMAL = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")

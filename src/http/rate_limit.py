@@ -3,8 +3,8 @@
 import asyncio
 
 from ..core import limits
-from .ports import Api
 from .problems import LIMIT_REACHED, Refusal
+from .services import Api
 
 _DETAIL = "The tenant has sent as many requests as it may in this minute. Try again when it is over."
 

@@ -10,7 +10,7 @@ from .catalogue import ENDPOINTS
 from .endpoint import Endpoint, allowed
 from .exchange import Exchange
 from .headers import ON_EVERY_ANSWER
-from .ports import Api, Reply, Request
+from .messages import Reply, Request
 from .problems import (
     DATABASE_ERROR,
     METHOD_NOT_ALLOWED,
@@ -20,6 +20,7 @@ from .problems import (
     internal_refusal,
     store_refusal,
 )
+from .services import Api
 
 Parts = Mapping[str, str]
 

@@ -18,13 +18,13 @@ from ..store.tasks import TaskStore
 from . import dry_run, queries
 from .bodies import read_object
 from .conditions import digest, idempotency_key, limit_reached, mismatch
-from .exchange import Exchange, json_reply
-from .fields import new_request, too_many_chunks, too_much_repeated
+from .exchange import Exchange
+from .messages import Reply, json_reply
+from .new_task import new_request, too_many_chunks, too_much_repeated
 from .polling import poll_seconds, retry_after_seconds
-from .ports import Api, Reply
 from .problems import ALREADY_TERMINAL, NOT_RETRYABLE, Refusal, field_refusal, no_task
-from .schemas import ChunkListView, TaskListView
-from .views import chunk_view, task_path, task_view, task_with_chunks_view
+from .services import Api
+from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, task_with_chunks_view
 
 
 async def submit(exchange: Exchange) -> Reply:

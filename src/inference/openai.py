@@ -17,7 +17,6 @@ from ..core.errors import (
     ModelRateLimited,
     ModelRefused,
     ModelReplyMalformed,
-    ModelTimeout,
     ModelUnavailable,
 )
 from . import replies
@@ -65,13 +64,12 @@ class OpenAIProvider:
 
     async def infer(self, call: ModelCall) -> ModelReply:
         """Send the call once. Raises a `ModelError` that names the cause, without text or key."""
-        messages = [{"role": "system", "content": call.system}, {"role": "user", "content": call.user}]
         try:
             reply = await self._http.request(
                 "POST",
                 f"{self._base_url}/chat/completions",
                 headers={**self._headers(), "content-type": "application/json"},
-                body=json.dumps({"model": call.model, "messages": messages}).encode(),
+                body=json.dumps({"model": call.model, "messages": replies.messages(call)}).encode(),
                 timeout_seconds=self._timeout_seconds,
                 max_reply_bytes=limits.REPLY_BYTES_MOST,
             )
@@ -109,7 +107,7 @@ class OpenAIProvider:
     def _transport_failure(self, error: HttpError) -> ModelError:
         match error:
             case HttpTimeout():
-                return ModelTimeout(f"no reply within {self._timeout_seconds:g} s")
+                return replies.too_late(self._timeout_seconds)
             case HttpReplyTooLarge():
                 return ModelReplyMalformed(f"the reply passes {limits.REPLY_BYTES_MOST} bytes")
             case HttpConnectionLost():
@@ -173,10 +171,8 @@ def _error_body(body: bytes) -> tuple[str, frozenset[str]]:
     error = document.get("error", document) if isinstance(document, Mapping) else None
     if isinstance(error, str):
         return error, frozenset()
-    if not isinstance(error, Mapping):
-        return "", frozenset()
-    message = error.get("message", error.get("detail"))
-    codes = frozenset(code for name in ("code", "type") if isinstance(code := error.get(name), str))
+    message = error.get("message", error.get("detail")) if isinstance(error, Mapping) else None
+    codes = frozenset(code for name in ("code", "type") if isinstance(code := replies.member(error, name), str))
     return (message if isinstance(message, str) else ""), codes
 
 

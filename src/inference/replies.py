@@ -1,4 +1,4 @@
-"""What may be taken from a provider's answer: usable output, plausible counts, causes fit to be shown.
+"""What all providers send and read alike: a call's messages, usable output, plausible counts, causes fit to be shown.
 
 A model's reply is hostile input, and so is an error message: it may be of any shape and size, and it may
 repeat what it was sent.
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pydantic_core import from_json
 
 from ..core import limits
-from ..core.errors import ModelReplyMalformed
-from .protocol import ModelReply
+from ..core.errors import ModelReplyMalformed, ModelTimeout
+from .protocol import ModelCall, ModelReply
 
 TOKENS_MOST = 1_000_000_000  # one call's; no model comes near, and a task's sum stays exact in JavaScript
 CAUSE_CHARS_MOST = 200
@@ -27,6 +27,21 @@ _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
+
+
+def messages(call: ModelCall) -> list[dict[str, str]]:
+    """Write a call as a chat of two messages, the text verbatim."""
+    return [{"role": "system", "content": call.system}, {"role": "user", "content": call.user}]
+
+
+def too_late(seconds: float) -> ModelTimeout:
+    """Say that no reply came within AI_TIMEOUT_SECONDS."""
+    return ModelTimeout(f"no reply within {seconds:g} s")
+
+
+def member(document: object, name: str) -> object:
+    """Return a member of what may be a JSON object, None if it is none or has no such member."""
+    return document.get(name) if isinstance(document, Mapping) else None
 
 
 def parse(body: bytes) -> object:
@@ -49,12 +64,11 @@ def parse(body: bytes) -> object:
 
 def chat_reply(document: object) -> ModelReply:
     """Take the first choice of an OpenAI-shaped completion, or raise ModelReplyMalformed."""
-    choices = document.get("choices") if isinstance(document, Mapping) else None
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get("message") if isinstance(first, Mapping) else None
-    if not isinstance(document, Mapping) or not isinstance(message, Mapping):
+    choices = member(document, "choices")
+    message = member(choices[0], "message") if isinstance(choices, list) and choices else None
+    if not isinstance(message, Mapping):
         raise ModelReplyMalformed("the reply holds no message")
-    return text_reply(message.get("content"), document.get("usage"))
+    return text_reply(message.get("content"), member(document, "usage"))
 
 
 def text_reply(content: object, usage: object) -> ModelReply:
@@ -64,17 +78,16 @@ def text_reply(content: object, usage: object) -> ModelReply:
     cannot take, become U+FFFD; counts that make no sense become 0.
     """
     if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, Mapping) and part.get("type") == "text"]
+        parts = [member(part, "text") for part in content if member(part, "type") == "text"]
         content = "".join(part for part in parts if isinstance(part, str))
     if not isinstance(content, str) or not content.strip():
         raise ModelReplyMalformed("the reply holds no text")
     if len(content) > limits.OUTPUT_CHARS_MOST:
         raise ModelReplyMalformed(f"the reply's text passes {limits.OUTPUT_CHARS_MOST} characters")
-    counts = usage if isinstance(usage, Mapping) else {}
     return ModelReply(
         output=_UNSTORABLE.sub("\ufffd", content),
-        input_tokens=_token_count(counts.get("prompt_tokens")),
-        output_tokens=_token_count(counts.get("completion_tokens")),
+        input_tokens=_token_count(member(usage, "prompt_tokens")),
+        output_tokens=_token_count(member(usage, "completion_tokens")),
     )
 
 

@@ -54,13 +54,12 @@ class WorkersAIProvider:
         """Send the call once. Raises a `ModelError` that names the cause, without the text."""
         if self._ai is None:
             raise ModelRefused(_NO_BINDING)
-        messages = [{"role": "system", "content": call.system}, {"role": "user", "content": call.user}]
-        inputs: dict[str, object] = {"messages": messages, "max_tokens": OUTPUT_TOKENS_MOST}
+        inputs: dict[str, object] = {"messages": replies.messages(call), "max_tokens": OUTPUT_TOKENS_MOST}
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 result = await self._ai.run(call.model, inputs)
         except TimeoutError:
-            raise ModelTimeout(f"no reply within {self._timeout_seconds:g} s") from None
+            raise replies.too_late(self._timeout_seconds) from None
         except Exception as error:  # noqa: BLE001 - the binding's errors share no narrower type
             raise _failure(str(error), call) from None
         if isinstance(result, Mapping) and "choices" not in result:

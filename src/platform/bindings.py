@@ -24,7 +24,7 @@ def bindings(env: "Env") -> Bindings:
 
 
 class LocalDayUse:
-    """Implements `http.ports.DayUse` over the binding that only the local runtime has, see `local/usage.mjs`."""
+    """Implements `http.services.DayUse` over the binding that only the local runtime has, see `local/usage.mjs`."""
 
     def __init__(self, binding: "Fetcher") -> None:
         self._binding = binding
@@ -37,7 +37,7 @@ class LocalDayUse:
 
 
 class BoundRateLimiter:
-    """Implements `http.ports.RateLimiter` over Cloudflare's rate-limiting binding."""
+    """Implements `http.services.RateLimiter` over Cloudflare's rate-limiting binding."""
 
     def __init__(self, binding: "RateLimit") -> None:
         self._binding = binding

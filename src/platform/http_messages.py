@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import workers
 from pyodide.ffi import JsException
 
-from ..http.ports import BodyBroken, BodyTooLarge, Reply
+from ..http.messages import BodyBroken, BodyTooLarge, Reply
 
 
 class IncomingRequest:
-    """Implements `http.ports.Request` over the SDK's request; the body is read as it streams in."""
+    """Implements `http.messages.Request` over the SDK's request; the body is read as it streams in."""
 
     def __init__(self, request: workers.Request) -> None:
         self._request = request.js_object

@@ -13,7 +13,7 @@ class Plan:
         self._claim = claim
         self._chunks = chunks(claim.cuts, claim.overlap)
         self._merges: list[list[str]] = []
-        self._merging = claim.reduce is Reduce.MERGE and len(claim.cuts) > 1
+        self._merging = claim.options.reduce is Reduce.MERGE and len(claim.cuts) > 1
 
     @property
     def top(self) -> int:

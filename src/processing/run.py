@@ -59,7 +59,7 @@ class Run:
         self._allowance = allowance
         self._store = store
         self._settings = settings
-        self._model = claim.model or model
+        self._model = claim.options.model or model
         self._claim_ms = claim_ms
         self._sweep_soon = sweep_soon
         self._announced_at = announced_at
@@ -141,8 +141,8 @@ class Run:
         next_at = self._ledger.next_at()
         if next_at is None:
             return Finish(retention_ms, self._plan.top)
-        if self._claim.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
-            return Fail(retention_ms, exhausted(self._claim.max_calls))
+        if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
+            return Fail(retention_ms, exhausted(self._claim.options.max_calls))
         if self._terms.forbids_start(now):
             return None
         wait = max(0.0, next_at - now)
@@ -159,13 +159,7 @@ class Run:
 
     async def _end(self, ending: Ending) -> Outcome:
         await self._step((), ending)
-        match ending:
-            case Release(delay_ms, _):
-                return Released(delay_ms / 1000)
-            case Finish():
-                return Ended(Status.COMPLETED)
-            case Fail():
-                return Ended(Status.FAILED)
+        return Released(ending.delay_ms / 1000) if isinstance(ending, Release) else Ended(ending.status)
 
     async def _step(self, starting: Sequence[CallKey], step: Step) -> None:
         """Write, and insist while the lease lasts: paid outputs are worth waiting for a database."""
@@ -242,6 +236,6 @@ class Run:
             self._log("call_failed", **facts, code=result.code, error=str(result))
             return
         self._ledger.succeeded(key, result)
-        if self._claim.reduce is Reduce.MERGE:
+        if self._claim.options.reduce is Reduce.MERGE:
             self._texts[key] = result.output
         self._log("call_done", **facts, input_tokens=result.input_tokens, output_tokens=result.output_tokens)

@@ -1,7 +1,7 @@
 """Accepting a task: durable in D1 first, then on its way to a host."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -14,7 +14,7 @@ from ..core.merge import merge_chars
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
-from ..core.task import NewTask, Reduce, Route, Task, Usage
+from ..core.task import NewTask, Route, Task, TaskOptions, Usage
 from ..store.admission import Accepted, Conditions, Mismatched, Outcome, Refused, Replayed
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
@@ -33,14 +33,10 @@ class Request:
     """A checked request. `max_chars` None means the deployment's default."""
 
     text: str
+    options: TaskOptions
     instructions: str | None = None
-    reduce: Reduce = Reduce.CONCAT
     max_chars: int | None = None
     overlap_chars: int = 0
-    model: str | None = None
-    metadata: Mapping[str, object]
-    deadline_seconds: float | None = None
-    max_calls: int | None = None
 
     def system(self) -> str:
         """The instructions that go with each chunk."""
@@ -150,7 +146,6 @@ class Submission:
 
     def _new(self, tenant: str, request: Request) -> NewTask:
         max_chars = request.max_chars if request.max_chars is not None else self.settings.chunk_chars
-        now = self.now_ms()
         return NewTask(
             task_key=self._task_key(tenant),
             route=self.dispatcher.first_route,
@@ -159,24 +154,19 @@ class Submission:
             cuts=request.cut(self.settings),
             overlap=request.overlap_chars,
             merge_chars=merge_chars(max_chars),
-            reduce=request.reduce,
-            model=request.model,
-            metadata=request.metadata,
-            created_at=now,
-            deadline_ms=None if request.deadline_seconds is None else round(request.deadline_seconds * 1000),
-            max_calls=request.max_calls,
+            created_at=self.now_ms(),
+            options=request.options,
         )
 
 
 def _fresh(new: NewTask, route: Route) -> Task:
     """Show a task as it was just written, without reading it back."""
+    deadline_ms = new.options.deadline_ms
     return Task(
         task_key=new.task_key,
         status=Status.PENDING,
         route=route,
-        reduce=new.reduce,
-        model=new.model,
-        metadata=new.metadata,
+        options=new.options,
         total=len(new.cuts),
         completed=0,
         failed=0,
@@ -188,6 +178,5 @@ def _fresh(new: NewTask, route: Route) -> Task:
         finished_at=None,
         expires_at=None,
         # By the isolate's clock, until the task is read: the database's decides.
-        deadline_at=None if new.deadline_ms is None else new.created_at + new.deadline_ms,
-        max_calls=new.max_calls,
+        deadline_at=None if deadline_ms is None else new.created_at + deadline_ms,
     )

@@ -26,7 +26,7 @@ class Terms:
 
     def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:
         left = math.inf if claim.deadline_left_ms is None else claim.deadline_left_ms / 1000
-        self._max_calls = claim.max_calls
+        self._max_calls = claim.options.max_calls
         self._deadline_earliest = asked_at + left
         self.deadline_latest = granted_at + left
 

@@ -8,7 +8,7 @@ from ..core import limits
 from ..core.ids import TaskKey, split_task_key
 from ..core.states import Status
 from ..core.task import NewTask
-from . import rows
+from . import columns, options
 from .database import Row, Store
 from .sql import admission as sql
 from .sql.statement import BoundStatement, as_json
@@ -136,19 +136,15 @@ def _task_row(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str |
         tenant=split_task_key(new.task_key)[0],
         submission=submission,
         route=new.route,
-        reduce=new.reduce,
-        model=new.model,
-        metadata=as_json(dict(new.metadata)),
         total=len(new.cuts),
         merge_chars=new.merge_chars,
         calls_minimum=new.minimum_calls,
         created_at=new.created_at,
-        deadline_ms=new.deadline_ms,
-        max_calls=new.max_calls,
         unclaimed_ms=unclaimed_ms,
         characters=len(new.text),
         characters_most=on.characters_a_day_most,
         tasks_most=on.tasks_in_flight_most,
+        **options.written(new.options),
     )
 
 
@@ -176,12 +172,12 @@ def _outcome(on: Conditions, results: Sequence[Sequence[Row]]) -> Outcome:
     if facts["accepted"]:
         return _accepted(facts, on)
     if holders:
-        same = rows.text(holders[0], "digest") == on.digest
-        return Replayed(rows.task_key(holders[0], "task_id")) if same else Mismatched()
-    full = on.tasks_in_flight_most is not None and rows.whole(facts, "unended") >= on.tasks_in_flight_most
+        same = columns.text(holders[0], "digest") == on.digest
+        return Replayed(columns.task_key(holders[0], "task_id")) if same else Mismatched()
+    full = on.tasks_in_flight_most is not None and columns.whole(facts, "unended") >= on.tasks_in_flight_most
     return Refused(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
 
 
 def _accepted(facts: Row, on: Conditions) -> Accepted:
     """Read an OUTCOME row of a task that is there."""
-    return Accepted(crowded=on.queue_share is not None and rows.whole(facts, "unended") > on.queue_share)
+    return Accepted(crowded=on.queue_share is not None and columns.whole(facts, "unended") > on.queue_share)

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ..core.ids import TaskKey
-from ..core.task import Failure, Reduce
+from ..core.states import Status
+from ..core.task import Failure, TaskOptions
 
 
 class CallKey(NamedTuple):
@@ -30,7 +31,6 @@ class Claim:
 
     `refused` are the calls that have failed for good, if the worker that recorded it could not end the task: no call
     starts under such a claim. `deadline_left_ms` was left when the claim was written; None without a deadline.
-    `max_calls`: see `core.task`.
     """
 
     task_key: TaskKey
@@ -38,8 +38,7 @@ class Claim:
     attempts: int
     stalls: int
     rate_waits: int
-    reduce: Reduce
-    model: str | None
+    options: TaskOptions
     text: str
     instructions: str
     cuts: tuple[int, ...]
@@ -55,7 +54,6 @@ class Claim:
     announced: frozenset[CallKey]
     doubted: frozenset[CallKey]
     deadline_left_ms: int | None = None
-    max_calls: int | None = None
 
 
 class Standing(StrEnum):
@@ -123,6 +121,8 @@ class Release:
 class Finish:
     """Ends a claim with a completed task; `top_level` is the merge's last one, 0 without a merge."""
 
+    status: ClassVar = Status.COMPLETED
+
     retention_ms: int
     top_level: int = 0
 
@@ -130,6 +130,8 @@ class Finish:
 @dataclass(frozen=True, slots=True)
 class Fail:
     """Ends a claim with a failed task."""
+
+    status: ClassVar = Status.FAILED
 
     retention_ms: int
     failure: Failure

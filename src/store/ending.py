@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.task import DEADLINE_EXCEEDED, Failure
-from . import rows
+from . import columns
 from .database import Row, Store
 from .sql import ending as sql
 from .sql.statement import BoundStatement, as_json
@@ -38,12 +38,12 @@ class EndingStore(Store):
                 retention_ms=retention_ms,
             )
         )
-        return [rows.task_key(row) for row in ended]
+        return [columns.task_key(row) for row in ended]
 
     async def expire(self, task_keys: Sequence[TaskKey], overdue: Failure, retention_ms: int) -> list[TaskKey]:
         """Fail those of the tasks whose deadline has passed."""
         (ended,) = await self._database.run(expiry(task_keys, overdue, retention_ms))
-        return [rows.task_key(row) for row in ended]
+        return [columns.task_key(row) for row in ended]
 
     async def cancel(self, task_key: TaskKey, retention_ms: int) -> tuple[bool, int]:
         """Cancel a task that has not ended. False: it has, or there is none.
@@ -80,4 +80,4 @@ def _start_window(task_key: TaskKey) -> BoundStatement:
 
 
 def _left_ms(found: Sequence[Row]) -> int:
-    return max(0, rows.whole(found[0], "left_ms")) if found else 0
+    return max(0, columns.whole(found[0], "left_ms")) if found else 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..core import limits
 from ..core.keys import Key, Scope, ordered
-from . import rows
+from . import columns
 from .database import Row, Store
 from .sql import keys as sql
 
@@ -41,7 +41,7 @@ class KeyStore(Store):
         any_key = bool(row["any_key"])
         if row["id"] is None:
             return Found(None, None, any_key)
-        return Found(_key(row), rows.text(row, "digest"), any_key)
+        return Found(_key(row), columns.text(row, "digest"), any_key)
 
     async def insert(self, new: NewKey) -> Key | None:
         """Write a key. None: the tenant has `limits.KEYS_MOST` already, expired ones aside."""
@@ -73,10 +73,10 @@ class KeyStore(Store):
 
 def _key(row: Row) -> Key:
     return Key(
-        id=rows.text(row, "id"),
-        tenant=rows.text(row, "tenant"),
-        scopes=frozenset(Scope(name) for name in json.loads(rows.text(row, "scopes"))),
-        label=rows.maybe_text(row, "label"),
-        created_at=rows.whole(row, "created_at"),
-        expires_at=rows.maybe_whole(row, "expires_at"),
+        id=columns.text(row, "id"),
+        tenant=columns.text(row, "tenant"),
+        scopes=frozenset(Scope(name) for name in json.loads(columns.text(row, "scopes"))),
+        label=columns.maybe_text(row, "label"),
+        created_at=columns.whole(row, "created_at"),
+        expires_at=columns.maybe_whole(row, "expires_at"),
     )

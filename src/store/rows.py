@@ -1,49 +1,17 @@
-"""From rows to records. Rows come from our own statements: a wrong type is a bug, hence assertions."""
+"""From rows to records."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, Usage
+from . import options
 from .claims import CallKey, Claim, Standing, Tried, Unclaimed
+from .columns import maybe_text, maybe_whole, task_key, text, whole, whole_list
 from .database import Row
 from .pages import Page
-
-
-def text(row: Row, name: str) -> str:
-    """Read a TEXT NOT NULL column."""
-    value = row[name]
-    assert isinstance(value, str), name
-    return value
-
-
-def whole(row: Row, name: str) -> int:
-    """Read an INTEGER NOT NULL column."""
-    value = row[name]
-    assert isinstance(value, int | float), name
-    return int(value)
-
-
-def maybe_text(row: Row, name: str) -> str | None:
-    """Read a TEXT column."""
-    return None if row[name] is None else text(row, name)
-
-
-def maybe_whole(row: Row, name: str) -> int | None:
-    """Read an INTEGER column."""
-    return None if row[name] is None else whole(row, name)
-
-
-def task_key(row: Row, name: str = "id") -> TaskKey:
-    """Read a column that holds a task key; in `tasks` it is `id`."""
-    return TaskKey(text(row, name))
-
-
-def whole_list(row: Row, name: str) -> tuple[int, ...]:
-    """Read a column that holds a JSON list of integers."""
-    return tuple(json.loads(text(row, name)))
 
 
 def keys(row: Row, name: str) -> frozenset[CallKey]:
@@ -55,17 +23,16 @@ def _key(row: Row) -> CallKey:
     return CallKey(whole(row, "level"), whole(row, "idx"))
 
 
-def claim(task_key: TaskKey, task: Row, source: Row, outputs: Sequence[Row], failures: Sequence[Row]) -> Claim:
+def claim(key: TaskKey, task: Row, source: Row, outputs: Sequence[Row], failures: Sequence[Row]) -> Claim:
     """Build the claim from what its transaction returned."""
     done = frozenset(_key(row) for row in outputs)
     return Claim(
-        task_key=task_key,
+        task_key=key,
         fence=whole(task, "fence"),
         attempts=whole(task, "attempts"),
         stalls=whole(task, "stalls"),
         rate_waits=whole(task, "rate_waits"),
-        reduce=Reduce(text(task, "reduce")),
-        model=maybe_text(task, "model"),
+        options=options.read(task),
         text=text(source, "input"),
         instructions=text(source, "instructions"),
         cuts=whole_list(source, "cuts"),
@@ -81,7 +48,6 @@ def claim(task_key: TaskKey, task: Row, source: Row, outputs: Sequence[Row], fai
         announced=keys(task, "in_flight"),
         doubted=keys(task, "doubted"),
         deadline_left_ms=maybe_whole(task, "deadline_left"),
-        max_calls=maybe_whole(task, "max_calls"),
     )
 
 
@@ -110,16 +76,10 @@ def _failure(row: Row) -> Failure | None:
     return Failure(code, text(row, "error_message"), bool(row["error_retryable"]))
 
 
-def _metadata(row: Row) -> Mapping[str, object]:
-    value = json.loads(text(row, "metadata"))
-    assert isinstance(value, dict)
-    return value
-
-
 def task(row: Row, result: Sequence[Row] = ()) -> Task:
     """Build a task from a _VIEW row and, for a completed one, its RESULT rows."""
     status = Status(text(row, "status"))
-    reduce = Reduce(text(row, "reduce"))
+    asked = options.read(row)
     in_flight = whole(row, "calls_in_flight")
     in_doubt = whole(row, "calls_in_doubt")
     outputs = tuple(text(item, "output") for item in result)
@@ -127,9 +87,7 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         task_key=task_key(row),
         status=status,
         route=Route(text(row, "route")),
-        reduce=reduce,
-        model=maybe_text(row, "model"),
-        metadata=_metadata(row),
+        options=asked,
         total=whole(row, "total"),
         completed=whole(row, "completed"),
         failed=whole(row, "failed"),
@@ -148,9 +106,8 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         finished_at=maybe_whole(row, "finished_at"),
         expires_at=whole(row, "wake_at") if status.terminal else None,
         deadline_at=maybe_whole(row, "deadline_at"),
-        max_calls=maybe_whole(row, "max_calls"),
         overdue=bool(row["overdue"]),
-        result=None if not outputs else outputs if reduce is Reduce.NONE else CONCAT_SEPARATOR.join(outputs),
+        result=None if not outputs else outputs if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(outputs),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
-from . import rows
+from . import columns
 from .database import Store
 from .sql import sweep as sql
 from .sql.statement import as_json
@@ -64,14 +64,14 @@ class SweepStore(Store):
                 chunks_most=limits.ERASE_OUTPUTS_MOST,
             )
         )
-        due = Due(now_ms=rows.whole(found[0], "now") if found else 0)
+        due = Due(now_ms=columns.whole(found[0], "now") if found else 0)
         for row in found:
             due.add(
-                rows.task_key(row),
-                Status(rows.text(row, "status")),
+                columns.task_key(row),
+                Status(columns.text(row, "status")),
                 live=bool(row["live"]),
                 overdue=bool(row["overdue"]),
-                stalls=rows.whole(row, "stalls"),
+                stalls=columns.whole(row, "stalls"),
             )
         return due
 
@@ -85,7 +85,7 @@ class SweepStore(Store):
                 doublings_most=limits.SWEEP_BACKOFF_DOUBLINGS_MOST,
             ),
         )
-        return [rows.task_key(row) for row in taken]
+        return [columns.task_key(row) for row in taken]
 
     async def make_due(self, task_keys: Sequence[TaskKey]) -> None:
         """Make tasks that nobody works on due at once: whoever was to run them could not."""

@@ -6,7 +6,7 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import ChunkView, Task
-from . import rows
+from . import columns, rows
 from .database import Store
 from .pages import Page, Span
 from .sql import views as sql
@@ -34,7 +34,7 @@ class ViewStore(Store):
     async def going_on(self, task_key: TaskKey) -> bool:
         """Whether the task has neither ended nor passed its deadline."""
         (found,) = await self._database.run(sql.STATUS.bind(task_key=task_key))
-        return bool(found) and not Status(rows.text(found[0], "status")).terminal and not found[0]["overdue"]
+        return bool(found) and not Status(columns.text(found[0], "status")).terminal and not found[0]["overdue"]
 
     async def chunks(self, task_key: TaskKey) -> list[ChunkView] | None:
         """Read the finished chunks, in order; None when there is no such task."""

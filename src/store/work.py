@@ -6,7 +6,7 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import Failure, Route
-from . import ending, rows
+from . import columns, ending, rows
 from .claims import Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
 from .database import Store
 from .sql import work as sql
@@ -58,20 +58,20 @@ class WorkStore(Store):
             batch.insert(0, ending.expiry([claim.task_key], overdue, retention_ms))
         batch.append(sql.SETTLE.bind(task_key=claim.task_key, fence=claim.fence, **_totals(progress)))
         settled = (await self._database.run(*batch))[-1]
-        return Status(rows.text(settled[0], "status")) if settled else None
+        return Status(columns.text(settled[0], "status")) if settled else None
 
     async def may_start(self, task_key: TaskKey, fence: int) -> float | None:
         """Return how many milliseconds are left to start calls under a claim; None when it is over."""
         (found,) = await self._database.run(sql.MAY_START.bind(task_key=task_key, fence=fence))
         if not found:
             return None
-        left = rows.maybe_whole(found[0], "deadline_left")
+        left = columns.maybe_whole(found[0], "deadline_left")
         return float("inf") if left is None else left
 
     async def level_outputs(self, task_key: TaskKey, level: int) -> dict[int, str]:
         """Read the outputs of one level, by index."""
         (found,) = await self._database.run(sql.LEVEL_OUTPUTS.bind(task_key=task_key, level=level))
-        return {rows.whole(row, "idx"): rows.text(row, "output") for row in found}
+        return {columns.whole(row, "idx"): columns.text(row, "output") for row in found}
 
 
 def _records(claim: Claim, progress: Progress) -> list[BoundStatement]:

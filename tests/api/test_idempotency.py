@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from src.core import limits
-from src.http.ports import Reply
+from src.http.messages import Reply
 from src.http.router import handle
 from src.store.database import D1Statement
 from tests.support.api_bench import Bench, BenchRequest, bearer, data, key

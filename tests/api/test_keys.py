@@ -12,7 +12,7 @@ from src.core import limits
 from src.core.ids import new_task_id
 from src.core.keys import Scope, digest, fingerprint, parse
 from src.http.isolate import Isolate
-from src.http.ports import Reply
+from src.http.messages import Reply
 from src.http.router import handle
 from src.store.database import D1Statement
 from tests.support.api_bench import START_MS, Bench, BenchRequest, bearer, data

@@ -13,7 +13,7 @@ from src.core.keys import Scope
 from src.core.limits import KEYS_MOST
 from src.http import problems
 from src.http.catalogue import ENDPOINTS, document
-from src.http.ports import Reply
+from src.http.messages import Reply
 from src.http.router import configuration_problem
 from tests.support.api_bench import START_MS, Bench, BenchRequest, bearer, check_documented, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP

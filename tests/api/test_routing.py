@@ -8,7 +8,7 @@ import pytest
 from src.core.errors import ConfigurationError
 from src.core.ids import new_task_id
 from src.http.headers import ON_EVERY_ANSWER
-from src.http.ports import Reply
+from src.http.messages import Reply
 from src.http.router import configuration_problem, handle
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health

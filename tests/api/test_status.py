@@ -7,7 +7,7 @@ import pytest
 
 from src.core.limits import FREE_PLAN_DAY
 from src.core.settings import Settings
-from src.http.ports import BoundRoutes
+from src.http.services import BoundRoutes
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
 from tests.support.api_bench import QUEUES, Bench, data

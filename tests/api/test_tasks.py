@@ -9,7 +9,7 @@ import pytest
 from src.core import limits
 from src.core.ids import new_task_id
 from src.core.settings import Settings
-from src.http.ports import Reply
+from src.http.messages import Reply
 from src.http.router import handle
 from tests.support.api_bench import START_MS, Bench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST

@@ -9,7 +9,7 @@ import pytest
 from src.core import limits
 from src.core.settings import Settings
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Route
-from src.http.ports import Reply
+from src.http.messages import Reply
 from src.http.router import handle
 from src.processing.terms import exhausted
 from src.store.claims import Claim, Continue, Fail, Unclaimed
@@ -189,7 +189,7 @@ def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: Bench) -> None:
     """`budget_exhausted` is final: a retry is accepted, but the first claim has no call left."""
     task = bench.submit(maxModelCalls=2)
     claim = bench.claim(task["id"])
-    assert claim.max_calls == 2
+    assert claim.options.max_calls == 2
     bench.work(claim, {0: "output 0", 1: "output 1"}, Fail(bench.settings.retention_ms, exhausted(2)))
     shown = read(bench, task, "?include=chunks")
     assert (code(shown), shown["error"]["retryable"]) == (BUDGET_EXHAUSTED, False)
@@ -197,7 +197,7 @@ def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: Bench) -> None:
     assert shown["usage"]["modelCalls"] == shown["maxModelCalls"] == 2
     assert bench.call("POST", f"{task['links']['self']}/retry").status == 202
     again = bench.claim(task["id"])
-    assert (again.max_calls, again.calls_settled, again.announced) == (2, 2, frozenset())
+    assert (again.options.max_calls, again.calls_settled, again.announced) == (2, 2, frozenset())
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 9])

@@ -3,7 +3,6 @@
 import copy
 import os
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,7 +137,7 @@ class StoreMachine(RuleBasedStateMachine):
         if len(self.submitted) == SUBMISSIONS_MOST:
             return multiple()
         task_key = f"{tenant}:task-{len(self.submitted) + 1}"
-        self.submitted[task_key] = replace(new_task(task_key, chunks, reduce, self.now), **bound), on
+        self.submitted[task_key] = new_task(task_key, chunks, reduce, self.now, **bound), on
         return task_key if isinstance(self._insert(task_key, fault), Accepted) else multiple()
 
     @rule(task_key=tasks, fault=faults)
@@ -379,7 +378,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert task.status == model.status
         assert task.overdue == (model.is_overdue(self.now) and not model.status.terminal)
         assert going_on == (not model.status.terminal and not task.overdue)
-        assert (task.deadline_at, task.max_calls) == (model.deadline_at, model.max_calls)
+        assert (task.deadline_at, task.options) == (model.deadline_at, model.options)
         assert task.usage.model_calls == model.calls_settled + model.calls_in_doubt + in_flight
         assert task.usage.in_doubt == model.calls_in_doubt + (0 if live else in_flight)
         assert (task.completed, task.failed, task.attempts) == (model.completed, model.failed, model.attempts)

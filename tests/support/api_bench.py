@@ -22,12 +22,13 @@ from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Failure, Route
 from src.core.tenants import LOCAL
-from src.http import health_schemas, key_schemas, schemas
+from src.http import dry_run, health, keys, openapi, problems, task_views
 from src.http.catalogue import document
 from src.http.headers import ON_EVERY_ANSWER
 from src.http.isolate import Isolate
-from src.http.ports import Api, BodyTooLarge, BoundRoutes, Reply
+from src.http.messages import BodyTooLarge, Reply
 from src.http.router import handle
+from src.http.services import Api, BoundRoutes
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Provider
 from src.processing.dispatch import Dispatcher, Sender
@@ -312,5 +313,5 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
 
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    module = next(module for module in (schemas, key_schemas, health_schemas) if hasattr(module, name))
+    module = next(module for module in (dry_run, health, keys, openapi, problems, task_views) if hasattr(module, name))
     return TypeAdapter(getattr(module, name))

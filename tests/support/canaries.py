@@ -8,19 +8,20 @@ from tests.support.client import Json
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
-PLACES = ("input", "instructions", "metadata")
+SENT = ("input", "instructions")  # what a model gets
+KEPT = ("metadata",)  # the other fields that take a client's text
 # Long enough that a provider's refusal is searched for them (see inference/replies.py), short enough that in a text
 # which repeats them some stand on one database page.
-CANARIES = {place: (f"Kanarienvogel-{place}-7Q9Z", f"金絲雀之歌響徹雲霄{place}七號") for place in PLACES}
+CANARIES = {place: (f"Kanarienvogel-{place}-7Q9Z", f"金絲雀之歌響徹雲霄{place}七號") for place in (*SENT, *KEPT)}
 WORDS = frozenset(word for pair in CANARIES.values() for word in pair)
+WORDS_SENT = frozenset(word for place in SENT for word in CANARIES[place])
 
 
 def loaded(paragraphs: int, mark: str = "") -> Json:
     """The body of a submission with each canary in its place; each paragraph is a chunk and holds the input's."""
     ascii_word, cjk_word = CANARIES["input"]
-    return {
+    return {place: " and ".join(words) for place, words in CANARIES.items()} | {
         "input": "\n\n".join(f"{mark}{number:04} {ascii_word} {cjk_word}" for number in range(paragraphs)),
-        "instructions": " and ".join(CANARIES["instructions"]),
         "metadata": {CANARIES["metadata"][0]: list(CANARIES["metadata"])},
         "chunk": {"maxChars": 60},
     }

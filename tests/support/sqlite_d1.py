@@ -41,9 +41,9 @@ class SqliteD1:
         self._binding = Database(server, DirectPort())
         self._connection = server.connection
 
-    def migrate(self) -> None:
-        """Apply all migrations."""
-        for path in sorted(MIGRATIONS.glob("*.sql")):
+    def migrate(self, most: int | None = None) -> None:
+        """Apply the first migrations, all of them unless told how many."""
+        for path in sorted(MIGRATIONS.glob("*.sql"))[:most]:
             self._connection.executescript(path.read_text(encoding="utf-8"))
 
     def close(self) -> None:

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import replace
 from typing import Any
 
 from src.core.meter import Meter
 from src.core.states import Status
-from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route
+from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
 from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Output, Release, Unclaimed
 from src.store.database import Database
 from src.store.tasks import TaskStore
@@ -48,8 +47,7 @@ class StoreBench:
         self, task_key: str = "task", *, chunks: int = 2, reduce: Reduce = Reduce.CONCAT, **terms: int | None
     ) -> str:
         """Write a pending task of so many chunks of one letter."""
-        new = replace(new_task(task_key, chunks, reduce, self.time_ms), **terms)
-        self.run(self.store.insert(new, LEASE_MS))
+        self.run(self.store.insert(new_task(task_key, chunks, reduce, self.time_ms, **terms), LEASE_MS))
         return task_key
 
     def claim(self, task_key: str = "task", *, holder: str | None = None, host: str = "") -> Claim:
@@ -84,7 +82,7 @@ class StoreBench:
         return claim
 
 
-def new_task(task_key: str, chunks: int, reduce: Reduce, created_at: int) -> NewTask:
+def new_task(task_key: str, chunks: int, reduce: Reduce, created_at: int, **terms: int | None) -> NewTask:
     """Make a task whose chunks are its letters."""
     return NewTask(
         task_key=task_key,
@@ -94,10 +92,8 @@ def new_task(task_key: str, chunks: int, reduce: Reduce, created_at: int) -> New
         cuts=tuple(range(1, chunks + 1)),
         overlap=0,
         merge_chars=2000,
-        reduce=reduce,
-        model=None,
-        metadata={"a": [1, None, "ü"]},
         created_at=created_at,
+        options=TaskOptions(reduce=reduce, metadata={"a": [1, None, "ü"]}, **terms),
     )
 
 

@@ -55,9 +55,9 @@ class Worker:
 
     def _room(self) -> int | None:
         claim = self.claim
-        if claim.max_calls is None:
+        if claim.options.max_calls is None:
             return None
-        return max(0, claim.max_calls - claim.calls_settled - claim.calls_in_doubt - self.settled)
+        return max(0, claim.options.max_calls - claim.calls_settled - claim.calls_in_doubt - self.settled)
 
 
 def failed_values(item: FailedCall) -> tuple[Any, ...]:
@@ -109,7 +109,7 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
         "tried": claim.tried,
         "refused": claim.refused,
         "chunks": len(claim.cuts),
-        "terms": (claim.deadline_left_ms, claim.max_calls),
+        "terms": (claim.deadline_left_ms, claim.options),
     }
 
 
@@ -122,5 +122,5 @@ def claim_expected(task: ModelTask, now: int) -> dict[str, Any]:
         "tried": {key: item.tried for key, item in task.failures.items() if not item.final},
         "refused": {key: item.failure for key, item in task.refused().items()},
         "chunks": task.total,
-        "terms": (None if task.deadline_at is None else task.deadline_at - now, task.max_calls),
+        "terms": (None if task.deadline_at is None else task.deadline_at - now, task.options),
     }

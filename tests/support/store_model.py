@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from src.core import limits
 from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS, SWEEP_BACKOFF_DOUBLINGS_MOST
 from src.core.states import Status
-from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce
+from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, TaskOptions
 from src.store.admission import Accepted, Conditions, Limit, Mismatched, Outcome, Refused, Replayed
 from src.store.claims import CallKey, Continue, Fail, FailedCall, Finish, Progress, Release, Standing, Step
 from src.store.sweep import Due
@@ -21,17 +21,15 @@ DAY_MS = 86_400_000
 
 @dataclass(slots=True)
 class ModelTask:
-    """One task. The names are the columns'."""
+    """One task. The names are the columns', and the options are one whole."""
 
-    reduce: Reduce
+    options: TaskOptions
     total: int
     created_at: int
     wake_at: int
     route: str
     calls_minimum: int
-    deadline_ms: int | None = None
     deadline_at: int | None = None
-    max_calls: int | None = None
     submission: str | None = None
     announced_at: int | None = None
     status: Status = Status.PENDING
@@ -57,6 +55,25 @@ class ModelTask:
     finished_at: int | None = None
     outputs: dict[CallKey, tuple[str, int]] = field(default_factory=dict)
     failures: dict[CallKey, FailedCall] = field(default_factory=dict)
+
+    @property
+    def reduce(self) -> Reduce:
+        """The column."""
+        return self.options.reduce
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """The column."""
+        return self.options.deadline_ms
+
+    @property
+    def max_calls(self) -> int | None:
+        """The column."""
+        return self.options.max_calls
+
+    def begin_time(self, now: int) -> None:
+        """Let the time to the deadline begin."""
+        self.deadline_at = None if self.deadline_ms is None else now + self.deadline_ms
 
     def is_live(self, now: int) -> bool:
         """Whether somebody holds a lease that has not run out."""
@@ -151,12 +168,9 @@ class StoreModel:
         full, too_much = crowd is not None and unended >= crowd, most is not None and characters > most
         if not known and not full and not too_much and (holder is None or holder.task_key == new.task_key):
             self.tasks[new.task_key] = task = ModelTask(
-                *(new.reduce, len(new.cuts), new.created_at, 0, new.route, new.minimum_calls),
-                deadline_ms=new.deadline_ms,
-                deadline_at=None if new.deadline_ms is None else now + new.deadline_ms,
-                max_calls=new.max_calls,
-                submission=name,
+                *(new.options, len(new.cuts), new.created_at, 0, new.route, new.minimum_calls), submission=name
             )
+            task.begin_time(now)
             task.look_at(now + unclaimed_ms)
             unended += 1
             if most is not None:
@@ -359,7 +373,7 @@ class StoreModel:
         task.doubt()
         task.failed = task.stalls = task.rate_waits = task.dispatches = task.not_before = 0
         task.failures.clear()
-        task.deadline_at = None if task.deadline_ms is None else now + task.deadline_ms
+        task.begin_time(now)
         task.look_at(now + unclaimed_ms)
         crowded = on.queue_share is not None and self._unended(tenant) > on.queue_share
         return Accepted(crowded=crowded)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from simulator.engine.loop import Loop
@@ -84,9 +83,8 @@ class WorkerBench:
         self.lines: list[dict[str, Any]] = []
         self._nonces = 0
 
-    def insert(self, chunks: int, reduce: Reduce = Reduce.CONCAT, **bounds: int) -> None:
-        new = replace(new_task("task", chunks, reduce, START_MS), **bounds)
-        self.do(self.store.insert(new, self.settings.lease_ms))
+    def insert(self, chunks: int, reduce: Reduce = Reduce.CONCAT, **terms: int) -> None:
+        self.do(self.store.insert(new_task("task", chunks, reduce, START_MS, **terms), self.settings.lease_ms))
 
     def do(self, coroutine: Any) -> Any:
         return self.loop.run_until_complete(coroutine)

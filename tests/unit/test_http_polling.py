@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from src.core import limits
 from src.core.states import Status
-from src.core.task import Reduce, Route, Task, Usage
+from src.core.task import Route, Task, TaskOptions, Usage
 from src.http.polling import poll_seconds, retry_after_seconds
 
 
@@ -16,9 +16,7 @@ def task(total: int, completed: int, started_at: int | None) -> Task:
         task_key="local:x",
         status=Status.PENDING if started_at is None else Status.PROCESSING,
         route=Route.QUEUE,
-        reduce=Reduce.CONCAT,
-        model=None,
-        metadata={},
+        options=TaskOptions(),
         total=total,
         completed=completed,
         failed=0,

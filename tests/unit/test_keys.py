@@ -13,8 +13,7 @@ from src.core.errors import ConfigurationError
 from src.core.keys import NOBODY, Key, Scope, digest, fingerprint, is_key_id, make, ordered, parse, proves
 from src.core.meter import Meter
 from src.core.settings import load
-from src.http.key_cache import KeyCache
-from src.http.model_check import ModelCheck
+from src.http.isolate import KeyCache, ModelCheck
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
 from src.store.database import Database

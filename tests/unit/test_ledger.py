@@ -7,7 +7,7 @@ from src.core.errors import (
     ModelRefused,
     ModelUnavailable,
 )
-from src.core.task import Failure, Reduce
+from src.core.task import Failure, TaskOptions
 from src.inference.protocol import ModelReply
 from src.processing.ledger import Ledger
 from src.store.claims import CallKey, Claim, Tried
@@ -23,8 +23,7 @@ def claim(**changes) -> Claim:
         "attempts": 1,
         "stalls": 0,
         "rate_waits": 0,
-        "reduce": Reduce.CONCAT,
-        "model": None,
+        "options": TaskOptions(),
         "text": "abc",
         "instructions": "do",
         "cuts": (1, 2, 3),

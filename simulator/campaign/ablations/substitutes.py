@@ -11,8 +11,9 @@ from src.core.errors import StoreUnavailable
 from src.core.ids import TaskKey
 from src.core.keys import Scope
 from src.http import authentication, rate_limit, router
-from src.http.ports import Api, Reply, Request
+from src.http.messages import Reply, Request
 from src.http.problems import LIMIT_REACHED, Refusal
+from src.http.services import Api
 from src.processing import caller, ledger
 from src.processing.outcomes import Released
 from src.queue import messages

@@ -4,7 +4,7 @@ A submission is one transaction: it accepts a task, finds it accepted before, or
 run of the transaction from a repetition.
 """
 
-from .fragments import IN_DOUBT, NOW, delete_parts, unended, wake
+from .fragments import IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
 from .statement import statement
 
 # --- With an Idempotency-Key -----------------------------------------------------------------------------
@@ -45,10 +45,10 @@ _DEADLINE_AT = f"{NOW} + :deadline_ms"
 # `:unclaimed_ms` again. NULL may be: `:model`; `:deadline_ms` and `:max_calls`, without such terms; `:submission`,
 # without an Idempotency-Key; `:tasks_most` (in flight) and `:characters_most` (a day), without such limits.
 INSERT_TASK = statement(f"""
-INSERT INTO tasks (id, status, route, reduce, model, metadata, total, merge_chars, calls_minimum, created_at,
-  deadline_ms, deadline_at, max_calls, wake_at)
-SELECT :task_key, 'pending', :route, :reduce, :model, :metadata, :total, :merge_chars, :calls_minimum, :created_at,
-  :deadline_ms, {_DEADLINE_AT}, :max_calls, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}
+INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at,
+  deadline_at, wake_at)
+SELECT :task_key, 'pending', :route, {OPTION_PARAMETERS}, :total, :merge_chars, :calls_minimum, :created_at,
+  {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}
 WHERE (:submission IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = :submission AND task_id = :task_key))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)
   AND (:characters_most IS NULL OR :characters_most >=

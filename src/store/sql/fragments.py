@@ -1,10 +1,15 @@
 """Pieces of SQL that several statements share, so that each rule stands once."""
 
+from .. import options
 from .statement import Statement, statement
 
 # The database's clock, in milliseconds since the epoch. Leases and deadlines are judged by it alone: an isolate's clock
 # may stand still, differ or jump.
 NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+
+# The columns of `tasks` that hold what a client asked for, and the parameters from which an INSERT fills them.
+OPTIONS = ", ".join(options.NAMES)
+OPTION_PARAMETERS = ", ".join(f":{name}" for name in options.NAMES)
 
 # --- Conditions on a row of `tasks` ----------------------------------------------------------------------
 

@@ -1,12 +1,12 @@
 """The SQL of the API's reads. Each reads what it shows and no more, whatever else is stored."""
 
-from .fragments import LISTED, LIVE, OVERDUE
+from .fragments import LISTED, LIVE, OPTIONS, OVERDUE
 from .statement import statement
 
-_VIEW = f"""id, status, route, reduce, model, metadata, total, completed, failed, attempts,
+_VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
   {LIVE} AS live, input_tokens, output_tokens,
-  error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at, deadline_at, max_calls,
+  error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at, deadline_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
 # Reads one task: one row read.
@@ -49,5 +49,5 @@ SELECT {_VIEW}, place FROM (
 ) WHERE status = :status OR place = :walk_most ORDER BY id DESC LIMIT :most
 """)
 
-# Succeeds if D1 answers and the newest table is there.
-READY = statement("SELECT 1 FROM api_keys LIMIT 1")
+# Succeeds if D1 answers and has the newest table, and the columns of all options, the newest of which came last.
+READY = statement(f"SELECT {OPTIONS}, EXISTS (SELECT 1 FROM api_keys) FROM tasks LIMIT 1")

@@ -1,7 +1,7 @@
 """The SQL of a worker: it takes a claim, works under it, and ends it."""
 
 from ...core.task import DEADLINE_EXCEEDED
-from .fragments import ENDED, IN_TIME, NOW, OVERDUE, UNHELD, failed, wake
+from .fragments import ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, UNHELD, failed, wake
 from .statement import statement
 
 # --- The claim ------------------------------------------------------------------------------------------
@@ -34,9 +34,9 @@ WHERE id = :task_key AND (
   (status = 'pending' AND not_before <= {NOW} + :early_ms)
   OR (status = 'processing' AND (lease_until <= {NOW} OR holder = :holder OR (host = :host AND :host <> '')))
 ) AND {IN_TIME}
-RETURNING fence, attempts, stalls, rate_waits, reduce, model, total, failed, merge_chars,
+RETURNING fence, attempts, stalls, rate_waits, {OPTIONS}, total, failed, merge_chars,
   calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
-  deadline_at - {NOW} AS deadline_left, max_calls
+  deadline_at - {NOW} AS deadline_left
 """)
 
 # Keeps wake_at from lying behind the lease. In the common case it does not, and no row is written.

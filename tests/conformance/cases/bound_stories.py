@@ -91,7 +91,7 @@ async def a_budget_of_calls(env: Any) -> Any:
     store = story.store
     await story.insert(max_calls=2)
     claim = await story.claim("one", announce=3)
-    story.outcomes.append([sorted(claim.announced), claim.max_calls])
+    story.outcomes.append([sorted(claim.announced), claim.options.max_calls])
     one = progress(claim, outputs=outputs(0), completed=1, calls_settled=1, in_flight=[CallKey(0, 1)])
     assert await store.step(claim, one, Continue(LEASE_MS))
     beyond = progress(claim, completed=1, calls_settled=1, in_flight=[CallKey(0, 1), CallKey(0, 2)])
@@ -105,5 +105,5 @@ async def a_budget_of_calls(env: Any) -> Any:
     assert await store.step(claim, two, Fail(RETENTION_MS, spent))
     task = await store.task(TASK)
     assert task is not None
-    story.outcomes += [task.failure, task.max_calls, await store.chunks(TASK)]
+    story.outcomes += [task.failure, task.options.max_calls, await store.chunks(TASK)]
     return story.told()

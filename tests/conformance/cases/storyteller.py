@@ -7,7 +7,7 @@ from typing import Any
 from src.core import limits
 from src.core.ids import new_task_id, task_key_of
 from src.core.meter import Meter
-from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route
+from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
 from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
 from src.store.database import Database
 from src.store.keys import KeyStore
@@ -97,11 +97,8 @@ def new_task(key: str = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, *
         cuts=tuple(range(2, 2 * chunks + 1, 2)),
         overlap=0,
         merge_chars=2000,
-        reduce=reduce,
-        model=None,
-        metadata={"a": [1, None, "ü"]},
         created_at=1,
-        **terms,
+        options=TaskOptions(reduce=reduce, metadata={"a": [1, None, "ü"]}, **terms),
     )
 
 

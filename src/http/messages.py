@@ -1,0 +1,45 @@
+"""HTTP as this layer sees it: a request to read, and the answer to give. It knows nothing of the application."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+# The parameters of a URL's query, by name.
+Query = Mapping[str, str]
+
+
+class BodyTooLarge(Exception):
+    """The body passed the size that the reader allowed; reading stopped there."""
+
+
+class BodyBroken(Exception):
+    """The body ended before its time, or is not framed as its headers say; maybe the client went away."""
+
+
+class Request(Protocol):
+    """One HTTP request. Header names are looked up in lower case."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+
+    async def read(self, most: int) -> bytes:
+        """Read the body as it streams in. Raises BodyTooLarge as soon as more than `most` bytes have come."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP answer; `body` is UTF-8 text, empty for none."""
+
+    status: int
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def json_reply(
+    status: int, value: object, headers: Mapping[str, str] | None = None, media_type: str = "application/json"
+) -> Reply:
+    """Answer with JSON."""
+    return Reply(status, json.dumps(value, ensure_ascii=False), {"Content-Type": media_type, **(headers or {})})

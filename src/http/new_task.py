@@ -1,0 +1,113 @@
+"""The body of `POST /api/tasks`: its fields, what no schema can say of them, and the request that they make."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from ..core import limits
+from ..core.settings import Settings
+from ..core.task import Reduce, TaskOptions
+from ..processing.submission import Request
+from .fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked
+from .problems import TOO_LARGE, FieldError, field_refusal
+
+
+class ChunkOptions(Asked):
+    """How the input is cut; sizes in Unicode code points."""
+
+    max_chars: Annotated[int, Field(ge=1, le=limits.CHUNK_CHARS_MOST), Whole] | None = Field(
+        None, description="The most that a chunk holds; by default the deployment's CHUNK_MAX_CHARS."
+    )
+    overlap_chars: Annotated[int, Field(ge=0, lt=limits.CHUNK_CHARS_MOST), Whole] | None = Field(
+        None, description="How much of the chunk before is repeated; less than maxChars, by default 0."
+    )
+
+
+class NewTaskFields(Asked):
+    """The body of `POST /api/tasks`. An optional field that is null counts as absent."""
+
+    input: Annotated[str, Field(min_length=1, json_schema_extra=NO_NUL)] = Field(
+        description="The text to analyse; at most MAX_INPUT_BYTES of UTF-8."
+    )
+    instructions: (
+        Annotated[str, Field(min_length=1, max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=NO_NUL)] | None
+    ) = Field(None, description="What to do with each part.")
+    reduce: Annotated[Reduce, Field(strict=False)] | None = Field(
+        None,
+        description="`concat` (default) joins the outputs with a blank line, `merge` makes one answer out of them "
+        "with further model calls, `none` leaves the list.",
+    )
+    chunk: ChunkOptions | None = None
+    model: (
+        Annotated[str, Field(min_length=1, max_length=limits.MODEL_CHARS_MOST, json_schema_extra=NO_CONTROLS)] | None
+    ) = Field(None, description="Overrides the deployment's model; printable characters.")
+    metadata: dict[str, object] | None = Field(
+        None, description=f"Echoed as it is; at most {limits.METADATA_BYTES_MOST} bytes as compact UTF-8 JSON."
+    )
+    deadline_seconds: Annotated[float, Field(ge=1, le=limits.DEADLINE_SECONDS_MOST)] | None = Field(
+        None,
+        description="If the task is not finished by then it fails with `deadline_exceeded`, and no model call starts "
+        "afterwards. A retry gives it the same time again.",
+    )
+    max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = Field(
+        None,
+        description="The task never makes more model calls than this, whatever fails and however often it is retried: "
+        "it fails with `budget_exhausted` instead, and finished chunks stay readable.",
+    )
+
+    def options(self) -> TaskOptions:
+        """Give the fields that go through the whole service as they are."""
+        return TaskOptions(
+            reduce=self.reduce or Reduce.CONCAT,
+            model=self.model,
+            metadata=self.metadata or {},
+            deadline_ms=None if self.deadline_seconds is None else round(self.deadline_seconds * 1000),
+            max_calls=self.max_model_calls,
+        )
+
+
+def new_request(body: Mapping[str, object], settings: Settings) -> Request:
+    """Check every field. Raises Refusal: 422 with each wrong field named, 413 for an input that is too large."""
+    fields = checked(NewTaskFields, body)
+    if flaws := list(_flaws(fields, settings)):
+        raise field_refusal(flaws)
+    size = len(fields.input.encode())
+    if size > settings.input_bytes:
+        message = f"has {size} bytes of UTF-8, more than the {settings.input_bytes} of MAX_INPUT_BYTES"
+        raise field_refusal([FieldError("input", message)], TOO_LARGE)
+    return Request(
+        text=fields.input,
+        instructions=fields.instructions,
+        max_chars=fields.chunk.max_chars if fields.chunk else None,
+        overlap_chars=(fields.chunk.overlap_chars or 0) if fields.chunk else 0,
+        options=fields.options(),
+    )
+
+
+def too_many_chunks(most: int) -> FieldError:
+    """Say that the input, cut as asked, makes more chunks than a task may have."""
+    return FieldError("chunk.maxChars", f"is too small: the input would need more than {most} chunks")
+
+
+def too_much_repeated(mostly: str) -> FieldError:
+    """Say that the calls for the chunks would send too much, mostly "overlaps" or "instructions"."""
+    field = "chunk.overlapChars" if mostly == "overlaps" else "instructions"
+    message = f"is too long for so many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
+    return FieldError(field, message)
+
+
+def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
+    """Find what the schema cannot say."""
+    if fields.chunk and fields.chunk.overlap_chars is not None:
+        max_chars = fields.chunk.max_chars if fields.chunk.max_chars is not None else settings.chunk_chars
+        if fields.chunk.overlap_chars >= max_chars:
+            yield FieldError("chunk.overlapChars", f"must be less than maxChars, which is {max_chars}")
+    if fields.model is not None and not fields.model.isprintable():
+        yield FieldError("model", "must hold printable characters only")
+    if fields.metadata is not None:
+        size = len(json.dumps(fields.metadata, ensure_ascii=False, separators=(",", ":")).encode())
+        if size > limits.METADATA_BYTES_MOST:
+            message = f"has {size} bytes as compact JSON, more than the {limits.METADATA_BYTES_MOST} that are taken"
+            yield FieldError("metadata", message)

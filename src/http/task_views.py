@@ -1,0 +1,185 @@
+"""Tasks and their chunks as the API shows them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, TypedDict
+
+from pydantic import Field
+
+from ..core import task as core
+from ..core.states import Status
+from ..core.task import Route
+from .views import Count, Time, maybe_rfc3339, rfc3339, shown
+
+
+@shown
+class ProgressView(TypedDict):
+    """How many chunks there are, and how many of them are done."""
+
+    total: Annotated[int, Field(ge=1)]
+    completed: Count
+    failed: Count
+
+
+@shown
+class ResultView(TypedDict):
+    """One text for `concat` and `merge`, the list of the chunks' outputs for `none`."""
+
+    output: str | list[str]
+
+
+@shown
+class FailureView(TypedDict):
+    """Why a task or a chunk failed; `retryable` says whether trying again can help."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+@shown
+class UsageView(TypedDict):
+    """The bill. `modelCalls` counts every call that was sent, `inDoubt` those whose outcome is unknown."""
+
+    modelCalls: Count
+    minimumCalls: Annotated[int, Field(ge=1)]
+    inDoubt: Count
+    inputTokens: Count
+    outputTokens: Count
+
+
+@shown
+class LinksView(TypedDict):
+    """Where to go from here."""
+
+    self: str
+    chunks: str
+    cancel: str
+
+
+@shown
+class TaskView(TypedDict):
+    """A task. `result` is null until it has completed, and in lists."""
+
+    id: str
+    status: Status
+    terminal: bool
+    route: Route
+    progress: ProgressView
+    result: ResultView | None
+    error: FailureView | None
+    usage: UsageView
+    attempts: Count
+    metadata: Mapping[str, object]
+    createdAt: Time
+    startedAt: Time | None
+    finishedAt: Time | None
+    expiresAt: Time | None
+    deadlineAt: Time | None
+    maxModelCalls: Annotated[int, Field(ge=1)] | None
+    links: LinksView
+
+
+@shown
+class ChunkView(TypedDict):
+    """A finished chunk: the span of `input` that it covers, in code points, and what became of it."""
+
+    index: Count
+    start: Count
+    end: Annotated[int, Field(ge=1)]
+    status: Literal["completed", "failed"]
+    output: str | None
+    attempts: Count
+    error: FailureView | None
+
+
+@shown
+class TaskWithChunksView(TaskView):
+    """A task with `?include=chunks`."""
+
+    chunks: list[ChunkView]
+
+
+@shown
+class ChunkListView(TypedDict):
+    """The chunks finished so far, in order."""
+
+    chunks: list[ChunkView]
+
+
+@shown
+class TaskListView(TypedDict):
+    """A page of tasks, newest first; `nextCursor` is null on the last one. A page of one status may be short, or empty,
+    and not be the last: what counts is `nextCursor`.
+    """
+
+    tasks: list[TaskView]
+    nextCursor: str | None
+
+
+def task_path(task_id: str) -> str:
+    """Return the path of a task."""
+    return f"/api/tasks/{task_id}"
+
+
+def task_view(task: core.Task) -> TaskView:
+    """Show a task."""
+    here = task_path(task.id)
+    return TaskView(
+        id=task.id,
+        status=task.status,
+        terminal=task.status.terminal,
+        route=task.route,
+        progress=ProgressView(total=task.total, completed=task.completed, failed=task.failed),
+        result=_result_view(task.result),
+        error=_failure_view(task.failure),
+        usage=_usage_view(task.usage),
+        attempts=task.attempts,
+        metadata=task.options.metadata,
+        createdAt=rfc3339(task.created_at),
+        startedAt=maybe_rfc3339(task.started_at),
+        finishedAt=maybe_rfc3339(task.finished_at),
+        expiresAt=maybe_rfc3339(task.expires_at),
+        deadlineAt=maybe_rfc3339(task.deadline_at),
+        maxModelCalls=task.options.max_calls,
+        links=LinksView(self=here, chunks=f"{here}/chunks", cancel=f"{here}/cancel"),
+    )
+
+
+def task_with_chunks_view(task: core.Task, chunks: Sequence[core.ChunkView]) -> TaskWithChunksView:
+    """Show a task with its finished chunks."""
+    return {**task_view(task), "chunks": [chunk_view(chunk) for chunk in chunks]}
+
+
+def chunk_view(chunk: core.ChunkView) -> ChunkView:
+    """Show a finished chunk."""
+    return ChunkView(
+        index=chunk.index,
+        start=chunk.start,
+        end=chunk.end,
+        status="completed" if chunk.failure is None else "failed",
+        output=chunk.output,
+        attempts=chunk.attempts,
+        error=_failure_view(chunk.failure),
+    )
+
+
+def _usage_view(usage: core.Usage) -> UsageView:
+    return UsageView(
+        modelCalls=usage.model_calls,
+        minimumCalls=usage.minimum_calls,
+        inDoubt=usage.in_doubt,
+        inputTokens=usage.input_tokens,
+        outputTokens=usage.output_tokens,
+    )
+
+
+def _result_view(result: str | tuple[str, ...] | None) -> ResultView | None:
+    if result is None:
+        return None
+    return ResultView(output=result if isinstance(result, str) else list(result))
+
+
+def _failure_view(failure: core.Failure | None) -> FailureView | None:
+    if failure is None:
+        return None
+    return FailureView(code=failure.code, message=failure.message, retryable=failure.retryable)

@@ -1,0 +1,48 @@
+"""One column of a row, by its type. Rows come from our own statements: a wrong type is a bug, hence assertions."""
+
+import json
+from collections.abc import Mapping
+
+from ..core.ids import TaskKey
+from .database import Row
+
+
+def text(row: Row, name: str) -> str:
+    """Read a TEXT NOT NULL column."""
+    value = row[name]
+    assert isinstance(value, str), name
+    return value
+
+
+def whole(row: Row, name: str) -> int:
+    """Read an INTEGER NOT NULL column."""
+    value = row[name]
+    assert isinstance(value, int | float), name
+    return int(value)
+
+
+def maybe_text(row: Row, name: str) -> str | None:
+    """Read a TEXT column."""
+    return None if row[name] is None else text(row, name)
+
+
+def maybe_whole(row: Row, name: str) -> int | None:
+    """Read an INTEGER column."""
+    return None if row[name] is None else whole(row, name)
+
+
+def task_key(row: Row, name: str = "id") -> TaskKey:
+    """Read a column that holds a task key; in `tasks` it is `id`."""
+    return TaskKey(text(row, name))
+
+
+def whole_list(row: Row, name: str) -> tuple[int, ...]:
+    """Read a column that holds a JSON list of integers."""
+    return tuple(json.loads(text(row, name)))
+
+
+def json_object(row: Row, name: str) -> Mapping[str, object]:
+    """Read a column that holds a JSON object."""
+    value = json.loads(text(row, name))
+    assert isinstance(value, dict), name
+    return value

@@ -1,0 +1,41 @@
+"""The columns of `tasks` that hold what a client asked for. One list: the statements name these columns by it.
+
+A row of `tasks` is written once with them, and read back by whoever claims or shows the task.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..core.task import Reduce, TaskOptions
+from .columns import json_object, maybe_text, maybe_whole, text
+from .database import Row
+from .sql.statement import Value, as_json
+
+
+class _Column(NamedTuple):
+    """A column. It has the name of the option that it holds."""
+
+    name: str
+    written: Callable[[TaskOptions], Value]
+    read: Callable[[Row, str], object]
+
+
+_COLUMNS = (
+    _Column("reduce", lambda options: options.reduce, lambda row, name: Reduce(text(row, name))),
+    _Column("model", lambda options: options.model, maybe_text),
+    _Column("metadata", lambda options: as_json(dict(options.metadata)), json_object),
+    _Column("deadline_ms", lambda options: options.deadline_ms, maybe_whole),
+    _Column("max_calls", lambda options: options.max_calls, maybe_whole),
+)
+NAMES = tuple(column.name for column in _COLUMNS)
+
+
+def written(options: TaskOptions) -> dict[str, Value]:
+    """Give each column's value, by its name."""
+    return {column.name: column.written(options) for column in _COLUMNS}
+
+
+def read(row: Row) -> TaskOptions:
+    """Read the options from a row that has all of the columns."""
+    found: dict[str, Any] = {column.name: column.read(row, column.name) for column in _COLUMNS}
+    return TaskOptions(**found)

@@ -1,0 +1,106 @@
+"""The fields of a task: each goes all the way from the request to the answer, and none is forgotten on its way.
+
+Who adds a field adds it to `BODY` here; the tests then say which place is missing. See CONTRIBUTING.md.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from src.core.settings import Settings
+from src.core.task import TaskOptions
+from src.http.new_task import NewTaskFields, new_request
+from src.http.task_views import TaskView
+from src.store import options
+from tests.support import canaries
+from tests.support.api_bench import Bench, data, key
+from tests.support.sqlite_d1 import MIGRATIONS
+
+# A body with each field, none of them at its default.
+BODY: dict[str, Any] = {
+    "input": "one\n\ntwo",
+    "instructions": "Count.",
+    "reduce": "merge",
+    "chunk": {"maxChars": 5, "overlapChars": 1},
+    "model": "m-1",
+    "metadata": {"a": [1, None, "ü"]},
+    "deadlineSeconds": 60.5,
+    "maxModelCalls": 9,
+}
+# Fields that a task does not show as they were sent, each for its reason.
+NOT_SHOWN = {
+    "input": "it is long, and the client has it",
+    "instructions": "they are the client's text, and the client has them",
+    "reduce": "the shape of `result` says it",
+    "chunk": "the chunks say it",
+    "model": "the task is the same whatever worked on it",
+    "deadlineSeconds": "it is shown as the time of the deadline, `deadlineAt`",
+}
+# Fields that take a string and hold no text of the client's.
+NO_TEXT = {"model"}
+NEWEST = len(list(MIGRATIONS.glob("*.sql")))
+
+
+def test_every_field_of_the_request_is_tried_here():
+    """`BODY` has each field that a request may have, and no other."""
+    assert set(BODY) == {field.alias for field in NewTaskFields.model_fields.values()}
+
+
+def test_every_option_comes_from_the_request():
+    """No option is at its default when each field is given."""
+    asked = asdict(new_request(BODY, Settings()).options)
+    assert {name for name, value in asdict(TaskOptions()).items() if asked[name] == value} == set()
+
+
+def test_every_option_has_its_column():
+    """The store writes and reads each option of `TaskOptions`, and no other."""
+    assert set(options.NAMES) == set(asdict(TaskOptions()))
+
+
+def test_every_option_is_kept(bench: Bench):
+    """Whoever claims, polls or lists a task finds each option as it was asked for."""
+    asked = new_request(BODY, bench.settings).options
+    task_id = bench.submit(BODY["input"], **{name: value for name, value in BODY.items() if name != "input"})["id"]
+    task = bench.run(bench.store.task(key(task_id)))
+    assert task.options == asked
+    assert bench.run(bench.store.tasks([key(task_id)]))[0].options == asked
+    assert bench.claim(task_id).options == asked
+
+
+@pytest.mark.parametrize("name", [name for name in BODY if name not in NOT_SHOWN])
+def test_every_field_is_shown_as_it_was_sent(bench: Bench, name: str):
+    """Submission, poll and list show the field, or it stands in `NOT_SHOWN` with a reason."""
+    accepted = data(bench.call("POST", "/api/tasks", BODY))
+    read = data(bench.call("GET", accepted["links"]["self"]))
+    (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
+    assert [task[name] for task in (accepted, read, listed)] == [BODY[name]] * 3
+
+
+def test_what_is_not_shown_is_not_there():
+    """A field that a task shows after all needs no excuse."""
+    assert NOT_SHOWN.keys() & TaskView.__annotations__.keys() == set()
+
+
+def test_every_text_is_looked_for_after_an_erasure():
+    """Each field that takes a client's text carries a canary in the tests of erasure."""
+    fields: dict[str, Any] = NewTaskFields.model_json_schema()["properties"]
+    texts = {name for name, field in fields.items() if takes_text(field)}
+    assert texts - NO_TEXT == set(canaries.CANARIES)
+
+
+def takes_text(schema: dict[str, Any]) -> bool:
+    """Whether a field may hold a string of the client's making, be it inside an object whose names are free."""
+    kinds = schema.get("anyOf", [schema])
+    return any(kind.get("type") in {"string", "object"} and "enum" not in kind for kind in kinds)
+
+
+@pytest.mark.parametrize("applied", range(NEWEST + 1))
+def test_the_status_asks_for_the_newest_migration(applied: int):
+    """A database that lacks the latest migration is told apart from a whole one, and the answer says what to run."""
+    bench = Bench(migrated=False)
+    bench.database.migrate(applied)
+    reply = bench.call("GET", "/api/async-status")
+    assert reply.status == (200 if applied == NEWEST else 503)
+    assert ("migrations apply" in reply.body) == (applied < NEWEST)
+    bench.close()
