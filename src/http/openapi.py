@@ -61,7 +61,7 @@ def document(endpoints: Sequence[Endpoint]) -> Json:
         "paths": paths,
         "components": {
             "schemas": _schemas(endpoints),
-            "headers": _common_headers(),
+            "headers": _shared_headers(),
             "securitySchemes": {_SCHEME: {"type": "http", "scheme": "bearer", "description": "An API key."}},
         },
     }
@@ -192,7 +192,7 @@ def _references(names: Iterable[str]) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _common_headers() -> Json:
+def _shared_headers() -> Json:
     always = {
         name: {
             "description": "The same on every answer.",

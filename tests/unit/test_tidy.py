@@ -1,0 +1,141 @@
+"""Rules of the house that no linter knows: sizes, names, where SQL stands, and what no file may hold."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MODULE_LINES_MOST = 300
+ENTRY_LINES_MOST = 99
+FUNCTION_LINES_MOST = 60
+
+# A name that says nothing about what it holds.
+BANNED_WORDS = {"util", "utils", "helper", "helpers", "manager", "managers", "misc", "common"}
+
+# Statements of an object's own SQLite, which D1's store has nothing to do with.
+SQL_ELSEWHERE = {"src/objects/batch_coordinator.py"}
+_SQL = re.compile(
+    r"\s*(SELECT\s+\S|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|WITH\s+(RECURSIVE\s+)?\w+\s*(\(|AS)"
+    r"|(CREATE|DROP|ALTER)\s+(TABLE|INDEX)\s)",
+)
+
+_MACHINE_PATH = re.compile(r"(?<![\w.~/])/(?:work|root|home/\w+|Users/\w+)/")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+
+def tracked(*suffixes: str) -> list[Path]:
+    """All files of the repository with these suffixes."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [ROOT / name for name in listed if name.endswith(suffixes) and (ROOT / name).is_file()]
+
+
+def modules(*folders: str) -> list[Path]:
+    """All Python modules below these folders."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def words(name: str) -> list[str]:
+    """The words of a name in either case: `ObjectStorage` and `object_storage` have two."""
+    return [word.lower() for word in _WORD.findall(name)]
+
+
+def test_no_module_holds_more_than_one_thing():
+    """Modules of src, simulator and local stay within 300 lines, and `entry.py` under 100."""
+    files = [*modules("src", "simulator"), *(path for path in (ROOT / "local").iterdir() if path.is_file())]
+    sizes = {named(path): len(path.read_text().splitlines()) for path in files}
+    assert not {name: size for name, size in sizes.items() if size > MODULE_LINES_MOST}
+    assert sizes["src/entry.py"] <= ENTRY_LINES_MOST
+
+
+def test_no_function_is_long():
+    """Functions of src, simulator and local stay within 60 lines."""
+    long = {
+        f"{named(path)}:{node.name}": size
+        for path in modules("src", "simulator", "local")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (size := (node.end_lineno or 0) - node.lineno + 1) > FUNCTION_LINES_MOST
+    }
+    assert not long
+
+
+def definitions(path: Path) -> Iterator[str]:
+    """The names that a module gives: its own, and those of its classes, functions and methods."""
+    yield path.stem
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+
+
+def test_names_say_what_they_name():
+    """No module, class or function is called a helper, a manager, a util, or common."""
+    found = [
+        f"{named(path)}: {name}"
+        for path in modules("src", "simulator", "local", "bench", "tests")
+        for name in definitions(path)
+        if BANNED_WORDS & set(words(name))
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize("folder", ["src", "simulator", "local", "bench", "tests"])
+def test_no_two_modules_differ_by_an_s(folder: str):
+    """`call.py` beside `calls.py` sends every reader to the wrong one first."""
+    names = {(path.parent, path.stem) for path in modules(folder)}
+    assert not [named(parent / stem) for parent, stem in names if (parent, f"{stem}s") in names]
+
+
+def strings(path: Path) -> Iterator[str]:
+    """The texts of a module without its docstrings; of formatted ones the parts that are written out."""
+    bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree(path))
+        if isinstance(node, bodies) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
+def test_sql_stands_in_one_place():
+    """Statements for D1 stand in src/store/sql; nowhere else is there SQL, but for the coordinator's own SQLite."""
+    found = {
+        named(path)
+        for path in modules("src", "local")
+        for text in strings(path)
+        if _SQL.match(text) and not named(path).startswith("src/store/sql/")
+    }
+    assert found <= SQL_ELSEWHERE, found - SQL_ELSEWHERE
+    assert found == SQL_ELSEWHERE, "an exception that is needed no more"
+
+
+def test_no_file_knows_a_machine():
+    """No file holds the path of somebody's machine, and no lock file the address of a download."""
+    texts = {
+        named(path): path.read_text()
+        for path in tracked(
+            ".py", ".md", ".mjs", ".js", ".sh", ".sql", ".toml", ".json", ".yml", ".yaml", ".txt", ".in"
+        )
+    }
+    paths = {name for name, text in texts.items() if _MACHINE_PATH.search(text)}
+    assert paths <= {named(Path(__file__))}
+    locks = {name for name in texts if name.startswith("requirements/") or "lock" in name}
+    assert locks
+    assert not {name for name in locks if re.search(r"https?://\S+\.(?:tgz|whl|tar\.gz|zip)|--index-url", texts[name])}
