@@ -6,13 +6,14 @@ row that is looked at.
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 
 from bench.figures import Figure
 from src.core.task import TaskOptions
 from src.store import options
 from src.store.sql import admission, sweep, views, work
 from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
-from src.store.sql.statement import BoundStatement
+from src.store.sql.statement import BoundStatement, Value
 from tests.support.sqlite_d1 import MIGRATIONS
 
 NOW_MS = 1_800_000_000_000
@@ -27,7 +28,7 @@ SELECT printf('local:%08x-0000-7000-8000-000000000000', i), iif(i % 10, 'complet
 FROM n
 """  # noqa: S608
 KEY = "local:00000000-0000-7000-8000-000000000000"
-PAGE = {"first": "local:", "behind": "local:~", "most": 20}
+PAGE: dict[str, Value] = {"first": "local:", "behind": "local:~", "most": 20}
 ACTS: dict[str, BoundStatement] = {
     "a claim": work.CLAIM.bind(
         task_key=KEY, holder="h", host="", route="queue", lease_ms=1000, early_ms=1000, first_chunks="[0,1,2,3,4,5]"
@@ -48,6 +49,10 @@ def measure() -> list[Figure]:
     ]
 
 
+def _run(connection: sqlite3.Connection, act: BoundStatement) -> None:
+    connection.execute(act.sql, act.values).fetchall()
+
+
 def _steps(size: int) -> dict[str, int]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.create_function("unixepoch", -1, lambda *_: NOW_MS / 1000)
@@ -56,7 +61,7 @@ def _steps(size: int) -> dict[str, int]:
     connection.execute(FILL, {"size": size, "now": NOW_MS, **options.written(TaskOptions())})
     counted = {}
     for name, act in ACTS.items():
-        counted[name] = _count(connection, lambda act=act: connection.execute(act.sql, act.values).fetchall())
+        counted[name] = _count(connection, partial(_run, connection, act))
     connection.close()
     return counted
 

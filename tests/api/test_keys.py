@@ -325,7 +325,7 @@ def made(bench: Bench, admin: str, **fields: object) -> dict[str, object]:
     assert reply.status == 201, reply
     shown = data(reply)
     assert reply.headers["Location"] == f"/api/keys/{shown['id']}"
-    return shown  # type: ignore[no-any-return]
+    return shown
 
 
 def test_make_list_delete(keyed: Bench) -> None:

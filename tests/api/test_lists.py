@@ -156,7 +156,7 @@ def test_filters_hold_over_pages(bench: Bench) -> None:
         if number % 2:
             bench.complete(made[-1])
         bench.run(asyncio.sleep(0.001))
-    query = {"createdAfter": moment(1), "createdBefore": moment(10), "status": "completed", "limit": 1}
+    query: dict[str, Any] = {"createdAfter": moment(1), "createdBefore": moment(10), "status": "completed", "limit": 1}
     pages = list(walk(bench, **query))
     assert [task["id"] for page in pages for task in page["tasks"]] == [made[at] for at in (9, 7, 5, 3)]
     assert len(pages) == 4

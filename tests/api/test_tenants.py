@@ -320,8 +320,8 @@ class TwoTenants(RuleBasedStateMachine):
             task.look(self.now)
         wanted = [task for task in matching if status is None or task.status == status]
         assert [task["id"] for task in shown] == sorted((task.id for task in wanted), reverse=True)
-        for task in shown:
-            self.shows(task, tenant.tasks[task["id"]], results=False)
+        for view in shown:
+            self.shows(view, tenant.tasks[view["id"]], results=False)
 
     @rule(name=tenants, pick=picks)
     def cancel(self, name: str, pick: int) -> None:
@@ -469,9 +469,9 @@ class TwoTenants(RuleBasedStateMachine):
         """Each tenant's rows are what its model says, whoever's turn it was."""
         stored: dict[str, dict[str, object]] = {name: {} for name in TENANTS}
         for row in self.bench.database.rows("SELECT id, tenant, status FROM tasks"):
-            tenant, id_ = split_task_key(str(row["id"]))
-            assert row["tenant"] == tenant
-            stored[tenant][id_] = row["status"]
+            owner, id_ = split_task_key(row["id"])
+            assert row["tenant"] == owner
+            stored[owner][id_] = row["status"]
         for name, tenant in self.tenants.items():
             assert stored[name] == {id_: task.status for id_, task in tenant.tasks.items()}
         parts = "SELECT task_id FROM texts UNION SELECT task_id FROM outputs UNION SELECT task_id FROM submissions"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from src.core import limits
+from src.core.ids import TaskKey
 from src.core.settings import Settings
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Route
 from src.http.messages import Reply
@@ -140,7 +141,7 @@ def test_a_worker_is_too_late(bench: Bench) -> None:
     waiting, working = bench.submit(deadlineSeconds=10), bench.submit(deadlineSeconds=10)
     claim = bench.claim(working["id"])
     wait(bench, 10)
-    late = bench.store.claim(key(waiting["id"]), holder="late", host="", route=Route.QUEUE, lease_ms=1)
+    late = bench.store.claim(key(waiting["id"]), holder=TaskKey("late"), host="", route=Route.QUEUE, lease_ms=1)
     assert isinstance(bench.run(late), Unclaimed)
     with pytest.raises(AssertionError):
         bench.work(claim, {0: "output 0"}, Continue(180_000))

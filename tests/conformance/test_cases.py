@@ -58,7 +58,7 @@ def test_the_stories_run_every_statement_of_the_store(template: Template):
 
 def test_statements_stand_in_the_modules_that_the_stories_know():
     """The names are taken from each module of statements that there is."""
-    assert {Path(module.__file__) for module in STATEMENT_MODULES} == set(SQL.glob("*.py")) - PIECES
+    assert {Path(str(module.__file__)) for module in STATEMENT_MODULES} == set(SQL.glob("*.py")) - PIECES
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from src.core import limits
 from src.core.errors import StoreUnavailable
-from src.core.ids import split_task_key
+from src.core.ids import TaskKey, split_task_key
 from src.core.meter import Meter
 from src.core.states import Status
 from src.core.task import CONCAT_SEPARATOR, Failure, NewTask, Reduce, Route
@@ -136,16 +136,16 @@ class StoreMachine(RuleBasedStateMachine):
     def insert(self, tenant: str, chunks: int, reduce: Reduce, bound: Any, on: Conditions, fault: str | None) -> Any:
         if len(self.submitted) == SUBMISSIONS_MOST:
             return multiple()
-        task_key = f"{tenant}:task-{len(self.submitted) + 1}"
+        task_key = TaskKey(f"{tenant}:task-{len(self.submitted) + 1}")
         self.submitted[task_key] = new_task(task_key, chunks, reduce, self.now, **bound), on
         return task_key if isinstance(self._insert(task_key, fault), Accepted) else multiple()
 
     @rule(task_key=tasks, fault=faults)
-    def insert_again(self, task_key: str, fault: str | None) -> None:
+    def insert_again(self, task_key: TaskKey, fault: str | None) -> None:
         if task_key in self.model.tasks:  # the id of an erased task is never used again
             self._insert(task_key, fault)
 
-    def _insert(self, task_key: str, fault: str | None) -> Any:
+    def _insert(self, task_key: TaskKey, fault: str | None) -> Any:
         """Write a task; after a lost answer, once more: the store leaves that to its caller."""
         new, on = self.submitted[task_key]
         if fault is not None:
@@ -159,7 +159,7 @@ class StoreMachine(RuleBasedStateMachine):
         return given
 
     @rule(task_key=tasks, fault=faults, meant=rarely)
-    def withdraw(self, task_key: str, fault: str | None, *, meant: bool) -> None:
+    def withdraw(self, task_key: TaskKey, fault: str | None, *, meant: bool) -> None:
         if not meant:
             return
         new, on = self.submitted[task_key]
@@ -174,7 +174,7 @@ class StoreMachine(RuleBasedStateMachine):
         announce=st.integers(0, CHUNKS_MOST),
         fault=faults,
     )
-    def claim(self, task_key: str, fault: str | None, **wish: Any) -> Any:
+    def claim(self, task_key: TaskKey, fault: str | None, **wish: Any) -> Any:
         self.holders += 1
         return self._claim(task_key, f"holder-{self.holders}", fault, **wish)
 
@@ -184,7 +184,7 @@ class StoreMachine(RuleBasedStateMachine):
         wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
         return self._claim(worker.claim.task_key, worker.holder, fault, **wish)
 
-    def _claim(self, task_key: str, holder: str, fault: str | None, **wish: Any) -> Any:
+    def _claim(self, task_key: TaskKey, holder: str, fault: str | None, **wish: Any) -> Any:
         given, expected = self.both(
             fault,
             lambda: self.store.claim(task_key, holder=holder, **wish),
@@ -265,7 +265,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert left == self.model.may_start(self.now, claim.task_key, claim.fence)
 
     @rule(ids=st.lists(tasks, min_size=1, max_size=3), fault=faults)
-    def expire(self, ids: list[str], fault: str | None) -> None:
+    def expire(self, ids: list[TaskKey], fault: str | None) -> None:
         given, expected = self.both(
             fault,
             lambda: self.store.expire(ids, OVERDUE, RETENTION_MS),
@@ -298,7 +298,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._step(worker, Continue(LEASE_MS), fault, in_flight={1}, **facts)
 
     @rule(task_key=tasks, failure=failures, fault=faults)
-    def dead_letter(self, task_key: str, failure: Failure, fault: str | None) -> None:
+    def dead_letter(self, task_key: TaskKey, failure: Failure, fault: str | None) -> None:
         given, expected = self.both(
             fault,
             lambda: self.store.dead_letter(task_key, failure, RETENTION_MS),
@@ -307,7 +307,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert given == expected
 
     @rule(task_key=tasks, retention_ms=st.sampled_from([0, RETENTION_MS]), fault=faults)
-    def cancel(self, task_key: str, retention_ms: int, fault: str | None) -> None:
+    def cancel(self, task_key: TaskKey, retention_ms: int, fault: str | None) -> None:
         given, expected = self.both(
             fault,
             lambda: self.store.cancel(task_key, retention_ms),
@@ -316,7 +316,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert given == expected
 
     @rule(task_key=tasks, on=conditions, fault=faults)
-    def retry(self, task_key: str, on: Conditions, fault: str | None) -> None:
+    def retry(self, task_key: TaskKey, on: Conditions, fault: str | None) -> None:
         given, expected = self.both(
             fault,
             lambda: self.store.retry(task_key, LEASE_MS, on),
@@ -325,7 +325,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert given == expected
 
     @rule(task_key=tasks, fault=faults, meant=rarely)
-    def erase(self, task_key: str, fault: str | None, *, meant: bool) -> None:
+    def erase(self, task_key: TaskKey, fault: str | None, *, meant: bool) -> None:
         if not meant:  # an erased task is of little use to the other rules
             return
         given, expected = self.both(
@@ -363,7 +363,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.now += milliseconds
 
     @rule(task_key=tasks)
-    def read(self, task_key: str) -> None:
+    def read(self, task_key: TaskKey) -> None:
         """The views of the API, and what they leave out."""
         model = self.model.tasks.get(task_key)
         task, chunks = _run(self.store.task(task_key)), _run(self.store.chunks(task_key))
@@ -398,7 +398,7 @@ class StoreMachine(RuleBasedStateMachine):
     def list_pages(self, tenant: str, status: Status | None, most: int) -> None:
         """All pages together are the tenant's tasks, each once, newest first; none is longer than asked for."""
         seen: list[str] = []
-        last: str | None = None
+        last: TaskKey | None = None
         while True:
             where = span(tenant, before_id=last and split_task_key(last)[1], from_ms=None, until_ms=None)
             page = _run(self.store.list(where, status=status, most=most))

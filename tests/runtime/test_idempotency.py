@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from src.core.ids import split_task_key
+from src.core.ids import TaskKey, split_task_key
 from tests.support.client import Client, paragraphs, variables
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
@@ -104,7 +104,7 @@ def test_killed_between_write_and_reply(tmp_path: Path, place: str) -> None:
     with DevServer(state, *flags, project=project) as server, Client(server.url) as client:
         again = client.http.post("/api/tasks", json=BODY, headers=HEADERS)
         assert (again.status_code, again.headers["idempotency-replayed"]) == (202, "true")
-        assert again.json()["id"] == split_task_key(key)[1]
+        assert again.json()["id"] == split_task_key(TaskKey(key))[1]
         task = client.finished(again.json()["id"])
         assert (task["status"], task["progress"]["completed"]) == ("completed", 3)
         assert [item["id"] for item in client.http.get("/api/tasks").json()["tasks"]] == [task["id"]]

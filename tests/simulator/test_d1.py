@@ -30,7 +30,7 @@ NOW_MS = 1_790_000_000_123
 def use(work: Callable[[Database], Awaitable[Any]], rates: dict[str, float] | None = None) -> Any:
     """Run `work(db)` against a fresh database without a network, and give what it returns."""
     server = DatabaseServer(TEMPLATE, FaultPlan(Random(1), rates), lambda: NOW_MS)
-    coroutine = work(Database(server, DirectPort()))  # type: ignore[arg-type]
+    coroutine = work(Database(server, DirectPort()))
     try:
         coroutine.send(None)  # type: ignore[attr-defined]
     except StopIteration as end:

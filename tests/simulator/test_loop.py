@@ -12,7 +12,7 @@ from simulator.engine.policies import Policy, Priorities, Scripted, choose_at_ra
 
 def run(coroutine, policy: Policy = choose_first, **options):
     """Run to the end on a fresh loop; the result and the loop."""
-    loop = Loop(policy=policy, **options)
+    loop = Loop(policy=policy, **options)  # type: ignore[abstract]
     try:
         return loop.run(coroutine), loop
     finally:

@@ -36,7 +36,8 @@ def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str =
         await asyncio.sleep(wait)
         return first + [await world.fetch(key) for key in again]
 
-    return play(APP, scenario, **{"rate_limit": rate_limit, "slots": 1} | options)
+    given: dict[str, Any] = {"rate_limit": rate_limit, "slots": 1} | options
+    return play(APP, scenario, **given)
 
 
 def test_a_key_has_so_many_requests_in_a_window():

@@ -24,6 +24,9 @@ class Nobody:
     def read(self, arrival: Arrival) -> None:
         """See `Watcher`."""
 
+    def counting(self, arrival: Arrival) -> None:
+        """See `Watcher`."""
+
     def answered(self, arrival: Arrival, reply: Reply) -> None:
         """See `Watcher`."""
 

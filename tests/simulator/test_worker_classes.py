@@ -72,10 +72,13 @@ def test_simulated_isolates_share_no_memory():
     world = World(1, Onceover(), TEMPLATE, deployment=TOP, slots=2)
     ours = SURROUNDINGS.get()
 
+    def memory(handlers: Any) -> object:
+        return handlers._surroundings.memory
+
     async def scenario(world: World) -> list[int]:
         for _ in range(20):
             world.tick()
-        return [id(slot.handlers._surroundings.memory) for slot in world._slots if slot is not None]
+        return [id(memory(slot.handlers)) for slot in world._slots if slot is not None]
 
     memories = world.run(scenario)
     assert len({*memories, id(ours.memory)}) == 3

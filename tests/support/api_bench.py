@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from simulator.engine.loop import Loop
-from src.core.ids import split_task_key, task_key_of
+from src.core.ids import TaskKey, split_task_key, task_key_of
 from src.core.keys import Scope, digest, make
 from src.core.meter import Meter
 from src.core.settings import Settings
@@ -74,12 +74,12 @@ class BenchSender:
         self.sent: list[str] = []
         self.refuses = False
 
-    async def send(self, task_id: str, delay_seconds: float) -> None:
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Note the task."""
         if self.refuses:
             raise RuntimeError("Queue sends are disabled")
         assert delay_seconds == 0
-        self.sent.append(split_task_key(task_id)[1])
+        self.sent.append(split_task_key(task_key)[1])
 
 
 class Bench:
@@ -247,7 +247,7 @@ class Bench:
         self.work(self.claim(task_id), {0: "output 0"}, Fail(self.settings.retention_ms, failure), failed=failure)
 
 
-def key(task_id: str) -> str:
+def key(task_id: str) -> TaskKey:
     """Return the key of the tenant's task."""
     return task_key_of(LOCAL, task_id)
 

@@ -21,7 +21,9 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to a copy of a database as it was at one moment, its write-ahead log included."""
     with TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
-        for suffix, content in eventually(lambda: _still(path)).items():
+        files = eventually(lambda: _still(path))
+        assert files is not None, f"somebody goes on writing to {path.name}"
+        for suffix, content in files.items():
             copy.with_name(copy.name + suffix).write_bytes(content)
         with closing(sqlite3.connect(copy)) as connection:
             yield connection

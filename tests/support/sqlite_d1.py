@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Any, Literal, cast
 
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import DirectPort, JsError
-from simulator.platform.d1 import Database, DatabaseServer
+from simulator.platform.d1 import Database, DatabaseServer, Statement
 from simulator.platform.sqlite_database import Template
 from src.store.database import D1Statement
 
@@ -58,7 +58,7 @@ class SqliteD1:
         """Forget the failures that were ordered and have not happened."""
         self._faults.clear()
 
-    def rows(self, sql: str, *values: str | int | None) -> list[dict[str, object]]:
+    def rows(self, sql: str, *values: str | int | None) -> list[dict[str, Any]]:
         """Look into the database, past the binding."""
         cursor = self._connection.execute(sql, values)
         names = [column[0] for column in cursor.description or ()]
@@ -75,7 +75,7 @@ class SqliteD1:
         if when == "before":
             raise RuntimeError(message)
         try:
-            results = await self._binding.batch(statements)
+            results: list[Mapping[str, object]] = await self._binding.batch(cast(list[Statement], statements))
         except JsError as error:
             raise RuntimeError(error.message) from error
         if when == "after":

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
@@ -30,9 +31,10 @@ class StoreBench:
         self.store = TaskStore(Database(self.database, Meter()))
         self._named = 0
 
-    def pass_ms(self, milliseconds: int) -> None:
-        """Move the database's clock."""
+    def pass_ms(self, milliseconds: int) -> int:
+        """Move the database's clock, and return its time."""
         self.time_ms += milliseconds
+        return self.time_ms
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run one store call."""
@@ -45,10 +47,10 @@ class StoreBench:
 
     def insert(
         self, task_key: str = "task", *, chunks: int = 2, reduce: Reduce = Reduce.CONCAT, **terms: int | None
-    ) -> str:
+    ) -> TaskKey:
         """Write a pending task of so many chunks of one letter."""
         self.run(self.store.insert(new_task(task_key, chunks, reduce, self.time_ms, **terms), LEASE_MS))
-        return task_key
+        return TaskKey(task_key)
 
     def claim(self, task_key: str = "task", *, holder: str | None = None, host: str = "") -> Claim:
         """Take a claim that must be granted."""
@@ -59,8 +61,8 @@ class StoreBench:
     def try_claim(self, task_key: str = "task", *, holder: str | None = None, host: str = "") -> Claim | Unclaimed:
         """Ask for a claim, each time under a new name unless one is given."""
         self._named += 1
-        name = holder or f"holder-{self._named}"
-        return self.run(self.store.claim(task_key, holder=name, host=host, route=Route.QUEUE, lease_ms=LEASE_MS))
+        name, key = holder or f"holder-{self._named}", TaskKey(task_key)
+        return self.run(self.store.claim(key, holder=name, host=host, route=Route.QUEUE, lease_ms=LEASE_MS))
 
     def step(self, claim: Claim, step: Continue | Release | Finish | Fail | None = None, **changes: Any) -> bool:
         """Write under a claim; without a step, go on."""
@@ -78,14 +80,14 @@ class StoreBench:
             case Status.FAILED:
                 assert self.step(claim, Fail(RETENTION_MS, FAILURE), failed=1)
             case Status.CANCELLED:
-                assert self.run(self.store.cancel(task_key, RETENTION_MS))[0]
+                assert self.run(self.store.cancel(TaskKey(task_key), RETENTION_MS))[0]
         return claim
 
 
-def new_task(task_key: str, chunks: int, reduce: Reduce, created_at: int, **terms: int | None) -> NewTask:
+def new_task(task_key: str, chunks: int, reduce: Reduce, created_at: int, **terms: Any) -> NewTask:
     """Make a task whose chunks are its letters."""
     return NewTask(
-        task_key=task_key,
+        task_key=TaskKey(task_key),
         route=Route.QUEUE,
         text="x" * chunks,
         instructions="do",

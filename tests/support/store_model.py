@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from src.core import limits
+from src.core.ids import TaskKey
 from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS, SWEEP_BACKOFF_DOUBLINGS_MOST
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, TaskOptions
@@ -137,7 +138,7 @@ class ModelTask:
 class Submission:
     """Who has an idempotency key."""
 
-    task_key: str
+    task_key: TaskKey
     digest: str
     expires_at: int
     replayed: bool = False
@@ -183,7 +184,7 @@ class StoreModel:
             del self.submissions[name]
         return Refused(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
 
-    def _take_key(self, now: int, name: str, task_key: str, digest: str) -> Submission:
+    def _take_key(self, now: int, name: str, task_key: TaskKey, digest: str) -> Submission:
         """Take a key that is free or whose time is over; note that somebody else will be told of its task."""
         holder = self.submissions.get(name)
         if holder is None or (holder.expires_at <= now and holder.task_key != task_key):
@@ -209,19 +210,19 @@ class StoreModel:
             self.daily_use[tenant] = (day, max(0, used - len(new.text)))
         self._forget(new.task_key)
 
-    def _held(self, task_key: str) -> str | None:
+    def _held(self, task_key: TaskKey) -> str | None:
         """The idempotency key that a task came under, if it still has it."""
         name = self.tasks[task_key].submission
         held = None if name is None else self.submissions.get(name)
         return name if held is not None and held.task_key == task_key else None
 
-    def _forget(self, task_key: str) -> None:
+    def _forget(self, task_key: TaskKey) -> None:
         if (name := self._held(task_key)) is not None:
             del self.submissions[name]
         del self.tasks[task_key]
 
     def claim(
-        self, now: int, task_key: str, holder: str, host: str, route: str, lease_ms: int, announce: int
+        self, now: int, task_key: TaskKey, holder: str, host: str, route: str, lease_ms: int, announce: int
     ) -> ModelTask | tuple[Standing, int]:
         """Take a task that is due, run out, or one's own; the first claim ever announces calls."""
         task = self.tasks.get(task_key)
@@ -257,7 +258,7 @@ class StoreModel:
         task.wake_at = min(task.wake_at, task.lease_until)
         return task
 
-    def _record(self, task_key: str, fence: int, progress: Progress) -> ModelTask | None:
+    def _record(self, task_key: TaskKey, fence: int, progress: Progress) -> ModelTask | None:
         """Keep outputs and failures of the worker with the latest fence, whoever else has ended the task."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence:
@@ -268,7 +269,7 @@ class StoreModel:
             task.failures |= {item.key: item for item in progress.failures}
         return task
 
-    def step(self, now: int, task_key: str, fence: int, progress: Progress, step: Step) -> bool:
+    def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Step) -> bool:
         """Record, then go on or end; nothing without the latest fence."""
         task = self._record(task_key, fence, progress)
         if task is None:
@@ -305,7 +306,7 @@ class StoreModel:
         return task.status is {Release: Status.PENDING, Finish: Status.COMPLETED, Fail: Status.FAILED}.get(type(step))
 
     def settle(
-        self, now: int, task_key: str, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
+        self, now: int, task_key: TaskKey, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
     ) -> Status | None:
         """Take the last totals of the worker whose task was cancelled or, by now, is past its deadline."""
         if overdue is not None:
@@ -319,7 +320,7 @@ class StoreModel:
         task.take_totals(progress)
         return task.status
 
-    def may_start(self, now: int, task_key: str, fence: int) -> float | None:
+    def may_start(self, now: int, task_key: TaskKey, fence: int) -> float | None:
         """The milliseconds until the deadline, while the claim is good."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence or task.status is not Status.PROCESSING:
@@ -334,7 +335,7 @@ class StoreModel:
             task.end(Status.FAILED, now, retention_ms, failure)
         return ended
 
-    def dead_letter(self, now: int, task_key: str, failure: Failure, retention_ms: int) -> bool:
+    def dead_letter(self, now: int, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
         """Fail what nobody works on and what waits for nothing."""
         task = self.tasks.get(task_key)
         if task is None or not task.is_idle(now) or (task.status is Status.PENDING and task.not_before > now):
@@ -344,7 +345,7 @@ class StoreModel:
         task.end(Status.FAILED, now, retention_ms, Failure(failure.code, failure.message, retryable=True))
         return True
 
-    def cancel(self, now: int, task_key: str, retention_ms: int) -> tuple[bool, int]:
+    def cancel(self, now: int, task_key: TaskKey, retention_ms: int) -> tuple[bool, int]:
         """Cancel what has not ended."""
         task = self.tasks.get(task_key)
         if task is None or task.status.terminal:
@@ -353,7 +354,7 @@ class StoreModel:
         return True, task.starting_ms(now)
 
     def retry(
-        self, now: int, task_key: str, unclaimed_ms: int, on: Conditions, *, resent: bool = False
+        self, now: int, task_key: TaskKey, unclaimed_ms: int, on: Conditions, *, resent: bool = False
     ) -> Accepted | None:
         """Put back what failed or was cancelled, within the tenant's limit; outputs stay, a deadline begins anew.
 
@@ -378,7 +379,7 @@ class StoreModel:
         crowded = on.queue_share is not None and self._unended(tenant) > on.queue_share
         return Accepted(crowded=crowded)
 
-    def erase(self, now: int, task_key: str, *, resent: bool = False) -> tuple[bool, int]:
+    def erase(self, now: int, task_key: TaskKey, *, resent: bool = False) -> tuple[bool, int]:
         """Forget a task; after a lost answer, a task that is not there counts as one that just was."""
         task = self.tasks.get(task_key)
         if task is None:
@@ -395,12 +396,12 @@ class StoreModel:
         waiting = sorted((task.wake_at, task_key) for task_key, task in self.tasks.items() if task.wake_at <= now)
         due = Due(now if waiting else 0)
         places: dict[tuple[str, bool], int] = {}
-        ranked: dict[bool, list[tuple[int, int, str]]] = {False: [], True: []}
+        ranked: dict[bool, list[tuple[int, int, TaskKey]]] = {False: [], True: []}
         for _, task_key in waiting:
             tenant, ended = task_key.partition(":")[0], self.tasks[task_key].status.terminal
             places[tenant, ended] = places.get((tenant, ended), 0) + 1
             turn = (tenants.index(tenant) - now // 60_000 * most) % len(tenants)
-            ranked[ended].append((places[tenant, ended], turn, task_key))
+            ranked[ended].append((places[tenant, ended], turn, TaskKey(task_key)))
         chunks = 0
         for *_, task_key in sorted(ranked[True])[:most]:
             chunks += self.tasks[task_key].total
@@ -423,7 +424,7 @@ class StoreModel:
         own = [key for key in self.tasks if key.startswith(f"{tenant}:")]
         return sorted((key for key in own if status in {None, self.tasks[key].status}), reverse=True)
 
-    def take_due(self, now: int, due: Due, delay_ms: int) -> set[str]:
+    def take_due(self, now: int, due: Due, delay_ms: int) -> set[TaskKey]:
         """Postpone and take on; each only if it still is what `due` found."""
         for task in self._those(due.live):
             if task.status is Status.PROCESSING and task.is_live(now):

@@ -8,6 +8,7 @@ from typing import Any
 from simulator.engine.loop import Loop
 from src.core import limits
 from src.core.errors import ModelError
+from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Reduce, Route, Task
@@ -57,7 +58,7 @@ class OneLaneEach:
     def __init__(self, model: Script) -> None:
         self._model = model
 
-    async def infer(self, task_key: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+    async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Have a lane make the calls."""
         return await asyncio.gather(*map(self._make, calls))
 
@@ -106,10 +107,10 @@ class WorkerBench:
         return f"holder-{self._nonces}"
 
     def run(self, host: Host = HOST) -> Outcome:
-        return self.do(self.worker().run("task", host))
+        return self.do(self.worker().run(TaskKey("task"), host))
 
     def task(self) -> Task:
-        return self.do(self.store.task("task"))
+        return self.do(self.store.task(TaskKey("task")))
 
     def laned_host(self) -> Host:
         """An object whose calls go to two lanes of six each."""

@@ -10,6 +10,7 @@ import pytest
 
 from src.core import limits
 from src.core.errors import ModelRateLimited, ModelRefused
+from src.core.ids import TaskKey
 from src.core.states import Status
 from src.inference.protocol import ModelCall, ModelReply, Provider
 from src.inference.wire import Wire
@@ -110,7 +111,7 @@ class ObjectBench:
         """Be the coordinator."""
         return self
 
-    async def infer(self, task_key: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
+    async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Be a lane."""
         self.groups.append(len(calls))
         worker = self.in_flight.of_one_more(self.bench.worker())
@@ -133,7 +134,7 @@ class ObjectBench:
 
     async def send(self) -> None:
         """Have the object told of the task."""
-        await self.object.start("task", 0)
+        await self.object.start(TaskKey("task"), 0)
 
     def start(self) -> None:
         self.bench.do(self.send())

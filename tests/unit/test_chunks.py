@@ -515,7 +515,7 @@ _MEGABYTES = {
 def test_a_megabyte_is_split_in_under_a_second(unit: str, max_chars: int, overlap: int) -> None:
     """A million characters (so a megabyte and more), kind or hostile; the best of three tries, on a busy machine."""
     text = (unit * (_MEGABYTE // len(unit) + 1))[:_MEGABYTE]
-    seconds = []
+    seconds: list[float] = []
     while len(seconds) < 3 and (not seconds or seconds[-1] >= 1):
         start = process_time()
         ends = cuts(text, max_chars, overlap)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from src.core import limits
-from src.objects.batch_coordinator import Coordinator
+from src.core.ids import TaskKey
+from src.objects.batch_coordinator import Coordinator, Sql
 from src.processing.log import Log
 
 NOW_MS = 1_800_000_000_000
@@ -20,7 +21,7 @@ class Storage:
     """An object's storage. `alarms` are those that were set."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self.sql = self
+        self.sql: Sql = self
         self.alarms: list[int] = []
         self.cleared = 0
         self._connection = connection
@@ -71,7 +72,7 @@ def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> 
     coordinator = Coordinator(storage, Lanes(), lambda: now_ms, Log(lambda _line: None))
 
     async def alarm_while_calls_are_out() -> None:
-        calls = asyncio.ensure_future(coordinator.infer("task", 1, 2, [{}], 30.0))
+        calls = asyncio.ensure_future(coordinator.infer(TaskKey("task"), 1, 2, [{}], 30.0))
         await asyncio.sleep(0)
         await coordinator.alarm()
         calls.cancel()

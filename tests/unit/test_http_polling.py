@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.core import limits
+from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import Route, Task, TaskOptions, Usage
 from src.http.polling import poll_seconds, retry_after_seconds
@@ -13,7 +14,7 @@ from src.http.polling import poll_seconds, retry_after_seconds
 def task(total: int, completed: int, started_at: int | None) -> Task:
     """Make a task that is under way."""
     return Task(
-        task_key="local:x",
+        task_key=TaskKey("local:x"),
         status=Status.PENDING if started_at is None else Status.PROCESSING,
         route=Route.QUEUE,
         options=TaskOptions(),

@@ -1,5 +1,7 @@
 """The ledger of one claim's calls: attempts, waits, pauses and the bill."""
 
+from typing import Any
+
 from src.core import limits
 from src.core.errors import (
     ModelConnectionLost,
@@ -17,7 +19,7 @@ REPLY = ModelReply("fine", 7, 3)
 
 
 def claim(**changes) -> Claim:
-    facts = {
+    facts: dict[str, Any] = {
         "task_key": "t",
         "fence": 1,
         "attempts": 1,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from src.core.errors import SchemaMissing, StoreError, StoreQuotaExhausted, StoreUnavailable
+from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.quota import is_used_up, seconds_until_reset
 from src.core.task import Route
@@ -19,7 +20,7 @@ from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, ROWS_USED_UP
 
 QUEUE_USED_UP = "Queue send failed: Too Many Requests (10253)"
 OBJECTS_USED_UP = "Exceeded allowed duration in Durable Objects free tier."
-TASK = "local:0192f0c8-7c00-7000-8000-000000000000"
+TASK = TaskKey("local:0192f0c8-7c00-7000-8000-000000000000")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ class Sender:
         self.route = route
         self.refuses = refuses
 
-    async def send(self, task_key: str, delay_seconds: float) -> None:
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         if self.refuses:
             raise RuntimeError(self.refuses)
 
@@ -106,7 +107,7 @@ class Failing:
     messages: list[Delivery]
     queue: str = "ai-processing-queue"
 
-    async def run(self, task_key: str, host: object) -> Any:
+    async def run(self, task_key: TaskKey, host: object) -> Any:
         raise self.error
 
 

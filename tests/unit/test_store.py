@@ -7,6 +7,7 @@ import pytest
 
 from src.core import limits
 from src.core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuotaExhausted, StoreUnavailable
+from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.states import TRANSITIONS, Status
 from src.core.task import Failure, Reduce, Route
@@ -68,18 +69,18 @@ ACTS: dict[str, Act] = {
     "fail": _step(Fail(RETENTION_MS, FAILURE)),
     "dead_letter": lambda bench, claim: (
         bench.pass_ms(LEASE_MS + 1),
-        bench.run(bench.store.dead_letter("task", FAILURE, RETENTION_MS)),
+        bench.run(bench.store.dead_letter(TaskKey("task"), FAILURE, RETENTION_MS)),
     )[1],
     "give_up": lambda bench, claim: (
         bench.pass_ms(LEASE_MS + 1),
-        bench.run(bench.store.give_up(["task"], 0, FAILURE, RETENTION_MS)),
+        bench.run(bench.store.give_up([TaskKey("task")], 0, FAILURE, RETENTION_MS)),
     )[1],
     "expire": lambda bench, claim: (
         bench.pass_ms(DEADLINE_MS),
-        bench.run(bench.store.expire(["task"], OVERDUE, RETENTION_MS)),
+        bench.run(bench.store.expire([TaskKey("task")], OVERDUE, RETENTION_MS)),
     )[1],
-    "cancel": lambda bench, claim: bench.run(bench.store.cancel("task", RETENTION_MS))[0],
-    "retry": lambda bench, claim: bench.run(bench.store.retry("task", LEASE_MS)),
+    "cancel": lambda bench, claim: bench.run(bench.store.cancel(TaskKey("task"), RETENTION_MS))[0],
+    "retry": lambda bench, claim: bench.run(bench.store.retry(TaskKey("task"), LEASE_MS)),
 }
 
 
@@ -164,7 +165,7 @@ def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
     assert bench.row("task") == before
     assert bench.database.rows("SELECT * FROM outputs") == bench.database.rows("SELECT * FROM failures") == []
     assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(0, 1, tag="right"), completed=2)
-    task = bench.run(bench.store.task("task"))
+    task = bench.run(bench.store.task(TaskKey("task")))
     assert task is not None
     assert task.result == "right 0\n\nright 1"
 
@@ -188,11 +189,11 @@ def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
     bench.pass_ms(LEASE_MS)
     heir = bench.claim()
     assert (heir.refused, heir.tried) == ({CallKey(0, 0): FAILURE}, {CallKey(0, 1): Tried(2, 3)})
-    chunks = bench.run(bench.store.chunks("task"))
+    chunks = bench.run(bench.store.chunks(TaskKey("task")))
     assert chunks is not None
     assert [(chunk.index, chunk.failure) for chunk in chunks] == [(0, FAILURE), (2, None)]
     assert bench.step(heir, Fail(RETENTION_MS, FAILURE), completed=1, failed=1)
-    assert bench.run(bench.store.retry("task", LEASE_MS)) is not None
+    assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS)) is not None
     again = bench.claim()
     assert (again.refused, again.tried) == ({}, {})
 
@@ -213,7 +214,7 @@ def test_a_merge_needs_its_top(bench: StoreBench):
     assert not bench.step(claim, Finish(RETENTION_MS, 1), outputs=outputs(0, 1), completed=2, calls_minimum=3)
     merged = outputs(0, tag="merged", level=1)
     assert bench.step(claim, Finish(RETENTION_MS, 1), outputs=merged, completed=2, calls_minimum=3)
-    task = bench.run(bench.store.task("task"))
+    task = bench.run(bench.store.task(TaskKey("task")))
     assert task is not None
     assert task.result == "merged 0"
 
@@ -225,9 +226,9 @@ def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: Stor
     keys = [CallKey(0, 0), CallKey(0, 1)]
     assert bench.step(claim, in_flight=keys)
     bench.pass_ms(LEASE_MS + 1)
-    before = bench.run(bench.store.task("task"))
+    before = bench.run(bench.store.task(TaskKey("task")))
     heir = bench.claim()
-    after = bench.run(bench.store.task("task"))
+    after = bench.run(bench.store.task(TaskKey("task")))
     assert before is not None
     assert after is not None
     for usage in (before.usage, after.usage):
@@ -240,7 +241,9 @@ def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
     bench.insert()
 
     def claim(holder: str) -> Claim:
-        claimed = bench.store.claim("task", holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS, announce=6)
+        claimed = bench.store.claim(
+            TaskKey("task"), holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS, announce=6
+        )
         made = bench.run(claimed)
         assert isinstance(made, Claim)
         return made
@@ -284,13 +287,13 @@ def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: 
     bench.insert()
     claim = bench.claim()
     bench.step(claim, in_flight=[CallKey(0, 0), CallKey(0, 1)])
-    assert bench.run(bench.store.cancel("task", RETENTION_MS))[0]
+    assert bench.run(bench.store.cancel(TaskKey("task"), RETENTION_MS))[0]
     assert not bench.step(claim, outputs=outputs(0), completed=1, calls_settled=2)
     settle(bench, claim, progress(claim, outputs=outputs(0), completed=1, calls_settled=2))
-    task = bench.run(bench.store.task("task"))
+    task = bench.run(bench.store.task(TaskKey("task")))
     assert task is not None
     assert (task.usage.model_calls, task.usage.in_doubt, task.completed) == (2, 0, 1)
-    assert bench.run(bench.store.retry("task", LEASE_MS))
+    assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
     assert bench.claim().outputs == {CallKey(0, 0)}
     # Now that the fence has risen, the old worker is refused here too.
     settle(bench, claim, progress(claim, calls_settled=50))
@@ -301,7 +304,7 @@ def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: Store
     """A live lease, a delay that runs, and a terminal status each protect a task from its dead letter."""
     bench.insert()
     claim = bench.claim()
-    bury = lambda: bench.run(bench.store.dead_letter("task", FAILURE, RETENTION_MS))  # noqa: E731
+    bury = lambda: bench.run(bench.store.dead_letter(TaskKey("task"), FAILURE, RETENTION_MS))  # noqa: E731
     assert not bury()
     bench.step(claim, Release(500, LEASE_MS))
     assert not bury()
@@ -320,7 +323,7 @@ def test_every_write_may_be_sent_twice(message: str, when):
 
     def story(fail_at: int) -> tuple[dict, list]:
         bench = StoreBench()
-        acts = [
+        acts: list[Callable[[], object]] = [
             bench.insert,
             lambda: claims.append(bench.claim(holder="me")),
             lambda: bench.step(claims[-1], in_flight=[CallKey(0, 0)]) or pytest.fail("lost"),
@@ -330,7 +333,7 @@ def test_every_write_may_be_sent_twice(message: str, when):
             lambda: (
                 bench.step(claims[-1], Fail(1, FAILURE), calls_settled=2, failed=1, completed=1) or pytest.fail("lost")
             ),
-            lambda: bench.run(bench.store.retry("task", LEASE_MS)),
+            lambda: bench.run(bench.store.retry(TaskKey("task"), LEASE_MS)),
             lambda: claims.append(bench.claim(holder="them")),
             lambda: (
                 bench.step(claims[-1], Finish(RETENTION_MS), outputs=outputs(1), calls_settled=3, completed=2)
@@ -357,11 +360,11 @@ def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
     sent = bench.database.batches
     bench.database.fail(OVERLOADED, times=3)
     with pytest.raises(StoreUnavailable):
-        bench.run(bench.store.task("task"))
+        bench.run(bench.store.task(TaskKey("task")))
     assert bench.database.batches == sent + 3
     bench.database.fail("D1_ERROR: UNIQUE constraint failed: SQLITE_CONSTRAINT")
     with pytest.raises(StoreError) as caught:
-        bench.run(bench.store.task("task"))
+        bench.run(bench.store.task(TaskKey("task")))
     assert type(caught.value) is StoreError
     assert bench.database.batches == sent + 4
 
@@ -401,7 +404,7 @@ def test_what_an_allowance_refuses_is_not_sent_again(bench: StoreBench, message:
     sent = bench.database.batches
     bench.database.fail(message)
     with pytest.raises(expected) as caught:
-        bench.run(bench.store.task("task"))
+        bench.run(bench.store.task(TaskKey("task")))
     assert isinstance(caught.value, StoreUnavailable)
     assert bench.database.batches == sent + 1
 
@@ -431,8 +434,8 @@ def test_erase_leaves_nothing(bench: StoreBench):
     claim = bench.claim()
     failed = FailedCall(CallKey(0, 1), Tried(1, 1), False, FAILURE)
     bench.step(claim, outputs=outputs(0), failures=[failed], completed=1)
-    assert bench.run(bench.store.erase("task")) == (True, round(limits.START_SECONDS * 1000))
-    assert bench.run(bench.store.erase("task")) == (False, 0)
+    assert bench.run(bench.store.erase(TaskKey("task"))) == (True, round(limits.START_SECONDS * 1000))
+    assert bench.run(bench.store.erase(TaskKey("task"))) == (False, 0)
     assert not bench.step(claim, outputs=outputs(1), failures=[failed], completed=2)
     for table in ("tasks", "texts", "outputs", "failures"):
         assert bench.database.rows(f"SELECT * FROM {table}") == []  # noqa: S608

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from src.core import limits
-from src.core.ids import split_task_key
+from src.core.ids import TaskKey, split_task_key
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.states import Status
@@ -33,9 +33,9 @@ class Recorder:
 
     def __init__(self, route: Route) -> None:
         self.route = route
-        self.sent: list[str] = []
+        self.sent: list[TaskKey] = []
 
-    async def send(self, task_key: str, delay_seconds: float) -> None:
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Keep the task's key."""
         self.sent.append(task_key)
 
@@ -56,7 +56,7 @@ def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
     return next(line for line in lines if '"event":"swept"' in line)
 
 
-def swept(bench: StoreBench, most: int = 100) -> tuple[list[str], int]:
+def swept(bench: StoreBench, most: int = 100) -> tuple[list[TaskKey], int]:
     due = bench.run(bench.store.due(most))
     return bench.run(bench.store.take_due(due, LEASE_MS)), bench.run(bench.store.erase_expired(due))
 
@@ -64,7 +64,7 @@ def swept(bench: StoreBench, most: int = 100) -> tuple[list[str], int]:
 def test_a_task_that_nobody_took_is_dispatched_again_later_and_later(bench: StoreBench):
     """An unclaimed task is dispatched after a lease's time, then after twice as long, and so on up to a bound."""
     bench.insert()
-    gaps = []
+    gaps: list[int] = []
     last = bench.time_ms
     while len(gaps) < 9:
         bench.pass_ms(LEASE_MS)
@@ -104,14 +104,14 @@ def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
     """When workers die so early that none can fail the task, the sweep does; before that, and while one lives, not."""
     bench.insert()
 
-    def sweep() -> list[str]:
+    def sweep() -> list[TaskKey]:
         due = bench.run(bench.store.due(10))
         hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= 3]
         return bench.run(bench.store.give_up(hopeless, 3, FAILURE, RETENTION_MS))
 
     for stalls in range(4):
         assert bench.claim().stalls == stalls
-        assert bench.run(bench.store.give_up(["task"], 3, FAILURE, RETENTION_MS)) == []
+        assert bench.run(bench.store.give_up([TaskKey("task")], 3, FAILURE, RETENTION_MS)) == []
         bench.pass_ms(2 * LEASE_MS)
         ended = sweep()
         assert ended == (["task"] if stalls == 3 else [])
@@ -167,7 +167,7 @@ def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench):
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
     assert due.past_retention == ["task"]
-    assert bench.run(bench.store.retry("task", LEASE_MS))
+    assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
     assert bench.run(bench.store.erase_expired(due)) == 0
     assert bench.claim().text == "xx"
 
@@ -226,7 +226,7 @@ def backlog(bench: StoreBench, tenant: str, tasks: int) -> None:
     )
 
 
-def tenants_of(ids: list[str]) -> list[str]:
+def tenants_of(ids: list[TaskKey]) -> list[str]:
     return [split_task_key(task_key)[0] for task_key in ids]
 
 
@@ -309,7 +309,10 @@ def test_overdue_tasks_fail(bench: StoreBench):
     bench.pass_ms(1)
     due = bench.run(bench.store.due(10))
     assert (sorted(due.overdue), due.live, due.idle, due.past_retention) == (["pending", "working"], [], [], [])
-    assert sorted(bench.run(bench.store.expire([*due.overdue, "later", "free"], OVERDUE, RETENTION_MS))) == due.overdue
+    assert (
+        sorted(bench.run(bench.store.expire([*due.overdue, TaskKey("later"), TaskKey("free")], OVERDUE, RETENTION_MS)))
+        == due.overdue
+    )
     for task_key in due.overdue:
         assert (bench.row(task_key)["status"], bench.row(task_key)["error_code"]) == ("failed", DEADLINE_EXCEEDED)
     assert bench.run(bench.store.expire(due.overdue, OVERDUE, RETENTION_MS)) == []
@@ -355,16 +358,23 @@ def test_a_repeated_dispatch_does_not_sleep_through_the_deadline(bench: StoreBen
 def test_a_page_is_split():
     """The first part has all that is not idle, and so many idle tasks; each has its own tasks' stalls."""
     due = Due(7)
-    due.add("live", Status.PROCESSING, live=True, overdue=False, stalls=2)
-    due.add("idle", Status.PENDING, live=False, overdue=False, stalls=0)
-    due.add("dead", Status.PROCESSING, live=False, overdue=False, stalls=3)
-    due.add("over", Status.FAILED, live=False, overdue=True, stalls=0)
-    due.add("late", Status.PROCESSING, live=True, overdue=True, stalls=3)
+    due.add(TaskKey("live"), Status.PROCESSING, live=True, overdue=False, stalls=2)
+    due.add(TaskKey("idle"), Status.PENDING, live=False, overdue=False, stalls=0)
+    due.add(TaskKey("dead"), Status.PROCESSING, live=False, overdue=False, stalls=3)
+    due.add(TaskKey("over"), Status.FAILED, live=False, overdue=True, stalls=0)
+    due.add(TaskKey("late"), Status.PROCESSING, live=True, overdue=True, stalls=3)
     assert due == Due(
-        7, live=["live"], idle=["idle", "dead"], past_retention=["over"], overdue=["late"], stalls={"dead": 3}
+        7,
+        live=[TaskKey("live")],
+        idle=[TaskKey("idle"), TaskKey("dead")],
+        past_retention=[TaskKey("over")],
+        overdue=[TaskKey("late")],
+        stalls={TaskKey("dead"): 3},
     )
     first, rest = due.split(1)
-    assert first == Due(7, live=["live"], idle=["idle"], past_retention=["over"], overdue=["late"])
-    assert rest == Due(7, idle=["dead"], stalls={"dead": 3})
+    assert first == Due(
+        7, live=[TaskKey("live")], idle=[TaskKey("idle")], past_retention=[TaskKey("over")], overdue=[TaskKey("late")]
+    )
+    assert rest == Due(7, idle=[TaskKey("dead")], stalls={TaskKey("dead"): 3})
     assert rest.split(1) == (rest, Due(7))
     assert (Due(7).empty, rest.empty, first.empty) == (True, False, False)

@@ -10,7 +10,7 @@ import pytest
 
 from src.composition import App, Bindings
 from src.core import limits
-from src.core.ids import new_task_id, task_key_of
+from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Reduce, Route
@@ -34,7 +34,7 @@ class Road:
         self.sent: list[str] = []
         self._takes = takes
 
-    async def send(self, task_key: str, delay_seconds: float) -> None:
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Keep the task's key, or refuse it."""
         if len(self.sent) >= self._takes:
             raise RuntimeError("Exceeded allowed duration in Durable Objects free tier.")
@@ -216,8 +216,8 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
     async def send() -> None:
         sender = DirectSender(worker, lambda: -95.0, runs.append)
         for _ in range(2):
-            await sender.send("task", 0)
-        await sender.send("task", 10)  # a delayed one is the sweep's already
+            await sender.send(TaskKey("task"), 0)
+        await sender.send(TaskKey("task"), 10)  # a delayed one is the sweep's already
         for run in runs:
             await run
 
@@ -232,11 +232,11 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
 def test_only_what_nobody_works_on_is_hastened():
     """A live lease keeps its time and an ended task its retention; a repeated write finds nothing to do."""
     bench = WorkerBench()
-    keys = ["local:idle", "local:live", "local:over"]
+    keys = [TaskKey("local:idle"), TaskKey("local:live"), TaskKey("local:over")]
     for key in keys:
         bench.do(bench.store.insert(new_task(key, 1, Reduce.CONCAT, START_MS), bench.settings.lease_ms))
-    bench.do(bench.store.claim("local:live", holder="one", host="", route=Route.QUEUE, lease_ms=4_000_000))
-    assert bench.do(bench.store.cancel("local:over", 1_000_000))[0]
+    bench.do(bench.store.claim(keys[1], holder="one", host="", route=Route.QUEUE, lease_ms=4_000_000))
+    assert bench.do(bench.store.cancel(keys[2], 1_000_000))[0]
     for seconds in (180, 360):
         bench.do(asyncio.sleep(seconds))
         taken = bench.do(bench.store.take_due(bench.do(bench.store.due(10)), bench.settings.lease_ms))
@@ -293,13 +293,14 @@ def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
     bench.do(bench.store.insert(new_task(key, 100, Reduce.CONCAT, START_MS), bench.settings.lease_ms))
     waited: list[Awaitable[None]] = []
     runtime = SimpleNamespace(chance=lambda: 0.0, entropy=bytes, write=bench.lines.append)
-    bindings = Bindings(database=bench.database, queue=Refusing(), processors=Refusing())
+    refusing: Any = Refusing()
+    bindings = Bindings(database=bench.database, queue=refusing, processors=refusing)
     variables = {"PLAN": "free", "AI_TIMEOUT_SECONDS": "2"}
-    app = App(bindings, variables.get, runtime, waited.append, Isolate(), bench.model)  # type: ignore[arg-type]
+    app = App(bindings, variables.get, runtime, waited.append, Isolate(), bench.model)
     message = Message(key)
 
     async def deliver() -> None:
-        await app.queue(SimpleNamespace(queue="ai-processing-queue", messages=[message]))  # type: ignore[arg-type]
+        await app.queue(SimpleNamespace(queue="ai-processing-queue", messages=[message]))
         for run in waited:
             await run
 

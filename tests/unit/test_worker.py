@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from src.core import limits
 from src.core.errors import ModelError, ModelRateLimited, ModelRefused, ModelUnavailable, StoreUnavailable
+from src.core.ids import TaskKey
 from src.core.settings import Settings
 from src.core.states import Status
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route
@@ -212,7 +213,7 @@ def at_the_read(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, times: int)
     """Have D1 go away in the moment in which a worker first reads outputs for a merge."""
     read, outages = TaskStore.level_outputs, [times]
 
-    async def failing(store: TaskStore, task_key: str, level: int) -> dict[int, str]:
+    async def failing(store: TaskStore, task_key: TaskKey, level: int) -> dict[int, str]:
         if outages:
             bench.database.fail(NETWORK_LOST, times=outages.pop())
         return await read(store, task_key, level)
@@ -290,9 +291,9 @@ def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[Outc
     """Run the task, and again with another worker some seconds later."""
 
     async def both() -> tuple[Outcome, Outcome]:
-        first = asyncio.ensure_future(bench.worker().run("task", host))
+        first = asyncio.ensure_future(bench.worker().run(TaskKey("task"), host))
         await asyncio.sleep(seconds)
-        return await bench.worker().run("task", HOST), await first
+        return await bench.worker().run(TaskKey("task"), HOST), await first
 
     return bench.do(both())
 
@@ -393,7 +394,7 @@ def code(bench: WorkerBench) -> str | None:
 
 
 def retry(bench: WorkerBench) -> None:
-    assert bench.do(bench.store.retry("task", bench.settings.lease_ms)) is not None
+    assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms)) is not None
 
 
 def test_a_worker_stops_at_the_deadline(make):
@@ -562,7 +563,9 @@ def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Re
     for _ in range(12):
         if dice.random() < 0.3:
             bench.database.fail(NETWORK_LOST, dice.choice(["before", "after"]), dice.randint(1, 4))
-        run = bench.loop.create_task(bench.worker().run("task", Host(Route.QUEUE, dice.choice([0.5, 3.0, 600.0]))))
+        run = bench.loop.create_task(
+            bench.worker().run(TaskKey("task"), Host(Route.QUEUE, dice.choice([0.5, 3.0, 600.0])))
+        )
         bench.do(asyncio.wait([run], timeout=dice.choice([0.2, 1.5, 4.0, 400.0])))
         run.cancel()
         bench.do(asyncio.wait([run]))

@@ -15,7 +15,19 @@ def _stub(env: Any, name: str) -> Any:
 @worker_case
 async def arguments_and_results_are_copies(env: Any) -> Any:
     stub = _stub(env, "copies")
-    values = (None, True, 5, 5.0, 2.5, "é😀", [], {}, [1, [None, {"a": None}]], {"a": {"b": [1.0]}}, 2**53 - 1)
+    values: tuple[Any, ...] = (
+        None,
+        True,
+        5,
+        5.0,
+        2.5,
+        "é😀",
+        [],
+        {},
+        [1, [None, {"a": None}]],
+        {"a": {"b": [1.0]}},
+        2**53 - 1,
+    )
     return [await attempt(stub.echo(value)) for value in values]
 
 

@@ -89,7 +89,7 @@ async def a_retry_may_ask_for_a_delay(env: Any) -> Any:
 
 @worker_case
 async def bodies_come_as_they_went(env: Any) -> Any:
-    body = {
+    body: dict[str, Any] = {
         "run": "bodies",
         "none": None,
         "nested": {"list": [1, 2.5, -0.0, 5.0, True, None, {"a": []}], "empty": {}},

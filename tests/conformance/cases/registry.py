@@ -74,7 +74,7 @@ async def now_ms(env: Any) -> int:
 def show(value: Any) -> Any:
     """A value as JSON can hold it, with the types that JSON has not named."""
     if value is None or isinstance(value, bool | str | int):
-        return int(value) if type(value) not in {type(None), bool, str, int} else value  # Pyodide's JsBigInt
+        return int(str(value)) if type(value) not in {type(None), bool, str, int} else value  # Pyodide's JsBigInt
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else {"float": str(value)}  # noqa: PLR0124 - NaN
     if isinstance(value, Mapping):

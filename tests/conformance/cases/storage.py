@@ -18,7 +18,8 @@ async def values_come_back_as_they_went(ctx: Any) -> Any:
     storage = ctx.storage
     value = {"a": [1, 2.5, 5.0, None, True, {"b": "é😀"}], "empty": {}, "list": []}
     seen = []
-    for item in (value, "text", 5, 2.5, None, True, [], 2**53 - 1):
+    items: tuple[Any, ...] = (value, "text", 5, 2.5, None, True, [], 2**53 - 1)
+    for item in items:
         await storage.put("key", item)
         seen.append(await attempt(storage.get("key")))
     return seen
@@ -60,7 +61,7 @@ async def delete_says_whether_it_was_there(ctx: Any) -> Any:
 async def list_takes_ranges(ctx: Any) -> Any:
     storage = ctx.storage
     await storage.put({name: index for index, name in enumerate(("a1", "a2", "b1", "b2", "c", "é", "Z"))})
-    choices = (
+    choices: tuple[dict[str, Any], ...] = (
         {},
         {"prefix": "b"},
         {"start": "a2", "end": "b2"},

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from src.core import limits
-from src.core.ids import new_task_id, task_key_of
+from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.meter import Meter
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
 from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
@@ -79,7 +79,7 @@ def _timeless(row: Mapping[str, Any]) -> Any:
     return show({name: (value is not None if name in _TIMES else value) for name, value in row.items()})
 
 
-def made_key(at: int, tenant: str = "local") -> str:
+def made_key(at: int, tenant: str = "local") -> TaskKey:
     """The key of a task; a tenant's keys sort by `at`."""
     return task_key_of(tenant, new_task_id(at, bytes(10)))
 
@@ -87,7 +87,7 @@ def made_key(at: int, tenant: str = "local") -> str:
 TASK = made_key(1)  # of stories that are about one task
 
 
-def new_task(key: str = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, **terms: int | None) -> NewTask:
+def new_task(key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, **terms: Any) -> NewTask:
     """What a submission writes: two characters a chunk."""
     return NewTask(
         task_key=key,
@@ -113,13 +113,13 @@ class Story:
         self._database = env.DB
 
     async def insert(
-        self, key: str = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, unclaimed_ms: int = 1, **terms: int
+        self, key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, unclaimed_ms: int = 1, **terms: int
     ) -> None:
         """Submit a task on no conditions; it is due at once."""
         await self.store.insert(new_task(key, chunks, reduce, **terms), unclaimed_ms)
 
     async def claim(
-        self, holder: str, key: str = TASK, *, lease_ms: int = LEASE_MS, host: str = "", announce: int = 0
+        self, holder: str, key: TaskKey = TASK, *, lease_ms: int = LEASE_MS, host: str = "", announce: int = 0
     ) -> Claim:
         """Take a claim that must be granted."""
         made = await self.store.claim(
@@ -128,19 +128,19 @@ class Story:
         assert isinstance(made, Claim), made
         return made
 
-    async def refused(self, holder: str, key: str = TASK) -> None:
+    async def refused(self, holder: str, key: TaskKey = TASK) -> None:
         """Ask for a claim that must not be granted."""
         made = await self.store.claim(key, holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS)
         assert not isinstance(made, Claim), made
         self.outcomes.append(made.standing)
 
-    async def cancel(self, key: str = TASK) -> bool:
+    async def cancel(self, key: TaskKey = TASK) -> bool:
         """Cancel a task; calls may start for no longer than the stated time."""
         changed, left_ms = await self.store.cancel(key, RETENTION_MS)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
-    async def erase(self, key: str = TASK) -> bool:
+    async def erase(self, key: TaskKey = TASK) -> bool:
         """Erase a task; calls may start for no longer than the stated time."""
         changed, left_ms = await self.store.erase(key)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
@@ -151,7 +151,7 @@ class Story:
         result = await self._database.prepare(sql).bind(*values).run()
         assert result["meta"]["changes"], sql
 
-    async def pass_deadline(self, key: str = TASK) -> None:
+    async def pass_deadline(self, key: TaskKey = TASK) -> None:
         """Let a task's deadline have passed long ago."""
         await self.alter("UPDATE tasks SET deadline_at = 1, wake_at = min(wake_at, 1) WHERE id = ?1", key)
 
