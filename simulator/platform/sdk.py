@@ -98,11 +98,6 @@ class Response:
         return self._body or ""
 
 
-async def fetch(url: str, **options: Any) -> Response:
-    """Refuse: the simulated model is a provider, and nothing else is asked over HTTP."""
-    raise AssertionError(f"a request to {url} over the network, which the simulation has not")
-
-
 def _register(name: str, members: Mapping[str, Any]) -> None:
     module = ModuleType(name)
     vars(module).update(members)
@@ -111,15 +106,8 @@ def _register(name: str, members: Mapping[str, Any]) -> None:
 
 _register(
     "workers",
-    {
-        "DurableObject": DurableObject,
-        "FetchKwargs": dict,
-        "Request": Request,
-        "Response": Response,
-        "WorkerEntrypoint": WorkerEntrypoint,
-        "fetch": fetch,
-    },
+    {"DurableObject": DurableObject, "Response": Response, "WorkerEntrypoint": WorkerEntrypoint},
 )
 _register("js", {})
 _register("pyodide", {})
-_register("pyodide.ffi", {"JsException": JsError, "to_js": None})
+_register("pyodide.ffi", {"JsException": JsError})

@@ -1,18 +1,20 @@
-"""The network as providers see it (`inference.protocol.HttpClient`), over the runtime's `fetch`."""
+"""The network as providers see it (`inference.protocol.HttpClient`), over the runtime's `fetch`.
 
-from collections.abc import Mapping
-from typing import Literal
+`fetch` is JavaScript's own here. The SDK's keeps the promise to itself, and who gives a request up must wait for that.
+"""
 
-import js
-from pyodide.ffi import JsException, to_js
-from workers import FetchKwargs, Response, fetch
+import asyncio
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..inference.protocol import HttpConnectionLost, HttpReply, HttpReplyTooLarge, HttpTimeout
 
-# The SDK turns a rejected `fetch` into an AbortError, an OSError of its own that keeps the text and drops
-# the name of the cause; a stream that breaks while it is read is a JsException. Neither tells a timeout
-# from a lost connection, so the timeout's own signal is asked instead.
-_TRANSPORT_ERRORS = (OSError, JsException)
+if TYPE_CHECKING:
+    import js
+
+# An aborted promise is rejected at once. The limit is for a runtime that does not do so.
+_ABORT_SECONDS = 1.0
 
 
 class FetchClient:
@@ -29,47 +31,76 @@ class FetchClient:
         max_reply_bytes: int,
     ) -> HttpReply:
         """Send and read the whole reply, body included, in `timeout_seconds`. Raises an `HttpError`."""
-        timeout = js.AbortSignal.timeout(max(1, round(timeout_seconds * 1000)))
-        # A call that ends early, by cancellation or by a reply too large, must free its connection: six may
-        # wait at once. The SDK aborts while it waits for the headers, and leaves a body to the end of the
-        # invocation.
-        ending = js.AbortController.new()
-        options: FetchKwargs = {
-            "method": method,
-            "headers": dict(headers),
-            "redirect": "manual",
-            "signal": js.AbortSignal.any(to_js([timeout, ending.signal])),
-        }
+        from pyodide.ffi import JsException
+
+        options: dict[str, object] = {"method": method, "headers": dict(headers), "redirect": "manual"}
         if body is not None:
             options["body"] = body
-        whole = False
         try:
-            response = await fetch(url, **options)
-            received = await _read_body(response, max_reply_bytes)
-            whole = True
-        except _TRANSPORT_ERRORS:
-            if timeout.aborted:
-                raise HttpTimeout(f"no whole reply within {timeout_seconds:g} s") from None
+            async with asyncio.timeout(timeout_seconds):
+                return await _Exchange().run(url, options, max_reply_bytes)
+        except TimeoutError:
+            raise HttpTimeout(f"no whole reply within {timeout_seconds:g} s") from None
+        except JsException:
             raise HttpConnectionLost("the connection was refused or lost") from None
-        finally:
-            if not whole:
-                ending.abort()
-        return HttpReply(status=response.status, headers=_headers(response), body=received)
 
 
-async def _read_body(response: Response, max_reply_bytes: int) -> bytes:
-    stream = response.body
-    if stream is None:
-        return b""
-    reader = stream.getReader()
-    received = bytearray()
-    while not (part := await reader.read()).done:
-        # The size is looked at before the bytes cross over from JavaScript, which copies them.
-        if len(received) + part.value.byteLength > max_reply_bytes:
-            raise HttpReplyTooLarge(f"the reply passed {max_reply_bytes} bytes")
-        received += part.value.to_bytes()
-    return bytes(received)
+class _Exchange:
+    """A request and its reply: one controller to end both, and the promise that is waited for."""
+
+    def __init__(self) -> None:
+        from js import AbortController
+
+        self._controller = AbortController.new()
+        self._promise: Awaitable[Any] | None = None
+
+    async def run(self, url: str, options: Mapping[str, object], max_reply_bytes: int) -> HttpReply:
+        """Send, and read the reply. Whatever ends this early leaves neither a connection nor a promise behind."""
+        from js import Object, fetch
+        from pyodide.ffi import to_js
+
+        signalled = {**options, "signal": self._controller.signal}
+        try:
+            response = await self._settled(fetch(url, to_js(signalled, dict_converter=Object.fromEntries)))
+            received = await self._read_body(response, max_reply_bytes)
+        except (Exception, asyncio.CancelledError):
+            await self._abandon()
+            raise
+        return HttpReply(status=int(response.status), headers=_headers(response), body=received)
+
+    async def _settled(self, promise: Awaitable[Any]) -> Any:
+        self._promise = promise
+        value = await promise
+        self._promise = None
+        return value
+
+    async def _read_body(self, response: "js.Response", max_reply_bytes: int) -> bytes:
+        stream = response.body
+        if not stream:
+            return b""
+        reader = stream.getReader()
+        received = bytearray()
+        while not (part := await self._settled(reader.read())).done:
+            # The size is looked at before the bytes cross over from JavaScript, which copies them.
+            if len(received) + part.value.byteLength > max_reply_bytes:
+                raise HttpReplyTooLarge(f"the reply passed {max_reply_bytes} bytes")
+            received += part.value.to_bytes()
+        return bytes(received)
+
+    async def _abandon(self) -> None:
+        """Free the connection, of which six may wait at once, and wait until JavaScript is through with it.
+
+        A promise that is left alone calls back into an interpreter that has gone on, or into an invocation that has
+        ended (decision 0013).
+        """
+        from pyodide.ffi import JsException
+
+        self._controller.abort()
+        if self._promise is not None:
+            with suppress(JsException, TimeoutError):
+                async with asyncio.timeout(_ABORT_SECONDS):
+                    await self._promise
 
 
-def _headers(response: Response) -> dict[str, str]:
-    return {str(name).lower(): str(value) for name, value in response.headers.items()}
+def _headers(response: "js.Response") -> dict[str, str]:
+    return {str(name).lower(): str(value) for name, value in response.headers}

@@ -1,17 +1,18 @@
 """HTTP requests and answers, between the SDK's types and the HTTP layer's."""
 
 from collections.abc import Mapping
-
-import workers
-from pyodide.ffi import JsException
+from typing import TYPE_CHECKING
 
 from ..http.messages import BodyBroken, BodyTooLarge, Reply
+
+if TYPE_CHECKING:
+    import workers
 
 
 class IncomingRequest:
     """Implements `http.messages.Request` over the SDK's request; the body is read as it streams in."""
 
-    def __init__(self, request: workers.Request) -> None:
+    def __init__(self, request: "workers.Request") -> None:
         self._request = request.js_object
         self.method = str(self._request.method)
         self.url = str(self._request.url)
@@ -19,6 +20,8 @@ class IncomingRequest:
 
     async def read(self, most: int) -> bytes:
         """Read the body. Raises BodyTooLarge once more than `most` bytes have come, and BodyBroken."""
+        from pyodide.ffi import JsException
+
         body = self._request.body
         if not body:
             return b""
@@ -37,7 +40,9 @@ class IncomingRequest:
                 raise BodyTooLarge
 
 
-def outgoing(reply: Reply) -> workers.Response:
+def outgoing(reply: Reply) -> "workers.Response":
     """Make the SDK's response."""
+    from workers import Response
+
     body = reply.body or None
-    return workers.Response(body, status=reply.status, headers=dict(reply.headers))
+    return Response(body, status=reply.status, headers=dict(reply.headers))

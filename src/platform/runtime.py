@@ -2,11 +2,11 @@
 
 import os
 import random
-
-import js
+import time
 
 from ..inference.protocol import HttpClient
 from .http_client import FetchClient
+from .timers import clear_cancelled_timers
 
 
 class WorkersRuntime:
@@ -15,11 +15,12 @@ class WorkersRuntime:
     http: HttpClient
 
     def __init__(self) -> None:
+        clear_cancelled_timers()
         self.http = FetchClient()
 
     def now_ms(self) -> int:
         """Return the isolate's time. On Workers it stands still between awaits."""
-        return int(js.Date.now())
+        return time.time_ns() // 1_000_000
 
     def entropy(self, size: int) -> bytes:
         """Return random bytes of the runtime's cryptographic source."""

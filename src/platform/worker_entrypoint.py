@@ -1,6 +1,8 @@
 """The Worker's shell: it takes events as the SDK brings them and hands them to the composed parts."""
 
-from workers import Request, Response, WorkerEntrypoint
+from typing import TYPE_CHECKING
+
+from workers import WorkerEntrypoint
 
 from ..composition import App
 from ..core.errors import ConfigurationError
@@ -9,11 +11,14 @@ from ..queue.messages import Batch
 from .http_messages import IncomingRequest, outgoing
 from .surroundings import SURROUNDINGS
 
+if TYPE_CHECKING:
+    from workers import Request, Response
+
 
 class Default(WorkerEntrypoint):
     """The Worker: the HTTP API, the consumer of both queues, and the sweep. The platform makes one an invocation."""
 
-    async def fetch(self, request: Request) -> Response:
+    async def fetch(self, request: "Request") -> "Response":
         """Answer one HTTP request."""
         incoming = IncomingRequest(request)
         try:

@@ -3,20 +3,20 @@
 from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any, Protocol, type_check_only
 
-from pyodide.ffi import JsBuffer, JsNull, JsProxy
-from workers import Response
+import workers
+from pyodide.ffi import JsBuffer, JsNull, JsOnceCallable, JsProxy
 
-class Date:
+class Object:
     @staticmethod
-    def now() -> float: ...
+    def fromEntries(entries: JsProxy, /) -> JsProxy: ...
 
-class AbortSignal:
-    @property
-    def aborted(self) -> bool: ...
-    @staticmethod
-    def timeout(milliseconds: int) -> AbortSignal: ...
-    @staticmethod
-    def any(signals: JsProxy) -> AbortSignal: ...
+@type_check_only
+class Timer: ...
+
+def setTimeout(callback: JsOnceCallable, milliseconds: int, /) -> Timer: ...
+def clearTimeout(timer: Timer, /) -> None: ...
+
+class AbortSignal: ...
 
 class AbortController:
     @staticmethod
@@ -44,6 +44,16 @@ class ReadResult:
     @property
     def value(self) -> JsBuffer: ...
 
+class Response:
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def body(self) -> ReadableStream | JsNull: ...
+
+async def fetch(url: str, options: JsProxy, /) -> Response: ...
+
 class Request:
     @property
     def method(self) -> str: ...
@@ -63,7 +73,7 @@ class Env(Protocol):
 
 @type_check_only
 class Fetcher(Protocol):
-    async def fetch(self, url: str, /) -> Response: ...
+    async def fetch(self, url: str, /) -> workers.Response: ...
 
 @type_check_only
 class RateLimit(Protocol):

@@ -1,8 +1,14 @@
 """The bridge between Python's values and JavaScript's."""
 
+from collections.abc import Callable
 from typing import Literal
 
 class JsProxy: ...
+
+class JsOnceCallable(JsProxy):
+    """A Python function that JavaScript holds until it has been called or destroyed."""
+
+    def destroy(self) -> None: ...
 
 class JsBuffer(JsProxy):
     @property
@@ -20,4 +26,5 @@ class JsException(Exception):
     @property
     def message(self) -> str: ...
 
-def to_js(obj: object, /) -> JsProxy: ...
+def create_once_callable(obj: Callable[[], object], /) -> JsOnceCallable: ...
+def to_js(obj: object, /, *, dict_converter: Callable[[JsProxy], JsProxy]) -> JsProxy: ...

@@ -1,8 +1,6 @@
 """Cloudflare's SDK."""
 
-from collections.abc import Mapping
-from http.client import HTTPMessage
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any
 
 import js
 
@@ -14,24 +12,7 @@ class Response:
     def __init__(
         self, body: str | None = None, status: int | None = None, status_text: str = "", headers: dict[str, str] = ...
     ) -> None: ...
-    @property
-    def status(self) -> int: ...
-    @property
-    def headers(self) -> HTTPMessage: ...
-    @property
-    def body(self) -> js.ReadableStream | None: ...
     async def json(self) -> Any: ...
-
-class FetchKwargs(TypedDict, total=False):
-    """The options of JavaScript's `fetch`. The SDK's own type lacks `signal`, but all options are passed on."""
-
-    method: Literal["GET", "POST"]
-    headers: Mapping[str, str]
-    body: bytes
-    redirect: Literal["follow", "error", "manual"]
-    signal: js.AbortSignal
-
-async def fetch(resource: str, **other_options: Unpack[FetchKwargs]) -> Response: ...
 
 class WorkerEntrypoint:
     ctx: js.ExecutionContext

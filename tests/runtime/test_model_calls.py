@@ -1,17 +1,24 @@
 """What the Worker sends to an OpenAI-compatible server, and how it lives with that server's trouble."""
 
 import itertools
+import re
 import threading
 import time
 
 import pytest
 
 from tests.support.client import Client, paragraphs
-from tests.support.model_plan import Plan, drop, empty, garbage, hang, rate_limit, status
+from tests.support.dev_server import DevServer
+from tests.support.model_plan import Plan, drop, empty, garbage, hang, rate_limit, stall, status
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
+# What CPython, Pyodide and workerd say of a task or a promise that nobody waited for.
+LEFTOVER = re.compile(
+    r"was destroyed but it is pending|never retrieved|never awaited|Exception in callback|Exception ignored"
+    r"|[Uu]ncaught|[Uu]nhandled|different request"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +84,16 @@ def test_transient_trouble_is_retried(client: Client, model: ModelServer, troubl
     assert [chunk["attempts"] for chunk in client.chunks(task["id"])] == [1, 3, 1]
 
 
-def test_timeouts_are_retried_until_the_attempts_are_used_up(client: Client, model: ModelServer):
-    """A server that never answers costs MAX_ATTEMPTS calls, then the task has failed and says why."""
-    model.plan = Plan(decide=lambda call: hang())
+@pytest.mark.parametrize("trouble", [hang(), stall()], ids=lambda item: item.label)
+def test_timeouts_are_retried_until_the_attempts_are_used_up(
+    dev: DevServer, client: Client, model: ModelServer, trouble
+):
+    """A server that never answers, or never to the end, costs MAX_ATTEMPTS calls; the failed task says why.
+
+    Each call's connection is closed when its time is up, and nothing of it is left to complain about later.
+    """
+    printed = len(dev.lines)
+    model.plan = Plan(decide=lambda call: trouble)
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"], 60)
     assert task["status"] == "failed"
     assert (task["error"]["code"], task["error"]["retryable"]) == ("model_timeout", True)
@@ -87,6 +101,11 @@ def test_timeouts_are_retried_until_the_attempts_are_used_up(client: Client, mod
     assert task["progress"]["failed"] == 1
     (chunk,) = client.chunks(task["id"])
     assert (chunk["status"], chunk["attempts"], chunk["error"]["code"]) == ("failed", 3, "model_timeout")
+    model.wait_until_idle()
+    for call in model.calls():
+        assert call.ended_at is not None
+        assert 1.9 < call.ended_at - call.arrived_at < 4
+    assert [line for line in dev.lines[printed:] if LEFTOVER.search(line)] == []
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["ok", "status", "hang", "drop", "garbage", "empty", "cut"]
+Kind = Literal["ok", "status", "hang", "drop", "garbage", "empty", "cut", "stall"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,11 @@ def drop() -> Behaviour:
 def cut() -> Behaviour:
     """Close in the middle of the body."""
     return Behaviour("cut")
+
+
+def stall() -> Behaviour:
+    """Answer half of the body and no more; ends when the client goes or the server closes."""
+    return Behaviour("stall")
 
 
 def garbage() -> Behaviour:
@@ -190,6 +195,7 @@ _FAULTS: dict[str, Callable[[], Behaviour]] = {
     "hang": hang,
     "drop": drop,
     "cut": cut,
+    "stall": stall,
     "garbage": garbage,
     "empty": empty,
 }

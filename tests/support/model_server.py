@@ -232,6 +232,9 @@ class ModelServer:
         try:
             answers = await connection.unless_gone(self._work(call, behaviour))
             reply = self._reply(call, behaviour)
+            if behaviour.kind == "stall":
+                connection.send(*reply, cut=True)
+                answers = await connection.unless_gone(_for_ever())
         finally:
             # Before the reply goes out: a client that has its answer finds it in the ledger.
             self._ended(call, behaviour, complete=answers and behaviour.kind not in {"drop", "cut"})
@@ -248,7 +251,7 @@ class ModelServer:
         delay = self.latency_seconds if behaviour.delay_seconds is None else behaviour.delay_seconds
         await asyncio.sleep(max(0.0, call.arrived_at + delay - time.time()))
         if behaviour.kind == "hang":
-            await asyncio.Event().wait()
+            await _for_ever()
 
     def _reply(self, call: Call, behaviour: Behaviour) -> tuple[int, bytes]:
         match behaviour.kind:
@@ -273,6 +276,10 @@ def _other_reply(request: Request) -> tuple[int, bytes]:
     if request.path == "/v1/models" and request.method == "GET":
         return 200, _json({"object": "list", "data": [{"id": "test-model", "object": "model", "owned_by": "tests"}]})
     return 404, _json({"error": {"message": "no such path", "type": "test", "code": None}})
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()
 
 
 def _json(document: object) -> bytes:

@@ -1,0 +1,215 @@
+"""The client over `fetch`: what it leaves behind when a request ends early. JavaScript is played by the fakes below."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Generator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from src.inference.protocol import HttpConnectionLost, HttpReply, HttpReplyTooLarge, HttpTimeout
+from src.platform.http_client import FetchClient
+
+HOUR = 3600.0
+
+
+class JsError(Exception):
+    """What a rejected promise raises in Python."""
+
+
+class Promise:
+    """A JavaScript promise: who is cancelled while waiting for it does not cancel it."""
+
+    def __init__(self) -> None:
+        self.settled = False
+        self.waits = 0
+        self._future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def resolve(self, value: Any) -> None:
+        if not self._future.done():
+            self.settled = True
+            self._future.set_result(value)
+
+    def reject(self) -> None:
+        if not self._future.done():
+            self.settled = True
+            self._future.set_exception(JsError("AbortError"))
+            self._future.exception()  # JavaScript's own affair if nobody asks
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        self.waits += 1
+        return asyncio.shield(self._future).__await__()
+
+
+class Part:
+    def __init__(self, data: bytes | None) -> None:
+        self.done = data is None
+        self.value = self
+        self._data = data or b""
+        self.byteLength = len(self._data)
+
+    def to_bytes(self) -> bytes:
+        return self._data
+
+
+class Browser:
+    """JavaScript's globals, and what became of them."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[Promise], None] = lambda promise: None
+        self.parts: list[bytes | None] = []  # None: this read stays out until the request is aborted
+        self.stubborn = False  # abort has no effect
+        self.aborts = 0
+        self.promises: list[Promise] = []
+
+    def fetch(self, url: str, options: dict[str, Any]) -> Promise:
+        assert options["signal"] is self
+        promise = self.promise()
+        self.answer(promise)
+        return promise
+
+    def promise(self) -> Promise:
+        made = Promise()
+        self.promises.append(made)
+        return made
+
+    def controller(self) -> Any:
+        return SimpleNamespace(signal=self, abort=self.abort)
+
+    def abort(self) -> None:
+        self.aborts += 1
+        for promise in self.promises:
+            if not self.stubborn:
+                promise.reject()
+
+    def response(self) -> Any:
+        body = SimpleNamespace(getReader=lambda: SimpleNamespace(read=self.read)) if self.parts else None
+        return SimpleNamespace(status=200, headers=[("Content-Type", "text/plain")], body=body)
+
+    def read(self) -> Promise:
+        promise = self.promise()
+        if not self.parts:
+            promise.resolve(Part(None))
+        elif (data := self.parts.pop(0)) is not None:
+            promise.resolve(Part(data))
+        return promise
+
+    def unsettled(self) -> int:
+        """How many promises are still out."""
+        return sum(not promise.settled for promise in self.promises)
+
+
+def module(name: str, **members: Any) -> ModuleType:
+    made = ModuleType(name)
+    vars(made).update(members)
+    return made
+
+
+@pytest.fixture
+def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
+    made = Browser()
+    js = module(
+        "js",
+        AbortController=SimpleNamespace(new=made.controller),
+        Object=SimpleNamespace(fromEntries=dict),
+        fetch=made.fetch,
+    )
+    ffi = module(
+        "pyodide.ffi",
+        JsException=JsError,
+        to_js=lambda value, dict_converter: value,
+    )
+    for item in (js, module("pyodide"), ffi):
+        monkeypatch.setitem(sys.modules, item.__name__, item)
+    return made
+
+
+def request(seconds: float = HOUR, most: int = 100) -> Coroutine[Any, Any, HttpReply]:
+    return FetchClient().request(
+        "POST", "http://model/", headers={"a": "b"}, body=b"x", timeout_seconds=seconds, max_reply_bytes=most
+    )
+
+
+def test_a_whole_reply_leaves_nothing_behind(browser: Browser):
+    """Every promise has settled, and nothing is aborted."""
+    browser.parts = [b"one ", b"two"]
+    browser.answer = lambda promise: promise.resolve(browser.response())
+    reply = asyncio.run(request())
+    assert (reply.status, reply.headers, reply.body) == (200, {"content-type": "text/plain"}, b"one two")
+    assert browser.aborts == 0
+    assert browser.unsettled() == 0
+
+
+def test_a_reply_without_a_body_is_whole(browser: Browser):
+    """A response whose body is null, as to HEAD or with 204, is an empty one."""
+    browser.answer = lambda promise: promise.resolve(browser.response())
+    assert asyncio.run(request()).body == b""
+
+
+@pytest.mark.parametrize("in_body", [False, True], ids=["before the headers", "in the body"])
+def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body: bool):
+    """After the deadline the request is aborted once, and its promise has settled before the caller hears of it."""
+    if in_body:
+        browser.parts = [b"one", None]
+        browser.answer = lambda promise: promise.resolve(browser.response())
+    with pytest.raises(HttpTimeout, match=r"within 0\.01 s"):
+        asyncio.run(request(0.01))
+    assert browser.aborts == 1
+    assert browser.unsettled() == 0
+    assert browser.promises[-1].waits == 2  # by the request, and by the one who gave it up
+
+
+def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):
+    """A task that is cancelled ends as cancelled, and only after its promise has settled."""
+
+    async def scenario() -> None:
+        task = asyncio.ensure_future(request())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+    asyncio.run(scenario())
+    assert browser.aborts == 1
+    assert browser.unsettled() == 0
+
+
+def test_a_reply_that_is_too_large_is_aborted(browser: Browser):
+    """The rest of it is not read, and its connection is free."""
+    browser.parts = [b"12345", b"67890"]
+    browser.answer = lambda promise: promise.resolve(browser.response())
+    with pytest.raises(HttpReplyTooLarge):
+        asyncio.run(request(most=7))
+    assert browser.aborts == 1
+    assert browser.unsettled() == 0
+
+
+def test_a_lost_connection_is_no_timeout(browser: Browser):
+    """A promise that is rejected before the deadline says that the connection was lost."""
+    browser.answer = Promise.reject
+    with pytest.raises(HttpConnectionLost):
+        asyncio.run(request())
+    assert browser.unsettled() == 0
+
+
+def test_a_promise_that_outlives_its_abort_is_let_go(browser: Browser, monkeypatch: pytest.MonkeyPatch):
+    """A runtime that does not answer to an abort holds nobody up for longer than its limit."""
+    monkeypatch.setattr("src.platform.http_client._ABORT_SECONDS", 0.01)
+    browser.stubborn = True
+    with pytest.raises(HttpTimeout):
+        asyncio.run(asyncio.wait_for(request(0.01), 5))
+    assert browser.unsettled() == 1
+
+
+def test_a_coroutine_that_is_thrown_away_touches_nothing(browser: Browser):
+    """What the interpreter tidies up long after an invocation must not call into JavaScript from another one."""
+
+    async def scenario() -> None:
+        coroutine = request()
+        coroutine.send(None)
+        coroutine.close()
+
+    asyncio.run(scenario())
+    assert browser.aborts == 0
