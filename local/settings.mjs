@@ -85,6 +85,7 @@ function modules(settings) {
       ["ESModule", "shim.mjs", text(here, "shim.mjs")],
       ["ESModule", "limits.mjs", text(here, "limits.mjs")],
       ["ESModule", "scheduling.mjs", text(here, "scheduling.mjs")],
+      ["ESModule", "upload.mjs", text(here, "upload.mjs")],
       ["ESModule", "pyodide.mjs", text(pyodide, "pyodide.mjs")],
       ["ESModule", "pyodide.asm.mjs", text(pyodide, "pyodide.asm.mjs")],
       ["CompiledWasm", "pyodide.asm.wasm", read(pyodide, "pyodide.asm.wasm")],

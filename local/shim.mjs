@@ -18,6 +18,7 @@ import vendored from "./vendored.bin";
 import * as workers from "cloudflare:workers";
 import * as sockets from "cloudflare:sockets";
 import * as limits from "./limits.mjs";
+import * as upload from "./upload.mjs";
 
 export const BOOT_FAILED_HEADER = "x-local-boot-failed";
 const UNSAFE_EVAL = "UNSAFE_EVAL";
@@ -48,7 +49,7 @@ async function start(env) {
     throw error;
   });
   const python = await interpreter;
-  const entry = python.pyimport("entry");
+  const entry = upload.importing(python, () => python.pyimport("entry"));
   const { relaxed_call: callRaw } = python.pyimport("pyodide.code");
   return { entry, call: python.globals.get("_call"), callRaw };
 }

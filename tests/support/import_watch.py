@@ -1,0 +1,131 @@
+"""Watches an interpreter while it imports the Worker, for what a snapshot of it must not hold.
+
+It imports nothing of the project and runs where the import runs: in CPython as a program, in Pyodide as source that
+`upload.mjs` executes. `python -I tests/support/import_watch.py DIR` imports `entry` from DIR and prints what was seen.
+"""
+
+import gc
+import io
+import json
+import sys
+from types import BuiltinFunctionType, FrameType, ModuleType
+from typing import Any, NamedTuple
+
+# By module and name; methods of C have no module.
+CLOCK = {
+    *(f"time.{name}" for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")),
+    *("time.gmtime", "time.localtime", ".datetime.now", ".datetime.utcnow", ".datetime.today", ".date.today"),
+}
+ENTROPY = {"posix.urandom", "posix.getrandom", ".Random.seed"}
+THREADS = {"_thread.start_new_thread", "_thread.start_joinable_thread"}
+WATCHED = CLOCK | ENTROPY | THREADS
+
+
+class Seen(NamedTuple):
+    """A call, and the module whose top level led to it."""
+
+    what: str
+    module: str
+
+
+class Watch:
+    """Sees each call of a watched function from `begin` to `end`."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        self._streams: set[int] = set()
+
+    def begin(self) -> None:
+        """Watch from here on."""
+        self._streams = {id(found) for found in open_streams()}
+        sys.setprofile(self._profile)
+
+    def end(self) -> dict[str, Any]:
+        """Stop watching and say what was seen and what is left, as JSON can hold it."""
+        sys.setprofile(None)
+        return {
+            "clock": self._of(CLOCK),
+            "entropy": self._of(ENTROPY),
+            "threads": self._of(THREADS),
+            "streams": [repr(found) for found in open_streams() if id(found) not in self._streams],
+            "bound": [type(found).__name__ for found in alive(*bound_to_a_loop())],
+            "proxies": proxies(),
+        }
+
+    def _of(self, names: set[str]) -> list[Seen]:
+        return sorted({seen for seen in self.seen if seen.what in names})
+
+    def _profile(self, frame: FrameType, event: str, argument: object) -> None:
+        if event != "c_call":
+            return
+        assert isinstance(argument, BuiltinFunctionType)
+        what = f"{argument.__module__ or ''}.{argument.__qualname__}"
+        if what in WATCHED:
+            self.seen.append(Seen(what, module_of(frame)))
+
+
+def module_of(frame: FrameType | None) -> str:
+    """Say which module is being executed."""
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    return "" if frame is None else str(frame.f_globals.get("__name__"))
+
+
+def alive(*kinds: type) -> list[object]:
+    """Find the objects of these kinds that the collector knows."""
+    return [found for found in gc.get_objects() if isinstance(found, kinds)]
+
+
+def open_streams() -> list[io.IOBase]:
+    """Find what is open, files of the standard streams included."""
+    return [found for found in alive(io.IOBase) if isinstance(found, io.IOBase) and not found.closed]
+
+
+def bound_to_a_loop() -> list[type]:
+    """Name the kinds of objects that belong to one event loop, if anything of asyncio is loaded."""
+    names = {
+        "asyncio": ("Lock", "Event", "Condition", "Semaphore", "Queue", "Future"),
+        "socket": ("socket",),
+    }
+    return [
+        getattr(sys.modules[module], name)
+        for module, kinds in names.items()
+        if module in sys.modules
+        for name in kinds
+        if hasattr(sys.modules[module], name)
+    ]
+
+
+def ours() -> dict[str, ModuleType]:
+    """Find the Worker's own modules."""
+    return {name: module for name, module in sys.modules.items() if name == "entry" or name.split(".")[0] == "src"}
+
+
+def proxies() -> list[str]:
+    """Find the globals of the Worker's modules that are objects of JavaScript."""
+    if "pyodide.ffi" not in sys.modules or not hasattr(sys.modules["pyodide.ffi"], "JsProxy"):
+        return []
+    kind = sys.modules["pyodide.ffi"].JsProxy
+    return [
+        f"{module.__name__}.{name}"
+        for module in ours().values()
+        for name, value in vars(module).items()
+        if isinstance(value, kind)
+    ]
+
+
+def _stand_in() -> None:
+    """Register an SDK with its two base classes and nothing else: whatever more is wanted at import fails."""
+    sdk = ModuleType("workers")
+    for name in ("WorkerEntrypoint", "DurableObject"):
+        setattr(sdk, name, type(name, (), {}))
+    sys.modules["workers"] = sdk
+
+
+if __name__ == "__main__":
+    _stand_in()
+    sys.path.append(sys.argv[1])
+    watch = Watch()
+    watch.begin()
+    __import__("entry")
+    print(json.dumps(watch.end() | {"modules": sorted(ours())}))

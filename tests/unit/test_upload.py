@@ -1,0 +1,169 @@
+"""What the Worker's modules do when they are imported, which the platform does once, before it takes a snapshot.
+
+`tests/runtime/test_upload.py` imports them in the interpreter that production runs; here it is this one and their text.
+"""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import import_watch
+
+ROOT = Path(__file__).resolve().parents[2]
+SRC = ROOT / "src"
+MODULES = sorted(str(path.relative_to(SRC)) for path in SRC.rglob("*.py"))
+# The base classes of what a Worker exports have to be there when its classes are made.
+BASES = {"workers.WorkerEntrypoint", "workers.DurableObject"}
+OF_THE_RUNTIME = {"js", "pyodide", "pyodide_js", "workers", "_pyodide"}
+# What may not run at import: a clock stands still there or shows the time of the upload, and randomness is refused.
+REFUSED = {
+    *("time", "random", "secrets", "uuid", "threading", "socket", "subprocess", "tempfile"),
+    *("os.urandom", "os.getrandom", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.date.today"),
+    *("asyncio", "builtins.open"),
+}
+
+
+# --- the text of the modules -----------------------------------------------------------------------------------
+
+
+def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """What of a tree is executed by an import: all but the bodies of functions, and what only a type checker sees."""
+    yield node
+    for name, value in ast.iter_fields(node):
+        if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if name in {"annotation", "returns"}:
+            continue
+        if name == "body" and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from run_at_import(child)
+
+
+def imported(node: ast.AST) -> dict[str, str]:
+    """Names that an import statement binds, and what they stand for."""
+    if isinstance(node, ast.Import):
+        return {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom) and node.level == 0:
+        return {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return {}
+
+
+def of_the_runtime(text: str) -> set[str]:
+    """What a module imports of the Workers runtime at import."""
+    names = [name for node in run_at_import(ast.parse(text)) for name in imported(node).values()]
+    return {name for name in names if name.split(".")[0] in OF_THE_RUNTIME}
+
+
+def refused_calls(text: str) -> list[str]:
+    """Calls that a module makes at import and must not."""
+    nodes = list(run_at_import(ast.parse(text)))
+    names = {"open": "builtins.open"}
+    for node in nodes:
+        names |= imported(node)
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            first, _, rest = ast.unparse(node.func).partition(".")
+            parts = f"{names.get(first, first)}{'.' if rest else ''}{rest}".split(".")
+            if any(".".join(parts[: size + 1]) in REFUSED for size in range(len(parts))):
+                found.append(ast.unparse(node))
+    return found
+
+
+def test_only_base_classes_come_from_the_runtime_at_import():
+    """`js`, `pyodide` and the SDK's functions are imported where they are used; the classes' bases at the top."""
+    found = {name: of_the_runtime((SRC / name).read_text()) for name in MODULES}
+    assert {name: wanted for name, wanted in found.items() if not wanted <= BASES} == {}
+    assert set().union(*found.values()) == BASES
+
+
+def test_no_module_asks_for_time_or_randomness_at_import():
+    """Nor for a thread, a file, or anything of asyncio, which would belong to the loop of that moment."""
+    assert {name: calls for name in MODULES if (calls := refused_calls((SRC / name).read_text()))} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("import os\nA = os.urandom(4)", ["os.urandom(4)"]),
+        ("from os import urandom as u\nclass A:\n    b = u(4)", ["u(4)"]),
+        ("from datetime import datetime\ndef f(at=datetime.now()): ...", ["datetime.now()"]),
+        (
+            "import datetime as d\n@g(d.datetime.now().year)\ndef f(): ...",
+            ["d.datetime.now()"],
+        ),
+        ("import random\nA = [random.random() for _ in range(3)]", ["random.random()"]),
+        ("import asyncio\nA = asyncio.Lock()", ["asyncio.Lock()"]),
+        ("A = open('x')", ["open('x')"]),
+        ("import time\ndef f(): return time.time()\ng = lambda: time.time()", []),
+        ("from dataclasses import field\nimport uuid\nA = field(default_factory=uuid.uuid4)", []),
+    ],
+)
+def test_the_check_of_the_text_finds_what_it_is_for(text: str, calls: list[str]):
+    """Calls at the top, in class bodies, defaults, decorators and comprehensions; not those that run later."""
+    assert refused_calls(text) == calls
+
+
+def test_what_only_a_type_checker_imports_does_not_count():
+    """An import under TYPE_CHECKING is none; one in the other branch is."""
+    guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import js\n"
+    assert of_the_runtime(guarded) == set()
+    assert of_the_runtime(guarded + "else:\n    import workers\n") == {"workers"}
+
+
+# --- a fresh interpreter -----------------------------------------------------------------------------------------
+
+
+@cache
+def watched() -> dict[str, Any]:
+    """What a new CPython sees as it imports `entry`, with an SDK that has the two base classes and nothing else."""
+    command = [sys.executable, "-I", "-B", import_watch.__file__, str(SRC)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def by_us(seen: list[list[str]]) -> list[list[str]]:
+    return [item for item in seen if item[1] == "entry" or item[1].startswith("src.")]
+
+
+def test_entry_imports_without_javascript_time_or_randomness():
+    """All of the Worker, or nearly: none of its modules reads a clock. What takes randomness is `random` itself."""
+    report = watched()
+    assert len(report["modules"]) > len(MODULES) - 3
+    assert by_us(report["clock"]) == []
+    assert [module for _, module in report["entropy"] if module != "random"] == []
+
+
+def test_the_import_leaves_nothing_open():
+    """No file, no socket, no thread, and no lock, queue or task of an event loop."""
+    report = watched()
+    assert (report["streams"], report["threads"], report["bound"]) == ([], [], [])
+
+
+def test_the_watch_sees_what_it_is_for(tmp_path: Path):
+    """An `entry` with each of the faults is seen to have them."""
+    (tmp_path / "entry.py").write_text(
+        "import asyncio, datetime, os, random, threading, time\n"
+        "A = os.urandom(1), time.time(), datetime.datetime.now(), random.Random()\n"
+        "B = asyncio.Lock()\n"
+        "C = open(__file__)\n"
+        "threading.Thread(target=int).start()\n"
+    )
+    command = [sys.executable, "-I", "-B", import_watch.__file__, str(tmp_path)]
+    report = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+    assert by_us(report["clock"]) == [[".datetime.now", "entry"], ["time.time", "entry"]]
+    assert by_us(report["entropy"]) == [[".Random.seed", "entry"], ["posix.urandom", "entry"]]
+    assert [module for _, module in report["threads"]] == ["entry"]
+    assert report["bound"] == ["Lock"]
+    assert len(report["streams"]) > 0
