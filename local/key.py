@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from src.core import limits
 from src.core.keys import ID_BYTES, SECRET_BYTES, digest, make, ordered
+from src.store.keys import grave
 from src.store.sql.keys import DELETE_EXPIRED_KEYS, INSERT_KEY, INSERTED_KEY
 from src.store.sql.statement import BoundStatement
 
@@ -56,6 +57,7 @@ def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
             label=options.label,
             valid_ms=options.valid_ms,
             keys_most=limits.KEYS_MOST,
+            grave=grave(key_id),
         ),
         INSERTED_KEY.bind(key_id=key_id, digest=key_digest),
     )

@@ -124,13 +124,15 @@ class App:
     def api(self) -> Api:
         """Make what the HTTP layer uses."""
         dispatcher = self.dispatcher()
+        database = Database(self._bindings.database, self.meter, seconds=limits.STORE_SECONDS_OF_REQUEST)
+        store = TaskStore(database)
         return Api(
             settings=self.settings,
-            store=self.store,
-            keys=KeyStore(self._database),
+            store=store,
+            keys=KeyStore(database),
             isolate=self._isolate,
             submission=Submission(
-                store=self.store,
+                store=store,
                 dispatcher=dispatcher,
                 settings=self.settings,
                 now_ms=self._runtime.now_ms,

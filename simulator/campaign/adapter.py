@@ -21,7 +21,7 @@ from src.platform.surroundings import SURROUNDINGS, Surroundings
 
 # Events that carry the type of an error which the Worker caught as a last resort.
 MISTAKES = ('"event":"run_failed"', '"event":"slice_failed"', '"event":"unexpected"', '"event":"database_error"')
-FORGIVEN = ("StoreUnavailable", "JsError")
+FORGIVEN = ("StoreUnavailable", "StoreSilent", "JsError")
 
 
 class SimulatedRuntime:

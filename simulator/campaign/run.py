@@ -12,7 +12,7 @@ from simulator.campaign.scenario import Scenario
 from simulator.campaign.small_limits import small_limits, variables
 from simulator.campaign.totals import Totals
 from simulator.campaign.workload import Workload, draw, metered, patient, with_terms
-from simulator.engine.fault_kinds import KINDS, RATE_LIMITER
+from simulator.engine.fault_kinds import FOUND_BY_REVIEW, KINDS, RATE_LIMITER
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.loop import SimulationError
 from simulator.platform.choices import Scheduling
@@ -30,6 +30,8 @@ _OFTENER = {
     "message_reordered": 0.5,
 }
 PROFILES = ("calm", "harmless", "model", "swarm", "everything")
+# For a campaign of its own: no seed draws it.
+LATE = "late"
 _PROFILE_OF_TEN = ("calm", "harmless", "model", *("swarm",) * 6, "everything")
 _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo")
 
@@ -45,10 +47,11 @@ class Result(Totals):
     timeline: str = ""
 
 
-def rates(profile: str, rng: Random, limiter_rng: Random) -> dict[str, float]:
+def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) -> dict[str, float]:
     """The faults' rates: `calm` none, `harmless` those that cost no call, `model` the model's, `swarm` any, by the
-    seed rare or frequent, `everything` all at their usual rates. Those of the limiter of requests come from a stream
-    of their own, so that seeds without it stay what they were."""
+    seed rare or frequent, `everything` all at their usual rates, `late` as `swarm`, with writes that land late at ten
+    times their usual rate. Those of the limiter of requests, and those that a review found, come from streams of their
+    own, so that seeds without them stay what they were."""
     usual = {kind.name: kind.rate for kind in KINDS.values()} | _OFTENER
     if profile == "calm":
         return {}
@@ -60,10 +63,12 @@ def rates(profile: str, rng: Random, limiter_rng: Random) -> dict[str, float]:
         return {name: 3 * usual[name] for name in MODEL}
     if profile == "everything":
         return usual
-    return {
-        name: min(0.5, rate * (limiter_rng if name in RATE_LIMITER else rng).choice((0, 0.3, 1, 3)))
-        for name, rate in usual.items()
-    }
+
+    def stream(name: str) -> Random:
+        return limiter_rng if name in RATE_LIMITER else review_rng if name in FOUND_BY_REVIEW else rng
+
+    drawn = {name: min(0.5, rate * stream(name).choice((0, 0.3, 1, 3))) for name, rate in usual.items()}
+    return drawn | {"d1_lands_later": 10 * usual["d1_lands_later"]} if profile == LATE else drawn
 
 
 def run_seed(
@@ -87,7 +92,9 @@ def run_seed(
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
         fault_rng,
-        rates(profile, fault_rng, limiter_rng) if fault_rates is None else fault_rates,
+        rates(profile, fault_rng, limiter_rng, Random(f"{seed}/found by review"))
+        if fault_rates is None
+        else fault_rates,
         muted=muted,
         keep_timeline=keep_timeline,
     )

@@ -59,6 +59,10 @@ _ALL = (
     FaultKind(19, "rate_limiter_hung", 0.05, "the limiter of requests never answers"),
     FaultKind(19, "rate_limiter_slow", 0.10, "the limiter of requests takes seconds"),
     FaultKind(19, "rate_limiter_loose", 0.10, "the limiter of requests lets through what is beyond the limit"),
+    FaultKind(20, "d1_lands_later", 0.01, "D1 answers a write with an error and does it up to 30 s later"),
+    FaultKind(21, "d1_never_answers", 0.005, "D1 never answers; it may have done what was asked"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
+# Their rates are drawn from a stream of their own.
+FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number >= 20)

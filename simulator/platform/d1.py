@@ -8,6 +8,7 @@ retried by the platform, so the Worker sees a tenth of the errors that a write s
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 from zlib import crc32
 
@@ -57,17 +58,25 @@ class DatabaseServer:
             reply(None, JsError(OVERLOADED))
             return
         if faults.fires("d1_slow", "d1"):
-            latency(faults.between(0.5, 20), self._carry_out, statements, reply)
+            latency(faults.between(0.5, 20), self._carry_out, statements, reply, latency)
             return
-        self._carry_out(statements, reply)
+        self._carry_out(statements, reply, latency)
 
-    def _carry_out(self, statements: "Sequence[Statement]", reply: Reply) -> None:
+    def _carry_out(self, statements: "Sequence[Statement]", reply: Reply, latency: Callable[..., object]) -> None:
         faults = self.faults
         try:
             writes = any(self.analysis(statement).writes for statement in statements)
             scale = 1.0 if writes else _RETRIED_READ
             if faults.fires("d1_failed_before_commit", "d1", scale):
                 reply(None, JsError(LOST))
+                return
+            if writes and faults.fires("d1_lands_later", "d1"):
+                reply(None, JsError(LOST))
+                latency(faults.between(0.05, 30), self._land, statements)
+                return
+            if faults.fires("d1_never_answers", "d1", scale):
+                if faults.between(0, 1) < 0.5:
+                    self._land(statements)
                 return
             results = self.execute(statements)
         except JsError as error:
@@ -80,6 +89,13 @@ class DatabaseServer:
             reply(None, JsError(LOST))
             return
         reply(results, None)
+
+    def _land(self, statements: "Sequence[Statement]") -> None:
+        """Carry out a call of which nobody is told."""
+        with suppress(JsError):
+            self.execute(statements)
+            for observe in self.observers:
+                observe()
 
     def analysis(self, statement: "Statement") -> Analysis:
         """The statement's costs, computed once for each text and template."""

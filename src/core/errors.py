@@ -102,6 +102,10 @@ class StoreUnavailable(StoreError):
     passing: ClassVar[bool] = True
 
 
+class StoreSilent(StoreUnavailable):
+    """D1 gave no answer in time. To send again at once would add to what keeps it busy."""
+
+
 class StoreQuotaExhausted(StoreUnavailable):
     """The account's daily allowance of rows is used up: nothing works before midnight UTC, so nothing is repeated."""
 

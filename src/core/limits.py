@@ -52,6 +52,9 @@ MERGE_CHARS_LEAST = 2_000  # a merge call never takes less than this, however sm
 CHECKPOINT_BYTES_MOST = 1_500_000  # one bound parameter; D1: 2,000,000
 STORE_SENDS = 3  # a write is sent at most this often; each one is safe to send again
 STORE_RESEND_SECONDS = 0.1
+STORE_SECONDS = 30.0  # a call without an answer by then is given up; what it wrote may land all the same, even later
+STORE_SECONDS_OF_REQUEST = 10.0  # the same for the HTTP API, where somebody waits
+LATE_SECONDS_MOST = 3_600.0  # how long a write that was given up is reckoned with: seen are seconds, and clocks jump
 LIST_WALK_MOST = 500  # tasks that a page of one status passes over at most
 
 # --- Processing -------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ class Ledger:
             before = self._tried.get(key, Tried())
             self._tried[key] = Tried(before.attempts, before.calls + 1)
         self._paused_until = 0.0
+        self._step = claim.step
         self._settled = claim.calls_settled
         self._in_doubt = claim.calls_in_doubt
         self._input_tokens = claim.input_tokens
@@ -158,8 +159,9 @@ class Ledger:
     # --- what the store is told ---------------------------------------------------------------------------
 
     def progress(self, starting: Iterable[CallKey], minimum_calls: int) -> Progress:
-        """Say all that is new, and announce the calls about to start."""
+        """Say all that is new, and announce the calls about to start: the write after the last one that was saved."""
         return Progress(
+            step=self._step + 1,
             outputs=tuple(self._new_outputs),
             failures=tuple(self._new_failures.values()),
             in_flight=(*self._in_flight, *starting),
@@ -176,5 +178,6 @@ class Ledger:
 
     def saved(self) -> None:
         """Forget what the store has been told."""
+        self._step += 1
         self._new_outputs.clear()
         self._new_failures.clear()

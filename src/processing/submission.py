@@ -1,15 +1,14 @@
 """Accepting a task: durable in D1 first, then on its way to a host."""
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from ..core import limits
 from ..core.chunks import cuts
 from ..core.errors import StoreError, StoreUnavailable
-from ..core.ids import TaskKey, new_task_id, split_task_key, task_key_of
+from ..core.ids import TaskKey, new_task_id, task_key_of
 from ..core.merge import merge_chars
 from ..core.meter import Meter
 from ..core.settings import Settings
@@ -90,7 +89,8 @@ class Submission:
         """
         for _ in range(_REPLAYS_MOST):
             conditions = self._conditions(idempotency_key, digest)
-            new, outcome = await self._write(self._new(tenant, request), conditions)
+            new = self._new(tenant, request)
+            outcome = await self._write(new, conditions)
             if isinstance(outcome, Accepted):
                 route = await self.dispatcher.dispatch(new.task_key, crowded=outcome.crowded)
                 facts = {"route": route, "chunks": len(new.cuts), "crowded": outcome.crowded or None}
@@ -118,28 +118,28 @@ class Submission:
             queue_share=limits.QUEUE_SHARE if shared else None,
         )
 
-    async def _write(self, new: NewTask, on: Conditions) -> tuple[NewTask, Outcome]:
-        """Write the task, and if nobody knows whether it landed, look; one that did not is tried again as a new one."""
-        for send in range(1, limits.STORE_SENDS + 1):
-            try:
-                return new, await self.store.insert(new, self.settings.lease_ms, on)
-            except StoreUnavailable as error:
-                if await self._landed(new, on, error):
-                    return new, Accepted()
-                if send == limits.STORE_SENDS or not error.passing:
-                    raise
-            await asyncio.sleep(limits.STORE_RESEND_SECONDS * send)
-            new = replace(new, task_key=self._task_key(split_task_key(new.task_key)[0]))
-        raise AssertionError("unreachable: the last send returns or raises")
-
-    async def _landed(self, new: NewTask, on: Conditions, error: StoreUnavailable) -> bool:
+    async def _write(self, new: NewTask, on: Conditions) -> Outcome:
+        """Write the task; if nobody knows whether it landed, look, and take one back that nobody will be told of."""
         try:
-            return error.passing and await self.store.is_there(new.task_key)
-        except StoreError:
-            # The client is about to be told that nothing was accepted: make it true.
-            with suppress(StoreError):
-                await self.store.withdraw(new, on)
-            raise error from None
+            return await self.store.insert(new, self.settings.lease_ms, on)
+        except StoreUnavailable as error:
+            if not error.passing:
+                raise
+            if await self._landed(new, on):
+                return Accepted()
+            raise
+
+    async def _landed(self, new: NewTask, on: Conditions) -> bool:
+        """Say whether the task is there. If it is not, or nobody knows, it must not land any more.
+
+        The client is about to be told that nothing was accepted.
+        """
+        with suppress(StoreError):
+            if await self.store.is_there(new.task_key):
+                return True
+        with suppress(StoreError):
+            await self.store.withdraw(new, on)
+        return False
 
     def _task_key(self, tenant: str) -> TaskKey:
         return task_key_of(tenant, new_task_id(self.now_ms(), self.entropy(10)))

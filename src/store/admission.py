@@ -9,9 +9,10 @@ from ..core.ids import TaskKey, split_task_key
 from ..core.states import Status
 from ..core.task import NewTask
 from . import columns, options
-from .database import Row, Store
+from .database import Row
 from .sql import admission as sql
-from .sql.statement import BoundStatement, as_json
+from .sql.statement import BoundStatement, Value, as_json
+from .standing import TOMBSTONE_MS, StandingStore
 
 
 class Limit(StrEnum):
@@ -68,20 +69,29 @@ class Refused:
 Outcome = Accepted | Replayed | Mismatched | Refused
 
 
-class AdmissionStore(Store):
-    """Tasks that come in, are put back, or are taken back at once; each method is one call to D1."""
+class AdmissionStore(StandingStore):
+    """Tasks that come in, are put back, or are taken back at once; each method is one transaction in D1."""
 
     async def insert(self, new: NewTask, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Outcome:
         """Write a new pending task, if the conditions are met; the sweep looks for it after `unclaimed_ms`.
 
-        It is sent once: had it landed unseen, and a client deleted the task, sending it again would bring it back.
+        It may be sent again: if it landed unseen and a client deleted the task, a tombstone keeps it from coming back.
+        What was sent again and then not accepted is withdrawn: the sending before may land later, when it would be.
         """
-        return _outcome(on, await self._database.run_once(*_submission(new, unclaimed_ms, on)))
+        outcome = _outcome(on, await self._database.run(*_submission(new, unclaimed_ms, on)))
+        if not isinstance(outcome, Accepted) and self._database.sends > 1:
+            await self.withdraw(new, on)
+        return outcome
 
     async def withdraw(self, new: NewTask, on: Conditions = UNCONDITIONAL) -> None:
-        """Take a task back of which nobody knows whether it was written; one that a replay was answered with stays."""
+        """Take a task back of which nobody knows whether it was written, or will be.
+
+        One that a replay was answered with stays.
+        """
         task_key = new.task_key
-        batch = [sql.WITHDRAW.bind(task_key=task_key), *(part.bind(task_key=task_key) for part in sql.WITHDRAW_PARTS)]
+        buried = sql.BURY_WITHDRAWN.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS)
+        parts = (part.bind(task_key=task_key) for part in (sql.WITHDRAW, *sql.WITHDRAW_PARTS))
+        batch = [buried, *parts]
         if on.characters_a_day_most is not None:
             tenant, _ = split_task_key(task_key)
             batch.insert(0, sql.UNCOUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=len(new.text)))
@@ -92,11 +102,19 @@ class AdmissionStore(Store):
 
         If an answer was lost on the way, a pending task counts as put back: it may have been.
         """
+        now = await self._standing(task_key)
+        if now is None:
+            return None
         tenant, _ = split_task_key(task_key)
-        tasks_most = on.tasks_in_flight_most
+        which: dict[str, Value] = {
+            "task_key": task_key,
+            "generation": now.generation,
+            "tenant": tenant,
+            "tasks_most": on.tasks_in_flight_most,
+        }
         _, changed, (facts,) = await self._database.run(
-            sql.RETRY_FAILURES.bind(task_key=task_key, tenant=tenant, tasks_most=tasks_most),
-            sql.RETRY.bind(task_key=task_key, tenant=tenant, tasks_most=tasks_most, unclaimed_ms=unclaimed_ms),
+            sql.RETRY_FAILURES.bind(**which),
+            sql.RETRY.bind(**which, unclaimed_ms=unclaimed_ms),
             sql.OUTCOME.bind(task_key=task_key, tenant=tenant, counted_most=1 + (on.queue_share or 0)),
         )
         resent = self._database.sends > 1 and facts["status"] == Status.PENDING

@@ -31,10 +31,12 @@ class Claim:
 
     `refused` are the calls that have failed for good, if the worker that recorded it could not end the task: no call
     starts under such a claim. `deadline_left_ms` was left when the claim was written; None without a deadline.
+    `step` is the number of the last write.
     """
 
     task_key: TaskKey
     fence: int
+    step: int
     attempts: int
     stalls: int
     rate_waits: int
@@ -93,7 +95,9 @@ class FailedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What one write under a claim says. Totals are absolute."""
+    """What one write under a claim says. `step` is its number. Totals are absolute."""
+
+    step: int
 
     outputs: Sequence[Output] = ()
     failures: Sequence[FailedCall] = ()

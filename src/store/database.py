@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..core import limits
-from ..core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuotaExhausted, StoreUnavailable
+from ..core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuotaExhausted, StoreSilent, StoreUnavailable
 from ..core.meter import Meter
 from ..core.quota import is_used_up
 from .sql.statement import BoundStatement
@@ -52,25 +52,26 @@ _SPENT = ("too many api requests by single worker invocation", "too many subrequ
 
 
 class Database:
-    """Runs statements; each call is one subrequest."""
+    """Runs statements; each call is one subrequest, and is given up after `seconds` without an answer."""
 
-    def __init__(self, binding: D1, meter: Meter) -> None:
+    def __init__(self, binding: D1, meter: Meter, *, seconds: float = limits.STORE_SECONDS) -> None:
         self._binding = binding
         self._meter = meter
+        self._seconds = seconds
         self.sends = 0  # of the transaction that returned last
 
     async def run(self, *statements: BoundStatement) -> list[Sequence[Row]]:
         """Run the statements as one transaction and return each one's rows.
 
-        Raises StoreUnavailable when D1 stayed out of reach over all sends (the writes may have landed all the
-        same), at once as StoreQuotaExhausted or StoreCallsSpent if sending again is no use, SchemaMissing without
-        the tables, StoreError for anything else.
+        Raises StoreUnavailable when D1 stayed out of reach over all sends: the writes may have landed all the same, or
+        land later. Raises it at once as StoreSilent, StoreQuotaExhausted or StoreCallsSpent, if another send is no use.
+        Raises SchemaMissing without the tables, StoreError for anything else.
         """
         for send in range(1, limits.STORE_SENDS + 1):
             try:
                 results = await self._send(statements)
             except StoreUnavailable as error:
-                if send == limits.STORE_SENDS or not error.passing:
+                if send == limits.STORE_SENDS or not error.passing or isinstance(error, StoreSilent):
                     raise
             else:
                 self.sends = send
@@ -88,7 +89,10 @@ class Database:
         self._meter.spend_database_call(len(statements))
         try:
             prepared = [self._binding.prepare(item.sql).bind(*item.values) for item in statements]
-            results = await self._binding.batch(prepared)
+            async with asyncio.timeout(self._seconds):
+                results = await self._binding.batch(prepared)
+        except TimeoutError:
+            raise StoreSilent("the database gave no answer in time") from None
         except Exception as error:
             raise _classified(error) from error
         for result in results:

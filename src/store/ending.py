@@ -6,21 +6,29 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.task import DEADLINE_EXCEEDED, Failure
 from . import columns
-from .database import Row, Store
+from .database import Row
 from .sql import ending as sql
 from .sql.statement import BoundStatement, as_json
+from .standing import TOMBSTONE_MS, StandingStore
 
 _START_MS = round(limits.START_SECONDS * 1000)
 
 
-class EndingStore(Store):
-    """The transitions that end a task from outside a claim, each one call to D1."""
+class EndingStore(StandingStore):
+    """The transitions that end a task from outside a claim. What must not land late reads first what it names."""
 
     async def dead_letter(self, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
         """Fail a task that nobody works on. False: somebody does, it waits for its time, or it has ended."""
+        now = await self._standing(task_key)
+        if now is None:
+            return False
         (changed,) = await self._database.run(
             sql.DEAD_LETTER.bind(
-                task_key=task_key, code=failure.code, message=failure.message, retention_ms=retention_ms
+                task_key=task_key,
+                fence=now.fence,
+                code=failure.code,
+                message=failure.message,
+                retention_ms=retention_ms,
             )
         )
         return bool(changed)
@@ -50,8 +58,12 @@ class EndingStore(Store):
 
         Calls that were announced may still start for so many milliseconds (0: none), but no others.
         """
+        now = await self._standing(task_key)
+        if now is None:
+            return False, 0
         changed, starting = await self._database.run(
-            sql.CANCEL.bind(task_key=task_key, retention_ms=retention_ms), _start_window(task_key)
+            sql.CANCEL.bind(task_key=task_key, generation=now.generation, retention_ms=retention_ms),
+            _start_window(task_key),
         )
         return bool(changed), _left_ms(starting)
 
@@ -61,8 +73,10 @@ class EndingStore(Store):
         If an answer was lost on the way, the task, which the caller has seen, counts as erased, and as one that had
         just announced calls.
         """
-        starting, *_, gone = await self._database.run(
-            _start_window(task_key), *(part.bind(task_key=task_key) for part in sql.ERASE)
+        starting, _, *_, gone = await self._database.run(
+            _start_window(task_key),
+            sql.BURY.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS),
+            *(part.bind(task_key=task_key) for part in sql.ERASE),
         )
         if not gone and self._database.sends > 1:
             return True, _START_MS

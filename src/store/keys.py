@@ -9,6 +9,7 @@ from ..core.keys import Key, Scope, ordered
 from . import columns
 from .database import Row, Store
 from .sql import keys as sql
+from .standing import TOMBSTONE_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class KeyStore(Store):
                 label=new.label,
                 valid_ms=new.valid_ms,
                 keys_most=limits.KEYS_MOST,
+                grave=grave(new.id),
             ),
             sql.INSERTED_KEY.bind(key_id=new.id, digest=new.digest),
         )
@@ -67,8 +69,16 @@ class KeyStore(Store):
 
     async def delete(self, tenant: str, key_id: str) -> bool:
         """Revoke a key. False: the tenant has none with this id."""
-        (gone,) = await self._database.run(sql.DELETE_KEY.bind(tenant=tenant, key_id=key_id))
+        _, gone = await self._database.run(
+            sql.BURY_KEY.bind(tenant=tenant, key_id=key_id, grave=grave(key_id), tombstone_ms=TOMBSTONE_MS),
+            sql.DELETE_KEY.bind(tenant=tenant, key_id=key_id),
+        )
         return bool(gone)
+
+
+def grave(key_id: str) -> str:
+    """Return the name of a key's tombstone. No task key looks like it, since a tenant's name holds no slash."""
+    return f"key/{key_id}"
 
 
 def _key(row: Row) -> Key:

@@ -29,6 +29,7 @@ def claim(key: TaskKey, task: Row, source: Row, outputs: Sequence[Row], failures
     return Claim(
         task_key=key,
         fence=whole(task, "fence"),
+        step=whole(task, "step"),
         attempts=whole(task, "attempts"),
         stalls=whole(task, "stalls"),
         rate_waits=whole(task, "rate_waits"),

@@ -55,14 +55,17 @@ class SweepStore(Store):
     async def due(self, most: int, served: int | None = None) -> Due:
         """Find the tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
 
+        Remove old tombstones too.
+
         `served` is how many of them the caller is sure to get to, all unless it says so.
         """
-        (found,) = await self._database.run(
+        _, found = await self._database.run(
+            sql.REMOVE_TOMBSTONES.bind(),
             sql.DUE.bind(
                 most=most,
                 tenants_served=most if served is None else served,
                 chunks_most=limits.ERASE_OUTPUTS_MOST,
-            )
+            ),
         )
         due = Due(now_ms=columns.whole(found[0], "now") if found else 0)
         for row in found:

@@ -10,7 +10,7 @@ from . import columns, ending, rows
 from .claims import Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
 from .database import Store
 from .sql import work as sql
-from .sql.statement import BoundStatement, as_json
+from .sql.statement import BoundStatement, Value, as_json
 
 
 class WorkStore(Store):
@@ -75,14 +75,14 @@ class WorkStore(Store):
 
 
 def _records(claim: Claim, progress: Progress) -> list[BoundStatement]:
-    task_key, fence = claim.task_key, claim.fence
+    mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
     batch = []
     if progress.outputs:
         parts = _parts(progress.outputs)
-        batch += [sql.CHECKPOINT.bind(task_key=task_key, fence=fence, outputs=part) for part in parts]
+        batch += [sql.CHECKPOINT.bind(**mine, outputs=part) for part in parts]
     if progress.failures:
         failures = as_json([_failed(call) for call in progress.failures])
-        batch.append(sql.RECORD_FAILURES.bind(task_key=task_key, fence=fence, failures=failures))
+        batch.append(sql.RECORD_FAILURES.bind(**mine, failures=failures))
     return batch
 
 
@@ -109,6 +109,7 @@ def _failed(call: FailedCall) -> list[int | str]:
 
 def _totals(progress: Progress) -> dict[str, int | str]:
     return {
+        "step": progress.step,
         "calls_settled": progress.calls_settled,
         "calls_in_doubt": progress.calls_in_doubt,
         "calls_minimum": progress.calls_minimum,

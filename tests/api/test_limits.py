@@ -267,7 +267,7 @@ def test_a_withdrawn_submission_does_not_count(bench: Bench, when: When) -> None
     """What was answered 503 has used nothing up."""
     bench.limit(characters_a_day_most=5, tasks_in_flight_most=2)
     assert post(bench, "xx").status == 202
-    bench.database.fail(NETWORK_LOST, when, 1 + limits.STORE_SENDS)
+    bench.database.fail(NETWORK_LOST, when, 2 * limits.STORE_SENDS)
     assert post(bench, "xxx").status == 503
     assert characters(bench) == 2
     assert post(bench, "xxx").status == 202

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from src.core import limits
 from src.core.errors import ConfigurationError
 from src.core.ids import new_task_id
 from src.http.headers import ON_EVERY_ANSWER
@@ -238,7 +239,7 @@ def test_body_is_text(bench: Bench) -> None:
 
 def test_nothing_is_accepted_behind_a_503(bench: Bench) -> None:
     """When every answer to the write is lost although it landed, the client is told 503 and nothing stays."""
-    bench.database.fail(NETWORK_LOST, "after", times=4)
+    bench.database.fail(NETWORK_LOST, "after", times=2 * limits.STORE_SENDS)
     reply = bench.call("POST", "/api/tasks", {"input": "x"})
     assert reply.status == 503
     assert bench.database.rows("SELECT id FROM tasks") == []

@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import sys
+from collections.abc import Awaitable
 from hashlib import blake2b
 from typing import Any
 
@@ -26,6 +27,13 @@ CREATE TABLE parts (
 """
 PARTS = 4
 LEASE_MS = 60_000
+D1_SECONDS = 30
+
+
+async def answered(call: Awaitable[Any]) -> Any:
+    """Wait for an answer of D1, which may never come."""
+    async with asyncio.timeout(D1_SECONDS):
+        return await call
 
 
 class Worker:
@@ -36,7 +44,8 @@ class Worker:
 
     async def fetch(self, request: str, ctx: WorkerContext) -> str:
         db = self.env.DB
-        await db.prepare("INSERT INTO jobs (id, state) VALUES (?, 'open') ON CONFLICT DO NOTHING").bind(request).run()
+        insert = "INSERT INTO jobs (id, state) VALUES (?, 'open') ON CONFLICT DO NOTHING"
+        await answered(db.prepare(insert).bind(request).run())
         if self.env.has("AI_QUEUE"):
             await self.env.AI_QUEUE.send({"job": request})
         elif self.env.has("AI_PROCESSOR"):
@@ -52,7 +61,7 @@ class Worker:
             message.ack()
 
     async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:
-        rows = await self.env.DB.prepare("SELECT id FROM jobs WHERE state = 'open' LIMIT 20").all()
+        rows = await answered(self.env.DB.prepare("SELECT id FROM jobs WHERE state = 'open' LIMIT 20").all())
         for row in rows["results"]:
             ctx.waitUntil(self.work(row["id"]))
 
@@ -62,18 +71,19 @@ class Worker:
             "UPDATE jobs SET lease = unixepoch('subsec') * 1000 + ?2"
             " WHERE id = ?1 AND state = 'open' AND lease <= unixepoch('subsec') * 1000 RETURNING id"
         )
-        if await db.prepare(claim).bind(job, LEASE_MS).first() is None:
+        if await answered(db.prepare(claim).bind(job, LEASE_MS).first()) is None:
             return
-        done = await db.prepare("SELECT part FROM parts WHERE job = ?").bind(job).all()
+        done = await answered(db.prepare("SELECT part FROM parts WHERE job = ?").bind(job).all())
         left = set(range(PARTS)) - {row["part"] for row in done["results"]}
         await asyncio.gather(*(self.visit(job, part) for part in sorted(left)))
-        await db.batch(
-            [
-                db.prepare(
-                    "UPDATE jobs SET state = 'done' WHERE id = ?1 AND (SELECT count(*) FROM parts WHERE job = ?1) = ?2"
-                ).bind(job, PARTS),
-                db.prepare("UPDATE jobs SET lease = 0 WHERE id = ?1").bind(job),
-            ]
+        whole = "UPDATE jobs SET state = 'done' WHERE id = ?1 AND (SELECT count(*) FROM parts WHERE job = ?1) = ?2"
+        await answered(
+            db.batch(
+                [
+                    db.prepare(whole).bind(job, PARTS),
+                    db.prepare("UPDATE jobs SET lease = 0 WHERE id = ?1").bind(job),
+                ]
+            )
         )
 
     async def visit(self, job: str, part: int) -> None:
@@ -83,7 +93,7 @@ class Worker:
         except (ModelError, TimeoutError):
             return
         insert = "INSERT INTO parts VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-        await self.env.DB.prepare(insert).bind(job, part, reply.output).run()
+        await answered(self.env.DB.prepare(insert).bind(job, part, reply.output).run())
 
 
 class Processor:
@@ -104,7 +114,7 @@ class Processor:
         job = await storage.get("job")
         await storage.setAlarm(self.env.platform.now_ms() + LEASE_MS)
         await Worker(self.env).work(job)
-        row = await self.env.DB.prepare("SELECT state FROM jobs WHERE id = ?").bind(job).first("state")
+        row = await answered(self.env.DB.prepare("SELECT state FROM jobs WHERE id = ?").bind(job).first("state"))
         if row == "done":
             await storage.deleteAlarm()
 

@@ -94,7 +94,7 @@ def run(seed: int, workload: Workload, profile: str, rng: Random, **fault_rates:
             seed,
             Onceover(),
             TEMPLATE,
-            faults=FaultPlan(fault_rng, rates(profile, fault_rng, Random(seed)) | fault_rates),
+            faults=FaultPlan(fault_rng, rates(profile, fault_rng, Random(seed), Random(seed)) | fault_rates),
             deployment=workload.first,
             variables=variables(plan="free", retention_days=workload.retention_days) | workload.variables,
             queue_settings=QueueSettings(max_batch_size=workload.batch, mode=workload.queue_mode),

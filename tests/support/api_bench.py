@@ -107,6 +107,7 @@ class Bench:
         self.store = TaskStore(database)
         self._keys = KeyStore(database)
         self._made = 0
+        self._step = 0
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
@@ -216,7 +217,9 @@ class Bench:
     def work(self, claim: Claim, outputs: Mapping[int, str], step: Step, failed: Failure | None = None) -> None:
         """Write outputs of chunks and end or continue the claim; with `failed`, the next chunk has failed for good."""
         at = CallKey(0, len(outputs))
+        self._step += 1
         progress = Progress(
+            step=self._step,
             outputs=[Output(CallKey(0, index), text, 1) for index, text in outputs.items()],
             failures=[FailedCall(at, Tried(3, 4), True, failed)] if failed else [],
             calls_settled=len(outputs) + (4 if failed else 0),

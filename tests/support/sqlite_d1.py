@@ -21,7 +21,7 @@ ROWS_USED_UP = (
 )
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Too many requests queued."
 
-type When = Literal["before", "after"]
+type When = Literal["before", "after", "later"]
 
 _TEMPLATES = {True: Template.of_migrations(MIGRATIONS), False: Template([])}
 
@@ -30,13 +30,15 @@ class SqliteD1:
     """One database. `batches` counts the calls that reached it; `now_ms` is its clock.
 
     `fail(message, when, times)` makes the next batches raise: before they are done, or after the commit, when the
-    caller cannot know that they were. A batch that fails for a reason of its own changes nothing.
+    caller cannot know that they were; or before, and they are done at the next `land`. A batch that fails for a reason
+    of its own changes nothing.
     """
 
     def __init__(self, *, migrated: bool = True, now_ms: Callable[[], int] | None = None) -> None:
         self.now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self.batches = 0
-        self._faults: list[tuple[str, When]] = []
+        self._faults: list[tuple[str, When | None]] = []
+        self._late: list[list[D1Statement]] = []
         server = DatabaseServer(_TEMPLATES[migrated], FaultPlan(Random(0)), self.now_ms)
         self._binding = Database(server, DirectPort())
         self._connection = server.connection
@@ -50,13 +52,18 @@ class SqliteD1:
         """Close the database, which is lost then."""
         self._connection.close()
 
-    def fail(self, message: str, when: When = "before", times: int = 1) -> None:
-        """Make the next `times` batches raise an error with this message."""
-        self._faults += [(message, when)] * times
+    def fail(self, message: str, when: When = "before", times: int = 1, *, passing: int = 0) -> None:
+        """Make the next `times` batches raise an error with this message, after so many that pass."""
+        self._faults += [("", None)] * passing + [(message, when)] * times
 
     def heal(self) -> None:
         """Forget the failures that were ordered and have not happened."""
         self._faults.clear()
+
+    async def land(self) -> None:
+        """Do what has been given up, in its order."""
+        while self._late:
+            await self._binding.batch(cast(list[Statement], self._late.pop(0)))
 
     def rows(self, sql: str, *values: str | int | None) -> list[dict[str, Any]]:
         """Look into the database, past the binding."""
@@ -72,7 +79,9 @@ class SqliteD1:
         """Run the statements as one transaction."""
         self.batches += 1
         message, when = self._faults.pop(0) if self._faults else ("", None)
-        if when == "before":
+        if when == "later":
+            self._late.append(statements)
+        if when in {"before", "later"}:
             raise RuntimeError(message)
         try:
             results: list[Mapping[str, object]] = await self._binding.batch(cast(list[Statement], statements))

@@ -21,6 +21,7 @@ class Worker:
     known: set[CallKey] = field(default_factory=set)
     settled: int = 0
     tokens: int = 0
+    written: int = 0
 
     def progress(
         self, done: set[int], failed: set[int], in_flight: set[int], *, final: bool, failure: Failure
@@ -38,7 +39,9 @@ class Worker:
         failed_calls = [
             FailedCall(CallKey(0, at), Tried(1, 2), final, failure) for at in sorted(failed - done) if at < self.total
         ]
+        self.written += 1
         return Progress(
+            step=self.claim.step + self.written,
             outputs=[Output(key, f"{self.claim.fence} wrote {key}", 1) for key in outputs],
             failures=failed_calls,
             in_flight=[CallKey(0, at) for at in sorted(in_flight) if at < self.total][: self._room()],

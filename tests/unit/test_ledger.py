@@ -26,6 +26,7 @@ def claim(**changes) -> Claim:
         "stalls": 0,
         "rate_waits": 0,
         "options": TaskOptions(),
+        "step": 0,
         "text": "abc",
         "instructions": "do",
         "cuts": (1, 2, 3),

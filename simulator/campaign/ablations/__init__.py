@@ -1,6 +1,6 @@
 """Safeguards of the Worker, each with the way to switch it off, and where that must show: one list of all."""
 
-from simulator.campaign.ablations import calls, dispatch, fences, limits, submissions, terms, withdrawals
+from simulator.campaign.ablations import calls, dispatch, fences, late_landing, limits, submissions, terms, withdrawals
 
 ABLATIONS = (
     *fences.ABLATIONS,
@@ -10,5 +10,6 @@ ABLATIONS = (
     *terms.ABLATIONS,
     *submissions.ABLATIONS,
     *limits.ABLATIONS,
+    *late_landing.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

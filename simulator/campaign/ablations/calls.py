@@ -36,12 +36,6 @@ ABLATIONS = (
         refused,
     ),
     Ablation(
-        "look_before_repeating",
-        "a write of a task whose answer was lost is looked for before another is made",
-        ((tasks.TaskStore, "is_there", without.look_nowhere),),
-        LOST_REPLIES,
-    ),
-    Ablation(
         "idempotent_checkpoint",
         "an output that is written again is the same output",
         (without.swapped("CHECKPOINT", "ON CONFLICT DO NOTHING", ""),),

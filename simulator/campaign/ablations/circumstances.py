@@ -50,6 +50,13 @@ def erasing(rng: Random) -> Workload:
     return Workload(tasks=specs, first=first, last=first)
 
 
+def erasing_soon(rng: Random) -> Workload:
+    """Tasks that are erased before their submission has landed for good."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=0, chunks=2, actions=((rng.uniform(0, 3), "delete"),)) for _ in range(6))
+    return Workload(tasks=specs, first=first, last=first)
+
+
 def cancelling_late(*deployments: Deployment, chunks: int, concurrency: int = 1) -> Callable[[Random], Workload]:
     """Tasks of many calls that are cancelled somewhere in between."""
     variables = {"AI_CONCURRENCY": str(concurrency)}

@@ -18,7 +18,7 @@ ABLATIONS = (
         "fence_in_progress",
         "totals and announcements of a worker that lost its claim are refused",
         (without.swapped("PROGRESS", without.FENCED, without.UNFENCED),),
-        ZOMBIES,
+        {"worker_frozen": 0.2, "object_zombie": 0.1, "duplicate_delivery": 0.5},
     ),
     Ablation(
         "fence_in_release",

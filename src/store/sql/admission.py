@@ -41,9 +41,10 @@ _TODAY = f"({NOW} / 86400000)"
 _DEADLINE_AT = f"{NOW} + :deadline_ms"
 
 # Writes the task, pending, unless another request has its key or a limit of its tenant is reached. Sent twice it
-# changes nothing, since the task's key is the caller's. The sweep dispatches a task that is unclaimed for
-# `:unclaimed_ms` again. NULL may be: `:model`; `:deadline_ms` and `:max_calls`, without such terms; `:submission`,
-# without an Idempotency-Key; `:tasks_most` (in flight) and `:characters_most` (a day), without such limits.
+# changes nothing, since the task's key is the caller's. Landing after the task was erased or withdrawn, it finds the
+# tombstone. The sweep dispatches a task that is unclaimed for `:unclaimed_ms` again. NULL may be:
+# `:model`; `:deadline_ms` and `:max_calls`, without such terms; `:submission`, without an Idempotency-Key;
+# `:tasks_most` (in flight) and `:characters_most` (a day), without such limits.
 INSERT_TASK = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at,
   deadline_at, wake_at)
@@ -53,6 +54,7 @@ WHERE (:submission IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = :subm
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)
   AND (:characters_most IS NULL OR :characters_most >=
     :characters + coalesce((SELECT characters FROM daily_use WHERE tenant = :tenant AND day = {_TODAY}), 0))
+  AND NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :task_key)
 ON CONFLICT DO NOTHING
 """)
 
@@ -94,7 +96,12 @@ UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant 
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
 """)
 
-# Takes back a task whose client is told that nothing was accepted, unless another request was answered with it.
+# Takes back a task whose client is told that nothing was accepted, unless another request was answered with it. The
+# tombstone, for `:tombstone_ms`, goes first: the submission itself may land after this.
+BURY_WITHDRAWN = statement(f"""
+INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms WHERE NOT {_SHARED}
+ON CONFLICT DO NOTHING
+""")
 WITHDRAW = statement(f"DELETE FROM tasks WHERE id = :task_key AND NOT {_SHARED}")
 
 # The parts go if the task's row has gone.
@@ -104,7 +111,7 @@ WITHDRAW_PARTS = delete_parts("=", ":task_key", "AND NOT EXISTS (SELECT 1 FROM t
 
 # The task has failed or was cancelled, and its tenant's limit allows one more in flight. `:tasks_most` is NULL without
 # such a limit.
-_RETRYABLE = f"""status IN ('failed', 'cancelled')
+_RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)"""
 
 # Forgets calls that failed, for good too: they start anew with all their attempts. Goes before RETRY.
@@ -114,9 +121,11 @@ DELETE FROM failures WHERE task_id = :task_key
 """)
 
 # Puts a failed or cancelled task back. Finished chunks stay, and a deadline begins anew. The fence rises, so that a
-# late worker is refused. The sweep dispatches a task that is unclaimed for `:unclaimed_ms` again.
+# late worker is refused. So does the generation: it is the one that was read before, or a retry that lands late, after
+# the task has ended again, changes nothing. The sweep dispatches a task that is unclaimed for `:unclaimed_ms` again.
 RETRY = statement(f"""
-UPDATE tasks SET status = 'pending', fence = fence + 1, attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
+UPDATE tasks SET status = 'pending', fence = fence + 1, generation = generation + 1,
+  attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
   failed = 0, stalls = 0, rate_waits = 0, dispatches = 0, not_before = 0, finished_at = NULL,
   error_code = NULL, error_message = NULL, error_retryable = NULL,
   deadline_at = {NOW} + deadline_ms, wake_at = {wake(f"{NOW} + :unclaimed_ms", f"{NOW} + deadline_ms")}

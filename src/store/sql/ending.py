@@ -7,10 +7,10 @@ from .statement import statement
 # --- Failures from outside -------------------------------------------------------------------------------
 
 # Fails a task whose message ended in the dead-letter queue, unless a worker holds it, it waits for its time, or it has
-# ended.
+# ended. It names the fence that was read before, so that it does nothing if it lands after another claim or a retry.
 DEAD_LETTER = statement(f"""
 UPDATE tasks SET fence = fence + 1, {IN_DOUBT}, {failed(retryable="1")}
-WHERE id = :task_key AND ((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))
+WHERE id = :task_key AND fence = :fence AND ((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))
 RETURNING fence
 """)
 
@@ -32,10 +32,11 @@ RETURNING id
 # --- At the client's wish --------------------------------------------------------------------------------
 
 # Cancels a task that goes on. The fence stays, so that the worker can settle its bill. The status alone stops it, since
-# every announcement of calls asks for 'processing'.
+# every announcement of calls asks for 'processing'. It names the generation that was read before, so that it changes
+# nothing if it lands after a retry.
 CANCEL = statement(f"""
 UPDATE tasks SET status = 'cancelled', {ENDED}
-WHERE id = :task_key AND status IN ('pending', 'processing')
+WHERE id = :task_key AND generation = :generation AND status IN ('pending', 'processing')
 RETURNING status
 """)
 
@@ -47,6 +48,13 @@ SELECT max(coalesce(announced_at, 0),
   CASE WHEN started_at IS NOT NULL AND route = 'durable-object' AND total >= :lanes_from_chunks
     THEN coalesce(finished_at, {NOW}) ELSE 0 END
 ) + :start_ms - {NOW} AS left_ms FROM tasks WHERE id = :task_key AND status IN ('processing', 'cancelled')
+""")
+
+# Leaves a tombstone for `:tombstone_ms`: a submission that lands late must not bring the task back. Goes before ERASE.
+BURY = statement(f"""
+INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms
+WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
+ON CONFLICT DO NOTHING
 """)
 
 # Erases everything of a task. Sent twice it erases nothing more.

@@ -15,13 +15,15 @@ FROM (SELECT 1) LEFT JOIN api_keys ON id = :key_id AND (expires_at IS NULL OR ex
 # Deletes the tenant's expired keys, which open nothing and would count. Goes before INSERT_KEY.
 DELETE_EXPIRED_KEYS = statement(f"DELETE FROM api_keys WHERE tenant = :tenant AND expires_at <= {NOW}")
 
-# Writes a key unless the tenant has `:keys_most`. Sent twice it changes nothing, since the id is the caller's. Of two
+# Writes a key unless the tenant has `:keys_most`. Sent twice it changes nothing, since the id is the caller's;
+# landing after the key was revoked it finds the tombstone, `:grave`. Of two
 # at once the second counts the first, since D1 serialises writes. `:scopes` is a JSON list. `:valid_ms` is NULL for a
 # key that never expires, `:label` for one without.
 INSERT_KEY = statement(f"""
 INSERT INTO api_keys (id, tenant, digest, scopes, label, created_at, expires_at)
 SELECT :key_id, :tenant, :digest, :scopes, :label, {NOW}, {NOW} + :valid_ms
 WHERE (SELECT count(*) FROM api_keys WHERE tenant = :tenant) < :keys_most
+  AND NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :grave)
 ON CONFLICT DO NOTHING
 """)
 
@@ -30,6 +32,14 @@ INSERTED_KEY = statement(f"SELECT {_KEY} FROM api_keys WHERE id = :key_id AND di
 
 # Reads the tenant's keys, oldest first; they are few.
 LIST_KEYS = statement(f"SELECT {_KEY} FROM api_keys WHERE tenant = :tenant ORDER BY created_at, id")
+
+# Leaves a tombstone for a key that is about to be revoked, or that was made and never shown: a write of it may still
+# land. Goes before DELETE_KEY.
+BURY_KEY = statement(f"""
+INSERT INTO tombstones (id, until) SELECT :grave, {NOW} + :tombstone_ms
+WHERE NOT EXISTS (SELECT 1 FROM api_keys WHERE id = :key_id AND tenant <> :tenant)
+ON CONFLICT DO NOTHING
+""")
 
 # Revokes a key of this tenant. Sent twice it deletes nothing more.
 DELETE_KEY = statement("DELETE FROM api_keys WHERE tenant = :tenant AND id = :key_id RETURNING id")

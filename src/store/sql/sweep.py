@@ -35,6 +35,9 @@ SELECT id, status, stalls, {NOW} AS now, {LIVE} AS live, {OVERDUE} AS overdue
 FROM seated WHERE seat <= :most AND (NOT ended OR seat = 1 OR chunks <= :chunks_most) ORDER BY seat
 """)
 
+# Removes tombstones whose time is over: no write is still on its way.
+REMOVE_TOMBSTONES = statement(f"DELETE FROM tombstones WHERE until <= {NOW}")
+
 # Puts off the look at tasks whose worker is alive, until their lease ends.
 POSTPONE = statement(f"""
 UPDATE tasks SET wake_at = {wake("lease_until")}

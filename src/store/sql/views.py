@@ -23,8 +23,8 @@ SELECT output FROM outputs WHERE task_id = :task_key AND level = (
 ) ORDER BY idx
 """)
 
-# Reads what `?wait=` polls.
-STATUS = statement(f"SELECT status, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key")
+# Reads what `?wait=` polls, and what a write names that must not land later than it was meant.
+STATUS = statement(f"SELECT status, fence, generation, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key")
 
 # Read the finished chunks, and what places them in the input.
 PLACES = statement("SELECT cuts, overlap FROM texts WHERE task_id = :task_key")
@@ -50,4 +50,4 @@ SELECT {_VIEW}, place FROM (
 """)
 
 # Succeeds if D1 answers and has the newest table, and the columns of all options, the newest of which came last.
-READY = statement(f"SELECT {OPTIONS}, EXISTS (SELECT 1 FROM api_keys) FROM tasks LIMIT 1")
+READY = statement(f"SELECT {OPTIONS}, generation, EXISTS (SELECT 1 FROM tombstones) FROM tasks LIMIT 1")

@@ -34,7 +34,7 @@ WHERE id = :task_key AND (
   (status = 'pending' AND not_before <= {NOW} + :early_ms)
   OR (status = 'processing' AND (lease_until <= {NOW} OR holder = :holder OR (host = :host AND :host <> '')))
 ) AND {IN_TIME}
-RETURNING fence, attempts, stalls, rate_waits, {OPTIONS}, total, failed, merge_chars,
+RETURNING fence, step, attempts, stalls, rate_waits, {OPTIONS}, total, failed, merge_chars,
   calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
   deadline_at - {NOW} AS deadline_left
 """)
@@ -65,9 +65,12 @@ FROM tasks WHERE id = :task_key
 # --- Work under the claim --------------------------------------------------------------------------------
 # Each of these names the fence. The guard sees the row as it is in this transaction, so a worker whose claim was taken
 # over, cancelled or erased changes nothing.
+# Each names its step too, the number of the write, which rises from write to write. A write that is sent again finds
+# its own, and does once more what it did. One that was given up and lands late finds a later step, and changes nothing.
 
-_MINE = """EXISTS (SELECT 1 FROM tasks
-  WHERE id = :task_key AND fence = :fence AND status IN ('processing', 'cancelled', 'failed'))"""
+_UNDER_CLAIM = "id = :task_key AND fence = :fence AND step <= :step"
+_MINE = f"""EXISTS (SELECT 1 FROM tasks
+  WHERE {_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed'))"""
 
 # Writes outputs once: the first accepted output of a call stays. Outputs that a task's last worker had paid for are
 # kept even if the task was cancelled, or failed by its deadline, meanwhile. `:outputs` is a JSON list of [level, idx,
@@ -90,15 +93,15 @@ ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, 
 
 # The worker's totals since the task began. They are absolute, so that sending them twice adds nothing.
 # `:in_flight` is a JSON list of [level, idx].
-_TOTALS = """calls_settled = :calls_settled, in_flight = :in_flight, completed = :completed, failed = :failed,
-  input_tokens = :input_tokens, output_tokens = :output_tokens, calls_minimum = :calls_minimum,
-  stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt"""
+_TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
+  completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
+  calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt"""
 
 # Records what was done, announces the calls about to be made (in_flight) and renews the lease. Calls are started within
 # limits.START_SECONDS of this or not at all. No row: the claim is lost, or the deadline has passed.
 PROGRESS = statement(f"""
 UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, announced_at = {NOW}
-WHERE id = :task_key AND fence = :fence AND status = 'processing' AND {IN_TIME}
+WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 RETURNING fence
 """)
 
@@ -119,7 +122,7 @@ LEVEL_OUTPUTS = statement("SELECT idx, output FROM outputs WHERE task_id = :task
 RELEASE = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'pending', {UNHELD},
   not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
-WHERE id = :task_key AND fence = :fence AND status IN ('processing', 'pending')
+WHERE {_UNDER_CLAIM} AND status IN ('processing', 'pending')
 RETURNING fence
 """)
 
@@ -127,7 +130,7 @@ RETURNING fence
 # After its deadline a task no longer completes.
 FINISH = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'completed', {ENDED}
-WHERE id = :task_key AND fence = :fence AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))
+WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))
   AND (SELECT count(*) FROM outputs WHERE task_id = :task_key AND level = 0) = total
   AND EXISTS (SELECT 1 FROM outputs WHERE task_id = :task_key AND level = :top_level AND idx = 0)
 RETURNING fence
@@ -136,13 +139,13 @@ RETURNING fence
 # Fails the task for the reason given.
 FAIL = statement(f"""
 UPDATE tasks SET {_TOTALS}, {failed()}
-WHERE id = :task_key AND fence = :fence AND (status = 'processing' OR (status = 'failed' AND error_code = :code))
+WHERE {_UNDER_CLAIM} AND (status = 'processing' OR (status = 'failed' AND error_code = :code))
 RETURNING fence
 """)
 
 # Settles the bill of a worker whose task was cancelled or passed its deadline. Nobody doubts its calls: they were sent.
 SETTLE = statement(f"""
 UPDATE tasks SET {_TOTALS}
-WHERE id = :task_key AND fence = :fence AND (status = 'cancelled' OR error_code = '{DEADLINE_EXCEEDED}')
+WHERE {_UNDER_CLAIM} AND (status = 'cancelled' OR error_code = '{DEADLINE_EXCEEDED}')
 RETURNING status
 """)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from src.core import limits
@@ -20,10 +21,12 @@ LEASE_MS = 60_000
 RETENTION_MS = 1_000_000
 FAILURE = Failure("model_refused", "401", retryable=False)
 OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", retryable=True)
-# Columns that hold times, which differ from run to run.
+# Numbers of writes: each is higher than the one before it.
+_STEPS = count(1)
+# Columns that differ from run to run: times, and the numbers of writes.
 _TIMES = {
     *("now", "lease_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
-    *("deadline_at", "deadline_left", "left_ms", "expires_at"),
+    *("deadline_at", "deadline_left", "left_ms", "expires_at", "step"),
 }
 STATEMENT_MODULES = (admission, ending, keys, sweep, views, work)
 
@@ -178,6 +181,7 @@ def limited(name: str, value: int) -> Iterator[None]:
 def progress(claim: Claim, **changes: Any) -> Progress:
     """What a worker reports: what its claim found, but for the changes."""
     facts: dict[str, Any] = {
+        "step": next(_STEPS),
         "calls_settled": claim.calls_settled,
         "calls_in_doubt": claim.calls_in_doubt,
         "calls_minimum": len(claim.cuts),

@@ -1,0 +1,207 @@
+"""A write that was given up may land up to half a minute later, when its caller has gone on: it must change nothing."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from simulator.engine.loop import Loop
+from src.core import limits
+from src.core.errors import StoreSilent, StoreUnavailable
+from src.core.ids import TaskKey, new_task_id, task_key_of
+from src.core.keys import Scope
+from src.core.meter import Meter
+from src.core.states import Status
+from src.core.task import Reduce
+from src.core.tenants import LOCAL
+from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Release, Step
+from src.store.database import Database
+from src.store.keys import KeyStore, NewKey
+from src.store.tasks import TaskStore
+from tests.conformance.cases.storyteller import outputs, progress
+from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
+from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, START_MS, StoreBench, new_task
+
+TASK = task_key_of(LOCAL, new_task_id(START_MS, b"0123456789"))
+NEW = new_task(TASK, 3, Reduce.CONCAT, START_MS)
+
+
+@pytest.fixture
+def bench() -> Iterator[StoreBench]:
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+def everything(bench: StoreBench) -> list[Any]:
+    """All rows of the task."""
+    return [
+        bench.database.rows(f"SELECT * FROM {table}")  # noqa: S608 - a constant
+        for table in ("tasks", "texts", "outputs", "failures", "submissions")
+    ]
+
+
+def lands(bench: StoreBench) -> bool:
+    """Whether what was given up changes anything when it lands."""
+    before = everything(bench)
+    bench.run(bench.database.land())
+    return everything(bench) != before
+
+
+def claimed(bench: StoreBench) -> Claim:
+    """A task of three chunks that a worker has begun."""
+    bench.run(bench.store.insert(NEW, LEASE_MS))
+    return bench.claim(TASK)
+
+
+@pytest.mark.parametrize(
+    "step", [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RETENTION_MS, FAILURE)], ids=repr
+)
+def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(bench: StoreBench, step: Step):
+    """The bill, the announcements, the outputs and the status stay those of the later write, with the same fence."""
+    claim = claimed(bench)
+    early = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=1, outputs=outputs(0, 1, 2), completed=3)
+    bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
+    with pytest.raises(StoreUnavailable):
+        bench.run(bench.store.step(claim, early, step))
+    late = progress(claim, in_flight=[CallKey(0, 2)], calls_settled=2, outputs=outputs(0), completed=1)
+    assert bench.run(bench.store.step(claim, late, Continue(LEASE_MS)))
+    assert not lands(bench)
+    assert bench.row(TASK)["calls_settled"] == 2
+
+
+def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(bench: StoreBench):
+    """The answer to the second sending holds, and the first one adds nothing to it."""
+    claim = claimed(bench)
+    bench.database.fail(NETWORK_LOST, "later")
+    assert bench.step(claim, calls_settled=1, outputs=outputs(0), completed=1)
+    assert not lands(bench)
+
+
+def put_back(bench: StoreBench) -> None:
+    assert bench.run(bench.store.retry(TASK, LEASE_MS))
+
+
+def cancel(bench: StoreBench) -> Any:
+    return bench.run(bench.store.cancel(TASK, RETENTION_MS))
+
+
+def test_a_cancellation_that_lands_after_a_retry_cancels_nothing(bench: StoreBench):
+    """It meant the generation before."""
+    claimed(bench)
+    bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
+    with pytest.raises(StoreUnavailable):
+        cancel(bench)
+    assert cancel(bench)[0]
+    put_back(bench)
+    assert not lands(bench)
+    assert bench.row(TASK)["status"] == Status.PENDING
+
+
+def test_a_retry_that_lands_after_the_task_has_ended_again_puts_nothing_back(bench: StoreBench):
+    """It meant the generation before, too."""
+    claimed(bench)
+    cancel(bench)
+    bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
+    with pytest.raises(StoreUnavailable):
+        put_back(bench)
+    put_back(bench)
+    cancel(bench)
+    assert not lands(bench)
+    assert bench.row(TASK)["status"] == Status.CANCELLED
+
+
+def test_a_dead_letter_that_lands_after_another_claim_fails_nothing(bench: StoreBench):
+    """The task has been worked on since, and waits for its next run."""
+    bench.run(bench.store.insert(NEW, LEASE_MS))
+    bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
+    with pytest.raises(StoreUnavailable):
+        bench.run(bench.store.dead_letter(TASK, FAILURE, RETENTION_MS))
+    assert bench.step(bench.claim(TASK), Release(0, LEASE_MS))
+    assert not lands(bench)
+
+
+def submit_in_vain(bench: StoreBench) -> None:
+    bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
+    with pytest.raises(StoreUnavailable):
+        bench.run(bench.store.insert(NEW, LEASE_MS))
+
+
+def erase(bench: StoreBench) -> None:
+    bench.run(bench.store.insert(NEW, LEASE_MS))
+    bench.run(bench.store.erase(TASK))
+
+
+def withdraw(bench: StoreBench) -> None:
+    bench.run(bench.store.withdraw(NEW))
+
+
+@pytest.mark.parametrize("end", [erase, withdraw])
+def test_a_submission_that_lands_late_brings_nothing_back(bench: StoreBench, end: Callable[[StoreBench], None]):
+    """Neither a task that its client has erased, nor one of which the client was told that it was not accepted."""
+    submit_in_vain(bench)
+    end(bench)
+    assert not lands(bench)
+    assert everything(bench) == [[], [], [], [], []]
+
+
+def test_a_submission_that_was_sent_again_is_one_task(bench: StoreBench):
+    """All sendings have one key."""
+    bench.database.fail(NETWORK_LOST, "later")
+    bench.run(bench.store.insert(NEW, LEASE_MS))
+    assert not lands(bench)
+    assert len(bench.database.rows("SELECT id FROM tasks")) == 1
+
+
+def test_tombstones_are_removed_by_the_sweep(bench: StoreBench):
+    """One hour after an erasure nothing is left of the task, its key included; before that the sweep leaves it."""
+    erase(bench)
+    bench.run(bench.store.due(10))
+    assert bench.database.rows("SELECT id FROM tombstones") == [{"id": TASK}]
+    bench.pass_ms(round(limits.LATE_SECONDS_MOST * 1000))
+    bench.run(bench.store.due(10))
+    assert bench.database.rows("SELECT id FROM tombstones") == []
+
+
+def test_a_revoked_key_does_not_come_back(bench: StoreBench):
+    """A first sending of its creation lands after it was revoked."""
+    keys = KeyStore(Database(bench.database, Meter()))
+    new = NewKey(id="0" * 16, tenant=LOCAL, digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
+    bench.database.fail(NETWORK_LOST, "later")
+    assert bench.run(keys.insert(new)) is not None
+    assert bench.run(keys.delete(LOCAL, new.id))
+    bench.run(bench.database.land())
+    assert bench.run(keys.list(LOCAL)) == []
+
+
+def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
+    """A tenant's attempt on a foreign key leaves neither the key nor a tombstone behind it changed."""
+    keys = KeyStore(Database(bench.database, Meter()))
+    new = NewKey(id="1" * 16, tenant="one", digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
+    bench.run(keys.insert(new))
+    assert not bench.run(keys.delete("two", new.id))
+    assert bench.database.rows("SELECT id FROM tombstones") == []
+
+
+class Silence(SqliteD1):
+    """A database that never answers."""
+
+    async def batch(self, statements: list[Any]) -> list[Any]:
+        self.batches += 1
+        await asyncio.Event().wait()
+        return []
+
+
+@pytest.mark.parametrize("seconds", [limits.STORE_SECONDS, limits.STORE_SECONDS_OF_REQUEST])
+def test_a_call_that_is_never_answered_is_given_up(seconds: float):
+    """After its time, and nothing is sent again at once: that would add to what keeps the database busy."""
+    loop = Loop()  # type: ignore[abstract]
+    silent = Silence()
+    database = Database(silent, Meter(), seconds=seconds)
+    with pytest.raises(StoreSilent):
+        loop.run_until_complete(TaskStore(database).going_on(TaskKey("local:x")))
+    assert loop.time() == seconds
+    assert silent.batches == 1
+    loop.close()
+    silent.close()
