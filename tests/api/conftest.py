@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.api_bench import Bench
+from tests.support.api_bench import ApiBench
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
+def bench() -> Iterator[ApiBench]:
     """The API over a fresh database, top-level environment, chunks of ten characters."""
-    made = Bench()
+    made = ApiBench()
     yield made
     made.close()

@@ -7,7 +7,7 @@ import pytest
 from src.core.ids import new_task_id
 from src.core.settings import Settings
 from src.http.cors import ON_ANSWERS, ON_PREFLIGHTS
-from tests.support.api_bench import START_MS, Bench
+from tests.support.api_bench import START_MS, ApiBench
 
 ID = new_task_id(START_MS, b"0123456789")
 LISTED, OTHER = "https://app.example.com", "https://app.example.org"
@@ -28,10 +28,10 @@ CALLS = [
 
 
 @pytest.fixture
-def shared() -> Iterator[Bench]:
+def shared() -> Iterator[ApiBench]:
     """The API with two origins listed."""
     settings = Settings(provider="demo", cors_origins=frozenset({LISTED, "http://localhost:5173"}))
-    made = Bench(settings=settings)
+    made = ApiBench(settings=settings)
     yield made
     made.close()
 
@@ -46,7 +46,7 @@ def preflight(origin: str, method: str = "POST") -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
-def test_off_by_default(bench: Bench, method: str, path: str, status: int) -> None:
+def test_off_by_default(bench: ApiBench, method: str, path: str, status: int) -> None:
     """With no origin listed no answer says a word about CORS, whatever the request asks."""
     reply = bench.call(method, path, headers=preflight(LISTED))
     assert reply.status == status
@@ -54,7 +54,7 @@ def test_off_by_default(bench: Bench, method: str, path: str, status: int) -> No
 
 
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
-def test_every_answer_to_a_listed_origin_can_be_read(shared: Bench, method: str, path: str, status: int) -> None:
+def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: str, path: str, status: int) -> None:
     """Successes and problems alike name the origin, and the headers that a page needs; never credentials."""
     reply = shared.call(method, path, headers={"origin": LISTED})
     assert reply.status == status
@@ -86,7 +86,7 @@ def test_every_answer_to_a_listed_origin_can_be_read(shared: Bench, method: str,
     ],
 )
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
-def test_nobody_else_can(shared: Bench, method: str, path: str, status: int, origin: str | None) -> None:
+def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, origin: str | None) -> None:
     """Any other origin, however much like a listed one, gets `Vary` and no more; the answer itself is the same."""
     headers = {} if origin is None else preflight(origin)
     reply = shared.call(method, path, headers=headers)
@@ -102,7 +102,7 @@ def test_nobody_else_can(shared: Bench, method: str, path: str, status: int, ori
         (f"/api/tasks/{ID}/cancel", "POST, OPTIONS"),
     ],
 )
-def test_preflight(shared: Bench, path: str, methods: str) -> None:
+def test_preflight(shared: ApiBench, path: str, methods: str) -> None:
     """A preflight learns the path's methods and the headers that a request may carry, and asks no database."""
     reply = shared.call("OPTIONS", path, headers=preflight(LISTED))
     assert (reply.status, reply.body) == (204, "")
@@ -114,7 +114,7 @@ def test_preflight(shared: Bench, path: str, methods: str) -> None:
     assert shared.database.batches == 0
 
 
-def test_preflight_of_an_unknown_path(shared: Bench) -> None:
+def test_preflight_of_an_unknown_path(shared: ApiBench) -> None:
     """A path that is not there is 404 to a preflight too, which a browser takes for a refusal."""
     reply = shared.call("OPTIONS", "/nowhere", headers=preflight(LISTED))
     assert reply.status == 404

@@ -7,7 +7,7 @@ import pytest
 from src.core import limits
 from src.core.settings import Settings
 from src.processing.submission import DEFAULT_INSTRUCTIONS
-from tests.support.api_bench import Bench, data
+from tests.support.api_bench import ApiBench, data
 
 TEXT = "one\n\ntwo\n\nthree and four"
 BODIES: list[dict[str, Any]] = [
@@ -34,7 +34,7 @@ REFUSED: list[tuple[object, int]] = [
 ]
 
 
-def plan(bench: Bench, body: object) -> Any:
+def plan(bench: ApiBench, body: object) -> Any:
     """Ask for a plan that must be given."""
     reply = bench.call("POST", "/api/tasks?dryRun=true", body)
     assert reply.status == 200, reply
@@ -43,7 +43,7 @@ def plan(bench: Bench, body: object) -> Any:
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_plan_is_what_the_task_then_has(bench: Bench, body: dict[str, Any]) -> None:
+def test_plan_is_what_the_task_then_has(bench: ApiBench, body: dict[str, Any]) -> None:
     """Chunks and calls are those of the task that the same body makes."""
     found = plan(bench, body)
     task = bench.submit(text=body["input"], **{name: value for name, value in body.items() if name != "input"})
@@ -54,7 +54,7 @@ def test_plan_is_what_the_task_then_has(bench: Bench, body: dict[str, Any]) -> N
     assert found["chunks"] == [{name: chunk[name] for name in ("index", "start", "end")} for chunk in made]
 
 
-def test_tokens_are_those_of_each_call(bench: Bench) -> None:
+def test_tokens_are_those_of_each_call(bench: ApiBench) -> None:
     """Each chunk's call takes in its text and the instructions, the default ones too."""
     one = {"input": "x" * 8, "instructions": "y" * 4, "chunk": {"maxChars": 4}}
     assert plan(bench, one)["estimatedTokens"] == 2 * (1 + 1)
@@ -62,7 +62,7 @@ def test_tokens_are_those_of_each_call(bench: Bench) -> None:
     assert plan(bench, {"input": "x" * 4})["estimatedTokens"] == 1 + default
 
 
-def test_nothing_is_done(bench: Bench) -> None:
+def test_nothing_is_done(bench: ApiBench) -> None:
     """No call of D1, no send, no row, no line of log with the text in it; a database that is away changes nothing."""
     bench.database.fail("D1_ERROR: Network connection lost.", times=10)
     plan(bench, {"input": "canary one\n\ntwo"})
@@ -74,7 +74,7 @@ def test_nothing_is_done(bench: Bench) -> None:
 @pytest.mark.parametrize(("body", "status"), REFUSED, ids=lambda value: ascii(value)[:50])
 def test_refused_as_the_submission_would_be(body: object, status: int) -> None:
     """Whatever a submission refuses, a dry run does in the same words."""
-    bench = Bench(settings=Settings(provider="demo", input_bytes=10_000))
+    bench = ApiBench(settings=Settings(provider="demo", input_bytes=10_000))
     dry = bench.call("POST", "/api/tasks?dryRun=true", body)
     real = bench.call("POST", "/api/tasks", body)
     assert dry.status == status
@@ -83,7 +83,7 @@ def test_refused_as_the_submission_would_be(body: object, status: int) -> None:
 
 
 @pytest.mark.parametrize("query", ["dryRun=1", "dryRun=True", "dryRun=yes", "dryRun=true&dryRun=true", "dryrun=true"])
-def test_bad_parameter(bench: Bench, query: str) -> None:
+def test_bad_parameter(bench: ApiBench, query: str) -> None:
     """Anything but true and false is refused by name, and nothing is submitted by mistake."""
     reply = bench.call("POST", f"/api/tasks?{query}", {"input": "x"})
     assert reply.status == 422
@@ -92,14 +92,14 @@ def test_bad_parameter(bench: Bench, query: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["dryRun=false", "dryRun="])
-def test_false_submits(bench: Bench, query: str) -> None:
+def test_false_submits(bench: ApiBench, query: str) -> None:
     """`false`, and a parameter with no value, are a submission."""
     assert bench.call("POST", f"/api/tasks?{query}", {"input": "x"}).status == 202
 
 
 def test_largest_plan() -> None:
     """The most chunks, each overlapping the one before in all but one character, and about as much as may be sent."""
-    bench = Bench(settings=Settings(provider="demo", input_bytes=limits.INPUT_BYTES_MOST))
+    bench = ApiBench(settings=Settings(provider="demo", input_bytes=limits.INPUT_BYTES_MOST))
     most = limits.CHUNKS_MOST
     size = limits.SENT_CHARS_MOST // most - 300  # the rest are the instructions
     text = "字x" * ((size + most - 1) // 2) + "x"

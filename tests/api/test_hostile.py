@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.core.settings import Settings
-from tests.support.api_bench import Bench, BenchRequest, data, key
+from tests.support.api_bench import ApiBench, BenchRequest, data, key
 
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -39,7 +39,7 @@ requests = st.fixed_dictionaries(
 
 def submit(raw: bytes, headers: dict[str, str]) -> None:
     """Send a body; check that it is stored if and only if the answer is 202, and told back as it was."""
-    bench = Bench(settings=Settings(provider="demo", chunk_chars=7, input_bytes=40))
+    bench = ApiBench(settings=Settings(provider="demo", chunk_chars=7, input_bytes=40))
     reply = bench.send(BenchRequest("POST", "http://h/api/tasks", headers, raw))
     assert reply.status in {202, 400, 413, 415, 422}, reply
     stored = bench.database.rows("SELECT input, id FROM tasks JOIN texts ON task_id = id")
@@ -85,7 +85,7 @@ def test_near_requests(body: dict[str, Any]) -> None:
 )
 def test_any_url(method: str, path: list[str], query: list[tuple[str, str]]) -> None:
     """Arbitrary paths and queries, not even encoded."""
-    bench = Bench()
+    bench = ApiBench()
     url = "http://h/" + "/".join(path) + "?" + "&".join(f"{name}={value}" for name, value in query)
     reply = bench.send(BenchRequest(method, url))
     assert reply.status < 500

@@ -11,7 +11,7 @@ from src.core import limits
 from src.http.messages import Reply
 from src.http.router import handle
 from src.store.database import D1Statement
-from tests.support.api_bench import Bench, BenchRequest, bearer, data, key
+from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 
 # Each sending of a task's write, and each of the looks for it.
@@ -22,17 +22,17 @@ BODY = {"input": "one\n\ntwo\n\nthree and four", "metadata": {"a": 1, "b": [2, {
 DAY = limits.IDEMPOTENCY_SECONDS
 
 
-def post(bench: Bench, name: str, body: object = BODY, **headers: str) -> Reply:
+def post(bench: ApiBench, name: str, body: object = BODY, **headers: str) -> Reply:
     """Submit under an idempotency key."""
     return bench.call("POST", "/api/tasks", body, {"idempotency-key": name, **headers})
 
 
-def tasks(bench: Bench) -> list[dict[str, object]]:
+def tasks(bench: ApiBench) -> list[dict[str, object]]:
     """Return the rows of `tasks`."""
     return bench.database.rows("SELECT * FROM tasks")
 
 
-def submissions(bench: Bench) -> list[dict[str, object]]:
+def submissions(bench: ApiBench) -> list[dict[str, object]]:
     """Return the rows of `submissions`."""
     return bench.database.rows("SELECT * FROM submissions")
 
@@ -45,7 +45,7 @@ def is_replay(reply: Reply) -> bool:
     return said is not None
 
 
-def wait(bench: Bench, seconds: float) -> None:
+def wait(bench: ApiBench, seconds: float) -> None:
     """Let time pass."""
     bench.run(asyncio.sleep(seconds))
 
@@ -58,7 +58,7 @@ def refuses(reply: Reply, status: int, code: str) -> bool:
 # --- The same request, again -------------------------------------------------------------------------------------
 
 
-def test_a_replay(bench: Bench) -> None:
+def test_a_replay(bench: ApiBench) -> None:
     """The second request is answered with the first one's task, says so, and writes and sends nothing."""
     first, second = post(bench, "one"), post(bench, "one")
     assert (is_replay(first), is_replay(second)) == (False, True)
@@ -72,13 +72,13 @@ def test_a_replay(bench: Bench) -> None:
     assert bench.senders[0].sent == [data(first)["id"]]
 
 
-def test_without_a_key_nothing_is_one(bench: Bench) -> None:
+def test_without_a_key_nothing_is_one(bench: ApiBench) -> None:
     """Without the header two equal requests are two tasks, and nothing is noted."""
     assert bench.submit()["id"] != bench.submit()["id"]
     assert submissions(bench) == []
 
 
-def test_the_form_of_the_json_does_not_matter(bench: Bench) -> None:
+def test_the_form_of_the_json_does_not_matter(bench: ApiBench) -> None:
     """Another order of names, other spaces and other escapes are the same request."""
     first = post(bench, "one")
     turned = {name: BODY[name] for name in reversed(BODY)}
@@ -104,7 +104,7 @@ def test_the_form_of_the_json_does_not_matter(bench: Bench) -> None:
         BODY | {"maxModelCalls": 9},
     ],
 )
-def test_another_body(bench: Bench, other: dict[str, object]) -> None:
+def test_another_body(bench: ApiBench, other: dict[str, object]) -> None:
     """The key with another body is refused, whatever differs; nothing is stored, and the first task stands."""
     first = post(bench, "one")
     assert refuses(post(bench, "one", other), 422, "idempotency_mismatch")
@@ -113,7 +113,7 @@ def test_another_body(bench: Bench, other: dict[str, object]) -> None:
     assert len(tasks(bench)) == len(submissions(bench)) == 1
 
 
-def test_a_bad_body_takes_no_key(bench: Bench) -> None:
+def test_a_bad_body_takes_no_key(bench: ApiBench) -> None:
     """A request that is refused for its fields leaves the key free."""
     assert post(bench, "one", {"input": ""}).status == 422
     assert submissions(bench) == []
@@ -121,7 +121,7 @@ def test_a_bad_body_takes_no_key(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("state", ["processing", "completed", "failed", "cancelled"])
-def test_replay_of_a_task_that_went_on(bench: Bench, state: str) -> None:
+def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
     """A replay shows the task as it is, with its result when it has one; an ended one names no Retry-After."""
     task = data(post(bench, "one"))
     match state:
@@ -144,7 +144,7 @@ def test_replay_of_a_task_that_went_on(bench: Bench, state: str) -> None:
 # --- How long, and whose -----------------------------------------------------------------------------------------
 
 
-def test_after_a_day_the_key_is_free(bench: Bench) -> None:
+def test_after_a_day_the_key_is_free(bench: ApiBench) -> None:
     """Until 24 h have passed the key stands for its task, whatever body comes; then it makes a new one."""
     first = post(bench, "one")
     wait(bench, DAY - 0.001)
@@ -160,7 +160,7 @@ def test_after_a_day_the_key_is_free(bench: Bench) -> None:
     assert data(post(bench, "one", {"input": "x"}))["id"] == data(second)["id"]
 
 
-def test_the_first_holders_deletion_leaves_the_second_ones_key(bench: Bench) -> None:
+def test_the_first_holders_deletion_leaves_the_second_ones_key(bench: ApiBench) -> None:
     """When a key has passed on to a new task, the old one's erasure does not give it away."""
     first = data(post(bench, "one"))
     wait(bench, DAY)
@@ -170,14 +170,14 @@ def test_the_first_holders_deletion_leaves_the_second_ones_key(bench: Bench) -> 
 
 
 @pytest.fixture
-def keyed() -> Iterator[Bench]:
+def keyed() -> Iterator[ApiBench]:
     """A deployment that asks for keys."""
-    made = Bench(keys=True)
+    made = ApiBench(keys=True)
     yield made
     made.close()
 
 
-def test_keys_belong_to_their_tenant(keyed: Bench) -> None:
+def test_keys_belong_to_their_tenant(keyed: ApiBench) -> None:
     """Two tenants' keys of one name do not meet, be the bodies equal or not; two API keys of one tenant share them."""
     ours, sister, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="theirs")
     first = post(keyed, "one", **bearer(ours))
@@ -189,7 +189,7 @@ def test_keys_belong_to_their_tenant(keyed: Bench) -> None:
     assert not is_replay(post(keyed, "two", **bearer(ours)))
 
 
-def test_a_key_cannot_pretend_to_another_tenant(keyed: Bench) -> None:
+def test_a_key_cannot_pretend_to_another_tenant(keyed: ApiBench) -> None:
     """A colon in the client's key, as between tenant and key inside, changes nothing about whose it is."""
     ours, theirs = keyed.make_key(tenant="a"), keyed.make_key(tenant="b")
     assert not is_replay(post(keyed, "b:x", **bearer(ours)))
@@ -198,7 +198,7 @@ def test_a_key_cannot_pretend_to_another_tenant(keyed: Bench) -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "completed"])
-def test_after_an_erasure_the_key_is_free(bench: Bench, state: str) -> None:
+def test_after_an_erasure_the_key_is_free(bench: ApiBench, state: str) -> None:
     """DELETE leaves no row of the submission either, and the same request makes a new task."""
     first = data(post(bench, "one"))
     if state == "completed":
@@ -211,7 +211,7 @@ def test_after_an_erasure_the_key_is_free(bench: Bench, state: str) -> None:
     assert data(second)["id"] != first["id"]
 
 
-def test_retention_takes_the_key_along(bench: Bench) -> None:
+def test_retention_takes_the_key_along(bench: ApiBench) -> None:
     """The sweep's erasure leaves no row of the submission."""
     bench.limit(retention_days=0.5)
     bench.complete(data(post(bench, "one"))["id"])
@@ -225,7 +225,7 @@ def test_retention_takes_the_key_along(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "~!", '"quoted"', "x" * 255, "%00", "';--", "k=v;p", "8e03978e-40d5-43dd-bc93"])
-def test_what_is_a_key(bench: Bench, name: str) -> None:
+def test_what_is_a_key(bench: ApiBench, name: str) -> None:
     """1 to 255 visible ASCII characters, taken as they are."""
     assert not is_replay(post(bench, name))
     assert is_replay(post(bench, name))
@@ -236,14 +236,14 @@ def test_what_is_a_key(bench: Bench, name: str) -> None:
     "name",
     ["", " ", "a b", " a", "a ", "x" * 256, "a\tb", "a\nb", "a\x00", "\x7f", "é", "文", "a\u2028", "x" * 100_000],
 )
-def test_what_is_no_key(bench: Bench, name: str) -> None:
+def test_what_is_no_key(bench: ApiBench, name: str) -> None:
     """All else is refused, before the body is read or the database asked."""
     request = BenchRequest("POST", URL, {"idempotency-key": name}, json.dumps(BODY).encode())
     assert refuses(bench.send(request), 400, "bad_idempotency_key")
     assert (request.read_bytes, bench.database.batches) == (0, 0)
 
 
-def test_only_submissions_look_at_it(bench: Bench) -> None:
+def test_only_submissions_look_at_it(bench: ApiBench) -> None:
     """Elsewhere the header means nothing."""
     assert bench.call("GET", "/api/tasks", headers={"idempotency-key": "a b"}).status == 200
 
@@ -253,7 +253,7 @@ def test_only_submissions_look_at_it(bench: Bench) -> None:
 
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED, "D1_ERROR: words that nobody knows yet"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_lost_answer_is_asked_for_again(bench: Bench, when: When, message: str) -> None:
+def test_a_lost_answer_is_asked_for_again(bench: ApiBench, when: When, message: str) -> None:
     """When the database's answer is lost once or twice the same transaction is sent again: one task, no replay."""
     for times in range(1, limits.STORE_SENDS):
         bench.database.fail(message, when, times)
@@ -262,7 +262,7 @@ def test_a_lost_answer_is_asked_for_again(bench: Bench, when: When, message: str
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_nothing_is_left_of_a_503(bench: Bench, when: When) -> None:
+def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
     """With every answer lost the client is told 503, and neither task nor key stays: the next request is the first."""
     bench.database.fail(NETWORK_LOST, when, ALL_LOST)
     assert refuses(post(bench, "one"), 503, "database_unavailable")
@@ -271,7 +271,7 @@ def test_nothing_is_left_of_a_503(bench: Bench, when: When) -> None:
     assert not is_replay(post(bench, "one"))
 
 
-def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: Bench) -> None:
+def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: ApiBench) -> None:
     """The database stays away for good, after the commit: 503, and the same request later finds the one task."""
     bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
     bench.database.fail(NETWORK_LOST, "before", limits.STORE_SENDS)
@@ -284,7 +284,7 @@ def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: Bench)
 class Interleaver:
     """Lets a test act between what one request asks of D1 and what it asks next."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: ApiBench) -> None:
         self._bench, self._batch = bench, bench.database.batch
         self._gates: asyncio.Queue[asyncio.Event] = asyncio.Queue()
         bench.database.batch = self._held  # type: ignore[method-assign]
@@ -310,14 +310,14 @@ class Interleaver:
             await asyncio.sleep(0.001)
 
 
-def submit_later(bench: Bench, name: str = "one", body: object = BODY) -> "asyncio.Task[Reply]":
+def submit_later(bench: ApiBench, name: str = "one", body: object = BODY) -> "asyncio.Task[Reply]":
     """Begin a submission on the running loop."""
     request = BenchRequest("POST", URL, {"idempotency-key": name}, json.dumps(body).encode())
     return asyncio.ensure_future(handle(request, bench.api))
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_racing_twins(bench: Bench, order: tuple[int, int]) -> None:
+def test_racing_twins(bench: ApiBench, order: tuple[int, int]) -> None:
     """Of two requests at once, whichever reaches D1 first makes the task, and the other is answered with it."""
 
     async def race() -> list[Reply]:
@@ -336,7 +336,7 @@ def test_racing_twins(bench: Bench, order: tuple[int, int]) -> None:
     assert len(tasks(bench)) == len(bench.senders[0].sent) == 1
 
 
-def test_many_twins_with_a_stranger_among_them(bench: Bench) -> None:
+def test_many_twins_with_a_stranger_among_them(bench: ApiBench) -> None:
     """Of 30 equal requests at once and one with another body, one is the task, one is refused, the rest are told."""
 
     async def race() -> list[Reply]:
@@ -349,7 +349,7 @@ def test_many_twins_with_a_stranger_among_them(bench: Bench) -> None:
     assert len(tasks(bench)) == len(submissions(bench)) == len(bench.senders[0].sent) == 1
 
 
-def test_a_task_that_a_twin_was_told_of_stays(bench: Bench) -> None:
+def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
     """The first request's answers are all lost; before it takes its task back a twin is answered with it. The first
     is told 503, but the task stays, and the sweep sees to its dispatch."""
 
@@ -373,7 +373,7 @@ def test_a_task_that_a_twin_was_told_of_stays(bench: Bench) -> None:
     assert bench.run(bench.store.due(10)).idle == [row["id"]]
 
 
-def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: Bench) -> None:
+def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: ApiBench) -> None:
     """The twin comes upon nothing once the first request has taken its task back."""
 
     async def race() -> tuple[Reply, Reply]:
@@ -390,7 +390,7 @@ def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: Bench) -> None:
     assert len(tasks(bench)) == 1
 
 
-def test_a_task_erased_under_a_replay(bench: Bench) -> None:
+def test_a_task_erased_under_a_replay(bench: ApiBench) -> None:
     """The replay finds its task erased between the two looks: then it is a first request, and makes a new task."""
     first = data(post(bench, "one"))
 
@@ -416,7 +416,7 @@ def test_a_task_erased_under_a_replay(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"tasks_in_flight_most": 1}, {"characters_a_day_most": 30}])
-def test_a_refused_request_gives_its_key_back(bench: Bench, settings: dict[str, Any]) -> None:
+def test_a_refused_request_gives_its_key_back(bench: ApiBench, settings: dict[str, Any]) -> None:
     """A submission beyond a limit holds no key; a replay of an accepted one is within every limit."""
     bench.limit(**settings)
     first = data(post(bench, "one"))
@@ -430,7 +430,7 @@ def test_a_refused_request_gives_its_key_back(bench: Bench, settings: dict[str, 
     assert not is_replay(post(bench, "two"))
 
 
-def test_a_refused_request_under_an_old_key(bench: Bench) -> None:
+def test_a_refused_request_under_an_old_key(bench: ApiBench) -> None:
     """A key whose time is over, taken by a request that is refused then, is free afterwards."""
     bench.limit(tasks_in_flight_most=1)
     first = data(post(bench, "one"))

@@ -15,7 +15,7 @@ from src.http.isolate import Isolate
 from src.http.messages import Reply
 from src.http.router import handle
 from src.store.database import D1Statement
-from tests.support.api_bench import START_MS, Bench, BenchRequest, bearer, data
+from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 
 ID = new_task_id(START_MS, b"0123456789")
@@ -24,26 +24,26 @@ MINUTE = limits.KEY_CACHE_SECONDS
 
 
 @pytest.fixture
-def keyed() -> Iterator[Bench]:
+def keyed() -> Iterator[ApiBench]:
     """A deployment that asks for keys and has none yet."""
-    made = Bench(keys=True)
+    made = ApiBench(keys=True)
     yield made
     made.close()
 
 
-def ask(bench: Bench, key: str | None, path: str = "/api/tasks") -> Reply:
+def ask(bench: ApiBench, key: str | None, path: str = "/api/tasks") -> Reply:
     """Send a GET with a key."""
     return bench.call("GET", path, headers=None if key is None else bearer(key))
 
 
-def cost(bench: Bench, key: str | None) -> int:
+def cost(bench: ApiBench, key: str | None) -> int:
     """Return how many D1 calls beyond its own one a list of tasks costs with this key, or what its refusal costs."""
     before = bench.database.batches
     reply = ask(bench, key)
     return bench.database.batches - before - (1 if reply.status == 200 else 0)
 
 
-def wait(bench: Bench, seconds: float) -> None:
+def wait(bench: ApiBench, seconds: float) -> None:
     """Let time pass."""
     bench.run(asyncio.sleep(seconds))
 
@@ -79,7 +79,7 @@ CALLS = [*NEEDED, ("GET", "/openapi.json"), ("HEAD", "/api/tasks"), ("HEAD", "/o
 
 @pytest.mark.parametrize(("method", "path"), NEEDED)
 @pytest.mark.parametrize("scope", Scope)
-def test_scopes(keyed: Bench, method: str, path: str, scope: Scope) -> None:
+def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
     """Each call takes its own scope alone; a key with another is 403, told which scope, and nothing is done."""
     key = keyed.make_key(scope)
     reply = keyed.call(method, path, b"?", bearer(key))
@@ -93,13 +93,13 @@ def test_scopes(keyed: Bench, method: str, path: str, scope: Scope) -> None:
 
 
 @pytest.mark.parametrize("scope", Scope)
-def test_the_description_takes_any_key(keyed: Bench, scope: Scope) -> None:
+def test_the_description_takes_any_key(keyed: ApiBench, scope: Scope) -> None:
     """/openapi.json is shown to any valid key."""
     assert ask(keyed, keyed.make_key(scope), "/openapi.json").status == 200
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-def test_no_keys_at_all(keyed: Bench, method: str, path: str) -> None:
+def test_no_keys_at_all(keyed: ApiBench, method: str, path: str) -> None:
     """Without any key everything is 503 and says what to run, whatever the request carries."""
     for headers in ({}, bearer(UNKNOWN_KEY)):
         reply = keyed.call(method, path, b"?", headers)
@@ -111,7 +111,7 @@ def test_no_keys_at_all(keyed: Bench, method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/async-status", "/api/ai-status"])
-def test_status_is_open(keyed: Bench, path: str) -> None:
+def test_status_is_open(keyed: ApiBench, path: str) -> None:
     """The two status endpoints ask for no key, before there is one and after, and look at none."""
     assert ask(keyed, None, path).status == 200
     keyed.make_key()
@@ -119,7 +119,7 @@ def test_status_is_open(keyed: Bench, path: str) -> None:
     assert ask(keyed, UNKNOWN_KEY, path).status == 200
 
 
-def test_what_is_no_call_needs_no_key(keyed: Bench) -> None:
+def test_what_is_no_call_needs_no_key(keyed: ApiBench) -> None:
     """Unknown paths, other methods and OPTIONS are answered without a key and without D1."""
     assert keyed.call("GET", "/api/nothing").status == 404
     assert keyed.call("PUT", "/api/tasks").status == 405
@@ -151,7 +151,7 @@ def bad_headers(good: str) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("case", bad_headers(UNKNOWN_KEY))
-def test_every_bad_key_is_answered_alike(keyed: Bench, case: str) -> None:
+def test_every_bad_key_is_answered_alike(keyed: ApiBench, case: str) -> None:
     """Whatever is wrong with a key, the answer is the same to the byte, for one D1 call each time."""
     good = keyed.make_key()
     keyed.make_key(tenant="other", valid_ms=1)
@@ -165,7 +165,7 @@ def test_every_bad_key_is_answered_alike(keyed: Bench, case: str) -> None:
     assert keyed.log_lines == []
 
 
-def test_a_bad_key_is_the_first_thing_that_is_said(keyed: Bench) -> None:
+def test_a_bad_key_is_the_first_thing_that_is_said(keyed: ApiBench) -> None:
     """Query and body are not looked at before the key: not a byte of the body is read."""
     keyed.make_key()
     request = BenchRequest("POST", "http://h/api/tasks?surprise=1", {"content-type": "text/plain"}, b"x" * 100)
@@ -174,12 +174,12 @@ def test_a_bad_key_is_the_first_thing_that_is_said(keyed: Bench) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  "])
-def test_the_scheme_is_taken_in_any_case(keyed: Bench, scheme: str) -> None:
+def test_the_scheme_is_taken_in_any_case(keyed: ApiBench, scheme: str) -> None:
     """RFC 9110: the scheme's case does not matter, nor does a second space."""
     assert keyed.call("GET", "/api/tasks", headers={"authorization": f"{scheme} {keyed.make_key()}"}).status == 200
 
 
-def test_open_mode_looks_at_no_key(bench: Bench) -> None:
+def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
     """With REQUIRE_KEYS=false everybody may do everything, and a header costs nothing."""
     assert cost(bench, None) == cost(bench, UNKNOWN_KEY) == 0
     assert bench.call("POST", "/api/keys", {}).status == 201
@@ -188,7 +188,7 @@ def test_open_mode_looks_at_no_key(bench: Bench) -> None:
 # --- What it costs, and for how long a key is remembered -----------------------------------------------------------
 
 
-def test_a_valid_key_costs_one_call_a_minute(keyed: Bench) -> None:
+def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
     """The first use asks D1 once, repeated use within a minute not at all, then it is asked once more."""
     key = keyed.make_key()
     assert [cost(keyed, key) for _ in range(3)] == [1, 0, 0]
@@ -198,7 +198,7 @@ def test_a_valid_key_costs_one_call_a_minute(keyed: Bench) -> None:
     assert [cost(keyed, key), cost(keyed, key)] == [1, 0]
 
 
-def test_use_does_not_prolong_the_memory(keyed: Bench) -> None:
+def test_use_does_not_prolong_the_memory(keyed: ApiBench) -> None:
     """A key in constant use is looked up once a minute all the same."""
     key = keyed.make_key()
     spent = 0
@@ -208,7 +208,7 @@ def test_use_does_not_prolong_the_memory(keyed: Bench) -> None:
     assert spent == 2
 
 
-def test_a_slow_database_prolongs_nothing(keyed: Bench) -> None:
+def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
     """The minute counts from before D1 was asked: what it read may have been revoked while its answer was under way."""
     key, batch = keyed.make_key(), keyed.database.batch
 
@@ -226,7 +226,7 @@ def test_a_slow_database_prolongs_nothing(keyed: Bench) -> None:
     assert cost(keyed, key) == 1
 
 
-def test_a_wrong_secret_never_meets_the_memory(keyed: Bench) -> None:
+def test_a_wrong_secret_never_meets_the_memory(keyed: ApiBench) -> None:
     """A remembered key lets in nobody who knows its id alone, and a wrong secret pushes nothing out."""
     key = keyed.make_key()
     assert cost(keyed, key) == 1
@@ -234,7 +234,7 @@ def test_a_wrong_secret_never_meets_the_memory(keyed: Bench) -> None:
     assert [cost(keyed, wrong(key)), cost(keyed, key)] == [1, 0]
 
 
-def test_expiry(keyed: Bench) -> None:
+def test_expiry(keyed: ApiBench) -> None:
     """A key ends at its time, in an isolate that remembers it and in one that does not."""
     key = keyed.make_key(valid_ms=10_000)
     assert ask(keyed, key).status == 200
@@ -246,7 +246,7 @@ def test_expiry(keyed: Bench) -> None:
     assert ask(keyed, key).status == 401
 
 
-def test_a_revoked_key_is_refused(keyed: Bench) -> None:
+def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
     """At once in the isolate that revoked it; in another that remembers it for a minute after it asked, no longer."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     first, second = keyed.api, replace(keyed.api, isolate=Isolate())
@@ -264,7 +264,7 @@ def test_a_revoked_key_is_refused(keyed: Bench) -> None:
     assert ask(keyed, admin).status == 403
 
 
-def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: Bench) -> None:
+def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: ApiBench) -> None:
     """A key that D1 vouched for before it was revoked is not remembered after it."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     assert ask(keyed, admin, "/api/keys").status == 200
@@ -295,7 +295,7 @@ def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: Bench) -> None:
     assert ask(keyed, key).status == 401
 
 
-def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: Bench) -> None:
+def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: ApiBench) -> None:
     """When nobody knows whether the row went, the isolate asks D1 again."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     assert ask(keyed, key).status == 200
@@ -305,7 +305,7 @@ def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: Bench) -> 
     assert ask(keyed, key).status == 401
 
 
-def test_d1_away(keyed: Bench) -> None:
+def test_d1_away(keyed: ApiBench) -> None:
     """Without D1 a remembered key still works where D1 is not needed; any other is 503, never 401."""
     key = keyed.make_key()
     assert ask(keyed, key).status == 200
@@ -319,7 +319,7 @@ def test_d1_away(keyed: Bench) -> None:
 # --- Making and revoking keys ---------------------------------------------------------------------------------------
 
 
-def made(bench: Bench, admin: str, **fields: object) -> dict[str, object]:
+def made(bench: ApiBench, admin: str, **fields: object) -> dict[str, object]:
     """Make a key over the API."""
     reply = bench.call("POST", "/api/keys", fields, bearer(admin))
     assert reply.status == 201, reply
@@ -328,7 +328,7 @@ def made(bench: Bench, admin: str, **fields: object) -> dict[str, object]:
     return shown
 
 
-def test_make_list_delete(keyed: Bench) -> None:
+def test_make_list_delete(keyed: ApiBench) -> None:
     """A key is shown once, works with its scopes, is listed without what proves it, and goes when it is deleted."""
     admin = keyed.make_key(Scope.ADMIN)
     wait(keyed, 1)
@@ -353,7 +353,7 @@ def test_make_list_delete(keyed: Bench) -> None:
     assert keyed.call("DELETE", f"/api/keys/{shown['id']}", headers=bearer(admin)).status == 404
 
 
-def test_defaults(keyed: Bench) -> None:
+def test_defaults(keyed: ApiBench) -> None:
     """Without fields a key may read and write, has no label, and does not expire; null counts as absent."""
     admin = keyed.make_key()
     for fields in ({}, {"label": None, "scopes": None, "expiresInSeconds": None}):
@@ -361,7 +361,7 @@ def test_defaults(keyed: Bench) -> None:
         assert (shown["label"], shown["scopes"], shown["expiresAt"]) == (None, ["read", "write"], None)
 
 
-def test_nothing_secret_is_stored_or_logged(keyed: Bench) -> None:
+def test_nothing_secret_is_stored_or_logged(keyed: ApiBench) -> None:
     """The database holds a digest and never the secret; no log line holds either."""
     admin = keyed.make_key()
     key = str(made(keyed, admin, label="canary-label")["key"])
@@ -395,7 +395,7 @@ def test_nothing_secret_is_stored_or_logged(keyed: Bench) -> None:
         ({"id": "0" * 16}, "id"),
     ],
 )
-def test_bad_fields(keyed: Bench, fields: dict[str, object], field: str) -> None:
+def test_bad_fields(keyed: ApiBench, fields: dict[str, object], field: str) -> None:
     """Each wrong field is named, and no key is made; the tenant cannot be chosen."""
     reply = keyed.call("POST", "/api/keys", fields, bearer(keyed.make_key()))
     assert (reply.status, data(reply)["errors"][0]["field"]) == (422, field)
@@ -403,19 +403,19 @@ def test_bad_fields(keyed: Bench, fields: dict[str, object], field: str) -> None
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"scopes": ["read"]', b'{"label": "a", "label": "b"}'])
-def test_bad_bodies(keyed: Bench, body: bytes) -> None:
+def test_bad_bodies(keyed: ApiBench, body: bytes) -> None:
     """What is no JSON object is refused."""
     assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 400
 
 
-def test_a_body_that_is_too_large(keyed: Bench) -> None:
+def test_a_body_that_is_too_large(keyed: ApiBench) -> None:
     """Reading stops at a small cap."""
     body = b'{"label": "%s"}' % (b"x" * limits.KEY_BODY_BYTES_MOST)
     assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 413
 
 
 @pytest.mark.parametrize("name", ["x", "0" * 15, "0" * 17, "0" * 15 + "G", "A" * 16, ID])
-def test_what_is_no_key_id(keyed: Bench, name: str) -> None:
+def test_what_is_no_key_id(keyed: ApiBench, name: str) -> None:
     """What cannot be a key's id is 404 without asking D1 for it."""
     admin = keyed.make_key()
     ask(keyed, admin, "/api/keys")
@@ -424,7 +424,7 @@ def test_what_is_no_key_id(keyed: Bench, name: str) -> None:
     assert keyed.database.batches == before
 
 
-def test_tenants_do_not_meet(keyed: Bench) -> None:
+def test_tenants_do_not_meet(keyed: ApiBench) -> None:
     """An admin sees, makes and deletes its own tenant's keys; another's are 404, and neither counts the other's."""
     ours, theirs = keyed.make_key(tenant="ours"), keyed.make_key(tenant="theirs")
     mine = made(keyed, ours)
@@ -442,7 +442,7 @@ def test_tenants_do_not_meet(keyed: Bench) -> None:
     assert keyed.call("POST", "/api/keys", {}, bearer(theirs)).status == 201
 
 
-def test_rotation(keyed: Bench) -> None:
+def test_rotation(keyed: ApiBench) -> None:
     """A new key works beside the old one, which then goes; an admin may delete the key that it uses."""
     old = keyed.make_key()
     new = str(made(keyed, old, scopes=["read", "write", "admin"])["key"])
@@ -451,7 +451,7 @@ def test_rotation(keyed: Bench) -> None:
     assert (ask(keyed, old).status, ask(keyed, new).status) == (401, 200)
 
 
-def test_an_expired_key_makes_room(keyed: Bench) -> None:
+def test_an_expired_key_makes_room(keyed: ApiBench) -> None:
     """Keys beyond their time do not count against the limit, and the next key that is made clears them away."""
     admin = keyed.make_key()
     for _ in range(limits.KEYS_MOST - 1):
@@ -462,7 +462,7 @@ def test_an_expired_key_makes_room(keyed: Bench) -> None:
     assert keyed.count_rows() == 2
 
 
-def test_a_key_whose_answer_is_lost_is_taken_back(keyed: Bench) -> None:
+def test_a_key_whose_answer_is_lost_is_taken_back(keyed: ApiBench) -> None:
     """When D1's answer to the insertion stays away the client is told 503, and no key stays that nobody has."""
     admin = keyed.make_key()
     ask(keyed, admin, "/api/keys")
@@ -474,7 +474,7 @@ def test_a_key_whose_answer_is_lost_is_taken_back(keyed: Bench) -> None:
     assert keyed.count_rows() == 2
 
 
-def test_the_whole_key_has_the_documented_form(keyed: Bench) -> None:
+def test_the_whole_key_has_the_documented_form(keyed: ApiBench) -> None:
     """`oo_`, 16 hexadecimal digits, and 43 characters of base64url."""
     key = str(made(keyed, keyed.make_key())["key"])
     assert re.fullmatch(r"oo_[0-9a-f]{16}_[A-Za-z0-9_-]{43}", key)

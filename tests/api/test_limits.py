@@ -13,26 +13,26 @@ from src.http.messages import Reply
 from src.http.router import handle
 from src.processing.terms import OVERDUE
 from src.store.claims import Release
-from tests.support.api_bench import START_MS, Bench, BenchRequest, bearer, data, key
+from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, When
 
 DAY_MS = 86_400_000
 
 
 @pytest.fixture
-def keyed() -> Iterator[Bench]:
+def keyed() -> Iterator[ApiBench]:
     """A deployment that asks for keys."""
-    made = Bench(keys=True)
+    made = ApiBench(keys=True)
     yield made
     made.close()
 
 
-def post(bench: Bench, text: str = "x", secret: str | None = None, **headers: str) -> Reply:
+def post(bench: ApiBench, text: str = "x", secret: str | None = None, **headers: str) -> Reply:
     """Submit a text."""
     return bench.call("POST", "/api/tasks", {"input": text}, headers | (bearer(secret) if secret else {}))
 
 
-def retry(bench: Bench, task: dict[str, Any]) -> Reply:
+def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
     """Retry a task."""
     return bench.call("POST", f"{task['links']['self']}/retry")
 
@@ -52,23 +52,23 @@ def crowded_out(reply: Reply) -> bool:
     return refused(reply, "tasks_in_flight", limits.IN_FLIGHT_RETRY_SECONDS)
 
 
-def used_up(bench: Bench, reply: Reply) -> bool:
+def used_up(bench: ApiBench, reply: Reply) -> bool:
     """Whether an answer says that the day's characters are used up, and to come back at midnight UTC."""
     return refused(reply, "characters_per_day", -(-(DAY_MS - bench.now_ms() % DAY_MS) // 1000))
 
 
-def wait(bench: Bench, seconds: float) -> None:
+def wait(bench: ApiBench, seconds: float) -> None:
     """Let time pass."""
     bench.run(asyncio.sleep(seconds))
 
 
-def characters(bench: Bench, tenant: str = "local") -> int:
+def characters(bench: ApiBench, tenant: str = "local") -> int:
     """Return what the tenant's day stands at."""
     rows = bench.database.rows("SELECT characters FROM daily_use WHERE tenant = ?", tenant)
     return int(str(rows[0]["characters"])) if rows else 0
 
 
-def statements(bench: Bench) -> list[str]:
+def statements(bench: ApiBench) -> list[str]:
     """Note each statement from now on."""
     noted: list[str] = []
     prepare = bench.database.prepare
@@ -85,7 +85,7 @@ def statements(bench: Bench) -> list[str]:
 
 
 @pytest.mark.parametrize("most", [1, 3])
-def test_tasks_in_flight_are_exact(bench: Bench, most: int) -> None:
+def test_tasks_in_flight_are_exact(bench: ApiBench, most: int) -> None:
     """As many tasks as the limit says are accepted, pending and processing alike; the next is refused, and stored
     nowhere."""
     bench.limit(tasks_in_flight_most=most)
@@ -96,20 +96,20 @@ def test_tasks_in_flight_are_exact(bench: Bench, most: int) -> None:
     assert (bench.count_rows(), len(bench.senders[0].sent)) == (before, most)
 
 
-def _cancel(bench: Bench, task: dict[str, Any]) -> None:
+def _cancel(bench: ApiBench, task: dict[str, Any]) -> None:
     assert bench.call("POST", task["links"]["cancel"]).status == 200
 
 
-def _erase(bench: Bench, task: dict[str, Any]) -> None:
+def _erase(bench: ApiBench, task: dict[str, Any]) -> None:
     assert bench.call("DELETE", task["links"]["self"]).status == 204
 
 
-def _expire(bench: Bench, task: dict[str, Any]) -> None:
+def _expire(bench: ApiBench, task: dict[str, Any]) -> None:
     wait(bench, 100)
     assert bench.run(bench.store.expire([key(task["id"])], OVERDUE, 1_000))
 
 
-ENDS: dict[str, Callable[[Bench, dict[str, Any]], None]] = {
+ENDS: dict[str, Callable[[ApiBench, dict[str, Any]], None]] = {
     "completed": lambda bench, task: bench.complete(task["id"]),
     "failed": lambda bench, task: bench.fail(task["id"]),
     "cancelled": _cancel,
@@ -119,7 +119,7 @@ ENDS: dict[str, Callable[[Bench, dict[str, Any]], None]] = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_an_ended_task_makes_room(bench: Bench, end: str) -> None:
+def test_an_ended_task_makes_room(bench: ApiBench, end: str) -> None:
     """Whatever ends a task, the next one is accepted, and one only."""
     bench.limit(tasks_in_flight_most=2)
     first, _ = bench.submit(deadlineSeconds=100), bench.submit()
@@ -130,7 +130,7 @@ def test_an_ended_task_makes_room(bench: Bench, end: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
-def test_a_retry_needs_room(bench: Bench, end: str) -> None:
+def test_a_retry_needs_room(bench: ApiBench, end: str) -> None:
     """A retry counts like a submission: at the limit it is refused and changes nothing; with room it is accepted."""
     bench.limit(tasks_in_flight_most=1)
     ended = bench.submit()
@@ -145,7 +145,7 @@ def test_a_retry_needs_room(bench: Bench, end: str) -> None:
     assert crowded_out(post(bench))
 
 
-def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: Bench) -> None:
+def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: ApiBench) -> None:
     """At the limit a task that goes on is still 409, and an unknown one 404."""
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
@@ -154,7 +154,7 @@ def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: Bench) 
     assert retry(bench, task).status == 404
 
 
-def test_racing_submissions_do_not_pass_the_limit(bench: Bench) -> None:
+def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
     """Of 20 at once as many are accepted as there is room for."""
     bench.limit(tasks_in_flight_most=7)
     request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}')
@@ -167,7 +167,7 @@ def test_racing_submissions_do_not_pass_the_limit(bench: Bench) -> None:
     assert len(bench.database.rows("SELECT 1 FROM tasks")) == len(bench.senders[0].sent) == 7
 
 
-def test_tenants_have_limits_of_their_own(keyed: Bench) -> None:
+def test_tenants_have_limits_of_their_own(keyed: ApiBench) -> None:
     """One tenant at its limits leaves the other its own."""
     ours, theirs = keyed.make_key(), keyed.make_key(tenant="theirs")
     keyed.limit(tasks_in_flight_most=1, characters_a_day_most=3)
@@ -181,7 +181,7 @@ def test_tenants_have_limits_of_their_own(keyed: Bench) -> None:
         assert post(keyed, "x", secret).status == 202
 
 
-def test_tasks_that_wait_long_are_counted(bench: Bench) -> None:
+def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
     """A task that waits out the longest rate limit, or that the sweep has put off as far as it does, is in flight."""
     bench.limit(tasks_in_flight_most=1, lease_seconds=1.0, timeout_seconds=0.5)
     task = bench.submit()
@@ -199,7 +199,7 @@ def test_tasks_that_wait_long_are_counted(bench: Bench) -> None:
 # --- Characters a day --------------------------------------------------------------------------------------------
 
 
-def test_characters_are_exact(bench: Bench) -> None:
+def test_characters_are_exact(bench: ApiBench) -> None:
     """The day's last character is accepted, one more is not, and what is refused counts for nothing."""
     bench.limit(characters_a_day_most=10)
     assert post(bench, "x" * 9).status == 202
@@ -210,7 +210,7 @@ def test_characters_are_exact(bench: Bench) -> None:
     assert len(bench.database.rows("SELECT 1 FROM tasks")) == 2
 
 
-def test_characters_are_code_points(bench: Bench) -> None:
+def test_characters_are_code_points(bench: ApiBench) -> None:
     """Four characters of four bytes and two UTF-16 units each are four."""
     bench.limit(characters_a_day_most=5)
     assert post(bench, "😀字é\u0301").status == 202
@@ -219,14 +219,14 @@ def test_characters_are_code_points(bench: Bench) -> None:
     assert post(bench, "😀").status == 202
 
 
-def test_a_request_larger_than_the_whole_day(bench: Bench) -> None:
+def test_a_request_larger_than_the_whole_day(bench: ApiBench) -> None:
     """It is refused on a fresh day, too."""
     bench.limit(characters_a_day_most=5)
     assert used_up(bench, post(bench, "x" * 6))
     assert bench.database.rows("SELECT * FROM daily_use") == []
 
 
-def test_a_new_day_starts_anew(bench: Bench) -> None:
+def test_a_new_day_starts_anew(bench: ApiBench) -> None:
     """Until the last millisecond before midnight UTC the day is used up; then it is another one."""
     bench.limit(characters_a_day_most=5)
     assert post(bench, "x" * 5).status == 202
@@ -240,7 +240,7 @@ def test_a_new_day_starts_anew(bench: Bench) -> None:
     assert post(bench, "x" * 5).status == 202
 
 
-def test_erasure_and_end_give_no_characters_back(bench: Bench) -> None:
+def test_erasure_and_end_give_no_characters_back(bench: ApiBench) -> None:
     """What was accepted was accepted, whatever becomes of it; a retry accepts nothing anew."""
     bench.limit(characters_a_day_most=5)
     task = bench.submit("x" * 5)
@@ -251,7 +251,7 @@ def test_erasure_and_end_give_no_characters_back(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_write_that_is_sent_again_counts_once(bench: Bench, when: When) -> None:
+def test_a_write_that_is_sent_again_counts_once(bench: ApiBench, when: When) -> None:
     """A lost answer counts no character twice, with an idempotency key or without."""
     bench.limit(characters_a_day_most=10)
     for number, headers in enumerate(({}, {"idempotency-key": "k"}), 1):
@@ -263,7 +263,7 @@ def test_a_write_that_is_sent_again_counts_once(bench: Bench, when: When) -> Non
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_withdrawn_submission_does_not_count(bench: Bench, when: When) -> None:
+def test_a_withdrawn_submission_does_not_count(bench: ApiBench, when: When) -> None:
     """What was answered 503 has used nothing up."""
     bench.limit(characters_a_day_most=5, tasks_in_flight_most=2)
     assert post(bench, "xx").status == 202
@@ -273,7 +273,7 @@ def test_a_withdrawn_submission_does_not_count(bench: Bench, when: When) -> None
     assert post(bench, "xxx").status == 202
 
 
-def test_racing_submissions_do_not_pass_the_day(bench: Bench) -> None:
+def test_racing_submissions_do_not_pass_the_day(bench: ApiBench) -> None:
     """Of 20 at once as many are accepted as the day has room for."""
     bench.limit(characters_a_day_most=25)
     request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "xxxx"}')
@@ -288,7 +288,7 @@ def test_racing_submissions_do_not_pass_the_day(bench: Bench) -> None:
 # --- What it costs -----------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_paid_for_what_is_not_used(bench: Bench) -> None:
+def test_nothing_is_paid_for_what_is_not_used(bench: ApiBench) -> None:
     """Without limits, key and queue share a submission is one call of two statements, and writes two rows."""
     noted, before = statements(bench), bench.database.batches
     bench.submit()
@@ -308,7 +308,7 @@ def test_nothing_is_paid_for_what_is_not_used(bench: Bench) -> None:
     ],
 )
 def test_what_is_used_is_paid_for_in_one_call(
-    bench: Bench, settings: dict[str, Any], headers: dict[str, str], count: int
+    bench: ApiBench, settings: dict[str, Any], headers: dict[str, str], count: int
 ) -> None:
     """Each condition adds its statements to the one transaction, and rows only where it keeps something."""
     bench.limit(**settings)
@@ -323,14 +323,14 @@ def test_what_is_used_is_paid_for_in_one_call(
 
 
 @pytest.fixture
-def shared() -> Iterator[Bench]:
+def shared() -> Iterator[ApiBench]:
     """A deployment with keys, queue and objects."""
-    made = Bench(keys=True, routes=(Route.QUEUE, Route.DURABLE_OBJECT))
+    made = ApiBench(keys=True, routes=(Route.QUEUE, Route.DURABLE_OBJECT))
     yield made
     made.close()
 
 
-def test_a_tenants_share_of_the_queue(shared: Bench) -> None:
+def test_a_tenants_share_of_the_queue(shared: ApiBench) -> None:
     """A tenant's tasks beyond its share go to objects, another's still to the queue; what ends makes room again."""
     ours, theirs = shared.make_key(), shared.make_key(tenant="theirs")
     queue, objects = shared.senders
@@ -348,7 +348,7 @@ def test_a_tenants_share_of_the_queue(shared: Bench) -> None:
     assert shared.database.rows("SELECT 1 FROM submissions UNION ALL SELECT 1 FROM daily_use") == []
 
 
-def test_a_retry_has_its_share_too(shared: Bench) -> None:
+def test_a_retry_has_its_share_too(shared: ApiBench) -> None:
     """Put back beyond the share, a task goes to an object."""
     ours = shared.make_key()
     ended = data(post(shared, secret=ours))
@@ -360,7 +360,7 @@ def test_a_retry_has_its_share_too(shared: Bench) -> None:
     assert shared.senders[1].sent == [ended["id"]]
 
 
-def test_an_object_that_refuses_leaves_the_queue(shared: Bench) -> None:
+def test_an_object_that_refuses_leaves_the_queue(shared: ApiBench) -> None:
     """Beyond the share the queue still takes what no object does."""
     ours = shared.make_key()
     shared.senders[1].refuses = True
@@ -368,7 +368,7 @@ def test_an_object_that_refuses_leaves_the_queue(shared: Bench) -> None:
     assert made[-1]["route"] == "queue"
 
 
-def test_a_higher_limit_does_not_blur_the_share(shared: Bench) -> None:
+def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
     """With a limit far above the share, and one below it, both stay exact."""
     ours = shared.make_key()
     shared.limit(tasks_in_flight_most=limits.QUEUE_SHARE + 2)
@@ -380,7 +380,7 @@ def test_a_higher_limit_does_not_blur_the_share(shared: Bench) -> None:
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DURABLE_OBJECT,), (Route.DIRECT,)])
 def test_without_both_there_is_nothing_to_share(routes: tuple[Route, ...]) -> None:
     """A deployment without queue or without objects counts nothing: two statements a submission, one route."""
-    made = Bench(routes=routes)
+    made = ApiBench(routes=routes)
     noted = statements(made)
     for number in range(1, limits.QUEUE_SHARE + 3):
         assert made.submit("x")["route"] == routes[0]

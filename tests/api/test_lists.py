@@ -12,7 +12,7 @@ import pytest
 from src.core import limits
 from src.core.ids import new_task_id, task_key_of
 from src.core.tenants import LOCAL
-from tests.support.api_bench import START_MS, Bench, bearer, data
+from tests.support.api_bench import START_MS, ApiBench, bearer, data
 
 START = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=START_MS)
 
@@ -22,14 +22,14 @@ def moment(milliseconds: float, zone: str = "Z") -> str:
     return (START + timedelta(milliseconds=milliseconds)).strftime("%Y-%m-%dT%H:%M:%S.%f") + zone
 
 
-def listed(bench: Bench, **query: object) -> list[str]:
+def listed(bench: ApiBench, **query: object) -> list[str]:
     """List one page's ids, newest first."""
     reply = bench.call("GET", f"/api/tasks?{urlencode(query)}")
     assert reply.status == 200, reply
     return [task["id"] for task in data(reply)["tasks"]]
 
 
-def walk(bench: Bench, headers: dict[str, str] | None = None, **query: object) -> Iterator[dict[str, Any]]:
+def walk(bench: ApiBench, headers: dict[str, str] | None = None, **query: object) -> Iterator[dict[str, Any]]:
     """Follow `nextCursor` to the end, page by page."""
     cursor: dict[str, object] = {}
     while True:
@@ -43,7 +43,7 @@ def walk(bench: Bench, headers: dict[str, str] | None = None, **query: object) -
 
 
 @pytest.fixture
-def three(bench: Bench) -> list[str]:
+def three(bench: ApiBench) -> list[str]:
     """Three tasks, made at 0, 1 and 2 ms."""
     made = []
     for _ in range(3):
@@ -56,7 +56,7 @@ def three(bench: Bench) -> list[str]:
     ("after", "expected"),
     [(-1, [2, 1, 0]), (0, [2, 1]), (0.5, [2, 1]), (0.999, [2, 1]), (1, [2]), (1.001, [2]), (2, []), (2.5, [])],
 )
-def test_created_after(bench: Bench, three: list[str], after: float, expected: list[int]) -> None:
+def test_created_after(bench: ApiBench, three: list[str], after: float, expected: list[int]) -> None:
     """The bound itself is left out, and a fraction of a millisecond is a bound, too."""
     assert listed(bench, createdAfter=moment(after)) == [three[at] for at in expected]
 
@@ -65,7 +65,7 @@ def test_created_after(bench: Bench, three: list[str], after: float, expected: l
     ("before", "expected"),
     [(-1, []), (0, []), (0.001, [0]), (0.5, [0]), (1, [0]), (1.5, [1, 0]), (2, [1, 0]), (2.001, [2, 1, 0])],
 )
-def test_created_before(bench: Bench, three: list[str], before: float, expected: list[int]) -> None:
+def test_created_before(bench: ApiBench, three: list[str], before: float, expected: list[int]) -> None:
     """The bound itself is left out, and a fraction of a millisecond is a bound, too."""
     assert listed(bench, createdBefore=moment(before)) == [three[at] for at in expected]
 
@@ -74,7 +74,7 @@ def test_created_before(bench: Bench, three: list[str], before: float, expected:
     ("after", "before", "expected"),
     [(0, 2, [1]), (0.5, 1.5, [1]), (1, 1, []), (0, 1, []), (2, 0, []), (-9, 9, [2, 1, 0]), (0.2, 0.8, [])],
 )
-def test_both_bounds(bench: Bench, three: list[str], after: float, before: float, expected: list[int]) -> None:
+def test_both_bounds(bench: ApiBench, three: list[str], after: float, before: float, expected: list[int]) -> None:
     """A span takes what lies between; an empty or a turned one is empty, and no error."""
     found = listed(bench, createdAfter=moment(after), createdBefore=moment(before))
     assert found == [three[at] for at in expected]
@@ -96,7 +96,7 @@ def test_both_bounds(bench: Bench, three: list[str], after: float, before: float
         ("9999-12-31T23:59:59.999999Z", []),
     ],
 )
-def test_times_as_rfc_3339_has_them(bench: Bench, three: list[str], text: str, expected: list[int]) -> None:
+def test_times_as_rfc_3339_has_them(bench: ApiBench, three: list[str], text: str, expected: list[int]) -> None:
     """Every zone, either case, a space for the T, up to six digits of fraction."""
     assert listed(bench, createdAfter=text) == [three[at] for at in expected]
 
@@ -105,7 +105,7 @@ def test_times_as_rfc_3339_has_them(bench: Bench, three: list[str], text: str, e
     "text",
     ["1969-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59", "0000-02-29T12:00:00Z", "2026-09-21T14:13:20.123456789z"],
 )
-def test_any_time_of_rfc_3339_is_taken(bench: Bench, text: str) -> None:
+def test_any_time_of_rfc_3339_is_taken(bench: ApiBench, text: str) -> None:
     """Times before the epoch, of the year 0, and with many digits are times: before each task, or after none."""
     bench.submit()
     assert len(data(bench.call("GET", f"/api/tasks?createdAfter={text.replace('+', '%2B')}"))["tasks"]) in {0, 1}
@@ -140,7 +140,7 @@ def test_any_time_of_rfc_3339_is_taken(bench: Bench, text: str) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["createdAfter", "createdBefore"])
-def test_what_is_no_time(bench: Bench, name: str, text: str) -> None:
+def test_what_is_no_time(bench: ApiBench, name: str, text: str) -> None:
     """Refused by its name, before D1 is asked."""
     reply = bench.call("GET", f"/api/tasks?{name}={quote(text)}")
     problem = data(reply)
@@ -148,7 +148,7 @@ def test_what_is_no_time(bench: Bench, name: str, text: str) -> None:
     assert bench.database.batches == 0
 
 
-def test_filters_hold_over_pages(bench: Bench) -> None:
+def test_filters_hold_over_pages(bench: ApiBench) -> None:
     """Time and status together, over pages of one, walk exactly what lies between."""
     made = []
     for number in range(12):
@@ -165,7 +165,7 @@ def test_filters_hold_over_pages(bench: Bench) -> None:
 # --- One status among many tasks -----------------------------------------------------------------------------------
 
 
-def fill(bench: Bench, statuses: str, tenant: str = LOCAL) -> list[str]:
+def fill(bench: ApiBench, statuses: str, tenant: str = LOCAL) -> list[str]:
     """Write rows of completed (c) and pending (p) tasks, oldest first, a millisecond apart; return their ids."""
     template = bench.submit("x")["id"]
     columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
@@ -208,7 +208,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("limit", [1, 7, 100])
-def test_one_status_among_many(bench: Bench, layout: str, limit: int) -> None:
+def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None:
     """Wherever the matches lie, they are on the pages once each, newest first; pages may be short, never too long,
     and only the last has no cursor."""
     ids = fill(bench, LAYOUTS[layout])
@@ -219,7 +219,7 @@ def test_one_status_among_many(bench: Bench, layout: str, limit: int) -> None:
     assert len(pages) <= len(matches) // limit + len(ids) // WALK + 2
 
 
-def test_a_page_may_be_empty_and_not_the_last(bench: Bench) -> None:
+def test_a_page_may_be_empty_and_not_the_last(bench: ApiBench) -> None:
     """A walk that finds nothing ends after its bound, and the cursor leads on from there."""
     ids = fill(bench, LAYOUTS["oldest"])
     pages = list(walk(bench, status="completed"))
@@ -227,7 +227,7 @@ def test_a_page_may_be_empty_and_not_the_last(bench: Bench) -> None:
     assert pages[-1]["tasks"][0]["id"] == ids[0]
 
 
-def test_walks_stay_within_the_filters_and_the_tenant(bench: Bench) -> None:
+def test_walks_stay_within_the_filters_and_the_tenant(bench: ApiBench) -> None:
     """Neither another tenant's tasks nor those outside of the time are walked over or shown."""
     fill(bench, "c" * 30, "before")
     mine = fill(bench, "p" * WALK + "c" * 20)
@@ -237,7 +237,7 @@ def test_walks_stay_within_the_filters_and_the_tenant(bench: Bench) -> None:
     assert len(pages) == 2
 
 
-def test_tasks_come_and_go_under_a_walk(bench: Bench) -> None:
+def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
     """With tasks added and erased between the pages, the others are still there once each."""
     ids = fill(bench, ("c" + "p" * 4) * 300)
     matches, seen, gone = ids[::5], [], set()
@@ -272,7 +272,7 @@ def test_tasks_come_and_go_under_a_walk(bench: Bench) -> None:
 @pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled", "overdue"])
 def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: str) -> None:
     """To the byte and to the second, whatever state it is in; and nothing of it changes."""
-    bench = Bench(keys=True)
+    bench = ApiBench(keys=True)
     ours, theirs = bearer(bench.make_key()), bearer(bench.make_key(tenant="theirs"))
     task = data(bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree", "deadlineSeconds": 60}, ours))
     match state:
@@ -301,9 +301,9 @@ def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: s
     bench.close()
 
 
-def test_a_cursor_of_another_tenants_leads_to_ones_own_tasks(bench: Bench) -> None:
+def test_a_cursor_of_another_tenants_leads_to_ones_own_tasks(bench: ApiBench) -> None:
     """A cursor holds a time, not a tenant: with another's a client pages through its own tasks."""
-    keyed = Bench(keys=True)
+    keyed = ApiBench(keys=True)
     ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
     mine = []
     for _ in range(3):

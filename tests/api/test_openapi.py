@@ -15,14 +15,14 @@ from src.http import problems
 from src.http.catalogue import ENDPOINTS, document
 from src.http.messages import Reply
 from src.http.router import configuration_problem
-from tests.support.api_bench import START_MS, Bench, BenchRequest, bearer, check_documented, data
+from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, check_documented, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 
 UNKNOWN = new_task_id(START_MS, b"0123456789")
-Provoke = Callable[[Bench, str, str], Reply]
+Provoke = Callable[[ApiBench, str, str], Reply]
 
 
-def plain(bench: Bench, method: str, path: str) -> Reply:
+def plain(bench: ApiBench, method: str, path: str) -> Reply:
     """Send the call, with a body that is fine where one is wanted, to a task that there is."""
     task = bench.submit()
     if path.endswith("/retry"):
@@ -30,7 +30,7 @@ def plain(bench: Bench, method: str, path: str) -> Reply:
     return call(bench, method, path.replace("{id}", a_key(bench) if "/keys/" in path else task["id"]))
 
 
-def a_key(bench: Bench) -> str:
+def a_key(bench: ApiBench) -> str:
     """Write a key and return its id."""
     return bench.make_key().split("_")[1]
 
@@ -39,7 +39,7 @@ def a_key(bench: Bench) -> str:
 BODIES = {"/api/tasks": {"input": "x"}, "/api/keys": {}}
 
 
-def call(bench: Bench, method: str, path: str) -> Reply:
+def call(bench: ApiBench, method: str, path: str) -> Reply:
     """Send the call with a body that is fine where one is wanted."""
     return bench.call(method, path, BODIES.get(path) if method == "POST" else None)
 
@@ -47,35 +47,35 @@ def call(bench: Bench, method: str, path: str) -> Reply:
 def body(raw: bytes, media_type: str = "application/json") -> Provoke:
     """Send this body."""
 
-    def provoke(bench: Bench, method: str, path: str) -> Reply:
+    def provoke(bench: ApiBench, method: str, path: str) -> Reply:
         return bench.send(BenchRequest(method, f"http://h{path}", {"content-type": media_type}, raw))
 
     return provoke
 
 
-def unknown_parameter(bench: Bench, method: str, path: str) -> Reply:
+def unknown_parameter(bench: ApiBench, method: str, path: str) -> Reply:
     """Send a query parameter that no call takes."""
     return call(bench, method, path.replace("{id}", UNKNOWN) + "?surprise=1")
 
 
-def unknown_task(bench: Bench, method: str, path: str) -> Reply:
+def unknown_task(bench: ApiBench, method: str, path: str) -> Reply:
     """Name a task, or key, that is not there."""
     return call(bench, method, path.replace("{id}", "0" * 16 if "/keys/" in path else UNKNOWN))
 
 
-def completed_task(bench: Bench, method: str, path: str) -> Reply:
+def completed_task(bench: ApiBench, method: str, path: str) -> Reply:
     """Name a task that has completed."""
     task = bench.submit()
     bench.complete(task["id"])
     return call(bench, method, path.replace("{id}", task["id"]))
 
 
-def strange_key(bench: Bench, method: str, path: str) -> Reply:
+def strange_key(bench: ApiBench, method: str, path: str) -> Reply:
     """Send an Idempotency-Key that is none."""
     return bench.call(method, path, {"input": "x"}, {"idempotency-key": "a key"})
 
 
-def other_body(bench: Bench, method: str, path: str) -> Reply:
+def other_body(bench: ApiBench, method: str, path: str) -> Reply:
     """Send another body under a key that was used."""
     bench.call(method, path, {"input": "x"}, {"idempotency-key": "key"})
     return bench.call(method, path, {"input": "y"}, {"idempotency-key": "key"})
@@ -84,7 +84,7 @@ def other_body(bench: Bench, method: str, path: str) -> Reply:
 def database_away(message: str) -> Provoke:
     """Let the database fail with this message."""
 
-    def provoke(bench: Bench, method: str, path: str) -> Reply:
+    def provoke(bench: ApiBench, method: str, path: str) -> Reply:
         if path == "/openapi.json":
             require_keys(bench)  # what it needs of the database is the caller's key
         bench.database.fail(message, times=10)
@@ -93,7 +93,7 @@ def database_away(message: str) -> Provoke:
     return provoke
 
 
-def mistake(bench: Bench, method: str, path: str) -> Reply:
+def mistake(bench: ApiBench, method: str, path: str) -> Reply:
     """Take away what the handler needs."""
 
     class Nothing:
@@ -114,24 +114,24 @@ def mistake(bench: Bench, method: str, path: str) -> Reply:
     return unknown_task(bench, method, path)
 
 
-def require_keys(bench: Bench) -> None:
+def require_keys(bench: ApiBench) -> None:
     """Let the deployment ask for keys."""
     bench.api = replace(bench.api, settings=replace(bench.settings, require_keys=True))
 
 
-def no_keys(bench: Bench, method: str, path: str) -> Reply:
+def no_keys(bench: ApiBench, method: str, path: str) -> Reply:
     """Ask for keys where there are none."""
     require_keys(bench)
     return unknown_task(bench, method, path)
 
 
-def no_header(bench: Bench, method: str, path: str) -> Reply:
+def no_header(bench: ApiBench, method: str, path: str) -> Reply:
     """Send no key."""
     bench.make_key()
     return no_keys(bench, method, path)
 
 
-def no_scope(bench: Bench, method: str, path: str) -> Reply:
+def no_scope(bench: ApiBench, method: str, path: str) -> Reply:
     """Send a key whose scopes are all but the one that is needed."""
     paths: Any = document()["paths"]
     ((needed,),) = (item.values() for item in paths[path][method.lower()]["security"])
@@ -140,21 +140,21 @@ def no_scope(bench: Bench, method: str, path: str) -> Reply:
     return bench.call(method, path.replace("{id}", UNKNOWN), headers=bearer(key))
 
 
-def too_many_keys(bench: Bench, method: str, path: str) -> Reply:
+def too_many_keys(bench: ApiBench, method: str, path: str) -> Reply:
     """Make one key more than there may be."""
     for _ in range(KEYS_MOST):
         bench.make_key()
     return call(bench, method, path)
 
 
-def misconfigured(_bench: Bench, method: str, path: str) -> Reply:
+def misconfigured(_bench: ApiBench, method: str, path: str) -> Reply:
     """Answer as a deployment with a bad variable."""
     reply = configuration_problem(ConfigurationError("AI_PROVIDER", "one of these"), method)
     check_documented(method, f"http://h{path}", reply)
     return reply
 
 
-def too_many_requests(bench: Bench, method: str, path: str) -> Reply:
+def too_many_requests(bench: ApiBench, method: str, path: str) -> Reply:
     """Have a limiter that lets nothing through."""
 
     class Nothing:
@@ -165,7 +165,7 @@ def too_many_requests(bench: Bench, method: str, path: str) -> Reply:
     return unknown_task(bench, method, path)
 
 
-def dry_run(bench: Bench, method: str, path: str) -> Reply:
+def dry_run(bench: ApiBench, method: str, path: str) -> Reply:
     """Ask for the plan only."""
     return bench.call(method, f"{path}?dryRun=true", {"input": "x"})
 
@@ -213,7 +213,7 @@ def described() -> Iterator[tuple[str, str, int, str]]:
 
 
 @pytest.mark.parametrize(("method", "path", "status", "code"), list(described()))
-def test_each_described_answer_is_given(bench: Bench, method: str, path: str, status: int, code: str) -> None:
+def test_each_described_answer_is_given(bench: ApiBench, method: str, path: str, status: int, code: str) -> None:
     """Nothing is described that the API never answers: each status and code can be brought about."""
     if not code:
         provoke: Provoke = SUCCEEDED.get((method, path, status), plain)
@@ -262,7 +262,7 @@ def every_value(node: Any, key: str) -> Iterator[Any]:
             yield from every_value(item, key)
 
 
-def test_document_is_sound(bench: Bench) -> None:
+def test_document_is_sound(bench: ApiBench) -> None:
     """It is OpenAPI 3.1: references lead somewhere, operation ids are unique, path parameters are declared."""
     shown = data(bench.call("GET", "/openapi.json"))
     assert shown["openapi"].startswith("3.1.")
@@ -287,7 +287,7 @@ def test_document_is_sound(bench: Bench) -> None:
 def test_document_is_built_upon_request() -> None:
     """The description costs nothing at import, and is built once."""
     document.cache_clear()
-    bench = Bench()
+    bench = ApiBench()
     first, second = bench.call("GET", "/openapi.json"), bench.call("GET", "/openapi.json")
     assert first == second
     assert document.cache_info().misses == 1

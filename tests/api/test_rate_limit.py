@@ -10,7 +10,7 @@ import pytest
 
 from src.core import limits
 from src.core.ids import new_task_id
-from tests.support.api_bench import START_MS, Bench, data
+from tests.support.api_bench import START_MS, ApiBench, data
 
 ID = new_task_id(START_MS, b"0123456789")
 COUNTED = [
@@ -54,7 +54,7 @@ class Limiter:
 
 
 @pytest.fixture
-def limiter(bench: Bench) -> Limiter:
+def limiter(bench: ApiBench) -> Limiter:
     """A limiter of one request, bound."""
     made = Limiter(1)
     object.__setattr__(bench.api, "rate_limiter", made)
@@ -62,7 +62,7 @@ def limiter(bench: Bench) -> Limiter:
 
 
 @pytest.mark.parametrize(("method", "path"), COUNTED)
-def test_beyond_the_limit(bench: Bench, limiter: Limiter, method: str, path: str) -> None:
+def test_beyond_the_limit(bench: ApiBench, limiter: Limiter, method: str, path: str) -> None:
     """A call that needs a key counts under its tenant; beyond the limit it is 429 and asks no database."""
     assert bench.call(method, path).status not in {429, 500}
     batches = bench.database.batches
@@ -76,7 +76,9 @@ def test_beyond_the_limit(bench: Bench, limiter: Limiter, method: str, path: str
 
 
 @pytest.mark.parametrize(("method", "path", "status"), NOT_COUNTED)
-def test_what_needs_no_key_is_not_counted(bench: Bench, limiter: Limiter, method: str, path: str, status: int) -> None:
+def test_what_needs_no_key_is_not_counted(
+    bench: ApiBench, limiter: Limiter, method: str, path: str, status: int
+) -> None:
     """Status endpoints, OPTIONS and what is refused by path or method alone go on and cost nothing."""
     limiter.most = 0
     assert bench.call(method, path).status == status
@@ -84,7 +86,7 @@ def test_what_needs_no_key_is_not_counted(bench: Bench, limiter: Limiter, method
 
 
 @pytest.mark.parametrize("trouble", [lambda: RuntimeError("key local is secret"), lambda: "hangs"])
-def test_a_limiter_that_fails_refuses_nothing(bench: Bench, limiter: Limiter, trouble: Callable[[], object]) -> None:
+def test_a_limiter_that_fails_refuses_nothing(bench: ApiBench, limiter: Limiter, trouble: Callable[[], object]) -> None:
     """An error of the binding, or none of its answers in time, lets the request through and is logged by type."""
     limiter.trouble = trouble
     limiter.most = 0

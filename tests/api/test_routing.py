@@ -13,7 +13,7 @@ from src.http.messages import Reply
 from src.http.router import configuration_problem, handle
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
-from tests.support.api_bench import START_MS, Bench, BenchRequest, data, key
+from tests.support.api_bench import START_MS, ApiBench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 
 ID = new_task_id(START_MS, b"0123456789")
@@ -60,7 +60,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
         "/openapi",
     ],
 )
-def test_unknown_path(bench: Bench, path: str) -> None:
+def test_unknown_path(bench: ApiBench, path: str) -> None:
     """Paths are matched by whole segments: what merely looks like one of ours is 404 for every method."""
     for method in METHODS:
         reply = bench.call(method, path)
@@ -69,12 +69,12 @@ def test_unknown_path(bench: Bench, path: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://[", "http://h/%zz", "http://h/api/%", "\0", "x", "*"])
-def test_broken_url(bench: Bench, url: str) -> None:
+def test_broken_url(bench: ApiBench, url: str) -> None:
     """A URL that cannot be read is an unknown path, not a failure."""
     assert bench.run(handle(BenchRequest("GET", url), bench.api)).status == 404
 
 
-def test_percent_encoding(bench: Bench) -> None:
+def test_percent_encoding(bench: ApiBench) -> None:
     """A path's segments may be percent-encoded."""
     task = bench.submit()
     assert (
@@ -84,7 +84,7 @@ def test_percent_encoding(bench: Bench) -> None:
 
 @pytest.mark.parametrize(("path", "allow"), ALLOWED.items())
 @pytest.mark.parametrize("method", METHODS)
-def test_methods(bench: Bench, path: str, allow: str, method: str) -> None:
+def test_methods(bench: ApiBench, path: str, allow: str, method: str) -> None:
     """Another method is 405 with `Allow`; OPTIONS answers 204 with the same; neither asks the database."""
     reply = bench.call(method, path)
     if method == "OPTIONS":
@@ -98,7 +98,7 @@ def test_methods(bench: Bench, path: str, allow: str, method: str) -> None:
     assert bench.database.batches == 0
 
 
-def test_head(bench: Bench) -> None:
+def test_head(bench: ApiBench) -> None:
     """HEAD answers as GET does, without the body."""
     task = bench.submit()
     for path in ("/api/tasks", "/api/async-status", "/openapi.json", task["links"]["self"], task["links"]["chunks"]):
@@ -107,7 +107,7 @@ def test_head(bench: Bench) -> None:
     assert bench.call("HEAD", "/api/tasks?limit=x").status == 422
 
 
-def test_headers_on_every_answer(bench: Bench) -> None:
+def test_headers_on_every_answer(bench: ApiBench) -> None:
     """Successes and problems alike carry the headers that keep browsers from making something of them."""
     for reply in (
         bench.call("GET", "/api/tasks"),
@@ -144,7 +144,7 @@ DATABASE_CALLS = [
 
 @pytest.mark.parametrize(("method", "path", "body"), DATABASE_CALLS)
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
-def test_database_out_of_reach(bench: Bench, method: str, path: str, body: object, message: str) -> None:
+def test_database_out_of_reach(bench: ApiBench, method: str, path: str, body: object, message: str) -> None:
     """Each call that needs D1 is 503 with Retry-After while D1 is away; nothing is accepted or sent."""
     bench.database.fail(message, times=10)
     reply = bench.call(method, path, body)
@@ -156,7 +156,7 @@ def test_database_out_of_reach(bench: Bench, method: str, path: str, body: objec
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_database_recovers_in_time(bench: Bench, when: When) -> None:
+def test_database_recovers_in_time(bench: ApiBench, when: When) -> None:
     """One failed write, landed or not, is sent again: the client gets one task and its 202."""
     bench.database.fail(NETWORK_LOST, when)
     task = bench.submit()
@@ -166,7 +166,7 @@ def test_database_recovers_in_time(bench: Bench, when: When) -> None:
 @pytest.mark.parametrize(("method", "path", "body"), DATABASE_CALLS)
 def test_schema_missing(method: str, path: str, body: object) -> None:
     """Without tables each call that needs them is 503 and says what to run."""
-    bench = Bench(migrated=False)
+    bench = ApiBench(migrated=False)
     reply = bench.call(method, path, body)
     assert (reply.status, data(reply)["code"]) == (503, "schema_missing")
     assert "make dev" in data(reply)["detail"]
@@ -175,7 +175,7 @@ def test_schema_missing(method: str, path: str, body: object) -> None:
     bench.close()
 
 
-def test_database_refuses(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_database_refuses(bench: ApiBench, caplog: pytest.LogCaptureFixture) -> None:
     """Any other error of D1 is 503 without SQL in it; the terminal shows where it came from."""
     bench.database.fail("D1_ERROR: CHECK constraint failed: SELECT 1 FROM secret")
     reply = bench.call("POST", "/api/tasks", {"input": "x"})
@@ -197,7 +197,7 @@ class BrokenProvider(DemoProvider):
 
 def test_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
     """An unexpected exception is a 500 that tells nothing, a log line with its type, a traceback in the terminal."""
-    bench = Bench(provider=BrokenProvider())
+    bench = ApiBench(provider=BrokenProvider())
     reply = bench.call("GET", "/api/ai-status")
     assert (reply.status, data(reply)["code"]) == (500, "internal")
     assert "text" not in reply.body
@@ -213,7 +213,7 @@ def test_cancellation_passes() -> None:
     """A cancelled invocation is not answered: cancellation passes through."""
     provider = BrokenProvider()
     provider.error = asyncio.CancelledError()
-    bench = Bench(provider=provider)
+    bench = ApiBench(provider=provider)
     with pytest.raises(asyncio.CancelledError):
         bench.call("GET", "/api/ai-status")
     bench.close()
@@ -231,13 +231,13 @@ def test_bad_configuration() -> None:
     assert configuration_problem(ConfigurationError("X", "y"), "HEAD").body == ""
 
 
-def test_body_is_text(bench: Bench) -> None:
+def test_body_is_text(bench: ApiBench) -> None:
     """Text beyond ASCII is sent as it is, not escaped."""
     reply: Reply = bench.call("POST", "/api/tasks", {"input": "x", "metadata": {"name": "刘姥姥 😀"}})
     assert "刘姥姥 😀" in reply.body
 
 
-def test_nothing_is_accepted_behind_a_503(bench: Bench) -> None:
+def test_nothing_is_accepted_behind_a_503(bench: ApiBench) -> None:
     """When every answer to the write is lost although it landed, the client is told 503 and nothing stays."""
     bench.database.fail(NETWORK_LOST, "after", times=2 * limits.STORE_SENDS)
     reply = bench.call("POST", "/api/tasks", {"input": "x"})

@@ -10,7 +10,7 @@ from src.core.settings import Settings
 from src.http.services import BoundRoutes
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
-from tests.support.api_bench import QUEUES, Bench, data
+from tests.support.api_bench import QUEUES, ApiBench, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 
 OBJECTS = BoundRoutes(queue=False, dead_letter_queue=False, objects=True)
@@ -41,7 +41,7 @@ LETTER = {
 @pytest.mark.parametrize("bound", LETTER, ids=["top level", "free", "direct"])
 def test_service(bound: BoundRoutes) -> None:
     """The answer is the contract's, field for field and in its order."""
-    bench = Bench(bound=bound)
+    bench = ApiBench(bound=bound)
     reply = bench.call("GET", "/api/async-status")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
     assert reply.body == json.dumps(json.loads(LETTER[bound]))
@@ -52,7 +52,7 @@ def test_service(bound: BoundRoutes) -> None:
 @pytest.mark.parametrize("migrated", [True, False])
 def test_unhealthy(bound: BoundRoutes, migrated: bool) -> None:
     """Without D1, or without its tables, the answer is 503 and says what to run; the rest stays as it is."""
-    bench = Bench(bound=bound, migrated=migrated)
+    bench = ApiBench(bound=bound, migrated=migrated)
     if migrated:
         bench.database.fail(NETWORK_LOST, times=10)
     reply = bench.call("GET", "/api/async-status")
@@ -90,7 +90,7 @@ class Counted:
 
 def test_verbose() -> None:
     """`verbose=1` adds what was used of each allowance, and logs it; `verbose=0` is the plain answer."""
-    bench = Bench()
+    bench = ApiBench()
     bench.api = replace(bench.api, day_use=Counted())
     plain = bench.call("GET", "/api/async-status?verbose=0")
     assert plain.body == json.dumps(json.loads(LETTER[QUEUES]))
@@ -105,7 +105,7 @@ def test_verbose() -> None:
     bench.close()
 
 
-def test_verbose_without_a_count(bench: Bench) -> None:
+def test_verbose_without_a_count(bench: ApiBench) -> None:
     """A deployed Worker cannot know what its account has used, and says null instead of a number that is too small."""
     assert data(bench.call("GET", "/api/async-status?verbose=1"))["usage"] is None
     refused = bench.call("GET", "/api/async-status?verbose=yes")
@@ -114,7 +114,7 @@ def test_verbose_without_a_count(bench: Bench) -> None:
 
 def test_rows_used_up() -> None:
     """When the day's rows are used up, the answer says that, and to come back after midnight UTC."""
-    bench = Bench()
+    bench = ApiBench()
     bench.database.fail(ROWS_USED_UP)
     reply = bench.call("GET", "/api/async-status")
     assert (reply.status, data(reply)["status"]) == (503, "unhealthy")
@@ -138,7 +138,7 @@ class Ailing(DemoProvider):
 
 def test_model() -> None:
     """The model's state is always answered with 200, and names provider, model and time."""
-    bench = Bench(settings=Settings(provider="demo", model="chosen"), provider=Ailing())
+    bench = ApiBench(settings=Settings(provider="demo", model="chosen"), provider=Ailing())
     reply = bench.call("GET", "/api/ai-status")
     assert reply.status == 200
     assert data(reply) == {
@@ -151,7 +151,7 @@ def test_model() -> None:
     bench.close()
 
 
-def test_default_model(bench: Bench) -> None:
+def test_default_model(bench: ApiBench) -> None:
     """Without AI_MODEL the provider's own default is named."""
     shown = data(bench.call("GET", "/api/ai-status"))
     assert (shown["status"], shown["model"]) == ("healthy", DemoProvider().default_model)

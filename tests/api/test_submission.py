@@ -8,13 +8,13 @@ import pytest
 from src.core import limits
 from src.core.settings import Settings
 from src.core.task import Route
-from tests.support.api_bench import Bench, BenchRequest, data
+from tests.support.api_bench import ApiBench, BenchRequest, data
 
 URL = "http://localhost:8787/api/tasks"
 SMALL = Settings(provider="demo", chunk_chars=10, input_bytes=30)
 
 
-def refused(bench: Bench, body: object, status: int, code: str, field: str | None = None) -> dict[str, Any]:
+def refused(bench: ApiBench, body: object, status: int, code: str, field: str | None = None) -> dict[str, Any]:
     """Submit, and check the problem, that it names the field, and that nothing was stored or sent."""
     reply = bench.call("POST", "/api/tasks", body)
     problem = data(reply)
@@ -29,7 +29,7 @@ def refused(bench: Bench, body: object, status: int, code: str, field: str | Non
     return problem
 
 
-def test_smallest_request(bench: Bench) -> None:
+def test_smallest_request(bench: ApiBench) -> None:
     """Only `input` is required; the answer is 202 with the whole task, to the letter, and where to poll it."""
     reply = bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree and four"})
     task = data(reply)
@@ -60,13 +60,13 @@ def test_smallest_request(bench: Bench) -> None:
     assert bench.senders[0].sent == [task["id"]]
 
 
-def test_fresh_task_reads_the_same(bench: Bench) -> None:
+def test_fresh_task_reads_the_same(bench: ApiBench) -> None:
     """The 202 shows what the database holds: reading the task right away gives the same."""
     task = bench.submit(reduce="merge", model="other", metadata={"who": "我", "n": [1, 2.5, None, True]})
     assert data(bench.call("GET", task["links"]["self"])) == task
 
 
-def test_largest_request(bench: Bench) -> None:
+def test_largest_request(bench: ApiBench) -> None:
     """Every field at its limit is taken, and what was given is what is stored."""
     metadata = {"k": "é" * ((limits.METADATA_BYTES_MOST - len('{"k":""}')) // 2)}
     body = {
@@ -93,19 +93,19 @@ def test_largest_request(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "text", [" ", "\n", "\t \u3000", "\ufeff", "\x01\x7f\x85", "e\u0301", "\U0001f468\u200d\U0001f469"]
 )
-def test_odd_but_sound_input(bench: Bench, text: str) -> None:
+def test_odd_but_sound_input(bench: ApiBench, text: str) -> None:
     """The contract refuses no text for being blank or odd."""
     assert bench.submit(text)["progress"]["total"] == 1
 
 
 @pytest.mark.parametrize("name", ["instructions", "reduce", "chunk", "model", "metadata"])
-def test_null_counts_as_absent(bench: Bench, name: str) -> None:
+def test_null_counts_as_absent(bench: ApiBench, name: str) -> None:
     """An optional field that is null is the same as none."""
     assert bench.submit("text", **{name: None})["metadata"] == {}
     assert bench.submit("text", chunk={"maxChars": None, "overlapChars": None})["progress"]["total"] == 1
 
 
-def test_whole_numbers_in_any_spelling(bench: Bench) -> None:
+def test_whole_numbers_in_any_spelling(bench: ApiBench) -> None:
     """6.0 and 6e0 are 6: JSON has one kind of number, and the schema's integers are those without a fraction."""
     raw = b'{"input": "0123456789", "chunk": {"maxChars": 6.0, "overlapChars": 2e0}}'
     reply = bench.call("POST", "/api/tasks", raw)
@@ -120,7 +120,7 @@ def test_whole_numbers_in_any_spelling(bench: Bench) -> None:
         {"文": "\U0001f600", "quote": '"\\/\b\f\n\r\t', "del": "\x7f", "sep": "\u2028"},
     ],
 )
-def test_metadata_is_echoed(bench: Bench, metadata: dict[str, Any]) -> None:
+def test_metadata_is_echoed(bench: ApiBench, metadata: dict[str, Any]) -> None:
     """Metadata comes back as it was, numbers beyond 64 bits and the order of names included, at once and later."""
     task = bench.submit("text", metadata=metadata)
     later = data(bench.call("GET", task["links"]["self"]))
@@ -163,12 +163,12 @@ def test_metadata_is_echoed(bench: Bench, metadata: dict[str, Any]) -> None:
         b'"' + b'\\"' * 50_000,
     ],
 )
-def test_malformed_body(bench: Bench, raw: bytes) -> None:
+def test_malformed_body(bench: ApiBench, raw: bytes) -> None:
     """A body that is not one JSON object, strictly read, is refused as malformed."""
     refused(bench, raw, 400, "malformed_body")
 
 
-def test_nesting_up_to_the_limit(bench: Bench) -> None:
+def test_nesting_up_to_the_limit(bench: ApiBench) -> None:
     """Thirty-two levels are fine: the bound is not lower than it says. Brackets in a text do not count."""
     raw = b'{"input": "%s", "metadata": {"a": %s%s}}' % (b"[" * 1_000, b"[" * 30, b"]" * 30)
     assert bench.call("POST", "/api/tasks", raw).status == 202
@@ -239,12 +239,12 @@ INVALID = [
 
 
 @pytest.mark.parametrize(("body", "field"), INVALID, ids=lambda value: ascii(value)[:60])
-def test_invalid_field(bench: Bench, body: object, field: str) -> None:
+def test_invalid_field(bench: ApiBench, body: object, field: str) -> None:
     """Each wrong field is refused by its name, and nothing is stored."""
     refused(bench, body, 422, "invalid_fields", field)
 
 
-def test_every_wrong_field_is_named(bench: Bench) -> None:
+def test_every_wrong_field_is_named(bench: ApiBench) -> None:
     """Several mistakes are told at once."""
     body = {"reduce": "x", "chunk": {"maxChars": 0, "overlapChars": -1}, "model": "", "metadata": 1, "other": 1}
     problem = refused(bench, body, 422, "invalid_fields")
@@ -252,7 +252,7 @@ def test_every_wrong_field_is_named(bench: Bench) -> None:
     assert named == {"input", "reduce", "chunk.maxChars", "chunk.overlapChars", "model", "metadata", "other"}
 
 
-def test_problem_to_the_letter(bench: Bench) -> None:
+def test_problem_to_the_letter(bench: ApiBench) -> None:
     """A problem has the members of RFC 9457, a stable code, and the fields by name."""
     assert refused(bench, {"input": "x", "colour": "red"}, 422, "invalid_fields") == {
         "type": "urn:onceover:problem:invalid_fields",
@@ -264,7 +264,7 @@ def test_problem_to_the_letter(bench: Bench) -> None:
     }
 
 
-def test_refusals_quote_nothing(bench: Bench) -> None:
+def test_refusals_quote_nothing(bench: ApiBench) -> None:
     """Neither the text nor values nor a whole long name come back in a problem or go into the log."""
     secret = "canary" * 50
     for body in (
@@ -283,7 +283,7 @@ def test_refusals_quote_nothing(bench: Bench) -> None:
         assert "canary" not in "".join(bench.log_lines)
 
 
-def test_errors_are_bounded(bench: Bench) -> None:
+def test_errors_are_bounded(bench: ApiBench) -> None:
     """A thousand unknown fields make one problem of readable size."""
     problem = refused(bench, {f"field{number}": 1 for number in range(1_000)}, 422, "invalid_fields")
     assert len(problem["errors"]) == 20
@@ -294,7 +294,7 @@ def test_errors_are_bounded(bench: Bench) -> None:
 )
 def test_input_size(text: str, status: int) -> None:
     """One byte over MAX_INPUT_BYTES, counted in UTF-8, is too large; the problem names field and variable."""
-    bench = Bench(settings=SMALL)
+    bench = ApiBench(settings=SMALL)
     if status == 202:
         assert bench.submit(text)["status"] == "pending"
     else:
@@ -304,7 +304,7 @@ def test_input_size(text: str, status: int) -> None:
 
 def test_escaped_input_of_full_size() -> None:
     """The cap on the body never refuses an input that fits, even with each character escaped."""
-    bench = Bench(settings=Settings(provider="demo", input_bytes=300_000))
+    bench = ApiBench(settings=Settings(provider="demo", input_bytes=300_000))
     body = {"input": "\x01" * 300_000, "instructions": "é" * limits.INSTRUCTIONS_CHARS_MOST}
     assert bench.call("POST", "/api/tasks", body).status == 202
     bench.close()
@@ -316,7 +316,7 @@ MOST_BYTES = SMALL.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEA
 @pytest.mark.parametrize("length", [None, "10", "0", "-1", "x", "１０", str(MOST_BYTES)])
 def test_lying_length(length: str | None) -> None:
     """A body beyond the cap is refused while it is read, whatever Content-Length says; reading stops there."""
-    bench = Bench(settings=SMALL)
+    bench = ApiBench(settings=SMALL)
     headers = {} if length is None else {"content-length": length}
     request = BenchRequest("POST", URL, headers, b'{"input": "' + b"x" * 10 * MOST_BYTES)
     assert data(bench.send(request))["code"] == "too_large"
@@ -328,7 +328,7 @@ def test_lying_length(length: str | None) -> None:
 @pytest.mark.parametrize("length", [str(MOST_BYTES + 1), "9" * 15, "9" * 10_000])
 def test_announced_length(length: str) -> None:
     """A Content-Length above the cap is refused before anything is read."""
-    bench = Bench(settings=SMALL)
+    bench = ApiBench(settings=SMALL)
     request = BenchRequest("POST", URL, {"content-length": length}, b'{"input": "x"}')
     assert data(bench.send(request))["code"] == "too_large"
     assert request.read_bytes == 0
@@ -349,7 +349,7 @@ def test_announced_length(length: str) -> None:
         ("text/html; application/json", 415),
     ],
 )
-def test_media_type(bench: Bench, media_type: str | None, status: int) -> None:
+def test_media_type(bench: ApiBench, media_type: str | None, status: int) -> None:
     """JSON is taken with any parameters and without a Content-Type; other media types are refused unread."""
     headers = {} if media_type is None else {"content-type": media_type}
     request = BenchRequest("POST", URL, headers, b'{"input": "x"}')
@@ -361,7 +361,7 @@ def test_media_type(bench: Bench, media_type: str | None, status: int) -> None:
 
 
 @pytest.mark.parametrize(("encoding", "status"), [("identity", 202), ("gzip", 415), ("br", 415), ("bogus", 415)])
-def test_content_encoding(bench: Bench, encoding: str, status: int) -> None:
+def test_content_encoding(bench: ApiBench, encoding: str, status: int) -> None:
     """A body is taken as it is: one that says otherwise is refused unread, not parsed as if it did not."""
     request = BenchRequest("POST", URL, {"content-encoding": encoding}, b'{"input": "x"}')
     assert (bench.send(request).status, bool(request.read_bytes)) == (status, status == 202)
@@ -375,13 +375,13 @@ def test_content_encoding(bench: Bench, encoding: str, status: int) -> None:
         (b'{"a": "\n"}', "The body is not JSON: Invalid control character at line 1, column 8."),
     ],
 )
-def test_what_a_malformed_body_is_told(bench: Bench, body: bytes, detail: str) -> None:
+def test_what_a_malformed_body_is_told(bench: ApiBench, body: bytes, detail: str) -> None:
     """In words that a client can use."""
     reply = bench.call("POST", "/api/tasks", body)
     assert (reply.status, data(reply)["detail"]) == (400, detail)
 
 
-def test_send_falls_through(bench: Bench) -> None:
+def test_send_falls_through(bench: ApiBench) -> None:
     """When the queue refuses the message, the next route takes the task and the answer says which; still 202."""
     bench.senders[0].refuses = True
     task = bench.submit()
@@ -393,6 +393,6 @@ def test_send_falls_through(bench: Bench) -> None:
 @pytest.mark.parametrize("route", list(Route))
 def test_routes_show_in_the_task(route: Route) -> None:
     """The route of the deployment stands in the task."""
-    bench = Bench(routes=[route])
+    bench = ApiBench(routes=[route])
     assert bench.submit()["route"] == route
     bench.close()

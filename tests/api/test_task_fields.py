@@ -14,7 +14,7 @@ from src.http.new_task import NewTaskFields, new_request
 from src.http.task_views import TaskView
 from src.store import options
 from tests.support import canaries
-from tests.support.api_bench import Bench, data, key
+from tests.support.api_bench import ApiBench, data, key
 from tests.support.sqlite_d1 import MIGRATIONS
 
 # A body with each field, none of them at its default.
@@ -58,7 +58,7 @@ def test_every_option_has_its_column():
     assert set(options.NAMES) == set(asdict(TaskOptions()))
 
 
-def test_every_option_is_kept(bench: Bench):
+def test_every_option_is_kept(bench: ApiBench):
     """Whoever claims, polls or lists a task finds each option as it was asked for."""
     asked = new_request(BODY, bench.settings).options
     task_id = bench.submit(BODY["input"], **{name: value for name, value in BODY.items() if name != "input"})["id"]
@@ -69,7 +69,7 @@ def test_every_option_is_kept(bench: Bench):
 
 
 @pytest.mark.parametrize("name", [name for name in BODY if name not in NOT_SHOWN])
-def test_every_field_is_shown_as_it_was_sent(bench: Bench, name: str):
+def test_every_field_is_shown_as_it_was_sent(bench: ApiBench, name: str):
     """Submission, poll and list show the field, or it stands in `NOT_SHOWN` with a reason."""
     accepted = data(bench.call("POST", "/api/tasks", BODY))
     read = data(bench.call("GET", accepted["links"]["self"]))
@@ -98,7 +98,7 @@ def takes_text(schema: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("applied", range(NEWEST + 1))
 def test_the_status_asks_for_the_newest_migration(applied: int):
     """A database that lacks the latest migration is told apart from a whole one, and the answer says what to run."""
-    bench = Bench(migrated=False)
+    bench = ApiBench(migrated=False)
     bench.database.migrate(applied)
     reply = bench.call("GET", "/api/async-status")
     assert reply.status == (200 if applied == NEWEST else 503)

@@ -11,7 +11,7 @@ from src.core.ids import new_task_id
 from src.core.settings import Settings
 from src.http.messages import Reply
 from src.http.router import handle
-from tests.support.api_bench import START_MS, Bench, BenchRequest, data, key
+from tests.support.api_bench import START_MS, ApiBench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST
 
 UNKNOWN = new_task_id(START_MS, b"0123456789")
@@ -38,7 +38,7 @@ CALLS = [
 ]
 
 
-def read(bench: Bench, task: dict[str, Any], query: str = "") -> Any:
+def read(bench: ApiBench, task: dict[str, Any], query: str = "") -> Any:
     """Read a task."""
     reply = bench.call("GET", task["links"]["self"] + query)
     assert reply.status == 200, reply
@@ -46,7 +46,7 @@ def read(bench: Bench, task: dict[str, Any], query: str = "") -> Any:
 
 
 @pytest.mark.parametrize(("method", "rest"), CALLS)
-def test_unknown_id(bench: Bench, method: str, rest: str) -> None:
+def test_unknown_id(bench: ApiBench, method: str, rest: str) -> None:
     """An id that names nothing is 404 in every call, at once, with `wait` too."""
     reply = bench.call(method, f"/api/tasks/{UNKNOWN}{rest}")
     assert (reply.status, data(reply)["code"]) == (404, "not_found")
@@ -55,7 +55,7 @@ def test_unknown_id(bench: Bench, method: str, rest: str) -> None:
 
 @pytest.mark.parametrize("text", NOT_IDS)
 @pytest.mark.parametrize(("method", "rest"), CALLS)
-def test_malformed_id(bench: Bench, method: str, rest: str, text: str) -> None:
+def test_malformed_id(bench: ApiBench, method: str, rest: str, text: str) -> None:
     """What cannot be an id is answered like an unknown one, and D1 is not asked."""
     reply = bench.call(method, f"/api/tasks/{text}{rest}")
     assert (reply.status, data(reply)["code"]) == (404, "not_found")
@@ -66,7 +66,7 @@ def test_malformed_id(bench: Bench, method: str, rest: str, text: str) -> None:
     ("reduce", "output"),
     [("concat", "output 0\n\noutput 1\n\noutput 2"), ("none", ["output 0", "output 1", "output 2"])],
 )
-def test_completed(bench: Bench, reduce: str, output: object) -> None:
+def test_completed(bench: ApiBench, reduce: str, output: object) -> None:
     """A completed task shows its result in the form of its `reduce`, its times and bill, and no Retry-After."""
     task = bench.submit(reduce=reduce)
     bench.complete(task["id"])
@@ -78,7 +78,7 @@ def test_completed(bench: Bench, reduce: str, output: object) -> None:
     assert (shown["finishedAt"], shown["expiresAt"]) == ("2026-09-21T14:13:20.000Z", "2026-10-21T14:13:20.000Z")
 
 
-def test_failed(bench: Bench) -> None:
+def test_failed(bench: ApiBench) -> None:
     """A failed task names its error and keeps the chunks that it has."""
     task = bench.submit()
     bench.fail(task["id"])
@@ -92,7 +92,7 @@ def test_failed(bench: Bench) -> None:
     ]
 
 
-def test_chunks_before_the_end(bench: Bench) -> None:
+def test_chunks_before_the_end(bench: ApiBench) -> None:
     """Finished chunks can be read while others are still running, in both ways, with their spans in code points."""
     task = bench.submit("字字字字\n\n😀😀😀😀\n\nabcdefghij", chunk={"maxChars": 10, "overlapChars": 2})
     assert data(bench.call("GET", task["links"]["chunks"])) == {"chunks": []}
@@ -106,7 +106,7 @@ def test_chunks_before_the_end(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("wait", ["25", "0.5", "2.25", ".5", "3."])
-def test_wait_ends(bench: Bench, wait: str) -> None:
+def test_wait_ends(bench: ApiBench, wait: str) -> None:
     """`wait` holds the answer for its time, no longer, and D1 is never asked more than twice a second."""
     task = bench.submit()
     before = bench.database.batches
@@ -119,7 +119,7 @@ def test_wait_ends(bench: Bench, wait: str) -> None:
     assert bench.database.batches - before <= 2 * seconds + 1
 
 
-def test_longest_wait_fits_the_free_plan(bench: Bench) -> None:
+def test_longest_wait_fits_the_free_plan(bench: ApiBench) -> None:
     """A wait of 25 s with chunks spends fewer than the 45 D1 statements and calls of an invocation."""
     task = bench.submit()
     statements: list[str] = []
@@ -135,7 +135,7 @@ def test_longest_wait_fits_the_free_plan(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("ends_after", [0.2, 7.3, 18.0])
-def test_wait_notices_the_end(bench: Bench, ends_after: float) -> None:
+def test_wait_notices_the_end(bench: ApiBench, ends_after: float) -> None:
     """`wait` answers within a second of the task's end, with its result."""
     task = bench.submit()
 
@@ -148,7 +148,7 @@ def test_wait_notices_the_end(bench: Bench, ends_after: float) -> None:
     assert ends_after <= bench.loop.time() <= ends_after + 1.0
 
 
-def test_wait_on_an_ended_task(bench: Bench) -> None:
+def test_wait_on_an_ended_task(bench: ApiBench) -> None:
     """A task that has ended is answered at once, with one read."""
     task = bench.submit()
     bench.complete(task["id"])
@@ -157,7 +157,7 @@ def test_wait_on_an_ended_task(bench: Bench) -> None:
     assert (bench.loop.time(), bench.database.batches - before) == (0, 1)
 
 
-def test_wait_on_a_task_that_is_erased(bench: Bench) -> None:
+def test_wait_on_a_task_that_is_erased(bench: ApiBench) -> None:
     """A task that is erased during the wait ends in 404."""
     task = bench.submit()
 
@@ -169,7 +169,7 @@ def test_wait_on_a_task_that_is_erased(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("wait", ["0.1234567890123456", "5e-324", "1E-1", ".5", "0.", "2.5e+1"])
-def test_wait_in_any_spelling(bench: Bench, wait: str) -> None:
+def test_wait_in_any_spelling(bench: ApiBench, wait: str) -> None:
     """A number of seconds may be written as JSON writes numbers, however small, and as people do."""
     task = bench.submit()
     bench.complete(task["id"])
@@ -214,7 +214,7 @@ BAD_QUERIES = [
 
 
 @pytest.mark.parametrize(("rest", "query", "field"), BAD_QUERIES, ids=[query[:40] for _, query, _ in BAD_QUERIES])
-def test_bad_query(bench: Bench, rest: str, query: str, field: str) -> None:
+def test_bad_query(bench: ApiBench, rest: str, query: str, field: str) -> None:
     """A query parameter that is unknown, repeated or out of range is refused by its name, before D1 is asked."""
     path = "/api/tasks" + rest.replace("{id}", bench.submit()["id"])
     before = bench.database.batches
@@ -225,7 +225,7 @@ def test_bad_query(bench: Bench, rest: str, query: str, field: str) -> None:
     assert bench.database.batches == before
 
 
-def test_list_pages(bench: Bench) -> None:
+def test_list_pages(bench: ApiBench) -> None:
     """The pages hold each task once, newest first, without results, and a task added meanwhile disturbs none."""
     ids = []
     for number in range(7):
@@ -251,7 +251,7 @@ async def _pause() -> None:
     await asyncio.sleep(0.002)
 
 
-def test_list_by_status(bench: Bench) -> None:
+def test_list_by_status(bench: ApiBench) -> None:
     """`status` keeps the tasks of that status, and pages through them."""
     done = [bench.submit()["id"], bench.submit()["id"]]
     for number in done:
@@ -265,7 +265,7 @@ def test_list_by_status(bench: Bench) -> None:
     assert data(bench.call("GET", "/api/tasks?status=failed")) == {"tasks": [], "nextCursor": None}
 
 
-def test_list_defaults(bench: Bench) -> None:
+def test_list_defaults(bench: ApiBench) -> None:
     """Without `limit` a page holds 20; with the most, 100."""
     for _ in range(21):
         bench.submit("x")
@@ -273,12 +273,12 @@ def test_list_defaults(bench: Bench) -> None:
     assert len(data(bench.call("GET", f"/api/tasks?limit={limits.LIST_LIMIT_MOST}"))["tasks"]) == 21
 
 
-def cancel(bench: Bench, task: dict[str, Any]) -> Reply:
+def cancel(bench: ApiBench, task: dict[str, Any]) -> Reply:
     """Cancel a task by its own link."""
     return bench.call("POST", task["links"]["cancel"])
 
 
-def test_cancel(bench: Bench) -> None:
+def test_cancel(bench: ApiBench) -> None:
     """A pending and a processing task are cancelled; doing it again changes nothing and is answered the same."""
     pending, processing = bench.submit(), bench.submit()
     bench.begin(processing["id"], 1)
@@ -289,7 +289,7 @@ def test_cancel(bench: Bench) -> None:
         assert (data(first)["status"], data(first)["terminal"]) == ("cancelled", True)
 
 
-def test_cancel_too_late(bench: Bench) -> None:
+def test_cancel_too_late(bench: ApiBench) -> None:
     """A completed and a failed task stay what they are: 409."""
     done, failed = bench.submit(), bench.submit()
     bench.complete(done["id"])
@@ -301,12 +301,12 @@ def test_cancel_too_late(bench: Bench) -> None:
         assert read(bench, task) == before
 
 
-def retry(bench: Bench, task: dict[str, Any]) -> Reply:
+def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
     """Retry a task."""
     return bench.call("POST", f"{task['links']['self']}/retry")
 
 
-def test_retry(bench: Bench) -> None:
+def test_retry(bench: ApiBench) -> None:
     """A failed and a cancelled task go on with the chunks that they have, and are sent on their way again."""
     failed, cancelled = bench.submit(), bench.submit()
     bench.fail(failed["id"])
@@ -325,7 +325,7 @@ def test_retry(bench: Bench) -> None:
     assert read(bench, failed)["status"] == "completed"
 
 
-def test_retry_refused(bench: Bench) -> None:
+def test_retry_refused(bench: ApiBench) -> None:
     """A task that is pending, processing or completed is not retried, and no message is sent."""
     pending, processing, done = bench.submit(), bench.submit(), bench.submit()
     bench.begin(processing["id"], 1)
@@ -338,7 +338,7 @@ def test_retry_refused(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled"])
-def test_erase(bench: Bench, state: str) -> None:
+def test_erase(bench: ApiBench, state: str) -> None:
     """Erasing leaves nothing, whatever the task's status; afterwards it is unknown."""
     task = bench.submit()
     match state:
@@ -359,7 +359,7 @@ def test_erase(bench: Bench, state: str) -> None:
 
 def test_pace_in_retry_after() -> None:
     """A slow task asks its client to come back later, within the bounds."""
-    slow = Bench(settings=Settings(provider="demo", chunk_chars=1))
+    slow = ApiBench(settings=Settings(provider="demo", chunk_chars=1))
     task = slow.submit("x" * 100)
     slow.begin(task["id"], 1)
     reply = slow.call("GET", task["links"]["self"] + "?wait=2")
@@ -368,7 +368,7 @@ def test_pace_in_retry_after() -> None:
 
 
 @pytest.mark.parametrize("act", ["retry", "erase"])
-def test_a_lost_answer_of_the_database_does_not_change_ours(bench: Bench, act: str) -> None:
+def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act: str) -> None:
     """A retry, or an erasure, that landed and whose answer was lost is sent again and finds nothing to do: it is a
     success, and the retried task is dispatched."""
     task = bench.submit()
@@ -383,7 +383,7 @@ def test_a_lost_answer_of_the_database_does_not_change_ours(bench: Bench, act: s
         assert bench.count_rows() == 0
 
 
-def test_a_repeated_write_makes_no_success_of_nothing(bench: Bench) -> None:
+def test_a_repeated_write_makes_no_success_of_nothing(bench: ApiBench) -> None:
     """When the database failed at first, a task that is completed is still not retried."""
     task = bench.submit()
     bench.complete(task["id"])

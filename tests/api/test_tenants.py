@@ -26,7 +26,7 @@ from src.http.messages import Reply
 from src.processing.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.claims import Claim, Continue, Fail, Finish, Step
-from tests.support.api_bench import START_MS, Bench, bearer, data
+from tests.support.api_bench import START_MS, ApiBench, bearer, data
 
 Json = dict[str, Any]
 Spec = Mapping[str, frozenset[str]]
@@ -162,7 +162,7 @@ class TwoTenants(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         fixed = Settings(provider="demo", chunk_chars=30, retention_days=RETENTION_DAYS)
-        self.bench = Bench(settings=fixed, keys=True, routes=(Route.QUEUE, Route.DURABLE_OBJECT))
+        self.bench = ApiBench(settings=fixed, keys=True, routes=(Route.QUEUE, Route.DURABLE_OBJECT))
         self.bench.limit(tasks_in_flight_most=IN_FLIGHT, characters_a_day_most=CHARACTERS)
         self.tenants = {name: Tenant(name, self.bench.make_key(tenant=name)) for name in TENANTS}
         for tenant in self.tenants.values():

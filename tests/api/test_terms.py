@@ -14,15 +14,15 @@ from src.http.messages import Reply
 from src.http.router import handle
 from src.processing.terms import exhausted
 from src.store.claims import Claim, Continue, Fail, Unclaimed
-from tests.support.api_bench import Bench, BenchRequest, data, key
+from tests.support.api_bench import ApiBench, BenchRequest, data, key
 
 
-def wait(bench: Bench, seconds: float) -> None:
+def wait(bench: ApiBench, seconds: float) -> None:
     """Let time pass."""
     bench.run(asyncio.sleep(seconds))
 
 
-def read(bench: Bench, task: dict[str, Any], query: str = "") -> Any:
+def read(bench: ApiBench, task: dict[str, Any], query: str = "") -> Any:
     """Read a task."""
     reply = bench.call("GET", task["links"]["self"] + query)
     assert reply.status == 200, reply
@@ -38,7 +38,7 @@ def code(task: dict[str, Any]) -> str | None:
 
 
 @pytest.mark.parametrize("seconds", [1, 1.5, 60, 1e3, limits.DEADLINE_SECONDS_MOST])
-def test_deadlines_that_are_taken(bench: Bench, seconds: float) -> None:
+def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
     """1 s to 30 days, fractions too; the deadline is shown, in the 202 and afterwards alike."""
     task = bench.submit(deadlineSeconds=seconds)
     assert read(bench, task) == task
@@ -47,13 +47,13 @@ def test_deadlines_that_are_taken(bench: Bench, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("calls", [1, 2, limits.MODEL_CALLS_MOST])
-def test_budgets_that_are_taken(bench: Bench, calls: int) -> None:
+def test_budgets_that_are_taken(bench: ApiBench, calls: int) -> None:
     """1 to a million calls, shown in the task."""
     task = bench.submit(maxModelCalls=calls)
     assert (task["maxModelCalls"], read(bench, task)) == (calls, task)
 
 
-def test_null_is_no_bound(bench: Bench) -> None:
+def test_null_is_no_bound(bench: ApiBench) -> None:
     """A bound that is null counts as absent."""
     task = bench.submit(deadlineSeconds=None, maxModelCalls=None)
     assert (task["deadlineAt"], task["maxModelCalls"]) == (None, None)
@@ -67,7 +67,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("field", "text"), BAD)
-def test_bounds_that_are_refused(bench: Bench, field: str, text: str) -> None:
+def test_bounds_that_are_refused(bench: ApiBench, field: str, text: str) -> None:
     """Out of range or of another type: 422 by its name, and nothing is stored."""
     reply = bench.call("POST", "/api/tasks", b'{"input": "x", "%s": %s}' % (field.encode(), text.encode()))
     assert (reply.status, data(reply)["code"]) == (422, "invalid_fields")
@@ -76,7 +76,7 @@ def test_bounds_that_are_refused(bench: Bench, field: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
-def test_what_is_no_json_number(bench: Bench, text: str) -> None:
+def test_what_is_no_json_number(bench: ApiBench, text: str) -> None:
     """Python's own names of numbers are no JSON, and what is beyond them has no value."""
     reply = bench.call("POST", "/api/tasks", b'{"input": "x", "deadlineSeconds": %s}' % text.encode())
     assert reply.status in {400, 422}
@@ -87,7 +87,7 @@ def test_what_is_no_json_number(bench: Bench, text: str) -> None:
 
 
 @pytest.mark.parametrize("working", [False, True])
-def test_after_the_deadline_a_task_has_failed(bench: Bench, *, working: bool) -> None:
+def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool) -> None:
     """The first look after it shows the failure, whoever would have ended it later; before it, nothing of the kind."""
     task = bench.submit(deadlineSeconds=60)
     if working:
@@ -105,7 +105,7 @@ def test_after_the_deadline_a_task_has_failed(bench: Bench, *, working: bool) ->
     assert read(bench, task, "?include=chunks") == shown
 
 
-def test_a_list_is_a_look_too(bench: Bench) -> None:
+def test_a_list_is_a_look_too(bench: ApiBench) -> None:
     """It shows as failed what has passed its deadline, and not among the pending; else it is one call of D1."""
     late, other = bench.submit(deadlineSeconds=60), bench.submit()
     wait(bench, 60)
@@ -118,7 +118,7 @@ def test_a_list_is_a_look_too(bench: Bench) -> None:
     assert bench.database.batches == before + 1
 
 
-def test_a_task_that_ended_in_time_stays(bench: Bench) -> None:
+def test_a_task_that_ended_in_time_stays(bench: ApiBench) -> None:
     """Neither a completed nor a cancelled task fails afterwards."""
     done, cancelled = bench.submit(deadlineSeconds=60), bench.submit(deadlineSeconds=60)
     bench.complete(done["id"])
@@ -128,7 +128,7 @@ def test_a_task_that_ended_in_time_stays(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("deadline", [3, 12.3])
-def test_wait_ends_at_the_deadline(bench: Bench, deadline: float) -> None:
+def test_wait_ends_at_the_deadline(bench: ApiBench, deadline: float) -> None:
     """`wait` answers within a poll of the deadline, with the failure."""
     task = bench.submit(deadlineSeconds=deadline)
     shown = read(bench, task, "?wait=25")
@@ -136,7 +136,7 @@ def test_wait_ends_at_the_deadline(bench: Bench, deadline: float) -> None:
     assert deadline <= bench.loop.time() <= deadline + 1
 
 
-def test_a_worker_is_too_late(bench: Bench) -> None:
+def test_a_worker_is_too_late(bench: ApiBench) -> None:
     """After the deadline a task cannot be claimed, carried on or completed, though nobody has failed it yet."""
     waiting, working = bench.submit(deadlineSeconds=10), bench.submit(deadlineSeconds=10)
     claim = bench.claim(working["id"])
@@ -148,7 +148,7 @@ def test_a_worker_is_too_late(bench: Bench) -> None:
     assert code(read(bench, working)) == DEADLINE_EXCEEDED
 
 
-def test_a_retry_renews_the_deadline(bench: Bench) -> None:
+def test_a_retry_renews_the_deadline(bench: ApiBench) -> None:
     """Put back, a task has the same time again, from then on, and keeps its chunks."""
     task = bench.submit(deadlineSeconds=60)
     bench.begin(task["id"], 2)
@@ -163,7 +163,7 @@ def test_a_retry_renews_the_deadline(bench: Bench) -> None:
     assert read(bench, task)["status"] == "completed"
 
 
-def test_a_retry_right_after_the_deadline(bench: Bench) -> None:
+def test_a_retry_right_after_the_deadline(bench: ApiBench) -> None:
     """Whether somebody has looked in between makes no difference: the task has failed, and is put back."""
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit(deadlineSeconds=60)
@@ -173,7 +173,7 @@ def test_a_retry_right_after_the_deadline(bench: Bench) -> None:
     assert bench.senders[0].sent == [task["id"]] * 2
 
 
-def test_a_cancellation_right_after_the_deadline(bench: Bench) -> None:
+def test_a_cancellation_right_after_the_deadline(bench: ApiBench) -> None:
     """While nobody has failed the task it may still be cancelled, and stays so; once it has failed it may not."""
     first, second = bench.submit(deadlineSeconds=60), bench.submit(deadlineSeconds=60)
     wait(bench, 60)
@@ -186,7 +186,7 @@ def test_a_cancellation_right_after_the_deadline(bench: Bench) -> None:
 # --- The calls -------------------------------------------------------------------------------------------------------
 
 
-def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: Bench) -> None:
+def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: ApiBench) -> None:
     """`budget_exhausted` is final: a retry is accepted, but the first claim has no call left."""
     task = bench.submit(maxModelCalls=2)
     claim = bench.claim(task["id"])
@@ -202,7 +202,7 @@ def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 9])
-def test_the_first_announcement_keeps_to_the_budget(bench: Bench, most: int) -> None:
+def test_the_first_announcement_keeps_to_the_budget(bench: ApiBench, most: int) -> None:
     """A claim that announces its first calls announces no more than may be made."""
     task = bench.submit(maxModelCalls=most)
     claim = bench.run(
@@ -215,7 +215,7 @@ def test_the_first_announcement_keeps_to_the_budget(bench: Bench, most: int) -> 
 # --- After an answer nothing starts --------------------------------------------------------------------------------
 
 
-def end(bench: Bench, how: str, task: dict[str, Any]) -> float:
+def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
     """Cancel or erase a task, and return how long that took."""
     began = bench.loop.time()
     if how == "cancel":
@@ -227,7 +227,7 @@ def end(bench: Bench, how: str, task: dict[str, Any]) -> float:
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 @pytest.mark.parametrize("passed", [0, 0.5, 1.999, 2, 60])
-def test_the_answer_waits_until_no_announced_call_can_start(bench: Bench, how: str, passed: float) -> None:
+def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how: str, passed: float) -> None:
     """Announced calls start within two seconds or not at all: for what is left of these the answer is held."""
     task = bench.submit()
     wait(bench, 10)
@@ -237,13 +237,13 @@ def test_the_answer_waits_until_no_announced_call_can_start(bench: Bench, how: s
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
-def test_a_task_that_nobody_has_begun_is_ended_at_once(bench: Bench, how: str) -> None:
+def test_a_task_that_nobody_has_begun_is_ended_at_once(bench: ApiBench, how: str) -> None:
     """Nothing was announced, nothing is waited for."""
     assert end(bench, how, bench.submit()) == 0
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
-def test_repeating_it_does_not_get_around_the_wait(bench: Bench, how: str) -> None:
+def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) -> None:
     """A client that lost patience and asks again is held, too, for the rest of the time."""
     task = bench.submit()
     bench.begin(task["id"], 1)
@@ -270,7 +270,7 @@ def test_repeating_it_does_not_get_around_the_wait(bench: Bench, how: str) -> No
 )
 def test_lanes_are_waited_for(how: str, chunks: int, seconds: float) -> None:
     """A task with lanes may have just allowed one to start, whenever its worker last wrote: the whole time is held."""
-    bench = Bench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
+    bench = ApiBench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
     task = bench.submit("x" * chunks)
     claim = bench.run(
         bench.store.claim(key(task["id"]), holder="h", host="h", route=Route.DURABLE_OBJECT, lease_ms=180_000)
@@ -281,7 +281,7 @@ def test_lanes_are_waited_for(how: str, chunks: int, seconds: float) -> None:
     bench.close()
 
 
-def test_an_ended_task_is_erased_at_once(bench: Bench) -> None:
+def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
     """A completed and a failed task have no call under way."""
     done, failed = bench.submit(), bench.submit()
     bench.complete(done["id"])
@@ -289,7 +289,7 @@ def test_an_ended_task_is_erased_at_once(bench: Bench) -> None:
     assert [end(bench, "delete", task) for task in (done, failed)] == [0, 0]
 
 
-def test_what_the_held_answer_shows(bench: Bench) -> None:
+def test_what_the_held_answer_shows(bench: ApiBench) -> None:
     """After the wait the task is read anew: the bill that its worker settled meanwhile is in the answer."""
     task = bench.submit()
     claim = bench.claim(task["id"])

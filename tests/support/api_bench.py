@@ -82,7 +82,7 @@ class BenchSender:
         self.sent.append(split_task_key(task_key)[1])
 
 
-class Bench:
+class ApiBench:
     """One deployment of the API. Calls are synchronous; time passes only where something waits.
 
     It is open, as under `make dev`, unless `keys` are required.
