@@ -79,12 +79,6 @@ class Database:
             await asyncio.sleep(limits.STORE_RESEND_SECONDS * send)
         raise AssertionError("unreachable: the last send returns or raises")
 
-    async def run_once(self, *statements: BoundStatement) -> list[Sequence[Row]]:
-        """Run the statements as one transaction, and leave it to the caller what an error means."""
-        results = await self._send(statements)
-        self.sends = 1
-        return results
-
     async def _send(self, statements: Sequence[BoundStatement]) -> list[Sequence[Row]]:
         self._meter.spend_database_call(len(statements))
         try:
