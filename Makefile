@@ -8,7 +8,7 @@ PYTEST_PARALLEL ?= -n 2 --dist loadscope
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev key test check format docs simulate chaos bench bundle deploy
+.PHONY: help install dev key test check format docs simulate chaos mutate bench bundle deploy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ simulate: install ## simulate the Worker under faults: SEEDS=N WORKERS=2, or SEE
 
 chaos: install ## SIGKILL the real runtime at random moments, then compare ledger and API: KILLS=N TASKS=N SEED=N
 	@exec $(PY) -m tests.chaos --kills $(or $(KILLS),20) --tasks $(or $(TASKS),200) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+mutate: install ## put small mistakes into copies of the Worker, and see which the tests notice: MUTANTS=N SEED=N WORKERS=2 ARGS="--deep --only FILE"
+	@exec $(PY) -m mutation --mutants $(or $(MUTANTS),300) --seed $(or $(SEED),1) --workers $(or $(WORKERS),2) $(ARGS)
 
 bench: install ## run the benchmarks: ARGS="…"
 	@exec $(PY) -m bench $(ARGS)

@@ -1,0 +1,48 @@
+"""All mutants of the project, and the draw of some by a seed."""
+
+import hashlib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from itertools import chain
+from pathlib import Path
+
+from mutation.defaults import defaults_of
+from mutation.mutants import Mutant, named
+from mutation.python_operators import Defaults, python_edits
+from mutation.source import Edit, Source
+from mutation.sql_operators import sql_edits
+from mutation.sql_text import sql_strings
+
+# Whose Python is drawn from, and whose SQL.
+PYTHON = ("src/processing", "src/objects", "src/queue")
+SQL = ("src/store", *PYTHON)
+STATEMENTS = "src/store/sql"
+# The log changes no behaviour. The compiler of statements has patterns, not statements.
+LEFT_OUT = ("src/processing/log.py", "src/store/sql/statement.py")
+
+
+def all_mutants(root: Path) -> list[Mutant]:
+    """Find every mutant below the root, by file and place."""
+    defaults = defaults_of(Source(path.read_text("utf-8")).tree for path in sorted((root / "src").rglob("*.py")))
+    paths = sorted({path for folder in SQL for path in (root / folder).rglob("*.py")})
+    names = [path.relative_to(root).as_posix() for path in paths]
+    return list(chain.from_iterable(_of_file(root, name, defaults) for name in names if name not in LEFT_OUT))
+
+
+def _of_file(root: Path, name: str, defaults: Defaults) -> Iterator[Mutant]:
+    source = Source((root / name).read_text("utf-8"))
+    edits: list[Edit] = []
+    for whole in sql_strings(source, all_of_them=name.startswith(STATEMENTS)):
+        edits += sql_edits(source.text, whole)
+    if name.startswith(PYTHON):
+        edits += python_edits(source, defaults)
+    return named(name, source, edits)
+
+
+def drawn(mutants: list[Mutant], seed: int, only: list[str] | None = None) -> list[Mutant]:
+    """Return the mutants in the order in which a seed draws them; `only` has names of files, or patterns of names.
+
+    The order of two mutants hangs on the seed and on the two alone: what is changed elsewhere does not change it.
+    """
+    wanted = [mutant for mutant in mutants if only is None or any(fnmatch(mutant.path, one) for one in only)]
+    return sorted(wanted, key=lambda mutant: hashlib.sha256(f"{seed}/{mutant.id}".encode()).digest())

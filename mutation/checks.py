@@ -1,0 +1,90 @@
+"""The checks that a mutant must pass to survive: files of tests, and parts of the simulation; which are quick."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+# Folders of tests that the quick suite takes from, and those that come only with the deep one.
+QUICK_FOLDERS = ("tests/unit", "tests/property", "tests/api")
+DEEP_FOLDERS = ("tests/simulator", "tests/conformance")
+# The checks of a mutant's quick suite take no more than this together, seconds of processor time.
+QUICK_SECONDS_MOST = 60.0
+# These hold texts, files or commands, not behaviour, or stand in the parts of the simulation.
+NOT_RUN = {
+    "tests/conformance/test_conformance.py": "starts the real workerd",
+    "tests/simulator/test_campaign.py": "the parts of the simulation do the same, and more",
+    "tests/simulator/test_readme.py": "runs what a document says",
+    "tests/api/test_docs.py": "compares generated documents",
+    "tests/unit/test_contributing.py": "runs what a document says",
+    "tests/unit/test_design.py": "compares documents with the code",
+    "tests/unit/test_documents.py": "compares documents with the code",
+    "tests/unit/test_kit.py": "looks at files",
+    "tests/unit/test_stubs.py": "looks at stubs",
+    "tests/unit/test_tidy.py": "looks at the text of the code",
+}
+QUICK_PARTS = ("simulate crafted", "simulate crashes", "simulate seeds")
+DEEP_PARTS = ("simulate more seeds", "simulate pairs of crashes", "simulate races", "simulate more crafted")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A file of tests, or a part of the simulation (`mutation.simulation`). `is_quick`: in the quick suite."""
+
+    name: str
+    is_quick: bool
+
+    def key(self, root: Path, tree: str) -> str:
+        """Name what the check's outcome hangs on: `tree`, the digest of what all checks stand on, and its own file."""
+        own = b"" if self.is_part else (root / self.name).read_bytes()
+        return hashlib.sha256(f"{tree}/{self.name}/{self.is_quick}/".encode() + own).hexdigest()[:12]
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a part of the simulation."""
+        return self.name.startswith("simulate ")
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a check did without a mutant: what it took, and what of the Worker it ran.
+
+    `seconds` are of the processor. `functions` are those that it called, `module.py::Class.method`, `modules` the paths
+    that it imported, `statements` digests of those that it set parameters of. `failure`: it failed, and cannot judge.
+    """
+
+    seconds: float
+    functions: frozenset[str]
+    modules: frozenset[str]
+    statements: frozenset[str]
+    failure: str | None = None
+
+
+def all_checks(root: Path, *, deep: bool) -> list[Check]:
+    """List the checks of a project."""
+    checks = [Check(name, is_quick=True) for name in QUICK_PARTS]
+    checks += [Check(name, is_quick=False) for name in (DEEP_PARTS if deep else ())]
+    for folder in (*QUICK_FOLDERS, *(DEEP_FOLDERS if deep else ())):
+        for path in sorted((root / folder).glob("test_*.py")):
+            name = path.relative_to(root).as_posix()
+            if name not in NOT_RUN:
+                checks.append(Check(name, is_quick=folder in QUICK_FOLDERS))
+    return checks
+
+
+def chosen(checks: Iterable[tuple[Check, Reach]]) -> tuple[list[Check], list[Check]]:
+    """Choose a mutant's quick suite and its deep one from the checks that reach it, the cheapest first.
+
+    What a check costs is what has to be spent to hear from it. Quick ones for which there is no time are deep.
+    """
+    in_order = sorted(checks, key=lambda one: (one[1].seconds, one[0].name))
+    quick: list[Check] = []
+    deep: list[Check] = []
+    left = QUICK_SECONDS_MOST
+    for check, reach in in_order:
+        if check.is_quick and reach.seconds <= left:
+            quick.append(check)
+            left -= reach.seconds
+        else:
+            deep.append(check)
+    return quick, deep

@@ -1,0 +1,48 @@
+"""Which parameters of the Worker's functions and classes may be left out, by the callable's name."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from mutation.python_operators import Defaults
+from mutation.source import FUNCTIONS
+
+# Of the standard library, what the Worker uses.
+_STANDARD = {"wait": {"timeout", "return_when"}, "sorted": {"key"}}
+
+
+def defaults_of(trees: Iterable[ast.Module]) -> Defaults:
+    """Gather parameters with a default, if they have one in every callable of the name."""
+    found: dict[str, set[str]] = defaultdict(set)
+    needed: dict[str, set[str]] = defaultdict(set)
+    for tree in trees:
+        for name, parameter, is_optional in _parameters(tree):
+            (found if is_optional else needed)[name].add(parameter)
+    for name, parameters in _STANDARD.items():
+        found[name] |= parameters
+    return {name: frozenset(parameters - needed[name]) for name, parameters in found.items()}
+
+
+def _parameters(tree: ast.Module) -> Iterator[tuple[str, str, bool]]:
+    """Give callables, their parameters, and whether each may be left out."""
+    for node in ast.walk(tree):
+        if isinstance(node, FUNCTIONS):
+            yield from _of_function(node.name, node.args)
+        elif isinstance(node, ast.ClassDef):
+            for statement in node.body:
+                match statement:
+                    case ast.AnnAssign(target=ast.Name(id=field), value=value):
+                        yield node.name, field, value is not None
+                    case ast.FunctionDef(name="__init__", args=arguments):
+                        yield from _of_function(node.name, arguments)
+                    case _:
+                        pass
+
+
+def _of_function(name: str, arguments: ast.arguments) -> Iterator[tuple[str, str, bool]]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    first = len(positional) - len(arguments.defaults)
+    for place, argument in enumerate(positional):
+        yield name, argument.arg, place >= first
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        yield name, argument.arg, default is not None

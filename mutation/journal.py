@@ -1,0 +1,59 @@
+"""What has been found out about mutants so far, on disk: a run that was killed goes on where it was."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+
+# How a mutant can end. One that timed out counts as killed.
+KILLED = "killed"
+TIMED_OUT = "timed out"
+SURVIVED = "survived"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a mutant in a suite, `quick` or `deep`; seconds are of the processor.
+
+    `key` names what it hangs on: the code, the mutant, and the checks of the suite. Where that changes, the outcome is
+    worth nothing.
+    """
+
+    id: str
+    suite: str
+    key: str
+    verdict: str
+    killer: str = ""
+    message: str = ""
+    seconds: float = 0.0
+
+
+class Journal:
+    """Outcomes, a line each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._outcomes: dict[tuple[str, str], Outcome] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+            try:
+                outcome = Outcome(**json.loads(line))
+            except (ValueError, TypeError):  # the line at which a run was killed
+                continue
+            self._outcomes[outcome.id, outcome.key] = outcome
+
+    def add(self, outcome: Outcome) -> None:
+        """Write an outcome down at once. Threads may do this together."""
+        with self._lock, self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(outcome)) + "\n")
+            self._outcomes[outcome.id, outcome.key] = outcome
+
+    def get(self, mutant_id: str, key: str) -> Outcome | None:
+        """Return what is known about a mutant under such conditions."""
+        return self._outcomes.get((mutant_id, key))
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._path.unlink(missing_ok=True)
+        self._outcomes.clear()

@@ -1,0 +1,99 @@
+"""`python -m mutation.simulation PART…`: parts of the simulation that stop at the first schedule that breaks something.
+
+`crafted` runs the workloads under which the lack of a safeguard shows, with all safeguards on. The ablations themselves
+are never applied: one whose text a mutant has changed would fail for that alone.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+
+from mutation import child
+
+child.spare_ablations()
+
+from simulator.campaign import sections  # noqa: E402 - the ablations must be spared before they are imported
+from simulator.campaign.ablations import ABLATIONS  # noqa: E402
+from simulator.campaign.exhaustive import FLOWS, all_singles  # noqa: E402
+from simulator.campaign.regressions import REGRESSIONS  # noqa: E402
+from simulator.campaign.run import Result, run_seed  # noqa: E402
+
+# How many seeds each part runs. Those of the deep parts begin where those of the quick ones end.
+SEEDS = range(250)
+MORE_SEEDS = range(250, 2_500)
+CRAFTED = range(8)
+MORE_CRAFTED = range(8, 40)
+PAIRS = 500
+
+type Failures = Iterator[tuple[str, str | None]]  # what was run, and what broke
+
+
+def crafted(seeds: range) -> Failures:
+    """Run the ablations' workloads and the regressions, seed by seed, so that each workload comes early."""
+    for regression in REGRESSIONS:
+        yield f"regression {regression.name}", regression.run().failure
+    for seed in seeds:
+        for ablation in ABLATIONS:
+            yield f"workload of {ablation.name}, seed {seed}", ablation.run(seed, ablated=False).failure
+
+
+def plain(seeds: range) -> Failures:
+    """Run seeds, each with what it draws."""
+    for seed in seeds:
+        result: Result = run_seed(seed)
+        yield f"seed {seed} ({result.profile})", result.failure
+
+
+def crashes() -> Failures:
+    """Crash at every suspension point of every flow."""
+    for flow in FLOWS:
+        all_singles(flow)
+        yield flow.name, None
+
+
+def pairs() -> Failures:
+    """Crash twice."""
+    sections.pairs_of_crashes(PAIRS)
+    yield "pairs of crashes", None
+
+
+def races() -> Failures:
+    """Have two workers on one task, in every order."""
+    sections.races()
+    yield "races", None
+
+
+PARTS: dict[str, Callable[[], Failures]] = {
+    "crafted": lambda: crafted(CRAFTED),
+    "crashes": crashes,
+    "seeds": lambda: plain(SEEDS),
+    "more seeds": lambda: plain(MORE_SEEDS),
+    "pairs of crashes": pairs,
+    "races": races,
+    "more crafted": lambda: crafted(MORE_CRAFTED),
+}
+
+
+def first_failure(part: str) -> str | None:
+    """Run a part up to the first schedule that breaks something, and say which and what. None if none does."""
+    what = part
+    try:
+        for what, failure in PARTS[part]():
+            if failure is not None:
+                return f"{what}: {failure}"
+    except Exception as error:  # noqa: BLE001 - whatever comes of a mutant is what the check has found
+        return f"after {what}: {type(error).__name__}: {error}"
+    return None
+
+
+def main(parts: list[str]) -> int:
+    """Run the parts; exit status 1 at the first failure."""
+    with child.reporting() as report:
+        for part in parts:
+            if failure := first_failure(part):
+                report.fail(f"simulate {part}", failure)
+                return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,85 @@
+"""A module as text and as a tree: where each node stands, and in which function or constant."""
+
+import ast
+from dataclasses import dataclass
+from typing import NamedTuple
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+type Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Span(NamedTuple):
+    """A stretch of a text, in characters."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A mistake that can be put into a module: other text for a stretch of it.
+
+    `expression`: the new text is an expression of SQL, and may be wrapped to keep parameters that the old one had.
+    """
+
+    span: Span
+    replacement: str
+    operator: str
+    expression: bool = False
+
+
+class Source:
+    """A module's text, its tree, and the way from one to the other. Raises SyntaxError."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tree = ast.parse(text)
+        self._lines = text.splitlines(keepends=True)
+        self._starts = [0]
+        for line in self._lines:
+            self._starts.append(self._starts[-1] + len(line))
+        self.parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+
+    def offset(self, line: int, column: int) -> int:
+        """Return where a position of the tree is in the text: its columns are bytes of UTF-8."""
+        return self._starts[line - 1] + len(self._lines[line - 1].encode()[:column].decode())
+
+    def span(self, node: ast.expr | ast.stmt | ast.keyword) -> Span:
+        """Return where a node stands."""
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        start = self.offset(node.lineno, node.col_offset)
+        return Span(start, self.offset(node.end_lineno, node.end_col_offset))
+
+    def segment(self, node: ast.expr | ast.stmt | ast.keyword) -> str:
+        """Return a node's text."""
+        return self.text[slice(*self.span(node))]
+
+    def line_of(self, offset: int) -> int:
+        """Return the number of the line, from 1, that a character is in."""
+        return self.text.count("\n", 0, offset) + 1
+
+    def scope_of(self, offset: int) -> str:
+        """Name the outermost function that a character is in, `Class.method`; '' outside of functions.
+
+        What is inside of a function belongs to it: nobody runs it who has not run the function.
+        """
+        names: list[str] = []
+        body: list[ast.stmt] = self.tree.body
+        while True:
+            inside = [node for node in body if self.span(node).start <= offset < self.span(node).end]
+            match inside:
+                case [ast.ClassDef(name=name, body=body)]:
+                    names.append(name)
+                case [ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name)]:
+                    return ".".join([*names, name])
+                case _:
+                    return ""
+
+
+def enclosing_function(source: Source, node: ast.AST) -> Function | None:
+    """Return the innermost function that a node is in."""
+    parent = source.parents.get(node)
+    while parent is not None and not isinstance(parent, FUNCTIONS):
+        parent = source.parents.get(parent)
+    return parent

@@ -1,0 +1,154 @@
+"""SQL inside a module: which strings are SQL, and their parts, as far as mistakes in them need it.
+
+It is not a parser of SQL. It knows brackets, CASE … END, and the words at which a clause begins.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mutation.source import Source, Span
+
+_VERB = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
+_QUOTES = re.compile(r"""[A-Za-z]*(\"\"\"|'''|"|')""")
+_TOKENS = re.compile(
+    r"""
+      (?P<blank>\s+|--[^\n]*)
+    | (?P<text>'(?:[^']|'')*')
+    | (?P<number>\d+)
+    | (?P<parameter>:[a-z_][a-z0-9_]*|\?)
+    | (?P<word>[A-Za-z_][A-Za-z0-9_.]*)
+    | (?P<sign><=|>=|<>|!=|<<|>>|->>|->|\|\||[-+*/%<>=(),;])
+    """,
+    re.VERBOSE,
+)
+# Where an operand of AND and OR, or an assigned value, ends at the latest.
+_BOUNDARIES = """
+SELECT FROM WHERE SET VALUES ORDER LIMIT RETURNING GROUP HAVING WHEN THEN ELSE END ON UNION JOIN LEFT CROSS AS DO
+WINDOW BY ASC DESC ALL DISTINCT INTO UPDATE INSERT DELETE , ;
+"""
+BOUNDARIES = frozenset(_BOUNDARIES.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word, a number, a sign … A placeholder of a formatted string, `{NOW}`, is one token of kind `piece`."""
+
+    kind: str
+    text: str
+    span: Span
+
+    @property
+    def word(self) -> str:
+        """The word or sign in capitals, '' for what could not be a keyword."""
+        return self.text.upper() if self.kind in {"word", "sign"} else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What stands in brackets, or between CASE and END, with them; or a whole string."""
+
+    kind: str  # "brackets", "case" or "whole"
+    parts: "tuple[Token | Group, ...]"  # without the brackets, with CASE and END
+    span: Span
+
+    word = ""
+
+
+type Part = Token | Group
+
+
+def groups(group: Group) -> Iterator[Group]:
+    """Give a group and all groups in it."""
+    yield group
+    for part in group.parts:
+        if isinstance(part, Group):
+            yield from groups(part)
+
+
+def sql_strings(source: Source, *, all_of_them: bool) -> Iterator[Group]:
+    """Give the strings of a module that are SQL: all but docstrings, or those that begin with a verb of SQL."""
+    documents = {
+        statement.value
+        for statement in ast.walk(source.tree)
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    }
+    for node in _strings(source.tree):
+        span = _inner(source, node)
+        if node in documents or span is None:
+            continue
+        text = source.text[slice(*span)]
+        if all_of_them or _VERB.match(text):
+            yield Group("whole", _nested(_tokens(source.text, span, formatted=isinstance(node, ast.JoinedStr))), span)
+
+
+def _strings(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
+    """Give the strings of a tree. Those in a placeholder of a formatted one are strings of their own."""
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, str):
+            yield node
+        return
+    if isinstance(node, ast.JoinedStr):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(node, ast.JoinedStr) and isinstance(child, ast.Constant):
+            continue
+        yield from _strings(child)
+
+
+def _inner(source: Source, node: ast.Constant | ast.JoinedStr) -> Span | None:
+    """Return where a string's text is; None if it is made of several strings, or has escapes."""
+    span = source.span(node)
+    text = source.text[slice(*span)]
+    quotes = _QUOTES.match(text)
+    if quotes is None:
+        return None
+    inner = text[quotes.end() : -len(quotes[1])]
+    plain = isinstance(node, ast.JoinedStr) or (isinstance(node.value, str) and inner == node.value)
+    return Span(span.start + quotes.end(), span.end - len(quotes[1])) if plain and "\\" not in inner else None
+
+
+def _tokens(text: str, span: Span, *, formatted: bool) -> Iterator[Token]:
+    place = span.start
+    while place < span.end:
+        if formatted and text[place] == "{":
+            end = _placeholder_end(text, place)
+            kind = "piece"
+        elif found := _TOKENS.match(text, place, span.end):
+            end, kind = found.end(), found.lastgroup or ""
+        else:
+            end, kind = place + 1, "other"
+        if kind != "blank":
+            yield Token(kind, text[place:end], Span(place, end))
+        place = end
+
+
+def _placeholder_end(text: str, start: int) -> int:
+    """Return where a placeholder ends that begins at a brace; strings in it may have braces of their own."""
+    depth = 0
+    for place in range(start, len(text)):
+        depth += (text[place] == "{") - (text[place] == "}")
+        if depth == 0:
+            return place + 1
+    raise AssertionError("a placeholder without an end")
+
+
+def _nested(tokens: Iterator[Token]) -> tuple[Part, ...]:
+    """Put what is in brackets, and CASE … END, into groups."""
+    open_groups: list[list[Part]] = [[]]
+    opening: list[Token] = []
+    for token in tokens:
+        if token.text == "(" or token.word == "CASE":
+            opening.append(token)
+            open_groups.append([token] if token.word == "CASE" else [])
+        elif opening and token.word == (")" if opening[-1].text == "(" else "END"):
+            start = opening.pop()
+            parts = open_groups.pop()
+            kind = "brackets" if start.text == "(" else "case"
+            parts += [token] if kind == "case" else []
+            open_groups[-1].append(Group(kind, tuple(parts), Span(start.span.start, token.span.end)))
+        else:
+            open_groups[-1].append(token)
+    # A piece of SQL may leave brackets open; then they group nothing.
+    return tuple(part for parts in open_groups for part in parts)

@@ -1,0 +1,75 @@
+"""A copy of the project in which one file at a time has a mutant in it."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mutation.mutants import Mutant
+
+# Installed once, large, and without our code: a copy shares them.
+SHARED = ("node_modules", "python_modules", ".venv", ".build")
+_NOT_COPIED = {"__pycache__", ".git", ".hypothesis", *SHARED}
+# What decides about the outcome of all checks. Files of tests decide about their own.
+_DECISIVE = (
+    "src",
+    "simulator",
+    "local",
+    "migrations",
+    "tests",
+    "pyproject.toml",
+    "mutation/child.py",
+    "mutation/pytest_plugin.py",
+    "mutation/simulation.py",
+)
+
+
+class Workspace:
+    """A copy of a project at `path`."""
+
+    def __init__(self, root: Path, path: Path) -> None:
+        self.root = root
+        self.path = path
+        path.mkdir(parents=True)
+        for entry in sorted(root.iterdir()):
+            if entry.name in SHARED:
+                (path / entry.name).symlink_to(entry)
+            elif entry.is_dir() and entry.name not in _NOT_COPIED:
+                shutil.copytree(entry, path / entry.name, ignore=shutil.ignore_patterns(*_NOT_COPIED, "*.pyc"))
+            elif entry.is_file():
+                shutil.copy2(entry, path / entry.name)
+
+    def put(self, mutant: Mutant) -> None:
+        """Put a mutant into the copy."""
+        self._write(mutant.path, mutant.put_into((self.root / mutant.path).read_text("utf-8")))
+
+    @contextmanager
+    def holding(self, mutant: Mutant) -> Iterator[None]:
+        """Have a mutant in the copy for a while."""
+        self.put(mutant)
+        try:
+            yield
+        finally:
+            self._write(mutant.path, (self.root / mutant.path).read_text("utf-8"))
+
+    def _write(self, name: str, text: str) -> None:
+        """Write a module, and forget how it was compiled: Python compares times by the second, and we are quicker."""
+        path = self.path / name
+        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            compiled.unlink()
+        path.write_text(text, "utf-8")
+
+
+def digest(root: Path) -> str:
+    """Return a digest of all that decides about every check's outcome: the code, and what tests stand on."""
+    files = [
+        path
+        for name in _DECISIVE
+        for path in ([root / name] if (root / name).is_file() else sorted((root / name).rglob("*")))
+        if path.is_file() and path.suffix != ".pyc" and not path.name.startswith("test_")
+    ]
+    found = hashlib.sha256()
+    for path in files:
+        found.update(f"{path.relative_to(root).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()[:12]

@@ -1,0 +1,177 @@
+"""Which mutants there are, what they are called, and which ones a seed draws."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import src.store.sql.work
+from mutation.catalogue import all_mutants, drawn
+from mutation.mutants import Mutant, difference
+from mutation.run import viable
+from mutation.statements import Statements, load
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SQL = """
+    from .statement import statement
+
+    NOW = "CAST(unixepoch() AS INTEGER)"
+    _MINE = "id = :task_key AND fence = :fence"
+    # Two statements have the piece.
+    PROGRESS = statement(f"UPDATE tasks SET fence = :fence + 1, wake_at = {NOW} WHERE {_MINE}")
+    FENCE = statement(f"SELECT fence FROM tasks WHERE {_MINE} ORDER BY id")
+    OTHER = statement("SELECT id FROM tasks WHERE id = :task_key")
+"""
+PYTHON = """
+    def more(count, most):
+        if count < most:
+            return count + 1
+        return most
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of one statement module and one module of Python."""
+    for name, text in {"src/store/sql/work.py": SQL, "src/processing/run.py": PYTHON}.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_text(dedent(text))
+    shutil.copy(ROOT / "src/store/sql/statement.py", tmp_path / "src/store/sql")
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations/1.sql").write_text("CREATE TABLE tasks (id TEXT, fence INTEGER, wake_at INTEGER) STRICT;")
+    return tmp_path
+
+
+@pytest.fixture
+def statements(project: Path) -> Iterator[Statements]:
+    with closing(Statements(project)) as found:
+        yield found
+
+
+def one(project: Path, before: str, after: str, scope: str = "") -> Mutant:
+    """The one mutant of a project that changes this into that."""
+    (found,) = [
+        mutant
+        for mutant in all_mutants(project)
+        if (mutant.before, mutant.replacement) == (before, after) and scope in mutant.scope
+    ]
+    return found
+
+
+def test_a_seed_draws_the_same_mutants_again(project: Path):
+    """The order hangs on the seed alone; another seed has another order of the same ones."""
+    first, again, other = (drawn(all_mutants(project), seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert {mutant.id for mutant in first} == {mutant.id for mutant in other}
+
+
+def test_a_change_elsewhere_leaves_the_draw_as_it_was(project: Path):
+    """New lines and new code change neither the names of the other mutants nor their order."""
+    before = [mutant.id for mutant in drawn(all_mutants(project), 1)]
+    path = project / "src/processing/run.py"
+    path.write_text("# A comment.\n\n\ndef less(count):\n    return count - 1\n\n\n" + path.read_text())
+    after = [mutant.id for mutant in drawn(all_mutants(project), 1) if mutant.scope != "less"]
+    assert after == before
+
+
+def test_equal_changes_have_names_of_their_own(project: Path):
+    """No two mutants of the project have one id, nor do those of the Worker."""
+    for root in (project, ROOT):
+        mutants = all_mutants(root)
+        assert len({mutant.id for mutant in mutants}) == len(mutants)
+
+
+def test_the_worker_has_mutants_of_every_kind_in_every_place():
+    """Statements of the store, the actor, the queue, the objects and their SQL; nothing of the log."""
+    mutants = all_mutants(ROOT)
+    assert len(mutants) > 1_000
+    assert len({mutant.operator for mutant in mutants}) > 25
+    paths = {mutant.path for mutant in mutants}
+    assert {path.rpartition("/")[0] for path in paths} == {
+        "src/store/sql",
+        "src/processing",
+        "src/objects",
+        "src/queue",
+    }
+    assert "src/processing/log.py" not in paths
+    assert any(mutant.is_sql and mutant.path.startswith("src/objects") for mutant in mutants)
+    assert not any(mutant.is_sql and "statement.py" in mutant.path for mutant in mutants)
+
+
+def test_only_some_files_are_drawn_from(project: Path):
+    """By name, or by a pattern."""
+    mutants = all_mutants(project)
+    for only in (["src/processing/run.py"], ["*run.py"]):
+        assert {mutant.path for mutant in drawn(mutants, 1, only)} == {"src/processing/run.py"}
+    assert drawn(mutants, 1, ["src/processing"]) == []
+
+
+def test_a_mutant_is_shown_as_a_diff(project: Path):
+    """With the file's name, and the lines around it."""
+    mutant = one(project, "<", "<=")
+    text = (project / mutant.path).read_text()
+    assert mutant.where == "src/processing/run.py:3"
+    assert mutant.summary == "comparison swapped: < → <="
+    assert difference(mutant, text).splitlines()[:2] == ["--- a/src/processing/run.py", "+++ b/src/processing/run.py"]
+    assert "-    if count < most:\n+    if count <= most:\n" in difference(mutant, text)
+
+
+def test_a_mutant_of_another_text_is_refused(project: Path):
+    """A file that has changed since is not cut up at places that meant something else."""
+    with pytest.raises(AssertionError, match="has changed since"):
+        one(project, "<", "<=").put_into("# something else\n" * 9)
+
+
+def test_a_mutant_of_a_piece_changes_each_statement_that_has_it(project: Path, statements: Statements):
+    """So its checks are those that set the parameters of one of them."""
+    found = statements.viable(one(project, "AND", "OR"))
+    assert found is not None
+    assert {text.split()[0] for text in found.changed} == {"UPDATE", "SELECT"}
+    assert len(found.changed) == 2
+
+
+def test_parameters_that_are_lost_are_kept_without_a_meaning(project: Path, statements: Statements):
+    """The store insists on them: without them every use would fail, whatever the tests look at."""
+    found = statements.viable(one(project, "id = :task_key", "1", "OTHER"))
+    assert found is not None
+    assert found.mutant.replacement == "iif(:task_key IS NULL, 1, 1)"
+    assert found.mutant.id == one(project, "id = :task_key", "1", "OTHER").id
+
+
+def test_parameters_are_not_asked_of_statements_that_had_none(project: Path, statements: Statements):
+    """Where a piece is dropped from one of two statements, the other gets no parameter that it did not have."""
+    found = statements.viable(one(project, "id = :task_key", "1", "_MINE"))
+    assert found is not None
+    assert found.mutant.replacement == "iif(:task_key IS NULL, 1, 1)"
+    assert len(found.changed) == 2
+
+
+def test_what_sqlite_refuses_is_not_drawn(project: Path, statements: Statements):
+    """It would be noticed in any use."""
+    mutant = one(project, "AND", "OR")
+    assert statements.viable(mutant.with_replacement("AND AND")) is None
+    assert statements.viable(mutant.with_replacement('" + nothing + "')) is None
+    assert statements.viable(mutant.with_replacement("AND")) is None
+
+
+def test_trying_a_statement_leaves_the_interpreter_as_it_was(project: Path):
+    """The modules of statements that tests have imported stay the ones that they are."""
+    before = src.store.sql.work
+    texts = load(project, {})
+    assert {name.rpartition(".")[2] for name in texts} == {"PROGRESS[0]", "FENCE[0]", "OTHER[0]"}
+    import src.store.sql.work as after
+
+    assert after is before
+
+
+def test_nearly_all_mutants_of_the_store_can_be_tried():
+    """Hardly any is lost because a statement that has it could not run."""
+    some = drawn(all_mutants(ROOT), 1, ["src/store/sql/*"])[:60]
+    assert len(viable(ROOT, some, 60)) >= 58
+    assert len(viable(ROOT, some, 10)) == 10

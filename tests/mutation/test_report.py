@@ -1,0 +1,107 @@
+"""What a run tells: figures, survivors and their reasons."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mutation import __main__ as command
+from mutation import report
+from mutation.journal import KILLED, SURVIVED, TIMED_OUT, Outcome
+from mutation.mutants import Mutant
+from mutation.report import Judged
+from mutation.source import Span
+
+
+def judged(number: int, quick: str, deep: str | None = None, path: str = "src/a.py") -> Judged:
+    name = f"{number:08}"
+    mutant = Mutant(name, path, Span(0, 1), "<=", "comparison swapped", "f", number, "<")
+    outcomes = [
+        None if verdict is None else Outcome(name, suite, "key", verdict, "tests/a.py::test_b", "says", 1.5)
+        for suite, verdict in (("quick", quick), ("deep", deep))
+    ]
+    return Judged(mutant, *outcomes)
+
+
+FOUND = [
+    judged(1, KILLED),
+    judged(2, TIMED_OUT),
+    judged(3, SURVIVED, KILLED),
+    judged(4, SURVIVED, SURVIVED, "src/b.py"),
+]
+
+
+def test_the_figures():
+    """Killed by the quick suite, and by all; a time-out counts as killed. Everything is JSON."""
+    told = json.loads(json.dumps(report.facts(FOUND, {"00000004": "nobody can tell"}, {"seed": 7, "deep": True})))
+    assert (told["seed"], told["drawn"], told["judged"]) == (7, 4, 4)
+    assert (told["quick"]["killRate"], told["all"]["killRate"]) == (0.5, 0.75)
+    assert (told["all"][KILLED], told["all"]["timedOut"], told["all"][SURVIVED]) == (2, 1, 1)
+    assert told["byFile"]["src/b.py"]["killRate"] == 0
+    assert told["killers"] == {"tests/a.py": 3}
+    (survivor,) = told["survivors"]
+    assert (survivor["id"], survivor["where"], survivor["reason"]) == ("00000004", "src/b.py:4", "nobody can tell")
+    assert len(told["killed"]) == 3
+
+
+def test_the_table(capsys: pytest.CaptureFixture[str]):
+    """Each file and each kind has a line, each survivor its reason, or the way to look at it."""
+    report.show(Console(width=120), report.facts(FOUND, {}, {"deep": True}))
+    told = capsys.readouterr().out
+    assert "all, quick suite" in told
+    assert "75.0 %" in told
+    assert "--mutant 00000004" in told
+    report.show(Console(width=120), report.facts(FOUND, {"00000004": "nobody can tell"}, {"deep": True}))
+    assert "nobody can tell" in capsys.readouterr().out
+
+
+def test_nothing_judged_is_no_rate_of_anything():
+    """A run that has judged nothing has killed nothing."""
+    assert report.rate([]) == 0
+    assert report.rate([None]) == 0
+
+
+def test_the_reasons_are_reasons(tmp_path: Path):
+    """Each entry says of which mutant it speaks, for the reader, and why that may live."""
+    assert all(len(reason) > 20 for reason in report.reasons().values())
+    path = tmp_path / "reasons.toml"
+    path.write_text('["1234abcd"]\nmutant = "a"\nreason = "b"\n')
+    assert report.reasons(path) == {"1234abcd": "b"}
+
+
+def test_the_command_lists_what_it_would_judge(capsys: pytest.CaptureFixture[str]):
+    """By seed, by number, by file; the same each time."""
+    arguments = ["--list", "--mutants", "5", "--seed", "3", "--only", "src/processing/ledger.py"]
+    assert command.main(arguments) == 0
+    first = capsys.readouterr().out
+    assert first.count("src/processing/ledger.py:") == 5
+    assert command.main(arguments) == 0
+    assert capsys.readouterr().out == first
+    assert command.main(["--list", "--only", "src/nothing.py"]) == 2
+
+
+def test_the_command_shows_a_mutant(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As a diff, with a copy of the tree that has it."""
+    monkeypatch.setattr(command, "STATE", tmp_path)
+    command.main(["--list", "--mutants", "1", "--only", "src/processing/ledger.py"])
+    name = capsys.readouterr().out.splitlines()[1].split()[0]
+    assert command.main(["--mutant", name]) == 0
+    told = capsys.readouterr().out
+    assert "--- a/src/processing/ledger.py" in told
+    copy = tmp_path / f"mutant-{name}" / "src/processing/ledger.py"
+    assert copy.read_text() != (command.ROOT / "src/processing/ledger.py").read_text()
+    assert command.main(["--mutant", "00000000"]) == 2
+
+
+def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]):
+    """Help has each option and examples; a number of mutants below one is refused."""
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    told = capsys.readouterr().out
+    assert all(option in told for option in ("--mutants", "--seed", "--only", "--workers", "--deep", "--mutant"))
+    assert "examples:" in told
+    with pytest.raises(SystemExit):
+        command.main(["--mutants", "0"])

@@ -1,0 +1,294 @@
+"""Checks of mutants: which ones run, in what order, for how long, and what they say."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from mutation import trial
+from mutation.baseline import Baseline, Known, measure
+from mutation.catalogue import all_mutants
+from mutation.checks import NOT_RUN, QUICK_SECONDS_MOST, Check, Reach, all_checks, chosen
+from mutation.child import statement_digest
+from mutation.journal import KILLED, SURVIVED, TIMED_OUT, Journal, Outcome
+from mutation.mutants import Mutant
+from mutation.run import Judge, workspaces
+from mutation.source import Span
+from mutation.statements import Found
+from mutation.workspace import Workspace, digest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+WORKER = """
+    import asyncio
+
+    START = 1
+
+    def more(count, most):
+        while count < most:
+            count += 1
+        return count
+
+    def untested():
+        return 1
+"""
+TESTS = """
+    from src.processing.run import more
+
+    def test_more():
+        assert more(1, 3) == 3
+
+    def test_other():
+        assert more(4, 3) == 4
+"""
+# Stands in for the Worker's own, with what the plugin asks of it.
+SURROUNDINGS = {
+    "src/store/sql/statement.py": "class Statement:\n    def bind(self, **values): ...\n",
+    "simulator/campaign/ablations/__init__.py": "",
+    "simulator/campaign/ablations/substitutes.py": "def swapped(name, old, new): ...\n",
+    "simulator/campaign/__init__.py": "",
+    "tests/unit/test_elsewhere.py": "def test_nothing(): pass\n",
+    "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["."]\nmarkers = ["runtime"]\n',
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small project with one module and its tests."""
+    root = tmp_path_factory.mktemp("project")
+    files = SURROUNDINGS | {"src/processing/run.py": WORKER, "tests/unit/test_run.py": TESTS}
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text))
+    (root / "mutation").symlink_to(ROOT / "mutation")
+    return root
+
+
+@pytest.fixture(scope="module")
+def copies(project: Path) -> Iterator[list[Workspace]]:
+    with workspaces(project, 2) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def baseline(project: Path, copies: list[Workspace], tmp_path_factory: pytest.TempPathFactory) -> Baseline:
+    checks = [Check(f"tests/unit/test_{name}.py", is_quick=True) for name in ("run", "elsewhere")]
+    known = Known(tmp_path_factory.mktemp("known") / "checks.json")
+    return measure(checks, copies, digest(project), known, lambda check: None)
+
+
+def one(project: Path, before: str, after: str) -> Found:
+    (mutant,) = [one for one in all_mutants(project) if (one.before, one.replacement) == (before, after)]
+    return Found(mutant, frozenset())
+
+
+@pytest.fixture
+def judge(baseline: Baseline, copies: list[Workspace], tmp_path: Path) -> Judge:
+    return Judge(baseline, Journal(tmp_path / "outcomes.jsonl"), copies)
+
+
+# --- judging ----------------------------------------------------------------------------------------------------
+
+
+def judged(judge: Judge, found: Found) -> Outcome:
+    told: list[Outcome] = []
+    judge.judge([found], "quick", told.append)
+    (outcome,) = told
+    return outcome
+
+
+def test_a_mutant_that_a_test_notices_is_killed(project: Path, judge: Judge):
+    """The outcome names the test, and what it said; the copy is as it was before."""
+    outcome = judged(judge, one(project, "<", "<="))
+    assert (outcome.verdict, outcome.killer) == (KILLED, "tests/unit/test_run.py::test_more")
+    assert "assert 4 == 3" in outcome.message
+    for copy in judge.copies:
+        assert (copy.path / "src/processing/run.py").read_text() == dedent(WORKER)
+
+
+def test_a_mutant_that_nobody_notices_survives(project: Path, judge: Judge):
+    """No test looks at the constant, although the module is imported."""
+    assert judged(judge, constant(project)).verdict == SURVIVED
+
+
+def constant(project: Path) -> Found:
+    """A mutant that is outside of functions."""
+    (mutant,) = [one for one in all_mutants(project) if one.scope == "START" and one.replacement == "2"]
+    return Found(mutant, frozenset())
+
+
+def test_a_mutant_that_never_ends_is_killed_by_the_time(project: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch):
+    """It spends its processor time, and is told apart from one that a test has noticed."""
+    monkeypatch.setattr(trial, "SLACK_SECONDS", 0.5)
+    (drop,) = [one for one in all_mutants(project) if one.before == "count += 1"]
+    assert judged(judge, Found(drop, frozenset())).verdict == TIMED_OUT
+
+
+def test_a_mutant_that_cannot_be_imported_is_killed(project: Path, judge: Judge):
+    """The name of the module says where it was noticed."""
+    found = one(project, "<", "<=")
+    outcome = judged(judge, Found(found.mutant.with_replacement("< 1 / 0 <"), frozenset()))
+    assert outcome.verdict == KILLED
+    broken = Found(found.mutant.with_replacement("<<<"), frozenset())
+    assert judged(judge, broken).killer.startswith("tests/unit/test_run.py")
+
+
+def test_what_is_known_is_not_tried_again(project: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch):
+    """A run that was killed goes on where it was, also after a half-written line; another replacement is unknown."""
+    found = one(project, "<", "<=")
+    first = judged(judge, found)
+    path = judge.journal._path
+    path.write_text(path.read_text() + '{"id": "1234')
+    monkeypatch.setattr(trial, "run", None)
+    again = Judge(judge.baseline, Journal(path), judge.copies)
+    assert judged(again, found) == first
+    assert again.known(Found(found.mutant.with_replacement(">"), frozenset()), "quick") is None
+    again.journal.forget()
+    assert again.known(found, "quick") is None
+
+
+# --- which checks -----------------------------------------------------------------------------------------------
+
+
+def test_only_checks_that_reach_a_function_judge_its_mutants(project: Path, baseline: Baseline):
+    """Those that call it; for what is outside of functions, those that import the module."""
+    assert baseline.failing == {}
+    (check,) = [check for check, _ in baseline.reaching(one(project, "<", "<=").mutant, frozenset())]
+    assert check.name == "tests/unit/test_run.py"
+    (check,) = [check for check, _ in baseline.reaching(constant(project).mutant, frozenset())]
+    assert check.name == "tests/unit/test_run.py"
+
+
+def mutant(scope: str = "A.f") -> Mutant:
+    return Mutant("1234abcd", "src/a.py", Span(0, 1), "x", "SQL: comparison swapped", scope, 1, "y")
+
+
+def test_statements_are_judged_by_checks_that_use_them():
+    """Which of them changed was found out before; the text names a statement."""
+    reaches = {
+        Check("one", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 1")})),
+        Check("two", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 2")})),
+    }
+    found = Baseline(reaches, {}).reaching(mutant(), frozenset({"SELECT 2", "SELECT 3"}))
+    assert [check.name for check, _ in found] == ["two"]
+
+
+def test_a_check_that_fails_without_a_mutant_judges_nobody():
+    """It would kill every mutant."""
+    failing = Reach(1, frozenset({"src/a.py::A.f"}), frozenset(), frozenset(), "test: message")
+    passing = Reach(1, frozenset({"src/a.py::A.f"}), frozenset(), frozenset())
+    baseline = Baseline({Check("one", is_quick=True): failing, Check("two", is_quick=True): passing}, {})
+    assert [check.name for check, _ in baseline.reaching(mutant(), frozenset())] == ["two"]
+    assert {check.name: failure for check, failure in baseline.failing.items()} == {"one": "test: message"}
+
+
+def test_the_quick_suite_is_what_there_is_time_for():
+    """The cheapest first, up to a minute; the rest is deep, and so is what was never quick."""
+
+    def reach(seconds: float) -> Reach:
+        return Reach(seconds, frozenset(), frozenset(), frozenset())
+
+    checks = [
+        (Check("long", is_quick=True), reach(QUICK_SECONDS_MOST - 1)),
+        (Check("short", is_quick=True), reach(2)),
+        (Check("shortest", is_quick=True), reach(1)),
+        (Check("other", is_quick=False), reach(1)),
+    ]
+    quick, deep = chosen(checks)
+    assert [check.name for check in quick] == ["shortest", "short"]
+    assert [check.name for check in deep] == ["other", "long"]
+
+
+def test_the_checks_are_files_and_parts():
+    """Nothing of the real runtime, and nothing that looks at texts rather than at behaviour; each exclusion exists."""
+    quick, deep = all_checks(ROOT, deep=False), all_checks(ROOT, deep=True)
+    names = {check.name for check in deep}
+    assert {check for check in quick if not check.is_part} < {check for check in deep if not check.is_part}
+    assert {"tests/unit/test_ledger.py", "tests/property/test_store_model.py", "tests/api/test_tasks.py"} <= names
+    assert not names & NOT_RUN.keys()
+    assert [name for name in NOT_RUN if not (ROOT / name).is_file()] == []
+    assert not any(name.startswith(("tests/runtime", "tests/api_fuzz")) for name in names)
+
+
+def test_checks_are_measured_once(project: Path, copies: list[Workspace], tmp_path: Path):
+    """Another run knows them, until their file or the code changes."""
+    check = Check("tests/unit/test_elsewhere.py", is_quick=True)
+    key = check.key(project, "tree")
+    reach = Reach(1.5, frozenset({"a"}), frozenset({"b"}), frozenset({"c"}))
+    Known(tmp_path / "checks.json").add(key, reach)
+    baseline = measure([check], copies, "tree", Known(tmp_path / "checks.json"), lambda check: None)
+    assert baseline.reaches == {check: reach}
+    assert check.key(project, "other tree") != key
+    other = tmp_path / check.name
+    other.parent.mkdir(parents=True)
+    other.write_text("def test_something(): pass")
+    assert check.key(tmp_path, "tree") != key
+
+
+def test_neighbours_share_a_process():
+    """Cheap files of tests go together, parts of the simulation are apart from them, and the order stays."""
+    names = ("tests/a", "tests/b", "tests/c", "simulate x", "simulate y", "tests/d")
+    costs = (1.0, trial.GROUP_SECONDS, 1.0, 1.0, 1.0, 1.0)
+    checks = [(Check(name, is_quick=True), cost) for name, cost in zip(names, costs, strict=True)]
+    assert [[check.name for check, _ in group] for group in trial.grouped(checks)] == [
+        ["tests/a", "tests/b"],
+        ["tests/c"],
+        ["simulate x", "simulate y"],
+        ["tests/d"],
+    ]
+
+
+def test_a_wait_without_end_is_ended(
+    project: Path, copies: list[Workspace], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """A process that spends no time on the processor meets a bound of real time."""
+    monkeypatch.setattr(trial, "command", lambda checks: [sys.executable, "-c", "import time; time.sleep(600)"])
+    verdict = trial.run(copies[0].path, [Check("tests/a", is_quick=True)], 0.1, quick=True)
+    assert (verdict.timed_out, verdict.killer) == (True, "tests/a")
+
+
+def test_a_process_that_was_killed_has_timed_out(copies: list[Workspace], monkeypatch: pytest.MonkeyPatch):
+    """The bound on processor time kills a process from outside of Python."""
+    kill = f"import os, signal; os.kill(os.getpid(), {int(signal.SIGXCPU)})"
+    monkeypatch.setattr(trial, "command", lambda checks: [sys.executable, "-c", kill])
+    assert trial.run(copies[0].path, [Check("tests/a", is_quick=True)], 9, quick=True).timed_out
+
+
+# --- the Worker itself ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Workspace]:
+    with workspaces(ROOT, 1) as (copy,):
+        yield copy
+
+
+def test_the_tree_without_a_mutant_passes(worker: Workspace):
+    """A copy is all that checks need: of tests, and of the simulation. What they reach is found out on the way."""
+    verdict = trial.run(worker.path, [Check("tests/unit/test_ledger.py", is_quick=True)], 60, quick=True, trace=True)
+    assert verdict.passed, verdict
+    assert "src/processing/ledger.py::Ledger.failed" in verdict.facts["functions"]
+    assert "src/processing/run.py::Run.work" not in verdict.facts["functions"]
+    verdict = trial.run(worker.path, [Check("simulate crafted", is_quick=True)], 120, quick=True, trace=True)
+    assert verdict.passed, verdict
+    assert "src/processing/run.py::Run.work" in verdict.facts["functions"]
+    assert len(verdict.facts["statements"]) > 20
+
+
+def test_the_simulation_notices_what_is_broken_and_not_what_is_written(worker: Workspace):
+    """Without fence and step two workers write: an invariant says so, not an ablation that misses its text."""
+    (fenceless,) = [
+        mutant
+        for mutant in all_mutants(ROOT)
+        if mutant.path == "src/store/sql/work.py"
+        and mutant.scope == "_UNDER_CLAIM"
+        and mutant.before == "fence = :fence"
+    ]
+    with worker.holding(fenceless.with_replacement(":fence = :fence OR :fence = :fence")):
+        verdict = trial.run(worker.path, [Check("simulate crafted", is_quick=True)], 120, quick=True)
+    assert not verdict.passed
+    assert "InvariantBroken" in verdict.message
