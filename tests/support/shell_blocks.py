@@ -28,6 +28,7 @@ _LOOKED_UP = {
 _SHORT = {
     "simulate": "SEEDS=2 WORKERS=1",
     "chaos": "ARGS=--help",
+    "mutate": "ARGS=--help",
     "bench": "ARGS=--help",
     "test": "PYTEST_PARALLEL=",
 }
