@@ -53,6 +53,25 @@ def storage() -> Iterator[Storage]:
         yield Storage(connection)
 
 
+class AnsweringLanes:
+    """Lanes that answer at once, or fail; `asked` are their names."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.failing: set[str] = set()
+
+    def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
+        """Return one."""
+        self.asked.append(name)
+        return self
+
+    async def infer(self, *_args: Any) -> Any:
+        """Answer."""
+        if self.asked[-1] in self.failing:
+            raise ConnectionError
+        return []
+
+
 class Lanes:
     """Lanes that never answer."""
 
@@ -83,3 +102,21 @@ def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> 
     now_ms += IDLE_MS
     asyncio.run(coordinator.alarm())
     assert storage.cleared == 1
+
+
+def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Storage) -> None:
+    """A task of many calls gets by with as many names of lanes as are out at a time, and those that were lost."""
+    lanes = AnsweringLanes()
+    coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
+
+    def ask() -> None:
+        asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], 30.0))
+
+    ask()
+    ask()
+    lanes.failing = {"task/lane-1"}
+    with pytest.raises(ConnectionError):
+        ask()
+    ask()
+    ask()
+    assert lanes.asked == [f"task/lane-{number}" for number in (1, 1, 1, 2, 2)]
