@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from mutation.workspace import Workspace, digest
 ROOT = Path(__file__).resolve().parents[1]
 STATE = ROOT / ".build" / "mutation"
 CONSOLE = Console(highlight=False, soft_wrap=True)
+LINE_SECONDS = 30.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -128,11 +129,14 @@ def _run(judge: Judge, chosen: list[Found], suite: Suite) -> None:
 
 
 @contextmanager
-def _bar(what: str, total: int) -> Iterator[Any]:
+def _bar(what: str, total: int) -> Iterator[Callable[[str], Any]]:
     """Show how far something is, and how long the rest may take; `advance` takes what else to say."""
+    if not CONSOLE.is_terminal:
+        yield _lines(what, total)
+        return
     columns = (
         TextColumn(what),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[told]}"),
         TimeElapsedColumn(),
@@ -142,6 +146,22 @@ def _bar(what: str, total: int) -> Iterator[Any]:
     with Progress(*columns, console=CONSOLE, speed_estimate_period=600) as bar:
         job = bar.add_task(what, total=total, told="")
         yield lambda told: bar.update(job, advance=1, told=told)
+
+
+def _lines(what: str, total: int) -> Callable[[str], None]:
+    """Say the same in lines, for a file or a pipe: one every half a minute, and the last one."""
+    started = said = time.monotonic()
+    done = 0
+
+    def advance(told: str) -> None:
+        nonlocal done, said
+        done, now = done + 1, time.monotonic()
+        if done == total or now >= said + LINE_SECONDS:
+            said = now
+            left = (now - started) / done * (total - done)
+            CONSOLE.print(f"{what}: {done} of {total}, {told or 'done'}, about {left:.0f} s left", markup=False)
+
+    return advance
 
 
 def _commit() -> str:

@@ -42,16 +42,17 @@ class Workspace:
 
     def put(self, mutant: Mutant) -> None:
         """Put a mutant into the copy."""
-        self._write(mutant.path, mutant.put_into((self.root / mutant.path).read_text("utf-8")))
+        self._write(mutant.path, mutant.put_into((self.path / mutant.path).read_text("utf-8")))
 
     @contextmanager
     def holding(self, mutant: Mutant) -> Iterator[None]:
-        """Have a mutant in the copy for a while."""
+        """Have a mutant in the copy for a while. What happens to the project meanwhile is nothing to the copy."""
+        text = (self.path / mutant.path).read_text("utf-8")
         self.put(mutant)
         try:
             yield
         finally:
-            self._write(mutant.path, (self.root / mutant.path).read_text("utf-8"))
+            self._write(mutant.path, text)
 
     def _write(self, name: str, text: str) -> None:
         """Write a module, and forget how it was compiled: Python compares times by the second, and we are quicker."""

@@ -154,9 +154,10 @@ def test_a_submission_that_was_sent_again_is_one_task(bench: StoreBench):
     assert len(bench.database.rows("SELECT id FROM tasks")) == 1
 
 
-def test_tombstones_are_removed_by_the_sweep(bench: StoreBench):
-    """One hour after an erasure nothing is left of the task, its key included; before that the sweep leaves it."""
-    erase(bench)
+@pytest.mark.parametrize("end", [erase, withdraw])
+def test_tombstones_are_removed_by_the_sweep(bench: StoreBench, end: Callable[[StoreBench], None]):
+    """One hour after the task's end nothing is left of it, its key included; before that the sweep leaves it."""
+    end(bench)
     bench.run(bench.store.due(10))
     assert bench.database.rows("SELECT id FROM tombstones") == [{"id": TASK}]
     bench.pass_ms(round(limits.LATE_SECONDS_MOST * 1000))

@@ -141,6 +141,14 @@ def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
     assert [item.tried for item in told.failures] == [Tried(0, 1), Tried(0, 1)]
 
 
+def test_a_call_that_was_refused_waits_no_longer_than_the_pause():
+    """It is the pause of all starts that is waited out: the call has no wait of its own beyond it."""
+    ledger = Ledger(claim(), 3)
+    started(ledger, FIRST)
+    ledger.failed(FIRST, ModelRateLimited("slow down", 0), 10, 0)
+    assert ledger.next_at() == 10 + limits.RATE_LIMIT_SECONDS_LEAST
+
+
 def test_a_rate_limit_without_end_ends_the_task():
     """A provider that never relents fails the task after a stated number of waits, not never."""
     ledger = Ledger(claim(rate_waits=limits.RATE_LIMIT_WAITS_MOST), 3)
