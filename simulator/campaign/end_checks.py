@@ -25,9 +25,9 @@ CRASHES = frozenset(
         "d1_lands_later", "d1_never_answers",
     }
 )  # fmt: skip
-# Answers after which nobody knows whether the model counted the call.
-DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable"})
-MODEL = frozenset({"model_hang", "model_slow", "model_rate_limited", "model_unavailable", "model_malformed"}) | DOUBTFUL
+# Answers, and silences, after which nobody knows whether the model counted the call.
+DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable", "model_hang", "model_slow"})
+MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed"}) | DOUBTFUL
 FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 
 
@@ -69,13 +69,10 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     require(row.terminal, "lost: it has not ended")
     doubt = row.in_doubt + row.announced
     forfeited = invariants.forfeited[row.task_key]
-    # A connection that fails when its worker has stopped listening, because the client cancelled or the worker stood
-    # still beyond its timeout: the call was sent as far as anyone knows, and never arrived.
-    unheard = invariants.unreached[tag] if forfeited or "worker_frozen" in circumstances.fired else 0
     # Under an idempotency key a request can become a task again when the first is gone; to the model they are one.
     others = invariants.sent(tag) - row.sent
     require(
-        row.sent - doubt - unheard <= reached <= row.sent + others,
+        row.sent - doubt <= reached <= row.sent + others,
         f"miscounted: {reached} calls reached the model, {row.sent} are billed, {doubt} of them in doubt",
     )
     if circumstances.certain and not forfeited:
@@ -87,7 +84,7 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     if row.status == "failed":
         _check_failure(invariants, row, circumstances, require)
     _check_chunks(world, row, require)
-    _check_repetitions(invariants, row, tag, doubt + forfeited + others, circumstances.fired, require)
+    _check_repetitions(invariants, row, tag, doubt + others, require)
 
 
 def _check_result(invariants: Invariants, world: World, row: Row, require: Require) -> None:
@@ -151,9 +148,7 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
         require(failures >= MAX_ATTEMPTS or unheard or slow, f"{code} after {failures} failures")
 
 
-def _check_repetitions(
-    invariants: Invariants, row: Row, tag: str, spare: int, fired: frozenset[str], require: Require
-) -> None:
+def _check_repetitions(invariants: Invariants, row: Row, tag: str, spare: int, require: Require) -> None:
     """Calls for one text: no more failures than attempts, no more answers than one, but for those in doubt."""
     heard: Counter[str] = Counter()
     failed: Counter[str] = Counter()
@@ -165,7 +160,5 @@ def _check_repetitions(
     rounds = 1 + invariants.retries[row.task_key]
     for count in failed.values():
         require(count <= MAX_ATTEMPTS * rounds + spare, f"{count} failed calls for one text")
-    # An answer may have come after the Worker's patience, or to one that stood still: that call counts as failed there.
     repeated = sum(count - 1 for count in heard.values() if count > 1)
-    late = (MAX_ATTEMPTS - 1) * rounds if fired & {"model_slow", "worker_frozen"} else 0
-    require(repeated <= spare + late * max(1, len(heard)), f"{repeated} finished calls were made again")
+    require(repeated <= spare, f"{repeated} finished calls were made again")

@@ -43,7 +43,6 @@ class Invariants:
         self.tags: dict[TaskKey, str] = {}
         self.holders: dict[str, TaskKey] = {}  # by idempotency key with its tenant
         self.reached: Counter[str] = Counter()  # calls by tag
-        self.unreached: Counter[str] = Counter()  # calls by tag whose connection failed before the model saw them
         self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # by tag: (text, answer)
         self.forfeited: Counter[TaskKey] = Counter()  # calls in flight when a client or a deadline ended it
         self.retries: Counter[TaskKey] = Counter()
@@ -210,10 +209,9 @@ class Invariants:
         records = self.world.model.records
         before = len(records)
         self._serve(call, sender, reply)
-        tag = tag_of(call)
-        if len(records) == before:
-            self.unreached[tag] += 1
+        if len(records) == before:  # the connection failed before the model saw it
             return
+        tag = tag_of(call)
         self.reached[tag] += 1
         self.answers[tag][call.user, records[-1].answer] += 1
         row = self.latest(tag)

@@ -25,9 +25,13 @@ class ConfigurationError(OnceoverError):
 
 
 class ModelError(OnceoverError):
-    """A model call that gave no usable output. The message names the cause, never the text or the key."""
+    """A model call that gave no usable output. The message names the cause, never the text or the key.
+
+    `answered`: the provider said so itself, so it has counted the call. Otherwise nobody knows.
+    """
 
     code = "model_error"
+    answered: ClassVar[bool] = True
 
 
 class ModelUnavailable(ModelError):
@@ -38,10 +42,11 @@ class ModelUnavailable(ModelError):
 
 
 class ModelTimeout(ModelError):
-    """No reply within AI_TIMEOUT_SECONDS: transient. The provider may have done, and billed, the work."""
+    """No reply within AI_TIMEOUT_SECONDS: transient. The provider may have done the work, or have seen nothing."""
 
     code = "model_timeout"
     retryable = True
+    answered = False
 
 
 class ModelConnectionLost(ModelError):
@@ -49,6 +54,7 @@ class ModelConnectionLost(ModelError):
 
     code = "model_connection_lost"
     retryable = True
+    answered = False
 
 
 class ModelReplyMalformed(ModelError):

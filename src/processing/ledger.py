@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from ..core import limits
-from ..core.errors import ModelConnectionLost, ModelError, ModelRateLimited, ModelRefused
+from ..core.errors import ModelError, ModelRateLimited, ModelRefused
 from ..core.retry import backoff_seconds, rate_limit_seconds
 from ..core.task import Failure
 from ..inference.protocol import ModelReply
@@ -107,10 +107,10 @@ class Ledger:
     def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
         """Book a call's failure: it waits for its next try, or the claim ends with it."""
         del self._in_flight[key]
-        if isinstance(error, ModelConnectionLost):
-            self._in_doubt += 1  # nobody knows whether the provider counted it
-        else:
+        if error.answered:
             self._settled += 1
+        else:
+            self._in_doubt += 1  # nobody knows whether the provider counted it
         before = self._tried.get(key, Tried())
         costs = 0 if isinstance(error, ModelRateLimited) else 1
         tried = self._tried[key] = Tried(before.attempts + costs, before.calls + 1)
@@ -139,22 +139,15 @@ class Ledger:
         self._paused_until = max(self._paused_until, now + wait)
         return self._rate_waits > limits.RATE_LIMIT_WAITS_MOST
 
-    def abandon(self, *, sent: bool = True) -> None:
-        """Book the calls in flight, their outcome unwanted: the task was cancelled under them, or its time is up.
-
-        They were `sent`, or it was for others to send them, and nobody knows whether they did.
-        """
-        if sent:
-            self._settled += len(self._in_flight)
-        else:
-            self._in_doubt += len(self._in_flight)
+    def abandon(self) -> None:
+        """Book the calls in flight, whose outcome nobody waits for: the provider may have counted each, or not."""
+        self._in_doubt += len(self._in_flight)
         self._in_flight.clear()
 
     def stalled(self) -> None:
         """Book a claim that ended in an unexpected error, its calls in flight in doubt."""
         self._stalls += 1
-        self._in_doubt += len(self._in_flight)
-        self._in_flight.clear()
+        self.abandon()
 
     # --- what the store is told ---------------------------------------------------------------------------
 

@@ -73,16 +73,17 @@ class Run:
     async def work(self) -> Outcome:
         """Work, and leave the claim in order whatever ends the work."""
         try:
-            return await self._until_end()
-        except ClaimLost:
-            self._log("claim_lost", in_flight=self._ledger.in_flight)
-            status = await self._settle()
-            return Lost() if status is None else Ended(status)
+            try:
+                return await self._until_end()
+            except ClaimLost:
+                self._log("claim_lost", in_flight=self._ledger.in_flight)
+                status = await self._settle()
+                return Lost() if status is None else Ended(status)
         except StoreUnavailable:
             await self._calls.drop()
             raise  # nothing can be written; the lease runs out and the sweep brings the task back
         except Exception:
-            await self._calls.drop()
+            await self._drop()
             self._ledger.stalled()
             with suppress(ClaimLost):
                 await self._step((), Release(0, self._settings.lease_ms))
@@ -112,7 +113,7 @@ class Run:
             await self._advance()
 
     async def _overdue(self) -> Outcome:
-        """End the task at its deadline. The calls in flight are lost: they were sent, and nobody waits for them."""
+        """End the task at its deadline, whatever is in flight."""
         self._log("overdue", in_flight=self._ledger.in_flight)
         status = await self._settle()
         if status is None:  # the database's clock has not come that far: whoever is next looks again
@@ -120,11 +121,35 @@ class Run:
         return Ended(status)
 
     async def _settle(self) -> Status | None:
-        """Drop the calls in flight and settle the bill of a task that others have ended, or its deadline."""
-        await self._calls.drop()
-        self._ledger.abandon(sent=not self._caller.slack_seconds)
+        """Settle the bill of a task that others have ended, or its deadline, and keep what is paid for.
+
+        The worker's own calls in flight are dropped. Those of lanes cannot be: they are made to their end, and what
+        they give is written then. Behind another claim nothing can be written: there they are in doubt.
+        """
+        if self._caller.slack_seconds:
+            self._book(self._calls.ended())
+        else:
+            await self._drop()
+            self._ledger.abandon()
+        status = await self._tell()
+        if status is not None and self._ledger.in_flight:
+            self._ledger.saved()
+            self._book(await self._calls.rest())
+            self._ledger.abandon()
+            return await self._tell() or status
+        await self._drop()
+        self._ledger.abandon()
+        return status
+
+    async def _tell(self) -> Status | None:
+        """Write what has happened to a task that has ended. None: it goes on, for this claim or for another."""
         progress = self._ledger.progress((), self._plan.minimum_calls)
-        return await self._store.settle(self._claim, progress, OVERDUE, self._settings.retention_ms)
+        settle = partial(self._store.settle, self._claim, progress, OVERDUE, self._settings.retention_ms)
+        return await self._insist(settle, clock.now())
+
+    async def _drop(self) -> None:
+        """Give up on the calls in flight. What has ended while nobody looked, during a write, is booked."""
+        self._book(await self._calls.drop())
 
     def _starting(self, now: float) -> list[CallKey]:
         if self._terms.forbids_start(now):
@@ -221,10 +246,13 @@ class Run:
         out = self._ledger.in_flight > 0
         if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
             wake_at = deadline_latest
-        for finished in await self._calls.wait(min(wake_at, deadline_latest)):
-            self._book(finished)
+        self._book(await self._calls.wait(min(wake_at, deadline_latest)))
 
-    def _book(self, finished: Finished) -> None:
+    def _book(self, ended: Sequence[Finished]) -> None:
+        for finished in ended:
+            self._book_one(finished)
+
+    def _book_one(self, finished: Finished) -> None:
         key, result, seconds = finished
         facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
         if isinstance(result, CallNotStarted):

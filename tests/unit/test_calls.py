@@ -342,10 +342,24 @@ def test_what_is_dropped_has_ended(local: CallBench):
     local.start(KEYS[:4])
     local.sleep(2)
     assert local.model.ended == ["3"]
-    local.do(local.calls.drop())
+    assert ended(local.do(local.calls.drop())) == [3]  # nobody had taken it in: it is paid for
     assert sorted(local.model.ended) == ["0", "1", "2", "3"]
     assert (local.room, local.loop.time()) == ((0, 6), 2.0)
-    local.do(local.calls.drop())
+    assert local.do(local.calls.drop()) == []
+
+
+def test_what_has_ended_is_taken_in_without_waiting(laned: CallBench):
+    """A group is whole or still out; the rest is what ends later, and after it nothing is out."""
+    laned.model.seconds = {"1": 9.0, "7": 3.0}
+    laned.start(KEYS[:8])
+    laned.start(KEYS[8:10])
+    laned.sleep(2)
+    assert ended(laned.do(laned.calls.rest())) == list(range(10))
+    assert (laned.loop.time(), laned.room) == (9.0, (0, 18))
+    assert laned.calls.ended() == laned.do(laned.calls.rest()) == []
+    laned.start(KEYS[:8])
+    laned.sleep(4)
+    assert (ended(laned.calls.ended()), laned.room) == ([6, 7], (1, 12))
 
 
 def test_a_call_that_will_not_end_holds_up_nobody(local: CallBench):

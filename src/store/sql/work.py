@@ -143,7 +143,7 @@ WHERE {_UNDER_CLAIM} AND (status = 'processing' OR (status = 'failed' AND error_
 RETURNING fence
 """)
 
-# Settles the bill of a worker whose task was cancelled or passed its deadline. Nobody doubts its calls: they were sent.
+# Settles the bill of a worker whose task was cancelled or passed its deadline.
 SETTLE = statement(f"""
 UPDATE tasks SET {_TOTALS}
 WHERE {_UNDER_CLAIM} AND (status = 'cancelled' OR error_code = '{DEADLINE_EXCEEDED}')
