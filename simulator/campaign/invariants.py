@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from simulator.campaign.client_promises import ClientPromises, tag_of
+from simulator.campaign.custody import Custody
 from simulator.campaign.row_changes import COLUMNS, InvariantBroken, Row, check_change
 from simulator.campaign.tenant_limits import TenantLimits
 from simulator.platform.binding_port import Reply
@@ -58,6 +59,7 @@ class Invariants:
         self._withdraws = admission.WITHDRAW.sql
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
         self.promises = ClientPromises(world, self)
+        self.custody = Custody(world, self)
         self.tenant_limits = TenantLimits(world.variables)
         self._tags_given = 0
         self._execute = world.database.execute

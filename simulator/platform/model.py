@@ -49,6 +49,7 @@ class ModelServer:
         self.calls_by_text: Counter[str] = Counter()
         self.number_outputs = False
         self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None  # a call leaves an isolate
+        self.received: Callable[[ModelCall, ModelReply], None] = lambda _call, _reply: None  # an output is back in one
         self._seconds = seconds
 
     def count(self, text: str) -> int:
@@ -111,6 +112,7 @@ class ModelProvider:
             self._server.starting(call, sender)
         reply = await self._port.call("model.infer", lambda answer: self._server.serve(call, sender, answer))
         assert isinstance(reply, ModelReply)
+        self._server.received(call, reply)
         return reply
 
     async def probe(self) -> Health:

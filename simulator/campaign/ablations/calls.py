@@ -1,9 +1,16 @@
 """Ablations of what keeps the bill and the outputs true: announced calls, doubts, and writes that come twice."""
 
 from simulator.campaign.ablations import substitutes as without
-from simulator.campaign.ablations.circumstances import CRASHES, LOST_REPLIES, refused
+from simulator.campaign.ablations.circumstances import (
+    CRASHES,
+    LOST_REPLIES,
+    cancelling_late,
+    refused,
+)
 from simulator.campaign.ablations.definition import Ablation
-from src.processing import ledger
+from simulator.campaign.workload import DEPLOYMENTS
+from simulator.platform.choices import FREE, TOP
+from src.processing import calls, ledger
 from src.store import tasks
 
 ABLATIONS = (
@@ -40,6 +47,20 @@ ABLATIONS = (
         "an output that is written again is the same output",
         (without.swapped("CHECKPOINT", "ON CONFLICT DO NOTHING", ""),),
         LOST_REPLIES,
+    ),
+    Ablation(
+        "custody_of_ended_calls",
+        "outputs that came while a write was awaited are booked before calls are dropped",
+        ((calls.Calls, "drop", without.drop_unseen),),
+        {"d1_slow": 0.3},
+        cancelling_late(*DEPLOYMENTS, chunks=8, concurrency=3),
+    ),
+    Ablation(
+        "custody_of_lanes",
+        "what lanes have begun is waited for when its task has ended",
+        ((calls.Calls, "rest", without.drop_lanes),),
+        {},
+        cancelling_late(TOP, FREE, chunks=18, concurrency=3),
     ),
     Ablation("absolute_totals", "totals are written as totals", without.incremental(), LOST_REPLIES),
 )

@@ -14,7 +14,7 @@ from src.http import authentication, rate_limit, router
 from src.http.messages import Reply, Request
 from src.http.problems import LIMIT_REACHED, Refusal
 from src.http.services import Api
-from src.processing import caller, ledger
+from src.processing import caller, calls, ledger
 from src.processing.outcomes import Released
 from src.queue import messages
 from src.store import rows, tasks
@@ -58,6 +58,7 @@ _claim = tasks.TaskStore.claim
 _step = tasks.TaskStore.step
 _read_claim = rows.claim
 _call = caller.LocalCaller.call
+_drop = calls.Calls.drop
 _cancel = tasks.TaskStore.cancel
 _erase = tasks.TaskStore.erase
 _freeze = Isolate.freeze
@@ -150,6 +151,15 @@ async def expire_nothing(*_args: Any) -> list[str]:
 
 async def call_whenever(self: Any, calls: Any, seconds: float, starts_by: float) -> Any:
     return await _call(self, calls, seconds, math.inf)
+
+
+async def drop_unseen(self: Any) -> list[calls.Finished]:
+    await _drop(self)
+    return []
+
+
+async def drop_lanes(self: Any) -> list[calls.Finished]:
+    return await _drop(self)
 
 
 async def start_whenever(*_args: Any) -> float:
