@@ -31,7 +31,14 @@ KEY = "local:00000000-0000-7000-8000-000000000000"
 PAGE: dict[str, Value] = {"first": "local:", "behind": "local:~", "most": 20}
 ACTS: dict[str, BoundStatement] = {
     "a claim": work.CLAIM.bind(
-        task_key=KEY, holder="h", host="", route="queue", lease_ms=1000, early_ms=1000, first_chunks="[0,1,2,3,4,5]"
+        task_key=KEY,
+        holder="h",
+        host="",
+        route="queue",
+        lease_ms=1000,
+        early_ms=1000,
+        first_chunks="[0,1,2,3,4,5]",
+        seen_fence=None,
     ),
     "a poll": views.TASK.bind(task_key=KEY),
     "a list page": views.LIST.bind(**PAGE),

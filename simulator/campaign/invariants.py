@@ -10,6 +10,7 @@ from typing import Any
 
 from simulator.campaign.client_promises import ClientPromises, tag_of
 from simulator.campaign.custody import Custody
+from simulator.campaign.lateness import Lateness
 from simulator.campaign.row_changes import COLUMNS, InvariantBroken, Row, check_change
 from simulator.campaign.tenant_limits import TenantLimits
 from simulator.platform.binding_port import Reply
@@ -60,6 +61,7 @@ class Invariants:
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
         self.promises = ClientPromises(world, self)
         self.custody = Custody(world, self)
+        self.lateness = Lateness(world)
         self.tenant_limits = TenantLimits(world.variables)
         self._tags_given = 0
         self._execute = world.database.execute
@@ -84,6 +86,7 @@ class Invariants:
             self._check_fences(statements, results)
             self._check_rows(statements, now_ms)
             self._check_outputs(now_ms)
+        self.lateness.landed(statements)
         return results
 
     def _check_fences(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
@@ -115,6 +118,7 @@ class Invariants:
                 grown = True
             elif was is not row:
                 grown |= self._changed(was, row, now_ms)
+                self.lateness.changed(was, row, now_ms, statements)
         if len(rows) < len(before) or before.keys() - rows.keys():
             self._went(before.keys() - rows.keys(), statements, now_ms)
         self.rows = rows

@@ -66,6 +66,11 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
     return Unclaimed(Standing.EARLY, max(0, whole(rows[0], "wait_left")))
 
 
+def predecessor(rows: Sequence[Row]) -> int | None:
+    """Return from the STANDING row the fence of the asking host's own predecessor; None if it has none there."""
+    return maybe_whole(rows[0], "own_fence") if rows else None
+
+
 def _call_failure(row: Row) -> Failure:
     return Failure(text(row, "code"), text(row, "message"), bool(row["retryable"]))
 

@@ -21,27 +21,34 @@ class WorkStore(Store):
     ) -> Claim | Unclaimed:
         """Take the task, or say why not. `holder` names this claim; `host` a host that replaces itself, or ''.
 
-        If this is the task's first claim, its first `announce` calls are announced with it.
+        If this is the task's first claim, its first `announce` calls are announced with it. A host that finds its dead
+        predecessor there asks once more, and names the claim that it has seen.
         """
-        granted, _, source, outputs, failures, standing = await self._database.run(
-            sql.CLAIM.bind(
-                task_key=task_key,
-                holder=holder,
-                host=host,
-                route=route,
-                lease_ms=lease_ms,
-                early_ms=round(limits.EARLY_SECONDS_ALLOWED * 1000),
-                first_chunks=as_json(list(range(announce))),
-            ),
-            sql.CLAIM_WAKE.bind(task_key=task_key, holder=holder),
-            sql.CLAIM_TEXT.bind(task_key=task_key, holder=holder),
-            sql.CLAIM_OUTPUTS.bind(task_key=task_key, holder=holder),
-            sql.CLAIM_FAILURES.bind(task_key=task_key, holder=holder),
-            sql.STANDING.bind(task_key=task_key),
-        )
-        if not granted:
-            return rows.unclaimed(standing)
-        return rows.claim(task_key, granted[0], source[0], outputs, failures)
+        seen_fence = None
+        for _ in range(2):
+            granted, _, source, outputs, failures, standing = await self._database.run(
+                sql.CLAIM.bind(
+                    task_key=task_key,
+                    holder=holder,
+                    host=host,
+                    route=route,
+                    lease_ms=lease_ms,
+                    early_ms=round(limits.EARLY_SECONDS_ALLOWED * 1000),
+                    first_chunks=as_json(list(range(announce))),
+                    seen_fence=seen_fence,
+                ),
+                sql.CLAIM_WAKE.bind(task_key=task_key, holder=holder),
+                sql.CLAIM_TEXT.bind(task_key=task_key, holder=holder),
+                sql.CLAIM_OUTPUTS.bind(task_key=task_key, holder=holder),
+                sql.CLAIM_FAILURES.bind(task_key=task_key, holder=holder),
+                sql.STANDING.bind(task_key=task_key, host=host),
+            )
+            if granted:
+                return rows.claim(task_key, granted[0], source[0], outputs, failures)
+            seen_fence = rows.predecessor(standing)
+            if seen_fence is None:
+                break
+        return rows.unclaimed(standing)
 
     async def step(self, claim: Claim, progress: Progress, step: Step) -> bool:
         """Record progress and continue or end the claim, in one transaction. False: the claim is lost."""

@@ -451,7 +451,16 @@ def test_erase_leaves_nothing(bench: StoreBench):
         views.LIST.bind(first="a:", behind="a:~", most=10),
         views.LIST_STATUS.bind(first="a:", behind="a:~", most=10, status="failed", walk_most=500),
         admission.OUTCOME.bind(task_key="t", tenant="a", counted_most=10),
-        work.CLAIM.bind(task_key="t", holder="h", host="", route="queue", lease_ms=1, early_ms=1, first_chunks="[]"),
+        work.CLAIM.bind(
+            task_key="t",
+            holder="h",
+            host="",
+            route="queue",
+            lease_ms=1,
+            early_ms=1,
+            first_chunks="[]",
+            seen_fence=None,
+        ),
     ],
 )
 def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundStatement):

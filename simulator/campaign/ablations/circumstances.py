@@ -57,6 +57,17 @@ def erasing_soon(rng: Random) -> Workload:
     return Workload(tasks=specs, first=first, last=first)
 
 
+def putting_back(rng: Random) -> Workload:
+    """Tasks that are cancelled and put back twice."""
+    first = rng.choice(DEPLOYMENTS)
+    actions: list[Action] = ["cancel", "retry", "cancel", "retry"]
+    specs = tuple(
+        TaskSpec(at=0, chunks=6, actions=tuple((1 + 2 * turn + rng.random(), act) for turn, act in enumerate(actions)))
+        for _ in range(5)
+    )
+    return Workload(tasks=specs, first=first, last=first)
+
+
 def cancelling_late(*deployments: Deployment, chunks: int, concurrency: int = 1) -> Callable[[Random], Workload]:
     """Tasks of many calls that are cancelled somewhere in between."""
     variables = {"AI_CONCURRENCY": str(concurrency)}

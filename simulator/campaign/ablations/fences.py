@@ -50,7 +50,7 @@ ABLATIONS = (
     Ablation(
         "named_hosts_only",
         "only an object takes over from itself, no nameless host from another",
-        (without.swapped("CLAIM", "(host = :host AND :host <> '')", "host = :host"),),
+        (without.swapped("STANDING", "host = :host AND :host <> ''", "host = :host"),),
         {"duplicate_delivery": 0.5},
         some_tasks(TOP, DIRECT),
     ),

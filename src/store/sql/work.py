@@ -6,8 +6,10 @@ from .statement import statement
 
 # --- The claim ------------------------------------------------------------------------------------------
 
-# Takes a task that is pending and due, or whose lease has run out, or that the same host held before. A Durable Object
-# is alone under its name, so its predecessor is dead or dying; `:host` is '' for any other host. The fence rises.
+# Takes a task that is pending and due, or whose lease has run out, or that the same host holds under `:seen_fence`. A
+# Durable Object is alone under its name, so its predecessor is dead or dying; `:host` is '' for any other host. The
+# fence rises. `:seen_fence` is NULL for a host that has not seen that it holds the task: so a claim of its predecessor
+# that lands late does not take over from it.
 # A holder that asks again has lost the answer: it gets the claim that it has, and nothing rises.
 # Calls that the former worker had announced and not settled become doubted.
 # Of two claims at once the second finds a live lease, since D1 serialises writes. No row returned: not claimed.
@@ -32,7 +34,7 @@ UPDATE tasks SET
   started_at = coalesce(started_at, max(created_at, {NOW}))
 WHERE id = :task_key AND (
   (status = 'pending' AND not_before <= {NOW} + :early_ms)
-  OR (status = 'processing' AND (lease_until <= {NOW} OR holder = :holder OR (host = :host AND :host <> '')))
+  OR (status = 'processing' AND (lease_until <= {NOW} OR holder = :holder OR fence = :seen_fence))
 ) AND {IN_TIME}
 RETURNING fence, step, attempts, stalls, rate_waits, {OPTIONS}, total, failed, merge_chars,
   calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
@@ -56,9 +58,10 @@ SELECT level, idx, attempts, calls, final, code, message, retryable FROM failure
 WHERE task_id = :task_key AND {_HELD} ORDER BY level, idx
 """)
 
-# Tells a worker that got no claim why.
+# Tells a worker that got no claim why, and a host that holds the task itself, in another life, under which fence.
 STANDING = statement(f"""
-SELECT status, lease_until - {NOW} AS lease_left, not_before - {NOW} AS wait_left, {OVERDUE} AS overdue
+SELECT status, lease_until - {NOW} AS lease_left, not_before - {NOW} AS wait_left, {OVERDUE} AS overdue,
+  CASE WHEN host = :host AND :host <> '' THEN fence END AS own_fence
 FROM tasks WHERE id = :task_key
 """)
 
