@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..core import limits
+from ..core.errors import ConfigurationError
 from ..core.ids import TaskKey
 from ..core.task import Route
 from ..processing.allowance import slice_seconds
@@ -97,6 +98,10 @@ class Processor:
                 limits.LANE_SLACK_SECONDS,
             )
             outcome = await worker.run(task_key, host)
+        except ConfigurationError as error:
+            self._log.misconfigured(error, task=task_key)
+            await self._back_off()
+            return
         except Exception as error:  # noqa: BLE001 - the platform would repeat the alarm six times and drop it
             self._log.failure("slice_failed", error, task=task_key)
             await self._back_off()

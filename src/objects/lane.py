@@ -3,12 +3,13 @@
 import asyncio
 
 from ..core import limits
-from ..core.errors import StoreError
+from ..core.errors import CallNotStarted, ConfigurationError, StoreError
 from ..core.ids import TaskKey
 from ..inference import wire
 from ..inference.wire import Wire
 from ..processing import clock
 from ..processing.caller import call_model
+from ..processing.log import Log
 from ..processing.worker import Worker
 
 
@@ -37,3 +38,12 @@ async def infer_all(worker: Worker, task_key: TaskKey, fence: int, calls: list[W
         return wire.write_outcome(outcome)
 
     return list(await asyncio.gather(*map(in_turn, calls)))
+
+
+def infer_none(error: ConfigurationError, task_key: TaskKey, calls: list[Wire], log: Log) -> list[Wire]:
+    """Answer for a lane that a bad variable keeps from work: no call was started, which costs none of them an attempt.
+
+    The task's own object may be of a deployment before, whose variables were fine.
+    """
+    log.misconfigured(error, task=task_key)
+    return [wire.write_outcome(CallNotStarted("the lane has a bad variable")) for _ in calls]
