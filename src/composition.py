@@ -89,7 +89,7 @@ class App:
         self.meter = Meter()
         self.log = Log(runtime.write)
         self.settings = settings.load(variables)
-        self._database = Database(bindings.database, self.meter)
+        self._database = Database(bindings.database, self.meter, load=isolate.load)
         self.store = TaskStore(self._database)
         self.provider = provider or _provider(self.settings, bindings, runtime)
 
@@ -124,7 +124,9 @@ class App:
     def api(self) -> Api:
         """Make what the HTTP layer uses."""
         dispatcher = self.dispatcher()
-        database = Database(self._bindings.database, self.meter, seconds=limits.STORE_SECONDS_OF_REQUEST)
+        database = Database(
+            self._bindings.database, self.meter, seconds=limits.STORE_SECONDS_OF_REQUEST, load=self._isolate.load
+        )
         store = TaskStore(database)
         return Api(
             settings=self.settings,

@@ -28,6 +28,10 @@ KEY_BODY_BYTES_MOST = 10_000
 KEY_SECONDS_MOST = 315_360_000  # ten years
 KEY_CACHE_SECONDS = 60.0  # how long an isolate takes a key for valid without asking: how late a revocation may be
 KEY_CACHE_MOST = 1_000  # keys in an isolate's memory
+REFUSED_CACHE_SECONDS = 10.0  # how long an isolate refuses a text again without asking: how late a new key may be
+REFUSED_CACHE_MOST = 1_024  # texts in an isolate's memory, each by 32 bytes
+LOOKUPS_AT_ONCE = 20  # of keys that an isolate does not know: a flood of them costs no more D1 calls than these,
+LOOKUPS_A_SECOND = 5.0  # and so many more a second; keys that are found cost none of them
 
 # --- Status -----------------------------------------------------------------------------------------
 MODEL_CHECK_SECONDS = 15.0  # an isolate asks the provider at most this often
@@ -55,6 +59,9 @@ STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # a call without an answer by then is given up; what it wrote may land all the same, even later
 STORE_SECONDS_OF_REQUEST = 10.0  # the same for the HTTP API, where somebody waits
 LATE_SECONDS_MOST = 3_600.0  # how long a write that was given up is reckoned with: seen are seconds, and clocks jump
+OVERLOAD_SECONDS = 5.0  # while D1 takes longer than this for an answer, an isolate takes no new task
+OVERLOAD_PROBE_SECONDS = 5.0  # then it lets one through after so long, to see
+OVERLOAD_FORGET_SECONDS = 60.0  # a call is given up after STORE_SECONDS: of one older than this the caller is gone
 LIST_WALK_MOST = 500  # tasks that a page of one status passes over at most
 
 # --- Processing -------------------------------------------------------------------------------------

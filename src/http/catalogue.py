@@ -64,6 +64,7 @@ ENDPOINTS: Final = (
         handler=tasks.submit,
         access=Scope.WRITE,
         body=NewTaskFields,
+        makes_tasks=True,
         parameters=(
             _IDEMPOTENCY_KEY,
             Parameter(

@@ -53,7 +53,7 @@ class Endpoint:
     """One call. A path segment in braces is open; `id_schema` is JSON Schema of it.
 
     `access` is the scope that a key needs, or what else is asked of a caller. `problems` are those besides the ones
-    that any call may meet, and any with this `access`.
+    that any call may meet, and any with this `access`. `makes_tasks`: refused while the database does not keep up.
     """
 
     method: str
@@ -66,6 +66,7 @@ class Endpoint:
     problems: tuple[Kind, ...]
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
+    makes_tasks: bool = False
     id_schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string", "format": "uuid"})
 
     @property

@@ -1,5 +1,6 @@
 """From a request to an answer: paths are matched by whole segments, and nothing gets out but an answer."""
 
+import asyncio
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +19,7 @@ from .problems import (
     Refusal,
     configuration_refusal,
     internal_refusal,
+    overload_refusal,
     store_refusal,
 )
 from .services import Api
@@ -70,6 +72,8 @@ async def _answer(request: Request, api: Api) -> Reply:
     if found is None:
         raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
     endpoint, parts = found
+    if endpoint.makes_tasks and api.isolate.load.refuses(asyncio.get_running_loop().time()):
+        raise overload_refusal()  # before the key is looked up, which might add to the load
     tenant = await tenant_of(request, api, endpoint.access)
     if endpoint.counted:
         await rate_limit.check(api, tenant)

@@ -22,7 +22,7 @@ from .exchange import Exchange
 from .messages import Reply, json_reply
 from .new_task import new_request, too_many_chunks, too_much_repeated
 from .polling import poll_seconds, retry_after_seconds
-from .problems import ALREADY_TERMINAL, NOT_RETRYABLE, Refusal, field_refusal, no_task
+from .problems import ALREADY_TERMINAL, NOT_RETRYABLE, Refusal, field_refusal, no_task, overload_refusal
 from .services import Api
 from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, task_with_chunks_view
 
@@ -40,6 +40,8 @@ async def submit(exchange: Exchange) -> Reply:
     try:
         if dry:
             return dry_run.show(request, settings)
+        if not api.isolate.load.admits(asyncio.get_running_loop().time()):
+            raise overload_refusal()
         outcome = await api.submission.submit(exchange.tenant, request, key, digest(body) if key is not None else "")
     except TooManyChunks as error:
         raise field_refusal([too_many_chunks(error.most)]) from None

@@ -165,6 +165,14 @@ def too_many_requests(bench: ApiBench, method: str, path: str) -> Reply:
     return unknown_task(bench, method, path)
 
 
+def overloaded(bench: ApiBench, method: str, path: str) -> Reply:
+    """Send a key that nobody knows, after more of them than are looked up."""
+    require_keys(bench)
+    while bench.api.isolate.lookups.take(bench.loop.time()):
+        pass
+    return unknown_task(bench, method, path)
+
+
 def dry_run(bench: ApiBench, method: str, path: str) -> Reply:
     """Ask for the plan only."""
     return bench.call(method, f"{path}?dryRun=true", {"input": "x"})
@@ -188,6 +196,7 @@ PROVOKED: dict[str, Provoke] = {
     "unauthenticated": no_header,
     "forbidden": no_scope,
     "not_configured": no_keys,
+    "overloaded": overloaded,
     "key_limit": too_many_keys,
     "already_terminal": completed_task,
     "not_retryable": completed_task,

@@ -103,7 +103,8 @@ class ApiBench:
         self.log_lines: list[str] = []
         self.senders = [BenchSender(route) for route in routes]
         self.settings = replace(settings or Settings(provider="demo", chunk_chars=10), require_keys=keys)
-        database = Database(self.database, Meter())
+        isolate = Isolate()
+        database = Database(self.database, Meter(), load=isolate.load)
         self.store = TaskStore(database)
         self._keys = KeyStore(database)
         self._made = 0
@@ -115,7 +116,7 @@ class ApiBench:
             settings=self.settings,
             store=self.store,
             keys=self._keys,
-            isolate=Isolate(),
+            isolate=isolate,
             submission=Submission(
                 store=self.store,
                 dispatcher=dispatcher,
