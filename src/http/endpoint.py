@@ -54,6 +54,7 @@ class Endpoint:
 
     `access` is the scope that a key needs, or what else is asked of a caller. `problems` are those besides the ones
     that any call may meet, and any with this `access`. `makes_tasks`: refused while the database does not keep up.
+    `seconds_most`: within this time there is an answer, whatever the database does.
     """
 
     method: str
@@ -67,6 +68,7 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
     makes_tasks: bool = False
+    seconds_most: float | None = None
     id_schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string", "format": "uuid"})
 
     @property

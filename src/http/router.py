@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-from ..core.errors import ConfigurationError, StoreError
+from ..core.errors import ConfigurationError, StoreError, StoreSilent
 from . import cors, queries, rate_limit
 from .authentication import tenant_of
 from .catalogue import ENDPOINTS
@@ -74,10 +74,16 @@ async def _answer(request: Request, api: Api) -> Reply:
     endpoint, parts = found
     if endpoint.makes_tasks and api.isolate.load.refuses(asyncio.get_running_loop().time()):
         raise overload_refusal()  # before the key is looked up, which might add to the load
-    tenant = await tenant_of(request, api, endpoint.access)
-    if endpoint.counted:
-        await rate_limit.check(api, tenant)
-    return await endpoint.handler(_exchange(request, api, endpoint, parts, query, tenant))
+    try:
+        async with asyncio.timeout(endpoint.seconds_most) as time_limit:
+            tenant = await tenant_of(request, api, endpoint.access)
+            if endpoint.counted:
+                await rate_limit.check(api, tenant)
+            return await endpoint.handler(_exchange(request, api, endpoint, parts, query, tenant))
+    except TimeoutError:
+        if not time_limit.expired():
+            raise
+        raise StoreSilent("the database took too long for the request") from None
 
 
 def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, tenant: str) -> Exchange:

@@ -21,7 +21,7 @@ from .conditions import digest, idempotency_key, limit_reached, mismatch
 from .exchange import Exchange
 from .messages import Reply, json_reply
 from .new_task import new_request, too_many_chunks, too_much_repeated
-from .polling import poll_seconds, retry_after_seconds
+from .polling import poll_seconds, reads_left, retry_after_seconds, sparing_seconds
 from .problems import ALREADY_TERMINAL, NOT_RETRYABLE, Refusal, field_refusal, no_task, overload_refusal
 from .services import Api
 from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, task_with_chunks_view
@@ -64,7 +64,7 @@ async def read(exchange: Exchange) -> Reply:
         queries.includes_chunks(exchange.query),
     )
     api = exchange.api
-    task = await _ended(api, key, seconds)
+    task = await _ended(api, key, seconds, chunks_too=chunks_too)
     if task is None:
         raise no_task()
     headers = {} if task.status.terminal else _retry_after(api, task)
@@ -154,19 +154,26 @@ async def _found(store: TaskStore, task_key: TaskKey) -> Task:
     return task
 
 
-async def _ended(api: Api, key: TaskKey, seconds: float) -> Task | None:
-    """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate."""
+async def _ended(api: Api, key: TaskKey, seconds: float, *, chunks_too: bool) -> Task | None:
+    """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate.
+
+    On the free plan each read is of the whole task: that spares the one after the status.
+    """
     loop = asyncio.get_running_loop()
     began = loop.time()
     task = await _up_to_date(api, key)
+    free = api.settings.plan == "free"
+    reads = reads_left(task, chunks_too=chunks_too) if free and task is not None else 0
     while task is not None and not task.status.terminal and (waited := loop.time() - began) < seconds:
-        pause, left = poll_seconds(waited), seconds - waited
+        left = seconds - waited
+        pause = sparing_seconds(left, reads) if free else poll_seconds(waited)
         # The last read is not to follow upon the one before faster than any other.
         if left < pause + limits.WAIT_POLL_SECONDS:
             await asyncio.sleep(left)
             return await _up_to_date(api, key)
         await asyncio.sleep(pause)
-        if not await api.store.going_on(key):
+        reads -= 1
+        if free or not await api.store.going_on(key):
             task = await _up_to_date(api, key)
     return task
 
