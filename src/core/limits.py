@@ -19,7 +19,7 @@ WAIT_POLL_SECONDS = 0.5  # `?wait=` reads D1 at most twice a second
 LIST_LIMIT_DEFAULT = 20
 LIST_LIMIT_MOST = 100
 WAIT_READS_FREE = 5  # `?wait=` on PLAN=free: reads of D1 in all
-CANCEL_SECONDS_MOST = 25.0  # a cancellation or a deletion is answered within this; START_SECONDS of it may be held
+CANCEL_ANSWER_SECONDS = 25.0  # a cancellation or a deletion is answered within this; START_SECONDS of it may be held
 REQUEST_PERIOD_SECONDS = 60  # wrangler.toml: the period of RATE_LIMITER; platform: 10 or 60
 RATE_LIMITER_SECONDS = 1.0  # a limiter that takes longer lets the request through
 

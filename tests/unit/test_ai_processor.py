@@ -205,6 +205,33 @@ def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
     assert task.bench.events("call_not_started")
 
 
+# --- A slice that dies ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends", ["well", "in a mistake"])
+def test_the_alarm_is_set_before_the_work(make, ends: str):
+    """From the first D1 call on there is an alarm behind a slice that its object may not outlive. The platform has
+    taken the one that rang off already."""
+    task = make(chunks=1)
+    task.start()
+    seen: list[float | None] = []
+    batch = task.bench.database.batch
+
+    async def watched(statements: Any) -> Any:
+        seen.append(task.due_seconds)
+        if ends != "well":
+            raise KeyError("mistake")
+        return await batch(statements)
+
+    task.bench.database.batch = watched
+    task.storage.alarm_ms = None
+    task.bench.do(task.object.alarm())
+    assert len(seen) >= 2 or ends != "well"
+    assert set(seen[:1]) == {limits.OBJECT_SLICE_SECONDS}
+    assert None not in seen
+    assert (task.due_seconds is None) == (ends == "well")
+
+
 # --- A start that comes while a slice ends ---------------------------------------------------------------------------
 
 

@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from simulator.engine.loop import Loop
+from src.composition import App, Bindings
 from src.core import limits
 from src.core.database_load import DatabaseLoad
 from src.core.errors import StoreError
 from src.core.meter import Meter
+from src.http.isolate import Isolate
 from src.store.database import D1Statement, Database
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
@@ -188,4 +192,24 @@ def test_a_call_that_is_taken_back_is_no_answer(loop: Loop) -> None:
     loop.run_until_complete(story())
     assert load.is_behind(loop.time())
     assert not load._out
+    binding.close()
+
+
+@pytest.mark.parametrize("part", ["the API", "a worker"])
+def test_all_of_an_isolate_time_their_calls(loop: Loop, part: str) -> None:
+    """What a request sends and what a worker sends count alike, for the requests that come after."""
+    binding, isolate = SqliteD1(), Isolate()
+    batch = binding.batch
+
+    async def slow(statements: list[D1Statement]) -> list[Mapping[str, object]]:
+        await asyncio.sleep(BOUND + 1)
+        return await batch(statements)
+
+    binding.batch = slow  # type: ignore[method-assign]
+    runtime: Any = SimpleNamespace(write=lambda line: None, now_ms=lambda: 0, entropy=bytes, chance=lambda: 0.0)
+    variables = {"AI_PROVIDER": "demo"}
+    app = App(Bindings(database=binding), variables.get, runtime, lambda run: None, isolate)
+    store = app.api().store if part == "the API" else app.worker().store
+    loop.run_until_complete(store.ready())
+    assert isolate.load.is_behind(loop.time())
     binding.close()

@@ -16,9 +16,9 @@ from src.processing.log import Log
 from src.processing.sweep import Sweep
 from src.processing.terms import OVERDUE
 from src.processing.worker import Worker
-from src.store.claims import Release
+from src.store.claims import Finish, Release
 from src.store.sweep import Due
-from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench
+from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench, outputs
 
 
 @pytest.fixture
@@ -161,15 +161,33 @@ def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status
         assert bench.database.rows(f"SELECT * FROM {table}") == []  # noqa: S608
 
 
-def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench):
-    """A retry between the sweep's look and its erasure saves the task, with its text."""
+@pytest.mark.parametrize("due_at_once", [False, True])
+def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due_at_once: bool):
+    """A retry between the sweep's look and its erasure saves the task, with its text, even if it is due at once."""
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
     assert due.past_retention == ["task"]
     assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
+    if due_at_once:
+        bench.run(bench.store.make_due([TaskKey("task")]))
     assert bench.run(bench.store.erase_expired(due)) == 0
     assert bench.claim().text == "xx"
+
+
+def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench: StoreBench):
+    """Between the sweep's look and its erasure: its retention has begun anew, and all of it stays as long."""
+    bench.in_status(Status.FAILED)
+    bench.pass_ms(RETENTION_MS)
+    due = bench.run(bench.store.due(10))
+    assert due.past_retention == ["task"]
+    assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
+    assert bench.step(bench.claim(), Finish(RETENTION_MS), outputs=outputs(0, 1), completed=2)
+    kept = {table: bench.database.rows(f"SELECT * FROM {table}") for table in ("tasks", "texts", "outputs")}  # noqa: S608
+    assert bench.run(bench.store.erase_expired(due)) == 0
+    assert {table: bench.database.rows(f"SELECT * FROM {table}") for table in kept} == kept  # noqa: S608
+    bench.pass_ms(RETENTION_MS)
+    assert swept(bench) == ([], 1)
 
 
 def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: StoreBench):
@@ -353,6 +371,52 @@ def test_a_repeated_dispatch_does_not_sleep_through_the_deadline(bench: StoreBen
     bench.pass_ms(2 * LEASE_MS)
     swept(bench)
     assert bench.row("task")["wake_at"] == bench.row("task")["deadline_at"]
+
+
+def test_a_postponed_look_does_not_sleep_through_the_deadline(bench: StoreBench):
+    """A live task is looked at again when its lease ends, or at its deadline if that comes before."""
+    bench.insert("soon", deadline_ms=LEASE_MS + 10)
+    bench.insert("late", deadline_ms=3 * LEASE_MS)
+    bench.pass_ms(LEASE_MS // 2)
+    for name in ("soon", "late"):
+        bench.claim(name)
+    bench.pass_ms(LEASE_MS // 2)
+    due = bench.run(bench.store.due(10))
+    assert sorted(due.live) == ["late", "soon"]
+    assert bench.run(bench.store.take_due(due, LEASE_MS)) == []
+    wake_at = {name: bench.row(name)["wake_at"] - bench.time_ms for name in ("soon", "late")}
+    assert wake_at == {"soon": 10, "late": LEASE_MS // 2}
+    bench.pass_ms(10)
+    assert bench.run(bench.store.due(10)).overdue == ["soon"]
+
+
+@pytest.mark.parametrize("ends", ["completes", "is given up"])
+def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends: str):
+    """Between the sweep's look and its write the worker finished, or its lease ran out: the time to look stays."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS // 2)
+    claim = bench.claim()
+    bench.pass_ms(LEASE_MS // 2)
+    due = bench.run(bench.store.due(10))
+    assert due.live == ["task"]
+    if ends == "completes":
+        assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0, 1), completed=2)
+    else:
+        bench.pass_ms(LEASE_MS // 2)
+    before = bench.row("task")["wake_at"]
+    assert bench.run(bench.store.take_due(due, LEASE_MS)) == []
+    assert bench.row("task")["wake_at"] == before
+
+
+def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: StoreBench):
+    """Nobody could claim it. It stays due, and the next run fails it."""
+    bench.insert(deadline_ms=LEASE_MS + 1)
+    bench.pass_ms(LEASE_MS)
+    due = bench.run(bench.store.due(10))
+    assert due.idle == ["task"]
+    bench.pass_ms(1)
+    assert bench.run(bench.store.take_due(due, LEASE_MS)) == []
+    assert bench.run(bench.store.due(10)).overdue == ["task"]
 
 
 def test_a_page_is_split():
