@@ -35,6 +35,7 @@ def _check_port(port: int) -> None:
 def _request(options: DevOptions) -> bytes:
     request = {
         "root": str(ROOT),
+        "python": sys.executable,
         "project": str(options.project),
         "env": options.env,
         "port": options.port,

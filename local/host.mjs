@@ -4,6 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import readline from "node:readline";
 import { Log, LogLevel, Miniflare, supportedCompatibilityDate } from "miniflare";
+import { examine } from "./findings.mjs";
 import { applyMigrations } from "./migrations.mjs";
 import { printRuntimeOutput, say } from "./output.mjs";
 import { startSchedule } from "./schedule.mjs";
@@ -13,6 +14,7 @@ import { watch } from "./watch.mjs";
 
 const BOOT_FAILED_HEADER = "x-local-boot-failed";
 const FIRST_REQUEST = "/api/async-status";
+const BAD_CONFIGURATION = 2; // the status that this process then ends with
 
 let miniflare;
 let stopSchedule = () => {};
@@ -67,6 +69,8 @@ function trialModules({ modules: [main, ...others] }) {
 async function begin(request) {
   const onChange = watch(request.project, watched(request.project)); // so that none is missed while it starts
   let settings = readSettings(request);
+  let banner = await approved(request, settings);
+  if (!banner) return stop(BAD_CONFIGURATION);
   dayUse = new DayUse(request.persistTo);
   const listen = { ...shared, ...placement(request, request.port) };
   miniflare = new Miniflare({ ...listen, ...workerOptions(settings, supportedCompatibilityDate, dayUse) });
@@ -82,8 +86,12 @@ async function begin(request) {
   const reload = async () => {
     const startedAt = performance.now();
     const next = readSettings(request);
+    const nextBanner = await approved(request, next);
+    if (!nextBanner) return say("Not reloaded: the configuration before the change goes on");
     const options = workerOptions(next, supportedCompatibilityDate, dayUse);
     if (!(await starts(options))) return say("Not reloaded: the code before the change goes on");
+    nextBanner.filter((line) => !banner.includes(line)).forEach(say);
+    banner = nextBanner;
     settings = next;
     stopSchedule();
     try {
@@ -100,7 +108,16 @@ async function begin(request) {
     say(`Reloading: ${name} changed`);
     await reload().catch((error) => say(`Reload failed: ${error.message}`));
   });
+  banner.forEach(say);
   say(`Ready on http://127.0.0.1:${listen.port}`);
+}
+
+/** What will run, as lines. Undefined if it must not: each fault is printed then. */
+async function approved(request, settings) {
+  const { faults, warnings, banner } = await examine(request, settings);
+  for (const warning of warnings) say(`warning: ${warning}`);
+  for (const fault of faults) say(`error: ${fault}`);
+  return faults.length === 0 ? banner : undefined;
 }
 
 const watched = (project) =>

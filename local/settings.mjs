@@ -1,5 +1,6 @@
 // Turns wrangler.toml, .dev.vars and the command line into options for Miniflare.
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { createRequire } from "node:module";
 import { packSources, packVendored } from "./archive.mjs";
@@ -22,8 +23,9 @@ export function readSettings(request) {
   const configPath = path.join(request.project, "wrangler.toml");
   const env = request.env ?? undefined;
   const config = wrangler.unstable_readConfig({ config: configPath, env }, { hideWarnings: true });
-  const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(configPath, env);
-  const variables = readVariables(configPath, config, env, request.variables);
+  // Variables are read below, where a file that cannot be read ends nothing.
+  const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(configPath, env, { envFiles: [os.devNull] });
+  const { variables, unreadable } = readVariables(configPath, config, env, request.variables);
   return {
     name: config.topLevelName ?? config.name,
     main: path.resolve(request.project, config.main),
@@ -33,6 +35,7 @@ export function readSettings(request) {
     database: config.d1_databases[0]?.binding,
     crons: config.triggers.crons ?? [],
     variables,
+    unreadable,
     limits: request.limits ?? defaultLimits(env, variables),
     workerOptions,
   };
@@ -41,11 +44,17 @@ export function readSettings(request) {
 /** Without --limits: those of the plan that the free environment says it is on, none in the others. */
 const defaultLimits = (env, variables) => (env === "free" ? (variables.PLAN ?? "free") : "off");
 
+/** `unreadable` says why the file of secrets could not be read, if it is there and could not. */
 function readVariables(configPath, config, env, overrides) {
   const defaults = { ...config.vars, ...LOCAL_DEFAULTS };
-  const found = wrangler.unstable_getVarsForDev(configPath, undefined, defaults, env, true);
-  const plain = Object.entries(found).map(([name, binding]) => [name, binding.value]);
-  return { ...Object.fromEntries(plain), ...overrides };
+  try {
+    const found = wrangler.unstable_getVarsForDev(configPath, undefined, defaults, env, true);
+    const plain = Object.entries(found).map(([name, binding]) => [name, binding.value]);
+    return { variables: { ...Object.fromEntries(plain), ...overrides } };
+  } catch (error) {
+    const unreadable = `${error.message.replace(/:$/, "")} (${error.cause?.code ?? error.cause?.message})`;
+    return { variables: { ...defaults, ...overrides }, unreadable };
+  }
 }
 
 /** Miniflare's options for the Worker and its bindings; where they listen and store is the caller's business. */

@@ -4,6 +4,7 @@ Assertions guard against our own mistakes; these types are for what models, netw
 databases do to us. Nothing in here carries a client's text or a key.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -22,6 +23,15 @@ class ConfigurationError(OnceoverError):
     def __init__(self, variable: str, takes: str) -> None:
         super().__init__(f"{variable} must be {takes}")
         self.variable = variable
+
+
+class ConfigurationFaults(ConfigurationError):
+    """All the bad variables of a deployment; the message has a sentence for each."""
+
+    def __init__(self, faults: Sequence[ConfigurationError]) -> None:
+        OnceoverError.__init__(self, ". ".join(map(str, faults)))
+        self.variable = faults[0].variable
+        self.faults = tuple(faults)
 
 
 class ModelError(OnceoverError):

@@ -1,7 +1,7 @@
 """The variables of a deployment, parsed and checked once per isolate.
 
-Names, defaults and meanings are the public contract's. A bad value raises `ConfigurationError`, whose
-message names the variable and what it takes and never repeats the value, which may be a secret.
+Names, defaults and meanings are the public contract's. Bad values raise a `ConfigurationError`, whose message names
+each of the variables and what it takes and never repeats a value, which may be a secret.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from . import limits
-from .errors import ConfigurationError
+from .errors import ConfigurationError, ConfigurationFaults
 from .origins import TAKES, parse_origins
 
 PROVIDERS = ("workers-ai", "openai", "demo")
@@ -74,13 +74,45 @@ class Settings:
         return round(self.retention_days * 86_400_000)
 
 
+class Reading:
+    """Reads variables, and remembers which were asked for and which were refused."""
+
+    def __init__(self, variables: Variables) -> None:
+        self._variables = variables
+        self.asked: set[str] = set()
+        self.faults: list[ConfigurationError] = []
+
+    def __call__(self, name: str) -> object:
+        """Read one variable; None when it is not set."""
+        self.asked.add(name)
+        return self._variables(name)
+
+    def refuse(self, name: str, takes: str) -> None:
+        """Note a fault and go on, so that all are found. The first one of a variable counts."""
+        if not self.refused(name):
+            self.faults.append(ConfigurationError(name, takes))
+
+    def refused(self, *names: str) -> bool:
+        """Say whether any of these variables has a fault."""
+        return any(fault.variable in names for fault in self.faults)
+
+
 def load(variables: Variables) -> Settings:
-    """Parse and check all variables, or raise ConfigurationError for the first bad one."""
+    """Parse and check all variables. Raises ConfigurationError, which names all bad ones at once."""
+    reading = variables if isinstance(variables, Reading) else Reading(variables)
+    settings = _read(reading)
+    if reading.faults:
+        raise ConfigurationFaults(reading.faults)
+    return settings
+
+
+def _read(variables: Reading) -> Settings:
+    """Read all variables; a bad one is noted as a fault and counts as not set."""
     provider = _choice(variables, "AI_PROVIDER", PROVIDERS, "workers-ai")
     timeout = _number(variables, "AI_TIMEOUT_SECONDS", 120, 0.1, 600)
     lease = _number(variables, "LEASE_SECONDS", 180, 0.2, 3_600)
-    if lease <= timeout:
-        raise ConfigurationError(
+    if lease <= timeout and not variables.refused("LEASE_SECONDS", "AI_TIMEOUT_SECONDS"):
+        variables.refuse(
             "LEASE_SECONDS",
             f"greater than AI_TIMEOUT_SECONDS ({timeout:g}), or a claim would end before its call does",
         )
@@ -104,21 +136,22 @@ def load(variables: Variables) -> Settings:
     )
 
 
-def _text(variables: Variables, name: str) -> str | None:
+def _text(variables: Reading, name: str) -> str | None:
     value = variables(name)
     if isinstance(value, bool):
         return str(value).lower()
     return None if value is None or str(value).strip() == "" else str(value).strip()
 
 
-def _choice(variables: Variables, name: str, choices: tuple[str, ...], default: str) -> str:
+def _choice(variables: Reading, name: str, choices: tuple[str, ...], default: str) -> str:
     value = _text(variables, name) or default
     if value not in choices:
-        raise ConfigurationError(name, f"one of {', '.join(choices)}")
+        variables.refuse(name, f"one of {', '.join(choices)}")
+        return default
     return value
 
 
-def _number(variables: Variables, name: str, default: float, least: float, most: float) -> float:
+def _number(variables: Reading, name: str, default: float, least: float, most: float) -> float:
     text = _text(variables, name)
     if text is None:
         return default
@@ -127,34 +160,35 @@ def _number(variables: Variables, name: str, default: float, least: float, most:
     except ValueError:
         value = float("nan")
     if not least <= value <= most:
-        raise ConfigurationError(name, f"a number from {least:g} to {most:g}")
+        variables.refuse(name, f"a number from {least:g} to {most:g}")
+        return default
     return value
 
 
-def _whole(variables: Variables, name: str, default: int, least: int, most: int) -> int:
-    takes = f"a whole number from {least} to {most}"
+def _whole(variables: Reading, name: str, default: int, least: int, most: int) -> int:
     text = _text(variables, name)
     if text is None:
         return default
     try:
         value = int(text)
     except ValueError:
-        raise ConfigurationError(name, takes) from None
-    if not least <= value <= most:
-        raise ConfigurationError(name, takes)
+        value = None
+    if value is None or not least <= value <= most:
+        variables.refuse(name, f"a whole number from {least} to {most}")
+        return default
     return value
 
 
-def _bound(variables: Variables, name: str, most: int) -> int | None:
+def _bound(variables: Reading, name: str, most: int) -> int | None:
     """Read a limit of each tenant; without one, or with 0, there is none."""
     return _whole(variables, name, 0, 0, most) or None
 
 
-def _base_url(variables: Variables, provider: str) -> str | None:
+def _base_url(variables: Reading, provider: str) -> str | None:
     text = _text(variables, "AI_BASE_URL")
     if text is None:
         if provider == "openai":
-            raise ConfigurationError("AI_BASE_URL", "set when AI_PROVIDER is openai: a URL up to and including /v1")
+            variables.refuse("AI_BASE_URL", "set when AI_PROVIDER is openai: a URL up to and including /v1")
         return None
     takes = "an http or https URL up to and including /v1, without credentials, query or fragment"
     try:
@@ -163,20 +197,21 @@ def _base_url(variables: Variables, provider: str) -> str | None:
     except ValueError:
         sound = False
     if not sound or url.query or url.fragment:
-        raise ConfigurationError("AI_BASE_URL", takes)
+        variables.refuse("AI_BASE_URL", takes)
     return text.rstrip("/")
 
 
-def _origins(variables: Variables) -> frozenset[str]:
+def _origins(variables: Reading) -> frozenset[str]:
     text = _text(variables, "CORS_ORIGINS")
     try:
         return frozenset() if text is None else parse_origins(text)
     except ValueError:
-        raise ConfigurationError("CORS_ORIGINS", TAKES) from None
+        variables.refuse("CORS_ORIGINS", TAKES)
+        return frozenset()
 
 
-def _api_key(variables: Variables) -> str | None:
+def _api_key(variables: Reading) -> str | None:
     text = _text(variables, "AI_API_KEY")
     if text is not None and not (text.isascii() and text.isprintable() and " " not in text):
-        raise ConfigurationError("AI_API_KEY", "printable ASCII without spaces, as it goes into a header")
+        variables.refuse("AI_API_KEY", "printable ASCII without spaces, as it goes into a header")
     return text

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.core import limits
-from src.core.errors import ConfigurationError, TransitionRefused
+from src.core.errors import ConfigurationError, ConfigurationFaults, TransitionRefused
 from src.core.ids import is_task_id, new_task_id
 from src.core.retry import backoff_seconds, rate_limit_seconds
 from src.core.settings import load
@@ -81,6 +81,17 @@ def test_a_bad_variable_is_refused_by_name_and_never_repeated(name: str, value: 
     message = str(caught.value)
     assert message.startswith(f"{name} must be ")
     assert len(value) < 4 or value not in message
+
+
+def test_all_bad_variables_are_named_at_once():
+    """Each has a sentence of its own; one that is bad has no second fault that only follows from the first."""
+    bad = {"AI_PROVIDER": "gpt", "AI_TIMEOUT_SECONDS": "500", "LEASE_SECONDS": "never", "CORS_ORIGINS": "*"}
+    with pytest.raises(ConfigurationFaults) as caught:
+        load(bad.get)
+    assert [fault.variable for fault in caught.value.faults] == ["AI_PROVIDER", "LEASE_SECONDS", "CORS_ORIGINS"]
+    assert str(caught.value).startswith(
+        "AI_PROVIDER must be one of workers-ai, openai, demo. LEASE_SECONDS must be a number from 0.2 to 3600. CORS_"
+    )
 
 
 def test_openai_needs_its_url():
