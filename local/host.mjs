@@ -1,6 +1,5 @@
 // Runs the Worker on the real workerd, for as long as standard input stays open. Its first line says how: what
 // dev.py made of the command line. dev.py closes it, by ending in whatever way, and this process ends too.
-import fs from "node:fs";
 import path from "node:path";
 import readline from "node:readline";
 import { Log, LogLevel, Miniflare, supportedCompatibilityDate } from "miniflare";
@@ -147,12 +146,6 @@ process.on("SIGTERM", () => stop(0));
 const input = readline.createInterface({ input: process.stdin });
 input.once("line", (line) => {
   const request = JSON.parse(line);
-  try {
-    fs.mkdirSync(request.persistTo, { recursive: true });
-  } catch (error) {
-    say(`error: --persist-to: ${request.persistTo} cannot be a folder for the state (${error.code})`);
-    return stop(1);
-  }
   begin(request).catch((error) => {
     const taken = error.code === "ERR_ADDRESS_IN_USE" || error.code === "EADDRINUSE";
     say(taken ? `error: port ${request.port} is taken; choose another with --port` : `error: ${error.message}`);
