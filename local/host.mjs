@@ -2,10 +2,10 @@
 // dev.py made of the command line. dev.py closes it, by ending in whatever way, and this process ends too.
 import path from "node:path";
 import readline from "node:readline";
-import { Log, LogLevel, Miniflare, supportedCompatibilityDate } from "miniflare";
+import { Log, LogLevel, Miniflare, Response, supportedCompatibilityDate } from "miniflare";
 import { examine } from "./findings.mjs";
 import { applyMigrations } from "./migrations.mjs";
-import { printRuntimeOutput, say } from "./output.mjs";
+import { printRuntimeOutput, say, stamped } from "./output.mjs";
 import { startSchedule } from "./schedule.mjs";
 import { readSettings, workerOptions } from "./settings.mjs";
 import { DayUse } from "./usage.mjs";
@@ -34,14 +34,17 @@ function placement(request, port) {
   };
 }
 
-let dayUse;
+const listening = Promise.withResolvers(); // the port, once it is known
+
+/** What the Worker asks this process for. */
+const services = { dayUse: undefined, front: async () => Response.json({ port: await listening.promise }) };
 
 const shared = {
   cf: false,
   log: new Log(LogLevel.ERROR),
   handleStructuredLogs(entry) {
     printRuntimeOutput(entry);
-    dayUse.observe(entry.message, say);
+    services.dayUse.observe(entry.message, (line) => say(stamped(line, Date.now())));
   },
   telemetry: { enabled: false },
 };
@@ -70,11 +73,12 @@ async function begin(request) {
   let settings = readSettings(request);
   let banner = await approved(request, settings);
   if (!banner) return stop(BAD_CONFIGURATION);
-  dayUse = new DayUse(request.persistTo);
+  services.dayUse = new DayUse(request.persistTo);
   const listen = { ...shared, ...placement(request, request.port) };
-  miniflare = new Miniflare({ ...listen, ...workerOptions(settings, supportedCompatibilityDate, dayUse) });
+  miniflare = new Miniflare({ ...listen, ...workerOptions(settings, supportedCompatibilityDate, services) });
   const url = await miniflare.ready;
   listen.port = Number(url.port || 80); // a URL leaves out what http has anyway
+  listening.resolve(listen.port);
   await migrate(settings);
   if (!(await answers(url))) return stop(1);
 
@@ -87,7 +91,7 @@ async function begin(request) {
     const next = readSettings(request);
     const nextBanner = await approved(request, next);
     if (!nextBanner) return say("Not reloaded: the configuration before the change goes on");
-    const options = workerOptions(next, supportedCompatibilityDate, dayUse);
+    const options = workerOptions(next, supportedCompatibilityDate, services);
     if (!(await starts(options))) return say("Not reloaded: the code before the change goes on");
     nextBanner.filter((line) => !banner.includes(line)).forEach(say);
     banner = nextBanner;

@@ -58,7 +58,7 @@ function readVariables(configPath, config, env, overrides) {
 }
 
 /** Miniflare's options for the Worker and its bindings; where they listen and store is the caller's business. */
-export function workerOptions(settings, supportedDate, dayUse) {
+export function workerOptions(settings, supportedDate, { dayUse, front }) {
   // The AI binding reaches for the network; the Worker reports it as missing instead.
   const { ai: _ai, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
   const { compatibilityDate, compatibilityFlags } = options;
@@ -68,7 +68,7 @@ export function workerOptions(settings, supportedDate, dayUse) {
     // One name for all environments, so that they share their objects' storage.
     name: settings.name,
     bindings: isMetered ? { ...settings.variables, LOCAL_LIMITS: settings.limits } : settings.variables,
-    serviceBindings: isMetered ? { USAGE_METER: dayUse.answer } : {},
+    serviceBindings: { LOCAL_FRONT: front, ...(isMetered && { USAGE_METER: dayUse.answer }) },
     compatibilityDate: compatibilityDate < supportedDate ? compatibilityDate : supportedDate,
     // The flag asks for workerd's own Python, which is downloaded; shim.mjs brings npm's.
     compatibilityFlags: compatibilityFlags.filter((flag) => !flag.startsWith("python_")),
@@ -92,6 +92,7 @@ function modules(settings) {
     { type: "ESModule", path: path.join(here, "main.mjs"), contents: main.join("\n") },
     ...[
       ["ESModule", "shim.mjs", text(here, "shim.mjs")],
+      ["ESModule", "front.mjs", text(here, "front.mjs")],
       ["ESModule", "limits.mjs", text(here, "limits.mjs")],
       ["ESModule", "scheduling.mjs", text(here, "scheduling.mjs")],
       ["ESModule", "upload.mjs", text(here, "upload.mjs")],

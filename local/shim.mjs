@@ -17,6 +17,7 @@ import application from "./application.bin";
 import vendored from "./vendored.bin";
 import * as workers from "cloudflare:workers";
 import * as sockets from "cloudflare:sockets";
+import * as front from "./front.mjs";
 import * as limits from "./limits.mjs";
 import * as upload from "./upload.mjs";
 
@@ -210,7 +211,7 @@ const RAW_OBJECT_HANDLERS = new Set(["alarm", "webSocketMessage", "webSocketClos
 
 /** The bindings that wrangler.toml declares, without those that are there for this module. */
 function declared(env) {
-  const { [UNSAFE_EVAL]: _, [LIMITS]: plan, ...bindings } = env;
+  const { [UNSAFE_EVAL]: _eval, [front.FRONT]: _front, [LIMITS]: plan, ...bindings } = env;
   return plan ? limits.meteredBindings(bindings) : bindings;
 }
 
@@ -250,6 +251,8 @@ async function construct(className, context, env) {
 
 async function invoke({ env, instance, activity, className, name, values }) {
   try {
+    const refusal = name === "fetch" && !activity && (await front.refusal(values[0], env));
+    if (refusal) return refusal;
     const self = await instance();
     const method = self[name];
     if (typeof method !== "function") throw new TypeError(`Method ${name} does not exist`);

@@ -42,7 +42,8 @@ def test_a_broken_body_is_the_clients_mistake(small: Client, rest: bytes) -> Non
     before, url = stored(small), small.http.base_url
     assert url.port
     with socket.create_connection((url.host, url.port), timeout=20) as connection:
-        connection.sendall(b"POST /api/tasks HTTP/1.1\r\nHost: x\r\n" + rest)
+        head = f"POST /api/tasks HTTP/1.1\r\nHost: {url.host}:{url.port}\r\n"
+        connection.sendall(head.encode() + rest)
         connection.shutdown(socket.SHUT_WR)
         answer = connection.recv(65_536)
     assert answer.split()[1] == b"400", answer

@@ -236,7 +236,7 @@ def reset_after_asking(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            client.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(f"GET /status HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
     except OSError:
         return False
     return True
