@@ -6,6 +6,7 @@ import { Log, LogLevel, Miniflare, Response, supportedCompatibilityDate } from "
 import { examine } from "./findings.mjs";
 import { applyMigrations } from "./migrations.mjs";
 import { printRuntimeOutput, say, stamped } from "./output.mjs";
+import { deliverInParallel } from "./queue.mjs";
 import { startSchedule } from "./schedule.mjs";
 import { readSettings, workerOptions } from "./settings.mjs";
 import { DayUse } from "./usage.mjs";
@@ -144,6 +145,7 @@ async function answers(url) {
   return !response.headers.has(BOOT_FAILED_HEADER);
 }
 
+deliverInParallel();
 process.on("SIGINT", () => {}); // a terminal sends it to all of the group; dev.py decides
 process.on("SIGTERM", () => stop(0));
 

@@ -43,7 +43,7 @@ class _Batch:
 class _Worker(Default):
     """Adds POST /_test/messages, {"queue": binding, "bodies": [...]}: sends them; without a queue, consumes them here.
 
-    The local queue has one consumer at a time, the hosted one has many: deliveries at once need the second form.
+    The second form waits for the end of the run, which a message through the queue does not.
     """
 
     async def fetch(self, request):
