@@ -103,6 +103,7 @@ class App:
             chance=self._runtime.chance,
             nonce=lambda: self._runtime.entropy(12).hex(),
             log=self.log,
+            latency=self._isolate.latency,
         )
 
     def dispatcher(self) -> Dispatcher:

@@ -96,7 +96,7 @@ class ClientPromises:
         task_key = self._invariants.born[tag][-1]
         said = self.stopped.get(task_key)
         # When the clock jumps between an announcement and the cancellation, the calls' time seems to be over.
-        if said is not None and self._world.loop.time() >= self._jumped_at + limits.START_SECONDS:
+        if said is not None and self._world.loop.time() >= self._jumped_at + limits.START_SECONDS_MOST:
             self._broken(f"{task_key}: a call started on {sender} after {said}")
         row = self._invariants.rows.get(task_key)
         if row is not None and row.deadline_at is not None:

@@ -80,9 +80,25 @@ OBJECT_WALL_SECONDS = 900.0  # platform: 15 minutes for an alarm
 WALL_MARGIN_SECONDS = 5.0  # START_SECONDS before a call, LINGER_SECONDS_MOST after it, and the write of its end
 SUBREQUESTS = {"free": 45, "paid": 900}  # platform: 50 an invocation on the free plan, 1,000 on the paid one
 STATEMENTS = {"free": 45, "paid": 900}  # platform: as many statements of D1, each one of a batch counted
-START_SECONDS = 2.0  # from the announcement of calls: those that have not started then are announced again
+# From the announcement of calls: those that have not started then are announced again, later. The window grows with the
+# latency of the database: so many times what a write takes, and a second more, between these two.
+START_SECONDS = 2.0
+START_SECONDS_MOST = 20.0
+START_LATENCIES = 2.0
+START_SECONDS_MORE = 1.0
+LATENCY_SECONDS_KEPT = 60.0  # what an isolate knows of the database's latency is forgotten after that
+START_PAUSE_SECONDS_FIRST = 1.0  # after an announcement of which no call started; doubles with each one in a row
+START_PAUSE_SECONDS_MOST = 30.0
+FRUITLESS_MOST = 3  # so many such announcements in a row, with no call out: the run gives its task back
+IDLE_SECONDS_FIRST = 5.0  # how long that task is left alone; doubles with each run that started nothing
+IDLE_SECONDS_MOST = 600.0
+WRITES_A_CALL = 2  # of a worker, for each call that has ended: its record, and the announcement of the next one
+WRITES_A_MINUTE = 2  # of a worker beyond that, whatever fails
+WRITES_AT_FIRST = 5  # that a run may make at once: a claim, three fruitless announcements, and the release
+WRITES_AT_FIRST_IDLE = 2  # the same after a run that started nothing: a claim, and one announcement
 LINGER_FRACTION = 0.05  # of the calls' own duration: how long a finished call waits for company
 LINGER_SECONDS_MOST = 1.0
+CANCEL_SECONDS_MOST = 22.0  # how long a cancellation is held; the contract: it answers within 25 s, its reads included
 DROP_SECONDS_MOST = 1.0  # how long a run waits for calls that it cancelled to close their connections
 INLINE_WAIT_SECONDS_MOST = 30.0  # longer waits give the claim back
 

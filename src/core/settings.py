@@ -59,13 +59,14 @@ class Settings:
         """LEASE_SECONDS in milliseconds: how long a task may stay unclaimed before the sweep dispatches it again."""
         return round(self.lease_seconds * 1000)
 
-    def claim_ms(self, way_seconds: float) -> int:
+    def claim_ms(self, way_seconds: float, start_seconds: float) -> int:
         """How long a claim lasts without renewal, in ms: LEASE_SECONDS, but no less than a call may take in all.
 
-        It may start late, has AI_TIMEOUT_SECONDS and `way_seconds` to whoever makes it and back, and may wait at its
-        end for others; only then is it recorded, and the claim renewed. Else a live worker's task would be taken over.
+        It may start `start_seconds` late, has AI_TIMEOUT_SECONDS and `way_seconds` to whoever makes it and back, and
+        may wait at its end for others; only then is it recorded, and the claim renewed. Else a live worker's task would
+        be taken over.
         """
-        longest = limits.START_SECONDS + self.timeout_seconds + way_seconds + limits.LINGER_SECONDS_MOST
+        longest = start_seconds + self.timeout_seconds + way_seconds + limits.LINGER_SECONDS_MOST
         return round(max(self.lease_seconds, longest) * 1000)
 
     @property

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ..core import limits
 from ..core.database_load import DatabaseLoad
 from ..core.keys import Key
+from ..core.pace import Latency
 from ..inference.protocol import Health, Provider
 
 _PAUSE_SECONDS = 0.1
@@ -150,3 +151,4 @@ class Isolate:
         self.lookups = Lookups()
         self.load = DatabaseLoad()
         self.model = ModelCheck()
+        self.latency = Latency()

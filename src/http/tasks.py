@@ -22,9 +22,22 @@ from .exchange import Exchange
 from .messages import Reply, json_reply
 from .new_task import new_request, too_many_chunks, too_much_repeated
 from .polling import poll_seconds, reads_left, retry_after_seconds, sparing_seconds
-from .problems import ALREADY_TERMINAL, NOT_RETRYABLE, Refusal, field_refusal, no_task, overload_refusal
+from .problems import (
+    ALREADY_TERMINAL,
+    DATABASE_UNAVAILABLE,
+    NOT_RETRYABLE,
+    Refusal,
+    field_refusal,
+    no_task,
+    overload_refusal,
+)
 from .services import Api
 from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, task_with_chunks_view
+
+_STILL_STARTING = (
+    "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
+    "cancel the task again after that, and the answer says that none will."
+)
 
 
 async def submit(exchange: Exchange) -> Reply:
@@ -104,9 +117,14 @@ async def read_page(exchange: Exchange) -> Reply:
 async def cancel(exchange: Exchange) -> Reply:
     """Cancel a task. One that is cancelled already counts: the client may be repeating itself."""
     api, key = exchange.api, exchange.task_key
+    began = asyncio.get_running_loop().time()
     changed, starting_ms = await api.store.cancel(key, api.settings.retention_ms)
     # Nothing is announced any more; what was may still be on its way, and the answer says that nothing is.
-    await asyncio.sleep(starting_ms / 1000)
+    held = starting_ms / 1000
+    if asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST:
+        again = {"Retry-After": str(ceil(held))}
+        raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers=again)
+    await asyncio.sleep(held)
     task = await _found(api.store, key)
     if not changed and task.status is not Status.CANCELLED:
         raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")

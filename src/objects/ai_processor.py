@@ -91,7 +91,8 @@ class Processor:
                     worker.settings,
                     limits.OBJECT_SLICE_SECONDS,
                     limits.OBJECT_WALL_SECONDS,
-                    limits.LANE_SLACK_SECONDS,
+                    # Lanes start calls within the window that they read, which the slice's end does not cut short.
+                    limits.LANE_SLACK_SECONDS + limits.START_SECONDS_MOST - limits.START_SECONDS,
                 ),
                 task_name(task_key),
                 lambda claim: self._caller_for(worker, claim),

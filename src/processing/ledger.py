@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from ..core import limits
 from ..core.errors import ModelError, ModelRateLimited, ModelRefused
+from ..core.pace import start_pause_seconds
 from ..core.retry import backoff_seconds, rate_limit_seconds
 from ..core.task import Failure
 from ..inference.protocol import ModelReply
@@ -32,6 +33,8 @@ class Ledger:
             before = self._tried.get(key, Tried())
             self._tried[key] = Tried(before.attempts, before.calls + 1)
         self._paused_until = 0.0
+        self._unstarted_until = 0.0
+        self._announced = False  # calls were, and none of this run has come back since
         self._step = claim.step
         self._settled = claim.calls_settled
         self._in_doubt = claim.calls_in_doubt
@@ -39,6 +42,9 @@ class Ledger:
         self._output_tokens = claim.output_tokens
         self._stalls = claim.stalls
         self._rate_waits = claim.rate_waits
+        self.idle_runs = claim.idle_runs
+        self.fruitless = 0  # announcements in a row of which no call started
+        self.ended = 0  # calls of this run that were made, and came back
         self._failed = sum(key.level == 0 for key in claim.refused)
         self._new_outputs: list[Output] = []
         self._new_failures: dict[CallKey, FailedCall] = {}
@@ -52,7 +58,7 @@ class Ledger:
 
     def startable(self, now: float, most: int) -> list[CallKey]:
         """Return up to `most` calls that may start now, in order. None after a failure or during a pause."""
-        if self.failure is not None or now < self._paused_until:
+        if self.failure is not None or now < max(self._paused_until, self._unstarted_until):
             return []
         while self._waiting and self._waiting[0][0] <= now:
             self._ready.append(heapq.heappop(self._waiting)[1])
@@ -60,6 +66,7 @@ class Ledger:
 
     def start(self, keys: Iterable[CallKey]) -> None:
         """Move calls that `startable` returned into flight."""
+        self._announced = True
         for key in keys:
             assert self._ready.popleft() == key
             self._in_flight[key] = None
@@ -69,7 +76,7 @@ class Ledger:
         if self.failure is not None or not (self._ready or self._waiting):
             return None
         earliest = 0.0 if self._ready else self._waiting[0][0]
-        return max(earliest, self._paused_until)
+        return max(earliest, self._paused_until, self._unstarted_until)
 
     def all_done(self, keys: Iterable[CallKey]) -> bool:
         """Whether each of these calls has its output."""
@@ -94,7 +101,7 @@ class Ledger:
 
     def succeeded(self, key: CallKey, reply: ModelReply) -> None:
         """Book a call's output."""
-        del self._in_flight[key]
+        self._made(key)
         self._settled += 1
         self._input_tokens += reply.input_tokens
         self._output_tokens += reply.output_tokens
@@ -106,7 +113,7 @@ class Ledger:
 
     def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
         """Book a call's failure: it waits for its next try, or the claim ends with it."""
-        del self._in_flight[key]
+        self._made(key)
         if error.answered:
             self._settled += 1
         else:
@@ -126,10 +133,29 @@ class Ledger:
             wait = 0.0 if costs == 0 else backoff_seconds(tried.attempts, chance)
             heapq.heappush(self._waiting, (now + wait, key))
 
-    def not_started(self, key: CallKey) -> None:
-        """Take a call back that was announced and not made."""
+    def not_started(self, key: CallKey, now: float) -> None:
+        """Take a call back that was announced and not made; it costs no attempt.
+
+        All starts pause, longer with each announcement in a row of which nothing started: what was too slow is the
+        database, for all calls alike. They do not where another call was made since: then it was the call's own turn.
+        """
         del self._in_flight[key]
         self._ready.appendleft(key)
+        self.fruitless += self._announced
+        self._announced = False
+        if self.fruitless:
+            self._unstarted_until = max(self._unstarted_until, now + start_pause_seconds(self.fruitless))
+
+    def idled(self) -> None:
+        """Book a run that gives its task back because nothing started."""
+        self.idle_runs += 1
+
+    def _made(self, key: CallKey) -> None:
+        """Take a call out of flight that was made."""
+        del self._in_flight[key]
+        self.ended += 1
+        self._announced = False
+        self.fruitless = self.idle_runs = 0
 
     def _rate_limited(self, error: ModelRateLimited, now: float, chance: float) -> bool:
         """Pause all starts as long as the provider asks; True when it has been asking for too long."""
@@ -167,6 +193,7 @@ class Ledger:
             output_tokens=self._output_tokens,
             stalls=self._stalls,
             rate_waits=self._rate_waits,
+            idle_runs=self.idle_runs,
         )
 
     def saved(self) -> None:

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
+from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import Failure, TaskOptions
+
+START_MS = round(limits.START_SECONDS * 1000)
 
 
 class CallKey(NamedTuple):
@@ -31,7 +34,8 @@ class Claim:
 
     `refused` are the calls that have failed for good, if the worker that recorded it could not end the task: no call
     starts under such a claim. `deadline_left_ms` was left when the claim was written; None without a deadline.
-    `step` is the number of the last write.
+    `step` is the number of the last write. `idle_runs` are the runs in a row before this one that started nothing,
+    `start_ms` is how long calls may start after their announcement, as the database has it now.
     """
 
     task_key: TaskKey
@@ -40,6 +44,8 @@ class Claim:
     attempts: int
     stalls: int
     rate_waits: int
+    idle_runs: int = 0
+    start_ms: int = START_MS
     options: TaskOptions
     text: str
     instructions: str
@@ -111,6 +117,7 @@ class Progress:
     output_tokens: int
     stalls: int
     rate_waits: int
+    idle_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +150,10 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Keeps the claim and renews its lease."""
+    """Keeps the claim and renews its lease. The calls that are announced start within `start_ms` or not at all."""
 
     lease_ms: int
+    start_ms: int = START_MS
 
 
 Ending = Release | Finish | Fail

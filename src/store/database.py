@@ -67,18 +67,18 @@ class Database:
         self._load = load or DatabaseLoad()
         self.sends = 0  # of the transaction that returned last
 
-    async def run(self, *statements: BoundStatement) -> list[Sequence[Row]]:
-        """Run the statements as one transaction and return each one's rows.
+    async def run(self, *statements: BoundStatement, sends: int = limits.STORE_SENDS) -> list[Sequence[Row]]:
+        """Run the statements as one transaction, sent up to `sends` times, and return each one's rows.
 
         Raises StoreUnavailable when D1 stayed out of reach over all sends: the writes may have landed all the same, or
         land later. Raises it at once as StoreSilent, StoreQuotaExhausted or StoreCallsSpent, if another send is no use.
         Raises SchemaMissing without the tables, StoreError for anything else.
         """
-        for send in range(1, limits.STORE_SENDS + 1):
+        for send in range(1, sends + 1):
             try:
                 results = await self._send(statements)
             except StoreUnavailable as error:
-                if send == limits.STORE_SENDS or not error.passing or isinstance(error, StoreSilent):
+                if send == sends or not error.passing or isinstance(error, StoreSilent):
                     raise
             else:
                 self.sends = send

@@ -33,6 +33,8 @@ def claim(key: TaskKey, task: Row, source: Row, outputs: Sequence[Row], failures
         attempts=whole(task, "attempts"),
         stalls=whole(task, "stalls"),
         rate_waits=whole(task, "rate_waits"),
+        idle_runs=whole(task, "idle_runs"),
+        start_ms=whole(task, "start_ms"),
         options=options.read(task),
         text=text(source, "input"),
         instructions=text(source, "instructions"),

@@ -7,7 +7,7 @@ from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import Failure, Route
 from . import columns, ending, rows
-from .claims import Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
+from .claims import START_MS, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
 from .database import Store
 from .sql import work as sql
 from .sql.statement import BoundStatement, Value, as_json
@@ -17,12 +17,20 @@ class WorkStore(Store):
     """The transitions of a task that is worked on, each one call to D1."""
 
     async def claim(
-        self, task_key: TaskKey, *, holder: str, host: str, route: Route, lease_ms: int, announce: int = 0
+        self,
+        task_key: TaskKey,
+        *,
+        holder: str,
+        host: str,
+        route: Route,
+        lease_ms: int,
+        start_ms: int = START_MS,
+        announce: int = 0,
     ) -> Claim | Unclaimed:
         """Take the task, or say why not. `holder` names this claim; `host` a host that replaces itself, or ''.
 
-        If this is the task's first claim, its first `announce` calls are announced with it. A host that finds its dead
-        predecessor there asks once more, and names the claim that it has seen.
+        If this is the task's first claim, its first `announce` calls are announced with it, to start within `start_ms`.
+        A host that finds its dead predecessor there asks once more, and names the claim that it has seen.
         """
         seen_fence = None
         for _ in range(2):
@@ -33,6 +41,7 @@ class WorkStore(Store):
                     host=host,
                     route=route,
                     lease_ms=lease_ms,
+                    start_ms=start_ms,
                     early_ms=round(limits.EARLY_SECONDS_ALLOWED * 1000),
                     first_chunks=as_json(list(range(announce))),
                     seen_fence=seen_fence,
@@ -50,9 +59,13 @@ class WorkStore(Store):
                 break
         return rows.unclaimed(standing)
 
-    async def step(self, claim: Claim, progress: Progress, step: Step) -> bool:
-        """Record progress and continue or end the claim, in one transaction. False: the claim is lost."""
-        return bool((await self._database.run(*_records(claim, progress), _step(claim, progress, step)))[-1])
+    async def step(self, claim: Claim, progress: Progress, step: Step, *, sends: int = limits.STORE_SENDS) -> bool:
+        """Record progress and continue or end the claim, in one transaction. False: the claim is lost.
+
+        It is sent up to `sends` times: how often it may write is for the worker to say.
+        """
+        batch = [*_records(claim, progress), _step(claim, progress, step)]
+        return bool((await self._database.run(*batch, sends=sends))[-1])
 
     async def settle(self, claim: Claim, progress: Progress, overdue: Failure, retention_ms: int) -> Status | None:
         """Settle the bill of a claim that a cancellation or its deadline has ended, and return the task's status.
@@ -67,13 +80,10 @@ class WorkStore(Store):
         settled = (await self._database.run(*batch))[-1]
         return Status(columns.text(settled[0], "status")) if settled else None
 
-    async def may_start(self, task_key: TaskKey, fence: int) -> float | None:
-        """Return how many milliseconds are left to start calls under a claim; None when it is over."""
+    async def may_start(self, task_key: TaskKey, fence: int) -> int | None:
+        """Return for how many milliseconds calls may start under a claim; None when it is over."""
         (found,) = await self._database.run(sql.MAY_START.bind(task_key=task_key, fence=fence))
-        if not found:
-            return None
-        left = columns.maybe_whole(found[0], "deadline_left")
-        return float("inf") if left is None else left
+        return columns.whole(found[0], "left_ms") if found else None
 
     async def level_outputs(self, task_key: TaskKey, level: int) -> dict[int, str]:
         """Read the outputs of one level, by index."""
@@ -127,14 +137,15 @@ def _totals(progress: Progress) -> dict[str, int | str]:
         "output_tokens": progress.output_tokens,
         "stalls": progress.stalls,
         "rate_waits": progress.rate_waits,
+        "idle_runs": progress.idle_runs,
     }
 
 
 def _step(claim: Claim, progress: Progress, step: Step) -> BoundStatement:
     told = {"task_key": claim.task_key, "fence": claim.fence, **_totals(progress)}
     match step:
-        case Continue(lease_ms):
-            return sql.PROGRESS.bind(**told, lease_ms=lease_ms)
+        case Continue(lease_ms, start_ms):
+            return sql.PROGRESS.bind(**told, lease_ms=lease_ms, start_ms=start_ms)
         case Release(delay_ms, sweep_ms):
             return sql.RELEASE.bind(**told, delay_ms=delay_ms, sweep_ms=sweep_ms)
         case Finish(retention_ms, top_level):

@@ -244,6 +244,61 @@ def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
+@pytest.mark.parametrize(("start_ms", "passed", "left"), [(2_000, 1, 1), (9_000, 0, 9), (9_000, 3, 6), (20_000, 1, 19)])
+def test_the_answer_waits_for_the_window_that_was_announced(
+    bench: ApiBench, how: str, start_ms: int, passed: float, left: float
+) -> None:
+    """On a slow database announced calls may start later than usual, and the answer waits for as long as that."""
+    task = bench.submit()
+    bench.run(
+        bench.store.claim(
+            key(task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=180_000, start_ms=start_ms, announce=1
+        )
+    )
+    wait(bench, passed)
+    assert end(bench, how, task) == pytest.approx(left)
+
+
+def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench) -> None:
+    """A worker that lost its claim may still start what it announced before: its window is waited for, too."""
+    task = bench.submit()
+    bench.run(
+        bench.store.claim(key(task["id"]), holder="h", host="h", route=Route.QUEUE, lease_ms=1_000, start_ms=20_000)
+    )
+    heir = bench.run(bench.store.claim(key(task["id"]), holder="i", host="h", route=Route.QUEUE, lease_ms=180_000))
+    wait(bench, 5)
+    bench.work(heir, {}, Continue(180_000, 2_000))
+    wait(bench, 4)
+    assert end(bench, "cancel", task) == pytest.approx(11)
+
+
+def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiBench) -> None:
+    """The announcement seems to lie ahead: the answer waits for one window, no longer."""
+    task = bench.submit()
+    bench.begin(task["id"], 1)
+    bench.database.rows("UPDATE tasks SET announced_at = announced_at + 15000")
+    assert end(bench, "cancel", task) == pytest.approx(limits.START_SECONDS)
+
+
+def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> None:
+    """The database took so long that the answer would come after 25 s. The task is cancelled, and a 503 asks the client
+    to come back when its calls can no longer start: then the answer is 200."""
+    task = bench.submit()
+    bench.run(
+        bench.store.claim(key(task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=180_000, start_ms=20_000)
+    )
+    bench.database.seconds = 5.0
+    began = bench.loop.time()
+    reply = bench.call("POST", task["links"]["cancel"])
+    assert (reply.status, data(reply)["code"]) == (503, "database_unavailable")
+    assert bench.loop.time() - began < limits.CANCEL_SECONDS_MOST
+    bench.database.seconds = 0.0
+    assert read(bench, task)["status"] == "cancelled"
+    wait(bench, int(reply.headers["Retry-After"]))
+    assert end(bench, "cancel", task) == 0
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_a_task_that_nobody_has_begun_is_ended_at_once(bench: ApiBench, how: str) -> None:
     """Nothing was announced, nothing is waited for."""
     assert end(bench, how, bench.submit()) == 0

@@ -51,9 +51,10 @@ failures = st.builds(
     st.sampled_from(["401", "文"]),
     st.booleans(),
 )
+windows = st.sampled_from([2_000, 7_000, 20_000])
 delays = st.sampled_from([0, EARLY_MS, EARLY_MS + 1, LEASE_MS])
 steps = st.one_of(
-    st.just(Continue(LEASE_MS)),
+    st.builds(Continue, st.just(LEASE_MS), windows),
     st.just(Finish(RETENTION_MS)),
     st.builds(Release, delays, st.sampled_from([0, LEASE_MS])),
     st.builds(Fail, st.sampled_from([0, RETENTION_MS]), failures),
@@ -180,6 +181,7 @@ class StoreMachine(RuleBasedStateMachine):
         route=st.sampled_from(Route),
         lease_ms=st.sampled_from([LEASE_MS, 2 * LEASE_MS, 1]),
         announce=st.integers(0, CHUNKS_MOST),
+        start_ms=windows,
         fault=faults,
     )
     def claim(self, task_key: TaskKey, fault: str | None, **wish: Any) -> Any:
@@ -189,7 +191,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(target=workers, worker=workers, fault=faults)
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
         """The same holder asks again, maybe long after: what it finds is its own claim, or a new one."""
-        wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
+        wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1, "start_ms": 2_000}
         return self._claim(worker.claim.task_key, worker.holder, fault, **wish)
 
     def _claim(self, task_key: TaskKey, holder: str, fault: str | None, **wish: Any) -> Any:
@@ -229,10 +231,11 @@ class StoreMachine(RuleBasedStateMachine):
         in_flight=positions,
         final=st.booleans(),
         failure=failures,
+        start_ms=windows,
         fault=faults,
     )
-    def go_on(self, worker: Worker, fault: str | None, **facts: Any) -> None:
-        self._step(worker, Continue(LEASE_MS), fault, **facts)
+    def go_on(self, worker: Worker, start_ms: int, fault: str | None, **facts: Any) -> None:
+        self._step(worker, Continue(LEASE_MS, start_ms), fault, **facts)
 
     @rule(worker=workers, delay_ms=delays, done=positions, in_flight=positions, failure=failures, fault=faults)
     def release(self, worker: Worker, delay_ms: int, fault: str | None, **facts: Any) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from src.core import limits
 from src.core.ids import TaskKey
-from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS, SWEEP_BACKOFF_DOUBLINGS_MOST
+from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS_MOST, SWEEP_BACKOFF_DOUBLINGS_MOST
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, TaskOptions
 from src.store.admission import Accepted, Conditions, Limit, Mismatched, Outcome, Refused, Replayed
@@ -43,6 +43,8 @@ class ModelTask:
     attempts: int = 0
     stalls: int = 0
     rate_waits: int = 0
+    idle_runs: int = 0
+    start_ms: int = 2_000
     calls_settled: int = 0
     calls_in_doubt: int = 0
     in_flight: list[CallKey] = field(default_factory=list)
@@ -96,7 +98,11 @@ class ModelTask:
         """For how long announced calls may still start, once nothing is announced any more."""
         if self.status not in {Status.PROCESSING, Status.CANCELLED}:
             return 0
-        return max(0, (self.announced_at or 0) + round(START_SECONDS * 1000) - now)
+        return max(0, self.window_left_ms(now))
+
+    def window_left_ms(self, now: int) -> int:
+        """For how long calls that were announced before may start: never longer than they were given."""
+        return min(self.start_ms, (self.announced_at or 0) + self.start_ms - now)
 
     def let_go(self) -> None:
         """Nobody holds it any more."""
@@ -120,6 +126,7 @@ class ModelTask:
         for name in ("calls_settled", "calls_in_doubt", "calls_minimum", "completed", "failed", "input_tokens"):
             setattr(self, name, getattr(progress, name))
         self.output_tokens, self.stalls, self.rate_waits = progress.output_tokens, progress.stalls, progress.rate_waits
+        self.idle_runs = progress.idle_runs
         self.in_flight = list(progress.in_flight)
 
     def refused(self) -> dict[CallKey, FailedCall]:
@@ -222,7 +229,15 @@ class StoreModel:
         del self.tasks[task_key]
 
     def claim(
-        self, now: int, task_key: TaskKey, holder: str, host: str, route: str, lease_ms: int, announce: int
+        self,
+        now: int,
+        task_key: TaskKey,
+        holder: str,
+        host: str,
+        route: str,
+        lease_ms: int,
+        announce: int,
+        start_ms: int,
     ) -> ModelTask | tuple[Standing, int]:
         """Take a task that is due, run out, or one's own; the first claim ever announces calls."""
         task = self.tasks.get(task_key)
@@ -253,7 +268,7 @@ class StoreModel:
         task.holder, task.host, task.route = holder, host, route
         task.dispatches = task.not_before = 0
         task.lease_until = now + lease_ms
-        task.announced_at = now
+        task.announced_at, task.start_ms = now, max(task.start_ms, start_ms)
         task.started_at = task.started_at if task.started_at is not None else max(task.created_at, now)
         task.wake_at = min(task.wake_at, task.lease_until)
         return task
@@ -282,8 +297,9 @@ class StoreModel:
                 return False
         task.take_totals(progress)
         match step:
-            case Continue(lease_ms):
+            case Continue(lease_ms, start_ms):
                 task.lease_until = now + lease_ms
+                task.start_ms = max(start_ms, task.window_left_ms(now))
                 task.announced_at = now
             case Release(delay_ms, sweep_ms):
                 task.status = Status.PENDING
@@ -320,12 +336,12 @@ class StoreModel:
         task.take_totals(progress)
         return task.status
 
-    def may_start(self, now: int, task_key: TaskKey, fence: int) -> float | None:
-        """The milliseconds until the deadline, while the claim is good."""
+    def may_start(self, now: int, task_key: TaskKey, fence: int) -> int | None:
+        """The window of the announcement, or the milliseconds until the deadline, while the claim is good."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence or task.status is not Status.PROCESSING:
             return None
-        return float("inf") if task.deadline_at is None else task.deadline_at - now
+        return task.start_ms if task.deadline_at is None else min(task.start_ms, task.deadline_at - now)
 
     def expire(self, now: int, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
         """Fail what has passed its deadline; the fence and what is announced stay for the worker to settle."""
@@ -372,7 +388,7 @@ class StoreModel:
         task.fence += 1
         task.attempts += task.started_at is not None
         task.doubt()
-        task.failed = task.stalls = task.rate_waits = task.dispatches = task.not_before = 0
+        task.failed = task.stalls = task.rate_waits = task.idle_runs = task.dispatches = task.not_before = 0
         task.failures.clear()
         task.begin_time(now)
         task.look_at(now + unclaimed_ms)
@@ -383,7 +399,7 @@ class StoreModel:
         """Forget a task; after a lost answer, a task that is not there counts as one that just was."""
         task = self.tasks.get(task_key)
         if task is None:
-            return (True, round(START_SECONDS * 1000)) if resent else (False, 0)
+            return (True, round(START_SECONDS_MOST * 1000)) if resent else (False, 0)
         self._forget(task_key)
         return True, task.starting_ms(now)
 

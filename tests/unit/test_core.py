@@ -112,8 +112,8 @@ def test_a_claim_lasts_as_long_as_a_call_may_take(lease: int, alone_ms: int, lan
     """LEASE_SECONDS says how long a claim lasts, unless a call would outlive it that starts 2 s late, uses up
     its 120 s, takes 5 s on the way to a lane and back, and waits 1 s for others."""
     settings = load({"LEASE_SECONDS": lease}.get)
-    assert settings.claim_ms(0) == alone_ms
-    assert settings.claim_ms(limits.LANE_SLACK_SECONDS) == laned_ms
+    assert settings.claim_ms(0, limits.START_SECONDS) == alone_ms
+    assert settings.claim_ms(limits.LANE_SLACK_SECONDS, limits.START_SECONDS) == laned_ms
 
 
 @given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10), st.integers(0, 2**48 - 1))

@@ -457,6 +457,7 @@ def test_erase_leaves_nothing(bench: StoreBench):
             host="",
             route="queue",
             lease_ms=1,
+            start_ms=1,
             early_ms=1,
             first_chunks="[]",
             seen_fence=None,

@@ -166,7 +166,7 @@ def test_paid_outputs_outlast_an_outage(make):
     """While D1 is out of reach the worker keeps what it paid for and writes it when D1 is back."""
     bench = make()
     bench.insert(6)
-    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=20) if number == 1 else None
+    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=8) if number == 1 else None
     assert bench.run() == Ended(Status.COMPLETED)
     assert len(bench.model.calls) == 6
     assert len(bench.events("store_unavailable")) > 3

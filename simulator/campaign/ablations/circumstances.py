@@ -23,6 +23,9 @@ LOST_REPLIES = {"d1_failed_after_commit": 0.2}
 # Isolates that stand still for less than a call may take to start: 0.1 to 2 s.
 SHORT_FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),)
 
+# The same, where the database is slow and a call may take longer to start: 1 to 15 s.
+FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_a_while),)
+
 
 def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], Workload]:
     """Three tasks of some chunks on one of the deployments."""

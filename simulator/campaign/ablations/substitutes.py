@@ -141,8 +141,8 @@ async def remember(self: Any) -> None:
     await self._storage.deleteAlarm()
 
 
-def starts_by_announcement(self: Any, announcing_at: float) -> float:
-    return announcing_at + limits.START_SECONDS
+def starts_by_announcement(self: Any, announcing_at: float, seconds: float) -> float:
+    return announcing_at + seconds
 
 
 async def expire_nothing(*_args: Any) -> list[str]:
@@ -178,6 +178,10 @@ def freeze_shortly(self: Any, seconds: float) -> None:
     _freeze(self, seconds / 300)
 
 
+def freeze_a_while(self: Any, seconds: float) -> None:
+    _freeze(self, seconds / 40)
+
+
 def calls_without_end(self: Any, sent: int) -> float:
     return math.inf
 
@@ -211,10 +215,12 @@ async def check_or_refuse(api: Api, tenant: str) -> None:
 def incremental() -> tuple[Patch, ...]:
     """Totals as increments on what the store was told before."""
 
-    async def step(self: Any, claim: Claim, progress: Progress, step: Step) -> bool:
+    async def step(self: Any, claim: Claim, progress: Progress, step: Step, *, sends: int) -> bool:
         told = self.__dict__.setdefault("told", {})
         before = told.get(claim.fence, claim.calls_settled)
-        kept = await _step(self, claim, replace(progress, calls_settled=progress.calls_settled - before), step)
+        kept = await _step(
+            self, claim, replace(progress, calls_settled=progress.calls_settled - before), step, sends=sends
+        )
         told[claim.fence] = progress.calls_settled
         return kept
 

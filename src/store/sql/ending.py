@@ -41,17 +41,16 @@ RETURNING status
 """)
 
 # Says for how long calls of a task that has just been cancelled, or is about to be erased, may still start: those that
-# were announced last, for `:start_ms` after that. A task of an object with lanes, which it has from
+# were announced last, for `start_ms` after that. A task of an object with lanes, which it has from
 # `:lanes_from_chunks` chunks on, counts as one that has just announced calls: a lane may have asked for them. Nothing
 # starts any more once the only worker that a task ever had has ended it. One that gave it back in trouble may have left
 # lanes behind. Of more attempts than one, an earlier worker may stand still over calls that it announced, whatever has
-# become of the task since.
+# become of the task since. It is no longer than `start_ms`, should the clock have jumped back.
 START_WINDOW = statement(f"""
-SELECT max(coalesce(announced_at, 0),
+SELECT min(start_ms, start_ms - {NOW} + max(coalesce(announced_at, 0),
   CASE WHEN started_at IS NOT NULL AND route = 'durable-object' AND total >= :lanes_from_chunks
     THEN coalesce(finished_at, {NOW}) ELSE 0 END
-) + :start_ms - {NOW} AS left_ms FROM tasks
-WHERE id = :task_key AND (status IN ('pending', 'processing', 'cancelled') OR attempts > 1)
+)) AS left_ms FROM tasks WHERE id = :task_key AND (status IN ('pending', 'processing', 'cancelled') OR attempts > 1)
 """)
 
 # Leaves a tombstone for `:tombstone_ms`: a submission that lands late must not bring the task back. Goes before ERASE.

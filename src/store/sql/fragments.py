@@ -32,6 +32,11 @@ def unended(most: str) -> str:
 
 # --- Assignments of an UPDATE of `tasks` -----------------------------------------------------------------
 
+# Calls are announced: they start within `:start_ms` or not at all. What an earlier write has announced, a worker that
+# lost its claim meanwhile maybe, keeps its own window: the new one never closes before the old one.
+ANNOUNCED = f"""announced_at = {NOW},
+  start_ms = max(:start_ms, min(start_ms, coalesce(announced_at + start_ms - {NOW}, 0)))"""
+
 # Nobody holds the task.
 UNHELD = "holder = NULL, host = NULL, lease_until = NULL"
 

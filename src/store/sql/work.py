@@ -1,7 +1,7 @@
 """The SQL of a worker: it takes a claim, works under it, and ends it."""
 
 from ...core.task import DEADLINE_EXCEEDED
-from .fragments import ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, UNHELD, failed, wake
+from .fragments import ANNOUNCED, ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, UNHELD, failed, wake
 from .statement import statement
 
 # --- The claim ------------------------------------------------------------------------------------------
@@ -18,6 +18,9 @@ from .statement import statement
 # The first claim ever announces the task's first calls too, which saves the worker a write. `:first_chunks` is a JSON
 # list of the chunks that a worker of a fresh task starts with; the client's budget cuts it short. No call has failed
 # for good before the first claim. `:early_ms` is how early a continuation may come.
+#
+# Calls start within `:start_ms` of this or not at all. Lanes of the former worker may have read its window just now,
+# and count from then: so its window, if it is longer, is taken over.
 _FIRST_CALLS = """(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
   WHERE value < min(total, coalesce(max_calls, total)))"""
 CLAIM = statement(f"""
@@ -30,13 +33,13 @@ UPDATE tasks SET
   doubted = CASE WHEN holder IS NOT :holder THEN in_flight ELSE doubted END,
   in_flight = CASE WHEN holder IS :holder THEN in_flight WHEN started_at IS NULL THEN {_FIRST_CALLS} ELSE '[]' END,
   holder = :holder, host = :host, route = :route, dispatches = 0, not_before = 0,
-  lease_until = {NOW} + :lease_ms, announced_at = {NOW},
+  lease_until = {NOW} + :lease_ms, announced_at = {NOW}, start_ms = max(start_ms, :start_ms),
   started_at = coalesce(started_at, max(created_at, {NOW}))
 WHERE id = :task_key AND (
   (status = 'pending' AND not_before <= {NOW} + :early_ms)
   OR (status = 'processing' AND (lease_until <= {NOW} OR holder = :holder OR fence = :seen_fence))
 ) AND {IN_TIME}
-RETURNING fence, step, attempts, stalls, rate_waits, {OPTIONS}, total, failed, merge_chars,
+RETURNING fence, step, attempts, stalls, rate_waits, idle_runs, start_ms, {OPTIONS}, total, failed, merge_chars,
   calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
   deadline_at - {NOW} AS deadline_left
 """)
@@ -98,20 +101,21 @@ ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, 
 # `:in_flight` is a JSON list of [level, idx].
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
-  calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt"""
+  calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
+  idle_runs = :idle_runs"""
 
 # Records what was done, announces the calls about to be made (in_flight) and renews the lease. Calls are started within
-# limits.START_SECONDS of this or not at all. No row: the claim is lost, or the deadline has passed.
+# `:start_ms` of this or not at all. No row: the claim is lost, or the deadline has passed.
 PROGRESS = statement(f"""
-UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, announced_at = {NOW}
+UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, {ANNOUNCED}
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 RETURNING fence
 """)
 
-# Says whether a lane may start calls that its task's worker has announced: the time to the deadline, NULL without one.
-# No row: the claim is over.
+# Says for how long a lane may start calls that its task's worker has announced: the announcement's window, from now on,
+# or the time to the deadline. No row: the claim is over.
 MAY_START = statement(f"""
-SELECT deadline_at - {NOW} AS deadline_left FROM tasks
+SELECT min(start_ms, coalesce(deadline_at - {NOW}, start_ms)) AS left_ms FROM tasks
 WHERE id = :task_key AND fence = :fence AND status = 'processing'
 """)
 
