@@ -11,6 +11,7 @@ from typing import Any
 from simulator.campaign.client_promises import ClientPromises, tag_of
 from simulator.campaign.custody import Custody
 from simulator.campaign.lateness import Lateness
+from simulator.campaign.progress import Progress
 from simulator.campaign.row_changes import COLUMNS, InvariantBroken, Row, check_change
 from simulator.campaign.tenant_limits import TenantLimits
 from simulator.platform.binding_port import Reply
@@ -56,6 +57,7 @@ class Invariants:
         self.world = world
         self._connection = world.database.connection
         self._under_claim = {getattr(work, name).sql: (name, getattr(work, name).parameters) for name in UNDER_CLAIM}
+        self._by_worker = {getattr(work, name).sql: getattr(work, name).parameters for name in (*UNDER_CLAIM, "CLAIM")}
         self._tell_failures = {work.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
         self._withdraws = admission.WITHDRAW.sql
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
@@ -63,6 +65,7 @@ class Invariants:
         self.custody = Custody(world, self)
         self.lateness = Lateness(world)
         self.tenant_limits = TenantLimits(world.variables)
+        self.progress = Progress()
         self._tags_given = 0
         self._execute = world.database.execute
         self._serve = world.model.serve
@@ -85,6 +88,7 @@ class Invariants:
             self.writes += 1
             self._check_fences(statements, results)
             self._check_rows(statements, now_ms)
+            self._check_progress(statements, results)
             self._check_outputs(now_ms)
         self.lateness.landed(statements)
         return results
@@ -100,6 +104,16 @@ class Invariants:
             if row is None or row.fence != fence:
                 there = "nothing" if row is None else f"fence {row.fence}"
                 raise InvariantBroken(f"{task_key}: {name} of fence {fence:.0f} was written over {there}")
+
+    def _check_progress(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
+        """Count the call to D1 for each task that it worked on, once."""
+        worked_on = {
+            dict(zip(self._by_worker[statement.sql], statement.values, strict=True))["task_key"]
+            for statement, result in zip(statements, results, strict=True)
+            if statement.sql in self._by_worker and result["meta"]["changes"]
+        }
+        for task_key in worked_on:
+            self.progress.wrote(task_key, self.world.loop.time())
 
     def _check_rows(self, statements: Sequence[Statement], now_ms: int) -> None:
         found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants
@@ -128,6 +142,7 @@ class Invariants:
     def _changed(self, was: Row, row: Row, now_ms: int) -> bool:
         """Judge a change of a row. True: its tenant has one more task in flight."""
         check_change(was, row, now_ms, self._max_attempts)
+        self.progress.changed(was, row)
         if row.task_key in self._refused and row.sent > was.sent:
             raise InvariantBroken(f"{row.task_key}: calls were announced after one had failed for good")
         if row.status == "processing" and row.fence != was.fence:
@@ -161,13 +176,14 @@ class Invariants:
 
     def _went(self, task_keys: Iterable[TaskKey], statements: Sequence[Statement], now_ms: int) -> None:
         asked = {statement.values[0] for statement in statements if statement.sql in self._erases}
-        for statement in statements:
-            if statement.sql == self._withdraws:
-                self.tenant_limits.taken_back(statement.values[0])
+        withdrawn = {statement.values[0] for statement in statements if statement.sql == self._withdraws}
+        for task_key in withdrawn:
+            self.tenant_limits.taken_back(task_key)
         for task_key in task_keys:
             row = self.gone[task_key] = self.rows[task_key]
+            if task_key in withdrawn:
+                self.promises.taken_back(task_key)
             if task_key in asked:
-                self.promises.went(task_key)
                 continue
             if not row.terminal or row.wake_at > now_ms:
                 raise InvariantBroken(f"{task_key} ({row.status}) was erased, and nobody asked for it")

@@ -30,8 +30,10 @@ _OFTENER = {
     "message_reordered": 0.5,
 }
 PROFILES = ("calm", "harmless", "model", "swarm", "everything")
-# For a campaign of its own: no seed draws it.
+# Each for a campaign of its own: no seed draws them.
 LATE = "late"
+OVERLOAD = "overload"
+_TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared"}
 _PROFILE_OF_TEN = ("calm", "harmless", "model", *("swarm",) * 6, "everything")
 _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo")
 
@@ -50,7 +52,8 @@ class Result(Totals):
 def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) -> dict[str, float]:
     """The faults' rates: `calm` none, `harmless` those that cost no call, `model` the model's, `swarm` any, by the
     seed rare or frequent, `everything` all at their usual rates, `late` as `swarm`, with writes that land late at ten
-    times their usual rate. Those of the limiter of requests, and those that a review found, come from streams of their
+    times their usual rate, `overload` the same with a shared database that stalls. Of `swarm` half have no shared
+    database. Those of the limiter of requests, and those that a review found, come from streams of their
     own, so that seeds without them stay what they were."""
     usual = {kind.name: kind.rate for kind in KINDS.values()} | _OFTENER
     if profile == "calm":
@@ -68,7 +71,9 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
         return limiter_rng if name in RATE_LIMITER else review_rng if name in FOUND_BY_REVIEW else rng
 
     drawn = {name: min(0.5, rate * stream(name).choice((0, 0.3, 1, 3))) for name, rate in usual.items()}
-    return drawn | {"d1_lands_later": 10 * usual["d1_lands_later"]} if profile == LATE else drawn
+    if review_rng.random() < 0.5:
+        drawn["d1_shared"] = 0.0
+    return drawn | {name: 10 * usual[name] for own, name in _TEN_TIMES.items() if own == profile}
 
 
 def run_seed(

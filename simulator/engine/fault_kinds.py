@@ -61,6 +61,7 @@ _ALL = (
     FaultKind(19, "rate_limiter_loose", 0.10, "the limiter of requests lets through what is beyond the limit"),
     FaultKind(20, "d1_lands_later", 0.01, "D1 answers a write with an error and does it up to 30 s later"),
     FaultKind(21, "d1_never_answers", 0.005, "D1 never answers; it may have done what was asked"),
+    FaultKind(22, "d1_shared", 0.005, "D1 serves many callers, one at a time, and nobody for up to 30 s"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)

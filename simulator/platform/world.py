@@ -25,6 +25,7 @@ from simulator.platform.object_instance import ObjectContext
 from simulator.platform.queues import Batch, QueueSettings
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.servers import Servers
+from simulator.platform.shared_database import Sharing
 from simulator.platform.sqlite_database import Template
 
 EPOCH_MS = 1_790_000_000_000
@@ -53,7 +54,7 @@ class World:
     `strict_gates=False` lets events in between a storage operation and the code that awaited it: harsher than the
     documentation, and what may happen to Python, whose loop takes turns of its own. `limits` holds each invocation to
     those of a plan; `network.limits` then says what they spent, and what was refused. `rate_limit` binds the limiter of
-    requests.
+    requests. `sharing` is how others share the database: drawn from the seed where the fault `d1_shared` may strike.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class World:
         strict_gates: bool = True,
         limits: Plan | None = None,
         rate_limit: RateLimit | None = None,
+        sharing: Sharing | None = None,
         keep_timeline: bool = False,
         max_steps: int = 1_000_000,
     ) -> None:
@@ -84,6 +86,8 @@ class World:
         self.loop = Loop(policy=make_policy(scheduling, self._rng("schedule")), max_steps=max_steps)  # type: ignore[abstract]
         self.faults.clock = self.loop.time
         self.network = Network(self.loop, self.faults, self._rng("latency"), scale_seconds=latency_seconds)
+        if sharing is None and self.faults.tallies["d1_shared"].rate:
+            sharing = Sharing.drawn(self._rng("shared database"))
         self.network.limits = InvocationLimits(limits) if limits is not None else None
         self.servers = Servers(
             self.network,
@@ -95,6 +99,7 @@ class World:
             strict_gates=strict_gates,
             rate_limit=rate_limit,
             limiter_rng=self._rng("rate limiter"),
+            sharing=sharing,
         )
         self.servers.consume_with(self._consume)
         self.database = self.servers.database
