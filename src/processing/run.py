@@ -181,18 +181,21 @@ class Run:
 
     def _giving_back(self, now: float, wait: float, turn_at: float) -> Release | None:
         """Say how the task is given back that has `wait` seconds to wait, or None to sit them out."""
-        if self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now:
-            wait = max(wait, idle_seconds(self._ledger.idle_runs))
-            self._ledger.idled()
-            self._log("run_idle", idle_runs=self._ledger.idle_runs, delay_seconds=wait)
+        idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
         # With every lane silent nothing could start after the wait: the next run has fresh ones.
-        elif (
-            wait > 0
+        if (
+            not idle
+            and wait > 0
             and self._calls.free
             and self._allowance.allows_wait(wait, now)
             and wait < self._settings.lease_seconds / 2
         ):
             return None
+        # A run whose time was over before a call could start has done no more than one that tried in vain.
+        if idle or (not self._ledger.ended and (self._ledger.fruitless or not wait)):
+            wait = max(wait, idle_seconds(self._ledger.idle_runs))
+            self._ledger.idled()
+            self._log("run_idle", idle_runs=self._ledger.idle_runs, delay_seconds=wait)
         delay_ms = round(wait * 1000)
         return Release(delay_ms, delay_ms + (0 if self._sweep_soon else self._settings.lease_ms))
 
