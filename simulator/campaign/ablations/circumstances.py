@@ -12,6 +12,8 @@ from simulator.campaign.workload import DEPLOYMENTS, Action, TaskSpec, Workload
 from simulator.platform.choices import Deployment
 from simulator.platform.isolate import Isolate
 from simulator.platform.rate_limits import RateLimit
+from simulator.platform.shared_database import Sharing
+from src.processing import pace, worker
 from src.store import tasks
 
 # Faults under which a worker outlives its claim.
@@ -25,6 +27,14 @@ SHORT_FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),
 
 # The same, where the database is slow and a call may take longer to start: 1 to 15 s.
 FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_a_while),)
+
+# A database that takes 2.4 or 4.8 s a call, since others share it.
+CROWDED: tuple[Patch, ...] = ((Sharing, "drawn", without.crowd),)
+# Workers that give their calls no longer to start than on a quick one.
+STUBBORN: tuple[Patch, ...] = (
+    (pace, "start_seconds", without.shortest_window),
+    (worker, "start_seconds", without.shortest_window),
+)
 
 
 def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], Workload]:
@@ -103,6 +113,13 @@ def twins(rng: Random) -> Workload:
     """Pairs of submissions under one key."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 2), chunks=1, idempotent=True, twin=True) for _ in range(5))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+def waiting_long(rng: Random) -> Workload:
+    """Tasks whose clients look again after some minutes: so long do faults last."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=0, chunks=6, actions=((180.0, "poll"),)) for _ in range(3))
     return Workload(tasks=specs, first=first, last=first)
 
 

@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from simulator.campaign.patches import Patch
 from simulator.platform.isolate import Isolate
+from simulator.platform.shared_database import Sharing
 from src.core import limits
 from src.core.errors import StoreUnavailable
 from src.core.ids import TaskKey
@@ -180,6 +182,22 @@ def freeze_shortly(self: Any, seconds: float) -> None:
 
 def freeze_a_while(self: Any, seconds: float) -> None:
     _freeze(self, seconds / 40)
+
+
+def crowd(rng: Random) -> Sharing:
+    return Sharing(0.02, rng.choice((120, 240)), (1.0, 5.0))
+
+
+def shortest_window(_latency: float) -> float:
+    return limits.START_SECONDS
+
+
+def no_delay(_idle_runs: int) -> float:
+    return 0.0
+
+
+def at_once(_bucket: Any, now: float) -> float:
+    return now
 
 
 def calls_without_end(self: Any, sent: int) -> float:
