@@ -49,25 +49,27 @@ class Pace:
         """
         return min(self._bucket.ready_at(now), self.announced_at + self._lease_seconds / 2)
 
-    async def insist[T](self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def insist[T](self, ask: Callable[[], Awaitable[T]], *, writes: bool = True) -> T:
         """Ask the database until it answers, or until a lease from now on is over. Raises StoreUnavailable.
 
-        Each time waits for its turn: what is paid for waits rather than add to what keeps the database busy.
+        Each write waits for its turn: what is paid for waits rather than add to what keeps the database busy. A read
+        takes no write's turn: a run that may write once would have none left to announce what the read was for.
         """
         began = clock.now()
-        ready_at = self.ready_at(began)
+        ready_at = self.ready_at(began) if writes else began
         pause = limits.STORE_RESEND_SECONDS
         while True:
             await self._wait_until(ready_at)
             asked_at = clock.now()
-            self._bucket.spend(asked_at)
+            if writes:
+                self._bucket.spend(asked_at)
             try:
                 answer = await ask()
             except StoreUnavailable as error:
                 now = clock.now()
                 self._latency.note_failure(now - asked_at, now)
                 pause = min(2 * pause, limits.INLINE_WAIT_SECONDS_MOST)
-                ready_at = max(now + pause, self.ready_at(now))
+                ready_at = max(now + pause, self.ready_at(now) if writes else now)
                 if not error.passing or ready_at >= began + self._lease_seconds:
                     raise
                 self._log("store_unavailable", retry_seconds=round(ready_at - now, 3))

@@ -233,7 +233,7 @@ class Run:
             if self._ledger.unsaved:
                 await self._step((), self._continue())
             read = partial(self._store.level_outputs, self._claim.task_key, self._plan.top)
-            stored = await self._pace.insist(read)
+            stored = await self._pace.insist(read, writes=False)
             self._texts.update({CallKey(self._plan.top, position): text for position, text in stored.items()})
             if any(key not in self._texts for key in keys):
                 raise ClaimLost  # outputs do not vanish but with their task
