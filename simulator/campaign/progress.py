@@ -12,7 +12,8 @@ from src.core.ids import TaskKey
 
 WRITES_PER_CALL = 2
 WRITES_PER_MINUTE = 2
-WRITES_SPARE = 12  # a claim and its end, once more after a crash, and writes that are sent again
+WRITES_PER_DEATH = 2  # a claim that takes over from a dead worker, and what it announces again
+WRITES_SPARE = 16  # claims and their ends, and writes that are sent again or come twice, in a run with all faults
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class Progress:
     """Counts for each task the writes under its claims, as calls to D1, against its calls that ended and the time.
 
     Over any stretch of time they are at most `WRITES_PER_CALL` a call, `WRITES_PER_MINUTE` a minute, and `spare_most`.
+    For each worker that died on the task there are `WRITES_PER_DEATH` more: so many deaths end the task.
     `spare` is how many of the latter any task has needed so far.
     """
 
@@ -42,7 +44,9 @@ class Progress:
         account = self._accounts[row.task_key]
         if was.terminal and not row.terminal:
             account.spare = 0.0
-        if row.fence == was.fence:  # a claim casts doubt on calls, and ends none
+        if row.fence > was.fence and was.status == row.status == "processing":
+            account.spare -= WRITES_PER_DEATH
+        elif row.fence == was.fence:  # a claim casts doubt on calls, and ends none
             ended = max(0, row.settled + row.in_doubt - was.settled - was.in_doubt)
             account.calls += ended
             account.spare -= WRITES_PER_CALL * ended

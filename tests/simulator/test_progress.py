@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.progress import WRITES_PER_CALL, WRITES_PER_MINUTE, Progress
+from simulator.campaign.progress import WRITES_PER_CALL, WRITES_PER_DEATH, WRITES_PER_MINUTE, Progress
 from simulator.campaign.row_changes import COLUMNS, InvariantBroken, Row
 from src.core.ids import TaskKey
 
@@ -60,9 +60,21 @@ def test_calls_that_a_claim_casts_doubt_on_have_not_ended():
     """A worker that took over has written off its predecessor's calls: nothing was done."""
     progress = Progress()
     for fence in range(SPARE):
-        progress.changed(row(fence=fence, in_doubt=6 * fence), row(fence=fence + 1, in_doubt=6 * fence + 6))
+        progress.changed(
+            row(status="pending", fence=fence, in_doubt=6 * fence), row(fence=fence + 1, in_doubt=6 * fence + 6)
+        )
         progress.wrote(KEY, 0)
     assert progress.spare == SPARE
+
+
+def test_a_worker_that_took_over_from_a_dead_one_may_write_again():
+    """A claim over a dead worker's, and one announcement: as many deaths as a task survives are nobody's storm."""
+    progress = Progress()
+    for fence in range(10):
+        progress.changed(row(fence=fence), row(fence=fence + 1))
+        for _ in range(WRITES_PER_DEATH):
+            progress.wrote(KEY, 0)
+    assert progress.spare == WRITES_PER_DEATH
 
 
 def test_a_client_that_puts_its_task_back_begins_anew():

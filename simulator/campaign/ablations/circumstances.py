@@ -119,7 +119,7 @@ def twins(rng: Random) -> Workload:
 def waiting_long(rng: Random) -> Workload:
     """Tasks whose clients look again after some minutes: so long do faults last."""
     first = rng.choice(DEPLOYMENTS)
-    specs = tuple(TaskSpec(at=0, chunks=6, actions=((180.0, "poll"),)) for _ in range(3))
+    specs = tuple(TaskSpec(at=0, chunks=6, actions=((300.0, "poll"),)) for _ in range(3))
     return Workload(tasks=specs, first=first, last=first)
 
 
