@@ -11,8 +11,8 @@ from typing import Any
 from simulator.campaign.client_promises import ClientPromises, tag_of
 from simulator.campaign.custody import Custody
 from simulator.campaign.lateness import Lateness
-from simulator.campaign.progress import Progress
-from simulator.campaign.row_changes import COLUMNS, InvariantBroken, Row, check_change
+from simulator.campaign.progress import Progress, worked_on
+from simulator.campaign.row_changes import COLUMNS, UNDER_CLAIM, InvariantBroken, Row, check_change
 from simulator.campaign.tenant_limits import TenantLimits
 from simulator.platform.binding_port import Reply
 from simulator.platform.d1 import Statement
@@ -23,7 +23,6 @@ from src.store.sql import admission, ending, work
 
 type OutputKey = tuple[TaskKey, str, str]  # with level and index, as text
 
-UNDER_CLAIM = ("CHECKPOINT", "RECORD_FAILURES", "PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE")
 _OUTPUTS = "SELECT group_concat(task_id || '|' || level || '|' || idx || '|' || output, char(10)) FROM outputs"
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1"
 _ORPHANS = tuple(
@@ -57,7 +56,6 @@ class Invariants:
         self.world = world
         self._connection = world.database.connection
         self._under_claim = {getattr(work, name).sql: (name, getattr(work, name).parameters) for name in UNDER_CLAIM}
-        self._by_worker = {getattr(work, name).sql: getattr(work, name).parameters for name in (*UNDER_CLAIM, "CLAIM")}
         self._tell_failures = {work.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
         self._withdraws = admission.WITHDRAW.sql
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
@@ -107,12 +105,7 @@ class Invariants:
 
     def _check_progress(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
         """Count the call to D1 for each task that it worked on, once."""
-        worked_on = {
-            dict(zip(self._by_worker[statement.sql], statement.values, strict=True))["task_key"]
-            for statement, result in zip(statements, results, strict=True)
-            if statement.sql in self._by_worker and result["meta"]["changes"]
-        }
-        for task_key in worked_on:
+        for task_key in worked_on(statements, results):
             self.progress.wrote(task_key, self.world.loop.time())
 
     def _check_rows(self, statements: Sequence[Statement], now_ms: int) -> None:

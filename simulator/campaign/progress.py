@@ -5,15 +5,30 @@ is written to. So each write under a task's claims is to be accounted for by a c
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from simulator.campaign.row_changes import InvariantBroken, Row
+from simulator.campaign.row_changes import UNDER_CLAIM, InvariantBroken, Row
+from simulator.platform.d1 import Statement
 from src.core.ids import TaskKey
+from src.store.sql import work
 
 WRITES_PER_CALL = 2
 WRITES_PER_MINUTE = 2
 WRITES_PER_DEATH = 2  # a claim that takes over from a dead worker, and what it announces again
 WRITES_SPARE = 16  # claims and their ends, and writes that are sent again or come twice, in a run with all faults
+_BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
+
+
+def worked_on(statements: Sequence[Statement], results: Sequence[dict[str, Any]]) -> set[TaskKey]:
+    """Name the tasks on which a worker has written with one call to D1."""
+    parameters = {getattr(work, name).sql: getattr(work, name).parameters for name in _BY_WORKERS}
+    return {
+        dict(zip(parameters[statement.sql], statement.values, strict=True))["task_key"]
+        for statement, result in zip(statements, results, strict=True)
+        if statement.sql in parameters and result["meta"]["changes"]
+    }
 
 
 @dataclass(slots=True)

@@ -57,6 +57,7 @@ class Row(NamedTuple):
         return self.status == "cancelled" or self.error_code == "deadline_exceeded"
 
 
+UNDER_CLAIM = ("CHECKPOINT", "RECORD_FAILURES", "PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE")
 COLUMNS = (
     "id, status, reduce, total, completed, failed, fence, holder, host, lease_until, attempts, stalls, "
     "calls_settled, calls_in_doubt, calls_minimum, in_flight, wake_at, error_code, started_at, "
