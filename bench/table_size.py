@@ -39,6 +39,8 @@ ACTS: dict[str, BoundStatement] = {
         early_ms=1000,
         first_chunks="[0,1,2,3,4,5]",
         seen_fence=None,
+        rests_ms="[0,500000]",
+        least_ms=600000,
     ),
     "a poll": views.TASK.bind(task_key=KEY),
     "a list page": views.LIST.bind(**PAGE),

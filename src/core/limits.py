@@ -102,6 +102,10 @@ CANCEL_SECONDS_MOST = 22.0  # how long a cancellation is held; the contract: it 
 DROP_SECONDS_MOST = 1.0  # how long a run waits for calls that it cancelled to close their connections
 INLINE_WAIT_SECONDS_MOST = 30.0  # longer waits give the claim back
 
+# --- A task whose workers die -------------------------------------------------------------------------
+STALL_REST_SECONDS = 500.0  # from the first claim of a row without a finished call to the last
+STALL_SECONDS_LEAST = 600.0  # from the first claim of such a row until the task fails for it
+
 # --- Retry ------------------------------------------------------------------------------------------
 BACKOFF_SECONDS_FIRST = 1.0
 BACKOFF_SECONDS_MOST = 60.0
@@ -134,6 +138,7 @@ SWEEP_QUEUE_SHARE = 10  # tasks of a tenant that a run adds to the queue; furthe
 SWEEP_RUN_LEAST = 20  # subrequests, and statements, that a direct run must have left to be worth starting
 ERASE_OUTPUTS_MOST = 5_000  # a run of the sweep erases tasks of so many chunks; the others are the next run's
 OBJECT_FAILURES_MOST = 6
+OBJECT_RETURN_SECONDS = 10.0  # from the start of a slice that dies; platform: no alarm rings while one is at work
 
 # --- Lanes of a long task on the Durable Object route -------------------------------------------------
 LANE_CALLS = 6  # platform: connections of one invocation that may wait for their headers

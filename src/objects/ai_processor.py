@@ -66,8 +66,13 @@ class Processor:
         await armed
 
     async def alarm(self) -> None:
-        """Work one slice. Armed again before the work, so that a slice that dies is not the last one."""
-        if self._running:  # a late repetition of an alarm whose slice is at work in this very instance
+        """Work one slice. Armed again before the work, so that a slice that dies is not the last one.
+
+        That alarm takes the place of the platform's own repetition, so it is set for soon: the object need not wait for
+        the lease of its predecessor. The platform holds it back while the slice is at work.
+        """
+        if self._running:  # a repetition of an alarm whose slice is at work in this very instance
+            await self._arm(limits.OBJECT_RETURN_SECONDS)
             return
         self._running = True
         try:
@@ -77,7 +82,7 @@ class Processor:
                 if not self._asked:
                     await self._forget()
                 return
-            await self._arm(limits.OBJECT_SLICE_SECONDS)
+            await self._arm(limits.OBJECT_RETURN_SECONDS)
             await self._slice(TaskKey(task_key))
         finally:
             self._running = False

@@ -65,14 +65,14 @@ def lanes_for(chunks: int) -> int:
 
 
 def laned_caller(worker: Worker, coordinators: Coordinators, claim: Claim) -> LanedCaller | None:
-    """Give a long task its lanes; None for a task that needs none.
+    """Give a long task its lanes; None for a task that needs none, or whose worker has just died.
 
     Each lane is an invocation with up to `AI_CONCURRENCY` calls of its own. Who sets 1 wants one call at a time, of a
     long task too: there the task's own object makes the calls.
     """
     lanes = lanes_for(len(claim.cuts))
     group_size = min(limits.LANE_CALLS, worker.settings.concurrency)
-    if lanes == 1 or group_size == 1:
+    if lanes == 1 or group_size == 1 or claim.stalls:
         return None
     coordinator = coordinators.getByName(claim.task_key)
     return LanedCaller(coordinator, claim, lanes=lanes, group_size=group_size, log=worker.log)

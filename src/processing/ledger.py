@@ -4,6 +4,7 @@ Pure: times are seconds on one steady clock that the caller reads, jitter is pas
 """
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterable
 
@@ -11,6 +12,7 @@ from ..core import limits
 from ..core.errors import ModelError, ModelRateLimited, ModelRefused
 from ..core.pace import start_pause_seconds
 from ..core.retry import backoff_seconds, rate_limit_seconds
+from ..core.stalls import width
 from ..core.task import Failure
 from ..inference.protocol import ModelReply
 from ..store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
@@ -41,6 +43,7 @@ class Ledger:
         self._input_tokens = claim.input_tokens
         self._output_tokens = claim.output_tokens
         self._stalls = claim.stalls
+        self.finished = False  # whether a call has, under this claim
         self._rate_waits = claim.rate_waits
         self.idle_runs = claim.idle_runs
         self.fruitless = 0  # announcements in a row of which no call started
@@ -87,6 +90,12 @@ class Ledger:
         """How many calls are out."""
         return len(self._in_flight)
 
+    def narrowed(self, usual: int) -> float:
+        """Return how many more calls may be in flight because workers have died, until a call has finished."""
+        if self._stalls == 0:
+            return math.inf
+        return width(self._stalls, self._max_attempts, usual) - len(self._in_flight)
+
     @property
     def unsaved(self) -> bool:
         """Whether something happened that the store has not been told."""
@@ -106,6 +115,7 @@ class Ledger:
         self._input_tokens += reply.input_tokens
         self._output_tokens += reply.output_tokens
         self._stalls = self._rate_waits = 0
+        self.finished = True
         self._done.add(key)
         self._completed += key.level == 0
         self._new_failures.pop(key, None)
@@ -172,7 +182,7 @@ class Ledger:
 
     def stalled(self) -> None:
         """Book a claim that ended in an unexpected error, its calls in flight in doubt."""
-        self._stalls += 1
+        self._stalls += not self.finished
         self.abandon()
 
     # --- what the store is told ---------------------------------------------------------------------------
@@ -194,6 +204,7 @@ class Ledger:
             stalls=self._stalls,
             rate_waits=self._rate_waits,
             idle_runs=self.idle_runs,
+            finished=self.finished or self.failure is not None,
         )
 
     def saved(self) -> None:

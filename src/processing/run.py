@@ -66,6 +66,7 @@ class Run:
         self._slack_seconds = slack_seconds
         self._sweep_soon = sweep_soon
         self._pace.announced_at = announced_at
+        self._claimed_at = clock.now()
         self._chance = chance
         self._log = log
         self._plan = Plan(claim)
@@ -88,9 +89,17 @@ class Run:
         except Exception:
             await self._drop()
             self._ledger.stalled()
+            delay_ms = self._rest_ms()
             with suppress(ClaimLost):
-                await self._step((), Release(0, self._settings.lease_ms))
+                await self._step((), Release(delay_ms, delay_ms or self._settings.lease_ms))
             raise
+
+    def _rest_ms(self) -> int:
+        """How long the task rests after an unexpected error, as after a death. A continuation may come a bit early."""
+        if self._ledger.finished:
+            return 0
+        left = self._claim.rest_ms / 1000 - (clock.now() - self._claimed_at)
+        return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0
 
     async def _until_end(self) -> Outcome:
         if self._claim.stalls >= self._settings.max_attempts:
@@ -162,7 +171,8 @@ class Run:
         if self._terms.forbids_start(now):
             return []
         room = self._allowance.room(now, self._calls.free, self._calls.groups_out, self._caller.group_size)
-        room = int(min(room, self._terms.calls_left(self._ledger.sent)))
+        narrowed = self._ledger.narrowed(self._settings.concurrency)
+        room = int(min(room, self._terms.calls_left(self._ledger.sent), narrowed))
         return self._ledger.startable(now, room) if room > 0 else []
 
     def _ending(self, now: float, turn_at: float) -> Ending | None:

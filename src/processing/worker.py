@@ -11,6 +11,7 @@ from ..core.ids import TaskKey
 from ..core.meter import Meter
 from ..core.pace import Latency, start_seconds
 from ..core.settings import Settings
+from ..core.stalls import rests
 from ..core.task import Route
 from ..inference.protocol import Provider
 from ..store.claims import Claim, Standing, Unclaimed
@@ -89,6 +90,7 @@ class Worker:
                 lease_ms=self.settings.claim_ms(host.slack_seconds, window),
                 start_ms=round(window * 1000),
                 announce=announce,
+                rests=rests(self.settings.max_attempts),
             )
         except StoreError:
             self.latency.note_failure(clock.now() - asked_at, clock.now())

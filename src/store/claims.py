@@ -34,8 +34,10 @@ class Claim:
 
     `refused` are the calls that have failed for good, if the worker that recorded it could not end the task: no call
     starts under such a claim. `deadline_left_ms` was left when the claim was written; None without a deadline.
-    `step` is the number of the last write. `idle_runs` are the runs in a row before this one that started nothing,
-    `start_ms` is how long calls may start after their announcement, as the database has it now.
+    `step` is the number of the last write. `stalls` are the claims in a row before this one that ended without a
+    finished call; for `rest_ms` from the claim on nobody else takes the task if this one ends so, too. `idle_runs` are
+    the runs in a row before this one that started nothing, `start_ms` is how long calls may start after their
+    announcement, as the database has it now.
     """
 
     task_key: TaskKey
@@ -43,6 +45,7 @@ class Claim:
     step: int
     attempts: int
     stalls: int
+    rest_ms: int = 0
     rate_waits: int
     idle_runs: int = 0
     start_ms: int = START_MS
@@ -101,7 +104,10 @@ class FailedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What one write under a claim says. `step` is its number. Totals are absolute."""
+    """What one write under a claim says. `step` is its number. Totals are absolute.
+
+    `finished` says that a call has finished under this claim, with an output or for good.
+    """
 
     step: int
 
@@ -118,6 +124,7 @@ class Progress:
     stalls: int
     rate_waits: int
     idle_runs: int = 0
+    finished: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ def claim(key: TaskKey, task: Row, source: Row, outputs: Sequence[Row], failures
         step=whole(task, "step"),
         attempts=whole(task, "attempts"),
         stalls=whole(task, "stalls"),
+        rest_ms=max(0, whole(task, "rest_left")),
         rate_waits=whole(task, "rate_waits"),
         idle_runs=whole(task, "idle_runs"),
         start_ms=whole(task, "start_ms"),
@@ -64,13 +65,17 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
     if rows[0]["overdue"]:
         return Unclaimed(Standing.OVERDUE)
     if status is Status.PROCESSING:
-        return Unclaimed(Standing.HELD, max(0, whole(rows[0], "lease_left")))
+        # The host itself would have taken its own task over, but for the rest.
+        if predecessor(rows) is None and rows[0]["own_fence"] is not None:
+            return Unclaimed(Standing.EARLY, max(0, whole(rows[0], "rest_left")))
+        return Unclaimed(Standing.HELD, max(0, whole(rows[0], "lease_left"), whole(rows[0], "rest_left")))
     return Unclaimed(Standing.EARLY, max(0, whole(rows[0], "wait_left")))
 
 
 def predecessor(rows: Sequence[Row]) -> int | None:
-    """Return from the STANDING row the fence of the asking host's own predecessor; None if it has none there."""
-    return maybe_whole(rows[0], "own_fence") if rows else None
+    """Return from the STANDING row the fence of the asking host's own predecessor; None if it has none there, or if the
+    task rests."""
+    return maybe_whole(rows[0], "own_fence") if rows and (maybe_whole(rows[0], "rest_left") or 0) <= 0 else None
 
 
 def _call_failure(row: Row) -> Failure:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ..core import limits
 from ..core.ids import TaskKey
+from ..core.stalls import Rests
 from ..core.states import Status
 from ..core.task import Failure, Route
 from . import columns, ending, rows
@@ -11,6 +12,8 @@ from .claims import START_MS, Claim, Continue, Fail, FailedCall, Finish, Output,
 from .database import Store
 from .sql import work as sql
 from .sql.statement import BoundStatement, Value, as_json
+
+NO_RESTS = Rests()
 
 
 class WorkStore(Store):
@@ -26,11 +29,13 @@ class WorkStore(Store):
         lease_ms: int,
         start_ms: int = START_MS,
         announce: int = 0,
+        rests: Rests = NO_RESTS,
     ) -> Claim | Unclaimed:
         """Take the task, or say why not. `holder` names this claim; `host` a host that replaces itself, or ''.
 
         If this is the task's first claim, its first `announce` calls are announced with it, to start within `start_ms`.
-        A host that finds its dead predecessor there asks once more, and names the claim that it has seen.
+        A host that finds its dead predecessor there asks once more, and names the claim that it has seen. Should the
+        worker die before a call has finished, nobody takes the task over before it has had its rest.
         """
         seen_fence = None
         for _ in range(2):
@@ -45,6 +50,8 @@ class WorkStore(Store):
                     early_ms=round(limits.EARLY_SECONDS_ALLOWED * 1000),
                     first_chunks=as_json(list(range(announce))),
                     seen_fence=seen_fence,
+                    rests_ms=as_json(rests.between_ms),
+                    least_ms=rests.least_ms,
                 ),
                 sql.CLAIM_WAKE.bind(task_key=task_key, holder=holder),
                 sql.CLAIM_TEXT.bind(task_key=task_key, holder=holder),
@@ -138,6 +145,7 @@ def _totals(progress: Progress) -> dict[str, int | str]:
         "stalls": progress.stalls,
         "rate_waits": progress.rate_waits,
         "idle_runs": progress.idle_runs,
+        "finished": int(progress.finished),
     }
 
 

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 from src.core import limits
 from src.core.ids import TaskKey, split_task_key
 from src.core.meter import Meter
+from src.core.stalls import Rests
 from src.core.states import Status
 from src.core.task import CONCAT_SEPARATOR, Failure, NewTask, Reduce, Route
 from src.store.admission import UNCONDITIONAL, Accepted, Conditions
@@ -44,6 +45,7 @@ SUBMISSIONS_MOST = 6
 LIST_WALK_MOST = 2
 ERASE_OUTPUTS_MOST = 3
 TENANTS = ("a", "b")
+RESTS = (Rests(), Rests((0, 2 * LEASE_MS), 3 * LEASE_MS), Rests((), 2 * LEASE_MS))
 
 failures = st.builds(
     Failure,
@@ -182,6 +184,7 @@ class StoreMachine(RuleBasedStateMachine):
         lease_ms=st.sampled_from([LEASE_MS, 2 * LEASE_MS, 1]),
         announce=st.integers(0, CHUNKS_MOST),
         start_ms=windows,
+        rests=st.sampled_from(RESTS),
         fault=faults,
     )
     def claim(self, task_key: TaskKey, fault: str | None, **wish: Any) -> Any:
@@ -191,7 +194,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(target=workers, worker=workers, fault=faults)
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
         """The same holder asks again, maybe long after: what it finds is its own claim, or a new one."""
-        wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1, "start_ms": 2_000}
+        wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
+        wish |= {"start_ms": 2_000, "rests": RESTS[1]}
         return self._claim(worker.claim.task_key, worker.holder, fault, **wish)
 
     def _claim(self, task_key: TaskKey, holder: str, fault: str | None, **wish: Any) -> Any:

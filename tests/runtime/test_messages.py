@@ -148,12 +148,17 @@ def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, t
 
 
 def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
-    """A poison task, whose every run raises, is tried again and ends as failed with a reason, not as a loop."""
+    """A poison task, whose every run raises, is tried again and ends as failed with a reason, not as a loop.
+
+    Its rests are made short: ten minutes are the simulation's.
+    """
     folder = tmp_path / "project"
     folder.mkdir()
     write_wired_worker(folder)
     broken = folder / "src" / "inference" / "demo.py"
     broken.write_text(broken.read_text() + "\n\nDemoProvider.infer = lambda self, call: 1 / 0\n")
+    limits = folder / "src" / "core" / "limits.py"
+    limits.write_text(limits.read_text() + "\n\nSTALL_REST_SECONDS = 1.0\nSTALL_SECONDS_LEAST = 3.0\n")
     for route, flags in ENVIRONMENTS.items():
         every = ("--cron-every", "1", *variables({"LEASE_SECONDS": 2, "AI_TIMEOUT_SECONDS": 1}))
         with DevServer(tmp_path / route, *flags, *every, project=folder) as server, Client(server.url) as client:

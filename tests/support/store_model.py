@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from src.core import limits
 from src.core.ids import TaskKey
 from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS_MOST, SWEEP_BACKOFF_DOUBLINGS_MOST
+from src.core.stalls import Rests
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, TaskOptions
 from src.store.admission import Accepted, Conditions, Limit, Mismatched, Outcome, Refused, Replayed
@@ -42,6 +43,8 @@ class ModelTask:
     lease_until: int | None = None
     attempts: int = 0
     stalls: int = 0
+    stalled_since: int | None = None
+    rest_until: int = 0
     rate_waits: int = 0
     idle_runs: int = 0
     start_ms: int = 2_000
@@ -82,9 +85,48 @@ class ModelTask:
         """Whether somebody holds a lease that has not run out."""
         return self.lease_until is not None and self.lease_until > now
 
+    def free_at(self) -> int:
+        """When somebody may take it over from its worker."""
+        assert self.lease_until is not None
+        return max(self.lease_until, self.rest_until)
+
+    def is_held(self, now: int) -> bool:
+        """Whether somebody works on it, or it rests after somebody died."""
+        return self.status is Status.PROCESSING and self.free_at() > now
+
     def is_idle(self, now: int) -> bool:
         """Whether it has not ended and nobody works on it."""
-        return self.status is Status.PENDING or (self.status is Status.PROCESSING and not self.is_live(now))
+        return not self.status.terminal and not self.is_held(now)
+
+    def crashes(self) -> int:
+        """The claims in a row that ended without a finished call, if the one that holds it has ended too."""
+        return self.stalls + (self.stalled_since is not None)
+
+    def refusal(self, now: int, holder: str, host: str) -> tuple[Standing, int] | None:
+        """Why it cannot be claimed. Its own host need not wait for the lease, but for the rest."""
+        if self.status.terminal:
+            return Standing.TERMINAL, 0
+        if self.is_overdue(now):
+            return Standing.OVERDUE, 0
+        if self.status is Status.PENDING:
+            return (Standing.EARLY, self.not_before - now) if self.not_before > now + EARLY_MS else None
+        if self.holder == holder:
+            return None
+        if host != "" and self.host == host:
+            return (Standing.EARLY, self.rest_until - now) if self.rest_until > now else None
+        return (Standing.HELD, self.free_at() - now) if self.is_held(now) else None
+
+    def stall(self, now: int, rests: Rests) -> None:
+        """Begin a claim: count the one before it, and say how long the task rests if this one ends so, too."""
+        if self.status is Status.PROCESSING:
+            self.stalls = self.crashes()
+        if self.stalls == 0 or self.stalled_since is None:
+            self.stalled_since = now
+        if self.stalls >= len(rests.between_ms):
+            self.rest_until = self.stalled_since + rests.least_ms
+            return
+        rest_ms = rests.between_ms[self.stalls]
+        self.rest_until = max(self.stalled_since + rest_ms, now + rest_ms // 2)
 
     def is_overdue(self, now: int) -> bool:
         """Whether its deadline has passed."""
@@ -128,6 +170,8 @@ class ModelTask:
         self.output_tokens, self.stalls, self.rate_waits = progress.output_tokens, progress.stalls, progress.rate_waits
         self.idle_runs = progress.idle_runs
         self.in_flight = list(progress.in_flight)
+        if progress.finished:
+            self.stalled_since, self.rest_until = None, 0
 
     def refused(self) -> dict[CallKey, FailedCall]:
         """The calls that failed for good; an output that is there was accepted all the same."""
@@ -238,26 +282,19 @@ class StoreModel:
         lease_ms: int,
         announce: int,
         start_ms: int,
+        rests: Rests,
     ) -> ModelTask | tuple[Standing, int]:
         """Take a task that is due, run out, or one's own; the first claim ever announces calls."""
         task = self.tasks.get(task_key)
         if task is None:
             return Standing.MISSING, 0
-        if task.status.terminal:
-            return Standing.TERMINAL, 0
-        if task.is_overdue(now):
-            return Standing.OVERDUE, 0
-        own = task.holder == holder or (host != "" and task.host == host)
-        if task.status is Status.PROCESSING and task.is_live(now) and not own:
-            assert task.lease_until is not None
-            return Standing.HELD, task.lease_until - now
-        if task.status is Status.PENDING and task.not_before > now + EARLY_MS:
-            return Standing.EARLY, task.not_before - now
+        if (refused := task.refusal(now, holder, host)) is not None:
+            return refused
         if task.holder != holder:
             crashed = task.status is Status.PROCESSING
             task.fence += 1
             task.attempts += crashed or task.started_at is None
-            task.stalls += crashed
+            task.stall(now, rests)
             task.doubted = task.in_flight
             task.doubt()
             if task.started_at is None:
@@ -388,6 +425,7 @@ class StoreModel:
         task.fence += 1
         task.attempts += task.started_at is not None
         task.doubt()
+        task.stalled_since = None
         task.failed = task.stalls = task.rate_waits = task.idle_runs = task.dispatches = task.not_before = 0
         task.failures.clear()
         task.begin_time(now)
@@ -427,12 +465,12 @@ class StoreModel:
             task = self.tasks[task_key]
             if task.is_overdue(now):
                 due.overdue.append(task_key)
-            elif task.is_live(now):
+            elif task.is_held(now):
                 due.live.append(task_key)
             else:
                 due.idle.append(task_key)
-                if task.stalls and task.status is Status.PROCESSING:
-                    due.stalls[task_key] = task.stalls
+                if task.crashes() and task.status is Status.PROCESSING:
+                    due.stalls[task_key] = task.crashes()
         return due
 
     def page(self, tenant: str, status: Status | None) -> list[str]:
@@ -443,9 +481,8 @@ class StoreModel:
     def take_due(self, now: int, due: Due, delay_ms: int) -> set[TaskKey]:
         """Postpone and take on; each only if it still is what `due` found."""
         for task in self._those(due.live):
-            if task.status is Status.PROCESSING and task.is_live(now):
-                assert task.lease_until is not None
-                task.look_at(task.lease_until)
+            if task.is_held(now):
+                task.look_at(task.free_at())
         idle = {i: self.tasks[i] for i in due.idle if i in self.tasks and self.tasks[i].is_idle(now)}
         taken = {i for i, task in idle.items() if task.wake_at <= now and not task.is_overdue(now)}
         for task in self._those(sorted(taken)):

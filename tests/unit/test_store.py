@@ -461,6 +461,8 @@ def test_erase_leaves_nothing(bench: StoreBench):
             early_ms=1,
             first_chunks="[]",
             seen_fence=None,
+            rests_ms="[]",
+            least_ms=0,
         ),
     ],
 )

@@ -9,6 +9,7 @@ from src.core import limits
 from src.core.ids import TaskKey, split_task_key
 from src.core.meter import Meter
 from src.core.settings import Settings
+from src.core.stalls import Rests
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Route
 from src.inference.demo import DemoProvider
@@ -16,7 +17,7 @@ from src.processing.log import Log
 from src.processing.sweep import Sweep
 from src.processing.terms import OVERDUE
 from src.processing.worker import Worker
-from src.store.claims import Finish, Release
+from src.store.claims import Finish, Release, Standing, Unclaimed
 from src.store.sweep import Due
 from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench, outputs
 
@@ -101,20 +102,26 @@ def test_a_claim_brings_the_sweep_forward(bench: StoreBench):
 
 
 def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
-    """When workers die so early that none can fail the task, the sweep does; before that, and while one lives, not."""
+    """When the last of so many workers has died, and the task has rested, the sweep fails it; before that, not."""
     bench.insert()
 
     def sweep() -> list[TaskKey]:
         due = bench.run(bench.store.due(10))
         hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= 3]
-        return bench.run(bench.store.give_up(hopeless, 3, FAILURE, RETENTION_MS))
+        ended = bench.run(bench.store.give_up(hopeless, 3, FAILURE, RETENTION_MS))
+        assert bench.run(bench.store.take_due(due, LEASE_MS)) == []
+        return ended
 
-    for stalls in range(4):
-        assert bench.claim().stalls == stalls
+    for stalls, rest_ms in ((0, LEASE_MS), (1, 5 * LEASE_MS), (2, 4 * LEASE_MS)):
+        claim = bench.claim(rests=Rests((0, 6 * LEASE_MS), 10 * LEASE_MS))
+        assert (claim.stalls, claim.rest_ms) == (stalls, rest_ms if stalls else 0)
         assert bench.run(bench.store.give_up([TaskKey("task")], 3, FAILURE, RETENTION_MS)) == []
-        bench.pass_ms(2 * LEASE_MS)
-        ended = sweep()
-        assert ended == (["task"] if stalls == 3 else [])
+        bench.pass_ms(rest_ms - 1)
+        assert sweep() == []
+        assert bench.try_claim() == Unclaimed(Standing.HELD, 1)
+        assert bench.row("task")["wake_at"] == bench.time_ms + 1
+        bench.pass_ms(1)
+    assert sweep() == ["task"]
     assert (bench.row("task")["status"], bench.row("task")["error_code"]) == ("failed", FAILURE.code)
 
 

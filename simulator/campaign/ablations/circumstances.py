@@ -9,7 +9,7 @@ from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.patches import Patch
 from simulator.campaign.tenants import TENANTS
 from simulator.campaign.workload import DEPLOYMENTS, Action, TaskSpec, Workload
-from simulator.platform.choices import Deployment
+from simulator.platform.choices import FREE, Deployment
 from simulator.platform.isolate import Isolate
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.shared_database import Sharing
@@ -49,6 +49,12 @@ def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], W
         return replace(Workload(tasks=specs, first=first, last=first), **options)
 
     return draw
+
+
+def long_trouble(rng: Random) -> Workload:
+    """Tasks on objects, and one that comes late, so that faults go on for minutes."""
+    specs = tuple(TaskSpec(at=rng.uniform(0, 5) + late, chunks=4) for late in (0, 0, 150))
+    return Workload(tasks=specs, first=FREE, last=FREE)
 
 
 def cancelling(rng: Random) -> Workload:

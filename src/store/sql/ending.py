@@ -1,7 +1,7 @@
 """The SQL that ends a task without its worker: a failure from outside, a cancellation, an erasure."""
 
 from ...core.task import DEADLINE_EXCEEDED
-from .fragments import ABANDONED, ENDED, IN_DOUBT, LISTED, NOW, delete_parts, failed
+from .fragments import ABANDONED, ENDED, IN_DOUBT, LISTED, NOW, STALLS, delete_parts, failed
 from .statement import statement
 
 # --- Failures from outside -------------------------------------------------------------------------------
@@ -14,11 +14,11 @@ WHERE id = :task_key AND fence = :fence AND ((status = 'pending' AND not_before 
 RETURNING fence
 """)
 
-# Fails tasks on which `:stalls` workers in a row, or more, died without an output, the last of them before it could
-# fail the task itself. Nobody but the sweep would end them.
+# Fails tasks on which `:stalls` workers in a row, or more, died without an output, and that have rested since. Nobody
+# else need claim them for that.
 GIVE_UP = statement(f"""
 UPDATE tasks SET fence = fence + 1, {IN_DOUBT}, {failed(retryable="1")}
-WHERE {LISTED} AND {ABANDONED} AND stalls >= :stalls
+WHERE {LISTED} AND {ABANDONED} AND {STALLS} >= :stalls
 RETURNING id
 """)
 

@@ -17,8 +17,13 @@ LISTED = "id IN (SELECT value FROM json_each(:task_keys))"
 IN_TIME = f"coalesce(deadline_at > {NOW}, 1)"
 OVERDUE = f"coalesce(deadline_at <= {NOW}, 0)"
 LIVE = f"coalesce(lease_until > {NOW}, 0)"
+# When somebody may take over a task that is worked on: its worker's lease is over, and so is the rest that it needs
+# after workers died on it.
+FREE_AT = "max(lease_until, rest_until)"
 # Nobody works on the task, although somebody did.
-ABANDONED = f"status = 'processing' AND lease_until <= {NOW}"
+ABANDONED = f"status = 'processing' AND {FREE_AT} <= {NOW}"
+# How many claims in a row have ended without a finished call, if the one that holds the task has ended too.
+STALLS = "(stalls + (stalled_since IS NOT NULL))"
 
 
 def unended(most: str) -> str:

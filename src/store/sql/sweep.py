@@ -1,6 +1,6 @@
 """The SQL of the sweep: what is due, who is sent off, and what is erased."""
 
-from .fragments import ABANDONED, IN_TIME, LISTED, LIVE, NOW, OVERDUE, delete_parts, wake
+from .fragments import ABANDONED, FREE_AT, IN_TIME, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
 from .statement import statement
 
 # Finds the tasks that need a look: the longest overdue one of each tenant, then each tenant's second, and so on, so
@@ -24,24 +24,24 @@ WITH RECURSIVE tenants (tenant, rank) AS (
   SELECT tenant, (rank - {NOW} / 60000 * :tenants_served % count(*) OVER () + count(*) OVER ()) % count(*) OVER ()
   FROM tenants WHERE tenant IS NOT NULL
 ), found AS (
-  SELECT tasks.id, status, stalls, total, lease_until, deadline_at, ended, turn,
+  SELECT tasks.id, status, {STALLS} AS stalls, total, lease_until, rest_until, deadline_at, ended, turn,
     row_number() OVER (PARTITION BY tasks.tenant, ended ORDER BY wake_at, tasks.id) AS place
   FROM turns CROSS JOIN tasks ON tasks.id IN ({_OWN_DUE})
 ), seated AS (
   SELECT *, row_number() OVER page AS seat, sum(total) OVER page AS chunks
   FROM found WINDOW page AS (PARTITION BY ended ORDER BY place, turn)
 )
-SELECT id, status, stalls, {NOW} AS now, {LIVE} AS live, {OVERDUE} AS overdue
+SELECT id, status, stalls, {NOW} AS now, coalesce({FREE_AT} > {NOW}, 0) AS live, {OVERDUE} AS overdue
 FROM seated WHERE seat <= :most AND (NOT ended OR seat = 1 OR chunks <= :chunks_most) ORDER BY seat
 """)
 
 # Removes tombstones whose time is over: no write is still on its way.
 REMOVE_TOMBSTONES = statement(f"DELETE FROM tombstones WHERE until <= {NOW}")
 
-# Puts off the look at tasks whose worker is alive, until their lease ends.
+# Puts off the look at tasks whose worker is alive, or that rest, until somebody may take them over.
 POSTPONE = statement(f"""
-UPDATE tasks SET wake_at = {wake("lease_until")}
-WHERE {LISTED} AND status = 'processing' AND lease_until > {NOW}
+UPDATE tasks SET wake_at = {wake(FREE_AT)}
+WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
 """)
 
 # Takes on the dispatch of tasks that nobody works on, and looks again after `:delay_ms`, doubled at each repetition up

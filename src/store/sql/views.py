@@ -49,5 +49,7 @@ SELECT {_VIEW}, place FROM (
 ) WHERE status = :status OR place = :walk_most ORDER BY id DESC LIMIT :most
 """)
 
-# Succeeds if D1 answers and has the newest table, the columns of all options, and the newest column.
-READY = statement(f"SELECT {OPTIONS}, idle_runs, EXISTS (SELECT 1 FROM tombstones) FROM tasks LIMIT 1")
+# Succeeds if D1 answers and has the newest table, the columns of all options, and the newest columns.
+READY = statement(f"""
+SELECT {OPTIONS}, idle_runs, stalled_since, EXISTS (SELECT 1 FROM tombstones) FROM tasks LIMIT 1
+""")

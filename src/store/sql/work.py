@@ -1,7 +1,7 @@
 """The SQL of a worker: it takes a claim, works under it, and ends it."""
 
 from ...core.task import DEADLINE_EXCEEDED
-from .fragments import ANNOUNCED, ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, UNHELD, failed, wake
+from .fragments import ANNOUNCED, ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, STALLS, UNHELD, failed, wake
 from .statement import statement
 
 # --- The claim ------------------------------------------------------------------------------------------
@@ -15,6 +15,11 @@ from .statement import statement
 # Of two claims at once the second finds a live lease, since D1 serialises writes. No row returned: not claimed.
 # Nobody claims a task whose deadline has passed.
 #
+# A claim that ended in its worker's death without a finished call is a stall. `stalled_since` is when the first of a
+# row of them was written. The claim says until when the task rests if this worker dies, too: `:rests_ms` is a JSON list
+# of the rests after the first claim of a row, the second and so on, counted from the first one, or half as long from
+# now on. After the last one the task rests until `:least_ms` after the first.
+#
 # The first claim ever announces the task's first calls too, which saves the worker a write. `:first_chunks` is a JSON
 # list of the chunks that a worker of a fresh task starts with; the client's budget cuts it short. No call has failed
 # for good before the first claim. `:early_ms` is how early a continuation may come.
@@ -23,12 +28,18 @@ from .statement import statement
 # and count from then: so its window, if it is longer, is taken over.
 _FIRST_CALLS = """(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
   WHERE value < min(total, coalesce(max_calls, total)))"""
+_STALLS = f"CASE WHEN status = 'processing' THEN {STALLS} ELSE stalls END"
+_STALLED_SINCE = f"CASE WHEN ({_STALLS}) > 0 THEN coalesce(stalled_since, {NOW}) ELSE {NOW} END"
+_REST = f":rests_ms ->> ({_STALLS})"
 CLAIM = statement(f"""
 UPDATE tasks SET
   status = 'processing',
   fence = fence + (holder IS NOT :holder),
   attempts = attempts + (holder IS NOT :holder AND (started_at IS NULL OR status = 'processing')),
-  stalls = stalls + (holder IS NOT :holder AND status = 'processing'),
+  stalls = CASE WHEN holder IS :holder THEN stalls ELSE {_STALLS} END,
+  stalled_since = CASE WHEN holder IS :holder THEN stalled_since ELSE {_STALLED_SINCE} END,
+  rest_until = CASE WHEN holder IS :holder THEN rest_until
+    ELSE coalesce(max(({_STALLED_SINCE}) + ({_REST}), {NOW} + ({_REST}) / 2), ({_STALLED_SINCE}) + :least_ms) END,
   calls_in_doubt = calls_in_doubt + CASE WHEN holder IS NOT :holder THEN json_array_length(in_flight) ELSE 0 END,
   doubted = CASE WHEN holder IS NOT :holder THEN in_flight ELSE doubted END,
   in_flight = CASE WHEN holder IS :holder THEN in_flight WHEN started_at IS NULL THEN {_FIRST_CALLS} ELSE '[]' END,
@@ -37,10 +48,11 @@ UPDATE tasks SET
   started_at = coalesce(started_at, max(created_at, {NOW}))
 WHERE id = :task_key AND (
   (status = 'pending' AND not_before <= {NOW} + :early_ms)
-  OR (status = 'processing' AND (lease_until <= {NOW} OR holder = :holder OR fence = :seen_fence))
+  OR (status = 'processing' AND (holder = :holder OR (
+    rest_until <= {NOW} AND (lease_until <= {NOW} OR fence = :seen_fence))))
 ) AND {IN_TIME}
-RETURNING fence, step, attempts, stalls, rate_waits, idle_runs, start_ms, {OPTIONS}, total, failed, merge_chars,
-  calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
+RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
+  total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
   deadline_at - {NOW} AS deadline_left
 """)
 
@@ -63,7 +75,8 @@ WHERE task_id = :task_key AND {_HELD} ORDER BY level, idx
 
 # Tells a worker that got no claim why, and a host that holds the task itself, in another life, under which fence.
 STANDING = statement(f"""
-SELECT status, lease_until - {NOW} AS lease_left, not_before - {NOW} AS wait_left, {OVERDUE} AS overdue,
+SELECT status, lease_until - {NOW} AS lease_left, rest_until - {NOW} AS rest_left, not_before - {NOW} AS wait_left,
+  {OVERDUE} AS overdue,
   CASE WHEN host = :host AND :host <> '' THEN fence END AS own_fence
 FROM tasks WHERE id = :task_key
 """)
@@ -97,12 +110,15 @@ ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, 
   code = excluded.code, message = excluded.message, retryable = excluded.retryable
 """)
 
-# The worker's totals since the task began. They are absolute, so that sending them twice adds nothing.
+# The worker's totals since the task began. They are absolute, so that sending them twice adds nothing. `:finished`: a
+# call of this claim has, so that its end is no stall.
 # `:in_flight` is a JSON list of [level, idx].
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
   calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
-  idle_runs = :idle_runs"""
+  idle_runs = :idle_runs,
+  stalled_since = CASE WHEN :finished THEN NULL ELSE stalled_since END,
+  rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 
 # Records what was done, announces the calls about to be made (in_flight) and renews the lease. Calls are started within
 # `:start_ms` of this or not at all. No row: the claim is lost, or the deadline has passed.

@@ -25,7 +25,7 @@ OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", retryable=True)
 _STEPS = count(1)
 # Columns that differ from run to run: times, and the numbers of writes.
 _TIMES = {
-    *("now", "lease_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
+    *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step"),
 }
 STATEMENT_MODULES = (admission, ending, keys, sweep, views, work)
@@ -122,18 +122,16 @@ class Story:
         await self.store.insert(new_task(key, chunks, reduce, **terms), unclaimed_ms)
 
     async def claim(
-        self, holder: str, key: TaskKey = TASK, *, lease_ms: int = LEASE_MS, host: str = "", announce: int = 0
+        self, holder: str, key: TaskKey = TASK, *, lease_ms: int = LEASE_MS, host: str = "", **options: Any
     ) -> Claim:
         """Take a claim that must be granted."""
-        made = await self.store.claim(
-            key, holder=holder, host=host, route=Route.QUEUE, lease_ms=lease_ms, announce=announce
-        )
+        made = await self.store.claim(key, holder=holder, host=host, route=Route.QUEUE, lease_ms=lease_ms, **options)
         assert isinstance(made, Claim), made
         return made
 
-    async def refused(self, holder: str, key: TaskKey = TASK) -> None:
+    async def refused(self, holder: str, key: TaskKey = TASK, *, host: str = "") -> None:
         """Ask for a claim that must not be granted."""
-        made = await self.store.claim(key, holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS)
+        made = await self.store.claim(key, holder=holder, host=host, route=Route.QUEUE, lease_ms=LEASE_MS)
         assert not isinstance(made, Claim), made
         self.outcomes.append(made.standing)
 
