@@ -132,11 +132,13 @@ SEND_SECONDS = 5.0  # a send that takes longer counts as failed, and the next ro
 QUEUE_DELIVERIES = 3  # wrangler.toml: max_retries = 2
 QUEUE_DELAY_SECONDS_MOST = 43_200  # platform: 12 hours
 QUEUE_RETRY_SECONDS = 30
-SWEEP_TASKS_MOST = 40  # a send each, and a few D1 calls: within the free plan's 50 subrequests
-SWEEP_TURNS = 37  # tenants by which the turns move on: no more than a page, and prime, so that each comes first, too
+SWEEP_PAGE_TASKS = 100  # looked at together; pages go on as long as the allowance of the run lasts
+SWEEP_TURNS = 37  # tenants by which the turns move on: as many as a run can send at least, and prime
 SWEEP_QUEUE_SHARE = 10  # tasks of a tenant that a run adds to the queue; further ones go to objects of their own
 SWEEP_RUN_LEAST = 20  # subrequests, and statements, that a direct run must have left to be worth starting
-ERASE_OUTPUTS_MOST = 5_000  # a run of the sweep erases tasks of so many chunks; the others are the next run's
+ERASE_OUTPUTS_MOST = 5_000  # chunks of the tasks that one transaction of the sweep erases
+ERASE_TASKS_MOST = {"free": 40, "paid": 200}  # tasks that one transaction erases
+ERASE_PAGES_MOST = {"free": 1, "paid": 5}  # such transactions of a run: 1,440,000 tasks a day on the paid plan
 OBJECT_FAILURES_MOST = 6
 OBJECT_RETURN_SECONDS = 10.0  # from the start of a slice that dies; platform: no alarm rings while one is at work
 

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 
 from ..core import limits
 from ..core.errors import StoreError
-from ..core.ids import split_task_key
+from ..core.ids import TaskKey, split_task_key
 from ..core.task import Route
 from ..store.sweep import Due
 from . import clock
@@ -16,15 +17,26 @@ from .outcomes import crashed
 from .terms import OVERDUE
 from .worker import Worker
 
-# A look at a batch, beyond its sends: stalled tasks are failed, the others taken on, those not sent given back.
-_LOOK_CALLS = 3
+# A part of a page, beyond its sends: stalled tasks are failed, the others taken on, those not sent given back.
+_PART_CALLS = 3
+# The same with the look for the page, and with those failed whose deadline has passed; and all their statements.
+_PAGE_CALLS = 5
+_PAGE_STATEMENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What came of a look: the route that took the last task, None if there was none; and whether one was refused."""
+
+    route: Route | None
+    refused: bool = False
 
 
 class Sweep:
     """One run of the cron trigger. `senders` are the deployment's routes but the direct one.
 
-    One task goes first. If a route takes it, the others follow together. If it comes down to the direct route, it runs
-    here, and then the next one: as long as time and allowance last, and never two at once.
+    One task goes first. If a route takes it, the others follow together, a page after the other, as long as the
+    allowance lasts. If it comes down to the direct route, it runs here, and then the next one: never two at once.
     """
 
     _ends_at: float  # when no call starts any more
@@ -37,6 +49,7 @@ class Sweep:
         self._senders = senders
         self._taken: Counter[str] = Counter()  # tasks of each tenant
         self._runs: list[Awaitable[None]] = []
+        self._sends = 0  # that a task costs, as the first one showed; 0 as long as no route has taken one
 
     async def run(self) -> None:
         """Look at tasks that are due; what is left over is still due at the next run. Raises StoreError."""
@@ -45,66 +58,78 @@ class Sweep:
         )
         direct = DirectSender(self._worker, self._seconds_left, self._runs.append)
         alone = self._dispatcher([*self._senders, direct])
-        due = Due()
-        while self._may_run():
+        # Should the routes refuse, a run may get no further than to whoever comes first.
+        turns = limits.SWEEP_TURNS if self._senders else 1
+        due, more, erase_most = Due(), True, limits.ERASE_TASKS_MOST[self._settings.plan]
+        while self._may_go_on():
             if due.empty:
-                # Should the routes refuse, a run may get no further than to whoever comes first.
-                turns = limits.SWEEP_TURNS if self._senders else 1
-                due = await self._store.due(limits.SWEEP_TASKS_MOST, served=turns)
-            if due.empty:
-                return
-            first, due = due.split(1)
-            route = await self._look(first, alone)
-            if not first.idle:
+                if not more or (self._sends and not self._sendable(_PAGE_CALLS)):
+                    return
+                due = await self._store.due(limits.SWEEP_PAGE_TASKS, served=turns, erase_most=erase_most)
+                more, erase_most = due.looked_at == limits.SWEEP_PAGE_TASKS, 0
+            spent = _PART_CALLS + bool(due.overdue)
+            part, due = due.split(self._sendable(spent) if self._sends else 1)
+            looked = await self._look(part, self._dispatcher(self._senders) if self._sends else alone)
+            if looked.refused:
                 return
             while self._runs:
                 await self._runs.pop()
-            if route is not None and route is not Route.DIRECT:
-                # A route before this one that refuses costs each task a send.
-                sends = 1 + [sender.route for sender in self._senders].index(route)
-                batch, _ = due.split(max(0, (self._subrequests_left() - _LOOK_CALLS) // sends))
-                if not batch.empty:
-                    await self._look(batch, self._dispatcher(self._senders))
-                return
 
-    async def _look(self, due: Due, dispatcher: Dispatcher) -> Route | None:
-        """Look once at tasks, and return the route that took the last one; None if none took it, or there was none.
+    async def _look(self, due: Due, dispatcher: Dispatcher) -> Looked:
+        """Look once at tasks.
 
         Dispatches tasks that nobody was told about or whose lease ran out, fails those whose deadline has passed, and
         erases those past their retention: after the dispatches of this look, and a failure is logged, so that it costs
         nobody a dispatch. Only so many tasks of a tenant go to the queue, in front of everybody's next.
         """
+        if due.empty:
+            return Looked(None)
         store, settings, log = self._store, self._settings, self._worker.log
         expired = await store.expire(due.overdue, OVERDUE, settings.retention_ms) if due.overdue else []
-        # A worker that finds too many stalls fails the task itself; here are those whose workers die before they can.
+        # A worker that finds too many stalls fails the task itself; here are those that no worker has claimed since.
         hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= settings.max_attempts]
         if hopeless:
             reason = crashed(settings.max_attempts)
             ended = await store.give_up(hopeless, settings.max_attempts, reason, settings.retention_ms)
             log("gave_up", tasks=len(ended))
         ids = await store.take_due(due, settings.lease_ms) if due.live or due.idle else []
+        looked, sent = await self._send(ids, dispatcher)
+        erased = await self._erase(due) if due.past_retention else 0
+        log("swept", dispatched=sent, erased=erased, expired=len(expired), live=len(due.live))
+        return looked
+
+    async def _send(self, ids: Sequence[TaskKey], dispatcher: Dispatcher) -> tuple[Looked, int]:
+        """Dispatch tasks that were taken on, and return how many were; what is refused is due again, with the rest."""
         route = None
         for place, task_key in enumerate(ids):
             tenant, _ = split_task_key(task_key)
             self._taken[tenant] += 1
             crowded = self._taken[tenant] > limits.SWEEP_QUEUE_SHARE
             sendable = self._subrequests_left() > len(self._senders)
+            before = self._meter.subrequests
             route = await dispatcher.dispatch(task_key, crowded=crowded) if sendable else None
             if route is None:
-                await store.make_due(ids[place:])
-                log("made_due", tasks=len(ids) - place)
-                ids = ids[:place]
-                break
-        erased = await self._erase(due) if due.past_retention else 0
-        log("swept", dispatched=len(ids), erased=erased, expired=len(expired), live=len(due.live))
-        return route
+                await self._store.make_due(ids[place:])
+                self._worker.log("made_due", tasks=len(ids) - place)
+                return Looked(None, refused=True), place
+            if route is not Route.DIRECT and not self._sends:
+                # A route before this one that refuses costs each task a send.
+                self._sends = self._meter.subrequests - before
+        return Looked(route), len(ids)
 
     async def _erase(self, due: Due) -> int:
+        """Erase tasks, a page after the other, within an allowance of its own; return how many were."""
+        plan = self._settings.plan
+        erased = 0
         try:
-            return await self._store.erase_expired(due)
+            for page in range(limits.ERASE_PAGES_MOST[plan]):
+                found = due if page == 0 else await self._store.past_retention(limits.ERASE_TASKS_MOST[plan])
+                if not found.past_retention:
+                    break
+                erased += await self._store.erase_expired(found)
         except StoreError as error:  # the next run's; the tasks that go on are more urgent
             self._worker.log.failure("erasure_failed", error)
-            return 0
+        return erased
 
     def _dispatcher(self, senders: Sequence[Sender]) -> Dispatcher:
         return Dispatcher(senders, self._meter, self._worker.log)
@@ -115,6 +140,14 @@ class Sweep:
     def _subrequests_left(self) -> int:
         return self._settings.subrequests - self._meter.subrequests
 
-    def _may_run(self) -> bool:
+    def _sendable(self, spent: int) -> int:
+        """Return how many tasks can be sent if so many subrequests go into the rest."""
+        return max(0, (self._subrequests_left() - spent) // self._sends)
+
+    def _may_go_on(self) -> bool:
         statements = self._settings.statements - self._meter.statements
-        return self._seconds_left() > 0 and min(self._subrequests_left(), statements) >= limits.SWEEP_RUN_LEAST
+        if self._seconds_left() <= 0:
+            return False
+        if self._sends:
+            return self._sendable(_PART_CALLS) > 0 and statements >= _PAGE_STATEMENTS
+        return min(self._subrequests_left(), statements) >= limits.SWEEP_RUN_LEAST

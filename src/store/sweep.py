@@ -7,14 +7,18 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
 from . import columns
-from .database import Store
+from .database import Row, Store
 from .sql import sweep as sql
-from .sql.statement import as_json
+from .sql.statement import BoundStatement, as_json
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What the sweep found: tasks by what they need. `now_ms` is the database's time."""
+    """What the sweep found: tasks by what they need. `now_ms` is the database's time, if it found any.
+
+    `live` are those that somebody works on, or that rest. `stalls` has those that nobody works on any more, by how many
+    claims in a row have ended without a finished call.
+    """
 
     now_ms: int = 0
     live: list[TaskKey] = field(default_factory=list)
@@ -28,22 +32,25 @@ class Due:
         """Whether nothing was found."""
         return not (self.live or self.idle or self.past_retention or self.overdue)
 
+    @property
+    def looked_at(self) -> int:
+        """How many tasks that go on were found."""
+        return len(self.live) + len(self.idle) + len(self.overdue)
+
     def split(self, idle: int) -> "tuple[Due, Due]":
         """Return everything with so many of the idle tasks, and the other idle tasks."""
         first, others = self.idle[:idle], self.idle[idle:]
         stalls = [{key: self.stalls[key] for key in keys if key in self.stalls} for keys in (first, others)]
-        return replace(self, idle=first, stalls=stalls[0]), Due(self.now_ms, idle=others, stalls=stalls[1])
+        return replace(self, idle=first, stalls=stalls[0]), Due(idle=others, stalls=stalls[1])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
-        """Sort one task in; `stalls` are the workers in a row that died on it."""
-        if overdue and not status.terminal:
+        """Sort one task in that goes on; `stalls` are the workers in a row that died on it."""
+        if overdue:
             self.overdue.append(task_key)
             return
         if stalls and status is Status.PROCESSING and not live:
             self.stalls[task_key] = stalls
-        if status.terminal:
-            self.past_retention.append(task_key)
-        elif status is Status.PROCESSING and live:
+        if status is Status.PROCESSING and live:
             self.live.append(task_key)
         else:
             self.idle.append(task_key)
@@ -52,22 +59,21 @@ class Due:
 class SweepStore(Store):
     """What the sweep asks and does, each one call to D1."""
 
-    async def due(self, most: int, served: int | None = None) -> Due:
-        """Find the tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
+    async def due(self, most: int, *, served: int | None = None, erase_most: int | None = None) -> Due:
+        """Find tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
 
-        Remove old tombstones too.
-
-        `served` is how many of them the caller is sure to get to, all unless it says so.
+        With them come up to `erase_most` tasks to erase, as many as there may be of the others unless it says so. With
+        0 they are not looked for. Else old tombstones are removed, too. `served` is how many of the tasks that go on
+        the caller is sure to get to, all unless it says so.
         """
-        _, found = await self._database.run(
-            sql.REMOVE_TOMBSTONES.bind(),
-            sql.DUE.bind(
-                most=most,
-                tenants_served=most if served is None else served,
-                chunks_most=limits.ERASE_OUTPUTS_MOST,
-            ),
-        )
-        due = Due(now_ms=columns.whole(found[0], "now") if found else 0)
+        erasing = most if erase_most is None else erase_most
+        batch = [sql.DUE.bind(most=most, tenants_served=most if served is None else served)]
+        if erasing:
+            batch += [_past_retention(erasing), sql.REMOVE_TOMBSTONES.bind()]
+        found, *others = await self._database.run(*batch)
+        due = _read_past_retention(others[0]) if others else Due()
+        if found and not due.past_retention:
+            due = Due(columns.whole(found[0], "now"))
         for row in found:
             due.add(
                 columns.task_key(row),
@@ -77,6 +83,11 @@ class SweepStore(Store):
                 stalls=columns.whole(row, "stalls"),
             )
         return due
+
+    async def past_retention(self, most: int) -> Due:
+        """Find up to so many ended tasks whose retention is over."""
+        (found,) = await self._database.run(_past_retention(most))
+        return _read_past_retention(found)
 
     async def take_due(self, due: Due, delay_ms: int) -> list[TaskKey]:
         """Postpone live tasks, take on idle ones, and return those to dispatch: another sweep may have taken some."""
@@ -101,3 +112,12 @@ class SweepStore(Store):
             *(part.bind(task_keys=task_keys, now_ms=due.now_ms) for part in sql.ERASE_EXPIRED)
         )
         return len(gone)
+
+
+def _past_retention(most: int) -> BoundStatement:
+    return sql.PAST_RETENTION.bind(most=most, chunks_most=limits.ERASE_OUTPUTS_MOST)
+
+
+def _read_past_retention(found: Sequence[Row]) -> Due:
+    now_ms = columns.whole(found[0], "now") if found else 0
+    return Due(now_ms, past_retention=[columns.task_key(row) for row in found])

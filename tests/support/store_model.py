@@ -4,6 +4,7 @@ Every method names the time by `now`, as the database does, and returns what the
 plain values. It is written from the contracts, so that store and model can only agree by both being right.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -444,24 +445,29 @@ class StoreModel:
     def due(self, now: int, most: int) -> Due:
         """What the sweep must look at: each tenant's longest overdue task, then each one's second, and so on.
 
-        Who comes first moves on by `most` tenants a minute. It is `most` of those that go on, and of those to erase.
+        Who comes first moves on by `most` tenants a minute, of those that have tasks which go on. It is `most` of
+        these, and `most` to erase, those that have been due longest.
         """
-        tenants = sorted({task_key.partition(":")[0] for task_key in self.tasks})
+        going_on = [task_key for task_key, task in self.tasks.items() if not task.status.terminal]
+        tenants = sorted({task_key.partition(":")[0] for task_key in going_on})
         waiting = sorted((task.wake_at, task_key) for task_key, task in self.tasks.items() if task.wake_at <= now)
+        over = [task_key for _, task_key in waiting if self.tasks[task_key].status.terminal]
         due = Due(now if waiting else 0)
-        places: dict[tuple[str, bool], int] = {}
-        ranked: dict[bool, list[tuple[int, int, TaskKey]]] = {False: [], True: []}
-        for _, task_key in waiting:
-            tenant, ended = task_key.partition(":")[0], self.tasks[task_key].status.terminal
-            places[tenant, ended] = places.get((tenant, ended), 0) + 1
-            turn = (tenants.index(tenant) - now // 60_000 * most) % len(tenants)
-            ranked[ended].append((places[tenant, ended], turn, TaskKey(task_key)))
         chunks = 0
-        for *_, task_key in sorted(ranked[True])[:most]:
+        for task_key in over[:most]:
             chunks += self.tasks[task_key].total
             if not due.past_retention or chunks <= limits.ERASE_OUTPUTS_MOST:
-                due.past_retention.append(task_key)
-        for *_, task_key in sorted(ranked[False])[:most]:
+                due.past_retention.append(TaskKey(task_key))
+        places: Counter[str] = Counter()
+        ranked: list[tuple[int, int, TaskKey]] = []
+        for _, task_key in waiting:
+            if task_key in over:
+                continue
+            tenant = task_key.partition(":")[0]
+            places[tenant] += 1
+            turn = (tenants.index(tenant) - now // 60_000 * most) % len(tenants)
+            ranked.append((places[tenant], turn, TaskKey(task_key)))
+        for *_, task_key in sorted(ranked)[:most]:
             task = self.tasks[task_key]
             if task.is_overdue(now):
                 due.overdue.append(task_key)

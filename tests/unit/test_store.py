@@ -444,7 +444,8 @@ def test_erase_leaves_nothing(bench: StoreBench):
 @pytest.mark.parametrize(
     "bound",
     [
-        sweep.DUE.bind(most=10, tenants_served=10, chunks_most=10),
+        sweep.DUE.bind(most=10, tenants_served=10),
+        sweep.PAST_RETENTION.bind(most=10, chunks_most=10),
         views.TASK.bind(task_key="t"),
         views.STATUS.bind(task_key="t"),
         views.RESULT.bind(task_key="t"),
@@ -481,4 +482,4 @@ def test_ended_tasks_cost_a_count_of_those_in_flight_nothing(bench: StoreBench):
     """The walk is over tasks that go on, by the index: not over the thousands of a tenant whose retention is near."""
     bound = admission.OUTCOME.bind(task_key="a:t", tenant="a", counted_most=101)
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
-    assert any("tasks_by_wake (tenant=? AND ended=?)" in str(row["detail"]) for row in plan), plan
+    assert any("tasks_to_wake (tenant=?)" in str(row["detail"]) for row in plan), plan

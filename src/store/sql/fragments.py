@@ -31,7 +31,7 @@ def unended(most: str) -> str:
 
     It reads as many entries of an index as it counts, however many tasks have ended.
     """
-    return f"""(SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant = :tenant AND ended = 0
+    return f"""(SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant = :tenant AND finished_at IS NULL
     LIMIT coalesce({most}, 0)))"""
 
 
