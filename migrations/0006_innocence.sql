@@ -14,3 +14,7 @@ ALTER TABLE tasks ADD COLUMN rest_until INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX tasks_to_wake ON tasks (tenant, wake_at) WHERE finished_at IS NULL;
 CREATE INDEX tasks_to_erase ON tasks (wake_at) WHERE finished_at IS NOT NULL;
 DROP INDEX tasks_by_wake;
+
+-- Tasks that have one of the places of MAX_OBJECTS_AT_WORK. A row is written only where that is set, and goes when its
+-- task has ended, or another route works on it.
+CREATE TABLE object_places (id TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from .core import limits, settings
@@ -119,7 +120,9 @@ class App:
         if self._bindings.queue is not None:
             senders.append(QueueSender(self._bindings.queue))
         if self._bindings.processors is not None:
-            senders.append(ObjectSender(self._bindings.processors))
+            most = self.settings.objects_at_work_most
+            take_place = None if most is None else partial(self.store.take_place, most=most)
+            senders.append(ObjectSender(self._bindings.processors, take_place))
         return senders
 
     def api(self) -> Api:

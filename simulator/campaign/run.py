@@ -11,7 +11,7 @@ from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.scenario import Scenario
 from simulator.campaign.small_limits import small_limits, variables
 from simulator.campaign.totals import Totals
-from simulator.campaign.workload import Workload, draw, metered, patient, with_terms
+from simulator.campaign.workload import Workload, draw, metered, patient, placed, with_terms
 from simulator.engine.fault_kinds import FOUND_BY_REVIEW, KINDS, RATE_LIMITER
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.loop import SimulationError
@@ -93,6 +93,7 @@ def run_seed(
     drawn = patient(drawn, Random(f"{seed}/patience"))
     limiter_rng = Random(f"{seed}/rate limiter/workload")
     drawn = metered(drawn, limiter_rng)
+    drawn = placed(drawn, Random(f"{seed}/places"))
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(

@@ -136,6 +136,13 @@ def patient(workload: Workload, rng: Random) -> Workload:
     return replace(workload, variables=workload.variables | {"AI_TIMEOUT_SECONDS": "28"})
 
 
+def placed(workload: Workload, rng: Random) -> Workload:
+    """Let objects work on one task at a time, or on two, in some runs."""
+    if rng.random() >= 0.06:
+        return workload
+    return replace(workload, variables=workload.variables | {"MAX_OBJECTS_AT_WORK": str(rng.choice((1, 2)))})
+
+
 def _limited(workload: Workload, rng: Random) -> Workload:
     """Give the tenants limits in some runs: of so many tasks at once, or of what two or three tasks have in a day."""
     drawn = rng.random()

@@ -50,6 +50,7 @@ MODEL_CALLS_MOST = 1_000_000
 TASKS_IN_FLIGHT_MOST = 10_000  # of MAX_TASKS_IN_FLIGHT: a submission reads a row or two for each
 CHARACTERS_A_DAY_MOST = 1_000_000_000_000
 IN_FLIGHT_RETRY_SECONDS = 10
+OBJECTS_AT_WORK_MOST = 10_000  # of MAX_OBJECTS_AT_WORK: a dispatch reads a row or two for each
 
 # --- Merging ----------------------------------------------------------------------------------------
 MERGE_CHARS_LEAST = 2_000  # a merge call never takes less than this, however small the chunks are

@@ -36,6 +36,7 @@ class Settings:
     plan: str = "free"
     tasks_in_flight_most: int | None = None
     characters_a_day_most: int | None = None
+    objects_at_work_most: int | None = None
     require_keys: bool = True
     cors_origins: frozenset[str] = frozenset()
 
@@ -132,6 +133,7 @@ def _read(variables: Reading) -> Settings:
         tasks_in_flight_most=_bound(variables, "MAX_TASKS_IN_FLIGHT", limits.TASKS_IN_FLIGHT_MOST),
         characters_a_day_most=_bound(variables, "MAX_CHARACTERS_PER_DAY", limits.CHARACTERS_A_DAY_MOST),
         plan=_choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free"),
+        objects_at_work_most=_optional(variables, "MAX_OBJECTS_AT_WORK", 1, limits.OBJECTS_AT_WORK_MOST),
         require_keys=_choice(variables, "REQUIRE_KEYS", ("true", "false"), "true") == "true",
         cors_origins=_origins(variables),
     )
@@ -178,6 +180,11 @@ def _whole(variables: Reading, name: str, default: int, least: int, most: int) -
         variables.refuse(name, f"a whole number from {least} to {most}")
         return default
     return value
+
+
+def _optional(variables: Reading, name: str, least: int, most: int) -> int | None:
+    """Read a whole number that may be left out."""
+    return None if _text(variables, name) is None else _whole(variables, name, least, least, most)
 
 
 def _bound(variables: Reading, name: str, most: int) -> int | None:

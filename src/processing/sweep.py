@@ -22,6 +22,9 @@ _PART_CALLS = 3
 # The same with the look for the page, and with those failed whose deadline has passed; and all their statements.
 _PAGE_CALLS = 5
 _PAGE_STATEMENTS = 8
+# What the question for a place on objects takes, besides the send: a call, and its statements.
+_PLACE_CALLS = 1
+_PLACE_STATEMENTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Sweep:
         self._senders = senders
         self._taken: Counter[str] = Counter()  # tasks of each tenant
         self._runs: list[Awaitable[None]] = []
+        self._places = worker.settings.objects_at_work_most is not None
         self._sends = 0  # that a task costs, as the first one showed; 0 as long as no route has taken one
 
     async def run(self) -> None:
@@ -60,6 +64,8 @@ class Sweep:
         alone = self._dispatcher([*self._senders, direct])
         # Should the routes refuse, a run may get no further than to whoever comes first.
         turns = limits.SWEEP_TURNS if self._senders else 1
+        if self._settings.objects_at_work_most is not None:
+            await self._store.fill_places(self._settings.objects_at_work_most)
         due, more, erase_most = Due(), True, limits.ERASE_TASKS_MOST[self._settings.plan]
         while self._may_go_on():
             if due.empty:
@@ -100,22 +106,24 @@ class Sweep:
 
     async def _send(self, ids: Sequence[TaskKey], dispatcher: Dispatcher) -> tuple[Looked, int]:
         """Dispatch tasks that were taken on, and return how many were; what is refused is due again, with the rest."""
-        route = None
+        route, sent = None, 0
         for place, task_key in enumerate(ids):
             tenant, _ = split_task_key(task_key)
             self._taken[tenant] += 1
             crowded = self._taken[tenant] > limits.SWEEP_QUEUE_SHARE
-            sendable = self._subrequests_left() > len(self._senders)
+            sendable = self._can_send()
             before = self._meter.subrequests
             route = await dispatcher.dispatch(task_key, crowded=crowded) if sendable else None
-            if route is None:
+            waits = sendable and route is None and dispatcher.no_place  # until the next look, or until there is room
+            if route is None and not waits:
                 await self._store.make_due(ids[place:])
                 self._worker.log("made_due", tasks=len(ids) - place)
-                return Looked(None, refused=True), place
+                return Looked(None, refused=True), sent
+            sent += not waits
             if route is not Route.DIRECT and not self._sends:
                 # A route before this one that refuses costs each task a send.
                 self._sends = self._meter.subrequests - before
-        return Looked(route), len(ids)
+        return Looked(route), sent
 
     async def _erase(self, due: Due) -> int:
         """Erase tasks, a page after the other, within an allowance of its own; return how many were."""
@@ -144,8 +152,16 @@ class Sweep:
         """Return how many tasks can be sent if so many subrequests go into the rest."""
         return max(0, (self._subrequests_left() - spent) // self._sends)
 
+    def _statements_left(self) -> int:
+        return self._settings.statements - self._meter.statements
+
+    def _can_send(self) -> bool:
+        if self._places and self._statements_left() <= _PLACE_STATEMENTS:
+            return False
+        return self._subrequests_left() > len(self._senders) + self._places * _PLACE_CALLS
+
     def _may_go_on(self) -> bool:
-        statements = self._settings.statements - self._meter.statements
+        statements = self._statements_left()
         if self._seconds_left() <= 0:
             return False
         if self._sends:

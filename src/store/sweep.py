@@ -105,6 +105,15 @@ class SweepStore(Store):
         """Make tasks that nobody works on due at once: whoever was to run them could not."""
         await self._database.run(sql.MAKE_DUE.bind(task_keys=as_json(task_keys)))
 
+    async def fill_places(self, most: int) -> None:
+        """Make tasks due for which there is a place now, of so many on objects."""
+        await self._database.run(sql.FREE_PLACES.bind(), sql.FILL_PLACES.bind(most=most))
+
+    async def take_place(self, task_key: TaskKey, most: int) -> bool:
+        """Take a place among the tasks that objects work on, so many at most. True: the task has one."""
+        _, has = await self._database.run(sql.FREE_PLACES.bind(), sql.TAKE_PLACE.bind(task_key=task_key, most=most))
+        return bool(has)
+
     async def erase_expired(self, due: Due) -> int:
         """Erase the tasks whose retention is over, and return how many were."""
         task_keys = as_json(due.past_retention)

@@ -26,7 +26,7 @@ MODULES = (d1_values, d1_errors, d1_counts, queues, objects, rate_limits, *STORI
 TABLES = (
     *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "seen"),
     *("keyed", "plain_keyed", "indexed", "outputs", "failures", "texts", "tasks"),
-    *("submissions", "daily_use", "api_keys", "tombstones"),
+    *("submissions", "daily_use", "api_keys", "tombstones", "object_places"),
 )
 
 __all__ = ["Actor", "consume", "run"]

@@ -64,6 +64,35 @@ UPDATE tasks SET dispatches = max(0, dispatches - 1), wake_at = {NOW}
 WHERE {LISTED} AND wake_at > {NOW} AND (status = 'pending' OR ({ABANDONED}))
 """)
 
+# --- Places among the tasks that objects work on -----------------------------------------------------------
+
+# Gives back the places of tasks that have ended, or that another route works on.
+FREE_PLACES = statement("""
+DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id = object_places.id
+  AND finished_at IS NULL AND (status = 'pending' OR route = 'durable-object'))
+""")
+
+# Takes a place for a task, of `:most`, if it has none yet. Sent twice it takes one. Landing late it takes one for a
+# task that goes on, until that has ended. No row: there is none left. Goes after FREE_PLACES.
+TAKE_PLACE = statement("""
+INSERT INTO object_places (id) SELECT :task_key
+WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL)
+  AND ((SELECT count(*) FROM object_places) < :most OR EXISTS (SELECT 1 FROM object_places WHERE id = :task_key))
+ON CONFLICT DO UPDATE SET id = excluded.id RETURNING id
+""")
+
+# Makes as many tasks due at once as there are places left of `:most`: those that no object had a place for when they
+# came. Goes after FREE_PLACES.
+FILL_PLACES = statement(f"""
+UPDATE tasks SET wake_at = {NOW} WHERE wake_at > {NOW} AND id IN (
+  SELECT id FROM tasks AS waiting WHERE finished_at IS NULL AND status = 'pending' AND route = 'durable-object'
+    AND started_at IS NULL AND NOT EXISTS (SELECT 1 FROM object_places WHERE object_places.id = waiting.id)
+  ORDER BY wake_at LIMIT max(0, :most - (SELECT count(*) FROM object_places))
+)
+""")
+
+# --- The end of the retention ------------------------------------------------------------------------------
+
 # Erases ended tasks whose retention was over at `:now_ms`, the time of PAST_RETENTION. It is a transaction of its own,
 # so that much to erase keeps the sweep from sending nobody off. All its statements look at the same rows with the same
 # time. A task that was put back meanwhile is left alone.

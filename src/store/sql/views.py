@@ -51,5 +51,5 @@ SELECT {_VIEW}, place FROM (
 
 # Succeeds if D1 answers and has the newest table, the columns of all options, and the newest columns.
 READY = statement(f"""
-SELECT {OPTIONS}, idle_runs, stalled_since, EXISTS (SELECT 1 FROM tombstones) FROM tasks LIMIT 1
+SELECT {OPTIONS}, idle_runs, stalled_since, EXISTS (SELECT 1 FROM object_places) FROM tasks LIMIT 1
 """)

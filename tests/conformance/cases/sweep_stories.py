@@ -61,6 +61,27 @@ async def a_task_whose_workers_die_rests(env: Any) -> Any:
 
 
 @worker_case
+async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
+    story = Story(env)
+    store = story.store
+    first, second, third = keys = [made_key(at) for at in range(1, 4)]
+    for key in keys:
+        await story.insert(key, unclaimed_ms=LEASE_MS)
+    await story.alter("UPDATE tasks SET route = 'durable-object'")
+    for key in (first, first, second, third):
+        story.outcomes.append(await store.take_place(key, 2))
+    await store.fill_places(2)
+    story.outcomes.append((await store.due(10)).idle)
+    assert await story.cancel(first)
+    await store.fill_places(2)
+    story.outcomes.append((await store.due(10)).idle)
+    for key in (first, third):
+        story.outcomes.append(await store.take_place(key, 2))
+    await story.note("SELECT id FROM object_places ORDER BY id")
+    return story.told()
+
+
+@worker_case
 async def tenants_take_turns_in_the_sweep(env: Any) -> Any:
     story = Story(env)
     # Alpha's backlog is the oldest, gamma's one task the youngest; the last is not due.
