@@ -232,7 +232,7 @@ def test_the_alarm_is_set_before_the_work(make, ends: str):
     task.storage.alarm_ms = None
     task.bench.do(task.object.alarm())
     assert len(seen) >= 2 or ends != "well"
-    assert set(seen[:1]) == {limits.OBJECT_SLICE_SECONDS}
+    assert set(seen[:1]) == {limits.OBJECT_RETURN_SECONDS}
     assert None not in seen
     assert (task.due_seconds is None) == (ends == "well")
 

@@ -13,9 +13,9 @@ from src.core.errors import ConfigurationError
 from src.core.ids import TaskKey
 from src.core.settings import load
 from src.core.states import Status
-from src.core.task import Route
+from src.core.task import Route, TaskOptions
 from src.http.isolate import Isolate
-from src.processing.submission import Request, Submitted, TaskOptions
+from src.processing.submission import Request, Submitted
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 
