@@ -82,6 +82,6 @@ ABLATIONS = (
         "the last worker that a task may kill has a single call in flight",
         ((ledger.Ledger, "narrowed", without.as_wide_as_ever),),
         {"crash_before": 0.25, "crash_after": 0.25},
-        some_tasks(FREE, DIRECT),
+        long_trouble,
     ),
 )
