@@ -1,15 +1,13 @@
 // Who may speak to the local server. It has no key unless asked for one, and every page that a browser shows can send
 // requests to the loopback address: by a name of its own that leads there (DNS rebinding), or across origins.
 // So a request must name this server as its host, and a page must be of this server or listed in CORS_ORIGINS.
-export const FRONT = "LOCAL_FRONT"; // a binding to the host process, which knows the port
-
 const NAMES = ["127.0.0.1", "localhost", "[::1]"];
 
 let own; // the hosts that this server answers to, once its port is known
 
 /** The answer to a request that must not come in; undefined for one that may. */
 export async function refusal(request, env) {
-  own ??= hosts(await (await env[FRONT].fetch("http://front.local/")).json());
+  own ??= hosts(await (await env.LOCAL_HOST.fetch("http://host.local/port")).json());
   if (!own.includes(request.headers.get("host")?.toLowerCase())) {
     return forbidden("foreign_host", `This server is http://${own[0]}, and the request names another host.`);
   }
@@ -18,7 +16,7 @@ export async function refusal(request, env) {
   return forbidden("foreign_origin", "Pages of this origin may not call this server: CORS_ORIGINS does not list it.");
 }
 
-const hosts = ({ port }) => NAMES.flatMap((name) => [`${name}:${port}`, ...(port === 80 ? [name] : [])]);
+const hosts = (port) => NAMES.flatMap((name) => [`${name}:${port}`, ...(port === 80 ? [name] : [])]);
 
 const listed = (env) =>
   String(env.CORS_ORIGINS ?? "")

@@ -2,7 +2,7 @@
 // dev.py made of the command line. dev.py closes it, by ending in whatever way, and this process ends too.
 import path from "node:path";
 import readline from "node:readline";
-import { Log, LogLevel, Miniflare, Response, supportedCompatibilityDate } from "miniflare";
+import { Log, LogLevel, Miniflare, supportedCompatibilityDate } from "miniflare";
 import { examine } from "./findings.mjs";
 import { applyMigrations } from "./migrations.mjs";
 import { printRuntimeOutput, say, stamped } from "./output.mjs";
@@ -38,7 +38,7 @@ function placement(request, port) {
 const listening = Promise.withResolvers(); // the port, once it is known
 
 /** What the Worker asks this process for. */
-const services = { dayUse: undefined, front: async () => Response.json({ port: await listening.promise }) };
+const services = { dayUse: undefined, port: listening.promise };
 
 const shared = {
   cf: false,

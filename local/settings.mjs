@@ -3,6 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { createRequire } from "node:module";
+import { Response } from "miniflare";
 import { packSources, packVendored } from "./archive.mjs";
 
 const here = import.meta.dirname;
@@ -58,7 +59,7 @@ function readVariables(configPath, config, env, overrides) {
 }
 
 /** Miniflare's options for the Worker and its bindings; where they listen and store is the caller's business. */
-export function workerOptions(settings, supportedDate, { dayUse, front }) {
+export function workerOptions(settings, supportedDate, { dayUse, port }) {
   // The AI binding reaches for the network; the Worker reports it as missing instead.
   const { ai: _ai, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
   const { compatibilityDate, compatibilityFlags } = options;
@@ -68,7 +69,7 @@ export function workerOptions(settings, supportedDate, { dayUse, front }) {
     // One name for all environments, so that they share their objects' storage.
     name: settings.name,
     bindings: isMetered ? { ...settings.variables, LOCAL_LIMITS: settings.limits } : settings.variables,
-    serviceBindings: { LOCAL_FRONT: front, ...(isMetered && { USAGE_METER: dayUse.answer }) },
+    serviceBindings: { LOCAL_HOST: hostBinding(settings, port), ...(isMetered && { USAGE_METER: dayUse.answer }) },
     compatibilityDate: compatibilityDate < supportedDate ? compatibilityDate : supportedDate,
     // The flag asks for workerd's own Python, which is downloaded; shim.mjs brings npm's.
     compatibilityFlags: compatibilityFlags.filter((flag) => !flag.startsWith("python_")),
@@ -79,6 +80,23 @@ export function workerOptions(settings, supportedDate, { dayUse, front }) {
   };
 }
 
+/**
+ * What the runtime asks this process for: the port, and what is too large to be a module. Miniflare copies all of the
+ * configuration again for each little piece that it adds, so with 25 MB in it a start took two seconds longer.
+ */
+function hostBinding(settings, port) {
+  const files = {
+    "pyodide.asm.wasm": fs.readFileSync(path.join(pyodide, "pyodide.asm.wasm")),
+    "python_stdlib.zip": fs.readFileSync(path.join(stdlib, "python_stdlib.zip")),
+    "application.bin": packSources(path.dirname(settings.main)),
+    "vendored.bin": packVendored(settings.vendored, settings.vendoredExcludes),
+  };
+  return async (request) => {
+    const name = path.basename(new URL(request.url).pathname);
+    return name === "port" ? Response.json(await port) : new Response(files[name]);
+  };
+}
+
 function modules(settings) {
   const classes = Object.values(settings.workerOptions.durableObjects).map(({ className }) => className);
   const main = [
@@ -86,8 +104,7 @@ function modules(settings) {
     `export { Default as default } from "./shim.mjs";`,
     ...new Set(classes.map((name) => `export const ${name} = durableObject("${name}");`)),
   ];
-  const read = (directory, name) => fs.readFileSync(path.join(directory, name));
-  const text = (directory, name) => read(directory, name).toString("utf8");
+  const text = (directory, name) => fs.readFileSync(path.join(directory, name), "utf8");
   return [
     { type: "ESModule", path: path.join(here, "main.mjs"), contents: main.join("\n") },
     ...[
@@ -98,11 +115,7 @@ function modules(settings) {
       ["ESModule", "upload.mjs", text(here, "upload.mjs")],
       ["ESModule", "pyodide.mjs", text(pyodide, "pyodide.mjs")],
       ["ESModule", "pyodide.asm.mjs", text(pyodide, "pyodide.asm.mjs")],
-      ["CompiledWasm", "pyodide.asm.wasm", read(pyodide, "pyodide.asm.wasm")],
-      ["Data", "python_stdlib.zip", read(stdlib, "python_stdlib.zip")],
       ["Text", "pyodide-lock.json", text(pyodide, "pyodide-lock.json")],
-      ["Data", "application.bin", packSources(path.dirname(settings.main))],
-      ["Data", "vendored.bin", packVendored(settings.vendored, settings.vendoredExcludes)],
     ].map(([type, name, contents]) => ({ type, path: path.join(here, name), contents })),
   ];
 }
