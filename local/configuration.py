@@ -90,7 +90,7 @@ def _warnings(known: set[str], host: Host, file: SecretsFile | None) -> Iterator
         hint = f"; did you mean {close[0]}?" if close else ""
         yield f"nothing reads {name}{_source(name, host, file)}{hint}"
     if host.variables.get("AI_PROVIDER") == "demo":
-        for name in ("AI_BASE_URL", "AI_API_KEY"):
+        for name in ("AI_BASE_URL", "AI_MODEL", "AI_API_KEY"):
             if host.variables.get(name):
                 what = f"{name}{_source(name, host, file)}"
                 yield f"the provider demo does not use {what}; did you mean AI_PROVIDER:openai?"

@@ -1,6 +1,7 @@
 // Who may speak to the local server. It has no key unless asked for one, and every page that a browser shows can send
 // requests to the loopback address: by a name of its own that leads there (DNS rebinding), or across origins.
 // So a request must name this server as its host, and a page must be of this server or listed in CORS_ORIGINS.
+
 const NAMES = ["127.0.0.1", "localhost", "[::1]"];
 
 let own; // the hosts that this server answers to, once its port is known

@@ -55,6 +55,15 @@ def test_a_shared_file_may_hold_variables_of_others() -> None:
     assert len(examine(host(**variables), SecretsFile(".dev.vars", text)).warnings) == 2
 
 
+def test_a_server_that_the_provider_does_not_use_is_warned_about() -> None:
+    """Whoever sets a model's server and forgets the provider gets the demo's answers; the warning names it."""
+    server = {"AI_BASE_URL": "http://127.0.0.1:11434/v1", "AI_MODEL": "llama3.2", "AI_API_KEY": "x"}
+    warnings = examine(host(AI_PROVIDER="demo", **server), None).warnings
+    assert [warning.split()[6] for warning in warnings] == list(server)
+    assert all(warning.endswith("did you mean AI_PROVIDER:openai?") for warning in warnings)
+    assert examine(host(AI_PROVIDER="openai", **server), None).warnings == []
+
+
 def test_a_value_is_never_repeated() -> None:
     """Faults and warnings name variables and lines only, since values may be secrets."""
     value = "two words, maybe a secret"
