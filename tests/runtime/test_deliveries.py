@@ -18,7 +18,7 @@ TASKS = 8
 def test_eight_slow_tasks_are_at_work_at_once_and_end_after_a_kill(tmp_path: Path) -> None:
     """Each of eight tasks has its call out while the seven others have theirs; a killed runtime ends all of them."""
     with ModelServer(api_key="test-key") as model:
-        flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=8, LEASE_SECONDS=10), "--cron-every", "0.5"]
+        flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=20, LEASE_SECONDS=22), "--cron-every", "0.5"]
         model.hold()
         with DevServer(tmp_path, *flags) as dev, Client(dev.url) as client:
             ids = [client.submit(f"Slow text {number}.")["id"] for number in range(TASKS)]
