@@ -151,4 +151,15 @@ LANES_MOST = 5  # the task's object waits for one RPC a lane, and has six connec
 LANE_SLACK_SECONDS = 5.0  # for the way to a lane and back
 COORDINATOR_IDLE_SECONDS = 3_600.0
 SWEEP_BACKOFF_DOUBLINGS_MOST = 6
+SEEN_SECONDS = 150.0  # what a trigger writes about itself is at most this old: a row in this time for each kind
+SWEEP_SEEN_SECONDS = 90.0  # the same for the sweep, which cron begins every 60 s
 EARLY_SECONDS_ALLOWED = 1.0  # a continuation that comes this much before its time is on time
+
+# --- What somebody asks for, where cron, queue or alarms do not come ---------------------------------------
+LATE_TASK_SECONDS = 60.0  # a poll sends a task off that nobody holds and that is due for so long; once in this time
+SENDS_IN_VAIN = 2  # so often a task is sent off again before whoever asks for it works on it
+STAND_IN_SECONDS = 20.0  # how long calls may go on after a poll's answer; platform: waitUntil is cut 30 s after it
+ASKED_SWEEP_APART_SECONDS = 30.0  # `POST /api/sweep` runs at most once in this time
+ASKED_SWEEP_SECONDS = 25.0  # for how long it starts calls; it answers when the last one has ended
+SWEEP_MISSED_SECONDS = 180.0  # without a sweep for so long, a request runs one after its answer
+SWEEP_LOOK_SECONDS = 60.0  # an isolate looks for that at most this often

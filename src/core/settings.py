@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from . import limits
 from .errors import ConfigurationError, ConfigurationFaults
 from .origins import TAKES, parse_origins
+from .tenants import LOCAL, TENANT_TAKES, is_tenant
 
 PROVIDERS = ("workers-ai", "openai", "demo")
 
@@ -39,6 +40,7 @@ class Settings:
     objects_at_work_most: int | None = None
     require_keys: bool = True
     cors_origins: frozenset[str] = frozenset()
+    operator_tenant: str = LOCAL
 
     @property
     def subrequests(self) -> int:
@@ -136,6 +138,7 @@ def _read(variables: Reading) -> Settings:
         objects_at_work_most=_optional(variables, "MAX_OBJECTS_AT_WORK", 1, limits.OBJECTS_AT_WORK_MOST),
         require_keys=_choice(variables, "REQUIRE_KEYS", ("true", "false"), "true") == "true",
         cors_origins=_origins(variables),
+        operator_tenant=_tenant(variables, "OPERATOR_TENANT"),
     )
 
 
@@ -216,6 +219,13 @@ def _origins(variables: Reading) -> frozenset[str]:
     except ValueError:
         variables.refuse("CORS_ORIGINS", TAKES)
         return frozenset()
+
+
+def _tenant(variables: Reading, name: str) -> str:
+    tenant = _text(variables, name) or LOCAL
+    if not is_tenant(tenant):
+        variables.refuse(name, TENANT_TAKES)
+    return tenant
 
 
 def _api_key(variables: Reading) -> str | None:

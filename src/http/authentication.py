@@ -33,10 +33,17 @@ async def tenant_of(request: Request, api: Api, access: Scope | Access) -> str:
     if access is Access.PUBLIC or not api.settings.require_keys:
         return LOCAL
     key = await _key(request, api)
-    if isinstance(access, Scope) and access not in key.scopes:
-        challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{access}"'}
-        raise Refusal(FORBIDDEN, f"This call needs a key with the scope `{access}`.", headers=challenge)
+    scope = Scope.ADMIN if access is Access.OPERATOR else access
+    if isinstance(scope, Scope) and scope not in key.scopes:
+        raise _forbidden(f"This call needs a key with the scope `{scope}`.", scope)
+    if access is Access.OPERATOR and key.tenant != api.settings.operator_tenant:
+        raise _forbidden("This call needs a key of the tenant that OPERATOR_TENANT names.", Scope.ADMIN)
     return key.tenant
+
+
+def _forbidden(detail: str, scope: Scope) -> Refusal:
+    challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
+    return Refusal(FORBIDDEN, detail, headers=challenge)
 
 
 async def _key(request: Request, api: Api) -> Key:

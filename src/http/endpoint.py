@@ -18,6 +18,7 @@ class Access(Enum):
 
     PUBLIC = "anyone"
     ANY_KEY = "whoever has a valid key"
+    OPERATOR = "whoever has a key of the operator's tenant with the scope `admin`"
 
 
 Handler = Callable[[Exchange], Awaitable[Reply]]

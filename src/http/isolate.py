@@ -1,4 +1,4 @@
-"""What an isolate remembers from one request to the next: keys, how its model was, and how its database keeps up."""
+"""What an isolate remembers from one invocation to the next: keys, its model and its database, and triggers."""
 
 import asyncio
 import math
@@ -11,6 +11,7 @@ from ..core.database_load import DatabaseLoad
 from ..core.keys import Key
 from ..core.pace import Latency
 from ..inference.protocol import Health, Provider
+from ..processing.sightings import Sightings
 
 _PAUSE_SECONDS = 0.1
 
@@ -152,3 +153,4 @@ class Isolate:
         self.load = DatabaseLoad()
         self.model = ModelCheck()
         self.latency = Latency()
+        self.sightings = Sightings()

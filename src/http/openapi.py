@@ -117,13 +117,14 @@ def _security(access: Scope | Access) -> list[Json]:
     """Say what a caller needs. For a scheme that is not OAuth the list names roles (OpenAPI 3.1.0, 4.8.30)."""
     if access is Access.PUBLIC:
         return []
-    return [{_SCHEME: [access.value] if isinstance(access, Scope) else []}]
+    scope = Scope.ADMIN if access is Access.OPERATOR else access
+    return [{_SCHEME: [scope.value] if isinstance(scope, Scope) else []}]
 
 
 def _access_problems(access: Scope | Access) -> tuple[Kind, ...]:
     if access is Access.PUBLIC:
         return ()
-    forbidden = (problems.FORBIDDEN,) if isinstance(access, Scope) else ()
+    forbidden = () if access is Access.ANY_KEY else (problems.FORBIDDEN,)
     return (*problems.KEY_KINDS, *forbidden, *problems.DATABASE_KINDS)
 
 

@@ -62,6 +62,7 @@ UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The body is not of
 IDEMPOTENCY_MISMATCH = Kind("idempotency_mismatch", 422, "The Idempotency-Key stands for another request")
 INVALID_FIELDS = Kind("invalid_fields", 422, "Some fields have values that they cannot take")
 LIMIT_REACHED = Kind("limit_reached", 429, "The tenant has reached one of its limits", _AGAIN)
+TOO_SOON = Kind("too_soon", 429, "This was done a moment ago", _AGAIN)
 INTERNAL = Kind("internal", 500, "Something went wrong in the service")
 BAD_CONFIGURATION = Kind("bad_configuration", 500, "The deployment is configured wrongly")
 NOT_CONFIGURED = Kind("not_configured", 503, "The deployment has no keys yet")

@@ -79,11 +79,14 @@ async def _answer(request: Request, api: Api) -> Reply:
             tenant = await tenant_of(request, api, endpoint.access)
             if endpoint.counted:
                 await rate_limit.check(api, tenant)
-            return await endpoint.handler(_exchange(request, api, endpoint, parts, query, tenant))
+            reply = await endpoint.handler(_exchange(request, api, endpoint, parts, query, tenant))
     except TimeoutError:
         if not time_limit.expired():
             raise
         raise StoreSilent("the database took too long for the request") from None
+    if endpoint.counted:
+        api.sweeps.look()
+    return reply
 
 
 def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, tenant: str) -> Exchange:

@@ -180,6 +180,9 @@ async def _ended(api: Api, key: TaskKey, seconds: float, *, chunks_too: bool) ->
     loop = asyncio.get_running_loop()
     began = loop.time()
     task = await _up_to_date(api, key)
+    if task is not None and (task.late or task.unanswered):
+        await api.rescue.help(task, seconds - (loop.time() - began))
+        task = await _up_to_date(api, key)
     free = api.settings.plan == "free"
     reads = reads_left(task, chunks_too=chunks_too) if free and task is not None else 0
     while task is not None and not task.status.terminal and (waited := loop.time() - began) < seconds:

@@ -15,7 +15,7 @@ from .direct import DirectSender
 from .dispatch import Dispatcher, Sender
 from .outcomes import crashed
 from .terms import OVERDUE
-from .worker import Worker
+from .worker import Host, Worker
 
 # A part of a page, beyond its sends: stalled tasks are failed, the others taken on, those not sent given back.
 _PART_CALLS = 3
@@ -35,16 +35,32 @@ class Looked:
     refused: bool = False
 
 
+@dataclass(slots=True, kw_only=True)
+class Swept:
+    """What a run did, in tasks: `worked` are those that it worked on in place of a host that does not come."""
+
+    dispatched: int = 0
+    worked: int = 0
+    expired: int = 0
+    failed: int = 0
+    erased: int = 0
+
+
 class Sweep:
-    """One run of the cron trigger. `senders` are the deployment's routes but the direct one.
+    """One run of the sweep. `senders` are the deployment's routes but the direct one.
 
     One task goes first. If a route takes it, the others follow together, a page after the other, as long as the
     allowance lasts. If it comes down to the direct route, it runs here, and then the next one: never two at once.
+
+    Calls start for `seconds`, and none where that is 0; by default as long as a cron trigger may. With `stands_in` the
+    run works on tasks itself that were sent off in vain before, once it is through with the others.
     """
 
     _ends_at: float  # when no call starts any more
 
-    def __init__(self, worker: Worker, senders: Sequence[Sender]) -> None:
+    def __init__(
+        self, worker: Worker, senders: Sequence[Sender], *, seconds: float | None = None, stands_in: bool = False
+    ) -> None:
         self._worker = worker
         self._store = worker.store
         self._settings = worker.settings
@@ -54,25 +70,44 @@ class Sweep:
         self._runs: list[Awaitable[None]] = []
         self._places = worker.settings.objects_at_work_most is not None
         self._sends = 0  # that a task costs, as the first one showed; 0 as long as no route has taken one
+        self._seconds = slice_seconds(self._settings, limits.SWEEP_SLICE_SECONDS, limits.SWEEP_WALL_SECONDS)
+        if seconds is not None:
+            self._seconds = seconds
+        self._stands_in = stands_in
+        self._unanswered: list[TaskKey] = []
+        self._swept = Swept()
 
-    async def run(self) -> None:
+    async def run(self) -> Swept:
         """Look at tasks that are due; what is left over is still due at the next run. Raises StoreError."""
-        self._ends_at = clock.now() + slice_seconds(
-            self._settings, limits.SWEEP_SLICE_SECONDS, limits.SWEEP_WALL_SECONDS
-        )
-        direct = DirectSender(self._worker, self._seconds_left, self._runs.append)
-        alone = self._dispatcher([*self._senders, direct])
-        # Should the routes refuse, a run may get no further than to whoever comes first.
-        turns = limits.SWEEP_TURNS if self._senders else 1
+        self._ends_at = clock.now() + self._seconds
         if self._settings.objects_at_work_most is not None:
             await self._store.fill_places(self._settings.objects_at_work_most)
+        await self._look_at_pages()
+        while self._unanswered and self._in_time() and self.has_room():
+            await self._work(self._unanswered.pop(0))
+        return self._swept
+
+    async def _work(self, task_key: TaskKey) -> None:
+        self._swept.worked += 1
+        try:
+            await self._worker.run(task_key, Host(Route.DIRECT, self._seconds_left(), stands_in=True))
+        except Exception as error:  # noqa: BLE001 - one task's trouble is not the others'
+            self._worker.log.failure("run_failed", error, task=task_key)
+
+    async def _look_at_pages(self) -> None:
+        direct = [DirectSender(self._worker, self._seconds_left, self._runs.append)] if self._seconds > 0 else []
+        alone = self._dispatcher([*self._senders, *direct])
+        # Should the routes refuse, a run may get no further than to whoever comes first.
+        turns = limits.SWEEP_TURNS if self._senders else 1
         due, more, erase_most = Due(), True, limits.ERASE_TASKS_MOST[self._settings.plan]
         while self._may_go_on():
             if due.empty:
                 if not more or (self._sends and not self._sendable(_PAGE_CALLS)):
                     return
-                due = await self._store.due(limits.SWEEP_PAGE_TASKS, served=turns, erase_most=erase_most)
-                more, erase_most = due.looked_at == limits.SWEEP_PAGE_TASKS, 0
+                page = await self._store.due(limits.SWEEP_PAGE_TASKS, served=turns, erase_most=erase_most)
+                due = self._answered(page)
+                # A page of which all are put aside would come again.
+                more, erase_most = page.looked_at == limits.SWEEP_PAGE_TASKS and not due.empty, 0
             spent = _PART_CALLS + bool(due.overdue)
             part, due = due.split(self._sendable(spent) if self._sends else 1)
             looked = await self._look(part, self._dispatcher(self._senders) if self._sends else alone)
@@ -80,6 +115,13 @@ class Sweep:
                 return
             while self._runs:
                 await self._runs.pop()
+
+    def _answered(self, due: Due) -> Due:
+        """Put those aside that this run works on itself. They stay due, so whoever does not get to them loses none."""
+        if not self._stands_in:
+            return due
+        self._unanswered += [key for key in due.idle if key in due.unanswered and key not in self._unanswered]
+        return due.without(self._unanswered)
 
     async def _look(self, due: Due, dispatcher: Dispatcher) -> Looked:
         """Look once at tasks.
@@ -98,9 +140,13 @@ class Sweep:
             reason = crashed(settings.max_attempts)
             ended = await store.give_up(hopeless, settings.max_attempts, reason, settings.retention_ms)
             log("gave_up", tasks=len(ended))
+            self._swept.failed += len(ended)
         ids = await store.take_due(due, settings.lease_ms) if due.live or due.idle else []
         looked, sent = await self._send(ids, dispatcher)
         erased = await self._erase(due) if due.past_retention else 0
+        self._swept.dispatched += sent
+        self._swept.expired += len(expired)
+        self._swept.erased += erased
         log("swept", dispatched=sent, erased=erased, expired=len(expired), live=len(due.live))
         return looked
 
@@ -160,10 +206,16 @@ class Sweep:
             return False
         return self._subrequests_left() > len(self._senders) + self._places * _PLACE_CALLS
 
+    def _in_time(self) -> bool:
+        return self._seconds <= 0 or self._seconds_left() > 0
+
+    def has_room(self) -> bool:
+        """Whether enough is left of the invocation's allowance for a run to be worth starting."""
+        return min(self._subrequests_left(), self._statements_left()) >= limits.SWEEP_RUN_LEAST
+
     def _may_go_on(self) -> bool:
-        statements = self._statements_left()
-        if self._seconds_left() <= 0:
+        if not self._in_time():
             return False
         if self._sends:
-            return self._sendable(_PART_CALLS) > 0 and statements >= _PAGE_STATEMENTS
-        return min(self._subrequests_left(), statements) >= limits.SWEEP_RUN_LEAST
+            return self._sendable(_PART_CALLS) > 0 and self._statements_left() >= _PAGE_STATEMENTS
+        return self.has_room()

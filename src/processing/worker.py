@@ -23,6 +23,7 @@ from .log import Log
 from .outcomes import Outcome
 from .pace import Pace
 from .run import Run
+from .sightings import Sightings
 from .terms import OVERDUE, Terms
 
 
@@ -31,7 +32,7 @@ class Host:
     """Where a worker runs, and for how long it may. `name` is set for a host that replaces itself, else ''.
 
     `caller_for` may name others who make a task's calls, on a way that takes up to `slack_seconds`. Where it gives
-    None, the worker makes the calls itself.
+    None, the worker makes the calls itself. `stands_in`: it works in place of a host that did not come.
     """
 
     route: Route
@@ -39,13 +40,14 @@ class Host:
     name: str = ""
     caller_for: Callable[[Claim], Caller | None] = lambda claim: None
     slack_seconds: float = 0.0
+    stands_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
     """Runs tasks with one store and one provider. `chance` gives numbers from 0 to 1, `nonce` fresh names.
 
-    `latency` is what the isolate knows of its database.
+    `latency` is what the isolate knows of its database, `sightings` which triggers it has noted.
     """
 
     store: TaskStore
@@ -56,6 +58,7 @@ class Worker:
     nonce: Callable[[], str]
     log: Log
     latency: Latency = field(default_factory=Latency)
+    sightings: Sightings = field(default_factory=Sightings)
 
     async def run(self, task_key: TaskKey, host: Host) -> Outcome:
         """Work on the task until it ends or the host's allowance does. Raises StoreError, and what is unexpected."""
@@ -81,6 +84,7 @@ class Worker:
 
     async def _claim(self, task_key: TaskKey, host: Host, window: float, announce: int) -> Claim | Unclaimed:
         asked_at = clock.now()
+        seen = self.sightings.wanted(host.route, asked_at)
         try:
             claim = await self.store.claim(
                 task_key,
@@ -91,11 +95,15 @@ class Worker:
                 start_ms=round(window * 1000),
                 announce=announce,
                 rests=rests(self.settings.max_attempts),
+                stands_in=host.stands_in,
+                seen=seen,
             )
         except StoreError:
             self.latency.note_failure(clock.now() - asked_at, clock.now())
             raise
         self.latency.note(clock.now() - asked_at, clock.now())
+        if seen is not None:
+            self.sightings.noted(seen, asked_at)
         return claim
 
     def _run(self, claim: Claim, host: Host, allowance: Allowance, asked_at: float, window: float, log: Log) -> Run:

@@ -120,6 +120,8 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         expires_at=whole(row, "wake_at") if status.terminal else None,
         deadline_at=maybe_whole(row, "deadline_at"),
         overdue=bool(row["overdue"]),
+        late=bool(row.get("late")),
+        unanswered=bool(row.get("unanswered")),
         result=None if not outputs else outputs if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(outputs),
     )
 

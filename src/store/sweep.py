@@ -8,6 +8,7 @@ from ..core.ids import TaskKey
 from ..core.states import Status
 from . import columns
 from .database import Row, Store
+from .seen import Seen, note
 from .sql import sweep as sql
 from .sql.statement import BoundStatement, as_json
 
@@ -17,7 +18,8 @@ class Due:
     """What the sweep found: tasks by what they need. `now_ms` is the database's time, if it found any.
 
     `live` are those that somebody works on, or that rest. `stalls` has those that nobody works on any more, by how many
-    claims in a row have ended without a finished call.
+    claims in a row have ended without a finished call. `unanswered` are those that were sent off again before, and
+    nobody came for them.
     """
 
     now_ms: int = 0
@@ -26,6 +28,7 @@ class Due:
     past_retention: list[TaskKey] = field(default_factory=list)
     overdue: list[TaskKey] = field(default_factory=list)
     stalls: dict[TaskKey, int] = field(default_factory=dict)
+    unanswered: set[TaskKey] = field(default_factory=set)
 
     @property
     def empty(self) -> bool:
@@ -42,6 +45,10 @@ class Due:
         first, others = self.idle[:idle], self.idle[idle:]
         stalls = [{key: self.stalls[key] for key in keys if key in self.stalls} for keys in (first, others)]
         return replace(self, idle=first, stalls=stalls[0]), Due(idle=others, stalls=stalls[1])
+
+    def without(self, task_keys: Sequence[TaskKey]) -> "Due":
+        """Return everything but these idle tasks."""
+        return replace(self, idle=[key for key in self.idle if key not in task_keys])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
         """Sort one task in that goes on; `stalls` are the workers in a row that died on it."""
@@ -63,13 +70,13 @@ class SweepStore(Store):
         """Find tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
 
         With them come up to `erase_most` tasks to erase, as many as there may be of the others unless it says so. With
-        0 they are not looked for. Else old tombstones are removed, too. `served` is how many of the tasks that go on
-        the caller is sure to get to, all unless it says so.
+        0 they are not looked for. Else old tombstones are removed, and the sweep is noted, too. `served` is how many of
+        the tasks that go on the caller is sure to get to, all unless it says so.
         """
         erasing = most if erase_most is None else erase_most
         batch = [sql.DUE.bind(most=most, tenants_served=most if served is None else served)]
         if erasing:
-            batch += [_past_retention(erasing), sql.REMOVE_TOMBSTONES.bind()]
+            batch += [_past_retention(erasing), sql.REMOVE_TOMBSTONES.bind(), note(Seen.SWEEP)]
         found, *others = await self._database.run(*batch)
         due = _read_past_retention(others[0]) if others else Due()
         if found and not due.past_retention:
@@ -82,6 +89,8 @@ class SweepStore(Store):
                 overdue=bool(row["overdue"]),
                 stalls=columns.whole(row, "stalls"),
             )
+            if columns.whole(row, "dispatches") >= limits.SENDS_IN_VAIN:
+                due.unanswered.add(columns.task_key(row))
         return due
 
     async def past_retention(self, most: int) -> Due:

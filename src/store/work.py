@@ -10,6 +10,7 @@ from ..core.task import Failure, Route
 from . import columns, ending, rows
 from .claims import START_MS, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
 from .database import Store
+from .seen import Seen, note
 from .sql import work as sql
 from .sql.statement import BoundStatement, Value, as_json
 
@@ -30,16 +31,19 @@ class WorkStore(Store):
         start_ms: int = START_MS,
         announce: int = 0,
         rests: Rests = NO_RESTS,
+        stands_in: bool = False,
+        seen: Seen | None = None,
     ) -> Claim | Unclaimed:
         """Take the task, or say why not. `holder` names this claim; `host` a host that replaces itself, or ''.
 
         If this is the task's first claim, its first `announce` calls are announced with it, to start within `start_ms`.
         A host that finds its dead predecessor there asks once more, and names the claim that it has seen. Should the
-        worker die before a call has finished, nobody takes the task over before it has had its rest.
+        worker die before a call has finished, nobody takes the task over before it has had its rest. `stands_in`: the
+        caller works in place of a host that did not come. `seen` is a trigger to be noted with the claim.
         """
         seen_fence = None
         for _ in range(2):
-            granted, _, source, outputs, failures, standing = await self._database.run(
+            granted, _, source, outputs, failures, standing, *_ = await self._database.run(
                 sql.CLAIM.bind(
                     task_key=task_key,
                     holder=holder,
@@ -52,12 +56,14 @@ class WorkStore(Store):
                     seen_fence=seen_fence,
                     rests_ms=as_json(rests.between_ms),
                     least_ms=rests.least_ms,
+                    stands_in=int(stands_in),
                 ),
                 sql.CLAIM_WAKE.bind(task_key=task_key, holder=holder),
                 sql.CLAIM_TEXT.bind(task_key=task_key, holder=holder),
                 sql.CLAIM_OUTPUTS.bind(task_key=task_key, holder=holder),
                 sql.CLAIM_FAILURES.bind(task_key=task_key, holder=holder),
                 sql.STANDING.bind(task_key=task_key, host=host),
+                *([note(seen)] if seen is not None else []),
             )
             if granted:
                 return rows.claim(task_key, granted[0], source[0], outputs, failures)

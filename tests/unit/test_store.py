@@ -25,7 +25,7 @@ from src.store.claims import (
     Unclaimed,
 )
 from src.store.database import Database
-from src.store.sql import admission, sweep, views, work
+from src.store.sql import admission, seen, sweep, views, work
 from src.store.sql.statement import BoundStatement
 from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
@@ -446,7 +446,9 @@ def test_erase_leaves_nothing(bench: StoreBench):
     [
         sweep.DUE.bind(most=10, tenants_served=10),
         sweep.PAST_RETENTION.bind(most=10, chunks_most=10),
-        views.TASK.bind(task_key="t"),
+        views.TASK.bind(task_key="t", late_ms=1, in_vain=2),
+        seen.NUDGE.bind(task_key="t", delay_ms=1, late_ms=1),
+        seen.BACKLOG.bind(),
         views.STATUS.bind(task_key="t"),
         views.RESULT.bind(task_key="t"),
         views.LIST.bind(first="a:", behind="a:~", most=10),
@@ -464,6 +466,7 @@ def test_erase_leaves_nothing(bench: StoreBench):
             seen_fence=None,
             rests_ms="[]",
             least_ms=0,
+            stands_in=0,
         ),
     ],
 )

@@ -24,6 +24,17 @@ FREE_AT = "max(lease_until, rest_until)"
 ABANDONED = f"status = 'processing' AND {FREE_AT} <= {NOW}"
 # How many claims in a row have ended without a finished call, if the one that holds the task has ended too.
 STALLS = "(stalls + (stalled_since IS NOT NULL))"
+# Nobody works on the task, and somebody may.
+UNATTENDED = f"((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))"
+# When somebody should have come for a task at the latest.
+_AWAITED_AT = f"max(wake_at, coalesce({FREE_AT}, 0))"
+# The task has been due for `:late_ms`, or was sent off again so long ago and nobody came; and it was not sent off
+# again within that time.
+LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late_ms
+  AND (dispatches > 0 OR {_AWAITED_AT} <= {NOW} - :late_ms))"""
+# The task was sent off again `:in_vain` times, nobody came, and it waits for no other look.
+UNANSWERED = f"""({UNATTENDED} AND {IN_TIME} AND dispatches >= :in_vain
+  AND ({_AWAITED_AT} <= {NOW} OR sent_at <= {NOW} - :late_ms))"""
 
 
 def unended(most: str) -> str:

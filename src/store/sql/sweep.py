@@ -23,7 +23,7 @@ WITH RECURSIVE tenants (tenant, rank) AS (
     row_number() OVER (PARTITION BY tasks.tenant ORDER BY wake_at, tasks.id) AS place
   FROM turns CROSS JOIN tasks ON tasks.id IN ({_OWN_DUE})
 )
-SELECT id, status, stalls, {NOW} AS now, coalesce({FREE_AT} > {NOW}, 0) AS live, {OVERDUE} AS overdue
+SELECT id, status, stalls, dispatches, {NOW} AS now, coalesce({FREE_AT} > {NOW}, 0) AS live, {OVERDUE} AS overdue
 FROM found ORDER BY place, turn LIMIT :most
 """)
 
@@ -52,7 +52,7 @@ WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
 # order would cost a flood. A task that another sweep took on is no longer due. One whose deadline has passed meanwhile
 # is the next run's.
 REDISPATCH = statement(f"""
-UPDATE tasks SET dispatches = dispatches + 1,
+UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},
   wake_at = {wake(f"{NOW} + (:delay_ms << min(dispatches + 1, :doublings_most))")}
 WHERE {LISTED} AND wake_at <= {NOW} AND {IN_TIME} AND (status = 'pending' OR ({ABANDONED}))
 RETURNING id

@@ -1,6 +1,6 @@
 """The SQL of the API's reads. Each reads what it shows and no more, whatever else is stored."""
 
-from .fragments import LISTED, LIVE, OPTIONS, OVERDUE
+from .fragments import LATE, LISTED, LIVE, OPTIONS, OVERDUE, UNANSWERED
 from .statement import statement
 
 _VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, attempts,
@@ -9,8 +9,10 @@ _VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, attempts,
   error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at, deadline_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
-# Reads one task: one row read.
-TASK = statement(f"SELECT {_VIEW} FROM tasks WHERE id = :task_key")
+# Reads one task: one row read. It says, too, whether somebody who asks for the task must do something for it.
+TASK = statement(f"""
+SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered FROM tasks WHERE id = :task_key
+""")
 
 # Reads several tasks: one row read each.
 TASKS = statement(f"SELECT {_VIEW} FROM tasks WHERE {LISTED}")
@@ -51,5 +53,6 @@ SELECT {_VIEW}, place FROM (
 
 # Succeeds if D1 answers and has the newest table, the columns of all options, and the newest columns.
 READY = statement(f"""
-SELECT {OPTIONS}, idle_runs, stalled_since, EXISTS (SELECT 1 FROM object_places) FROM tasks LIMIT 1
+SELECT {OPTIONS}, idle_runs, stalled_since, sent_at, EXISTS (SELECT 1 FROM seen), EXISTS (SELECT 1 FROM object_places)
+FROM tasks LIMIT 1
 """)

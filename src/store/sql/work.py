@@ -22,7 +22,8 @@ from .statement import statement
 #
 # The first claim ever announces the task's first calls too, which saves the worker a write. `:first_chunks` is a JSON
 # list of the chunks that a worker of a fresh task starts with; the client's budget cuts it short. No call has failed
-# for good before the first claim. `:early_ms` is how early a continuation may come.
+# for good before the first claim. `:early_ms` is how early a continuation may come. `:stands_in` is 1 for a worker in
+# place of a host that did not come: the task stays one that was sent off in vain.
 #
 # Calls start within `:start_ms` of this or not at all. Lanes of the former worker may have read its window just now,
 # and count from then: so its window, if it is longer, is taken over.
@@ -43,7 +44,8 @@ UPDATE tasks SET
   calls_in_doubt = calls_in_doubt + CASE WHEN holder IS NOT :holder THEN json_array_length(in_flight) ELSE 0 END,
   doubted = CASE WHEN holder IS NOT :holder THEN in_flight ELSE doubted END,
   in_flight = CASE WHEN holder IS :holder THEN in_flight WHEN started_at IS NULL THEN {_FIRST_CALLS} ELSE '[]' END,
-  holder = :holder, host = :host, route = :route, dispatches = 0, not_before = 0,
+  holder = :holder, host = :host, route = :route, not_before = 0,
+  dispatches = CASE WHEN :stands_in THEN dispatches ELSE 0 END,
   lease_until = {NOW} + :lease_ms, announced_at = {NOW}, start_ms = max(start_ms, :start_ms),
   started_at = coalesce(started_at, max(created_at, {NOW}))
 WHERE id = :task_key AND (

@@ -12,7 +12,7 @@ from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Ta
 from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
 from src.store.database import Database
 from src.store.keys import KeyStore
-from src.store.sql import admission, ending, keys, sweep, views, work
+from src.store.sql import admission, ending, keys, seen, sweep, views, work
 from src.store.sql.statement import Statement
 from src.store.tasks import TaskStore
 from tests.conformance.cases.registry import show
@@ -26,9 +26,9 @@ _STEPS = count(1)
 # Columns that differ from run to run: times, and the numbers of writes.
 _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
-    *("deadline_at", "deadline_left", "left_ms", "expires_at", "step"),
+    *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms"),
 }
-STATEMENT_MODULES = (admission, ending, keys, sweep, views, work)
+STATEMENT_MODULES = (admission, ending, keys, seen, sweep, views, work)
 
 
 def statement_names() -> dict[str, str]:
