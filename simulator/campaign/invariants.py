@@ -19,10 +19,11 @@ from simulator.platform.d1 import Statement
 from simulator.platform.world import World
 from src.core.ids import TaskKey
 from src.inference.protocol import ModelCall
-from src.store.sql import admission, ending, work
+from src.store.sql import admission, ending, seen, work
 
 type OutputKey = tuple[TaskKey, str, str]  # with level and index, as text
 
+NUDGES_APART_MS = 60_000
 _OUTPUTS = "SELECT group_concat(task_id || '|' || level || '|' || idx || '|' || output, char(10)) FROM outputs"
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1"
 _ORPHANS = tuple(
@@ -58,6 +59,9 @@ class Invariants:
         self._under_claim = {getattr(work, name).sql: (name, getattr(work, name).parameters) for name in UNDER_CLAIM}
         self._tell_failures = {work.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
         self._withdraws = admission.WITHDRAW.sql
+        self.nudged: dict[TaskKey, list[int]] = defaultdict(
+            list
+        )  # when polls took on a sending, by the database's clock
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
         self.promises = ClientPromises(world, self)
         self.custody = Custody(world, self)
@@ -85,6 +89,7 @@ class Invariants:
         if self._connection.total_changes != before:
             self.writes += 1
             self._check_fences(statements, results)
+            self._check_nudges(statements, results, now_ms)
             self._check_rows(statements, now_ms)
             self._check_progress(statements, results)
             self._check_outputs(now_ms)
@@ -107,6 +112,19 @@ class Invariants:
         """Count the call to D1 for each task that it worked on, once."""
         for task_key in worked_on(statements, results):
             self.progress.wrote(task_key, self.world.loop.time())
+
+    def _check_nudges(self, statements: Sequence[Statement], results: list[dict[str, Any]], now_ms: int) -> None:
+        """A poll sends a task off that nobody holds, at most once a minute, however many ask."""
+        for statement, result in zip(statements, results, strict=True):
+            if statement.sql != seen.NUDGE.sql or not result["meta"]["changes"]:
+                continue
+            task_key = TaskKey(statement.values[seen.NUDGE.parameters.index("task_key")])
+            row, before = self.rows[task_key], self.nudged[task_key]
+            if row.lease_until is not None and row.lease_until > now_ms:
+                raise InvariantBroken(f"{task_key}: sent off although somebody holds it")
+            if before and 0 <= now_ms - before[-1] < NUDGES_APART_MS:
+                raise InvariantBroken(f"{task_key}: sent off twice within {now_ms - before[-1]} ms")
+            before.append(now_ms)
 
     def _check_rows(self, statements: Sequence[Statement], now_ms: int) -> None:
         found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants

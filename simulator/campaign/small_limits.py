@@ -21,6 +21,7 @@ _ALWAYS: dict[str, Any] = {
     "SWEEP_BACKOFF_DOUBLINGS_MOST": 2,
     "SWEEP_SLICE_SECONDS": 30.0,
     "RATE_LIMIT_SECONDS_MOST": 240.0,
+    "STAND_IN_SECONDS": 5.0,  # so that a slow call outlasts a poll
     "STORE_SECONDS": 12.0,  # well below the lease, as in production
 }
 

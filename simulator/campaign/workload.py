@@ -25,7 +25,7 @@ class TaskSpec:
 
     With `refused` the model turns the first chunk down for good. With `idempotent` the client sends its request again
     under one key until it is answered; a `twin` does the same at the same time, and `other` sends other requests under
-    the same key.
+    the same key. With `polled` the client polls in the end until the task has ended, each time for so many seconds.
     """
 
     at: float
@@ -40,6 +40,7 @@ class TaskSpec:
     twin: bool = False
     other: bool = False
     tenant: str = LOCAL
+    polled: float | None = None
 
     def body(self, tag: str) -> dict[str, Any]:
         """The request's body. Texts are alike in all tasks: `instructions` tells them apart."""
@@ -151,6 +152,11 @@ def _limited(workload: Workload, rng: Random) -> Workload:
     if drawn < 0.2:
         return replace(workload, variables=workload.variables | {"MAX_CHARACTERS_PER_DAY": str(rng.choice((40, 80)))})
     return workload
+
+
+def polled(workload: Workload, rng: Random) -> Workload:
+    """Have each client poll its task until it has ended."""
+    return replace(workload, tasks=tuple(replace(spec, polled=rng.choice((0.5, 3.0, 25.0))) for spec in workload.tasks))
 
 
 def metered(workload: Workload, rng: Random) -> Workload:

@@ -16,7 +16,7 @@ from typing import Any
 
 from simulator.engine.loop import Loop, SimulationError
 from simulator.platform.app import App, Env, Handlers, Platform, ScheduledController, WorkerContext
-from simulator.platform.binding_port import Network, Port
+from simulator.platform.binding_port import Network, Port, entry_failure
 from simulator.platform.choices import TOP, Deployment, Faults, Scheduling, make_plan, make_policy
 from simulator.platform.invocation_limits import HANDLER_SECONDS_MOST, WAIT_UNTIL_SECONDS_MOST, InvocationLimits, Plan
 from simulator.platform.isolate import Invocation, Isolate, Outcome
@@ -33,6 +33,14 @@ EPOCH_MS = 1_790_000_000_000
 
 class ClientError(Exception):
     """A client got no reply. Whether its request was carried out, it cannot know."""
+
+
+# What fails at entry, before any code of the Worker runs, as seen in cloudflare/workerd 6624; HTTP does not.
+_DEAD = {"queue": "queue_dead", "scheduled": "cron_dead"}
+
+
+async def _fails_at_entry(*_arguments: object) -> None:
+    raise entry_failure()
 
 
 class NotQuiet(SimulationError):
@@ -224,6 +232,8 @@ class World:
     def _start(self, label: str, call: Callable[[Handlers, WorkerContext], Awaitable[Any]]) -> Invocation:
         slot = self._slot()
         self.invocations_started += 1
+        if label in _DEAD and self.faults.fires(_DEAD[label], slot.isolate.name):
+            call = _fails_at_entry
         invocation = slot.isolate.start(label, call, slot.handlers, WorkerContext())
         invocation.outcome.add_done_callback(lambda _outcome: self._after_reply(invocation), context=self.loop.outside)
         return invocation

@@ -59,6 +59,11 @@ class SeenStore(Store):
         return times, Backlog(columns.whole(row, "pending"), columns.whole(row, "processing"), oldest)
 
     async def nudge(self, task_key: TaskKey, delay_ms: int) -> bool:
-        """Take on the sending of a late task. False: it is not late any more, or somebody else took it on."""
-        (taken,) = await self._database.run(sql.NUDGE.bind(task_key=task_key, delay_ms=delay_ms, late_ms=LATE_MS))
+        """Take on the sending of a late task; the sweep looks again after `delay_ms`, and not within LATE_MS.
+
+        False: it is not late any more, or somebody else took it on.
+        """
+        (taken,) = await self._database.run(
+            sql.NUDGE.bind(task_key=task_key, delay_ms=max(delay_ms, LATE_MS), late_ms=LATE_MS)
+        )
         return bool(taken)

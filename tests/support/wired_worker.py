@@ -64,11 +64,50 @@ Default = _Worker
 '''
 
 
-def write_wired_worker(folder: Path) -> Path:
-    """Write the project into a folder, for `DevServer(project=folder)`."""
+# Events that fail at entry, before any code of the Worker runs: those that DEAD names. A task is late after a second.
+DEAD_TRIGGERS = """
+
+from src.core import limits as _limits
+from src.store import seen as _seen, views as _views
+
+_seen.LATE_MS = _views.LATE_MS = 1_000
+_limits.ASKED_SWEEP_APART_SECONDS = 1.0
+
+
+def _enter(env, event):
+    if event in getattr(env, "DEAD", ""):
+        raise RuntimeError("NoGilError: the test has " + event + " events fail at entry")
+
+
+class _Worker(Default):
+    async def queue(self, batch, env=None, ctx=None):
+        _enter(self.env, "queue")
+        await super().queue(batch)
+
+    async def scheduled(self, controller, env=None, ctx=None):
+        _enter(self.env, "cron")
+        await super().scheduled(controller)
+
+
+class _Processor(AIProcessor):
+    async def alarm(self, info=None):
+        _enter(self.env, "alarm")
+        await super().alarm(info)
+
+    async def start(self, task_key, delay_seconds):
+        _enter(self.env, "rpc")
+        await super().start(task_key, delay_seconds)
+
+
+Default, AIProcessor = _Worker, _Processor
+"""
+
+
+def write_wired_worker(folder: Path, door: str = DOOR) -> Path:
+    """Write the project into a folder, with this door, for `DevServer(project=folder)`."""
     for name in ("src", "migrations"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "wrangler.toml", folder / "wrangler.toml")
     entry = folder / "src" / "entry.py"
-    entry.write_text(entry.read_text() + DOOR)
+    entry.write_text(entry.read_text() + door)
     return folder

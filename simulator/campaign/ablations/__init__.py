@@ -2,6 +2,7 @@
 
 from simulator.campaign.ablations import (
     calls,
+    dead_triggers,
     dispatch,
     fences,
     late_landing,
@@ -22,5 +23,6 @@ ABLATIONS = (
     *limits.ABLATIONS,
     *late_landing.ABLATIONS,
     *pace.ABLATIONS,
+    *dead_triggers.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

@@ -23,14 +23,14 @@ from src.queue import messages
 from src.store import rows, tasks
 from src.store.claims import Claim, Progress, Step
 from src.store.database import Database
-from src.store.sql import admission, ending, keys, sweep, views, work
+from src.store.sql import admission, ending, keys, seen, sweep, views, work
 from src.store.sql.fragments import IN_TIME, NOW
 from src.store.sql.statement import BoundStatement, statement
 
 # --- statements ---------------------------------------------------------------------------------------------
 
 
-_STATEMENT_MODULES = (admission, ending, keys, sweep, views, work)
+_STATEMENT_MODULES = (admission, ending, keys, seen, sweep, views, work)
 
 
 def swapped(name: str, old: str, new: str) -> Patch:
@@ -105,6 +105,14 @@ def rests_of_no_time(_max_attempts: int) -> Rests:
 
 def as_wide_as_ever(*_args: Any) -> float:
     return math.inf
+
+
+async def help_nobody(self: object, task: object, wait_seconds: float) -> None:
+    """Let a poll do nothing for a late task."""
+
+
+async def work_not(self: object, task_key: object, seconds: float) -> None:
+    """Let a poll not work on a task."""
 
 
 async def sweep_nothing(*_args: Any) -> None:
