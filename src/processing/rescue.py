@@ -62,15 +62,15 @@ class Rescue:
         they had no effect, or no route takes the task, a poll that waits works on it. One that does not wait goes on
         sending, once a minute. Raises StoreError, with nothing sent.
         """
-        waits = wait_seconds > 0
+        ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
         if not (waits and task.unanswered):
             if not (task.late and await self.worker.store.nudge(task.task_key, self.worker.settings.lease_ms)):
                 return
             dispatcher = self.routes if waits else self.anyhow
             if dispatcher is not None and await dispatcher.dispatch(task.task_key, crowded=True) is not None:
                 return
-        if waits:
-            await hold(self._work(task.task_key, wait_seconds), wait_seconds, self.wait_until)
+        if (left := ends_at - clock.now()) > 0:  # a route that refuses may have taken its time
+            await hold(self._work(task.task_key, left), left, self.wait_until)
 
     async def _work(self, task_key: TaskKey, seconds: float) -> None:
         """Work on the task: calls start while the answer is held, and are cut some time after it."""

@@ -125,7 +125,7 @@ class Requests:
         self.bench = bench
         self.route = Takes()
         self.behind: list[asyncio.Future[None]] = []
-        parts = {
+        parts: dict[str, Any] = {
             "store": bench.store,
             "sightings": Sightings(),
             "asked": lambda: Sweep(worker, [self.route], seconds=25.0, stands_in=True),

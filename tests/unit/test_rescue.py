@@ -161,6 +161,30 @@ def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):
     assert all(later - earlier >= LATE_SECONDS for earlier, later in pairwise(sent_at))
 
 
+def test_a_route_that_refuses_slowly_makes_no_poll_longer(made: Polls):
+    """What the sending took is no longer there for the work, and the answer comes when it was asked for."""
+
+    async def slow(task_key: TaskKey, delay_seconds: float) -> None:
+        await asyncio.sleep(3.0)
+        raise RuntimeError("away")
+
+    async def story() -> list[float]:
+        made.queue.send = made.objects.send = slow  # type: ignore[method-assign]
+        made.bench.model.seconds = lambda number: 100.0
+        took = []
+        for wait in (10.0, 2.0):
+            await asyncio.sleep(10 * made.bench.settings.lease_seconds)
+            began = asyncio.get_running_loop().time()
+            await made.poll(wait)
+            took.append(asyncio.get_running_loop().time() - began)
+            await asyncio.wait(made.behind)
+        return took
+
+    assert made.bench.do(story()) == [pytest.approx(10.0), pytest.approx(6.0)]
+    (cut,) = made.bench.events("call_failed")  # the second poll's time was over before it could work
+    assert cut["ms"] == pytest.approx(24_000, abs=100)
+
+
 def test_an_error_of_the_run_is_not_the_polls(made: Polls):
     """The poll answers with the task as it is, and the log names the error."""
 

@@ -32,9 +32,8 @@ _AWAITED_AT = f"max(wake_at, coalesce({FREE_AT}, 0))"
 # again within that time.
 LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late_ms
   AND (dispatches > 0 OR {_AWAITED_AT} <= {NOW} - :late_ms))"""
-# The task was sent off again `:in_vain` times, nobody came, and it waits for no other look.
-UNANSWERED = f"""({UNATTENDED} AND {IN_TIME} AND dispatches >= :in_vain
-  AND ({_AWAITED_AT} <= {NOW} OR sent_at <= {NOW} - :late_ms))"""
+# The task was sent off again `:in_vain` times, for the last time `:late_ms` ago, and nobody came.
+UNANSWERED = f"({UNATTENDED} AND dispatches >= :in_vain AND coalesce(sent_at, 0) <= {NOW} - :late_ms)"
 
 
 def unended(most: str) -> str:
