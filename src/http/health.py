@@ -12,7 +12,7 @@ from .endpoint import Access
 from .exchange import Exchange
 from .messages import Reply, json_reply
 from .operation import BacklogView
-from .problems import DATABASE_DETAIL, DATABASE_ERROR, NOT_CONFIGURED, Refusal, store_refusal
+from .problems import DATABASE_DETAIL, DATABASE_ERROR, Refusal, store_refusal
 from .services import BoundRoutes
 from .views import Count, Time, rfc3339, shown
 
@@ -132,14 +132,17 @@ async def read_service(exchange: Exchange) -> Reply:
 
 
 async def _is_operator(exchange: Exchange) -> bool:
-    """Whether an operator asks. Whoever sends no key does not claim to be one; one that sends another is refused."""
+    """Whether an operator asks. Whoever sends no key does not claim to be one; whoever sends another one is refused.
+
+    While no key can be looked up, or there are none, nobody is.
+    """
     api, request = exchange.api, exchange.request
     if api.settings.require_keys and "authorization" not in request.headers:
         return False
     try:
         await tenant_of(request, api, Access.OPERATOR)
     except Refusal as refusal:
-        if refusal.kind is NOT_CONFIGURED:
+        if refusal.kind.status == 503:
             return False
         raise
     return True
