@@ -32,7 +32,7 @@ WITH RECURSIVE tenants (tenant) AS (
 )
 SELECT coalesce(sum(status = 'pending'), 0) AS pending, coalesce(sum(status = 'processing'), 0) AS processing,
   max(0, {NOW} - min(created_at) FILTER (WHERE status = 'pending')) AS oldest_ms
-FROM tenants CROSS JOIN tasks ON tasks.tenant = tenants.tenant AND ended = 0
+FROM tenants CROSS JOIN tasks ON tasks.tenant = tenants.tenant AND finished_at IS NULL
 """)
 
 # Takes on the sending of a task that somebody asks for and that is late: at most once in `:late_ms`, whoever asks. The

@@ -19,7 +19,7 @@ WITH RECURSIVE tenants (tenant, rank) AS (
   SELECT tenant, (rank - {NOW} / 60000 * :tenants_served % count(*) OVER () + count(*) OVER ()) % count(*) OVER ()
   FROM tenants WHERE tenant IS NOT NULL
 ), found AS (
-  SELECT tasks.id, status, {STALLS} AS stalls, lease_until, rest_until, deadline_at, turn,
+  SELECT tasks.id, status, {STALLS} AS stalls, dispatches, lease_until, rest_until, deadline_at, turn,
     row_number() OVER (PARTITION BY tasks.tenant ORDER BY wake_at, tasks.id) AS place
   FROM turns CROSS JOIN tasks ON tasks.id IN ({_OWN_DUE})
 )
