@@ -117,7 +117,6 @@ class ApiBench:
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
-        isolate = Isolate()
         self._behind: list[asyncio.Future[None]] = []  # what goes on behind an answer
         worker = Worker(
             store=self.store,
