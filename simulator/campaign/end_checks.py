@@ -13,6 +13,7 @@ from simulator.platform.world import World
 from src.core.chunks import chunks
 from src.core.merge import merge_groups, merge_system
 from src.inference.protocol import ModelCall
+from src.store import rows
 from src.store.sql import views
 
 # Without any of these, nothing may end in doubt, and no task may fail for a reason that is not the model's.
@@ -30,6 +31,8 @@ DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable", "model_hang", "mo
 MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed"}) | DOUBTFUL
 FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 
+
+_CHUNK_COLUMNS = ("idx", "output", "attempts", "body")
 
 type Require = Callable[[bool, str], None]
 
@@ -83,17 +86,21 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
             require(row.sent == row.minimum, f"{row.sent} calls where {row.minimum} do")
     if row.status == "failed":
         _check_failure(invariants, row, circumstances, require)
+    ((kept,),) = world.database.connection.execute("SELECT input FROM texts WHERE task_id = ?", (row.task_key,))
+    require(
+        kept == ("" if row.status == "completed" else invariants.inputs[row.task_key]), "its input is not as it was"
+    )
     _check_chunks(world, row, require)
     _check_repetitions(invariants, row, tag, doubt + others, require)
 
 
 def _check_result(invariants: Invariants, world: World, row: Row, require: Require) -> None:
     """Each output is the model's answer to the right text, levels and minimum are what the input makes them."""
-    text, instructions, cuts, overlap, model, merge_chars = world.database.connection.execute(
-        "SELECT input, instructions, cuts, overlap, model, merge_chars FROM texts JOIN tasks ON id = task_id"
-        " WHERE id = ?",
+    instructions, cuts, overlap, model, merge_chars = world.database.connection.execute(
+        "SELECT instructions, cuts, overlap, model, merge_chars FROM texts JOIN tasks ON id = task_id WHERE id = ?",
         (row.task_key,),
     ).fetchone()
+    text = invariants.inputs[row.task_key]
     model = model or "simulated-1"
     users = [text[chunk.start : chunk.end] for chunk in chunks(tuple(json.loads(cuts)), overlap)]
     system, level, minimum = instructions, 0, 0
@@ -117,9 +124,11 @@ def _check_result(invariants: Invariants, world: World, row: Row, require: Requi
 def _check_chunks(world: World, row: Row, require: Require) -> None:
     """The chunks that a client sees are each finished or failed, and those of a completed task have not failed."""
     execute = world.database.connection.execute
-    shown = [
-        index for query in (views.CHUNKS, views.FAILED_CHUNKS) for index, *_ in execute(query.sql, (row.task_key,))
-    ]
+    done, failures = (
+        [dict(zip(_CHUNK_COLUMNS, found, strict=False)) for found in execute(query.sql, (row.task_key,))]
+        for query in (views.CHUNKS, views.FAILED_CHUNKS)
+    )
+    shown = [output.key.position for output in rows.outputs(0, done)] + [failure["idx"] for failure in failures]
     require(len(set(shown)) == len(shown), f"chunks are shown twice: {sorted(shown)}")
     (failed,) = execute("SELECT count(*) FROM failures WHERE task_id = ? AND final = 1", (row.task_key,)).fetchone()
     require(row.status != "completed" or not failed, f"completed, and {failed} calls failed for good")

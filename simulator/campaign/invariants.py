@@ -12,6 +12,7 @@ from simulator.campaign.client_promises import ClientPromises, tag_of
 from simulator.campaign.custody import Custody
 from simulator.campaign.lateness import Lateness
 from simulator.campaign.progress import Progress, worked_on
+from simulator.campaign.recorded import OutputKey, Recorded
 from simulator.campaign.row_changes import COLUMNS, UNDER_CLAIM, InvariantBroken, Row, check_change
 from simulator.campaign.tenant_limits import TenantLimits
 from simulator.platform.binding_port import Reply
@@ -21,14 +22,11 @@ from src.core.ids import TaskKey
 from src.inference.protocol import ModelCall
 from src.store.sql import admission, ending, seen, work
 
-type OutputKey = tuple[TaskKey, str, str]  # with level and index, as text
-
 NUDGES_APART_MS = 60_000
-_OUTPUTS = "SELECT group_concat(task_id || '|' || level || '|' || idx || '|' || output, char(10)) FROM outputs"
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1"
 _ORPHANS = tuple(
     f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
-    for table in ("texts", "outputs", "failures", "submissions")
+    for table in ("texts", "outputs", "segments", "failures", "submissions")
 )
 
 
@@ -44,6 +42,7 @@ class Invariants:
         self.expired: set[TaskKey] = set()
         self.born: dict[str, list[TaskKey]] = defaultdict(list)  # by tag: several in turn under one idempotency key
         self.tags: dict[TaskKey, str] = {}
+        self.inputs: dict[TaskKey, str] = {}
         self.holders: dict[str, TaskKey] = {}  # by idempotency key with its tenant
         self.reached: Counter[str] = Counter()  # calls by tag
         self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # by tag: (text, answer)
@@ -52,7 +51,7 @@ class Invariants:
         self.outputs: dict[OutputKey, str] = {}
         self._refused: set[TaskKey] = set()  # with a call on record that failed for good
         self.writes = 0
-        self._outputs_text: str | None = None
+        self._recorded = Recorded(world.database.connection)
         self._max_attempts = max_attempts
         self.world = world
         self._connection = world.database.connection
@@ -171,10 +170,11 @@ class Invariants:
             raise InvariantBroken(f"{row.task_key} is back after it was erased")
         if (row.status, row.fence, row.sent) != ("pending", 0, 0):
             raise InvariantBroken(f"{row.task_key} came into the world {row.status}")
-        tag, key, characters = self._connection.execute(
-            "SELECT instructions, submission, length(input) FROM texts WHERE task_id = ?", (row.task_key,)
+        tag, key, text = self._connection.execute(
+            "SELECT instructions, submission, input FROM texts WHERE task_id = ?", (row.task_key,)
         ).fetchone()
-        self.tenant_limits.accepted(row.task_key, characters)
+        self.inputs[row.task_key] = text
+        self.tenant_limits.accepted(row.task_key, len(text))
         if tag in self.born and (key is None or self.born[tag][-1] not in self.gone):
             raise InvariantBroken(f"{row.task_key}: request {tag} was taken twice, as {self.born[tag][-1]} before")
         if key is not None:  # no run lasts for the day after which a key is free again
@@ -208,14 +208,9 @@ class Invariants:
                 raise InvariantBroken(f"{left[0]} is erased, and not all of it: {query}")
 
     def _check_outputs(self, now_ms: int) -> None:
-        (text,) = self._connection.execute(_OUTPUTS).fetchone()
-        if text == self._outputs_text:
+        found = self._recorded.read()
+        if found is None:
             return
-        self._outputs_text = text
-        found: dict[OutputKey, str] = {}
-        for line in (text or "").split("\n") if text else ():
-            task_key, level, idx, output = line.split("|")
-            found[TaskKey(task_key), level, idx] = output
         for key, output in self.outputs.items():
             if key[0] in self.rows and found.get(key) != output:
                 raise InvariantBroken(f"{key}: output was {output!r}, is {found.get(key)!r}")

@@ -64,7 +64,10 @@ class Row(NamedTuple):
         return self.status == "cancelled" or self.error_code == "deadline_exceeded"
 
 
-UNDER_CLAIM = ("CHECKPOINT", "RECORD_FAILURES", "PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE")
+UNDER_CLAIM = (
+    *("CHECKPOINT", "RECORD_OUTPUTS", "RECORD_FAILURES", "EMPTY_INPUT"),
+    *("PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE"),
+)
 COLUMNS = (
     "id, status, reduce, total, completed, failed, fence, holder, host, lease_until, attempts, stalls, "
     "stalled_since, rest_until, calls_settled, calls_in_doubt, calls_minimum, in_flight, wake_at, error_code, "

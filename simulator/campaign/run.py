@@ -7,6 +7,8 @@ from random import Random
 
 from simulator.campaign.adapter import Onceover
 from simulator.campaign.end_checks import CRASHES, MODEL
+from simulator.campaign.patches import patched
+from simulator.campaign.releases import mixed, old_writers
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.scenario import Scenario
 from simulator.campaign.small_limits import small_limits, variables
@@ -105,6 +107,7 @@ def run_seed(
     drawn = placed(drawn, Random(f"{seed}/places"))
     if profile == DEAD:
         drawn = polled(drawn, Random(f"{seed}/polled"))
+    drawn = mixed(drawn, Random(f"{seed}/releases"))
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
@@ -131,7 +134,10 @@ def run_plan(
     scenario_class: type[Scenario] = Scenario,
 ) -> Result:
     """Run a workload under a fault plan and fill in the result."""
-    with small_limits(short_slices=workload.short_slices, small_parts=workload.small_parts):
+    with (
+        small_limits(short_slices=workload.short_slices, small_parts=workload.small_parts),
+        patched([old_writers(result.seed, workload.old_writers)]),
+    ):
         world = World(
             result.seed,
             Onceover(),

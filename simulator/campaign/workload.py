@@ -83,6 +83,7 @@ class Workload:
     queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops
     variables: dict[str, str] = field(default_factory=dict)
     rate_limit: RateLimit | None = None  # of requests, where the limiter is bound
+    old_writers: float = 0.0  # the share of isolates whose code records each output as a row
 
     @property
     def keyed(self) -> bool:

@@ -56,7 +56,9 @@ OBJECTS_AT_WORK_MOST = 10_000  # of MAX_OBJECTS_AT_WORK: a dispatch reads a row 
 MERGE_CHARS_LEAST = 2_000  # a merge call never takes less than this, however small the chunks are
 
 # --- D1 ---------------------------------------------------------------------------------------------
-CHECKPOINT_BYTES_MOST = 1_500_000  # one bound parameter; D1: 2,000,000
+CHECKPOINT_BYTES_MOST = 900_000  # before compression: of hexadecimal digits, a parameter or a value; D1: 2,000,000
+SEGMENT_BYTES = 32_768  # compressed: a segment that has so many takes no more; each write to one writes it whole
+COMPRESSION_LEVEL = 6
 STORE_SENDS = 3  # a write is sent at most this often; each one is safe to send again
 STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # a call without an answer by then is given up; what it wrote may land all the same, even later

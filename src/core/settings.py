@@ -39,6 +39,7 @@ class Settings:
     characters_a_day_most: int | None = None
     objects_at_work_most: int | None = None
     require_keys: bool = True
+    keep_input: bool = False
     cors_origins: frozenset[str] = frozenset()
     operator_tenant: str = LOCAL
 
@@ -137,6 +138,7 @@ def _read(variables: Reading) -> Settings:
         plan=_choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free"),
         objects_at_work_most=_optional(variables, "MAX_OBJECTS_AT_WORK", 1, limits.OBJECTS_AT_WORK_MOST),
         require_keys=_choice(variables, "REQUIRE_KEYS", ("true", "false"), "true") == "true",
+        keep_input=_choice(variables, "KEEP_INPUT", ("true", "false"), "false") == "true",
         cors_origins=_origins(variables),
         operator_tenant=_tenant(variables, "OPERATOR_TENANT"),
     )

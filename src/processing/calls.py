@@ -15,10 +15,11 @@ from .caller import Caller, CallOutcome, Silence
 
 
 class Finished(NamedTuple):
-    """A call that came back, with what it gave, and how long its group was out."""
+    """A call that came back, with what it gave, when its group went out, by the run's clock, and for how long."""
 
     key: CallKey
     result: CallOutcome
+    started: float
     seconds: float
 
 
@@ -57,7 +58,7 @@ class Calls:
         started = clock.now()
         results = await self._caller.call([self._message(key) for key in keys], self._seconds, starts_by)
         seconds = clock.now() - started
-        return [Finished(key, result, seconds) for key, result in zip(keys, results, strict=True)]
+        return [Finished(key, result, started, seconds) for key, result in zip(keys, results, strict=True)]
 
     async def wait(self, until: float) -> list[Finished]:
         """Wait for a group to end, but not beyond `until`; take in those that end together, to be written together.

@@ -50,6 +50,7 @@ class Ledger:
         self.ended = 0  # calls of this run that were made, and came back
         self._failed = sum(key.level == 0 for key in claim.refused)
         self._new_outputs: list[Output] = []
+        self._tries: list[int] = []  # how many of them each write told that was not confirmed
         self._new_failures: dict[CallKey, FailedCall] = {}
         self.failure: Failure | None = next(iter(claim.refused.values()), None)
 
@@ -108,8 +109,10 @@ class Ledger:
 
     # --- what happened ----------------------------------------------------------------------------------
 
-    def succeeded(self, key: CallKey, reply: ModelReply) -> None:
-        """Book a call's output."""
+    def succeeded(
+        self, key: CallKey, reply: ModelReply, started_ms: int | None = None, ended_ms: int | None = None
+    ) -> None:
+        """Book a call's output, with its times."""
         self._made(key)
         self._settled += 1
         self._input_tokens += reply.input_tokens
@@ -119,7 +122,8 @@ class Ledger:
         self._done.add(key)
         self._completed += key.level == 0
         self._new_failures.pop(key, None)
-        self._new_outputs.append(Output(key, reply.output, self._tried.get(key, Tried()).calls + 1))
+        calls = self._tried.get(key, Tried()).calls + 1
+        self._new_outputs.append(Output(key, reply.output, calls, started_ms=started_ms, ended_ms=ended_ms))
 
     def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
         """Book a call's failure: it waits for its next try, or the claim ends with it."""
@@ -189,9 +193,12 @@ class Ledger:
 
     def progress(self, starting: Iterable[CallKey], minimum_calls: int) -> Progress:
         """Say all that is new, and announce the calls about to start: the write after the last one that was saved."""
+        tries = tuple(self._tries)
+        self._tries.append(len(self._new_outputs))
         return Progress(
             step=self._step + 1,
             outputs=tuple(self._new_outputs),
+            tries=tries,
             failures=tuple(self._new_failures.values()),
             in_flight=(*self._in_flight, *starting),
             calls_settled=self._settled,
@@ -211,4 +218,5 @@ class Ledger:
         """Forget what the store has been told."""
         self._step += 1
         self._new_outputs.clear()
+        self._tries.clear()
         self._new_failures.clear()

@@ -65,7 +65,7 @@ class Run:
         self._model = claim.options.model or model
         self._slack_seconds = slack_seconds
         self._sweep_soon = sweep_soon
-        self._pace.announced_at = announced_at
+        self._pace.announced_at = self._asked_at = announced_at
         self._claimed_at = clock.now()
         self._chance = chance
         self._log = log
@@ -182,7 +182,7 @@ class Run:
             return Fail(retention_ms, self._ledger.failure)
         next_at = self._ledger.next_at()
         if next_at is None:
-            return Finish(retention_ms, self._plan.top)
+            return Finish(retention_ms, self._plan.top, self._settings.keep_input)
         if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
             return Fail(retention_ms, exhausted(self._claim.options.max_calls))
         if self._terms.forbids_start(now):
@@ -279,7 +279,7 @@ class Run:
             self._book_one(finished)
 
     def _book_one(self, finished: Finished) -> None:
-        key, result, seconds = finished
+        key, result, started, seconds = finished
         facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
         if isinstance(result, CallNotStarted):
             self._ledger.not_started(key, clock.now())
@@ -289,7 +289,11 @@ class Run:
             self._ledger.failed(key, result, clock.now(), self._chance())
             self._log("call_failed", **facts, code=result.code, error=str(result))
             return
-        self._ledger.succeeded(key, result)
+        self._ledger.succeeded(key, result, self._epoch_ms(started), self._epoch_ms(started + seconds))
         if self._claim.options.reduce is Reduce.MERGE:
             self._texts[key] = result.output
         self._log("call_done", **facts, input_tokens=result.input_tokens, output_tokens=result.output_tokens)
+
+    def _epoch_ms(self, moment: float) -> int:
+        """Give a time on the run's clock by the database's, but for what the claim's way there took."""
+        return self._claim.claimed_ms + round((moment - self._asked_at) * 1000)

@@ -38,6 +38,7 @@ class Claim:
     finished call; for `rest_ms` from the claim on nobody else takes the task if this one ends so, too. `idle_runs` are
     the runs in a row before this one that started nothing, `start_ms` is how long calls may start after their
     announcement, as the database has it now.
+    `claimed_ms` is when the claim was written, by the database's clock.
     """
 
     task_key: TaskKey
@@ -65,6 +66,7 @@ class Claim:
     announced: frozenset[CallKey]
     doubted: frozenset[CallKey]
     deadline_left_ms: int | None = None
+    claimed_ms: int = 0
 
 
 class Standing(StrEnum):
@@ -86,11 +88,18 @@ class Unclaimed:
 
 
 class Output(NamedTuple):
-    """An accepted output and the number of calls it took."""
+    """An accepted output and the number of calls it took.
+
+    `finish_reason` is the provider's word for why the output ends. The times are when the call, or the group in which a
+    lane made it, started and ended: milliseconds since the epoch by the database's clock. None: not known.
+    """
 
     key: CallKey
     text: str
     calls: int
+    finish_reason: str | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
 
 
 class FailedCall(NamedTuple):
@@ -107,11 +116,14 @@ class Progress:
     """What one write under a claim says. `step` is its number. Totals are absolute.
 
     `finished` says that a call has finished under this claim, with an output or for good.
+    A write that failed may have landed. The next one under its number tells its outputs once more, and perhaps others
+    after them: `tries` is how many each of the writes before it told.
     """
 
     step: int
 
     outputs: Sequence[Output] = ()
+    tries: Sequence[int] = ()
     failures: Sequence[FailedCall] = ()
     in_flight: Sequence[CallKey] = ()
     calls_settled: int
@@ -137,12 +149,16 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Ends a claim with a completed task; `top_level` is the merge's last one, 0 without a merge."""
+    """Ends a claim with a completed task; `top_level` is the merge's last one, 0 without a merge.
+
+    The task's input is emptied with it, unless it is to be kept.
+    """
 
     status: ClassVar = Status.COMPLETED
 
     retention_ms: int
     top_level: int = 0
+    keep_input: bool = False
 
 
 @dataclass(frozen=True, slots=True)

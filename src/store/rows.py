@@ -7,8 +7,8 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, Usage
-from . import options
-from .claims import CallKey, Claim, Standing, Tried, Unclaimed
+from . import options, segments
+from .claims import CallKey, Claim, Output, Standing, Tried, Unclaimed
 from .columns import maybe_text, maybe_whole, task_key, text, whole, whole_list
 from .database import Row
 from .pages import Page
@@ -23,9 +23,26 @@ def _key(row: Row) -> CallKey:
     return CallKey(whole(row, "level"), whole(row, "idx"))
 
 
-def claim(key: TaskKey, task: Row, source: Row, outputs: Sequence[Row], failures: Sequence[Row]) -> Claim:
-    """Build the claim from what its transaction returned."""
-    done = frozenset(_key(row) for row in outputs)
+def outputs(level: int, found: Sequence[Row]) -> list[Output]:
+    """Read the outputs of one level, in order, each call's first one. A row is an output, or a segment."""
+    first: dict[CallKey, Output] = {}
+    for row in sorted(found, key=lambda row: (row["body"] is not None, whole(row, "idx"))):
+        if row["body"] is None:
+            key = CallKey(level, whole(row, "idx"))
+            first[key] = Output(key, text(row, "output"), whole(row, "attempts"))
+            continue
+        for output in segments.unpack(level, text(row, "body")):
+            first.setdefault(output.key, output)
+    return [first[key] for key in sorted(first)]
+
+
+def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
+    """Build the claim from what its transaction returned. `covered` are rows of calls that have an output."""
+    done = frozenset(
+        CallKey(whole(row, "level"), position)
+        for row in covered
+        for position in range(whole(row, "first"), whole(row, "last") + 1)
+    )
     return Claim(
         task_key=key,
         fence=whole(task, "fence"),
@@ -52,6 +69,7 @@ def claim(key: TaskKey, task: Row, source: Row, outputs: Sequence[Row], failures
         announced=keys(task, "in_flight"),
         doubted=keys(task, "doubted"),
         deadline_left_ms=maybe_whole(task, "deadline_left"),
+        claimed_ms=whole(task, "announced_at"),
     )
 
 
@@ -95,7 +113,7 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
     asked = options.read(row)
     in_flight = whole(row, "calls_in_flight")
     in_doubt = whole(row, "calls_in_doubt")
-    outputs = tuple(text(item, "output") for item in result)
+    texts = tuple(output.text for output in outputs(0, result))
     return Task(
         task_key=task_key(row),
         status=status,
@@ -122,7 +140,7 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         overdue=bool(row["overdue"]),
         late=bool(row.get("late")),
         unanswered=bool(row.get("unanswered")),
-        result=None if not outputs else outputs if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(outputs),
+        result=None if not texts else texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts),
     )
 
 
@@ -130,13 +148,12 @@ def chunk_views(places: Row, done: Sequence[Row], failed: Sequence[Row]) -> list
     """Build the finished chunks, in order."""
     cuts, overlap = whole_list(places, "cuts"), whole(places, "overlap")
 
-    def view(row: Row, output: str | None, calls: int, failure: Failure | None) -> ChunkView:
-        index = whole(row, "idx")
+    def view(index: int, output: str | None, calls: int, failure: Failure | None) -> ChunkView:
         start = max(0, cuts[index - 1] - overlap) if index else 0
         return ChunkView(index=index, start=start, end=cuts[index], output=output, attempts=calls, failure=failure)
 
-    views = [view(row, text(row, "output"), whole(row, "attempts"), None) for row in done]
-    views += [view(row, None, whole(row, "calls"), _call_failure(row)) for row in failed]
+    views = [view(output.key.position, output.text, output.calls, None) for output in outputs(0, done)]
+    views += [view(whole(row, "idx"), None, whole(row, "calls"), _call_failure(row)) for row in failed]
     return sorted(views, key=lambda item: item.index)
 
 

@@ -7,7 +7,7 @@ from ..core.ids import TaskKey
 from ..core.stalls import Rests
 from ..core.states import Status
 from ..core.task import Failure, Route
-from . import columns, ending, rows
+from . import columns, ending, rows, segments
 from .claims import START_MS, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
 from .database import Store
 from .seen import Seen, note
@@ -18,7 +18,13 @@ NO_RESTS = Rests()
 
 
 class WorkStore(Store):
-    """The transitions of a task that is worked on, each one call to D1."""
+    """The transitions of a task that is worked on, each one call to D1.
+
+    Outputs are recorded in segments. Without `writes_segments` each is a row of its own, which code of the release
+    before this one reads too; both are read in any case.
+    """
+
+    writes_segments = True
 
     async def claim(
         self,
@@ -77,8 +83,11 @@ class WorkStore(Store):
 
         It is sent up to `sends` times: how often it may write is for the worker to say.
         """
-        batch = [*_records(claim, progress), _step(claim, progress, step)]
-        return bool((await self._database.run(*batch, sends=sends))[-1])
+        batch = [*self._records(claim, progress), _step(claim, progress, step)]
+        written = len(batch) - 1
+        if isinstance(step, Finish) and not step.keep_input:
+            batch.append(sql.EMPTY_INPUT.bind(task_key=claim.task_key, fence=claim.fence))
+        return bool((await self._database.run(*batch, sends=sends))[written])
 
     async def settle(self, claim: Claim, progress: Progress, overdue: Failure, retention_ms: int) -> Status | None:
         """Settle the bill of a claim that a cancellation or its deadline has ended, and return the task's status.
@@ -86,7 +95,7 @@ class WorkStore(Store):
         A task whose deadline has passed is failed with `overdue` here, if nobody did so yet. None: the claim is still
         good, and has its outputs recorded, or it was lost otherwise, and nothing has changed.
         """
-        batch = _records(claim, progress)
+        batch = self._records(claim, progress)
         if claim.deadline_left_ms is not None:
             batch.insert(0, ending.expiry([claim.task_key], overdue, retention_ms))
         batch.append(sql.SETTLE.bind(task_key=claim.task_key, fence=claim.fence, **_totals(progress)))
@@ -101,19 +110,22 @@ class WorkStore(Store):
     async def level_outputs(self, task_key: TaskKey, level: int) -> dict[int, str]:
         """Read the outputs of one level, by index."""
         (found,) = await self._database.run(sql.LEVEL_OUTPUTS.bind(task_key=task_key, level=level))
-        return {columns.whole(row, "idx"): columns.text(row, "output") for row in found}
+        return {output.key.position: output.text for output in rows.outputs(level, found)}
 
-
-def _records(claim: Claim, progress: Progress) -> list[BoundStatement]:
-    mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
-    batch = []
-    if progress.outputs:
-        parts = _parts(progress.outputs)
-        batch += [sql.CHECKPOINT.bind(**mine, outputs=part) for part in parts]
-    if progress.failures:
-        failures = as_json([_failed(call) for call in progress.failures])
-        batch.append(sql.RECORD_FAILURES.bind(**mine, failures=failures))
-    return batch
+    def _records(self, claim: Claim, progress: Progress) -> list[BoundStatement]:
+        mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
+        batch = []
+        if progress.outputs and self.writes_segments:
+            batch += [
+                sql.RECORD_OUTPUTS.bind(**mine, **piece._asdict(), piece=number, segment_bytes=limits.SEGMENT_BYTES)
+                for number, piece in enumerate(segments.pieces(progress.outputs, progress.tries))
+            ]
+        elif progress.outputs:
+            batch += [sql.CHECKPOINT.bind(**mine, outputs=part) for part in _parts(progress.outputs)]
+        if progress.failures:
+            failures = as_json([_failed(call) for call in progress.failures])
+            batch.append(sql.RECORD_FAILURES.bind(**mine, failures=failures))
+        return batch
 
 
 def _parts(outputs: Sequence[Output]) -> list[str]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
+    initialize,
     invariant,
     multiple,
     precondition,
@@ -35,6 +36,7 @@ from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, SqliteD1
 from tests.support.store_bench import OVERDUE, START_MS, new_task
 from tests.support.store_machine import Worker, claim_expected, claim_seen, failed_values, row_facts, task_facts
 from tests.support.store_model import DAY_MS, EARLY_MS, ModelTask, StoreModel
+from tests.support.stored_outputs import stored_outputs
 
 CAMPAIGN = os.environ.get("ONCEOVER_CAMPAIGN") == "1"
 RUNS, STEPS = (20_000, 100) if CAMPAIGN else (1_000, 50)
@@ -102,6 +104,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.holders = 0
         self.submitted: dict[str, tuple[NewTask, Conditions]] = {}
         self.claims: set[tuple[str, int]] = set()
+
+    @initialize(segments=st.booleans())
+    def choose_shape(self, *, segments: bool) -> None:
+        """Record outputs in segments, or as the release before did."""
+        self.store.writes_segments = segments
 
     def teardown(self) -> None:
         """Close the database."""
@@ -434,7 +441,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert set(rows) == set(self.model.tasks)
         for task_key, task in self.model.tasks.items():
             assert row_facts(rows[task_key]) == task_facts(task), task_key
-        assert self._parts("outputs", "output, attempts") == {
+        assert stored_outputs(self.database) == {
             (task_key, *key): value
             for task_key, task in self.model.tasks.items()
             for key, value in task.outputs.items()
@@ -444,8 +451,8 @@ class StoreMachine(RuleBasedStateMachine):
             for task_key, task in self.model.tasks.items()
             for key, item in task.failures.items()
         }
-        texts = {row["task_id"] for row in self.database.rows("SELECT task_id FROM texts")}
-        assert texts == set(self.model.tasks)
+        emptied = {row["task_id"]: row["input"] == "" for row in self.database.rows("SELECT * FROM texts")}
+        assert emptied == {key: task.status is Status.COMPLETED for key, task in self.model.tasks.items()}
         assert {
             row["id"]: (row["task_id"], row["digest"], row["expires_at"], bool(row["replayed"]))
             for row in self.database.rows("SELECT * FROM submissions")

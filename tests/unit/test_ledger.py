@@ -206,6 +206,23 @@ def test_what_was_saved_is_not_told_again():
     assert (told.outputs, told.in_flight) == ((), (SECOND, THIRD))
 
 
+def test_a_write_that_is_tried_again_says_what_each_try_told():
+    """Outputs keep the order in which they were told, whatever has been added since; a write that was saved ends it."""
+    ledger = Ledger(claim(), 3)
+    started(ledger, FIRST, SECOND, THIRD)
+    ledger.succeeded(THIRD, REPLY)
+    assert ledger.progress([], 3).tries == ()
+    ledger.succeeded(FIRST, REPLY)
+    again = ledger.progress([], 3)
+    assert ([output.key for output in again.outputs], again.tries) == ([THIRD, FIRST], (1,))
+    assert ledger.progress([], 3).tries == (1, 2)
+    assert again.step == 1
+    ledger.saved()
+    ledger.succeeded(SECOND, REPLY)
+    later = ledger.progress([], 3)
+    assert ([output.key for output in later.outputs], later.tries, later.step) == ([SECOND], (), 2)
+
+
 def test_calls_that_nobody_waits_for_are_in_doubt():
     """The provider may have counted those of a cancelled task, and those of a worker that broke, or not."""
     for end, expected in ((Ledger.abandon, (0, 2, 0)), (Ledger.stalled, (0, 2, 1))):

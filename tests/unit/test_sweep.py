@@ -169,7 +169,7 @@ def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status
     assert swept(bench) == ([], 0)
     bench.pass_ms(1)
     assert swept(bench) == ([], 1)
-    for table in ("tasks", "texts", "outputs", "failures"):
+    for table in ("tasks", "texts", "outputs", "segments", "failures"):
         assert bench.database.rows(f"SELECT * FROM {table}") == []  # noqa: S608
 
 
@@ -195,7 +195,7 @@ def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench
     assert due.past_retention == ["task"]
     assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
     assert bench.step(bench.claim(), Finish(RETENTION_MS), outputs=outputs(0, 1), completed=2)
-    kept = {table: bench.database.rows(f"SELECT * FROM {table}") for table in ("tasks", "texts", "outputs")}  # noqa: S608
+    kept = {table: bench.database.rows(f"SELECT * FROM {table}") for table in ("tasks", "texts", "segments")}  # noqa: S608
     assert bench.run(bench.store.erase_expired(due)) == 0
     assert {table: bench.database.rows(f"SELECT * FROM {table}") for table in kept} == kept  # noqa: S608
     bench.pass_ms(RETENTION_MS)

@@ -9,10 +9,17 @@ from src.store.sql.fragments import NOW
 
 ABLATIONS = (
     Ablation(
-        "fence_in_checkpoint",
+        "fence_in_outputs",
         "outputs of a worker that lost its claim are refused",
+        (without.swapped("RECORD_OUTPUTS", without.FENCED, without.UNFENCED),),
+        {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
+    ),
+    Ablation(
+        "fence_in_checkpoint",
+        "outputs that older code records are refused likewise",
         (without.swapped("CHECKPOINT", without.FENCED, without.UNFENCED),),
         {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
+        some_tasks(TOP, FREE, old_writers=1.0),
     ),
     Ablation(
         "fence_in_progress",

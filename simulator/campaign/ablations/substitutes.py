@@ -1,6 +1,7 @@
 """What stands in for a safeguard while it is switched off: statements and functions that lack it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -20,8 +21,8 @@ from src.http.services import Api
 from src.processing import caller, calls, ledger
 from src.processing.outcomes import Released
 from src.queue import messages
-from src.store import rows, tasks
-from src.store.claims import Claim, Progress, Step
+from src.store import rows, segments, tasks
+from src.store.claims import Claim, Output, Progress, Step
 from src.store.database import Database
 from src.store.sql import admission, ending, keys, seen, sweep, views, work
 from src.store.sql.fragments import IN_TIME, NOW
@@ -50,6 +51,7 @@ def swapped(name: str, old: str, new: str) -> Patch:
 # The step refuses most of what the fence does, so both go.
 FENCED = "fence = :fence AND step <= :step"
 UNFENCED = ":fence = :fence AND :step = :step"
+NO_PIECE = "(0, :step, :piece) > (:fence, 0, 0)"
 AND_IN_TIME = f" AND {IN_TIME}"
 
 
@@ -59,6 +61,7 @@ _run_database = Database.run
 _progress = ledger.Ledger.progress
 _claim = tasks.TaskStore.claim
 _step = tasks.TaskStore.step
+_pieces = segments.pieces
 _read_claim = rows.claim
 _call = caller.LocalCaller.call
 _drop = calls.Calls.drop
@@ -87,6 +90,10 @@ def progress_without_intent(self: Any, starting: Any, minimum_calls: int) -> Pro
 
 async def claim_without_intent(self: Any, task_key: TaskKey, **options: Any) -> Any:
     return await _claim(self, task_key, **(options | {"announce": 0}))
+
+
+def pieces_of_one_try(outputs: Sequence[Output], _tries: Sequence[int]) -> list[segments.Piece]:
+    return _pieces(outputs)
 
 
 class _Endless(int):

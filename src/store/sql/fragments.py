@@ -74,6 +74,25 @@ def wake(at: str, deadline_at: str = "deadline_at") -> str:
     return f"min({at}, coalesce({deadline_at}, {at}))"
 
 
+# --- Outputs ---------------------------------------------------------------------------------------------
+# They are in segments. Those that older code has recorded have rows of their own in `outputs`. A task may have both.
+
+
+def done(level: str) -> str:
+    """Give the places of the outputs of `:task_key` at a level, each once, without loading any text."""
+    return f"""SELECT idx FROM outputs WHERE task_id = :task_key AND level = {level}
+  UNION SELECT value FROM segments, json_each('[' || places || ']') WHERE task_id = :task_key AND level = {level}"""
+
+
+def stored(level: str) -> str:
+    """Give the outputs of `:task_key` at a level, as `store.rows.outputs` reads them: a row is an output or a segment.
+
+    A segment has its `body` in hexadecimal digits, and its part as `idx`.
+    """
+    return f"""SELECT idx, output, attempts, NULL AS body FROM outputs WHERE task_id = :task_key AND level = {level}
+  UNION ALL SELECT part, NULL, NULL, hex(body) FROM segments WHERE task_id = :task_key AND level = {level}"""
+
+
 # --- Whole statements ------------------------------------------------------------------------------------
 
 
@@ -87,6 +106,7 @@ def delete_parts(equals: str, keys: str, condition: str = "") -> tuple[Statement
     return (
         statement(f"DELETE FROM submissions WHERE {submission} AND {of_task} {condition}"),
         statement(f"DELETE FROM outputs WHERE {of_task} {condition}"),
+        statement(f"DELETE FROM segments WHERE {of_task} {condition}"),
         statement(f"DELETE FROM failures WHERE {of_task} {condition}"),
         statement(f"DELETE FROM texts WHERE {of_task} {condition}"),
     )

@@ -1,7 +1,7 @@
 """The SQL of a worker: it takes a claim, works under it, and ends it."""
 
 from ...core.task import DEADLINE_EXCEEDED
-from .fragments import ANNOUNCED, ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, STALLS, UNHELD, failed, wake
+from .fragments import ANNOUNCED, ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, STALLS, UNHELD, done, failed, stored, wake
 from .statement import statement
 
 # --- The claim ------------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ WHERE id = :task_key AND (
 ) AND {IN_TIME}
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
   total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
-  deadline_at - {NOW} AS deadline_left
+  announced_at, deadline_at - {NOW} AS deadline_left
 """)
 
 # Keeps wake_at from lying behind the lease. In the common case it does not, and no row is written.
@@ -67,8 +67,16 @@ WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at 
 # These reads follow the claim in its transaction, and give rows only to the worker that holds it.
 _HELD = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND holder = :holder AND status = 'processing')"
 CLAIM_TEXT = statement(f"SELECT input, instructions, cuts, overlap FROM texts WHERE task_id = :task_key AND {_HELD}")
+
+# Says which calls have an output, as rows of neighbours: `first` to `last` of a level. A task of thousands of chunks
+# then takes a few rows. No text is loaded.
 CLAIM_OUTPUTS = statement(f"""
-SELECT level, idx FROM outputs WHERE task_id = :task_key AND {_HELD} ORDER BY level, idx
+SELECT level, min(idx) AS first, max(idx) AS last FROM (
+  SELECT level, idx, idx - row_number() OVER (PARTITION BY level ORDER BY idx) AS neighbours FROM (
+    SELECT level, idx FROM outputs WHERE task_id = :task_key
+    UNION SELECT level, value FROM segments, json_each('[' || places || ']') WHERE task_id = :task_key
+  )
+) WHERE {_HELD} GROUP BY level, neighbours ORDER BY level, first
 """)
 CLAIM_FAILURES = statement(f"""
 SELECT level, idx, attempts, calls, final, code, message, retryable FROM failures
@@ -93,9 +101,26 @@ _UNDER_CLAIM = "id = :task_key AND fence = :fence AND step <= :step"
 _MINE = f"""EXISTS (SELECT 1 FROM tasks
   WHERE {_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed'))"""
 
-# Writes outputs once: the first accepted output of a call stays. Outputs that a task's last worker had paid for are
-# kept even if the task was cancelled, or failed by its deadline, meanwhile. `:outputs` is a JSON list of [level, idx,
-# output, attempts].
+# Adds a piece to the last segment of its level, or begins another one when that has `:segment_bytes`. A write that is
+# sent again, or that lands after a later one, finds its piece, or a later one, and adds nothing. Outputs that a task's
+# last worker had paid for are kept even if the task was cancelled, or failed by its deadline, meanwhile. `:places` and
+# `:body` are those of `store.segments`.
+RECORD_OUTPUTS = statement(f"""
+INSERT INTO segments (task_id, level, part, fence, step, piece, places, body)
+SELECT :task_key, :level, coalesce((
+    SELECT part + (length(body) >= :segment_bytes) FROM segments
+    WHERE task_id = :task_key AND level = :level ORDER BY part DESC LIMIT 1
+  ), 0), :fence, :step, :piece, :places, unhex(:body)
+WHERE {_MINE} AND NOT EXISTS (
+  SELECT 1 FROM segments WHERE task_id = :task_key AND level = :level
+    AND (fence, step, piece) >= (:fence, :step, :piece)
+)
+ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = excluded.piece,
+  places = places || ',' || excluded.places, body = unhex(hex(body) || hex(excluded.body))
+""")
+
+# Writes outputs once, each as a row of its own, for code that knows no segments: the first accepted output of a call
+# stays. `:outputs` is a JSON list of [level, idx, output, attempts].
 CHECKPOINT = statement(f"""
 INSERT INTO outputs (task_id, level, idx, output, attempts)
 SELECT :task_key, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:outputs) WHERE {_MINE}
@@ -137,8 +162,8 @@ SELECT min(start_ms, coalesce(deadline_at - {NOW}, start_ms)) AS left_ms FROM ta
 WHERE id = :task_key AND fence = :fence AND status = 'processing'
 """)
 
-# Reads one level's outputs in order, to merge them.
-LEVEL_OUTPUTS = statement("SELECT idx, output FROM outputs WHERE task_id = :task_key AND level = :level ORDER BY idx")
+# Reads one level's outputs, to merge them.
+LEVEL_OUTPUTS = statement(stored(":level"))
 
 # --- The claim's end -------------------------------------------------------------------------------------
 
@@ -156,9 +181,17 @@ RETURNING fence
 FINISH = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'completed', {ENDED}
 WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))
-  AND (SELECT count(*) FROM outputs WHERE task_id = :task_key AND level = 0) = total
-  AND EXISTS (SELECT 1 FROM outputs WHERE task_id = :task_key AND level = :top_level AND idx = 0)
+  AND (SELECT count(*) FROM ({done("0")})) = total
+  AND 0 IN ({done(":top_level")})
 RETURNING fence
+""")
+
+# Empties the input of a task that this claim has completed: nobody works on it any more. Its row stays, since offsets
+# and erasure need it. Goes after FINISH.
+EMPTY_INPUT = statement("""
+UPDATE texts SET input = ''
+WHERE task_id = :task_key
+  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND fence = :fence AND status = 'completed')
 """)
 
 # Fails the task for the reason given.

@@ -26,7 +26,7 @@ _STEPS = count(1)
 # Columns that differ from run to run: times, and the numbers of writes.
 _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
-    *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms"),
+    *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
 }
 STATEMENT_MODULES = (admission, ending, keys, seen, sweep, views, work)
 
