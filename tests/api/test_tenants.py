@@ -424,7 +424,7 @@ class TwoTenants(RuleBasedStateMachine):
         assert isinstance(claim, Claim) == (model.open and not is_late)
         if not isinstance(claim, Claim):
             return
-        assert claim.text == model.body["input"]
+        assert claim.window.text == model.body["input"]
         model.done = model.total if how == "complete" else max(model.done, model.total - 1)
         retention_ms = self.bench.settings.retention_ms
         steps: dict[str, Step] = {
