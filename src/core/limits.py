@@ -8,10 +8,14 @@ INPUT_BYTES_DEFAULT = 1_000_000
 INPUT_BYTES_MOST = 1_850_000  # D1: a row holds at most 2,000,000 bytes, and this one has instructions and cuts too
 INSTRUCTIONS_CHARS_MOST = 20_000
 METADATA_BYTES_MOST = 4_096
+MODEL_OPTIONS_BYTES_MOST = 4_096
+OUTPUT_TOKENS_MOST = 1_000_000
+TEMPERATURE_MOST = 2.0
 MODEL_CHARS_MOST = 200
 CHUNK_CHARS_MOST = 1_000_000
 SENT_CHARS_MOST = 25_000_000  # by a task's chunks, overlaps and instructions included: what it costs is bounded too
 CHUNKS_MOST = 5_000  # one row each; a task this long is some 15 minutes of six calls at a time
+SMALL_BODY_BYTES_MOST = 10_000  # of a request that holds no text
 BODY_OVERHEAD_BYTES = 300_000  # instructions, metadata and JSON around `input`
 BODY_ESCAPE_FACTOR = 6  # "\u0001" is six bytes of JSON for one byte of text
 WAIT_SECONDS_MOST = 25
@@ -41,6 +45,7 @@ MODEL_CHECK_SECONDS = 15.0  # an isolate asks the provider at most this often
 # --- What a model may answer ------------------------------------------------------------------------
 OUTPUT_CHARS_MOST = 200_000
 REPLY_BYTES_MOST = 1_048_576
+FINISH_REASON_CHARS_MOST = 40  # of the provider's word for why an output ends; the rest of it is left out
 
 # --- What a tenant may have ---------------------------------------------------------------------------
 IDEMPOTENCY_SECONDS = 86_400
@@ -59,12 +64,6 @@ MERGE_CHARS_LEAST = 2_000  # a merge call never takes less than this, however sm
 CHECKPOINT_BYTES_MOST = 900_000  # before compression: of hexadecimal digits, a parameter or a value; D1: 2,000,000
 SEGMENT_BYTES = 32_768  # compressed: a segment that has so many takes no more; each write to one writes it whole
 COMPRESSION_LEVEL = 6
-WINDOW_CHARS_MOST = (
-    131_072  # of text that a run reads at once: a task of up to so many is read whole by its first claim
-)
-MERGE_CALLS_READ = 32  # a run reads the outputs of so many calls of a merge at once
-OUTPUTS_KEPT_CHARS = 4_000_000  # of a merge's outputs that a run keeps in memory; it reads the others again
-ANSWER_CHARS_AT_ONCE = 2_000_000  # of outputs that an answer reads at once: a longer one is sent in parts as it is read
 STORE_SENDS = 3  # a write is sent at most this often; each one is safe to send again
 STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # a call without an answer by then is given up; what it wrote may land all the same, even later

@@ -6,16 +6,16 @@ Pure: times are seconds on one steady clock that the caller reads, jitter is pas
 import heapq
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from ..core import limits
 from ..core.errors import ModelError, ModelRateLimited, ModelRefused
 from ..core.pace import start_pause_seconds
 from ..core.retry import backoff_seconds, rate_limit_seconds
 from ..core.stalls import width
-from ..core.task import Failure
+from ..core.task import Failure, is_truncated
 from ..inference.protocol import ModelReply
-from ..store.claims import CallKey, Claim, FailedCall, MergeLevel, Output, Progress, Tried
+from ..store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
 
 MESSAGE_CHARS_MOST = 500
 
@@ -42,6 +42,7 @@ class Ledger:
         self._in_doubt = claim.calls_in_doubt
         self._input_tokens = claim.input_tokens
         self._output_tokens = claim.output_tokens
+        self._truncated = claim.truncated
         self._stalls = claim.stalls
         self.finished = False  # whether a call has, under this claim
         self._rate_waits = claim.rate_waits
@@ -86,10 +87,6 @@ class Ledger:
         """Whether each of these calls has its output."""
         return all(key in self._done for key in keys)
 
-    def lacks(self, key: CallKey) -> bool:
-        """Whether this call has no output yet."""
-        return key not in self._done
-
     @property
     def in_flight(self) -> int:
         """How many calls are out."""
@@ -121,13 +118,14 @@ class Ledger:
         self._settled += 1
         self._input_tokens += reply.input_tokens
         self._output_tokens += reply.output_tokens
+        self._truncated += is_truncated(reply.finish_reason)
         self._stalls = self._rate_waits = 0
         self.finished = True
         self._done.add(key)
         self._completed += key.level == 0
         self._new_failures.pop(key, None)
         calls = self._tried.get(key, Tried()).calls + 1
-        self._new_outputs.append(Output(key, reply.output, calls, started_ms=started_ms, ended_ms=ended_ms))
+        self._new_outputs.append(Output(key, reply.output, calls, reply.finish_reason, started_ms, ended_ms))
 
     def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
         """Book a call's failure: it waits for its next try, or the claim ends with it."""
@@ -195,7 +193,7 @@ class Ledger:
 
     # --- what the store is told ---------------------------------------------------------------------------
 
-    def progress(self, starting: Iterable[CallKey], minimum_calls: int, merges: Sequence[MergeLevel] = ()) -> Progress:
+    def progress(self, starting: Iterable[CallKey], minimum_calls: int) -> Progress:
         """Say all that is new, and announce the calls about to start: the write after the last one that was saved."""
         tries = tuple(self._tries)
         self._tries.append(len(self._new_outputs))
@@ -204,7 +202,6 @@ class Ledger:
             outputs=tuple(self._new_outputs),
             tries=tries,
             failures=tuple(self._new_failures.values()),
-            merges=merges,
             in_flight=(*self._in_flight, *starting),
             calls_settled=self._settled,
             calls_in_doubt=self._in_doubt,
@@ -217,6 +214,7 @@ class Ledger:
             rate_waits=self._rate_waits,
             idle_runs=self.idle_runs,
             finished=self.finished or self.failure is not None,
+            truncated=self._truncated,
         )
 
     def saved(self) -> None:

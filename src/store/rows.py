@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
-from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, Usage
-from ..core.window import Window
+from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Source, Task, Usage
 from . import options, segments
-from .chunk_index import ChunkIndex
 from .claims import CallKey, Claim, Output, Standing, Tried, Unclaimed
 from .columns import maybe_text, maybe_whole, task_key, text, whole, whole_list
 from .database import Row
@@ -38,33 +36,6 @@ def outputs(level: int, found: Sequence[Row]) -> list[Output]:
     return [first[key] for key in sorted(first)]
 
 
-def sizes(found: Sequence[Row]) -> dict[int, int]:
-    """Read the sizes of one level's outputs in code points, by index, each call's first one."""
-    first: dict[int, int] = {}
-    for row in sorted(found, key=lambda row: (row["places"] is not None, whole(row, "idx"))):
-        if row["places"] is None:
-            first[whole(row, "idx")] = whole(row, "size")
-        elif row["body"] is None:
-            places, lengths = (map(int, text(row, name).split(",")) for name in ("places", "sizes"))
-            for place, length in zip(places, lengths, strict=True):
-                first.setdefault(place, length)
-        else:
-            for output in segments.unpack(0, text(row, "body")):
-                first.setdefault(output.key.position, len(output.text))
-    return first
-
-
-def window(row: Row) -> Window:
-    """Read the window of a row that `sql.window` has made."""
-    return Window(
-        first=whole(row, "first"),
-        start=whole(row, "start"),
-        ends=tuple(sorted(whole_list(row, "ends"))),
-        overlap=whole(row, "overlap"),
-        text=text(row, "text"),
-    )
-
-
 def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
     """Build the claim from what its transaction returned. `covered` are rows of calls that have an output."""
     done = frozenset(
@@ -83,16 +54,16 @@ def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures
         idle_runs=whole(task, "idle_runs"),
         start_ms=whole(task, "start_ms"),
         options=options.read(task),
-        total=whole(task, "total"),
-        window=window(source),
+        text=text(source, "input"),
         instructions=text(source, "instructions"),
+        cuts=whole_list(source, "cuts"),
+        overlap=whole(source, "overlap"),
         merge_chars=whole(task, "merge_chars"),
-        merges=whole_list(source, "merges"),
-        merge_ends=() if source["merge_ends"] is None else whole_list(source, "merge_ends"),
         calls_settled=whole(task, "calls_settled"),
         calls_in_doubt=whole(task, "calls_in_doubt"),
         input_tokens=whole(task, "input_tokens"),
         output_tokens=whole(task, "output_tokens"),
+        truncated=whole(task, "truncated"),
         outputs=done,
         tried={_key(row): Tried(whole(row, "attempts"), whole(row, "calls")) for row in failures if not row["final"]},
         refused={_key(row): _call_failure(row) for row in failures if row["final"] and _key(row) not in done},
@@ -137,8 +108,8 @@ def _failure(row: Row) -> Failure | None:
     return Failure(code, text(row, "error_message"), bool(row["error_retryable"]))
 
 
-def task(row: Row, result: Sequence[Row] = ()) -> Task:
-    """Build a task from a _VIEW row and, for a completed one, its RESULT rows."""
+def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Task:
+    """Build a task from a _VIEW row, and from its RESULT and SOURCE rows where they were read."""
     status = Status(text(row, "status"))
     asked = options.read(row)
     in_flight = whole(row, "calls_in_flight")
@@ -152,6 +123,7 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         total=whole(row, "total"),
         completed=whole(row, "completed"),
         failed=whole(row, "failed"),
+        truncated=whole(row, "truncated"),
         usage=Usage(
             model_calls=whole(row, "calls_settled") + in_doubt + in_flight,
             minimum_calls=whole(row, "calls_minimum"),
@@ -171,28 +143,31 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         late=bool(row.get("late")),
         unanswered=bool(row.get("unanswered")),
         result=None if not texts else texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts),
+        source=_source(source[0]) if source else None,
     )
 
 
-def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequence[Row]) -> ChunkIndex:
-    """Read which chunks are finished. `found` are rows of sizes."""
-    return ChunkIndex(
-        task_key=key,
-        cuts=whole_list(places, "cuts"),
-        overlap=whole(places, "overlap"),
-        sizes=sizes(found),
-        failed={whole(row, "idx"): (whole(row, "calls"), _call_failure(row)) for row in failed},
-    )
+def _source(row: Row) -> Source:
+    return Source(text(row, "instructions"), whole(row, "overlap"), whole(row, "characters"))
 
 
-def chunk_views(index: ChunkIndex, done: Sequence[Row], places: range) -> list[ChunkView]:
-    """Build the finished chunks of these places, in order. `done` are rows of outputs, maybe of others too."""
-    views = [
-        index.view(output.key.position, output.calls, output=output.text)
-        for output in outputs(0, done)
-        if output.key.position in places
-    ]
-    views += [index.view(at, calls, failure=failure) for at, (calls, failure) in index.failed.items() if at in places]
+def chunk_views(places: Row, done: Sequence[Row], failed: Sequence[Row]) -> list[ChunkView]:
+    """Build the finished chunks, in order."""
+    cuts, overlap = whole_list(places, "cuts"), whole(places, "overlap")
+
+    def view(index: int, calls: int, output: Output | None = None, failure: Failure | None = None) -> ChunkView:
+        return ChunkView(
+            index=index,
+            start=max(0, cuts[index - 1] - overlap) if index else 0,
+            end=cuts[index],
+            output=output.text if output else None,
+            attempts=calls,
+            failure=failure,
+            finish_reason=output.finish_reason if output else None,
+        )
+
+    views = [view(output.key.position, output.calls, output=output) for output in outputs(0, done)]
+    views += [view(whole(row, "idx"), whole(row, "calls"), failure=_call_failure(row)) for row in failed]
     return sorted(views, key=lambda item: item.index)
 
 

@@ -22,13 +22,6 @@ ABLATIONS = (
         some_tasks(TOP, FREE, old_writers=1.0),
     ),
     Ablation(
-        "fence_in_merge_plan",
-        "the plan of a merge's level by a worker that lost its claim is refused",
-        (without.swapped("RECORD_MERGE", without.FENCED, without.UNFENCED),),
-        {"worker_frozen": 0.2, "object_zombie": 0.1, "duplicate_delivery": 0.5},
-        some_tasks(TOP, FREE, small_windows=True),
-    ),
-    Ablation(
         "fence_in_progress",
         "totals and announcements of a worker that lost its claim are refused",
         (without.swapped("PROGRESS", without.FENCED, without.UNFENCED),),

@@ -110,7 +110,7 @@ async def a_merge_and_its_levels(env: Any) -> Any:
     claim = await story.claim("one")
     chunks = progress(claim, outputs=outputs(0, 1, 2), completed=3, calls_settled=3)
     assert await store.step(claim, chunks, Continue(LEASE_MS))
-    story.outcomes.append(sorted((await store.level_outputs(TASK, 0, 0, 99)).items()))
+    story.outcomes.append(sorted((await store.level_outputs(TASK, 0)).items()))
     merged = progress(claim, outputs=outputs(0, level=1), completed=3, calls_settled=4, calls_minimum=4)
     assert not await store.step(claim, progress(claim, completed=3), Finish(RETENTION_MS, 1))
     assert await store.step(claim, merged, Finish(RETENTION_MS, 1))
@@ -139,11 +139,7 @@ async def a_task_with_outputs_of_both_shapes(env: Any) -> Any:
     assert await store.step(heir, late, Finish(RETENTION_MS))
     task = await store.task(TASK)
     assert task is not None
-    story.outcomes += [
-        task.result,
-        await store.chunks(TASK),
-        sorted((await store.level_outputs(TASK, 0, 0, 99)).items()),
-    ]
+    story.outcomes += [task.result, await store.chunks(TASK), sorted((await store.level_outputs(TASK, 0)).items())]
     await story.note("SELECT level, part, places, typeof(body) AS body FROM segments")
     await story.note("SELECT input FROM texts")
     return story.told()

@@ -182,7 +182,7 @@ def progress(claim: Claim, **changes: Any) -> Progress:
         "step": next(_STEPS),
         "calls_settled": claim.calls_settled,
         "calls_in_doubt": claim.calls_in_doubt,
-        "calls_minimum": claim.total,
+        "calls_minimum": len(claim.cuts),
         "completed": 0,
         "failed": 0,
         "input_tokens": 0,
