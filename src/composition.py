@@ -108,6 +108,7 @@ class App:
             log=self.log,
             latency=self._isolate.latency,
             sightings=self._isolate.sightings,
+            news=self._isolate.news,
         )
 
     def dispatcher(self) -> Dispatcher:

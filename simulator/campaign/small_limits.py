@@ -7,7 +7,6 @@ from typing import Any
 
 from simulator.campaign.patches import Patch, patched
 from src.core import limits, merge
-from src.processing import submission
 
 LEASE_SECONDS = 40
 TIMEOUT_SECONDS = 15
@@ -36,7 +35,6 @@ def small_limits(*, short_slices: bool, small_parts: bool) -> Iterator[None]:
     chosen = _ALWAYS | (_SLICES if short_slices else {}) | (_PARTS if small_parts else {})
     patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
     patches.append((merge, "MERGE_CHARS_LEAST", 70))  # three outputs a merge call: levels on levels
-    patches.append((submission, "check_budget", lambda options, minimum: None))  # as code before took any budget
     patches.append((logging.getLogger("onceover"), "disabled", True))
     with patched(patches):
         yield
@@ -50,6 +48,7 @@ def variables(
         "LEASE_SECONDS": str(LEASE_SECONDS),
         "AI_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
         "MAX_ATTEMPTS": str(MAX_ATTEMPTS),
+        "MODEL_PATIENCE_SECONDS": "0",
         "AI_CONCURRENCY": str(concurrency),
         "CHUNK_MAX_CHARS": "10",
         "RETENTION_DAYS": str(retention_days),

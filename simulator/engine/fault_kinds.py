@@ -66,9 +66,12 @@ _ALL = (
     FaultKind(24, "cron_dead", 0.02, "a cron trigger fails at entry"),
     FaultKind(24, "alarm_dead", 0.05, "an alarm fails at entry"),
     FaultKind(24, "rpc_dead", 0.02, "a call of an object fails at entry"),
+    FaultKind(25, "model_away", 0.01, "the model is away for all, from a second to half an hour"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
 DEAD_TRIGGERS = tuple(kind.name for kind in _ALL if kind.number == 24)
 # Their rates are drawn from a stream of their own.
-FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number >= 20)
+FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if 20 <= kind.number <= 22)
+# And so is this one's.
+MODEL_AWAY = "model_away"

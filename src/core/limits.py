@@ -8,14 +8,10 @@ INPUT_BYTES_DEFAULT = 1_000_000
 INPUT_BYTES_MOST = 1_850_000  # D1: a row holds at most 2,000,000 bytes, and this one has instructions and cuts too
 INSTRUCTIONS_CHARS_MOST = 20_000
 METADATA_BYTES_MOST = 4_096
-MODEL_OPTIONS_BYTES_MOST = 4_096
-OUTPUT_TOKENS_MOST = 1_000_000
-TEMPERATURE_MOST = 2.0
 MODEL_CHARS_MOST = 200
 CHUNK_CHARS_MOST = 1_000_000
 SENT_CHARS_MOST = 25_000_000  # by a task's chunks, overlaps and instructions included: what it costs is bounded too
 CHUNKS_MOST = 5_000  # one row each; a task this long is some 15 minutes of six calls at a time
-SMALL_BODY_BYTES_MOST = 10_000  # of a request that holds no text
 BODY_OVERHEAD_BYTES = 300_000  # instructions, metadata and JSON around `input`
 BODY_ESCAPE_FACTOR = 6  # "\u0001" is six bytes of JSON for one byte of text
 WAIT_SECONDS_MOST = 25
@@ -45,7 +41,6 @@ MODEL_CHECK_SECONDS = 15.0  # an isolate asks the provider at most this often
 # --- What a model may answer ------------------------------------------------------------------------
 OUTPUT_CHARS_MOST = 200_000
 REPLY_BYTES_MOST = 1_048_576
-FINISH_REASON_CHARS_MOST = 40  # of the provider's word for why an output ends; the rest of it is left out
 
 # --- What a tenant may have ---------------------------------------------------------------------------
 IDEMPOTENCY_SECONDS = 86_400
@@ -117,6 +112,15 @@ STALL_SECONDS_LEAST = 600.0  # from the first claim of such a row until the task
 # --- Retry ------------------------------------------------------------------------------------------
 BACKOFF_SECONDS_FIRST = 1.0
 BACKOFF_SECONDS_MOST = 60.0
+AWAY_SECONDS_FIRST = 1.0  # between two calls that ask whether a model is back; doubles with each that fails
+AWAY_SECONDS_MOST = 300.0  # at most 32 of them an hour, whatever the jitter
+AWAY_SECONDS_KEPT = 900.0  # what an isolate knows of a model that is away is forgotten after that
+AWAY_NEWCOMER_SECONDS = 5.0  # a task that has not met the trouble itself asks so long after the last one who did
+AWAY_TURN_SECONDS = 30.0  # one that has, and whose pause is over, waits no longer than that for another's question
+AWAY_CLOCK_SECONDS = 5.0  # by which the database's clock and an isolate's may seem to differ, an answer's way included
+AWAY_LOOK_SECONDS = 2.0  # how often a waiting run looks whether another one of its isolate has had a success
+NEWS_MODELS_MOST = 100  # models in an isolate's memory
+PATIENCE_SECONDS_MOST = 86_400
 RATE_LIMIT_SECONDS_FIRST = 2.0  # where the provider does not say how long
 RATE_LIMIT_SECONDS_LEAST = 0.125  # where it does, at first: a Retry-After of 0 would make a storm of calls
 RATE_LIMIT_SECONDS_MOST = 3_600.0

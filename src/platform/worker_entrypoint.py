@@ -26,7 +26,7 @@ class Default(WorkerEntrypoint):
         try:
             app = self._app()
         except ConfigurationError as error:
-            return outgoing(configuration_problem(error, incoming.method, incoming.headers))
+            return outgoing(configuration_problem(error, incoming.method))
         return outgoing(await handle(incoming, app.api()))
 
     async def queue(self, batch: Batch, env: object = None, ctx: object = None) -> None:

@@ -10,29 +10,31 @@ from contextlib import suppress
 from functools import partial
 
 from ..core import limits
-from ..core.errors import CallNotStarted, ModelError, StoreUnavailable
+from ..core.errors import StoreUnavailable
 from ..core.pace import idle_seconds
 from ..core.settings import Settings
 from ..core.states import Status
-from ..core.task import Reduce, is_truncated
+from ..core.task import Reduce
+from ..inference.protocol import ModelCall, ModelReply
 from ..store.claims import CallKey, Claim, Continue, Ending, Fail, Finish, Release, Step
 from ..store.tasks import TaskStore
 from . import clock
 from .allowance import Allowance
+from .booking import book
 from .caller import Caller
 from .calls import Calls, Finished
 from .ledger import Ledger
 from .log import Log
 from .outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
 from .pace import Pace
-from .plan import Plan, asking
+from .plan import Plan
 from .terms import OVERDUE, Terms, exhausted
 
 
 class Run:
     """One claim's work.
 
-    `model` is for a claim that names none. `slack_seconds` is what the way to whoever makes its calls may take,
+    `model` is whose calls these are. `slack_seconds` is what the way to whoever makes its calls may take,
     `sweep_soon` says whether only the sweep brings a released task back, `announced_at` when the calls that the claim
     announces were announced, at the earliest. `chance` gives numbers from 0 to 1.
     """
@@ -44,6 +46,7 @@ class Run:
         terms: Terms,
         allowance: Allowance,
         pace: Pace,
+        ledger: Ledger,
         *,
         store: TaskStore,
         settings: Settings,
@@ -61,7 +64,7 @@ class Run:
         self._pace = pace
         self._store = store
         self._settings = settings
-        ask = asking(claim.options, settings, model)
+        self._model = model
         self._slack_seconds = slack_seconds
         self._sweep_soon = sweep_soon
         self._pace.announced_at = self._asked_at = announced_at
@@ -69,9 +72,9 @@ class Run:
         self._chance = chance
         self._log = log
         self._plan = Plan(claim)
-        self._ledger = Ledger(claim, settings.max_attempts)
+        self._ledger = ledger
         self._texts: dict[CallKey, str] = {}  # outputs of this run, where a merge will want them
-        self._calls = Calls(caller, lambda key: ask(*self._plan.message(key)), settings.timeout_seconds)
+        self._calls = Calls(caller, self._message, settings.timeout_seconds)
 
     async def work(self) -> Outcome:
         """Work, and leave the claim in order whatever ends the work."""
@@ -102,10 +105,11 @@ class Run:
 
     async def _until_end(self) -> Outcome:
         if self._claim.stalls >= self._settings.max_attempts:
-            failure = self._ledger.failure or crashed(self._claim.stalls)
-            return await self._end(Fail(self._settings.retention_ms, failure))
+            return await self._end(
+                Fail(self._settings.retention_ms, self._ledger.failure or crashed(self._claim.stalls))
+            )
         self._ledger.add(self._plan.keys())
-        announced = self._ledger.startable(clock.now(), len(self._claim.announced))
+        announced = self._ledger.first(len(self._claim.announced))
         assert set(announced) == self._claim.announced
         self._start(announced)
         await self._advance()
@@ -158,7 +162,7 @@ class Run:
 
     async def _tell(self) -> Status | None:
         """Write what has happened to a task that has ended. None: it goes on, for this claim or for another."""
-        progress = self._ledger.progress((), self._plan.minimum_calls)
+        progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
         settle = partial(self._store.settle, self._claim, progress, OVERDUE, self._settings.retention_ms)
         return await self._pace.insist(settle)
 
@@ -177,9 +181,10 @@ class Run:
     def _ending(self, now: float, turn_at: float) -> Ending | None:
         """Say how the claim ends now that nothing is in flight, or None to sit out a short wait."""
         retention_ms = self._settings.retention_ms
+        self._ledger.give_up(now)
         if self._ledger.failure is not None:
             return Fail(retention_ms, self._ledger.failure)
-        next_at = self._ledger.next_at()
+        next_at = self._ledger.next_at(now)
         if next_at is None:
             return Finish(retention_ms, self._plan.top, self._settings.keep_input)
         if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
@@ -191,13 +196,14 @@ class Run:
     def _giving_back(self, now: float, wait: float, turn_at: float) -> Release | None:
         """Say how the task is given back that has `wait` seconds to wait, or None to sit them out."""
         idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
+        silent = now - self._pace.announced_at if self._ledger.waits_for_model(now) else 0.0
         # With every lane silent nothing could start after the wait: the next run has fresh ones.
         if (
             not idle
             and wait > 0
             and self._calls.free
             and self._allowance.allows_wait(wait, now)
-            and wait < self._settings.lease_seconds / 2
+            and wait + silent < self._settings.lease_seconds / 2
         ):
             return None
         # A run whose time was over before a call could start has done no more than one that tried in vain.
@@ -219,7 +225,7 @@ class Run:
 
     async def _step(self, starting: Sequence[CallKey], step: Step) -> None:
         """Write, and insist while the lease lasts: paid outputs are worth waiting for a database."""
-        progress = self._ledger.progress(starting, self._plan.minimum_calls)
+        progress = self._ledger.progress(starting, self._plan.minimum_calls, clock.now())
 
         def write() -> Awaitable[bool]:
             self._pace.announced_at = clock.now()
@@ -251,19 +257,24 @@ class Run:
     # --- calls -------------------------------------------------------------------------------------------
 
     def _start(self, keys: list[CallKey]) -> None:
-        self._ledger.start(keys)
+        self._ledger.start(keys, clock.now())
         starts_by = self._terms.starts_by(self._pace.announced_at, self._pace.window)
         if not self._caller.slack_seconds:  # lanes count for themselves, and the slice has time to spare for it
             starts_by = min(starts_by, self._allowance.latest_start)
         self._allowance.spend(self._calls.start(keys, starts_by))
 
+    def _message(self, key: CallKey) -> ModelCall:
+        return ModelCall(*self._plan.message(key), self._model)
+
     async def _wait(self, turn_at: float) -> None:
         """Wait for calls to end, for one that may start, for a turn to write that lies ahead, or for the deadline."""
         now = clock.now()
-        deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at()
+        deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at(now)
         out = self._ledger.in_flight > 0
         if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
             wake_at = deadline_latest
+        if not out and self._ledger.waits_for_model(now):  # another task of the isolate may find it back before
+            wake_at = min(wake_at, max(now, turn_at) + limits.AWAY_LOOK_SECONDS)
         if turn_at > now:
             wake_at = turn_at
         ended = self._ledger.ended
@@ -272,25 +283,9 @@ class Run:
 
     def _book(self, ended: Sequence[Finished]) -> None:
         for finished in ended:
-            self._book_one(finished)
-
-    def _book_one(self, finished: Finished) -> None:
-        key, result, started, seconds = finished
-        facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
-        if isinstance(result, CallNotStarted):
-            self._ledger.not_started(key, clock.now())
-            self._log("call_not_started", **facts)
-            return
-        if isinstance(result, ModelError):
-            self._ledger.failed(key, result, clock.now(), self._chance())
-            self._log("call_failed", **facts, code=result.code, error=str(result))
-            return
-        self._ledger.succeeded(key, result, self._epoch_ms(started), self._epoch_ms(started + seconds))
-        if self._claim.options.reduce is Reduce.MERGE:
-            self._texts[key] = result.output
-        ending = {"finish_reason": result.finish_reason, "truncated": is_truncated(result.finish_reason) or None}
-        tokens = {"input_tokens": result.input_tokens, "output_tokens": result.output_tokens}
-        self._log("call_done", **facts, **tokens, **ending)
+            book(finished, self._ledger, self._epoch_ms, self._chance, self._log)
+            if isinstance(finished.result, ModelReply) and self._claim.options.reduce is Reduce.MERGE:
+                self._texts[finished.key] = finished.result.output
 
     def _epoch_ms(self, moment: float) -> int:
         """Give a time on the run's clock by the database's, but for what the claim's way there took."""

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
-from ..core.task import Failure, TaskOptions
+from ..core.task import Failure, LastError, TaskOptions, Wait
 
 START_MS = round(limits.START_SECONDS * 1000)
 
@@ -38,7 +38,8 @@ class Claim:
     finished call; for `rest_ms` from the claim on nobody else takes the task if this one ends so, too. `idle_runs` are
     the runs in a row before this one that started nothing, `start_ms` is how long calls may start after their
     announcement, as the database has it now.
-    `claimed_ms` is when the claim was written, by the database's clock.
+    `claimed_ms` is when the claim was written, by the database's clock. The model has been away for `away_ms`,
+    after `away_waits` calls that asked for it.
     """
 
     task_key: TaskKey
@@ -60,7 +61,6 @@ class Claim:
     calls_in_doubt: int
     input_tokens: int
     output_tokens: int
-    truncated: int = 0
     outputs: frozenset[CallKey]
     tried: dict[CallKey, Tried]
     refused: dict[CallKey, Failure]
@@ -68,6 +68,9 @@ class Claim:
     doubted: frozenset[CallKey]
     deadline_left_ms: int | None = None
     claimed_ms: int = 0
+    away_ms: int | None = None
+    away_waits: int = 0
+    last_error: LastError | None = None
 
 
 class Standing(StrEnum):
@@ -114,11 +117,12 @@ class FailedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What one write under a claim says. `step` is its number. Totals are absolute.
+    """What one write under a claim says. `step` is its number. Totals are absolute, and so are times, in ms.
 
     `finished` says that a call has finished under this claim, with an output or for good.
     A write that failed may have landed. The next one under its number tells its outputs once more, and perhaps others
-    after them: `tries` is how many each of the writes before it told.
+    after them: `tries` is how many each of the writes before it told. `wait` is what the run
+    waits for if no call is out.
     """
 
     step: int
@@ -138,7 +142,10 @@ class Progress:
     rate_waits: int
     idle_runs: int = 0
     finished: bool = False
-    truncated: int = 0
+    away_since: int | None = None
+    away_waits: int = 0
+    last_error: LastError | None = None
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
-from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Source, Task, Usage
-from . import options, segments
+from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, Usage
+from . import options, segments, waiting
 from .claims import CallKey, Claim, Output, Standing, Tried, Unclaimed
 from .columns import maybe_text, maybe_whole, task_key, text, whole, whole_list
 from .database import Row
@@ -63,7 +63,6 @@ def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures
         calls_in_doubt=whole(task, "calls_in_doubt"),
         input_tokens=whole(task, "input_tokens"),
         output_tokens=whole(task, "output_tokens"),
-        truncated=whole(task, "truncated"),
         outputs=done,
         tried={_key(row): Tried(whole(row, "attempts"), whole(row, "calls")) for row in failures if not row["final"]},
         refused={_key(row): _call_failure(row) for row in failures if row["final"] and _key(row) not in done},
@@ -71,6 +70,9 @@ def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures
         doubted=keys(task, "doubted"),
         deadline_left_ms=maybe_whole(task, "deadline_left"),
         claimed_ms=whole(task, "announced_at"),
+        away_ms=maybe_whole(task, "away_ms"),
+        away_waits=whole(task, "away_waits"),
+        last_error=waiting.last_error(task),
     )
 
 
@@ -108,8 +110,8 @@ def _failure(row: Row) -> Failure | None:
     return Failure(code, text(row, "error_message"), bool(row["error_retryable"]))
 
 
-def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Task:
-    """Build a task from a _VIEW row, and from its RESULT and SOURCE rows where they were read."""
+def task(row: Row, result: Sequence[Row] = ()) -> Task:
+    """Build a task from a _VIEW row and, for a completed one, its RESULT rows."""
     status = Status(text(row, "status"))
     asked = options.read(row)
     in_flight = whole(row, "calls_in_flight")
@@ -123,7 +125,6 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         total=whole(row, "total"),
         completed=whole(row, "completed"),
         failed=whole(row, "failed"),
-        truncated=whole(row, "truncated"),
         usage=Usage(
             model_calls=whole(row, "calls_settled") + in_doubt + in_flight,
             minimum_calls=whole(row, "calls_minimum"),
@@ -142,32 +143,23 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         overdue=bool(row["overdue"]),
         late=bool(row.get("late")),
         unanswered=bool(row.get("unanswered")),
+        waiting_for=waiting.waiting_for(row, status),
+        last_error=waiting.last_error(row),
+        read_at=whole(row, "read_at"),
         result=None if not texts else texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts),
-        source=_source(source[0]) if source else None,
     )
-
-
-def _source(row: Row) -> Source:
-    return Source(text(row, "instructions"), whole(row, "overlap"), whole(row, "characters"))
 
 
 def chunk_views(places: Row, done: Sequence[Row], failed: Sequence[Row]) -> list[ChunkView]:
     """Build the finished chunks, in order."""
     cuts, overlap = whole_list(places, "cuts"), whole(places, "overlap")
 
-    def view(index: int, calls: int, output: Output | None = None, failure: Failure | None = None) -> ChunkView:
-        return ChunkView(
-            index=index,
-            start=max(0, cuts[index - 1] - overlap) if index else 0,
-            end=cuts[index],
-            output=output.text if output else None,
-            attempts=calls,
-            failure=failure,
-            finish_reason=output.finish_reason if output else None,
-        )
+    def view(index: int, output: str | None, calls: int, failure: Failure | None) -> ChunkView:
+        start = max(0, cuts[index - 1] - overlap) if index else 0
+        return ChunkView(index=index, start=start, end=cuts[index], output=output, attempts=calls, failure=failure)
 
-    views = [view(output.key.position, output.calls, output=output) for output in outputs(0, done)]
-    views += [view(whole(row, "idx"), whole(row, "calls"), failure=_call_failure(row)) for row in failed]
+    views = [view(output.key.position, output.text, output.calls, None) for output in outputs(0, done)]
+    views += [view(whole(row, "idx"), None, whole(row, "calls"), _call_failure(row)) for row in failed]
     return sorted(views, key=lambda item: item.index)
 
 
