@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from simulator.campaign.invariants import Invariants
 from simulator.campaign.row_changes import InvariantBroken, Row
 from simulator.campaign.small_limits import MAX_ATTEMPTS
-from simulator.engine.fault_kinds import MODEL_AWAY
+from simulator.engine.fault_kinds import STORAGE
 from simulator.platform.model import output_of
 from simulator.platform.world import World
 from src.core.chunks import chunks
@@ -24,13 +24,12 @@ CRASHES = frozenset(
         "retries_exhausted", "consumer_exception", "object_evicted", "write_lost_at_eviction", "object_zombie",
         "worker_frozen", "rpc_failed_before", "rpc_failed_after", "upgraded", "clock_jumped",
         "d1_failed_before_commit", "d1_failed_after_commit", "d1_overloaded", "d1_slow",
-        "d1_lands_later", "d1_never_answers", "d1_shared", "queue_dead", "alarm_dead", "rpc_dead",
+        "d1_lands_later", "d1_never_answers", "d1_shared", "d1_full", "queue_dead", "alarm_dead", "rpc_dead",
     }
 )  # fmt: skip
 # Answers, and silences, after which nobody knows whether the model counted the call.
 DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable", "model_hang", "model_slow"})
 MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed"}) | DOUBTFUL
-OF_SERVICE = frozenset({"model_unavailable", "model_timeout", "model_connection_lost"})  # why a task may have failed
 FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 
 
@@ -45,7 +44,6 @@ class Circumstances:
 
     fired: frozenset[str]
     operated: bool  # isolates died by deployments or restarts, or a client interfered
-    patient: bool = False  # tasks bear a model that is away
 
     @property
     def crashed(self) -> bool:
@@ -55,7 +53,7 @@ class Circumstances:
     @property
     def certain(self) -> bool:
         """Whether the outcome of every call is known."""
-        return not self.crashed and not self.fired & (DOUBTFUL | {MODEL_AWAY})
+        return not self.crashed and not self.fired & DOUBTFUL
 
     @property
     def smooth(self) -> bool:
@@ -94,7 +92,7 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
         kept == ("" if row.status == "completed" else invariants.inputs[row.task_key]), "its input is not as it was"
     )
     _check_chunks(world, row, require)
-    _check_repetitions(invariants, row, tag, doubt + others, circumstances, require)
+    _check_repetitions(invariants, row, tag, doubt + others, require)
 
 
 def _check_result(invariants: Invariants, world: World, row: Row, require: Require) -> None:
@@ -148,27 +146,21 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
     elif code == "budget_exhausted":
         require(row.sent == row.max_calls, f"failed after {row.sent} of {row.max_calls} calls")
     elif code in {"dead_lettered", "worker_crashed"}:
-        require(circumstances.crashed, "failed by a crash, and nothing crashed")
+        full_only = not circumstances.operated and not circumstances.fired & (CRASHES - {STORAGE})
+        require(circumstances.crashed and not full_only, "failed by a crash, and nothing crashed")
     elif code == "model_refused":
         require(answers["refused"] > 0, "refused by a model that refused nothing")
     elif code == "model_rate_limited":
         require(answers["429"] > 100, "gave up waiting too early")
     else:
-        if circumstances.patient and code in OF_SERVICE and not circumstances.crashed:
-            require(bool(circumstances.fired & MODEL), f"{code}: the model was away, and the patience not at its end")
-        unheard = circumstances.crashed or bool(circumstances.fired & {"model_unreachable", MODEL_AWAY})
+        unheard = circumstances.crashed or "model_unreachable" in circumstances.fired
         failures = sum(answers[answer] for answer in FAILURE_ANSWERS)
         slow = "model_slow" in circumstances.fired
         require(failures >= MAX_ATTEMPTS or unheard or slow, f"{code} after {failures} failures")
 
 
-def _check_repetitions(
-    invariants: Invariants, row: Row, tag: str, spare: int, circumstances: Circumstances, require: Require
-) -> None:
-    """Calls for one text: no more failures than attempts, no more answers than one, but for those in doubt.
-
-    Where tasks bear a model that is away, failures need not count. How many there may be is another test's.
-    """
+def _check_repetitions(invariants: Invariants, row: Row, tag: str, spare: int, require: Require) -> None:
+    """Calls for one text: no more failures than attempts, no more answers than one, but for those in doubt."""
     heard: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     for (text, answer), count in invariants.answers[tag].items():
@@ -177,7 +169,7 @@ def _check_repetitions(
         elif answer in FAILURE_ANSWERS:
             failed[text] += count
     rounds = 1 + invariants.retries[row.task_key]
-    for count in failed.values() if not circumstances.patient else ():
+    for count in failed.values():
         require(count <= MAX_ATTEMPTS * rounds + spare, f"{count} failed calls for one text")
     repeated = sum(count - 1 for count in heard.values() if count > 1)
     require(repeated <= spare, f"{repeated} finished calls were made again")

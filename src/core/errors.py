@@ -37,25 +37,18 @@ class ConfigurationFaults(ConfigurationError):
 class ModelError(OnceoverError):
     """A model call that gave no usable output. The message names the cause, never the text or the key.
 
-    `answered`: the provider said so itself, so it has counted the call. Otherwise nobody knows. `of_service`: the
-    cause is the service's, whatever the call. `delay_seconds`: how long the provider asks to wait, if it says so.
+    `answered`: the provider said so itself, so it has counted the call. Otherwise nobody knows.
     """
 
     code = "model_error"
     answered: ClassVar[bool] = True
-    of_service: ClassVar[bool] = False
-
-    def __init__(self, message: str = "", delay_seconds: float | None = None) -> None:
-        super().__init__(message)
-        self.delay_seconds = delay_seconds
 
 
 class ModelUnavailable(ModelError):
-    """408, 409, 425, 5xx or no capacity: transient."""
+    """5xx or no capacity: transient."""
 
     code = "model_unavailable"
     retryable = True
-    of_service = True
 
 
 class ModelTimeout(ModelError):
@@ -64,7 +57,6 @@ class ModelTimeout(ModelError):
     code = "model_timeout"
     retryable = True
     answered = False
-    of_service = True
 
 
 class ModelConnectionLost(ModelError):
@@ -73,13 +65,6 @@ class ModelConnectionLost(ModelError):
     code = "model_connection_lost"
     retryable = True
     answered = False
-    of_service = True
-
-
-class CallerLost(ModelConnectionLost):
-    """Whoever made the call was lost, or had no more time for it: it says nothing of the service."""
-
-    of_service = False
 
 
 class ModelReplyMalformed(ModelError):
@@ -94,6 +79,10 @@ class ModelRateLimited(ModelError):
 
     code = "model_rate_limited"
     retryable = True
+
+    def __init__(self, message: str, delay_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.delay_seconds = delay_seconds
 
 
 class CallNotStarted(ModelError):
@@ -137,6 +126,16 @@ class StoreQuotaExhausted(StoreUnavailable):
     """The account's daily allowance of rows is used up: nothing works before midnight UTC, so nothing is repeated."""
 
     code = "database_quota_exhausted"
+    passing = False
+
+
+class StoreFull(StoreUnavailable):
+    """The database has no room for what a write would add; nothing has come of it. Reads and erasures go on.
+
+    To send again at once is no use: room comes when something is erased, or when the account has more.
+    """
+
+    code = "storage_full"
     passing = False
 
 

@@ -67,6 +67,18 @@ LATE_SECONDS_MOST = 3_600.0  # how long a write that was given up is reckoned wi
 OVERLOAD_SECONDS = 5.0  # while D1 takes longer than this for an answer, an isolate takes no new task
 OVERLOAD_PROBE_SECONDS = 5.0  # then it lets one through after so long, to see
 OVERLOAD_FORGET_SECONDS = 60.0  # a call is given up after STORE_SECONDS: of one older than this the caller is gone
+# Platform: a database holds 500 MB on the free plan and 10 GB on the paid one, in millions of bytes. STORAGE_MB_MOST
+# leaves a twentieth and more of it to what running tasks have still to store.
+STORAGE_MB_MOST = {"free": 450, "paid": 9_500}
+CLEAR_FRACTION = 0.9  # of STORAGE_MB_MOST: from there on ended tasks are erased before their retention is over
+CLEAR_TASKS_MOST = 40  # in a transaction
+CLEAR_PAGES_MOST = {"free": 1, "paid": 10}  # of a sweep
+KEPT_SECONDS_LEAST = 86_400.0  # after its end no task is erased for want of room
+STORAGE_COUNT_SECONDS = 21_600.0  # how long a count of what tenants store is good for: it reads a row a task
+STORAGE_MEASURE_SECONDS = 10.0  # how long an isolate refuses new tasks before it looks at the size again
+STORAGE_REST_SECONDS = 600.0  # how long a task rests that found no room for the output of a call
+ROOM_BYTES_A_CALL = 65_536  # what a call must find room for where the database is tight; most outputs take 4 KB
+ROOM_BYTES_MOST = 1_500_000  # of all calls of a run together; D1: a row of 2,000,000
 LIST_WALK_MOST = 500  # tasks that a page of one status passes over at most
 
 # --- Processing -------------------------------------------------------------------------------------
@@ -112,15 +124,6 @@ STALL_SECONDS_LEAST = 600.0  # from the first claim of such a row until the task
 # --- Retry ------------------------------------------------------------------------------------------
 BACKOFF_SECONDS_FIRST = 1.0
 BACKOFF_SECONDS_MOST = 60.0
-AWAY_SECONDS_FIRST = 1.0  # between two calls that ask whether a model is back; doubles with each that fails
-AWAY_SECONDS_MOST = 300.0  # at most 32 of them an hour, whatever the jitter
-AWAY_SECONDS_KEPT = 900.0  # what an isolate knows of a model that is away is forgotten after that
-AWAY_NEWCOMER_SECONDS = 5.0  # a task that has not met the trouble itself asks so long after the last one who did
-AWAY_TURN_SECONDS = 30.0  # one that has, and whose pause is over, waits no longer than that for another's question
-AWAY_CLOCK_SECONDS = 5.0  # by which the database's clock and an isolate's may seem to differ, an answer's way included
-AWAY_LOOK_SECONDS = 2.0  # how often a waiting run looks whether another one of its isolate has had a success
-NEWS_MODELS_MOST = 100  # models in an isolate's memory
-PATIENCE_SECONDS_MOST = 86_400
 RATE_LIMIT_SECONDS_FIRST = 2.0  # where the provider does not say how long
 RATE_LIMIT_SECONDS_LEAST = 0.125  # where it does, at first: a Retry-After of 0 would make a storm of calls
 RATE_LIMIT_SECONDS_MOST = 3_600.0

@@ -10,7 +10,7 @@ from ..core import limits
 from ..core.database_load import DatabaseLoad
 from ..core.keys import Key
 from ..core.pace import Latency
-from ..core.patience import ModelNews
+from ..core.storage import Storage
 from ..inference.protocol import Health, Provider
 from ..processing.sightings import Sightings
 
@@ -155,4 +155,4 @@ class Isolate:
         self.model = ModelCheck()
         self.latency = Latency()
         self.sightings = Sightings()
-        self.news = ModelNews()
+        self.storage = Storage()

@@ -10,31 +10,32 @@ from contextlib import suppress
 from functools import partial
 
 from ..core import limits
-from ..core.errors import StoreUnavailable
+from ..core.errors import StoreFull, StoreUnavailable
 from ..core.pace import idle_seconds
 from ..core.settings import Settings
 from ..core.states import Status
 from ..core.task import Reduce
-from ..inference.protocol import ModelCall, ModelReply
+from ..inference.protocol import ModelCall
 from ..store.claims import CallKey, Claim, Continue, Ending, Fail, Finish, Release, Step
 from ..store.tasks import TaskStore
 from . import clock
 from .allowance import Allowance
-from .booking import book
+from .bookings import Bookings, Times
 from .caller import Caller
-from .calls import Calls, Finished
+from .calls import Calls
 from .ledger import Ledger
 from .log import Log
 from .outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
 from .pace import Pace
 from .plan import Plan
+from .room import Room
 from .terms import OVERDUE, Terms, exhausted
 
 
 class Run:
     """One claim's work.
 
-    `model` is whose calls these are. `slack_seconds` is what the way to whoever makes its calls may take,
+    `model` is for a claim that names none. `slack_seconds` is what the way to whoever makes its calls may take,
     `sweep_soon` says whether only the sweep brings a released task back, `announced_at` when the calls that the claim
     announces were announced, at the earliest. `chance` gives numbers from 0 to 1.
     """
@@ -46,7 +47,7 @@ class Run:
         terms: Terms,
         allowance: Allowance,
         pace: Pace,
-        ledger: Ledger,
+        room: Room,
         *,
         store: TaskStore,
         settings: Settings,
@@ -62,18 +63,21 @@ class Run:
         self._terms = terms
         self._allowance = allowance
         self._pace = pace
+        self._room = room
         self._store = store
         self._settings = settings
-        self._model = model
+        self._model = claim.options.model or model
         self._slack_seconds = slack_seconds
         self._sweep_soon = sweep_soon
-        self._pace.announced_at = self._asked_at = announced_at
+        self._pace.announced_at = announced_at
         self._claimed_at = clock.now()
-        self._chance = chance
         self._log = log
         self._plan = Plan(claim)
-        self._ledger = ledger
+        self._ledger = Ledger(claim, settings.max_attempts)
         self._texts: dict[CallKey, str] = {}  # outputs of this run, where a merge will want them
+        merges = claim.options.reduce is Reduce.MERGE
+        times = Times(claim.claimed_ms, announced_at)
+        self._bookings = Bookings(self._ledger, self._texts, times, chance, log, keeps_texts=merges)
         self._calls = Calls(caller, self._message, settings.timeout_seconds)
 
     async def work(self) -> Outcome:
@@ -85,6 +89,12 @@ class Run:
                 self._log("claim_lost", in_flight=self._ledger.in_flight)
                 status = await self._settle()
                 return Lost() if status is None else Ended(status)
+        except StoreFull:
+            await self._calls.drop()
+            back = self._back(limits.STORAGE_REST_SECONDS)
+            progress = self._ledger.progress((), self._plan.minimum_calls)
+            given_back = await self._store.stand_down(self._claim, progress, back)
+            return Released(limits.STORAGE_REST_SECONDS) if given_back else Lost()
         except StoreUnavailable:
             await self._calls.drop()
             raise  # nothing can be written; the lease runs out and the sweep brings the task back
@@ -105,13 +115,13 @@ class Run:
 
     async def _until_end(self) -> Outcome:
         if self._claim.stalls >= self._settings.max_attempts:
-            return await self._end(
-                Fail(self._settings.retention_ms, self._ledger.failure or crashed(self._claim.stalls))
-            )
+            failure = self._ledger.failure or crashed(self._claim.stalls)
+            return await self._end(Fail(self._settings.retention_ms, failure))
         self._ledger.add(self._plan.keys())
-        announced = self._ledger.first(len(self._claim.announced))
+        announced = self._ledger.startable(clock.now(), len(self._claim.announced))
         assert set(announced) == self._claim.announced
-        self._start(announced)
+        if not self._room.tight:  # else they are announced again, with the room that they need
+            self._start(announced)
         await self._advance()
         while True:
             now = clock.now()
@@ -125,8 +135,8 @@ class Run:
             ending = None if starting or self._ledger.in_flight else self._ending(now, turn_at)
             if ending is not None:
                 return await self._end(ending)
-            if turn_at <= now and (starting or self._ledger.unsaved):
-                await self._step(starting, self._continue())
+            if turn_at <= now and (starting or self._ledger.unsaved) and not await self._go_on(starting):
+                continue
             self._start(starting)
             await self._wait(turn_at)
             await self._advance()
@@ -146,14 +156,14 @@ class Run:
         they give is written then. Behind another claim nothing can be written: there they are in doubt.
         """
         if self._caller.slack_seconds:
-            self._book(self._calls.ended())
+            self._bookings.take(self._calls.ended())
         else:
             await self._drop()
             self._ledger.abandon()
         status = await self._tell()
         if status is not None and self._ledger.in_flight:
             self._ledger.saved()
-            self._book(await self._calls.rest())
+            self._bookings.take(await self._calls.rest())
             self._ledger.abandon()
             return await self._tell() or status
         await self._drop()
@@ -162,13 +172,13 @@ class Run:
 
     async def _tell(self) -> Status | None:
         """Write what has happened to a task that has ended. None: it goes on, for this claim or for another."""
-        progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
+        progress = self._ledger.progress((), self._plan.minimum_calls)
         settle = partial(self._store.settle, self._claim, progress, OVERDUE, self._settings.retention_ms)
         return await self._pace.insist(settle)
 
     async def _drop(self) -> None:
         """Give up on the calls in flight. What has ended while nobody looked, during a write, is booked."""
-        self._book(await self._calls.drop())
+        self._bookings.take(await self._calls.drop())
 
     def _starting(self, now: float) -> list[CallKey]:
         if self._terms.forbids_start(now):
@@ -181,10 +191,9 @@ class Run:
     def _ending(self, now: float, turn_at: float) -> Ending | None:
         """Say how the claim ends now that nothing is in flight, or None to sit out a short wait."""
         retention_ms = self._settings.retention_ms
-        self._ledger.give_up(now)
         if self._ledger.failure is not None:
             return Fail(retention_ms, self._ledger.failure)
-        next_at = self._ledger.next_at(now)
+        next_at = self._ledger.next_at()
         if next_at is None:
             return Finish(retention_ms, self._plan.top, self._settings.keep_input)
         if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
@@ -196,14 +205,13 @@ class Run:
     def _giving_back(self, now: float, wait: float, turn_at: float) -> Release | None:
         """Say how the task is given back that has `wait` seconds to wait, or None to sit them out."""
         idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
-        silent = now - self._pace.announced_at if self._ledger.waits_for_model(now) else 0.0
         # With every lane silent nothing could start after the wait: the next run has fresh ones.
         if (
             not idle
             and wait > 0
             and self._calls.free
             and self._allowance.allows_wait(wait, now)
-            and wait + silent < self._settings.lease_seconds / 2
+            and wait < self._settings.lease_seconds / 2
         ):
             return None
         # A run whose time was over before a call could start has done no more than one that tried in vain.
@@ -211,27 +219,38 @@ class Run:
             wait = max(wait, idle_seconds(self._ledger.idle_runs))
             self._ledger.idled()
             self._log("run_idle", idle_runs=self._ledger.idle_runs, delay_seconds=wait)
-        delay_ms = round(wait * 1000)
+        return self._back(wait)
+
+    def _back(self, seconds: float) -> Release:
+        delay_ms = round(seconds * 1000)
         return Release(delay_ms, delay_ms + (0 if self._sweep_soon else self._settings.lease_ms))
 
     async def _end(self, ending: Ending) -> Outcome:
         await self._step((), ending)
         return Released(ending.delay_ms / 1000) if isinstance(ending, Release) else Ended(ending.status)
 
-    def _continue(self) -> Continue:
+    async def _go_on(self, starting: list[CallKey]) -> bool:
+        """Write, and announce calls. False: there was no room for what they give, so nothing is written."""
+        if not starting:
+            await self._step((), self._continue())
+            return True
+        room_bytes = self._room.wanted(self._ledger.in_flight + len(starting))
+        return await self._room.announce(self._step(starting, self._continue(room_bytes)), self._ledger, room_bytes)
+
+    def _continue(self, room_bytes: int = 0) -> Continue:
         """Keep the claim for as long as the calls that are announced may take, given how soon they must start."""
         window = self._pace.next_window()
-        return Continue(self._settings.claim_ms(self._slack_seconds, window), round(window * 1000))
+        return Continue(self._settings.claim_ms(self._slack_seconds, window), round(window * 1000), room_bytes)
 
     async def _step(self, starting: Sequence[CallKey], step: Step) -> None:
         """Write, and insist while the lease lasts: paid outputs are worth waiting for a database."""
-        progress = self._ledger.progress(starting, self._plan.minimum_calls, clock.now())
+        progress = self._ledger.progress(starting, self._plan.minimum_calls)
 
         def write() -> Awaitable[bool]:
             self._pace.announced_at = clock.now()
             return self._store.step(self._claim, progress, step, sends=1)
 
-        if not await self._pace.insist(write):
+        if not await self._pace.insist(write, when_full=not starting):
             raise ClaimLost
         self._ledger.saved()
 
@@ -257,7 +276,7 @@ class Run:
     # --- calls -------------------------------------------------------------------------------------------
 
     def _start(self, keys: list[CallKey]) -> None:
-        self._ledger.start(keys, clock.now())
+        self._ledger.start(keys)
         starts_by = self._terms.starts_by(self._pace.announced_at, self._pace.window)
         if not self._caller.slack_seconds:  # lanes count for themselves, and the slice has time to spare for it
             starts_by = min(starts_by, self._allowance.latest_start)
@@ -269,24 +288,12 @@ class Run:
     async def _wait(self, turn_at: float) -> None:
         """Wait for calls to end, for one that may start, for a turn to write that lies ahead, or for the deadline."""
         now = clock.now()
-        deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at(now)
+        deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at()
         out = self._ledger.in_flight > 0
         if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
             wake_at = deadline_latest
-        if not out and self._ledger.waits_for_model(now):  # another task of the isolate may find it back before
-            wake_at = min(wake_at, max(now, turn_at) + limits.AWAY_LOOK_SECONDS)
         if turn_at > now:
             wake_at = turn_at
         ended = self._ledger.ended
-        self._book(await self._calls.wait(min(wake_at, deadline_latest)))
+        self._bookings.take(await self._calls.wait(min(wake_at, deadline_latest)))
         self._pace.earn(self._ledger.ended - ended)
-
-    def _book(self, ended: Sequence[Finished]) -> None:
-        for finished in ended:
-            book(finished, self._ledger, self._epoch_ms, self._chance, self._log)
-            if isinstance(finished.result, ModelReply) and self._claim.options.reduce is Reduce.MERGE:
-                self._texts[finished.key] = finished.result.output
-
-    def _epoch_ms(self, moment: float) -> int:
-        """Give a time on the run's clock by the database's, but for what the claim's way there took."""
-        return self._claim.claimed_ms + round((moment - self._asked_at) * 1000)

@@ -10,9 +10,9 @@ from ..core.errors import StoreError
 from ..core.ids import TaskKey
 from ..core.meter import Meter
 from ..core.pace import Latency, start_seconds
-from ..core.patience import ModelNews, Patience
 from ..core.settings import Settings
 from ..core.stalls import rests
+from ..core.storage import Storage
 from ..core.task import Route
 from ..inference.protocol import Provider
 from ..store.claims import Claim, Standing, Unclaimed
@@ -20,10 +20,10 @@ from ..store.tasks import TaskStore
 from . import clock
 from .allowance import Allowance
 from .caller import Caller, LocalCaller
-from .ledger import Ledger
 from .log import Log
 from .outcomes import Outcome
 from .pace import Pace
+from .room import Room
 from .run import Run
 from .sightings import Sightings
 from .terms import OVERDUE, Terms
@@ -49,8 +49,7 @@ class Host:
 class Worker:
     """Runs tasks with one store and one provider. `chance` gives numbers from 0 to 1, `nonce` fresh names.
 
-    `latency` is what the isolate knows of its database, `news` what it knows of its models, `sightings` which triggers
-    it has noted.
+    `latency` and `storage` are what the isolate knows of its database, `sightings` which triggers it has noted.
     """
 
     store: TaskStore
@@ -61,17 +60,16 @@ class Worker:
     nonce: Callable[[], str]
     log: Log
     latency: Latency = field(default_factory=Latency)
+    storage: Storage = field(default_factory=Storage)
     sightings: Sightings = field(default_factory=Sightings)
-    news: ModelNews = field(default_factory=ModelNews)
 
     async def run(self, task_key: TaskKey, host: Host) -> Outcome:
         """Work on the task until it ends or the host's allowance does. Raises StoreError, and what is unexpected."""
         asked_at = clock.now()
         window = start_seconds(self.latency.seconds(asked_at))
         allowance = Allowance(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, asked_at)
-        # A fresh task announces its first calls with its claim, unless the model is away: then one call asks.
-        away = self.settings.patience_seconds > 0 and self.news.is_away(self._model, asked_at)
-        announce = 0 if away else allowance.room(asked_at, self.settings.concurrency, 0, 1)
+        tight = self.storage.is_tight(self.settings.storage_bytes_most)  # then the run announces what finds room
+        announce = 0 if tight else allowance.room(asked_at, self.settings.concurrency, 0, 1)
         claim = await self._claim(task_key, host, window, announce)
         if isinstance(claim, Unclaimed):
             self.log("unclaimed", task=task_key, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
@@ -88,10 +86,6 @@ class Worker:
             **self.meter.facts(),
         )
         return outcome
-
-    @property
-    def _model(self) -> str:
-        return self.settings.model or self.provider.default_model
 
     async def _claim(self, task_key: TaskKey, host: Host, window: float, announce: int) -> Claim | Unclaimed:
         asked_at = clock.now()
@@ -122,26 +116,16 @@ class Worker:
         assert caller.slack_seconds <= host.slack_seconds
         lease_seconds, laned = self.settings.lease_seconds, caller.slack_seconds > 0
         pace = Pace(claim, self.latency, lease_seconds=lease_seconds, window=window, laned=laned, log=log)
-        model = claim.options.model or self._model
-        now = clock.now()
-        patience = Patience(
-            self.news.of(model),
-            self.settings.patience_seconds,
-            now=now,
-            away_for=None if claim.away_ms is None else claim.away_ms / 1000,
-            waits=claim.away_waits,
-            failed_for=0.0 if claim.last_error is None else (claim.claimed_ms - claim.last_error.at) / 1000,
-        )
         return Run(
             claim,
             caller,
-            Terms(claim, asked_at, now),
+            Terms(claim, asked_at, clock.now()),
             allowance,
             pace,
-            Ledger(claim, self.settings.max_attempts, patience, now),
+            Room(self.storage, self.settings.storage_bytes_most, log),
             store=self.store,
             settings=self.settings,
-            model=model,
+            model=self.settings.model or self.provider.default_model,
             slack_seconds=host.slack_seconds,
             sweep_soon=host.route is Route.DIRECT,
             announced_at=asked_at,

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
-from ..core.task import Failure, LastError, TaskOptions, Wait
+from ..core.task import Failure, TaskOptions
 
 START_MS = round(limits.START_SECONDS * 1000)
 
@@ -38,8 +38,7 @@ class Claim:
     finished call; for `rest_ms` from the claim on nobody else takes the task if this one ends so, too. `idle_runs` are
     the runs in a row before this one that started nothing, `start_ms` is how long calls may start after their
     announcement, as the database has it now.
-    `claimed_ms` is when the claim was written, by the database's clock. The model has been away for `away_ms`,
-    after `away_waits` calls that asked for it.
+    `claimed_ms` is when the claim was written, by the database's clock.
     """
 
     task_key: TaskKey
@@ -68,9 +67,6 @@ class Claim:
     doubted: frozenset[CallKey]
     deadline_left_ms: int | None = None
     claimed_ms: int = 0
-    away_ms: int | None = None
-    away_waits: int = 0
-    last_error: LastError | None = None
 
 
 class Standing(StrEnum):
@@ -117,12 +113,11 @@ class FailedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What one write under a claim says. `step` is its number. Totals are absolute, and so are times, in ms.
+    """What one write under a claim says. `step` is its number. Totals are absolute.
 
     `finished` says that a call has finished under this claim, with an output or for good.
     A write that failed may have landed. The next one under its number tells its outputs once more, and perhaps others
-    after them: `tries` is how many each of the writes before it told. `wait` is what the run
-    waits for if no call is out.
+    after them: `tries` is how many each of the writes before it told.
     """
 
     step: int
@@ -142,10 +137,6 @@ class Progress:
     rate_waits: int
     idle_runs: int = 0
     finished: bool = False
-    away_since: int | None = None
-    away_waits: int = 0
-    last_error: LastError | None = None
-    wait: Wait | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +173,14 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Keeps the claim and renews its lease. The calls that are announced start within `start_ms` or not at all."""
+    """Keeps the claim and renews its lease. The calls that are announced start within `start_ms` or not at all.
+
+    With `room_bytes` nothing is written unless the database has that much room beside what is written.
+    """
 
     lease_ms: int
     start_ms: int = START_MS
+    room_bytes: int = 0
 
 
 Ending = Release | Finish | Fail

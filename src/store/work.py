@@ -1,7 +1,6 @@
 """A worker's share of the store: it takes a claim, works under its fence, and ends it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from ..core import limits
 from ..core.ids import TaskKey
@@ -88,7 +87,18 @@ class WorkStore(Store):
         written = len(batch) - 1
         if isinstance(step, Finish) and not step.keep_input:
             batch.append(sql.EMPTY_INPUT.bind(task_key=claim.task_key, fence=claim.fence))
+        if isinstance(step, Continue) and step.room_bytes:
+            mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
+            batch.insert(written, sql.FIND_ROOM.bind(**mine, half=step.room_bytes // 2))
+            written += 1
         return bool((await self._database.run(*batch, sends=sends))[written])
+
+    async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
+        """Give the task back without what has happened since the last write. False: the claim is lost."""
+        mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
+        standing = sql.STAND_DOWN.bind(**mine, delay_ms=back.delay_ms, sweep_ms=back.sweep_ms)
+        (given_back,) = await self._database.run(standing)
+        return bool(given_back)
 
     async def settle(self, claim: Claim, progress: Progress, overdue: Failure, retention_ms: int) -> Status | None:
         """Settle the bill of a claim that a cancellation or its deadline has ended, and return the task's status.
@@ -150,8 +160,7 @@ def _failed(call: FailedCall) -> list[int | str]:
     return [*call.key, *counts, failure.code, failure.message, int(failure.retryable)]
 
 
-def _totals(progress: Progress) -> dict[str, Value]:
-    error, wait = progress.last_error, progress.wait
+def _totals(progress: Progress) -> dict[str, int | str]:
     return {
         "step": progress.step,
         "calls_settled": progress.calls_settled,
@@ -166,16 +175,11 @@ def _totals(progress: Progress) -> dict[str, Value]:
         "rate_waits": progress.rate_waits,
         "idle_runs": progress.idle_runs,
         "finished": int(progress.finished),
-        "away_since": progress.away_since,
-        "away_waits": progress.away_waits,
-        "last_error": None if error is None else as_json(asdict(error)),
-        "wait_reason": None if wait is None else wait.reason,
-        "wait_until": None if wait is None else wait.until,
     }
 
 
 def _step(claim: Claim, progress: Progress, step: Step) -> BoundStatement:
-    told: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, **_totals(progress)}
+    told = {"task_key": claim.task_key, "fence": claim.fence, **_totals(progress)}
     match step:
         case Continue(lease_ms, start_ms):
             return sql.PROGRESS.bind(**told, lease_ms=lease_ms, start_ms=start_ms)

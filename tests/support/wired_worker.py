@@ -102,32 +102,6 @@ class _Processor(AIProcessor):
 Default, AIProcessor = _Worker, _Processor
 """
 
-# A database that takes 2.5 s for each answer: longer than calls used to have for their start.
-SLOW_DATABASE = """
-
-import asyncio as _asyncio
-
-from src.store import database as _database
-
-_init = _database.Database.__init__
-
-
-class _Slow:
-    def __init__(self, binding):
-        self._binding, self.prepare = binding, binding.prepare
-
-    async def batch(self, statements):
-        await _asyncio.sleep(2.5)
-        return await self._binding.batch(statements)
-
-
-def _slowly(self, binding, meter, **options):
-    _init(self, _Slow(binding), meter, **options)
-
-
-_database.Database.__init__ = _slowly
-"""
-
 
 def write_wired_worker(folder: Path, door: str = DOOR) -> Path:
     """Write the project into a folder, with this door, for `DevServer(project=folder)`."""

@@ -55,8 +55,7 @@ WHERE id = :task_key AND (
 ) AND {IN_TIME}
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
   total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
-  announced_at, deadline_at - {NOW} AS deadline_left,
-  max(0, {NOW} - away_since) AS away_ms, away_waits, last_error
+  announced_at, deadline_at - {NOW} AS deadline_left
 """)
 
 # Keeps wake_at from lying behind the lease. In the common case it does not, and no row is written.
@@ -140,13 +139,11 @@ ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, 
 
 # The worker's totals since the task began. They are absolute, so that sending them twice adds nothing. `:finished`: a
 # call of this claim has, so that its end is no stall.
-# `:in_flight` is a JSON list of [level, idx], `:last_error` a JSON object. NULL may be: `:away_since`, while the model
-# is there; `:last_error`, if there is none; `:wait_reason` and `:wait_until`, while the run waits for nothing.
+# `:in_flight` is a JSON list of [level, idx].
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
   calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
-  idle_runs = :idle_runs, away_since = :away_since, away_waits = :away_waits, last_error = :last_error,
-  wait_reason = :wait_reason, wait_until = :wait_until,
+  idle_runs = :idle_runs,
   stalled_since = CASE WHEN :finished THEN NULL ELSE stalled_since END,
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 
@@ -156,6 +153,13 @@ PROGRESS = statement(f"""
 UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, {ANNOUNCED}
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 RETURNING fence
+""")
+
+# Finds room for twice `:half` bytes, or fails for want of it. The row grows by as much, and shrinks again with
+# PROGRESS, which follows in the same transaction. What it takes of the file stays with the database, free for others.
+FIND_ROOM = statement(f"""
+UPDATE tasks SET in_flight = '["' || hex(zeroblob(:half)) || '"]'
+WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 """)
 
 # Says for how long a lane may start calls that its task's worker has announced: the announcement's window, from now on,
@@ -176,6 +180,15 @@ RELEASE = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'pending', {UNHELD},
   not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
 WHERE {_UNDER_CLAIM} AND status IN ('processing', 'pending')
+RETURNING fence
+""")
+
+# Gives the task back without what has happened since the last write, since the database has no room for it. The row
+# does not grow. The calls that were announced stay so, and the next claim doubts them.
+STAND_DOWN = statement(f"""
+UPDATE tasks SET step = :step, status = 'pending', {UNHELD},
+  not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
+WHERE {_UNDER_CLAIM} AND status = 'processing'
 RETURNING fence
 """)
 
