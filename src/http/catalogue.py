@@ -10,14 +10,13 @@ from typing import Final
 from ..core import limits
 from ..core.keys import ID_PATTERN, Scope
 from ..core.states import Status
-from . import health, keys, openapi, operation, problems, queries, tasks
+from . import health, keys, openapi, problems, queries, tasks
 from .dry_run import PlanView
 from .endpoint import Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
 from .messages import Reply
 from .new_task import NewTaskFields
-from .retries import RetryFields
-from .task_views import ChunkListView, TaskListView, TaskWithChunksView, WholeTaskView
+from .task_views import ChunkListView, TaskListView, TaskView, TaskWithChunksView
 
 _ONE_TASK = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
 _OF_TASK = tuple((name, "id", "/id") for name in ("readTask", "readChunks", "cancelTask", "retryTask", "eraseTask"))
@@ -65,7 +64,6 @@ ENDPOINTS: Final = (
         handler=tasks.submit,
         access=Scope.WRITE,
         body=NewTaskFields,
-        makes_tasks=True,
         parameters=(
             _IDEMPOTENCY_KEY,
             Parameter(
@@ -76,7 +74,7 @@ ENDPOINTS: Final = (
         ),
         answers=(
             Answer(200, "With `dryRun=true`: the plan; nothing is stored", (PlanView,)),
-            Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), _OF_TASK),
+            Answer(202, "Accepted", (TaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), _OF_TASK),
         ),
         problems=(
             problems.MALFORMED_BODY,
@@ -113,17 +111,13 @@ ENDPOINTS: Final = (
         access=Scope.READ,
         parameters=(
             Parameter("wait", "Seconds to hold the answer back until the task is terminal.", _WAIT),
-            Parameter(
-                "include",
-                "What else to show: the finished `chunks`, the `input` as long as it is kept, or both.",
-                {"type": "string", "enum": ["chunks", "input", "chunks,input", "input,chunks"]},
-            ),
+            Parameter("include", "What else to show.", {"type": "string", "enum": ["chunks"]}),
         ),
         answers=(
             Answer(
                 200,
                 "The task; with `include=chunks` its finished chunks too",
-                (WholeTaskView, TaskWithChunksView),
+                (TaskView, TaskWithChunksView),
                 ("Retry-After",),
                 _OF_TASK,
             ),
@@ -136,7 +130,6 @@ ENDPOINTS: Final = (
         name="eraseTask",
         summary="Cancel a task if needed, and erase its input, chunks and result",
         handler=tasks.erase,
-        seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
         answers=(Answer(204, "Erased"),),
         problems=_ONE_TASK,
@@ -157,9 +150,8 @@ ENDPOINTS: Final = (
         name="cancelTask",
         summary="Cancel a task: no model call starts afterwards",
         handler=tasks.cancel,
-        seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
-        answers=(Answer(200, "The task, cancelled", (WholeTaskView,), leads_to=_OF_TASK),),
+        answers=(Answer(200, "The task, cancelled", (TaskView,), leads_to=_OF_TASK),),
         problems=(problems.ALREADY_TERMINAL, *_ONE_TASK),
     ),
     Endpoint(
@@ -169,17 +161,8 @@ ENDPOINTS: Final = (
         summary="Let a failed or cancelled task go on from the chunks that it has",
         handler=tasks.retry,
         access=Scope.WRITE,
-        body=RetryFields,
-        body_optional=True,
-        answers=(Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After"), _OF_TASK),),
-        problems=(
-            problems.MALFORMED_BODY,
-            problems.NOT_RETRYABLE,
-            problems.BUDGET_SPENT,
-            problems.TOO_LARGE,
-            problems.UNSUPPORTED_MEDIA_TYPE,
-            *_ONE_TASK,
-        ),
+        answers=(Answer(202, "Accepted", (TaskView,), ("Location", "Retry-After"), _OF_TASK),),
+        problems=(problems.NOT_RETRYABLE, *_ONE_TASK),
     ),
     Endpoint(
         method="POST",
@@ -220,16 +203,6 @@ ENDPOINTS: Final = (
         id_schema={"type": "string", "pattern": f"^{ID_PATTERN}$"},
     ),
     Endpoint(
-        method="POST",
-        path="/api/sweep",
-        name="sweep",
-        summary="Run a sweep now, and wait for it: send off what stands still, or work on it; at most one in 30 s",
-        handler=operation.sweep,
-        access=Access.OPERATOR,
-        answers=(Answer(200, "What the sweep did", (operation.SweptView,)),),
-        problems=(problems.TOO_SOON, *problems.DATABASE_KINDS),
-    ),
-    Endpoint(
         method="GET",
         path="/api/async-status",
         name="readService",
@@ -238,21 +211,18 @@ ENDPOINTS: Final = (
         access=Access.PUBLIC,
         parameters=(
             Parameter(
-                "verbose",
-                "1 shows the day's use of the free plan, too, and to operators when sweep, queue and alarms were last "
-                "seen, and the backlog. A key is looked at only then, if one is sent.",
-                {"type": "string", "enum": ["0", "1"]},
+                "verbose", "1 shows the day's use of the free plan, too.", {"type": "string", "enum": ["0", "1"]}
             ),
         ),
         answers=(
             Answer(
                 200,
-                "Tasks are accepted; with `verbose=1` more",
-                (health.ServiceView, health.VerboseServiceView, health.OperatorServiceView),
+                "Tasks are accepted; with `verbose=1` the day's use too",
+                (health.ServiceView, health.VerboseServiceView),
             ),
             Answer(503, "The database cannot take tasks", (health.UnhealthyServiceView,), ("Retry-After",)),
         ),
-        problems=(problems.UNAUTHENTICATED, problems.FORBIDDEN),
+        problems=(),
     ),
     Endpoint(
         method="GET",

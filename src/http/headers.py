@@ -9,8 +9,6 @@ ON_EVERY_ANSWER = {
     "Strict-Transport-Security": "max-age=31536000",
 }
 
-REQUEST_ID = "X-Request-Id"
-
 MEANINGS = {
     "Location": "The path of what was made.",
     "Idempotency-Replayed": "`true` when an earlier request with this Idempotency-Key made the task.",

@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode
 from ..core.keys import Scope
 from . import cors, problems
 from .endpoint import Access, Answer, Endpoint, Parameter, allowed
-from .headers import MEANINGS, ON_EVERY_ANSWER, REQUEST_ID, SOMETIMES
+from .headers import MEANINGS, ON_EVERY_ANSWER, SOMETIMES
 from .problems import PROBLEM_TYPE, Kind, ProblemView
 
 Json = dict[str, Any]
@@ -30,7 +30,6 @@ one is its `code`.
 
 A deployment answers whoever sends a valid key, `Authorization: Bearer oo_<id>_<secret>`; the key decides whose tasks
 are meant, and its scopes what may be done. A refused key is answered before anything else of the request is looked at.
-While the database does not keep up, a new task is refused before that, with 503 (`overloaded`) and `Retry-After`.
 With `REQUIRE_KEYS=false`, as under `make dev`, everybody is the one tenant `local`, and no key is looked at."""
 
 
@@ -104,7 +103,7 @@ def _operation(endpoint: Endpoint) -> Json:
         operation["parameters"] = [_parameter(parameter) for parameter in endpoint.parameters]
     if endpoint.body is not None:
         content = {"application/json": {"schema": _reference(endpoint.body)}}
-        operation["requestBody"] = {"required": not endpoint.body_optional, "content": content}
+        operation["requestBody"] = {"required": True, "content": content}
     answers = {str(answer.status): _answer(answer) for answer in endpoint.answers}
     counted = (problems.LIMIT_REACHED,) if endpoint.counted else ()
     refusals = _problems((*endpoint.problems, *counted, *_access_problems(endpoint.access), *ANYWHERE))
@@ -117,14 +116,13 @@ def _security(access: Scope | Access) -> list[Json]:
     """Say what a caller needs. For a scheme that is not OAuth the list names roles (OpenAPI 3.1.0, 4.8.30)."""
     if access is Access.PUBLIC:
         return []
-    scope = Scope.ADMIN if access is Access.OPERATOR else access
-    return [{_SCHEME: [scope.value] if isinstance(scope, Scope) else []}]
+    return [{_SCHEME: [access.value] if isinstance(access, Scope) else []}]
 
 
 def _access_problems(access: Scope | Access) -> tuple[Kind, ...]:
     if access is Access.PUBLIC:
         return ()
-    forbidden = () if access is Access.ANY_KEY else (problems.FORBIDDEN,)
+    forbidden = (problems.FORBIDDEN,) if isinstance(access, Scope) else ()
     return (*problems.KEY_KINDS, *forbidden, *problems.DATABASE_KINDS)
 
 
@@ -187,7 +185,7 @@ def _headers(names: Iterable[str]) -> Json:
         name: {"description": MEANINGS[name], "required": name not in SOMETIMES, "schema": {"type": "string"}}
         for name in names
     }
-    return described | _references((*ON_EVERY_ANSWER, REQUEST_ID, *cors.ON_ANSWERS))
+    return described | _references((*ON_EVERY_ANSWER, *cors.ON_ANSWERS))
 
 
 def _references(names: Iterable[str]) -> Json:
@@ -207,9 +205,7 @@ def _shared_headers() -> Json:
         name: {"description": f"With CORS only. {meaning}", "schema": {"type": "string"}}
         for name, meaning in (cors.ON_ANSWERS | cors.ON_PREFLIGHTS).items()
     }
-    meaning = "The caller's own, if it is 1 to 128 visible ASCII characters, else a fresh one. The log has it, too."
-    name: Json = {REQUEST_ID: {"description": meaning, "required": True, "schema": {"type": "string"}}}
-    return always | name | with_cors
+    return always | with_cors
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> Json:

@@ -6,7 +6,6 @@ from typing import Annotated, NamedTuple, NotRequired, TypedDict
 
 from pydantic import Field
 
-from ..core import limits
 from ..core.errors import ConfigurationError, SchemaMissing, StoreError, StoreQuotaExhausted, StoreUnavailable
 from ..core.quota import seconds_until_reset
 from .messages import Reply, json_reply
@@ -27,10 +26,6 @@ SCHEMA_DETAIL = (
 DATABASE_DETAIL = (
     "The database (D1, binding DB) does not answer. If it stays so: start `make dev` again locally, or run "
     "`npx wrangler d1 migrations list DB --remote` to see whether the deployed one answers."
-)
-OVERLOAD_DETAIL = (
-    "The database takes too long for its answers, so no new task is taken, and nothing was accepted. Tasks that were "
-    "accepted before go on, and can be read, cancelled and deleted."
 )
 QUOTA_DETAIL = (
     "The day's allowance of database rows is used up (D1 on the free plan). It begins anew at midnight UTC; on the "
@@ -55,7 +50,6 @@ FORBIDDEN = Kind("forbidden", 403, "The key may not do this", ("WWW-Authenticate
 NOT_FOUND = Kind("not_found", 404, "There is nothing here")
 METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "The path does not take this method")
 ALREADY_TERMINAL = Kind("already_terminal", 409, "The task has ended")
-BUDGET_SPENT = Kind("budget_exhausted", 409, "The task has used up its budget of model calls")
 NOT_RETRYABLE = Kind("not_retryable", 409, "The task is neither failed nor cancelled")
 KEY_LIMIT = Kind("key_limit", 409, "The tenant has as many keys as it may")
 TOO_LARGE = Kind("too_large", 413, "The request is too large")
@@ -63,11 +57,9 @@ UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The body is not of
 IDEMPOTENCY_MISMATCH = Kind("idempotency_mismatch", 422, "The Idempotency-Key stands for another request")
 INVALID_FIELDS = Kind("invalid_fields", 422, "Some fields have values that they cannot take")
 LIMIT_REACHED = Kind("limit_reached", 429, "The tenant has reached one of its limits", _AGAIN)
-TOO_SOON = Kind("too_soon", 429, "This was done a moment ago", _AGAIN)
 INTERNAL = Kind("internal", 500, "Something went wrong in the service")
 BAD_CONFIGURATION = Kind("bad_configuration", 500, "The deployment is configured wrongly")
 NOT_CONFIGURED = Kind("not_configured", 503, "The deployment has no keys yet")
-OVERLOADED = Kind("overloaded", 503, "The service has more to do than it can do now", _AGAIN)
 DATABASE_UNAVAILABLE = Kind("database_unavailable", 503, "The database is out of reach", _AGAIN)
 DATABASE_QUOTA_EXHAUSTED = Kind(
     "database_quota_exhausted", 503, "The database's allowance for today is used up", _AGAIN
@@ -75,7 +67,7 @@ DATABASE_QUOTA_EXHAUSTED = Kind(
 DATABASE_ERROR = Kind("database_error", 503, "The database refused the operation", _AGAIN)
 SCHEMA_MISSING = Kind("schema_missing", 503, "The database has no tables yet", _AGAIN)
 
-KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED, OVERLOADED)
+KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED)
 DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING)
 
 
@@ -96,8 +88,8 @@ class FieldErrorView(TypedDict):
 
 @shown
 class ProblemView(TypedDict):
-    """Problem details (RFC 9457). `code` is stable, `requestId` that of `X-Request-Id`; `errors` is there where fields
-    are named, `limit` where a limit of the tenant is reached.
+    """Problem details (RFC 9457). `code` is stable; `errors` is there where fields are named, `limit` where a
+    limit of the tenant is reached.
     """
 
     type: Annotated[str, Field(json_schema_extra={"format": "uri"})]
@@ -107,7 +99,6 @@ class ProblemView(TypedDict):
     code: str
     limit: NotRequired[str]
     errors: NotRequired[list[FieldErrorView]]
-    requestId: NotRequired[str]
 
 
 class Refusal(Exception):
@@ -181,12 +172,6 @@ def store_refusal(error: StoreError, now_ms: int) -> Refusal:
                 "The database did not carry out what the request asked for. Try again; the service's log says more."
             )
             return Refusal(DATABASE_ERROR, detail, headers=again)
-
-
-def overload_refusal() -> Refusal:
-    """Make the refusal of a new task while the database does not keep up."""
-    again = {"Retry-After": str(round(limits.OVERLOAD_PROBE_SECONDS))}
-    return Refusal(OVERLOADED, OVERLOAD_DETAIL, headers=again)
 
 
 def internal_refusal() -> Refusal:

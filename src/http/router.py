@@ -1,10 +1,9 @@
 """From a request to an answer: paths are matched by whole segments, and nothing gets out but an answer."""
 
-import asyncio
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-from ..core.errors import ConfigurationError, StoreError, StoreSilent
+from ..core.errors import ConfigurationError, StoreError
 from . import cors, queries, rate_limit
 from .authentication import tenant_of
 from .catalogue import ENDPOINTS
@@ -19,10 +18,8 @@ from .problems import (
     Refusal,
     configuration_refusal,
     internal_refusal,
-    overload_refusal,
     store_refusal,
 )
-from .request_ids import named, request_id
 from .services import Api
 
 Parts = Mapping[str, str]
@@ -33,8 +30,6 @@ async def handle(request: Request, api: Api) -> Reply:
 
     Cancellation and what else is no Exception passes through.
     """
-    name = request_id(request.headers)
-    api.log.note(request=name)
     try:
         reply = await _answer(request, api)
     except Refusal as refusal:
@@ -44,7 +39,7 @@ async def handle(request: Request, api: Api) -> Reply:
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()
-    return _finished(named(cors.shared(reply, request, api.settings.cors_origins), name), request.method)
+    return _finished(cors.shared(reply, request, api.settings.cors_origins), request.method)
 
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
@@ -57,11 +52,9 @@ def _database_problem(error: StoreError, api: Api) -> Reply:
     return refusal.reply()
 
 
-def configuration_problem(
-    error: ConfigurationError, method: str = "GET", headers: Mapping[str, str] | None = None
-) -> Reply:
-    """Answer any request, with its method and headers, to a deployment with a bad variable: there can be no Api."""
-    return _finished(named(configuration_refusal(error).reply(), request_id(headers or {})), method)
+def configuration_problem(error: ConfigurationError, method: str = "GET") -> Reply:
+    """Answer any request to a deployment with a bad variable: no Api can be made there."""
+    return _finished(configuration_refusal(error).reply(), method)
 
 
 async def _answer(request: Request, api: Api) -> Reply:
@@ -77,21 +70,10 @@ async def _answer(request: Request, api: Api) -> Reply:
     if found is None:
         raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
     endpoint, parts = found
-    if endpoint.makes_tasks and api.isolate.load.refuses(asyncio.get_running_loop().time()):
-        raise overload_refusal()  # before the key is looked up, which might add to the load
-    try:
-        async with asyncio.timeout(endpoint.seconds_most) as time_limit:
-            tenant = await tenant_of(request, api, endpoint.access)
-            if endpoint.counted:
-                await rate_limit.check(api, tenant)
-            reply = await endpoint.handler(_exchange(request, api, endpoint, parts, query, tenant))
-    except TimeoutError:
-        if not time_limit.expired():
-            raise
-        raise StoreSilent("the database took too long for the request") from None
+    tenant = await tenant_of(request, api, endpoint.access)
     if endpoint.counted:
-        api.sweeps.look()
-    return reply
+        await rate_limit.check(api, tenant)
+    return await endpoint.handler(_exchange(request, api, endpoint, parts, query, tenant))
 
 
 def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, tenant: str) -> Exchange:

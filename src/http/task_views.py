@@ -1,28 +1,23 @@
 """Tasks and their chunks as the API shows them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, NotRequired, TypedDict, cast
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
 
 from ..core import task as core
 from ..core.states import Status
 from ..core.task import Route
-from .request_views import RequestView, request_view
-from .services import Api
 from .views import Count, Time, maybe_rfc3339, rfc3339, shown
 
 
 @shown
 class ProgressView(TypedDict):
-    """How many chunks there are, and how many of them are done. `truncated` counts outputs, those of merges too, that
-    were cut off (`finishReason` is `length` or `content_filter`).
-    """
+    """How many chunks there are, and how many of them are done."""
 
     total: Annotated[int, Field(ge=1)]
     completed: Count
     failed: Count
-    truncated: Count
 
 
 @shown
@@ -43,9 +38,7 @@ class FailureView(TypedDict):
 
 @shown
 class UsageView(TypedDict):
-    """The bill. `modelCalls` counts every call that was sent, `inDoubt` those of them that got no answer: the worker
-    died, the connection was lost or cut, or `AI_TIMEOUT_SECONDS` had passed. The provider may have counted them.
-    """
+    """The bill. `modelCalls` counts every call that was sent, `inDoubt` those whose outcome is unknown."""
 
     modelCalls: Count
     minimumCalls: Annotated[int, Field(ge=1)]
@@ -61,7 +54,6 @@ class LinksView(TypedDict):
     self: str
     chunks: str
     cancel: str
-    retry: str
 
 
 @shown
@@ -89,11 +81,7 @@ class TaskView(TypedDict):
 
 @shown
 class ChunkView(TypedDict):
-    """A finished chunk: the span of `input` that it covers, in code points, and what became of it.
-
-    `finishReason` is why its output ends: `stop`, `length` (it was cut off), `content_filter`, or the provider's own
-    word. It is null where the provider gave none, and for a chunk that failed.
-    """
+    """A finished chunk: the span of `input` that it covers, in code points, and what became of it."""
 
     index: Count
     start: Count
@@ -102,19 +90,10 @@ class ChunkView(TypedDict):
     output: str | None
     attempts: Count
     error: FailureView | None
-    finishReason: str | None
 
 
 @shown
-class WholeTaskView(TaskView):
-    """A task that is read by its id. `input` is there with `?include=input`, and null once it is kept no longer."""
-
-    request: RequestView
-    input: NotRequired[str | None]
-
-
-@shown
-class TaskWithChunksView(WholeTaskView):
+class TaskWithChunksView(TaskView):
     """A task with `?include=chunks`."""
 
     chunks: list[ChunkView]
@@ -150,7 +129,7 @@ def task_view(task: core.Task) -> TaskView:
         status=task.status,
         terminal=task.status.terminal,
         route=task.route,
-        progress=ProgressView(total=task.total, completed=task.completed, failed=task.failed, truncated=task.truncated),
+        progress=ProgressView(total=task.total, completed=task.completed, failed=task.failed),
         result=_result_view(task.result),
         error=_failure_view(task.failure),
         usage=_usage_view(task.usage),
@@ -162,19 +141,13 @@ def task_view(task: core.Task) -> TaskView:
         expiresAt=maybe_rfc3339(task.expires_at),
         deadlineAt=maybe_rfc3339(task.deadline_at),
         maxModelCalls=task.options.max_calls,
-        links=LinksView(self=here, chunks=f"{here}/chunks", cancel=f"{here}/cancel", retry=f"{here}/retry"),
+        links=LinksView(self=here, chunks=f"{here}/chunks", cancel=f"{here}/cancel"),
     )
 
 
-def whole_task_view(task: core.Task, api: Api) -> WholeTaskView:
-    """Show a task with what it was asked for."""
-    assert task.source is not None  # a task that is read by its id has one
-    return cast("WholeTaskView", {**task_view(task), "request": request_view(task.options, task.source, api)})
-
-
-def with_chunks(view: WholeTaskView, chunks: Sequence[core.ChunkView]) -> TaskWithChunksView:
-    """Add a task's finished chunks."""
-    return cast("TaskWithChunksView", {**view, "chunks": [chunk_view(chunk) for chunk in chunks]})
+def task_with_chunks_view(task: core.Task, chunks: Sequence[core.ChunkView]) -> TaskWithChunksView:
+    """Show a task with its finished chunks."""
+    return {**task_view(task), "chunks": [chunk_view(chunk) for chunk in chunks]}
 
 
 def chunk_view(chunk: core.ChunkView) -> ChunkView:
@@ -187,7 +160,6 @@ def chunk_view(chunk: core.ChunkView) -> ChunkView:
         output=chunk.output,
         attempts=chunk.attempts,
         error=_failure_view(chunk.failure),
-        finishReason=chunk.finish_reason,
     )
 
 

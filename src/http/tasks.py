@@ -10,35 +10,21 @@ from ..core.chunks import TooManyChunks
 from ..core.ids import TaskKey, split_task_key
 from ..core.states import Status
 from ..core.task import Task
-from ..processing.submission import BudgetTooSmall, Submitted, TooMuchRepeated
+from ..processing.submission import Submitted, TooMuchRepeated
 from ..processing.terms import OVERDUE
-from ..store.admission import Mismatched, Refused
+from ..store.admission import Limit, Mismatched, Refused
 from ..store.pages import span
 from ..store.tasks import TaskStore
 from . import dry_run, queries
 from .bodies import read_object
 from .conditions import digest, idempotency_key, limit_reached, mismatch
 from .exchange import Exchange
-from .fields import checked
 from .messages import Reply, json_reply
-from .new_task import budget_too_small, new_request, too_many_chunks, too_much_repeated
-from .polling import poll_seconds, reads_left, retry_after_seconds, sparing_seconds
-from .problems import (
-    ALREADY_TERMINAL,
-    DATABASE_UNAVAILABLE,
-    Refusal,
-    field_refusal,
-    no_task,
-    overload_refusal,
-)
-from .retries import RetryFields, not_retryable
+from .new_task import new_request, too_many_chunks, too_much_repeated
+from .polling import poll_seconds, retry_after_seconds
+from .problems import ALREADY_TERMINAL, NOT_RETRYABLE, Refusal, field_refusal, no_task
 from .services import Api
-from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, whole_task_view, with_chunks
-
-_STILL_STARTING = (
-    "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
-    "cancel the task again after that, and the answer says that none will."
-)
+from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, task_with_chunks_view
 
 
 async def submit(exchange: Exchange) -> Reply:
@@ -53,14 +39,10 @@ async def submit(exchange: Exchange) -> Reply:
     request = new_request(body, settings)
     try:
         if dry:
-            return dry_run.show(request, api)
-        if not api.isolate.load.admits(asyncio.get_running_loop().time()):
-            raise overload_refusal()
+            return dry_run.show(request, settings)
         outcome = await api.submission.submit(exchange.tenant, request, key, digest(body) if key is not None else "")
     except TooManyChunks as error:
         raise field_refusal([too_many_chunks(error.most)]) from None
-    except BudgetTooSmall as error:
-        raise field_refusal([budget_too_small(error.minimum)]) from None
     except TooMuchRepeated as error:
         raise field_refusal([too_much_repeated(error.mostly)]) from None
     match outcome:
@@ -74,21 +56,22 @@ async def submit(exchange: Exchange) -> Reply:
 
 async def read(exchange: Exchange) -> Reply:
     """Show a task, after waiting for its end if that is asked for."""
-    api, key = exchange.api, exchange.task_key
-    seconds, included = queries.wait_seconds(exchange.query), queries.included(exchange.query)
-    task = await _ended(api, key, seconds, reads_after=len(included))
+    key, seconds, chunks_too = (
+        exchange.task_key,
+        queries.wait_seconds(exchange.query),
+        queries.includes_chunks(exchange.query),
+    )
+    api = exchange.api
+    task = await _ended(api, key, seconds)
     if task is None:
         raise no_task()
     headers = {} if task.status.terminal else _retry_after(api, task)
-    view = whole_task_view(task, api)
-    if "input" in included:
-        view["input"] = await api.store.input(key)
-    if "chunks" not in included:
-        return json_reply(200, view, headers)
+    if not chunks_too:
+        return json_reply(200, task_view(task), headers)
     chunks = await api.store.chunks(key)
     if chunks is None:
         raise no_task()
-    return json_reply(200, with_chunks(view, chunks), headers)
+    return json_reply(200, task_with_chunks_view(task, chunks), headers)
 
 
 async def read_chunks(exchange: Exchange) -> Reply:
@@ -119,33 +102,29 @@ async def read_page(exchange: Exchange) -> Reply:
 async def cancel(exchange: Exchange) -> Reply:
     """Cancel a task. One that is cancelled already counts: the client may be repeating itself."""
     api, key = exchange.api, exchange.task_key
-    began = asyncio.get_running_loop().time()
     changed, starting_ms = await api.store.cancel(key, api.settings.retention_ms)
     # Nothing is announced any more; what was may still be on its way, and the answer says that nothing is.
-    held = starting_ms / 1000
-    if asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST:
-        again = {"Retry-After": str(ceil(held))}
-        raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers=again)
-    await asyncio.sleep(held)
+    await asyncio.sleep(starting_ms / 1000)
     task = await _found(api.store, key)
     if not changed and task.status is not Status.CANCELLED:
         raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")
-    return json_reply(200, whole_task_view(task, api))
+    return json_reply(200, task_view(task))
 
 
 async def retry(exchange: Exchange) -> Reply:
-    """Put a failed or cancelled task back, to go on from the chunks that it has, maybe with another budget."""
-    body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
-    max_calls = checked(RetryFields, body).max_model_calls
+    """Put a failed or cancelled task back, to go on from the chunks that it has."""
     api, key = exchange.api, exchange.task_key
-    accepted = await api.submission.retry(key, max_calls)
+    accepted = await api.submission.retry(key)
     if accepted is None:
         task = await _found(api.store, key)
         if task.overdue:  # then it has failed, though nobody has said so yet
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
-            accepted = await api.submission.retry(key, max_calls)
+            accepted = await api.submission.retry(key)
     if accepted is None:
-        raise not_retryable(await _found(api.store, key), max_calls, api)
+        task = await _found(api.store, key)
+        if task.status in {Status.FAILED, Status.CANCELLED} and api.settings.tasks_in_flight_most is not None:
+            raise limit_reached(Limit.TASKS_IN_FLIGHT, api)
+        raise Refusal(NOT_RETRYABLE, f"The task is {task.status}; only a failed or cancelled one can go on.")
     route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
     task = await _found(api.store, key)
     if route is not None and task.status is Status.PENDING:
@@ -173,29 +152,19 @@ async def _found(store: TaskStore, task_key: TaskKey) -> Task:
     return task
 
 
-async def _ended(api: Api, key: TaskKey, seconds: float, *, reads_after: int) -> Task | None:
-    """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate.
-
-    On the free plan each read is of the whole task: that spares the one after the status.
-    """
+async def _ended(api: Api, key: TaskKey, seconds: float) -> Task | None:
+    """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     task = await _up_to_date(api, key)
-    if task is not None and (task.late or task.unanswered):
-        await api.rescue.help(task, seconds - (loop.time() - began))
-        task = await _up_to_date(api, key)
-    free = api.settings.plan == "free"
-    reads = reads_left(task, reads_after) if free and task is not None else 0
     while task is not None and not task.status.terminal and (waited := loop.time() - began) < seconds:
-        left = seconds - waited
-        pause = sparing_seconds(left, reads) if free else poll_seconds(waited)
+        pause, left = poll_seconds(waited), seconds - waited
         # The last read is not to follow upon the one before faster than any other.
         if left < pause + limits.WAIT_POLL_SECONDS:
             await asyncio.sleep(left)
             return await _up_to_date(api, key)
         await asyncio.sleep(pause)
-        reads -= 1
-        if free or not await api.store.going_on(key):
+        if not await api.store.going_on(key):
             task = await _up_to_date(api, key)
     return task
 
@@ -221,7 +190,7 @@ async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
 
 def _accepted(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
     later = {} if task.status.terminal else _retry_after(api, task)
-    return json_reply(202, whole_task_view(task, api), {"Location": task_path(task.id), **later, **(headers or {})})
+    return json_reply(202, task_view(task), {"Location": task_path(task.id), **later, **(headers or {})})
 
 
 def _retry_after(api: Api, task: Task) -> dict[str, str]:

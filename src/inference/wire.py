@@ -1,7 +1,5 @@
 """Model calls and their outcomes as plain values, to cross RPC between Durable Objects."""
 
-import json
-
 from ..core import errors
 from ..core.errors import ModelConnectionLost, ModelError, ModelRateLimited
 from .protocol import ModelCall, ModelReply
@@ -24,27 +22,12 @@ _ERRORS: dict[str, type[ModelError]] = {
 
 def write_call(call: ModelCall) -> Wire:
     """Write a call."""
-    return {
-        "system": call.system,
-        "user": call.user,
-        "model": call.model,
-        "maxOutputTokens": call.max_output_tokens,
-        "temperature": call.temperature,
-        "options": json.dumps(dict(call.options)),
-    }
+    return {"system": call.system, "user": call.user, "model": call.model}
 
 
 def read_call(wire: Wire) -> ModelCall:
-    """Read a call. One from code of before has no more than its text and its model."""
-    tokens, temperature = wire.get("maxOutputTokens"), wire.get("temperature")
-    return ModelCall(
-        system=str(wire["system"]),
-        user=str(wire["user"]),
-        model=str(wire["model"]),
-        max_output_tokens=None if tokens is None else _whole(tokens),
-        temperature=None if temperature is None else float(temperature),
-        options=json.loads(str(wire.get("options", "{}"))),
-    )
+    """Read a call."""
+    return ModelCall(system=str(wire["system"]), user=str(wire["user"]), model=str(wire["model"]))
 
 
 def write_outcome(outcome: ModelReply | ModelError) -> Wire:
@@ -54,7 +37,6 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
             "output": outcome.output,
             "inputTokens": outcome.input_tokens,
             "outputTokens": outcome.output_tokens,
-            "finishReason": outcome.finish_reason,
         }
     delay = outcome.delay_seconds if isinstance(outcome, ModelRateLimited) else None
     return {"error": outcome.code, "message": str(outcome), "delaySeconds": delay}
@@ -64,13 +46,7 @@ def read_outcome(wire: Wire) -> ModelReply | ModelError:
     """Read what a call gave. An error of a newer version of the code counts as a lost connection."""
     code = wire.get("error")
     if code is None:
-        reason = wire.get("finishReason")
-        return ModelReply(
-            str(wire["output"]),
-            _whole(wire["inputTokens"]),
-            _whole(wire["outputTokens"]),
-            None if reason is None else str(reason),
-        )
+        return ModelReply(str(wire["output"]), _whole(wire["inputTokens"]), _whole(wire["outputTokens"]))
     message = str(wire["message"])
     if code == ModelRateLimited.code:
         delay = wire["delaySeconds"]

@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 
-from ..core.errors import ConfigurationError
 from ..core.ids import TaskKey, split_task_key
 
 VALUE_CHARS_MOST = 500
@@ -21,10 +20,6 @@ class Log:
         """Return a log whose events carry these facts too."""
         return Log(self._write, self._facts | facts)
 
-    def note(self, **facts: object) -> None:
-        """Have all later events carry these facts too, those of logs that are bound from now on included."""
-        self._facts |= facts
-
     def __call__(self, event: str, **facts: object) -> None:
         """Write one event. Facts that are None are left out, strings are bounded, a task's key is shown in parts."""
         line = {"event": event} | self._facts | facts
@@ -33,10 +28,6 @@ class Log:
             line["tenant"] = tenant or None
         kept = {name: _bounded(value) for name, value in line.items() if value is not None}
         self._write(json.dumps(kept, ensure_ascii=True, separators=(",", ":"), default=str))
-
-    def misconfigured(self, error: ConfigurationError, **facts: object) -> None:
-        """Write the event of a variable that has a bad value, by the variable's name."""
-        self("bad_configuration", variable=error.variable, error=str(error), **facts)
 
     def failure(self, event: str, error: Exception, **facts: object) -> None:
         """Write an event for an error, and its traceback for the terminal; the event names its type only."""

@@ -1,23 +1,9 @@
 """Which calls a task needs: its chunks, then, for a merge, one level of calls after another."""
 
-from collections.abc import Callable
-
 from ..core.chunks import chunks
 from ..core.merge import merge_groups, merge_system
-from ..core.settings import Settings
-from ..core.task import Reduce, TaskOptions
-from ..inference.protocol import ModelCall
+from ..core.task import Reduce
 from ..store.claims import CallKey, Claim
-
-
-def asking(options: TaskOptions, settings: Settings, model: str) -> Callable[[str, str], ModelCall]:
-    """Give what makes a call of a system and a user message. `model` is the deployment's."""
-
-    def call(system: str, user: str) -> ModelCall:
-        tokens = options.max_output_tokens or settings.max_output_tokens
-        return ModelCall(system, user, options.model or model, tokens, options.temperature, options.model_options)
-
-    return call
 
 
 class Plan:

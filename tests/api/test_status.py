@@ -90,7 +90,7 @@ class Counted:
 
 def test_verbose() -> None:
     """`verbose=1` adds what was used of each allowance, and logs it; `verbose=0` is the plain answer."""
-    bench = ApiBench(keys=True)
+    bench = ApiBench()
     bench.api = replace(bench.api, day_use=Counted())
     plain = bench.call("GET", "/api/async-status?verbose=0")
     assert plain.body == json.dumps(json.loads(LETTER[QUEUES]))
@@ -101,7 +101,7 @@ def test_verbose() -> None:
     assert usage["rowsWritten"] == {"used": 29, "limit": 100_000}
     assert usage["objectGbSeconds"] == {"used": 1.2, "limit": 13_000}
     assert {name: allowance["limit"] for name, allowance in usage.items()} == FREE_PLAN_DAY
-    assert json.loads(bench.log_lines[-1]) == {"event": "day_use", "request": "bench", **USED}
+    assert json.loads(bench.log_lines[-1]) == {"event": "day_use", **USED}
     bench.close()
 
 
