@@ -1,7 +1,6 @@
 """Plays a workload against a world: clients, operators, cron; then faults stop, and everything must come to rest."""
 
 import asyncio
-import math
 from random import Random
 
 from simulator.campaign import tenants
@@ -18,7 +17,7 @@ from simulator.platform.choices import TOP
 from simulator.platform.world import World
 
 CRON_SECONDS = 30
-TERMINAL_SECONDS_MOST = 1_500  # after the last fault every task has ended; a rest may be ten minutes of it
+TERMINAL_SECONDS_MOST = 900  # after the last fault every task has ended
 OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS  # after the last fault: from a deadline until the sweep has ended the task
 QUIET_SECONDS_MOST = 1_500  # and then nothing runs, waits or is stored in an object
 
@@ -53,9 +52,6 @@ class Scenario:
         trouble.add_done_callback(look_at_error)
         await asyncio.gather(*parts)
         await asyncio.sleep(self._rng.uniform(1, 20))
-        if self.workload.sits_out:
-            await asyncio.sleep(max(0.0, world.model.away_until - world.loop.time()))
-        world.model.away_until = -math.inf
         world.faults.stop()
         if world.deployment is not self.workload.last:
             self._interfered = True
@@ -106,8 +102,7 @@ class Scenario:
     def circumstances(self) -> Circumstances:
         """What struck so far."""
         fired = {name for name, tally in self.world.faults.tallies.items() if tally.fired}
-        operated = self._interfered or self.clients.interfered or self.operators.interfered
-        return Circumstances(frozenset(fired), operated, self.workload.patient)
+        return Circumstances(frozenset(fired), self._interfered or self.clients.interfered or self.operators.interfered)
 
     def check(self) -> None:
         """Hold every task, and all of them together, to what was promised."""

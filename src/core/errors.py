@@ -4,7 +4,6 @@ Assertions guard against our own mistakes; these types are for what models, netw
 databases do to us. Nothing in here carries a client's text or a key.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -25,46 +24,24 @@ class ConfigurationError(OnceoverError):
         self.variable = variable
 
 
-class ConfigurationFaults(ConfigurationError):
-    """All the bad variables of a deployment; the message has a sentence for each."""
-
-    def __init__(self, faults: Sequence[ConfigurationError]) -> None:
-        OnceoverError.__init__(self, ". ".join(map(str, faults)))
-        self.variable = faults[0].variable
-        self.faults = tuple(faults)
-
-
 class ModelError(OnceoverError):
-    """A model call that gave no usable output. The message names the cause, never the text or the key.
-
-    `answered`: the provider said so itself, so it has counted the call. Otherwise nobody knows. `of_service`: the
-    cause is the service's, whatever the call. `delay_seconds`: how long the provider asks to wait, if it says so.
-    """
+    """A model call that gave no usable output. The message names the cause, never the text or the key."""
 
     code = "model_error"
-    answered: ClassVar[bool] = True
-    of_service: ClassVar[bool] = False
-
-    def __init__(self, message: str = "", delay_seconds: float | None = None) -> None:
-        super().__init__(message)
-        self.delay_seconds = delay_seconds
 
 
 class ModelUnavailable(ModelError):
-    """408, 409, 425, 5xx or no capacity: transient."""
+    """5xx or no capacity: transient."""
 
     code = "model_unavailable"
     retryable = True
-    of_service = True
 
 
 class ModelTimeout(ModelError):
-    """No reply within AI_TIMEOUT_SECONDS: transient. The provider may have done the work, or have seen nothing."""
+    """No reply within AI_TIMEOUT_SECONDS: transient. The provider may have done, and billed, the work."""
 
     code = "model_timeout"
     retryable = True
-    answered = False
-    of_service = True
 
 
 class ModelConnectionLost(ModelError):
@@ -72,14 +49,6 @@ class ModelConnectionLost(ModelError):
 
     code = "model_connection_lost"
     retryable = True
-    answered = False
-    of_service = True
-
-
-class CallerLost(ModelConnectionLost):
-    """Whoever made the call was lost, or had no more time for it: it says nothing of the service."""
-
-    of_service = False
 
 
 class ModelReplyMalformed(ModelError):
@@ -94,6 +63,10 @@ class ModelRateLimited(ModelError):
 
     code = "model_rate_limited"
     retryable = True
+
+    def __init__(self, message: str, delay_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.delay_seconds = delay_seconds
 
 
 class CallNotStarted(ModelError):

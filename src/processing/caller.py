@@ -8,14 +8,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..core.errors import CallerLost, CallNotStarted, ModelError, ModelTimeout
+from ..core.errors import CallNotStarted, ModelConnectionLost, ModelError, ModelTimeout
 from ..inference.protocol import ModelCall, ModelReply, Provider
 from . import clock
 
 CallOutcome = ModelReply | ModelError
 
 
-class Silence(CallerLost):
+class Silence(ModelConnectionLost):
     """No answer within the time: whoever was asked may still hold the connection."""
 
 
@@ -23,7 +23,7 @@ class Caller(Protocol):
     """Makes the calls of a run: up to `groups_most` groups at a time, of up to `group_size` calls each.
 
     `slack_seconds` is what the way to whoever makes the calls may take, there and back. It is 0 for a worker that makes
-    them itself, and only for such a one: then a call that is out can be taken back.
+    them itself, and only for such a one: then a call that is out was sent for sure.
     """
 
     @property
