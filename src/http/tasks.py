@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import ceil, floor
 
@@ -15,16 +16,31 @@ from ..processing.terms import OVERDUE
 from ..store.admission import Limit, Mismatched, Refused
 from ..store.pages import span
 from ..store.tasks import TaskStore
-from . import dry_run, queries
+from ..store.views import TooMuchAtOnce
+from . import dry_run, large_answers, queries
 from .bodies import read_object
 from .conditions import digest, idempotency_key, limit_reached, mismatch
 from .exchange import Exchange
+from .large_answers import task_reply
 from .messages import Reply, json_reply
 from .new_task import new_request, too_many_chunks, too_much_repeated
-from .polling import poll_seconds, retry_after_seconds
-from .problems import ALREADY_TERMINAL, NOT_RETRYABLE, Refusal, field_refusal, no_task
+from .polling import poll_seconds, reads_left, retry_after_seconds, sparing_seconds
+from .problems import (
+    ALREADY_TERMINAL,
+    DATABASE_UNAVAILABLE,
+    NOT_RETRYABLE,
+    Refusal,
+    field_refusal,
+    no_task,
+    overload_refusal,
+)
 from .services import Api
-from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, task_with_chunks_view
+from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view
+
+_STILL_STARTING = (
+    "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
+    "cancel the task again after that, and the answer says that none will."
+)
 
 
 async def submit(exchange: Exchange) -> Reply:
@@ -40,6 +56,8 @@ async def submit(exchange: Exchange) -> Reply:
     try:
         if dry:
             return dry_run.show(request, settings)
+        if not api.isolate.load.admits(asyncio.get_running_loop().time()):
+            raise overload_refusal()
         outcome = await api.submission.submit(exchange.tenant, request, key, digest(body) if key is not None else "")
     except TooManyChunks as error:
         raise field_refusal([too_many_chunks(error.most)]) from None
@@ -47,7 +65,7 @@ async def submit(exchange: Exchange) -> Reply:
         raise field_refusal([too_much_repeated(error.mostly)]) from None
     match outcome:
         case Submitted(task, replayed):
-            return _accepted(api, task, {"Idempotency-Replayed": "true"} if replayed else {})
+            return await _accepted(api, task, {"Idempotency-Replayed": "true"} if replayed else {})
         case Mismatched():
             raise mismatch()
         case Refused(limit):
@@ -62,24 +80,32 @@ async def read(exchange: Exchange) -> Reply:
         queries.includes_chunks(exchange.query),
     )
     api = exchange.api
-    task = await _ended(api, key, seconds)
+    task = await _ended(api, key, seconds, chunks_too=chunks_too)
     if task is None:
         raise no_task()
     headers = {} if task.status.terminal else _retry_after(api, task)
-    if not chunks_too:
-        return json_reply(200, task_view(task), headers)
-    chunks = await api.store.chunks(key)
-    if chunks is None:
-        raise no_task()
-    return json_reply(200, task_with_chunks_view(task, chunks), headers)
+    return await task_reply(api.store, 200, task, headers, chunks_too=chunks_too)
 
 
 async def read_chunks(exchange: Exchange) -> Reply:
-    """Show the chunks finished so far, in order."""
-    chunks = await exchange.api.store.chunks(exchange.task_key)
-    if chunks is None:
+    """Show the chunks finished so far, in order: all of them, or a page."""
+    store, key = exchange.api.store, exchange.task_key
+    limit, first = queries.chunks_limit(exchange.query), queries.chunks_start(exchange.query)
+    if limit is None and not first:
+        with suppress(TooMuchAtOnce):
+            chunks = await store.chunks(key)
+            if chunks is None:
+                raise no_task()
+            return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks], nextCursor=None))
+    index = await store.chunk_index(key)
+    if index is None:
         raise no_task()
-    return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks]))
+    if limit is None:
+        return large_answers.chunks_reply(store, index, first)
+    pages = index.pages(first, limit)
+    shown = [] if (page := next(pages, None)) is None else await store.some_chunks(index, page)
+    cursor = None if page is None or next(pages, None) is None else str(page.stop)
+    return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in shown], nextCursor=cursor))
 
 
 async def read_page(exchange: Exchange) -> Reply:
@@ -102,9 +128,14 @@ async def read_page(exchange: Exchange) -> Reply:
 async def cancel(exchange: Exchange) -> Reply:
     """Cancel a task. One that is cancelled already counts: the client may be repeating itself."""
     api, key = exchange.api, exchange.task_key
+    began = asyncio.get_running_loop().time()
     changed, starting_ms = await api.store.cancel(key, api.settings.retention_ms)
     # Nothing is announced any more; what was may still be on its way, and the answer says that nothing is.
-    await asyncio.sleep(starting_ms / 1000)
+    held = starting_ms / 1000
+    if asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST:
+        again = {"Retry-After": str(ceil(held))}
+        raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers=again)
+    await asyncio.sleep(held)
     task = await _found(api.store, key)
     if not changed and task.status is not Status.CANCELLED:
         raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")
@@ -129,7 +160,7 @@ async def retry(exchange: Exchange) -> Reply:
     task = await _found(api.store, key)
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)
-    return _accepted(api, task)
+    return await _accepted(api, task)
 
 
 async def erase(exchange: Exchange) -> Reply:
@@ -152,19 +183,29 @@ async def _found(store: TaskStore, task_key: TaskKey) -> Task:
     return task
 
 
-async def _ended(api: Api, key: TaskKey, seconds: float) -> Task | None:
-    """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate."""
+async def _ended(api: Api, key: TaskKey, seconds: float, *, chunks_too: bool) -> Task | None:
+    """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate.
+
+    On the free plan each read is of the whole task: that spares the one after the status.
+    """
     loop = asyncio.get_running_loop()
     began = loop.time()
     task = await _up_to_date(api, key)
+    if task is not None and (task.late or task.unanswered):
+        await api.rescue.help(task, seconds - (loop.time() - began))
+        task = await _up_to_date(api, key)
+    free = api.settings.plan == "free"
+    reads = reads_left(task, chunks_too=chunks_too) if free and task is not None else 0
     while task is not None and not task.status.terminal and (waited := loop.time() - began) < seconds:
-        pause, left = poll_seconds(waited), seconds - waited
+        left = seconds - waited
+        pause = sparing_seconds(left, reads) if free else poll_seconds(waited)
         # The last read is not to follow upon the one before faster than any other.
         if left < pause + limits.WAIT_POLL_SECONDS:
             await asyncio.sleep(left)
             return await _up_to_date(api, key)
         await asyncio.sleep(pause)
-        if not await api.store.going_on(key):
+        reads -= 1
+        if free or not await api.store.going_on(key):
             task = await _up_to_date(api, key)
     return task
 
@@ -188,9 +229,9 @@ async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
     return (now.get(task.task_key, task) for task in tasks if task.task_key in now or not task.overdue)
 
 
-def _accepted(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
+async def _accepted(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
     later = {} if task.status.terminal else _retry_after(api, task)
-    return json_reply(202, task_view(task), {"Location": task_path(task.id), **later, **(headers or {})})
+    return await task_reply(api.store, 202, task, {"Location": task_path(task.id), **later, **(headers or {})})
 
 
 def _retry_after(api: Api, task: Task) -> dict[str, str]:

@@ -27,6 +27,7 @@ from src.processing.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.claims import Claim, Continue, Fail, Finish, Step
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
+from tests.support.stored_outputs import stored_outputs
 
 Json = dict[str, Any]
 Spec = Mapping[str, frozenset[str]]
@@ -67,7 +68,7 @@ ALLOWED: Mapping[str, Spec] = {
     "GET /api/tasks": {"": _names("tasks nextCursor"), **_inside("tasks[]", _TASK)},
     "GET /api/tasks/{id}": _TASK,
     "GET /api/tasks/{id}?include=chunks": {**_TASK, "": _TASK[""] | {"chunks"}, **_inside("chunks[]", _CHUNK)},
-    "GET /api/tasks/{id}/chunks": {"": _names("chunks"), **_inside("chunks[]", _CHUNK)},
+    "GET /api/tasks/{id}/chunks": {"": _names("chunks nextCursor"), **_inside("chunks[]", _CHUNK)},
     "POST /api/tasks/{id}/cancel": _TASK,
     "POST /api/tasks/{id}/retry": _TASK,
     "POST /api/keys": {"": _KEY | {"key"}},
@@ -423,7 +424,8 @@ class TwoTenants(RuleBasedStateMachine):
         assert isinstance(claim, Claim) == (model.open and not is_late)
         if not isinstance(claim, Claim):
             return
-        assert claim.text == model.body["input"]
+        assert claim.window.chunks == range(model.done, model.total)
+        assert model.body["input"].endswith(claim.window.text)
         model.done = model.total if how == "complete" else max(model.done, model.total - 1)
         retention_ms = self.bench.settings.retention_ms
         steps: dict[str, Step] = {
@@ -474,10 +476,13 @@ class TwoTenants(RuleBasedStateMachine):
             stored[owner][id_] = row["status"]
         for name, tenant in self.tenants.items():
             assert stored[name] == {id_: task.status for id_, task in tenant.tasks.items()}
-        parts = "SELECT task_id FROM texts UNION SELECT task_id FROM outputs UNION SELECT task_id FROM submissions"
+        parts = " UNION ".join(
+            f"SELECT task_id FROM {table}"  # noqa: S608 - constants
+            for table in ("texts", "outputs", "segments", "submissions")
+        )
         kept = {str(row["task_id"]) for row in self.bench.database.rows(parts)}
         assert kept == {task_key_of(name, id_) for name, tenant in self.tenants.items() for id_ in tenant.tasks}
-        texts = json.dumps(self.bench.database.rows("SELECT * FROM texts JOIN outputs USING (task_id)"))
+        texts = json.dumps([text for text, _ in stored_outputs(self.bench.database).values()])
         for tenant in self.tenants.values():
             assert tenant.canary in texts or not any(task.done for task in tenant.tasks.values())
 
