@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import ConfigurationError, StoreError, StoreSilent
@@ -122,7 +121,5 @@ def _match(pattern: str, path: list[str]) -> Parts | None:
 
 
 def _finished(reply: Reply, method: str) -> Reply:
-    headers = {**reply.headers, **ON_EVERY_ANSWER}
-    if method == "HEAD":
-        return Reply(reply.status, headers=headers)
-    return replace(reply, headers=headers)
+    body = "" if method == "HEAD" else reply.body
+    return Reply(reply.status, body, {**reply.headers, **ON_EVERY_ANSWER})

@@ -6,13 +6,13 @@ The behaviour is the same for every route. A host calls `Worker.run` with a task
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..core import limits
 from ..core.errors import StoreError
 from ..core.ids import TaskKey
 from ..core.meter import Meter
 from ..core.pace import Latency, start_seconds
 from ..core.settings import Settings
 from ..core.stalls import rests
+from ..core.storage import Storage
 from ..core.task import Route
 from ..inference.protocol import Provider
 from ..store.claims import Claim, Standing, Unclaimed
@@ -23,6 +23,7 @@ from .caller import Caller, LocalCaller
 from .log import Log
 from .outcomes import Outcome
 from .pace import Pace
+from .room import Room
 from .run import Run
 from .sightings import Sightings
 from .terms import OVERDUE, Terms
@@ -48,7 +49,7 @@ class Host:
 class Worker:
     """Runs tasks with one store and one provider. `chance` gives numbers from 0 to 1, `nonce` fresh names.
 
-    `latency` is what the isolate knows of its database, `sightings` which triggers it has noted.
+    `latency` and `storage` are what the isolate knows of its database, `sightings` which triggers it has noted.
     """
 
     store: TaskStore
@@ -59,6 +60,7 @@ class Worker:
     nonce: Callable[[], str]
     log: Log
     latency: Latency = field(default_factory=Latency)
+    storage: Storage = field(default_factory=Storage)
     sightings: Sightings = field(default_factory=Sightings)
 
     async def run(self, task_key: TaskKey, host: Host) -> Outcome:
@@ -66,11 +68,9 @@ class Worker:
         asked_at = clock.now()
         window = start_seconds(self.latency.seconds(asked_at))
         allowance = Allowance(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, asked_at)
-        room = allowance.room(asked_at, limits.CHUNKS_MOST, 0, 1)
-        concurrency = self.settings.concurrency
-        # Calls that are recorded together cost less than the room reckons with: more may start.
-        chunks = max(room + concurrency, limits.WINDOW_CHUNKS_LEAST)
-        claim = await self._claim(task_key, host, window, min(room, concurrency), chunks)
+        tight = self.storage.is_tight(self.settings.storage_bytes_most)  # then the run announces what finds room
+        announce = 0 if tight else allowance.room(asked_at, self.settings.concurrency, 0, 1)
+        claim = await self._claim(task_key, host, window, announce)
         if isinstance(claim, Unclaimed):
             self.log("unclaimed", task=task_key, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
             if claim.standing is Standing.OVERDUE:
@@ -87,9 +87,7 @@ class Worker:
         )
         return outcome
 
-    async def _claim(
-        self, task_key: TaskKey, host: Host, window: float, announce: int, chunks: int
-    ) -> Claim | Unclaimed:
+    async def _claim(self, task_key: TaskKey, host: Host, window: float, announce: int) -> Claim | Unclaimed:
         asked_at = clock.now()
         seen = self.sightings.wanted(host.route, asked_at)
         try:
@@ -104,7 +102,6 @@ class Worker:
                 rests=rests(self.settings.max_attempts),
                 stands_in=host.stands_in,
                 seen=seen,
-                chunks=chunks,
             )
         except StoreError:
             self.latency.note_failure(clock.now() - asked_at, clock.now())
@@ -125,6 +122,7 @@ class Worker:
             Terms(claim, asked_at, clock.now()),
             allowance,
             pace,
+            Room(self.storage, self.settings.storage_bytes_most, log),
             store=self.store,
             settings=self.settings,
             model=self.settings.model or self.provider.default_model,

@@ -114,7 +114,7 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
         "announced": claim.announced,
         "tried": claim.tried,
         "refused": claim.refused,
-        "chunks": claim.total,
+        "chunks": len(claim.cuts),
         "terms": (claim.deadline_left_ms, claim.options),
     }
 

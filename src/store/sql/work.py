@@ -1,9 +1,8 @@
 """The SQL of a worker: it takes a claim, works under it, and ends it."""
 
 from ...core.task import DEADLINE_EXCEEDED
-from .fragments import ANNOUNCED, ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, STALLS, UNHELD, done, failed, wake
+from .fragments import ANNOUNCED, ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, STALLS, UNHELD, done, failed, stored, wake
 from .statement import statement
-from .window import window
 
 # --- The claim ------------------------------------------------------------------------------------------
 
@@ -67,16 +66,7 @@ WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at 
 
 # These reads follow the claim in its transaction, and give rows only to the worker that holds it.
 _HELD = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND holder = :holder AND status = 'processing')"
-# The text is that of the chunks which the run begins with: the outputs lie at the text's start for the most part, so
-# their number says where that is.
-# It also says how many calls each level of the merge has that is planned, and the plan of the highest one.
-_MERGES = """(
-    SELECT json_group_array(calls) FROM (
-      SELECT json_array_length(ends) AS calls FROM merges WHERE task_id = :task_key ORDER BY level
-    )
-  ) AS merges,
-  (SELECT ends FROM merges WHERE task_id = :task_key ORDER BY level DESC LIMIT 1) AS merge_ends"""
-CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
+CLAIM_TEXT = statement(f"SELECT input, instructions, cuts, overlap FROM texts WHERE task_id = :task_key AND {_HELD}")
 
 # Says which calls have an output, as rows of neighbours: `first` to `last` of a level. A task of thousands of chunks
 # then takes a few rows. No text is loaded.
@@ -113,20 +103,19 @@ _MINE = f"""EXISTS (SELECT 1 FROM tasks
 
 # Adds a piece to the last segment of its level, or begins another one when that has `:segment_bytes`. A write that is
 # sent again, or that lands after a later one, finds its piece, or a later one, and adds nothing. Outputs that a task's
-# last worker had paid for are kept even if the task was cancelled, or failed by its deadline, meanwhile. `:places`,
-# `:sizes` and `:body` are those of `store.segments`.
+# last worker had paid for are kept even if the task was cancelled, or failed by its deadline, meanwhile. `:places` and
+# `:body` are those of `store.segments`.
 RECORD_OUTPUTS = statement(f"""
-INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
+INSERT INTO segments (task_id, level, part, fence, step, piece, places, body)
 SELECT :task_key, :level, coalesce((
     SELECT part + (length(body) >= :segment_bytes) FROM segments
     WHERE task_id = :task_key AND level = :level ORDER BY part DESC LIMIT 1
-  ), 0), :fence, :step, :piece, :places, :sizes, unhex(:body)
+  ), 0), :fence, :step, :piece, :places, unhex(:body)
 WHERE {_MINE} AND NOT EXISTS (
   SELECT 1 FROM segments WHERE task_id = :task_key AND level = :level
     AND (fence, step, piece) >= (:fence, :step, :piece)
 )
 ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = excluded.piece,
-  sizes = CASE sizes WHEN '' THEN '' ELSE sizes || ',' || excluded.sizes END,
   places = places || ',' || excluded.places, body = unhex(hex(body) || hex(excluded.body))
 """)
 
@@ -148,12 +137,6 @@ ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, 
   code = excluded.code, message = excluded.message, retryable = excluded.retryable
 """)
 
-# Writes the plan of a merge's level, a JSON list, with the announcement of its first calls. What is there stays.
-RECORD_MERGE = statement(f"""
-INSERT INTO merges (task_id, level, ends) SELECT :task_key, :level, :ends WHERE {_MINE}
-ON CONFLICT DO NOTHING
-""")
-
 # The worker's totals since the task began. They are absolute, so that sending them twice adds nothing. `:finished`: a
 # call of this claim has, so that its end is no stall.
 # `:in_flight` is a JSON list of [level, idx].
@@ -172,12 +155,22 @@ WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 RETURNING fence
 """)
 
+# Finds room for twice `:half` bytes, or fails for want of it. The row grows by as much, and shrinks again with
+# PROGRESS, which follows in the same transaction. What it takes of the file stays with the database, free for others.
+FIND_ROOM = statement(f"""
+UPDATE tasks SET in_flight = '["' || hex(zeroblob(:half)) || '"]'
+WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
+""")
+
 # Says for how long a lane may start calls that its task's worker has announced: the announcement's window, from now on,
 # or the time to the deadline. No row: the claim is over.
 MAY_START = statement(f"""
 SELECT min(start_ms, coalesce(deadline_at - {NOW}, start_ms)) AS left_ms FROM tasks
 WHERE id = :task_key AND fence = :fence AND status = 'processing'
 """)
+
+# Reads one level's outputs, to merge them.
+LEVEL_OUTPUTS = statement(stored(":level"))
 
 # --- The claim's end -------------------------------------------------------------------------------------
 
@@ -187,6 +180,15 @@ RELEASE = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'pending', {UNHELD},
   not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
 WHERE {_UNDER_CLAIM} AND status IN ('processing', 'pending')
+RETURNING fence
+""")
+
+# Gives the task back without what has happened since the last write, since the database has no room for it. The row
+# does not grow. The calls that were announced stay so, and the next claim doubts them.
+STAND_DOWN = statement(f"""
+UPDATE tasks SET step = :step, status = 'pending', {UNHELD},
+  not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
+WHERE {_UNDER_CLAIM} AND status = 'processing'
 RETURNING fence
 """)
 
