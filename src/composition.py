@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from .core import limits, settings
@@ -18,11 +17,9 @@ from .inference.workers_ai import AiBinding, WorkersAIProvider
 from .objects.sender import ObjectSender
 from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds
-from .processing.asked_sweep import SweepOnRequest
 from .processing.direct import DirectSender
 from .processing.dispatch import Dispatcher, Sender
 from .processing.log import Log
-from .processing.rescue import Rescue
 from .processing.submission import Submission
 from .processing.sweep import Sweep
 from .processing.worker import Host, Worker
@@ -92,7 +89,7 @@ class App:
         self.meter = Meter()
         self.log = Log(runtime.write)
         self.settings = settings.load(variables)
-        self._database = Database(bindings.database, self.meter, load=isolate.load, storage=isolate.storage)
+        self._database = Database(bindings.database, self.meter)
         self.store = TaskStore(self._database)
         self.provider = provider or _provider(self.settings, bindings, runtime)
 
@@ -106,17 +103,11 @@ class App:
             chance=self._runtime.chance,
             nonce=lambda: self._runtime.entropy(12).hex(),
             log=self.log,
-            latency=self._isolate.latency,
-            sightings=self._isolate.sightings,
-            storage=self._isolate.storage,
         )
 
     def dispatcher(self) -> Dispatcher:
         """Make the dispatcher over the routes that are bound, in the order of preference."""
-        return self._dispatcher(self._seconds_after_answer())
-
-    def _seconds_after_answer(self) -> float:
-        return slice_seconds(self.settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS)
+        return self._dispatcher(slice_seconds(self.settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS))
 
     def _dispatcher(self, direct_seconds: float) -> Dispatcher:
         direct = DirectSender(self.worker(), lambda: direct_seconds, self._wait_until)
@@ -127,21 +118,13 @@ class App:
         if self._bindings.queue is not None:
             senders.append(QueueSender(self._bindings.queue))
         if self._bindings.processors is not None:
-            most = self.settings.objects_at_work_most
-            take_place = None if most is None else partial(self.store.take_place, most=most)
-            senders.append(ObjectSender(self._bindings.processors, take_place))
+            senders.append(ObjectSender(self._bindings.processors))
         return senders
 
     def api(self) -> Api:
         """Make what the HTTP layer uses."""
         dispatcher = self.dispatcher()
-        database = Database(
-            self._bindings.database,
-            self.meter,
-            seconds=limits.STORE_SECONDS_OF_REQUEST,
-            load=self._isolate.load,
-            storage=self._isolate.storage,
-        )
+        database = Database(self._bindings.database, self.meter, seconds=limits.STORE_SECONDS_OF_REQUEST)
         store = TaskStore(database)
         return Api(
             settings=self.settings,
@@ -155,12 +138,9 @@ class App:
                 now_ms=self._runtime.now_ms,
                 entropy=self._runtime.entropy,
                 meter=self.meter,
-                storage=self._isolate.storage,
                 log=self.log,
             ),
             dispatcher=dispatcher,
-            rescue=self._rescue(dispatcher),
-            sweeps=self._sweeps(),
             provider=self.provider,
             bound=bound(self._bindings),
             now_ms=self._runtime.now_ms,
@@ -168,26 +148,6 @@ class App:
             log=self.log,
             day_use=self._bindings.day_use,
             rate_limiter=self._bindings.rate_limiter,
-        )
-
-    def _rescue(self, anyhow: Dispatcher) -> Rescue:
-        senders = self._senders()
-        routes = Dispatcher(senders, self.meter, self.log) if senders else None
-        return Rescue(self.worker(), routes, anyhow, self._wait_until)
-
-    def _sweeps(self) -> SweepOnRequest:
-        """Make the sweeps that requests begin. After an answer one may have nothing that it could do."""
-        after_seconds = max(0.0, self._seconds_after_answer())
-        senders = self._senders()
-        return SweepOnRequest(
-            store=self.store,
-            sightings=self._isolate.sightings,
-            asked=lambda: Sweep(self.worker(), senders, seconds=limits.ASKED_SWEEP_SECONDS, stands_in=True),
-            after_answer=(
-                (lambda: Sweep(self.worker(), senders, seconds=after_seconds)) if senders or after_seconds else None
-            ),
-            wait_until=self._wait_until,
-            log=self.log,
         )
 
     async def queue(self, batch: Batch) -> None:

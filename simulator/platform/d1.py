@@ -14,11 +14,9 @@ from zlib import crc32
 
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import CONNECTION_LOST, DirectPort, JsError, Pending, Port, Reply
-from simulator.platform.shared_database import Line
 from simulator.platform.sql_meter import Analysis, analyse
 from simulator.platform.sql_values import NO_TRANSACTIONS, TRANSACTION, bound, read_rows, sqlite_message
 from simulator.platform.sqlite_database import Connection, Template
-from simulator.platform.storage_cap import Cap
 
 LOST = f"D1_ERROR: {CONNECTION_LOST}"
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
@@ -40,8 +38,6 @@ class DatabaseServer:
         self.observers: list[Callable[[], None]] = []  # called after each call that changed something
         self.note: Callable[[int], None] | None = None
         self.meter_reads = True
-        self.line: Line | None = None  # a database that nobody shares serves all calls at once
-        self.cap = Cap(self.connection, faults)
         self._template = template
         self._platform_now_ms = platform_now_ms
 
@@ -61,13 +57,6 @@ class DatabaseServer:
         if faults.fires("d1_overloaded", "d1"):
             reply(None, JsError(OVERLOADED))
             return
-        if self.line is not None:
-            latency(self.line.join(), self._served, statements, reply, latency)
-            return
-        self._served(statements, reply, latency)
-
-    def _served(self, statements: "Sequence[Statement]", reply: Reply, latency: Callable[..., object]) -> None:
-        faults = self.faults
         if faults.fires("d1_slow", "d1"):
             latency(faults.between(0.5, 20), self._carry_out, statements, reply, latency)
             return
@@ -81,8 +70,6 @@ class DatabaseServer:
             if faults.fires("d1_failed_before_commit", "d1", scale):
                 reply(None, JsError(LOST))
                 return
-            if writes:
-                self.cap.offer(self._platform_now_ms())
             if writes and faults.fires("d1_lands_later", "d1"):
                 reply(None, JsError(LOST))
                 latency(faults.between(0.05, 30), self._land, statements)
@@ -139,7 +126,7 @@ class DatabaseServer:
         self.calls += 1
         if not statements:
             raise JsError(NO_STATEMENT)
-        single = len(statements) == 1 and not self.cap.holds
+        single = len(statements) == 1
         if not single:
             connection.execute("BEGIN IMMEDIATE")
         try:
@@ -163,8 +150,6 @@ class DatabaseServer:
         cursor = connection.execute(statement.sql, statement.values)
         columns, rows = read_rows(cursor)
         changes = connection.total_changes - before
-        if changes:
-            self.cap.check()
         scanned = 0
         if self.meter_reads:
             for table in analysis.scans:
@@ -186,7 +171,7 @@ class DatabaseServer:
                 "changes": changes,
                 "last_row_id": cursor.lastrowid or 0,
                 "changed_db": changes > 0,
-                "size_after": self.cap.size,
+                "size_after": 0,
                 "rows_read": read,
                 "rows_written": written,
             },

@@ -4,7 +4,6 @@ Assertions guard against our own mistakes; these types are for what models, netw
 databases do to us. Nothing in here carries a client's text or a key.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -25,23 +24,10 @@ class ConfigurationError(OnceoverError):
         self.variable = variable
 
 
-class ConfigurationFaults(ConfigurationError):
-    """All the bad variables of a deployment; the message has a sentence for each."""
-
-    def __init__(self, faults: Sequence[ConfigurationError]) -> None:
-        OnceoverError.__init__(self, ". ".join(map(str, faults)))
-        self.variable = faults[0].variable
-        self.faults = tuple(faults)
-
-
 class ModelError(OnceoverError):
-    """A model call that gave no usable output. The message names the cause, never the text or the key.
-
-    `answered`: the provider said so itself, so it has counted the call. Otherwise nobody knows.
-    """
+    """A model call that gave no usable output. The message names the cause, never the text or the key."""
 
     code = "model_error"
-    answered: ClassVar[bool] = True
 
 
 class ModelUnavailable(ModelError):
@@ -52,11 +38,10 @@ class ModelUnavailable(ModelError):
 
 
 class ModelTimeout(ModelError):
-    """No reply within AI_TIMEOUT_SECONDS: transient. The provider may have done the work, or have seen nothing."""
+    """No reply within AI_TIMEOUT_SECONDS: transient. The provider may have done, and billed, the work."""
 
     code = "model_timeout"
     retryable = True
-    answered = False
 
 
 class ModelConnectionLost(ModelError):
@@ -64,7 +49,6 @@ class ModelConnectionLost(ModelError):
 
     code = "model_connection_lost"
     retryable = True
-    answered = False
 
 
 class ModelReplyMalformed(ModelError):
@@ -126,16 +110,6 @@ class StoreQuotaExhausted(StoreUnavailable):
     """The account's daily allowance of rows is used up: nothing works before midnight UTC, so nothing is repeated."""
 
     code = "database_quota_exhausted"
-    passing = False
-
-
-class StoreFull(StoreUnavailable):
-    """The database has no room for what a write would add; nothing has come of it. Reads and erasures go on.
-
-    To send again at once is no use: room comes when something is erased, or when the account has more.
-    """
-
-    code = "storage_full"
     passing = False
 
 

@@ -6,15 +6,7 @@ from typing import Annotated, NamedTuple, NotRequired, TypedDict
 
 from pydantic import Field
 
-from ..core import limits
-from ..core.errors import (
-    ConfigurationError,
-    SchemaMissing,
-    StoreError,
-    StoreFull,
-    StoreQuotaExhausted,
-    StoreUnavailable,
-)
+from ..core.errors import ConfigurationError, SchemaMissing, StoreError, StoreQuotaExhausted, StoreUnavailable
 from ..core.quota import seconds_until_reset
 from .messages import Reply, json_reply
 from .views import shown
@@ -25,7 +17,6 @@ PROBLEM_TYPE = "application/problem+json"
 _ERRORS_MOST = 20
 _NAME_CHARS_MOST = 60
 _RETRY_SECONDS = "5"
-_ROOM_SECONDS = "300"
 _AGAIN = ("Retry-After",)
 
 SCHEMA_DETAIL = (
@@ -35,15 +26,6 @@ SCHEMA_DETAIL = (
 DATABASE_DETAIL = (
     "The database (D1, binding DB) does not answer. If it stays so: start `make dev` again locally, or run "
     "`npx wrangler d1 migrations list DB --remote` to see whether the deployed one answers."
-)
-OVERLOAD_DETAIL = (
-    "The database takes too long for its answers, so no new task is taken, and nothing was accepted. Tasks that were "
-    "accepted before go on, and can be read, cancelled and deleted."
-)
-STORAGE_DETAIL = (
-    "The database is full, or nearly so (STORAGE_MB_MOST), and nothing was accepted. Tasks that were accepted before "
-    "can be read, cancelled and deleted, and go on once there is room: delete ended tasks, shorten RETENTION_DAYS, or "
-    "give the database more room."
 )
 QUOTA_DETAIL = (
     "The day's allowance of database rows is used up (D1 on the free plan). It begins anew at midnight UTC; on the "
@@ -75,21 +57,18 @@ UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The body is not of
 IDEMPOTENCY_MISMATCH = Kind("idempotency_mismatch", 422, "The Idempotency-Key stands for another request")
 INVALID_FIELDS = Kind("invalid_fields", 422, "Some fields have values that they cannot take")
 LIMIT_REACHED = Kind("limit_reached", 429, "The tenant has reached one of its limits", _AGAIN)
-TOO_SOON = Kind("too_soon", 429, "This was done a moment ago", _AGAIN)
 INTERNAL = Kind("internal", 500, "Something went wrong in the service")
 BAD_CONFIGURATION = Kind("bad_configuration", 500, "The deployment is configured wrongly")
 NOT_CONFIGURED = Kind("not_configured", 503, "The deployment has no keys yet")
-OVERLOADED = Kind("overloaded", 503, "The service has more to do than it can do now", _AGAIN)
 DATABASE_UNAVAILABLE = Kind("database_unavailable", 503, "The database is out of reach", _AGAIN)
 DATABASE_QUOTA_EXHAUSTED = Kind(
     "database_quota_exhausted", 503, "The database's allowance for today is used up", _AGAIN
 )
 DATABASE_ERROR = Kind("database_error", 503, "The database refused the operation", _AGAIN)
-STORAGE_FULL = Kind("storage_full", 507, "The database has no room", _AGAIN)
 SCHEMA_MISSING = Kind("schema_missing", 503, "The database has no tables yet", _AGAIN)
 
-KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED, OVERLOADED)
-DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING, STORAGE_FULL)
+KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED)
+DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING)
 
 
 class FieldError(NamedTuple):
@@ -186,8 +165,6 @@ def store_refusal(error: StoreError, now_ms: int) -> Refusal:
         case StoreQuotaExhausted():
             tomorrow = {"Retry-After": str(seconds_until_reset(now_ms))}
             return Refusal(DATABASE_QUOTA_EXHAUSTED, QUOTA_DETAIL, headers=tomorrow)
-        case StoreFull():
-            return Refusal(STORAGE_FULL, STORAGE_DETAIL, headers={"Retry-After": _ROOM_SECONDS})
         case StoreUnavailable():
             return Refusal(DATABASE_UNAVAILABLE, DATABASE_DETAIL, headers=again)
         case _:
@@ -195,12 +172,6 @@ def store_refusal(error: StoreError, now_ms: int) -> Refusal:
                 "The database did not carry out what the request asked for. Try again; the service's log says more."
             )
             return Refusal(DATABASE_ERROR, detail, headers=again)
-
-
-def overload_refusal() -> Refusal:
-    """Make the refusal of a new task while the database does not keep up."""
-    again = {"Retry-After": str(round(limits.OVERLOAD_PROBE_SECONDS))}
-    return Refusal(OVERLOADED, OVERLOAD_DETAIL, headers=again)
 
 
 def internal_refusal() -> Refusal:

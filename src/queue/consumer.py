@@ -6,7 +6,7 @@ the queue's retries, and after them to the dead letters.
 """
 
 from ..core import limits
-from ..core.errors import ConfigurationError, SchemaMissing, StoreFull, StoreQuotaExhausted, StoreUnavailable
+from ..core.errors import SchemaMissing, StoreQuotaExhausted, StoreUnavailable
 from ..processing.dispatch import Dispatcher
 from ..processing.log import Log
 from ..processing.outcomes import Released
@@ -31,13 +31,13 @@ async def _consume(message: Message, worker: Worker, dispatcher: Dispatcher, hos
         outcome = await worker.run(task_key, host)
     except (StoreUnavailable, SchemaMissing) as error:
         # An outage, or a deployment ahead of its migrations, is not the task's fault: it must not end among the dead
-        # letters. The last delivery is given up for the sweep, and the first one if only the next day helps,
-        # or room in a full database: deliveries cost a daily allowance, too.
+        # letters. The last delivery is given up for the sweep, and the first one if only the next day helps:
+        # deliveries cost a daily allowance, too.
         log("store_unavailable", task=task_key, error=error.code)
-        if isinstance(error, StoreQuotaExhausted | StoreFull):
+        if isinstance(error, StoreQuotaExhausted) or message.attempts >= limits.QUEUE_DELIVERIES:
             message.ack()
         else:
-            _put_off(message)
+            message.retry({"delaySeconds": limits.QUEUE_RETRY_SECONDS})
         return
     except Exception as error:  # noqa: BLE001 - whatever it is, the queue's retries and dead letters bound it
         log.failure("run_failed", error, task=task_key)
@@ -46,21 +46,3 @@ async def _consume(message: Message, worker: Worker, dispatcher: Dispatcher, hos
     if isinstance(outcome, Released):
         await dispatcher.dispatch(task_key, outcome.delay_seconds)
     message.ack()
-
-
-def put_off(batch: Batch, error: ConfigurationError, log: Log) -> None:
-    """Put off the messages of either queue: a variable is bad, so nothing can run, and no task is to blame for it.
-
-    A dead letter that is given up leaves its task as it is. The sweep sends it off again, once a sweep can run.
-    """
-    for message in batch.messages:
-        log.bind(message=message.id, delivery=message.attempts).misconfigured(error)
-        _put_off(message)
-
-
-def _put_off(message: Message) -> None:
-    """Ask for the message again later. The last delivery is given up for the sweep instead of the dead letters."""
-    if message.attempts >= limits.QUEUE_DELIVERIES:
-        message.ack()
-    else:
-        message.retry({"delaySeconds": limits.QUEUE_RETRY_SECONDS})

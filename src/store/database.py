@@ -5,19 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..core import limits
-from ..core.database_load import DatabaseLoad
-from ..core.errors import (
-    SchemaMissing,
-    StoreCallsSpent,
-    StoreError,
-    StoreFull,
-    StoreQuotaExhausted,
-    StoreSilent,
-    StoreUnavailable,
-)
+from ..core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuotaExhausted, StoreSilent, StoreUnavailable
 from ..core.meter import Meter
 from ..core.quota import is_used_up
-from ..core.storage import Storage
 from .sql.statement import BoundStatement
 
 Row = Mapping[str, object]
@@ -57,53 +47,31 @@ _REFUSED = (
     "d1_type_error",
     "number of parameter bindings",
 )
-# No room: D1's limit of a database and of an account ("Debug D1, List of D1_ERRORs"), and SQLite's own words for it.
-# Pages that were freed are used again: what fits into them is still written, and what is deleted makes room.
-_FULL = (
-    "exceeded maximum db size",
-    "exceeded maximum account storage",
-    "database or disk is full",
-    "sqlite_full",
-)
 # The limits of one invocation: statements, and subrequests of all kinds.
 _SPENT = ("too many api requests by single worker invocation", "too many subrequests")
 
 
 class Database:
-    """Runs statements; each call is one subrequest, and is given up after `seconds` without an answer.
+    """Runs statements; each call is one subrequest, and is given up after `seconds` without an answer."""
 
-    `load` and `storage` are the isolate's, which learn how long each answer takes, and how large the database is.
-    """
-
-    def __init__(
-        self,
-        binding: D1,
-        meter: Meter,
-        *,
-        seconds: float = limits.STORE_SECONDS,
-        load: DatabaseLoad | None = None,
-        storage: Storage | None = None,
-    ) -> None:
+    def __init__(self, binding: D1, meter: Meter, *, seconds: float = limits.STORE_SECONDS) -> None:
         self._binding = binding
         self._meter = meter
         self._seconds = seconds
-        self._load = load or DatabaseLoad()
-        self.storage = storage or Storage()
         self.sends = 0  # of the transaction that returned last
 
-    async def run(self, *statements: BoundStatement, sends: int = limits.STORE_SENDS) -> list[Sequence[Row]]:
-        """Run the statements as one transaction, sent up to `sends` times, and return each one's rows.
+    async def run(self, *statements: BoundStatement) -> list[Sequence[Row]]:
+        """Run the statements as one transaction and return each one's rows.
 
         Raises StoreUnavailable when D1 stayed out of reach over all sends: the writes may have landed all the same, or
-        land later. Raises it at once as StoreSilent, StoreQuotaExhausted, StoreFull or StoreCallsSpent, if another
-        send is no use.
+        land later. Raises it at once as StoreSilent, StoreQuotaExhausted or StoreCallsSpent, if another send is no use.
         Raises SchemaMissing without the tables, StoreError for anything else.
         """
-        for send in range(1, sends + 1):
+        for send in range(1, limits.STORE_SENDS + 1):
             try:
                 results = await self._send(statements)
             except StoreUnavailable as error:
-                if send == sends or not error.passing or isinstance(error, StoreSilent):
+                if send == limits.STORE_SENDS or not error.passing or isinstance(error, StoreSilent):
                     raise
             else:
                 self.sends = send
@@ -115,38 +83,20 @@ class Database:
         self._meter.spend_database_call(len(statements))
         try:
             prepared = [self._binding.prepare(item.sql).bind(*item.values) for item in statements]
-            results = await self._timed(prepared)
+            async with asyncio.timeout(self._seconds):
+                results = await self._binding.batch(prepared)
         except TimeoutError:
             raise StoreSilent("the database gave no answer in time") from None
         except Exception as error:
-            classified = _classified(error)
-            if isinstance(classified, StoreFull):
-                self.storage.found_full()
-            raise classified from error
+            raise _classified(error) from error
         for result in results:
             self._book(result)
         return [_rows(result) for result in results]
-
-    async def _timed(self, prepared: list[D1Statement]) -> list[Mapping[str, object]]:
-        clock, answered = asyncio.get_running_loop().time, False
-        call = self._load.began(clock())
-        try:
-            async with asyncio.timeout(self._seconds):
-                results = await self._binding.batch(prepared)
-            answered = True
-        except Exception as error:
-            answered = not isinstance(error, TimeoutError)  # any other error is an answer too
-            raise
-        finally:
-            self._load.ended(call, clock(), answered=answered)
-        return results
 
     def _book(self, result: Mapping[str, object]) -> None:
         meta = result.get("meta")
         assert isinstance(meta, dict)
         self._meter.add_rows(int(meta.get("rows_read", 0)), int(meta.get("rows_written", 0)))
-        if size := int(meta.get("size_after", 0)):
-            self.storage.measured(size, asyncio.get_running_loop().time())
 
 
 class Store:
@@ -165,8 +115,6 @@ def _classified(error: Exception) -> StoreError:
         return SchemaMissing("the database lacks the tables: apply the migrations")
     if is_used_up(text):
         return StoreQuotaExhausted("the day's allowance of database rows is used up")
-    if any(mark in text for mark in _FULL):
-        return StoreFull("the database is full")
     if any(mark in text for mark in _SPENT):
         return StoreCallsSpent("this invocation has made all the database calls that it may make")
     if any(mark in text for mark in _REFUSED):

@@ -2,12 +2,10 @@
 
 from .admission import AdmissionStore
 from .ending import EndingStore
-from .seen import SeenStore
-from .storage import StorageStore
 from .sweep import SweepStore
 from .views import ViewStore
 from .work import WorkStore
 
 
-class TaskStore(AdmissionStore, WorkStore, EndingStore, SweepStore, SeenStore, StorageStore, ViewStore):
+class TaskStore(AdmissionStore, WorkStore, EndingStore, SweepStore, ViewStore):
     """The state machine's home. Every method may raise StoreError; every write may be sent again."""

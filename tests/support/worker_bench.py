@@ -10,9 +10,7 @@ from src.core import limits
 from src.core.errors import ModelError
 from src.core.ids import TaskKey
 from src.core.meter import Meter
-from src.core.pace import Latency
 from src.core.settings import Settings
-from src.core.storage import Storage
 from src.core.task import Reduce, Route, Task
 from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
@@ -84,8 +82,6 @@ class WorkerBench:
         self.model = Script()
         self.settings = Settings(plan="paid", **settings)
         self.lines: list[dict[str, Any]] = []
-        self.latency = Latency()  # all workers are of one isolate
-        self.storage = Storage()
         self._nonces = 0
 
     def insert(self, chunks: int, reduce: Reduce = Reduce.CONCAT, **terms: int) -> None:
@@ -97,15 +93,13 @@ class WorkerBench:
     def worker(self) -> Worker:
         meter = Meter()
         return Worker(
-            store=TaskStore(Database(self.database, meter, storage=self.storage)),
+            store=TaskStore(Database(self.database, meter)),
             provider=self.model,
             settings=self.settings,
             meter=meter,
             chance=lambda: 0.0,
             nonce=self._nonce,
             log=Log(lambda line: self.lines.append(json.loads(line))),
-            latency=self.latency,
-            storage=self.storage,
         )
 
     def _nonce(self) -> str:

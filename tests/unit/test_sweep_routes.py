@@ -21,7 +21,6 @@ from src.processing.allowance import slice_seconds
 from src.processing.direct import DirectSender
 from src.processing.sweep import Sweep
 from tests.support.store_bench import START_MS, new_task
-from tests.support.stored_outputs import stored_outputs
 from tests.support.worker_bench import WorkerBench
 
 PLATFORM = 50  # subrequests, and statements, of an invocation on the free plan
@@ -73,7 +72,8 @@ class Cron:
         assert self.meter.subrequests <= self.bench.settings.subrequests
         assert self.meter.statements <= PLATFORM
         assert self.out == 0
-        assert len(stored_outputs(self.bench.database)) == len(self.bench.model.calls)
+        (kept,) = self.bench.database.rows("SELECT count(*) AS outputs FROM outputs")
+        assert kept["outputs"] == len(self.bench.model.calls)
 
     def due(self) -> set[str]:
         """The tasks that the next run of the sweep finds and that no run has counted as dispatched."""

@@ -1,39 +1,33 @@
 """What stands in for a safeguard while it is switched off: statements and functions that lack it."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from hashlib import shake_128
-from random import Random
 from typing import Any
 
 from simulator.campaign.patches import Patch
 from simulator.platform.isolate import Isolate
-from simulator.platform.shared_database import Sharing
 from src.core import limits
 from src.core.errors import StoreUnavailable
 from src.core.ids import TaskKey
 from src.core.keys import Scope
-from src.core.stalls import Rests
 from src.http import authentication, rate_limit, router
 from src.http.messages import Reply, Request
 from src.http.problems import LIMIT_REACHED, Refusal
 from src.http.services import Api
-from src.inference.protocol import ModelCall
-from src.processing import caller, calls, ledger
+from src.processing import caller, ledger
 from src.processing.outcomes import Released
 from src.queue import messages
-from src.store import rows, segments, tasks
-from src.store.claims import Claim, Output, Progress, Step
+from src.store import rows, tasks
+from src.store.claims import Claim, Progress, Step
 from src.store.database import Database
-from src.store.sql import admission, ending, keys, seen, sweep, views, work
+from src.store.sql import admission, ending, keys, sweep, views, work
 from src.store.sql.fragments import IN_TIME, NOW
 from src.store.sql.statement import BoundStatement, statement
 
 # --- statements ---------------------------------------------------------------------------------------------
 
 
-_STATEMENT_MODULES = (admission, ending, keys, seen, sweep, views, work)
+_STATEMENT_MODULES = (admission, ending, keys, sweep, views, work)
 
 
 def swapped(name: str, old: str, new: str) -> Patch:
@@ -53,7 +47,6 @@ def swapped(name: str, old: str, new: str) -> Patch:
 # The step refuses most of what the fence does, so both go.
 FENCED = "fence = :fence AND step <= :step"
 UNFENCED = ":fence = :fence AND :step = :step"
-NO_PIECE = "(0, :step, :piece) > (:fence, 0, 0)"
 AND_IN_TIME = f" AND {IN_TIME}"
 
 
@@ -63,10 +56,8 @@ _run_database = Database.run
 _progress = ledger.Ledger.progress
 _claim = tasks.TaskStore.claim
 _step = tasks.TaskStore.step
-_pieces = segments.pieces
 _read_claim = rows.claim
 _call = caller.LocalCaller.call
-_drop = calls.Calls.drop
 _cancel = tasks.TaskStore.cancel
 _erase = tasks.TaskStore.erase
 _freeze = Isolate.freeze
@@ -94,10 +85,6 @@ async def claim_without_intent(self: Any, task_key: TaskKey, **options: Any) -> 
     return await _claim(self, task_key, **(options | {"announce": 0}))
 
 
-def pieces_of_one_try(outputs: Sequence[Output], _tries: Sequence[int]) -> list[segments.Piece]:
-    return _pieces(outputs)
-
-
 class _Endless(int):
     def __ge__(self, other: object) -> bool:
         return False
@@ -106,22 +93,6 @@ class _Endless(int):
 def claim_however_stalled(*args: Any) -> Claim:
     claim = _read_claim(*args)
     return replace(claim, stalls=_Endless(claim.stalls))
-
-
-def rests_of_no_time(_max_attempts: int) -> Rests:
-    return Rests()
-
-
-def as_wide_as_ever(*_args: Any) -> float:
-    return math.inf
-
-
-async def help_nobody(self: object, task: object, wait_seconds: float) -> None:
-    """Let a poll do nothing for a late task."""
-
-
-async def work_not(self: object, task_key: object, seconds: float) -> None:
-    """Let a poll not work on a task."""
 
 
 async def sweep_nothing(*_args: Any) -> None:
@@ -169,8 +140,8 @@ async def remember(self: Any) -> None:
     await self._storage.deleteAlarm()
 
 
-def starts_by_announcement(self: Any, announcing_at: float, seconds: float) -> float:
-    return announcing_at + seconds
+def starts_by_announcement(self: Any, announcing_at: float) -> float:
+    return announcing_at + limits.START_SECONDS
 
 
 async def expire_nothing(*_args: Any) -> list[str]:
@@ -179,15 +150,6 @@ async def expire_nothing(*_args: Any) -> list[str]:
 
 async def call_whenever(self: Any, calls: Any, seconds: float, starts_by: float) -> Any:
     return await _call(self, calls, seconds, math.inf)
-
-
-async def drop_unseen(self: Any) -> list[calls.Finished]:
-    await _drop(self)
-    return []
-
-
-async def drop_lanes(self: Any) -> list[calls.Finished]:
-    return await _drop(self)
 
 
 async def start_whenever(*_args: Any) -> float:
@@ -204,40 +166,6 @@ async def erase_at_once(self: Any, task_key: TaskKey) -> tuple[bool, int]:
 
 def freeze_shortly(self: Any, seconds: float) -> None:
     _freeze(self, seconds / 300)
-
-
-def freeze_a_while(self: Any, seconds: float) -> None:
-    _freeze(self, seconds / 40)
-
-
-def crowd(rng: Random) -> Sharing:
-    return Sharing(0.02, rng.choice((120, 240)), (1.0, 5.0))
-
-
-def shortest_window(_latency: float) -> float:
-    return limits.START_SECONDS
-
-
-def no_delay(_idle_runs: int) -> float:
-    return 0.0
-
-
-def never_tight(_storage: Any, _most: int) -> bool:
-    return False
-
-
-class Never(StoreUnavailable):
-    """An error that no database has."""
-
-
-def long_output(call: ModelCall) -> str:
-    """What the model says, and as much again as fits into no page that is in use, compressed or not."""
-    said = f"{call.model}\0{call.system}\0{call.user}".encode("utf-8", "replace")
-    return f"seen {shake_128(said).hexdigest(8_000)}"
-
-
-def at_once(_bucket: Any, now: float) -> float:
-    return now
 
 
 def calls_without_end(self: Any, sent: int) -> float:
@@ -273,12 +201,10 @@ async def check_or_refuse(api: Api, tenant: str) -> None:
 def incremental() -> tuple[Patch, ...]:
     """Totals as increments on what the store was told before."""
 
-    async def step(self: Any, claim: Claim, progress: Progress, step: Step, *, sends: int) -> bool:
+    async def step(self: Any, claim: Claim, progress: Progress, step: Step) -> bool:
         told = self.__dict__.setdefault("told", {})
         before = told.get(claim.fence, claim.calls_settled)
-        kept = await _step(
-            self, claim, replace(progress, calls_settled=progress.calls_settled - before), step, sends=sends
-        )
+        kept = await _step(self, claim, replace(progress, calls_settled=progress.calls_settled - before), step)
         told[claim.fence] = progress.calls_settled
         return kept
 
