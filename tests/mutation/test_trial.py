@@ -246,7 +246,7 @@ def test_a_wait_without_end_is_ended(
     project: Path, copies: list[Workspace], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     """A process that spends no time on the processor meets a bound of real time."""
-    monkeypatch.setattr(trial, "command", lambda checks: [sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr(trial, "command", lambda checks: [sys.executable, "-c", "import signal; signal.pause()"])
     verdict = trial.run(copies[0].path, [Check("tests/a", is_quick=True)], 0.1, quick=True)
     assert (verdict.timed_out, verdict.killer) == (True, "tests/a")
 
