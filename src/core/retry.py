@@ -14,12 +14,13 @@ def backoff_seconds(attempts: int, chance: float) -> float:
 
 
 def rate_limit_seconds(asked: float | None, waits: int, chance: float) -> float:
-    """Wait after a 429 when `waits` waits in a row came before it: what the provider `asked` for, else a wait of ours.
+    """Return how many seconds to wait after a 429. `waits` waits in a row came before it.
 
-    What it asks for is obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour), but never less than a
-    floor is waited, which starts low, doubles with each wait in a row up to five minutes, and has half of itself for
-    jitter on top: a provider that keeps asking for no time at all meets a growing pause, and RATE_LIMIT_WAITS_MOST
-    waits are hours. Our own wait doubles likewise, half of it jitter.
+    The provider's own wait, `asked`, is obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour). The
+    wait is never less than a floor. The floor starts low, doubles with each wait in a row up to five minutes, and has
+    half of itself as jitter on top. So a provider that keeps asking for no time at all meets a growing pause, and
+    RATE_LIMIT_WAITS_MOST waits are hours. Without `asked` the wait is ours. It doubles likewise, and half of it is
+    jitter.
     """
     ceiling = limits.RATE_LIMIT_SECONDS_MOST / 12
     doubling = 2.0 ** min(waits, 16)

@@ -1,7 +1,7 @@
 """The demo provider: a deterministic analysis of the real text of the call, with no model and no network.
 
-It quotes and counts, and claims nothing that is not in the text. Of earlier reports of its own, as a
-`merge` call joins them, it makes one report of the same form, so that merges can go on in levels.
+It quotes and counts, and claims nothing that is not in the text. A `merge` call joins earlier reports of its own. It
+makes one report of the same form out of them, so that merges can go on in levels.
 """
 
 import re

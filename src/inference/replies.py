@@ -94,8 +94,8 @@ def text_reply(content: object, usage: object) -> ModelReply:
 def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:
     """Make a provider's error message fit for logs and clients: one short line without key or client text.
 
-    Stretches of 12 characters or more that also stand in a client's text, and of 6 that stand in the key,
-    are replaced by an ellipsis, since providers like to quote what they refuse.
+    Providers like to quote what they refuse. So an ellipsis replaces each stretch of 12 characters or more that also
+    stands in a client's text, and each of 6 that stands in the key.
     """
     line = _one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]
     if key:

@@ -10,8 +10,8 @@ from .worker import Host, Worker
 class DirectSender:
     """Runs tasks through `wait_until`, each for as long as `seconds_left` says when its run begins.
 
-    Where no time is left, the task is made due at once instead, and the next run of the sweep, which has more time,
-    begins it. What the platform cuts short, or what must wait, the sweep takes up too.
+    Where no time is left, the task is made due at once instead. The next run of the sweep has more time and begins it.
+    The sweep also takes up what the platform cuts short, and what must wait.
     """
 
     route = Route.DIRECT

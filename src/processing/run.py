@@ -1,8 +1,8 @@
 """One claim's work: infer, checkpoint, reduce, finish.
 
 A run keeps as many calls out as its caller takes, and writes to D1 in groups: one transaction records the calls that
-ended and announces those about to start. Whatever kills the worker between two awaits, the next claim finds every
-finished output, and the calls that were out as announced ones, in doubt.
+ended and announces those about to start. Anything may kill the worker between two awaits. The next claim then finds
+every finished output that was recorded. It finds the calls that were out as announced ones, and they are in doubt.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ from .terms import OVERDUE, Terms, exhausted
 class Run:
     """One claim's work.
 
-    `model` is for a claim that names none. `claim_ms` is how long the claim lasts without renewal, `sweep_soon` whether
-    only the sweep brings a released task back, `announced_at` when the calls that the claim announces were announced,
-    at the earliest. `chance` gives numbers from 0 to 1.
+    `model` is for a claim that names none. `claim_ms` is how long the claim lasts without renewal. `sweep_soon` says
+    whether only the sweep brings a released task back. `announced_at` is the earliest time at which the calls that the
+    claim announces were announced. `chance` gives numbers from 0 to 1.
     """
 
     def __init__(

@@ -70,8 +70,8 @@ class EndingStore(StandingStore):
     async def erase(self, task_key: TaskKey) -> tuple[bool, int]:
         """Erase everything of a task. False: there was nothing. The milliseconds are those of `cancel`.
 
-        If an answer was lost on the way, the task, which the caller has seen, counts as erased, and as one that had
-        just announced calls.
+        The caller has seen the task. So if an answer was lost on the way, the task counts as erased, and as one that
+        had just announced calls.
         """
         starting, _, *_, gone = await self._database.run(
             _start_window(task_key),
