@@ -1,5 +1,13 @@
 # `make` or `make help` lists the targets. ARGS is passed on to the command; see README.md.
 
+# Everything below runs in this folder. `make -f /path/to/Makefile dev` from elsewhere comes here first.
+HERE := $(shell cd "$$(dirname '$(strip $(MAKEFILE_LIST))')" && pwd -P)
+ifneq ($(HERE),$(shell pwd -P))
+$(or $(MAKECMDGOALS),help):
+	@$(MAKE) --no-print-directory -C '$(HERE)' $@
+.PHONY: $(or $(MAKECMDGOALS),help)
+else
+
 PYTHON ?=
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -58,3 +66,5 @@ bundle: install ## build what a deployment uploads, without deploying, and print
 
 deploy: install ## migrations and deployment to your Cloudflare account: ENV=free|direct
 	@exec $(PY) -m local.deployment deploy $(ENV)
+
+endif

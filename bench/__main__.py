@@ -16,13 +16,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import free_plan, imports, splitter, table_size, tasks
+from bench import free_plan, imports, splitter, storage, table_size, tasks
 from bench.figures import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS: dict[str, Callable[[], list[Figure]]] = {
     "splitter": splitter.measure,
     "table": table_size.measure,
+    "storage": storage.measure,
     "imports": imports.measure,
     "tasks": tasks.measure,
     "free-plan": free_plan.measure,

@@ -11,7 +11,7 @@ from functools import partial
 from bench.figures import Figure
 from src.core.task import TaskOptions
 from src.store import options
-from src.store.sql import admission, sweep, views, work
+from src.store.sql import admission, seen, sweep, views, work
 from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
 from src.store.sql.statement import BoundStatement, Value
 from tests.support.sqlite_d1 import MIGRATIONS
@@ -31,13 +31,25 @@ KEY = "local:00000000-0000-7000-8000-000000000000"
 PAGE: dict[str, Value] = {"first": "local:", "behind": "local:~", "most": 20}
 ACTS: dict[str, BoundStatement] = {
     "a claim": work.CLAIM.bind(
-        task_key=KEY, holder="h", host="", route="queue", lease_ms=1000, early_ms=1000, first_chunks="[0,1,2,3,4,5]"
+        task_key=KEY,
+        holder="h",
+        host="",
+        route="queue",
+        lease_ms=1000,
+        early_ms=1000,
+        first_chunks="[0,1,2,3,4,5]",
+        seen_fence=None,
+        rests_ms="[0,500000]",
+        least_ms=600000,
+        stands_in=0,
     ),
-    "a poll": views.TASK.bind(task_key=KEY),
+    "a poll": views.TASK.bind(task_key=KEY, late_ms=60_000, in_vain=2),
+    "a poll's nudge": seen.NUDGE.bind(task_key=KEY, delay_ms=1000, late_ms=60_000),
     "a list page": views.LIST.bind(**PAGE),
     "a list page of one status": views.LIST_STATUS.bind(**PAGE, status="failed", walk_most=500),
     "a submission's count of tasks in flight": admission.OUTCOME.bind(task_key=KEY, tenant="local", counted_most=100),
-    "a sweep page": sweep.DUE.bind(most=1, tenants_served=1, chunks_most=1),
+    "a look for what is to be erased": sweep.PAST_RETENTION.bind(most=1, chunks_most=1),
+    "a sweep page": sweep.DUE.bind(most=1, tenants_served=1),
 }
 
 

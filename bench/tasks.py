@@ -35,8 +35,8 @@ def _route(route: str, server: DevServer, client: Client) -> list[Figure]:
     return [
         Figure(f"{route}: 24 chunks at 200 ms, median ÷ ideal", times[len(times) // 2] / IDEAL_MS, "×", 1.1),
         Figure(f"{route}: 24 chunks at 200 ms, median", times[len(times) // 2], "ms"),
-        Figure(f"{route}: 20 chunks, D1 rows written", rows, "rows", 30),
-        Figure(f"{route}: 20 chunks, D1 calls", calls, "calls", 14),
+        Figure(f"{route}: 20 chunks, D1 rows written", rows, "rows", 20),
+        Figure(f"{route}: 20 chunks, D1 calls", calls, "calls", 8),
     ]
 
 

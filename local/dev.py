@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from .arguments import DevOptions, UsageError, fail, parse
+from .lock import sole_use
 from .node import ROOT, NodeMissing, find_node
 from .orphans import adopt_orphans, end_children
 from .residue import clear_residue
@@ -35,6 +36,7 @@ def _check_port(port: int) -> None:
 def _request(options: DevOptions) -> bytes:
     request = {
         "root": str(ROOT),
+        "python": sys.executable,
         "project": str(options.project),
         "env": options.env,
         "port": options.port,
@@ -46,13 +48,13 @@ def _request(options: DevOptions) -> bytes:
     return json.dumps(request).encode() + b"\n"
 
 
-def serve(options: DevOptions) -> int:
-    """Run the host until it ends or a signal asks for it. Returns the exit status."""
+def serve(options: DevOptions, lock: int) -> int:
+    """Run the host until it ends or a signal asks for it. It inherits `lock`. Returns the exit status."""
     command = [str(find_node()), "--disable-warning=ExperimentalWarning", str(ROOT / "local" / "host.mjs")]
     clear_residue(options.persist_to)  # what the last runtime left, if it was killed
     adopt_orphans()
     reading, writing = os.pipe()
-    host = subprocess.Popen(command, stdin=reading, cwd=options.project)
+    host = subprocess.Popen(command, stdin=reading, cwd=options.project, pass_fds=(lock,))
     os.close(reading)
     stopping = False
 
@@ -83,8 +85,9 @@ def main(arguments: Sequence[str]) -> int:
     """Parse, check, serve."""
     try:
         options = parse(arguments, ROOT)
-        _check_port(options.port)
-        return serve(options)
+        with sole_use(options.persist_to) as lock:
+            _check_port(options.port)
+            return serve(options, lock)
     except (UsageError, NodeMissing) as error:
         fail(str(error))
     except KeyboardInterrupt:  # before the handler of serve() was there

@@ -1,11 +1,12 @@
 // Runs the Worker on the real workerd, for as long as standard input stays open. Its first line says how: what
 // dev.py made of the command line. dev.py closes it, by ending in whatever way, and this process ends too.
-import fs from "node:fs";
 import path from "node:path";
 import readline from "node:readline";
 import { Log, LogLevel, Miniflare, supportedCompatibilityDate } from "miniflare";
+import { examine } from "./findings.mjs";
 import { applyMigrations } from "./migrations.mjs";
-import { printRuntimeOutput, say } from "./output.mjs";
+import { printRuntimeOutput, say, stamped } from "./output.mjs";
+import { deliverInParallel } from "./queue.mjs";
 import { startSchedule } from "./schedule.mjs";
 import { readSettings, workerOptions } from "./settings.mjs";
 import { DayUse } from "./usage.mjs";
@@ -13,6 +14,7 @@ import { watch } from "./watch.mjs";
 
 const BOOT_FAILED_HEADER = "x-local-boot-failed";
 const FIRST_REQUEST = "/api/async-status";
+const BAD_CONFIGURATION = 2; // the status that this process then ends with
 
 let miniflare;
 let stopSchedule = () => {};
@@ -33,14 +35,17 @@ function placement(request, port) {
   };
 }
 
-let dayUse;
+const listening = Promise.withResolvers(); // the port, once it is known
+
+/** What the Worker asks this process for. */
+const services = { dayUse: undefined, port: listening.promise };
 
 const shared = {
   cf: false,
   log: new Log(LogLevel.ERROR),
   handleStructuredLogs(entry) {
     printRuntimeOutput(entry);
-    dayUse.observe(entry.message, say);
+    services.dayUse.observe(entry.message, (line) => say(stamped(line, Date.now())));
   },
   telemetry: { enabled: false },
 };
@@ -67,11 +72,14 @@ function trialModules({ modules: [main, ...others] }) {
 async function begin(request) {
   const onChange = watch(request.project, watched(request.project)); // so that none is missed while it starts
   let settings = readSettings(request);
-  dayUse = new DayUse(request.persistTo);
+  let banner = await approved(request, settings);
+  if (!banner) return stop(BAD_CONFIGURATION);
+  services.dayUse = new DayUse(request.persistTo);
   const listen = { ...shared, ...placement(request, request.port) };
-  miniflare = new Miniflare({ ...listen, ...workerOptions(settings, supportedCompatibilityDate, dayUse) });
+  miniflare = new Miniflare({ ...listen, ...workerOptions(settings, supportedCompatibilityDate, services) });
   const url = await miniflare.ready;
   listen.port = Number(url.port || 80); // a URL leaves out what http has anyway
+  listening.resolve(listen.port);
   await migrate(settings);
   if (!(await answers(url))) return stop(1);
 
@@ -82,8 +90,12 @@ async function begin(request) {
   const reload = async () => {
     const startedAt = performance.now();
     const next = readSettings(request);
-    const options = workerOptions(next, supportedCompatibilityDate, dayUse);
+    const nextBanner = await approved(request, next);
+    if (!nextBanner) return say("Not reloaded: the configuration before the change goes on");
+    const options = workerOptions(next, supportedCompatibilityDate, services);
     if (!(await starts(options))) return say("Not reloaded: the code before the change goes on");
+    nextBanner.filter((line) => !banner.includes(line)).forEach(say);
+    banner = nextBanner;
     settings = next;
     stopSchedule();
     try {
@@ -100,7 +112,16 @@ async function begin(request) {
     say(`Reloading: ${name} changed`);
     await reload().catch((error) => say(`Reload failed: ${error.message}`));
   });
+  banner.forEach(say);
   say(`Ready on http://127.0.0.1:${listen.port}`);
+}
+
+/** What will run, as lines. Undefined if it must not: each fault is printed then. */
+async function approved(request, settings) {
+  const { faults, warnings, banner } = await examine(request, settings);
+  for (const warning of warnings) say(`warning: ${warning}`);
+  for (const fault of faults) say(`error: ${fault}`);
+  return faults.length === 0 ? banner : undefined;
 }
 
 const watched = (project) =>
@@ -124,18 +145,13 @@ async function answers(url) {
   return !response.headers.has(BOOT_FAILED_HEADER);
 }
 
+deliverInParallel();
 process.on("SIGINT", () => {}); // a terminal sends it to all of the group; dev.py decides
 process.on("SIGTERM", () => stop(0));
 
 const input = readline.createInterface({ input: process.stdin });
 input.once("line", (line) => {
   const request = JSON.parse(line);
-  try {
-    fs.mkdirSync(request.persistTo, { recursive: true });
-  } catch (error) {
-    say(`error: --persist-to: ${request.persistTo} cannot be a folder for the state (${error.code})`);
-    return stop(1);
-  }
   begin(request).catch((error) => {
     const taken = error.code === "ERR_ADDRESS_IN_USE" || error.code === "EADDRINUSE";
     say(taken ? `error: port ${request.port} is taken; choose another with --port` : `error: ${error.message}`);

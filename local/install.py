@@ -19,6 +19,7 @@ from .node import ROOT, NodeMissing, find_node
 
 STAMPS = ROOT / ".build" / "installed"
 VENV = ROOT / ".venv"
+_SAID_MOST = 4_000
 _QUIET_REPORT_SECONDS = 5  # between progress lines where there is no terminal to redraw
 
 # What the hosted interpreter takes: CPython 3.14 in WebAssembly (Pyodide 314).
@@ -31,6 +32,10 @@ _WORKER_PLATFORM = (
 
 class InstallError(Exception):
     """A part cannot be installed; the message is for the user."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C while a part was being installed; the message is the part's label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +109,32 @@ def _is_current(part: Part) -> bool:
 
 
 def _show_progress(label: str, done: threading.Event) -> None:
-    """Say what is going on and for how long: redrawn on a terminal, a line now and then elsewhere."""
+    """Say what is going on and for how long: redrawn on a terminal, a line now and then elsewhere.
+
+    On standard error: the output of some commands is what they make, `KEY=$(make -s key)`.
+    """
     started = time.monotonic()
-    if not sys.stdout.isatty():
-        print(f"Installing {label} …", flush=True)
+    if not sys.stderr.isatty():
+        _say(f"Installing {label} …")
         while not done.wait(_QUIET_REPORT_SECONDS):
-            print(f"  still at it, {time.monotonic() - started:.0f} s", flush=True)
+            _say(f"  still at it, {time.monotonic() - started:.0f} s")
         return
     for spinner in itertools.cycle("|/-\\"):
-        elapsed = time.monotonic() - started
-        print(f"\r{spinner} Installing {label}, {elapsed:.0f} s ", end="", flush=True)
+        _say(f"\r{spinner} Installing {label}, {time.monotonic() - started:.0f} s ", end="")
         if done.wait(0.2):
-            print(f"\r  Installed {label} in {elapsed:.0f} s   ", flush=True)
+            _say("\r\033[K", end="")  # what has come of it is said by whoever knows
             return
+
+
+def _say(text: str, end: str = "\n") -> None:
+    print(text, end=end, file=sys.stderr, flush=True)
 
 
 def _install(part: Part) -> None:
     stamp = STAMPS / part.folder.name.removeprefix(".")
-    stamp.unlink(missing_ok=True)
+    stamp.unlink(missing_ok=True)  # from here on, until all is done, the part counts as missing
     commands = part.commands()
+    started = time.monotonic()
     done = threading.Event()
     progress = threading.Thread(target=_show_progress, args=(part.label, done), daemon=True)
     progress.start()
@@ -130,13 +142,18 @@ def _install(part: Part) -> None:
         for command in commands:
             result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
             if result.returncode != 0:
-                said = (result.stderr.strip() or result.stdout.strip())[-4000:]
+                said = (result.stderr.strip() or result.stdout.strip())[-_SAID_MOST:]
                 raise InstallError(f"could not install {part.label}\n{said}")
+    except OSError as error:
+        raise InstallError(f"could not install {part.label}: {error}") from None
+    except KeyboardInterrupt:
+        raise Interrupted(part.label) from None
     finally:
         done.set()
         progress.join()
     stamp.parent.mkdir(parents=True, exist_ok=True)
     stamp.write_text(_digest(part))
+    _say(f"Installed {part.label} in {time.monotonic() - started:.0f} s")
 
 
 def main() -> int:
@@ -146,10 +163,14 @@ def main() -> int:
             if not _is_current(part):
                 _install(part)
     except (InstallError, NodeMissing) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
+        _say("What was installed before stays. Once this is mended, run the command again: it goes on here.")
         return 1
+    except Interrupted as part:
+        _say(f"Interrupted while installing {part}. The next run does that part anew; what was installed before stays.")
+        return 130
     except KeyboardInterrupt:
-        print("\nInterrupted; the next run goes on from here.", file=sys.stderr)
+        _say("Interrupted. What was installed before stays.")
         return 130
     return 0
 

@@ -104,12 +104,23 @@ def write(options: KeyOptions, key_id: str, key_digest: str) -> None:
 
 def show(options: KeyOptions, key_id: str, text: str) -> None:
     """Print the key, alone on standard output, and about it on standard error."""
-    where = "the deployed Worker's database" if options.persist_to is None else f"the local one in {options.persist_to}"
+    place = (
+        "the deployed Worker's database" if options.persist_to is None else f"the local database, {options.persist_to}"
+    )
     expiry = "no expiry" if options.valid_ms is None else f"valid {options.valid_ms / 86_400_000:g} days"
     about = f"{', '.join(ordered(options.scopes))}; {expiry}"
-    print(f"Key {key_id} of tenant {options.tenant} ({about}) is in {where}. It is shown this once:", file=sys.stderr)
+    print(
+        f"This is a key of tenant {options.tenant} ({about}). Only its digest is stored, in {place}.", file=sys.stderr
+    )
+    print("It is not shown again:", file=sys.stderr)
     print(text, flush=True)
     print("Send it with each request, as the header `Authorization: Bearer KEY`.", file=sys.stderr)
+    if options.persist_to is not None:
+        print(
+            '`make dev` asks for keys with ARGS="--var REQUIRE_KEYS:true"; without that it looks at none.',
+            file=sys.stderr,
+        )
+    print(f"To take it back: DELETE /api/keys/{key_id}, with a key of scope admin.", file=sys.stderr)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -13,8 +13,13 @@ function localize(text) {
   return text.replace(VENDORED, "").replace(HOME, "src/");
 }
 
+/** An event of the Worker's log with its time; the hosted platform notes it beside each line. Other lines as they are. */
+export function stamped(line, milliseconds) {
+  return line.replace(/^\{"event":"[^"]*"/, (event) => `${event},"at":"${new Date(milliseconds).toISOString()}"`);
+}
+
 /** One entry of workerd's structured log: a console call of the Worker, or a message of the runtime itself. */
-export function printRuntimeOutput({ level, message }) {
+export function printRuntimeOutput({ level, message, timestamp }) {
   const stream = level === "error" || level === "warn" ? process.stderr : process.stdout;
-  stream.write(`${localize(message)}\n`);
+  stream.write(`${localize(stamped(message, timestamp))}\n`);
 }

@@ -1,7 +1,9 @@
 // Turns wrangler.toml, .dev.vars and the command line into options for Miniflare.
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { createRequire } from "node:module";
+import { Response } from "miniflare";
 import { packSources, packVendored } from "./archive.mjs";
 
 const here = import.meta.dirname;
@@ -22,8 +24,9 @@ export function readSettings(request) {
   const configPath = path.join(request.project, "wrangler.toml");
   const env = request.env ?? undefined;
   const config = wrangler.unstable_readConfig({ config: configPath, env }, { hideWarnings: true });
-  const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(configPath, env);
-  const variables = readVariables(configPath, config, env, request.variables);
+  // Variables are read below, where a file that cannot be read ends nothing.
+  const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(configPath, env, { envFiles: [os.devNull] });
+  const { variables, unreadable } = readVariables(configPath, config, env, request.variables);
   return {
     name: config.topLevelName ?? config.name,
     main: path.resolve(request.project, config.main),
@@ -33,6 +36,7 @@ export function readSettings(request) {
     database: config.d1_databases[0]?.binding,
     crons: config.triggers.crons ?? [],
     variables,
+    unreadable,
     limits: request.limits ?? defaultLimits(env, variables),
     workerOptions,
   };
@@ -41,15 +45,21 @@ export function readSettings(request) {
 /** Without --limits: those of the plan that the free environment says it is on, none in the others. */
 const defaultLimits = (env, variables) => (env === "free" ? (variables.PLAN ?? "free") : "off");
 
+/** `unreadable` says why the file of secrets could not be read, if it is there and could not. */
 function readVariables(configPath, config, env, overrides) {
   const defaults = { ...config.vars, ...LOCAL_DEFAULTS };
-  const found = wrangler.unstable_getVarsForDev(configPath, undefined, defaults, env, true);
-  const plain = Object.entries(found).map(([name, binding]) => [name, binding.value]);
-  return { ...Object.fromEntries(plain), ...overrides };
+  try {
+    const found = wrangler.unstable_getVarsForDev(configPath, undefined, defaults, env, true);
+    const plain = Object.entries(found).map(([name, binding]) => [name, binding.value]);
+    return { variables: { ...Object.fromEntries(plain), ...overrides } };
+  } catch (error) {
+    const unreadable = `${error.message.replace(/:$/, "")} (${error.cause?.code ?? error.cause?.message})`;
+    return { variables: { ...defaults, ...overrides }, unreadable };
+  }
 }
 
 /** Miniflare's options for the Worker and its bindings; where they listen and store is the caller's business. */
-export function workerOptions(settings, supportedDate, dayUse) {
+export function workerOptions(settings, supportedDate, { dayUse, port }) {
   // The AI binding reaches for the network; the Worker reports it as missing instead.
   const { ai: _ai, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
   const { compatibilityDate, compatibilityFlags } = options;
@@ -59,7 +69,7 @@ export function workerOptions(settings, supportedDate, dayUse) {
     // One name for all environments, so that they share their objects' storage.
     name: settings.name,
     bindings: isMetered ? { ...settings.variables, LOCAL_LIMITS: settings.limits } : settings.variables,
-    serviceBindings: isMetered ? { USAGE_METER: dayUse.answer } : {},
+    serviceBindings: { LOCAL_HOST: hostBinding(settings, port), ...(isMetered && { USAGE_METER: dayUse.answer }) },
     compatibilityDate: compatibilityDate < supportedDate ? compatibilityDate : supportedDate,
     // The flag asks for workerd's own Python, which is downloaded; shim.mjs brings npm's.
     compatibilityFlags: compatibilityFlags.filter((flag) => !flag.startsWith("python_")),
@@ -70,6 +80,23 @@ export function workerOptions(settings, supportedDate, dayUse) {
   };
 }
 
+/**
+ * What the runtime asks this process for: the port, and what is too large to be a module. Miniflare copies all of the
+ * configuration again for each little piece that it adds, so with 25 MB in it a start took two seconds longer.
+ */
+function hostBinding(settings, port) {
+  const files = {
+    "pyodide.asm.wasm": fs.readFileSync(path.join(pyodide, "pyodide.asm.wasm")),
+    "python_stdlib.zip": fs.readFileSync(path.join(stdlib, "python_stdlib.zip")),
+    "application.bin": packSources(path.dirname(settings.main)),
+    "vendored.bin": packVendored(settings.vendored, settings.vendoredExcludes),
+  };
+  return async (request) => {
+    const name = path.basename(new URL(request.url).pathname);
+    return name === "port" ? Response.json(await port) : new Response(files[name]);
+  };
+}
+
 function modules(settings) {
   const classes = Object.values(settings.workerOptions.durableObjects).map(({ className }) => className);
   const main = [
@@ -77,22 +104,18 @@ function modules(settings) {
     `export { Default as default } from "./shim.mjs";`,
     ...new Set(classes.map((name) => `export const ${name} = durableObject("${name}");`)),
   ];
-  const read = (directory, name) => fs.readFileSync(path.join(directory, name));
-  const text = (directory, name) => read(directory, name).toString("utf8");
+  const text = (directory, name) => fs.readFileSync(path.join(directory, name), "utf8");
   return [
     { type: "ESModule", path: path.join(here, "main.mjs"), contents: main.join("\n") },
     ...[
       ["ESModule", "shim.mjs", text(here, "shim.mjs")],
+      ["ESModule", "front.mjs", text(here, "front.mjs")],
       ["ESModule", "limits.mjs", text(here, "limits.mjs")],
       ["ESModule", "scheduling.mjs", text(here, "scheduling.mjs")],
       ["ESModule", "upload.mjs", text(here, "upload.mjs")],
       ["ESModule", "pyodide.mjs", text(pyodide, "pyodide.mjs")],
       ["ESModule", "pyodide.asm.mjs", text(pyodide, "pyodide.asm.mjs")],
-      ["CompiledWasm", "pyodide.asm.wasm", read(pyodide, "pyodide.asm.wasm")],
-      ["Data", "python_stdlib.zip", read(stdlib, "python_stdlib.zip")],
       ["Text", "pyodide-lock.json", text(pyodide, "pyodide-lock.json")],
-      ["Data", "application.bin", packSources(path.dirname(settings.main))],
-      ["Data", "vendored.bin", packVendored(settings.vendored, settings.vendoredExcludes)],
     ].map(([type, name, contents]) => ({ type, path: path.join(here, name), contents })),
   ];
 }

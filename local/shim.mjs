@@ -9,19 +9,17 @@
 // - Extension modules compile at run time, through Miniflare's unsafe-eval binding.
 import "./scheduling.mjs"; // before Pyodide
 import createPyodideModule from "./pyodide.asm.mjs";
-import wasm from "./pyodide.asm.wasm";
 import { loadPyodide } from "./pyodide.mjs";
 import lock from "./pyodide-lock.json";
-import stdlib from "./python_stdlib.zip";
-import application from "./application.bin";
-import vendored from "./vendored.bin";
 import * as workers from "cloudflare:workers";
 import * as sockets from "cloudflare:sockets";
+import * as front from "./front.mjs";
 import * as limits from "./limits.mjs";
 import * as upload from "./upload.mjs";
 
 export const BOOT_FAILED_HEADER = "x-local-boot-failed";
 const UNSAFE_EVAL = "UNSAFE_EVAL";
+const HOST = "LOCAL_HOST"; // the process that runs this runtime: it has what is too large for a module
 const LIMITS = "LOCAL_LIMITS"; // the plan whose limits apply; absent when the meter is off
 const ORIGIN = "http://pyodide.invalid/";
 const HOME = "/session/metadata"; // where the hosted runtime puts the Worker's own files
@@ -55,7 +53,9 @@ async function start(env) {
 }
 
 async function load(env) {
-  const restore = adapt(env);
+  const names = ["pyodide.asm.wasm", "python_stdlib.zip", "application.bin", "vendored.bin"];
+  const [wasm, stdlib, application, vendored] = await Promise.all(names.map((name) => fromHost(env, name)));
+  const restore = adapt(env, wasm, stdlib);
   try {
     const python = await loadPyodide({
       indexURL: ORIGIN,
@@ -87,6 +87,11 @@ async function load(env) {
   }
 }
 
+async function fromHost(env, name) {
+  const response = await env[HOST].fetch(`http://host.local/${name}`);
+  return response.arrayBuffer();
+}
+
 // Arguments and results cross as the SDK converts them. `relaxed` drops the arguments that a handler does not name.
 const CALL = `
 async def _call(instance, name, relaxed, *arguments):
@@ -104,7 +109,7 @@ async def _call(instance, name, relaxed, *arguments):
 const unmeteredFetch = globalThis.fetch;
 
 /** Gives Pyodide what it expects of a browser. Returns a function that takes back what only the boot needs. */
-function adapt(env) {
+function adapt(env, wasm, stdlib) {
   globalThis.setImmediate ??= (callback, ...values) => setTimeout(callback, 0, ...values);
   globalThis.clearImmediate ??= clearTimeout;
   globalThis.location ??= ORIGIN;
@@ -115,16 +120,17 @@ function adapt(env) {
     if (url === `${ORIGIN}pyodide.asm.wasm`) return new Response("");
     return fetch(input, init);
   };
-  if (!Object.hasOwn(WebAssembly, "adapted")) adaptWebAssembly(env[UNSAFE_EVAL]);
+  if (!Object.hasOwn(WebAssembly, "adapted")) adaptWebAssembly(env[UNSAFE_EVAL], wasm);
   return () => {
     globalThis.fetch = fetch;
   };
 }
 
 /** workerd refuses to compile WebAssembly from bytes, except through its unsafe-eval binding. */
-function adaptWebAssembly(unsafeEval) {
+function adaptWebAssembly(unsafeEval, interpreter) {
   const compile = (bytes) => unsafeEval.newWasmModule(bytes);
   const { instantiate } = WebAssembly;
+  const wasm = compile(interpreter);
   WebAssembly.adapted = true;
   WebAssembly.compile = async (bytes) => compile(bytes);
   WebAssembly.Module = new Proxy(WebAssembly.Module, { construct: (_, [bytes]) => compile(bytes) });
@@ -210,7 +216,7 @@ const RAW_OBJECT_HANDLERS = new Set(["alarm", "webSocketMessage", "webSocketClos
 
 /** The bindings that wrangler.toml declares, without those that are there for this module. */
 function declared(env) {
-  const { [UNSAFE_EVAL]: _, [LIMITS]: plan, ...bindings } = env;
+  const { [UNSAFE_EVAL]: _eval, [HOST]: _host, [LIMITS]: plan, ...bindings } = env;
   return plan ? limits.meteredBindings(bindings) : bindings;
 }
 
@@ -250,6 +256,8 @@ async function construct(className, context, env) {
 
 async function invoke({ env, instance, activity, className, name, values }) {
   try {
+    const refusal = name === "fetch" && !activity && (await front.refusal(values[0], env));
+    if (refusal) return refusal;
     const self = await instance();
     const method = self[name];
     if (typeof method !== "function") throw new TypeError(`Method ${name} does not exist`);

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from .core import limits, settings
@@ -17,9 +18,11 @@ from .inference.workers_ai import AiBinding, WorkersAIProvider
 from .objects.sender import ObjectSender
 from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds
+from .processing.asked_sweep import SweepOnRequest
 from .processing.direct import DirectSender
 from .processing.dispatch import Dispatcher, Sender
 from .processing.log import Log
+from .processing.rescue import Rescue
 from .processing.submission import Submission
 from .processing.sweep import Sweep
 from .processing.worker import Host, Worker
@@ -89,7 +92,7 @@ class App:
         self.meter = Meter()
         self.log = Log(runtime.write)
         self.settings = settings.load(variables)
-        self._database = Database(bindings.database, self.meter)
+        self._database = Database(bindings.database, self.meter, load=isolate.load)
         self.store = TaskStore(self._database)
         self.provider = provider or _provider(self.settings, bindings, runtime)
 
@@ -103,11 +106,16 @@ class App:
             chance=self._runtime.chance,
             nonce=lambda: self._runtime.entropy(12).hex(),
             log=self.log,
+            latency=self._isolate.latency,
+            sightings=self._isolate.sightings,
         )
 
     def dispatcher(self) -> Dispatcher:
         """Make the dispatcher over the routes that are bound, in the order of preference."""
-        return self._dispatcher(slice_seconds(self.settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS))
+        return self._dispatcher(self._seconds_after_answer())
+
+    def _seconds_after_answer(self) -> float:
+        return slice_seconds(self.settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS)
 
     def _dispatcher(self, direct_seconds: float) -> Dispatcher:
         direct = DirectSender(self.worker(), lambda: direct_seconds, self._wait_until)
@@ -118,13 +126,17 @@ class App:
         if self._bindings.queue is not None:
             senders.append(QueueSender(self._bindings.queue))
         if self._bindings.processors is not None:
-            senders.append(ObjectSender(self._bindings.processors))
+            most = self.settings.objects_at_work_most
+            take_place = None if most is None else partial(self.store.take_place, most=most)
+            senders.append(ObjectSender(self._bindings.processors, take_place))
         return senders
 
     def api(self) -> Api:
         """Make what the HTTP layer uses."""
         dispatcher = self.dispatcher()
-        database = Database(self._bindings.database, self.meter, seconds=limits.STORE_SECONDS_OF_REQUEST)
+        database = Database(
+            self._bindings.database, self.meter, seconds=limits.STORE_SECONDS_OF_REQUEST, load=self._isolate.load
+        )
         store = TaskStore(database)
         return Api(
             settings=self.settings,
@@ -141,6 +153,8 @@ class App:
                 log=self.log,
             ),
             dispatcher=dispatcher,
+            rescue=self._rescue(dispatcher),
+            sweeps=self._sweeps(),
             provider=self.provider,
             bound=bound(self._bindings),
             now_ms=self._runtime.now_ms,
@@ -148,6 +162,26 @@ class App:
             log=self.log,
             day_use=self._bindings.day_use,
             rate_limiter=self._bindings.rate_limiter,
+        )
+
+    def _rescue(self, anyhow: Dispatcher) -> Rescue:
+        senders = self._senders()
+        routes = Dispatcher(senders, self.meter, self.log) if senders else None
+        return Rescue(self.worker(), routes, anyhow, self._wait_until)
+
+    def _sweeps(self) -> SweepOnRequest:
+        """Make the sweeps that requests begin. After an answer one may have nothing that it could do."""
+        after_seconds = max(0.0, self._seconds_after_answer())
+        senders = self._senders()
+        return SweepOnRequest(
+            store=self.store,
+            sightings=self._isolate.sightings,
+            asked=lambda: Sweep(self.worker(), senders, seconds=limits.ASKED_SWEEP_SECONDS, stands_in=True),
+            after_answer=(
+                (lambda: Sweep(self.worker(), senders, seconds=after_seconds)) if senders or after_seconds else None
+            ),
+            wait_until=self._wait_until,
+            log=self.log,
         )
 
     async def queue(self, batch: Batch) -> None:

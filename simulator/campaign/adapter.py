@@ -1,5 +1,6 @@
 """The Worker that `src/entry.py` exports, plugged into the simulated platform, and watched."""
 
+import asyncio
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -14,9 +15,12 @@ from simulator.platform.object_instance import ObjectContext
 from simulator.platform.queues import Batch
 from simulator.platform.sdk import JsRequest, Request
 from src import entry
+from src.core import limits
+from src.core.ids import TaskKey
 from src.http.isolate import Isolate
 from src.http.messages import Reply
 from src.inference.protocol import HttpClient
+from src.inference.wire import Wire
 from src.platform.surroundings import SURROUNDINGS, Surroundings
 
 # Events that carry the type of an error which the Worker caught as a last resort.
@@ -25,23 +29,24 @@ FORGIVEN = ("StoreUnavailable", "StoreSilent", "JsError")
 
 
 class SimulatedRuntime:
-    """`composition.Runtime` over the simulated platform. `mistakes` collects what must never be logged."""
+    """`composition.Runtime` over the simulated platform. The app hears each line, and collects mistakes."""
 
     http: HttpClient
 
-    def __init__(self, env: Env, mistakes: list[str]) -> None:
+    def __init__(self, env: Env, app: "Onceover") -> None:
         platform = env.platform
         self.now_ms = platform.now_ms
         self.entropy = platform.entropy
         self.chance = platform.random.random
         self._log = platform.log
-        self._mistakes = mistakes
+        self._app = app
 
     def write(self, line: str) -> None:
         """Take one line of log."""
         self._log(line)
+        self._app.hears(line)
         if any(mark in line for mark in MISTAKES) and json.loads(line)["error"] not in FORGIVEN:
-            self._mistakes.append(line)
+            self._app.mistakes.append(line)
 
 
 class ClientRequest:
@@ -147,13 +152,43 @@ class WatchedDatabase(Database):
         return super().send(label, statements, shape)
 
 
+class WatchedCoordinators:
+    """The binding `BATCH_COORDINATOR` for a task's object, and the stub of its coordinator."""
+
+    def __init__(self, binding: Any, app: "Onceover") -> None:
+        self._binding = binding
+        self._app = app
+
+    def getByName(self, name: str) -> "WatchedCoordinators":  # noqa: N802 - the platform's name
+        """Return the stub of the coordinator of that name."""
+        return WatchedCoordinators(self._binding.getByName(name), self._app)
+
+    async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> Any:
+        """Have a lane make calls."""
+        loop = asyncio.get_running_loop()
+        patient_until = loop.time() + seconds + limits.LANE_SLACK_SECONDS
+        answers = await self._binding.infer(task_key, fence, lanes, calls, seconds)
+        if loop.time() < patient_until:
+            self._app.lane_answered(task_key, [answer["output"] for answer in answers if "output" in answer])
+        return answers
+
+    async def close(self) -> Any:
+        """Have it forget everything."""
+        return await self._binding.close()
+
+
 class Onceover:
-    """The app. `mistakes` holds log lines of errors that nothing outside the Worker explains."""
+    """The app. `mistakes` holds log lines of errors that nothing outside the Worker explains. `hears` takes each line.
+
+    `lane_answered` takes the outputs that lanes have made for a task and brought back in time.
+    """
 
     watcher: Watcher
 
     def __init__(self) -> None:
         self.mistakes: list[str] = []
+        self.hears: Callable[[str], None] = lambda _line: None
+        self.lane_answered: Callable[[TaskKey, list[str]], None] = lambda _task_key, _outputs: None
 
     def make_isolate(self, env: Env) -> "WorkerIsolate":
         """The Worker's handlers in a new isolate."""
@@ -162,13 +197,11 @@ class Onceover:
     def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
         """An instance of one of the two Durable Object classes, found as the runtime finds them."""
         SURROUNDINGS.set(self.surroundings(env))
-        return getattr(entry, class_name)(ctx, env)
+        return getattr(entry, class_name)(ctx, _with_watched_lanes(env, self))
 
     def surroundings(self, env: Env) -> Surroundings:
         """What one isolate has for the Worker's code in it."""
-        return Surroundings(
-            runtime=SimulatedRuntime(env, self.mistakes), memory=Isolate(), provider=env.platform.provider
-        )
+        return Surroundings(runtime=SimulatedRuntime(env, self), memory=Isolate(), provider=env.platform.provider)
 
 
 class WorkerIsolate:
@@ -200,6 +233,15 @@ class WorkerIsolate:
     def _worker(self, env: Env, ctx: WorkerContext) -> Any:  # the stand-ins of the SDK are not of its types
         SURROUNDINGS.set(self._surroundings)
         return entry.Default(ctx, env)
+
+
+def _with_watched_lanes(env: Env, app: Onceover) -> Env:
+    """The isolate's `env` for an object, which may be a task's and have lanes."""
+    if not env.has("BATCH_COORDINATOR"):
+        return env
+    seen = copy.copy(env)
+    vars(seen).update(BATCH_COORDINATOR=WatchedCoordinators(env.BATCH_COORDINATOR, app))
+    return seen
 
 
 def _watched(env: Env, arrival: Arrival, watcher: Watcher) -> Env:

@@ -42,6 +42,7 @@ class ClientPromises:
         self._request_limit = RequestLimit(world, self._broken)
         self._mismatched: set[str] = set()  # tags
         self._withdrawing: set[TaskKey] = set()
+        self._taken_back: set[TaskKey] = set()
         self._offsets: dict[TaskKey, float] = {}  # the least that the database's clock was off at a claim
         self._offset_ms = world.database.offset_ms
         self._jumped_at = -math.inf
@@ -74,9 +75,10 @@ class ClientPromises:
         if tag in self._mismatched:
             raise InvariantBroken(f"{task_key}: accepted, and its client was told that the key is another request's")
 
-    def went(self, task_key: TaskKey) -> None:
-        """A task was erased, or taken back."""
-        if task_key in self._withdrawing and task_key in self.accepted:
+    def taken_back(self, task_key: TaskKey) -> None:
+        """A task went because its submission failed, not because a client asked."""
+        self._taken_back.add(task_key)
+        if task_key in self.accepted:
             raise InvariantBroken(f"{task_key}: answered with 202, and taken back")
 
     def claimed(self, task_key: TaskKey) -> None:
@@ -96,7 +98,7 @@ class ClientPromises:
         task_key = self._invariants.born[tag][-1]
         said = self.stopped.get(task_key)
         # When the clock jumps between an announcement and the cancellation, the calls' time seems to be over.
-        if said is not None and self._world.loop.time() >= self._jumped_at + limits.START_SECONDS:
+        if said is not None and self._world.loop.time() >= self._jumped_at + limits.START_SECONDS_MOST:
             self._broken(f"{task_key}: a call started on {sender} after {said}")
         row = self._invariants.rows.get(task_key)
         if row is not None and row.deadline_at is not None:
@@ -151,7 +153,7 @@ class ClientPromises:
             self.told["replay"] += "Idempotency-Replayed" in reply.headers
             if self._invariants.tags[task_key] != tag:
                 self._broken(f"{task_key}: the answer to {tag}, and made by {self._invariants.tags[task_key]}")
-            if task_key in self._withdrawing and task_key in self._invariants.gone:
+            if task_key in self._taken_back:
                 self._broken(f"{task_key}: taken back, and answered with 202")
         elif self._arrivals[tag] > 1:
             return  # what is there may be the other one's

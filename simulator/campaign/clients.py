@@ -17,6 +17,7 @@ from src.http.messages import Reply
 
 PATIENCE_SECONDS = 60  # of a client with one request
 SUBMITS_MOST = 3
+POLLED_SECONDS_MOST = 7_200  # until a task has ended that is polled all the time
 REFUSALS_MOST = 5  # of one request by the limit of requests: then its client gives up
 
 
@@ -69,6 +70,23 @@ class Clients:
         for after, action in spec.actions:
             await asyncio.sleep(max(0.0, started + after - self._world.loop.time()))
             await self.act(action, task_key)
+        if spec.polled is not None:
+            await self._see_it_end(task_key, spec.polled)
+
+    async def _see_it_end(self, task_key: TaskKey, wait_seconds: float) -> None:
+        """Poll until the task has ended or is gone. Raises InvariantBroken when it takes too long."""
+        tenant, task_id = split_task_key(task_key)
+        request = ClientRequest("GET", f"/api/tasks/{task_id}?wait={wait_seconds}", headers=tenants.headers(tenant))
+        began = self._world.loop.time()
+        while True:
+            reply = await self.fetch(request)
+            if reply is not None and (
+                reply.status == 404 or (reply.status == 200 and json.loads(reply.body)["terminal"])
+            ):
+                return
+            if self._world.loop.time() - began > POLLED_SECONDS_MOST:
+                raise InvariantBroken(f"{task_key} has not ended, though it was polled for {POLLED_SECONDS_MOST} s")
+            await asyncio.sleep(1 if reply is None else int(reply.headers.get("Retry-After", 1)))
 
     async def _submit(self, spec: TaskSpec, request: ClientRequest, attempts: int = SUBMITS_MOST) -> TaskKey | None:
         """Submit until it is answered for good; the task's key, None if there is none."""

@@ -9,23 +9,24 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from simulator.campaign.client_promises import ClientPromises, tag_of
-from simulator.campaign.row_changes import COLUMNS, InvariantBroken, Row, check_change
+from simulator.campaign.custody import Custody
+from simulator.campaign.lateness import Lateness
+from simulator.campaign.progress import Progress, worked_on
+from simulator.campaign.recorded import OutputKey, Recorded
+from simulator.campaign.row_changes import COLUMNS, UNDER_CLAIM, InvariantBroken, Row, check_change
 from simulator.campaign.tenant_limits import TenantLimits
 from simulator.platform.binding_port import Reply
 from simulator.platform.d1 import Statement
 from simulator.platform.world import World
 from src.core.ids import TaskKey
 from src.inference.protocol import ModelCall
-from src.store.sql import admission, ending, work
+from src.store.sql import admission, ending, seen, work
 
-type OutputKey = tuple[TaskKey, str, str]  # with level and index, as text
-
-UNDER_CLAIM = ("CHECKPOINT", "RECORD_FAILURES", "PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE")
-_OUTPUTS = "SELECT group_concat(task_id || '|' || level || '|' || idx || '|' || output, char(10)) FROM outputs"
+NUDGES_APART_MS = 60_000
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1"
 _ORPHANS = tuple(
     f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
-    for table in ("texts", "outputs", "failures", "submissions")
+    for table in ("texts", "outputs", "segments", "failures", "submissions")
 )
 
 
@@ -41,25 +42,31 @@ class Invariants:
         self.expired: set[TaskKey] = set()
         self.born: dict[str, list[TaskKey]] = defaultdict(list)  # by tag: several in turn under one idempotency key
         self.tags: dict[TaskKey, str] = {}
+        self.inputs: dict[TaskKey, str] = {}
         self.holders: dict[str, TaskKey] = {}  # by idempotency key with its tenant
         self.reached: Counter[str] = Counter()  # calls by tag
-        self.unreached: Counter[str] = Counter()  # calls by tag whose connection failed before the model saw them
         self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # by tag: (text, answer)
         self.forfeited: Counter[TaskKey] = Counter()  # calls in flight when a client or a deadline ended it
         self.retries: Counter[TaskKey] = Counter()
         self.outputs: dict[OutputKey, str] = {}
         self._refused: set[TaskKey] = set()  # with a call on record that failed for good
         self.writes = 0
-        self._outputs_text: str | None = None
+        self._recorded = Recorded(world.database.connection)
         self._max_attempts = max_attempts
         self.world = world
         self._connection = world.database.connection
         self._under_claim = {getattr(work, name).sql: (name, getattr(work, name).parameters) for name in UNDER_CLAIM}
         self._tell_failures = {work.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
         self._withdraws = admission.WITHDRAW.sql
+        self.nudged: dict[TaskKey, list[int]] = defaultdict(
+            list
+        )  # when polls took on a sending, by the database's clock
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
         self.promises = ClientPromises(world, self)
+        self.custody = Custody(world, self)
+        self.lateness = Lateness(world)
         self.tenant_limits = TenantLimits(world.variables)
+        self.progress = Progress()
         self._tags_given = 0
         self._execute = world.database.execute
         self._serve = world.model.serve
@@ -81,8 +88,11 @@ class Invariants:
         if self._connection.total_changes != before:
             self.writes += 1
             self._check_fences(statements, results)
+            self._check_nudges(statements, results, now_ms)
             self._check_rows(statements, now_ms)
+            self._check_progress(statements, results)
             self._check_outputs(now_ms)
+        self.lateness.landed(statements)
         return results
 
     def _check_fences(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
@@ -96,6 +106,24 @@ class Invariants:
             if row is None or row.fence != fence:
                 there = "nothing" if row is None else f"fence {row.fence}"
                 raise InvariantBroken(f"{task_key}: {name} of fence {fence:.0f} was written over {there}")
+
+    def _check_progress(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
+        """Count the call to D1 for each task that it worked on, once."""
+        for task_key in worked_on(statements, results):
+            self.progress.wrote(task_key, self.world.loop.time())
+
+    def _check_nudges(self, statements: Sequence[Statement], results: list[dict[str, Any]], now_ms: int) -> None:
+        """A poll sends a task off that nobody holds, at most once a minute, however many ask."""
+        for statement, result in zip(statements, results, strict=True):
+            if statement.sql != seen.NUDGE.sql or not result["meta"]["changes"]:
+                continue
+            task_key = TaskKey(statement.values[seen.NUDGE.parameters.index("task_key")])
+            row, before = self.rows[task_key], self.nudged[task_key]
+            if row.lease_until is not None and row.lease_until > now_ms:
+                raise InvariantBroken(f"{task_key}: sent off although somebody holds it")
+            if before and 0 <= now_ms - before[-1] < NUDGES_APART_MS:
+                raise InvariantBroken(f"{task_key}: sent off twice within {now_ms - before[-1]} ms")
+            before.append(now_ms)
 
     def _check_rows(self, statements: Sequence[Statement], now_ms: int) -> None:
         found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants
@@ -114,6 +142,7 @@ class Invariants:
                 grown = True
             elif was is not row:
                 grown |= self._changed(was, row, now_ms)
+                self.lateness.changed(was, row, now_ms, statements)
         if len(rows) < len(before) or before.keys() - rows.keys():
             self._went(before.keys() - rows.keys(), statements, now_ms)
         self.rows = rows
@@ -123,6 +152,7 @@ class Invariants:
     def _changed(self, was: Row, row: Row, now_ms: int) -> bool:
         """Judge a change of a row. True: its tenant has one more task in flight."""
         check_change(was, row, now_ms, self._max_attempts)
+        self.progress.changed(was, row)
         if row.task_key in self._refused and row.sent > was.sent:
             raise InvariantBroken(f"{row.task_key}: calls were announced after one had failed for good")
         if row.status == "processing" and row.fence != was.fence:
@@ -140,10 +170,11 @@ class Invariants:
             raise InvariantBroken(f"{row.task_key} is back after it was erased")
         if (row.status, row.fence, row.sent) != ("pending", 0, 0):
             raise InvariantBroken(f"{row.task_key} came into the world {row.status}")
-        tag, key, characters = self._connection.execute(
-            "SELECT instructions, submission, length(input) FROM texts WHERE task_id = ?", (row.task_key,)
+        tag, key, text = self._connection.execute(
+            "SELECT instructions, submission, input FROM texts WHERE task_id = ?", (row.task_key,)
         ).fetchone()
-        self.tenant_limits.accepted(row.task_key, characters)
+        self.inputs[row.task_key] = text
+        self.tenant_limits.accepted(row.task_key, len(text))
         if tag in self.born and (key is None or self.born[tag][-1] not in self.gone):
             raise InvariantBroken(f"{row.task_key}: request {tag} was taken twice, as {self.born[tag][-1]} before")
         if key is not None:  # no run lasts for the day after which a key is free again
@@ -156,13 +187,14 @@ class Invariants:
 
     def _went(self, task_keys: Iterable[TaskKey], statements: Sequence[Statement], now_ms: int) -> None:
         asked = {statement.values[0] for statement in statements if statement.sql in self._erases}
-        for statement in statements:
-            if statement.sql == self._withdraws:
-                self.tenant_limits.taken_back(statement.values[0])
+        withdrawn = {statement.values[0] for statement in statements if statement.sql == self._withdraws}
+        for task_key in withdrawn:
+            self.tenant_limits.taken_back(task_key)
         for task_key in task_keys:
             row = self.gone[task_key] = self.rows[task_key]
+            if task_key in withdrawn:
+                self.promises.taken_back(task_key)
             if task_key in asked:
-                self.promises.went(task_key)
                 continue
             if not row.terminal or row.wake_at > now_ms:
                 raise InvariantBroken(f"{task_key} ({row.status}) was erased, and nobody asked for it")
@@ -176,14 +208,9 @@ class Invariants:
                 raise InvariantBroken(f"{left[0]} is erased, and not all of it: {query}")
 
     def _check_outputs(self, now_ms: int) -> None:
-        (text,) = self._connection.execute(_OUTPUTS).fetchone()
-        if text == self._outputs_text:
+        found = self._recorded.read()
+        if found is None:
             return
-        self._outputs_text = text
-        found: dict[OutputKey, str] = {}
-        for line in (text or "").split("\n") if text else ():
-            task_key, level, idx, output = line.split("|")
-            found[TaskKey(task_key), level, idx] = output
         for key, output in self.outputs.items():
             if key[0] in self.rows and found.get(key) != output:
                 raise InvariantBroken(f"{key}: output was {output!r}, is {found.get(key)!r}")
@@ -210,10 +237,9 @@ class Invariants:
         records = self.world.model.records
         before = len(records)
         self._serve(call, sender, reply)
-        tag = tag_of(call)
-        if len(records) == before:
-            self.unreached[tag] += 1
+        if len(records) == before:  # the connection failed before the model saw it
             return
+        tag = tag_of(call)
         self.reached[tag] += 1
         self.answers[tag][call.user, records[-1].answer] += 1
         row = self.latest(tag)

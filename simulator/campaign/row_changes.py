@@ -3,8 +3,13 @@
 import json
 from typing import NamedTuple
 
+from src.core import limits
 from src.core.ids import TaskKey
+from src.core.stalls import width
 from src.core.states import TRANSITIONS, Status
+
+CONCURRENCY_MOST = 6
+STALLED_MS_LEAST = round(limits.STALL_SECONDS_LEAST * 1000)
 
 
 class InvariantBroken(AssertionError):
@@ -26,6 +31,8 @@ class Row(NamedTuple):
     lease_until: int | None
     attempts: int
     stalls: int
+    stalled_since: int | None
+    rest_until: int
     settled: int
     in_doubt: int
     minimum: int
@@ -57,10 +64,14 @@ class Row(NamedTuple):
         return self.status == "cancelled" or self.error_code == "deadline_exceeded"
 
 
+UNDER_CLAIM = (
+    *("CHECKPOINT", "RECORD_OUTPUTS", "RECORD_FAILURES", "EMPTY_INPUT"),
+    *("PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE"),
+)
 COLUMNS = (
     "id, status, reduce, total, completed, failed, fence, holder, host, lease_until, attempts, stalls, "
-    "calls_settled, calls_in_doubt, calls_minimum, in_flight, wake_at, error_code, started_at, "
-    "deadline_at, max_calls"
+    "stalled_since, rest_until, calls_settled, calls_in_doubt, calls_minimum, in_flight, wake_at, error_code, "
+    "started_at, deadline_at, max_calls"
 )
 
 # By source, target and rise of the fence: the transition that it is. Everything else must not happen.
@@ -108,8 +119,10 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
     if name == "take_over":
         same_host = bool(before.host) and before.host == after.host
         _require(ran_out or same_host, after, "taken over although its lease was live")
+        _require(before.rest_until <= now_ms, after, "taken over before it had rested")
     if name == "dead_letter" and before.status == "processing":
         _require(ran_out, after, "dead-lettered although its lease was live")
+        _require(before.rest_until <= now_ms, after, "dead-lettered before it had rested")
     # Announced calls that it was too late to start come off the bill.
     sound = before.sent - before.announced <= after.sent <= before.sent
     if name == "progress":
@@ -129,6 +142,7 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
         _require(after.completed == after.total, after, "completed without all chunks")
         _require(after.in_flight == "[]", after, "completed with calls in flight")
     _check_terms(name, before, after, now_ms)
+    _check_stalls(before, after, now_ms, max_attempts)
     _require(after.completed >= before.completed, after, "fewer chunks are completed than before")
     _require(after.attempts >= before.attempts, after, "attempts fell")
     if after.lease_until is not None and after.lease_until != before.lease_until:
@@ -146,6 +160,17 @@ def _check_terms(name: str, before: Row, after: Row, now_ms: int) -> None:
         _require(deadline is not None and not in_time, after, "failed by its deadline before it")
     _require(name == "retry" or after.deadline_at == deadline, after, "its deadline moved")
     _require(after.max_calls is None or after.sent <= after.max_calls, after, f"{after.sent} calls on the bill")
+
+
+def _check_stalls(before: Row, after: Row, now_ms: int, max_attempts: int) -> None:
+    """A task whose workers die has ever fewer calls in flight, and fails for it after ten minutes at the earliest."""
+    if after.status == "processing" and after.stalls:
+        most = width(after.stalls, max_attempts, CONCURRENCY_MOST)
+        _require(after.announced <= most, after, f"{after.announced} calls in flight after {after.stalls} crashes")
+    if after.error_code == "worker_crashed" != before.error_code:
+        assert before.stalled_since is not None
+        passed = now_ms - before.stalled_since
+        _require(passed >= STALLED_MS_LEAST, after, f"failed by crashes {passed} ms after the first of them began")
 
 
 def _calls(row: Row) -> list[tuple[int, int]]:

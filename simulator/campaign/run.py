@@ -7,12 +7,14 @@ from random import Random
 
 from simulator.campaign.adapter import Onceover
 from simulator.campaign.end_checks import CRASHES, MODEL
+from simulator.campaign.patches import patched
+from simulator.campaign.releases import mixed, old_writers
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.scenario import Scenario
 from simulator.campaign.small_limits import small_limits, variables
 from simulator.campaign.totals import Totals
-from simulator.campaign.workload import Workload, draw, metered, patient, with_terms
-from simulator.engine.fault_kinds import FOUND_BY_REVIEW, KINDS, RATE_LIMITER
+from simulator.campaign.workload import Workload, draw, metered, patient, placed, polled, with_terms
+from simulator.engine.fault_kinds import DEAD_TRIGGERS, FOUND_BY_REVIEW, KINDS, RATE_LIMITER
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.loop import SimulationError
 from simulator.platform.choices import Scheduling
@@ -30,8 +32,11 @@ _OFTENER = {
     "message_reordered": 0.5,
 }
 PROFILES = ("calm", "harmless", "model", "swarm", "everything")
-# For a campaign of its own: no seed draws it.
+# Each for a campaign of its own: no seed draws them.
 LATE = "late"
+OVERLOAD = "overload"
+DEAD = "dead-triggers"
+_TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared"}
 _PROFILE_OF_TEN = ("calm", "harmless", "model", *("swarm",) * 6, "everything")
 _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo")
 
@@ -50,8 +55,10 @@ class Result(Totals):
 def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) -> dict[str, float]:
     """The faults' rates: `calm` none, `harmless` those that cost no call, `model` the model's, `swarm` any, by the
     seed rare or frequent, `everything` all at their usual rates, `late` as `swarm`, with writes that land late at ten
-    times their usual rate. Those of the limiter of requests, and those that a review found, come from streams of their
-    own, so that seeds without them stay what they were."""
+    times their usual rate, `overload` the same with a shared database that stalls, `dead-triggers` as `swarm` or
+    without other faults, with one, several or all kinds of triggers that always fail at entry. Of `swarm` half have no
+    shared database. Those of the limiter of requests, and those that a review found, come from streams of their own, so
+    that seeds without them stay what they were."""
     usual = {kind.name: kind.rate for kind in KINDS.values()} | _OFTENER
     if profile == "calm":
         return {}
@@ -67,8 +74,17 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
     def stream(name: str) -> Random:
         return limiter_rng if name in RATE_LIMITER else review_rng if name in FOUND_BY_REVIEW else rng
 
-    drawn = {name: min(0.5, rate * stream(name).choice((0, 0.3, 1, 3))) for name, rate in usual.items()}
-    return drawn | {"d1_lands_later": 10 * usual["d1_lands_later"]} if profile == LATE else drawn
+    earlier = [name for name in usual if name not in DEAD_TRIGGERS]
+    drawn = {name: min(0.5, usual[name] * stream(name).choice((0, 0.3, 1, 3))) for name in earlier}
+    if review_rng.random() < 0.5:
+        drawn["d1_shared"] = 0.0
+    drawn |= {name: usual[name] * review_rng.choice((0, 0.3, 1, 3)) for name in DEAD_TRIGGERS}
+    if profile == DEAD:
+        dead = review_rng.choice(
+            (*((name,) for name in DEAD_TRIGGERS), DEAD_TRIGGERS[:2], DEAD_TRIGGERS, DEAD_TRIGGERS)
+        )
+        return review_rng.choice(({}, drawn)) | dict.fromkeys(dead, 1.0)
+    return drawn | {name: 10 * usual[name] for own, name in _TEN_TIMES.items() if own == profile}
 
 
 def run_seed(
@@ -88,6 +104,10 @@ def run_seed(
     drawn = patient(drawn, Random(f"{seed}/patience"))
     limiter_rng = Random(f"{seed}/rate limiter/workload")
     drawn = metered(drawn, limiter_rng)
+    drawn = placed(drawn, Random(f"{seed}/places"))
+    if profile == DEAD:
+        drawn = polled(drawn, Random(f"{seed}/polled"))
+    drawn = mixed(drawn, Random(f"{seed}/releases"))
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
@@ -114,7 +134,10 @@ def run_plan(
     scenario_class: type[Scenario] = Scenario,
 ) -> Result:
     """Run a workload under a fault plan and fill in the result."""
-    with small_limits(short_slices=workload.short_slices, small_parts=workload.small_parts):
+    with (
+        small_limits(short_slices=workload.short_slices, small_parts=workload.small_parts),
+        patched([old_writers(result.seed, workload.old_writers)]),
+    ):
         world = World(
             result.seed,
             Onceover(),

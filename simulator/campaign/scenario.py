@@ -17,7 +17,7 @@ from simulator.platform.choices import TOP
 from simulator.platform.world import World
 
 CRON_SECONDS = 30
-TERMINAL_SECONDS_MOST = 900  # after the last fault every task has ended
+TERMINAL_SECONDS_MOST = 1_500  # after the last fault every task has ended; a rest may be ten minutes of it
 OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS  # after the last fault: from a deadline until the sweep has ended the task
 QUIET_SECONDS_MOST = 1_500  # and then nothing runs, waits or is stored in an object
 

@@ -14,6 +14,8 @@ MAX_ATTEMPTS = 3
 
 # Short slices make continuations and releases; the longer ones are more than any task here takes.
 _SLICES = {"QUEUE_SLICE_SECONDS": 5.0, "DIRECT_SLICE_SECONDS": 4.0, "OBJECT_SLICE_SECONDS": 5.0}
+# Pieces of an output or two, and segments of a few pieces.
+_PARTS = {"CHECKPOINT_BYTES_MOST": 60, "SEGMENT_BYTES": 120}
 _ALWAYS: dict[str, Any] = {
     "LANE_CHUNKS": 6,
     "LANE_CALLS": 3,
@@ -21,6 +23,7 @@ _ALWAYS: dict[str, Any] = {
     "SWEEP_BACKOFF_DOUBLINGS_MOST": 2,
     "SWEEP_SLICE_SECONDS": 30.0,
     "RATE_LIMIT_SECONDS_MOST": 240.0,
+    "STAND_IN_SECONDS": 5.0,  # so that a slow call outlasts a poll
     "STORE_SECONDS": 12.0,  # well below the lease, as in production
 }
 
@@ -29,7 +32,7 @@ _ALWAYS: dict[str, Any] = {
 def small_limits(*, short_slices: bool, small_parts: bool) -> Iterator[None]:
     """Set the small limits for the length of one run, and show no tracebacks of errors that the Worker catches: they
     would drown a campaign, and `adapter.MISTAKES` picks out those that matter."""
-    chosen = _ALWAYS | (_SLICES if short_slices else {}) | ({"CHECKPOINT_BYTES_MOST": 60} if small_parts else {})
+    chosen = _ALWAYS | (_SLICES if short_slices else {}) | (_PARTS if small_parts else {})
     patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
     patches.append((merge, "MERGE_CHARS_LEAST", 70))  # three outputs a merge call: levels on levels
     patches.append((logging.getLogger("onceover"), "disabled", True))

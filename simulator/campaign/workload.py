@@ -25,7 +25,7 @@ class TaskSpec:
 
     With `refused` the model turns the first chunk down for good. With `idempotent` the client sends its request again
     under one key until it is answered; a `twin` does the same at the same time, and `other` sends other requests under
-    the same key.
+    the same key. With `polled` the client polls in the end until the task has ended, each time for so many seconds.
     """
 
     at: float
@@ -40,6 +40,7 @@ class TaskSpec:
     twin: bool = False
     other: bool = False
     tenant: str = LOCAL
+    polled: float | None = None
 
     def body(self, tag: str) -> dict[str, Any]:
         """The request's body. Texts are alike in all tasks: `instructions` tells them apart."""
@@ -82,6 +83,7 @@ class Workload:
     queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops
     variables: dict[str, str] = field(default_factory=dict)
     rate_limit: RateLimit | None = None  # of requests, where the limiter is bound
+    old_writers: float = 0.0  # the share of isolates whose code records each output as a row
 
     @property
     def keyed(self) -> bool:
@@ -136,6 +138,13 @@ def patient(workload: Workload, rng: Random) -> Workload:
     return replace(workload, variables=workload.variables | {"AI_TIMEOUT_SECONDS": "28"})
 
 
+def placed(workload: Workload, rng: Random) -> Workload:
+    """Let objects work on one task at a time, or on two, in some runs."""
+    if rng.random() >= 0.06:
+        return workload
+    return replace(workload, variables=workload.variables | {"MAX_OBJECTS_AT_WORK": str(rng.choice((1, 2)))})
+
+
 def _limited(workload: Workload, rng: Random) -> Workload:
     """Give the tenants limits in some runs: of so many tasks at once, or of what two or three tasks have in a day."""
     drawn = rng.random()
@@ -144,6 +153,11 @@ def _limited(workload: Workload, rng: Random) -> Workload:
     if drawn < 0.2:
         return replace(workload, variables=workload.variables | {"MAX_CHARACTERS_PER_DAY": str(rng.choice((40, 80)))})
     return workload
+
+
+def polled(workload: Workload, rng: Random) -> Workload:
+    """Have each client poll its task until it has ended."""
+    return replace(workload, tasks=tuple(replace(spec, polled=rng.choice((0.5, 3.0, 25.0))) for spec in workload.tasks))
 
 
 def metered(workload: Workload, rng: Random) -> Workload:

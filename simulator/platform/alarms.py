@@ -8,6 +8,7 @@ place of any retry.
 
 from typing import TYPE_CHECKING, Any
 
+from simulator.platform.binding_port import entry_failure
 from simulator.platform.invocation_limits import HANDLER_SECONDS_MOST
 from simulator.platform.isolate import Outcome
 
@@ -83,6 +84,9 @@ class Alarm:
 
     def _run(self) -> None:
         cell = self._cell
+        if cell.network.faults.fires("alarm_dead", cell.name):
+            self._after(Outcome("raised", error=entry_failure()))
+            return
         self.running += 1
         info = {"retryCount": self._failures + self._deaths, "isRetry": self._failures + self._deaths > 0}
         instance = cell.wake()

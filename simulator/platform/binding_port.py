@@ -30,6 +30,11 @@ class JsError(Exception):
         self.message = message
 
 
+def entry_failure() -> JsError:
+    """Make the error of an event that failed before any code of the Worker ran."""
+    return JsError("Attempted to use PyProxy when Python GIL not held", "NoGilError")
+
+
 class CpuExceeded(BaseException):
     """The CPU limit: not an `Exception`, so that ordinary handlers do not swallow it."""
 

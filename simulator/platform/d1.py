@@ -14,6 +14,7 @@ from zlib import crc32
 
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import CONNECTION_LOST, DirectPort, JsError, Pending, Port, Reply
+from simulator.platform.shared_database import Line
 from simulator.platform.sql_meter import Analysis, analyse
 from simulator.platform.sql_values import NO_TRANSACTIONS, TRANSACTION, bound, read_rows, sqlite_message
 from simulator.platform.sqlite_database import Connection, Template
@@ -38,6 +39,7 @@ class DatabaseServer:
         self.observers: list[Callable[[], None]] = []  # called after each call that changed something
         self.note: Callable[[int], None] | None = None
         self.meter_reads = True
+        self.line: Line | None = None  # a database that nobody shares serves all calls at once
         self._template = template
         self._platform_now_ms = platform_now_ms
 
@@ -57,6 +59,13 @@ class DatabaseServer:
         if faults.fires("d1_overloaded", "d1"):
             reply(None, JsError(OVERLOADED))
             return
+        if self.line is not None:
+            latency(self.line.join(), self._served, statements, reply, latency)
+            return
+        self._served(statements, reply, latency)
+
+    def _served(self, statements: "Sequence[Statement]", reply: Reply, latency: Callable[..., object]) -> None:
+        faults = self.faults
         if faults.fires("d1_slow", "d1"):
             latency(faults.between(0.5, 20), self._carry_out, statements, reply, latency)
             return

@@ -43,13 +43,14 @@ class ModelServer:
     ) -> None:
         self.network = network
         self.faults = network.faults
+        self.seconds = seconds
         self.timeout_seconds = timeout_seconds
         self.refuses: Callable[[ModelCall], bool] = lambda _call: False
         self.records: list[CallRecord] = []
         self.calls_by_text: Counter[str] = Counter()
         self.number_outputs = False
         self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None  # a call leaves an isolate
-        self._seconds = seconds
+        self.received: Callable[[ModelCall, ModelReply], None] = lambda _call, _reply: None  # an output is back in one
 
     def count(self, text: str) -> int:
         """How many calls with exactly this `user` text reached the model."""
@@ -71,7 +72,7 @@ class ModelServer:
 
     def _decide(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float]:
         faults, fires, timeout = self.faults, self.faults.fires, self.timeout_seconds
-        quick = faults.between(*self._seconds)
+        quick = faults.between(*self.seconds)
         if self.refuses(call):
             return "refused", ModelRefused("401"), quick
         if fires("model_rate_limited", sender):
@@ -111,6 +112,7 @@ class ModelProvider:
             self._server.starting(call, sender)
         reply = await self._port.call("model.infer", lambda answer: self._server.serve(call, sender, answer))
         assert isinstance(reply, ModelReply)
+        self._server.received(call, reply)
         return reply
 
     async def probe(self) -> Health:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from simulator.platform.alarms import Alarm
-from simulator.platform.binding_port import CONNECTION_LOST, JsError, Network, Port, Reply
+from simulator.platform.binding_port import CONNECTION_LOST, JsError, Network, Port, Reply, entry_failure
 from simulator.platform.isolate import Invocation, Isolate, Outcome
 from simulator.platform.object_instance import Instance, ObjectContext, ObjectId
 from simulator.platform.object_storage import ObjectData
@@ -136,6 +136,9 @@ def _serve(cell: Cell, method: str, args: tuple[Any, ...], reply: Reply) -> None
         return
     if faults.fires("rpc_failed_before", cell.name):
         reply(None, JsError(CONNECTION_LOST))
+        return
+    if faults.fires("rpc_dead", cell.name):
+        reply(None, entry_failure())
         return
 
     def done(outcome: Outcome) -> None:

@@ -13,6 +13,7 @@ from simulator.platform.objects import Cell, NamespaceBinding, ObjectHost, Objec
 from simulator.platform.queue_producer import Queue
 from simulator.platform.queues import Batch, QueueServer, QueueSettings
 from simulator.platform.rate_limits import RateLimit, RateLimitServer
+from simulator.platform.shared_database import Line, Sharing
 from simulator.platform.sqlite_database import Template
 
 OBJECT_CLASSES = ("AIProcessor", "BatchCoordinator")
@@ -37,9 +38,12 @@ class Servers:
         strict_gates: bool,
         rate_limit: RateLimit | None,
         limiter_rng: Random,
+        sharing: Sharing | None,
     ) -> None:
         self.database = DatabaseServer(template, network.faults, now_ms)
         self.database.note = network.loop.trace.steps.append
+        if sharing is not None:
+            self.database.line = Line(sharing, network.faults, network.loop.time)
         self.model = ModelServer(network, seconds=model_seconds)
         self.queue = QueueServer("ai-processing-queue", network, now_ms, queue_settings)
         self.dlq = QueueServer("ai-processing-dlq", network, now_ms, QueueSettings(max_retries=3))

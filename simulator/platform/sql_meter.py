@@ -2,8 +2,8 @@
 
 Rows written: for each row that changed, one for the table and one for each index entry that goes with it. A table
 with rowids and a text key has an index for the key; a WITHOUT ROWID table is its own key. An UPDATE touches
-the indexes that name one of its columns, in their key or in their WHERE. Approximate: a partial index counts as
-touched whether or not its condition holds, and an upsert counts as an insert.
+the indexes that name one of its columns, in their key or in their WHERE. Approximate: all partial indexes of a table
+count as one, as if their conditions excluded each other and one of them held; and an upsert counts as an insert.
 
 Rows read: the rows that came back or were changed, or, if that is more, the tables that the query plan scans; none
 for a statement that looks at no table. workerd counts more closely: what checks of uniqueness and subqueries read too.
@@ -61,14 +61,16 @@ def _rows_per_change(
     options = connection.execute("SELECT wr FROM pragma_table_list WHERE name = ?", (table,)).fetchone()
     without_rowid = bool(options and options[0])
     updated = {column for kind, name, column in seen if kind == "update" and name == table}
-    count = 1
+    count, partial_counted = 1, False
     if action == "delete":
         return count  # workerd counts the row and none of its index entries
-    for name, origin in connection.execute("SELECT name, origin FROM pragma_index_list(?)", (table,)).fetchall():
-        if origin == "pk" and without_rowid:
+    indexes = connection.execute("SELECT name, origin, partial FROM pragma_index_list(?)", (table,)).fetchall()
+    for name, origin, partial in indexes:
+        if (origin == "pk" and without_rowid) or (partial and partial_counted):
             continue
         if action != "update" or updated & _columns_of(connection, name):
             count += 1
+            partial_counted = partial_counted or bool(partial)
     return count
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from simulator.engine.loop import Loop, SimulationError
 from simulator.platform.app import App, Env, Handlers, Platform, ScheduledController, WorkerContext
-from simulator.platform.binding_port import Network, Port
+from simulator.platform.binding_port import Network, Port, entry_failure
 from simulator.platform.choices import TOP, Deployment, Faults, Scheduling, make_plan, make_policy
 from simulator.platform.invocation_limits import HANDLER_SECONDS_MOST, WAIT_UNTIL_SECONDS_MOST, InvocationLimits, Plan
 from simulator.platform.isolate import Invocation, Isolate, Outcome
@@ -25,6 +25,7 @@ from simulator.platform.object_instance import ObjectContext
 from simulator.platform.queues import Batch, QueueSettings
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.servers import Servers
+from simulator.platform.shared_database import Sharing
 from simulator.platform.sqlite_database import Template
 
 EPOCH_MS = 1_790_000_000_000
@@ -32,6 +33,14 @@ EPOCH_MS = 1_790_000_000_000
 
 class ClientError(Exception):
     """A client got no reply. Whether its request was carried out, it cannot know."""
+
+
+# What fails at entry, before any code of the Worker runs, as seen in cloudflare/workerd 6624; HTTP does not.
+_DEAD = {"queue": "queue_dead", "scheduled": "cron_dead"}
+
+
+async def _fails_at_entry(*_arguments: object) -> None:
+    raise entry_failure()
 
 
 class NotQuiet(SimulationError):
@@ -53,7 +62,7 @@ class World:
     `strict_gates=False` lets events in between a storage operation and the code that awaited it: harsher than the
     documentation, and what may happen to Python, whose loop takes turns of its own. `limits` holds each invocation to
     those of a plan; `network.limits` then says what they spent, and what was refused. `rate_limit` binds the limiter of
-    requests.
+    requests. `sharing` is how others share the database: drawn from the seed where the fault `d1_shared` may strike.
     """
 
     def __init__(
@@ -73,6 +82,7 @@ class World:
         strict_gates: bool = True,
         limits: Plan | None = None,
         rate_limit: RateLimit | None = None,
+        sharing: Sharing | None = None,
         keep_timeline: bool = False,
         max_steps: int = 1_000_000,
     ) -> None:
@@ -84,6 +94,8 @@ class World:
         self.loop = Loop(policy=make_policy(scheduling, self._rng("schedule")), max_steps=max_steps)  # type: ignore[abstract]
         self.faults.clock = self.loop.time
         self.network = Network(self.loop, self.faults, self._rng("latency"), scale_seconds=latency_seconds)
+        if sharing is None and self.faults.tallies["d1_shared"].rate:
+            sharing = Sharing.drawn(self._rng("shared database"))
         self.network.limits = InvocationLimits(limits) if limits is not None else None
         self.servers = Servers(
             self.network,
@@ -95,6 +107,7 @@ class World:
             strict_gates=strict_gates,
             rate_limit=rate_limit,
             limiter_rng=self._rng("rate limiter"),
+            sharing=sharing,
         )
         self.servers.consume_with(self._consume)
         self.database = self.servers.database
@@ -219,6 +232,8 @@ class World:
     def _start(self, label: str, call: Callable[[Handlers, WorkerContext], Awaitable[Any]]) -> Invocation:
         slot = self._slot()
         self.invocations_started += 1
+        if label in _DEAD and self.faults.fires(_DEAD[label], slot.isolate.name):
+            call = _fails_at_entry
         invocation = slot.isolate.start(label, call, slot.handlers, WorkerContext())
         invocation.outcome.add_done_callback(lambda _outcome: self._after_reply(invocation), context=self.loop.outside)
         return invocation

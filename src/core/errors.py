@@ -4,6 +4,7 @@ Assertions guard against our own mistakes; these types are for what models, netw
 databases do to us. Nothing in here carries a client's text or a key.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -24,10 +25,23 @@ class ConfigurationError(OnceoverError):
         self.variable = variable
 
 
+class ConfigurationFaults(ConfigurationError):
+    """All the bad variables of a deployment; the message has a sentence for each."""
+
+    def __init__(self, faults: Sequence[ConfigurationError]) -> None:
+        OnceoverError.__init__(self, ". ".join(map(str, faults)))
+        self.variable = faults[0].variable
+        self.faults = tuple(faults)
+
+
 class ModelError(OnceoverError):
-    """A model call that gave no usable output. The message names the cause, never the text or the key."""
+    """A model call that gave no usable output. The message names the cause, never the text or the key.
+
+    `answered`: the provider said so itself, so it has counted the call. Otherwise nobody knows.
+    """
 
     code = "model_error"
+    answered: ClassVar[bool] = True
 
 
 class ModelUnavailable(ModelError):
@@ -38,10 +52,11 @@ class ModelUnavailable(ModelError):
 
 
 class ModelTimeout(ModelError):
-    """No reply within AI_TIMEOUT_SECONDS: transient. The provider may have done, and billed, the work."""
+    """No reply within AI_TIMEOUT_SECONDS: transient. The provider may have done the work, or have seen nothing."""
 
     code = "model_timeout"
     retryable = True
+    answered = False
 
 
 class ModelConnectionLost(ModelError):
@@ -49,6 +64,7 @@ class ModelConnectionLost(ModelError):
 
     code = "model_connection_lost"
     retryable = True
+    answered = False
 
 
 class ModelReplyMalformed(ModelError):

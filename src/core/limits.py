@@ -18,6 +18,8 @@ WAIT_SECONDS_MOST = 25
 WAIT_POLL_SECONDS = 0.5  # `?wait=` reads D1 at most twice a second
 LIST_LIMIT_DEFAULT = 20
 LIST_LIMIT_MOST = 100
+WAIT_READS_FREE = 5  # `?wait=` on PLAN=free: reads of D1 in all
+CANCEL_ANSWER_SECONDS = 25.0  # a cancellation or a deletion is answered within this; START_SECONDS of it may be held
 REQUEST_PERIOD_SECONDS = 60  # wrangler.toml: the period of RATE_LIMITER; platform: 10 or 60
 RATE_LIMITER_SECONDS = 1.0  # a limiter that takes longer lets the request through
 
@@ -28,6 +30,10 @@ KEY_BODY_BYTES_MOST = 10_000
 KEY_SECONDS_MOST = 315_360_000  # ten years
 KEY_CACHE_SECONDS = 60.0  # how long an isolate takes a key for valid without asking: how late a revocation may be
 KEY_CACHE_MOST = 1_000  # keys in an isolate's memory
+REFUSED_CACHE_SECONDS = 10.0  # how long an isolate refuses a text again without asking: how late a new key may be
+REFUSED_CACHE_MOST = 1_024  # texts in an isolate's memory, each by 32 bytes
+LOOKUPS_AT_ONCE = 20  # of keys that an isolate does not know: a flood of them costs no more D1 calls than these,
+LOOKUPS_A_SECOND = 5.0  # and so many more a second; keys that are found cost none of them
 
 # --- Status -----------------------------------------------------------------------------------------
 MODEL_CHECK_SECONDS = 15.0  # an isolate asks the provider at most this often
@@ -44,17 +50,23 @@ MODEL_CALLS_MOST = 1_000_000
 TASKS_IN_FLIGHT_MOST = 10_000  # of MAX_TASKS_IN_FLIGHT: a submission reads a row or two for each
 CHARACTERS_A_DAY_MOST = 1_000_000_000_000
 IN_FLIGHT_RETRY_SECONDS = 10
+OBJECTS_AT_WORK_MOST = 10_000  # of MAX_OBJECTS_AT_WORK: a dispatch reads a row or two for each
 
 # --- Merging ----------------------------------------------------------------------------------------
 MERGE_CHARS_LEAST = 2_000  # a merge call never takes less than this, however small the chunks are
 
 # --- D1 ---------------------------------------------------------------------------------------------
-CHECKPOINT_BYTES_MOST = 1_500_000  # one bound parameter; D1: 2,000,000
+CHECKPOINT_BYTES_MOST = 900_000  # before compression: of hexadecimal digits, a parameter or a value; D1: 2,000,000
+SEGMENT_BYTES = 32_768  # compressed: a segment that has so many takes no more; each write to one writes it whole
+COMPRESSION_LEVEL = 6
 STORE_SENDS = 3  # a write is sent at most this often; each one is safe to send again
 STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # a call without an answer by then is given up; what it wrote may land all the same, even later
 STORE_SECONDS_OF_REQUEST = 10.0  # the same for the HTTP API, where somebody waits
 LATE_SECONDS_MOST = 3_600.0  # how long a write that was given up is reckoned with: seen are seconds, and clocks jump
+OVERLOAD_SECONDS = 5.0  # while D1 takes longer than this for an answer, an isolate takes no new task
+OVERLOAD_PROBE_SECONDS = 5.0  # then it lets one through after so long, to see
+OVERLOAD_FORGET_SECONDS = 60.0  # a call is given up after STORE_SECONDS: of one older than this the caller is gone
 LIST_WALK_MOST = 500  # tasks that a page of one status passes over at most
 
 # --- Processing -------------------------------------------------------------------------------------
@@ -71,11 +83,31 @@ OBJECT_WALL_SECONDS = 900.0  # platform: 15 minutes for an alarm
 WALL_MARGIN_SECONDS = 5.0  # START_SECONDS before a call, LINGER_SECONDS_MOST after it, and the write of its end
 SUBREQUESTS = {"free": 45, "paid": 900}  # platform: 50 an invocation on the free plan, 1,000 on the paid one
 STATEMENTS = {"free": 45, "paid": 900}  # platform: as many statements of D1, each one of a batch counted
-START_SECONDS = 2.0  # from the announcement of calls: those that have not started then are announced again
+# From the announcement of calls: those that have not started then are announced again, later. The window grows with the
+# latency of the database: so many times what a write takes, and a second more, between these two.
+START_SECONDS = 2.0
+START_SECONDS_MOST = 20.0
+START_LATENCIES = 2.0
+START_SECONDS_MORE = 1.0
+LATENCY_SECONDS_KEPT = 60.0  # what an isolate knows of the database's latency is forgotten after that
+START_PAUSE_SECONDS_FIRST = 1.0  # after an announcement of which no call started; doubles with each one in a row
+START_PAUSE_SECONDS_MOST = 30.0
+FRUITLESS_MOST = 3  # so many such announcements in a row, with no call out: the run gives its task back
+IDLE_SECONDS_FIRST = 5.0  # how long that task is left alone; doubles with each run that started nothing
+IDLE_SECONDS_MOST = 600.0
+WRITES_A_CALL = 2  # of a worker, for each call that has ended: its record, and the announcement of the next one
+WRITES_A_MINUTE = 2  # of a worker beyond that, whatever fails
+WRITES_AT_FIRST = 5  # that a run may make at once: a claim, three fruitless announcements, and the release
+WRITES_AT_FIRST_IDLE = 2  # the same after a run that started nothing: a claim, and one announcement
 LINGER_FRACTION = 0.05  # of the calls' own duration: how long a finished call waits for company
 LINGER_SECONDS_MOST = 1.0
+CANCEL_SECONDS_MOST = 22.0  # how long a cancellation is held; the contract: it answers within 25 s, its reads included
 DROP_SECONDS_MOST = 1.0  # how long a run waits for calls that it cancelled to close their connections
 INLINE_WAIT_SECONDS_MOST = 30.0  # longer waits give the claim back
+
+# --- A task whose workers die -------------------------------------------------------------------------
+STALL_REST_SECONDS = 500.0  # from the first claim of a row without a finished call to the last
+STALL_SECONDS_LEAST = 600.0  # from the first claim of such a row until the task fails for it
 
 # --- Retry ------------------------------------------------------------------------------------------
 BACKOFF_SECONDS_FIRST = 1.0
@@ -103,12 +135,15 @@ SEND_SECONDS = 5.0  # a send that takes longer counts as failed, and the next ro
 QUEUE_DELIVERIES = 3  # wrangler.toml: max_retries = 2
 QUEUE_DELAY_SECONDS_MOST = 43_200  # platform: 12 hours
 QUEUE_RETRY_SECONDS = 30
-SWEEP_TASKS_MOST = 40  # a send each, and a few D1 calls: within the free plan's 50 subrequests
-SWEEP_TURNS = 37  # tenants by which the turns move on: no more than a page, and prime, so that each comes first, too
+SWEEP_PAGE_TASKS = 100  # looked at together; pages go on as long as the allowance of the run lasts
+SWEEP_TURNS = 37  # tenants by which the turns move on: as many as a run can send at least, and prime
 SWEEP_QUEUE_SHARE = 10  # tasks of a tenant that a run adds to the queue; further ones go to objects of their own
 SWEEP_RUN_LEAST = 20  # subrequests, and statements, that a direct run must have left to be worth starting
-ERASE_OUTPUTS_MOST = 5_000  # a run of the sweep erases tasks of so many chunks; the others are the next run's
+ERASE_OUTPUTS_MOST = 5_000  # chunks of the tasks that one transaction of the sweep erases
+ERASE_TASKS_MOST = {"free": 40, "paid": 200}  # tasks that one transaction erases
+ERASE_PAGES_MOST = {"free": 1, "paid": 5}  # such transactions of a run: 1,440,000 tasks a day on the paid plan
 OBJECT_FAILURES_MOST = 6
+OBJECT_RETURN_SECONDS = 10.0  # from the start of a slice that dies; platform: no alarm rings while one is at work
 
 # --- Lanes of a long task on the Durable Object route -------------------------------------------------
 LANE_CALLS = 6  # platform: connections of one invocation that may wait for their headers
@@ -118,4 +153,15 @@ LANES_MOST = 5  # the task's object waits for one RPC a lane, and has six connec
 LANE_SLACK_SECONDS = 5.0  # for the way to a lane and back
 COORDINATOR_IDLE_SECONDS = 3_600.0
 SWEEP_BACKOFF_DOUBLINGS_MOST = 6
+SEEN_SECONDS = 150.0  # what a trigger writes about itself is at most this old: a row in this time for each kind
+SWEEP_SEEN_SECONDS = 90.0  # the same for the sweep, which cron begins every 60 s
 EARLY_SECONDS_ALLOWED = 1.0  # a continuation that comes this much before its time is on time
+
+# --- What somebody asks for, where cron, queue or alarms do not come ---------------------------------------
+LATE_TASK_SECONDS = 60.0  # a poll sends a task off that nobody holds and that is due for so long; once in this time
+SENDS_IN_VAIN = 2  # so often a task is sent off again before whoever asks for it works on it
+STAND_IN_SECONDS = 20.0  # how long calls may go on after a poll's answer; platform: waitUntil is cut 30 s after it
+ASKED_SWEEP_APART_SECONDS = 30.0  # `POST /api/sweep` runs at most once in this time
+ASKED_SWEEP_SECONDS = 25.0  # for how long it starts calls; it answers when the last one has ended
+SWEEP_MISSED_SECONDS = 180.0  # without a sweep for so long, a request runs one after its answer
+SWEEP_LOOK_SECONDS = 60.0  # an isolate looks for that at most this often

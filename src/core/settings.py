@@ -1,7 +1,7 @@
 """The variables of a deployment, parsed and checked once per isolate.
 
-Names, defaults and meanings are the public contract's. A bad value raises `ConfigurationError`, whose
-message names the variable and what it takes and never repeats the value, which may be a secret.
+Names, defaults and meanings are the public contract's. Bad values raise a `ConfigurationError`, whose message names
+each of the variables and what it takes and never repeats a value, which may be a secret.
 """
 
 from collections.abc import Callable
@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from . import limits
-from .errors import ConfigurationError
+from .errors import ConfigurationError, ConfigurationFaults
 from .origins import TAKES, parse_origins
+from .tenants import LOCAL, TENANT_TAKES, is_tenant
 
 PROVIDERS = ("workers-ai", "openai", "demo")
 
@@ -36,8 +37,11 @@ class Settings:
     plan: str = "free"
     tasks_in_flight_most: int | None = None
     characters_a_day_most: int | None = None
+    objects_at_work_most: int | None = None
     require_keys: bool = True
+    keep_input: bool = False
     cors_origins: frozenset[str] = frozenset()
+    operator_tenant: str = LOCAL
 
     @property
     def subrequests(self) -> int:
@@ -59,13 +63,14 @@ class Settings:
         """LEASE_SECONDS in milliseconds: how long a task may stay unclaimed before the sweep dispatches it again."""
         return round(self.lease_seconds * 1000)
 
-    def claim_ms(self, way_seconds: float) -> int:
+    def claim_ms(self, way_seconds: float, start_seconds: float) -> int:
         """How long a claim lasts without renewal, in ms: LEASE_SECONDS, but no less than a call may take in all.
 
-        It may start late, has AI_TIMEOUT_SECONDS and `way_seconds` to whoever makes it and back, and may wait at its
-        end for others; only then is it recorded, and the claim renewed. Else a live worker's task would be taken over.
+        It may start `start_seconds` late, has AI_TIMEOUT_SECONDS and `way_seconds` to whoever makes it and back, and
+        may wait at its end for others; only then is it recorded, and the claim renewed. Else a live worker's task would
+        be taken over.
         """
-        longest = limits.START_SECONDS + self.timeout_seconds + way_seconds + limits.LINGER_SECONDS_MOST
+        longest = start_seconds + self.timeout_seconds + way_seconds + limits.LINGER_SECONDS_MOST
         return round(max(self.lease_seconds, longest) * 1000)
 
     @property
@@ -74,13 +79,45 @@ class Settings:
         return round(self.retention_days * 86_400_000)
 
 
+class Reading:
+    """Reads variables, and remembers which were asked for and which were refused."""
+
+    def __init__(self, variables: Variables) -> None:
+        self._variables = variables
+        self.asked: set[str] = set()
+        self.faults: list[ConfigurationError] = []
+
+    def __call__(self, name: str) -> object:
+        """Read one variable; None when it is not set."""
+        self.asked.add(name)
+        return self._variables(name)
+
+    def refuse(self, name: str, takes: str) -> None:
+        """Note a fault and go on, so that all are found. The first one of a variable counts."""
+        if not self.refused(name):
+            self.faults.append(ConfigurationError(name, takes))
+
+    def refused(self, *names: str) -> bool:
+        """Say whether any of these variables has a fault."""
+        return any(fault.variable in names for fault in self.faults)
+
+
 def load(variables: Variables) -> Settings:
-    """Parse and check all variables, or raise ConfigurationError for the first bad one."""
+    """Parse and check all variables. Raises ConfigurationError, which names all bad ones at once."""
+    reading = variables if isinstance(variables, Reading) else Reading(variables)
+    settings = _read(reading)
+    if reading.faults:
+        raise ConfigurationFaults(reading.faults)
+    return settings
+
+
+def _read(variables: Reading) -> Settings:
+    """Read all variables; a bad one is noted as a fault and counts as not set."""
     provider = _choice(variables, "AI_PROVIDER", PROVIDERS, "workers-ai")
     timeout = _number(variables, "AI_TIMEOUT_SECONDS", 120, 0.1, 600)
     lease = _number(variables, "LEASE_SECONDS", 180, 0.2, 3_600)
-    if lease <= timeout:
-        raise ConfigurationError(
+    if lease <= timeout and not variables.refused("LEASE_SECONDS", "AI_TIMEOUT_SECONDS"):
+        variables.refuse(
             "LEASE_SECONDS",
             f"greater than AI_TIMEOUT_SECONDS ({timeout:g}), or a claim would end before its call does",
         )
@@ -99,26 +136,30 @@ def load(variables: Variables) -> Settings:
         tasks_in_flight_most=_bound(variables, "MAX_TASKS_IN_FLIGHT", limits.TASKS_IN_FLIGHT_MOST),
         characters_a_day_most=_bound(variables, "MAX_CHARACTERS_PER_DAY", limits.CHARACTERS_A_DAY_MOST),
         plan=_choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free"),
+        objects_at_work_most=_optional(variables, "MAX_OBJECTS_AT_WORK", 1, limits.OBJECTS_AT_WORK_MOST),
         require_keys=_choice(variables, "REQUIRE_KEYS", ("true", "false"), "true") == "true",
+        keep_input=_choice(variables, "KEEP_INPUT", ("true", "false"), "false") == "true",
         cors_origins=_origins(variables),
+        operator_tenant=_tenant(variables, "OPERATOR_TENANT"),
     )
 
 
-def _text(variables: Variables, name: str) -> str | None:
+def _text(variables: Reading, name: str) -> str | None:
     value = variables(name)
     if isinstance(value, bool):
         return str(value).lower()
     return None if value is None or str(value).strip() == "" else str(value).strip()
 
 
-def _choice(variables: Variables, name: str, choices: tuple[str, ...], default: str) -> str:
+def _choice(variables: Reading, name: str, choices: tuple[str, ...], default: str) -> str:
     value = _text(variables, name) or default
     if value not in choices:
-        raise ConfigurationError(name, f"one of {', '.join(choices)}")
+        variables.refuse(name, f"one of {', '.join(choices)}")
+        return default
     return value
 
 
-def _number(variables: Variables, name: str, default: float, least: float, most: float) -> float:
+def _number(variables: Reading, name: str, default: float, least: float, most: float) -> float:
     text = _text(variables, name)
     if text is None:
         return default
@@ -127,34 +168,40 @@ def _number(variables: Variables, name: str, default: float, least: float, most:
     except ValueError:
         value = float("nan")
     if not least <= value <= most:
-        raise ConfigurationError(name, f"a number from {least:g} to {most:g}")
+        variables.refuse(name, f"a number from {least:g} to {most:g}")
+        return default
     return value
 
 
-def _whole(variables: Variables, name: str, default: int, least: int, most: int) -> int:
-    takes = f"a whole number from {least} to {most}"
+def _whole(variables: Reading, name: str, default: int, least: int, most: int) -> int:
     text = _text(variables, name)
     if text is None:
         return default
     try:
         value = int(text)
     except ValueError:
-        raise ConfigurationError(name, takes) from None
-    if not least <= value <= most:
-        raise ConfigurationError(name, takes)
+        value = None
+    if value is None or not least <= value <= most:
+        variables.refuse(name, f"a whole number from {least} to {most}")
+        return default
     return value
 
 
-def _bound(variables: Variables, name: str, most: int) -> int | None:
+def _optional(variables: Reading, name: str, least: int, most: int) -> int | None:
+    """Read a whole number that may be left out."""
+    return None if _text(variables, name) is None else _whole(variables, name, least, least, most)
+
+
+def _bound(variables: Reading, name: str, most: int) -> int | None:
     """Read a limit of each tenant; without one, or with 0, there is none."""
     return _whole(variables, name, 0, 0, most) or None
 
 
-def _base_url(variables: Variables, provider: str) -> str | None:
+def _base_url(variables: Reading, provider: str) -> str | None:
     text = _text(variables, "AI_BASE_URL")
     if text is None:
         if provider == "openai":
-            raise ConfigurationError("AI_BASE_URL", "set when AI_PROVIDER is openai: a URL up to and including /v1")
+            variables.refuse("AI_BASE_URL", "set when AI_PROVIDER is openai: a URL up to and including /v1")
         return None
     takes = "an http or https URL up to and including /v1, without credentials, query or fragment"
     try:
@@ -163,20 +210,28 @@ def _base_url(variables: Variables, provider: str) -> str | None:
     except ValueError:
         sound = False
     if not sound or url.query or url.fragment:
-        raise ConfigurationError("AI_BASE_URL", takes)
+        variables.refuse("AI_BASE_URL", takes)
     return text.rstrip("/")
 
 
-def _origins(variables: Variables) -> frozenset[str]:
+def _origins(variables: Reading) -> frozenset[str]:
     text = _text(variables, "CORS_ORIGINS")
     try:
         return frozenset() if text is None else parse_origins(text)
     except ValueError:
-        raise ConfigurationError("CORS_ORIGINS", TAKES) from None
+        variables.refuse("CORS_ORIGINS", TAKES)
+        return frozenset()
 
 
-def _api_key(variables: Variables) -> str | None:
+def _tenant(variables: Reading, name: str) -> str:
+    tenant = _text(variables, name) or LOCAL
+    if not is_tenant(tenant):
+        variables.refuse(name, TENANT_TAKES)
+    return tenant
+
+
+def _api_key(variables: Reading) -> str | None:
     text = _text(variables, "AI_API_KEY")
     if text is not None and not (text.isascii() and text.isprintable() and " " not in text):
-        raise ConfigurationError("AI_API_KEY", "printable ASCII without spaces, as it goes into a header")
+        variables.refuse("AI_API_KEY", "printable ASCII without spaces, as it goes into a header")
     return text

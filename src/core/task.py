@@ -74,7 +74,8 @@ class Usage:
 class Task:
     """One task. `result` is a string or, for `reduce: none`, a list of strings; None until completed.
 
-    `task_key` is its tenant and id. `overdue`: its deadline has passed, and nobody has ended it yet.
+    `task_key` is its tenant and id. `overdue`: its deadline has passed, and nobody has ended it yet. `late`: nobody
+    works on it, and it is to be sent off again. `unanswered`: that was done before, and nobody came.
     """
 
     task_key: TaskKey
@@ -93,6 +94,8 @@ class Task:
     expires_at: int | None
     deadline_at: int | None = None
     overdue: bool = False
+    late: bool = False
+    unanswered: bool = False
     result: str | tuple[str, ...] | None = None
 
     @property

@@ -4,6 +4,7 @@ import re
 
 LOCAL = "local"
 TENANT_PATTERN = "[a-z0-9][a-z0-9-]{0,62}"
+TENANT_TAKES = "1 to 63 lower-case letters, digits and hyphens, no hyphen first"
 
 _TENANT = re.compile(TENANT_PATTERN)
 

@@ -7,7 +7,7 @@ from ..core.keys import NOBODY, Key, Scope, fingerprint, parse, proves
 from ..core.tenants import LOCAL
 from .endpoint import Access
 from .messages import Request
-from .problems import FORBIDDEN, NOT_CONFIGURED, UNAUTHENTICATED, Refusal
+from .problems import FORBIDDEN, NOT_CONFIGURED, OVERLOADED, UNAUTHENTICATED, Refusal
 from .services import Api
 
 # RFC 9110: the scheme in any case, then one token. Headers that were sent twice arrive joined, and do not match.
@@ -18,6 +18,8 @@ _NO_KEYS_DETAIL = (
     '`make key ARGS="--remote"` for a deployed Worker.'
 )
 _NO_KEYS_SECONDS = "60"  # somebody has to make one
+_UNKNOWN_DETAIL = "More unknown keys are being tried than are looked up. If yours is valid, send the request again."
+_UNKNOWN_SECONDS = "1"
 _UNAUTHENTICATED_DETAIL = "Send a valid API key: `Authorization: Bearer oo_…`."
 
 
@@ -25,32 +27,55 @@ async def tenant_of(request: Request, api: Api, access: Scope | Access) -> str:
     """Return the tenant whose key the request carries.
 
     Raises Refusal: 401 without a valid key, the same for whatever is wrong with it; 403 for a key without the scope;
-    503 while there are no keys at all. Costs one D1 call, none if this isolate has had a valid key's answer lately.
+    503 while there are no keys at all, or beyond the rate at which unknown keys are looked up. Costs one D1 call, none
+    if this isolate has had an answer about the text lately.
     """
     if access is Access.PUBLIC or not api.settings.require_keys:
         return LOCAL
     key = await _key(request, api)
-    if isinstance(access, Scope) and access not in key.scopes:
-        challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{access}"'}
-        raise Refusal(FORBIDDEN, f"This call needs a key with the scope `{access}`.", headers=challenge)
+    scope = Scope.ADMIN if access is Access.OPERATOR else access
+    if isinstance(scope, Scope) and scope not in key.scopes:
+        raise _forbidden(f"This call needs a key with the scope `{scope}`.", scope)
+    if access is Access.OPERATOR and key.tenant != api.settings.operator_tenant:
+        raise _forbidden("This call needs a key of the tenant that OPERATOR_TENANT names.", Scope.ADMIN)
     return key.tenant
+
+
+def _forbidden(detail: str, scope: Scope) -> Refusal:
+    challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
+    return Refusal(FORBIDDEN, detail, headers=challenge)
 
 
 async def _key(request: Request, api: Api) -> Key:
     header = _BEARER.fullmatch(request.headers.get("authorization", ""))
     text = "" if header is None else header[1]
-    # From here on the same work is done for any text: a client that has no key learns nothing about any.
-    mark, asked_at = fingerprint(text), asyncio.get_running_loop().time()
-    cache = api.isolate.keys
+    # From here on the same work is done for any text: a client that has no key learns nothing about any. All texts that
+    # are no keys at all are one, so that they are looked up once.
+    presented = parse(text) or NOBODY
+    mark, asked_at = fingerprint(text if presented is not NOBODY else ""), asyncio.get_running_loop().time()
+    cache, isolate = api.isolate.keys, api.isolate
     if (known := cache.find(mark, asked_at, api.now_ms())) is not None:
         return known
+    if (any_key := isolate.refused.find(mark, asked_at)) is not None:
+        raise _refusal(any_key=any_key)
+    # A key that has been valid here is looked up whatever strangers send.
+    unknown = not cache.has_had(mark)
+    if unknown and not isolate.lookups.take(asked_at):
+        raise Refusal(OVERLOADED, _UNKNOWN_DETAIL, headers={"Retry-After": _UNKNOWN_SECONDS})
     revision = cache.revision
-    presented = parse(text) or NOBODY
     found = await api.keys.find(presented.id)
     is_proved = proves(presented.secret, found.digest)
     if found.key is None or not is_proved:
-        if not found.any_key:
-            raise Refusal(NOT_CONFIGURED, _NO_KEYS_DETAIL, headers={"Retry-After": _NO_KEYS_SECONDS})
-        raise Refusal(UNAUTHENTICATED, _UNAUTHENTICATED_DETAIL, headers={"WWW-Authenticate": "Bearer"})
+        cache.refuse(mark)
+        isolate.refused.remember(mark, any_key=found.any_key, asked_at=asked_at)
+        raise _refusal(any_key=found.any_key)
+    if unknown:
+        isolate.lookups.give_back()
     cache.remember(mark, found.key, asked_at=asked_at, revision=revision)
     return found.key
+
+
+def _refusal(*, any_key: bool) -> Refusal:
+    if not any_key:
+        return Refusal(NOT_CONFIGURED, _NO_KEYS_DETAIL, headers={"Retry-After": _NO_KEYS_SECONDS})
+    return Refusal(UNAUTHENTICATED, _UNAUTHENTICATED_DETAIL, headers={"WWW-Authenticate": "Bearer"})

@@ -10,7 +10,7 @@ from typing import Final
 from ..core import limits
 from ..core.keys import ID_PATTERN, Scope
 from ..core.states import Status
-from . import health, keys, openapi, problems, queries, tasks
+from . import health, keys, openapi, operation, problems, queries, tasks
 from .dry_run import PlanView
 from .endpoint import Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
@@ -64,6 +64,7 @@ ENDPOINTS: Final = (
         handler=tasks.submit,
         access=Scope.WRITE,
         body=NewTaskFields,
+        makes_tasks=True,
         parameters=(
             _IDEMPOTENCY_KEY,
             Parameter(
@@ -130,6 +131,7 @@ ENDPOINTS: Final = (
         name="eraseTask",
         summary="Cancel a task if needed, and erase its input, chunks and result",
         handler=tasks.erase,
+        seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
         answers=(Answer(204, "Erased"),),
         problems=_ONE_TASK,
@@ -150,6 +152,7 @@ ENDPOINTS: Final = (
         name="cancelTask",
         summary="Cancel a task: no model call starts afterwards",
         handler=tasks.cancel,
+        seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
         answers=(Answer(200, "The task, cancelled", (TaskView,), leads_to=_OF_TASK),),
         problems=(problems.ALREADY_TERMINAL, *_ONE_TASK),
@@ -203,6 +206,16 @@ ENDPOINTS: Final = (
         id_schema={"type": "string", "pattern": f"^{ID_PATTERN}$"},
     ),
     Endpoint(
+        method="POST",
+        path="/api/sweep",
+        name="sweep",
+        summary="Run a sweep now, and wait for it: send off what stands still, or work on it; at most one in 30 s",
+        handler=operation.sweep,
+        access=Access.OPERATOR,
+        answers=(Answer(200, "What the sweep did", (operation.SweptView,)),),
+        problems=(problems.TOO_SOON, *problems.DATABASE_KINDS),
+    ),
+    Endpoint(
         method="GET",
         path="/api/async-status",
         name="readService",
@@ -211,18 +224,21 @@ ENDPOINTS: Final = (
         access=Access.PUBLIC,
         parameters=(
             Parameter(
-                "verbose", "1 shows the day's use of the free plan, too.", {"type": "string", "enum": ["0", "1"]}
+                "verbose",
+                "1 shows the day's use of the free plan, too, and to operators when sweep, queue and alarms were last "
+                "seen, and the backlog. A key is looked at only then, if one is sent.",
+                {"type": "string", "enum": ["0", "1"]},
             ),
         ),
         answers=(
             Answer(
                 200,
-                "Tasks are accepted; with `verbose=1` the day's use too",
-                (health.ServiceView, health.VerboseServiceView),
+                "Tasks are accepted; with `verbose=1` more",
+                (health.ServiceView, health.VerboseServiceView, health.OperatorServiceView),
             ),
             Answer(503, "The database cannot take tasks", (health.UnhealthyServiceView,), ("Retry-After",)),
         ),
-        problems=(),
+        problems=(problems.UNAUTHENTICATED, problems.FORBIDDEN),
     ),
     Endpoint(
         method="GET",

@@ -18,6 +18,7 @@ class Access(Enum):
 
     PUBLIC = "anyone"
     ANY_KEY = "whoever has a valid key"
+    OPERATOR = "whoever has a key of the operator's tenant with the scope `admin`"
 
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
@@ -53,7 +54,8 @@ class Endpoint:
     """One call. A path segment in braces is open; `id_schema` is JSON Schema of it.
 
     `access` is the scope that a key needs, or what else is asked of a caller. `problems` are those besides the ones
-    that any call may meet, and any with this `access`.
+    that any call may meet, and any with this `access`. `makes_tasks`: refused while the database does not keep up.
+    `seconds_most`: within this time there is an answer, whatever the database does.
     """
 
     method: str
@@ -66,6 +68,8 @@ class Endpoint:
     problems: tuple[Kind, ...]
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
+    makes_tasks: bool = False
+    seconds_most: float | None = None
     id_schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string", "format": "uuid"})
 
     @property

@@ -6,10 +6,13 @@ from pydantic import Field
 
 from ..core import limits
 from ..core.errors import StoreError
-from . import queries
+from . import operation, queries
+from .authentication import tenant_of
+from .endpoint import Access
 from .exchange import Exchange
 from .messages import Reply, json_reply
-from .problems import DATABASE_DETAIL, DATABASE_ERROR, store_refusal
+from .operation import BacklogView
+from .problems import DATABASE_DETAIL, DATABASE_ERROR, Refusal, store_refusal
 from .services import BoundRoutes
 from .views import Count, Time, rfc3339, shown
 
@@ -65,6 +68,18 @@ class VerboseServiceView(ServiceView):
 
 
 @shown
+class OperatorServiceView(VerboseServiceView):
+    """With `?verbose=1`, for operators: whether the triggers come, and what there is to do. A time may be five minutes
+    older than the truth, and is null if the trigger never came.
+    """
+
+    lastSweepAt: Time | None
+    lastQueueAt: Time | None
+    lastAlarmAt: Time | None
+    backlog: BacklogView
+
+
+@shown
 class UnhealthyServiceView(TypedDict):
     """The deployment cannot accept tasks; `detail` says what to run."""
 
@@ -87,13 +102,15 @@ class ModelView(TypedDict):
 
 
 async def read_service(exchange: Exchange) -> Reply:
-    """Show how tasks are processed here, and whether D1 can take them."""
+    """Show how tasks are processed here, and whether D1 can take them; to operators more than that."""
     bound = exchange.api.bound
     name, parts = _architecture(bound)
     service, architecture = f"{name} Async Processing", f"Workers + D1{parts}"
     check = QueueCheckView(hasAIQueue=bound.queue, hasAIDLQ=bound.dead_letter_queue, hasDurableObjects=bound.objects)
+    is_verbose = queries.is_verbose(exchange.query)
     try:
         await exchange.api.store.ready()
+        outlook = await operation.outlook(exchange.api) if is_verbose and await _is_operator(exchange) else None
     except StoreError as error:
         exchange.api.log("unhealthy", code=error.code)
         refusal = store_refusal(error, exchange.api.now_ms())
@@ -108,9 +125,27 @@ async def read_service(exchange: Exchange) -> Reply:
         return json_reply(503, unhealthy, refusal.headers)
     status: Literal["healthy", "degraded"] = "healthy" if bound.queue or bound.objects else "degraded"
     view = ServiceView(status=status, service=service, architecture=architecture, queueCheck=check)
-    if not queries.is_verbose(exchange.query):
+    if not is_verbose:
         return json_reply(200, view)
-    return json_reply(200, VerboseServiceView(**view, usage=await _day_use(exchange)))
+    verbose = VerboseServiceView(**view, usage=await _day_use(exchange))
+    return json_reply(200, verbose if outlook is None else OperatorServiceView(**verbose, **outlook))
+
+
+async def _is_operator(exchange: Exchange) -> bool:
+    """Whether an operator asks. Whoever sends no key does not claim to be one; whoever sends another one is refused.
+
+    While no key can be looked up, or there are none, nobody is.
+    """
+    api, request = exchange.api, exchange.request
+    if api.settings.require_keys and "authorization" not in request.headers:
+        return False
+    try:
+        await tenant_of(request, api, Access.OPERATOR)
+    except Refusal as refusal:
+        if refusal.kind.status == 503:
+            return False
+        raise
+    return True
 
 
 async def _day_use(exchange: Exchange) -> DayUseView | None:

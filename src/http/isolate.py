@@ -1,13 +1,17 @@
-"""What an isolate remembers from one request to the next: keys that are valid, and how its model was."""
+"""What an isolate remembers from one invocation to the next: keys, its model and its database, and triggers."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..core import limits
+from ..core.database_load import DatabaseLoad
 from ..core.keys import Key
+from ..core.pace import Latency
 from ..inference.protocol import Health, Provider
+from ..processing.sightings import Sightings
 
 _PAUSE_SECONDS = 0.1
 
@@ -35,10 +39,11 @@ class KeyCache:
             return None
         key, asked_at = entry
         is_fresh = 0 <= seconds - asked_at < limits.KEY_CACHE_SECONDS
-        if is_fresh and (key.expires_at is None or now_ms < key.expires_at):
-            return key
-        del self._entries[fingerprint]
-        return None
+        return key if is_fresh and (key.expires_at is None or now_ms < key.expires_at) else None
+
+    def has_had(self, fingerprint: bytes) -> bool:
+        """Whether D1 has vouched for the key before, however long ago: nobody else has a text with this fingerprint."""
+        return fingerprint in self._entries
 
     def remember(self, fingerprint: bytes, key: Key, *, asked_at: float, revision: int) -> None:
         """Keep a key that D1 was asked about at `asked_at`; beyond KEY_CACHE_MOST the oldest goes."""
@@ -49,10 +54,54 @@ class KeyCache:
         if len(self._entries) > limits.KEY_CACHE_MOST:
             del self._entries[next(iter(self._entries))]
 
+    def refuse(self, fingerprint: bytes) -> None:
+        """Drop a key that D1 no longer vouches for."""
+        self._entries.pop(fingerprint, None)
+
     def forget(self, key_id: str) -> None:
         """Drop a key, and whatever is being read of any."""
         self.revision += 1
         self._entries = {mark: entry for mark, entry in self._entries.items() if entry.key.id != key_id}
+
+
+class RefusedTexts:
+    """Texts that were no valid keys a moment ago, by their fingerprints."""
+
+    def __init__(self) -> None:
+        self._entries: dict[bytes, tuple[bool, float]] = {}
+
+    def find(self, fingerprint: bytes, seconds: float) -> bool | None:
+        """None: the text was not refused within REFUSED_CACHE_SECONDS. Else whether there was any key at all."""
+        any_key, asked_at = self._entries.get(fingerprint, (False, -math.inf))
+        return any_key if 0 <= seconds - asked_at < limits.REFUSED_CACHE_SECONDS else None
+
+    def remember(self, fingerprint: bytes, *, any_key: bool, asked_at: float) -> None:
+        """Keep a text that D1 was asked about at `asked_at`; beyond REFUSED_CACHE_MOST the oldest goes."""
+        self._entries.pop(fingerprint, None)
+        self._entries[fingerprint] = (any_key, asked_at)
+        if len(self._entries) > limits.REFUSED_CACHE_MOST:
+            del self._entries[next(iter(self._entries))]
+
+
+class Lookups:
+    """How many unknown keys may be looked up: LOOKUPS_AT_ONCE, and LOOKUPS_A_SECOND more for each second."""
+
+    def __init__(self) -> None:
+        self._left = float(limits.LOOKUPS_AT_ONCE)
+        self._at = -math.inf
+
+    def take(self, seconds: float) -> bool:
+        """Take one. False: there is none left."""
+        gained = max(0.0, seconds - self._at) * limits.LOOKUPS_A_SECOND
+        self._left, self._at = min(self._left + gained, limits.LOOKUPS_AT_ONCE), seconds
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    def give_back(self) -> None:
+        """Give one back: the key was found. Only those that are refused use them up."""
+        self._left = min(self._left + 1, limits.LOOKUPS_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +148,9 @@ class Isolate:
 
     def __init__(self) -> None:
         self.keys = KeyCache()
+        self.refused = RefusedTexts()
+        self.lookups = Lookups()
+        self.load = DatabaseLoad()
         self.model = ModelCheck()
+        self.latency = Latency()
+        self.sightings = Sightings()

@@ -30,6 +30,7 @@ one is its `code`.
 
 A deployment answers whoever sends a valid key, `Authorization: Bearer oo_<id>_<secret>`; the key decides whose tasks
 are meant, and its scopes what may be done. A refused key is answered before anything else of the request is looked at.
+While the database does not keep up, a new task is refused before that, with 503 (`overloaded`) and `Retry-After`.
 With `REQUIRE_KEYS=false`, as under `make dev`, everybody is the one tenant `local`, and no key is looked at."""
 
 
@@ -116,13 +117,14 @@ def _security(access: Scope | Access) -> list[Json]:
     """Say what a caller needs. For a scheme that is not OAuth the list names roles (OpenAPI 3.1.0, 4.8.30)."""
     if access is Access.PUBLIC:
         return []
-    return [{_SCHEME: [access.value] if isinstance(access, Scope) else []}]
+    scope = Scope.ADMIN if access is Access.OPERATOR else access
+    return [{_SCHEME: [scope.value] if isinstance(scope, Scope) else []}]
 
 
 def _access_problems(access: Scope | Access) -> tuple[Kind, ...]:
     if access is Access.PUBLIC:
         return ()
-    forbidden = (problems.FORBIDDEN,) if isinstance(access, Scope) else ()
+    forbidden = () if access is Access.ANY_KEY else (problems.FORBIDDEN,)
     return (*problems.KEY_KINDS, *forbidden, *problems.DATABASE_KINDS)
 
 

@@ -14,6 +14,7 @@ _FRACTION_OF_ESTIMATE = 0.5
 
 _PATIENT_AFTER_SECONDS = 10.0
 _PATIENT_POLL_SECONDS = 1.0
+_SPARING_GROWTH = 3.0
 
 
 def retry_after_seconds(task: Task, now_ms: int, concurrency: int) -> int:
@@ -30,6 +31,23 @@ def retry_after_seconds(task: Task, now_ms: int, concurrency: int) -> int:
 def poll_seconds(waited_seconds: float) -> float:
     """Return how long `?wait=` pauses between two reads: twice a second, once a second when it takes long.
 
-    A wait of 25 s makes 34 reads this way, which leaves room under the 50 that the free plan allows.
+    A wait of 25 s makes 34 reads this way.
     """
     return limits.WAIT_POLL_SECONDS if waited_seconds < _PATIENT_AFTER_SECONDS else _PATIENT_POLL_SECONDS
+
+
+def reads_left(task: Task, *, chunks_too: bool) -> int:
+    """Return how many reads of a task `?wait=` has left on the free plan, where each request has few, after the first.
+
+    The chunks are a read. So is what follows when the task's deadline is found to have passed.
+    """
+    return limits.WAIT_READS_FREE - 1 - chunks_too - (task.deadline_at is not None)
+
+
+def sparing_seconds(left_seconds: float, reads: int) -> float:
+    """Return the pause before the next of so many reads, the last of which is at the end: each thrice the one before.
+
+    A wait of 25 s with four reads makes them after 0.6, 2.5, 8.1 and 25 s.
+    """
+    pause = left_seconds * (_SPARING_GROWTH - 1) / (_SPARING_GROWTH**reads - 1)
+    return max(pause, limits.WAIT_POLL_SECONDS)

@@ -6,6 +6,7 @@ from typing import Annotated, NamedTuple, NotRequired, TypedDict
 
 from pydantic import Field
 
+from ..core import limits
 from ..core.errors import ConfigurationError, SchemaMissing, StoreError, StoreQuotaExhausted, StoreUnavailable
 from ..core.quota import seconds_until_reset
 from .messages import Reply, json_reply
@@ -26,6 +27,10 @@ SCHEMA_DETAIL = (
 DATABASE_DETAIL = (
     "The database (D1, binding DB) does not answer. If it stays so: start `make dev` again locally, or run "
     "`npx wrangler d1 migrations list DB --remote` to see whether the deployed one answers."
+)
+OVERLOAD_DETAIL = (
+    "The database takes too long for its answers, so no new task is taken, and nothing was accepted. Tasks that were "
+    "accepted before go on, and can be read, cancelled and deleted."
 )
 QUOTA_DETAIL = (
     "The day's allowance of database rows is used up (D1 on the free plan). It begins anew at midnight UTC; on the "
@@ -57,9 +62,11 @@ UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The body is not of
 IDEMPOTENCY_MISMATCH = Kind("idempotency_mismatch", 422, "The Idempotency-Key stands for another request")
 INVALID_FIELDS = Kind("invalid_fields", 422, "Some fields have values that they cannot take")
 LIMIT_REACHED = Kind("limit_reached", 429, "The tenant has reached one of its limits", _AGAIN)
+TOO_SOON = Kind("too_soon", 429, "This was done a moment ago", _AGAIN)
 INTERNAL = Kind("internal", 500, "Something went wrong in the service")
 BAD_CONFIGURATION = Kind("bad_configuration", 500, "The deployment is configured wrongly")
 NOT_CONFIGURED = Kind("not_configured", 503, "The deployment has no keys yet")
+OVERLOADED = Kind("overloaded", 503, "The service has more to do than it can do now", _AGAIN)
 DATABASE_UNAVAILABLE = Kind("database_unavailable", 503, "The database is out of reach", _AGAIN)
 DATABASE_QUOTA_EXHAUSTED = Kind(
     "database_quota_exhausted", 503, "The database's allowance for today is used up", _AGAIN
@@ -67,7 +74,7 @@ DATABASE_QUOTA_EXHAUSTED = Kind(
 DATABASE_ERROR = Kind("database_error", 503, "The database refused the operation", _AGAIN)
 SCHEMA_MISSING = Kind("schema_missing", 503, "The database has no tables yet", _AGAIN)
 
-KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED)
+KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED, OVERLOADED)
 DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING)
 
 
@@ -172,6 +179,12 @@ def store_refusal(error: StoreError, now_ms: int) -> Refusal:
                 "The database did not carry out what the request asked for. Try again; the service's log says more."
             )
             return Refusal(DATABASE_ERROR, detail, headers=again)
+
+
+def overload_refusal() -> Refusal:
+    """Make the refusal of a new task while the database does not keep up."""
+    again = {"Retry-After": str(round(limits.OVERLOAD_PROBE_SECONDS))}
+    return Refusal(OVERLOADED, OVERLOAD_DETAIL, headers=again)
 
 
 def internal_refusal() -> Refusal:

@@ -1,9 +1,10 @@
 """From a request to an answer: paths are matched by whole segments, and nothing gets out but an answer."""
 
+import asyncio
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-from ..core.errors import ConfigurationError, StoreError
+from ..core.errors import ConfigurationError, StoreError, StoreSilent
 from . import cors, queries, rate_limit
 from .authentication import tenant_of
 from .catalogue import ENDPOINTS
@@ -18,6 +19,7 @@ from .problems import (
     Refusal,
     configuration_refusal,
     internal_refusal,
+    overload_refusal,
     store_refusal,
 )
 from .services import Api
@@ -70,10 +72,21 @@ async def _answer(request: Request, api: Api) -> Reply:
     if found is None:
         raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
     endpoint, parts = found
-    tenant = await tenant_of(request, api, endpoint.access)
+    if endpoint.makes_tasks and api.isolate.load.refuses(asyncio.get_running_loop().time()):
+        raise overload_refusal()  # before the key is looked up, which might add to the load
+    try:
+        async with asyncio.timeout(endpoint.seconds_most) as time_limit:
+            tenant = await tenant_of(request, api, endpoint.access)
+            if endpoint.counted:
+                await rate_limit.check(api, tenant)
+            reply = await endpoint.handler(_exchange(request, api, endpoint, parts, query, tenant))
+    except TimeoutError:
+        if not time_limit.expired():
+            raise
+        raise StoreSilent("the database took too long for the request") from None
     if endpoint.counted:
-        await rate_limit.check(api, tenant)
-    return await endpoint.handler(_exchange(request, api, endpoint, parts, query, tenant))
+        api.sweeps.look()
+    return reply
 
 
 def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, tenant: str) -> Exchange:

@@ -6,8 +6,10 @@ from typing import Protocol
 
 from ..core.settings import Settings
 from ..inference.protocol import Provider
+from ..processing.asked_sweep import SweepOnRequest
 from ..processing.dispatch import Dispatcher
 from ..processing.log import Log
+from ..processing.rescue import Rescue
 from ..processing.submission import Submission
 from ..store.keys import KeyStore
 from ..store.tasks import TaskStore
@@ -57,6 +59,8 @@ class Api:
     isolate: Isolate
     submission: Submission
     dispatcher: Dispatcher
+    rescue: Rescue
+    sweeps: SweepOnRequest
     provider: Provider
     bound: BoundRoutes
     now_ms: Clock

@@ -38,7 +38,9 @@ class FailureView(TypedDict):
 
 @shown
 class UsageView(TypedDict):
-    """The bill. `modelCalls` counts every call that was sent, `inDoubt` those whose outcome is unknown."""
+    """The bill. `modelCalls` counts every call that was sent, `inDoubt` those of them that got no answer: the worker
+    died, the connection was lost or cut, or `AI_TIMEOUT_SECONDS` had passed. The provider may have counted them.
+    """
 
     modelCalls: Count
     minimumCalls: Annotated[int, Field(ge=1)]

@@ -21,10 +21,23 @@ from .conditions import digest, idempotency_key, limit_reached, mismatch
 from .exchange import Exchange
 from .messages import Reply, json_reply
 from .new_task import new_request, too_many_chunks, too_much_repeated
-from .polling import poll_seconds, retry_after_seconds
-from .problems import ALREADY_TERMINAL, NOT_RETRYABLE, Refusal, field_refusal, no_task
+from .polling import poll_seconds, reads_left, retry_after_seconds, sparing_seconds
+from .problems import (
+    ALREADY_TERMINAL,
+    DATABASE_UNAVAILABLE,
+    NOT_RETRYABLE,
+    Refusal,
+    field_refusal,
+    no_task,
+    overload_refusal,
+)
 from .services import Api
 from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, task_with_chunks_view
+
+_STILL_STARTING = (
+    "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
+    "cancel the task again after that, and the answer says that none will."
+)
 
 
 async def submit(exchange: Exchange) -> Reply:
@@ -40,6 +53,8 @@ async def submit(exchange: Exchange) -> Reply:
     try:
         if dry:
             return dry_run.show(request, settings)
+        if not api.isolate.load.admits(asyncio.get_running_loop().time()):
+            raise overload_refusal()
         outcome = await api.submission.submit(exchange.tenant, request, key, digest(body) if key is not None else "")
     except TooManyChunks as error:
         raise field_refusal([too_many_chunks(error.most)]) from None
@@ -62,7 +77,7 @@ async def read(exchange: Exchange) -> Reply:
         queries.includes_chunks(exchange.query),
     )
     api = exchange.api
-    task = await _ended(api, key, seconds)
+    task = await _ended(api, key, seconds, chunks_too=chunks_too)
     if task is None:
         raise no_task()
     headers = {} if task.status.terminal else _retry_after(api, task)
@@ -102,9 +117,14 @@ async def read_page(exchange: Exchange) -> Reply:
 async def cancel(exchange: Exchange) -> Reply:
     """Cancel a task. One that is cancelled already counts: the client may be repeating itself."""
     api, key = exchange.api, exchange.task_key
+    began = asyncio.get_running_loop().time()
     changed, starting_ms = await api.store.cancel(key, api.settings.retention_ms)
     # Nothing is announced any more; what was may still be on its way, and the answer says that nothing is.
-    await asyncio.sleep(starting_ms / 1000)
+    held = starting_ms / 1000
+    if asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST:
+        again = {"Retry-After": str(ceil(held))}
+        raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers=again)
+    await asyncio.sleep(held)
     task = await _found(api.store, key)
     if not changed and task.status is not Status.CANCELLED:
         raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")
@@ -152,19 +172,29 @@ async def _found(store: TaskStore, task_key: TaskKey) -> Task:
     return task
 
 
-async def _ended(api: Api, key: TaskKey, seconds: float) -> Task | None:
-    """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate."""
+async def _ended(api: Api, key: TaskKey, seconds: float, *, chunks_too: bool) -> Task | None:
+    """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate.
+
+    On the free plan each read is of the whole task: that spares the one after the status.
+    """
     loop = asyncio.get_running_loop()
     began = loop.time()
     task = await _up_to_date(api, key)
+    if task is not None and (task.late or task.unanswered):
+        await api.rescue.help(task, seconds - (loop.time() - began))
+        task = await _up_to_date(api, key)
+    free = api.settings.plan == "free"
+    reads = reads_left(task, chunks_too=chunks_too) if free and task is not None else 0
     while task is not None and not task.status.terminal and (waited := loop.time() - began) < seconds:
-        pause, left = poll_seconds(waited), seconds - waited
+        left = seconds - waited
+        pause = sparing_seconds(left, reads) if free else poll_seconds(waited)
         # The last read is not to follow upon the one before faster than any other.
         if left < pause + limits.WAIT_POLL_SECONDS:
             await asyncio.sleep(left)
             return await _up_to_date(api, key)
         await asyncio.sleep(pause)
-        if not await api.store.going_on(key):
+        reads -= 1
+        if free or not await api.store.going_on(key):
             task = await _up_to_date(api, key)
     return task
 

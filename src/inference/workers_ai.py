@@ -14,7 +14,6 @@ from ..core.errors import (
     ModelQuotaExhausted,
     ModelRateLimited,
     ModelRefused,
-    ModelTimeout,
     ModelUnavailable,
 )
 from . import replies
@@ -84,8 +83,6 @@ def _failure(said: str, call: ModelCall) -> ModelError:
         return ModelRefused(message)
     if code == 3021:
         return ModelRateLimited(message)
-    if code == 3007:
-        return ModelTimeout(message)
     if code is None and "network connection lost" in said.lower():
         return ModelConnectionLost(message)
-    return ModelUnavailable(message)  # 3040, 3008, and whatever the platform may add
+    return ModelUnavailable(message)  # 3007, 3040, 3008, and whatever the platform may add

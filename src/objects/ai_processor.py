@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..core import limits
+from ..core.errors import ConfigurationError
 from ..core.ids import TaskKey
 from ..core.task import Route
 from ..processing.allowance import slice_seconds
@@ -65,8 +66,13 @@ class Processor:
         await armed
 
     async def alarm(self) -> None:
-        """Work one slice. Armed again before the work, so that a slice that dies is not the last one."""
-        if self._running:  # a late repetition of an alarm whose slice is at work in this very instance
+        """Work one slice. Armed again before the work, so that a slice that dies is not the last one.
+
+        That alarm takes the place of the platform's own repetition, so it is set for soon: the object need not wait for
+        the lease of its predecessor. The platform holds it back while the slice is at work.
+        """
+        if self._running:  # a repetition of an alarm whose slice is at work in this very instance
+            await self._arm(limits.OBJECT_RETURN_SECONDS)
             return
         self._running = True
         try:
@@ -76,7 +82,7 @@ class Processor:
                 if not self._asked:
                     await self._forget()
                 return
-            await self._arm(limits.OBJECT_SLICE_SECONDS)
+            await self._arm(limits.OBJECT_RETURN_SECONDS)
             await self._slice(TaskKey(task_key))
         finally:
             self._running = False
@@ -90,13 +96,18 @@ class Processor:
                     worker.settings,
                     limits.OBJECT_SLICE_SECONDS,
                     limits.OBJECT_WALL_SECONDS,
-                    limits.LANE_SLACK_SECONDS,
+                    # Lanes start calls within the window that they read, which the slice's end does not cut short.
+                    limits.LANE_SLACK_SECONDS + limits.START_SECONDS_MOST - limits.START_SECONDS,
                 ),
                 task_name(task_key),
                 lambda claim: self._caller_for(worker, claim),
                 limits.LANE_SLACK_SECONDS,
             )
             outcome = await worker.run(task_key, host)
+        except ConfigurationError as error:
+            self._log.misconfigured(error, task=task_key)
+            await self._back_off()
+            return
         except Exception as error:  # noqa: BLE001 - the platform would repeat the alarm six times and drop it
             self._log.failure("slice_failed", error, task=task_key)
             await self._back_off()

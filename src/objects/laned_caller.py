@@ -10,6 +10,7 @@ from ..core import limits
 from ..core.errors import ModelConnectionLost
 from ..inference import wire
 from ..inference.protocol import ModelCall
+from ..processing import clock
 from ..processing.caller import CallOutcome, Silence
 from ..processing.log import Log
 from ..processing.worker import Worker
@@ -32,8 +33,12 @@ class LanedCaller:
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
         """See `Caller.call`. The lane itself asks the database by when the calls may start.
 
-        An RPC cannot be taken back. One whose time is up, or whose calls nobody wants any more, is left to its end.
+        An RPC cannot be taken back. One whose time is up, or whose calls nobody wants any more, is left to its end. A
+        start window that is longer than the usual one, since the database is slow, comes on top of the calls' time.
         """
+        seconds += (
+            min(max(limits.START_SECONDS, starts_by - clock.now()), limits.START_SECONDS_MOST) - limits.START_SECONDS
+        )
         asked = asyncio.create_task(self._ask(calls, seconds))
         self._asked.add(asked)  # the loop itself keeps only a weak reference
         asked.add_done_callback(self._asked.discard)
@@ -60,14 +65,14 @@ def lanes_for(chunks: int) -> int:
 
 
 def laned_caller(worker: Worker, coordinators: Coordinators, claim: Claim) -> LanedCaller | None:
-    """Give a long task its lanes; None for a task that needs none.
+    """Give a long task its lanes; None for a task that needs none, or whose worker has just died.
 
     Each lane is an invocation with up to `AI_CONCURRENCY` calls of its own. Who sets 1 wants one call at a time, of a
     long task too: there the task's own object makes the calls.
     """
     lanes = lanes_for(len(claim.cuts))
     group_size = min(limits.LANE_CALLS, worker.settings.concurrency)
-    if lanes == 1 or group_size == 1:
+    if lanes == 1 or group_size == 1 or claim.stalls:
         return None
     coordinator = coordinators.getByName(claim.task_key)
     return LanedCaller(coordinator, claim, lanes=lanes, group_size=group_size, log=worker.log)

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 from workers import DurableObject
 
+from ..core.errors import ConfigurationError
 from ..core.ids import TaskKey
 from ..inference.wire import Wire
 from ..objects.ai_processor import Processor
 from ..objects.batch_coordinator import Coordinator
-from ..objects.lane import infer_all
+from ..objects.lane import infer_all, infer_none
 from ..processing.log import Log
 from ..processing.worker import Worker
 from .bindings import bindings
@@ -35,7 +36,11 @@ class AIProcessor(DurableObject):
 
     async def infer(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
         """Make a group of calls as a lane; called over RPC."""
-        return await infer_all(self._worker(), task_key, fence, calls)
+        try:
+            worker = self._worker()
+        except ConfigurationError as error:
+            return infer_none(error, task_key, calls, Log(self._surroundings.runtime.write))
+        return await infer_all(worker, task_key, fence, calls)
 
     async def alarm(self, info: object = None) -> None:
         """Work one slice."""

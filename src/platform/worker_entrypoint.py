@@ -7,6 +7,8 @@ from workers import WorkerEntrypoint
 from ..composition import App
 from ..core.errors import ConfigurationError
 from ..http.router import configuration_problem, handle
+from ..processing.log import Log
+from ..queue.consumer import put_off
 from ..queue.messages import Batch
 from .http_messages import IncomingRequest, outgoing
 from .surroundings import SURROUNDINGS
@@ -29,11 +31,25 @@ class Default(WorkerEntrypoint):
 
     async def queue(self, batch: Batch, env: object = None, ctx: object = None) -> None:
         """Handle the messages of one batch."""
-        await self._app().queue(batch)
+        try:
+            app = self._app()
+        except ConfigurationError as error:  # raised, it would send the messages to the dead letters
+            put_off(batch, error, _log())
+            return
+        await app.queue(batch)
 
     async def scheduled(self, controller: object, env: object = None, ctx: object = None) -> None:
-        """Handle a cron trigger."""
-        await self._app().scheduled()
+        """Handle a cron trigger. A bad variable fails it, for the dashboard; what is due stays due."""
+        try:
+            app = self._app()
+        except ConfigurationError as error:
+            _log().misconfigured(error)
+            raise
+        await app.scheduled()
 
     def _app(self) -> App:
         return SURROUNDINGS.get().app(self.env, self.ctx.waitUntil)
+
+
+def _log() -> Log:
+    return Log(SURROUNDINGS.get().runtime.write)

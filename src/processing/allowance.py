@@ -30,6 +30,11 @@ class Allowance:
         self._statements = statements
         self._meter = meter
 
+    @property
+    def latest_start(self) -> float:
+        """When the last of the calls that were announced in time must have started, whatever their start window."""
+        return self._ends_at + limits.START_SECONDS
+
     def spend(self, subrequests: int) -> None:
         """Take note of subrequests that go out."""
         self._meter.spend(subrequests)

@@ -23,7 +23,7 @@ class Caller(Protocol):
     """Makes the calls of a run: up to `groups_most` groups at a time, of up to `group_size` calls each.
 
     `slack_seconds` is what the way to whoever makes the calls may take, there and back. It is 0 for a worker that makes
-    them itself, and only for such a one: then a call that is out was sent for sure.
+    them itself, and only for such a one: then a call that is out can be taken back.
     """
 
     @property

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import batched, chain
 from operator import attrgetter
 from typing import NamedTuple
@@ -15,10 +15,11 @@ from .caller import Caller, CallOutcome, Silence
 
 
 class Finished(NamedTuple):
-    """A call that came back, with what it gave, and how long its group was out."""
+    """A call that came back, with what it gave, when its group went out, by the run's clock, and for how long."""
 
     key: CallKey
     result: CallOutcome
+    started: float
     seconds: float
 
 
@@ -57,7 +58,7 @@ class Calls:
         started = clock.now()
         results = await self._caller.call([self._message(key) for key in keys], self._seconds, starts_by)
         seconds = clock.now() - started
-        return [Finished(key, result, seconds) for key, result in zip(keys, results, strict=True)]
+        return [Finished(key, result, started, seconds) for key, result in zip(keys, results, strict=True)]
 
     async def wait(self, until: float) -> list[Finished]:
         """Wait for a group to end, but not beyond `until`; take in those that end together, to be written together.
@@ -74,21 +75,39 @@ class Calls:
             linger = limits.LINGER_FRACTION * max(group.result()[0].seconds for group in done)
             more, _ = await asyncio.wait(pending, timeout=min(linger, limits.LINGER_SECONDS_MOST))
             done |= more
-        ended = [group.result() for group in self._out if group in done]
-        self._out = [group for group in self._out if group not in done]
-        self._silent += sum(isinstance(group[0].result, Silence) for group in ended)
-        return sorted(chain.from_iterable(ended), key=attrgetter("key"))
+        return self._taken(done)
 
-    async def drop(self) -> None:
+    def ended(self) -> list[Finished]:
+        """Take in the groups that have ended by now, as `wait` does, without waiting."""
+        return self._taken({group for group in self._out if group.done()})
+
+    async def rest(self) -> list[Finished]:
+        """Wait for all groups that are out, each as long as it may take, and start no other."""
+        if self._out:
+            await asyncio.wait(self._out)
+        return self.ended()
+
+    async def drop(self) -> list[Finished]:
         """Give up on the calls that are out, and see them end: a cancelled call may have a connection to close.
 
-        One that will not end is left behind after a while, so that it holds up nobody.
+        Those that had ended before, and nobody had taken in, are returned: they are paid for. A call that will not end
+        is left behind after a while, so that it holds up nobody.
         """
         dropped, self._out = self._out, []
         for group in dropped:
             group.cancel()
-        if dropped:
-            ended, _ = await asyncio.wait(dropped, timeout=limits.DROP_SECONDS_MOST)
-            for group in ended:
-                if not group.cancelled():
-                    group.exception()  # asked for, so that asyncio does not report an error that nobody wants
+        if not dropped:
+            return []
+        ended, _ = await asyncio.wait(dropped, timeout=limits.DROP_SECONDS_MOST)
+        # Each is asked for its exception, so that asyncio does not report an error that nobody wants.
+        return _finished(group for group in ended if not group.cancelled() and group.exception() is None)
+
+    def _taken(self, done: Collection[asyncio.Task[list[Finished]]]) -> list[Finished]:
+        finished = _finished(done)
+        self._silent += sum(isinstance(group.result()[0].result, Silence) for group in done)
+        self._out = [group for group in self._out if group not in done]
+        return finished
+
+
+def _finished(groups: Iterable[asyncio.Task[list[Finished]]]) -> list[Finished]:
+    return sorted(chain.from_iterable(group.result() for group in groups), key=attrgetter("key"))

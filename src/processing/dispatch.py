@@ -22,14 +22,22 @@ class Sender(Protocol):
         ...
 
 
+class NoPlace(Exception):
+    """A route has as many tasks at work as it may have: the task waits, and the direct route does not stand in."""
+
+
 class Dispatcher:
-    """Tries the routes in their order. When all fail the task stays pending, and the sweep tries again."""
+    """Tries the routes in their order. When all fail the task stays pending, and the sweep tries again.
+
+    `no_place`: the last task waits for a place, and nothing is wrong with the routes.
+    """
 
     def __init__(self, senders: Sequence[Sender], meter: Meter, log: Log) -> None:
         assert senders
         self._senders = senders
         self._meter = meter
         self._log = log
+        self.no_place = False
 
     @property
     def first_route(self) -> Route:
@@ -46,12 +54,18 @@ class Dispatcher:
         A send that failed may have been accepted all the same: the host's claim makes a second message harmless.
         A task whose tenant is `crowded` in the queue goes to an object of its own first, if there are objects.
         """
+        self.no_place = False
         # The sort is stable, and False goes before True.
         for sender in sorted(self._senders, key=lambda sender: crowded and sender.route is not Route.DURABLE_OBJECT):
+            if self.no_place and sender.route is Route.DIRECT:
+                break
             self._meter.spend()
             try:
                 async with asyncio.timeout(limits.SEND_SECONDS):
                     await sender.send(task_key, delay_seconds)
+            except NoPlace:
+                self.no_place = True
+                continue
             except Exception as error:  # noqa: BLE001 - bindings raise what they like, and the next route is the answer
                 text = f"{type(error).__name__}: {error}"
                 reason = "quota" if is_used_up(text) else "outage"
@@ -59,5 +73,5 @@ class Dispatcher:
                 continue
             self._log("dispatched", task=task_key, route=sender.route, delay_seconds=delay_seconds or None)
             return sender.route
-        self._log("undispatched", task=task_key)
+        self._log("undispatched", task=task_key, no_place=self.no_place or None)
         return None

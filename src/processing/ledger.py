@@ -4,12 +4,15 @@ Pure: times are seconds on one steady clock that the caller reads, jitter is pas
 """
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterable
 
 from ..core import limits
-from ..core.errors import ModelConnectionLost, ModelError, ModelRateLimited, ModelRefused
+from ..core.errors import ModelError, ModelRateLimited, ModelRefused
+from ..core.pace import start_pause_seconds
 from ..core.retry import backoff_seconds, rate_limit_seconds
+from ..core.stalls import width
 from ..core.task import Failure
 from ..inference.protocol import ModelReply
 from ..store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
@@ -32,15 +35,22 @@ class Ledger:
             before = self._tried.get(key, Tried())
             self._tried[key] = Tried(before.attempts, before.calls + 1)
         self._paused_until = 0.0
+        self._unstarted_until = 0.0
+        self._announced = False  # calls were, and none of this run has come back since
         self._step = claim.step
         self._settled = claim.calls_settled
         self._in_doubt = claim.calls_in_doubt
         self._input_tokens = claim.input_tokens
         self._output_tokens = claim.output_tokens
         self._stalls = claim.stalls
+        self.finished = False  # whether a call has, under this claim
         self._rate_waits = claim.rate_waits
+        self.idle_runs = claim.idle_runs
+        self.fruitless = 0  # announcements in a row of which no call started
+        self.ended = 0  # calls of this run that were made, and came back
         self._failed = sum(key.level == 0 for key in claim.refused)
         self._new_outputs: list[Output] = []
+        self._tries: list[int] = []  # how many of them each write told that was not confirmed
         self._new_failures: dict[CallKey, FailedCall] = {}
         self.failure: Failure | None = next(iter(claim.refused.values()), None)
 
@@ -52,7 +62,7 @@ class Ledger:
 
     def startable(self, now: float, most: int) -> list[CallKey]:
         """Return up to `most` calls that may start now, in order. None after a failure or during a pause."""
-        if self.failure is not None or now < self._paused_until:
+        if self.failure is not None or now < max(self._paused_until, self._unstarted_until):
             return []
         while self._waiting and self._waiting[0][0] <= now:
             self._ready.append(heapq.heappop(self._waiting)[1])
@@ -60,6 +70,7 @@ class Ledger:
 
     def start(self, keys: Iterable[CallKey]) -> None:
         """Move calls that `startable` returned into flight."""
+        self._announced = True
         for key in keys:
             assert self._ready.popleft() == key
             self._in_flight[key] = None
@@ -69,7 +80,7 @@ class Ledger:
         if self.failure is not None or not (self._ready or self._waiting):
             return None
         earliest = 0.0 if self._ready else self._waiting[0][0]
-        return max(earliest, self._paused_until)
+        return max(earliest, self._paused_until, self._unstarted_until)
 
     def all_done(self, keys: Iterable[CallKey]) -> bool:
         """Whether each of these calls has its output."""
@@ -79,6 +90,12 @@ class Ledger:
     def in_flight(self) -> int:
         """How many calls are out."""
         return len(self._in_flight)
+
+    def narrowed(self, usual: int) -> float:
+        """Return how many more calls may be in flight because workers have died, until a call has finished."""
+        if self._stalls == 0:
+            return math.inf
+        return width(self._stalls, self._max_attempts, usual) - len(self._in_flight)
 
     @property
     def unsaved(self) -> bool:
@@ -92,25 +109,29 @@ class Ledger:
 
     # --- what happened ----------------------------------------------------------------------------------
 
-    def succeeded(self, key: CallKey, reply: ModelReply) -> None:
-        """Book a call's output."""
-        del self._in_flight[key]
+    def succeeded(
+        self, key: CallKey, reply: ModelReply, started_ms: int | None = None, ended_ms: int | None = None
+    ) -> None:
+        """Book a call's output, with its times."""
+        self._made(key)
         self._settled += 1
         self._input_tokens += reply.input_tokens
         self._output_tokens += reply.output_tokens
         self._stalls = self._rate_waits = 0
+        self.finished = True
         self._done.add(key)
         self._completed += key.level == 0
         self._new_failures.pop(key, None)
-        self._new_outputs.append(Output(key, reply.output, self._tried.get(key, Tried()).calls + 1))
+        calls = self._tried.get(key, Tried()).calls + 1
+        self._new_outputs.append(Output(key, reply.output, calls, started_ms=started_ms, ended_ms=ended_ms))
 
     def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
         """Book a call's failure: it waits for its next try, or the claim ends with it."""
-        del self._in_flight[key]
-        if isinstance(error, ModelConnectionLost):
-            self._in_doubt += 1  # nobody knows whether the provider counted it
-        else:
+        self._made(key)
+        if error.answered:
             self._settled += 1
+        else:
+            self._in_doubt += 1  # nobody knows whether the provider counted it
         before = self._tried.get(key, Tried())
         costs = 0 if isinstance(error, ModelRateLimited) else 1
         tried = self._tried[key] = Tried(before.attempts + costs, before.calls + 1)
@@ -126,10 +147,29 @@ class Ledger:
             wait = 0.0 if costs == 0 else backoff_seconds(tried.attempts, chance)
             heapq.heappush(self._waiting, (now + wait, key))
 
-    def not_started(self, key: CallKey) -> None:
-        """Take a call back that was announced and not made."""
+    def not_started(self, key: CallKey, now: float) -> None:
+        """Take a call back that was announced and not made; it costs no attempt.
+
+        All starts pause, longer with each announcement in a row of which nothing started: what was too slow is the
+        database, for all calls alike. They do not where another call was made since: then it was the call's own turn.
+        """
         del self._in_flight[key]
         self._ready.appendleft(key)
+        self.fruitless += self._announced
+        self._announced = False
+        if self.fruitless:
+            self._unstarted_until = max(self._unstarted_until, now + start_pause_seconds(self.fruitless))
+
+    def idled(self) -> None:
+        """Book a run that gives its task back because nothing started."""
+        self.idle_runs += 1
+
+    def _made(self, key: CallKey) -> None:
+        """Take a call out of flight that was made."""
+        del self._in_flight[key]
+        self.ended += 1
+        self._announced = False
+        self.fruitless = self.idle_runs = 0
 
     def _rate_limited(self, error: ModelRateLimited, now: float, chance: float) -> bool:
         """Pause all starts as long as the provider asks; True when it has been asking for too long."""
@@ -139,30 +179,26 @@ class Ledger:
         self._paused_until = max(self._paused_until, now + wait)
         return self._rate_waits > limits.RATE_LIMIT_WAITS_MOST
 
-    def abandon(self, *, sent: bool = True) -> None:
-        """Book the calls in flight, their outcome unwanted: the task was cancelled under them, or its time is up.
-
-        They were `sent`, or it was for others to send them, and nobody knows whether they did.
-        """
-        if sent:
-            self._settled += len(self._in_flight)
-        else:
-            self._in_doubt += len(self._in_flight)
+    def abandon(self) -> None:
+        """Book the calls in flight, whose outcome nobody waits for: the provider may have counted each, or not."""
+        self._in_doubt += len(self._in_flight)
         self._in_flight.clear()
 
     def stalled(self) -> None:
         """Book a claim that ended in an unexpected error, its calls in flight in doubt."""
-        self._stalls += 1
-        self._in_doubt += len(self._in_flight)
-        self._in_flight.clear()
+        self._stalls += not self.finished
+        self.abandon()
 
     # --- what the store is told ---------------------------------------------------------------------------
 
     def progress(self, starting: Iterable[CallKey], minimum_calls: int) -> Progress:
         """Say all that is new, and announce the calls about to start: the write after the last one that was saved."""
+        tries = tuple(self._tries)
+        self._tries.append(len(self._new_outputs))
         return Progress(
             step=self._step + 1,
             outputs=tuple(self._new_outputs),
+            tries=tries,
             failures=tuple(self._new_failures.values()),
             in_flight=(*self._in_flight, *starting),
             calls_settled=self._settled,
@@ -174,10 +210,13 @@ class Ledger:
             output_tokens=self._output_tokens,
             stalls=self._stalls,
             rate_waits=self._rate_waits,
+            idle_runs=self.idle_runs,
+            finished=self.finished or self.failure is not None,
         )
 
     def saved(self) -> None:
         """Forget what the store has been told."""
         self._step += 1
         self._new_outputs.clear()
+        self._tries.clear()
         self._new_failures.clear()

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 
+from ..core.errors import ConfigurationError
 from ..core.ids import TaskKey, split_task_key
 
 VALUE_CHARS_MOST = 500
@@ -28,6 +29,10 @@ class Log:
             line["tenant"] = tenant or None
         kept = {name: _bounded(value) for name, value in line.items() if value is not None}
         self._write(json.dumps(kept, ensure_ascii=True, separators=(",", ":"), default=str))
+
+    def misconfigured(self, error: ConfigurationError, **facts: object) -> None:
+        """Write the event of a variable that has a bad value, by the variable's name."""
+        self("bad_configuration", variable=error.variable, error=str(error), **facts)
 
     def failure(self, event: str, error: Exception, **facts: object) -> None:
         """Write an event for an error, and its traceback for the terminal; the event names its type only."""

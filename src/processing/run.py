@@ -5,13 +5,13 @@ ended and announces those about to start. Anything may kill the worker between t
 every finished output that was recorded. It finds the calls that were out as announced ones, and they are in doubt.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
 from ..core import limits
 from ..core.errors import CallNotStarted, ModelError, StoreUnavailable
+from ..core.pace import idle_seconds
 from ..core.settings import Settings
 from ..core.states import Status
 from ..core.task import Reduce
@@ -25,6 +25,7 @@ from .calls import Calls, Finished
 from .ledger import Ledger
 from .log import Log
 from .outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
+from .pace import Pace
 from .plan import Plan
 from .terms import OVERDUE, Terms, exhausted
 
@@ -32,9 +33,9 @@ from .terms import OVERDUE, Terms, exhausted
 class Run:
     """One claim's work.
 
-    `model` is for a claim that names none. `claim_ms` is how long the claim lasts without renewal. `sweep_soon` says
-    whether only the sweep brings a released task back. `announced_at` is the earliest time at which the calls that the
-    claim announces were announced. `chance` gives numbers from 0 to 1.
+    `model` is for a claim that names none. `slack_seconds` is what the way to whoever makes its calls may take.
+    `sweep_soon` says whether only the sweep brings a released task back. `announced_at` is the earliest time at which
+    the calls that the claim announces were announced. `chance` gives numbers from 0 to 1.
     """
 
     def __init__(
@@ -43,11 +44,12 @@ class Run:
         caller: Caller,
         terms: Terms,
         allowance: Allowance,
+        pace: Pace,
         *,
         store: TaskStore,
         settings: Settings,
         model: str,
-        claim_ms: int,
+        slack_seconds: float,
         sweep_soon: bool,
         announced_at: float,
         chance: Callable[[], float],
@@ -57,12 +59,14 @@ class Run:
         self._caller = caller
         self._terms = terms
         self._allowance = allowance
+        self._pace = pace
         self._store = store
         self._settings = settings
         self._model = claim.options.model or model
-        self._claim_ms = claim_ms
+        self._slack_seconds = slack_seconds
         self._sweep_soon = sweep_soon
-        self._announced_at = announced_at
+        self._pace.announced_at = self._asked_at = announced_at
+        self._claimed_at = clock.now()
         self._chance = chance
         self._log = log
         self._plan = Plan(claim)
@@ -73,20 +77,29 @@ class Run:
     async def work(self) -> Outcome:
         """Work, and leave the claim in order whatever ends the work."""
         try:
-            return await self._until_end()
-        except ClaimLost:
-            self._log("claim_lost", in_flight=self._ledger.in_flight)
-            status = await self._settle()
-            return Lost() if status is None else Ended(status)
+            try:
+                return await self._until_end()
+            except ClaimLost:
+                self._log("claim_lost", in_flight=self._ledger.in_flight)
+                status = await self._settle()
+                return Lost() if status is None else Ended(status)
         except StoreUnavailable:
             await self._calls.drop()
             raise  # nothing can be written; the lease runs out and the sweep brings the task back
         except Exception:
-            await self._calls.drop()
+            await self._drop()
             self._ledger.stalled()
+            delay_ms = self._rest_ms()
             with suppress(ClaimLost):
-                await self._step((), Release(0, self._settings.lease_ms))
+                await self._step((), Release(delay_ms, delay_ms or self._settings.lease_ms))
             raise
+
+    def _rest_ms(self) -> int:
+        """How long the task rests after an unexpected error, as after a death. A continuation may come a bit early."""
+        if self._ledger.finished:
+            return 0
+        left = self._claim.rest_ms / 1000 - (clock.now() - self._claimed_at)
+        return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0
 
     async def _until_end(self) -> Outcome:
         if self._claim.stalls >= self._settings.max_attempts:
@@ -102,17 +115,21 @@ class Run:
             if now >= self._terms.deadline_latest:
                 return await self._overdue()
             starting = self._starting(now)
-            ending = None if starting or self._ledger.in_flight else self._ending(now)
+            # Without a turn to write nothing starts, and what ends meanwhile is recorded together.
+            turn_at = self._pace.ready_at(now) if starting or self._ledger.unsaved else now
+            if turn_at > now:
+                starting = []
+            ending = None if starting or self._ledger.in_flight else self._ending(now, turn_at)
             if ending is not None:
                 return await self._end(ending)
-            if starting or self._ledger.unsaved:
-                await self._step(starting, Continue(self._claim_ms))
+            if turn_at <= now and (starting or self._ledger.unsaved):
+                await self._step(starting, self._continue())
             self._start(starting)
-            await self._wait()
+            await self._wait(turn_at)
             await self._advance()
 
     async def _overdue(self) -> Outcome:
-        """End the task at its deadline. The calls in flight are lost: they were sent, and nobody waits for them."""
+        """End the task at its deadline, whatever is in flight."""
         self._log("overdue", in_flight=self._ledger.in_flight)
         status = await self._settle()
         if status is None:  # the database's clock has not come that far: whoever is next looks again
@@ -120,40 +137,75 @@ class Run:
         return Ended(status)
 
     async def _settle(self) -> Status | None:
-        """Drop the calls in flight and settle the bill of a task that others have ended, or its deadline."""
-        await self._calls.drop()
-        self._ledger.abandon(sent=not self._caller.slack_seconds)
+        """Settle the bill of a task that others have ended, or its deadline, and keep what is paid for.
+
+        The worker's own calls in flight are dropped. Those of lanes cannot be: they are made to their end, and what
+        they give is written then. Behind another claim nothing can be written: there they are in doubt.
+        """
+        if self._caller.slack_seconds:
+            self._book(self._calls.ended())
+        else:
+            await self._drop()
+            self._ledger.abandon()
+        status = await self._tell()
+        if status is not None and self._ledger.in_flight:
+            self._ledger.saved()
+            self._book(await self._calls.rest())
+            self._ledger.abandon()
+            return await self._tell() or status
+        await self._drop()
+        self._ledger.abandon()
+        return status
+
+    async def _tell(self) -> Status | None:
+        """Write what has happened to a task that has ended. None: it goes on, for this claim or for another."""
         progress = self._ledger.progress((), self._plan.minimum_calls)
-        return await self._store.settle(self._claim, progress, OVERDUE, self._settings.retention_ms)
+        settle = partial(self._store.settle, self._claim, progress, OVERDUE, self._settings.retention_ms)
+        return await self._pace.insist(settle)
+
+    async def _drop(self) -> None:
+        """Give up on the calls in flight. What has ended while nobody looked, during a write, is booked."""
+        self._book(await self._calls.drop())
 
     def _starting(self, now: float) -> list[CallKey]:
         if self._terms.forbids_start(now):
             return []
         room = self._allowance.room(now, self._calls.free, self._calls.groups_out, self._caller.group_size)
-        room = int(min(room, self._terms.calls_left(self._ledger.sent)))
+        narrowed = self._ledger.narrowed(self._settings.concurrency)
+        room = int(min(room, self._terms.calls_left(self._ledger.sent), narrowed))
         return self._ledger.startable(now, room) if room > 0 else []
 
-    def _ending(self, now: float) -> Ending | None:
+    def _ending(self, now: float, turn_at: float) -> Ending | None:
         """Say how the claim ends now that nothing is in flight, or None to sit out a short wait."""
         retention_ms = self._settings.retention_ms
         if self._ledger.failure is not None:
             return Fail(retention_ms, self._ledger.failure)
         next_at = self._ledger.next_at()
         if next_at is None:
-            return Finish(retention_ms, self._plan.top)
+            return Finish(retention_ms, self._plan.top, self._settings.keep_input)
         if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
             return Fail(retention_ms, exhausted(self._claim.options.max_calls))
         if self._terms.forbids_start(now):
             return None
-        wait = max(0.0, next_at - now)
+        return self._giving_back(now, max(0.0, next_at - now), turn_at)
+
+    def _giving_back(self, now: float, wait: float, turn_at: float) -> Release | None:
+        """Say how the task is given back that has `wait` seconds to wait, or None to sit them out."""
+        idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
         # With every lane silent nothing could start after the wait: the next run has fresh ones.
         if (
-            wait > 0
+            not idle
+            and wait > 0
             and self._calls.free
             and self._allowance.allows_wait(wait, now)
             and wait < self._settings.lease_seconds / 2
         ):
             return None
+        # A run whose time was over before a call could start has done no more than one that tried in vain.
+        if idle or (not self._ledger.ended and (self._ledger.fruitless or not wait)):
+            wait = max(wait, idle_seconds(self._ledger.idle_runs))
+            self._ledger.idled()
+            self._log("run_idle", idle_runs=self._ledger.idle_runs, delay_seconds=wait)
         delay_ms = round(wait * 1000)
         return Release(delay_ms, delay_ms + (0 if self._sweep_soon else self._settings.lease_ms))
 
@@ -161,30 +213,22 @@ class Run:
         await self._step((), ending)
         return Released(ending.delay_ms / 1000) if isinstance(ending, Release) else Ended(ending.status)
 
+    def _continue(self) -> Continue:
+        """Keep the claim for as long as the calls that are announced may take, given how soon they must start."""
+        window = self._pace.next_window()
+        return Continue(self._settings.claim_ms(self._slack_seconds, window), round(window * 1000))
+
     async def _step(self, starting: Sequence[CallKey], step: Step) -> None:
         """Write, and insist while the lease lasts: paid outputs are worth waiting for a database."""
         progress = self._ledger.progress(starting, self._plan.minimum_calls)
 
         def write() -> Awaitable[bool]:
-            self._announced_at = clock.now()
-            return self._store.step(self._claim, progress, step)
+            self._pace.announced_at = clock.now()
+            return self._store.step(self._claim, progress, step, sends=1)
 
-        if not await self._insist(write, clock.now()):
+        if not await self._pace.insist(write):
             raise ClaimLost
         self._ledger.saved()
-
-    async def _insist[T](self, ask: Callable[[], Awaitable[T]], leased_at: float) -> T:
-        """Ask the database until it answers, or until a lease from that time on is over. Raises StoreUnavailable."""
-        pause = limits.STORE_RESEND_SECONDS
-        while True:
-            try:
-                return await ask()
-            except StoreUnavailable as error:
-                pause = min(2 * pause, limits.INLINE_WAIT_SECONDS_MOST)
-                if not error.passing or clock.now() + pause >= leased_at + self._settings.lease_seconds:
-                    raise
-                self._log("store_unavailable", retry_seconds=pause)
-                await asyncio.sleep(pause)
 
     async def _advance(self) -> None:
         """Plan the next merge level as soon as the one below it is whole."""
@@ -197,9 +241,9 @@ class Run:
         keys = self._plan.keys()
         if any(key not in self._texts for key in keys):
             if self._ledger.unsaved:
-                await self._step((), Continue(self._settings.lease_ms))
+                await self._step((), self._continue())
             read = partial(self._store.level_outputs, self._claim.task_key, self._plan.top)
-            stored = await self._insist(read, self._announced_at)
+            stored = await self._pace.insist(read, writes=False)
             self._texts.update({CallKey(self._plan.top, position): text for position, text in stored.items()})
             if any(key not in self._texts for key in keys):
                 raise ClaimLost  # outputs do not vanish but with their task
@@ -209,33 +253,47 @@ class Run:
 
     def _start(self, keys: list[CallKey]) -> None:
         self._ledger.start(keys)
-        self._allowance.spend(self._calls.start(keys, self._terms.starts_by(self._announced_at)))
+        starts_by = self._terms.starts_by(self._pace.announced_at, self._pace.window)
+        if not self._caller.slack_seconds:  # lanes count for themselves, and the slice has time to spare for it
+            starts_by = min(starts_by, self._allowance.latest_start)
+        self._allowance.spend(self._calls.start(keys, starts_by))
 
     def _message(self, key: CallKey) -> ModelCall:
         return ModelCall(*self._plan.message(key), self._model)
 
-    async def _wait(self) -> None:
-        """Wait for calls to end, for one that may start, or for the deadline."""
+    async def _wait(self, turn_at: float) -> None:
+        """Wait for calls to end, for one that may start, for a turn to write that lies ahead, or for the deadline."""
         now = clock.now()
         deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at()
         out = self._ledger.in_flight > 0
         if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
             wake_at = deadline_latest
-        for finished in await self._calls.wait(min(wake_at, deadline_latest)):
-            self._book(finished)
+        if turn_at > now:
+            wake_at = turn_at
+        ended = self._ledger.ended
+        self._book(await self._calls.wait(min(wake_at, deadline_latest)))
+        self._pace.earn(self._ledger.ended - ended)
 
-    def _book(self, finished: Finished) -> None:
-        key, result, seconds = finished
+    def _book(self, ended: Sequence[Finished]) -> None:
+        for finished in ended:
+            self._book_one(finished)
+
+    def _book_one(self, finished: Finished) -> None:
+        key, result, started, seconds = finished
         facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
         if isinstance(result, CallNotStarted):
-            self._ledger.not_started(key)
+            self._ledger.not_started(key, clock.now())
             self._log("call_not_started", **facts)
             return
         if isinstance(result, ModelError):
             self._ledger.failed(key, result, clock.now(), self._chance())
             self._log("call_failed", **facts, code=result.code, error=str(result))
             return
-        self._ledger.succeeded(key, result)
+        self._ledger.succeeded(key, result, self._epoch_ms(started), self._epoch_ms(started + seconds))
         if self._claim.options.reduce is Reduce.MERGE:
             self._texts[key] = result.output
         self._log("call_done", **facts, input_tokens=result.input_tokens, output_tokens=result.output_tokens)
+
+    def _epoch_ms(self, moment: float) -> int:
+        """Give a time on the run's clock by the database's, but for what the claim's way there took."""
+        return self._claim.claimed_ms + round((moment - self._asked_at) * 1000)

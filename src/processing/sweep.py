@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 
 from ..core import limits
 from ..core.errors import StoreError
-from ..core.ids import split_task_key
+from ..core.ids import TaskKey, split_task_key
 from ..core.task import Route
 from ..store.sweep import Due
 from . import clock
@@ -14,22 +15,52 @@ from .direct import DirectSender
 from .dispatch import Dispatcher, Sender
 from .outcomes import crashed
 from .terms import OVERDUE
-from .worker import Worker
+from .worker import Host, Worker
 
-# A look at a batch, beyond its sends: stalled tasks are failed, the others taken on, those not sent given back.
-_LOOK_CALLS = 3
+# A part of a page, beyond its sends: stalled tasks are failed, the others taken on, those not sent given back.
+_PART_CALLS = 3
+# The same with the look for the page, and with those failed whose deadline has passed; and all their statements.
+_PAGE_CALLS = 5
+_PAGE_STATEMENTS = 8
+# What the question for a place on objects takes, besides the send: a call, and its statements.
+_PLACE_CALLS = 1
+_PLACE_STATEMENTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What came of a look: the route that took the last task, None if there was none; and whether one was refused."""
+
+    route: Route | None
+    refused: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Swept:
+    """What a run did, in tasks: `worked` are those that it worked on in place of a host that does not come."""
+
+    dispatched: int = 0
+    worked: int = 0
+    expired: int = 0
+    failed: int = 0
+    erased: int = 0
 
 
 class Sweep:
-    """One run of the cron trigger. `senders` are the deployment's routes but the direct one.
+    """One run of the sweep. `senders` are the deployment's routes but the direct one.
 
-    One task goes first. If a route takes it, the others follow together. If it comes down to the direct route, it runs
-    here, and then the next one: as long as time and allowance last, and never two at once.
+    One task goes first. If a route takes it, the others follow together, a page after the other, as long as the
+    allowance lasts. If it comes down to the direct route, it runs here, and then the next one: never two at once.
+
+    Calls start for `seconds`, and none where that is 0; by default as long as a cron trigger may. With `stands_in` the
+    run works on tasks itself that were sent off in vain before, once it is through with the others.
     """
 
     _ends_at: float  # when no call starts any more
 
-    def __init__(self, worker: Worker, senders: Sequence[Sender]) -> None:
+    def __init__(
+        self, worker: Worker, senders: Sequence[Sender], *, seconds: float | None = None, stands_in: bool = False
+    ) -> None:
         self._worker = worker
         self._store = worker.store
         self._settings = worker.settings
@@ -37,74 +68,122 @@ class Sweep:
         self._senders = senders
         self._taken: Counter[str] = Counter()  # tasks of each tenant
         self._runs: list[Awaitable[None]] = []
+        self._places = worker.settings.objects_at_work_most is not None
+        self._sends = 0  # that a task costs, as the first one showed; 0 as long as no route has taken one
+        self._seconds = slice_seconds(self._settings, limits.SWEEP_SLICE_SECONDS, limits.SWEEP_WALL_SECONDS)
+        if seconds is not None:
+            self._seconds = seconds
+        self._stands_in = stands_in
+        self._unanswered: list[TaskKey] = []
+        self._swept = Swept()
 
-    async def run(self) -> None:
+    async def run(self) -> Swept:
         """Look at tasks that are due; what is left over is still due at the next run. Raises StoreError."""
-        self._ends_at = clock.now() + slice_seconds(
-            self._settings, limits.SWEEP_SLICE_SECONDS, limits.SWEEP_WALL_SECONDS
-        )
-        direct = DirectSender(self._worker, self._seconds_left, self._runs.append)
-        alone = self._dispatcher([*self._senders, direct])
-        due = Due()
-        while self._may_run():
+        self._ends_at = clock.now() + self._seconds
+        if self._settings.objects_at_work_most is not None:
+            await self._store.fill_places(self._settings.objects_at_work_most)
+        await self._look_at_pages()
+        while self._unanswered and self._in_time() and self.has_room():
+            await self._work(self._unanswered.pop(0))
+        return self._swept
+
+    async def _work(self, task_key: TaskKey) -> None:
+        self._swept.worked += 1
+        try:
+            await self._worker.run(task_key, Host(Route.DIRECT, self._seconds_left(), stands_in=True))
+        except Exception as error:  # noqa: BLE001 - one task's trouble is not the others'
+            self._worker.log.failure("run_failed", error, task=task_key)
+
+    async def _look_at_pages(self) -> None:
+        direct = [DirectSender(self._worker, self._seconds_left, self._runs.append)] if self._seconds > 0 else []
+        alone = self._dispatcher([*self._senders, *direct])
+        # Should the routes refuse, a run may get no further than to whoever comes first.
+        turns = limits.SWEEP_TURNS if self._senders else 1
+        due, more, erase_most = Due(), True, limits.ERASE_TASKS_MOST[self._settings.plan]
+        while self._may_go_on():
             if due.empty:
-                # Should the routes refuse, a run may get no further than to whoever comes first.
-                turns = limits.SWEEP_TURNS if self._senders else 1
-                due = await self._store.due(limits.SWEEP_TASKS_MOST, served=turns)
-            if due.empty:
-                return
-            first, due = due.split(1)
-            route = await self._look(first, alone)
-            if not first.idle:
+                if not more or (self._sends and not self._sendable(_PAGE_CALLS)):
+                    return
+                page = await self._store.due(limits.SWEEP_PAGE_TASKS, served=turns, erase_most=erase_most)
+                due = self._answered(page)
+                # A page of which all are put aside would come again.
+                more, erase_most = page.looked_at == limits.SWEEP_PAGE_TASKS and not due.empty, 0
+            spent = _PART_CALLS + bool(due.overdue)
+            part, due = due.split(self._sendable(spent) if self._sends else 1)
+            looked = await self._look(part, self._dispatcher(self._senders) if self._sends else alone)
+            if looked.refused:
                 return
             while self._runs:
                 await self._runs.pop()
-            if route is not None and route is not Route.DIRECT:
-                # A route before this one that refuses costs each task a send.
-                sends = 1 + [sender.route for sender in self._senders].index(route)
-                batch, _ = due.split(max(0, (self._subrequests_left() - _LOOK_CALLS) // sends))
-                if not batch.empty:
-                    await self._look(batch, self._dispatcher(self._senders))
-                return
 
-    async def _look(self, due: Due, dispatcher: Dispatcher) -> Route | None:
-        """Look once at tasks, and return the route that took the last one; None if none took it, or there was none.
+    def _answered(self, due: Due) -> Due:
+        """Put those aside that this run works on itself. They stay due, so whoever does not get to them loses none."""
+        if not self._stands_in:
+            return due
+        self._unanswered += [key for key in due.idle if key in due.unanswered and key not in self._unanswered]
+        return due.without(self._unanswered)
+
+    async def _look(self, due: Due, dispatcher: Dispatcher) -> Looked:
+        """Look once at tasks.
 
         Dispatches tasks that nobody was told about or whose lease ran out, fails those whose deadline has passed, and
         erases those past their retention: after the dispatches of this look, and a failure is logged, so that it costs
         nobody a dispatch. Only so many tasks of a tenant go to the queue, in front of everybody's next.
         """
+        if due.empty:
+            return Looked(None)
         store, settings, log = self._store, self._settings, self._worker.log
         expired = await store.expire(due.overdue, OVERDUE, settings.retention_ms) if due.overdue else []
-        # A worker that finds too many stalls fails the task itself; here are those whose workers die before they can.
+        # A worker that finds too many stalls fails the task itself; here are those that no worker has claimed since.
         hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= settings.max_attempts]
         if hopeless:
             reason = crashed(settings.max_attempts)
             ended = await store.give_up(hopeless, settings.max_attempts, reason, settings.retention_ms)
             log("gave_up", tasks=len(ended))
+            self._swept.failed += len(ended)
         ids = await store.take_due(due, settings.lease_ms) if due.live or due.idle else []
-        route = None
+        looked, sent = await self._send(ids, dispatcher)
+        erased = await self._erase(due) if due.past_retention else 0
+        self._swept.dispatched += sent
+        self._swept.expired += len(expired)
+        self._swept.erased += erased
+        log("swept", dispatched=sent, erased=erased, expired=len(expired), live=len(due.live))
+        return looked
+
+    async def _send(self, ids: Sequence[TaskKey], dispatcher: Dispatcher) -> tuple[Looked, int]:
+        """Dispatch tasks that were taken on, and return how many were; what is refused is due again, with the rest."""
+        route, sent = None, 0
         for place, task_key in enumerate(ids):
             tenant, _ = split_task_key(task_key)
             self._taken[tenant] += 1
             crowded = self._taken[tenant] > limits.SWEEP_QUEUE_SHARE
-            sendable = self._subrequests_left() > len(self._senders)
+            sendable = self._can_send()
+            before = self._meter.subrequests
             route = await dispatcher.dispatch(task_key, crowded=crowded) if sendable else None
-            if route is None:
-                await store.make_due(ids[place:])
-                log("made_due", tasks=len(ids) - place)
-                ids = ids[:place]
-                break
-        erased = await self._erase(due) if due.past_retention else 0
-        log("swept", dispatched=len(ids), erased=erased, expired=len(expired), live=len(due.live))
-        return route
+            waits = sendable and route is None and dispatcher.no_place  # until the next look, or until there is room
+            if route is None and not waits:
+                await self._store.make_due(ids[place:])
+                self._worker.log("made_due", tasks=len(ids) - place)
+                return Looked(None, refused=True), sent
+            sent += not waits
+            if route is not Route.DIRECT and not self._sends:
+                # A route before this one that refuses costs each task a send.
+                self._sends = self._meter.subrequests - before
+        return Looked(route), sent
 
     async def _erase(self, due: Due) -> int:
+        """Erase tasks, a page after the other, within an allowance of its own; return how many were."""
+        plan = self._settings.plan
+        erased = 0
         try:
-            return await self._store.erase_expired(due)
+            for page in range(limits.ERASE_PAGES_MOST[plan]):
+                found = due if page == 0 else await self._store.past_retention(limits.ERASE_TASKS_MOST[plan])
+                if not found.past_retention:
+                    break
+                erased += await self._store.erase_expired(found)
         except StoreError as error:  # the next run's; the tasks that go on are more urgent
             self._worker.log.failure("erasure_failed", error)
-            return 0
+        return erased
 
     def _dispatcher(self, senders: Sequence[Sender]) -> Dispatcher:
         return Dispatcher(senders, self._meter, self._worker.log)
@@ -115,6 +194,28 @@ class Sweep:
     def _subrequests_left(self) -> int:
         return self._settings.subrequests - self._meter.subrequests
 
-    def _may_run(self) -> bool:
-        statements = self._settings.statements - self._meter.statements
-        return self._seconds_left() > 0 and min(self._subrequests_left(), statements) >= limits.SWEEP_RUN_LEAST
+    def _sendable(self, spent: int) -> int:
+        """Return how many tasks can be sent if so many subrequests go into the rest."""
+        return max(0, (self._subrequests_left() - spent) // self._sends)
+
+    def _statements_left(self) -> int:
+        return self._settings.statements - self._meter.statements
+
+    def _can_send(self) -> bool:
+        if self._places and self._statements_left() <= _PLACE_STATEMENTS:
+            return False
+        return self._subrequests_left() > len(self._senders) + self._places * _PLACE_CALLS
+
+    def _in_time(self) -> bool:
+        return self._seconds <= 0 or self._seconds_left() > 0
+
+    def has_room(self) -> bool:
+        """Whether enough is left of the invocation's allowance for a run to be worth starting."""
+        return min(self._subrequests_left(), self._statements_left()) >= limits.SWEEP_RUN_LEAST
+
+    def _may_go_on(self) -> bool:
+        if not self._in_time():
+            return False
+        if self._sends:
+            return self._sendable(_PART_CALLS) > 0 and self._statements_left() >= _PAGE_STATEMENTS
+        return self.has_room()

@@ -2,7 +2,6 @@
 
 import math
 
-from ..core import limits
 from ..core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure
 from ..store.claims import Claim
 
@@ -34,9 +33,9 @@ class Terms:
         """Return how many more calls may be made."""
         return math.inf if self._max_calls is None else max(0, self._max_calls - sent)
 
-    def starts_by(self, announcing_at: float) -> float:
-        """Return until when calls may start whose announcement was sent off at a time."""
-        return min(announcing_at + limits.START_SECONDS, self._deadline_earliest)
+    def starts_by(self, announcing_at: float, seconds: float) -> float:
+        """Return until when calls may start whose announcement was sent off at a time, and gives them so long."""
+        return min(announcing_at + seconds, self._deadline_earliest)
 
     def forbids_start(self, now: float) -> bool:
         """Whether the deadline may have come."""

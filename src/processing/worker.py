@@ -4,11 +4,14 @@ The behaviour is the same for every route. A host calls `Worker.run` with a task
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..core.errors import StoreError
 from ..core.ids import TaskKey
 from ..core.meter import Meter
+from ..core.pace import Latency, start_seconds
 from ..core.settings import Settings
+from ..core.stalls import rests
 from ..core.task import Route
 from ..inference.protocol import Provider
 from ..store.claims import Claim, Standing, Unclaimed
@@ -18,7 +21,9 @@ from .allowance import Allowance
 from .caller import Caller, LocalCaller
 from .log import Log
 from .outcomes import Outcome
+from .pace import Pace
 from .run import Run
+from .sightings import Sightings
 from .terms import OVERDUE, Terms
 
 
@@ -27,7 +32,7 @@ class Host:
     """Where a worker runs, and for how long it may. `name` is set for a host that replaces itself, else ''.
 
     `caller_for` may name others who make a task's calls, on a way that takes up to `slack_seconds`. Where it gives
-    None, the worker makes the calls itself.
+    None, the worker makes the calls itself. `stands_in`: it works in place of a host that did not come.
     """
 
     route: Route
@@ -35,11 +40,15 @@ class Host:
     name: str = ""
     caller_for: Callable[[Claim], Caller | None] = lambda claim: None
     slack_seconds: float = 0.0
+    stands_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Runs tasks with one store and one provider. `chance` gives numbers from 0 to 1, `nonce` fresh names."""
+    """Runs tasks with one store and one provider. `chance` gives numbers from 0 to 1, `nonce` fresh names.
+
+    `latency` is what the isolate knows of its database, `sightings` which triggers it has noted.
+    """
 
     store: TaskStore
     provider: Provider
@@ -48,19 +57,15 @@ class Worker:
     chance: Callable[[], float]
     nonce: Callable[[], str]
     log: Log
+    latency: Latency = field(default_factory=Latency)
+    sightings: Sightings = field(default_factory=Sightings)
 
     async def run(self, task_key: TaskKey, host: Host) -> Outcome:
         """Work on the task until it ends or the host's allowance does. Raises StoreError, and what is unexpected."""
         asked_at = clock.now()
+        window = start_seconds(self.latency.seconds(asked_at))
         allowance = Allowance(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, asked_at)
-        claim = await self.store.claim(
-            task_key,
-            holder=self.nonce(),
-            host=host.name,
-            route=host.route,
-            lease_ms=self.settings.claim_ms(host.slack_seconds),
-            announce=allowance.room(asked_at, self.settings.concurrency, 0, 1),
-        )
+        claim = await self._claim(task_key, host, window, allowance.room(asked_at, self.settings.concurrency, 0, 1))
         if isinstance(claim, Unclaimed):
             self.log("unclaimed", task=task_key, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
             if claim.standing is Standing.OVERDUE:
@@ -68,7 +73,7 @@ class Worker:
             return claim
         log = self.log.bind(task=task_key, route=host.route, fence=claim.fence)
         log("claimed", attempt=claim.attempts, done=len(claim.outputs), doubted=len(claim.doubted), stalls=claim.stalls)
-        outcome = await self._run(claim, host, allowance, asked_at, log).work()
+        outcome = await self._run(claim, host, allowance, asked_at, window, log).work()
         log(
             "run_ended",
             outcome=type(outcome).__name__.lower(),
@@ -77,18 +82,45 @@ class Worker:
         )
         return outcome
 
-    def _run(self, claim: Claim, host: Host, allowance: Allowance, asked_at: float, log: Log) -> Run:
+    async def _claim(self, task_key: TaskKey, host: Host, window: float, announce: int) -> Claim | Unclaimed:
+        asked_at = clock.now()
+        seen = self.sightings.wanted(host.route, asked_at)
+        try:
+            claim = await self.store.claim(
+                task_key,
+                holder=self.nonce(),
+                host=host.name,
+                route=host.route,
+                lease_ms=self.settings.claim_ms(host.slack_seconds, window),
+                start_ms=round(window * 1000),
+                announce=announce,
+                rests=rests(self.settings.max_attempts),
+                stands_in=host.stands_in,
+                seen=seen,
+            )
+        except StoreError:
+            self.latency.note_failure(clock.now() - asked_at, clock.now())
+            raise
+        self.latency.note(clock.now() - asked_at, clock.now())
+        if seen is not None:
+            self.sightings.noted(seen, asked_at)
+        return claim
+
+    def _run(self, claim: Claim, host: Host, allowance: Allowance, asked_at: float, window: float, log: Log) -> Run:
         caller = host.caller_for(claim) or LocalCaller(self.provider, self.settings.concurrency)
         assert caller.slack_seconds <= host.slack_seconds
+        lease_seconds, laned = self.settings.lease_seconds, caller.slack_seconds > 0
+        pace = Pace(claim, self.latency, lease_seconds=lease_seconds, window=window, laned=laned, log=log)
         return Run(
             claim,
             caller,
             Terms(claim, asked_at, clock.now()),
             allowance,
+            pace,
             store=self.store,
             settings=self.settings,
             model=self.settings.model or self.provider.default_model,
-            claim_ms=self.settings.claim_ms(host.slack_seconds),
+            slack_seconds=host.slack_seconds,
             sweep_soon=host.route is Route.DIRECT,
             announced_at=asked_at,
             chance=self.chance,

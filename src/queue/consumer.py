@@ -6,7 +6,7 @@ the queue's retries, and after them to the dead letters.
 """
 
 from ..core import limits
-from ..core.errors import SchemaMissing, StoreQuotaExhausted, StoreUnavailable
+from ..core.errors import ConfigurationError, SchemaMissing, StoreQuotaExhausted, StoreUnavailable
 from ..processing.dispatch import Dispatcher
 from ..processing.log import Log
 from ..processing.outcomes import Released
@@ -34,10 +34,10 @@ async def _consume(message: Message, worker: Worker, dispatcher: Dispatcher, hos
         # letters. The last delivery is given up for the sweep, and the first one if only the next day helps:
         # deliveries cost a daily allowance, too.
         log("store_unavailable", task=task_key, error=error.code)
-        if isinstance(error, StoreQuotaExhausted) or message.attempts >= limits.QUEUE_DELIVERIES:
+        if isinstance(error, StoreQuotaExhausted):
             message.ack()
         else:
-            message.retry({"delaySeconds": limits.QUEUE_RETRY_SECONDS})
+            _put_off(message)
         return
     except Exception as error:  # noqa: BLE001 - whatever it is, the queue's retries and dead letters bound it
         log.failure("run_failed", error, task=task_key)
@@ -46,3 +46,21 @@ async def _consume(message: Message, worker: Worker, dispatcher: Dispatcher, hos
     if isinstance(outcome, Released):
         await dispatcher.dispatch(task_key, outcome.delay_seconds)
     message.ack()
+
+
+def put_off(batch: Batch, error: ConfigurationError, log: Log) -> None:
+    """Put off the messages of either queue: a variable is bad, so nothing can run, and no task is to blame for it.
+
+    A dead letter that is given up leaves its task as it is. The sweep sends it off again, once a sweep can run.
+    """
+    for message in batch.messages:
+        log.bind(message=message.id, delivery=message.attempts).misconfigured(error)
+        _put_off(message)
+
+
+def _put_off(message: Message) -> None:
+    """Ask for the message again later. The last delivery is given up for the sweep instead of the dead letters."""
+    if message.attempts >= limits.QUEUE_DELIVERIES:
+        message.ack()
+    else:
+        message.retry({"delaySeconds": limits.QUEUE_RETRY_SECONDS})

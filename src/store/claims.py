@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
+from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import Failure, TaskOptions
+
+START_MS = round(limits.START_SECONDS * 1000)
 
 
 class CallKey(NamedTuple):
@@ -31,7 +34,11 @@ class Claim:
 
     `refused` are the calls that have failed for good, if the worker that recorded it could not end the task: no call
     starts under such a claim. `deadline_left_ms` was left when the claim was written; None without a deadline.
-    `step` is the number of the last write.
+    `step` is the number of the last write. `stalls` are the claims in a row before this one that ended without a
+    finished call; for `rest_ms` from the claim on nobody else takes the task if this one ends so, too. `idle_runs` are
+    the runs in a row before this one that started nothing, `start_ms` is how long calls may start after their
+    announcement, as the database has it now.
+    `claimed_ms` is when the claim was written, by the database's clock.
     """
 
     task_key: TaskKey
@@ -39,7 +46,10 @@ class Claim:
     step: int
     attempts: int
     stalls: int
+    rest_ms: int = 0
     rate_waits: int
+    idle_runs: int = 0
+    start_ms: int = START_MS
     options: TaskOptions
     text: str
     instructions: str
@@ -56,6 +66,7 @@ class Claim:
     announced: frozenset[CallKey]
     doubted: frozenset[CallKey]
     deadline_left_ms: int | None = None
+    claimed_ms: int = 0
 
 
 class Standing(StrEnum):
@@ -77,11 +88,18 @@ class Unclaimed:
 
 
 class Output(NamedTuple):
-    """An accepted output and the number of calls it took."""
+    """An accepted output and the number of calls it took.
+
+    `finish_reason` is the provider's word for why the output ends. The times are when the call, or the group in which a
+    lane made it, started and ended: milliseconds since the epoch by the database's clock. None: not known.
+    """
 
     key: CallKey
     text: str
     calls: int
+    finish_reason: str | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
 
 
 class FailedCall(NamedTuple):
@@ -95,11 +113,17 @@ class FailedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What one write under a claim says. `step` is its number. Totals are absolute."""
+    """What one write under a claim says. `step` is its number. Totals are absolute.
+
+    `finished` says that a call has finished under this claim, with an output or for good.
+    A write that failed may have landed. The next one under its number tells its outputs once more, and perhaps others
+    after them: `tries` is how many each of the writes before it told.
+    """
 
     step: int
 
     outputs: Sequence[Output] = ()
+    tries: Sequence[int] = ()
     failures: Sequence[FailedCall] = ()
     in_flight: Sequence[CallKey] = ()
     calls_settled: int
@@ -111,6 +135,8 @@ class Progress:
     output_tokens: int
     stalls: int
     rate_waits: int
+    idle_runs: int = 0
+    finished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +149,16 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Ends a claim with a completed task; `top_level` is the merge's last one, 0 without a merge."""
+    """Ends a claim with a completed task; `top_level` is the merge's last one, 0 without a merge.
+
+    The task's input is emptied with it, unless it is to be kept.
+    """
 
     status: ClassVar = Status.COMPLETED
 
     retention_ms: int
     top_level: int = 0
+    keep_input: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +173,10 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Keeps the claim and renews its lease."""
+    """Keeps the claim and renews its lease. The calls that are announced start within `start_ms` or not at all."""
 
     lease_ms: int
+    start_ms: int = START_MS
 
 
 Ending = Release | Finish | Fail

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..core import limits
+from ..core.database_load import DatabaseLoad
 from ..core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuotaExhausted, StoreSilent, StoreUnavailable
 from ..core.meter import Meter
 from ..core.quota import is_used_up
@@ -52,26 +53,32 @@ _SPENT = ("too many api requests by single worker invocation", "too many subrequ
 
 
 class Database:
-    """Runs statements; each call is one subrequest, and is given up after `seconds` without an answer."""
+    """Runs statements; each call is one subrequest, and is given up after `seconds` without an answer.
 
-    def __init__(self, binding: D1, meter: Meter, *, seconds: float = limits.STORE_SECONDS) -> None:
+    `load` is the isolate's, which learns how long each answer takes.
+    """
+
+    def __init__(
+        self, binding: D1, meter: Meter, *, seconds: float = limits.STORE_SECONDS, load: DatabaseLoad | None = None
+    ) -> None:
         self._binding = binding
         self._meter = meter
         self._seconds = seconds
+        self._load = load or DatabaseLoad()
         self.sends = 0  # of the transaction that returned last
 
-    async def run(self, *statements: BoundStatement) -> list[Sequence[Row]]:
-        """Run the statements as one transaction and return each one's rows.
+    async def run(self, *statements: BoundStatement, sends: int = limits.STORE_SENDS) -> list[Sequence[Row]]:
+        """Run the statements as one transaction, sent up to `sends` times, and return each one's rows.
 
         Raises StoreUnavailable when D1 stayed out of reach over all sends: the writes may have landed all the same, or
         land later. Raises it at once as StoreSilent, StoreQuotaExhausted or StoreCallsSpent, if another send is no use.
         Raises SchemaMissing without the tables, StoreError for anything else.
         """
-        for send in range(1, limits.STORE_SENDS + 1):
+        for send in range(1, sends + 1):
             try:
                 results = await self._send(statements)
             except StoreUnavailable as error:
-                if send == limits.STORE_SENDS or not error.passing or isinstance(error, StoreSilent):
+                if send == sends or not error.passing or isinstance(error, StoreSilent):
                     raise
             else:
                 self.sends = send
@@ -83,8 +90,7 @@ class Database:
         self._meter.spend_database_call(len(statements))
         try:
             prepared = [self._binding.prepare(item.sql).bind(*item.values) for item in statements]
-            async with asyncio.timeout(self._seconds):
-                results = await self._binding.batch(prepared)
+            results = await self._timed(prepared)
         except TimeoutError:
             raise StoreSilent("the database gave no answer in time") from None
         except Exception as error:
@@ -92,6 +98,20 @@ class Database:
         for result in results:
             self._book(result)
         return [_rows(result) for result in results]
+
+    async def _timed(self, prepared: list[D1Statement]) -> list[Mapping[str, object]]:
+        clock, answered = asyncio.get_running_loop().time, False
+        call = self._load.began(clock())
+        try:
+            async with asyncio.timeout(self._seconds):
+                results = await self._binding.batch(prepared)
+            answered = True
+        except Exception as error:
+            answered = not isinstance(error, TimeoutError)  # any other error is an answer too
+            raise
+        finally:
+            self._load.ended(call, clock(), answered=answered)
+        return results
 
     def _book(self, result: Mapping[str, object]) -> None:
         meta = result.get("meta")

@@ -11,7 +11,7 @@ from .sql import ending as sql
 from .sql.statement import BoundStatement, as_json
 from .standing import TOMBSTONE_MS, StandingStore
 
-_START_MS = round(limits.START_SECONDS * 1000)
+_START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)
 
 
 class EndingStore(StandingStore):
@@ -79,7 +79,7 @@ class EndingStore(StandingStore):
             *(part.bind(task_key=task_key) for part in sql.ERASE),
         )
         if not gone and self._database.sends > 1:
-            return True, _START_MS
+            return True, _START_MS_MOST
         return bool(gone), _left_ms(starting)
 
 
@@ -90,7 +90,7 @@ def expiry(task_keys: Sequence[TaskKey], overdue: Failure, retention_ms: int) ->
 
 
 def _start_window(task_key: TaskKey) -> BoundStatement:
-    return sql.START_WINDOW.bind(task_key=task_key, start_ms=_START_MS, lanes_from_chunks=limits.LANES_FROM_CHUNKS)
+    return sql.START_WINDOW.bind(task_key=task_key, lanes_from_chunks=limits.LANES_FROM_CHUNKS)
 
 
 def _left_ms(found: Sequence[Row]) -> int:

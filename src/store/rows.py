@@ -7,8 +7,8 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, Usage
-from . import options
-from .claims import CallKey, Claim, Standing, Tried, Unclaimed
+from . import options, segments
+from .claims import CallKey, Claim, Output, Standing, Tried, Unclaimed
 from .columns import maybe_text, maybe_whole, task_key, text, whole, whole_list
 from .database import Row
 from .pages import Page
@@ -23,16 +23,36 @@ def _key(row: Row) -> CallKey:
     return CallKey(whole(row, "level"), whole(row, "idx"))
 
 
-def claim(key: TaskKey, task: Row, source: Row, outputs: Sequence[Row], failures: Sequence[Row]) -> Claim:
-    """Build the claim from what its transaction returned."""
-    done = frozenset(_key(row) for row in outputs)
+def outputs(level: int, found: Sequence[Row]) -> list[Output]:
+    """Read the outputs of one level, in order, each call's first one. A row is an output, or a segment."""
+    first: dict[CallKey, Output] = {}
+    for row in sorted(found, key=lambda row: (row["body"] is not None, whole(row, "idx"))):
+        if row["body"] is None:
+            key = CallKey(level, whole(row, "idx"))
+            first[key] = Output(key, text(row, "output"), whole(row, "attempts"))
+            continue
+        for output in segments.unpack(level, text(row, "body")):
+            first.setdefault(output.key, output)
+    return [first[key] for key in sorted(first)]
+
+
+def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
+    """Build the claim from what its transaction returned. `covered` are rows of calls that have an output."""
+    done = frozenset(
+        CallKey(whole(row, "level"), position)
+        for row in covered
+        for position in range(whole(row, "first"), whole(row, "last") + 1)
+    )
     return Claim(
         task_key=key,
         fence=whole(task, "fence"),
         step=whole(task, "step"),
         attempts=whole(task, "attempts"),
         stalls=whole(task, "stalls"),
+        rest_ms=max(0, whole(task, "rest_left")),
         rate_waits=whole(task, "rate_waits"),
+        idle_runs=whole(task, "idle_runs"),
+        start_ms=whole(task, "start_ms"),
         options=options.read(task),
         text=text(source, "input"),
         instructions=text(source, "instructions"),
@@ -49,6 +69,7 @@ def claim(key: TaskKey, task: Row, source: Row, outputs: Sequence[Row], failures
         announced=keys(task, "in_flight"),
         doubted=keys(task, "doubted"),
         deadline_left_ms=maybe_whole(task, "deadline_left"),
+        claimed_ms=whole(task, "announced_at"),
     )
 
 
@@ -62,8 +83,17 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
     if rows[0]["overdue"]:
         return Unclaimed(Standing.OVERDUE)
     if status is Status.PROCESSING:
-        return Unclaimed(Standing.HELD, max(0, whole(rows[0], "lease_left")))
+        # The host itself would have taken its own task over, but for the rest.
+        if predecessor(rows) is None and rows[0]["own_fence"] is not None:
+            return Unclaimed(Standing.EARLY, max(0, whole(rows[0], "rest_left")))
+        return Unclaimed(Standing.HELD, max(0, whole(rows[0], "lease_left"), whole(rows[0], "rest_left")))
     return Unclaimed(Standing.EARLY, max(0, whole(rows[0], "wait_left")))
+
+
+def predecessor(rows: Sequence[Row]) -> int | None:
+    """Return from the STANDING row the fence of the asking host's own predecessor; None if it has none there, or if the
+    task rests."""
+    return maybe_whole(rows[0], "own_fence") if rows and (maybe_whole(rows[0], "rest_left") or 0) <= 0 else None
 
 
 def _call_failure(row: Row) -> Failure:
@@ -83,7 +113,7 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
     asked = options.read(row)
     in_flight = whole(row, "calls_in_flight")
     in_doubt = whole(row, "calls_in_doubt")
-    outputs = tuple(text(item, "output") for item in result)
+    texts = tuple(output.text for output in outputs(0, result))
     return Task(
         task_key=task_key(row),
         status=status,
@@ -108,7 +138,9 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         expires_at=whole(row, "wake_at") if status.terminal else None,
         deadline_at=maybe_whole(row, "deadline_at"),
         overdue=bool(row["overdue"]),
-        result=None if not outputs else outputs if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(outputs),
+        late=bool(row.get("late")),
+        unanswered=bool(row.get("unanswered")),
+        result=None if not texts else texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts),
     )
 
 
@@ -116,13 +148,12 @@ def chunk_views(places: Row, done: Sequence[Row], failed: Sequence[Row]) -> list
     """Build the finished chunks, in order."""
     cuts, overlap = whole_list(places, "cuts"), whole(places, "overlap")
 
-    def view(row: Row, output: str | None, calls: int, failure: Failure | None) -> ChunkView:
-        index = whole(row, "idx")
+    def view(index: int, output: str | None, calls: int, failure: Failure | None) -> ChunkView:
         start = max(0, cuts[index - 1] - overlap) if index else 0
         return ChunkView(index=index, start=start, end=cuts[index], output=output, attempts=calls, failure=failure)
 
-    views = [view(row, text(row, "output"), whole(row, "attempts"), None) for row in done]
-    views += [view(row, None, whole(row, "calls"), _call_failure(row)) for row in failed]
+    views = [view(output.key.position, output.text, output.calls, None) for output in outputs(0, done)]
+    views += [view(whole(row, "idx"), None, whole(row, "calls"), _call_failure(row)) for row in failed]
     return sorted(views, key=lambda item: item.index)
 
 

@@ -7,14 +7,20 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
 from . import columns
-from .database import Store
+from .database import Row, Store
+from .seen import Seen, note
 from .sql import sweep as sql
-from .sql.statement import as_json
+from .sql.statement import BoundStatement, as_json
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What the sweep found: tasks by what they need. `now_ms` is the database's time."""
+    """What the sweep found: tasks by what they need. `now_ms` is the database's time, if it found any.
+
+    `live` are those that somebody works on, or that rest. `stalls` has those that nobody works on any more, by how many
+    claims in a row have ended without a finished call. `unanswered` are those that were sent off again before, and
+    nobody came for them.
+    """
 
     now_ms: int = 0
     live: list[TaskKey] = field(default_factory=list)
@@ -22,28 +28,36 @@ class Due:
     past_retention: list[TaskKey] = field(default_factory=list)
     overdue: list[TaskKey] = field(default_factory=list)
     stalls: dict[TaskKey, int] = field(default_factory=dict)
+    unanswered: set[TaskKey] = field(default_factory=set)
 
     @property
     def empty(self) -> bool:
         """Whether nothing was found."""
         return not (self.live or self.idle or self.past_retention or self.overdue)
 
+    @property
+    def looked_at(self) -> int:
+        """How many tasks that go on were found."""
+        return len(self.live) + len(self.idle) + len(self.overdue)
+
     def split(self, idle: int) -> "tuple[Due, Due]":
         """Return everything with so many of the idle tasks, and the other idle tasks."""
         first, others = self.idle[:idle], self.idle[idle:]
         stalls = [{key: self.stalls[key] for key in keys if key in self.stalls} for keys in (first, others)]
-        return replace(self, idle=first, stalls=stalls[0]), Due(self.now_ms, idle=others, stalls=stalls[1])
+        return replace(self, idle=first, stalls=stalls[0]), Due(idle=others, stalls=stalls[1])
+
+    def without(self, task_keys: Sequence[TaskKey]) -> "Due":
+        """Return everything but these idle tasks."""
+        return replace(self, idle=[key for key in self.idle if key not in task_keys])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
-        """Sort one task in; `stalls` are the workers in a row that died on it."""
-        if overdue and not status.terminal:
+        """Sort one task in that goes on; `stalls` are the workers in a row that died on it."""
+        if overdue:
             self.overdue.append(task_key)
             return
         if stalls and status is Status.PROCESSING and not live:
             self.stalls[task_key] = stalls
-        if status.terminal:
-            self.past_retention.append(task_key)
-        elif status is Status.PROCESSING and live:
+        if status is Status.PROCESSING and live:
             self.live.append(task_key)
         else:
             self.idle.append(task_key)
@@ -52,22 +66,21 @@ class Due:
 class SweepStore(Store):
     """What the sweep asks and does, each one call to D1."""
 
-    async def due(self, most: int, served: int | None = None) -> Due:
-        """Find the tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
+    async def due(self, most: int, *, served: int | None = None, erase_most: int | None = None) -> Due:
+        """Find tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
 
-        Remove old tombstones too.
-
-        `served` is how many of them the caller is sure to get to, all unless it says so.
+        With them come up to `erase_most` tasks to erase, as many as there may be of the others unless it says so. With
+        0 they are not looked for. Else old tombstones are removed, and the sweep is noted, too. `served` is how many of
+        the tasks that go on the caller is sure to get to, all unless it says so.
         """
-        _, found = await self._database.run(
-            sql.REMOVE_TOMBSTONES.bind(),
-            sql.DUE.bind(
-                most=most,
-                tenants_served=most if served is None else served,
-                chunks_most=limits.ERASE_OUTPUTS_MOST,
-            ),
-        )
-        due = Due(now_ms=columns.whole(found[0], "now") if found else 0)
+        erasing = most if erase_most is None else erase_most
+        batch = [sql.DUE.bind(most=most, tenants_served=most if served is None else served)]
+        if erasing:
+            batch += [_past_retention(erasing), sql.REMOVE_TOMBSTONES.bind(), note(Seen.SWEEP)]
+        found, *others = await self._database.run(*batch)
+        due = _read_past_retention(others[0]) if others else Due()
+        if found and not due.past_retention:
+            due = Due(columns.whole(found[0], "now"))
         for row in found:
             due.add(
                 columns.task_key(row),
@@ -76,7 +89,14 @@ class SweepStore(Store):
                 overdue=bool(row["overdue"]),
                 stalls=columns.whole(row, "stalls"),
             )
+            if columns.whole(row, "dispatches") >= limits.SENDS_IN_VAIN:
+                due.unanswered.add(columns.task_key(row))
         return due
+
+    async def past_retention(self, most: int) -> Due:
+        """Find up to so many ended tasks whose retention is over."""
+        (found,) = await self._database.run(_past_retention(most))
+        return _read_past_retention(found)
 
     async def take_due(self, due: Due, delay_ms: int) -> list[TaskKey]:
         """Postpone live tasks, take on idle ones, and return those to dispatch: another sweep may have taken some."""
@@ -94,6 +114,15 @@ class SweepStore(Store):
         """Make tasks that nobody works on due at once: whoever was to run them could not."""
         await self._database.run(sql.MAKE_DUE.bind(task_keys=as_json(task_keys)))
 
+    async def fill_places(self, most: int) -> None:
+        """Make tasks due for which there is a place now, of so many on objects."""
+        await self._database.run(sql.FREE_PLACES.bind(), sql.FILL_PLACES.bind(most=most))
+
+    async def take_place(self, task_key: TaskKey, most: int) -> bool:
+        """Take a place among the tasks that objects work on, so many at most. True: the task has one."""
+        _, has = await self._database.run(sql.FREE_PLACES.bind(), sql.TAKE_PLACE.bind(task_key=task_key, most=most))
+        return bool(has)
+
     async def erase_expired(self, due: Due) -> int:
         """Erase the tasks whose retention is over, and return how many were."""
         task_keys = as_json(due.past_retention)
@@ -101,3 +130,12 @@ class SweepStore(Store):
             *(part.bind(task_keys=task_keys, now_ms=due.now_ms) for part in sql.ERASE_EXPIRED)
         )
         return len(gone)
+
+
+def _past_retention(most: int) -> BoundStatement:
+    return sql.PAST_RETENTION.bind(most=most, chunks_most=limits.ERASE_OUTPUTS_MOST)
+
+
+def _read_past_retention(found: Sequence[Row]) -> Due:
+    now_ms = columns.whole(found[0], "now") if found else 0
+    return Due(now_ms, past_retention=[columns.task_key(row) for row in found])

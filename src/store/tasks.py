@@ -2,10 +2,11 @@
 
 from .admission import AdmissionStore
 from .ending import EndingStore
+from .seen import SeenStore
 from .sweep import SweepStore
 from .views import ViewStore
 from .work import WorkStore
 
 
-class TaskStore(AdmissionStore, WorkStore, EndingStore, SweepStore, ViewStore):
+class TaskStore(AdmissionStore, WorkStore, EndingStore, SweepStore, SeenStore, ViewStore):
     """The state machine's home. Every method may raise StoreError; every write may be sent again."""

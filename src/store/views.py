@@ -9,6 +9,7 @@ from ..core.task import ChunkView, Task
 from . import columns, rows
 from .database import Store
 from .pages import Page, Span
+from .seen import LATE_MS
 from .sql import views as sql
 from .sql.statement import as_json
 
@@ -18,7 +19,10 @@ class ViewStore(Store):
 
     async def task(self, task_key: TaskKey) -> Task | None:
         """Read one task, with its result once it is completed."""
-        found, result = await self._database.run(sql.TASK.bind(task_key=task_key), sql.RESULT.bind(task_key=task_key))
+        found, result = await self._database.run(
+            sql.TASK.bind(task_key=task_key, late_ms=LATE_MS, in_vain=limits.SENDS_IN_VAIN),
+            sql.RESULT.bind(task_key=task_key),
+        )
         return rows.task(found[0], result) if found else None
 
     async def tasks(self, task_keys: Sequence[TaskKey]) -> Sequence[Task]:

@@ -4,48 +4,90 @@ from collections.abc import Sequence
 
 from ..core import limits
 from ..core.ids import TaskKey
+from ..core.stalls import Rests
 from ..core.states import Status
 from ..core.task import Failure, Route
-from . import columns, ending, rows
-from .claims import Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
+from . import columns, ending, rows, segments
+from .claims import START_MS, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
 from .database import Store
+from .seen import Seen, note
 from .sql import work as sql
 from .sql.statement import BoundStatement, Value, as_json
 
+NO_RESTS = Rests()
+
 
 class WorkStore(Store):
-    """The transitions of a task that is worked on, each one call to D1."""
+    """The transitions of a task that is worked on, each one call to D1.
+
+    Outputs are recorded in segments. Without `writes_segments` each is a row of its own, which code of the release
+    before this one reads too; both are read in any case.
+    """
+
+    writes_segments = True
 
     async def claim(
-        self, task_key: TaskKey, *, holder: str, host: str, route: Route, lease_ms: int, announce: int = 0
+        self,
+        task_key: TaskKey,
+        *,
+        holder: str,
+        host: str,
+        route: Route,
+        lease_ms: int,
+        start_ms: int = START_MS,
+        announce: int = 0,
+        rests: Rests = NO_RESTS,
+        stands_in: bool = False,
+        seen: Seen | None = None,
     ) -> Claim | Unclaimed:
         """Take the task, or say why not. `holder` names this claim; `host` a host that replaces itself, or ''.
 
-        If this is the task's first claim, its first `announce` calls are announced with it.
+        If this is the task's first claim, its first `announce` calls are announced with it, to start within `start_ms`.
+        A host that finds its dead predecessor there asks once more, and names the claim that it has seen. Should the
+        worker die before a call has finished, nobody takes the task over before it has had its rest. `stands_in`: the
+        caller works in place of a host that did not come. `seen` is a trigger to be noted with the claim.
         """
-        granted, _, source, outputs, failures, standing = await self._database.run(
-            sql.CLAIM.bind(
-                task_key=task_key,
-                holder=holder,
-                host=host,
-                route=route,
-                lease_ms=lease_ms,
-                early_ms=round(limits.EARLY_SECONDS_ALLOWED * 1000),
-                first_chunks=as_json(list(range(announce))),
-            ),
-            sql.CLAIM_WAKE.bind(task_key=task_key, holder=holder),
-            sql.CLAIM_TEXT.bind(task_key=task_key, holder=holder),
-            sql.CLAIM_OUTPUTS.bind(task_key=task_key, holder=holder),
-            sql.CLAIM_FAILURES.bind(task_key=task_key, holder=holder),
-            sql.STANDING.bind(task_key=task_key),
-        )
-        if not granted:
-            return rows.unclaimed(standing)
-        return rows.claim(task_key, granted[0], source[0], outputs, failures)
+        seen_fence = None
+        for _ in range(2):
+            granted, _, source, outputs, failures, standing, *_ = await self._database.run(
+                sql.CLAIM.bind(
+                    task_key=task_key,
+                    holder=holder,
+                    host=host,
+                    route=route,
+                    lease_ms=lease_ms,
+                    start_ms=start_ms,
+                    early_ms=round(limits.EARLY_SECONDS_ALLOWED * 1000),
+                    first_chunks=as_json(list(range(announce))),
+                    seen_fence=seen_fence,
+                    rests_ms=as_json(rests.between_ms),
+                    least_ms=rests.least_ms,
+                    stands_in=int(stands_in),
+                ),
+                sql.CLAIM_WAKE.bind(task_key=task_key, holder=holder),
+                sql.CLAIM_TEXT.bind(task_key=task_key, holder=holder),
+                sql.CLAIM_OUTPUTS.bind(task_key=task_key, holder=holder),
+                sql.CLAIM_FAILURES.bind(task_key=task_key, holder=holder),
+                sql.STANDING.bind(task_key=task_key, host=host),
+                *([note(seen)] if seen is not None else []),
+            )
+            if granted:
+                return rows.claim(task_key, granted[0], source[0], outputs, failures)
+            seen_fence = rows.predecessor(standing)
+            if seen_fence is None:
+                break
+        return rows.unclaimed(standing)
 
-    async def step(self, claim: Claim, progress: Progress, step: Step) -> bool:
-        """Record progress and continue or end the claim, in one transaction. False: the claim is lost."""
-        return bool((await self._database.run(*_records(claim, progress), _step(claim, progress, step)))[-1])
+    async def step(self, claim: Claim, progress: Progress, step: Step, *, sends: int = limits.STORE_SENDS) -> bool:
+        """Record progress and continue or end the claim, in one transaction. False: the claim is lost.
+
+        It is sent up to `sends` times: how often it may write is for the worker to say.
+        """
+        batch = [*self._records(claim, progress), _step(claim, progress, step)]
+        written = len(batch) - 1
+        if isinstance(step, Finish) and not step.keep_input:
+            batch.append(sql.EMPTY_INPUT.bind(task_key=claim.task_key, fence=claim.fence))
+        return bool((await self._database.run(*batch, sends=sends))[written])
 
     async def settle(self, claim: Claim, progress: Progress, overdue: Failure, retention_ms: int) -> Status | None:
         """Settle the bill of a claim that a cancellation or its deadline has ended, and return the task's status.
@@ -53,37 +95,37 @@ class WorkStore(Store):
         A task whose deadline has passed is failed with `overdue` here, if nobody did so yet. None: the claim is still
         good, and has its outputs recorded, or it was lost otherwise, and nothing has changed.
         """
-        batch = _records(claim, progress)
+        batch = self._records(claim, progress)
         if claim.deadline_left_ms is not None:
             batch.insert(0, ending.expiry([claim.task_key], overdue, retention_ms))
         batch.append(sql.SETTLE.bind(task_key=claim.task_key, fence=claim.fence, **_totals(progress)))
         settled = (await self._database.run(*batch))[-1]
         return Status(columns.text(settled[0], "status")) if settled else None
 
-    async def may_start(self, task_key: TaskKey, fence: int) -> float | None:
-        """Return how many milliseconds are left to start calls under a claim; None when it is over."""
+    async def may_start(self, task_key: TaskKey, fence: int) -> int | None:
+        """Return for how many milliseconds calls may start under a claim; None when it is over."""
         (found,) = await self._database.run(sql.MAY_START.bind(task_key=task_key, fence=fence))
-        if not found:
-            return None
-        left = columns.maybe_whole(found[0], "deadline_left")
-        return float("inf") if left is None else left
+        return columns.whole(found[0], "left_ms") if found else None
 
     async def level_outputs(self, task_key: TaskKey, level: int) -> dict[int, str]:
         """Read the outputs of one level, by index."""
         (found,) = await self._database.run(sql.LEVEL_OUTPUTS.bind(task_key=task_key, level=level))
-        return {columns.whole(row, "idx"): columns.text(row, "output") for row in found}
+        return {output.key.position: output.text for output in rows.outputs(level, found)}
 
-
-def _records(claim: Claim, progress: Progress) -> list[BoundStatement]:
-    mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
-    batch = []
-    if progress.outputs:
-        parts = _parts(progress.outputs)
-        batch += [sql.CHECKPOINT.bind(**mine, outputs=part) for part in parts]
-    if progress.failures:
-        failures = as_json([_failed(call) for call in progress.failures])
-        batch.append(sql.RECORD_FAILURES.bind(**mine, failures=failures))
-    return batch
+    def _records(self, claim: Claim, progress: Progress) -> list[BoundStatement]:
+        mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
+        batch = []
+        if progress.outputs and self.writes_segments:
+            batch += [
+                sql.RECORD_OUTPUTS.bind(**mine, **piece._asdict(), piece=number, segment_bytes=limits.SEGMENT_BYTES)
+                for number, piece in enumerate(segments.pieces(progress.outputs, progress.tries))
+            ]
+        elif progress.outputs:
+            batch += [sql.CHECKPOINT.bind(**mine, outputs=part) for part in _parts(progress.outputs)]
+        if progress.failures:
+            failures = as_json([_failed(call) for call in progress.failures])
+            batch.append(sql.RECORD_FAILURES.bind(**mine, failures=failures))
+        return batch
 
 
 def _parts(outputs: Sequence[Output]) -> list[str]:
@@ -120,14 +162,16 @@ def _totals(progress: Progress) -> dict[str, int | str]:
         "output_tokens": progress.output_tokens,
         "stalls": progress.stalls,
         "rate_waits": progress.rate_waits,
+        "idle_runs": progress.idle_runs,
+        "finished": int(progress.finished),
     }
 
 
 def _step(claim: Claim, progress: Progress, step: Step) -> BoundStatement:
     told = {"task_key": claim.task_key, "fence": claim.fence, **_totals(progress)}
     match step:
-        case Continue(lease_ms):
-            return sql.PROGRESS.bind(**told, lease_ms=lease_ms)
+        case Continue(lease_ms, start_ms):
+            return sql.PROGRESS.bind(**told, lease_ms=lease_ms, start_ms=start_ms)
         case Release(delay_ms, sweep_ms):
             return sql.RELEASE.bind(**told, delay_ms=delay_ms, sweep_ms=sweep_ms)
         case Finish(retention_ms, top_level):

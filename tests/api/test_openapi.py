@@ -108,6 +108,7 @@ def mistake(bench: ApiBench, method: str, path: str) -> Reply:
         submission=cast("Any", Nothing()),
         provider=cast("Any", Nothing()),
         keys=cast("Any", Nothing()),
+        sweeps=cast("Any", Nothing()),
     )
     if path == "/openapi.json":
         require_keys(bench)
@@ -165,15 +166,46 @@ def too_many_requests(bench: ApiBench, method: str, path: str) -> Reply:
     return unknown_task(bench, method, path)
 
 
+def overloaded(bench: ApiBench, method: str, path: str) -> Reply:
+    """Send a key that nobody knows, after more of them than are looked up."""
+    require_keys(bench)
+    while bench.api.isolate.lookups.take(bench.loop.time()):
+        pass
+    return unknown_task(bench, method, path)
+
+
 def dry_run(bench: ApiBench, method: str, path: str) -> Reply:
     """Ask for the plan only."""
     return bench.call(method, f"{path}?dryRun=true", {"input": "x"})
+
+
+def twice(bench: ApiBench, method: str, path: str) -> Reply:
+    """Send the call twice, one right after the other."""
+    call(bench, method, path)
+    return call(bench, method, path)
+
+
+def verbose(*scopes: Scope, known: bool = True) -> Provoke:
+    """Ask for what operators see, with a key of these scopes or one that is not known."""
+
+    def provoke(bench: ApiBench, method: str, path: str) -> Reply:
+        key = bench.make_key(*scopes)
+        require_keys(bench)
+        return bench.call(method, f"{path}?verbose=1", headers=bearer(key if known else key[:-1]))
+
+    return provoke
 
 
 # How the answers of success are brought about that `plain` does not give.
 SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("POST", "/api/tasks", 200): dry_run,
     ("GET", "/api/async-status", 503): database_away(NETWORK_LOST),
+}
+
+# How problems are brought about that are another call's, too, and come about otherwise there.
+OTHERWISE: dict[tuple[str, str], Provoke] = {
+    ("/api/async-status", "unauthenticated"): verbose(known=False),
+    ("/api/async-status", "forbidden"): verbose(Scope.READ),
 }
 
 # How each problem is brought about.
@@ -188,10 +220,12 @@ PROVOKED: dict[str, Provoke] = {
     "unauthenticated": no_header,
     "forbidden": no_scope,
     "not_configured": no_keys,
+    "overloaded": overloaded,
     "key_limit": too_many_keys,
     "already_terminal": completed_task,
     "not_retryable": completed_task,
     "limit_reached": too_many_requests,
+    "too_soon": twice,
     "database_unavailable": database_away(NETWORK_LOST),
     "database_quota_exhausted": database_away(ROWS_USED_UP),
     "database_error": database_away("string or blob too big: SQLITE_TOOBIG"),
@@ -219,7 +253,7 @@ def test_each_described_answer_is_given(bench: ApiBench, method: str, path: str,
         provoke: Provoke = SUCCEEDED.get((method, path, status), plain)
         assert provoke(bench, method, path).status == status
         return
-    reply = PROVOKED[code](bench, method, path)
+    reply = OTHERWISE.get((path, code), PROVOKED[code])(bench, method, path)
     assert (reply.status, data(reply)["code"]) == (status, code)
 
 
@@ -243,6 +277,7 @@ def test_every_endpoint_is_described() -> None:
         "/api/tasks/{id}/retry": ["options", "post"],
         "/api/keys": ["get", "head", "options", "post"],
         "/api/keys/{id}": ["delete", "options"],
+        "/api/sweep": ["options", "post"],
         "/api/async-status": ["get", "head", "options"],
         "/api/ai-status": ["get", "head", "options"],
         "/openapi.json": ["get", "head", "options"],

@@ -90,7 +90,7 @@ class Counted:
 
 def test_verbose() -> None:
     """`verbose=1` adds what was used of each allowance, and logs it; `verbose=0` is the plain answer."""
-    bench = ApiBench()
+    bench = ApiBench(keys=True)
     bench.api = replace(bench.api, day_use=Counted())
     plain = bench.call("GET", "/api/async-status?verbose=0")
     assert plain.body == json.dumps(json.loads(LETTER[QUEUES]))

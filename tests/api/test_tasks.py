@@ -9,8 +9,10 @@ import pytest
 from src.core import limits
 from src.core.ids import new_task_id
 from src.core.settings import Settings
+from src.core.task import Route
 from src.http.messages import Reply
 from src.http.router import handle
+from src.store.sql import views as sql_of
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST
 
@@ -108,6 +110,7 @@ def test_chunks_before_the_end(bench: ApiBench) -> None:
 @pytest.mark.parametrize("wait", ["25", "0.5", "2.25", ".5", "3."])
 def test_wait_ends(bench: ApiBench, wait: str) -> None:
     """`wait` holds the answer for its time, no longer, and D1 is never asked more than twice a second."""
+    bench.limit(plan="paid")
     task = bench.submit()
     before = bench.database.batches
     reply = bench.call("GET", task["links"]["self"] + f"?wait={wait}")
@@ -119,24 +122,54 @@ def test_wait_ends(bench: ApiBench, wait: str) -> None:
     assert bench.database.batches - before <= 2 * seconds + 1
 
 
-def test_longest_wait_fits_the_free_plan(bench: ApiBench) -> None:
-    """A wait of 25 s with chunks spends fewer than the 45 D1 statements and calls of an invocation."""
-    task = bench.submit()
-    statements: list[str] = []
+@pytest.mark.parametrize("query", ["", "&include=chunks"])
+@pytest.mark.parametrize("terms", [{}, {"deadlineSeconds": 12}, {"deadlineSeconds": 24.5}, {"deadlineSeconds": 60}])
+@pytest.mark.parametrize("wait", ["25", "9", "1.3", "0.2"])
+@pytest.mark.parametrize("route", Route)
+def test_on_the_free_plan_a_wait_reads_five_times_at_most(
+    route: Route, wait: str, terms: dict[str, Any], query: str
+) -> None:
+    """Whatever the route: the chunks are a read, and the one after a deadline that is found to have passed."""
+    bench = ApiBench(routes=(route,))
+    task = bench.submit(**terms)
+    reads: list[str] = []
     prepare = bench.database.prepare
 
     def counted(sql: str) -> Any:
-        statements.append(sql)
+        reads.extend(["read"] if sql in {sql_of.TASK.sql, sql_of.STATUS.sql, sql_of.PLACES.sql} else [])
         return prepare(sql)
 
     bench.database.prepare = counted  # type: ignore[method-assign]
-    read(bench, task, "?wait=25&include=chunks")
-    assert len(statements) <= 45
+    shown = read(bench, task, f"?wait={wait}{query}")
+    assert bench.loop.time() <= float(wait) + 1e-9
+    assert shown["terminal"] == (terms.get("deadlineSeconds", 60) < float(wait))
+    assert 2 <= len(reads) <= 5
+    bench.close()
+
+
+@pytest.mark.parametrize("ends_after", [0.2, 2, 7.3])
+def test_on_the_free_plan_a_wait_looks_less_and_less_often(bench: ApiBench, ends_after: float) -> None:
+    """The answer comes when at most four times as much time has passed as the task took, and half a second.
+
+    The look that finds the end is the last read.
+    """
+    task = bench.submit()
+    before = bench.database.batches
+
+    async def both() -> Reply:
+        bench.loop.call_later(ends_after, lambda: bench.loop.create_task(bench.store.cancel(key(task["id"]), 1_000)))
+        return await handle(BenchRequest("GET", f"http://h{task['links']['self']}?wait=25"), bench.api)
+
+    assert data(bench.run(both()))["status"] == "cancelled"
+    assert ends_after <= bench.loop.time() <= 4 * ends_after + 0.5
+    cancelling = 2
+    assert bench.database.batches - before - cancelling == {0.2: 2, 2: 3, 7.3: 4}[ends_after]
 
 
 @pytest.mark.parametrize("ends_after", [0.2, 7.3, 18.0])
 def test_wait_notices_the_end(bench: ApiBench, ends_after: float) -> None:
-    """`wait` answers within a second of the task's end, with its result."""
+    """On the paid plan `wait` answers within a second of the task's end, with its result."""
+    bench.limit(plan="paid")
     task = bench.submit()
 
     async def both() -> Reply:

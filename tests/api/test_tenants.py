@@ -27,6 +27,7 @@ from src.processing.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.claims import Claim, Continue, Fail, Finish, Step
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
+from tests.support.stored_outputs import stored_outputs
 
 Json = dict[str, Any]
 Spec = Mapping[str, frozenset[str]]
@@ -474,10 +475,13 @@ class TwoTenants(RuleBasedStateMachine):
             stored[owner][id_] = row["status"]
         for name, tenant in self.tenants.items():
             assert stored[name] == {id_: task.status for id_, task in tenant.tasks.items()}
-        parts = "SELECT task_id FROM texts UNION SELECT task_id FROM outputs UNION SELECT task_id FROM submissions"
+        parts = " UNION ".join(
+            f"SELECT task_id FROM {table}"  # noqa: S608 - constants
+            for table in ("texts", "outputs", "segments", "submissions")
+        )
         kept = {str(row["task_id"]) for row in self.bench.database.rows(parts)}
         assert kept == {task_key_of(name, id_) for name, tenant in self.tenants.items() for id_ in tenant.tasks}
-        texts = json.dumps(self.bench.database.rows("SELECT * FROM texts JOIN outputs USING (task_id)"))
+        texts = json.dumps([text for text, _ in stored_outputs(self.bench.database).values()])
         for tenant in self.tenants.values():
             assert tenant.canary in texts or not any(task.done for task in tenant.tasks.values())
 

@@ -2,19 +2,25 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from src.core import limits
 from src.core.ids import TaskKey
+from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Route
 from src.http.messages import Reply
 from src.http.router import handle
 from src.processing.terms import exhausted
-from src.store.claims import Claim, Continue, Fail, Unclaimed
+from src.store.claims import Claim, Continue, Fail, Finish, Release, Unclaimed
+from src.store.database import D1Statement, Database
+from src.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, BenchRequest, data, key
+from tests.support.sqlite_d1 import NETWORK_LOST
 
 
 def wait(bench: ApiBench, seconds: float) -> None:
@@ -129,7 +135,8 @@ def test_a_task_that_ended_in_time_stays(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("deadline", [3, 12.3])
 def test_wait_ends_at_the_deadline(bench: ApiBench, deadline: float) -> None:
-    """`wait` answers within a poll of the deadline, with the failure."""
+    """On the paid plan `wait` answers within a poll of the deadline, with the failure."""
+    bench.limit(plan="paid")
     task = bench.submit(deadlineSeconds=deadline)
     shown = read(bench, task, "?wait=25")
     assert code(shown) == DEADLINE_EXCEEDED
@@ -237,6 +244,61 @@ def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
+@pytest.mark.parametrize(("start_ms", "passed", "left"), [(2_000, 1, 1), (9_000, 0, 9), (9_000, 3, 6), (20_000, 1, 19)])
+def test_the_answer_waits_for_the_window_that_was_announced(
+    bench: ApiBench, how: str, start_ms: int, passed: float, left: float
+) -> None:
+    """On a slow database announced calls may start later than usual, and the answer waits for as long as that."""
+    task = bench.submit()
+    bench.run(
+        bench.store.claim(
+            key(task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=180_000, start_ms=start_ms, announce=1
+        )
+    )
+    wait(bench, passed)
+    assert end(bench, how, task) == pytest.approx(left)
+
+
+def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench) -> None:
+    """A worker that lost its claim may still start what it announced before: its window is waited for, too."""
+    task = bench.submit()
+    bench.run(
+        bench.store.claim(key(task["id"]), holder="h", host="h", route=Route.QUEUE, lease_ms=1_000, start_ms=20_000)
+    )
+    heir = bench.run(bench.store.claim(key(task["id"]), holder="i", host="h", route=Route.QUEUE, lease_ms=180_000))
+    wait(bench, 5)
+    bench.work(heir, {}, Continue(180_000, 2_000))
+    wait(bench, 4)
+    assert end(bench, "cancel", task) == pytest.approx(11)
+
+
+def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiBench) -> None:
+    """The announcement seems to lie ahead: the answer waits for one window, no longer."""
+    task = bench.submit()
+    bench.begin(task["id"], 1)
+    bench.database.rows("UPDATE tasks SET announced_at = announced_at + 15000")
+    assert end(bench, "cancel", task) == pytest.approx(limits.START_SECONDS)
+
+
+def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> None:
+    """The database took so long that the answer would come after 25 s. The task is cancelled, and a 503 asks the client
+    to come back when its calls can no longer start: then the answer is 200."""
+    task = bench.submit()
+    bench.run(
+        bench.store.claim(key(task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=180_000, start_ms=20_000)
+    )
+    bench.database.seconds = 5.0
+    began = bench.loop.time()
+    reply = bench.call("POST", task["links"]["cancel"])
+    assert (reply.status, data(reply)["code"]) == (503, "database_unavailable")
+    assert bench.loop.time() - began < limits.CANCEL_SECONDS_MOST
+    bench.database.seconds = 0.0
+    assert read(bench, task)["status"] == "cancelled"
+    wait(bench, int(reply.headers["Retry-After"]))
+    assert end(bench, "cancel", task) == 0
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_a_task_that_nobody_has_begun_is_ended_at_once(bench: ApiBench, how: str) -> None:
     """Nothing was announced, nothing is waited for."""
     assert end(bench, how, bench.submit()) == 0
@@ -287,6 +349,72 @@ def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
     bench.complete(done["id"])
     bench.fail(failed["id"])
     assert [end(bench, "delete", task) for task in (done, failed)] == [0, 0]
+
+
+@pytest.mark.parametrize("then", ["waits", "is worked on", "completes", "is cancelled"])
+def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: str) -> None:
+    """The worker of before may stand still over its announced calls, whatever has become of the task since."""
+    task = bench.submit()
+    bench.begin(task["id"], 1)
+
+    async def put_back() -> None:
+        cancelled = asyncio.ensure_future(handle(BenchRequest("POST", f"http://h{task['links']['cancel']}"), bench.api))
+        await asyncio.sleep(0.25)
+        assert (await handle(BenchRequest("POST", f"http://h{task['links']['self']}/retry"), bench.api)).status == 202
+        cancelled.cancel()
+
+    bench.run(put_back())
+    if then != "waits":
+        claim = bench.claim(task["id"])
+        if then == "completes":
+            bench.work(claim, {0: "output 0", 1: "output 1", 2: "output 2"}, Finish(1_000_000))
+        elif then == "is cancelled":
+            bench.run(bench.store.cancel(key(task["id"]), 1_000_000))
+    end(bench, "delete", task)
+    # A claim of the task counts as the latest announcement.
+    assert bench.loop.time() == pytest.approx(limits.START_SECONDS + (0 if then == "waits" else 0.25))
+
+
+def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBench) -> None:
+    """Its worker may have given it back in trouble, with lanes out that had asked already whether they may start."""
+    task = bench.submit()
+    claim = bench.claim(task["id"])
+    wait(bench, 0.5)
+    bench.work(claim, {0: "output 0"}, Release(0, 180_000))
+    assert end(bench, "delete", task) == pytest.approx(limits.START_SECONDS - 0.5)
+
+
+def test_a_deletion_after_a_retry_waits_for_nothing_that_is_over(bench: ApiBench) -> None:
+    """Where announced calls have had their time, a deletion is answered at once, retry or not."""
+    task = bench.submit()
+    bench.begin(task["id"], 1)
+    wait(bench, 10)
+    assert bench.call("POST", task["links"]["cancel"]).status == 200
+    assert bench.call("POST", f"{task['links']['self']}/retry").status == 202
+    assert end(bench, "delete", task) == 0
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_a_cancellation_is_answered_in_time_whatever_the_database_does(bench: ApiBench, how: str) -> None:
+    """Each D1 call takes nine seconds, and there are several: after 25 s the answer is 503, and it can be repeated."""
+    task = bench.submit()
+    bench.begin(task["id"], 1)
+    batch = bench.database.batch
+
+    async def slow(statements: list[D1Statement]) -> list[Mapping[str, object]]:
+        await asyncio.sleep(9)
+        return await batch(statements)
+
+    bench.database.batch = slow  # type: ignore[method-assign]
+    database = Database(bench.database, Meter(), seconds=limits.STORE_SECONDS_OF_REQUEST)
+    bench.api = replace(bench.api, store=TaskStore(database))
+    method, path = ("POST", task["links"]["cancel"]) if how == "cancel" else ("DELETE", task["links"]["self"])
+    bench.database.fail(NETWORK_LOST, "after", times=2)
+    reply = bench.call(method, path)
+    assert (reply.status, data(reply)["code"]) == (503, "database_unavailable")
+    assert bench.loop.time() == pytest.approx(limits.CANCEL_ANSWER_SECONDS)
+    bench.database.batch = batch  # type: ignore[method-assign]
+    assert bench.call(method, path).status in {200, 204}
 
 
 def test_what_the_held_answer_shows(bench: ApiBench) -> None:

@@ -12,6 +12,7 @@ from tests.conformance.cases import (
     objects,
     queues,
     rate_limits,
+    seen_stories,
     stories,
     submission_stories,
     sweep_stories,
@@ -21,12 +22,12 @@ from tests.conformance.cases.actor import Actor
 from tests.conformance.cases.deliveries import consume
 from tests.conformance.cases.registry import WORKER_CASES, describe
 
-STORIES = (stories, submission_stories, bound_stories, sweep_stories, view_stories, key_stories)
+STORIES = (stories, submission_stories, bound_stories, sweep_stories, seen_stories, view_stories, key_stories)
 MODULES = (d1_values, d1_errors, d1_counts, queues, objects, rate_limits, *STORIES)
 TABLES = (
-    *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "seen"),
-    *("keyed", "plain_keyed", "indexed", "outputs", "failures", "texts", "tasks"),
-    *("submissions", "daily_use", "api_keys", "tombstones"),
+    *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "sightings"),
+    *("keyed", "plain_keyed", "indexed", "outputs", "segments", "failures", "texts", "tasks"),
+    *("submissions", "daily_use", "api_keys", "tombstones", "object_places", "seen"),
 )
 
 __all__ = ["Actor", "consume", "run"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
+    initialize,
     invariant,
     multiple,
     precondition,
@@ -22,6 +23,7 @@ from hypothesis.stateful import (
 from src.core import limits
 from src.core.ids import TaskKey, split_task_key
 from src.core.meter import Meter
+from src.core.stalls import Rests
 from src.core.states import Status
 from src.core.task import CONCAT_SEPARATOR, Failure, NewTask, Reduce, Route
 from src.store.admission import UNCONDITIONAL, Accepted, Conditions
@@ -34,6 +36,7 @@ from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, SqliteD1
 from tests.support.store_bench import OVERDUE, START_MS, new_task
 from tests.support.store_machine import Worker, claim_expected, claim_seen, failed_values, row_facts, task_facts
 from tests.support.store_model import DAY_MS, EARLY_MS, ModelTask, StoreModel
+from tests.support.stored_outputs import stored_outputs
 
 CAMPAIGN = os.environ.get("ONCEOVER_CAMPAIGN") == "1"
 RUNS, STEPS = (20_000, 100) if CAMPAIGN else (1_000, 50)
@@ -44,6 +47,7 @@ SUBMISSIONS_MOST = 6
 LIST_WALK_MOST = 2
 ERASE_OUTPUTS_MOST = 3
 TENANTS = ("a", "b")
+RESTS = (Rests(), Rests((0, 2 * LEASE_MS), 3 * LEASE_MS), Rests((), 2 * LEASE_MS))
 
 failures = st.builds(
     Failure,
@@ -51,9 +55,10 @@ failures = st.builds(
     st.sampled_from(["401", "文"]),
     st.booleans(),
 )
+windows = st.sampled_from([2_000, 7_000, 20_000])
 delays = st.sampled_from([0, EARLY_MS, EARLY_MS + 1, LEASE_MS])
 steps = st.one_of(
-    st.just(Continue(LEASE_MS)),
+    st.builds(Continue, st.just(LEASE_MS), windows),
     st.just(Finish(RETENTION_MS)),
     st.builds(Release, delays, st.sampled_from([0, LEASE_MS])),
     st.builds(Fail, st.sampled_from([0, RETENTION_MS]), failures),
@@ -99,6 +104,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.holders = 0
         self.submitted: dict[str, tuple[NewTask, Conditions]] = {}
         self.claims: set[tuple[str, int]] = set()
+
+    @initialize(segments=st.booleans())
+    def choose_shape(self, *, segments: bool) -> None:
+        """Record outputs in segments, or as the release before did."""
+        self.store.writes_segments = segments
 
     def teardown(self) -> None:
         """Close the database."""
@@ -180,6 +190,8 @@ class StoreMachine(RuleBasedStateMachine):
         route=st.sampled_from(Route),
         lease_ms=st.sampled_from([LEASE_MS, 2 * LEASE_MS, 1]),
         announce=st.integers(0, CHUNKS_MOST),
+        start_ms=windows,
+        rests=st.sampled_from(RESTS),
         fault=faults,
     )
     def claim(self, task_key: TaskKey, fault: str | None, **wish: Any) -> Any:
@@ -190,6 +202,7 @@ class StoreMachine(RuleBasedStateMachine):
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
         """The same holder asks again, maybe long after: what it finds is its own claim, or a new one."""
         wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
+        wish |= {"start_ms": 2_000, "rests": RESTS[1]}
         return self._claim(worker.claim.task_key, worker.holder, fault, **wish)
 
     def _claim(self, task_key: TaskKey, holder: str, fault: str | None, **wish: Any) -> Any:
@@ -229,10 +242,11 @@ class StoreMachine(RuleBasedStateMachine):
         in_flight=positions,
         final=st.booleans(),
         failure=failures,
+        start_ms=windows,
         fault=faults,
     )
-    def go_on(self, worker: Worker, fault: str | None, **facts: Any) -> None:
-        self._step(worker, Continue(LEASE_MS), fault, **facts)
+    def go_on(self, worker: Worker, start_ms: int, fault: str | None, **facts: Any) -> None:
+        self._step(worker, Continue(LEASE_MS, start_ms), fault, **facts)
 
     @rule(worker=workers, delay_ms=delays, done=positions, in_flight=positions, failure=failures, fault=faults)
     def release(self, worker: Worker, delay_ms: int, fault: str | None, **facts: Any) -> None:
@@ -427,7 +441,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert set(rows) == set(self.model.tasks)
         for task_key, task in self.model.tasks.items():
             assert row_facts(rows[task_key]) == task_facts(task), task_key
-        assert self._parts("outputs", "output, attempts") == {
+        assert stored_outputs(self.database) == {
             (task_key, *key): value
             for task_key, task in self.model.tasks.items()
             for key, value in task.outputs.items()
@@ -437,8 +451,8 @@ class StoreMachine(RuleBasedStateMachine):
             for task_key, task in self.model.tasks.items()
             for key, item in task.failures.items()
         }
-        texts = {row["task_id"] for row in self.database.rows("SELECT task_id FROM texts")}
-        assert texts == set(self.model.tasks)
+        emptied = {row["task_id"]: row["input"] == "" for row in self.database.rows("SELECT * FROM texts")}
+        assert emptied == {key: task.status is Status.COMPLETED for key, task in self.model.tasks.items()}
         assert {
             row["id"]: (row["task_id"], row["digest"], row["expires_at"], bool(row["replayed"]))
             for row in self.database.rows("SELECT * FROM submissions")

@@ -10,6 +10,7 @@ from tests.support.client import Client, openai, variables
 from tests.support.dev_server import DevServer
 from tests.support.model_plan import Plan, status
 from tests.support.model_server import ModelServer
+from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 CANARY = "canary-7b1e"
@@ -41,7 +42,8 @@ def test_a_broken_body_is_the_clients_mistake(small: Client, rest: bytes) -> Non
     before, url = stored(small), small.http.base_url
     assert url.port
     with socket.create_connection((url.host, url.port), timeout=20) as connection:
-        connection.sendall(b"POST /api/tasks HTTP/1.1\r\nHost: x\r\n" + rest)
+        head = f"POST /api/tasks HTTP/1.1\r\nHost: {url.host}:{url.port}\r\n"
+        connection.sendall(head.encode() + rest)
         connection.shutdown(socket.SHUT_WR)
         answer = connection.recv(65_536)
     assert answer.split()[1] == b"400", answer
@@ -129,14 +131,30 @@ def test_head_options_and_the_description(small: Client):
     assert "/api/tasks/{id}/cancel" in document["paths"]
 
 
-@pytest.mark.parametrize("bad", ["MAX_ATTEMPTS:none", "LEASE_SECONDS:3", "AI_BASE_URL:not a URL"])
-def test_a_bad_variable_is_named_at_the_first_request(tmp_path, bad: str):
-    """The server starts, and its first answer names the variable and what it takes."""
-    with DevServer(tmp_path, "--var", bad) as server, Client(server.url) as client:
-        answer = client.http.get("/api/async-status")
-        assert answer.status_code == 500
-        assert answer.json()["code"] == "bad_configuration"
-        assert bad.partition(":")[0] in answer.json()["detail"]
+# `make dev` refuses to start with bad variables: this Worker is given them behind its back, as a deployment would be.
+BAD_VARIABLES = """
+
+from src.platform import surroundings as _surroundings
+
+_read = _surroundings.variable
+_bad = {"MAX_ATTEMPTS": "none", "CORS_ORIGINS": "*"}
+_surroundings.variable = lambda env, name: _bad.get(name) or _read(env, name)
+"""
+
+
+def test_a_deployment_names_its_bad_variables(tmp_path):
+    """The answer to any request names each variable and what it takes; HEAD is answered without a body there too."""
+    project = write_wired_worker(tmp_path / "project")
+    with (project / "src" / "entry.py").open("a") as entry:
+        entry.write(BAD_VARIABLES)
+    with DevServer(tmp_path / "state", project=project) as server, Client(server.url) as client:
+        get, head = client.http.get("/openapi.json"), client.http.head("/openapi.json")
+        assert (get.status_code, get.json()["code"]) == (500, "bad_configuration")
+        assert get.json()["detail"].startswith(
+            "MAX_ATTEMPTS must be a whole number from 1 to 20. CORS_ORIGINS must be web"
+        )
+        assert (head.status_code, head.content) == (500, b"")
+        assert "content-length" not in head.headers
 
 
 def test_neither_text_nor_key_is_in_the_log(tmp_path):

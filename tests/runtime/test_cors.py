@@ -20,7 +20,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def test_a_preflight_and_the_request_after_it(client: Client):
-    """A listed origin may submit and read the answer's headers; another one may not."""
+    """A listed origin may submit and read the answers' headers. Another one does not get as far as the Worker, see
+    `test_front.py`."""
     asked = {"origin": LISTED, "access-control-request-method": "POST"}
     preflight = client.http.options("/api/tasks", headers=asked)
     assert (preflight.status_code, preflight.content) == (204, b"")
@@ -29,11 +30,11 @@ def test_a_preflight_and_the_request_after_it(client: Client):
     submitted = client.http.post("/api/tasks", json={"input": "x"}, headers={"origin": LISTED})
     assert submitted.status_code == 202
     assert "Location" in submitted.headers["access-control-expose-headers"]
-    for origin, seen in ((LISTED, LISTED), ("https://evil.example", None)):
-        refused = client.http.post("/api/tasks", json={}, headers={"origin": origin})
-        assert refused.status_code == 422
-        assert refused.headers.get("access-control-allow-origin") == seen
-        assert refused.headers["vary"] == "Origin"
+    refused = client.http.post("/api/tasks", json={}, headers={"origin": LISTED})
+    assert refused.status_code == 422
+    assert refused.headers["access-control-allow-origin"] == LISTED
+    for answer in (refused, client.http.get("/api/async-status")):
+        assert answer.headers["vary"] == "Origin"
 
 
 @pytest.mark.parametrize(
@@ -45,12 +46,3 @@ def test_head_is_get_without_its_body(client: Client, path: str):
     get, head = client.http.get(path, headers=plain), client.http.head(path, headers=plain)
     assert (head.status_code, head.content) == (get.status_code, b"")
     assert dict(head.headers) == {name: value for name, value in get.headers.items() if name != "content-length"}
-
-
-def test_head_of_a_bad_configuration(tmp_path):
-    """A bad list of origins is named, and HEAD is answered without a body there too."""
-    with DevServer(tmp_path, "--var", "CORS_ORIGINS:*") as server, Client(server.url) as client:
-        get, head = client.http.get("/openapi.json"), client.http.head("/openapi.json")
-        assert get.json()["detail"].startswith("CORS_ORIGINS must be web origins")
-        assert (get.status_code, head.status_code, head.content) == (500, 500, b"")
-        assert "content-length" not in head.headers

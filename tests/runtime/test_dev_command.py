@@ -183,6 +183,39 @@ def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path:
         assert eventually(lambda: server.group_members() == [])
 
 
+def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path) -> None:
+    """It ends with status 2 and names the first, which goes on. After a SIGKILL of the first alone it waits for the end
+    of that one's runtime and starts."""
+    state = tmp_path / "state"
+    with DevServer(state, project=project) as first:
+        status, lines = run_dev("--port", "0", "--persist-to", str(state), project=project)
+        who = f"another `make dev` (process {first.process.pid})"
+        assert lines == [f"error: --persist-to: {who} uses {state}; stop it, or choose another folder"]
+        assert status == 2
+        assert httpx.get(f"{first.url}/note").json()["notes"] == 1
+        (node,) = (pid for pid in first.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(node, signal.SIGSTOP)  # so that it outlives the command
+        first.process.kill()
+        first.process.wait(10)
+        second = DevServer(state, project=project)
+        second.launch()
+        try:
+            eventually(second.group_members)
+            os.kill(node, signal.SIGCONT)
+            second.wait_for_line("^Ready on", 60)
+            assert first.group_members() == []
+        finally:
+            second.__exit__(None, None, None)
+
+
+def test_a_state_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
+    """A file stands where the folder should be."""
+    state = tmp_path / "state"
+    state.write_text("")
+    status, lines = run_dev("--port", "0", "--persist-to", str(state))
+    assert (status, lines) == (2, [f"error: --persist-to: {state} cannot be a folder for the state (File exists)"])
+
+
 def test_clients_that_leave_while_it_starts_do_no_harm(project: Path, tmp_path: Path) -> None:
     """The call that began the boot may be abandoned by its client: the boot goes on and others are answered."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -203,7 +236,7 @@ def reset_after_asking(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            client.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(f"GET /status HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
     except OSError:
         return False
     return True

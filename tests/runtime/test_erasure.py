@@ -138,7 +138,8 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
     with DevServer(state, *flags, project=project) as server, Client(server.url) as client:
         model.hold()
         done = submit(client, 6)
-        model.wait_for_in_flight(6)  # the local queue's one consumer is busy: the others stay in the queue
+        busy = [submit(client, 1) for _ in range(9)]
+        model.wait_for_in_flight(15)  # the local queue's ten consumers are busy: the others stay in the queue
         cancelled, dead = (submit(client, 6) for _ in range(2))
         assert client.http.post(f"/api/tasks/{cancelled}/cancel").status_code == 200
         letter = {"queue": "AI_DLQ", "bodies": [{"taskId": task_key_of(LOCAL, dead)}]}
@@ -149,12 +150,12 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
         assert client.finished(done)["status"] == "completed"
 
         eventually(lambda: canaries.in_rows(state) == {})
-        for task_id in (done, cancelled, dead):
+        told = (done, cancelled, dead, *busy)
+        for task_id in told:
             assert client.http.get(f"/api/tasks/{task_id}").status_code == 404
         assert {queue for queue, _ in messages(server)} == {"ai-processing-queue", "ai-processing-dlq"}
         assert all(
-            body in [{"taskId": task_key_of(LOCAL, task_id)} for task_id in (done, cancelled, dead)]
-            for _, body in messages(server)
+            body in [{"taskId": task_key_of(LOCAL, task_id)} for task_id in told] for _, body in messages(server)
         )
         assert canaries.in_output(server) == set()
         assert set().union(*canaries.in_files(state).values()) == WORDS  # SQLite's free space: see the design

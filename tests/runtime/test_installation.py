@@ -1,15 +1,18 @@
 """What `make` does before anything is installed: which Python, which npm, which Node.js, and what it says."""
 
 import os
+import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from local import install, node
-from tests.support.dev_server import ROOT
+from tests.support.dev_server import ROOT, eventually
 
 FIND_PYTHON = ROOT / "local" / "find_python.sh"
 type Program = Callable[[str, str], Path]
@@ -135,6 +138,76 @@ def test_a_failed_installation_is_shown_and_tried_again(
     assert install.main() == 1
     assert "error: could not install a part\nregistry out of reach" in capsys.readouterr().err
     assert not install._is_current(part)
+
+
+# An installation of two parts: the first is quick, the second prints and then takes the time that it is told.
+TWO_PARTS = """
+import pathlib, sys
+from local import install
+here, seconds, status = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+def part(name, script):
+    folder = here / name
+    script = f"import pathlib, sys, time; pathlib.Path({str(folder)!r}).mkdir(exist_ok=True); {script}"
+    return install.Part(folder, here / "lock", f"the {name} part", lambda: [[sys.executable, "-c", script]])
+slow = f"pathlib.Path({str(here / 'begun')!r}).touch(); time.sleep({seconds}); sys.exit({status})"
+install.STAMPS, install.PARTS = here / "stamps", (part("first", "pass"), part("second", slow))
+sys.exit(install.main())
+"""
+
+
+def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subprocess.Popen[bytes]:
+    """Start it in a process group of its own, its standard error to a terminal's descriptor or a pipe."""
+    out = subprocess.PIPE if error == subprocess.PIPE else subprocess.DEVNULL
+    (folder / "lock").write_text("one")
+    command = [sys.executable, "-c", TWO_PARTS, str(folder), str(seconds), str(status)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=error, start_new_session=True)
+
+
+def read_all(descriptor: int) -> str:
+    """What was written to a terminal that nobody has open any more."""
+    found = b""
+    with suppress(OSError):  # Linux says EIO at the end
+        while part := os.read(descriptor, 4096):
+            found += part
+    return found.decode()
+
+
+def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C in the second part, on a terminal: nothing claims that it was installed. The next run does it alone, and
+    keeps its standard output free."""
+    terminal, error = pty.openpty()
+    running = begin_two_parts(tmp_path, 600, 0, error)
+    os.close(error)
+    eventually((tmp_path / "begun").exists)
+    os.killpg(running.pid, signal.SIGINT)
+    assert running.wait(20) == 130
+    said = read_all(terminal)
+    os.close(terminal)
+    assert "Installed the first part in" in said
+    assert "Installed the second part" not in said
+    assert said.rstrip().endswith(
+        "Interrupted while installing the second part. "
+        "The next run does that part anew; what was installed before stays."
+    )
+    again = begin_two_parts(tmp_path, 0, 0, subprocess.PIPE)
+    out, said_again = again.communicate(timeout=20)
+    assert (again.returncode, out) == (0, b"")
+    assert b"first" not in said_again
+    assert b"Installed the second part in" in said_again
+
+
+def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> None:
+    """The part that failed is not called installed, and the message says what to do and that the rest stays."""
+    terminal, error = pty.openpty()
+    running = begin_two_parts(tmp_path, 0, 3, error)
+    os.close(error)
+    assert running.wait(20) == 1
+    said = read_all(terminal)
+    os.close(terminal)
+    assert "Installed the first part in" in said
+    assert "Installed the second part" not in said
+    assert "error: could not install the second part" in said
+    assert "run the command again: it goes on here." in said
 
 
 def test_make_without_a_target_lists_the_commands_of_the_contract() -> None:

@@ -124,7 +124,7 @@ def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
         assert get(server, "note").json() == {"notes": 1, "total": 1, "built": 1}
 
         greeting.write_text('GREETING = "changed"\n')
-        server.wait_for_line("^Reloaded")
+        server.wait_for_line("^Reloaded", 120)
         assert get(server, "status").json() == {"greeting": "changed"}
         assert get(server, "notes").json() == {"notes": 1, "total": 2, "built": 1}
         served = get(server, "facts").json()["served"]
@@ -132,7 +132,7 @@ def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
         for broken, error in (('GREETING = "\n', "SyntaxError"), ("GREETING = nowhere\n", "NameError")):
             seen = len(server.lines)
             greeting.write_text(broken)
-            server.wait_for_line("^Not reloaded", after=seen)
+            server.wait_for_line("^Not reloaded", 120, after=seen)
             assert re.search(r'File "src/greeting\.py", line 1', "\n".join(server.lines[seen:]))
             assert error in "\n".join(server.lines[seen:])
             assert get(server, "status").json() == {"greeting": "changed"}
@@ -142,7 +142,7 @@ def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
         seen = len(server.lines)
         greeting.write_text('GREETING = "fixed"\n')
         (tmp_path / "project" / "migrations" / "0002_more.sql").write_text("CREATE TABLE more (a INT) STRICT;")
-        server.wait_for_line("^Reloaded", after=seen)
+        server.wait_for_line("^Reloaded", 120, after=seen)
         eventually(lambda: "Applied migration 0002_more.sql" in server.lines)
         eventually(lambda: get(server, "status").json() == {"greeting": "fixed"})
         assert server.stop() == 0

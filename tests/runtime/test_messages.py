@@ -17,6 +17,7 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
+CONSUMERS = 10  # of the local queue, see local/queue.mjs: with as many tasks at work, the next ones stay in it
 
 
 @pytest.fixture(scope="module")
@@ -87,18 +88,18 @@ def test_duplicates_while_tasks_run_make_no_call(wired: DevServer, through_door:
 def test_racing_deliveries_of_fresh_tasks_make_one_run(wired: DevServer, through_door: Client, model: ModelServer):
     """Ten deliveries of a task that nobody has claimed, racing for it: one gets it, each chunk is called for once."""
     model.hold()
-    blocker = through_door.submit(paragraphs(1, "blocker"), chunk=SMALL)["id"]
-    model.wait_for_in_flight(1)  # keeps the local queue's one consumer busy
+    blockers = [through_door.submit(paragraphs(1, "blocker"), chunk=SMALL)["id"] for _ in range(CONSUMERS)]
+    model.wait_for_in_flight(CONSUMERS)
     task_id = through_door.submit(paragraphs(8), chunk=SMALL)["id"]
     with ThreadPoolExecutor(10) as pool:
         racing = [pool.submit(deliver, wired, task_id) for _ in range(10)]
-        model.wait_for_in_flight(7)
+        model.wait_for_in_flight(CONSUMERS + 6)
         model.release()
         assert [ended.result() for ended in racing] == ["ack"] * 10
     task = through_door.finished(task_id)
     assert (task["status"], task["attempts"], task["usage"]["modelCalls"]) == ("completed", 1, 8)
-    assert through_door.finished(blocker)["status"] == "completed"
-    assert len(model.calls()) == 9
+    assert {through_door.finished(blocker)["status"] for blocker in blockers} == {"completed"}
+    assert len(model.calls()) == CONSUMERS + 8
 
 
 def test_duplicates_after_a_task_make_no_call(wired: DevServer, through_door: Client, model: ModelServer):
@@ -147,12 +148,17 @@ def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, t
 
 
 def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
-    """A poison task, whose every run raises, is tried again and ends as failed with a reason, not as a loop."""
+    """A poison task, whose every run raises, is tried again and ends as failed with a reason, not as a loop.
+
+    Its rests are made short: ten minutes are the simulation's.
+    """
     folder = tmp_path / "project"
     folder.mkdir()
     write_wired_worker(folder)
     broken = folder / "src" / "inference" / "demo.py"
     broken.write_text(broken.read_text() + "\n\nDemoProvider.infer = lambda self, call: 1 / 0\n")
+    limits = folder / "src" / "core" / "limits.py"
+    limits.write_text(limits.read_text() + "\n\nSTALL_REST_SECONDS = 1.0\nSTALL_SECONDS_LEAST = 3.0\n")
     for route, flags in ENVIRONMENTS.items():
         every = ("--cron-every", "1", *variables({"LEASE_SECONDS": 2, "AI_TIMEOUT_SECONDS": 1}))
         with DevServer(tmp_path / route, *flags, *every, project=folder) as server, Client(server.url) as client:

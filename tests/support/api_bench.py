@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -22,7 +22,7 @@ from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Failure, Route
 from src.core.tenants import LOCAL
-from src.http import dry_run, health, keys, openapi, problems, task_views
+from src.http import dry_run, health, keys, openapi, operation, problems, task_views
 from src.http.catalogue import document
 from src.http.headers import ON_EVERY_ANSWER
 from src.http.isolate import Isolate
@@ -31,9 +31,13 @@ from src.http.router import handle
 from src.http.services import Api, BoundRoutes
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Provider
+from src.processing.asked_sweep import SweepOnRequest
 from src.processing.dispatch import Dispatcher, Sender
 from src.processing.log import Log
+from src.processing.rescue import Rescue
 from src.processing.submission import Submission
+from src.processing.sweep import Sweep
+from src.processing.worker import Worker
 from src.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Step, Tried
 from src.store.database import Database
 from src.store.keys import KeyStore, NewKey
@@ -85,7 +89,7 @@ class BenchSender:
 class ApiBench:
     """One deployment of the API. Calls are synchronous; time passes only where something waits.
 
-    It is open, as under `make dev`, unless `keys` are required.
+    It is open, as under `make dev`, unless `keys` are required. With `looks` requests look for missed sweeps.
     """
 
     def __init__(
@@ -97,13 +101,15 @@ class ApiBench:
         provider: Provider | None = None,
         routes: Sequence[Route] = (Route.QUEUE, Route.DIRECT),
         keys: bool = False,
+        looks: bool = False,
     ) -> None:
         self.loop = Loop(max_steps=100_000_000)  # type: ignore[abstract]
         self.database = SqliteD1(migrated=migrated, now_ms=self.now_ms)
         self.log_lines: list[str] = []
         self.senders = [BenchSender(route) for route in routes]
         self.settings = replace(settings or Settings(provider="demo", chunk_chars=10), require_keys=keys)
-        database = Database(self.database, Meter())
+        isolate = Isolate()
+        database = Database(self.database, Meter(), load=isolate.load)
         self.store = TaskStore(database)
         self._keys = KeyStore(database)
         self._made = 0
@@ -111,11 +117,22 @@ class ApiBench:
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
+        self._behind: list[asyncio.Future[None]] = []  # what goes on behind an answer
+        worker = Worker(
+            store=self.store,
+            provider=provider or DemoProvider(),
+            settings=self.settings,
+            meter=Meter(),
+            chance=lambda: 0.0,
+            nonce=lambda: self._random(12).hex(),
+            log=log,
+        )
+        others: list[Sender] = [sender for sender in senders if sender.route is not Route.DIRECT]
         self.api = Api(
             settings=self.settings,
             store=self.store,
             keys=self._keys,
-            isolate=Isolate(),
+            isolate=isolate,
             submission=Submission(
                 store=self.store,
                 dispatcher=dispatcher,
@@ -126,6 +143,15 @@ class ApiBench:
                 log=log,
             ),
             dispatcher=dispatcher,
+            rescue=Rescue(worker, Dispatcher(others, Meter(), log) if others else None, dispatcher, self._wait_until),
+            sweeps=SweepOnRequest(
+                store=self.store,
+                sightings=isolate.sightings,
+                asked=lambda: Sweep(worker, others, seconds=25.0, stands_in=True),
+                after_answer=(lambda: Sweep(worker, others, seconds=0.0)) if looks else None,
+                wait_until=self._wait_until,
+                log=log,
+            ),
             provider=provider or DemoProvider(),
             bound=bound,
             now_ms=self.now_ms,
@@ -139,8 +165,18 @@ class ApiBench:
         submission = replace(self.api.submission, settings=self.settings)
         self.api = replace(self.api, settings=self.settings, submission=submission)
 
+    def _wait_until(self, work: Awaitable[None]) -> None:
+        self._behind.append(asyncio.ensure_future(work))
+
+    def settle(self) -> None:
+        """Wait for what goes on behind the answers."""
+        behind, self._behind = self._behind, []
+        if behind:
+            self.run(asyncio.wait(behind))
+
     def close(self) -> None:
         """Close loop and database."""
+        self.settle()
         self.loop.close()
         self.database.close()
 
@@ -159,6 +195,10 @@ class ApiBench:
     def run(self, coroutine: Any) -> Any:
         """Run a coroutine to its end."""
         return self.loop.run_until_complete(coroutine)
+
+    def pass_seconds(self, seconds: float) -> None:
+        """Let time pass."""
+        self.run(asyncio.sleep(seconds))
 
     def send(self, request: BenchRequest) -> Reply:
         """Answer a request, and hold the answer to the API's description."""
@@ -199,12 +239,8 @@ class ApiBench:
 
     def count_rows(self) -> int:
         """Count what the database holds, of all kinds."""
-        parts = (
-            "SELECT id FROM tasks UNION ALL SELECT task_id FROM texts "
-            "UNION ALL SELECT task_id FROM outputs UNION ALL SELECT task_id FROM failures "
-            "UNION ALL SELECT id FROM api_keys"
-        )
-        return len(self.database.rows(parts))
+        tables = ("tasks", "texts", "outputs", "segments", "failures", "api_keys")
+        return sum(len(self.database.rows(f"SELECT 1 FROM {table}")) for table in tables)  # noqa: S608 - constants
 
     def claim(self, task_id: str) -> Claim:
         """Take a task as a worker would."""
@@ -296,7 +332,7 @@ def _operation(method: str, path: str) -> dict[str, Any] | None:
 
 
 # Models that are another one and a field more.
-FULLER = {"TaskWithChunksView": "chunks", "VerboseServiceView": "usage"}
+FULLER = {"TaskWithChunksView": "chunks", "OperatorServiceView": "backlog", "VerboseServiceView": "usage"}
 
 
 def _check_body(body: str, schema: Mapping[str, Any]) -> None:
@@ -314,7 +350,10 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
     assert adapter.dump_json(adapter.validate_json(body, strict=True)).decode() == compact
 
 
+_MODELS = (dry_run, health, keys, openapi, operation, problems, task_views)
+
+
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    module = next(module for module in (dry_run, health, keys, openapi, problems, task_views) if hasattr(module, name))
+    module = next(module for module in _MODELS if hasattr(module, name))
     return TypeAdapter(getattr(module, name))

@@ -1,5 +1,6 @@
 """The D1 binding of tests that need no network: the simulator's database, with a clock and faults to order."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,12 +32,13 @@ class SqliteD1:
 
     `fail(message, when, times)` makes the next batches raise: before they are done, or after the commit, when the
     caller cannot know that they were; or before, and they are done at the next `land`. A batch that fails for a reason
-    of its own changes nothing.
+    of its own changes nothing. A batch takes `seconds`, half of them before it is done.
     """
 
     def __init__(self, *, migrated: bool = True, now_ms: Callable[[], int] | None = None) -> None:
         self.now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self.batches = 0
+        self.seconds = 0.0
         self._faults: list[tuple[str, When | None]] = []
         self._late: list[list[D1Statement]] = []
         server = DatabaseServer(_TEMPLATES[migrated], FaultPlan(Random(0)), self.now_ms)
@@ -78,6 +80,15 @@ class SqliteD1:
     async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
         """Run the statements as one transaction."""
         self.batches += 1
+        if self.seconds:
+            await asyncio.sleep(self.seconds / 2)
+        try:
+            return await self._batch(statements)
+        finally:
+            if self.seconds:
+                await asyncio.sleep(self.seconds / 2)
+
+    async def _batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
         message, when = self._faults.pop(0) if self._faults else ("", None)
         if when == "later":
             self._late.append(statements)

@@ -6,11 +6,13 @@ from typing import Any
 
 from src.core.ids import TaskKey
 from src.core.meter import Meter
+from src.core.stalls import Rests
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
 from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Output, Release, Unclaimed
 from src.store.database import Database
 from src.store.tasks import TaskStore
+from src.store.work import NO_RESTS
 from tests.conformance.cases.storyteller import progress
 from tests.support.sqlite_d1 import SqliteD1
 
@@ -52,17 +54,22 @@ class StoreBench:
         self.run(self.store.insert(new_task(task_key, chunks, reduce, self.time_ms, **terms), LEASE_MS))
         return TaskKey(task_key)
 
-    def claim(self, task_key: str = "task", *, holder: str | None = None, host: str = "") -> Claim:
+    def claim(
+        self, task_key: str = "task", *, holder: str | None = None, host: str = "", rests: Rests = NO_RESTS
+    ) -> Claim:
         """Take a claim that must be granted."""
-        made = self.try_claim(task_key, holder=holder, host=host)
+        made = self.try_claim(task_key, holder=holder, host=host, rests=rests)
         assert isinstance(made, Claim), made
         return made
 
-    def try_claim(self, task_key: str = "task", *, holder: str | None = None, host: str = "") -> Claim | Unclaimed:
+    def try_claim(
+        self, task_key: str = "task", *, holder: str | None = None, host: str = "", rests: Rests = NO_RESTS
+    ) -> Claim | Unclaimed:
         """Ask for a claim, each time under a new name unless one is given."""
         self._named += 1
         name, key = holder or f"holder-{self._named}", TaskKey(task_key)
-        return self.run(self.store.claim(key, holder=name, host=host, route=Route.QUEUE, lease_ms=LEASE_MS))
+        claim = self.store.claim(key, holder=name, host=host, route=Route.QUEUE, lease_ms=LEASE_MS, rests=rests)
+        return self.run(claim)
 
     def step(self, claim: Claim, step: Continue | Release | Finish | Fail | None = None, **changes: Any) -> bool:
         """Write under a claim; without a step, go on."""

@@ -52,8 +52,10 @@ class Worker:
             failed=len(failed_calls) if final else 0,
             input_tokens=self.claim.input_tokens + self.tokens,
             output_tokens=self.claim.output_tokens + self.tokens,
-            stalls=0 if outputs else self.claim.stalls,
+            stalls=0 if self.settled else self.claim.stalls,
             rate_waits=self.claim.rate_waits,
+            idle_runs=0 if outputs or failed_calls else self.claim.idle_runs + 1,
+            finished=self.settled > 0,
         )
 
     def _room(self) -> int | None:
@@ -74,14 +76,15 @@ def failed_values(item: FailedCall) -> tuple[Any, ...]:
 
 _NAMES = (
     *("status", "route", "reduce", "total", "completed", "failed", "fence", "holder", "host", "lease_until"),
-    *("attempts", "stalls", "rate_waits", "calls_settled", "calls_in_doubt", "calls_minimum", "input_tokens"),
+    *("attempts", "stalls", "stalled_since", "rest_until", "rate_waits"),
+    *("calls_settled", "calls_in_doubt", "calls_minimum", "input_tokens"),
     *("output_tokens", "dispatches", "not_before", "wake_at", "created_at", "started_at", "finished_at"),
-    *("deadline_ms", "deadline_at", "max_calls", "announced_at"),
+    *("deadline_ms", "deadline_at", "max_calls", "announced_at", "start_ms", "idle_runs"),
 )
 
 
 _CLAIMED = (
-    *("fence", "attempts", "stalls", "rate_waits"),
+    *("fence", "attempts", "stalls", "rate_waits", "idle_runs", "start_ms"),
     *("calls_settled", "calls_in_doubt", "input_tokens", "output_tokens"),
 )
 

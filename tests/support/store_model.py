@@ -4,12 +4,14 @@ Every method names the time by `now`, as the database does, and returns what the
 plain values. It is written from the contracts, so that store and model can only agree by both being right.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from src.core import limits
 from src.core.ids import TaskKey
-from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS, SWEEP_BACKOFF_DOUBLINGS_MOST
+from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS_MOST, SWEEP_BACKOFF_DOUBLINGS_MOST
+from src.core.stalls import Rests
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, TaskOptions
 from src.store.admission import Accepted, Conditions, Limit, Mismatched, Outcome, Refused, Replayed
@@ -42,7 +44,11 @@ class ModelTask:
     lease_until: int | None = None
     attempts: int = 0
     stalls: int = 0
+    stalled_since: int | None = None
+    rest_until: int = 0
     rate_waits: int = 0
+    idle_runs: int = 0
+    start_ms: int = 2_000
     calls_settled: int = 0
     calls_in_doubt: int = 0
     in_flight: list[CallKey] = field(default_factory=list)
@@ -80,9 +86,48 @@ class ModelTask:
         """Whether somebody holds a lease that has not run out."""
         return self.lease_until is not None and self.lease_until > now
 
+    def free_at(self) -> int:
+        """When somebody may take it over from its worker."""
+        assert self.lease_until is not None
+        return max(self.lease_until, self.rest_until)
+
+    def is_held(self, now: int) -> bool:
+        """Whether somebody works on it, or it rests after somebody died."""
+        return self.status is Status.PROCESSING and self.free_at() > now
+
     def is_idle(self, now: int) -> bool:
         """Whether it has not ended and nobody works on it."""
-        return self.status is Status.PENDING or (self.status is Status.PROCESSING and not self.is_live(now))
+        return not self.status.terminal and not self.is_held(now)
+
+    def crashes(self) -> int:
+        """The claims in a row that ended without a finished call, if the one that holds it has ended too."""
+        return self.stalls + (self.stalled_since is not None)
+
+    def refusal(self, now: int, holder: str, host: str) -> tuple[Standing, int] | None:
+        """Why it cannot be claimed. Its own host need not wait for the lease, but for the rest."""
+        if self.status.terminal:
+            return Standing.TERMINAL, 0
+        if self.is_overdue(now):
+            return Standing.OVERDUE, 0
+        if self.status is Status.PENDING:
+            return (Standing.EARLY, self.not_before - now) if self.not_before > now + EARLY_MS else None
+        if self.holder == holder:
+            return None
+        if host != "" and self.host == host:
+            return (Standing.EARLY, self.rest_until - now) if self.rest_until > now else None
+        return (Standing.HELD, self.free_at() - now) if self.is_held(now) else None
+
+    def stall(self, now: int, rests: Rests) -> None:
+        """Begin a claim: count the one before it, and say how long the task rests if this one ends so, too."""
+        if self.status is Status.PROCESSING:
+            self.stalls = self.crashes()
+        if self.stalls == 0 or self.stalled_since is None:
+            self.stalled_since = now
+        if self.stalls >= len(rests.between_ms):
+            self.rest_until = self.stalled_since + rests.least_ms
+            return
+        rest_ms = rests.between_ms[self.stalls]
+        self.rest_until = max(self.stalled_since + rest_ms, now + rest_ms // 2)
 
     def is_overdue(self, now: int) -> bool:
         """Whether its deadline has passed."""
@@ -96,7 +141,11 @@ class ModelTask:
         """For how long announced calls may still start, once nothing is announced any more."""
         if self.status not in {Status.PROCESSING, Status.CANCELLED}:
             return 0
-        return max(0, (self.announced_at or 0) + round(START_SECONDS * 1000) - now)
+        return max(0, self.window_left_ms(now))
+
+    def window_left_ms(self, now: int) -> int:
+        """For how long calls that were announced before may start: never longer than they were given."""
+        return min(self.start_ms, (self.announced_at or 0) + self.start_ms - now)
 
     def let_go(self) -> None:
         """Nobody holds it any more."""
@@ -120,7 +169,10 @@ class ModelTask:
         for name in ("calls_settled", "calls_in_doubt", "calls_minimum", "completed", "failed", "input_tokens"):
             setattr(self, name, getattr(progress, name))
         self.output_tokens, self.stalls, self.rate_waits = progress.output_tokens, progress.stalls, progress.rate_waits
+        self.idle_runs = progress.idle_runs
         self.in_flight = list(progress.in_flight)
+        if progress.finished:
+            self.stalled_since, self.rest_until = None, 0
 
     def refused(self) -> dict[CallKey, FailedCall]:
         """The calls that failed for good; an output that is there was accepted all the same."""
@@ -222,27 +274,28 @@ class StoreModel:
         del self.tasks[task_key]
 
     def claim(
-        self, now: int, task_key: TaskKey, holder: str, host: str, route: str, lease_ms: int, announce: int
+        self,
+        now: int,
+        task_key: TaskKey,
+        holder: str,
+        host: str,
+        route: str,
+        lease_ms: int,
+        announce: int,
+        start_ms: int,
+        rests: Rests,
     ) -> ModelTask | tuple[Standing, int]:
         """Take a task that is due, run out, or one's own; the first claim ever announces calls."""
         task = self.tasks.get(task_key)
         if task is None:
             return Standing.MISSING, 0
-        if task.status.terminal:
-            return Standing.TERMINAL, 0
-        if task.is_overdue(now):
-            return Standing.OVERDUE, 0
-        own = task.holder == holder or (host != "" and task.host == host)
-        if task.status is Status.PROCESSING and task.is_live(now) and not own:
-            assert task.lease_until is not None
-            return Standing.HELD, task.lease_until - now
-        if task.status is Status.PENDING and task.not_before > now + EARLY_MS:
-            return Standing.EARLY, task.not_before - now
+        if (refused := task.refusal(now, holder, host)) is not None:
+            return refused
         if task.holder != holder:
             crashed = task.status is Status.PROCESSING
             task.fence += 1
             task.attempts += crashed or task.started_at is None
-            task.stalls += crashed
+            task.stall(now, rests)
             task.doubted = task.in_flight
             task.doubt()
             if task.started_at is None:
@@ -253,7 +306,7 @@ class StoreModel:
         task.holder, task.host, task.route = holder, host, route
         task.dispatches = task.not_before = 0
         task.lease_until = now + lease_ms
-        task.announced_at = now
+        task.announced_at, task.start_ms = now, max(task.start_ms, start_ms)
         task.started_at = task.started_at if task.started_at is not None else max(task.created_at, now)
         task.wake_at = min(task.wake_at, task.lease_until)
         return task
@@ -282,8 +335,9 @@ class StoreModel:
                 return False
         task.take_totals(progress)
         match step:
-            case Continue(lease_ms):
+            case Continue(lease_ms, start_ms):
                 task.lease_until = now + lease_ms
+                task.start_ms = max(start_ms, task.window_left_ms(now))
                 task.announced_at = now
             case Release(delay_ms, sweep_ms):
                 task.status = Status.PENDING
@@ -320,12 +374,12 @@ class StoreModel:
         task.take_totals(progress)
         return task.status
 
-    def may_start(self, now: int, task_key: TaskKey, fence: int) -> float | None:
-        """The milliseconds until the deadline, while the claim is good."""
+    def may_start(self, now: int, task_key: TaskKey, fence: int) -> int | None:
+        """The window of the announcement, or the milliseconds until the deadline, while the claim is good."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence or task.status is not Status.PROCESSING:
             return None
-        return float("inf") if task.deadline_at is None else task.deadline_at - now
+        return task.start_ms if task.deadline_at is None else min(task.start_ms, task.deadline_at - now)
 
     def expire(self, now: int, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
         """Fail what has passed its deadline; the fence and what is announced stay for the worker to settle."""
@@ -372,7 +426,8 @@ class StoreModel:
         task.fence += 1
         task.attempts += task.started_at is not None
         task.doubt()
-        task.failed = task.stalls = task.rate_waits = task.dispatches = task.not_before = 0
+        task.stalled_since = None
+        task.failed = task.stalls = task.rate_waits = task.idle_runs = task.dispatches = task.not_before = 0
         task.failures.clear()
         task.begin_time(now)
         task.look_at(now + unclaimed_ms)
@@ -383,40 +438,45 @@ class StoreModel:
         """Forget a task; after a lost answer, a task that is not there counts as one that just was."""
         task = self.tasks.get(task_key)
         if task is None:
-            return (True, round(START_SECONDS * 1000)) if resent else (False, 0)
+            return (True, round(START_SECONDS_MOST * 1000)) if resent else (False, 0)
         self._forget(task_key)
         return True, task.starting_ms(now)
 
     def due(self, now: int, most: int) -> Due:
         """What the sweep must look at: each tenant's longest overdue task, then each one's second, and so on.
 
-        Who comes first moves on by `most` tenants a minute. It is `most` of those that go on, and of those to erase.
+        Who comes first moves on by `most` tenants a minute, of those that have tasks which go on. It is `most` of
+        these, and `most` to erase, those that have been due longest.
         """
-        tenants = sorted({task_key.partition(":")[0] for task_key in self.tasks})
+        going_on = [task_key for task_key, task in self.tasks.items() if not task.status.terminal]
+        tenants = sorted({task_key.partition(":")[0] for task_key in going_on})
         waiting = sorted((task.wake_at, task_key) for task_key, task in self.tasks.items() if task.wake_at <= now)
+        over = [task_key for _, task_key in waiting if self.tasks[task_key].status.terminal]
         due = Due(now if waiting else 0)
-        places: dict[tuple[str, bool], int] = {}
-        ranked: dict[bool, list[tuple[int, int, TaskKey]]] = {False: [], True: []}
-        for _, task_key in waiting:
-            tenant, ended = task_key.partition(":")[0], self.tasks[task_key].status.terminal
-            places[tenant, ended] = places.get((tenant, ended), 0) + 1
-            turn = (tenants.index(tenant) - now // 60_000 * most) % len(tenants)
-            ranked[ended].append((places[tenant, ended], turn, TaskKey(task_key)))
         chunks = 0
-        for *_, task_key in sorted(ranked[True])[:most]:
+        for task_key in over[:most]:
             chunks += self.tasks[task_key].total
             if not due.past_retention or chunks <= limits.ERASE_OUTPUTS_MOST:
-                due.past_retention.append(task_key)
-        for *_, task_key in sorted(ranked[False])[:most]:
+                due.past_retention.append(TaskKey(task_key))
+        places: Counter[str] = Counter()
+        ranked: list[tuple[int, int, TaskKey]] = []
+        for _, task_key in waiting:
+            if task_key in over:
+                continue
+            tenant = task_key.partition(":")[0]
+            places[tenant] += 1
+            turn = (tenants.index(tenant) - now // 60_000 * most) % len(tenants)
+            ranked.append((places[tenant], turn, TaskKey(task_key)))
+        for *_, task_key in sorted(ranked)[:most]:
             task = self.tasks[task_key]
             if task.is_overdue(now):
                 due.overdue.append(task_key)
-            elif task.is_live(now):
+            elif task.is_held(now):
                 due.live.append(task_key)
             else:
                 due.idle.append(task_key)
-                if task.stalls and task.status is Status.PROCESSING:
-                    due.stalls[task_key] = task.stalls
+                if task.crashes() and task.status is Status.PROCESSING:
+                    due.stalls[task_key] = task.crashes()
         return due
 
     def page(self, tenant: str, status: Status | None) -> list[str]:
@@ -427,9 +487,8 @@ class StoreModel:
     def take_due(self, now: int, due: Due, delay_ms: int) -> set[TaskKey]:
         """Postpone and take on; each only if it still is what `due` found."""
         for task in self._those(due.live):
-            if task.status is Status.PROCESSING and task.is_live(now):
-                assert task.lease_until is not None
-                task.look_at(task.lease_until)
+            if task.is_held(now):
+                task.look_at(task.free_at())
         idle = {i: self.tasks[i] for i in due.idle if i in self.tasks and self.tasks[i].is_idle(now)}
         taken = {i for i, task in idle.items() if task.wake_at <= now and not task.is_overdue(now)}
         for task in self._those(sorted(taken)):

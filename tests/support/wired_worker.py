@@ -43,7 +43,7 @@ class _Batch:
 class _Worker(Default):
     """Adds POST /_test/messages, {"queue": binding, "bodies": [...]}: sends them; without a queue, consumes them here.
 
-    The local queue has one consumer at a time, the hosted one has many: deliveries at once need the second form.
+    The second form waits for the end of the run, which a message through the queue does not.
     """
 
     async def fetch(self, request):
@@ -64,11 +64,76 @@ Default = _Worker
 '''
 
 
-def write_wired_worker(folder: Path) -> Path:
-    """Write the project into a folder, for `DevServer(project=folder)`."""
+# Events that fail at entry, before any code of the Worker runs: those that DEAD names. A task is late after a second.
+DEAD_TRIGGERS = """
+
+from src.core import limits as _limits
+from src.store import seen as _seen, views as _views
+
+_seen.LATE_MS = _views.LATE_MS = 1_000
+_limits.ASKED_SWEEP_APART_SECONDS = 1.0
+
+
+def _enter(env, event):
+    if event in getattr(env, "DEAD", ""):
+        raise RuntimeError("NoGilError: the test has " + event + " events fail at entry")
+
+
+class _Worker(Default):
+    async def queue(self, batch, env=None, ctx=None):
+        _enter(self.env, "queue")
+        await super().queue(batch)
+
+    async def scheduled(self, controller, env=None, ctx=None):
+        _enter(self.env, "cron")
+        await super().scheduled(controller)
+
+
+class _Processor(AIProcessor):
+    async def alarm(self, info=None):
+        _enter(self.env, "alarm")
+        await super().alarm(info)
+
+    async def start(self, task_key, delay_seconds):
+        _enter(self.env, "rpc")
+        await super().start(task_key, delay_seconds)
+
+
+Default, AIProcessor = _Worker, _Processor
+"""
+
+# A database that takes 2.5 s for each answer: longer than calls used to have for their start.
+SLOW_DATABASE = """
+
+import asyncio as _asyncio
+
+from src.store import database as _database
+
+_init = _database.Database.__init__
+
+
+class _Slow:
+    def __init__(self, binding):
+        self._binding, self.prepare = binding, binding.prepare
+
+    async def batch(self, statements):
+        await _asyncio.sleep(2.5)
+        return await self._binding.batch(statements)
+
+
+def _slowly(self, binding, meter, **options):
+    _init(self, _Slow(binding), meter, **options)
+
+
+_database.Database.__init__ = _slowly
+"""
+
+
+def write_wired_worker(folder: Path, door: str = DOOR) -> Path:
+    """Write the project into a folder, with this door, for `DevServer(project=folder)`."""
     for name in ("src", "migrations"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "wrangler.toml", folder / "wrangler.toml")
     entry = folder / "src" / "entry.py"
-    entry.write_text(entry.read_text() + DOOR)
+    entry.write_text(entry.read_text() + door)
     return folder

@@ -10,6 +10,7 @@ from src.core import limits
 from src.core.errors import ModelError
 from src.core.ids import TaskKey
 from src.core.meter import Meter
+from src.core.pace import Latency
 from src.core.settings import Settings
 from src.core.task import Reduce, Route, Task
 from src.inference import wire
@@ -82,6 +83,7 @@ class WorkerBench:
         self.model = Script()
         self.settings = Settings(plan="paid", **settings)
         self.lines: list[dict[str, Any]] = []
+        self.latency = Latency()  # all workers are of one isolate
         self._nonces = 0
 
     def insert(self, chunks: int, reduce: Reduce = Reduce.CONCAT, **terms: int) -> None:
@@ -100,6 +102,7 @@ class WorkerBench:
             chance=lambda: 0.0,
             nonce=self._nonce,
             log=Log(lambda line: self.lines.append(json.loads(line))),
+            latency=self.latency,
         )
 
     def _nonce(self) -> str:

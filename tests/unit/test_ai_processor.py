@@ -1,5 +1,6 @@
 """A task's object and its lanes, in virtual time: how many calls are in flight, and what an ending slice leaves."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,7 +106,7 @@ class ObjectBench:
         self.closed = 0
         self._lane_concurrency = lane_concurrency or bench.settings.concurrency
         self.broken = False
-        self.object = Processor(self.storage, self._worker, self, self._now_ms, Log(lambda line: None))
+        self.evict()
 
     def getByName(self, name: str) -> "ObjectBench":  # noqa: N802 - the platform's name
         """Be the coordinator."""
@@ -131,6 +132,10 @@ class ObjectBench:
 
     def _now_ms(self) -> int:
         return START_MS + round(self.bench.loop.time() * 1000)
+
+    def evict(self) -> None:
+        """Have the object lose its memory, or get its first."""
+        self.object = Processor(self.storage, self._worker, self, self._now_ms, Log(lambda line: None))
 
     async def send(self) -> None:
         """Have the object told of the task."""
@@ -203,6 +208,33 @@ def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
     usage = task.bench.task().usage
     assert (len(task.bench.model.calls), usage.model_calls, usage.in_doubt) == (LONG, LONG, 0)
     assert task.bench.events("call_not_started")
+
+
+# --- A slice that dies ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends", ["well", "in a mistake"])
+def test_the_alarm_is_set_before_the_work(make, ends: str):
+    """From the first D1 call on there is an alarm behind a slice that its object may not outlive. The platform has
+    taken the one that rang off already."""
+    task = make(chunks=1)
+    task.start()
+    seen: list[float | None] = []
+    batch = task.bench.database.batch
+
+    async def watched(statements: Any) -> Any:
+        seen.append(task.due_seconds)
+        if ends != "well":
+            raise KeyError("mistake")
+        return await batch(statements)
+
+    task.bench.database.batch = watched
+    task.storage.alarm_ms = None
+    task.bench.do(task.object.alarm())
+    assert len(seen) >= 2 or ends != "well"
+    assert set(seen[:1]) == {limits.OBJECT_RETURN_SECONDS}
+    assert None not in seen
+    assert (task.due_seconds is None) == (ends == "well")
 
 
 # --- A start that comes while a slice ends ---------------------------------------------------------------------------
@@ -309,3 +341,59 @@ def test_a_start_that_changes_nothing_keeps_the_wait(make):
     task.alarm()
     assert task.due_seconds == pytest.approx(600, abs=1)
     assert len(task.bench.model.calls) == 1
+
+
+# --- A slice that is killed ------------------------------------------------------------------------------------------
+
+
+def kill(task: ObjectBench) -> None:
+    """Begin a slice and kill it half a second later, with the object's memory."""
+    run = task.bench.loop.create_task(task.object.alarm())
+    task.bench.do(asyncio.sleep(0.5))
+    run.cancel()  # no await of the slice runs again: it is as good as killed
+    task.evict()
+
+
+def test_a_killed_slice_is_taken_over_at_once(make):
+    """The object comes back within seconds, and waits for no lease of its own predecessor."""
+    task = make(chunks=6)
+    task.start()
+    kill(task)
+    assert task.due_seconds == pytest.approx(limits.OBJECT_RETURN_SECONDS, abs=1)
+    task.bench.do(asyncio.sleep(task.due_seconds))
+    task.alarm()
+    assert task.bench.task().status is Status.COMPLETED
+    assert task.bench.loop.time() < task.bench.settings.lease_seconds / 2
+    assert task.bench.task().usage.in_doubt == 6
+
+
+def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
+    """30 calls die with the first slice, 3 with the second, one with the last; the object comes back after each rest,
+    without a sweep, and fails the task after ten minutes."""
+    task = make()
+    task.start()
+    calls: list[int] = []
+    while task.due_seconds is not None and len(calls) < 100:
+        before = len(task.bench.model.calls)
+        kill(task)
+        calls.append(len(task.bench.model.calls) - before)
+        if task.due_seconds is not None:
+            task.bench.do(asyncio.sleep(task.due_seconds))
+    assert [number for number in calls if number] == [30, 3, 1]
+    assert len(calls) == 6  # two that were too early, and the last, which ends the task
+    failed = task.bench.task()
+    assert (failed.status, failed.failure.code) == (Status.FAILED, "worker_crashed")
+    assert limits.STALL_SECONDS_LEAST <= task.bench.loop.time() < limits.STALL_SECONDS_LEAST + 30
+
+
+def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
+    """Should the platform let it ring all the same, a slice that dies later is not the last one either."""
+    task = make(chunks=6)
+    task.start()
+    run = task.bench.loop.create_task(task.object.alarm())
+    task.bench.do(asyncio.sleep(0.5))
+    task.storage.alarm_ms = None  # the platform takes it off before the handler runs
+    task.bench.do(task.object.alarm())
+    assert task.due_seconds == limits.OBJECT_RETURN_SECONDS
+    task.bench.do(run)
+    assert (task.bench.task().status, task.storage.values, task.storage.alarm_ms) == (Status.COMPLETED, {}, None)

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from simulator.engine.loop import Loop
 from src.core import limits
 from src.core.ids import TaskKey
 from src.objects.batch_coordinator import Coordinator, Sql
 from src.processing.log import Log
 
+SECONDS = 30.0  # of each call
+PATIENCE_MS = round((SECONDS + limits.LANE_SLACK_SECONDS) * 1000)
 NOW_MS = 1_800_000_000_000
 IDLE_MS = round(limits.COORDINATOR_IDLE_SECONDS * 1000)
 
@@ -120,3 +123,38 @@ def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Stor
     ask()
     ask()
     assert lanes.asked == [f"task/lane-{number}" for number in (1, 1, 1, 2, 2)]
+
+
+def ask(storage: Storage, now_ms: int) -> str:
+    """Have a new instance, which knows only what is stored, find a lane; return the lane's name."""
+    lanes = AnsweringLanes()
+    made = Coordinator(storage, lanes, lambda: now_ms, Log(lambda _line: None))
+    asyncio.run(made.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
+    return lanes.asked[-1]
+
+
+def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: Storage) -> None:
+    """The instance that had sent it out is gone, and nobody gives it back. Past its deadline it counts as free."""
+
+    async def evicted() -> None:
+        made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
+        calls = asyncio.ensure_future(made.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
+        await asyncio.sleep(0)
+        calls.cancel()
+
+    asyncio.run(evicted())
+    assert ask(storage, NOW_MS) == "task/lane-2"
+    assert ask(storage, NOW_MS + PATIENCE_MS - 1) == "task/lane-2"
+    assert ask(storage, NOW_MS + PATIENCE_MS) == "task/lane-1"
+
+
+def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
+    """Its group is given up after the calls' own time and the way there and back; it is never asked again."""
+    loop = Loop(max_steps=1_000)  # type: ignore[abstract]
+    made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
+    with pytest.raises(TimeoutError):
+        loop.run_until_complete(made.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
+    assert loop.time() == pytest.approx(PATIENCE_MS / 1000)
+    loop.close()
+    assert ask(storage, NOW_MS) == "task/lane-2"
+    assert ask(storage, NOW_MS + 10 * PATIENCE_MS) == "task/lane-2"

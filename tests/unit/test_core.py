@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.core import limits
-from src.core.errors import ConfigurationError, TransitionRefused
+from src.core.errors import ConfigurationError, ConfigurationFaults, TransitionRefused
 from src.core.ids import is_task_id, new_task_id
 from src.core.retry import backoff_seconds, rate_limit_seconds
 from src.core.settings import load
@@ -83,6 +83,17 @@ def test_a_bad_variable_is_refused_by_name_and_never_repeated(name: str, value: 
     assert len(value) < 4 or value not in message
 
 
+def test_all_bad_variables_are_named_at_once():
+    """Each has a sentence of its own; one that is bad has no second fault that only follows from the first."""
+    bad = {"AI_PROVIDER": "gpt", "AI_TIMEOUT_SECONDS": "500", "LEASE_SECONDS": "never", "CORS_ORIGINS": "*"}
+    with pytest.raises(ConfigurationFaults) as caught:
+        load(bad.get)
+    assert [fault.variable for fault in caught.value.faults] == ["AI_PROVIDER", "LEASE_SECONDS", "CORS_ORIGINS"]
+    assert str(caught.value).startswith(
+        "AI_PROVIDER must be one of workers-ai, openai, demo. LEASE_SECONDS must be a number from 0.2 to 3600. CORS_"
+    )
+
+
 def test_openai_needs_its_url():
     """AI_PROVIDER openai without AI_BASE_URL is refused by that name."""
     with pytest.raises(ConfigurationError, match=r"^AI_BASE_URL must be set"):
@@ -101,8 +112,8 @@ def test_a_claim_lasts_as_long_as_a_call_may_take(lease: int, alone_ms: int, lan
     """LEASE_SECONDS says how long a claim lasts, unless a call would outlive it that starts 2 s late, uses up
     its 120 s, takes 5 s on the way to a lane and back, and waits 1 s for others."""
     settings = load({"LEASE_SECONDS": lease}.get)
-    assert settings.claim_ms(0) == alone_ms
-    assert settings.claim_ms(limits.LANE_SLACK_SECONDS) == laned_ms
+    assert settings.claim_ms(0, limits.START_SECONDS) == alone_ms
+    assert settings.claim_ms(limits.LANE_SLACK_SECONDS, limits.START_SECONDS) == laned_ms
 
 
 @given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10), st.integers(0, 2**48 - 1))

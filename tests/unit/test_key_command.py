@@ -127,11 +127,16 @@ def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     assert parts.secret.encode().hex() not in sql
 
 
-def test_local_applies_the_migrations_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A key can be made before `make dev` has ever run."""
+def test_local_applies_the_migrations_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key can be made before `make dev` has ever run. It says where the digest is, and how keys are asked for."""
     status, stand_in = run(monkeypatch, ["--persist-to", str(tmp_path)], said=INSERTED)
     place = ("--local", "--persist-to", str(tmp_path), "--env=")
     assert status == 0
+    told = capsys.readouterr().err
+    assert f"Only its digest is stored, in the local database, {tmp_path}." in told
+    assert "REQUIRE_KEYS:true" in told
     assert stand_in.calls[0] == ("d1", "migrations", "apply", "DB", *place)
     assert (stand_in.calls[1][:3], stand_in.calls[1][-4:]) == (("d1", "execute", "DB"), place)
 

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import pytest
+
 from src.core import limits
 from src.core.errors import (
     ModelConnectionLost,
+    ModelError,
     ModelRateLimited,
     ModelRefused,
+    ModelTimeout,
     ModelUnavailable,
 )
 from src.core.task import Failure, TaskOptions
@@ -59,13 +63,14 @@ def test_outputs_that_are_there_are_not_asked_for_again():
     assert ledger.progress([], 3).completed == 2
 
 
-def test_every_call_is_on_the_bill_once():
-    """Good, failed and rate-limited calls are settled; a lost connection is in doubt; both make the bill."""
+@pytest.mark.parametrize("unanswered", [ModelConnectionLost("gone"), ModelTimeout("no reply")])
+def test_every_call_is_on_the_bill_once(unanswered: ModelError):
+    """Calls that were answered are settled, well or not; one without an answer is in doubt; both make the bill."""
     ledger = Ledger(claim(calls_settled=10, calls_in_doubt=1), 3)
     started(ledger, FIRST, SECOND, THIRD)
     ledger.succeeded(FIRST, REPLY)
     ledger.failed(SECOND, ModelUnavailable("500"), 0, 0.5)
-    ledger.failed(THIRD, ModelConnectionLost("gone"), 0, 0.5)
+    ledger.failed(THIRD, unanswered, 0, 0.5)
     told = ledger.progress([], 3)
     assert (told.calls_settled, told.calls_in_doubt, told.in_flight) == (12, 2, ())
     assert (told.input_tokens, told.output_tokens, told.completed) == (7, 3, 1)
@@ -201,12 +206,89 @@ def test_what_was_saved_is_not_told_again():
     assert (told.outputs, told.in_flight) == ((), (SECOND, THIRD))
 
 
-def test_abandoned_calls_are_settled_and_stalled_ones_in_doubt():
-    """A cancelled task's calls were sent for sure; those of a worker that broke are in doubt."""
-    for end, expected in ((Ledger.abandon, (2, 0, 0)), (Ledger.stalled, (0, 2, 1))):
+def test_a_write_that_is_tried_again_says_what_each_try_told():
+    """Outputs keep the order in which they were told, whatever has been added since; a write that was saved ends it."""
+    ledger = Ledger(claim(), 3)
+    started(ledger, FIRST, SECOND, THIRD)
+    ledger.succeeded(THIRD, REPLY)
+    assert ledger.progress([], 3).tries == ()
+    ledger.succeeded(FIRST, REPLY)
+    again = ledger.progress([], 3)
+    assert ([output.key for output in again.outputs], again.tries) == ([THIRD, FIRST], (1,))
+    assert ledger.progress([], 3).tries == (1, 2)
+    assert again.step == 1
+    ledger.saved()
+    ledger.succeeded(SECOND, REPLY)
+    later = ledger.progress([], 3)
+    assert ([output.key for output in later.outputs], later.tries, later.step) == ([SECOND], (), 2)
+
+
+def test_calls_that_nobody_waits_for_are_in_doubt():
+    """The provider may have counted those of a cancelled task, and those of a worker that broke, or not."""
+    for end, expected in ((Ledger.abandon, (0, 2, 0)), (Ledger.stalled, (0, 2, 1))):
         ledger = Ledger(claim(), 3)
         started(ledger, FIRST, SECOND)
         end(ledger)
         told = ledger.progress([], 3)
         assert (told.calls_settled, told.calls_in_doubt, told.stalls) == expected
         assert told.in_flight == ()
+
+
+# --- Calls that did not start ----------------------------------------------------------------------------------------
+
+
+def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
+    """Announce calls at a time, and learn at once that none of them started."""
+    assert ledger.startable(now, len(keys)) == list(keys)
+    ledger.start(keys)
+    for key in reversed(keys):
+        ledger.not_started(key, now)
+
+
+def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
+    """1, 2, 4 .. 30 s after announcements in a row of which nothing started. One of several calls counts once, other
+    calls wait as well, and no attempt and no call is booked."""
+    ledger = Ledger(claim(), 1)
+    ledger.add([FIRST, SECOND, THIRD])
+    now = 100.0
+    for pause in (1, 2, 4, 8, 16, 30, 30):
+        fruitless(ledger, now, FIRST, SECOND)
+        assert ledger.next_at() == now + pause
+        assert ledger.startable(now + pause - 0.01, 9) == []
+        now += pause
+    assert ledger.startable(now, 9) == [FIRST, SECOND, THIRD]
+    assert (ledger.sent, ledger.ended, ledger.unsaved, ledger.failure) == (0, 0, False, None)
+
+
+def test_a_call_that_was_made_ends_the_row():
+    """An answer or a failure says that calls do start: the next pause is the first one again."""
+    for fails in (False, True):
+        ledger = Ledger(claim(idle_runs=4), 3)
+        ledger.add([FIRST, SECOND])
+        fruitless(ledger, 0, FIRST, SECOND)
+        fruitless(ledger, 1, FIRST, SECOND)
+        assert (ledger.fruitless, ledger.progress([], 3).idle_runs) == (2, 4)
+        ledger.start(ledger.startable(3, 1))
+        if fails:
+            ledger.failed(FIRST, ModelUnavailable("503"), 3, 0)
+        else:
+            ledger.succeeded(FIRST, REPLY)
+        assert (ledger.fruitless, ledger.ended, ledger.progress([], 3).idle_runs) == (0, 1, 0)
+        fruitless(ledger, 3, SECOND)
+        assert ledger.next_at() == 4
+
+
+def test_what_a_busy_lane_did_not_start_goes_out_again_at_once():
+    """A lane that made one call of two is no sign of a slow database."""
+    ledger = Ledger(claim(), 3)
+    started(ledger, FIRST, SECOND)
+    ledger.succeeded(FIRST, REPLY)
+    ledger.not_started(SECOND, 10)
+    assert ledger.startable(10, 9) == [SECOND]
+
+
+def test_a_run_that_started_nothing_is_counted():
+    """`idle_runs` is what the next run reads."""
+    ledger = Ledger(claim(idle_runs=2), 3)
+    ledger.idled()
+    assert ledger.progress([], 3).idle_runs == 3

@@ -10,7 +10,7 @@ from src.core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuo
 from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.states import TRANSITIONS, Status
-from src.core.task import Failure, Reduce, Route
+from src.core.task import CONCAT_SEPARATOR, Failure, Reduce, Route
 from src.store.claims import (
     CallKey,
     Claim,
@@ -25,7 +25,7 @@ from src.store.claims import (
     Unclaimed,
 )
 from src.store.database import Database
-from src.store.sql import admission, sweep, views, work
+from src.store.sql import admission, seen, sweep, views, work
 from src.store.sql.statement import BoundStatement
 from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
@@ -163,20 +163,24 @@ def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
     assert not bench.step(zombie, step, **late)
     settle(bench, zombie, progress(zombie, **late))
     assert bench.row("task") == before
-    assert bench.database.rows("SELECT * FROM outputs") == bench.database.rows("SELECT * FROM failures") == []
+    assert bench.database.rows("SELECT * FROM segments") == bench.database.rows("SELECT * FROM failures") == []
     assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(0, 1, tag="right"), completed=2)
     task = bench.run(bench.store.task(TaskKey("task")))
     assert task is not None
     assert task.result == "right 0\n\nright 1"
 
 
-def test_an_output_is_accepted_once(bench: StoreBench):
-    """The first output of a chunk stays, even if the same claim sends another."""
+@pytest.mark.parametrize("segments", [True, False])
+def test_an_output_is_accepted_once(bench: StoreBench, *, segments: bool):
+    """The first output of a chunk stays, even if the same claim sends another, and no other stands in for it."""
+    bench.store.writes_segments = segments
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(0, tag="first"), completed=1)
     assert bench.step(claim, outputs=outputs(0, tag="second"), completed=1)
-    assert bench.database.rows("SELECT output FROM outputs") == [{"output": "first 0"}]
+    chunks = bench.run(bench.store.chunks(TaskKey("task")))
+    assert [chunk.output for chunk in chunks or []] == ["first 0"]
+    assert not bench.step(claim, Finish(RETENTION_MS), completed=2)
 
 
 def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
@@ -345,7 +349,7 @@ def test_every_write_may_be_sent_twice(message: str, when):
             if place == fail_at:
                 bench.database.fail(message, when)
             act()
-        found = bench.row("task") | {"step": 0}, bench.database.rows("SELECT * FROM outputs")
+        found = bench.row("task") | {"step": 0}, bench.database.rows("SELECT places, body FROM segments")
         bench.database.close()
         return found
 
@@ -419,13 +423,17 @@ def test_a_missing_schema_is_named():
     bench.database.close()
 
 
-def test_big_outputs_are_split_over_statements(bench: StoreBench):
+@pytest.mark.parametrize("segments", [True, False])
+def test_big_outputs_are_split_over_statements(bench: StoreBench, *, segments: bool):
     """Outputs that together exceed what one parameter may hold are written all the same."""
     bench.insert(chunks=6)
     claim = bench.claim()
     big = [item._replace(text="€" * 200_000) for item in outputs(*range(6))]
+    bench.store.writes_segments = segments
     assert bench.step(claim, Finish(RETENTION_MS), outputs=big, completed=6)
-    assert len(bench.database.rows("SELECT 1 FROM outputs")) == 6
+    task = bench.run(bench.store.task(TaskKey("task")))
+    assert task is not None
+    assert len(str(task.result)) == 6 * 200_000 + 5 * len(CONCAT_SEPARATOR)
 
 
 def test_erase_leaves_nothing(bench: StoreBench):
@@ -437,21 +445,37 @@ def test_erase_leaves_nothing(bench: StoreBench):
     assert bench.run(bench.store.erase(TaskKey("task"))) == (True, round(limits.START_SECONDS * 1000))
     assert bench.run(bench.store.erase(TaskKey("task"))) == (False, 0)
     assert not bench.step(claim, outputs=outputs(1), failures=[failed], completed=2)
-    for table in ("tasks", "texts", "outputs", "failures"):
+    for table in ("tasks", "texts", "outputs", "segments", "failures"):
         assert bench.database.rows(f"SELECT * FROM {table}") == []  # noqa: S608
 
 
 @pytest.mark.parametrize(
     "bound",
     [
-        sweep.DUE.bind(most=10, tenants_served=10, chunks_most=10),
-        views.TASK.bind(task_key="t"),
+        sweep.DUE.bind(most=10, tenants_served=10),
+        sweep.PAST_RETENTION.bind(most=10, chunks_most=10),
+        views.TASK.bind(task_key="t", late_ms=1, in_vain=2),
+        seen.NUDGE.bind(task_key="t", delay_ms=1, late_ms=1),
+        seen.BACKLOG.bind(),
         views.STATUS.bind(task_key="t"),
         views.RESULT.bind(task_key="t"),
         views.LIST.bind(first="a:", behind="a:~", most=10),
         views.LIST_STATUS.bind(first="a:", behind="a:~", most=10, status="failed", walk_most=500),
         admission.OUTCOME.bind(task_key="t", tenant="a", counted_most=10),
-        work.CLAIM.bind(task_key="t", holder="h", host="", route="queue", lease_ms=1, early_ms=1, first_chunks="[]"),
+        work.CLAIM.bind(
+            task_key="t",
+            holder="h",
+            host="",
+            route="queue",
+            lease_ms=1,
+            start_ms=1,
+            early_ms=1,
+            first_chunks="[]",
+            seen_fence=None,
+            rests_ms="[]",
+            least_ms=0,
+            stands_in=0,
+        ),
     ],
 )
 def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundStatement):
@@ -469,4 +493,4 @@ def test_ended_tasks_cost_a_count_of_those_in_flight_nothing(bench: StoreBench):
     """The walk is over tasks that go on, by the index: not over the thousands of a tenant whose retention is near."""
     bound = admission.OUTCOME.bind(task_key="a:t", tenant="a", counted_most=101)
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
-    assert any("tasks_by_wake (tenant=? AND ended=?)" in str(row["detail"]) for row in plan), plan
+    assert any("tasks_to_wake (tenant=?)" in str(row["detail"]) for row in plan), plan

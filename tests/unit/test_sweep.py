@@ -9,6 +9,7 @@ from src.core import limits
 from src.core.ids import TaskKey, split_task_key
 from src.core.meter import Meter
 from src.core.settings import Settings
+from src.core.stalls import Rests
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Route
 from src.inference.demo import DemoProvider
@@ -16,9 +17,11 @@ from src.processing.log import Log
 from src.processing.sweep import Sweep
 from src.processing.terms import OVERDUE
 from src.processing.worker import Worker
-from src.store.claims import Release
+from src.store.claims import Finish, Release, Standing, Unclaimed
+from src.store.database import Database
 from src.store.sweep import Due
-from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench
+from src.store.tasks import TaskStore
+from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench, outputs
 
 
 @pytest.fixture
@@ -26,6 +29,9 @@ def bench():
     made = StoreBench()
     yield made
     made.database.close()
+
+
+SENT_MOST = 40  # tasks by a run on the free plan: a send each, and five D1 calls, within 45 subrequests
 
 
 class Recorder:
@@ -43,11 +49,12 @@ class Recorder:
 def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
     """Run the whole sweep once and return its first look's last line."""
     lines: list[str] = []
+    meter = Meter()
     worker = Worker(
-        store=bench.store,
+        store=TaskStore(Database(bench.database, meter)),
         provider=DemoProvider(),
         settings=Settings(),
-        meter=Meter(),
+        meter=meter,
         chance=lambda: 0.0,
         nonce=lambda: "holder",
         log=Log(lines.append),
@@ -101,20 +108,26 @@ def test_a_claim_brings_the_sweep_forward(bench: StoreBench):
 
 
 def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
-    """When workers die so early that none can fail the task, the sweep does; before that, and while one lives, not."""
+    """When the last of so many workers has died, and the task has rested, the sweep fails it; before that, not."""
     bench.insert()
 
     def sweep() -> list[TaskKey]:
         due = bench.run(bench.store.due(10))
         hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= 3]
-        return bench.run(bench.store.give_up(hopeless, 3, FAILURE, RETENTION_MS))
+        ended = bench.run(bench.store.give_up(hopeless, 3, FAILURE, RETENTION_MS))
+        assert bench.run(bench.store.take_due(due, LEASE_MS)) == []
+        return ended
 
-    for stalls in range(4):
-        assert bench.claim().stalls == stalls
+    for stalls, rest_ms in ((0, LEASE_MS), (1, 5 * LEASE_MS), (2, 4 * LEASE_MS)):
+        claim = bench.claim(rests=Rests((0, 6 * LEASE_MS), 10 * LEASE_MS))
+        assert (claim.stalls, claim.rest_ms) == (stalls, rest_ms if stalls else 0)
         assert bench.run(bench.store.give_up([TaskKey("task")], 3, FAILURE, RETENTION_MS)) == []
-        bench.pass_ms(2 * LEASE_MS)
-        ended = sweep()
-        assert ended == (["task"] if stalls == 3 else [])
+        bench.pass_ms(rest_ms - 1)
+        assert sweep() == []
+        assert bench.try_claim() == Unclaimed(Standing.HELD, 1)
+        assert bench.row("task")["wake_at"] == bench.time_ms + 1
+        bench.pass_ms(1)
+    assert sweep() == ["task"]
     assert (bench.row("task")["status"], bench.row("task")["error_code"]) == ("failed", FAILURE.code)
 
 
@@ -146,7 +159,6 @@ def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBenc
     bench.pass_ms(LEASE_MS)
     assert swept(bench, 2)[0] == ["task-0", "task-1"]
     assert swept(bench, 10)[0] == ["task-2", "task-3", "task-4"]
-    assert limits.SWEEP_TASKS_MOST + 2 <= 45  # sends and D1 calls of one sweep, within the free plan's subrequests
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
@@ -157,19 +169,37 @@ def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status
     assert swept(bench) == ([], 0)
     bench.pass_ms(1)
     assert swept(bench) == ([], 1)
-    for table in ("tasks", "texts", "outputs", "failures"):
+    for table in ("tasks", "texts", "outputs", "segments", "failures"):
         assert bench.database.rows(f"SELECT * FROM {table}") == []  # noqa: S608
 
 
-def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench):
-    """A retry between the sweep's look and its erasure saves the task, with its text."""
+@pytest.mark.parametrize("due_at_once", [False, True])
+def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due_at_once: bool):
+    """A retry between the sweep's look and its erasure saves the task, with its text, even if it is due at once."""
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
     assert due.past_retention == ["task"]
     assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
+    if due_at_once:
+        bench.run(bench.store.make_due([TaskKey("task")]))
     assert bench.run(bench.store.erase_expired(due)) == 0
     assert bench.claim().text == "xx"
+
+
+def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench: StoreBench):
+    """Between the sweep's look and its erasure: its retention has begun anew, and all of it stays as long."""
+    bench.in_status(Status.FAILED)
+    bench.pass_ms(RETENTION_MS)
+    due = bench.run(bench.store.due(10))
+    assert due.past_retention == ["task"]
+    assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
+    assert bench.step(bench.claim(), Finish(RETENTION_MS), outputs=outputs(0, 1), completed=2)
+    kept = {table: bench.database.rows(f"SELECT * FROM {table}") for table in ("tasks", "texts", "segments")}  # noqa: S608
+    assert bench.run(bench.store.erase_expired(due)) == 0
+    assert {table: bench.database.rows(f"SELECT * FROM {table}") for table in kept} == kept  # noqa: S608
+    bench.pass_ms(RETENTION_MS)
+    assert swept(bench) == ([], 1)
 
 
 def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: StoreBench):
@@ -237,8 +267,8 @@ def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
     bench.pass_ms(LEASE_MS)
     backlog(bench, "one", 1)
     bench.pass_ms(LEASE_MS)
-    ids, _ = swept(bench, limits.SWEEP_TASKS_MOST)
-    assert len(ids) == limits.SWEEP_TASKS_MOST
+    ids, _ = swept(bench, limits.SWEEP_PAGE_TASKS)
+    assert len(ids) == limits.SWEEP_PAGE_TASKS
     assert tenants_of(ids).count("one") == 1
 
 
@@ -282,7 +312,7 @@ def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: Sto
     bench.pass_ms(LEASE_MS)
     served = []
     for _ in range(2 * tenants):
-        first, _ = bench.run(bench.store.due(limits.SWEEP_TASKS_MOST, served=turns)).split(1)
+        first, _ = bench.run(bench.store.due(limits.SWEEP_PAGE_TASKS, served=turns)).split(1)
         served += tenants_of(bench.run(bench.store.take_due(first, LEASE_MS)))
         bench.pass_ms(60_000)
     assert sorted(served[:tenants]) == sorted(served[tenants:]) == sorted(f"t{number}" for number in range(tenants))
@@ -339,10 +369,10 @@ def test_a_tenant_adds_only_so_many_to_the_queue_in_a_run(bench: StoreBench):
     run_sweep(bench, queue, objects)
     sent = Counter(tenants_of(queue.sent))
     assert sent == {"many": limits.SWEEP_QUEUE_SHARE, "few": 5}
-    assert tenants_of(objects.sent) == ["many"] * (limits.SWEEP_TASKS_MOST - sent.total())
+    assert tenants_of(objects.sent) == ["many"] * (SENT_MOST - sent.total())
     alone = Recorder(Route.QUEUE)
     run_sweep(bench, alone)
-    assert tenants_of(alone.sent) == ["many"] * limits.SWEEP_TASKS_MOST
+    assert tenants_of(alone.sent) == ["many"] * SENT_MOST
 
 
 def test_a_repeated_dispatch_does_not_sleep_through_the_deadline(bench: StoreBench):
@@ -355,13 +385,59 @@ def test_a_repeated_dispatch_does_not_sleep_through_the_deadline(bench: StoreBen
     assert bench.row("task")["wake_at"] == bench.row("task")["deadline_at"]
 
 
+def test_a_postponed_look_does_not_sleep_through_the_deadline(bench: StoreBench):
+    """A live task is looked at again when its lease ends, or at its deadline if that comes before."""
+    bench.insert("soon", deadline_ms=LEASE_MS + 10)
+    bench.insert("late", deadline_ms=3 * LEASE_MS)
+    bench.pass_ms(LEASE_MS // 2)
+    for name in ("soon", "late"):
+        bench.claim(name)
+    bench.pass_ms(LEASE_MS // 2)
+    due = bench.run(bench.store.due(10))
+    assert sorted(due.live) == ["late", "soon"]
+    assert bench.run(bench.store.take_due(due, LEASE_MS)) == []
+    wake_at = {name: bench.row(name)["wake_at"] - bench.time_ms for name in ("soon", "late")}
+    assert wake_at == {"soon": 10, "late": LEASE_MS // 2}
+    bench.pass_ms(10)
+    assert bench.run(bench.store.due(10)).overdue == ["soon"]
+
+
+@pytest.mark.parametrize("ends", ["completes", "is given up"])
+def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends: str):
+    """Between the sweep's look and its write the worker finished, or its lease ran out: the time to look stays."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS // 2)
+    claim = bench.claim()
+    bench.pass_ms(LEASE_MS // 2)
+    due = bench.run(bench.store.due(10))
+    assert due.live == ["task"]
+    if ends == "completes":
+        assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0, 1), completed=2)
+    else:
+        bench.pass_ms(LEASE_MS // 2)
+    before = bench.row("task")["wake_at"]
+    assert bench.run(bench.store.take_due(due, LEASE_MS)) == []
+    assert bench.row("task")["wake_at"] == before
+
+
+def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: StoreBench):
+    """Nobody could claim it. It stays due, and the next run fails it."""
+    bench.insert(deadline_ms=LEASE_MS + 1)
+    bench.pass_ms(LEASE_MS)
+    due = bench.run(bench.store.due(10))
+    assert due.idle == ["task"]
+    bench.pass_ms(1)
+    assert bench.run(bench.store.take_due(due, LEASE_MS)) == []
+    assert bench.run(bench.store.due(10)).overdue == ["task"]
+
+
 def test_a_page_is_split():
     """The first part has all that is not idle, and so many idle tasks; each has its own tasks' stalls."""
     due = Due(7)
     due.add(TaskKey("live"), Status.PROCESSING, live=True, overdue=False, stalls=2)
     due.add(TaskKey("idle"), Status.PENDING, live=False, overdue=False, stalls=0)
     due.add(TaskKey("dead"), Status.PROCESSING, live=False, overdue=False, stalls=3)
-    due.add(TaskKey("over"), Status.FAILED, live=False, overdue=True, stalls=0)
+    due.past_retention.append(TaskKey("over"))
     due.add(TaskKey("late"), Status.PROCESSING, live=True, overdue=True, stalls=3)
     assert due == Due(
         7,
@@ -375,6 +451,6 @@ def test_a_page_is_split():
     assert first == Due(
         7, live=[TaskKey("live")], idle=[TaskKey("idle")], past_retention=[TaskKey("over")], overdue=[TaskKey("late")]
     )
-    assert rest == Due(7, idle=[TaskKey("dead")], stalls={TaskKey("dead"): 3})
-    assert rest.split(1) == (rest, Due(7))
+    assert rest == Due(idle=[TaskKey("dead")], stalls={TaskKey("dead"): 3})
+    assert rest.split(1) == (rest, Due())
     assert (Due(7).empty, rest.empty, first.empty) == (True, False, False)

@@ -21,6 +21,7 @@ from src.processing.allowance import slice_seconds
 from src.processing.direct import DirectSender
 from src.processing.sweep import Sweep
 from tests.support.store_bench import START_MS, new_task
+from tests.support.stored_outputs import stored_outputs
 from tests.support.worker_bench import WorkerBench
 
 PLATFORM = 50  # subrequests, and statements, of an invocation on the free plan
@@ -72,8 +73,7 @@ class Cron:
         assert self.meter.subrequests <= self.bench.settings.subrequests
         assert self.meter.statements <= PLATFORM
         assert self.out == 0
-        (kept,) = self.bench.database.rows("SELECT count(*) AS outputs FROM outputs")
-        assert kept["outputs"] == len(self.bench.model.calls)
+        assert len(stored_outputs(self.bench.database)) == len(self.bench.model.calls)
 
     def due(self) -> set[str]:
         """The tasks that the next run of the sweep finds and that no run has counted as dispatched."""

@@ -14,12 +14,13 @@ from src.core import limits
 from src.core.errors import ModelError, ModelRateLimited, ModelRefused, ModelUnavailable, StoreUnavailable
 from src.core.ids import TaskKey
 from src.core.settings import Settings
+from src.core.stalls import rests
 from src.core.states import Status
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route
 from src.inference.protocol import ModelCall, ModelReply
 from src.processing.outcomes import Ended, Outcome, Released
 from src.processing.worker import Host
-from src.store.claims import Standing, Unclaimed
+from src.store.claims import Claim, Standing, Unclaimed
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.worker_bench import HOST, WorkerBench
@@ -134,30 +135,88 @@ def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
 
 
 def test_a_poison_task_ends(make):
-    """A task whose worker dies each time, without any output, fails after MAX_ATTEMPTS deaths."""
+    """A task whose worker dies each time, without any output, fails after MAX_ATTEMPTS deaths: the first has calls as
+    wide as usual, the next half as many, the last one, and not before ten minutes have passed."""
     bench = make(lease_seconds=180, max_attempts=3)
-    bench.insert(2)
-    for _ in range(3):
-        run = bench.loop.create_task(bench.worker().run("task", HOST))
-        bench.do(asyncio.sleep(0.5))
-        run.cancel()  # no await of the worker runs again: it is as good as killed
-        bench.do(asyncio.sleep(180))
+    bench.insert(9)
+    for starts, width in ((0, 6), (180, 3), (500, 1)):
+        while isinstance(unclaimed := kill_soon(bench), Unclaimed):
+            assert unclaimed.left_ms > 0
+            bench.do(asyncio.sleep(unclaimed.left_ms / 1000))
+        assert bench.loop.time() == pytest.approx(starts, abs=2)
+        assert len([at for at, _ in bench.model.calls if at >= starts]) == width
+    bench.do(asyncio.sleep(179))
+    assert bench.run() == Unclaimed(Standing.HELD, 500)
+    bench.do(asyncio.sleep(1))
+    assert bench.loop.time() > limits.STALL_SECONDS_LEAST
     assert bench.run() == Ended(Status.FAILED)
     task = bench.task()
     assert task.failure is not None
     assert (task.failure.code, task.failure.retryable) == ("worker_crashed", True)
-    assert (task.usage.model_calls, task.usage.in_doubt, task.attempts) == (6, 6, 4)
+    assert (task.usage.model_calls, task.usage.in_doubt, task.attempts) == (10, 10, 4)
+
+
+def kill_soon(bench: WorkerBench) -> Outcome | None:
+    """Begin a run and kill its worker half a second later; what the run returned if it came to its end."""
+    run = bench.loop.create_task(bench.worker().run(TaskKey("task"), HOST))
+    bench.do(asyncio.sleep(0.5))
+    if run.done():
+        return run.result()
+    run.cancel()  # no await of the worker runs again: it is as good as killed
+    return None
+
+
+def test_no_task_fails_for_its_workers_before_ten_minutes(make):
+    """However short the leases: after the last claim the task rests until ten minutes have passed since the first."""
+    bench = make(timeout_seconds=1, lease_seconds=2, max_attempts=3)
+    bench.insert(2)
+    ends: list[float] = []
+    while not ends:
+        outcome = kill_soon(bench)
+        if outcome == Ended(Status.FAILED):
+            ends.append(bench.loop.time())
+        bench.do(asyncio.sleep(1))
+    assert limits.STALL_SECONDS_LEAST <= ends[0] < limits.STALL_SECONDS_LEAST + 10
+    assert len(bench.model.calls) == 2 + 2 + 1
+
+
+def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
+    """A worker that takes over makes three calls at a time until one has finished: then the task does not kill."""
+    bench = make(lease_seconds=180)
+    bench.insert(20)
+    kill_soon(bench)
+    bench.do(asyncio.sleep(180))
+    assert bench.run() == Ended(Status.COMPLETED)
+    starts = [at for at, _ in bench.model.calls[6:]]
+    assert [starts.count(at) for at in sorted(set(starts))] == [3, 6, 6, 5]
+
+
+def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
+    """Workers that die again and again, each after a call has finished, never end the task, which is taken over at
+    once."""
+    bench = make(lease_seconds=180, max_attempts=2)
+    bench.insert(6)
+    bench.model.seconds = lambda number: 0.1 if number in {1, 7, 12, 16, 19} else 100.0
+    for _ in range(5):
+        assert kill_soon(bench) is None
+        bench.do(asyncio.sleep(180))
+    bench.model.seconds = lambda number: 1.0
+    assert bench.run() == Ended(Status.COMPLETED)
 
 
 def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
-    """A bug in a provider surfaces, leaves the task claimable at once, and ends as a failure, not as a loop."""
+    """A bug in a provider surfaces, gives the task back, at once and then after longer and longer rests, and ends as a
+    failure, not as a loop."""
     bench = make()
     bench.insert(2)
     bench.model.act = lambda call, number: ValueError("a bug")
-    for _ in range(3):
+    for rest_seconds in (0, 498, 98):
         with pytest.raises(ValueError, match="a bug"):
             bench.run()
         assert bench.task().status is Status.PENDING
+        assert rest_seconds == 0 or bench.run() == Unclaimed(Standing.EARLY, rest_seconds * 1000)
+        bench.do(asyncio.sleep(rest_seconds + 1))
+    assert bench.loop.time() > limits.STALL_SECONDS_LEAST
     assert bench.run() == Ended(Status.FAILED)
     assert bench.task().usage.in_doubt >= 3
 
@@ -166,7 +225,7 @@ def test_paid_outputs_outlast_an_outage(make):
     """While D1 is out of reach the worker keeps what it paid for and writes it when D1 is back."""
     bench = make()
     bench.insert(6)
-    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=20) if number == 1 else None
+    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=8) if number == 1 else None
     assert bench.run() == Ended(Status.COMPLETED)
     assert len(bench.model.calls) == 6
     assert len(bench.events("store_unavailable")) > 3
@@ -265,7 +324,8 @@ def test_only_a_merge_that_must_read_costs_more_writes(make):
 
 
 def test_a_hanging_call_ends_at_the_timeout(make):
-    """Whatever the provider does, a call ends after AI_TIMEOUT_SECONDS, within the lease, and counts as sent."""
+    """Whatever the provider does, a call ends after AI_TIMEOUT_SECONDS, within the lease. It is on the bill, in doubt:
+    the provider may have seen nothing of it."""
     bench = make(max_attempts=2)
     bench.insert(1)
     bench.model.seconds = lambda number: 1e6
@@ -273,7 +333,7 @@ def test_a_hanging_call_ends_at_the_timeout(make):
     failure = bench.task().failure
     assert failure is not None
     assert failure.code == "model_timeout"
-    assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (2, 0)
+    assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (2, 2)
 
 
 def test_a_run_whose_lanes_all_fall_silent_gives_the_task_back(make):
@@ -317,7 +377,7 @@ def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
     assert isinstance(second, Unclaimed)
     assert (second.standing, first) == (Standing.HELD, Ended(Status.COMPLETED))
     usage = bench.task().usage
-    assert (usage.model_calls, usage.in_doubt) == (len(bench.model.calls), 0)
+    assert (usage.model_calls, usage.in_doubt) == (len(bench.model.calls), 5)  # those that timed out
 
 
 def test_a_claim_outlasts_the_way_to_its_lanes(make):
@@ -374,15 +434,19 @@ def test_a_failure_for_good_is_the_reason_whoever_dies_after_it(make):
     """Workers that die again and again on a task that has failed for good do not hide why it failed."""
     bench = make(max_attempts=3)
     bench.insert(2)
-    bench.model.seconds = lambda number: 1.0 if number == 5 else 50.0
+    bench.model.seconds = lambda number: 0.1 if number == 1 else 50.0
     bench.model.act = lambda call, number: ModelRefused("401")
-    for _ in range(3):
-        run = bench.loop.create_task(bench.worker().run("task", HOST))
-        bench.do(asyncio.sleep(5))
-        run.cancel()
-        bench.do(asyncio.sleep(bench.settings.lease_seconds))
+    assert kill_soon(bench) is None
+    for number in range(3):
+        bench.do(asyncio.sleep(600))
+        lease_ms, holder = bench.settings.lease_ms, f"dead-{number}"
+        claimed = bench.store.claim(
+            TaskKey("task"), holder=holder, host="", route=Route.QUEUE, lease_ms=lease_ms, rests=rests(3)
+        )
+        assert isinstance(bench.do(claimed), Claim)
+    bench.do(asyncio.sleep(600))
     assert bench.run() == Ended(Status.FAILED)
-    assert (code(bench), len(bench.model.calls)) == ("model_refused", 6)
+    assert (code(bench), len(bench.model.calls)) == ("model_refused", 2)
 
 
 # --- Deadlines -----------------------------------------------------------------------------------------------------
@@ -398,14 +462,14 @@ def retry(bench: WorkerBench) -> None:
 
 
 def test_a_worker_stops_at_the_deadline(make):
-    """At the deadline the calls in flight are given up, though on the bill; what was finished is kept."""
+    """At the deadline the calls in flight are given up, in doubt on the bill; what was finished is kept."""
     bench = make()
     bench.insert(20, deadline_ms=2_500)
     assert bench.run() == Ended(Status.FAILED)
     assert bench.loop.time() == pytest.approx(2.5)
     task = bench.task()
     assert (code(bench), task.completed, len(bench.model.calls)) == (DEADLINE_EXCEEDED, 12, 18)
-    assert (task.usage.model_calls, task.usage.in_doubt) == (18, 0)
+    assert (task.usage.model_calls, task.usage.in_doubt) == (18, 6)
 
 
 def test_no_call_starts_at_the_deadline_or_after(make):

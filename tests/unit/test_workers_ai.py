@@ -88,7 +88,7 @@ CODES: list[tuple[int, type[errors.ModelError]]] = [
     (3040, errors.ModelUnavailable),
     (3008, errors.ModelUnavailable),
     (3021, errors.ModelRateLimited),
-    (3007, errors.ModelTimeout),
+    (3007, errors.ModelUnavailable),
     (3036, errors.ModelQuotaExhausted),
     (4006, errors.ModelQuotaExhausted),
     (9999, errors.ModelUnavailable),

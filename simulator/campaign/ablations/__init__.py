@@ -1,6 +1,17 @@
 """Safeguards of the Worker, each with the way to switch it off, and where that must show: one list of all."""
 
-from simulator.campaign.ablations import calls, dispatch, fences, late_landing, limits, submissions, terms, withdrawals
+from simulator.campaign.ablations import (
+    calls,
+    dead_triggers,
+    dispatch,
+    fences,
+    late_landing,
+    limits,
+    pace,
+    submissions,
+    terms,
+    withdrawals,
+)
 
 ABLATIONS = (
     *fences.ABLATIONS,
@@ -11,5 +22,7 @@ ABLATIONS = (
     *submissions.ABLATIONS,
     *limits.ABLATIONS,
     *late_landing.ABLATIONS,
+    *pace.ABLATIONS,
+    *dead_triggers.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

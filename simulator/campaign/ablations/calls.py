@@ -1,10 +1,19 @@
 """Ablations of what keeps the bill and the outputs true: announced calls, doubts, and writes that come twice."""
 
 from simulator.campaign.ablations import substitutes as without
-from simulator.campaign.ablations.circumstances import CRASHES, LOST_REPLIES, refused
+from simulator.campaign.ablations.circumstances import (
+    CRASHES,
+    LOST_REPLIES,
+    cancelling_late,
+    hurried,
+    refused,
+    some_tasks,
+)
 from simulator.campaign.ablations.definition import Ablation
-from src.processing import ledger
-from src.store import tasks
+from simulator.campaign.workload import DEPLOYMENTS
+from simulator.platform.choices import FREE, TOP
+from src.processing import calls, ledger
+from src.store import segments, tasks
 
 ABLATIONS = (
     Ablation(
@@ -37,9 +46,43 @@ ABLATIONS = (
     ),
     Ablation(
         "idempotent_checkpoint",
-        "an output that is written again is the same output",
+        "an output that older code writes again is the same output",
         (without.swapped("CHECKPOINT", "ON CONFLICT DO NOTHING", ""),),
         LOST_REPLIES,
+        some_tasks(*DEPLOYMENTS, old_writers=1.0),
+    ),
+    Ablation(
+        "piece_once",
+        "outputs that are sent again are in their segment already",
+        (without.swapped("RECORD_OUTPUTS", "(fence, step, piece) >= (:fence, :step, :piece)", without.NO_PIECE),),
+        LOST_REPLIES,
+    ),
+    Ablation(
+        "pieces_by_try",
+        "outputs that a write told before stay apart from those that its next try adds",
+        ((segments, "pieces", without.pieces_of_one_try),),
+        {"d1_slow": 0.3},
+        cancelling_late(*DEPLOYMENTS, chunks=8, concurrency=3),
+    ),
+    Ablation(
+        "input_of_completed",
+        "only a task that is completed loses its input",
+        (without.swapped("EMPTY_INPUT", "fence = :fence AND status = 'completed'", ":fence = :fence"),),
+        workload=hurried,
+    ),
+    Ablation(
+        "custody_of_ended_calls",
+        "outputs that came while a write was awaited are booked before calls are dropped",
+        ((calls.Calls, "drop", without.drop_unseen),),
+        {"d1_slow": 0.3},
+        cancelling_late(*DEPLOYMENTS, chunks=8, concurrency=3),
+    ),
+    Ablation(
+        "custody_of_lanes",
+        "what lanes have begun is waited for when its task has ended",
+        ((calls.Calls, "rest", without.drop_lanes),),
+        {},
+        cancelling_late(TOP, FREE, chunks=18, concurrency=3),
     ),
     Ablation("absolute_totals", "totals are written as totals", without.incremental(), LOST_REPLIES),
 )

@@ -9,9 +9,11 @@ from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.patches import Patch
 from simulator.campaign.tenants import TENANTS
 from simulator.campaign.workload import DEPLOYMENTS, Action, TaskSpec, Workload
-from simulator.platform.choices import Deployment
+from simulator.platform.choices import FREE, Deployment
 from simulator.platform.isolate import Isolate
 from simulator.platform.rate_limits import RateLimit
+from simulator.platform.shared_database import Sharing
+from src.processing import pace, worker
 from src.store import tasks
 
 # Faults under which a worker outlives its claim.
@@ -22,6 +24,17 @@ NO_LOOKS: tuple[Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vai
 LOST_REPLIES = {"d1_failed_after_commit": 0.2}
 # Isolates that stand still for less than a call may take to start: 0.1 to 2 s.
 SHORT_FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),)
+
+# The same, where the database is slow and a call may take longer to start: 1 to 15 s.
+FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_a_while),)
+
+# A database that takes 2.4 or 4.8 s a call, since others share it.
+CROWDED: tuple[Patch, ...] = ((Sharing, "drawn", without.crowd),)
+# Workers that give their calls no longer to start than on a quick one.
+STUBBORN: tuple[Patch, ...] = (
+    (pace, "start_seconds", without.shortest_window),
+    (worker, "start_seconds", without.shortest_window),
+)
 
 
 def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], Workload]:
@@ -36,6 +49,12 @@ def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], W
         return replace(Workload(tasks=specs, first=first, last=first), **options)
 
     return draw
+
+
+def long_trouble(rng: Random) -> Workload:
+    """Tasks on objects, and one that comes late, so that faults go on for minutes."""
+    specs = tuple(TaskSpec(at=rng.uniform(0, 5) + late, chunks=4) for late in (0, 0, 150))
+    return Workload(tasks=specs, first=FREE, last=FREE)
 
 
 def cancelling(rng: Random) -> Workload:
@@ -54,6 +73,17 @@ def erasing_soon(rng: Random) -> Workload:
     """Tasks that are erased before their submission has landed for good."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=0, chunks=2, actions=((rng.uniform(0, 3), "delete"),)) for _ in range(6))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+def putting_back(rng: Random) -> Workload:
+    """Tasks that are cancelled and put back twice."""
+    first = rng.choice(DEPLOYMENTS)
+    actions: list[Action] = ["cancel", "retry", "cancel", "retry"]
+    specs = tuple(
+        TaskSpec(at=0, chunks=6, actions=tuple((1 + 2 * turn + rng.random(), act) for turn, act in enumerate(actions)))
+        for _ in range(5)
+    )
     return Workload(tasks=specs, first=first, last=first)
 
 
@@ -89,6 +119,13 @@ def twins(rng: Random) -> Workload:
     """Pairs of submissions under one key."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 2), chunks=1, idempotent=True, twin=True) for _ in range(5))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+def waiting_long(rng: Random) -> Workload:
+    """Tasks whose clients look again after some minutes: so long do faults last."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=0, chunks=6, actions=((300.0, "poll"),)) for _ in range(3))
     return Workload(tasks=specs, first=first, last=first)
 
 

@@ -1,16 +1,16 @@
 """Ablations of what keeps a task going, or ends it when nobody can: routes, dead letters, alarms, the sweep."""
 
 from simulator.campaign.ablations import substitutes as without
-from simulator.campaign.ablations.circumstances import some_tasks
+from simulator.campaign.ablations.circumstances import long_trouble, some_tasks
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.workload import Change
 from simulator.platform.choices import DIRECT, FREE, TOP
 from src import composition
 from src.objects import ai_processor
-from src.processing import dispatch, sweep
+from src.processing import dispatch, ledger, sweep, worker
 from src.queue import consumer
 from src.store import rows, tasks
-from src.store.sql.fragments import NOW
+from src.store.sql.fragments import FREE_AT, NOW
 
 ABLATIONS = (
     Ablation(
@@ -30,7 +30,7 @@ ABLATIONS = (
     Ablation(
         "dead_letter_guard",
         "a dead letter does not fail a task that somebody works on",
-        (without.swapped("DEAD_LETTER", f"lease_until <= {NOW}", "1"),),
+        (without.swapped("DEAD_LETTER", f"{FREE_AT} <= {NOW}", "1"),),
         {"retries_exhausted": 0.7, "d1_slow": 0.2},
         some_tasks(TOP),
     ),
@@ -69,5 +69,19 @@ ABLATIONS = (
         ((rows, "claim", without.claim_however_stalled),),
         {"crash_before": 0.25, "crash_after": 0.25},
         some_tasks(FREE, DIRECT),
+    ),
+    Ablation(
+        "stalls_rest",
+        "a task whose workers die rests, longer and longer, before it counts as one that kills them",
+        ((worker, "rests", without.rests_of_no_time),),
+        {"crash_before": 0.25, "crash_after": 0.25},
+        long_trouble,
+    ),
+    Ablation(
+        "stalls_narrow",
+        "the last worker that a task may kill has a single call in flight",
+        ((ledger.Ledger, "narrowed", without.as_wide_as_ever),),
+        {"crash_before": 0.25, "crash_after": 0.25},
+        long_trouble,
     ),
 )

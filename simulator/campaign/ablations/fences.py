@@ -9,10 +9,17 @@ from src.store.sql.fragments import NOW
 
 ABLATIONS = (
     Ablation(
-        "fence_in_checkpoint",
+        "fence_in_outputs",
         "outputs of a worker that lost its claim are refused",
+        (without.swapped("RECORD_OUTPUTS", without.FENCED, without.UNFENCED),),
+        {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
+    ),
+    Ablation(
+        "fence_in_checkpoint",
+        "outputs that older code records are refused likewise",
         (without.swapped("CHECKPOINT", without.FENCED, without.UNFENCED),),
         {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
+        some_tasks(TOP, FREE, old_writers=1.0),
     ),
     Ablation(
         "fence_in_progress",
@@ -50,7 +57,7 @@ ABLATIONS = (
     Ablation(
         "named_hosts_only",
         "only an object takes over from itself, no nameless host from another",
-        (without.swapped("CLAIM", "(host = :host AND :host <> '')", "host = :host"),),
+        (without.swapped("STANDING", "host = :host AND :host <> ''", "host = :host"),),
         {"duplicate_delivery": 0.5},
         some_tasks(TOP, DIRECT),
     ),

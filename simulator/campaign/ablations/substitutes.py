@@ -1,33 +1,37 @@
 """What stands in for a safeguard while it is switched off: statements and functions that lack it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from simulator.campaign.patches import Patch
 from simulator.platform.isolate import Isolate
+from simulator.platform.shared_database import Sharing
 from src.core import limits
 from src.core.errors import StoreUnavailable
 from src.core.ids import TaskKey
 from src.core.keys import Scope
+from src.core.stalls import Rests
 from src.http import authentication, rate_limit, router
 from src.http.messages import Reply, Request
 from src.http.problems import LIMIT_REACHED, Refusal
 from src.http.services import Api
-from src.processing import caller, ledger
+from src.processing import caller, calls, ledger
 from src.processing.outcomes import Released
 from src.queue import messages
-from src.store import rows, tasks
-from src.store.claims import Claim, Progress, Step
+from src.store import rows, segments, tasks
+from src.store.claims import Claim, Output, Progress, Step
 from src.store.database import Database
-from src.store.sql import admission, ending, keys, sweep, views, work
+from src.store.sql import admission, ending, keys, seen, sweep, views, work
 from src.store.sql.fragments import IN_TIME, NOW
 from src.store.sql.statement import BoundStatement, statement
 
 # --- statements ---------------------------------------------------------------------------------------------
 
 
-_STATEMENT_MODULES = (admission, ending, keys, sweep, views, work)
+_STATEMENT_MODULES = (admission, ending, keys, seen, sweep, views, work)
 
 
 def swapped(name: str, old: str, new: str) -> Patch:
@@ -47,6 +51,7 @@ def swapped(name: str, old: str, new: str) -> Patch:
 # The step refuses most of what the fence does, so both go.
 FENCED = "fence = :fence AND step <= :step"
 UNFENCED = ":fence = :fence AND :step = :step"
+NO_PIECE = "(0, :step, :piece) > (:fence, 0, 0)"
 AND_IN_TIME = f" AND {IN_TIME}"
 
 
@@ -56,8 +61,10 @@ _run_database = Database.run
 _progress = ledger.Ledger.progress
 _claim = tasks.TaskStore.claim
 _step = tasks.TaskStore.step
+_pieces = segments.pieces
 _read_claim = rows.claim
 _call = caller.LocalCaller.call
+_drop = calls.Calls.drop
 _cancel = tasks.TaskStore.cancel
 _erase = tasks.TaskStore.erase
 _freeze = Isolate.freeze
@@ -85,6 +92,10 @@ async def claim_without_intent(self: Any, task_key: TaskKey, **options: Any) -> 
     return await _claim(self, task_key, **(options | {"announce": 0}))
 
 
+def pieces_of_one_try(outputs: Sequence[Output], _tries: Sequence[int]) -> list[segments.Piece]:
+    return _pieces(outputs)
+
+
 class _Endless(int):
     def __ge__(self, other: object) -> bool:
         return False
@@ -93,6 +104,22 @@ class _Endless(int):
 def claim_however_stalled(*args: Any) -> Claim:
     claim = _read_claim(*args)
     return replace(claim, stalls=_Endless(claim.stalls))
+
+
+def rests_of_no_time(_max_attempts: int) -> Rests:
+    return Rests()
+
+
+def as_wide_as_ever(*_args: Any) -> float:
+    return math.inf
+
+
+async def help_nobody(self: object, task: object, wait_seconds: float) -> None:
+    """Let a poll do nothing for a late task."""
+
+
+async def work_not(self: object, task_key: object, seconds: float) -> None:
+    """Let a poll not work on a task."""
 
 
 async def sweep_nothing(*_args: Any) -> None:
@@ -140,8 +167,8 @@ async def remember(self: Any) -> None:
     await self._storage.deleteAlarm()
 
 
-def starts_by_announcement(self: Any, announcing_at: float) -> float:
-    return announcing_at + limits.START_SECONDS
+def starts_by_announcement(self: Any, announcing_at: float, seconds: float) -> float:
+    return announcing_at + seconds
 
 
 async def expire_nothing(*_args: Any) -> list[str]:
@@ -150,6 +177,15 @@ async def expire_nothing(*_args: Any) -> list[str]:
 
 async def call_whenever(self: Any, calls: Any, seconds: float, starts_by: float) -> Any:
     return await _call(self, calls, seconds, math.inf)
+
+
+async def drop_unseen(self: Any) -> list[calls.Finished]:
+    await _drop(self)
+    return []
+
+
+async def drop_lanes(self: Any) -> list[calls.Finished]:
+    return await _drop(self)
 
 
 async def start_whenever(*_args: Any) -> float:
@@ -166,6 +202,26 @@ async def erase_at_once(self: Any, task_key: TaskKey) -> tuple[bool, int]:
 
 def freeze_shortly(self: Any, seconds: float) -> None:
     _freeze(self, seconds / 300)
+
+
+def freeze_a_while(self: Any, seconds: float) -> None:
+    _freeze(self, seconds / 40)
+
+
+def crowd(rng: Random) -> Sharing:
+    return Sharing(0.02, rng.choice((120, 240)), (1.0, 5.0))
+
+
+def shortest_window(_latency: float) -> float:
+    return limits.START_SECONDS
+
+
+def no_delay(_idle_runs: int) -> float:
+    return 0.0
+
+
+def at_once(_bucket: Any, now: float) -> float:
+    return now
 
 
 def calls_without_end(self: Any, sent: int) -> float:
@@ -201,10 +257,12 @@ async def check_or_refuse(api: Api, tenant: str) -> None:
 def incremental() -> tuple[Patch, ...]:
     """Totals as increments on what the store was told before."""
 
-    async def step(self: Any, claim: Claim, progress: Progress, step: Step) -> bool:
+    async def step(self: Any, claim: Claim, progress: Progress, step: Step, *, sends: int) -> bool:
         told = self.__dict__.setdefault("told", {})
         before = told.get(claim.fence, claim.calls_settled)
-        kept = await _step(self, claim, replace(progress, calls_settled=progress.calls_settled - before), step)
+        kept = await _step(
+            self, claim, replace(progress, calls_settled=progress.calls_settled - before), step, sends=sends
+        )
         told[claim.fence] = progress.calls_settled
         return kept
 

@@ -1,7 +1,14 @@
 """Ablations of what a client may rely on who cancels or erases a task: no call and no row afterwards."""
 
 from simulator.campaign.ablations import substitutes as without
-from simulator.campaign.ablations.circumstances import SHORT_FREEZES, cancelling, cancelling_late, erasing, some_tasks
+from simulator.campaign.ablations.circumstances import (
+    FREEZES,
+    SHORT_FREEZES,
+    cancelling,
+    cancelling_late,
+    erasing,
+    some_tasks,
+)
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.workload import DEPLOYMENTS, LONG_CHUNKS
 from simulator.platform.choices import FREE
@@ -21,7 +28,7 @@ ABLATIONS = (
     Ablation(
         "erase_everything",
         "an erased task leaves nothing behind",
-        ((ending, "ERASE", (ending.ERASE[0], *ending.ERASE[2:])),),
+        ((ending, "ERASE", (*ending.ERASE[:2], *ending.ERASE[3:])),),
         {},
         erasing,
     ),
@@ -53,6 +60,14 @@ ABLATIONS = (
         {"worker_frozen": 0.2},
         cancelling_late(*DEPLOYMENTS, chunks=6),
         SHORT_FREEZES,
+    ),
+    Ablation(
+        "stored_start_window",
+        "a cancellation waits as long as the calls were given when they were announced",
+        (without.swapped("START_WINDOW", "start_ms", "2000"),),
+        {"worker_frozen": 0.2, "d1_slow": 0.3},
+        cancelling_late(*DEPLOYMENTS, chunks=6),
+        FREEZES,
     ),
     Ablation(
         "held_erasure",

@@ -17,8 +17,23 @@ LISTED = "id IN (SELECT value FROM json_each(:task_keys))"
 IN_TIME = f"coalesce(deadline_at > {NOW}, 1)"
 OVERDUE = f"coalesce(deadline_at <= {NOW}, 0)"
 LIVE = f"coalesce(lease_until > {NOW}, 0)"
+# When somebody may take over a task that is worked on: its worker's lease is over, and so is the rest that it needs
+# after workers died on it.
+FREE_AT = "max(lease_until, rest_until)"
 # Nobody works on the task, although somebody did.
-ABANDONED = f"status = 'processing' AND lease_until <= {NOW}"
+ABANDONED = f"status = 'processing' AND {FREE_AT} <= {NOW}"
+# How many claims in a row have ended without a finished call, if the one that holds the task has ended too.
+STALLS = "(stalls + (stalled_since IS NOT NULL))"
+# Nobody works on the task, and somebody may.
+UNATTENDED = f"((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))"
+# When somebody should have come for a task at the latest.
+_AWAITED_AT = f"max(wake_at, coalesce({FREE_AT}, 0))"
+# The task has been due for `:late_ms`, or was sent off again so long ago and nobody came; and it was not sent off
+# again within that time.
+LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late_ms
+  AND (dispatches > 0 OR {_AWAITED_AT} <= {NOW} - :late_ms))"""
+# The task was sent off again `:in_vain` times, for the last time `:late_ms` ago, and nobody came.
+UNANSWERED = f"({UNATTENDED} AND dispatches >= :in_vain AND coalesce(sent_at, 0) <= {NOW} - :late_ms)"
 
 
 def unended(most: str) -> str:
@@ -26,11 +41,16 @@ def unended(most: str) -> str:
 
     It reads as many entries of an index as it counts, however many tasks have ended.
     """
-    return f"""(SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant = :tenant AND ended = 0
+    return f"""(SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant = :tenant AND finished_at IS NULL
     LIMIT coalesce({most}, 0)))"""
 
 
 # --- Assignments of an UPDATE of `tasks` -----------------------------------------------------------------
+
+# Calls are announced: they start within `:start_ms` or not at all. What an earlier write has announced, a worker that
+# lost its claim meanwhile maybe, keeps its own window: the new one never closes before the old one.
+ANNOUNCED = f"""announced_at = {NOW},
+  start_ms = max(:start_ms, min(start_ms, coalesce(announced_at + start_ms - {NOW}, 0)))"""
 
 # Nobody holds the task.
 UNHELD = "holder = NULL, host = NULL, lease_until = NULL"
@@ -54,6 +74,25 @@ def wake(at: str, deadline_at: str = "deadline_at") -> str:
     return f"min({at}, coalesce({deadline_at}, {at}))"
 
 
+# --- Outputs ---------------------------------------------------------------------------------------------
+# They are in segments. Those that older code has recorded have rows of their own in `outputs`. A task may have both.
+
+
+def done(level: str) -> str:
+    """Give the places of the outputs of `:task_key` at a level, each once, without loading any text."""
+    return f"""SELECT idx FROM outputs WHERE task_id = :task_key AND level = {level}
+  UNION SELECT value FROM segments, json_each('[' || places || ']') WHERE task_id = :task_key AND level = {level}"""
+
+
+def stored(level: str) -> str:
+    """Give the outputs of `:task_key` at a level, as `store.rows.outputs` reads them: a row is an output or a segment.
+
+    A segment has its `body` in hexadecimal digits, and its part as `idx`.
+    """
+    return f"""SELECT idx, output, attempts, NULL AS body FROM outputs WHERE task_id = :task_key AND level = {level}
+  UNION ALL SELECT part, NULL, NULL, hex(body) FROM segments WHERE task_id = :task_key AND level = {level}"""
+
+
 # --- Whole statements ------------------------------------------------------------------------------------
 
 
@@ -67,6 +106,7 @@ def delete_parts(equals: str, keys: str, condition: str = "") -> tuple[Statement
     return (
         statement(f"DELETE FROM submissions WHERE {submission} AND {of_task} {condition}"),
         statement(f"DELETE FROM outputs WHERE {of_task} {condition}"),
+        statement(f"DELETE FROM segments WHERE {of_task} {condition}"),
         statement(f"DELETE FROM failures WHERE {of_task} {condition}"),
         statement(f"DELETE FROM texts WHERE {of_task} {condition}"),
     )

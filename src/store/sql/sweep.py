@@ -1,47 +1,50 @@
 """The SQL of the sweep: what is due, who is sent off, and what is erased."""
 
-from .fragments import ABANDONED, IN_TIME, LISTED, LIVE, NOW, OVERDUE, delete_parts, wake
+from .fragments import ABANDONED, FREE_AT, IN_TIME, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
 from .statement import statement
 
-# Finds the tasks that need a look: the longest overdue one of each tenant, then each tenant's second, and so on, so
-# that nobody's backlog holds up another's task. Who comes first moves on with each minute, by `:tenants_served`: as
-# many tenants as a run is sure to get to. With T tenants in all, each one's first task is taken within
-# T/:tenants_served minutes, whatever the others have. Tasks that go on and tasks to erase have a limit each, `:most`,
-# and cannot crowd each other out. Of the tasks to erase there is one at least, and more only up to `:chunks_most`
-# chunks together: no more than a transaction can well erase. The index gives the tenants one by one, and each one's
-# tasks of both kinds in order; what is stored besides is not read.
-_OWN_DUE = " UNION ALL ".join(
-    f"""SELECT id FROM (SELECT id FROM tasks AS own
-    WHERE own.tenant = turns.tenant AND ended = {ended} AND wake_at <= {NOW} ORDER BY wake_at LIMIT :most)"""
-    for ended in (0, 1)
-)
+# Finds tasks that go on and need a look: the longest overdue one of each tenant, then each tenant's second, and so on,
+# so that nobody's backlog holds up another's task. Who comes first moves on with each minute, by `:tenants_served`: as
+# many tenants as a run is sure to get to. With T tenants that have tasks which go on, each one's first task is taken
+# within T/:tenants_served minutes, whatever the others have. A page has `:most` of them. The index gives those tenants
+# one by one, and each one's tasks in order; what is stored besides is not read.
+_OWN_DUE = f"""SELECT id FROM tasks AS own
+    WHERE own.tenant = turns.tenant AND finished_at IS NULL AND wake_at <= {NOW} ORDER BY wake_at LIMIT :most"""
 DUE = statement(f"""
 WITH RECURSIVE tenants (tenant, rank) AS (
-  SELECT min(tenant), 0 FROM tasks
-  UNION ALL SELECT (SELECT min(tenant) FROM tasks WHERE tenant > tenants.tenant), rank + 1
+  SELECT min(tenant), 0 FROM tasks WHERE finished_at IS NULL
+  UNION ALL SELECT (SELECT min(tenant) FROM tasks WHERE finished_at IS NULL AND tenant > tenants.tenant), rank + 1
   FROM tenants WHERE tenant IS NOT NULL
 ), turns (tenant, turn) AS (
   SELECT tenant, (rank - {NOW} / 60000 * :tenants_served % count(*) OVER () + count(*) OVER ()) % count(*) OVER ()
   FROM tenants WHERE tenant IS NOT NULL
 ), found AS (
-  SELECT tasks.id, status, stalls, total, lease_until, deadline_at, ended, turn,
-    row_number() OVER (PARTITION BY tasks.tenant, ended ORDER BY wake_at, tasks.id) AS place
+  SELECT tasks.id, status, {STALLS} AS stalls, dispatches, lease_until, rest_until, deadline_at, turn,
+    row_number() OVER (PARTITION BY tasks.tenant ORDER BY wake_at, tasks.id) AS place
   FROM turns CROSS JOIN tasks ON tasks.id IN ({_OWN_DUE})
-), seated AS (
-  SELECT *, row_number() OVER page AS seat, sum(total) OVER page AS chunks
-  FROM found WINDOW page AS (PARTITION BY ended ORDER BY place, turn)
 )
-SELECT id, status, stalls, {NOW} AS now, {LIVE} AS live, {OVERDUE} AS overdue
-FROM seated WHERE seat <= :most AND (NOT ended OR seat = 1 OR chunks <= :chunks_most) ORDER BY seat
+SELECT id, status, stalls, dispatches, {NOW} AS now, coalesce({FREE_AT} > {NOW}, 0) AS live, {OVERDUE} AS overdue
+FROM found ORDER BY place, turn LIMIT :most
+""")
+
+# Finds ended tasks whose retention is over, those that have been due longest first: `:most` of them, of `:chunks_most`
+# chunks together, or one that has more. That is what a transaction can well erase. Nothing else is read.
+PAST_RETENTION = statement(f"""
+SELECT id, {NOW} AS now FROM (
+  SELECT id, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
+    SELECT id, total, wake_at FROM tasks WHERE finished_at IS NOT NULL AND wake_at <= {NOW}
+    ORDER BY wake_at, id LIMIT :most
+  ) WINDOW page AS (ORDER BY wake_at, id)
+) WHERE place = 1 OR chunks <= :chunks_most ORDER BY place
 """)
 
 # Removes tombstones whose time is over: no write is still on its way.
 REMOVE_TOMBSTONES = statement(f"DELETE FROM tombstones WHERE until <= {NOW}")
 
-# Puts off the look at tasks whose worker is alive, until their lease ends.
+# Puts off the look at tasks whose worker is alive, or that rest, until somebody may take them over.
 POSTPONE = statement(f"""
-UPDATE tasks SET wake_at = {wake("lease_until")}
-WHERE {LISTED} AND status = 'processing' AND lease_until > {NOW}
+UPDATE tasks SET wake_at = {wake(FREE_AT)}
+WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
 """)
 
 # Takes on the dispatch of tasks that nobody works on, and looks again after `:delay_ms`, doubled at each repetition up
@@ -49,7 +52,7 @@ WHERE {LISTED} AND status = 'processing' AND lease_until > {NOW}
 # order would cost a flood. A task that another sweep took on is no longer due. One whose deadline has passed meanwhile
 # is the next run's.
 REDISPATCH = statement(f"""
-UPDATE tasks SET dispatches = dispatches + 1,
+UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},
   wake_at = {wake(f"{NOW} + (:delay_ms << min(dispatches + 1, :doublings_most))")}
 WHERE {LISTED} AND wake_at <= {NOW} AND {IN_TIME} AND (status = 'pending' OR ({ABANDONED}))
 RETURNING id
@@ -61,9 +64,38 @@ UPDATE tasks SET dispatches = max(0, dispatches - 1), wake_at = {NOW}
 WHERE {LISTED} AND wake_at > {NOW} AND (status = 'pending' OR ({ABANDONED}))
 """)
 
-# Erases ended tasks whose retention was over at `:now_ms`, the time of DUE. It is a transaction of its own, so that
-# much to erase keeps the sweep from sending nobody off. All its statements look at the same rows with the same time. A
-# task that was put back meanwhile is left alone.
+# --- Places among the tasks that objects work on -----------------------------------------------------------
+
+# Gives back the places of tasks that have ended, or that another route works on.
+FREE_PLACES = statement("""
+DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id = object_places.id
+  AND finished_at IS NULL AND (status = 'pending' OR route = 'durable-object'))
+""")
+
+# Takes a place for a task, of `:most`, if it has none yet. Sent twice it takes one. Landing late it takes one for a
+# task that goes on, until that has ended. No row: there is none left. Goes after FREE_PLACES.
+TAKE_PLACE = statement("""
+INSERT INTO object_places (id) SELECT :task_key
+WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL)
+  AND ((SELECT count(*) FROM object_places) < :most OR EXISTS (SELECT 1 FROM object_places WHERE id = :task_key))
+ON CONFLICT DO UPDATE SET id = excluded.id RETURNING id
+""")
+
+# Makes as many tasks due at once as there are places left of `:most`: those that no object had a place for when they
+# came. Goes after FREE_PLACES.
+FILL_PLACES = statement(f"""
+UPDATE tasks SET wake_at = {NOW} WHERE wake_at > {NOW} AND id IN (
+  SELECT id FROM tasks AS waiting WHERE finished_at IS NULL AND status = 'pending' AND route = 'durable-object'
+    AND started_at IS NULL AND NOT EXISTS (SELECT 1 FROM object_places WHERE object_places.id = waiting.id)
+  ORDER BY wake_at LIMIT max(0, :most - (SELECT count(*) FROM object_places))
+)
+""")
+
+# --- The end of the retention ------------------------------------------------------------------------------
+
+# Erases ended tasks whose retention was over at `:now_ms`, the time of PAST_RETENTION. It is a transaction of its own,
+# so that much to erase keeps the sweep from sending nobody off. All its statements look at the same rows with the same
+# time. A task that was put back meanwhile is left alone.
 _PAST_RETENTION = f"""(SELECT id FROM tasks WHERE {LISTED}
   AND status IN ('completed', 'failed', 'cancelled') AND wake_at <= :now_ms)"""
 ERASE_EXPIRED = (

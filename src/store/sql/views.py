@@ -1,6 +1,6 @@
 """The SQL of the API's reads. Each reads what it shows and no more, whatever else is stored."""
 
-from .fragments import LISTED, LIVE, OPTIONS, OVERDUE
+from .fragments import LATE, LISTED, LIVE, OPTIONS, OVERDUE, UNANSWERED, done, stored
 from .statement import statement
 
 _VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, attempts,
@@ -9,18 +9,23 @@ _VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, attempts,
   error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at, deadline_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
-# Reads one task: one row read.
-TASK = statement(f"SELECT {_VIEW} FROM tasks WHERE id = :task_key")
+# Reads one task: one row read. It says, too, whether somebody who asks for the task must do something for it.
+TASK = statement(f"""
+SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered FROM tasks WHERE id = :task_key
+""")
 
 # Reads several tasks: one row read each.
 TASKS = statement(f"SELECT {_VIEW} FROM tasks WHERE {LISTED}")
 
-# Reads the outputs that make the result of a completed task, in order. No rows while it is not completed.
-RESULT = statement("""
-SELECT output FROM outputs WHERE task_id = :task_key AND level = (
-  SELECT CASE reduce WHEN 'merge' THEN (SELECT max(level) FROM outputs WHERE task_id = :task_key) ELSE 0 END
-  FROM tasks WHERE id = :task_key AND status = 'completed'
-) ORDER BY idx
+# Reads the outputs that make the result of a completed task. No rows while it is not completed.
+RESULT = statement(f"""
+WITH top (level) AS (
+  SELECT CASE reduce WHEN 'merge' THEN max(
+    coalesce((SELECT max(level) FROM outputs WHERE task_id = :task_key), 0),
+    coalesce((SELECT max(level) FROM segments WHERE task_id = :task_key), 0)
+  ) ELSE 0 END FROM tasks WHERE id = :task_key AND status = 'completed'
+)
+{stored("(SELECT level FROM top)")}
 """)
 
 # Reads what `?wait=` polls, and what a write names that must not land later than it was meant.
@@ -28,10 +33,10 @@ STATUS = statement(f"SELECT status, fence, generation, {OVERDUE} AS overdue FROM
 
 # Read the finished chunks, and what places them in the input.
 PLACES = statement("SELECT cuts, overlap FROM texts WHERE task_id = :task_key")
-CHUNKS = statement("SELECT idx, output, attempts FROM outputs WHERE task_id = :task_key AND level = 0 ORDER BY idx")
-FAILED_CHUNKS = statement("""
+CHUNKS = statement(stored("0"))
+FAILED_CHUNKS = statement(f"""
 SELECT idx, calls, code, message, retryable FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1
-  AND NOT EXISTS (SELECT 1 FROM outputs WHERE task_id = :task_key AND level = 0 AND idx = failures.idx)
+  AND idx NOT IN ({done("0")})
 ORDER BY idx
 """)
 
@@ -49,5 +54,9 @@ SELECT {_VIEW}, place FROM (
 ) WHERE status = :status OR place = :walk_most ORDER BY id DESC LIMIT :most
 """)
 
-# Succeeds if D1 answers and has the newest table, and the columns of all options, the newest of which came last.
-READY = statement(f"SELECT {OPTIONS}, generation, EXISTS (SELECT 1 FROM tombstones) FROM tasks LIMIT 1")
+# Succeeds if D1 answers and has the newest table, the columns of all options, and the newest columns.
+READY = statement(f"""
+SELECT {OPTIONS}, idle_runs, stalled_since, sent_at, EXISTS (SELECT 1 FROM seen), EXISTS (SELECT 1 FROM object_places),
+  EXISTS (SELECT 1 FROM segments)
+FROM tasks LIMIT 1
+""")

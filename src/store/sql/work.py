@@ -1,42 +1,61 @@
 """The SQL of a worker: it takes a claim, works under it, and ends it."""
 
 from ...core.task import DEADLINE_EXCEEDED
-from .fragments import ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, UNHELD, failed, wake
+from .fragments import ANNOUNCED, ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, STALLS, UNHELD, done, failed, stored, wake
 from .statement import statement
 
 # --- The claim ------------------------------------------------------------------------------------------
 
-# Takes a task that is pending and due, or whose lease has run out, or that the same host held before. A Durable Object
-# is alone under its name, so its predecessor is dead or dying; `:host` is '' for any other host. The fence rises.
+# Takes a task that is pending and due, or whose lease has run out, or that the same host holds under `:seen_fence`. A
+# Durable Object is alone under its name, so its predecessor is dead or dying; `:host` is '' for any other host. The
+# fence rises. `:seen_fence` is NULL for a host that has not seen that it holds the task: so a claim of its predecessor
+# that lands late does not take over from it.
 # A holder that asks again has lost the answer: it gets the claim that it has, and nothing rises.
 # Calls that the former worker had announced and not settled become doubted.
 # Of two claims at once the second finds a live lease, since D1 serialises writes. No row returned: not claimed.
 # Nobody claims a task whose deadline has passed.
 #
+# A claim that ended in its worker's death without a finished call is a stall. `stalled_since` is when the first of a
+# row of them was written. The claim says until when the task rests if this worker dies, too: `:rests_ms` is a JSON list
+# of the rests after the first claim of a row, the second and so on, counted from the first one, or half as long from
+# now on. After the last one the task rests until `:least_ms` after the first.
+#
 # The first claim ever announces the task's first calls too, which saves the worker a write. `:first_chunks` is a JSON
 # list of the chunks that a worker of a fresh task starts with; the client's budget cuts it short. No call has failed
-# for good before the first claim. `:early_ms` is how early a continuation may come.
+# for good before the first claim. `:early_ms` is how early a continuation may come. `:stands_in` is 1 for a worker in
+# place of a host that did not come: the task stays one that was sent off in vain.
+#
+# Calls start within `:start_ms` of this or not at all. Lanes of the former worker may have read its window just now,
+# and count from then: so its window, if it is longer, is taken over.
 _FIRST_CALLS = """(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
   WHERE value < min(total, coalesce(max_calls, total)))"""
+_STALLS = f"CASE WHEN status = 'processing' THEN {STALLS} ELSE stalls END"
+_STALLED_SINCE = f"CASE WHEN ({_STALLS}) > 0 THEN coalesce(stalled_since, {NOW}) ELSE {NOW} END"
+_REST = f":rests_ms ->> ({_STALLS})"
 CLAIM = statement(f"""
 UPDATE tasks SET
   status = 'processing',
   fence = fence + (holder IS NOT :holder),
   attempts = attempts + (holder IS NOT :holder AND (started_at IS NULL OR status = 'processing')),
-  stalls = stalls + (holder IS NOT :holder AND status = 'processing'),
+  stalls = CASE WHEN holder IS :holder THEN stalls ELSE {_STALLS} END,
+  stalled_since = CASE WHEN holder IS :holder THEN stalled_since ELSE {_STALLED_SINCE} END,
+  rest_until = CASE WHEN holder IS :holder THEN rest_until
+    ELSE coalesce(max(({_STALLED_SINCE}) + ({_REST}), {NOW} + ({_REST}) / 2), ({_STALLED_SINCE}) + :least_ms) END,
   calls_in_doubt = calls_in_doubt + CASE WHEN holder IS NOT :holder THEN json_array_length(in_flight) ELSE 0 END,
   doubted = CASE WHEN holder IS NOT :holder THEN in_flight ELSE doubted END,
   in_flight = CASE WHEN holder IS :holder THEN in_flight WHEN started_at IS NULL THEN {_FIRST_CALLS} ELSE '[]' END,
-  holder = :holder, host = :host, route = :route, dispatches = 0, not_before = 0,
-  lease_until = {NOW} + :lease_ms, announced_at = {NOW},
+  holder = :holder, host = :host, route = :route, not_before = 0,
+  dispatches = CASE WHEN :stands_in THEN dispatches ELSE 0 END,
+  lease_until = {NOW} + :lease_ms, announced_at = {NOW}, start_ms = max(start_ms, :start_ms),
   started_at = coalesce(started_at, max(created_at, {NOW}))
 WHERE id = :task_key AND (
   (status = 'pending' AND not_before <= {NOW} + :early_ms)
-  OR (status = 'processing' AND (lease_until <= {NOW} OR holder = :holder OR (host = :host AND :host <> '')))
+  OR (status = 'processing' AND (holder = :holder OR (
+    rest_until <= {NOW} AND (lease_until <= {NOW} OR fence = :seen_fence))))
 ) AND {IN_TIME}
-RETURNING fence, step, attempts, stalls, rate_waits, {OPTIONS}, total, failed, merge_chars,
-  calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
-  deadline_at - {NOW} AS deadline_left
+RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
+  total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
+  announced_at, deadline_at - {NOW} AS deadline_left
 """)
 
 # Keeps wake_at from lying behind the lease. In the common case it does not, and no row is written.
@@ -48,17 +67,27 @@ WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at 
 # These reads follow the claim in its transaction, and give rows only to the worker that holds it.
 _HELD = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND holder = :holder AND status = 'processing')"
 CLAIM_TEXT = statement(f"SELECT input, instructions, cuts, overlap FROM texts WHERE task_id = :task_key AND {_HELD}")
+
+# Says which calls have an output, as rows of neighbours: `first` to `last` of a level. A task of thousands of chunks
+# then takes a few rows. No text is loaded.
 CLAIM_OUTPUTS = statement(f"""
-SELECT level, idx FROM outputs WHERE task_id = :task_key AND {_HELD} ORDER BY level, idx
+SELECT level, min(idx) AS first, max(idx) AS last FROM (
+  SELECT level, idx, idx - row_number() OVER (PARTITION BY level ORDER BY idx) AS neighbours FROM (
+    SELECT level, idx FROM outputs WHERE task_id = :task_key
+    UNION SELECT level, value FROM segments, json_each('[' || places || ']') WHERE task_id = :task_key
+  )
+) WHERE {_HELD} GROUP BY level, neighbours ORDER BY level, first
 """)
 CLAIM_FAILURES = statement(f"""
 SELECT level, idx, attempts, calls, final, code, message, retryable FROM failures
 WHERE task_id = :task_key AND {_HELD} ORDER BY level, idx
 """)
 
-# Tells a worker that got no claim why.
+# Tells a worker that got no claim why, and a host that holds the task itself, in another life, under which fence.
 STANDING = statement(f"""
-SELECT status, lease_until - {NOW} AS lease_left, not_before - {NOW} AS wait_left, {OVERDUE} AS overdue
+SELECT status, lease_until - {NOW} AS lease_left, rest_until - {NOW} AS rest_left, not_before - {NOW} AS wait_left,
+  {OVERDUE} AS overdue,
+  CASE WHEN host = :host AND :host <> '' THEN fence END AS own_fence
 FROM tasks WHERE id = :task_key
 """)
 
@@ -72,9 +101,26 @@ _UNDER_CLAIM = "id = :task_key AND fence = :fence AND step <= :step"
 _MINE = f"""EXISTS (SELECT 1 FROM tasks
   WHERE {_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed'))"""
 
-# Writes outputs once: the first accepted output of a call stays. Outputs that a task's last worker had paid for are
-# kept even if the task was cancelled, or failed by its deadline, meanwhile. `:outputs` is a JSON list of [level, idx,
-# output, attempts].
+# Adds a piece to the last segment of its level, or begins another one when that has `:segment_bytes`. A write that is
+# sent again, or that lands after a later one, finds its piece, or a later one, and adds nothing. Outputs that a task's
+# last worker had paid for are kept even if the task was cancelled, or failed by its deadline, meanwhile. `:places` and
+# `:body` are those of `store.segments`.
+RECORD_OUTPUTS = statement(f"""
+INSERT INTO segments (task_id, level, part, fence, step, piece, places, body)
+SELECT :task_key, :level, coalesce((
+    SELECT part + (length(body) >= :segment_bytes) FROM segments
+    WHERE task_id = :task_key AND level = :level ORDER BY part DESC LIMIT 1
+  ), 0), :fence, :step, :piece, :places, unhex(:body)
+WHERE {_MINE} AND NOT EXISTS (
+  SELECT 1 FROM segments WHERE task_id = :task_key AND level = :level
+    AND (fence, step, piece) >= (:fence, :step, :piece)
+)
+ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = excluded.piece,
+  places = places || ',' || excluded.places, body = unhex(hex(body) || hex(excluded.body))
+""")
+
+# Writes outputs once, each as a row of its own, for code that knows no segments: the first accepted output of a call
+# stays. `:outputs` is a JSON list of [level, idx, output, attempts].
 CHECKPOINT = statement(f"""
 INSERT INTO outputs (task_id, level, idx, output, attempts)
 SELECT :task_key, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:outputs) WHERE {_MINE}
@@ -91,29 +137,33 @@ ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, 
   code = excluded.code, message = excluded.message, retryable = excluded.retryable
 """)
 
-# The worker's totals since the task began. They are absolute, so that sending them twice adds nothing.
+# The worker's totals since the task began. They are absolute, so that sending them twice adds nothing. `:finished`: a
+# call of this claim has, so that its end is no stall.
 # `:in_flight` is a JSON list of [level, idx].
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
-  calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt"""
+  calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
+  idle_runs = :idle_runs,
+  stalled_since = CASE WHEN :finished THEN NULL ELSE stalled_since END,
+  rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 
 # Records what was done, announces the calls about to be made (in_flight) and renews the lease. Calls are started within
-# limits.START_SECONDS of this or not at all. No row: the claim is lost, or the deadline has passed.
+# `:start_ms` of this or not at all. No row: the claim is lost, or the deadline has passed.
 PROGRESS = statement(f"""
-UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, announced_at = {NOW}
+UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, {ANNOUNCED}
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 RETURNING fence
 """)
 
-# Says whether a lane may start calls that its task's worker has announced: the time to the deadline, NULL without one.
-# No row: the claim is over.
+# Says for how long a lane may start calls that its task's worker has announced: the announcement's window, from now on,
+# or the time to the deadline. No row: the claim is over.
 MAY_START = statement(f"""
-SELECT deadline_at - {NOW} AS deadline_left FROM tasks
+SELECT min(start_ms, coalesce(deadline_at - {NOW}, start_ms)) AS left_ms FROM tasks
 WHERE id = :task_key AND fence = :fence AND status = 'processing'
 """)
 
-# Reads one level's outputs in order, to merge them.
-LEVEL_OUTPUTS = statement("SELECT idx, output FROM outputs WHERE task_id = :task_key AND level = :level ORDER BY idx")
+# Reads one level's outputs, to merge them.
+LEVEL_OUTPUTS = statement(stored(":level"))
 
 # --- The claim's end -------------------------------------------------------------------------------------
 
@@ -131,9 +181,17 @@ RETURNING fence
 FINISH = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'completed', {ENDED}
 WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))
-  AND (SELECT count(*) FROM outputs WHERE task_id = :task_key AND level = 0) = total
-  AND EXISTS (SELECT 1 FROM outputs WHERE task_id = :task_key AND level = :top_level AND idx = 0)
+  AND (SELECT count(*) FROM ({done("0")})) = total
+  AND 0 IN ({done(":top_level")})
 RETURNING fence
+""")
+
+# Empties the input of a task that this claim has completed: nobody works on it any more. Its row stays, since offsets
+# and erasure need it. Goes after FINISH.
+EMPTY_INPUT = statement("""
+UPDATE texts SET input = ''
+WHERE task_id = :task_key
+  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND fence = :fence AND status = 'completed')
 """)
 
 # Fails the task for the reason given.
@@ -143,7 +201,7 @@ WHERE {_UNDER_CLAIM} AND (status = 'processing' OR (status = 'failed' AND error_
 RETURNING fence
 """)
 
-# Settles the bill of a worker whose task was cancelled or passed its deadline. Nobody doubts its calls: they were sent.
+# Settles the bill of a worker whose task was cancelled or passed its deadline.
 SETTLE = statement(f"""
 UPDATE tasks SET {_TOTALS}
 WHERE {_UNDER_CLAIM} AND (status = 'cancelled' OR error_code = '{DEADLINE_EXCEEDED}')

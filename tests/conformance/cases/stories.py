@@ -1,5 +1,6 @@
 """A task's life under its workers, from submit to the end."""
 
+from random import Random
 from typing import Any
 
 from src.core.task import Reduce
@@ -120,11 +121,40 @@ async def a_merge_and_its_levels(env: Any) -> Any:
 
 
 @worker_case
+async def a_task_with_outputs_of_both_shapes(env: Any) -> Any:
+    """Begun by code that gives each output a row of its own, ended by code that writes segments."""
+    story = Story(env)
+    store = story.store
+    await story.insert(chunks=4)
+    store.writes_segments = False
+    claim = await story.claim("one", lease_ms=0)
+    assert await store.step(claim, progress(claim, outputs=outputs(0, 2), completed=2), Continue(0))
+    store.writes_segments = True
+    heir = await story.claim("two")
+    story.outcomes.append(sorted(heir.outputs))
+    third = [Output(CallKey(0, 3), "漢 " * 3 + "\0ü", 2, "stop", 1_800_000_000_000, 1_800_000_000_999)]
+    assert await store.step(heir, progress(heir, outputs=third, completed=3), Continue(LEASE_MS))
+    late = progress(heir, outputs=outputs(1), completed=4)
+    assert await store.step(heir, late, Finish(RETENTION_MS))
+    assert await store.step(heir, late, Finish(RETENTION_MS))
+    task = await store.task(TASK)
+    assert task is not None
+    story.outcomes += [task.result, await store.chunks(TASK), sorted((await store.level_outputs(TASK, 0)).items())]
+    await story.note("SELECT level, part, places, typeof(body) AS body FROM segments")
+    await story.note("SELECT input FROM texts")
+    return story.told()
+
+
+@worker_case
 async def outputs_too_large_for_one_parameter(env: Any) -> Any:
     story = Story(env)
     await story.insert()
     claim = await story.claim("one")
-    large = [Output(CallKey(0, position), "漢" * 330_000, 1) for position in range(3)]
+    random = Random(1)
+    large = [
+        Output(CallKey(0, position), "".join(map(chr, random.choices(range(0x4E00, 0x9FFF), k=290_000))), 1)
+        for position in range(3)
+    ]
     done = progress(claim, outputs=large, completed=3)
     assert await story.store.step(claim, done, Finish(RETENTION_MS))
     task = await story.store.task(TASK)

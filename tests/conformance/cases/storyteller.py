@@ -12,7 +12,7 @@ from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Ta
 from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
 from src.store.database import Database
 from src.store.keys import KeyStore
-from src.store.sql import admission, ending, keys, sweep, views, work
+from src.store.sql import admission, ending, keys, seen, sweep, views, work
 from src.store.sql.statement import Statement
 from src.store.tasks import TaskStore
 from tests.conformance.cases.registry import show
@@ -25,10 +25,10 @@ OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", retryable=True)
 _STEPS = count(1)
 # Columns that differ from run to run: times, and the numbers of writes.
 _TIMES = {
-    *("now", "lease_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
-    *("deadline_at", "deadline_left", "left_ms", "expires_at", "step"),
+    *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
+    *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
 }
-STATEMENT_MODULES = (admission, ending, keys, sweep, views, work)
+STATEMENT_MODULES = (admission, ending, keys, seen, sweep, views, work)
 
 
 def statement_names() -> dict[str, str]:
@@ -122,18 +122,16 @@ class Story:
         await self.store.insert(new_task(key, chunks, reduce, **terms), unclaimed_ms)
 
     async def claim(
-        self, holder: str, key: TaskKey = TASK, *, lease_ms: int = LEASE_MS, host: str = "", announce: int = 0
+        self, holder: str, key: TaskKey = TASK, *, lease_ms: int = LEASE_MS, host: str = "", **options: Any
     ) -> Claim:
         """Take a claim that must be granted."""
-        made = await self.store.claim(
-            key, holder=holder, host=host, route=Route.QUEUE, lease_ms=lease_ms, announce=announce
-        )
+        made = await self.store.claim(key, holder=holder, host=host, route=Route.QUEUE, lease_ms=lease_ms, **options)
         assert isinstance(made, Claim), made
         return made
 
-    async def refused(self, holder: str, key: TaskKey = TASK) -> None:
+    async def refused(self, holder: str, key: TaskKey = TASK, *, host: str = "") -> None:
         """Ask for a claim that must not be granted."""
-        made = await self.store.claim(key, holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS)
+        made = await self.store.claim(key, holder=holder, host=host, route=Route.QUEUE, lease_ms=LEASE_MS)
         assert not isinstance(made, Claim), made
         self.outcomes.append(made.standing)
 

@@ -24,7 +24,7 @@ SUBMISSIONS = "SELECT id, task_id, digest, replayed FROM submissions ORDER BY id
 CHARACTERS = "SELECT tenant, characters FROM daily_use ORDER BY tenant"
 PARTS = """
 SELECT (SELECT count(*) FROM tasks) AS tasks, (SELECT count(*) FROM texts) AS texts,
-  (SELECT count(*) FROM outputs) AS outputs, (SELECT count(*) FROM failures) AS failures,
+  (SELECT count(*) FROM segments) AS segments, (SELECT count(*) FROM failures) AS failures,
   (SELECT count(*) FROM submissions) AS submissions
 """
 

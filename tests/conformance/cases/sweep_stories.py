@@ -3,6 +3,7 @@
 from typing import Any
 
 from src.core.ids import split_task_key
+from src.core.stalls import Rests
 from src.store.claims import Finish
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import FAILURE, LEASE_MS, RETENTION_MS, Story, made_key, outputs, progress
@@ -26,9 +27,9 @@ async def what_the_sweep_does(env: Any) -> Any:
     due = await store.due(10)
     story.outcomes.append(sorted(due.stalls.items()))
     stalled = sorted(due.stalls)
+    story.outcomes.append(await store.give_up(stalled, 3, FAILURE, RETENTION_MS))
     story.outcomes.append(await store.give_up(stalled, 2, FAILURE, RETENTION_MS))
-    story.outcomes.append(await store.give_up(stalled, 1, FAILURE, RETENTION_MS))
-    story.outcomes.append(await store.give_up(stalled, 1, FAILURE, RETENTION_MS))
+    story.outcomes.append(await store.give_up(stalled, 2, FAILURE, RETENTION_MS))
     story.outcomes += [due.live, due.idle, due.past_retention]
     for _ in range(2):
         story.outcomes.append(await store.take_due(due, LEASE_MS))
@@ -38,6 +39,45 @@ async def what_the_sweep_does(env: Any) -> Any:
     again = await store.due(10)
     story.outcomes += [again.live, sorted(again.idle), again.past_retention]
     assert await store.dead_letter(idle, FAILURE, RETENTION_MS)
+    return story.told()
+
+
+@worker_case
+async def a_task_whose_workers_die_rests(env: Any) -> Any:
+    story = Story(env)
+    store, rests = story.store, Rests((0, LEASE_MS), 2 * LEASE_MS)
+    key = made_key(1)
+    await story.insert(key, unclaimed_ms=-10)
+    for host in ("", "object", ""):
+        claim = await story.claim(f"of {host}", key, lease_ms=0, host=host, rests=rests)
+        story.outcomes += [claim.stalls, round(claim.rest_ms / LEASE_MS)]
+        due = await store.due(10)
+        story.outcomes += [due.live, due.idle, due.stalls, await store.take_due(due, LEASE_MS)]
+        if claim.stalls:
+            await story.refused("other", key)
+            await story.refused("the same host's", key, host=host)
+            await story.alter("UPDATE tasks SET rest_until = 0, wake_at = 0 WHERE id = ?", key)
+    return story.told()
+
+
+@worker_case
+async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
+    story = Story(env)
+    store = story.store
+    first, second, third = keys = [made_key(at) for at in range(1, 4)]
+    for key in keys:
+        await story.insert(key, unclaimed_ms=LEASE_MS)
+    await story.alter("UPDATE tasks SET route = 'durable-object'")
+    for key in (first, first, second, third):
+        story.outcomes.append(await store.take_place(key, 2))
+    await store.fill_places(2)
+    story.outcomes.append((await store.due(10)).idle)
+    assert await story.cancel(first)
+    await store.fill_places(2)
+    story.outcomes.append((await store.due(10)).idle)
+    for key in (first, third):
+        story.outcomes.append(await store.take_place(key, 2))
+    await story.note("SELECT id FROM object_places ORDER BY id")
     return story.told()
 
 

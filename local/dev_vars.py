@@ -1,0 +1,68 @@
+"""The file of local variables: which one wrangler reads, and the lines of it that it passes over in silence.
+
+wrangler reads the values, with dotenv. This looks at the same lines with dotenv's own expression, and at no value.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+# dotenv 16, lib/main.js.
+_LINE = re.compile(
+    r"""
+    ^ \s* (?:export\s+)? (?P<name>[\w.-]+) (?: \s*=\s*? | :\s+? )
+    (?P<value> \s*'(?:\\'|[^'])*' | \s*"(?:\\"|[^"])*" | \s*`(?:\\`|[^`])*` | [^\#\r\n]+ )?
+    \s* (?:\#.*)? $
+    """,
+    re.VERBOSE | re.MULTILINE | re.ASCII,
+)
+_TAKES = "must be NAME=value, empty, or a comment that begins with #"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsFile:
+    """The text of a `.dev.vars` or `.env`. `is_shared`: it may hold variables of other programs."""
+
+    name: str
+    text: str
+    is_shared: bool = False
+
+    @property
+    def names(self) -> set[str]:
+        """The variables that the file sets."""
+        return {match["name"] for match in _LINE.finditer(self.text)}
+
+    def faults(self) -> list[str]:
+        """Name the lines that set no variable though they look as if they should. Values are never repeated."""
+        faults: list[tuple[int, str]] = []
+        rest = self.text
+        for match in _LINE.finditer(self.text):
+            value = (match["value"] or "").strip()
+            if value[:1] in {"'", '"', "`"} and (len(value) == 1 or value[-1] != value[0]):
+                faults.append((self._line(match.start("name")), "has a quote that is not closed"))
+            blank = re.sub(r"[^\n]", " ", match[0])
+            rest = rest[: match.start()] + blank + rest[match.end() :]
+        for number, line in enumerate(rest.split("\n"), 1):
+            if line.strip() and not line.lstrip().startswith("#"):
+                faults.append((number, _TAKES))
+        return [f"line {number} of {self.name} {what}" for number, what in sorted(faults)]
+
+    def _line(self, offset: int) -> int:
+        return self.text.count("\n", 0, offset) + 1
+
+
+def find(project: Path, env: str | None) -> SecretsFile | None:
+    """Read the file that wrangler reads for this environment; None if there is none or it cannot be read.
+
+    The host says why it cannot. Of the files that may take the place of `.dev.vars`, the first one stands for all.
+    """
+    own = [f".dev.vars.{env}"] if env else []
+    for name in (*own, ".dev.vars", ".env"):
+        path = project / name
+        if path.exists():
+            try:
+                text = path.read_text("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+            except OSError:
+                return None
+            return SecretsFile(name, text, is_shared=name == ".env")
+    return None

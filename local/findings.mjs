@@ -1,0 +1,34 @@
+// What is wrong with the variables, what nothing reads, and what will run: configuration.py finds it, in Python, with
+// the Worker's own parser.
+import { execFile } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { promisify } from "node:util";
+
+const PARSER = "src/core/settings.py";
+
+/** Returns { faults, warnings, banner }, each a list of lines. A project without our parser has none of them. */
+export async function examine(request, settings) {
+  if (!fs.existsSync(path.join(request.project, PARSER))) return { faults: [], warnings: [], banner: [] };
+  // The project's folder comes first on the path of a module that is run, so `src` is the project's own.
+  const running = promisify(execFile)(request.python, ["-B", "-m", "local.configuration"], {
+    cwd: request.project,
+    env: { ...process.env, PYTHONPATH: request.root },
+  });
+  running.child.stdin.end(
+    JSON.stringify({
+      env: request.env,
+      variables: settings.variables,
+      flags: request.variables,
+      bindings: bindings(settings.workerOptions),
+      limits: settings.limits,
+      persist_to: request.persistTo,
+      unreadable: settings.unreadable ?? null,
+    }),
+  );
+  const { stdout } = await running;
+  return JSON.parse(stdout);
+}
+
+const bindings = (options) =>
+  ["d1Databases", "queueProducers", "durableObjects"].flatMap((kind) => Object.keys(options[kind] ?? {}));

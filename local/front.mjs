@@ -1,0 +1,31 @@
+// Who may speak to the local server. It has no key unless asked for one, and every page that a browser shows can send
+// requests to the loopback address: by a name of its own that leads there (DNS rebinding), or across origins.
+// So a request must name this server as its host, and a page must be of this server or listed in CORS_ORIGINS.
+
+const NAMES = ["127.0.0.1", "localhost", "[::1]"];
+
+let own; // the hosts that this server answers to, once its port is known
+
+/** The answer to a request that must not come in; undefined for one that may. */
+export async function refusal(request, env) {
+  own ??= hosts(await (await env.LOCAL_HOST.fetch("http://host.local/port")).json());
+  if (!own.includes(request.headers.get("host")?.toLowerCase())) {
+    return forbidden("foreign_host", `This server is http://${own[0]}, and the request names another host.`);
+  }
+  const origin = request.headers.get("origin");
+  if (origin === null || own.some((host) => origin === `http://${host}`) || listed(env).includes(origin)) return;
+  return forbidden("foreign_origin", "Pages of this origin may not call this server: CORS_ORIGINS does not list it.");
+}
+
+const hosts = (port) => NAMES.flatMap((name) => [`${name}:${port}`, ...(port === 80 ? [name] : [])]);
+
+const listed = (env) =>
+  String(env.CORS_ORIGINS ?? "")
+    .split(",")
+    .map((part) => part.trim());
+
+function forbidden(code, detail) {
+  const title = "This server is not for everybody";
+  const problem = { type: `urn:onceover:problem:${code}`, title, status: 403, detail, code };
+  return Response.json(problem, { status: 403, headers: { "content-type": "application/problem+json" } });
+}

@@ -1,0 +1,64 @@
+"""One server a state directory.
+
+Two locks of the kind that ends with its process, however that ends. The command holds the first. Node.js inherits the
+second and may outlive the command for a moment, when that is killed: the next server waits for it.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .arguments import UsageError
+
+_COMMAND = "dev.lock"
+_RUNTIME = "runtime.lock"
+_ENDING_SECONDS = 10.0
+_PAUSE_SECONDS = 0.05
+
+
+@contextmanager
+def sole_use(persist_to: Path) -> Iterator[int]:
+    """Hold the state directory, made if need be. Yields the descriptor for the runtime to inherit.
+
+    Raises `UsageError` if another server has it, or if it cannot be a folder.
+    """
+    try:
+        persist_to.mkdir(parents=True, exist_ok=True)
+        command = os.open(persist_to / _COMMAND, os.O_RDWR | os.O_CREAT, 0o600)
+        runtime = os.open(persist_to / _RUNTIME, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise UsageError(f"--persist-to: {persist_to} cannot be a folder for the state ({error.strerror})") from None
+    try:
+        if not _take(command):
+            raise UsageError(_in_use(persist_to, os.pread(command, 20, 0).decode("ascii", "replace")))
+        os.truncate(command, 0)
+        os.pwrite(command, str(os.getpid()).encode(), 0)
+        if not _take(runtime, _ENDING_SECONDS):
+            raise UsageError(f"--persist-to: a runtime that lost its `make dev` still uses {persist_to}; end it first")
+        yield runtime
+    finally:
+        for descriptor in (command, runtime):
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+def _take(descriptor: int, seconds: float = 0.0) -> bool:
+    """Lock for this process and those that inherit the descriptor. False if somebody else still has it by then."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return True
+
+
+def _in_use(persist_to: Path, process: str) -> str:
+    who = f" (process {process})" if process else ""
+    return f"--persist-to: another `make dev`{who} uses {persist_to}; stop it, or choose another folder"

@@ -1,0 +1,42 @@
+// Lets Miniflare's queue broker deliver to several consumers at a time, as the platform does. Its own waits for the end
+// of each delivery before the next, so that one slow model call holds up every other task. Batches, retries, delays
+// and dead letters stay the broker's own: decision 0022.
+import { QUEUES_PLUGIN } from "miniflare";
+
+const CONSUMERS = 10; // the platform grows to 250; one interpreter serves all of them here
+
+// What stands in the broker, once, and what takes its place. The broker has one pending delivery and forgets it at the
+// delivery's end: here it forgets it at the beginning, and counts.
+const CHANGES = [
+  ["#pendingFlush;", "#pendingFlush; #deliveries = 0;"],
+  [
+    "this.#backlogBytes -= batch.reduce((total, msg) => total + msg.bytes, 0);",
+    `$& this.#pendingFlush = void 0; this.#deliveries++; if (this.#messages.length > 0) this.#ensurePendingFlush();`,
+  ],
+  [
+    "this.#pendingFlush = void 0, this.#messages.length > 0 && this.#ensurePendingFlush()",
+    "this.#deliveries--, this.#messages.length > 0 && this.#ensurePendingFlush()",
+  ],
+  ["#ensurePendingFlush() {", `$& if (this.#deliveries >= ${CONSUMERS}) return;`],
+];
+
+/** Changes the brokers of every Miniflare that is started from now on. */
+export function deliverInParallel() {
+  const { getServices } = QUEUES_PLUGIN;
+  QUEUES_PLUGIN.getServices = async (options) => {
+    const services = await getServices.call(QUEUES_PLUGIN, options);
+    const modules = services.flatMap(({ worker }) => worker?.modules ?? []);
+    for (const module of modules.filter(({ name }) => name === "broker.worker.js")) {
+      module.esModule = changed(module.esModule);
+    }
+    return services;
+  };
+}
+
+function changed(source) {
+  for (const [part, replacement] of CHANGES) {
+    if (source.split(part).length !== 2) throw new Error("Miniflare's queue broker is another one: see local/queue.mjs");
+    source = source.replace(part, replacement);
+  }
+  return source;
+}

@@ -1,0 +1,53 @@
+"""Ablations of what moves a task when no trigger comes, and keeps whoever asks from making a storm."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from simulator.campaign import clients
+from simulator.campaign.ablations import substitutes as without
+from simulator.campaign.ablations.circumstances import some_tasks
+from simulator.campaign.ablations.definition import Ablation
+from simulator.campaign.patches import Patch
+from simulator.campaign.workload import Workload, polled
+from simulator.engine.fault_kinds import DEAD_TRIGGERS
+from simulator.platform.choices import FREE, TOP
+from src.processing import rescue
+from src.store.sql.fragments import NOW
+
+ALL_DEAD = dict.fromkeys(DEAD_TRIGGERS, 1.0)
+ALARMS_DEAD = {"cron_dead": 1.0, "alarm_dead": 1.0}
+# Soon enough to be noticed, and long after a poll has moved the task.
+IMPATIENT: tuple[Patch, ...] = ((clients, "POLLED_SECONDS_MOST", 900),)
+
+
+def polling(draw: Callable[[Random], Workload]) -> Callable[[Random], Workload]:
+    """The same tasks, polled until they have ended."""
+    return lambda rng: polled(replace(draw(rng), short_slices=False), rng)
+
+
+ABLATIONS = (
+    Ablation(
+        "polls_help",
+        "a poll does something for a task that nobody comes for",
+        ((rescue.Rescue, "help", without.help_nobody),),
+        ALL_DEAD,
+        polling(some_tasks(TOP)),
+        IMPATIENT,
+    ),
+    Ablation(
+        "polls_work",
+        "where sending has been in vain, a poll works on the task itself",
+        ((rescue.Rescue, "_work", without.work_not),),
+        ALARMS_DEAD,
+        polling(some_tasks(FREE)),
+        IMPATIENT,
+    ),
+    Ablation(
+        "one_sending_a_minute",
+        "a late task is sent off once a minute, however many ask for it",
+        (without.swapped("NUDGE", f"coalesce(sent_at, 0) <= {NOW} - :late_ms", ":late_ms = :late_ms"),),
+        ALARMS_DEAD | {"client_repeated": 0.5},
+        polling(some_tasks(FREE)),
+    ),
+)

@@ -1,0 +1,91 @@
+"""Nothing that was paid for is thrown away: what a run had in its hands when it ended is in the database.
+
+A run has an output in its hands once the provider's answer has reached its own code, or that of a lane has. It may end
+without that output on record only where nothing could be written. Its isolate died, or the database was away: then the
+run does not end by itself. Somebody else claimed the task or put it back: then the fence has risen. Or the task is
+erased. A lane's answer that comes after the run's patience is nobody's any more.
+
+Runs are known by what the Worker logs of them, in the invocation in which it does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from simulator.campaign.row_changes import InvariantBroken
+from simulator.engine.scope import SCOPE, Scope
+from src.core.ids import TaskKey, task_key_of
+from src.inference.protocol import ModelCall, ModelReply
+
+if TYPE_CHECKING:
+    from simulator.campaign.invariants import Invariants
+    from simulator.platform.world import World
+
+_CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run of one claim, and the outputs that reached it: no two are the same text, since calls are numbered."""
+
+    fence: int
+    outputs: list[str] = field(default_factory=list)
+    ended: bool = False
+
+
+class Custody:
+    """The runs of one world."""
+
+    def __init__(self, world: World, invariants: Invariants) -> None:
+        self._world = world
+        self._invariants = invariants
+        self._runs: dict[tuple[Scope | None, TaskKey], _Run] = {}
+        world.model.received = self._received
+        app: Any = world.app  # the world knows any
+        app.hears, app.lane_answered = self._hears, self._lane_answered
+
+    def _hears(self, line: str) -> None:
+        """Take one line of the Worker's log."""
+        if _CLAIMED not in line and _ENDED not in line:
+            return
+        told = json.loads(line)
+        run_key = SCOPE.get(), task_key_of(told["tenant"], told["task"])
+        if told["event"] == "claimed":
+            self._runs[run_key] = _Run(told["fence"])
+        else:
+            self._runs[run_key].ended = True
+            self._check(run_key[1], self._runs[run_key])
+
+    def _received(self, call: ModelCall, reply: ModelReply) -> None:
+        """An output has reached the invocation that asked for it. A lane's has no run, and is its sender's business."""
+        task_key = self._invariants.born[call.system.rpartition("\n")[2]][-1]
+        if (run := self._runs.get((SCOPE.get(), task_key))) is not None:
+            run.outputs.append(reply.output)
+
+    def _lane_answered(self, task_key: TaskKey, outputs: Sequence[str]) -> None:
+        """Outputs have come back from a lane, in time."""
+        if (run := self._runs.get((SCOPE.get(), task_key))) is not None:
+            run.outputs += outputs
+            if run.ended:
+                self._check(task_key, run)
+
+    def _check(self, task_key: TaskKey, run: _Run) -> None:
+        row = self._invariants.rows.get(task_key)
+        if row is None or row.fence != run.fence:
+            return
+        on_record = {output for key, output in self._invariants.outputs.items() if key[0] == task_key}
+        lost = [output for output in run.outputs if output not in on_record]
+        if lost:
+            loop = self._world.loop
+            broken = InvariantBroken(
+                f"{task_key} ({row.status}, fence {row.fence}): {len(lost)} of {len(run.outputs)} outputs that had come"
+                " were thrown away"
+            )
+            loop.call_soon(_raise, broken, context=loop.outside)  # in the isolate the Worker would catch it
+
+
+def _raise(error: InvariantBroken) -> None:
+    raise error

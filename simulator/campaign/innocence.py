@@ -1,0 +1,108 @@
+"""A worker that died is told from a task that kills its workers: twenty SIGKILLs in a row, and a poison task."""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from simulator.campaign import scenario
+from simulator.campaign.patches import patched
+from simulator.campaign.run import Result, run_plan
+from simulator.campaign.scenario import Scenario
+from simulator.campaign.workload import DEPLOYMENTS, LONG_CHUNKS, Change, TaskSpec, Workload
+from simulator.engine.fault_plan import FaultPlan
+from simulator.platform.choices import Deployment
+from simulator.platform.world import World
+from src.inference.protocol import ModelCall
+
+KILLS = 20
+CRON_SECONDS = 60  # as deployed
+_PRODUCTION = {"LEASE_SECONDS": "180", "AI_TIMEOUT_SECONDS": "120", "AI_CONCURRENCY": "6"}
+_DIES_AFTER_SECONDS = 0.3
+_SLOW_CALL_SECONDS = (3, 14)  # so that a kill mostly finds a claim without a finished call
+
+
+class Slow(Scenario):
+    """Has a model that takes its time."""
+
+    def __init__(self, world: World, *args: Any, **options: Any) -> None:
+        super().__init__(world, *args, **options)
+        world.model.seconds = _SLOW_CALL_SECONDS
+
+
+def kills_in_a_row(seed: int) -> Result:
+    """Kill everything twenty times, at random moments, with some tasks under way; then let them end."""
+    rng = Random(f"{seed}/innocence")
+    deployment = rng.choice(DEPLOYMENTS)
+    pause = rng.choice((1, 4, 15))
+    moments = [rng.uniform(0, 2 * pause) for _ in range(KILLS)]
+    changes = [Change(at=sum(moments[: kill + 1]), deployment=deployment, restart=True) for kill in range(KILLS)]
+    specs = [
+        TaskSpec(
+            at=rng.uniform(0, KILLS * pause / 2),
+            chunks=rng.choice((1, 2, 6, LONG_CHUNKS)),
+            reduce=rng.choice(("concat", "merge")),
+        )
+        for _ in range(4)
+    ]
+    workload = Workload(
+        tasks=tuple(specs),
+        changes=tuple(changes),
+        first=deployment,
+        last=deployment,
+        plan=rng.choice(("free", "paid")),
+        queue_mode=rng.choice(("production", "local")),
+        short_slices=rng.random() < 0.5,
+    )
+    return run_plan(Result(seed, "innocence"), workload, FaultPlan(rng, {}), rng, crashes=True, scenario_class=Slow)
+
+
+@dataclass(slots=True)
+class Poisoned:
+    """What became of a poison task: its run, and the seconds from its acceptance to its failure."""
+
+    result: Result
+    seconds: float = 0.0
+
+
+def poison(deployment: Deployment, chunks: int) -> Poisoned:
+    """Run a task with the settings of production that kills everything each time that it calls the model."""
+    poisoned = Poisoned(Result(0, "poison"))
+
+    class Killed(Slow):
+        """Has the calls kill, and looks at the clock."""
+
+        def __init__(self, world: World, *args: Any, **options: Any) -> None:
+            super().__init__(world, *args, **options)
+            served, dying = world.model.serve, False
+
+            def die() -> None:
+                nonlocal dying
+                dying = False
+                world.restart(lose_queue=False)
+
+            def serve(call: ModelCall, sender: str, reply: Any) -> None:
+                nonlocal dying
+                served(call, sender, reply)
+                if not dying:
+                    dying = True
+                    world.loop.call_later(_DIES_AFTER_SECONDS, die, context=world.loop.outside)
+
+            world.model.serve = serve  # type: ignore[method-assign]
+
+        def check(self) -> None:
+            super().check()
+            query = "SELECT max(finished_at - created_at) FROM tasks"
+            (milliseconds,) = self.world.database.connection.execute(query).fetchone()
+            poisoned.seconds = milliseconds / 1000
+
+    rng = Random("poison")
+    workload = Workload(
+        tasks=(TaskSpec(at=0, chunks=chunks),),
+        first=deployment,
+        last=deployment,
+        short_slices=False,
+        variables=_PRODUCTION,
+    )
+    with patched(((scenario, "CRON_SECONDS", CRON_SECONDS),)):
+        run_plan(poisoned.result, workload, FaultPlan(rng, {}), rng, crashes=True, scenario_class=Killed)
+    return poisoned

@@ -1,0 +1,84 @@
+"""Progress: what a task's workers write is bounded by what they get done, and by the time that passes.
+
+A worker that writes without getting anything done is load that feeds on itself: the slower the database, the more it
+is written to. So each write under a task's claims is to be accounted for by a call that ended, or by time.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.campaign.row_changes import UNDER_CLAIM, InvariantBroken, Row
+from simulator.platform.d1 import Statement
+from src.core.ids import TaskKey
+from src.store.sql import work
+
+WRITES_PER_CALL = 2
+WRITES_PER_MINUTE = 2
+WRITES_PER_DEATH = 2  # a claim that takes over from a dead worker, and what it announces again
+WRITES_SPARE = 16  # claims and their ends, and writes that are sent again or come twice, in a run with all faults
+_BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
+
+
+def worked_on(statements: Sequence[Statement], results: Sequence[dict[str, Any]]) -> set[TaskKey]:
+    """Name the tasks on which a worker has written with one call to D1."""
+    parameters = {getattr(work, name).sql: getattr(work, name).parameters for name in _BY_WORKERS}
+    return {
+        dict(zip(parameters[statement.sql], statement.values, strict=True))["task_key"]
+        for statement, result in zip(statements, results, strict=True)
+        if statement.sql in parameters and result["meta"]["changes"]
+    }
+
+
+@dataclass(slots=True)
+class _Account:
+    at_seconds: float = 0.0
+    spare: float = 0.0  # writes that neither calls nor time account for
+    since_seconds: float = 0.0  # when all writes were accounted for
+    writes: int = 0  # since then
+    calls: int = 0
+
+
+class Progress:
+    """Counts for each task the writes under its claims, as calls to D1, against its calls that ended and the time.
+
+    Over any stretch of time they are at most `WRITES_PER_CALL` a call, `WRITES_PER_MINUTE` a minute, and `spare_most`.
+    For each worker that died on the task there are `WRITES_PER_DEATH` more: so many deaths end the task.
+    `spare` is how many of the latter any task has needed so far.
+    """
+
+    def __init__(self, spare_most: float = WRITES_SPARE) -> None:
+        self.spare = 0.0
+        self.writes = 0
+        self._spare_most = spare_most
+        self._accounts: dict[TaskKey, _Account] = defaultdict(_Account)
+
+    def changed(self, was: Row, row: Row) -> None:
+        """Take note of the calls that a write records as ended, and of a client that has the task begin anew."""
+        account = self._accounts[row.task_key]
+        if was.terminal and not row.terminal:
+            account.spare = 0.0
+        if row.fence > was.fence and was.status == row.status == "processing":
+            account.spare -= WRITES_PER_DEATH
+        elif row.fence == was.fence:  # a claim casts doubt on calls, and ends none
+            ended = max(0, row.settled + row.in_doubt - was.settled - was.in_doubt)
+            account.calls += ended
+            account.spare -= WRITES_PER_CALL * ended
+
+    def wrote(self, task_key: TaskKey, now_seconds: float) -> None:
+        """Count one call to D1 that wrote under a claim of the task. Raises InvariantBroken."""
+        account = self._accounts[task_key]
+        account.spare -= WRITES_PER_MINUTE * (now_seconds - account.at_seconds) / 60
+        account.at_seconds = now_seconds
+        if account.spare <= 0:
+            account.spare, account.since_seconds, account.writes, account.calls = 0.0, now_seconds, 0, 0
+        account.spare += 1
+        account.writes += 1
+        self.writes += 1
+        self.spare = max(self.spare, account.spare)
+        if account.spare > self._spare_most:
+            raise InvariantBroken(
+                f"{task_key}: no progress: {account.writes} writes under its claims in"
+                f" {now_seconds - account.since_seconds:.0f} s, and {account.calls} calls ended"
+            )

@@ -1,0 +1,46 @@
+"""The outputs that a world's database holds, of both shapes: rows of their own and segments."""
+
+import sqlite3
+from functools import lru_cache
+
+from simulator.campaign.row_changes import InvariantBroken
+from src.core.ids import TaskKey
+from src.store import segments
+
+type OutputKey = tuple[TaskKey, str, str]  # with level and index, as text
+
+_ROWS = "SELECT task_id, level, idx, output FROM outputs"
+_SEGMENTS = "SELECT task_id, level, places, hex(body) FROM segments"
+
+
+class Recorded:
+    """Reads the outputs of one database, when they have changed."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._seen: list[list[tuple[str, ...]]] = []
+
+    def read(self) -> dict[OutputKey, str] | None:
+        """Give all outputs; None when nothing has changed. Raises InvariantBroken for a call with two of them."""
+        rows = [self._connection.execute(query).fetchall() for query in (_ROWS, _SEGMENTS)]
+        if rows == self._seen:
+            return None
+        self._seen = rows
+        found: dict[OutputKey, str] = {}
+        for task_key, level, idx, output in rows[0]:
+            found[TaskKey(task_key), str(level), str(idx)] = output
+        for task_key, level, places, body in rows[1]:
+            outputs = _unpacked(body)
+            if ",".join(idx for idx, _ in outputs) != places:
+                raise InvariantBroken(f"{task_key}: a segment holds other outputs than {places}")
+            for idx, output in outputs:
+                key = TaskKey(task_key), str(level), idx
+                if key in found:
+                    raise InvariantBroken(f"{key}: two outputs were accepted, {found[key]!r} and {output!r}")
+                found[key] = output
+        return found
+
+
+@lru_cache(maxsize=1_000)
+def _unpacked(body: str) -> list[tuple[str, str]]:
+    return [(str(output.key.position), output.text) for output in segments.unpack(0, body)]

@@ -1,0 +1,30 @@
+"""`python -m simulator.innocence`: twenty SIGKILLs in a row, as often as it says; no task may fail for them."""
+
+import argparse
+import sys
+from collections import Counter
+
+from simulator.campaign.innocence import KILLS, kills_in_a_row
+from simulator.options import positive
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run kills in a row; the exit status is 1 when a task failed for them, or an invariant was broken."""
+    parser = argparse.ArgumentParser(prog="python -m simulator.innocence", description=__doc__)
+    parser.add_argument("--runs", type=positive, default=1_000, help="how many (default 1000)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
+    options = parser.parse_args(arguments)
+    statuses: Counter[str] = Counter()
+    bad = 0
+    for seed in range(options.first, options.first + options.runs):
+        result = kills_in_a_row(seed)
+        statuses += result.statuses
+        if result.failure is not None or result.reasons:
+            bad += 1
+            sys.stdout.write(f"seed {seed}: {result.failure or dict(result.reasons)}\n")
+    sys.stdout.write(f"{options.runs} runs of {KILLS} kills: {dict(statuses)}, {bad} with a task that failed\n")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Whether the database keeps up, as one isolate sees it: new tasks are refused while it does not."""
+
+from . import limits
+
+
+class DatabaseLoad:
+    """How long the database takes to answer this isolate's calls, and who may add to them.
+
+    The latest call decides of which it is known whether its answer took longer than OVERLOAD_SECONDS. Of a call that
+    has been out for longer than that it is known, too. So one lost call says nothing once a later one was answered.
+
+    All times are seconds of the isolate's steady clock. There are numbers here and nothing that can be awaited: the
+    runtime lets no request wait for what belongs to another.
+    """
+
+    def __init__(self) -> None:
+        self._out: dict[int, float] = {}  # calls that are out, and when each began
+        self._calls = 0
+        self._kept_up = 0  # the number of the latest call whose answer came in time
+        self._fell_behind = 0  # the same of those whose answer did not
+        self._probe_at: float | None = None  # None while the database keeps up
+
+    def began(self, now: float) -> int:
+        """Note a call that is about to be made, and return its number."""
+        self._calls += 1
+        self._out[self._calls] = now
+        return self._calls
+
+    def ended(self, number: int, now: float, *, answered: bool) -> None:
+        """Note the end of a call. One that was taken back before the bound says nothing of the database."""
+        began = self._out.pop(number, None)
+        if began is None:
+            return
+        if now - began > limits.OVERLOAD_SECONDS:
+            self._fell_behind = max(self._fell_behind, number)
+            if self._probe_at is not None:
+                self._probe_at = min(self._probe_at, now + limits.OVERLOAD_PROBE_SECONDS)
+        elif answered:
+            self._kept_up = max(self._kept_up, number)
+
+    def is_behind(self, now: float) -> bool:
+        """Whether the database does not keep up. A call of which nothing is heard for very long has lost its caller."""
+        self._out = {
+            number: began for number, began in self._out.items() if now - began <= limits.OVERLOAD_FORGET_SECONDS
+        }
+        late = [number for number, began in self._out.items() if now - began > limits.OVERLOAD_SECONDS]
+        return max([self._fell_behind, *late]) > self._kept_up
+
+    def refuses(self, now: float) -> bool:
+        """Whether a new task is refused now: the database is behind, and it is not yet time to probe it."""
+        if not self.is_behind(now):
+            self._probe_at = None
+            return False
+        if self._probe_at is None:
+            self._probe_at = now + limits.OVERLOAD_PROBE_SECONDS
+        return now < self._probe_at
+
+    def admits(self, now: float) -> bool:
+        """Whether a new task may add to the load, as a probe maybe. Who is admitted as one must make a call.
+
+        The next probe comes OVERLOAD_PROBE_SECONDS after a late answer, or after the last probe's call was given up.
+        """
+        if self.refuses(now):
+            return False
+        if self._probe_at is not None:
+            self._probe_at = now + limits.STORE_SECONDS_OF_REQUEST + limits.OVERLOAD_PROBE_SECONDS
+        return True

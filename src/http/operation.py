@@ -1,0 +1,80 @@
+"""What operators do and see: the handler of `/api/sweep`, and how the deployment as a whole stands."""
+
+from math import ceil
+from typing import TypedDict
+
+from ..processing.asked_sweep import TooSoon
+from ..store.seen import Seen
+from .exchange import Exchange
+from .messages import Reply, json_reply
+from .problems import TOO_SOON, Refusal
+from .services import Api
+from .views import Count, Time, maybe_rfc3339, shown
+
+
+@shown
+class SweptView(TypedDict):
+    """What a sweep did, in tasks. It was sent off again (`dispatched`), worked on at once because sending it off had
+    been in vain (`worked`), ended by its deadline (`expired`), ended because its workers kept dying (`failed`), or
+    erased because its retention was over (`erased`).
+    """
+
+    dispatched: Count
+    worked: Count
+    expired: Count
+    failed: Count
+    erased: Count
+
+
+@shown
+class BacklogView(TypedDict):
+    """The tasks of all tenants that go on. `oldestPendingSeconds` is null if none is pending."""
+
+    pending: Count
+    processing: Count
+    oldestPendingSeconds: Count | None
+
+
+@shown
+class OutlookView(TypedDict):
+    """When a sweep, a queue's batch and an object's alarm last came, and what there is to do.
+
+    A time may be five minutes older than the truth, and is null if the trigger never came.
+    """
+
+    lastSweepAt: Time | None
+    lastQueueAt: Time | None
+    lastAlarmAt: Time | None
+    backlog: BacklogView
+
+
+async def sweep(exchange: Exchange) -> Reply:
+    """Run a sweep, and say what it did once its last call has ended."""
+    swept = await exchange.api.sweeps.ask()
+    if isinstance(swept, TooSoon):
+        again = {"Retry-After": str(ceil(swept.left_ms / 1000))}
+        raise Refusal(TOO_SOON, "A sweep was asked for a moment ago; there is one in 30 s at most.", headers=again)
+    view = SweptView(
+        dispatched=swept.dispatched,
+        worked=swept.worked,
+        expired=swept.expired,
+        failed=swept.failed,
+        erased=swept.erased,
+    )
+    return json_reply(200, view)
+
+
+async def outlook(api: Api) -> OutlookView:
+    """Read how the deployment as a whole stands."""
+    times, backlog = await api.store.outlook()
+    oldest_ms = backlog.oldest_ms
+    return OutlookView(
+        lastSweepAt=maybe_rfc3339(times.get(Seen.SWEEP)),
+        lastQueueAt=maybe_rfc3339(times.get(Seen.QUEUE)),
+        lastAlarmAt=maybe_rfc3339(times.get(Seen.ALARM)),
+        backlog=BacklogView(
+            pending=backlog.pending,
+            processing=backlog.processing,
+            oldestPendingSeconds=None if oldest_ms is None else oldest_ms // 1000,
+        ),
+    )

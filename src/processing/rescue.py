@@ -1,0 +1,103 @@
+"""What a poll does for a task that nobody comes for: it sends it off again, or works on it while it holds its answer.
+
+Queue, cron, alarms and RPC may fail before any code of ours runs, for hours, while HTTP works. Then whoever asks for a
+task moves it (decision 0017).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ..core import limits
+from ..core.errors import CallNotStarted, ModelConnectionLost, ModelTimeout
+from ..core.ids import TaskKey
+from ..core.task import Route, Task
+from ..inference.protocol import ModelCall, Provider
+from . import clock
+from .caller import CallOutcome, LocalCaller
+from .dispatch import Dispatcher
+from .worker import Host, Worker
+
+WaitUntil = Callable[[Awaitable[None]], None]
+
+
+class BriefCaller(LocalCaller):
+    """Makes calls that are cut at a time, on the run's clock, since the invocation ends soon after it.
+
+    A call that was cut is in doubt: the provider may have done the work.
+    """
+
+    def __init__(self, provider: Provider, concurrency: int, cut_at: float) -> None:
+        super().__init__(provider, concurrency)
+        self._cut_at = cut_at
+
+    async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
+        """See `Caller.call`."""
+        left = self._cut_at - clock.now()
+        if left <= 0:
+            return [CallNotStarted("too late to start the call")]
+        (outcome,) = await super().call(calls, min(seconds, left), starts_by)
+        if left < seconds and isinstance(outcome, ModelTimeout):
+            return [ModelConnectionLost(f"the poll that made the call had no more than {left:.0f} s for it")]
+        return [outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """Helps a task that is late. `routes` are the deployment's routes but the direct one, None if there are none.
+
+    `anyhow` has the direct route too. `wait_until` keeps work going when the answer is out, or its client is gone.
+    """
+
+    worker: Worker
+    routes: Dispatcher | None
+    anyhow: Dispatcher
+    wait_until: WaitUntil
+
+    async def help(self, task: Task, wait_seconds: float) -> None:
+        """Do for the task what its state asks for; return as soon as nothing is left to hold the answer for.
+
+        The first sendings go to an object, where there are objects: the queue had its turn with the submission. Where
+        they had no effect, or no route takes the task, a poll that waits works on it. One that does not wait goes on
+        sending, once a minute. Raises StoreError, with nothing sent.
+        """
+        ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
+        if not (waits and task.unanswered):
+            if not (task.late and await self.worker.store.nudge(task.task_key, self.worker.settings.lease_ms)):
+                return
+            dispatcher = self.routes if waits else self.anyhow
+            if dispatcher is not None and await dispatcher.dispatch(task.task_key, crowded=True) is not None:
+                return
+        if (left := ends_at - clock.now()) > 0:  # a route that refuses may have taken its time
+            await hold(self._work(task.task_key, left), left, self.wait_until)
+
+    async def _work(self, task_key: TaskKey, seconds: float) -> None:
+        """Work on the task: calls start while the answer is held, and are cut some time after it."""
+        worker, cut_at = self.worker, clock.now() + seconds + limits.STAND_IN_SECONDS
+        host = Host(
+            Route.DIRECT,
+            seconds,
+            caller_for=lambda claim: BriefCaller(worker.provider, worker.settings.concurrency, cut_at),
+            stands_in=True,
+        )
+        try:
+            await worker.run(task_key, host)
+        except Exception as error:  # noqa: BLE001 - the poll answers all the same, and the next one sees what there is
+            worker.log.failure("run_failed", error, task=task_key)
+
+
+async def hold(work: Coroutine[None, None, None], seconds: float | None, wait_until: WaitUntil) -> None:
+    """Wait for work, so long at most, that goes on in `wait_until` whatever becomes of this invocation's answer."""
+    done = asyncio.Event()
+
+    async def announced() -> None:
+        try:
+            await work
+        finally:
+            done.set()
+
+    wait_until(announced())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await done.wait()

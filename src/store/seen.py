@@ -1,0 +1,69 @@
+"""What was last seen of the deployment's triggers, and the sending of tasks that somebody asks for."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..core import limits
+from ..core.ids import TaskKey
+from . import columns
+from .database import Store
+from .sql import seen as sql
+from .sql.statement import BoundStatement
+
+LATE_MS = round(limits.LATE_TASK_SECONDS * 1000)
+
+
+class Seen(StrEnum):
+    """What is noted: a sweep, whoever began it; a queue's batch; an object's alarm; a request that began a sweep."""
+
+    SWEEP = "sweep"
+    QUEUE = "queue"
+    ALARM = "alarm"
+    ASKED = "asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The tasks that go on. `oldest_ms` is the age of the oldest pending one, None without any."""
+
+    pending: int
+    processing: int
+    oldest_ms: int | None
+
+
+def note(what: Seen) -> BoundStatement:
+    """Make the statement that notes a trigger, to go along with others."""
+    seconds = limits.SWEEP_SEEN_SECONDS if what is Seen.SWEEP else limits.SEEN_SECONDS
+    return sql.SEE.bind(what=what, apart_ms=round(seconds * 1000))
+
+
+class SeenStore(Store):
+    """What tells whether triggers come, each one call to D1."""
+
+    async def take_turn(self, what: Seen, apart_seconds: float) -> int:
+        """Take the turn for something that happens at most once in this time: 0. Else the milliseconds to the next.
+
+        A turn whose answer was lost counts as taken by somebody else.
+        """
+        apart_ms = round(apart_seconds * 1000)
+        taken, turn = await self._database.run(
+            sql.TAKE_TURN.bind(what=what, apart_ms=apart_ms), sql.TURN.bind(what=what, apart_ms=apart_ms)
+        )
+        return 0 if taken else max(1, columns.whole(turn[0], "left_ms"))
+
+    async def outlook(self) -> tuple[dict[Seen, int], Backlog]:
+        """Read when each trigger was last seen (milliseconds since the epoch), and what there is to do."""
+        seen, (row,) = await self._database.run(sql.SEEN.bind(), sql.BACKLOG.bind())
+        times = {Seen(columns.text(one, "what")): columns.whole(one, "at") for one in seen}
+        oldest = columns.maybe_whole(row, "oldest_ms")
+        return times, Backlog(columns.whole(row, "pending"), columns.whole(row, "processing"), oldest)
+
+    async def nudge(self, task_key: TaskKey, delay_ms: int) -> bool:
+        """Take on the sending of a late task; the sweep looks again after `delay_ms`, and not within LATE_MS.
+
+        False: it is not late any more, or somebody else took it on.
+        """
+        (taken,) = await self._database.run(
+            sql.NUDGE.bind(task_key=task_key, delay_ms=max(delay_ms, LATE_MS), late_ms=LATE_MS)
+        )
+        return bool(taken)

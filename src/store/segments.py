@@ -1,0 +1,82 @@
+"""The form of a segment: outputs that were recorded together, compressed, in a few rows for a whole task.
+
+A segment's body is a row of pieces, one behind the other. A piece is what one write added at once: zlib's compression
+of a JSON list in UTF-8, with an entry `[idx, text, calls, finish reason, started, ended]` for each output. The times
+are milliseconds since the epoch by the database's clock. Reason and times may be null. A reader must pass over further
+members at an entry's end, so that later code can add some.
+
+D1 gives a blob as a list of numbers, one for each byte. So bodies go to the database and back in hexadecimal digits.
+Pure: nothing here knows the database.
+"""
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
+from operator import attrgetter
+from typing import NamedTuple
+
+from ..core import limits
+from .claims import CallKey, Output
+
+
+class Piece(NamedTuple):
+    """What one statement adds: outputs of one level. `places` and `body` are what the database takes."""
+
+    level: int
+    places: str
+    body: str
+
+
+def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
+    """Pack the outputs of a write into pieces: each of one level, and small enough for a bound parameter.
+
+    `tries` says how many of the outputs were told by each earlier try of the same write, which may have landed, or may
+    land yet. What a try told first makes pieces of its own, so that they are the same ones in each later try.
+    """
+    bounds = sorted({0, *tries, len(outputs)})
+    told = [outputs[first:behind] for first, behind in pairwise(bounds)]
+    return [
+        Piece(level, ",".join(str(output.key.position) for output in part), _packed(entries))
+        for group in told
+        for level, same in groupby(group, key=attrgetter("key.level"))
+        for part, entries in _parts(same)
+    ]
+
+
+def unpack(level: int, body: str) -> Iterator[Output]:
+    """Give the outputs of a body, in the order in which they were recorded."""
+    left = bytes.fromhex(body)
+    while left:
+        piece = zlib.decompressobj()
+        text = piece.decompress(left)
+        assert piece.eof, "a piece of a segment is cut off"
+        left = piece.unused_data
+        for idx, output, calls, reason, started_ms, ended_ms, *_ in json.loads(text):
+            yield Output(CallKey(level, idx), output, calls, reason, started_ms, ended_ms)
+
+
+def _parts(outputs: Iterable[Output]) -> Iterator[tuple[list[Output], list[bytes]]]:
+    """Split outputs, each written as an entry, where they grow too large together."""
+    part: list[Output] = []
+    entries: list[bytes] = []
+    size = 0
+    for output in outputs:
+        entry = _entry(output)
+        if part and size + len(entry) > limits.CHECKPOINT_BYTES_MOST:
+            yield part, entries
+            part, entries, size = [], [], 0
+        part.append(output)
+        entries.append(entry)
+        size += len(entry)
+    yield part, entries
+
+
+def _entry(output: Output) -> bytes:
+    _, position = output.key
+    entry = [position, output.text, output.calls, output.finish_reason, output.started_ms, output.ended_ms]
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _packed(entries: Sequence[bytes]) -> str:
+    return zlib.compress(b"[" + b",".join(entries) + b"]", limits.COMPRESSION_LEVEL).hex()

@@ -1,0 +1,44 @@
+"""The SQL of what was last seen of the deployment's triggers, and of what is done when they do not come."""
+
+from .fragments import LATE, NOW, wake
+from .statement import statement
+
+# Notes that a trigger came, unless that was noted within `:apart_ms`. It goes along with a write that happens anyway.
+SEE = statement(f"""
+INSERT INTO seen (what, at) VALUES (:what, {NOW})
+ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms OR at > excluded.at
+""")
+
+# The same, for something that is to happen at most once in `:apart_ms`: whoever gets a row has the turn. Of two at once
+# the second finds the first, since D1 serialises writes. One that lands late takes a turn that nobody uses.
+TAKE_TURN = statement(f"""
+INSERT INTO seen (what, at) VALUES (:what, {NOW})
+ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms OR at > excluded.at
+RETURNING at
+""")
+
+# Says for how long there is no turn.
+TURN = statement(f"SELECT at + :apart_ms - {NOW} AS left_ms FROM seen WHERE what = :what")
+
+# Reads all that was noted.
+SEEN = statement("SELECT what, at FROM seen")
+
+# Counts the tasks that go on, and says how old the oldest is that nobody works on, NULL if there is none. It reads two
+# rows for each task that goes on, and one for each tenant; what has ended is not read.
+BACKLOG = statement(f"""
+WITH RECURSIVE tenants (tenant) AS (
+  SELECT min(tenant) FROM tasks
+  UNION ALL SELECT (SELECT min(tenant) FROM tasks WHERE tenant > tenants.tenant) FROM tenants WHERE tenant IS NOT NULL
+)
+SELECT coalesce(sum(status = 'pending'), 0) AS pending, coalesce(sum(status = 'processing'), 0) AS processing,
+  max(0, {NOW} - min(created_at) FILTER (WHERE status = 'pending')) AS oldest_ms
+FROM tenants CROSS JOIN tasks ON tasks.tenant = tenants.tenant AND finished_at IS NULL
+""")
+
+# Takes on the sending of a task that somebody asks for and that is late: at most once in `:late_ms`, whoever asks. The
+# sweep looks again after `:delay_ms`, however often the task was sent off. No row: there is nothing to send.
+NUDGE = statement(f"""
+UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW}, wake_at = {wake(f"{NOW} + :delay_ms")}
+WHERE id = :task_key AND {LATE}
+RETURNING dispatches
+""")

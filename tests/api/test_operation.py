@@ -1,0 +1,308 @@
+"""What operators may do and see: `POST /api/sweep`, and `verbose=1`; and the sweep that a request begins by itself."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.keys import Scope
+from src.core.task import Route
+from src.http.isolate import Isolate
+from src.http.messages import Reply
+from tests.support.api_bench import ApiBench, bearer, data
+from tests.support.sqlite_d1 import NETWORK_LOST
+
+NOTHING = {"dispatched": 0, "worked": 0, "expired": 0, "failed": 0, "erased": 0}
+LEASE_SECONDS = 180
+
+
+@pytest.fixture
+def keyed() -> Iterator[ApiBench]:
+    """A deployment that asks for keys."""
+    made = ApiBench(keys=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def looking() -> Iterator[ApiBench]:
+    """A deployment whose requests look for missed sweeps."""
+    made = ApiBench(looks=True)
+    yield made
+    made.close()
+
+
+def sweep(bench: ApiBench, key: str | None = None) -> Reply:
+    """Ask for a sweep."""
+    return bench.call("POST", "/api/sweep", headers=None if key is None else bearer(key))
+
+
+def verbose(bench: ApiBench, key: str | None = None) -> Any:
+    """Read all of the status."""
+    return bench.call("GET", "/api/async-status?verbose=1", headers=None if key is None else bearer(key))
+
+
+# --- POST /api/sweep -----------------------------------------------------------------------------------------
+
+
+def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
+    """A task that was lost on its way is sent off, one past its deadline is ended, one past its retention erased."""
+    old = bench.submit()
+    bench.complete(old["id"])
+    bench.pass_seconds(bench.settings.retention_days * 86_400)
+    late = bench.submit(deadlineSeconds=60)
+    lost = bench.submit()
+    bench.pass_seconds(LEASE_SECONDS)
+    sent = len(bench.senders[0].sent)
+    reply = sweep(bench)
+    assert (reply.status, data(reply)) == (200, {**NOTHING, "dispatched": 1, "expired": 1, "erased": 1})
+    assert bench.senders[0].sent[sent:] == [lost["id"]]
+    assert data(bench.call("GET", f"/api/tasks/{late['id']}"))["error"]["code"] == "deadline_exceeded"
+    assert bench.call("GET", f"/api/tasks/{old['id']}").status == 404
+
+
+def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
+    """A second one is refused with the time that is left, in another isolate too, and the next one is answered."""
+    assert sweep(bench).status == 200
+    bench.pass_seconds(10)
+    bench.restart()
+    refused = sweep(bench)
+    assert (refused.status, data(refused)["code"], refused.headers["Retry-After"]) == (429, "too_soon", "20")
+    bench.pass_seconds(19.5)
+    assert sweep(bench).headers["Retry-After"] == "1"
+    bench.pass_seconds(0.5)
+    assert sweep(bench).status == 200
+
+
+def test_crons_own_sweep_is_no_reason_to_refuse(bench: ApiBench) -> None:
+    """A monitor that asks once a minute is not told 429 because cron works."""
+    bench.run(bench.store.due(1))
+    assert sweep(bench).status == 200
+
+
+def test_where_sending_was_in_vain_the_sweep_works_itself(bench: ApiBench) -> None:
+    """A queue that takes everything and delivers nothing: sweeps that are asked for end the task, calls counted."""
+    task = bench.submit()
+    done: list[dict[str, int]] = []
+    for _ in range(30):
+        bench.pass_seconds(60)
+        done.append(data(sweep(bench)))
+        if done[-1]["worked"]:
+            break
+    shown = data(bench.call("GET", f"/api/tasks/{task['id']}"))
+    assert (shown["status"], shown["usage"]["modelCalls"], shown["route"]) == ("completed", 3, "direct")
+    assert sum(one["dispatched"] for one in done) == limits.SENDS_IN_VAIN
+    assert bench.senders[0].sent == [task["id"]] * (1 + limits.SENDS_IN_VAIN)
+
+
+def test_who_may_sweep(keyed: ApiBench) -> None:
+    """Only an `admin` key of the operators' tenant, which is `local` unless OPERATOR_TENANT names another."""
+    assert sweep(keyed).status == 503  # there are no keys at all
+    reader = keyed.make_key(Scope.READ, Scope.WRITE)
+    foreign = keyed.make_key(tenant="elsewhere")
+    keyed.restart()  # the isolate remembers for a moment that there were none
+    assert (sweep(keyed).status, sweep(keyed).headers["WWW-Authenticate"]) == (401, "Bearer")
+    for key in (reader, foreign):
+        refused = sweep(keyed, key)
+        assert (refused.status, data(refused)["code"]) == (403, "forbidden")
+        assert 'scope="admin"' in refused.headers["WWW-Authenticate"]
+    assert keyed.database.rows("SELECT what FROM seen") == []
+    assert sweep(keyed, keyed.make_key(Scope.ADMIN)).status == 200
+    keyed.limit(operator_tenant="elsewhere")
+    keyed.pass_seconds(30)
+    assert sweep(keyed, keyed.make_key(Scope.ADMIN)).status == 403
+    assert sweep(keyed, foreign).status == 200
+
+
+def test_only_post_sweeps(bench: ApiBench) -> None:
+    """Another method is 405."""
+    refused = bench.call("GET", "/api/sweep")
+    assert (refused.status, refused.headers["Allow"]) == (405, "POST, OPTIONS")
+
+
+def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
+    """Whether the turn or the sweep itself fails, the answer is 503."""
+    bench.database.fail(NETWORK_LOST, times=10)
+    assert sweep(bench).status == 503
+    bench.database.heal()
+    bench.run(bench.store.due(1))
+    bench.database.fail("string or blob too big: SQLITE_TOOBIG", passing=1)
+    reply = sweep(bench)
+    assert (reply.status, data(reply)["code"]) == (503, "database_error")
+
+
+# --- GET /api/async-status?verbose=1 -------------------------------------------------------------------------
+
+
+def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
+    """Null before a trigger has come, its time afterwards, and what there is to do of all tenants."""
+    shown = data(verbose(bench))
+    assert [shown[name] for name in ("lastSweepAt", "lastQueueAt", "lastAlarmAt")] == [None] * 3
+    assert shown["backlog"] == {"pending": 0, "processing": 0, "oldestPendingSeconds": None}
+    bench.submit()
+    bench.pass_seconds(7)
+    bench.submit()
+    held = bench.submit()
+    bench.claim(held["id"])
+    ended = bench.submit()
+    bench.complete(ended["id"])
+    sweep(bench)
+    shown = data(verbose(bench))
+    assert shown["lastSweepAt"] == "2026-09-21T14:13:27.000Z"
+    assert shown["backlog"] == {"pending": 2, "processing": 1, "oldestPendingSeconds": 7}
+
+
+def test_who_sees_them(keyed: ApiBench) -> None:
+    """Whoever sends no key sees what everybody sees; a key that may not see it is refused as elsewhere."""
+    assert "backlog" not in data(verbose(keyed))
+    assert "backlog" not in data(verbose(keyed, "oo_none"))  # there are no keys yet
+    admin, reader = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
+    keyed.restart()
+    assert "backlog" not in data(verbose(keyed))
+    assert "backlog" in data(verbose(keyed, admin))
+    assert verbose(keyed, admin[:-1]).status == 401
+    assert verbose(keyed, reader).status == 403
+    assert verbose(keyed, keyed.make_key(tenant="elsewhere")).status == 403
+    # No key is looked at where nothing hangs on it.
+    assert keyed.call("GET", "/api/async-status", headers=bearer("oo_none")).status == 200
+
+
+# --- A sweep that nobody asked for ---------------------------------------------------------------------------
+
+
+def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
+    """The task that was lost is sent off by somebody else's request."""
+    lost = looking.submit()
+    looking.settle()
+    looking.pass_seconds(LEASE_SECONDS)
+    looking.call("GET", "/api/tasks")
+    looking.settle()
+    assert looking.senders[0].sent == [lost["id"]] * 2
+
+
+def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
+    """As long as the last sweep is younger than three minutes, a request writes nothing and sends nothing."""
+    lost = looking.submit()
+    looking.settle()
+    looking.pass_seconds(LEASE_SECONDS - 1)
+    looking.run(looking.store.due(1))
+    before = looking.database.rows("SELECT * FROM seen")
+    looking.pass_seconds(limits.SWEEP_MISSED_SECONDS - 1)
+    looking.call("GET", "/api/tasks")
+    looking.settle()
+    assert looking.database.rows("SELECT * FROM seen") == before
+    assert looking.senders[0].sent == [lost["id"]]
+
+
+def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
+    """However many requests come, one call to D1 a minute asks for the last sweep; another isolate asks for itself."""
+
+    def calls(seconds: float) -> int:
+        looking.pass_seconds(seconds)
+        before = looking.database.batches
+        looking.call("GET", "/api/tasks")
+        looking.settle()
+        return looking.database.batches - before - 1
+
+    assert calls(0) > 0
+    assert [calls(29), calls(29), calls(3), calls(0)] == [0, 0, 1, 0]
+
+
+def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
+    """Both find the sweep missed; the database gives the turn to one."""
+    looking.submit()
+    looking.settle()
+    looking.pass_seconds(LEASE_SECONDS)
+    looking.log_lines.clear()
+    other = replace(looking.api, isolate=Isolate())
+    other = replace(other, sweeps=replace(other.sweeps, sightings=other.isolate.sightings))
+    for api in (looking.api, other):
+        looking.api = api
+        looking.call("GET", "/api/tasks")
+    looking.settle()
+    assert sum('"event":"sweep_missed"' in line for line in looking.log_lines) == 1
+
+
+def test_public_calls_begin_no_sweep(looking: ApiBench) -> None:
+    """Whoever has no key sets nothing going."""
+    for path in ("/api/async-status", "/api/ai-status", "/nowhere"):
+        looking.call("GET", path)
+    looking.settle()
+    assert looking.database.rows("SELECT * FROM seen") == []
+
+
+def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
+    """The answer is out already; the log says what happened."""
+    looking.database.fail(NETWORK_LOST, times=10, passing=1)
+    assert looking.call("GET", "/api/tasks").status == 200
+    looking.settle()
+    assert any('"event":"sweep_failed"' in line for line in looking.log_lines)
+
+
+# --- A poll of a task that nobody comes for ------------------------------------------------------------------
+
+
+def test_a_late_task_is_sent_off_by_its_poll(bench: ApiBench) -> None:
+    """A minute after somebody should have come: once a minute, whoever asks and however often."""
+    task = bench.submit()
+    path = f"/api/tasks/{task['id']}"
+    sent = bench.senders[0].sent
+    counts = []
+    for _ in range(5 * 60 // 5):
+        bench.call("GET", path)
+        bench.call("GET", path)
+        counts.append(len(sent))
+        bench.pass_seconds(5)
+    assert counts[(LEASE_SECONDS + 60) // 5 - 1] == 1
+    assert counts[(LEASE_SECONDS + 60) // 5] == 2
+    assert counts[-1] == 2
+    bench.call("GET", path)
+    assert len(sent) == 3
+
+
+def test_a_poll_that_waits_works_where_sending_was_in_vain(bench: ApiBench) -> None:
+    """The poll's own answer has the ended task: three calls, none in doubt."""
+    task = bench.submit()
+    bench.pass_seconds(LEASE_SECONDS + 60)
+    for _ in range(limits.SENDS_IN_VAIN):
+        shown = data(bench.call("GET", f"/api/tasks/{task['id']}?wait=1"))
+        assert shown["status"] == "pending"
+        bench.pass_seconds(60)
+    shown = data(bench.call("GET", f"/api/tasks/{task['id']}?wait=1"))
+    assert (shown["status"], shown["route"]) == ("completed", "direct")
+    assert (shown["usage"]["modelCalls"], shown["usage"]["inDoubt"]) == (3, 0)
+    assert len(bench.senders[0].sent) == 1 + limits.SENDS_IN_VAIN
+
+
+@pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DIRECT,)], ids=["refusing", "direct"])
+def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...]) -> None:
+    """Nobody waits for a second sending where the first one is refused, or where there is no route."""
+    bench = ApiBench(routes=routes)
+    task = bench.submit()
+    for sender in bench.senders:
+        sender.refuses = sender.route is not Route.DIRECT
+    bench.pass_seconds(LEASE_SECONDS + 60)
+    assert data(bench.call("GET", f"/api/tasks/{task['id']}?wait=1"))["status"] == "completed"
+    bench.close()
+
+
+def test_a_poll_of_a_healthy_task_writes_nothing(bench: ApiBench) -> None:
+    """Neither while it is young, nor while somebody works on it, nor when it has ended."""
+    task = bench.submit()
+    path = f"/api/tasks/{task['id']}?wait=1"
+
+    def written() -> list[dict[str, Any]]:
+        before = bench.database.rows("SELECT * FROM tasks")
+        bench.call("GET", path)
+        return [row for row in bench.database.rows("SELECT * FROM tasks") if row not in before]
+
+    assert written() == []
+    bench.claim(task["id"])
+    bench.pass_seconds(LEASE_SECONDS - 2)
+    assert written() == []
+    bench.pass_seconds(LEASE_SECONDS)
+    bench.complete(task["id"])
+    assert written() == []
+    assert bench.database.rows("SELECT * FROM seen") == []

@@ -1,0 +1,267 @@
+"""What is refused before it adds to a load that is too much: new tasks, and strangers' keys."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.keys import Scope
+from src.http.messages import Reply
+from src.http.router import handle
+from src.store.database import D1Statement
+from tests.support.api_bench import ApiBench, BenchRequest, bearer, check_documented, data
+
+LATE = limits.OVERLOAD_SECONDS + 1
+
+
+class SlowBench(ApiBench):
+    """A deployment whose database takes `seconds` for each answer."""
+
+    seconds = 0.0
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        batch = self.database.batch
+
+        async def slow(statements: list[D1Statement]) -> list[Mapping[str, object]]:
+            await asyncio.sleep(self.seconds)
+            return await batch(statements)
+
+        self.database.batch = slow  # type: ignore[method-assign]
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.run(asyncio.sleep(seconds))
+
+
+@pytest.fixture
+def slow() -> Iterator[SlowBench]:
+    """One that asks for no keys."""
+    made = SlowBench()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def keyed() -> Iterator[SlowBench]:
+    """One that asks for keys."""
+    made = SlowBench(keys=True)
+    yield made
+    made.close()
+
+
+def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[int, str | None, str | None]:
+    """Submit a task; return the answer's status, its code and when to come again."""
+    reply = bench.call("POST", "/api/tasks", {"input": "x"}, headers)
+    return reply.status, data(reply).get("code"), reply.headers.get("Retry-After")
+
+
+# --- New tasks -----------------------------------------------------------------------------------------------------
+
+
+def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
+    """It is refused without a D1 call and leaves nothing; tasks that are there can be read, ended and put back."""
+    task, other = slow.submit(), slow.submit()
+    slow.seconds = LATE
+    assert slow.call("GET", task["links"]["self"]).status == 200
+    slow.seconds = 0
+    before, rows = slow.database.batches, slow.count_rows()
+    assert submit(slow) == (503, "overloaded", str(round(limits.OVERLOAD_PROBE_SECONDS)))
+    assert slow.call("POST", "/api/tasks?dryRun=true", {"input": "x"}).status == 503
+    assert (slow.database.batches, slow.count_rows()) == (before, rows)
+    slow.seconds = LATE  # so that no answer opens it again
+    for method, path, status in (
+        ("GET", "/api/tasks", 200),
+        ("POST", task["links"]["cancel"], 200),
+        ("POST", f"{task['links']['self']}/retry", 202),
+        ("DELETE", other["links"]["self"], 204),
+        ("GET", "/api/async-status", 200),
+    ):
+        assert slow.call(method, path).status == status
+
+
+def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
+    """Whosever call it was."""
+    task = slow.submit()
+    slow.seconds = LATE
+    slow.call("GET", task["links"]["self"])
+    slow.seconds = 0
+    assert submit(slow)[0] == 503
+    slow.call("GET", task["links"]["self"])
+    assert submit(slow)[0] == 202
+
+
+def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> None:
+    """With no other calls a probe goes through after the stated time; what it meets decides for the others."""
+    slow.seconds = LATE
+    assert submit(slow)[0] == 202  # nobody knew
+    assert submit(slow)[0] == 503
+    slow.wait(limits.OVERLOAD_PROBE_SECONDS)
+
+    async def crowd() -> list[Reply]:
+        requests = [BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}') for _ in range(20)]
+        return await asyncio.gather(*(handle(request, slow.api) for request in requests))
+
+    assert sorted(reply.status for reply in slow.run(crowd())) == [202] + [503] * 19
+    slow.seconds = 0
+    assert submit(slow)[0] == 503
+    slow.wait(limits.OVERLOAD_PROBE_SECONDS)
+    before = slow.database.batches
+    assert [reply.status for reply in slow.run(crowd())] == [202] + [503] * 19
+    assert slow.database.batches == before + 1
+    assert [reply.status for reply in slow.run(crowd())] == [202] * 20
+
+
+def test_a_call_that_is_out_closes_it_too(slow: SlowBench) -> None:
+    """While somebody waits for an answer that is late already, nobody adds to the load."""
+    task = slow.submit()
+    slow.seconds = 20
+
+    async def story() -> Reply:
+        reader = asyncio.ensure_future(handle(BenchRequest("GET", f"http://h{task['links']['self']}"), slow.api))
+        await asyncio.sleep(LATE)
+        before = slow.database.batches
+        reply = await handle(BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}'), slow.api)
+        assert slow.database.batches == before
+        assert not reader.done()
+        await reader
+        return reply
+
+    assert slow.run(story()).status == 503
+
+
+def test_a_submission_is_refused_before_its_key_is_looked_up(keyed: SlowBench) -> None:
+    """A key that this isolate does not know costs no D1 call either; a probe's does."""
+    key = keyed.make_key()
+    keyed.seconds = LATE
+    keyed.run(keyed.store.ready())
+    before = keyed.database.batches
+    assert submit(keyed, bearer(key))[:2] == (503, "overloaded")
+    assert keyed.database.batches == before
+    keyed.seconds = 0
+    keyed.wait(limits.OVERLOAD_PROBE_SECONDS)
+    assert submit(keyed, bearer(key))[0] == 202
+
+
+def test_a_probe_is_not_spent_on_who_is_refused_anyway(keyed: SlowBench) -> None:
+    """Strangers and bodies that are none leave it to the next one."""
+    key, reader = keyed.make_key(), keyed.make_key(Scope.READ)
+    for known in (key, reader):
+        keyed.call("GET", "/api/tasks", headers=bearer(known))
+    assert submit(keyed, {})[0] == 401
+    keyed.seconds = LATE
+    keyed.run(keyed.store.ready())
+    assert submit(keyed, bearer(key))[0] == 503
+    keyed.wait(limits.OVERLOAD_PROBE_SECONDS)
+    assert submit(keyed, {})[0] == 401
+    assert submit(keyed, bearer(reader))[0] == 403
+    assert keyed.call("POST", "/api/tasks", {"input": 1}, bearer(key)).status == 422
+    assert submit(keyed, bearer(key))[0] == 202
+
+
+# --- Strangers' keys -----------------------------------------------------------------------------------------------
+
+
+def strange(number: int) -> dict[str, str]:
+    """Return the header of a key that nobody has."""
+    return bearer(f"oo_{number:016x}_" + "A" * 43)
+
+
+def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
+    """Send so many keys that nobody has, all different, at once; count the answers by their code."""
+    found: dict[str, int] = {}
+
+    async def all_at_once() -> list[Reply]:
+        requests = [BenchRequest("GET", "http://h/api/tasks", strange(first + number)) for number in range(count)]
+        return await asyncio.gather(*(handle(request, bench.api) for request in requests))
+
+    for reply in bench.run(all_at_once()):
+        check_documented("GET", "http://h/api/tasks", reply)
+        code = data(reply)["code"]
+        found[code] = found.get(code, 0) + 1
+        assert code != "overloaded" or reply.headers["Retry-After"] == "1"
+    return found
+
+
+def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> None:
+    """So many at once, and so many a second after that; the others are told to come again."""
+    keyed.make_key()
+    before = keyed.database.batches
+    most = limits.LOOKUPS_AT_ONCE
+    assert flood(keyed, 1_000) == {"unauthenticated": most, "overloaded": 1_000 - most}
+    for second in range(1, 61):
+        keyed.wait(1)
+        flood(keyed, 100, first=1_000 * second)
+    assert keyed.database.batches - before == most + 60 * limits.LOOKUPS_A_SECOND
+    keyed.wait(60)
+    assert flood(keyed, 1_000, first=10**6)["unauthenticated"] == most
+
+
+def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> None:
+    """However often it is sent; all that are no keys at all count as one."""
+    keyed.make_key()
+    before = keyed.database.batches
+    for _ in range(100):
+        for headers in (strange(1), {}, bearer("junk"), bearer("oo_other_junk")):
+            assert keyed.call("GET", "/api/tasks", headers=headers).status == 401
+        keyed.wait(limits.REFUSED_CACHE_SECONDS / 101)
+    assert keyed.database.batches - before == 2
+    keyed.wait(limits.REFUSED_CACHE_SECONDS / 50)
+    assert keyed.call("GET", "/api/tasks", headers=strange(1)).status == 401
+    assert keyed.database.batches - before == 3
+
+
+def test_a_key_that_has_worked_is_not_locked_out(keyed: SlowBench) -> None:
+    """It costs its one look-up a minute, flood or not, and is refused at once when it is revoked meanwhile."""
+    key = keyed.make_key()
+    assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 200
+    for _ in range(5):
+        keyed.wait(limits.KEY_CACHE_SECONDS)
+        flood(keyed, 100)
+        assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 200
+    keyed.database.rows("DELETE FROM api_keys")
+    keyed.make_key()
+    keyed.wait(limits.KEY_CACHE_SECONDS)
+    flood(keyed, 100)
+    assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 401
+    assert not keyed.api.isolate.keys._entries
+
+
+def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
+    """Keys that are found use nothing up, however many come one after the other."""
+    assert keyed.call("GET", "/api/tasks").status == 503
+    keys = [keyed.make_key(tenant=f"t{number}") for number in range(3 * limits.LOOKUPS_AT_ONCE)]
+    assert {keyed.call("GET", "/api/tasks", headers=bearer(key)).status for key in keys} == {200}
+
+
+def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench) -> None:
+    """Its refusal is remembered for the stated time and no longer, the one for having no keys at all too."""
+    key = keyed.make_key()
+    keyed.database.rows("CREATE TABLE aside AS SELECT * FROM api_keys")
+    keyed.database.rows("DELETE FROM api_keys")
+    assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 503
+    keyed.database.rows("INSERT INTO api_keys SELECT * FROM aside")
+    assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 503
+    keyed.wait(limits.REFUSED_CACHE_SECONDS)
+    assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 200
+
+
+def test_a_new_key_gets_through_after_a_flood(keyed: SlowBench) -> None:
+    """In it, it is told to come again in a second; then it is looked up."""
+    flood(keyed, 100)
+    key = keyed.make_key()
+    reply = keyed.call("GET", "/api/tasks", headers=bearer(key))
+    assert (reply.status, data(reply)["code"]) == (503, "overloaded")
+    keyed.wait(int(reply.headers["Retry-After"]))
+    assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 200
+
+
+def test_the_memory_of_refusals_is_bounded(keyed: SlowBench) -> None:
+    """The oldest goes first."""
+    refused = keyed.api.isolate.refused
+    for number in range(limits.REFUSED_CACHE_MOST + 1):
+        refused.remember(number.to_bytes(32), any_key=True, asked_at=0)
+    assert len(refused._entries) == limits.REFUSED_CACHE_MOST
+    assert [refused.find((number).to_bytes(32), 1) for number in (0, 1)] == [None, True]

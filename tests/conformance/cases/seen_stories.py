@@ -1,0 +1,59 @@
+"""What is noted of triggers, who has a turn, and who sends a late task off."""
+
+from typing import Any
+
+from src.core.task import Route
+from src.store.claims import Claim
+from src.store.seen import Seen
+from tests.conformance.cases.registry import worker_case
+from tests.conformance.cases.storyteller import LEASE_MS, TASK, Story, made_key
+
+HOUR_MS = 3_600_000
+
+
+@worker_case
+async def triggers_are_noted_and_turns_taken(env: Any) -> Any:
+    story = Story(env)
+    store = story.store
+    for key in (made_key(1), made_key(2)):
+        await story.insert(key)
+        claim = await store.claim(
+            key, holder="one", host="", route=Route.QUEUE, lease_ms=LEASE_MS, seen=Seen.QUEUE, stands_in=True
+        )
+        assert isinstance(claim, Claim)
+    await story.insert(made_key(3))
+    await store.due(10)
+    for what in (Seen.ASKED, Seen.ASKED, Seen.SWEEP):
+        story.outcomes.append(await store.take_turn(what, 3600) > 0)
+    await story.alter("UPDATE seen SET at = at - ?1", HOUR_MS)
+    for what in (Seen.ASKED, Seen.SWEEP):
+        story.outcomes.append(await store.take_turn(what, 3600) > 0)
+    await story.alter("UPDATE seen SET at = at + ?1 WHERE what = 'asked'", HOUR_MS)  # a clock has jumped back since
+    story.outcomes.append(await store.take_turn(Seen.ASKED, 3600) > 0)
+    times, backlog = await store.outlook()
+    story.outcomes += [sorted(times), backlog.pending, backlog.processing, (backlog.oldest_ms or 0) > HOUR_MS]
+    return story.told()
+
+
+@worker_case
+async def a_late_task_is_sent_off_once_a_minute(env: Any) -> Any:
+    story = Story(env)
+    store = story.store
+    await story.insert()
+
+    async def look() -> None:
+        task = await store.task(TASK)
+        assert task is not None
+        story.outcomes += [task.late, task.unanswered, await store.nudge(TASK, LEASE_MS)]
+
+    await look()
+    await story.alter("UPDATE tasks SET wake_at = wake_at - ?1", HOUR_MS)
+    for _ in range(3):
+        await look()
+        await look()
+        await story.alter("UPDATE tasks SET sent_at = sent_at - ?1", HOUR_MS)
+    await story.claim("one", lease_ms=0)
+    await look()
+    await story.alter("UPDATE tasks SET wake_at = wake_at - ?1, lease_until = lease_until - ?1", HOUR_MS)
+    await look()
+    return story.told()

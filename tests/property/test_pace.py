@@ -1,0 +1,40 @@
+"""The bound on writes, for any run: whatever fails, they are no more than the work that was done allows."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.core import limits
+from src.core.pace import WriteBucket
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("pass"), st.floats(0, 300, allow_nan=False)),
+        st.tuples(st.just("end"), st.integers(1, 30).map(float)),
+        st.tuples(st.just("write"), st.integers(1, 40).map(float)),
+    ),
+    max_size=60,
+)
+
+
+@given(events=EVENTS, first=st.sampled_from([limits.WRITES_AT_FIRST, limits.WRITES_AT_FIRST_IDLE]))
+def test_writes_are_bounded_by_work_and_time(events: list[tuple[str, float]], first: int):
+    """A run that writes whenever it may makes at most two writes a call that has ended, two a minute, and its first
+    ones. And it never waits longer than half a minute for the next."""
+    now, ended, writes = 1_000.0, 0, 0
+    bucket = WriteBucket(first, now)
+    for kind, much in events:
+        if kind == "pass":
+            now += much
+        elif kind == "end":
+            ended += int(much)
+            bucket.earn(int(much))
+        else:
+            for _ in range(int(much)):
+                ready_at = bucket.ready_at(now)
+                assert ready_at <= now + 60 / limits.WRITES_A_MINUTE + 1e-6
+                if ready_at > now:
+                    break
+                bucket.spend(now)
+                writes += 1
+    minutes = (now - 1_000) / 60
+    assert writes <= first + limits.WRITES_A_CALL * ended + limits.WRITES_A_MINUTE * minutes + 1e-6

@@ -1,0 +1,62 @@
+"""Segments: what is packed comes back, whatever it is and however it is split."""
+
+from itertools import accumulate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.core import limits
+from src.store.claims import CallKey, Output
+from src.store.segments import Piece, pieces, unpack
+
+# No lone surrogates: replies have none (`inference.replies`).
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
+whole = st.integers(0, 2**53 - 1)
+outputs = st.lists(
+    st.builds(
+        Output,
+        st.builds(CallKey, st.integers(0, 2), st.integers(0, 5_000)),
+        texts,
+        st.integers(1, 10_000),
+        st.none() | texts,
+        st.none() | whole,
+        st.none() | whole,
+    ),
+    max_size=12,
+)
+tries = st.lists(st.integers(0, 12), max_size=4)
+
+
+@pytest.fixture(params=[20, 200, limits.CHECKPOINT_BYTES_MOST], autouse=True)
+def bytes_most(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of one output, of some, and as large as they are in production."""
+    monkeypatch.setattr(limits, "CHECKPOINT_BYTES_MOST", request.param)
+
+
+def _tries(told: list[Output], sizes: list[int]) -> list[int]:
+    return sorted(min(size, len(told)) for size in sizes)
+
+
+@given(told=outputs, sizes=tries)
+def test_what_is_packed_comes_back(told: list[Output], sizes: list[int]):
+    """The pieces of each level, one behind the other, give its outputs in their order, and `places` names them."""
+    made = pieces(told, _tries(told, sizes))
+    for level in range(3):
+        mine = [output for output in told if output.key.level == level]
+        of_level = [piece for piece in made if piece.level == level]
+        assert list(unpack(level, "".join(piece.body for piece in of_level))) == mine
+        places = ",".join(piece.places for piece in of_level)
+        assert [int(place) for place in places.split(",") if place] == [output.key.position for output in mine]
+
+
+@given(told=st.lists(outputs, min_size=1, max_size=4))
+def test_a_later_try_has_the_pieces_of_each_earlier_one(told: list[list[Output]]):
+    """A write that is tried again with more outputs begins with the same pieces: the number of each says what it is."""
+    counts = list(accumulate(map(len, told)))
+    everything = [output for some in told for output in some]
+    made: list[Piece] = []
+    for number, count in enumerate(counts):
+        now = pieces(everything[:count], counts[:number])
+        assert now[: len(made)] == made
+        made = now

@@ -1,0 +1,154 @@
+"""Queue, cron, alarms and RPC that fail at entry for a simulated day, each alone and together, while clients poll."""
+
+import asyncio
+from collections import defaultdict
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+import pytest
+
+from simulator.campaign.pool import run_block
+from simulator.campaign.run import DEAD, Result, run_plan
+from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.engine.fault_kinds import DEAD_TRIGGERS
+from simulator.engine.fault_plan import FaultPlan
+from simulator.platform.binding_port import JsError
+from simulator.platform.choices import TOP, Deployment
+from simulator.platform.world import World
+from src.core import limits
+from src.core.ids import TaskKey
+from src.processing.dispatch import Dispatcher
+from src.processing.rescue import Rescue
+from tests.simulator.toy_app import ToyApp, mark, marks, play
+
+DAY_SECONDS = 86_400
+TASKS = 12
+CHUNKS = 4
+EACH_ALONE = [(name,) for name in DEAD_TRIGGERS]
+
+
+class Sendings:
+    """When each task was sent off, and whether a poll did it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.by_anyone: dict[TaskKey, list[float]] = defaultdict(list)
+        self.worked = 0
+        dispatch, work = Dispatcher.dispatch, Rescue._work
+
+        async def dispatched(dispatcher: Dispatcher, task_key: TaskKey, *arguments: Any, **options: Any) -> Any:
+            self.by_anyone[task_key].append(asyncio.get_running_loop().time())
+            return await dispatch(dispatcher, task_key, *arguments, **options)
+
+        async def worked(rescue: Rescue, *arguments: Any) -> None:
+            self.worked += 1
+            await work(rescue, *arguments)
+
+        monkeypatch.setattr(Dispatcher, "dispatch", dispatched)
+        monkeypatch.setattr(Rescue, "_work", worked)
+
+
+def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float) -> Result:
+    """A task every two hours, each polled until it has ended; faults stop when the last one has."""
+    specs = tuple(TaskSpec(DAY_SECONDS * at / TASKS, CHUNKS, polled=wait_seconds) for at in range(1, TASKS + 1))
+    workload = Workload(tasks=specs, first=deployment, last=deployment, short_slices=False)
+    plan = FaultPlan(Random(1), dict.fromkeys(dead, 1.0))
+    return run_plan(Result(1, DEAD), workload, plan, Random(1))
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: one.name or "top")
+@pytest.mark.parametrize("dead", [*EACH_ALONE, DEAD_TRIGGERS], ids="+".join)
+def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, monkeypatch: pytest.MonkeyPatch):
+    """Every polled task ends while they are dead, each call is made once and counted, and polls make no storm."""
+    sendings = Sendings(monkeypatch)
+    result = a_day(dead, deployment, 25.0)
+    assert result.failure is None
+    assert result.virtual_seconds > DAY_SECONDS
+    assert (result.statuses["completed"], result.calls, result.in_doubt) == (TASKS, TASKS * CHUNKS, 0)
+    assert len(sendings.by_anyone) == TASKS
+    for times in sendings.by_anyone.values():
+        # The submission's own, and from then on one a minute, those of the sweep included. A sending follows upon the
+        # database's look by what the network takes.
+        assert all(later - earlier >= limits.LATE_TASK_SECONDS - 1 for earlier, later in pairwise(times)), times
+        assert len(times) <= 1 + 2 * limits.SENDS_IN_VAIN
+    if dead == DEAD_TRIGGERS and deployment is TOP:  # elsewhere the direct route takes the task when it is submitted
+        assert sendings.worked >= TASKS
+
+
+def test_short_polls_move_a_task_too(monkeypatch: pytest.MonkeyPatch):
+    """Polls of half a second: calls go on behind the answers, so that what takes longer than a poll is done too."""
+    sendings = Sendings(monkeypatch)
+    result = a_day(DEAD_TRIGGERS, TOP, 0.5)
+    assert result.failure is None
+    assert (result.statuses["completed"], result.calls, result.in_doubt) == (TASKS, TASKS * CHUNKS, 0)
+    assert sendings.worked > TASKS
+
+
+def test_no_schedule_with_dead_triggers_breaks_an_invariant():
+    """100 seeded schedules of the profile, half of them with all other faults: polled tasks end, invariants hold."""
+    tally = run_block(0, 100, DEAD)[0]
+    assert tally.failures == []
+    assert all(tally.fired[name] > 10 for name in DEAD_TRIGGERS)
+
+
+# --- The fault itself ----------------------------------------------------------------------------------------
+
+
+class Counter:
+    """An object whose call and whose alarm leave marks."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        self.ctx, self.env = ctx, env
+
+    async def start(self) -> None:
+        """Leave a mark and set an alarm."""
+        await mark(self.env, "rpc", "came")
+        await self.ctx.storage.setAlarm(0)
+
+    async def alarm(self, info: object = None) -> None:
+        """Leave a mark."""
+        await mark(self.env, "alarm", "came")
+
+
+async def _fetch(env: Any, request: Any, ctx: Any) -> str:
+    await mark(env, "http", "came")
+    await env.AI_QUEUE.send({"a": "message"})
+    try:
+        await env.AI_PROCESSOR.getByName("object").start()
+    except JsError as error:
+        return str(error)
+    return ""
+
+
+async def _queue(env: Any, batch: Any, ctx: Any) -> None:
+    await mark(env, "queue", "came")
+
+
+async def _scheduled(env: Any, controller: Any, ctx: Any) -> None:
+    await mark(env, "cron", "came")
+
+
+@pytest.mark.parametrize(
+    ("dead", "came"),
+    [
+        ((), {"http", "queue", "cron", "rpc", "alarm"}),
+        (("queue_dead",), {"http", "cron", "rpc", "alarm"}),
+        (("cron_dead",), {"http", "queue", "rpc", "alarm"}),
+        (("rpc_dead",), {"http", "queue", "cron"}),
+        (("alarm_dead",), {"http", "queue", "cron", "rpc"}),
+        (DEAD_TRIGGERS, {"http"}),
+    ],
+)
+def test_dead_triggers_run_no_code(dead: tuple[str, ...], came: set[str]):
+    """An event that fails at entry leaves no mark, and HTTP works; a send to a dead queue succeeds, an RPC does not."""
+
+    async def scenario(world: World) -> tuple[str, list[str]]:
+        answer = await world.fetch("a client")
+        world.tick()
+        await asyncio.sleep(60)
+        return answer, marks(world)
+
+    app = ToyApp(fetch=_fetch, queue=_queue, scheduled=_scheduled, objects={"AIProcessor": Counter})
+    answer, found = play(app, scenario, faults=dict.fromkeys(dead, 1.0))
+    assert {line.partition(" ")[0] for line in found} == came
+    assert ("NoGilError" in answer) == ("rpc_dead" in dead)

@@ -1,0 +1,40 @@
+"""A worker that died is told from a task that kills its workers. `python -m simulator.innocence` runs more."""
+
+import pytest
+
+from simulator.campaign.innocence import CRON_SECONDS, KILLS, kills_in_a_row, poison
+from simulator.campaign.patches import patched
+from simulator.innocence import main
+from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
+from src.core import limits
+from src.core.stalls import Rests
+from src.processing import worker
+
+RUNS = 60
+
+
+def test_no_innocent_task_fails_for_kills_in_a_row(capsys: pytest.CaptureFixture[str]):
+    """Twenty SIGKILLs at random moments: every task that was under way completes."""
+    assert main(["--runs", str(RUNS)]) == 0
+    told = capsys.readouterr().out
+    assert f"{RUNS} runs of {KILLS} kills" in told
+    assert "'completed':" in told
+
+
+def test_without_rests_kills_in_a_row_are_noticed():
+    """The same runs end tasks as `worker_crashed` where a stalled task is taken over at once: the test can fail."""
+    with patched(((worker, "rests", lambda _max_attempts: Rests()),)):
+        results = [kills_in_a_row(seed) for seed in range(RUNS)]
+    assert any(result.failure is not None for result in results)
+
+
+@pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
+def test_a_poison_task_fails_in_time(deployment: Deployment):
+    """A task that kills everything each time that it calls the model fails within fifteen minutes, not before ten, and
+    after 6 + 3 + 1 calls; with the settings of production, and a sweep a minute."""
+    poisoned = poison(deployment, chunks=12)
+    assert poisoned.result.failure is None
+    assert dict(poisoned.result.reasons) == {"worker_crashed": 1}
+    assert poisoned.result.calls == 6 + 3 + 1
+    assert limits.STALL_SECONDS_LEAST <= poisoned.seconds <= 15 * 60
+    assert CRON_SECONDS == 60

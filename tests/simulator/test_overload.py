@@ -1,0 +1,56 @@
+"""Many workers on one database that stalls: all get their tasks done, and write little while they wait."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from simulator.campaign import overload
+from simulator.campaign.overload import Load, play
+from simulator.overload import main
+
+WORKERS = 60
+SLOW = 0.05  # seconds a call to D1: with all workers in line, longer than a call may usually take to start
+
+
+@pytest.mark.parametrize("route", overload.ROUTES)
+def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
+    """60 workers, each of whose writes waits 3 s for the others': their tasks all end, with a stall of 5 or 30 s and
+    without; after the stall within 1.5 times the time without it, at two writes a call and two a minute at most."""
+    calm = play(Load(WORKERS, SLOW, route=route))
+    assert calm.faults(calm) == []
+    for stall in (5.0, 30.0):
+        assert play(Load(WORKERS, SLOW, stall, route)).faults(calm) == []
+
+
+def test_a_database_that_is_quick_enough_costs_nothing():
+    """Where the line is short, workers write as they do alone: once a call at most, and nothing is spare but a claim
+    and its end."""
+    outcome = play(Load(20, 0.01))
+    assert outcome.completed == 20
+    assert outcome.writes <= outcome.calls + 2 * 20
+    assert outcome.spare <= 2
+
+
+def test_what_is_asked_of_a_load():
+    """Tasks that have not ended, a line that lasts, and writes beyond the bound are each told."""
+    load = Load(10, 0.01, 5.0)
+    calm = overload.Outcome(load=Load(10, 0.01), completed=10, seconds=10, batches=90, writes=90, calls=80, spare=1)
+    good = overload.Outcome(load=load, completed=10, seconds=21, batches=90, writes=90, calls=80, spare=1)
+    assert good.faults(calm) == []
+    slow = overload.Outcome(load=load, completed=10, seconds=21.1, batches=170, writes=170, calls=80, spare=1)
+    assert slow.faults(calm) == ["slow after the stall", "too many writes"]
+    stuck = overload.Outcome(load=load, completed=9, seconds=float("inf"), batches=90, writes=90, calls=80, spare=1)
+    assert stuck.faults(calm) == ["not ended"]
+
+
+def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """It prints a row for each load and writes the same as JSON; a load that misses what is asked fails it."""
+    report = tmp_path / "overload.json"
+    asked = ["--workers", "5", "--service-ms", "10", "--stalls", "5", "--report", str(report)]
+    assert main(asked) == 0
+    assert "2 of 2 loads are as they should be" in capsys.readouterr().out
+    facts = json.loads(report.read_text("utf-8"))
+    assert [(fact["workers"], fact["stallSeconds"], fact["completed"]) for fact in facts] == [(5, 0, 5), (5, 5, 5)]
+    assert main([*asked, "--limit-seconds", "3"]) == 1
+    assert json.loads(report.read_text("utf-8"))[1]["seconds"] is None

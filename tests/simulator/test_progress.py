@@ -1,0 +1,86 @@
+"""The invariant of progress: what the workers of a task write is accounted for by calls that ended and by time."""
+
+from typing import Any
+
+import pytest
+
+from simulator.campaign.progress import WRITES_PER_CALL, WRITES_PER_DEATH, WRITES_PER_MINUTE, Progress
+from simulator.campaign.row_changes import COLUMNS, InvariantBroken, Row
+from src.core.ids import TaskKey
+
+KEY = TaskKey("local:t")
+SPARE = 5
+
+
+def row(**columns: Any) -> Row:
+    """A task at work; what is not named is 0."""
+    zeros: dict[str, Any] = dict.fromkeys(Row._fields, 0)
+    assert len(zeros) == len(COLUMNS.split(","))
+    return Row(**zeros)._replace(task_key=KEY, status="processing", fence=1, in_flight="[]")._replace(**columns)
+
+
+def test_writes_without_calls_or_time_are_noticed():
+    """So many writes are spare, for a claim, its end and what is sent again; the next one is one too many."""
+    progress = Progress(SPARE)
+    for second in range(SPARE):
+        progress.wrote(KEY, second / 4)
+    with pytest.raises(InvariantBroken, match="no progress: 6 writes under its claims in 1 s, and 0 calls ended"):
+        progress.wrote(KEY, 1.25)
+
+
+def test_time_and_calls_account_for_writes():
+    """Two writes a minute go on for ever, and so do two a call; a little more than that does not."""
+    calm, busy = Progress(SPARE), Progress(SPARE)
+    for number in range(1, 100):
+        calm.wrote(KEY, number * 60 / WRITES_PER_MINUTE)
+        busy.changed(row(settled=number - 1), row(settled=number))
+        for _ in range(WRITES_PER_CALL):
+            busy.wrote(KEY, number / 100)
+    assert calm.spare <= 1
+    assert busy.spare <= WRITES_PER_CALL
+    hasty = Progress()
+    for number in range(1, 50):
+        hasty.wrote(KEY, number * 50 / WRITES_PER_MINUTE)
+    assert hasty.spare == pytest.approx(1 + 48 / 6)
+
+
+def test_what_was_done_long_ago_accounts_for_nothing():
+    """Neither many calls at first nor a long pause makes up for a storm of writes afterwards."""
+    progress = Progress(SPARE)
+    progress.changed(row(), row(settled=1_000))
+    progress.wrote(KEY, 1)
+    progress.wrote(KEY, 100_000)
+    for _ in range(SPARE - 1):
+        progress.wrote(KEY, 100_000)
+    with pytest.raises(InvariantBroken):
+        progress.wrote(KEY, 100_000)
+
+
+def test_calls_that_a_claim_casts_doubt_on_have_not_ended():
+    """A worker that took over has written off its predecessor's calls: nothing was done."""
+    progress = Progress()
+    for fence in range(SPARE):
+        progress.changed(
+            row(status="pending", fence=fence, in_doubt=6 * fence), row(fence=fence + 1, in_doubt=6 * fence + 6)
+        )
+        progress.wrote(KEY, 0)
+    assert progress.spare == SPARE
+
+
+def test_a_worker_that_took_over_from_a_dead_one_may_write_again():
+    """A claim over a dead worker's, and one announcement: as many deaths as a task survives are nobody's storm."""
+    progress = Progress()
+    for fence in range(10):
+        progress.changed(row(fence=fence), row(fence=fence + 1))
+        for _ in range(WRITES_PER_DEATH):
+            progress.wrote(KEY, 0)
+    assert progress.spare == WRITES_PER_DEATH
+
+
+def test_a_client_that_puts_its_task_back_begins_anew():
+    """A retry is the client's: what the workers wrote before it does not count against them."""
+    progress = Progress(SPARE)
+    for number in range(4 * SPARE):
+        if number % SPARE == 0:
+            progress.changed(row(status="failed"), row(status="pending", fence=2))
+        progress.wrote(KEY, 0)

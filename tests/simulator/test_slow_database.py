@@ -1,0 +1,86 @@
+"""One task on a slow database, through the whole Worker: it ends, on each route, and nobody writes more for it."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from simulator.campaign.adapter import ClientRequest, Onceover
+from simulator.campaign.run import TEMPLATE
+from simulator.platform.binding_port import Reply
+from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
+from simulator.platform.d1 import DatabaseServer, Statement
+from simulator.platform.world import World
+from src.core import limits
+from tests.simulator.test_walls import Nobody
+
+OPTIONS = {"CHUNK_MAX_CHARS": "10", "REQUIRE_KEYS": "false", "PLAN": "paid", "AI_TIMEOUT_SECONDS": "20"}
+
+
+class Seen:
+    """How a task stood when it had ended, or the time was up."""
+
+    def __init__(self) -> None:
+        self.row: dict[str, Any] = {}
+        self.calls = 0
+        self.batches = 0
+        self.minutes = 0.0
+
+
+def slow_down(server: DatabaseServer, seconds: float, seen: Seen) -> None:
+    """Have each call to the database take so long until it is carried out."""
+    carry_out = server.serve
+
+    def serve(statements: Sequence[Statement], reply: Reply, latency: Callable[..., object]) -> None:
+        seen.batches += 1
+        latency(seconds, carry_out, statements, reply, latency)
+
+    server.serve = serve  # type: ignore[method-assign]
+
+
+def work(deployment: Deployment, chunks: int, seconds: float, minutes_most: float) -> Seen:
+    """Have a task worked on, without any fault but the database that is slow from its submission on."""
+    app, seen = Onceover(), Seen()
+    app.watcher = Nobody()
+    world = World(1, app, TEMPLATE, deployment=deployment, variables=OPTIONS, model_seconds=(1.0, 1.0))
+
+    async def scenario(world: World) -> None:
+        world.start_cron(60)
+        body = {"input": "".join(f"w{at:03d} abc. " for at in range(chunks))}
+        task = json.loads((await world.fetch(ClientRequest("POST", "/api/tasks", lambda: body))).body)
+        slow_down(world.database, seconds, seen)
+        began = world.loop.time()
+        while world.loop.time() < began + minutes_most * 60:
+            await asyncio.sleep(0.5)
+            cursor = world.database.connection.execute("SELECT * FROM tasks WHERE id = ?", ("local:" + task["id"],))
+            seen.row = dict(zip([column[0] for column in cursor.description], cursor.fetchone(), strict=True))
+            if seen.row["finished_at"] is not None:
+                break
+        seen.calls = len(world.model.records)
+        seen.minutes = (world.loop.time() - began) / 60
+
+    world.run(scenario)
+    return seen
+
+
+@pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
+@pytest.mark.parametrize(("chunks", "seconds"), [(12, 2.2), (12, 9.0), (100, 2.2)])
+def test_a_task_on_a_slow_database_ends(deployment: Deployment, chunks: int, seconds: float):
+    """Without a window that follows the latency: hundreds of batches in twenty minutes, no call, and no end."""
+    seen = work(deployment, chunks, seconds, minutes_most=20)
+    assert (seen.row["status"], seen.calls) == ("completed", chunks)
+    assert (seen.row["attempts"], seen.row["stalls"], seen.row["calls_in_doubt"]) == (1, 0, 0)
+    assert seen.batches <= limits.WRITES_A_CALL * chunks + limits.WRITES_A_MINUTE * seen.minutes
+
+
+@pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
+def test_a_database_that_is_too_slow_for_any_call_is_left_alone(deployment: Deployment):
+    """Where each write takes longer than the longest window, workers come ever more rarely, and write no more than
+    their bound: 600 writes in twenty minutes before, a handful now."""
+    seen = work(deployment, 6, 25.0, minutes_most=20)
+    assert (seen.row["status"], seen.calls, seen.row["stalls"]) == ("pending", 0, 0)
+    assert seen.row["idle_runs"] >= 5
+    writes = seen.row["step"] + seen.row["fence"]  # what runs wrote, and their claims
+    assert writes <= limits.WRITES_AT_FIRST + limits.WRITES_A_MINUTE * seen.minutes

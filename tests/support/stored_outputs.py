@@ -1,0 +1,25 @@
+"""What a database holds of outputs, whichever shape they have."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from src.store import rows
+from tests.support.sqlite_d1 import SqliteD1
+
+_STORED = """
+SELECT task_id, level, idx, output, attempts, NULL AS body FROM outputs
+UNION ALL SELECT task_id, level, part, NULL, NULL, hex(body) FROM segments
+"""
+
+
+def stored_outputs(database: SqliteD1) -> Mapping[tuple[str, int, int], tuple[str, int]]:
+    """Text and calls of each output, by task, level and position."""
+    levels: dict[tuple[str, int], list[Any]] = defaultdict(list)
+    for row in database.rows(_STORED):
+        levels[row["task_id"], row["level"]].append(row)
+    return {
+        (task_key, *output.key): (output.text, output.calls)
+        for (task_key, level), found in levels.items()
+        for output in rows.outputs(level, found)
+    }

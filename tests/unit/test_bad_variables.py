@@ -1,0 +1,133 @@
+"""A variable with a bad value stops all work, and costs no task anything: messages, alarms and calls come again."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import simulator.platform.sdk  # noqa: F401 - stands in for the SDK that the classes below import
+from src.core import limits
+from src.core.errors import CallNotStarted, ConfigurationError
+from src.core.ids import TaskKey
+from src.http.isolate import Isolate
+from src.inference import wire
+from src.inference.protocol import ModelCall
+from src.platform.durable_objects import AIProcessor
+from src.platform.surroundings import SURROUNDINGS, Surroundings
+from src.platform.worker_entrypoint import Default
+from src.queue.messages import DEAD_LETTERS, QUEUE
+from tests.support.sqlite_d1 import SqliteD1
+
+TASK = "t:01999999-0000-7000-8000-000000000000"
+
+
+class Message:
+    """A delivery that notes what became of it."""
+
+    def __init__(self, attempts: int) -> None:
+        self.id = "message"
+        self.body = {"taskId": TASK}
+        self.attempts = attempts
+        self.end: object = None
+
+    def ack(self) -> None:
+        """Be done with."""
+        self.end = self.end or "ack"
+
+    def retry(self, options: dict[str, int]) -> None:
+        """Come again."""
+        self.end = self.end or options["delaySeconds"]
+
+
+class Storage:
+    """An object's storage."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, object] = {"task": TASK}
+        self.alarms: list[int] = []
+
+    async def get(self, key: str) -> object:
+        """Return a value."""
+        return self.values.get(key)
+
+    async def put(self, key: str, value: object) -> None:
+        """Set one."""
+        self.values[key] = value
+
+    async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
+        """Set the alarm."""
+        self.alarms.append(at_ms)
+
+    async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
+        """Clear everything."""
+        self.values.clear()
+
+
+class Deployment:
+    """One whose AI_TIMEOUT_SECONDS is no number. `lines` are its log."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.database = SqliteD1()
+        self.env: Any = SimpleNamespace(DB=self.database, AI_TIMEOUT_SECONDS="soon")
+        self.storage = Storage()
+        self.ctx: Any = SimpleNamespace(waitUntil=None, storage=self.storage)
+        runtime: Any = SimpleNamespace(write=self.lines.append, now_ms=lambda: 0, http=None)
+        SURROUNDINGS.set(Surroundings(runtime=runtime, memory=Isolate()))
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what was logged, which names the variable and never its value."""
+        assert not any("soon" in line for line in self.lines)
+        return [json.loads(line) for line in self.lines]
+
+
+@pytest.fixture
+def deployment() -> Iterator[Deployment]:
+    """A fresh one."""
+    token = SURROUNDINGS.set(SURROUNDINGS.get())
+    made = Deployment()
+    yield made
+    SURROUNDINGS.reset(token)
+    made.database.close()
+
+
+@pytest.mark.parametrize("queue", [QUEUE, DEAD_LETTERS])
+def test_messages_are_put_off_and_end_in_no_dead_letter(deployment: Deployment, queue: str) -> None:
+    """They come again after a while; the last delivery is given up, and the sweep has the task. Nothing is written."""
+    messages = [Message(attempts) for attempts in range(1, limits.QUEUE_DELIVERIES + 1)]
+    batch: Any = SimpleNamespace(queue=queue, messages=messages)
+    asyncio.run(Default(deployment.ctx, deployment.env).queue(batch))
+    assert [message.end for message in messages] == [30, 30, "ack"]
+    assert {(line["event"], line["variable"], line["message"]) for line in deployment.events()} == {
+        ("bad_configuration", "AI_TIMEOUT_SECONDS", "message")
+    }
+    assert deployment.database.batches == 0
+
+
+def test_the_cron_trigger_fails_and_takes_nothing_on(deployment: Deployment) -> None:
+    """What is due stays due, and the log names the variable."""
+    with pytest.raises(ConfigurationError):
+        asyncio.run(Default(deployment.ctx, deployment.env).scheduled(None))
+    assert [line["variable"] for line in deployment.events()] == ["AI_TIMEOUT_SECONDS"]
+    assert deployment.database.batches == 0
+
+
+def test_an_object_comes_back_for_its_task(deployment: Deployment) -> None:
+    """Its alarm raises nothing, which the platform would repeat six times and then drop, and is set again."""
+    made = AIProcessor(deployment.ctx, deployment.env)
+    asyncio.run(made.alarm())
+    assert deployment.storage.values["task"] == TASK
+    assert deployment.storage.alarms[-1] > 0
+    assert [line["variable"] for line in deployment.events()] == ["AI_TIMEOUT_SECONDS"]
+
+
+def test_a_lane_says_that_it_started_nothing(deployment: Deployment) -> None:
+    """The task's object may be of a deployment before, whose variables were fine: no call of its is in doubt."""
+    calls = [wire.write_call(ModelCall("do", text, "m")) for text in "ab"]
+    answers = asyncio.run(AIProcessor(deployment.ctx, deployment.env).infer(TaskKey(TASK), 1, calls))
+    assert [type(wire.read_outcome(answer)) for answer in answers] == [CallNotStarted] * 2
+    assert [line["variable"] for line in deployment.events()] == ["AI_TIMEOUT_SECONDS"]
+    assert deployment.database.batches == 0

@@ -1,0 +1,179 @@
+"""What was paid for is kept: outputs that come while a write is awaited, and a task that ends meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from src.core.ids import TaskKey
+from src.core.settings import Settings
+from src.core.states import Status
+from src.core.task import DEADLINE_EXCEEDED
+from src.processing.outcomes import Ended, Lost
+from src.processing.worker import Host
+from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.worker_bench import HOST, WorkerBench
+
+TASK = TaskKey("task")
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    """A worker with two calls at a time: the first takes a second, the second half a second more."""
+    made = WorkerBench(concurrency=2)
+    made.model.seconds = lambda number: 1.5 if number == 2 else 1.0
+    yield made
+    made.close()
+
+
+def slowly(bench: WorkerBench, meanwhile: Callable[[], Awaitable[Any]] | None = None, *, which: int = 2) -> None:
+    """Have the transaction in which the first output is recorded take a second; `meanwhile` comes first."""
+    batch, number = bench.database.batch, 0
+
+    async def slow(statements: Any) -> Any:
+        nonlocal number
+        number += 1
+        if number == which:
+            if meanwhile is not None:
+                await meanwhile()
+            await asyncio.sleep(1)
+        return await batch(statements)
+
+    bench.database.batch = slow  # type: ignore[method-assign]
+
+
+def cancel(bench: WorkerBench) -> Awaitable[Any]:
+    return bench.store.cancel(TASK, 1_000_000)
+
+
+def go_on(bench: WorkerBench, host: Host = HOST) -> None:
+    """Put the task back, and finish it."""
+    assert bench.do(bench.store.retry(TASK, bench.settings.lease_ms)) is not None
+    assert bench.run(host) == Ended(Status.COMPLETED)
+
+
+def bill(bench: WorkerBench) -> tuple[int, int]:
+    usage = bench.task().usage
+    return usage.model_calls, usage.in_doubt
+
+
+def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: WorkerBench):
+    """The task is cancelled while the first output is being recorded, and meanwhile the second one comes: both are
+    kept, and a retry makes the third call only."""
+    bench.insert(3)
+    slowly(bench, lambda: cancel(bench))
+    assert bench.run() == Ended(Status.CANCELLED)
+    assert (bench.task().completed, bill(bench)) == (2, (2, 0))
+    go_on(bench)
+    assert (len(bench.model.calls), bill(bench)) == (3, (3, 0))
+
+
+def test_an_output_that_came_during_a_write_outlasts_the_deadline(bench: WorkerBench):
+    """The deadline passes while the first output is being recorded."""
+    bench.insert(3, deadline_ms=1_800)
+    slowly(bench)
+    assert bench.run() == Ended(Status.FAILED)
+    failure = bench.task().failure
+    assert failure is not None
+    assert (failure.code, bench.task().completed, bill(bench)) == (DEADLINE_EXCEEDED, 2, (2, 0))
+    go_on(bench)
+    assert (len(bench.model.calls), bill(bench)) == (3, (3, 0))
+
+
+def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBench):
+    """Two calls end while a write is awaited, one of them by a mistake in our own code: the other's output is kept."""
+    bench.settings = Settings(plan="paid", concurrency=3)
+    bench.insert(3)
+    bench.model.seconds = lambda number: 1.0 if number == 1 else 1.5
+    bench.model.act = lambda call, number: ValueError("a mistake") if number == 3 else None
+    slowly(bench)
+    with pytest.raises(ValueError, match="a mistake"):
+        bench.run()
+    assert (bench.task().status, bench.task().completed, bill(bench)) == (Status.PENDING, 2, (3, 1))
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 4
+
+
+def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
+    """It was sent, maybe: the connection is closed, and nobody knows what the provider has seen."""
+    bench.insert(3)
+    bench.model.seconds = lambda number: 9.0 if number == 2 else 1.0
+    slowly(bench, lambda: cancel(bench))
+    assert bench.run() == Ended(Status.CANCELLED)
+    assert (bench.task().completed, bill(bench)) == (1, (2, 1))
+
+
+def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
+    """Put back before the worker has noticed the cancellation, the task is another claim's: both outputs are lost, and
+    in doubt."""
+
+    async def cancel_and_retry() -> None:
+        await cancel(bench)
+        await bench.store.retry(TASK, bench.settings.lease_ms)
+
+    bench.insert(3)
+    slowly(bench, cancel_and_retry)
+    assert bench.run() == Lost()
+    assert (bench.task().completed, bill(bench)) == (0, (2, 2))
+
+
+def test_the_last_write_is_insisted_on(bench: WorkerBench):
+    """D1 goes away just when a worker has learned of a cancellation: what is paid for is written when it is back."""
+    bench.insert(3)
+    settle = type(bench.store).settle
+    outages = [20]
+
+    async def away(store: Any, *args: Any) -> Any:
+        if outages:
+            bench.database.fail(NETWORK_LOST, times=outages.pop())
+        return await settle(store, *args)
+
+    slowly(bench, lambda: cancel(bench))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(bench.store), "settle", away)
+        assert bench.run() == Ended(Status.CANCELLED)
+    assert (bench.task().completed, bill(bench)) == (2, (2, 0))
+
+
+# --- Lanes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def laned(bench: WorkerBench) -> WorkerBench:
+    """Two lanes of six calls, for a task of 18."""
+    bench.settings = Settings(plan="paid")
+    return bench
+
+
+def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerBench):
+    """A group of calls cannot be called back. It is waited for, its outputs are kept, and none is called for again."""
+    laned.insert(18)
+    laned.model.seconds = lambda number: 9.0 if number == 7 else 1.0
+    slowly(laned, lambda: cancel(laned), which=3)
+    assert laned.run(laned.laned_host()) == Ended(Status.CANCELLED)
+    assert laned.loop.time() == pytest.approx(9.0)
+    assert (laned.task().completed, bill(laned)) == (12, (12, 0))
+    go_on(laned, laned.laned_host())
+    assert (len(laned.model.calls), bill(laned)) == (18, (18, 0))
+
+
+def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBench):
+    """The task fails at its deadline, not when the last lane has answered; its outputs are kept all the same."""
+    laned.insert(18, deadline_ms=3_000)
+    laned.model.seconds = lambda number: 9.0
+    run = laned.loop.create_task(laned.worker().run(TASK, laned.laned_host()))
+    laned.do(asyncio.sleep(3.5))
+    assert (laned.task().status, laned.task().completed, bill(laned)) == (Status.FAILED, 0, (12, 12))
+    assert laned.do(run) == Ended(Status.FAILED)
+    assert laned.loop.time() == pytest.approx(9.0)
+    assert (laned.task().completed, bill(laned)) == (12, (12, 0))
+
+
+def test_lanes_of_an_erased_task_are_not_waited_for(laned: WorkerBench):
+    """Nothing can be kept of them."""
+    laned.insert(18)
+    laned.model.seconds = lambda number: 100.0 if number == 7 else 1.0
+    slowly(laned, lambda: laned.store.erase(TASK), which=3)
+    assert laned.run(laned.laned_host()) == Lost()
+    assert laned.loop.time() < 5

@@ -1,0 +1,73 @@
+"""The lines of `.dev.vars` that set nothing, and the variables that nothing reads."""
+
+from pathlib import Path
+
+import pytest
+
+from local.configuration import Host, examine
+from local.dev_vars import SecretsFile, find
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "faults"),
+    [
+        ("A=1\nexport B = 2\nC: 3\nD=\n", {"A", "B", "C", "D"}, []),
+        ("# A=1\n  # note\n\nA=1 # note\n", {"A"}, []),
+        ("A='one\ntwo'\nB=\"x # y\"\n", {"A", "B"}, []),
+        ("A\nB=1\n", {"B"}, [1]),
+        ("A B=1\n", set(), [1]),
+        ("A='one\ntwo\nB=1", {"A", "B"}, [1, 2]),
+        ("A=1\r\nB\r\n", {"A"}, [2]),
+        ("A='", {"A"}, [1]),
+    ],
+)
+def test_lines_that_set_nothing_are_named_by_number(text: str, names: set[str], faults: list[int]) -> None:
+    """What dotenv passes over in silence is a fault: a line that is no assignment, and a quote without its end."""
+    file = SecretsFile(".dev.vars", text.replace("\r\n", "\n"))
+    assert file.names == names
+    assert [int(fault.split()[1]) for fault in file.faults()] == faults
+
+
+def test_the_file_is_the_one_that_wrangler_reads(tmp_path: Path) -> None:
+    """An environment's own file comes first, then `.dev.vars`, then `.env`."""
+    assert find(tmp_path, "free") is None
+    for name in (".env", ".dev.vars", ".dev.vars.free"):
+        (tmp_path / name).write_text("A=1\r\nB=2\r\n")
+        found = find(tmp_path, "free")
+        assert found is not None
+        assert (found.name, found.text, found.is_shared) == (name, "A=1\nB=2\n", name == ".env")
+    other = find(tmp_path, None)
+    assert other is not None
+    assert other.name == ".dev.vars"
+
+
+def host(**variables: object) -> Host:
+    """What a host would send."""
+    return Host(variables=variables, flags={}, bindings=["DB", "AI_QUEUE"], limits="off", persist_to="/state")
+
+
+def test_a_shared_file_may_hold_variables_of_others() -> None:
+    """In `.env` only a name that comes close to one of ours is warned about; tools' own variables never are."""
+    variables = {"DATABASE_URL": "x", "AI_MODDEL": "x", "CLOUDFLARE_API_TOKEN": "x"}
+    text = "\n".join(f"{name}=x" for name in variables)
+    (warning,) = examine(host(**variables), SecretsFile(".env", text, is_shared=True)).warnings
+    assert warning == "nothing reads AI_MODDEL (.env); did you mean AI_MODEL?"
+    assert len(examine(host(**variables), SecretsFile(".dev.vars", text)).warnings) == 2
+
+
+def test_a_server_that_the_provider_does_not_use_is_warned_about() -> None:
+    """Whoever sets a model's server and forgets the provider gets the demo's answers; the warning names it."""
+    server = {"AI_BASE_URL": "http://127.0.0.1:11434/v1", "AI_MODEL": "llama3.2", "AI_API_KEY": "x"}
+    warnings = examine(host(AI_PROVIDER="demo", **server), None).warnings
+    assert [warning.split()[6] for warning in warnings] == list(server)
+    assert all(warning.endswith("did you mean AI_PROVIDER:openai?") for warning in warnings)
+    assert examine(host(AI_PROVIDER="openai", **server), None).warnings == []
+
+
+def test_a_value_is_never_repeated() -> None:
+    """Faults and warnings name variables and lines only, since values may be secrets."""
+    value = "two words, maybe a secret"
+    file = SecretsFile(".dev.vars", f"AI_API_KEY={value}\n{value}\n")
+    found = examine(host(AI_API_KEY=value, AI_API_KEYS=value), file)
+    assert (len(found.faults), len(found.warnings)) == (2, 1)
+    assert value not in " ".join((*found.faults, *found.warnings))

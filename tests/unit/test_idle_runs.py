@@ -1,0 +1,60 @@
+"""Runs that end before any of their calls could start: each leaves its task alone for longer than the last."""
+
+import asyncio
+
+import pytest
+
+from src.core import limits
+from src.core.states import Status
+from src.core.task import Reduce, Route
+from src.processing.outcomes import Ended, Released
+from src.processing.worker import Host
+from tests.support.worker_bench import WorkerBench
+
+SLICE = Host(Route.QUEUE, 5.0)
+
+
+@pytest.fixture
+def bench():
+    made = WorkerBench()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("seconds", [4.5, 6.0])
+def test_a_database_that_outlasts_the_slice_is_left_alone(bench: WorkerBench, seconds: float):
+    """The slice is over before the calls could start, or before the claim is there. No three announcements were
+    fruitless, and the task is left alone all the same, for twice as long each time."""
+    bench.insert(12)
+    bench.database.seconds = seconds
+    delays = []
+    for _ in range(4):
+        outcome = bench.run(SLICE)
+        assert isinstance(outcome, Released)
+        delays.append(outcome.delay_seconds)
+        bench.do(asyncio.sleep(outcome.delay_seconds))
+    assert delays == [limits.IDLE_SECONDS_FIRST * 2**run for run in range(4)]
+    assert bench.model.calls == []
+    assert (bench.task().usage.model_calls, bench.task().attempts) == (0, 1)
+
+
+def test_a_run_that_made_calls_is_continued_at_once(bench: WorkerBench):
+    """A slice that is over in the middle of a task has done something: the next run need not wait."""
+    bench.insert(12)
+    assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)
+    assert len(bench.model.calls) == 6
+    assert bench.run() == Ended(Status.COMPLETED)
+
+
+def test_a_merge_goes_on_after_an_idle_run(bench: WorkerBench):
+    """A run after an idle one may write twice: its claim, and one announcement. The outputs that a merge reads in
+    between are no write, or the task would never be more than claimed and given back."""
+    bench.insert(6, Reduce.MERGE)
+    assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)
+    assert bench.task().completed == 6
+    bench.database.seconds = 6.0
+    assert isinstance(bench.run(SLICE), Released)
+    assert [line["idle_runs"] for line in bench.events("run_idle")] == [1]
+    bench.do(asyncio.sleep(limits.IDLE_SECONDS_FIRST))
+    bench.database.seconds = 0.0
+    assert bench.run() == Ended(Status.COMPLETED)

@@ -1,0 +1,200 @@
+"""MAX_OBJECTS_AT_WORK: how many tasks objects work on at once, and what becomes of the others."""
+
+import asyncio
+from collections.abc import Awaitable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from src.composition import App, Bindings
+from src.core import limits
+from src.core.errors import ConfigurationError
+from src.core.ids import TaskKey
+from src.core.settings import load
+from src.core.states import Status
+from src.core.task import Route, TaskOptions
+from src.http.isolate import Isolate
+from src.processing.submission import Request, Submitted
+from tests.support.store_bench import START_MS
+from tests.support.worker_bench import WorkerBench
+
+
+class Objects:
+    """A namespace whose objects note who was told of which task; a queue takes tasks too, or refuses them."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.queued: list[str] = []
+
+    def getByName(self, name: str) -> "Objects":  # noqa: N802 - the platform's name
+        """Be each object."""
+        return self
+
+    async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
+        """Take a task."""
+        self.started.append(task_key)
+
+
+class Deployment:
+    """A Worker with objects, and with a queue if it is given one, over one database."""
+
+    def __init__(self, most: int | None, queue: Any = None) -> None:
+        self.bench = WorkerBench()
+        self.objects = Objects()
+        self.waited: list[Awaitable[None]] = []
+        self._entropy = 0
+        objects: Any = self.objects
+        self._bindings = Bindings(database=self.bench.database, queue=queue, processors=objects)
+        self._variables = {"PLAN": "free", "AI_TIMEOUT_SECONDS": "2"}
+        if most is not None:
+            self._variables["MAX_OBJECTS_AT_WORK"] = str(most)
+
+    def app(self) -> App:
+        """Begin an invocation."""
+        runtime: Any = SimpleNamespace(
+            chance=lambda: 0.0,
+            entropy=self._random,
+            write=self.bench.lines.append,
+            now_ms=lambda: START_MS + round(self.bench.loop.time() * 1000),
+        )
+        return App(self._bindings, self._variables.get, runtime, self.waited.append, Isolate(), self.bench.model)
+
+    def _random(self, size: int) -> bytes:
+        self._entropy += 1
+        return self._entropy.to_bytes(size, "big")
+
+    def submit(self, tasks: int) -> list[TaskKey]:
+        """Have a client submit so many tasks."""
+        submission = self.app().api().submission
+        made: list[Submitted] = [
+            self.bench.do(submission.submit("t", Request(text="x", options=TaskOptions()))) for _ in range(tasks)
+        ]
+        return [one.task.task_key for one in made]
+
+    def sweep(self, seconds: float = 60) -> App:
+        """Let the cron trigger fire after a while."""
+        self.bench.do(asyncio.sleep(seconds))
+        app = self.app()
+        self.bench.do(app.scheduled())
+        assert app.meter.subrequests <= app.settings.subrequests
+        assert app.meter.statements <= app.settings.statements
+        return app
+
+    def end(self, key: str) -> None:
+        """Have a client cancel a task."""
+        self.bench.do(self.bench.store.cancel(TaskKey(key), 1_000_000))
+
+    def places(self) -> int:
+        """How many rows there are of places."""
+        return len(self.bench.database.rows("SELECT id FROM object_places"))
+
+
+@pytest.fixture
+def deploy():
+    made: list[Deployment] = []
+
+    def build(most: int | None, queue: Any = None) -> Deployment:
+        made.append(Deployment(most, queue))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.bench.close()
+
+
+def test_a_submission_beyond_the_bound_waits(deploy):
+    """Two of five tasks go to objects; the others are accepted and pending, and run nowhere else."""
+    made = deploy(2)
+    keys = made.submit(5)
+    assert made.objects.started == keys[:2]
+    assert made.waited == []
+    assert [made.bench.do(made.bench.store.task(key)).status for key in keys] == [Status.PENDING] * 5
+
+
+def test_the_sweep_sends_one_for_each_that_ends(deploy):
+    """As soon as a task has ended the next run sends off one that waits, however seldom that is looked at by now."""
+    made = deploy(2)
+    keys = made.submit(5)
+    for _ in range(60):
+        made.sweep()
+    assert set(made.objects.started) == set(keys[:2])
+    for ended in (0, 1, 2):
+        made.end(made.objects.started[-1] if ended else keys[0])
+        before = len(made.objects.started)
+        made.sweep()
+        assert len(set(made.objects.started[before:]) - set(keys[:2])) == 1
+        assert made.places() == 2
+    assert set(made.objects.started) == set(keys)
+
+
+def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
+    """Sixty tasks wait and are looked at before it: the object that lost its task is told again, and they are not put
+    in its place."""
+    made = deploy(1)
+    keys = made.submit(61)
+    assert made.objects.started == keys[:1]
+    made.bench.database.rows("UPDATE tasks SET wake_at = wake_at + 1000 WHERE id = ?", keys[0])
+    for _ in range(10):
+        made.sweep()
+    assert set(made.objects.started) == {keys[0]}
+    assert len(made.objects.started) > 1
+
+
+def test_who_waits_costs_less_and_less(deploy):
+    """A task that waits is written to when it is looked at, later and later: not each minute."""
+    made = deploy(1)
+    made.submit(11)
+    rows = sum(made.sweep().meter.rows_written for _ in range(24 * 60))
+    assert rows < 11 * 100
+
+
+def test_without_the_variable_no_row_is_written_and_nothing_is_asked(deploy):
+    """Places exist only where the variable is set."""
+    made = deploy(None)
+    keys = made.submit(5)
+    assert made.objects.started == keys
+    made.sweep(180)
+    assert made.places() == 0
+    assert not made.bench.database.rows("SELECT id FROM tasks WHERE dispatches = 0")
+
+
+def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deploy):
+    """A task keeps its place while it waits for its object or is worked on by it, and takes one, however often."""
+    made = deploy(None)
+    store = made.bench.store
+    first, second, third = made.submit(3)
+    take = store.take_place
+    assert [made.bench.do(take(key, 1)) for key in (first, first, second)] == [True, True, False]
+    claim = store.claim(first, holder="h", host="o", route=Route.DURABLE_OBJECT, lease_ms=1)
+    made.bench.do(claim)
+    assert [made.bench.do(take(key, 1)) for key in (second, first)] == [False, True]
+    made.bench.do(asyncio.sleep(1))
+    made.bench.do(store.claim(first, holder="i", host="", route=Route.QUEUE, lease_ms=1))
+    assert [made.bench.do(take(key, 1)) for key in (second, third)] == [True, False]
+    made.end(second)
+    assert [made.bench.do(take(key, 1)) for key in (second, third)] == [False, True]
+
+
+def test_a_full_house_of_objects_leaves_the_queue_alone(deploy):
+    """The bound is of objects: where there is a queue, tasks go there as ever."""
+    queue = SimpleNamespace(send=None)
+    sent: list[Any] = []
+
+    async def send(body: Any, options: Any) -> None:
+        sent.append(body)
+
+    queue.send = send
+    made = deploy(1, queue)
+    keys = made.submit(3)
+    assert [body["taskId"] for body in sent] == keys
+    assert (made.objects.started, made.places()) == ([], 0)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", str(limits.OBJECTS_AT_WORK_MOST + 1)])
+def test_a_bound_that_is_none_is_refused(value: str):
+    """It is a whole number of at least 1, or not set."""
+    with pytest.raises(ConfigurationError, match="MAX_OBJECTS_AT_WORK"):
+        load(lambda name: value if name == "MAX_OBJECTS_AT_WORK" else None)
+    assert load(lambda name: None).objects_at_work_most is None
+    assert load(lambda name: "7" if name == "MAX_OBJECTS_AT_WORK" else None).objects_at_work_most == 7

@@ -1,0 +1,241 @@
+"""A poll that works on a task: what it starts, what it cuts, and who else may."""
+
+import asyncio
+from collections.abc import Awaitable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.errors import ModelConnectionLost, ModelTimeout
+from src.core.ids import TaskKey
+from src.core.meter import Meter
+from src.core.states import Status
+from src.core.task import Route, Task
+from src.inference.protocol import ModelCall
+from src.processing.dispatch import Dispatcher
+from src.processing.log import Log
+from src.processing.rescue import BriefCaller, Rescue, hold
+from tests.support.worker_bench import WorkerBench
+
+KEY = TaskKey("task")
+LATE_SECONDS = limits.LATE_TASK_SECONDS
+
+
+class DeadRoute:
+    """A route that takes each task, notes when, and brings it to nobody."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.sent_at: list[float] = []
+
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
+        """Note it."""
+        self.sent_at.append(asyncio.get_running_loop().time())
+
+
+class Polls:
+    """Polls over one bench. `behind` is what goes on behind their answers."""
+
+    def __init__(self, chunks: int, **settings: Any) -> None:
+        self.bench = WorkerBench(**settings)
+        self.bench.insert(chunks)
+        self.queue, self.objects = DeadRoute(Route.QUEUE), DeadRoute(Route.DURABLE_OBJECT)
+        self.behind: list[asyncio.Future[None]] = []
+        dispatcher = Dispatcher([self.queue, self.objects], Meter(), Log(lambda line: None))
+        self.rescue = Rescue(self.bench.worker(), dispatcher, dispatcher, self._wait_until)
+
+    def _wait_until(self, work: Awaitable[None]) -> None:
+        self.behind.append(asyncio.ensure_future(work))
+
+    async def poll(self, seconds: float) -> Task:
+        """Poll once."""
+        store = self.bench.store
+        task = await store.task(KEY)
+        assert task is not None
+        if task.late or task.unanswered:
+            await self.rescue.help(task, seconds)
+        task = await store.task(KEY)
+        assert task is not None
+        return task
+
+    async def until_unanswered(self) -> None:
+        """Let the sendings be in vain, first those of the sweep's time."""
+        await asyncio.sleep(self.bench.settings.lease_seconds + LATE_SECONDS)
+        for _ in range(limits.SENDS_IN_VAIN):
+            await self.poll(5.0)
+            await asyncio.sleep(LATE_SECONDS)
+
+
+@pytest.fixture
+def made():
+    polls = Polls(4, concurrency=1)
+    yield polls
+    polls.bench.close()
+
+
+def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
+    """Polls one after the other, of two seconds each: the task goes on from poll to poll, each call once."""
+
+    async def story() -> list[int]:
+        await made.until_unanswered()
+        completed = []
+        while (task := await made.poll(2.0)).status is not Status.COMPLETED:
+            completed.append(task.completed)
+            assert len(completed) < 10
+            await asyncio.wait(made.behind)
+        return completed
+
+    completed = made.bench.do(story())
+    task = made.bench.task()
+    assert completed == sorted(completed)
+    assert (task.usage.model_calls, task.usage.in_doubt, task.route) == (4, 0, Route.DIRECT)
+    # The queue had its turn with the submission: later sendings go to an object.
+    assert (len(made.queue.sent_at), len(made.objects.sent_at)) == (0, limits.SENDS_IN_VAIN)
+
+
+def test_no_call_starts_when_the_answer_is_out(made: Polls):
+    """Calls go on behind the answer, and the run ends with the last one: it is given back, not left to its lease."""
+
+    async def story() -> float:
+        await made.until_unanswered()
+        made.bench.model.seconds = lambda number: 3.0
+        began = asyncio.get_running_loop().time()
+        await made.poll(2.0)
+        assert asyncio.get_running_loop().time() - began == pytest.approx(2.0)
+        await asyncio.wait(made.behind)
+        return began
+
+    began = made.bench.do(story())
+    assert [at - began for at, _ in made.bench.model.calls] == [pytest.approx(0.0, abs=0.1)]
+    task = made.bench.task()
+    assert (task.status, task.completed, task.unanswered) == (Status.PENDING, 1, True)
+
+
+def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
+    """It is on the bill, counts as an attempt, and after MAX_ATTEMPTS of them the task has failed: no poll for ever."""
+
+    async def story() -> None:
+        await made.until_unanswered()
+        made.bench.model.seconds = lambda number: 100.0
+        for _ in range(20):
+            if (await made.poll(2.0)).status is Status.FAILED:
+                return
+            await asyncio.wait(made.behind)
+            await asyncio.sleep(60.0)
+
+    made.bench.do(story())
+    task = made.bench.task()
+    attempts = made.bench.settings.max_attempts
+    assert task.status is Status.FAILED
+    assert task.failure is not None
+    assert (task.failure.code, task.failure.retryable) == ("model_connection_lost", True)
+    assert (task.usage.model_calls, task.usage.in_doubt) == (attempts, attempts)
+
+
+def test_many_polls_at_once_work_once(made: Polls):
+    """The claim keeps the others out, and they find a live lease: each call is made once."""
+
+    async def story() -> None:
+        await made.until_unanswered()
+        await asyncio.gather(*(made.poll(20.0) for _ in range(10)))
+
+    made.bench.do(story())
+    assert (made.bench.task().status, len(made.bench.model.calls)) == (Status.COMPLETED, 4)
+
+
+def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):
+    """It goes on sending, once a minute at most."""
+
+    async def story() -> None:
+        await asyncio.sleep(made.bench.settings.lease_seconds + LATE_SECONDS)
+        for _ in range(600):
+            await made.poll(0.0)
+            await asyncio.sleep(1.0)
+
+    made.bench.do(story())
+    sent_at = made.objects.sent_at
+    assert not made.bench.model.calls
+    assert len(sent_at) == 10
+    assert all(later - earlier >= LATE_SECONDS for earlier, later in pairwise(sent_at))
+
+
+def test_a_route_that_refuses_slowly_makes_no_poll_longer(made: Polls):
+    """What the sending took is no longer there for the work, and the answer comes when it was asked for."""
+
+    async def slow(task_key: TaskKey, delay_seconds: float) -> None:
+        await asyncio.sleep(3.0)
+        raise RuntimeError("away")
+
+    async def story() -> list[float]:
+        made.queue.send = made.objects.send = slow  # type: ignore[method-assign]
+        made.bench.model.seconds = lambda number: 100.0
+        took = []
+        for wait in (10.0, 2.0):
+            await asyncio.sleep(10 * made.bench.settings.lease_seconds)
+            began = asyncio.get_running_loop().time()
+            await made.poll(wait)
+            took.append(asyncio.get_running_loop().time() - began)
+            await asyncio.wait(made.behind)
+        return took
+
+    assert made.bench.do(story()) == [pytest.approx(10.0), pytest.approx(6.0)]
+    (cut,) = made.bench.events("call_failed")  # the second poll's time was over before it could work
+    assert cut["ms"] == pytest.approx(24_000, abs=100)
+
+
+def test_an_error_of_the_run_is_not_the_polls(made: Polls):
+    """The poll answers with the task as it is, and the log names the error."""
+
+    async def story() -> Task:
+        await made.until_unanswered()
+        made.bench.database.fail("D1_ERROR: string or blob too big: SQLITE_TOOBIG", passing=1)
+        return await made.poll(2.0)
+
+    assert made.bench.do(story()).status is Status.PENDING
+    (line,) = made.bench.events("run_failed")
+    assert line["error"] == "StoreError"
+
+
+def test_only_what_was_cut_by_the_poll_counts_as_cut():
+    """A call that used up AI_TIMEOUT_SECONDS has timed out, as anywhere; one that comes too late is not made."""
+    bench = WorkerBench()
+    bench.model.seconds = lambda number: 50.0
+    call = ModelCall("do", "x", "model")
+
+    async def outcome(cut_in: float, seconds: float) -> Any:
+        now = asyncio.get_running_loop().time()
+        caller = BriefCaller(bench.model, 1, now + cut_in)
+        (found,) = await caller.call([call], seconds, now + 2.0)
+        return found
+
+    assert isinstance(bench.do(outcome(30.0, 10.0)), ModelTimeout)
+    assert isinstance(bench.do(outcome(10.0, 30.0)), ModelConnectionLost)
+    made = len(bench.model.calls)
+    assert bench.do(outcome(0.0, 30.0)).code == "not_started"
+    assert len(bench.model.calls) == made
+    bench.close()
+
+
+def test_work_goes_on_when_its_request_is_given_up():
+    """A client that goes away cancels its request; what `waitUntil` holds is not cancelled with it."""
+    bench = WorkerBench()
+    ended: list[bool] = []
+    behind: list[asyncio.Future[None]] = []
+
+    async def work() -> None:
+        await asyncio.sleep(5.0)
+        ended.append(True)
+
+    async def story() -> None:
+        asked = asyncio.ensure_future(
+            hold(work(), 20.0, lambda awaitable: behind.append(asyncio.ensure_future(awaitable)))
+        )
+        await asyncio.sleep(1.0)
+        asked.cancel()
+        await asyncio.wait(behind)
+
+    bench.do(story())
+    assert ended == [True]
+    bench.close()

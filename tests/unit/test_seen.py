@@ -1,0 +1,234 @@
+"""What is noted of triggers, who has a turn, and when a task that somebody asks for is sent off again."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.ids import TaskKey
+from src.core.states import Status
+from src.core.task import Route
+from src.processing.sightings import Sightings
+from src.processing.worker import Host
+from src.store.claims import Claim, Release
+from src.store.seen import Backlog, Seen
+from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.store_bench import LEASE_MS, START_MS, StoreBench
+from tests.support.worker_bench import WorkerBench
+
+KEY = TaskKey("task")
+LATE_MS = 60_000
+
+
+@pytest.fixture
+def bench():
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+def seen(bench: StoreBench) -> dict[str, int]:
+    return {row["what"]: row["at"] for row in bench.database.rows("SELECT what, at FROM seen")}
+
+
+# --- Triggers ------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
+    """The row is true to five minutes, with what an isolate remembers on top, and costs one write in that time."""
+    times = []
+    for second in range(0, 600, 10):
+        bench.insert(f"task {second}")
+        key = TaskKey(f"task {second}")
+        claimed = bench.store.claim(key, holder="h", host="", route=Route.QUEUE, lease_ms=1, seen=Seen.QUEUE)
+        assert isinstance(bench.run(claimed), Claim)
+        times.append(seen(bench)[Seen.QUEUE] - START_MS)
+        bench.pass_ms(10_000)
+    assert sorted(set(times)) == [0, 150_000, 300_000, 450_000]
+    assert 2 * limits.SEEN_SECONDS <= 300
+
+
+def test_the_sweep_notes_itself_often_enough_for_those_who_look(bench: StoreBench):
+    """With cron once a minute nobody ever finds the last sweep to be older than two minutes: no look takes it on."""
+    for _ in range(20):
+        bench.run(bench.store.due(1))
+        bench.pass_ms(59_999)
+        assert bench.time_ms - seen(bench)[Seen.SWEEP] < 1000 * limits.SWEEP_MISSED_SECONDS - 30_000
+        bench.pass_ms(1)
+
+
+def test_an_isolate_does_not_repeat_itself():
+    """A statement goes along with a claim once in the time, for each kind, and not for the direct route."""
+    sightings = Sightings()
+    assert sightings.wanted(Route.DIRECT, 0) is None
+    assert sightings.wanted(Route.QUEUE, 0) is Seen.QUEUE
+    sightings.noted(Seen.QUEUE, 0)
+    assert sightings.wanted(Route.QUEUE, limits.SEEN_SECONDS - 1) is None
+    assert sightings.wanted(Route.DURABLE_OBJECT, 1) is Seen.ALARM
+    assert sightings.wanted(Route.QUEUE, limits.SEEN_SECONDS) is Seen.QUEUE
+
+
+def test_a_run_notes_the_trigger_that_began_it():
+    """What failed is noted by the next run; a run in place of a host that did not come notes nothing."""
+    bench = WorkerBench()
+    sightings = Sightings()
+
+    def run(task: str, route: Route, **options: Any) -> None:
+        worker = replace(bench.worker(), sightings=sightings)
+        bench.do(worker.run(TaskKey(task), Host(route, 600.0, **options)))
+
+    def noted() -> list[str]:
+        return [row["what"] for row in bench.database.rows("SELECT what FROM seen ORDER BY what")]
+
+    run("none", Route.DIRECT, stands_in=True)
+    assert noted() == []
+    bench.database.fail("D1_ERROR: string or blob too big: SQLITE_TOOBIG")
+    with pytest.raises(Exception, match="refused"):
+        run("none", Route.QUEUE)
+    run("none", Route.QUEUE)
+    assert noted() == ["queue"]
+    run("none", Route.DURABLE_OBJECT)
+    assert noted() == ["alarm", "queue"]
+    bench.close()
+
+
+def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
+    """The other is told for how long there is none. A clock that has jumped back does not close the turn for ever."""
+    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
+    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 30_000
+    bench.pass_ms(29_999)
+    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 1
+    bench.pass_ms(1)
+    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
+    bench.pass_ms(-3_600_000)
+    assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
+
+
+def test_outlook_counts_what_goes_on(bench: StoreBench):
+    """Of all tenants, by status, with the age of the oldest pending task; what has ended is not looked at."""
+    assert bench.run(bench.store.outlook()) == ({}, Backlog(0, 0, None))
+    bench.insert("a:1")
+    bench.pass_ms(5_000)
+    bench.insert("b:1")
+    bench.in_status(Status.PROCESSING, "b:2")
+    bench.in_status(Status.COMPLETED, "b:3")
+    bench.in_status(Status.CANCELLED, "c:1")
+    times, backlog = bench.run(bench.store.outlook())
+    assert (times, backlog) == ({}, Backlog(2, 1, 5_000))
+
+
+# --- Tasks that somebody asks for ----------------------------------------------------------------------------
+
+
+def flags(bench: StoreBench) -> tuple[bool, bool]:
+    task = bench.run(bench.store.task(KEY))
+    assert task is not None
+    return task.late, task.unanswered
+
+
+def nudge(bench: StoreBench) -> bool:
+    """Take on a sending, which must be granted just when the task says that it is late."""
+    late, _ = flags(bench)
+    granted = bench.run(bench.store.nudge(KEY, LEASE_MS))
+    assert granted == late
+    return granted
+
+
+def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
+    """Not before; and then once a minute, and the sweep looks again after a lease's time however often it was."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS + LATE_MS - 1)
+    assert not nudge(bench)
+    bench.pass_ms(1)
+    for times in range(1, 9):
+        assert nudge(bench)
+        assert not nudge(bench)
+        row = bench.row(KEY)
+        assert (row["dispatches"], row["wake_at"]) == (times, bench.time_ms + LATE_MS)  # more than a lease here
+        bench.pass_ms(LATE_MS - 1)
+        assert not nudge(bench)
+        bench.pass_ms(1)
+
+
+def test_what_the_sweep_sent_off_counts(bench: StoreBench):
+    """A minute after the sweep's sending a poll may send again, however far the sweep has put off its next look."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS)
+    assert bench.run(bench.store.take_due(bench.run(bench.store.due(9)), LEASE_MS)) == [KEY]
+    bench.pass_ms(LATE_MS - 1)
+    assert not nudge(bench)
+    bench.pass_ms(1)
+    assert nudge(bench)
+
+
+def test_a_task_that_is_held_or_waits_or_has_ended_is_left_alone(bench: StoreBench):
+    """A live lease, a delay that a worker asked for, a deadline that is over, an end: nothing is sent off."""
+    bench.insert()
+    claim = bench.claim()
+    bench.pass_ms(LEASE_MS - 1)
+    assert flags(bench) == (False, False)
+    assert bench.step(claim, Release(10 * LATE_MS, 0))
+    bench.pass_ms(10 * LATE_MS - 1)
+    assert flags(bench) == (False, False)
+    bench.pass_ms(1)
+    assert flags(bench) == (True, False)
+    bench.run(bench.store.cancel(KEY, 1_000_000))
+    assert not nudge(bench)
+    bench.insert("overdue", deadline_ms=1)
+    bench.pass_ms(10 * LATE_MS)
+    assert not bench.run(bench.store.nudge(TaskKey("overdue"), LEASE_MS))
+
+
+def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench):
+    """The lease counts, not what was due before the claim."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS - 1)
+    claim = bench.claim()
+    bench.pass_ms(LEASE_MS - 1)
+    assert bench.step(claim)
+    bench.pass_ms(LEASE_MS + LATE_MS - 1)
+    assert not nudge(bench)
+    bench.pass_ms(1)
+    assert nudge(bench)
+
+
+def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
+    """A minute after the second one. Whoever stands in for the host leaves it so; a host that comes does not."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS + LATE_MS)
+    for _ in range(limits.SENDS_IN_VAIN):
+        assert flags(bench) == (True, False)
+        assert nudge(bench)
+        assert flags(bench) == (False, False)
+        bench.pass_ms(LATE_MS)
+    assert flags(bench) == (True, True)
+    claim = bench.run(
+        bench.store.claim(KEY, holder="poll", host="", route=Route.DIRECT, lease_ms=LEASE_MS, stands_in=True)
+    )
+    assert isinstance(claim, Claim)
+    assert flags(bench) == (False, False)
+    assert bench.step(claim, Release(0, 0))
+    assert flags(bench)[1]  # the next poll goes on at once
+    claim = bench.claim()
+    assert bench.step(claim, Release(0, 0))
+    assert flags(bench) == (False, False)
+
+
+def test_a_nudge_that_lands_late_or_twice_does_no_harm(bench: StoreBench):
+    """Sent again after a lost answer it grants nothing; landing when the task has been claimed it changes nothing."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS + LATE_MS)
+    bench.database.fail(NETWORK_LOST, "after")
+    assert bench.run(bench.store.nudge(KEY, LEASE_MS)) is False
+    assert bench.row(KEY)["dispatches"] == 1
+    bench.pass_ms(LATE_MS)
+    bench.database.fail(NETWORK_LOST, "later")
+    bench.database.fail(NETWORK_LOST, times=2)
+    with pytest.raises(Exception, match="reach"):
+        bench.run(bench.store.nudge(KEY, LEASE_MS))
+    bench.claim()
+    before = bench.row(KEY)
+    asyncio.run(bench.database.land())
+    assert bench.row(KEY) == before

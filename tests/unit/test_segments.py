@@ -1,0 +1,259 @@
+"""Outputs in segments: who may add to one, what is added once, and what is read beside outputs of the older shape."""
+
+import asyncio
+
+import pytest
+
+from src.core import limits
+from src.core.errors import ConfigurationError
+from src.core.ids import TaskKey
+from src.core.settings import load
+from src.core.states import Status
+from src.core.task import DEADLINE_EXCEEDED, Reduce
+from src.processing.outcomes import Ended
+from src.store.claims import CallKey, Claim, Finish, Output, Progress
+from src.store.segments import unpack
+from src.store.sql import work
+from tests.conformance.cases.storyteller import progress
+from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
+from tests.support.worker_bench import WorkerBench
+
+TASK = TaskKey("task")
+
+
+@pytest.fixture
+def bench():
+    """A task of four chunks over one database."""
+    made = StoreBench()
+    made.insert(chunks=4)
+    yield made
+    made.database.close()
+
+
+def segments(bench: StoreBench) -> list[tuple[int, str]]:
+    """Each segment's part and places."""
+    rows = bench.database.rows("SELECT part, places FROM segments ORDER BY level, part")
+    return [(row["part"], row["places"]) for row in rows]
+
+
+def texts(bench: StoreBench) -> list[str | None]:
+    """The chunks' outputs, as a client sees them."""
+    return [chunk.output for chunk in bench.run(bench.store.chunks(TASK)) or []]
+
+
+def settle(bench: StoreBench, claim: Claim, told: Progress) -> None:
+    bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS))
+
+
+def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
+    """A write adds to the last segment of its level; one that has its bytes takes no more."""
+    claim = bench.claim()
+    assert bench.step(claim, outputs=outputs(2), completed=1)
+    assert bench.step(claim, outputs=outputs(0), completed=2)
+    assert segments(bench) == [(0, "2,0")]
+    monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
+    assert bench.step(claim, outputs=outputs(3), completed=3)
+    assert segments(bench) == [(0, "2,0"), (1, "3")]
+    assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(1), completed=4)
+    assert texts(bench) == ["output 0", "output 1", "output 2", "output 3"]
+
+
+def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
+    """Neither to its segment nor, when that has become full with it, as another one."""
+    monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
+    claim = bench.claim()
+    told = progress(claim, outputs=outputs(0, 1), completed=2)
+    settle(bench, claim, told)
+    settle(bench, claim, told)
+    assert segments(bench) == [(0, "0,1")]
+
+
+def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
+    """A write that landed unseen is told once more, with an output that came since: all are there, each once.
+
+    The first try lands again behind it, and changes nothing.
+    """
+    claim = bench.claim()
+    first = progress(claim, outputs=outputs(0, 1), completed=2)
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
+    settle(bench, claim, first)
+    again = progress(claim, step=first.step, outputs=outputs(0, 1, 2), tries=(2,), completed=3)
+    settle(bench, claim, again)
+    settle(bench, claim, first)
+    assert segments(bench) == [(0, "0,1,2")]
+    assert texts(bench) == ["output 0", "output 1", "output 2"]
+
+
+def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
+    """Outputs may land while the number of their write does not. The next claim's write of that number still adds.
+
+    A worker's write meets a cancellation: its outputs are kept, its totals refused, and it dies. The client retries.
+    """
+    claim = bench.claim()
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
+    told = progress(claim, step=claim.step + 1, outputs=outputs(0, 1), completed=2)
+    assert not bench.run(bench.store.step(claim, told, Finish(RETENTION_MS)))
+    assert bench.run(bench.store.retry(TASK, LEASE_MS)) is not None
+    heir = bench.claim()
+    assert heir.step == claim.step
+    assert heir.outputs == {CallKey(0, 0), CallKey(0, 1)}
+    rest = progress(heir, step=heir.step + 1, outputs=outputs(2, 3), completed=4)
+    assert bench.run(bench.store.step(heir, rest, Finish(RETENTION_MS)))
+    assert texts(bench) == ["output 0", "output 1", "output 2", "output 3"]
+
+
+def test_two_workers_over_the_same_chunks_leave_one_output_each(bench: StoreBench):
+    """A zombie's outputs are refused, before its heir has written anything and behind it."""
+    zombie = bench.claim()
+    assert bench.step(zombie, outputs=outputs(0, tag="zombie's first"), completed=1)
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim()
+    assert heir.outputs == {CallKey(0, 0)}
+    late = progress(zombie, outputs=outputs(1, 2, tag="late"), completed=3)
+    settle(bench, zombie, late)
+    assert bench.step(heir, outputs=outputs(1, 2, tag="heir's"), completed=3)
+    settle(bench, zombie, late)
+    assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(3, tag="heir's"), completed=4)
+    assert texts(bench) == ["zombie's first 0", "heir's 1", "heir's 2", "heir's 3"]
+
+
+def test_a_task_of_the_older_shape_goes_on_and_ends(bench: StoreBench):
+    """What older code has recorded counts beside segments: for the claim, the end, the result and each view."""
+    bench.store.writes_segments = False
+    claim = bench.claim()
+    assert bench.step(claim, outputs=outputs(0, 3, tag="old"), completed=2)
+    bench.store.writes_segments = True
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim()
+    assert heir.outputs == {CallKey(0, 0), CallKey(0, 3)}
+    assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(1, 2, tag="new"), completed=4)
+    task = bench.run(bench.store.task(TASK))
+    assert task is not None
+    assert task.result == "old 0\n\nnew 1\n\nnew 2\n\nold 3"
+    assert texts(bench) == ["old 0", "new 1", "new 2", "old 3"]
+
+
+def test_the_older_shape_ends_what_segments_began(bench: StoreBench):
+    """Code of the release before reads segments, and completes a task that has some."""
+    claim = bench.claim()
+    assert bench.step(claim, outputs=outputs(1, 2, tag="new"), completed=2)
+    bench.store.writes_segments = False
+    assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0, 3, tag="old"), completed=4)
+    assert texts(bench) == ["old 0", "new 1", "new 2", "old 3"]
+
+
+@pytest.mark.parametrize("below", [True, False])
+@pytest.mark.parametrize("top", [True, False])
+def test_a_merges_levels_may_differ_in_shape(bench: StoreBench, *, below: bool, top: bool):
+    """The result of a merge is its top level's output, whichever shape that level and those below it have."""
+    bench.insert("merged", chunks=2, reduce=Reduce.MERGE)
+    bench.store.writes_segments = below
+    claim = bench.claim("merged")
+    assert bench.step(claim, outputs=outputs(0, 1, tag="below"), completed=2)
+    bench.store.writes_segments = top
+    merged = outputs(0, tag="top", level=1)
+    assert bench.step(claim, Finish(RETENTION_MS, 1), outputs=merged, completed=2, calls_minimum=3)
+    task = bench.run(bench.store.task(TaskKey("merged")))
+    assert task is not None
+    assert task.result == "top 0"
+    assert bench.run(bench.store.level_outputs(TaskKey("merged"), 0)) == {0: "below 0", 1: "below 1"}
+
+
+def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):
+    """A chunk that has an output in a segment is shown once, and as finished."""
+    claim = bench.claim()
+    assert bench.step(claim, outputs=outputs(0), completed=1)
+    bench.database.rows("INSERT INTO failures VALUES ('task', 0, 0, 1, 1, 1, 'model_refused', 'no', 0)")
+    assert texts(bench) == ["output 0"]
+
+
+def test_a_claim_reads_neighbours_as_one_row(bench: StoreBench):
+    """Thousands of finished chunks cost a claim a few rows: one for each row of neighbours."""
+    bench.insert("long", chunks=1_000)
+    claim = bench.claim("long")
+    done = [*range(400), *range(401, 1_000)]
+    for first in range(0, len(done), 6):
+        some = done[first : first + 6]
+        assert bench.step(claim, outputs=outputs(*some), completed=first + len(some))
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim("long", holder="heir")
+    assert {key.position for key in heir.outputs} == set(done)
+    covered = work.CLAIM_OUTPUTS.bind(task_key="long", holder="heir")
+    assert bench.database.rows(covered.sql, *covered.values) == [
+        {"level": 0, "first": 0, "last": 399},
+        {"level": 0, "first": 401, "last": 999},
+    ]
+
+
+def test_an_output_keeps_its_calls_and_times(bench: StoreBench):
+    """What a segment says of an output besides its text comes back: calls, finish reason, start and end."""
+    told = Output(CallKey(0, 2), "漢\0字", 3, "length", 1_800_000_000_001, 1_800_000_002_000)
+    assert bench.step(bench.claim(), outputs=[told], completed=1)
+    (row,) = bench.database.rows("SELECT hex(body) AS body FROM segments")
+    assert list(unpack(0, row["body"])) == [told]
+    chunks = bench.run(bench.store.chunks(TASK)) or []
+    assert [(chunk.index, chunk.attempts) for chunk in chunks] == [(2, 3)]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bool):
+    """With the end itself, unless it is kept; what places the chunks in it stays."""
+    claim = bench.claim()
+    end = progress(claim, outputs=outputs(0, 1, 2, 3), completed=4)
+    assert bench.run(bench.store.step(claim, end, Finish(RETENTION_MS, keep_input=keep)))
+    (row,) = bench.database.rows("SELECT input, instructions FROM texts")
+    assert row == {"input": "xxxx" if keep else "", "instructions": "do"}
+    assert [(chunk.start, chunk.end) for chunk in bench.run(bench.store.chunks(TASK)) or []] == [
+        *((0, 1), (1, 2), (2, 3), (3, 4))
+    ]
+
+
+def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
+    """An end that is refused empties nothing: too few outputs, a cancellation before it, a deadline that has passed."""
+    claim = bench.claim()
+    assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0), completed=1)
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
+    assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(1, 2, 3), completed=4)
+    bench.insert("late", chunks=1, deadline_ms=1)
+    late = bench.claim("late")
+    bench.pass_ms(2)
+    assert not bench.step(late, Finish(RETENTION_MS), outputs=outputs(0), completed=1)
+    settle(bench, late, progress(late, completed=1))
+    assert bench.row("late")["error_code"] == DEADLINE_EXCEEDED
+    assert {row["input"] for row in bench.database.rows("SELECT input FROM texts")} == {"xxxx", "x"}
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
+    """KEEP_INPUT reaches the end of a task."""
+    worker = WorkerBench(keep_input=keep)
+    worker.insert(2)
+    assert worker.run() == Ended(Status.COMPLETED)
+    (row,) = worker.database.rows("SELECT input FROM texts")
+    assert row == {"input": "xx" if keep else ""}
+    worker.close()
+
+
+@pytest.mark.parametrize(("value", "means"), [(None, False), ("true", True), (True, True), ("false", False)])
+def test_the_input_is_kept_if_a_variable_says_so(value: object, *, means: bool):
+    """KEEP_INPUT is false by default and takes a bare boolean of wrangler.toml."""
+    assert load({"KEEP_INPUT": value}.get).keep_input is means
+
+
+def test_anything_else_than_a_boolean_is_refused():
+    """A typing error neither keeps nor empties."""
+    with pytest.raises(ConfigurationError, match=r"^KEEP_INPUT must be one of true, false"):
+        load({"KEEP_INPUT": "yes"}.get)
+
+
+def test_a_worker_says_when_each_call_started_and_ended():
+    """By the database's clock: two calls at a time, of a second each, from the claim on."""
+    worker = WorkerBench(concurrency=2)
+    worker.do(asyncio.sleep(7))
+    worker.insert(4)
+    assert worker.run() == Ended(Status.COMPLETED)
+    (row,) = worker.database.rows("SELECT hex(body) AS body FROM segments")
+    times = [(output.started_ms, output.ended_ms) for output in unpack(0, row["body"])]
+    begun = START_MS + 7_000
+    assert times == [(begun, begun + 1_000)] * 2 + [(begun + 1_000, begun + 2_000)] * 2
+    worker.close()

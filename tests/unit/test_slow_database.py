@@ -1,0 +1,271 @@
+"""The task actor on a database that is slow, or away: it makes progress where it can, and writes no more for it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.errors import CallNotStarted, StoreUnavailable
+from src.core.states import Status
+from src.core.task import Route
+from src.inference import wire
+from src.inference.protocol import ModelCall, ModelReply
+from src.objects.lane import infer_all
+from src.processing.outcomes import Ended, Released
+from src.processing.worker import Host
+from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED
+from tests.support.worker_bench import WorkerBench
+
+
+@pytest.fixture
+def make():
+    made: list[WorkerBench] = []
+
+    def build(**settings: Any) -> WorkerBench:
+        made.append(WorkerBench(**settings))
+        return made[-1]
+
+    yield build
+    for bench in made:
+        bench.close()
+
+
+def row(bench: WorkerBench) -> dict[str, Any]:
+    (found,) = bench.database.rows("SELECT * FROM tasks")
+    return found
+
+
+def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
+    """Note for each call how long after its announcement it started, by the database's clock, and its stored window."""
+    noted: list[tuple[int, int]] = []
+    infer = bench.model.infer
+
+    async def noting(call: ModelCall) -> ModelReply:
+        task = row(bench)
+        noted.append((bench.database.now_ms() - task["announced_at"], task["start_ms"]))
+        return await infer(call)
+
+    bench.model.infer = noting  # type: ignore[method-assign]
+    return noted
+
+
+# --- The start window ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [2.2, 5.0, 9.0, 18.0])
+def test_a_task_on_a_slow_database_ends(make, seconds: float):
+    """The first announcement comes to nothing, as the worker does not know yet how slow the database is. From then on
+    calls start, each once, and there are no more writes than on a quick one, but that one."""
+    bench = make()
+    bench.insert(12)
+    bench.database.seconds = seconds
+    before = bench.database.batches
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 12 == bench.task().usage.model_calls
+    assert bench.database.batches - before - 1 == 1 + 1 + 2  # one look; claim, announcement, two groups that end
+    assert (row(bench)["attempts"], row(bench)["stalls"]) == (1, 0)
+
+
+def test_what_an_isolate_knows_spares_the_next_task_the_try(make):
+    """A second worker of the isolate gives its first calls the time that they need."""
+    bench = make()
+    bench.insert(12)
+    bench.latency.note(5.0, 0.0)
+    bench.database.seconds = 5.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.events("call_not_started") == []
+
+
+def test_calls_start_within_the_window_that_is_stored(make):
+    """What a cancellation reads is what the worker keeps to, on a database that gets slower and quicker again."""
+    bench = make()
+    bench.insert(90)
+    noted = note_windows(bench)
+    bench.model.act = lambda call, number: setattr(bench.database, "seconds", 4.0 if 6 < number <= 18 else 0.0)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert all(late <= window for late, window in noted)
+    windows = [window for _, window in noted]
+    assert (windows[0], max(windows), windows[-1]) == (2_000, 9_000, 2_000)
+
+
+def test_lanes_keep_the_longest_window(make):
+    """A lane reads the window whenever it comes to its calls, and counts from then: what it may have read stays stored,
+    or a cancellation would not wait for it."""
+    bench = make()
+    bench.insert(60)
+    noted = note_windows(bench)
+    bench.model.act = lambda call, number: setattr(bench.database, "seconds", 4.0 if 12 < number <= 24 else 0.0)
+    assert bench.run(bench.laned_host()) == Ended(Status.COMPLETED)
+    windows = [window for _, window in noted]
+    assert (windows[0], max(windows), windows[-1]) == (2_000, 9_000, 9_000)
+
+
+def test_lanes_keep_the_window_of_the_run_before(make):
+    """Its lanes may still be at work."""
+    bench = make()
+    bench.insert(60)
+    bench.database.rows("UPDATE tasks SET start_ms = 9000")
+    noted = note_windows(bench)
+    assert bench.run(bench.laned_host()) == Ended(Status.COMPLETED)
+    assert {window for _, window in noted} == {9_000}
+
+
+def test_a_write_without_an_answer_was_slow(make):
+    """A database that gave no answer for half a minute is expected to take its time."""
+    bench = make()
+    bench.insert(12)
+
+    def hang(call: ModelCall, number: int) -> None:
+        if number == 1:
+            bench.database.seconds = 70.0
+            bench.loop.call_later(20, setattr, bench.database, "seconds", 0.0)
+
+    bench.model.act = hang
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.latency.seconds(bench.loop.time()) >= 5
+
+
+def test_a_claim_without_an_answer_was_slow(make):
+    """The next worker of the isolate knows."""
+    bench = make()
+    bench.insert(1)
+    bench.database.seconds = 70.0
+    with pytest.raises(StoreUnavailable):
+        bench.run()
+    assert bench.latency.seconds(bench.loop.time()) == limits.STORE_SECONDS
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_lease_lasts_as_long_as_a_call_that_starts_late(make, *, known: bool):
+    """A claim must not run out under a call that used up its window and its timeout, announced with it or later."""
+    bench = make(timeout_seconds=10, lease_seconds=11)
+    bench.insert(1)
+    bench.database.seconds = 5.0
+    if known:
+        bench.latency.note(5.0, 0.0)
+    leases: list[int] = []
+    bench.model.act = lambda call, number: leases.append(row(bench)["lease_until"] - row(bench)["announced_at"])
+    bench.run()
+    assert leases == [round(1000 * (11 + 10 + limits.LINGER_SECONDS_MOST))]
+
+
+def test_no_window_reaches_beyond_the_end_of_the_slice(make):
+    """A call that started after it would be out when the platform ends the invocation."""
+    bench = make()
+    bench.insert(1)
+    bench.latency.note(8.0, 0.0)
+    bench.database.seconds = 8.0
+    assert isinstance(bench.run(Host(Route.DIRECT, 5.0)), Released)
+    assert bench.model.calls == []
+    bench.latency.note(8.0, bench.loop.time())
+    bench.do(asyncio.sleep(60))
+    assert bench.run(Host(Route.DIRECT, 30.0)) == Ended(Status.COMPLETED)
+
+
+@pytest.mark.parametrize(("start_ms", "made"), [(2_000, False), (17_000, True)])
+def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made: bool):
+    """A lane on a slow database starts calls as late as their announcement allows, and no later."""
+    bench = make()
+    bench.insert(1)
+    task_key = bench.task().task_key
+    bench.do(bench.store.claim(task_key, holder="h", host="", route=Route.QUEUE, lease_ms=99_000, start_ms=start_ms))
+    bench.database.seconds = 8.0
+    (told,) = bench.do(infer_all(bench.worker(), task_key, 1, [wire.write_call(ModelCall("", "x", ""))]))
+    assert ("output" in told, len(bench.model.calls)) == (made, int(made))
+
+
+# --- A run that starts nothing ---------------------------------------------------------------------------------------
+
+
+def test_a_run_that_starts_nothing_gives_its_task_back(make):
+    """A database that takes longer than any window: after three announcements for nothing the task is left alone, each
+    time for longer. It costs no attempt, and a run that follows upon such a one announces once."""
+    bench = make()
+    bench.insert(3)
+    bench.database.seconds = 25.0
+    writes, delays = [], []
+    for _ in range(9):
+        before = bench.database.batches
+        outcome = bench.run()
+        assert isinstance(outcome, Released)
+        writes.append(bench.database.batches - before)
+        delays.append(outcome.delay_seconds)
+        bench.do(asyncio.sleep(outcome.delay_seconds))
+    assert delays == [5, 10, 20, 40, 80, 160, 320, 600, 600]
+    assert writes[0] == 1 + 2 + 1  # the first claim announces
+    assert max(writes[1:]) <= 1 + 3 + 1
+    task = row(bench)
+    assert (task["idle_runs"], task["attempts"], task["stalls"], bench.model.calls) == (9, 1, 0, [])
+    bench.database.seconds = 0.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert (row(bench)["idle_runs"], len(bench.model.calls)) == (0, 3)
+
+
+def test_a_client_that_retries_begins_anew(make):
+    """A retry is as good as a first run."""
+    bench = make()
+    bench.insert(1)
+    bench.database.seconds = 25.0
+    bench.run()
+    bench.database.seconds = 0.0
+    bench.do(bench.store.cancel(bench.task().task_key, 1_000))
+    assert row(bench)["idle_runs"] == 1
+    bench.do(bench.store.retry(bench.task().task_key, 1_000))
+    assert row(bench)["idle_runs"] == 0
+
+
+# --- Writes are bounded by work --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
+def test_an_outage_makes_no_storm(make, message: str):
+    """Over a whole lease in which every write fails a worker sends two a minute, beside what its calls have earned."""
+    bench = make()
+    bench.insert(2)
+    bench.model.act = lambda call, number: bench.database.fail(message, times=10_000) if number == 1 else None
+    with pytest.raises(StoreUnavailable):
+        bench.run()
+    minutes = bench.loop.time() / 60
+    assert minutes > 2
+    assert bench.database.batches - 1 <= limits.WRITES_AT_FIRST + limits.WRITES_A_CALL * 2 + 2 * minutes
+    assert bench.events("store_unavailable")
+
+
+def test_paid_outputs_wait_for_their_turn(make):
+    """With no write left, what was paid for is kept until there is one, what ends meanwhile is written with it, and
+    nothing is paid for twice."""
+    bench = make()
+    bench.insert(6)
+    bench.database.rows("UPDATE tasks SET idle_runs = 1")  # two writes at first: the claim, and the announcement
+    bench.model.seconds = float
+    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=3) if number == 1 else None
+    before = bench.database.batches
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.loop.time() > 29
+    assert bench.database.batches - before == 1 + 3 + 1 + 1  # the claim, three in vain, the first call, all the others
+    assert len(bench.model.calls) == 6 == bench.task().usage.model_calls
+
+
+@pytest.mark.parametrize(("seconds", "announced_at"), [(10.0, 10), (100.0, 30)])
+def test_a_run_without_a_turn_waits_for_its_calls_or_the_turn(make, seconds: float, announced_at: float):
+    """No write is left for an announcement: nothing starts until a call that is out has ended, which earns some, or
+    until there is a turn again."""
+    bench = make(concurrency=2)
+    bench.insert(3)
+    bench.database.rows("UPDATE tasks SET idle_runs = 1, started_at = created_at")  # the claim announces nothing
+    bench.model.act = lambda call, number: CallNotStarted("late") if number in {3, 4} else None
+    bench.model.seconds = lambda number: seconds if number == 2 else 1.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert [at for at, _ in bench.model.calls] == pytest.approx([0, 0, 1, 3, announced_at], abs=0.2)
+
+
+def test_a_short_lease_does_not_run_out_over_a_turn(make):
+    """Where the lease is shorter than the wait for a turn, the write waits for half of it only: the claim is kept."""
+    bench = make(timeout_seconds=1, lease_seconds=4)
+    bench.insert(1)
+    bench.database.rows("UPDATE tasks SET idle_runs = 1, started_at = created_at")
+    bench.model.seconds = lambda number: 0.5
+    bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=2)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.loop.time() < 4

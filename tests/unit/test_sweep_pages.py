@@ -1,0 +1,180 @@
+"""How far a run of the sweep gets: page after page, whatever it meets on the way, and how much it erases."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.ids import TaskKey
+from src.core.task import Route
+from src.processing.sweep import Sweep
+from src.store.sql import sweep as sql
+from src.store.sql.statement import BoundStatement
+from tests.support.store_bench import START_MS
+from tests.support.worker_bench import WorkerBench
+
+ERASED_A_DAY = 200_000
+RUNS_A_DAY = 24 * 60
+LIVE = "status = 'processing', holder = 'h', started_at = 1, lease_until = wake_at + 100000000"
+ENDED = "status = 'completed', completed = total, started_at = 1, finished_at = 1"
+
+
+class Road:
+    """A route that takes tasks."""
+
+    route = Route.QUEUE
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
+        """Keep the task's key."""
+        self.sent.append(task_key)
+
+
+class Cron:
+    """A deployment on a plan, whose cron trigger fires when it is told to."""
+
+    def __init__(self, plan: str) -> None:
+        self.bench = WorkerBench()
+        self.bench.settings = replace(self.bench.settings, plan=plan)
+        self.road = Road()
+
+    def fill(self, tenant: str, tasks: int, state: str = "") -> None:
+        """Write tasks that are due, each of one chunk with its parts, and set their state."""
+        insert = self.bench.database.rows
+        numbers = json.dumps(list(range(tasks)))
+        insert(
+            "INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, created_at,"
+            " wake_at) SELECT printf('%s:%06d', ?1, value), 'pending', 'queue', 'none', '{}', 1, 2000, 1, 0, ?3 + value"
+            " FROM json_each(?2)",
+            tenant,
+            numbers,
+            START_MS - 10_000_000,
+        )
+        if state:
+            insert(f"UPDATE tasks SET {state} WHERE tenant = ?1", tenant)  # noqa: S608 - constants
+        insert(
+            "INSERT INTO texts (task_id, input, instructions, cuts, overlap)"
+            " SELECT id, 'x', '', '[1]', 0 FROM tasks WHERE tenant = ?1",
+            tenant,
+        )
+
+    def fire(self) -> None:
+        """Run the sweep once, a minute later, within the platform's limits."""
+        self.bench.do(asyncio.sleep(60))
+        worker = self.bench.worker()
+        self.bench.do(Sweep(worker, [self.road]).run())
+        assert worker.meter.subrequests <= worker.settings.subrequests
+        assert worker.meter.statements <= worker.settings.statements
+
+    def count(self, condition: str) -> int:
+        """How many tasks there are of a kind."""
+        (row,) = self.bench.database.rows(f"SELECT count(*) AS found FROM tasks WHERE {condition}")  # noqa: S608
+        return int(row["found"])
+
+
+@pytest.fixture
+def cron():
+    made: list[Cron] = []
+
+    def build(plan: str) -> Cron:
+        made.append(Cron(plan))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.bench.close()
+
+
+@pytest.mark.parametrize("plan", ["free", "paid"])
+def test_a_lost_task_beside_many_live_ones_is_sent_soon(cron: Callable[[str], Cron], plan: str):
+    """600 live tasks of its tenant that are looked at before it, and 100,000 ended ones due for erasure: it is on its
+    way within two runs, and the live ones are left alone."""
+    made = cron(plan)
+    made.fill("t", 600, LIVE)
+    made.fill("u", 100_000, ENDED)
+    key = TaskKey("t:lost")
+    made.bench.database.rows("UPDATE tasks SET wake_at = wake_at - 1000000 WHERE tenant = 't'")
+    made.fill("lost", 1)
+    made.bench.database.rows("UPDATE tasks SET id = ? WHERE tenant = 'lost'", key)
+    made.fire()
+    if key not in made.road.sent:
+        made.fire()
+    assert made.road.sent == [key]
+    assert made.count("status = 'processing'") == 600
+    assert made.count("tenant = 'u'") < 100_000
+
+
+def test_a_run_goes_on_page_after_page(cron: Callable[[str], Cron]):
+    """On the paid plan a run sends off as many tasks as its allowance has sends for, not a page of them."""
+    made = cron("paid")
+    made.fill("t", 2_000)
+    made.fire()
+    assert 850 < len(made.road.sent) < 900
+    made.fire()
+    made.fire()
+    assert sorted(made.road.sent) == sorted(f"t:{number:06}" for number in range(2_000))
+
+
+def test_erasure_keeps_up(cron: Callable[[str], Cron]):
+    """On the paid plan, with a run a minute, more than 200,000 tasks a day are erased, while as many are sent."""
+    made = cron("paid")
+    made.fill("t", 3_000)
+    made.fill("u", 3_000, ENDED)
+    made.fire()
+    erased = 3_000 - made.count("tenant = 'u'")
+    assert erased * RUNS_A_DAY >= ERASED_A_DAY
+    assert erased == limits.ERASE_TASKS_MOST["paid"] * limits.ERASE_PAGES_MOST["paid"]
+    assert len(made.road.sent) > 800
+    for _ in range(3):
+        made.fire()
+    assert made.count("tenant = 'u'") == 0
+
+
+def test_what_ended_first_is_erased_first(cron: Callable[[str], Cron]):
+    """Whoever's it is."""
+    made = cron("free")
+    for tenant in ("b", "a"):
+        made.fill(tenant, 100, ENDED)
+    made.fire()
+    most = limits.ERASE_TASKS_MOST["free"]
+    assert made.count(f"CAST(substr(id, 3) AS INTEGER) < {most // 2}") == 0
+    assert made.count("1") == 200 - most
+
+
+def _steps(made: Cron, statement: BoundStatement) -> int:
+    """Count the instructions of SQLite: they stand for the rows that are looked at."""
+    connection: Any = made.bench.database._connection
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    connection.set_progress_handler(step, 1)
+    made.bench.database.rows(statement.sql, *statement.values)
+    connection.set_progress_handler(None, 0)
+    return steps
+
+
+def test_idle_tenants_cost_nothing(cron: Callable[[str], Cron]):
+    """A look costs the same beside a thousand tenants that have only ended tasks, whose retention is not over."""
+    found = []
+    for idle in (1, 1_000):
+        made = cron("free")
+        made.fill("t", 3)
+        made.fill("u", idle, ENDED + ", wake_at = wake_at + 1000000000")
+        made.bench.database.rows("UPDATE tasks SET id = printf('idle%s:0', substr(id, 3)) WHERE tenant = 'u'")
+        assert made.count("tenant LIKE 'idle%'") == idle
+        found.append(
+            [
+                _steps(made, sql.DUE.bind(most=limits.SWEEP_PAGE_TASKS, tenants_served=limits.SWEEP_TURNS)),
+                _steps(made, sql.PAST_RETENTION.bind(most=40, chunks_most=limits.ERASE_OUTPUTS_MOST)),
+            ]
+        )
+    assert found[0] == found[1]
