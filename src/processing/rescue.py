@@ -47,12 +47,13 @@ class BriefCaller(LocalCaller):
 class Rescue:
     """Helps a task that is late. `routes` are the deployment's routes but the direct one, None if there are none.
 
-    `anyhow` has the direct route too. `wait_until` keeps work going when the answer is out, or its client is gone.
+    `anyhow` has the direct route too, where calls may start after an answer; None: the sweep alone runs tasks.
+    `wait_until` keeps work going when the answer is out, or its client is gone.
     """
 
     worker: Worker
     routes: Dispatcher | None
-    anyhow: Dispatcher
+    anyhow: Dispatcher | None
     wait_until: WaitUntil
 
     async def help(self, task: Task, wait_seconds: float) -> None:
@@ -63,10 +64,12 @@ class Rescue:
         sending, once a minute. Raises StoreError, with nothing sent.
         """
         ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
+        dispatcher = self.routes if waits else self.anyhow
+        if dispatcher is None and not waits:
+            return  # to take the task on would hide it from the sweep, for nothing
         if not (waits and task.unanswered):
             if not (task.late and await self.worker.store.nudge(task.task_key, self.worker.settings.lease_ms)):
                 return
-            dispatcher = self.routes if waits else self.anyhow
             if dispatcher is not None and await dispatcher.dispatch(task.task_key, crowded=True) is not None:
                 return
         if (left := ends_at - clock.now()) > 0:  # a route that refuses may have taken its time
