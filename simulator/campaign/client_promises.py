@@ -163,7 +163,8 @@ class ClientPromises:
         elif told.get("code") == "idempotency_mismatch":
             self.told["mismatch"] += 1
             self._mismatched.add(tag)
-            if born:
+            # A send of it may have landed late, once the key was free, and then been taken back before the answer.
+            if born and born[-1] not in self._taken_back:
                 self._broken(f"{born[-1]}: accepted, and its client was told that the key is another request's")
         elif reply.status == 503 and born and born[-1] in self._invariants.rows and born[-1] not in self._withdrawing:
             self._broken(f"{born[-1]}: answered with 503, and nobody tried to take it back")

@@ -5,18 +5,20 @@ without that output on record only where nothing could be written. Its isolate d
 run does not end by itself. Somebody else claimed the task or put it back: then the fence has risen. Or the task is
 erased. A lane's answer that comes after the run's patience is nobody's any more.
 
-Runs are known by what the Worker logs of them, in the invocation in which it does.
+Runs are known by what the Worker logs of them. A run, the calls that it makes and the lanes that it sends to share one
+context, which nobody else has. An invocation alone would not tell runs apart: when a clock jumps, the sweep that a
+request asked for takes over a task that the same invocation is still working on.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from simulator.campaign.row_changes import InvariantBroken
-from simulator.engine.scope import SCOPE, Scope
 from src.core.ids import TaskKey, task_key_of
 from src.inference.protocol import ModelCall, ModelReply
 
@@ -31,9 +33,13 @@ _CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
 class _Run:
     """A run of one claim, and the outputs that reached it: no two are the same text, since calls are numbered."""
 
+    task_key: TaskKey
     fence: int
     outputs: list[str] = field(default_factory=list)
     ended: bool = False
+
+
+_RUN: ContextVar[_Run | None] = ContextVar("run", default=None)
 
 
 class Custody:
@@ -42,7 +48,6 @@ class Custody:
     def __init__(self, world: World, invariants: Invariants) -> None:
         self._world = world
         self._invariants = invariants
-        self._runs: dict[tuple[Scope | None, TaskKey], _Run] = {}
         world.model.received = self._received
         app: Any = world.app  # the world knows any
         app.hears, app.lane_answered = self._hears, self._lane_answered
@@ -52,27 +57,30 @@ class Custody:
         if _CLAIMED not in line and _ENDED not in line:
             return
         told = json.loads(line)
-        run_key = SCOPE.get(), task_key_of(told["tenant"], told["task"])
         if told["event"] == "claimed":
-            self._runs[run_key] = _Run(told["fence"])
-        else:
-            self._runs[run_key].ended = True
-            self._check(run_key[1], self._runs[run_key])
+            _RUN.set(_Run(task_key_of(told["tenant"], told["task"]), told["fence"]))
+            return
+        run = _RUN.get()
+        assert run is not None
+        run.ended = True
+        self._check(run)
 
-    def _received(self, call: ModelCall, reply: ModelReply) -> None:
-        """An output has reached the invocation that asked for it. A lane's has no run, and is its sender's business."""
-        task_key = self._invariants.born[call.system.rpartition("\n")[2]][-1]
-        if (run := self._runs.get((SCOPE.get(), task_key))) is not None:
+    def _received(self, _call: ModelCall, reply: ModelReply) -> None:
+        """An output has reached the run that asked for it. A lane's has no run, and is its sender's business."""
+        if (run := _RUN.get()) is not None:
             run.outputs.append(reply.output)
 
     def _lane_answered(self, task_key: TaskKey, outputs: Sequence[str]) -> None:
         """Outputs have come back from a lane, in time."""
-        if (run := self._runs.get((SCOPE.get(), task_key))) is not None:
-            run.outputs += outputs
-            if run.ended:
-                self._check(task_key, run)
+        run = _RUN.get()
+        assert run is not None
+        assert run.task_key == task_key
+        run.outputs += outputs
+        if run.ended:
+            self._check(run)
 
-    def _check(self, task_key: TaskKey, run: _Run) -> None:
+    def _check(self, run: _Run) -> None:
+        task_key = run.task_key
         row = self._invariants.rows.get(task_key)
         if row is None or row.fence != run.fence:
             return

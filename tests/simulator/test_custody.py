@@ -1,0 +1,115 @@
+"""The invariants of custody and of what clients were told: what they notice, and what they must let pass."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from simulator.campaign.client_promises import ClientPromises
+from simulator.campaign.custody import Custody
+from simulator.campaign.row_changes import InvariantBroken
+from src.core.ids import TaskKey
+from src.inference.protocol import ModelCall, ModelReply
+
+KEY = TaskKey("local:t")
+CALL = ModelCall("\ntag", "", "")
+
+
+class Watched:
+    """A world that does what a test says, with one task at a fence of the test's choice."""
+
+    def __init__(self) -> None:
+        self.broken: list[str] = []
+        self.loop = SimpleNamespace(call_soon=self._call_soon, outside=None)
+        self.model = SimpleNamespace()
+        self.app = SimpleNamespace()
+        self.database = SimpleNamespace(offset_ms=0.0, serve=None)
+        self.rate_limiter = None
+        self.invariants: Any = SimpleNamespace(
+            rows={KEY: SimpleNamespace(fence=1, status="processing")},
+            outputs={},
+            born={"tag": [KEY]},
+            tags={KEY: "tag"},
+        )
+
+    def _call_soon(self, function: Callable[..., None], error: InvariantBroken, *, context: object) -> None:
+        assert context is self.loop.outside
+        assert callable(function)
+        self.broken.append(str(error))
+
+    def logs(self, event: str, fence: int = 1) -> None:
+        """A worker writes a line of its log."""
+        told = {"event": event, "task": "t", "tenant": "local", "fence": fence}
+        self.app.hears(json.dumps(told, separators=(",", ":")))
+
+    def output(self, text: str) -> Coroutine[Any, Any, None]:
+        """Give a call of the model that brings back this output, to run in its own asyncio task."""
+
+        async def call() -> None:
+            self.model.received(CALL, ModelReply(text, input_tokens=1, output_tokens=1))
+
+        return call()
+
+
+async def run_of(world: Watched, fence: int, *, beside: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+    """A run of a claim: one call, maybe another run while it is out, and the end."""
+    world.logs("claimed", fence)
+    call = asyncio.create_task(world.output(f"of {fence}"))
+    if beside is not None:
+        await asyncio.create_task(beside())
+    await call
+    world.logs("run_ended", fence)
+
+
+def watched() -> Watched:
+    """Return a world with the invariant of custody."""
+    world = Watched()
+    Custody(world, world.invariants)  # type: ignore[arg-type]
+    return world
+
+
+def test_an_output_that_is_not_on_record_is_noticed():
+    """A run that ends while the task is still its own has each of its outputs in the database."""
+    world = watched()
+    asyncio.run(run_of(world, 1))
+    assert ["1 of 1 outputs that had come were thrown away" in broken for broken in world.broken] == [True]
+    world = watched()
+    world.invariants.outputs[KEY, "0", "0"] = "of 1"
+    asyncio.run(run_of(world, 1))
+    assert world.broken == []
+
+
+def test_an_output_belongs_to_the_run_that_asked_for_it():
+    """Of two runs of a task in one invocation neither answers for what the other has lost."""
+    world = watched()
+    world.invariants.rows[KEY].fence = 2
+    world.invariants.outputs[KEY, "0", "0"] = "of 2"
+    asyncio.run(run_of(world, 1, beside=lambda: run_of(world, 2)))
+    assert world.broken == []
+    world.invariants.outputs.clear()
+    asyncio.run(run_of(world, 1, beside=lambda: run_of(world, 2)))
+    assert ["(processing, fence 2): 1 of 1" in broken for broken in world.broken] == [True]
+
+
+@pytest.mark.parametrize("taken_back", [False, True])
+def test_a_task_whose_client_was_told_of_another_request_is_not_there(taken_back: bool):
+    """A submission that landed late may have been taken back before its client hears that the key is taken."""
+    world = Watched()
+    promises = ClientPromises(world, world.invariants)  # type: ignore[arg-type]
+    arrival = SimpleNamespace(
+        method="POST", url="https://x/api/tasks", headers={}, body={"instructions": "tag"}, retries=0
+    )
+    world.invariants.retries = {TaskKey(""): 0}
+    promises.arrived(arrival)  # type: ignore[arg-type]
+    promises.read(arrival)  # type: ignore[arg-type]
+    if taken_back:
+        promises.taken_back(KEY)
+    promises.answered(
+        arrival,  # type: ignore[arg-type]
+        SimpleNamespace(status=409, headers={}, body='{"code": "idempotency_mismatch"}'),  # type: ignore[arg-type]
+    )
+    said = f"{KEY}: accepted, and its client was told that the key is another request's"
+    assert world.broken == ([] if taken_back else [said])
