@@ -19,8 +19,8 @@ from simulator.platform.world import World
 CRON_SECONDS = 30
 TERMINAL_SECONDS_MOST = 1_500  # after the last fault every task has ended; a rest may be ten minutes of it
 OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS  # after the last fault: from a deadline until the sweep has ended the task
-QUIET_LOOK_SECONDS = 31  # no multiple of cron's: a look at each of its runs would never see quiet
 QUIET_SECONDS_MOST = 1_500  # and then nothing runs, waits or is stored in an object
+LOOK_SECONDS = CRON_SECONDS - 1  # looks in step with cron may come upon its run each time
 
 
 class Scenario:
@@ -63,7 +63,7 @@ class Scenario:
         if world.deployment is not TOP:
             world.deploy(TOP)  # objects that slept through a deployment without them must clean up, too
         while True:
-            await world.quiet(QUIET_SECONDS_MOST, look_every=QUIET_LOOK_SECONDS)
+            await world.quiet(QUIET_SECONDS_MOST, look_every=LOOK_SECONDS)
             if all(row.terminal for row in self.invariants.rows.values()):
                 break
             await self.all_ended()  # a request that had stood still brought another task
