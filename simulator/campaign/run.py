@@ -30,6 +30,8 @@ _OFTENER = {
     "consumer_exception": 0.12,
     "poison_message": 0.06,
     "message_reordered": 0.5,
+    "queue_dead": 0.05,
+    "cron_dead": 0.05,
 }
 PROFILES = ("calm", "harmless", "model", "swarm", "everything")
 # Each for a campaign of its own: no seed draws them.
