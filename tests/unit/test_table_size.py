@@ -1,0 +1,20 @@
+"""What the benchmark of the table's size says must hold, on tables that a test has time for."""
+
+import pytest
+
+from bench import table_size
+
+FEW, MANY = 1_000, 20_000
+
+
+@pytest.fixture(scope="module")
+def counted() -> tuple[dict[str, int], dict[str, int]]:
+    """The steps of each act over few tasks and over many."""
+    return table_size.steps(FEW), table_size.steps(MANY)
+
+
+@pytest.mark.parametrize("act", table_size.ACTS)
+def test_an_act_costs_the_same_whatever_is_stored(act: str, counted: tuple[dict[str, int], dict[str, int]]):
+    """Twenty times as many tasks cost no step more; each statement takes the parameters that it is given here."""
+    few, many = counted
+    assert 0 < many[act] <= few[act]
