@@ -57,7 +57,20 @@ def pages(client: Client, **query: str | int) -> Iterator[Json]:
 
 
 def dearest(server: DevServer, client: Client, count: int, **query: str | int) -> int:
-    """The most rows that D1 read for one of the first `count` pages; every page makes one call."""
+    """The most rows that D1 read for one of the first `count` pages; every page makes one call.
+
+    Once a minute an invocation goes on after its answer, to see whether cron has come. Then the pages are asked for
+    again.
+    """
+    found = metered_pages(server, client, count, query)
+    if {line["d1_statements"] for line in found} != {1}:
+        found = metered_pages(server, client, count, query)
+    assert {line["d1_statements"] for line in found} == {1}
+    return max(line["rows_read"] for line in found)
+
+
+def metered_pages(server: DevServer, client: Client, count: int, query: dict[str, str | int]) -> list[Json]:
+    """What the meter says of the first `count` pages, or of all if there are fewer."""
     before = len(server.lines)
     for number, _ in enumerate(pages(client, **query), 1):
         if number == count:
@@ -68,9 +81,7 @@ def dearest(server: DevServer, client: Client, count: int, **query: str | int) -
         found = [line for line in metered.lines(server, before) if line.get("request") == "GET /api/tasks"]
         return found if len(found) >= done else []
 
-    found = eventually(lines)
-    assert {line["d1_statements"] for line in found} == {1}
-    return max(line["rows_read"] for line in found)
+    return eventually(lines)
 
 
 QUERIES: dict[str, dict[str, str | int]] = {
