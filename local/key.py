@@ -25,6 +25,9 @@ from .node import ROOT, NodeMissing, wrangler
 
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1"}
 _SAID_MOST = 2_000
+# How often wrangler is asked while a running server writes at the same moment: each time it takes seconds to start.
+_BUSY_TRIES_MOST = 5
+_BUSY = "SQLITE_BUSY"
 
 _PARAMETER = re.compile(r"\?([0-9]+)")
 
@@ -65,20 +68,27 @@ def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
 
 
 def _run(options: KeyOptions, *command: str) -> str:
-    """Run `wrangler d1 …` on the database that is meant. Returns what it printed; raises `UsageError` if it fails."""
+    """Run `wrangler d1 …` on the database that is meant. Returns what it printed; raises `UsageError` if it fails.
+
+    What is run must be safe to run twice: it is run again where a local server had the database for itself.
+    """
     place = ["--remote"] if options.persist_to is None else ["--local", "--persist-to", str(options.persist_to)]
-    done = subprocess.run(
-        wrangler("d1", *command, *place, f"--env={options.env or ''}"),
-        cwd=ROOT,
-        env={**os.environ, **_ENVIRONMENT},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 0:
-        return done.stdout
-    said = f"{done.stdout.strip()}\n{done.stderr.strip()}".strip()
+    said = ""
+    for _ in range(_BUSY_TRIES_MOST):
+        done = subprocess.run(
+            wrangler("d1", *command, *place, f"--env={options.env or ''}"),
+            cwd=ROOT,
+            env={**os.environ, **_ENVIRONMENT},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return done.stdout
+        said = f"{done.stdout.strip()}\n{done.stderr.strip()}".strip()
+        if _BUSY not in said:
+            break
     if "no such table" in said:
         raise UsageError("the database has no tables yet: run `make deploy` first, which applies the migrations")
     hint = f" {LOGIN_HINT}" if options.persist_to is None else ""

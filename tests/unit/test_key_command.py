@@ -141,6 +141,39 @@ def test_local_applies_the_migrations_first(
     assert (stand_in.calls[1][:3], stand_in.calls[1][-4:]) == (("d1", "execute", "DB"), place)
 
 
+class BusyWrangler(Wrangler):
+    """Finds the database in another process's hands so many times, and then does as told."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(1, '{"error": {"text": "database is locked: SQLITE_BUSY"}}')
+        self.times = times
+
+    def __call__(self, *arguments: str) -> list[str]:
+        if self.times == 0:
+            self.status, self.said = 0, INSERTED
+        self.times -= 1
+        return super().__call__(*arguments)
+
+
+@pytest.mark.parametrize(("times", "status"), [(4, 0), (5, 2)])
+def test_a_server_that_writes_at_that_moment_does_not_matter(
+    times: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """wrangler is run again with the same statements, a few times at most; then the error is shown, and no key."""
+    stand_in = BusyWrangler(times)
+    monkeypatch.setattr(command, "wrangler", stand_in)
+    monkeypatch.setattr(command, "check_database", lambda: None)
+    try:
+        left: int | str | None = command.main(["--remote"])
+    except SystemExit as error:
+        left = error.code
+    printed = capsys.readouterr()
+    assert left == status
+    assert (parse(printed.out.strip()) is not None) == (status == 0)
+    assert ("SQLITE_BUSY" in printed.err) == (status != 0)
+    assert (len(stand_in.calls), len(set(stand_in.calls))) == (5, 1)
+
+
 @pytest.mark.parametrize(
     ("status", "said", "shown"),
     [
