@@ -10,6 +10,7 @@ from simulator.campaign.row_changes import InvariantBroken, Row
 from simulator.campaign.small_limits import MAX_ATTEMPTS
 from simulator.platform.model import output_of
 from simulator.platform.world import World
+from src.core import limits
 from src.core.chunks import chunks
 from src.core.merge import merge_groups, merge_system
 from src.inference.protocol import ModelCall
@@ -125,8 +126,11 @@ def _check_chunks(world: World, row: Row, require: Require) -> None:
     """The chunks that a client sees are each finished or failed, and those of a completed task have not failed."""
     execute = world.database.connection.execute
     done, failures = (
-        [dict(zip(_CHUNK_COLUMNS, found, strict=False)) for found in execute(query.sql, (row.task_key,))]
-        for query in (views.CHUNKS, views.FAILED_CHUNKS)
+        [dict(zip(_CHUNK_COLUMNS, found, strict=False)) for found in execute(query.sql, query.values)]
+        for query in (
+            views.CHUNKS.bind(task_key=row.task_key, most_chars=limits.ANSWER_CHARS_AT_ONCE),
+            views.FAILED_CHUNKS.bind(task_key=row.task_key),
+        )
     )
     shown = [output.key.position for output in rows.outputs(0, done)] + [failure["idx"] for failure in failures]
     require(len(set(shown)) == len(shown), f"chunks are shown twice: {sorted(shown)}")

@@ -39,7 +39,7 @@ def race(policy: Scripted, kind: Kind, chunks: int) -> Outcome:
     """
     spec = TaskSpec(at=0, chunks=chunks)
     plan = FaultPlan(Random("race"), {"message_lost": 1.0})
-    with small_limits(short_slices=False, small_parts=False):
+    with small_limits(short_slices=False, small_parts=False, small_windows=False):
         world = World(
             "race",
             Onceover(),

@@ -1,7 +1,7 @@
 """One seed, one run: its workload, its faults, its schedule, what it did."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -110,6 +110,7 @@ def run_seed(
     if profile == DEAD:
         drawn = polled(drawn, Random(f"{seed}/polled"))
     drawn = mixed(drawn, Random(f"{seed}/releases"))
+    drawn = replace(drawn, small_windows=Random(f"{seed}/windows").random() < 0.3)
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
@@ -137,7 +138,11 @@ def run_plan(
 ) -> Result:
     """Run a workload under a fault plan and fill in the result."""
     with (
-        small_limits(short_slices=workload.short_slices, small_parts=workload.small_parts),
+        small_limits(
+            short_slices=workload.short_slices,
+            small_parts=workload.small_parts,
+            small_windows=workload.small_windows,
+        ),
         patched([old_writers(result.seed, workload.old_writers)]),
     ):
         world = World(

@@ -16,6 +16,8 @@ MAX_ATTEMPTS = 3
 _SLICES = {"QUEUE_SLICE_SECONDS": 5.0, "DIRECT_SLICE_SECONDS": 4.0, "OBJECT_SLICE_SECONDS": 5.0}
 # Pieces of an output or two, and segments of a few pieces.
 _PARTS = {"CHECKPOINT_BYTES_MOST": 60, "SEGMENT_BYTES": 120}
+# Windows of two chunks or so, and merges that keep an output or two: runs read on in between.
+_WINDOWS = {"WINDOW_CHARS_MOST": 20, "OUTPUTS_KEPT_CHARS": 60, "MERGE_CALLS_READ": 2}
 _ALWAYS: dict[str, Any] = {
     "LANE_CHUNKS": 6,
     "LANE_CALLS": 3,
@@ -29,10 +31,15 @@ _ALWAYS: dict[str, Any] = {
 
 
 @contextmanager
-def small_limits(*, short_slices: bool, small_parts: bool) -> Iterator[None]:
+def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) -> Iterator[None]:
     """Set the small limits for the length of one run, and show no tracebacks of errors that the Worker catches: they
     would drown a campaign, and `adapter.MISTAKES` picks out those that matter."""
-    chosen = _ALWAYS | (_SLICES if short_slices else {}) | (_PARTS if small_parts else {})
+    chosen = (
+        _ALWAYS
+        | (_SLICES if short_slices else {})
+        | (_PARTS if small_parts else {})
+        | (_WINDOWS if small_windows else {})
+    )
     patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
     patches.append((merge, "MERGE_CHARS_LEAST", 70))  # three outputs a merge call: levels on levels
     patches.append((logging.getLogger("onceover"), "disabled", True))

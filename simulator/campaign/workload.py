@@ -78,6 +78,7 @@ class Workload:
     consumers: int = 4
     short_slices: bool = True
     small_parts: bool = False
+    small_windows: bool = False
     strict_gates: bool = True
     cron: bool = True
     queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops

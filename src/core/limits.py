@@ -59,6 +59,15 @@ MERGE_CHARS_LEAST = 2_000  # a merge call never takes less than this, however sm
 CHECKPOINT_BYTES_MOST = 900_000  # before compression: of hexadecimal digits, a parameter or a value; D1: 2,000,000
 SEGMENT_BYTES = 32_768  # compressed: a segment that has so many takes no more; each write to one writes it whole
 COMPRESSION_LEVEL = 6
+WINDOW_CHARS_MOST = (
+    131_072  # of text that a run reads at once: a task of up to so many is read whole by its first claim
+)
+WINDOW_CHUNKS_LEAST = (
+    40  # chunks that a claim's window has at least, if the text fits: a run on the free plan may do these
+)
+MERGE_CALLS_READ = 32  # a run reads the outputs of so many calls of a merge at once
+OUTPUTS_KEPT_CHARS = 4_000_000  # of a merge's outputs that a run keeps in memory; it reads the others again
+ANSWER_CHARS_AT_ONCE = 2_000_000  # of outputs that an answer reads at once: a longer one is sent in parts as it is read
 STORE_SENDS = 3  # a write is sent at most this often; each one is safe to send again
 STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # a call without an answer by then is given up; what it wrote may land all the same, even later

@@ -1,5 +1,8 @@
 """How outputs become the calls of a merge level. Pure, and each level has at most half as many calls."""
 
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
 from .limits import MERGE_CHARS_LEAST
 from .task import CONCAT_SEPARATOR
 
@@ -20,26 +23,40 @@ def merge_chars(max_chars: int) -> int:
     return max(max_chars, MERGE_CHARS_LEAST)
 
 
-def merge_groups(outputs: list[str], most_chars: int) -> list[str]:
-    """Pack outputs, in order, into the user messages of the next level's calls.
+def merge_ends(sizes: Sequence[int], most_chars: int) -> tuple[int, ...]:
+    """Pack outputs of these sizes, in order, into the next level's calls: return where each call's outputs end.
 
-    Each message holds two outputs or more, so a level is at most half as long as the one below it and the merge
-    ends. Outputs too long to share a message are shortened to a fair share of it, and marked.
+    Each call takes two outputs or more, so a level is at most half as long as the one below it and the merge ends.
     """
-    assert len(outputs) >= 2
-    groups: list[list[str]] = []
-    size = 0
-    for output in outputs:
-        needed = len(output) + len(CONCAT_SEPARATOR)
-        if groups and (len(groups[-1]) < 2 or size + needed <= most_chars):
-            groups[-1].append(output)
-            size += needed
+    assert len(sizes) >= 2
+    groups: list[int] = []
+    chars = 0
+    for size in sizes:
+        needed = size + len(CONCAT_SEPARATOR)
+        if groups and (groups[-1] < 2 or chars + needed <= most_chars):
+            groups[-1] += 1
+            chars += needed
         else:
-            groups.append([output])
-            size = needed
-    if len(groups[-1]) == 1:
-        groups[-2].extend(groups.pop())
-    return [CONCAT_SEPARATOR.join(_fit(group, most_chars)) for group in groups]
+            groups.append(1)
+            chars = needed
+    if groups[-1] == 1:
+        del groups[-1]
+        groups[-1] += 1
+    return tuple(accumulate(groups))
+
+
+def merge_message(outputs: list[str], most_chars: int) -> str:
+    """Make a call's user message out of its outputs.
+
+    Outputs too long to share a message are shortened to a fair share of it, and marked.
+    """
+    return CONCAT_SEPARATOR.join(_fit(outputs, most_chars))
+
+
+def merge_groups(outputs: list[str], most_chars: int) -> list[str]:
+    """Pack outputs, in order, into the user messages of the next level's calls."""
+    ends = merge_ends(list(map(len, outputs)), most_chars)
+    return [merge_message(outputs[first:end], most_chars) for first, end in pairwise((0, *ends))]
 
 
 def _fit(group: list[str], most_chars: int) -> list[str]:

@@ -30,6 +30,8 @@ _IDEMPOTENCY_KEY = Parameter(
     "header",
 )
 _CURSOR = {"type": "string", "pattern": f"^{queries.CURSOR_PATTERN}$"}
+_CHUNKS_CURSOR = {"type": "string", "pattern": "^[0-9]{1,4}$"}
+_CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}
 _LIMIT = {
     "type": "integer",
     "minimum": 1,
@@ -142,6 +144,10 @@ ENDPOINTS: Final = (
         name="readChunks",
         summary="Read the chunks finished so far, in order, before the task has completed too",
         handler=tasks.read_chunks,
+        parameters=(
+            Parameter("limit", "How many chunks at most; all of them without it.", _CHUNKS_LIMIT),
+            Parameter("cursor", "The `nextCursor` of the page before.", _CHUNKS_CURSOR),
+        ),
         access=Scope.READ,
         answers=(Answer(200, "The finished chunks", (ChunkListView,)),),
         problems=_ONE_TASK,

@@ -1,7 +1,7 @@
 """HTTP as this layer sees it: a request to read, and the answer to give. It knows nothing of the application."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,11 +31,16 @@ class Request(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One HTTP answer; `body` is UTF-8 text, empty for none."""
+    """One HTTP answer; `body` is UTF-8 text, empty for none.
+
+    With `parts` there is no `body`: the text comes in parts, each made when it is sent. Whatever they raise cuts the
+    answer off, so that its reader knows that it is not whole.
+    """
 
     status: int
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    parts: AsyncIterator[str] | None = None
 
 
 def json_reply(

@@ -106,6 +106,24 @@ def page_limit(query: Query) -> int:
     return int(text)
 
 
+def chunks_limit(query: Query) -> int | None:
+    """Read `limit` of a page of chunks; None when all are wanted."""
+    text = query.get("limit")
+    if text is None:
+        return None
+    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= limits.CHUNKS_MOST:
+        raise _refused("limit", f"must be a whole number from 1 to {limits.CHUNKS_MOST}")
+    return int(text)
+
+
+def chunks_start(query: Query) -> int:
+    """Read `cursor` of a page of chunks: the index from which on it goes."""
+    text = query.get("cursor", "0")
+    if not _WHOLE.fullmatch(text) or int(text) > limits.CHUNKS_MOST:
+        raise _refused("cursor", "must be the nextCursor of an earlier page")
+    return int(text)
+
+
 def page_start(query: Query) -> str | None:
     """Read `cursor`: the id after which the page starts."""
     text = query.get("cursor")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from ..core.errors import ConfigurationError, StoreError, StoreSilent
@@ -121,5 +122,7 @@ def _match(pattern: str, path: list[str]) -> Parts | None:
 
 
 def _finished(reply: Reply, method: str) -> Reply:
-    body = "" if method == "HEAD" else reply.body
-    return Reply(reply.status, body, {**reply.headers, **ON_EVERY_ANSWER})
+    headers = {**reply.headers, **ON_EVERY_ANSWER}
+    if method == "HEAD":
+        return Reply(reply.status, headers=headers)
+    return replace(reply, headers=headers)

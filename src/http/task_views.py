@@ -103,9 +103,12 @@ class TaskWithChunksView(TaskView):
 
 @shown
 class ChunkListView(TypedDict):
-    """The chunks finished so far, in order."""
+    """The chunks finished so far, in order. A page may be shorter than `limit`, where outputs are long; `nextCursor` is
+    null when no further chunk was finished.
+    """
 
     chunks: list[ChunkView]
+    nextCursor: str | None
 
 
 @shown

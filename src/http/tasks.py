@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import ceil, floor
 
@@ -15,10 +16,12 @@ from ..processing.terms import OVERDUE
 from ..store.admission import Limit, Mismatched, Refused
 from ..store.pages import span
 from ..store.tasks import TaskStore
-from . import dry_run, queries
+from ..store.views import TooMuchAtOnce
+from . import dry_run, large_answers, queries
 from .bodies import read_object
 from .conditions import digest, idempotency_key, limit_reached, mismatch
 from .exchange import Exchange
+from .large_answers import task_reply
 from .messages import Reply, json_reply
 from .new_task import new_request, too_many_chunks, too_much_repeated
 from .polling import poll_seconds, reads_left, retry_after_seconds, sparing_seconds
@@ -32,7 +35,7 @@ from .problems import (
     overload_refusal,
 )
 from .services import Api
-from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, task_with_chunks_view
+from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view
 
 _STILL_STARTING = (
     "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
@@ -62,7 +65,7 @@ async def submit(exchange: Exchange) -> Reply:
         raise field_refusal([too_much_repeated(error.mostly)]) from None
     match outcome:
         case Submitted(task, replayed):
-            return _accepted(api, task, {"Idempotency-Replayed": "true"} if replayed else {})
+            return await _accepted(api, task, {"Idempotency-Replayed": "true"} if replayed else {})
         case Mismatched():
             raise mismatch()
         case Refused(limit):
@@ -81,20 +84,28 @@ async def read(exchange: Exchange) -> Reply:
     if task is None:
         raise no_task()
     headers = {} if task.status.terminal else _retry_after(api, task)
-    if not chunks_too:
-        return json_reply(200, task_view(task), headers)
-    chunks = await api.store.chunks(key)
-    if chunks is None:
-        raise no_task()
-    return json_reply(200, task_with_chunks_view(task, chunks), headers)
+    return await task_reply(api.store, 200, task, headers, chunks_too=chunks_too)
 
 
 async def read_chunks(exchange: Exchange) -> Reply:
-    """Show the chunks finished so far, in order."""
-    chunks = await exchange.api.store.chunks(exchange.task_key)
-    if chunks is None:
+    """Show the chunks finished so far, in order: all of them, or a page."""
+    store, key = exchange.api.store, exchange.task_key
+    limit, first = queries.chunks_limit(exchange.query), queries.chunks_start(exchange.query)
+    if limit is None and not first:
+        with suppress(TooMuchAtOnce):
+            chunks = await store.chunks(key)
+            if chunks is None:
+                raise no_task()
+            return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks], nextCursor=None))
+    index = await store.chunk_index(key)
+    if index is None:
         raise no_task()
-    return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks]))
+    if limit is None:
+        return large_answers.chunks_reply(store, index, first)
+    pages = index.pages(first, limit)
+    shown = [] if (page := next(pages, None)) is None else await store.some_chunks(index, page)
+    cursor = None if page is None or next(pages, None) is None else str(page.stop)
+    return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in shown], nextCursor=cursor))
 
 
 async def read_page(exchange: Exchange) -> Reply:
@@ -149,7 +160,7 @@ async def retry(exchange: Exchange) -> Reply:
     task = await _found(api.store, key)
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)
-    return _accepted(api, task)
+    return await _accepted(api, task)
 
 
 async def erase(exchange: Exchange) -> Reply:
@@ -218,9 +229,9 @@ async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
     return (now.get(task.task_key, task) for task in tasks if task.task_key in now or not task.overdue)
 
 
-def _accepted(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
+async def _accepted(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
     later = {} if task.status.terminal else _retry_after(api, task)
-    return json_reply(202, task_view(task), {"Location": task_path(task.id), **later, **(headers or {})})
+    return await task_reply(api.store, 202, task, {"Location": task_path(task.id), **later, **(headers or {})})
 
 
 def _retry_after(api: Api, task: Task) -> dict[str, str]:

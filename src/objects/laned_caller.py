@@ -70,7 +70,7 @@ def laned_caller(worker: Worker, coordinators: Coordinators, claim: Claim) -> La
     Each lane is an invocation with up to `AI_CONCURRENCY` calls of its own. Who sets 1 wants one call at a time, of a
     long task too: there the task's own object makes the calls.
     """
-    lanes = lanes_for(len(claim.cuts))
+    lanes = lanes_for(claim.total)
     group_size = min(limits.LANE_CALLS, worker.settings.concurrency)
     if lanes == 1 or group_size == 1 or claim.stalls:
         return None

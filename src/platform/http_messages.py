@@ -1,11 +1,12 @@
 """HTTP requests and answers, between the SDK's types and the HTTP layer's."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ..http.messages import BodyBroken, BodyTooLarge, Reply
 
 if TYPE_CHECKING:
+    import js
     import workers
 
 
@@ -40,9 +41,28 @@ class IncomingRequest:
                 raise BodyTooLarge
 
 
-def outgoing(reply: Reply) -> "workers.Response":
-    """Make the SDK's response."""
+def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "workers.Response":
+    """Make the SDK's response. An answer in parts is sent while `wait_until` keeps the invocation alive."""
     from workers import Response
 
-    body = reply.body or None
-    return Response(body, status=reply.status, headers=dict(reply.headers))
+    headers = dict(reply.headers)
+    if reply.parts is None:
+        return Response(reply.body or None, status=reply.status, headers=headers)
+    from js import IdentityTransformStream
+
+    stream = IdentityTransformStream.new()
+    wait_until(_send(reply.parts, stream.writable.getWriter()))
+    return Response(stream.readable, status=reply.status, headers=headers)
+
+
+async def _send(parts: AsyncIterator[str], writer: "js.WritableStreamDefaultWriter") -> None:
+    """Send an answer's parts, each when the reader has taken the one before."""
+    from pyodide.ffi import to_js
+
+    try:
+        async for part in parts:
+            await writer.write(to_js(part.encode()))
+    except Exception:
+        await writer.abort("the answer is not whole")
+        raise
+    await writer.close()

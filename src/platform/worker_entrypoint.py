@@ -26,8 +26,8 @@ class Default(WorkerEntrypoint):
         try:
             app = self._app()
         except ConfigurationError as error:
-            return outgoing(configuration_problem(error, incoming.method))
-        return outgoing(await handle(incoming, app.api()))
+            return outgoing(configuration_problem(error, incoming.method), self.ctx.waitUntil)
+        return outgoing(await handle(incoming, app.api()), self.ctx.waitUntil)
 
     async def queue(self, batch: Batch, env: object = None, ctx: object = None) -> None:
         """Handle the messages of one batch."""

@@ -6,7 +6,7 @@ Pure: times are seconds on one steady clock that the caller reads, jitter is pas
 import heapq
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..core import limits
 from ..core.errors import ModelError, ModelRateLimited, ModelRefused
@@ -15,7 +15,7 @@ from ..core.retry import backoff_seconds, rate_limit_seconds
 from ..core.stalls import width
 from ..core.task import Failure
 from ..inference.protocol import ModelReply
-from ..store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
+from ..store.claims import CallKey, Claim, FailedCall, MergeLevel, Output, Progress, Tried
 
 MESSAGE_CHARS_MOST = 500
 
@@ -85,6 +85,10 @@ class Ledger:
     def all_done(self, keys: Iterable[CallKey]) -> bool:
         """Whether each of these calls has its output."""
         return all(key in self._done for key in keys)
+
+    def lacks(self, key: CallKey) -> bool:
+        """Whether this call has no output yet."""
+        return key not in self._done
 
     @property
     def in_flight(self) -> int:
@@ -191,7 +195,7 @@ class Ledger:
 
     # --- what the store is told ---------------------------------------------------------------------------
 
-    def progress(self, starting: Iterable[CallKey], minimum_calls: int) -> Progress:
+    def progress(self, starting: Iterable[CallKey], minimum_calls: int, merges: Sequence[MergeLevel] = ()) -> Progress:
         """Say all that is new, and announce the calls about to start: the write after the last one that was saved."""
         tries = tuple(self._tries)
         self._tries.append(len(self._new_outputs))
@@ -200,6 +204,7 @@ class Ledger:
             outputs=tuple(self._new_outputs),
             tries=tries,
             failures=tuple(self._new_failures.values()),
+            merges=merges,
             in_flight=(*self._in_flight, *starting),
             calls_settled=self._settled,
             calls_in_doubt=self._in_doubt,

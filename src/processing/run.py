@@ -14,8 +14,6 @@ from ..core.errors import CallNotStarted, ModelError, StoreUnavailable
 from ..core.pace import idle_seconds
 from ..core.settings import Settings
 from ..core.states import Status
-from ..core.task import Reduce
-from ..inference.protocol import ModelCall
 from ..store.claims import CallKey, Claim, Continue, Ending, Fail, Finish, Release, Step
 from ..store.tasks import TaskStore
 from . import clock
@@ -24,6 +22,7 @@ from .caller import Caller
 from .calls import Calls, Finished
 from .ledger import Ledger
 from .log import Log
+from .material import Material
 from .outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
 from .pace import Pace
 from .plan import Plan
@@ -62,7 +61,6 @@ class Run:
         self._pace = pace
         self._store = store
         self._settings = settings
-        self._model = claim.options.model or model
         self._slack_seconds = slack_seconds
         self._sweep_soon = sweep_soon
         self._pace.announced_at = self._asked_at = announced_at
@@ -71,8 +69,8 @@ class Run:
         self._log = log
         self._plan = Plan(claim)
         self._ledger = Ledger(claim, settings.max_attempts)
-        self._texts: dict[CallKey, str] = {}  # outputs of this run, where a merge will want them
-        self._calls = Calls(caller, self._message, settings.timeout_seconds)
+        self._material = Material(claim, self._plan, claim.options.model or model, store, pace, self._save)
+        self._calls = Calls(caller, self._material.message, settings.timeout_seconds)
 
     async def work(self) -> Outcome:
         """Work, and leave the claim in order whatever ends the work."""
@@ -119,6 +117,10 @@ class Run:
             turn_at = self._pace.ready_at(now) if starting or self._ledger.unsaved else now
             if turn_at > now:
                 starting = []
+            lacking = self._material.lacks(starting)
+            if lacking is not None:
+                await self._read(lacking, now)
+                continue
             ending = None if starting or self._ledger.in_flight else self._ending(now, turn_at)
             if ending is not None:
                 return await self._end(ending)
@@ -220,7 +222,7 @@ class Run:
 
     async def _step(self, starting: Sequence[CallKey], step: Step) -> None:
         """Write, and insist while the lease lasts: paid outputs are worth waiting for a database."""
-        progress = self._ledger.progress(starting, self._plan.minimum_calls)
+        progress = self._ledger.progress(starting, self._plan.minimum_calls, self._plan.unsaved)
 
         def write() -> Awaitable[bool]:
             self._pace.announced_at = clock.now()
@@ -229,25 +231,18 @@ class Run:
         if not await self._pace.insist(write):
             raise ClaimLost
         self._ledger.saved()
+        self._plan.saved()
+
+    async def _save(self) -> None:
+        """Tell the store what is new, if anything is."""
+        if self._ledger.unsaved:
+            await self._step((), self._continue())
 
     async def _advance(self) -> None:
         """Plan the next merge level as soon as the one below it is whole."""
         while not self._plan.complete and self._ledger.all_done(self._plan.keys()):
-            self._plan.add_level(await self._level_outputs())
+            self._plan.add_level(await self._material.sizes())
             self._ledger.add(self._plan.keys())
-
-    async def _level_outputs(self) -> list[str]:
-        """Give the top level's outputs. Before those of earlier runs are read, what this one has paid for is saved."""
-        keys = self._plan.keys()
-        if any(key not in self._texts for key in keys):
-            if self._ledger.unsaved:
-                await self._step((), self._continue())
-            read = partial(self._store.level_outputs, self._claim.task_key, self._plan.top)
-            stored = await self._pace.insist(read, writes=False)
-            self._texts.update({CallKey(self._plan.top, position): text for position, text in stored.items()})
-            if any(key not in self._texts for key in keys):
-                raise ClaimLost  # outputs do not vanish but with their task
-        return [self._texts[key] for key in keys]
 
     # --- calls -------------------------------------------------------------------------------------------
 
@@ -258,8 +253,10 @@ class Run:
             starts_by = min(starts_by, self._allowance.latest_start)
         self._allowance.spend(self._calls.start(keys, starts_by))
 
-    def _message(self, key: CallKey) -> ModelCall:
-        return ModelCall(*self._plan.message(key), self._model)
+    async def _read(self, key: CallKey, now: float) -> None:
+        """Read what a call is about, and what as many others are as this run may make after it."""
+        room = self._allowance.room(now, limits.CHUNKS_MOST, self._calls.groups_out, self._caller.group_size)
+        await self._material.read(key, room + self._settings.concurrency, self._ledger.lacks)
 
     async def _wait(self, turn_at: float) -> None:
         """Wait for calls to end, for one that may start, for a turn to write that lies ahead, or for the deadline."""
@@ -290,8 +287,7 @@ class Run:
             self._log("call_failed", **facts, code=result.code, error=str(result))
             return
         self._ledger.succeeded(key, result, self._epoch_ms(started), self._epoch_ms(started + seconds))
-        if self._claim.options.reduce is Reduce.MERGE:
-            self._texts[key] = result.output
+        self._material.keep(key, result.output)
         self._log("call_done", **facts, input_tokens=result.input_tokens, output_tokens=result.output_tokens)
 
     def _epoch_ms(self, moment: float) -> int:

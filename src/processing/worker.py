@@ -6,6 +6,7 @@ The behaviour is the same for every route. A host calls `Worker.run` with a task
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..core import limits
 from ..core.errors import StoreError
 from ..core.ids import TaskKey
 from ..core.meter import Meter
@@ -65,7 +66,11 @@ class Worker:
         asked_at = clock.now()
         window = start_seconds(self.latency.seconds(asked_at))
         allowance = Allowance(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, asked_at)
-        claim = await self._claim(task_key, host, window, allowance.room(asked_at, self.settings.concurrency, 0, 1))
+        room = allowance.room(asked_at, limits.CHUNKS_MOST, 0, 1)
+        concurrency = self.settings.concurrency
+        # Calls that are recorded together cost less than the room reckons with: more may start.
+        chunks = max(room + concurrency, limits.WINDOW_CHUNKS_LEAST)
+        claim = await self._claim(task_key, host, window, min(room, concurrency), chunks)
         if isinstance(claim, Unclaimed):
             self.log("unclaimed", task=task_key, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
             if claim.standing is Standing.OVERDUE:
@@ -82,7 +87,9 @@ class Worker:
         )
         return outcome
 
-    async def _claim(self, task_key: TaskKey, host: Host, window: float, announce: int) -> Claim | Unclaimed:
+    async def _claim(
+        self, task_key: TaskKey, host: Host, window: float, announce: int, chunks: int
+    ) -> Claim | Unclaimed:
         asked_at = clock.now()
         seen = self.sightings.wanted(host.route, asked_at)
         try:
@@ -97,6 +104,7 @@ class Worker:
                 rests=rests(self.settings.max_attempts),
                 stands_in=host.stands_in,
                 seen=seen,
+                chunks=chunks,
             )
         except StoreError:
             self.latency.note_failure(clock.now() - asked_at, clock.now())

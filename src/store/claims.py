@@ -9,6 +9,7 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import Failure, TaskOptions
+from ..core.window import Window
 
 START_MS = round(limits.START_SECONDS * 1000)
 
@@ -38,7 +39,9 @@ class Claim:
     finished call; for `rest_ms` from the claim on nobody else takes the task if this one ends so, too. `idle_runs` are
     the runs in a row before this one that started nothing, `start_ms` is how long calls may start after their
     announcement, as the database has it now.
-    `claimed_ms` is when the claim was written, by the database's clock.
+    `claimed_ms` is when the claim was written, by the database's clock. `window` is the text that the run begins with.
+    `merges` are the numbers of calls of the merge levels that are planned, `merge_ends` is the plan of the highest one:
+    where each of its calls' outputs end in the level below.
     """
 
     task_key: TaskKey
@@ -51,11 +54,12 @@ class Claim:
     idle_runs: int = 0
     start_ms: int = START_MS
     options: TaskOptions
-    text: str
+    total: int
+    window: Window
     instructions: str
-    cuts: tuple[int, ...]
-    overlap: int
     merge_chars: int
+    merges: tuple[int, ...] = ()
+    merge_ends: tuple[int, ...] = ()
     calls_settled: int
     calls_in_doubt: int
     input_tokens: int
@@ -102,6 +106,13 @@ class Output(NamedTuple):
     ended_ms: int | None = None
 
 
+class MergeLevel(NamedTuple):
+    """The plan of a merge's level: where each call's outputs end in the level below."""
+
+    level: int
+    ends: tuple[int, ...]
+
+
 class FailedCall(NamedTuple):
     """A call that failed; `final` when no other will be made for it."""
 
@@ -117,7 +128,8 @@ class Progress:
 
     `finished` says that a call has finished under this claim, with an output or for good.
     A write that failed may have landed. The next one under its number tells its outputs once more, and perhaps others
-    after them: `tries` is how many each of the writes before it told.
+    after them: `tries` is how many each of the writes before it told. `merges` are levels that are planned and not
+    written yet.
     """
 
     step: int
@@ -125,6 +137,7 @@ class Progress:
     outputs: Sequence[Output] = ()
     tries: Sequence[int] = ()
     failures: Sequence[FailedCall] = ()
+    merges: Sequence[MergeLevel] = ()
     in_flight: Sequence[CallKey] = ()
     calls_settled: int
     calls_in_doubt: int

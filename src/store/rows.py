@@ -7,7 +7,9 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, Usage
+from ..core.window import Window
 from . import options, segments
+from .chunk_index import ChunkIndex
 from .claims import CallKey, Claim, Output, Standing, Tried, Unclaimed
 from .columns import maybe_text, maybe_whole, task_key, text, whole, whole_list
 from .database import Row
@@ -36,6 +38,33 @@ def outputs(level: int, found: Sequence[Row]) -> list[Output]:
     return [first[key] for key in sorted(first)]
 
 
+def sizes(found: Sequence[Row]) -> dict[int, int]:
+    """Read the sizes of one level's outputs in code points, by index, each call's first one."""
+    first: dict[int, int] = {}
+    for row in sorted(found, key=lambda row: (row["places"] is not None, whole(row, "idx"))):
+        if row["places"] is None:
+            first[whole(row, "idx")] = whole(row, "size")
+        elif row["body"] is None:
+            places, lengths = (map(int, text(row, name).split(",")) for name in ("places", "sizes"))
+            for place, length in zip(places, lengths, strict=True):
+                first.setdefault(place, length)
+        else:
+            for output in segments.unpack(0, text(row, "body")):
+                first.setdefault(output.key.position, len(output.text))
+    return first
+
+
+def window(row: Row) -> Window:
+    """Read the window of a row that `sql.window` has made."""
+    return Window(
+        first=whole(row, "first"),
+        start=whole(row, "start"),
+        ends=tuple(sorted(whole_list(row, "ends"))),
+        overlap=whole(row, "overlap"),
+        text=text(row, "text"),
+    )
+
+
 def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
     """Build the claim from what its transaction returned. `covered` are rows of calls that have an output."""
     done = frozenset(
@@ -54,11 +83,12 @@ def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures
         idle_runs=whole(task, "idle_runs"),
         start_ms=whole(task, "start_ms"),
         options=options.read(task),
-        text=text(source, "input"),
+        total=whole(task, "total"),
+        window=window(source),
         instructions=text(source, "instructions"),
-        cuts=whole_list(source, "cuts"),
-        overlap=whole(source, "overlap"),
         merge_chars=whole(task, "merge_chars"),
+        merges=whole_list(source, "merges"),
+        merge_ends=() if source["merge_ends"] is None else whole_list(source, "merge_ends"),
         calls_settled=whole(task, "calls_settled"),
         calls_in_doubt=whole(task, "calls_in_doubt"),
         input_tokens=whole(task, "input_tokens"),
@@ -144,16 +174,25 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
     )
 
 
-def chunk_views(places: Row, done: Sequence[Row], failed: Sequence[Row]) -> list[ChunkView]:
-    """Build the finished chunks, in order."""
-    cuts, overlap = whole_list(places, "cuts"), whole(places, "overlap")
+def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequence[Row]) -> ChunkIndex:
+    """Read which chunks are finished. `found` are rows of sizes."""
+    return ChunkIndex(
+        task_key=key,
+        cuts=whole_list(places, "cuts"),
+        overlap=whole(places, "overlap"),
+        sizes=sizes(found),
+        failed={whole(row, "idx"): (whole(row, "calls"), _call_failure(row)) for row in failed},
+    )
 
-    def view(index: int, output: str | None, calls: int, failure: Failure | None) -> ChunkView:
-        start = max(0, cuts[index - 1] - overlap) if index else 0
-        return ChunkView(index=index, start=start, end=cuts[index], output=output, attempts=calls, failure=failure)
 
-    views = [view(output.key.position, output.text, output.calls, None) for output in outputs(0, done)]
-    views += [view(whole(row, "idx"), None, whole(row, "calls"), _call_failure(row)) for row in failed]
+def chunk_views(index: ChunkIndex, done: Sequence[Row], places: range) -> list[ChunkView]:
+    """Build the finished chunks of these places, in order. `done` are rows of outputs, maybe of others too."""
+    views = [
+        index.view(output.key.position, output.calls, output=output.text)
+        for output in outputs(0, done)
+        if output.key.position in places
+    ]
+    views += [index.view(at, calls, failure=failure) for at, (calls, failure) in index.failed.items() if at in places]
     return sorted(views, key=lambda item: item.index)
 
 

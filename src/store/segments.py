@@ -21,10 +21,11 @@ from .claims import CallKey, Output
 
 
 class Piece(NamedTuple):
-    """What one statement adds: outputs of one level. `places` and `body` are what the database takes."""
+    """What one statement adds: outputs of one level. `places`, `sizes` and `body` are what the database takes."""
 
     level: int
     places: str
+    sizes: str
     body: str
 
 
@@ -37,7 +38,7 @@ def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
     bounds = sorted({0, *tries, len(outputs)})
     told = [outputs[first:behind] for first, behind in pairwise(bounds)]
     return [
-        Piece(level, ",".join(str(output.key.position) for output in part), _packed(entries))
+        Piece(level, _numbers(output.key.position for output in part), _sizes(part), _packed(entries))
         for group in told
         for level, same in groupby(group, key=attrgetter("key.level"))
         for part, entries in _parts(same)
@@ -54,6 +55,15 @@ def unpack(level: int, body: str) -> Iterator[Output]:
         left = piece.unused_data
         for idx, output, calls, reason, started_ms, ended_ms, *_ in json.loads(text):
             yield Output(CallKey(level, idx), output, calls, reason, started_ms, ended_ms)
+
+
+def _sizes(outputs: Sequence[Output]) -> str:
+    """Give the outputs' lengths in code points, as a segment has them."""
+    return _numbers(len(output.text) for output in outputs)
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
 
 
 def _parts(outputs: Iterable[Output]) -> Iterator[tuple[list[Output], list[bytes]]]:

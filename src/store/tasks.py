@@ -5,8 +5,9 @@ from .ending import EndingStore
 from .seen import SeenStore
 from .sweep import SweepStore
 from .views import ViewStore
+from .window import WindowStore
 from .work import WorkStore
 
 
-class TaskStore(AdmissionStore, WorkStore, EndingStore, SweepStore, SeenStore, ViewStore):
+class TaskStore(AdmissionStore, WorkStore, WindowStore, EndingStore, SweepStore, SeenStore, ViewStore):
     """The state machine's home. Every method may raise StoreError; every write may be sent again."""

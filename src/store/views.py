@@ -7,6 +7,7 @@ from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import ChunkView, Task
 from . import columns, rows
+from .chunk_index import ChunkIndex
 from .database import Store
 from .pages import Page, Span
 from .seen import LATE_MS
@@ -14,14 +15,18 @@ from .sql import views as sql
 from .sql.statement import as_json
 
 
+class TooMuchAtOnce(Exception):
+    """What was asked for is too large to be read at once: read it by pages."""
+
+
 class ViewStore(Store):
     """Reads that change nothing, each one call to D1."""
 
     async def task(self, task_key: TaskKey) -> Task | None:
-        """Read one task, with its result once it is completed."""
+        """Read one task, with its result once it is completed. One of more than ANSWER_CHARS_AT_ONCE is left out."""
         found, result = await self._database.run(
             sql.TASK.bind(task_key=task_key, late_ms=LATE_MS, in_vain=limits.SENDS_IN_VAIN),
-            sql.RESULT.bind(task_key=task_key),
+            sql.RESULT.bind(task_key=task_key, most_chars=limits.ANSWER_CHARS_AT_ONCE),
         )
         return rows.task(found[0], result) if found else None
 
@@ -41,13 +46,37 @@ class ViewStore(Store):
         return bool(found) and not Status(columns.text(found[0], "status")).terminal and not found[0]["overdue"]
 
     async def chunks(self, task_key: TaskKey) -> list[ChunkView] | None:
-        """Read the finished chunks, in order; None when there is no such task."""
+        """Read the finished chunks, in order; None when there is no such task.
+
+        Raises TooMuchAtOnce when they have more than ANSWER_CHARS_AT_ONCE.
+        """
+        most = limits.ANSWER_CHARS_AT_ONCE
         places, done, failed = await self._database.run(
-            sql.PLACES.bind(task_key=task_key),
-            sql.CHUNKS.bind(task_key=task_key),
+            sql.PLACES.bind(task_key=task_key, most_chars=most),
+            sql.CHUNKS.bind(task_key=task_key, most_chars=most),
             sql.FAILED_CHUNKS.bind(task_key=task_key),
         )
-        return rows.chunk_views(places[0], done, failed) if places else None
+        if not places:
+            return None
+        if not places[0]["whole"]:
+            raise TooMuchAtOnce
+        index = rows.chunk_index(task_key, places[0], (), failed)
+        return rows.chunk_views(index, done, range(len(index.cuts)))
+
+    async def chunk_index(self, task_key: TaskKey) -> ChunkIndex | None:
+        """Read which chunks are finished, without their outputs; None when there is no such task."""
+        places, found, failed = await self._database.run(
+            sql.PLACES.bind(task_key=task_key, most_chars=0),
+            sql.CHUNK_SIZES.bind(task_key=task_key),
+            sql.FAILED_CHUNKS.bind(task_key=task_key),
+        )
+        return rows.chunk_index(task_key, places[0], found, failed) if places else None
+
+    async def some_chunks(self, index: ChunkIndex, places: range) -> list[ChunkView]:
+        """Read the finished chunks of these places, those that have ended since the index was read too."""
+        bounds = {"first": places.start, "last": places.stop - 1}
+        (done,) = await self._database.run(sql.SOME_CHUNKS.bind(task_key=index.task_key, **bounds))
+        return rows.chunk_views(index, done, places)
 
     async def list(self, span: Span, *, status: Status | None, most: int) -> Page:
         """Read a page of tasks, newest first, without results."""

@@ -36,6 +36,7 @@ class WorkStore(Store):
         lease_ms: int,
         start_ms: int = START_MS,
         announce: int = 0,
+        chunks: int = limits.CHUNKS_MOST,
         rests: Rests = NO_RESTS,
         stands_in: bool = False,
         seen: Seen | None = None,
@@ -43,6 +44,7 @@ class WorkStore(Store):
         """Take the task, or say why not. `holder` names this claim; `host` a host that replaces itself, or ''.
 
         If this is the task's first claim, its first `announce` calls are announced with it, to start within `start_ms`.
+        The claim has the text of up to `chunks` chunks, and of those that it announces in any case.
         A host that finds its dead predecessor there asks once more, and names the claim that it has seen. Should the
         worker die before a call has finished, nobody takes the task over before it has had its rest. `stands_in`: the
         caller works in place of a host that did not come. `seen` is a trigger to be noted with the claim.
@@ -65,7 +67,9 @@ class WorkStore(Store):
                     stands_in=int(stands_in),
                 ),
                 sql.CLAIM_WAKE.bind(task_key=task_key, holder=holder),
-                sql.CLAIM_TEXT.bind(task_key=task_key, holder=holder),
+                sql.CLAIM_TEXT.bind(
+                    task_key=task_key, holder=holder, least=announce, most=chunks, chars=limits.WINDOW_CHARS_MOST
+                ),
                 sql.CLAIM_OUTPUTS.bind(task_key=task_key, holder=holder),
                 sql.CLAIM_FAILURES.bind(task_key=task_key, holder=holder),
                 sql.STANDING.bind(task_key=task_key, host=host),
@@ -107,11 +111,6 @@ class WorkStore(Store):
         (found,) = await self._database.run(sql.MAY_START.bind(task_key=task_key, fence=fence))
         return columns.whole(found[0], "left_ms") if found else None
 
-    async def level_outputs(self, task_key: TaskKey, level: int) -> dict[int, str]:
-        """Read the outputs of one level, by index."""
-        (found,) = await self._database.run(sql.LEVEL_OUTPUTS.bind(task_key=task_key, level=level))
-        return {output.key.position: output.text for output in rows.outputs(level, found)}
-
     def _records(self, claim: Claim, progress: Progress) -> list[BoundStatement]:
         mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
         batch = []
@@ -122,6 +121,9 @@ class WorkStore(Store):
             ]
         elif progress.outputs:
             batch += [sql.CHECKPOINT.bind(**mine, outputs=part) for part in _parts(progress.outputs)]
+        batch += [
+            sql.RECORD_MERGE.bind(**mine, level=merge.level, ends=as_json(merge.ends)) for merge in progress.merges
+        ]
         if progress.failures:
             failures = as_json([_failed(call) for call in progress.failures])
             batch.append(sql.RECORD_FAILURES.bind(**mine, failures=failures))

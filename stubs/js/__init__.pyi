@@ -36,6 +36,26 @@ class ReadableStreamDefaultReader:
     async def cancel(self) -> None: ...
 
 @type_check_only
+class WritableStreamDefaultWriter:
+    async def write(self, chunk: JsProxy, /) -> None: ...
+    async def close(self) -> None: ...
+    async def abort(self, reason: str, /) -> None: ...
+
+@type_check_only
+class WritableStream:
+    def getWriter(self) -> WritableStreamDefaultWriter: ...
+
+class IdentityTransformStream:
+    """Workers' own stream of bytes: what is written to the one end is read at the other."""
+
+    @staticmethod
+    def new() -> IdentityTransformStream: ...
+    @property
+    def readable(self) -> ReadableStream: ...
+    @property
+    def writable(self) -> WritableStream: ...
+
+@type_check_only
 class ReadResult:
     """What a reader gives: `value` is undefined once `done`."""
 

@@ -10,7 +10,11 @@ class Request:
 
 class Response:
     def __init__(
-        self, body: str | None = None, status: int | None = None, status_text: str = "", headers: dict[str, str] = ...
+        self,
+        body: str | js.ReadableStream | None = None,
+        status: int | None = None,
+        status_text: str = "",
+        headers: dict[str, str] = ...,
     ) -> None: ...
     async def json(self) -> Any: ...
 

@@ -68,7 +68,7 @@ ALLOWED: Mapping[str, Spec] = {
     "GET /api/tasks": {"": _names("tasks nextCursor"), **_inside("tasks[]", _TASK)},
     "GET /api/tasks/{id}": _TASK,
     "GET /api/tasks/{id}?include=chunks": {**_TASK, "": _TASK[""] | {"chunks"}, **_inside("chunks[]", _CHUNK)},
-    "GET /api/tasks/{id}/chunks": {"": _names("chunks"), **_inside("chunks[]", _CHUNK)},
+    "GET /api/tasks/{id}/chunks": {"": _names("chunks nextCursor"), **_inside("chunks[]", _CHUNK)},
     "POST /api/tasks/{id}/cancel": _TASK,
     "POST /api/tasks/{id}/retry": _TASK,
     "POST /api/keys": {"": _KEY | {"key"}},
@@ -424,7 +424,8 @@ class TwoTenants(RuleBasedStateMachine):
         assert isinstance(claim, Claim) == (model.open and not is_late)
         if not isinstance(claim, Claim):
             return
-        assert claim.text == model.body["input"]
+        assert claim.window.chunks == range(model.done, model.total)
+        assert model.body["input"].endswith(claim.window.text)
         model.done = model.total if how == "complete" else max(model.done, model.total - 1)
         retention_ms = self.bench.settings.retention_ms
         steps: dict[str, Step] = {

@@ -26,7 +26,7 @@ STORIES = (stories, submission_stories, bound_stories, sweep_stories, seen_stori
 MODULES = (d1_values, d1_errors, d1_counts, queues, objects, rate_limits, *STORIES)
 TABLES = (
     *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "sightings"),
-    *("keyed", "plain_keyed", "indexed", "outputs", "segments", "failures", "texts", "tasks"),
+    *("keyed", "plain_keyed", "indexed", "outputs", "segments", "merges", "failures", "texts", "tasks"),
     *("submissions", "daily_use", "api_keys", "tombstones", "object_places", "seen"),
 )
 

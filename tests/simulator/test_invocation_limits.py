@@ -89,7 +89,7 @@ def test_subrequests_of_all_kinds_add_up():
 def run(seed: int, workload: Workload, profile: str, rng: Random, **fault_rates: float) -> InvocationLimits:
     """Play a workload on the free plan; raises what breaks."""
     fault_rng = Random(f"{seed}/faults")
-    with small_limits(short_slices=workload.short_slices, small_parts=workload.small_parts):
+    with small_limits(short_slices=workload.short_slices, small_parts=workload.small_parts, small_windows=False):
         world = World(
             seed,
             Onceover(),

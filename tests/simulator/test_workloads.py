@@ -45,6 +45,7 @@ WORKLOADS = st.builds(
     consumers=st.sampled_from((1, 4)),
     short_slices=st.booleans(),
     small_parts=st.booleans(),
+    small_windows=st.booleans(),
     strict_gates=st.booleans(),
     rate_limit=st.none() | st.builds(RateLimit, st.sampled_from((1, 3)), lag_seconds=st.sampled_from((0, 1))),
 )

@@ -202,7 +202,7 @@ class ApiBench:
 
     def send(self, request: BenchRequest) -> Reply:
         """Answer a request, and hold the answer to the API's description."""
-        reply: Reply = self.run(handle(request, self.api))
+        reply: Reply = self.run(_whole(request, self.api))
         check_documented(request.method, request.url, reply)
         return reply
 
@@ -260,7 +260,7 @@ class ApiBench:
             failures=[FailedCall(at, Tried(3, 4), True, failed)] if failed else [],
             calls_settled=len(outputs) + (4 if failed else 0),
             calls_in_doubt=0,
-            calls_minimum=len(claim.cuts),
+            calls_minimum=claim.total,
             completed=len(outputs),
             failed=1 if failed else 0,
             input_tokens=10 * len(outputs),
@@ -277,7 +277,7 @@ class ApiBench:
     def complete(self, task_id: str) -> None:
         """Have a worker finish the task."""
         claim = self.claim(task_id)
-        outputs = {index: f"output {index}" for index in range(len(claim.cuts))}
+        outputs = {index: f"output {index}" for index in range(claim.total)}
         self.work(claim, outputs, Finish(self.settings.retention_ms))
 
     def fail(self, task_id: str) -> None:
@@ -294,6 +294,15 @@ def key(task_id: str) -> TaskKey:
 def bearer(secret: str) -> dict[str, str]:
     """Return the header that presents a key."""
     return {"authorization": f"Bearer {secret}"}
+
+
+async def _whole(request: BenchRequest, api: Api) -> Reply:
+    """Answer a request; what is sent in parts is put together."""
+    reply = await handle(request, api)
+    if reply.parts is None:
+        return reply
+    assert not reply.body
+    return replace(reply, body="".join([part async for part in reply.parts]), parts=None)
 
 
 def data(reply: Reply) -> Any:

@@ -114,7 +114,7 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
         "announced": claim.announced,
         "tried": claim.tried,
         "refused": claim.refused,
-        "chunks": len(claim.cuts),
+        "chunks": claim.total,
         "terms": (claim.deadline_left_ms, claim.options),
     }
 

@@ -14,6 +14,7 @@ from src.core.errors import (
     ModelUnavailable,
 )
 from src.core.task import Failure, TaskOptions
+from src.core.window import Window
 from src.inference.protocol import ModelReply
 from src.processing.ledger import Ledger
 from src.store.claims import CallKey, Claim, Tried
@@ -31,10 +32,9 @@ def claim(**changes) -> Claim:
         "rate_waits": 0,
         "options": TaskOptions(),
         "step": 0,
-        "text": "abc",
+        "total": 3,
+        "window": Window(0, 0, (1, 2, 3), 0, "abc"),
         "instructions": "do",
-        "cuts": (1, 2, 3),
-        "overlap": 0,
         "merge_chars": 2000,
         "calls_settled": 0,
         "calls_in_doubt": 0,

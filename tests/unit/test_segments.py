@@ -156,7 +156,7 @@ def test_a_merges_levels_may_differ_in_shape(bench: StoreBench, *, below: bool, 
     task = bench.run(bench.store.task(TaskKey("merged")))
     assert task is not None
     assert task.result == "top 0"
-    assert bench.run(bench.store.level_outputs(TaskKey("merged"), 0)) == {0: "below 0", 1: "below 1"}
+    assert bench.run(bench.store.level_outputs(TaskKey("merged"), 0, 0, 1)) == {0: "below 0", 1: "below 1"}
 
 
 def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):

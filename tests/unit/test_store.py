@@ -458,7 +458,7 @@ def test_erase_leaves_nothing(bench: StoreBench):
         seen.NUDGE.bind(task_key="t", delay_ms=1, late_ms=1),
         seen.BACKLOG.bind(),
         views.STATUS.bind(task_key="t"),
-        views.RESULT.bind(task_key="t"),
+        views.RESULT.bind(task_key="t", most_chars=9),
         views.LIST.bind(first="a:", behind="a:~", most=10),
         views.LIST_STATUS.bind(first="a:", behind="a:~", most=10, status="failed", walk_most=500),
         admission.OUTCOME.bind(task_key="t", tenant="a", counted_most=10),

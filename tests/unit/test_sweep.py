@@ -184,7 +184,7 @@ def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due
     if due_at_once:
         bench.run(bench.store.make_due([TaskKey("task")]))
     assert bench.run(bench.store.erase_expired(due)) == 0
-    assert bench.claim().text == "xx"
+    assert bench.claim().window.text == "xx"
 
 
 def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench: StoreBench):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -270,14 +271,14 @@ def test_a_merge_goes_on_where_it_was(make):
 
 def at_the_read(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     """Have D1 go away in the moment in which a worker first reads outputs for a merge."""
-    read, outages = TaskStore.level_outputs, [times]
+    read, outages = TaskStore.level_sizes, [times]
 
-    async def failing(store: TaskStore, task_key: TaskKey, level: int) -> dict[int, str]:
+    async def failing(store: TaskStore, task_key: TaskKey, level: int) -> Sequence[int]:
         if outages:
             bench.database.fail(NETWORK_LOST, times=outages.pop())
         return await read(store, task_key, level)
 
-    monkeypatch.setattr(TaskStore, "level_outputs", failing)
+    monkeypatch.setattr(TaskStore, "level_sizes", failing)
 
 
 def test_a_merge_outlasts_an_outage_at_its_read(make, monkeypatch: pytest.MonkeyPatch):
@@ -310,7 +311,10 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
 
 
 def test_only_a_merge_that_must_read_costs_more_writes(make):
-    """A merge in one run reads nothing and saves with the next announcement; after a release it saves, then reads."""
+    """A merge in one run reads nothing and saves with the next announcement.
+
+    After a release it saves, reads the sizes of all outputs, then those that it merges.
+    """
     bench, other = make(), make()
     for made in (bench, other):
         made.insert(12, Reduce.MERGE)
@@ -320,7 +324,7 @@ def test_only_a_merge_that_must_read_costs_more_writes(make):
     assert isinstance(other.run(Host(Route.QUEUE, 0.5)), Released)
     before = other.database.batches
     assert other.run() == Ended(Status.COMPLETED)
-    assert other.database.batches - before == 1 + 1 + 1 + 1 + 1 + 1  # claim, announce, save, read, announce, end
+    assert other.database.batches - before == 1 + 1 + 1 + 2 + 1 + 1  # claim, announce, save, two reads, announce, end
 
 
 def test_a_hanging_call_ends_at_the_timeout(make):

@@ -9,7 +9,7 @@ from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.patches import Patch
 from simulator.campaign.tenants import TENANTS
 from simulator.campaign.workload import DEPLOYMENTS, Action, TaskSpec, Workload
-from simulator.platform.choices import FREE, Deployment
+from simulator.platform.choices import FREE, TOP, Deployment
 from simulator.platform.isolate import Isolate
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.shared_database import Sharing
@@ -66,6 +66,16 @@ def cancelling(rng: Random) -> Workload:
 def erasing(rng: Random) -> Workload:
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=0, chunks=4, actions=((rng.uniform(1, 9), "delete"),)) for _ in range(3))
+    return Workload(tasks=specs, first=first, last=first)
+
+
+def merging(rng: Random) -> Workload:
+    """Short merges, whose plan comes soon; some are erased."""
+    first = rng.choice((TOP, FREE))
+    specs = tuple(
+        TaskSpec(at=0, chunks=2, reduce="merge", actions=((rng.uniform(0, 6), "delete"),) if at else ())
+        for at in range(5)
+    )
     return Workload(tasks=specs, first=first, last=first)
 
 

@@ -1,7 +1,7 @@
 """Ablations of what keeps a task with one worker: fences, leases, and the clock that they are judged by."""
 
 from simulator.campaign.ablations import substitutes as without
-from simulator.campaign.ablations.circumstances import LOST_REPLIES, ZOMBIES, some_tasks
+from simulator.campaign.ablations.circumstances import LOST_REPLIES, ZOMBIES, merging, some_tasks
 from simulator.campaign.ablations.definition import Ablation
 from simulator.platform.choices import DIRECT, FREE, TOP
 from src.store.database import Database
@@ -20,6 +20,13 @@ ABLATIONS = (
         (without.swapped("CHECKPOINT", without.FENCED, without.UNFENCED),),
         {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
         some_tasks(TOP, FREE, old_writers=1.0),
+    ),
+    Ablation(
+        "fence_in_merge_plan",
+        "the plan of a merge's level by a worker that lost its claim is refused",
+        (without.swapped("RECORD_MERGE", without.FENCED, without.UNFENCED),),
+        {"worker_frozen": 0.4, "d1_lands_later": 0.2},
+        merging,
     ),
     Ablation(
         "fence_in_progress",

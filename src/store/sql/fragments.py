@@ -84,13 +84,41 @@ def done(level: str) -> str:
   UNION SELECT value FROM segments, json_each('[' || places || ']') WHERE task_id = :task_key AND level = {level}"""
 
 
-def stored(level: str) -> str:
+def stored(level: str, *, first: str = "", last: str = "") -> str:
     """Give the outputs of `:task_key` at a level, as `store.rows.outputs` reads them: a row is an output or a segment.
 
-    A segment has its `body` in hexadecimal digits, and its part as `idx`.
+    A segment has its `body` in hexadecimal digits, and its part as `idx`. With `first` and `last`, two parameters, only
+    outputs of these places are given, and segments that hold some of them, maybe with others.
     """
-    return f"""SELECT idx, output, attempts, NULL AS body FROM outputs WHERE task_id = :task_key AND level = {level}
-  UNION ALL SELECT part, NULL, NULL, hex(body) FROM segments WHERE task_id = :task_key AND level = {level}"""
+    ours = f" AND idx BETWEEN {first} AND {last}" if first else ""
+    theirs = f" AND EXISTS (SELECT 1 FROM json_each('[' || places || ']') WHERE value BETWEEN {first} AND {last})"
+    return f"""SELECT idx, output, attempts, NULL AS body FROM outputs
+  WHERE task_id = :task_key AND level = {level}{ours}
+  UNION ALL SELECT part, NULL, NULL, hex(body) FROM segments
+  WHERE task_id = :task_key AND level = {level}{theirs if first else ""}"""
+
+
+def sizes(level: str) -> str:
+    """Give the sizes of the outputs of `:task_key` at a level, as `store.rows.sizes` reads them, as in `stored`.
+
+    Where a segment has no sizes, it has its body.
+    """
+    return f"""SELECT idx, length(output) AS size, NULL AS places, NULL AS sizes, NULL AS body FROM outputs
+  WHERE task_id = :task_key AND level = {level}
+  UNION ALL SELECT part, NULL, places, sizes, CASE sizes WHEN '' THEN hex(body) END FROM segments
+  WHERE task_id = :task_key AND level = {level}"""
+
+
+def readable(level: str) -> str:
+    """Whether the outputs of `:task_key` at a level have no more than `:most_chars` code points together.
+
+    Sizes that nobody has written count as none.
+    """
+    return f""":most_chars >= coalesce((
+    SELECT sum(length(output)) FROM outputs WHERE task_id = :task_key AND level = {level}
+  ), 0) + coalesce((
+    SELECT sum(value) FROM segments, json_each('[' || sizes || ']') WHERE task_id = :task_key AND level = {level}
+  ), 0)"""
 
 
 # --- Whole statements ------------------------------------------------------------------------------------
@@ -107,6 +135,7 @@ def delete_parts(equals: str, keys: str, condition: str = "") -> tuple[Statement
         statement(f"DELETE FROM submissions WHERE {submission} AND {of_task} {condition}"),
         statement(f"DELETE FROM outputs WHERE {of_task} {condition}"),
         statement(f"DELETE FROM segments WHERE {of_task} {condition}"),
+        statement(f"DELETE FROM merges WHERE {of_task} {condition}"),
         statement(f"DELETE FROM failures WHERE {of_task} {condition}"),
         statement(f"DELETE FROM texts WHERE {of_task} {condition}"),
     )

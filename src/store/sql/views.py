@@ -1,6 +1,6 @@
 """The SQL of the API's reads. Each reads what it shows and no more, whatever else is stored."""
 
-from .fragments import LATE, LISTED, LIVE, OPTIONS, OVERDUE, UNANSWERED, done, stored
+from .fragments import LATE, LISTED, LIVE, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
 from .statement import statement
 
 _VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, attempts,
@@ -17,7 +17,8 @@ SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered FROM tasks WHERE id =
 # Reads several tasks: one row read each.
 TASKS = statement(f"SELECT {_VIEW} FROM tasks WHERE {LISTED}")
 
-# Reads the outputs that make the result of a completed task. No rows while it is not completed.
+# Reads the outputs that make the result of a completed task. No rows while it is not completed, or if they are too many
+# to be read at once.
 RESULT = statement(f"""
 WITH top (level) AS (
   SELECT CASE reduce WHEN 'merge' THEN max(
@@ -25,15 +26,19 @@ WITH top (level) AS (
     coalesce((SELECT max(level) FROM segments WHERE task_id = :task_key), 0)
   ) ELSE 0 END FROM tasks WHERE id = :task_key AND status = 'completed'
 )
-{stored("(SELECT level FROM top)")}
+SELECT * FROM ({stored("(SELECT level FROM top)")}) WHERE {readable("(SELECT level FROM top)")}
 """)
 
 # Reads what `?wait=` polls, and what a write names that must not land later than it was meant.
 STATUS = statement(f"SELECT status, fence, generation, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key")
 
-# Read the finished chunks, and what places them in the input.
-PLACES = statement("SELECT cuts, overlap FROM texts WHERE task_id = :task_key")
-CHUNKS = statement(stored("0"))
+# Read the finished chunks, and what places them in the input. `whole`: they can be read at once.
+PLACES = statement(f"SELECT cuts, overlap, {readable('0')} AS whole FROM texts WHERE task_id = :task_key")
+CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')}")
+
+# Read which chunks are finished, with the sizes of their outputs, and then some of them.
+CHUNK_SIZES = statement(sizes("0"))
+SOME_CHUNKS = statement(stored("0", first=":first", last=":last"))
 FAILED_CHUNKS = statement(f"""
 SELECT idx, calls, code, message, retryable FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1
   AND idx NOT IN ({done("0")})
@@ -54,9 +59,9 @@ SELECT {_VIEW}, place FROM (
 ) WHERE status = :status OR place = :walk_most ORDER BY id DESC LIMIT :most
 """)
 
-# Succeeds if D1 answers and has the newest table, the columns of all options, and the newest columns.
+# Succeeds if D1 answers and has the newest tables, the columns of all options, and the newest columns.
 READY = statement(f"""
 SELECT {OPTIONS}, idle_runs, stalled_since, sent_at, EXISTS (SELECT 1 FROM seen), EXISTS (SELECT 1 FROM object_places),
-  EXISTS (SELECT 1 FROM segments)
+  EXISTS (SELECT sizes FROM segments), EXISTS (SELECT 1 FROM merges)
 FROM tasks LIMIT 1
 """)

@@ -1,8 +1,9 @@
 """The SQL of a worker: it takes a claim, works under it, and ends it."""
 
 from ...core.task import DEADLINE_EXCEEDED
-from .fragments import ANNOUNCED, ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, STALLS, UNHELD, done, failed, stored, wake
+from .fragments import ANNOUNCED, ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, STALLS, UNHELD, done, failed, wake
 from .statement import statement
+from .window import window
 
 # --- The claim ------------------------------------------------------------------------------------------
 
@@ -66,7 +67,16 @@ WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at 
 
 # These reads follow the claim in its transaction, and give rows only to the worker that holds it.
 _HELD = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND holder = :holder AND status = 'processing')"
-CLAIM_TEXT = statement(f"SELECT input, instructions, cuts, overlap FROM texts WHERE task_id = :task_key AND {_HELD}")
+# The text is that of the chunks which the run begins with: the outputs lie at the text's start for the most part, so
+# their number says where that is.
+# It also says how many calls each level of the merge has that is planned, and the plan of the highest one.
+_MERGES = """(
+    SELECT json_group_array(calls) FROM (
+      SELECT json_array_length(ends) AS calls FROM merges WHERE task_id = :task_key ORDER BY level
+    )
+  ) AS merges,
+  (SELECT ends FROM merges WHERE task_id = :task_key ORDER BY level DESC LIMIT 1) AS merge_ends"""
+CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
 
 # Says which calls have an output, as rows of neighbours: `first` to `last` of a level. A task of thousands of chunks
 # then takes a few rows. No text is loaded.
@@ -103,19 +113,20 @@ _MINE = f"""EXISTS (SELECT 1 FROM tasks
 
 # Adds a piece to the last segment of its level, or begins another one when that has `:segment_bytes`. A write that is
 # sent again, or that lands after a later one, finds its piece, or a later one, and adds nothing. Outputs that a task's
-# last worker had paid for are kept even if the task was cancelled, or failed by its deadline, meanwhile. `:places` and
-# `:body` are those of `store.segments`.
+# last worker had paid for are kept even if the task was cancelled, or failed by its deadline, meanwhile. `:places`,
+# `:sizes` and `:body` are those of `store.segments`.
 RECORD_OUTPUTS = statement(f"""
-INSERT INTO segments (task_id, level, part, fence, step, piece, places, body)
+INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
 SELECT :task_key, :level, coalesce((
     SELECT part + (length(body) >= :segment_bytes) FROM segments
     WHERE task_id = :task_key AND level = :level ORDER BY part DESC LIMIT 1
-  ), 0), :fence, :step, :piece, :places, unhex(:body)
+  ), 0), :fence, :step, :piece, :places, :sizes, unhex(:body)
 WHERE {_MINE} AND NOT EXISTS (
   SELECT 1 FROM segments WHERE task_id = :task_key AND level = :level
     AND (fence, step, piece) >= (:fence, :step, :piece)
 )
 ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = excluded.piece,
+  sizes = CASE sizes WHEN '' THEN '' ELSE sizes || ',' || excluded.sizes END,
   places = places || ',' || excluded.places, body = unhex(hex(body) || hex(excluded.body))
 """)
 
@@ -135,6 +146,12 @@ SELECT :task_key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 
 FROM json_each(:failures) WHERE {_MINE}
 ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, final = excluded.final,
   code = excluded.code, message = excluded.message, retryable = excluded.retryable
+""")
+
+# Writes the plan of a merge's level, a JSON list, with the announcement of its first calls. What is there stays.
+RECORD_MERGE = statement(f"""
+INSERT INTO merges (task_id, level, ends) SELECT :task_key, :level, :ends WHERE {_MINE}
+ON CONFLICT DO NOTHING
 """)
 
 # The worker's totals since the task began. They are absolute, so that sending them twice adds nothing. `:finished`: a
@@ -161,9 +178,6 @@ MAY_START = statement(f"""
 SELECT min(start_ms, coalesce(deadline_at - {NOW}, start_ms)) AS left_ms FROM tasks
 WHERE id = :task_key AND fence = :fence AND status = 'processing'
 """)
-
-# Reads one level's outputs, to merge them.
-LEVEL_OUTPUTS = statement(stored(":level"))
 
 # --- The claim's end -------------------------------------------------------------------------------------
 

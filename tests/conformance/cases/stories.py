@@ -1,10 +1,13 @@
 """A task's life under its workers, from submit to the end."""
 
+from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from src.core.task import Reduce
-from src.store.claims import CallKey, Continue, Fail, Finish, Output, Release
+from src.store.claims import CallKey, Continue, Fail, Finish, MergeLevel, Output, Release
+from src.store.views import TooMuchAtOnce
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     FAILURE,
@@ -14,7 +17,9 @@ from tests.conformance.cases.storyteller import (
     TASK,
     Story,
     failures,
+    limited,
     made_key,
+    new_task,
     outputs,
     progress,
 )
@@ -110,7 +115,13 @@ async def a_merge_and_its_levels(env: Any) -> Any:
     claim = await story.claim("one")
     chunks = progress(claim, outputs=outputs(0, 1, 2), completed=3, calls_settled=3)
     assert await store.step(claim, chunks, Continue(LEASE_MS))
-    story.outcomes.append(sorted((await store.level_outputs(TASK, 0)).items()))
+    story.outcomes.append(await store.level_sizes(TASK, 0))
+    story.outcomes.append(sorted((await store.level_outputs(TASK, 0, 0, 1)).items()))
+    planned = progress(claim, merges=[MergeLevel(1, (3,))], completed=3, calls_settled=3, calls_minimum=4)
+    assert await store.step(claim, planned, Continue(LEASE_MS))
+    assert await store.step(claim, planned, Continue(LEASE_MS))
+    again = await story.claim("one")
+    story.outcomes += [again.merges, again.merge_ends]
     merged = progress(claim, outputs=outputs(0, level=1), completed=3, calls_settled=4, calls_minimum=4)
     assert not await store.step(claim, progress(claim, completed=3), Finish(RETENTION_MS, 1))
     assert await store.step(claim, merged, Finish(RETENTION_MS, 1))
@@ -139,9 +150,38 @@ async def a_task_with_outputs_of_both_shapes(env: Any) -> Any:
     assert await store.step(heir, late, Finish(RETENTION_MS))
     task = await store.task(TASK)
     assert task is not None
-    story.outcomes += [task.result, await store.chunks(TASK), sorted((await store.level_outputs(TASK, 0)).items())]
+    story.outcomes += [
+        task.result,
+        await store.chunks(TASK),
+        sorted((await store.level_outputs(TASK, 0, 0, 99)).items()),
+    ]
     await story.note("SELECT level, part, places, typeof(body) AS body FROM segments")
     await story.note("SELECT input FROM texts")
+    return story.told()
+
+
+@worker_case
+async def a_text_read_by_windows(env: Any) -> Any:
+    """Offsets count code points here and there, beyond the basic plane too, and a lost claim reads nothing."""
+    story = Story(env)
+    store = story.store
+    text = "ab漢字\U0001f600é\n\U0001d4b3\u0301z"
+    new = new_task(TASK, 5, Reduce.CONCAT)
+    await store.insert(replace(new, text=text, cuts=(2, 4, 5, 8, 10), overlap=1), 1)
+    claim = await story.claim("one", announce=1, chunks=2)
+    story.outcomes.append(claim.window)
+    for first in range(5):
+        story.outcomes.append(await store.window(TASK, claim.fence, first, 2))
+    assert await store.window(TASK, claim.fence + 1, 0, 2) is None
+    done = progress(claim, outputs=outputs(0, 1, 3), failures=failures(2, final=True), completed=3, failed=1)
+    assert await store.step(claim, done, Release(0, 0))
+    index = await store.chunk_index(TASK)
+    assert index is not None
+    story.outcomes += [sorted(index.sizes.items()), await store.some_chunks(index, range(1, 3))]
+    with limited("ANSWER_CHARS_AT_ONCE", 20):
+        story.outcomes.append(list(index.pages()))
+        with suppress(TooMuchAtOnce):
+            story.outcomes.append(await store.chunks(TASK))
     return story.told()
 
 

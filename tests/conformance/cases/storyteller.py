@@ -12,7 +12,7 @@ from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Ta
 from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
 from src.store.database import Database
 from src.store.keys import KeyStore
-from src.store.sql import admission, ending, keys, seen, sweep, views, work
+from src.store.sql import admission, ending, keys, seen, sweep, views, window, work
 from src.store.sql.statement import Statement
 from src.store.tasks import TaskStore
 from tests.conformance.cases.registry import show
@@ -28,7 +28,7 @@ _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
 }
-STATEMENT_MODULES = (admission, ending, keys, seen, sweep, views, work)
+STATEMENT_MODULES = (admission, ending, keys, seen, sweep, views, window, work)
 
 
 def statement_names() -> dict[str, str]:
@@ -182,7 +182,7 @@ def progress(claim: Claim, **changes: Any) -> Progress:
         "step": next(_STEPS),
         "calls_settled": claim.calls_settled,
         "calls_in_doubt": claim.calls_in_doubt,
-        "calls_minimum": len(claim.cuts),
+        "calls_minimum": claim.total,
         "completed": 0,
         "failed": 0,
         "input_tokens": 0,

@@ -1,0 +1,107 @@
+"""Answers with more text than is read at once: they are sent in parts, each read when the one before has gone out.
+
+So an isolate holds a part of them, and not the whole several times over.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+
+from ..core.states import Status
+from ..core.task import CONCAT_SEPARATOR, Reduce, Task
+from ..store.chunk_index import ChunkIndex
+from ..store.tasks import TaskStore
+from ..store.views import TooMuchAtOnce
+from .messages import Reply, json_reply
+from .problems import no_task
+from .task_views import chunk_view, task_view, task_with_chunks_view
+
+_JSON = {"Content-Type": "application/json"}
+
+
+async def task_reply(
+    store: TaskStore, status: int, task: Task, headers: Mapping[str, str], *, chunks_too: bool = False
+) -> Reply:
+    """Show a task with its result, and its finished chunks if asked for. Raises Refusal (404)."""
+    # A completed task whose result was not read with it has a large one.
+    large = task.status is Status.COMPLETED and task.result is None
+    if not large and not chunks_too:
+        return json_reply(status, task_view(task), headers)
+    if not large:
+        try:
+            chunks = await store.chunks(task.task_key)
+        except TooMuchAtOnce:
+            pass
+        else:
+            if chunks is None:
+                raise no_task()
+            return json_reply(status, task_with_chunks_view(task, chunks), headers)
+    index = await _index(store, task)
+    return Reply(status, headers={**_JSON, **headers}, parts=_task(store, task, index, large, chunks_too=chunks_too))
+
+
+def chunks_reply(store: TaskStore, index: ChunkIndex, first: int) -> Reply:
+    """Show all finished chunks from `first` on."""
+    return Reply(200, headers=_JSON, parts=_chunk_list(store, index, first))
+
+
+async def _index(store: TaskStore, task: Task) -> ChunkIndex:
+    index = await store.chunk_index(task.task_key)
+    if index is None:
+        raise no_task()
+    return index
+
+
+async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncIterator[str]:
+    yield '{"chunks": '
+    async for part in _chunks(store, index, first):
+        yield part
+    yield ', "nextCursor": null}'
+
+
+async def _task(
+    store: TaskStore, task: Task, index: ChunkIndex, large: bool, *, chunks_too: bool
+) -> AsyncIterator[str]:
+    """Write the members of a task, in their order."""
+    before = "{"
+    for name, value in task_view(task).items():
+        yield f"{before}{_text(name)}: "
+        before = ", "
+        if large and name == "result":
+            yield '{"output": '
+            async for part in _result(store, task, index):
+                yield part
+            yield "}"
+        else:
+            yield _text(value)
+    if chunks_too:
+        yield ', "chunks": '
+        async for part in _chunks(store, index):
+            yield part
+    yield "}"
+
+
+async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncIterator[str]:
+    before = "["
+    for places in index.pages(first):
+        for chunk in await store.some_chunks(index, places):
+            yield before + _text(chunk_view(chunk))
+            before = ", "
+    yield "]" if before == ", " else "[]"
+
+
+async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncIterator[str]:
+    """Write the outputs as a list, or joined as one text. A merge has one output, which is never large."""
+    assert task.options.reduce is not Reduce.MERGE
+    as_list = task.options.reduce is Reduce.NONE
+    begin, between, end = ("[", ", ", "]") if as_list else ('"', _text(CONCAT_SEPARATOR)[1:-1], '"')
+    before = begin
+    for places in index.pages():
+        for chunk in await store.some_chunks(index, places):
+            text = _text(chunk.output)
+            yield before + (text if as_list else text[1:-1])
+            before = between
+    yield end
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,45 @@
+"""Which chunks of a task are finished, without their outputs: what a reader needs who takes them by pages. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ..core import limits
+from ..core.ids import TaskKey
+from ..core.task import ChunkView, Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkIndex:
+    """The finished chunks of a task. `sizes` are those of outputs in code points, `failed` calls and failure, by index.
+
+    `cuts` and `overlap` place the chunks in the input.
+    """
+
+    task_key: TaskKey
+    cuts: tuple[int, ...]
+    overlap: int
+    sizes: Mapping[int, int]
+    failed: Mapping[int, tuple[int, Failure]]
+
+    def pages(self, first: int = 0, most: int = limits.CHUNKS_MOST) -> Iterator[range]:
+        """Give the finished chunks from `first` on as spans of their indices, each small enough to be read at once.
+
+        A span has up to `most` finished chunks, of outputs up to ANSWER_CHARS_AT_ONCE together, or one of any size.
+        """
+        page: list[int] = []
+        chars = 0
+        for index in sorted(index for index in {*self.sizes, *self.failed} if index >= first):
+            size = self.sizes.get(index, 0)
+            if page and (len(page) == most or chars + size > limits.ANSWER_CHARS_AT_ONCE):
+                yield range(page[0], page[-1] + 1)
+                page, chars = [], 0
+            page.append(index)
+            chars += size
+        if page:
+            yield range(page[0], page[-1] + 1)
+
+    def view(self, index: int, calls: int, *, output: str | None = None, failure: Failure | None = None) -> ChunkView:
+        """Show a finished chunk in its place."""
+        start = max(0, self.cuts[index - 1] - self.overlap) if index else 0
+        end = self.cuts[index]
+        return ChunkView(index=index, start=start, end=end, output=output, attempts=calls, failure=failure)

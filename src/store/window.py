@@ -1,0 +1,43 @@
+"""A worker's reads under its claim: the text that it works on, and the outputs that it merges."""
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+
+from ..core import limits
+from ..core.ids import TaskKey
+from ..core.window import Window
+from . import rows
+from .database import Store
+from .sql import window as sql
+
+
+class WindowStore(Store):
+    """Reads that change nothing, each one call to D1."""
+
+    async def window(self, task_key: TaskKey, fence: int, first: int, chunks: int) -> Window | None:
+        """Read the text of up to `chunks` chunks from `first` on, of one at least; None when the claim is over."""
+        (found,) = await self._database.run(
+            sql.WINDOW.bind(
+                task_key=task_key, fence=fence, first=first, least=1, most=chunks, chars=limits.WINDOW_CHARS_MOST
+            )
+        )
+        return rows.window(found[0]) if found else None
+
+    async def level_sizes(self, task_key: TaskKey, level: int) -> Sequence[int]:
+        """Read the lengths of one level's outputs in code points, in order, without their texts.
+
+        They are those of the level's first outputs if some are missing.
+        """
+        (found,) = await self._database.run(sql.LEVEL_SIZES.bind(task_key=task_key, level=level))
+        sizes = rows.sizes(found)
+        gap = next(place for place in count() if place not in sizes)
+        return [sizes[place] for place in range(gap)]
+
+    async def level_outputs(self, task_key: TaskKey, level: int, first: int, last: int) -> Mapping[int, str]:
+        """Read the outputs of one level from `first` to `last`, by index."""
+        (found,) = await self._database.run(
+            sql.LEVEL_OUTPUTS.bind(task_key=task_key, level=level, first=first, last=last)
+        )
+        places = range(first, last + 1)
+        read = rows.outputs(level, found)
+        return {output.key.position: output.text for output in read if output.key.position in places}

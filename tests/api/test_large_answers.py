@@ -1,0 +1,164 @@
+"""Pages of a task's chunks, and answers that are too large to be made at once."""
+
+import random
+import tracemalloc
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.task import Failure
+from src.http.router import handle
+from src.store.claims import Continue, Finish
+from tests.support.api_bench import ApiBench, BenchRequest, data
+
+FAILURE = Failure("model_unavailable", "the model server answered 503", True)
+
+
+@pytest.fixture
+def bench():
+    """An API over a database."""
+    made = ApiBench()
+    yield made
+    made.close()
+
+
+def submit(bench: ApiBench, chunks: int, **fields: object) -> str:
+    """Make a task of so many chunks, and return its path."""
+    body = {"input": "word " * chunks, "chunk": {"maxChars": 5}, **fields}
+    path: str = data(bench.call("POST", "/api/tasks", body))["links"]["self"]
+    return path
+
+
+def record(bench: ApiBench, path: str, outputs: Mapping[int, str], *, end: bool = True) -> None:
+    claim = bench.claim(path.rpartition("/")[2])
+    bench.work(claim, outputs, Finish(1_000_000) if end else Continue(180_000))
+
+
+def pages(bench: ApiBench, path: str, limit: int) -> list[list[Any]]:
+    """Read all pages, one after the other."""
+    found, cursor = [], ""
+    while True:
+        page = data(bench.call("GET", f"{path}/chunks?limit={limit}{cursor}"))
+        found.append(page["chunks"])
+        if page["nextCursor"] is None:
+            return found
+        cursor = f"&cursor={page['nextCursor']}"
+
+
+def test_pages_are_the_whole_list_in_order(bench: ApiBench):
+    """Page by page a client gets each finished chunk once, those that failed among them, and no others."""
+    path = submit(bench, 11)
+    claim = bench.claim(path.rpartition("/")[2])
+    outputs = {index: f"output {index}" for index in (*range(4), 6, 5, 9)}
+    bench.work(claim, outputs, Continue(180_000), failed=FAILURE)  # the chunk at 7 has failed
+    whole = data(bench.call("GET", f"{path}/chunks"))
+    assert whole["nextCursor"] is None
+    assert [chunk["index"] for chunk in whole["chunks"]] == [0, 1, 2, 3, 5, 6, 7, 9]
+    for limit, sizes in ((1, [1] * 8), (3, [3, 3, 2]), (4, [4, 4]), (8, [8]), (5000, [8])):
+        found = pages(bench, path, limit)
+        assert [len(page) for page in found] == sizes
+        assert list(chain.from_iterable(found)) == whole["chunks"]
+    rest = data(bench.call("GET", f"{path}/chunks?cursor=6"))
+    assert (rest["chunks"], rest["nextCursor"]) == (whole["chunks"][5:], None)
+
+
+def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
+    """It holds what can be read at once, and one chunk at least; the cursor says that there are more."""
+    path = submit(bench, 4)
+    record(bench, path, {0: "a" * 40, 1: "b" * 40, 2: "c" * 300, 3: "d"})
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 100)
+    assert [[chunk["index"] for chunk in page] for page in pages(bench, path, 50)] == [[0, 1], [2], [3]]
+
+
+def test_a_task_without_finished_chunks_has_an_empty_page(bench: ApiBench):
+    """And no next one."""
+    path = submit(bench, 3)
+    assert data(bench.call("GET", f"{path}/chunks?limit=2")) == {"chunks": [], "nextCursor": None}
+    record(bench, path, {0: "a", 1: "b", 2: "c"})
+    assert data(bench.call("GET", f"{path}/chunks?limit=2&cursor=3")) == {"chunks": [], "nextCursor": None}
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=-1", "limit=5001", "limit=x", "cursor=x", "cursor=-1", "cursor=99999"]
+)
+def test_what_cannot_be_a_page_is_refused_by_name(bench: ApiBench, query: str):
+    """422, with the parameter."""
+    reply = bench.call("GET", f"{submit(bench, 1)}/chunks?{query}")
+    assert reply.status == 422
+    assert [error["field"] for error in data(reply)["errors"]] == [query.partition("=")[0]]
+
+
+def test_no_pages_of_no_task(bench: ApiBench):
+    """404, as for the whole list."""
+    path = submit(bench, 1)
+    assert bench.call("DELETE", path).status == 204
+    assert bench.call("GET", f"{path}/chunks?limit=1").status == 404
+
+
+@pytest.mark.parametrize("segments", [True, False])
+@pytest.mark.parametrize("reduce", ["concat", "none"])
+def test_a_large_answer_says_what_a_small_one_does(
+    bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str, segments: bool
+):
+    """Sent in parts, a task, its chunks and the list of chunks are the same JSON: of outputs in either shape."""
+    monkeypatch.setattr(type(bench.store), "writes_segments", segments)
+    path = submit(bench, 12, reduce=reduce, metadata={"result": '"', "chunks": "]"})
+    record(bench, path, {index: f'{index} "quoted" \\ 文字\n𝒳{"z" * index}' for index in (*range(6, 12), *range(6))})
+    paths = (path, f"{path}?include=chunks", f"{path}/chunks", f"{path}/chunks?cursor=5")
+    small = [data(bench.call("GET", one)) for one in paths]
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
+    for one, wanted in zip(paths, small, strict=True):
+        assert bench.run(handle(BenchRequest("GET", one, {}, b""), bench.api)).parts is not None
+        assert data(bench.call("GET", one)) == wanted
+        assert bench.call("HEAD", one).body == ""
+
+
+def test_a_replayed_submission_shows_a_large_result(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
+    """A result is null only before its task has completed."""
+    body = {"input": "word " * 3, "chunk": {"maxChars": 5}}
+    path = data(bench.call("POST", "/api/tasks", body, {"idempotency-key": "k"}))["links"]["self"]
+    record(bench, path, {0: "a" * 50, 1: "b" * 50, 2: "c"})
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
+    replayed = bench.call("POST", "/api/tasks", body, {"idempotency-key": "k"})
+    assert data(replayed)["result"] == {"output": "\n\n".join(("a" * 50, "b" * 50, "c"))}
+
+
+def test_chunks_of_a_task_that_goes_on_are_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
+    """Its result is null, and its chunks are all there."""
+    path = submit(bench, 5)
+    record(bench, path, {0: "a" * 50, 1: "b" * 50, 3: "c"}, end=False)
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
+    task = data(bench.call("GET", f"{path}?include=chunks"))
+    assert (task["result"], [chunk["index"] for chunk in task["chunks"]]) == (None, [0, 1, 3])
+
+
+@pytest.mark.parametrize("query", ["", "/chunks", "/chunks?limit=5000"])
+def test_40_mb_are_read_within_100_mb(bench: ApiBench, query: str):
+    """An output list of 40 MB, whole and by pages: what is held meanwhile, the database's answers among it."""
+    path = submit(bench, 500, reduce="none")
+    rng = random.Random(1)
+    words = [rng.randbytes(4).hex() for _ in range(5_000)]
+    claim = bench.claim(path.rpartition("/")[2])
+    for first in range(0, 500, 10):
+        outputs = {index: " ".join(rng.choices(words, k=8_900)) for index in range(first, first + 10)}
+        bench.work(claim, outputs, Continue(180_000))
+    bench.database.rows(
+        "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1, holder = NULL, host = NULL, "
+        "lease_until = NULL"
+    )
+
+    async def read() -> int:
+        reply = await handle(BenchRequest("GET", f"http://localhost{path}{query}", {}, b""), bench.api)
+        if reply.parts is None:
+            return len(reply.body)
+        return sum([len(part) async for part in reply.parts])
+
+    tracemalloc.start()
+    size = bench.run(read())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size > (1_000_000 if "limit" in query else 40_000_000)
+    assert peak < 57_000_000, f"{peak:,} bytes"  # of 100 MB an isolate has 43 when the Worker is imported

@@ -1,0 +1,279 @@
+"""What a run reads from D1: the text that it works on, once, and the outputs that it merges."""
+
+import json
+import random
+import tracemalloc
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.chunks import chunks, cuts
+from src.core.ids import TaskKey
+from src.core.states import Status
+from src.core.task import NewTask, Reduce, Route, TaskOptions
+from src.inference.protocol import ModelCall
+from src.processing import plan
+from src.processing.outcomes import Ended, Released
+from src.processing.worker import Host
+from src.store.claims import CallKey, Finish, MergeLevel
+from tests.conformance.cases.storyteller import progress
+from tests.support.sqlite_d1 import SqliteD1
+from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
+from tests.support.worker_bench import WorkerBench
+
+TASK = TaskKey("task")
+
+
+class Counted(SqliteD1):
+    """Counts the bytes of D1's answers, as JSON, and the largest of them."""
+
+    bytes_read = 0
+    largest = 0
+
+    async def _batch(self, statements: Any) -> list[Mapping[str, object]]:
+        results = await super()._batch(statements)
+        size = sum(len(json.dumps(result["results"], ensure_ascii=False).encode()) for result in results)
+        self.bytes_read += size
+        self.largest = max(self.largest, size)
+        return results
+
+
+def task_of(text: str, max_chars: int, overlap: int = 0, reduce: Reduce = Reduce.CONCAT) -> NewTask:
+    return NewTask(
+        task_key=TASK,
+        route=Route.QUEUE,
+        text=text,
+        instructions="do",
+        cuts=cuts(text, max_chars, overlap),
+        overlap=overlap,
+        merge_chars=2000,
+        created_at=START_MS,
+        options=TaskOptions(reduce=reduce),
+    )
+
+
+@pytest.fixture
+def bench():
+    """A store."""
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch):
+    """A worker on the free plan's allowance, over a database that counts what it answers."""
+    monkeypatch.setattr("tests.support.worker_bench.SqliteD1", Counted)
+    made = WorkerBench()
+    made.settings = replace(made.settings, plan="free")
+    yield made
+    made.close()
+
+
+def to_the_end(bench: WorkerBench) -> int:
+    """Run until the task is completed, and return how many claims that took."""
+    claims = 1
+    while (outcome := bench.run()) != Ended(Status.COMPLETED):
+        assert isinstance(outcome, Released)
+        claims += 1
+    return claims
+
+
+# --- windows -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overlap", [0, 7])
+@pytest.mark.parametrize("most_chars", [1, 25, 100_000])
+def test_a_window_has_the_text_of_its_chunks(
+    bench: StoreBench, monkeypatch: pytest.MonkeyPatch, overlap: int, most_chars: int
+):
+    """From wherever it begins, each chunk's text is that of the input: offsets count code points, overlaps included."""
+    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", most_chars)
+    new = task_of("Ein Satz. 文字很多。\n\n𝒳𝒴 e\u0301 ok 👩‍👩‍👧 " * 6, 10, overlap)
+    bench.run(bench.store.insert(new, LEASE_MS))
+    claim = bench.claim()
+    wanted = [new.text[chunk.start : chunk.end] for chunk in chunks(new.cuts, overlap)]
+    for first in range(len(wanted)):
+        window = bench.run(bench.store.window(TASK, claim.fence, first, 4))
+        assert window is not None
+        assert window.chunks.start == first
+        assert [window.text_of(index) for index in window.chunks] == wanted[first : window.chunks.stop]
+        new_chars = new.cuts[window.chunks.stop - 1] - (new.cuts[first - 1] if first else 0)
+        assert 1 <= len(window.chunks) <= 4
+        assert len(window.chunks) == 1 or new_chars <= most_chars
+
+
+def test_a_claim_has_the_text_that_comes_next(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
+    """It begins behind the outputs that are there, and has what is announced, however long that is."""
+    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
+    bench.insert(chunks=9)
+
+    def ask(holder: str) -> Any:
+        claiming = bench.store.claim(
+            TASK, holder=holder, host="", route=Route.QUEUE, lease_ms=LEASE_MS, announce=3, chunks=5
+        )
+        return bench.run(claiming)
+
+    claim = ask("one")
+    assert (claim.total, claim.window.chunks) == (9, range(3))
+    assert bench.step(claim, outputs=outputs(0, 1, 2, 3), completed=4)
+    bench.pass_ms(LEASE_MS + 1)
+    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 100)
+    assert ask("two").window.chunks == range(4, 9)
+
+
+def test_nothing_is_read_behind_a_lost_claim(bench: StoreBench):
+    """A worker that has lost its claim gets no text: the task may be completed, and its text is empty then."""
+    bench.insert()
+    zombie = bench.claim()
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim()
+    assert bench.run(bench.store.window(TASK, zombie.fence, 0, 1)) is None
+    assert bench.run(bench.store.window(TASK, heir.fence, 0, 1)) is not None
+    assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(0, 1), completed=2)
+    assert bench.run(bench.store.window(TASK, heir.fence, 0, 1)) is None
+
+
+def test_a_small_task_is_read_with_its_claim(free: WorkerBench):
+    """The text of 20 chunks of 6,000 characters costs no call of D1 besides the claim, on the free plan too."""
+    free.do(free.store.insert(task_of("word " * 24_000, 6_000), LEASE_MS))
+    before = free.database.batches
+    assert to_the_end(free) == 1
+    assert len(free.model.calls) == 20
+    assert free.database.batches - before == 1 + 4  # the claim, and a write each six calls
+
+
+@pytest.mark.parametrize(("characters", "reduce"), [(370, Reduce.CONCAT), (100, Reduce.CONCAT), (370, Reduce.MERGE)])
+def test_the_input_is_read_once(free: WorkerBench, characters: int, reduce: Reduce):
+    """A task of 5,000 chunks on the free plan reads at most six times its own size from D1, whatever its claims."""
+    text = ("w" * (characters - 1) + " ") * 5_000
+    free.do(free.store.insert(task_of(text, characters, reduce=reduce), LEASE_MS))
+    free.model.act = lambda call, number: "y" * 300
+    assert isinstance(free.database, Counted)
+    free.database.bytes_read = 0
+    claims = to_the_end(free)
+    assert claims > 100
+    assert free.database.bytes_read <= 6 * len(text)
+    assert free.database.largest <= 3 * limits.WINDOW_CHARS_MOST
+
+
+# --- merges ------------------------------------------------------------------------------------------------
+
+
+def merging(bench: WorkerBench, seconds: float = 0.5) -> None:
+    """Run until a level of merges has begun and is not done, by slices of one group of calls."""
+    while True:
+        assert isinstance(bench.run(Host(Route.QUEUE, seconds)), Released)
+        if bench.database.rows("SELECT * FROM merges"):
+            break
+    assert isinstance(bench.run(Host(Route.QUEUE, seconds)), Released)
+
+
+def levels(bench: WorkerBench) -> list[list[int]]:
+    """The plan that is stored."""
+    return [json.loads(row["ends"]) for row in bench.database.rows("SELECT ends FROM merges ORDER BY level")]
+
+
+@pytest.fixture
+def merge():
+    """A merge whose outputs are packed by three: 40, 13, 4, 1."""
+    made = WorkerBench()
+    made.insert(40, Reduce.MERGE)
+    made.model.act = lambda call, number: f"{number:03} " + "y" * 596
+    yield made
+    made.close()
+
+
+def test_later_code_goes_on_with_the_plan_that_it_finds(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
+    """A worker that would pack outputs otherwise takes a level as it is, and plans only those above it."""
+    merging(merge)
+    begun = levels(merge)
+    assert begun == [[*range(3, 39, 3), 40]]
+    monkeypatch.setattr(plan, "merge_ends", lambda sizes, most: (*range(2, len(sizes) - 1, 2), len(sizes)))
+    to_the_end(merge)
+    assert levels(merge) == [*begun, [2, 4, 6, 8, 10, 13], [2, 4, 6], [3]]
+    assert len(merge.model.calls) == 40 + 13 + 6 + 3 + 1 == merge.task().usage.minimum_calls
+    assert merge.task().usage.model_calls == 40 + 13 + 6 + 3 + 1
+
+
+def test_a_merge_without_a_stored_plan_goes_on(merge: WorkerBench):
+    """Code from before stored none: the plan is made once more as it was, and stored. No call is repeated."""
+    merging(merge)
+    before = levels(merge)
+    merge.database.rows("DELETE FROM merges")
+    assert isinstance(merge.run(Host(Route.QUEUE, 0.5)), Released)
+    assert levels(merge) == before
+    to_the_end(merge)
+    assert len(merge.model.calls) == 40 + 13 + 4 + 1 == merge.task().usage.model_calls
+
+
+def test_a_merge_reads_what_it_has_not_kept(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
+    """With room for hardly an output in memory the same calls are made of the same texts."""
+    other = WorkerBench()
+    other.insert(40, Reduce.MERGE)
+    other.model.act = merge.model.act
+    to_the_end(merge)
+    monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", 1000)
+    monkeypatch.setattr(limits, "MERGE_CALLS_READ", 2)
+    to_the_end(other)
+    assert sorted(call.user for _, call in other.model.calls) == sorted(call.user for _, call in merge.model.calls)
+    assert other.task().result == merge.task().result
+    other.close()
+
+
+def test_a_zombie_plans_nothing(bench: StoreBench):
+    """The fence and the step refuse a plan that comes late, and the first one stays."""
+    bench.insert(chunks=4, reduce=Reduce.MERGE)
+    zombie = bench.claim()
+    late = progress(zombie, merges=[MergeLevel(1, (4,))])
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim()
+    bench.run(bench.store.settle(zombie, late, OVERDUE, RETENTION_MS))
+    assert bench.database.rows("SELECT * FROM merges") == []
+    assert bench.step(heir, outputs=outputs(0, 1, 2, 3), merges=[MergeLevel(1, (2, 4))], completed=4)
+    assert bench.step(heir, merges=[MergeLevel(1, (3, 4))], completed=4)
+    bench.pass_ms(LEASE_MS + 1)
+    found = bench.claim()
+    assert (found.merges, found.merge_ends) == ((2,), (2, 4))
+    assert found.outputs == {CallKey(0, position) for position in range(4)}
+
+
+@pytest.mark.parametrize("shape", ["rows", "segments", "segments without sizes"])
+def test_sizes_are_those_of_the_first_outputs(bench: StoreBench, shape: str):
+    """In each shape that outputs have had, in their order, and up to the first that is missing."""
+    bench.insert(chunks=5)
+    bench.store.writes_segments = shape != "rows"
+    claim = bench.claim()
+    told = [
+        output._replace(text="文" * length) for output, length in zip(outputs(2, 0, 1, 4), (3, 1, 2, 5), strict=True)
+    ]
+    assert bench.step(claim, outputs=told[:2], completed=2)
+    if shape == "segments without sizes":
+        bench.database.rows("UPDATE segments SET sizes = ''")
+    assert bench.step(claim, outputs=told[2:], completed=4)
+    assert bench.run(bench.store.level_sizes(TASK, 0)) == [1, 2, 3]
+    assert bench.run(bench.store.level_outputs(TASK, 0, 1, 3)) == {1: "文文", 2: "文文文"}
+
+
+def test_a_merge_of_20_mb_holds_little(free: WorkerBench):
+    """A merge of 20 MB of outputs, from its first call to its last: what Python holds meanwhile, 43 MB being there."""
+    text = ("w" * 39 + " ") * 1_250
+    free.settings = replace(free.settings, plan="paid")
+    free.do(free.store.insert(replace(task_of(text, 40, reduce=Reduce.MERGE), merge_chars=40_000), LEASE_MS))
+    rng = random.Random(1)
+    words = [rng.randbytes(4).hex() for _ in range(5_000)]
+
+    def act(call: Any, number: int) -> str:
+        free.model.calls[-12:] = [(0.0, ModelCall("", "", ""))] * min(12, number)  # what was told is not the worker's
+        return " ".join(rng.choices(words, k=1_780))
+
+    free.model.act = act
+    tracemalloc.start()
+    to_the_end(free)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(free.model.calls) == 1_250 + 625 + 312 + 156 + 78 + 39 + 19 + 9 + 4 + 2 + 1
+    assert peak < 57_000_000, f"{peak:,} bytes"
