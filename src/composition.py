@@ -92,7 +92,7 @@ class App:
         self.meter = Meter()
         self.log = Log(runtime.write)
         self.settings = settings.load(variables)
-        self._database = Database(bindings.database, self.meter, load=isolate.load)
+        self._database = Database(bindings.database, self.meter, load=isolate.load, storage=isolate.storage)
         self.store = TaskStore(self._database)
         self.provider = provider or _provider(self.settings, bindings, runtime)
 
@@ -108,6 +108,7 @@ class App:
             log=self.log,
             latency=self._isolate.latency,
             sightings=self._isolate.sightings,
+            storage=self._isolate.storage,
         )
 
     def dispatcher(self) -> Dispatcher:
@@ -135,7 +136,11 @@ class App:
         """Make what the HTTP layer uses."""
         dispatcher = self.dispatcher()
         database = Database(
-            self._bindings.database, self.meter, seconds=limits.STORE_SECONDS_OF_REQUEST, load=self._isolate.load
+            self._bindings.database,
+            self.meter,
+            seconds=limits.STORE_SECONDS_OF_REQUEST,
+            load=self._isolate.load,
+            storage=self._isolate.storage,
         )
         store = TaskStore(database)
         return Api(
@@ -150,6 +155,7 @@ class App:
                 now_ms=self._runtime.now_ms,
                 entropy=self._runtime.entropy,
                 meter=self.meter,
+                storage=self._isolate.storage,
                 log=self.log,
             ),
             dispatcher=dispatcher,

@@ -2,8 +2,9 @@
 
 A run has an output in its hands once the provider's answer has reached its own code, or that of a lane has. It may end
 without that output on record only where nothing could be written. Its isolate died, or the database was away: then the
-run does not end by itself. Somebody else claimed the task or put it back: then the fence has risen. Or the task is
-erased. A lane's answer that comes after the run's patience is nobody's any more.
+run does not end by itself. The database was full for half of a lease: then it may give the task back. Somebody else
+claimed the task or put it back: then the fence has risen. Or the task is erased. A lane's answer that comes after the
+run's patience is nobody's any more.
 
 Runs are known by what the Worker logs of them. A run, the calls that it makes and the lanes that it sends to share one
 context, which nobody else has. An invocation alone would not tell runs apart: when a clock jumps, the sweep that a
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from simulator.campaign.row_changes import InvariantBroken
+from simulator.campaign.small_limits import LEASE_SECONDS
 from src.core.ids import TaskKey, task_key_of
 from src.inference.protocol import ModelCall, ModelReply
 
@@ -86,7 +88,7 @@ class Custody:
             return
         on_record = {output for key, output in self._invariants.outputs.items() if key[0] == task_key}
         lost = [output for output in run.outputs if output not in on_record]
-        if lost:
+        if lost and self._world.database.cap.longest_ms < LEASE_SECONDS * 1000 / 2:
             loop = self._world.loop
             broken = InvariantBroken(
                 f"{task_key} ({row.status}, fence {row.fence}): {len(lost)} of {len(run.outputs)} outputs that had come"

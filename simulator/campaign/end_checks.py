@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from simulator.campaign.invariants import Invariants
 from simulator.campaign.row_changes import InvariantBroken, Row
 from simulator.campaign.small_limits import MAX_ATTEMPTS
+from simulator.engine.fault_kinds import STORAGE
 from simulator.platform.model import output_of
 from simulator.platform.world import World
 from src.core import limits
@@ -24,7 +25,7 @@ CRASHES = frozenset(
         "retries_exhausted", "consumer_exception", "object_evicted", "write_lost_at_eviction", "object_zombie",
         "worker_frozen", "rpc_failed_before", "rpc_failed_after", "upgraded", "clock_jumped",
         "d1_failed_before_commit", "d1_failed_after_commit", "d1_overloaded", "d1_slow",
-        "d1_lands_later", "d1_never_answers", "d1_shared", "queue_dead", "alarm_dead", "rpc_dead",
+        "d1_lands_later", "d1_never_answers", "d1_shared", "d1_full", "queue_dead", "alarm_dead", "rpc_dead",
     }
 )  # fmt: skip
 # Answers, and silences, after which nobody knows whether the model counted the call.
@@ -149,7 +150,8 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
     elif code == "budget_exhausted":
         require(row.sent == row.max_calls, f"failed after {row.sent} of {row.max_calls} calls")
     elif code in {"dead_lettered", "worker_crashed"}:
-        require(circumstances.crashed, "failed by a crash, and nothing crashed")
+        full_only = not circumstances.operated and not circumstances.fired & (CRASHES - {STORAGE})
+        require(circumstances.crashed and not full_only, "failed by a crash, and nothing crashed")
     elif code == "model_refused":
         require(answers["refused"] > 0, "refused by a model that refused nothing")
     elif code == "model_rate_limited":

@@ -10,6 +10,7 @@ from typing import Any
 
 from simulator.campaign.client_promises import ClientPromises, tag_of
 from simulator.campaign.custody import Custody
+from simulator.campaign.fullness import Fullness
 from simulator.campaign.lateness import Lateness
 from simulator.campaign.progress import Progress, worked_on
 from simulator.campaign.recorded import OutputKey, Recorded
@@ -67,6 +68,7 @@ class Invariants:
         self.lateness = Lateness(world)
         self.tenant_limits = TenantLimits(world.variables)
         self.progress = Progress()
+        self.fullness = Fullness(world)
         self._tags_given = 0
         self._execute = world.database.execute
         self._serve = world.model.serve
@@ -244,6 +246,7 @@ class Invariants:
         self.answers[tag][call.user, records[-1].answer] += 1
         row = self.latest(tag)
         task_key = row.task_key
+        self.fullness.called(task_key)
         if self.reached[tag] > self.sent(tag):
             raise InvariantBroken(
                 f"{task_key} ({row.status}, fence {row.fence}): call {self.reached[tag]} reached the model, "

@@ -65,8 +65,8 @@ class Row(NamedTuple):
 
 
 UNDER_CLAIM = (
-    *("CHECKPOINT", "RECORD_OUTPUTS", "RECORD_MERGE", "RECORD_FAILURES", "EMPTY_INPUT"),
-    *("PROGRESS", "RELEASE", "FINISH", "FAIL", "SETTLE"),
+    *("CHECKPOINT", "RECORD_OUTPUTS", "RECORD_MERGE", "RECORD_FAILURES", "EMPTY_INPUT", "FIND_ROOM"),
+    *("PROGRESS", "RELEASE", "STAND_DOWN", "FINISH", "FAIL", "SETTLE"),
 )
 COLUMNS = (
     "id, status, reduce, total, completed, failed, fence, holder, host, lease_until, attempts, stalls, "

@@ -14,7 +14,7 @@ from simulator.campaign.scenario import Scenario
 from simulator.campaign.small_limits import small_limits, variables
 from simulator.campaign.totals import Totals
 from simulator.campaign.workload import Workload, draw, metered, patient, placed, polled, with_terms
-from simulator.engine.fault_kinds import DEAD_TRIGGERS, FOUND_BY_REVIEW, KINDS, RATE_LIMITER
+from simulator.engine.fault_kinds import DEAD_TRIGGERS, FOUND_BY_REVIEW, KINDS, RATE_LIMITER, STORAGE
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.loop import SimulationError
 from simulator.platform.choices import Scheduling
@@ -37,8 +37,9 @@ PROFILES = ("calm", "harmless", "model", "swarm", "everything")
 # Each for a campaign of its own: no seed draws them.
 LATE = "late"
 OVERLOAD = "overload"
+FULL = "full"
 DEAD = "dead-triggers"
-_TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared"}
+_TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared", FULL: STORAGE}
 _PROFILE_OF_TEN = ("calm", "harmless", "model", *("swarm",) * 6, "everything")
 _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo")
 
@@ -57,10 +58,11 @@ class Result(Totals):
 def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) -> dict[str, float]:
     """The faults' rates: `calm` none, `harmless` those that cost no call, `model` the model's, `swarm` any, by the
     seed rare or frequent, `everything` all at their usual rates, `late` as `swarm`, with writes that land late at ten
-    times their usual rate, `overload` the same with a shared database that stalls, `dead-triggers` as `swarm` or
-    without other faults, with one, several or all kinds of triggers that always fail at entry. Of `swarm` half have no
-    shared database. Those of the limiter of requests, and those that a review found, come from streams of their own, so
-    that seeds without them stay what they were."""
+    times their usual rate, `overload` the same with a shared database that stalls, `full` the same with one that may
+    not grow, `dead-triggers` as `swarm` or without other faults, with one, several or all kinds of triggers that always
+    fail at entry. Of `swarm` half have no shared database, and three quarters none that may not grow. Those of the
+    limiter of requests, and those that a review found, come from streams of their own, so that seeds without them stay
+    what they were."""
     usual = {kind.name: kind.rate for kind in KINDS.values()} | _OFTENER
     if profile == "calm":
         return {}
@@ -76,8 +78,9 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
     def stream(name: str) -> Random:
         return limiter_rng if name in RATE_LIMITER else review_rng if name in FOUND_BY_REVIEW else rng
 
-    earlier = [name for name in usual if name not in DEAD_TRIGGERS]
+    earlier = [name for name in usual if name not in {*DEAD_TRIGGERS, STORAGE}]
     drawn = {name: min(0.5, usual[name] * stream(name).choice((0, 0.3, 1, 3))) for name in earlier}
+    drawn[STORAGE] = usual[STORAGE] * Random(f"{sorted(drawn.items())}/{STORAGE}").choice((0, 0, 0, 1))
     if review_rng.random() < 0.5:
         drawn["d1_shared"] = 0.0
     drawn |= {name: usual[name] * review_rng.choice((0, 0.3, 1, 3)) for name in DEAD_TRIGGERS}

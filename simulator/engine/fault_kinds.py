@@ -62,6 +62,7 @@ _ALL = (
     FaultKind(20, "d1_lands_later", 0.01, "D1 answers a write with an error and does it up to 30 s later"),
     FaultKind(21, "d1_never_answers", 0.005, "D1 never answers; it may have done what was asked"),
     FaultKind(22, "d1_shared", 0.005, "D1 serves many callers, one at a time, and nobody for up to 30 s"),
+    FaultKind(23, "d1_full", 0.01, "D1 may not grow for up to a quarter of an hour; what fits into it is written"),
     FaultKind(24, "queue_dead", 0.02, "a batch fails at entry: no code of the Worker runs"),
     FaultKind(24, "cron_dead", 0.02, "a cron trigger fails at entry"),
     FaultKind(24, "alarm_dead", 0.05, "an alarm fails at entry"),
@@ -71,4 +72,5 @@ KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
 DEAD_TRIGGERS = tuple(kind.name for kind in _ALL if kind.number == 24)
 # Their rates are drawn from a stream of their own.
-FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number >= 20)
+FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number in {20, 21, 22})
+STORAGE = "d1_full"

@@ -18,6 +18,7 @@ from simulator.platform.shared_database import Line
 from simulator.platform.sql_meter import Analysis, analyse
 from simulator.platform.sql_values import NO_TRANSACTIONS, TRANSACTION, bound, read_rows, sqlite_message
 from simulator.platform.sqlite_database import Connection, Template
+from simulator.platform.storage_cap import Cap
 
 LOST = f"D1_ERROR: {CONNECTION_LOST}"
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
@@ -40,6 +41,7 @@ class DatabaseServer:
         self.note: Callable[[int], None] | None = None
         self.meter_reads = True
         self.line: Line | None = None  # a database that nobody shares serves all calls at once
+        self.cap = Cap(self.connection, faults)
         self._template = template
         self._platform_now_ms = platform_now_ms
 
@@ -79,6 +81,8 @@ class DatabaseServer:
             if faults.fires("d1_failed_before_commit", "d1", scale):
                 reply(None, JsError(LOST))
                 return
+            if writes:
+                self.cap.offer(self._platform_now_ms())
             if writes and faults.fires("d1_lands_later", "d1"):
                 reply(None, JsError(LOST))
                 latency(faults.between(0.05, 30), self._land, statements)
@@ -135,7 +139,7 @@ class DatabaseServer:
         self.calls += 1
         if not statements:
             raise JsError(NO_STATEMENT)
-        single = len(statements) == 1
+        single = len(statements) == 1 and not self.cap.holds
         if not single:
             connection.execute("BEGIN IMMEDIATE")
         try:
@@ -159,6 +163,8 @@ class DatabaseServer:
         cursor = connection.execute(statement.sql, statement.values)
         columns, rows = read_rows(cursor)
         changes = connection.total_changes - before
+        if changes:
+            self.cap.check()
         scanned = 0
         if self.meter_reads:
             for table in analysis.scans:
@@ -180,7 +186,7 @@ class DatabaseServer:
                 "changes": changes,
                 "last_row_id": cursor.lastrowid or 0,
                 "changed_db": changes > 0,
-                "size_after": 0,
+                "size_after": self.cap.size,
                 "rows_read": read,
                 "rows_written": written,
             },

@@ -129,6 +129,16 @@ class StoreQuotaExhausted(StoreUnavailable):
     passing = False
 
 
+class StoreFull(StoreUnavailable):
+    """The database has no room for what a write would add; nothing has come of it. Reads and erasures go on.
+
+    To send again at once is no use: room comes when something is erased, or when the account has more.
+    """
+
+    code = "storage_full"
+    passing = False
+
+
 class StoreCallsSpent(StoreUnavailable):
     """The platform takes no more calls from this invocation; the next one may go on."""
 

@@ -76,6 +76,18 @@ LATE_SECONDS_MOST = 3_600.0  # how long a write that was given up is reckoned wi
 OVERLOAD_SECONDS = 5.0  # while D1 takes longer than this for an answer, an isolate takes no new task
 OVERLOAD_PROBE_SECONDS = 5.0  # then it lets one through after so long, to see
 OVERLOAD_FORGET_SECONDS = 60.0  # a call is given up after STORE_SECONDS: of one older than this the caller is gone
+# Platform: a database holds 500 MB on the free plan and 10 GB on the paid one, in millions of bytes. STORAGE_MB_MOST
+# leaves a twentieth and more of it to what running tasks have still to store.
+STORAGE_MB_MOST = {"free": 450, "paid": 9_500}
+CLEAR_FRACTION = 0.9  # of STORAGE_MB_MOST: from there on ended tasks are erased before their retention is over
+CLEAR_TASKS_MOST = 40  # in a transaction
+CLEAR_PAGES_MOST = {"free": 1, "paid": 10}  # of a sweep
+KEPT_SECONDS_LEAST = 86_400.0  # after its end no task is erased for want of room
+STORAGE_COUNT_SECONDS = 21_600.0  # how long a count of what tenants store is good for: it reads a row a task
+STORAGE_MEASURE_SECONDS = 10.0  # how long an isolate refuses new tasks before it looks at the size again
+STORAGE_REST_SECONDS = 600.0  # how long a task rests that found no room for the output of a call
+ROOM_BYTES_A_CALL = 65_536  # what a call must find room for where the database is tight; most outputs take 4 KB
+ROOM_BYTES_MOST = 1_500_000  # of all calls of a run together; D1: a row of 2,000,000
 LIST_WALK_MOST = 500  # tasks that a page of one status passes over at most
 
 # --- Processing -------------------------------------------------------------------------------------

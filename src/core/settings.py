@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from . import limits
 from .errors import ConfigurationError, ConfigurationFaults
 from .origins import TAKES, parse_origins
+from .storage import MB
 from .tenants import LOCAL, TENANT_TAKES, is_tenant
 
 PROVIDERS = ("workers-ai", "openai", "demo")
@@ -42,6 +43,12 @@ class Settings:
     keep_input: bool = False
     cors_origins: frozenset[str] = frozenset()
     operator_tenant: str = LOCAL
+    storage_mb_most: int = limits.STORAGE_MB_MOST["free"]
+
+    @property
+    def storage_bytes_most(self) -> int:
+        """STORAGE_MB_MOST in bytes."""
+        return self.storage_mb_most * MB
 
     @property
     def subrequests(self) -> int:
@@ -121,6 +128,7 @@ def _read(variables: Reading) -> Settings:
             "LEASE_SECONDS",
             f"greater than AI_TIMEOUT_SECONDS ({timeout:g}), or a claim would end before its call does",
         )
+    plan = _choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free")
     return Settings(
         provider=provider,
         model=_text(variables, "AI_MODEL"),
@@ -135,8 +143,9 @@ def _read(variables: Reading) -> Settings:
         retention_days=_number(variables, "RETENTION_DAYS", 30, 0, 3_650),
         tasks_in_flight_most=_bound(variables, "MAX_TASKS_IN_FLIGHT", limits.TASKS_IN_FLIGHT_MOST),
         characters_a_day_most=_bound(variables, "MAX_CHARACTERS_PER_DAY", limits.CHARACTERS_A_DAY_MOST),
-        plan=_choice(variables, "PLAN", tuple(limits.SUBREQUESTS), "free"),
+        plan=plan,
         objects_at_work_most=_optional(variables, "MAX_OBJECTS_AT_WORK", 1, limits.OBJECTS_AT_WORK_MOST),
+        storage_mb_most=_whole(variables, "STORAGE_MB_MOST", limits.STORAGE_MB_MOST[plan], 1, 1_000_000),
         require_keys=_choice(variables, "REQUIRE_KEYS", ("true", "false"), "true") == "true",
         keep_input=_choice(variables, "KEEP_INPUT", ("true", "false"), "false") == "true",
         cors_origins=_origins(variables),

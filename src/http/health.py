@@ -11,7 +11,7 @@ from .authentication import tenant_of
 from .endpoint import Access
 from .exchange import Exchange
 from .messages import Reply, json_reply
-from .operation import BacklogView
+from .operation import BacklogView, StorageView
 from .problems import DATABASE_DETAIL, DATABASE_ERROR, Refusal, store_refusal
 from .services import BoundRoutes
 from .views import Count, Time, rfc3339, shown
@@ -69,14 +69,15 @@ class VerboseServiceView(ServiceView):
 
 @shown
 class OperatorServiceView(VerboseServiceView):
-    """With `?verbose=1`, for operators: whether the triggers come, and what there is to do. A time may be five minutes
-    older than the truth, and is null if the trigger never came.
+    """With `?verbose=1`, for operators: whether the triggers come, what there is to do, and how full the database is. A
+    time may be five minutes older than the truth, and is null if the trigger never came.
     """
 
     lastSweepAt: Time | None
     lastQueueAt: Time | None
     lastAlarmAt: Time | None
     backlog: BacklogView
+    storage: StorageView
 
 
 @shown

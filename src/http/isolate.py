@@ -10,6 +10,7 @@ from ..core import limits
 from ..core.database_load import DatabaseLoad
 from ..core.keys import Key
 from ..core.pace import Latency
+from ..core.storage import Storage
 from ..inference.protocol import Health, Provider
 from ..processing.sightings import Sightings
 
@@ -154,3 +155,4 @@ class Isolate:
         self.model = ModelCheck()
         self.latency = Latency()
         self.sightings = Sightings()
+        self.storage = Storage()

@@ -36,8 +36,16 @@ class BacklogView(TypedDict):
 
 
 @shown
+class StorageView(TypedDict):
+    """How large the database is, and from which size on new tasks are refused (`STORAGE_MB_MOST`), both in bytes."""
+
+    bytes: Count
+    most: Count
+
+
+@shown
 class OutlookView(TypedDict):
-    """When a sweep, a queue's batch and an object's alarm last came, and what there is to do.
+    """When a sweep, a queue's batch and an object's alarm last came, what there is to do, and how full the database is.
 
     A time may be five minutes older than the truth, and is null if the trigger never came.
     """
@@ -46,6 +54,7 @@ class OutlookView(TypedDict):
     lastQueueAt: Time | None
     lastAlarmAt: Time | None
     backlog: BacklogView
+    storage: StorageView
 
 
 async def sweep(exchange: Exchange) -> Reply:
@@ -77,4 +86,6 @@ async def outlook(api: Api) -> OutlookView:
             processing=backlog.processing,
             oldestPendingSeconds=None if oldest_ms is None else oldest_ms // 1000,
         ),
+        # The size came with the answer that was just read.
+        storage=StorageView(bytes=api.isolate.storage.size, most=api.settings.storage_bytes_most),
     )

@@ -7,7 +7,14 @@ from typing import Annotated, NamedTuple, NotRequired, TypedDict
 from pydantic import Field
 
 from ..core import limits
-from ..core.errors import ConfigurationError, SchemaMissing, StoreError, StoreQuotaExhausted, StoreUnavailable
+from ..core.errors import (
+    ConfigurationError,
+    SchemaMissing,
+    StoreError,
+    StoreFull,
+    StoreQuotaExhausted,
+    StoreUnavailable,
+)
 from ..core.quota import seconds_until_reset
 from .messages import Reply, json_reply
 from .views import shown
@@ -18,6 +25,7 @@ PROBLEM_TYPE = "application/problem+json"
 _ERRORS_MOST = 20
 _NAME_CHARS_MOST = 60
 _RETRY_SECONDS = "5"
+_ROOM_SECONDS = "300"
 _AGAIN = ("Retry-After",)
 
 SCHEMA_DETAIL = (
@@ -31,6 +39,11 @@ DATABASE_DETAIL = (
 OVERLOAD_DETAIL = (
     "The database takes too long for its answers, so no new task is taken, and nothing was accepted. Tasks that were "
     "accepted before go on, and can be read, cancelled and deleted."
+)
+STORAGE_DETAIL = (
+    "The database is full, or nearly so (STORAGE_MB_MOST), and nothing was accepted. Tasks that were accepted before "
+    "can be read, cancelled and deleted, and go on once there is room: delete ended tasks, shorten RETENTION_DAYS, or "
+    "give the database more room."
 )
 QUOTA_DETAIL = (
     "The day's allowance of database rows is used up (D1 on the free plan). It begins anew at midnight UTC; on the "
@@ -72,10 +85,11 @@ DATABASE_QUOTA_EXHAUSTED = Kind(
     "database_quota_exhausted", 503, "The database's allowance for today is used up", _AGAIN
 )
 DATABASE_ERROR = Kind("database_error", 503, "The database refused the operation", _AGAIN)
+STORAGE_FULL = Kind("storage_full", 507, "The database has no room", _AGAIN)
 SCHEMA_MISSING = Kind("schema_missing", 503, "The database has no tables yet", _AGAIN)
 
 KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED, OVERLOADED)
-DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING)
+DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING, STORAGE_FULL)
 
 
 class FieldError(NamedTuple):
@@ -172,6 +186,8 @@ def store_refusal(error: StoreError, now_ms: int) -> Refusal:
         case StoreQuotaExhausted():
             tomorrow = {"Retry-After": str(seconds_until_reset(now_ms))}
             return Refusal(DATABASE_QUOTA_EXHAUSTED, QUOTA_DETAIL, headers=tomorrow)
+        case StoreFull():
+            return Refusal(STORAGE_FULL, STORAGE_DETAIL, headers={"Retry-After": _ROOM_SECONDS})
         case StoreUnavailable():
             return Refusal(DATABASE_UNAVAILABLE, DATABASE_DETAIL, headers=again)
         case _:

@@ -164,6 +164,10 @@ class Ledger:
         if self.fruitless:
             self._unstarted_until = max(self._unstarted_until, now + start_pause_seconds(self.fruitless))
 
+    def rest(self, until: float) -> None:
+        """Let nothing start before then. What is out goes on."""
+        self._unstarted_until = max(self._unstarted_until, until)
+
     def idled(self) -> None:
         """Book a run that gives its task back because nothing started."""
         self.idle_runs += 1

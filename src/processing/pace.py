@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ..core import limits
-from ..core.errors import StoreUnavailable
+from ..core.errors import StoreFull, StoreUnavailable
 from ..core.pace import Latency, WriteBucket, start_seconds
 from ..store.claims import Claim
 from . import clock
@@ -49,8 +49,11 @@ class Pace:
         """
         return min(self._bucket.ready_at(now), self.announced_at + self._lease_seconds / 2)
 
-    async def insist[T](self, ask: Callable[[], Awaitable[T]], *, writes: bool = True) -> T:
+    async def insist[T](self, ask: Callable[[], Awaitable[T]], *, writes: bool = True, when_full: bool = True) -> T:
         """Ask the database until it answers, or until a lease from now on is over. Raises StoreUnavailable.
+
+        A full database is asked again too, unless `when_full` is False: it may have room before what is paid for is
+        lost.
 
         Each write waits for its turn: what is paid for waits rather than add to what keeps the database busy. A read
         takes no write's turn: a run that may write once would have none left to announce what the read was for.
@@ -70,9 +73,10 @@ class Pace:
                 self._latency.note_failure(now - asked_at, now)
                 pause = min(2 * pause, limits.INLINE_WAIT_SECONDS_MOST)
                 ready_at = max(now + pause, self.ready_at(now) if writes else now)
-                if not error.passing or ready_at >= began + self._lease_seconds:
+                passing = error.passing or (when_full and isinstance(error, StoreFull))
+                if not passing or ready_at >= began + self._lease_seconds:
                     raise
-                self._log("store_unavailable", retry_seconds=round(ready_at - now, 3))
+                self._log("store_unavailable", error=error.code, retry_seconds=round(ready_at - now, 3))
             else:
                 self._latency.note(clock.now() - asked_at, clock.now())
                 return answer

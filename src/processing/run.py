@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 
 from ..core import limits
-from ..core.errors import CallNotStarted, ModelError, StoreUnavailable
+from ..core.errors import StoreFull, StoreUnavailable
 from ..core.pace import idle_seconds
 from ..core.settings import Settings
 from ..core.states import Status
@@ -18,14 +18,16 @@ from ..store.claims import CallKey, Claim, Continue, Ending, Fail, Finish, Relea
 from ..store.tasks import TaskStore
 from . import clock
 from .allowance import Allowance
+from .bookings import Bookings, Times
 from .caller import Caller
-from .calls import Calls, Finished
+from .calls import Calls
 from .ledger import Ledger
 from .log import Log
 from .material import Material
 from .outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
 from .pace import Pace
 from .plan import Plan
+from .room import Room
 from .terms import OVERDUE, Terms, exhausted
 
 
@@ -44,6 +46,7 @@ class Run:
         terms: Terms,
         allowance: Allowance,
         pace: Pace,
+        room: Room,
         *,
         store: TaskStore,
         settings: Settings,
@@ -59,17 +62,19 @@ class Run:
         self._terms = terms
         self._allowance = allowance
         self._pace = pace
+        self._room = room
         self._store = store
         self._settings = settings
         self._slack_seconds = slack_seconds
         self._sweep_soon = sweep_soon
-        self._pace.announced_at = self._asked_at = announced_at
+        self._pace.announced_at = announced_at
         self._claimed_at = clock.now()
-        self._chance = chance
         self._log = log
         self._plan = Plan(claim)
         self._ledger = Ledger(claim, settings.max_attempts)
         self._material = Material(claim, self._plan, claim.options.model or model, store, pace, self._save)
+        times = Times(claim.claimed_ms, announced_at)
+        self._bookings = Bookings(self._ledger, self._material, times, chance, log)
         self._calls = Calls(caller, self._material.message, settings.timeout_seconds)
 
     async def work(self) -> Outcome:
@@ -81,6 +86,12 @@ class Run:
                 self._log("claim_lost", in_flight=self._ledger.in_flight)
                 status = await self._settle()
                 return Lost() if status is None else Ended(status)
+        except StoreFull:
+            await self._calls.drop()
+            back = self._back(limits.STORAGE_REST_SECONDS)
+            progress = self._ledger.progress((), self._plan.minimum_calls)
+            given_back = await self._store.stand_down(self._claim, progress, back)
+            return Released(limits.STORAGE_REST_SECONDS) if given_back else Lost()
         except StoreUnavailable:
             await self._calls.drop()
             raise  # nothing can be written; the lease runs out and the sweep brings the task back
@@ -106,7 +117,8 @@ class Run:
         self._ledger.add(self._plan.keys())
         announced = self._ledger.startable(clock.now(), len(self._claim.announced))
         assert set(announced) == self._claim.announced
-        self._start(announced)
+        if not self._room.tight:  # else they are announced again, with the room that they need
+            self._start(announced)
         await self._advance()
         while True:
             now = clock.now()
@@ -124,8 +136,8 @@ class Run:
             ending = None if starting or self._ledger.in_flight else self._ending(now, turn_at)
             if ending is not None:
                 return await self._end(ending)
-            if turn_at <= now and (starting or self._ledger.unsaved):
-                await self._step(starting, self._continue())
+            if turn_at <= now and (starting or self._ledger.unsaved) and not await self._go_on(starting):
+                continue
             self._start(starting)
             await self._wait(turn_at)
             await self._advance()
@@ -145,14 +157,14 @@ class Run:
         they give is written then. Behind another claim nothing can be written: there they are in doubt.
         """
         if self._caller.slack_seconds:
-            self._book(self._calls.ended())
+            self._bookings.take(self._calls.ended())
         else:
             await self._drop()
             self._ledger.abandon()
         status = await self._tell()
         if status is not None and self._ledger.in_flight:
             self._ledger.saved()
-            self._book(await self._calls.rest())
+            self._bookings.take(await self._calls.rest())
             self._ledger.abandon()
             return await self._tell() or status
         await self._drop()
@@ -167,7 +179,7 @@ class Run:
 
     async def _drop(self) -> None:
         """Give up on the calls in flight. What has ended while nobody looked, during a write, is booked."""
-        self._book(await self._calls.drop())
+        self._bookings.take(await self._calls.drop())
 
     def _starting(self, now: float) -> list[CallKey]:
         if self._terms.forbids_start(now):
@@ -208,17 +220,28 @@ class Run:
             wait = max(wait, idle_seconds(self._ledger.idle_runs))
             self._ledger.idled()
             self._log("run_idle", idle_runs=self._ledger.idle_runs, delay_seconds=wait)
-        delay_ms = round(wait * 1000)
+        return self._back(wait)
+
+    def _back(self, seconds: float) -> Release:
+        delay_ms = round(seconds * 1000)
         return Release(delay_ms, delay_ms + (0 if self._sweep_soon else self._settings.lease_ms))
 
     async def _end(self, ending: Ending) -> Outcome:
         await self._step((), ending)
         return Released(ending.delay_ms / 1000) if isinstance(ending, Release) else Ended(ending.status)
 
-    def _continue(self) -> Continue:
+    async def _go_on(self, starting: list[CallKey]) -> bool:
+        """Write, and announce calls. False: there was no room for what they give, so nothing is written."""
+        if not starting:
+            await self._step((), self._continue())
+            return True
+        room_bytes = self._room.wanted(self._ledger.in_flight + len(starting))
+        return await self._room.announce(self._step(starting, self._continue(room_bytes)), self._ledger, room_bytes)
+
+    def _continue(self, room_bytes: int = 0) -> Continue:
         """Keep the claim for as long as the calls that are announced may take, given how soon they must start."""
         window = self._pace.next_window()
-        return Continue(self._settings.claim_ms(self._slack_seconds, window), round(window * 1000))
+        return Continue(self._settings.claim_ms(self._slack_seconds, window), round(window * 1000), room_bytes)
 
     async def _step(self, starting: Sequence[CallKey], step: Step) -> None:
         """Write, and insist while the lease lasts: paid outputs are worth waiting for a database."""
@@ -228,7 +251,7 @@ class Run:
             self._pace.announced_at = clock.now()
             return self._store.step(self._claim, progress, step, sends=1)
 
-        if not await self._pace.insist(write):
+        if not await self._pace.insist(write, when_full=not starting):
             raise ClaimLost
         self._ledger.saved()
         self._plan.saved()
@@ -268,28 +291,5 @@ class Run:
         if turn_at > now:
             wake_at = turn_at
         ended = self._ledger.ended
-        self._book(await self._calls.wait(min(wake_at, deadline_latest)))
+        self._bookings.take(await self._calls.wait(min(wake_at, deadline_latest)))
         self._pace.earn(self._ledger.ended - ended)
-
-    def _book(self, ended: Sequence[Finished]) -> None:
-        for finished in ended:
-            self._book_one(finished)
-
-    def _book_one(self, finished: Finished) -> None:
-        key, result, started, seconds = finished
-        facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
-        if isinstance(result, CallNotStarted):
-            self._ledger.not_started(key, clock.now())
-            self._log("call_not_started", **facts)
-            return
-        if isinstance(result, ModelError):
-            self._ledger.failed(key, result, clock.now(), self._chance())
-            self._log("call_failed", **facts, code=result.code, error=str(result))
-            return
-        self._ledger.succeeded(key, result, self._epoch_ms(started), self._epoch_ms(started + seconds))
-        self._material.keep(key, result.output)
-        self._log("call_done", **facts, input_tokens=result.input_tokens, output_tokens=result.output_tokens)
-
-    def _epoch_ms(self, moment: float) -> int:
-        """Give a time on the run's clock by the database's, but for what the claim's way there took."""
-        return self._claim.claimed_ms + round((moment - self._asked_at) * 1000)

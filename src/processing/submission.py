@@ -1,5 +1,6 @@
 """Accepting a task: durable in D1 first, then on its way to a host."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -7,12 +8,13 @@ from typing import Final, Literal
 
 from ..core import limits
 from ..core.chunks import cuts
-from ..core.errors import StoreError, StoreUnavailable
+from ..core.errors import StoreError, StoreFull, StoreUnavailable
 from ..core.ids import TaskKey, new_task_id, task_key_of
 from ..core.merge import merge_chars
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
+from ..core.storage import Storage
 from ..core.task import NewTask, Route, Task, TaskOptions, Usage
 from ..store.admission import Accepted, Conditions, Mismatched, Outcome, Refused, Replayed
 from ..store.tasks import TaskStore
@@ -77,6 +79,7 @@ class Submission:
     now_ms: Callable[[], int]
     entropy: Callable[[int], bytes]
     meter: Meter
+    storage: Storage
     log: Log
 
     async def submit(
@@ -90,7 +93,7 @@ class Submission:
         for _ in range(_REPLAYS_MOST):
             conditions = self._conditions(idempotency_key, digest)
             new = self._new(tenant, request)
-            outcome = await self._write(new, conditions)
+            outcome = await self._refused_by_storage(tenant, conditions) or await self._write(new, conditions)
             if isinstance(outcome, Accepted):
                 route = await self.dispatcher.dispatch(new.task_key, crowded=outcome.crowded)
                 facts = {"route": route, "chunks": len(new.cuts), "crowded": outcome.crowded or None}
@@ -118,12 +121,30 @@ class Submission:
             queue_share=limits.QUEUE_SHARE if shared else None,
         )
 
+    async def _refused_by_storage(self, tenant: str, on: Conditions) -> Replayed | Mismatched | None:
+        """Keep a new task out of a database of STORAGE_MB_MOST or more: raises StoreFull. None: it may come in.
+
+        What was accepted before, under the same idempotency key, is still found. While an isolate refuses, it looks at
+        the size again with the first request after STORAGE_MEASURE_SECONDS, and with each that has a key.
+        """
+        most, key = self.settings.storage_bytes_most, on.idempotency_key
+        if not self.storage.is_over(most):
+            return None
+        is_old = asyncio.get_running_loop().time() - self.storage.measured_at > limits.STORAGE_MEASURE_SECONDS
+        if key is not None or is_old:
+            earlier = await self.store.key_holder(tenant, key or "", on.digest)
+            if earlier is not None or not self.storage.is_over(most):
+                return earlier
+        self.log("storage_full", bytes=self.storage.size, most=most)
+        raise StoreFull("the database has reached STORAGE_MB_MOST")
+
     async def _write(self, new: NewTask, on: Conditions) -> Outcome:
         """Write the task; if nobody knows whether it landed, look, and take one back that nobody will be told of."""
         try:
             return await self.store.insert(new, self.settings.lease_ms, on)
         except StoreUnavailable as error:
-            if not error.passing:
+            # One sending may have been lost before the next one found no room.
+            if not error.passing and not isinstance(error, StoreFull):
                 raise
             if await self._landed(new, on):
                 return Accepted()

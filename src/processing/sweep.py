@@ -11,6 +11,7 @@ from ..core.task import Route
 from ..store.sweep import Due
 from . import clock
 from .allowance import slice_seconds
+from .clearance import Clearance
 from .direct import DirectSender
 from .dispatch import Dispatcher, Sender
 from .outcomes import crashed
@@ -85,6 +86,10 @@ class Sweep:
         await self._look_at_pages()
         while self._unanswered and self._in_time() and self.has_room():
             await self._work(self._unanswered.pop(0))
+        worker = self._worker
+        self._swept.erased += await Clearance(
+            worker.store, worker.storage, self._settings, self._meter, worker.log
+        ).run()
         return self._swept
 
     async def _work(self, task_key: TaskKey) -> None:

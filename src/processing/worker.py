@@ -13,6 +13,7 @@ from ..core.meter import Meter
 from ..core.pace import Latency, start_seconds
 from ..core.settings import Settings
 from ..core.stalls import rests
+from ..core.storage import Storage
 from ..core.task import Route
 from ..inference.protocol import Provider
 from ..store.claims import Claim, Standing, Unclaimed
@@ -23,6 +24,7 @@ from .caller import Caller, LocalCaller
 from .log import Log
 from .outcomes import Outcome
 from .pace import Pace
+from .room import Room
 from .run import Run
 from .sightings import Sightings
 from .terms import OVERDUE, Terms
@@ -48,7 +50,7 @@ class Host:
 class Worker:
     """Runs tasks with one store and one provider. `chance` gives numbers from 0 to 1, `nonce` fresh names.
 
-    `latency` is what the isolate knows of its database, `sightings` which triggers it has noted.
+    `latency` and `storage` are what the isolate knows of its database, `sightings` which triggers it has noted.
     """
 
     store: TaskStore
@@ -59,6 +61,7 @@ class Worker:
     nonce: Callable[[], str]
     log: Log
     latency: Latency = field(default_factory=Latency)
+    storage: Storage = field(default_factory=Storage)
     sightings: Sightings = field(default_factory=Sightings)
 
     async def run(self, task_key: TaskKey, host: Host) -> Outcome:
@@ -70,7 +73,8 @@ class Worker:
         concurrency = self.settings.concurrency
         # Calls that are recorded together cost less than the room reckons with: more may start.
         chunks = max(room + concurrency, limits.WINDOW_CHUNKS_LEAST)
-        claim = await self._claim(task_key, host, window, min(room, concurrency), chunks)
+        tight = self.storage.is_tight(self.settings.storage_bytes_most)  # then the run announces what finds room
+        claim = await self._claim(task_key, host, window, 0 if tight else min(room, concurrency), chunks)
         if isinstance(claim, Unclaimed):
             self.log("unclaimed", task=task_key, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
             if claim.standing is Standing.OVERDUE:
@@ -125,6 +129,7 @@ class Worker:
             Terms(claim, asked_at, clock.now()),
             allowance,
             pace,
+            Room(self.storage, self.settings.storage_bytes_most, log),
             store=self.store,
             settings=self.settings,
             model=self.settings.model or self.provider.default_model,

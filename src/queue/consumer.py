@@ -6,7 +6,7 @@ the queue's retries, and after them to the dead letters.
 """
 
 from ..core import limits
-from ..core.errors import ConfigurationError, SchemaMissing, StoreQuotaExhausted, StoreUnavailable
+from ..core.errors import ConfigurationError, SchemaMissing, StoreFull, StoreQuotaExhausted, StoreUnavailable
 from ..processing.dispatch import Dispatcher
 from ..processing.log import Log
 from ..processing.outcomes import Released
@@ -31,10 +31,10 @@ async def _consume(message: Message, worker: Worker, dispatcher: Dispatcher, hos
         outcome = await worker.run(task_key, host)
     except (StoreUnavailable, SchemaMissing) as error:
         # An outage, or a deployment ahead of its migrations, is not the task's fault: it must not end among the dead
-        # letters. The last delivery is given up for the sweep, and the first one if only the next day helps:
-        # deliveries cost a daily allowance, too.
+        # letters. The last delivery is given up for the sweep, and the first one if only the next day helps,
+        # or room in a full database: deliveries cost a daily allowance, too.
         log("store_unavailable", task=task_key, error=error.code)
-        if isinstance(error, StoreQuotaExhausted):
+        if isinstance(error, StoreQuotaExhausted | StoreFull):
             message.ack()
         else:
             _put_off(message)

@@ -83,6 +83,11 @@ class AdmissionStore(StandingStore):
             await self.withdraw(new, on)
         return outcome
 
+    async def key_holder(self, tenant: str, idempotency_key: str, digest: str) -> Replayed | Mismatched | None:
+        """Say what an idempotency key stands for; None: for nothing. The smallest of reads, and it tells the size."""
+        (holders,) = await self._database.run(sql.KEY_HOLDER.bind(submission=f"{tenant}:{idempotency_key}"))
+        return _held(holders, digest)
+
     async def withdraw(self, new: NewTask, on: Conditions = UNCONDITIONAL) -> None:
         """Take a task back of which nobody knows whether it was written, or will be.
 
@@ -189,11 +194,18 @@ def _outcome(on: Conditions, results: Sequence[Sequence[Row]]) -> Outcome:
     ((facts,), holders) = results[-1], results[-2] if on.idempotency_key is not None else ()
     if facts["accepted"]:
         return _accepted(facts, on)
-    if holders:
-        same = columns.text(holders[0], "digest") == on.digest
-        return Replayed(columns.task_key(holders[0], "task_id")) if same else Mismatched()
+    if (held := _held(holders, on.digest)) is not None:
+        return held
     full = on.tasks_in_flight_most is not None and columns.whole(facts, "unended") >= on.tasks_in_flight_most
     return Refused(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
+
+
+def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:
+    """Read the rows of KEY_HOLDER."""
+    if not holders:
+        return None
+    same = columns.text(holders[0], "digest") == digest
+    return Replayed(columns.task_key(holders[0], "task_id")) if same else Mismatched()
 
 
 def _accepted(facts: Row, on: Conditions) -> Accepted:

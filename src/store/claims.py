@@ -186,10 +186,14 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Keeps the claim and renews its lease. The calls that are announced start within `start_ms` or not at all."""
+    """Keeps the claim and renews its lease. The calls that are announced start within `start_ms` or not at all.
+
+    With `room_bytes` nothing is written unless the database has that much room beside what is written.
+    """
 
     lease_ms: int
     start_ms: int = START_MS
+    room_bytes: int = 0
 
 
 Ending = Release | Finish | Fail

@@ -6,9 +6,18 @@ from typing import Protocol
 
 from ..core import limits
 from ..core.database_load import DatabaseLoad
-from ..core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuotaExhausted, StoreSilent, StoreUnavailable
+from ..core.errors import (
+    SchemaMissing,
+    StoreCallsSpent,
+    StoreError,
+    StoreFull,
+    StoreQuotaExhausted,
+    StoreSilent,
+    StoreUnavailable,
+)
 from ..core.meter import Meter
 from ..core.quota import is_used_up
+from ..core.storage import Storage
 from .sql.statement import BoundStatement
 
 Row = Mapping[str, object]
@@ -48,6 +57,14 @@ _REFUSED = (
     "d1_type_error",
     "number of parameter bindings",
 )
+# No room: D1's limit of a database and of an account ("Debug D1, List of D1_ERRORs"), and SQLite's own words for it.
+# Pages that were freed are used again: what fits into them is still written, and what is deleted makes room.
+_FULL = (
+    "exceeded maximum db size",
+    "exceeded maximum account storage",
+    "database or disk is full",
+    "sqlite_full",
+)
 # The limits of one invocation: statements, and subrequests of all kinds.
 _SPENT = ("too many api requests by single worker invocation", "too many subrequests")
 
@@ -55,23 +72,31 @@ _SPENT = ("too many api requests by single worker invocation", "too many subrequ
 class Database:
     """Runs statements; each call is one subrequest, and is given up after `seconds` without an answer.
 
-    `load` is the isolate's, which learns how long each answer takes.
+    `load` and `storage` are the isolate's, which learn how long each answer takes, and how large the database is.
     """
 
     def __init__(
-        self, binding: D1, meter: Meter, *, seconds: float = limits.STORE_SECONDS, load: DatabaseLoad | None = None
+        self,
+        binding: D1,
+        meter: Meter,
+        *,
+        seconds: float = limits.STORE_SECONDS,
+        load: DatabaseLoad | None = None,
+        storage: Storage | None = None,
     ) -> None:
         self._binding = binding
         self._meter = meter
         self._seconds = seconds
         self._load = load or DatabaseLoad()
+        self.storage = storage or Storage()
         self.sends = 0  # of the transaction that returned last
 
     async def run(self, *statements: BoundStatement, sends: int = limits.STORE_SENDS) -> list[Sequence[Row]]:
         """Run the statements as one transaction, sent up to `sends` times, and return each one's rows.
 
         Raises StoreUnavailable when D1 stayed out of reach over all sends: the writes may have landed all the same, or
-        land later. Raises it at once as StoreSilent, StoreQuotaExhausted or StoreCallsSpent, if another send is no use.
+        land later. Raises it at once as StoreSilent, StoreQuotaExhausted, StoreFull or StoreCallsSpent, if another
+        send is no use.
         Raises SchemaMissing without the tables, StoreError for anything else.
         """
         for send in range(1, sends + 1):
@@ -94,7 +119,10 @@ class Database:
         except TimeoutError:
             raise StoreSilent("the database gave no answer in time") from None
         except Exception as error:
-            raise _classified(error) from error
+            classified = _classified(error)
+            if isinstance(classified, StoreFull):
+                self.storage.found_full()
+            raise classified from error
         for result in results:
             self._book(result)
         return [_rows(result) for result in results]
@@ -117,6 +145,8 @@ class Database:
         meta = result.get("meta")
         assert isinstance(meta, dict)
         self._meter.add_rows(int(meta.get("rows_read", 0)), int(meta.get("rows_written", 0)))
+        if size := int(meta.get("size_after", 0)):
+            self.storage.measured(size, asyncio.get_running_loop().time())
 
 
 class Store:
@@ -135,6 +165,8 @@ def _classified(error: Exception) -> StoreError:
         return SchemaMissing("the database lacks the tables: apply the migrations")
     if is_used_up(text):
         return StoreQuotaExhausted("the day's allowance of database rows is used up")
+    if any(mark in text for mark in _FULL):
+        return StoreFull("the database is full")
     if any(mark in text for mark in _SPENT):
         return StoreCallsSpent("this invocation has made all the database calls that it may make")
     if any(mark in text for mark in _REFUSED):

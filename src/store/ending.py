@@ -73,10 +73,10 @@ class EndingStore(StandingStore):
         The caller has seen the task. So if an answer was lost on the way, the task counts as erased, and as one that
         had just announced calls.
         """
-        starting, _, *_, gone = await self._database.run(
-            _start_window(task_key),
-            sql.BURY.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS),
-            *(part.bind(task_key=task_key) for part in sql.ERASE),
+        *parts, whole = (part.bind(task_key=task_key) for part in sql.ERASE)
+        # The parts go first: what they leave free is the tombstone's room in a full database.
+        starting, *_, gone = await self._database.run(
+            _start_window(task_key), *parts, sql.BURY.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS), whole
         )
         if not gone and self._database.sends > 1:
             return True, _START_MS_MOST

@@ -3,11 +3,12 @@
 from .admission import AdmissionStore
 from .ending import EndingStore
 from .seen import SeenStore
+from .storage import StorageStore
 from .sweep import SweepStore
 from .views import ViewStore
 from .window import WindowStore
 from .work import WorkStore
 
 
-class TaskStore(AdmissionStore, WorkStore, WindowStore, EndingStore, SweepStore, SeenStore, ViewStore):
+class TaskStore(AdmissionStore, WorkStore, WindowStore, EndingStore, SweepStore, SeenStore, StorageStore, ViewStore):
     """The state machine's home. Every method may raise StoreError; every write may be sent again."""

@@ -91,7 +91,18 @@ class WorkStore(Store):
         written = len(batch) - 1
         if isinstance(step, Finish) and not step.keep_input:
             batch.append(sql.EMPTY_INPUT.bind(task_key=claim.task_key, fence=claim.fence))
+        if isinstance(step, Continue) and step.room_bytes:
+            mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
+            batch.insert(written, sql.FIND_ROOM.bind(**mine, half=step.room_bytes // 2))
+            written += 1
         return bool((await self._database.run(*batch, sends=sends))[written])
+
+    async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
+        """Give the task back without what has happened since the last write. False: the claim is lost."""
+        mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
+        standing = sql.STAND_DOWN.bind(**mine, delay_ms=back.delay_ms, sweep_ms=back.sweep_ms)
+        (given_back,) = await self._database.run(standing)
+        return bool(given_back)
 
     async def settle(self, claim: Claim, progress: Progress, overdue: Failure, retention_ms: int) -> Status | None:
         """Settle the bill of a claim that a cancellation or its deadline has ended, and return the task's status.

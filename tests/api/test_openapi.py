@@ -228,6 +228,7 @@ PROVOKED: dict[str, Provoke] = {
     "too_soon": twice,
     "database_unavailable": database_away(NETWORK_LOST),
     "database_quota_exhausted": database_away(ROWS_USED_UP),
+    "storage_full": database_away("Exceeded maximum DB size"),
     "database_error": database_away("string or blob too big: SQLITE_TOOBIG"),
     "schema_missing": database_away("no such table: tasks"),
     "internal": mistake,

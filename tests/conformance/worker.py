@@ -27,7 +27,7 @@ MODULES = (d1_values, d1_errors, d1_counts, queues, objects, rate_limits, *STORI
 TABLES = (
     *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "sightings"),
     *("keyed", "plain_keyed", "indexed", "outputs", "segments", "merges", "failures", "texts", "tasks"),
-    *("submissions", "daily_use", "api_keys", "tombstones", "object_places", "seen"),
+    *("submissions", "daily_use", "api_keys", "tombstones", "object_places", "seen", "tenant_storage"),
 )
 
 __all__ = ["Actor", "consume", "run"]

@@ -109,7 +109,7 @@ class ApiBench:
         self.senders = [BenchSender(route) for route in routes]
         self.settings = replace(settings or Settings(provider="demo", chunk_chars=10), require_keys=keys)
         isolate = Isolate()
-        database = Database(self.database, Meter(), load=isolate.load)
+        database = Database(self.database, Meter(), load=isolate.load, storage=isolate.storage)
         self.store = TaskStore(database)
         self._keys = KeyStore(database)
         self._made = 0
@@ -140,6 +140,7 @@ class ApiBench:
                 now_ms=self.now_ms,
                 entropy=self._entropy,
                 meter=Meter(),
+                storage=isolate.storage,
                 log=log,
             ),
             dispatcher=dispatcher,

@@ -44,6 +44,7 @@ class SqliteD1:
         server = DatabaseServer(_TEMPLATES[migrated], FaultPlan(Random(0)), self.now_ms)
         self._binding = Database(server, DirectPort())
         self._connection = server.connection
+        self.cap = server.cap  # how large the database may be
 
     def migrate(self, most: int | None = None) -> None:
         """Apply the first migrations, all of them unless told how many."""

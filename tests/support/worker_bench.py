@@ -12,6 +12,7 @@ from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.pace import Latency
 from src.core.settings import Settings
+from src.core.storage import Storage
 from src.core.task import Reduce, Route, Task
 from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
@@ -84,6 +85,7 @@ class WorkerBench:
         self.settings = Settings(plan="paid", **settings)
         self.lines: list[dict[str, Any]] = []
         self.latency = Latency()  # all workers are of one isolate
+        self.storage = Storage()
         self._nonces = 0
 
     def insert(self, chunks: int, reduce: Reduce = Reduce.CONCAT, **terms: int) -> None:
@@ -95,7 +97,7 @@ class WorkerBench:
     def worker(self) -> Worker:
         meter = Meter()
         return Worker(
-            store=TaskStore(Database(self.database, meter)),
+            store=TaskStore(Database(self.database, meter, storage=self.storage)),
             provider=self.model,
             settings=self.settings,
             meter=meter,
@@ -103,6 +105,7 @@ class WorkerBench:
             nonce=self._nonce,
             log=Log(lambda line: self.lines.append(json.loads(line))),
             latency=self.latency,
+            storage=self.storage,
         )
 
     def _nonce(self) -> str:

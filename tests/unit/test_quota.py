@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from src.core.errors import SchemaMissing, StoreError, StoreQuotaExhausted, StoreUnavailable
+from src.core.errors import SchemaMissing, StoreError, StoreFull, StoreQuotaExhausted, StoreUnavailable
 from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.quota import is_used_up, seconds_until_reset
@@ -119,11 +119,12 @@ class Failing:
         (SchemaMissing("not yet"), 1, "retry"),
         (SchemaMissing("not yet"), 3, "ack"),
         (StoreQuotaExhausted("used up"), 1, "ack"),
+        (StoreFull("full"), 1, "ack"),
     ],
 )
 def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempts: int, fate: str):
-    """An outage is worth another delivery, and never a dead letter: the sweep takes the task up. Used-up rows are not
-    worth even that, before the next day."""
+    """An outage is worth another delivery, and never a dead letter: the sweep takes the task up. Used-up rows, and
+    a full database, are not worth even that."""
     batch: Any = Failing(error, [Delivery(attempts=attempts)])
     lines: list[str] = []
     nothing: Any = None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from src.core import limits
-from src.core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreQuotaExhausted, StoreUnavailable
+from src.core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreFull, StoreQuotaExhausted, StoreUnavailable
 from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.states import TRANSITIONS, Status
@@ -381,7 +381,6 @@ def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
         "D1 DB storage operation exceeded timeout which caused object to be reset.",
         "Internal error while starting up D1 DB storage caused object to be reset.",
         "Cannot resolve D1 DB due to transient issue on remote node.",
-        "Exceeded maximum DB size",
         "words that Cloudflare has not written yet",
     ],
 )
@@ -399,6 +398,9 @@ def test_an_unknown_error_may_have_landed(bench: StoreBench, message: str):
     [
         (ROWS_USED_UP, StoreQuotaExhausted),
         (ROWS_USED_UP.replace("write", "read"), StoreQuotaExhausted),
+        ("D1_ERROR: Exceeded maximum DB size", StoreFull),
+        ("D1_ERROR: Exceeded maximum account storage limit", StoreFull),
+        ("D1_ERROR: database or disk is full: SQLITE_FULL", StoreFull),
         ("D1_ERROR: Too many API requests by single Worker invocation.", StoreCallsSpent),
         ("Error: Too many subrequests by single Worker invocation.", StoreCallsSpent),
     ],

@@ -8,6 +8,7 @@ from simulator.campaign.ablations import (
     late_landing,
     limits,
     pace,
+    storage,
     submissions,
     terms,
     withdrawals,
@@ -23,6 +24,7 @@ ABLATIONS = (
     *limits.ABLATIONS,
     *late_landing.ABLATIONS,
     *pace.ABLATIONS,
+    *storage.ABLATIONS,
     *dead_triggers.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

@@ -5,10 +5,12 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from simulator.campaign import end_checks
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.patches import Patch
 from simulator.campaign.tenants import TENANTS
 from simulator.campaign.workload import DEPLOYMENTS, Action, TaskSpec, Workload
+from simulator.platform import model, storage_cap
 from simulator.platform.choices import FREE, TOP, Deployment
 from simulator.platform.isolate import Isolate
 from simulator.platform.rate_limits import RateLimit
@@ -35,6 +37,12 @@ STUBBORN: tuple[Patch, ...] = (
     (pace, "start_seconds", without.shortest_window),
     (worker, "start_seconds", without.shortest_window),
 )
+
+
+# A database that is full for less than half of a lease at a time.
+HELD_BRIEFLY: tuple[Patch, ...] = ((storage_cap, "HOLD_SECONDS", (2, 10)),)
+# Outputs that fit into no page which is in use: a segment each, of more than a page.
+TIDY: tuple[Patch, ...] = ((model, "output_of", without.long_output), (end_checks, "output_of", without.long_output))
 
 
 def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], Workload]:
@@ -132,10 +140,10 @@ def twins(rng: Random) -> Workload:
     return Workload(tasks=specs, first=first, last=first)
 
 
-def waiting_long(rng: Random) -> Workload:
+def waiting_long(rng: Random, seconds: float = 300) -> Workload:
     """Tasks whose clients look again after some minutes: so long do faults last."""
     first = rng.choice(DEPLOYMENTS)
-    specs = tuple(TaskSpec(at=0, chunks=6, actions=((300.0, "poll"),)) for _ in range(3))
+    specs = tuple(TaskSpec(at=0, chunks=6, actions=((seconds, "poll"),)) for _ in range(3))
     return Workload(tasks=specs, first=first, last=first)
 
 

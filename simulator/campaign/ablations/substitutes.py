@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import shake_128
 from random import Random
 from typing import Any
 
@@ -18,6 +19,7 @@ from src.http import authentication, rate_limit, router
 from src.http.messages import Reply, Request
 from src.http.problems import LIMIT_REACHED, Refusal
 from src.http.services import Api
+from src.inference.protocol import ModelCall
 from src.processing import caller, calls, ledger
 from src.processing.outcomes import Released
 from src.queue import messages
@@ -218,6 +220,20 @@ def shortest_window(_latency: float) -> float:
 
 def no_delay(_idle_runs: int) -> float:
     return 0.0
+
+
+def never_tight(_storage: Any, _most: int) -> bool:
+    return False
+
+
+class Never(StoreUnavailable):
+    """An error that no database has."""
+
+
+def long_output(call: ModelCall) -> str:
+    """What the model says, and as much again as fits into no page that is in use, compressed or not."""
+    said = f"{call.model}\0{call.system}\0{call.user}".encode("utf-8", "replace")
+    return f"seen {shake_128(said).hexdigest(8_000)}"
 
 
 def at_once(_bucket: Any, now: float) -> float:

@@ -53,7 +53,8 @@ SELECT min(start_ms, start_ms - {NOW} + max(coalesce(announced_at, 0),
 )) AS left_ms FROM tasks WHERE id = :task_key AND (status IN ('pending', 'processing', 'cancelled') OR attempts > 1)
 """)
 
-# Leaves a tombstone for `:tombstone_ms`: a submission that lands late must not bring the task back. Goes before ERASE.
+# Leaves a tombstone for `:tombstone_ms`: a submission that lands late must not bring the task back. Goes before the
+# last of ERASE.
 BURY = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms
 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)

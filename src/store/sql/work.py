@@ -172,6 +172,13 @@ WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 RETURNING fence
 """)
 
+# Finds room for twice `:half` bytes, or fails for want of it. The row grows by as much, and shrinks again with
+# PROGRESS, which follows in the same transaction. What it takes of the file stays with the database, free for others.
+FIND_ROOM = statement(f"""
+UPDATE tasks SET in_flight = '["' || hex(zeroblob(:half)) || '"]'
+WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
+""")
+
 # Says for how long a lane may start calls that its task's worker has announced: the announcement's window, from now on,
 # or the time to the deadline. No row: the claim is over.
 MAY_START = statement(f"""
@@ -187,6 +194,15 @@ RELEASE = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'pending', {UNHELD},
   not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
 WHERE {_UNDER_CLAIM} AND status IN ('processing', 'pending')
+RETURNING fence
+""")
+
+# Gives the task back without what has happened since the last write, since the database has no room for it. The row
+# does not grow. The calls that were announced stay so, and the next claim doubts them.
+STAND_DOWN = statement(f"""
+UPDATE tasks SET step = :step, status = 'pending', {UNHELD},
+  not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
+WHERE {_UNDER_CLAIM} AND status = 'processing'
 RETURNING fence
 """)
 

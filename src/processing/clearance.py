@@ -1,0 +1,62 @@
+"""Makes room before the database is full: erases ended tasks before their retention is over, fairly."""
+
+from ..core import limits
+from ..core.errors import StoreError
+from ..core.meter import Meter
+from ..core.settings import Settings
+from ..core.storage import Storage
+from ..store.tasks import TaskStore
+from .log import Log
+
+# A look, a count and the second look after it, and an erasure; and all their statements.
+_CALLS = 4
+_STATEMENTS = 14
+
+
+class Clearance:
+    """One run, at the end of a sweep.
+
+    From nine tenths of STORAGE_MB_MOST on, the tenant that stores most loses its oldest ended tasks, a page at a time,
+    then whoever stores most by then. None goes within a day of its end. Below that it asks D1 nothing.
+    """
+
+    def __init__(self, store: TaskStore, storage: Storage, settings: Settings, meter: Meter, log: Log) -> None:
+        self._store = store
+        self._storage = storage
+        self._settings = settings
+        self._meter = meter
+        self._log = log
+
+    async def run(self) -> int:
+        """Erase as long as the database is nearly as large as it may be, and return how many tasks were.
+
+        A failure is logged: the next sweep goes on.
+        """
+        erased = 0
+        try:
+            for _ in range(limits.CLEAR_PAGES_MOST[self._settings.plan]):
+                if not self._is_due():
+                    break
+                gone = await self._page()
+                erased += gone
+                if not gone:
+                    break
+        except StoreError as error:
+            self._log.failure("clearance_failed", error)
+        if erased:
+            self._log("cleared", erased=erased, bytes=self._storage.size)
+        return erased
+
+    async def _page(self) -> int:
+        """Erase one page; 0 if there is nothing that may go."""
+        found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
+        if found is None:
+            await self._store.count_storage()
+            found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
+        return await self._store.erase_early(found) if found else 0
+
+    def _is_due(self) -> bool:
+        calls = self._settings.subrequests - self._meter.subrequests
+        statements = self._settings.statements - self._meter.statements
+        affordable = calls >= _CALLS and statements >= _STATEMENTS
+        return affordable and self._storage.is_over(round(limits.CLEAR_FRACTION * self._settings.storage_bytes_most))

@@ -1,0 +1,44 @@
+"""The SQL that makes room: who stores most, and which of their ended tasks go before their retention is over."""
+
+from .fragments import LISTED, NOW, delete_parts
+from .statement import statement
+
+# What a task takes, about: its rows, four bytes a token of its outputs, and as many of its input until that is emptied.
+# Nothing but its own row is read for it.
+_BYTES = "2000 + 4 * (output_tokens + CASE status WHEN 'completed' THEN 0 ELSE input_tokens END)"
+
+# Counts anew what each tenant stores. It reads each task's row once, however many there are.
+FORGET_COUNT = statement("DELETE FROM tenant_storage")
+COUNT = statement(f"""
+INSERT INTO tenant_storage (tenant, bytes, counted_at) SELECT tenant, sum({_BYTES}), {NOW} FROM tasks GROUP BY tenant
+ON CONFLICT DO UPDATE SET bytes = excluded.bytes, counted_at = excluded.counted_at
+""")
+
+# Says who stores most, and how old the count is.
+_LARGEST = "SELECT tenant FROM tenant_storage ORDER BY bytes DESC, tenant LIMIT 1"
+LARGEST = statement(f"""
+SELECT tenant, {NOW} - counted_at AS age_ms FROM tenant_storage WHERE tenant = ({_LARGEST})
+""")
+
+# Finds ended tasks of whoever stores most, the oldest first, none within `:kept_ms` of its end: up to `:most`, of
+# `:chunks_most` chunks together, or one that has more. A tenant's tasks lie in the order in which they came; no more
+# than the first `:walk_most` are read.
+OLDEST = statement(f"""
+SELECT id FROM (
+  SELECT id, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
+    SELECT id, total, finished_at FROM tasks
+    WHERE id > ({_LARGEST}) || ':' AND id < ({_LARGEST}) || ';' ORDER BY id LIMIT :walk_most
+  ) WHERE finished_at <= {NOW} - :kept_ms WINDOW page AS (ORDER BY id)
+) WHERE place <= :most AND (place = 1 OR chunks <= :chunks_most) ORDER BY place
+""")
+
+# Erases those of the tasks that ended `:kept_ms` ago or earlier, with all their parts: one that was put back meanwhile
+# is left alone. What they took is taken off their tenants' counts, first. It only makes room, so a full database lets
+# it happen.
+_OLD = f"(SELECT id FROM tasks WHERE {LISTED} AND finished_at <= {NOW} - :kept_ms)"
+DISCOUNT = statement(f"""
+UPDATE tenant_storage SET bytes = bytes - (SELECT coalesce(sum({_BYTES}), 0) FROM tasks
+  WHERE id IN {_OLD} AND tasks.tenant = tenant_storage.tenant)
+WHERE tenant IN (SELECT tenant FROM tasks WHERE id IN {_OLD})
+""")
+ERASE_OLD = (*delete_parts("IN", _OLD), statement(f"DELETE FROM tasks WHERE id IN {_OLD} RETURNING id"))

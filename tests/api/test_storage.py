@@ -1,0 +1,112 @@
+"""A database that is full, or nearly so, as clients see it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from src.core import limits
+from src.http.messages import Reply
+from tests.support.api_bench import ApiBench, data
+
+FULL = "D1_ERROR: Exceeded maximum DB size"
+MB = 1_000_000
+LONG = "word " * 2_000
+
+
+@pytest.fixture
+def bench() -> Iterator[ApiBench]:
+    """A deployment of default settings: it takes new tasks up to 450 MB."""
+    made = ApiBench()
+    yield made
+    made.close()
+
+
+def post(bench: ApiBench, key: str | None = None, text: str = LONG) -> Reply:
+    """Submit a task."""
+    body = {"input": text, "chunk": {"maxChars": 6000}}
+    return bench.call("POST", "/api/tasks", body, headers=None if key is None else {"idempotency-key": key})
+
+
+def size(bench: ApiBench, megabytes: float) -> None:
+    """Have every reply of D1 tell this size."""
+    bench.database.cap.reported = round(megabytes * MB)
+
+
+def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
+    """507 `storage_full`, with a time to come back; what was accepted before is read, cancelled and deleted."""
+    task = bench.submit()
+    size(bench, 450)
+    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200  # and its reply tells the size
+    reply = post(bench)
+    assert (reply.status, data(reply)["code"], reply.headers["Retry-After"]) == (507, "storage_full", "300")
+    assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 1
+    assert bench.call("POST", f"/api/tasks/{task['id']}/cancel").status == 200
+    assert bench.call("DELETE", f"/api/tasks/{task['id']}").status == 204
+
+
+def test_below_the_bound_nothing_changes(bench: ApiBench) -> None:
+    """A byte less is room."""
+    bench.submit()
+    size(bench, 449.999999)
+    bench.call("GET", "/api/tasks")
+    assert post(bench).status == 202
+
+
+def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
+    """While it refuses, it costs D1 one small read in ten seconds; then new tasks are taken again."""
+    bench.submit()
+    size(bench, 460)
+    bench.call("GET", "/api/tasks")
+    before = bench.database.batches
+    assert [post(bench).status for _ in range(20)] == [507] * 20
+    assert bench.database.batches == before
+    size(bench, 300)
+    assert post(bench).status == 507
+    bench.pass_seconds(limits.STORAGE_MEASURE_SECONDS + 1)
+    assert post(bench).status == 202
+
+
+def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
+    """The answer of the first was lost, the database has filled up since: the key finds its task."""
+    first = data(post(bench, "key"))
+    size(bench, 460)
+    bench.call("GET", "/api/tasks")
+    again = post(bench, "key")
+    assert (again.status, data(again)["id"]) == (202, first["id"])
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert data(post(bench, "key", "other"))["code"] == "idempotency_mismatch"
+    assert post(bench, "another").status == 507
+
+
+def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
+    """Another limit than the database's own is reached, of which the size tells nothing."""
+    bench.database.cap.hold(bench.database.cap.pages)
+    reply = post(bench)
+    assert (reply.status, data(reply)["code"]) == (507, "storage_full")
+    assert bench.database.rows("SELECT count(*) AS tasks FROM tasks") == [{"tasks": 0}]
+    bench.database.cap.lift()
+    assert post(bench).status == 202
+
+
+def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiBench) -> None:
+    """The first was lost on its way, so the Worker looks, and finds the task accepted."""
+    bench.database.fail("D1_ERROR: Network connection lost.", "after")
+    bench.database.fail(FULL)
+    assert post(bench).status == 202
+
+
+def test_a_task_is_erased_from_a_full_database(bench: ApiBench) -> None:
+    """What is erased makes room for the tombstone that it leaves: here on a page of its own."""
+    tasks = [data(post(bench))["id"] for _ in range(40)]
+    pages = bench.database.cap
+    pages.hold(pages.pages)
+    for task_id in tasks:
+        assert bench.call("DELETE", f"/api/tasks/{task_id}").status == 204
+    assert bench.database.rows("SELECT count(*) AS left FROM tombstones") == [{"left": 40}]
+
+
+def test_operators_see_how_full_the_database_is(bench: ApiBench) -> None:
+    """In bytes, as the reply that was just read tells; and from which size on new tasks are refused."""
+    size(bench, 123)
+    shown = data(bench.call("GET", "/api/async-status?verbose=1"))
+    assert shown["storage"] == {"bytes": 123 * MB, "most": 450 * MB}

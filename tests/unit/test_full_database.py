@@ -1,0 +1,153 @@
+"""Runs on a full database, and on one that is nearly full: no call is paid for that could not be stored."""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.states import Status
+from src.core.storage import MB, Storage
+from src.processing.outcomes import Ended, Released
+from tests.support.worker_bench import WorkerBench
+
+# An output that fits into no page that is in use, compressed or not.
+LONG = b64encode(Random(1).randbytes(9_000)).decode()
+RESTS = Released(limits.STORAGE_REST_SECONDS)
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    made = WorkerBench()
+    yield made
+    made.close()
+
+
+def fill(bench: WorkerBench, *, told: bool = True, room_pages: int = 0) -> None:
+    """Let the database grow by so many pages at most; `told`: its size shows that it is as large as the platform's."""
+    cap = bench.database.cap
+    cap.hold(cap.pages + room_pages)
+    cap.told = told
+
+
+def row(bench: WorkerBench) -> dict[str, Any]:
+    (found,) = bench.database.rows("SELECT * FROM tasks")
+    return found
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["known", "fresh isolate"])
+def test_a_run_that_cannot_store_starts_no_call(bench: WorkerBench, *, knows: bool):
+    """The task is given back with nothing on its bill; it costs no attempt, and goes on when there is room."""
+    bench.insert(4)
+    fill(bench)
+    if knows:
+        bench.task()  # any reply tells
+    assert bench.run() == RESTS
+    assert bench.model.calls == []
+    task = row(bench)
+    assert (task["status"], task["in_flight"], task["stalls"], task["idle_runs"]) == ("pending", "[]", 0, 0)
+    assert bench.task().usage.model_calls == 0
+    bench.database.cap.lift()
+    bench.loop.run_until_complete(_sleep(limits.STORAGE_REST_SECONDS))
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert (len(bench.model.calls), bench.task().usage.in_doubt) == (4, 0)
+
+
+def test_the_cause_is_in_the_log(bench: WorkerBench):
+    """Whoever looks why a task waits finds the size of the database."""
+    bench.insert(1)
+    fill(bench)
+    bench.run()
+    (line,) = bench.events("storage_full")
+    assert line["bytes"] >= 450 * MB
+
+
+def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(bench: WorkerBench):
+    """From STORAGE_MB_MOST on each announcement finds room first. What is found is given back with the same write."""
+    bench.insert(8)
+    fill(bench, room_pages=1_000)
+    before = bench.database.cap.pages
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 8
+    assert bench.database.cap.pages - before <= 2
+    assert bench.events("storage_full") == []
+
+
+def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: WorkerBench):
+    """The database becomes full while calls are out: no other starts, and what they gave is stored 20 s on."""
+    bench.insert(12)
+
+    def act(_call: Any, number: int) -> str:
+        if number == 1:
+            fill(bench, told=False)
+            bench.loop.call_later(20, bench.database.cap.lift)
+        return LONG
+
+    bench.model.act = act
+    assert bench.run() == RESTS
+    assert 20 < bench.loop.time() < 60
+    assert (len(bench.model.calls), row(bench)["completed"], row(bench)["in_flight"]) == (6, 6, "[]")
+    bench.model.act = lambda _call, _number: LONG
+    bench.loop.run_until_complete(_sleep(limits.STORAGE_REST_SECONDS))
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (12, 0)
+
+
+def test_a_database_that_stays_full_costs_the_calls_that_were_out_and_no_attempt(bench: WorkerBench):
+    """After a lease the task is given back; those calls are in doubt, it has no stall, and it ends with room."""
+    bench.settings = _with(bench, lease_seconds=130)
+    bench.insert(12)
+
+    def act(_call: Any, number: int) -> str:
+        if number == 1:
+            fill(bench, told=False)
+        return LONG
+
+    bench.model.act = act
+    assert bench.run() == RESTS
+    assert len(bench.model.calls) == 6
+    assert (row(bench)["status"], row(bench)["stalls"]) == ("pending", 0)
+    for _ in range(5):
+        bench.loop.run_until_complete(_sleep(limits.STORAGE_REST_SECONDS))
+        assert bench.run() == RESTS
+    assert len(bench.model.calls) == 6  # paid for once
+    bench.model.act = lambda _call, _number: LONG
+    bench.database.cap.lift()
+    bench.loop.run_until_complete(_sleep(limits.STORAGE_REST_SECONDS))
+    assert bench.run() == Ended(Status.COMPLETED)
+    usage = bench.task().usage
+    assert (len(bench.model.calls), usage.model_calls, usage.in_doubt) == (18, 18, 6)
+
+
+def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench):
+    """Not even the claim fits: nothing has changed, so there is nothing to count."""
+    bench.insert(2)
+    before = row(bench)
+    bench.database.fail("D1_ERROR: Exceeded maximum DB size")
+    with pytest.raises(Exception, match="full"):
+        bench.run()
+    assert row(bench) == before
+
+
+@pytest.mark.parametrize(("full", "size", "tight"), [(False, 99, False), (False, 100, True), (True, 1, True)])
+def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
+    """Its size, or a write that found no room, until one finds some."""
+    storage = Storage()
+    storage.measured(size, 1.0)
+    if full:
+        storage.found_full()
+    assert storage.is_tight(100) is tight
+    storage.found_room()
+    assert storage.is_tight(100) is (size >= 100)
+
+
+def _with(bench: WorkerBench, **changes: Any) -> Any:
+    return replace(bench.settings, **changes)
+
+
+async def _sleep(seconds: float) -> None:
+    await asyncio.sleep(seconds)
