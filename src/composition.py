@@ -109,6 +109,7 @@ class App:
             latency=self._isolate.latency,
             sightings=self._isolate.sightings,
             storage=self._isolate.storage,
+            news=self._isolate.news,
         )
 
     def dispatcher(self) -> Dispatcher:

@@ -13,8 +13,8 @@ from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.scenario import Scenario
 from simulator.campaign.small_limits import small_limits, variables
 from simulator.campaign.totals import Totals
-from simulator.campaign.workload import Workload, draw, metered, patient, placed, polled, with_terms
-from simulator.engine.fault_kinds import DEAD_TRIGGERS, FOUND_BY_REVIEW, KINDS, RATE_LIMITER, STORAGE
+from simulator.campaign.workload import Workload, bearing, draw, metered, patient, placed, polled, with_terms
+from simulator.engine.fault_kinds import DEAD_TRIGGERS, FOUND_BY_REVIEW, KINDS, MODEL_AWAY, RATE_LIMITER, STORAGE
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.loop import SimulationError
 from simulator.platform.choices import Scheduling
@@ -39,6 +39,7 @@ LATE = "late"
 OVERLOAD = "overload"
 FULL = "full"
 DEAD = "dead-triggers"
+AWAY = "away"
 _TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared", FULL: STORAGE}
 _PROFILE_OF_TEN = ("calm", "harmless", "model", *("swarm",) * 6, "everything")
 _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo")
@@ -63,7 +64,7 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
     fail at entry. Of `swarm` half have no shared database, and three quarters none that may not grow. Those of the
     limiter of requests, and those that a review found, come from streams of their own, so that seeds without them stay
     what they were."""
-    usual = {kind.name: kind.rate for kind in KINDS.values()} | _OFTENER
+    usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name != MODEL_AWAY} | _OFTENER
     if profile == "calm":
         return {}
     if profile == "harmless":
@@ -92,6 +93,14 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
     return drawn | {name: 10 * usual[name] for own, name in _TEN_TIMES.items() if own == profile}
 
 
+def away_rate(profile: str, rng: Random) -> float:
+    """How often the model goes away for all: not at all in half of the runs, and ten times as often in `away`."""
+    usual = KINDS[MODEL_AWAY].rate
+    if profile == AWAY:
+        return 10 * usual
+    return 0.0 if profile in {"calm", "harmless"} else usual * rng.choice((0, 0, 0, 1, 3, 3))
+
+
 def run_seed(
     seed: int,
     *,
@@ -114,11 +123,14 @@ def run_seed(
         drawn = polled(drawn, Random(f"{seed}/polled"))
     drawn = mixed(drawn, Random(f"{seed}/releases"))
     drawn = replace(drawn, small_windows=Random(f"{seed}/windows").random() < 0.3)
+    away_rng = Random(f"{seed}/model away")
+    drawn = bearing(drawn, away_rng, always=profile == AWAY)
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
         fault_rng,
         rates(profile, fault_rng, limiter_rng, Random(f"{seed}/found by review"))
+        | {MODEL_AWAY: away_rate(profile, away_rng)}
         if fault_rates is None
         else fault_rates,
         muted=muted,

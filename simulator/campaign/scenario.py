@@ -1,6 +1,7 @@
 """Plays a workload against a world: clients, operators, cron; then faults stop, and everything must come to rest."""
 
 import asyncio
+import math
 from random import Random
 
 from simulator.campaign import tenants
@@ -53,6 +54,9 @@ class Scenario:
         trouble.add_done_callback(look_at_error)
         await asyncio.gather(*parts)
         await asyncio.sleep(self._rng.uniform(1, 20))
+        if self.workload.sits_out:
+            await asyncio.sleep(max(0.0, world.model.away_until - world.loop.time()))
+        world.model.away_until = -math.inf
         world.faults.stop()
         if world.deployment is not self.workload.last:
             self._interfered = True
@@ -103,7 +107,8 @@ class Scenario:
     def circumstances(self) -> Circumstances:
         """What struck so far."""
         fired = {name for name, tally in self.world.faults.tallies.items() if tally.fired}
-        return Circumstances(frozenset(fired), self._interfered or self.clients.interfered or self.operators.interfered)
+        operated = self._interfered or self.clients.interfered or self.operators.interfered
+        return Circumstances(frozenset(fired), operated, self.workload.patient)
 
     def check(self) -> None:
         """Hold every task, and all of them together, to what was promised."""

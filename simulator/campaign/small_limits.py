@@ -55,6 +55,7 @@ def variables(
         "LEASE_SECONDS": str(LEASE_SECONDS),
         "AI_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
         "MAX_ATTEMPTS": str(MAX_ATTEMPTS),
+        "MODEL_PATIENCE_SECONDS": "0",
         "AI_CONCURRENCY": str(concurrency),
         "CHUNK_MAX_CHARS": "10",
         "RETENTION_DAYS": str(retention_days),

@@ -15,6 +15,7 @@ type Reduce = Literal["concat", "merge", "none"]
 ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
 DEPLOYMENTS = (TOP, FREE, DIRECT)
 CHUNK_CHARS = 10
+PATIENCE = "MODEL_PATIENCE_SECONDS"
 SHORT_RETENTION_DAYS = 0.008  # longer than an isolate may stand still: what it sends again must find its task
 LONG_CHUNKS = 13  # with the small limits: two lanes
 
@@ -83,8 +84,14 @@ class Workload:
     cron: bool = True
     queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops
     variables: dict[str, str] = field(default_factory=dict)
+    sits_out: bool = False  # faults do not stop while the model is away
     rate_limit: RateLimit | None = None  # of requests, where the limiter is bound
     old_writers: float = 0.0  # the share of isolates whose code records each output as a row
+
+    @property
+    def patient(self) -> bool:
+        """Whether tasks bear a model that is away."""
+        return self.variables.get(PATIENCE, "0") != "0"
 
     @property
     def keyed(self) -> bool:
@@ -144,6 +151,13 @@ def placed(workload: Workload, rng: Random) -> Workload:
     if rng.random() >= 0.06:
         return workload
     return replace(workload, variables=workload.variables | {"MAX_OBJECTS_AT_WORK": str(rng.choice((1, 2)))})
+
+
+def bearing(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
+    """Have tasks bear a model that is away in half of the runs; with `always` faults last until it is back."""
+    if not always and rng.random() < 0.5:
+        return workload
+    return replace(workload, variables=workload.variables | {PATIENCE: "3600"}, sits_out=always)
 
 
 def _limited(workload: Workload, rng: Random) -> Workload:

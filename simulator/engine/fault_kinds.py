@@ -67,6 +67,7 @@ _ALL = (
     FaultKind(24, "cron_dead", 0.02, "a cron trigger fails at entry"),
     FaultKind(24, "alarm_dead", 0.05, "an alarm fails at entry"),
     FaultKind(24, "rpc_dead", 0.02, "a call of an object fails at entry"),
+    FaultKind(25, "model_away", 0.01, "the model is away for all, from a second to half an hour"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
@@ -74,3 +75,5 @@ DEAD_TRIGGERS = tuple(kind.name for kind in _ALL if kind.number == 24)
 # Their rates are drawn from a stream of their own.
 FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number in {20, 21, 22})
 STORAGE = "d1_full"
+# And so is this one's.
+MODEL_AWAY = "model_away"

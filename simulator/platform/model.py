@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Literal
 
+from simulator.engine.fault_kinds import MODEL_AWAY
 from simulator.platform.binding_port import Network, Port, Reply
 from src.core.errors import (
     ModelConnectionLost,
@@ -27,6 +29,13 @@ class CallRecord:
     sender: str
     call: ModelCall
     answer: str
+
+
+AWAY_SECONDS = (1.0, 30.0, 300.0, 1_800.0)
+AWAY_REST_SECONDS = 600.0  # from one absence to the next: whoever waits has asked meanwhile
+# How calls fail while the model is away: answered, refused before the model has seen them, or without an answer.
+type Absence = Literal["5xx", "unreachable", "hang"]
+ABSENCES: tuple[Absence, ...] = ("5xx", "5xx", "unreachable", "hang")
 
 
 def output_of(call: ModelCall) -> str:
@@ -51,6 +60,23 @@ class ModelServer:
         self.number_outputs = False
         self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None  # a call leaves an isolate
         self.received: Callable[[ModelCall, ModelReply], None] = lambda _call, _reply: None  # an output is back in one
+        self.away_until = -AWAY_REST_SECONDS
+        self._absence: Absence = "5xx"
+
+    def go_away(self, seconds: float, absence: Absence) -> None:
+        """Be away for all callers, from now on."""
+        self.away_until, self._absence = self.network.loop.time() + seconds, absence
+
+    def _is_away(self, sender: str) -> bool:
+        faults, now = self.faults, self.network.loop.time()
+        if now < self.away_until:
+            return True
+        if now < self.away_until + AWAY_REST_SECONDS or not faults.fires(MODEL_AWAY, sender):
+            return False
+        self.go_away(
+            AWAY_SECONDS[int(faults.between(0, len(AWAY_SECONDS)))], ABSENCES[int(faults.between(0, len(ABSENCES)))]
+        )
+        return True
 
     def count(self, text: str) -> int:
         """How many calls with exactly this `user` text reached the model."""
@@ -59,16 +85,22 @@ class ModelServer:
     def serve(self, call: ModelCall, sender: str, reply: Reply) -> None:
         """Take one call in and answer it after a while."""
         faults = self.faults
-        if faults.fires("model_unreachable", sender):
+        away = self._is_away(sender)
+        if (away and self._absence == "unreachable") or (not away and faults.fires("model_unreachable", sender)):
             reply(None, ModelConnectionLost("connection refused"))
             return
-        answer, error, seconds = self._decide(call, sender)
+        answer, error, seconds = self._away() if away else self._decide(call, sender)
         self.records.append(CallRecord(self.network.loop.time(), sender, call, answer))
         self.calls_by_text[call.user] += 1
         faults.record("model", answer, call.user[:40])
         value = None if error else self._reply(call)
         loop = self.network.loop
         loop.call_event(seconds, reply, value, error, context=loop.outside)
+
+    def _away(self) -> tuple[str, ModelError | None, float]:
+        if self._absence == "hang":
+            return "hang", ModelTimeout("hang"), self.timeout_seconds
+        return "5xx", ModelUnavailable("503"), self.faults.between(*self.seconds)
 
     def _decide(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float]:
         faults, fires, timeout = self.faults, self.faults.fires, self.timeout_seconds

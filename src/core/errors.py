@@ -37,18 +37,25 @@ class ConfigurationFaults(ConfigurationError):
 class ModelError(OnceoverError):
     """A model call that gave no usable output. The message names the cause, never the text or the key.
 
-    `answered`: the provider said so itself, so it has counted the call. Otherwise nobody knows.
+    `answered`: the provider said so itself, so it has counted the call. Otherwise nobody knows. `of_service`: the
+    cause is the service's, whatever the call. `delay_seconds`: how long the provider asks to wait, if it says so.
     """
 
     code = "model_error"
     answered: ClassVar[bool] = True
+    of_service: ClassVar[bool] = False
+
+    def __init__(self, message: str = "", delay_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.delay_seconds = delay_seconds
 
 
 class ModelUnavailable(ModelError):
-    """5xx or no capacity: transient."""
+    """408, 409, 425, 5xx or no capacity: transient."""
 
     code = "model_unavailable"
     retryable = True
+    of_service = True
 
 
 class ModelTimeout(ModelError):
@@ -57,6 +64,7 @@ class ModelTimeout(ModelError):
     code = "model_timeout"
     retryable = True
     answered = False
+    of_service = True
 
 
 class ModelConnectionLost(ModelError):
@@ -65,6 +73,13 @@ class ModelConnectionLost(ModelError):
     code = "model_connection_lost"
     retryable = True
     answered = False
+    of_service = True
+
+
+class CallerLost(ModelConnectionLost):
+    """Whoever made the call was lost, or had no more time for it: it says nothing of the service."""
+
+    of_service = False
 
 
 class ModelReplyMalformed(ModelError):
@@ -79,10 +94,6 @@ class ModelRateLimited(ModelError):
 
     code = "model_rate_limited"
     retryable = True
-
-    def __init__(self, message: str, delay_seconds: float | None = None) -> None:
-        super().__init__(message)
-        self.delay_seconds = delay_seconds
 
 
 class CallNotStarted(ModelError):

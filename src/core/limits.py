@@ -133,6 +133,15 @@ STALL_SECONDS_LEAST = 600.0  # from the first claim of such a row until the task
 # --- Retry ------------------------------------------------------------------------------------------
 BACKOFF_SECONDS_FIRST = 1.0
 BACKOFF_SECONDS_MOST = 60.0
+AWAY_SECONDS_FIRST = 1.0  # between two calls that ask whether a model is back; doubles with each that fails
+AWAY_SECONDS_MOST = 300.0  # at most 32 of them an hour, whatever the jitter
+AWAY_SECONDS_KEPT = 900.0  # what an isolate knows of a model that is away is forgotten after that
+AWAY_NEWCOMER_SECONDS = 5.0  # a task that has not met the trouble itself asks so long after the last one who did
+AWAY_TURN_SECONDS = 30.0  # one that has, and whose pause is over, waits no longer than that for another's question
+AWAY_CLOCK_SECONDS = 5.0  # by which the database's clock and an isolate's may seem to differ, an answer's way included
+AWAY_LOOK_SECONDS = 2.0  # how often a waiting run looks whether another one of its isolate has had a success
+NEWS_MODELS_MOST = 100  # models in an isolate's memory
+PATIENCE_SECONDS_MOST = 86_400
 RATE_LIMIT_SECONDS_FIRST = 2.0  # where the provider does not say how long
 RATE_LIMIT_SECONDS_LEAST = 0.125  # where it does, at first: a Retry-After of 0 would make a storm of calls
 RATE_LIMIT_SECONDS_MOST = 3_600.0

@@ -13,6 +13,13 @@ def backoff_seconds(attempts: int, chance: float) -> float:
     return ceiling * (0.5 + 0.5 * chance)
 
 
+def away_seconds(waits: int, chance: float) -> float:
+    """Wait before a model that is away is asked again, after `waits` failed probes: doubling, capped, half jitter."""
+    assert waits >= 1
+    ceiling = min(limits.AWAY_SECONDS_MOST, limits.AWAY_SECONDS_FIRST * 2.0 ** min(waits - 1, 16))
+    return ceiling * (0.5 + 0.5 * chance)
+
+
 def rate_limit_seconds(asked: float | None, waits: int, chance: float) -> float:
     """Return how many seconds to wait after a 429. `waits` waits in a row came before it.
 

@@ -34,6 +34,7 @@ class Settings:
     input_bytes: int = limits.INPUT_BYTES_DEFAULT
     lease_seconds: float = 180.0
     max_attempts: int = 3
+    patience_seconds: float = 3_600.0
     retention_days: float = 30.0
     plan: str = "free"
     tasks_in_flight_most: int | None = None
@@ -140,6 +141,7 @@ def _read(variables: Reading) -> Settings:
         chunk_chars=_whole(variables, "CHUNK_MAX_CHARS", 6_000, 1, limits.CHUNK_CHARS_MOST),
         input_bytes=_whole(variables, "MAX_INPUT_BYTES", limits.INPUT_BYTES_DEFAULT, 1, limits.INPUT_BYTES_MOST),
         max_attempts=_whole(variables, "MAX_ATTEMPTS", 3, 1, 20),
+        patience_seconds=_number(variables, "MODEL_PATIENCE_SECONDS", 3_600, 0, limits.PATIENCE_SECONDS_MOST),
         retention_days=_number(variables, "RETENTION_DAYS", 30, 0, 3_650),
         tasks_in_flight_most=_bound(variables, "MAX_TASKS_IN_FLIGHT", limits.TASKS_IN_FLIGHT_MOST),
         characters_a_day_most=_bound(variables, "MAX_CHARACTERS_PER_DAY", limits.CHARACTERS_A_DAY_MOST),

@@ -59,6 +59,25 @@ class Failure:
     retryable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """The last call that failed, unless one has succeeded since: `calls` in a row did. A merge has no `chunk`."""
+
+    code: str
+    message: str
+    at: int
+    chunk: int | None
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why nothing is being done for a task, and until when; None: nobody knows."""
+
+    reason: str
+    until: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """The bill: `model_calls` counts every call sent, the `in_doubt` ones among them included."""
@@ -75,7 +94,8 @@ class Task:
     """One task. `result` is a string or, for `reduce: none`, a list of strings; None until completed.
 
     `task_key` is its tenant and id. `overdue`: its deadline has passed, and nobody has ended it yet. `late`: nobody
-    works on it, and it is to be sent off again. `unanswered`: that was done before, and nobody came.
+    works on it, and it is to be sent off again. `unanswered`: that was done before, and nobody came. `read_at` is
+    when the database gave it.
     """
 
     task_key: TaskKey
@@ -96,6 +116,9 @@ class Task:
     overdue: bool = False
     late: bool = False
     unanswered: bool = False
+    waiting_for: Wait | None = None
+    last_error: LastError | None = None
+    read_at: int = 0
     result: str | tuple[str, ...] | None = None
 
     @property

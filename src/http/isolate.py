@@ -10,6 +10,7 @@ from ..core import limits
 from ..core.database_load import DatabaseLoad
 from ..core.keys import Key
 from ..core.pace import Latency
+from ..core.patience import ModelNews
 from ..core.storage import Storage
 from ..inference.protocol import Health, Provider
 from ..processing.sightings import Sightings
@@ -156,3 +157,4 @@ class Isolate:
         self.latency = Latency()
         self.sightings = Sightings()
         self.storage = Storage()
+        self.news = ModelNews()

@@ -125,7 +125,7 @@ class OpenAIProvider:
         if status == 429:
             return ModelRateLimited(message, retry_after_seconds(reply.headers))
         if status in _TRANSIENT_4XX or status >= 500:
-            return ModelUnavailable(message)
+            return ModelUnavailable(message, retry_after_seconds(reply.headers))
         if 300 <= status < 400:
             # Followed, the redirect would carry the key to a host that nobody configured.
             return ModelRefused(f"the provider answered {status}, a redirect: AI_BASE_URL must be the final address")

@@ -1,7 +1,7 @@
 """Model calls and their outcomes as plain values, to cross RPC between Durable Objects."""
 
 from ..core import errors
-from ..core.errors import ModelConnectionLost, ModelError, ModelRateLimited
+from ..core.errors import ModelConnectionLost, ModelError
 from .protocol import ModelCall, ModelReply
 
 Wire = dict[str, str | int | float | None]
@@ -10,6 +10,7 @@ _ERRORS: dict[str, type[ModelError]] = {
     kind.code: kind
     for kind in (
         errors.ModelUnavailable,
+        errors.ModelRateLimited,
         errors.ModelTimeout,
         errors.ModelConnectionLost,
         errors.ModelReplyMalformed,
@@ -38,8 +39,7 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
             "inputTokens": outcome.input_tokens,
             "outputTokens": outcome.output_tokens,
         }
-    delay = outcome.delay_seconds if isinstance(outcome, ModelRateLimited) else None
-    return {"error": outcome.code, "message": str(outcome), "delaySeconds": delay}
+    return {"error": outcome.code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
 
 
 def read_outcome(wire: Wire) -> ModelReply | ModelError:
@@ -47,11 +47,9 @@ def read_outcome(wire: Wire) -> ModelReply | ModelError:
     code = wire.get("error")
     if code is None:
         return ModelReply(str(wire["output"]), _whole(wire["inputTokens"]), _whole(wire["outputTokens"]))
-    message = str(wire["message"])
-    if code == ModelRateLimited.code:
-        delay = wire["delaySeconds"]
-        return ModelRateLimited(message, None if delay is None else float(delay))
-    return _ERRORS.get(str(code), ModelConnectionLost)(message)
+    delay = wire.get("delaySeconds")
+    kind = _ERRORS.get(str(code), ModelConnectionLost)
+    return kind(str(wire["message"]), None if delay is None else float(delay))
 
 
 def _whole(value: str | float | None) -> int:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 
 from ..core import limits
-from ..core.errors import ModelConnectionLost
+from ..core.errors import CallerLost
 from ..inference import wire
 from ..inference.protocol import ModelCall
 from ..processing import clock
@@ -55,7 +55,7 @@ class LanedCaller:
             assert len(outcomes) == len(calls)
         except Exception as error:  # noqa: BLE001 - RPC raises what it likes; whether the lane worked is unknown
             self._log("lane_lost", task=claim.task_key, calls=len(calls), error=type(error).__name__)
-            return [ModelConnectionLost("the lane that made the call was lost")] * len(calls)
+            return [CallerLost("the lane that made the call was lost")] * len(calls)
         return outcomes
 
 

@@ -49,6 +49,6 @@ class Bookings:
             self._log("call_failed", **facts, code=result.code, error=str(result))
             return
         epoch_ms = self._times.epoch_ms
-        self._ledger.succeeded(key, result, epoch_ms(started), epoch_ms(started + seconds))
+        self._ledger.succeeded(key, result, (epoch_ms(started), epoch_ms(started + seconds)), clock.now())
         self._material.keep(key, result.output)
         self._log("call_done", **facts, input_tokens=result.input_tokens, output_tokens=result.output_tokens)

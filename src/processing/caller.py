@@ -8,14 +8,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..core.errors import CallNotStarted, ModelConnectionLost, ModelError, ModelTimeout
+from ..core.errors import CallerLost, CallNotStarted, ModelError, ModelTimeout
 from ..inference.protocol import ModelCall, ModelReply, Provider
 from . import clock
 
 CallOutcome = ModelReply | ModelError
 
 
-class Silence(ModelConnectionLost):
+class Silence(CallerLost):
     """No answer within the time: whoever was asked may still hold the connection."""
 
 

@@ -11,23 +11,32 @@ from collections.abc import Iterable, Sequence
 from ..core import limits
 from ..core.errors import ModelError, ModelRateLimited, ModelRefused
 from ..core.pace import start_pause_seconds
+from ..core.patience import Patience, Trouble
 from ..core.retry import backoff_seconds, rate_limit_seconds
 from ..core.stalls import width
 from ..core.task import Failure
 from ..inference.protocol import ModelReply
 from ..store.claims import CallKey, Claim, FailedCall, MergeLevel, Output, Progress, Tried
+from .suspense import Suspense
+from .words import Bars, Words
 
 MESSAGE_CHARS_MOST = 500
 
 
 class Ledger:
-    """Keeps every call of a claim in exactly one place: ready, waiting, in flight or done."""
+    """Keeps every call of a claim in exactly one place: ready, waiting, in flight or done.
 
-    def __init__(self, claim: Claim, max_attempts: int) -> None:
+    `patience` is the run's with its model; without it each failure counts. The claim was granted at `now`.
+    """
+
+    def __init__(self, claim: Claim, max_attempts: int, patience: Patience | None = None, now: float = 0.0) -> None:
         self._max_attempts = max_attempts
+        self._patience = patience or Patience(Trouble(), 0, now=now)
+        self._words = Words(claim, now)
+        self._suspense = Suspense(max_attempts)
         self._ready: deque[CallKey] = deque()
         self._waiting: list[tuple[float, CallKey]] = []
-        self._in_flight: dict[CallKey, None] = {}
+        self._in_flight: dict[CallKey, float] = {}  # and when each started
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
         self._tried = dict(claim.tried)
@@ -61,26 +70,54 @@ class Ledger:
         self._ready.extend(key for key in keys if key not in self._done)
 
     def startable(self, now: float, most: int) -> list[CallKey]:
-        """Return up to `most` calls that may start now, in order. None after a failure or during a pause."""
-        if self.failure is not None or now < max(self._paused_until, self._unstarted_until):
+        """Return up to `most` calls that may start now, in order. None after a failure or during a pause.
+
+        While the model is away it is one call, if no other asks already.
+        """
+        if self.failure is not None or now < max(self._paused_until, self._unstarted_until, self._opens_at(now)):
             return []
         while self._waiting and self._waiting[0][0] <= now:
             self._ready.append(heapq.heappop(self._waiting)[1])
+        return self.first(min(most, 1) if self._patience.narrow(now) else most)
+
+    def first(self, most: int) -> list[CallKey]:
+        """Return up to `most` calls that are ready, in order, whether or not they may start now."""
         return [self._ready[place] for place in range(min(most, len(self._ready)))]
 
-    def start(self, keys: Iterable[CallKey]) -> None:
+    def start(self, keys: Iterable[CallKey], now: float) -> None:
         """Move calls that `startable` returned into flight."""
         self._announced = True
         for key in keys:
             assert self._ready.popleft() == key
-            self._in_flight[key] = None
+            self._in_flight[key] = now
+            self._patience.started(now)
 
-    def next_at(self) -> float | None:
+    def next_at(self, now: float) -> float | None:
         """Return when a call may start next, None if none is left to start or none may."""
         if self.failure is not None or not (self._ready or self._waiting):
             return None
-        earliest = 0.0 if self._ready else self._waiting[0][0]
-        return max(earliest, self._paused_until, self._unstarted_until)
+        return self._bars(now).latest
+
+    def waits_for_model(self, now: float) -> bool:
+        """Whether the model is away. Such waits may follow each other without a write that renews the claim."""
+        return self._patience.narrow(now)
+
+    def give_up(self, now: float) -> None:
+        """Fail for want of a model that has been away for too long, and that it is not this task's turn to ask."""
+        error = self._words.last_error
+        if error is not None and self.failure is None and self._patience.over(now) and now < self._opens_at(now):
+            self.failure = Failure(error.code, error.message, True)
+
+    def _opens_at(self, now: float) -> float:
+        return self._patience.opens_at(now, max(self._in_flight.values(), default=None))
+
+    def _bars(self, now: float) -> Bars:
+        return Bars(
+            model_away=self._opens_at(now),
+            rate_limited=self._paused_until,
+            database=self._unstarted_until,
+            backoff=0.0 if self._ready or not self._waiting else self._waiting[0][0],
+        )
 
     def all_done(self, keys: Iterable[CallKey]) -> bool:
         """Whether each of these calls has its output."""
@@ -114,9 +151,9 @@ class Ledger:
     # --- what happened ----------------------------------------------------------------------------------
 
     def succeeded(
-        self, key: CallKey, reply: ModelReply, started_ms: int | None = None, ended_ms: int | None = None
+        self, key: CallKey, reply: ModelReply, times_ms: tuple[int, int] | None = None, now: float = 0.0
     ) -> None:
-        """Book a call's output, with its times."""
+        """Book a call's output, with when it started and ended."""
         self._made(key)
         self._settled += 1
         self._input_tokens += reply.input_tokens
@@ -126,30 +163,61 @@ class Ledger:
         self._done.add(key)
         self._completed += key.level == 0
         self._new_failures.pop(key, None)
+        self._suspense.drop(key)
         calls = self._tried.get(key, Tried()).calls + 1
+        started_ms, ended_ms = times_ms or (None, None)
         self._new_outputs.append(Output(key, reply.output, calls, started_ms=started_ms, ended_ms=ended_ms))
+        self._words.succeeded()
+        self._patience.succeeded(now)
+        self._count_late()
 
     def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
         """Book a call's failure: it waits for its next try, or the claim ends with it."""
-        self._made(key)
+        started_at = self._made(key)
         if error.answered:
             self._settled += 1
         else:
             self._in_doubt += 1  # nobody knows whether the provider counted it
         before = self._tried.get(key, Tried())
-        costs = 0 if isinstance(error, ModelRateLimited) else 1
+        limited = isinstance(error, ModelRateLimited)
+        # A failure counts as an attempt, unless it may be the model's trouble rather than the call's.
+        costs = not limited and (not error.of_service or self._patience.counts(started_at))
         tried = self._tried[key] = Tried(before.attempts + costs, before.calls + 1)
-        final = not error.retryable or isinstance(error, ModelRefused) or tried.attempts >= self._max_attempts
+        used_up = costs and tried.attempts >= self._max_attempts
+        final = not error.retryable or isinstance(error, ModelRefused) or used_up
         if isinstance(error, ModelRateLimited):
             final = self._rate_limited(error, now, chance)
+            self._patience.answered()
+        elif error.of_service:
+            self._stalls, self.finished = 0, True  # to wait for a model kills no worker
+            self._patience.failed(started_at, now, error.delay_seconds, chance)
+            self._paused_until = max(self._paused_until, now + (error.delay_seconds or 0.0))
+            final = final or self._patience.over(now)
         failure = Failure(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
+        self._words.failed(key, failure, now)
         self._new_failures[key] = FailedCall(key, tried, final, failure)
         if final:
-            self._failed += key.level == 0
-            self.failure = self.failure or failure
-        else:
-            wait = 0.0 if costs == 0 else backoff_seconds(tried.attempts, chance)
+            self._end_with(key, failure)
+            return
+        if costs or limited:
+            wait = backoff_seconds(tried.attempts, chance) if costs else 0.0
             heapq.heappush(self._waiting, (now + wait, key))
+        else:
+            self._suspense.hold(started_at, self._new_failures[key])
+            self._ready.append(key)  # behind the others: who asks next is another one
+        self._count_late()
+
+    def _count_late(self) -> None:
+        """Count failures that turn out to be their calls' own."""
+        for failed in self._suspense.settle(self._patience.there_at, self._in_flight):
+            self._tried[failed.key] = failed.tried
+            self._new_failures[failed.key] = failed
+            if failed.final:
+                self._end_with(failed.key, failed.failure)
+
+    def _end_with(self, key: CallKey, failure: Failure) -> None:
+        self._failed += key.level == 0
+        self.failure = self.failure or failure
 
     def not_started(self, key: CallKey, now: float) -> None:
         """Take a call back that was announced and not made; it costs no attempt.
@@ -172,12 +240,13 @@ class Ledger:
         """Book a run that gives its task back because nothing started."""
         self.idle_runs += 1
 
-    def _made(self, key: CallKey) -> None:
-        """Take a call out of flight that was made."""
-        del self._in_flight[key]
+    def _made(self, key: CallKey) -> float:
+        """Take a call out of flight that was made, and return when it started."""
+        started_at = self._in_flight.pop(key)
         self.ended += 1
         self._announced = False
         self.fruitless = self.idle_runs = 0
+        return started_at
 
     def _rate_limited(self, error: ModelRateLimited, now: float, chance: float) -> bool:
         """Pause all starts as long as the provider asks; True when it has been asking for too long."""
@@ -199,10 +268,15 @@ class Ledger:
 
     # --- what the store is told ---------------------------------------------------------------------------
 
-    def progress(self, starting: Iterable[CallKey], minimum_calls: int, merges: Sequence[MergeLevel] = ()) -> Progress:
+    def progress(
+        self, starting: Sequence[CallKey], minimum_calls: int, now: float = 0.0, merges: Sequence[MergeLevel] = ()
+    ) -> Progress:
         """Say all that is new, and announce the calls about to start: the write after the last one that was saved."""
         tries = tuple(self._tries)
         self._tries.append(len(self._new_outputs))
+        if starting:  # no other task is to ask for the model while this is being written
+            self._patience.started(now)
+        away_since, bars = self._patience.away_since, self._bars(now)
         return Progress(
             step=self._step + 1,
             outputs=tuple(self._new_outputs),
@@ -221,6 +295,10 @@ class Ledger:
             rate_waits=self._rate_waits,
             idle_runs=self.idle_runs,
             finished=self.finished or self.failure is not None,
+            away_since=None if away_since is None else self._words.at_ms(away_since),
+            away_waits=self._patience.waits,
+            last_error=self._words.last_error,
+            wait=self._words.wait(bars, now),
         )
 
     def saved(self) -> None:

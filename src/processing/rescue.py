@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..core import limits
-from ..core.errors import CallNotStarted, ModelConnectionLost, ModelTimeout
+from ..core.errors import CallerLost, CallNotStarted, ModelTimeout
 from ..core.ids import TaskKey
 from ..core.task import Route, Task
 from ..inference.protocol import ModelCall, Provider
@@ -39,7 +39,7 @@ class BriefCaller(LocalCaller):
             return [CallNotStarted("too late to start the call")]
         (outcome,) = await super().call(calls, min(seconds, left), starts_by)
         if left < seconds and isinstance(outcome, ModelTimeout):
-            return [ModelConnectionLost(f"the poll that made the call had no more than {left:.0f} s for it")]
+            return [CallerLost(f"the poll that made the call had no more than {left:.0f} s for it")]
         return [outcome]
 
 

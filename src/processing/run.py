@@ -34,7 +34,7 @@ from .terms import OVERDUE, Terms, exhausted
 class Run:
     """One claim's work.
 
-    `model` is for a claim that names none. `slack_seconds` is what the way to whoever makes its calls may take.
+    `model` is whose calls these are. `slack_seconds` is what the way to whoever makes its calls may take.
     `sweep_soon` says whether only the sweep brings a released task back. `announced_at` is the earliest time at which
     the calls that the claim announces were announced. `chance` gives numbers from 0 to 1.
     """
@@ -47,6 +47,7 @@ class Run:
         allowance: Allowance,
         pace: Pace,
         room: Room,
+        ledger: Ledger,
         *,
         store: TaskStore,
         settings: Settings,
@@ -71,8 +72,8 @@ class Run:
         self._claimed_at = clock.now()
         self._log = log
         self._plan = Plan(claim)
-        self._ledger = Ledger(claim, settings.max_attempts)
-        self._material = Material(claim, self._plan, claim.options.model or model, store, pace, self._save)
+        self._ledger = ledger
+        self._material = Material(claim, self._plan, model, store, pace, self._save)
         times = Times(claim.claimed_ms, announced_at)
         self._bookings = Bookings(self._ledger, self._material, times, chance, log)
         self._calls = Calls(caller, self._material.message, settings.timeout_seconds)
@@ -89,7 +90,7 @@ class Run:
         except StoreFull:
             await self._calls.drop()
             back = self._back(limits.STORAGE_REST_SECONDS)
-            progress = self._ledger.progress((), self._plan.minimum_calls)
+            progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
             given_back = await self._store.stand_down(self._claim, progress, back)
             return Released(limits.STORAGE_REST_SECONDS) if given_back else Lost()
         except StoreUnavailable:
@@ -115,7 +116,7 @@ class Run:
             failure = self._ledger.failure or crashed(self._claim.stalls)
             return await self._end(Fail(self._settings.retention_ms, failure))
         self._ledger.add(self._plan.keys())
-        announced = self._ledger.startable(clock.now(), len(self._claim.announced))
+        announced = self._ledger.first(len(self._claim.announced))
         assert set(announced) == self._claim.announced
         if not self._room.tight:  # else they are announced again, with the room that they need
             self._start(announced)
@@ -173,7 +174,7 @@ class Run:
 
     async def _tell(self) -> Status | None:
         """Write what has happened to a task that has ended. None: it goes on, for this claim or for another."""
-        progress = self._ledger.progress((), self._plan.minimum_calls)
+        progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
         settle = partial(self._store.settle, self._claim, progress, OVERDUE, self._settings.retention_ms)
         return await self._pace.insist(settle)
 
@@ -192,9 +193,10 @@ class Run:
     def _ending(self, now: float, turn_at: float) -> Ending | None:
         """Say how the claim ends now that nothing is in flight, or None to sit out a short wait."""
         retention_ms = self._settings.retention_ms
+        self._ledger.give_up(now)
         if self._ledger.failure is not None:
             return Fail(retention_ms, self._ledger.failure)
-        next_at = self._ledger.next_at()
+        next_at = self._ledger.next_at(now)
         if next_at is None:
             return Finish(retention_ms, self._plan.top, self._settings.keep_input)
         if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
@@ -206,13 +208,14 @@ class Run:
     def _giving_back(self, now: float, wait: float, turn_at: float) -> Release | None:
         """Say how the task is given back that has `wait` seconds to wait, or None to sit them out."""
         idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
+        silent = now - self._pace.announced_at if self._ledger.waits_for_model(now) else 0.0
         # With every lane silent nothing could start after the wait: the next run has fresh ones.
         if (
             not idle
             and wait > 0
             and self._calls.free
             and self._allowance.allows_wait(wait, now)
-            and wait < self._settings.lease_seconds / 2
+            and wait + silent < self._settings.lease_seconds / 2
         ):
             return None
         # A run whose time was over before a call could start has done no more than one that tried in vain.
@@ -245,7 +248,7 @@ class Run:
 
     async def _step(self, starting: Sequence[CallKey], step: Step) -> None:
         """Write, and insist while the lease lasts: paid outputs are worth waiting for a database."""
-        progress = self._ledger.progress(starting, self._plan.minimum_calls, self._plan.unsaved)
+        progress = self._ledger.progress(starting, self._plan.minimum_calls, clock.now(), self._plan.unsaved)
 
         def write() -> Awaitable[bool]:
             self._pace.announced_at = clock.now()
@@ -270,7 +273,7 @@ class Run:
     # --- calls -------------------------------------------------------------------------------------------
 
     def _start(self, keys: list[CallKey]) -> None:
-        self._ledger.start(keys)
+        self._ledger.start(keys, clock.now())
         starts_by = self._terms.starts_by(self._pace.announced_at, self._pace.window)
         if not self._caller.slack_seconds:  # lanes count for themselves, and the slice has time to spare for it
             starts_by = min(starts_by, self._allowance.latest_start)
@@ -284,10 +287,12 @@ class Run:
     async def _wait(self, turn_at: float) -> None:
         """Wait for calls to end, for one that may start, for a turn to write that lies ahead, or for the deadline."""
         now = clock.now()
-        deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at()
+        deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at(now)
         out = self._ledger.in_flight > 0
         if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
             wake_at = deadline_latest
+        if not out and self._ledger.waits_for_model(now):  # another task of the isolate may find it back before
+            wake_at = min(wake_at, max(now, turn_at) + limits.AWAY_LOOK_SECONDS)
         if turn_at > now:
             wake_at = turn_at
         ended = self._ledger.ended

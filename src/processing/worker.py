@@ -11,6 +11,7 @@ from ..core.errors import StoreError
 from ..core.ids import TaskKey
 from ..core.meter import Meter
 from ..core.pace import Latency, start_seconds
+from ..core.patience import ModelNews, Patience
 from ..core.settings import Settings
 from ..core.stalls import rests
 from ..core.storage import Storage
@@ -21,6 +22,7 @@ from ..store.tasks import TaskStore
 from . import clock
 from .allowance import Allowance
 from .caller import Caller, LocalCaller
+from .ledger import Ledger
 from .log import Log
 from .outcomes import Outcome
 from .pace import Pace
@@ -50,7 +52,8 @@ class Host:
 class Worker:
     """Runs tasks with one store and one provider. `chance` gives numbers from 0 to 1, `nonce` fresh names.
 
-    `latency` and `storage` are what the isolate knows of its database, `sightings` which triggers it has noted.
+    `latency` and `storage` are what the isolate knows of its database, `news` what it knows of its models, `sightings`
+    which triggers it has noted.
     """
 
     store: TaskStore
@@ -63,6 +66,7 @@ class Worker:
     latency: Latency = field(default_factory=Latency)
     storage: Storage = field(default_factory=Storage)
     sightings: Sightings = field(default_factory=Sightings)
+    news: ModelNews = field(default_factory=ModelNews)
 
     async def run(self, task_key: TaskKey, host: Host) -> Outcome:
         """Work on the task until it ends or the host's allowance does. Raises StoreError, and what is unexpected."""
@@ -73,8 +77,11 @@ class Worker:
         concurrency = self.settings.concurrency
         # Calls that are recorded together cost less than the room reckons with: more may start.
         chunks = max(room + concurrency, limits.WINDOW_CHUNKS_LEAST)
-        tight = self.storage.is_tight(self.settings.storage_bytes_most)  # then the run announces what finds room
-        claim = await self._claim(task_key, host, window, 0 if tight else min(room, concurrency), chunks)
+        # A fresh task announces its first calls with its claim. But a full database has no room for what they give, and
+        # of a model that is away one call asks.
+        tight = self.storage.is_tight(self.settings.storage_bytes_most)
+        away = self.settings.patience_seconds > 0 and self.news.is_away(self._model, asked_at)
+        claim = await self._claim(task_key, host, window, 0 if tight or away else min(room, concurrency), chunks)
         if isinstance(claim, Unclaimed):
             self.log("unclaimed", task=task_key, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
             if claim.standing is Standing.OVERDUE:
@@ -90,6 +97,10 @@ class Worker:
             **self.meter.facts(),
         )
         return outcome
+
+    @property
+    def _model(self) -> str:
+        return self.settings.model or self.provider.default_model
 
     async def _claim(
         self, task_key: TaskKey, host: Host, window: float, announce: int, chunks: int
@@ -123,16 +134,27 @@ class Worker:
         assert caller.slack_seconds <= host.slack_seconds
         lease_seconds, laned = self.settings.lease_seconds, caller.slack_seconds > 0
         pace = Pace(claim, self.latency, lease_seconds=lease_seconds, window=window, laned=laned, log=log)
+        model = claim.options.model or self._model
+        now = clock.now()
+        patience = Patience(
+            self.news.of(model),
+            self.settings.patience_seconds,
+            now=now,
+            away_for=None if claim.away_ms is None else claim.away_ms / 1000,
+            waits=claim.away_waits,
+            failed_for=0.0 if claim.last_error is None else (claim.claimed_ms - claim.last_error.at) / 1000,
+        )
         return Run(
             claim,
             caller,
-            Terms(claim, asked_at, clock.now()),
+            Terms(claim, asked_at, now),
             allowance,
             pace,
             Room(self.storage, self.settings.storage_bytes_most, log),
+            Ledger(claim, self.settings.max_attempts, patience, now),
             store=self.store,
             settings=self.settings,
-            model=self.settings.model or self.provider.default_model,
+            model=model,
             slack_seconds=host.slack_seconds,
             sweep_soon=host.route is Route.DIRECT,
             announced_at=asked_at,

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
-from ..core.task import Failure, TaskOptions
+from ..core.task import Failure, LastError, TaskOptions, Wait
 from ..core.window import Window
 
 START_MS = round(limits.START_SECONDS * 1000)
@@ -41,7 +41,8 @@ class Claim:
     announcement, as the database has it now.
     `claimed_ms` is when the claim was written, by the database's clock. `window` is the text that the run begins with.
     `merges` are the numbers of calls of the merge levels that are planned, `merge_ends` is the plan of the highest one:
-    where each of its calls' outputs end in the level below.
+    where each of its calls' outputs end in the level below. The model has been away for `away_ms`, after `away_waits`
+    calls that asked for it.
     """
 
     task_key: TaskKey
@@ -71,6 +72,9 @@ class Claim:
     doubted: frozenset[CallKey]
     deadline_left_ms: int | None = None
     claimed_ms: int = 0
+    away_ms: int | None = None
+    away_waits: int = 0
+    last_error: LastError | None = None
 
 
 class Standing(StrEnum):
@@ -124,12 +128,12 @@ class FailedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What one write under a claim says. `step` is its number. Totals are absolute.
+    """What one write under a claim says. `step` is its number. Totals are absolute, and so are times, in ms.
 
     `finished` says that a call has finished under this claim, with an output or for good.
     A write that failed may have landed. The next one under its number tells its outputs once more, and perhaps others
     after them: `tries` is how many each of the writes before it told. `merges` are levels that are planned and not
-    written yet.
+    written yet. `wait` is what the run waits for if no call is out.
     """
 
     step: int
@@ -150,6 +154,10 @@ class Progress:
     rate_waits: int
     idle_runs: int = 0
     finished: bool = False
+    away_since: int | None = None
+    away_waits: int = 0
+    last_error: LastError | None = None
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, Usage
 from ..core.window import Window
-from . import options, segments
+from . import options, segments, waiting
 from .chunk_index import ChunkIndex
 from .claims import CallKey, Claim, Output, Standing, Tried, Unclaimed
 from .columns import maybe_text, maybe_whole, task_key, text, whole, whole_list
@@ -100,6 +100,9 @@ def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures
         doubted=keys(task, "doubted"),
         deadline_left_ms=maybe_whole(task, "deadline_left"),
         claimed_ms=whole(task, "announced_at"),
+        away_ms=maybe_whole(task, "away_ms"),
+        away_waits=whole(task, "away_waits"),
+        last_error=waiting.last_error(task),
     )
 
 
@@ -170,6 +173,9 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         overdue=bool(row["overdue"]),
         late=bool(row.get("late")),
         unanswered=bool(row.get("unanswered")),
+        waiting_for=waiting.waiting_for(row, status),
+        last_error=waiting.last_error(row),
+        read_at=whole(row, "read_at"),
         result=None if not texts else texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts),
     )
 

@@ -1,6 +1,7 @@
 """A worker's share of the store: it takes a claim, works under its fence, and ends it."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from ..core import limits
 from ..core.ids import TaskKey
@@ -162,7 +163,8 @@ def _failed(call: FailedCall) -> list[int | str]:
     return [*call.key, *counts, failure.code, failure.message, int(failure.retryable)]
 
 
-def _totals(progress: Progress) -> dict[str, int | str]:
+def _totals(progress: Progress) -> dict[str, Value]:
+    error, wait = progress.last_error, progress.wait
     return {
         "step": progress.step,
         "calls_settled": progress.calls_settled,
@@ -177,11 +179,16 @@ def _totals(progress: Progress) -> dict[str, int | str]:
         "rate_waits": progress.rate_waits,
         "idle_runs": progress.idle_runs,
         "finished": int(progress.finished),
+        "away_since": progress.away_since,
+        "away_waits": progress.away_waits,
+        "last_error": None if error is None else as_json(asdict(error)),
+        "wait_reason": None if wait is None else wait.reason,
+        "wait_until": None if wait is None else wait.until,
     }
 
 
 def _step(claim: Claim, progress: Progress, step: Step) -> BoundStatement:
-    told = {"task_key": claim.task_key, "fence": claim.fence, **_totals(progress)}
+    told: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, **_totals(progress)}
     match step:
         case Continue(lease_ms, start_ms):
             return sql.PROGRESS.bind(**told, lease_ms=lease_ms, start_ms=start_ms)

@@ -12,8 +12,8 @@ import pytest
 from simulator.engine.loop import Loop
 from src.core import limits
 from src.core.errors import (
+    CallerLost,
     CallNotStarted,
-    ModelConnectionLost,
     ModelError,
     ModelRateLimited,
     ModelTimeout,
@@ -229,7 +229,7 @@ def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pyte
     bench.model.act = lambda text: ValueError("a mistake") if text in {"0", "1"} else None
     bench.start(KEYS[:3])
     if isinstance(bench.caller, LanedCaller):
-        assert kinds([call.result for call in bench.wait()]) == [ModelConnectionLost] * 3
+        assert kinds([call.result for call in bench.wait()]) == [CallerLost] * 3
     else:
         with pytest.raises(ValueError, match="a mistake"):
             bench.wait()
@@ -310,7 +310,7 @@ def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
 
 def test_silence_leaves_the_calls_in_doubt():
     """To the bill it is a lost connection: nobody knows whether the calls were made."""
-    assert issubclass(Silence, ModelConnectionLost)
+    assert issubclass(Silence, CallerLost)
 
 
 def test_a_lane_on_a_slow_database_has_more_time_to_answer(laned: CallBench):
@@ -335,7 +335,7 @@ def test_a_lost_lane_is_a_lost_connection_of_each_call(laned: CallBench):
     """An RPC that fails has ended, and its connection with it: the calls may go out again at once."""
     laned.coordinator.breaks = RuntimeError("Network connection lost.")
     laned.start(KEYS[:8])
-    assert kinds([call.result for call in laned.wait()]) == [ModelConnectionLost] * 8
+    assert kinds([call.result for call in laned.wait()]) == [CallerLost] * 8
     assert laned.room == (0, 18)
     assert [line for line in laned.lines if '"event":"lane_lost"' in line and '"calls":6' in line]
     laned.coordinator.breaks = None
@@ -347,7 +347,7 @@ def test_a_lost_lane_is_a_lost_connection_of_each_call(laned: CallBench):
 def test_an_answer_that_does_not_fit_is_a_lost_lane(laned: CallBench, answers: list[Wire]):
     """A lane that answers for fewer calls than it was sent, or in words that are none, has said nothing."""
     laned.coordinator.answers = answers
-    assert kinds(laned.call(2)) == [ModelConnectionLost] * 2
+    assert kinds(laned.call(2)) == [CallerLost] * 2
 
 
 # --- An early end --------------------------------------------------------------------------------------------------

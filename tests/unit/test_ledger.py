@@ -52,7 +52,7 @@ def claim(**changes) -> Claim:
 def started(ledger: Ledger, *keys: CallKey) -> None:
     ledger.add(keys)
     assert ledger.startable(0, len(keys)) == list(keys)
-    ledger.start(keys)
+    ledger.start(keys, 0)
 
 
 def test_outputs_that_are_there_are_not_asked_for_again():
@@ -82,10 +82,10 @@ def test_a_transient_failure_waits_and_then_ends_the_task_when_its_attempts_are_
     ledger.add([FIRST])
     now, waits = 0.0, []
     for _ in range(3):
-        ledger.start(ledger.startable(now, 1))
+        ledger.start(ledger.startable(now, 1), now)
         ledger.failed(FIRST, ModelUnavailable("503 from the model"), now, 0)
         if ledger.failure is None:
-            next_at = ledger.next_at()
+            next_at = ledger.next_at(0)
             assert next_at is not None
             waits.append(next_at - now)
             assert ledger.startable(next_at - 0.001, 1) == []
@@ -113,7 +113,7 @@ def test_a_failure_for_good_of_an_earlier_claim_stands():
     ledger = Ledger(claim(refused={SECOND: refused, THIRD: later, CallKey(1, 0): later}), 3)
     ledger.add([FIRST, SECOND, THIRD])
     assert ledger.startable(0, 9) == []
-    assert ledger.next_at() is None
+    assert ledger.next_at(0) is None
     assert ledger.failure == refused
     assert ledger.progress([], 3).failed == 2
 
@@ -126,7 +126,7 @@ def test_a_refusal_ends_the_task_at_once_and_starts_nothing_more():
     ledger.failed(FIRST, ModelRefused("401: the key was refused"), 0, 0)
     ledger.failed(SECOND, ModelRefused("another"), 0, 0)
     assert ledger.startable(9e9, 9) == []
-    assert ledger.next_at() is None
+    assert ledger.next_at(0) is None
     assert ledger.failure is not None
     assert (ledger.failure.message, ledger.failure.retryable) == ("401: the key was refused", False)
 
@@ -151,7 +151,7 @@ def test_a_call_that_was_refused_waits_no_longer_than_the_pause():
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelRateLimited("slow down", 0), 10, 0)
-    assert ledger.next_at() == 10 + limits.RATE_LIMIT_SECONDS_LEAST
+    assert ledger.next_at(0) == 10 + limits.RATE_LIMIT_SECONDS_LEAST
 
 
 def test_a_rate_limit_without_end_ends_the_task():
@@ -168,9 +168,9 @@ def test_a_rate_limit_of_no_time_is_waited_out_for_hours():
     ledger = Ledger(claim(), 3)
     ledger.add([FIRST])
     now, calls = 0.0, 0
-    while (next_at := ledger.next_at()) is not None:
+    while (next_at := ledger.next_at(0)) is not None:
         now = max(now, next_at)
-        ledger.start(ledger.startable(now, 1))
+        ledger.start(ledger.startable(now, 1), now)
         calls += 1
         ledger.failed(FIRST, ModelRateLimited("slow down", 0), now, 0)
     assert calls == limits.RATE_LIMIT_WAITS_MOST + 1
@@ -240,7 +240,7 @@ def test_calls_that_nobody_waits_for_are_in_doubt():
 def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
     """Announce calls at a time, and learn at once that none of them started."""
     assert ledger.startable(now, len(keys)) == list(keys)
-    ledger.start(keys)
+    ledger.start(keys, 0)
     for key in reversed(keys):
         ledger.not_started(key, now)
 
@@ -253,7 +253,7 @@ def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
     now = 100.0
     for pause in (1, 2, 4, 8, 16, 30, 30):
         fruitless(ledger, now, FIRST, SECOND)
-        assert ledger.next_at() == now + pause
+        assert ledger.next_at(0) == now + pause
         assert ledger.startable(now + pause - 0.01, 9) == []
         now += pause
     assert ledger.startable(now, 9) == [FIRST, SECOND, THIRD]
@@ -268,14 +268,14 @@ def test_a_call_that_was_made_ends_the_row():
         fruitless(ledger, 0, FIRST, SECOND)
         fruitless(ledger, 1, FIRST, SECOND)
         assert (ledger.fruitless, ledger.progress([], 3).idle_runs) == (2, 4)
-        ledger.start(ledger.startable(3, 1))
+        ledger.start(ledger.startable(3, 1), 3)
         if fails:
             ledger.failed(FIRST, ModelUnavailable("503"), 3, 0)
         else:
             ledger.succeeded(FIRST, REPLY)
         assert (ledger.fruitless, ledger.ended, ledger.progress([], 3).idle_runs) == (0, 1, 0)
         fruitless(ledger, 3, SECOND)
-        assert ledger.next_at() == 4
+        assert ledger.next_at(0) == 4
 
 
 def test_what_a_busy_lane_did_not_start_goes_out_again_at_once():

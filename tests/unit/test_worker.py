@@ -330,7 +330,7 @@ def test_only_a_merge_that_must_read_costs_more_writes(make):
 def test_a_hanging_call_ends_at_the_timeout(make):
     """Whatever the provider does, a call ends after AI_TIMEOUT_SECONDS, within the lease. It is on the bill, in doubt:
     the provider may have seen nothing of it."""
-    bench = make(max_attempts=2)
+    bench = make(max_attempts=2, patience_seconds=0)
     bench.insert(1)
     bench.model.seconds = lambda number: 1e6
     assert bench.run() == Ended(Status.FAILED)
@@ -365,7 +365,7 @@ def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[Outc
 def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
     """The lease is a second longer than the timeout. The claim's answer is slow, so calls start late, and one that
     ends just before the others waits for them: nobody takes over from a worker whose calls are out."""
-    bench = make(timeout_seconds=120, lease_seconds=121)
+    bench = make(timeout_seconds=120, lease_seconds=121, patience_seconds=0)
     bench.insert(6)
     bench.model.seconds = lambda number: 119.9 if number == 1 else 1.0 if number > 6 else 1e6
     batch = bench.database.batch
@@ -398,7 +398,7 @@ def test_a_claim_outlasts_the_way_to_its_lanes(make):
 
 def test_a_failure_keeps_what_is_in_flight(make):
     """When one chunk fails for good, the calls that are out are still awaited and their outputs kept."""
-    bench = make(max_attempts=1)
+    bench = make(max_attempts=1, patience_seconds=0)
     bench.insert(6)
     errors: dict[int, ModelError] = {1: ModelUnavailable("500")}
     bench.model.seconds = lambda number: 0.1 if number == 1 else 2.0
@@ -414,7 +414,7 @@ def test_a_failure_for_good_outlasts_its_worker(make, error: ModelError, monkeyp
     """A chunk fails for good while others are out, and the worker dies: the next one makes no call and ends the task
     with that failure. A client's retry tries the chunk again, with all its attempts."""
     monkeypatch.setattr(limits, "RATE_LIMIT_WAITS_MOST", 0)
-    bench = make(max_attempts=1)
+    bench = make(max_attempts=1, patience_seconds=0)
     bench.insert(12)
     bench.model.seconds = lambda number: 1.0 if number in {1, 7} else 50.0 if number < 7 else 1.0
     bench.model.act = lambda call, number: error if number == 1 else None
@@ -600,7 +600,7 @@ def test_rate_limited_calls_are_on_the_budget_too(make):
 
 def test_max_attempts_comes_first_where_it_is_less(make):
     """A chunk that fails for good fails the task with its own error, budget or no budget."""
-    bench = make(max_attempts=2)
+    bench = make(max_attempts=2, patience_seconds=0)
     bench.insert(1, max_calls=10)
     bench.model.act = lambda call, number: ModelUnavailable("503")
     assert bench.run() == Ended(Status.FAILED)

@@ -126,8 +126,8 @@ DELETE FROM failures WHERE task_id = :task_key
 RETRY = statement(f"""
 UPDATE tasks SET status = 'pending', fence = fence + 1, generation = generation + 1,
   attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
-  failed = 0, stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0, dispatches = 0, not_before = 0,
-  finished_at = NULL,
+  failed = 0, stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0, away_since = NULL, away_waits = 0,
+  last_error = NULL, wait_reason = NULL, wait_until = NULL, dispatches = 0, not_before = 0, finished_at = NULL,
   error_code = NULL, error_message = NULL, error_retryable = NULL,
   deadline_at = {NOW} + deadline_ms, wake_at = {wake(f"{NOW} + :unclaimed_ms", f"{NOW} + deadline_ms")}
 WHERE id = :task_key AND {_RETRYABLE}

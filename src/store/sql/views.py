@@ -1,12 +1,13 @@
 """The SQL of the API's reads. Each reads what it shows and no more, whatever else is stored."""
 
-from .fragments import LATE, LISTED, LIVE, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
+from .fragments import LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
 from .statement import statement
 
 _VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
   {LIVE} AS live, input_tokens, output_tokens,
   error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at, deadline_at,
+  not_before, lease_until, idle_runs, last_error, wait_reason, wait_until, {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
 # Reads one task: one row read. It says, too, whether somebody who asks for the task must do something for it.
@@ -61,7 +62,7 @@ SELECT {_VIEW}, place FROM (
 
 # Succeeds if D1 answers and has the newest tables, the columns of all options, and the newest columns.
 READY = statement(f"""
-SELECT {OPTIONS}, idle_runs, stalled_since, sent_at, EXISTS (SELECT 1 FROM seen), EXISTS (SELECT 1 FROM object_places),
+SELECT {OPTIONS}, idle_runs, wait_until, sent_at, EXISTS (SELECT 1 FROM seen), EXISTS (SELECT 1 FROM object_places),
   EXISTS (SELECT sizes FROM segments), EXISTS (SELECT 1 FROM merges), EXISTS (SELECT 1 FROM tenant_storage)
 FROM tasks LIMIT 1
 """)

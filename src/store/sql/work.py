@@ -56,7 +56,8 @@ WHERE id = :task_key AND (
 ) AND {IN_TIME}
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
   total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
-  announced_at, deadline_at - {NOW} AS deadline_left
+  announced_at, deadline_at - {NOW} AS deadline_left,
+  max(0, {NOW} - away_since) AS away_ms, away_waits, last_error
 """)
 
 # Keeps wake_at from lying behind the lease. In the common case it does not, and no row is written.
@@ -156,11 +157,13 @@ ON CONFLICT DO NOTHING
 
 # The worker's totals since the task began. They are absolute, so that sending them twice adds nothing. `:finished`: a
 # call of this claim has, so that its end is no stall.
-# `:in_flight` is a JSON list of [level, idx].
+# `:in_flight` is a JSON list of [level, idx], `:last_error` a JSON object. NULL may be: `:away_since`, while the model
+# is there; `:last_error`, if there is none; `:wait_reason` and `:wait_until`, while the run waits for nothing.
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
   calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
-  idle_runs = :idle_runs,
+  idle_runs = :idle_runs, away_since = :away_since, away_waits = :away_waits, last_error = :last_error,
+  wait_reason = :wait_reason, wait_until = :wait_until,
   stalled_since = CASE WHEN :finished THEN NULL ELSE stalled_since END,
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 

@@ -1,0 +1,185 @@
+"""A model that is away for all tasks at once, through the whole Worker: tasks wait for it, and few calls ask for it."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from simulator.campaign.adapter import ClientRequest, Onceover
+from simulator.campaign.run import TEMPLATE
+from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
+from simulator.platform.model import Absence
+from simulator.platform.queues import QueueSettings
+from simulator.platform.world import World
+from src.core import limits
+from src.inference.protocol import ModelCall, ModelReply
+from tests.simulator.test_walls import Nobody
+
+CHUNKS = 20
+CONCURRENCY = 3
+AWAY_AT_SECONDS = 3.0
+CRON_SECONDS = 60
+PROBES_AN_HOUR_MOST = 32
+AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # a turn, and a call that hangs
+OPTIONS = {
+    "CHUNK_MAX_CHARS": "10",
+    "REQUIRE_KEYS": "false",
+    "PLAN": "paid",
+    "AI_TIMEOUT_SECONDS": "20",
+    "AI_CONCURRENCY": str(CONCURRENCY),
+}
+
+
+class Seen:
+    """How the tasks ended, and when which task called the model and had an output, by its instructions."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.calls: dict[str, list[float]] = defaultdict(list)
+        self.outputs: dict[str, list[float]] = defaultdict(list)
+        self.back_at = 0.0
+
+    def asked(self, task: str) -> list[float]:
+        """When the task called for the model while that was away, those out when it went away not among them."""
+        return [at for at in self.calls[task] if AWAY_AT_SECONDS + 2.5 < at < self.back_at]
+
+    def first_success(self, task: str) -> float:
+        """When the task had its first output after the model's return."""
+        return min(at for at in self.outputs[task] if at >= self.back_at)
+
+
+def work(
+    deployment: Deployment,
+    tasks: int,
+    away_seconds: float,
+    absence: Absence,
+    *,
+    patience: float = 3_600,
+    kill_at: Sequence[float] = (),
+    isolates: int = 3,
+    until: float = 9_000,
+) -> Seen:
+    """Have tasks worked on while the model goes away and comes back; all isolates die at `kill_at`, then and again."""
+    app, seen = Onceover(), Seen()
+    app.watcher = Nobody()
+    variables = OPTIONS | {"MODEL_PATIENCE_SECONDS": str(patience)}
+    world = World(
+        1,
+        app,
+        TEMPLATE,
+        deployment=deployment,
+        variables=variables,
+        model_seconds=(1.0, 1.0),
+        slots=isolates,
+        queue_settings=QueueSettings(max_concurrency=50),
+        max_steps=20_000_000,
+    )
+    loop, model = world.loop, world.model
+
+    def starting(call: ModelCall, _sender: str) -> None:
+        seen.calls[call.system].append(loop.time())
+
+    def received(call: ModelCall, _reply: ModelReply) -> None:
+        seen.outputs[call.system].append(loop.time())
+
+    model.starting, model.received = starting, received
+    model.timeout_seconds = 20
+
+    def submit(number: int) -> ClientRequest:
+        text = "".join(f"w{at:03d} abc. " for at in range(CHUNKS))
+        return ClientRequest("POST", "/api/tasks", lambda: {"input": text, "instructions": f"t{number}"})
+
+    async def scenario(world: World) -> None:
+        world.start_cron(CRON_SECONDS)
+        await asyncio.gather(*(world.fetch(submit(number)) for number in range(tasks)))
+        await asyncio.sleep(AWAY_AT_SECONDS - loop.time())
+        seen.back_at = AWAY_AT_SECONDS + away_seconds
+        model.go_away(away_seconds, absence)
+        for at in kill_at:
+            await asyncio.sleep(AWAY_AT_SECONDS + at - loop.time())
+            world.restart()
+        while loop.time() < until:
+            await asyncio.sleep(5)
+            cursor = world.database.connection.execute("SELECT * FROM tasks")
+            names = [column[0] for column in cursor.description]
+            seen.rows = [dict(zip(names, row, strict=True)) for row in cursor]
+            if all(row["finished_at"] is not None for row in seen.rows):
+                break
+
+    world.run(scenario)
+    return seen
+
+
+def check_patience(seen: Seen, tasks: int, away_seconds: float, *, pause_most: float) -> None:
+    """Nothing failed, few calls asked, the return was seen within a pause, and the tasks went on at full width."""
+    assert [(row["status"], row["completed"]) for row in seen.rows] == [("completed", CHUNKS)] * tasks
+    for number in range(tasks):
+        task = f"t{number}"
+        asked, first = seen.asked(task), seen.first_success(task)
+        in_an_hour = max((sum(at <= other < at + 3_600 for other in asked) for at in asked), default=0)
+        assert in_an_hour <= PROBES_AN_HOUR_MOST
+        assert first - seen.back_at <= pause_most
+        assert sum(first <= at <= first + 5 for at in seen.calls[task]) >= CONCURRENCY
+    assert min(row["calls_settled"] + row["calls_in_doubt"] for row in seen.rows) > CHUNKS or away_seconds < 2
+
+
+@pytest.mark.parametrize("absence", ["5xx", "unreachable", "hang"])
+@pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
+@pytest.mark.parametrize("deployment", [TOP, FREE], ids=["queue", "objects"])
+def test_a_task_waits_for_its_model(deployment: Deployment, away_seconds: float, absence: Absence):
+    """One task, in the middle of which the model goes away: it asks ever less often, and goes on when it is back."""
+    seen = work(deployment, 1, away_seconds, absence)
+    check_patience(seen, 1, away_seconds, pause_most=min(2 * away_seconds, 300) + 25)
+
+
+@pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
+def test_many_tasks_wait_for_their_model(away_seconds: float):
+    """Forty tasks of a few isolates: none fails, and each goes on within a pause of the model's return."""
+    seen = work(TOP, 40, away_seconds, "5xx")
+    check_patience(seen, 40, away_seconds, pause_most=min(2 * away_seconds, 300) + AWAY_TURN)
+
+
+def test_waiting_tasks_share_their_questions():
+    """Tasks of one isolate take turns: five times as many of them ask less than twice as often."""
+    asked = []
+    for tasks in (20, 100):  # the queue takes no more of one tenant
+        seen = work(TOP, tasks, 1_800, "5xx", isolates=1)
+        assert {row["status"] for row in seen.rows} == {"completed"}
+        asked.append(sum(len(seen.asked(f"t{number}")) for number in range(tasks)))
+    assert asked[1] < 2 * asked[0]
+
+
+def test_the_direct_route_waits_for_the_sweep():
+    """The sweep brings a waiting task back: it asks at most one run of cron later than elsewhere."""
+    seen = work(DIRECT, 1, 300, "5xx")
+    assert [(row["status"], row["completed"]) for row in seen.rows] == [("completed", CHUNKS)]
+    assert seen.first_success("t0") - seen.back_at <= 300 + CRON_SECONDS
+
+
+@pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
+def test_a_wait_survives_the_death_of_everything(deployment: Deployment):
+    """All isolates die and the queue loses its messages, twice during the wait: no chunk is lost, nothing counted."""
+    seen = work(deployment, 2, 1_800, "5xx", kill_at=(100, 900))
+    assert [(row["status"], row["completed"], row["stalls"]) for row in seen.rows] == [("completed", CHUNKS, 0)] * 2
+    for number in range(2):
+        assert len(seen.asked(f"t{number}")) <= PROBES_AN_HOUR_MOST
+
+
+@pytest.mark.parametrize("deployment", [TOP, FREE], ids=["queue", "objects"])
+def test_patience_ends(deployment: Deployment):
+    """A model that is away for longer than MODEL_PATIENCE_SECONDS: tasks fail with the cause and keep their chunks."""
+    seen = work(deployment, 2, 4_000, "5xx", patience=600)
+    for row in seen.rows:
+        assert (row["status"], row["error_code"], row["error_retryable"]) == ("failed", "model_unavailable", 1)
+        assert 0 < row["completed"] < CHUNKS
+        assert 600 <= (row["finished_at"] - row["away_since"]) / 1_000 <= 610
+
+
+def test_without_patience_attempts_decide():
+    """MODEL_PATIENCE_SECONDS=0: three failures of a chunk end the task within seconds, as ever."""
+    seen = work(TOP, 1, 4_000, "5xx", patience=0)
+    assert [(row["status"], row["error_code"]) for row in seen.rows] == [("failed", "model_unavailable")]
+    assert len(seen.calls["t0"]) < 2 * CHUNKS
+    assert seen.rows[0]["completed"] > 0
