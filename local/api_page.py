@@ -28,7 +28,7 @@ def _lines(described: Any) -> Iterator[str]:
     yield "## Headers of every answer"
     yield ""
     headers = described["components"]["headers"]
-    yield from (f"- `{name}: {header['schema']['const']}`" for name, header in headers.items() if "required" in header)
+    yield from (f"- {_always(name, header)}" for name, header in headers.items() if "required" in header)
     yield ""
     yield "With `CORS_ORIGINS` also:"
     yield ""
@@ -37,6 +37,11 @@ def _lines(described: Any) -> Iterator[str]:
     yield "## Data"
     for name, schema in described["components"]["schemas"].items():
         yield from _model(name, schema)
+
+
+def _always(name: str, header: Any) -> str:
+    value = header["schema"].get("const")
+    return f"`{name}`: {header['description']}" if value is None else f"`{name}: {value}`"
 
 
 def _with_cors(header: Any) -> str:

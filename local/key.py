@@ -32,12 +32,12 @@ _BUSY = "SQLITE_BUSY"
 _PARAMETER = re.compile(r"\?([0-9]+)")
 
 
-def literal(value: str | int | None) -> str:
+def literal(value: str | int | float | None) -> str:
     """Write a value as SQL. Text goes in as hexadecimal, which has no character that means anything to SQL."""
     match value:
         case None:
             return "NULL"
-        case int():
+        case int() | float():
             return str(value)
         case str():
             return f"CAST(X'{value.encode().hex()}' AS TEXT)"

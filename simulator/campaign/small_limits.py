@@ -7,6 +7,7 @@ from typing import Any
 
 from simulator.campaign.patches import Patch, patched
 from src.core import limits, merge
+from src.processing import submission
 
 LEASE_SECONDS = 40
 TIMEOUT_SECONDS = 15
@@ -42,6 +43,7 @@ def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) 
     )
     patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
     patches.append((merge, "MERGE_CHARS_LEAST", 70))  # three outputs a merge call: levels on levels
+    patches.append((submission, "check_budget", lambda options, minimum: None))  # as code before took any budget
     patches.append((logging.getLogger("onceover"), "disabled", True))
     with patched(patches):
         yield

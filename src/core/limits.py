@@ -8,10 +8,14 @@ INPUT_BYTES_DEFAULT = 1_000_000
 INPUT_BYTES_MOST = 1_850_000  # D1: a row holds at most 2,000,000 bytes, and this one has instructions and cuts too
 INSTRUCTIONS_CHARS_MOST = 20_000
 METADATA_BYTES_MOST = 4_096
+MODEL_OPTIONS_BYTES_MOST = 4_096
+OUTPUT_TOKENS_MOST = 1_000_000
+TEMPERATURE_MOST = 2.0
 MODEL_CHARS_MOST = 200
 CHUNK_CHARS_MOST = 1_000_000
 SENT_CHARS_MOST = 25_000_000  # by a task's chunks, overlaps and instructions included: what it costs is bounded too
 CHUNKS_MOST = 5_000  # one row each; a task this long is some 15 minutes of six calls at a time
+SMALL_BODY_BYTES_MOST = 10_000  # of a request that holds no text
 BODY_OVERHEAD_BYTES = 300_000  # instructions, metadata and JSON around `input`
 BODY_ESCAPE_FACTOR = 6  # "\u0001" is six bytes of JSON for one byte of text
 WAIT_SECONDS_MOST = 25
@@ -41,6 +45,7 @@ MODEL_CHECK_SECONDS = 15.0  # an isolate asks the provider at most this often
 # --- What a model may answer ------------------------------------------------------------------------
 OUTPUT_CHARS_MOST = 200_000
 REPLY_BYTES_MOST = 1_048_576
+FINISH_REASON_CHARS_MOST = 40  # of the provider's word for why an output ends; the rest of it is left out
 
 # --- What a tenant may have ---------------------------------------------------------------------------
 IDEMPOTENCY_SECONDS = 86_400

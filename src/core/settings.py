@@ -15,6 +15,21 @@ from .storage import MB
 from .tenants import LOCAL, TENANT_TAKES, is_tenant
 
 PROVIDERS = ("workers-ai", "openai", "demo")
+MODEL_OPTIONS = ("top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "reasoning_effort")
+# Fields of a call that the service writes itself, or that would change the form of its reply.
+_OWN_FIELDS = frozenset(
+    {
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "model",
+        "n",
+        "prompt",
+        "stream",
+        "stream_options",
+        "temperature",
+    }
+)
 
 # Reads one variable; None when it is not set. What is written bare in wrangler.toml arrives as a number or bool.
 Variables = Callable[[str], object]
@@ -26,6 +41,9 @@ class Settings:
 
     provider: str = "workers-ai"
     model: str | None = None
+    models: tuple[str, ...] = ()
+    max_output_tokens: int | None = None
+    model_options: tuple[str, ...] = MODEL_OPTIONS
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     timeout_seconds: float = 120.0
@@ -133,6 +151,9 @@ def _read(variables: Reading) -> Settings:
     return Settings(
         provider=provider,
         model=_text(variables, "AI_MODEL"),
+        models=_list(variables, "AI_MODELS"),
+        max_output_tokens=_bound(variables, "AI_MAX_OUTPUT_TOKENS", limits.OUTPUT_TOKENS_MOST),
+        model_options=_model_options(variables),
         base_url=_base_url(variables, provider),
         api_key=_api_key(variables),
         timeout_seconds=timeout,
@@ -204,8 +225,22 @@ def _optional(variables: Reading, name: str, least: int, most: int) -> int | Non
 
 
 def _bound(variables: Reading, name: str, most: int) -> int | None:
-    """Read a limit of each tenant; without one, or with 0, there is none."""
+    """Read a limit that need not be; without one, or with 0, there is none."""
     return _whole(variables, name, 0, 0, most) or None
+
+
+def _list(variables: Reading, name: str) -> tuple[str, ...]:
+    """Read names, separated by commas."""
+    names = (part.strip() for part in (_text(variables, name) or "").split(","))
+    return tuple(dict.fromkeys(one for one in names if one))
+
+
+def _model_options(variables: Reading) -> tuple[str, ...]:
+    names = _list(variables, "AI_MODEL_OPTIONS")
+    if not all(one.isascii() and one.isidentifier() and one not in _OWN_FIELDS for one in names):
+        takes = f"names of fields, separated by commas, none of them {', '.join(sorted(_OWN_FIELDS))}"
+        variables.refuse("AI_MODEL_OPTIONS", takes)
+    return names or MODEL_OPTIONS
 
 
 def _base_url(variables: Reading, provider: str) -> str | None:

@@ -31,6 +31,9 @@ class TaskOptions:
     The request, the new task, a worker's claim and the task all hold it whole, and `store.options` writes and reads it.
     `model` None is the deployment's. `metadata` is shown as it was sent, and means nothing here. `deadline_ms` is the
     time from the submission, or from a retry, to the deadline, and `max_calls` the budget; None: no such term.
+    `chunk_chars` is the most that a chunk holds; None where that was not kept, or the deployment is to say it.
+    `max_output_tokens` None is the deployment's, `temperature` None the provider's. `model_options` are further fields
+    of what is sent to the provider.
     """
 
     reduce: Reduce = Reduce.CONCAT
@@ -38,16 +41,32 @@ class TaskOptions:
     metadata: Mapping[str, object] = field(default_factory=dict)
     deadline_ms: int | None = None
     max_calls: int | None = None
+    chunk_chars: int | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    model_options: Mapping[str, object] = field(default_factory=dict)
 
 
 CONCAT_SEPARATOR = "\n\n"
 DEADLINE_EXCEEDED = "deadline_exceeded"
 BUDGET_EXHAUSTED = "budget_exhausted"
+CONTENT_FILTER = "content_filter"
+_CUT_OFF = frozenset({"length", CONTENT_FILTER})
+
+
+def is_truncated(finish_reason: str | None) -> bool:
+    """Whether an output that ended for this reason was cut off, by its length or by a filter."""
+    return finish_reason in _CUT_OFF
 
 
 def minimum_calls(chunks: int, reduce: Reduce) -> int:
     """Return the calls that so many chunks need: one each, and at least one more to merge several."""
     return chunks + (1 if reduce is Reduce.MERGE and chunks > 1 else 0)
+
+
+def calls_left(total: int, completed: int, reduce: Reduce) -> int:
+    """Return the calls that a task which has not ended well needs at the least: its other chunks, and a merge."""
+    return minimum_calls(total, reduce) - completed
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +108,22 @@ class Usage:
     output_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a task works on, but for the text itself: what is done with each chunk, and code points of both."""
+
+    instructions: str
+    overlap: int
+    characters: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One task. `result` is a string or, for `reduce: none`, a list of strings; None until completed.
 
-    `task_key` is its tenant and id. `overdue`: its deadline has passed, and nobody has ended it yet. `late`: nobody
-    works on it, and it is to be sent off again. `unanswered`: that was done before, and nobody came. `read_at` is
-    when the database gave it.
+    `task_key` is its tenant and id. `truncated` counts outputs, those of merges too. `overdue`: its deadline has
+    passed, and nobody has ended it yet. `late`: nobody works on it, and it is to be sent off again. `unanswered`: that
+    was done before, and nobody came. `read_at` is when the database gave it. `source` is None in lists.
     """
 
     task_key: TaskKey
@@ -105,6 +133,7 @@ class Task:
     total: int
     completed: int
     failed: int
+    truncated: int = 0
     usage: Usage
     attempts: int
     failure: Failure | None
@@ -120,6 +149,7 @@ class Task:
     last_error: LastError | None = None
     read_at: int = 0
     result: str | tuple[str, ...] | None = None
+    source: Source | None = None
 
     @property
     def id(self) -> str:
@@ -129,7 +159,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkView:
-    """A chunk that is finished: `completed` with its output, or `failed` with its failure."""
+    """A chunk that is finished: `completed` with its output, or `failed` with its failure.
+
+    `finish_reason` is the provider's word for why the output ends; None: not known.
+    """
 
     index: int
     start: int
@@ -137,6 +170,7 @@ class ChunkView:
     output: str | None
     attempts: int
     failure: Failure | None
+    finish_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

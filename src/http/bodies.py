@@ -25,8 +25,8 @@ class _Unacceptable(ValueError):
     """JSON that parses but is refused; the message says why."""
 
 
-async def read_object(request: Request, most_bytes: int) -> dict[str, object]:
-    """Read the body and return the JSON object in it.
+async def read_object(request: Request, most_bytes: int, *, optional: bool = False) -> dict[str, object]:
+    """Read the body and return the JSON object in it; where it is `optional`, an empty one if there is none.
 
     Raises Refusal: 415 for another media type or an encoding, 413 beyond `most_bytes` (by Content-Length before
     reading, by what arrives while reading), 400 for anything that is not a whole JSON object.
@@ -41,7 +41,7 @@ async def read_object(request: Request, most_bytes: int) -> dict[str, object]:
         raise _too_large(most_bytes) from None
     except BodyBroken:
         raise _malformed("The body is not whole: it ends too early, or its chunks are not framed right.") from None
-    return parse_object(raw)
+    return {} if optional and not raw else parse_object(raw)
 
 
 def parse_object(raw: bytes) -> dict[str, object]:

@@ -16,7 +16,8 @@ from .endpoint import Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
 from .messages import Reply
 from .new_task import NewTaskFields
-from .task_views import ChunkListView, TaskListView, TaskView, TaskWithChunksView
+from .retries import RetryFields
+from .task_views import ChunkListView, TaskListView, TaskWithChunksView, WholeTaskView
 
 _ONE_TASK = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
 _OF_TASK = tuple((name, "id", "/id") for name in ("readTask", "readChunks", "cancelTask", "retryTask", "eraseTask"))
@@ -77,7 +78,7 @@ ENDPOINTS: Final = (
         ),
         answers=(
             Answer(200, "With `dryRun=true`: the plan; nothing is stored", (PlanView,)),
-            Answer(202, "Accepted", (TaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), _OF_TASK),
+            Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), _OF_TASK),
         ),
         problems=(
             problems.MALFORMED_BODY,
@@ -114,13 +115,17 @@ ENDPOINTS: Final = (
         access=Scope.READ,
         parameters=(
             Parameter("wait", "Seconds to hold the answer back until the task is terminal.", _WAIT),
-            Parameter("include", "What else to show.", {"type": "string", "enum": ["chunks"]}),
+            Parameter(
+                "include",
+                "What else to show: the finished `chunks`, the `input` as long as it is kept, or both.",
+                {"type": "string", "enum": ["chunks", "input", "chunks,input", "input,chunks"]},
+            ),
         ),
         answers=(
             Answer(
                 200,
                 "The task; with `include=chunks` its finished chunks too",
-                (TaskView, TaskWithChunksView),
+                (WholeTaskView, TaskWithChunksView),
                 ("Retry-After",),
                 _OF_TASK,
             ),
@@ -160,7 +165,7 @@ ENDPOINTS: Final = (
         handler=tasks.cancel,
         seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
-        answers=(Answer(200, "The task, cancelled", (TaskView,), leads_to=_OF_TASK),),
+        answers=(Answer(200, "The task, cancelled", (WholeTaskView,), leads_to=_OF_TASK),),
         problems=(problems.ALREADY_TERMINAL, *_ONE_TASK),
     ),
     Endpoint(
@@ -170,8 +175,17 @@ ENDPOINTS: Final = (
         summary="Let a failed or cancelled task go on from the chunks that it has",
         handler=tasks.retry,
         access=Scope.WRITE,
-        answers=(Answer(202, "Accepted", (TaskView,), ("Location", "Retry-After"), _OF_TASK),),
-        problems=(problems.NOT_RETRYABLE, *_ONE_TASK),
+        body=RetryFields,
+        body_optional=True,
+        answers=(Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After"), _OF_TASK),),
+        problems=(
+            problems.MALFORMED_BODY,
+            problems.NOT_RETRYABLE,
+            problems.BUDGET_SPENT,
+            problems.TOO_LARGE,
+            problems.UNSUPPORTED_MEDIA_TYPE,
+            *_ONE_TASK,
+        ),
     ),
     Endpoint(
         method="POST",

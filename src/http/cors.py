@@ -23,8 +23,8 @@ ON_PREFLIGHTS = {
     "Access-Control-Max-Age": "Seconds for which this answer may be remembered.",
 }
 
-_EXPOSED = "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate"
-_SENDABLE = "Authorization, Content-Type, Idempotency-Key"
+_EXPOSED = "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate, X-Request-Id"
+_SENDABLE = "Authorization, Content-Type, Idempotency-Key, X-Request-Id"
 
 
 def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:

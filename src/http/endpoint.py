@@ -68,6 +68,7 @@ class Endpoint:
     problems: tuple[Kind, ...]
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
+    body_optional: bool = False
     makes_tasks: bool = False
     seconds_most: float | None = None
     id_schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string", "format": "uuid"})

@@ -9,6 +9,8 @@ ON_EVERY_ANSWER = {
     "Strict-Transport-Security": "max-age=31536000",
 }
 
+REQUEST_ID = "X-Request-Id"
+
 MEANINGS = {
     "Location": "The path of what was made.",
     "Idempotency-Replayed": "`true` when an earlier request with this Idempotency-Key made the task.",

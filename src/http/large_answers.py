@@ -13,19 +13,28 @@ from ..store.tasks import TaskStore
 from ..store.views import TooMuchAtOnce
 from .messages import Reply, json_reply
 from .problems import no_task
-from .task_views import chunk_view, task_view, task_with_chunks_view
+from .task_views import WholeTaskView, chunk_view, with_chunks
 
 _JSON = {"Content-Type": "application/json"}
 
 
 async def task_reply(
-    store: TaskStore, status: int, task: Task, headers: Mapping[str, str], *, chunks_too: bool = False
+    store: TaskStore,
+    status: int,
+    task: Task,
+    view: WholeTaskView,
+    headers: Mapping[str, str],
+    *,
+    chunks_too: bool = False,
 ) -> Reply:
-    """Show a task with its result, and its finished chunks if asked for. Raises Refusal (404)."""
+    """Show a task, of which `view` has all but a large result, and its finished chunks if asked for.
+
+    Raises Refusal (404).
+    """
     # A completed task whose result was not read with it has a large one.
     large = task.status is Status.COMPLETED and task.result is None
     if not large and not chunks_too:
-        return json_reply(status, task_view(task), headers)
+        return json_reply(status, view, headers)
     if not large:
         try:
             chunks = await store.chunks(task.task_key)
@@ -34,9 +43,9 @@ async def task_reply(
         else:
             if chunks is None:
                 raise no_task()
-            return json_reply(status, task_with_chunks_view(task, chunks), headers)
+            return json_reply(status, with_chunks(view, chunks), headers)
     index = await _index(store, task)
-    return Reply(status, headers={**_JSON, **headers}, parts=_task(store, task, index, large, chunks_too=chunks_too))
+    return Reply(status, headers={**_JSON, **headers}, parts=_task(store, task, view, index, large, chunks_too))
 
 
 def chunks_reply(store: TaskStore, index: ChunkIndex, first: int) -> Reply:
@@ -59,11 +68,11 @@ async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncI
 
 
 async def _task(
-    store: TaskStore, task: Task, index: ChunkIndex, large: bool, *, chunks_too: bool
+    store: TaskStore, task: Task, view: WholeTaskView, index: ChunkIndex, large: bool, chunks_too: bool
 ) -> AsyncIterator[str]:
     """Write the members of a task, in their order."""
     before = "{"
-    for name, value in task_view(task).items():
+    for name, value in view.items():
         yield f"{before}{_text(name)}: "
         before = ", "
         if large and name == "result":

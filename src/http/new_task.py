@@ -11,7 +11,7 @@ from ..core.settings import Settings
 from ..core.task import Reduce, TaskOptions
 from ..processing.submission import Request
 from .fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked
-from .problems import TOO_LARGE, FieldError, field_refusal
+from .problems import TOO_LARGE, FieldError, field_refusal, named
 
 
 class ChunkOptions(Asked):
@@ -54,7 +54,22 @@ class NewTaskFields(Asked):
     max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = Field(
         None,
         description="The task never makes more model calls than this, whatever fails and however often it is retried: "
-        "it fails with `budget_exhausted` instead, and finished chunks stay readable.",
+        "it fails with `budget_exhausted` instead, and finished chunks stay readable. At least what it needs when "
+        "nothing fails. A retry may set another one.",
+    )
+
+    max_output_tokens: Annotated[int, Field(ge=1, le=limits.OUTPUT_TOKENS_MOST), Whole] | None = Field(
+        None,
+        description="The most that the model may write in each call, in tokens, sent in the spelling that the server "
+        "takes; by default the deployment's AI_MAX_OUTPUT_TOKENS.",
+    )
+    temperature: Annotated[float, Field(ge=0, le=limits.TEMPERATURE_MOST)] | None = Field(
+        None, description="By default the model's own."
+    )
+    model_options: dict[str, object] | None = Field(
+        None,
+        description="Further fields of what is sent to the provider with each call, of those that the deployment's "
+        f"AI_MODEL_OPTIONS lists; at most {limits.MODEL_OPTIONS_BYTES_MOST} bytes as compact UTF-8 JSON.",
     )
 
     def options(self) -> TaskOptions:
@@ -65,6 +80,10 @@ class NewTaskFields(Asked):
             metadata=self.metadata or {},
             deadline_ms=None if self.deadline_seconds is None else round(self.deadline_seconds * 1000),
             max_calls=self.max_model_calls,
+            chunk_chars=self.chunk.max_chars if self.chunk else None,
+            max_output_tokens=self.max_output_tokens,
+            temperature=self.temperature,
+            model_options=self.model_options or {},
         )
 
 
@@ -80,7 +99,6 @@ def new_request(body: Mapping[str, object], settings: Settings) -> Request:
     return Request(
         text=fields.input,
         instructions=fields.instructions,
-        max_chars=fields.chunk.max_chars if fields.chunk else None,
         overlap_chars=(fields.chunk.overlap_chars or 0) if fields.chunk else 0,
         options=fields.options(),
     )
@@ -89,6 +107,11 @@ def new_request(body: Mapping[str, object], settings: Settings) -> Request:
 def too_many_chunks(most: int) -> FieldError:
     """Say that the input, cut as asked, makes more chunks than a task may have."""
     return FieldError("chunk.maxChars", f"is too small: the input would need more than {most} chunks")
+
+
+def budget_too_small(minimum: int) -> FieldError:
+    """Say that the task could never complete within its budget."""
+    return FieldError("maxModelCalls", f"must be at least {minimum}: so many calls are needed when nothing fails")
 
 
 def too_much_repeated(mostly: str) -> FieldError:
@@ -106,8 +129,17 @@ def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
             yield FieldError("chunk.overlapChars", f"must be less than maxChars, which is {max_chars}")
     if fields.model is not None and not fields.model.isprintable():
         yield FieldError("model", "must hold printable characters only")
-    if fields.metadata is not None:
-        size = len(json.dumps(fields.metadata, ensure_ascii=False, separators=(",", ":")).encode())
-        if size > limits.METADATA_BYTES_MOST:
-            message = f"has {size} bytes as compact JSON, more than the {limits.METADATA_BYTES_MOST} that are taken"
-            yield FieldError("metadata", message)
+    elif fields.model is not None and settings.models and fields.model not in settings.models:
+        yield FieldError("model", f"must be one of {', '.join(settings.models)} (AI_MODELS)")
+    yield from _size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
+    yield from _size_flaw("modelOptions", fields.model_options, limits.MODEL_OPTIONS_BYTES_MOST)
+    for name in fields.model_options or {}:
+        if name not in settings.model_options:
+            taken = ", ".join(settings.model_options)
+            yield FieldError(f"modelOptions.{named(name)}", f"is not taken here; AI_MODEL_OPTIONS has {taken}")
+
+
+def _size_flaw(name: str, value: Mapping[str, object] | None, most: int) -> Iterator[FieldError]:
+    size = 0 if value is None else len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > most:
+        yield FieldError(name, f"has {size} bytes as compact JSON, more than the {most} that are taken")

@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode
 from ..core.keys import Scope
 from . import cors, problems
 from .endpoint import Access, Answer, Endpoint, Parameter, allowed
-from .headers import MEANINGS, ON_EVERY_ANSWER, SOMETIMES
+from .headers import MEANINGS, ON_EVERY_ANSWER, REQUEST_ID, SOMETIMES
 from .problems import PROBLEM_TYPE, Kind, ProblemView
 
 Json = dict[str, Any]
@@ -104,7 +104,7 @@ def _operation(endpoint: Endpoint) -> Json:
         operation["parameters"] = [_parameter(parameter) for parameter in endpoint.parameters]
     if endpoint.body is not None:
         content = {"application/json": {"schema": _reference(endpoint.body)}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": not endpoint.body_optional, "content": content}
     answers = {str(answer.status): _answer(answer) for answer in endpoint.answers}
     counted = (problems.LIMIT_REACHED,) if endpoint.counted else ()
     refusals = _problems((*endpoint.problems, *counted, *_access_problems(endpoint.access), *ANYWHERE))
@@ -187,7 +187,7 @@ def _headers(names: Iterable[str]) -> Json:
         name: {"description": MEANINGS[name], "required": name not in SOMETIMES, "schema": {"type": "string"}}
         for name in names
     }
-    return described | _references((*ON_EVERY_ANSWER, *cors.ON_ANSWERS))
+    return described | _references((*ON_EVERY_ANSWER, REQUEST_ID, *cors.ON_ANSWERS))
 
 
 def _references(names: Iterable[str]) -> Json:
@@ -207,7 +207,9 @@ def _shared_headers() -> Json:
         name: {"description": f"With CORS only. {meaning}", "schema": {"type": "string"}}
         for name, meaning in (cors.ON_ANSWERS | cors.ON_PREFLIGHTS).items()
     }
-    return always | with_cors
+    meaning = "The caller's own, if it is 1 to 128 visible ASCII characters, else a fresh one. The log has it, too."
+    name: Json = {REQUEST_ID: {"description": meaning, "required": True, "schema": {"type": "string"}}}
+    return always | name | with_cors
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> Json:

@@ -36,12 +36,12 @@ def poll_seconds(waited_seconds: float) -> float:
     return limits.WAIT_POLL_SECONDS if waited_seconds < _PATIENT_AFTER_SECONDS else _PATIENT_POLL_SECONDS
 
 
-def reads_left(task: Task, *, chunks_too: bool) -> int:
+def reads_left(task: Task, reads_after: int) -> int:
     """Return how many reads of a task `?wait=` has left on the free plan, where each request has few, after the first.
 
-    The chunks are a read. So is what follows when the task's deadline is found to have passed.
+    `reads_after` is how many follow, of chunks or input. One more follows when its deadline is found to have passed.
     """
-    return limits.WAIT_READS_FREE - 1 - chunks_too - (task.deadline_at is not None)
+    return limits.WAIT_READS_FREE - 1 - reads_after - (task.deadline_at is not None)
 
 
 def sparing_seconds(left_seconds: float, reads: int) -> float:

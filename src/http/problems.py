@@ -68,6 +68,7 @@ FORBIDDEN = Kind("forbidden", 403, "The key may not do this", ("WWW-Authenticate
 NOT_FOUND = Kind("not_found", 404, "There is nothing here")
 METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "The path does not take this method")
 ALREADY_TERMINAL = Kind("already_terminal", 409, "The task has ended")
+BUDGET_SPENT = Kind("budget_exhausted", 409, "The task has used up its budget of model calls")
 NOT_RETRYABLE = Kind("not_retryable", 409, "The task is neither failed nor cancelled")
 KEY_LIMIT = Kind("key_limit", 409, "The tenant has as many keys as it may")
 TOO_LARGE = Kind("too_large", 413, "The request is too large")
@@ -109,8 +110,8 @@ class FieldErrorView(TypedDict):
 
 @shown
 class ProblemView(TypedDict):
-    """Problem details (RFC 9457). `code` is stable; `errors` is there where fields are named, `limit` where a
-    limit of the tenant is reached.
+    """Problem details (RFC 9457). `code` is stable, `requestId` that of `X-Request-Id`; `errors` is there where fields
+    are named, `limit` where a limit of the tenant is reached.
     """
 
     type: Annotated[str, Field(json_schema_extra={"format": "uri"})]
@@ -120,6 +121,7 @@ class ProblemView(TypedDict):
     code: str
     limit: NotRequired[str]
     errors: NotRequired[list[FieldErrorView]]
+    requestId: NotRequired[str]
 
 
 class Refusal(Exception):

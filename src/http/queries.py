@@ -12,6 +12,8 @@ from ..core.states import Status
 from .messages import Query
 from .problems import FieldError, Refusal, field_refusal, named
 
+INCLUDABLE = frozenset({"chunks", "input"})
+
 # As JSON writes numbers (3.9027895717357715, 5e-324), and what people write too: ".5", "7.".
 _DECIMAL = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 _TIME = re.compile(
@@ -50,11 +52,12 @@ def wait_seconds(query: Query) -> float:
     return float(text)
 
 
-def includes_chunks(query: Query) -> bool:
-    """Read `include`."""
-    if query.get("include", "chunks") != "chunks":
-        raise _refused("include", "must be chunks")
-    return "include" in query
+def included(query: Query) -> frozenset[str]:
+    """Read `include`: what else is to be shown of a task, separated by commas."""
+    names = frozenset(query["include"].split(",")) if "include" in query else frozenset[str]()
+    if names - INCLUDABLE:
+        raise _refused("include", "must be chunks, input, or both with a comma between them")
+    return names
 
 
 def is_verbose(query: Query) -> bool:

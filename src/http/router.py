@@ -23,6 +23,7 @@ from .problems import (
     overload_refusal,
     store_refusal,
 )
+from .request_ids import named, request_id
 from .services import Api
 
 Parts = Mapping[str, str]
@@ -33,6 +34,8 @@ async def handle(request: Request, api: Api) -> Reply:
 
     Cancellation and what else is no Exception passes through.
     """
+    name = request_id(request.headers)
+    api.log.note(request=name)
     try:
         reply = await _answer(request, api)
     except Refusal as refusal:
@@ -42,7 +45,7 @@ async def handle(request: Request, api: Api) -> Reply:
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()
-    return _finished(cors.shared(reply, request, api.settings.cors_origins), request.method)
+    return _finished(named(cors.shared(reply, request, api.settings.cors_origins), name), request.method)
 
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
@@ -55,9 +58,11 @@ def _database_problem(error: StoreError, api: Api) -> Reply:
     return refusal.reply()
 
 
-def configuration_problem(error: ConfigurationError, method: str = "GET") -> Reply:
-    """Answer any request to a deployment with a bad variable: no Api can be made there."""
-    return _finished(configuration_refusal(error).reply(), method)
+def configuration_problem(
+    error: ConfigurationError, method: str = "GET", headers: Mapping[str, str] | None = None
+) -> Reply:
+    """Answer any request, with its method and headers, to a deployment with a bad variable: there can be no Api."""
+    return _finished(named(configuration_refusal(error).reply(), request_id(headers or {})), method)
 
 
 async def _answer(request: Request, api: Api) -> Reply:

@@ -1,23 +1,28 @@
 """Tasks and their chunks as the API shows them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict, cast
 
 from pydantic import Field
 
 from ..core import task as core
 from ..core.states import Status
 from ..core.task import Route
+from .request_views import RequestView, request_view
+from .services import Api
 from .views import Count, Time, maybe_rfc3339, rfc3339, shown
 
 
 @shown
 class ProgressView(TypedDict):
-    """How many chunks there are, and how many of them are done."""
+    """How many chunks there are, and how many of them are done. `truncated` counts outputs, those of merges too, that
+    were cut off (`finishReason` is `length` or `content_filter`).
+    """
 
     total: Annotated[int, Field(ge=1)]
     completed: Count
     failed: Count
+    truncated: Count
 
 
 @shown
@@ -56,6 +61,7 @@ class LinksView(TypedDict):
     self: str
     chunks: str
     cancel: str
+    retry: str
 
 
 @shown
@@ -83,7 +89,11 @@ class TaskView(TypedDict):
 
 @shown
 class ChunkView(TypedDict):
-    """A finished chunk: the span of `input` that it covers, in code points, and what became of it."""
+    """A finished chunk: the span of `input` that it covers, in code points, and what became of it.
+
+    `finishReason` is why its output ends: `stop`, `length` (it was cut off), `content_filter`, or the provider's own
+    word. It is null where the provider gave none, and for a chunk that failed.
+    """
 
     index: Count
     start: Count
@@ -92,10 +102,19 @@ class ChunkView(TypedDict):
     output: str | None
     attempts: Count
     error: FailureView | None
+    finishReason: str | None
 
 
 @shown
-class TaskWithChunksView(TaskView):
+class WholeTaskView(TaskView):
+    """A task that is read by its id. `input` is there with `?include=input`, and null once it is kept no longer."""
+
+    request: RequestView
+    input: NotRequired[str | None]
+
+
+@shown
+class TaskWithChunksView(WholeTaskView):
     """A task with `?include=chunks`."""
 
     chunks: list[ChunkView]
@@ -134,7 +153,7 @@ def task_view(task: core.Task) -> TaskView:
         status=task.status,
         terminal=task.status.terminal,
         route=task.route,
-        progress=ProgressView(total=task.total, completed=task.completed, failed=task.failed),
+        progress=ProgressView(total=task.total, completed=task.completed, failed=task.failed, truncated=task.truncated),
         result=_result_view(task.result),
         error=_failure_view(task.failure),
         usage=_usage_view(task.usage),
@@ -146,13 +165,19 @@ def task_view(task: core.Task) -> TaskView:
         expiresAt=maybe_rfc3339(task.expires_at),
         deadlineAt=maybe_rfc3339(task.deadline_at),
         maxModelCalls=task.options.max_calls,
-        links=LinksView(self=here, chunks=f"{here}/chunks", cancel=f"{here}/cancel"),
+        links=LinksView(self=here, chunks=f"{here}/chunks", cancel=f"{here}/cancel", retry=f"{here}/retry"),
     )
 
 
-def task_with_chunks_view(task: core.Task, chunks: Sequence[core.ChunkView]) -> TaskWithChunksView:
-    """Show a task with its finished chunks."""
-    return {**task_view(task), "chunks": [chunk_view(chunk) for chunk in chunks]}
+def whole_task_view(task: core.Task, api: Api) -> WholeTaskView:
+    """Show a task with what it was asked for."""
+    assert task.source is not None  # a task that is read by its id has one
+    return cast("WholeTaskView", {**task_view(task), "request": request_view(task.options, task.source, api)})
+
+
+def with_chunks(view: WholeTaskView, chunks: Sequence[core.ChunkView]) -> TaskWithChunksView:
+    """Add a task's finished chunks."""
+    return cast("TaskWithChunksView", {**view, "chunks": [chunk_view(chunk) for chunk in chunks]})
 
 
 def chunk_view(chunk: core.ChunkView) -> ChunkView:
@@ -165,6 +190,7 @@ def chunk_view(chunk: core.ChunkView) -> ChunkView:
         output=chunk.output,
         attempts=chunk.attempts,
         error=_failure_view(chunk.failure),
+        finishReason=chunk.finish_reason,
     )
 
 

@@ -11,9 +11,9 @@ from ..core.chunks import TooManyChunks
 from ..core.ids import TaskKey, split_task_key
 from ..core.states import Status
 from ..core.task import Task
-from ..processing.submission import Submitted, TooMuchRepeated
+from ..processing.submission import BudgetTooSmall, Submitted, TooMuchRepeated
 from ..processing.terms import OVERDUE
-from ..store.admission import Limit, Mismatched, Refused
+from ..store.admission import Mismatched, Refused
 from ..store.pages import span
 from ..store.tasks import TaskStore
 from ..store.views import TooMuchAtOnce
@@ -21,21 +21,22 @@ from . import dry_run, large_answers, queries
 from .bodies import read_object
 from .conditions import digest, idempotency_key, limit_reached, mismatch
 from .exchange import Exchange
+from .fields import checked
 from .large_answers import task_reply
 from .messages import Reply, json_reply
-from .new_task import new_request, too_many_chunks, too_much_repeated
+from .new_task import budget_too_small, new_request, too_many_chunks, too_much_repeated
 from .polling import poll_seconds, reads_left, retry_after_seconds, sparing_seconds
 from .problems import (
     ALREADY_TERMINAL,
     DATABASE_UNAVAILABLE,
-    NOT_RETRYABLE,
     Refusal,
     field_refusal,
     no_task,
     overload_refusal,
 )
+from .retries import RetryFields, not_retryable
 from .services import Api
-from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view
+from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, whole_task_view
 
 _STILL_STARTING = (
     "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
@@ -55,12 +56,14 @@ async def submit(exchange: Exchange) -> Reply:
     request = new_request(body, settings)
     try:
         if dry:
-            return dry_run.show(request, settings)
+            return dry_run.show(request, api)
         if not api.isolate.load.admits(asyncio.get_running_loop().time()):
             raise overload_refusal()
         outcome = await api.submission.submit(exchange.tenant, request, key, digest(body) if key is not None else "")
     except TooManyChunks as error:
         raise field_refusal([too_many_chunks(error.most)]) from None
+    except BudgetTooSmall as error:
+        raise field_refusal([budget_too_small(error.minimum)]) from None
     except TooMuchRepeated as error:
         raise field_refusal([too_much_repeated(error.mostly)]) from None
     match outcome:
@@ -74,17 +77,16 @@ async def submit(exchange: Exchange) -> Reply:
 
 async def read(exchange: Exchange) -> Reply:
     """Show a task, after waiting for its end if that is asked for."""
-    key, seconds, chunks_too = (
-        exchange.task_key,
-        queries.wait_seconds(exchange.query),
-        queries.includes_chunks(exchange.query),
-    )
-    api = exchange.api
-    task = await _ended(api, key, seconds, chunks_too=chunks_too)
+    api, key = exchange.api, exchange.task_key
+    seconds, included = queries.wait_seconds(exchange.query), queries.included(exchange.query)
+    task = await _ended(api, key, seconds, reads_after=len(included))
     if task is None:
         raise no_task()
     headers = {} if task.status.terminal else _retry_after(api, task)
-    return await task_reply(api.store, 200, task, headers, chunks_too=chunks_too)
+    view = whole_task_view(task, api)
+    if "input" in included:
+        view["input"] = await api.store.input(key)
+    return await task_reply(api.store, 200, task, view, headers, chunks_too="chunks" in included)
 
 
 async def read_chunks(exchange: Exchange) -> Reply:
@@ -139,23 +141,22 @@ async def cancel(exchange: Exchange) -> Reply:
     task = await _found(api.store, key)
     if not changed and task.status is not Status.CANCELLED:
         raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")
-    return json_reply(200, task_view(task))
+    return json_reply(200, whole_task_view(task, api))
 
 
 async def retry(exchange: Exchange) -> Reply:
-    """Put a failed or cancelled task back, to go on from the chunks that it has."""
+    """Put a failed or cancelled task back, to go on from the chunks that it has, maybe with another budget."""
+    body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
+    max_calls = checked(RetryFields, body).max_model_calls
     api, key = exchange.api, exchange.task_key
-    accepted = await api.submission.retry(key)
+    accepted = await api.submission.retry(key, max_calls)
     if accepted is None:
         task = await _found(api.store, key)
         if task.overdue:  # then it has failed, though nobody has said so yet
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
-            accepted = await api.submission.retry(key)
+            accepted = await api.submission.retry(key, max_calls)
     if accepted is None:
-        task = await _found(api.store, key)
-        if task.status in {Status.FAILED, Status.CANCELLED} and api.settings.tasks_in_flight_most is not None:
-            raise limit_reached(Limit.TASKS_IN_FLIGHT, api)
-        raise Refusal(NOT_RETRYABLE, f"The task is {task.status}; only a failed or cancelled one can go on.")
+        raise not_retryable(await _found(api.store, key), max_calls, api)
     route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
     task = await _found(api.store, key)
     if route is not None and task.status is Status.PENDING:
@@ -183,7 +184,7 @@ async def _found(store: TaskStore, task_key: TaskKey) -> Task:
     return task
 
 
-async def _ended(api: Api, key: TaskKey, seconds: float, *, chunks_too: bool) -> Task | None:
+async def _ended(api: Api, key: TaskKey, seconds: float, *, reads_after: int) -> Task | None:
     """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate.
 
     On the free plan each read is of the whole task: that spares the one after the status.
@@ -195,7 +196,7 @@ async def _ended(api: Api, key: TaskKey, seconds: float, *, chunks_too: bool) ->
         await api.rescue.help(task, seconds - (loop.time() - began))
         task = await _up_to_date(api, key)
     free = api.settings.plan == "free"
-    reads = reads_left(task, chunks_too=chunks_too) if free and task is not None else 0
+    reads = reads_left(task, reads_after) if free and task is not None else 0
     while task is not None and not task.status.terminal and (waited := loop.time() - began) < seconds:
         left = seconds - waited
         pause = sparing_seconds(left, reads) if free else poll_seconds(waited)
@@ -231,7 +232,8 @@ async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
 
 async def _accepted(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
     later = {} if task.status.terminal else _retry_after(api, task)
-    return await task_reply(api.store, 202, task, {"Location": task_path(task.id), **later, **(headers or {})})
+    headers = {"Location": task_path(task.id), **later, **(headers or {})}
+    return await task_reply(api.store, 202, task, whole_task_view(task, api), headers)
 
 
 def _retry_after(api: Api, task: Task) -> dict[str, str]:

@@ -29,15 +29,20 @@ _LONGEST_ABBREVIATION_CHARS = 5
 
 
 class DemoProvider:
-    """A `Provider` that analyses the text itself. It needs nothing, never fails, and ignores `system`."""
+    """A `Provider` that analyses the text itself. It needs nothing and never fails.
+
+    It honours `max_output_tokens`, and has no use for `system`, a temperature or other options.
+    """
 
     name = "demo"
     default_model = "demo-1"
 
     async def infer(self, call: ModelCall) -> ModelReply:
         """Return headline, key sentences, key terms and counts of `call.user`, as Markdown."""
-        output = analysis(call.user)
-        return ModelReply(output, estimated_tokens(call.system + call.user), estimated_tokens(output))
+        whole = analysis(call.user)
+        output = cut(whole, call.max_output_tokens)
+        reason = "stop" if output == whole else "length"
+        return ModelReply(output, estimated_tokens(call.system + call.user), estimated_tokens(output), reason)
 
     async def probe(self) -> Health:
         """Return healthy, always: there is nothing that could be down."""
@@ -50,6 +55,13 @@ def estimated_tokens(text: str) -> int:
     Near what common tokenizers count, and the same on every machine.
     """
     return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
+
+
+def cut(text: str, tokens: int | None) -> str:
+    """Cut a text to so many tokens, as `estimated_tokens` counts them, between two characters."""
+    if tokens is None or estimated_tokens(text) <= tokens:
+        return text
+    return text.encode("utf-8", "surrogatepass")[: _BYTES_PER_TOKEN * tokens].decode("utf-8", "ignore")
 
 
 def analysis(text: str) -> str:

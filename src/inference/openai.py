@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 from ..core import limits
 from ..core.errors import (
@@ -39,6 +40,10 @@ PROBE_BYTES_MOST = 4 * limits.REPLY_BYTES_MOST  # aggregators list hundreds of m
 _TRANSIENT_4XX = frozenset({408, 409, 425})
 # An allowance that is gone comes as 429 from OpenAI, told apart by its code alone, and as 402 from others.
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+# OpenAI's current models refuse `max_tokens`, behind a gateway too. What else is compatible takes it, and some of that
+# overlooks `max_completion_tokens` in silence (docs/decisions/0023-one-spelling-a-server.md).
+_OPENAI_HOST = re.compile(r"(?:^|\.)openai\.(?:com|azure\.com)\Z")
+_OPENAI_MODEL = re.compile(r"(?:openai/)?(?:gpt-(?:[5-9]|[1-9][0-9])|o[1-9])(?:\Z|[-.])", re.IGNORECASE)
 _NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
 
@@ -59,6 +64,7 @@ class OpenAIProvider:
         self.default_model = model or DEFAULT_MODEL
         self._http = http
         self._base_url = base_url.rstrip("/")
+        self._at_openai = _OPENAI_HOST.search(urlsplit(base_url).hostname or "") is not None
         self._api_key = api_key
         self._timeout_seconds = timeout_seconds
 
@@ -69,7 +75,7 @@ class OpenAIProvider:
                 "POST",
                 f"{self._base_url}/chat/completions",
                 headers={**self._headers(), "content-type": "application/json"},
-                body=json.dumps({"model": call.model, "messages": replies.messages(call)}).encode(),
+                body=json.dumps(self._body(call)).encode(),
                 timeout_seconds=self._timeout_seconds,
                 max_reply_bytes=limits.REPLY_BYTES_MOST,
             )
@@ -78,6 +84,11 @@ class OpenAIProvider:
         if not 200 <= reply.status < 300:
             raise self._refusal(reply, call)
         return replies.chat_reply(replies.parse(reply.body))
+
+    def _body(self, call: ModelCall) -> dict[str, object]:
+        new_spelling = self._at_openai or _OPENAI_MODEL.match(call.model)
+        tokens_name = "max_completion_tokens" if new_spelling else "max_tokens"
+        return {"model": call.model, "messages": replies.messages(call), **replies.asked(call, tokens_name)}
 
     async def probe(self) -> Health:
         """Ask for the list of models, which costs nothing."""
@@ -117,7 +128,7 @@ class OpenAIProvider:
 
     def _refusal(self, reply: HttpReply, call: ModelCall) -> ModelError:
         said, codes = _error_body(reply.body)
-        detail = replies.cause(said, key=self._api_key, client_texts=(call.user, call.system))
+        detail = replies.cause(said, key=self._api_key, client_texts=replies.client_texts(call))
         message = f"the provider answered {reply.status}{': ' if detail else ''}{detail}"
         status = reply.status
         if status == 402 or (400 <= status < 500 and codes & _QUOTA_CODES):

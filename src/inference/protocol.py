@@ -1,26 +1,36 @@
 """What a model provider is to the rest of the project, and what a provider needs of the network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One call: `user` is the text to work on and nothing else, `system` what to do with it."""
+    """One call: `user` is the text to work on and nothing else, `system` what to do with it.
+
+    `max_output_tokens` and `temperature` None: the provider's own. `options` are further fields of what is sent.
+    """
 
     system: str
     user: str
     model: str
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    options: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReply:
-    """A usable output. Token counts are the provider's own, 0 where it gives none."""
+    """A usable output. Token counts are the provider's own, 0 where it gives none.
+
+    `finish_reason` is why it ends: `stop`, `length`, `content_filter`, or the provider's own word; None: it has none.
+    """
 
     output: str
     input_tokens: int
     output_tokens: int
+    finish_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A model's reply is hostile input, and so is an error message: it may be of any s
 repeat what it was sent.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 
@@ -11,6 +12,7 @@ from pydantic_core import from_json
 
 from ..core import limits
 from ..core.errors import ModelReplyMalformed, ModelTimeout
+from ..core.task import CONTENT_FILTER
 from .protocol import ModelCall, ModelReply
 
 TOKENS_MOST = 1_000_000_000  # one call's; no model comes near, and a task's sum stays exact in JavaScript
@@ -20,6 +22,8 @@ _REPEATED_CHARS_LEAST = 12
 _REPEATED_KEY_CHARS_LEAST = 6
 _HIDDEN_CHARS_LEAST = 4  # shorter than this, a "repetition" is chance
 _ELLIPSIS = "…"
+
+_TOO_LONG = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
@@ -32,6 +36,21 @@ _ESCAPE = re.compile(
 def messages(call: ModelCall) -> list[dict[str, str]]:
     """Write a call as a chat of two messages, the text verbatim."""
     return [{"role": "system", "content": call.system}, {"role": "user", "content": call.user}]
+
+
+def asked(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict[str, object]:
+    """Write what a call asks besides its text; `tokens_name` is how the server spells the most that it may write.
+
+    `tokens` is that most where the call does not say. What nobody says is left out.
+    """
+    tokens = tokens if call.max_output_tokens is None else call.max_output_tokens
+    fields = {tokens_name: tokens, "temperature": call.temperature}
+    return {**call.options, **{name: value for name, value in fields.items() if value is not None}}
+
+
+def client_texts(call: ModelCall) -> list[str]:
+    """Give what a call holds of its client's making, that a provider may repeat."""
+    return [call.user, call.system, *(json.dumps(value, ensure_ascii=False) for value in call.options.values())]
 
 
 def too_late(seconds: float) -> ModelTimeout:
@@ -65,14 +84,17 @@ def parse(body: bytes) -> object:
 def chat_reply(document: object) -> ModelReply:
     """Take the first choice of an OpenAI-shaped completion, or raise ModelReplyMalformed."""
     choices = member(document, "choices")
-    message = member(choices[0], "message") if isinstance(choices, list) and choices else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = member(first, "message")
     if not isinstance(message, Mapping):
         raise ModelReplyMalformed("the reply holds no message")
-    return text_reply(message.get("content"), member(document, "usage"))
+    return text_reply(message.get("content"), member(document, "usage"), member(first, "finish_reason"))
 
 
-def text_reply(content: object, usage: object) -> ModelReply:
-    """Make a reply of text (a string, or a list of text parts) and a usage object, each of any shape.
+def text_reply(content: object, usage: object, finish_reason: object = None) -> ModelReply:
+    """Make a reply of text (a string, or a list of text parts), a usage object and a reason, each of any shape.
+
+    What a filter kept back as a whole is an empty output, since the same call would be kept back again.
 
     Raises ModelReplyMalformed when there is no text or too much of it. NUL and lone surrogates, which D1
     cannot take, become U+FFFD; counts that make no sense become 0.
@@ -80,15 +102,27 @@ def text_reply(content: object, usage: object) -> ModelReply:
     if isinstance(content, list):
         parts = [member(part, "text") for part in content if member(part, "type") == "text"]
         content = "".join(part for part in parts if isinstance(part, str))
-    if not isinstance(content, str) or not content.strip():
-        raise ModelReplyMalformed("the reply holds no text")
+    reason = _finish_reason(finish_reason)
+    if reason == CONTENT_FILTER and content is None:
+        content = ""
+    if not isinstance(content, str) or not (content.strip() or reason == CONTENT_FILTER):
+        before = " before it was cut off: maxOutputTokens may be too small" if reason == "length" else ""
+        raise ModelReplyMalformed(f"the reply holds no text{before}")
     if len(content) > limits.OUTPUT_CHARS_MOST:
         raise ModelReplyMalformed(f"the reply's text passes {limits.OUTPUT_CHARS_MOST} characters")
     return ModelReply(
         output=_UNSTORABLE.sub("\ufffd", content),
         input_tokens=_token_count(member(usage, "prompt_tokens")),
         output_tokens=_token_count(member(usage, "completion_tokens")),
+        finish_reason=reason,
     )
+
+
+def _finish_reason(value: object) -> str | None:
+    """Read why an output ends; None for what is no word. Servers have more than one for an output that is too long."""
+    if not isinstance(value, str) or not (word := _one_line(value[: limits.FINISH_REASON_CHARS_MOST])):
+        return None
+    return "length" if word.lower() in _TOO_LONG else word
 
 
 def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:

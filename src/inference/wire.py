@@ -1,5 +1,7 @@
 """Model calls and their outcomes as plain values, to cross RPC between Durable Objects."""
 
+import json
+
 from ..core import errors
 from ..core.errors import ModelConnectionLost, ModelError
 from .protocol import ModelCall, ModelReply
@@ -23,12 +25,27 @@ _ERRORS: dict[str, type[ModelError]] = {
 
 def write_call(call: ModelCall) -> Wire:
     """Write a call."""
-    return {"system": call.system, "user": call.user, "model": call.model}
+    return {
+        "system": call.system,
+        "user": call.user,
+        "model": call.model,
+        "maxOutputTokens": call.max_output_tokens,
+        "temperature": call.temperature,
+        "options": json.dumps(dict(call.options)),
+    }
 
 
 def read_call(wire: Wire) -> ModelCall:
-    """Read a call."""
-    return ModelCall(system=str(wire["system"]), user=str(wire["user"]), model=str(wire["model"]))
+    """Read a call. One from code of before has no more than its text and its model."""
+    tokens, temperature = wire.get("maxOutputTokens"), wire.get("temperature")
+    return ModelCall(
+        system=str(wire["system"]),
+        user=str(wire["user"]),
+        model=str(wire["model"]),
+        max_output_tokens=None if tokens is None else _whole(tokens),
+        temperature=None if temperature is None else float(temperature),
+        options=json.loads(str(wire.get("options", "{}"))),
+    )
 
 
 def write_outcome(outcome: ModelReply | ModelError) -> Wire:
@@ -38,6 +55,7 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
             "output": outcome.output,
             "inputTokens": outcome.input_tokens,
             "outputTokens": outcome.output_tokens,
+            "finishReason": outcome.finish_reason,
         }
     return {"error": outcome.code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
 
@@ -46,7 +64,13 @@ def read_outcome(wire: Wire) -> ModelReply | ModelError:
     """Read what a call gave. An error of a newer version of the code counts as a lost connection."""
     code = wire.get("error")
     if code is None:
-        return ModelReply(str(wire["output"]), _whole(wire["inputTokens"]), _whole(wire["outputTokens"]))
+        reason = wire.get("finishReason")
+        return ModelReply(
+            str(wire["output"]),
+            _whole(wire["inputTokens"]),
+            _whole(wire["outputTokens"]),
+            None if reason is None else str(reason),
+        )
     delay = wire.get("delaySeconds")
     kind = _ERRORS.get(str(code), ModelConnectionLost)
     return kind(str(wire["message"]), None if delay is None else float(delay))

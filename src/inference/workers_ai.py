@@ -20,8 +20,8 @@ from . import replies
 from .protocol import Health, ModelCall, ModelReply
 
 DEFAULT_MODEL = "@cf/meta/llama-3.3-70b-instruct-fp8-fast"
-# The platform's default is 256, which would cut most answers off in mid-sentence.
-OUTPUT_TOKENS_MOST = 4_096
+# Where a call does not say. The platform's default is 256, which would cut most answers off in mid-sentence.
+OUTPUT_TOKENS = 4_096
 
 _NO_BINDING = 'the Workers AI binding is missing: put [ai] with binding = "AI" into wrangler.toml, or set AI_PROVIDER'
 # "3040: Capacity …", "InferenceUpstreamError: 3040: Capacity …"
@@ -53,7 +53,7 @@ class WorkersAIProvider:
         """Send the call once. Raises a `ModelError` that names the cause, without the text."""
         if self._ai is None:
             raise ModelRefused(_NO_BINDING)
-        inputs: dict[str, object] = {"messages": replies.messages(call), "max_tokens": OUTPUT_TOKENS_MOST}
+        inputs = {"messages": replies.messages(call), **replies.asked(call, "max_tokens", OUTPUT_TOKENS)}
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 result = await self._ai.run(call.model, inputs)
@@ -62,7 +62,7 @@ class WorkersAIProvider:
         except Exception as error:  # noqa: BLE001 - the binding's errors share no narrower type
             raise _failure(str(error), call) from None
         if isinstance(result, Mapping) and "choices" not in result:
-            return replies.text_reply(result.get("response"), result.get("usage"))
+            return _text_reply(result, inputs.get("max_tokens"))
         return replies.chat_reply(result)
 
     async def probe(self) -> Health:
@@ -72,8 +72,16 @@ class WorkersAIProvider:
         return Health("healthy", "the Workers AI binding is there; it was not called, as calls are paid")
 
 
+def _text_reply(result: Mapping[str, object], tokens_most: object) -> ModelReply:
+    """Read the platform's own shape. It says nothing of an output's end: one that is as long as it may be was cut."""
+    usage, reason = result.get("usage"), result.get("finish_reason")
+    if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
+        reason = "length"
+    return replies.text_reply(result.get("response"), usage, reason)
+
+
 def _failure(said: str, call: ModelCall) -> ModelError:
-    detail = replies.cause(said, client_texts=(call.user, call.system))
+    detail = replies.cause(said, client_texts=replies.client_texts(call))
     message = f"Workers AI: {detail}" if detail else "Workers AI gave no reason"
     found = _CODE.match(said)
     code = int(found[1]) if found else None

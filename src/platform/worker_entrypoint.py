@@ -26,7 +26,7 @@ class Default(WorkerEntrypoint):
         try:
             app = self._app()
         except ConfigurationError as error:
-            return outgoing(configuration_problem(error, incoming.method), self.ctx.waitUntil)
+            return outgoing(configuration_problem(error, incoming.method, incoming.headers), self.ctx.waitUntil)
         return outgoing(await handle(incoming, app.api()), self.ctx.waitUntil)
 
     async def queue(self, batch: Batch, env: object = None, ctx: object = None) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..core.errors import CallNotStarted, ModelError
+from ..core.task import is_truncated
 from . import clock
 from .calls import Finished
 from .ledger import Ledger
@@ -51,4 +52,6 @@ class Bookings:
         epoch_ms = self._times.epoch_ms
         self._ledger.succeeded(key, result, (epoch_ms(started), epoch_ms(started + seconds)), clock.now())
         self._material.keep(key, result.output)
-        self._log("call_done", **facts, input_tokens=result.input_tokens, output_tokens=result.output_tokens)
+        ending = {"finish_reason": result.finish_reason, "truncated": is_truncated(result.finish_reason) or None}
+        tokens = {"input_tokens": result.input_tokens, "output_tokens": result.output_tokens}
+        self._log("call_done", **facts, **tokens, **ending)

@@ -17,6 +17,7 @@ from ..core.stalls import width
 from ..core.task import Failure
 from ..inference.protocol import ModelReply
 from ..store.claims import CallKey, Claim, FailedCall, MergeLevel, Output, Progress, Tried
+from .bill import Bill
 from .suspense import Suspense
 from .words import Bars, Words
 
@@ -47,10 +48,7 @@ class Ledger:
         self._unstarted_until = 0.0
         self._announced = False  # calls were, and none of this run has come back since
         self._step = claim.step
-        self._settled = claim.calls_settled
-        self._in_doubt = claim.calls_in_doubt
-        self._input_tokens = claim.input_tokens
-        self._output_tokens = claim.output_tokens
+        self._bill = Bill(claim)
         self._stalls = claim.stalls
         self.finished = False  # whether a call has, under this claim
         self._rate_waits = claim.rate_waits
@@ -146,7 +144,7 @@ class Ledger:
     @property
     def sent(self) -> int:
         """How many calls of the whole task are on its bill, those in flight among them."""
-        return self._settled + self._in_doubt + len(self._in_flight)
+        return self._bill.settled + self._bill.in_doubt + len(self._in_flight)
 
     # --- what happened ----------------------------------------------------------------------------------
 
@@ -155,9 +153,7 @@ class Ledger:
     ) -> None:
         """Book a call's output, with when it started and ended."""
         self._made(key)
-        self._settled += 1
-        self._input_tokens += reply.input_tokens
-        self._output_tokens += reply.output_tokens
+        self._bill.succeeded(reply)
         self._stalls = self._rate_waits = 0
         self.finished = True
         self._done.add(key)
@@ -166,7 +162,7 @@ class Ledger:
         self._suspense.drop(key)
         calls = self._tried.get(key, Tried()).calls + 1
         started_ms, ended_ms = times_ms or (None, None)
-        self._new_outputs.append(Output(key, reply.output, calls, started_ms=started_ms, ended_ms=ended_ms))
+        self._new_outputs.append(Output(key, reply.output, calls, reply.finish_reason, started_ms, ended_ms))
         self._words.succeeded()
         self._patience.succeeded(now)
         self._count_late()
@@ -174,10 +170,7 @@ class Ledger:
     def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
         """Book a call's failure: it waits for its next try, or the claim ends with it."""
         started_at = self._made(key)
-        if error.answered:
-            self._settled += 1
-        else:
-            self._in_doubt += 1  # nobody knows whether the provider counted it
+        self._bill.failed(error)
         before = self._tried.get(key, Tried())
         limited = isinstance(error, ModelRateLimited)
         # A failure counts as an attempt, unless it may be the model's trouble rather than the call's.
@@ -257,8 +250,8 @@ class Ledger:
         return self._rate_waits > limits.RATE_LIMIT_WAITS_MOST
 
     def abandon(self) -> None:
-        """Book the calls in flight, whose outcome nobody waits for: the provider may have counted each, or not."""
-        self._in_doubt += len(self._in_flight)
+        """Book the calls in flight as in doubt: nobody waits for their outcome."""
+        self._bill.abandoned(len(self._in_flight))
         self._in_flight.clear()
 
     def stalled(self) -> None:
@@ -284,13 +277,13 @@ class Ledger:
             failures=tuple(self._new_failures.values()),
             merges=merges,
             in_flight=(*self._in_flight, *starting),
-            calls_settled=self._settled,
-            calls_in_doubt=self._in_doubt,
+            calls_settled=self._bill.settled,
+            calls_in_doubt=self._bill.in_doubt,
             calls_minimum=minimum_calls,
             completed=self._completed,
             failed=self._failed,
-            input_tokens=self._input_tokens,
-            output_tokens=self._output_tokens,
+            input_tokens=self._bill.input_tokens,
+            output_tokens=self._bill.output_tokens,
             stalls=self._stalls,
             rate_waits=self._rate_waits,
             idle_runs=self.idle_runs,
@@ -299,6 +292,7 @@ class Ledger:
             away_waits=self._patience.waits,
             last_error=self._words.last_error,
             wait=self._words.wait(bars, now),
+            truncated=self._bill.truncated,
         )
 
     def saved(self) -> None:

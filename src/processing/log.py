@@ -21,6 +21,10 @@ class Log:
         """Return a log whose events carry these facts too."""
         return Log(self._write, self._facts | facts)
 
+    def note(self, **facts: object) -> None:
+        """Have all later events carry these facts too, those of logs that are bound from now on included."""
+        self._facts |= facts
+
     def __call__(self, event: str, **facts: object) -> None:
         """Write one event. Facts that are None are left out, strings are bounded, a task's key is shown in parts."""
         line = {"event": event} | self._facts | facts

@@ -9,7 +9,8 @@ from functools import partial
 
 from ..core import limits
 from ..core.merge import merge_message, merge_system
-from ..core.task import Reduce
+from ..core.settings import Settings
+from ..core.task import Reduce, TaskOptions
 from ..inference.protocol import ModelCall
 from ..store.claims import CallKey, Claim
 from ..store.tasks import TaskStore
@@ -18,18 +19,34 @@ from .pace import Pace
 from .plan import Plan
 
 
+def asking(options: TaskOptions, settings: Settings, model: str) -> Callable[[str, str], ModelCall]:
+    """Give what makes a call of a system and a user message. `model` is the deployment's."""
+
+    def call(system: str, user: str) -> ModelCall:
+        tokens = options.max_output_tokens or settings.max_output_tokens
+        return ModelCall(system, user, options.model or model, tokens, options.temperature, options.model_options)
+
+    return call
+
+
 class Material:
-    """Texts and outputs of one claim's task. `model` is for its calls.
+    """Texts and outputs of one claim's task. `ask` makes a call of a system and a user message.
 
     `save` records what the run has not told the store yet: it is awaited before outputs are read.
     """
 
     def __init__(
-        self, claim: Claim, plan: Plan, model: str, store: TaskStore, pace: Pace, save: Callable[[], Awaitable[None]]
+        self,
+        claim: Claim,
+        plan: Plan,
+        ask: Callable[[str, str], ModelCall],
+        store: TaskStore,
+        pace: Pace,
+        save: Callable[[], Awaitable[None]],
     ) -> None:
         self._claim = claim
         self._plan = plan
-        self._model = model
+        self._ask = ask
         self._store = store
         self._pace = pace
         self._save = save
@@ -57,9 +74,9 @@ class Material:
         instructions = self._claim.instructions
         if key.level == 0:
             window = next(window for window in self._windows if key.position in window.chunks)
-            return ModelCall(instructions, window.text_of(key.position), self._model)
+            return self._ask(instructions, window.text_of(key.position))
         outputs = [self._outputs[member] for member in self._members(key)]
-        return ModelCall(merge_system(instructions), merge_message(outputs, self._claim.merge_chars), self._model)
+        return self._ask(merge_system(instructions), merge_message(outputs, self._claim.merge_chars))
 
     def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:
         """Return the first of these calls whose material must be read, None if all is here."""

@@ -23,7 +23,7 @@ from .caller import Caller
 from .calls import Calls
 from .ledger import Ledger
 from .log import Log
-from .material import Material
+from .material import Material, asking
 from .outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
 from .pace import Pace
 from .plan import Plan
@@ -73,7 +73,7 @@ class Run:
         self._log = log
         self._plan = Plan(claim)
         self._ledger = ledger
-        self._material = Material(claim, self._plan, model, store, pace, self._save)
+        self._material = Material(claim, self._plan, asking(claim.options, settings, model), store, pace, self._save)
         times = Times(claim.claimed_ms, announced_at)
         self._bookings = Bookings(self._ledger, self._material, times, chance, log)
         self._calls = Calls(caller, self._material.message, settings.timeout_seconds)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from ..core import limits
@@ -15,7 +15,7 @@ from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
 from ..core.storage import Storage
-from ..core.task import NewTask, Route, Task, TaskOptions, Usage
+from ..core.task import NewTask, Route, Source, Task, TaskOptions, Usage
 from ..store.admission import Accepted, Conditions, Mismatched, Outcome, Refused, Replayed
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
@@ -31,22 +31,24 @@ DEFAULT_INSTRUCTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A checked request. `max_chars` None means the deployment's default."""
+    """A checked request."""
 
     text: str
     options: TaskOptions
     instructions: str | None = None
-    max_chars: int | None = None
     overlap_chars: int = 0
 
     def system(self) -> str:
         """The instructions that go with each chunk."""
         return self.instructions if self.instructions is not None else DEFAULT_INSTRUCTIONS
 
+    def max_chars(self, settings: Settings) -> int:
+        """The most that a chunk holds: what is asked for, or the deployment's."""
+        return self.options.chunk_chars if self.options.chunk_chars is not None else settings.chunk_chars
+
     def cut(self, settings: Settings) -> tuple[int, ...]:
         """Return where the text is cut. Raises TooManyChunks, or TooMuchRepeated."""
-        max_chars = self.max_chars if self.max_chars is not None else settings.chunk_chars
-        ends = cuts(self.text, max_chars, self.overlap_chars, most=limits.CHUNKS_MOST)
+        ends = cuts(self.text, self.max_chars(settings), self.overlap_chars, most=limits.CHUNKS_MOST)
         overlaps, instructions = (len(ends) - 1) * self.overlap_chars, len(ends) * len(self.system())
         if len(self.text) + overlaps + instructions > limits.SENT_CHARS_MOST:
             raise TooMuchRepeated("overlaps" if overlaps > instructions else "instructions")
@@ -59,6 +61,20 @@ class TooMuchRepeated(ValueError):
     def __init__(self, mostly: Literal["overlaps", "instructions"]) -> None:
         super().__init__(f"the chunks repeat too much: {mostly}")
         self.mostly: Final = mostly
+
+
+class BudgetTooSmall(ValueError):
+    """The task needs `minimum` calls even when nothing fails."""
+
+    def __init__(self, minimum: int) -> None:
+        super().__init__(f"fewer calls than the {minimum} that are needed")
+        self.minimum: Final = minimum
+
+
+def check_budget(options: TaskOptions, minimum: int) -> None:
+    """Raise BudgetTooSmall for a task that could never complete."""
+    if options.max_calls is not None and options.max_calls < minimum:
+        raise BudgetTooSmall(minimum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +123,9 @@ class Submission:
             # It was erased in between, and its key with it.
         raise StoreUnavailable("the task of the idempotency key is erased again and again")
 
-    async def retry(self, task_key: TaskKey) -> Accepted | None:
-        """Put a failed or cancelled task back, to be dispatched. None: it is neither, or a limit is reached."""
-        return await self.store.retry(task_key, self.settings.lease_ms, self._conditions())
+    async def retry(self, task_key: TaskKey, max_calls: int | None = None) -> Accepted | None:
+        """Put a failed or cancelled task back, to be dispatched. None: see `AdmissionStore.retry`."""
+        return await self.store.retry(task_key, self.settings.lease_ms, self._conditions(), max_calls)
 
     def _conditions(self, idempotency_key: str | None = None, digest: str = "") -> Conditions:
         shared = self.dispatcher.has(Route.QUEUE) and self.dispatcher.has(Route.DURABLE_OBJECT)
@@ -166,8 +182,8 @@ class Submission:
         return task_key_of(tenant, new_task_id(self.now_ms(), self.entropy(10)))
 
     def _new(self, tenant: str, request: Request) -> NewTask:
-        max_chars = request.max_chars if request.max_chars is not None else self.settings.chunk_chars
-        return NewTask(
+        max_chars = request.max_chars(self.settings)
+        new = NewTask(
             task_key=self._task_key(tenant),
             route=self.dispatcher.first_route,
             text=request.text,
@@ -176,8 +192,10 @@ class Submission:
             overlap=request.overlap_chars,
             merge_chars=merge_chars(max_chars),
             created_at=self.now_ms(),
-            options=request.options,
+            options=replace(request.options, chunk_chars=max_chars),
         )
+        check_budget(new.options, new.minimum_calls)
+        return new
 
 
 def _fresh(new: NewTask, route: Route) -> Task:
@@ -200,4 +218,5 @@ def _fresh(new: NewTask, route: Route) -> Task:
         expires_at=None,
         # By the isolate's clock, until the task is read: the database's decides.
         deadline_at=None if deadline_ms is None else new.created_at + deadline_ms,
+        source=Source(new.instructions, new.overlap, new.cuts[-1]),
     )

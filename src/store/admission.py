@@ -102,9 +102,12 @@ class AdmissionStore(StandingStore):
             batch.insert(0, sql.UNCOUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=len(new.text)))
         await self._database.run(*batch)
 
-    async def retry(self, task_key: TaskKey, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Accepted | None:
-        """Put a failed or cancelled task back, within its tenant's limit. None: it is neither, or that is reached.
+    async def retry(
+        self, task_key: TaskKey, unclaimed_ms: int, on: Conditions = UNCONDITIONAL, max_calls: int | None = None
+    ) -> Accepted | None:
+        """Put a failed or cancelled task back, within its tenant's limit, maybe with a new budget of `max_calls`.
 
+        None: it is neither, that limit is reached, its budget ran out and does not grow, or the new one is too small.
         If an answer was lost on the way, a pending task counts as put back: it may have been.
         """
         now = await self._standing(task_key)
@@ -116,6 +119,7 @@ class AdmissionStore(StandingStore):
             "generation": now.generation,
             "tenant": tenant,
             "tasks_most": on.tasks_in_flight_most,
+            "max_calls": max_calls,
         }
         _, changed, (facts,) = await self._database.run(
             sql.RETRY_FAILURES.bind(**which),

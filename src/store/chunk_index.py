@@ -38,8 +38,24 @@ class ChunkIndex:
         if page:
             yield range(page[0], page[-1] + 1)
 
-    def view(self, index: int, calls: int, *, output: str | None = None, failure: Failure | None = None) -> ChunkView:
+    def view(
+        self,
+        index: int,
+        calls: int,
+        *,
+        output: str | None = None,
+        failure: Failure | None = None,
+        finish_reason: str | None = None,
+    ) -> ChunkView:
         """Show a finished chunk in its place."""
         start = max(0, self.cuts[index - 1] - self.overlap) if index else 0
         end = self.cuts[index]
-        return ChunkView(index=index, start=start, end=end, output=output, attempts=calls, failure=failure)
+        return ChunkView(
+            index=index,
+            start=start,
+            end=end,
+            output=output,
+            attempts=calls,
+            failure=failure,
+            finish_reason=finish_reason,
+        )

@@ -65,6 +65,7 @@ class Claim:
     calls_in_doubt: int
     input_tokens: int
     output_tokens: int
+    truncated: int = 0
     outputs: frozenset[CallKey]
     tried: dict[CallKey, Tried]
     refused: dict[CallKey, Failure]
@@ -158,6 +159,7 @@ class Progress:
     away_waits: int = 0
     last_error: LastError | None = None
     wait: Wait | None = None
+    truncated: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,13 @@ def maybe_whole(row: Row, name: str) -> int | None:
     return None if row[name] is None else whole(row, name)
 
 
+def maybe_number(row: Row, name: str) -> float | None:
+    """Read a REAL column."""
+    value = row[name]
+    assert value is None or isinstance(value, int | float), name
+    return None if value is None else float(value)
+
+
 def task_key(row: Row, name: str = "id") -> TaskKey:
     """Read a column that holds a task key; in `tasks` it is `id`."""
     return TaskKey(text(row, name))

@@ -26,7 +26,7 @@ Row = Mapping[str, object]
 class D1Statement(Protocol):
     """A prepared statement of the D1 binding."""
 
-    def bind(self, *values: str | int | None) -> "D1Statement":
+    def bind(self, *values: str | int | float | None) -> "D1Statement":
         """Return the statement with its parameters set."""
         ...
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..core.task import Reduce, TaskOptions
-from .columns import json_object, maybe_text, maybe_whole, text
+from .columns import json_object, maybe_number, maybe_text, maybe_whole, text
 from .database import Row
 from .sql.statement import Value, as_json
 
@@ -26,6 +26,10 @@ _COLUMNS = (
     _Column("metadata", lambda options: as_json(dict(options.metadata)), json_object),
     _Column("deadline_ms", lambda options: options.deadline_ms, maybe_whole),
     _Column("max_calls", lambda options: options.max_calls, maybe_whole),
+    _Column("chunk_chars", lambda options: options.chunk_chars, maybe_whole),
+    _Column("max_output_tokens", lambda options: options.max_output_tokens, maybe_whole),
+    _Column("temperature", lambda options: options.temperature, maybe_number),
+    _Column("model_options", lambda options: as_json(dict(options.model_options)), json_object),
 )
 NAMES = tuple(column.name for column in _COLUMNS)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
-from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Task, Usage
+from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Source, Task, Usage
 from ..core.window import Window
 from . import options, segments, waiting
 from .chunk_index import ChunkIndex
@@ -93,6 +93,7 @@ def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures
         calls_in_doubt=whole(task, "calls_in_doubt"),
         input_tokens=whole(task, "input_tokens"),
         output_tokens=whole(task, "output_tokens"),
+        truncated=whole(task, "truncated"),
         outputs=done,
         tried={_key(row): Tried(whole(row, "attempts"), whole(row, "calls")) for row in failures if not row["final"]},
         refused={_key(row): _call_failure(row) for row in failures if row["final"] and _key(row) not in done},
@@ -140,8 +141,8 @@ def _failure(row: Row) -> Failure | None:
     return Failure(code, text(row, "error_message"), bool(row["error_retryable"]))
 
 
-def task(row: Row, result: Sequence[Row] = ()) -> Task:
-    """Build a task from a _VIEW row and, for a completed one, its RESULT rows."""
+def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Task:
+    """Build a task from a _VIEW row, and from its RESULT and SOURCE rows where they were read."""
     status = Status(text(row, "status"))
     asked = options.read(row)
     in_flight = whole(row, "calls_in_flight")
@@ -155,6 +156,7 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         total=whole(row, "total"),
         completed=whole(row, "completed"),
         failed=whole(row, "failed"),
+        truncated=whole(row, "truncated"),
         usage=Usage(
             model_calls=whole(row, "calls_settled") + in_doubt + in_flight,
             minimum_calls=whole(row, "calls_minimum"),
@@ -177,7 +179,12 @@ def task(row: Row, result: Sequence[Row] = ()) -> Task:
         last_error=waiting.last_error(row),
         read_at=whole(row, "read_at"),
         result=None if not texts else texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts),
+        source=_source(source[0]) if source else None,
     )
+
+
+def _source(row: Row) -> Source:
+    return Source(text(row, "instructions"), whole(row, "overlap"), whole(row, "characters"))
 
 
 def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequence[Row]) -> ChunkIndex:
@@ -194,7 +201,7 @@ def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequenc
 def chunk_views(index: ChunkIndex, done: Sequence[Row], places: range) -> list[ChunkView]:
     """Build the finished chunks of these places, in order. `done` are rows of outputs, maybe of others too."""
     views = [
-        index.view(output.key.position, output.calls, output=output.text)
+        index.view(output.key.position, output.calls, output=output.text, finish_reason=output.finish_reason)
         for output in outputs(0, done)
         if output.key.position in places
     ]

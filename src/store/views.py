@@ -24,11 +24,17 @@ class ViewStore(Store):
 
     async def task(self, task_key: TaskKey) -> Task | None:
         """Read one task, with its result once it is completed. One of more than ANSWER_CHARS_AT_ONCE is left out."""
-        found, result = await self._database.run(
+        found, result, source = await self._database.run(
             sql.TASK.bind(task_key=task_key, late_ms=LATE_MS, in_vain=limits.SENDS_IN_VAIN),
             sql.RESULT.bind(task_key=task_key, most_chars=limits.ANSWER_CHARS_AT_ONCE),
+            sql.SOURCE.bind(task_key=task_key),
         )
-        return rows.task(found[0], result) if found else None
+        return rows.task(found[0], result, source) if found else None
+
+    async def input(self, task_key: TaskKey) -> str | None:
+        """Read the text of a task; None when it is kept no longer, or there is no such task."""
+        (found,) = await self._database.run(sql.INPUT.bind(task_key=task_key))
+        return columns.text(found[0], "input") or None if found else None
 
     async def tasks(self, task_keys: Sequence[TaskKey]) -> Sequence[Task]:
         """Read tasks, those that are there, in no order and without results."""

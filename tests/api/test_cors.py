@@ -59,7 +59,7 @@ def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: s
     reply = shared.call(method, path, headers={"origin": LISTED})
     assert reply.status == status
     assert reply.headers["Access-Control-Allow-Origin"] == LISTED
-    exposed = "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate"
+    exposed = "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate, X-Request-Id"
     assert reply.headers["Access-Control-Expose-Headers"] == exposed
     assert reply.headers["Vary"] == "Origin"
     assert not set(ON_PREFLIGHTS) & set(reply.headers)
@@ -107,7 +107,7 @@ def test_preflight(shared: ApiBench, path: str, methods: str) -> None:
     reply = shared.call("OPTIONS", path, headers=preflight(LISTED))
     assert (reply.status, reply.body) == (204, "")
     assert reply.headers["Allow"] == reply.headers["Access-Control-Allow-Methods"] == methods
-    assert reply.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type, Idempotency-Key"
+    assert reply.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type, Idempotency-Key, X-Request-Id"
     assert int(reply.headers["Access-Control-Max-Age"]) > 0
     assert reply.headers["Access-Control-Allow-Origin"] == LISTED
     assert reply.headers["Vary"] == "Origin"

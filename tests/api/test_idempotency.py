@@ -102,6 +102,9 @@ def test_the_form_of_the_json_does_not_matter(bench: ApiBench) -> None:
         BODY | {"reduce": "concat"},
         BODY | {"deadlineSeconds": 60},
         BODY | {"maxModelCalls": 9},
+        BODY | {"maxOutputTokens": 9},
+        BODY | {"temperature": 1},
+        BODY | {"modelOptions": {"seed": 1}},
     ],
 )
 def test_another_body(bench: ApiBench, other: dict[str, object]) -> None:

@@ -15,6 +15,8 @@ from src.http import problems
 from src.http.catalogue import ENDPOINTS, document
 from src.http.messages import Reply
 from src.http.router import configuration_problem
+from src.processing.terms import exhausted
+from src.store.claims import Fail
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, check_documented, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 
@@ -67,6 +69,14 @@ def completed_task(bench: ApiBench, method: str, path: str) -> Reply:
     """Name a task that has completed."""
     task = bench.submit()
     bench.complete(task["id"])
+    return call(bench, method, path.replace("{id}", task["id"]))
+
+
+def exhausted_task(bench: ApiBench, method: str, path: str) -> Reply:
+    """Name a task that has used up its budget."""
+    task = bench.submit(maxModelCalls=3)
+    spent = Fail(bench.settings.retention_ms, exhausted(3))
+    bench.work(bench.claim(task["id"]), {0: "output 0"}, spent)
     return call(bench, method, path.replace("{id}", task["id"]))
 
 
@@ -224,6 +234,7 @@ PROVOKED: dict[str, Provoke] = {
     "key_limit": too_many_keys,
     "already_terminal": completed_task,
     "not_retryable": completed_task,
+    "budget_exhausted": exhausted_task,
     "limit_reached": too_many_requests,
     "too_soon": twice,
     "database_unavailable": database_away(NETWORK_LOST),

@@ -101,7 +101,7 @@ def test_verbose() -> None:
     assert usage["rowsWritten"] == {"used": 29, "limit": 100_000}
     assert usage["objectGbSeconds"] == {"used": 1.2, "limit": 13_000}
     assert {name: allowance["limit"] for name, allowance in usage.items()} == FREE_PLAN_DAY
-    assert json.loads(bench.log_lines[-1]) == {"event": "day_use", **USED}
+    assert json.loads(bench.log_lines[-1]) == {"event": "day_use", "request": "bench", **USED}
     bench.close()
 
 

@@ -8,6 +8,7 @@ import pytest
 from src.core import limits
 from src.core.settings import Settings
 from src.core.task import Route
+from src.processing.submission import DEFAULT_INSTRUCTIONS
 from tests.support.api_bench import ApiBench, BenchRequest, data
 
 URL = "http://localhost:8787/api/tasks"
@@ -42,7 +43,7 @@ def test_smallest_request(bench: ApiBench) -> None:
         "status": "pending",
         "terminal": False,
         "route": "queue",
-        "progress": {"total": 3, "completed": 0, "failed": 0},
+        "progress": {"total": 3, "completed": 0, "failed": 0, "truncated": 0},
         "result": None,
         "error": None,
         "usage": {"modelCalls": 0, "minimumCalls": 3, "inDoubt": 0, "inputTokens": 0, "outputTokens": 0},
@@ -54,7 +55,17 @@ def test_smallest_request(bench: ApiBench) -> None:
         "expiresAt": None,
         "deadlineAt": None,
         "maxModelCalls": None,
-        "links": {"self": path, "chunks": f"{path}/chunks", "cancel": f"{path}/cancel"},
+        "links": {"self": path, "chunks": f"{path}/chunks", "cancel": f"{path}/cancel", "retry": f"{path}/retry"},
+        "request": {
+            "model": "demo-1",
+            "instructions": DEFAULT_INSTRUCTIONS,
+            "reduce": "concat",
+            "chunk": {"maxChars": 10, "overlapChars": 0},
+            "maxOutputTokens": None,
+            "temperature": None,
+            "modelOptions": {},
+            "inputCharacters": 24,
+        },
     }
     assert json.dumps(task) == json.dumps(expected)
     assert bench.senders[0].sent == [task["id"]]
@@ -261,6 +272,7 @@ def test_problem_to_the_letter(bench: ApiBench) -> None:
         "detail": "colour: is not a known field",
         "code": "invalid_fields",
         "errors": [{"field": "colour", "message": "is not a known field"}],
+        "requestId": "bench",
     }
 
 

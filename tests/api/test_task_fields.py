@@ -27,14 +27,15 @@ BODY: dict[str, Any] = {
     "metadata": {"a": [1, None, "ü"]},
     "deadlineSeconds": 60.5,
     "maxModelCalls": 9,
+    "maxOutputTokens": 700,
+    "temperature": 0.5,
+    "modelOptions": {"top_p": 0.9, "stop": ["ü"]},
 }
+REQUESTED = ("instructions", "reduce", "chunk", "model", "maxOutputTokens", "temperature", "modelOptions")
 # Fields that a task does not show as they were sent, each for its reason.
 NOT_SHOWN = {
-    "input": "it is long, and the client has it",
-    "instructions": "they are the client's text, and the client has them",
-    "reduce": "the shape of `result` says it",
-    "chunk": "the chunks say it",
-    "model": "the task is the same whatever worked on it",
+    "input": "it is long, and shown to whoever asks for it with `include=input`",
+    **dict.fromkeys(REQUESTED, "it is shown in `request`, to whoever reads the task by its id"),
     "deadlineSeconds": "it is shown as the time of the deadline, `deadlineAt`",
 }
 # Fields that take a string and hold no text of the client's.
@@ -75,6 +76,16 @@ def test_every_field_is_shown_as_it_was_sent(bench: ApiBench, name: str):
     read = data(bench.call("GET", accepted["links"]["self"]))
     (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
     assert [task[name] for task in (accepted, read, listed)] == [BODY[name]] * 3
+
+
+def test_whoever_reads_a_task_finds_what_it_was_asked_for(bench: ApiBench):
+    """`request` has each field as it was sent, `include=input` the text; lists have neither."""
+    accepted = data(bench.call("POST", "/api/tasks", BODY))
+    read = data(bench.call("GET", accepted["links"]["self"] + "?include=input"))
+    assert read["request"] == {name: BODY[name] for name in REQUESTED} | {"inputCharacters": len(BODY["input"])}
+    assert read["input"] == BODY["input"]
+    (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
+    assert not {"request", "input"} & listed.keys()
 
 
 def test_what_is_not_shown_is_not_there():

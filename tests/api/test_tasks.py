@@ -87,11 +87,47 @@ def test_failed(bench: ApiBench) -> None:
     shown = read(bench, task, "?include=chunks")
     error = {"code": "model_unavailable", "message": "the model server answered 503", "retryable": True}
     assert (shown["status"], shown["error"], shown["result"]) == ("failed", error, None)
-    assert shown["progress"] == {"total": 3, "completed": 1, "failed": 1}
+    assert shown["progress"] == {"total": 3, "completed": 1, "failed": 1, "truncated": 0}
     assert shown["chunks"] == [
-        {"index": 0, "start": 0, "end": 10, "status": "completed", "output": "output 0", "attempts": 1, "error": None},
-        {"index": 1, "start": 10, "end": 20, "status": "failed", "output": None, "attempts": 4, "error": error},
+        place | {"finishReason": None}
+        for place in (
+            {
+                "index": 0,
+                "start": 0,
+                "end": 10,
+                "status": "completed",
+                "output": "output 0",
+                "attempts": 1,
+                "error": None,
+            },
+            {"index": 1, "start": 10, "end": 20, "status": "failed", "output": None, "attempts": 4, "error": error},
+        )
     ]
+
+
+def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiBench) -> None:
+    """`request` shows what the calls use: the deployment's model, instructions, size of chunks and most tokens."""
+    bench.limit(max_output_tokens=500)
+    task = bench.submit("one\n\ntwo")
+    shown = read(bench, task)["request"]
+    assert (shown["model"], shown["maxOutputTokens"], shown["temperature"]) == ("demo-1", 500, None)
+    assert (shown["chunk"], shown["inputCharacters"]) == ({"maxChars": 10, "overlapChars": 0}, 8)
+    assert shown["instructions"].startswith("Analyse the text")
+    bench.limit(chunk_chars=99, max_output_tokens=None)
+    assert (read(bench, task)["request"]["chunk"]["maxChars"]) == 10
+    assert read(bench, task)["request"]["maxOutputTokens"] is None
+
+
+@pytest.mark.parametrize("names", ["chunks,input", "input,chunks"])
+def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
+    """Both are shown at once; the input is null once it is kept no longer, and offsets and chunks stay."""
+    task = bench.submit("one\n\ntwo and three")
+    bench.begin(task["id"], 1)
+    shown = read(bench, task, f"?include={names}")
+    assert (shown["input"], len(shown["chunks"])) == ("one\n\ntwo and three", 1)
+    bench.database.rows("UPDATE texts SET input = ''")
+    later = read(bench, task, f"?include={names}")
+    assert (later["input"], later["chunks"], later["request"]) == (None, shown["chunks"], shown["request"])
 
 
 def test_chunks_before_the_end(bench: ApiBench) -> None:
@@ -352,7 +388,10 @@ def test_retry(bench: ApiBench) -> None:
         assert (reply.status, reply.headers["Location"]) == (202, task["links"]["self"])
         assert 1 <= int(reply.headers["Retry-After"]) <= 30
         assert (shown["status"], shown["error"], shown["finishedAt"]) == ("pending", None, None)
-        assert (shown["progress"], shown["route"]) == ({"total": 3, "completed": 1, "failed": 0}, "direct")
+        assert (shown["progress"], shown["route"]) == (
+            {"total": 3, "completed": 1, "failed": 0, "truncated": 0},
+            "direct",
+        )
     assert bench.senders[1].sent == [failed["id"], cancelled["id"]]
     bench.complete(failed["id"])
     assert read(bench, failed)["status"] == "completed"

@@ -49,28 +49,38 @@ def _inside(place: str, spec: Spec) -> Spec:
 
 
 _ERROR = _names("code message retryable")
-_CHUNK: Spec = {"": _names("index start end status output attempts error"), "error": _ERROR}
+_CHUNK: Spec = {"": _names("index start end status output attempts error finishReason"), "error": _ERROR}
 _TASK: Spec = {
     "": _names(
         "id status terminal route progress result error usage attempts metadata createdAt startedAt finishedAt "
         "expiresAt deadlineAt maxModelCalls links"
     ),
-    "progress": _names("total completed failed"),
+    "progress": _names("total completed failed truncated"),
     "result": _names("output"),
     "error": _ERROR,
     "usage": _names("modelCalls minimumCalls inDoubt inputTokens outputTokens"),
-    "links": _names("self chunks cancel"),
+    "links": _names("self chunks cancel retry"),
+}
+_WHOLE: Spec = {
+    **_TASK,
+    "": _TASK[""] | {"request"},
+    "request": _names("model instructions reduce chunk maxOutputTokens temperature modelOptions inputCharacters"),
+    "request.chunk": _names("maxChars overlapChars"),
+    "request.modelOptions": frozenset(),
 }
 _KEY = _names("id label scopes createdAt expiresAt")
-PROBLEM: Spec = {"": _names("type title status detail code limit errors"), "errors[]": _names("field message")}
+PROBLEM: Spec = {
+    "": _names("type title status detail code requestId limit errors"),
+    "errors[]": _names("field message"),
+}
 ALLOWED: Mapping[str, Spec] = {
-    "POST /api/tasks": _TASK,
+    "POST /api/tasks": _WHOLE,
     "GET /api/tasks": {"": _names("tasks nextCursor"), **_inside("tasks[]", _TASK)},
-    "GET /api/tasks/{id}": _TASK,
-    "GET /api/tasks/{id}?include=chunks": {**_TASK, "": _TASK[""] | {"chunks"}, **_inside("chunks[]", _CHUNK)},
+    "GET /api/tasks/{id}": _WHOLE,
+    "GET /api/tasks/{id}?include=chunks": {**_WHOLE, "": _WHOLE[""] | {"chunks"}, **_inside("chunks[]", _CHUNK)},
     "GET /api/tasks/{id}/chunks": {"": _names("chunks nextCursor"), **_inside("chunks[]", _CHUNK)},
-    "POST /api/tasks/{id}/cancel": _TASK,
-    "POST /api/tasks/{id}/retry": _TASK,
+    "POST /api/tasks/{id}/cancel": _WHOLE,
+    "POST /api/tasks/{id}/retry": _WHOLE,
     "POST /api/keys": {"": _KEY | {"key"}},
     "GET /api/keys": {"": _names("keys"), "keys[]": _KEY},
 }
@@ -210,7 +220,7 @@ class TwoTenants(RuleBasedStateMachine):
         """Compare a task with its model."""
         assert (task["id"], task["status"], task["terminal"]) == (model.id, model.status, not model.open)
         assert task["metadata"] == model.body["metadata"]
-        assert task["progress"] == {"total": model.total, "completed": model.done, "failed": 0}
+        assert task["progress"] == {"total": model.total, "completed": model.done, "failed": 0, "truncated": 0}
         assert (task["createdAt"], task["deadlineAt"]) == (_time(model.created_ms), _time(model.deadline_at))
         assert task["finishedAt"] == (None if model.open else _time(model.ended_ms))
         assert (task["error"] or {}).get("code") == model.error

@@ -52,9 +52,9 @@ def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
     assert row == {"deadline_ms": seconds * 1000, "left": seconds * 1000}
 
 
-@pytest.mark.parametrize("calls", [1, 2, limits.MODEL_CALLS_MOST])
+@pytest.mark.parametrize("calls", [3, limits.MODEL_CALLS_MOST])
 def test_budgets_that_are_taken(bench: ApiBench, calls: int) -> None:
-    """1 to a million calls, shown in the task."""
+    """The minimum to a million calls, shown in the task."""
     task = bench.submit(maxModelCalls=calls)
     assert (task["maxModelCalls"], read(bench, task)) == (calls, task)
 
@@ -111,14 +111,19 @@ def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool)
     assert read(bench, task, "?include=chunks") == shown
 
 
+def listed_form(task: dict[str, Any]) -> dict[str, Any]:
+    """What a list shows of a task."""
+    return {name: value for name, value in task.items() if name != "request"}
+
+
 def test_a_list_is_a_look_too(bench: ApiBench) -> None:
     """It shows as failed what has passed its deadline, and not among the pending; else it is one call of D1."""
     late, other = bench.submit(deadlineSeconds=60), bench.submit()
     wait(bench, 60)
-    assert data(bench.call("GET", "/api/tasks?status=pending"))["tasks"] == [read(bench, other)]
+    assert data(bench.call("GET", "/api/tasks?status=pending"))["tasks"] == [listed_form(read(bench, other))]
     listed = data(bench.call("GET", "/api/tasks"))["tasks"]
     assert [task["status"] for task in listed] == ["pending", "failed"]
-    assert listed[1] == read(bench, late)
+    assert listed[1] == listed_form(read(bench, late))
     before = bench.database.batches
     bench.call("GET", "/api/tasks")
     assert bench.database.batches == before + 1
@@ -194,24 +199,99 @@ def test_a_cancellation_right_after_the_deadline(bench: ApiBench) -> None:
 
 
 def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: ApiBench) -> None:
-    """`budget_exhausted` is final: a retry is accepted, but the first claim has no call left."""
-    task = bench.submit(maxModelCalls=2)
-    claim = bench.claim(task["id"])
-    assert claim.options.max_calls == 2
-    bench.work(claim, {0: "output 0", 1: "output 1"}, Fail(bench.settings.retention_ms, exhausted(2)))
+    """`budget_exhausted` is final: the task shows what it has, and is not put back with the budget that it had."""
+    task = exhausted_task(bench)
     shown = read(bench, task, "?include=chunks")
     assert (code(shown), shown["error"]["retryable"]) == (BUDGET_EXHAUSTED, False)
     assert [chunk["output"] for chunk in shown["chunks"]] == ["output 0", "output 1"]
-    assert shown["usage"]["modelCalls"] == shown["maxModelCalls"] == 2
-    assert bench.call("POST", f"{task['links']['self']}/retry").status == 202
+    assert shown["usage"]["modelCalls"] == shown["maxModelCalls"] == 3
+
+
+def exhausted_task(bench: ApiBench) -> dict[str, Any]:
+    """A task of three chunks that has spent its three calls on two of them."""
+    task = bench.submit(maxModelCalls=3)
+    claim = bench.claim(task["id"])
+    bench.work(claim, {0: "output 0", 1: "output 1"}, Fail(bench.settings.retention_ms, exhausted(3)))
+    bench.database.rows("UPDATE tasks SET calls_settled = 3 WHERE id = ?", key(task["id"]))
+    return task
+
+
+@pytest.mark.parametrize("body", [b"", {}, {"maxModelCalls": None}, {"maxModelCalls": 1}, {"maxModelCalls": 3}])
+def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
+    """Otherwise the task stays failed: 409 that says what is spent and what is left."""
+    task = exhausted_task(bench)
+    reply = bench.call("POST", task["links"]["retry"], body)
+    assert (reply.status, data(reply)["code"]) == (409, "budget_exhausted")
+    assert "has made 3 calls, and needs 1 more" in data(reply)["detail"]
+    assert read(bench, task)["status"] == "failed"
+
+
+def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
+    """It is the total of all attempts: what is spent stays on the bill, and what is finished stays finished."""
+    task = exhausted_task(bench)
+    reply = bench.call("POST", task["links"]["retry"], {"maxModelCalls": 4})
+    assert (reply.status, data(reply)["maxModelCalls"], data(reply)["status"]) == (202, 4, "pending")
     again = bench.claim(task["id"])
-    assert (again.options.max_calls, again.calls_settled, again.announced) == (2, 2, frozenset())
+    assert (again.options.max_calls, again.calls_settled, len(again.outputs)) == (4, 3, 2)
+
+
+@pytest.mark.parametrize(("reduce", "least"), [("concat", 4), ("merge", 5)])
+@pytest.mark.parametrize("how", ["fail", "cancel"])
+def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: str) -> None:
+    """A new budget below what is spent plus what is left is 422 and names the sum; the sum itself is taken."""
+    task = bench.submit(reduce=reduce)
+    bench.begin(task["id"], 1)
+    bench.database.rows("UPDATE tasks SET calls_settled = 2")
+    if how == "cancel":
+        bench.call("POST", task["links"]["cancel"])
+    else:
+        bench.database.rows(
+            "UPDATE tasks SET status = 'failed', finished_at = 1, holder = NULL, lease_until = NULL, "
+            "error_code = 'model_refused', error_message = 'no', error_retryable = 0"
+        )
+    reply = bench.call("POST", task["links"]["retry"], {"maxModelCalls": least - 1})
+    assert (reply.status, data(reply)["code"]) == (422, "invalid_fields")
+    (error,) = data(reply)["errors"]
+    assert error["field"] == "maxModelCalls"
+    assert f"at least {least}: 2 calls are spent" in error["message"]
+    assert read(bench, task)["maxModelCalls"] is None
+    assert bench.call("POST", task["links"]["retry"], {"maxModelCalls": least}).status == 202
+    assert read(bench, task)["maxModelCalls"] == least
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"{", 400), (b"[]", 400), ({"maxModelCalls": 0}, 422), ({"maxModelCalls": "4"}, 422), ({"more": 1}, 422)],
+)
+def test_a_retry_whose_body_is_none(bench: ApiBench, body: object, status: int) -> None:
+    """What it does not take is refused, and the task stays as it is."""
+    task = bench.submit()
+    bench.fail(task["id"])
+    assert bench.call("POST", task["links"]["retry"], body).status == status
+    assert read(bench, task)["status"] == "failed"
+
+
+@pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
+@pytest.mark.parametrize(("reduce", "least"), [("concat", 3), ("none", 3), ("merge", 4)])
+def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, least: int) -> None:
+    """422 that names the minimum, in a plan too; nothing is stored. The minimum itself is taken."""
+    body = {"input": "one\n\ntwo\n\nthree and four", "reduce": reduce}
+    reply = bench.call("POST", path, body | {"maxModelCalls": least - 1})
+    assert reply.status == 422
+    (error,) = data(reply)["errors"]
+    assert error == {
+        "field": "maxModelCalls",
+        "message": f"must be at least {least}: so many calls are needed when nothing fails",
+    }
+    assert bench.count_rows() == 0
+    assert bench.call("POST", path, body | {"maxModelCalls": least}).status in {200, 202}
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 9])
 def test_the_first_announcement_keeps_to_the_budget(bench: ApiBench, most: int) -> None:
     """A claim that announces its first calls announces no more than may be made."""
-    task = bench.submit(maxModelCalls=most)
+    task = bench.submit()
+    bench.database.rows("UPDATE tasks SET max_calls = ?", most)  # code of before took fewer than the minimum, too
     claim = bench.run(
         bench.store.claim(key(task["id"]), holder="one", host="", route=Route.QUEUE, lease_ms=1_000, announce=6)
     )

@@ -50,7 +50,7 @@ def test_an_example_is_analysed(demo: Client, route: str, name: str):
     task = demo.finished(accepted["id"])
     assert (task["status"], task["route"], task["metadata"]) == ("completed", route, {"name": name})
     total = task["progress"]["total"]
-    assert task["progress"] == {"total": total, "completed": total, "failed": 0}
+    assert task["progress"] == {"total": total, "completed": total, "failed": 0, "truncated": 0}
     assert total > 1
     usage = task["usage"]
     assert (usage["modelCalls"], usage["minimumCalls"], usage["inDoubt"]) == (total, total, 0)

@@ -208,9 +208,10 @@ class ApiBench:
         return reply
 
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
-        """Send JSON (or, given bytes, those) to a path."""
+        """Send JSON (or, given bytes, those) to a path, under a name that is always the same unless one is given."""
+        headers = {"x-request-id": "bench"} | dict(headers or {})
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers or {}, raw))
+        return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers, raw))
 
     def make_key(self, *scopes: Scope, tenant: str = "local", valid_ms: int | None = None) -> str:
         """Write a key as `make key` does, with all scopes unless some are named, and return its text."""

@@ -12,7 +12,7 @@ from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
 SENT = ("input", "instructions")  # what a model gets
-KEPT = ("metadata",)  # the other fields that take a client's text
+KEPT = ("metadata", "modelOptions")  # the other fields that take a client's text
 # Long enough that a provider's refusal is searched for them (see inference/replies.py), short enough that in a text
 # which repeats them some stand on one database page.
 CANARIES = {place: (f"Kanarienvogel-{place}-7Q9Z", f"金絲雀之歌響徹雲霄{place}七號") for place in (*SENT, *KEPT)}
@@ -26,6 +26,7 @@ def loaded(paragraphs: int, mark: str = "") -> Json:
     return {place: " and ".join(words) for place, words in CANARIES.items()} | {
         "input": "\n\n".join(f"{mark}{number:04} {ascii_word} {cjk_word}" for number in range(paragraphs)),
         "metadata": {CANARIES["metadata"][0]: list(CANARIES["metadata"])},
+        "modelOptions": {"stop": list(CANARIES["modelOptions"])},
         "chunk": {"maxChars": 60},
     }
 

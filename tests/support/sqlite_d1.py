@@ -68,7 +68,7 @@ class SqliteD1:
         while self._late:
             await self._binding.batch(cast(list[Statement], self._late.pop(0)))
 
-    def rows(self, sql: str, *values: str | int | None) -> list[dict[str, Any]]:
+    def rows(self, sql: str, *values: str | int | float | None) -> list[dict[str, Any]]:
         """Look into the database, past the binding."""
         cursor = self._connection.execute(sql, values)
         names = [column[0] for column in cursor.description or ()]

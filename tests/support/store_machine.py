@@ -56,6 +56,7 @@ class Worker:
             rate_waits=self.claim.rate_waits,
             idle_runs=0 if outputs or failed_calls else self.claim.idle_runs + 1,
             finished=self.settled > 0,
+            truncated=self.claim.truncated + self.settled,
         )
 
     def _room(self) -> int | None:
@@ -80,12 +81,13 @@ _NAMES = (
     *("calls_settled", "calls_in_doubt", "calls_minimum", "input_tokens"),
     *("output_tokens", "dispatches", "not_before", "wake_at", "created_at", "started_at", "finished_at"),
     *("deadline_ms", "deadline_at", "max_calls", "announced_at", "start_ms", "idle_runs"),
+    "truncated",
 )
 
 
 _CLAIMED = (
     *("fence", "attempts", "stalls", "rate_waits", "idle_runs", "start_ms"),
-    *("calls_settled", "calls_in_doubt", "input_tokens", "output_tokens"),
+    *("calls_settled", "calls_in_doubt", "input_tokens", "output_tokens", "truncated"),
 )
 
 

@@ -13,7 +13,7 @@ from src.core.ids import TaskKey
 from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS_MOST, SWEEP_BACKOFF_DOUBLINGS_MOST
 from src.core.stalls import Rests
 from src.core.states import Status
-from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, TaskOptions
+from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure, NewTask, Reduce, TaskOptions
 from src.store.admission import Accepted, Conditions, Limit, Mismatched, Outcome, Refused, Replayed
 from src.store.claims import CallKey, Continue, Fail, FailedCall, Finish, Progress, Release, Standing, Step
 from src.store.sweep import Due
@@ -55,6 +55,7 @@ class ModelTask:
     doubted: list[CallKey] = field(default_factory=list)
     input_tokens: int = 0
     output_tokens: int = 0
+    truncated: int = 0
     failure: Failure | None = None
     dispatches: int = 0
     not_before: int = 0
@@ -169,7 +170,7 @@ class ModelTask:
         for name in ("calls_settled", "calls_in_doubt", "calls_minimum", "completed", "failed", "input_tokens"):
             setattr(self, name, getattr(progress, name))
         self.output_tokens, self.stalls, self.rate_waits = progress.output_tokens, progress.stalls, progress.rate_waits
-        self.idle_runs = progress.idle_runs
+        self.idle_runs, self.truncated = progress.idle_runs, progress.truncated
         self.in_flight = list(progress.in_flight)
         if progress.finished:
             self.stalled_since, self.rest_until = None, 0
@@ -421,6 +422,8 @@ class StoreModel:
         if task is None or task.status not in {Status.FAILED, Status.CANCELLED}:
             return None
         if most is not None and unended >= most:
+            return None
+        if task.failure is not None and task.failure.code == BUDGET_EXHAUSTED:
             return None
         task.status, task.failure, task.finished_at = Status.PENDING, None, None
         task.fence += 1

@@ -48,7 +48,7 @@ class Script:
         result = self.act(call, number)
         if isinstance(result, Exception):
             raise result
-        return ModelReply(result or f"<{call.user}>", 10, 5)
+        return result if isinstance(result, ModelReply) else ModelReply(result or f"<{call.user}>", 10, 5)
 
     async def probe(self) -> Health:
         return Health("healthy", "")

@@ -10,7 +10,7 @@ from src.core import limits
 from src.core.errors import ConfigurationError, ConfigurationFaults, TransitionRefused
 from src.core.ids import is_task_id, new_task_id
 from src.core.retry import backoff_seconds, rate_limit_seconds
-from src.core.settings import load
+from src.core.settings import MODEL_OPTIONS, load
 from src.core.states import TRANSITIONS, Status, check
 
 
@@ -70,6 +70,9 @@ def test_settings_have_the_defaults_of_the_contract():
         ("AI_BASE_URL", "https://user:secret@models.example/v1"),
         ("AI_BASE_URL", "https://[bad/v1"),
         ("AI_BASE_URL", "https://models.example/v1?key=1"),
+        ("AI_MAX_OUTPUT_TOKENS", "1000001"),
+        ("AI_MODEL_OPTIONS", "top_p, max_tokens"),
+        ("AI_MODEL_OPTIONS", "top p"),
         ("AI_API_KEY", "two words"),
         ("AI_API_KEY", "schlüssel"),
     ],
@@ -81,6 +84,14 @@ def test_a_bad_variable_is_refused_by_name_and_never_repeated(name: str, value: 
     message = str(caught.value)
     assert message.startswith(f"{name} must be ")
     assert len(value) < 4 or value not in message
+
+
+def test_lists_are_separated_by_commas():
+    """Spaces, empty places and repetitions mean nothing; an empty list of options is the usual one."""
+    settings = load({"AI_MODELS": " a, b/c ,,a", "AI_MODEL_OPTIONS": "top_k,min_p", "AI_MAX_OUTPUT_TOKENS": 700}.get)
+    assert (settings.models, settings.model_options) == (("a", "b/c"), ("top_k", "min_p"))
+    assert settings.max_output_tokens == 700
+    assert load({"AI_MODEL_OPTIONS": " , "}.get).model_options == MODEL_OPTIONS
 
 
 def test_all_bad_variables_are_named_at_once():

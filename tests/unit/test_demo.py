@@ -37,6 +37,19 @@ def test_it_is_a_provider_and_always_healthy() -> None:
     assert asyncio.run(provider.probe()).status == "healthy"
 
 
+@pytest.mark.parametrize("tokens", [1, 2, 17, 60, 1_000])
+@pytest.mark.parametrize("text", [_ENGLISH, _CHINESE])
+def test_it_writes_no_more_than_it_may(text: str, tokens: int) -> None:
+    """The analysis is cut between two characters where the call allows fewer tokens, and whole where it allows them."""
+    whole = infer(text).output
+    call = ModelCall(system="", user=text, model="demo-1", max_output_tokens=tokens)
+    reply = asyncio.run(DemoProvider().infer(call))
+    assert whole.startswith(reply.output)
+    assert 0 < reply.output_tokens <= tokens
+    assert (reply.output == whole) == (estimated_tokens(whole) <= tokens)
+    assert reply.finish_reason == ("stop" if reply.output == whole else "length")
+
+
 def test_english_text_is_analysed_in_english() -> None:
     """Heading as headline, whole sentences in their order although lines wrap, terms with true counts."""
     output = infer(_ENGLISH).output

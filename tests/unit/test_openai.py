@@ -92,6 +92,76 @@ def test_a_call_is_one_request_with_the_text_verbatim() -> None:
     assert (timeout, most) == (9.5, limits.REPLY_BYTES_MOST)
 
 
+@pytest.mark.parametrize(
+    ("base_url", "model", "spelling"),
+    [
+        ("https://api.openai.com/v1", "gpt-4o", "max_completion_tokens"),
+        ("https://eu.api.openai.com/v1", "any", "max_completion_tokens"),
+        ("https://mine.openai.azure.com/openai/v1", "any", "max_completion_tokens"),
+        ("https://gateway.example/v1", "gpt-5.4-mini", "max_completion_tokens"),
+        ("https://gateway.example/v1", "openai/gpt-10", "max_completion_tokens"),
+        ("https://gateway.example/v1", "o4-mini", "max_completion_tokens"),
+        ("https://gateway.example/v1", "o1", "max_completion_tokens"),
+        ("http://127.0.0.1:11434/v1", "llama3.2", "max_tokens"),
+        ("http://127.0.0.1:8000/v1", "openai/gpt-oss-20b", "max_tokens"),
+        ("http://127.0.0.1:8000/v1", "gpt-4o", "max_tokens"),
+        ("http://127.0.0.1:8000/v1", "olmo-2", "max_tokens"),
+        ("https://openai.com.example/v1", "x", "max_tokens"),
+        ("https://notopenai.com/v1", "x", "max_tokens"),
+    ],
+)
+def test_what_a_call_asks_is_sent_in_the_servers_spelling(base_url: str, model: str, spelling: str) -> None:
+    """Each field goes into the body, and the most that may be written under one name, never under both."""
+    http = ScriptedHttp(reply(200, completion("fine")))
+    made = OpenAIProvider(http, base_url=base_url, api_key=None, model=None, timeout_seconds=1)
+    call = ModelCall("a", "b", model, max_output_tokens=9, temperature=0.0, options={"top_p": 0.5, "stop": ["x"]})
+    asyncio.run(made.infer(call))
+    body = json.loads(http.requests[0][3] or b"")
+    assert body.keys() == {"model", "messages", "temperature", "top_p", "stop", spelling}
+    assert (body[spelling], body["temperature"], body["top_p"], body["stop"]) == (9, 0, 0.5, ["x"])
+
+
+def ended(reason: object, content: object = "fine") -> HttpReply:
+    return reply(200, {"choices": [{"message": {"content": content}, "finish_reason": reason}]})
+
+
+@pytest.mark.parametrize(
+    ("reason", "read"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        ("model_length", "length"),
+        ("MAX_TOKENS", "length"),
+        ("tool_calls", "tool_calls"),
+        ("eos\n token", "eos token"),
+        ("x" * 1_000, "x" * limits.FINISH_REASON_CHARS_MOST),
+        ("\ud800", "\ufffd"),
+        ("", None),
+        (None, None),
+        (7, None),
+        (["stop"], None),
+    ],
+)
+def test_why_an_output_ends(reason: object, read: str | None) -> None:
+    """The provider's word, made short and fit to be shown; those for an output that is too long are one."""
+    assert infer(ended(reason)).finish_reason == read
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_what_a_filter_kept_back_is_an_empty_output(content: object) -> None:
+    """The same call would be kept back again: it is not tried again, and it is marked."""
+    assert infer(ended("content_filter", content)) == ModelReply("", 0, 0, "content_filter")
+
+
+def test_a_cut_before_the_first_word_names_the_cause() -> None:
+    """A model that thinks may use up what it may write before it says anything."""
+    error = failure(ended("length", ""))
+    assert isinstance(error, errors.ModelReplyMalformed)
+    assert "maxOutputTokens" in str(error)
+    assert "maxOutputTokens" not in str(failure(ended("stop", "")))
+
+
 def test_without_a_key_no_authorization_is_sent() -> None:
     """A local server without keys gets no empty bearer token."""
     made, http = provider(reply(200, completion("fine")), key=None)
@@ -353,3 +423,11 @@ def test_a_probe_asks_for_the_models(answer: HttpReply | HttpError, status: str,
 def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:
     """401 without a key is a missing setting, not a bad key."""
     assert "AI_API_KEY" in asyncio.run(provider(reply(401, {}), key=None)[0].probe()).detail
+
+
+def test_a_refusal_repeats_no_option() -> None:
+    """What a client puts into an option is its own text, and is struck out like the rest of it; names stay."""
+    call = ModelCall("a", "b", "m", options={"stop": ["a secret word of mine"], "presence_penalty": 1})
+    said = "presence_penalty with stop 'a secret word of mine' is not supported"
+    error = failure(reply(400, {"error": {"message": said}}), call)
+    assert str(error) == "the provider answered 400: presence_penalty with stop '…' is not supported"

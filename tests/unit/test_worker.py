@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,13 +18,14 @@ from src.core.ids import TaskKey
 from src.core.settings import Settings
 from src.core.stalls import rests
 from src.core.states import Status
-from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route
+from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route, TaskOptions
 from src.inference.protocol import ModelCall, ModelReply
 from src.processing.outcomes import Ended, Outcome, Released
 from src.processing.worker import Host
 from src.store.claims import Claim, Standing, Unclaimed
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import HOST, WorkerBench
 
 
@@ -38,6 +40,45 @@ def make():
     yield build
     for bench in made:
         bench.close()
+
+
+@pytest.mark.parametrize("lanes", [False, True])
+@pytest.mark.parametrize("own", [9, None])
+def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
+    """Chunks and merges, by the worker itself or by lanes; the deployment's most tokens where the task has none."""
+    bench = make(max_output_tokens=70)
+    asked = TaskOptions(reduce=Reduce.MERGE, max_output_tokens=own, temperature=0.5, model_options={"seed": 1})
+    task = new_task("task", 2, Reduce.MERGE, START_MS)
+    bench.do(bench.store.insert(replace(task, options=asked), bench.settings.lease_ms))
+    assert bench.run(bench.laned_host() if lanes else HOST) == Ended(Status.COMPLETED)
+    calls = [(call.max_output_tokens, call.temperature, call.options) for _, call in bench.model.calls]
+    assert calls == [(own or 70, 0.5, {"seed": 1})] * 3
+
+
+@pytest.mark.parametrize("lanes", [False, True])
+def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
+    """A chunk says why it ends; a task counts chunks and merges; the log names each. A second worker counts on."""
+    reasons = ["stop", "length", "content_filter", "odd", None, "length"]
+    bench = make(max_attempts=1)
+    bench.insert(6, Reduce.MERGE)
+    bench.model.act = lambda call, number: (
+        ModelUnavailable("503") if number == 6 else ModelReply("cut", 1, 1, reasons[number - 1])
+    )
+    host = bench.laned_host() if lanes else HOST
+    assert bench.run(host) == Ended(Status.FAILED)
+    assert bench.task().truncated == 2
+    bench.model.act = lambda call, number: ModelReply("cut", 1, 1, "length")
+    assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms))
+    assert bench.run(host) == Ended(Status.COMPLETED)
+    assert bench.task().truncated == 2 + 2  # the sixth chunk, and the merge
+    chunks = bench.do(bench.store.chunks(TaskKey("task")))
+    assert [chunk.finish_reason for chunk in chunks] == reasons
+    said = [
+        (line["level"], line["chunk"], line["finish_reason"])
+        for line in bench.events("call_done")
+        if "truncated" in line
+    ]
+    assert said == [(0, 1, "length"), (0, 2, "content_filter"), (0, 5, "length"), (1, 0, "length")]
 
 
 def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
@@ -556,17 +597,18 @@ def test_a_retry_after_the_deadline_goes_on(make):
 
 
 def test_a_budget_is_spent_to_the_last_call(make):
-    """As many calls as may be made are made, then the task fails; its outputs can be read; a retry makes no call."""
+    """As many calls as may be made are made, then the task fails; its outputs stay; a larger budget lets it go on."""
     bench = make()
     bench.insert(20, max_calls=14)
     assert bench.run() == Ended(Status.FAILED)
-    for _ in range(3):
-        task = bench.task()
-        assert (code(bench), task.completed, task.usage.model_calls) == (BUDGET_EXHAUSTED, 14, 14)
-        assert [view.output for view in bench.do(bench.store.chunks("task"))] == ["<x>"] * 14
-        retry(bench)
-        assert bench.run() == Ended(Status.FAILED)
-    assert len(bench.model.calls) == 14
+    task = bench.task()
+    assert (code(bench), task.completed, task.usage.model_calls) == (BUDGET_EXHAUSTED, 14, 14)
+    assert [view.output for view in bench.do(bench.store.chunks("task"))] == ["<x>"] * 14
+    for most in (None, 14, 19):
+        assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms, max_calls=most)) is None
+    assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms, max_calls=20)) is not None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 20
 
 
 @pytest.mark.parametrize("reduce", list(Reduce))
@@ -643,7 +685,7 @@ def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Re
         task = bench.task()
         assert len(bench.model.calls) <= most
         assert len(bench.model.calls) <= task.usage.model_calls <= most
-        if task.status is Status.FAILED and dice.random() < 0.8:
+        if task.status is Status.FAILED and dice.random() < 0.8 and code(bench) != BUDGET_EXHAUSTED:
             retry(bench)
         bench.do(asyncio.sleep(dice.choice([0, 200])))
     bench.close()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from src.core import errors
 from src.inference.protocol import ModelCall, ModelReply
-from src.inference.workers_ai import DEFAULT_MODEL, OUTPUT_TOKENS_MOST, WorkersAIProvider
+from src.inference.workers_ai import DEFAULT_MODEL, OUTPUT_TOKENS, WorkersAIProvider
 
 CALL = ModelCall(system="Summarise the part.", user="Call me Ishmael. Some years ago.", model="@cf/some/model")
 
@@ -47,7 +47,33 @@ def test_a_call_runs_the_model_once_with_the_text_verbatim() -> None:
     made = WorkersAIProvider(ai, model=None, timeout_seconds=5)
     assert asyncio.run(made.infer(CALL)) == ModelReply("fine", 7, 2)
     messages = [{"role": "system", "content": CALL.system}, {"role": "user", "content": CALL.user}]
-    assert ai.calls == [("@cf/some/model", {"messages": messages, "max_tokens": OUTPUT_TOKENS_MOST})]
+    assert ai.calls == [("@cf/some/model", {"messages": messages, "max_tokens": OUTPUT_TOKENS})]
+
+
+def test_what_a_call_asks_is_sent_along() -> None:
+    """The call's own most tokens take the place of the usual ones."""
+    ai = ScriptedAi({"response": "fine"})
+    call = ModelCall("a", "b", "m", max_output_tokens=9, temperature=1.5, options={"seed": 3})
+    asyncio.run(WorkersAIProvider(ai, model=None, timeout_seconds=5).infer(call))
+    asked = {name: value for name, value in ai.calls[0][1].items() if name != "messages"}
+    assert asked == {"max_tokens": 9, "temperature": 1.5, "seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        ({"response": "fine", "usage": {"completion_tokens": OUTPUT_TOKENS - 1}}, None),
+        ({"response": "fine", "usage": {"completion_tokens": OUTPUT_TOKENS}}, "length"),
+        ({"response": "fine"}, None),
+        ({"response": "fine", "finish_reason": "stop", "usage": {"completion_tokens": OUTPUT_TOKENS}}, "stop"),
+        ({"choices": [{"message": {"content": "fine"}, "finish_reason": "length"}]}, "length"),
+        ({"choices": [{"message": {"content": "fine"}, "finish_reason": "content_filter"}]}, "content_filter"),
+        ({"choices": [{"message": {"content": "fine"}}]}, None),
+    ],
+)
+def test_why_an_output_ends(result: object, reason: str | None) -> None:
+    """The platform's own shape does not say it: an output that is as long as it may be was cut off."""
+    assert infer(result).finish_reason == reason
 
 
 def test_the_default_model_can_be_overridden() -> None:

@@ -4,6 +4,7 @@ A submission is one transaction: it accepts a task, finds it accepted before, or
 run of the transaction from a repetition.
 """
 
+from ...core.task import BUDGET_EXHAUSTED
 from .fragments import IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
 from .statement import statement
 
@@ -109,9 +110,15 @@ WITHDRAW_PARTS = delete_parts("=", ":task_key", "AND NOT EXISTS (SELECT 1 FROM t
 
 # --- A task put back -------------------------------------------------------------------------------------
 
+# All calls of a task that has ended, and those that it needs at the least to go on.
+_SPENT = "(calls_settled + calls_in_doubt + json_array_length(in_flight))"
+_LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
+
 # The task has failed or was cancelled, and its tenant's limit allows one more in flight. `:tasks_most` is NULL without
-# such a limit.
+# such a limit. `:max_calls` is a new budget, NULL to keep the old one; one that ran out must grow.
 _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
+  AND (:max_calls IS NULL OR :max_calls >= {_SPENT} + {_LEFT})
+  AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)"""
 
 # Forgets calls that failed, for good too: they start anew with all their attempts. Goes before RETRY.
@@ -129,6 +136,7 @@ UPDATE tasks SET status = 'pending', fence = fence + 1, generation = generation 
   failed = 0, stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0, away_since = NULL, away_waits = 0,
   last_error = NULL, wait_reason = NULL, wait_until = NULL, dispatches = 0, not_before = 0, finished_at = NULL,
   error_code = NULL, error_message = NULL, error_retryable = NULL,
+  max_calls = coalesce(:max_calls, max_calls),
   deadline_at = {NOW} + deadline_ms, wake_at = {wake(f"{NOW} + :unclaimed_ms", f"{NOW} + deadline_ms")}
 WHERE id = :task_key AND {_RETRYABLE}
 RETURNING status

@@ -15,7 +15,7 @@ import json
 import re
 from dataclasses import dataclass
 
-type Value = str | int | None
+type Value = str | int | float | None
 
 # Text, names and comments in which a colon or a question mark means nothing come before the parameters.
 _TOKENS = re.compile(

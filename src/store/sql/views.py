@@ -3,7 +3,7 @@
 from .fragments import LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
 from .statement import statement
 
-_VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, attempts,
+_VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, truncated, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
   {LIVE} AS live, input_tokens, output_tokens,
   error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at, deadline_at,
@@ -29,6 +29,12 @@ WITH top (level) AS (
 )
 SELECT * FROM ({stored("(SELECT level FROM top)")}) WHERE {readable("(SELECT level FROM top)")}
 """)
+
+# Reads what a task was asked for besides its options.
+SOURCE = statement("SELECT instructions, overlap, cuts ->> '$[#-1]' AS characters FROM texts WHERE task_id = :task_key")
+
+# Reads the text of a task; '' once it has been emptied.
+INPUT = statement("SELECT input FROM texts WHERE task_id = :task_key")
 
 # Reads what `?wait=` polls, and what a write names that must not land later than it was meant.
 STATUS = statement(f"SELECT status, fence, generation, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key")
@@ -62,7 +68,8 @@ SELECT {_VIEW}, place FROM (
 
 # Succeeds if D1 answers and has the newest tables, the columns of all options, and the newest columns.
 READY = statement(f"""
-SELECT {OPTIONS}, idle_runs, wait_until, sent_at, EXISTS (SELECT 1 FROM seen), EXISTS (SELECT 1 FROM object_places),
-  EXISTS (SELECT sizes FROM segments), EXISTS (SELECT 1 FROM merges), EXISTS (SELECT 1 FROM tenant_storage)
+SELECT {OPTIONS}, idle_runs, wait_until, sent_at, truncated, EXISTS (SELECT 1 FROM seen),
+  EXISTS (SELECT 1 FROM object_places), EXISTS (SELECT sizes FROM segments), EXISTS (SELECT 1 FROM merges),
+  EXISTS (SELECT 1 FROM tenant_storage)
 FROM tasks LIMIT 1
 """)

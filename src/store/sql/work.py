@@ -55,7 +55,7 @@ WHERE id = :task_key AND (
     rest_until <= {NOW} AND (lease_until <= {NOW} OR fence = :seen_fence))))
 ) AND {IN_TIME}
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
-  total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
+  total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens, truncated,
   announced_at, deadline_at - {NOW} AS deadline_left,
   max(0, {NOW} - away_since) AS away_ms, away_waits, last_error
 """)
@@ -163,7 +163,7 @@ _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_fligh
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
   calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
   idle_runs = :idle_runs, away_since = :away_since, away_waits = :away_waits, last_error = :last_error,
-  wait_reason = :wait_reason, wait_until = :wait_until,
+  wait_reason = :wait_reason, wait_until = :wait_until, truncated = :truncated,
   stalled_since = CASE WHEN :finished THEN NULL ELSE stalled_since END,
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 

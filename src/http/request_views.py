@@ -1,0 +1,47 @@
+"""What a task was asked for, and what its calls use, as the API shows it."""
+
+from typing import Annotated, TypedDict
+
+from pydantic import Field
+
+from ..core.task import Reduce, Source, TaskOptions
+from .services import Api
+from .views import Count, shown
+
+
+@shown
+class ChunkRequestView(TypedDict):
+    """How the input is cut. `maxChars` is null for a task from before it was kept."""
+
+    maxChars: Annotated[int, Field(ge=1)] | None
+    overlapChars: Count
+
+
+@shown
+class RequestView(TypedDict):
+    """What a task was asked for. Where it did not say, `model` and `maxOutputTokens` are those of the deployment, as it
+    is now; null: the provider's own. `inputCharacters` are code points.
+    """
+
+    model: str
+    instructions: str
+    reduce: Reduce
+    chunk: ChunkRequestView
+    maxOutputTokens: Annotated[int, Field(ge=1)] | None
+    temperature: float | None
+    modelOptions: dict[str, object]
+    inputCharacters: Count
+
+
+def request_view(options: TaskOptions, source: Source, api: Api) -> RequestView:
+    """Show a request."""
+    return RequestView(
+        model=options.model or api.provider.default_model,
+        instructions=source.instructions,
+        reduce=options.reduce,
+        chunk=ChunkRequestView(maxChars=options.chunk_chars, overlapChars=source.overlap),
+        maxOutputTokens=options.max_output_tokens or api.settings.max_output_tokens,
+        temperature=options.temperature,
+        modelOptions=dict(options.model_options),
+        inputCharacters=source.characters,
+    )

@@ -1,0 +1,38 @@
+"""Calls and their outcomes cross RPC as plain values, between versions of the code too."""
+
+import json
+
+import pytest
+
+from src.inference import wire
+from src.inference.protocol import ModelCall, ModelReply
+
+CALLS = [
+    ModelCall("s", "u", "m"),
+    ModelCall("s", "u", "m", max_output_tokens=9, temperature=0.0, options={"stop": ["ü"], "top_p": 0.5}),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_arrives_as_it_was_sent(call: ModelCall) -> None:
+    """All of it, also where RPC turns whole numbers into others of the same value."""
+    sent = json.loads(json.dumps(wire.write_call(call)))
+    assert wire.read_call(sent) == call
+    assert all(value is None or isinstance(value, str | int | float) for value in sent.values())
+
+
+@pytest.mark.parametrize("reason", [None, "length"])
+def test_an_output_arrives_as_it_was(reason: str | None) -> None:
+    """With its counts, and with why it ends."""
+    reply = ModelReply("fine", 7, 3, reason)
+    assert wire.read_outcome(json.loads(json.dumps(wire.write_outcome(reply)))) == reply
+
+
+def test_an_output_from_older_code_is_read() -> None:
+    """A lane may run the code before: why its output ends is not known."""
+    assert wire.read_outcome({"output": "fine", "inputTokens": 7, "outputTokens": 3}) == ModelReply("fine", 7, 3)
+
+
+def test_a_call_of_older_code_is_read() -> None:
+    """An object may run the code before for minutes after a deployment: it asks nothing but the text and the model."""
+    assert wire.read_call({"system": "s", "user": "u", "model": "m"}) == ModelCall("s", "u", "m")
