@@ -42,8 +42,7 @@ class Ledger:
         self._completed = sum(key.level == 0 for key in self._done)
         self._tried = dict(claim.tried)
         for key in claim.doubted - claim.outputs:
-            before = self._tried.get(key, Tried())
-            self._tried[key] = Tried(before.attempts, before.calls + 1)
+            self._tried[key] = self._tried.get(key, Tried()).after(0)
         self._paused_until = 0.0
         self._unstarted_until = 0.0
         self._announced = False  # calls were, and none of this run has come back since
@@ -132,9 +131,8 @@ class Ledger:
 
     def narrowed(self, usual: int) -> float:
         """Return how many more calls may be in flight because workers have died, until a call has finished."""
-        if self._stalls == 0:
-            return math.inf
-        return width(self._stalls, self._max_attempts, usual) - len(self._in_flight)
+        allowed = width(self._stalls, self._max_attempts, usual) if self._stalls else math.inf
+        return allowed - len(self._in_flight)
 
     @property
     def unsaved(self) -> bool:
@@ -149,7 +147,7 @@ class Ledger:
     # --- what happened ----------------------------------------------------------------------------------
 
     def succeeded(
-        self, key: CallKey, reply: ModelReply, times_ms: tuple[int, int] | None = None, now: float = 0.0
+        self, key: CallKey, reply: ModelReply, times_ms: Sequence[int | None] = (None, None), now: float = 0.0
     ) -> None:
         """Book a call's output, with when it started and ended."""
         self._made(key)
@@ -161,8 +159,7 @@ class Ledger:
         self._new_failures.pop(key, None)
         self._suspense.drop(key)
         calls = self._tried.get(key, Tried()).calls + 1
-        started_ms, ended_ms = times_ms or (None, None)
-        self._new_outputs.append(Output(key, reply.output, calls, reply.finish_reason, started_ms, ended_ms))
+        self._new_outputs.append(Output(key, reply.output, calls, reply.finish_reason, *times_ms))
         self._words.succeeded()
         self._patience.succeeded(now)
         self._count_late()
@@ -171,11 +168,10 @@ class Ledger:
         """Book a call's failure: it waits for its next try, or the claim ends with it."""
         started_at = self._made(key)
         self._bill.failed(error)
-        before = self._tried.get(key, Tried())
         limited = isinstance(error, ModelRateLimited)
         # A failure counts as an attempt, unless it may be the model's trouble rather than the call's.
         costs = not limited and (not error.of_service or self._patience.counts(started_at))
-        tried = self._tried[key] = Tried(before.attempts + costs, before.calls + 1)
+        tried = self._tried[key] = self._tried.get(key, Tried()).after(costs)
         used_up = costs and tried.attempts >= self._max_attempts
         final = not error.retryable or isinstance(error, ModelRefused) or used_up
         if isinstance(error, ModelRateLimited):

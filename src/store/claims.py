@@ -28,6 +28,10 @@ class Tried:
     attempts: int = 0
     calls: int = 0
 
+    def after(self, attempts: int) -> "Tried":
+        """Return the same with one call more, which counts as so many attempts."""
+        return Tried(self.attempts + attempts, self.calls + 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
