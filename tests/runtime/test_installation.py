@@ -141,9 +141,11 @@ def test_a_failed_installation_is_shown_and_tried_again(
 
 
 # An installation of two parts: the first is quick, the second prints and then takes the time that it is told.
+# Ctrl-C works in it as on a terminal, though a shell's background command, which these tests may be, ignores it.
 TWO_PARTS = """
-import pathlib, sys
+import pathlib, signal, sys
 from local import install
+signal.signal(signal.SIGINT, signal.default_int_handler)
 here, seconds, status = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 def part(name, script):
     folder = here / name
