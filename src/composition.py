@@ -15,7 +15,7 @@ from .inference.demo import DemoProvider
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
 from .inference.workers_ai import AiBinding, WorkersAIProvider
-from .objects.sender import ObjectSender
+from .objects.sender import ObjectSender, ObjectTeller
 from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds
 from .processing.asked_sweep import SweepOnRequest
@@ -162,6 +162,7 @@ class App:
             dispatcher=dispatcher,
             rescue=self._rescue(dispatcher),
             sweeps=self._sweeps(),
+            tell_object=ObjectTeller(self._bindings.processors, self.meter, self.log).tell,
             provider=self.provider,
             bound=bound(self._bindings),
             now_ms=self._runtime.now_ms,

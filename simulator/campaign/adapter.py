@@ -172,6 +172,10 @@ class WatchedCoordinators:
             self._app.lane_answered(task_key, [answer["output"] for answer in answers if "output" in answer])
         return answers
 
+    async def abort(self, task_key: TaskKey, fence: int) -> Any:
+        """Have lanes end their calls."""
+        return await self._binding.abort(task_key, fence)
+
     async def close(self) -> Any:
         """Have it forget everything."""
         return await self._binding.close()

@@ -127,6 +127,13 @@ WRITES_AT_FIRST = 5  # that a run may make at once: a claim, three fruitless ann
 WRITES_AT_FIRST_IDLE = 2  # the same after a run that started nothing: a claim, and one announcement
 LINGER_FRACTION = 0.05  # of the calls' own duration: how long a finished call waits for company
 LINGER_SECONDS_MOST = 1.0
+# A run that waits for slow calls looks whether its task goes on: so long after its last write, then twice as long after
+# each look, up to the most; so many times a run. A slow database is asked once in so many latencies.
+LOOK_SECONDS_FIRST = 5.0
+LOOK_SECONDS_MOST = 10.0  # the host of a cancelled task is free within 15 s: the calls' own end, and a write, included
+LOOK_LATENCIES = 10.0
+LOOKS_MOST = {"free": 10, "paid": 100}
+TELL_SECONDS = 2.0  # how long a cancellation waits for the object that it tells, and an object for a lane
 CANCEL_SECONDS_MOST = 22.0  # how long a cancellation is held; the contract: it answers within 25 s, its reads included
 DROP_SECONDS_MOST = 1.0  # how long a run waits for calls that it cancelled to close their connections
 INLINE_WAIT_SECONDS_MOST = 30.0  # longer waits give the claim back

@@ -1,9 +1,10 @@
 """What the handlers are given: the parts of the application that they call."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..core.ids import TaskKey
 from ..core.settings import Settings
 from ..inference.protocol import Provider
 from ..processing.asked_sweep import SweepOnRequest
@@ -51,7 +52,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Everything that a handler may use. `entropy` gives random bytes fit for keys."""
+    """Everything that a handler may use. `entropy` gives random bytes fit for keys.
+
+    `tell_object` tells a task's object that the task has ended. It takes two seconds at most, and raises nothing.
+    """
 
     settings: Settings
     store: TaskStore
@@ -61,6 +65,7 @@ class Api:
     dispatcher: Dispatcher
     rescue: Rescue
     sweeps: SweepOnRequest
+    tell_object: Callable[[TaskKey], Awaitable[None]]
     provider: Provider
     bound: BoundRoutes
     now_ms: Clock

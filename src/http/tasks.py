@@ -131,13 +131,14 @@ async def cancel(exchange: Exchange) -> Reply:
     """Cancel a task. One that is cancelled already counts: the client may be repeating itself."""
     api, key = exchange.api, exchange.task_key
     began = asyncio.get_running_loop().time()
-    changed, starting_ms = await api.store.cancel(key, api.settings.retention_ms)
+    changed, starting_ms, on_object = await api.store.cancel(key, api.settings.retention_ms)
     # Nothing is announced any more; what was may still be on its way, and the answer says that nothing is.
     held = starting_ms / 1000
-    if asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST:
+    late = asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST
+    await _let_go(api, key, 0.0 if late else held, on_object=on_object)
+    if late:
         again = {"Retry-After": str(ceil(held))}
         raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers=again)
-    await asyncio.sleep(held)
     task = await _found(api.store, key)
     if not changed and task.status is not Status.CANCELLED:
         raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")
@@ -166,15 +167,20 @@ async def retry(exchange: Exchange) -> Reply:
 
 async def erase(exchange: Exchange) -> Reply:
     """Erase a task with everything that it has. A worker that has it finds its claim gone."""
-    store, key = exchange.api.store, exchange.task_key
+    api, store, key = exchange.api, exchange.api.store, exchange.task_key
     # Looked for first, so that an erasure whose answer was lost can be told from one of nothing.
     if not await store.is_there(key):
         raise no_task()
-    gone, starting_ms = await store.erase(key)
+    gone, starting_ms, on_object = await store.erase(key)
     if not gone:
         raise no_task()
-    await asyncio.sleep(starting_ms / 1000)
+    await _let_go(api, key, starting_ms / 1000, on_object=on_object)
     return Reply(204)
+
+
+async def _let_go(api: Api, key: TaskKey, held_seconds: float, *, on_object: bool) -> None:
+    """Wait until no announced call can start any more. Meanwhile an object that works on the task hears of its end."""
+    await asyncio.gather(asyncio.sleep(held_seconds), *([api.tell_object(key)] if on_object else []))
 
 
 async def _found(store: TaskStore, task_key: TaskKey) -> Task:

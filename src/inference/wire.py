@@ -15,6 +15,7 @@ _ERRORS: dict[str, type[ModelError]] = {
         errors.ModelRateLimited,
         errors.ModelTimeout,
         errors.ModelConnectionLost,
+        errors.CallAborted,
         errors.ModelReplyMalformed,
         errors.CallNotStarted,
         errors.ModelRefused,

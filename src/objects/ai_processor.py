@@ -14,6 +14,7 @@ from ..core.task import Route
 from ..processing.allowance import slice_seconds
 from ..processing.caller import Caller
 from ..processing.log import Log
+from ..processing.looks import Hint
 from ..processing.outcomes import Outcome, Released
 from ..processing.worker import Host, Worker
 from ..store.claims import Claim, Standing, Unclaimed
@@ -56,14 +57,20 @@ class Processor:
         self._running = False
         self._asked = False
         self._laned = False
+        self._hint = Hint()
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Take on the task and come back for it after the delay. Repeating it does no harm."""
         self._asked = True
+        self._hint.give()  # a slice may still be at work under a claim from before a retry
         # The alarm first: should only one of the two last, an alarm without a task cleans up after itself.
         armed = self._storage.setAlarm(self._at_ms(delay_seconds))
         await self._storage.put(TASK, task_key)
         await armed
+
+    async def look(self) -> None:
+        """Look at once whether the task goes on: somebody may have ended it. Without a slice at work it is nothing."""
+        self._hint.give()
 
     async def alarm(self) -> None:
         """Work one slice. Armed again before the work, so that a slice that dies is not the last one.
@@ -88,6 +95,7 @@ class Processor:
             self._running = False
 
     async def _slice(self, task_key: TaskKey) -> None:
+        self._hint = Hint()
         try:
             worker = self._worker()
             host = Host(
@@ -102,6 +110,7 @@ class Processor:
                 task_name(task_key),
                 lambda claim: self._caller_for(worker, claim),
                 limits.LANE_SLACK_SECONDS,
+                hint=self._hint,
             )
             outcome = await worker.run(task_key, host)
         except ConfigurationError as error:

@@ -78,6 +78,19 @@ class Coordinator:
         self._give_back(lane, lost=False)
         return outcomes
 
+    async def abort(self, task_key: TaskKey, fence: int) -> None:
+        """Tell the lanes that are out to end the calls of claims up to this one. One that is not told goes on."""
+        self._open()
+        rows = self._storage.sql.exec("SELECT lane FROM out").toArray()
+        await asyncio.gather(*(self._abort(task_key, fence, int(str(row["lane"]))) for row in rows))
+
+    async def _abort(self, task_key: TaskKey, fence: int, lane: int) -> None:
+        try:
+            async with asyncio.timeout(limits.TELL_SECONDS):
+                await self._lanes.getByName(lane_name(task_key, lane)).abort(fence)
+        except Exception as error:  # noqa: BLE001 - RPC raises what it likes, and the other lanes are to hear of it
+            self._log("abort_failed", task=task_key, lane=lane, error=type(error).__name__)
+
     async def close(self) -> None:
         """Forget everything: the task has ended."""
         self._opened = False

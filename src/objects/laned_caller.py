@@ -33,8 +33,9 @@ class LanedCaller:
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
         """See `Caller.call`. The lane itself asks the database by when the calls may start.
 
-        An RPC cannot be taken back. One whose time is up, or whose calls nobody wants any more, is left to its end. A
-        start window that is longer than the usual one, since the database is slow, comes on top of the calls' time.
+        An RPC cannot be taken back. One whose time is up is left to its end; `abort` ends those whose calls nobody
+        wants any more. A start window that is longer than the usual one, since the database is slow, comes on top of
+        the calls' time.
         """
         seconds += (
             min(max(limits.START_SECONDS, starts_by - clock.now()), limits.START_SECONDS_MOST) - limits.START_SECONDS
@@ -46,6 +47,15 @@ class LanedCaller:
         if not answered:  # the lane reports its calls' timeouts itself: its silence says nothing of them
             return [Silence("whoever was to make the call gave no answer")] * len(calls)
         return asked.result()
+
+    async def abort(self) -> None:
+        """See `Caller.abort`: the coordinator tells the lanes."""
+        claim = self._claim
+        try:
+            async with asyncio.timeout(limits.TELL_SECONDS + limits.LANE_SLACK_SECONDS):
+                await self._coordinator.abort(claim.task_key, claim.fence)
+        except Exception as error:  # noqa: BLE001 - RPC raises what it likes; the lanes then go on to their calls' end
+            self._log("abort_failed", task=claim.task_key, error=type(error).__name__)
 
     async def _ask(self, calls: Sequence[ModelCall], seconds: float) -> Sequence[CallOutcome]:
         claim, sent = self._claim, [wire.write_call(call) for call in calls]

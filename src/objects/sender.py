@@ -1,10 +1,14 @@
-"""Sends tasks to their Durable Objects."""
+"""Sends tasks to their Durable Objects, and tells these of tasks that have ended."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
+from ..core import limits
 from ..core.ids import TaskKey
+from ..core.meter import Meter
 from ..core.task import Route
 from ..processing.dispatch import NoPlace
+from ..processing.log import Log
 from .stubs import Processors
 
 
@@ -28,3 +32,23 @@ class ObjectSender:
         if self._take_place is not None and not await self._take_place(task_key):
             raise NoPlace
         await self._processors.getByName(task_key).start(task_key, delay_seconds)
+
+
+class ObjectTeller:
+    """Tells a task's object that the task may have ended under it. It looks by itself, too, so this may fail."""
+
+    def __init__(self, processors: Processors | None, meter: Meter, log: Log) -> None:
+        self._processors = processors
+        self._meter = meter
+        self._log = log
+
+    async def tell(self, task_key: TaskKey) -> None:
+        """Tell it, for no longer than TELL_SECONDS."""
+        if self._processors is None:
+            return
+        self._meter.spend()
+        try:
+            async with asyncio.timeout(limits.TELL_SECONDS):
+                await self._processors.getByName(task_key).look()
+        except Exception as error:  # noqa: BLE001 - RPC raises what it likes, and the task has ended all the same
+            self._log("not_told", task=task_key, error=type(error).__name__)

@@ -25,7 +25,15 @@ class ProcessorStub(Protocol):
         ...
 
     async def infer(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
-        """See `lane.infer_all`."""
+        """See `Lane.infer`."""
+        ...
+
+    async def look(self) -> object:
+        """See `Processor.look`."""
+        ...
+
+    async def abort(self, fence: int) -> object:
+        """See `Lane.abort`."""
         ...
 
 
@@ -34,6 +42,10 @@ class CoordinatorStub(Protocol):
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """See `Coordinator.infer`."""
+        ...
+
+    async def abort(self, task_key: TaskKey, fence: int) -> object:
+        """See `Coordinator.abort`."""
         ...
 
     async def close(self) -> object:

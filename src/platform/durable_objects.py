@@ -9,7 +9,7 @@ from ..core.ids import TaskKey
 from ..inference.wire import Wire
 from ..objects.ai_processor import Processor
 from ..objects.batch_coordinator import Coordinator
-from ..objects.lane import infer_all, infer_none
+from ..objects.lane import Lane, infer_none
 from ..processing.log import Log
 from ..processing.worker import Worker
 from .bindings import bindings
@@ -29,6 +29,7 @@ class AIProcessor(DurableObject):
         self._processor = Processor(
             self.ctx.storage, self._worker, bindings(self.env).coordinators, runtime.now_ms, Log(runtime.write)
         )
+        self._lane = Lane()
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Take on a task; called over RPC."""
@@ -40,7 +41,15 @@ class AIProcessor(DurableObject):
             worker = self._worker()
         except ConfigurationError as error:
             return infer_none(error, task_key, calls, Log(self._surroundings.runtime.write))
-        return await infer_all(worker, task_key, fence, calls)
+        return await self._lane.infer(worker, task_key, fence, calls)
+
+    async def look(self) -> None:
+        """Look whether the task goes on; called over RPC."""
+        await self._processor.look()
+
+    async def abort(self, fence: int) -> None:
+        """End calls that are out as a lane; called over RPC."""
+        self._lane.abort(fence)
 
     async def alarm(self, info: object = None) -> None:
         """Work one slice."""
@@ -61,6 +70,10 @@ class BatchCoordinator(DurableObject):
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Have a lane make a group of calls; called over RPC."""
         return await self._coordinator.infer(task_key, fence, lanes, calls, seconds)
+
+    async def abort(self, task_key: TaskKey, fence: int) -> None:
+        """Have lanes end the calls of claims up to this one; called over RPC."""
+        await self._coordinator.abort(task_key, fence)
 
     async def close(self) -> None:
         """Forget everything; called over RPC."""

@@ -52,6 +52,12 @@ class Allowance:
         statements = self._statements - self._meter.statements - _RESERVE_STATEMENTS - per_write * groups_out
         return max(0, min(wanted, left // 2 * group_size, statements // per_write * group_size))
 
+    def allows_look(self, groups_out: int) -> bool:
+        """Whether a read may be spent beside what the groups that are out need for their records."""
+        left = self._subrequests - self._meter.subrequests - _RESERVE - groups_out
+        statements = self._statements - self._meter.statements - _RESERVE_STATEMENTS - _WRITE_STATEMENTS * groups_out
+        return left > 0 and statements > 0
+
     def allows_wait(self, seconds: float, now: float) -> bool:
         """Whether a wait of this length may be sat out within the invocation."""
         return seconds <= limits.INLINE_WAIT_SECONDS_MOST and now + seconds < self._ends_at

@@ -50,6 +50,10 @@ class Caller(Protocol):
         """
         ...
 
+    async def abort(self) -> None:
+        """Have the calls that are out end soon, where nobody can take them back. It may fail without a word."""
+        ...
+
 
 class LocalCaller:
     """Implements `Caller` for a worker that makes its calls itself, each on its own: a group is one call."""
@@ -65,6 +69,9 @@ class LocalCaller:
         """See `Caller.call`. Cancelling this cancels the call."""
         (call,) = calls
         return [await call_model(self._provider, call, seconds, starts_by)]
+
+    async def abort(self) -> None:
+        """Do nothing: who waits for a call of its own can cancel it."""
 
 
 async def call_model(provider: Provider, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import batched, chain
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..core import limits
 from ..inference.protocol import ModelCall
@@ -60,17 +60,23 @@ class Calls:
         seconds = clock.now() - started
         return [Finished(key, result, started, seconds) for key, result in zip(keys, results, strict=True)]
 
-    async def wait(self, until: float) -> list[Finished]:
-        """Wait for a group to end, but not beyond `until`; take in those that end together, to be written together.
+    async def wait(self, until: float, hint: asyncio.Future[None] | None = None) -> list[Finished]:
+        """Wait for a group to end, but not beyond `until` or `hint`; take in those that end together, to be written so.
 
         The calls are returned in their order, so that what is written does not hang on a set's.
         """
         timeout = None if until == math.inf else max(0.0, until - clock.now())
         if not self._out:
             assert timeout is not None  # otherwise the claim would have ended
-            await asyncio.sleep(timeout)
+            if hint is None:
+                await asyncio.sleep(timeout)
+            else:
+                await asyncio.wait([hint], timeout=timeout)
             return []
-        done, pending = await asyncio.wait(self._out, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        awaited: list[asyncio.Future[Any]] = [*self._out] if hint is None else [*self._out, hint]
+        await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        done = {group for group in self._out if group.done()}
+        pending = [group for group in self._out if not group.done()]
         if done and pending:
             linger = limits.LINGER_FRACTION * max(group.result()[0].seconds for group in done)
             more, _ = await asyncio.wait(pending, timeout=min(linger, limits.LINGER_SECONDS_MOST))

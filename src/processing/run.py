@@ -7,13 +7,11 @@ every finished output that was recorded. It finds the calls that were out as ann
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 
 from ..core import limits
 from ..core.errors import StoreFull, StoreUnavailable
 from ..core.pace import idle_seconds
 from ..core.settings import Settings
-from ..core.states import Status
 from ..store.claims import CallKey, Claim, Continue, Ending, Fail, Finish, Release, Step
 from ..store.tasks import TaskStore
 from . import clock
@@ -23,12 +21,14 @@ from .caller import Caller
 from .calls import Calls
 from .ledger import Ledger
 from .log import Log
+from .looks import Looks
 from .material import Material, asking
 from .outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
 from .pace import Pace
 from .plan import Plan
 from .room import Room
-from .terms import OVERDUE, Terms, exhausted
+from .settlement import Settlement
+from .terms import Terms, exhausted
 
 
 class Run:
@@ -48,6 +48,7 @@ class Run:
         pace: Pace,
         room: Room,
         ledger: Ledger,
+        looks: Looks,
         *,
         store: TaskStore,
         settings: Settings,
@@ -73,10 +74,14 @@ class Run:
         self._log = log
         self._plan = Plan(claim)
         self._ledger = ledger
+        self._looks = looks
         self._material = Material(claim, self._plan, asking(claim.options, settings, model), store, pace, self._save)
         times = Times(claim.claimed_ms, announced_at)
         self._bookings = Bookings(self._ledger, self._material, times, chance, log)
         self._calls = Calls(caller, self._material.message, settings.timeout_seconds)
+        self._settlement = Settlement(
+            claim, caller, self._calls, self._plan, ledger, self._bookings, pace, store, settings
+        )
 
     async def work(self) -> Outcome:
         """Work, and leave the claim in order whatever ends the work."""
@@ -85,7 +90,7 @@ class Run:
                 return await self._until_end()
             except ClaimLost:
                 self._log("claim_lost", in_flight=self._ledger.in_flight)
-                status = await self._settle()
+                status = await self._settlement.settle()
                 return Lost() if status is None else Ended(status)
         except StoreFull:
             await self._calls.drop()
@@ -97,7 +102,7 @@ class Run:
             await self._calls.drop()
             raise  # nothing can be written; the lease runs out and the sweep brings the task back
         except Exception:
-            await self._drop()
+            await self._settlement.drop()
             self._ledger.stalled()
             delay_ms = self._rest_ms()
             with suppress(ClaimLost):
@@ -146,41 +151,10 @@ class Run:
     async def _overdue(self) -> Outcome:
         """End the task at its deadline, whatever is in flight."""
         self._log("overdue", in_flight=self._ledger.in_flight)
-        status = await self._settle()
+        status = await self._settlement.settle()
         if status is None:  # the database's clock has not come that far: whoever is next looks again
             return await self._end(Release(0, self._settings.lease_ms))
         return Ended(status)
-
-    async def _settle(self) -> Status | None:
-        """Settle the bill of a task that others have ended, or its deadline, and keep what is paid for.
-
-        The worker's own calls in flight are dropped. Those of lanes cannot be: they are made to their end, and what
-        they give is written then. Behind another claim nothing can be written: there they are in doubt.
-        """
-        if self._caller.slack_seconds:
-            self._bookings.take(self._calls.ended())
-        else:
-            await self._drop()
-            self._ledger.abandon()
-        status = await self._tell()
-        if status is not None and self._ledger.in_flight:
-            self._ledger.saved()
-            self._bookings.take(await self._calls.rest())
-            self._ledger.abandon()
-            return await self._tell() or status
-        await self._drop()
-        self._ledger.abandon()
-        return status
-
-    async def _tell(self) -> Status | None:
-        """Write what has happened to a task that has ended. None: it goes on, for this claim or for another."""
-        progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
-        settle = partial(self._store.settle, self._claim, progress, OVERDUE, self._settings.retention_ms)
-        return await self._pace.insist(settle)
-
-    async def _drop(self) -> None:
-        """Give up on the calls in flight. What has ended while nobody looked, during a write, is booked."""
-        self._bookings.take(await self._calls.drop())
 
     def _starting(self, now: float) -> list[CallKey]:
         if self._terms.forbids_start(now):
@@ -285,7 +259,7 @@ class Run:
         await self._material.read(key, room + self._settings.concurrency, self._ledger.lacks)
 
     async def _wait(self, turn_at: float) -> None:
-        """Wait for calls to end, for one that may start, for a turn to write that lies ahead, or for the deadline."""
+        """Wait for calls to end, one that may start, a turn to write that lies ahead, a look, or the deadline."""
         now = clock.now()
         deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at(now)
         out = self._ledger.in_flight > 0
@@ -295,6 +269,8 @@ class Run:
             wake_at = min(wake_at, max(now, turn_at) + limits.AWAY_LOOK_SECONDS)
         if turn_at > now:
             wake_at = turn_at
-        ended = self._ledger.ended
-        self._bookings.take(await self._calls.wait(min(wake_at, deadline_latest)))
+        wrote_at, ended = self._pace.announced_at, self._ledger.ended
+        wake_at = min(wake_at, deadline_latest, self._looks.next_at(wrote_at, self._calls.groups_out))
+        self._bookings.take(await self._calls.wait(wake_at, self._looks.hint.awaited()))
         self._pace.earn(self._ledger.ended - ended)
+        await self._looks.look(wrote_at, self._calls.groups_out)

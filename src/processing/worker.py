@@ -24,6 +24,7 @@ from .allowance import Allowance
 from .caller import Caller, LocalCaller
 from .ledger import Ledger
 from .log import Log
+from .looks import Hint, Looks
 from .outcomes import Outcome
 from .pace import Pace
 from .room import Room
@@ -37,7 +38,8 @@ class Host:
     """Where a worker runs, and for how long it may. `name` is set for a host that replaces itself, else ''.
 
     `caller_for` may name others who make a task's calls, on a way that takes up to `slack_seconds`. Where it gives
-    None, the worker makes the calls itself. `stands_in`: it works in place of a host that did not come.
+    None, the worker makes the calls itself. `stands_in`: it works in place of a host that did not come. `hint` is given
+    when somebody tells the host that its task may have ended.
     """
 
     route: Route
@@ -46,6 +48,7 @@ class Host:
     caller_for: Callable[[Claim], Caller | None] = lambda claim: None
     slack_seconds: float = 0.0
     stands_in: bool = False
+    hint: Hint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,7 @@ class Worker:
             pace,
             Room(self.storage, self.settings.storage_bytes_most, log),
             Ledger(claim, self.settings.max_attempts, patience, now),
+            Looks(claim, self.store, self.settings, allowance, self.latency, host.hint, log),
             store=self.store,
             settings=self.settings,
             model=model,

@@ -1,6 +1,7 @@
 """How tasks end without their worker: they fail from outside, or a client cancels or erases them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.ids import TaskKey
@@ -12,6 +13,18 @@ from .sql.statement import BoundStatement, as_json
 from .standing import TOMBSTONE_MS, StandingStore
 
 _START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)
+
+
+class Stopped(NamedTuple):
+    """What came of ending a task at its client's wish. `changed`: it had not ended, or was there to be erased.
+
+    Calls that were announced may still start for so many milliseconds (0: none), but no others. `on_object`: a Durable
+    Object has worked on it last, and may still do.
+    """
+
+    changed: bool
+    starting_ms: int
+    on_object: bool
 
 
 class EndingStore(StandingStore):
@@ -53,22 +66,19 @@ class EndingStore(StandingStore):
         (ended,) = await self._database.run(expiry(task_keys, overdue, retention_ms))
         return [columns.task_key(row) for row in ended]
 
-    async def cancel(self, task_key: TaskKey, retention_ms: int) -> tuple[bool, int]:
-        """Cancel a task that has not ended. False: it has, or there is none.
-
-        Calls that were announced may still start for so many milliseconds (0: none), but no others.
-        """
+    async def cancel(self, task_key: TaskKey, retention_ms: int) -> Stopped:
+        """Cancel a task that has not ended."""
         now = await self._standing(task_key)
         if now is None:
-            return False, 0
+            return Stopped(False, 0, False)
         changed, starting = await self._database.run(
             sql.CANCEL.bind(task_key=task_key, generation=now.generation, retention_ms=retention_ms),
             _start_window(task_key),
         )
-        return bool(changed), _left_ms(starting)
+        return _stopped(bool(changed), starting)
 
-    async def erase(self, task_key: TaskKey) -> tuple[bool, int]:
-        """Erase everything of a task. False: there was nothing. The milliseconds are those of `cancel`.
+    async def erase(self, task_key: TaskKey) -> Stopped:
+        """Erase everything of a task.
 
         The caller has seen the task. So if an answer was lost on the way, the task counts as erased, and as one that
         had just announced calls.
@@ -79,8 +89,8 @@ class EndingStore(StandingStore):
             _start_window(task_key), *parts, sql.BURY.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS), whole
         )
         if not gone and self._database.sends > 1:
-            return True, _START_MS_MOST
-        return bool(gone), _left_ms(starting)
+            return Stopped(True, _START_MS_MOST, True)
+        return _stopped(bool(gone), starting)
 
 
 def expiry(task_keys: Sequence[TaskKey], overdue: Failure, retention_ms: int) -> BoundStatement:
@@ -93,5 +103,7 @@ def _start_window(task_key: TaskKey) -> BoundStatement:
     return sql.START_WINDOW.bind(task_key=task_key, lanes_from_chunks=limits.LANES_FROM_CHUNKS)
 
 
-def _left_ms(found: Sequence[Row]) -> int:
-    return max(0, columns.whole(found[0], "left_ms")) if found else 0
+def _stopped(changed: bool, found: Sequence[Row]) -> Stopped:
+    if not found:
+        return Stopped(changed, 0, False)
+    return Stopped(changed, max(0, columns.whole(found[0], "left_ms")), bool(columns.whole(found[0], "on_object")))

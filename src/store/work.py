@@ -123,6 +123,11 @@ class WorkStore(Store):
         (found,) = await self._database.run(sql.MAY_START.bind(task_key=task_key, fence=fence))
         return columns.whole(found[0], "left_ms") if found else None
 
+    async def stands(self, claim: Claim) -> bool:
+        """Whether a claim is still good. It is asked once."""
+        (found,) = await self._database.run(sql.MAY_START.bind(task_key=claim.task_key, fence=claim.fence), sends=1)
+        return bool(found)
+
     def _records(self, claim: Claim, progress: Progress) -> list[BoundStatement]:
         mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
         batch = []

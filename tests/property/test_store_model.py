@@ -337,7 +337,7 @@ class StoreMachine(RuleBasedStateMachine):
             lambda: self.model.cancel(self.now, task_key, retention_ms),
             reads=1,
         )
-        assert given == expected
+        assert given[:2] == expected
 
     @rule(task_key=tasks, on=conditions, fault=faults)
     def retry(self, task_key: TaskKey, on: Conditions, fault: str | None) -> None:
@@ -358,7 +358,7 @@ class StoreMachine(RuleBasedStateMachine):
             lambda: self.store.erase(task_key),
             lambda: self.model.erase(self.now, task_key, resent=fault is not None),
         )
-        assert given == expected
+        assert given[:2] == expected
 
     @precondition(lambda self: self.model.tasks)
     @rule(target=sweeps, most=st.sampled_from([1, 2, 3, 100, 100, 100]), fault=faults)

@@ -117,6 +117,7 @@ class ApiBench:
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
+        self.told: list[TaskKey] = []  # whose objects were told that they have ended
         self._behind: list[asyncio.Future[None]] = []  # what goes on behind an answer
         worker = Worker(
             store=self.store,
@@ -153,12 +154,16 @@ class ApiBench:
                 wait_until=self._wait_until,
                 log=log,
             ),
+            tell_object=self._told,
             provider=provider or DemoProvider(),
             bound=bound,
             now_ms=self.now_ms,
             entropy=self._random,
             log=log,
         )
+
+    async def _told(self, task_key: TaskKey) -> None:
+        self.told.append(task_key)
 
     def limit(self, **settings: Any) -> None:
         """Change the deployment's settings."""

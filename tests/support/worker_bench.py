@@ -7,7 +7,7 @@ from typing import Any
 
 from simulator.engine.loop import Loop
 from src.core import limits
-from src.core.errors import ModelError
+from src.core.errors import CallAborted, ModelError
 from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.pace import Latency
@@ -19,6 +19,7 @@ from src.inference.protocol import Health, ModelCall, ModelReply
 from src.inference.wire import Wire
 from src.objects.laned_caller import LanedCaller
 from src.processing.log import Log
+from src.processing.looks import Hint
 from src.processing.outcomes import Outcome
 from src.processing.worker import Host, Worker
 from src.store.claims import Claim
@@ -57,12 +58,26 @@ class Script:
 class OneLaneEach:
     """A coordinator whose every group of calls has a lane of its own; the lane sends all of them to the model."""
 
-    def __init__(self, model: Script) -> None:
+    def __init__(self, model: Script, *, deaf: bool = False) -> None:
         self._model = model
+        self._deaf = deaf
+        self._out: set[asyncio.Task[Wire]] = set()
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Have a lane make the calls."""
-        return await asyncio.gather(*map(self._make, calls))
+        out = [asyncio.create_task(self._make(call)) for call in calls]
+        self._out.update(out)
+        await asyncio.wait(out)
+        self._out.difference_update(out)
+        aborted = wire.write_outcome(CallAborted("aborted"))
+        return [aborted if made.cancelled() else made.result() for made in out]
+
+    async def abort(self, task_key: TaskKey, fence: int) -> None:
+        """End what is out, or hear nothing, as a lane whose RPC is lost."""
+        if self._deaf:
+            raise ConnectionError
+        for made in self._out:
+            made.cancel()
 
     async def close(self) -> None:
         """Have nothing to forget."""
@@ -118,14 +133,14 @@ class WorkerBench:
     def task(self) -> Task:
         return self.do(self.store.task(TaskKey("task")))
 
-    def laned_host(self) -> Host:
-        """An object whose calls go to two lanes of six each."""
-        coordinator = OneLaneEach(self.model)
+    def laned_host(self, *, deaf: bool = False, hint: Hint | None = None) -> Host:
+        """An object whose calls go to two lanes of six each. `deaf` ones hear of no end of the task."""
+        coordinator = OneLaneEach(self.model, deaf=deaf)
 
         def caller_for(claim: Claim) -> LanedCaller:
             return LanedCaller(coordinator, claim, lanes=2, group_size=6, log=Log(lambda line: None))
 
-        return Host(Route.DURABLE_OBJECT, 3600.0, "object/task", caller_for, limits.LANE_SLACK_SECONDS)
+        return Host(Route.DURABLE_OBJECT, 3600.0, "object/task", caller_for, limits.LANE_SLACK_SECONDS, hint=hint)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["event"] == name]

@@ -16,7 +16,7 @@ from src.core.states import Status
 from src.inference.protocol import ModelCall, ModelReply, Provider
 from src.inference.wire import Wire
 from src.objects.ai_processor import Processor
-from src.objects.lane import infer_all
+from src.objects.lane import Lane
 from src.processing.log import Log
 from src.processing.worker import Worker
 from tests.support.store_bench import START_MS
@@ -102,6 +102,7 @@ class ObjectBench:
         self.storage = Storage()
         self.in_flight = InFlight()
         self.groups: list[int] = []
+        self.lanes: list[Lane] = []
         self.at_close: Callable[[], Any] | None = None
         self.closed = 0
         self._lane_concurrency = lane_concurrency or bench.settings.concurrency
@@ -117,7 +118,13 @@ class ObjectBench:
         self.groups.append(len(calls))
         worker = self.in_flight.of_one_more(self.bench.worker())
         settings = replace(worker.settings, concurrency=self._lane_concurrency)
-        return await infer_all(replace(worker, settings=settings), task_key, fence, calls)
+        self.lanes.append(Lane())
+        return await self.lanes[-1].infer(replace(worker, settings=settings), task_key, fence, calls)
+
+    async def abort(self, task_key: TaskKey, fence: int) -> None:
+        """Pass the end of the task on to the lanes."""
+        for lane in self.lanes:
+            lane.abort(fence)
 
     async def close(self) -> None:
         """Be told goodbye."""

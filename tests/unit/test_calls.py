@@ -82,6 +82,7 @@ class Coordinator:
         self.answers: list[Wire] | None = None
         self.starts_by = math.inf
         self.patience = 0.0
+        self.aborted: list[int] = []  # the fences that it was told to end
         self._model = model
 
     async def infer(self, task_key: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
@@ -95,6 +96,12 @@ class Coordinator:
         lane = LocalCaller(self._model, len(calls))
         made = await asyncio.gather(*(lane.call([wire.read_call(call)], seconds, self.starts_by) for call in calls))
         return [wire.write_outcome(outcome) for (outcome,) in made]
+
+    async def abort(self, task_key: str, fence: int) -> None:
+        """Hear of the task's end."""
+        self.aborted.append(fence)
+        if self.breaks is not None:
+            raise self.breaks
 
     async def close(self) -> None:
         """Have nothing to forget."""
@@ -399,6 +406,15 @@ def test_an_rpc_that_is_dropped_goes_on(laned: CallBench):
     laned.sleep(4)
     assert laned.model.ended == ["1", "0"]
     assert laned.loop.unhandled == []
+
+
+def test_lanes_are_told_to_abort(laned: CallBench):
+    """The coordinator learns which claim has ended. A coordinator that fails, or has older code, changes nothing."""
+    laned.do(laned.caller.abort())
+    laned.coordinator.breaks = AttributeError("abort")
+    laned.do(laned.caller.abort())
+    assert laned.coordinator.aborted == [1, 1]
+    assert [line for line in laned.lines if '"event":"abort_failed"' in line]
 
 
 # --- How many lanes --------------------------------------------------------------------------------------------------

@@ -147,11 +147,12 @@ def laned(bench: WorkerBench) -> WorkerBench:
 
 
 def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerBench):
-    """A group of calls cannot be called back. It is waited for, its outputs are kept, and none is called for again."""
+    """A lane that does not hear of it makes its calls to their end. It is waited for, its outputs are kept, and none is
+    called for again."""
     laned.insert(18)
     laned.model.seconds = lambda number: 9.0 if number == 7 else 1.0
     slowly(laned, lambda: cancel(laned), which=3)
-    assert laned.run(laned.laned_host()) == Ended(Status.CANCELLED)
+    assert laned.run(laned.laned_host(deaf=True)) == Ended(Status.CANCELLED)
     assert laned.loop.time() == pytest.approx(9.0)
     assert (laned.task().completed, bill(laned)) == (12, (12, 0))
     go_on(laned, laned.laned_host())
@@ -162,7 +163,7 @@ def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBenc
     """The task fails at its deadline, not when the last lane has answered; its outputs are kept all the same."""
     laned.insert(18, deadline_ms=3_000)
     laned.model.seconds = lambda number: 9.0
-    run = laned.loop.create_task(laned.worker().run(TASK, laned.laned_host()))
+    run = laned.loop.create_task(laned.worker().run(TASK, laned.laned_host(deaf=True)))
     laned.do(asyncio.sleep(3.5))
     assert (laned.task().status, laned.task().completed, bill(laned)) == (Status.FAILED, 0, (12, 12))
     assert laned.do(run) == Ended(Status.FAILED)

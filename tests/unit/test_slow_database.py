@@ -11,7 +11,7 @@ from src.core.states import Status
 from src.core.task import Route
 from src.inference import wire
 from src.inference.protocol import ModelCall, ModelReply
-from src.objects.lane import infer_all
+from src.objects.lane import Lane
 from src.processing.outcomes import Ended, Released
 from src.processing.worker import Host
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED
@@ -171,7 +171,7 @@ def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made:
     task_key = bench.task().task_key
     bench.do(bench.store.claim(task_key, holder="h", host="", route=Route.QUEUE, lease_ms=99_000, start_ms=start_ms))
     bench.database.seconds = 8.0
-    (told,) = bench.do(infer_all(bench.worker(), task_key, 1, [wire.write_call(ModelCall("", "x", ""))]))
+    (told,) = bench.do(Lane().infer(bench.worker(), task_key, 1, [wire.write_call(ModelCall("", "x", ""))]))
     assert ("output" in told, len(bench.model.calls)) == (made, int(made))
 
 

@@ -26,6 +26,7 @@ from src.queue import messages
 from src.store import rows, segments, tasks
 from src.store.claims import Claim, Output, Progress, Step
 from src.store.database import Database
+from src.store.ending import Stopped
 from src.store.sql import admission, ending, keys, seen, sweep, views, work
 from src.store.sql.fragments import IN_TIME, NOW
 from src.store.sql.statement import BoundStatement, statement
@@ -194,12 +195,12 @@ async def start_whenever(*_args: Any) -> float:
     return 600_000
 
 
-async def cancel_at_once(self: Any, task_key: TaskKey, retention_ms: int) -> tuple[bool, int]:
-    return (await _cancel(self, task_key, retention_ms))[0], 0
+async def cancel_at_once(self: Any, task_key: TaskKey, retention_ms: int) -> Stopped:
+    return (await _cancel(self, task_key, retention_ms))._replace(starting_ms=0)
 
 
-async def erase_at_once(self: Any, task_key: TaskKey) -> tuple[bool, int]:
-    return (await _erase(self, task_key))[0], 0
+async def erase_at_once(self: Any, task_key: TaskKey) -> Stopped:
+    return (await _erase(self, task_key))._replace(starting_ms=0)
 
 
 def freeze_shortly(self: Any, seconds: float) -> None:

@@ -183,7 +183,7 @@ WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 """)
 
 # Says for how long a lane may start calls that its task's worker has announced: the announcement's window, from now on,
-# or the time to the deadline. No row: the claim is over.
+# or the time to the deadline. No row: the claim is over, which is all that a look of its worker asks.
 MAY_START = statement(f"""
 SELECT min(start_ms, coalesce(deadline_at - {NOW}, start_ms)) AS left_ms FROM tasks
 WHERE id = :task_key AND fence = :fence AND status = 'processing'

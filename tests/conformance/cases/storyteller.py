@@ -137,13 +137,13 @@ class Story:
 
     async def cancel(self, key: TaskKey = TASK) -> bool:
         """Cancel a task; calls may start for no longer than the stated time."""
-        changed, left_ms = await self.store.cancel(key, RETENTION_MS)
+        changed, left_ms, _ = await self.store.cancel(key, RETENTION_MS)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
     async def erase(self, key: TaskKey = TASK) -> bool:
         """Erase a task; calls may start for no longer than the stated time."""
-        changed, left_ms = await self.store.erase(key)
+        changed, left_ms, _ = await self.store.erase(key)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
