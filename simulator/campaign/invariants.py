@@ -12,6 +12,7 @@ from simulator.campaign.client_promises import ClientPromises, tag_of
 from simulator.campaign.custody import Custody
 from simulator.campaign.fullness import Fullness
 from simulator.campaign.lateness import Lateness
+from simulator.campaign.letting_go import LettingGo
 from simulator.campaign.progress import Progress, worked_on
 from simulator.campaign.recorded import OutputKey, Recorded
 from simulator.campaign.row_changes import COLUMNS, UNDER_CLAIM, InvariantBroken, Row, check_change
@@ -37,7 +38,7 @@ class Invariants:
     The model knows a task by its tag, which is the task's `instructions`.
     """
 
-    def __init__(self, world: World, *, max_attempts: int) -> None:
+    def __init__(self, world: World, *, max_attempts: int, told: bool = False) -> None:
         self.rows: dict[TaskKey, Row] = {}
         self.gone: dict[TaskKey, Row] = {}
         self.expired: set[TaskKey] = set()
@@ -65,6 +66,7 @@ class Invariants:
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
         self.promises = ClientPromises(world, self)
         self.custody = Custody(world, self)
+        self.letting_go = LettingGo(world, told=told)
         self.lateness = Lateness(world)
         self.tenant_limits = TenantLimits(world.variables)
         self.progress = Progress()
@@ -161,6 +163,7 @@ class Invariants:
             self.promises.claimed(row.task_key)
         if row.ended_from_outside and not was.terminal:
             self.forfeited[row.task_key] += was.announced
+            self.letting_go.ended(row.task_key)
         elif row.status == "pending" and was.terminal:
             self.retries[row.task_key] += 1
             self.promises.put_back(row.task_key)
@@ -194,6 +197,7 @@ class Invariants:
             self.tenant_limits.taken_back(task_key)
         for task_key in task_keys:
             row = self.gone[task_key] = self.rows[task_key]
+            self.letting_go.ended(task_key)
             if task_key in withdrawn:
                 self.promises.taken_back(task_key)
             if task_key in asked:

@@ -13,7 +13,7 @@ from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.scenario import Scenario
 from simulator.campaign.small_limits import small_limits, variables
 from simulator.campaign.totals import Totals
-from simulator.campaign.workload import Workload, bearing, draw, metered, patient, placed, polled, with_terms
+from simulator.campaign.workload import Workload, bearing, draw, metered, patient, placed, polled, slow, with_terms
 from simulator.engine.fault_kinds import DEAD_TRIGGERS, FOUND_BY_REVIEW, KINDS, MODEL_AWAY, RATE_LIMITER, STORAGE
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.loop import SimulationError
@@ -119,6 +119,7 @@ def run_seed(
     limiter_rng = Random(f"{seed}/rate limiter/workload")
     drawn = metered(drawn, limiter_rng)
     drawn = placed(drawn, Random(f"{seed}/places"))
+    drawn = slow(drawn, Random(f"{seed}/slow calls"))
     if profile == DEAD:
         drawn = polled(drawn, Random(f"{seed}/polled"))
     drawn = mixed(drawn, Random(f"{seed}/releases"))

@@ -11,7 +11,7 @@ from simulator.campaign.invariants import Invariants
 from simulator.campaign.operators import Operators
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.small_limits import MAX_ATTEMPTS
-from simulator.campaign.workload import SHORT_RETENTION_DAYS, Workload
+from simulator.campaign.workload import SHORT_RETENTION_DAYS, SLOW_CALL_SECONDS, Workload
 from simulator.engine.fault_kinds import RATE_LIMITER
 from simulator.engine.fault_plan import PersistentFault
 from simulator.platform.choices import TOP
@@ -30,7 +30,7 @@ class Scenario:
     def __init__(self, world: World, workload: Workload, rng: Random, *, crashes: bool = False) -> None:
         self.world = world
         self.workload = workload
-        self.invariants = Invariants(world, max_attempts=MAX_ATTEMPTS)
+        self.invariants = Invariants(world, max_attempts=MAX_ATTEMPTS, told=not workload.changes)
         self.clients = Clients(world, rng, self.invariants.new_tag)
         self.operators = Operators(world, workload, rng, self.clients)
         self._interfered = crashes
@@ -38,6 +38,7 @@ class Scenario:
         world.model.number_outputs = True
         world.model.timeout_seconds = 20
         world.model.refuses = lambda call: call.user.startswith("x")
+        world.model.slow = lambda call: SLOW_CALL_SECONDS if call.user.startswith("s") else 0.0
         world.database.meter_reads = False
         if workload.keyed:
             tenants.install(world.database.connection, world.now_ms())

@@ -18,15 +18,18 @@ CHUNK_CHARS = 10
 PATIENCE = "MODEL_PATIENCE_SECONDS"
 SHORT_RETENTION_DAYS = 0.008  # longer than an isolate may stand still: what it sends again must find its task
 LONG_CHUNKS = 13  # with the small limits: two lanes
+SLOW_CALL_SECONDS = 50.0  # within the timeout of workloads that have slow calls
+SLOW_VARIABLES = {"AI_TIMEOUT_SECONDS": "60", "LEASE_SECONDS": "80"}
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
     """One submission: when (seconds), how long, and what its client does afterwards, seconds after the answer.
 
-    With `refused` the model turns the first chunk down for good. With `idempotent` the client sends its request again
-    under one key until it is answered; a `twin` does the same at the same time, and `other` sends other requests under
-    the same key. With `polled` the client polls in the end until the task has ended, each time for so many seconds.
+    With `refused` the model turns the first chunk down for good; with `slow` it takes SLOW_CALL_SECONDS for it. With
+    `idempotent` the client sends its request again under one key until it is answered; a `twin` does the same at the
+    same time, and `other` sends other requests under the same key. With `polled` the client polls in the end until the
+    task has ended, each time for so many seconds.
     """
 
     at: float
@@ -34,6 +37,7 @@ class TaskSpec:
     reduce: Reduce = "concat"
     overlap: int = 0
     refused: bool = False
+    slow: bool = False
     actions: tuple[tuple[float, Action], ...] = ()
     deadline_seconds: float | None = None
     max_calls: int | None = None
@@ -45,7 +49,8 @@ class TaskSpec:
 
     def body(self, tag: str) -> dict[str, Any]:
         """The request's body. Texts are alike in all tasks: `instructions` tells them apart."""
-        text = "".join(f"{'x' if self.refused and at == 0 else 'w'}{at:03d} abc. " for at in range(self.chunks))
+        first = "x" if self.refused else "s" if self.slow else "w"
+        text = "".join(f"{'w' if at else first}{at:03d} abc. " for at in range(self.chunks))
         options = {"maxChars": CHUNK_CHARS, "overlapChars": self.overlap}
         body = {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}
         terms = {"deadlineSeconds": self.deadline_seconds, "maxModelCalls": self.max_calls}
@@ -144,6 +149,21 @@ def patient(workload: Workload, rng: Random) -> Workload:
     if rng.random() < 0.9:
         return workload
     return replace(workload, variables=workload.variables | {"AI_TIMEOUT_SECONDS": "28"})
+
+
+def slow(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
+    """Have calls take much longer than others in some runs, and clients end most of the tasks that they hold up."""
+    if not always and rng.random() >= 0.06:
+        return workload
+    tasks = tuple(_slow(spec, rng) if rng.random() < 0.7 else spec for spec in workload.tasks)
+    return replace(workload, tasks=tasks, variables=workload.variables | SLOW_VARIABLES)
+
+
+def _slow(spec: TaskSpec, rng: Random) -> TaskSpec:
+    at = rng.uniform(0, SLOW_CALL_SECONDS)
+    then: list[tuple[float, Action]] = [(at + rng.uniform(0, 10), "retry")] if rng.random() < 0.4 else []
+    ends: list[tuple[float, Action]] = [(at, rng.choice(("cancel", "cancel", "delete"))), *then]
+    return replace(spec, slow=True, actions=tuple(sorted((*spec.actions, *(ends if rng.random() < 0.8 else ())))))
 
 
 def placed(workload: Workload, rng: Random) -> Workload:

@@ -45,7 +45,10 @@ def output_of(call: ModelCall) -> str:
 
 
 class ModelServer:
-    """The model, shared by all isolates. `refuses` picks calls that it turns down for good."""
+    """The model, shared by all isolates.
+
+    `refuses` picks calls that it turns down for good, `slow` says what a call takes that takes longer than others.
+    """
 
     def __init__(
         self, network: Network, *, seconds: tuple[float, float] = (0.1, 2.0), timeout_seconds: float = 120
@@ -55,6 +58,7 @@ class ModelServer:
         self.seconds = seconds
         self.timeout_seconds = timeout_seconds
         self.refuses: Callable[[ModelCall], bool] = lambda _call: False
+        self.slow: Callable[[ModelCall], float] = lambda _call: 0.0
         self.records: list[CallRecord] = []
         self.calls_by_text: Counter[str] = Counter()
         self.number_outputs = False
@@ -104,7 +108,7 @@ class ModelServer:
 
     def _decide(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float]:
         faults, fires, timeout = self.faults, self.faults.fires, self.timeout_seconds
-        quick = faults.between(*self.seconds)
+        quick = faults.between(*self.seconds) + self.slow(call)
         if self.refuses(call):
             return "refused", ModelRefused("401"), quick
         if fires("model_rate_limited", sender):
@@ -118,7 +122,7 @@ class ModelServer:
         ):
             if fires(kind, sender):
                 return answer, error(answer), seconds
-        return "ok", None, faults.between(quick, timeout * 0.95) if fires("model_slow", sender) else quick
+        return "ok", None, faults.between(quick, max(quick, timeout * 0.95)) if fires("model_slow", sender) else quick
 
     def _reply(self, call: ModelCall) -> ModelReply:
         output = output_of(call)

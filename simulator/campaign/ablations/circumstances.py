@@ -9,7 +9,14 @@ from simulator.campaign import end_checks
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.patches import Patch
 from simulator.campaign.tenants import TENANTS
-from simulator.campaign.workload import DEPLOYMENTS, Action, TaskSpec, Workload
+from simulator.campaign.workload import (
+    DEPLOYMENTS,
+    LONG_CHUNKS,
+    SLOW_VARIABLES,
+    Action,
+    TaskSpec,
+    Workload,
+)
 from simulator.platform import model, storage_cap
 from simulator.platform.choices import FREE, TOP, Deployment
 from simulator.platform.isolate import Isolate
@@ -113,6 +120,20 @@ def cancelling_late(*deployments: Deployment, chunks: int, concurrency: int = 1)
         first = rng.choice(deployments)
         specs = tuple(TaskSpec(at=0, chunks=chunks, actions=((rng.uniform(0.5, 8), "cancel"),)) for _ in range(5))
         return Workload(tasks=specs, first=first, last=first, short_slices=False, variables=variables)
+
+    return draw
+
+
+def holding_up(*deployments: Deployment, long: bool = False) -> Callable[[Random], Workload]:
+    """Tasks whose first call takes long, cancelled in the midst of it; `long` ones have lanes."""
+
+    def draw(rng: Random) -> Workload:
+        first = rng.choice(deployments)
+        chunks = LONG_CHUNKS if long else 2
+        specs = tuple(
+            TaskSpec(at=0, chunks=chunks, slow=True, actions=((rng.uniform(3, 30), "cancel"),)) for _ in range(3)
+        )
+        return Workload(tasks=specs, first=first, last=first, short_slices=False, variables=SLOW_VARIABLES)
 
     return draw
 

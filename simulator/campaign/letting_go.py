@@ -1,0 +1,77 @@
+"""A host is free soon after its task has ended under it, also while calls are out that take much longer.
+
+Held to it are runs in whose world no fault has struck. A host that can be told lets go at once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from simulator.campaign.row_changes import InvariantBroken
+from simulator.engine.scope import SCOPE, Scope
+from src.core.ids import TaskKey, task_key_of
+from src.core.task import Route
+
+if TYPE_CHECKING:
+    from simulator.platform.world import World
+
+FREED_SECONDS_MOST = 15.0
+TOLD_SECONDS_MOST = 4.0
+_CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run that goes on, and when its task ended under it (virtual seconds)."""
+
+    route: str
+    ended_at: float | None = None
+
+
+class LettingGo:
+    """The runs of one world. `told`: its requests always reach an object that works on the task that they end."""
+
+    def __init__(self, world: World, *, told: bool) -> None:
+        self._world = world
+        self._told = told
+        self._runs: dict[tuple[Scope | None, TaskKey], _Run] = {}
+        self.checked = 0
+        app: Any = world.app  # the world knows any
+        others = app.hears
+
+        def hears(line: str) -> None:
+            others(line)
+            self._hears(line)
+
+        app.hears = hears
+
+    def ended(self, task_key: TaskKey) -> None:
+        """Take note that the task has just been cancelled or erased, or has failed by its deadline."""
+        for (_, of), run in self._runs.items():
+            if of == task_key and run.ended_at is None:
+                run.ended_at = self._world.loop.time()
+
+    def _hears(self, line: str) -> None:
+        """Take one line of the Worker's log."""
+        if _CLAIMED not in line and _ENDED not in line:
+            return
+        told = json.loads(line)
+        run_key = SCOPE.get(), task_key_of(told["tenant"], told["task"])
+        if told["event"] == "claimed":
+            self._runs[run_key] = _Run(told["route"])
+            return
+        run = self._runs.pop(run_key)
+        if run.ended_at is None or any(tally.fired for tally in self._world.faults.tallies.values()):
+            return
+        self.checked += 1
+        most = TOLD_SECONDS_MOST if self._told and run.route == Route.DURABLE_OBJECT else FREED_SECONDS_MOST
+        if (seconds := self._world.loop.time() - run.ended_at) > most:
+            loop = self._world.loop
+            broken = InvariantBroken(f"{run_key[1]}: its host on {run.route} was free {seconds:.1f} s after it ended")
+            loop.call_soon(_raise, broken, context=loop.outside)  # in the isolate the Worker would catch it
+
+
+def _raise(error: InvariantBroken) -> None:
+    raise error
