@@ -5,6 +5,7 @@ Held to it are runs in whose world no fault has struck. A host that can be told 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,6 @@ class LettingGo:
         self._world = world
         self._told = told
         self._runs: dict[tuple[Scope | None, TaskKey], _Run] = {}
-        self.checked = 0
         app: Any = world.app  # the world knows any
         others = app.hears
 
@@ -62,15 +62,33 @@ class LettingGo:
         if told["event"] == "claimed":
             self._runs[run_key] = _Run(told["route"])
             return
-        run = self._runs.pop(run_key)
-        if run.ended_at is None or any(tally.fired for tally in self._world.faults.tallies.values()):
+        self._judge(run_key[1], self._runs.pop(run_key))
+
+    async def all_free(self) -> None:
+        """Wait until each host whose task has ended is free, or dead. Raises InvariantBroken when it takes too long."""
+        while not self._excused() and (held := self._held()):
+            for task_key, run in held:
+                self._judge(task_key, run)
+            await asyncio.sleep(1)
+
+    def _held(self) -> list[tuple[TaskKey, _Run]]:
+        return [
+            (task_key, run)
+            for (scope, task_key), run in self._runs.items()
+            if run.ended_at is not None and not (scope is not None and scope.dead)
+        ]
+
+    def _judge(self, task_key: TaskKey, run: _Run) -> None:
+        if run.ended_at is None or self._excused():
             return
-        self.checked += 1
         most = TOLD_SECONDS_MOST if self._told and run.route == Route.DURABLE_OBJECT else FREED_SECONDS_MOST
         if (seconds := self._world.loop.time() - run.ended_at) > most:
+            broken = InvariantBroken(f"{task_key}: its host on {run.route} is held {seconds:.1f} s after it ended")
             loop = self._world.loop
-            broken = InvariantBroken(f"{run_key[1]}: its host on {run.route} was free {seconds:.1f} s after it ended")
             loop.call_soon(_raise, broken, context=loop.outside)  # in the isolate the Worker would catch it
+
+    def _excused(self) -> bool:
+        return any(tally.fired for tally in self._world.faults.tallies.values())
 
 
 def _raise(error: InvariantBroken) -> None:

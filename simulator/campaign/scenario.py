@@ -64,6 +64,7 @@ class Scenario:
             world.deploy(self.workload.last)
         await trouble
         await self.all_ended()
+        await self.invariants.letting_go.all_free()
         self.check()
         if world.deployment is not TOP:
             world.deploy(TOP)  # objects that slept through a deployment without them must clean up, too
