@@ -4,9 +4,13 @@
 ALTER TABLE tasks ADD COLUMN away_since INTEGER;
 ALTER TABLE tasks ADD COLUMN away_waits INTEGER NOT NULL DEFAULT 0 CHECK (away_waits >= 0);
 
--- The last call that failed, until one succeeds: {"code", "message", "at", "chunk", "calls"}. It has no client's text.
+-- The last call that failed, until one succeeds: {"code", "message", "at", "chunk", "calls", "since"}. It has no client's
+-- text.
 ALTER TABLE tasks ADD COLUMN last_error TEXT CHECK (json_type(last_error) = 'object');
 
 -- What the worker waits for while no call is out, and until when, in ms since the epoch.
 ALTER TABLE tasks ADD COLUMN wait_reason TEXT CHECK (wait_reason IN ('model_away', 'rate_limited', 'backoff', 'database'));
 ALTER TABLE tasks ADD COLUMN wait_until INTEGER;
+
+-- How many milliseconds pass from one finished call to the next; NULL until one has finished.
+ALTER TABLE tasks ADD COLUMN pace_ms INTEGER CHECK (pace_ms >= 0);

@@ -19,6 +19,7 @@ class DatabaseLoad:
         self._kept_up = 0  # the number of the latest call whose answer came in time
         self._fell_behind = 0  # the same of those whose answer did not
         self._probe_at: float | None = None  # None while the database keeps up
+        self._used_up_at: float | None = None  # when a write was last refused since the day's rows are used up
 
     def began(self, now: float) -> int:
         """Note a call that is about to be made, and return its number."""
@@ -54,6 +55,18 @@ class DatabaseLoad:
         if self._probe_at is None:
             self._probe_at = now + limits.OVERLOAD_PROBE_SECONDS
         return now < self._probe_at
+
+    def refused_for_the_day(self, now: float) -> None:
+        """Take note that a call was refused, since the day's allowance is used up."""
+        self._used_up_at = now
+
+    def wrote(self) -> None:
+        """Take note of a write: there is an allowance."""
+        self._used_up_at = None
+
+    def has_used_up(self, now: float, seconds_of_day: float) -> bool:
+        """Whether the allowance of the day, of which so many seconds have passed, is used up as far as is known."""
+        return self._used_up_at is not None and now - self._used_up_at <= seconds_of_day
 
     def admits(self, now: float) -> bool:
         """Whether a new task may add to the load, as a probe maybe. Who is admitted as one must make a call.

@@ -93,6 +93,8 @@ STORAGE_MEASURE_SECONDS = 10.0  # how long an isolate refuses new tasks before i
 STORAGE_REST_SECONDS = 600.0  # how long a task rests that found no room for the output of a call
 ROOM_BYTES_A_CALL = 65_536  # what a call must find room for where the database is tight; most outputs take 4 KB
 ROOM_BYTES_MOST = 1_500_000  # of all calls of a run together; D1: a row of 2,000,000
+AHEAD_COUNTED_SECONDS = 5.0  # how long a task has waited when a poll counts those that are before it
+AHEAD_COUNTED_MOST = 100  # tasks of a tenant that go on: of more nobody counts
 LIST_WALK_MOST = 500  # tasks that a page of one status passes over at most
 
 # --- Processing -------------------------------------------------------------------------------------

@@ -16,6 +16,11 @@ def is_used_up(message: str) -> bool:
     return _USED_UP.search(message) is not None
 
 
+def seconds_since_reset(now_ms: int) -> float:
+    """Return the seconds since midnight UTC."""
+    return now_ms % _DAY_MS / 1000
+
+
 def seconds_until_reset(now_ms: int) -> int:
     """Return the seconds until midnight UTC, when all daily allowances begin anew."""
     return -(-(_DAY_MS - now_ms % _DAY_MS) // 1000)

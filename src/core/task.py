@@ -80,21 +80,29 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class LastError:
-    """The last call that failed, unless one has succeeded since: `calls` in a row did. A merge has no `chunk`."""
+    """The last call that failed, unless one has succeeded since: `calls` in a row did. A merge has no `chunk`.
+
+    `since` is when the first of them started.
+    """
 
     code: str
     message: str
     at: int
     chunk: int | None
     calls: int
+    since: int
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Why nothing is being done for a task, and until when; None: nobody knows."""
+    """Why nothing is being done for a task, and until when; None: nobody knows.
+
+    `ahead` are the tenant's tasks that came before it and have not ended, where that is known.
+    """
 
     reason: str
     until: int | None
+    ahead: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +132,9 @@ class Task:
     `task_key` is its tenant and id. `truncated` counts outputs, those of merges too. `overdue`: its deadline has
     passed, and nobody has ended it yet. `late`: nobody works on it, and it is to be sent off again. `unanswered`: that
     was done before, and nobody came. `read_at` is when the database gave it. `source` is None in lists.
+    `starts_by` is by when the calls that are out had to start, None if none is; `free_at` when somebody may take the
+    task from the worker that has it. `pace_ms` is the time from one finished call to the next, None until it is known.
+    `news_at` is when something last happened: a submission, an announcement, or the first of a row of failures.
     """
 
     task_key: TaskKey
@@ -147,6 +158,10 @@ class Task:
     unanswered: bool = False
     waiting_for: Wait | None = None
     last_error: LastError | None = None
+    starts_by: int | None = None
+    free_at: int | None = None
+    pace_ms: int | None = None
+    news_at: int = 0
     read_at: int = 0
     result: str | tuple[str, ...] | None = None
     source: Source | None = None

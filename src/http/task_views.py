@@ -11,6 +11,7 @@ from ..core.task import Route
 from .request_views import RequestView, request_view
 from .services import Api
 from .views import Count, Time, maybe_rfc3339, rfc3339, shown
+from .waiting import LastErrorView, WaitView, estimated_finish, last_error_view, wait_view, waiting_for
 
 
 @shown
@@ -66,13 +67,16 @@ class LinksView(TypedDict):
 
 @shown
 class TaskView(TypedDict):
-    """A task. `result` is null until it has completed, and in lists."""
+    """A task. `result` is null until it has completed, and in lists. `waitingFor` is null while calls are out, or about
+    to be made, and when the task has ended.
+    """
 
     id: str
     status: Status
     terminal: bool
     route: Route
     progress: ProgressView
+    waitingFor: WaitView | None
     result: ResultView | None
     error: FailureView | None
     usage: UsageView
@@ -107,9 +111,14 @@ class ChunkView(TypedDict):
 
 @shown
 class WholeTaskView(TaskView):
-    """A task that is read by its id. `input` is there with `?include=input`, and null once it is kept no longer."""
+    """A task that is read by its id. `input` is there with `?include=input`, and null once it is kept no longer.
+
+    `estimatedFinishAt` is null until the pace is known. It reckons with the pace as it is, and with the end of a wait.
+    """
 
     request: RequestView
+    lastError: LastErrorView | None
+    estimatedFinishAt: Time | None
     input: NotRequired[str | None]
 
 
@@ -145,7 +154,7 @@ def task_path(task_id: str) -> str:
     return f"/api/tasks/{task_id}"
 
 
-def task_view(task: core.Task) -> TaskView:
+def task_view(task: core.Task, api: Api) -> TaskView:
     """Show a task."""
     here = task_path(task.id)
     return TaskView(
@@ -154,6 +163,7 @@ def task_view(task: core.Task) -> TaskView:
         terminal=task.status.terminal,
         route=task.route,
         progress=ProgressView(total=task.total, completed=task.completed, failed=task.failed, truncated=task.truncated),
+        waitingFor=wait_view(waiting_for(task, api)),
         result=_result_view(task.result),
         error=_failure_view(task.failure),
         usage=_usage_view(task.usage),
@@ -172,7 +182,12 @@ def task_view(task: core.Task) -> TaskView:
 def whole_task_view(task: core.Task, api: Api) -> WholeTaskView:
     """Show a task with what it was asked for."""
     assert task.source is not None  # a task that is read by its id has one
-    return cast("WholeTaskView", {**task_view(task), "request": request_view(task.options, task.source, api)})
+    also = {
+        "request": request_view(task.options, task.source, api),
+        "lastError": last_error_view(task.last_error),
+        "estimatedFinishAt": estimated_finish(task, waiting_for(task, api)),
+    }
+    return cast("WholeTaskView", {**task_view(task, api), **also})
 
 
 def with_chunks(view: WholeTaskView, chunks: Sequence[core.ChunkView]) -> TaskWithChunksView:

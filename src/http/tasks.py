@@ -25,7 +25,7 @@ from .fields import checked
 from .large_answers import task_reply
 from .messages import Reply, json_reply
 from .new_task import budget_too_small, new_request, too_many_chunks, too_much_repeated
-from .polling import poll_seconds, reads_left, retry_after_seconds, sparing_seconds
+from .polling import poll_seconds, reads_left, sparing_seconds
 from .problems import (
     ALREADY_TERMINAL,
     DATABASE_UNAVAILABLE,
@@ -37,6 +37,7 @@ from .problems import (
 from .retries import RetryFields, not_retryable
 from .services import Api
 from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, whole_task_view
+from .waiting import retry_after_seconds, waiting_for
 
 _STILL_STARTING = (
     "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
@@ -124,7 +125,9 @@ async def read_page(exchange: Exchange) -> Reply:
     page = await exchange.api.store.list(where, status=status, most=limit)
     shown = [task for task in await _all_up_to_date(exchange.api, page.tasks) if status in {None, task.status}]
     next_cursor = None if page.last is None else queries.cursor(split_task_key(page.last)[1])
-    return json_reply(200, TaskListView(tasks=[task_view(task) for task in shown], nextCursor=next_cursor))
+    return json_reply(
+        200, TaskListView(tasks=[task_view(task, exchange.api) for task in shown], nextCursor=next_cursor)
+    )
 
 
 async def cancel(exchange: Exchange) -> Reply:
@@ -160,6 +163,7 @@ async def retry(exchange: Exchange) -> Reply:
         raise not_retryable(await _found(api.store, key), max_calls, api)
     route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
     task = await _found(api.store, key)
+    task = replace(task, news_at=task.read_at)  # this is news
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)
     return await _accepted(api, task)
@@ -243,4 +247,4 @@ async def _accepted(api: Api, task: Task, headers: Mapping[str, str] | None = No
 
 
 def _retry_after(api: Api, task: Task) -> dict[str, str]:
-    return {"Retry-After": str(retry_after_seconds(task, api.now_ms(), api.settings.concurrency))}
+    return {"Retry-After": str(retry_after_seconds(task, waiting_for(task, api), api.settings.concurrency))}

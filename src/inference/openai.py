@@ -83,7 +83,11 @@ class OpenAIProvider:
             raise self._transport_failure(error) from None
         if not 200 <= reply.status < 300:
             raise self._refusal(reply, call)
-        return replies.chat_reply(replies.parse(reply.body))
+        try:
+            return replies.chat_reply(replies.parse(reply.body))
+        except ModelReplyMalformed as error:
+            error.delay_seconds = retry_after_seconds(reply.headers)
+            raise
 
     def _body(self, call: ModelCall) -> dict[str, object]:
         new_spelling = self._at_openai or _OPENAI_MODEL.match(call.model)
@@ -142,7 +146,7 @@ class OpenAIProvider:
             return ModelRefused(f"the provider answered {status}, a redirect: AI_BASE_URL must be the final address")
         if 400 <= status < 500:
             return ModelRefused(message)
-        return ModelReplyMalformed(message)
+        return ModelReplyMalformed(message, retry_after_seconds(reply.headers))
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:

@@ -150,7 +150,7 @@ class Ledger:
         self, key: CallKey, reply: ModelReply, times_ms: Sequence[int | None] = (None, None), now: float = 0.0
     ) -> None:
         """Book a call's output, with when it started and ended."""
-        self._made(key)
+        started_at = self._made(key)
         self._bill.succeeded(reply)
         self._stalls = self._rate_waits = 0
         self.finished = True
@@ -160,7 +160,7 @@ class Ledger:
         self._suspense.drop(key)
         calls = self._tried.get(key, Tried()).calls + 1
         self._new_outputs.append(Output(key, reply.output, calls, reply.finish_reason, *times_ms))
-        self._words.succeeded()
+        self._words.succeeded(started_at, now)
         self._patience.succeeded(now)
         self._count_late()
 
@@ -180,10 +180,10 @@ class Ledger:
         elif error.of_service:
             self._stalls, self.finished = 0, True  # to wait for a model kills no worker
             self._patience.failed(started_at, now, error.delay_seconds, chance)
-            self._paused_until = max(self._paused_until, now + (error.delay_seconds or 0.0))
             final = final or self._patience.over(now)
+        self._paused_until = max(self._paused_until, now + (error.delay_seconds or 0.0))  # whatever the status
         failure = Failure(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
-        self._words.failed(key, failure, now)
+        self._words.failed(key, failure, started_at, now)
         self._new_failures[key] = FailedCall(key, tried, final, failure)
         if final:
             self._end_with(key, failure)
@@ -288,6 +288,7 @@ class Ledger:
             away_waits=self._patience.waits,
             last_error=self._words.last_error,
             wait=self._words.wait(bars, now),
+            pace_ms=self._words.pace_ms,
             truncated=self._bill.truncated,
         )
 

@@ -15,7 +15,7 @@ from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
 from ..core.storage import Storage
-from ..core.task import NewTask, Route, Source, Task, TaskOptions, Usage
+from ..core.task import NewTask, Route, Source, Task, TaskOptions, Usage, Wait
 from ..store.admission import Accepted, Conditions, Mismatched, Outcome, Refused, Replayed
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
@@ -218,5 +218,6 @@ def _fresh(new: NewTask, route: Route) -> Task:
         expires_at=None,
         # By the isolate's clock, until the task is read: the database's decides.
         deadline_at=None if deadline_ms is None else new.created_at + deadline_ms,
+        waiting_for=Wait("queued", None),
         source=Source(new.instructions, new.overlap, new.cuts[-1]),
     )

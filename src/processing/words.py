@@ -29,10 +29,15 @@ class Bars:
 
 
 class Words:
-    """The task's last error, until a call succeeds. `granted_at` is when the claim was, on the run's steady clock."""
+    """The task's last error, until a call succeeds, and its pace. `granted_at` is when the claim was, on the run's
+    steady clock. `pace_ms` is the time from one finished call to the next, as of late: without pauses after trouble.
+    """
 
     def __init__(self, claim: Claim, granted_at: float) -> None:
         self.last_error = claim.last_error
+        self.pace_ms = claim.pace_ms
+        self._calls = 0  # that have succeeded since trouble, or the claim
+        self._began_at = granted_at  # the first of them
         self._now_ms = claim.claimed_ms
         self._granted_at = granted_at
 
@@ -40,15 +45,20 @@ class Words:
         """Return a time of the run's clock on the database's, in ms since the epoch."""
         return self._now_ms + round((at - self._granted_at) * 1000)
 
-    def failed(self, key: CallKey, failure: Failure, now: float) -> None:
+    def failed(self, key: CallKey, failure: Failure, started_at: float, now: float) -> None:
         """Take note of a call that failed. A merge has no chunk."""
-        calls = 1 + (self.last_error.calls if self.last_error is not None else 0)
+        before = self.last_error
+        calls, since = (1, self.at_ms(started_at)) if before is None else (1 + before.calls, before.since)
         chunk = key.position if key.level == 0 else None
-        self.last_error = LastError(failure.code, failure.message, self.at_ms(now), chunk, calls)
+        self.last_error = LastError(failure.code, failure.message, self.at_ms(now), chunk, calls, since)
 
-    def succeeded(self) -> None:
+    def succeeded(self, started_at: float, now: float) -> None:
         """Forget the error: a call has succeeded."""
+        if self.last_error is not None or not self._calls:
+            self._calls, self._began_at = 0, started_at
         self.last_error = None
+        self._calls += 1
+        self.pace_ms = max(0, round((now - self._began_at) * 1000 / self._calls))
 
     def wait(self, bars: Bars, now: float) -> Wait | None:
         """Say what the run waits for; None if a call may start, or one is out that must end first."""

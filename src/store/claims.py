@@ -46,7 +46,7 @@ class Claim:
     `claimed_ms` is when the claim was written, by the database's clock. `window` is the text that the run begins with.
     `merges` are the numbers of calls of the merge levels that are planned, `merge_ends` is the plan of the highest one:
     where each of its calls' outputs end in the level below. The model has been away for `away_ms`, after `away_waits`
-    calls that asked for it.
+    calls that asked for it. `pace_ms` is the time from one finished call to the next, None until it is known.
     """
 
     task_key: TaskKey
@@ -80,6 +80,7 @@ class Claim:
     away_ms: int | None = None
     away_waits: int = 0
     last_error: LastError | None = None
+    pace_ms: int | None = None
 
 
 class Standing(StrEnum):
@@ -163,6 +164,7 @@ class Progress:
     away_waits: int = 0
     last_error: LastError | None = None
     wait: Wait | None = None
+    pace_ms: int | None = None
     truncated: int = 0
 
 

@@ -122,6 +122,8 @@ class Database:
             classified = _classified(error)
             if isinstance(classified, StoreFull):
                 self.storage.found_full()
+            if isinstance(classified, StoreQuotaExhausted):
+                self._load.refused_for_the_day(asyncio.get_running_loop().time())
             raise classified from error
         for result in results:
             self._book(result)
@@ -144,7 +146,10 @@ class Database:
     def _book(self, result: Mapping[str, object]) -> None:
         meta = result.get("meta")
         assert isinstance(meta, dict)
-        self._meter.add_rows(int(meta.get("rows_read", 0)), int(meta.get("rows_written", 0)))
+        written = int(meta.get("rows_written", 0))
+        self._meter.add_rows(int(meta.get("rows_read", 0)), written)
+        if written:
+            self._load.wrote()
         if size := int(meta.get("size_after", 0)):
             self.storage.measured(size, asyncio.get_running_loop().time())
 

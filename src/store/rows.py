@@ -104,6 +104,7 @@ def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures
         away_ms=maybe_whole(task, "away_ms"),
         away_waits=whole(task, "away_waits"),
         last_error=waiting.last_error(task),
+        pace_ms=maybe_whole(task, "pace_ms"),
     )
 
 
@@ -177,6 +178,10 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         unanswered=bool(row.get("unanswered")),
         waiting_for=waiting.waiting_for(row, status),
         last_error=waiting.last_error(row),
+        starts_by=whole(row, "announced_at") + whole(row, "start_ms") if in_flight else None,
+        free_at=None if row["lease_until"] is None else max(whole(row, "lease_until"), whole(row, "rest_until")),
+        pace_ms=maybe_whole(row, "pace_ms"),
+        news_at=waiting.news_at(row),
         read_at=whole(row, "read_at"),
         result=None if not texts else texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts),
         source=_source(source[0]) if source else None,

@@ -14,6 +14,8 @@ from .seen import LATE_MS
 from .sql import views as sql
 from .sql.statement import as_json
 
+_QUEUED_MS = round(limits.AHEAD_COUNTED_SECONDS * 1000)
+
 
 class TooMuchAtOnce(Exception):
     """What was asked for is too large to be read at once: read it by pages."""
@@ -25,7 +27,13 @@ class ViewStore(Store):
     async def task(self, task_key: TaskKey) -> Task | None:
         """Read one task, with its result once it is completed. One of more than ANSWER_CHARS_AT_ONCE is left out."""
         found, result, source = await self._database.run(
-            sql.TASK.bind(task_key=task_key, late_ms=LATE_MS, in_vain=limits.SENDS_IN_VAIN),
+            sql.TASK.bind(
+                task_key=task_key,
+                late_ms=LATE_MS,
+                in_vain=limits.SENDS_IN_VAIN,
+                queued_ms=_QUEUED_MS,
+                most_ahead=limits.AHEAD_COUNTED_MOST,
+            ),
             sql.RESULT.bind(task_key=task_key, most_chars=limits.ANSWER_CHARS_AT_ONCE),
             sql.SOURCE.bind(task_key=task_key),
         )

@@ -14,6 +14,14 @@ def last_error(row: Row) -> LastError | None:
     return None if found is None else LastError(**json.loads(found))
 
 
+def news_at(row: Row) -> int:
+    """Say when something last happened to a task that goes on, or the first of a row of failures began."""
+    error = last_error(row)
+    if error is not None:
+        return error.since
+    return max(whole(row, "created_at"), maybe_whole(row, "announced_at") or 0)
+
+
 def waiting_for(row: Row, status: Status) -> Wait | None:
     """Say what a task waits for; None while calls are out or its worker is about to make some, and when it has ended.
 
@@ -22,16 +30,34 @@ def waiting_for(row: Row, status: Status) -> Wait | None:
     now = whole(row, "read_at")
     if status is Status.PENDING:
         not_before = whole(row, "not_before")
-        return Wait(_reason(row), not_before) if not_before > now else Wait("queued", None)
-    if status is not Status.PROCESSING:
+        return Wait(_reason(row), not_before) if not_before > now else Wait("queued", None, _ahead(row))
+    return _held(row, now) if status is Status.PROCESSING else None
+
+
+def _held(row: Row, now: int) -> Wait | None:
+    """Say what a task waits for that a worker has, or had."""
+    lease_until = maybe_whole(row, "lease_until") or 0
+    free_at = max(lease_until, whole(row, "rest_until"))
+    if lease_until <= now:
+        return Wait("lease", free_at if free_at > now else None)
+    if whole(row, "calls_in_flight"):
         return None
-    if not row["live"]:
-        return Wait("lease", None)
     until = maybe_whole(row, "wait_until")
-    if whole(row, "calls_in_flight") or until is None or until <= now:
-        return None
-    return Wait(_reason(row), until)
+    if until is not None and until > now:
+        return Wait(_reason(row), until)
+    # A worker that is alive renews its lease before half of it has passed. Meanwhile it may wait for its turn to ask
+    # for a model that is away.
+    if now - whole(row, "announced_at") > lease_until - now:
+        return Wait("lease", free_at)
+    return Wait("model_away", None) if maybe_text(row, "wait_reason") == "model_away" else None
+
+
+def _ahead(row: Row) -> int | None:
+    return maybe_whole(row, "ahead") if "ahead" in row else None
 
 
 def _reason(row: Row) -> str:
-    return "database" if whole(row, "idle_runs") else maybe_text(row, "wait_reason") or "backoff"
+    """Name what a worker has written, or what made it give its task back."""
+    if whole(row, "idle_runs"):
+        return "database"
+    return maybe_text(row, "wait_reason") or ("lease" if whole(row, "stalls") else "backoff")

@@ -189,6 +189,7 @@ def _totals(progress: Progress) -> dict[str, Value]:
         "last_error": None if error is None else as_json(asdict(error)),
         "wait_reason": None if wait is None else wait.reason,
         "wait_until": None if wait is None else wait.until,
+        "pace_ms": progress.pace_ms,
         "truncated": progress.truncated,
     }
 

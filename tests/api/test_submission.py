@@ -44,6 +44,7 @@ def test_smallest_request(bench: ApiBench) -> None:
         "terminal": False,
         "route": "queue",
         "progress": {"total": 3, "completed": 0, "failed": 0, "truncated": 0},
+        "waitingFor": {"reason": "queued", "until": None, "ahead": None},
         "result": None,
         "error": None,
         "usage": {"modelCalls": 0, "minimumCalls": 3, "inDoubt": 0, "inputTokens": 0, "outputTokens": 0},
@@ -66,6 +67,8 @@ def test_smallest_request(bench: ApiBench) -> None:
             "modelOptions": {},
             "inputCharacters": 24,
         },
+        "lastError": None,
+        "estimatedFinishAt": None,
     }
     assert json.dumps(task) == json.dumps(expected)
     assert bench.senders[0].sent == [task["id"]]

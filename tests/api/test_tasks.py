@@ -12,6 +12,7 @@ from src.core.settings import Settings
 from src.core.task import Route
 from src.http.messages import Reply
 from src.http.router import handle
+from src.store.claims import Continue
 from src.store.sql import views as sql_of
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST
@@ -433,9 +434,10 @@ def test_pace_in_retry_after() -> None:
     """A slow task asks its client to come back later, within the bounds."""
     slow = ApiBench(settings=Settings(provider="demo", chunk_chars=1))
     task = slow.submit("x" * 100)
-    slow.begin(task["id"], 1)
-    reply = slow.call("GET", task["links"]["self"] + "?wait=2")
+    slow.work(slow.claim(task["id"]), {0: "x"}, Continue(180_000), pace_ms=2_000)
+    reply = slow.call("GET", task["links"]["self"])
     assert reply.headers["Retry-After"] == "30"
+    assert data(reply)["estimatedFinishAt"] == "2026-09-21T14:16:38.000Z"  # 99 calls, 2 s each
     slow.close()
 
 

@@ -52,18 +52,20 @@ _ERROR = _names("code message retryable")
 _CHUNK: Spec = {"": _names("index start end status output attempts error finishReason"), "error": _ERROR}
 _TASK: Spec = {
     "": _names(
-        "id status terminal route progress result error usage attempts metadata createdAt startedAt finishedAt "
-        "expiresAt deadlineAt maxModelCalls links"
+        "id status terminal route progress waitingFor result error usage attempts metadata createdAt startedAt "
+        "finishedAt expiresAt deadlineAt maxModelCalls links"
     ),
     "progress": _names("total completed failed truncated"),
     "result": _names("output"),
     "error": _ERROR,
     "usage": _names("modelCalls minimumCalls inDoubt inputTokens outputTokens"),
     "links": _names("self chunks cancel retry"),
+    "waitingFor": _names("reason until ahead"),
 }
 _WHOLE: Spec = {
     **_TASK,
-    "": _TASK[""] | {"request"},
+    "": _TASK[""] | {"request", "lastError", "estimatedFinishAt"},
+    "lastError": _names("code message at chunk calls"),
     "request": _names("model instructions reduce chunk maxOutputTokens temperature modelOptions inputCharacters"),
     "request.chunk": _names("maxChars overlapChars"),
     "request.modelOptions": frozenset(),

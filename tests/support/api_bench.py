@@ -257,8 +257,13 @@ class ApiBench:
         assert isinstance(claim, Claim)
         return claim
 
-    def work(self, claim: Claim, outputs: Mapping[int, str], step: Step, failed: Failure | None = None) -> None:
-        """Write outputs of chunks and end or continue the claim; with `failed`, the next chunk has failed for good."""
+    def work(
+        self, claim: Claim, outputs: Mapping[int, str], step: Step, failed: Failure | None = None, **said: Any
+    ) -> None:
+        """Write outputs of chunks and end or continue the claim; with `failed`, the next chunk has failed for good.
+
+        `said` is what else the worker writes, by the names of `Progress`.
+        """
         at = CallKey(0, len(outputs))
         self._step += 1
         progress = Progress(
@@ -272,8 +277,7 @@ class ApiBench:
             failed=1 if failed else 0,
             input_tokens=10 * len(outputs),
             output_tokens=len(outputs),
-            stalls=0,
-            rate_waits=0,
+            **({"stalls": 0, "rate_waits": 0} | said),
         )
         assert self.run(self.store.step(claim, progress, step))
 

@@ -7,12 +7,22 @@ _VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, truncated, a
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
   {LIVE} AS live, input_tokens, output_tokens,
   error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at, deadline_at,
-  not_before, lease_until, idle_runs, last_error, wait_reason, wait_until, {NOW} AS read_at,
+  not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, wait_until,
+  pace_ms, {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
 # Reads one task: one row read. It says, too, whether somebody who asks for the task must do something for it.
+# Of a task that has been due for `:queued_ms` it says how many tasks of its tenant are before it, if no more than
+# `:most_ahead` of them go on: two rows read for each.
 TASK = statement(f"""
-SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered FROM tasks WHERE id = :task_key
+SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered,
+  CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (
+    SELECT CASE WHEN count(*) <= :most_ahead THEN coalesce(sum(other < :task_key), 0) END FROM (
+      SELECT going.id AS other FROM tasks AS going WHERE going.tenant = tasks.tenant AND going.finished_at IS NULL
+      LIMIT 1 + :most_ahead
+    )
+  ) END AS ahead
+FROM tasks WHERE id = :task_key
 """)
 
 # Reads several tasks: one row read each.
@@ -68,7 +78,7 @@ SELECT {_VIEW}, place FROM (
 
 # Succeeds if D1 answers and has the newest tables, the columns of all options, and the newest columns.
 READY = statement(f"""
-SELECT {OPTIONS}, idle_runs, wait_until, sent_at, truncated, EXISTS (SELECT 1 FROM seen),
+SELECT {OPTIONS}, idle_runs, pace_ms, sent_at, truncated, EXISTS (SELECT 1 FROM seen),
   EXISTS (SELECT 1 FROM object_places), EXISTS (SELECT sizes FROM segments), EXISTS (SELECT 1 FROM merges),
   EXISTS (SELECT 1 FROM tenant_storage)
 FROM tasks LIMIT 1

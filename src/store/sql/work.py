@@ -57,7 +57,7 @@ WHERE id = :task_key AND (
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
   total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens, truncated,
   announced_at, deadline_at - {NOW} AS deadline_left,
-  max(0, {NOW} - away_since) AS away_ms, away_waits, last_error
+  max(0, {NOW} - away_since) AS away_ms, away_waits, last_error, pace_ms
 """)
 
 # Keeps wake_at from lying behind the lease. In the common case it does not, and no row is written.
@@ -158,12 +158,13 @@ ON CONFLICT DO NOTHING
 # The worker's totals since the task began. They are absolute, so that sending them twice adds nothing. `:finished`: a
 # call of this claim has, so that its end is no stall.
 # `:in_flight` is a JSON list of [level, idx], `:last_error` a JSON object. NULL may be: `:away_since`, while the model
-# is there; `:last_error`, if there is none; `:wait_reason` and `:wait_until`, while the run waits for nothing.
+# is there; `:last_error`, if there is none; `:wait_reason` and `:wait_until`, while the run waits for nothing;
+# `:pace_ms`, until a call has finished.
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
   calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
   idle_runs = :idle_runs, away_since = :away_since, away_waits = :away_waits, last_error = :last_error,
-  wait_reason = :wait_reason, wait_until = :wait_until, truncated = :truncated,
+  wait_reason = :wait_reason, wait_until = :wait_until, pace_ms = :pace_ms, truncated = :truncated,
   stalled_since = CASE WHEN :finished THEN NULL ELSE stalled_since END,
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 
@@ -201,9 +202,10 @@ RETURNING fence
 """)
 
 # Gives the task back without what has happened since the last write, since the database has no room for it. The row
-# does not grow. The calls that were announced stay so, and the next claim doubts them.
+# does not grow: the reason is shorter than the holder's name. The calls that were announced stay so, and the next claim
+# doubts them.
 STAND_DOWN = statement(f"""
-UPDATE tasks SET step = :step, status = 'pending', {UNHELD},
+UPDATE tasks SET step = :step, status = 'pending', {UNHELD}, wait_reason = 'database', wait_until = NULL,
   not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
 WHERE {_UNDER_CLAIM} AND status = 'processing'
 RETURNING fence
