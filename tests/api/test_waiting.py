@@ -1,0 +1,199 @@
+"""What a task says of itself while nothing is done for it: `waitingFor`, `lastError`, `estimatedFinishAt`."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.task import LastError, Route, Wait
+from src.http.views import rfc3339
+from src.store.claims import Claim, Continue, Progress, Release
+from tests.support.api_bench import START_MS, ApiBench, data, key
+
+MINUTE_MS = 60_000
+QUOTA = "D1_ERROR: Your account has exceeded D1's free tier daily row write limit"
+each_route = pytest.mark.parametrize("route", Route)
+
+
+def claim(bench: ApiBench, task_id: str, route: Route, lease_ms: int = 3 * MINUTE_MS) -> Claim:
+    """Take a task as a worker on a route would."""
+    made = bench.run(bench.store.claim(key(task_id), holder="w", host="", route=route, lease_ms=lease_ms))
+    assert isinstance(made, Claim)
+    return made
+
+
+def read(bench: ApiBench, task: dict[str, Any]) -> dict[str, Any]:
+    """Read a task: a list shows the same wait, but for how many are ahead."""
+    shown: dict[str, Any] = data(bench.call("GET", task["links"]["self"]))
+    listed = next(one for one in data(bench.call("GET", "/api/tasks?limit=100"))["tasks"] if one["id"] == task["id"])
+    wait = shown["waitingFor"]
+    assert listed["waitingFor"] == (None if wait is None else wait | {"ahead": None})
+    assert not {"lastError", "estimatedFinishAt"} & listed.keys()
+    return shown
+
+
+def at(seconds: float) -> str:
+    """Show a time of the bench."""
+    return rfc3339(START_MS + round(seconds * 1000))
+
+
+@each_route
+@pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
+def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reason: str):
+    """Until its time the reason is shown that the worker wrote; then it is queued."""
+    task = bench.submit()
+    wait = Wait(reason, START_MS + 2 * MINUTE_MS)
+    bench.work(claim(bench, task["id"], route), {}, Release(2 * MINUTE_MS, 5 * MINUTE_MS), wait=wait)
+    shown = read(bench, task)
+    assert shown["waitingFor"] == {"reason": reason, "until": at(120), "ahead": None}
+    assert bench.call("GET", task["links"]["self"]).headers["Retry-After"] == "30"
+    bench.pass_seconds(120)
+    assert read(bench, task)["waitingFor"] == {"reason": "queued", "until": None, "ahead": None}
+
+
+@each_route
+@pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
+def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, reason: str):
+    """A worker keeps a task for a short wait. If it does nothing after that, it stands still, until the lease ends."""
+    task = bench.submit()
+    taken = replace(claim(bench, task["id"], route), announced=frozenset())
+    wait = Wait(reason, START_MS + 20_000)
+    bench.work(taken, {}, Continue(3 * MINUTE_MS), wait=wait)
+    assert read(bench, task)["waitingFor"] == {"reason": reason, "until": at(20), "ahead": None}
+    bench.pass_seconds(30)
+    shown = read(bench, task)["waitingFor"]
+    assert shown == ({"reason": reason, "until": None, "ahead": None} if reason == "model_away" else None)
+    bench.pass_seconds(61)
+    assert read(bench, task)["waitingFor"] == {"reason": "lease", "until": at(180), "ahead": None}
+    bench.pass_seconds(90)
+    assert read(bench, task)["waitingFor"] == {"reason": "lease", "until": None, "ahead": None}
+
+
+@each_route
+def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, route: Route):
+    """Runs whose calls could not start in time are the database's doing, whatever else they waited for."""
+    task = bench.submit()
+    bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), idle_runs=1)
+    assert read(bench, task)["waitingFor"] == {"reason": "database", "until": at(10), "ahead": None}
+
+
+@each_route
+def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
+    """What a worker's unexpected error leaves is a rest as after a death."""
+    task = bench.submit()
+    bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), stalls=1)
+    assert read(bench, task)["waitingFor"] == {"reason": "lease", "until": at(10), "ahead": None}
+
+
+@each_route
+def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench: ApiBench, route: Route):
+    """A full database takes no more than a note that the task was given back: it says why, too."""
+    task = bench.submit()
+    taken = claim(bench, task["id"], route)
+    bench.work(taken, {}, Continue(MINUTE_MS), wait=Wait("backoff", START_MS + 500))
+    told = Progress(
+        step=9,
+        calls_settled=0,
+        calls_in_doubt=0,
+        calls_minimum=3,
+        completed=0,
+        failed=0,
+        input_tokens=0,
+        output_tokens=0,
+        stalls=0,
+        rate_waits=0,
+    )
+    assert bench.run(bench.store.stand_down(taken, told, Release(600_000, 660_000)))
+    assert read(bench, task)["waitingFor"] == {"reason": "database", "until": at(600), "ahead": None}
+
+
+@each_route
+def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
+    """An isolate that was told so says `quota` until midnight UTC, and no longer once it could write."""
+    task = bench.submit()
+    claim(bench, task["id"], route)
+    bench.database.fail(QUOTA, "before")
+    assert data(bench.call("POST", "/api/tasks", {"input": "x"}))["code"] == "database_quota_exhausted"
+    assert read(bench, task)["waitingFor"] is None  # calls may be out
+    bench.pass_seconds(181)
+    midnight = "2026-09-22T00:00:00.000Z"
+    assert read(bench, task)["waitingFor"] == {"reason": "quota", "until": midnight, "ahead": None}
+    bench.submit()
+    assert read(bench, task)["waitingFor"]["reason"] == "lease"
+
+
+def test_a_quota_ends_with_its_day(bench: ApiBench):
+    """What an isolate was told yesterday says nothing of today."""
+    task = bench.submit()
+    bench.database.fail(QUOTA, "before")
+    bench.call("POST", "/api/tasks", {"input": "x"})
+    assert read(bench, task)["waitingFor"]["reason"] == "quota"
+    bench.pass_seconds(86_400 - START_MS // 1000 % 86_400)
+    assert read(bench, task)["waitingFor"]["reason"] == "queued"
+
+
+@each_route
+def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
+    """A task that nobody works on waits for the database while that is behind, as the isolate sees it."""
+    task = bench.submit()
+    claim(bench, task["id"], route)
+    other = bench.submit()
+    bench.pass_seconds(181)
+    assert [read(bench, one)["waitingFor"]["reason"] for one in (task, other)] == ["lease", "queued"]
+    bench.database.seconds = limits.OVERLOAD_SECONDS + 1
+    for one in (task, other):
+        shown = data(bench.call("GET", one["links"]["self"]))["waitingFor"]
+        assert shown == {"reason": "database", "until": None, "ahead": None}
+
+
+@each_route
+def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Route):
+    """While announced calls may be out nothing is said; after that their worker stands still."""
+    bench.limit(timeout_seconds=60.0)
+    task = bench.submit()
+    made = bench.run(
+        bench.store.claim(
+            key(task["id"]), holder="w", host="", route=route, lease_ms=3 * MINUTE_MS, announce=3, start_ms=2_000
+        )
+    )
+    assert len(made.announced) == 3
+    bench.pass_seconds(2 + 60 + 6)
+    assert read(bench, task)["waitingFor"] is None
+    bench.pass_seconds(0.1)
+    assert read(bench, task)["waitingFor"] == {"reason": "lease", "until": at(180), "ahead": None}
+
+
+def test_the_tasks_ahead_are_counted_after_a_while_and_not_without_end(bench: ApiBench):
+    """After 5 s a queued task says how many of its tenant came before it, if there are no more than 100 in all."""
+    tasks = [bench.submit() for _ in range(limits.AHEAD_COUNTED_MOST)]
+    bench.complete(tasks[0]["id"])
+    assert read(bench, tasks[9])["waitingFor"] == {"reason": "queued", "until": None, "ahead": None}
+    bench.pass_seconds(5)
+    assert read(bench, tasks[9])["waitingFor"] == {"reason": "queued", "until": None, "ahead": 8}
+    bench.submit()
+    assert read(bench, tasks[9])["waitingFor"]["ahead"] == 8
+    bench.complete(tasks[1]["id"])
+    bench.submit()
+    assert read(bench, tasks[9])["waitingFor"]["ahead"] == 7
+    bench.submit()
+    assert data(bench.call("GET", tasks[9]["links"]["self"]))["waitingFor"]["ahead"] is None
+
+
+def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
+    """It names the chunk, the cause, the time, and how many calls have failed in a row."""
+    task = bench.submit()
+    taken = claim(bench, task["id"], Route.QUEUE)
+    error = LastError("model_unavailable", "the provider answered 503", START_MS + 4_000, 1, 3, START_MS)
+    bench.work(taken, {}, Continue(3 * MINUTE_MS), last_error=error)
+    assert read(bench, task)["lastError"] == {
+        "code": "model_unavailable",
+        "message": "the provider answered 503",
+        "at": at(4),
+        "chunk": 1,
+        "calls": 3,
+    }
+    bench.work(taken, {0: "x"}, Continue(3 * MINUTE_MS), pace_ms=1_500)
+    shown = read(bench, task)
+    assert shown["lastError"] is None
+    assert shown["estimatedFinishAt"] == at(3)  # two calls are left

@@ -1,0 +1,222 @@
+"""What a task that stands still says of itself, on each route and over deaths, through the whole Worker."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from simulator.campaign.adapter import ClientRequest, Onceover
+from simulator.campaign.run import TEMPLATE
+from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
+from simulator.platform.queues import QueueSettings
+from simulator.platform.world import EPOCH_MS, World
+from src.core.errors import ModelError, ModelRateLimited, ModelReplyMalformed, ModelTimeout
+from tests.simulator.test_walls import Nobody
+
+type Decide = Callable[[float], tuple[str, ModelError | None, float]]
+Told = list[tuple[float, dict[str, Any]]]
+
+ROUTES = [TOP, FREE, DIRECT]
+each_route = pytest.mark.parametrize("deployment", ROUTES, ids=["queue", "objects", "direct"])
+LEASE_SECONDS, CRON_SECONDS = 60, 60
+SWEEP_SECONDS = 2 * LEASE_SECONDS + CRON_SECONDS  # until a task goes on whose message, or worker, is lost
+OPTIONS = {
+    "CHUNK_MAX_CHARS": "10",
+    "REQUIRE_KEYS": "false",
+    "PLAN": "paid",
+    "AI_TIMEOUT_SECONDS": "20",
+    "LEASE_SECONDS": str(LEASE_SECONDS),
+    "MAX_ATTEMPTS": "8",
+}
+OK = "ok", None, 1.0
+
+
+class Watched:
+    """A world with tasks in it, of which one is looked at every half second."""
+
+    def __init__(self, deployment: Deployment, decide: Decide, *, consumers: int = 4, **variables: str) -> None:
+        app = Onceover()
+        app.watcher = Nobody()
+        self.world = World(
+            1,
+            app,
+            TEMPLATE,
+            deployment=deployment,
+            variables=OPTIONS | variables,
+            queue_settings=QueueSettings(max_concurrency=consumers),
+            max_steps=20_000_000,
+        )
+        self.loop = self.world.loop
+        self.world.model._decide = lambda _call, _sender: decide(self.loop.time())
+        self.told: Told = []
+        self.last: dict[str, Any] = {}
+
+    @property
+    def calls(self) -> list[float]:
+        """When calls reached the model."""
+        return [record.at_seconds for record in self.world.model.records]
+
+    async def submit(self, chunks: int) -> str:
+        """Submit a task; return its path."""
+        body = {"input": "".join(f"w{at:03d} abc. " for at in range(chunks))}
+        reply = await self.world.fetch(ClientRequest("POST", "/api/tasks", lambda: body))
+        path: str = json.loads(reply.body)["links"]["self"]
+        return path
+
+    async def look(self, path: str) -> dict[str, Any]:
+        """Read a task."""
+        reply = await self.world.fetch(ClientRequest("GET", path))
+        task: dict[str, Any] = json.loads(reply.body)
+        self.last = task | {"retryAfter": int(reply.headers.get("Retry-After", 0))}
+        return self.last
+
+    def watch(self, chunks: int = 3, *, tasks: int = 1, kill_at: Sequence[float] = (), until: float = 900) -> Told:
+        """Have tasks worked on, everything die at `kill_at`, and look at the last one until it ends."""
+
+        async def scenario(world: World) -> None:
+            world.start_cron(CRON_SECONDS)
+            paths = [await self.submit(chunks) for _ in range(tasks)]
+            deaths = list(kill_at)
+            while self.loop.time() < until:
+                if deaths and self.loop.time() >= deaths[0]:
+                    world.restart()
+                    del deaths[0]
+                task = await self.look(paths[-1])
+                self.told.append((self.loop.time(), task))
+                if task["terminal"]:
+                    return
+                await asyncio.sleep(0.5)
+
+        self.world.run(scenario)
+        return self.told
+
+    def polls(self, chunks: int, until: float) -> int:
+        """Count the polls of a client that asks when `Retry-After` says so, its submission not among them."""
+
+        async def scenario(world: World) -> int:
+            world.start_cron(CRON_SECONDS)
+            path, count = await self.submit(chunks), 0
+            await asyncio.sleep(1)
+            while self.loop.time() < until:
+                count += 1
+                await asyncio.sleep((await self.look(path))["retryAfter"])
+            return count
+
+        return self.world.run(scenario)
+
+
+def waits(told: Told, reason: str) -> list[tuple[float, float | None]]:
+    """Give when a reason was shown, and until when it said that it lasts, in seconds of the world's clock."""
+    found = [(at, task["waitingFor"]) for at, task in told]
+    return [
+        (at, None if wait["until"] is None else _seconds(wait["until"]))
+        for at, wait in found
+        if wait is not None and wait["reason"] == reason
+    ]
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp() - EPOCH_MS / 1000
+
+
+def check_untils(shown: list[tuple[float, float | None]], acts: Sequence[float], late_most: float) -> None:
+    """Nothing happened before a time that was shown, and something within `late_most` after it."""
+    known = [(at, until) for at, until in shown if until is not None]
+    assert known
+    for at, until in known:
+        assert until >= at - 0.5
+        assert [act for act in acts if at < act < until - 0.5] == []
+        assert [act for act in acts if until - 0.5 <= act <= until + late_most]
+
+
+@each_route
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_model_that_is_away(deployment: Deployment, killed: bool):
+    """`model_away` until the next call asks; also after everything died while the task waited."""
+    watched = Watched(deployment, lambda now: OK)
+    watched.world.model.go_away(150, "5xx")
+    death = 6 if deployment is DIRECT else 60  # in a wait that is known
+    told = watched.watch(kill_at=(death,) if killed else ())
+    late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
+    check_untils(waits(told, "model_away"), watched.calls, late)
+    if killed:
+        assert [at for at, until in waits(told, "model_away") if until is not None and death + 0.5 < at < until]
+    waiting = [task for _, task in told if (task["waitingFor"] or {}).get("reason") == "model_away"]
+    assert {task["lastError"]["code"] for task in waiting} == {"model_unavailable"}
+    assert max(task["lastError"]["calls"] for task in waiting) >= 4
+    assert {task["estimatedFinishAt"] for task in waiting} == {None}  # no call has finished: no pace
+    _, last = told[-1]
+    assert (last["status"], last["waitingFor"], last["lastError"]) == ("completed", None, None)
+
+
+@each_route
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_model_that_asks_for_a_pause(deployment: Deployment, killed: bool):
+    """`rate_limited` until the pause that the provider asked for is over."""
+    watched = Watched(deployment, lambda now: ("429", ModelRateLimited("429", 70.0), 0.2) if now < 60 else OK)
+    told = watched.watch(kill_at=(20,) if killed else ())
+    late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
+    check_untils(waits(told, "rate_limited"), watched.calls, late)
+    assert told[-1][1]["status"] == "completed"
+
+
+@each_route
+def test_a_call_that_is_tried_again(deployment: Deployment):
+    """`backoff` until the chunk's next try, while nothing else is to do."""
+    watched = Watched(deployment, lambda now: ("malformed", ModelReplyMalformed("{"), 0.2) if now < 20 else OK)
+    told = watched.watch(chunks=1)
+    check_untils(waits(told, "backoff"), watched.calls, CRON_SECONDS + 5 if deployment is DIRECT else 5)
+    (error,) = {task["lastError"]["code"] for _, task in told if task["lastError"]}
+    assert (error, told[-1][1]["status"]) == ("model_reply_malformed", "completed")
+
+
+@each_route
+def test_a_worker_that_died(deployment: Deployment):
+    """`lease`: while its calls may be out nothing is known; then the lease's end, or that of the rest after it."""
+    watched = Watched(deployment, lambda now: ("ok", None, 15.0), MAX_ATTEMPTS="3")
+    # An object takes its own task up again at once, and after a second death when the task has rested.
+    deaths = (8, 12) if deployment is FREE else (8,)
+    told = watched.watch(kill_at=deaths)
+    shown = waits(told, "lease")
+    assert shown[0][0] < deaths[-1] + 20 + 10  # the timeout, and what may be added to it
+    claims = [at for (at, task), (_, before) in pairwise(told[::-1]) if task["attempts"] > before["attempts"]]
+    check_untils(shown, claims, 1 if deployment is FREE else SWEEP_SECONDS)
+    assert told[-1][1]["status"] == "completed"
+
+
+@each_route
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_task_behind_another(deployment: Deployment, killed: bool):
+    """`queued`, with the number of tasks before it once it has waited for a while; nobody knows until when."""
+    variables = {"MAX_OBJECTS_AT_WORK": "1"} if deployment is FREE else {}
+    if deployment is DIRECT:  # then no run fits behind an answer: cron begins it
+        variables["AI_TIMEOUT_SECONDS"] = "28"
+    watched = Watched(deployment, lambda now: ("ok", None, 10.0), consumers=1, **variables)
+    told = watched.watch(chunks=13, tasks=2, kill_at=(4,) if killed else ())
+    shown = waits(told, "queued")
+    assert {until for _, until in shown} == {None}
+    ahead = [(at, task["waitingFor"]["ahead"]) for at, task in told if at in dict(shown)]
+    assert {count for at, count in ahead if at < 5} <= {None}
+    assert {count for at, count in ahead if 7 < at < 25} == {1}
+    assert told[-1][1]["status"] == "completed"
+
+
+@each_route
+def test_who_obeys_a_limited_model_asks_little(deployment: Deployment):
+    """A provider that asks for a second each time: at most 12 polls in 90 s."""
+    watched = Watched(deployment, lambda now: ("429", ModelRateLimited("429", 1.0), 0.2) if now < 90 else OK)
+    assert watched.polls(12, until=90) <= 12
+    assert len([at for at in watched.calls if at < 90]) >= 4
+
+
+@each_route
+def test_who_obeys_a_hanging_model_asks_little(deployment: Deployment):
+    """A model that gives no answer for a minute: at most 8 polls, and then the task is as good as before."""
+    timeout = "20" if deployment is DIRECT else "60"
+    hang = "hang", ModelTimeout("hang"), float(timeout)
+    watched = Watched(deployment, lambda now: hang if now < 10 else OK, AI_TIMEOUT_SECONDS=timeout, LEASE_SECONDS="180")
+    assert watched.polls(12, until=60) <= 8
