@@ -9,7 +9,7 @@ from simulator.campaign.invariants import Invariants
 from simulator.campaign.row_changes import InvariantBroken, Row
 from simulator.campaign.small_limits import MAX_ATTEMPTS
 from simulator.engine.fault_kinds import MODEL_AWAY, STORAGE
-from simulator.platform.model import output_of
+from simulator.platform.model import AWAY_SECONDS, output_of
 from simulator.platform.world import World
 from src.core import limits
 from src.core.chunks import chunks
@@ -46,7 +46,12 @@ class Circumstances:
 
     fired: frozenset[str]
     operated: bool  # isolates died by deployments or restarts, or a client interfered
-    patient: bool = False  # tasks bear a model that is away
+    patience_seconds: float = 0.0  # for which tasks bear a model that is away
+
+    @property
+    def patient(self) -> bool:
+        """Whether tasks bear a model that is away."""
+        return self.patience_seconds > 0
 
     @property
     def crashed(self) -> bool:
@@ -159,7 +164,8 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
     elif code == "model_rate_limited":
         require(answers["429"] > 100, "gave up waiting too early")
     else:
-        if circumstances.patient and code in OF_SERVICE and not circumstances.crashed:
+        bears_it = circumstances.patience_seconds > max(AWAY_SECONDS)
+        if bears_it and code in OF_SERVICE and not circumstances.crashed:
             require(bool(circumstances.fired & MODEL), f"{code}: the model was away, and the patience not at its end")
         unheard = circumstances.crashed or bool(circumstances.fired & {"model_unreachable", MODEL_AWAY})
         failures = sum(answers[answer] for answer in FAILURE_ANSWERS)

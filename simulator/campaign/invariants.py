@@ -13,6 +13,7 @@ from simulator.campaign.custody import Custody
 from simulator.campaign.fullness import Fullness
 from simulator.campaign.lateness import Lateness
 from simulator.campaign.letting_go import LettingGo
+from simulator.campaign.patience import Probes
 from simulator.campaign.progress import Progress, worked_on
 from simulator.campaign.recorded import OutputKey, Recorded
 from simulator.campaign.row_changes import COLUMNS, UNDER_CLAIM, InvariantBroken, Row, check_change
@@ -71,6 +72,7 @@ class Invariants:
         self.tenant_limits = TenantLimits(world.variables)
         self.progress = Progress()
         self.fullness = Fullness(world)
+        self.probes = Probes(world)
         self._tags_given = 0
         self._execute = world.database.execute
         self._serve = world.model.serve
@@ -243,9 +245,10 @@ class Invariants:
         records = self.world.model.records
         before = len(records)
         self._serve(call, sender, reply)
+        tag = tag_of(call)
+        self.probes.called(tag)
         if len(records) == before:  # the connection failed before the model saw it
             return
-        tag = tag_of(call)
         self.reached[tag] += 1
         self.answers[tag][call.user, records[-1].answer] += 1
         row = self.latest(tag)

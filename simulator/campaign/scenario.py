@@ -110,7 +110,7 @@ class Scenario:
         """What struck so far."""
         fired = {name for name, tally in self.world.faults.tallies.items() if tally.fired}
         operated = self._interfered or self.clients.interfered or self.operators.interfered
-        return Circumstances(frozenset(fired), operated, self.workload.patient)
+        return Circumstances(frozenset(fired), operated, self.workload.patience_seconds)
 
     def check(self) -> None:
         """Hold every task, and all of them together, to what was promised."""

@@ -94,9 +94,9 @@ class Workload:
     old_writers: float = 0.0  # the share of isolates whose code records each output as a row
 
     @property
-    def patient(self) -> bool:
-        """Whether tasks bear a model that is away."""
-        return self.variables.get(PATIENCE, "0") != "0"
+    def patience_seconds(self) -> float:
+        """How long tasks bear a model that is away."""
+        return float(self.variables.get(PATIENCE, "0"))
 
     @property
     def keyed(self) -> bool:

@@ -8,16 +8,15 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from ..core import limits
 from ..core.errors import ModelError, ModelRateLimited, ModelRefused
-from ..core.pace import start_pause_seconds
 from ..core.patience import Patience, Trouble
-from ..core.retry import backoff_seconds, rate_limit_seconds
+from ..core.retry import backoff_seconds
 from ..core.stalls import width
 from ..core.task import Failure
 from ..inference.protocol import ModelReply
 from ..store.claims import CallKey, Claim, FailedCall, MergeLevel, Output, Progress, Tried
 from .bill import Bill
+from .pauses import Pauses
 from .suspense import Suspense
 from .words import Bars, Words
 
@@ -43,14 +42,12 @@ class Ledger:
         self._tried = dict(claim.tried)
         for key in claim.doubted - claim.outputs:
             self._tried[key] = self._tried.get(key, Tried()).after(0)
-        self._paused_until = 0.0
-        self._unstarted_until = 0.0
+        self._pauses = Pauses(claim.rate_waits)
         self._announced = False  # calls were, and none of this run has come back since
         self._step = claim.step
         self._bill = Bill(claim)
         self._stalls = claim.stalls
         self.finished = False  # whether a call has, under this claim
-        self._rate_waits = claim.rate_waits
         self.idle_runs = claim.idle_runs
         self.fruitless = 0  # announcements in a row of which no call started
         self.ended = 0  # calls of this run that were made, and came back
@@ -71,10 +68,11 @@ class Ledger:
 
         While the model is away it is one call, if no other asks already.
         """
-        if self.failure is not None or now < max(self._paused_until, self._unstarted_until, self._opens_at(now)):
+        pauses = self._pauses
+        if self.failure is not None or now < max(pauses.provider_until, pauses.database_until, self._opens_at(now)):
             return []
-        while self._waiting and self._waiting[0][0] <= now:
-            self._ready.append(heapq.heappop(self._waiting)[1])
+        while self._waiting and self._waiting[0][0] <= now:  # before the others: they show whose trouble it is
+            self._ready.appendleft(heapq.heappop(self._waiting)[1])
         return self.first(min(most, 1) if self._patience.narrow(now) else most)
 
     def first(self, most: int) -> list[CallKey]:
@@ -111,8 +109,8 @@ class Ledger:
     def _bars(self, now: float) -> Bars:
         return Bars(
             model_away=self._opens_at(now),
-            rate_limited=self._paused_until,
-            database=self._unstarted_until,
+            rate_limited=self._pauses.provider_until,
+            database=self._pauses.database_until,
             backoff=0.0 if self._ready or not self._waiting else self._waiting[0][0],
         )
 
@@ -152,7 +150,7 @@ class Ledger:
         """Book a call's output, with when it started and ended."""
         started_at = self._made(key)
         self._bill.succeeded(reply)
-        self._stalls = self._rate_waits = 0
+        self._stalls = self._pauses.rate_waits = 0
         self.finished = True
         self._done.add(key)
         self._completed += key.level == 0
@@ -162,7 +160,7 @@ class Ledger:
         self._new_outputs.append(Output(key, reply.output, calls, reply.finish_reason, *times_ms))
         self._words.succeeded(started_at, now)
         self._patience.succeeded(now)
-        self._count_late()
+        self._count_late(now)
 
     def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
         """Book a call's failure: it waits for its next try, or the claim ends with it."""
@@ -175,34 +173,37 @@ class Ledger:
         used_up = costs and tried.attempts >= self._max_attempts
         final = not error.retryable or isinstance(error, ModelRefused) or used_up
         if isinstance(error, ModelRateLimited):
-            final = self._rate_limited(error, now, chance)
+            final = self._pauses.rate_limited(error, now, chance)
             self._patience.answered()
         elif error.of_service:
             self._stalls, self.finished = 0, True  # to wait for a model kills no worker
             self._patience.failed(started_at, now, error.delay_seconds, chance)
             final = final or self._patience.over(now)
-        self._paused_until = max(self._paused_until, now + (error.delay_seconds or 0.0))  # whatever the status
+        self._pauses.asked(error, now)
         failure = Failure(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
         self._words.failed(key, failure, started_at, now)
         self._new_failures[key] = FailedCall(key, tried, final, failure)
         if final:
             self._end_with(key, failure)
             return
+        wait = 0.0 if limited else backoff_seconds(max(1, tried.attempts), chance)
         if costs or limited:
-            wait = backoff_seconds(tried.attempts, chance) if costs else 0.0
             heapq.heappush(self._waiting, (now + wait, key))
         else:
-            self._suspense.hold(started_at, self._new_failures[key])
+            self._suspense.hold(started_at, self._new_failures[key], wait)
             self._ready.append(key)  # behind the others: who asks next is another one
-        self._count_late()
+        self._count_late(now)
 
-    def _count_late(self) -> None:
-        """Count failures that turn out to be their calls' own."""
-        for failed in self._suspense.settle(self._patience.there_at, self._in_flight):
+    def _count_late(self, now: float) -> None:
+        """Count failures that turn out to be their calls' own, and have the calls wait for their next try."""
+        for failed, wait in self._suspense.settle(self._patience.there_at, self._in_flight):
             self._tried[failed.key] = failed.tried
             self._new_failures[failed.key] = failed
             if failed.final:
                 self._end_with(failed.key, failed.failure)
+            elif failed.key in self._ready:
+                self._ready.remove(failed.key)
+                heapq.heappush(self._waiting, (now + wait, failed.key))
 
     def _end_with(self, key: CallKey, failure: Failure) -> None:
         self._failed += key.level == 0
@@ -218,12 +219,11 @@ class Ledger:
         self._ready.appendleft(key)
         self.fruitless += self._announced
         self._announced = False
-        if self.fruitless:
-            self._unstarted_until = max(self._unstarted_until, now + start_pause_seconds(self.fruitless))
+        self._pauses.unstarted(self.fruitless, now)
 
     def rest(self, until: float) -> None:
         """Let nothing start before then. What is out goes on."""
-        self._unstarted_until = max(self._unstarted_until, until)
+        self._pauses.rest(until)
 
     def idled(self) -> None:
         """Book a run that gives its task back because nothing started."""
@@ -236,14 +236,6 @@ class Ledger:
         self._announced = False
         self.fruitless = self.idle_runs = 0
         return started_at
-
-    def _rate_limited(self, error: ModelRateLimited, now: float, chance: float) -> bool:
-        """Pause all starts as long as the provider asks; True when it has been asking for too long."""
-        if now >= self._paused_until:  # several refusals of one burst are one wait
-            self._rate_waits += 1
-        wait = rate_limit_seconds(error.delay_seconds, self._rate_waits - 1, chance)
-        self._paused_until = max(self._paused_until, now + wait)
-        return self._rate_waits > limits.RATE_LIMIT_WAITS_MOST
 
     def abandon(self) -> None:
         """Book the calls in flight as in doubt: nobody waits for their outcome."""
@@ -281,7 +273,7 @@ class Ledger:
             input_tokens=self._bill.input_tokens,
             output_tokens=self._bill.output_tokens,
             stalls=self._stalls,
-            rate_waits=self._rate_waits,
+            rate_waits=self._pauses.rate_waits,
             idle_runs=self.idle_runs,
             finished=self.finished or self.failure is not None,
             away_since=None if away_since is None else self._words.at_ms(away_since),

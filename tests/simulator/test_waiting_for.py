@@ -51,7 +51,7 @@ class Watched:
             max_steps=20_000_000,
         )
         self.loop = self.world.loop
-        self.world.model._decide = lambda _call, _sender: decide(self.loop.time())
+        self.world.model._decide = lambda call, sender: decide(self.loop.time())  # type: ignore[method-assign]
         self.told: Told = []
         self.last: dict[str, Any] = {}
 

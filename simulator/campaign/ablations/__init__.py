@@ -9,6 +9,7 @@ from simulator.campaign.ablations import (
     letting_go,
     limits,
     pace,
+    patience,
     storage,
     submissions,
     terms,
@@ -26,6 +27,7 @@ ABLATIONS = (
     *late_landing.ABLATIONS,
     *letting_go.ABLATIONS,
     *pace.ABLATIONS,
+    *patience.ABLATIONS,
     *storage.ABLATIONS,
     *dead_triggers.ABLATIONS,
 )

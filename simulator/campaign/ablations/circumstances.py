@@ -12,13 +12,14 @@ from simulator.campaign.tenants import TENANTS
 from simulator.campaign.workload import (
     DEPLOYMENTS,
     LONG_CHUNKS,
+    PATIENCE,
     SLOW_VARIABLES,
     Action,
     TaskSpec,
     Workload,
 )
 from simulator.platform import model, storage_cap
-from simulator.platform.choices import FREE, TOP, Deployment
+from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.isolate import Isolate
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.shared_database import Sharing
@@ -50,6 +51,9 @@ STUBBORN: tuple[Patch, ...] = (
 HELD_BRIEFLY: tuple[Patch, ...] = ((storage_cap, "HOLD_SECONDS", (2, 10)),)
 # Outputs that fit into no page which is in use: a segment each, of more than a page.
 TIDY: tuple[Patch, ...] = ((model, "output_of", without.long_output), (end_checks, "output_of", without.long_output))
+
+# A model that never has an answer for a text that begins with an x.
+ONE_CHUNK_FAILS: tuple[Patch, ...] = ((model.ModelServer, "_decide", without.fail_one_chunk),)
 
 
 def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], Workload]:
@@ -166,6 +170,21 @@ def waiting_long(rng: Random, seconds: float = 300) -> Workload:
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=0, chunks=6, actions=((seconds, "poll"),)) for _ in range(3))
     return Workload(tasks=specs, first=first, last=first)
+
+
+def bearing_absence(rng: Random, seconds: float = 3_600) -> Workload:
+    """Tasks that have patience with their model for so long, and faults that last until it is back."""
+    first = rng.choice(DEPLOYMENTS)
+    specs = tuple(TaskSpec(at=rng.uniform(0, 5), chunks=6) for at in range(3))
+    variables = {PATIENCE: str(seconds)}
+    return Workload(tasks=specs, first=first, last=first, variables=variables, sits_out=True)
+
+
+def one_fails(rng: Random) -> Workload:
+    """Tasks of many chunks, the first of which fails: without lanes, so that the others outlast its retries."""
+    workload, first = bearing_absence(rng), rng.choice((TOP, DIRECT))
+    specs = tuple(replace(spec, chunks=30, refused=True) for spec in workload.tasks)
+    return replace(workload, tasks=specs, first=first, last=first)
 
 
 def refused(rng: Random) -> Workload:

@@ -1,0 +1,60 @@
+"""Ablations of what lets a task bear a model that is away, and keeps it from asking too often."""
+
+from functools import partial
+
+from simulator.campaign.ablations import substitutes as without
+from simulator.campaign.ablations.circumstances import ONE_CHUNK_FAILS, bearing_absence, one_fails
+from simulator.campaign.ablations.definition import Ablation
+from simulator.engine.fault_kinds import MODEL_AWAY
+from src.core import patience
+from src.core.patience import Patience
+from src.processing.suspense import Suspense
+from src.store import rows
+
+AWAY = {MODEL_AWAY: 0.1}
+
+ABLATIONS = (
+    Ablation(
+        "failures_while_away",
+        "failures count against a chunk only where another call has succeeded meanwhile",
+        ((Patience, "counts", without.count_all),),
+        AWAY,
+        bearing_absence,
+    ),
+    Ablation(
+        "one_probe_at_a_time",
+        "one call at a time asks for a model that is away",
+        ((Patience, "narrow", without.never_narrow),),
+        AWAY,
+        bearing_absence,
+    ),
+    Ablation(
+        "growing_pauses",
+        "the pauses between the calls that ask for a model double",
+        ((patience, "away_seconds", without.a_second),),
+        AWAY,
+        bearing_absence,
+    ),
+    Ablation(
+        "stored_wait",
+        "a task's next claim knows since when its model has been away, and how often it was asked for",
+        ((rows, "claim", without.claim_without_wait),),
+        AWAY,
+        bearing_absence,
+    ),
+    Ablation(
+        "end_of_patience",
+        "a task fails once its model has been away for too long",
+        ((Patience, "over", without.never_over),),
+        AWAY,
+        partial(bearing_absence, seconds=60),
+    ),
+    Ablation(
+        "chunk_that_fails_alone",
+        "a chunk's failures count as soon as another call has succeeded",
+        ((Suspense, "settle", without.settle_nothing),),
+        {},
+        one_fails,
+        ONE_CHUNK_FAILS,
+    ),
+)
