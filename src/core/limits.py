@@ -111,6 +111,7 @@ OBJECT_WALL_SECONDS = 900.0  # platform: 15 minutes for an alarm
 WALL_MARGIN_SECONDS = 5.0  # START_SECONDS before a call, LINGER_SECONDS_MOST after it, and the write of its end
 SUBREQUESTS = {"free": 45, "paid": 900}  # platform: 50 an invocation on the free plan, 1,000 on the paid one
 STATEMENTS = {"free": 45, "paid": 900}  # platform: as many statements of D1, each one of a batch counted
+RUN_LEAST = 20  # subrequests, and statements, that an invocation must have left for a run to be worth starting
 # From the announcement of calls: those that have not started then are announced again, later. The window grows with the
 # latency of the database: so many times what a write takes, and a second more, between these two.
 START_SECONDS = 2.0
@@ -182,7 +183,6 @@ QUEUE_RETRY_SECONDS = 30
 SWEEP_PAGE_TASKS = 100  # looked at together; pages go on as long as the allowance of the run lasts
 SWEEP_TURNS = 37  # tenants by which the turns move on: as many as a run can send at least, and prime
 SWEEP_QUEUE_SHARE = 10  # tasks of a tenant that a run adds to the queue; further ones go to objects of their own
-SWEEP_RUN_LEAST = 20  # subrequests, and statements, that a direct run must have left to be worth starting
 ERASE_OUTPUTS_MOST = 5_000  # chunks of the tasks that one transaction of the sweep erases
 ERASE_TASKS_MOST = {"free": 40, "paid": 200}  # tasks that one transaction erases
 ERASE_PAGES_MOST = {"free": 1, "paid": 5}  # such transactions of a run: 1,440,000 tasks a day on the paid plan

@@ -216,7 +216,7 @@ class Sweep:
 
     def has_room(self) -> bool:
         """Whether enough is left of the invocation's allowance for a run to be worth starting."""
-        return min(self._subrequests_left(), self._statements_left()) >= limits.SWEEP_RUN_LEAST
+        return self._worker.has_room
 
     def _may_go_on(self) -> bool:
         if not self._in_time():

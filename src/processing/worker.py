@@ -102,6 +102,13 @@ class Worker:
         return outcome
 
     @property
+    def has_room(self) -> bool:
+        """Whether enough is left of the invocation's allowance for a run: its claim, a call, and its last write."""
+        settings, meter = self.settings, self.meter
+        left = min(settings.subrequests - meter.subrequests, settings.statements - meter.statements)
+        return left >= limits.RUN_LEAST
+
+    @property
     def _model(self) -> str:
         return self.settings.model or self.provider.default_model
 

@@ -27,6 +27,11 @@ async def _consume(message: Message, worker: Worker, dispatcher: Dispatcher, hos
         log("unreadable_message")
         message.ack()
         return
+    if not worker.has_room:  # the batch's messages before this one took it; a message of its own has more
+        log("no_room", task=task_key)
+        await dispatcher.dispatch(task_key)
+        message.ack()
+        return
     try:
         outcome = await worker.run(task_key, host)
     except (StoreUnavailable, SchemaMissing) as error:

@@ -156,7 +156,7 @@ def seen(bench: WorkerBench) -> list[str]:
 def test_a_request_that_has_spent_its_allowance_takes_no_turn(bench: WorkerBench):
     """The turn is left to a request that can do something with it."""
     worker = bench.worker()
-    worker.meter.spend(bench.settings.subrequests - limits.SWEEP_RUN_LEAST + 1)
+    worker.meter.spend(bench.settings.subrequests - limits.RUN_LEAST + 1)
     Requests(bench, worker).look()
     assert seen(bench) == []
     Requests(bench, bench.worker()).look()

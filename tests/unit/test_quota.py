@@ -7,16 +7,20 @@ from typing import Any
 
 import pytest
 
+from src.core import limits
 from src.core.errors import SchemaMissing, StoreError, StoreFull, StoreQuotaExhausted, StoreUnavailable
 from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.quota import is_used_up, seconds_until_reset
-from src.core.task import Route
+from src.core.states import Status
+from src.core.task import Reduce, Route
 from src.processing.allowance import Allowance
 from src.processing.dispatch import Dispatcher
 from src.processing.log import Log
 from src.queue.consumer import consume
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, ROWS_USED_UP
+from tests.support.store_bench import START_MS, new_task
+from tests.support.worker_bench import HOST, WorkerBench
 
 QUEUE_USED_UP = "Queue send failed: Too Many Requests (10253)"
 OBJECTS_USED_UP = "Exceeded allowed duration in Durable Objects free tier."
@@ -56,10 +60,12 @@ class Sender:
     def __init__(self, route: Route, refuses: str = "") -> None:
         self.route = route
         self.refuses = refuses
+        self.sent: list[tuple[TaskKey, float]] = []
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         if self.refuses:
             raise RuntimeError(self.refuses)
+        self.sent.append((task_key, delay_seconds))
 
 
 def test_the_log_says_why_a_task_fell_through():
@@ -106,6 +112,7 @@ class Failing:
     error: StoreError
     messages: list[Delivery]
     queue: str = "ai-processing-queue"
+    has_room: bool = True
 
     async def run(self, task_key: TaskKey, host: object) -> Any:
         raise self.error
@@ -131,6 +138,23 @@ def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempt
     asyncio.run(consume(batch, batch, nothing, nothing, Log(lines.append)))
     assert batch.messages[0].fate == fate
     assert json.loads(lines[0])["error"] == error.code
+
+
+@pytest.mark.parametrize("spent", ["subrequests", "statements"])
+def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(spent: str):
+    """With the least that a run needs, it runs. With one less it is sent off again, and nothing is asked of D1."""
+    for lacking, sent, status in ((1, 1, Status.PENDING), (0, 0, Status.COMPLETED)):
+        bench = WorkerBench()
+        bench.do(bench.store.insert(new_task(TASK, 1, Reduce.NONE, START_MS), bench.settings.lease_ms))
+        worker, sender, message = bench.worker(), Sender(Route.QUEUE), Delivery(1)
+        setattr(worker.meter, spent, getattr(worker.settings, spent) - limits.RUN_LEAST + lacking)
+        batch: Any = Failing(StoreUnavailable("not asked"), [message])
+        log = Log(lambda line: None)
+        bench.do(consume(batch, worker, Dispatcher([sender], worker.meter, log), HOST, log))
+        assert message.fate == "ack"
+        assert sender.sent == [(TASK, 0)] * sent
+        assert bench.do(bench.store.task(TASK)).status is status
+        bench.close()
 
 
 def test_calls_start_only_with_statements_left_to_record_them():
