@@ -46,9 +46,9 @@ class SqliteD1:
         self._connection = server.connection
         self.cap = server.cap  # how large the database may be
 
-    def migrate(self, most: int | None = None) -> None:
-        """Apply the first migrations, all of them unless told how many."""
-        for path in sorted(MIGRATIONS.glob("*.sql"))[:most]:
+    def migrate(self, most: int | None = None, *, applied: int = 0) -> None:
+        """Apply the first migrations, all of them unless told how many, but those that have been applied before."""
+        for path in sorted(MIGRATIONS.glob("*.sql"))[applied:most]:
             self._connection.executescript(path.read_text(encoding="utf-8"))
 
     def close(self) -> None:
