@@ -253,7 +253,7 @@ ENDPOINTS: Final = (
         answers=(
             Answer(
                 200,
-                "Tasks are accepted; with `verbose=1` more",
+                "The database answers; with `verbose=1` more",
                 (health.ServiceView, health.VerboseServiceView, health.OperatorServiceView),
             ),
             Answer(503, "The database cannot take tasks", (health.UnhealthyServiceView,), ("Retry-After",)),

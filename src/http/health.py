@@ -28,7 +28,9 @@ class QueueCheckView(TypedDict):
 
 @shown
 class ServiceView(TypedDict):
-    """How the deployment processes tasks; `degraded` without queue and objects."""
+    """How the deployment processes tasks; `degraded` without queue and objects, and while the database has no room for
+    new tasks.
+    """
 
     status: Literal["healthy", "degraded"]
     service: str
@@ -124,7 +126,9 @@ async def read_service(exchange: Exchange) -> Reply:
             detail=DATABASE_DETAIL if refusal.kind is DATABASE_ERROR else refusal.detail,
         )
         return json_reply(503, unhealthy, refusal.headers)
-    status: Literal["healthy", "degraded"] = "healthy" if bound.queue or bound.objects else "degraded"
+    # The size came with the answer that was just read.
+    has_room = not exchange.api.isolate.storage.is_tight(exchange.api.settings.storage_bytes_most)
+    status: Literal["healthy", "degraded"] = "healthy" if has_room and (bound.queue or bound.objects) else "degraded"
     view = ServiceView(status=status, service=service, architecture=architecture, queueCheck=check)
     if not is_verbose:
         return json_reply(200, view)

@@ -110,3 +110,32 @@ def test_operators_see_how_full_the_database_is(bench: ApiBench) -> None:
     size(bench, 123)
     shown = data(bench.call("GET", "/api/async-status?verbose=1"))
     assert shown["storage"] == {"bytes": 123 * MB, "most": 450 * MB}
+
+
+def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
+    """`degraded` from the bound on, and once a write has found no room: new tasks are refused then. It names no new
+    field, so that who compares it to the letter sees the status alone."""
+    healthy = data(bench.call("GET", "/api/async-status"))
+    size(bench, 450)
+    assert data(bench.call("GET", "/api/async-status")) == healthy | {"status": "degraded"}
+    size(bench, 449)
+    assert data(bench.call("GET", "/api/async-status")) == healthy
+    bench.database.cap.hold(bench.database.cap.pages)
+    assert post(bench).status == 507
+    assert data(bench.call("GET", "/api/async-status")) == healthy | {"status": "degraded"}
+
+
+def test_what_a_full_database_leaves_possible(bench: ApiBench) -> None:
+    """An ended task is read, put back, cancelled and erased: none of it needs a new row. Only a new task is refused."""
+    task = bench.submit()
+    path = f"/api/tasks/{task['id']}"
+    assert bench.call("POST", f"{path}/cancel").status == 200
+    cap = bench.database.cap
+    cap.hold(cap.pages)
+    cap.told = True
+    assert bench.call("GET", path).status == 200
+    assert bench.call("POST", f"{path}/retry").status == 202
+    assert bench.call("POST", f"{path}/cancel").status == 200
+    assert post(bench).status == 507
+    assert bench.call("GET", f"{path}/chunks").status == 200
+    assert bench.call("DELETE", path).status == 204

@@ -7,6 +7,9 @@ from simulator.campaign.ablations.circumstances import HELD_BRIEFLY, TIDY, waiti
 from simulator.campaign.ablations.definition import Ablation
 from src.core.storage import Storage
 from src.processing import pace
+from src.processing.room import Room
+from src.store import storage as store
+from src.store.tasks import TaskStore
 
 FULL = {"d1_full": 0.03}
 
@@ -26,5 +29,28 @@ ABLATIONS = (
         FULL,
         waiting_long,
         (*TIDY, *HELD_BRIEFLY),
+    ),
+    Ablation(
+        "room_in_the_announcement",
+        "the transaction that announces calls fails where there is no room for their outputs",
+        ((Room, "wanted", without.no_room_wanted),),
+        FULL,
+        partial(waiting_long, seconds=1_200),
+        TIDY,
+    ),
+    Ablation(
+        "full_is_no_crash",
+        "a run that found no room gives its task back, without a stall",
+        ((TaskStore, "stand_down", without.keep_the_claim),),
+        FULL,
+        partial(waiting_long, seconds=3_600),
+        TIDY,
+    ),
+    Ablation(
+        "kept_for_a_day",
+        "however full the database is, no task is erased within a day of its end",
+        ((store, "_KEPT_MS", 0),),
+        FULL,
+        partial(waiting_long, seconds=1_200),
     ),
 )

@@ -241,6 +241,14 @@ def never_tight(_storage: Any, _most: int) -> bool:
     return False
 
 
+def no_room_wanted(_room: Any, _calls: int) -> int:
+    return 0
+
+
+async def keep_the_claim(_store: Any, *_what: Any) -> bool:
+    return True
+
+
 class Never(StoreUnavailable):
     """An error that no database has."""
 
