@@ -72,6 +72,10 @@ class WriteBucket:
         self._refill(now)
         self._tokens -= 1
 
+    def refund(self) -> None:
+        """Take note that a full database has refused a write: it did nothing, and pauses between tries are enough."""
+        self._tokens += 1
+
     def _refill(self, now: float) -> None:
         earned = (now - self._at) * limits.WRITES_A_MINUTE / 60
         self._at = now

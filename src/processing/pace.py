@@ -72,6 +72,8 @@ class Pace:
                 now = clock.now()
                 self._latency.note_failure(now - asked_at, now)
                 pause = min(2 * pause, limits.INLINE_WAIT_SECONDS_MOST)
+                if writes and isinstance(error, StoreFull):
+                    self._bucket.refund()
                 ready_at = max(now + pause, self.ready_at(now) if writes else now)
                 passing = error.passing or (when_full and isinstance(error, StoreFull))
                 if not passing or ready_at >= began + self._lease_seconds:

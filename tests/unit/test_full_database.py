@@ -97,6 +97,22 @@ def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: Worke
     assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (12, 0)
 
 
+def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
+    """A run that has few writes left tries again after pauses that double, and not half a minute later: an invocation
+    of the direct route would be over by then."""
+    bench.insert(1)
+
+    def act(_call: Any, _number: int) -> str:
+        fill(bench, told=False)
+        bench.loop.call_later(10, bench.database.cap.lift)
+        return LONG
+
+    bench.model.act = act
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert 10 < bench.loop.time() < 20
+    assert (len(bench.model.calls), bench.task().usage.in_doubt) == (1, 0)
+
+
 def test_a_database_that_stays_full_costs_the_calls_that_were_out_and_no_attempt(bench: WorkerBench):
     """After a lease the task is given back; those calls are in doubt, it has no stall, and it ends with room."""
     bench.settings = _with(bench, lease_seconds=130)
