@@ -86,6 +86,11 @@ def _model(name: str, schema: Any) -> Iterator[str]:
     if "description" in schema:
         yield from schema["description"].splitlines()
         yield ""
+    if "x-enumDescriptions" in schema:
+        yield "| value | means |"
+        yield "| --- | --- |"
+        yield from (f"| `{value}` | {meaning} |" for value, meaning in schema["x-enumDescriptions"].items())
+        return
     if "enum" in schema:
         yield "One of " + ", ".join(f"`{value}`" for value in schema["enum"]) + "."
         return

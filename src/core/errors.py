@@ -7,6 +7,8 @@ databases do to us. Nothing in here carries a client's text or a key.
 from collections.abc import Sequence
 from typing import ClassVar
 
+from .codes import TaskCode
+
 
 class OnceoverError(Exception):
     """Base of every expected failure: `code` is stable, `retryable` says whether trying again can help."""
@@ -53,7 +55,7 @@ class ModelError(OnceoverError):
 class ModelUnavailable(ModelError):
     """408, 409, 425, 5xx or no capacity: transient."""
 
-    code = "model_unavailable"
+    code = TaskCode.MODEL_UNAVAILABLE
     retryable = True
     of_service = True
 
@@ -61,7 +63,7 @@ class ModelUnavailable(ModelError):
 class ModelTimeout(ModelError):
     """No reply within AI_TIMEOUT_SECONDS: transient. The provider may have done the work, or have seen nothing."""
 
-    code = "model_timeout"
+    code = TaskCode.MODEL_TIMEOUT
     retryable = True
     answered = False
     of_service = True
@@ -70,7 +72,7 @@ class ModelTimeout(ModelError):
 class ModelConnectionLost(ModelError):
     """No HTTP reply at all: transient, and unknown whether the provider saw the call."""
 
-    code = "model_connection_lost"
+    code = TaskCode.MODEL_CONNECTION_LOST
     retryable = True
     answered = False
     of_service = True
@@ -91,14 +93,14 @@ class CallAborted(CallerLost):
 class ModelReplyMalformed(ModelError):
     """A 2xx reply without a usable output in it: transient, models do recover."""
 
-    code = "model_reply_malformed"
+    code = TaskCode.MODEL_REPLY_MALFORMED
     retryable = True
 
 
 class ModelRateLimited(ModelError):
     """429: wait `delay_seconds` (None when the provider did not say). Costs the chunk no attempt."""
 
-    code = "model_rate_limited"
+    code = TaskCode.MODEL_RATE_LIMITED
     retryable = True
 
 
@@ -112,13 +114,13 @@ class CallNotStarted(ModelError):
 class ModelRefused(ModelError):
     """400, 401, 403, 404 and their like: the same call will be refused again, so the task fails at once."""
 
-    code = "model_refused"
+    code = TaskCode.MODEL_REFUSED
 
 
 class ModelQuotaExhausted(ModelRefused):
     """The provider's allowance is used up (Workers AI 3036): not an outage, and no retry helps today."""
 
-    code = "model_quota_exhausted"
+    code = TaskCode.MODEL_QUOTA_EXHAUSTED
 
 
 class StoreError(OnceoverError):

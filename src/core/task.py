@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from .codes import TaskCode
 from .ids import TaskKey, split_task_key
 from .states import Status
 
@@ -48,8 +49,8 @@ class TaskOptions:
 
 
 CONCAT_SEPARATOR = "\n\n"
-DEADLINE_EXCEEDED = "deadline_exceeded"
-BUDGET_EXHAUSTED = "budget_exhausted"
+DEADLINE_EXCEEDED = TaskCode.DEADLINE_EXCEEDED
+BUDGET_EXHAUSTED = TaskCode.BUDGET_EXHAUSTED
 CONTENT_FILTER = "content_filter"
 _CUT_OFF = frozenset({"length", CONTENT_FILTER})
 
@@ -73,9 +74,14 @@ def calls_left(total: int, completed: int, reduce: Reduce) -> int:
 class Failure:
     """Why a task or a chunk failed. `message` is written for the client and holds none of its text."""
 
-    code: str
+    code: TaskCode
     message: str
     retryable: bool
+
+    @classmethod
+    def of(cls, code: str, message: str, retryable: bool) -> "Failure":
+        """Make the failure of a call from its error. Raises ValueError for a code that no task may show."""
+        return cls(TaskCode(code), message, retryable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ class LastError:
     `since` is when the first of them started.
     """
 
-    code: str
+    code: TaskCode
     message: str
     at: int
     chunk: int | None

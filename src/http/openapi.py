@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, TypedDict
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
+from ..core.codes import TASK_CODES, ProblemCode, TaskCode
 from ..core.keys import Scope
 from . import cors, problems
 from .endpoint import Access, Answer, Endpoint, Parameter, allowed
@@ -222,7 +224,14 @@ def _schemas(endpoints: Sequence[Endpoint]) -> Json:
     adapters = [(name, mode, TypeAdapter(model)) for name, (model, mode) in wanted.items()]
     _, definitions = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")
     found: Json = definitions["$defs"]
+    _explain(found, TaskCode, TASK_CODES)
+    _explain(found, ProblemCode, {kind.code: f"{kind.title}." for kind in problems.KINDS})
     return found
+
+
+def _explain(schemas: Json, codes: type[StrEnum], meanings: Mapping[Any, str]) -> None:
+    """Add what each value of an enumeration means; ReDoc shows it."""
+    schemas[codes.__name__]["x-enumDescriptions"] = {code.value: meanings[code] for code in codes}
 
 
 def _reference(model: type[object]) -> Json:

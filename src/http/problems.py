@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple, NotRequired, TypedDict
+from typing import Annotated, Final, NamedTuple, NotRequired, TypedDict
 
 from pydantic import Field
 
 from ..core import limits
+from ..core.codes import ProblemCode
 from ..core.errors import (
     ConfigurationError,
     SchemaMissing,
@@ -55,39 +56,43 @@ QUOTA_DETAIL = (
 class Kind:
     """One kind of problem: `code` is stable, `title` the same in each occurrence, `headers` those of its answers."""
 
-    code: str
+    code: ProblemCode
     status: int
     title: str
     headers: tuple[str, ...] = ()
 
 
-BAD_IDEMPOTENCY_KEY = Kind("bad_idempotency_key", 400, "The Idempotency-Key is not one")
-MALFORMED_BODY = Kind("malformed_body", 400, "The body is not a JSON object")
-UNAUTHENTICATED = Kind("unauthenticated", 401, "The request carries no valid key", ("WWW-Authenticate",))
-FORBIDDEN = Kind("forbidden", 403, "The key may not do this", ("WWW-Authenticate",))
-NOT_FOUND = Kind("not_found", 404, "There is nothing here")
-METHOD_NOT_ALLOWED = Kind("method_not_allowed", 405, "The path does not take this method")
-ALREADY_TERMINAL = Kind("already_terminal", 409, "The task has ended")
-BUDGET_SPENT = Kind("budget_exhausted", 409, "The task has used up its budget of model calls")
-NOT_RETRYABLE = Kind("not_retryable", 409, "The task is neither failed nor cancelled")
-KEY_LIMIT = Kind("key_limit", 409, "The tenant has as many keys as it may")
-TOO_LARGE = Kind("too_large", 413, "The request is too large")
-UNSUPPORTED_MEDIA_TYPE = Kind("unsupported_media_type", 415, "The body is not of a media type that is taken here")
-IDEMPOTENCY_MISMATCH = Kind("idempotency_mismatch", 422, "The Idempotency-Key stands for another request")
-INVALID_FIELDS = Kind("invalid_fields", 422, "Some fields have values that they cannot take")
-LIMIT_REACHED = Kind("limit_reached", 429, "The tenant has reached one of its limits", _AGAIN)
-TOO_SOON = Kind("too_soon", 429, "This was done a moment ago", _AGAIN)
-INTERNAL = Kind("internal", 500, "Something went wrong in the service")
-BAD_CONFIGURATION = Kind("bad_configuration", 500, "The deployment is configured wrongly")
-NOT_CONFIGURED = Kind("not_configured", 503, "The deployment has no keys yet")
-OVERLOADED = Kind("overloaded", 503, "The service has more to do than it can do now", _AGAIN)
-DATABASE_UNAVAILABLE = Kind("database_unavailable", 503, "The database is out of reach", _AGAIN)
-DATABASE_QUOTA_EXHAUSTED = Kind(
-    "database_quota_exhausted", 503, "The database's allowance for today is used up", _AGAIN
+BAD_IDEMPOTENCY_KEY = Kind(ProblemCode.BAD_IDEMPOTENCY_KEY, 400, "The Idempotency-Key is not one")
+MALFORMED_BODY = Kind(ProblemCode.MALFORMED_BODY, 400, "The body is not a JSON object")
+UNAUTHENTICATED = Kind(ProblemCode.UNAUTHENTICATED, 401, "The request carries no valid key", ("WWW-Authenticate",))
+FORBIDDEN = Kind(ProblemCode.FORBIDDEN, 403, "The key may not do this", ("WWW-Authenticate",))
+NOT_FOUND = Kind(ProblemCode.NOT_FOUND, 404, "There is nothing here")
+METHOD_NOT_ALLOWED = Kind(ProblemCode.METHOD_NOT_ALLOWED, 405, "The path does not take this method")
+ALREADY_TERMINAL = Kind(ProblemCode.ALREADY_TERMINAL, 409, "The task has ended")
+BUDGET_SPENT = Kind(ProblemCode.BUDGET_EXHAUSTED, 409, "The task has used up its budget of model calls")
+NOT_RETRYABLE = Kind(ProblemCode.NOT_RETRYABLE, 409, "The task is neither failed nor cancelled")
+KEY_LIMIT = Kind(ProblemCode.KEY_LIMIT, 409, "The tenant has as many keys as it may")
+TOO_LARGE = Kind(ProblemCode.TOO_LARGE, 413, "The request is too large")
+UNSUPPORTED_MEDIA_TYPE = Kind(
+    ProblemCode.UNSUPPORTED_MEDIA_TYPE, 415, "The body is not of a media type that is taken here"
 )
-DATABASE_ERROR = Kind("database_error", 503, "The database refused the operation", _AGAIN)
-STORAGE_FULL = Kind("storage_full", 507, "The database has no room", _AGAIN)
-SCHEMA_MISSING = Kind("schema_missing", 503, "The database has no tables yet", _AGAIN)
+IDEMPOTENCY_MISMATCH = Kind(ProblemCode.IDEMPOTENCY_MISMATCH, 422, "The Idempotency-Key stands for another request")
+INVALID_FIELDS = Kind(ProblemCode.INVALID_FIELDS, 422, "Some fields have values that they cannot take")
+LIMIT_REACHED = Kind(ProblemCode.LIMIT_REACHED, 429, "The tenant has reached one of its limits", _AGAIN)
+TOO_SOON = Kind(ProblemCode.TOO_SOON, 429, "This was done a moment ago", _AGAIN)
+INTERNAL = Kind(ProblemCode.INTERNAL, 500, "Something went wrong in the service")
+BAD_CONFIGURATION = Kind(ProblemCode.BAD_CONFIGURATION, 500, "The deployment is configured wrongly")
+NOT_CONFIGURED = Kind(ProblemCode.NOT_CONFIGURED, 503, "The deployment has no keys yet")
+OVERLOADED = Kind(ProblemCode.OVERLOADED, 503, "The service has more to do than it can do now", _AGAIN)
+DATABASE_UNAVAILABLE = Kind(ProblemCode.DATABASE_UNAVAILABLE, 503, "The database is out of reach", _AGAIN)
+DATABASE_QUOTA_EXHAUSTED = Kind(
+    ProblemCode.DATABASE_QUOTA_EXHAUSTED, 503, "The database's allowance for today is used up", _AGAIN
+)
+DATABASE_ERROR = Kind(ProblemCode.DATABASE_ERROR, 503, "The database refused the operation", _AGAIN)
+STORAGE_FULL = Kind(ProblemCode.STORAGE_FULL, 507, "The database has no room", _AGAIN)
+SCHEMA_MISSING = Kind(ProblemCode.SCHEMA_MISSING, 503, "The database has no tables yet", _AGAIN)
+
+KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Kind))
 
 KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED, OVERLOADED)
 DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING, STORAGE_FULL)
@@ -118,7 +123,7 @@ class ProblemView(TypedDict):
     title: str
     status: int
     detail: str
-    code: str
+    code: ProblemCode
     limit: NotRequired[str]
     errors: NotRequired[list[FieldErrorView]]
     requestId: NotRequired[str]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict, cast
 from pydantic import Field
 
 from ..core import task as core
+from ..core.codes import TaskCode
 from ..core.states import Status
 from ..core.task import Route
 from .request_views import RequestView, request_view
@@ -37,7 +38,7 @@ class ResultView(TypedDict):
 class FailureView(TypedDict):
     """Why a task or a chunk failed; `retryable` says whether trying again can help."""
 
-    code: str
+    code: TaskCode
     message: str
     retryable: bool
 

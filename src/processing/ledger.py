@@ -180,7 +180,7 @@ class Ledger:
             self._patience.failed(started_at, now, error.delay_seconds, chance)
             final = final or self._patience.over(now)
         self._pauses.asked(error, now)
-        failure = Failure(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
+        failure = Failure.of(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
         self._words.failed(key, failure, started_at, now)
         self._new_failures[key] = FailedCall(key, tried, final, failure)
         if final:

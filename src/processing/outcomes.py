@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..core.codes import TaskCode
 from ..core.states import Status
 from ..core.task import Failure
 from ..store.claims import Unclaimed
@@ -35,4 +36,4 @@ class ClaimLost(Exception):
 
 def crashed(stalls: int) -> Failure:
     """Say why a task failed whose workers kept dying."""
-    return Failure("worker_crashed", f"the worker ended {stalls} times in a row without finishing a chunk", True)
+    return Failure(TaskCode.WORKER_CRASHED, f"the worker ended {stalls} times in a row without finishing a chunk", True)

@@ -1,6 +1,7 @@
 """Ends the tasks whose messages used up their deliveries."""
 
 from ..core import limits
+from ..core.codes import TaskCode
 from ..core.errors import StoreError
 from ..core.settings import Settings
 from ..core.task import Failure
@@ -10,7 +11,7 @@ from . import messages
 from .messages import Batch
 
 FAILURE = Failure(
-    "dead_lettered",
+    TaskCode.DEAD_LETTERED,
     f"the task's message failed {limits.QUEUE_DELIVERIES} deliveries; the log of its run names the error",
     True,
 )

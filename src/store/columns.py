@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from typing import cast
 
+from ..core.codes import TaskCode
 from ..core.ids import TaskKey
 from .database import Row
 
@@ -19,6 +21,11 @@ def whole(row: Row, name: str) -> int:
     value = row[name]
     assert isinstance(value, int | float), name
     return int(value)
+
+
+def task_code(row: Row, name: str) -> TaskCode:
+    """Read the code of a failure, as it was written: after a way back to older code it may be one of newer code's."""
+    return cast("TaskCode", text(row, name))
 
 
 def maybe_text(row: Row, name: str) -> str | None:

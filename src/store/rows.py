@@ -11,7 +11,7 @@ from ..core.window import Window
 from . import options, segments, waiting
 from .chunk_index import ChunkIndex
 from .claims import CallKey, Claim, Output, Standing, Tried, Unclaimed
-from .columns import maybe_text, maybe_whole, task_key, text, whole, whole_list
+from .columns import maybe_whole, task_code, task_key, text, whole, whole_list
 from .database import Row
 from .pages import Page
 
@@ -132,14 +132,13 @@ def predecessor(rows: Sequence[Row]) -> int | None:
 
 
 def _call_failure(row: Row) -> Failure:
-    return Failure(text(row, "code"), text(row, "message"), bool(row["retryable"]))
+    return Failure(task_code(row, "code"), text(row, "message"), bool(row["retryable"]))
 
 
 def _failure(row: Row) -> Failure | None:
-    code = maybe_text(row, "error_code")
-    if code is None:
+    if row["error_code"] is None:
         return None
-    return Failure(code, text(row, "error_message"), bool(row["error_retryable"]))
+    return Failure(task_code(row, "error_code"), text(row, "error_message"), bool(row["error_retryable"]))
 
 
 def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Task:

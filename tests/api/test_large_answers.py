@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from src.core import limits
+from src.core.codes import TaskCode
 from src.core.task import Failure
 from src.http.router import handle
 from src.store.claims import Continue, Finish
 from tests.support.api_bench import ApiBench, BenchRequest, data
 
-FAILURE = Failure("model_unavailable", "the model server answered 503", True)
+FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
 
 
 @pytest.fixture

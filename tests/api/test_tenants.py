@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from src.core import limits
+from src.core.codes import TaskCode
 from src.core.ids import new_task_id, split_task_key, task_key_of
 from src.core.meter import Meter
 from src.core.settings import Settings
@@ -34,7 +35,7 @@ Spec = Mapping[str, frozenset[str]]
 
 TENANTS = ("ours", "theirs")
 IN_FLIGHT, CHARACTERS, RETENTION_DAYS = 4, 150, 0.01
-FAILURE = Failure("model_unavailable", "503", True)
+FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "503", True)
 UNKNOWN = new_task_id(START_MS - 1, b"0123456789")
 
 # --- What an answer may hold: the names at each place; what a client gave as metadata is its own --------------------

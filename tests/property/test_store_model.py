@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 )
 
 from src.core import limits
+from src.core.codes import TaskCode
 from src.core.ids import TaskKey, split_task_key
 from src.core.meter import Meter
 from src.core.stalls import Rests
@@ -302,7 +303,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _finish(self, worker: Worker, fault: str | None) -> None:
         everything = set(range(CHUNKS_MOST))
-        failure = Failure("none", "none", retryable=False)
+        failure = Failure(TaskCode.MODEL_REFUSED, "none", retryable=False)
         facts = {"failed": set(), "in_flight": set(), "final": False, "failure": failure}
         self._step(worker, Finish(RETENTION_MS), fault, done=everything, **facts)
 
@@ -316,7 +317,12 @@ class StoreMachine(RuleBasedStateMachine):
         if finishing:
             self._finish(worker, fault)
             return
-        facts = {"done": {0}, "failed": set(), "final": False, "failure": Failure("none", "none", retryable=False)}
+        facts = {
+            "done": {0},
+            "failed": set(),
+            "final": False,
+            "failure": Failure(TaskCode.MODEL_REFUSED, "none", retryable=False),
+        }
         self._step(worker, Continue(LEASE_MS), fault, in_flight={1}, **facts)
 
     @rule(task_key=tasks, failure=failures, fault=faults)

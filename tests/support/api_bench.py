@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from simulator.engine.loop import Loop
+from src.core.codes import TaskCode
 from src.core.ids import TaskKey, split_task_key, task_key_of
 from src.core.keys import Scope, digest, make
 from src.core.meter import Meter
@@ -293,7 +294,7 @@ class ApiBench:
 
     def fail(self, task_id: str) -> None:
         """Have a worker finish one chunk and give up on the next."""
-        failure = Failure("model_unavailable", "the model server answered 503", True)
+        failure = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
         self.work(self.claim(task_id), {0: "output 0"}, Fail(self.settings.retention_ms, failure), failed=failure)
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from src.core.codes import TaskCode
 from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.stalls import Rests
@@ -21,7 +22,7 @@ LEASE_MS = 10_000
 RETENTION_MS = 1_000_000
 DEADLINE_MS = 10_000_000  # of the tasks of `in_status`
 OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", True)
-FAILURE = Failure("model_refused", "401", False)
+FAILURE = Failure(TaskCode.MODEL_REFUSED, "401", False)
 
 
 class StoreBench:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from src.core import limits
+from src.core.codes import TaskCode
 from src.core.errors import (
     ModelConnectionLost,
     ModelError,
@@ -108,8 +109,8 @@ def test_attempts_of_an_earlier_claim_count():
 
 def test_a_failure_for_good_of_an_earlier_claim_stands():
     """A claim that finds one starts nothing and has its reason, and counts its chunks but no merge call."""
-    refused = Failure("model_refused", "401", retryable=False)
-    later = Failure("model_timeout", "late", retryable=True)
+    refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
+    later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)
     ledger = Ledger(claim(refused={SECOND: refused, THIRD: later, CallKey(1, 0): later}), 3)
     ledger.add([FIRST, SECOND, THIRD])
     assert ledger.startable(0, 9) == []

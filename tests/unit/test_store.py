@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from src.core import limits
+from src.core.codes import TaskCode
 from src.core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreFull, StoreQuotaExhausted, StoreUnavailable
 from src.core.ids import TaskKey
 from src.core.meter import Meter
@@ -157,7 +158,7 @@ def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
     zombie = bench.claim()
     bench.pass_ms(LEASE_MS + 1)
     heir = bench.claim()
-    failed = FailedCall(CallKey(0, 1), Tried(1, 1), True, Failure("model_timeout", "late", True))
+    failed = FailedCall(CallKey(0, 1), Tried(1, 1), True, Failure(TaskCode.MODEL_TIMEOUT, "late", True))
     before = bench.row("task")
     late = {"outputs": outputs(0, 1, tag="late"), "failures": [failed], "completed": 2, "calls_settled": 99}
     assert not bench.step(zombie, step, **late)

@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 from src.core import limits
+from src.core.codes import TaskCode
 from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.meter import Meter
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
@@ -19,7 +20,7 @@ from tests.conformance.cases.registry import show
 
 LEASE_MS = 60_000
 RETENTION_MS = 1_000_000
-FAILURE = Failure("model_refused", "401", retryable=False)
+FAILURE = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
 OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", retryable=True)
 # Numbers of writes: each is higher than the one before it.
 _STEPS = count(1)

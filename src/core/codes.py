@@ -1,0 +1,65 @@
+"""Every code that the API gives: of failures, of tasks and of their calls, and of problems. There are no others."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class TaskCode(StrEnum):
+    """Why a task or a chunk failed, or a call did: `error.code` and `lastError.code`."""
+
+    MODEL_UNAVAILABLE = "model_unavailable"
+    MODEL_TIMEOUT = "model_timeout"
+    MODEL_CONNECTION_LOST = "model_connection_lost"
+    MODEL_REPLY_MALFORMED = "model_reply_malformed"
+    MODEL_RATE_LIMITED = "model_rate_limited"
+    MODEL_REFUSED = "model_refused"
+    MODEL_QUOTA_EXHAUSTED = "model_quota_exhausted"
+    WORKER_CRASHED = "worker_crashed"
+    DEAD_LETTERED = "dead_lettered"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+
+
+TASK_CODES: Final = {
+    TaskCode.MODEL_UNAVAILABLE: "The provider answered 408, 409, 425 or 5xx, or has no capacity. Tried again.",
+    TaskCode.MODEL_TIMEOUT: "No reply came within AI_TIMEOUT_SECONDS. Tried again; the provider may bill the call.",
+    TaskCode.MODEL_CONNECTION_LOST: "No HTTP reply came at all, or who made the call was lost. Tried again.",
+    TaskCode.MODEL_REPLY_MALFORMED: "The reply holds no usable output. Tried again.",
+    TaskCode.MODEL_RATE_LIMITED: "The provider answered 429. Tried again after its `Retry-After`; costs no attempt.",
+    TaskCode.MODEL_REFUSED: "The provider answered 400, 401, 403, 404 or the like. The task fails at once.",
+    TaskCode.MODEL_QUOTA_EXHAUSTED: "The provider's allowance is used up. The task fails at once.",
+    TaskCode.WORKER_CRASHED: "Claim after claim of the task ended without a finished call.",
+    TaskCode.DEAD_LETTERED: "The deliveries of the task's message are used up.",
+    TaskCode.DEADLINE_EXCEEDED: "The task was not finished by its `deadlineSeconds`.",
+    TaskCode.BUDGET_EXHAUSTED: "The task needs more calls than its `maxModelCalls`. A retry takes a larger one.",
+}
+
+
+class ProblemCode(StrEnum):
+    """Why a request was refused: `code` of a problem."""
+
+    BAD_IDEMPOTENCY_KEY = "bad_idempotency_key"
+    MALFORMED_BODY = "malformed_body"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    ALREADY_TERMINAL = "already_terminal"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    NOT_RETRYABLE = "not_retryable"
+    KEY_LIMIT = "key_limit"
+    TOO_LARGE = "too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    INVALID_FIELDS = "invalid_fields"
+    LIMIT_REACHED = "limit_reached"
+    TOO_SOON = "too_soon"
+    INTERNAL = "internal"
+    BAD_CONFIGURATION = "bad_configuration"
+    NOT_CONFIGURED = "not_configured"
+    OVERLOADED = "overloaded"
+    DATABASE_UNAVAILABLE = "database_unavailable"
+    DATABASE_QUOTA_EXHAUSTED = "database_quota_exhausted"
+    DATABASE_ERROR = "database_error"
+    STORAGE_FULL = "storage_full"
+    SCHEMA_MISSING = "schema_missing"

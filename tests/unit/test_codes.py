@@ -1,0 +1,77 @@
+"""The codes that clients script against: one list of each kind, nothing besides, and both of them documented."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.core import errors
+from src.core.codes import TASK_CODES, ProblemCode, TaskCode
+from src.core.task import Failure
+from src.http import problems
+from src.http.catalogue import document
+from src.processing.outcomes import crashed
+from src.processing.terms import OVERDUE, exhausted
+from src.queue import dead_letter
+
+API = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+
+# A call that was not made is announced again, and the base of all has no cause: neither becomes a failure.
+NEVER_SHOWN: list[type[errors.ModelError]] = [errors.ModelError, errors.CallNotStarted]
+
+
+def kinds_of(base: type[errors.ModelError]) -> set[type[errors.ModelError]]:
+    """The class and all classes below it."""
+    found = {base}
+    for kind in base.__subclasses__():
+        found |= kinds_of(kind)
+    return found
+
+
+def code_of(kind: type[errors.ModelError]) -> str:
+    """Its code."""
+    return kind.code
+
+
+def test_each_failure_of_a_call_has_a_task_code() -> None:
+    """Whatever error of `core.errors` a call ends with, a chunk can show it."""
+    kinds = {kind for kind in kinds_of(errors.ModelError) if kind.__module__ == errors.__name__} - set(NEVER_SHOWN)
+    assert {Failure.of(kind.code, "", kind.retryable).code for kind in kinds} <= set(TaskCode)
+
+
+@pytest.mark.parametrize("kind", NEVER_SHOWN, ids=code_of)
+def test_no_other_code_becomes_a_failure(kind: type[errors.ModelError]) -> None:
+    """A failure is made of a call's error in one way only, and that way takes no code but those of the list."""
+    with pytest.raises(ValueError, match=kind.code):
+        Failure.of(kind.code, "", kind.retryable)
+
+
+def test_each_task_code_is_one_that_comes_about() -> None:
+    """No code is listed that nothing gives."""
+    of_calls = set(map(code_of, kinds_of(errors.ModelError) - set(NEVER_SHOWN)))
+    of_tasks = {failure.code for failure in (crashed(3), OVERDUE, exhausted(3), dead_letter.FAILURE)}
+    assert of_calls | of_tasks == set(TaskCode) == set(TASK_CODES)
+
+
+def test_each_problem_code_has_one_kind() -> None:
+    """A code stands for one status and one title, and each code of the list is some problem's."""
+    assert sorted(kind.code for kind in problems.KINDS) == sorted(ProblemCode)
+
+
+@pytest.mark.parametrize("codes", [TaskCode, ProblemCode])
+def test_both_lists_are_documented(codes: Any) -> None:
+    """OpenAPI has them as enumerations, each value with its meaning, and the page of the API as tables."""
+    described: Any = document()
+    schema = described["components"]["schemas"][codes.__name__]
+    assert schema["enum"] == list(codes)
+    assert list(schema["x-enumDescriptions"]) == list(codes)
+    page = API.read_text("utf-8").partition(f"### {codes.__name__}\n")[2].partition("\n### ")[0]
+    assert [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")] == list(codes)
+
+
+def test_views_show_nothing_but_codes_of_the_lists() -> None:
+    """The errors of tasks and chunks, and problems, refer to the lists."""
+    described: Any = document()
+    schemas = described["components"]["schemas"]
+    assert schemas["FailureView"]["properties"]["code"]["$ref"].endswith("/TaskCode")
+    assert schemas["ProblemView"]["properties"]["code"]["$ref"].endswith("/ProblemCode")
