@@ -87,8 +87,6 @@ class CallerLost(ModelConnectionLost):
 class CallAborted(CallerLost):
     """A lane was told that the call's task has ended, and closed its connection: it may have been counted."""
 
-    code = "aborted"
-
 
 class ModelReplyMalformed(ModelError):
     """A 2xx reply without a usable output in it: transient, models do recover."""

@@ -8,6 +8,8 @@ from .protocol import ModelCall, ModelReply
 
 Wire = dict[str, str | int | float | None]
 
+_ABORTED = "aborted"  # to clients a lost connection, but its run tells the two apart
+
 _ERRORS: dict[str, type[ModelError]] = {
     kind.code: kind
     for kind in (
@@ -15,13 +17,13 @@ _ERRORS: dict[str, type[ModelError]] = {
         errors.ModelRateLimited,
         errors.ModelTimeout,
         errors.ModelConnectionLost,
-        errors.CallAborted,
         errors.ModelReplyMalformed,
         errors.CallNotStarted,
         errors.ModelRefused,
         errors.ModelQuotaExhausted,
     )
 }
+_ERRORS[_ABORTED] = errors.CallAborted
 
 
 def write_call(call: ModelCall) -> Wire:
@@ -58,7 +60,8 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
             "outputTokens": outcome.output_tokens,
             "finishReason": outcome.finish_reason,
         }
-    return {"error": outcome.code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
+    code = _ABORTED if isinstance(outcome, errors.CallAborted) else outcome.code
+    return {"error": code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
 
 
 def read_outcome(wire: Wire) -> ModelReply | ModelError:

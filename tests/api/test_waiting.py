@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from src.core import limits
+from src.core.codes import TaskCode
 from src.core.task import LastError, Route, Wait
 from src.http.views import rfc3339
 from src.store.claims import Claim, Continue, Progress, Release
@@ -184,7 +185,7 @@ def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
     """It names the chunk, the cause, the time, and how many calls have failed in a row."""
     task = bench.submit()
     taken = claim(bench, task["id"], Route.QUEUE)
-    error = LastError("model_unavailable", "the provider answered 503", START_MS + 4_000, 1, 3, START_MS)
+    error = LastError(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", START_MS + 4_000, 1, 3, START_MS)
     bench.work(taken, {}, Continue(3 * MINUTE_MS), last_error=error)
     assert read(bench, task)["lastError"] == {
         "code": "model_unavailable",

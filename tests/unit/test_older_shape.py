@@ -149,7 +149,7 @@ def test_a_task_that_waited_for_another_attempt_makes_it(bench: WorkerBench):
 def test_ended_tasks_are_read(bench: WorkerBench):
     """A result, the chunks of a failed task, and a cancelled one with its text."""
     completed = put(bench, "completed", done=CHUNKS, status="completed", **OVER)
-    cause = {"error_code": "model_refused", "error_message": "401", "error_retryable": 0}
+    cause: dict[str, Any] = {"error_code": "model_refused", "error_message": "401", "error_retryable": 0}
     failed = put(bench, "failed", done=1, status="failed", failed=1, **cause, **OVER)
     cancelled = put(bench, "cancelled", done=3, status="cancelled", **OVER)
     upgrade(bench)
@@ -163,7 +163,8 @@ def test_ended_tasks_are_read(bench: WorkerBench):
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_an_ended_task_that_is_put_back_goes_on(bench: WorkerBench, status: str):
     """A retry keeps the outputs of older code, and calls for the others."""
-    cause = {"error_code": "model_timeout", "error_message": "late", "error_retryable": 1} if status == "failed" else {}
+    late = {"error_code": "model_timeout", "error_message": "late", "error_retryable": 1}
+    cause: dict[str, Any] = late if status == "failed" else {}
     key = put(bench, "ended", done=3, status=status, **cause, **OVER)
     upgrade(bench)
     assert bench.do(bench.store.retry(key, 180_000)) is not None
