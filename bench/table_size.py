@@ -44,7 +44,7 @@ ACTS: dict[str, BoundStatement] = {
         least_ms=600000,
         stands_in=0,
     ),
-    "a poll": views.TASK.bind(task_key=KEY, late_ms=60_000, in_vain=2),
+    "a poll": views.TASK.bind(task_key=KEY, late_ms=60_000, in_vain=2, queued_ms=10_000, most_ahead=100),
     "a poll's nudge": seen.NUDGE.bind(task_key=KEY, delay_ms=1000, late_ms=60_000),
     "a list page": views.LIST.bind(**PAGE),
     "a list page of one status": views.LIST_STATUS.bind(**PAGE, status="failed", walk_most=500),
