@@ -38,7 +38,7 @@ class Scenario:
         world.model.number_outputs = True
         world.model.timeout_seconds = 20
         world.model.refuses = lambda call: call.user.startswith("x")
-        world.model.slow = lambda call: SLOW_CALL_SECONDS if call.user.startswith("s") else 0.0
+        world.model.slow = lambda call: SLOW_CALL_SECONDS if call.user.startswith("z") else 0.0
         world.database.meter_reads = False
         if workload.keyed:
             tenants.install(world.database.connection, world.now_ms())

@@ -49,7 +49,7 @@ class TaskSpec:
 
     def body(self, tag: str) -> dict[str, Any]:
         """The request's body. Texts are alike in all tasks: `instructions` tells them apart."""
-        first = "x" if self.refused else "s" if self.slow else "w"
+        first = "x" if self.refused else "z" if self.slow else "w"
         text = "".join(f"{'w' if at else first}{at:03d} abc. " for at in range(self.chunks))
         options = {"maxChars": CHUNK_CHARS, "overlapChars": self.overlap}
         body = {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}
