@@ -54,7 +54,8 @@ class Clock(Protocol):
 class Api:
     """Everything that a handler may use. `entropy` gives random bytes fit for keys.
 
-    `tell_object` tells a task's object that the task has ended. It takes two seconds at most, and raises nothing.
+    `tell_object` tells a task's object under which fence the task has ended. It takes two seconds at most, and raises
+    nothing.
     """
 
     settings: Settings
@@ -65,7 +66,7 @@ class Api:
     dispatcher: Dispatcher
     rescue: Rescue
     sweeps: SweepOnRequest
-    tell_object: Callable[[TaskKey], Awaitable[None]]
+    tell_object: Callable[[TaskKey, int], Awaitable[None]]
     provider: Provider
     bound: BoundRoutes
     now_ms: Clock

@@ -134,11 +134,11 @@ async def cancel(exchange: Exchange) -> Reply:
     """Cancel a task. One that is cancelled already counts: the client may be repeating itself."""
     api, key = exchange.api, exchange.task_key
     began = asyncio.get_running_loop().time()
-    changed, starting_ms, on_object = await api.store.cancel(key, api.settings.retention_ms)
+    changed, starting_ms, fence = await api.store.cancel(key, api.settings.retention_ms)
     # Nothing is announced any more; what was may still be on its way, and the answer says that nothing is.
     held = starting_ms / 1000
     late = asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST
-    await _let_go(api, key, 0.0 if late else held, on_object=on_object)
+    await _let_go(api, key, 0.0 if late else held, fence)
     if late:
         again = {"Retry-After": str(ceil(held))}
         raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers=again)
@@ -175,16 +175,17 @@ async def erase(exchange: Exchange) -> Reply:
     # Looked for first, so that an erasure whose answer was lost can be told from one of nothing.
     if not await store.is_there(key):
         raise no_task()
-    gone, starting_ms, on_object = await store.erase(key)
+    gone, starting_ms, fence = await store.erase(key)
     if not gone:
         raise no_task()
-    await _let_go(api, key, starting_ms / 1000, on_object=on_object)
+    await _let_go(api, key, starting_ms / 1000, fence)
     return Reply(204)
 
 
-async def _let_go(api: Api, key: TaskKey, held_seconds: float, *, on_object: bool) -> None:
+async def _let_go(api: Api, key: TaskKey, held_seconds: float, object_fence: int | None) -> None:
     """Wait until no announced call can start any more. Meanwhile an object that works on the task hears of its end."""
-    await asyncio.gather(asyncio.sleep(held_seconds), *([api.tell_object(key)] if on_object else []))
+    told = [] if object_fence is None else [api.tell_object(key, object_fence)]
+    await asyncio.gather(asyncio.sleep(held_seconds), *told)
 
 
 async def _found(store: TaskStore, task_key: TaskKey) -> Task:

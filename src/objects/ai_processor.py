@@ -68,9 +68,12 @@ class Processor:
         await self._storage.put(TASK, task_key)
         await armed
 
-    async def look(self) -> None:
-        """Look at once whether the task goes on: somebody may have ended it. Without a slice at work it is nothing."""
-        self._hint.give()
+    async def ended(self, fence: int) -> None:
+        """Let go of the task, which has ended under claims up to this one. A later claim, after a retry, goes on.
+
+        It may come late, or twice, and without a slice at work it is nothing.
+        """
+        self._hint.give(fence)
 
     async def alarm(self) -> None:
         """Work one slice. Armed again before the work, so that a slice that dies is not the last one.

@@ -35,20 +35,20 @@ class ObjectSender:
 
 
 class ObjectTeller:
-    """Tells a task's object that the task may have ended under it. It looks by itself, too, so this may fail."""
+    """Tells a task's object that the task has ended under it. It looks by itself, too, so this may fail."""
 
     def __init__(self, processors: Processors | None, meter: Meter, log: Log) -> None:
         self._processors = processors
         self._meter = meter
         self._log = log
 
-    async def tell(self, task_key: TaskKey) -> None:
-        """Tell it, for no longer than TELL_SECONDS."""
+    async def tell(self, task_key: TaskKey, fence: int) -> None:
+        """Tell it that claims up to `fence` are over, in no more than TELL_SECONDS."""
         if self._processors is None:
             return
         self._meter.spend()
         try:
             async with asyncio.timeout(limits.TELL_SECONDS):
-                await self._processors.getByName(task_key).look()
+                await self._processors.getByName(task_key).ended(fence)
         except Exception as error:  # noqa: BLE001 - RPC raises what it likes, and the task has ended all the same
             self._log("not_told", task=task_key, error=type(error).__name__)

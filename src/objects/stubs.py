@@ -28,8 +28,8 @@ class ProcessorStub(Protocol):
         """See `Lane.infer`."""
         ...
 
-    async def look(self) -> object:
-        """See `Processor.look`."""
+    async def ended(self, fence: int) -> object:
+        """See `Processor.ended`."""
         ...
 
     async def abort(self, fence: int) -> object:

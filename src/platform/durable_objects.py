@@ -43,9 +43,9 @@ class AIProcessor(DurableObject):
             return infer_none(error, task_key, calls, Log(self._surroundings.runtime.write))
         return await self._lane.infer(worker, task_key, fence, calls)
 
-    async def look(self) -> None:
-        """Look whether the task goes on; called over RPC."""
-        await self._processor.look()
+    async def ended(self, fence: int) -> None:
+        """Let go of a task that has ended under claims up to this one; called over RPC."""
+        await self._processor.ended(fence)
 
     async def abort(self, fence: int) -> None:
         """End calls that are out as a lane; called over RPC."""

@@ -19,27 +19,27 @@ from .outcomes import ClaimLost
 
 
 class Hint:
-    """Somebody has said that the task may have ended. It is no more than a reason to look: it may be late, or wrong."""
+    """What a host has been told of its task: that it ended under a claim, or only that something has happened."""
 
     def __init__(self) -> None:
-        self._given = False
+        self._given: int | None = None
         self._waiting: asyncio.Future[None] | None = None
 
-    def give(self) -> None:
-        """Wake the run, or have it look as soon as it waits."""
-        self._given = True
+    def give(self, ended_fence: int = -1) -> None:
+        """Wake the run, or have it look as soon as it waits. Claims up to this fence are over for good."""
+        self._given = max(ended_fence, -1 if self._given is None else self._given)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
-    def take(self) -> bool:
-        """Whether it was given since it was taken last."""
-        given, self._given = self._given, False
+    def take(self) -> int | None:
+        """Return the fence that was given since this was asked last, -1 if none was named; None: nobody said a word."""
+        given, self._given = self._given, None
         return given
 
     def awaited(self) -> asyncio.Future[None]:
         """Return what is done once the hint is given, and at once if it is already."""
         self._waiting = asyncio.get_running_loop().create_future()
-        if self._given:
+        if self._given is not None:
             self._waiting.set_result(None)
         return self._waiting
 
@@ -102,9 +102,14 @@ class Looks:
     async def look(self, wrote_at: float, groups_out: int) -> None:
         """Look, if a look is due or somebody has given the hint. Raises ClaimLost where the claim is over.
 
+        Whoever ended the task under this claim need only say so: with six calls out there is no connection for a look.
         A look that gets no answer in time says nothing: calls that are out are paid for, and the run goes on.
         """
-        hinted = self.hint.take() and self._allowance.allows_look(groups_out)
+        given = self.hint.take()
+        if given is not None and given >= self._claim.fence:
+            self._log("let_go", told=True)
+            raise ClaimLost
+        hinted = given is not None and self._allowance.allows_look(groups_out)
         if not hinted and clock.now() < self.next_at(wrote_at, groups_out):
             return
         seconds = start_seconds(self._latency.seconds(clock.now()))
@@ -117,5 +122,5 @@ class Looks:
             self._log("look_failed", error=type(error).__name__)
         self._spacing.looked(clock.now(), answered=answered)
         if not goes_on:
-            self._log("let_go", told=hinted or None)
+            self._log("let_go")
             raise ClaimLost

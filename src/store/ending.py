@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ..core import limits
 from ..core.ids import TaskKey
+from ..core.states import Status
 from ..core.task import DEADLINE_EXCEEDED, Failure
 from . import columns
 from .database import Row
@@ -18,13 +19,13 @@ _START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)
 class Stopped(NamedTuple):
     """What came of ending a task at its client's wish. `changed`: it had not ended, or was there to be erased.
 
-    Calls that were announced may still start for so many milliseconds (0: none), but no others. `on_object`: a Durable
-    Object has worked on it last, and may still do.
+    Calls that were announced may still start for so many milliseconds (0: none), but no others. `object_fence` is set
+    if a Durable Object has worked on it last, and may still do: claims up to this fence are over.
     """
 
     changed: bool
     starting_ms: int
-    on_object: bool
+    object_fence: int | None
 
 
 class EndingStore(StandingStore):
@@ -70,12 +71,15 @@ class EndingStore(StandingStore):
         """Cancel a task that has not ended."""
         now = await self._standing(task_key)
         if now is None:
-            return Stopped(False, 0, False)
+            return Stopped(False, 0, None)
         changed, starting = await self._database.run(
             sql.CANCEL.bind(task_key=task_key, generation=now.generation, retention_ms=retention_ms),
             _start_window(task_key),
         )
-        return _stopped(bool(changed), starting)
+        stopped = _stopped(bool(changed), starting)
+        # Put back in between, it goes on, and another claim may have it.
+        is_over = starting and columns.text(starting[0], "status") == Status.CANCELLED
+        return stopped if is_over else stopped._replace(object_fence=None)
 
     async def erase(self, task_key: TaskKey) -> Stopped:
         """Erase everything of a task.
@@ -89,7 +93,7 @@ class EndingStore(StandingStore):
             _start_window(task_key), *parts, sql.BURY.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS), whole
         )
         if not gone and self._database.sends > 1:
-            return Stopped(True, _START_MS_MOST, True)
+            return Stopped(True, _START_MS_MOST, None)
         return _stopped(bool(gone), starting)
 
 
@@ -105,5 +109,6 @@ def _start_window(task_key: TaskKey) -> BoundStatement:
 
 def _stopped(changed: bool, found: Sequence[Row]) -> Stopped:
     if not found:
-        return Stopped(changed, 0, False)
-    return Stopped(changed, max(0, columns.whole(found[0], "left_ms")), bool(columns.whole(found[0], "on_object")))
+        return Stopped(changed, 0, None)
+    fence = columns.whole(found[0], "fence") if columns.whole(found[0], "on_object") else None
+    return Stopped(changed, max(0, columns.whole(found[0], "left_ms")), fence)

@@ -29,7 +29,7 @@ FIRED_LEAST = 50
 ABLATION_SEEDS_MOST = 200
 CONTROLS = 25
 # Every handler's suspension points must be among those at which a crash was tried.
-HANDLERS = {"fetch", "queue", "scheduled", "alarm", "rpc.start", "rpc.infer", "rpc.look", "rpc.abort", "rpc.close"}
+HANDLERS = {"fetch", "queue", "scheduled", "alarm", "rpc.start", "rpc.infer", "rpc.ended", "rpc.abort", "rpc.close"}
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,7 @@ class ApiBench:
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
-        self.told: list[TaskKey] = []  # whose objects were told that they have ended
+        self.told: list[tuple[TaskKey, int]] = []  # whose objects were told of their end, and under which fence
         self._behind: list[asyncio.Future[None]] = []  # what goes on behind an answer
         worker = Worker(
             store=self.store,
@@ -163,8 +163,8 @@ class ApiBench:
             log=log,
         )
 
-    async def _told(self, task_key: TaskKey) -> None:
-        self.told.append(task_key)
+    async def _told(self, task_key: TaskKey, fence: int) -> None:
+        self.told.append((task_key, fence))
 
     def limit(self, **settings: Any) -> None:
         """Change the deployment's settings."""

@@ -236,16 +236,17 @@ def host(hint: Hint) -> Host:
     return Host(Route.DURABLE_OBJECT, 600.0, "object/task", hint=hint)
 
 
-def test_a_run_that_is_told_looks_at_once(bench: WorkerBench):
-    """It waits for no look of its own."""
-    hint = Hint()
+def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
+    """It asks nobody: with all connections taken by its calls, it could not."""
+    hint, at = Hint(), looks(bench)
 
     async def cancel_and_tell() -> None:
         await cancel(bench)
-        hint.give()
+        hint.give(1)
 
     assert freed(bench, cancel_and_tell, 20.0, host(hint)) == (0.0, Ended(Status.CANCELLED))
     assert [line["told"] for line in bench.events("let_go")] == [True]
+    assert at == [5.0, 15.0]
 
 
 def test_a_run_that_is_told_while_it_writes_looks_afterwards(bench: WorkerBench):
@@ -259,11 +260,11 @@ def test_a_run_that_is_told_while_it_writes_looks_afterwards(bench: WorkerBench)
 
 
 def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
-    """What it is told may be late, and meant for a claim from before a retry: its own look decides."""
+    """What it is told may be late, and meant for a claim from before a retry, of a lower fence."""
     hint = Hint()
 
     async def tell() -> None:
-        hint.give()
+        hint.give(0)
 
     assert freed(bench, tell, 20.0, host(hint)) == (FOREVER - 20.0, Ended(Status.COMPLETED))
 
@@ -274,7 +275,7 @@ def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench)
 
     async def cancel_and_tell() -> None:
         await cancel(bench)
-        hint.give()
+        hint.give(1)
 
     bench.model.seconds = lambda number: 1.0
     bench.model.act = lambda call, number: ModelRateLimited("429", 25.0)

@@ -445,8 +445,8 @@ def test_erase_leaves_nothing(bench: StoreBench):
     claim = bench.claim()
     failed = FailedCall(CallKey(0, 1), Tried(1, 1), False, FAILURE)
     bench.step(claim, outputs=outputs(0), failures=[failed], completed=1)
-    assert bench.run(bench.store.erase(TaskKey("task"))) == (True, round(limits.START_SECONDS * 1000), False)
-    assert bench.run(bench.store.erase(TaskKey("task"))) == (False, 0, False)
+    assert bench.run(bench.store.erase(TaskKey("task"))) == (True, round(limits.START_SECONDS * 1000), None)
+    assert bench.run(bench.store.erase(TaskKey("task"))) == (False, 0, None)
     assert not bench.step(claim, outputs=outputs(1), failures=[failed], completed=2)
     for table in ("tasks", "texts", "outputs", "segments", "failures"):
         assert bench.database.rows(f"SELECT * FROM {table}") == []  # noqa: S608

@@ -18,7 +18,7 @@ ABLATIONS = (
     Ablation(
         "told_object",
         "an object is told that its task has ended",
-        ((ai_processor.Processor, "look", without.hear_nothing),),
+        ((ai_processor.Processor, "ended", without.hear_nothing),),
         {},
         holding_up(FREE),
     ),

@@ -123,7 +123,7 @@ def never(*_args: Any) -> float:
     return math.inf
 
 
-async def hear_nothing(_self: object) -> None:
+async def hear_nothing(_self: object, _fence: int) -> None:
     """Let an object that is told of its task's end go on waiting."""
 
 

@@ -46,12 +46,13 @@ RETURNING status
 # starts any more once the only worker that a task ever had has ended it. One that gave it back in trouble may have left
 # lanes behind. Of more attempts than one, an earlier worker may stand still over calls that it announced, whatever has
 # become of the task since. It is no longer than `start_ms`, should the clock have jumped back.
-# It also says whether it is an object that has worked on the task last.
+# It also says where the task stands, and whether it is an object that has worked on it last.
 START_WINDOW = statement(f"""
 SELECT min(start_ms, start_ms - {NOW} + max(coalesce(announced_at, 0),
   CASE WHEN started_at IS NOT NULL AND route = 'durable-object' AND total >= :lanes_from_chunks
     THEN coalesce(finished_at, {NOW}) ELSE 0 END
-)) AS left_ms, route = 'durable-object' AND started_at IS NOT NULL AS on_object
+)) AS left_ms, status, fence,
+  route = 'durable-object' AND started_at IS NOT NULL AS on_object
 FROM tasks WHERE id = :task_key AND (status IN ('pending', 'processing', 'cancelled') OR attempts > 1)
 """)
 
