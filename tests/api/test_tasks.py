@@ -359,6 +359,19 @@ def test_cancel(bench: ApiBench) -> None:
         assert (data(first)["status"], data(first)["terminal"]) == ("cancelled", True)
 
 
+@pytest.mark.parametrize("method", ["cancel", "delete"])
+def test_an_object_is_told_of_its_tasks_end(bench: ApiBench, method: str) -> None:
+    """The object that works on a task hears at once that it is over, under which fence; nobody else is told."""
+    on_queue, on_object = bench.submit(), bench.submit()
+    bench.begin(on_queue["id"], 1)
+    bench.begin(on_object["id"], 1)
+    bench.database.rows("UPDATE tasks SET route = 'durable-object' WHERE id = ? RETURNING id", key(on_object["id"]))
+    for task in (on_queue, on_object):
+        reply = cancel(bench, task) if method == "cancel" else bench.call("DELETE", task["links"]["self"])
+        assert reply.status in {200, 204}
+    assert bench.told == [(key(on_object["id"]), 1)]
+
+
 def test_cancel_too_late(bench: ApiBench) -> None:
     """A completed and a failed task stay what they are: 409."""
     done, failed = bench.submit(), bench.submit()

@@ -404,3 +404,61 @@ def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
     assert task.due_seconds == limits.OBJECT_RETURN_SECONDS
     task.bench.do(run)
     assert (task.bench.task().status, task.storage.values, task.storage.alarm_ms) == (Status.COMPLETED, {}, None)
+
+
+# --- A task that ends under its slice -------------------------------------------------------------------------------
+
+
+def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) -> float:
+    """Let an alarm ring for calls of 100 s; return how long after `meanwhile` its slice was over."""
+    task.bench.model.seconds = lambda number: 100.0
+    task.start()
+
+    async def play() -> None:
+        slice_ = asyncio.ensure_future(task.object.alarm())
+        await asyncio.sleep(after)
+        await meanwhile()
+        await slice_
+
+    task.bench.do(play())
+    return task.bench.loop.time() - after
+
+
+@pytest.mark.parametrize("chunks", [2, LONG])
+def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
+    """Its own calls, and those of its lanes, are ended, and it forgets the task."""
+    task = make(chunks=chunks)
+
+    async def end() -> None:
+        await task.bench.store.cancel("task", 1_000_000)
+        await task.object.ended(1)
+
+    assert hold(task, end) == 0
+    usage = task.bench.task().usage
+    assert usage.in_doubt == usage.model_calls == len(task.bench.model.calls)
+    assert (task.due_seconds, task.storage.values) == (None, {})
+
+
+def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
+    """The word of the cancellation was lost. The start after the retry makes the old slice look, and let go."""
+    task = make(chunks=2)
+
+    async def put_back() -> None:
+        await task.bench.store.cancel("task", 1_000_000)
+        await task.bench.store.retry("task", task.bench.settings.lease_ms)
+        await task.send()
+
+    assert hold(task, put_back) == 0
+    assert task.due_seconds == 0
+    task.bench.model.seconds = lambda number: 1.0
+    task.alarm()
+    assert task.bench.task().status is Status.COMPLETED
+    assert task.bench.task().usage.in_doubt == 2
+
+
+def test_what_an_object_was_told_of_an_earlier_claim_ends_no_later_one(make):
+    """The word came before the slice, when nothing was at work, or names an earlier fence."""
+    task = make(chunks=2)
+    task.bench.do(task.object.ended(1))
+    assert hold(task, lambda: task.object.ended(0)) == 97.0
+    assert task.bench.task().status is Status.COMPLETED

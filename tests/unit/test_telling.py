@@ -1,0 +1,238 @@
+"""Who is told that a task has ended under its worker: the task's object by a request, lanes by their coordinator."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from simulator.engine.loop import Loop
+from src.core import limits
+from src.core.errors import CallAborted, CallNotStarted
+from src.core.ids import TaskKey
+from src.core.meter import Meter
+from src.core.states import Status
+from src.core.task import Route
+from src.inference import wire
+from src.inference.protocol import ModelCall, ModelReply
+from src.inference.wire import Wire
+from src.objects.batch_coordinator import Coordinator
+from src.objects.lane import Lane
+from src.objects.sender import ObjectTeller
+from src.processing.log import Log
+from src.store.claims import Claim
+from src.store.ending import Stopped
+from tests.support.worker_bench import WorkerBench
+from tests.unit.test_coordinator import NOW_MS, SECONDS, Storage
+
+TASK = TaskKey("task")
+NOBODY = Log(lambda _line: None)
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    """A task of three calls of ten seconds."""
+    made = WorkerBench()
+    made.model.seconds = lambda number: 10.0
+    made.insert(3)
+    yield made
+    made.close()
+
+
+def claim(bench: WorkerBench, route: Route, name: str = "") -> Claim:
+    """Have a worker claim the task."""
+    made = bench.do(bench.store.claim(TASK, holder=name or route, host="", route=route, lease_ms=180_000))
+    assert isinstance(made, Claim)
+    return made
+
+
+# --- What a request knows ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("route", "fence"), [(Route.QUEUE, None), (Route.DURABLE_OBJECT, 1), (Route.DIRECT, None)])
+@pytest.mark.parametrize("end", ["cancel", "erase"])
+def test_only_a_task_on_an_object_has_one_to_tell(bench: WorkerBench, route: Route, fence: int | None, end: str):
+    """The fence is that of the claim which is over."""
+    claim(bench, route)
+    store = bench.store
+    stopped: Stopped = bench.do(store.cancel(TASK, 1_000) if end == "cancel" else store.erase(TASK))
+    assert (stopped.changed, stopped.object_fence) == (True, fence)
+
+
+def test_a_task_that_nobody_has_begun_has_no_object(bench: WorkerBench):
+    """It would be woken for nothing."""
+    assert bench.do(bench.store.cancel(TASK, 1_000)).object_fence is None
+
+
+def test_a_cancellation_that_is_repeated_tells_again(bench: WorkerBench):
+    """The first one's word may have been lost."""
+    claim(bench, Route.DURABLE_OBJECT)
+    stopped = [bench.do(bench.store.cancel(TASK, 1_000)) for _ in range(2)]
+    assert [(each.changed, each.object_fence) for each in stopped] == [(True, 1), (False, 1)]
+
+
+def test_a_cancellation_that_came_too_late_names_no_fence(bench: WorkerBench):
+    """The task was put back before the cancellation landed, and another claim has it: that one goes on."""
+    claim(bench, Route.DURABLE_OBJECT)
+    batch, calls = bench.database.batch, 0
+
+    async def put_back_in_between(statements: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # the first reads the generation
+            bench.database.batch = batch  # type: ignore[method-assign]
+            await bench.store.cancel(TASK, 1_000)
+            assert await bench.store.retry(TASK, 180_000) is not None
+            await bench.store.claim(TASK, holder="next", host="", route=Route.DURABLE_OBJECT, lease_ms=180_000)
+        return await batch(statements)
+
+    bench.database.batch = put_back_in_between  # type: ignore[method-assign]
+    stopped = bench.do(bench.store.cancel(TASK, 1_000))
+    assert (stopped.changed, stopped.object_fence) == (False, None)
+    assert bench.task().status is Status.PROCESSING
+
+
+# --- The word ----------------------------------------------------------------------------------------------------
+
+
+class Objects:
+    """Objects that note what they are told; `act` may fail or take its time."""
+
+    def __init__(self, act: Callable[[], Any] = lambda: asyncio.sleep(0)) -> None:
+        self.told: list[tuple[str, int]] = []
+        self._act = act
+        self._name = ""
+
+    def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
+        """Return one."""
+        self._name = name
+        return self
+
+    async def ended(self, fence: int) -> None:
+        """Be told."""
+        self.told.append((self._name, fence))
+        await self._act()
+
+
+async def refuse() -> None:
+    """Fail, as the object of a deployment before does, which knows no such word."""
+    raise AttributeError("ended")
+
+
+@pytest.mark.parametrize(
+    ("act", "seconds"), [(lambda: asyncio.sleep(0), 0), (refuse, 0), (asyncio.Event().wait, limits.TELL_SECONDS)]
+)
+def test_telling_never_fails_and_is_soon_over(act: Callable[[], Any], seconds: float):
+    """An object that fails, or never answers, keeps no cancellation from its answer."""
+    loop, objects, meter = Loop(), Objects(act), Meter()  # type: ignore[abstract]
+    loop.run_until_complete(ObjectTeller(objects, meter, NOBODY).tell(TASK, 7))
+    assert (objects.told, loop.time(), meter.subrequests) == ([("task", 7)], seconds, 1)
+    loop.close()
+
+
+def test_without_objects_nobody_is_told():
+    """A deployment that binds none."""
+    meter = Meter()
+    asyncio.run(ObjectTeller(None, meter, NOBODY).tell(TASK, 7))
+    assert meter.subrequests == 0
+
+
+# --- Lanes -------------------------------------------------------------------------------------------------------
+
+
+def calls(count: int) -> list[Wire]:
+    return [wire.write_call(ModelCall("", str(number), "")) for number in range(count)]
+
+
+def abort_after(bench: WorkerBench, seconds: float, fence: int, *, concurrency: int = 6) -> list[type]:
+    """Have a lane make three calls of the task's claim, and be told after a while; return what each gave."""
+    of = claim(bench, Route.DURABLE_OBJECT)
+    worker = bench.worker()
+    worker = replace(worker, settings=replace(worker.settings, concurrency=concurrency))
+
+    async def play() -> list[Wire]:
+        lane = Lane()
+        made = asyncio.ensure_future(lane.infer(worker, TASK, of.fence, calls(3)))
+        await asyncio.sleep(seconds)
+        lane.abort(fence)
+        return await made
+
+    return [type(wire.read_outcome(outcome)) for outcome in bench.do(play())]
+
+
+def test_a_lane_ends_its_calls_and_keeps_what_came(bench: WorkerBench):
+    """One call had given its output; the two others are cut, and the lane answers at once."""
+    bench.model.seconds = lambda number: 1.0 if number == 2 else 10.0
+    assert abort_after(bench, 3.0, 1) == [CallAborted, ModelReply, CallAborted]
+    assert bench.loop.time() == 3.0
+
+
+def test_a_call_that_had_no_turn_was_not_made(bench: WorkerBench):
+    """It is not on the bill, since no provider has seen it."""
+    assert abort_after(bench, 3.0, 1, concurrency=1) == [CallAborted, CallNotStarted, CallNotStarted]
+    assert len(bench.model.calls) == 1
+
+
+def test_a_lane_goes_on_for_a_later_claim(bench: WorkerBench):
+    """The word was meant for the claim before, and comes late."""
+    assert abort_after(bench, 3.0, 0) == [ModelReply] * 3
+    assert bench.loop.time() == 10.0
+
+
+def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
+    """The calls overtake nobody: they come after the word that their claim is over."""
+    of = claim(bench, Route.DURABLE_OBJECT)
+
+    async def play() -> list[Wire]:
+        lane = Lane()
+        lane.abort(of.fence)
+        return await lane.infer(bench.worker(), TASK, of.fence, calls(3))
+
+    outcomes = [type(wire.read_outcome(outcome)) for outcome in bench.do(play())]
+    assert (outcomes, bench.model.calls) == ([CallNotStarted] * 3, [])
+
+
+class Lanes:
+    """Lanes that hang until they are told; `broken` ones cannot be."""
+
+    def __init__(self, *broken: str) -> None:
+        self.told: list[tuple[str, int]] = []
+        self._broken = broken
+
+    def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
+        """Return one."""
+        lanes = self
+
+        class One:
+            async def infer(self, *_args: Any) -> Any:
+                await asyncio.Event().wait()
+
+            async def abort(self, fence: int) -> None:
+                if name in lanes._broken:
+                    raise ConnectionError
+                lanes.told.append((name, fence))
+
+        return One()
+
+
+def test_a_coordinator_tells_each_lane_that_is_out():
+    """Also after it has lost its memory: which lanes are out stands in its storage. One that fails is not the last."""
+    lanes = Lanes("task/lane-1")
+
+    async def play() -> None:
+        def made() -> Coordinator:
+            return Coordinator(Storage(connection), lanes, lambda: NOW_MS, NOBODY)
+
+        groups = [asyncio.ensure_future(made().infer(TASK, 4, 3, [{}], SECONDS)) for _ in range(3)]
+        await asyncio.sleep(0)
+        await made().abort(TASK, 4)
+        for group in groups:
+            group.cancel()
+
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.row_factory = sqlite3.Row
+        asyncio.run(play())
+    assert lanes.told == [("task/lane-2", 4), ("task/lane-3", 4)]
