@@ -397,7 +397,7 @@ def test_a_call_that_will_not_end_holds_up_nobody(local: CallBench):
 
 
 def test_an_rpc_that_is_dropped_goes_on(laned: CallBench):
-    """A lane cannot be called back: its calls are made to the end, and nobody waits for it."""
+    """A lane that is not told to abort makes its calls to the end, and nobody waits for it."""
     laned.model.seconds = {"0": 5.0}
     laned.start(KEYS[:2])
     laned.sleep(2)

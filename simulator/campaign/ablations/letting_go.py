@@ -1,31 +1,45 @@
 """Ablations of what frees a host whose task has ended under it while slow calls are out."""
 
-from simulator.campaign.ablations import substitutes as without
+import math
+
 from simulator.campaign.ablations.circumstances import holding_up
 from simulator.campaign.ablations.definition import Ablation
 from simulator.platform.choices import DIRECT, FREE, TOP
 from src.objects import ai_processor, lane
 from src.processing import looks
 
+
+def _never(*_args: object) -> float:
+    return math.inf
+
+
+async def _hear_nothing(_self: object, _fence: int) -> None:
+    """Let an object that is told of its task's end go on waiting."""
+
+
+def _abort_nothing(_self: object, _fence: int) -> None:
+    """Let a lane make its calls to their end."""
+
+
 ABLATIONS = (
     Ablation(
         "look_at_claim",
         "a run that waits for slow calls looks whether its task goes on",
-        ((looks.Spacing, "next_at", without.never),),
+        ((looks.Spacing, "next_at", _never),),
         {},
         holding_up(TOP, DIRECT),
     ),
     Ablation(
         "told_object",
         "an object is told that its task has ended",
-        ((ai_processor.Processor, "ended", without.hear_nothing),),
+        ((ai_processor.Processor, "ended", _hear_nothing),),
         {},
         holding_up(FREE),
     ),
     Ablation(
         "aborted_lanes",
         "lanes end the calls of a task that has ended",
-        ((lane.Lane, "abort", without.abort_nothing),),
+        ((lane.Lane, "abort", _abort_nothing),),
         {},
         holding_up(FREE, long=True),
     ),

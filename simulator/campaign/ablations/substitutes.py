@@ -119,18 +119,6 @@ def as_wide_as_ever(*_args: Any) -> float:
     return math.inf
 
 
-def never(*_args: Any) -> float:
-    return math.inf
-
-
-async def hear_nothing(_self: object, _fence: int) -> None:
-    """Let an object that is told of its task's end go on waiting."""
-
-
-def abort_nothing(_self: object, _fence: int) -> None:
-    """Let a lane make its calls to their end."""
-
-
 async def help_nobody(self: object, task: object, wait_seconds: float) -> None:
     """Let a poll do nothing for a late task."""
 
