@@ -1,0 +1,211 @@
+"""Patience with a model that is away: whose trouble a failure is, who asks when, and when it is enough."""
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.core import limits
+from src.core.errors import ModelError, ModelReplyMalformed, ModelUnavailable
+from src.core.patience import ModelNews, Patience, Trouble
+from src.processing.ledger import Ledger
+from src.store.claims import CallKey, Tried
+from tests.unit.test_ledger import FIRST, REPLY, SECOND, THIRD, claim
+
+HOUR = 3_600.0
+
+
+def away(news: Trouble | None = None, *, now: float = 0.0, seconds: float = HOUR, chance: float = 0.0) -> Patience:
+    """Give the patience of a task whose call has just failed."""
+    patience = Patience(news or Trouble(), seconds, now=now)
+    patience.failed(now - 1, now, None, chance)
+    return patience
+
+
+def probe(patience: Patience, now: float, chance: float = 0.0, asked: float | None = None) -> float:
+    """Make a call that fails a second later; return when."""
+    patience.started(now)
+    patience.failed(now, now + 1, asked, chance)
+    return now + 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=50, max_size=50))
+def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
+    """The pauses double from a second to five minutes, half of each is jitter: whatever that is, few fit an hour."""
+    patience, now, times = away(seconds=10 * HOUR), 0.0, []
+    for chance in chances:
+        now = patience.opens_at(now, None)
+        times.append(now)
+        now = probe(patience, now, chance)
+    assert all(sum(begin <= at < begin + HOUR for at in times) <= 32 for begin in times)
+    assert times[0] <= 1
+    assert max(later - before for before, later in pairwise(times)) <= limits.AWAY_SECONDS_MOST + 1.001
+
+
+def test_one_call_at_a_time_asks():
+    """While one is out that started after the trouble began, none starts. One from before it does not count."""
+    patience = away(now=10)
+    assert patience.narrow(10)
+    assert patience.opens_at(20, latest_start=11) == math.inf
+    assert patience.opens_at(20, latest_start=9) < 20
+
+
+def test_calls_that_were_out_together_are_one_trouble():
+    """Six failures of a burst make one pause, not six doublings."""
+    patience = away(now=10)
+    for at in (10.1, 10.2, 10.3):
+        patience.failed(9, at, None, 0.0)
+    assert (patience.waits, patience.opens_at(10.3, None)) == (1, 10.5)
+
+
+def test_a_pause_that_the_provider_asks_for_is_obeyed():
+    """`Retry-After` of any failure: nothing asks before it is over, be it longer than the patience."""
+    patience = away(seconds=60)
+    probe(patience, 1, asked=90)
+    assert patience.opens_at(2, None) == 92
+
+
+def test_a_success_ends_it_for_all_tasks_of_the_isolate():
+    """What one task hears the others know; a task whose own failure is later does not believe it."""
+    news = Trouble()
+    one, other, late = away(news), away(news), away(news, now=30)
+    one.succeeded(20)
+    assert (one.narrow(21), other.narrow(21), late.narrow(31)) == (False, False, True)
+    assert other.counts(19)
+    assert not other.counts(20.5)
+
+
+def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
+    """Tasks of one isolate take turns: together they ask every half minute at most, once the first pauses are over."""
+    news, tasks, now, probes = Trouble(), [], 0.0, 0
+    tasks = [away(news) for _ in range(1_000)]
+    while now < HOUR:
+        now, patience = min(((max(now, task.opens_at(now, None)), task) for task in tasks), key=lambda turn: turn[0])
+        patience.started(now)
+        probes += 1
+        patience.failed(now, now + 0.1, None, 0.0)
+    assert probes <= HOUR / limits.AWAY_TURN_SECONDS + 32
+
+
+def test_tasks_that_come_while_a_model_is_away_take_turns():
+    """A task that has not met the trouble asks at most 5 s after the last one that did: a thousand ask in turn."""
+    news = Trouble()
+    away(news)
+    tasks, now, probes = [Patience(news, HOUR, now=0.0) for _ in range(1_000)], 0.0, 0
+    while now < 600:
+        now, patience = min(((max(now, task.opens_at(now, None)), task) for task in tasks), key=lambda turn: turn[0])
+        patience.started(now)
+        probes += 1
+        patience.failed(now, now + 0.1, None, 0.0)
+    assert probes <= 600 / limits.AWAY_NEWCOMER_SECONDS + 32
+
+
+def test_patience_ends():
+    """After MODEL_PATIENCE_SECONDS one more call may ask, and then it is over."""
+    patience, now = away(seconds=600), 0.0
+    while not patience.over(now):
+        now = max(now, patience.opens_at(now, None))
+        assert now <= 600
+        patience.started(now)
+        now += 1
+        patience.failed(now - 1, now, None, 0.0)
+    assert 600 <= now <= 602
+
+
+def test_the_next_claim_goes_on_where_the_last_one_was():
+    """A claim knows for how long the model has been away and how often it was asked for; without patience nothing."""
+    patience = Patience(Trouble(), HOUR, now=1_000.0, away_for=900, waits=8, failed_for=100)
+    assert (patience.away_since, patience.waits, patience.narrow(1_000)) == (100, 8, True)
+    assert not patience.over(1_000)
+    assert patience.over(100 + HOUR)
+    assert Patience(Trouble(), 0, now=1_000.0, away_for=900, waits=8).away_since is None
+
+
+def test_an_isolate_remembers_so_many_models():
+    """The one that nobody has asked about for longest goes; what it knows is old news after a while."""
+    news = ModelNews()
+    news.of("m").failed(0, 1, 0.0, 0.0)
+    assert news.is_away("m", 1 + limits.AWAY_SECONDS_KEPT)
+    assert not news.is_away("m", 2 + limits.AWAY_SECONDS_KEPT)
+    for number in range(limits.NEWS_MODELS_MOST):
+        news.of(f"m{number}")
+    assert not news.is_away("m", 2)
+
+
+# --- In the ledger ---------------------------------------------------------------------------------------------------
+
+
+def patient(max_attempts: int = 3) -> Ledger:
+    """Give the ledger of a fresh task with patience, and many chunks."""
+    ledger = Ledger(claim(total=99), max_attempts, Patience(Trouble(), HOUR, now=0.0))
+    ledger.add(CallKey(0, position) for position in range(99))
+    return ledger
+
+
+def test_a_chunk_that_alone_fails_ends_after_its_attempts():
+    """Others succeed while it is out: MAX_ATTEMPTS of its failures end the task, with backoff, before the others do."""
+    ledger, now, failures = patient(), 0.0, []
+    while ledger.failure is None:
+        keys = ledger.startable(now, 3)
+        ledger.start(keys, now)
+        now += 0.5
+        for key in keys:
+            if key == FIRST:
+                failures.append(now)
+                ledger.failed(key, ModelUnavailable("500"), now, 0.0)
+        for key in keys:
+            if key != FIRST and ledger.failure is None:
+                ledger.succeeded(key, REPLY, now=now)
+    assert ledger.failure.code == "model_unavailable"
+    assert len(failures) == 3
+    assert failures[1] - failures[0] >= 0.5
+    assert failures[2] - failures[1] >= 1.0
+    told = ledger.progress([], 99, now)
+    assert told.completed < 30
+    assert [(item.key, item.tried, item.final) for item in told.failures] == [(FIRST, Tried(3, 3), True)]
+
+
+def test_calls_that_fail_together_are_the_models_trouble():
+    """None of them counts, however often; after a success each counts once, and none ends the task by that."""
+    ledger = patient(max_attempts=1)
+    now = 0.0
+    for _ in range(5):
+        keys = ledger.startable(now, 3)
+        ledger.start(keys, now)
+        for key in keys:
+            ledger.failed(key, ModelUnavailable("500"), now + 1, 0.0)
+        assert ledger.failure is None
+        now = max(now + 1, ledger.next_at(now + 1) or 0.0)
+    assert {item.tried.attempts for item in ledger.progress([], 99, now).failures} == {0}
+    (key,) = ledger.startable(now, 3)
+    ledger.start([key], now)
+    ledger.succeeded(key, REPLY, now=now + 1)
+    assert ledger.failure is None
+    assert len(ledger.startable(now + 1.5, 3)) == 3
+
+
+def test_who_asks_next_is_another_call():
+    """A call of a chunk that no model can bear does not stand in the others' way."""
+    ledger, asked, now = patient(), [], 0.0
+    for _ in range(4):
+        (key,) = ledger.startable(now, 1)
+        asked.append(key)
+        ledger.start([key], now)
+        ledger.failed(key, ModelUnavailable("500"), now + 1, 0.0)
+        now = ledger.next_at(now + 1) or 0.0
+    assert asked == [FIRST, SECOND, THIRD, CallKey(0, 3)]
+
+
+@pytest.mark.parametrize("error", [ModelUnavailable("503", 40), ModelReplyMalformed("{", 40)], ids=["503", "200"])
+@pytest.mark.parametrize("seconds", [0.0, HOUR])
+def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
+    """A pause that the provider asks for holds all starts, whatever the status, with patience and without."""
+    ledger = Ledger(claim(), 3, Patience(Trouble(), seconds, now=0.0))
+    ledger.add([FIRST, SECOND])
+    ledger.start([FIRST], 0)
+    ledger.failed(FIRST, error, 1, 0.0)
+    assert ledger.startable(40.9, 1) == []
+    assert ledger.next_at(1) == 41
+    assert len(ledger.startable(41, 1)) == 1
