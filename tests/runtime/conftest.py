@@ -29,7 +29,7 @@ def model() -> Iterator[ModelServer]:
 def dev(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
     """The Worker on one route, its model calls going to `model`."""
     state: Path = tmp_path_factory.mktemp("state")
-    flags = openai(model.base_url, AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=4, PLAN="paid")
+    flags = openai(model.base_url, AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=4, PLAN="paid", MODEL_PATIENCE_SECONDS=0)
     with DevServer(state, *ENVIRONMENTS[route], *flags, "--cron-every", "1") as server:
         yield server
 

@@ -1,0 +1,98 @@
+"""A model server that is away for seconds in the middle of a task, on real workerd: the task waits, and says so."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.conftest import ENVIRONMENTS
+from tests.support.client import Client, Json, openai, paragraphs
+from tests.support.dev_server import DevServer, eventually
+from tests.support.model_plan import Plan, status
+from tests.support.model_server import ModelServer
+
+pytestmark = pytest.mark.runtime
+CHUNKS, SMALL = 24, {"maxChars": 40}
+LATENCY_SECONDS = 0.3
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    """A port on which model servers can come and go."""
+    with ModelServer() as server:
+        return int(server.base_url.split(":")[2].partition("/")[0])
+
+
+@pytest.fixture(scope="module")
+def patient(route: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of the Worker on one route, whose model is at that port, with the patience of a deployment."""
+    settings = openai(f"http://127.0.0.1:{port}/v1", AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=5, PLAN="paid")
+    state: Path = tmp_path_factory.mktemp("state")
+    with (
+        DevServer(state, *ENVIRONMENTS[route], *settings, "--cron-every", "1") as server,
+        Client(server.url) as client,
+    ):
+        yield client
+
+
+def serve(port: int) -> ModelServer:
+    """Serve the model."""
+    return ModelServer(api_key="test-key", latency_seconds=LATENCY_SECONDS, port=port)
+
+
+def begin(client: Client, model: ModelServer) -> Json:
+    """Have a task in the middle of its calls."""
+    task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
+    model.wait_for_calls(8, 30)
+    return task
+
+
+def wait_for_words(client: Client, task: Json, code: str) -> Json:
+    """Wait until the task has said what it waits for, after some calls in vain; return it."""
+    seen: list[Json] = []
+
+    def waits() -> bool:
+        shown = client.task(task["id"])
+        assert not shown["terminal"], shown["error"]
+        wait = shown["waitingFor"]
+        if wait is not None and wait["reason"] == "model_away" and shown["lastError"]["calls"] >= 4:
+            seen.append(shown)
+        return bool(seen)
+
+    eventually(waits, seconds=60)
+    assert seen[0]["lastError"]["code"] == code
+    assert seen[0]["waitingFor"]["until"] is None or seen[0]["waitingFor"]["until"] > seen[0]["lastError"]["at"]
+    return seen[0]
+
+
+def assert_whole(client: Client, task: Json) -> None:
+    """It has completed, and nothing of it failed."""
+    done = client.finished(task["id"], 120)
+    assert done["status"] == "completed", done
+    assert done["progress"] == {"total": CHUNKS, "completed": CHUNKS, "failed": 0, "truncated": 0}
+    assert (done["waitingFor"], done["lastError"]) == (None, None)
+
+
+def test_a_server_that_is_down(patient: Client, port: int):
+    """Its port is closed for seconds: no task fails, and few calls ask."""
+    with serve(port) as model:
+        task = begin(patient, model)
+    shown = wait_for_words(patient, task, "model_connection_lost")
+    assert shown["progress"]["completed"] > 0
+    with serve(port) as model:
+        assert_whole(patient, task)
+        assert len(model.calls()) == CHUNKS - shown["progress"]["completed"]
+
+
+def test_a_server_that_answers_500(patient: Client, port: int):
+    """It answers all calls with 500 for seconds: the task makes few, and keeps what it has."""
+    with serve(port) as model:
+        task = begin(patient, model)
+        model.plan = Plan(decide=lambda call: status(500))
+        wait_for_words(patient, task, "model_unavailable")
+        refused = [call for call in model.calls() if call.answered == "status 500"]
+        assert len(refused) <= 6 + 8  # those that were out, and one at a time
+        model.plan = Plan()
+        assert_whole(patient, task)
+        served = [call for call in model.calls() if call.answered == "ok"]
+        assert len(served) == CHUNKS
