@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from simulator.campaign import end_checks
+from simulator.campaign.ablations import impatience
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.patches import Patch
 from simulator.campaign.tenants import TENANTS
@@ -53,7 +54,7 @@ HELD_BRIEFLY: tuple[Patch, ...] = ((storage_cap, "HOLD_SECONDS", (2, 10)),)
 TIDY: tuple[Patch, ...] = ((model, "output_of", without.long_output), (end_checks, "output_of", without.long_output))
 
 # A model that never has an answer for a text that begins with an x.
-ONE_CHUNK_FAILS: tuple[Patch, ...] = ((model.ModelServer, "_decide", without.fail_one_chunk),)
+ONE_CHUNK_FAILS: tuple[Patch, ...] = ((model.ModelServer, "_decide", impatience.fail_one_chunk),)
 
 
 def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], Workload]:

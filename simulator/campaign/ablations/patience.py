@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from simulator.campaign.ablations import substitutes as without
+from simulator.campaign.ablations import impatience as without
 from simulator.campaign.ablations.circumstances import ONE_CHUNK_FAILS, bearing_absence, one_fails
 from simulator.campaign.ablations.definition import Ablation
 from simulator.engine.fault_kinds import MODEL_AWAY

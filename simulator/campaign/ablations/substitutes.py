@@ -9,10 +9,9 @@ from typing import Any
 
 from simulator.campaign.patches import Patch
 from simulator.platform.isolate import Isolate
-from simulator.platform.model import ModelServer
 from simulator.platform.shared_database import Sharing
 from src.core import limits
-from src.core.errors import ModelError, ModelUnavailable, StoreUnavailable
+from src.core.errors import StoreUnavailable
 from src.core.ids import TaskKey
 from src.core.keys import Scope
 from src.core.stalls import Rests
@@ -73,7 +72,6 @@ _cancel = tasks.TaskStore.cancel
 _erase = tasks.TaskStore.erase
 _freeze = Isolate.freeze
 _check = rate_limit.check
-_decide = ModelServer._decide
 _answer = router._answer
 
 
@@ -245,37 +243,6 @@ def long_output(call: ModelCall) -> str:
     """What the model says, and as much again as fits into no page that is in use, compressed or not."""
     said = f"{call.model}\0{call.system}\0{call.user}".encode("utf-8", "replace")
     return f"seen {shake_128(said).hexdigest(8_000)}"
-
-
-def count_all(_patience: Any, _started_at: float) -> bool:
-    return True
-
-
-def never_narrow(_patience: Any, _now: float) -> bool:
-    return False
-
-
-def never_over(_patience: Any, _now: float) -> bool:
-    return False
-
-
-def a_second(_waits: int, _chance: float) -> float:
-    return 1.0
-
-
-def claim_without_wait(*args: Any) -> Claim:
-    return replace(_read_claim(*args), away_ms=None, away_waits=0)
-
-
-def settle_nothing(*_args: Any) -> list[Any]:
-    return []
-
-
-def fail_one_chunk(self: ModelServer, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float]:
-    if not call.user.startswith("x"):
-        return _decide(self, call, sender)
-    self.faults.strike("model_unavailable", sender)
-    return "5xx", ModelUnavailable("503"), 0.1
 
 
 def at_once(_bucket: Any, now: float) -> float:

@@ -1,0 +1,44 @@
+"""What stands in for the safeguards of patience while they are switched off."""
+
+from dataclasses import replace
+from typing import Any
+
+from simulator.platform.model import ModelServer
+from src.core.errors import ModelError, ModelUnavailable
+from src.inference.protocol import ModelCall
+from src.store import rows
+from src.store.claims import Claim
+
+_read_claim = rows.claim
+_decide = ModelServer._decide
+
+
+def count_all(_patience: Any, _started_at: float) -> bool:
+    return True
+
+
+def never_narrow(_patience: Any, _now: float) -> bool:
+    return False
+
+
+def never_over(_patience: Any, _now: float) -> bool:
+    return False
+
+
+def a_second(_waits: int, _chance: float) -> float:
+    return 1.0
+
+
+def claim_without_wait(*args: Any) -> Claim:
+    return replace(_read_claim(*args), away_ms=None, away_waits=0)
+
+
+def settle_nothing(*_args: Any) -> list[Any]:
+    return []
+
+
+def fail_one_chunk(self: ModelServer, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float]:
+    if not call.user.startswith("x"):
+        return _decide(self, call, sender)
+    self.faults.strike("model_unavailable", sender)
+    return "5xx", ModelUnavailable("503"), 0.1
