@@ -37,8 +37,9 @@ class Probes:
     def called(self, tag: str) -> None:
         """A call has reached the model, or its host. Raises InvariantBroken."""
         now, model = self._world.loop.time(), self._world.model
-        fired = {name for name, tally in self._world.faults.tallies.items() if tally.fired}
-        if now >= model.away_until or not self._patience or fired - {MODEL_AWAY}:
+        if now >= model.away_until or not self._patience:
+            return
+        if any(tally.fired for name, tally in self._world.faults.tallies.items() if name != MODEL_AWAY):
             return
         if model.away_until != self._away_until:
             self._away_until = model.away_until
