@@ -163,9 +163,8 @@ def test_ended_tasks_are_read(bench: WorkerBench):
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_an_ended_task_that_is_put_back_goes_on(bench: WorkerBench, status: str):
     """A retry keeps the outputs of older code, and calls for the others."""
-    late = {"error_code": "model_timeout", "error_message": "late", "error_retryable": 1}
-    cause: dict[str, Any] = late if status == "failed" else {}
-    key = put(bench, "ended", done=3, status=status, **cause, **OVER)
+    cause: dict[str, Any] = {"error_code": "model_timeout", "error_message": "late", "error_retryable": 1}
+    key = put(bench, "ended", done=3, status=status, **cause if status == "failed" else {}, **OVER)
     upgrade(bench)
     assert bench.do(bench.store.retry(key, 180_000)) is not None
     assert run(bench, key) == ["d"]
