@@ -6,6 +6,7 @@ from simulator.campaign.ablations.circumstances import (
     LOST_REPLIES,
     cancelling_late,
     hurried,
+    merging,
     refused,
     some_tasks,
 )
@@ -56,6 +57,26 @@ ABLATIONS = (
         "outputs that are sent again are in their segment already",
         (without.swapped("RECORD_OUTPUTS", "(fence, step, piece) >= (:fence, :step, :piece)", without.NO_PIECE),),
         LOST_REPLIES,
+    ),
+    Ablation(
+        "segments_in_claim",
+        "a worker knows which outputs lie in segments, and makes no such call again",
+        (
+            without.swapped(
+                "CLAIM_OUTPUTS",
+                "UNION SELECT level, value FROM segments, json_each('[' || places || ']') WHERE task_id = :task_key",
+                "",
+            ),
+        ),
+        CRASHES,
+        some_tasks(*DEPLOYMENTS),
+    ),
+    Ablation(
+        "merge_plan_once",
+        "the plan of a merge's level that is sent again is there already",
+        (without.swapped("RECORD_MERGE", "ON CONFLICT DO NOTHING", ""),),
+        LOST_REPLIES,
+        merging,
     ),
     Ablation(
         "pieces_by_try",

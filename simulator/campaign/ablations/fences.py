@@ -12,7 +12,8 @@ ABLATIONS = (
         "fence_in_outputs",
         "outputs of a worker that lost its claim are refused",
         (without.swapped("RECORD_OUTPUTS", without.FENCED, without.UNFENCED),),
-        {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
+        {"worker_frozen": 0.3, "object_zombie": 0.1, "duplicate_delivery": 0.5, "d1_lands_later": 0.2},
+        some_tasks(TOP, FREE),
     ),
     Ablation(
         "fence_in_checkpoint",

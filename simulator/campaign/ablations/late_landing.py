@@ -17,6 +17,18 @@ ABLATIONS = (
         some_tasks(*DEPLOYMENTS),
     ),
     Ablation(
+        "late_pieces",
+        "outputs that land after later ones of the same claim are refused, by the step and by their segment",
+        (
+            without.swapped_parts(
+                "RECORD_OUTPUTS",
+                {without.FENCED: without.FENCED_ONLY, "(fence, step, piece) >= (": "(fence, step, piece) = ("},
+            ),
+        ),
+        LATE,
+        some_tasks(*DEPLOYMENTS),
+    ),
+    Ablation(
         "tombstone_in_submission",
         "a submission that lands after its task was erased brings nothing back",
         (without.swapped("INSERT_TASK", "WHERE id = :task_key)", "WHERE id = '' AND :task_key = :task_key)"),),

@@ -42,11 +42,19 @@ def swapped(name: str, old: str, new: str) -> Patch:
 
     All parameters must remain: the Worker goes on setting them.
     """
+    return swapped_parts(name, {old: new})
+
+
+def swapped_parts(name: str, parts: dict[str, str]) -> Patch:
+    """The same with several parts, where one safeguard does what another does too."""
     modules = [module for module in _STATEMENT_MODULES if hasattr(module, name)]
     assert len(modules) == 1, f"{len(modules)} modules have a statement {name}"
     known = getattr(modules[0], name)
-    assert old in known.text, f"{name} has no {old!r} any more"
-    made = statement(known.text.replace(old, new))
+    text = known.text
+    for old, new in parts.items():
+        assert old in text, f"{name} has no {old!r} any more"
+        text = text.replace(old, new)
+    made = statement(text)
     assert set(made.parameters) == set(known.parameters), f"{name} would have the parameters {made.parameters}"
     return modules[0], name, made
 
@@ -54,6 +62,7 @@ def swapped(name: str, old: str, new: str) -> Patch:
 # The step refuses most of what the fence does, so both go.
 FENCED = "fence = :fence AND step <= :step"
 UNFENCED = ":fence = :fence AND :step = :step"
+FENCED_ONLY = "fence = :fence AND :step = :step"
 NO_PIECE = "(0, :step, :piece) > (:fence, 0, 0)"
 AND_IN_TIME = f" AND {IN_TIME}"
 
