@@ -24,6 +24,9 @@ LIST_LIMIT_DEFAULT = 20
 LIST_LIMIT_MOST = 100
 WAIT_READS_FREE = 5  # `?wait=` on PLAN=free: reads of D1 in all
 CANCEL_ANSWER_SECONDS = 25.0  # a cancellation or a deletion is answered within this; START_SECONDS of it may be held
+BULK_TASKS_MOST = 100  # that one request puts back or cancels
+BULK_COUNT_MOST = 10_000  # tasks that a dry run of it counts: it reads two rows for each
+BULK_SEND_SECONDS = 10.0  # for how long a bulk retry sends tasks off; the sweep has the others
 REQUEST_PERIOD_SECONDS = 60  # wrangler.toml: the period of RATE_LIMITER; platform: 10 or 60
 RATE_LIMITER_SECONDS = 1.0  # a limiter that takes longer lets the request through
 

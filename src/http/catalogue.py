@@ -10,7 +10,7 @@ from typing import Final
 from ..core import limits
 from ..core.keys import ID_PATTERN, Scope
 from ..core.states import Status
-from . import health, keys, openapi, operation, problems, queries, tasks
+from . import bulk, health, keys, openapi, operation, problems, queries, tasks
 from .dry_run import PlanView
 from .endpoint import Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
@@ -187,6 +187,7 @@ ENDPOINTS: Final = (
             *_ONE_TASK,
         ),
     ),
+    *bulk.ENDPOINTS,
     Endpoint(
         method="POST",
         path="/api/keys",

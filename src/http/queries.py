@@ -4,11 +4,13 @@ import base64
 import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from math import ceil, floor
 from urllib.parse import parse_qsl
 from uuid import UUID
 
 from ..core import limits
 from ..core.states import Status
+from ..store.pages import Span, span
 from .messages import Query
 from .problems import FieldError, Refusal, field_refusal, named
 
@@ -99,6 +101,17 @@ def created_bound(query: Query, name: str) -> float | None:
     if milliseconds is None:
         raise _refused(name, "must be a time as RFC 3339 has it, like 2026-11-05T12:00:00Z")
     return max(0.0, milliseconds)
+
+
+def created_span(tenant: str, query: Query, before_id: str | None = None) -> Span:
+    """Read both as the span of the tenant's tasks of that time, before a task if one is given."""
+    after, before = created_bound(query, "createdAfter"), created_bound(query, "createdBefore")
+    return span(
+        tenant,
+        before_id=before_id,
+        from_ms=None if after is None else floor(after) + 1,
+        until_ms=None if before is None else ceil(before),
+    )
 
 
 def page_limit(query: Query) -> int:

@@ -70,6 +70,8 @@ async def _answer(request: Request, api: Api) -> Reply:
     matches = [(endpoint, parts) for endpoint in ENDPOINTS if (parts := _match(endpoint.path, path)) is not None]
     if not matches:
         raise Refusal(NOT_FOUND, "There is no such path.")
+    # `/api/tasks/retry` is no task's path.
+    matches = [match for match in matches if not match[1]] or matches
     allow = {"Allow": allowed(ENDPOINTS, matches[0][0].path)}
     if request.method == "OPTIONS":
         return Reply(204, headers=allow)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from math import ceil, floor
+from math import ceil
 
 from ..core import limits
 from ..core.chunks import TooManyChunks
@@ -14,7 +14,6 @@ from ..core.task import Task
 from ..processing.submission import BudgetTooSmall, Submitted, TooMuchRepeated
 from ..processing.terms import OVERDUE
 from ..store.admission import Mismatched, Refused
-from ..store.pages import span
 from ..store.tasks import TaskStore
 from ..store.views import TooMuchAtOnce
 from . import dry_run, large_answers, queries
@@ -114,14 +113,7 @@ async def read_chunks(exchange: Exchange) -> Reply:
 async def read_page(exchange: Exchange) -> Reply:
     """Show a page of the tenant's tasks, newest first."""
     status, limit = queries.status_filter(exchange.query), queries.page_limit(exchange.query)
-    after = queries.created_bound(exchange.query, "createdAfter")
-    before = queries.created_bound(exchange.query, "createdBefore")
-    where = span(
-        exchange.tenant,
-        before_id=queries.page_start(exchange.query),
-        from_ms=None if after is None else floor(after) + 1,
-        until_ms=None if before is None else ceil(before),
-    )
+    where = queries.created_span(exchange.tenant, exchange.query, queries.page_start(exchange.query))
     page = await exchange.api.store.list(where, status=status, most=limit)
     shown = [task for task in await _all_up_to_date(exchange.api, page.tasks) if status in {None, task.status}]
     next_cursor = None if page.last is None else queries.cursor(split_task_key(page.last)[1])
@@ -135,6 +127,8 @@ async def cancel(exchange: Exchange) -> Reply:
     api, key = exchange.api, exchange.task_key
     began = asyncio.get_running_loop().time()
     changed, starting_ms, fence = await api.store.cancel(key, api.settings.retention_ms)
+    if changed:
+        api.log("cancelled", task=key)
     # Nothing is announced any more; what was may still be on its way, and the answer says that nothing is.
     held = starting_ms / 1000
     late = asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST
@@ -161,6 +155,7 @@ async def retry(exchange: Exchange) -> Reply:
             accepted = await api.submission.retry(key, max_calls)
     if accepted is None:
         raise not_retryable(await _found(api.store, key), max_calls, api)
+    api.log("retried", task=key, max_calls=max_calls)
     route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
     task = await _found(api.store, key)
     task = replace(task, news_at=task.read_at)  # this is news
@@ -178,6 +173,7 @@ async def erase(exchange: Exchange) -> Reply:
     gone, starting_ms, fence = await store.erase(key)
     if not gone:
         raise no_task()
+    exchange.api.log("erased", task=key)
     await _let_go(api, key, starting_ms / 1000, fence)
     return Reply(204)
 

@@ -107,7 +107,7 @@ class Submission:
         is of the request, to tell whether an idempotency key stands for it.
         """
         for _ in range(_REPLAYS_MOST):
-            conditions = self._conditions(idempotency_key, digest)
+            conditions = self.conditions(idempotency_key, digest)
             new = self._new(tenant, request)
             outcome = await self._refused_by_storage(tenant, conditions) or await self._write(new, conditions)
             if isinstance(outcome, Accepted):
@@ -125,9 +125,10 @@ class Submission:
 
     async def retry(self, task_key: TaskKey, max_calls: int | None = None) -> Accepted | None:
         """Put a failed or cancelled task back, to be dispatched. None: see `AdmissionStore.retry`."""
-        return await self.store.retry(task_key, self.settings.lease_ms, self._conditions(), max_calls)
+        return await self.store.retry(task_key, self.settings.lease_ms, self.conditions(), max_calls)
 
-    def _conditions(self, idempotency_key: str | None = None, digest: str = "") -> Conditions:
+    def conditions(self, idempotency_key: str | None = None, digest: str = "") -> Conditions:
+        """On what the deployment accepts a task."""
         shared = self.dispatcher.has(Route.QUEUE) and self.dispatcher.has(Route.DURABLE_OBJECT)
         return Conditions(
             idempotency_key=idempotency_key,

@@ -1,6 +1,7 @@
 """The tasks in D1, whole: each share of the store stands in a module of its own, with its SQL under the same name."""
 
 from .admission import AdmissionStore
+from .bulk import BulkStore
 from .ending import EndingStore
 from .seen import SeenStore
 from .storage import StorageStore
@@ -10,5 +11,7 @@ from .window import WindowStore
 from .work import WorkStore
 
 
-class TaskStore(AdmissionStore, WorkStore, WindowStore, EndingStore, SweepStore, SeenStore, StorageStore, ViewStore):
+class TaskStore(
+    AdmissionStore, BulkStore, WorkStore, WindowStore, EndingStore, SweepStore, SeenStore, StorageStore, ViewStore
+):
     """The state machine's home. Every method may raise StoreError; every write may be sent again."""

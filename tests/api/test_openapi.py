@@ -38,7 +38,12 @@ def a_key(bench: ApiBench) -> str:
 
 
 # A body that is fine, for each call that takes one.
-BODIES = {"/api/tasks": {"input": "x"}, "/api/keys": {}}
+BODIES: dict[str, Any] = {
+    "/api/tasks": {"input": "x"},
+    "/api/tasks/retry": {},
+    "/api/tasks/cancel": {},
+    "/api/keys": {},
+}
 
 
 def call(bench: ApiBench, method: str, path: str) -> Reply:
@@ -209,6 +214,8 @@ def verbose(*scopes: Scope, known: bool = True) -> Provoke:
 # How the answers of success are brought about that `plain` does not give.
 SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("POST", "/api/tasks", 200): dry_run,
+    ("POST", "/api/tasks/retry", 200): body(b'{"dryRun": true}'),
+    ("POST", "/api/tasks/cancel", 200): body(b'{"dryRun": true}'),
     ("GET", "/api/async-status", 503): database_away(NETWORK_LOST),
 }
 
@@ -287,6 +294,8 @@ def test_every_endpoint_is_described() -> None:
         "/api/tasks/{id}/chunks": ["get", "head", "options"],
         "/api/tasks/{id}/cancel": ["options", "post"],
         "/api/tasks/{id}/retry": ["options", "post"],
+        "/api/tasks/retry": ["options", "post"],
+        "/api/tasks/cancel": ["options", "post"],
         "/api/keys": ["get", "head", "options", "post"],
         "/api/keys/{id}": ["delete", "options"],
         "/api/sweep": ["options", "post"],

@@ -23,7 +23,7 @@ from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Failure, Route
 from src.core.tenants import LOCAL
-from src.http import dry_run, health, keys, openapi, operation, problems, task_views
+from src.http import bulk, dry_run, health, keys, openapi, operation, problems, task_views
 from src.http.catalogue import document
 from src.http.headers import ON_EVERY_ANSWER
 from src.http.isolate import Isolate
@@ -345,7 +345,7 @@ def check_documented(method: str, url: str, reply: Reply) -> None:
 
 def _operation(method: str, path: str) -> dict[str, Any] | None:
     paths: dict[str, Any] = document()["paths"]  # type: ignore[assignment]
-    for template, item in paths.items():
+    for template, item in sorted(paths.items(), key=lambda path: "{" in path[0]):
         if re.fullmatch(re.sub(r"\{[a-z]+\}", "[^/]+", template), path):
             operation: dict[str, Any] | None = item.get(method.lower()) if method.isupper() else None
             return operation
@@ -371,7 +371,7 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
     assert adapter.dump_json(adapter.validate_json(body, strict=True)).decode() == compact
 
 
-_MODELS = (dry_run, health, keys, openapi, operation, problems, task_views)
+_MODELS = (bulk, dry_run, health, keys, openapi, operation, problems, task_views)
 
 
 @cache

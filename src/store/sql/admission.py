@@ -111,13 +111,13 @@ WITHDRAW_PARTS = delete_parts("=", ":task_key", "AND NOT EXISTS (SELECT 1 FROM t
 # --- A task put back -------------------------------------------------------------------------------------
 
 # All calls of a task that has ended, and those that it needs at the least to go on.
-_SPENT = "(calls_settled + calls_in_doubt + json_array_length(in_flight))"
-_LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
+SPENT = "(calls_settled + calls_in_doubt + json_array_length(in_flight))"
+LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
 
 # The task has failed or was cancelled, and its tenant's limit allows one more in flight. `:tasks_most` is NULL without
 # such a limit. `:max_calls` is a new budget, NULL to keep the old one; one that ran out must grow.
 _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
-  AND (:max_calls IS NULL OR :max_calls >= {_SPENT} + {_LEFT})
+  AND (:max_calls IS NULL OR :max_calls >= {SPENT} + {LEFT})
   AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)"""
 
@@ -127,17 +127,20 @@ DELETE FROM failures WHERE task_id = :task_key
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_RETRYABLE})
 """)
 
-# Puts a failed or cancelled task back. Finished chunks stay, and a deadline begins anew. The fence rises, so that a
-# late worker is refused. So does the generation: it is the one that was read before, or a retry that lands late, after
-# the task has ended again, changes nothing. The sweep dispatches a task that is unclaimed for `:unclaimed_ms` again.
-RETRY = statement(f"""
-UPDATE tasks SET status = 'pending', fence = fence + 1, generation = generation + 1,
+# What a task that is put back has forgotten. It is pending, and the sweep dispatches it if it stays unclaimed for
+# `:unclaimed_ms`.
+PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 1,
   attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
   failed = 0, stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0, away_since = NULL, away_waits = 0,
   last_error = NULL, wait_reason = NULL, wait_until = NULL, dispatches = 0, not_before = 0, finished_at = NULL,
   error_code = NULL, error_message = NULL, error_retryable = NULL,
-  max_calls = coalesce(:max_calls, max_calls),
-  deadline_at = {NOW} + deadline_ms, wake_at = {wake(f"{NOW} + :unclaimed_ms", f"{NOW} + deadline_ms")}
+  deadline_at = {NOW} + deadline_ms, wake_at = {wake(f"{NOW} + :unclaimed_ms", f"{NOW} + deadline_ms")}"""
+
+# Puts a failed or cancelled task back. Finished chunks stay, and a deadline begins anew. The fence rises, so that a
+# late worker is refused. So does the generation: it is the one that was read before, or a retry that lands late, after
+# the task has ended again, changes nothing. The sweep dispatches a task that is unclaimed for `:unclaimed_ms` again.
+RETRY = statement(f"""
+UPDATE tasks SET {PUT_BACK}, max_calls = coalesce(:max_calls, max_calls)
 WHERE id = :task_key AND {_RETRYABLE}
 RETURNING status
 """)

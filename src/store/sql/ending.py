@@ -40,6 +40,12 @@ WHERE id = :task_key AND generation = :generation AND status IN ('pending', 'pro
 RETURNING status
 """)
 
+# For how long announced calls of a task may still start, as an expression: see START_WINDOW.
+START_LEFT = f"""min(start_ms, start_ms - {NOW} + max(coalesce(announced_at, 0),
+  CASE WHEN started_at IS NOT NULL AND route = 'durable-object' AND total >= :lanes_from_chunks
+    THEN coalesce(finished_at, {NOW}) ELSE 0 END
+))"""
+
 # Says for how long calls of a task that has just been cancelled, or is about to be erased, may still start: those that
 # were announced last, for `start_ms` after that. A task of an object with lanes, which it has from
 # `:lanes_from_chunks` chunks on, counts as one that has just announced calls: a lane may have asked for them. Nothing
@@ -48,11 +54,7 @@ RETURNING status
 # become of the task since. It is no longer than `start_ms`, should the clock have jumped back.
 # It also says where the task stands, and whether it is an object that has worked on it last.
 START_WINDOW = statement(f"""
-SELECT min(start_ms, start_ms - {NOW} + max(coalesce(announced_at, 0),
-  CASE WHEN started_at IS NOT NULL AND route = 'durable-object' AND total >= :lanes_from_chunks
-    THEN coalesce(finished_at, {NOW}) ELSE 0 END
-)) AS left_ms, status, fence,
-  route = 'durable-object' AND started_at IS NOT NULL AS on_object
+SELECT {START_LEFT} AS left_ms, status, fence, route = 'durable-object' AND started_at IS NOT NULL AS on_object
 FROM tasks WHERE id = :task_key AND (status IN ('pending', 'processing', 'cancelled') OR attempts > 1)
 """)
 

@@ -1,0 +1,102 @@
+"""Many tasks of a tenant put back or cancelled at once, within what one invocation may do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from ..core import limits
+from ..core.codes import TaskCode
+from ..core.ids import TaskKey
+from ..core.states import Status
+from ..core.task import Route
+from ..store.admission import Limit, Refused
+from ..store.pages import Span
+from . import clock
+from .submission import Submission
+
+# What sending a task off takes at most: the queue, a place on an object and the object; and the place's statements.
+_SEND_CALLS: Final = 3
+_SEND_STATEMENTS: Final = 2
+# Kept back for making due, as often as it may be sent, those tasks that are not sent off.
+_RESERVE: Final = limits.STORE_SENDS
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How many tasks it was done to. `more`: there are others."""
+
+    tasks: int
+    more: bool
+    starting_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """Puts failed tasks back and cancels tasks that go on, BULK_TASKS_MOST in one request.
+
+    Of the tasks that it puts back it sends off as many as the invocation's allowance and BULK_SEND_SECONDS let it. The
+    others are due at once: the next sweep sends them off, or whoever asks for them.
+    """
+
+    submission: Submission
+
+    async def retry(self, tenant: str, span: Span, code: TaskCode | None) -> Done | Refused:
+        """Put failed tasks of the span back, the oldest first, as many as the tenant's limit has room for.
+
+        Refused: it has none. Raises StoreError; then those that were put back stay so, and the sweep has them.
+        """
+        store, on, most = self.submission.store, self.submission.conditions(), limits.BULK_TASKS_MOST
+        found = await store.failed(tenant, span, code, most + 1, on)
+        room = most if on.tasks_in_flight_most is None else on.tasks_in_flight_most - found.unended
+        wanted = dict(islice(found.generations.items(), max(0, min(most, room))))
+        lease_ms = self.submission.settings.lease_ms
+        done = await store.retry_all(tenant, wanted, lease_ms, on) if wanted else []
+        if found.generations and not done and on.tasks_in_flight_most is not None:
+            return Refused(Limit.TASKS_IN_FLIGHT)
+        more = len(found.generations) > len(wanted)
+        self._log_each("retried", done)
+        self.submission.log("retried_in_bulk", tenant=tenant, code=code, tasks=len(done), more=more)
+        share = on.queue_share
+        await self._send({key: share is not None and found.unended + n > share for n, key in enumerate(done, start=1)})
+        return Done(len(done), more)
+
+    async def cancel(self, tenant: str, span: Span, status: Status | None) -> Done:
+        """Cancel tasks of the span that go on, in this status if one is given. Raises StoreError.
+
+        `starting_ms` says for how long calls of theirs may still start.
+        """
+        store, most = self.submission.store, limits.BULK_TASKS_MOST
+        found = await store.going_on_in(tenant, span, status, most + 1)
+        if not found:
+            return Done(0, more=False)
+        wanted = dict(islice(found.items(), most))
+        cancelled = await store.cancel_all(wanted, status, self.submission.settings.retention_ms)
+        more = len(found) > most
+        self._log_each("cancelled", cancelled.task_keys)
+        self.submission.log("cancelled_in_bulk", tenant=tenant, tasks=len(cancelled.task_keys), more=more)
+        return Done(len(cancelled.task_keys), more, cancelled.starting_ms)
+
+    def _log_each(self, event: str, task_keys: Sequence[TaskKey]) -> None:
+        for task_key in task_keys:
+            self.submission.log(event, task=task_key, bulk=True)
+
+    async def _send(self, crowded: Mapping[TaskKey, bool]) -> None:
+        """Send tasks off, one direct run among them at most, and make the rest due."""
+        ends_at, task_keys = clock.now() + limits.BULK_SEND_SECONDS, list(crowded)
+        for place, task_key in enumerate(task_keys):
+            taken = None
+            if clock.now() < ends_at and self._has_room():
+                taken = await self.submission.dispatcher.dispatch(task_key, crowded=crowded[task_key])
+            rest = task_keys[place + (taken is not None) :]
+            if rest and taken in {None, Route.DIRECT}:
+                await self.submission.store.make_due(rest)
+                self.submission.log("made_due", tasks=len(rest))
+                return
+
+    def _has_room(self) -> bool:
+        settings, meter = self.submission.settings, self.submission.meter
+        return (
+            settings.subrequests - meter.subrequests >= _SEND_CALLS + _RESERVE
+            and settings.statements - meter.statements >= _SEND_STATEMENTS + _RESERVE
+        )

@@ -1,0 +1,78 @@
+"""The SQL that puts back or cancels many tasks of a tenant at once.
+
+Each write names tasks that were read before, and the generation of each: `:generations` is a JSON object of numbers by
+task key. So it changes nothing if it lands after another retry of a task.
+"""
+
+from ...core.task import BUDGET_EXHAUSTED
+from .admission import LEFT, PUT_BACK, SPENT
+from .ending import START_LEFT
+from .fragments import ENDED, unended
+from .statement import statement
+
+_LISTED = "id IN (SELECT key FROM json_each(:generations))"
+_GENERATION = """(:generations ->> ('$."' || id || '"'))"""
+
+# --- Failed tasks ----------------------------------------------------------------------------------------
+
+# The failed tasks of a span of keys that go on as they are put back: one that ran out of its budget needs a larger one.
+# `:code` is NULL for all codes. Reads an index entry for each failed task of the span, and no task that has not failed.
+_FAILED = f"""FROM tasks INDEXED BY tasks_failed
+WHERE id >= :first AND id < :behind AND status = 'failed' AND error_code <> '{BUDGET_EXHAUSTED}'
+  AND (:code IS NULL OR error_code = :code)"""
+
+# Finds up to `:most` of them, the oldest first, and how many tasks of `:tenant` have not ended, up to `:counted_most`.
+FAILED = statement(f"SELECT id, generation, {unended(':counted_most')} AS unended {_FAILED} ORDER BY id LIMIT :most")
+
+# Counts up to `:most` of them, and their calls: those that they need when nothing fails, and those that they make at
+# most with `:attempts` for each output. A merge of n outputs has fewer than n calls.
+COUNT_FAILED = statement(f"""
+SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most), 0) AS maximum FROM (
+  SELECT {LEFT} AS least, min(
+    :attempts * (total - completed + (reduce = 'merge') * (total - 1)), coalesce(max_calls - {SPENT}, 1000000000)
+  ) AS most {_FAILED} LIMIT :most
+)
+""")
+
+# `:count` tasks are to be put back, all or, beyond `:tasks_most` in flight (NULL without such a limit), none.
+_RETRYABLE = f"""{_LISTED} AND generation = {_GENERATION} AND status = 'failed'
+  AND error_code <> '{BUDGET_EXHAUSTED}'
+  AND (:tasks_most IS NULL OR {unended(":tasks_most")} + :count <= :tasks_most)"""
+
+# Forgets their calls that failed. Goes before RETRY_ALL.
+RETRY_ALL_FAILURES = statement(f"""
+DELETE FROM failures WHERE task_id IN (SELECT id FROM tasks WHERE {_RETRYABLE})
+""")
+
+# Puts them back, as RETRY does one.
+RETRY_ALL = statement(f"UPDATE tasks SET {PUT_BACK} WHERE {_RETRYABLE}")
+
+# Says which were, by this sending or the one before.
+RETRIED = statement(f"SELECT id FROM tasks WHERE {_LISTED} AND generation = {_GENERATION} + 1 ORDER BY id")
+
+# --- Tasks that go on --------------------------------------------------------------------------------------
+
+# The tasks of `:tenant` in a span of keys that have not ended. `:status` is NULL for both. The plus keeps the planner
+# from walking over the span, where most tasks have ended.
+_GOING_ON = """FROM tasks INDEXED BY tasks_to_wake
+WHERE tenant = :tenant AND finished_at IS NULL AND +id >= :first AND +id < :behind
+  AND (:status IS NULL OR status = :status)"""
+
+# Finds up to `:most` of them.
+GOING_ON = statement(f"SELECT id, generation {_GOING_ON} LIMIT :most")
+
+# Counts up to `:most` of them.
+COUNT_GOING_ON = statement(f"SELECT count(*) AS tasks FROM (SELECT 1 {_GOING_ON} LIMIT :most)")
+
+# Cancels them, as CANCEL does one, those that are still in `:status`.
+CANCEL_ALL = statement(f"""
+UPDATE tasks SET status = 'cancelled', {ENDED}
+WHERE {_LISTED} AND generation = {_GENERATION} AND status IN ('pending', 'processing')
+  AND (:status IS NULL OR status = :status)
+""")
+
+# Says which were, by this sending or the one before, and for how long calls of each may still start: see START_WINDOW.
+CANCELLED = statement(f"""
+SELECT id, {START_LEFT} AS left_ms FROM tasks
+WHERE {_LISTED} AND generation = {_GENERATION} AND status = 'cancelled' ORDER BY id
+""")

@@ -1,0 +1,311 @@
+"""Many tasks at once: `POST /api/tasks/retry` and `POST /api/tasks/cancel`."""
+
+import json
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.codes import TaskCode
+from src.core.keys import Scope
+from src.core.task import Failure, Route
+from src.http.messages import Reply
+from src.processing.terms import exhausted
+from src.store.claims import Continue, Fail
+from tests.support.api_bench import ApiBench, bearer, data
+from tests.support.sqlite_d1 import NETWORK_LOST, When
+
+
+def retry(bench: ApiBench, **fields: object) -> Reply:
+    """Ask for a bulk retry."""
+    return bench.call("POST", "/api/tasks/retry", fields)
+
+
+def cancel(bench: ApiBench, **fields: object) -> Reply:
+    """Ask for a bulk cancellation."""
+    return bench.call("POST", "/api/tasks/cancel", fields)
+
+
+def failed(bench: ApiBench, code: TaskCode = TaskCode.MODEL_UNAVAILABLE, **fields: object) -> dict[str, Any]:
+    """Submit a task of three chunks and have it fail on its second; each is a second younger than the one before."""
+    bench.pass_seconds(1)
+    task = bench.submit(**fields)
+    failure = Failure(code, "the model server answered 503", True)
+    bench.work(bench.claim(task["id"]), {0: "output 0"}, Fail(bench.settings.retention_ms, failure), failed=failure)
+    return task
+
+
+def statuses(bench: ApiBench, *tasks: dict[str, Any]) -> list[str]:
+    """Read where tasks stand."""
+    return [data(bench.call("GET", task["links"]["self"]))["status"] for task in tasks]
+
+
+# --- Retry -----------------------------------------------------------------------------------------------------
+
+
+def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
+    """They go on from the chunks that they have, and are sent off; ended and going tasks stay as they are."""
+    ours = [failed(bench), failed(bench, TaskCode.MODEL_REFUSED)]
+    pending, completed, cancelled = bench.submit(), bench.submit(), bench.submit()
+    bench.complete(completed["id"])
+    assert bench.call("POST", cancelled["links"]["cancel"]).status == 200
+    bench.senders[0].sent.clear()
+    reply = retry(bench)
+    assert (reply.status, data(reply)) == (202, {"retried": 2, "more": False})
+    assert bench.senders[0].sent == [task["id"] for task in ours]
+    assert statuses(bench, *ours, pending, completed, cancelled) == [
+        *(["pending"] * 3),
+        *("completed", "cancelled"),
+    ]
+    again = data(bench.call("GET", ours[0]["links"]["self"]))
+    assert (again["progress"]["completed"], again["error"], again["attempts"]) == (1, None, 2)
+    assert bench.database.rows("SELECT 1 FROM failures") == []
+
+
+def test_a_repetition_puts_nothing_back_again(bench: ApiBench) -> None:
+    """Who repeats the request after a lost answer does no harm."""
+    failed(bench)
+    assert data(retry(bench)) == {"retried": 1, "more": False}
+    assert data(retry(bench)) == {"retried": 0, "more": False}
+
+
+def test_a_retry_chooses_by_code_and_time(bench: ApiBench) -> None:
+    """`errorCode` and both ends, which are exclusive, of the time of creation."""
+    first, second, third = failed(bench), failed(bench, TaskCode.MODEL_TIMEOUT), failed(bench)
+    assert data(retry(bench, createdAfter=first["createdAt"], createdBefore=third["createdAt"]))["retried"] == 1
+    assert statuses(bench, first, second, third) == ["failed", "pending", "failed"]
+    assert data(retry(bench, errorCode="model_timeout"))["retried"] == 0
+    assert data(retry(bench, errorCode="model_unavailable", createdAfter=first["createdAt"]))["retried"] == 1
+    assert statuses(bench, first, third) == ["failed", "pending"]
+    assert data(retry(bench, errorCode=None, createdAfter=None, dryRun=False))["retried"] == 1
+
+
+def test_at_most_a_hundred_are_put_back_and_more_is_said(bench: ApiBench) -> None:
+    """The oldest first; `more` until none is left."""
+    tasks = [failed(bench) for _ in range(limits.BULK_TASKS_MOST + 1)]
+    assert data(retry(bench)) == {"retried": limits.BULK_TASKS_MOST, "more": True}
+    assert statuses(bench, tasks[0], tasks[-2], tasks[-1]) == ["pending", "pending", "failed"]
+    assert data(retry(bench)) == {"retried": 1, "more": False}
+
+
+def test_a_dry_run_counts_tasks_and_calls_and_changes_nothing(bench: ApiBench) -> None:
+    """Two chunks are left of each, with three attempts; a merge of three outputs has one call at least and two at most.
+
+    A budget bounds the calls: of seven, five are spent.
+    """
+    failed(bench)
+    failed(bench, reduce="merge")
+    failed(bench, maxModelCalls=7)
+    before = bench.database.rows("SELECT * FROM tasks")
+    reply = retry(bench, dryRun=True)
+    wanted = {"tasks": 3, "minimumCalls": 2 + 3 + 2, "maximumCalls": 3 * 2 + 3 * (2 + 2) + 2, "more": False}
+    assert (reply.status, data(reply)) == (200, wanted)
+    assert data(retry(bench, dryRun=True, errorCode="model_timeout")) == {
+        "tasks": 0,
+        "minimumCalls": 0,
+        "maximumCalls": 0,
+        "more": False,
+    }
+    assert bench.database.rows("SELECT * FROM tasks") == before
+
+
+def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
+    """It needs a larger budget: a bulk retry passes over it, and does not take its code."""
+    task = bench.submit(maxModelCalls=3)
+    bench.work(bench.claim(task["id"]), {0: "output 0"}, Fail(bench.settings.retention_ms, exhausted(3)))
+    assert data(retry(bench)) == {"retried": 0, "more": False}
+    assert data(retry(bench, dryRun=True))["tasks"] == 0
+    reply = retry(bench, errorCode="budget_exhausted")
+    assert (reply.status, data(reply)["errors"][0]["field"]) == (422, "errorCode")
+
+
+def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
+    """As many go back as there is room for; with none it is 429, as for one task."""
+    tasks = [failed(bench) for _ in range(3)]
+    bench.submit()
+    bench.limit(tasks_in_flight_most=3)
+    assert data(retry(bench)) == {"retried": 2, "more": True}
+    reply = retry(bench)
+    assert (reply.status, data(reply)["limit"]) == (429, "tasks_in_flight")
+    assert statuses(bench, *tasks) == ["pending", "pending", "failed"]
+
+
+def test_a_refused_route_leaves_the_tasks_due(bench: ApiBench) -> None:
+    """Nothing is lost: the next sweep has them."""
+    tasks = [failed(bench) for _ in range(3)]
+    for sender in bench.senders:
+        sender.refuses = True
+    assert data(retry(bench))["retried"] == 3
+    due = bench.run(bench.store.due(10))
+    assert sorted(key.partition(":")[2] for key in due.idle) == sorted(task["id"] for task in tasks)
+
+
+def test_one_direct_run_is_begun(bench: ApiBench) -> None:
+    """An invocation makes one direct run at a time: the other tasks are due at once."""
+    tasks = [failed(bench) for _ in range(3)]
+    direct = bench.senders[1]
+    bench.senders[0].refuses = True
+    assert direct.route is Route.DIRECT
+    direct.sent.clear()
+    assert data(retry(bench))["retried"] == 3
+    assert direct.sent == [tasks[0]["id"]]
+    assert len(bench.run(bench.store.due(10)).idle) == 2
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: When) -> None:
+    """A write whose answer is lost is sent again, and the answer tells what came of both."""
+    failed(bench)
+    bench.database.fail(NETWORK_LOST, when, 1, passing=1)
+    assert data(retry(bench)) == {"retried": 1, "more": False}
+    (row,) = bench.database.rows("SELECT generation FROM tasks")
+    assert row == {"generation": 1}
+
+
+# --- Cancel ----------------------------------------------------------------------------------------------------
+
+
+def test_tasks_that_go_on_are_cancelled_and_others_are_not(bench: ApiBench) -> None:
+    """Pending and processing ones; what has ended stays as it is, and a repetition finds nothing."""
+    pending, working, done = bench.submit(), bench.submit(), bench.submit()
+    bench.begin(working["id"], 1)
+    bench.complete(done["id"])
+    other = failed(bench)
+    reply = cancel(bench)
+    assert (reply.status, data(reply)) == (202, {"cancelled": 2, "more": False})
+    assert statuses(bench, pending, working, done, other) == ["cancelled", "cancelled", "completed", "failed"]
+    assert data(cancel(bench)) == {"cancelled": 0, "more": False}
+
+
+@pytest.mark.parametrize("status", ["pending", "processing"])
+def test_a_cancellation_chooses_by_status_and_time(bench: ApiBench, status: str) -> None:
+    """`status`, and the ends of the time of creation."""
+    tasks = []
+    for _ in range(2):
+        bench.pass_seconds(1)
+        tasks += [bench.submit(), bench.submit()]
+        bench.begin(tasks[-1]["id"], 1)
+    assert data(cancel(bench, status=status, dryRun=True)) == {"tasks": 2, "more": False}
+    assert data(cancel(bench, status=status, createdAfter=tasks[0]["createdAt"]))["cancelled"] == 1
+    before = ["pending", "processing"]
+    after = ["cancelled" if one == status else one for one in before]
+    assert statuses(bench, *tasks) == [*before, *after]
+
+
+def test_a_dry_run_counts_what_goes_on(bench: ApiBench) -> None:
+    """And changes nothing."""
+    bench.submit()
+    failed(bench)
+    reply = cancel(bench, dryRun=True)
+    assert (reply.status, data(reply)) == (200, {"tasks": 1, "more": False})
+    assert data(bench.call("GET", "/api/tasks?status=pending"))["tasks"] != []
+
+
+def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> None:
+    """`more` until none is left."""
+    for _ in range(limits.BULK_TASKS_MOST + 1):
+        bench.submit("x")
+    assert data(cancel(bench)) == {"cancelled": limits.BULK_TASKS_MOST, "more": True}
+    assert data(cancel(bench)) == {"cancelled": 1, "more": False}
+
+
+def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
+    """The answer is held until the last calls that were announced can no longer start; on a slow database it is 503."""
+    task = bench.submit()
+    claim = bench.claim(task["id"])
+    bench.work(claim, {}, Continue(180_000, start_ms=5_000))
+    bench.database.rows("UPDATE tasks SET announced_at = ?, start_ms = 5000", bench.now_ms())
+    began = bench.loop.time()
+    assert data(cancel(bench)) == {"cancelled": 1, "more": False}
+    assert bench.loop.time() - began >= 5
+    other = bench.submit()
+    bench.claim(other["id"])
+    bench.database.rows("UPDATE tasks SET announced_at = ?, start_ms = 20000", bench.now_ms() + 10_000)
+    bench.database.seconds = 1.5
+    reply = cancel(bench)
+    assert (reply.status, data(reply)["code"]) == (503, "database_unavailable")
+    bench.database.seconds = 0.0
+    assert statuses(bench, other) == ["cancelled"]
+
+
+# --- Both ------------------------------------------------------------------------------------------------------
+
+
+def test_a_tenants_requests_reach_its_own_tasks_only() -> None:
+    """Another tenant's tasks are neither put back, nor cancelled, nor counted."""
+    bench = ApiBench(keys=True)
+    ours, theirs = bearer(bench.make_key()), bearer(bench.make_key(tenant="theirs"))
+    task = data(bench.call("POST", "/api/tasks", {"input": "one\n\ntwo"}, ours))
+    assert data(bench.call("POST", "/api/tasks/cancel", {}, theirs)) == {"cancelled": 0, "more": False}
+    assert data(bench.call("POST", "/api/tasks/cancel", {"dryRun": True}, theirs))["tasks"] == 0
+    bench.fail(task["id"])
+    assert data(bench.call("POST", "/api/tasks/retry", {}, theirs)) == {"retried": 0, "more": False}
+    assert data(bench.call("POST", "/api/tasks/retry", {"dryRun": True}, theirs))["tasks"] == 0
+    assert data(bench.call("POST", "/api/tasks/retry", {}, ours))["retried"] == 1
+    reader = bearer(bench.make_key(Scope.READ))
+    assert bench.call("POST", "/api/tasks/cancel", {}, reader).status == 403
+    bench.close()
+
+
+@pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ('{"createdAfter": "yesterday"}', "createdAfter"),
+        ('{"createdBefore": 17}', "createdBefore"),
+        ('{"dryRun": "yes"}', "dryRun"),
+        ('{"errorCode": "not_a_code", "status": "failed"}', None),
+        ('{"limit": 5}', "limit"),
+    ],
+)
+def test_what_is_refused(bench: ApiBench, path: str, body: str, field: str | None) -> None:
+    """Each wrong field is named, and nothing is changed."""
+    failed(bench)
+    bench.submit()
+    reply = bench.call("POST", path, body.encode())
+    assert reply.status == 422
+    assert field is None or [error["field"] for error in data(reply)["errors"]] == [field]
+    assert [row["status"] for row in bench.database.rows("SELECT status FROM tasks ORDER BY id")] == [
+        *("failed", "pending"),
+    ]
+
+
+@pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])
+def test_a_body_is_needed(bench: ApiBench, path: str) -> None:
+    """Nobody means all tasks by sending nothing."""
+    bench.submit()
+    assert bench.call("POST", path).status == 400
+    assert len(bench.database.rows("SELECT 1 FROM tasks WHERE status = 'pending'")) == 1
+
+
+@pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])
+def test_the_paths_are_no_tasks(bench: ApiBench, path: str) -> None:
+    """Another method is 405, and not an unknown task."""
+    for method in ("GET", "DELETE", "PUT"):
+        reply = bench.call(method, path)
+        assert (reply.status, reply.headers["Allow"]) == (405, "POST, OPTIONS")
+
+
+def test_each_task_has_a_line_and_the_request_one_more(bench: ApiBench) -> None:
+    """Whoever reads the log finds what happened to a task, to which tenant's, and in which request."""
+    ours = failed(bench)
+    bench.pass_seconds(1)
+    going = bench.submit()
+    bench.log_lines.clear()
+    bench.call("POST", "/api/tasks/retry", {"errorCode": "model_unavailable"}, {"x-request-id": "r"})
+    bench.call("POST", "/api/tasks/cancel", {"createdAfter": ours["createdAt"]}, {"x-request-id": "c"})
+    lines = [json.loads(line) for line in bench.log_lines]
+    of_bulk = [line for line in lines if line["event"] != "dispatched"]
+    assert of_bulk == [
+        {"event": "retried", "task": ours["id"], "tenant": "local", "bulk": True, "request": "r"},
+        {
+            "event": "retried_in_bulk",
+            "tenant": "local",
+            "code": "model_unavailable",
+            "tasks": 1,
+            "more": False,
+            "request": "r",
+        },
+        {"event": "cancelled", "task": going["id"], "tenant": "local", "bulk": True, "request": "c"},
+        {"event": "cancelled_in_bulk", "tenant": "local", "tasks": 1, "more": False, "request": "c"},
+    ]

@@ -1,0 +1,232 @@
+"""What a request for many tasks costs, what its writes mean when they land late, and how it is cut to an invocation."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.ids import TaskKey
+from src.core.meter import Meter
+from src.core.settings import Settings
+from src.core.states import Status
+from src.core.storage import Storage
+from src.core.task import Route
+from src.processing.bulk import Bulk, Done
+from src.processing.dispatch import Dispatcher, Sender
+from src.processing.log import Log
+from src.processing.submission import Submission
+from src.store.admission import Conditions
+from src.store.database import Database
+from src.store.pages import Span
+from src.store.sql import bulk as sql
+from src.store.tasks import TaskStore
+from tests.support.store_bench import LEASE_MS, RETENTION_MS, StoreBench
+
+ALL = Span("t:", "t:~")
+FREE = Settings(plan="free", lease_seconds=LEASE_MS / 1000, timeout_seconds=1.0)
+
+
+class CountedSender:
+    """A route that takes every task, after a while."""
+
+    route = Route.QUEUE
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.sent: list[TaskKey] = []
+        self._seconds = seconds
+
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
+        await asyncio.sleep(self._seconds)
+        self.sent.append(task_key)
+
+
+def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> Bulk:
+    """Make what an invocation has that has spent nothing yet."""
+    meter, lines = Meter(), list[str]()
+    log = Log(lines.append)
+    store = TaskStore(Database(bench.database, meter))
+    submission = Submission(
+        store=store,
+        dispatcher=Dispatcher([sender], meter, log),
+        settings=settings,
+        now_ms=lambda: bench.time_ms,
+        entropy=bytes,
+        meter=meter,
+        storage=Storage(),
+        log=log,
+    )
+    return Bulk(submission)
+
+
+def keys(status: Status, bench: StoreBench, count: int) -> list[TaskKey]:
+    """Write so many tasks of one tenant in a status."""
+    found = [TaskKey(f"t:{number:03}") for number in range(count)]
+    for key in found:
+        bench.in_status(status, key)
+    return found
+
+
+def statuses(bench: StoreBench) -> list[str]:
+    """Read the statuses of all tasks, by key."""
+    return [row["status"] for row in bench.database.rows("SELECT status FROM tasks ORDER BY id")]
+
+
+def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
+    """Subrequests and statements stay within the allowance; who was not sent off is due at once."""
+    bench = StoreBench()
+    tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST + 5)
+    sender = CountedSender()
+    made = bulk(bench, sender)
+    assert bench.run(made.retry("t", ALL, None)) == Done(limits.BULK_TASKS_MOST, more=True)
+    meter = made.submission.meter
+    assert meter.database_calls == 3
+    assert meter.subrequests <= limits.SUBREQUESTS["free"]
+    assert meter.statements <= limits.STATEMENTS["free"]
+    assert 30 <= len(sender.sent) < limits.BULK_TASKS_MOST
+    due = bench.run(bench.store.due(limits.BULK_TASKS_MOST * 2))
+    assert [*sender.sent, *sorted(due.idle)] == tasks[: limits.BULK_TASKS_MOST]
+    assert statuses(bench) == ["pending"] * limits.BULK_TASKS_MOST + ["failed"] * 5
+
+
+def test_a_retry_on_the_paid_plan_sends_all_off_in_two_calls() -> None:
+    """One call finds the tasks, and one puts them back."""
+    bench = StoreBench()
+    tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST)
+    sender = CountedSender()
+    made = bulk(bench, sender, Settings(plan="paid"))
+    assert bench.run(made.retry("t", ALL, None)) == Done(limits.BULK_TASKS_MOST, more=False)
+    assert (made.submission.meter.database_calls, sender.sent) == (2, tasks)
+
+
+def test_slow_sends_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client does not wait for a hundred slow sends: the sweep has the rest."""
+    monkeypatch.setattr(limits, "BULK_SEND_SECONDS", 0.05)
+    bench = StoreBench()
+    keys(Status.FAILED, bench, 10)
+    sender = CountedSender(seconds=0.03)
+    assert bench.run(bulk(bench, sender, Settings(plan="paid")).retry("t", ALL, None)).tasks == 10
+    assert 1 <= len(sender.sent) < 5
+    assert len(bench.run(bench.store.due(20)).idle) == 10 - len(sender.sent)
+
+
+def test_a_cancellation_of_a_hundred_takes_two_calls() -> None:
+    """One call finds the tasks, and one cancels them."""
+    bench = StoreBench()
+    keys(Status.PROCESSING, bench, limits.BULK_TASKS_MOST)
+    made = bulk(bench, CountedSender())
+    done = bench.run(made.cancel("t", ALL, None))
+    assert (done.tasks, done.more) == (limits.BULK_TASKS_MOST, False)
+    assert (made.submission.meter.database_calls, made.submission.meter.statements) == (2, 3)
+    assert set(statuses(bench)) == {"cancelled"}
+
+
+def test_queues_crowd_as_with_single_tasks() -> None:
+    """Beyond its share of the queue a tenant's tasks go to objects of their own."""
+
+    class ObjectSender(CountedSender):
+        route = Route.DURABLE_OBJECT
+
+    bench = StoreBench()
+    keys(Status.FAILED, bench, 5)
+    queue, objects = CountedSender(), ObjectSender()
+    made = bulk(bench, queue, Settings(plan="paid"))
+    meter, log = made.submission.meter, made.submission.log
+    object.__setattr__(made.submission, "dispatcher", Dispatcher([queue, objects], meter, log))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "QUEUE_SHARE", 3)
+        bench.run(made.retry("t", ALL, None))
+    assert (len(queue.sent), len(objects.sent)) == (3, 2)
+
+
+# --- Late writes -----------------------------------------------------------------------------------------------
+
+
+def test_a_retry_that_lands_late_changes_nothing() -> None:
+    """It names the generation of each task: one that was put back and failed again is not put back by it."""
+    bench = StoreBench()
+    (key,) = keys(Status.FAILED, bench, 1)
+    found = bench.run(bench.store.failed("t", ALL, None, 10, Conditions()))
+    assert bench.run(bench.store.retry_all("t", found.generations, LEASE_MS, Conditions())) == [key]
+    bench.database.rows("UPDATE tasks SET status = 'failed', error_code = 'x', finished_at = 1")
+    assert bench.run(bench.store.retry_all("t", found.generations, LEASE_MS, Conditions())) == [key]
+    assert statuses(bench) == ["failed"]
+
+
+def test_a_cancellation_that_lands_late_changes_nothing() -> None:
+    """The same: a task that was cancelled and put back meanwhile goes on."""
+    bench = StoreBench()
+    (key,) = keys(Status.PENDING, bench, 1)
+    found = bench.run(bench.store.going_on_in("t", ALL, None, 10))
+    assert bench.run(bench.store.cancel_all(found, None, RETENTION_MS)).task_keys == [key]
+    assert bench.run(bench.store.retry(key, LEASE_MS)) is not None
+    assert bench.run(bench.store.cancel_all(found, None, RETENTION_MS)).task_keys == []
+    assert statuses(bench) == ["pending"]
+
+
+def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile() -> None:
+    """What was asked for holds at the moment of the write, too."""
+    bench = StoreBench()
+    (key,) = keys(Status.PENDING, bench, 1)
+    found = bench.run(bench.store.going_on_in("t", ALL, Status.PENDING, 10))
+    bench.claim(key)
+    assert bench.run(bench.store.cancel_all(found, Status.PENDING, RETENTION_MS)).task_keys == []
+    assert statuses(bench) == ["processing"]
+
+
+def test_a_limit_that_was_reached_meanwhile_puts_nothing_back() -> None:
+    """All or none: what the tenant began between the two calls counts."""
+    bench = StoreBench()
+    keys(Status.FAILED, bench, 3)
+    on = Conditions(tasks_in_flight_most=3)
+    found = bench.run(bench.store.failed("t", ALL, None, 10, on))
+    assert (len(found.generations), found.unended) == (3, 0)
+    bench.insert("t:999")
+    assert bench.run(bench.store.retry_all("t", found.generations, LEASE_MS, on)) == []
+    assert statuses(bench) == ["failed"] * 3 + ["pending"]
+    assert bench.run(bench.store.retry_all("t", dict(list(found.generations.items())[:2]), LEASE_MS, on)) != []
+
+
+# --- What it reads ---------------------------------------------------------------------------------------------
+
+
+def plan(bench: StoreBench, bound: Any) -> str:
+    """Give SQLite's plan of a statement."""
+    return "; ".join(row["detail"] for row in bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values))
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_tasks_that_did_not_fail_are_not_read(counts: bool) -> None:
+    """However many tasks a tenant has, the search is over failed ones alone, and over those that go on."""
+    bench = StoreBench()
+    where: dict[str, Any] = {"first": "t:", "behind": "t:~", "most": 5}
+    failed = (
+        sql.COUNT_FAILED.bind(**where, code=None, attempts=3)
+        if counts
+        else sql.FAILED.bind(**where, code=None, tenant="t", counted_most=0)
+    )
+    going = (sql.COUNT_GOING_ON if counts else sql.GOING_ON).bind(**where, tenant="t", status=None)
+    assert "tasks_failed (id>? AND id<?)" in plan(bench, failed)
+    assert "tasks_to_wake (tenant=?)" in plan(bench, going)
+
+
+@pytest.mark.parametrize("write", ["RETRY_ALL", "CANCEL_ALL", "RETRIED", "CANCELLED"])
+def test_writes_find_their_tasks_by_key(write: str) -> None:
+    """None of them walks over the table."""
+    bench = StoreBench()
+    statement = getattr(sql, write)
+    values: dict[str, Any] = dict.fromkeys(statement.parameters, 1) | {"generations": '{"t:1": 0}'}
+    found = plan(bench, statement.bind(**values))
+    assert "SEARCH tasks USING PRIMARY KEY (id=?)" in found
+    assert "SCAN tasks" not in found
+
+
+def test_a_task_that_does_not_fail_pays_nothing_for_the_search() -> None:
+    """No entry of the index is ever that of a healthy task."""
+    bench = StoreBench()
+    for number, status in enumerate(Status):
+        bench.in_status(status, f"t:{number}")
+    (row,) = bench.database.rows(
+        "SELECT count(*) AS entries FROM tasks INDEXED BY tasks_failed WHERE status = 'failed'"
+    )
+    assert row["entries"] == 1
