@@ -26,7 +26,7 @@ def cancel(bench: ApiBench, **fields: object) -> Reply:
     return bench.call("POST", "/api/tasks/cancel", fields)
 
 
-def failed(bench: ApiBench, code: TaskCode = TaskCode.MODEL_UNAVAILABLE, **fields: object) -> dict[str, Any]:
+def failed(bench: ApiBench, code: TaskCode = TaskCode.MODEL_UNAVAILABLE, **fields: Any) -> dict[str, Any]:
     """Submit a task of three chunks and have it fail on its second; each is a second younger than the one before."""
     bench.pass_seconds(1)
     task = bench.submit(**fields)
