@@ -1,11 +1,12 @@
 """Cloudflare Workers AI through its binding, which reports errors as exceptions with a code in the text.
 
-Codes: https://developers.cloudflare.com/workers-ai/platform/errors/
+Codes: https://developers.cloudflare.com/workers-ai/platform/errors/, which lists but some of those that are seen.
 """
 
 import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from ..core.errors import (
@@ -14,13 +15,15 @@ from ..core.errors import (
     ModelQuotaExhausted,
     ModelRateLimited,
     ModelRefused,
+    ModelReplyMalformed,
     ModelUnavailable,
 )
 from . import replies
 from .protocol import Health, ModelCall, ModelReply
 
-DEFAULT_MODEL = "@cf/meta/llama-3.3-70b-instruct-fp8-fast"
-# Where a call does not say. The platform's default is 256, which would cut most answers off in mid-sentence.
+# It costs a sixth of what a dense model of 70 billion parameters does: docs/configuration.md has the figures.
+DEFAULT_MODEL = "@cf/qwen/qwen3-30b-a3b-fp8"
+# Where a call does not say. The platform's default is 256 or 2,000, which would cut many answers off in mid-sentence.
 OUTPUT_TOKENS = 4_096
 
 _NO_BINDING = 'the Workers AI binding is missing: put [ai] with binding = "AI" into wrangler.toml, or set AI_PROVIDER'
@@ -28,14 +31,28 @@ _NO_BINDING = 'the Workers AI binding is missing: put [ai] with binding = "AI" i
 _CODE = re.compile(r"\s*(?:[A-Za-z]+:\s*){0,4}(\d{4})\b")
 # 4006 says the same as the documented 3036: the day's free allocation is used up.
 _QUOTA_CODES = frozenset({3036, 4006})
-_REFUSAL_CODES = frozenset({3003, 3006, 3023, 3039, 3041, 3042, 5004, 5005, 5007, 5016, 5018, 5019})
+_TRANSIENT_CODES = frozenset({3007, 3008, 3040, 3043, 3046})
+_REFUSAL_CODES = frozenset({3003, 3006, 3010, 3023, 3039, 3041, 3042})
+# What is listed of 5xxx is 400, 403 or 405, and so are 7xxx and 8xxx of Cloudflare's API: the request is at fault.
+_REFUSAL_THOUSANDS = frozenset({5, 7, 8})
+# The output is not of the form that was asked for. Another one may be.
+_MALFORMED_CODES = frozenset({5024})
+# A request that does not fit the model comes as 5021, as 3010, or with no code at all.
+_TOO_LONG = re.compile(r"context (?:window|length)|maximum context", re.IGNORECASE)
+_AT_FAULT = re.compile(
+    r"\b(?:invalid|unsupported|unauthori[sz]ed|forbidden|not (?:supported|allowed|authori[sz]ed)|bad (?:request|input)"
+    r"|too large|required propert)",
+    re.IGNORECASE,
+)
+# A model that thinks may do so in its output, where the platform does not take it out.
+_THOUGHTS = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 class AiBinding(Protocol):
-    """The binding `AI` as the SDK wraps it: results arrive as dict and list."""
+    """The binding `AI`: results arrive as dict and list."""
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once. Raises whatever the platform raises, with a code in its text."""
+        """Run a model once; a cancellation aborts it. Raises what the platform raises, with a code in its text."""
         ...
 
 
@@ -62,8 +79,8 @@ class WorkersAIProvider:
         except Exception as error:  # noqa: BLE001 - the binding's errors share no narrower type
             raise _failure(str(error), call) from None
         if isinstance(result, Mapping) and "choices" not in result:
-            return _text_reply(result, inputs.get("max_tokens"))
-        return replies.chat_reply(result)
+            return _without_thoughts(_text_reply(result, inputs.get("max_tokens")))
+        return _without_thoughts(replies.chat_reply(result))
 
     async def probe(self) -> Health:
         """Say whether the binding is there; the binding has no call that costs nothing."""
@@ -80,6 +97,16 @@ def _text_reply(result: Mapping[str, object], tokens_most: object) -> ModelReply
     return replies.text_reply(result.get("response"), usage, reason)
 
 
+def _without_thoughts(reply: ModelReply) -> ModelReply:
+    """Take what a model thought before its answer out of its output. Raises ModelReplyMalformed if nothing is left."""
+    thoughts = _THOUGHTS.match(reply.output)
+    if thoughts is None:
+        return reply
+    if not (output := reply.output[thoughts.end() :]):
+        raise ModelReplyMalformed("the reply holds thoughts and no text: maxOutputTokens may be too small")
+    return replace(reply, output=output)
+
+
 def _failure(said: str, call: ModelCall) -> ModelError:
     detail = replies.cause(said, client_texts=replies.client_texts(call))
     message = f"Workers AI: {detail}" if detail else "Workers AI gave no reason"
@@ -87,10 +114,22 @@ def _failure(said: str, call: ModelCall) -> ModelError:
     code = int(found[1]) if found else None
     if code in _QUOTA_CODES:
         return ModelQuotaExhausted(message)
-    if code in _REFUSAL_CODES:
-        return ModelRefused(message)
     if code == 3021:
         return ModelRateLimited(message)
+    if code in _MALFORMED_CODES:
+        return ModelReplyMalformed(message)
     if code is None and "network connection lost" in said.lower():
         return ModelConnectionLost(message)
-    return ModelUnavailable(message)  # 3007, 3040, 3008, and whatever the platform may add
+    return ModelRefused(message) if _is_refusal(code, said) else ModelUnavailable(message)
+
+
+def _is_refusal(code: int | None, said: str) -> bool:
+    """Whether the same call would be refused again. A code that nobody has listed is judged by its kind and its words.
+
+    What says neither is taken for passing: such a call is made again, MAX_ATTEMPTS times at most.
+    """
+    if code in _TRANSIENT_CODES:
+        return False
+    if code in _REFUSAL_CODES or _TOO_LONG.search(said):
+        return True
+    return code is not None and (code // 1000 in _REFUSAL_THOUSANDS or _AT_FAULT.search(said) is not None)

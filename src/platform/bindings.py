@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..composition import Bindings
+from .ai import BoundAi
 
 if TYPE_CHECKING:
     from js import Env, Fetcher, RateLimit
@@ -17,7 +18,7 @@ def bindings(env: "Env") -> Bindings:
         dead_letters=getattr(env, "AI_DLQ", None),
         processors=getattr(env, "AI_PROCESSOR", None),
         coordinators=getattr(env, "BATCH_COORDINATOR", None),
-        ai=getattr(env, "AI", None),
+        ai=BoundAi(env.AI) if hasattr(env, "AI") else None,
         day_use=LocalDayUse(env.USAGE_METER) if hasattr(env, "USAGE_METER") else None,
         rate_limiter=BoundRateLimiter(env.RATE_LIMITER) if hasattr(env, "RATE_LIMITER") else None,
     )

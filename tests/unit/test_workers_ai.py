@@ -118,7 +118,10 @@ CODES: list[tuple[int, type[errors.ModelError]]] = [
     (3036, errors.ModelQuotaExhausted),
     (4006, errors.ModelQuotaExhausted),
     (9999, errors.ModelUnavailable),
+    *((code, errors.ModelUnavailable) for code in (1031, 3043, 3046)),
     *((code, errors.ModelRefused) for code in (3003, 3006, 3023, 3039, 3041, 3042, 5004, 5005, 5007, 5016, 5018, 5019)),
+    *((code, errors.ModelRefused) for code in (3010, 5006, 5021, 5025, 5999, 7000, 7003, 8001)),
+    (5024, errors.ModelReplyMalformed),
 ]
 
 
@@ -144,6 +147,57 @@ def test_codes_have_their_error(code: int, kind: type[errors.ModelError], form: 
 def test_errors_without_a_code_are_transient(said: str, kind: type[errors.ModelError]) -> None:
     """A number further back in the text is no code."""
     assert type(failure(RuntimeError(said))) is kind
+
+
+WINDOW = "The estimated number of input tokens (155740) exceeded this model context window limit (128000)."
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"5021: {WINDOW}",
+        f"3010: AiError: {WINDOW}",
+        f"AiError: {WINDOW}",
+        "AiError: This model's maximum context length is 131072 tokens. However, you requested 16000 output tokens.",
+        "3999: Invalid input for this model",
+        "InferenceUpstreamError: 3999: The parameter is not supported",
+        "1999: Forbidden",
+    ],
+)
+def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
+    """One beyond the context window, by code or by words alone, and what an unlisted code says is at fault."""
+    assert type(failure(RuntimeError(said))) is errors.ModelRefused
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["3999: something broke", "3007: invalid", "1031: upstream", "Invalid or not, there is no code", "3046: late"],
+)
+def test_what_may_pass_is_tried_again(said: str) -> None:
+    """A listed code counts more than words, and words without a code are no reason to give up."""
+    assert type(failure(RuntimeError(said))) is errors.ModelUnavailable
+
+
+@pytest.mark.parametrize("shape", ["choices", "response"])
+def test_thoughts_in_the_output_are_taken_out(shape: str) -> None:
+    """A model that thinks aloud has its answer behind its thoughts; thoughts alone are no output."""
+
+    def result(text: str) -> object:
+        return {"response": text} if shape == "response" else {"choices": [{"message": {"content": text}}]}
+
+    assert infer(result("<think>\nHm.\n</think>\n\nfine")).output == "fine"
+    assert infer(result("<think></think>fine <think>")).output == "fine <think>"
+    assert infer(result("a <think>b</think>")).output == "a <think>b</think>"
+    assert type(failure(result("<think>Hm.</think>\n"))) is errors.ModelReplyMalformed
+
+
+def test_the_default_models_answer_is_read() -> None:
+    """Its documented shape: a chat completion, with what it thought apart from what it says."""
+    message = {"role": "assistant", "content": "fine", "reasoning_content": "Hm.", "tool_calls": []}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "stop_reason": None, "logprobs": None}
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+    document = {"object": "chat.completion", "model": DEFAULT_MODEL, "choices": [choice], "usage": usage}
+    assert infer(document) == ModelReply("fine", 7, 2, "stop")
 
 
 def test_the_cause_holds_no_text() -> None:

@@ -1,0 +1,36 @@
+"""Workers AI's binding as the provider sees it (`inference.workers_ai.AiBinding`), with an end for each call."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from js import Ai
+
+# An aborted call is rejected at once. The limit is for a runtime that does not do so.
+_ABORT_SECONDS = 1.0
+
+
+class BoundAi:
+    """The binding, with a signal for each call: `env.AI.run(model, inputs, {signal})` (workerd 6379, March 2026).
+
+    An older runtime overlooks the signal. The controller is the call's own: nothing of JavaScript outlives it (decision
+    0013).
+    """
+
+    def __init__(self, binding: "Ai") -> None:
+        self._binding = binding
+
+    async def run(self, model: str, inputs: dict[str, object]) -> object:
+        """Run a model once. Whoever is cancelled ends the call, and sees it end, for a second at most."""
+        from js import AbortController
+
+        controller = AbortController.new()
+        call = asyncio.ensure_future(self._binding.run(model, inputs, {"signal": controller.signal}))
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            controller.abort()
+            await asyncio.wait({call}, timeout=_ABORT_SECONDS)
+            if not call.cancel() and not call.cancelled():
+                call.exception()  # it says that it was aborted, which nobody else asks for
+            raise

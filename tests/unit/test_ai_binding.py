@@ -1,0 +1,126 @@
+"""The binding of Workers AI: each call has a signal, and one that is given up is aborted and ends."""
+
+import asyncio
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from src.core import errors
+from src.inference.protocol import ModelCall
+from src.inference.workers_ai import WorkersAIProvider
+from src.platform import ai
+from src.platform.ai import BoundAi
+from src.platform.bindings import bindings
+
+CALL = ModelCall(system="a", user="b", model="m")
+
+
+class Signal:
+    """An AbortSignal, and the binding that listens to it as workerd's does."""
+
+    def __init__(self) -> None:
+        self.aborted = asyncio.Event()
+
+
+class Ai:
+    """Answers with `answer`, or not before it is aborted; `deaf` to signals, as a runtime before March 2026."""
+
+    def __init__(self, answer: object = None, *, deaf: bool = False) -> None:
+        self.answer = answer
+        self.deaf = deaf
+        self.signals: list[Signal] = []
+        self.ended = 0
+
+    async def run(self, model: str, inputs: dict[str, object], options: dict[str, Any]) -> object:
+        self.signals.append(options["signal"])
+        try:
+            if self.answer is None:
+                await (asyncio.Event() if self.deaf else options["signal"].aborted).wait()
+                raise RuntimeError("AbortError: The operation was aborted")
+            return self.answer
+        finally:
+            self.ended += 1
+
+
+@pytest.fixture(autouse=True)
+def _javascript(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one global of JavaScript that is used."""
+
+    def controller() -> Any:
+        signal = Signal()
+        return SimpleNamespace(signal=signal, abort=signal.aborted.set)
+
+    js = ModuleType("js")
+    vars(js)["AbortController"] = SimpleNamespace(new=controller)
+    monkeypatch.setitem(sys.modules, "js", js)
+
+
+def provider(binding: Ai, seconds: float = 5) -> WorkersAIProvider:
+    """A provider over the binding."""
+    return WorkersAIProvider(BoundAi(binding), model=None, timeout_seconds=seconds)
+
+
+def test_each_call_has_a_signal_of_its_own() -> None:
+    """An answer comes through, and nothing is aborted."""
+    binding = Ai({"response": "fine"})
+
+    async def twice() -> None:
+        for _ in range(2):
+            assert (await provider(binding).infer(CALL)).output == "fine"
+
+    asyncio.run(twice())
+    first, second = binding.signals
+    assert first is not second
+    assert not first.aborted.is_set()
+
+
+def test_a_call_whose_time_is_up_is_aborted() -> None:
+    """It is a timeout, and the call has ended by then."""
+    binding = Ai()
+    with pytest.raises(errors.ModelTimeout):
+        asyncio.run(provider(binding, 0.01).infer(CALL))
+    assert (binding.signals[0].aborted.is_set(), binding.ended) == (True, 1)
+
+
+def test_a_call_that_is_cancelled_is_aborted() -> None:
+    """Whoever gives a call up sees it end, and no error is left for nobody to retrieve."""
+    binding, left = Ai(), []
+
+    async def give_up() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: left.append(context))
+        call = asyncio.ensure_future(provider(binding).infer(CALL))
+        await asyncio.sleep(0.01)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert binding.ended == 1
+
+    asyncio.run(give_up())
+    assert left == []
+
+
+def test_a_runtime_that_overlooks_signals_is_waited_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call is left then."""
+    monkeypatch.setattr(ai, "_ABORT_SECONDS", 0.01)
+    with pytest.raises(errors.ModelTimeout):
+        asyncio.run(asyncio.wait_for(provider(Ai(deaf=True), 0.01).infer(CALL), 5))
+
+
+def test_errors_of_the_platform_pass_through() -> None:
+    """Its code is read as before."""
+
+    class Refusing(Ai):
+        async def run(self, model: str, inputs: dict[str, object], options: dict[str, Any]) -> object:
+            raise RuntimeError("5007: No such model")
+
+    with pytest.raises(errors.ModelRefused, match="5007"):
+        asyncio.run(provider(Refusing()).infer(CALL))
+
+
+def test_a_deployment_without_the_binding_has_none() -> None:
+    """And one with it has it with signals."""
+    without: Any = SimpleNamespace(DB=None)
+    assert bindings(without).ai is None
+    assert isinstance(bindings(SimpleNamespace(DB=None, AI=Ai())).ai, BoundAi)  # type: ignore[arg-type]
