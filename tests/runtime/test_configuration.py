@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from src.core.tenants import TENANT_TAKES
 from tests.support.dev_server import ROOT, DevServer, run_dev
 
 pytestmark = pytest.mark.runtime
@@ -18,6 +19,10 @@ NOT_ORIGINS = (
     "a port unless it is the scheme's own, no path, no slash at the end, no *"
 )
 TOO_SHORT = "LEASE_SECONDS must be greater than AI_TIMEOUT_SECONDS (60), or a claim would end before its call does"
+NOT_OPTIONS = (
+    "names of fields, separated by commas, none of them max_completion_tokens, max_tokens, messages, model, n, prompt, "
+    "stream, stream_options, temperature"
+)
 NOT_A_LINE = "must be NAME=value, empty, or a comment that begins with #"
 
 LIMITS = (
@@ -59,6 +64,18 @@ BROKEN: dict[str, tuple[dict[str, str], str, list[str]]] = {
         {"REQUIRE_KEYS": "yes", "PLAN": "enterprise"},
         "",
         ["PLAN must be one of free, paid (--var)", "REQUIRE_KEYS must be one of true, false (--var)"],
+    ),
+    "what is asked of the model, and how long": (
+        {"AI_MAX_OUTPUT_TOKENS": "-1", "AI_MODEL_OPTIONS": "seed,messages", "MODEL_PATIENCE_SECONDS": "a day"},
+        "KEEP_INPUT=maybe\nSTORAGE_MB_MOST=0\nOPERATOR_TENANT=a b\n",
+        [
+            "AI_MAX_OUTPUT_TOKENS must be a whole number from 0 to 1000000 (--var)",
+            f"AI_MODEL_OPTIONS must be {NOT_OPTIONS} (--var)",
+            "MODEL_PATIENCE_SECONDS must be a number from 0 to 86400 (--var)",
+            "STORAGE_MB_MOST must be a whole number from 1 to 1000000 (.dev.vars)",
+            "KEEP_INPUT must be one of true, false (.dev.vars)",
+            f"OPERATOR_TENANT must be {TENANT_TAKES} (.dev.vars)",
+        ],
     ),
     "a URL and a key that are none": (
         {"AI_BASE_URL": "models.example/v1"},

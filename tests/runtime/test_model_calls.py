@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.client import Client, paragraphs
 from tests.support.dev_server import DevServer
-from tests.support.model_plan import Plan, drop, empty, garbage, hang, rate_limit, stall, status
+from tests.support.model_plan import Plan, drop, empty, ended, garbage, hang, rate_limit, stall, status
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
@@ -170,3 +170,17 @@ def test_many_tasks_at_once_make_no_extra_call(client: Client, model: ModelServe
     tasks = [client.finished(task_id) for task_id in ids]
     assert {task["status"] for task in tasks} == {"completed"}
     assert len(model.calls()) == 48 == len({call.user for call in model.calls()})
+
+
+def test_outputs_that_were_cut_off_are_marked(client: Client, dev: DevServer, model: ModelServer):
+    """`length` and `content_filter`: in the chunks, in the task, in the list and in the log."""
+    text = paragraphs(3)
+    reasons = dict(zip(text.split("\n\n"), ["length", "stop", "content_filter"], strict=True))
+    model.plan = Plan(decide=lambda call: ended(reasons[call.user.strip()]))
+    task = client.finished(client.submit(text, chunk=SMALL)["id"])
+    assert (task["status"], task["progress"]["truncated"]) == ("completed", 2)
+    assert [chunk["finishReason"] for chunk in client.chunks(task["id"])] == list(reasons.values())
+    (listed,) = [one for one in client.http.get("/api/tasks").json()["tasks"] if one["id"] == task["id"]]
+    assert listed["progress"]["truncated"] == 2
+    said = [line for line in dev.lines if task["id"] in line and '"truncated":true' in line]
+    assert len(said) == 2

@@ -25,6 +25,7 @@ class Behaviour:
     error_code: str | None = None
     delay_seconds: float | None = None
     text: str | None = None
+    finish_reason: str = "stop"
 
     @property
     def label(self) -> str:
@@ -35,6 +36,11 @@ class Behaviour:
 def ok(text: str | None = None) -> Behaviour:
     """Answer well; with `text` instead of the output that follows from the input."""
     return Behaviour("ok", text=text)
+
+
+def ended(reason: str) -> Behaviour:
+    """Answer well, and say that the output ends for this reason."""
+    return Behaviour("ok", finish_reason=reason)
 
 
 def slow(seconds: float) -> Behaviour:
@@ -162,7 +168,7 @@ def tokens_for(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def completion(call: Call, output: str) -> dict[str, object]:
+def completion(call: Call, output: str, finish_reason: str = "stop") -> dict[str, object]:
     """The body of a good answer; notes its token counts in the call."""
     call.input_tokens = tokens_for(call.system) + tokens_for(call.user)
     call.output_tokens = tokens_for(output)
@@ -171,7 +177,7 @@ def completion(call: Call, output: str) -> dict[str, object]:
         "id": f"call-{call.number}",
         "object": "chat.completion",
         "model": call.model,
-        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
         "usage": {
             "prompt_tokens": call.input_tokens,
             "completion_tokens": call.output_tokens,

@@ -269,7 +269,7 @@ class ModelServer:
     def _completion(self, call: Call, behaviour: Behaviour) -> bytes:
         chars = self.output_chars(call.user) if callable(self.output_chars) else self.output_chars
         output = behaviour.text if behaviour.text is not None else output_for(call.user, chars)
-        return _json(model_plan.completion(call, output))
+        return _json(model_plan.completion(call, output, behaviour.finish_reason))
 
 
 def _other_reply(request: Request) -> tuple[int, bytes]:
