@@ -166,7 +166,7 @@ class Store:
 
 def _classified(error: Exception) -> StoreError:
     text = str(error).lower()
-    if "no such table" in text or "no such column" in text:
+    if any(f"no such {what}" in text for what in ("table", "column", "index")):
         return SchemaMissing("the database lacks the tables: apply the migrations")
     if is_used_up(text):
         return StoreQuotaExhausted("the day's allowance of database rows is used up")
