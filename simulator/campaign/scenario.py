@@ -83,8 +83,10 @@ class Scenario:
     async def all_ended(self) -> None:
         """Wait until every task has ended; raises InvariantBroken when it takes too long."""
         began = self.world.loop.time()
-        # A queue that never works again leaves it all to the sweep, which comes less and less often.
-        patience = TERMINAL_SECONDS_MOST * (2 if self.workload.queue_fate else 1)
+        # A queue that never works again leaves it all to the sweep, which comes less and less often. And where objects
+        # have few places, tasks wait for each other.
+        slowly = self.workload.queue_fate or "MAX_OBJECTS_AT_WORK" in self.workload.variables
+        patience = TERMINAL_SECONDS_MOST * (2 if slowly else 1)
         deadline = began + patience
         while not all(row.terminal for row in self.invariants.rows.values()):
             if self.world.loop.time() > deadline:

@@ -148,7 +148,7 @@ async def scenario(world: World) -> int:
     await asyncio.sleep(100)
     world.deploy(TOP)
     world.faults.stop()
-    await asyncio.sleep(400)
+    await asyncio.sleep(2_400)  # what lasts when faults stop: a model that is away, a database that is full
     await world.quiet(2000)
     states = dict(world.database.connection.execute("SELECT id, state FROM jobs").fetchall())
     assert all(states[job] == "done" for job in accepted), states

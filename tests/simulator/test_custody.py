@@ -26,7 +26,7 @@ class Watched:
         self.loop = SimpleNamespace(call_soon=self._call_soon, outside=None)
         self.model = SimpleNamespace()
         self.app = SimpleNamespace()
-        self.database = SimpleNamespace(offset_ms=0.0, serve=None)
+        self.database = SimpleNamespace(offset_ms=0.0, serve=None, cap=SimpleNamespace(longest_ms=0))
         self.rate_limiter = None
         self.invariants: Any = SimpleNamespace(
             rows={KEY: SimpleNamespace(fence=1, status="processing")},

@@ -28,7 +28,7 @@ def test_a_full_database_that_is_freed_again_costs_no_call_and_no_task(monkeypat
         monkeypatch.setattr(owner, name, value)
     total = Totals()
     for seed in range(SCHEDULES):
-        result = run_seed(seed, fault_rates={"d1_full": 0.02}, workload=loaded(Random(f"full/{seed}")))
+        result = run_seed(seed, fault_rates={"d1_full": 0.03}, workload=loaded(Random(f"full/{seed}")))
         assert result.failure is None, (seed, result.failure)
         total.add(result)
     assert total.fired["d1_full"] > SCHEDULES
