@@ -17,6 +17,7 @@ from src.http.messages import Reply
 
 PATIENCE_SECONDS = 60  # of a client with one request
 SUBMITS_MOST = 3
+LONG_POLL_SECONDS = 25.0
 POLLED_SECONDS_MOST = 7_200  # until a task has ended that is polled all the time
 REFUSALS_MOST = 5  # of one request by the limit of requests: then its client gives up
 
@@ -74,12 +75,17 @@ class Clients:
             await self._see_it_end(task_key, spec.polled)
 
     async def _see_it_end(self, task_key: TaskKey, wait_seconds: float) -> None:
-        """Poll until the task has ended or is gone. Raises InvariantBroken when it takes too long."""
+        """Poll until the task has ended or is gone. Raises InvariantBroken when it takes too long.
+
+        Who has waited in vain for half of the time asks for longer: where a database takes a second for each answer, a
+        poll of three seconds ends before it could start the call of a merge.
+        """
         tenant, task_id = split_task_key(task_key)
-        request = ClientRequest("GET", f"/api/tasks/{task_id}?wait={wait_seconds}", headers=tenants.headers(tenant))
         began = self._world.loop.time()
         while True:
-            reply = await self.fetch(request)
+            held = wait_seconds if self._world.loop.time() - began < POLLED_SECONDS_MOST / 2 else LONG_POLL_SECONDS
+            path = f"/api/tasks/{task_id}?wait={held}"
+            reply = await self.fetch(ClientRequest("GET", path, headers=tenants.headers(tenant)))
             if reply is not None and (
                 reply.status == 404 or (reply.status == 200 and json.loads(reply.body)["terminal"])
             ):
