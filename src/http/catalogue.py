@@ -31,7 +31,7 @@ _IDEMPOTENCY_KEY = Parameter(
     "header",
 )
 _CURSOR = {"type": "string", "pattern": f"^{queries.CURSOR_PATTERN}$"}
-_CHUNKS_CURSOR = {"type": "string", "pattern": "^[0-9]{1,4}$"}
+_CHUNKS_CURSOR = {"type": "string", "pattern": "^(?:[0-9]{1,3}|[1-4][0-9]{3}|5000)$"}  # CHUNKS_MOST
 _CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}
 _LIMIT = {
     "type": "integer",

@@ -11,6 +11,9 @@ UNSAYABLE = (
     ("metadata", "has "),
     ("metadata", "holds a NUL character"),
     ("model", "must hold printable characters only"),
+    ("modelOptions", "has "),
+    ("modelOptions", "is not taken here"),
+    ("errorCode", "must not be budget_exhausted"),
 )
 
 
@@ -37,4 +40,6 @@ def use_of_erased_task(
 
 
 def _is_unsayable(error: dict[str, str]) -> bool:
-    return any(error.get("field") == field and error["message"].startswith(rule) for field, rule in UNSAYABLE)
+    name = error.get("field", "")
+    named = name.partition(".")[0] if name.startswith("modelOptions.") else name
+    return any(named == field and error["message"].startswith(rule) for field, rule in UNSAYABLE)

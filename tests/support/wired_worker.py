@@ -102,6 +102,57 @@ class _Processor(AIProcessor):
 Default, AIProcessor = _Worker, _Processor
 """
 
+# A door for a call of Workers AI: POST to /_test/ai, with an address and seconds. The binding is wrapped as by the SDK.
+# Its `run` fetches the address with the signal that it is given, as workerd's does. A call that was given up is
+# answered ten seconds later.
+WORKERS_AI = """
+
+import asyncio as _asyncio
+import json as _json
+
+from js import Object as _Object
+from js import fetch as _fetch
+from pyodide.ffi import create_proxy as _create_proxy
+from pyodide.ffi import to_js as _to_js
+from src.core.errors import ModelError as _ModelError
+from src.inference.protocol import ModelCall as _ModelCall
+from src.inference.workers_ai import WorkersAIProvider as _WorkersAIProvider
+from src.platform.ai import BoundAi as _BoundAi
+from workers import Response as _Response
+from workers.rpc import _BindingWrapper
+
+
+class _Worker(Default):
+    async def fetch(self, request):
+        if not str(request.url).endswith("/_test/ai"):
+            return await super().fetch(request)
+        wanted = _json.loads(await request.text())
+
+        def run(model, inputs, options):
+            assert options.signal.aborted is False
+            messages = [message.to_py() for message in inputs.messages]
+            sent = {
+                "method": "POST",
+                "headers": {"authorization": "Bearer test-key"},
+                "body": _json.dumps({"model": model, "messages": messages}),
+                "signal": options.signal,
+            }
+            return _fetch(wanted["url"], _to_js(sent, dict_converter=_Object.fromEntries)).then(lambda it: it.json())
+
+        door = _create_proxy(run)
+        ai = _BindingWrapper(_to_js({"run": door}, dict_converter=_Object.fromEntries))
+        provider = _WorkersAIProvider(_BoundAi(ai), model=None, timeout_seconds=wanted["seconds"])
+        try:
+            said = (await provider.infer(_ModelCall("do", "the text", "m"))).output
+        except _ModelError as error:
+            said = error.code
+            await _asyncio.sleep(10)
+        return _Response(said)
+
+
+Default = _Worker
+"""
+
 # A database that takes 2.5 s for each answer: longer than calls used to have for their start.
 SLOW_DATABASE = """
 
