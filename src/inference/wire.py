@@ -60,7 +60,8 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
             "outputTokens": outcome.output_tokens,
             "finishReason": outcome.finish_reason,
         }
-    code = _ABORTED if isinstance(outcome, errors.CallAborted) else outcome.code
+    # What crosses is cloned, and an enumeration's member is no plain text.
+    code = _ABORTED if isinstance(outcome, errors.CallAborted) else str(outcome.code)
     return {"error": code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from src.core.errors import ModelError, ModelRefused, ModelTimeout, ModelUnavailable
 from src.inference import wire
 from src.inference.protocol import ModelCall, ModelReply
 
@@ -36,3 +37,9 @@ def test_an_output_from_older_code_is_read() -> None:
 def test_a_call_of_older_code_is_read() -> None:
     """An object may run the code before for minutes after a deployment: it asks nothing but the text and the model."""
     assert wire.read_call({"system": "s", "user": "u", "model": "m"}) == ModelCall("s", "u", "m")
+
+
+@pytest.mark.parametrize("kind", [ModelRefused, ModelUnavailable, ModelTimeout])
+def test_what_crosses_is_plain(kind: type[ModelError]):
+    """A member of an enumeration cannot be cloned on its way from one object to another: a lane's answer was lost."""
+    assert {type(value) for value in wire.write_outcome(kind("why")).values()} <= {str, float, type(None)}

@@ -24,7 +24,7 @@ from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.isolate import Isolate
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.shared_database import Sharing
-from src.processing import pace, worker
+from src.processing import looks, pace, worker
 from src.store import tasks
 
 # Faults under which a worker outlives its claim.
@@ -32,6 +32,8 @@ ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0
 CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
 # D1 that answers no look for a task: rare, since the platform repeats reads, and what withdrawals are for.
 NO_LOOKS: tuple[Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
+# Workers that do not look whether their task goes on: who outlives its claim learns it from what it writes.
+BLIND: tuple[Patch, ...] = ((looks.Spacing, "next_at", without.never),)
 LOST_REPLIES = {"d1_failed_after_commit": 0.2}
 # Isolates that stand still for less than a call may take to start: 0.1 to 2 s.
 SHORT_FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),)

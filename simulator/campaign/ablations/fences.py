@@ -1,7 +1,7 @@
 """Ablations of what keeps a task with one worker: fences, leases, and the clock that they are judged by."""
 
 from simulator.campaign.ablations import substitutes as without
-from simulator.campaign.ablations.circumstances import LOST_REPLIES, ZOMBIES, merging, some_tasks
+from simulator.campaign.ablations.circumstances import BLIND, LOST_REPLIES, ZOMBIES, merging, some_tasks
 from simulator.campaign.ablations.definition import Ablation
 from simulator.platform.choices import DIRECT, FREE, TOP
 from src.store.database import Database
@@ -33,7 +33,9 @@ ABLATIONS = (
         "fence_in_progress",
         "totals and announcements of a worker that lost its claim are refused",
         (without.swapped("PROGRESS", without.FENCED, without.UNFENCED),),
-        {"worker_frozen": 0.2, "object_zombie": 0.1, "duplicate_delivery": 0.5},
+        ZOMBIES | LOST_REPLIES,
+        some_tasks(TOP, FREE),
+        BLIND,
     ),
     Ablation(
         "fence_in_release",

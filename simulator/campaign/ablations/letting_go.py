@@ -1,16 +1,9 @@
 """Ablations of what frees a host whose task has ended under it while slow calls are out."""
 
-import math
-
-from simulator.campaign.ablations.circumstances import holding_up
+from simulator.campaign.ablations.circumstances import BLIND, holding_up
 from simulator.campaign.ablations.definition import Ablation
 from simulator.platform.choices import DIRECT, FREE, TOP
 from src.objects import ai_processor, lane
-from src.processing import looks
-
-
-def _never(*_args: object) -> float:
-    return math.inf
 
 
 async def _hear_nothing(_self: object, _fence: int) -> None:
@@ -25,7 +18,7 @@ ABLATIONS = (
     Ablation(
         "look_at_claim",
         "a run that waits for slow calls looks whether its task goes on",
-        ((looks.Spacing, "next_at", _never),),
+        BLIND,
         {},
         holding_up(TOP, DIRECT),
     ),

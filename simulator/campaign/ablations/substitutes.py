@@ -171,6 +171,10 @@ async def consume_without_continuation(message: Any, worker: Any, dispatcher: An
     message.ack()
 
 
+def never(*_args: object) -> float:
+    return math.inf
+
+
 def never_again(outcome: Any) -> float | None:
     return 3_600.0 if isinstance(outcome, Released) else None
 
