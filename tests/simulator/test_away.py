@@ -14,6 +14,7 @@ from simulator.platform.model import Absence
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import World
 from src.core import limits
+from src.core.errors import ModelError, ModelUnavailable
 from src.inference.protocol import ModelCall, ModelReply
 from tests.simulator.test_walls import Nobody
 
@@ -60,8 +61,12 @@ def work(
     kill_at: Sequence[float] = (),
     isolates: int = 3,
     until: float = 9_000,
+    broken: str = "",
 ) -> Seen:
-    """Have tasks worked on while the model goes away and comes back; all isolates die at `kill_at`, then and again."""
+    """Have tasks worked on while the model goes away and comes back; all isolates die at `kill_at`, then and again.
+
+    For chunks that begin as `broken` says it has no answer but 500.
+    """
     app, seen = Onceover(), Seen()
     app.watcher = Nobody()
     variables = OPTIONS | {"MODEL_PATIENCE_SECONDS": str(patience)}
@@ -84,6 +89,11 @@ def work(
     def received(call: ModelCall, _reply: ModelReply) -> None:
         seen.outputs[call.system].append(loop.time())
 
+    def decide(call: ModelCall, sender: str) -> tuple[str, ModelError | None, float]:
+        return ("5xx", ModelUnavailable("500"), 0.2) if broken and call.user.startswith(broken) else usual(call, sender)
+
+    usual = model._decide
+    model._decide = decide  # type: ignore[method-assign]
     model.starting, model.received = starting, received
     model.timeout_seconds = 20
 
@@ -183,3 +193,14 @@ def test_without_patience_attempts_decide():
     assert [(row["status"], row["error_code"]) for row in seen.rows] == [("failed", "model_unavailable")]
     assert len(seen.calls["t0"]) < 2 * CHUNKS
     assert seen.rows[0]["completed"] > 0
+
+
+@pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
+def test_a_chunk_that_alone_fails_ends_its_task(deployment: Deployment):
+    """MAX_ATTEMPTS of its failures end the task within a minute or so, whatever the patience, while others finish."""
+    seen = work(deployment, 2, 0.001, "5xx", broken="w002")
+    for row in seen.rows:
+        assert (row["status"], row["error_code"], row["failed"]) == ("failed", "model_unavailable", 1)
+        assert 6 <= row["completed"] < CHUNKS
+        assert row["calls_settled"] == row["completed"] + 3
+        assert row["finished_at"] - row["created_at"] < 1_000 * (CRON_SECONDS + 30)
