@@ -2,8 +2,9 @@
 
     python -m bench.free_plan [RUNS]
 
-Each of the runs is a task of 20 chunks: submitted, polled until it is done, erased. Counters are those of
-`make dev ARGS="--limits free"`; docs/design/platform-limits.md says how the table follows from them.
+Each of the runs is a task of 20 chunks of 6,000 characters, in English, with outputs of 1,000: submitted, polled until
+it is done, erased. Counters are those of `make dev ARGS="--limits free"`. docs/design/platform-limits.md says how the
+table follows from them, and `bench.costs` what else ends, on both plans.
 """
 
 import math
@@ -14,21 +15,25 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.figures import Figure
+from bench.prose import english, text_of
+from bench.tasks import said
 from src.core.limits import FREE_PLAN_DAY
 from tests.support import metered
-from tests.support.client import Client, Json, openai, paragraphs
+from tests.support.client import Client, Json, openai
 from tests.support.dev_server import DevServer, eventually
+from tests.support.model_plan import Plan
 from tests.support.model_server import ModelServer
 
 RUNS = 200
 CHUNKS = 20
 WAVES = math.ceil(CHUNKS / 6)  # six calls at a time
-LATENCY_SECONDS = 0.02
+LATENCY_SECONDS = 0.2  # so that calls which start together also count as ending together
 CALL_SECONDS = 5.0  # a model call in the table: what it takes decides only the objects' GB-s
 POLLS = 3  # of each task in the table
 CRON_RUNS = 1_440  # a day, one a minute
@@ -79,7 +84,7 @@ def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
     """Run tasks one after the other; return the day that follows, and the meter's lines."""
     with (
         tempfile.TemporaryDirectory() as state,
-        ModelServer(api_key="test-key", latency_seconds=LATENCY_SECONDS) as model,
+        ModelServer(api_key="test-key", latency_seconds=LATENCY_SECONDS, plan=Plan(decide=said)) as model,
         DevServer(
             Path(state), *ROUTES[route], "--limits", "free", *openai(model.base_url), "--cron-every", "2"
         ) as server,
@@ -106,8 +111,8 @@ def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
 
 def run(client: Client) -> None:
     """Have a task done, and erased, which is what its retention's end costs."""
-    task = client.finished(client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})["id"])
-    assert task["status"] == "completed"
+    task = client.finished(client.submit(text_of(english, Random(CHUNKS), CHUNKS))["id"])  # noqa: S311
+    assert (task["status"], task["progress"]["total"]) == ("completed", CHUNKS)
     assert client.http.delete(f"/api/tasks/{task['id']}").status_code == 204
 
 

@@ -1,65 +1,44 @@
 """What a completed task leaves in D1, in bytes and rows: 20 chunks of 6,000 characters, outputs of 1,000.
 
-Tasks go through the store over SQLite with D1's page size. Outputs are drawn from a seed, pieces of prose. English
-ones are of this project's documents. Chinese ones are made of words that are as frequent as Zipf's law has them, since
-no Chinese text here is long enough to give 20 outputs that share nothing. Six of them together compress to 1,430 bytes
-each, one alone to 1,660. A book of Chinese essays of 1.5 million characters, cut up alike, takes 1,410 and 1,600.
+Tasks go through the store over SQLite with D1's page size.
 """
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from pathlib import Path
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
 from bench.figures import Figure
-from src.core.ids import new_task_id, task_key_of
+from bench.prose import CHUNK_CHARS, LANGUAGES, OUTPUT_CHARS, Prose
+from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.meter import Meter
 from src.core.task import NewTask, Route, TaskOptions
 from src.store.claims import CallKey, Claim, Continue, Finish, Output, Progress
-from src.store.database import Database
+from src.store.database import D1Statement, Database
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import SqliteD1
 
 TASKS = 200
 CHUNKS = 20
-CHUNK_CHARS = 6_000
-OUTPUT_CHARS = 1_000
 START_MS = 1_800_000_000_000
 RETENTION_MS = 2_592_000_000
 # How many outputs a write holds: calls that end six at a time, and calls that end one by one.
 TOGETHER = (6, 1)
-DOCUMENTS = sorted((Path(__file__).resolve().parents[1] / "docs").rglob("*.md"))
 BYTES_MOST = {"English": 20_000, "Chinese": 40_000}
-
-type Prose = Callable[[Random, int], str]
-
-
-def english(rng: Random, length: int) -> str:
-    """Give a piece of the project's own documents."""
-    text = _documents()
-    first = rng.randrange(len(text) - length)
-    return text[first : first + length]
-
-
-def chinese(rng: Random, length: int) -> str:
-    """Give words of one to three characters, with a mark behind each fifth."""
-    words, weights = _chinese_words()
-    drawn = rng.choices(words, weights, k=length)
-    return "".join(word + ("，" if at % 5 == 4 else "") for at, word in enumerate(drawn))[:length]
 
 
 def measure() -> list[Figure]:
     """Measure both languages, with outputs that are recorded together and one by one."""
     figures: list[Figure] = []
-    for name, prose in (("English", english), ("Chinese", chinese)):
+    for name, prose in LANGUAGES.items():
         for together in TOGETHER:
             size, rows = task_cost(prose, together)
             how = f"20 outputs of 1,000 characters, {name}, {together} a write"
             most = BYTES_MOST[name] if together == TOGETHER[0] else None
             figures.append(Figure(f"{how}: D1 bytes", size, "bytes", most))
             figures.append(Figure(f"{how}: D1 rows written", rows, "rows", 20 if most else None))
+        figures.append(Figure(f"a task and three polls, {name}: the database's time", database_ms(prose), "ms"))
     return figures
 
 
@@ -75,6 +54,36 @@ def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, f
     return size / tasks, meter.rows_written / tasks
 
 
+def database_ms(prose: Prose, tasks: int = TASKS) -> float:
+    """The processor's time, in ms, that the database takes for a task: submission, claim, writes, three polls.
+
+    The fake of D1's binding around SQLite counts with it.
+    """
+    database = _Timed(now_ms=lambda: START_MS)
+    store = TaskStore(Database(database, Meter()))
+    keys = asyncio.run(_complete(store, prose, TOGETHER[0], tasks))
+
+    async def poll() -> None:
+        for key in keys * 3:
+            await store.task(key)
+
+    asyncio.run(poll())
+    database.close()
+    return 1_000 * database.spent / tasks
+
+
+class _Timed(SqliteD1):
+    spent = 0.0  # seconds of the processor
+
+    async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
+        """Run the statements, and take the time."""
+        started = time.process_time()
+        try:
+            return await super().batch(statements)
+        finally:
+            self.spent += time.process_time() - started
+
+
 def used_bytes(database: SqliteD1) -> int:
     """The bytes of all pages that hold something."""
     pragmas = ("page_size", "page_count", "freelist_count")
@@ -83,10 +92,12 @@ def used_bytes(database: SqliteD1) -> int:
     return int(size * (count - free))
 
 
-async def _complete(store: TaskStore, prose: Prose, together: int, tasks: int) -> None:
+async def _complete(store: TaskStore, prose: Prose, together: int, tasks: int) -> list[TaskKey]:
     rng = Random("storage")  # noqa: S311
+    keys = []
     for number in range(tasks):
         key = task_key_of("local", new_task_id(START_MS + 1_000 * number, rng.randbytes(10)))
+        keys.append(key)
         new = NewTask(
             task_key=key,
             route=Route.QUEUE,
@@ -110,6 +121,7 @@ async def _complete(store: TaskStore, prose: Prose, together: int, tasks: int) -
         for progress in _writes(claim, outputs, together):
             last = progress.completed == CHUNKS
             assert await store.step(claim, progress, Finish(RETENTION_MS) if last else Continue(180_000))
+    return keys
 
 
 def _writes(claim: Claim, outputs: Sequence[Output], together: int) -> Iterator[Progress]:
@@ -133,17 +145,3 @@ def _writes(claim: Claim, outputs: Sequence[Output], together: int) -> Iterator[
         )
         if done == len(outputs):
             return
-
-
-@cache
-def _documents() -> str:
-    return "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
-
-
-@cache
-def _chinese_words() -> tuple[list[str], list[float]]:
-    rng = Random("words")  # noqa: S311
-    characters = [chr(0x4E00 + 5 * rank) for rank in range(3_000)]
-    frequencies = [1 / (rank + 12) for rank in range(3_000)]
-    words = ["".join(rng.choices(characters, frequencies, k=rng.choice((1, 2, 2, 2, 3)))) for _ in range(10_000)]
-    return words, [1 / (rank + 3) for rank in range(10_000)]

@@ -1,0 +1,254 @@
+"""What a day of 20-chunk tasks takes of each plan, what it costs, and what ends first. It writes docs/costs.md.
+
+    python -m bench.costs [--check]
+
+It multiplies what a task takes (`bench/measured.py`) by what Cloudflare allows and asks. Nothing is measured here.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import measured
+from src.core import limits
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "costs.md"
+TASKS = 1_000_000  # a day
+DAYS = 30  # in a month
+DAY_SECONDS = 86_400
+MB = 1_000_000
+
+# Platform (Workers, D1, Queues, Durable Objects, Workers AI: pricing and limits, November 2026).
+NEURONS_A_DAY = 10_000  # free on either plan
+NEURONS_A_MILLION_TOKENS = (4_636, 30_909)  # in and out, of @cf/qwen/qwen3-30b-a3b-fp8
+MODEL_CALLS_A_MINUTE = 300  # Workers AI, text generation
+CONSUMERS_MOST = 250  # of one queue, at a time
+# On the paid plan: how much of it a month includes, and the dollars for a million more.
+PAID_MONTH = {
+    "requests": (10_000_000, 0.30),
+    "cpuMs": (30_000_000, 0.02),
+    "rowsRead": (25_000_000_000, 0.001),
+    "rowsWritten": (50_000_000, 1.00),
+    "queueOperations": (1_000_000, 0.40),
+    "objectRequests": (1_000_000, 0.15),
+    "objectRowsWritten": (50_000_000, 1.00),
+    "objectGbSeconds": (400_000, 12.50),
+}
+DOLLARS_A_GB_MONTH = (5.0, 0.75)  # of D1: included, and for each further one
+DOLLARS_A_THOUSAND_NEURONS = 0.011
+
+WORDS = {
+    "requests": "requests of the Worker",
+    "rowsRead": "D1 rows read",
+    "rowsWritten": "D1 rows written",
+    "queueOperations": "queue operations",
+    "objectRequests": "object requests",
+    "objectRowsWritten": "object rows written",
+    "objectGbSeconds": "GB-s of objects",
+    "cpuMs": "CPU, ms",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that may end: what a task takes of it, as shown, and how many tasks a day it carries."""
+
+    what: str
+    taken: str
+    tasks: float
+
+
+def first(lines: Iterable[Line]) -> Line:
+    """What ends first."""
+    return min(lines, key=lambda line: line.tasks)
+
+
+def stored(size_mb: int, task_bytes: int, days: float) -> float:
+    """How many tasks a day a database of this size holds that keeps each of them for so many days."""
+    return size_mb * MB / task_bytes / days
+
+
+def neurons(tokens: tuple[int, int]) -> float:
+    """What a task takes of Workers AI's allowance, for so many tokens in and out."""
+    return sum(count * price / MB for count, price in zip(tokens, NEURONS_A_MILLION_TOKENS, strict=True))
+
+
+def storage_lines(plan: str) -> list[Line]:
+    """The database, in both languages: with the default retention, and with the shortest that a full one leaves."""
+    size = limits.STORAGE_MB_MOST[plan]
+    return [
+        Line(f"storage, {language}, {words}", f"{task_bytes:,} bytes", stored(size, task_bytes, days))
+        for words, days in (("kept for 30 days", 30), ("erased early, after a day", 1))
+        for language, task_bytes in measured.BYTES.items()
+    ]
+
+
+def model_lines() -> list[Line]:
+    """The model's own allowance, in both languages, with the default model of `workers-ai`."""
+    return [
+        Line(f"free neurons, {language}", f"{neurons(tokens):,.0f}", NEURONS_A_DAY / neurons(tokens))
+        for language, tokens in measured.TOKENS.items()
+    ]
+
+
+def free_lines(route: str) -> list[Line]:
+    """What a day on the free plan carries on one route, beside the database and the model."""
+    task, cron = measured.TASK[route], measured.CRON[route]
+    lines = []
+    for name, a_day in limits.FREE_PLAN_DAY.items():
+        left = a_day - 1_440 * cron[name]
+        if task[name]:
+            lines.append(Line(WORDS[name], f"{task[name]:.3g}", left / task[name]))
+    return lines
+
+
+def paid_lines() -> list[Line]:
+    """What has an end on the paid plan, whatever is paid: on the queue, with calls of five seconds."""
+    chunks, run_seconds, sqlite_ms = measured.CHUNKS, measured.RUN_SECONDS, measured.SQLITE_MS
+    retention = _erased(limits.ERASE_PAGES_MOST, limits.ERASE_TASKS_MOST["paid"])
+    early = _erased(limits.CLEAR_PAGES_MOST, limits.CLEAR_TASKS_MOST)
+    return [
+        *storage_lines("paid"),
+        Line("model calls, 300 a minute (Workers AI)", f"{chunks}", MODEL_CALLS_A_MINUTE * 1_440 / chunks),
+        Line("consumers of the queue, 250 at a time", f"{run_seconds:g} s", CONSUMERS_MOST * DAY_SECONDS / run_seconds),
+        Line("sweeps that erase after the retention", "", retention),
+        Line("sweeps that erase early", "", early),
+        Line("SQLite's own time, one statement at a time", f"{sqlite_ms:g} ms", DAY_SECONDS * 1_000 / sqlite_ms),
+    ]
+
+
+def _erased(pages: dict[str, int], tasks: int) -> float:
+    return 1_440 * pages["paid"] * tasks
+
+
+def dollars(tasks: int = TASKS) -> list[tuple[str, float, float]]:
+    """What a month of so many tasks a day costs on the paid plan, on the queue: what, how much of it, dollars."""
+    month = []
+    for name, (included, price) in PAID_MONTH.items():
+        amount = DAYS * (tasks * measured.TASK["queue"][name] + 1_440 * measured.CRON["queue"][name])
+        month.append((WORDS[name], amount, max(0.0, amount - included) / MB * price))
+    included_gb, price = DOLLARS_A_GB_MONTH
+    month.append(("GB of D1, as full as it may be", 9.5, (9.5 - included_gb) * price))
+    for language, tokens in measured.TOKENS.items():
+        amount = DAYS * (tasks * neurons(tokens) - NEURONS_A_DAY)
+        month.append((f"neurons, {language}", amount, amount / 1_000 * DOLLARS_A_THOUSAND_NEURONS))
+    return month
+
+
+def page() -> str:
+    """The whole document."""
+    free = {route: [*free_lines(route), *storage_lines("free"), *model_lines()] for route in measured.TASK}
+    names = dict.fromkeys(line.what for lines in free.values() for line in lines)
+    paid = paid_lines()
+    return _PAGE.format(
+        commit=measured.COMMIT,
+        free="\n".join(_free_row(name, free) for name in names),
+        free_first="\n".join(_verdict(f"{route}: ", lines) for route, lines in free.items()),
+        paid=_table(paid),
+        paid_first=_verdict("", paid),
+        paid_kept=_ends(line for line in _others(paid) if "storage" not in line.what and "early" not in line.what),
+        dollars="\n".join(f"| {what} | {_amount(amount)} | {cost:,.0f} |" for what, amount, cost in dollars()),
+    )
+
+
+def _others(lines: Sequence[Line]) -> list[Line]:
+    """What is left with a model of another provider, and where ended tasks are erased early."""
+    return [line for line in lines if not any(word in line.what for word in ("neurons", "Workers AI", "30 days"))]
+
+
+def _verdict(route: str, lines: Sequence[Line]) -> str:
+    kept, other = _ends(lines), _ends(_others(lines))
+    return f"- {route}{kept}\n- {route}with another model and early erasure, {other}"
+
+
+def _ends(lines: Iterable[Line]) -> str:
+    ends = first(lines)
+    return f"{ends.what}, at {_count(ends)} tasks a day"
+
+
+def _free_row(name: str, free: dict[str, list[Line]]) -> str:
+    found = [next((line for line in lines if line.what == name), Line(name, "0", math.inf)) for lines in free.values()]
+    return "| " + " | ".join([name, *(line.taken for line in found), *map(_count, found)]) + " |"
+
+
+def _table(lines: Sequence[Line]) -> str:
+    return "\n".join(
+        f"| {line.what} | {line.taken} | {_count(line)} |" for line in sorted(lines, key=lambda line: line.tasks)
+    )
+
+
+def _amount(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 10 else f"{amount:g}"
+
+
+def _count(line: Line) -> str:
+    if math.isinf(line.tasks):
+        return ""
+    return f"{line.tasks:,.0f}" if line.tasks >= 10 else f"{line.tasks:.1f}"
+
+
+_PAGE = """# What a day carries, and what it costs
+
+A task here has 20 chunks of 6,000 characters, and outputs of 1,000. What one takes was measured on the local runtime
+(`python -m bench.free_plan`, `python -m bench storage`, commit {commit}). This page multiplies that by Cloudflare's
+limits and prices of November 2026. `python -m bench.costs` writes it; a test keeps it current.
+
+The model is `workers-ai`'s default, `@cf/qwen/qwen3-30b-a3b-fp8`. Its tokens are estimated as `dryRun` does, four
+characters a token in English, one in Chinese, and 750 tokens a call that it thinks. No account has measured them. Another
+provider has limits of its own.
+
+## The free plan
+
+| | a task, queue | a task, objects | tasks a day, queue | tasks a day, objects |
+| --- | --- | --- | --- | --- |
+{free}
+
+What ends first:
+
+{free_first}
+
+## The paid plan
+
+What has an end there, whatever is paid, in the order in which it ends:
+
+| | a task | tasks a day |
+| --- | --- | --- |
+{paid}
+
+What ends first:
+
+{paid_first}
+- with `RETENTION_DAYS` 0, without which the database is too small for 1,000,000 tasks a day, {paid_kept}
+
+- `RETENTION_DAYS` 0 ends what storage ends: a task is erased by the first sweep after its end.
+- Storage is counted up to `STORAGE_MB_MOST`, with completed tasks, whose input is emptied.
+- SQLite's own time is that of the processor that measured it. What D1 adds was not measured.
+- Consumers: four waves of calls of five seconds.
+
+## A month of 1,000,000 tasks a day on the paid plan
+
+| on the queue | a month | dollars |
+| --- | --- | --- |
+{dollars}
+
+What the model asks is more than all else together.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page, or say whether it is current; status 1 if it is not."""
+    parser = argparse.ArgumentParser(prog="python -m bench.costs", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is not current")
+    options = parser.parse_args(arguments)
+    if options.check:
+        return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page())
+    PAGE.write_text(page(), encoding="utf-8")
+    print("Wrote docs/costs.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
