@@ -197,8 +197,8 @@ A task here has 20 chunks of 6,000 characters, and outputs of 1,000. What one ta
 limits and prices of November 2026. `python -m bench.costs` writes it; a test keeps it current.
 
 The model is `workers-ai`'s default, `@cf/qwen/qwen3-30b-a3b-fp8`. Its tokens are estimated as `dryRun` does, four
-characters a token in English, one in Chinese, and 750 tokens a call that it thinks. No account has measured them. Another
-provider has limits of its own.
+characters a token in English, one in Chinese, and 750 tokens a call that it thinks. No account has measured them.
+Another provider has limits of its own.
 
 ## The free plan
 

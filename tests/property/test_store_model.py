@@ -2,8 +2,11 @@
 
 import asyncio
 import copy
+import json
 import os
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -44,6 +47,9 @@ RUNS, STEPS = (20_000, 100) if CAMPAIGN else (1_000, 50)
 LEASE_MS = 10_000
 RETENTION_MS = 100_000
 CHUNKS_MOST = 3
+LETTERS = "a漢\U0001f600"  # a chunk each
+WINDOW_CHARS_MOST = 2
+SEGMENT_BYTES = 60  # a piece or two
 SUBMISSIONS_MOST = 6
 LIST_WALK_MOST = 2
 ERASE_OUTPUTS_MOST = 3
@@ -156,7 +162,8 @@ class StoreMachine(RuleBasedStateMachine):
         if len(self.submitted) == SUBMISSIONS_MOST:
             return multiple()
         task_key = TaskKey(f"{tenant}:task-{len(self.submitted) + 1}")
-        self.submitted[task_key] = new_task(task_key, chunks, reduce, self.now, **bound), on
+        new = new_task(task_key, chunks, reduce, self.now, **bound)
+        self.submitted[task_key] = replace(new, text=LETTERS[:chunks]), on
         return task_key if isinstance(self._insert(task_key, fault), Accepted) else multiple()
 
     @rule(task_key=tasks, fault=faults)
@@ -217,6 +224,9 @@ class StoreMachine(RuleBasedStateMachine):
             return multiple()
         assert isinstance(expected, ModelTask), expected
         assert claim_seen(given) == claim_expected(expected, self.now)
+        first = expected.completed
+        places = range(first, first + max(wish["announce"], WINDOW_CHARS_MOST))
+        assert (given.window.chunks, given.window.text) == expected.window(places)
         assert not (given.refused and given.announced) or (task_key, given.fence) in self.claims
         if (task_key, given.fence) in self.claims:  # a claim has one worker, which knows more than the database does
             return multiple()
@@ -286,6 +296,26 @@ class StoreMachine(RuleBasedStateMachine):
         claim = worker.claim
         left = _run(self.store.may_start(claim.task_key, claim.fence))
         assert left == self.model.may_start(self.now, claim.task_key, claim.fence)
+
+    @rule(worker=workers, first=st.integers(0, CHUNKS_MOST - 1), chunks=st.integers(1, CHUNKS_MOST))
+    def window(self, worker: Worker, first: int, chunks: int) -> None:
+        claim, places = worker.claim, range(first, first + chunks)
+        found = _run(self.store.window(claim.task_key, claim.fence, first, chunks))
+        expected = self.model.window(claim.task_key, claim.fence, places)
+        assert (found and (found.chunks, found.text)) == expected
+
+    @rule(worker=workers, level=st.integers(0, 1), first=st.integers(0, 2), last=st.integers(0, 2))
+    def outputs_of_a_level(self, worker: Worker, level: int, first: int, last: int) -> None:
+        """What a merge reads: sizes up to the first that is missing, and the texts of some places."""
+        task_key = worker.claim.task_key
+        task = self.model.tasks.get(task_key)
+        texts = (
+            {} if task is None else {key.position: text for key, (text, _) in task.outputs.items() if key[0] == level}
+        )
+        sizes = list(takewhile(lambda size: size is not None, (texts.get(at) for at in range(CHUNKS_MOST))))
+        assert _run(self.store.level_sizes(task_key, level)) == [len(text) for text in sizes if text is not None]
+        found = _run(self.store.level_outputs(task_key, level, first, last))
+        assert found == {at: text for at, text in texts.items() if first <= at <= last}
 
     @rule(ids=st.lists(tasks, min_size=1, max_size=3), fault=faults)
     def expire(self, ids: list[TaskKey], fault: str | None) -> None:
@@ -457,6 +487,14 @@ class StoreMachine(RuleBasedStateMachine):
             for task_key, task in self.model.tasks.items()
             for key, item in task.failures.items()
         }
+        assert {
+            (row["task_id"], row["level"]): tuple(json.loads(row["ends"]))
+            for row in self.database.rows("SELECT * FROM merges")
+        } == {
+            (task_key, level): ends
+            for task_key, task in self.model.tasks.items()
+            for level, ends in task.merges.items()
+        }
         emptied = {row["task_id"]: row["input"] == "" for row in self.database.rows("SELECT * FROM texts")}
         assert emptied == {key: task.status is Status.COMPLETED for key, task in self.model.tasks.items()}
         assert {
@@ -486,6 +524,8 @@ def test_the_store_is_the_model(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
     monkeypatch.setattr(limits, "LIST_WALK_MOST", LIST_WALK_MOST)
     monkeypatch.setattr(limits, "ERASE_OUTPUTS_MOST", ERASE_OUTPUTS_MOST)
+    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", WINDOW_CHARS_MOST)
+    monkeypatch.setattr(limits, "SEGMENT_BYTES", SEGMENT_BYTES)
     run_state_machine_as_test(
         StoreMachine,
         settings=settings(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from src.core.task import Failure
-from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
+from src.store.claims import CallKey, Claim, FailedCall, MergeLevel, Output, Progress, Tried
 from tests.support.store_model import ModelTask
 
 
@@ -32,8 +32,10 @@ class Worker:
         """
         outputs = [CallKey(0, at) for at in sorted(done) if at < self.total][: self._room()]
         self.known |= set(outputs)
+        merges = []
         if self.merges and self.total > 1 and sum(key.level == 0 for key in self.known) == self.total:
             outputs = [*outputs, CallKey(1, 0)][: self._room()]
+            merges = [MergeLevel(1, (self.claim.fence,))]  # each claim plans in a way of its own
         self.settled += len(outputs)
         self.tokens += 7 * len(outputs)
         failed_calls = [
@@ -44,6 +46,7 @@ class Worker:
             step=self.claim.step + self.written,
             outputs=[Output(key, f"{self.claim.fence} wrote {key}", 1) for key in outputs],
             failures=failed_calls,
+            merges=merges,
             in_flight=[CallKey(0, at) for at in sorted(in_flight) if at < self.total][: self._room()],
             calls_settled=self.claim.calls_settled + self.settled,
             calls_in_doubt=self.claim.calls_in_doubt,
@@ -117,6 +120,7 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
         "tried": claim.tried,
         "refused": claim.refused,
         "chunks": claim.total,
+        "merges": (claim.merges, claim.merge_ends),
         "terms": (claim.deadline_left_ms, claim.options),
     }
 
@@ -130,5 +134,6 @@ def claim_expected(task: ModelTask, now: int) -> dict[str, Any]:
         "tried": {key: item.tried for key, item in task.failures.items() if not item.final},
         "refused": {key: item.failure for key, item in task.refused().items()},
         "chunks": task.total,
+        "merges": (tuple(map(len, task.merges.values())), task.merges[max(task.merges)] if task.merges else ()),
         "terms": (None if task.deadline_at is None else task.deadline_at - now, task.options),
     }

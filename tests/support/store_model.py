@@ -63,6 +63,8 @@ class ModelTask:
     finished_at: int | None = None
     outputs: dict[CallKey, tuple[str, int]] = field(default_factory=dict)
     failures: dict[CallKey, FailedCall] = field(default_factory=dict)
+    merges: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    text: str = ""
 
     @property
     def reduce(self) -> Reduce:
@@ -82,6 +84,11 @@ class ModelTask:
     def begin_time(self, now: int) -> None:
         """Let the time to the deadline begin."""
         self.deadline_at = None if self.deadline_ms is None else now + self.deadline_ms
+
+    def window(self, places: range) -> tuple[range, str]:
+        """Those of the places that it has, and their text."""
+        there = range(places.start, max(places.start, min(places.stop, self.total)))
+        return there, self.text[there.start : there.stop]
 
     def is_live(self, now: int) -> bool:
         """Whether somebody holds a lease that has not run out."""
@@ -222,7 +229,9 @@ class StoreModel:
         full, too_much = crowd is not None and unended >= crowd, most is not None and characters > most
         if not known and not full and not too_much and (holder is None or holder.task_key == new.task_key):
             self.tasks[new.task_key] = task = ModelTask(
-                *(new.options, len(new.cuts), new.created_at, 0, new.route, new.minimum_calls), submission=name
+                *(new.options, len(new.cuts), new.created_at, 0, new.route, new.minimum_calls),
+                submission=name,
+                text=new.text,
             )
             task.begin_time(now)
             task.look_at(now + unclaimed_ms)
@@ -321,7 +330,16 @@ class StoreModel:
             for output in progress.outputs:
                 task.outputs.setdefault(output.key, (output.text, output.calls))
             task.failures |= {item.key: item for item in progress.failures}
+            for merge in progress.merges:
+                task.merges.setdefault(merge.level, tuple(merge.ends))
         return task
+
+    def window(self, task_key: TaskKey, fence: int, places: range) -> tuple[range, str] | None:
+        """The chunks of these places, a letter each, while the claim is good: the first, and what fits with it."""
+        task = self.tasks.get(task_key)
+        if task is None or task.fence != fence or task.status is not Status.PROCESSING:
+            return None
+        return task.window(places[: max(1, limits.WINDOW_CHARS_MOST)])
 
     def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Step) -> bool:
         """Record, then go on or end; nothing without the latest fence."""

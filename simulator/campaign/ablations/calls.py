@@ -55,7 +55,7 @@ ABLATIONS = (
     Ablation(
         "piece_once",
         "outputs that are sent again are in their segment already",
-        (without.swapped("RECORD_OUTPUTS", "(fence, step, piece) >= (:fence, :step, :piece)", without.NO_PIECE),),
+        (without.swapped("RECORD_OUTPUTS", without.LATER_PIECE, without.NO_PIECE),),
         LOST_REPLIES,
     ),
     Ablation(

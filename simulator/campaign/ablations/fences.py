@@ -10,9 +10,13 @@ from src.store.sql.fragments import NOW
 ABLATIONS = (
     Ablation(
         "fence_in_outputs",
-        "outputs of a worker that lost its claim are refused",
-        (without.swapped("RECORD_OUTPUTS", without.FENCED, without.UNFENCED),),
-        {"worker_frozen": 0.3, "object_zombie": 0.1, "duplicate_delivery": 0.5, "d1_lands_later": 0.2},
+        "outputs of a worker that lost its claim are refused, by the fence and by a later piece in their segment",
+        (
+            without.swapped_parts(
+                "RECORD_OUTPUTS", {without.FENCED: without.UNFENCED, without.LATER_PIECE: without.SAME_PIECE}
+            ),
+        ),
+        {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
         some_tasks(TOP, FREE),
     ),
     Ablation(

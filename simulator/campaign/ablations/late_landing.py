@@ -21,8 +21,7 @@ ABLATIONS = (
         "outputs that land after later ones of the same claim are refused, by the step and by their segment",
         (
             without.swapped_parts(
-                "RECORD_OUTPUTS",
-                {without.FENCED: without.FENCED_ONLY, "(fence, step, piece) >= (": "(fence, step, piece) = ("},
+                "RECORD_OUTPUTS", {without.FENCED: without.FENCED_ONLY, without.LATER_PIECE: without.SAME_PIECE}
             ),
         ),
         LATE,

@@ -63,6 +63,8 @@ def swapped_parts(name: str, parts: dict[str, str]) -> Patch:
 FENCED = "fence = :fence AND step <= :step"
 UNFENCED = ":fence = :fence AND :step = :step"
 FENCED_ONLY = "fence = :fence AND :step = :step"
+LATER_PIECE = "(fence, step, piece) >= (:fence, :step, :piece)"
+SAME_PIECE = "(fence, step, piece) = (:fence, :step, :piece)"
 NO_PIECE = "(0, :step, :piece) > (:fence, 0, 0)"
 AND_IN_TIME = f" AND {IN_TIME}"
 
