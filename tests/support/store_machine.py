@@ -32,10 +32,10 @@ class Worker:
         """
         outputs = [CallKey(0, at) for at in sorted(done) if at < self.total][: self._room()]
         self.known |= set(outputs)
-        merges = []
+        # Each claim plans in a way of its own, and whenever it writes: the store looks at neither.
+        merges = [MergeLevel(1, (self.claim.fence,))] if self.merges else []
         if self.merges and self.total > 1 and sum(key.level == 0 for key in self.known) == self.total:
             outputs = [*outputs, CallKey(1, 0)][: self._room()]
-            merges = [MergeLevel(1, (self.claim.fence,))]  # each claim plans in a way of its own
         self.settled += len(outputs)
         self.tokens += 7 * len(outputs)
         failed_calls = [
