@@ -1,10 +1,11 @@
 """Ablations of what keeps calls from a database that has no room for what they give."""
 
 from functools import partial
+from typing import Any
 
-from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import HELD_BRIEFLY, TIDY, waiting_long
 from simulator.campaign.ablations.definition import Ablation
+from src.core.errors import StoreUnavailable
 from src.core.storage import Storage
 from src.processing import pace
 from src.processing.room import Room
@@ -13,11 +14,28 @@ from src.store.tasks import TaskStore
 
 FULL = {"d1_full": 0.03}
 
+
+def _never_tight(_storage: Any, _most: int) -> bool:
+    return False
+
+
+def _no_room_wanted(_room: Any, _calls: int) -> int:
+    return 0
+
+
+async def _keep_the_claim(_store: Any, *_what: Any) -> bool:
+    return True
+
+
+class _Never(StoreUnavailable):
+    """An error that no database has."""
+
+
 ABLATIONS = (
     Ablation(
         "room_before_calls",
         "where the database is nearly full, a call starts only once room was found for its output",
-        ((Storage, "is_tight", without.never_tight),),
+        ((Storage, "is_tight", _never_tight),),
         FULL,
         partial(waiting_long, seconds=1_200),
         TIDY,
@@ -25,7 +43,7 @@ ABLATIONS = (
     Ablation(
         "outputs_held_when_full",
         "outputs that find no room are held for as long as the lease lasts",
-        ((pace, "StoreFull", without.Never),),
+        ((pace, "StoreFull", _Never),),
         FULL,
         waiting_long,
         (*TIDY, *HELD_BRIEFLY),
@@ -33,7 +51,7 @@ ABLATIONS = (
     Ablation(
         "room_in_the_announcement",
         "the transaction that announces calls fails where there is no room for their outputs",
-        ((Room, "wanted", without.no_room_wanted),),
+        ((Room, "wanted", _no_room_wanted),),
         FULL,
         partial(waiting_long, seconds=1_200),
         TIDY,
@@ -41,7 +59,7 @@ ABLATIONS = (
     Ablation(
         "full_is_no_crash",
         "a run that found no room gives its task back, without a stall",
-        ((TaskStore, "stand_down", without.keep_the_claim),),
+        ((TaskStore, "stand_down", _keep_the_claim),),
         FULL,
         partial(waiting_long, seconds=3_600),
         TIDY,

@@ -238,22 +238,6 @@ def no_delay(_idle_runs: int) -> float:
     return 0.0
 
 
-def never_tight(_storage: Any, _most: int) -> bool:
-    return False
-
-
-def no_room_wanted(_room: Any, _calls: int) -> int:
-    return 0
-
-
-async def keep_the_claim(_store: Any, *_what: Any) -> bool:
-    return True
-
-
-class Never(StoreUnavailable):
-    """An error that no database has."""
-
-
 def long_output(call: ModelCall) -> str:
     """What the model says, and as much again as fits into no page that is in use, compressed or not."""
     said = f"{call.model}\0{call.system}\0{call.user}".encode("utf-8", "replace")
