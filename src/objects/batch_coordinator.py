@@ -81,6 +81,7 @@ class Coordinator:
     async def abort(self, task_key: TaskKey, fence: int) -> None:
         """Tell the lanes that are out to end the calls of claims up to this one. One that is not told goes on."""
         self._open()
+        await self._arm()  # it may come after `close`, and what it opens is to be cleaned up again
         rows = self._storage.sql.exec("SELECT lane FROM out").toArray()
         await asyncio.gather(*(self._abort(task_key, fence, int(str(row["lane"]))) for row in rows))
 
