@@ -160,6 +160,7 @@ class DatabaseServer:
         analysis = self.analysis(statement)
         connection = self.connection
         before = connection.total_changes
+        entries = self._entries(analysis)
         cursor = connection.execute(statement.sql, statement.values)
         columns, rows = read_rows(cursor)
         changes = connection.total_changes - before
@@ -171,6 +172,7 @@ class DatabaseServer:
                 scanned += connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]  # noqa: S608
         read = max(len(rows), changes, scanned) if analysis.reads else 0
         written = changes * analysis.rows_per_change
+        written += self._entries_written(analysis, entries, changes)
         self.statements += 1
         self.rows_read += read
         self.rows_written += written
@@ -191,6 +193,18 @@ class DatabaseServer:
                 "rows_written": written,
             },
         }
+
+    def _entries(self, analysis: Analysis) -> list[int]:
+        """Count entries of partial indexes, where costs are asked for."""
+        if not self.meter_reads:
+            return []
+        return [self.connection.execute(query).fetchone()[0] for query, _ in analysis.entries]
+
+    def _entries_written(self, analysis: Analysis, before: list[int], changes: int) -> int:
+        written = 0
+        for now, then, (_, keyed) in zip(self._entries(analysis), before, analysis.entries[: len(before)], strict=True):
+            written += min(changes, now) if keyed and now == then else max(0, now - then)
+        return written
 
 
 class Statement:

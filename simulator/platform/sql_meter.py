@@ -2,8 +2,10 @@
 
 Rows written: for each row that changed, one for the table and one for each index entry that goes with it. A table
 with rowids and a text key has an index for the key; a WITHOUT ROWID table is its own key. An UPDATE touches
-the indexes that name one of its columns, in their key or in their WHERE. Approximate: all partial indexes of a table
-count as one, as if their conditions excluded each other and one of them held; and an upsert counts as an insert.
+the indexes that name one of its columns in their key. A partial index of which it names a column in the WHERE gets an
+entry where the condition comes true for a row. So its entries are counted, before and after. Where as many are left,
+those of changed keys count as written anew. Approximate: all other partial indexes of a table count as one, as if their
+conditions excluded each other and one of them held; and an upsert counts as an insert.
 
 Rows read: the rows that came back or were changed, or, if that is more, the tables that the query plan scans; none
 for a statement that looks at no table. workerd counts more closely: what checks of uniqueness and subqueries read too.
@@ -24,13 +26,15 @@ _WRITES = {
 class Analysis:
     """Per changed row `rows_per_change` are written; `scans` are the tables that the plan reads in full.
 
-    `reads` tells whether the plan looks at any table.
+    `reads` tells whether the plan looks at any table. `entries` are queries for the entries of partial indexes that may
+    get some, each with whether keys change, too.
     """
 
     writes: bool
     rows_per_change: int
     scans: tuple[str, ...]
     reads: bool
+    entries: tuple[tuple[str, bool], ...] = ()
 
 
 def analyse(connection: sqlite3.Connection, sql: str, parameters: int) -> Analysis:
@@ -52,7 +56,8 @@ def analyse(connection: sqlite3.Connection, sql: str, parameters: int) -> Analys
     reads = any(re.match(r"(SCAN|SEARCH) (?!CONSTANT ROW|.*VALUES CLAUSE)", row[3]) for row in plan)
     rows = max((_rows_per_change(connection, *write, seen) for write in seen), default=0)
     writes = bool(seen) or not sql.lstrip()[:6].upper().startswith(("SELECT", "WITH"))
-    return Analysis(writes, rows, tuple(scans), reads)
+    entries = {query for kind, table, _ in seen if kind == "update" for query in _entries(connection, table, seen)}
+    return Analysis(writes, rows, tuple(scans), reads, tuple(sorted(entries)))
 
 
 def _rows_per_change(
@@ -68,14 +73,36 @@ def _rows_per_change(
     for name, origin, partial in indexes:
         if (origin == "pk" and without_rowid) or (partial and partial_counted):
             continue
-        if action != "update" or updated & _columns_of(connection, name):
+        if action != "update" or (
+            updated & _keys_of(connection, name)
+            and not (partial and updated & set(_words(_condition(connection, name))))
+        ):
             count += 1
             partial_counted = partial_counted or bool(partial)
     return count
 
 
-def _columns_of(connection: sqlite3.Connection, index: str) -> set[str]:
-    """Columns in the index's key and the words of its definition, which hold those of its WHERE."""
+def _entries(connection: sqlite3.Connection, table: str, seen: list[tuple[str, str, str]]) -> list[tuple[str, bool]]:
+    """Return queries that count the entries of those partial indexes of which an update names a column in the WHERE."""
+    updated = {column for kind, name, column in seen if kind == "update" and name == table}
+    queries = []
+    for name, partial in connection.execute("SELECT name, partial FROM pragma_index_list(?)", (table,)).fetchall():
+        condition = _condition(connection, name) if partial else ""
+        if updated & set(_words(condition)):
+            query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608 - the words of our migrations
+            queries.append((query, bool(updated & _keys_of(connection, name))))
+    return queries
+
+
+def _keys_of(connection: sqlite3.Connection, index: str) -> set[str]:
     keyed = connection.execute("SELECT name FROM pragma_index_info(?)", (index,)).fetchall()
+    return {name for (name,) in keyed if name}
+
+
+def _condition(connection: sqlite3.Connection, index: str) -> str:
     (definition,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (index,)).fetchone()
-    return {name for (name,) in keyed if name} | set(re.findall(r"\w+", definition or ""))
+    return str(definition).partition(" WHERE ")[2]
+
+
+def _words(condition: str) -> list[str]:
+    return re.findall(r"\w+", condition)

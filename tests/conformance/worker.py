@@ -9,6 +9,7 @@ from tests.conformance.cases import (
     d1_errors,
     d1_values,
     key_stories,
+    many_stories,
     objects,
     queues,
     rate_limits,
@@ -22,7 +23,16 @@ from tests.conformance.cases.actor import Actor
 from tests.conformance.cases.deliveries import consume
 from tests.conformance.cases.registry import WORKER_CASES, describe
 
-STORIES = (stories, submission_stories, bound_stories, sweep_stories, seen_stories, view_stories, key_stories)
+STORIES = (
+    stories,
+    submission_stories,
+    bound_stories,
+    sweep_stories,
+    seen_stories,
+    view_stories,
+    key_stories,
+    many_stories,
+)
 MODULES = (d1_values, d1_errors, d1_counts, queues, objects, rate_limits, *STORIES)
 TABLES = (
     *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "sightings"),

@@ -1,0 +1,114 @@
+"""Many tasks at once: put back, cancelled, and erased early; and a claim that asks for room."""
+
+from typing import Any
+
+from src.core import limits
+from src.core.states import Status
+from src.store.admission import Conditions
+from src.store.claims import Continue, Fail, Finish, Release
+from src.store.pages import Span
+from tests.conformance.cases.registry import worker_case
+from tests.conformance.cases.storyteller import (
+    FAILURE,
+    LEASE_MS,
+    RETENTION_MS,
+    TASK,
+    Story,
+    failures,
+    limited,
+    made_key,
+    outputs,
+    progress,
+)
+
+ALL = Span("local:", "local:~")
+ON = Conditions(tasks_in_flight_most=9)
+STATES = "SELECT id, status, generation, failed FROM tasks ORDER BY id"
+
+
+async def _failed(story: Story, *numbers: int) -> None:
+    """Submit tasks that fail for good, each with an output."""
+    for number in numbers:
+        key = made_key(number)
+        await story.insert(key)
+        claim = await story.claim("one", key)
+        begun = progress(claim, outputs=outputs(0), failures=failures(1, final=True), completed=1, failed=1)
+        assert await story.store.step(claim, begun, Fail(RETENTION_MS, FAILURE))
+
+
+@worker_case
+async def failed_tasks_put_back_together(env: Any) -> Any:
+    story = Story(env)
+    await _failed(story, 1, 2, 3)
+    story.outcomes.append(await story.store.retry_cost(ALL, None, 3))
+    found = await story.store.failed("local", ALL, None, 2, ON)
+    story.outcomes.append(found)
+    assert await story.store.retry(made_key(1), LEASE_MS)  # somebody else was before
+    story.outcomes.append(await story.store.retry_all("local", found.generations, LEASE_MS, ON))
+    story.outcomes.append(await story.store.retry_all("local", found.generations, LEASE_MS, ON))  # landed twice
+    full = Conditions(tasks_in_flight_most=2)
+    rest = await story.store.failed("local", ALL, None, 9, full)
+    story.outcomes.append(await story.store.retry_all("local", rest.generations, LEASE_MS, full))
+    await story.note(STATES)
+    return story.told()
+
+
+@worker_case
+async def tasks_cancelled_together(env: Any) -> Any:
+    story = Story(env)
+    for number in (1, 2, 3):
+        await story.insert(made_key(number))
+    claim = await story.claim("one", made_key(2))
+    story.outcomes.append(await story.store.count_going_on("local", ALL, None))
+    found = await story.store.going_on_in("local", ALL, Status.PENDING, 9)
+    story.outcomes.append(found)
+    assert await story.cancel(made_key(1))
+    done = await story.store.cancel_all(found, Status.PENDING, RETENTION_MS)
+    story.outcomes.append(done.task_keys)
+    everything = await story.store.going_on_in("local", ALL, None, 9)
+    story.outcomes.append((await story.store.cancel_all(everything, None, RETENTION_MS)).task_keys)
+    assert not await story.store.step(claim, progress(claim, outputs=outputs(0), completed=1), Continue(LEASE_MS))
+    await story.note(STATES)
+    return story.told()
+
+
+@worker_case
+async def old_tasks_of_the_largest_tenant_erased_early(env: Any) -> Any:
+    story = Story(env)
+    story.outcomes.append(await story.store.oldest_of_largest(9))  # nobody has counted
+    for number in (1, 2, 3):
+        key = made_key(number)
+        await story.insert(key)
+        claim = await story.claim("one", key)
+        done = progress(claim, outputs=outputs(0, 1, 2), completed=3, output_tokens=1_000)
+        assert await story.store.step(claim, done, Finish(RETENTION_MS))
+    await story.insert(made_key(9, "other"))
+    await story.store.count_storage()
+    await story.note("SELECT tenant, bytes FROM tenant_storage ORDER BY tenant")
+    story.outcomes.append(await story.store.oldest_of_largest(9))  # too young
+    day_ms = round(limits.KEPT_SECONDS_LEAST * 1000)
+    await story.alter("UPDATE tasks SET finished_at = finished_at - ?1 WHERE id < ?2", day_ms, made_key(3))
+    found = await story.store.oldest_of_largest(9)
+    story.outcomes.append(found)
+    assert found is not None
+    await story.alter("UPDATE tasks SET finished_at = finished_at + ?1 WHERE id = ?2", day_ms, made_key(2))
+    story.outcomes.append(await story.store.erase_early([*found, made_key(3)]))
+    story.outcomes.append(await story.store.erase_early(found))  # landed twice
+    await story.note("SELECT tenant, bytes FROM tenant_storage ORDER BY tenant")
+    await story.note(STATES)
+    return story.told()
+
+
+@worker_case
+async def room_found_and_a_claim_that_stands_down(env: Any) -> Any:
+    story = Story(env)
+    await story.insert()
+    story.outcomes.append(await story.store.input(TASK))
+    with limited("CHECKPOINT_BYTES_MOST", 100):
+        claim = await story.claim("one")
+        begun = progress(claim, outputs=outputs(0), completed=1)
+        assert await story.store.step(claim, begun, Continue(LEASE_MS, room_bytes=50_000))
+    story.outcomes.append(await story.store.stand_down(claim, progress(claim), Release(1_000, 2_000)))
+    story.outcomes.append(await story.store.stand_down(claim, progress(claim), Release(1_000, 2_000)))
+    await story.note("SELECT status, stalls, completed, in_flight, wait_reason FROM tasks")
+    return story.told()
