@@ -31,8 +31,9 @@ def server(state: Path) -> Iterator[DevServer]:
 
 
 def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
-    """Send a GET with these Authorization headers."""
-    return httpx.get(server.url + path, headers=[("Authorization", value) for value in authorization], timeout=20)
+    """Send a GET with these Authorization headers, as the same request each time."""
+    headers = [("X-Request-Id", "one"), *(("Authorization", value) for value in authorization)]
+    return httpx.get(server.url + path, headers=headers, timeout=20)
 
 
 def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
