@@ -15,7 +15,7 @@ from ..processing.submission import BudgetTooSmall, Submitted, TooMuchRepeated
 from ..processing.terms import OVERDUE
 from ..store.admission import Mismatched, Refused
 from ..store.tasks import TaskStore
-from ..store.views import TooMuchAtOnce
+from ..store.views import TaskGone, TooMuchAtOnce
 from . import dry_run, large_answers, queries
 from .bodies import read_object
 from .conditions import digest, idempotency_key, limit_reached, mismatch
@@ -105,7 +105,10 @@ async def read_chunks(exchange: Exchange) -> Reply:
     if limit is None:
         return large_answers.chunks_reply(store, index, first)
     pages = index.pages(first, limit)
-    shown = [] if (page := next(pages, None)) is None else await store.some_chunks(index, page)
+    try:
+        shown = [] if (page := next(pages, None)) is None else await store.some_chunks(index, page)
+    except TaskGone:
+        raise no_task() from None
     cursor = None if page is None or next(pages, None) is None else str(page.stop)
     return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in shown], nextCursor=cursor))
 

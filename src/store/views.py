@@ -21,6 +21,10 @@ class TooMuchAtOnce(Exception):
     """What was asked for is too large to be read at once: read it by pages."""
 
 
+class TaskGone(Exception):
+    """Outputs that were there are not any more: their task has been erased meanwhile."""
+
+
 class ViewStore(Store):
     """Reads that change nothing, each one call to D1."""
 
@@ -87,10 +91,17 @@ class ViewStore(Store):
         return rows.chunk_index(task_key, places[0], found, failed) if places else None
 
     async def some_chunks(self, index: ChunkIndex, places: range) -> list[ChunkView]:
-        """Read the finished chunks of these places, those that have ended since the index was read too."""
+        """Read the finished chunks of these places, those that have ended since the index was read too.
+
+        Raises TaskGone when outputs that the index has are gone.
+        """
         bounds = {"first": places.start, "last": places.stop - 1}
         (done,) = await self._database.run(sql.SOME_CHUNKS.bind(task_key=index.task_key, **bounds))
-        return rows.chunk_views(index, done, places)
+        views = rows.chunk_views(index, done, places)
+        shown = {view.index for view in views if view.output is not None}
+        if any(place in index.sizes and place not in shown for place in places):
+            raise TaskGone
+        return views
 
     async def list(self, span: Span, *, status: Status | None, most: int) -> Page:
         """Read a page of tasks, newest first, without results."""

@@ -10,9 +10,11 @@ import pytest
 
 from src.core import limits
 from src.core.codes import TaskCode
-from src.core.task import Failure
+from src.core.task import ChunkView, Failure
 from src.http.router import handle
+from src.store.chunk_index import ChunkIndex
 from src.store.claims import Continue, Finish
+from src.store.views import TaskGone, ViewStore
 from tests.support.api_bench import ApiBench, BenchRequest, data
 
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
@@ -134,6 +136,46 @@ def test_chunks_of_a_task_that_goes_on_are_sent_in_parts(bench: ApiBench, monkey
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
     task = data(bench.call("GET", f"{path}?include=chunks"))
     assert (task["result"], [chunk["index"] for chunk in task["chunks"]]) == (None, [0, 1, 3])
+
+
+@pytest.mark.parametrize("query", ["", "?include=chunks", "/chunks"])
+@pytest.mark.parametrize("segments", [True, False])
+def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
+    bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str, segments: bool
+):
+    """What has gone out cannot be taken for the whole: the connection ends, and the JSON does not."""
+    monkeypatch.setattr(type(bench.store), "writes_segments", segments)
+    path = submit(bench, 5, reduce="none")
+    record(bench, path, {index: f"output {index}" + "z" * 50 for index in range(5)})
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
+    parts = bench.run(handle(BenchRequest("GET", f"{path}{query}", {}, b""), bench.api)).parts
+    assert parts is not None
+    sent = ""
+    while "output 1" not in sent:
+        sent += bench.run(anext(parts))
+    assert bench.call("DELETE", path).status == 204
+
+    async def rest() -> None:
+        async for _ in parts:
+            pass
+
+    with pytest.raises(TaskGone):
+        bench.run(rest())
+
+
+@pytest.mark.parametrize("query", ["?limit=2", "?limit=2&cursor=2"])
+def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str):
+    """404, though its index was there."""
+    path = submit(bench, 5)
+    record(bench, path, {index: f"output {index}" for index in range(5)})
+    read = ViewStore.some_chunks
+
+    async def late(store: ViewStore, index: ChunkIndex, places: range) -> list[ChunkView]:
+        await bench.store.erase(index.task_key)
+        return await read(store, index, places)
+
+    monkeypatch.setattr(ViewStore, "some_chunks", late)
+    assert bench.call("GET", f"{path}/chunks{query}").status == 404
 
 
 @pytest.mark.parametrize("query", ["", "/chunks", "/chunks?limit=5000"])
