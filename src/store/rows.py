@@ -202,12 +202,13 @@ def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequenc
     )
 
 
-def chunk_views(index: ChunkIndex, done: Sequence[Row], places: range) -> list[ChunkView]:
-    """Build the finished chunks of these places, in order. `done` are rows of outputs, maybe of others too."""
+def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> list[ChunkView]:
+    """Build the finished chunks of these places, in order. `done` are their outputs: none of a chunk that the index has
+    as failed.
+    """
     views = [
         index.view(output.key.position, output.calls, output=output.text, finish_reason=output.finish_reason)
-        for output in outputs(0, done)
-        if output.key.position in places
+        for output in done
     ]
     views += [index.view(at, calls, failure=failure) for at, (calls, failure) in index.failed.items() if at in places]
     return sorted(views, key=lambda item: item.index)

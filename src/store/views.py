@@ -79,7 +79,7 @@ class ViewStore(Store):
         if not places[0]["whole"]:
             raise TooMuchAtOnce
         index = rows.chunk_index(task_key, places[0], (), failed)
-        return rows.chunk_views(index, done, range(len(index.cuts)))
+        return rows.chunk_views(index, rows.outputs(0, done), range(len(index.cuts)))
 
     async def chunk_index(self, task_key: TaskKey) -> ChunkIndex | None:
         """Read which chunks are finished, without their outputs; None when there is no such task."""
@@ -91,17 +91,18 @@ class ViewStore(Store):
         return rows.chunk_index(task_key, places[0], found, failed) if places else None
 
     async def some_chunks(self, index: ChunkIndex, places: range) -> list[ChunkView]:
-        """Read the finished chunks of these places, those that have ended since the index was read too.
+        """Read the finished chunks of these places, as they were when the index was read.
 
-        Raises TaskGone when outputs that the index has are gone.
+        Raises TaskGone when some of their outputs are gone.
         """
         bounds = {"first": places.start, "last": places.stop - 1}
         (done,) = await self._database.run(sql.SOME_CHUNKS.bind(task_key=index.task_key, **bounds))
-        views = rows.chunk_views(index, done, places)
-        shown = {view.index for view in views if view.output is not None}
-        if any(place in index.sizes and place not in shown for place in places):
+        # What has ended since is left out: nobody has counted its size, and its chunk may be shown as failed.
+        wanted = {place for place in places if place in index.sizes}
+        outputs = [output for output in rows.outputs(0, done) if output.key.position in wanted]
+        if len(outputs) < len(wanted):
             raise TaskGone
-        return views
+        return rows.chunk_views(index, outputs, places)
 
     async def list(self, span: Span, *, status: Status | None, most: int) -> Page:
         """Read a page of tasks, newest first, without results."""

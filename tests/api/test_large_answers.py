@@ -13,9 +13,9 @@ from src.core.codes import TaskCode
 from src.core.task import ChunkView, Failure
 from src.http.router import handle
 from src.store.chunk_index import ChunkIndex
-from src.store.claims import Continue, Finish
+from src.store.claims import Continue, Fail, Finish
 from src.store.views import TaskGone, ViewStore
-from tests.support.api_bench import ApiBench, BenchRequest, data
+from tests.support.api_bench import ApiBench, BenchRequest, data, key
 
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
 
@@ -176,6 +176,24 @@ def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch
 
     monkeypatch.setattr(ViewStore, "some_chunks", late)
     assert bench.call("GET", f"{path}/chunks{query}").status == 404
+
+
+def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
+    """A page was measured by the index. What ended since would make it longer, or show a chunk twice: as failed too."""
+    path = submit(bench, 4)
+    task_id = path.rpartition("/")[2]
+    bench.work(bench.claim(task_id), {0: "output 0"}, Continue(180_000), failed=FAILURE)  # the chunk at 1
+    bench.pass_seconds(181)
+    bench.work(bench.claim(task_id), {3: "output 3"}, Fail(1_000_000, FAILURE))
+    index = bench.run(bench.store.chunk_index(key(task_id)))
+    (page,) = index.pages(0, 3)
+    before = bench.run(bench.store.some_chunks(index, page))
+    assert [(chunk.index, chunk.output) for chunk in before] == [(0, "output 0"), (1, None), (3, "output 3")]
+    assert bench.call("POST", f"{path}/retry").status == 202
+    bench.complete(task_id)
+    assert bench.run(bench.store.some_chunks(index, page)) == before
+    shown = data(bench.call("GET", f"{path}/chunks?limit=4"))["chunks"]
+    assert [(chunk["index"], chunk["error"]) for chunk in shown] == [(index, None) for index in range(4)]
 
 
 @pytest.mark.parametrize("query", ["", "/chunks", "/chunks?limit=5000"])
