@@ -6,6 +6,7 @@ hundreds of runs on a small allowance: each would read the whole text otherwise.
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from itertools import accumulate, takewhile
 
 from ..core import limits
 from ..core.merge import merge_message, merge_system
@@ -88,7 +89,7 @@ class Material:
         Of texts that are here, those go that no wanted call needs. Raises ClaimLost.
         """
         if key.level:
-            last = min(key.position + min(calls, limits.MERGE_CALLS_READ), len(self._plan.keys())) - 1
+            last = await self._last_read(key, calls)
             first = self._plan.members(key.position).start
             await self._read_outputs(key.level - 1, range(first, self._plan.members(last).stop))
             return
@@ -102,14 +103,40 @@ class Material:
     async def sizes(self) -> Sequence[int]:
         """Give the sizes of the top level's outputs, in order, in code points. Raises ClaimLost."""
         keys = self._plan.keys()
+        await self._learn_sizes(keys)
+        return [self._sizes[key] for key in keys]
+
+    async def _learn_sizes(self, keys: Sequence[CallKey]) -> None:
+        """Have the sizes of these outputs, all of one level from its first on. Raises ClaimLost."""
         if all(key in self._sizes for key in keys):
-            return [self._sizes[key] for key in keys]
+            return
         await self._save()
-        ask = partial(self._store.level_sizes, self._claim.task_key, self._plan.top)
+        ask = partial(self._store.level_sizes, self._claim.task_key, keys[0].level)
         sizes = await self._pace.insist(ask, writes=False)
-        if len(sizes) != len(keys):
+        if len(sizes) < len(keys):
             raise ClaimLost  # outputs do not vanish but with their task
-        return sizes
+        self._sizes.update(zip(keys, sizes, strict=False))
+
+    async def _last_read(self, key: CallKey, calls: int) -> int:
+        """Return up to which call outputs are read at once: up to this one at least.
+
+        Those of several calls are of OUTPUTS_KEPT_CHARS together at most.
+        """
+        behind = min(key.position + min(calls, limits.MERGE_CALLS_READ), len(self._plan.keys()))
+        keys = [CallKey(key.level, position) for position in range(key.position, behind)]
+        if sum(map(self._most_chars, keys)) > limits.OUTPUTS_KEPT_CHARS:
+            below = self._plan.members(behind - 1).stop
+            await self._learn_sizes([CallKey(key.level - 1, place) for place in range(below)])
+        within = takewhile(lambda chars: chars <= limits.OUTPUTS_KEPT_CHARS, accumulate(map(self._most_chars, keys)))
+        return key.position + max(1, len(list(within))) - 1
+
+    def _most_chars(self, key: CallKey) -> int:
+        """Return how long the outputs are that a call merges, or how long they can be while their sizes are unknown."""
+        members = self._members(key)
+        if all(member in self._sizes for member in members):
+            return sum(self._sizes[member] for member in members)
+        # Only two outputs, or three at the end of a level, are merged in one call whatever their size.
+        return self._claim.merge_chars if len(members) > 3 else len(members) * limits.OUTPUT_CHARS_MOST
 
     async def _read_outputs(self, level: int, places: range) -> None:
         await self._save()

@@ -1,7 +1,7 @@
 """From rows to records."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from ..core import limits
 from ..core.ids import TaskKey
@@ -25,16 +25,21 @@ def _key(row: Row) -> CallKey:
     return CallKey(whole(row, "level"), whole(row, "idx"))
 
 
-def outputs(level: int, found: Sequence[Row]) -> list[Output]:
-    """Read the outputs of one level, in order, each call's first one. A row is an output, or a segment."""
+def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = None) -> list[Output]:
+    """Read the outputs of one level, in order, each call's first one. A row is an output, or a segment.
+
+    With `wanted`, only outputs of these places. A segment may have many more: they are not kept.
+    """
     first: dict[CallKey, Output] = {}
     for row in sorted(found, key=lambda row: (row["body"] is not None, whole(row, "idx"))):
         if row["body"] is None:
             key = CallKey(level, whole(row, "idx"))
-            first[key] = Output(key, text(row, "output"), whole(row, "attempts"))
+            if wanted is None or key.position in wanted:
+                first[key] = Output(key, text(row, "output"), whole(row, "attempts"))
             continue
         for output in segments.unpack(level, text(row, "body")):
-            first.setdefault(output.key, output)
+            if wanted is None or output.key.position in wanted:
+                first.setdefault(output.key, output)
     return [first[key] for key in sorted(first)]
 
 

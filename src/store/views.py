@@ -99,7 +99,7 @@ class ViewStore(Store):
         (done,) = await self._database.run(sql.SOME_CHUNKS.bind(task_key=index.task_key, **bounds))
         # What has ended since is left out: nobody has counted its size, and its chunk may be shown as failed.
         wanted = {place for place in places if place in index.sizes}
-        outputs = [output for output in rows.outputs(0, done) if output.key.position in wanted]
+        outputs = rows.outputs(0, done, wanted)
         if len(outputs) < len(wanted):
             raise TaskGone
         return rows.chunk_views(index, outputs, places)

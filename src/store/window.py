@@ -38,6 +38,5 @@ class WindowStore(Store):
         (found,) = await self._database.run(
             sql.LEVEL_OUTPUTS.bind(task_key=task_key, level=level, first=first, last=last)
         )
-        places = range(first, last + 1)
-        read = rows.outputs(level, found)
-        return {output.key.position: output.text for output in read if output.key.position in places}
+        read = rows.outputs(level, found, range(first, last + 1))
+        return {output.key.position: output.text for output in read}

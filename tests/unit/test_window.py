@@ -3,7 +3,7 @@
 import json
 import random
 import tracemalloc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from src.processing import plan
 from src.processing.outcomes import Ended, Released
 from src.processing.worker import Host
 from src.store.claims import CallKey, Finish, MergeLevel
+from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
 from tests.support.sqlite_d1 import SqliteD1
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
@@ -187,6 +188,16 @@ def merge():
     made.close()
 
 
+@pytest.fixture
+def long_merge():
+    """A merge whose outputs are packed by nine: 200, 22, 2, 1."""
+    made = WorkerBench()
+    made.insert(200, Reduce.MERGE)
+    made.model.act = lambda call, number: f"{number:03} " + "y" * 196
+    yield made
+    made.close()
+
+
 def test_later_code_goes_on_with_the_plan_that_it_finds(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
     """A worker that would pack outputs otherwise takes a level as it is, and plans only those above it."""
     merging(merge)
@@ -222,6 +233,68 @@ def test_a_merge_reads_what_it_has_not_kept(merge: WorkerBench, monkeypatch: pyt
     assert sorted(call.user for _, call in other.model.calls) == sorted(call.user for _, call in merge.model.calls)
     assert other.task().result == merge.task().result
     other.close()
+
+
+@pytest.mark.parametrize(("chars", "members"), [(600, 3), (200, 9)])
+def test_a_merge_reads_no_more_at_once_than_it_may_keep(
+    long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch, chars: int, members: int
+):
+    """A run that goes on with a level knows no sizes: it reads what some calls need, however many it may make."""
+    long_merge.model.act = lambda call, number: f"{number:03} " + "y" * (chars - 4)
+    merging(long_merge)
+    assert levels(long_merge)[0][0] == members
+    most, read, reads = 5_000, TaskStore.level_outputs, list[tuple[int, int]]()
+
+    async def counted(store: TaskStore, task_key: TaskKey, level: int, first: int, last: int) -> Mapping[int, str]:
+        found = await read(store, task_key, level, first, last)
+        if level == 0:
+            reads.append((len(found), sum(map(len, found.values()))))
+        return found
+
+    monkeypatch.setattr(TaskStore, "level_outputs", counted)
+    monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", most)
+    assert long_merge.run() == Ended(Status.COMPLETED)
+    assert max(size for _, size in reads) <= most
+    assert max(count for count, _ in reads) >= 2 * members  # several calls at once, where they fit
+
+
+def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
+    long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch
+):
+    """Its plan says that its outputs fit: a run that goes on with it makes no call of D1 to measure them."""
+    merging(long_merge)
+    read, measured = TaskStore.level_sizes, list[int]()
+
+    async def counted(store: TaskStore, task_key: TaskKey, level: int) -> Sequence[int]:
+        measured.append(level)
+        return await read(store, task_key, level)
+
+    monkeypatch.setattr(TaskStore, "level_sizes", counted)
+    assert long_merge.run() == Ended(Status.COMPLETED)
+    assert measured == [1]  # to plan the next level
+
+
+def test_a_merge_of_one_long_call_is_read_all_the_same(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
+    """What a single call needs is read, whatever its size."""
+    merging(merge)
+    monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", 100)
+    assert merge.run() == Ended(Status.COMPLETED)
+
+
+def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBench):
+    """A segment of 32 kB may hold megabytes of much the same text. Of these a reader of one output holds a piece."""
+    bench.insert(chunks=100)
+    claim, long = bench.claim(), "y" * 200_000
+    assert bench.step(claim, outputs=[one._replace(text=long) for one in outputs(*range(100))], completed=100)
+    assert len(bench.database.rows("SELECT part FROM segments")) == 1
+    index = bench.run(bench.store.chunk_index(TASK))
+    assert index is not None
+    for read in (bench.store.level_outputs(TASK, 0, 7, 7), bench.store.some_chunks(index, range(7, 8))):
+        tracemalloc.start()
+        assert len(bench.run(read)) == 1
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 5_000_000, f"{peak:,} bytes"  # of 20 MB
 
 
 def test_a_zombie_plans_nothing(bench: StoreBench):
