@@ -1,5 +1,6 @@
 """How the deployment is: its bindings and database, and its model."""
 
+import asyncio
 from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
@@ -127,7 +128,8 @@ async def read_service(exchange: Exchange) -> Reply:
         )
         return json_reply(503, unhealthy, refusal.headers)
     # The size came with the answer that was just read.
-    has_room = not exchange.api.isolate.storage.is_tight(exchange.api.settings.storage_bytes_most)
+    most, now = exchange.api.settings.storage_bytes_most, asyncio.get_running_loop().time()
+    has_room = not exchange.api.isolate.storage.refuses(most, now)
     status: Literal["healthy", "degraded"] = "healthy" if has_room and (bound.queue or bound.objects) else "degraded"
     view = ServiceView(status=status, service=service, architecture=architecture, queueCheck=check)
     if not is_verbose:

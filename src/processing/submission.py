@@ -158,7 +158,7 @@ class Submission:
     async def _write(self, new: NewTask, on: Conditions) -> Outcome:
         """Write the task; if nobody knows whether it landed, look, and take one back that nobody will be told of."""
         try:
-            return await self.store.insert(new, self.settings.lease_ms, on)
+            outcome = await self.store.insert(new, self.settings.lease_ms, on)
         except StoreUnavailable as error:
             # One sending may have been lost before the next one found no room.
             if not error.passing and not isinstance(error, StoreFull):
@@ -166,6 +166,9 @@ class Submission:
             if await self._landed(new, on):
                 return Accepted()
             raise
+        if isinstance(outcome, Accepted):
+            self.storage.took_task()
+        return outcome
 
     async def _landed(self, new: NewTask, on: Conditions) -> bool:
         """Say whether the task is there. If it is not, or nobody knows, it must not land any more.

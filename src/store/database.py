@@ -121,7 +121,7 @@ class Database:
         except Exception as error:
             classified = _classified(error)
             if isinstance(classified, StoreFull):
-                self.storage.found_full()
+                self.storage.found_full(asyncio.get_running_loop().time())
             if isinstance(classified, StoreQuotaExhausted):
                 self._load.refused_for_the_day(asyncio.get_running_loop().time())
             raise classified from error

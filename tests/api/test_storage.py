@@ -125,6 +125,27 @@ def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
     assert data(bench.call("GET", "/api/async-status")) == healthy | {"status": "degraded"}
 
 
+def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
+    """Once a new task has found some; and ten minutes after the last write that found none, since an isolate that is
+    sent no task would say `degraded` for as long as it lives."""
+    healthy = data(bench.call("GET", "/api/async-status"))
+    cap = bench.database.cap
+    for _ in range(2):
+        cap.hold(cap.pages)
+        assert post(bench).status == 507
+        assert data(bench.call("GET", "/api/async-status"))["status"] == "degraded"
+        cap.lift()
+        assert post(bench).status == 202
+        assert data(bench.call("GET", "/api/async-status")) == healthy
+    cap.hold(cap.pages)
+    assert post(bench).status == 507
+    cap.lift()
+    bench.pass_seconds(limits.STORAGE_REST_SECONDS - 1)
+    assert data(bench.call("GET", "/api/async-status"))["status"] == "degraded"
+    bench.pass_seconds(2)
+    assert data(bench.call("GET", "/api/async-status")) == healthy
+
+
 def test_what_a_full_database_leaves_possible(bench: ApiBench) -> None:
     """An ended task is read, put back, cancelled and erased: none of it needs a new row. Only a new task is refused."""
     task = bench.submit()

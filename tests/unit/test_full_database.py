@@ -155,10 +155,22 @@ def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
     storage = Storage()
     storage.measured(size, 1.0)
     if full:
-        storage.found_full()
+        storage.found_full(1.0)
     assert storage.is_tight(100) is tight
+    storage.took_task()
+    assert storage.is_tight(100) is tight  # a new task takes less room than its outputs
     storage.found_room()
     assert storage.is_tight(100) is (size >= 100)
+
+
+def test_new_tasks_find_no_room_until_one_does_or_a_call():
+    """Either is newer than the write that found none."""
+    storage = Storage()
+    for finds in (storage.took_task, storage.found_room):
+        storage.found_full(1.0)
+        assert storage.refuses(100, 2.0)
+        finds()
+        assert not storage.refuses(100, 2.0)
 
 
 def _with(bench: WorkerBench, **changes: Any) -> Any:
