@@ -12,6 +12,7 @@ from src.core import limits
 from src.core.ids import TaskKey
 from src.core.task import Route
 from src.processing.sweep import Sweep
+from src.store.sql import seen
 from src.store.sql import sweep as sql
 from src.store.sql.statement import BoundStatement
 from tests.support.store_bench import START_MS
@@ -175,6 +176,7 @@ def test_idle_tenants_cost_nothing(cron: Callable[[str], Cron]):
             [
                 _steps(made, sql.DUE.bind(most=limits.SWEEP_PAGE_TASKS, tenants_served=limits.SWEEP_TURNS)),
                 _steps(made, sql.PAST_RETENTION.bind(most=40, chunks_most=limits.ERASE_OUTPUTS_MOST)),
+                _steps(made, seen.BACKLOG.bind()),
             ]
         )
     assert found[0] == found[1]

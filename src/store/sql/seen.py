@@ -24,11 +24,12 @@ TURN = statement(f"SELECT at + :apart_ms - {NOW} AS left_ms FROM seen WHERE what
 SEEN = statement("SELECT what, at FROM seen")
 
 # Counts the tasks that go on, and says how old the oldest is that nobody works on, NULL if there is none. It reads two
-# rows for each task that goes on, and one for each tenant; what has ended is not read.
+# rows for each task that goes on, and one for each tenant that has such tasks; what has ended is not read.
 BACKLOG = statement(f"""
 WITH RECURSIVE tenants (tenant) AS (
-  SELECT min(tenant) FROM tasks
-  UNION ALL SELECT (SELECT min(tenant) FROM tasks WHERE tenant > tenants.tenant) FROM tenants WHERE tenant IS NOT NULL
+  SELECT min(tenant) FROM tasks WHERE finished_at IS NULL
+  UNION ALL SELECT (SELECT min(tenant) FROM tasks WHERE finished_at IS NULL AND tenant > tenants.tenant)
+  FROM tenants WHERE tenant IS NOT NULL
 )
 SELECT coalesce(sum(status = 'pending'), 0) AS pending, coalesce(sum(status = 'processing'), 0) AS processing,
   max(0, {NOW} - min(created_at) FILTER (WHERE status = 'pending')) AS oldest_ms
