@@ -44,6 +44,7 @@ LOOKUPS_A_SECOND = 5.0  # and so many more a second; keys that are found cost no
 
 # --- Status -----------------------------------------------------------------------------------------
 MODEL_CHECK_SECONDS = 15.0  # an isolate asks the provider at most this often
+DATABASE_CHECK_SECONDS = 1.0  # the same of the database, for `GET /api/async-status`
 
 # --- What a model may answer ------------------------------------------------------------------------
 OUTPUT_CHARS_MOST = 200_000

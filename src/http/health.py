@@ -106,14 +106,17 @@ class ModelView(TypedDict):
 
 
 async def read_service(exchange: Exchange) -> Reply:
-    """Show how tasks are processed here, and whether D1 can take them; to operators more than that."""
+    """Show how tasks are processed here, and whether D1 can take them, as of a second ago; to operators more than that.
+
+    Anyone may ask: D1 is asked once a second, however many do.
+    """
     bound = exchange.api.bound
     name, parts = _architecture(bound)
     service, architecture = f"{name} Async Processing", f"Workers + D1{parts}"
     check = QueueCheckView(hasAIQueue=bound.queue, hasAIDLQ=bound.dead_letter_queue, hasDurableObjects=bound.objects)
     is_verbose = queries.is_verbose(exchange.query)
     try:
-        await exchange.api.store.ready()
+        await exchange.api.isolate.database.read(exchange.api.store.ready)
         outlook = await operation.outlook(exchange.api) if is_verbose and await _is_operator(exchange) else None
     except StoreError as error:
         exchange.api.log("unhealthy", code=error.code)
@@ -127,7 +130,7 @@ async def read_service(exchange: Exchange) -> Reply:
             detail=DATABASE_DETAIL if refusal.kind is DATABASE_ERROR else refusal.detail,
         )
         return json_reply(503, unhealthy, refusal.headers)
-    # The size came with the answer that was just read.
+    # The size came with the latest answer of the database, whoever read it.
     most, now = exchange.api.settings.storage_bytes_most, asyncio.get_running_loop().time()
     has_room = not exchange.api.isolate.storage.refuses(most, now)
     status: Literal["healthy", "degraded"] = "healthy" if has_room and (bound.queue or bound.objects) else "degraded"

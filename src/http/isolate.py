@@ -2,12 +2,13 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..core import limits
 from ..core.database_load import DatabaseLoad
+from ..core.errors import StoreError
 from ..core.keys import Key
 from ..core.pace import Latency
 from ..core.patience import ModelNews
@@ -145,6 +146,47 @@ class ModelCheck:
         return self._last
 
 
+class DatabaseCheck:
+    """Asks the database at most once in DATABASE_CHECK_SECONDS, however many ask whether it is there.
+
+    What is kept is numbers and a class: an error itself would keep alive what belongs to the request that met it.
+    """
+
+    def __init__(self) -> None:
+        self._began_at = -math.inf  # of the last check
+        self._answered = -math.inf  # when the check began whose answer is kept
+        self._done_at = -math.inf  # and when it ended
+        self._refused: type[StoreError] | None = None
+
+    async def read(self, ready: Callable[[], Awaitable[None]]) -> None:
+        """Make a check, or return or raise StoreError as the last one did that has ended.
+
+        The answer is a second old where the database is quick, and STORE_SECONDS_OF_REQUEST at most. Those that find
+        none wait for one, by the clock, and make the next check themselves: the request of the last may have died.
+        """
+        clock = asyncio.get_running_loop().time
+        while (now := clock()) - self._began_at < limits.DATABASE_CHECK_SECONDS:
+            if now - self._done_at < limits.STORE_SECONDS_OF_REQUEST:
+                if self._refused is not None:
+                    raise self._refused("as the database answered a moment ago")
+                return
+            await asyncio.sleep(_PAUSE_SECONDS)
+        await self._check(ready, now)
+
+    async def _check(self, ready: Callable[[], Awaitable[None]], began_at: float) -> None:
+        self._began_at = began_at
+        try:
+            await ready()
+        except StoreError as error:
+            self._keep(began_at, type(error))
+            raise
+        self._keep(began_at, None)
+
+    def _keep(self, began_at: float, refused: type[StoreError] | None) -> None:
+        if began_at >= self._answered:  # what a later check found is newer, whichever ended last
+            self._answered, self._done_at, self._refused = began_at, asyncio.get_running_loop().time(), refused
+
+
 class Isolate:
     """The memory of one isolate. Losing it costs calls, never correctness."""
 
@@ -154,6 +196,7 @@ class Isolate:
         self.lookups = Lookups()
         self.load = DatabaseLoad()
         self.model = ModelCheck()
+        self.database = DatabaseCheck()
         self.latency = Latency()
         self.sightings = Sightings()
         self.storage = Storage()

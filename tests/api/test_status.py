@@ -1,16 +1,24 @@
 """GET /api/async-status, to the letter in each environment, and GET /api/ai-status."""
 
+import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
+from src.core import limits
 from src.core.limits import FREE_PLAN_DAY
+from src.core.meter import Meter
 from src.core.settings import Settings
+from src.http.messages import Reply
+from src.http.router import handle
 from src.http.services import BoundRoutes
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
-from tests.support.api_bench import QUEUES, ApiBench, data
+from src.store.database import Database
+from src.store.tasks import TaskStore
+from tests.support.api_bench import QUEUES, ApiBench, BenchRequest, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 
 OBJECTS = BoundRoutes(queue=False, dead_letter_queue=False, objects=True)
@@ -126,6 +134,135 @@ def test_rows_used_up() -> None:
     assert (submitted.status, data(submitted)["code"]) == (503, "database_quota_exhausted")
     assert submitted.headers["Retry-After"] == str(seconds_to_midnight)
     bench.close()
+
+
+# --- How often it asks the database -------------------------------------------------------------------------------
+
+GIVEN_UP = limits.STORE_SECONDS_OF_REQUEST
+
+
+async def crowd(bench: ApiBench, count: int) -> list[Reply]:
+    """Ask so often at once."""
+    requests = [BenchRequest("GET", "http://h/api/async-status") for _ in range(count)]
+    return await asyncio.gather(*(handle(request, bench.api) for request in requests))
+
+
+@pytest.fixture
+def asked() -> Iterator[ApiBench]:
+    """A deployment that waits for its database as long as requests do."""
+    made = ApiBench()
+    made.api = replace(made.api, store=TaskStore(Database(made.database, Meter(), seconds=GIVEN_UP)))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(0.0, 1), (0.9, 1), (3.5, 4), (9.5, 10)])
+def test_a_crowd_costs_a_call_for_each_second_that_the_database_takes(
+    asked: ApiBench, seconds: float, calls: int
+) -> None:
+    """A thousand at once, before there is any answer: one call, and one more for each second without one."""
+    asked.database.seconds = seconds
+    assert {reply.status for reply in asked.run(crowd(asked, 1_000))} == {200}
+    assert asked.database.batches <= calls
+
+
+def test_a_crowd_before_a_silent_database(asked: ApiBench) -> None:
+    """It costs a call a second until the first is given up; whoever made a call of its own hears of that one."""
+    asked.database.seconds = 1_000.0
+    assert {reply.status for reply in asked.run(crowd(asked, 1_000))} == {503}
+    assert asked.loop.time() <= 2 * GIVEN_UP
+    assert asked.database.batches <= GIVEN_UP
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 3.0])
+def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: float) -> None:
+    """A hundred a second, ten at a time, however long the database takes for an answer."""
+    asked.database.seconds = seconds
+
+    async def minute() -> set[int]:
+        crowds = []
+        for _ in range(600):
+            crowds.append(asyncio.ensure_future(crowd(asked, 10)))
+            await asyncio.sleep(0.1)
+        return {reply.status for replies in await asyncio.gather(*crowds) for reply in replies}
+
+    assert asked.run(minute()) == {200}
+    assert 50 <= asked.database.batches <= 61
+
+
+def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
+    """As it was shown to whoever met it, and no longer than that: the database that is back is healthy."""
+    asked.database.fail(ROWS_USED_UP)
+    met = asked.call("GET", "/api/async-status")
+    asked.pass_seconds(0.5)
+    shown = asked.call("GET", "/api/async-status")
+    assert (met.status, shown.status, asked.database.batches) == (503, 503, 1)
+    assert data(shown) == data(met)
+    asked.pass_seconds(0.5)
+    assert asked.call("GET", "/api/async-status").status == 200
+
+
+def test_the_last_answer_is_shown_while_the_next_is_out(asked: ApiBench) -> None:
+    """Nobody but who asks the database waits for it, as long as the last answer is not as old as a call may get."""
+
+    async def story() -> tuple[list[float], list[int]]:
+        await crowd(asked, 1)
+        asked.database.seconds = 1_000.0
+        hanging, took = [], []
+        for _ in range(2):
+            await asyncio.sleep(limits.DATABASE_CHECK_SECONDS)
+            hanging.append(asyncio.ensure_future(crowd(asked, 1)))
+            await asyncio.sleep(0.1)
+            began = asked.loop.time()
+            assert [reply.status for reply in await crowd(asked, 10)] == [200] * 10
+            took.append(asked.loop.time() - began)
+        return took, [reply.status for (reply,) in await asyncio.gather(*hanging)]
+
+    assert asked.run(story()) == ([0.0, 0.0], [503, 503])
+
+
+def test_no_old_answer_is_shown(asked: ApiBench) -> None:
+    """After an hour in which nobody asked, those that come together wait for a new one."""
+
+    async def story() -> set[int]:
+        await crowd(asked, 1)
+        await asyncio.sleep(3_600.0)
+        asked.database.seconds = 1_000.0
+        return {reply.status for reply in await crowd(asked, 100)}
+
+    assert asked.run(story()) == {503}
+
+
+def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
+    """A check that hangs and fails in the end does not undo the answer of one that began after it."""
+    asked.database.seconds = 1_000.0
+
+    async def story() -> list[int]:
+        hanging = asyncio.ensure_future(crowd(asked, 1))
+        await asyncio.sleep(GIVEN_UP - 0.5)
+        asked.database.seconds = 0.0
+        later, earlier, now = await crowd(asked, 1), await hanging, await crowd(asked, 1)
+        return [reply.status for (reply,) in (later, earlier, now)]
+
+    assert asked.run(story()) == [200, 503, 200]
+    assert asked.database.batches == 2
+
+
+def test_a_check_whose_request_died_holds_nobody_up(asked: ApiBench) -> None:
+    """The runtime may end an invocation without a word: the next request asks for itself, a second later at most."""
+
+    async def dead() -> None:
+        await asyncio.sleep(1e9)
+
+    async def story() -> float:
+        died = asyncio.ensure_future(asked.api.isolate.database.read(dead))
+        await asyncio.sleep(0)
+        (reply,) = await crowd(asked, 1)
+        died.cancel()
+        assert reply.status == 200
+        return asked.loop.time()
+
+    assert asked.run(story()) <= limits.DATABASE_CHECK_SECONDS + 0.1
 
 
 class Ailing(DemoProvider):
