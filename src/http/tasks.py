@@ -8,6 +8,7 @@ from math import ceil
 
 from ..core import limits
 from ..core.chunks import TooManyChunks
+from ..core.errors import StoreError
 from ..core.ids import TaskKey, split_task_key
 from ..core.states import Status
 from ..core.task import Task
@@ -203,8 +204,12 @@ async def _ended(api: Api, key: TaskKey, seconds: float, *, reads_after: int) ->
     began = loop.time()
     task = await _up_to_date(api, key)
     if task is not None and (task.late or task.unanswered):
-        await api.rescue.help(task, seconds - (loop.time() - began))
-        task = await _up_to_date(api, key)
+        try:
+            await api.rescue.help(task, seconds - (loop.time() - began))
+        except StoreError as error:  # the task has been read: whoever asks for it sees it, helped or not
+            api.log("help_failed", task=key, code=error.code)
+        else:
+            task = await _up_to_date(api, key)
     free = api.settings.plan == "free"
     reads = reads_left(task, reads_after) if free and task is not None else 0
     while task is not None and not task.status.terminal and (waited := loop.time() - began) < seconds:

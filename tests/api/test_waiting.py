@@ -124,6 +124,21 @@ def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
     assert read(bench, task)["waitingFor"]["reason"] == "lease"
 
 
+@pytest.mark.parametrize("wait", [0, 2])
+def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: int):
+    """The day's rows are used up: it can be read and not be sent off. Each poll answers, and says what it waits for."""
+    task = bench.submit()
+    bench.pass_seconds(bench.settings.lease_seconds + limits.LATE_TASK_SECONDS)
+    for _ in range(3):
+        bench.database.fail(QUOTA, passing=1)  # the read passes, the write of the sending does not
+        reply = bench.call("GET", f"{task['links']['self']}?wait={wait}")
+        assert (reply.status, data(reply)["waitingFor"]["reason"]) == (200, "quota")
+        assert [line for line in bench.log_lines if "help_failed" in line][-1].count("database_quota_exhausted") == 1
+    assert bench.senders[0].sent == [task["id"]]
+    bench.call("GET", task["links"]["self"])
+    assert bench.senders[0].sent == [task["id"]] * 2
+
+
 def test_a_quota_ends_with_its_day(bench: ApiBench):
     """What an isolate was told yesterday says nothing of today."""
     task = bench.submit()
