@@ -19,6 +19,7 @@ class DatabaseLoad:
         self._kept_up = 0  # the number of the latest call whose answer came in time
         self._fell_behind = 0  # the same of those whose answer did not
         self._probe_at: float | None = None  # None while the database keeps up
+        self._probe_follows = -1  # the number of the call before the last probe's
         self._used_up_at: float | None = None  # when a write was last refused since the day's rows are used up
 
     def began(self, now: float) -> int:
@@ -69,7 +70,7 @@ class DatabaseLoad:
         return self._used_up_at is not None and now - self._used_up_at <= seconds_of_day
 
     def admits(self, now: float) -> bool:
-        """Whether a new task may add to the load, as a probe maybe. Who is admitted as one must make a call.
+        """Whether a new task may add to the load, as a probe maybe. Who makes no call then says `unprobed`.
 
         The next probe comes OVERLOAD_PROBE_SECONDS after a late answer, or after the last probe's call was given up.
         """
@@ -77,4 +78,10 @@ class DatabaseLoad:
             return False
         if self._probe_at is not None:
             self._probe_at = now + limits.STORE_SECONDS_OF_REQUEST + limits.OVERLOAD_PROBE_SECONDS
+            self._probe_follows = self._calls
         return True
+
+    def unprobed(self, now: float) -> None:
+        """Let the next one probe if no call was made since a probe was admitted: it was refused without one."""
+        if self._probe_at is not None and self._probe_follows == self._calls:
+            self._probe_at = min(self._probe_at, now)

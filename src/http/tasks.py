@@ -51,6 +51,7 @@ async def submit(exchange: Exchange) -> Reply:
     With `dryRun` only show what it would come to.
     """
     api, settings, dry = exchange.api, exchange.api.settings, queries.is_dry_run(exchange.query)
+    load, clock = api.isolate.load, asyncio.get_running_loop().time
     key = idempotency_key(exchange.request.headers)
     most_bytes = settings.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEAD_BYTES
     body = await read_object(exchange.request, most_bytes)
@@ -58,7 +59,7 @@ async def submit(exchange: Exchange) -> Reply:
     try:
         if dry:
             return dry_run.show(request, api)
-        if not api.isolate.load.admits(asyncio.get_running_loop().time()):
+        if not load.admits(clock()):
             raise overload_refusal()
         outcome = await api.submission.submit(exchange.tenant, request, key, digest(body) if key is not None else "")
     except TooManyChunks as error:
@@ -67,6 +68,8 @@ async def submit(exchange: Exchange) -> Reply:
         raise field_refusal([budget_too_small(error.minimum)]) from None
     except TooMuchRepeated as error:
         raise field_refusal([too_much_repeated(error.mostly)]) from None
+    finally:
+        load.unprobed(clock())  # what was refused without a call to D1 was no probe
     match outcome:
         case Submitted(task, replayed):
             return await _accepted(api, task, {"Idempotency-Replayed": "true"} if replayed else {})

@@ -161,6 +161,33 @@ def test_a_probe_is_not_spent_on_who_is_refused_anyway(keyed: SlowBench) -> None
     assert submit(keyed, bearer(key))[0] == 202
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"input": "x" * 10 * (limits.CHUNKS_MOST + 1)}, 422),
+        ({"input": "x" * 20_000, "instructions": "y" * limits.INSTRUCTIONS_CHARS_MOST}, 422),
+        ({"input": "one two three four", "maxModelCalls": 1}, 422),
+        ({"input": "x"}, 507),
+    ],
+    ids=["too many chunks", "too much repeated", "budget too small", "no room"],
+)
+def test_a_probe_is_not_spent_on_what_is_refused_from_memory(
+    slow: SlowBench, fields: dict[str, object], status: int
+) -> None:
+    """A task that cannot be, or for which there is no room, makes no call that would tell how the database is."""
+    slow.database.cap.reported = limits.STORAGE_MB_MOST["free"] * 1_000_000 if status == 507 else None
+    slow.seconds = LATE
+    slow.run(slow.store.ready())
+    slow.seconds = 0
+    assert submit(slow)[0] == 503
+    slow.wait(limits.OVERLOAD_PROBE_SECONDS)
+    before = slow.database.batches
+    assert slow.call("POST", "/api/tasks", fields).status == status
+    assert slow.database.batches == before
+    slow.api.isolate.storage.measured(0, 0.0)
+    assert submit(slow)[0] == 202
+
+
 # --- Strangers' keys -----------------------------------------------------------------------------------------------
 
 

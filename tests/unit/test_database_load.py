@@ -112,6 +112,40 @@ def test_asking_whether_it_refuses_takes_no_probe() -> None:
     assert [load.refuses(11), load.refuses(11), load.admits(11), load.refuses(11)] == [False, False, True, True]
 
 
+def test_a_probe_that_made_no_call_is_given_back() -> None:
+    """The next one takes it, at once; one whose call is out, or was answered late, is none to give back."""
+    load = DatabaseLoad()
+    call(load, 0, 6)
+    load.unprobed(6)
+    load.refuses(6)
+    load.unprobed(7)
+    assert not load.admits(7)
+    assert load.admits(11)
+    load.unprobed(11.5)
+    assert load.admits(12)
+    probe = load.began(12)
+    load.unprobed(12)
+    assert not load.admits(12)
+    load.ended(probe, 20, answered=True)
+    load.unprobed(20)
+    assert not load.admits(20)
+    assert load.admits(20 + PROBE)
+
+
+def test_who_was_refused_gives_no_probe_back() -> None:
+    """Another one's probe is out, or not yet due."""
+    load = DatabaseLoad()
+    call(load, 0, 6)
+    assert not load.admits(6)
+    load.unprobed(6)
+    assert not load.admits(6)
+    assert load.admits(11)
+    load.began(11)
+    assert not load.admits(11)
+    load.unprobed(11)
+    assert not load.admits(11)
+
+
 def test_calls_whose_callers_are_gone_are_forgotten() -> None:
     """The runtime may end an invocation without a word. Its call closes nothing for ever, and takes no memory."""
     load = DatabaseLoad()
