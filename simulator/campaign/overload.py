@@ -21,6 +21,7 @@ from simulator.platform.d1 import Statement
 from simulator.platform.queues import QueueSettings
 from simulator.platform.shared_database import Sharing
 from simulator.platform.world import World
+from src.core import limits
 from src.core.ids import TaskKey
 from src.http.messages import Reply
 
@@ -85,6 +86,8 @@ class Outcome:
             wrong.append("calls made twice")
         if self.writes > self.writes_allowed:
             wrong.append("too many writes")
+        if self.spare > limits.WRITES_AT_FIRST:
+            wrong.append("too many writes of a task")
         return wrong
 
     def facts(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Many workers on one database that stalls: all get their tasks done, and write little while they wait."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from simulator.campaign import overload
 from simulator.campaign.overload import Load, play
 from simulator.overload import main
+from src.core import limits
 
 WORKERS = 60
 SLOW = 0.05  # seconds a call to D1: with all workers in line, longer than a call may usually take to start
@@ -33,13 +35,16 @@ def test_a_database_that_is_quick_enough_costs_nothing():
 
 
 def test_what_is_asked_of_a_load():
-    """Tasks that have not ended, a line that lasts, and writes beyond the bound are each told."""
+    """Tasks that have not ended, a line that lasts, and writes beyond the bound, of all tasks or one, are each told."""
     load = Load(10, 0.01, 5.0)
     calm = overload.Outcome(load=Load(10, 0.01), completed=10, seconds=10, batches=90, writes=90, calls=80, spare=1)
     good = overload.Outcome(load=load, completed=10, seconds=21, batches=90, writes=90, calls=80, spare=1)
     assert good.faults(calm) == []
     slow = overload.Outcome(load=load, completed=10, seconds=21.1, batches=170, writes=170, calls=80, spare=1)
     assert slow.faults(calm) == ["slow after the stall", "too many writes"]
+    busy = replace(good, spare=limits.WRITES_AT_FIRST + 0.1)
+    assert busy.faults(calm) == ["too many writes of a task"]
+    assert replace(good, spare=limits.WRITES_AT_FIRST).faults(calm) == []
     stuck = overload.Outcome(load=load, completed=9, seconds=float("inf"), batches=90, writes=90, calls=80, spare=1)
     assert stuck.faults(calm) == ["not ended"]
 
