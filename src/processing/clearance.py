@@ -1,5 +1,7 @@
 """Makes room before the database is full: erases ended tasks before their retention is over, fairly."""
 
+from typing import NamedTuple
+
 from ..core import limits
 from ..core.errors import StoreError
 from ..core.meter import Meter
@@ -8,9 +10,16 @@ from ..core.storage import Storage
 from ..store.tasks import TaskStore
 from .log import Log
 
-# A look, a count and the second look after it, and an erasure; and all their statements.
-_CALLS = 4
-_STATEMENTS = 14
+
+class Needed(NamedTuple):
+    """What is needed of an invocation: calls to D1, and all their statements."""
+
+    calls: int = 0
+    statements: int = 0
+
+
+# A look, a count and the second look after it, and an erasure.
+_PAGE = Needed(4, 14)
 
 
 class Clearance:
@@ -55,8 +64,15 @@ class Clearance:
             found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
         return await self._store.erase_early(found) if found else 0
 
+    @property
+    def needed(self) -> Needed:
+        """What a page takes, if there is one to erase."""
+        return _PAGE if self._is_wanted() else Needed()
+
+    def _is_wanted(self) -> bool:
+        return self._storage.is_over(round(limits.CLEAR_FRACTION * self._settings.storage_bytes_most))
+
     def _is_due(self) -> bool:
         calls = self._settings.subrequests - self._meter.subrequests
         statements = self._settings.statements - self._meter.statements
-        affordable = calls >= _CALLS and statements >= _STATEMENTS
-        return affordable and self._storage.is_over(round(limits.CLEAR_FRACTION * self._settings.storage_bytes_most))
+        return calls >= _PAGE.calls and statements >= _PAGE.statements and self._is_wanted()

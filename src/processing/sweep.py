@@ -2,16 +2,16 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..core import limits
-from ..core.errors import StoreError
+from ..core.errors import StoreError, StoreFull
 from ..core.ids import TaskKey, split_task_key
 from ..core.task import Route
 from ..store.sweep import Due
 from . import clock
 from .allowance import slice_seconds
-from .clearance import Clearance
+from .clearance import Clearance, Needed
 from .direct import DirectSender
 from .dispatch import Dispatcher, Sender
 from .outcomes import crashed
@@ -55,6 +55,8 @@ class Sweep:
 
     Calls start for `seconds`, and none where that is 0; by default as long as a cron trigger may. With `stands_in` the
     run works on tasks itself that were sent off in vain before, once it is through with the others.
+
+    A full database may refuse what goes before the erasures. It does not keep the run from these, which make room.
     """
 
     _ends_at: float  # when no call starts any more
@@ -77,20 +79,33 @@ class Sweep:
         self._stands_in = stands_in
         self._unanswered: list[TaskKey] = []
         self._swept = Swept()
+        self._clearance = Clearance(worker.store, worker.storage, worker.settings, worker.meter, worker.log)
+        self._has_erased = self._has_cleared = False
 
     async def run(self) -> Swept:
         """Look at tasks that are due; what is left over is still due at the next run. Raises StoreError."""
         self._ends_at = clock.now() + self._seconds
+        try:
+            await self._send_off()
+        except StoreFull as error:  # the others are still due; what makes room goes on
+            self._worker.log.failure("sweep_found_no_room", error)
+            await self._erase(None)
+        await self._clear()
+        return self._swept
+
+    async def _send_off(self) -> None:
         if self._settings.objects_at_work_most is not None:
             await self._store.fill_places(self._settings.objects_at_work_most)
         await self._look_at_pages()
         while self._unanswered and self._in_time() and self.has_room():
+            await self._clear()  # a run takes what is left of the allowance
             await self._work(self._unanswered.pop(0))
-        worker = self._worker
-        self._swept.erased += await Clearance(
-            worker.store, worker.storage, self._settings, self._meter, worker.log
-        ).run()
-        return self._swept
+
+    async def _clear(self) -> None:
+        """Make room early, once in a run."""
+        if not self._has_cleared:
+            self._has_cleared = True
+            self._swept.erased += await self._clearance.run()
 
     async def _work(self, task_key: TaskKey) -> None:
         self._swept.worked += 1
@@ -110,6 +125,9 @@ class Sweep:
                 if not more or (self._sends and not self._sendable(_PAGE_CALLS)):
                     return
                 page = await self._store.due(limits.SWEEP_PAGE_TASKS, served=turns, erase_most=erase_most)
+                if page.past_retention and self._worker.storage.is_tight(self._settings.storage_bytes_most):
+                    await self._erase(page)  # first of all: the rest may need the room
+                    page = replace(page, past_retention=[])
                 due = self._answered(page)
                 # A page of which all are put aside would come again.
                 more, erase_most = page.looked_at == limits.SWEEP_PAGE_TASKS and not due.empty, 0
@@ -119,6 +137,7 @@ class Sweep:
             if looked.refused:
                 return
             while self._runs:
+                await self._clear()  # a run takes what is left of the allowance
                 await self._runs.pop()
 
     def _answered(self, due: Due) -> Due:
@@ -151,7 +170,6 @@ class Sweep:
         erased = await self._erase(due) if due.past_retention else 0
         self._swept.dispatched += sent
         self._swept.expired += len(expired)
-        self._swept.erased += erased
         log("swept", dispatched=sent, erased=erased, expired=len(expired), live=len(due.live))
         return looked
 
@@ -176,18 +194,24 @@ class Sweep:
                 self._sends = self._meter.subrequests - before
         return Looked(route), sent
 
-    async def _erase(self, due: Due) -> int:
-        """Erase tasks, a page after the other, within an allowance of its own; return how many were."""
+    async def _erase(self, found: Due | None) -> int:
+        """Erase tasks, a page after the other, within an allowance of its own; return how many were.
+
+        That is done once in a run. None: nobody has looked for the first page.
+        """
         plan = self._settings.plan
-        erased = 0
+        erased, pages = 0, 0 if self._has_erased else limits.ERASE_PAGES_MOST[plan]
+        self._has_erased = True
         try:
-            for page in range(limits.ERASE_PAGES_MOST[plan]):
-                found = due if page == 0 else await self._store.past_retention(limits.ERASE_TASKS_MOST[plan])
-                if not found.past_retention:
+            for _ in range(pages):
+                due = found or await self._store.past_retention(limits.ERASE_TASKS_MOST[plan])
+                found = None
+                if not due.past_retention:
                     break
-                erased += await self._store.erase_expired(found)
+                erased += await self._store.erase_expired(due)
         except StoreError as error:  # the next run's; the tasks that go on are more urgent
             self._worker.log.failure("erasure_failed", error)
+        self._swept.erased += erased
         return erased
 
     def _dispatcher(self, senders: Sequence[Sender]) -> Dispatcher:
@@ -197,14 +221,19 @@ class Sweep:
         return self._ends_at - clock.now()
 
     def _subrequests_left(self) -> int:
-        return self._settings.subrequests - self._meter.subrequests
+        return self._settings.subrequests - self._meter.subrequests - self._kept.calls
+
+    @property
+    def _kept(self) -> Needed:
+        """What the run keeps back, so that many due tasks do not keep it from making room."""
+        return Needed() if self._has_cleared else self._clearance.needed
 
     def _sendable(self, spent: int) -> int:
         """Return how many tasks can be sent if so many subrequests go into the rest."""
         return max(0, (self._subrequests_left() - spent) // self._sends)
 
     def _statements_left(self) -> int:
-        return self._settings.statements - self._meter.statements
+        return self._settings.statements - self._meter.statements - self._kept.statements
 
     def _can_send(self) -> bool:
         if self._places and self._statements_left() <= _PLACE_STATEMENTS:
