@@ -109,7 +109,7 @@ class Submission:
         for _ in range(_REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest)
             new = self._new(tenant, request)
-            outcome = await self._refused_by_storage(tenant, conditions) or await self._write(new, conditions)
+            outcome = await self._refused_by_storage(new.task_key, conditions) or await self._write(new, conditions)
             if isinstance(outcome, Accepted):
                 route = await self.dispatcher.dispatch(new.task_key, crowded=outcome.crowded)
                 facts = {"route": route, "chunks": len(new.cuts), "crowded": outcome.crowded or None}
@@ -138,18 +138,18 @@ class Submission:
             queue_share=limits.QUEUE_SHARE if shared else None,
         )
 
-    async def _refused_by_storage(self, tenant: str, on: Conditions) -> Replayed | Mismatched | None:
+    async def _refused_by_storage(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
         """Keep a new task out of a database of STORAGE_MB_MOST or more: raises StoreFull. None: it may come in.
 
         What was accepted before, under the same idempotency key, is still found. While an isolate refuses, it looks at
         the size again with the first request after STORAGE_MEASURE_SECONDS, and with each that has a key.
         """
-        most, key = self.settings.storage_bytes_most, on.idempotency_key
+        most = self.settings.storage_bytes_most
         if not self.storage.is_over(most):
             return None
         is_old = asyncio.get_running_loop().time() - self.storage.measured_at > limits.STORAGE_MEASURE_SECONDS
-        if key is not None or is_old:
-            earlier = await self.store.key_holder(tenant, key or "", on.digest)
+        if on.idempotency_key is not None or is_old:
+            earlier = await self.store.key_holder(task_key, on)
             if earlier is not None or not self.storage.is_over(most):
                 return earlier
         self.log("storage_full", bytes=self.storage.size, most=most)

@@ -83,10 +83,18 @@ class AdmissionStore(StandingStore):
             await self.withdraw(new, on)
         return outcome
 
-    async def key_holder(self, tenant: str, idempotency_key: str, digest: str) -> Replayed | Mismatched | None:
-        """Say what an idempotency key stands for; None: for nothing. The smallest of reads, and it tells the size."""
-        (holders,) = await self._database.run(sql.KEY_HOLDER.bind(submission=f"{tenant}:{idempotency_key}"))
-        return _held(holders, digest)
+    async def key_holder(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
+        """Say what the idempotency key stands for of a request that would make this task; None: for nothing.
+
+        It needs no room, and tells the size. Without a key it is the smallest of reads. With one, it notes a replay:
+        the task that is found stays.
+        """
+        tenant, _ = split_task_key(task_key)
+        submission = f"{tenant}:{on.idempotency_key or ''}"
+        batch = [sql.VALID_KEY_HOLDER.bind(submission=submission)]
+        if on.idempotency_key is not None:
+            batch.insert(0, sql.NOTE_REPLAY.bind(submission=submission, task_key=task_key, digest=on.digest))
+        return _held((await self._database.run(*batch))[-1], on.digest)
 
     async def withdraw(self, new: NewTask, on: Conditions = UNCONDITIONAL) -> None:
         """Take a task back of which nobody knows whether it was written, or will be.
@@ -205,7 +213,7 @@ def _outcome(on: Conditions, results: Sequence[Sequence[Row]]) -> Outcome:
 
 
 def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:
-    """Read the rows of KEY_HOLDER."""
+    """Read the rows of KEY_HOLDER, or VALID_KEY_HOLDER."""
     if not holders:
         return None
     same = columns.text(holders[0], "digest") == digest

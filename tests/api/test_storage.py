@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from src.core import limits
+from src.core.task import Reduce
 from src.http.messages import Reply
 from tests.support.api_bench import ApiBench, data
+from tests.support.store_bench import new_task
 
 FULL = "D1_ERROR: Exceeded maximum DB size"
 MB = 1_000_000
@@ -76,6 +78,26 @@ def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
     assert again.headers["Idempotency-Replayed"] == "true"
     assert data(post(bench, "key", "other"))["code"] == "idempotency_mismatch"
     assert post(bench, "another").status == 507
+
+
+def test_a_key_whose_time_is_over_finds_nothing(bench: ApiBench) -> None:
+    """It stands for a new task, which a full database does not take."""
+    post(bench, "key")
+    bench.pass_seconds(limits.IDEMPOTENCY_SECONDS + 1)
+    size(bench, 460)
+    bench.call("GET", "/api/tasks")
+    assert post(bench, "key").status == 507
+
+
+def test_a_task_that_was_found_is_not_withdrawn(bench: ApiBench) -> None:
+    """Whoever submitted it first has given up, and his withdrawal lands after a client was told of the task."""
+    task = data(post(bench, "key"))
+    size(bench, 460)
+    bench.call("GET", "/api/tasks")
+    assert post(bench, "key").status == 202
+    (stored,) = bench.database.rows("SELECT id FROM tasks")
+    bench.run(bench.store.withdraw(new_task(stored["id"], 2, Reduce.CONCAT, 0)))
+    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200
 
 
 def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:

@@ -36,6 +36,11 @@ DELETE FROM submissions WHERE id = :submission AND task_id = :task_key
 # Says who has the key.
 KEY_HOLDER = statement("SELECT task_id, digest FROM submissions WHERE id = :submission")
 
+# The same without TAKE_KEY before it: a key whose time is over stands for nothing.
+VALID_KEY_HOLDER = statement(f"""
+SELECT task_id, digest FROM submissions WHERE id = :submission AND expires_at > {NOW}
+""")
+
 # --- The new task ----------------------------------------------------------------------------------------
 
 _TODAY = f"({NOW} / 86400000)"
