@@ -129,10 +129,14 @@ class StoreError(OnceoverError):
 
 
 class StoreUnavailable(StoreError):
-    """D1 gave no result. A write may have landed all the same. `passing`: sending again may help."""
+    """D1 gave no result. A write may have landed all the same.
+
+    `passing`: sending again may help. `sends`: how often it was sent, with this error after the last time.
+    """
 
     code = "database_unavailable"
     passing: ClassVar[bool] = True
+    sends = 1
 
 
 class StoreSilent(StoreUnavailable):
@@ -147,7 +151,7 @@ class StoreQuotaExhausted(StoreUnavailable):
 
 
 class StoreFull(StoreUnavailable):
-    """The database has no room for what a write would add; nothing has come of it. Reads and erasures go on.
+    """The database has no room for what a write would add; nothing has come of that send. Reads and erasures go on.
 
     To send again at once is no use: room comes when something is erased, or when the account has more.
     """

@@ -160,8 +160,9 @@ class Submission:
         try:
             outcome = await self.store.insert(new, self.settings.lease_ms, on)
         except StoreUnavailable as error:
-            # One sending may have been lost before the next one found no room.
-            if not error.passing and not isinstance(error, StoreFull):
+            # What found no room has not landed, but a sending before it may have.
+            may_have_landed = error.sends > 1 if isinstance(error, StoreFull) else error.passing
+            if not may_have_landed:
                 raise
             if await self._landed(new, on):
                 return Accepted()

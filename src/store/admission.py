@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..core import limits
+from ..core.errors import StoreFull
 from ..core.ids import TaskKey, split_task_key
 from ..core.states import Status
 from ..core.task import NewTask
@@ -79,8 +80,12 @@ class AdmissionStore(StandingStore):
         What was sent again and then not accepted is withdrawn: the sending before may land later, when it would be.
         """
         outcome = _outcome(on, await self._database.run(*_submission(new, unclaimed_ms, on)))
-        if not isinstance(outcome, Accepted) and self._database.sends > 1:
-            await self.withdraw(new, on)
+        if not isinstance(outcome, Accepted) and (sends := self._database.sends) > 1:
+            try:
+                await self.withdraw(new, on)
+            except StoreFull as error:
+                error.sends += sends  # those of the submission, which may land
+                raise
         return outcome
 
     async def key_holder(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:

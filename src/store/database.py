@@ -103,6 +103,7 @@ class Database:
             try:
                 results = await self._send(statements)
             except StoreUnavailable as error:
+                error.sends = send
                 if send == sends or not error.passing or isinstance(error, StoreSilent):
                     raise
             else:

@@ -103,9 +103,12 @@ def test_a_task_that_was_found_is_not_withdrawn(bench: ApiBench) -> None:
 def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
     """Another limit than the database's own is reached, of which the size tells nothing."""
     bench.database.cap.hold(bench.database.cap.pages)
+    before = bench.database.batches
     reply = post(bench)
     assert (reply.status, data(reply)["code"]) == (507, "storage_full")
     assert bench.database.rows("SELECT count(*) AS tasks FROM tasks") == [{"tasks": 0}]
+    # The one sending was refused, so there is nothing to look for or to take back: that would leave a tombstone.
+    assert bench.database.batches == before + 1
     bench.database.cap.lift()
     assert post(bench).status == 202
 
@@ -115,6 +118,27 @@ def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiB
     bench.database.fail("D1_ERROR: Network connection lost.", "after")
     bench.database.fail(FULL)
     assert post(bench).status == 202
+
+
+def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBench) -> None:
+    """The first is on its way still when the second finds no room: it must not land any more."""
+    bench.database.fail("D1_ERROR: Network connection lost.", "later")
+    bench.database.fail(FULL)
+    assert post(bench).status == 507
+    bench.run(bench.database.land())
+    assert bench.database.rows("SELECT count(*) AS tasks FROM tasks") == [{"tasks": 0}]
+
+
+def test_a_refused_submission_whose_withdrawal_found_no_room_is_taken_back(bench: ApiBench) -> None:
+    """The first sending is on its way still, the second met its tenant's limit: the withdrawal is tried again."""
+    bench.limit(tasks_in_flight_most=1)
+    task = bench.submit()
+    bench.database.fail("D1_ERROR: Network connection lost.", "later")
+    bench.database.fail(FULL, passing=1)
+    assert post(bench).status == 507
+    assert bench.call("POST", f"/api/tasks/{task['id']}/cancel").status == 200
+    bench.run(bench.database.land())
+    assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 1
 
 
 def test_a_task_is_erased_from_a_full_database(bench: ApiBench) -> None:
