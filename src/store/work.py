@@ -99,8 +99,11 @@ class WorkStore(Store):
         return bool((await self._database.run(*batch, sends=sends))[written])
 
     async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
-        """Give the task back without what has happened since the last write. False: the claim is lost."""
-        mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
+        """Give the task back without what has happened since the last write. False: the claim is lost.
+
+        It has the step after that of the write which it replaces: that one may have been given up, and land behind it.
+        """
+        mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step + 1}
         standing = sql.STAND_DOWN.bind(**mine, delay_ms=back.delay_ms, sweep_ms=back.sweep_ms)
         (given_back,) = await self._database.run(standing)
         return bool(given_back)

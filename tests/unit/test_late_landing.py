@@ -55,9 +55,10 @@ def claimed(bench: StoreBench) -> Claim:
     return bench.claim(TASK)
 
 
-@pytest.mark.parametrize(
-    "step", [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RETENTION_MS, FAILURE)], ids=repr
-)
+STEPS = [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RETENTION_MS, FAILURE)]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=repr)
 def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(bench: StoreBench, step: Step):
     """The bill, the announcements, the outputs and the status stay those of the later write, with the same fence."""
     claim = claimed(bench)
@@ -69,6 +70,19 @@ def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(ben
     assert bench.run(bench.store.step(claim, late, Continue(LEASE_MS)))
     assert not lands(bench)
     assert bench.row(TASK)["calls_settled"] == 2
+
+
+@pytest.mark.parametrize("step", STEPS, ids=repr)
+def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_nothing(bench: StoreBench, step: Step):
+    """The worker got no answer, and then found no room for it: what it had told counts as not told."""
+    claim = claimed(bench)
+    told = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=3, outputs=outputs(0, 1, 2), completed=3)
+    bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
+    with pytest.raises(StoreUnavailable):
+        bench.run(bench.store.step(claim, told, step))
+    assert bench.run(bench.store.stand_down(claim, told, Release(600_000, 660_000)))
+    assert not lands(bench)
+    assert bench.row(TASK)["calls_settled"] == 0
 
 
 def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(bench: StoreBench):
