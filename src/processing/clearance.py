@@ -62,7 +62,7 @@ class Clearance:
         if found is None:
             await self._store.count_storage()
             found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
-        return await self._store.erase_early(found) if found else 0
+        return await self._store.erase_early(found) if found and found.task_keys else 0
 
     @property
     def needed(self) -> Needed:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from src.processing.clearance import Clearance
+from src.store.storage import Old
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
@@ -110,11 +111,26 @@ def test_a_task_that_was_put_back_after_the_look_stays(bench: WorkerBench):
     assert left(bench, "large") == ["000000"]
 
 
-async def _counted(bench: WorkerBench) -> list:
+def test_a_task_that_ended_anew_after_the_look_stays_whole(bench: WorkerBench):
+    """All statements of the erasure go by one moment, that of the look: none of them takes parts of a task alone."""
+    fill(bench, "large", 2)
+    found = bench.do(_counted(bench))
+    day_ago = START_MS - DAY_MS
+    assert found.ended_by == day_ago
+    bench.database.rows("UPDATE tasks SET finished_at = ? WHERE id = 'large:000000'", day_ago + 1)
+    bench.do(asyncio.sleep(1))  # by now it could be said to have ended a day ago
+    assert bench.do(bench.worker().store.erase_early(found)) == 1
+    assert left(bench, "large") == ["000000"]
+    assert bench.database.rows("SELECT task_id FROM texts") == [{"task_id": "large:000000"}]
+
+
+async def _counted(bench: WorkerBench) -> Old:
     store = bench.worker().store
     assert await store.oldest_of_largest(40) is None
     await store.count_storage()
-    return await store.oldest_of_largest(40) or []
+    found = await store.oldest_of_largest(40)
+    assert found is not None
+    return found
 
 
 def test_below_nine_tenths_nothing_is_asked(bench: WorkerBench):

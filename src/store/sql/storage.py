@@ -22,9 +22,9 @@ SELECT tenant, {NOW} - counted_at AS age_ms FROM tenant_storage WHERE tenant = (
 
 # Finds ended tasks of whoever stores most, the oldest first, none within `:kept_ms` of its end: up to `:most`, of
 # `:chunks_most` chunks together, or one that has more. A tenant's tasks lie in the order in which they came; no more
-# than the first `:walk_most` are read.
+# than the first `:walk_most` are read. With them comes when the last of them may have ended.
 OLDEST = statement(f"""
-SELECT id FROM (
+SELECT id, {NOW} - :kept_ms AS ended_by FROM (
   SELECT id, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
     SELECT id, total, finished_at FROM tasks
     WHERE id > ({_LARGEST}) || ':' AND id < ({_LARGEST}) || ';' ORDER BY id LIMIT :walk_most
@@ -32,10 +32,10 @@ SELECT id FROM (
 ) WHERE place <= :most AND (place = 1 OR chunks <= :chunks_most) ORDER BY place
 """)
 
-# Erases those of the tasks that ended `:kept_ms` ago or earlier, with all their parts: one that was put back meanwhile
-# is left alone. What they took is taken off their tenants' counts, first. It only makes room, so a full database lets
-# it happen.
-_OLD = f"(SELECT id FROM tasks WHERE {LISTED} AND finished_at <= {NOW} - :kept_ms)"
+# Erases those of the tasks that ended at `:ended_by`, of OLDEST, or earlier, with all their parts: one that was put back
+# meanwhile is left alone. All statements look at the same rows, since they are given the time. What the tasks took is
+# taken off their tenants' counts, first. It only makes room, so a full database lets it happen.
+_OLD = f"(SELECT id FROM tasks WHERE {LISTED} AND finished_at <= :ended_by)"
 DISCOUNT = statement(f"""
 UPDATE tenant_storage SET bytes = bytes - (SELECT coalesce(sum({_BYTES}), 0) FROM tasks
   WHERE id IN {_OLD} AND tasks.tenant = tenant_storage.tenant)
