@@ -93,6 +93,7 @@ CLEAR_TASKS_MOST = 40  # in a transaction
 CLEAR_PAGES_MOST = {"free": 1, "paid": 10}  # of a sweep
 KEPT_SECONDS_LEAST = 86_400.0  # after its end no task is erased for want of room
 STORAGE_COUNT_SECONDS = 21_600.0  # how long a count of what tenants store is good for: it reads a row a task
+STORAGE_TENANTS_MOST = 50  # that are counted: those that store most
 STORAGE_MEASURE_SECONDS = 10.0  # how long an isolate refuses new tasks before it looks at the size again
 STORAGE_REST_SECONDS = 600.0  # how long a task rests that found no room for the output of a call
 ROOM_BYTES_A_CALL = 65_536  # what a call must find room for where the database is tight; most outputs take 4 KB

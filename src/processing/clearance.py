@@ -58,11 +58,12 @@ class Clearance:
 
     async def _page(self) -> int:
         """Erase one page; 0 if there is nothing that may go."""
+        keep_input = self._settings.keep_input
         found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
         if found is None:
-            await self._store.count_storage()
+            await self._store.count_storage(keep_input=keep_input)
             found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
-        return await self._store.erase_early(found) if found and found.task_keys else 0
+        return await self._store.erase_early(found, keep_input=keep_input) if found and found.task_keys else 0
 
     @property
     def needed(self) -> Needed:

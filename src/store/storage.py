@@ -44,12 +44,17 @@ class StorageStore(Store):
             return Old()
         return Old(columns.whole(found[0], "ended_by"), [columns.task_key(row) for row in found])
 
-    async def count_storage(self) -> None:
-        """Count anew what each tenant stores: reads every task's own row, and writes a row a tenant."""
-        await self._database.run(sql.FORGET_COUNT.bind(), sql.COUNT.bind())
+    async def count_storage(self, *, keep_input: bool) -> None:
+        """Count anew what each tenant stores: reads every task's own row, and writes a row for each that stores most.
 
-    async def erase_early(self, old: Old) -> int:
+        `keep_input`: a task's input stays after it has completed.
+        """
+        which: dict[str, Value] = {"keep_input": int(keep_input), "tenants_most": limits.STORAGE_TENANTS_MOST}
+        await self._database.run(sql.FORGET_COUNT.bind(), sql.COUNT.bind(**which))
+
+    async def erase_early(self, old: Old, *, keep_input: bool) -> int:
         """Erase those of the tasks that have ended still, and had by then, and return how many were."""
         which: dict[str, Value] = {"task_keys": as_json(old.task_keys), "ended_by": old.ended_by}
-        *_, gone = await self._database.run(sql.DISCOUNT.bind(**which), *(part.bind(**which) for part in sql.ERASE_OLD))
+        discount = sql.DISCOUNT.bind(**which, keep_input=int(keep_input))
+        *_, gone = await self._database.run(discount, *(part.bind(**which) for part in sql.ERASE_OLD))
         return len(gone)

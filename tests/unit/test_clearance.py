@@ -81,6 +81,46 @@ def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
     assert bench.database.rows("SELECT count(*) AS texts FROM texts") == [{"texts": 120}]
 
 
+def test_a_tenant_whose_calls_never_came_back_counts_all_the_same(bench: WorkerBench):
+    """Long texts of tasks that were cancelled at once: no token of them was counted, but others do not pay for them."""
+    fill(bench, "sly", 50, status="cancelled")
+    bench.database.rows("UPDATE tasks SET total = 20, calls_minimum = 20, chunk_chars = 10000")
+    fill(bench, "honest", 200)
+    bench.settings = replace(bench.settings, plan="free")
+    assert clear(bench) == 40
+    assert (len(left(bench, "sly")), len(left(bench, "honest"))) == (10, 200)
+    counted = {row["tenant"]: row["bytes"] for row in bench.database.rows("SELECT * FROM tenant_storage")}
+    assert counted == {"sly": 10 * (BYTES + 200_000), "honest": 200 * BYTES}
+
+
+@pytest.mark.parametrize(
+    ("status", "keep_input", "facts", "its_input"),
+    [
+        ("completed", False, "input_tokens = 9000", 0),
+        ("completed", True, "input_tokens = 9000", 36_000),
+        ("completed", True, "chunk_chars = 300", 300),
+        ("cancelled", False, "input_tokens = 9000", 36_000),
+        ("cancelled", False, "total = 3, calls_minimum = 3, chunk_chars = 100, input_tokens = 70", 300),
+        ("pending", False, "total = 2, calls_minimum = 2", 12_000),
+    ],
+)
+def test_what_a_task_counts_for(bench: WorkerBench, status: str, keep_input: bool, facts: str, its_input: int):
+    """Its input until that is emptied: by the tokens of its calls, or by what its chunks may have, if that is more."""
+    fill(bench, "tenant", 1, status=status)
+    bench.database.rows(f"UPDATE tasks SET {facts}")  # noqa: S608 - constants
+    bench.do(bench.worker().store.count_storage(keep_input=keep_input))
+    assert bench.database.rows("SELECT bytes FROM tenant_storage") == [{"bytes": BYTES + its_input}]
+
+
+def test_only_those_that_store_most_are_counted(bench: WorkerBench):
+    """Many tenants cost no row each: those that store less than fifty others lose nothing before the next count."""
+    for number in range(60):
+        fill(bench, f"tenant-{number:02}", 1 + number)
+    bench.do(bench.worker().store.count_storage(keep_input=False))
+    counted = bench.database.rows("SELECT tenant FROM tenant_storage ORDER BY tenant")
+    assert [row["tenant"] for row in counted] == [f"tenant-{number:02}" for number in range(10, 60)]
+
+
 def test_tenants_that_store_alike_lose_alike(bench: WorkerBench):
     """What is erased comes off the count, so nobody is emptied before the others have as little."""
     fill(bench, "first", 300)
@@ -107,7 +147,7 @@ def test_a_task_that_was_put_back_after_the_look_stays(bench: WorkerBench):
     fill(bench, "large", 2)
     found = bench.do(_counted(bench))
     bench.database.rows("UPDATE tasks SET status = 'pending', finished_at = NULL WHERE id = 'large:000000'")
-    assert bench.do(bench.worker().store.erase_early(found)) == 1
+    assert bench.do(bench.worker().store.erase_early(found, keep_input=False)) == 1
     assert left(bench, "large") == ["000000"]
 
 
@@ -119,7 +159,7 @@ def test_a_task_that_ended_anew_after_the_look_stays_whole(bench: WorkerBench):
     assert found.ended_by == day_ago
     bench.database.rows("UPDATE tasks SET finished_at = ? WHERE id = 'large:000000'", day_ago + 1)
     bench.do(asyncio.sleep(1))  # by now it could be said to have ended a day ago
-    assert bench.do(bench.worker().store.erase_early(found)) == 1
+    assert bench.do(bench.worker().store.erase_early(found, keep_input=False)) == 1
     assert left(bench, "large") == ["000000"]
     assert bench.database.rows("SELECT task_id FROM texts") == [{"task_id": "large:000000"}]
 
@@ -127,7 +167,7 @@ def test_a_task_that_ended_anew_after_the_look_stays_whole(bench: WorkerBench):
 async def _counted(bench: WorkerBench) -> Old:
     store = bench.worker().store
     assert await store.oldest_of_largest(40) is None
-    await store.count_storage()
+    await store.count_storage(keep_input=False)
     found = await store.oldest_of_largest(40)
     assert found is not None
     return found

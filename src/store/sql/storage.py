@@ -3,14 +3,18 @@
 from .fragments import LISTED, NOW, delete_parts
 from .statement import statement
 
-# What a task takes, about: its rows, four bytes a token of its outputs, and as many of its input until that is emptied.
-# Nothing but its own row is read for it.
-_BYTES = "2000 + 4 * (output_tokens + CASE status WHEN 'completed' THEN 0 ELSE input_tokens END)"
+# What a task takes, about: its rows, four bytes a token of its outputs, and its input until that is emptied, for good
+# with `:keep_input`. That has four bytes a token of the calls that came back, or as many as its chunks may have
+# characters, so that it counts before its first call. Nothing but the task's own row is read.
+_BYTES = """2000 + 4 * output_tokens + CASE WHEN status = 'completed' AND NOT :keep_input THEN 0
+  ELSE max(4 * input_tokens, total * coalesce(chunk_chars, 6000)) END"""
 
-# Counts anew what each tenant stores. It reads each task's row once, however many there are.
+# Counts anew what each tenant stores, and keeps the `:tenants_most` that store most. It reads each task's row once,
+# however many there are.
 FORGET_COUNT = statement("DELETE FROM tenant_storage")
 COUNT = statement(f"""
-INSERT INTO tenant_storage (tenant, bytes, counted_at) SELECT tenant, sum({_BYTES}), {NOW} FROM tasks GROUP BY tenant
+INSERT INTO tenant_storage (tenant, bytes, counted_at)
+SELECT tenant, sum({_BYTES}), {NOW} FROM tasks GROUP BY tenant ORDER BY 2 DESC, tenant LIMIT :tenants_most
 ON CONFLICT DO UPDATE SET bytes = excluded.bytes, counted_at = excluded.counted_at
 """)
 
@@ -32,9 +36,9 @@ SELECT id, {NOW} - :kept_ms AS ended_by FROM (
 ) WHERE place <= :most AND (place = 1 OR chunks <= :chunks_most) ORDER BY place
 """)
 
-# Erases those of the tasks that ended at `:ended_by`, of OLDEST, or earlier, with all their parts: one that was put back
-# meanwhile is left alone. All statements look at the same rows, since they are given the time. What the tasks took is
-# taken off their tenants' counts, first. It only makes room, so a full database lets it happen.
+# Erases those of the tasks that ended at `:ended_by`, of OLDEST, or earlier, with all their parts: one that was put
+# back meanwhile is left alone. All statements look at the same rows, since they are given the time. What the tasks took
+# is taken off their tenants' counts, first. It only makes room, so a full database lets it happen.
 _OLD = f"(SELECT id FROM tasks WHERE {LISTED} AND finished_at <= :ended_by)"
 DISCOUNT = statement(f"""
 UPDATE tenant_storage SET bytes = bytes - (SELECT coalesce(sum({_BYTES}), 0) FROM tasks
