@@ -94,6 +94,7 @@ async def a_submission_withdrawn(env: Any) -> Any:
     await story.note(CHARACTERS)
     await story.submit(2, on)
     await story.submit(3, on)
+    assert await story.store.key_holder(made_key(3), on)
     await story.store.withdraw(_task(2), on)  # the third request was answered with it
     await story.store.withdraw(_task(3), on)
     await story.note(SUBMISSIONS)
