@@ -124,7 +124,13 @@ class Sweep:
             if due.empty:
                 if not more or (self._sends and not self._sendable(_PAGE_CALLS)):
                     return
-                page = await self._store.due(limits.SWEEP_PAGE_TASKS, served=turns, erase_most=erase_most)
+                page = await self._store.due(
+                    limits.SWEEP_PAGE_TASKS,
+                    served=turns,
+                    erase_most=erase_most,
+                    delay_ms=self._settings.lease_ms,
+                    stands_in=self._stands_in,
+                )
                 if page.past_retention and self._worker.storage.is_tight(self._settings.storage_bytes_most):
                     await self._erase(page)  # first of all: the rest may need the room
                     page = replace(page, past_retention=[])

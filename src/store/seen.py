@@ -61,9 +61,19 @@ class SeenStore(Store):
     async def nudge(self, task_key: TaskKey, delay_ms: int) -> bool:
         """Take on the sending of a late task; the sweep looks again after `delay_ms`, and not within LATE_MS.
 
-        False: it is not late any more, or somebody else took it on.
+        A task that was sent off in vain before it may find at any time. False: it is not late any more, or somebody
+        else took it on.
         """
         (taken,) = await self._database.run(
-            sql.NUDGE.bind(task_key=task_key, delay_ms=max(delay_ms, LATE_MS), late_ms=LATE_MS)
+            sql.NUDGE.bind(
+                task_key=task_key,
+                delay_ms=max(delay_ms, LATE_MS),
+                late_ms=LATE_MS,
+                in_vain=limits.SENDS_IN_VAIN,
+            )
         )
         return bool(taken)
+
+    async def unsent(self, task_key: TaskKey) -> None:
+        """Give a task to the sweep at once whose sending was taken on, and which no route took."""
+        await self._database.run(sql.UNSENT.bind(task_key=task_key))

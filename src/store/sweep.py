@@ -8,7 +8,7 @@ from ..core.ids import TaskKey
 from ..core.states import Status
 from . import columns
 from .database import Row, Store
-from .seen import Seen, note
+from .seen import LATE_MS, Seen, note
 from .sql import sweep as sql
 from .sql.statement import BoundStatement, as_json
 
@@ -66,15 +66,31 @@ class Due:
 class SweepStore(Store):
     """What the sweep asks and does, each one call to D1."""
 
-    async def due(self, most: int, *, served: int | None = None, erase_most: int | None = None) -> Due:
+    async def due(
+        self,
+        most: int,
+        *,
+        served: int | None = None,
+        erase_most: int | None = None,
+        delay_ms: int = 0,
+        stands_in: bool = False,
+    ) -> Due:
         """Find tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
 
         With them come up to `erase_most` tasks to erase, as many as there may be of the others unless it says so. With
         0 they are not looked for. Else old tombstones are removed, and the sweep is noted, too. `served` is how many of
-        the tasks that go on the caller is sure to get to, all unless it says so.
+        the tasks that go on the caller is sure to get to, all unless it says so. Tasks are left out that `take_due`
+        would not take on after the same `delay_ms`, but for the unanswered ones where the caller works on these itself.
         """
         erasing = most if erase_most is None else erase_most
-        batch = [sql.DUE.bind(most=most, tenants_served=most if served is None else served)]
+        batch = [
+            sql.DUE.bind(
+                most=most,
+                tenants_served=most if served is None else served,
+                apart_ms=_apart_ms(delay_ms),
+                in_vain=limits.SENDS_IN_VAIN if stands_in else None,
+            )
+        ]
         if erasing:
             batch += [_past_retention(erasing), sql.REMOVE_TOMBSTONES.bind(), note(Seen.SWEEP)]
         found, *others = await self._database.run(*batch)
@@ -99,12 +115,16 @@ class SweepStore(Store):
         return _read_past_retention(found)
 
     async def take_due(self, due: Due, delay_ms: int) -> list[TaskKey]:
-        """Postpone live tasks, take on idle ones, and return those to dispatch: another sweep may have taken some."""
+        """Postpone live tasks, take on idle ones, and return those to dispatch.
+
+        Another sweep may have taken some, and those are left out that a poll sent off within LATE_MS or `delay_ms`.
+        """
         _, taken = await self._database.run(
             sql.POSTPONE.bind(task_keys=as_json(due.live)),
             sql.REDISPATCH.bind(
                 task_keys=as_json(due.idle),
                 delay_ms=delay_ms,
+                apart_ms=_apart_ms(delay_ms),
                 doublings_most=limits.SWEEP_BACKOFF_DOUBLINGS_MOST,
             ),
         )
@@ -130,6 +150,11 @@ class SweepStore(Store):
             *(part.bind(task_keys=task_keys, now_ms=due.now_ms) for part in sql.ERASE_EXPIRED)
         )
         return len(gone)
+
+
+def _apart_ms(delay_ms: int) -> int:
+    """Return for how long the sweep leaves a task alone that was sent off; its own sendings are farther apart."""
+    return min(LATE_MS, delay_ms)
 
 
 def _past_retention(most: int) -> BoundStatement:

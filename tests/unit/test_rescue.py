@@ -1,7 +1,7 @@
 """A poll that works on a task: what it starts, what it cuts, and who else may."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,7 @@ from src.inference.protocol import ModelCall
 from src.processing.dispatch import Dispatcher
 from src.processing.log import Log
 from src.processing.rescue import BriefCaller, Rescue, hold
+from src.processing.sweep import Sweep
 from tests.support.worker_bench import WorkerBench
 
 KEY = TaskKey("task")
@@ -159,6 +160,71 @@ def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):
     assert not made.bench.model.calls
     assert len(sent_at) == 10
     assert all(later - earlier >= LATE_SECONDS for earlier, later in pairwise(sent_at))
+
+
+async def swept_while_polled(made: Polls, sweep_seconds: float, sweep: Callable[[], Sweep]) -> float:
+    """Poll every 30 s without waiting, with sweeps in between, and give the seconds until the task is completed."""
+    began = asyncio.get_running_loop().time()
+    swept_at = began
+    while (task := await made.poll(0.0)).status is not Status.COMPLETED:
+        now = asyncio.get_running_loop().time()
+        assert now - began < 3_600, task
+        if now - swept_at >= sweep_seconds:
+            swept_at = now
+            await sweep().run()
+        await asyncio.sleep(30.0)
+    return asyncio.get_running_loop().time() - began
+
+
+def test_polls_that_do_not_wait_leave_a_task_to_the_sweep_that_is_asked_for(made: Polls):
+    """All triggers are dead, and a monitor sweeps every five minutes: it finds what was sent off in vain."""
+
+    async def story() -> float:
+        await made.until_unanswered()
+        return await swept_while_polled(
+            made, 300.0, lambda: Sweep(made.bench.worker(), [made.objects], seconds=25.0, stands_in=True)
+        )
+
+    assert made.bench.do(story()) < 900
+    assert len(made.bench.model.calls) == 4
+
+
+@pytest.mark.parametrize("sent_before", [False, True])
+def test_polls_that_do_not_wait_leave_a_task_to_cron_where_routes_refuse(made: Polls, *, sent_before: bool):
+    """Calls are too long for a request, and cron works: it runs the task itself, as it would without polls."""
+
+    async def refuse(task_key: TaskKey, delay_seconds: float) -> None:
+        raise RuntimeError("away")
+
+    async def story() -> float:
+        if sent_before:
+            await made.until_unanswered()
+        else:
+            await asyncio.sleep(made.bench.settings.lease_seconds + LATE_SECONDS)
+        made.queue.send = made.objects.send = refuse  # type: ignore[method-assign]
+        return await swept_while_polled(made, 60.0, lambda: Sweep(made.bench.worker(), [made.queue, made.objects]))
+
+    assert made.bench.do(story()) < 900
+    assert len(made.bench.model.calls) == 4
+
+
+def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
+    """Where a route takes the task and brings it to nobody; and cron is never put off for good."""
+    by_cron = DeadRoute(Route.QUEUE)
+
+    async def story() -> None:
+        await made.until_unanswered()
+        for second in range(3_600):
+            if second % 7 == 0:
+                await made.poll(0.0)
+            if second % 60 == 0:
+                await Sweep(made.bench.worker(), [by_cron]).run()
+            await asyncio.sleep(1.0)
+
+    made.bench.do(story())
+    sent_at = sorted(made.objects.sent_at + by_cron.sent_at)
+    assert all(later - earlier >= LATE_SECONDS - 1 for earlier, later in pairwise(sent_at))
+    assert len(sent_at) > 40
 
 
 def test_a_route_that_refuses_slowly_makes_no_poll_longer(made: Polls):

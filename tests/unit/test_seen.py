@@ -137,7 +137,8 @@ def nudge(bench: StoreBench) -> bool:
 
 
 def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
-    """Not before; and then once a minute, and the sweep looks again after a lease's time however often it was."""
+    """Not before; and then once a minute. The sweep looks again after a lease's time, and the sendings in vain do not
+    put it off any more."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS - 1)
     assert not nudge(bench)
@@ -146,7 +147,9 @@ def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
         assert nudge(bench)
         assert not nudge(bench)
         row = bench.row(KEY)
-        assert (row["dispatches"], row["wake_at"]) == (times, bench.time_ms + LATE_MS)  # more than a lease here
+        if times <= limits.SENDS_IN_VAIN:
+            wakes_at = bench.time_ms + LATE_MS  # more than a lease here
+        assert (row["dispatches"], row["wake_at"]) == (times, wakes_at)
         bench.pass_ms(LATE_MS - 1)
         assert not nudge(bench)
         bench.pass_ms(1)
@@ -160,6 +163,87 @@ def test_what_the_sweep_sent_off_counts(bench: StoreBench):
     bench.pass_ms(LATE_MS - 1)
     assert not nudge(bench)
     bench.pass_ms(1)
+    assert nudge(bench)
+
+
+def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
+    """However far the sweep has put it off."""
+    bench.insert()
+    for times in range(limits.SENDS_IN_VAIN + 3):
+        bench.pass_ms(LEASE_MS << (times + 1))
+        assert bench.run(bench.store.take_due(bench.run(bench.store.due(9)), LEASE_MS)) == [KEY]
+    bench.pass_ms(LATE_MS)
+    assert bench.row(KEY)["wake_at"] > bench.time_ms + LATE_MS
+    assert nudge(bench)
+    assert bench.row(KEY)["wake_at"] == bench.time_ms + LATE_MS
+
+
+def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
+    """For a minute, or a shorter lease: it is not found, unless a sweep works on it itself, and not taken on."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS + LATE_MS)
+    for _ in range(limits.SENDS_IN_VAIN + 1):
+        assert nudge(bench)
+        bench.pass_ms(LATE_MS)
+    stale = bench.run(bench.store.due(9))
+    assert stale.idle == [KEY]
+    assert nudge(bench)
+
+    def found(delay_ms: int, *, stands_in: bool = False) -> list[TaskKey]:
+        return bench.run(bench.store.due(9, delay_ms=delay_ms, stands_in=stands_in)).idle
+
+    for delay_ms in (LEASE_MS, 10 * LATE_MS):
+        bench.pass_ms(min(delay_ms, LATE_MS) - 1 - (bench.time_ms - bench.row(KEY)["sent_at"]))
+        assert found(delay_ms) == []
+        assert found(delay_ms, stands_in=True) == [KEY]
+        assert bench.run(bench.store.take_due(stale, delay_ms)) == []
+    bench.pass_ms(1)
+    assert found(10 * LATE_MS) == [KEY]
+    assert bench.run(bench.store.take_due(stale, 10 * LATE_MS)) == [KEY]
+
+
+def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBench):
+    """The sweep leaves the task alone for others, and not for its own end."""
+    bench.insert(deadline_ms=LEASE_MS + LATE_MS + 10)
+    bench.pass_ms(LEASE_MS + LATE_MS)
+    assert nudge(bench)
+    bench.pass_ms(10)
+    assert bench.run(bench.store.due(9, delay_ms=10 * LATE_MS)).overdue == [KEY]
+
+
+def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
+    """And the polls' a minute later: not at once, however often it was sent off before."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS + LATE_MS)
+    for _ in range(limits.SENDS_IN_VAIN):
+        assert nudge(bench)
+        bench.run(bench.store.unsent(KEY))
+        before = bench.row(KEY)
+        assert bench.run(bench.store.due(9, delay_ms=10 * LATE_MS)).idle == [KEY]
+        bench.pass_ms(1)
+        bench.run(bench.store.unsent(KEY))
+        assert bench.row(KEY) == before
+        bench.pass_ms(LATE_MS - 2)
+        assert not nudge(bench)
+        bench.pass_ms(1)
+    assert nudge(bench)
+    claim = bench.claim()
+    before = bench.row(KEY)
+    bench.run(bench.store.unsent(KEY))  # late: somebody has come
+    assert bench.row(KEY) == before
+    assert bench.step(claim)
+
+
+def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
+    """Nothing was sent, so the minute that follows upon a sending does not begin."""
+    bench.insert()
+    for delay_ms in (LEASE_MS, 10 * LATE_MS):
+        bench.pass_ms(delay_ms)
+        assert bench.run(bench.store.take_due(bench.run(bench.store.due(9)), LEASE_MS)) == [KEY]
+    assert not nudge(bench)
+    for _ in range(2):
+        bench.run(bench.store.make_due([KEY]))
+    assert bench.run(bench.store.due(9, delay_ms=10 * LATE_MS)).idle == [KEY]
     assert nudge(bench)
 
 

@@ -455,10 +455,10 @@ def test_erase_leaves_nothing(bench: StoreBench):
 @pytest.mark.parametrize(
     "bound",
     [
-        sweep.DUE.bind(most=10, tenants_served=10),
+        sweep.DUE.bind(most=10, tenants_served=10, apart_ms=1, in_vain=2),
         sweep.PAST_RETENTION.bind(most=10, chunks_most=10),
         views.TASK.bind(task_key="t", late_ms=1, in_vain=2, queued_ms=1, most_ahead=1),
-        seen.NUDGE.bind(task_key="t", delay_ms=1, late_ms=1),
+        seen.NUDGE.bind(task_key="t", delay_ms=1, late_ms=1, in_vain=2),
         seen.BACKLOG.bind(),
         views.STATUS.bind(task_key="t"),
         views.RESULT.bind(task_key="t", most_chars=9),

@@ -174,7 +174,12 @@ def test_idle_tenants_cost_nothing(cron: Callable[[str], Cron]):
         assert made.count("tenant LIKE 'idle%'") == idle
         found.append(
             [
-                _steps(made, sql.DUE.bind(most=limits.SWEEP_PAGE_TASKS, tenants_served=limits.SWEEP_TURNS)),
+                _steps(
+                    made,
+                    sql.DUE.bind(
+                        most=limits.SWEEP_PAGE_TASKS, tenants_served=limits.SWEEP_TURNS, apart_ms=60_000, in_vain=None
+                    ),
+                ),
                 _steps(made, sql.PAST_RETENTION.bind(most=40, chunks_most=limits.ERASE_OUTPUTS_MOST)),
                 _steps(made, seen.BACKLOG.bind()),
             ]

@@ -32,6 +32,8 @@ _AWAITED_AT = f"max(wake_at, coalesce({FREE_AT}, 0))"
 # again within that time.
 LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late_ms
   AND (dispatches > 0 OR {_AWAITED_AT} <= {NOW} - :late_ms))"""
+# The task was sent off again within `:apart_ms`, and nobody has come since.
+JUST_SENT = f"(dispatches > 0 AND coalesce(sent_at, 0) > {NOW} - :apart_ms)"
 # The task was sent off again `:in_vain` times, for the last time `:late_ms` ago, and nobody came.
 UNANSWERED = f"({UNATTENDED} AND dispatches >= :in_vain AND coalesce(sent_at, 0) <= {NOW} - :late_ms)"
 

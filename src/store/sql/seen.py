@@ -1,6 +1,6 @@
 """The SQL of what was last seen of the deployment's triggers, and of what is done when they do not come."""
 
-from .fragments import LATE, NOW, wake
+from .fragments import LATE, NOW, UNATTENDED, wake
 from .statement import statement
 
 # Notes that a trigger came, unless that was noted within `:apart_ms`. It goes along with a write that happens anyway.
@@ -37,9 +37,18 @@ FROM tenants CROSS JOIN tasks ON tasks.tenant = tenants.tenant AND finished_at I
 """)
 
 # Takes on the sending of a task that somebody asks for and that is late: at most once in `:late_ms`, whoever asks. The
-# sweep looks again after `:delay_ms`, however often the task was sent off. No row: there is nothing to send.
+# sweep looks again after `:delay_ms`, however often the task was sent off. One that was sent off `:in_vain` times
+# before is not put off: the sweep may have to work on it. No row: there is nothing to send.
+_WAKE_AT = wake(f"{NOW} + :delay_ms")
 NUDGE = statement(f"""
-UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW}, wake_at = {wake(f"{NOW} + :delay_ms")}
+UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},
+  wake_at = CASE WHEN dispatches >= :in_vain THEN min(wake_at, {_WAKE_AT}) ELSE {_WAKE_AT} END
 WHERE id = :task_key AND {LATE}
 RETURNING dispatches
+""")
+
+# Has the sweep begin a task that NUDGE took on and no route took. It counts as sent off by nobody, and the next NUDGE
+# is a minute away all the same. Landing twice or late it has the sweep look too early.
+UNSENT = statement(f"""
+UPDATE tasks SET dispatches = 0, wake_at = {NOW} WHERE id = :task_key AND dispatches > 0 AND {UNATTENDED}
 """)

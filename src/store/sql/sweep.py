@@ -1,15 +1,17 @@
 """The SQL of the sweep: what is due, who is sent off, and what is erased."""
 
-from .fragments import ABANDONED, FREE_AT, IN_TIME, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
+from .fragments import ABANDONED, FREE_AT, IN_TIME, JUST_SENT, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
 from .statement import statement
 
 # Finds tasks that go on and need a look: the longest overdue one of each tenant, then each tenant's second, and so on,
 # so that nobody's backlog holds up another's task. Who comes first moves on with each minute, by `:tenants_served`: as
 # many tenants as a run is sure to get to. With T tenants that have tasks which go on, each one's first task is taken
 # within T/:tenants_served minutes, whatever the others have. A page has `:most` of them. The index gives those tenants
-# one by one, and each one's tasks in order; what is stored besides is not read.
+# one by one, and each one's tasks in order; what is stored besides is not read. A task that was just sent off again, by
+# a poll, is left out for now, unless it was sent off `:in_vain` times; with NULL that is no exception.
 _OWN_DUE = f"""SELECT id FROM tasks AS own
-    WHERE own.tenant = turns.tenant AND finished_at IS NULL AND wake_at <= {NOW} ORDER BY wake_at LIMIT :most"""
+    WHERE own.tenant = turns.tenant AND finished_at IS NULL AND wake_at <= {NOW}
+    AND (NOT {JUST_SENT} OR dispatches >= :in_vain OR {OVERDUE}) ORDER BY wake_at LIMIT :most"""
 DUE = statement(f"""
 WITH RECURSIVE tenants (tenant, rank) AS (
   SELECT min(tenant), 0 FROM tasks WHERE finished_at IS NULL
@@ -49,18 +51,21 @@ WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
 
 # Takes on the dispatch of tasks that nobody works on, and looks again after `:delay_ms`, doubled at each repetition up
 # to `:doublings_most` times. It is written before the message is sent: a crash in between costs a delay, the other
-# order would cost a flood. A task that another sweep took on is no longer due. One whose deadline has passed meanwhile
+# order would cost a flood. A task that another sweep took on is no longer due, and one that a poll just sent off is
+# left alone for `:apart_ms`. One whose deadline has passed meanwhile
 # is the next run's.
 REDISPATCH = statement(f"""
 UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},
   wake_at = {wake(f"{NOW} + (:delay_ms << min(dispatches + 1, :doublings_most))")}
-WHERE {LISTED} AND wake_at <= {NOW} AND {IN_TIME} AND (status = 'pending' OR ({ABANDONED}))
+WHERE {LISTED} AND wake_at <= {NOW} AND NOT {JUST_SENT} AND {IN_TIME}
+  AND (status = 'pending' OR ({ABANDONED}))
 RETURNING id
 """)
 
-# Gives back what REDISPATCH took on, or has the sweep begin a fresh task. Sent twice it finds the tasks due already.
+# Gives back what REDISPATCH took on, or has the sweep begin a fresh task: nothing was sent, so anybody may send it.
+# Sent twice it finds the tasks due already.
 MAKE_DUE = statement(f"""
-UPDATE tasks SET dispatches = max(0, dispatches - 1), wake_at = {NOW}
+UPDATE tasks SET dispatches = max(0, dispatches - 1), sent_at = NULL, wake_at = {NOW}
 WHERE {LISTED} AND wake_at > {NOW} AND (status = 'pending' OR ({ABANDONED}))
 """)
 
@@ -84,7 +89,7 @@ ON CONFLICT DO UPDATE SET id = excluded.id RETURNING id
 # Makes as many tasks due at once as there are places left of `:most`: those that no object had a place for when they
 # came. Goes after FREE_PLACES.
 FILL_PLACES = statement(f"""
-UPDATE tasks SET wake_at = {NOW} WHERE wake_at > {NOW} AND id IN (
+UPDATE tasks SET wake_at = {NOW}, sent_at = NULL WHERE wake_at > {NOW} AND id IN (
   SELECT id FROM tasks AS waiting WHERE finished_at IS NULL AND status = 'pending' AND route = 'durable-object'
     AND started_at IS NULL AND NOT EXISTS (SELECT 1 FROM object_places WHERE object_places.id = waiting.id)
   ORDER BY wake_at LIMIT max(0, :most - (SELECT count(*) FROM object_places))
