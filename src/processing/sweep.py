@@ -60,6 +60,7 @@ class Sweep:
     """
 
     _ends_at: float  # when no call starts any more
+    _sends_until: float  # when no send starts any more: one cut off with its run would have taken tasks on for nothing
 
     def __init__(
         self, worker: Worker, senders: Sequence[Sender], *, seconds: float | None = None, stands_in: bool = False
@@ -76,6 +77,7 @@ class Sweep:
         self._seconds = slice_seconds(self._settings, limits.SWEEP_SLICE_SECONDS, limits.SWEEP_WALL_SECONDS)
         if seconds is not None:
             self._seconds = seconds
+        self._send_seconds = (limits.SWEEP_SLICE_SECONDS if seconds is None else seconds) or limits.DIRECT_SLICE_SECONDS
         self._stands_in = stands_in
         self._unanswered: list[TaskKey] = []
         self._swept = Swept()
@@ -85,6 +87,7 @@ class Sweep:
     async def run(self) -> Swept:
         """Look at tasks that are due; what is left over is still due at the next run. Raises StoreError."""
         self._ends_at = clock.now() + self._seconds
+        self._sends_until = clock.now() + self._send_seconds
         try:
             await self._send_off()
         except StoreFull as error:  # the others are still due; what makes room goes on
@@ -241,7 +244,12 @@ class Sweep:
     def _statements_left(self) -> int:
         return self._settings.statements - self._meter.statements - self._kept.statements
 
+    def _too_late_to_send(self) -> bool:
+        return clock.now() >= self._sends_until
+
     def _can_send(self) -> bool:
+        if self._too_late_to_send():
+            return False
         if self._places and self._statements_left() <= _PLACE_STATEMENTS:
             return False
         return self._subrequests_left() > len(self._senders) + self._places * _PLACE_CALLS
@@ -254,7 +262,7 @@ class Sweep:
         return self._worker.has_room
 
     def _may_go_on(self) -> bool:
-        if not self._in_time():
+        if not self._in_time() or self._too_late_to_send():
             return False
         if self._sends:
             return self._sendable(_PART_CALLS) > 0 and self._statements_left() >= _PAGE_STATEMENTS

@@ -118,6 +118,28 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
     assert sorted(route.sent) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("seconds", [0.0, 25.0])
+def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, seconds: float):
+    """Its sweep is cut 30 s after the answer: no task may then have been taken on that was not sent."""
+    insert(bench, *(f"{number:03}" for number in range(100)))
+    bench.do(asyncio.sleep(LEASE_SECONDS))
+    route = Takes()
+    took = route.send
+
+    async def slowly(task_key: TaskKey, delay_seconds: float) -> None:
+        await asyncio.sleep(2.0)
+        await took(task_key, delay_seconds)
+
+    route.send = slowly  # type: ignore[method-assign]
+    began = bench.loop.time()
+    swept = bench.do(Sweep(bench.worker(), [route], seconds=seconds).run())
+    assert bench.loop.time() - began < (seconds or limits.DIRECT_SLICE_SECONDS) + 3
+    counted = [row["id"] for row in bench.database.rows("SELECT id FROM tasks WHERE dispatches > 0")]
+    assert sorted(route.sent) == sorted(counted)
+    assert swept.dispatched == len(counted) >= 10
+    assert len(bench.do(bench.store.due(100)).idle) == 100 - len(counted)
+
+
 class Requests:
     """Requests that begin sweeps."""
 
