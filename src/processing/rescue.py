@@ -61,18 +61,24 @@ class Rescue:
 
         The first sendings go to an object, where there are objects: the queue had its turn with the submission. Where
         they had no effect, or no route takes the task, a poll that waits works on it. One that does not wait goes on
-        sending, once a minute, and leaves what no route takes to the sweep. Raises StoreError, with nothing sent.
+        sending, once a minute, and leaves what no route takes to the sweep. A task that waits for its place
+        (MAX_OBJECTS_AT_WORK) goes on waiting. Raises StoreError, with nothing sent.
         """
         ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
         dispatcher = self.routes if waits else self.anyhow
         if dispatcher is None and not waits:
             return  # to take the task on would hide it from the sweep, for nothing
-        if not (waits and task.unanswered):
+        if waits and task.unanswered:
+            if not await self.worker.may_stand_in(task.task_key):
+                return
+        else:
             if not (task.late and await self.worker.store.nudge(task.task_key, self.worker.settings.lease_ms)):
                 return
             if dispatcher is not None and await dispatcher.dispatch(task.task_key, crowded=True) is not None:
                 return
-            if not waits and dispatcher is not None and not dispatcher.no_place:
+            if dispatcher is not None and dispatcher.no_place:
+                return
+            if not waits:
                 await self.worker.store.unsent(task.task_key)
         if (left := ends_at - clock.now()) > 0:  # a route that refuses may have taken its time
             await hold(self._work(task.task_key, left), left, self.wait_until)

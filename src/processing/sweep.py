@@ -111,8 +111,10 @@ class Sweep:
             self._swept.erased += await self._clearance.run()
 
     async def _work(self, task_key: TaskKey) -> None:
-        self._swept.worked += 1
         try:
+            if not await self._worker.may_stand_in(task_key) or not self.has_room():
+                return
+            self._swept.worked += 1
             await self._worker.run(task_key, Host(Route.DIRECT, self._seconds_left(), stands_in=True))
         except Exception as error:  # noqa: BLE001 - one task's trouble is not the others'
             self._worker.log.failure("run_failed", error, task=task_key)

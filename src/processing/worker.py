@@ -101,6 +101,11 @@ class Worker:
         )
         return outcome
 
+    async def may_stand_in(self, task_key: TaskKey) -> bool:
+        """Whether it may work on the task in place of a host: not where it waits for a place. Raises StoreError."""
+        most = self.settings.objects_at_work_most
+        return most is None or await self.store.may_stand_in(task_key, most)
+
     @property
     def has_room(self) -> bool:
         """Whether enough is left of the invocation's allowance for a run: its claim, a call, and its last write."""

@@ -143,6 +143,11 @@ class SweepStore(Store):
         _, has = await self._database.run(sql.FREE_PLACES.bind(), sql.TAKE_PLACE.bind(task_key=task_key, most=most))
         return bool(has)
 
+    async def may_stand_in(self, task_key: TaskKey, most: int) -> bool:
+        """Whether somebody may work on it in place of its object: not where it only waits for one of so many places."""
+        (found,) = await self._database.run(sql.MAY_STAND_IN.bind(task_key=task_key, most=most, late_ms=LATE_MS))
+        return bool(found and found[0]["may"])
+
     async def erase_expired(self, due: Due) -> int:
         """Erase the tasks whose retention is over, and return how many were."""
         task_keys = as_json(due.past_retention)

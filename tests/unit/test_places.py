@@ -13,7 +13,7 @@ from src.core.errors import ConfigurationError
 from src.core.ids import TaskKey
 from src.core.settings import load
 from src.core.states import Status
-from src.core.task import Route, TaskOptions
+from src.core.task import Route, Task, TaskOptions
 from src.http.isolate import Isolate
 from src.processing.submission import Request, Submitted
 from tests.support.store_bench import START_MS
@@ -174,6 +174,87 @@ def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deplo
     assert [made.bench.do(take(key, 1)) for key in (second, third)] == [True, False]
     made.end(second)
     assert [made.bench.do(take(key, 1)) for key in (second, third)] == [False, True]
+
+
+class Behind(list[Any]):
+    """What goes on behind the answers."""
+
+    def append(self, work: Awaitable[None]) -> None:
+        """Begin it."""
+        super().append(asyncio.ensure_future(work))
+
+
+def poll(made: Deployment, key: TaskKey) -> Task:
+    """Poll a task for a while, as a client does that waits, a minute later."""
+
+    async def read() -> Task:
+        task = await made.bench.store.task(key)
+        assert task is not None
+        return task
+
+    async def story() -> Task:
+        await asyncio.sleep(60)
+        task = await read()
+        if task.late or task.unanswered:
+            await made.app().api().rescue.help(task, 10.0)
+        return await read()
+
+    return made.bench.do(story())
+
+
+def test_who_waits_for_a_place_is_not_run_by_whoever_asks(deploy):
+    """Nothing was sent in vain. When there is a place, an object gets the task, as if nobody had asked."""
+    made = deploy(1)
+    made.waited = Behind()
+    first, second = made.submit(2)
+    made.bench.do(made.bench.store.claim(first, holder="h", host="o", route=Route.DURABLE_OBJECT, lease_ms=9_000_000))
+    polled = [poll(made, second) for _ in range(10)]
+    assert polled[-1].unanswered
+    assert {task.status for task in polled} == {Status.PENDING}
+    for _ in range(10):
+        made.bench.do(asyncio.sleep(600))
+        swept = made.bench.do(made.app().api().sweeps.ask())
+        assert (swept.dispatched, swept.worked) == (0, 0)
+    assert (made.objects.started, made.bench.model.calls) == ([first], [])
+    made.end(first)
+    made.sweep()
+    assert made.objects.started == [first, second]
+    assert (poll(made, second).status, made.bench.model.calls) == (Status.PENDING, [])
+    assert made.objects.started == [first, second, second]
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_place_whose_object_does_not_come_keeps_nobody_waiting(deploy, *, swept: bool):
+    """Alarms are dead: the task that has the place is asked for by nobody, and the one that waits is moved by polls."""
+    made = deploy(1)
+    made.waited = Behind()
+    _, second = made.submit(2)
+    polls = 0
+    while poll(made, second).status is not Status.COMPLETED:
+        polls += 1
+        assert polls < 15
+        if swept:
+            made.sweep(1)
+    assert len(made.bench.model.calls) == 1
+
+
+def test_a_task_that_began_on_the_queue_waits_for_no_place(deploy):
+    """The bound is of objects: whoever stands in for a queue takes no object's place."""
+    queue = SimpleNamespace(send=None)
+
+    async def send(body: Any, options: Any) -> None:
+        """Bring it to nobody."""
+
+    queue.send = send
+    made = deploy(1, queue)
+    made.waited = Behind()
+    first, second = made.submit(2)
+    assert made.bench.do(made.bench.store.take_place(first, 1))
+    made.bench.do(made.bench.store.claim(first, holder="h", host="o", route=Route.DURABLE_OBJECT, lease_ms=9_000_000))
+    polls = 0
+    while poll(made, second).status is not Status.COMPLETED:
+        polls += 1
+        assert polls < 15
 
 
 def test_a_full_house_of_objects_leaves_the_queue_alone(deploy):

@@ -1,6 +1,6 @@
 """The SQL of the sweep: what is due, who is sent off, and what is erased."""
 
-from .fragments import ABANDONED, FREE_AT, IN_TIME, JUST_SENT, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
+from .fragments import ABANDONED, FREE_AT, IN_TIME, JUST_SENT, LATE, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
 from .statement import statement
 
 # Finds tasks that go on and need a look: the longest overdue one of each tenant, then each tenant's second, and so on,
@@ -86,10 +86,19 @@ WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL)
 ON CONFLICT DO UPDATE SET id = excluded.id RETURNING id
 """)
 
+# Says whether somebody may work on a task in place of its object: not while it only waits for one of `:most` places. A
+# place counts for nothing where the object should have come `:late_ms` ago. No row: there is no such task.
+MAY_STAND_IN = statement(f"""
+SELECT asked.route <> 'durable-object' OR :most > (
+  SELECT count(*) FROM object_places CROSS JOIN tasks ON tasks.id = object_places.id
+  WHERE finished_at IS NULL AND (status = 'pending' OR route = 'durable-object') AND NOT ({LATE} OR {OVERDUE})
+) AS may FROM tasks AS asked WHERE asked.id = :task_key
+""")
+
 # Makes as many tasks due at once as there are places left of `:most`: those that no object had a place for when they
-# came. Goes after FREE_PLACES.
+# came. None of them was sent off so far. Goes after FREE_PLACES.
 FILL_PLACES = statement(f"""
-UPDATE tasks SET wake_at = {NOW}, sent_at = NULL WHERE wake_at > {NOW} AND id IN (
+UPDATE tasks SET wake_at = {NOW}, dispatches = 0 WHERE (wake_at > {NOW} OR dispatches > 0) AND id IN (
   SELECT id FROM tasks AS waiting WHERE finished_at IS NULL AND status = 'pending' AND route = 'durable-object'
     AND started_at IS NULL AND NOT EXISTS (SELECT 1 FROM object_places WHERE object_places.id = waiting.id)
   ORDER BY wake_at LIMIT max(0, :most - (SELECT count(*) FROM object_places))
