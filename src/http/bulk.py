@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from itertools import batched, islice
 from math import ceil
 from typing import Annotated, Literal, TypedDict
 
@@ -9,6 +10,7 @@ from pydantic import Field
 
 from ..core import limits
 from ..core.codes import TaskCode
+from ..core.ids import TaskKey
 from ..core.keys import Scope
 from ..core.states import Status
 from ..processing.bulk import Bulk
@@ -22,9 +24,12 @@ from .exchange import Exchange
 from .fields import Asked, checked
 from .messages import Reply, json_reply
 from .problems import DATABASE_UNAVAILABLE, FieldError, Refusal, field_refusal
+from .services import Api
 from .views import Count, shown
 
 _Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+_TOLD_AT_ONCE = 6  # platform: connections of one invocation that may wait for their headers
+_SUBREQUESTS_KEPT = 2
 _STILL_STARTING = (
     "The tasks are cancelled. The database is slow, and calls that were announced before may still start for a while."
 )
@@ -128,13 +133,27 @@ async def cancel(exchange: Exchange) -> Reply:
     if fields.dry_run:
         tasks = await api.store.count_going_on(tenant, span, status)
         return json_reply(200, BulkCancelPlanView(tasks=tasks, more=tasks >= limits.BULK_COUNT_MOST))
-    began = asyncio.get_running_loop().time()
+    ends_at = asyncio.get_running_loop().time() + limits.CANCEL_SECONDS_MOST
     done = await Bulk(api.submission).cancel(tenant, span, status)
     held = done.starting_ms / 1000
-    if asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST:
+    late = asyncio.get_running_loop().time() + held > ends_at
+    telling = _tell_objects(api, done.objects, ends_at - limits.TELL_SECONDS)
+    await asyncio.gather(asyncio.sleep(0.0 if late else held), telling)
+    if late:
         raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers={"Retry-After": str(ceil(held))})
-    await asyncio.sleep(held)
     return json_reply(202, BulkCancelView(cancelled=done.tasks, more=done.more))
+
+
+async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -> None:
+    """Tell objects of their tasks' end, as many as the invocation has subrequests for, and begin none after `until`.
+
+    The others find it at their next look.
+    """
+    left = api.settings.subrequests - api.submission.meter.subrequests - _SUBREQUESTS_KEPT
+    for batch in batched(islice(fences.items(), max(0, left)), _TOLD_AT_ONCE):
+        if asyncio.get_running_loop().time() >= until:
+            return
+        await asyncio.gather(*(api.tell_object(task_key, fence) for task_key, fence in batch))
 
 
 _REFUSED = (

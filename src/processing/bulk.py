@@ -1,7 +1,7 @@
 """Many tasks of a tenant put back or cancelled at once, within what one invocation may do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -24,11 +24,12 @@ _RESERVE: Final = limits.STORE_SENDS
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How many tasks it was done to. `more`: there are others."""
+    """How many tasks it was done to. `more`: there are others. `objects`: see `store.bulk.Cancelled`."""
 
     tasks: int
     more: bool
     starting_ms: int = 0
+    objects: Mapping[TaskKey, int] = field(default_factory=dict[TaskKey, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Bulk:
         more = len(found) > most
         self._log_each("cancelled", cancelled.task_keys)
         self.submission.log("cancelled_in_bulk", tenant=tenant, tasks=len(cancelled.task_keys), more=more)
-        return Done(len(cancelled.task_keys), more, cancelled.starting_ms)
+        return Done(len(cancelled.task_keys), more, cancelled.starting_ms, cancelled.objects)
 
     def _log_each(self, event: str, task_keys: Sequence[TaskKey]) -> None:
         for task_key in task_keys:

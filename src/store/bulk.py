@@ -36,10 +36,14 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Tasks that were cancelled. Announced calls of theirs may still start for so many milliseconds, but no others."""
+    """Tasks that were cancelled. Announced calls of theirs may still start for so many milliseconds, but no others.
+
+    `objects` are those of them on which Durable Objects have worked last, with the fences up to which claims are over.
+    """
 
     task_keys: Sequence[TaskKey]
     starting_ms: int
+    objects: Mapping[TaskKey, int]
 
 
 class BulkStore(Store):
@@ -109,7 +113,8 @@ class BulkStore(Store):
             sql.CANCELLED.bind(generations=named, lanes_from_chunks=limits.LANES_FROM_CHUNKS),
         )
         starting = max((columns.whole(row, "left_ms") for row in done), default=0)
-        return Cancelled([columns.task_key(row) for row in done], max(0, starting))
+        fences = {columns.task_key(row): columns.whole(row, "fence") for row in done if columns.whole(row, "on_object")}
+        return Cancelled([columns.task_key(row) for row in done], max(0, starting), fences)
 
 
 def _generations(rows: Sequence[Row]) -> Generations:

@@ -1,18 +1,21 @@
 """Many tasks at once: `POST /api/tasks/retry` and `POST /api/tasks/cancel`."""
 
+import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from src.core import limits
 from src.core.codes import TaskCode
+from src.core.ids import TaskKey
 from src.core.keys import Scope
 from src.core.task import Failure, Route
 from src.http.messages import Reply
 from src.processing.terms import exhausted
 from src.store.claims import Continue, Fail
-from tests.support.api_bench import ApiBench, bearer, data
+from tests.support.api_bench import ApiBench, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, When
 
 
@@ -226,6 +229,52 @@ def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
     assert (reply.status, data(reply)["code"]) == (503, "database_unavailable")
     bench.database.seconds = 0.0
     assert statuses(bench, other) == ["cancelled"]
+
+
+def on_objects(bench: ApiBench, count: int) -> list[str]:
+    """Have objects work on so many tasks; return their keys."""
+    tasks = [bench.submit("x")["id"] for _ in range(count)]
+    for task in tasks:
+        bench.begin(task, 0)
+    bench.database.rows("UPDATE tasks SET route = 'durable-object', announced_at = 1 RETURNING id")
+    return [key(task) for task in tasks]
+
+
+def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
+    """Each with the fence under which it worked; a task of the queue has nobody to tell."""
+    tasks = on_objects(bench, 3)
+    bench.submit()
+    assert data(cancel(bench)) == {"cancelled": 4, "more": False}
+    assert sorted(bench.told) == sorted((task, 1) for task in tasks)
+
+
+def test_objects_are_told_within_the_invocations_allowance(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six at a time, while subrequests are left, and none so late that the answer would be; the others look."""
+    at_once, most_at_once = 0, 0
+
+    async def tell(task_key: str, fence: int) -> None:
+        nonlocal at_once, most_at_once
+        at_once += 1
+        most_at_once = max(at_once, most_at_once)
+        await asyncio.sleep(limits.TELL_SECONDS)
+        at_once -= 1
+        bench.told.append((TaskKey(task_key), fence))
+
+    bench.limit(plan="free")
+    bench.api = replace(bench.api, tell_object=tell)
+    on_objects(bench, 50)
+    spent = bench.api.submission.meter.subrequests = 20
+    assert data(cancel(bench))["cancelled"] == 50
+    assert len(bench.told) == limits.SUBREQUESTS["free"] - spent - 2
+    assert most_at_once == 6
+    on_objects(bench, 100)
+    bench.api.submission.meter.subrequests = 0
+    bench.limit(plan="paid")
+    bench.told.clear()
+    began = bench.loop.time()
+    assert data(cancel(bench))["cancelled"] == 100
+    assert bench.loop.time() - began <= limits.CANCEL_SECONDS_MOST
+    assert 6 <= len(bench.told) < 100
 
 
 # --- Both ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ task key. So it changes nothing if it lands after another retry of a task.
 
 from ...core.task import BUDGET_EXHAUSTED
 from .admission import LEFT, PUT_BACK, SPENT
-from .ending import START_LEFT
+from .ending import ON_OBJECT, START_LEFT
 from .fragments import ENDED, unended
 from .statement import statement
 
@@ -71,8 +71,9 @@ WHERE {_LISTED} AND generation = {_GENERATION} AND status IN ('pending', 'proces
   AND (:status IS NULL OR status = :status)
 """)
 
-# Says which were, by this sending or the one before, and for how long calls of each may still start: see START_WINDOW.
+# Says which were, by this sending or the one before, for how long calls of each may still start, and whether
+# it is an object that has worked on it last: see START_WINDOW.
 CANCELLED = statement(f"""
-SELECT id, {START_LEFT} AS left_ms FROM tasks
+SELECT id, {START_LEFT} AS left_ms, fence, {ON_OBJECT} AS on_object FROM tasks
 WHERE {_LISTED} AND generation = {_GENERATION} AND status = 'cancelled' ORDER BY id
 """)

@@ -46,6 +46,9 @@ START_LEFT = f"""min(start_ms, start_ms - {NOW} + max(coalesce(announced_at, 0),
     THEN coalesce(finished_at, {NOW}) ELSE 0 END
 ))"""
 
+# It is an object that has worked on the task last.
+ON_OBJECT = "route = 'durable-object' AND started_at IS NOT NULL"
+
 # Says for how long calls of a task that has just been cancelled, or is about to be erased, may still start: those that
 # were announced last, for `start_ms` after that. A task of an object with lanes, which it has from
 # `:lanes_from_chunks` chunks on, counts as one that has just announced calls: a lane may have asked for them. Nothing
@@ -54,7 +57,7 @@ START_LEFT = f"""min(start_ms, start_ms - {NOW} + max(coalesce(announced_at, 0),
 # become of the task since. It is no longer than `start_ms`, should the clock have jumped back.
 # It also says where the task stands, and whether it is an object that has worked on it last.
 START_WINDOW = statement(f"""
-SELECT {START_LEFT} AS left_ms, status, fence, route = 'durable-object' AND started_at IS NOT NULL AS on_object
+SELECT {START_LEFT} AS left_ms, status, fence, {ON_OBJECT} AS on_object
 FROM tasks WHERE id = :task_key AND (status IN ('pending', 'processing', 'cancelled') OR attempts > 1)
 """)
 
