@@ -140,7 +140,8 @@ class Task:
     was done before, and nobody came. `read_at` is when the database gave it. `source` is None in lists.
     `starts_by` is by when the calls that are out had to start, None if none is; `free_at` when somebody may take the
     task from the worker that has it. `pace_ms` is the time from one finished call to the next, None until it is known.
-    `news_at` is when something last happened: a submission, an announcement, or the first of a row of failures.
+    `news_at` is when something last happened: a submission, a retry, a sending, an announcement, or the first of
+    a row of failures.
     """
 
     task_key: TaskKey

@@ -19,7 +19,7 @@ def news_at(row: Row) -> int:
     error = last_error(row)
     if error is not None:
         return error.since
-    return max(whole(row, "created_at"), maybe_whole(row, "announced_at") or 0)
+    return max(whole(row, "created_at"), maybe_whole(row, "announced_at") or 0, maybe_whole(row, "sent_at") or 0)
 
 
 def waiting_for(row: Row, status: Status) -> Wait | None:

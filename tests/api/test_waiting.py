@@ -7,9 +7,9 @@ import pytest
 
 from src.core import limits
 from src.core.codes import TaskCode
-from src.core.task import LastError, Route, Wait
+from src.core.task import Failure, LastError, Route, Wait
 from src.http.views import rfc3339
-from src.store.claims import Claim, Continue, Progress, Release
+from src.store.claims import Claim, Continue, Fail, Progress, Release
 from tests.support.api_bench import START_MS, ApiBench, data, key
 
 MINUTE_MS = 60_000
@@ -194,6 +194,20 @@ def test_the_tasks_ahead_are_counted_after_a_while_and_not_without_end(bench: Ap
     assert read(bench, tasks[9])["waitingFor"]["ahead"] == 7
     bench.submit()
     assert data(bench.call("GET", tasks[9]["links"]["self"]))["waitingFor"]["ahead"] is None
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
+def test_a_retry_is_news(bench: ApiBench, bulk: bool):
+    """A task that failed yesterday and is put back now is asked for at once, as a new one is."""
+    task = bench.submit()
+    failure = Failure(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", True)
+    bench.work(bench.claim(task["id"]), {}, Fail(bench.settings.retention_ms, failure))
+    bench.pass_seconds(86_400)
+    path = "/api/tasks/retry" if bulk else task["links"]["retry"]
+    assert bench.call("POST", path, {}).status == 202
+    assert bench.call("GET", task["links"]["self"]).headers["Retry-After"] == "1"
+    bench.pass_seconds(7)
+    assert bench.call("GET", task["links"]["self"]).headers["Retry-After"] == "7"
 
 
 def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):

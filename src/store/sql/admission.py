@@ -132,13 +132,13 @@ DELETE FROM failures WHERE task_id = :task_key
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_RETRYABLE})
 """)
 
-# What a task that is put back has forgotten. It is pending, and the sweep dispatches it if it stays unclaimed for
-# `:unclaimed_ms`.
+# What a task that is put back has forgotten. It is pending, and was sent off just now, as after a submission: the sweep
+# dispatches it if it stays unclaimed for `:unclaimed_ms`.
 PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 1,
   attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
   failed = 0, stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0, away_since = NULL, away_waits = 0,
-  last_error = NULL, wait_reason = NULL, wait_until = NULL, dispatches = 0, not_before = 0, finished_at = NULL,
-  error_code = NULL, error_message = NULL, error_retryable = NULL,
+  last_error = NULL, wait_reason = NULL, wait_until = NULL, dispatches = 0, sent_at = {NOW}, not_before = 0,
+  finished_at = NULL, error_code = NULL, error_message = NULL, error_retryable = NULL,
   deadline_at = {NOW} + deadline_ms, wake_at = {wake(f"{NOW} + :unclaimed_ms", f"{NOW} + deadline_ms")}"""
 
 # Puts a failed or cancelled task back. Finished chunks stay, and a deadline begins anew. The fence rises, so that a

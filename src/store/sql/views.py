@@ -8,7 +8,7 @@ _VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, truncated, a
   {LIVE} AS live, input_tokens, output_tokens,
   error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at, deadline_at,
   not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, wait_until,
-  pace_ms, {NOW} AS read_at,
+  pace_ms, sent_at, {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
 # Reads one task: one row read. It says, too, whether somebody who asks for the task must do something for it.
