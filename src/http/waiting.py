@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypedDict, cast
 from pydantic import Field
 
 from ..core import limits
+from ..core.codes import TaskCode
 from ..core.quota import seconds_since_reset, seconds_until_reset
 from ..core.task import LastError, Task, Wait
 from .services import Api
@@ -38,7 +39,7 @@ class WaitView(TypedDict):
 class LastErrorView(TypedDict):
     """The last call that failed; null again when one succeeds. `calls` in a row have failed. A merge has no `chunk`."""
 
-    code: str
+    code: TaskCode
     message: str
     at: Time
     chunk: Count | None

@@ -1,17 +1,23 @@
 """Why nothing is being done for a task: read from its row, as whoever asks finds it."""
 
 import json
+from dataclasses import fields
 
 from ..core.states import Status
 from ..core.task import LastError, Wait
 from .columns import maybe_text, maybe_whole, whole
 from .database import Row
 
+# After a way back to older code an error may have been written with more than this.
+_KNOWN = frozenset(each.name for each in fields(LastError))
+
 
 def last_error(row: Row) -> LastError | None:
     """Read the last call that failed, unless one has succeeded since."""
     found = maybe_text(row, "last_error")
-    return None if found is None else LastError(**json.loads(found))
+    if found is None:
+        return None
+    return LastError(**{name: value for name, value in json.loads(found).items() if name in _KNOWN})
 
 
 def news_at(row: Row) -> int:

@@ -227,3 +227,13 @@ def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
     shown = read(bench, task)
     assert shown["lastError"] is None
     assert shown["estimatedFinishAt"] == at(3)  # two calls are left
+
+
+def test_an_error_with_more_in_it_is_read(bench: ApiBench):
+    """Newer code may have written it, before a way back to this one."""
+    task = bench.submit()
+    taken = claim(bench, task["id"], Route.QUEUE)
+    error = LastError(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", START_MS, 1, 3, START_MS)
+    bench.work(taken, {}, Continue(3 * MINUTE_MS), last_error=error)
+    bench.database.rows("UPDATE tasks SET last_error = json_set(last_error, '$.provider', 'p')")
+    assert read(bench, task)["lastError"]["calls"] == 3

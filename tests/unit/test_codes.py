@@ -70,8 +70,9 @@ def test_both_lists_are_documented(codes: Any) -> None:
 
 
 def test_views_show_nothing_but_codes_of_the_lists() -> None:
-    """The errors of tasks and chunks, and problems, refer to the lists."""
+    """The errors of tasks, chunks and calls, and problems, refer to the lists."""
     described: Any = document()
     schemas = described["components"]["schemas"]
     assert schemas["FailureView"]["properties"]["code"]["$ref"].endswith("/TaskCode")
+    assert schemas["LastErrorView"]["properties"]["code"]["$ref"].endswith("/TaskCode")
     assert schemas["ProblemView"]["properties"]["code"]["$ref"].endswith("/ProblemCode")
