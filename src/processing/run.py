@@ -71,6 +71,8 @@ class Run:
         self._sweep_soon = sweep_soon
         self._pace.announced_at = announced_at
         self._claimed_at = clock.now()
+        # What the row says of a wait: a model that was away for the task before, or a run that started nothing.
+        self._told = claim.away_ms is not None or claim.idle_runs > 0
         self._log = log
         self._plan = Plan(claim)
         self._ledger = ledger
@@ -142,11 +144,18 @@ class Run:
             ending = None if starting or self._ledger.in_flight else self._ending(now, turn_at)
             if ending is not None:
                 return await self._end(ending)
-            if turn_at <= now and (starting or self._ledger.unsaved) and not await self._go_on(starting):
+            wanted = starting or self._ledger.unsaved or self._is_untold(now)
+            if turn_at <= now and wanted and not await self._go_on(starting):
                 continue
             self._start(starting)
             await self._wait(turn_at)
             await self._advance()
+
+    def _is_untold(self, now: float) -> bool:
+        """Whether the run waits for a model that is away to others, and its task's row does not say so. Once a run."""
+        if self._told or self._ledger.in_flight or not self._ledger.waits_for_model(now):
+            return False
+        return self._pace.ready_at(now) <= now
 
     async def _overdue(self) -> Outcome:
         """End the task at its deadline, whatever is in flight."""
@@ -230,6 +239,7 @@ class Run:
 
         if not await self._pace.insist(write, when_full=not starting):
             raise ClaimLost
+        self._told = True
         self._ledger.saved()
         self._plan.saved()
 

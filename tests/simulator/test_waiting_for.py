@@ -153,6 +153,31 @@ def test_a_model_that_is_away(deployment: Deployment, killed: bool):
     assert (last["status"], last["waitingFor"], last["lastError"]) == ("completed", None, None)
 
 
+@pytest.mark.parametrize("deployment", [TOP, DIRECT], ids=["queue", "direct"])
+def test_a_model_that_is_away_to_others(deployment: Deployment):
+    """A task that has not met the trouble says `model_away`, too, as soon as a worker has it and waits for its turn."""
+    watched = Watched(deployment, lambda now: OK, consumers=40)
+    watched.world.model.go_away(150, "5xx")
+    reasons: list[str | None] = []
+
+    async def scenario(world: World) -> None:
+        world.start_cron(CRON_SECONDS)
+        paths = [await watched.submit(3) for _ in range(30)]
+        while watched.loop.time() < 100:
+            for path in paths:
+                task = await watched.look(path)
+                (idle,) = world.database.connection.execute(
+                    "SELECT in_flight = '[]' AND away_since IS NULL FROM tasks WHERE id LIKE ?", (f"%{task['id']}",)
+                ).fetchone()
+                if idle and task["status"] == "processing":
+                    reasons.append((task["waitingFor"] or {}).get("reason"))
+            await asyncio.sleep(0.5)
+
+    watched.world.run(scenario)
+    assert len(reasons) > 30
+    assert set(reasons) == {"model_away"}
+
+
 @each_route
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_model_that_asks_for_a_pause(deployment: Deployment, killed: bool):
