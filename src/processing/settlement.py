@@ -45,18 +45,18 @@ class Settlement:
     async def settle(self) -> Status | None:
         """Settle the bill of a task that others have ended, or its deadline, and keep what is paid for.
 
-        The worker's own calls in flight are dropped. Lanes are told to abort theirs. One that does not hear of it makes
-        them to their end, and what they give is written then. Behind another claim nothing can be written: there they
-        are in doubt.
+        The worker's own calls in flight are dropped. Lanes are told to abort theirs, before the bill is written: a slow
+        database is not to keep calls going that nobody wants. One that does not hear of it makes them to their end, and
+        what they give is written then. Behind another claim nothing can be written: there they are in doubt.
         """
         if self._caller.slack_seconds:
             self._bookings.take(self._calls.ended())
+            if self._ledger.in_flight:
+                await self._caller.abort()
         else:
             await self.drop()
             self._ledger.abandon()
         status = await self._tell()
-        if self._ledger.in_flight:
-            await self._caller.abort()
         if status is not None and self._ledger.in_flight:
             self._ledger.saved()
             rest = await self._calls.rest()

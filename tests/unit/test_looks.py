@@ -17,8 +17,9 @@ from src.processing.looks import Hint, Spacing
 from src.processing.outcomes import Ended, Lost, Outcome
 from src.processing.worker import Host
 from src.store.sql import work as sql
+from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST
-from tests.support.worker_bench import HOST, WorkerBench
+from tests.support.worker_bench import HOST, OneLaneEach, WorkerBench
 
 TASK = TaskKey("task")
 FOREVER = 100.0  # what a slow call takes, within its timeout
@@ -327,6 +328,26 @@ def test_lanes_of_a_task_that_has_moved_on_are_aborted(laned: WorkerBench):
     assert outcome == Lost()
     laned.do(asyncio.sleep(1))
     assert out == 0
+
+
+@pytest.mark.parametrize("end", ["cancel", "erase"])
+def test_lanes_are_aborted_before_the_bill_is_written(laned: WorkerBench, monkeypatch: pytest.MonkeyPatch, end: str):
+    """A database that is slow, or does not answer, keeps no calls going that nobody wants."""
+    did: list[str] = []
+
+    def noted(kind: type[Any], name: str) -> None:
+        usual = getattr(kind, name)
+
+        async def act(*arguments: Any) -> Any:
+            did.append(name)
+            return await usual(*arguments)
+
+        monkeypatch.setattr(kind, name, act)
+
+    noted(TaskStore, "settle")
+    noted(OneLaneEach, "abort")
+    freed(laned, lambda: cancel(laned) if end == "cancel" else laned.store.erase(TASK), 8.0, laned.laned_host())
+    assert did[:2] == ["abort", "settle"]
 
 
 def test_the_deadline_aborts_lanes():
