@@ -130,8 +130,12 @@ class Patience:
         self._news.returned(now)
 
     def answered(self) -> None:
-        """Take in an answer that was no success, and no trouble of the service."""
-        self._own.since, self._own.waits = None, 0
+        """Take in an answer that was no success, and no trouble of the service: the model is not away.
+
+        It is no success of which other failures would turn out to be their calls' own.
+        """
+        for trouble in (self._own, self._news):
+            trouble.since, trouble.waits = None, 0
 
     def failed(self, started_at: float, now: float, asked: float | None, chance: float) -> None:
         """Take in a failure for a cause of the service, which may have `asked` for a pause in seconds."""

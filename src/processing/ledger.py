@@ -174,11 +174,12 @@ class Ledger:
         final = not error.retryable or isinstance(error, ModelRefused) or used_up
         if isinstance(error, ModelRateLimited):
             final = self._pauses.rate_limited(error, now, chance)
-            self._patience.answered()
-        elif error.of_service:
+        if error.of_service:
             self._stalls, self.finished = 0, True  # to wait for a model kills no worker
             self._patience.failed(started_at, now, error.delay_seconds, chance)
             final = final or self._patience.over(now)
+        elif error.answered:
+            self._patience.answered()
         self._pauses.asked(error, now)
         failure = Failure.of(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
         self._words.failed(key, failure, started_at, now)

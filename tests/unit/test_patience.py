@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.core import limits
-from src.core.errors import ModelError, ModelReplyMalformed, ModelUnavailable
+from src.core.errors import CallerLost, ModelError, ModelRateLimited, ModelReplyMalformed, ModelUnavailable
 from src.core.patience import ModelNews, Patience, Trouble
 from src.processing.ledger import Ledger
 from src.store.claims import CallKey, Tried
@@ -196,6 +196,36 @@ def test_who_asks_next_is_another_call():
         ledger.failed(key, ModelUnavailable("500"), now + 1, 0.0)
         now = ledger.next_at(now + 1) or 0.0
     assert asked == [FIRST, SECOND, THIRD, CallKey(0, 3)]
+
+
+@pytest.mark.parametrize("error", [ModelReplyMalformed("{"), ModelRateLimited("429", 0.0)], ids=["200", "429"])
+def test_a_model_that_answers_is_not_away(error: ModelError):
+    """Whatever it says: neither this task nor others of the isolate wait for it, and no failure counts for that."""
+    news = Trouble()
+    ledger = Ledger(claim(total=9), 3, Patience(news, HOUR, now=0.0))
+    ledger.add(CallKey(0, position) for position in range(9))
+    ledger.start([FIRST], 0)
+    ledger.failed(FIRST, ModelUnavailable("503"), 1, 0.0)
+    other = Patience(news, HOUR, now=1)
+    assert (ledger.waits_for_model(1), other.narrow(1)) == (True, True)
+    (probe,) = ledger.startable(3, 3)
+    ledger.start([probe], 3)
+    ledger.failed(probe, error, 4, 0.0)
+    assert (ledger.waits_for_model(4), other.narrow(4)) == (False, False)
+    assert ledger.progress([], 9, 4).away_since is None
+    assert len(ledger.startable(20, 3)) == 3
+    assert not other.counts(2)
+
+
+def test_a_lane_that_is_lost_says_nothing_of_the_model():
+    """No answer came: the model stays away."""
+    ledger = patient()
+    ledger.start([FIRST], 0)
+    ledger.failed(FIRST, ModelUnavailable("503"), 1, 0.0)
+    (probe,) = ledger.startable(3, 3)
+    ledger.start([probe], 3)
+    ledger.failed(probe, CallerLost("lost"), 4, 0.0)
+    assert ledger.waits_for_model(4)
 
 
 @pytest.mark.parametrize("error", [ModelUnavailable("503", 40), ModelReplyMalformed("{", 40)], ids=["503", "200"])
