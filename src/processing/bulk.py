@@ -53,9 +53,9 @@ class Bulk:
         wanted = dict(islice(found.generations.items(), max(0, min(most, room))))
         lease_ms = self.submission.settings.lease_ms
         done = await store.retry_all(tenant, wanted, lease_ms, on) if wanted else []
-        if found.generations and not done and on.tasks_in_flight_most is not None:
+        if found.generations and room <= 0:
             return Refused(Limit.TASKS_IN_FLIGHT)
-        more = len(found.generations) > len(wanted)
+        more = len(found.generations) > len(done)  # others may have changed some meanwhile, or taken the room
         self._log_each("retried", done)
         self.submission.log("retried_in_bulk", tenant=tenant, code=code, tasks=len(done), more=more)
         share = on.queue_share
