@@ -139,29 +139,27 @@ def test_queues_crowd_as_with_single_tasks() -> None:
     assert (len(queue.sent), len(objects.sent)) == (3, 2)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        "UPDATE tasks SET generation = generation + 2",
-        "UPDATE tasks SET status = 'pending', finished_at = NULL, error_code = NULL, error_message = NULL, "
-        "error_retryable = NULL WHERE id = 't:000'",
-    ],
-    ids=["all changed", "one put back, and no room for two"],
-)
-def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(changes: str) -> None:
+_CHANGED = "UPDATE tasks SET generation = generation + 2"
+_ONE_PUT_BACK = """UPDATE tasks SET status = 'pending', finished_at = NULL,
+  error_code = NULL, error_message = NULL, error_retryable = NULL WHERE id = 't:000'"""
+
+
+@pytest.mark.parametrize("change", [_CHANGED, _ONE_PUT_BACK], ids=["all changed", "one put back, no room for two"])
+def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
+    monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     """There was room: nothing is put back, and the client asks again. Then it finds none, or fewer, or no room."""
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
     made = bulk(bench, CountedSender(), Settings(plan="paid", tasks_in_flight_most=2))
-    store = made.submission.store
-    usual = store.failed
+    usual = made.submission.store.failed
 
     async def failed(*arguments: Any) -> Any:
         found = await usual(*arguments)
-        bench.database.rows(changes)
+        bench.database.rows(change)
         return found
 
-    store.failed = failed  # type: ignore[method-assign]
+    monkeypatch.setattr(made.submission.store, "failed", failed)
     assert bench.run(made.retry("t", ALL, None)) == Done(0, more=True)
 
 
