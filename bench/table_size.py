@@ -45,7 +45,7 @@ ACTS: dict[str, BoundStatement] = {
         stands_in=0,
     ),
     "a poll": views.TASK.bind(task_key=KEY, late_ms=60_000, in_vain=2, queued_ms=10_000, most_ahead=100),
-    "a poll's nudge": seen.NUDGE.bind(task_key=KEY, delay_ms=1000, late_ms=60_000),
+    "a poll's nudge": seen.NUDGE.bind(task_key=KEY, delay_ms=1000, late_ms=60_000, in_vain=2),
     "a list page": views.LIST.bind(**PAGE),
     "a list page of one status": views.LIST_STATUS.bind(**PAGE, status="failed", walk_most=500),
     "a submission's count of tasks in flight": admission.OUTCOME.bind(task_key=KEY, tenant="local", counted_most=100),

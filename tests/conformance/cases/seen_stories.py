@@ -56,4 +56,6 @@ async def a_late_task_is_sent_off_once_a_minute(env: Any) -> Any:
     await look()
     await story.alter("UPDATE tasks SET wake_at = wake_at - ?1, lease_until = lease_until - ?1", HOUR_MS)
     await look()
+    await store.unsent(TASK)
+    story.outcomes.append((await store.due(10)).looked_at)
     return story.told()

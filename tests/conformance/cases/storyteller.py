@@ -28,7 +28,7 @@ _STEPS = count(1)
 _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
-    *("read_at", "lease_until", "rest_until", "sent_at", "age_ms"),
+    *("read_at", "lease_until", "rest_until", "sent_at", "age_ms", "ended_by"),
 }
 STATEMENT_MODULES = (admission, bulk, ending, keys, seen, storage, sweep, views, window, work)
 

@@ -77,6 +77,8 @@ async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
     story.outcomes.append((await store.due(10)).idle)
     for key in (first, third):
         story.outcomes.append(await store.take_place(key, 2))
+    for most in (2, 9):
+        story.outcomes.append(await store.may_stand_in(second, most))
     await story.note("SELECT id FROM object_places ORDER BY id")
     return story.told()
 
