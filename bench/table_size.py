@@ -50,7 +50,7 @@ ACTS: dict[str, BoundStatement] = {
     "a list page of one status": views.LIST_STATUS.bind(**PAGE, status="failed", walk_most=500),
     "a submission's count of tasks in flight": admission.OUTCOME.bind(task_key=KEY, tenant="local", counted_most=100),
     "a look for what is to be erased": sweep.PAST_RETENTION.bind(most=1, chunks_most=1),
-    "a sweep page": sweep.DUE.bind(most=1, tenants_served=1),
+    "a sweep page": sweep.DUE.bind(most=1, tenants_served=1, apart_ms=60_000, in_vain=None),
 }
 
 
