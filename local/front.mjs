@@ -10,11 +10,12 @@ let own; // the hosts that this server answers to, once its port is known
 export async function refusal(request, env) {
   own ??= hosts(await (await env.LOCAL_HOST.fetch("http://host.local/port")).json());
   if (!own.includes(request.headers.get("host")?.toLowerCase())) {
-    return forbidden("foreign_host", `This server is http://${own[0]}, and the request names another host.`);
+    return forbidden(request, "foreign_host", `This server is http://${own[0]}, and the request names another host.`);
   }
   const origin = request.headers.get("origin");
   if (origin === null || own.some((host) => origin === `http://${host}`) || listed(env).includes(origin)) return;
-  return forbidden("foreign_origin", "Pages of this origin may not call this server: CORS_ORIGINS does not list it.");
+  const detail = "Pages of this origin may not call this server: CORS_ORIGINS does not list it.";
+  return forbidden(request, "foreign_origin", detail);
 }
 
 const hosts = (port) => NAMES.flatMap((name) => [`${name}:${port}`, ...(port === 80 ? [name] : [])]);
@@ -24,8 +25,13 @@ const listed = (env) =>
     .split(",")
     .map((part) => part.trim());
 
-function forbidden(code, detail) {
+// The name of a request is on every answer, and in every problem: the caller's own, as the Worker takes it, or a fresh one.
+const named = (own) => (/^[!-~]{1,128}$/.test(own) ? own : crypto.randomUUID());
+
+function forbidden(request, code, detail) {
+  const requestId = named(request.headers.get("x-request-id") ?? "");
   const title = "This server is not for everybody";
-  const problem = { type: `urn:onceover:problem:${code}`, title, status: 403, detail, code };
-  return Response.json(problem, { status: 403, headers: { "content-type": "application/problem+json" } });
+  const problem = { type: `urn:onceover:problem:${code}`, title, status: 403, detail, code, requestId };
+  const headers = { "content-type": "application/problem+json", "x-request-id": requestId };
+  return Response.json(problem, { status: 403, headers });
 }
