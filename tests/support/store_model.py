@@ -147,7 +147,7 @@ class ModelTask:
 
     def starting_ms(self, now: int) -> int:
         """For how long announced calls may still start, once nothing is announced any more."""
-        if self.status not in {Status.PROCESSING, Status.CANCELLED}:
+        if self.status not in {Status.PENDING, Status.PROCESSING, Status.CANCELLED} and self.attempts <= 1:
             return 0
         return max(0, self.window_left_ms(now))
 
