@@ -11,7 +11,6 @@ from .core.settings import Settings, Variables
 from .core.task import Route
 from .http.isolate import Isolate
 from .http.services import Api, BoundRoutes, DayUse, RateLimiter
-from .inference.demo import DemoProvider
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
 from .inference.workers_ai import AiBinding, WorkersAIProvider
@@ -120,7 +119,7 @@ class App:
         return slice_seconds(self.settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS)
 
     def _dispatcher(self, direct_seconds: float) -> Dispatcher:
-        direct = DirectSender(self.worker(), lambda: direct_seconds, self._wait_until)
+        direct = DirectSender(self.worker(), lambda: direct_seconds, lambda run: self._wait_until(run()))
         return Dispatcher([*self._senders(), direct], self.meter, self.log)
 
     def _senders(self) -> list[Sender]:
@@ -218,6 +217,9 @@ def bound(bindings: Bindings) -> BoundRoutes:
 def _provider(settings: Settings, bindings: Bindings, runtime: Runtime) -> Provider:
     match settings.provider:
         case "demo":
+            # Its words and reports are a twentieth of the whole import, which others need not pay.
+            from .inference.demo import DemoProvider  # noqa: PLC0415
+
             return DemoProvider()
         case "openai":
             assert settings.base_url is not None

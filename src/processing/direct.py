@@ -1,6 +1,7 @@
 """The direct route: the task runs in the invocation that dispatches it, after its answer."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ..core.ids import TaskKey
 from ..core.task import Route
@@ -8,7 +9,9 @@ from .worker import Host, Worker
 
 
 class DirectSender:
-    """Runs tasks through `wait_until`, each for as long as `seconds_left` says when its run begins.
+    """Has `begin` run tasks, each for as long as `seconds_left` says when its run begins.
+
+    `begin` is given what makes a run, so that one that is never begun is no coroutine that nobody awaits.
 
     Where no time is left, the task is made due at once instead. The next run of the sweep has more time and begins it.
     The sweep also takes up what the platform cuts short, and what must wait.
@@ -17,16 +20,19 @@ class DirectSender:
     route = Route.DIRECT
 
     def __init__(
-        self, worker: Worker, seconds_left: Callable[[], float], wait_until: Callable[[Awaitable[None]], None]
+        self,
+        worker: Worker,
+        seconds_left: Callable[[], float],
+        begin: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:
         self._worker = worker
         self._seconds_left = seconds_left
-        self._wait_until = wait_until
+        self._begin = begin
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Start a run at once; a delayed one is the sweep's, which finds the task when it is due."""
         if delay_seconds <= 0:
-            self._wait_until(self._run(task_key))
+            self._begin(partial(self._run, task_key))
 
     async def _run(self, task_key: TaskKey) -> None:
         seconds = self._seconds_left()

@@ -1,7 +1,7 @@
 """The backstop, run by the cron trigger: what no message, alarm or worker will bring back, this does."""
 
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ..core import limits
@@ -71,7 +71,7 @@ class Sweep:
         self._meter = worker.meter
         self._senders = senders
         self._taken: Counter[str] = Counter()  # tasks of each tenant
-        self._runs: list[Awaitable[None]] = []
+        self._runs: list[Callable[[], Awaitable[None]]] = []
         self._places = worker.settings.objects_at_work_most is not None
         self._sends = 0  # that a task costs, as the first one showed; 0 as long as no route has taken one
         self._seconds = slice_seconds(self._settings, limits.SWEEP_SLICE_SECONDS, limits.SWEEP_WALL_SECONDS)
@@ -149,7 +149,7 @@ class Sweep:
                 return
             while self._runs:
                 await self._clear()  # a run takes what is left of the allowance
-                await self._runs.pop()
+                await self._runs.pop()()
 
     def _answered(self, due: Due) -> Due:
         """Put those aside that this run works on itself. They stay due, so whoever does not get to them loses none."""

@@ -219,7 +219,7 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
             await sender.send(TaskKey("task"), 0)
         await sender.send(TaskKey("task"), 10)  # a delayed one is the sweep's already
         for run in runs:
-            await run
+            await run()
 
     assert bench.do(bench.store.due(10)).empty
     bench.do(send())
