@@ -37,7 +37,7 @@ class LettingGo:
     def __init__(self, world: World, *, told: bool) -> None:
         self._world = world
         self._told = told
-        self._runs: dict[tuple[Scope | None, TaskKey], _Run] = {}
+        self._runs: dict[tuple[Scope | None, TaskKey, int], _Run] = {}
         app: Any = world.app  # the world knows any
         others = app.hears
 
@@ -49,7 +49,7 @@ class LettingGo:
 
     def ended(self, task_key: TaskKey) -> None:
         """Take note that the task has just been cancelled or erased, or has failed by its deadline."""
-        for (_, of), run in self._runs.items():
+        for (_, of, _), run in self._runs.items():
             if of == task_key and run.ended_at is None:
                 run.ended_at = self._world.loop.time()
 
@@ -58,7 +58,8 @@ class LettingGo:
         if _CLAIMED not in line and _ENDED not in line:
             return
         told = json.loads(line)
-        run_key = SCOPE.get(), task_key_of(told["tenant"], told["task"])
+        # With its fence: one invocation may take over a task that it is still working on, when a clock has jumped.
+        run_key = SCOPE.get(), task_key_of(told["tenant"], told["task"]), told["fence"]
         if told["event"] == "claimed":
             self._runs[run_key] = _Run(told["route"])
             return
@@ -74,7 +75,7 @@ class LettingGo:
     def _held(self) -> list[tuple[TaskKey, _Run]]:
         return [
             (task_key, run)
-            for (scope, task_key), run in self._runs.items()
+            for (scope, task_key, _), run in self._runs.items()
             if run.ended_at is not None and not (scope is not None and scope.dead)
         ]
 
