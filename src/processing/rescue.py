@@ -74,9 +74,9 @@ class Rescue:
         else:
             if not (task.late and await self.worker.store.nudge(task.task_key, self.worker.settings.lease_ms)):
                 return
-            if dispatcher is not None and await dispatcher.dispatch(task.task_key, crowded=True) is not None:
-                return
-            if dispatcher is not None and dispatcher.no_place:
+            if dispatcher is not None and (
+                await dispatcher.dispatch(task.task_key, crowded=True) is not None or dispatcher.no_place
+            ):
                 return
             if not waits:
                 await self.worker.store.unsent(task.task_key)
