@@ -52,13 +52,15 @@ _meter = _make_meter()
 `;
 
 const meters = new Map();
-let python; // { current, call, wait, takeSeconds }: functions of METERING, once the interpreter runs
+let python; // { current, call, wait, takeSeconds, heapMegabytes }, once the interpreter runs
 let opened = 0;
 
 /** Takes up the functions that METERING has made. */
 export function attach(interpreter) {
   const [current, call, wait, takeSeconds] = interpreter.globals.get("_meter");
-  python = { current, call, wait, takeSeconds };
+  // WebAssembly's memory never shrinks, and all invocations of an isolate share it: it is the most that they ever held.
+  const heapMegabytes = () => Math.ceil(interpreter._module.HEAPU8.length / 1e6);
+  python = { current, call, wait, takeSeconds, heapMegabytes };
 }
 
 /** The meter of the invocation whose Python code runs now; undefined while there is none. */
@@ -119,7 +121,8 @@ class Meter {
       this.spent.object_rows_written += cursor.rowsWritten;
     }
     const now = Date.now();
-    const times = { cpu_ms: Math.round(python.takeSeconds(this.number) * 1e3), ms: now - this.startedAt };
+    const cpuMilliseconds = Math.round(python.takeSeconds(this.number) * 1e3);
+    const times = { cpu_ms: cpuMilliseconds, ms: now - this.startedAt, heap_mb: python.heapMegabytes() };
     // An object is billed for the time in which any invocation is under way, once.
     if (this.activity) times.object_ms = --this.activity.invocations === 0 ? now - this.activity.since : 0;
     console.log(JSON.stringify({ event: "metered", ...this.facts, ...this.spent, ...times }));
