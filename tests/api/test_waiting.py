@@ -139,6 +139,18 @@ def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: i
     assert bench.senders[0].sent == [task["id"]] * 2
 
 
+@pytest.mark.parametrize("path", ["/api/tasks/{id}", "/api/tasks/{id}?wait=0", "/api/tasks", "/api/tasks/{id}/chunks"])
+def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench: ApiBench, path: str):
+    """The day's rows are used up: the task is shown as it is stored, the list with it. A day on, it has failed."""
+    task = bench.submit(deadlineSeconds=60)
+    bench.pass_seconds(61)
+    bench.database.fail(QUOTA, passing=1)  # the read passes, the write of the end does not
+    reply = bench.call("GET", path.format(id=task["id"]))
+    assert reply.status == 200
+    bench.call("GET", task["links"]["self"])
+    assert read(bench, task)["error"]["code"] == "deadline_exceeded"
+
+
 def test_a_quota_ends_with_its_day(bench: ApiBench):
     """What an isolate was told yesterday says nothing of today."""
     task = bench.submit()
