@@ -99,7 +99,7 @@ class Api:
 
     @contextmanager
     def events(self, path: str, last_id: str | None) -> Iterator[httpx2.EventSource]:
-        """Open a stream of events behind `last_id`. Raises as `ask` does, also while the stream is read."""
+        """Open a stream of events behind `last_id`. Raises as `ask`, also while it is read; SSEError if it is none."""
         headers = {} if last_id is None else {"Last-Event-ID": last_id}
         timeout = httpx2.Timeout(EVENT_SILENCE_SECONDS, connect=CONNECT_SECONDS)
         with (
@@ -116,6 +116,8 @@ class Api:
         """Turn what the network does into what the user reads."""
         try:
             yield
+        except httpx2.SSEError:
+            raise  # what came is no stream of events, which is no trouble of the network
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             hint = ": is `make dev` running there?" if self.where.is_local else f" ({error})"
             raise Unreachable(f"nothing answers at {self.where.url}{hint}", is_lost=False) from None

@@ -46,6 +46,7 @@ def _message(status: int, problem: Json) -> str:
 
 
 _HINTS = {
+    "method_not_allowed": "Is the server older than this command line?",
     "unauthenticated": "Set ONCEOVER_KEY to a key of this deployment (`make key`, or `onceover keys make`).",
     "forbidden": "The key lacks a scope; `onceover keys list` shows what each key may do.",
     "not_configured": "Make the first key: `make key`, or `make key ARGS=--remote` for a deployment.",

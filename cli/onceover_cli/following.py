@@ -113,6 +113,10 @@ class Following:
             # A task that is not there has no task either: the poll says so in the API's words.
             if error.status in {404, 405, 406, 501}:
                 raise _NoEvents from None
+            if error.status == 422 and self._last_id is not None:
+                # The task was put back meanwhile, so its events are counted anew. No chunk is shown twice.
+                self._last_id = None
+                raise _Closed(0.0) from None
             raise
         except httpx2.SSEError:
             raise _NoEvents from None

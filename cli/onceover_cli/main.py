@@ -50,30 +50,42 @@ def options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status, and says on standard error what went wrong."""
     terminal.prepare()
+    given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
+    said = ""
     try:
-        done = command.main(
-            args=list(sys.argv[1:] if arguments is None else arguments), prog_name="onceover", standalone_mode=False
-        )
-    except CommandError as error:
-        terminal.say(f"error: {error}")
-        return Exit.COULD_NOT_RUN
-    except typer.TyperException as error:
-        context = getattr(error, "ctx", None)
-        path = "onceover" if context is None else context.command_path
-        said = error.format_message()
-        terminal.say(f"error: {said}\nTry `{path} --help`." if said else "")
-        return Exit.COULD_NOT_RUN
+        done = command.main(args=given, prog_name="onceover", standalone_mode=False)
+        return int(done) if isinstance(done, int) else Exit.COMPLETED
     except terminal.OutputClosed:
+        return Exit.COMPLETED
+    except SystemExit as end:
+        # The help went to a pipe that was closed.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
         return Exit.COMPLETED
     except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED
+    except CommandError as error:
+        said = str(error)
     except UnicodeEncodeError:
-        terminal.say("error: an argument is not UTF-8")
-        return Exit.COULD_NOT_RUN
-    return int(done) if isinstance(done, int) else Exit.COMPLETED
+        said = "an argument is not UTF-8"
+    except typer.TyperException as error:
+        said = _misused(error)
+    if said:
+        terminal.say(f"error: {said}")
+    return Exit.COULD_NOT_RUN
+
+
+def _misused(error: typer.TyperException) -> str:
+    """Say what is wrong with a command line. Nothing where the help was shown instead."""
+    context = getattr(error, "ctx", None)
+    said = error.format_message()
+    path = "onceover" if context is None else context.command_path
+    return f"{said}\nTry `{path} --help`." if said else ""
 
 
 def run() -> None:
     """Be the program."""
-    sys.exit(main())
+    status = main()
+    terminal.close()
+    sys.exit(status)

@@ -97,6 +97,9 @@ class TaskView:
 
     def finish(self, task: Json) -> None:
         """Write what is left of the result."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
         text = output_text(task)
         if text is None:
             return

@@ -83,10 +83,17 @@ def write_table(headings: list[str], rows: list[list[str]]) -> None:
         return
     table = Table(box=None, pad_edge=False, show_edge=False)
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, no_wrap=True)
     for row in rows:
         table.add_row(*(harmless(cell) for cell in row))
-    draw(table)
+    own = console(sys.stdout)
+    if own.measure(table).maximum <= own.width:
+        draw(table)
+        return
+    # An id that is cut in two cannot be copied: it gets a line of its own, with the rest below it.
+    for first, *others in rows:
+        facts = (f"{heading.lower()} {cell}" for heading, cell in zip(headings[1:], others, strict=True) if cell)
+        write(f"{first}\n" + "".join(f"  {fact}\n" for fact in facts))
 
 
 def draw(what: Any) -> None:
@@ -97,6 +104,14 @@ def draw(what: Any) -> None:
     except BrokenPipeError:
         _forget_stdout()
         raise OutputClosed from None
+
+
+def close() -> None:
+    """Write what is still held back, to whoever is still there."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
 
 
 def _forget_stdout() -> None:

@@ -31,7 +31,7 @@ Key = Annotated[
     ),
 ]
 Output = Annotated[
-    Form, typer.Option("-o", "--output", help="`json`: one JSON document on standard output, as cli/README.md says.")
+    Form, typer.Option("-o", "--output", help="`json`: one JSON document on standard output, of a stable shape.")
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, and no last line.")]
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.", show_default=False)]

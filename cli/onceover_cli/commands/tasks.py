@@ -36,7 +36,7 @@ def status(
     if output is Form.JSON:
         terminal.write_json(task)
     else:
-        terminal.write("".join(f"{name:<10}{value}\n" for name, value in _lines(task) if value))
+        terminal.write("".join(f"{name:<12}{value}\n" for name, value in _lines(task) if value))
 
 
 def _lines(task: Json) -> list[tuple[str, str]]:
@@ -50,14 +50,14 @@ def _lines(task: Json) -> list[tuple[str, str]]:
         ("status", last_line(task)),
         ("waits for", waits),
         ("error", f"{error['code']}: {error['message']}" if error else ""),
-        ("last error", f" {last['code']}: {last['message']} ({last['calls']} calls, {last['at']})" if last else ""),
+        ("last error", f"{last['code']}: {last['message']} ({last['calls']} calls, {last['at']})" if last else ""),
         ("model", (task.get("request") or {}).get("model", "")),
         ("route", task["route"]),
         ("created", task["createdAt"]),
         ("started", task["startedAt"] or ""),
-        ("done about", f" {task['estimatedFinishAt']}" if task.get("estimatedFinishAt") else ""),
+        ("done about", f"{task['estimatedFinishAt']}" if task.get("estimatedFinishAt") else ""),
         ("finished", task["finishedAt"] or ""),
-        ("kept until", f" {task['expiresAt']}" if task["expiresAt"] else ""),
+        ("kept until", f"{task['expiresAt']}" if task["expiresAt"] else ""),
     ]
 
 

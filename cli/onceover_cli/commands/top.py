@@ -4,6 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from statistics import quantiles
 from typing import Annotated, Final
@@ -45,7 +46,10 @@ def top(
                 if once:
                     return
                 time.sleep(pause)
-        with Live(console=terminal.console(sys.stdout), auto_refresh=False, screen=False) as live:
+        with (
+            suppress(KeyboardInterrupt),
+            Live(console=terminal.console(sys.stdout), auto_refresh=False, screen=False) as live,
+        ):
             while True:
                 live.update(Text(_screen(api, span)), refresh=True)
                 time.sleep(pause)

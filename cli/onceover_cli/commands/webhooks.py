@@ -21,7 +21,7 @@ EndpointId = Annotated[str, typer.Argument(metavar="ID", help="The endpoint's id
 def list_endpoints(context: typer.Context, output: Output = Form.TEXT, url: Url = None, key: Key = None) -> None:
     """List the endpoints."""
     with connect(context, url, key) as api:
-        found: list[Json] = api.get(_PATH)["data"]
+        found: list[Json] = api.get(_PATH).get("data", [])
     if output is Form.JSON:
         terminal.write_json({"endpoints": found})
         return
