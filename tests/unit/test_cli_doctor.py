@@ -222,10 +222,10 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
 @pytest.mark.parametrize("name", BROKEN_FOLDERS)
 def test_a_broken_folder_is_named_with_its_fix(name: str, clone: Path):
     """Each fault is found, nothing else is, the fix is said, and no value of a secret is shown."""
-    change, *expected = BROKEN_FOLDERS[name]
+    change, check_id, level, evidence, fix = BROKEN_FOLDERS[name]
     change(clone)
     checks = list(folder.examine(clone, None))
-    the_one(checks, *expected)
+    the_one(checks, check_id, level, evidence, fix)
     assert not any("canary" in check.evidence + check.fix for check in checks)
 
 
@@ -607,8 +607,7 @@ def asked(answers: dict[str, Said]) -> account.Wrangler:
 def test_a_broken_account_is_named_with_its_fix(name: str, clone: Path):
     """What wrangler says leads to what to run."""
     replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
-    change, *expected = BROKEN_ACCOUNTS[name]
-    check_id, evidence, fix = expected
+    change, check_id, evidence, fix = BROKEN_ACCOUNTS[name]
     the_one(account.examine(clone, None, asked({**ACCOUNT, **change})), check_id, Level.FAULT, evidence, fix)
 
 
