@@ -18,11 +18,11 @@ class Backoff:
         self,
         patience_seconds: float,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._patience = patience_seconds
-        self._sleep = sleep
+        self._sleep = sleep or time.sleep
         self._clock = clock
         self._failed_at: float | None = None
         self._failures = 0

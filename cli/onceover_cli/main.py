@@ -59,10 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except terminal.OutputClosed:
         return Exit.COMPLETED
     except SystemExit as end:
-        # The help went to a pipe that was closed.
-        if not isinstance(end.__context__, BrokenPipeError):
-            raise
-        return Exit.COMPLETED
+        # A completion script was shown; or the help went to a pipe that was closed.
+        is_pipe = isinstance(end.__context__, BrokenPipeError)
+        return end.code if isinstance(end.code, int) and not is_pipe else Exit.COMPLETED
     except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED
     except CommandError as error:

@@ -11,6 +11,7 @@ from rich.table import Table
 from .shapes import Json
 
 _NARROWEST = 20
+_WIDEST = 1_000
 # What a terminal obeys rather than shows. A model's output must not move the cursor or rename the window.
 _CONTROLS = {code: 0x2400 + code if code < 0x20 else 0xFFFD for code in (*range(0x20), *range(0x7F, 0xA0))}
 for _kept in (0x09, 0x0A):
@@ -87,7 +88,7 @@ def write_table(headings: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*(harmless(cell) for cell in row))
     own = console(sys.stdout)
-    if own.measure(table).maximum <= own.width:
+    if own.measure(table, options=own.options.update(max_width=_WIDEST)).maximum <= own.width:
         draw(table)
         return
     # An id that is cut in two cannot be copied: it gets a line of its own, with the rest below it.

@@ -89,7 +89,7 @@ def failures(api: Api, now: datetime) -> Iterator[Check]:
         page = api.get("/api/tasks", {"status": "failed", "limit": _LOOKED_AT_MOST, "createdAfter": after})
     except (Refused, Unreachable):
         return  # what keeps tasks from being read has been said
-    codes = Counter(str((task["error"] or {}).get("code")) for task in page["tasks"])
+    codes = Counter(str(task["error"]["code"]) for task in page["tasks"] if task["error"])
     dead = codes.pop("dead_lettered", 0)
     if dead:
         fix = "npx wrangler tail (why?), then onceover retry --failed --error-code dead_lettered"
