@@ -55,7 +55,13 @@ class TaskView:
             if console.width >= _NARROW_COLUMNS:
                 columns.insert(1, BarColumn(bar_width=None))
             self._bar = Progress(
-                *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False, expand=True, refresh_per_second=4
+                *columns,
+                console=console,
+                transient=True,
+                expand=True,
+                refresh_per_second=4,
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
             self._row = self._bar.add_task("pending", total=None)
 

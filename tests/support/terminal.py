@@ -46,18 +46,18 @@ class Terminal:
         """Press keys; \\x03 is Ctrl-C."""
         os.write(self._master, text.encode())
 
-    def wait_for(self, text: str, seconds: float = 30) -> None:
+    def wait_for(self, text: str, seconds: float = 60) -> None:
         """Wait until this has been shown."""
         self.wait_until(lambda: text in self.text, seconds)
 
-    def wait_until(self, reached: Callable[[], bool], seconds: float = 30) -> None:
+    def wait_until(self, reached: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until something is so, while the terminal goes on."""
         deadline = time.monotonic() + seconds
         while not reached():
             assert time.monotonic() < deadline, f"not so within {seconds} s; shown: …{self.text[-2_000:]!r}"
             self._read(0.05)
 
-    def wait(self, seconds: float = 30) -> int:
+    def wait(self, seconds: float = 60) -> int:
         """Wait for the end; return the exit status."""
         self.wait_until(lambda: self._process.poll() is not None, seconds)
         while self._read(0):
