@@ -41,7 +41,6 @@ def write_plain(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        _forget_stdout()
         raise OutputClosed from None
 
 
@@ -103,7 +102,6 @@ def draw(what: Any) -> None:
         console(sys.stdout).print(what)
         sys.stdout.flush()
     except BrokenPipeError:
-        _forget_stdout()
         raise OutputClosed from None
 
 
@@ -112,11 +110,7 @@ def close() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _forget_stdout()
-
-
-def _forget_stdout() -> None:
-    """Let the interpreter's last flush go nowhere, or it would complain of the same pipe again."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+        # The interpreter's own last flush goes nowhere, or it would complain of the same pipe again.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -35,7 +35,16 @@ KEY = {
     "createdAt": "2026-11-25T10:00:00.000Z",
     "expiresAt": None,
 }
-ENDPOINT = {"id": "whe_1", "name": "nightly", "url": "https://hooks.example.com/x", "event_types": ["task.completed"]}
+ENDPOINT = {
+    "id": "whe_1",
+    "object": "webhook_endpoint",
+    "created_at": 1_795_600_000,
+    "name": "nightly",
+    "url": "https://hooks.example.com/x",
+    "event_types": ["task.completed"],
+    "status": "enabled",
+}
+TRIED = {"object": "webhook_endpoint.test", "event_type": "task.completed", "success": True, "status_code": 204}
 HOOKS = "/v1/webhook_endpoints"
 STATUS = {
     "status": "healthy",
@@ -312,9 +321,11 @@ def serve_everything(fake: FakeApi) -> None:
     )
     fake.on("GET", "/api/keys", {"keys": [KEY]}).on("POST", "/api/keys", Answer(201, {**KEY, "key": "oo_secret"}))
     fake.on("DELETE", f"/api/keys/{KEY['id']}", Answer(204))
-    fake.on("GET", HOOKS, {"object": "list", "data": [ENDPOINT]}).on("POST", HOOKS, {**ENDPOINT, "secret": "whsec_1"})
-    fake.on("DELETE", f"{HOOKS}/whe_1", Answer(204)).on("POST", f"{HOOKS}/whe_1/test", {"status": 204})
-    fake.on("POST", f"{HOOKS}/whe_1/rotate_secret", {"id": "whe_1", "secret": "whsec_2"})
+    fake.on("GET", HOOKS, {"object": "list", "data": [ENDPOINT]}).on(
+        "POST", HOOKS, {**ENDPOINT, "signing_secret": "whsec_1"}
+    )
+    fake.on("DELETE", f"{HOOKS}/whe_1", Answer(204)).on("POST", f"{HOOKS}/whe_1/test", TRIED)
+    fake.on("POST", f"{HOOKS}/whe_1/rotate_secret", {**ENDPOINT, "signing_secret": "whsec_2"})
     fake.on("GET", "/api/async-status", STATUS)
     model = {"status": "healthy", "provider": "demo", "model": "demo-1", "checkedAt": "", "detail": "built in"}
     fake.on("GET", "/api/ai-status", model)
@@ -368,7 +379,7 @@ def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, 
 
 def test_the_schema_describes_these_documents_and_no_other():
     """Each has an example here; the rest of `$defs` is what they are made of."""
-    parts = {"status-name", "task", "key", "endpoint", "refused"}
+    parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused"}
     assert set(SCHEMA["$defs"]) - parts == set(COMMANDS)
     jsonschema.meta.validate(SCHEMA)
 
@@ -388,6 +399,7 @@ def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
         },
         {"keep_old_secret_active_for_24_hours": True},
     ]
+    assert run(*COMMANDS["webhooks-test"])[1] == "task.completed was taken, with 204\n"
     status, _, err = run("keys", "revoke", "oo_0123456789abcdef_secret")
     assert status == 1
     assert "not the key itself" in err

@@ -272,6 +272,8 @@ OPERATOR = {
     "lastSweepAt": "2026-11-25T11:58:00.000Z",
     "lastQueueAt": "2026-11-25T11:55:00.000Z",
     "lastAlarmAt": None,
+    "version": "1.2.0",
+    "schema": {"known": "0014_events.sql", "applied": "0014_events.sql"},
     "backlog": {"pending": 1, "processing": 2, "oldestPendingSeconds": 3},
     "storage": {"bytes": 10_000_000, "most": 450_000_000},
 }
@@ -434,6 +436,10 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
         Level.WARNING,
         "nearly full",
         "onceover delete",
+    ),
+    "migrations that wait": (
+        operated(version="1.2.0", schema={"known": "0014_events.sql", "applied": "0013_responses.sql"}),
+        *("version", Level.FAULT, "knows the migration 0014_events.sql", "migrations apply"),
     ),
     "the day's rows": (
         operated(usage={"day": "2026-11-25", "rowsWritten": {"used": 99_000, "limit": 100_000}}),

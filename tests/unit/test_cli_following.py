@@ -139,7 +139,7 @@ def test_without_events_the_task_is_polled():
     """A server without events is polled: chunks in the order of the text, each once, and what a gap held back later."""
     pages: dict[str | None, list[dict[str, Any]]] = {
         None: [
-            {"chunks": [chunk(0, "zero"), chunk(2, "two")], "nextCursor": None},
+            {"chunks": [chunk(0, "zero"), chunk(2, "two")], "nextCursor": "3"},
             {"chunks": [chunk(0, "zero"), chunk(1, "one"), chunk(2, "two")], "nextCursor": "3"},
         ],
         "3": [{"chunks": [chunk(3, "three")], "nextCursor": None}],

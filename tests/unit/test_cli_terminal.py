@@ -36,7 +36,7 @@ def environment(fake: FakeApi, **more: str) -> dict[str, str]:
 def piped(fake: FakeApi, *arguments: str, **more: str) -> subprocess.CompletedProcess[bytes]:
     """Run with both streams in pipes."""
     return subprocess.run(
-        [*PROGRAM, *arguments], env=environment(fake, **more), capture_output=True, timeout=30, check=False
+        [*PROGRAM, *arguments], env=environment(fake, **more), capture_output=True, timeout=60, check=False
     )
 
 
@@ -61,7 +61,7 @@ def test_a_pipe_that_closes_is_no_error(arguments: list[str], fake: FakeApi):
         assert process.stderr is not None
         process.stdout.close()
         said = process.stderr.read().decode()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert said == ""
 
 
@@ -85,7 +85,7 @@ def test_a_pipe_that_closes_leaves_the_task_running(fake: FakeApi):
         process.stdout.close()
         more.set()
         said = process.stderr.read().decode()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert said.splitlines()[-1] == f"Watch it: onceover watch {TASK_ID} --url {fake.url}"
 
 
@@ -217,6 +217,32 @@ def test_ctrl_c_while_submitting_waits_for_the_id(fake: FakeApi, tmp_path: Path)
     assert "Traceback" not in terminal.text
 
 
+INTERRUPTED = """
+import os, signal
+from onceover_cli.interruption import explained
+with explained("never said"):
+    pass
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+try:
+    with explained("leaving at once"):
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError
+except KeyboardInterrupt:
+    print("goodbye begins", flush=True)
+os.kill(os.getpid(), signal.SIGINT)
+print("not reached")
+"""
+
+
+def test_a_second_interrupt_is_explained_and_ends_at_once(fake: FakeApi):
+    """While the first one is being answered, a second one ends the process with its own words, and no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], env=environment(fake), capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (130, b"goodbye begins\n")
+    assert done.stderr == b"\nonceover: leaving at once\n"
+
+
 def test_an_interrupt_in_a_pipe_is_the_same(fake: FakeApi):
     """SIGINT without a terminal: the words go to standard error."""
     gate = threading.Event()
@@ -227,7 +253,7 @@ def test_an_interrupt_in_a_pipe_is_the_same(fake: FakeApi):
         assert process.stdout is not None
         assert process.stdout.readline() == b"one\n"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     gate.set()
     assert (process.returncode, out) == (130, b"")
     assert err.decode().splitlines()[-1] == f"Watch it: onceover watch {TASK_ID} --url {fake.url}"

@@ -25,8 +25,11 @@ def list_endpoints(context: typer.Context, output: Output = Form.TEXT, url: Url 
     if output is Form.JSON:
         terminal.write_json({"endpoints": found})
         return
-    rows = [[one["id"], one.get("name") or "", one["url"], ",".join(one.get("event_types", ()))] for one in found]
-    terminal.write_table(["ID", "NAME", "URL", "EVENTS"], rows)
+    rows = [
+        [one["id"], one["name"], one["url"], ",".join(one["event_types"]), one.get("status", "enabled")]
+        for one in found
+    ]
+    terminal.write_table(["ID", "NAME", "URL", "EVENTS", "STATUS"], rows)
 
 
 @app.command(
@@ -61,7 +64,8 @@ def try_out(
     if output is Form.JSON:
         terminal.write_json({"id": endpoint_id, "answer": answer})
     else:
-        terminal.write("".join(f"{name}: {value}\n" for name, value in answer.items()) or "sent\n")
+        event, status = answer.get("event_type", "the message"), answer.get("status_code")
+        terminal.write(f"{event} was taken" + (f", with {status}" if status else "") + "\n")
 
 
 @app.command(epilog=examples("onceover webhooks remove whe_01a21072"))
@@ -94,7 +98,7 @@ def rotate(
 
 def _show_secret(made: Json, output: Form) -> None:
     """Print an endpoint's secret, the one thing here that cannot be read again."""
-    secret = made.get("secret") or made.get("signing_secret") or ""
+    secret = made.get("signing_secret", "")
     if output is Form.JSON:
         terminal.write_json(made)
     else:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from ..connection import Api
 from ..errors import Refused, Unreachable
 from ..shapes import Json
-from .findings import Check, Level, fault, ok, skipped, warning
+from .findings import Check, fault, ok, skipped, warning
 from .operation import failures, triggers
 
 
@@ -199,8 +199,12 @@ def _outlook(api: Api) -> Json:
 
 
 def version(outlook: Json) -> Check:
-    """Say which version and schema run there, where the server tells."""
-    named = {name: outlook[name] for name in ("version", "schema", "schemaVersion") if outlook.get(name) is not None}
-    if not named:
-        return Check("version", Level.SKIPPED, "the server does not tell its version")
-    return ok("version", ", ".join(f"{name} {value}" for name, value in named.items()))
+    """Say which version and schema run there, where the server tells, and whether the two belong together."""
+    if outlook.get("version") is None:
+        return skipped("version", "the server does not tell its version to this key")
+    schema = outlook.get("schema") or {}
+    known, applied = schema.get("known"), schema.get("applied")
+    if known is not None and applied is not None and applied < known:
+        text = f"version {outlook['version']} knows the migration {known}, and the database has {applied}"
+        return fault("version", text, "npx wrangler d1 migrations apply DB --remote, or make deploy")
+    return ok("version", f"version {outlook['version']}" + (f", schema {applied or known}" if schema else ""))
