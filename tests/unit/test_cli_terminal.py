@@ -43,7 +43,7 @@ def piped(fake: FakeApi, *arguments: str, **more: str) -> subprocess.CompletedPr
 def test_a_large_chinese_result_comes_through_a_pipe_whole_whatever_the_locale(fake: FakeApi):
     """200,000 characters to the byte, without a bar or a colour on either stream."""
     fake.on("GET", PATH, task(output=LARGE))
-    done = piped(fake, "watch", TASK_ID, FORCE_COLOR="1")
+    done = piped(fake, "watch", TASK_ID, FORCE_COLOR="1", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stdout.decode()) == (0, LARGE + "\n")
     assert done.stderr == b"completed. 2 of 2 chunks, 2 model calls, 10 + 4 tokens.\n"
 
