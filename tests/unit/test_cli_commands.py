@@ -36,7 +36,7 @@ KEY = {
     "expiresAt": None,
 }
 ENDPOINT = {
-    "id": "whe_1",
+    "id": "we_1",
     "object": "webhook_endpoint",
     "created_at": 1_795_600_000,
     "name": "nightly",
@@ -324,8 +324,8 @@ def serve_everything(fake: FakeApi) -> None:
     fake.on("GET", HOOKS, {"object": "list", "data": [ENDPOINT]}).on(
         "POST", HOOKS, {**ENDPOINT, "signing_secret": "whsec_1"}
     )
-    fake.on("DELETE", f"{HOOKS}/whe_1", Answer(204)).on("POST", f"{HOOKS}/whe_1/test", TRIED)
-    fake.on("POST", f"{HOOKS}/whe_1/rotate_secret", {**ENDPOINT, "signing_secret": "whsec_2"})
+    fake.on("DELETE", f"{HOOKS}/we_1", Answer(204)).on("POST", f"{HOOKS}/we_1/test", TRIED)
+    fake.on("POST", f"{HOOKS}/we_1/rotate_secret", {**ENDPOINT, "signing_secret": "whsec_2"})
     fake.on("GET", "/api/async-status", STATUS)
     model = {"status": "healthy", "provider": "demo", "model": "demo-1", "checkedAt": "", "detail": "built in"}
     fake.on("GET", "/api/ai-status", model)
@@ -349,9 +349,9 @@ COMMANDS = {
     "keys-revoke": ["keys", "revoke", str(KEY["id"])],
     "webhooks-list": ["webhooks", "list"],
     "webhooks-add": ["webhooks", "add", "nightly", "https://hooks.example.com/x"],
-    "webhooks-test": ["webhooks", "test", "whe_1"],
-    "webhooks-remove": ["webhooks", "remove", "whe_1"],
-    "webhooks-rotate": ["webhooks", "rotate", "whe_1", "--keep-old"],
+    "webhooks-test": ["webhooks", "test", "we_1"],
+    "webhooks-remove": ["webhooks", "remove", "we_1"],
+    "webhooks-rotate": ["webhooks", "rotate", "we_1", "--keep-old"],
     "doctor": ["doctor"],
     "top": ["top", "--once"],
 }

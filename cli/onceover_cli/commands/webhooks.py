@@ -54,7 +54,7 @@ def add(
     _show_secret(made, output)
 
 
-@app.command("test", epilog=examples("onceover webhooks test whe_01a21072"))
+@app.command("test", epilog=examples("onceover webhooks test we_093e8dd2cc0188c14aaf9a12"))
 def try_out(
     context: typer.Context, endpoint_id: EndpointId, output: Output = Form.TEXT, url: Url = None, key: Key = None
 ) -> None:
@@ -68,7 +68,7 @@ def try_out(
         terminal.write(f"{event} was taken" + (f", with {status}" if status else "") + "\n")
 
 
-@app.command(epilog=examples("onceover webhooks remove whe_01a21072"))
+@app.command(epilog=examples("onceover webhooks remove we_093e8dd2cc0188c14aaf9a12"))
 def remove(
     context: typer.Context, endpoint_id: EndpointId, output: Output = Form.TEXT, url: Url = None, key: Key = None
 ) -> None:
@@ -80,7 +80,7 @@ def remove(
     terminal.say(f"Endpoint {endpoint_id} is removed.")
 
 
-@app.command(epilog=examples("onceover webhooks rotate whe_01a21072 --keep-old"))
+@app.command(epilog=examples("onceover webhooks rotate we_093e8dd2cc0188c14aaf9a12 --keep-old"))
 def rotate(
     context: typer.Context,
     endpoint_id: EndpointId,
