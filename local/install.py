@@ -40,7 +40,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One folder, the lock file that decides what is in it, and how to fill it."""
+    """One folder or file, the lock file that decides what is in it, and how to fill it."""
 
     folder: Path
     lock: Path
@@ -59,6 +59,10 @@ def _venv_commands() -> list[list[str]]:
         [sys.executable, "-m", "venv", "--clear", str(VENV)],
         pip("--requirement", str(ROOT / "requirements" / "dev.txt")),
     ]
+
+
+def _command_line_commands() -> list[list[str]]:
+    return [[str(VENV / "bin" / "python"), str(ROOT / "local" / "command_line.py")]]
 
 
 def _node_commands() -> list[list[str]]:
@@ -84,6 +88,7 @@ def _stdlib_commands() -> list[list[str]]:
 
 PARTS = (
     Part(VENV, ROOT / "requirements" / "dev.txt", "Python packages for the commands", _venv_commands),
+    Part(VENV / "bin" / "onceover", ROOT / "cli" / "pyproject.toml", "the command line", _command_line_commands),
     Part(ROOT / "node_modules", ROOT / "package-lock.json", "workerd and Node packages (200 MB)", _node_commands),
     Part(
         ROOT / "python_modules",
@@ -107,7 +112,7 @@ def _digest(part: Part) -> str:
 def is_current(part: Part) -> bool:
     """Whether a part is there, as its lock file has it."""
     stamp = STAMPS / part.folder.name.removeprefix(".")
-    return part.folder.is_dir() and stamp.is_file() and stamp.read_text() == _digest(part)
+    return part.folder.exists() and stamp.is_file() and stamp.read_text() == _digest(part)
 
 
 def _show_progress(label: str, done: threading.Event) -> None:

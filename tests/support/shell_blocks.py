@@ -12,6 +12,9 @@ LOCAL_URL = "http://127.0.0.1:8787"
 NOT_RUN = {
     "npx wrangler": "needs a Cloudflare account",
     "make deploy": "needs a Cloudflare account",
+    "uv tool install": "asks a registry, and installs for the user",
+    "onceover --install-completion": "writes into the user's shell",
+    "onceover webhooks": "needs WEBHOOK_KEY and a receiver; tests/unit/test_cli_commands.py does it",
     'make key ARGS="--remote"': "needs a Cloudflare account",
     """curl -s -X POST -H 'content-type: application/json' -d '{"maxModelCalls": 9}'""": (
         "needs a task that has spent its budget, and the built-in model fails no call; tests/api/test_terms.py does it"
@@ -106,6 +109,8 @@ def dev_arguments(command: str) -> str | None:
 def trial(command: str, url: str, state: Path) -> str:
     """Write a command as it is tried here: against the server at `url` with its state in `state`, within seconds."""
     command = command.replace(LOCAL_URL, url)
+    if re.search(r"(^|[\s(|])onceover ", command):
+        command = f"export ONCEOVER_URL={url}\n{command}"
     command = re.sub(r"make (-s )?key(?: ARGS=\"([^\"]*)\")?", rf'make \1key ARGS="--persist-to {state} \2"', command)
     name = target(command)
     if name in _LOOKED_UP:
@@ -123,7 +128,10 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE},
+        env={
+            **{name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE},
+            "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",  # as docs/cli.md says first
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -1,0 +1,55 @@
+"""How long to wait for a server that is away: pauses that double, half of each by chance, until patience ends."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+from .errors import Refused, Unreachable
+
+FIRST_SECONDS: Final = 0.5
+MOST_SECONDS: Final = 15.0
+
+
+class Backoff:
+    """Pauses between attempts. `patience_seconds` counts from the first failure since the last success."""
+
+    def __init__(
+        self,
+        patience_seconds: float,
+        *,
+        sleep: Callable[[float], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._patience = patience_seconds
+        self._sleep = sleep or time.sleep
+        self._clock = clock
+        self._failed_at: float | None = None
+        self._failures = 0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the latest attempt failed."""
+        return self._failures > 0
+
+    def succeed(self) -> None:
+        """Note an answer: the next failure begins anew."""
+        self._failed_at, self._failures = None, 0
+
+    def pause(self, error: Unreachable | Refused) -> float:
+        """Return the seconds to wait before the next attempt. Raises `error` when patience is at its end."""
+        now = self._clock()
+        if self._failed_at is None:
+            self._failed_at = now
+        asked = error.retry_seconds if isinstance(error, Refused) else None
+        # Several clients that lost the same server should not come back at the same moment. Not for cryptography.
+        own: float = min(MOST_SECONDS, FIRST_SECONDS * 2**self._failures) * (0.5 + random.random() / 2)  # noqa: S311
+        seconds = max(own, asked or 0.0)
+        if now + seconds - self._failed_at > self._patience:
+            raise error
+        self._failures += 1
+        return seconds
+
+    def wait(self, seconds: float) -> None:
+        """Wait."""
+        self._sleep(seconds)

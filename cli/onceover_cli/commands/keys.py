@@ -1,0 +1,76 @@
+"""`keys`: the API keys of the tenant whose admin asks."""
+
+from typing import Annotated
+
+import typer
+
+from .. import terminal
+from ..exits import Exit
+from ..shapes import Json
+from ..submission import seconds
+from .flags import Form, Key, Output, Url, connect, examples
+
+app = typer.Typer(no_args_is_help=True, help="API keys; needs a key with the scope admin.", rich_markup_mode="rich")
+
+
+@app.command("list", epilog=examples("onceover keys list"))
+def list_keys(context: typer.Context, output: Output = Form.TEXT, url: Url = None, key: Key = None) -> None:
+    """List the keys, the oldest first, without what proves them."""
+    with connect(context, url, key) as api:
+        found = api.get("/api/keys")
+    if output is Form.JSON:
+        terminal.write_json(found)
+        return
+    rows = [
+        [one["id"], ",".join(one["scopes"]), one["label"] or "", one["createdAt"], one["expiresAt"] or "never"]
+        for one in found["keys"]
+    ]
+    terminal.write_table(["ID", "SCOPES", "LABEL", "CREATED", "EXPIRES"], rows)
+
+
+@app.command(epilog=examples("onceover keys make --label nightly --scopes read,write --expires-in 90d"))
+def make(
+    context: typer.Context,
+    label: Annotated[str | None, typer.Option("--label", help="What the key is for.")] = None,
+    scopes: Annotated[
+        str, typer.Option("--scopes", help="Of read, write, admin; none implies another.")
+    ] = "read,write",
+    expires_in: Annotated[
+        str | None, typer.Option("--expires-in", metavar="TIME", help="Like 90d; else never.")
+    ] = None,
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Make a key. It is shown once."""
+    body: Json = {"scopes": [scope.strip() for scope in scopes.split(",") if scope.strip()]}
+    if label is not None:
+        body["label"] = label
+    if expires_in is not None:
+        body["expiresInSeconds"] = round(seconds("--expires-in", expires_in))
+    with connect(context, url, key) as api:
+        made = api.ask("POST", "/api/keys", body=body)
+    if output is Form.JSON:
+        terminal.write_json(made)
+    else:
+        terminal.write(f"{made['key']}\n")
+    terminal.say(f"Key {made['id']} ({', '.join(made['scopes'])}). It is shown this once; keep it.")
+
+
+@app.command(epilog=examples("onceover keys revoke 0123456789abcdef"))
+def revoke(
+    context: typer.Context,
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, not the key.", show_default=False)],
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Revoke a key: it is refused everywhere within a minute."""
+    if key_id.startswith("oo_"):
+        terminal.say("error: name the key's id (`onceover keys list`), not the key itself")
+        raise typer.Exit(Exit.COULD_NOT_RUN)
+    with connect(context, url, key) as api:
+        api.ask("DELETE", f"/api/keys/{key_id}")
+    if output is Form.JSON:
+        terminal.write_json({"revoked": key_id})
+    terminal.say(f"Key {key_id} is revoked.")

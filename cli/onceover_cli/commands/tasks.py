@@ -1,0 +1,170 @@
+"""`status`, `result` and `list`: look at tasks."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from .. import terminal
+from ..connection import Api
+from ..errors import CommandError
+from ..exits import Exit, exit_of
+from ..progress import last_line
+from ..shapes import Json, is_terminal, output_text
+from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, TaskId, Url, connect, examples
+
+_PAGE_MOST = 100
+
+
+class Status(StrEnum):
+    """Where a task stands."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+def status(
+    context: typer.Context, task_id: TaskId, output: Output = Form.TEXT, url: Url = None, key: Key = None
+) -> None:
+    """Show how a task stands."""
+    with connect(context, url, key) as api:
+        task = api.get(f"/api/tasks/{task_id}")
+    if output is Form.JSON:
+        terminal.write_json(task)
+    else:
+        terminal.write("".join(f"{name:<12}{value}\n" for name, value in _lines(task) if value))
+
+
+def _lines(task: Json) -> list[tuple[str, str]]:
+    wait, error, last = task.get("waitingFor"), task.get("error"), task.get("lastError")
+    waits = ""
+    if wait:
+        ahead = "" if wait.get("ahead") is None else f", {wait['ahead']} tasks ahead"
+        waits = wait["reason"] + ahead + (f", until {wait['until']}" if wait.get("until") else "")
+    return [
+        ("id", task["id"]),
+        ("status", last_line(task)),
+        ("waits for", waits),
+        ("error", f"{error['code']}: {error['message']}" if error else ""),
+        ("last error", f"{last['code']}: {last['message']} ({last['calls']} calls, {last['at']})" if last else ""),
+        ("model", (task.get("request") or {}).get("model", "")),
+        ("route", task["route"]),
+        ("created", task["createdAt"]),
+        ("started", task["startedAt"] or ""),
+        ("done about", f"{task['estimatedFinishAt']}" if task.get("estimatedFinishAt") else ""),
+        ("finished", task["finishedAt"] or ""),
+        ("kept until", f"{task['expiresAt']}" if task["expiresAt"] else ""),
+    ]
+
+
+def result(
+    context: typer.Context,
+    task_id: TaskId,
+    partial: Annotated[bool, typer.Option("--partial", help="Outputs so far, of any task.")] = False,
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Print a task's result. The exit status says how the task ended."""
+    with connect(context, url, key) as api:
+        task = api.get(f"/api/tasks/{task_id}")
+        text, is_complete = output_text(task), task["status"] == "completed"
+        if not is_complete and not partial:
+            _refuse(task)
+        parts = [] if is_complete else _outputs(api, task_id)
+    if output is Form.JSON:
+        shown = {
+            "id": task["id"],
+            "status": task["status"],
+            "complete": is_complete,
+            "truncated": task["progress"].get("truncated", 0),
+            "output": task["result"]["output"] if is_complete else parts,
+        }
+        terminal.write_json(shown)
+    elif is_complete:
+        terminal.write(f"{text}\n")
+    elif parts:
+        terminal.write("\n\n".join(parts) + "\n")
+    if not is_complete:
+        terminal.say(f"onceover: these are {len(parts)} of {task['progress']['total']} parts")
+        raise typer.Exit(Exit.INCOMPLETE)
+    raise typer.Exit(exit_of(task))
+
+
+def _refuse(task: Json) -> None:
+    """Say why there is no result, and end: with the task's own status if it has ended."""
+    if not is_terminal(task):
+        raise CommandError(
+            f"the task is {task['status']}: `onceover watch {task['id']}` waits, --partial shows what is there"
+        )
+    terminal.say(f"{last_line(task)} `--partial` shows the outputs that are there.")
+    raise typer.Exit(exit_of(task))
+
+
+def _outputs(api: Api, task_id: str) -> list[str]:
+    """Read the outputs of all finished chunks, page by page."""
+    found: list[str] = []
+    query = {"limit": "100"}
+    while True:
+        page = api.get(f"/api/tasks/{task_id}/chunks", query)
+        found += [chunk["output"] for chunk in page["chunks"] if chunk["output"] is not None]
+        if page["nextCursor"] is None:
+            return found
+        query["cursor"] = page["nextCursor"]
+
+
+def list_tasks(
+    context: typer.Context,
+    status: Annotated[Status | None, typer.Option("--status", help="Only tasks of this status.")] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many at most.")] = 20,
+    created_after: CreatedAfter = None,
+    created_before: CreatedBefore = None,
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """List tasks, the newest first."""
+    query = {"status": status, "createdAfter": created_after, "createdBefore": created_before}
+    with connect(context, url, key) as api:
+        found = pages(api, {name: str(value) for name, value in query.items() if value is not None}, limit)
+    if output is Form.JSON:
+        terminal.write_json(found)
+        return
+    rows = [
+        [
+            task["id"],
+            task["status"],
+            f"{task['progress']['completed']}/{task['progress']['total']}",
+            str(task["usage"]["modelCalls"]),
+            task["createdAt"],
+            (task["error"] or {}).get("code", "") or (task.get("waitingFor") or {}).get("reason", ""),
+        ]
+        for task in found["tasks"]
+    ]
+    terminal.write_table(["ID", "STATUS", "CHUNKS", "CALLS", "CREATED", "WHY"], rows)
+    if found["nextCursor"] is not None and terminal.is_terminal(sys.stdout):
+        terminal.say(f"There are others: -n {limit * 5} shows more.")
+
+
+def pages(api: Api, query: dict[str, str], limit: int) -> Json:
+    """Read as many tasks as are wanted. A page of one status may be empty and not be the last."""
+    found: list[Json] = []
+    cursor: str | None = None
+    while True:
+        page_size = str(min(_PAGE_MOST, limit - len(found)))
+        page = api.get("/api/tasks", {**query, "limit": page_size, **({} if cursor is None else {"cursor": cursor})})
+        found += page["tasks"]
+        cursor = page["nextCursor"]
+        if cursor is None or len(found) >= limit:
+            return {"tasks": found, "nextCursor": cursor}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog=examples("onceover status $ID", "onceover status $ID -o json | jq .progress"))(status)
+    app.command(epilog=examples("onceover result $ID > result.md", "onceover result $ID --partial"))(result)
+    app.command("list", epilog=examples("onceover list --status failed -n 100", "onceover list -o json"))(list_tasks)

@@ -1,0 +1,137 @@
+"""`top`: backlog, throughput, latency and failures, live."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from statistics import quantiles
+from typing import Annotated, Final
+
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from .. import terminal
+from ..connection import Api
+from ..errors import Refused, Unreachable
+from ..shapes import Json
+from ..submission import seconds
+from .flags import Form, Key, Output, Url, connect, examples
+from .tasks import pages
+
+_TASKS_MOST: Final = 200
+
+
+def top(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Show it once.")] = False,
+    interval: Annotated[str, typer.Option("--interval", metavar="TIME", help="Between two looks.")] = "5s",
+    window: Annotated[str, typer.Option("--window", metavar="TIME", help="How far to look back.")] = "1h",
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Show backlog, throughput, latency and failures, live. Ctrl-C ends it."""
+    pause, span = max(1.0, seconds("--interval", interval)), timedelta(seconds=seconds("--window", window))
+    with connect(context, url, key) as api:
+        if output is Form.JSON or once or not terminal.is_terminal(sys.stdout):
+            while True:
+                found = snapshot(api, span, datetime.now(UTC))
+                if output is Form.JSON:
+                    terminal.write_json(found)
+                else:
+                    terminal.write(_text(found) + "\n")
+                if once:
+                    return
+                time.sleep(pause)
+        with (
+            suppress(KeyboardInterrupt),
+            Live(console=terminal.console(sys.stdout), auto_refresh=False, screen=False) as live,
+        ):
+            while True:
+                live.update(Text(_screen(api, span)), refresh=True)
+                time.sleep(pause)
+
+
+def _screen(api: Api, span: timedelta) -> str:
+    """Return what to show; a server that is away is shown as such, and asked again."""
+    try:
+        return _text(snapshot(api, span, datetime.now(UTC)))
+    except (Unreachable, Refused) as error:
+        if isinstance(error, Refused) and not error.may_pass:
+            raise
+        return f"{api.where.url}: {error}; trying again"
+
+
+def snapshot(api: Api, span: timedelta, now: datetime) -> Json:
+    """Read how things stand. Figures of tasks are those of the tenant's latest 200 within the window."""
+    status = api.get("/api/async-status", {"verbose": "1"})
+    after = (now - span).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    tasks: Sequence[Json] = pages(api, {"createdAfter": after}, _TASKS_MOST)["tasks"]
+    own = Counter(task["status"] for task in tasks)
+    ended = [task for task in tasks if task["finishedAt"] is not None]
+    minutes = max(1.0, span.total_seconds() / 60)
+    return {
+        "at": now.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "url": api.where.url,
+        "status": status["status"],
+        "backlog": status.get("backlog"),
+        "storage": status.get("storage"),
+        "lastSweepAt": status.get("lastSweepAt"),
+        "windowSeconds": round(span.total_seconds()),
+        "tasks": {name: own[name] for name in ("pending", "processing", "completed", "failed", "cancelled")},
+        "isWhole": len(tasks) < _TASKS_MOST,
+        "endedPerMinute": round(len(ended) / minutes, 2),
+        "latencySeconds": _latency([_seconds(task) for task in ended if task["status"] == "completed"]),
+        "failures": dict(
+            Counter((task["error"] or {}).get("code", "") for task in tasks if task["status"] == "failed")
+        ),
+        "modelCalls": sum(task["usage"]["modelCalls"] for task in tasks),
+        "inDoubt": sum(task["usage"]["inDoubt"] for task in tasks),
+    }
+
+
+def _seconds(task: Json) -> float:
+    """How long a task took from its submission to its end."""
+    return (datetime.fromisoformat(task["finishedAt"]) - datetime.fromisoformat(task["createdAt"])).total_seconds()
+
+
+def _latency(found: list[float]) -> Json | None:
+    if not found:
+        return None
+    cuts = quantiles(found, n=20, method="inclusive") if len(found) > 1 else found * 19
+    return {"p50": round(cuts[9], 2), "p95": round(cuts[18], 2)}
+
+
+def _text(found: Json) -> str:
+    """Write a look for eyes."""
+    backlog, storage, latency = found["backlog"], found["storage"], found["latencySeconds"]
+    counts = ", ".join(f"{count} {name}" for name, count in found["tasks"].items() if count) or "none"
+    failures = ", ".join(f"{count} {code}" for code, count in found["failures"].items()) or "none"
+    lines = [f"{found['url']}  {found['status']}  {found['at']}"]
+    if backlog is not None:
+        oldest = (
+            "" if backlog["oldestPendingSeconds"] is None else f", the oldest for {backlog['oldestPendingSeconds']} s"
+        )
+        lines.append(f"backlog     {backlog['pending']} pending, {backlog['processing']} processing{oldest}")
+    if storage is not None:
+        lines.append(f"storage     {storage['bytes'] / 1e6:.1f} of {storage['most'] / 1e6:.0f} MB")
+    lines += [
+        f"tasks       {counts} in {found['windowSeconds'] // 60} min" + ("" if found["isWhole"] else " (latest 200)"),
+        f"throughput  {found['endedPerMinute']} tasks a minute",
+        "latency     " + ("-" if latency is None else f"p50 {latency['p50']} s, p95 {latency['p95']} s"),
+        f"failures    {failures}",
+        f"calls       {found['modelCalls']} ({found['inDoubt']} in doubt)",
+    ]
+    return "\n".join(lines)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        epilog=examples(
+            "onceover top", "onceover top --once --window 24h", "onceover top -o json --interval 60s >> load.jsonl"
+        )
+    )(top)

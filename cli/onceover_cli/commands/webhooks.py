@@ -1,0 +1,108 @@
+"""`webhooks`: who is told when tasks end."""
+
+from typing import Annotated
+
+import typer
+
+from .. import terminal
+from ..shapes import Json
+from .flags import Form, Key, Output, Url, connect, examples
+
+_PATH = "/v1/webhook_endpoints"
+_EVENTS = "task.completed,task.failed,task.cancelled"
+
+app = typer.Typer(
+    no_args_is_help=True, help="Webhook endpoints; needs a key with the scope admin.", rich_markup_mode="rich"
+)
+EndpointId = Annotated[str, typer.Argument(metavar="ID", help="The endpoint's id.", show_default=False)]
+
+
+@app.command("list", epilog=examples("onceover webhooks list"))
+def list_endpoints(context: typer.Context, output: Output = Form.TEXT, url: Url = None, key: Key = None) -> None:
+    """List the endpoints."""
+    with connect(context, url, key) as api:
+        found: list[Json] = api.get(_PATH).get("data", [])
+    if output is Form.JSON:
+        terminal.write_json({"endpoints": found})
+        return
+    rows = [
+        [one["id"], one["name"], one["url"], ",".join(one["event_types"]), one.get("status", "enabled")]
+        for one in found
+    ]
+    terminal.write_table(["ID", "NAME", "URL", "EVENTS", "STATUS"], rows)
+
+
+@app.command(
+    epilog=examples(
+        "onceover webhooks add nightly https://hooks.example.com/onceover",
+        "onceover webhooks add openai https://hooks.example.com/r --events response.completed,response.failed",
+    )
+)
+def add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What it is called.", show_default=False)],
+    target: Annotated[str, typer.Argument(metavar="URL", help="https, port 443.", show_default=False)],
+    events: Annotated[str, typer.Option("--events", help="Separated by commas.")] = _EVENTS,
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Register an endpoint, and print its signing secret."""
+    types = [event.strip() for event in events.split(",") if event.strip()]
+    with connect(context, url, key) as api:
+        made = api.ask("POST", _PATH, body={"name": name, "url": target, "event_types": types})
+    _show_secret(made, output)
+
+
+@app.command("test", epilog=examples("onceover webhooks test we_093e8dd2cc0188c14aaf9a12"))
+def try_out(
+    context: typer.Context, endpoint_id: EndpointId, output: Output = Form.TEXT, url: Url = None, key: Key = None
+) -> None:
+    """Send a test event to an endpoint, and show what came back."""
+    with connect(context, url, key) as api:
+        answer = api.ask("POST", f"{_PATH}/{endpoint_id}/test")
+    if output is Form.JSON:
+        terminal.write_json({"id": endpoint_id, "answer": answer})
+    else:
+        event, status = answer.get("event_type", "the message"), answer.get("status_code")
+        terminal.write(f"{event} was taken" + (f", with {status}" if status else "") + "\n")
+
+
+@app.command(epilog=examples("onceover webhooks remove we_093e8dd2cc0188c14aaf9a12"))
+def remove(
+    context: typer.Context, endpoint_id: EndpointId, output: Output = Form.TEXT, url: Url = None, key: Key = None
+) -> None:
+    """Remove an endpoint: nothing more is delivered to it."""
+    with connect(context, url, key) as api:
+        api.ask("DELETE", f"{_PATH}/{endpoint_id}")
+    if output is Form.JSON:
+        terminal.write_json({"removed": endpoint_id})
+    terminal.say(f"Endpoint {endpoint_id} is removed.")
+
+
+@app.command(epilog=examples("onceover webhooks rotate we_093e8dd2cc0188c14aaf9a12 --keep-old"))
+def rotate(
+    context: typer.Context,
+    endpoint_id: EndpointId,
+    keep_old: Annotated[bool, typer.Option("--keep-old", help="The old secret signs too, for 24 hours.")] = False,
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Give an endpoint a new signing secret, and print it."""
+    body = {"keep_old_secret_active_for_24_hours": keep_old}
+    with connect(context, url, key) as api:
+        made = api.ask("POST", f"{_PATH}/{endpoint_id}/rotate_secret", body=body)
+    _show_secret(made, output)
+
+
+def _show_secret(made: Json, output: Form) -> None:
+    """Print an endpoint's secret, the one thing here that cannot be read again."""
+    secret = made.get("signing_secret", "")
+    if output is Form.JSON:
+        terminal.write_json(made)
+    else:
+        terminal.write(f"{secret}\n")
+    terminal.say(
+        f"Endpoint {made.get('id', '')}. Its signing secret is shown this once; keep it where the receiver runs."
+    )

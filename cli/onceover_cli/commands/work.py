@@ -1,0 +1,262 @@
+"""`run`, `submit` and `watch`: hand in a text, and follow it to its end."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from .. import submission, terminal
+from ..connection import Api
+from ..errors import CommandError
+from ..exits import Exit, exit_of
+from ..following import Following
+from ..interruption import Interrupts, explained
+from ..progress import TaskView, last_line
+from ..shapes import Json, is_terminal
+from ..submission import Wanted
+from .flags import Form, Key, Output, Patience, Quiet, TaskId, Url, connect, examples
+
+
+class Reduce(StrEnum):
+    """What becomes of the chunks' outputs."""
+
+    CONCAT = "concat"
+    MERGE = "merge"
+    NONE = "none"
+
+
+_WANTED = "The task"
+Source = Annotated[str, typer.Argument(metavar="FILE|-", help="A UTF-8 text; - reads it from standard input.")]
+Instructions = Annotated[
+    str | None,
+    typer.Option("-i", "--instructions", help="What to do with each part; @FILE reads it.", rich_help_panel=_WANTED),
+]
+ReduceFlag = Annotated[
+    Reduce | None, typer.Option("--reduce", help="What becomes of the parts' outputs.", rich_help_panel=_WANTED)
+]
+ChunkChars = Annotated[
+    int | None, typer.Option("--chunk-chars", min=1, help="Characters of a part at most.", rich_help_panel=_WANTED)
+]
+ChunkOverlap = Annotated[
+    int | None, typer.Option("--chunk-overlap", min=0, help="Characters repeated.", rich_help_panel=_WANTED)
+]
+Model = Annotated[str | None, typer.Option("--model", help="Another model than usual.", rich_help_panel=_WANTED)]
+OutputTokens = Annotated[
+    int | None,
+    typer.Option("--max-output-tokens", min=1, help="Tokens that a call may write.", rich_help_panel=_WANTED),
+]
+Temperature = Annotated[float | None, typer.Option("--temperature", min=0, max=2, rich_help_panel=_WANTED)]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option("--model-option", metavar="NAME=VALUE", help="Of the provider's own.", rich_help_panel=_WANTED),
+]
+Metadata = Annotated[
+    list[str] | None,
+    typer.Option("--metadata", metavar="NAME=VALUE", help="Kept with the task; or JSON.", rich_help_panel=_WANTED),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option("--deadline", metavar="TIME", help="Fail after that: 90, 10m, 2h.", rich_help_panel=_WANTED),
+]
+MaxCalls = Annotated[
+    int | None, typer.Option("--max-calls", min=1, help="The most model calls, ever.", rich_help_panel=_WANTED)
+]
+IdempotencyKey = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key", help="The same key is the same task for 24 h; else a fresh one.", rich_help_panel=_WANTED
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show parts, calls and tokens; submit nothing.")]
+
+
+def run(
+    context: typer.Context,
+    source: Source,
+    instructions: Instructions = None,
+    reduce: ReduceFlag = None,
+    chunk_chars: ChunkChars = None,
+    chunk_overlap: ChunkOverlap = None,
+    model: Model = None,
+    max_output_tokens: OutputTokens = None,
+    temperature: Temperature = None,
+    model_option: ModelOption = None,
+    metadata: Metadata = None,
+    deadline: Deadline = None,
+    max_calls: MaxCalls = None,
+    idempotency_key: IdempotencyKey = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    patience: Patience = "10m",
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Submit a text, show progress and outputs as they come, and print the result."""
+    wanted = _wanted(context)
+    limit = submission.seconds("--patience", patience)
+    with connect(context, url, key) as api:
+        body = submission.body_of(submission.read_text(source, terminal.say), wanted)
+        if dry_run:
+            _show_plan(submission.plan(api, body), output)
+            return
+        task = _submit(api, body, idempotency_key, is_quiet=quiet)
+        raise typer.Exit(_follow(api, task, output, is_quiet=quiet, patience_seconds=limit))
+
+
+def submit(
+    context: typer.Context,
+    source: Source,
+    instructions: Instructions = None,
+    reduce: ReduceFlag = None,
+    chunk_chars: ChunkChars = None,
+    chunk_overlap: ChunkOverlap = None,
+    model: Model = None,
+    max_output_tokens: OutputTokens = None,
+    temperature: Temperature = None,
+    model_option: ModelOption = None,
+    metadata: Metadata = None,
+    deadline: Deadline = None,
+    max_calls: MaxCalls = None,
+    idempotency_key: IdempotencyKey = None,
+    dry_run: DryRun = False,
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Submit a text, and print the id of its task."""
+    wanted = _wanted(context)
+    with connect(context, url, key) as api:
+        body = submission.body_of(submission.read_text(source, terminal.say), wanted)
+        if dry_run:
+            _show_plan(submission.plan(api, body), output)
+            return
+        task = _submit(api, body, idempotency_key, is_quiet=True)
+        if output is Form.JSON:
+            terminal.write_json(task)
+        else:
+            terminal.write(f"{task['id']}\n")
+
+
+def watch(
+    context: typer.Context,
+    task_id: TaskId,
+    quiet: Quiet = False,
+    patience: Patience = "10m",
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Follow a task to its end: progress, outputs as they come, and the result."""
+    limit = submission.seconds("--patience", patience)
+    with connect(context, url, key) as api:
+        task = api.get(f"/api/tasks/{task_id}")
+        raise typer.Exit(_follow(api, task, output, is_quiet=quiet, patience_seconds=limit))
+
+
+def _wanted(context: typer.Context) -> Wanted:
+    """Collect the options of the task."""
+    given = context.params
+    instructions = given["instructions"]
+    if instructions is not None and instructions.startswith("@"):
+        instructions = submission.read_text(instructions[1:], terminal.say)
+    return Wanted(
+        instructions=instructions,
+        reduce=given["reduce"],
+        chunk_chars=given["chunk_chars"],
+        chunk_overlap=given["chunk_overlap"],
+        model=given["model"],
+        max_output_tokens=given["max_output_tokens"],
+        temperature=given["temperature"],
+        model_option=given["model_option"] or (),
+        metadata=given["metadata"] or (),
+        deadline=given["deadline"],
+        max_calls=given["max_calls"],
+    )
+
+
+def _submit(api: Api, body: Json, key: str | None, *, is_quiet: bool) -> Json:
+    """Submit. Ctrl-C waits for the answer, which has the id of what is already paid for."""
+    own = key or submission.fresh_key()
+    interrupts = Interrupts()
+    first = (
+        "waiting for the answer, which has the task's id. Ctrl-C again leaves at once; a task that was accepted "
+        f"then runs on, and the same command with --idempotency-key {own} finds it"
+    )
+    with interrupts.held(first):
+        task = submission.submit(api, body, own, terminal.say)
+    if not is_quiet:
+        terminal.say(f"Submitted {task['id']}: {task['progress']['total']} chunks by the {task['route']} route")
+    if interrupts.is_interrupted:
+        _say_goodbye(api, task["id"])
+        raise typer.Exit(Exit.INTERRUPTED)
+    return task
+
+
+def _follow(api: Api, task: Json, output: Form, *, is_quiet: bool, patience_seconds: float) -> Exit:
+    """Follow a task and show it. Returns the exit status."""
+    # Only a concatenation begins with the outputs of its parts; a merge is another text.
+    streams = output is Form.TEXT and (task.get("request") or {}).get("reduce") != "merge"
+    task_id = str(task["id"])
+    second = f"leaving at once. The task runs on; watch it: onceover watch {task_id}"
+    try:
+        with explained(second), TaskView(streams=streams, is_quiet=is_quiet) as view:
+            view.progress(task)
+            if not is_terminal(task):
+                following = Following(api, task_id, view, wants_chunks=streams, patience_seconds=patience_seconds)
+                task = following.to_the_end()
+            if output is Form.TEXT:
+                view.finish(task)
+    except KeyboardInterrupt:
+        _say_goodbye(api, task_id)
+        return Exit.INTERRUPTED
+    except terminal.OutputClosed:
+        if not is_quiet and not is_terminal(task):
+            _say_goodbye(api, task_id)
+        raise
+    except CommandError:
+        terminal.say(f"The task runs on without this command. Watch it: onceover watch {task_id}")
+        raise
+    if output is Form.JSON:
+        terminal.write_json(task)
+    if not is_quiet:
+        terminal.say(last_line(task))
+    return exit_of(task)
+
+
+def _say_goodbye(api: Api, task_id: str) -> None:
+    where = "" if api.where.url == "http://127.0.0.1:8787" else f" --url {api.where.url}"
+    terminal.say(f"\nThe task runs on; what it calls is billed. Stop it: onceover cancel {task_id}{where}")
+    terminal.say(f"Watch it: onceover watch {task_id}{where}")
+
+
+def _show_plan(plan: Json, output: Form) -> None:
+    if output is Form.JSON:
+        terminal.write_json(plan)
+        return
+    terminal.write(
+        f"{len(plan['chunks'])} chunks, {plan['minimumCalls']} model calls when nothing fails, "
+        f"about {plan['estimatedTokens']} tokens in, "
+        f"{plan['characters']} characters, model {plan['request']['model']}\n"
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(
+        epilog=examples(
+            "onceover run examples/english.txt",
+            "pdftotext report.pdf - | onceover run - -i 'List the risks that are named'",
+            "onceover run book.txt --reduce merge --deadline 2h --max-calls 500 > summary.md",
+            "onceover run book.txt --dry-run",
+        )
+    )(run)
+    app.command(
+        epilog=examples(
+            "ID=$(onceover submit book.txt)",
+            "onceover submit book.txt --metadata book=emma --idempotency-key emma-1",
+        )
+    )(submit)
+    app.command(
+        epilog=examples("onceover watch 01a21072-7b6e-7d39-a6a3-5f4ad5d0a2a1", "onceover watch $ID -o json | jq .usage")
+    )(watch)

@@ -1,0 +1,156 @@
+"""One deployment: where it is, who asks, and how a request becomes JSON or an error that says what to do."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx2
+
+from . import __version__
+from .errors import CommandError, Refused, Unreachable
+from .shapes import Json
+
+DEFAULT_URL = "http://127.0.0.1:8787"
+CONNECT_SECONDS = 10.0
+# A held poll takes 25 s, and so may a cancellation.
+READ_SECONDS = 40.0
+EVENT_BYTES_MOST = 64_000_000  # the last event carries the whole result
+# The server sends at least a comment every 15 s.
+EVENT_SILENCE_SECONDS = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A deployment's URL, without a slash at its end, and the key to show there."""
+
+    url: str
+    key: str | None = field(default=None, repr=False)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is this machine, as under `make dev`."""
+        return urlsplit(self.url).hostname in {"127.0.0.1", "localhost", "::1"}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a key sent there could be read on its way."""
+        return not self.is_local and urlsplit(self.url).scheme != "https"
+
+
+def place(url: str | None, key: str | None) -> Place:
+    """Check where to ask, and with which key. Raises `CommandError`."""
+    text = (url or DEFAULT_URL).strip().rstrip("/")
+    try:
+        parts = urlsplit(text)
+        is_sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_sound = False
+    if not is_sound or "@" in text or "?" in text or "#" in text:
+        message = (
+            f"{text!r} is no URL of a deployment: it must be like {DEFAULT_URL}, or https://onceover.NAME.workers.dev"
+        )
+        raise CommandError(message)
+    secret = (key or "").strip() or None
+    if secret is not None and not (secret.isascii() and secret.isprintable() and " " not in secret):
+        raise CommandError("ONCEOVER_KEY holds no key: a key is like oo_0123456789abcdef_…, without spaces")
+    return Place(text, secret)
+
+
+class Api:
+    """A client of one deployment. Use it as a context manager. `transport` is for tests."""
+
+    def __init__(self, where: Place, transport: httpx2.BaseTransport | None = None) -> None:
+        self.where = where
+        headers = {"User-Agent": f"onceover-cli/{__version__}", "Accept": "application/json"}
+        if where.key is not None:
+            headers["Authorization"] = f"Bearer {where.key}"
+        timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
+        # A redirect is not followed: it would carry the key to wherever it leads.
+        self._http = httpx2.Client(base_url=where.url, headers=headers, timeout=timeout, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
+        """Read something."""
+        return self.ask("GET", path, params=params)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Json:
+        """Send a request and return its JSON, empty for 204. Raises `Unreachable` and `Refused`."""
+        with self._errors():
+            response = self._http.request(method, path, params=params, json=body, headers=headers)
+        return _read(response)
+
+    @contextmanager
+    def events(self, path: str, last_id: str | None) -> Iterator[httpx2.EventSource]:
+        """Open a stream of events behind `last_id`. Raises as `ask`, also while it is read; SSEError if it is none."""
+        headers = {} if last_id is None else {"Last-Event-ID": last_id}
+        timeout = httpx2.Timeout(EVENT_SILENCE_SECONDS, connect=CONNECT_SECONDS)
+        with (
+            self._errors(),
+            self._http.sse(path, headers=headers, timeout=timeout, max_event_size=EVENT_BYTES_MOST) as source,
+        ):
+            if source.response.status_code != 200:
+                source.response.read()
+                _read(source.response)
+            yield source
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn what the network does into what the user reads."""
+        try:
+            yield
+        except httpx2.SSEError:
+            raise  # what came is no stream of events, which is no trouble of the network
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            hint = ": is `make dev` running there?" if self.where.is_local else f" ({error})"
+            raise Unreachable(f"nothing answers at {self.where.url}{hint}", is_lost=False) from None
+        except httpx2.TransportError as error:
+            what = str(error) or type(error).__name__
+            raise Unreachable(f"the answer of {self.where.url} was lost ({what})", is_lost=True) from None
+        except httpx2.InvalidURL as error:
+            raise CommandError(f"{self.where.url} is no URL: {error}") from None
+
+
+def _read(response: httpx2.Response) -> Json:
+    """Return the JSON of a good answer; raise `Refused` for any other."""
+    content: object = {}
+    if response.content:
+        try:
+            content = response.json()
+        except ValueError:
+            content = None
+    if response.is_success and isinstance(content, dict):
+        return content
+    raise Refused(response.status_code, _problem(content), _retry_seconds(response))
+
+
+def _problem(content: object) -> Json:
+    """Find the problem in an answer: RFC 9457, or OpenAI's shape under /v1. Empty for what is neither."""
+    if not isinstance(content, dict):
+        return {}
+    error = content.get("error")
+    if isinstance(error, dict):
+        return {"code": error.get("code") or error.get("type") or "", "detail": error.get("message") or ""}
+    return content if "code" in content or "detail" in content else {}
+
+
+def _retry_seconds(response: httpx2.Response) -> float | None:
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isdigit() else None

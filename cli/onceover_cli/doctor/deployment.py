@@ -1,0 +1,210 @@
+"""A deployment, or `make dev`, seen through its API: does it answer, as what, and could it do a task?"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from ..connection import Api
+from ..errors import Refused, Unreachable
+from ..shapes import Json
+from .findings import Check, fault, ok, skipped, warning
+from .operation import failures, triggers
+
+
+class Face(NamedTuple):
+    """What `/api/async-status` says of an environment of wrangler.toml."""
+
+    status: str
+    service: str
+    architecture: str
+    bindings: tuple[bool, bool, bool]
+
+
+FACES: Final = {
+    "": Face("healthy", "Cloudflare Queues Async Processing", "Workers + D1 + Queues", (True, True, True)),
+    "free": Face(
+        "healthy", "Cloudflare Durable Objects Async Processing", "Workers + D1 + Durable Objects", (False, False, True)
+    ),
+    "direct": Face("degraded", "Direct Async Processing", "Workers + D1", (False, False, False)),
+}
+BINDINGS: Final = ("hasAIQueue", "hasAIDLQ", "hasDurableObjects")
+CREATE_QUEUES: Final = (
+    "npx wrangler queues create ai-processing-queue && npx wrangler queues create ai-processing-dlq && make deploy"
+)
+
+
+def examine(api: Api, env: str | None, now: datetime) -> Iterator[Check]:
+    """Look at a deployment. `env` is the environment that it should be; None: whichever it says it is."""
+    status, blocking = _service(api)
+    yield from blocking
+    if status is None:
+        return
+    yield from _bindings(status, env)
+    yield _model(api)
+    yield from _access(api)
+    outlook = _outlook(api)
+    yield version(outlook)
+    yield from triggers(outlook, status["queueCheck"], now, is_local=api.where.is_local)
+    yield from failures(api, now)
+
+
+def _service(api: Api) -> tuple[Json | None, list[Check]]:
+    """Read the status. Without one nothing else can be looked at."""
+    where = api.where.url
+    try:
+        status = api.get("/api/async-status")
+    except Unreachable as error:
+        fix = "make dev" if api.where.is_local else "npx wrangler deployments list, then make deploy"
+        return None, [fault("reach", str(error), fix)]
+    except Refused as error:
+        if error.code == "bad_configuration":
+            fix = "correct wrangler.toml (or `npx wrangler secret put NAME` for a secret), then make deploy"
+            local = "correct .dev.vars or --var, then make dev"
+            return None, [
+                ok("reach", f"{where} answers"),
+                fault("configuration", str(error), local if api.where.is_local else fix),
+            ]
+        if error.problem.get("service"):
+            return None, [ok("reach", f"{where} answers"), _database(api, error)]
+        return None, [fault("reach", f"{where}: {error}", "set ONCEOVER_URL to the URL that `make deploy` printed")]
+    if not isinstance(status.get("queueCheck"), dict) or not all(name in status["queueCheck"] for name in BINDINGS):
+        return None, [
+            fault("reach", f"{where} answers, and is no onceover", "set ONCEOVER_URL to the deployment's URL")
+        ]
+    return status, [ok("reach", f"{where} answers"), ok("database", "the database answers, and has its tables")]
+
+
+def _database(api: Api, error: Refused) -> Check:
+    detail = str(error.problem.get("detail", ""))
+    if "no tables" in detail:
+        fix = (
+            "make dev (it applies the migrations)"
+            if api.where.is_local
+            else "npx wrangler d1 migrations apply DB --remote"
+        )
+        return fault("migrations", detail, fix)
+    if "allowance" in detail:
+        return fault("database", detail, "wait for midnight UTC, or change to the Workers Paid plan")
+    fix = "make dev" if api.where.is_local else "npx wrangler d1 migrations list DB --remote"
+    return fault("database", detail, fix)
+
+
+def _bindings(status: Json, env: str | None) -> Iterator[Check]:
+    """Hold the bindings, and the words for them, to the environment."""
+    found = tuple(bool(status["queueCheck"][name]) for name in BINDINGS)
+    has_queue, has_dead_letters, has_objects = found
+    meant = FACES.get(env) if env is not None else None
+    expects_queue = meant.bindings[0] if meant else has_dead_letters
+    complaints = []
+    if expects_queue and not has_queue:
+        complaints.append(fault("queues", "AI_QUEUE binding is missing", CREATE_QUEUES))
+    if (meant.bindings[1] if meant else has_queue) and not has_dead_letters:
+        complaints.append(fault("queues", "AI_DLQ binding is missing", CREATE_QUEUES))
+    if (meant.bindings[2] if meant else has_queue) and not has_objects:
+        fix = "put [[durable_objects.bindings]] and [[migrations]] back into wrangler.toml, then make deploy"
+        complaints.append(fault("objects", "AI_PROCESSOR or BATCH_COORDINATOR binding is missing", fix))
+    if meant is None and not any(found):
+        text = "neither queue nor objects: each task runs in the request that submits it, or at the next cron run"
+        complaints.append(warning("queues", text, "make deploy, or make deploy ENV=free on the free plan"))
+    if complaints:
+        yield from complaints
+        return
+    yield ok("queues", "bound" if has_queue else "not bound, as this environment has it")
+    yield ok("objects", "bound" if has_objects else "not bound, as this environment has it")
+    yield _words(status, meant, found)
+
+
+def _words(status: Json, meant: Face | None, found: tuple[bool, ...]) -> Check:
+    """Hold `/api/async-status` to the words that belong to its bindings, and its status to `healthy`."""
+    face = meant or next((one for one in FACES.values() if one.bindings == found), None)
+    said = f"{status['status']}: {status['service']}, {status['architecture']}"
+    if face is None:
+        return fault("async-status", f"{said}: bindings that no environment has", "make deploy")
+    if (status["service"], status["architecture"]) != (face.service, face.architecture) or found != face.bindings:
+        return fault(
+            "async-status",
+            f"{said}; expected {face.service}, {face.architecture}",
+            "make deploy (with the ENV that is meant)",
+        )
+    if status["status"] == "degraded" and face.status == "healthy":
+        fix = "onceover delete old tasks, or set RETENTION_DAYS lower, or STORAGE_MB_MOST higher on the paid plan"
+        return fault("async-status", "degraded: the database has no room for new tasks", fix)
+    return ok("async-status", said)
+
+
+def _model(api: Api) -> Check:
+    """Read whether model calls would work."""
+    try:
+        model = api.get("/api/ai-status")
+    except (Unreachable, Refused) as error:
+        return fault("ai-status", str(error), "npx wrangler tail")
+    said = f"{model['status']}: {model['provider']} {model['model']}, {model['detail']}"
+    if model["status"] == "healthy":
+        if model["provider"] == "demo" and not api.where.is_local:
+            return warning(
+                "ai-status", f"{said}", "set AI_PROVIDER to workers-ai or openai in wrangler.toml, then make deploy"
+            )
+        return ok("ai-status", said)
+    if model["provider"] == "workers-ai":
+        fix = 'put `[ai]` with `binding = "AI"` back into wrangler.toml, then make deploy'
+    else:
+        fix = "look at AI_BASE_URL, and set the key: " + (
+            "AI_API_KEY in .dev.vars" if api.where.is_local else "npx wrangler secret put AI_API_KEY"
+        )
+    return (fault if model["status"] == "unavailable" else warning)("ai-status", said, fix)
+
+
+def _access(api: Api) -> Iterator[Check]:
+    """Look whether the key is good, and whether strangers need one."""
+    if api.where.key is not None and api.where.is_open:
+        yield fault("transport", f"the key goes to {api.where.url} in the clear", "use the https URL")
+    try:
+        api.get("/api/tasks", {"limit": "1"})
+    except Refused as error:
+        yield _refusal(api, error)
+    except Unreachable as error:
+        yield fault("tasks", str(error), "npx wrangler tail")
+    else:
+        if api.where.key is None and not api.where.is_local:
+            fix = "remove REQUIRE_KEYS=false from wrangler.toml, then make deploy, then make key ARGS=--remote"
+            yield fault("keys", "anybody may read and submit tasks here: REQUIRE_KEYS is false", fix)
+        else:
+            yield ok("keys", "no key is needed on this machine" if api.where.key is None else "the key is good")
+
+
+def _refusal(api: Api, error: Refused) -> Check:
+    """Say why tasks cannot be read."""
+    make = "make key" if api.where.is_local else "make key ARGS=--remote"
+    if error.code == "not_configured":
+        return fault("keys", "the deployment has no keys yet, so nobody can use it", make)
+    if error.status == 401 and api.where.key is None:
+        text = "a key is needed, as it should be, and ONCEOVER_KEY is not set"
+        return skipped("keys", text, f"{make}, then set ONCEOVER_KEY")
+    if error.status == 401:
+        text = "the key in ONCEOVER_KEY is refused: unknown, revoked, or expired"
+        return fault("keys", text, f"{make}, then set ONCEOVER_KEY")
+    if error.status == 403:
+        return fault("keys", "the key lacks the scope read", "onceover keys make --scopes read,write")
+    if error.status == 429:
+        return warning("keys", f"the tenant has reached a limit: {error}", "wait, or raise the limit")
+    return fault("tasks", str(error), "npx wrangler tail")
+
+
+def _outlook(api: Api) -> Json:
+    """Read what operators see; what everybody sees where that is refused."""
+    try:
+        return api.get("/api/async-status", {"verbose": "1"})
+    except (Unreachable, Refused):
+        return {}
+
+
+def version(outlook: Json) -> Check:
+    """Say which version and schema run there, where the server tells, and whether the two belong together."""
+    if outlook.get("version") is None:
+        return skipped("version", "the server does not tell its version to this key")
+    schema = outlook.get("schema") or {}
+    known, applied = schema.get("known"), schema.get("applied")
+    if known is not None and applied is not None and applied < known:
+        text = f"version {outlook['version']} knows the migration {known}, and the database has {applied}"
+        return fault("version", text, "npx wrangler d1 migrations apply DB --remote, or make deploy")
+    return ok("version", f"version {outlook['version']}" + (f", schema {applied or known}" if schema else ""))

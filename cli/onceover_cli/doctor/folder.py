@@ -1,0 +1,136 @@
+"""A folder with a deployment's configuration: wrangler.toml for each environment, .dev.vars, migrations."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from .bindings import bindings
+from .findings import Check, Level, fault, ok, warning
+from .variables import variables
+
+type Table = dict[str, Any]
+
+CONFIGURATION: Final = "wrangler.toml"
+_MIGRATION = re.compile(r"(\d{4})_.+\.sql")
+_LINE = re.compile(r"\s*(?:export\s+)?[\w.-]+\s*[=:]|\s*#|\s*$")
+
+
+def examine(folder: Path, env: str | None) -> Iterator[Check]:
+    """Look at a folder. `env` is the environment that is meant; None: each that wrangler.toml has."""
+    path = folder / CONFIGURATION
+    if not path.is_file():
+        yield fault("configuration", f"there is no {CONFIGURATION} in {folder}", "name a clone of onceover, or a URL")
+        return
+    try:
+        config = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        yield fault(
+            "configuration", f"{CONFIGURATION} cannot be read: {error}", f"correct that line of {CONFIGURATION}"
+        )
+        return
+    known = list(config.get("env", {}))
+    if env and env not in known:
+        there = ", ".join(known) or "none but the top level"
+        yield fault(
+            "configuration",
+            f"{CONFIGURATION} has no environment {env}; there are {there}",
+            "leave --env out, or name one",
+        )
+        return
+    yield from _whole(config, folder)
+    for name in [env] if env is not None else ["", *known]:
+        yield from _environment(config, name, folder)
+    yield from _secrets(folder)
+
+
+def _whole(config: Table, folder: Path) -> Iterator[Check]:
+    """Look at what holds for all environments."""
+    complaints = []
+    main = str(config.get("main", ""))
+    if not main or not (folder / main).is_file():
+        complaints.append(
+            fault("configuration", f"main is {main!r}, and there is no such file", 'main = "src/entry.py"')
+        )
+    if "python_workers" not in config.get("compatibility_flags", []):
+        fix = 'compatibility_flags = ["python_workers"]'
+        complaints.append(fault("configuration", "the flag python_workers is missing: the Worker cannot start", fix))
+    if not config.get("name"):
+        complaints.append(fault("configuration", "the Worker has no name", 'name = "onceover"'))
+    yield from complaints or [ok("configuration", f"{CONFIGURATION} can be read; main is {main}")]
+    if "* * * * *" not in config.get("triggers", {}).get("crons", []):
+        fix = '[triggers] crons = ["* * * * *"]'
+        yield fault(
+            "cron", "no cron trigger that comes each minute: what a worker leaves behind is found by nobody", fix
+        )
+    else:
+        yield ok("cron", "comes each minute")
+    if not config.get("observability", {}).get("enabled"):
+        yield warning(
+            "logs",
+            "[observability] is not enabled: nothing that fails can be looked up",
+            "[observability] enabled = true",
+        )
+
+
+def _environment(config: Table, name: str, folder: Path) -> Iterator[Check]:
+    """Look at one environment. Nothing is inherited but what is no binding and no variable."""
+    own: Table = config["env"][name] if name else config
+    where = f"[env.{name}]" if name else "the top level"
+    yield from bindings(own, name, where)
+    yield from variables(own.get("vars", {}), where, has_ai="ai" in own)
+    yield from _database(own, where, folder)
+
+
+def _database(own: Table, where: str, folder: Path) -> Iterator[Check]:
+    """Look at the binding of the database, and at the migrations that it names."""
+    found = next((one for one in own.get("d1_databases", []) if one.get("binding") == "DB"), None)
+    if found is None:
+        yield fault(
+            "database", f"{where}: DB binding is missing", '[[d1_databases]] binding = "DB", database_name = "onceover"'
+        )
+        return
+    database_id = found.get("database_id")
+    if database_id is not None and not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", str(database_id)):
+        yield fault("database", f"{where}: database_id is no id", "npx wrangler d1 list")
+    elif database_id is not None and set(str(database_id)) <= {"0", "-"}:
+        yield Check("database", Level.NOTE, f"{where}: database_id is the placeholder; a deployment needs one of yours")
+    else:
+        yield ok("database", f"{where}: DB is {found.get('database_name')}")
+    yield _migrations(folder / str(found.get("migrations_dir", "migrations")), where)
+
+
+def _migrations(folder: Path, where: str) -> Check:
+    files = sorted(path.name for path in folder.glob("*.sql")) if folder.is_dir() else []
+    if not files:
+        return fault(
+            "migrations", f"{where}: there are no migrations in {folder.name}/", 'migrations_dir = "migrations"'
+        )
+    matches = {name: _MIGRATION.fullmatch(name) for name in files}
+    odd = [name for name, match in matches.items() if match is None]
+    numbers = [match[1] for match in matches.values() if match is not None]
+    twice = [number for number in set(numbers) if numbers.count(number) > 1]
+    if odd or twice:
+        what = f"{odd[0]} has no number" if odd else f"there are two with the number {min(twice)}"
+        fix = "give it the next number, as NNNN_name.sql"
+        return fault("migrations", f"{where}: {folder.name}/: {what}, so their order is not known", fix)
+    return ok("migrations", f"{where}: {len(files)}, the last one is {files[-1]}")
+
+
+def _secrets(folder: Path) -> Iterator[Check]:
+    """Look at the lines of .dev.vars, and at no value."""
+    path = next((folder / name for name in (".dev.vars",) if (folder / name).is_file()), None)
+    if path is None:
+        return
+    text = path.read_text("utf-8", errors="replace")
+    bad = [number for number, line in enumerate(text.splitlines(), 1) if not _LINE.match(line)]
+    if bad:
+        yield fault("dev-vars", f"line {bad[0]} of {path.name} sets nothing", "write NAME=value, or # before a comment")
+    elif path.stat().st_mode & 0o004:
+        yield warning("dev-vars", f"{path.name} can be read by everybody on this machine", f"chmod 600 {path.name}")
+    else:
+        yield ok("dev-vars", f"{path.name} can be read")
+    pairs = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#"))
+    values = {name.removeprefix("export ").strip(): value.strip().strip("\"'`") for name, value in pairs.items()}
+    yield from variables(values, path.name, is_secret=True)

@@ -1,0 +1,116 @@
+"""How a deployment has fared lately: triggers that come, tasks that wait, room that is left, messages that failed."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from ..connection import Api
+from ..errors import Refused, Unreachable
+from ..shapes import Json
+from .findings import Check, Level, fault, ok, skipped, warning
+
+# Times are true to five minutes, and the cron trigger comes each minute.
+_SWEEP_LATE: Final = timedelta(minutes=10)
+_PENDING_LONG_SECONDS: Final = 600
+_ROOM_LEFT: Final = 0.9
+_LOOKED_BACK: Final = timedelta(days=1)
+_LOOKED_AT_MOST: Final = "100"
+
+
+def triggers(outlook: Json, bound: Json, now: datetime, *, is_local: bool) -> Iterator[Check]:
+    """Judge what operators are told: triggers, backlog, storage, the day's use."""
+    yield from _day_use(outlook)
+    if "backlog" not in outlook:
+        fix = "set ONCEOVER_KEY to a key of the operator's tenant with the scope admin"
+        yield skipped("triggers", "only operators see triggers, backlog and storage", fix)
+        return
+    backlog = outlook["backlog"]
+    waits = backlog["oldestPendingSeconds"] or 0
+    yield _sweep(outlook, now, is_local=is_local)
+    if bound["hasAIQueue"]:
+        yield _carrier("queue", "the queue", outlook.get("lastQueueAt"), waits, now)
+    elif bound["hasDurableObjects"]:
+        yield _carrier("alarm", "an object's alarm", outlook.get("lastAlarmAt"), waits, now)
+    counts = f"{backlog['pending']} pending, {backlog['processing']} processing"
+    if waits > _PENDING_LONG_SECONDS:
+        fix = "onceover top; then onceover list --status pending, and npx wrangler tail"
+        yield warning("backlog", f"{counts}; the oldest waits for {waits} s", fix)
+    else:
+        yield ok("backlog", counts)
+    yield _storage(outlook["storage"])
+
+
+def _sweep(outlook: Json, now: datetime, *, is_local: bool) -> Check:
+    fix = 'make sure of `crons = ["* * * * *"]` under [triggers] in wrangler.toml, then make deploy'
+    last = outlook.get("lastSweepAt")
+    if last is None:
+        if is_local:
+            return Check("cron", Level.NOTE, "the cron trigger has not come yet; it comes each minute")
+        return fault("cron", "the cron trigger has never come", fix)
+    since = now - _time(last)
+    if since > _SWEEP_LATE:
+        return fault("cron", f"the cron trigger last came at {last}, {_minutes(since)} ago", fix)
+    return ok("cron", f"came at {last}")
+
+
+def _carrier(check_id: str, name: str, last: str | None, waits: int, now: datetime) -> Check:
+    """Judge what carries tasks to their workers. Silence is no sign of trouble while nothing waits."""
+    if waits > _PENDING_LONG_SECONDS and (last is None or now - _time(last) > timedelta(seconds=_PENDING_LONG_SECONDS)):
+        seen = "has never come" if last is None else f"last came at {last}"
+        fix = "npx wrangler queues list (is there a consumer?), npx wrangler tail, then make deploy"
+        return fault(check_id, f"failing messages: tasks wait for {waits} s, and {name} {seen}", fix)
+    return ok(check_id, "nothing was sent yet" if last is None else f"came at {last}")
+
+
+def _storage(storage: Json) -> Check:
+    share = storage["bytes"] / storage["most"]
+    said = f"{storage['bytes'] / 1e6:.1f} of {storage['most'] / 1e6:.0f} MB"
+    fix = "onceover delete, or RETENTION_DAYS lower, or STORAGE_MB_MOST higher on the paid plan"
+    if share >= 1:
+        return fault("storage", f"full: {said}; new tasks are refused", fix)
+    if share >= _ROOM_LEFT:
+        return warning("storage", f"nearly full: {said}; ended tasks are being erased early", fix)
+    return ok("storage", said)
+
+
+def _day_use(outlook: Json) -> Iterator[Check]:
+    """Judge the use of the free plan's day, which only the local runtime knows."""
+    for name, used in (outlook.get("usage") or {}).items():
+        if isinstance(used, dict) and used["used"] >= _ROOM_LEFT * used["limit"]:
+            text = f"{name}: {used['used']} of {used['limit']} a day of the free plan"
+            yield warning("quota", text, "wait for midnight UTC, or change to the Workers Paid plan")
+
+
+def failures(api: Api, now: datetime) -> Iterator[Check]:
+    """Look at the tasks that failed in the last day, dead letters first."""
+    after = (now - _LOOKED_BACK).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    try:
+        page = api.get("/api/tasks", {"status": "failed", "limit": _LOOKED_AT_MOST, "createdAfter": after})
+    except (Refused, Unreachable):
+        return  # what keeps tasks from being read has been said
+    codes = Counter(str(task["error"]["code"]) for task in page["tasks"] if task["error"])
+    dead = codes.pop("dead_lettered", 0)
+    if dead:
+        fix = "npx wrangler tail (why?), then onceover retry --failed --error-code dead_lettered"
+        yield fault("dead-letters", f"failing messages: {dead} tasks of the last day were dead-lettered", fix)
+    else:
+        yield ok("dead-letters", "none in the last day")
+    # What a client asked for is no fault of the deployment.
+    for code in ("deadline_exceeded", "budget_exhausted"):
+        codes.pop(code, None)
+    if codes:
+        said = ", ".join(f"{count} {code}" for code, count in codes.most_common())
+        worst = next(code for code, _ in codes.most_common())
+        fix = f"onceover list --status failed; once mended, onceover retry --failed --error-code {worst}"
+        yield warning("failures", f"tasks of the last day that failed: {said}", fix)
+    else:
+        yield ok("failures", "none in the last day")
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _minutes(span: timedelta) -> str:
+    return f"{round(span.total_seconds() / 60)} minutes"

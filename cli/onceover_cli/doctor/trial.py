@@ -1,0 +1,43 @@
+"""A small task from end to end: submitted, worked on, read, and erased again."""
+
+import time
+from collections.abc import Callable
+
+from ..connection import Api
+from ..errors import Refused, Unreachable
+from ..submission import fresh_key
+from .findings import Check, fault, ok
+
+_TEXT = "onceover doctor sends this text to see whether a task is done from end to end. 一段用于检查的短文。"
+_SECONDS_MOST = 120.0
+_HELD_SECONDS = "10"
+
+
+def trial(api: Api, clock: Callable[[], float] = time.monotonic) -> Check:
+    """Do a task of one model call, and say how long it took."""
+    began = clock()
+    body = {
+        "input": _TEXT,
+        "deadlineSeconds": _SECONDS_MOST,
+        "maxModelCalls": 3,
+        "metadata": {"from": "onceover doctor"},
+    }
+    tail = "make dev prints why" if api.where.is_local else "npx wrangler tail"
+    try:
+        task = api.ask("POST", "/api/tasks", body=body, headers={"Idempotency-Key": fresh_key()})
+        path = f"/api/tasks/{task['id']}"
+        while not task["terminal"] and clock() - began < _SECONDS_MOST + 30:
+            task = api.get(path, {"wait": _HELD_SECONDS})
+        api.ask("DELETE", path)
+    except (Unreachable, Refused) as error:
+        return fault("task", f"the demo task could not be done: {error}", tail)
+    took = f"{clock() - began:.1f} s"
+    if task["status"] == "completed":
+        calls = task["usage"]["modelCalls"]
+        return ok(
+            "task", f"a task was done in {took} by the {task['route']} route with {calls} model call(s), and erased"
+        )
+    if not task["terminal"]:
+        return fault("task", f"the demo task was still {task['status']} after {took}", tail)
+    error_said = task["error"] or {"code": task["status"], "message": ""}
+    return fault("task", f"the demo task {task['status']}: {error_said['code']}, {error_said['message']}", tail)

@@ -1,0 +1,134 @@
+"""The variables of one environment, as far as a look at them shows that they cannot work. Values are never shown."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from .findings import Check, fault, ok, warning
+
+SECRETS: Final = frozenset({"AI_API_KEY", "WEBHOOK_KEY"})
+# Every variable that the Worker reads; a test holds this list to the Worker's.
+KNOWN: Final = frozenset(
+    {
+        *SECRETS,
+        "AI_BASE_URL",
+        "AI_CONCURRENCY",
+        "AI_MAX_OUTPUT_TOKENS",
+        "AI_MODEL",
+        "AI_MODELS",
+        "AI_MODEL_OPTIONS",
+        "AI_PROVIDER",
+        "AI_TIMEOUT_SECONDS",
+        "CHUNK_MAX_CHARS",
+        "CORS_ORIGINS",
+        "KEEP_INPUT",
+        "LEASE_SECONDS",
+        "MAX_ATTEMPTS",
+        "MAX_CHARACTERS_PER_DAY",
+        "MAX_INPUT_BYTES",
+        "MAX_OBJECTS_AT_WORK",
+        "MAX_TASKS_IN_FLIGHT",
+        "MODEL_PATIENCE_SECONDS",
+        "OPERATOR_TENANT",
+        "PLAN",
+        "REQUIRE_KEYS",
+        "RETENTION_DAYS",
+        "STORAGE_MB_MOST",
+        "WEBHOOK_LOOPBACK",
+    }
+)
+_CHOICES: Final = {
+    "AI_PROVIDER": ("workers-ai", "openai", "demo"),
+    "PLAN": ("free", "paid"),
+    "REQUIRE_KEYS": ("true", "false"),
+    "KEEP_INPUT": ("true", "false"),
+}
+_NUMBERS: Final = {
+    "AI_TIMEOUT_SECONDS": (0.1, 600),
+    "LEASE_SECONDS": (0.2, 3_600),
+    "AI_CONCURRENCY": (1, 6),
+    "MAX_ATTEMPTS": (1, 20),
+    "MODEL_PATIENCE_SECONDS": (0, 86_400),
+    "RETENTION_DAYS": (0, 3_650),
+}
+_LOCAL: Final = ("CLOUDFLARE_", "CF_", "WRANGLER_", "NODE_", "npm_")
+
+
+def variables(
+    given: Mapping[str, object], where: str, *, has_ai: bool = True, is_secret: bool = False
+) -> Iterator[Check]:
+    """Judge variables. `is_secret`: they stand in a file that is for secrets, and is not deployed."""
+    found = list(_complaints(given, where, has_ai=has_ai, is_secret=is_secret))
+    if found or given:
+        yield from found or [ok("variables", f"{where}: {len(given)} set, all of them read")]
+
+
+def _complaints(given: Mapping[str, object], where: str, *, has_ai: bool, is_secret: bool) -> Iterator[Check]:
+    for name, value in given.items():
+        if name not in KNOWN and not name.startswith(_LOCAL):
+            close = difflib.get_close_matches(name.upper(), sorted(KNOWN), n=1, cutoff=0.7)
+            fix = f"did you mean {close[0]}?" if close else f"take {name} out"
+            yield warning("variables", f"{where}: nothing reads {name}", fix)
+        elif name in SECRETS and not is_secret and str(value).strip():
+            fix = f"take it out of wrangler.toml, get a new one (git has this one), npx wrangler secret put {name}"
+            yield fault("secrets", f"{where}: {name} stands in wrangler.toml, for everybody to read", fix)
+        else:
+            yield from _value(
+                name, str(value).strip().lower() if isinstance(value, bool) else str(value).strip(), where
+            )
+    yield from _together(given, where, has_ai=has_ai, is_secret=is_secret)
+
+
+def _value(name: str, value: str, where: str) -> Iterator[Check]:
+    if not value:
+        return
+    if name in _CHOICES and value not in _CHOICES[name]:
+        takes = ", ".join(_CHOICES[name])
+        yield fault("variables", f"{where}: {name} has a value that it does not take", f"one of {takes}")
+    if name in _NUMBERS:
+        least, most = _NUMBERS[name]
+        try:
+            is_sound = least <= float(value) <= most
+        except ValueError:
+            is_sound = False
+        if not is_sound:
+            yield fault(
+                "variables",
+                f"{where}: {name} has a value that it does not take",
+                f"a number from {least:g} to {most:g}",
+            )
+
+
+def _together(given: Mapping[str, object], where: str, *, has_ai: bool, is_secret: bool) -> Iterator[Check]:
+    """Judge what variables say together."""
+    provider = given.get("AI_PROVIDER", "" if is_secret else "workers-ai")
+    if provider == "openai" and not given.get("AI_BASE_URL"):
+        yield fault(
+            "variables",
+            f"{where}: AI_PROVIDER is openai, and AI_BASE_URL is not set",
+            'AI_BASE_URL = "https://api.openai.com/v1"',
+        )
+    if provider == "workers-ai" and not has_ai:
+        yield fault("ai", f"{where}: AI binding is missing, which AI_PROVIDER workers-ai needs", '[ai] binding = "AI"')
+    if provider == "workers-ai" and is_secret:
+        yield fault(
+            "variables",
+            f"{where}: workers-ai needs an account and the network",
+            "AI_PROVIDER=openai, or demo, under make dev",
+        )
+    try:
+        lease, timeout = float(str(given.get("LEASE_SECONDS", 180))), float(str(given.get("AI_TIMEOUT_SECONDS", 120)))
+    except ValueError:
+        return
+    if lease <= timeout:
+        yield fault(
+            "variables",
+            f"{where}: LEASE_SECONDS is not above AI_TIMEOUT_SECONDS",
+            "LEASE_SECONDS higher, or AI_TIMEOUT_SECONDS lower",
+        )
+    if not is_secret and str(given.get("REQUIRE_KEYS", "true")).lower() == "false":
+        yield fault(
+            "keys",
+            f"{where}: REQUIRE_KEYS is false, so a deployment answers anybody",
+            "take REQUIRE_KEYS out of wrangler.toml",
+        )

@@ -1,0 +1,31 @@
+"""The exit statuses, which scripts rely on, and the one that a task's end stands for."""
+
+from enum import IntEnum
+from typing import Final
+
+from .shapes import Json
+
+_OF_TERMS: Final = frozenset({"deadline_exceeded", "budget_exhausted"})
+
+
+class Exit(IntEnum):
+    """What the command line ends with."""
+
+    COMPLETED = 0
+    COULD_NOT_RUN = 1
+    FAILED = 2
+    INCOMPLETE = 3
+    TERMS = 4
+    CANCELLED = 5
+    INTERRUPTED = 130
+
+
+def exit_of(task: Json) -> Exit:
+    """Return what a task's end stands for: failed, cut short by its deadline or budget, cancelled, incomplete."""
+    if task["status"] == "cancelled":
+        return Exit.CANCELLED
+    if task["status"] == "failed":
+        return Exit.TERMS if (task.get("error") or {}).get("code") in _OF_TERMS else Exit.FAILED
+    progress = task["progress"]
+    has_gaps = progress.get("truncated", 0) > 0 or progress.get("failed", 0) > 0
+    return Exit.INCOMPLETE if has_gaps else Exit.COMPLETED

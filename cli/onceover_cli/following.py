@@ -1,0 +1,181 @@
+"""Follow a task to its end: by its events, or by polls where the server has none. The server may go and come back."""
+
+import json
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import httpx2
+
+from .backoff import Backoff
+from .connection import Api
+from .errors import CommandError, Refused, Unreachable
+from .shapes import Json, is_terminal
+
+PATIENCE_SECONDS: Final = 600.0
+_PAGE: Final = 20
+_WAIT_SECONDS_LEAST, _WAIT_SECONDS_MOST = 1, 5
+
+
+class Viewer(Protocol):
+    """Who is told what happens to a task."""
+
+    def progress(self, news: Json) -> None:
+        """Hear of the task's state: a whole task, or the part of one that an event has."""
+
+    def chunk(self, chunk: Json) -> None:
+        """Hear of a finished chunk. Each comes once, and they come in the order of the text."""
+
+    def note(self, text: str) -> None:
+        """Hear what is not of the task: that the server is away, or is back."""
+
+
+class _NoEvents(Exception):
+    """The server has no events, or something on the way does not let them through."""
+
+
+class _Closed(Exception):
+    """The stream closed before the task's end; `retry_seconds` is what the server asks for, if it does."""
+
+    def __init__(self, retry_seconds: float) -> None:
+        super().__init__()
+        self.retry_seconds = retry_seconds
+
+
+class Following:
+    """One task that is followed. `wants_chunks`: whether anybody looks at outputs before the end."""
+
+    def __init__(
+        self,
+        api: Api,
+        task_id: str,
+        viewer: Viewer,
+        *,
+        wants_chunks: bool = True,
+        patience_seconds: float = PATIENCE_SECONDS,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._api = api
+        self._path = f"/api/tasks/{task_id}"
+        self._viewer = viewer
+        self._wants_chunks = wants_chunks
+        self._backoff = backoff or Backoff(patience_seconds)
+        self._last_id: str | None = None
+        self._next_chunk = 0
+        self._cursor: str | None = None
+        self._barren = 0  # streams in a row that closed without an event
+
+    def to_the_end(self) -> Json:
+        """Return the task once it has ended. Raises `CommandError` when it cannot be read for longer than patience."""
+        try:
+            return self._again_and_again(self._stream)
+        except _NoEvents:
+            return self._again_and_again(self._poll)
+
+    def _again_and_again(self, attempt: Callable[[], Json]) -> Json:
+        while True:
+            try:
+                return attempt()
+            except _Closed as closed:
+                self._backoff.wait(closed.retry_seconds)
+            except Unreachable as error:
+                self._stay(error)
+            except Refused as error:
+                if not error.may_pass:
+                    raise
+                self._stay(error)
+
+    def _stay(self, error: Unreachable | Refused) -> None:
+        """Wait for a server that is away, and say so once."""
+        if not self._backoff.is_away:
+            self._viewer.note(f"{error}; the task is safe there, trying again …")
+        self._backoff.wait(self._backoff.pause(error))
+
+    def _answered(self) -> None:
+        if self._backoff.is_away:
+            self._viewer.note("the server is back")
+        self._backoff.succeed()
+
+    # --- events -------------------------------------------------------------------------------------------
+
+    def _stream(self) -> Json:
+        """Read one stream. Returns the task with its `end`; raises `_Closed` if it closes before."""
+        retry, seen = 0.5, 0
+        try:
+            with self._api.events(f"{self._path}/events", self._last_id) as source:
+                for event in source:
+                    self._answered()
+                    seen += 1
+                    if event.retry is not None:
+                        retry = event.retry / 1000
+                    if event.data and (task := self._take(event)) is not None:
+                        return task
+        except Refused as error:
+            # A task that is not there has no task either: the poll says so in the API's words.
+            if error.status in {404, 405, 406, 501}:
+                raise _NoEvents from None
+            if error.status == 422 and self._last_id is not None:
+                # The task was put back meanwhile, so its events are counted anew. No chunk is shown twice.
+                self._last_id = None
+                raise _Closed(0.0) from None
+            raise
+        except httpx2.SSEError:
+            raise _NoEvents from None
+        self._barren = 0 if seen else self._barren + 1
+        if self._barren > 3:
+            raise _NoEvents
+        raise _Closed(retry)
+
+    def _take(self, event: httpx2.ServerSentEvent) -> Json | None:
+        """Take one event; return the task if it is the last one."""
+        try:
+            data = json.loads(event.data)
+        except ValueError:
+            raise CommandError(f"the server sent an event that is no JSON: {event.data[:80]!r}") from None
+        if event.id:
+            self._last_id = event.id
+        match event.event:
+            case "chunk":
+                self._show(data)
+            case "status" | "progress":
+                self._viewer.progress(data)
+            case "end":
+                task: Json = data.get("task", data)
+                return task if "terminal" in task else self._api.get(self._path)
+        return None
+
+    # --- polling ------------------------------------------------------------------------------------------
+
+    def _poll(self) -> Json:
+        """Ask again and again; each answer is held by the server for a while."""
+        wait = 0
+        while True:
+            task = self._api.get(self._path, {"wait": str(wait)} if wait else None)
+            self._answered()
+            self._viewer.progress(task)
+            # A completed task has its outputs in its result.
+            is_wanted = self._wants_chunks and task["status"] != "completed"
+            if is_wanted and task["progress"]["completed"] > self._next_chunk:
+                self._read_chunks()
+            if is_terminal(task):
+                return task
+            wait = min(_WAIT_SECONDS_MOST, max(_WAIT_SECONDS_LEAST, wait * 2))
+
+    def _read_chunks(self) -> None:
+        """Read on, page by page. A page with a gap is read again later, since its gap will be filled."""
+        while True:
+            query = {"limit": str(_PAGE), **({} if self._cursor is None else {"cursor": self._cursor})}
+            page = self._api.get(f"{self._path}/chunks", query)
+            self._answered()
+            for chunk in page["chunks"]:
+                if chunk["index"] == self._next_chunk:
+                    self._show(chunk)
+            cursor = page.get("nextCursor")
+            if cursor is None or not page["chunks"] or page["chunks"][-1]["index"] >= self._next_chunk:
+                return
+            self._cursor = cursor
+
+    def _show(self, chunk: Json) -> None:
+        if chunk["index"] < self._next_chunk:
+            return
+        self._next_chunk = chunk["index"] + 1
+        self._viewer.chunk(chunk)

@@ -1,0 +1,90 @@
+"""The program: its commands, and what every one of them does with errors, closed pipes and Ctrl-C."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from . import __version__, terminal
+from .commands import changes, doctor, keys, tasks, top, webhooks, work
+from .errors import CommandError
+from .exits import Exit
+
+_STATUSES = (
+    "Exit status: 0 completed, 1 could not run, 2 the task failed, 3 truncated or missing parts, "
+    "4 deadline or budget, 5 cancelled, 130 interrupted (the task runs on)."
+)
+
+app = typer.Typer(
+    name="onceover",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help=f"Submit long texts to an onceover deployment, watch them, and look after it. {_STATUSES}",
+    epilog="[bold]Examples[/bold]\n\n  onceover run book.txt > result.md\n\n  onceover run --help",
+)
+for module in (work, tasks, changes):
+    module.register(app)
+app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
+doctor.register(app)
+top.register(app)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        terminal.write(f"onceover {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take the options of the program itself."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status, and says on standard error what went wrong."""
+    terminal.prepare()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = typer.main.get_command(app)
+    said = ""
+    try:
+        done = command.main(args=given, prog_name="onceover", standalone_mode=False)
+        return int(done) if isinstance(done, int) else Exit.COMPLETED
+    except terminal.OutputClosed:
+        return Exit.COMPLETED
+    except SystemExit as end:
+        # A completion script was shown; or the help went to a pipe that was closed.
+        is_pipe = isinstance(end.__context__, BrokenPipeError)
+        return end.code if isinstance(end.code, int) and not is_pipe else Exit.COMPLETED
+    except (KeyboardInterrupt, typer.Abort):
+        return Exit.INTERRUPTED
+    except CommandError as error:
+        said = str(error)
+    except UnicodeEncodeError:
+        said = "an argument is not UTF-8"
+    except typer.TyperException as error:
+        said = _misused(error)
+    if said:
+        terminal.say(f"error: {said}")
+    return Exit.COULD_NOT_RUN
+
+
+def _misused(error: typer.TyperException) -> str:
+    """Say what is wrong with a command line. Nothing where the help was shown instead."""
+    context = getattr(error, "ctx", None)
+    said = error.format_message()
+    path = "onceover" if context is None else context.command_path
+    return f"{said}\nTry `{path} --help`." if said else ""
+
+
+def run() -> None:
+    """Be the program."""
+    status = main()
+    terminal.close()
+    sys.exit(status)

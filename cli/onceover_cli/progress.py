@@ -1,0 +1,166 @@
+"""What a person sees of a task that runs: a bar on the terminal, its outputs as they come, and a last line."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+from . import terminal
+from .shapes import Json, output_text
+
+_NARROW_COLUMNS = 60
+_WAITS = {
+    "queued": "queued",
+    "rate_limited": "rate limited",
+    "model_away": "the model is away",
+    "backoff": "a call failed, trying again",
+    "lease": "its worker died",
+    "database": "the database is slow",
+    "quota": "the database's quota is used up",
+}
+
+
+class _Pace(ProgressColumn):
+    """Chunks a second and the time that is left, once there is something to reckon with."""
+
+    def render(self, task: Task) -> Text:
+        """Draw it."""
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text(f"{_clock(task.elapsed or 0)}")
+        rate = f"{speed:.1f}/s" if speed >= 1 else f"{speed * 60:.1f}/min"
+        left = "" if task.time_remaining is None else f", {_clock(task.time_remaining)} left"
+        return Text(rate + left)
+
+
+class TaskView:
+    """Shows one task. Use it as a context manager.
+
+    `streams`: outputs go to standard output as they come, which holds for a result that is their concatenation.
+    """
+
+    def __init__(self, *, streams: bool, is_quiet: bool = False) -> None:
+        self.streams = streams
+        self._is_quiet = is_quiet
+        self._written: list[str] = []
+        self._bar: Progress | None = None
+        self._waits = ""
+        self._began = time.monotonic()
+        if terminal.is_terminal(sys.stderr) and not is_quiet:
+            console = terminal.console(sys.stderr)
+            columns: list[ProgressColumn] = [TextColumn("{task.description}"), MofNCompleteColumn(), _Pace()]
+            if console.width >= _NARROW_COLUMNS:
+                columns.insert(1, BarColumn(bar_width=None))
+            self._bar = Progress(
+                *columns,
+                console=console,
+                transient=True,
+                expand=True,
+                refresh_per_second=4,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._row = self._bar.add_task("pending", total=None)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def progress(self, news: Json) -> None:
+        """Show how far the task is."""
+        if self._bar is None:
+            return
+        counts = news.get("progress", news)
+        wait = news.get("waitingFor") or {}
+        if "status" in news:
+            self._waits = _WAITS.get(str(wait.get("reason")), "") if wait else str(news["status"])
+        done, total = counts.get("completed"), counts.get("total")
+        label = self._waits or "processing"
+        if done is not None and done == total and not news.get("terminal"):
+            label = "merging"
+        self._bar.update(self._row, description=label, completed=done, total=total)
+
+    def chunk(self, chunk: Json) -> None:
+        """Write a chunk's output, if it goes to standard output before the end."""
+        output = chunk.get("output")
+        if self.streams and output is not None:
+            self._write(output)
+
+    def note(self, text: str) -> None:
+        """Say something that is no news of the task."""
+        with _Aside(self._bar):
+            terminal.say(f"onceover: {text}")
+
+    def finish(self, task: Json) -> None:
+        """Write what is left of the result."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        text = output_text(task)
+        if text is None:
+            return
+        if not self._written:
+            self._write(text)
+            return
+        before = "\n\n".join(self._written)
+        if text == before:
+            return
+        if text.startswith(before + "\n\n"):
+            self._write(text[len(before) + 2 :])
+            return
+        self.note("the outputs above are not the result, which follows")
+        self._write(text)
+
+    def _write(self, output: str) -> None:
+        """Write one output, with a blank line between two."""
+        with _Aside(self._bar):
+            terminal.write(("\n" if self._written else "") + output + "\n")
+        self._written.append(output)
+
+
+class _Aside:
+    """Takes the bar away while something else is written to the same terminal."""
+
+    def __init__(self, bar: Progress | None) -> None:
+        self._bar = bar
+
+    def __enter__(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None and kind is None:
+            self._bar.start()
+
+
+def last_line(task: Json) -> str:
+    """Say in one line what became of a task, and what it cost."""
+    progress, usage = task["progress"], task["usage"]
+    parts = [
+        f"{progress['completed']} of {progress['total']} chunks",
+        f"{usage['modelCalls']} model calls" + (f" ({usage['inDoubt']} in doubt)" if usage["inDoubt"] else ""),
+        f"{usage['inputTokens']} + {usage['outputTokens']} tokens",
+    ]
+    if progress.get("truncated"):
+        parts.insert(1, f"{progress['truncated']} cut off by the model")
+    error = task.get("error")
+    cause = "" if error is None else f": {error['message']} ({error['code']})"
+    return f"{task['status']}{cause}. {', '.join(parts)}."
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,19 @@
+"""What the API answers: JSON objects, passed on as they came, so that a newer server's fields reach `-o json`."""
+
+from typing import Any
+
+type Json = dict[str, Any]
+
+
+def is_terminal(task: Json) -> bool:
+    """Whether a task has ended."""
+    return bool(task["terminal"])
+
+
+def output_text(task: Json) -> str | None:
+    """Return a task's result as one text; the parts of a list are joined with a blank line. None without a result."""
+    result = task.get("result")
+    if result is None:
+        return None
+    output = result["output"]
+    return output if isinstance(output, str) else "\n\n".join(output)

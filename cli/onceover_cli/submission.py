@@ -1,0 +1,153 @@
+"""What is asked of a new task: its text, read from a file or standard input, and its options as the API takes them."""
+
+import json
+import re
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .backoff import Backoff
+from .connection import Api
+from .errors import CommandError, Refused, Unreachable
+from .shapes import Json
+
+STDIN: Final = "-"
+# For how long an answer that was lost is asked for again. The server keeps the key for 24 hours.
+LOST_ANSWER_SECONDS: Final = 30.0
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)?")
+_SECONDS = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The options of a submission, as they stand on the command line. None: the deployment's own."""
+
+    instructions: str | None = None
+    reduce: str | None = None
+    chunk_chars: int | None = None
+    chunk_overlap: int | None = None
+    model: str | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    model_option: Sequence[str] = ()
+    metadata: Sequence[str] = ()
+    deadline: str | None = None
+    max_calls: int | None = None
+
+
+def read_text(source: str, say: Callable[[str], None]) -> str:
+    """Read the text to analyse; `-` is standard input. Raises `CommandError`."""
+    try:
+        if source == STDIN:
+            if sys.stdin.isatty():
+                say("Reading the text from the terminal; end it with Ctrl-D on a line of its own.")
+            content = sys.stdin.buffer.read()
+        else:
+            content = Path(source).read_bytes()
+    except OSError as error:
+        raise CommandError(f"cannot read {source}: {error.strerror}") from None
+    return _decoded(content, "standard input" if source == STDIN else source)
+
+
+def _decoded(content: bytes, name: str) -> str:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        hint = f"`iconv -t UTF-8 {name}` converts it, once you say -f and what it is"
+        raise CommandError(
+            f"{name} is not UTF-8 (byte {error.start} is 0x{content[error.start]:02x}); {hint}"
+        ) from None
+    text = text.removeprefix("\ufeff")
+    if not text:
+        raise CommandError(f"{name} is empty")
+    return text
+
+
+def body_of(text: str, wanted: Wanted) -> Json:
+    """Write the body of `POST /api/tasks`, without what was not said. Raises `CommandError`."""
+    chunk = {"maxChars": wanted.chunk_chars, "overlapChars": wanted.chunk_overlap}
+    fields: Json = {
+        "instructions": wanted.instructions,
+        "reduce": wanted.reduce,
+        "chunk": _present(chunk) or None,
+        "model": wanted.model,
+        "maxOutputTokens": wanted.max_output_tokens,
+        "temperature": wanted.temperature,
+        "modelOptions": _pairs("--model-option", wanted.model_option) or None,
+        "metadata": _pairs("--metadata", wanted.metadata) or None,
+        "deadlineSeconds": None if wanted.deadline is None else seconds("--deadline", wanted.deadline),
+        "maxModelCalls": wanted.max_calls,
+    }
+    return {"input": text, **_present(fields)}
+
+
+def _present(fields: Json) -> Json:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def seconds(flag: str, text: str) -> float:
+    """Read a time: seconds, or a number with s, m, h or d. Raises `CommandError`."""
+    match = _SPAN.fullmatch(text.strip())
+    if match is None:
+        raise CommandError(f"{flag} {text}: must be seconds, or like 90s, 10m, 2h, 1d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _pairs(flag: str, given: Sequence[str]) -> Json:
+    """Read `NAME=VALUE` pairs, and JSON objects. A value is JSON if it can be read as JSON, else text."""
+    found: Json = {}
+    for one in given:
+        if one.lstrip().startswith("{"):
+            try:
+                found |= json.loads(one)
+            except ValueError as error:
+                raise CommandError(f"{flag}: {one} is no JSON object: {error}") from None
+            continue
+        name, separator, value = one.partition("=")
+        if not separator or not name:
+            raise CommandError(f"{flag} {one}: must be NAME=VALUE, or a JSON object")
+        try:
+            found[name] = json.loads(value, parse_constant=_no_number)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _no_number(name: str) -> None:
+    """NaN and Infinity are words here: JSON has no such numbers."""
+    raise ValueError(name)
+
+
+def fresh_key() -> str:
+    """Make an idempotency key for one submission, so that an answer that is lost and asked for again is one task."""
+    return f"onceover-cli-{uuid.uuid4().hex}"
+
+
+def submit(api: Api, body: Json, key: str, say: Callable[[str], None], backoff: Backoff | None = None) -> Json:
+    """Submit a task. A lost answer is asked for again under the same key. Raises `CommandError`."""
+    pauses = backoff or Backoff(LOST_ANSWER_SECONDS)
+    was_lost = False
+    while True:
+        try:
+            return api.ask("POST", "/api/tasks", body=body, headers={"Idempotency-Key": key})
+        except (Unreachable, Refused) as error:
+            was_lost = was_lost or (isinstance(error, Unreachable) and error.is_lost)
+            can_pass = error.may_pass if isinstance(error, Refused) else was_lost
+            if not can_pass:
+                raise
+            try:
+                seconds_left = pauses.pause(error)
+            except CommandError:
+                if was_lost:
+                    say(f"The task may have been accepted: the same command with --idempotency-key {key} finds it.")
+                raise
+            say(f"{error}; asking again in {seconds_left:.0f} s (it will be one task)")
+            pauses.wait(seconds_left)
+
+
+def plan(api: Api, body: Json) -> Json:
+    """Ask what a submission would come to; nothing is stored."""
+    return api.ask("POST", "/api/tasks", params={"dryRun": "true"}, body=body)

@@ -1,0 +1,116 @@
+"""The two streams: data on standard output, everything else on standard error."""
+
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from .shapes import Json
+
+_NARROWEST = 20
+_WIDEST = 1_000
+# What a terminal obeys rather than shows. A model's output must not move the cursor or rename the window.
+_CONTROLS = {code: 0x2400 + code if code < 0x20 else 0xFFFD for code in (*range(0x20), *range(0x7F, 0xA0))}
+for _kept in (0x09, 0x0A):
+    del _CONTROLS[_kept]
+
+
+class OutputClosed(Exception):
+    """Whoever read standard output has had enough. No error."""
+
+
+def prepare() -> None:
+    """Let both streams speak UTF-8 whatever the locale says, and lose no line to an encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(encoding="utf-8", errors="replace")
+
+
+def write(text: str) -> None:
+    """Write data to standard output at once. Raises `OutputClosed`."""
+    write_plain(harmless(text) if is_terminal(sys.stdout) else text)
+
+
+def write_plain(text: str) -> None:
+    """Write what may have colours of ours in it. Raises `OutputClosed`."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise OutputClosed from None
+
+
+def write_json(value: Json) -> None:
+    """Write one JSON document: indented for eyes, one line for pipes."""
+    indent = 2 if is_terminal(sys.stdout) else None
+    write(json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
+
+
+def say(text: str) -> None:
+    """Write a line to standard error."""
+    try:
+        sys.stderr.write(harmless(text) + "\n")
+        sys.stderr.flush()
+    except OSError:
+        return  # nobody listens, and the work goes on
+
+
+def harmless(text: str) -> str:
+    """Replace control characters by pictures of them."""
+    return text.translate(_CONTROLS)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether somebody looks at a stream, on a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def console(stream: TextIO) -> Console:
+    """Return what draws on a stream: as wide as the terminal, and without colours where NO_COLOR asks for that."""
+    made = Console(file=stream, highlight=False, emoji=False, markup=False, soft_wrap=False)
+    made.width = max(made.width, _NARROWEST)
+    return made
+
+
+def write_table(headings: list[str], rows: list[list[str]]) -> None:
+    """Write rows: a table as wide as the terminal, or lines with tabs for a pipe."""
+    if not is_terminal(sys.stdout):
+        write("".join("\t".join(cell.replace("\t", " ") for cell in row) + "\n" for row in [headings, *rows]))
+        return
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(*(harmless(cell) for cell in row))
+    own = console(sys.stdout)
+    if own.measure(table, options=own.options.update(max_width=_WIDEST)).maximum <= own.width:
+        draw(table)
+        return
+    # An id that is cut in two cannot be copied: it gets a line of its own, with the rest below it.
+    for first, *others in rows:
+        facts = (f"{heading.lower()} {cell}" for heading, cell in zip(headings[1:], others, strict=True) if cell)
+        write(f"{first}\n" + "".join(f"  {fact}\n" for fact in facts))
+
+
+def draw(what: Any) -> None:
+    """Draw something of rich's on standard output."""
+    try:
+        console(sys.stdout).print(what)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise OutputClosed from None
+
+
+def close() -> None:
+    """Write what is still held back, to whoever is still there."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter's own last flush goes nowhere, or it would complain of the same pipe again.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,224 @@
+"""`onceover` against the real Worker: submit, watch, every exit status, Ctrl-C, a server that goes and comes back."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import Client, openai, paragraphs
+from tests.support.dev_server import ROOT, DevServer, eventually
+from tests.support.model_plan import Plan, ended, ok, status
+from tests.support.model_server import ModelServer
+from tests.support.terminal import Terminal
+
+pytestmark = pytest.mark.runtime
+PROGRAM = ROOT / ".venv" / "bin" / "onceover"
+LARGE = "祝福。" * 22_300  # 200 KB of UTF-8
+SMALL = ("--chunk-chars", "40")
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ModelServer]:
+    """A model that refuses, cuts and writes at length where the text says so."""
+    plan = Plan(
+        by_text={"refuse this": (status(400),), "cut this": (ended("length"),), "write at length": (ok(LARGE),)}
+    )
+    with ModelServer(api_key="test-key", plan=plan) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server keeps its state, through its own end."""
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def flags(model: ModelServer) -> list[str]:
+    """How the server is started."""
+    return [*openai(model.base_url, LEASE_SECONDS=4, AI_TIMEOUT_SECONDS=3, PLAN="paid"), "--cron-every", "1"]
+
+
+@pytest.fixture(scope="module")
+def server(state: Path, flags: list[str]) -> Iterator[DevServer]:
+    """One server for all tests of this module."""
+    with DevServer(state, *flags) as started:
+        yield started
+
+
+@pytest.fixture
+def variables(server: DevServer) -> Mapping[str, str]:
+    """What a user's shell has set."""
+    return {**os.environ, "ONCEOVER_URL": server.url, "TERM": "xterm-256color"}
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> str:
+    """A text of eight parts."""
+    path = tmp_path / "text.txt"
+    path.write_text(paragraphs(8), "utf-8")
+    return str(path)
+
+
+def onceover(
+    variables: Mapping[str, str], *arguments: str, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command line in pipes."""
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        env=dict(variables),
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_run_prints_the_result_and_nothing_else(variables: Mapping[str, str], server: DevServer, text: str):
+    """A text in pipes: the result on standard output, to the byte, and what became of it on standard error."""
+    done = onceover(variables, "run", text, *SMALL)
+    assert done.returncode == 0, done.stderr
+    task_id = re.findall(r"^Submitted (\S+):", done.stderr)[0]
+    with Client(server.url) as client:
+        task = client.task(task_id)
+    assert done.stdout == task["result"]["output"] + "\n"
+    assert done.stderr.splitlines()[-1].startswith("completed. 8 of 8 chunks, 8 model calls, ")
+
+
+def test_submit_then_watch(variables: Mapping[str, str], text: str):
+    """The id goes from one to the other, and the same key is the same task."""
+    first, second = (onceover(variables, "submit", text, "--idempotency-key", "twice") for _ in range(2))
+    assert (first.returncode, first.stdout) == (second.returncode, second.stdout)
+    watched = onceover(variables, "watch", first.stdout.strip(), "-o", "json")
+    assert watched.returncode == 0, watched.stderr
+    task = json.loads(watched.stdout)
+    assert (task["id"], task["status"]) == (first.stdout.strip(), "completed")
+    again = onceover(variables, "result", task["id"])
+    assert again.stdout == task["result"]["output"] + "\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "expected"),
+    [
+        ("refuse this", (), 2),
+        ("cut this", (), 3),
+        ("write at length", (), 0),
+        ("too little", ("--max-calls", "1", "--chunk-chars", "5"), 1),
+    ],
+)
+def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequence[str], expected: int):
+    """A model that refuses, one that cuts, an output of 200 KB, and a request that is refused."""
+    done = onceover(variables, "run", "-", *options, given=given)
+    assert done.returncode == expected, done.stderr
+    if given == "write at length":
+        assert done.stdout == LARGE + "\n"
+    if expected == 1:
+        assert "maxModelCalls" in done.stderr
+
+
+def test_a_deadline_and_a_cancellation_have_statuses_of_their_own(
+    variables: Mapping[str, str], model: ModelServer, text: str
+):
+    """4 and 5, while the model gives no answer; what was cancelled goes on after a retry."""
+    model.hold()
+    try:
+        late = onceover(variables, "run", text, *SMALL, "--deadline", "1s")
+        assert late.returncode == 4, late.stderr
+        assert "deadline_exceeded" in late.stderr
+        task_id = onceover(variables, "submit", text, *SMALL).stdout.strip()
+        with subprocess.Popen(
+            [PROGRAM, "watch", task_id], env=dict(variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as watching:
+            cancelled = onceover(variables, "cancel", task_id, "-o", "json")
+            assert json.loads(cancelled.stdout)["status"] == "cancelled"
+            assert cancelled.returncode == 0
+            watching.communicate(timeout=60)
+            assert watching.returncode == 5
+    finally:
+        model.release()
+    assert onceover(variables, "retry", task_id).stdout == f"{task_id}\n"
+    assert onceover(variables, "watch", task_id).returncode == 0
+    assert onceover(variables, "delete", task_id).returncode == 0
+    assert onceover(variables, "status", task_id).returncode == 1
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_leaves_the_task_running(variables: Mapping[str, str], model: ModelServer, text: str, presses: int):
+    """Under a terminal: status 130, how to watch it, and the task completes."""
+    model.hold()
+    try:
+        with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:
+            terminal.wait_for("0/8")
+            terminal.press("\x03" * presses)
+            assert terminal.wait() == 130
+    finally:
+        model.release()
+    task_id = re.findall(r"onceover watch (\S+)", terminal.text)[-1]
+    assert onceover(variables, "watch", task_id).returncode == 0
+
+
+def test_a_terminal_and_a_pipe_get_the_same_text(variables: Mapping[str, str], text: str):
+    """What a terminal shows beside the bar is the result."""
+    with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:
+        assert terminal.wait() == 0
+    task_id = re.findall(r"Submitted (\S+):", terminal.text)[0]
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text).replace("\r\n", "\n")
+    result = onceover(variables, "result", task_id).stdout
+    assert all(part in shown for part in result.split("\n\n"))
+
+
+def test_a_pipe_that_closes_is_no_error(variables: Mapping[str, str], text: str):
+    """`onceover run … | head -1`, in a shell that would say so."""
+    line = f"set -o pipefail; '{PROGRAM}' run '{text}' --chunk-chars 40 | head -1"
+    done = subprocess.run(
+        ["bash", "-c", line], env=dict(variables), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Broken pipe" not in done.stderr
+
+
+def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
+    """A sound `make dev` has no fault and no warning but for the tasks that this module made fail."""
+    done = onceover(variables, "doctor", "--env", "", "--task", "--json")
+    assert done.returncode == 0, done.stdout
+    checks = json.loads(done.stdout)["checks"]
+    assert {check["id"] for check in checks if check["level"] in {"warning", "fault"}} <= {"failures"}
+    assert {"reach", "database", "queues", "objects", "ai-status", "cron", "queue", "backlog", "storage", "task"} <= {
+        check["id"] for check in checks if check["level"] == "ok"
+    }
+
+
+def test_keys_and_lists(variables: Mapping[str, str]):
+    """A key is made, listed and revoked; tasks are listed by status, as documents."""
+    made = json.loads(onceover(variables, "keys", "make", "--label", "nightly", "-o", "json").stdout)
+    assert made["id"] in onceover(variables, "keys", "list").stdout
+    assert onceover(variables, "keys", "revoke", made["id"]).returncode == 0
+    listed = json.loads(onceover(variables, "list", "--status", "failed", "-o", "json").stdout)["tasks"]
+    assert {task["status"] for task in listed} == {"failed"}
+    assert json.loads(onceover(variables, "top", "--once", "-o", "json").stdout)["tasks"]["failed"] >= 1
+
+
+def test_a_server_that_goes_away_and_comes_back(
+    server: DevServer, flags: list[str], variables: Mapping[str, str], model: ModelServer, text: str
+):
+    """Killed in the middle of a task and started anew on the same port: the watcher waits, and sees the end."""
+    model.hold()
+    try:
+        with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:
+            terminal.wait_for("0/8")
+            server.kill()
+            terminal.wait_for("trying again", 60)
+            model.release()
+            with DevServer(server.persist_to, *flags, port=int(server.url.rpartition(":")[2])) as second:
+                assert eventually(lambda: second.url == server.url)
+                assert terminal.wait(120) == 0
+    finally:
+        model.release()
+    assert "the server is back" in terminal.text
+    assert "completed. 8 of 8 chunks" in terminal.text

@@ -1,0 +1,183 @@
+"""An HTTP server that says what a test has it say: the API's shapes, without the Worker."""
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+Json = dict[str, Any]
+TASK_ID = "01a213be-b263-762c-b9e4-99bccab77cf8"
+LOST = "lost"  # stands for an answer that never comes: the connection is cut
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that came."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply. `stream` is text in parts instead of `body`; the connection closes behind it."""
+
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    stream: Iterable[str] | None = None
+
+
+Reply = Answer | Json | str | Callable[[Asked], "Answer | Json | str"]
+
+
+class FakeApi:
+    """Use as a context manager. `on` says what to answer; the last of several replies is repeated."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self._replies: dict[tuple[str, str], list[Reply]] = {}
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    def on(self, method: str, path: str, *replies: Reply) -> Self:
+        """Say what to answer to a path without its query."""
+        self._replies[method, path] = list(replies)
+        return self
+
+    def requests(self, method: str, path: str) -> list[Asked]:
+        """The requests for a path that came."""
+        return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
+
+    def _next(self, asked: Asked) -> Reply:
+        with self._lock:
+            self.asked.append(asked)
+            replies = self._replies.get((asked.method, asked.path))
+            if not replies:
+                return Answer(404, {"code": "not_found", "detail": "There is nothing here.", "status": 404})
+            return replies.pop(0) if len(replies) > 1 else replies[0]
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _answer(self) -> None:
+                parts = urlsplit(self.path)
+                length = int(self.headers.get("Content-Length") or 0)
+                content = self.rfile.read(length)
+                query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                asked = Asked(self.command, parts.path, query, headers, json.loads(content) if content else None)
+                reply = fake._next(asked)
+                if callable(reply):
+                    reply = reply(asked)
+                if reply == LOST:
+                    self.close_connection = True
+                    return
+                self._send(reply if isinstance(reply, Answer) else Answer(body=reply))
+
+            def _send(self, answer: Answer) -> None:
+                self.send_response(answer.status)
+                if answer.stream is not None:
+                    self.send_header("Content-Type", "text/event-stream")
+                    self.end_headers()
+                    for part in answer.stream:
+                        self.wfile.write(part.encode())
+                        self.wfile.flush()
+                    self.close_connection = True
+                    return
+                content = b"" if answer.body is None else json.dumps(answer.body, ensure_ascii=False).encode()
+                for name, value in {"Content-Type": "application/json", **answer.headers}.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - names of http.server
+
+            def log_message(self, *_arguments: object) -> None:
+                """Say nothing."""
+
+        return Handler
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def task(status: str = "completed", *, output: Any = "one\n\ntwo", **more: Any) -> Json:
+    """A task as the API shows it, of two chunks."""
+    is_over = status in {"completed", "failed", "cancelled"}
+    done = 2 if status == "completed" else 0
+    made: Json = {
+        "id": TASK_ID,
+        "status": status,
+        "terminal": is_over,
+        "route": "queue",
+        "progress": {"total": 2, "completed": done, "failed": 0, "truncated": 0},
+        "waitingFor": None,
+        "result": {"output": output} if status == "completed" else None,
+        "error": None,
+        "usage": {"modelCalls": done, "minimumCalls": 2, "inDoubt": 0, "inputTokens": 10, "outputTokens": 4},
+        "attempts": 1,
+        "metadata": {},
+        "createdAt": "2026-11-25T10:00:00.000Z",
+        "startedAt": "2026-11-25T10:00:01.000Z",
+        "finishedAt": "2026-11-25T10:00:03.500Z" if is_over else None,
+        "expiresAt": None,
+        "deadlineAt": None,
+        "maxModelCalls": None,
+        "links": {"self": f"/api/tasks/{TASK_ID}"},
+        "request": {"model": "demo-1", "reduce": "concat"},
+        "lastError": None,
+        "estimatedFinishAt": None,
+    }
+    return made | more
+
+
+def failed(code: str) -> Json:
+    """A task that failed."""
+    return task("failed", error={"code": code, "message": "it did not work", "retryable": True})
+
+
+def chunk(index: int, output: str) -> Json:
+    """A finished chunk."""
+    start = index * 10
+    return {
+        "index": index,
+        "start": start,
+        "end": start + 10,
+        "status": "completed",
+        "output": output,
+        "attempts": 1,
+        "error": None,
+        "finishReason": "stop",
+    }
+
+
+def problem(status: int, code: str, detail: str = "", **headers: str) -> Answer:
+    """A refusal."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status, {"type": "about:blank", "status": status, "code": code, "detail": detail or code}, named)
+
+
+def event(name: str, data: Any, event_id: str | None = None) -> str:
+    """An event as it stands in a stream."""
+    named = "" if event_id is None else f"id: {event_id}\n"
+    return f"event: {name}\n{named}data: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -1,0 +1,87 @@
+"""A program under a pseudo-terminal: what it shows, what is typed, how it ends."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+ROWS = 24
+# Makes the terminal the session's own, so that Ctrl-C reaches the program, and becomes the program.
+_OWN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+class Terminal:
+    """Use it as a context manager. Both streams of the program and its input are one terminal, as in a shell."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, columns: int = 80) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
+        self._shown = b""
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _OWN, *command],
+            env=dict(environment),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+
+    @property
+    def text(self) -> str:
+        """Everything shown so far, escape sequences included."""
+        return self._shown.decode("utf-8", errors="replace")
+
+    def press(self, text: str) -> None:
+        """Press keys; \\x03 is Ctrl-C."""
+        os.write(self._master, text.encode())
+
+    def wait_for(self, text: str, seconds: float = 60) -> None:
+        """Wait until this has been shown."""
+        self.wait_until(lambda: text in self.text, seconds)
+
+    def wait_until(self, reached: Callable[[], bool], seconds: float = 60) -> None:
+        """Wait until something is so, while the terminal goes on."""
+        deadline = time.monotonic() + seconds
+        while not reached():
+            assert time.monotonic() < deadline, f"not so within {seconds} s; shown: …{self.text[-2_000:]!r}"
+            self._read(0.05)
+
+    def wait(self, seconds: float = 60) -> int:
+        """Wait for the end; return the exit status."""
+        self.wait_until(lambda: self._process.poll() is not None, seconds)
+        while self._read(0):
+            pass
+        return self._process.returncode
+
+    def _read(self, seconds: float) -> bool:
+        """Take what is there within so many seconds. Returns whether there was anything."""
+        if not select.select([self._master], [], [], seconds)[0]:
+            return False
+        try:
+            some = os.read(self._master, 65_536)
+        except OSError:  # Linux: the last one at the other side is gone
+            return False
+        self._shown += some
+        return bool(some)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        os.close(self._master)

@@ -1,0 +1,525 @@
+"""The commands of `onceover` against a server that says what a test has it say: requests, output, exit status."""
+
+import importlib
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from onceover_cli.exits import Exit, exit_of
+from onceover_cli.main import app, main
+from tests.support.dev_server import ROOT
+from tests.support.fake_api import LOST, TASK_ID, Answer, FakeApi, chunk, event, failed, problem, task
+
+jsonschema: Any = importlib.import_module("jsonschema_rs")
+
+PATH = f"/api/tasks/{TASK_ID}"
+SCHEMA = json.loads((ROOT / "cli" / "onceover_cli" / "output.schema.json").read_text("utf-8"))
+PLAN = {
+    "request": {"model": "demo-1"},
+    "chunks": [{"index": 0, "start": 0, "end": 4}],
+    "minimumCalls": 1,
+    "characters": 4,
+    "estimatedTokens": 1,
+}
+KEY = {
+    "id": "0123456789abcdef",
+    "label": "nightly",
+    "scopes": ["read"],
+    "createdAt": "2026-11-25T10:00:00.000Z",
+    "expiresAt": None,
+}
+ENDPOINT = {
+    "id": "we_1",
+    "object": "webhook_endpoint",
+    "created_at": 1_795_600_000,
+    "name": "nightly",
+    "url": "https://hooks.example.com/x",
+    "event_types": ["task.completed"],
+    "status": "enabled",
+}
+TRIED = {"object": "webhook_endpoint.test", "event_type": "task.completed", "success": True, "status_code": 204}
+HOOKS = "/v1/webhook_endpoints"
+STATUS = {
+    "status": "healthy",
+    "service": "Cloudflare Queues Async Processing",
+    "architecture": "Workers + D1 + Queues",
+    "queueCheck": {"hasAIQueue": True, "hasAIDLQ": True, "hasDurableObjects": True},
+}
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
+    """A server that the variables lead to, and pauses that take no time."""
+    monkeypatch.delenv("ONCEOVER_KEY", raising=False)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    with FakeApi() as server:
+        monkeypatch.setenv("ONCEOVER_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> str:
+    """A text to submit."""
+    path = tmp_path / "text.txt"
+    path.write_text("祝福\r\n", "utf-8", newline="")
+    return str(path)
+
+
+type Ran = tuple[int, str, str]
+type Runs = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Runs:
+    """Runs a command line: its status, and what it wrote on both streams."""
+
+    def go(*arguments: str) -> Ran:
+        status = main(arguments)
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return go
+
+
+def conforms(name: str, output: str) -> Any:
+    """Hold a document to the schema, and return it."""
+    (line,) = output.splitlines()
+    document = json.loads(line)
+    jsonschema.Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]}).validate(document)
+    return document
+
+
+# --- submitting -------------------------------------------------------------------------------------------
+
+
+def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, run: Runs, text: str, tmp_path: Path):
+    """Each option becomes its field; values of pairs are JSON if they can be read as JSON, else text."""
+    fake.on("POST", "/api/tasks", Answer(202, task("pending")))
+    (tmp_path / "ask.txt").write_text("List the risks.")
+    options = (
+        *("--instructions", f"@{tmp_path / 'ask.txt'}", "--reduce", "merge", "--chunk-chars", "500"),
+        *("--chunk-overlap", "20", "--model", "m", "--max-output-tokens", "99", "--temperature", "0.5"),
+        *("--model-option", "top_p=0.9", "--model-option", "stop=END", "--metadata", "book=emma"),
+        *("--metadata", '{"year": 1815}', "--deadline", "2h", "--max-calls", "7", "--idempotency-key", "mine"),
+    )
+    status, out, _ = run("submit", text, *options)
+    assert (status, out) == (0, f"{TASK_ID}\n")
+    (asked,) = fake.asked
+    assert asked.body == {
+        "input": "祝福\r\n",
+        "instructions": "List the risks.",
+        "reduce": "merge",
+        "chunk": {"maxChars": 500, "overlapChars": 20},
+        "model": "m",
+        "maxOutputTokens": 99,
+        "temperature": 0.5,
+        "modelOptions": {"top_p": 0.9, "stop": "END"},
+        "metadata": {"book": "emma", "year": 1815},
+        "deadlineSeconds": 7200.0,
+        "maxModelCalls": 7,
+    }
+    assert asked.headers["idempotency-key"] == "mine"
+
+
+def test_what_is_not_said_is_not_sent(fake: FakeApi, run: Runs, text: str):
+    """The deployment's own values hold; each submission has a key of its own."""
+    fake.on("POST", "/api/tasks", Answer(202, task("pending")))
+    assert [run("submit", text)[0], run("submit", text)[0]] == [0, 0]
+    assert [asked.body for asked in fake.asked] == [{"input": "祝福\r\n"}] * 2
+    keys = {asked.headers["idempotency-key"] for asked in fake.asked}
+    assert len(keys) == 2
+    assert all(re.fullmatch(r"onceover-cli-[0-9a-f]{32}", key) for key in keys)
+
+
+def test_a_lost_answer_is_one_task(fake: FakeApi, run: Runs, text: str):
+    """The request is sent again under the same key, and that is said."""
+    away = problem(503, "database_unavailable", Retry_After="1")
+    fake.on("POST", "/api/tasks", LOST, away, Answer(202, task("pending")))
+    status, out, err = run("submit", text)
+    assert (status, out) == (0, f"{TASK_ID}\n")
+    assert len(fake.asked) == 3
+    assert len({asked.headers["idempotency-key"] for asked in fake.asked}) == 1
+    assert err.count("asking again") == 2
+
+
+def test_an_answer_that_stays_lost_can_be_found_later(
+    fake: FakeApi, run: Runs, text: str, monkeypatch: pytest.MonkeyPatch
+):
+    """The last words have the key under which the task, if there is one, is found."""
+    monkeypatch.setattr("onceover_cli.submission.LOST_ANSWER_SECONDS", 0.0)
+    fake.on("POST", "/api/tasks", LOST)
+    status, out, err = run("submit", text, "--idempotency-key", "mine")
+    assert (status, out) == (1, "")
+    assert "--idempotency-key mine finds it" in err
+
+
+def test_a_text_comes_from_standard_input(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch):
+    """`-` is a pipe; a mark of the byte order is no part of the text."""
+    fake.on("POST", "/api/tasks", Answer(202, task("pending")))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\ufeff文".encode())))
+    assert run("submit", "-")[0] == 0
+    assert fake.asked[0].body == {"input": "文"}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "cannot read"), (b"", "is empty"), ("é".encode("latin-1") + b"!", "is not UTF-8 (byte 0 is 0xe9)")],
+)
+def test_a_text_that_cannot_be_read_is_refused(
+    content: bytes | None, says: str, fake: FakeApi, run: Runs, tmp_path: Path
+):
+    """Before anything is asked."""
+    path = tmp_path / "text.txt"
+    if content is not None:
+        path.write_bytes(content)
+    status, _, err = run("submit", str(path))
+    assert status == 1
+    assert says in err
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--deadline", "soon"], "--deadline soon: must be seconds"),
+        (["--model-option", "top_p"], "--model-option top_p: must be NAME=VALUE"),
+        (["--metadata", "{1}"], "is no JSON object"),
+        (["--reduce", "sum"], "'sum' is not one of"),
+        (["--chunk-chars", "0"], "greater than or equal to 1"),
+        (["--url", "ftp://x"], "is no URL of a deployment"),
+        (["--url", "https://key@host"], "is no URL of a deployment"),
+        (["--key", "not a key"], "ONCEOVER_KEY holds no key"),
+    ],
+)
+def test_a_bad_flag_could_not_be_run(arguments: list[str], says: str, fake: FakeApi, run: Runs, text: str):
+    """Status 1, never 2, which is a task that failed."""
+    status, out, err = run("submit", text, *arguments)
+    assert (status, out) == (1, "")
+    assert says in err
+    assert fake.asked == []
+
+
+def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
+    """What the API says of each field is passed on."""
+    errors = [{"field": "maxModelCalls", "message": "must be at least 2"}]
+    fake.on("POST", "/api/tasks", Answer(422, {"code": "invalid_fields", "detail": "Bad fields.", "errors": errors}))
+    status, _, err = run("submit", text)
+    assert status == 1
+    assert err == "error: Bad fields.\n  maxModelCalls: must be at least 2\n"
+
+
+def test_a_key_on_the_command_line_is_visible_and_that_is_said(
+    fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
+):
+    """From the variable it is sent without a word."""
+    fake.on("GET", PATH, task())
+    assert "can be seen" in run("status", TASK_ID, "--key", "oo_1")[2]
+    monkeypatch.setenv("ONCEOVER_KEY", "oo_2")
+    assert run("status", TASK_ID)[2] == ""
+    assert [asked.headers["authorization"] for asked in fake.asked] == ["Bearer oo_1", "Bearer oo_2"]
+
+
+def test_a_redirect_is_not_followed(fake: FakeApi, run: Runs):
+    """It would carry the key to wherever it leads."""
+    fake.on("GET", PATH, Answer(302, None, {"Location": "/elsewhere"}))
+    status, _, err = run("status", TASK_ID)
+    assert status == 1
+    assert "the server answered 302" in err
+    assert len(fake.asked) == 1
+
+
+def test_nobody_there_is_said_with_what_to_do(run: Runs, fake: FakeApi):
+    """A server that is not there at all."""
+    status, _, err = run("status", TASK_ID, "--url", "http://127.0.0.1:9")
+    assert status == 1
+    assert "is `make dev` running there?" in err
+
+
+# --- following --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ended", "status"),
+    [
+        (task(), Exit.COMPLETED),
+        (failed("model_refused"), Exit.FAILED),
+        (failed("deadline_exceeded"), Exit.TERMS),
+        (failed("budget_exhausted"), Exit.TERMS),
+        (task("cancelled"), Exit.CANCELLED),
+        (task(progress={"total": 2, "completed": 2, "failed": 0, "truncated": 1}), Exit.INCOMPLETE),
+        (task(progress={"total": 2, "completed": 1, "failed": 1}), Exit.INCOMPLETE),
+    ],
+)
+def test_the_end_of_a_task_is_the_exit_status(ended: dict[str, Any], status: Exit, fake: FakeApi, run: Runs, text: str):
+    """For `run`, `watch` and `result` alike."""
+    assert exit_of(ended) is status
+    fake.on("POST", "/api/tasks", Answer(202, task("pending"))).on("GET", PATH, ended)
+    fake.on("GET", f"{PATH}/events", lambda _asked: Answer(stream=[event("end", ended)]))
+    assert run("run", text)[0] == status
+    assert run("watch", TASK_ID)[0] == status
+    assert run("result", TASK_ID)[0] == status
+
+
+def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run: Runs, text: str):
+    """Standard output has the result and nothing else, to the byte; what is left of it comes with the end."""
+    fake.on("POST", "/api/tasks", Answer(202, task("pending")))
+    stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="one\n\ntwo\n\nthree"))]
+    fake.on("GET", f"{PATH}/events", Answer(stream=stream))
+    status, out, err = run("run", text)
+    assert (status, out) == (0, "one\n\ntwo\n\nthree\n")
+    assert err.splitlines() == [
+        f"Submitted {TASK_ID}: 2 chunks by the queue route",
+        "completed. 2 of 2 chunks, 2 model calls, 10 + 4 tokens.",
+    ]
+
+
+def test_a_merge_writes_its_result_alone(fake: FakeApi, run: Runs, text: str):
+    """The outputs of its parts are another text."""
+    merge = {"model": "demo-1", "reduce": "merge"}
+    fake.on("POST", "/api/tasks", Answer(202, task("pending", request=merge)))
+    stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="all in all", request=merge))]
+    fake.on("GET", f"{PATH}/events", Answer(stream=stream))
+    assert run("run", text, "--reduce", "merge")[1] == "all in all\n"
+
+
+def test_quiet_is_quiet(fake: FakeApi, run: Runs, text: str):
+    """Nothing on standard error when all goes well."""
+    fake.on("POST", "/api/tasks", Answer(202, task("pending")))
+    fake.on("GET", f"{PATH}/events", Answer(stream=[event("end", task())]))
+    assert run("run", text, "-q") == (0, "one\n\ntwo\n", "")
+
+
+def test_a_watch_that_is_given_up_says_how_to_go_on(fake: FakeApi, run: Runs):
+    """The task runs on."""
+    fake.on("GET", PATH, task("processing")).on("GET", f"{PATH}/events", LOST)
+    status, _, err = run("watch", TASK_ID, "--patience", "0")
+    assert status == 1
+    assert f"Watch it: onceover watch {TASK_ID}" in err
+
+
+# --- documents --------------------------------------------------------------------------------------------
+
+
+def serve_everything(fake: FakeApi) -> None:
+    """Answer to every command."""
+    over = task(output=["one", "two"])
+    page = {"tasks": [over, failed("model_refused"), task("pending")], "nextCursor": None}
+    fake.on("POST", "/api/tasks", lambda asked: PLAN if "dryRun" in asked.query else Answer(202, task("pending")))
+    fake.on("GET", "/api/tasks", page).on("GET", PATH, over).on("DELETE", PATH, Answer(204))
+    fake.on("GET", f"{PATH}/events", lambda _asked: Answer(stream=[event("end", over)]))
+    fake.on("POST", f"{PATH}/cancel", task("cancelled")).on("POST", f"{PATH}/retry", Answer(202, task("pending")))
+    cost = {"tasks": 2, "minimumCalls": 3, "maximumCalls": 9, "more": False}
+    fake.on(
+        "POST", "/api/tasks/retry", lambda asked: cost if asked.body.get("dryRun") else {"retried": 2, "more": False}
+    )
+    fake.on("GET", "/api/keys", {"keys": [KEY]}).on("POST", "/api/keys", Answer(201, {**KEY, "key": "oo_secret"}))
+    fake.on("DELETE", f"/api/keys/{KEY['id']}", Answer(204))
+    fake.on("GET", HOOKS, {"object": "list", "data": [ENDPOINT]}).on(
+        "POST", HOOKS, {**ENDPOINT, "signing_secret": "whsec_1"}
+    )
+    fake.on("DELETE", f"{HOOKS}/we_1", Answer(204)).on("POST", f"{HOOKS}/we_1/test", TRIED)
+    fake.on("POST", f"{HOOKS}/we_1/rotate_secret", {**ENDPOINT, "signing_secret": "whsec_2"})
+    fake.on("GET", "/api/async-status", STATUS)
+    model = {"status": "healthy", "provider": "demo", "model": "demo-1", "checkedAt": "", "detail": "built in"}
+    fake.on("GET", "/api/ai-status", model)
+
+
+COMMANDS = {
+    "run": ["run", "TEXT"],
+    "submit": ["submit", "TEXT"],
+    "dry-run": ["run", "TEXT", "--dry-run"],
+    "watch": ["watch", TASK_ID],
+    "status": ["status", TASK_ID],
+    "result": ["result", TASK_ID],
+    "list": ["list"],
+    "cancel": ["cancel", TASK_ID],
+    "retry": ["retry", TASK_ID, "no-such-task"],
+    "retry-failed": ["retry", "--failed", "--error-code", "model_refused"],
+    "retry-failed-dry-run": ["retry", "--failed", "--dry-run"],
+    "delete": ["delete", TASK_ID, "no-such-task"],
+    "keys-list": ["keys", "list"],
+    "keys-make": ["keys", "make", "--label", "nightly", "--scopes", "read", "--expires-in", "90d"],
+    "keys-revoke": ["keys", "revoke", str(KEY["id"])],
+    "webhooks-list": ["webhooks", "list"],
+    "webhooks-add": ["webhooks", "add", "nightly", "https://hooks.example.com/x"],
+    "webhooks-test": ["webhooks", "test", "we_1"],
+    "webhooks-remove": ["webhooks", "remove", "we_1"],
+    "webhooks-rotate": ["webhooks", "rotate", "we_1", "--keep-old"],
+    "doctor": ["doctor"],
+    "top": ["top", "--once"],
+}
+PARTLY = {"retry", "delete"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_document_has_its_stated_shape(name: str, fake: FakeApi, run: Runs, text: str):
+    """`-o json`: one document on one line, as output.schema.json has it, and all else on the other stream."""
+    serve_everything(fake)
+    status, out, _ = run(*(text if part == "TEXT" else part for part in COMMANDS[name]), "-o", "json")
+    assert status == (1 if name in PARTLY else 0)
+    assert conforms(name, out)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, text: str):
+    """Without `-o json` the status is the same, and no Python shows through."""
+    serve_everything(fake)
+    status, out, err = run(*(text if part == "TEXT" else part for part in COMMANDS[name]))
+    assert status == (1 if name in PARTLY else 0)
+    assert "None" not in out + err
+    assert "{'" not in out + err
+
+
+def test_the_schema_describes_these_documents_and_no_other():
+    """Each has an example here; the rest of `$defs` is what they are made of."""
+    parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused"}
+    assert set(SCHEMA["$defs"]) - parts == set(COMMANDS)
+    jsonschema.meta.validate(SCHEMA)
+
+
+def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
+    """Bodies as the contract has them; secrets alone on standard output."""
+    serve_everything(fake)
+    assert run(*COMMANDS["keys-make"])[1] == "oo_secret\n"
+    assert run(*COMMANDS["webhooks-add"])[1] == "whsec_1\n"
+    assert run(*COMMANDS["webhooks-rotate"])[1] == "whsec_2\n"
+    assert [asked.body for asked in fake.asked] == [
+        {"scopes": ["read"], "label": "nightly", "expiresInSeconds": 7_776_000},
+        {
+            "name": "nightly",
+            "url": "https://hooks.example.com/x",
+            "event_types": ["task.completed", "task.failed", "task.cancelled"],
+        },
+        {"keep_old_secret_active_for_24_hours": True},
+    ]
+    assert run(*COMMANDS["webhooks-test"])[1] == "task.completed was taken, with 204\n"
+    status, _, err = run("keys", "revoke", "oo_0123456789abcdef_secret")
+    assert status == 1
+    assert "not the key itself" in err
+
+
+def test_openais_shape_of_a_refusal_is_read(fake: FakeApi, run: Runs):
+    """Under /v1 errors are OpenAI's."""
+    error = {"message": "Run `npx wrangler secret put WEBHOOK_KEY`.", "type": "server_error", "code": None}
+    fake.on("GET", HOOKS, Answer(503, {"error": error}))
+    assert run("webhooks", "list")[::2] == (1, "error: Run `npx wrangler secret put WEBHOOK_KEY`.\n")
+
+
+# --- tasks ------------------------------------------------------------------------------------------------
+
+
+def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
+    """`--partial` shows what is there, and says that it is not all."""
+    page = {"chunks": [chunk(0, "one")], "nextCursor": "1"}
+    rest = {"chunks": [chunk(1, "two")], "nextCursor": None}
+    fake.on("GET", PATH, task("processing", progress={"total": 3, "completed": 2, "failed": 0}))
+    fake.on("GET", f"{PATH}/chunks", lambda asked: rest if asked.query.get("cursor") == "1" else page)
+    status, out, err = run("result", TASK_ID)
+    assert (status, out) == (1, "")
+    assert "onceover watch" in err
+    assert run("result", TASK_ID, "--partial")[:2] == (3, "one\n\ntwo\n")
+    status, out, _ = run("result", TASK_ID, "--partial", "-o", "json")
+    assert (status, conforms("result", out)["output"]) == (3, ["one", "two"])
+
+
+def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
+    """A page may be empty and not be the last; no more is asked for than is wanted."""
+    pages = [([task()], "a"), ([], "b"), ([task("failed")], "c")]
+    fake.on("GET", "/api/tasks", *({"tasks": found, "nextCursor": cursor} for found, cursor in pages))
+    status, out, _ = run("list", "-n", "2", "--status", "failed", "--created-after", "2026-11-25T00:00:00Z")
+    assert status == 0
+    assert [line.split("\t")[:2] for line in out.splitlines()] == [
+        ["ID", "STATUS"],
+        [TASK_ID, "completed"],
+        [TASK_ID, "failed"],
+    ]
+    assert [asked.query for asked in fake.asked] == [
+        {"status": "failed", "createdAfter": "2026-11-25T00:00:00Z", "limit": limit, **cursor}
+        for limit, cursor in (("2", {}), ("1", {"cursor": "a"}), ("1", {"cursor": "b"}))
+    ]
+
+
+def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs):
+    """A hundred a request; one that puts none back is the last."""
+    fake.on("POST", "/api/tasks/retry", {"retried": 100, "more": True}, {"retried": 7, "more": False})
+    assert run("retry", "--failed")[:2] == (0, "107 tasks put back\n")
+    fake.on("POST", "/api/tasks/retry", {"retried": 0, "more": True})
+    assert run("retry", "--failed")[:2] == (0, "0 tasks put back\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], [TASK_ID, "--failed"], [TASK_ID, "--dry-run"], ["--failed", "--max-calls", "3"]],
+)
+def test_a_retry_says_which_tasks(arguments: list[str], fake: FakeApi, run: Runs):
+    """Ids, or --failed with its filters."""
+    assert run("retry", *arguments)[0] == 1
+    assert fake.asked == []
+
+
+def test_a_larger_budget_goes_with_a_retry(fake: FakeApi, run: Runs):
+    """`--max-calls` is the new total."""
+    fake.on("POST", f"{PATH}/retry", Answer(202, task("pending")))
+    assert run("retry", TASK_ID, "--max-calls", "40")[:2] == (0, f"{TASK_ID}\n")
+    assert fake.asked[0].body == {"maxModelCalls": 40}
+
+
+def test_top_reckons_from_the_latest_tasks(fake: FakeApi, run: Runs):
+    """Latency from submission to end, failures by code, the backlog where one may see it."""
+    serve_everything(fake)
+    backlog = {"pending": 4, "processing": 1, "oldestPendingSeconds": 9}
+    storage = {"bytes": 1_000_000, "most": 450_000_000}
+    fake.on("GET", "/api/async-status", {**STATUS, "backlog": backlog, "storage": storage, "lastSweepAt": None})
+    found = conforms("top", run("top", "--once", "-o", "json")[1])
+    assert found["backlog"] == backlog
+    assert found["latencySeconds"] == {"p50": 3.5, "p95": 3.5}
+    assert found["failures"] == {"model_refused": 1}
+    assert "4 pending, 1 processing, the oldest for 9 s" in run("top", "--once")[1]
+
+
+# --- help -------------------------------------------------------------------------------------------------
+
+
+def commands() -> dict[str, typer.core.TyperCommand]:
+    """Every command by its words."""
+    top: Any = typer.main.get_command(app)
+    found: dict[str, typer.core.TyperCommand] = {}
+    for name, command in top.commands.items():
+        if hasattr(command, "commands"):
+            found |= {f"{name} {part}": one for part, one in command.commands.items()}
+        else:
+            found[name] = command
+    return found
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_helps_with_examples(name: str, run: Runs):
+    """--help says what it does, and shows it done."""
+    status, out, err = run(*name.split(), "--help")
+    assert (status, err) == (0, "")
+    assert "Examples" in out
+    assert f"onceover {name}" in out.partition("Examples")[2]
+
+
+def test_the_commands_are_those_of_the_contract():
+    """Section 9's table, and `rotate`, which section 8 has."""
+    words = "run submit watch status result list cancel retry delete doctor top"
+    of_keys, of_hooks = "list make revoke", "list add test remove rotate"
+    grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}
+    assert set(commands()) == {*words.split(), *grouped}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete(shell: str, run: Runs, monkeypatch: pytest.MonkeyPatch):
+    """A script for each shell, which names the program."""
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    status, out, _ = run("--show-completion", shell)
+    assert status == 0
+    assert "_ONCEOVER_COMPLETE" in out

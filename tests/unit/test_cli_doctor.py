@@ -1,0 +1,633 @@
+"""`onceover doctor` against set-ups that are broken, each in one way, and against sound ones."""
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onceover_cli.connection import Api, place
+from onceover_cli.doctor import account, deployment, folder
+from onceover_cli.doctor.account import Said
+from onceover_cli.doctor.findings import Check, Level
+from onceover_cli.doctor.trial import trial
+from onceover_cli.doctor.variables import KNOWN
+from src.core.settings import Reading, load
+from tests.support.dev_server import ROOT
+from tests.support.fake_api import LOST, TASK_ID, Answer, FakeApi, failed, problem, task
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+PLACEHOLDER = 'database_id = "00000000-0000-0000-0000-000000000000"'
+
+
+def complaints(checks: Iterable[Check]) -> list[Check]:
+    """What a check found that has to be mended."""
+    return [check for check in checks if check.level in {Level.FAULT, Level.WARNING}]
+
+
+def the_one(checks: Iterable[Check], check_id: str, level: Level, evidence: str, fix: str) -> None:
+    """Exactly this was found, with this to mend it; in a folder it may be said of each environment."""
+    found = complaints(checks)
+    assert found
+    assert {check.id for check in found} == {check_id}, found
+    assert {check.level for check in found} == {level}
+    assert all(evidence in check.evidence for check in found), found
+    assert all(fix in check.fix for check in found), found
+
+
+# --- folders ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What `doctor` reads of a clone whose configuration is sound."""
+    text = (ROOT / "wrangler.toml").read_text("utf-8")
+    (tmp_path / "wrangler.toml").write_text("\n".join(line for line in text.split("\n") if PLACEHOLDER not in line))
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "entry.py").write_text("")
+    shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
+    return tmp_path
+
+
+type Change = Callable[[Path], object]
+
+
+def replaced(old: str, new: str = "", *, times: int = -1) -> Change:
+    """Change wrangler.toml."""
+
+    def change(clone: Path) -> None:
+        path = clone / "wrangler.toml"
+        text = path.read_text("utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, times))
+
+    return change
+
+
+def secrets(text: str) -> Change:
+    """Write a .dev.vars."""
+
+    def change(clone: Path) -> None:
+        (clone / ".dev.vars").write_text(text)
+        (clone / ".dev.vars").chmod(0o600)
+
+    return change
+
+
+PRODUCER = '[[queues.producers]]\nbinding = "AI_QUEUE"\nqueue = "ai-processing-queue"\n'
+DEAD_LETTERS = '[[queues.producers]]\nbinding = "AI_DLQ"\nqueue = "ai-processing-dlq"\n'
+DEAD_CONSUMER = '[[queues.consumers]]\nqueue = "ai-processing-dlq"\n'
+COORDINATOR = '[[durable_objects.bindings]]\nname = "BATCH_COORDINATOR"\nclass_name = "BatchCoordinator"\n'
+VARS = '[vars]\nAI_PROVIDER = "workers-ai"\n'
+
+BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
+    "no wrangler.toml": (
+        lambda clone: (clone / "wrangler.toml").unlink(),
+        *("configuration", Level.FAULT, "there is no wrangler.toml", "name a clone"),
+    ),
+    "not TOML": (
+        replaced("[triggers]", "[triggers"),
+        "configuration",
+        Level.FAULT,
+        "cannot be read",
+        "correct that line",
+    ),
+    "no main": (
+        lambda clone: (clone / "src" / "entry.py").unlink(),
+        *("configuration", Level.FAULT, "there is no such file", 'main = "src/entry.py"'),
+    ),
+    "no Python": (
+        replaced('"python_workers"'),
+        "configuration",
+        Level.FAULT,
+        "python_workers is missing",
+        "python_workers",
+    ),
+    "no cron": (replaced('"* * * * *"'), "cron", Level.FAULT, "no cron trigger", 'crons = ["* * * * *"]'),
+    "rare cron": (replaced("* * * * *", "0 * * * *"), "cron", Level.FAULT, "each minute", "* * * * *"),
+    "no logs": (replaced("enabled = true", "enabled = false"), "logs", Level.WARNING, "not enabled", "enabled = true"),
+    "no queue": (
+        replaced(PRODUCER),
+        "queues",
+        Level.FAULT,
+        "AI_QUEUE binding is missing",
+        "queues create ai-processing-queue",
+    ),
+    "no dead letters": (
+        replaced(DEAD_LETTERS),
+        "queues",
+        Level.FAULT,
+        "AI_DLQ binding is missing",
+        "queues create ai-processing-dlq",
+    ),
+    "another queue": (
+        replaced('binding = "AI_QUEUE"\nqueue = "ai-processing-queue"', 'binding = "AI_QUEUE"\nqueue = "mine"'),
+        *("queues", Level.FAULT, "AI_QUEUE leads to mine", 'queue = "ai-processing-queue"'),
+    ),
+    "no consumer": (
+        replaced('[[queues.consumers]]\nqueue = "ai-processing-queue"', '[[queues.consumers]]\nqueue = "other"'),
+        *("queues", Level.FAULT, "nobody consumes ai-processing-queue", "[[queues.consumers]]"),
+    ),
+    "dead letters that nobody reads": (
+        replaced(DEAD_CONSUMER, '[[queues.consumers]]\nqueue = "other"\n'),
+        *("queues", Level.FAULT, "nobody consumes ai-processing-dlq", "ai-processing-dlq"),
+    ),
+    "whole batches": (
+        replaced("max_batch_size = 1\n", "max_batch_size = 10\n", times=1),
+        *("queues", Level.FAULT, "max_batch_size is 10", "max_batch_size = 1"),
+    ),
+    "no way to the dead letters": (
+        replaced('dead_letter_queue = "ai-processing-dlq"\n'),
+        *("queues", Level.FAULT, "dead_letter_queue is None", 'dead_letter_queue = "ai-processing-dlq"'),
+    ),
+    "no coordinator": (
+        replaced(COORDINATOR),
+        "objects",
+        Level.FAULT,
+        "BATCH_COORDINATOR binding is missing",
+        "BatchCoordinator",
+    ),
+    "the seed's new_classes": (
+        replaced("new_sqlite_classes", "new_classes"),
+        *("objects", Level.FAULT, "new_classes cannot be deployed on the free plan", "new_sqlite_classes"),
+    ),
+    "a class that is not declared": (
+        replaced('["AIProcessor", "BatchCoordinator"]', '["AIProcessor"]'),
+        *("objects", Level.FAULT, "does not declare", "BatchCoordinator"),
+    ),
+    "no database": (
+        replaced('binding = "DB"', 'binding = "D1"'),
+        "database",
+        Level.FAULT,
+        "DB binding is missing",
+        'binding = "DB"',
+    ),
+    "an id that is none": (
+        replaced('binding = "DB"', 'binding = "DB"\ndatabase_id = "mine"'),
+        *("database", Level.FAULT, "database_id is no id", "npx wrangler d1 list"),
+    ),
+    "no migrations": (
+        lambda clone: shutil.rmtree(clone / "migrations"),
+        *("migrations", Level.FAULT, "there are no migrations", "migrations_dir"),
+    ),
+    "two migrations with one number": (
+        lambda clone: (clone / "migrations" / "0003_mine.sql").write_text(""),
+        *("migrations", Level.FAULT, "two with the number 0003", "next number"),
+    ),
+    "Workers AI unbound": (
+        replaced('[ai]\nbinding = "AI"'),
+        *("ai", Level.FAULT, "AI binding is missing", '[ai] binding = "AI"'),
+    ),
+    "a server without its URL": (
+        replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\n'),
+        *("variables", Level.FAULT, "AI_BASE_URL is not set", "AI_BASE_URL"),
+    ),
+    "an unknown provider": (
+        replaced(VARS, '[vars]\nAI_PROVIDER = "gpt"\n'),
+        *("variables", Level.FAULT, "AI_PROVIDER has a value that it does not take", "workers-ai, openai, demo"),
+    ),
+    "a misspelt variable": (
+        replaced(VARS, VARS + 'AI_MODEl = "m"\n'),
+        *("variables", Level.WARNING, "nothing reads AI_MODEl", "did you mean AI_MODEL?"),
+    ),
+    "a lease that is too short": (
+        replaced(VARS, VARS + "LEASE_SECONDS = 60\n"),
+        *("variables", Level.FAULT, "LEASE_SECONDS is not above AI_TIMEOUT_SECONDS", "LEASE_SECONDS higher"),
+    ),
+    "too many calls": (
+        replaced(VARS, VARS + "AI_CONCURRENCY = 20\n"),
+        *("variables", Level.FAULT, "AI_CONCURRENCY has a value", "from 1 to 6"),
+    ),
+    "a secret for everybody": (
+        replaced(VARS, VARS + 'AI_API_KEY = "sk-canary"\n'),
+        *("secrets", Level.FAULT, "AI_API_KEY stands in wrangler.toml", "npx wrangler secret put AI_API_KEY"),
+    ),
+    "open to everybody": (
+        replaced(VARS, VARS + "REQUIRE_KEYS = false\n"),
+        *("keys", Level.FAULT, "answers anybody", "take REQUIRE_KEYS out"),
+    ),
+    "a line of .dev.vars that is none": (
+        secrets("AI_PROVIDER=demo\nAI_API_KEY sk-canary\n"),
+        *("dev-vars", Level.FAULT, "line 2 of .dev.vars sets nothing", "NAME=value"),
+    ),
+    "Workers AI on this machine": (
+        secrets("AI_PROVIDER=workers-ai\n"),
+        *("variables", Level.FAULT, "workers-ai needs an account", "AI_PROVIDER=openai"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_FOLDERS)
+def test_a_broken_folder_is_named_with_its_fix(name: str, clone: Path):
+    """Each fault is found, nothing else is, the fix is said, and no value of a secret is shown."""
+    change, check_id, level, evidence, fix = BROKEN_FOLDERS[name]
+    change(clone)
+    checks = list(folder.examine(clone, None))
+    the_one(checks, check_id, level, evidence, fix)
+    assert not any("canary" in check.evidence + check.fix for check in checks)
+
+
+@pytest.mark.parametrize("env", [None, "", "free", "direct"])
+def test_a_sound_folder_has_nothing_to_mend(env: str | None, clone: Path):
+    """The project's own configuration, with a .dev.vars like the example's, in each environment."""
+    secrets("# ours\nAI_PROVIDER=openai\nAI_BASE_URL=http://127.0.0.1:11434/v1\nexport AI_MODEL=llama3.2\n")(clone)
+    checks = list(folder.examine(clone, env))
+    assert complaints(checks) == []
+    assert {"configuration", "cron", "queues", "objects", "variables", "database", "migrations"} <= {
+        one.id for one in checks
+    }
+
+
+def test_the_projects_own_folder_is_sound():
+    """Whoever runs `onceover doctor .` in a fresh clone is not frightened."""
+    assert complaints(folder.examine(ROOT, None)) == []
+
+
+def test_an_environment_that_is_not_there_is_named(clone: Path):
+    """A misspelt --env is no sound deployment."""
+    the_one(folder.examine(clone, "fre"), "configuration", Level.FAULT, "there are free, direct", "--env")
+
+
+def test_every_variable_of_the_worker_is_known():
+    """The list of names is the Worker's, but for those of features that are being built."""
+    reading = Reading(lambda _name: None)
+    load(reading)
+    assert reading.asked <= KNOWN
+    assert KNOWN - reading.asked <= {"WEBHOOK_KEY", "WEBHOOK_LOOPBACK"}
+
+
+# --- deployments ------------------------------------------------------------------------------------------
+
+STATUS = {
+    "status": "healthy",
+    "service": "Cloudflare Queues Async Processing",
+    "architecture": "Workers + D1 + Queues",
+    "queueCheck": {"hasAIQueue": True, "hasAIDLQ": True, "hasDurableObjects": True},
+}
+OPERATOR = {
+    **STATUS,
+    "usage": None,
+    "lastSweepAt": "2026-11-25T11:58:00.000Z",
+    "lastQueueAt": "2026-11-25T11:55:00.000Z",
+    "lastAlarmAt": None,
+    "version": "1.2.0",
+    "schema": {"known": "0014_events.sql", "applied": "0014_events.sql"},
+    "backlog": {"pending": 1, "processing": 2, "oldestPendingSeconds": 3},
+    "storage": {"bytes": 10_000_000, "most": 450_000_000},
+}
+MODEL = {
+    "status": "healthy",
+    "provider": "demo",
+    "model": "demo-1",
+    "checkedAt": "2026-11-25T11:59:00.000Z",
+    "detail": "built in",
+}
+DATABASE = "The database (D1, binding DB) does not answer."
+FREE_BINDINGS = {"hasAIQueue": False, "hasAIDLQ": False, "hasDurableObjects": True}
+NO_BINDINGS = dict.fromkeys(FREE_BINDINGS, False)
+
+
+class Deployment:
+    """What a deployment answers; sound unless something is changed."""
+
+    def __init__(self) -> None:
+        self.status: Any = STATUS
+        self.operator: Any = OPERATOR
+        self.model: Any = MODEL
+        self.tasks: Any = {"tasks": [], "nextCursor": None}
+        self.failed: list[dict[str, Any]] = []
+
+    def serve(self, fake: FakeApi) -> FakeApi:
+        """Answer accordingly."""
+        tasks = self.tasks if isinstance(self.tasks, Answer) else {"tasks": self.failed, "nextCursor": None}
+        fake.on("GET", "/api/async-status", lambda asked: self.operator if "verbose" in asked.query else self.status)
+        return fake.on("GET", "/api/ai-status", self.model).on("GET", "/api/tasks", tasks)
+
+
+def changed(**values: Any) -> Callable[[Deployment], None]:
+    """Change what is answered."""
+
+    def change(one: Deployment) -> None:
+        for name, value in values.items():
+            setattr(one, name, value)
+
+    return change
+
+
+def unhealthy(detail: str) -> Answer:
+    return Answer(503, {**STATUS, "status": "unhealthy", "detail": detail})
+
+
+def operated(**values: Any) -> Callable[[Deployment], None]:
+    """Change what operators are told."""
+    return changed(operator={**OPERATOR, **values})
+
+
+BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, str, str]] = {
+    "away": (changed(status=LOST), "reach", Level.FAULT, "was lost", "make dev"),
+    "somebody else's": (changed(status={"hello": "world"}), "reach", Level.FAULT, "is no onceover", "ONCEOVER_URL"),
+    "another URL": (changed(status=Answer(404, None)), "reach", Level.FAULT, "is the URL right?", "ONCEOVER_URL"),
+    "a bad variable": (
+        changed(status=problem(500, "bad_configuration", "AI_BASE_URL must be set")),
+        *("configuration", Level.FAULT, "AI_BASE_URL must be set", "correct .dev.vars"),
+    ),
+    "no database": (changed(status=unhealthy(DATABASE)), "database", Level.FAULT, "does not answer", "make dev"),
+    "no tables": (
+        changed(status=unhealthy("The database has no tables yet.")),
+        "migrations",
+        Level.FAULT,
+        "no tables",
+        "migrations",
+    ),
+    "no rows left": (
+        changed(status=unhealthy("The day's allowance of database rows is used up")),
+        *("database", Level.FAULT, "allowance", "midnight UTC"),
+    ),
+    "no AI_QUEUE": (
+        changed(status={**STATUS, "queueCheck": {**STATUS["queueCheck"], "hasAIQueue": False}}),  # type: ignore[dict-item]
+        *("queues", Level.FAULT, "AI_QUEUE binding is missing", "queues create ai-processing-queue"),
+    ),
+    "no AI_DLQ": (
+        changed(status={**STATUS, "queueCheck": {**STATUS["queueCheck"], "hasAIDLQ": False}}),  # type: ignore[dict-item]
+        *("queues", Level.FAULT, "AI_DLQ binding is missing", "queues create ai-processing-dlq"),
+    ),
+    "no objects": (
+        changed(status={**STATUS, "queueCheck": {**STATUS["queueCheck"], "hasDurableObjects": False}}),  # type: ignore[dict-item]
+        *("objects", Level.FAULT, "binding is missing", "durable_objects.bindings"),
+    ),
+    "nothing bound": (
+        changed(
+            status={
+                "status": "degraded",
+                "service": "Direct Async Processing",
+                "architecture": "Workers + D1",
+                "queueCheck": NO_BINDINGS,
+            }
+        ),
+        *("queues", Level.WARNING, "neither queue nor objects", "make deploy ENV=free"),
+    ),
+    "other words": (
+        changed(status={**STATUS, "service": "Mine"}),
+        "async-status",
+        Level.FAULT,
+        "expected Cloudflare Queues",
+        "make deploy",
+    ),
+    "no room": (
+        changed(status={**STATUS, "status": "degraded"}),
+        "async-status",
+        Level.FAULT,
+        "no room",
+        "RETENTION_DAYS",
+    ),
+    "model away": (
+        changed(
+            model={
+                **MODEL,
+                "provider": "openai",
+                "status": "unavailable",
+                "detail": "the server wants a key: set AI_API_KEY",
+            }
+        ),
+        *("ai-status", Level.FAULT, "wants a key", "AI_API_KEY in .dev.vars"),
+    ),
+    "model in doubt": (
+        changed(model={**MODEL, "provider": "openai", "status": "degraded", "detail": "the server answered 500"}),
+        *("ai-status", Level.WARNING, "answered 500", "AI_BASE_URL"),
+    ),
+    "Workers AI unbound": (
+        changed(
+            model={**MODEL, "provider": "workers-ai", "status": "unavailable", "detail": "the binding AI is missing"}
+        ),
+        *("ai-status", Level.FAULT, "binding AI is missing", "[ai]"),
+    ),
+    "no keys yet": (changed(tasks=problem(503, "not_configured")), "keys", Level.FAULT, "no keys yet", "make key"),
+    "a key that is refused": (
+        changed(tasks=problem(401, "unauthenticated")),
+        "keys",
+        Level.FAULT,
+        "is refused",
+        "make key",
+    ),
+    "a key without read": (
+        changed(tasks=problem(403, "forbidden")),
+        "keys",
+        Level.FAULT,
+        "lacks the scope read",
+        "keys make",
+    ),
+    "no cron": (operated(lastSweepAt="2026-11-25T11:00:00.000Z"), "cron", Level.FAULT, "60 minutes ago", "crons"),
+    "messages that fail": (
+        operated(backlog={"pending": 9, "processing": 0, "oldestPendingSeconds": 900}, lastQueueAt=None),
+        *("queue", Level.FAULT, "failing messages", "npx wrangler tail"),
+    ),
+    "a full database": (
+        operated(storage={"bytes": 450, "most": 450}),
+        "storage",
+        Level.FAULT,
+        "full",
+        "RETENTION_DAYS",
+    ),
+    "nearly full": (
+        operated(storage={"bytes": 420, "most": 450}),
+        "storage",
+        Level.WARNING,
+        "nearly full",
+        "onceover delete",
+    ),
+    "migrations that wait": (
+        operated(version="1.2.0", schema={"known": "0014_events.sql", "applied": "0013_responses.sql"}),
+        *("version", Level.FAULT, "knows the migration 0014_events.sql", "migrations apply"),
+    ),
+    "the day's rows": (
+        operated(usage={"day": "2026-11-25", "rowsWritten": {"used": 99_000, "limit": 100_000}}),
+        *("quota", Level.WARNING, "rowsWritten: 99000 of 100000", "midnight UTC"),
+    ),
+    "dead letters": (
+        changed(failed=[failed("dead_lettered")] * 3),
+        "dead-letters",
+        Level.FAULT,
+        "failing messages: 3",
+        "retry --failed --error-code dead_lettered",
+    ),
+    "a model that refuses": (
+        changed(failed=[failed("model_refused")]),
+        "failures",
+        Level.WARNING,
+        "1 model_refused",
+        "onceover list --status failed",
+    ),
+}
+
+
+def examined(one: Deployment, env: str | None = None, key: str | None = "oo_key") -> list[Check]:
+    """Look at it, as an operator."""
+    with FakeApi() as fake, Api(place(one.serve(fake).url, key)) as api:
+        return list(deployment.examine(api, env, NOW))
+
+
+@pytest.mark.parametrize("name", BROKEN_DEPLOYMENTS)
+def test_a_broken_deployment_is_named_with_its_fix(name: str):
+    """Each fault is found, and what mends it is said. A long wait is said of the backlog, too."""
+    change, check_id, level, evidence, fix = BROKEN_DEPLOYMENTS[name]
+    one = Deployment()
+    change(one)
+    found = [check for check in examined(one) if check.id != "backlog" or check_id == "backlog"]
+    the_one(found, check_id, level, evidence, fix)
+
+
+SOUND = {
+    "": STATUS,
+    "free": {
+        "status": "healthy",
+        "service": "Cloudflare Durable Objects Async Processing",
+        "architecture": "Workers + D1 + Durable Objects",
+        "queueCheck": FREE_BINDINGS,
+    },
+    "direct": {
+        "status": "degraded",
+        "service": "Direct Async Processing",
+        "architecture": "Workers + D1",
+        "queueCheck": NO_BINDINGS,
+    },
+}
+
+
+@pytest.mark.parametrize("env", SOUND)
+def test_a_sound_deployment_has_nothing_to_mend(env: str):
+    """In each environment, when that is the one that is meant; what a client asked for is no fault either."""
+    one = Deployment()
+    one.status, one.operator = SOUND[env], {**OPERATOR, **SOUND[env]}
+    one.failed = [failed("deadline_exceeded"), failed("budget_exhausted")]
+    assert complaints(examined(one, env)) == []
+
+
+def test_another_environment_than_the_one_that_is_meant_is_a_fault():
+    """`free` answers where the top level should: the seed's first error, in its words."""
+    one = Deployment()
+    one.status = SOUND["free"]
+    found = {check.evidence for check in complaints(examined(one, ""))}
+    assert found == {"AI_QUEUE binding is missing", "AI_DLQ binding is missing"}
+
+
+def test_whoever_is_no_operator_is_told_so():
+    """Nothing is at fault when less can be seen; what would show more is said."""
+    one = Deployment()
+    one.operator = problem(403, "forbidden")
+    checks = examined(one)
+    assert complaints(checks) == []
+    assert next(check for check in checks if check.id == "triggers").fix.startswith("set ONCEOVER_KEY")
+
+
+def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.MonkeyPatch):
+    """Only on this machine no key is needed, and no key goes over the network in the clear."""
+    monkeypatch.setattr("onceover_cli.connection.Place.is_local", False)
+    without = complaints(examined(Deployment(), key=None))
+    assert [(check.id, "REQUIRE_KEYS is false" in check.evidence) for check in without] == [
+        ("ai-status", False),
+        ("keys", True),
+    ]
+    assert "transport" in {check.id for check in complaints(examined(Deployment()))}
+
+
+def test_a_demo_task_shows_whether_tasks_are_done():
+    """It is submitted, waited for and erased; one that fails is a fault."""
+    path = f"/api/tasks/{TASK_ID}"
+    for ends, level in ((task(), Level.OK), (failed("model_refused"), Level.FAULT)):
+        with FakeApi().on("POST", "/api/tasks", task("pending")).on("GET", path, task("processing"), ends) as fake:
+            fake.on("DELETE", path, Answer(204))
+            with Api(place(fake.url, None)) as api:
+                assert trial(api).level is level
+            assert len(fake.requests("DELETE", path)) == 1
+
+
+# --- accounts ---------------------------------------------------------------------------------------------
+
+DATABASES = '[{"uuid": "1", "name": "onceover"}]'
+ACCOUNT = {
+    "whoami": Said(True, "You are logged in with an OAuth Token, associated with the email me@example.com."),
+    "queues": Said(True, "ai-processing-queue ai-processing-dlq"),
+    "d1 list": Said(True, DATABASES),
+    "d1 migrations": Said(True, "No migrations to apply!"),
+    "secret": Said(True, '[{"name": "AI_API_KEY"}]'),
+}
+BROKEN_ACCOUNTS: dict[str, tuple[dict[str, Said], str, str, str]] = {
+    "not logged in": (
+        {"whoami": Said(True, "You are not authenticated. Please run `wrangler login`.")},
+        "login",
+        "not authenticated",
+        "npx wrangler login",
+    ),
+    "no network": ({"whoami": Said(False, "fetch failed")}, "login", "fetch failed", "npx wrangler login"),
+    "the free plan": (
+        {"queues": Said(False, "Queues are only available on the Workers Paid plan [code: 100129]")},
+        *("queues", "Queues are not available on the free plan", "make deploy ENV=free"),
+    ),
+    "no queues": (
+        {"queues": Said(True, "")},
+        "queues",
+        "AI_QUEUE binding is missing",
+        "npx wrangler queues create ai-processing-queue && ",
+    ),
+    "one queue": (
+        {"queues": Said(True, "ai-processing-queue")},
+        "queues",
+        "no ai-processing-dlq",
+        "npx wrangler queues create ai-processing-dlq",
+    ),
+    "no database": ({"d1 list": Said(True, "[]")}, "database", "no database onceover", "make deploy"),
+    "D1 refuses": (
+        {"d1 list": Said(False, "Authentication error [code: 10000]")},
+        "database",
+        "Authentication error",
+        "d1 list",
+    ),
+    "migrations wait": (
+        {"d1 migrations": Said(True, "0012_patience.sql\n0013_responses.sql")},
+        "migrations",
+        "2 migrations are not applied",
+        "migrations apply",
+    ),
+    "no secret": (
+        {"secret": Said(True, "[]")},
+        "secrets",
+        "AI_API_KEY is not set",
+        "npx wrangler secret put AI_API_KEY",
+    ),
+}
+
+
+def asked(answers: dict[str, Said]) -> account.Wrangler:
+    """A wrangler that says this."""
+
+    def ask(arguments: Sequence[str]) -> Said:
+        line = " ".join(arguments)
+        return next(said for start, said in answers.items() if line.startswith(start))
+
+    return ask
+
+
+@pytest.mark.parametrize("name", BROKEN_ACCOUNTS)
+def test_a_broken_account_is_named_with_its_fix(name: str, clone: Path):
+    """What wrangler says leads to what to run."""
+    replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
+    change, check_id, evidence, fix = BROKEN_ACCOUNTS[name]
+    the_one(account.examine(clone, None, asked({**ACCOUNT, **change})), check_id, Level.FAULT, evidence, fix)
+
+
+def test_a_sound_account_has_nothing_to_mend(clone: Path):
+    """Queues, database, migrations and secrets are asked for, and all are there."""
+    replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
+    checks = list(account.examine(clone, None, asked(ACCOUNT)))
+    assert [check.id for check in checks] == ["login", "queues", "database", "migrations", "secrets"]
+    assert complaints(checks) == []
+
+
+def test_without_wrangler_the_account_is_passed_over(clone: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nothing can be said then, and that is said."""
+    monkeypatch.setenv("PATH", str(clone))
+    assert account.wrangler_in(clone) is None
+    (check,) = account.examine(clone, None, None)
+    assert (check.level, check.fix) == (Level.SKIPPED, "make install")
