@@ -20,6 +20,10 @@ BODY_OVERHEAD_BYTES = 300_000  # instructions, metadata and JSON around `input`
 BODY_ESCAPE_FACTOR = 6  # "\u0001" is six bytes of JSON for one byte of text
 WAIT_SECONDS_MOST = 25
 WAIT_POLL_SECONDS = 0.5  # `?wait=` reads D1 at most twice a second
+RESPONSE_METADATA_PAIRS_MOST = 16  # of `metadata` on /v1, as at OpenAI
+RESPONSE_METADATA_KEY_CHARS_MOST = 64
+RESPONSE_METADATA_VALUE_CHARS_MOST = 512
+RESPONSE_UNSTORED_SECONDS = 3_600  # how long a response of `store: false` is kept after its end
 LIST_LIMIT_DEFAULT = 20
 LIST_LIMIT_MOST = 100
 WAIT_READS_FREE = 5  # `?wait=` on PLAN=free: reads of D1 in all

@@ -15,8 +15,10 @@ from .headers import ON_EVERY_ANSWER
 from .messages import Reply, Request
 from .problems import (
     DATABASE_ERROR,
+    INVALID_FIELDS,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    UNSUPPORTED_PARAMETER,
     Refusal,
     configuration_refusal,
     internal_refusal,
@@ -24,6 +26,7 @@ from .problems import (
     store_refusal,
 )
 from .request_ids import named, request_id
+from .responses import errors
 from .services import Api
 
 Parts = Mapping[str, str]
@@ -45,7 +48,12 @@ async def handle(request: Request, api: Api) -> Reply:
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()
+    reply = _in_shape(reply, request.url)
     return _finished(named(cors.shared(reply, request, api.settings.cors_origins), name), request.method)
+
+
+def _in_shape(reply: Reply, url: str) -> Reply:
+    return errors.dressed(reply) if errors.is_compatible(url) else reply
 
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
@@ -59,10 +67,11 @@ def _database_problem(error: StoreError, api: Api) -> Reply:
 
 
 def configuration_problem(
-    error: ConfigurationError, method: str = "GET", headers: Mapping[str, str] | None = None
+    error: ConfigurationError, method: str = "GET", headers: Mapping[str, str] | None = None, url: str = ""
 ) -> Reply:
-    """Answer any request, with its method and headers, to a deployment with a bad variable: there can be no Api."""
-    return _finished(named(configuration_refusal(error).reply(), request_id(headers or {})), method)
+    """Answer any request to a deployment with a bad variable, of which there can be no Api."""
+    reply = _in_shape(configuration_refusal(error).reply(), url)
+    return _finished(named(reply, request_id(headers or {})), method)
 
 
 async def _answer(request: Request, api: Api) -> Reply:
@@ -99,7 +108,8 @@ async def _answer(request: Request, api: Api) -> Reply:
 
 def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, tenant: str) -> Exchange:
     known = {parameter.name for parameter in endpoint.parameters if parameter.place == "query"}
-    return Exchange(api, request, parts, queries.parse(query, known), tenant)
+    unknown = UNSUPPORTED_PARAMETER if errors.is_compatible(endpoint.path) else INVALID_FIELDS
+    return Exchange(api, request, parts, queries.parse(query, known, unknown), tenant)
 
 
 def _split(url: str) -> tuple[list[str], str]:

@@ -28,6 +28,7 @@ from src.http.catalogue import document
 from src.http.headers import ON_EVERY_ANSWER
 from src.http.isolate import Isolate
 from src.http.messages import BodyTooLarge, Reply
+from src.http.responses import errors, shapes
 from src.http.router import handle
 from src.http.services import Api, BoundRoutes
 from src.inference.demo import DemoProvider
@@ -359,7 +360,10 @@ FULLER = {"TaskWithChunksView": "chunks", "OperatorServiceView": "backlog", "Ver
 def _check_body(body: str, schema: Mapping[str, Any]) -> None:
     """Check a body: its model takes it and gives it back the same, field for field and in their order."""
     if "allOf" in schema:
-        assert json.loads(body)["code"] in schema["allOf"][1]["properties"]["code"]["enum"]
+        narrowed, said = schema["allOf"][1]["properties"], json.loads(body)
+        if "error" in narrowed:  # below /v1
+            narrowed, said = narrowed["error"]["properties"], said["error"]
+        assert said["code"] in narrowed["code"]["enum"]
         schema = schema["allOf"][0]
     names = [reference["$ref"].rpartition("/")[2] for reference in schema.get("anyOf", [schema])]
     for fuller, its_own in FULLER.items():
@@ -371,7 +375,7 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
     assert adapter.dump_json(adapter.validate_json(body, strict=True)).decode() == compact
 
 
-_MODELS = (bulk, dry_run, health, keys, openapi, operation, problems, task_views)
+_MODELS = (bulk, dry_run, errors, health, keys, openapi, operation, problems, shapes, task_views)
 
 
 @cache
