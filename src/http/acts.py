@@ -13,6 +13,7 @@ from ..core.task import Task
 from ..processing.submission import BudgetTooSmall, Request, Submitted, TooMuchRepeated
 from ..processing.terms import OVERDUE
 from ..store.admission import Mismatched, Refused
+from ..store.joining import Joining
 from ..store.tasks import TaskStore
 from .bodies import read_object
 from .conditions import limit_reached, mismatch
@@ -35,14 +36,16 @@ async def read_submission(exchange: Exchange) -> dict[str, object]:
     return await read_object(exchange.request, most)
 
 
-async def accept(exchange: Exchange, request: Request, key: str | None, body_digest: str) -> Submitted:
+async def accept(
+    exchange: Exchange, request: Request, key: str | None, body_digest: str, joining: Joining | None = None
+) -> Submitted:
     """Have a checked request accepted. Raises Refusal with the reason why it is not."""
     api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
     try:
         if not load.admits(clock()):
             raise overload_refusal()
         with cut_flaws():
-            outcome = await api.submission.submit(exchange.tenant, request, key, body_digest)
+            outcome = await api.submission.submit(exchange.tenant, request, key, body_digest, joining)
     finally:
         load.unprobed(clock())  # what was refused without a call to D1 was no probe
     match outcome:

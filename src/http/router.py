@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..core.errors import ConfigurationError, StoreError, StoreSilent
 from . import cors, queries, rate_limit
-from .authentication import tenant_of
+from .authentication import Caller, caller_of
 from .catalogue import ENDPOINTS
 from .endpoint import Endpoint, allowed
 from .exchange import Exchange
@@ -93,10 +93,10 @@ async def _answer(request: Request, api: Api) -> Reply:
         raise overload_refusal()  # before the key is looked up, which might add to the load
     try:
         async with asyncio.timeout(endpoint.seconds_most) as time_limit:
-            tenant = await tenant_of(request, api, endpoint.access)
+            caller = await caller_of(request, api, endpoint.access)
             if endpoint.counted:
-                await rate_limit.check(api, tenant)
-            reply = await endpoint.handler(_exchange(request, api, endpoint, parts, query, tenant))
+                await rate_limit.check(api, caller.tenant)
+            reply = await endpoint.handler(_exchange(request, api, endpoint, parts, query, caller))
     except TimeoutError:
         if not time_limit.expired():
             raise
@@ -106,10 +106,10 @@ async def _answer(request: Request, api: Api) -> Reply:
     return reply
 
 
-def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, tenant: str) -> Exchange:
+def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, caller: Caller) -> Exchange:
     known = {parameter.name for parameter in endpoint.parameters if parameter.place == "query"}
     unknown = UNSUPPORTED_PARAMETER if errors.is_compatible(endpoint.path) else INVALID_FIELDS
-    return Exchange(api, request, parts, queries.parse(query, known, unknown), tenant)
+    return Exchange(api, request, parts, queries.parse(query, known, unknown), caller.tenant, caller.key_id)
 
 
 def _split(url: str) -> tuple[list[str], str]:

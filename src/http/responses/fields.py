@@ -126,7 +126,7 @@ def new_request(body: Mapping[str, object], settings: Settings, default_model: s
 
 
 def _unsupported(body: Mapping[str, object]) -> Iterator[FieldError]:
-    if body.get("background") in (None, False):
+    if body.get("background") is not True:
         yield FieldError("background", "must be true: answers are made in the background only")
     yield from parameters.refused(body)
     reasoning = body.get("reasoning")

@@ -11,7 +11,7 @@ from ..conditions import digest, idempotency_key
 from ..exchange import Exchange
 from ..messages import Reply, json_reply
 from ..problems import INVALID_FIELDS, NOT_FOUND, Refusal, field_refusal
-from . import names, paging
+from . import joining, names, paging
 from .answers import response_reply
 from .fields import new_request
 from .shapes import DeletedView, InputListView, InputMessageView, InputTextView
@@ -26,8 +26,11 @@ async def create(exchange: Exchange) -> Reply:
     key = idempotency_key(headers)
     body = await acts.read_submission(exchange)
     request = new_request(body, api.settings, api.provider.default_model)
+    name = digest(body)
+    # A key says what is one request; without one, what an SDK repeats by itself does.
+    joins = None if key is not None else joining.joining(exchange, name)
     with _named_here():
-        accepted = await acts.accept(exchange, request, key, digest(body) if key is not None else "")
+        accepted = await acts.accept(exchange, request, key, name, joins)
     return await response_reply(api, 200, accepted.task, acts.replayed(accepted))
 
 
