@@ -23,6 +23,7 @@ from tests.support.chaos_work import MAX_CHARS, Submission
 
 AT_ONCE = 4
 RETRIES = 30  # by the SDK: a runtime that is killed is away for longer than its two of old last
+LIFE_SECONDS = 16.0  # of the runtime at most: the SDK waits for up to eight seconds before it sends again
 PARTS = (3, 5, 8, 13, 21)
 
 
@@ -34,7 +35,7 @@ class SdkStream:
         self.resubmitted = 0
         self.proxy = LosingProxy(plan.seed, strips=stripped)
         self._plan = plan
-        self._pause_seconds = pause_seconds * AT_ONCE
+        self._pause_seconds = pause_seconds
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(at,), daemon=True) for at in range(AT_ONCE)]
 
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=12)
     parser.add_argument("--stripped", action="store_true", help="take the SDK's count out: nothing is joined")
     options = parser.parse_args(arguments)
-    plan = Plan(options.kills, options.tasks, options.seed)
+    plan = Plan(options.kills, options.tasks, options.seed, life_seconds=LIFE_SECONDS)
     streams: list[SdkStream] = []
 
     def make_client(plan: Plan, pause_seconds: float) -> SdkStream:
