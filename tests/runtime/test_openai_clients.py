@@ -41,7 +41,7 @@ def test_the_programs_of_the_documents(deployment: tuple[str, str]):
     (python,), (javascript,), printed = blocks(page, "python"), blocks(page, "js"), blocks(page, "text")[-1]
     url, key = deployment
     environment = {**os.environ, "OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": key}
-    for command in ([sys.executable, "-c", python], [find_node(), "--input-type=module", "-e", javascript]):
+    for command in ([sys.executable, "-c", python], [str(find_node()), "--input-type=module", "-e", javascript]):
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout == printed
