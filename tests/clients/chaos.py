@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (stream,) = streams
     doubled = doubles(report)
     say(f"answers lost on the wire  {stream.proxy.lost}\nrepetitions by the SDK    {stream.proxy.repeated}")
-    say(f"texts with two tasks      {doubled}")
+    say(f"answers not the Worker's  {stream.proxy.strange}\ntexts with two tasks      {doubled}")
     return 1 if report.audit.violations or doubled or report.submitted < plan.tasks else 0
 
 
