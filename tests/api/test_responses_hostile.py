@@ -9,7 +9,7 @@ from src.http.responses.parameters import DEFAULTS
 from tests.support.api_bench import ApiBench, data
 
 ANYTHING: list[Any] = [True, False, 0, 1, -1, 1.5, 1e300, "", "x", "\U0001f600", [], [[]], [None], [{}], {}, {"": {}}]
-ANYTHING += [{"type": value} for value in ({}, [], 1, None)]
+ANYTHING += [{"type": {}}, {"type": []}, {"type": 1}, {"type": None}]
 NESTED: list[Any] = [[{"role": value, "content": value, "type": "message"}] for value in ANYTHING]
 NESTED += [[{"role": "user", "content": [value]}] for value in ANYTHING]
 NESTED += [[{"role": "user", "content": [{"type": value, "text": value}]}] for value in ANYTHING]
