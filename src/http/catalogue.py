@@ -4,6 +4,7 @@ The router takes paths and handlers from it, `openapi` all of it; tests hold the
 """
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
@@ -12,7 +13,7 @@ from ..core.keys import ID_PATTERN, Scope
 from ..core.states import Status
 from . import bulk, health, keys, openapi, operation, problems, queries, tasks
 from .dry_run import PlanView
-from .endpoint import Access, Answer, Endpoint, Parameter
+from .endpoint import IDEMPOTENCY_KEY, Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
 from .messages import Reply
 from .new_task import NewTaskFields
@@ -23,13 +24,6 @@ _ONE_TASK = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
 _OF_TASK = tuple((name, "id", "/id") for name in ("readTask", "readChunks", "cancelTask", "retryTask", "eraseTask"))
 _WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
 _MOMENT = {"type": "string", "format": "date-time"}
-_IDEMPOTENCY_KEY = Parameter(
-    "Idempotency-Key",
-    "The client's name for this request. Within 24 hours the same key with the same body gives the same task, and "
-    "`Idempotency-Replayed: true`; with another body it is refused.",
-    {"type": "string", "pattern": f"^[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}$"},
-    "header",
-)
 _CURSOR = {"type": "string", "pattern": f"^{queries.CURSOR_PATTERN}$"}
 _CHUNKS_CURSOR = {"type": "string", "pattern": "^(?:[0-9]{1,3}|[1-4][0-9]{3}|5000)$"}  # CHUNKS_MOST
 _CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}
@@ -47,9 +41,22 @@ async def read_openapi(exchange: Exchange) -> Reply:
 
 
 @cache
+def endpoints(*, compatible: bool = True) -> Sequence[Endpoint]:
+    """Return the calls: all of them, or those alone that are no business of OpenAI's clients.
+
+    The others are imported upon the first request for one, and not at the isolate's start.
+    """
+    if not compatible:
+        return ENDPOINTS
+    from .responses import endpoints as responses  # noqa: PLC0415
+
+    return (*ENDPOINTS, *responses.ENDPOINTS)
+
+
+@cache
 def document() -> dict[str, object]:
     """Build the API's description; once an isolate, upon the first request for it."""
-    return openapi.document(ENDPOINTS)
+    return openapi.document(endpoints())
 
 
 @cache
@@ -69,7 +76,7 @@ ENDPOINTS: Final = (
         body=NewTaskFields,
         makes_tasks=True,
         parameters=(
-            _IDEMPOTENCY_KEY,
+            IDEMPOTENCY_KEY,
             Parameter(
                 "dryRun",
                 "`true` checks the request and shows its plan, and stores nothing.",

@@ -12,13 +12,17 @@ from .services import Api
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One matched request: the segments that the path's pattern leaves open, the parsed query, and whose it is."""
+    """One matched request: the segments that the path's pattern leaves open, the parsed query, and whose it is.
+
+    `key_id` is the caller's API key's; empty where none is looked at.
+    """
 
     api: Api
     request: Request
     parts: Mapping[str, str]
     query: Query
     tenant: str = LOCAL
+    key_id: str = ""
 
     @property
     def task_key(self) -> TaskKey:

@@ -7,16 +7,18 @@ from urllib.parse import unquote, urlsplit
 
 from ..core.errors import ConfigurationError, StoreError, StoreSilent
 from . import cors, queries, rate_limit
-from .authentication import tenant_of
-from .catalogue import ENDPOINTS
+from .authentication import Caller, caller_of
+from .catalogue import endpoints
 from .endpoint import Endpoint, allowed
 from .exchange import Exchange
 from .headers import ON_EVERY_ANSWER
 from .messages import Reply, Request
 from .problems import (
     DATABASE_ERROR,
+    INVALID_FIELDS,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    UNSUPPORTED_PARAMETER,
     Refusal,
     configuration_refusal,
     internal_refusal,
@@ -24,6 +26,7 @@ from .problems import (
     store_refusal,
 )
 from .request_ids import named, request_id
+from .responses import errors
 from .services import Api
 
 Parts = Mapping[str, str]
@@ -45,7 +48,12 @@ async def handle(request: Request, api: Api) -> Reply:
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()
+    reply = _in_shape(reply, request.url)
     return _finished(named(cors.shared(reply, request, api.settings.cors_origins), name), request.method)
+
+
+def _in_shape(reply: Reply, url: str) -> Reply:
+    return errors.dressed(reply) if errors.is_compatible(url) else reply
 
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
@@ -59,20 +67,22 @@ def _database_problem(error: StoreError, api: Api) -> Reply:
 
 
 def configuration_problem(
-    error: ConfigurationError, method: str = "GET", headers: Mapping[str, str] | None = None
+    error: ConfigurationError, method: str = "GET", headers: Mapping[str, str] | None = None, url: str = ""
 ) -> Reply:
-    """Answer any request, with its method and headers, to a deployment with a bad variable: there can be no Api."""
-    return _finished(named(configuration_refusal(error).reply(), request_id(headers or {})), method)
+    """Answer any request to a deployment with a bad variable, of which there can be no Api."""
+    reply = _in_shape(configuration_refusal(error).reply(), url)
+    return _finished(named(reply, request_id(headers or {})), method)
 
 
 async def _answer(request: Request, api: Api) -> Reply:
     path, query = _split(request.url)
-    matches = [(endpoint, parts) for endpoint in ENDPOINTS if (parts := _match(endpoint.path, path)) is not None]
+    table = endpoints(compatible=errors.is_compatible(request.url))
+    matches = [(endpoint, parts) for endpoint in table if (parts := _match(endpoint.path, path)) is not None]
     if not matches:
         raise Refusal(NOT_FOUND, "There is no such path.")
     # `/api/tasks/retry` is no task's path.
     matches = [match for match in matches if not match[1]] or matches
-    allow = {"Allow": allowed(ENDPOINTS, matches[0][0].path)}
+    allow = {"Allow": allowed(table, matches[0][0].path)}
     if request.method == "OPTIONS":
         return Reply(204, headers=allow)
     method = "GET" if request.method == "HEAD" else request.method
@@ -84,10 +94,10 @@ async def _answer(request: Request, api: Api) -> Reply:
         raise overload_refusal()  # before the key is looked up, which might add to the load
     try:
         async with asyncio.timeout(endpoint.seconds_most) as time_limit:
-            tenant = await tenant_of(request, api, endpoint.access)
+            caller = await caller_of(request, api, endpoint.access)
             if endpoint.counted:
-                await rate_limit.check(api, tenant)
-            reply = await endpoint.handler(_exchange(request, api, endpoint, parts, query, tenant))
+                await rate_limit.check(api, caller.tenant)
+            reply = await endpoint.handler(_exchange(request, api, endpoint, parts, query, caller))
     except TimeoutError:
         if not time_limit.expired():
             raise
@@ -97,9 +107,10 @@ async def _answer(request: Request, api: Api) -> Reply:
     return reply
 
 
-def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, tenant: str) -> Exchange:
+def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, caller: Caller) -> Exchange:
     known = {parameter.name for parameter in endpoint.parameters if parameter.place == "query"}
-    return Exchange(api, request, parts, queries.parse(query, known), tenant)
+    unknown = UNSUPPORTED_PARAMETER if errors.is_compatible(endpoint.path) else INVALID_FIELDS
+    return Exchange(api, request, parts, queries.parse(query, known, unknown), caller.tenant, caller.key_id)
 
 
 def _split(url: str) -> tuple[list[str], str]:
