@@ -299,6 +299,8 @@ def test_every_endpoint_is_described() -> None:
         "/api/keys": ["get", "head", "options", "post"],
         "/api/keys/{id}": ["delete", "options"],
         "/api/sweep": ["options", "post"],
+        "/api/metrics": ["get", "head", "options"],
+        "/api/history": ["get", "head", "options"],
         "/api/async-status": ["get", "head", "options"],
         "/api/ai-status": ["get", "head", "options"],
         "/openapi.json": ["get", "head", "options"],
