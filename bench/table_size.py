@@ -11,13 +11,13 @@ from functools import partial
 from bench.figures import Figure
 from src.core.task import TaskOptions
 from src.store import options
-from src.store.sql import admission, seen, sweep, views, work
+from src.store.sql import admission, ending, seen, sweep, tallies, views, work
 from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
 from src.store.sql.statement import BoundStatement, Value
 from tests.support.sqlite_d1 import MIGRATIONS
 
 NOW_MS = 1_800_000_000_000
-# Every tenth task is unfinished; one is due.
+# Every tenth task is unfinished; one is due. No two of the others are kept for the same time.
 FILL = f"""
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :size)
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, merge_chars, calls_minimum, created_at,
@@ -50,6 +50,13 @@ ACTS: dict[str, BoundStatement] = {
     "a list page of one status": views.LIST_STATUS.bind(**PAGE, status="failed", walk_most=500),
     "a submission's count of tasks in flight": admission.OUTCOME.bind(task_key=KEY, tenant="local", counted_most=100),
     "a look for what is to be erased": sweep.PAST_RETENTION.bind(most=1, chunks_most=1),
+    "a look for what has ended": tallies.FOLDABLE.bind(kept_ms="[1000]", most=100),
+    "a fold": tallies.FOLD.bind(kept_ms=1000, after=NOW_MS - 1, until=NOW_MS + 5),
+    "a sample of the backlog": tallies.SAMPLE.bind(most=100),
+    "a scrape's look at the backlog": tallies.AT_WORK.bind(most=100),
+    "a scrape's sums": tallies.TOTALS.bind(),
+    "a day's history": tallies.HISTORY.bind(back_ms=86_400_000),
+    "the sums' share of a deletion": ending.ERASE_COUNT.bind(task_key=KEY),
     "a sweep page": sweep.DUE.bind(most=1, tenants_served=1, apart_ms=60_000, in_vain=None),
 }
 

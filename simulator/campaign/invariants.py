@@ -17,6 +17,7 @@ from simulator.campaign.patience import Probes
 from simulator.campaign.progress import Progress, worked_on
 from simulator.campaign.recorded import OutputKey, Recorded
 from simulator.campaign.row_changes import COLUMNS, UNDER_CLAIM, InvariantBroken, Row, check_change
+from simulator.campaign.tallied import Tallied
 from simulator.campaign.tenant_limits import TenantLimits
 from simulator.platform.binding_port import Reply
 from simulator.platform.d1 import Statement
@@ -69,6 +70,7 @@ class Invariants:
         self.custody = Custody(world, self)
         self.letting_go = LettingGo(world, told=told)
         self.lateness = Lateness(world)
+        self.tallied = Tallied(world)
         self.tenant_limits = TenantLimits(world.variables)
         self.progress = Progress()
         self.fullness = Fullness(world)
@@ -98,6 +100,7 @@ class Invariants:
             self._check_rows(statements, now_ms)
             self._check_progress(statements, results)
             self._check_outputs(now_ms)
+            self.tallied.landed()
         self.lateness.landed(statements)
         return results
 
@@ -159,6 +162,7 @@ class Invariants:
         """Judge a change of a row. True: its tenant has one more task in flight."""
         check_change(was, row, now_ms, self._max_attempts)
         self.progress.changed(was, row)
+        self.tallied.changed(was, row)
         if row.task_key in self._refused and row.sent > was.sent:
             raise InvariantBroken(f"{row.task_key}: calls were announced after one had failed for good")
         if row.status == "processing" and row.fence != was.fence:
@@ -200,6 +204,7 @@ class Invariants:
         for task_key in task_keys:
             row = self.gone[task_key] = self.rows[task_key]
             self.letting_go.ended(task_key)
+            self.tallied.erased(row, withdrawn=task_key in withdrawn)
             if task_key in withdrawn:
                 self.promises.taken_back(task_key)
             if task_key in asked:

@@ -132,6 +132,7 @@ class Scenario:
         for task_key in invariants.gone:
             if invariants.reached[invariants.tags[task_key]] > invariants.sent(invariants.tags[task_key]):
                 raise InvariantBroken(f"{task_key}: erased, and called for beyond what was announced")
+        invariants.tallied.check(invariants.rows, invariants.gone)
         if len(invariants.rows) + len(invariants.gone) != len(invariants.tags):
             raise InvariantBroken("counts by state do not add up to what was accepted")
 

@@ -214,6 +214,16 @@ SEEN_SECONDS = 150.0  # what a trigger writes about itself is at most this old: 
 SWEEP_SEEN_SECONDS = 90.0  # the same for the sweep, which cron begins every 60 s
 EARLY_SECONDS_ALLOWED = 1.0  # a continuation that comes this much before its time is on time
 
+# --- Sums over ended tasks, for metrics and plots ---------------------------------------------------------
+HISTORY_SECONDS = 172_800.0  # for how long the sums of five minutes are kept
+HISTORY_BUCKET_SECONDS = 300.0
+HISTORY_HOURS_DEFAULT = 24
+FOLD_TASKS_MOST = {"free": 500, "paid": 5_000}  # that one transaction adds up: it reads three rows for each
+FOLD_PAGES_MOST = {"free": 1, "paid": 5}  # such transactions of a sweep
+SAMPLE_TASKS_MOST = {"free": 1_000, "paid": 10_000}  # that go on and are counted: it reads two rows for each
+METRICS_TENANTS_MOST = 20  # whose use of their limits is shown: those who use most
+METRICS_TENANTS_READ = 1_000
+
 # --- What somebody asks for, where cron, queue or alarms do not come ---------------------------------------
 LATE_TASK_SECONDS = 60.0  # a poll sends a task off that nobody holds and that is due for so long; once in this time
 SENDS_IN_VAIN = 2  # so often a task is sent off again before whoever asks for it works on it

@@ -11,7 +11,7 @@ from typing import Final
 from ..core import limits
 from ..core.keys import ID_PATTERN, Scope
 from ..core.states import Status
-from . import bulk, health, keys, openapi, operation, problems, queries, tasks
+from . import bulk, health, keys, observation, openapi, operation, problems, queries, tasks
 from .dry_run import PlanView
 from .endpoint import IDEMPOTENCY_KEY, Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
@@ -243,6 +243,7 @@ ENDPOINTS: Final = (
         answers=(Answer(200, "What the sweep did", (operation.SweptView,)),),
         problems=(problems.TOO_SOON, *problems.DATABASE_KINDS),
     ),
+    *observation.ENDPOINTS,
     Endpoint(
         method="GET",
         path="/api/async-status",
@@ -254,7 +255,7 @@ ENDPOINTS: Final = (
             Parameter(
                 "verbose",
                 "1 shows the day's use of the free plan, too, and to operators when sweep, queue and alarms were last "
-                "seen, and the backlog. A key is looked at only then, if one is sent.",
+                "seen, the backlog, and version and schema. A key is looked at only then, if one is sent.",
                 {"type": "string", "enum": ["0", "1"]},
             ),
         ),

@@ -11,8 +11,9 @@ from . import operation, queries
 from .authentication import caller_of
 from .endpoint import Access
 from .exchange import Exchange
+from .figures import BacklogView
 from .messages import Reply, json_reply
-from .operation import BacklogView, StorageView
+from .operation import SchemaView, StorageView
 from .problems import DATABASE_DETAIL, DATABASE_ERROR, Refusal, store_refusal
 from .services import BoundRoutes
 from .views import Count, Time, rfc3339, shown
@@ -72,8 +73,9 @@ class VerboseServiceView(ServiceView):
 
 @shown
 class OperatorServiceView(VerboseServiceView):
-    """With `?verbose=1`, for operators: whether the triggers come, what there is to do, and how full the database is. A
-    time may be five minutes older than the truth, and is null if the trigger never came.
+    """With `?verbose=1`, for operators: whether the triggers come, what there is to do, how full the database is, and
+    which code and schema this is. A time may be five minutes older than the truth, and is null if the trigger never
+    came.
     """
 
     lastSweepAt: Time | None
@@ -81,6 +83,8 @@ class OperatorServiceView(VerboseServiceView):
     lastAlarmAt: Time | None
     backlog: BacklogView
     storage: StorageView
+    version: str
+    schema: SchemaView
 
 
 @shown

@@ -3,9 +3,11 @@
 from math import ceil
 from typing import TypedDict
 
+from ..core.version import MIGRATION, VERSION
 from ..processing.asked_sweep import TooSoon
 from ..store.seen import Seen
 from .exchange import Exchange
+from .figures import BacklogView
 from .messages import Reply, json_reply
 from .problems import TOO_SOON, Refusal
 from .services import Api
@@ -27,15 +29,6 @@ class SweptView(TypedDict):
 
 
 @shown
-class BacklogView(TypedDict):
-    """The tasks of all tenants that go on. `oldestPendingSeconds` is null if none is pending."""
-
-    pending: Count
-    processing: Count
-    oldestPendingSeconds: Count | None
-
-
-@shown
 class StorageView(TypedDict):
     """How large the database is, and from which size on new tasks are refused (`STORAGE_MB_MOST`), both in bytes."""
 
@@ -44,8 +37,19 @@ class StorageView(TypedDict):
 
 
 @shown
+class SchemaView(TypedDict):
+    """The newest migration that the code knows, and the newest one that wrangler has applied: null where it keeps no
+    account of them.
+    """
+
+    known: str
+    applied: str | None
+
+
+@shown
 class OutlookView(TypedDict):
-    """When a sweep, a queue's batch and an object's alarm last came, what there is to do, and how full the database is.
+    """When a sweep, a queue's batch and an object's alarm last came, what there is to do, how full the database is, and
+    which code and schema this is.
 
     A time may be five minutes older than the truth, and is null if the trigger never came.
     """
@@ -55,6 +59,8 @@ class OutlookView(TypedDict):
     lastAlarmAt: Time | None
     backlog: BacklogView
     storage: StorageView
+    version: str
+    schema: SchemaView
 
 
 async def sweep(exchange: Exchange) -> Reply:
@@ -75,7 +81,10 @@ async def sweep(exchange: Exchange) -> Reply:
 
 async def outlook(api: Api) -> OutlookView:
     """Read how the deployment as a whole stands."""
+    from ..store.tallies import TallyStore  # noqa: PLC0415 - nobody else who answers needs it
+
     times, backlog = await api.store.outlook()
+    applied = await api.store.beside(TallyStore).applied_migration()
     oldest_ms = backlog.oldest_ms
     return OutlookView(
         lastSweepAt=maybe_rfc3339(times.get(Seen.SWEEP)),
@@ -88,4 +97,6 @@ async def outlook(api: Api) -> OutlookView:
         ),
         # The size came with the answer that was just read.
         storage=StorageView(bytes=api.isolate.storage.size, most=api.settings.storage_bytes_most),
+        version=VERSION,
+        schema=SchemaView(known=MIGRATION, applied=applied),
     )

@@ -78,6 +78,15 @@ def is_dry_run(query: Query) -> bool:
     return text == "true"
 
 
+def hours(query: Query) -> int:
+    """Read `hours`."""
+    most = round(limits.HISTORY_SECONDS / 3600)
+    text = query.get("hours", str(limits.HISTORY_HOURS_DEFAULT))
+    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= most:
+        raise _refused("hours", f"must be a whole number from 1 to {most}")
+    return int(text)
+
+
 def status_filter(query: Query) -> Status | None:
     """Read `status`."""
     text = query.get("status")

@@ -23,6 +23,9 @@ _PART_CALLS = 3
 # The same with the look for the page, and with those failed whose deadline has passed; and all their statements.
 _PAGE_CALLS = 5
 _PAGE_STATEMENTS = 8
+# Of a fold: the look and the write; and all their statements, with a retention more than there usually are.
+_FOLD_CALLS = 2
+_FOLD_STATEMENTS = 11
 # What the question for a place on objects takes, besides the send: a call, and its statements.
 _PLACE_CALLS = 1
 _PLACE_STATEMENTS = 2
@@ -94,6 +97,7 @@ class Sweep:
             self._worker.log.failure("sweep_found_no_room", error)
             await self._erase(None)
         await self._clear()
+        await self._fold()
         return self._swept
 
     async def _send_off(self) -> None:
@@ -109,6 +113,17 @@ class Sweep:
         if not self._has_cleared:
             self._has_cleared = True
             self._swept.erased += await self._clearance.run()
+
+    async def _fold(self) -> None:
+        """Add up what has ended, with what is left of the allowance: the next sweep, or a scrape, does the rest."""
+        from .folding import Folding  # noqa: PLC0415 - what answers requests need not import it
+
+        folding = Folding(self._store, self._settings, self._worker.log)
+        for _ in range(limits.FOLD_PAGES_MOST[self._settings.plan]):
+            if self._subrequests_left() < _FOLD_CALLS or self._statements_left() < _FOLD_STATEMENTS:
+                return
+            if not await folding.run():
+                return
 
     async def _work(self, task_key: TaskKey) -> None:
         try:

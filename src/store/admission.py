@@ -128,7 +128,7 @@ class AdmissionStore(StandingStore):
         """
         task_key = new.task_key
         buried = sql.BURY_WITHDRAWN.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS)
-        parts = (part.bind(task_key=task_key) for part in (sql.WITHDRAW, *sql.WITHDRAW_PARTS))
+        parts = (part.bind(task_key=task_key) for part in (sql.WITHDRAW_COUNT, sql.WITHDRAW, *sql.WITHDRAW_PARTS))
         batch = [buried, *parts]
         if on.characters_a_day_most is not None:
             tenant, _ = split_task_key(task_key)
@@ -154,7 +154,8 @@ class AdmissionStore(StandingStore):
             "tasks_most": on.tasks_in_flight_most,
             "max_calls": max_calls,
         }
-        _, changed, (facts,) = await self._database.run(
+        _, _, changed, (facts,) = await self._database.run(
+            sql.RETRY_COUNT.bind(**which),
             sql.RETRY_FAILURES.bind(**which),
             sql.RETRY.bind(**which, unclaimed_ms=unclaimed_ms),
             sql.OUTCOME.bind(task_key=task_key, tenant=tenant, counted_most=1 + (on.queue_share or 0)),

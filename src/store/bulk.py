@@ -84,6 +84,7 @@ class BulkStore(Store):
             "tasks_most": on.tasks_in_flight_most,
         }
         *_, done = await self._database.run(
+            sql.RETRY_ALL_COUNT.bind(**which),
             sql.RETRY_ALL_FAILURES.bind(**which),
             sql.RETRY_ALL.bind(**which, unclaimed_ms=unclaimed_ms),
             sql.RETRIED.bind(generations=named),

@@ -91,6 +91,11 @@ class Database:
         self.storage = storage or Storage()
         self.sends = 0  # of the transaction that returned last
 
+    @property
+    def rows(self) -> tuple[int, int]:
+        """The rows that this invocation has read and written so far."""
+        return self._meter.rows_read, self._meter.rows_written
+
     async def run(self, *statements: BoundStatement, sends: int = limits.STORE_SENDS) -> list[Sequence[Row]]:
         """Run the statements as one transaction, sent up to `sends` times, and return each one's rows.
 
@@ -163,6 +168,10 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def beside[S: "Store"](self, kind: type[S]) -> S:
+        """Make a store of another kind over the same database."""
+        return kind(self._database)
 
 
 def _classified(error: Exception) -> StoreError:

@@ -90,7 +90,11 @@ class EndingStore(StandingStore):
         *parts, whole = (part.bind(task_key=task_key) for part in sql.ERASE)
         # The parts go first: what they leave free is the tombstone's room in a full database.
         starting, *_, gone = await self._database.run(
-            _start_window(task_key), *parts, sql.BURY.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS), whole
+            _start_window(task_key),
+            *parts,
+            sql.BURY.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS),
+            sql.ERASE_COUNT.bind(task_key=task_key),
+            whole,
         )
         if not gone and self._database.sends > 1:
             return Stopped(True, _START_MS_MOST, None)

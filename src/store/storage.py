@@ -15,10 +15,14 @@ _COUNT_MS = round(limits.STORAGE_COUNT_SECONDS * 1000)
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Ended tasks that may go: none ended after `ended_by`, by the database's time."""
+    """Ended tasks that may go: none ended after `ended_by`, by the database's time.
+
+    `uncounted`: some of them may not be in the sums so far.
+    """
 
     ended_by: int = 0
     task_keys: list[TaskKey] = field(default_factory=list)
+    uncounted: bool = True
 
 
 class StorageStore(Store):
@@ -42,7 +46,8 @@ class StorageStore(Store):
             return None
         if not found:
             return Old()
-        return Old(columns.whole(found[0], "ended_by"), [columns.task_key(row) for row in found])
+        task_keys = [columns.task_key(row) for row in found]
+        return Old(columns.whole(found[0], "ended_by"), task_keys, any(row["uncounted"] for row in found))
 
     async def count_storage(self, *, keep_input: bool) -> None:
         """Count anew what each tenant stores: reads every task's own row, and writes a row for each that stores most.
@@ -56,5 +61,7 @@ class StorageStore(Store):
         """Erase those of the tasks that have ended still, and had by then, and return how many were."""
         which: dict[str, Value] = {"task_keys": as_json(old.task_keys), "ended_by": old.ended_by}
         discount = sql.DISCOUNT.bind(**which, keep_input=int(keep_input))
-        *_, gone = await self._database.run(discount, *(part.bind(**which) for part in sql.ERASE_OLD))
+        *parts, whole = sql.ERASE_OLD
+        count = [sql.OLD_COUNT] if old.uncounted else []
+        *_, gone = await self._database.run(discount, *(part.bind(**which) for part in (*parts, *count, whole)))
         return len(gone)

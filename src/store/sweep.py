@@ -19,7 +19,7 @@ class Due:
 
     `live` are those that somebody works on, or that rest. `stalls` has those that nobody works on any more, by how many
     claims in a row have ended without a finished call. `unanswered` are those that were sent off again before, and
-    nobody came for them.
+    nobody came for them. `uncounted`: some of those past their retention may not be in the sums so far.
     """
 
     now_ms: int = 0
@@ -29,6 +29,7 @@ class Due:
     overdue: list[TaskKey] = field(default_factory=list)
     stalls: dict[TaskKey, int] = field(default_factory=dict)
     unanswered: set[TaskKey] = field(default_factory=set)
+    uncounted: bool = False
 
     @property
     def empty(self) -> bool:
@@ -151,8 +152,10 @@ class SweepStore(Store):
     async def erase_expired(self, due: Due) -> int:
         """Erase the tasks whose retention is over, and return how many were."""
         task_keys = as_json(due.past_retention)
+        *parts, whole = sql.ERASE_EXPIRED
+        count = [sql.EXPIRED_COUNT] if due.uncounted else []
         *_, gone = await self._database.run(
-            *(part.bind(task_keys=task_keys, now_ms=due.now_ms) for part in sql.ERASE_EXPIRED)
+            *(part.bind(task_keys=task_keys, now_ms=due.now_ms) for part in (*parts, *count, whole))
         )
         return len(gone)
 
@@ -168,4 +171,5 @@ def _past_retention(most: int) -> BoundStatement:
 
 def _read_past_retention(found: Sequence[Row]) -> Due:
     now_ms = columns.whole(found[0], "now") if found else 0
-    return Due(now_ms, past_retention=[columns.task_key(row) for row in found])
+    uncounted = any(row["uncounted"] for row in found)
+    return Due(now_ms, past_retention=[columns.task_key(row) for row in found], uncounted=uncounted)

@@ -12,6 +12,7 @@ from . import columns, ending, rows, segments
 from .claims import START_MS, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
 from .database import Store
 from .seen import Seen, note
+from .sql import tallies
 from .sql import work as sql
 from .sql.statement import BoundStatement, Value, as_json
 
@@ -117,7 +118,9 @@ class WorkStore(Store):
         batch = self._records(claim, progress)
         if claim.deadline_left_ms is not None:
             batch.insert(0, ending.expiry([claim.task_key], overdue, retention_ms))
-        batch.append(sql.SETTLE.bind(task_key=claim.task_key, fence=claim.fence, **_totals(progress)))
+        told: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, **_totals(progress)}
+        batch.append(tallies.SETTLE_LATE.bind(**{name: told[name] for name in tallies.SETTLE_LATE.parameters}))
+        batch.append(sql.SETTLE.bind(**told))
         settled = (await self._database.run(*batch))[-1]
         return Status(columns.text(settled[0], "status")) if settled else None
 

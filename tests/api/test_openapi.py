@@ -350,6 +350,8 @@ def test_every_endpoint_is_described() -> None:
         "/v1/models": ["get", "head", "options"],
         "/v1/models/{id}": ["get", "head", "options"],
         "/api/sweep": ["options", "post"],
+        "/api/metrics": ["get", "head", "options"],
+        "/api/history": ["get", "head", "options"],
         "/api/async-status": ["get", "head", "options"],
         "/api/ai-status": ["get", "head", "options"],
         "/openapi.json": ["get", "head", "options"],

@@ -9,6 +9,7 @@ import pytest
 from src.core import limits
 from src.core.keys import Scope
 from src.core.task import Route
+from src.core.version import MIGRATION, VERSION
 from src.http.isolate import Isolate
 from src.http.messages import Reply
 from tests.support.api_bench import ApiBench, bearer, data
@@ -154,9 +155,19 @@ def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
     assert shown["backlog"] == {"pending": 2, "processing": 1, "oldestPendingSeconds": 7}
 
 
+def test_operators_see_version_and_schema(bench: ApiBench) -> None:
+    """What the code is and needs, and what wrangler says that it has applied: null where it keeps no account."""
+    shown = data(verbose(bench))
+    assert (shown["version"], shown["schema"]) == (VERSION, {"known": MIGRATION, "applied": None})
+    bench.database.rows("CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)")
+    assert data(verbose(bench))["schema"]["applied"] is None
+    bench.database.rows("INSERT INTO d1_migrations (name) VALUES ('0001_tasks.sql'), ('0014_older.sql')")
+    assert data(verbose(bench))["schema"]["applied"] == "0014_older.sql"
+
+
 def test_who_sees_them(keyed: ApiBench) -> None:
     """Whoever sends no key sees what everybody sees; a key that may not see it is refused as elsewhere."""
-    assert "backlog" not in data(verbose(keyed))
+    assert not {"backlog", "version", "schema"} & set(data(verbose(keyed)))
     assert "backlog" not in data(verbose(keyed, "oo_none"))  # there are no keys yet
     admin, reader = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     keyed.restart()

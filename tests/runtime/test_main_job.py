@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from src.core.version import MIGRATION, VERSION
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client
-from tests.support.dev_server import DevServer
+from tests.support.dev_server import DevServer, eventually
 
 pytestmark = pytest.mark.runtime
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -82,6 +84,24 @@ def test_async_status_to_the_letter(demo: Client, route: str):
     answer = demo.http.get("/api/async-status")
     assert answer.status_code == 200
     assert answer.json() == STATUS[route]
+
+
+def test_operators_read_metrics_history_and_schema(demo: Client, route: str):
+    """Prometheus takes the scrape; what has just ended is in it, and in the history; the schema is as wrangler says."""
+    demo.finished(demo.submit("a task for the metrics")["id"])
+
+    def ended() -> dict[str, float]:
+        scrape = demo.http.get("/api/metrics").raise_for_status()
+        assert scrape.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        samples = [one for family in text_string_to_metric_families(scrape.text) for one in family.samples]
+        assert len(samples) > 100
+        completed = [one for one in samples if one.labels.get("status") == "completed"]
+        return {one.labels["route"]: one.value for one in completed if one.name == "onceover_tasks_ended_total"}
+
+    eventually(lambda: ended()[route] >= 1)
+    assert sum(five["completed"] for five in demo.http.get("/api/history").json()["buckets"]) >= 1
+    shown = demo.http.get("/api/async-status?verbose=1").json()
+    assert (shown["version"], shown["schema"]) == (VERSION, {"known": MIGRATION, "applied": MIGRATION})
 
 
 def test_ai_status(demo: Client):

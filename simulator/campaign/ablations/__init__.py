@@ -12,6 +12,7 @@ from simulator.campaign.ablations import (
     patience,
     storage,
     submissions,
+    tallies,
     terms,
     withdrawals,
 )
@@ -30,5 +31,6 @@ ABLATIONS = (
     *patience.ABLATIONS,
     *storage.ABLATIONS,
     *dead_triggers.ABLATIONS,
+    *tallies.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

@@ -7,6 +7,7 @@ run of the transaction from a repetition.
 from ...core.task import BUDGET_EXHAUSTED
 from .fragments import IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
 from .statement import statement
+from .tallies import COUNTED, UNCOUNTED, add_ends, count_ends
 
 # --- With an Idempotency-Key -----------------------------------------------------------------------------
 # `:submission` is the tenant, a colon and the client's key; `:digest` is of what was asked for.
@@ -108,6 +109,12 @@ BURY_WITHDRAWN = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms WHERE NOT {_SHARED}
 ON CONFLICT DO NOTHING
 """)
+# Somebody may have worked on it meanwhile, for money: then it is added to the sums. Goes before WITHDRAW.
+WITHDRAW_COUNT = statement(
+    add_ends(
+        f"""id = :task_key AND started_at IS NOT NULL AND (finished_at IS NULL OR {UNCOUNTED}) AND NOT {_SHARED}"""
+    )
+)
 WITHDRAW = statement(f"DELETE FROM tasks WHERE id = :task_key AND NOT {_SHARED}")
 
 # The parts go if the task's row has gone.
@@ -126,6 +133,9 @@ _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
   AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)"""
 
+# Adds its end to the sums, if that has not been done. Goes before RETRY.
+RETRY_COUNT = statement(count_ends(f"id = :task_key AND {_RETRYABLE}"))
+
 # Forgets calls that failed, for good too: they start anew with all their attempts. Goes before RETRY.
 RETRY_FAILURES = statement(f"""
 DELETE FROM failures WHERE task_id = :task_key
@@ -134,7 +144,7 @@ DELETE FROM failures WHERE task_id = :task_key
 
 # What a task that is put back has forgotten. It is pending, and was sent off just now, as after a submission: the sweep
 # dispatches it if it stays unclaimed for `:unclaimed_ms`.
-PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 1,
+PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 1, counted = {COUNTED},
   attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
   failed = 0, stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0, away_since = NULL, away_waits = 0,
   last_error = NULL, wait_reason = NULL, wait_until = NULL, dispatches = 0, sent_at = {NOW}, not_before = 0,

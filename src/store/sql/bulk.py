@@ -9,6 +9,7 @@ from .admission import LEFT, PUT_BACK, SPENT
 from .ending import ON_OBJECT, START_LEFT
 from .fragments import ENDED, unended
 from .statement import statement
+from .tallies import count_ends
 
 _LISTED = "id IN (SELECT key FROM json_each(:generations))"
 _GENERATION = """(:generations ->> ('$."' || id || '"'))"""
@@ -38,6 +39,9 @@ SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most)
 _RETRYABLE = f"""{_LISTED} AND generation = {_GENERATION} AND status = 'failed'
   AND error_code <> '{BUDGET_EXHAUSTED}'
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} + :count <= :tasks_most)"""
+
+# Adds their ends to the sums, where that has not been done. Goes before RETRY_ALL.
+RETRY_ALL_COUNT = statement(count_ends(_RETRYABLE))
 
 # Forgets their calls that failed. Goes before RETRY_ALL.
 RETRY_ALL_FAILURES = statement(f"""

@@ -3,6 +3,7 @@
 from ...core.task import DEADLINE_EXCEEDED
 from .fragments import ABANDONED, ENDED, IN_DOUBT, LISTED, NOW, STALLS, delete_parts, failed
 from .statement import statement
+from .tallies import UNCOUNTED, add_ends
 
 # --- Failures from outside -------------------------------------------------------------------------------
 
@@ -68,6 +69,9 @@ INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms
 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
 ON CONFLICT DO NOTHING
 """)
+
+# Adds its end to the sums, if that has not been done: if it goes on, it ends now. Goes before the last of ERASE.
+ERASE_COUNT = statement(add_ends(f"id = :task_key AND (finished_at IS NULL OR {UNCOUNTED})"))
 
 # Erases everything of a task. Sent twice it erases nothing more.
 ERASE = (*delete_parts("=", ":task_key"), statement("DELETE FROM tasks WHERE id = :task_key RETURNING id"))

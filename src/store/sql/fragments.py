@@ -58,10 +58,11 @@ ANNOUNCED = f"""announced_at = {NOW},
 UNHELD = "holder = NULL, host = NULL, lease_until = NULL"
 
 # The task has ended, unless it had already, and the sweep erases it when its retention is over: `:retention_ms`, or the
-# task's own where that is shorter.
-ENDED = f"""{UNHELD},
-  finished_at = coalesce(finished_at, max(created_at, {NOW})),
-  wake_at = {NOW} + min(:retention_ms, coalesce(retention_ms, :retention_ms))"""
+# task's own where that is shorter. That is as long after its end, to the millisecond, and the end is later than what
+# has been folded (see `sql.tallies`).
+_ENDED_AT = f"""coalesce(finished_at, max(created_at, {NOW}, coalesce((SELECT max(until) + 1 FROM folds), 0)))"""
+ENDED = f"""{UNHELD}, finished_at = {_ENDED_AT},
+  wake_at = {_ENDED_AT} + min(:retention_ms, coalesce(retention_ms, :retention_ms))"""
 
 # Calls that were announced and not settled are in doubt: nobody will say what became of them.
 IN_DOUBT = "calls_in_doubt = calls_in_doubt + json_array_length(in_flight), in_flight = '[]'"

@@ -2,6 +2,7 @@
 
 from .fragments import LISTED, NOW, delete_parts
 from .statement import statement
+from .tallies import UNCOUNTED, count_ends
 
 # What a task takes, about: its rows, four bytes a token of its outputs, and its input until that is emptied, for good
 # with `:keep_input`. That has four bytes a token of the calls that came back, or as many as its chunks may have
@@ -26,11 +27,12 @@ SELECT tenant, {NOW} - counted_at AS age_ms FROM tenant_storage WHERE tenant = (
 
 # Finds ended tasks of whoever stores most, the oldest first, none within `:kept_ms` of its end: up to `:most`, of
 # `:chunks_most` chunks together, or one that has more. A tenant's tasks lie in the order in which they came; no more
-# than the first `:walk_most` are read. With them comes when the last of them may have ended.
+# than the first `:walk_most` are read. With them comes when the last of them may have ended, and whether a
+# fold has come to each.
 OLDEST = statement(f"""
-SELECT id, {NOW} - :kept_ms AS ended_by FROM (
-  SELECT id, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
-    SELECT id, total, finished_at FROM tasks
+SELECT id, {NOW} - :kept_ms AS ended_by, uncounted FROM (
+  SELECT id, uncounted, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
+    SELECT id, total, finished_at, {UNCOUNTED} AS uncounted FROM tasks
     WHERE id > ({_LARGEST}) || ':' AND id < ({_LARGEST}) || ';' ORDER BY id LIMIT :walk_most
   ) WHERE finished_at <= {NOW} - :kept_ms WINDOW page AS (ORDER BY id)
 ) WHERE place <= :most AND (place = 1 OR chunks <= :chunks_most) ORDER BY place
@@ -46,3 +48,6 @@ UPDATE tenant_storage SET bytes = bytes - (SELECT coalesce(sum({_BYTES}), 0) FRO
 WHERE tenant IN (SELECT tenant FROM tasks WHERE id IN {_OLD})
 """)
 ERASE_OLD = (*delete_parts("IN", _OLD), statement(f"DELETE FROM tasks WHERE id IN {_OLD} RETURNING id"))
+
+# Adds the ends of those to the sums that no fold has come to. Goes before the last of ERASE_OLD.
+OLD_COUNT = statement(count_ends(f"id IN {_OLD}"))

@@ -2,6 +2,7 @@
 
 from .fragments import ABANDONED, FREE_AT, IN_TIME, JUST_SENT, LATE, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
 from .statement import statement
+from .tallies import UNCOUNTED, count_ends
 
 # Finds tasks that go on and need a look: the longest overdue one of each tenant, then each tenant's second, and so on,
 # so that nobody's backlog holds up another's task. Who comes first moves on with each minute, by `:tenants_served`: as
@@ -30,11 +31,12 @@ FROM found ORDER BY place, turn LIMIT :most
 """)
 
 # Finds ended tasks whose retention is over, those that have been due longest first: `:most` of them, of `:chunks_most`
-# chunks together, or one that has more. That is what a transaction can well erase. Nothing else is read.
+# chunks together, or one that has more. That is what a transaction can well erase. It says whether a fold has come to
+# them. Nothing else is read.
 PAST_RETENTION = statement(f"""
-SELECT id, {NOW} AS now FROM (
-  SELECT id, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
-    SELECT id, total, wake_at FROM tasks WHERE finished_at IS NOT NULL AND wake_at <= {NOW}
+SELECT id, {NOW} AS now, uncounted FROM (
+  SELECT id, uncounted, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
+    SELECT id, total, wake_at, {UNCOUNTED} AS uncounted FROM tasks WHERE finished_at IS NOT NULL AND wake_at <= {NOW}
     ORDER BY wake_at, id LIMIT :most
   ) WINDOW page AS (ORDER BY wake_at, id)
 ) WHERE place = 1 OR chunks <= :chunks_most ORDER BY place
@@ -116,3 +118,6 @@ ERASE_EXPIRED = (
     *delete_parts("IN", _PAST_RETENTION),
     statement(f"DELETE FROM tasks WHERE id IN {_PAST_RETENTION} RETURNING id"),
 )
+
+# Adds the ends of those to the sums that no fold has come to. Goes before the last of ERASE_EXPIRED.
+EXPIRED_COUNT = statement(count_ends(f"id IN {_PAST_RETENTION}"))

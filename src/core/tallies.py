@@ -1,0 +1,43 @@
+"""Sums over tasks that have ended: what is added up, and what can be read from the sums."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+# In ms: how long tasks took is counted up to each of these.
+BOUNDS_MS: Final = (500, 2_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000)
+# Of a task that a client puts back, its bill goes on: what had been counted of these is left out at its next end.
+BILLED: Final = ("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens")
+COUNTS: Final = ("ended", "retries", "dead_letters")
+DURATIONS: Final = ("waited", "took")
+
+
+def duration_columns(name: str) -> tuple[str, ...]:
+    """Name the columns of one duration: how many, their sum in ms, and how many up to each of BOUNDS_MS."""
+    return (name, f"{name}_ms", *(f"{name}_le_{bound}" for bound in BOUNDS_MS))
+
+
+MEASURES: Final = (*COUNTS, *BILLED, *(column for name in DURATIONS for column in duration_columns(name)))
+
+type Sums = Mapping[str, int]
+
+
+def added(sums: Sequence[Sums]) -> Sums:
+    """Add them up, measure by measure."""
+    return {name: sum(one[name] for one in sums) for name in MEASURES}
+
+
+def quantile_ms(sums: Sums, name: str, fraction: float) -> int | None:
+    """Say how long so large a fraction of the tasks took at most, about: None without any.
+
+    It is interpolated between the bounds on either side. What took longer than the highest bound counts as that.
+    """
+    most = fraction * sums[name]
+    if not most:
+        return None
+    below_ms, below = 0, 0
+    for bound in BOUNDS_MS:
+        count = sums[f"{name}_le_{bound}"]
+        if count >= most:
+            return round(below_ms + (bound - below_ms) * (most - below) / (count - below))
+        below_ms, below = bound, count
+    return BOUNDS_MS[-1]

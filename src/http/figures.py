@@ -1,0 +1,65 @@
+"""How figures are shown: the backlog, the history, and the media type of the metrics."""
+
+from typing import TypedDict
+
+from .views import Count, Time, shown
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus'
+
+
+@shown
+class BacklogView(TypedDict):
+    """The tasks of all tenants that go on. `oldestPendingSeconds` is null if none is pending."""
+
+    pending: Count
+    processing: Count
+    oldestPendingSeconds: Count | None
+
+
+@shown
+class DurationView(TypedDict):
+    """How long tasks took that nobody had put back: how many there were, the sum, and how many took no longer than each
+    of `boundsMs`. The quantiles are interpolated between bounds, and null without tasks.
+    """
+
+    count: Count
+    sumMs: Count
+    upTo: list[Count]
+    p50Ms: Count | None
+    p95Ms: Count | None
+
+
+@shown
+class FiveMinutesView(TypedDict):
+    """What ended in the five minutes from `at` on, and what there was to do at some time in them: null if nobody
+    looked. Bills are those of tasks that ended. `waited` is from the submission to the start, `took` to the end.
+    """
+
+    at: Time
+    completed: Count
+    failed: Count
+    cancelled: Count
+    retries: Count
+    deadLetters: Count
+    modelCalls: Count
+    inDoubt: Count
+    fruitlessCalls: Count
+    truncated: Count
+    inputTokens: Count
+    outputTokens: Count
+    waited: DurationView
+    took: DurationView
+    backlog: BacklogView | None
+
+
+@shown
+class HistoryView(TypedDict):
+    """The last hours, the oldest first. Five minutes of which nothing is known are left out: nothing ended, and no
+    sweep came. What ended after `until` is not there yet; null: nothing has ever been added up.
+    """
+
+    hours: Count
+    bucketSeconds: Count
+    until: Time | None
+    boundsMs: list[Count]
+    buckets: list[FiveMinutesView]

@@ -1,0 +1,60 @@
+"""The calls that show operators figures over time: metrics and history. Their answers are made in other modules."""
+
+from typing import Final
+
+from ..core import limits
+from .endpoint import Access, Answer, Endpoint, Parameter
+from .exchange import Exchange
+from .figures import TEXT, HistoryView
+from .messages import Reply
+from .problems import DATABASE_KINDS
+
+
+async def read_metrics(exchange: Exchange) -> Reply:
+    """Add up what has ended, and write all metrics."""
+    from .metrics import read_metrics as read  # noqa: PLC0415 - a twentieth of the whole import, for few requests
+
+    return await read(exchange)
+
+
+async def read_history(exchange: Exchange) -> Reply:
+    """Add up what has ended, and show the last hours."""
+    from .history import read_history as read  # noqa: PLC0415 - the same
+
+    return await read(exchange)
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/api/metrics",
+        name="readMetrics",
+        summary="Read the deployment's metrics, as Prometheus does",
+        handler=read_metrics,
+        access=Access.OPERATOR,
+        answers=(Answer(200, "Prometheus' text format, 0.0.4", stream=TEXT),),
+        problems=DATABASE_KINDS,
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/history",
+        name="readHistory",
+        summary="Read what ended in the last hours, five minutes at a time, with bills, latencies and backlog",
+        handler=read_history,
+        access=Access.OPERATOR,
+        parameters=(
+            Parameter(
+                "hours",
+                "How many hours back, at most; the last two days are kept.",
+                {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": round(limits.HISTORY_SECONDS / 3600),
+                    "default": limits.HISTORY_HOURS_DEFAULT,
+                },
+            ),
+        ),
+        answers=(Answer(200, "The last hours", (HistoryView,)),),
+        problems=DATABASE_KINDS,
+    ),
+)

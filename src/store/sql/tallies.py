@@ -1,0 +1,205 @@
+"""The SQL of the sums over ended tasks: how ends come into them, once each, and who reads them.
+
+A *fold* adds tasks that have ended since the last one. It finds them by the index of what is to be erased, and so asks
+for those of one retention at a time: for these the index is in the order of their ends. No task's own row changes.
+"""
+
+from ...core import limits
+from ...core.codes import TaskCode
+from ...core.tallies import BILLED, BOUNDS_MS, DURATIONS, MEASURES
+from ...core.task import DEADLINE_EXCEEDED
+from .fragments import NOW
+from .statement import statement
+
+BUCKET_MS = round(limits.HISTORY_BUCKET_SECONDS * 1000)
+_KEPT_MS = round(limits.HISTORY_SECONDS * 1000)
+_BUCKET = f"({NOW} / {BUCKET_MS} * {BUCKET_MS})"
+
+# --- What is added of a task --------------------------------------------------------------------------------
+
+# Calls that are announced, and not settled, are left out until somebody settles them, or doubts them. A task that goes
+# on is added only when it is erased: as one that is cancelled just now.
+_DOUBT = "(calls_in_doubt + CASE WHEN finished_at IS NULL THEN json_array_length(in_flight) ELSE 0 END)"
+_SENT = f"(calls_settled + {_DOUBT})"
+_ENDED_AT = f"coalesce(finished_at, max(created_at, {NOW}))"
+_BILL = {
+    "calls": _SENT,
+    "in_doubt": _DOUBT,
+    "fruitless": f"max(0, {_SENT} - CASE status WHEN 'completed' THEN calls_minimum ELSE completed END)",
+    "truncated": "truncated",
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+}
+assert tuple(_BILL) == BILLED
+_COUNTED = {name: f"coalesce(counted ->> {place}, 0)" for place, name in enumerate(BILLED)}
+_FRESH = "generation = 0"
+_SPANS = {
+    "waited": (f"({_FRESH} AND started_at IS NOT NULL)", "(started_at - created_at)"),
+    "took": (f"({_FRESH})", f"({_ENDED_AT} - created_at)"),
+}
+
+
+def _span(name: str) -> dict[str, str]:
+    counts, length = _SPANS[name]
+    return {
+        name: counts,
+        f"{name}_ms": f"CASE WHEN {counts} THEN {length} ELSE 0 END",
+        **{f"{name}_le_{bound}": f"coalesce({counts} AND {length} <= {bound}, 0)" for bound in BOUNDS_MS},
+    }
+
+
+_ADDED = {
+    "ended": "1",
+    "retries": "(generation > 0)",
+    "dead_letters": f"(error_code IS '{TaskCode.DEAD_LETTERED}')",
+    **{name: f"max(0, {value} - {_COUNTED[name]})" for name, value in _BILL.items()},
+    **{column: value for name in DURATIONS for column, value in _span(name).items()},
+}
+assert tuple(_ADDED) == MEASURES
+
+
+def _add(added: dict[str, str], where: str) -> str:
+    """Add something of tasks that have ended to the sums, those since the beginning and those of five minutes."""
+    return f"""
+INSERT INTO tallies (at, status, route, {", ".join(added)})
+SELECT value * bucket AS at, status, route, {", ".join(f"sum({name})" for name in added)} FROM (
+  SELECT {_ENDED_AT} / {BUCKET_MS} * {BUCKET_MS} AS bucket,
+    CASE WHEN finished_at IS NULL THEN 'cancelled' ELSE status END AS status, route,
+    {", ".join(f"{value} AS {name}" for name, value in added.items())}
+  FROM tasks WHERE {where}
+) CROSS JOIN json_each('[0,1]') WHERE value = 0 OR bucket > {NOW} - {_KEPT_MS}
+GROUP BY 1, 2, 3
+ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in added)}
+"""
+
+
+# The task has ended, and no fold has added it so far.
+UNCOUNTED = """finished_at > coalesce((SELECT until FROM folds WHERE kept_ms = wake_at - finished_at), 0)"""
+
+
+def add_ends(where: str) -> str:
+    """Add these tasks: who asks is about to erase them, or to put them back."""
+    return _add(_ADDED, where)
+
+
+def count_ends(where: str) -> str:
+    """Add those of these tasks that have ended and were not added so far."""
+    return add_ends(f"{where} AND {UNCOUNTED}")
+
+
+# What of a task's bill has been added by now, given that its last end has: see `tasks.counted`.
+COUNTED = f"json_array({', '.join(f'max({_COUNTED[name]}, {value})' for name, value in _BILL.items())})"
+
+# --- The fold -----------------------------------------------------------------------------------------------
+
+_ENDED_BETWEEN = "finished_at IS NOT NULL AND wake_at > {after} + {kept_ms} AND wake_at <= {until} + {kept_ms}"
+# Of this very millisecond there may be more: what ends in it is the next fold's, and need not be put off.
+_TO = f"({NOW} - 1)"
+_OPEN = f"""FROM tasks INDEXED BY tasks_to_erase
+  WHERE {_ENDED_BETWEEN.format(after="kinds.until", kept_ms="kinds.kept_ms", until=_TO)}"""
+
+# Says for each retention how far it is folded, whether tasks have ended since, and from when on a fold of `:most` of
+# them would have to leave them out; NULL if there are no more. `:kept_ms` is a JSON list: the retentions of today, to
+# which come those that were met before. It reads an entry of an index for each task, up to twice `:most`.
+FOLDABLE = statement(f"""
+WITH kinds (kept_ms, until) AS (
+  SELECT kept_ms, until FROM folds
+  UNION ALL SELECT DISTINCT value, 0 FROM json_each(:kept_ms) WHERE value NOT IN (SELECT kept_ms FROM folds)
+)
+SELECT kept_ms, until, {_TO} AS now, EXISTS (SELECT 1 {_OPEN}) AS some,
+  (SELECT wake_at - kinds.kept_ms {_OPEN} ORDER BY wake_at LIMIT 1 OFFSET :most) AS beyond
+FROM kinds ORDER BY kept_ms
+""")
+
+# Adds the tasks of one retention that ended after `:after`, up to `:until`. It names how far the last fold came, so
+# that it adds nothing if it is sent again, or lands after another one. Goes before FOLDED.
+_UNFOLDED = "coalesce((SELECT until FROM folds WHERE kept_ms = :kept_ms), 0) = :after"
+FOLD = statement(
+    _add(
+        _ADDED,
+        f"""{_ENDED_BETWEEN.format(after=":after", kept_ms=":kept_ms", until=":until")}
+    AND wake_at - finished_at = :kept_ms AND {_UNFOLDED}""",
+    )
+)
+FOLDED = statement("""
+INSERT INTO folds (kept_ms, until) VALUES (:kept_ms, :until)
+ON CONFLICT DO UPDATE SET until = excluded.until WHERE until = :after
+""")
+
+# Adds what a worker settles of the bill of a task that was cancelled, or passed its deadline, and has been added by
+# now. Goes before SETTLE, and has its totals. Sent again, or landing after a later write, it finds nothing to add.
+_SETTLED = {
+    "calls": "(:calls_settled + :calls_in_doubt)",
+    "in_doubt": ":calls_in_doubt",
+    "fruitless": "max(0, :calls_settled + :calls_in_doubt - :completed)",
+    "truncated": ":truncated",
+    "input_tokens": ":input_tokens",
+    "output_tokens": ":output_tokens",
+}
+_MORE = {name: f"max(0, {value} - max({_COUNTED[name]}, {_BILL[name]}))" for name, value in _SETTLED.items()}
+SETTLE_LATE = statement(
+    _add(
+        _MORE,
+        f"""id = :task_key AND fence = :fence AND step <= :step
+    AND (status = 'cancelled' OR error_code = '{DEADLINE_EXCEEDED}') AND NOT {UNCOUNTED}
+    AND {" + ".join(_MORE.values())} > 0""",
+    )
+)
+
+# --- What there is to do --------------------------------------------------------------------------------------
+
+_GOING_ON = f"""(SELECT tenant, status, route, {NOW} - created_at AS age_ms
+  FROM tasks INDEXED BY tasks_to_wake WHERE finished_at IS NULL LIMIT :most)"""
+
+# Counts the first `:most` tasks that go on, by tenant, status and route, with the age of the oldest pending one of
+# each. It reads two rows for each task.
+AT_WORK = statement(f"""
+SELECT tenant, status, route, count(*) AS tasks,
+  max(0, max(age_ms) FILTER (WHERE status = 'pending')) AS oldest_ms FROM {_GOING_ON} GROUP BY tenant, status, route
+""")
+
+# Says whether these five minutes have their sample.
+IS_SAMPLED = statement(f"SELECT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET}) AS is_there")
+
+# Notes how many of the first `:most` tasks that go on are pending and processing, once in five minutes. Nothing is
+# counted where that has been done.
+SAMPLE = statement(f"""
+INSERT INTO samples (at, pending, processing, oldest_ms)
+SELECT {_BUCKET}, coalesce(sum(status = 'pending'), 0), coalesce(sum(status = 'processing'), 0),
+  max(0, max(age_ms) FILTER (WHERE status = 'pending'))
+FROM {_GOING_ON} WHERE NOT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET})
+ON CONFLICT DO NOTHING
+""")
+
+# Forget what is older than two days.
+FORGET_TALLIES = statement(f"DELETE FROM tallies WHERE at > 0 AND at <= {NOW} - {_KEPT_MS}")
+FORGET_SAMPLES = statement(f"DELETE FROM samples WHERE at <= {NOW} - {_KEPT_MS}")
+
+# --- Reads ----------------------------------------------------------------------------------------------------
+
+_SUMS = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
+
+# Reads the sums since the beginning: a row for each status and route.
+TOTALS = statement(f"SELECT status, route, {', '.join(MEASURES)} FROM tallies WHERE at = 0 ORDER BY status, route")
+
+# Says up to when all that has ended is in the sums, NULL before the first fold.
+FOLDED_UNTIL = statement("SELECT max(until) AS until FROM folds")
+
+# Reads the sums of five minutes each that began within `:back_ms`, by status, and the samples.
+HISTORY = statement(f"""
+SELECT at, status, {_SUMS} FROM tallies WHERE at > 0 AND at > {NOW} - :back_ms GROUP BY at, status ORDER BY at, status
+""")
+SAMPLES = statement(f"SELECT at, pending, processing, oldest_ms FROM samples WHERE at > {NOW} - :back_ms ORDER BY at")
+
+# Reads the characters that tenants have used of their day, those of `:most` tenants with most. It reads a row for each
+# of the first `:read_most` tenants that have ever used some.
+CHARACTERS_USED = statement(f"""
+SELECT tenant, characters FROM (SELECT * FROM daily_use LIMIT :read_most) WHERE day = {NOW} / 86400000
+ORDER BY characters DESC, tenant LIMIT :most
+""")
+
+# --- The schema -----------------------------------------------------------------------------------------------
+
+# wrangler notes in a table of its own which migrations it has applied. It may be missing where another tool did it.
+HAS_MIGRATIONS = statement("SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrations'")
+NEWEST_MIGRATION = statement("SELECT name FROM d1_migrations ORDER BY id DESC LIMIT 1")

@@ -1,0 +1,176 @@
+"""Sums over tasks that have ended, and what else metrics and plots are made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..core import limits
+from ..core.states import Status
+from ..core.tallies import MEASURES, Sums
+from ..core.task import Route
+from . import columns
+from .database import Row, Store
+from .seen import Seen
+from .sql import seen
+from .sql import tallies as sql
+from .sql.statement import as_json
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Tasks to be added up: those that are kept for `kept_ms` and ended after `after`, up to `until`."""
+
+    kept_ms: int
+    after: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Foldable:
+    """What a fold has to do. `more`: tasks are left for another one. `sampled`: these five minutes have a sample."""
+
+    folds: Sequence[Fold]
+    more: bool
+    sampled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tasks of a tenant that go on, in one status, on one route; `oldest_ms` is the age of the oldest pending one."""
+
+    tenant: str
+    status: Status
+    route: Route
+    tasks: int
+    oldest_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What there was to do at a time: how many tasks, and how old the oldest pending one was."""
+
+    pending: int
+    processing: int
+    oldest_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a scrape reads. `until` is up to when all that has ended is in `totals`, in ms since the epoch."""
+
+    totals: Mapping[tuple[Status, Route], Sums]
+    at_work: Sequence[Group]
+    characters: Mapping[str, int]
+    seen: Mapping[Seen, int]
+    until: int | None
+
+
+@dataclass(slots=True)
+class FiveMinutes:
+    """What ended in five minutes, by status, and what there was to do at some time in them, if somebody looked."""
+
+    ended: dict[Status, Sums] = field(default_factory=dict)
+    sample: Sample | None = None
+
+
+class TallyStore(Store):
+    """Adds up what has ended, and reads it; each method is one call to D1 unless it says otherwise."""
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """The rows of D1 that this invocation has read and written so far."""
+        return self._database.rows
+
+    async def foldable(self, kept_ms: Sequence[int], most: int) -> Foldable:
+        """Find what has ended since the last fold, so many tasks of each retention at most.
+
+        `kept_ms` are the retentions that tasks have today.
+        """
+        found, (sampled,) = await self._database.run(
+            sql.FOLDABLE.bind(kept_ms=as_json(kept_ms), most=most), sql.IS_SAMPLED.bind()
+        )
+        folds = [_fold(row) for row in found if row["some"]]
+        more = any(row["beyond"] is not None for row in found)
+        return Foldable(folds, more, bool(sampled["is_there"]))
+
+    async def fold(self, found: Foldable, most: int) -> None:
+        """Add up what was found, and see once in five minutes what there is to do: up to so many tasks are counted.
+
+        It asks D1 nothing where there is nothing to do.
+        """
+        batch = []
+        for one in found.folds:
+            batch += [
+                sql.FOLD.bind(kept_ms=one.kept_ms, after=one.after, until=one.until),
+                sql.FOLDED.bind(kept_ms=one.kept_ms, after=one.after, until=one.until),
+            ]
+        if not found.sampled:
+            batch += [sql.SAMPLE.bind(most=most), sql.FORGET_TALLIES.bind(), sql.FORGET_SAMPLES.bind()]
+        if batch:
+            await self._database.run(*batch)
+
+    async def scrape(self, most: int) -> Standing:
+        """Read everything that metrics show. Of tasks that go on, the first so many are counted."""
+        totals, (until,), at_work, characters, times = await self._database.run(
+            sql.TOTALS.bind(),
+            sql.FOLDED_UNTIL.bind(),
+            sql.AT_WORK.bind(most=most),
+            sql.CHARACTERS_USED.bind(most=limits.METRICS_TENANTS_MOST, read_most=limits.METRICS_TENANTS_READ),
+            seen.SEEN.bind(),
+        )
+        return Standing(
+            totals={(_status(row), Route(columns.text(row, "route"))): _sums(row) for row in totals},
+            at_work=[
+                Group(
+                    tenant=columns.text(row, "tenant"),
+                    status=_status(row),
+                    route=Route(columns.text(row, "route")),
+                    tasks=columns.whole(row, "tasks"),
+                    oldest_ms=columns.maybe_whole(row, "oldest_ms"),
+                )
+                for row in at_work
+            ],
+            characters={columns.text(row, "tenant"): columns.whole(row, "characters") for row in characters},
+            seen={Seen(columns.text(row, "what")): columns.whole(row, "at") for row in times},
+            until=columns.maybe_whole(until, "until"),
+        )
+
+    async def history(self, hours: int) -> tuple[int | None, dict[int, FiveMinutes]]:
+        """Read up to when all that has ended is known, and the last hours, five minutes at a time, by when these began.
+
+        Those of which nothing is known are left out.
+        """
+        back_ms = hours * 3_600_000
+        (until,), sums, samples = await self._database.run(
+            sql.FOLDED_UNTIL.bind(), sql.HISTORY.bind(back_ms=back_ms), sql.SAMPLES.bind(back_ms=back_ms)
+        )
+        found: dict[int, FiveMinutes] = {}
+        for row in sums:
+            found.setdefault(columns.whole(row, "at"), FiveMinutes()).ended[_status(row)] = _sums(row)
+        for row in samples:
+            found.setdefault(columns.whole(row, "at"), FiveMinutes()).sample = Sample(
+                columns.whole(row, "pending"), columns.whole(row, "processing"), columns.maybe_whole(row, "oldest_ms")
+            )
+        return columns.maybe_whole(until, "until"), dict(sorted(found.items()))
+
+    async def applied_migration(self) -> str | None:
+        """Read the newest migration that wrangler has applied; None where it keeps no account. One call or two."""
+        (there,) = await self._database.run(sql.HAS_MIGRATIONS.bind())
+        if not there:
+            return None
+        (found,) = await self._database.run(sql.NEWEST_MIGRATION.bind())
+        return columns.text(found[0], "name") if found else None
+
+
+def _fold(row: Row) -> Fold:
+    after, beyond = columns.whole(row, "until"), columns.maybe_whole(row, "beyond")
+    # What ended at the same millisecond goes together: so the fold may take more than was asked for.
+    until = columns.whole(row, "now") if beyond is None else max(after + 1, beyond - 1)
+    return Fold(columns.whole(row, "kept_ms"), after, until)
+
+
+def _status(row: Row) -> Status:
+    return Status(columns.text(row, "status"))
+
+
+def _sums(row: Row) -> Sums:
+    return {name: columns.whole(row, name) for name in MEASURES}

@@ -1,0 +1,127 @@
+"""What ends is added up once, whatever becomes of it; and what metrics and plots read."""
+
+from typing import Any
+
+from src.core.states import Status
+from src.store.admission import UNCONDITIONAL
+from src.store.claims import Continue, Fail, Finish
+from src.store.storage import Old
+from tests.conformance.cases.registry import worker_case
+from tests.conformance.cases.storyteller import (
+    FAILURE,
+    LEASE_MS,
+    OVERDUE,
+    RETENTION_MS,
+    Story,
+    made_key,
+    outputs,
+    progress,
+)
+
+KINDS = (RETENTION_MS, 3_600_000)
+SUMS = """SELECT at > 0 AS recent, status, ended, retries, calls, in_doubt, fruitless, output_tokens, waited, took
+  FROM tallies ORDER BY recent, status"""
+# A moment goes by: what ends in the millisecond of a fold is the next one's.
+LATER = "UPDATE tasks SET finished_at = finished_at - 5, wake_at = wake_at - 5 WHERE finished_at IS NOT NULL"
+
+
+async def _end(story: Story, number: int, *, fails: bool = False, retention_ms: int = RETENTION_MS) -> None:
+    """Submit a task and end it after three calls, or four."""
+    key = made_key(number)
+    await story.insert(key)
+    claim = await story.claim("one", key)
+    if fails:
+        done = progress(claim, calls_settled=3, calls_in_doubt=1, completed=2, outputs=outputs(0, 1))
+        assert await story.store.step(claim, done, Fail(retention_ms, FAILURE))
+        return
+    done = progress(claim, calls_settled=3, completed=3, outputs=outputs(0, 1, 2), output_tokens=7)
+    assert await story.store.step(claim, done, Finish(retention_ms))
+
+
+@worker_case
+async def what_ends_is_added_up_once(env: Any) -> Any:
+    story = Story(env)
+    sums = story.sums
+    for number, fails in ((1, False), (2, True), (3, False)):
+        await _end(story, number, fails=fails)
+    await story.alter(LATER)
+    first = await sums.foldable(KINDS, 100)
+    for _ in range(2):  # landed twice
+        await sums.fold(first, 100)
+    await story.note(SUMS)
+    found = await sums.foldable(KINDS, 1)
+    story.outcomes += [len(found.folds), found.more, found.sampled]
+    await sums.fold(found, 100)
+    await story.note(SUMS)
+    await story.alter("UPDATE samples SET at = at - 300000000")
+    await story.alter("UPDATE tallies SET at = at - 300000000 WHERE at > 0")
+    await sums.fold(await sums.foldable(KINDS, 100), 100)
+    await story.note("SELECT pending, processing FROM samples")
+    await story.note(SUMS)
+    return story.told()
+
+
+@worker_case
+async def what_no_fold_has_come_to_is_added_by_whoever_erases_it(env: Any) -> Any:
+    story = Story(env)
+    store = story.store
+    for number in (1, 2):
+        await _end(story, number)
+    await _end(story, 3, retention_ms=0)
+    await story.insert(made_key(4))
+    for number in (1, 4):
+        story.outcomes.append(await story.erase(made_key(number)))
+    await story.note(SUMS)
+    await store.erase_early(Old(2**52, [made_key(2)]), keep_input=False)
+    due = await store.past_retention(10)
+    story.outcomes += [due.past_retention, due.uncounted, await store.erase_expired(due)]
+    await story.note(SUMS)
+    return story.told()
+
+
+@worker_case
+async def retries_and_late_bills_add_what_is_new(env: Any) -> Any:
+    story = Story(env)
+    store, sums = story.store, story.sums
+    for number in (1, 2):
+        await _end(story, number, fails=True)
+    story.outcomes.append(await store.retry(made_key(1), LEASE_MS) is not None)
+    story.outcomes.append(await store.retry_all("local", {made_key(2): 0}, LEASE_MS, UNCONDITIONAL))
+    await story.note(SUMS)
+    claim = await story.claim("two", made_key(1))
+    assert await store.step(claim, progress(claim, in_flight=[(0, 2)], completed=2), Continue(LEASE_MS))
+    story.outcomes.append(await story.cancel(made_key(1)))
+    await story.alter(LATER)
+    await sums.fold(await sums.foldable(KINDS, 100), 100)
+    await story.note(SUMS)
+    settled = progress(claim, calls_settled=claim.calls_settled + 1, completed=3, outputs=outputs(2), output_tokens=9)
+    for _ in range(2):
+        story.outcomes.append(await store.settle(claim, settled, OVERDUE, RETENTION_MS) is Status.CANCELLED)
+    await story.note(SUMS)
+    return story.told()
+
+
+@worker_case
+async def metrics_and_history_are_read(env: Any) -> Any:
+    story = Story(env)
+    sums = story.sums
+    await _end(story, 1)
+    await story.insert(made_key(2, "other"))
+    await story.alter(LATER)
+    await sums.fold(await sums.foldable(KINDS, 100), 100)
+    standing = await sums.scrape(100)
+    story.outcomes += [len(standing.totals), [group.tasks for group in standing.at_work], standing.until is not None]
+    _, buckets = await sums.history(1)
+    story.outcomes.append([sorted(one.ended) for one in buckets.values()])
+    return story.told()
+
+
+@worker_case
+async def the_newest_migration_is_read(env: Any) -> Any:
+    story = Story(env)
+    table = "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY, name TEXT)"
+    await env.DB.batch([env.DB.prepare(table), env.DB.prepare("DELETE FROM d1_migrations")])
+    story.outcomes.append(await story.sums.applied_migration())
+    await story.alter("INSERT INTO d1_migrations (id, name) VALUES (1, '0001_tasks.sql'), (2, '0002_api_keys.sql')")
+    story.outcomes.append(await story.sums.applied_migration())
+    return story.told()

@@ -1,0 +1,156 @@
+"""Alert rules, dashboard and the page of operations name what there is: metrics of a scrape, events of the code."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # it comes with schemathesis, without stubs
+from prometheus_client.parser import text_string_to_metric_families
+
+from src.core import limits
+from src.core.version import MIGRATION, VERSION
+from tests.support.api_bench import ApiBench
+from tests.support.log_events import log_events
+
+ROOT = Path(__file__).parents[2]
+ALERTS = ROOT / "ops" / "alerts.yml"
+DASHBOARD = ROOT / "ops" / "grafana.json"
+PAGE = ROOT / "docs" / "operations.md"
+_METRIC = re.compile(r"\bonceover_[a-z_]+\b")
+_SELECTOR = re.compile(r"\b(onceover_[a-z_]+)\{([^}]*)\}")
+
+
+@pytest.fixture(scope="module")
+def scraped() -> Iterator[dict[str, Any]]:
+    """The families of a scrape of a deployment in which everything that has a metric has happened, by name."""
+    bench = ApiBench()
+    bench.limit(characters_a_day_most=1_000, tasks_in_flight_most=7)
+    bench.submit()
+    bench.complete(bench.submit()["id"])
+    bench.pass_seconds(1)
+    bench.run(bench.store.due(1))  # a sweep
+    bench.call("GET", "/api/metrics")
+    reply = bench.call("GET", "/api/metrics")
+    yield {family.name: family for family in text_string_to_metric_families(reply.body)}
+    bench.close()
+
+
+def samples(scraped: dict[str, Any]) -> dict[str, set[str]]:
+    """The labels of each sample, by its name."""
+    found: dict[str, set[str]] = {}
+    for family in scraped.values():
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """Every expression of the rules and of the dashboard, with its place."""
+    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
+        for rule in group["rules"]:
+            yield rule["alert"], rule["expr"]
+    dashboard = json.loads(DASHBOARD.read_text())
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            yield panel["title"], target["expr"]
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            yield variable["name"], variable["query"]["query"]
+
+
+def test_expressions_name_metrics_and_labels_that_there_are(scraped: dict[str, Any]) -> None:
+    """Each metric of a rule or a panel is in the scrape, with each label that is asked for."""
+    known = samples(scraped)
+    for place, expression in expressions():
+        assert expression.count("(") == expression.count(")"), place
+        for name in _METRIC.findall(expression):
+            assert name in known, (place, name)
+        for name, selector in _SELECTOR.findall(expression):
+            labels = set(re.findall(r"(\w+)\s*[=!]", selector)) - {"job"}
+            assert labels <= known[name], (place, name, labels)
+        for name, label in re.findall(r"by \((\w+)\) \(?\w*\(?(onceover_\w+)", expression):
+            assert name in {*known.get(label, set()), "job", "le"}, (place, name)
+
+
+def test_each_metric_is_in_a_panel_or_a_rule(scraped: dict[str, Any]) -> None:
+    """What a scrape gives is looked at somewhere."""
+    used = {name for _, expression in expressions() for name in _METRIC.findall(expression)}
+    shown = {re.sub(r"_(bucket|sum|count|total)$", "", name) for name in used}
+    assert {re.sub("_total$", "", name) for name in scraped} == shown
+
+
+def test_rules_are_whole() -> None:
+    """Each has a name of its own, says how bad it is, and what to do; the page gives its reason."""
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    names = [rule["alert"] for rule in rules]
+    assert len(set(names)) == len(names) >= 10
+    for rule in rules:
+        assert rule["labels"]["severity"] in {"page", "ticket"}
+        assert set(rule["annotations"]) == {"summary", "fix"}
+    assert _first_cells("Alert rules") == names
+
+
+def test_panels_are_whole() -> None:
+    """Each panel has an id of its own and a place that no other panel takes."""
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+
+
+def test_the_page_has_every_metric(scraped: dict[str, Any]) -> None:
+    """Name, type and labels of each, as in the scrape."""
+    rows = {cells[0].strip("`"): cells[1:3] for cells in _rows("Metrics")}
+    known = samples(scraped)
+    for family in scraped.values():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {label for sample in family.samples for label in known[sample.name]} - {"le"}
+        assert rows.pop(name) == [family.type, ", ".join(f"`{label}`" for label in sorted(labels)) or "—"], name
+    assert not rows
+
+
+def test_the_page_has_every_event_of_the_log() -> None:
+    """Each event that the code may write, with each of the facts that it names there."""
+    rows = {cells[0].strip("`"): " ".join(cells[1:]) for cells in _rows("Events")}
+    events = log_events()
+    assert len(events) > 40
+    assert set(rows) == set(events)
+    assert list(rows) == sorted(rows)
+    for event, facts in events.items():
+        missing = {fact for fact in facts - {"task"} if f"`{fact}`" not in rows[event]}
+        assert not missing, (event, missing)
+
+
+def test_the_page_gives_the_figures_of_the_code() -> None:
+    """What a scrape and a fold may read, and for how long sums are kept."""
+    page = PAGE.read_text()
+    for figure in (*limits.SAMPLE_TASKS_MOST.values(), *limits.FOLD_TASKS_MOST.values()):
+        assert f"{figure:,}" in page, figure
+    assert f"{limits.HISTORY_SECONDS / 3600:.0f} hours" in page
+
+
+def test_version_and_schema_are_those_of_the_project() -> None:
+    """What the Worker says of itself is what `pyproject.toml` and `migrations/` say."""
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+    assert max(path.name for path in (ROOT / "migrations").glob("*.sql")) == MIGRATION
+
+
+def _rows(heading: str) -> Iterator[list[str]]:
+    section = PAGE.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    assert section, heading
+    for line in section.splitlines():
+        if line.startswith("| `"):
+            yield [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def _first_cells(heading: str) -> list[str]:
+    return [cells[0].strip("` ") for cells in _rows(heading)]

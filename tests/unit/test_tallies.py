@@ -1,0 +1,360 @@
+"""The sums over ended tasks: each end is in them once, whatever becomes of the task, and they never fall."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.codes import TaskCode
+from src.core.ids import TaskKey
+from src.core.states import Status
+from src.core.tallies import BOUNDS_MS, MEASURES, quantile_ms
+from src.core.task import Failure, Reduce
+from src.store.admission import UNCONDITIONAL
+from src.store.claims import Claim, Fail, Finish
+from src.store.sql import tallies as sql
+from src.store.storage import Old
+from src.store.tallies import TallyStore
+from tests.conformance.cases.storyteller import progress
+from tests.support.store_bench import FAILURE, OVERDUE, RETENTION_MS, StoreBench, new_task, outputs
+
+KINDS = (RETENTION_MS, 3_600_000)
+SHORT_MS = 3_600_000
+
+
+@pytest.fixture
+def bench() -> Iterator[StoreBench]:
+    """A store with a clock of its own."""
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+def sums(bench: StoreBench) -> TallyStore:
+    """The store of the sums."""
+    return bench.store.beside(TallyStore)
+
+
+def fold(bench: StoreBench, most: int = 100) -> bool:
+    """Add up what has ended, a millisecond later."""
+    bench.pass_ms(1)
+    found = bench.run(sums(bench).foldable(KINDS, most))
+    bench.run(sums(bench).fold(found, most))
+    return found.more
+
+
+def totals(bench: StoreBench) -> dict[str, int]:
+    """All sums since the beginning, over statuses and routes."""
+    rows = bench.database.rows("SELECT * FROM tallies WHERE at = 0")
+    return {name: sum(row[name] for row in rows) for name in MEASURES}
+
+
+def ended(bench: StoreBench) -> dict[str, int]:
+    """How many ends there were, by status."""
+    return {
+        row["status"]: row["ended"]
+        for row in bench.database.rows("SELECT status, sum(ended) AS ended FROM tallies WHERE at = 0 GROUP BY status")
+    }
+
+
+def complete(bench: StoreBench, name: str = "task", retention_ms: int = RETENTION_MS, **changes: Any) -> Claim:
+    """Write a task of two chunks and complete it with two calls."""
+    bench.insert(name)
+    claim = bench.claim(name)
+    facts = {"outputs": outputs(0, 1), "completed": 2, "calls_settled": 2, "input_tokens": 20, "output_tokens": 4}
+    assert bench.step(claim, Finish(retention_ms), **(facts | changes))
+    return claim
+
+
+def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **changes: Any) -> None:
+    """Fail a pending task after a call."""
+    facts = {"failed": 1, "calls_settled": 3, "calls_in_doubt": 1} | changes
+    assert bench.step(bench.claim(name), Fail(RETENTION_MS, failure), **facts)
+
+
+def test_what_is_added_of_a_task(bench: StoreBench) -> None:
+    """Its end, its bill, and how long it waited and took; and the same for its five minutes."""
+    bench.insert()
+    bench.pass_ms(1_500)
+    claim = bench.claim()
+    bench.pass_ms(30_000)
+    facts = {"outputs": outputs(0, 1), "completed": 2, "truncated": 1, "input_tokens": 20, "output_tokens": 4}
+    assert bench.step(claim, Finish(RETENTION_MS), calls_settled=4, calls_in_doubt=1, **facts)
+    fold(bench)
+    row = bench.row("task")
+    expected = {"ended": 1, "retries": 0, "dead_letters": 0, "calls": 5, "in_doubt": 1, "fruitless": 3, "truncated": 1}
+    spans = {"waited": 1_500, "took": 31_500}
+    for name, length in spans.items():
+        expected |= {name: 1, f"{name}_ms": length}
+        expected |= {f"{name}_le_{bound}": int(length <= bound) for bound in BOUNDS_MS}
+    expected |= {"input_tokens": 20, "output_tokens": 4}
+    assert totals(bench) == expected
+    (five,) = bench.database.rows("SELECT * FROM tallies WHERE at > 0")
+    assert {name: five[name] for name in MEASURES} == expected
+    assert (five["status"], five["route"]) == ("completed", "queue")
+    assert five["at"] == row["finished_at"] // 300_000 * 300_000
+
+
+def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench) -> None:
+    """Twins that found the same, one of which comes after a third one's fold: each end is in the sums once."""
+    complete(bench, "a")
+    found = bench.run(sums(bench).foldable(KINDS, 100))
+    for _ in range(2):
+        bench.run(sums(bench).fold(found, 100))
+    bench.pass_ms(1_000)
+    complete(bench, "b")
+    fold(bench)
+    bench.run(sums(bench).fold(found, 100))
+    assert ended(bench) == {"completed": 2}
+    assert totals(bench)["calls"] == 4
+
+
+def test_a_fold_that_failed_and_lands_later_adds_nothing_twice(bench: StoreBench) -> None:
+    """D1 says that it failed, another sweep folds, and then it lands."""
+    complete(bench, "a")
+    found = bench.run(sums(bench).foldable(KINDS, 100))
+    bench.database.fail("D1_ERROR: Network connection lost.", "later", times=3)
+    with pytest.raises(Exception, match="out of reach"):
+        bench.run(sums(bench).fold(found, 100))
+    complete(bench, "b")
+    fold(bench)
+    bench.run(bench.database.land())
+    fold(bench)
+    assert ended(bench) == {"completed": 2}
+
+
+def test_pages_lose_nothing_and_repeat_nothing(bench: StoreBench) -> None:
+    """Seven ends, two of them at the same millisecond, two a page."""
+    for number in range(7):
+        complete(bench, f"t{number}")
+        bench.pass_ms(number != 3)
+    pages = 1
+    while fold(bench, 2):
+        pages += 1
+    assert ended(bench) == {"completed": 7}
+    assert 3 <= pages <= 5
+
+
+def test_ends_at_one_moment_go_together(bench: StoreBench) -> None:
+    """More tasks than a page holds ended at the same millisecond, as in a bulk cancellation: a fold takes them all."""
+    for number in range(5):
+        complete(bench, f"t{number}")
+    while fold(bench, 2):
+        pass
+    assert ended(bench) == {"completed": 5}
+
+
+def test_no_task_ends_before_what_has_been_folded(bench: StoreBench) -> None:
+    """The database's clock jumps back by a minute: what ends then is in the sums all the same, once."""
+    complete(bench, "a")
+    fold(bench)
+    bench.pass_ms(-60_000)
+    complete(bench, "b")
+    assert bench.row("b")["finished_at"] > bench.row("a")["finished_at"]
+    assert bench.row("b")["wake_at"] == bench.row("b")["finished_at"] + RETENTION_MS
+    fold(bench)
+    bench.pass_ms(60_001)
+    fold(bench)
+    fold(bench)
+    assert ended(bench) == {"completed": 2}
+
+
+def test_each_retention_is_folded(bench: StoreBench) -> None:
+    """Tasks that are kept for an hour and for longer, and those of a retention that is the deployment's no more."""
+    complete(bench, "a")
+    complete(bench, "b", SHORT_MS)
+    fold(bench)
+    assert ended(bench) == {"completed": 2}
+    bench.pass_ms(1)
+    complete(bench, "c", 7_777_777)  # of a worker with newer settings; no sweep knows of it so far
+    fold(bench)
+    assert ended(bench) == {"completed": 2}
+    found = bench.run(sums(bench).foldable([7_777_777], 100))
+    bench.run(sums(bench).fold(found, 100))
+    bench.pass_ms(1)
+    complete(bench, "d")  # of a worker with older settings
+    bench.pass_ms(1)
+    found = bench.run(sums(bench).foldable([7_777_777], 100))
+    bench.run(sums(bench).fold(found, 100))
+    assert ended(bench) == {"completed": 4}
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None:
+    """Whether the fold comes before or after a deletion, the end of a retention, or want of room."""
+    for name in ("deleted", "expired", "cleared"):
+        complete(bench, name, 0 if name == "expired" else RETENTION_MS)
+        bench.pass_ms(1)
+    if folded:
+        found = bench.run(sums(bench).foldable([0, RETENTION_MS], 100))
+        bench.run(sums(bench).fold(found, 100))
+        assert ended(bench) == {"completed": 3}
+    for _ in range(2):
+        bench.run(bench.store.erase(TaskKey("deleted")))
+    due = bench.run(bench.store.past_retention(10))
+    assert due.past_retention == ["expired"]
+    for _ in range(2):
+        bench.run(bench.store.erase_expired(due))
+        bench.run(bench.store.erase_early(Old(bench.time_ms, [TaskKey("cleared")]), keep_input=False))
+    assert bench.database.rows("SELECT id FROM tasks") == []
+    fold(bench)
+    assert ended(bench) == {"completed": 3}
+    assert totals(bench)["calls"] == 6
+
+
+def test_a_task_that_is_erased_before_its_end_counts_as_cancelled(bench: StoreBench) -> None:
+    """With what is on its bill; calls that are out are in doubt."""
+    bench.insert()
+    claim = bench.claim()
+    assert bench.step(claim, calls_settled=1, in_flight=[(0, 1)], outputs=outputs(0), completed=1)
+    bench.run(bench.store.erase(claim.task_key))
+    assert ended(bench) == {"cancelled": 1}
+    assert [totals(bench)[name] for name in ("calls", "in_doubt", "fruitless")] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_withdrawn_submission_counts_if_somebody_has_worked_on_it(bench: StoreBench, begun: bool) -> None:
+    """Its calls were paid for; one that nobody had begun leaves nothing behind."""
+    bench.insert()
+    if begun:
+        claim = bench.claim()
+        assert bench.step(claim, calls_settled=1, outputs=outputs(0), completed=1)
+    for _ in range(2):
+        bench.run(bench.store.withdraw(new_task("task", 2, Reduce.CONCAT, bench.time_ms)))
+    assert bench.database.rows("SELECT id FROM tasks") == []
+    assert (ended(bench), totals(bench)["calls"]) == (({"cancelled": 1}, 1) if begun else ({}, 0))
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -> None:
+    """Failed after four calls, put back, completed after seven in all: two ends, one retry, seven calls."""
+    bench.insert()
+    fail(bench)
+    if folded:
+        fold(bench)
+    bench.pass_ms(10)
+    assert bench.run(bench.store.retry(TaskKey("task"), 0)) is not None
+    assert ended(bench) == {"failed": 1}
+    assert totals(bench)["calls"] == 4
+    fold(bench)
+    claim = bench.claim()
+    facts = {"outputs": outputs(0, 1), "completed": 2, "calls_settled": 6, "calls_in_doubt": 1}
+    assert bench.step(claim, Finish(RETENTION_MS), **facts)
+    fold(bench)
+    fold(bench)
+    assert ended(bench) == {"completed": 1, "failed": 1}
+    figures = totals(bench)
+    assert [figures[name] for name in ("calls", "in_doubt", "fruitless", "retries")] == [7, 1, 5, 1]
+    assert figures["took"] == figures["waited"] == 1  # what lay between the end and the retry is nobody's latency
+
+
+def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> None:
+    """Two of three failed tasks are put back before anything is folded: the sums have three ends, and then five."""
+    for name in ("a", "b", "c"):
+        bench.insert(name)
+        fail(bench, name)
+    tasks = {TaskKey("a"): 0, TaskKey("b"): 0}
+    for _ in range(2):  # sent twice
+        bench.run(bench.store.retry_all("", tasks, 0, UNCONDITIONAL))
+    fold(bench)
+    assert ended(bench) == {"failed": 3}
+    bench.pass_ms(1)
+    for name in ("a", "b"):
+        fail(bench, name, calls_settled=5)
+    fold(bench)
+    assert ended(bench) == {"failed": 5}
+    assert totals(bench)["calls"] == 3 * 4 + 2 * 2
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -> None:
+    """A cancelled task's worker tells of its calls later: they are added once, before the fold or after it."""
+    bench.insert()
+    claim = bench.claim()
+    assert bench.step(claim, in_flight=[(0, 0), (0, 1)])
+    assert bench.run(bench.store.cancel(claim.task_key, RETENTION_MS)).changed
+    if folded:
+        fold(bench)
+        assert totals(bench)["calls"] == 0
+    settled = progress(claim, calls_settled=1, calls_in_doubt=1, outputs=outputs(0), completed=1, output_tokens=5)
+    for _ in range(2):
+        assert bench.run(bench.store.settle(claim, settled, OVERDUE, RETENTION_MS)) is Status.CANCELLED
+    fold(bench)
+    figures = totals(bench)
+    assert [figures[name] for name in ("ended", "calls", "in_doubt", "fruitless", "output_tokens")] == [1, 2, 1, 1, 5]
+
+
+def test_dead_letters(bench: StoreBench) -> None:
+    """A task that failed because its message's deliveries were used up counts as a dead letter too."""
+    bench.insert()
+    assert bench.run(bench.store.dead_letter(TaskKey("task"), Failure(TaskCode.DEAD_LETTERED, "gone", True), 100_000))
+    bench.pass_ms(1)
+    found = bench.run(sums(bench).foldable([100_000], 100))
+    bench.run(sums(bench).fold(found, 100))
+    assert (ended(bench), totals(bench)["dead_letters"]) == ({"failed": 1}, 1)
+
+
+def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
+    """One sample in five minutes, however often a sweep comes; after two days sums and samples of then are gone."""
+    bench.insert("a")
+    bench.insert("b")
+    bench.claim("b")
+    bench.pass_ms(7_000)
+    for _ in range(3):
+        fold(bench)
+    sample = {"at": bench.time_ms // 300_000 * 300_000, "pending": 1, "processing": 1, "oldest_ms": 7_001}
+    assert bench.database.rows("SELECT * FROM samples") == [sample]
+    complete(bench, "c")
+    fold(bench)
+    until, found = bench.run(sums(bench).history(48))
+    assert until == bench.time_ms - 1
+    (five,) = found.values()
+    assert (five.sample is not None, list(five.ended)) == (True, [Status.COMPLETED])
+    bench.pass_ms(round(limits.HISTORY_SECONDS * 1000) + 300_000)
+    fold(bench)
+    assert len(bench.database.rows("SELECT * FROM samples")) == 1
+    assert bench.database.rows("SELECT * FROM tallies WHERE at > 0") == []
+    assert ended(bench) == {"completed": 1}
+
+
+def test_an_idle_sweep_writes_nothing(bench: StoreBench) -> None:
+    """After the sample of these five minutes there is one look and no write until something ends."""
+    fold(bench)
+    found = bench.run(sums(bench).foldable(KINDS, 100))
+    assert (found.folds, found.more, found.sampled) == ([], False, True)
+
+
+def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
+    """A fold writes sums and how far it came, whatever it adds up: no row for a task."""
+    for number in range(50):
+        complete(bench, f"t{number}")
+        bench.pass_ms(1)
+    fold(bench)  # the sample, and the rows
+    before = bench.database.rows("SELECT * FROM tasks ORDER BY id")
+    for number in range(50, 100):
+        complete(bench, f"t{number}")
+        bench.pass_ms(1)
+    _, written = sums(bench).rows
+    fold(bench)
+    after = {row["id"]: row for row in bench.database.rows("SELECT * FROM tasks")}
+    assert all(after[row["id"]] == row for row in before)
+    assert sums(bench).rows[1] - written == 3  # two sums, and how far
+    assert ended(bench) == {"completed": 100}
+
+
+def test_quantiles() -> None:
+    """They lie between the bounds on either side; none without tasks, and none beyond the last bound."""
+    nothing = dict.fromkeys(MEASURES, 0)
+    assert quantile_ms(nothing, "took", 0.5) is None
+    ten = nothing | {"took": 10, "took_le_500": 5} | {f"took_le_{bound}": 10 for bound in BOUNDS_MS[1:]}
+    assert quantile_ms(ten, "took", 0.5) == 500
+    assert quantile_ms(ten, "took", 0.9) == 500 + 1_500 * 4 // 5
+    assert quantile_ms(nothing | {"took": 2}, "took", 0.95) == BOUNDS_MS[-1]
+
+
+def test_columns_are_the_measures(bench: StoreBench) -> None:
+    """The table has a column for each measure, and no others but its key."""
+    columns = [row["name"] for row in bench.database.rows("SELECT name FROM pragma_table_info('tallies')")]
+    assert columns == ["at", "status", "route", *MEASURES]
+    assert sql.BUCKET_MS == 300_000
