@@ -24,7 +24,7 @@ ON_PREFLIGHTS = {
 }
 
 _EXPOSED = "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate, X-Request-Id"
-_SENDABLE = "Authorization, Content-Type, Idempotency-Key, X-Request-Id"
+_SENDABLE = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
 
 
 def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:

@@ -48,6 +48,16 @@ async def task_reply(
     return Reply(status, headers={**_JSON, **headers}, parts=_task(store, task, view, index, large, chunks_too))
 
 
+async def task_text(store: TaskStore, task: Task, view: WholeTaskView) -> AsyncIterator[str]:
+    """Write a task as JSON, in parts if its result is a large one. Raises Refusal (404)."""
+    reply = await task_reply(store, 200, task, view, {})
+    if reply.parts is None:
+        yield reply.body
+        return
+    async for part in reply.parts:
+        yield part
+
+
 def chunks_reply(store: TaskStore, index: ChunkIndex, first: int) -> Reply:
     """Show all finished chunks from `first` on."""
     return Reply(200, headers=_JSON, parts=_chunk_list(store, index, first))

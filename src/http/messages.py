@@ -17,6 +17,10 @@ class BodyBroken(Exception):
     """The body ended before its time, or is not framed as its headers say; maybe the client went away."""
 
 
+class CutOff(Exception):
+    """An answer in parts ends before its end: its connection is broken off, so that nobody takes it for whole."""
+
+
 class Request(Protocol):
     """One HTTP request. Header names are looked up in lower case."""
 

@@ -157,6 +157,8 @@ def _answer(answer: Answer) -> Json:
         references = [_reference(model) for model in answer.models]
         schema = references[0] if len(references) == 1 else {"anyOf": references}
         described["content"] = {"application/json": {"schema": schema}}
+    if answer.stream is not None:
+        described.setdefault("content", {})[answer.stream] = {"schema": {"type": "string"}}
     if answer.leads_to:
         described["links"] = {
             name: {"operationId": name, "parameters": {parameter: f"$response.body#{pointer}"}}
