@@ -1,6 +1,6 @@
 """A task's events as they happen: the handler of `GET /api/tasks/{id}/events`, and how each event looks."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TypedDict
 
@@ -48,7 +48,7 @@ async def follow(exchange: Exchange) -> Reply:
     return Reply(200, headers=sse.HEADERS, parts=_stream(exchange, opening, place))
 
 
-async def _stream(exchange: Exchange, opening: Opening, place: Place | None) -> AsyncIterator[str]:
+async def _stream(exchange: Exchange, opening: Opening, place: Place | None) -> AsyncGenerator[str]:
     """Write the events behind a place, until the end or until the client has to come back."""
     follower = Follower(exchange, Scope.READ, 0 if place is None else place.chunks, opening.look)
     told: Look | None = None
@@ -87,7 +87,7 @@ def _progress(look: Look) -> ProgressView:
     return ProgressView(total=look.total, completed=look.completed, failed=look.failed, truncated=look.truncated)
 
 
-async def _end(exchange: Exchange) -> AsyncIterator[str]:
+async def _end(exchange: Exchange) -> AsyncGenerator[str]:
     """Write the last event: the task, as a request for it shows it. Without a task there is no end."""
     task = await exchange.api.store.task(exchange.task_key)
     if task is None or not task.status.terminal:  # erased, or put back, a moment ago

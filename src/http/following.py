@@ -39,17 +39,19 @@ class Follower:
         self._key: TaskKey = exchange.task_key
         self._access = access
         self._clock = asyncio.get_running_loop().time
-        self._ends_at = self._clock() + limits.EVENT_SECONDS
+        self._began_at = self._clock()
+        self._ends_at = self._began_at + limits.EVENT_SECONDS
         plan = self._api.settings.plan
         self._reads_left = limits.EVENT_READS[plan] - 1  # the opening was one
         self._subrequests_most = limits.SUBREQUESTS[plan] - _RESERVE
         self._help_at = self._clock()
+        self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
         self._first = first
         self.following = following
         self.wants_outputs = True
 
     async def looks(self) -> AsyncGenerator[Look | None]:
-        """Give what each look finds, and None where the stream has been silent for so long that a comment is due.
+        """Give what each look finds, and None now and then, where a comment is due.
 
         It ends when the task is gone, when its key is not good any more, when the database fails, and before the
         invocation's allowance does.
@@ -75,7 +77,10 @@ class Follower:
         except Refusal as refusal:
             self._api.log("stream_refused", task=self._key, code=refusal.kind.code)
         except StoreError as error:
-            self._api.log("stream_ended", task=self._key, code=error.code)
+            self._api.log("stream_failed", task=self._key, code=error.code)
+        finally:
+            seconds = round(self._clock() - self._began_at, 1)
+            self._api.log("stream_closed", task=self._key, seconds=seconds, **self._api.meter.facts())
 
     def _may_look(self) -> bool:
         """Whether the allowance has room for a look and what follows upon the last one."""
@@ -109,9 +114,10 @@ class Follower:
             self._api.log("help_failed", task=self._key, code=error.code)
 
     async def _rest(self, seconds: float) -> AsyncIterator[None]:
-        """Pause, with a comment each time that the stream has been silent for a while."""
+        """Pause. Now and then a comment is due: it keeps the connection, and shows whether the client is there."""
         until = self._clock() + seconds
-        while (left := until - self._clock()) > 0:
-            await asyncio.sleep(min(left, limits.EVENT_COMMENT_SECONDS))
-            if left >= limits.EVENT_COMMENT_SECONDS:
+        while (now := self._clock()) < until:
+            await asyncio.sleep(min(until, self._comment_at) - now)
+            if self._clock() >= self._comment_at:
+                self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
                 yield None

@@ -4,7 +4,7 @@ So an isolate holds a part of them, and not the whole several times over.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from ..core.states import Status
 from ..core.task import CONCAT_SEPARATOR, Reduce, Task
@@ -48,7 +48,7 @@ async def task_reply(
     return Reply(status, headers={**_JSON, **headers}, parts=_task(store, task, view, index, large, chunks_too))
 
 
-async def task_text(store: TaskStore, task: Task, view: WholeTaskView) -> AsyncIterator[str]:
+async def task_text(store: TaskStore, task: Task, view: WholeTaskView) -> AsyncGenerator[str]:
     """Write a task as JSON, in parts if its result is a large one. Raises Refusal (404)."""
     reply = await task_reply(store, 200, task, view, {})
     if reply.parts is None:
@@ -70,7 +70,7 @@ async def _index(store: TaskStore, task: Task) -> ChunkIndex:
     return index
 
 
-async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncIterator[str]:
+async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncGenerator[str]:
     yield '{"chunks": '
     async for part in _chunks(store, index, first):
         yield part
@@ -79,7 +79,7 @@ async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncI
 
 async def _task(
     store: TaskStore, task: Task, view: WholeTaskView, index: ChunkIndex, large: bool, chunks_too: bool
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     """Write the members of a task, in their order."""
     before = "{"
     for name, value in view.items():
@@ -99,7 +99,7 @@ async def _task(
     yield "}"
 
 
-async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncIterator[str]:
+async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncGenerator[str]:
     before = "["
     for places in index.pages(first):
         for chunk in await store.some_chunks(index, places):
@@ -108,7 +108,7 @@ async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncI
     yield "]" if before == ", " else "[]"
 
 
-async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncIterator[str]:
+async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
     """Write the outputs as a list, or joined as one text. A merge has one output, which is never large."""
     assert task.options.reduce is not Reduce.MERGE
     as_list = task.options.reduce is Reduce.NONE
