@@ -101,7 +101,8 @@ def events(place: Place | None, state: State, ready: int, *, all_ready: bool) ->
         for chunk in range(chunks, chunks + ready):
             place = Place(state.generation, Phase.PROCESSING, chunk + 1)
             yield Event(place, chunk=chunk)
-    if place.phase is not Phase.ENDED and state.status.terminal and all_ready:
+    ends = state.status.terminal and (all_ready or place.phase is Phase.PENDING)  # then it has had no worker
+    if ends and place.phase is not Phase.ENDED:
         yield Event(Place(state.generation, Phase.ENDED, place.chunks), status=state.status)
 
 

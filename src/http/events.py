@@ -50,7 +50,7 @@ async def follow(exchange: Exchange) -> Reply:
 
 async def _stream(exchange: Exchange, opening: Opening, place: Place | None) -> AsyncGenerator[str]:
     """Write the events behind a place, until the end or until the client has to come back."""
-    follower = Follower(exchange, Scope.READ, 0 if place is None else place.chunks, opening.look)
+    follower = Follower(exchange, 0 if place is None else place.chunks, opening.look)
     told: Look | None = None
     async with aclosing(follower.looks()) as looks:
         async for look in looks:

@@ -10,18 +10,15 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from ..core import limits
 from ..core.errors import StoreError
 from ..core.ids import TaskKey
-from ..core.keys import Scope
 from ..core.task import Task
 from ..processing.terms import OVERDUE
 from ..store.events import Look
-from .authentication import tenant_of
 from .exchange import Exchange
 from .polling import look_seconds
 from .problems import Refusal
 
 # Reads that follow upon the last look: of the task whole, twice if its deadline has passed meanwhile, and of a key.
 _RESERVE = 4
-_NO_NEWS = 2**31  # more chunks than any task has
 
 
 class Follower:
@@ -33,11 +30,10 @@ class Follower:
     false, no look reads any.
     """
 
-    def __init__(self, exchange: Exchange, access: Scope, following: int, first: Look) -> None:
+    def __init__(self, exchange: Exchange, following: int, first: Look) -> None:
         self._api = exchange.api
-        self._request = exchange.request
+        self._check_key = exchange.check_key
         self._key: TaskKey = exchange.task_key
-        self._access = access
         self._clock = asyncio.get_running_loop().time
         self._began_at = self._clock()
         self._ends_at = self._began_at + limits.EVENT_SECONDS
@@ -56,21 +52,19 @@ class Follower:
         It ends when the task is gone, when its key is not good any more, when the database fails, and before the
         invocation's allowance does.
         """
-        known, wanted, look, took = -1, True, self._first, 0.0
+        look, took = self._first, 0.0
         try:
             while True:
                 yield look
                 await self._help(look)
-                known = look.completed if wanted and self.wants_outputs and look.all_read else -1
-                at_once = not look.all_read or (self.wants_outputs and not wanted)
-                wanted = self.wants_outputs
-                if not at_once:
+                known = look.completed if self.wants_outputs and look.all_read else -1
+                if look.all_read or not self.wants_outputs:
                     async for due in self._rest(look_seconds(look.silent_ms / 1000, took)):
                         yield due
                 if not self._may_look():
                     return
                 began = self._clock()
-                found = await self._look(known if wanted else _NO_NEWS)
+                found = await self._look(known)
                 if found is None:
                     return
                 look, took = found, self._clock() - began
@@ -90,13 +84,13 @@ class Follower:
 
     async def _look(self, known: int) -> Look | None:
         """Look at the key, and at the task; one whose deadline has passed since anybody looked has failed by that."""
-        api = self._api
-        await tenant_of(self._request, api, self._access, limits.EVENT_KEY_SECONDS)
-        look = await api.store.look(self._key, self.following, known)
+        api, following = self._api, self.following if self.wants_outputs else None
+        await self._check_key()
+        look = await api.store.look(self._key, following, known)
         if look is None or not look.overdue:
             return look
         await api.store.expire([self._key], OVERDUE, api.settings.retention_ms)
-        return await api.store.look(self._key, self.following, known)
+        return await api.store.look(self._key, following, known)
 
     async def _help(self, look: Look) -> None:
         """Do for a task that nobody comes for what a poll does, behind the stream, which goes on meanwhile."""

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
+from ..core import limits
 from ..core.errors import ConfigurationError, StoreError, StoreSilent
 from . import cors, queries, rate_limit
 from .authentication import tenant_of
@@ -99,7 +101,8 @@ async def _answer(request: Request, api: Api) -> Reply:
 
 def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, tenant: str) -> Exchange:
     known = {parameter.name for parameter in endpoint.parameters if parameter.place == "query"}
-    return Exchange(api, request, parts, queries.parse(query, known), tenant)
+    check_key = partial(tenant_of, request, api, endpoint.access, limits.EVENT_KEY_SECONDS)
+    return Exchange(api, request, parts, queries.parse(query, known), check_key, tenant)
 
 
 def _split(url: str) -> tuple[list[str], str]:

@@ -21,8 +21,8 @@ from .sql.statement import BoundStatement
 class Look:
     """A task as a look finds it, and the outputs of the chunks that follow upon the one that was seen last, in order.
 
-    `all_read`: there is no other such output at this moment. `needs_help`: nobody comes for the task. `silent_ms` is
-    how long ago somebody last wrote something of it.
+    `all_read`: there is no other such output at this moment; not known where none were asked for. `needs_help`: nobody
+    comes for the task. `silent_ms` is how long ago somebody last wrote something of it.
     """
 
     state: State
@@ -64,24 +64,28 @@ class EventStore(Store):
         index = rows.chunk_index(task_key, places[0], (), ())
         return Opening(index, whole(ready[0], "ready"), _look(found[0], news, following))
 
-    async def look(self, task_key: TaskKey, following: int, known: int) -> Look | None:
+    async def look(self, task_key: TaskKey, following: int | None, known: int) -> Look | None:
         """Look at a task, with outputs from the chunk `following` on if more than `known` chunks have one.
 
-        None when there is no such task. EVENT_CHUNKS_AT_ONCE outputs are read at most: those of one segment.
+        None when there is no such task. EVENT_CHUNKS_AT_ONCE outputs are read at most: those of one segment. Without
+        `following` none is read.
         """
         found, news = await self._database.run(*_looking(task_key, following, known))
         return _look(found[0], news, following) if found else None
 
 
-def _looking(task_key: TaskKey, following: int, known: int) -> tuple[BoundStatement, BoundStatement]:
+def _looking(task_key: TaskKey, following: int | None, known: int) -> tuple[BoundStatement, BoundStatement]:
+    if following is None:
+        following, known = 0, limits.CHUNKS_MOST
     return (
         sql.LOOK.bind(task_key=task_key, late_ms=LATE_MS, in_vain=limits.SENDS_IN_VAIN),
         sql.NEWS.bind(task_key=task_key, next=following, known=known),
     )
 
 
-def _look(row: Row, news: Sequence[Row], following: int) -> Look:
-    wanted = range(following, following + limits.EVENT_CHUNKS_AT_ONCE)
+def _look(row: Row, news: Sequence[Row], following: int | None) -> Look:
+    first = following or 0
+    wanted = range(first, first + limits.EVENT_CHUNKS_AT_ONCE)
     read = rows.outputs(0, news, wanted)
     outputs = [output for place, output in zip(wanted, read, strict=False) if output.key.position == place]
     return Look(
@@ -95,5 +99,5 @@ def _look(row: Row, news: Sequence[Row], following: int) -> Look:
         needs_help=bool(row["late"] or row["unanswered"]),
         outputs=outputs,
         # One output was asked for. Others of its segment may be followed by those of another one.
-        all_read=not outputs or whole(row, "completed") <= following + len(outputs),
+        all_read=following is not None and (not outputs or whole(row, "completed") <= first + len(outputs)),
     )

@@ -107,7 +107,8 @@ def test_preflight(shared: ApiBench, path: str, methods: str) -> None:
     reply = shared.call("OPTIONS", path, headers=preflight(LISTED))
     assert (reply.status, reply.body) == (204, "")
     assert reply.headers["Allow"] == reply.headers["Access-Control-Allow-Methods"] == methods
-    assert reply.headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type, Idempotency-Key, X-Request-Id"
+    sendable = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
+    assert reply.headers["Access-Control-Allow-Headers"] == sendable
     assert int(reply.headers["Access-Control-Max-Age"]) > 0
     assert reply.headers["Access-Control-Allow-Origin"] == LISTED
     assert reply.headers["Vary"] == "Origin"

@@ -292,6 +292,7 @@ def test_every_endpoint_is_described() -> None:
         "/api/tasks": ["get", "head", "options", "post"],
         "/api/tasks/{id}": ["delete", "get", "head", "options"],
         "/api/tasks/{id}/chunks": ["get", "head", "options"],
+        "/api/tasks/{id}/events": ["get", "head", "options"],
         "/api/tasks/{id}/cancel": ["options", "post"],
         "/api/tasks/{id}/retry": ["options", "post"],
         "/api/tasks/retry": ["options", "post"],

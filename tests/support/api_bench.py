@@ -110,7 +110,7 @@ class ApiBench:
         self.senders = [BenchSender(route) for route in routes]
         self.settings = replace(settings or Settings(provider="demo", chunk_chars=10), require_keys=keys)
         isolate = Isolate()
-        self.meter = Meter()
+        self.meter = Meter()  # of all that the API asks the database for
         database = Database(self.database, self.meter, load=isolate.load, storage=isolate.storage)
         self.store = TaskStore(database)
         self._keys = KeyStore(database)
@@ -161,7 +161,7 @@ class ApiBench:
             bound=bound,
             now_ms=self.now_ms,
             entropy=self._random,
-            meter=self.meter,
+            meter=Meter(),
             log=log,
         )
 
@@ -276,11 +276,10 @@ class ApiBench:
             calls_settled=len(outputs) + (4 if failed else 0),
             calls_in_doubt=0,
             calls_minimum=claim.total,
-            completed=len(outputs),
             failed=1 if failed else 0,
             input_tokens=10 * len(outputs),
             output_tokens=len(outputs),
-            **({"stalls": 0, "rate_waits": 0} | said),
+            **({"completed": len(outputs), "stalls": 0, "rate_waits": 0} | said),
         )
         assert self.run(self.store.step(claim, progress, step))
 
