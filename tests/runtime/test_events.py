@@ -1,0 +1,92 @@
+"""Streams of events on the real runtime: each event once, in order, the same text, however often a stream is cut."""
+
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.client import Client, openai, paragraphs
+from tests.support.dev_server import DevServer
+from tests.support.event_streams import Follower
+from tests.support.model_plan import Plan, ok, slow, status
+from tests.support.model_server import ModelServer
+
+pytestmark = pytest.mark.runtime
+CHUNKS = 8
+SMALL = {"maxChars": 40}
+
+
+def check(follower: Follower, client: Client, task_id: str) -> None:
+    """Hold what came to what the API says."""
+    task = client.task(task_id)
+    assert follower.end == task
+    assert follower.chunks == client.chunks(task_id)
+    assert "\n\n".join(chunk["output"] for chunk in follower.chunks) == task["result"]["output"]
+    assert follower.statuses == ["pending", "processing", "completed"]
+    assert len({event.id for event in follower.came}) == len(follower.came)
+
+
+def test_chunks_come_as_they_finish_and_every_cut_is_mended(client: Client, model: ModelServer):
+    """On each route: three clients follow one task. One stays, one leaves after each event, one comes at the end."""
+    model.plan = Plan(decide=lambda _: slow(0.6))
+    task = client.submit(paragraphs(CHUNKS), chunk=SMALL, metadata={"client": "live"})
+    path = task["links"]["events"]
+    live, cut, late = (Follower(client.http, path) for _ in range(3))
+    with httpx.Client(base_url=client.http.base_url) as another:
+        cut.http = another
+        cutting = threading.Thread(target=cut.follow, kwargs={"cut_each": True})
+        cutting.start()
+        live.follow()
+        cutting.join(60)
+    late.follow()
+    for each in (live, cut, late):
+        check(each, client, task["id"])
+        assert each.came == live.came
+    assert live.connections == late.connections == 1
+    assert cut.connections == len(cut.came) + 1
+    assert live.progress > 1, "nothing came before the end"
+    for at in range(len(live.came)):  # after the end, behind each event
+        again = Follower(client.http, path, came=live.came[: at + 1])
+        again.follow()
+        assert (again.came, again.end) == (live.came, live.end)
+    model.plan = Plan()
+
+
+def test_the_end_after_a_retry(client: Client, model: ModelServer):
+    """A client that has had a failed end goes on behind it: the new generation, and the chunks that it has not had."""
+    model.plan = Plan(decide=lambda call: status(404) if "004" in call.user else ok())
+    task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
+    follower = Follower(client.http, task["links"]["events"])
+    assert follower.follow()["error"]["code"] == "model_refused"
+    had = len(follower.chunks)
+    assert had <= 4
+    model.plan = Plan()
+    assert client.http.post(task["links"]["retry"]).status_code == 202
+    follower.end = None
+    assert follower.follow()["status"] == "completed"
+    assert follower.statuses == ["pending", "processing", "failed", "pending", "processing", "completed"]
+    assert [chunk["index"] for chunk in follower.chunks] == list(range(CHUNKS))
+    assert follower.chunks == client.chunks(task["id"])
+
+
+def test_a_stream_outlives_the_server_and_the_free_plan(tmp_path: Path):
+    """SIGKILL of everything in mid-stream, twice, on a plan whose invocations end after six reads."""
+    with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.5))) as model:
+        flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=4, AI_CONCURRENCY=1), "--cron-every", "1"]
+        server = DevServer(tmp_path, *flags).start()
+        port = server.url.rpartition(":")[2]
+        try:
+            with Client(server.url) as client:
+                task = client.submit(paragraphs(2 * CHUNKS), chunk=SMALL)
+                follower = Follower(client.http, task["links"]["events"])
+                for events in (4, 7):
+                    follower.connect(events)
+                    server.kill()
+                    server.__exit__(None, None, None)
+                    server = DevServer(tmp_path, *flags, port=int(port)).start()
+                follower.follow(90)
+                check(follower, client, task["id"])
+                assert follower.connections > 3
+        finally:
+            server.__exit__(None, None, None)
