@@ -40,6 +40,7 @@ class ProblemCode(StrEnum):
 
     BAD_IDEMPOTENCY_KEY = "bad_idempotency_key"
     MALFORMED_BODY = "malformed_body"
+    UNSUPPORTED_PARAMETER = "unsupported_parameter"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"

@@ -20,6 +20,14 @@ BODY_OVERHEAD_BYTES = 300_000  # instructions, metadata and JSON around `input`
 BODY_ESCAPE_FACTOR = 6  # "\u0001" is six bytes of JSON for one byte of text
 WAIT_SECONDS_MOST = 25
 WAIT_POLL_SECONDS = 0.5  # `?wait=` reads D1 at most twice a second
+RESPONSE_METADATA_PAIRS_MOST = 16  # of `metadata` on /v1, as at OpenAI
+RESPONSE_METADATA_KEY_CHARS_MOST = 64
+RESPONSE_METADATA_VALUE_CHARS_MOST = 512
+JOINING_TIMEOUT_SECONDS = 600.0  # of an SDK that does not say: OpenAI's default
+JOINING_PAUSE_SECONDS = 10.0  # between an SDK's timeout and its next sending: eight seconds at most, and the way
+JOINING_SECONDS_MOST = 1_200  # after so long a repetition on /v1 joins nothing
+JOINING_ROWS_MOST = 100  # equal submissions of a tenant's key that a repetition looks at, the latest ones
+RESPONSE_UNSTORED_SECONDS = 3_600  # how long a response of `store: false` is kept after its end
 LIST_LIMIT_DEFAULT = 20
 LIST_LIMIT_MOST = 100
 WAIT_READS_FREE = 5  # `?wait=` on PLAN=free: reads of D1 in all

@@ -34,7 +34,8 @@ class TaskOptions:
     time from the submission, or from a retry, to the deadline, and `max_calls` the budget; None: no such term.
     `chunk_chars` is the most that a chunk holds; None where that was not kept, or the deployment is to say it.
     `max_output_tokens` None is the deployment's, `temperature` None the provider's. `model_options` are further fields
-    of what is sent to the provider.
+    of what is sent to the provider. `response` is what the answers of `/v1` echo of the request; None for a task of the
+    native API. `retention_ms` is how long the task is kept after its end, where that is shorter than the deployment's.
     """
 
     reduce: Reduce = Reduce.CONCAT
@@ -46,6 +47,8 @@ class TaskOptions:
     max_output_tokens: int | None = None
     temperature: float | None = None
     model_options: Mapping[str, object] = field(default_factory=dict)
+    response: Mapping[str, object] | None = None
+    retention_ms: int | None = None
 
 
 CONCAT_SEPARATOR = "\n\n"
@@ -141,7 +144,7 @@ class Task:
     `starts_by` is by when the calls that are out had to start, None if none is; `free_at` when somebody may take the
     task from the worker that has it. `pace_ms` is the time from one finished call to the next, None until it is known.
     `news_at` is when something last happened: a submission, a retry, a sending, an announcement, or the first of
-    a row of failures.
+    a row of failures. `filtered`: an output that makes the result was cut off by a content filter.
     """
 
     task_key: TaskKey
@@ -171,6 +174,7 @@ class Task:
     news_at: int = 0
     read_at: int = 0
     result: str | tuple[str, ...] | None = None
+    filtered: bool = False
     source: Source | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.keys import NOBODY, Key, Scope, fingerprint, parse, proves
@@ -24,24 +25,31 @@ _UNKNOWN_SECONDS = "1"
 _UNAUTHENTICATED_DETAIL = "Send a valid API key: `Authorization: Bearer oo_…`."
 
 
-async def tenant_of(
+class Caller(NamedTuple):
+    """Whose key a request carries, and which; no id where none is looked at."""
+
+    tenant: str
+    key_id: str
+
+
+async def caller_of(
     request: Request, api: Api, access: Scope | Access, within: float = limits.KEY_CACHE_SECONDS
-) -> str:
-    """Return the tenant whose key the request carries.
+) -> Caller:
+    """Return the tenant whose key the request carries, and the key's id.
 
     Raises Refusal: 401 without a valid key, the same for whatever is wrong with it; 403 for a key without the scope;
     503 while there are no keys at all, or beyond the rate at which unknown keys are looked up. Costs one D1 call, none
     if this isolate has had an answer about the text lately: within so many seconds, if it was that the key is valid.
     """
     if access is Access.PUBLIC or not api.settings.require_keys:
-        return LOCAL
+        return Caller(LOCAL, "")
     key = await _key(request, api, within)
     scope = Scope.ADMIN if access is Access.OPERATOR else access
     if isinstance(scope, Scope) and scope not in key.scopes:
         raise _forbidden(f"This call needs a key with the scope `{scope}`.", scope)
     if access is Access.OPERATOR and key.tenant != api.settings.operator_tenant:
         raise _forbidden("This call needs a key of the tenant that OPERATOR_TENANT names.", Scope.ADMIN)
-    return key.tenant
+    return Caller(key.tenant, key.id)
 
 
 def _forbidden(detail: str, scope: Scope) -> Refusal:

@@ -12,10 +12,11 @@ from ..core.keys import ID_PATTERN, Scope
 from ..core.states import Status
 from . import bulk, events, health, keys, openapi, operation, problems, queries, tasks
 from .dry_run import PlanView
-from .endpoint import Access, Answer, Endpoint, Parameter
+from .endpoint import IDEMPOTENCY_KEY, Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
 from .messages import Reply
 from .new_task import NewTaskFields
+from .responses import endpoints as responses
 from .retries import RetryFields
 from .task_views import ChunkListView, TaskListView, TaskWithChunksView, WholeTaskView
 
@@ -25,13 +26,6 @@ _OF_TASK = tuple(
 )
 _WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
 _MOMENT = {"type": "string", "format": "date-time"}
-_IDEMPOTENCY_KEY = Parameter(
-    "Idempotency-Key",
-    "The client's name for this request. Within 24 hours the same key with the same body gives the same task, and "
-    "`Idempotency-Replayed: true`; with another body it is refused.",
-    {"type": "string", "pattern": f"^[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}$"},
-    "header",
-)
 _CURSOR = {"type": "string", "pattern": f"^{queries.CURSOR_PATTERN}$"}
 _CHUNKS_CURSOR = {"type": "string", "pattern": "^(?:[0-9]{1,3}|[1-4][0-9]{3}|5000)$"}  # CHUNKS_MOST
 _CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}
@@ -71,7 +65,7 @@ ENDPOINTS: Final = (
         body=NewTaskFields,
         makes_tasks=True,
         parameters=(
-            _IDEMPOTENCY_KEY,
+            IDEMPOTENCY_KEY,
             Parameter(
                 "dryRun",
                 "`true` checks the request and shows its plan, and stores nothing.",
@@ -191,6 +185,7 @@ ENDPOINTS: Final = (
         ),
     ),
     *bulk.ENDPOINTS,
+    *responses.ENDPOINTS,
     Endpoint(
         method="POST",
         path="/api/keys",

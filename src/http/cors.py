@@ -23,8 +23,27 @@ ON_PREFLIGHTS = {
     "Access-Control-Max-Age": "Seconds for which this answer may be remembered.",
 }
 
-_EXPOSED = "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate, X-Request-Id"
-_SENDABLE = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
+_EXPOSED = (
+    "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate, X-Request-Id, openai-poll-after-ms, "
+    "x-should-retry"
+)
+_SENDABLE = "Authorization, Content-Type, Idempotency-Key, X-Request-Id, Last-Event-ID"
+# What OpenAI's SDK for JavaScript sends, too.
+_OF_SDKS = (
+    "OpenAI-Organization",
+    "OpenAI-Project",
+    "X-Stainless-Arch",
+    "X-Stainless-Custom-Poll-Interval",
+    "X-Stainless-Helper-Method",
+    "X-Stainless-Lang",
+    "X-Stainless-OS",
+    "X-Stainless-Package-Version",
+    "X-Stainless-Poll-Helper",
+    "X-Stainless-Retry-Count",
+    "X-Stainless-Runtime",
+    "X-Stainless-Runtime-Version",
+    "X-Stainless-Timeout",
+)
 
 
 def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:
@@ -38,7 +57,7 @@ def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:
         headers["Access-Control-Expose-Headers"] = _EXPOSED
         if _is_preflight(request) and reply.status == 204:
             headers["Access-Control-Allow-Methods"] = reply.headers["Allow"]
-            headers["Access-Control-Allow-Headers"] = _SENDABLE
+            headers["Access-Control-Allow-Headers"] = ", ".join((_SENDABLE, *_OF_SDKS))
             headers["Access-Control-Max-Age"] = _MAX_AGE
     return replace(reply, headers=headers)
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from ..core import limits
 from ..core.keys import Scope
 from .exchange import Exchange
 from .messages import Reply
@@ -32,6 +33,15 @@ class Parameter:
     description: str
     schema: Mapping[str, object]
     place: Literal["query", "header"] = "query"
+
+
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "The client's name for this request. Within 24 hours the same key with the same body gives the same task, and "
+    "`Idempotency-Replayed: true`; with another body it is refused.",
+    {"type": "string", "pattern": f"^[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}$"},
+    "header",
+)
 
 
 @dataclass(frozen=True, slots=True)

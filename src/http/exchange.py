@@ -16,6 +16,7 @@ class Exchange:
 
     `check_key` looks at the key again, for an answer that takes long: it raises Refusal for one that is not good any
     more. An answer about it is taken for true for EVENT_KEY_SECONDS.
+    `key_id` is the caller's API key's; empty where none is looked at.
     """
 
     api: Api
@@ -24,6 +25,7 @@ class Exchange:
     query: Query
     check_key: Callable[[], Awaitable[object]]
     tenant: str = LOCAL
+    key_id: str = ""
 
     @property
     def task_key(self) -> TaskKey:

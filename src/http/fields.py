@@ -43,21 +43,22 @@ class Asked(BaseModel):
 
 def checked[Model: BaseModel](model: type[Model], body: Mapping[str, object]) -> Model:
     """Check a body against its model. Raises Refusal: 422 with each wrong field named."""
-    if flaws := list(_text_flaws(body)):
+    if flaws := list(text_flaws(body)):
         raise field_refusal(flaws)
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise field_refusal(_field_errors(error)) from None
+        raise field_refusal(field_errors(error)) from None
 
 
-def _field_errors(error: ValidationError) -> Iterator[FieldError]:
+def field_errors(error: ValidationError) -> Iterator[FieldError]:
+    """Name each field that a model refuses."""
     for item in error.errors(include_input=False, include_url=False, include_context=False):
         path = ".".join(named(str(part)) for part in item["loc"])
         yield FieldError(path, _CLEARER.get(item["type"], item["msg"]))
 
 
-def _text_flaws(value: object, path: str = "") -> Iterator[FieldError]:
+def text_flaws(value: object, path: str = "") -> Iterator[FieldError]:
     """Find strings, names of fields among them, that UTF-8 or the database cannot hold, anywhere in the body.
 
     A body's nesting is bounded before it gets here. Whatever is inside `metadata` counts as `metadata`.
@@ -71,10 +72,10 @@ def _text_flaws(value: object, path: str = "") -> Iterator[FieldError]:
             if (flaw := _flaw(name)) is not None:
                 yield FieldError(inner, f"has a name that {flaw}" if inner == path else f"is a name that {flaw}")
             else:
-                yield from _text_flaws(item, inner)
+                yield from text_flaws(item, inner)
     elif isinstance(value, list):
         for item in value:
-            yield from _text_flaws(item, path)
+            yield from text_flaws(item, path)
 
 
 def _flaw(text: str) -> str | None:

@@ -16,8 +16,10 @@ MEANINGS = {
     "Idempotency-Replayed": "`true` when an earlier request with this Idempotency-Key made the task.",
     "Retry-After": "Seconds after which asking again makes sense; absent where it never does.",
     "WWW-Authenticate": "What to send: a key, or one with the scope that is named (RFC 6750).",
+    "openai-poll-after-ms": "`Retry-After` in milliseconds, as helpers of OpenAI's SDKs read it.",
+    "x-should-retry": "`false` where an SDK that repeats the request by itself can have no other answer.",
     "Allow": "The methods that the path takes.",
 }
 
 # Those that an answer may lack which is described with them.
-SOMETIMES = frozenset({"Retry-After", "Idempotency-Replayed"})
+SOMETIMES = frozenset({"Retry-After", "Idempotency-Replayed", "openai-poll-after-ms", "x-should-retry"})

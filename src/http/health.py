@@ -8,7 +8,7 @@ from pydantic import Field
 from ..core import limits
 from ..core.errors import StoreError
 from . import operation, queries
-from .authentication import tenant_of
+from .authentication import caller_of
 from .endpoint import Access
 from .exchange import Exchange
 from .messages import Reply, json_reply
@@ -150,7 +150,7 @@ async def _is_operator(exchange: Exchange) -> bool:
     if api.settings.require_keys and "authorization" not in request.headers:
         return False
     try:
-        await tenant_of(request, api, Access.OPERATOR)
+        await caller_of(request, api, Access.OPERATOR)
     except Refusal as refusal:
         if refusal.kind.status == 503:
             return False

@@ -15,7 +15,7 @@ from .messages import Reply, json_reply
 from .problems import no_task
 from .task_views import WholeTaskView, chunk_view, with_chunks
 
-_JSON = {"Content-Type": "application/json"}
+JSON = {"Content-Type": "application/json"}
 
 
 async def task_reply(
@@ -44,8 +44,8 @@ async def task_reply(
             if chunks is None:
                 raise no_task()
             return json_reply(status, with_chunks(view, chunks), headers)
-    index = await _index(store, task)
-    return Reply(status, headers={**_JSON, **headers}, parts=_task(store, task, view, index, large, chunks_too))
+    index = await chunk_index(store, task)
+    return Reply(status, headers={**JSON, **headers}, parts=_task(store, task, view, index, large, chunks_too))
 
 
 async def task_text(store: TaskStore, task: Task, view: WholeTaskView) -> AsyncGenerator[str]:
@@ -60,10 +60,11 @@ async def task_text(store: TaskStore, task: Task, view: WholeTaskView) -> AsyncG
 
 def chunks_reply(store: TaskStore, index: ChunkIndex, first: int) -> Reply:
     """Show all finished chunks from `first` on."""
-    return Reply(200, headers=_JSON, parts=_chunk_list(store, index, first))
+    return Reply(200, headers=JSON, parts=_chunk_list(store, index, first))
 
 
-async def _index(store: TaskStore, task: Task) -> ChunkIndex:
+async def chunk_index(store: TaskStore, task: Task) -> ChunkIndex:
+    """Read which chunks of a task are finished. Raises Refusal (404)."""
     index = await store.chunk_index(task.task_key)
     if index is None:
         raise no_task()
@@ -87,7 +88,7 @@ async def _task(
         before = ", "
         if large and name == "result":
             yield '{"output": '
-            async for part in _result(store, task, index):
+            async for part in joined_outputs(store, task, index):
                 yield part
             yield "}"
         else:
@@ -108,7 +109,7 @@ async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncG
     yield "]" if before == ", " else "[]"
 
 
-async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
+async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
     """Write the outputs as a list, or joined as one text. A merge has one output, which is never large."""
     assert task.options.reduce is not Reduce.MERGE
     as_list = task.options.reduce is Reduce.NONE

@@ -123,17 +123,24 @@ def too_much_repeated(mostly: str) -> FieldError:
 
 def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
     """Find what the schema cannot say."""
-    if fields.chunk and fields.chunk.overlap_chars is not None:
-        max_chars = fields.chunk.max_chars if fields.chunk.max_chars is not None else settings.chunk_chars
-        if fields.chunk.overlap_chars >= max_chars:
-            yield FieldError("chunk.overlapChars", f"must be less than maxChars, which is {max_chars}")
-    if fields.model is not None and not fields.model.isprintable():
-        yield FieldError("model", "must hold printable characters only")
-    elif fields.model is not None and settings.models and fields.model not in settings.models:
-        yield FieldError("model", f"must be one of {', '.join(settings.models)} (AI_MODELS)")
+    yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)
     yield from _size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
-    yield from _size_flaw("modelOptions", fields.model_options, limits.MODEL_OPTIONS_BYTES_MOST)
-    for name in fields.model_options or {}:
+
+
+def option_flaws(
+    chunk: ChunkOptions | None, model: str | None, model_options: Mapping[str, object] | None, settings: Settings
+) -> Iterator[FieldError]:
+    """Find what the schema cannot say of fields that the two faces share."""
+    if chunk and chunk.overlap_chars is not None:
+        max_chars = chunk.max_chars if chunk.max_chars is not None else settings.chunk_chars
+        if chunk.overlap_chars >= max_chars:
+            yield FieldError("chunk.overlapChars", f"must be less than maxChars, which is {max_chars}")
+    if model is not None and not model.isprintable():
+        yield FieldError("model", "must hold printable characters only")
+    elif model is not None and settings.models and model not in settings.models:
+        yield FieldError("model", f"must be one of {', '.join(settings.models)} (AI_MODELS)")
+    yield from _size_flaw("modelOptions", model_options, limits.MODEL_OPTIONS_BYTES_MOST)
+    for name in model_options or {}:
         if name not in settings.model_options:
             taken = ", ".join(settings.model_options)
             yield FieldError(f"modelOptions.{named(name)}", f"is not taken here; AI_MODEL_OPTIONS has {taken}")

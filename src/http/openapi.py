@@ -14,11 +14,14 @@ from . import cors, problems
 from .endpoint import Access, Answer, Endpoint, Parameter, allowed
 from .headers import MEANINGS, ON_EVERY_ANSWER, REQUEST_ID, SOMETIMES
 from .problems import PROBLEM_TYPE, Kind, ProblemView
+from .responses import errors
 
 Json = dict[str, Any]
 
 # What any call may meet, whatever it is for: unknown query parameters, and trouble of the service's own.
 ANYWHERE = (problems.INVALID_FIELDS, problems.INTERNAL, problems.BAD_CONFIGURATION)
+# The same below `/v1`.
+ANYWHERE_COMPATIBLE = (problems.UNSUPPORTED_PARAMETER, problems.INTERNAL, problems.BAD_CONFIGURATION)
 
 _SCHEME = "key"
 
@@ -28,7 +31,8 @@ lost. Sizes are in the units that their names say; times are RFC 3339 in UTC.
 
 `HEAD` is answered wherever `GET` is, `OPTIONS` on every path. An unknown path is answered 404 (`not_found`), another
 method 405 (`method_not_allowed`) with `Allow`. Problems are `application/problem+json` (RFC 9457); what identifies
-one is its `code`.
+one is its `code`. Below `/v1`, which speaks OpenAI's Responses API in background mode, they have the shape of OpenAI's
+errors, with the same codes.
 
 A deployment answers whoever sends a valid key, `Authorization: Bearer oo_<id>_<secret>`; the key decides whose tasks
 are meant, and its scopes what may be done. A refused key is answered before anything else of the request is looked at.
@@ -80,7 +84,7 @@ def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
                 "description": "Nothing but headers",
                 "headers": _headers(("Allow",)) | _references(cors.ON_PREFLIGHTS),
             },
-            **_problems((problems.INTERNAL, problems.BAD_CONFIGURATION)),
+            **_refusals(endpoint, (problems.INTERNAL, problems.BAD_CONFIGURATION)),
         },
     }
     names = _OPEN_SEGMENT.findall(endpoint.path)
@@ -109,7 +113,8 @@ def _operation(endpoint: Endpoint) -> Json:
         operation["requestBody"] = {"required": not endpoint.body_optional, "content": content}
     answers = {str(answer.status): _answer(answer) for answer in endpoint.answers}
     counted = (problems.LIMIT_REACHED,) if endpoint.counted else ()
-    refusals = _problems((*endpoint.problems, *counted, *_access_problems(endpoint.access), *ANYWHERE))
+    anywhere = ANYWHERE_COMPATIBLE if errors.is_compatible(endpoint.path) else ANYWHERE
+    refusals = _refusals(endpoint, (*endpoint.problems, *counted, *_access_problems(endpoint.access), *anywhere))
     assert not answers.keys() & refusals.keys()
     operation["responses"] = dict(sorted((answers | refusals).items()))
     return operation
@@ -181,6 +186,30 @@ def _problems(kinds: Iterable[Kind]) -> Json:
     }
 
 
+def _refusals(endpoint: Endpoint, kinds: Iterable[Kind]) -> Json:
+    return _errors(kinds) if errors.is_compatible(endpoint.path) else _problems(kinds)
+
+
+def _errors(kinds: Iterable[Kind]) -> Json:
+    """Describe problems as they are answered below `/v1`."""
+    by_status: dict[int, list[Kind]] = {}
+    for kind in dict.fromkeys(kinds):
+        by_status.setdefault(errors.status_of(kind.code, kind.status), []).append(kind)
+    return {
+        str(status): {
+            "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in found),
+            "headers": _headers(dict.fromkeys(name for kind in found for name in errors.headers_of(kind))),
+            "content": {"application/json": {"schema": _error_schema(found)}},
+        }
+        for status, found in by_status.items()
+    }
+
+
+def _error_schema(kinds: Sequence[Kind]) -> Json:
+    code = {"properties": {"code": {"enum": [kind.code for kind in kinds]}}}
+    return {"allOf": [_reference(errors.ErrorView), {"properties": {"error": code}}]}
+
+
 def _problem_schema(kinds: Sequence[Kind]) -> Json:
     narrowed = {"properties": {"code": {"enum": [kind.code for kind in kinds]}}}
     return {"allOf": [_reference(ProblemView), narrowed]}
@@ -218,7 +247,9 @@ def _shared_headers() -> Json:
 
 def _schemas(endpoints: Sequence[Endpoint]) -> Json:
     """Describe every body; the validators that pydantic needs for it are built here, not at the isolate's start."""
-    wanted: dict[str, tuple[type[object], JsonSchemaMode]] = {ProblemView.__name__: (ProblemView, "serialization")}
+    wanted: dict[str, tuple[type[object], JsonSchemaMode]] = {
+        view.__name__: (view, "serialization") for view in (ProblemView, errors.ErrorView)
+    }
     for endpoint in endpoints:
         if endpoint.body is not None:
             wanted[endpoint.body.__name__] = (endpoint.body, "validation")

@@ -64,6 +64,7 @@ class Kind:
 
 BAD_IDEMPOTENCY_KEY = Kind(ProblemCode.BAD_IDEMPOTENCY_KEY, 400, "The Idempotency-Key is not one")
 MALFORMED_BODY = Kind(ProblemCode.MALFORMED_BODY, 400, "The body is not a JSON object")
+UNSUPPORTED_PARAMETER = Kind(ProblemCode.UNSUPPORTED_PARAMETER, 400, "A parameter is not supported here")
 UNAUTHENTICATED = Kind(ProblemCode.UNAUTHENTICATED, 401, "The request carries no valid key", ("WWW-Authenticate",))
 FORBIDDEN = Kind(ProblemCode.FORBIDDEN, 403, "The key may not do this", ("WWW-Authenticate",))
 NOT_FOUND = Kind(ProblemCode.NOT_FOUND, 404, "There is nothing here")

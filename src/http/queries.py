@@ -12,7 +12,7 @@ from ..core import limits
 from ..core.states import Status
 from ..store.pages import Span, span
 from .messages import Query
-from .problems import FieldError, Refusal, field_refusal, named
+from .problems import INVALID_FIELDS, FieldError, Kind, Refusal, field_refusal, named
 
 INCLUDABLE = frozenset({"chunks", "input"})
 
@@ -30,8 +30,8 @@ CURSOR_PATTERN = "[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9
 _CURSOR = re.compile(CURSOR_PATTERN)
 
 
-def parse(text: str, known: Collection[str]) -> Query:
-    """Parse a query string. Raises Refusal (422) naming each parameter that is unknown or repeated."""
+def parse(text: str, known: Collection[str], unknown: Kind = INVALID_FIELDS) -> Query:
+    """Parse a query string. Raises Refusal, of this kind, naming each parameter that is unknown or repeated."""
     found: dict[str, str] = {}
     errors = []
     for name, value in parse_qsl(text, keep_blank_values=True):
@@ -42,7 +42,7 @@ def parse(text: str, known: Collection[str]) -> Query:
         elif value:
             found[name] = value
     if errors:
-        raise field_refusal(errors)
+        raise field_refusal(errors, unknown)
     return found
 
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from ..core import limits
 from ..core.errors import ConfigurationError, StoreError, StoreSilent
 from . import cors, queries, rate_limit
-from .authentication import tenant_of
+from .authentication import Caller, caller_of
 from .catalogue import ENDPOINTS
 from .endpoint import Endpoint, allowed
 from .exchange import Exchange
@@ -17,8 +17,10 @@ from .headers import ON_EVERY_ANSWER
 from .messages import Reply, Request
 from .problems import (
     DATABASE_ERROR,
+    INVALID_FIELDS,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
+    UNSUPPORTED_PARAMETER,
     Refusal,
     configuration_refusal,
     internal_refusal,
@@ -26,6 +28,7 @@ from .problems import (
     store_refusal,
 )
 from .request_ids import named, request_id
+from .responses import errors
 from .services import Api
 
 Parts = Mapping[str, str]
@@ -47,7 +50,12 @@ async def handle(request: Request, api: Api) -> Reply:
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()
+    reply = _in_shape(reply, request.url)
     return _finished(named(cors.shared(reply, request, api.settings.cors_origins), name), request.method)
+
+
+def _in_shape(reply: Reply, url: str) -> Reply:
+    return errors.dressed(reply) if errors.is_compatible(url) else reply
 
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
@@ -61,10 +69,11 @@ def _database_problem(error: StoreError, api: Api) -> Reply:
 
 
 def configuration_problem(
-    error: ConfigurationError, method: str = "GET", headers: Mapping[str, str] | None = None
+    error: ConfigurationError, method: str = "GET", headers: Mapping[str, str] | None = None, url: str = ""
 ) -> Reply:
-    """Answer any request, with its method and headers, to a deployment with a bad variable: there can be no Api."""
-    return _finished(named(configuration_refusal(error).reply(), request_id(headers or {})), method)
+    """Answer any request to a deployment with a bad variable, of which there can be no Api."""
+    reply = _in_shape(configuration_refusal(error).reply(), url)
+    return _finished(named(reply, request_id(headers or {})), method)
 
 
 async def _answer(request: Request, api: Api) -> Reply:
@@ -86,10 +95,10 @@ async def _answer(request: Request, api: Api) -> Reply:
         raise overload_refusal()  # before the key is looked up, which might add to the load
     try:
         async with asyncio.timeout(endpoint.seconds_most) as time_limit:
-            tenant = await tenant_of(request, api, endpoint.access)
+            caller = await caller_of(request, api, endpoint.access)
             if endpoint.counted:
-                await rate_limit.check(api, tenant)
-            reply = await endpoint.handler(_exchange(request, api, endpoint, parts, query, tenant))
+                await rate_limit.check(api, caller.tenant)
+            reply = await endpoint.handler(_exchange(request, api, endpoint, parts, query, caller))
     except TimeoutError:
         if not time_limit.expired():
             raise
@@ -99,10 +108,12 @@ async def _answer(request: Request, api: Api) -> Reply:
     return reply
 
 
-def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, tenant: str) -> Exchange:
+def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, caller: Caller) -> Exchange:
     known = {parameter.name for parameter in endpoint.parameters if parameter.place == "query"}
-    check_key = partial(tenant_of, request, api, endpoint.access, limits.EVENT_KEY_SECONDS)
-    return Exchange(api, request, parts, queries.parse(query, known), check_key, tenant)
+    unknown = UNSUPPORTED_PARAMETER if errors.is_compatible(endpoint.path) else INVALID_FIELDS
+    check_key = partial(caller_of, request, api, endpoint.access, limits.EVENT_KEY_SECONDS)
+    asked = queries.parse(query, known, unknown)
+    return Exchange(api, request, parts, asked, check_key, caller.tenant, caller.key_id)
 
 
 def _split(url: str) -> tuple[list[str], str]:

@@ -164,11 +164,11 @@ def task_view(task: core.Task, api: Api) -> TaskView:
         status=task.status,
         terminal=task.status.terminal,
         route=task.route,
-        progress=ProgressView(total=task.total, completed=task.completed, failed=task.failed, truncated=task.truncated),
+        progress=progress_view(task),
         waitingFor=wait_view(waiting_for(task, api)),
         result=_result_view(task.result),
-        error=_failure_view(task.failure),
-        usage=_usage_view(task.usage),
+        error=failure_view(task.failure),
+        usage=usage_view(task.usage),
         attempts=task.attempts,
         metadata=task.options.metadata,
         createdAt=rfc3339(task.created_at),
@@ -212,12 +212,18 @@ def chunk_view(chunk: core.ChunkView) -> ChunkView:
         status="completed" if chunk.failure is None else "failed",
         output=chunk.output,
         attempts=chunk.attempts,
-        error=_failure_view(chunk.failure),
+        error=failure_view(chunk.failure),
         finishReason=chunk.finish_reason,
     )
 
 
-def _usage_view(usage: core.Usage) -> UsageView:
+def progress_view(task: core.Task) -> ProgressView:
+    """Show how far a task is."""
+    return ProgressView(total=task.total, completed=task.completed, failed=task.failed, truncated=task.truncated)
+
+
+def usage_view(usage: core.Usage) -> UsageView:
+    """Show a bill."""
     return UsageView(
         modelCalls=usage.model_calls,
         minimumCalls=usage.minimum_calls,
@@ -233,7 +239,8 @@ def _result_view(result: str | tuple[str, ...] | None) -> ResultView | None:
     return ResultView(output=result if isinstance(result, str) else list(result))
 
 
-def _failure_view(failure: core.Failure | None) -> FailureView | None:
+def failure_view(failure: core.Failure | None) -> FailureView | None:
+    """Show a failure."""
     if failure is None:
         return None
     return FailureView(code=failure.code, message=failure.message, retryable=failure.retryable)

@@ -34,8 +34,9 @@ _ESCAPE = re.compile(
 
 
 def messages(call: ModelCall) -> list[dict[str, str]]:
-    """Write a call as a chat of two messages, the text verbatim."""
-    return [{"role": "system", "content": call.system}, {"role": "user", "content": call.user}]
+    """Write a call as a chat of two messages, the text verbatim; without instructions there is only the text."""
+    system = [{"role": "system", "content": call.system}] if call.system else []
+    return [*system, {"role": "user", "content": call.user}]
 
 
 def asked(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict[str, object]:

@@ -26,7 +26,8 @@ class Default(WorkerEntrypoint):
         try:
             app = self._app()
         except ConfigurationError as error:
-            return outgoing(configuration_problem(error, incoming.method, incoming.headers), self.ctx.waitUntil)
+            reply = configuration_problem(error, incoming.method, incoming.headers, incoming.url)
+            return outgoing(reply, self.ctx.waitUntil)
         return outgoing(await handle(incoming, app.api()), self.ctx.waitUntil)
 
     async def queue(self, batch: Batch, env: object = None, ctx: object = None) -> None:

@@ -17,6 +17,7 @@ from ..core.states import Status
 from ..core.storage import Storage
 from ..core.task import NewTask, Route, Source, Task, TaskOptions, Usage, Wait
 from ..store.admission import Accepted, Conditions, Mismatched, Outcome, Refused, Replayed
+from ..store.joining import Joining
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
 from .log import Log
@@ -99,15 +100,20 @@ class Submission:
     log: Log
 
     async def submit(
-        self, tenant: str, request: Request, idempotency_key: str | None = None, digest: str = ""
+        self,
+        tenant: str,
+        request: Request,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        joining: Joining | None = None,
     ) -> Submitted | Mismatched | Refused:
         """Write the task and dispatch it; or say why not. Raises StoreError with nothing accepted, or what cut raises.
 
         Once the task is written it counts as accepted, whatever becomes of the dispatch: the sweep finds it. `digest`
-        is of the request, to tell whether an idempotency key stands for it.
+        is of the request, to tell whether an idempotency key stands for it. Without a key, `joining` tells repetitions.
         """
         for _ in range(_REPLAYS_MOST):
-            conditions = self.conditions(idempotency_key, digest)
+            conditions = self.conditions(idempotency_key, digest, joining)
             new = self._new(tenant, request)
             outcome = await self._refused_by_storage(new.task_key, conditions) or await self._write(new, conditions)
             if isinstance(outcome, Accepted):
@@ -127,7 +133,9 @@ class Submission:
         """Put a failed or cancelled task back, to be dispatched. None: see `AdmissionStore.retry`."""
         return await self.store.retry(task_key, self.settings.lease_ms, self.conditions(), max_calls)
 
-    def conditions(self, idempotency_key: str | None = None, digest: str = "") -> Conditions:
+    def conditions(
+        self, idempotency_key: str | None = None, digest: str = "", joining: Joining | None = None
+    ) -> Conditions:
         """On what the deployment accepts a task."""
         shared = self.dispatcher.has(Route.QUEUE) and self.dispatcher.has(Route.DURABLE_OBJECT)
         return Conditions(
@@ -136,6 +144,7 @@ class Submission:
             tasks_in_flight_most=self.settings.tasks_in_flight_most,
             characters_a_day_most=self.settings.characters_a_day_most,
             queue_share=limits.QUEUE_SHARE if shared else None,
+            joining=joining,
         )
 
     async def _refused_by_storage(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
@@ -148,7 +157,7 @@ class Submission:
         if not self.storage.is_over(most):
             return None
         is_old = asyncio.get_running_loop().time() - self.storage.measured_at > limits.STORAGE_MEASURE_SECONDS
-        if on.idempotency_key is not None or is_old:
+        if on.may_be_replayed or is_old:
             earlier = await self.store.key_holder(task_key, on)
             if earlier is not None or not self.storage.is_over(most):
                 return earlier

@@ -11,6 +11,7 @@ from ..core.states import Status
 from ..core.task import NewTask
 from . import columns, options
 from .database import Row
+from .joining import Joining
 from .sql import admission as sql
 from .sql.statement import BoundStatement, Value, as_json
 from .standing import TOMBSTONE_MS, StandingStore
@@ -27,7 +28,7 @@ class Limit(StrEnum):
 class Conditions:
     """On what a task is accepted. None: no such condition, and no cost.
 
-    `idempotency_key` is the client's, `digest` of what it asked for.
+    `idempotency_key` is the client's, `digest` of what it asked for. `joining` tells repetitions where there is no key.
     `queue_share` is how many tasks of a tenant that have not ended may stand in the queue.
     """
 
@@ -36,6 +37,18 @@ class Conditions:
     tasks_in_flight_most: int | None = None
     characters_a_day_most: int | None = None
     queue_share: int | None = None
+    joining: Joining | None = None
+
+    @property
+    def may_be_replayed(self) -> bool:
+        """Whether the request may have been accepted before."""
+        return self.idempotency_key is not None or (self.joining is not None and self.joining.sendings > 0)
+
+    def submission(self, task_key: TaskKey) -> str | None:
+        """Name the row of `submissions` that the task needs, if it needs one."""
+        if self.joining is not None:
+            return self.joining.submission(task_key)
+        return None if self.idempotency_key is None else f"{split_task_key(task_key)[0]}:{self.idempotency_key}"
 
 
 UNCONDITIONAL = Conditions()
@@ -79,7 +92,7 @@ class AdmissionStore(StandingStore):
         It may be sent again: if it landed unseen and a client deleted the task, a tombstone keeps it from coming back.
         What was sent again and then not accepted is withdrawn: the sending before may land later, when it would be.
         """
-        outcome = _outcome(on, await self._database.run(*_submission(new, unclaimed_ms, on)))
+        outcome = _outcome(new, on, await self._database.run(*_submission(new, unclaimed_ms, on)))
         if not isinstance(outcome, Accepted) and (sends := self._database.sends) > 1:
             try:
                 await self.withdraw(new, on)
@@ -89,11 +102,15 @@ class AdmissionStore(StandingStore):
         return outcome
 
     async def key_holder(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
-        """Say what the idempotency key stands for of a request that would make this task; None: for nothing.
+        """Say what the idempotency key stands for of a request that would make this task, or which task it joins; None:
+        nothing.
 
         It needs no room, and tells the size. Without a key it is the smallest of reads. With one, it notes a replay:
         the task that is found stays.
         """
+        if on.joining is not None:
+            joins = on.joining
+            return _joined((await self._database.run(joins.join(task_key), joins.joined(task_key)))[-1], task_key)
         tenant, _ = split_task_key(task_key)
         submission = f"{tenant}:{on.idempotency_key or ''}"
         batch = [sql.VALID_KEY_HOLDER.bind(submission=submission)]
@@ -147,9 +164,11 @@ def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundSt
     """Return the statements of the transaction, the last of which `_outcome` reads. A plain task takes two."""
     task_key = new.task_key
     tenant, _ = split_task_key(task_key)
-    submission = None if on.idempotency_key is None else f"{tenant}:{on.idempotency_key}"
+    submission = on.submission(task_key)
     batch: list[BoundStatement] = []
-    if submission is not None:
+    if on.joining is not None:
+        batch += [on.joining.join(task_key), on.joining.take_row(task_key)]
+    elif submission is not None:
         valid_ms = limits.IDEMPOTENCY_SECONDS * 1000
         batch += [
             sql.TAKE_KEY.bind(submission=submission, task_key=task_key, digest=on.digest, valid_ms=valid_ms),
@@ -160,10 +179,9 @@ def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundSt
         batch.append(sql.COUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=len(new.text)))
     batch.append(_text_row(new, submission))
     if submission is not None:
-        batch += [
-            sql.GIVE_KEY_BACK.bind(submission=submission, task_key=task_key),
-            sql.KEY_HOLDER.bind(submission=submission),
-        ]
+        batch.append(sql.GIVE_KEY_BACK.bind(submission=submission, task_key=task_key))
+        holder = sql.KEY_HOLDER.bind(submission=submission) if on.joining is None else on.joining.joined(task_key)
+        batch.append(holder)
     if _is_conditional(on):
         counted_most = max(on.tasks_in_flight_most or 0, 1 + (on.queue_share or 0))
         batch.append(sql.OUTCOME.bind(task_key=task_key, tenant=tenant, counted_most=counted_most))
@@ -200,18 +218,19 @@ def _text_row(new: NewTask, submission: str | None) -> BoundStatement:
 
 
 def _is_conditional(on: Conditions) -> bool:
-    conditions = (on.idempotency_key, on.tasks_in_flight_most, on.characters_a_day_most, on.queue_share)
+    conditions = (on.idempotency_key, on.joining, on.tasks_in_flight_most, on.characters_a_day_most, on.queue_share)
     return any(condition is not None for condition in conditions)
 
 
-def _outcome(on: Conditions, results: Sequence[Sequence[Row]]) -> Outcome:
+def _outcome(new: NewTask, on: Conditions, results: Sequence[Sequence[Row]]) -> Outcome:
     """Say from the transaction's rows what became of the task."""
     if not _is_conditional(on):
         return Accepted()
-    ((facts,), holders) = results[-1], results[-2] if on.idempotency_key is not None else ()
+    ((facts,), holders) = results[-1], results[-2] if on.submission(new.task_key) is not None else ()
     if facts["accepted"]:
         return _accepted(facts, on)
-    if (held := _held(holders, on.digest)) is not None:
+    held = _held(holders, on.digest) if on.joining is None else _joined(holders, new.task_key)
+    if held is not None:
         return held
     full = on.tasks_in_flight_most is not None and columns.whole(facts, "unended") >= on.tasks_in_flight_most
     return Refused(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
@@ -223,6 +242,12 @@ def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:
         return None
     same = columns.text(holders[0], "digest") == digest
     return Replayed(columns.task_key(holders[0], "task_id")) if same else Mismatched()
+
+
+def _joined(found: Sequence[Row], own: TaskKey) -> Replayed | None:
+    """Read the rows of JOINED: the task of another sending, if that was joined."""
+    others = [task_key for row in found if (task_key := columns.task_key(row, "task_id")) != own]
+    return Replayed(others[0]) if others else None
 
 
 def _accepted(facts: Row, on: Conditions) -> Accepted:

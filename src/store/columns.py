@@ -60,3 +60,8 @@ def json_object(row: Row, name: str) -> Mapping[str, object]:
     value = json.loads(text(row, name))
     assert isinstance(value, dict), name
     return value
+
+
+def maybe_json_object(row: Row, name: str) -> Mapping[str, object] | None:
+    """Read a column that holds a JSON object, or NULL."""
+    return None if row[name] is None else json_object(row, name)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..core.task import Reduce, TaskOptions
-from .columns import json_object, maybe_number, maybe_text, maybe_whole, text
+from .columns import json_object, maybe_json_object, maybe_number, maybe_text, maybe_whole, text
 from .database import Row
 from .sql.statement import Value, as_json
 
@@ -30,6 +30,12 @@ _COLUMNS = (
     _Column("max_output_tokens", lambda options: options.max_output_tokens, maybe_whole),
     _Column("temperature", lambda options: options.temperature, maybe_number),
     _Column("model_options", lambda options: as_json(dict(options.model_options)), json_object),
+    _Column(
+        "response",
+        lambda options: None if options.response is None else as_json(dict(options.response)),
+        maybe_json_object,
+    ),
+    _Column("retention_ms", lambda options: options.retention_ms, maybe_whole),
 )
 NAMES = tuple(column.name for column in _COLUMNS)
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
-from ..core.task import CONCAT_SEPARATOR, ChunkView, Failure, Reduce, Route, Source, Task, Usage
+from ..core.task import CONCAT_SEPARATOR, CONTENT_FILTER, ChunkView, Failure, Reduce, Route, Source, Task, Usage
 from ..core.window import Window
 from . import options, segments, waiting
 from .chunk_index import ChunkIndex
@@ -152,7 +152,8 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
     asked = options.read(row)
     in_flight = whole(row, "calls_in_flight")
     in_doubt = whole(row, "calls_in_doubt")
-    texts = tuple(output.text for output in outputs(0, result))
+    made = outputs(0, result)
+    texts = tuple(output.text for output in made)
     return Task(
         task_key=task_key(row),
         status=status,
@@ -188,6 +189,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         news_at=waiting.news_at(row),
         read_at=whole(row, "read_at"),
         result=None if not texts else texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts),
+        filtered=any(output.finish_reason == CONTENT_FILTER for output in made),
         source=_source(source[0]) if source else None,
     )
 

@@ -1,15 +1,19 @@
 """Cross-origin requests: nothing unless an origin is listed, and then for that origin alone."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from local.node import ROOT
 from src.core.ids import new_task_id
 from src.core.settings import Settings
 from src.http.cors import ON_ANSWERS, ON_PREFLIGHTS
 from tests.support.api_bench import START_MS, ApiBench
 
 ID = new_task_id(START_MS, b"0123456789")
+SDK = ROOT / "node_modules" / "openai"
+ONLY_ANSWERED = {"openai-poll-after-ms"}  # a header of answers
 LISTED, OTHER = "https://app.example.com", "https://app.example.org"
 CALLS = [
     ("GET", "/api/tasks", 200),
@@ -60,7 +64,7 @@ def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: s
     assert reply.status == status
     assert reply.headers["Access-Control-Allow-Origin"] == LISTED
     exposed = "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate, X-Request-Id"
-    assert reply.headers["Access-Control-Expose-Headers"] == exposed
+    assert reply.headers["Access-Control-Expose-Headers"] == f"{exposed}, openai-poll-after-ms, x-should-retry"
     assert reply.headers["Vary"] == "Origin"
     assert not set(ON_PREFLIGHTS) & set(reply.headers)
     assert "Access-Control-Allow-Credentials" not in reply.headers
@@ -107,12 +111,22 @@ def test_preflight(shared: ApiBench, path: str, methods: str) -> None:
     reply = shared.call("OPTIONS", path, headers=preflight(LISTED))
     assert (reply.status, reply.body) == (204, "")
     assert reply.headers["Allow"] == reply.headers["Access-Control-Allow-Methods"] == methods
-    sendable = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
-    assert reply.headers["Access-Control-Allow-Headers"] == sendable
+    sendable = reply.headers["Access-Control-Allow-Headers"].split(", ")
+    assert {"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"} <= set(sendable)
     assert int(reply.headers["Access-Control-Max-Age"]) > 0
     assert reply.headers["Access-Control-Allow-Origin"] == LISTED
     assert reply.headers["Vary"] == "Origin"
     assert shared.database.batches == 0
+
+
+def test_pages_may_use_the_sdk(shared: ApiBench) -> None:
+    """A page may send whatever headers of its own the installed SDK for JavaScript has in its code."""
+    reply = shared.call("OPTIONS", "/v1/responses", headers=preflight(LISTED))
+    sendable = {name.lower() for name in reply.headers["Access-Control-Allow-Headers"].split(", ")}
+    code = "".join(path.read_text("utf-8") for path in SDK.rglob("*.js"))
+    sent = {name.lower() for name in re.findall(r"['\"]((?:X-Stainless|OpenAI)-[A-Za-z-]+)['\"]", code)}
+    assert {"x-stainless-retry-count", "openai-organization"} <= sent
+    assert sent - ONLY_ANSWERED - {"openai-beta"} <= sendable
 
 
 def test_preflight_of_an_unknown_path(shared: ApiBench) -> None:

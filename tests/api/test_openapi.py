@@ -29,7 +29,24 @@ def plain(bench: ApiBench, method: str, path: str) -> Reply:
     task = bench.submit()
     if path.endswith("/retry"):
         bench.fail(task["id"])
-    return call(bench, method, path.replace("{id}", a_key(bench) if "/keys/" in path else task["id"]))
+    return call(bench, method, path.replace("{id}", there(bench, path, task["id"])))
+
+
+def there(bench: ApiBench, path: str, task_id: str) -> str:
+    """Return the id of something of the path's kind that there is."""
+    if "/keys/" in path:
+        return a_key(bench)
+    if "/models/" in path:
+        return bench.api.provider.default_model
+    if "/responses/" in path:
+        made: str = data(bench.call("POST", "/v1/responses", BODIES["/v1/responses"]))["id"]
+        return made
+    return task_id
+
+
+def unknown(path: str) -> str:
+    """Return an id of the path's kind of which there is nothing."""
+    return "0" * 16 if "/keys/" in path else f"resp_{UNKNOWN}" if "/responses/" in path else UNKNOWN
 
 
 def a_key(bench: ApiBench) -> str:
@@ -43,6 +60,7 @@ BODIES: dict[str, Any] = {
     "/api/tasks/retry": {},
     "/api/tasks/cancel": {},
     "/api/keys": {},
+    "/v1/responses": {"background": True, "input": "x"},
 }
 
 
@@ -62,12 +80,19 @@ def body(raw: bytes, media_type: str = "application/json") -> Provoke:
 
 def unknown_parameter(bench: ApiBench, method: str, path: str) -> Reply:
     """Send a query parameter that no call takes."""
-    return call(bench, method, path.replace("{id}", UNKNOWN) + "?surprise=1")
+    return call(bench, method, path.replace("{id}", unknown(path)) + "?surprise=1")
+
+
+def bad_value(bench: ApiBench, method: str, path: str) -> Reply:
+    """Send a value that a field, or a parameter, cannot take."""
+    if method == "POST":
+        return bench.call(method, path, BODIES[path] | {"temperature": 3})
+    return call(bench, method, path.replace("{id}", unknown(path)) + "?limit=0")
 
 
 def unknown_task(bench: ApiBench, method: str, path: str) -> Reply:
     """Name a task, or key, that is not there."""
-    return call(bench, method, path.replace("{id}", "0" * 16 if "/keys/" in path else UNKNOWN))
+    return call(bench, method, path.replace("{id}", unknown(path)))
 
 
 def completed_task(bench: ApiBench, method: str, path: str) -> Reply:
@@ -87,20 +112,20 @@ def exhausted_task(bench: ApiBench, method: str, path: str) -> Reply:
 
 def strange_key(bench: ApiBench, method: str, path: str) -> Reply:
     """Send an Idempotency-Key that is none."""
-    return bench.call(method, path, {"input": "x"}, {"idempotency-key": "a key"})
+    return bench.call(method, path, BODIES[path], {"idempotency-key": "a key"})
 
 
 def other_body(bench: ApiBench, method: str, path: str) -> Reply:
     """Send another body under a key that was used."""
-    bench.call(method, path, {"input": "x"}, {"idempotency-key": "key"})
-    return bench.call(method, path, {"input": "y"}, {"idempotency-key": "key"})
+    bench.call(method, path, BODIES[path], {"idempotency-key": "key"})
+    return bench.call(method, path, BODIES[path] | {"input": "y"}, {"idempotency-key": "key"})
 
 
 def database_away(message: str) -> Provoke:
     """Let the database fail with this message."""
 
     def provoke(bench: ApiBench, method: str, path: str) -> Reply:
-        if path == "/openapi.json":
+        if needs_only_a_key(path):
             require_keys(bench)  # what it needs of the database is the caller's key
         bench.database.fail(message, times=10)
         return unknown_task(bench, method, path)
@@ -125,9 +150,14 @@ def mistake(bench: ApiBench, method: str, path: str) -> Reply:
         keys=cast("Any", Nothing()),
         sweeps=cast("Any", Nothing()),
     )
-    if path == "/openapi.json":
+    if needs_only_a_key(path):
         require_keys(bench)
     return unknown_task(bench, method, path)
+
+
+def needs_only_a_key(path: str) -> bool:
+    """Whether a call asks the database for nothing but the caller's key."""
+    return path == "/openapi.json" or path.startswith("/v1/models")
 
 
 def require_keys(bench: ApiBench) -> None:
@@ -153,7 +183,7 @@ def no_scope(bench: ApiBench, method: str, path: str) -> Reply:
     ((needed,),) = (item.values() for item in paths[path][method.lower()]["security"])
     key = bench.make_key(*(scope for scope in Scope if [scope] != needed))
     require_keys(bench)
-    return bench.call(method, path.replace("{id}", UNKNOWN), headers=bearer(key))
+    return bench.call(method, path.replace("{id}", unknown(path)), headers=bearer(key))
 
 
 def too_many_keys(bench: ApiBench, method: str, path: str) -> Reply:
@@ -165,7 +195,7 @@ def too_many_keys(bench: ApiBench, method: str, path: str) -> Reply:
 
 def misconfigured(_bench: ApiBench, method: str, path: str) -> Reply:
     """Answer as a deployment with a bad variable."""
-    reply = configuration_problem(ConfigurationError("AI_PROVIDER", "one of these"), method)
+    reply = configuration_problem(ConfigurationError("AI_PROVIDER", "one of these"), method, None, f"http://h{path}")
     check_documented(method, f"http://h{path}", reply)
     return reply
 
@@ -223,6 +253,9 @@ SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
 OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/api/async-status", "unauthenticated"): verbose(known=False),
     ("/api/async-status", "forbidden"): verbose(Scope.READ),
+    ("/v1/responses", "invalid_fields"): bad_value,
+    ("/v1/responses", "too_large"): body(b'{"background": true, "input": "%s"}' % (b"x" * 1_000_001)),
+    ("/v1/responses/{id}/input_items", "invalid_fields"): bad_value,
 }
 
 # How each problem is brought about.
@@ -233,6 +266,7 @@ PROVOKED: dict[str, Provoke] = {
     "too_large": body(b'{"input": "%s"}' % (b"x" * 1_000_001)),
     "unsupported_media_type": body(b"{}", "text/plain"),
     "invalid_fields": unknown_parameter,
+    "unsupported_parameter": unknown_parameter,
     "not_found": unknown_task,
     "unauthenticated": no_header,
     "forbidden": no_scope,
@@ -260,9 +294,17 @@ def described() -> Iterator[tuple[str, str, int, str]]:
     for path, item in paths.items():
         for method in ("get", "post", "delete"):
             for status, response in item.get(method, {}).get("responses", {}).items():
-                content = response.get("content", {}).get("application/problem+json")
-                codes = content["schema"]["allOf"][1]["properties"]["code"]["enum"] if content else [""]
-                yield from ((method.upper(), path, int(status), code) for code in codes)
+                yield from ((method.upper(), path, int(status), code) for code in codes_of(response))
+
+
+def codes_of(response: Any) -> list[str]:
+    """Give the codes of the problems, or of the errors below `/v1`, that an answer may be; of any other [""]."""
+    for content in response.get("content", {}).values():
+        if "allOf" in content["schema"]:
+            narrowed = content["schema"]["allOf"][1]["properties"]
+            found: list[str] = narrowed.get("error", {"properties": narrowed})["properties"]["code"]["enum"]
+            return found
+    return [""]
 
 
 @pytest.mark.parametrize(("method", "path", "status", "code"), list(described()))
@@ -273,14 +315,17 @@ def test_each_described_answer_is_given(bench: ApiBench, method: str, path: str,
         assert provoke(bench, method, path).status == status
         return
     reply = OTHERWISE.get((path, code), PROVOKED[code])(bench, method, path)
-    assert (reply.status, data(reply)["code"]) == (status, code)
+    assert (reply.status, (data(reply).get("error") or data(reply))["code"]) == (status, code)
 
 
 def test_every_problem_is_described() -> None:
     """Each kind of problem that there is stands in the description, but for the two of unknown paths and methods."""
     kinds = {value.code: value.status for value in vars(problems).values() if isinstance(value, problems.Kind)}
-    found = {(code, status) for _, _, status, code in described() if code}
-    assert found == set(kinds.items()) - {("method_not_allowed", 405)}
+    found = {(code, status) for _, path, status, code in described() if code and not path.startswith("/v1/")}
+    assert found == set(kinds.items()) - {("method_not_allowed", 405), ("unsupported_parameter", 400)}
+    below = {(code, status) for _, path, status, code in described() if code and path.startswith("/v1/")}
+    assert ("invalid_fields", 400) in below
+    assert below - {("invalid_fields", 400)} <= set(kinds.items()) - {("invalid_fields", 422)}
     assert "method_not_allowed" in str(document()["info"])
 
 
@@ -299,6 +344,12 @@ def test_every_endpoint_is_described() -> None:
         "/api/tasks/cancel": ["options", "post"],
         "/api/keys": ["get", "head", "options", "post"],
         "/api/keys/{id}": ["delete", "options"],
+        "/v1/responses": ["options", "post"],
+        "/v1/responses/{id}": ["delete", "get", "head", "options"],
+        "/v1/responses/{id}/cancel": ["options", "post"],
+        "/v1/responses/{id}/input_items": ["get", "head", "options"],
+        "/v1/models": ["get", "head", "options"],
+        "/v1/models/{id}": ["get", "head", "options"],
         "/api/sweep": ["options", "post"],
         "/api/async-status": ["get", "head", "options"],
         "/api/ai-status": ["get", "head", "options"],

@@ -21,13 +21,14 @@ from src.core.ids import TaskKey, split_task_key, task_key_of
 from src.core.keys import Scope, digest, make
 from src.core.meter import Meter
 from src.core.settings import Settings
-from src.core.task import Failure, Route
+from src.core.task import Failure, Route, is_truncated
 from src.core.tenants import LOCAL
 from src.http import bulk, dry_run, health, keys, openapi, operation, problems, task_views
 from src.http.catalogue import document
 from src.http.headers import ON_EVERY_ANSWER
 from src.http.isolate import Isolate
 from src.http.messages import BodyTooLarge, Reply
+from src.http.responses import errors, shapes
 from src.http.router import handle
 from src.http.services import Api, BoundRoutes
 from src.inference.demo import DemoProvider
@@ -265,22 +266,26 @@ class ApiBench:
     ) -> None:
         """Write outputs of chunks and end or continue the claim; with `failed`, the next chunk has failed for good.
 
-        `said` is what else the worker writes, by the names of `Progress`.
+        `said` is what else the worker writes, by the names of `Progress`, and the `finish_reason` of the outputs.
         """
         at = CallKey(0, len(outputs))
         self._step += 1
-        progress = Progress(
-            step=self._step,
-            outputs=[Output(CallKey(0, index), text, 1) for index, text in outputs.items()],
-            failures=[FailedCall(at, Tried(3, 4), True, failed)] if failed else [],
-            calls_settled=len(outputs) + (4 if failed else 0),
-            calls_in_doubt=0,
-            calls_minimum=claim.total,
-            failed=1 if failed else 0,
-            input_tokens=10 * len(outputs),
-            output_tokens=len(outputs),
-            **({"completed": len(outputs), "stalls": 0, "rate_waits": 0} | said),
-        )
+        reason = said.pop("finish_reason", None)
+        told: dict[str, Any] = {
+            "step": self._step,
+            "outputs": [Output(CallKey(0, index), text, 1, reason) for index, text in outputs.items()],
+            "failures": [FailedCall(at, Tried(3, 4), True, failed)] if failed else [],
+            "calls_settled": len(outputs) + (4 if failed else 0),
+            "calls_in_doubt": 0,
+            "calls_minimum": claim.total,
+            "completed": len(outputs),
+            "failed": 1 if failed else 0,
+            "input_tokens": 10 * len(outputs),
+            "output_tokens": len(outputs),
+            "stalls": 0,
+            "rate_waits": 0,
+        }
+        progress = Progress(**(told | said))
         assert self.run(self.store.step(claim, progress, step))
 
     def begin(self, task_id: str, done: int) -> None:
@@ -292,6 +297,11 @@ class ApiBench:
         claim = self.claim(task_id)
         outputs = {index: f"output {index}" for index in range(claim.total)}
         self.work(claim, outputs, Finish(self.settings.retention_ms))
+
+    def end_with(self, task_id: str, finish_reason: str) -> None:
+        """Have a worker finish the task of one chunk with an output that ends for this reason."""
+        told: dict[str, Any] = {"finish_reason": finish_reason, "truncated": int(is_truncated(finish_reason))}
+        self.work(self.claim(task_id), {0: "output 0"}, Finish(self.settings.retention_ms), **told)
 
     def fail(self, task_id: str) -> None:
         """Have a worker finish one chunk and give up on the next."""
@@ -363,7 +373,10 @@ FULLER = {"TaskWithChunksView": "chunks", "OperatorServiceView": "backlog", "Ver
 def _check_body(body: str, schema: Mapping[str, Any]) -> None:
     """Check a body: its model takes it and gives it back the same, field for field and in their order."""
     if "allOf" in schema:
-        assert json.loads(body)["code"] in schema["allOf"][1]["properties"]["code"]["enum"]
+        narrowed, said = schema["allOf"][1]["properties"], json.loads(body)
+        if "error" in narrowed:  # below /v1
+            narrowed, said = narrowed["error"]["properties"], said["error"]
+        assert said["code"] in narrowed["code"]["enum"]
         schema = schema["allOf"][0]
     names = [reference["$ref"].rpartition("/")[2] for reference in schema.get("anyOf", [schema])]
     for fuller, its_own in FULLER.items():
@@ -375,7 +388,7 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
     assert adapter.dump_json(adapter.validate_json(body, strict=True)).decode() == compact
 
 
-_MODELS = (bulk, dry_run, health, keys, openapi, operation, problems, task_views)
+_MODELS = (bulk, dry_run, errors, health, keys, openapi, operation, problems, shapes, task_views)
 
 
 @cache

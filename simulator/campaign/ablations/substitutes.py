@@ -263,7 +263,7 @@ async def check_all_as_one(api: Api, _tenant: str) -> None:
 async def answer_and_check(request: Request, api: Api) -> Reply:
     reply = await _answer(request, replace(api, rate_limiter=None))
     if "/api/tasks" in request.url:
-        await _check(api, await authentication.tenant_of(request, api, Scope.READ))
+        await _check(api, (await authentication.caller_of(request, api, Scope.READ)).tenant)
     return reply
 
 

@@ -57,9 +57,11 @@ ANNOUNCED = f"""announced_at = {NOW},
 # Nobody holds the task.
 UNHELD = "holder = NULL, host = NULL, lease_until = NULL"
 
-# The task has ended, unless it had already, and the sweep erases it when its retention is over.
+# The task has ended, unless it had already, and the sweep erases it when its retention is over: `:retention_ms`, or the
+# task's own where that is shorter.
 ENDED = f"""{UNHELD},
-  finished_at = coalesce(finished_at, max(created_at, {NOW})), wake_at = {NOW} + :retention_ms"""
+  finished_at = coalesce(finished_at, max(created_at, {NOW})),
+  wake_at = {NOW} + min(:retention_ms, coalesce(retention_ms, :retention_ms))"""
 
 # Calls that were announced and not settled are in doubt: nobody will say what became of them.
 IN_DOUBT = "calls_in_doubt = calls_in_doubt + json_array_length(in_flight), in_flight = '[]'"

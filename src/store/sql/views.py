@@ -78,7 +78,7 @@ SELECT {_VIEW}, place FROM (
 
 # Succeeds if D1 answers and has the newest tables, the columns of all options, and the newest columns.
 READY = statement(f"""
-SELECT {OPTIONS}, idle_runs, pace_ms, response, retention_ms, sent_at, truncated, EXISTS (SELECT 1 FROM seen),
+SELECT {OPTIONS}, idle_runs, pace_ms, sent_at, truncated, EXISTS (SELECT 1 FROM seen),
   EXISTS (SELECT 1 FROM object_places), EXISTS (SELECT sizes FROM segments), EXISTS (SELECT 1 FROM merges),
   EXISTS (SELECT 1 FROM tenant_storage)
 FROM tasks LIMIT 1

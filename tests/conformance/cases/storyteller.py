@@ -13,7 +13,7 @@ from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Ta
 from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
 from src.store.database import Database
 from src.store.keys import KeyStore
-from src.store.sql import admission, bulk, ending, events, keys, seen, storage, sweep, views, window, work
+from src.store.sql import admission, bulk, ending, events, joining, keys, seen, storage, sweep, views, window, work
 from src.store.sql.statement import Statement
 from src.store.tasks import TaskStore
 from tests.conformance.cases.registry import show
@@ -30,7 +30,7 @@ _TIMES = {
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
     *("read_at", "lease_until", "rest_until", "sent_at", "age_ms", "ended_by", "news_at"),
 }
-STATEMENT_MODULES = (admission, bulk, ending, events, keys, seen, storage, sweep, views, window, work)
+STATEMENT_MODULES = (admission, bulk, ending, events, joining, keys, seen, storage, sweep, views, window, work)
 
 
 def statement_names() -> dict[str, str]:

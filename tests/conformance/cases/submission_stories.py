@@ -6,6 +6,7 @@ from typing import Any
 from src.core.task import NewTask
 from src.store.admission import Accepted, Conditions, Outcome
 from src.store.claims import Continue, Finish
+from src.store.joining import Joining
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     LEASE_MS,
@@ -102,6 +103,27 @@ async def a_submission_withdrawn(env: Any) -> Any:
     await story.insert(made_key(4))
     await story.store.withdraw(_task(4))
     await story.note(PARTS)
+    return story.told()
+
+
+@worker_case
+async def a_submission_that_is_sent_again_by_itself(env: Any) -> Any:
+    story = Submissions(env)
+    first, second, third = (Conditions(joining=Joining("key body", count, 1_000_000)) for count in range(3))
+    await story.submit(1, first)
+    await story.submit(2, first)
+    for at, on in ((3, second), (3, second), (4, second), (5, second), (6, third)):
+        await story.submit(at, on)
+    await story.submit(7, second, "other")
+    await story.note(SUBMISSIONS)
+    assert await story.store.key_holder(made_key(8), third)
+    assert await story.store.key_holder(made_key(9), Conditions(joining=Joining("key other", 1, 1000))) is None
+    await story.submit(0, Conditions(joining=Joining("key body", 3, 0)))  # its time is over, and it lands late
+    await story.alter("UPDATE submissions SET expires_at = 1")
+    await story.submit(10, Conditions(joining=Joining("key body", 4, 1_000_000)))
+    await story.store.withdraw(_task(1), first)  # others were answered with it
+    assert await story.erase(made_key(2))
+    await story.note(SUBMISSIONS)
     return story.told()
 
 

@@ -1,0 +1,161 @@
+"""What both faces do for a client: a submission accepted, a task as it is now, ended or erased at the client's wish."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
+
+from ..core import limits
+from ..core.chunks import TooManyChunks
+from ..core.errors import StoreError
+from ..core.ids import TaskKey
+from ..core.task import Task
+from ..processing.submission import BudgetTooSmall, Request, Submitted, TooMuchRepeated
+from ..processing.terms import OVERDUE
+from ..store.admission import Mismatched, Refused
+from ..store.joining import Joining
+from ..store.tasks import TaskStore
+from .bodies import read_object
+from .conditions import limit_reached, mismatch
+from .exchange import Exchange
+from .new_task import budget_too_small, too_many_chunks, too_much_repeated
+from .polling import poll_seconds, reads_left, sparing_seconds
+from .problems import DATABASE_UNAVAILABLE, Refusal, field_refusal, no_task, overload_refusal
+from .services import Api
+from .waiting import retry_after_seconds, waiting_for
+
+_STILL_STARTING = (
+    "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
+    "cancel the task again after that, and the answer says that none will."
+)
+
+
+async def read_submission(exchange: Exchange) -> dict[str, object]:
+    """Read the body of a submission, as large as its input may make it."""
+    most = exchange.api.settings.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEAD_BYTES
+    return await read_object(exchange.request, most)
+
+
+async def accept(
+    exchange: Exchange, request: Request, key: str | None, body_digest: str, joining: Joining | None = None
+) -> Submitted:
+    """Have a checked request accepted. Raises Refusal with the reason why it is not."""
+    api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
+    try:
+        if not load.admits(clock()):
+            raise overload_refusal()
+        with cut_flaws():
+            outcome = await api.submission.submit(exchange.tenant, request, key, body_digest, joining)
+    finally:
+        load.unprobed(clock())  # what was refused without a call to D1 was no probe
+    match outcome:
+        case Submitted():
+            return outcome
+        case Mismatched():
+            raise mismatch()
+        case Refused(limit):
+            raise limit_reached(limit, api)
+
+
+@contextmanager
+def cut_flaws() -> Iterator[None]:
+    """Name the field by which an input cannot be cut, or not within the budget, as asked."""
+    try:
+        yield
+    except TooManyChunks as error:
+        raise field_refusal([too_many_chunks(error.most)]) from None
+    except BudgetTooSmall as error:
+        raise field_refusal([budget_too_small(error.minimum)]) from None
+    except TooMuchRepeated as error:
+        raise field_refusal([too_much_repeated(error.mostly)]) from None
+
+
+def replayed(accepted: Submitted) -> dict[str, str]:
+    """Say of a task that an earlier request made it."""
+    return {"Idempotency-Replayed": "true"} if accepted.replayed else {}
+
+
+async def ended_by_client(api: Api, key: TaskKey, began: float) -> tuple[bool, Task]:
+    """Cancel a task if it goes on, and say whether that changed it. Returns when none of its calls can start any more.
+
+    `began` is when the request came, by the loop's clock. Raises Refusal: 404, or 503 if that takes too long.
+    """
+    changed, starting_ms, fence = await api.store.cancel(key, api.settings.retention_ms)
+    if changed:
+        api.log("cancelled", task=key)
+    # Nothing is announced any more; what was may still be on its way, and the answer says that nothing is.
+    held = starting_ms / 1000
+    late = asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST
+    await _let_go(api, key, 0.0 if late else held, fence)
+    if late:
+        again = {"Retry-After": str(ceil(held))}
+        raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers=again)
+    return changed, await found(api.store, key)
+
+
+async def erase_task(api: Api, key: TaskKey) -> bool:
+    """Erase a task that was there a moment ago; False: it is not there any more."""
+    gone, starting_ms, fence = await api.store.erase(key)
+    if gone:
+        api.log("erased", task=key)
+        await _let_go(api, key, starting_ms / 1000, fence)
+    return gone
+
+
+async def _let_go(api: Api, key: TaskKey, held_seconds: float, object_fence: int | None) -> None:
+    """Wait until no announced call can start any more. Meanwhile an object that works on the task hears of its end."""
+    told = [] if object_fence is None else [api.tell_object(key, object_fence)]
+    await asyncio.gather(asyncio.sleep(held_seconds), *told)
+
+
+async def found(store: TaskStore, task_key: TaskKey) -> Task:
+    """Read a task. Raises Refusal (404)."""
+    task = await store.task(task_key)
+    if task is None:
+        raise no_task()
+    return task
+
+
+async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: int = 0) -> Task | None:
+    """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate.
+
+    On the free plan each read is of the whole task: that spares the one after the status.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    task = await _up_to_date(api, key)
+    if task is not None and (task.late or task.unanswered):
+        try:
+            await api.rescue.help(task, seconds - (loop.time() - began))
+        except StoreError as error:  # the task has been read: whoever asks for it sees it, helped or not
+            api.log("help_failed", task=key, code=error.code)
+        else:
+            task = await _up_to_date(api, key)
+    free = api.settings.plan == "free"
+    reads = reads_left(task, reads_after) if free and task is not None else 0
+    while task is not None and not task.status.terminal and (waited := loop.time() - began) < seconds:
+        left = seconds - waited
+        pause = sparing_seconds(left, reads) if free else poll_seconds(waited)
+        # The last read is not to follow upon the one before faster than any other.
+        if left < pause + limits.WAIT_POLL_SECONDS:
+            await asyncio.sleep(left)
+            return await _up_to_date(api, key)
+        await asyncio.sleep(pause)
+        reads -= 1
+        if free or not await api.store.going_on(key):
+            task = await _up_to_date(api, key)
+    return task
+
+
+async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
+    """Read the task; one whose deadline has passed since anybody looked has failed by that."""
+    task = await api.store.task(key)
+    if task is None or not task.overdue:
+        return task
+    await api.store.expire([key], OVERDUE, api.settings.retention_ms)
+    return await api.store.task(key)
+
+
+def retry_after(api: Api, task: Task) -> dict[str, str]:
+    """Say when to ask for a task that goes on again."""
+    return {"Retry-After": str(retry_after_seconds(task, waiting_for(task, api), api.settings.concurrency))}

@@ -1,0 +1,39 @@
+"""Answers that hold a response, with what says when to ask again. One with a large text is sent in parts."""
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+
+from ...core.states import Status
+from ...core.task import Task
+from ...store.chunk_index import ChunkIndex
+from ..acts import retry_after
+from ..large_answers import JSON, chunk_index, joined_outputs
+from ..messages import Reply, json_reply
+from ..services import Api
+from .shapes import ResponseView
+from .view import response_view
+
+# Stands for the text where it goes: no text that a client sent holds NUL, which is refused.
+_HERE = "\0"
+
+
+async def response_reply(api: Api, status: int, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
+    """Show a response. Raises Refusal (404) if it is erased meanwhile."""
+    later = {} if task.status.terminal else retry_after(api, task)
+    headers = {**later, **(headers or {})}
+    view = response_view(task, api)
+    if task.status is not Status.COMPLETED or task.result is not None:
+        return json_reply(status, view, headers)
+    index = await chunk_index(api.store, task)
+    return Reply(status, headers={**JSON, **headers}, parts=_parts(api, task, view, index))
+
+
+async def _parts(api: Api, task: Task, view: ResponseView, index: ChunkIndex) -> AsyncGenerator[str]:
+    """Write a response whose one text was not read with it: what is before it, the text, and what is behind it."""
+    message, *_ = view["output"]
+    message["content"][0]["text"] = _HERE
+    before, _, after = json.dumps(view, ensure_ascii=False).partition(json.dumps(_HERE))
+    yield before
+    async for part in joined_outputs(api.store, task, index):
+        yield part
+    yield after

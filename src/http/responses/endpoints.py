@@ -1,0 +1,124 @@
+"""The calls below `/v1`, for the table of the API."""
+
+from typing import Final
+
+from ...core import limits
+from ...core.keys import Scope
+from .. import problems
+from ..endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Parameter
+from . import handlers, models, paging
+from .fields import NewResponseFields
+from .names import RESPONSE_PREFIX
+from .shapes import DeletedView, InputListView, ListedModelsView, ListedModelView, ResponseView
+
+_ONE = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
+_ID = {"type": "string", "pattern": f"^{RESPONSE_PREFIX}[0-9a-f-]{{36}}$"}
+_OF_RESPONSE = tuple(
+    (name, "id", "/id") for name in ("readResponse", "cancelResponse", "eraseResponse", "readInputItems")
+)
+_LATER = ("Retry-After", "openai-poll-after-ms")
+_JOINING = (
+    Parameter(
+        "x-stainless-retry-count",
+        "How often the SDK has sent this request before. From 1 on it is answered with the task of the first sending, "
+        "if that came within the SDK's own timeouts and there is no Idempotency-Key.",
+        {"type": "string"},
+        "header",
+    ),
+    Parameter(
+        "x-stainless-read-timeout", "The SDK's timeout in seconds (Python); 600 without.", {"type": "string"}, "header"
+    ),
+    Parameter("x-stainless-timeout", "The same (JavaScript).", {"type": "string"}, "header"),
+)
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/v1/responses",
+        name="createResponse",
+        summary="Submit a text in OpenAI's words; the response is durable in the database once this answers",
+        handler=handlers.create,
+        access=Scope.WRITE,
+        body=NewResponseFields,
+        makes_tasks=True,
+        parameters=(IDEMPOTENCY_KEY, *_JOINING),
+        answers=(Answer(200, "Accepted", (ResponseView,), (*_LATER, "Idempotency-Replayed"), _OF_RESPONSE),),
+        problems=(
+            problems.MALFORMED_BODY,
+            problems.INVALID_FIELDS,
+            problems.BAD_IDEMPOTENCY_KEY,
+            problems.IDEMPOTENCY_MISMATCH,
+            problems.TOO_LARGE,
+            problems.UNSUPPORTED_MEDIA_TYPE,
+            *problems.DATABASE_KINDS,
+        ),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/responses/{id}",
+        name="readResponse",
+        summary="Read a response, with its output once it has completed",
+        handler=handlers.read,
+        access=Scope.READ,
+        answers=(Answer(200, "The response", (ResponseView,), _LATER, _OF_RESPONSE),),
+        problems=_ONE,
+        id_schema=_ID,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/responses/{id}",
+        name="eraseResponse",
+        summary="Cancel a response if needed, and erase its input, chunks and output",
+        handler=handlers.erase,
+        seconds_most=limits.CANCEL_ANSWER_SECONDS,
+        access=Scope.WRITE,
+        answers=(Answer(200, "Erased", (DeletedView,)),),
+        problems=_ONE,
+        id_schema=_ID,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/responses/{id}/cancel",
+        name="cancelResponse",
+        summary="Cancel a response: no model call starts afterwards; one that has ended is shown as it is",
+        handler=handlers.cancel,
+        seconds_most=limits.CANCEL_ANSWER_SECONDS,
+        access=Scope.WRITE,
+        answers=(Answer(200, "The response", (ResponseView,), leads_to=_OF_RESPONSE),),
+        problems=_ONE,
+        id_schema=_ID,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/responses/{id}/input_items",
+        name="readInputItems",
+        summary="Read the input, as long as it is kept: a list of one message",
+        handler=handlers.read_input,
+        access=Scope.READ,
+        parameters=paging.PARAMETERS,
+        answers=(Answer(200, "The input", (InputListView,)),),
+        problems=(problems.INVALID_FIELDS, *_ONE),
+        id_schema=_ID,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/models",
+        name="listModels",
+        summary="List the deployment's model, and others that responses may name",
+        handler=models.read_models,
+        access=Scope.READ,
+        answers=(Answer(200, "The models", (ListedModelsView,)),),
+        problems=(),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/models/{id}",
+        name="readModelById",
+        summary="Read one of the models of the list",
+        handler=models.read_model,
+        access=Scope.READ,
+        answers=(Answer(200, "The model", (ListedModelView,)),),
+        problems=(problems.NOT_FOUND,),
+        id_schema={"type": "string"},
+    ),
+)

@@ -1,0 +1,117 @@
+"""Refusals below `/v1`, in the shape of OpenAI's errors: the same problems, said otherwise.
+
+The SDKs repeat by themselves what is answered 408, 409, 429 or 5xx, and obey `x-should-retry` (OPENAI.md, traps).
+"""
+
+import json
+from dataclasses import replace
+from typing import TypedDict, cast
+from urllib.parse import urlsplit
+
+from ...core.codes import ProblemCode
+from ...store.admission import Limit
+from ..messages import Reply, json_reply
+from ..problems import INVALID_FIELDS, PROBLEM_TYPE, Kind, ProblemView
+from ..views import shown
+
+# A bad value is 400 here, as at OpenAI; the native API has 422.
+BAD_VALUE_STATUS = 400
+POLL_AFTER = "openai-poll-after-ms"
+SHOULD_RETRY = "x-should-retry"
+
+_REPEATED_STATUSES = frozenset({408, 409, 429})  # and all from 500 on
+_WAIT_SECONDS_MOST = 120  # the SDKs wait no longer
+# Repeating helps after somebody has done something, or tomorrow.
+_HOPELESS = frozenset(
+    {
+        ProblemCode.NOT_CONFIGURED,
+        ProblemCode.BAD_CONFIGURATION,
+        ProblemCode.SCHEMA_MISSING,
+        ProblemCode.DATABASE_QUOTA_EXHAUSTED,
+    }
+)
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+@shown
+class ErrorDetailView(TypedDict):
+    """What went wrong: `code` is that of the native API's problem, `param` the field or parameter that is meant."""
+
+    message: str
+    type: str
+    param: str | None
+    code: ProblemCode
+
+
+@shown
+class ErrorView(TypedDict):
+    """A refusal below `/v1`."""
+
+    error: ErrorDetailView
+
+
+def is_compatible(url: str) -> bool:
+    """Whether a URL, or a path, is below `/v1`."""
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return False
+    return path == "/v1" or path.startswith("/v1/")
+
+
+def status_of(code: ProblemCode, status: int) -> int:
+    """Return the status of a problem as it is answered below `/v1`."""
+    return BAD_VALUE_STATUS if code == INVALID_FIELDS.code else status
+
+
+def headers_of(kind: Kind) -> tuple[str, ...]:
+    """Give the headers that a problem of this kind may have below `/v1`."""
+    status = status_of(kind.code, kind.status)
+    return (
+        *kind.headers,
+        *((POLL_AFTER,) if "Retry-After" in kind.headers else ()),
+        *((SHOULD_RETRY,) if _is_repeated(status) else ()),
+    )
+
+
+def type_of(status: int) -> str:
+    """Return OpenAI's word for what kind of error a status is."""
+    return _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+
+
+def dressed(reply: Reply) -> Reply:
+    """Give an answer of `/v1` its shape: a problem becomes an error, and `Retry-After` is said in milliseconds, too."""
+    again = reply.headers.get("Retry-After")
+    headers = {**reply.headers, **({} if again is None else {POLL_AFTER: str(int(again) * 1000)})}
+    if reply.headers.get("Content-Type") != PROBLEM_TYPE:
+        return replace(reply, headers=headers)
+    problem = cast("ProblemView", json.loads(reply.body))
+    status = status_of(problem["code"], reply.status)
+    if _is_repeated(status) and _is_hopeless(problem, again):
+        headers[SHOULD_RETRY] = "false"
+    del headers["Content-Type"]
+    return json_reply(status, ErrorView(error=_detail(problem, status)), headers)
+
+
+def _detail(problem: ProblemView, status: int) -> ErrorDetailView:
+    errors = problem.get("errors")
+    return ErrorDetailView(
+        message=problem["detail"],
+        type=type_of(status),
+        param=errors[0]["field"] if errors else None,
+        code=problem["code"],
+    )
+
+
+def _is_repeated(status: int) -> bool:
+    return status in _REPEATED_STATUSES or status >= 500
+
+
+def _is_hopeless(problem: ProblemView, again: str | None) -> bool:
+    """Whether an SDK that repeats the request by itself can have no other answer."""
+    return (
+        problem["status"] == 409
+        or problem["code"] in _HOPELESS
+        or problem.get("limit") == Limit.CHARACTERS_PER_DAY
+        or (again is not None and int(again) > _WAIT_SECONDS_MOST)
+    )

@@ -1,0 +1,209 @@
+"""The body of `POST /v1/responses`: which fields are honoured, how, and the request that they make."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ...core import limits
+from ...core.settings import Settings
+from ...core.task import Reduce, TaskOptions
+from ...processing.submission import Request
+from ..fields import NO_CONTROLS, NO_NUL, Asked, Whole, field_errors, text_flaws
+from ..new_task import ChunkOptions, option_flaws
+from ..problems import INVALID_FIELDS, TOO_LARGE, UNSUPPORTED_PARAMETER, FieldError, field_refusal
+from . import parameters, prompt
+from .prompt import Prompt
+
+WINDOW_SECONDS = {"soonest": None, "2h": 7_200, "8h": 28_800}
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Text = Annotated[str, Field(json_schema_extra=NO_NUL)]
+
+
+class Sent(BaseModel):
+    """What the models of this face have in common: names as OpenAI has them."""
+
+    # Built upon the first request, not at the isolate's start.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
+
+
+class TextPart(Sent):
+    """A part of a message."""
+
+    type: Literal["input_text"]
+    text: Text
+
+
+class Message(Sent):
+    """A message of the input."""
+
+    role: Literal["user", "system", "developer"]
+    content: Text | list[TextPart]
+    type: Literal["message"] = "message"
+
+
+class ReasoningFields(Sent):
+    """How much the model is to reason."""
+
+    effort: Effort | None = None
+
+
+class BackgroundFields(Sent):
+    """By when it is to be done: a deadline of the task, and none with `soonest`."""
+
+    completion_window: Literal["soonest", "2h", "8h"] | None = None
+
+
+class OnceoverFields(Asked):
+    """What OpenAI's API has no words for (`extra_body` of its SDKs), as in the native API. The default of `reduce` is
+    `merge`: one answer.
+    """
+
+    reduce: Literal["concat", "merge"] | None = None
+    chunk: ChunkOptions | None = None
+    max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = None
+    deadline_seconds: Annotated[float, Field(ge=1, le=limits.DEADLINE_SECONDS_MOST)] | None = None
+    model_options: dict[str, object] | None = None
+
+
+def _describe(schema: dict[str, Any]) -> None:
+    """Add what may stand in fields that are not honoured."""
+    schema["properties"] |= {name: parameters.schema(passing) for name, passing in parameters.DEFAULTS.items()}
+
+
+MetadataKey = Annotated[str, Field(max_length=limits.RESPONSE_METADATA_KEY_CHARS_MOST)]
+MetadataValue = Annotated[str, Field(max_length=limits.RESPONSE_METADATA_VALUE_CHARS_MOST)]
+
+
+class NewResponseFields(Sent):
+    """The body of `POST /v1/responses`. What is not honoured here is refused by name, unless it is OpenAI's default."""
+
+    model_config = ConfigDict(json_schema_extra=_describe)
+
+    background: Literal[True]
+    input: Annotated[Text, Field(min_length=1)] | list[Message] = Field(
+        description="The text, or a list of one user message, and at most one of a system or developer, all of them "
+        "of text only; at most MAX_INPUT_BYTES of UTF-8. Parts of a message are joined by a blank line."
+    )
+    instructions: Annotated[str, Field(max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=NO_NUL)] | None = (
+        Field(None, description="What to do with the text, or with each part of a long one.")
+    )
+    model: (
+        Annotated[str, Field(min_length=1, max_length=limits.MODEL_CHARS_MOST, json_schema_extra=NO_CONTROLS)] | None
+    ) = Field(None, description="Overrides the deployment's model; printable characters.")
+    metadata: (
+        Annotated[dict[MetadataKey, MetadataValue], Field(max_length=limits.RESPONSE_METADATA_PAIRS_MOST)] | None
+    ) = Field(None, description="Echoed as it is.")
+    max_output_tokens: Annotated[int, Field(ge=1, le=limits.OUTPUT_TOKENS_MOST), Whole] | None = Field(
+        None, description="Of each call."
+    )
+    temperature: Annotated[float, Field(ge=0, le=limits.TEMPERATURE_MOST)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    reasoning: ReasoningFields | None = None
+    background_options: BackgroundFields | None = None
+    store: bool | None = Field(
+        None, description=f"false: the response is kept for {limits.RESPONSE_UNSTORED_SECONDS} s after its end."
+    )
+    onceover: OnceoverFields | None = None
+
+
+def new_request(body: Mapping[str, object], settings: Settings, default_model: str) -> Request:
+    """Check every field. Raises Refusal: 400 with the fields named, 413 for an input that is too large."""
+    if flaws := list(text_flaws(body)):
+        raise field_refusal(flaws)
+    if unsupported := list(_unsupported(body)):
+        raise field_refusal(unsupported, UNSUPPORTED_PARAMETER)
+    given, fields = prompt.read(body.get("input")), _checked(body)
+    if flaws := list(_flaws(fields, given, settings, default_model)):
+        raise field_refusal(flaws)
+    size = len(given.text.encode())
+    if size > settings.input_bytes:
+        message = f"has {size} bytes of UTF-8, more than the {settings.input_bytes} of MAX_INPUT_BYTES"
+        raise field_refusal([FieldError("input", message)], TOO_LARGE)
+    return _request(fields, given, settings, str(body.get("tool_choice") or "auto"))
+
+
+def _unsupported(body: Mapping[str, object]) -> Iterator[FieldError]:
+    if body.get("background") is not True:
+        yield FieldError("background", "must be true: answers are made in the background only")
+    yield from parameters.refused(body)
+    reasoning = body.get("reasoning")
+    if isinstance(reasoning, Mapping):
+        rest = {name: value for name, value in reasoning.items() if name != "effort"}
+        yield from parameters.misfits("reasoning", rest, parameters.REASONING)
+
+
+def _checked(body: Mapping[str, object]) -> NewResponseFields:
+    """Check the fields that are honoured. What is unknown is refused as unsupported, by its name."""
+    honoured = {name: value for name, value in body.items() if name not in parameters.DEFAULTS}
+    if isinstance(reasoning := honoured.get("reasoning"), Mapping):
+        honoured["reasoning"] = {name: value for name, value in reasoning.items() if name == "effort"}
+    honoured["input"] = "checked"
+    try:
+        return NewResponseFields.model_validate(honoured)
+    except ValidationError as error:
+        unknown = any(item["type"] == "extra_forbidden" for item in error.errors())
+        raise field_refusal(field_errors(error), UNSUPPORTED_PARAMETER if unknown else INVALID_FIELDS) from None
+
+
+def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default_model: str) -> Iterator[FieldError]:
+    """Find what the schema cannot say."""
+    own = fields.onceover or OnceoverFields()
+    if not given.text:
+        yield FieldError("input", "must not be empty")
+    if given.system is not None and fields.instructions is not None:
+        yield FieldError("input", "has a system or developer message beside instructions: give one of them")
+    if given.system is not None and len(given.system) > limits.INSTRUCTIONS_CHARS_MOST:
+        yield FieldError("input", f"has a message of more than {limits.INSTRUCTIONS_CHARS_MOST} characters besides")
+    if _deadline_seconds(fields) is not None and own.deadline_seconds is not None:
+        yield FieldError("onceover.deadlineSeconds", "is given beside completion_window: give one of them")
+    for name, value in _model_options(fields).items():
+        if name not in settings.model_options:
+            field = {"reasoning_effort": "reasoning.effort"}.get(name, name)
+            yield FieldError(field, f"is not taken here; AI_MODEL_OPTIONS has {', '.join(settings.model_options)}")
+        elif name in (own.model_options or {}) and (own.model_options or {})[name] != value:
+            yield FieldError(f"onceover.modelOptions.{name}", "is given twice, with different values")
+    model = None if fields.model == default_model else fields.model
+    for flaw in option_flaws(own.chunk, model, own.model_options, settings):
+        yield flaw if flaw.field == "model" else flaw._replace(field=f"onceover.{flaw.field}")
+
+
+def _model_options(fields: NewResponseFields) -> dict[str, object]:
+    effort = fields.reasoning.effort if fields.reasoning else None
+    found = {"top_p": fields.top_p, "reasoning_effort": effort}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _deadline_seconds(fields: NewResponseFields) -> float | None:
+    window = fields.background_options.completion_window if fields.background_options else None
+    return WINDOW_SECONDS[window or "soonest"]
+
+
+def _request(fields: NewResponseFields, given: Prompt, settings: Settings, tool_choice: str) -> Request:
+    own = fields.onceover or OnceoverFields()
+    deadline = _deadline_seconds(fields) or own.deadline_seconds
+    instructions = (given.system if given.system is not None else fields.instructions) or None
+    options = TaskOptions(
+        reduce=Reduce(own.reduce or Reduce.MERGE),
+        model=fields.model,
+        metadata=fields.metadata or {},
+        deadline_ms=None if deadline is None else round(deadline * 1000),
+        max_calls=own.max_model_calls,
+        chunk_chars=own.chunk.max_chars if own.chunk else None,
+        max_output_tokens=fields.max_output_tokens,
+        temperature=fields.temperature,
+        model_options={**(own.model_options or {}), **_model_options(fields)},
+        response={
+            "store": fields.store is not False,
+            "tool_choice": tool_choice,
+            "instructions": instructions is not None,
+        },
+        retention_ms=limits.RESPONSE_UNSTORED_SECONDS * 1000 if fields.store is False else None,
+    )
+    overlap = (own.chunk.overlap_chars or 0) if own.chunk else 0
+    request = Request(text=given.text, instructions=instructions, overlap_chars=overlap, options=options)
+    if instructions is None and len(given.text) <= request.max_chars(settings):
+        return replace(request, instructions="")  # one call, and nothing added to what was asked, as at OpenAI
+    return request

@@ -1,0 +1,112 @@
+"""The handlers of `/v1/responses` and what is below it."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...core.ids import TaskKey, task_key_of
+from ...core.task import Task
+from .. import acts
+from ..conditions import digest, idempotency_key
+from ..exchange import Exchange
+from ..messages import Reply, json_reply
+from ..problems import INVALID_FIELDS, NOT_FOUND, Refusal, field_refusal
+from . import joining, names, paging
+from .answers import response_reply
+from .fields import new_request
+from .shapes import DeletedView, InputListView, InputMessageView, InputTextView
+
+# What of the native API's names a refusal may hold, and what they are here.
+_ELSEWHERE = ("chunk.", "maxModelCalls")
+
+
+async def create(exchange: Exchange) -> Reply:
+    """Accept a response, once its task is durable in D1; or find it accepted before."""
+    api, headers = exchange.api, exchange.request.headers
+    key = idempotency_key(headers)
+    body = await acts.read_submission(exchange)
+    request = new_request(body, api.settings, api.provider.default_model)
+    name = digest(body)
+    # A key says what is one request; without one, what an SDK repeats by itself does.
+    joins = None if key is not None else joining.joining(exchange, name)
+    with _named_here():
+        accepted = await acts.accept(exchange, request, key, name, joins)
+    return await response_reply(api, 200, accepted.task, acts.replayed(accepted))
+
+
+async def read(exchange: Exchange) -> Reply:
+    """Show a response as it is. A task that is late is helped, as by the native API."""
+    return await response_reply(exchange.api, 200, await found(exchange))
+
+
+async def cancel(exchange: Exchange) -> Reply:
+    """Cancel a response. One that has ended is shown as it is, as at OpenAI."""
+    began = asyncio.get_running_loop().time()
+    key = task_key(exchange)
+    task = check(await exchange.api.store.task(key))
+    if not task.status.terminal:
+        _, task = await acts.ended_by_client(exchange.api, key, began)
+    return await response_reply(exchange.api, 200, check(task))
+
+
+async def erase(exchange: Exchange) -> Reply:
+    """Erase a response with everything that its task has."""
+    key = task_key(exchange)
+    task = check(await exchange.api.store.task(key))
+    if not await acts.erase_task(exchange.api, key):
+        raise no_response()
+    return json_reply(200, DeletedView(id=names.response_id(task.id), object="response", deleted=True))
+
+
+async def read_input(exchange: Exchange) -> Reply:
+    """Show what a response works on, as a list of one item, or of none once the input is kept no longer."""
+    after = exchange.query.get("after")
+    paging.check(exchange.query)
+    task = check(await exchange.api.store.task(task_key(exchange)))
+    text = await exchange.api.store.input(task.task_key)
+    name = names.input_id(task.id)
+    content = InputTextView(type="input_text", text=text or "")
+    item = InputMessageView(id=name, type="message", status="completed", role="user", content=[content])
+    items = [item] if text and after != name else []
+    shown = name if items else None
+    return json_reply(200, InputListView(object="list", data=items, first_id=shown, last_id=shown, has_more=False))
+
+
+async def found(exchange: Exchange) -> Task:
+    """Read the response that the path names, as it is now. Raises Refusal (404)."""
+    return check(await acts.current(exchange.api, task_key(exchange)))
+
+
+def task_key(exchange: Exchange) -> TaskKey:
+    """Return the key of the tenant's task that the path names. Raises Refusal (404), without asking D1."""
+    task_id = names.task_id_of(exchange.parts["id"])
+    if task_id is None:
+        raise no_response()
+    return task_key_of(exchange.tenant, task_id)
+
+
+def check(task: Task | None) -> Task:
+    """Return a task that came from `/v1`. Raises Refusal (404) for any other: it has no fields to echo."""
+    if task is None or task.options.response is None:
+        raise no_response()
+    return task
+
+
+def no_response() -> Refusal:
+    """Make the refusal of an id that names no response."""
+    return Refusal(NOT_FOUND, "There is no response with this id.")
+
+
+@contextmanager
+def _named_here() -> Iterator[None]:
+    """Say of fields that are refused when the input is cut where they stand in this body."""
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.kind is not INVALID_FIELDS:
+            raise
+        renamed = [
+            error._replace(field=f"onceover.{error.field}") if error.field.startswith(_ELSEWHERE) else error
+            for error in refusal.errors
+        ]
+        raise field_refusal(renamed) from None

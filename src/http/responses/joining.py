@@ -1,0 +1,37 @@
+"""Which submissions are repetitions: those that an SDK makes by itself when an answer is lost, says so in its headers.
+
+The SDKs send no key with them (OPENAI.md, traps): the same API key, the same body and a count of 1 or more tell them.
+"""
+
+import re
+from collections.abc import Mapping
+from math import ceil
+
+from ...core import limits
+from ...store.joining import Joining
+from ..exchange import Exchange
+
+_COUNT = re.compile(r"[0-9]{1,3}")
+_SECONDS = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,20})?")
+_TIMEOUTS = ("x-stainless-read-timeout", "x-stainless-timeout")
+
+
+def joining(exchange: Exchange, body_digest: str) -> Joining:
+    """Say what a submission without an Idempotency-Key may join. A count of 0 joins nothing, and may be joined."""
+    headers = exchange.request.headers
+    sendings = _sendings(headers)
+    seconds = min(sendings * (_timeout(headers) + limits.JOINING_PAUSE_SECONDS), limits.JOINING_SECONDS_MOST)
+    return Joining(f"{exchange.key_id or '-'} {body_digest}", sendings, ceil(seconds * 1000))
+
+
+def _sendings(headers: Mapping[str, str]) -> int:
+    """Read how often the request was sent before; what is no count, or no SDK's, is none."""
+    text = headers.get("x-stainless-retry-count", "0")
+    return int(text) if _COUNT.fullmatch(text) else 0
+
+
+def _timeout(headers: Mapping[str, str]) -> float:
+    for name in _TIMEOUTS:
+        if _SECONDS.fullmatch(text := headers.get(name, "")):
+            return float(text)
+    return limits.JOINING_TIMEOUT_SECONDS

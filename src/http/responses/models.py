@@ -1,0 +1,31 @@
+"""`/v1/models`: the deployment's model, and those that tasks may name."""
+
+from ..exchange import Exchange
+from ..messages import Reply, json_reply
+from ..problems import NOT_FOUND, Refusal
+from ..services import Api
+from .shapes import ListedModelsView, ListedModelView
+
+
+async def read_models(exchange: Exchange) -> Reply:
+    """List the models. Where AI_MODELS is not set, others may be named, too."""
+    found = [_view(name, exchange.api) for name in _names(exchange.api)]
+    ends = (found[0]["id"], found[-1]["id"])
+    view = ListedModelsView(object="list", data=found, first_id=ends[0], last_id=ends[1], has_more=False)
+    return json_reply(200, view)
+
+
+async def read_model(exchange: Exchange) -> Reply:
+    """Show one of the models that are listed."""
+    name = exchange.parts["id"]
+    if name not in _names(exchange.api):
+        raise Refusal(NOT_FOUND, "There is no such model in the list of models.")
+    return json_reply(200, _view(name, exchange.api))
+
+
+def _names(api: Api) -> list[str]:
+    return list(dict.fromkeys((api.provider.default_model, *api.settings.models)))
+
+
+def _view(name: str, api: Api) -> ListedModelView:
+    return ListedModelView(id=name, object="model", created=0, owned_by=api.provider.name)

@@ -1,0 +1,83 @@
+"""The fields of `POST /v1/responses` that are not honoured, with what may stand in them: OpenAI's own defaults.
+
+Anything else is refused by name. Together with `fields.NewResponseFields` the table has each parameter of the SDK's
+`responses.create`; a test made from its signature holds it to that.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from ..problems import FieldError, named
+
+# By field, the values that may stand in it besides null; or the same for each field of an object.
+Passing = tuple[object, ...] | Mapping[str, tuple[object, ...]]
+
+DEFAULTS: Mapping[str, Passing] = {
+    "access_programs": (),
+    "context_management": ([],),
+    "conversation": (),
+    "image": {"context_compression": ("auto",)},
+    "include": ([],),
+    "max_tool_calls": (),
+    "moderation": (),
+    "parallel_tool_calls": (True,),
+    "previous_response_id": (),
+    "prompt": (),
+    "prompt_cache_key": (),
+    "prompt_cache_options": {"mode": ("implicit",), "comparison_response_id": (), "prewarm": (False,)},
+    "prompt_cache_retention": (),
+    "safety_identifier": (),
+    "service_tier": ("auto", "default"),
+    "stream": (False,),
+    "stream_options": (),
+    "text": {"format": ({"type": "text"},), "verbosity": ("medium",)},
+    # No tools are called either way.
+    "tool_choice": ("auto", "none"),
+    "tools": ([],),
+    "top_logprobs": (0,),
+    "truncation": ("disabled",),
+    "user": (),
+}
+
+# Fields of objects some of whose fields are honoured.
+REASONING: Mapping[str, tuple[object, ...]] = {"summary": (), "generate_summary": (), "context": (), "mode": ()}
+
+
+def refused(body: Mapping[str, object]) -> Iterator[FieldError]:
+    """Find what is not honoured among the fields of the table."""
+    for name, value in body.items():
+        if name in DEFAULTS:
+            yield from misfits(name, value, DEFAULTS[name])
+
+
+def misfits(name: str, value: object, passing: Passing) -> Iterator[FieldError]:
+    """Find what stands in a field and may not."""
+    if value is None:
+        return
+    if isinstance(passing, tuple):
+        if not any(_same(value, one) for one in passing):
+            yield FieldError(name, _takes(passing))
+    elif not isinstance(value, Mapping):
+        yield FieldError(name, "must be an object")
+    else:
+        for inner, item in value.items():
+            yield from misfits(f"{name}.{named(inner)}", item, passing.get(inner, ()))
+
+
+def schema(passing: Passing) -> dict[str, object]:
+    """Describe what may stand in a field, in JSON Schema."""
+    if isinstance(passing, tuple):
+        return {"enum": [*passing, None]}
+    inner = {name: schema(values) for name, values in passing.items()}
+    return {"anyOf": [{"type": "object", "properties": inner, "additionalProperties": False}, {"type": "null"}]}
+
+
+def _takes(passing: tuple[object, ...]) -> str:
+    if not passing:
+        return "is not supported here"
+    return f"is supported here only as {' or '.join(json.dumps(one) for one in passing)}"
+
+
+def _same(one: object, other: object) -> bool:
+    """Compare as JSON does: 1 is no true, but 0.0 is 0."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)

@@ -1,0 +1,80 @@
+"""`input` of `POST /v1/responses`: a text, or messages of text only. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ...core.task import CONCAT_SEPARATOR
+from ..problems import INVALID_FIELDS, UNSUPPORTED_PARAMETER, FieldError, Kind, Refusal, field_refusal, named
+
+_SYSTEM = frozenset({"system", "developer"})
+
+
+class Prompt(NamedTuple):
+    """What is to be worked on, and what a system or developer message says is to be done; None without one."""
+
+    text: str
+    system: str | None
+
+
+def read(value: object) -> Prompt:
+    """Read the field. Raises Refusal (400), which names what is not supported, or what is wrong."""
+    if isinstance(value, str):
+        return Prompt(value, None)
+    if not isinstance(value, Sequence):
+        raise _refusal("input", "is required" if value is None else "must be a string or a list of messages")
+    found: dict[str, str] = {}
+    for number, item in enumerate(value):
+        path = f"input[{number}]"
+        if not isinstance(item, Mapping):
+            raise _refusal(path, "must be an object")
+        role = _role(item, path)
+        if role in found:
+            what = "user" if role == "user" else "system or developer"
+            raise _refusal(path, f"is a second {what} message: one is supported", UNSUPPORTED_PARAMETER)
+        found[role] = _content(item.get("content"), f"{path}.content")
+    if "user" not in found:
+        raise _refusal("input", "must have a user message")
+    return Prompt(found["user"], found.get("system"))
+
+
+def _role(item: Mapping[str, object], path: str) -> str:
+    """Return `user` or `system` of a message of text."""
+    if item.get("type", "message") != "message":
+        raise _refusal(f"{path}.type", "is supported here only as message", UNSUPPORTED_PARAMETER)
+    role = item.get("role")
+    if role != "user" and role not in _SYSTEM:
+        missing = role is None
+        detail = "is required" if missing else "is supported here only as user, system or developer"
+        raise _refusal(f"{path}.role", detail, INVALID_FIELDS if missing else UNSUPPORTED_PARAMETER)
+    _only(item, {"type", "role", "content"}, path)
+    return "user" if role == "user" else "system"
+
+
+def _content(value: object, path: str) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Sequence):
+        raise _refusal(path, "must be a string or a list of parts")
+    texts = []
+    for number, part in enumerate(value):
+        here = f"{path}[{number}]"
+        if not isinstance(part, Mapping):
+            raise _refusal(here, "must be an object")
+        if part.get("type") != "input_text":
+            raise _refusal(f"{here}.type", "is supported here only as input_text", UNSUPPORTED_PARAMETER)
+        _only(part, {"type", "text"}, here)
+        text = part.get("text")
+        if not isinstance(text, str):
+            raise _refusal(f"{here}.text", "must be a string")
+        texts.append(text)
+    return CONCAT_SEPARATOR.join(texts)
+
+
+def _only(item: Mapping[str, object], known: set[str], path: str) -> None:
+    for name, value in item.items():
+        if name not in known and value is not None:
+            raise _refusal(f"{path}.{named(name)}", "is not supported here", UNSUPPORTED_PARAMETER)
+
+
+def _refusal(field: str, message: str, kind: Kind = INVALID_FIELDS) -> Refusal:
+    return field_refusal([FieldError(field, message)], kind)

@@ -1,0 +1,225 @@
+"""The shapes of the answers of `/v1/responses`: OpenAI's Response object, whole, and what is around it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypedDict
+
+from pydantic import Field
+
+from ...core.task import Reduce
+from ..task_views import FailureView, ProgressView, UsageView
+from ..views import Count, Time, shown
+from ..waiting import LastErrorView, WaitView
+
+Anything = object
+ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+Nothing = Annotated[None, Field(description="Not supported, always null.")]
+
+
+@shown
+class OutputTextView(TypedDict):
+    """The text that came out."""
+
+    type: Literal["output_text"]
+    text: str
+    annotations: Annotated[list[Anything], Field(max_length=0)]
+    logprobs: Annotated[list[Anything], Field(max_length=0)]
+
+
+@shown
+class OutputMessageView(TypedDict):
+    """The one message of a response that has completed. It is `incomplete` where an output was cut off."""
+
+    id: str
+    type: Literal["message"]
+    status: Literal["completed", "incomplete"]
+    role: Literal["assistant"]
+    content: list[OutputTextView]
+
+
+@shown
+class IncompleteDetailsView(TypedDict):
+    """Why outputs are cut off."""
+
+    reason: Literal["max_output_tokens", "content_filter"]
+
+
+@shown
+class ResponseErrorView(TypedDict):
+    """Why the response failed, in OpenAI's words; ours are in `onceover.error`."""
+
+    code: Literal["server_error", "rate_limit_exceeded"]
+    message: str
+
+
+@shown
+class InputTokensDetailsView(TypedDict):
+    """Providers' caches are not counted."""
+
+    cached_tokens: Count
+    cache_write_tokens: Count
+
+
+@shown
+class OutputTokensDetailsView(TypedDict):
+    """Reasoning is counted as output, not apart."""
+
+    reasoning_tokens: Count
+
+
+@shown
+class TokensView(TypedDict):
+    """The tokens of all calls together."""
+
+    input_tokens: Count
+    input_tokens_details: InputTokensDetailsView
+    output_tokens: Count
+    output_tokens_details: OutputTokensDetailsView
+    total_tokens: Count
+
+
+@shown
+class ReasoningView(TypedDict):
+    """How much the model is to reason; null: its own measure."""
+
+    effort: str | None
+    summary: Nothing
+
+
+@shown
+class TextFormatView(TypedDict):
+    """Plain text."""
+
+    type: Literal["text"]
+
+
+@shown
+class TextView(TypedDict):
+    """How the text is to be."""
+
+    format: TextFormatView
+    verbosity: Literal["medium"]
+
+
+@shown
+class OnceoverView(TypedDict):
+    """What OpenAI's API has no words for, as the native API shows it. The task is kept for `retentionSeconds` after its
+    end; `task` is its path in the native API.
+    """
+
+    progress: ProgressView
+    waitingFor: WaitView | None
+    usage: UsageView
+    error: FailureView | None
+    lastError: LastErrorView | None
+    reduce: Reduce
+    deadlineAt: Time | None
+    expiresAt: Time | None
+    retentionSeconds: Count
+    task: str
+
+
+@shown
+class ResponseView(TypedDict):
+    """A response. `output` is empty and `usage` null until it has ended; it has one message if it has completed."""
+
+    id: Annotated[str, Field(examples=["resp_019a0000-0000-7000-8000-000000000000"])]
+    object: Literal["response"]
+    created_at: Count
+    status: ResponseStatus
+    background: Literal[True]
+    completed_at: Count | None
+    error: ResponseErrorView | None
+    incomplete_details: IncompleteDetailsView | None
+    instructions: str | None
+    max_output_tokens: Annotated[int, Field(ge=1)] | None
+    max_tool_calls: Nothing
+    metadata: Mapping[str, Anything]
+    model: str
+    output: list[OutputMessageView]
+    parallel_tool_calls: Literal[True]
+    previous_response_id: Nothing
+    prompt: Nothing
+    prompt_cache_key: Nothing
+    prompt_cache_options: Nothing
+    prompt_cache_retention: Nothing
+    prompt_cache_diagnostics: Nothing
+    reasoning: ReasoningView
+    safety_identifier: Nothing
+    service_tier: Literal["default"]
+    store: bool
+    temperature: float
+    text: TextView
+    tool_choice: str
+    tool_usage: Nothing
+    tools: Annotated[list[Anything], Field(max_length=0)]
+    top_logprobs: Annotated[int, Field(ge=0, le=0)]
+    top_p: float
+    truncation: Literal["disabled"]
+    usage: TokensView | None
+    user: Nothing
+    access_programs: Nothing
+    conversation: Nothing
+    image: Nothing
+    input_transformations: Nothing
+    moderation: Nothing
+    onceover: OnceoverView
+
+
+@shown
+class DeletedView(TypedDict):
+    """A response that was erased."""
+
+    id: str
+    object: Literal["response"]
+    deleted: Literal[True]
+
+
+@shown
+class InputTextView(TypedDict):
+    """The text that was sent."""
+
+    type: Literal["input_text"]
+    text: str
+
+
+@shown
+class InputMessageView(TypedDict):
+    """What a response works on: one message, whose one text is the input."""
+
+    id: str
+    type: Literal["message"]
+    status: Literal["completed"]
+    role: Literal["user"]
+    content: list[InputTextView]
+
+
+@shown
+class InputListView(TypedDict):
+    """The input, as long as it is kept; empty afterwards, and behind its one item."""
+
+    object: Literal["list"]
+    data: list[InputMessageView]
+    first_id: str | None
+    last_id: str | None
+    has_more: Literal[False]
+
+
+@shown
+class ListedModelView(TypedDict):
+    """A model that a response may name. `created` is 0: providers' dates are not known here."""
+
+    id: str
+    object: Literal["model"]
+    created: Count
+    owned_by: str
+
+
+@shown
+class ListedModelsView(TypedDict):
+    """The deployment's model, and others that responses may name."""
+
+    object: Literal["list"]
+    data: list[ListedModelView]
+    first_id: str | None
+    last_id: str | None
+    has_more: Literal[False]

@@ -1,0 +1,167 @@
+"""A task as a Response object of OpenAI's API, whole: strict clients want each field, whatever it means here."""
+
+from collections.abc import Mapping
+from typing import Literal, cast
+
+from ...core import task as core
+from ...core.codes import TaskCode
+from ...core.states import Status
+from ..services import Api
+from ..task_views import failure_view, progress_view, task_path, usage_view
+from ..views import maybe_rfc3339
+from ..waiting import last_error_view, wait_view, waiting_for
+from .names import message_id, response_id
+from .shapes import (
+    IncompleteDetailsView,
+    InputTokensDetailsView,
+    OnceoverView,
+    OutputMessageView,
+    OutputTextView,
+    OutputTokensDetailsView,
+    ReasoningView,
+    ResponseErrorView,
+    ResponseStatus,
+    ResponseView,
+    TextFormatView,
+    TextView,
+    TokensView,
+)
+
+_STATUSES: Mapping[Status, ResponseStatus] = {
+    Status.PENDING: "queued",
+    Status.PROCESSING: "in_progress",
+    Status.COMPLETED: "completed",
+    Status.FAILED: "failed",
+    Status.CANCELLED: "cancelled",
+}
+_RATE_LIMITS = frozenset({TaskCode.MODEL_RATE_LIMITED, TaskCode.MODEL_QUOTA_EXHAUSTED})
+# OpenAI's defaults, shown where the request did not say.
+_TEMPERATURE, _TOP_P = 1.0, 1.0
+
+# What a request may not ask for, and a response shows as null.
+_NEVER = (
+    "max_tool_calls",
+    "previous_response_id",
+    "prompt",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "prompt_cache_diagnostics",
+    "safety_identifier",
+    "tool_usage",
+    "user",
+    "access_programs",
+    "conversation",
+    "image",
+    "input_transformations",
+    "moderation",
+)
+
+
+def response_view(task: core.Task, api: Api) -> ResponseView:
+    """Show a task that came from `/v1`. A large result is left out: its text is empty."""
+    asked, options = task.options.response, task.options.model_options
+    assert asked is not None
+    assert task.source is not None
+    shows = {
+        "id": response_id(task.id),
+        "object": "response",
+        "created_at": task.created_at // 1000,
+        "status": status_of(task),
+        "background": True,
+        "completed_at": _completed_at(task),
+        "error": _error(task.failure),
+        "incomplete_details": _incomplete(task),
+        "instructions": task.source.instructions if asked.get("instructions") else None,
+        "max_output_tokens": task.options.max_output_tokens,
+        "metadata": task.options.metadata,
+        "model": task.options.model or api.provider.default_model,
+        "output": output_view(task),
+        "parallel_tool_calls": True,
+        "reasoning": ReasoningView(effort=cast("str | None", options.get("reasoning_effort")), summary=None),
+        "service_tier": "default",
+        "store": asked["store"],
+        "temperature": _TEMPERATURE if task.options.temperature is None else task.options.temperature,
+        "text": TextView(format=TextFormatView(type="text"), verbosity="medium"),
+        "tool_choice": asked["tool_choice"],
+        "tools": [],
+        "top_logprobs": 0,
+        "top_p": options.get("top_p", _TOP_P),
+        "truncation": "disabled",
+        "usage": _usage(task),
+        "onceover": _onceover(task, api),
+        **dict.fromkeys(_NEVER),
+    }
+    # In the order of the description.
+    return cast("ResponseView", {name: shows[name] for name in ResponseView.__annotations__})
+
+
+def status_of(task: core.Task) -> ResponseStatus:
+    """Say where a task stands, in OpenAI's words."""
+    return "incomplete" if _is_incomplete(task) else _STATUSES[task.status]
+
+
+def output_view(task: core.Task) -> list[OutputMessageView]:
+    """Show what came out: one message of one text once the task has completed, else nothing."""
+    if task.status is not Status.COMPLETED:
+        return []
+    assert not isinstance(task.result, tuple)  # `reduce: none` is not taken here
+    text = OutputTextView(type="output_text", text=task.result or "", annotations=[], logprobs=[])
+    status: Literal["completed", "incomplete"] = "incomplete" if _is_incomplete(task) else "completed"
+    message = OutputMessageView(id=message_id(task.id), type="message", status=status, role="assistant", content=[text])
+    return [message]
+
+
+def _is_incomplete(task: core.Task) -> bool:
+    return task.status is Status.COMPLETED and task.truncated > 0
+
+
+def _incomplete(task: core.Task) -> IncompleteDetailsView | None:
+    """Say why outputs were cut off: by a filter if one of those was that make the result."""
+    if not _is_incomplete(task):
+        return None
+    return IncompleteDetailsView(reason="content_filter" if task.filtered else "max_output_tokens")
+
+
+def _completed_at(task: core.Task) -> int | None:
+    has_completed = task.status is Status.COMPLETED and task.finished_at is not None
+    return task.finished_at // 1000 if has_completed and task.finished_at is not None else None
+
+
+def _error(failure: core.Failure | None) -> ResponseErrorView | None:
+    if failure is None:
+        return None
+    code: Literal["server_error", "rate_limit_exceeded"] = (
+        "rate_limit_exceeded" if failure.code in _RATE_LIMITS else "server_error"
+    )
+    return ResponseErrorView(code=code, message=failure.message)
+
+
+def _usage(task: core.Task) -> TokensView | None:
+    if not task.status.terminal:
+        return None
+    tokens = task.usage
+    return TokensView(
+        input_tokens=tokens.input_tokens,
+        input_tokens_details=InputTokensDetailsView(cached_tokens=0, cache_write_tokens=0),
+        output_tokens=tokens.output_tokens,
+        output_tokens_details=OutputTokensDetailsView(reasoning_tokens=0),
+        total_tokens=tokens.input_tokens + tokens.output_tokens,
+    )
+
+
+def _onceover(task: core.Task, api: Api) -> OnceoverView:
+    kept_ms = api.settings.retention_ms
+    own_ms = task.options.retention_ms
+    return OnceoverView(
+        progress=progress_view(task),
+        waitingFor=wait_view(waiting_for(task, api)),
+        usage=usage_view(task.usage),
+        error=failure_view(task.failure),
+        lastError=last_error_view(task.last_error),
+        reduce=task.options.reduce,
+        deadlineAt=maybe_rfc3339(task.deadline_at),
+        expiresAt=maybe_rfc3339(task.expires_at),
+        retentionSeconds=(kept_ms if own_ms is None else min(kept_ms, own_ms)) // 1000,
+        task=task_path(task.id),
+    )

@@ -1,0 +1,130 @@
+"""Refusals below `/v1`: OpenAI's shape, our codes, and what keeps an SDK from repeating itself in vain."""
+
+import httpx2
+import openai
+import pytest
+
+from src.core.errors import ConfigurationError
+from src.core.ids import new_task_id
+from src.core.keys import Scope
+from src.http.messages import Reply
+from src.http.router import configuration_problem
+from tests.support.api_bench import START_MS, ApiBench, data
+from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
+
+ID = f"resp_{new_task_id(START_MS, b'0123456789')}"
+BODY = {"background": True, "input": "x"}
+CLIENT = openai.OpenAI(api_key="x", base_url="http://localhost/v1")
+
+
+def retries(reply: Reply) -> bool:
+    """Whether the SDK sends the request again upon this answer, by its own rule."""
+    answer = httpx2.Response(reply.status, headers=dict(reply.headers), content=reply.body.encode())
+    return CLIENT._should_retry(answer)
+
+
+def raised(reply: Reply) -> openai.APIStatusError:
+    """The error that the SDK raises upon an answer."""
+    request = httpx2.Request("POST", "http://localhost/v1/responses")
+    answer = httpx2.Response(reply.status, headers=dict(reply.headers), content=reply.body.encode(), request=request)
+    return CLIENT._make_status_error_from_response(answer)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/v1", 404, "not_found"),
+        ("GET", "/v1/", 404, "not_found"),
+        ("POST", "/v1/chat/completions", 404, "not_found"),
+        ("GET", f"/v1/responses/{ID}/", 404, "not_found"),
+        ("GET", "/v1/responses/resp_", 404, "not_found"),
+        ("GET", f"/v1/responses/{ID[5:]}", 404, "not_found"),
+        ("GET", f"/v1/responses/{ID.upper()}", 404, "not_found"),
+        ("PATCH", "/v1/responses", 405, "method_not_allowed"),
+        ("POST", "/v1/responses", 400, "malformed_body"),
+    ],
+)
+def test_the_shape(bench: ApiBench, method: str, path: str, status: int, code: str):
+    """Whatever is refused below /v1 has the shape, unknown paths and methods too."""
+    reply = bench.call(method, path)
+    error = data(reply)["error"]
+    assert (reply.status, error["code"], error["param"]) == (status, code, None)
+    assert error["type"] == "invalid_request_error"
+    assert reply.headers["Content-Type"] == "application/json"
+    assert reply.headers["X-Request-Id"] == "bench"
+
+
+@pytest.mark.parametrize("path", ["/v1x", "/V1/responses", "//v1/responses", "/api/v1/responses"])
+def test_what_is_not_below_v1_has_problems(bench: ApiBench, path: str):
+    """A path that merely looks like one of these is a problem of the native API."""
+    assert data(bench.call("GET", path))["code"] == "not_found"
+
+
+def test_a_misconfigured_deployment_says_so_in_the_shape():
+    """Where there is no Api at all, the shape is the path's all the same."""
+    reply = configuration_problem(ConfigurationError("AI_PROVIDER", "one of"), "POST", {}, "http://h/v1/responses")
+    assert data(reply)["error"]["code"] == "bad_configuration"
+    assert not retries(reply)
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "again"),
+    [
+        (NETWORK_LOST, "database_unavailable", True),
+        ("string or blob too big: SQLITE_TOOBIG", "database_error", True),
+        (ROWS_USED_UP, "database_quota_exhausted", False),
+        ("no such table: tasks", "schema_missing", False),
+        ("Exceeded maximum DB size", "storage_full", False),
+    ],
+)
+def test_trouble_of_the_database(bench: ApiBench, message: str, code: str, again: bool):
+    """An SDK repeats what may pass within its patience, and nothing else."""
+    bench.database.fail(message, times=10)
+    reply = bench.call("POST", "/v1/responses", BODY)
+    assert data(reply)["error"]["code"] == code
+    assert data(reply)["error"]["type"] == "server_error"
+    assert retries(reply) == again
+    seconds = int(reply.headers["Retry-After"])
+    assert int(reply.headers["openai-poll-after-ms"]) == seconds * 1000
+
+
+@pytest.mark.parametrize(("limit", "again"), [("tasks_in_flight_most", True), ("characters_a_day_most", False)])
+def test_limits_of_a_tenant(bench: ApiBench, limit: str, again: bool):
+    """Room among the tasks in flight comes soon, the next day does not."""
+    bench.limit(**{limit: 1})
+    bench.call("POST", "/v1/responses", BODY)
+    reply = bench.call("POST", "/v1/responses", BODY)
+    assert (reply.status, data(reply)["error"]["type"]) == (429, "rate_limit_error")
+    assert retries(reply) == again
+    assert isinstance(raised(reply), openai.RateLimitError)
+
+
+def test_keys(bench: ApiBench):
+    """No keys at all, none in the request, and one without the scope: each an error of the SDK's own."""
+    keyed = ApiBench(keys=True)
+    none_yet = keyed.call("POST", "/v1/responses", BODY)
+    assert (none_yet.status, data(none_yet)["error"]["code"]) == (503, "not_configured")
+    assert not retries(none_yet)
+    key = keyed.make_key(*(scope for scope in Scope if scope is not Scope.WRITE))
+    keyed.restart()
+    missing = keyed.call("POST", "/v1/responses", BODY)
+    assert isinstance(raised(missing), openai.AuthenticationError)
+    assert data(missing)["error"]["type"] == "authentication_error"
+    forbidden = keyed.call("POST", "/v1/responses", BODY, {"authorization": f"Bearer {key}"})
+    assert isinstance(raised(forbidden), openai.PermissionDeniedError)
+    assert data(forbidden)["error"]["type"] == "permission_error"
+    keyed.close()
+
+
+def test_the_sdk_reads_code_and_param(bench: ApiBench):
+    """Its error has what ours says."""
+    error = raised(bench.call("POST", "/v1/responses", BODY | {"tools": [{"type": "web_search"}]}))
+    assert isinstance(error, openai.BadRequestError)
+    assert (error.code, error.param, error.type) == ("unsupported_parameter", "tools", "invalid_request_error")
+
+
+def test_nothing_in_the_answer_asks_for_a_repetition(bench: ApiBench):
+    """Neither the native API nor an answer of success has a word for SDKs that repeat."""
+    assert "x-should-retry" not in bench.call("POST", "/v1/responses", BODY).headers
+    bench.database.fail("no such table: tasks", times=10)
+    assert "x-should-retry" not in bench.call("POST", "/api/tasks", {"input": "x"}).headers

@@ -1,0 +1,187 @@
+"""A submission that an SDK sends again by itself is one task; two wishes are two. No key tells them apart."""
+
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.http.messages import Reply
+from tests.support.api_bench import ApiBench, bearer, data
+from tests.support.sqlite_d1 import NETWORK_LOST
+
+BODY = {"background": True, "input": "one\n\ntwo\n\nthree and four", "metadata": {"a": "1"}}
+MOST = limits.JOINING_SECONDS_MOST
+
+
+def post(bench: ApiBench, count: object = None, body: object = BODY, **headers: str) -> Reply:
+    """Send a submission, as an SDK that has sent it so often before."""
+    said = {} if count is None else {"x-stainless-retry-count": str(count)}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return bench.call("POST", "/v1/responses", body, said | named)
+
+
+def name(reply: Reply) -> str:
+    """The id of the response that an answer shows."""
+    assert reply.status == 200, reply
+    found: str = data(reply)["id"]
+    return found
+
+
+def joined(reply: Reply) -> bool:
+    """Whether an answer says that an earlier sending made the task."""
+    assert reply.status == 200, reply
+    return reply.headers.get("Idempotency-Replayed") == "true"
+
+
+def rows(bench: ApiBench) -> tuple[int, int]:
+    """How many tasks there are, and how many rows of submissions."""
+    counts = [len(bench.database.rows(f"SELECT * FROM {table}")) for table in ("tasks", "submissions")]  # noqa: S608
+    return counts[0], counts[1]
+
+
+def test_a_repetition_finds_its_task(bench: ApiBench) -> None:
+    """The second and the third sending are answered with the task of the first, say so, and send nobody off."""
+    first = post(bench, 0)
+    again, once_more = post(bench, 1), post(bench, 2)
+    assert [name(again), name(once_more)] == [name(first)] * 2
+    assert [joined(reply) for reply in (first, again, once_more)] == [False, True, True]
+    assert bench.senders[0].sent == [name(first).removeprefix("resp_")]
+    assert rows(bench) == (1, 1)
+
+
+@pytest.mark.parametrize("count", [None, 0, "0", "", "-1", "1.5", "many", "٣", "9999"])
+def test_what_is_no_repetition_joins_nothing(bench: ApiBench, count: object) -> None:
+    """Two deliberate submissions are two tasks, whatever they have in common."""
+    first, second = post(bench, count), post(bench, count)
+    assert name(first) != name(second)
+    assert not joined(second)
+    assert rows(bench) == (2, 2)
+
+
+def test_another_body_joins_nothing(bench: ApiBench) -> None:
+    """A repetition has the same body, in whatever order and with whatever spaces."""
+    first = post(bench, 0)
+    assert name(post(bench, 1, BODY | {"input": "other"})) != name(first)
+    turned = {field: BODY[field] for field in reversed(BODY)}
+    assert name(post(bench, 1, turned)) == name(first)
+
+
+def test_a_repetition_of_what_never_came_makes_the_task(bench: ApiBench) -> None:
+    """The first try was lost on its way: the second is the first that comes."""
+    second, third = post(bench, 1), post(bench, 2)
+    assert (joined(second), joined(third)) == (False, True)
+    assert name(second) == name(third)
+
+
+def test_wishes_and_repetitions_pair_off(bench: ApiBench) -> None:
+    """Of two equal wishes in parallel, each repeated twice, there are two tasks, and each has its answers."""
+    wishes = {name(post(bench, 0)), name(post(bench, 0))}
+    assert len(wishes) == 2
+    assert {name(post(bench, 1)), name(post(bench, 1))} == wishes
+    assert {name(post(bench, 2)), name(post(bench, 2))} == wishes
+    assert name(post(bench, 1)) not in wishes  # a third client's, whose first try never came
+    assert rows(bench) == (3, 3)
+
+
+def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
+    """One of two equal wishes in parallel never came: its repetition finds the other's task. A key settles it."""
+    first = post(bench, 0)
+    assert name(post(bench, 1)) == name(first)  # of the other one
+    one, other = (post(bench, count, idempotency_key=key) for count, key in ((0, "one"), (1, "other")))
+    assert len({name(first), name(one), name(other)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("headers", "count", "seconds"),
+    [
+        ({}, 1, 610.0),
+        ({}, 2, MOST),
+        ({"x-stainless-read-timeout": "20"}, 1, 30.0),
+        ({"x-stainless-read-timeout": "20.5"}, 2, 61.0),
+        ({"x-stainless-timeout": "60"}, 1, 70.0),
+        ({"x-stainless-timeout": "60"}, 3, 210.0),
+        ({"x-stainless-read-timeout": "none"}, 1, 610.0),
+        ({"x-stainless-read-timeout": "100000"}, 1, MOST),
+    ],
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_the_window(bench: ApiBench, headers: dict[str, str], count: int, seconds: float, late: bool) -> None:
+    """A repetition joins what came within the count times the SDK's timeout and ten seconds, 20 minutes at most."""
+    first = post(bench, 0)
+    bench.pass_seconds(seconds + (0.01 if late else -0.01))
+    again = bench.call("POST", "/v1/responses", BODY, {"x-stainless-retry-count": str(count)} | headers)
+    assert (name(again) == name(first)) == (not late)
+
+
+def test_a_key_settles_it(bench: ApiBench) -> None:
+    """With an Idempotency-Key the count means nothing: the key does, for a day, as in the native API."""
+    first = post(bench, 0, idempotency_key="mine")
+    assert name(post(bench, 1)) != name(first)
+    bench.pass_seconds(MOST + 1)
+    assert name(post(bench, 0, idempotency_key="mine")) == name(first)
+    other = post(bench, 1, BODY | {"input": "other"}, idempotency_key="mine")
+    assert (other.status, data(other)["error"]["code"]) == (422, "idempotency_mismatch")
+
+
+def test_no_key_of_a_client_is_a_row_of_joining(bench: ApiBench) -> None:
+    """Whatever key a client sends, even a row's own name, is another one: keys hold no space."""
+    post(bench, 0)
+    ((row,),) = [bench.database.rows("SELECT id FROM submissions")]
+    taken = row["id"].removeprefix("local:")
+    refused = post(bench, 0, idempotency_key=taken)
+    assert (refused.status, data(refused)["error"]["code"]) == (400, "bad_idempotency_key")
+
+
+def test_keys_do_not_join(bench: ApiBench) -> None:
+    """A repetition comes with the same API key: another key of the same tenant, and another tenant, join nothing."""
+    keyed = ApiBench(keys=True)
+    mine, second, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="other")
+    first = post(keyed, 0, **bearer(mine))
+    assert name(post(keyed, 1, **bearer(second))) != name(first)
+    assert name(post(keyed, 1, **bearer(theirs))) != name(first)
+    assert name(post(keyed, 1, **bearer(mine))) == name(first)
+    keyed.close()
+
+
+def test_what_is_erased_is_joined_no_more(bench: ApiBench) -> None:
+    """The row goes with its task."""
+    first = name(post(bench, 0))
+    assert bench.call("DELETE", f"/v1/responses/{first}").status == 200
+    assert rows(bench) == (0, 0)
+    assert name(post(bench, 1)) != first
+
+
+def test_a_refusal_leaves_nothing(bench: ApiBench) -> None:
+    """A task beyond the tenant's limit leaves no row, and a repetition of an accepted one is within it."""
+    bench.limit(tasks_in_flight_most=1)
+    first = name(post(bench, 0))
+    other = BODY | {"input": "other"}
+    refused = post(bench, 0, other)
+    assert (refused.status, data(refused)["error"]["code"]) == (429, "limit_reached")
+    assert rows(bench) == (1, 1)
+    assert name(post(bench, 1)) == first
+    bench.limit(tasks_in_flight_most=2)
+    assert not joined(post(bench, 1, other))
+
+
+def test_a_full_database_still_finds_it(bench: ApiBench) -> None:
+    """Where no new task is taken, a repetition finds the task of the first; and a new wish is refused."""
+    first = name(post(bench, 0))
+    bench.limit(storage_mb_most=0)
+    bench.api.isolate.storage.measured(10_000_000, bench.loop.time())
+    assert name(post(bench, 1)) == first
+    assert post(bench, 0).status == 507
+
+
+@pytest.mark.parametrize("sends", range(1, limits.STORE_SENDS))
+@pytest.mark.parametrize("when", ["after", "later"])
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_write_that_is_sent_again(bench: ApiBench, count: int, when: Any, sends: int) -> None:
+    """Whatever becomes of its own sends to the database, a sending makes one task, or joins one."""
+    first = name(post(bench, 0)) if count else None
+    bench.database.fail(NETWORK_LOST, when, sends)
+    found = name(post(bench, count))
+    bench.run(bench.database.land())
+    assert rows(bench) == (1, 1)
+    assert found == (first or found)
+    assert name(post(bench, count + 1)) == found

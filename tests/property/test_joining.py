@@ -1,0 +1,172 @@
+"""Joining, over all orders of sendings: answers that are lost, tries that never come, and tries that land late.
+
+Clients that want the same send it as the SDKs do: up to three times, with a count, until they have an answer. What
+becomes of a sending is drawn. When all has landed there is no task more than there were wishes.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.engine.loop import Loop
+from src.core import limits
+from src.core.errors import StoreUnavailable
+from src.core.ids import new_task_id, task_key_of
+from src.core.meter import Meter
+from src.core.task import Reduce
+from src.core.tenants import LOCAL
+from src.store.admission import Accepted, Conditions, Replayed
+from src.store.database import Database
+from src.store.joining import Joining
+from src.store.sql import joining as sql
+from src.store.sql.statement import Statement, statement
+from src.store.tasks import TaskStore
+from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
+from tests.support.store_bench import LEASE_MS, START_MS, new_task
+
+# An answer comes; it is lost; the request is lost; its write lands at the next `land`, when its Worker has died.
+Fate = Literal["answered", "lost", "never", "late"]
+SENDINGS_MOST = 3
+LAND = -1
+WINDOW_MS = 1_000_000
+
+fates: st.SearchStrategy[Fate] = st.sampled_from(("answered", "lost", "lost", "never", "late", "late"))
+# Whose next sending comes, and what becomes of it; or LAND.
+events = st.lists(st.tuples(st.integers(LAND, 2), fates), max_size=14)
+
+
+class Deployment:
+    """A store, and clients by number. Each sending comes a second after the one before."""
+
+    def __init__(self) -> None:
+        self.loop = Loop(max_steps=10_000_000)  # type: ignore[abstract]
+        self.now_ms = START_MS
+        self.database = SqliteD1(now_ms=lambda: self.now_ms)
+        self.store = TaskStore(Database(self.database, Meter()))
+        self.sent: Counter[int] = Counter()
+        self.came: set[int] = set()  # clients of whom something has come
+        self.told: dict[int, str] = {}  # what was answered
+        self._made = 0
+
+    def close(self) -> None:
+        """Close it."""
+        self.loop.close()
+        self.database.close()
+
+    def send(self, client: int, fate: Fate) -> None:
+        """Have a client send, unless it has an answer or has given up."""
+        count = self.sent[client]
+        if client in self.told or count == SENDINGS_MOST:
+            return
+        self.now_ms += 1000
+        self.sent[client] += 1
+        self._made += 1
+        if fate == "never":
+            return
+        self.came.add(client)
+        key = task_key_of(LOCAL, new_task_id(self.now_ms, self._made.to_bytes(10)))
+        on = Conditions(joining=Joining("key body", count, WINDOW_MS if count else 0))
+        if fate == "late":
+            self.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
+        try:
+            outcome = self.loop.run_until_complete(
+                self.store.insert(new_task(key, 1, Reduce.CONCAT, self.now_ms), LEASE_MS, on)
+            )
+        except StoreUnavailable:
+            assert fate == "late"
+            return
+        assert isinstance(outcome, Accepted | Replayed)
+        if fate == "answered":
+            self.told[client] = outcome.task_key if isinstance(outcome, Replayed) else key
+
+    def land(self) -> None:
+        """Let what is on its way land."""
+        self.loop.run_until_complete(self.database.land())
+
+    def tasks(self) -> list[str]:
+        """The tasks that there are."""
+        return [row["id"] for row in self.database.rows("SELECT id FROM tasks")]
+
+
+@contextmanager
+def played(script: list[tuple[int, Fate]]) -> Iterator[Deployment]:
+    """Play a script, and let all of it land."""
+    deployment = Deployment()
+    for client, fate in script:
+        if client == LAND:
+            deployment.land()
+        else:
+            deployment.send(client, fate)
+    deployment.land()
+    yield deployment
+    deployment.close()
+
+
+@given(events)
+@settings(max_examples=150, deadline=None)
+def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
+    """However sendings are lost and delayed: at most a task for each client of whom anything came, one at least."""
+    with played(script) as deployment:
+        tasks = deployment.tasks()
+        assert len(tasks) <= len(deployment.came)
+        assert bool(tasks) == bool(deployment.came)
+        assert set(deployment.told.values()) <= set(tasks)
+        places = deployment.database.rows("SELECT task_id FROM submissions")
+        assert sorted(row["task_id"] for row in places) == sorted(tasks)
+
+
+@given(st.lists(st.tuples(st.sampled_from((LAND, 0)), fates), max_size=8))
+@settings(max_examples=100, deadline=None)
+def test_one_client_has_one_task(script: list[tuple[int, Fate]]) -> None:
+    """A client alone has exactly one task once anything of it has come, and is told of that one."""
+    with played(script) as deployment:
+        assert len(deployment.tasks()) == len(deployment.came)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(("answered", "lost"))), max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_where_only_answers_are_lost_each_wish_is_a_task(script: list[tuple[int, Fate]]) -> None:
+    """Where each sending arrives, nothing is ambiguous: as many tasks as clients."""
+    with played(script) as deployment:
+        assert len(deployment.tasks()) == len(deployment.came)
+
+
+# A part of the statements, by what shows its absence: two tasks of one wish.
+LATE: list[tuple[int, Fate]] = [(0, "late"), (0, "answered"), (LAND, "late")]
+LOST: list[tuple[int, Fate]] = [(0, "lost"), (0, "answered")]
+ABLATIONS = [
+    ("JOIN", "OR id > :submission", "", LATE),
+    ("JOIN", "digest ->> :path IS NULL AND (", "0 AND (", LOST),
+    ("TAKE_ROW", "WHERE NOT EXISTS", "WHERE EXISTS (SELECT 1) OR NOT EXISTS", LOST),
+]
+
+
+@pytest.mark.parametrize(("name", "part", "instead", "script"), ABLATIONS)
+def test_without_a_part_of_it_tasks_are_doubled(
+    monkeypatch: pytest.MonkeyPatch, name: str, part: str, instead: str, script: list[tuple[int, Fate]]
+) -> None:
+    """Each part of joining is needed: the same script has one task with it and two without."""
+    with played(script) as deployment:
+        assert len(deployment.tasks()) == 1
+    whole: Statement = getattr(sql, name)
+    assert part in whole.text
+    without = statement(whole.text.replace(part, instead))
+    monkeypatch.setattr(sql, name, _Tolerant(without))
+    with played(script) as deployment:
+        assert len(deployment.tasks()) == 2
+
+
+class _Tolerant:
+    """A statement that has lost a part, and with it maybe a parameter."""
+
+    def __init__(self, without: Statement) -> None:
+        self._without = without
+
+    def bind(self, **values: str | int | None) -> object:
+        """Bind what is left."""
+        return self._without.bind(**{name: values[name] for name in self._without.parameters})
