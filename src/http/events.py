@@ -50,7 +50,7 @@ async def follow(exchange: Exchange) -> Reply:
 
 async def _stream(exchange: Exchange, opening: Opening, place: Place | None) -> AsyncGenerator[str]:
     """Write the events behind a place, until the end or until the client has to come back."""
-    follower = Follower(exchange, 0 if place is None else place.chunks, opening.look)
+    follower = Follower(exchange, exchange.task_key, 0 if place is None else place.chunks, opening.look)
     told: Look | None = None
     async with aclosing(follower.looks()) as looks:
         async for look in looks:
@@ -63,8 +63,7 @@ async def _stream(exchange: Exchange, opening: Opening, place: Place | None) -> 
                 output = None if event.chunk is None else outputs[event.chunk]
                 yield _written(event, opening.index, output)
             assert place is not None
-            follower.following = place.chunks
-            follower.wants_outputs = takes_chunks(place, look.state)
+            follower.following = place.chunks if takes_chunks(place, look.state) else None
             if told is None or _progress(told) != _progress(look):
                 told = look
                 yield sse.event("progress", _progress(look))

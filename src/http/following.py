@@ -24,27 +24,24 @@ _RESERVE = 4
 class Follower:
     """Looks at a task until its stream has had its end.
 
-    `first` is what the opening of the stream found.
-
-    `following` is the chunk whose output is wanted next: whoever uses outputs moves it on. While `wants_outputs` is
-    false, no look reads any.
+    `first` is what the opening of the stream found, after so many `reads`. `following` is the chunk whose output is
+    wanted next: whoever uses outputs moves it on. While it is None no look reads any.
     """
 
-    def __init__(self, exchange: Exchange, following: int, first: Look) -> None:
+    def __init__(self, exchange: Exchange, key: TaskKey, following: int | None, first: Look, *, reads: int = 1) -> None:
         self._api = exchange.api
         self._check_key = exchange.check_key
-        self._key: TaskKey = exchange.task_key
+        self._key = key
         self._clock = asyncio.get_running_loop().time
         self._began_at = self._clock()
         self._ends_at = self._began_at + limits.EVENT_SECONDS
         plan = self._api.settings.plan
-        self._reads_left = limits.EVENT_READS[plan] - 1  # the opening was one
+        self._reads_left = limits.EVENT_READS[plan] - reads
         self._subrequests_most = limits.SUBREQUESTS[plan] - _RESERVE
         self._help_at = self._clock()
         self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
         self._first = first
         self.following = following
-        self.wants_outputs = True
 
     async def looks(self) -> AsyncGenerator[Look | None]:
         """Give what each look finds, and None now and then, where a comment is due.
@@ -57,8 +54,8 @@ class Follower:
             while True:
                 yield look
                 await self._help(look)
-                known = look.completed if self.wants_outputs and look.all_read else -1
-                if look.all_read or not self.wants_outputs:
+                known = look.completed if self.following is not None and look.all_read else -1
+                if look.all_read or self.following is None:
                     async for due in self._rest(look_seconds(look.silent_ms / 1000, took)):
                         yield due
                 if not self._may_look():
@@ -84,13 +81,13 @@ class Follower:
 
     async def _look(self, known: int) -> Look | None:
         """Look at the key, and at the task; one whose deadline has passed since anybody looked has failed by that."""
-        api, following = self._api, self.following if self.wants_outputs else None
+        api = self._api
         await self._check_key()
-        look = await api.store.look(self._key, following, known)
+        look = await api.store.look(self._key, self.following, known)
         if look is None or not look.overdue:
             return look
         await api.store.expire([self._key], OVERDUE, api.settings.retention_ms)
-        return await api.store.look(self._key, following, known)
+        return await api.store.look(self._key, self.following, known)
 
     async def _help(self, look: Look) -> None:
         """Do for a task that nobody comes for what a poll does, behind the stream, which goes on meanwhile."""
