@@ -1,0 +1,64 @@
+"""What a program that uses `openai` for Python does with background responses: `python walk.py URL KEY`.
+
+It imports nothing but the package, so that it runs under any version of it, and prints what it saw as JSON.
+"""
+
+import json
+import sys
+import time
+
+import openai
+
+LONG = "\n\n".join(f"Part {number:02} of a text, which is long enough for a chunk of its own." for number in range(20))
+OURS = {"onceover": {"chunk": {"maxChars": 80}}}
+
+
+def ended(client: openai.OpenAI, response: openai.types.responses.Response) -> openai.types.responses.Response:
+    """Poll as OpenAI's own guide does."""
+    until = time.monotonic() + 60
+    while response.status in {"queued", "in_progress"}:
+        assert time.monotonic() < until, response
+        time.sleep(0.2)
+        response = client.responses.retrieve(response.id)
+    return response
+
+
+def error(client: openai.OpenAI, **fields: object) -> list[object]:
+    """Submit what is refused."""
+    try:
+        client.responses.create(**{"model": "demo-1", "input": "x", "background": True, **fields})  # type: ignore
+    except openai.APIStatusError as refused:
+        return [type(refused).__name__, refused.status_code, refused.code, refused.param]
+    return []
+
+
+def walk(url: str, key: str) -> dict[str, object]:
+    """Use each call once, with strict validation of every answer."""
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, _strict_response_validation=True)
+    seen: dict[str, object] = {"version": openai.__version__}
+    made = client.responses.create(
+        model="demo-1", input="A short text.", background=True, instructions="Say it.", metadata={"a": "b"}
+    )
+    seen["queued"] = [made.status, made.object, made.metadata, made.instructions, made.background]
+    done = ended(client, made)
+    seen["done"] = [done.status, bool(done.output_text), done.usage is not None, done.error]
+    long = client.responses.create(model="demo-1", input=LONG, background=True, store=False, extra_body=OURS)
+    seen["items"] = [item.content[0].text == LONG for item in client.responses.input_items.list(long.id)]  # type: ignore
+    merged = ended(client, long)
+    seen["long"] = [merged.status, merged.onceover["progress"]["total"], len(merged.output)]  # type: ignore
+    seen["cancelled"] = client.responses.cancel(done.id).status
+    client.responses.delete(done.id)
+    try:
+        client.responses.retrieve(done.id)
+    except openai.NotFoundError as gone:
+        seen["gone"] = [gone.status_code, gone.code]
+    seen["models"] = [[model.id for model in client.models.list()], client.models.retrieve("demo-1").id]
+    seen["tools"] = error(client, tools=[{"type": "web_search"}])
+    seen["foreground"] = error(client, background=False)
+    seen["temperature"] = error(client, temperature=3)
+    seen["stranger"] = error(openai.OpenAI(base_url=f"{url}/v1", api_key="oo_x", max_retries=0))
+    return seen
+
+
+if __name__ == "__main__":
+    print(json.dumps(walk(*sys.argv[1:])))

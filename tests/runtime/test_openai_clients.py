@@ -1,0 +1,32 @@
+"""`openai` for Python and for JavaScript, unmodified, on the real runtime: only base URL and API key are ours."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from local.node import find_node
+from tests.clients.walking import HERE, walk
+from tests.support.client import variables
+from tests.support.dev_server import DevServer
+from tests.support.make_key import make_key
+
+pytestmark = pytest.mark.runtime
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """URL and key of a Worker that asks for keys."""
+    state = tmp_path_factory.mktemp("state")
+    with DevServer(state, *variables({"REQUIRE_KEYS": "true"})) as server:
+        yield server.url, make_key(state)
+
+
+def test_openai_for_python(deployment: tuple[str, str]):
+    """Each call once, with strict validation: create, poll, list, cancel, delete, and errors of the SDK's own types."""
+    assert walk([sys.executable, HERE / "walk.py", *deployment]).startswith("3.")
+
+
+def test_openai_for_javascript(deployment: tuple[str, str]):
+    """The same with the Node.js of the local runtime."""
+    assert walk([find_node(), HERE / "walk.mjs", "openai", *deployment]).startswith("7.")
