@@ -24,8 +24,6 @@ _INTERRUPTED = (
     "The stream ended before the response did. Go on with stream=true and starting_after, the number of the last "
     "event that came."
 )
-    "The stream ended before the response did. Read on: GET /v1/responses/{id}?stream=true&starting_after={N}"
-)
 
 
 def is_wanted(query: Query) -> bool:
