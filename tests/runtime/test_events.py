@@ -1,11 +1,17 @@
 """Streams of events on the real runtime: each event once, in order, the same text, however often a stream is cut."""
 
+import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from local.node import find_node
+from tests.clients.walking import HERE as CLIENTS
 from tests.support.client import Client, openai, paragraphs
 from tests.support.dev_server import DevServer
 from tests.support.event_streams import Follower
@@ -68,6 +74,51 @@ def test_the_end_after_a_retry(client: Client, model: ModelServer):
     assert follower.statuses == ["pending", "processing", "failed", "pending", "processing", "completed"]
     assert [chunk["index"] for chunk in follower.chunks] == list(range(CHUNKS))
     assert follower.chunks == client.chunks(task["id"])
+
+
+CONCAT = ["created", "queued", "in_progress", "output_item.added", "content_part.added"]
+ENDS = ["output_text.done", "content_part.done", "output_item.done", "completed"]
+FOLLOWED = {
+    "concat": {
+        "types": [*CONCAT, *["output_text.delta"] * 8, *ENDS],
+        "numbered": True,
+        "text": True,
+        "again": True,
+    },
+    "merge": {"types": [*CONCAT, "output_text.delta", *ENDS], "numbered": True, "text": True, "again": True},
+    "patient": {"numbered": True, "text": True, "broken": []},
+    "cancelled": ["response.failed", "cancelled"],
+}
+
+
+def followed(server: DevServer, language: str, early: str = "") -> dict[str, Any]:
+    """Have a program that uses an SDK, unmodified, follow responses, and return what it saw."""
+    program = [sys.executable, "stream.py"] if language == "Python" else [find_node(), "stream.mjs", "openai"]
+    command = [str(part) for part in (*program, server.url, "oo_nobody", early)]
+    done = subprocess.run(command, cwd=CLIENTS, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+@pytest.mark.parametrize("language", ["Python", "JavaScript"])
+def test_the_sdks_follow_and_read_on_behind_every_event(dev: DevServer, model: ModelServer, route: str, language: str):
+    """Each number once, the deltas add up to the text, and each resumption has the same events."""
+    if route != "queue":
+        pytest.skip("the numbers follow from the database, whatever the route")
+    model.plan = Plan(decide=lambda _: slow(0.2))
+    assert followed(dev, language) == FOLLOWED
+    model.plan = Plan()
+
+
+def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
+    """On the free plan a stream ends after six reads: each SDK raises its error, and goes on behind the last event."""
+    with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(1.2))) as model:
+        flags = openai(model.base_url, AI_TIMEOUT_SECONDS=5, LEASE_SECONDS=10, AI_CONCURRENCY=1)
+        with DevServer(tmp_path, *flags) as server:
+            for language in ("Python", "JavaScript"):
+                seen = followed(server, language, "early")
+                assert seen == {"patient": {"numbered": True, "text": True, "broken": ["APIError"]}}, language
 
 
 def test_a_stream_outlives_the_server_and_the_free_plan(tmp_path: Path):
