@@ -5,6 +5,7 @@ It imports nothing but the package, and prints what it saw as JSON.
 
 import json
 import sys
+from typing import Any
 
 import openai
 
@@ -13,14 +14,14 @@ CHUNKS = {"chunk": {"maxChars": 80}}
 TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
 
 
-def submit(client: openai.OpenAI, **ours: object) -> openai.Stream[openai.types.responses.ResponseStreamEvent]:
+def submit(client: openai.OpenAI, **ours: object) -> Any:
     """Submit, and follow at once."""
     return client.responses.create(
         model="demo-1", input=LONG, background=True, stream=True, extra_body={"onceover": {**CHUNKS, **ours}}
     )
 
 
-def read_on(client: openai.OpenAI, response_id: str, after: int) -> openai.Stream:  # type: ignore[type-arg]
+def read_on(client: openai.OpenAI, response_id: str, after: int) -> Any:
     """Follow a response behind an event."""
     return client.responses.retrieve(response_id, stream=True, starting_after=after)
 
@@ -28,7 +29,7 @@ def read_on(client: openai.OpenAI, response_id: str, after: int) -> openai.Strea
 def whole(client: openai.OpenAI, **ours: object) -> dict[str, object]:
     """Follow a response to its end, and once more behind each of its events."""
     events = list(submit(client, **ours))
-    response = events[-1].response  # type: ignore[union-attr]
+    response = events[-1].response
     deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     numbers = [event.sequence_number for event in events]
     again = [list(read_on(client, response.id, number)) == events[number + 1 :] for number in numbers]
@@ -42,7 +43,9 @@ def whole(client: openai.OpenAI, **ours: object) -> dict[str, object]:
 
 def patient(client: openai.OpenAI, cut: int = 0) -> dict[str, object]:
     """Follow a response, leaving after so many events each time if not 0, and going on whenever the stream breaks."""
-    stream, events, broken = submit(client, reduce="concat"), [], set()
+    stream = submit(client, reduce="concat")
+    events: list[Any] = []
+    broken: set[str] = set()
     while not events or events[-1].type not in TERMINAL:
         try:
             for at, event in enumerate(stream):
@@ -67,11 +70,11 @@ def patient(client: openai.OpenAI, cut: int = 0) -> dict[str, object]:
 
 def cancelled(client: openai.OpenAI) -> list[str]:
     """Cancel a response that is followed."""
-    stream = submit(client)
-    for event in stream:
+    event: Any = None
+    for event in submit(client):
         if event.type == "response.created":
             client.responses.cancel(event.response.id)
-    return [event.type, event.response.status]  # type: ignore[union-attr]
+    return [event.type, event.response.status]
 
 
 def main(url: str, key: str, early: str) -> dict[str, object]:

@@ -4,6 +4,7 @@ from simulator.campaign.ablations import (
     calls,
     dead_triggers,
     dispatch,
+    events,
     fences,
     late_landing,
     letting_go,
@@ -30,5 +31,6 @@ ABLATIONS = (
     *patience.ABLATIONS,
     *storage.ABLATIONS,
     *dead_triggers.ABLATIONS,
+    *events.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}
