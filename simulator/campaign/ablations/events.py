@@ -21,7 +21,7 @@ def _end_at_once(
     state: core.State,
     ready: int,
     *,
-    all_ready: bool,  # noqa: ARG001 - what is left out
+    all_ready: bool,
 ) -> Iterator[core.Event]:
     """Tell the end with the first look that finds it."""
     return core.events(place, state, ready, all_ready=True)
