@@ -111,6 +111,34 @@ def test_the_sdks_follow_and_read_on_behind_every_event(dev: DevServer, model: M
     model.plan = Plan()
 
 
+def example(language: str) -> str:
+    """Return the program of a language that `docs/clients.md` shows."""
+    text = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
+    found = text.partition(f"```{language}\n")[2].partition("```")[0]
+    assert "follow(" in found
+    return found
+
+
+def test_the_programs_of_the_documents_follow(client: Client, model: ModelServer, route: str, tmp_path: Path):
+    """The clients that the documents show, in Python and for a browser, receive every event and stop at the end."""
+    if route != "queue":
+        pytest.skip("the documents' programs know no routes")
+    model.plan = Plan(decide=lambda _: slow(0.3))
+    task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
+    names: dict[str, Any] = {}
+    exec(example("python"), names)  # noqa: S102 - it stands in the documents
+    received = list(names["follow"](client.http, task["links"]["events"]))
+    model.plan = Plan()
+    wanted = ["status", "status", *["chunk"] * CHUNKS, "status", "end"]
+    assert [name for name, _ in received if name != "progress"] == wanted
+    assert received[-1][1] == client.task(task["id"])
+    program = tmp_path / "follow.mjs"
+    url = f"{client.http.base_url}{task['links']['events'].removeprefix('/')}"
+    program.write_text(f"{example('js')}\nawait follow({json.dumps(url)}, 'x', (event) => console.log(event));\n")
+    done = subprocess.run([find_node(), program], capture_output=True, text=True, timeout=60, check=True)
+    assert [name for name in done.stdout.split() if name != "progress"] == wanted
+
+
 def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
     """On the free plan a stream ends after six reads: each SDK raises its error, and goes on behind the last event."""
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(1.2))) as model:
