@@ -76,6 +76,19 @@ def test_the_end_after_a_retry(client: Client, model: ModelServer):
     assert follower.chunks == client.chunks(task["id"])
 
 
+def test_a_client_that_leaves_frees_the_invocation(dev: DevServer, client: Client, model: ModelServer, route: str):
+    """Of a task to which nothing happens: the next comment finds nobody, and the stream looks no more."""
+    if route != "queue":
+        pytest.skip("a stream is the same on each route")
+    model.plan = Plan(decide=lambda _: slow(1.9))
+    task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
+    so_far = len(dev.lines)
+    Follower(client.http, task["links"]["events"]).connect(2)
+    dev.wait_for_line(rf'"stream_closed".*{task["id"]}', 60, after=so_far)
+    assert not client.task(task["id"])["terminal"]
+    model.plan = Plan()
+
+
 CONCAT = ["created", "queued", "in_progress", "output_item.added", "content_part.added"]
 ENDS = ["output_text.done", "content_part.done", "output_item.done", "completed"]
 FOLLOWED = {
@@ -119,7 +132,9 @@ def example(language: str) -> str:
     return found
 
 
-def test_the_programs_of_the_documents_follow(client: Client, model: ModelServer, route: str, tmp_path: Path):
+def test_the_programs_of_the_documents_follow(
+    dev: DevServer, client: Client, model: ModelServer, route: str, tmp_path: Path
+):
     """The clients that the documents show, in Python and for a browser, receive every event and stop at the end."""
     if route != "queue":
         pytest.skip("the documents' programs know no routes")
@@ -133,7 +148,7 @@ def test_the_programs_of_the_documents_follow(client: Client, model: ModelServer
     assert [name for name, _ in received if name != "progress"] == wanted
     assert received[-1][1] == client.task(task["id"])
     program = tmp_path / "follow.mjs"
-    url = f"{client.http.base_url}{task['links']['events'].removeprefix('/')}"
+    url = dev.url + task["links"]["events"]
     program.write_text(f"{example('js')}\nawait follow({json.dumps(url)}, 'x', (event) => console.log(event));\n")
     done = subprocess.run([find_node(), program], capture_output=True, text=True, timeout=60, check=True)
     assert [name for name in done.stdout.split() if name != "progress"] == wanted
@@ -141,7 +156,7 @@ def test_the_programs_of_the_documents_follow(client: Client, model: ModelServer
 
 def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
     """On the free plan a stream ends after six reads: each SDK raises its error, and goes on behind the last event."""
-    with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(1.2))) as model:
+    with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.8))) as model:
         flags = openai(model.base_url, AI_TIMEOUT_SECONDS=5, LEASE_SECONDS=10, AI_CONCURRENCY=1)
         with DevServer(tmp_path, *flags) as server:
             for language in ("Python", "JavaScript"):
@@ -149,15 +164,15 @@ def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
                 assert seen == {"patient": {"numbered": True, "text": True, "broken": ["APIError"]}}, language
 
 
-def test_a_stream_outlives_the_server_and_the_free_plan(tmp_path: Path):
-    """SIGKILL of everything in mid-stream, twice, on a plan whose invocations end after six reads."""
+def test_a_stream_outlives_the_server(tmp_path: Path):
+    """SIGKILL of everything in mid-stream, twice, on the plan whose invocations end after six reads."""
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.5))) as model:
         flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=4, AI_CONCURRENCY=1), "--cron-every", "1"]
         server = DevServer(tmp_path, *flags).start()
         port = server.url.rpartition(":")[2]
         try:
             with Client(server.url) as client:
-                task = client.submit(paragraphs(2 * CHUNKS), chunk=SMALL)
+                task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
                 follower = Follower(client.http, task["links"]["events"])
                 for events in (4, 7):
                     follower.connect(events)
@@ -166,6 +181,6 @@ def test_a_stream_outlives_the_server_and_the_free_plan(tmp_path: Path):
                     server = DevServer(tmp_path, *flags, port=int(port)).start()
                 follower.follow(90)
                 check(follower, client, task["id"])
-                assert follower.connections > 3
+                assert follower.connections >= 3
         finally:
             server.__exit__(None, None, None)
