@@ -14,11 +14,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -57,6 +58,7 @@ class Report:
     changes: int = 0
     submitted: int = 0
     resubmitted: int = 0
+    tags: Counter[str] = field(default_factory=Counter)  # of all tasks that there are in the end
     audit: Audit = field(default_factory=Audit)
 
 
@@ -137,8 +139,31 @@ class Stream:
         return answer.status_code == 202
 
 
-def run(plan: Plan, folder: Path) -> Report:
-    """Carry the plan out in an empty folder."""
+class Client(Protocol):
+    """What submits the tasks of a run."""
+
+    accepted: list[str]
+    resubmitted: int
+
+    def start(self) -> None:
+        """Begin; nothing is sent before `connect`."""
+        ...
+
+    def connect(self, url: str) -> None:
+        """Say where the server is; empty while there is none."""
+        ...
+
+    def done(self) -> bool:
+        """Whether every task was accepted."""
+        ...
+
+    def stop(self) -> None:
+        """Give up on what is left."""
+        ...
+
+
+def run(plan: Plan, folder: Path, make_client: Callable[[Plan, float], Client] = Stream) -> Report:
+    """Carry the plan out in an empty folder. A client gets the mean pause between two of its submissions."""
     report = Report(plan)
     started = time.monotonic()
     random = Random(f"{plan.seed}/kills")
@@ -146,7 +171,7 @@ def run(plan: Plan, folder: Path) -> Report:
     ledger.touch()
     with model_process(ledger, plan.seed) as model_url:
         flags = [*openai(model_url, **VARIABLES), "--cron-every", "1"]
-        stream = Stream(plan, plan.kills * plan.life_seconds / 2 / plan.tasks)
+        stream = make_client(plan, plan.kills * plan.life_seconds / 2 / plan.tasks)
         stream.start()
         try:
             _kill_over_and_over(report, random, stream, folder / "state", flags)
@@ -155,6 +180,7 @@ def run(plan: Plan, folder: Path) -> Report:
             stream.stop()
         report.submitted = len(stream.accepted)
         report.resubmitted = stream.resubmitted
+    report.tags = Counter(task["metadata"]["tag"] for task in tasks)
     report.audit = audit(stream.accepted, tasks, read_ledger(ledger))
     report.seconds = time.monotonic() - started
     return report
@@ -164,7 +190,7 @@ def _server(state: Path, env: str, flags: Sequence[str]) -> DevServer:
     return DevServer(state, *(("--env", env) if env else ()), *flags, ready_seconds=120)
 
 
-def _kill_over_and_over(report: Report, random: Random, stream: Stream, state: Path, flags: Sequence[str]) -> None:
+def _kill_over_and_over(report: Report, random: Random, stream: Client, state: Path, flags: Sequence[str]) -> None:
     plan, env = report.plan, random.choice(ENVIRONMENTS)
     while report.kills < plan.kills:
         if random.random() < 0.35:
@@ -190,7 +216,7 @@ def _kill_over_and_over(report: Report, random: Random, stream: Stream, state: P
         )
 
 
-def _let_finish(report: Report, stream: Stream, state: Path, flags: Sequence[str]) -> list[dict[str, Any]]:
+def _let_finish(report: Report, stream: Client, state: Path, flags: Sequence[str]) -> list[dict[str, Any]]:
     """Run undisturbed until everything has ended or the time is up, and give all tasks."""
     deadline = time.monotonic() + report.plan.settle_seconds
     with _server(state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:

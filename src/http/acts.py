@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
+from typing import TYPE_CHECKING
 
 from ..core import limits
 from ..core.chunks import TooManyChunks
@@ -13,7 +14,6 @@ from ..core.task import Task
 from ..processing.submission import BudgetTooSmall, Request, Submitted, TooMuchRepeated
 from ..processing.terms import OVERDUE
 from ..store.admission import Mismatched, Refused
-from ..store.joining import Joining
 from ..store.tasks import TaskStore
 from .bodies import read_object
 from .conditions import limit_reached, mismatch
@@ -23,6 +23,9 @@ from .polling import poll_seconds, reads_left, sparing_seconds
 from .problems import DATABASE_UNAVAILABLE, Refusal, field_refusal, no_task, overload_refusal
 from .services import Api
 from .waiting import retry_after_seconds, waiting_for
+
+if TYPE_CHECKING:
+    from ..store.joining import Joining
 
 _STILL_STARTING = (
     "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
@@ -37,7 +40,7 @@ async def read_submission(exchange: Exchange) -> dict[str, object]:
 
 
 async def accept(
-    exchange: Exchange, request: Request, key: str | None, body_digest: str, joining: Joining | None = None
+    exchange: Exchange, request: Request, key: str | None, body_digest: str, joining: "Joining | None" = None
 ) -> Submitted:
     """Have a checked request accepted. Raises Refusal with the reason why it is not."""
     api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time

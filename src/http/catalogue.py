@@ -4,6 +4,7 @@ The router takes paths and handlers from it, `openapi` all of it; tests hold the
 """
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
@@ -16,7 +17,6 @@ from .endpoint import IDEMPOTENCY_KEY, Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
 from .messages import Reply
 from .new_task import NewTaskFields
-from .responses import endpoints as responses
 from .retries import RetryFields
 from .task_views import ChunkListView, TaskListView, TaskWithChunksView, WholeTaskView
 
@@ -43,9 +43,22 @@ async def read_openapi(exchange: Exchange) -> Reply:
 
 
 @cache
+def endpoints(*, compatible: bool = True) -> Sequence[Endpoint]:
+    """Return the calls: all of them, or those alone that are no business of OpenAI's clients.
+
+    The others are imported upon the first request for one, and not at the isolate's start.
+    """
+    if not compatible:
+        return ENDPOINTS
+    from .responses import endpoints as responses  # noqa: PLC0415
+
+    return (*ENDPOINTS, *responses.ENDPOINTS)
+
+
+@cache
 def document() -> dict[str, object]:
     """Build the API's description; once an isolate, upon the first request for it."""
-    return openapi.document(ENDPOINTS)
+    return openapi.document(endpoints())
 
 
 @cache
@@ -185,7 +198,6 @@ ENDPOINTS: Final = (
         ),
     ),
     *bulk.ENDPOINTS,
-    *responses.ENDPOINTS,
     Endpoint(
         method="POST",
         path="/api/keys",

@@ -13,7 +13,7 @@ REQUEST_ID = "X-Request-Id"
 
 MEANINGS = {
     "Location": "The path of what was made.",
-    "Idempotency-Replayed": "`true` when an earlier request with this Idempotency-Key made the task.",
+    "Idempotency-Replayed": "`true` when an earlier request with this key, or an earlier sending of it, made the task.",
     "Retry-After": "Seconds after which asking again makes sense; absent where it never does.",
     "WWW-Authenticate": "What to send: a key, or one with the scope that is named (RFC 6750).",
     "openai-poll-after-ms": "`Retry-After` in milliseconds, as helpers of OpenAI's SDKs read it.",

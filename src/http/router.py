@@ -10,7 +10,7 @@ from ..core import limits
 from ..core.errors import ConfigurationError, StoreError, StoreSilent
 from . import cors, queries, rate_limit
 from .authentication import Caller, caller_of
-from .catalogue import ENDPOINTS
+from .catalogue import endpoints
 from .endpoint import Endpoint, allowed
 from .exchange import Exchange
 from .headers import ON_EVERY_ANSWER
@@ -78,12 +78,13 @@ def configuration_problem(
 
 async def _answer(request: Request, api: Api) -> Reply:
     path, query = _split(request.url)
-    matches = [(endpoint, parts) for endpoint in ENDPOINTS if (parts := _match(endpoint.path, path)) is not None]
+    table = endpoints(compatible=errors.is_compatible(request.url))
+    matches = [(endpoint, parts) for endpoint in table if (parts := _match(endpoint.path, path)) is not None]
     if not matches:
         raise Refusal(NOT_FOUND, "There is no such path.")
     # `/api/tasks/retry` is no task's path.
     matches = [match for match in matches if not match[1]] or matches
-    allow = {"Allow": allowed(ENDPOINTS, matches[0][0].path)}
+    allow = {"Allow": allowed(table, matches[0][0].path)}
     if request.method == "OPTIONS":
         return Reply(204, headers=allow)
     method = "GET" if request.method == "HEAD" else request.method

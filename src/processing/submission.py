@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from ..core import limits
 from ..core.chunks import cuts
@@ -17,10 +17,12 @@ from ..core.states import Status
 from ..core.storage import Storage
 from ..core.task import NewTask, Route, Source, Task, TaskOptions, Usage, Wait
 from ..store.admission import Accepted, Conditions, Mismatched, Outcome, Refused, Replayed
-from ..store.joining import Joining
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
 from .log import Log
+
+if TYPE_CHECKING:
+    from ..store.joining import Joining
 
 _REPLAYS_MOST = 3
 
@@ -105,7 +107,7 @@ class Submission:
         request: Request,
         idempotency_key: str | None = None,
         digest: str = "",
-        joining: Joining | None = None,
+        joining: "Joining | None" = None,
     ) -> Submitted | Mismatched | Refused:
         """Write the task and dispatch it; or say why not. Raises StoreError with nothing accepted, or what cut raises.
 
@@ -134,7 +136,7 @@ class Submission:
         return await self.store.retry(task_key, self.settings.lease_ms, self.conditions(), max_calls)
 
     def conditions(
-        self, idempotency_key: str | None = None, digest: str = "", joining: Joining | None = None
+        self, idempotency_key: str | None = None, digest: str = "", joining: "Joining | None" = None
     ) -> Conditions:
         """On what the deployment accepts a task."""
         shared = self.dispatcher.has(Route.QUEUE) and self.dispatcher.has(Route.DURABLE_OBJECT)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from ..core import limits
 from ..core.errors import StoreFull
@@ -11,10 +12,12 @@ from ..core.states import Status
 from ..core.task import NewTask
 from . import columns, options
 from .database import Row
-from .joining import Joining
 from .sql import admission as sql
 from .sql.statement import BoundStatement, Value, as_json
 from .standing import TOMBSTONE_MS, StandingStore
+
+if TYPE_CHECKING:
+    from .joining import Joining  # imported with the first request of /v1, and not at the isolate's start
 
 
 class Limit(StrEnum):
@@ -37,7 +40,7 @@ class Conditions:
     tasks_in_flight_most: int | None = None
     characters_a_day_most: int | None = None
     queue_share: int | None = None
-    joining: Joining | None = None
+    joining: "Joining | None" = None
 
     @property
     def may_be_replayed(self) -> bool:

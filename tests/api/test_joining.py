@@ -185,3 +185,27 @@ def test_a_write_that_is_sent_again(bench: ApiBench, count: int, when: Any, send
     assert rows(bench) == (1, 1)
     assert found == (first or found)
     assert name(post(bench, count + 1)) == found
+
+
+def written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, send: Any) -> int:
+    """How many rows a submission writes, index entries included, as D1 counts them."""
+    rows: list[int] = []
+    batch = bench.database.batch
+
+    async def counted(statements: Any) -> Any:
+        results = await batch(statements)
+        rows.extend(result["meta"]["rows_written"] for result in results)  # type: ignore[index]
+        return results
+
+    monkeypatch.setattr(bench.database, "batch", counted)
+    send()
+    monkeypatch.undo()
+    return sum(rows)
+
+
+def test_what_it_costs(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submission of /v1 writes one row more than a native one, and as many as one with a key; joining writes one."""
+    native = written(bench, monkeypatch, bench.submit)
+    assert written(bench, monkeypatch, lambda: post(bench, 0)) == native + 1
+    assert written(bench, monkeypatch, lambda: post(bench, 1)) == 1
+    assert written(bench, monkeypatch, lambda: post(bench, 0, idempotency_key="one")) == native + 1

@@ -70,7 +70,7 @@ def answers(folder: Path) -> Iterator[tuple[str, str, int]]:
     """Each call that was answered: method, path with its id left out, status."""
     for entry in json.loads((folder / "calls.har").read_text())["log"]["entries"]:
         request, response = entry["request"], entry["response"]
-        path = re.sub(r"(?<=/api/tasks/)[^/]+", "{id}", urlsplit(request["url"]).path)
+        path = re.sub(r"(/api/tasks/|/v1/responses/)[^/]+", r"\1{id}", urlsplit(request["url"]).path)
         yield request["method"], path, response["status"]
 
 
@@ -88,6 +88,11 @@ REACHED = (
     {("DELETE", "/api/tasks/{id}", 204)},
     {("POST", "/api/tasks/{id}/cancel", 200), ("POST", "/api/tasks/{id}/cancel", 409)},
     {("POST", "/api/tasks/{id}/retry", 202), ("POST", "/api/tasks/{id}/retry", 409)},
+    {("POST", "/v1/responses", 200)},
+    {("GET", "/v1/responses/{id}", 200)},
+    {("GET", "/v1/responses/{id}/input_items", 200)},
+    {("POST", "/v1/responses/{id}/cancel", 200)},
+    {("DELETE", "/v1/responses/{id}", 200)},
 )
 
 

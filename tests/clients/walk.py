@@ -6,6 +6,7 @@ It imports nothing but the package, so that it runs under any version of it, and
 import json
 import sys
 import time
+from typing import Any
 
 import openai
 
@@ -26,7 +27,7 @@ def ended(client: openai.OpenAI, response: openai.types.responses.Response) -> o
 def error(client: openai.OpenAI, **fields: object) -> list[object]:
     """Submit what is refused."""
     try:
-        client.responses.create(**{"model": "demo-1", "input": "x", "background": True, **fields})  # type: ignore
+        client.responses.create(**{"model": "demo-1", "input": "x", "background": True, **fields})  # type: ignore[call-overload]
     except openai.APIStatusError as refused:
         return [type(refused).__name__, refused.status_code, refused.code, refused.param]
     return []
@@ -43,9 +44,10 @@ def walk(url: str, key: str) -> dict[str, object]:
     done = ended(client, made)
     seen["done"] = [done.status, bool(done.output_text), done.usage is not None, done.error]
     long = client.responses.create(model="demo-1", input=LONG, background=True, store=False, extra_body=OURS)
-    seen["items"] = [item.content[0].text == LONG for item in client.responses.input_items.list(long.id)]  # type: ignore
-    merged = ended(client, long)
-    seen["long"] = [merged.status, merged.onceover["progress"]["total"], len(merged.output)]  # type: ignore
+    items: Any = client.responses.input_items.list(long.id)
+    seen["items"] = [item.content[0].text == LONG for item in items]
+    merged: Any = ended(client, long)
+    seen["long"] = [merged.status, merged.onceover["progress"]["total"], len(merged.output)]
     seen["cancelled"] = client.responses.cancel(done.id).status
     client.responses.delete(done.id)
     try:

@@ -1,15 +1,18 @@
 """`openai` for Python and for JavaScript, unmodified, on the real runtime: only base URL and API key are ours."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from local.node import find_node
+from local.node import ROOT, find_node
 from tests.clients.walking import HERE, walk
 from tests.support.client import variables
 from tests.support.dev_server import DevServer
 from tests.support.make_key import make_key
+from tests.support.shell_blocks import blocks
 
 pytestmark = pytest.mark.runtime
 
@@ -30,3 +33,15 @@ def test_openai_for_python(deployment: tuple[str, str]):
 def test_openai_for_javascript(deployment: tuple[str, str]):
     """The same with the Node.js of the local runtime."""
     assert walk([find_node(), HERE / "walk.mjs", "openai", *deployment]).startswith("7.")
+
+
+def test_the_programs_of_the_documents(deployment: tuple[str, str]):
+    """What docs/openai.md shows runs as it stands there, and prints what it says."""
+    page = ROOT / "docs" / "openai.md"
+    (python,), (javascript,), printed = blocks(page, "python"), blocks(page, "js"), blocks(page, "text")[-1]
+    url, key = deployment
+    environment = {**os.environ, "OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": key}
+    for command in ([sys.executable, "-c", python], [str(find_node()), "--input-type=module", "-e", javascript]):
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == printed

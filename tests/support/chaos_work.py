@@ -57,7 +57,7 @@ class Submission:
     @classmethod
     def of_metadata(cls, metadata: dict[str, Any]) -> "Submission":
         """The submission that a task of the list came from, its client's knowledge aside."""
-        return cls(metadata["tag"], metadata["parts"], metadata["reduce"])
+        return cls(metadata["tag"], int(metadata["parts"]), metadata["reduce"])
 
 
 def submissions(seed: int, tasks: int) -> Iterator[tuple[int, str]]:

@@ -1,33 +1,57 @@
-"""The HTTP layer is a house of few floors: nobody climbs through ten modules to see what an answer is."""
+"""The HTTP layer is a house of few floors: nobody climbs through ten modules to see what an answer is.
+
+A package in it is a room: whoever comes through it has climbed one floor, and inside it has floors of its own.
+"""
 
 import ast
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 HTTP = Path(__file__).resolve().parents[2] / "src" / "http"
 FLOORS_MOST = 8
+FLOORS_OF_A_ROOM_MOST = 5
+ROOMS = [path.parent for path in HTTP.glob("*/__init__.py")]
+MODULES = [path for path in HTTP.rglob("*.py") if path.stem != "__init__"]
 
 
-def imported(module: str) -> set[str]:
+def imported(path: Path) -> set[Path]:
     """The modules of the layer that a module imports: `from .name import …`, and `from . import name`."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse((HTTP / f"{module}.py").read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            found |= {node.module} if node.module else {alias.name for alias in node.names}
-    return found
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            found |= {base.with_suffix(".py"), *((base / f"{alias.name}.py") for alias in node.names)}
+    return found & set(MODULES)
 
 
 @cache
-def chain(module: str) -> tuple[str, ...]:
-    """The longest way down from a module, itself included, each importing the next."""
-    below = max(map(chain, sorted(imported(module))), key=len, default=())
-    return (module, *below)
+def chain(path: Path) -> tuple[str, ...]:
+    """The longest way down from a module, itself included, each importing the next; a room is one floor."""
+    floor = path.parent.name if path.parent in ROOMS else path.stem
+    below = [(floor, *(way[1:] if way[0] == floor else way)) for way in map(chain, sorted(imported(path)))]
+    return max(below, key=len, default=(floor,))
+
+
+@cache
+def chain_in_room(path: Path) -> tuple[str, ...]:
+    """The same within a room."""
+    below = [one for one in sorted(imported(path)) if one.parent == path.parent]
+    return (path.stem, *max(map(chain_in_room, below), key=len, default=()))
 
 
 def test_no_module_is_more_than_eight_floors_above_the_ground():
     """The longest chain of imports within the layer has at most eight modules."""
-    longest = max((chain(path.stem) for path in HTTP.glob("*.py")), key=len)
+    longest = max(map(chain, MODULES), key=len)
     assert len(longest) <= FLOORS_MOST, " → ".join(longest)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_a_room_has_few_floors(room: Path):
+    """The longest chain within a room has at most five modules."""
+    longest = max((chain_in_room(path) for path in MODULES if path.parent == room), key=len)
+    assert len(longest) <= FLOORS_OF_A_ROOM_MOST, " → ".join(longest)
 
 
 def test_the_ground_floor_knows_nothing_of_the_project():

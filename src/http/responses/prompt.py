@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ...core.task import CONCAT_SEPARATOR
 from ..problems import INVALID_FIELDS, UNSUPPORTED_PARAMETER, FieldError, Kind, Refusal, field_refusal, named
 
-_SYSTEM = frozenset({"system", "developer"})
+_ROLES = {"user": "user", "system": "system", "developer": "system"}
 
 
 class Prompt(NamedTuple):
@@ -39,15 +39,16 @@ def read(value: object) -> Prompt:
 
 def _role(item: Mapping[str, object], path: str) -> str:
     """Return `user` or `system` of a message of text."""
-    if item.get("type", "message") != "message":
+    if item.get("type") not in (None, "message"):
         raise _refusal(f"{path}.type", "is supported here only as message", UNSUPPORTED_PARAMETER)
     role = item.get("role")
-    if role != "user" and role not in _SYSTEM:
-        missing = role is None
-        detail = "is required" if missing else "is supported here only as user, system or developer"
-        raise _refusal(f"{path}.role", detail, INVALID_FIELDS if missing else UNSUPPORTED_PARAMETER)
+    if not isinstance(role, str):
+        raise _refusal(f"{path}.role", "is required" if role is None else "must be a string")
+    if role not in _ROLES:
+        detail = "is supported here only as user, system or developer"
+        raise _refusal(f"{path}.role", detail, UNSUPPORTED_PARAMETER)
     _only(item, {"type", "role", "content"}, path)
-    return "user" if role == "user" else "system"
+    return _ROLES[role]
 
 
 def _content(value: object, path: str) -> str:

@@ -1,0 +1,116 @@
+"""`python -m tests.clients.chaos`: long texts through the unmodified SDK, SIGKILLs of the real runtime, and a wire
+between them that loses one answer in ten.
+
+It is the run of `make chaos` with another client. Each text is submitted once; whatever is sent again, the SDK sends by
+itself. With `--stripped` the proxy takes the SDK's count of repetitions out, so that nothing is joined: then tasks are
+doubled, which is what joining is for.
+"""
+
+import argparse
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import openai
+
+from simulator.options import positive
+from tests.chaos import Plan, Report, run, say, table
+from tests.clients.losing_proxy import LosingProxy
+from tests.support.chaos_work import MAX_CHARS, Submission
+
+AT_ONCE = 4
+RETRIES = 30  # by the SDK: a runtime that is killed is away for longer than its two of old last
+LIFE_SECONDS = 16.0  # of the runtime at most: the SDK waits for up to eight seconds before it sends again
+PARTS = (3, 5, 8, 13, 21)
+
+
+class SdkStream:
+    """Programs that submit one text after another with the SDK, and do nothing about what becomes of it."""
+
+    def __init__(self, plan: Plan, pause_seconds: float, *, stripped: bool) -> None:
+        self.accepted: list[str] = []
+        self.resubmitted = 0
+        self.proxy = LosingProxy(plan.seed, strips=stripped)
+        self._plan = plan
+        self._pause_seconds = pause_seconds
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(at,), daemon=True) for at in range(AT_ONCE)]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def connect(self, url: str) -> None:
+        """Say where the server is; empty while there is none."""
+        self.proxy.target = url
+
+    def done(self) -> bool:
+        """Whether every text was accepted."""
+        self.resubmitted = self.proxy.repeated
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def stop(self) -> None:
+        """Give up on what is left."""
+        self._ended.set()
+        self.proxy.shutdown()
+
+    def _run(self, at: int) -> None:
+        client = openai.OpenAI(base_url=f"{self.proxy.url}/v1", api_key="any", max_retries=RETRIES, timeout=60)
+        random = Random(f"{self._plan.seed}/sdk/{at}")
+        for index in range(at, self._plan.tasks, AT_ONCE):
+            submission = Submission(f"t{index:04}", random.choice(PARTS), random.choice(("concat", "merge")))
+            if self._ended.is_set():
+                return
+            self.accepted.append(_submit(client, submission))
+            self._ended.wait(random.uniform(0, 2 * self._pause_seconds))
+
+
+def _submit(client: openai.OpenAI, submission: Submission) -> str:
+    """Submit once, and return the task's id."""
+    body = submission.body()
+    response = client.responses.create(
+        input=body["input"],
+        instructions=body["instructions"],
+        background=True,
+        metadata={name: str(value) for name, value in body["metadata"].items()},
+        extra_body={"onceover": {"reduce": body["reduce"], "chunk": {"maxChars": MAX_CHARS}}},
+    )
+    return response.id.removeprefix("resp_")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run and report; 0 when nothing was violated."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.clients.chaos")
+    parser.add_argument("--kills", type=positive, default=20, help="how many SIGKILLs (default 20)")
+    parser.add_argument("--tasks", type=positive, default=100, help="how many texts (default 100)")
+    parser.add_argument("--seed", type=int, default=12)
+    parser.add_argument("--stripped", action="store_true", help="take the SDK's count out: nothing is joined")
+    options = parser.parse_args(arguments)
+    plan = Plan(options.kills, options.tasks, options.seed, life_seconds=LIFE_SECONDS)
+    streams: list[SdkStream] = []
+
+    def make_client(plan: Plan, pause_seconds: float) -> SdkStream:
+        streams.append(SdkStream(plan, pause_seconds, stripped=options.stripped))
+        return streams[0]
+
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        report = run(plan, Path(folder), make_client)
+    say(table(report))
+    (stream,) = streams
+    doubled = doubles(report)
+    say(f"answers lost on the wire  {stream.proxy.lost}\nrepetitions by the SDK    {stream.proxy.repeated}")
+    say(f"answers not the Worker's  {stream.proxy.strange}\ntexts with two tasks      {doubled}")
+    return 1 if report.audit.violations or doubled or report.submitted < plan.tasks else 0
+
+
+def doubles(report: Report) -> int:
+    """How many texts have more than one task."""
+    return sum(count > 1 for count in report.tags.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""A proxy that loses some answers on the wire: the server has done its part, and the client never hears of it."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
+
+import httpx
+
+NOT_FORWARDED = frozenset({"host", "connection", "content-length", "transfer-encoding", "accept-encoding"})
+COUNTS = "x-stainless-retry-count"
+
+
+class LosingProxy(ThreadingHTTPServer):
+    """Forwards to `target`; without one, and when the server is gone, it closes the connection without an answer.
+
+    `losses` is the share of answers that are lost. With `strips` the SDK's count of repetitions is taken out.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, seed: int, losses: float = 0.1, *, strips: bool = False) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.target = ""
+        self.strips = strips
+        self.lost = 0
+        self.strange = 0  # answers that are not the Worker's
+        self.repeated = 0  # requests that say that they are repetitions
+        self._losses = losses
+        self._random = Random(f"{seed}/wire")
+        self._lock = threading.Lock()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def loses(self) -> bool:
+        """Decide whether an answer is lost."""
+        with self._lock:
+            lost = self._random.random() < self._losses
+            self.lost += lost
+            return lost
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: what is cut off here is meant to be."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: LosingProxy
+
+    def do_GET(self) -> None:
+        """Forward a request."""
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        target = self.server.target
+        self.server.repeated += self.headers.get(COUNTS, "0") != "0"
+        dropped = NOT_FORWARDED | ({COUNTS} if self.server.strips else set())
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
+        self.close_connection = True
+        if not target:
+            return
+        try:
+            answer = httpx.request(self.command, target + self.path, headers=headers, content=body, timeout=60)
+        except httpx.HTTPError:
+            return
+        if "x-request-id" not in answer.headers:
+            self.server.strange += 1  # the Worker names every answer: this is what is left of a runtime that was killed
+            return
+        if self.command == "POST" and self.server.loses():
+            return
+        self.send_response(answer.status_code)
+        for name, value in answer.headers.items():
+            if name.lower() not in NOT_FORWARDED | {"content-encoding"}:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def do_POST(self) -> None:
+        """Forward a request."""
+        self.do_GET()
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
