@@ -11,7 +11,7 @@ from functools import partial
 from bench.figures import Figure
 from src.core.task import TaskOptions
 from src.store import options
-from src.store.sql import admission, ending, seen, sweep, tallies, views, work
+from src.store.sql import admission, ending, events, seen, sweep, tallies, views, work
 from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
 from src.store.sql.statement import BoundStatement, Value
 from tests.support.sqlite_d1 import MIGRATIONS
@@ -45,6 +45,7 @@ ACTS: dict[str, BoundStatement] = {
         stands_in=0,
     ),
     "a poll": views.TASK.bind(task_key=KEY, late_ms=60_000, in_vain=2, queued_ms=10_000, most_ahead=100),
+    "a look of a stream": events.LOOK.bind(task_key=KEY, late_ms=60_000, in_vain=2),
     "a poll's nudge": seen.NUDGE.bind(task_key=KEY, delay_ms=1000, late_ms=60_000, in_vain=2),
     "a list page": views.LIST.bind(**PAGE),
     "a list page of one status": views.LIST_STATUS.bind(**PAGE, status="failed", walk_most=500),

@@ -166,6 +166,7 @@ class App:
             bound=bound(self._bindings),
             now_ms=self._runtime.now_ms,
             entropy=self._runtime.entropy,
+            meter=self.meter,
             log=self.log,
             day_use=self._bindings.day_use,
             rate_limiter=self._bindings.rate_limiter,

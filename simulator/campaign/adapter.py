@@ -4,6 +4,7 @@ import asyncio
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from simulator.engine.scope import SCOPE
@@ -14,6 +15,7 @@ from simulator.platform.isolate import Invocation
 from simulator.platform.object_instance import ObjectContext
 from simulator.platform.queues import Batch
 from simulator.platform.sdk import JsRequest, Request
+from simulator.platform.streams import IdentityTransformStream
 from src import entry
 from src.core import limits
 from src.core.ids import TaskKey
@@ -63,6 +65,13 @@ class ClientRequest:
         self.method = method
         self.url = f"http://onceover{path}"
         self.body = body
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedReply(Reply):
+    """An answer that comes in parts, which its client reads from `stream`."""
+
+    stream: IdentityTransformStream = field(default_factory=IdentityTransformStream)
 
 
 class Arrival:
@@ -222,6 +231,10 @@ class WorkerIsolate:
         arrival = Arrival(request, watcher)
         watcher.arrived(arrival)
         response = await self._worker(_watched(self._env, arrival, watcher), ctx).fetch(arrival.request())
+        if isinstance(response.body, IdentityTransformStream):
+            streamed = StreamedReply(response.status, headers=response.headers, stream=response.body)
+            watcher.answered(arrival, streamed)
+            return streamed
         reply = Reply(response.status, await response.text(), response.headers)
         watcher.answered(arrival, reply)
         return reply

@@ -8,6 +8,7 @@ from typing import Any
 
 from simulator.campaign import tenants
 from simulator.campaign.adapter import ClientRequest
+from simulator.campaign.followers import FOLLOWED_SECONDS_MOST, Follower
 from simulator.campaign.request_limit import STATUS_PATHS, is_refusal
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.workload import TaskSpec
@@ -29,6 +30,7 @@ class Clients:
         self.answered: set[TaskKey] = set()  # tasks that a client got with a 202
         self.gave_up = False  # some client, on the limit of requests
         self.interfered = False  # some client, with a task's work
+        self.followers: list[Follower] = []
         self._world = world
         self._rng = rng
         self._new_tag = new_tag
@@ -67,12 +69,20 @@ class Clients:
             await self._submit(spec, self._other(spec, request), attempts=2)
         if task_key is None:
             return
+        following = [asyncio.ensure_future(self._follow(task_key)) for _ in range(spec.followed)]
         started = self._world.loop.time()
         for after, action in spec.actions:
             await asyncio.sleep(max(0.0, started + after - self._world.loop.time()))
             await self.act(action, task_key)
         if spec.polled is not None:
             await self._see_it_end(task_key, spec.polled)
+        await asyncio.gather(*following)
+
+    async def _follow(self, task_key: TaskKey) -> None:
+        """Follow a task by its events, for a while."""
+        follower = Follower(self._world, self.fetch, task_key)
+        self.followers.append(follower)
+        await follower.follow(FOLLOWED_SECONDS_MOST)
 
     async def _see_it_end(self, task_key: TaskKey, wait_seconds: float) -> None:
         """Poll until the task has ended or is gone. Raises InvariantBroken when it takes too long.

@@ -13,8 +13,27 @@ from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.scenario import Scenario
 from simulator.campaign.small_limits import small_limits, variables
 from simulator.campaign.totals import Totals
-from simulator.campaign.workload import Workload, bearing, draw, metered, patient, placed, polled, slow, with_terms
-from simulator.engine.fault_kinds import DEAD_TRIGGERS, FOUND_BY_REVIEW, KINDS, MODEL_AWAY, RATE_LIMITER, STORAGE
+from simulator.campaign.workload import (
+    Workload,
+    bearing,
+    draw,
+    followed,
+    metered,
+    patient,
+    placed,
+    polled,
+    slow,
+    with_terms,
+)
+from simulator.engine.fault_kinds import (
+    DEAD_TRIGGERS,
+    FOUND_BY_REVIEW,
+    KINDS,
+    MODEL_AWAY,
+    RATE_LIMITER,
+    STORAGE,
+    STREAM_CUT,
+)
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.loop import SimulationError
 from simulator.platform.choices import Scheduling
@@ -64,7 +83,7 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
     fail at entry. Of `swarm` half have no shared database, and three quarters none that may not grow. Those of the
     limiter of requests, and those that a review found, come from streams of their own, so that seeds without them stay
     what they were."""
-    usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name != MODEL_AWAY} | _OFTENER
+    usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in {MODEL_AWAY, STREAM_CUT}} | _OFTENER
     if profile == "calm":
         return {}
     if profile == "harmless":
@@ -124,6 +143,7 @@ def run_seed(
         drawn = polled(drawn, Random(f"{seed}/polled"))
     drawn = mixed(drawn, Random(f"{seed}/releases"))
     drawn = replace(drawn, small_windows=Random(f"{seed}/windows").random() < 0.3)
+    drawn = followed(drawn, Random(f"{seed}/followed"))
     away_rng = Random(f"{seed}/model away")
     drawn = bearing(drawn, away_rng, always=profile == AWAY)
     scheduling = rng.choice(_SCHEDULINGS)
@@ -131,7 +151,7 @@ def run_seed(
     plan = FaultPlan(
         fault_rng,
         rates(profile, fault_rng, limiter_rng, Random(f"{seed}/found by review"))
-        | {MODEL_AWAY: away_rate(profile, away_rng)}
+        | {MODEL_AWAY: away_rate(profile, away_rng), STREAM_CUT: 0.0 if profile == "calm" else KINDS[STREAM_CUT].rate}
         if fault_rates is None
         else fault_rates,
         muted=muted,

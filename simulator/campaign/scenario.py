@@ -65,6 +65,8 @@ class Scenario:
         await trouble
         await self.all_ended()
         await self.invariants.letting_go.all_free()
+        for follower in self.clients.followers:
+            await follower.see_the_end()
         self.check()
         if world.deployment is not TOP:
             world.deploy(TOP)  # objects that slept through a deployment without them must clean up, too

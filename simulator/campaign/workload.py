@@ -29,7 +29,7 @@ class TaskSpec:
     With `refused` the model turns the first chunk down for good; with `slow` it takes SLOW_CALL_SECONDS for it. With
     `idempotent` the client sends its request again under one key until it is answered; a `twin` does the same at the
     same time, and `other` sends other requests under the same key. With `polled` the client polls in the end until the
-    task has ended, each time for so many seconds.
+    task has ended, each time for so many seconds. `followed` clients follow the task by its events.
     """
 
     at: float
@@ -46,6 +46,7 @@ class TaskSpec:
     other: bool = False
     tenant: str = LOCAL
     polled: float | None = None
+    followed: int = 0
 
     def body(self, tag: str) -> dict[str, Any]:
         """The request's body. Texts are alike in all tasks: `instructions` tells them apart."""
@@ -193,6 +194,13 @@ def _limited(workload: Workload, rng: Random) -> Workload:
 def polled(workload: Workload, rng: Random) -> Workload:
     """Have each client poll its task until it has ended."""
     return replace(workload, tasks=tuple(replace(spec, polled=rng.choice((0.5, 3.0, 25.0))) for spec in workload.tasks))
+
+
+def followed(workload: Workload, rng: Random) -> Workload:
+    """Have clients follow tasks by their events in some runs."""
+    if rng.random() >= 0.1:
+        return workload
+    return replace(workload, tasks=tuple(replace(spec, followed=rng.choice((0, 1, 1, 2))) for spec in workload.tasks))
 
 
 def metered(workload: Workload, rng: Random) -> Workload:

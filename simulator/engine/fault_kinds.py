@@ -68,6 +68,9 @@ _ALL = (
     FaultKind(24, "alarm_dead", 0.05, "an alarm fails at entry"),
     FaultKind(24, "rpc_dead", 0.02, "a call of an object fails at entry"),
     FaultKind(25, "model_away", 0.01, "the model is away for all, from a second to half an hour"),
+    FaultKind(
+        26, "stream_cut", 0.15, "a client's stream of events is cut off behind an event, and the client comes back"
+    ),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
@@ -77,3 +80,5 @@ FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number in {20, 21
 STORAGE = "d1_full"
 # And so is this one's.
 MODEL_AWAY = "model_away"
+# This one has its usual rate wherever clients follow tasks, which few runs have; nobody else is offered it.
+STREAM_CUT = "stream_cut"

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from simulator.platform.binding_port import JsError
+from simulator.platform.streams import IdentityTransformStream
 
 STATUSES_WITHOUT_BODY = (204, 304)
 
@@ -86,16 +87,22 @@ class Request:
 class Response:
     """The SDK's response. A body where HTTP has none is refused, as by the platform."""
 
-    def __init__(self, body: str | None = None, status: int = 200, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        body: str | IdentityTransformStream | None = None,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         if body is not None and status in STATUSES_WITHOUT_BODY:
             raise TypeError("Response with null body status cannot have body")
         self.status = status
         self.headers = headers or {}
-        self._body = body
+        self.body = body
 
     async def text(self) -> str:
         """Read the body."""
-        return self._body or ""
+        assert not isinstance(self.body, IdentityTransformStream), "its client reads it"
+        return self.body or ""
 
 
 def _register(name: str, members: Mapping[str, Any]) -> None:
@@ -108,6 +115,6 @@ _register(
     "workers",
     {"DurableObject": DurableObject, "Response": Response, "WorkerEntrypoint": WorkerEntrypoint},
 )
-_register("js", {})
+_register("js", {"IdentityTransformStream": IdentityTransformStream})
 _register("pyodide", {})
-_register("pyodide.ffi", {"JsException": JsError})
+_register("pyodide.ffi", {"JsException": JsError, "to_js": lambda value: value})

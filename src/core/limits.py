@@ -35,6 +35,18 @@ CANCEL_ANSWER_SECONDS = 25.0  # a cancellation or a deletion is answered within 
 BULK_TASKS_MOST = 100  # that one request puts back or cancels
 BULK_COUNT_MOST = 10_000  # tasks that a dry run of it counts: it reads two rows for each
 BULK_SEND_SECONDS = 10.0  # for how long a bulk retry sends tasks off; the sweep has the others
+# A stream of events looks at its task once in a second at most, and less often while nothing happens: news is late by a
+# second, or by a quarter of the time that it has taken, up to the most. It ends, for its client to come back, after so
+# many reads of D1, or seconds: on the free plan an invocation has 10 ms of CPU, and a read takes one or two of them.
+EVENT_LOOK_SECONDS_LEAST = 1.0
+EVENT_LOOK_SECONDS_MOST = 10.0
+EVENT_READS = {"free": 6, "paid": 600}
+EVENT_SECONDS = 600.0
+EVENT_CHUNKS_AT_ONCE = 16  # that one look reads; an output has up to OUTPUT_CHARS_MOST
+EVENT_COMMENT_SECONDS = 5.0  # between comments; a read takes STORE_SECONDS_OF_REQUEST at most: within 15 s
+EVENT_KEY_SECONDS = 45.0  # for so long a stream takes its key for valid: a revoked one's ends within 60 s, a look later
+EVENT_RETRY_MS = 500  # after which the client of a stream that ended early comes back
+EVENT_HELP_SECONDS = 60.0  # how often a stream does something for a task that nobody comes for
 REQUEST_PERIOD_SECONDS = 60  # wrangler.toml: the period of RATE_LIMITER; platform: 10 or 60
 RATE_LIMITER_SECONDS = 1.0  # a limiter that takes longer lets the request through
 

@@ -4,6 +4,7 @@ import asyncio
 import re
 from typing import NamedTuple
 
+from ..core import limits
 from ..core.keys import NOBODY, Key, Scope, fingerprint, parse, proves
 from ..core.tenants import LOCAL
 from .endpoint import Access
@@ -31,16 +32,18 @@ class Caller(NamedTuple):
     key_id: str
 
 
-async def caller_of(request: Request, api: Api, access: Scope | Access) -> Caller:
+async def caller_of(
+    request: Request, api: Api, access: Scope | Access, within: float = limits.KEY_CACHE_SECONDS
+) -> Caller:
     """Return the tenant whose key the request carries, and the key's id.
 
     Raises Refusal: 401 without a valid key, the same for whatever is wrong with it; 403 for a key without the scope;
     503 while there are no keys at all, or beyond the rate at which unknown keys are looked up. Costs one D1 call, none
-    if this isolate has had an answer about the text lately.
+    if this isolate has had an answer about the text lately: within so many seconds, if it was that the key is valid.
     """
     if access is Access.PUBLIC or not api.settings.require_keys:
         return Caller(LOCAL, "")
-    key = await _key(request, api)
+    key = await _key(request, api, within)
     scope = Scope.ADMIN if access is Access.OPERATOR else access
     if isinstance(scope, Scope) and scope not in key.scopes:
         raise _forbidden(f"This call needs a key with the scope `{scope}`.", scope)
@@ -54,7 +57,7 @@ def _forbidden(detail: str, scope: Scope) -> Refusal:
     return Refusal(FORBIDDEN, detail, headers=challenge)
 
 
-async def _key(request: Request, api: Api) -> Key:
+async def _key(request: Request, api: Api, within: float) -> Key:
     header = _BEARER.fullmatch(request.headers.get("authorization", ""))
     text = "" if header is None else header[1]
     # From here on the same work is done for any text: a client that has no key learns nothing about any. All texts that
@@ -62,7 +65,7 @@ async def _key(request: Request, api: Api) -> Key:
     presented = parse(text) or NOBODY
     mark, asked_at = fingerprint(text if presented is not NOBODY else ""), asyncio.get_running_loop().time()
     cache, isolate = api.isolate.keys, api.isolate
-    if (known := cache.find(mark, asked_at, api.now_ms())) is not None:
+    if (known := cache.find(mark, asked_at, api.now_ms(), within)) is not None:
         return known
     if (any_key := isolate.refused.find(mark, asked_at)) is not None:
         raise _refusal(any_key=any_key)

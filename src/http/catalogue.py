@@ -11,7 +11,7 @@ from typing import Final
 from ..core import limits
 from ..core.keys import ID_PATTERN, Scope
 from ..core.states import Status
-from . import bulk, health, keys, observation, openapi, operation, problems, queries, tasks
+from . import bulk, events, health, keys, observation, openapi, operation, problems, queries, tasks
 from .dry_run import PlanView
 from .endpoint import IDEMPOTENCY_KEY, Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
@@ -21,7 +21,9 @@ from .retries import RetryFields
 from .task_views import ChunkListView, TaskListView, TaskWithChunksView, WholeTaskView
 
 _ONE_TASK = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
-_OF_TASK = tuple((name, "id", "/id") for name in ("readTask", "readChunks", "cancelTask", "retryTask", "eraseTask"))
+_OF_TASK = tuple(
+    (name, "id", "/id") for name in ("readTask", "readChunks", "followTask", "cancelTask", "retryTask", "eraseTask")
+)
 _WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
 _MOMENT = {"type": "string", "format": "date-time"}
 _CURSOR = {"type": "string", "pattern": f"^{queries.CURSOR_PATTERN}$"}
@@ -164,6 +166,7 @@ ENDPOINTS: Final = (
         answers=(Answer(200, "The finished chunks", (ChunkListView,)),),
         problems=_ONE_TASK,
     ),
+    events.ENDPOINT,
     Endpoint(
         method="POST",
         path="/api/tasks/{id}/cancel",

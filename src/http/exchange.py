@@ -1,6 +1,6 @@
 """What a handler gets."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from ..core.ids import TaskKey, is_task_id, task_key_of
@@ -14,6 +14,8 @@ from .services import Api
 class Exchange:
     """One matched request: the segments that the path's pattern leaves open, the parsed query, and whose it is.
 
+    `check_key` looks at the key again, for an answer that takes long: it raises Refusal for one that is not good any
+    more. An answer about it is taken for true for EVENT_KEY_SECONDS.
     `key_id` is the caller's API key's; empty where none is looked at.
     """
 
@@ -21,6 +23,7 @@ class Exchange:
     request: Request
     parts: Mapping[str, str]
     query: Query
+    check_key: Callable[[], Awaitable[object]]
     tenant: str = LOCAL
     key_id: str = ""
 

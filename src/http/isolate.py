@@ -35,13 +35,15 @@ class KeyCache:
         self._entries: dict[bytes, _Entry] = {}
         self.revision = 0
 
-    def find(self, fingerprint: bytes, seconds: float, now_ms: int) -> Key | None:
-        """Return a key that D1 vouched for at most KEY_CACHE_SECONDS ago and whose own time is not over."""
+    def find(
+        self, fingerprint: bytes, seconds: float, now_ms: int, within: float = limits.KEY_CACHE_SECONDS
+    ) -> Key | None:
+        """Return a key that D1 vouched for less than `within` seconds ago and whose own time is not over."""
         entry = self._entries.get(fingerprint)
         if entry is None:
             return None
         key, asked_at = entry
-        is_fresh = 0 <= seconds - asked_at < limits.KEY_CACHE_SECONDS
+        is_fresh = 0 <= seconds - asked_at < within
         return key if is_fresh and (key.expires_at is None or now_ms < key.expires_at) else None
 
     def has_had(self, fingerprint: bytes) -> bool:

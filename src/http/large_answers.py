@@ -4,7 +4,7 @@ So an isolate holds a part of them, and not the whole several times over.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from ..core.states import Status
 from ..core.task import CONCAT_SEPARATOR, Reduce, Task
@@ -48,6 +48,16 @@ async def task_reply(
     return Reply(status, headers={**JSON, **headers}, parts=_task(store, task, view, index, large, chunks_too))
 
 
+async def task_text(store: TaskStore, task: Task, view: WholeTaskView) -> AsyncGenerator[str]:
+    """Write a task as JSON, in parts if its result is a large one. Raises Refusal (404)."""
+    reply = await task_reply(store, 200, task, view, {})
+    if reply.parts is None:
+        yield reply.body
+        return
+    async for part in reply.parts:
+        yield part
+
+
 def chunks_reply(store: TaskStore, index: ChunkIndex, first: int) -> Reply:
     """Show all finished chunks from `first` on."""
     return Reply(200, headers=JSON, parts=_chunk_list(store, index, first))
@@ -61,7 +71,7 @@ async def chunk_index(store: TaskStore, task: Task) -> ChunkIndex:
     return index
 
 
-async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncIterator[str]:
+async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncGenerator[str]:
     yield '{"chunks": '
     async for part in _chunks(store, index, first):
         yield part
@@ -70,7 +80,7 @@ async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncI
 
 async def _task(
     store: TaskStore, task: Task, view: WholeTaskView, index: ChunkIndex, large: bool, chunks_too: bool
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     """Write the members of a task, in their order."""
     before = "{"
     for name, value in view.items():
@@ -90,7 +100,7 @@ async def _task(
     yield "}"
 
 
-async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncIterator[str]:
+async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncGenerator[str]:
     before = "["
     for places in index.pages(first):
         for chunk in await store.some_chunks(index, places):
@@ -99,7 +109,7 @@ async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncI
     yield "]" if before == ", " else "[]"
 
 
-async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncIterator[str]:
+async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
     """Write the outputs as a list, or joined as one text. A merge has one output, which is never large."""
     assert task.options.reduce is not Reduce.MERGE
     as_list = task.options.reduce is Reduce.NONE

@@ -1,7 +1,7 @@
 """HTTP as this layer sees it: a request to read, and the answer to give. It knows nothing of the application."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +15,10 @@ class BodyTooLarge(Exception):
 
 class BodyBroken(Exception):
     """The body ended before its time, or is not framed as its headers say; maybe the client went away."""
+
+
+class CutOff(Exception):
+    """An answer in parts ends before its end: its connection is broken off, so that nobody takes it for whole."""
 
 
 class Request(Protocol):
@@ -40,7 +44,7 @@ class Reply:
     status: int
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    parts: AsyncIterator[str] | None = None
+    parts: AsyncGenerator[str] | None = None
 
 
 def json_reply(

@@ -6,6 +6,7 @@ from ..core.task import Task
 _PATIENT_AFTER_SECONDS = 10.0
 _PATIENT_POLL_SECONDS = 1.0
 _SPARING_GROWTH = 3.0
+_SILENCE_FRACTION = 0.25
 
 
 def poll_seconds(waited_seconds: float) -> float:
@@ -14,6 +15,16 @@ def poll_seconds(waited_seconds: float) -> float:
     A wait of 25 s makes 34 reads this way.
     """
     return limits.WAIT_POLL_SECONDS if waited_seconds < _PATIENT_AFTER_SECONDS else _PATIENT_POLL_SECONDS
+
+
+def look_seconds(silent_seconds: float, look_took: float) -> float:
+    """Return how long a stream of events pauses after a look, where nothing has been written for so long.
+
+    News is late by a quarter of the time that it has taken, at least. A slow database is asked less often: streams take
+    no more than an eleventh of its time each, however many there are.
+    """
+    wanted = max(limits.EVENT_LOOK_SECONDS_LEAST, silent_seconds * _SILENCE_FRACTION, look_took * limits.LOOK_LATENCIES)
+    return min(limits.EVENT_LOOK_SECONDS_MOST, wanted)
 
 
 def reads_left(task: Task, reads_after: int) -> int:

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
+from ..core import limits
 from ..core.errors import ConfigurationError, StoreError, StoreSilent
 from . import cors, queries, rate_limit
 from .authentication import Caller, caller_of
@@ -110,7 +112,9 @@ async def _answer(request: Request, api: Api) -> Reply:
 def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, caller: Caller) -> Exchange:
     known = {parameter.name for parameter in endpoint.parameters if parameter.place == "query"}
     unknown = UNSUPPORTED_PARAMETER if errors.is_compatible(endpoint.path) else INVALID_FIELDS
-    return Exchange(api, request, parts, queries.parse(query, known, unknown), caller.tenant, caller.key_id)
+    check_key = partial(caller_of, request, api, endpoint.access, limits.EVENT_KEY_SECONDS)
+    asked = queries.parse(query, known, unknown)
+    return Exchange(api, request, parts, asked, check_key, caller.tenant, caller.key_id)
 
 
 def _split(url: str) -> tuple[list[str], str]:

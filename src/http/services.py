@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..core.ids import TaskKey
+from ..core.meter import Meter
 from ..core.settings import Settings
 from ..inference.protocol import Provider
 from ..processing.asked_sweep import SweepOnRequest
@@ -54,6 +55,8 @@ class Clock(Protocol):
 class Api:
     """Everything that a handler may use. `entropy` gives random bytes fit for keys.
 
+    `meter` counts what the invocation spends.
+
     `tell_object` tells a task's object under which fence the task has ended. It takes two seconds at most, and raises
     nothing.
     """
@@ -71,6 +74,7 @@ class Api:
     bound: BoundRoutes
     now_ms: Clock
     entropy: Callable[[int], bytes]
+    meter: Meter
     log: Log
     day_use: DayUse | None = None
     rate_limiter: RateLimiter | None = None

@@ -64,6 +64,7 @@ class LinksView(TypedDict):
     chunks: str
     cancel: str
     retry: str
+    events: str
 
 
 @shown
@@ -176,7 +177,13 @@ def task_view(task: core.Task, api: Api) -> TaskView:
         expiresAt=maybe_rfc3339(task.expires_at),
         deadlineAt=maybe_rfc3339(task.deadline_at),
         maxModelCalls=task.options.max_calls,
-        links=LinksView(self=here, chunks=f"{here}/chunks", cancel=f"{here}/cancel", retry=f"{here}/retry"),
+        links=LinksView(
+            self=here,
+            chunks=f"{here}/chunks",
+            cancel=f"{here}/cancel",
+            retry=f"{here}/retry",
+            events=f"{here}/events",
+        ),
     )
 
 

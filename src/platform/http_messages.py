@@ -1,9 +1,10 @@
 """HTTP requests and answers, between the SDK's types and the HTTP layer's."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from ..http.messages import BodyBroken, BodyTooLarge, Reply
+from ..http.messages import BodyBroken, BodyTooLarge, CutOff, Reply
 
 if TYPE_CHECKING:
     import js
@@ -55,14 +56,24 @@ def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "wo
     return Response(stream.readable, status=reply.status, headers=headers)
 
 
-async def _send(parts: AsyncIterator[str], writer: "js.WritableStreamDefaultWriter") -> None:
-    """Send an answer's parts, each when the reader has taken the one before."""
-    from pyodide.ffi import to_js
+async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWriter") -> None:
+    """Send an answer's parts, each when the reader has taken the one before.
 
-    try:
-        async for part in parts:
-            await writer.write(to_js(part.encode()))
-    except Exception:
-        await writer.abort("the answer is not whole")
-        raise
-    await writer.close()
+    It stops as soon as one cannot be sent any more, since the client is gone.
+    """
+    from pyodide.ffi import JsException, to_js
+
+    async with aclosing(parts):
+        try:
+            async for part in parts:
+                try:
+                    await writer.write(to_js(part.encode()))
+                except JsException:
+                    return
+        except CutOff:
+            await writer.abort("the answer is not whole")
+            return
+        except Exception:
+            await writer.abort("the answer is not whole")
+            raise
+        await writer.close()

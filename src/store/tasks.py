@@ -3,6 +3,7 @@
 from .admission import AdmissionStore
 from .bulk import BulkStore
 from .ending import EndingStore
+from .events import EventStore
 from .seen import SeenStore
 from .storage import StorageStore
 from .sweep import SweepStore
@@ -12,6 +13,15 @@ from .work import WorkStore
 
 
 class TaskStore(
-    AdmissionStore, BulkStore, WorkStore, WindowStore, EndingStore, SweepStore, SeenStore, StorageStore, ViewStore
+    AdmissionStore,
+    BulkStore,
+    WorkStore,
+    WindowStore,
+    EndingStore,
+    EventStore,
+    SweepStore,
+    SeenStore,
+    StorageStore,
+    ViewStore,
 ):
     """The state machine's home. Every method may raise StoreError; every write may be sent again."""

@@ -219,6 +219,11 @@ def overloaded(bench: ApiBench, method: str, path: str) -> Reply:
     return unknown_task(bench, method, path)
 
 
+def bad_flag(bench: ApiBench, method: str, path: str) -> Reply:
+    """Ask for a stream with a word that is none of the two."""
+    return bench.call(method, path.replace("{id}", unknown(path)) + "?stream=maybe")
+
+
 def dry_run(bench: ApiBench, method: str, path: str) -> Reply:
     """Ask for the plan only."""
     return bench.call(method, f"{path}?dryRun=true", {"input": "x"})
@@ -256,6 +261,7 @@ OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/v1/responses", "invalid_fields"): bad_value,
     ("/v1/responses", "too_large"): body(b'{"background": true, "input": "%s"}' % (b"x" * 1_000_001)),
     ("/v1/responses/{id}/input_items", "invalid_fields"): bad_value,
+    ("/v1/responses/{id}", "invalid_fields"): bad_flag,
 }
 
 # How each problem is brought about.
@@ -337,6 +343,7 @@ def test_every_endpoint_is_described() -> None:
         "/api/tasks": ["get", "head", "options", "post"],
         "/api/tasks/{id}": ["delete", "get", "head", "options"],
         "/api/tasks/{id}/chunks": ["get", "head", "options"],
+        "/api/tasks/{id}/events": ["get", "head", "options"],
         "/api/tasks/{id}/cancel": ["options", "post"],
         "/api/tasks/{id}/retry": ["options", "post"],
         "/api/tasks/retry": ["options", "post"],

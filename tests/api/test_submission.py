@@ -56,7 +56,7 @@ def test_smallest_request(bench: ApiBench) -> None:
         "expiresAt": None,
         "deadlineAt": None,
         "maxModelCalls": None,
-        "links": {"self": path, "chunks": f"{path}/chunks", "cancel": f"{path}/cancel", "retry": f"{path}/retry"},
+        "links": {"self": path} | {name: f"{path}/{name}" for name in ("chunks", "cancel", "retry", "events")},
         "request": {
             "model": "demo-1",
             "instructions": DEFAULT_INSTRUCTIONS,

@@ -28,6 +28,7 @@ from src.processing.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.claims import Claim, Continue, Fail, Finish, Step
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
+from tests.support.event_streams import read_events
 from tests.support.stored_outputs import stored_outputs
 
 Json = dict[str, Any]
@@ -60,7 +61,7 @@ _TASK: Spec = {
     "result": _names("output"),
     "error": _ERROR,
     "usage": _names("modelCalls minimumCalls inDoubt inputTokens outputTokens"),
-    "links": _names("self chunks cancel retry"),
+    "links": _names("self chunks cancel retry events"),
     "waitingFor": _names("reason until ahead"),
 }
 _WHOLE: Spec = {
@@ -290,6 +291,24 @@ class TwoTenants(RuleBasedStateMachine):
         self.shows(data(reply), model)
         if chunks:
             assert [chunk["output"] for chunk in data(reply)["chunks"]] == [tenant.canary] * model.done
+
+    @rule(name=tenants, pick=picks)
+    def follow(self, name: str, pick: int) -> None:
+        """The events of one's own task, once it has ended, and nobody else's."""
+        tenant, (owner, id_) = self.tenants[name], self.pick(pick)
+        if owner == name and tenant.tasks[id_].open:
+            return
+        path = f"/api/tasks/{id_}/events"
+        if owner != name:
+            assert self.ask(tenant, "GET /api/tasks/{id}/events", path).status == 404
+            return
+        text = self.bench.call("GET", path, None, bearer(tenant.admin)).body
+        for other in self.tenants.values():
+            assert other is tenant or not [word for word in other.words if word in text]
+        received = read_events(text)
+        model = tenant.tasks[id_]
+        assert [each.json["output"] for each in received if each.name == "chunk"] == [tenant.canary] * model.done
+        self.shows(received[-1].json, model)
 
     @rule(name=tenants, pick=picks)
     def read_chunks(self, name: str, pick: int) -> None:

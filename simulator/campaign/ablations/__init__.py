@@ -4,6 +4,7 @@ from simulator.campaign.ablations import (
     calls,
     dead_triggers,
     dispatch,
+    events,
     fences,
     late_landing,
     letting_go,
@@ -32,5 +33,6 @@ ABLATIONS = (
     *storage.ABLATIONS,
     *dead_triggers.ABLATIONS,
     *tallies.ABLATIONS,
+    *events.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

@@ -1,7 +1,7 @@
 """Answers that hold a response, with what says when to ask again. One with a large text is sent in parts."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from ...core.states import Status
 from ...core.task import Task
@@ -28,7 +28,7 @@ async def response_reply(api: Api, status: int, task: Task, headers: Mapping[str
     return Reply(status, headers={**JSON, **headers}, parts=_parts(api, task, view, index))
 
 
-async def _parts(api: Api, task: Task, view: ResponseView, index: ChunkIndex) -> AsyncIterator[str]:
+async def _parts(api: Api, task: Task, view: ResponseView, index: ChunkIndex) -> AsyncGenerator[str]:
     """Write a response whose one text was not read with it: what is before it, the text, and what is behind it."""
     message, *_ = view["output"]
     message["content"][0]["text"] = _HERE

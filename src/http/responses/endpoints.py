@@ -4,7 +4,7 @@ from typing import Final
 
 from ...core import limits
 from ...core.keys import Scope
-from .. import problems
+from .. import problems, sse
 from ..endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Parameter
 from . import handlers, models, paging
 from .fields import NewResponseFields
@@ -15,6 +15,10 @@ _ONE = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
 _ID = {"type": "string", "pattern": f"^{RESPONSE_PREFIX}[0-9a-f-]{{36}}$"}
 _OF_RESPONSE = tuple(
     (name, "id", "/id") for name in ("readResponse", "cancelResponse", "eraseResponse", "readInputItems")
+)
+_EVENTS = (
+    "its events, as they happen: each once and in order, the last one with the response. A stream that ends before "
+    "that ends with `error`, and its connection is broken off."
 )
 _LATER = ("Retry-After", "openai-poll-after-ms")
 _JOINING = (
@@ -42,7 +46,16 @@ ENDPOINTS: Final = (
         body=NewResponseFields,
         makes_tasks=True,
         parameters=(IDEMPOTENCY_KEY, *_JOINING),
-        answers=(Answer(200, "Accepted", (ResponseView,), (*_LATER, "Idempotency-Replayed"), _OF_RESPONSE),),
+        answers=(
+            Answer(
+                200,
+                f"Accepted. With `stream: true` {_EVENTS}",
+                (ResponseView,),
+                (*_LATER, "Idempotency-Replayed"),
+                _OF_RESPONSE,
+                stream=sse.MEDIA_TYPE,
+            ),
+        ),
         problems=(
             problems.MALFORMED_BODY,
             problems.INVALID_FIELDS,
@@ -60,8 +73,25 @@ ENDPOINTS: Final = (
         summary="Read a response, with its output once it has completed",
         handler=handlers.read,
         access=Scope.READ,
-        answers=(Answer(200, "The response", (ResponseView,), _LATER, _OF_RESPONSE),),
-        problems=_ONE,
+        parameters=(
+            Parameter("stream", "`true`: the response's events.", {"type": "string", "enum": ["true", "false"]}),
+            Parameter(
+                "starting_after",
+                "With `stream=true`: the `sequence_number` of the last event that came.",
+                {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+            ),
+        ),
+        answers=(
+            Answer(
+                200,
+                f"The response. With `stream=true` {_EVENTS}",
+                (ResponseView,),
+                _LATER,
+                _OF_RESPONSE,
+                stream=sse.MEDIA_TYPE,
+            ),
+        ),
+        problems=(problems.INVALID_FIELDS, *_ONE),
         id_schema=_ID,
     ),
     Endpoint(

@@ -106,6 +106,7 @@ class NewResponseFields(Sent):
     store: bool | None = Field(
         None, description=f"false: the response is kept for {limits.RESPONSE_UNSTORED_SECONDS} s after its end."
     )
+    stream: bool | None = Field(None, description="true: the answer is the response's events, as they happen.")
     onceover: OnceoverFields | None = None
 
 

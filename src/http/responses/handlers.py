@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ...core.ids import TaskKey, task_key_of
 from ...core.task import Task
@@ -10,8 +11,8 @@ from .. import acts
 from ..conditions import digest, idempotency_key
 from ..exchange import Exchange
 from ..messages import Reply, json_reply
-from ..problems import INVALID_FIELDS, NOT_FOUND, Refusal, field_refusal
-from . import joining, names, paging
+from ..problems import INVALID_FIELDS, NOT_FOUND, FieldError, Refusal, field_refusal
+from . import joining, names, paging, stream
 from .answers import response_reply
 from .fields import new_request
 from .shapes import DeletedView, InputListView, InputMessageView, InputTextView
@@ -31,11 +32,19 @@ async def create(exchange: Exchange) -> Reply:
     joins = None if key is not None else joining.joining(exchange, name)
     with _named_here():
         accepted = await acts.accept(exchange, request, key, name, joins)
+    if body.get("stream"):
+        streamed = await stream.stream_reply(exchange, accepted.task)
+        return replace(streamed, headers={**streamed.headers, **acts.replayed(accepted)})
     return await response_reply(api, 200, accepted.task, acts.replayed(accepted))
 
 
 async def read(exchange: Exchange) -> Reply:
-    """Show a response as it is. A task that is late is helped, as by the native API."""
+    """Show a response as it is, or its events. A task that is late is helped, as by the native API."""
+    wanted, first = stream.is_wanted(exchange.query), stream.first_number(exchange.query)
+    if wanted:
+        return await stream.stream_reply(exchange, await found(exchange), first)
+    if first:
+        raise field_refusal([FieldError("starting_after", "needs stream=true")])
     return await response_reply(exchange.api, 200, await found(exchange))
 
 

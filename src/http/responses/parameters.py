@@ -28,7 +28,6 @@ DEFAULTS: Mapping[str, Passing] = {
     "prompt_cache_retention": (),
     "safety_identifier": (),
     "service_tier": ("auto", "default"),
-    "stream": (False,),
     "stream_options": (),
     "text": {"format": ({"type": "text"},), "verbosity": ("medium",)},
     # No tools are called either way.

@@ -13,7 +13,21 @@ from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Ta
 from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
 from src.store.database import Database
 from src.store.keys import KeyStore
-from src.store.sql import admission, bulk, ending, joining, keys, seen, storage, sweep, tallies, views, window, work
+from src.store.sql import (
+    admission,
+    bulk,
+    ending,
+    events,
+    joining,
+    keys,
+    seen,
+    storage,
+    sweep,
+    tallies,
+    views,
+    window,
+    work,
+)
 from src.store.sql.statement import Statement
 from src.store.tallies import TallyStore
 from src.store.tasks import TaskStore
@@ -29,10 +43,24 @@ _STEPS = count(1)
 _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
-    *("read_at", "lease_until", "rest_until", "sent_at", "age_ms", "ended_by"),
+    *("read_at", "lease_until", "rest_until", "sent_at", "age_ms", "ended_by", "news_at"),
     *("until", "beyond", "waited_ms", "took_ms"),
 }
-STATEMENT_MODULES = (admission, bulk, ending, joining, keys, seen, storage, sweep, tallies, views, window, work)
+STATEMENT_MODULES = (
+    admission,
+    bulk,
+    ending,
+    events,
+    joining,
+    keys,
+    seen,
+    storage,
+    sweep,
+    tallies,
+    views,
+    window,
+    work,
+)
 
 
 def statement_names() -> dict[str, str]:

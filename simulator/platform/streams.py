@@ -1,0 +1,79 @@
+"""JavaScript's `IdentityTransformStream`: what an answer that is sent in parts goes through to its client.
+
+A write is done when the reader has taken it, as in workerd. Once the reader has left, a write raises.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from simulator.platform.binding_port import CONNECTION_LOST, JsError
+
+
+class IdentityTransformStream:
+    """The stream, its two ends and their reader and writer: all are one."""
+
+    def __init__(self) -> None:
+        self.readable = self
+        self.writable = self
+        self._piece: bytes | None = None
+        self._taken: asyncio.Future[None] | None = None
+        self._news: asyncio.Future[None] | None = None
+        self._ended = False
+        self._broken = False
+        self._left = False
+
+    @classmethod
+    def new(cls) -> "IdentityTransformStream":
+        """Make one, as `new` of JavaScript."""
+        return cls()
+
+    def getWriter(self) -> "IdentityTransformStream":  # noqa: N802 - the platform's name
+        """Take hold of the writing end."""
+        return self
+
+    async def write(self, piece: bytes) -> None:
+        """Hand a piece over, and wait until the reader has taken it."""
+        if self._left:
+            raise JsError(CONNECTION_LOST)
+        self._piece = piece
+        self._taken = asyncio.get_running_loop().create_future()
+        self._tell()
+        await self._taken
+
+    async def close(self) -> None:
+        """End the stream."""
+        self._ended = True
+        self._tell()
+
+    async def abort(self, _reason: str) -> None:
+        """Break it off."""
+        self._broken = True
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def pieces(self, silent_seconds: float) -> AsyncGenerator[bytes]:
+        """Read it. Raises JsError when it is broken off, or when nothing has come for so long: its isolate has died."""
+        while True:
+            if self._piece is not None:
+                piece, self._piece = self._piece, None
+                assert self._taken is not None
+                self._taken.set_result(None)
+                yield piece
+            elif self._broken:
+                raise JsError(CONNECTION_LOST)
+            elif self._ended:
+                return
+            else:
+                self._news = asyncio.get_running_loop().create_future()
+                done, _ = await asyncio.wait({self._news}, timeout=silent_seconds)
+                if not done:
+                    raise JsError(CONNECTION_LOST)
+
+    def leave(self) -> None:
+        """Read no more."""
+        self._left = True
+        if self._taken is not None and not self._taken.done():
+            self._taken.set_exception(JsError(CONNECTION_LOST))

@@ -1,0 +1,85 @@
+"""Which events a response of `/v1` has, and how they are numbered: from its task's state alone. Pure.
+
+The list of events of a task only ever grows at its end, so a stream that is opened again behind any number goes on with
+the same events under the same numbers. A task that its native API puts back is the exception: its end is taken back,
+and what follows takes the numbers from there.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from .states import Status
+
+
+class Kind(StrEnum):
+    """What an event is, in OpenAI's words. The last one has the name of how the response has ended."""
+
+    CREATED = "response.created"
+    QUEUED = "response.queued"
+    IN_PROGRESS = "response.in_progress"
+    ITEM_ADDED = "response.output_item.added"
+    PART_ADDED = "response.content_part.added"
+    DELTA = "response.output_text.delta"
+    TEXT_DONE = "response.output_text.done"
+    PART_DONE = "response.content_part.done"
+    ITEM_DONE = "response.output_item.done"
+    END = "end"
+
+
+_TEXT_BEGINS = (Kind.ITEM_ADDED, Kind.PART_ADDED)
+_TEXT_ENDS = (Kind.TEXT_DONE, Kind.PART_DONE, Kind.ITEM_DONE)
+_BEFORE_TEXT = 3  # created, queued, in progress
+FIRST_DELTA = _BEFORE_TEXT + len(_TEXT_BEGINS)
+
+
+class ResponseEvent(NamedTuple):
+    """An event and its number. `delta` counts the deltas from 0."""
+
+    number: int
+    kind: Kind
+    delta: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a response stands. `started`: a worker has had its task. `deltas`: how many pieces of its text there are.
+
+    These are the outputs of the first chunks, up to one without an output; or of a merge the one result, once the task
+    has completed. `all_known`: there are no more of them at this moment.
+    """
+
+    status: Status
+    started: bool
+    deltas: int
+    all_known: bool = True
+
+    @property
+    def length(self) -> int:
+        """How many events there are."""
+        begins = _BEFORE_TEXT if self.started else _BEFORE_TEXT - 1
+        if self.deltas:
+            begins = FIRST_DELTA + self.deltas
+        if not (self.status.terminal and self.all_known):
+            return begins
+        return begins + (len(_TEXT_ENDS) if self.status is Status.COMPLETED else 0) + 1
+
+
+def response_events(standing: Standing, first: int) -> Iterator[ResponseEvent]:
+    """Give the events from the number `first` on. A failed or cancelled response ends without the end of its text."""
+    for number in range(first, standing.length):
+        yield _event(standing, number)
+
+
+def _event(standing: Standing, number: int) -> ResponseEvent:
+    if standing.status.terminal and standing.all_known and number == standing.length - 1:
+        return ResponseEvent(number, Kind.END)
+    if number < _BEFORE_TEXT:
+        return ResponseEvent(number, (Kind.CREATED, Kind.QUEUED, Kind.IN_PROGRESS)[number])
+    if number < FIRST_DELTA:
+        return ResponseEvent(number, _TEXT_BEGINS[number - _BEFORE_TEXT])
+    delta = number - FIRST_DELTA
+    if delta < standing.deltas:
+        return ResponseEvent(number, Kind.DELTA, delta)
+    return ResponseEvent(number, _TEXT_ENDS[delta - standing.deltas])

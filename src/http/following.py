@@ -1,0 +1,114 @@
+"""Following a task for whoever has a stream of its events open, in whatever form: when to look, and when to stop.
+
+A follower looks at the task in D1 at a bounded rate, looks at the key again, and ends before the allowance of its
+invocation does. It knows nothing of events and of their form.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from ..core import limits
+from ..core.errors import StoreError
+from ..core.ids import TaskKey
+from ..core.task import Task
+from ..processing.terms import OVERDUE
+from ..store.events import Look
+from .exchange import Exchange
+from .polling import look_seconds
+from .problems import Refusal
+
+# Reads that follow upon the last look: of the task whole, twice if its deadline has passed meanwhile, and of a key.
+_RESERVE = 4
+
+
+class Follower:
+    """Looks at a task until its stream has had its end.
+
+    `first` is what the opening of the stream found, after so many `reads`. `following` is the chunk whose output is
+    wanted next: whoever uses outputs moves it on. While it is None no look reads any.
+    """
+
+    def __init__(self, exchange: Exchange, key: TaskKey, following: int | None, first: Look, *, reads: int = 1) -> None:
+        self._api = exchange.api
+        self._check_key = exchange.check_key
+        self._key = key
+        self._clock = asyncio.get_running_loop().time
+        self._began_at = self._clock()
+        self._ends_at = self._began_at + limits.EVENT_SECONDS
+        plan = self._api.settings.plan
+        self._reads_left = limits.EVENT_READS[plan] - reads
+        self._subrequests_most = limits.SUBREQUESTS[plan] - _RESERVE
+        self._help_at = self._clock()
+        self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
+        self._first = first
+        self.following = following
+
+    async def looks(self) -> AsyncGenerator[Look | None]:
+        """Give what each look finds, and None now and then, where a comment is due.
+
+        It ends when the task is gone, when its key is not good any more, when the database fails, and before the
+        invocation's allowance does.
+        """
+        look, took = self._first, 0.0
+        try:
+            while True:
+                yield look
+                await self._help(look)
+                known = look.completed if self.following is not None and look.all_read else -1
+                if look.all_read or self.following is None:
+                    async for due in self._rest(look_seconds(look.silent_ms / 1000, took)):
+                        yield due
+                if not self._may_look():
+                    return
+                began = self._clock()
+                found = await self._look(known)
+                if found is None:
+                    return
+                look, took = found, self._clock() - began
+        except Refusal as refusal:
+            self._api.log("stream_refused", task=self._key, code=refusal.kind.code)
+        except StoreError as error:
+            self._api.log("stream_failed", task=self._key, code=error.code)
+        finally:
+            seconds = round(self._clock() - self._began_at, 1)
+            self._api.log("stream_closed", task=self._key, seconds=seconds, **self._api.meter.facts())
+
+    def _may_look(self) -> bool:
+        """Whether the allowance has room for a look and what follows upon the last one."""
+        self._reads_left -= 1
+        spent = self._api.meter.subrequests >= self._subrequests_most
+        return self._reads_left >= 0 and not spent and self._clock() < self._ends_at
+
+    async def _look(self, known: int) -> Look | None:
+        """Look at the key, and at the task; one whose deadline has passed since anybody looked has failed by that."""
+        api = self._api
+        await self._check_key()
+        look = await api.store.look(self._key, self.following, known)
+        if look is None or not look.overdue:
+            return look
+        await api.store.expire([self._key], OVERDUE, api.settings.retention_ms)
+        return await api.store.look(self._key, self.following, known)
+
+    async def _help(self, look: Look) -> None:
+        """Do for a task that nobody comes for what a poll does, behind the stream, which goes on meanwhile."""
+        if not look.needs_help or self._clock() < self._help_at:
+            return
+        self._help_at = self._clock() + limits.EVENT_HELP_SECONDS
+        task = await self._api.store.task(self._key)
+        if task is not None:
+            self._api.rescue.wait_until(self._rescue(task))
+
+    async def _rescue(self, task: Task) -> None:
+        try:
+            await self._api.rescue.help(task, limits.WAIT_SECONDS_MOST)
+        except StoreError as error:
+            self._api.log("help_failed", task=self._key, code=error.code)
+
+    async def _rest(self, seconds: float) -> AsyncIterator[None]:
+        """Pause. Now and then a comment is due: it keeps the connection, and shows whether the client is there."""
+        until = self._clock() + seconds
+        while (now := self._clock()) < until:
+            await asyncio.sleep(min(until, self._comment_at) - now)
+            if self._clock() >= self._comment_at:
+                self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
+                yield None

@@ -1,0 +1,126 @@
+"""A response's events as they happen: `GET …?stream=true`, and `POST` with `stream: true`.
+
+A stream that ends before the response does says so with an error and breaks its connection off: the SDKs take a clean
+end for success.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from ...core.response_events import FIRST_DELTA, Standing, response_events
+from ...core.states import Status
+from ...core.task import CONCAT_SEPARATOR, Reduce, Task
+from ...store.events import Look
+from .. import sse
+from ..exchange import Exchange
+from ..following import Follower
+from ..messages import CutOff, Query, Reply
+from ..problems import FieldError, Refusal, field_refusal, no_task
+from .events import Writer
+
+_NUMBER_DIGITS_MOST = 9
+_INTERRUPTED = (
+    "The stream ended before the response did. Go on with stream=true and starting_after, the number of the last "
+    "event that came."
+)
+
+
+def is_wanted(query: Query) -> bool:
+    """Read `stream`. Raises Refusal (400)."""
+    text = query.get("stream", "false")
+    if text not in {"true", "false"}:
+        raise _refused("stream", "must be true or false")
+    return text == "true"
+
+
+def first_number(query: Query) -> int:
+    """Read `starting_after`: the number of the first event that is wanted. Raises Refusal (400)."""
+    text = query.get("starting_after")
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= _NUMBER_DIGITS_MOST):
+        raise _refused("starting_after", "must be the sequence_number of an event")
+    return int(text) + 1
+
+
+async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
+    """Open the stream of a response from the event `first` on. Raises Refusal (404, or 400 without such an event)."""
+    merged = task.options.reduce is Reduce.MERGE
+    asked = 0 if merged else max(0, first - FIRST_DELTA)
+    opening = await exchange.api.store.opening(task.task_key, asked)
+    if opening is None:
+        raise no_task()
+    look, following = opening.look, min(asked, opening.ready)
+    if following < asked:  # it is behind all deltas; what was read there is behind a gap
+        look = replace(look, outputs=(), all_read=True)
+    if first > _standing(replace(look, all_read=True), opening.ready, merged=merged).length:
+        raise _refused("starting_after", "is the sequence_number of no event that this response has had")
+    follower = Follower(exchange, task.task_key, None if merged else following, look, reads=2)
+    return Reply(200, headers=sse.HEADERS, parts=_parts(exchange, task, follower, first))
+
+
+def _standing(look: Look, ready: int, *, merged: bool) -> Standing:
+    """Say which events there are. `ready` pieces of the text are known."""
+    if merged:
+        ready = 1 if look.state.status is Status.COMPLETED else 0
+    return Standing(look.state.status, look.state.started, ready, merged or look.all_read)
+
+
+async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
+    """Write the stream. However it ends, a client can tell whether the response has ended with it."""
+    try:
+        async with aclosing(_events(exchange, task, follower, first)) as events:
+            async for part in events:
+                yield part
+    except _EndedEarly:
+        pass
+    except Exception as error:  # noqa: BLE001 - the client gets an error, the terminal the traceback
+        exchange.api.log.failure("stream_broken", error, task=task.task_key)
+    else:
+        return
+    detail = {"message": _INTERRUPTED, "type": "server_error", "param": None, "code": "stream_interrupted"}
+    yield sse.event("error", {"type": "error", "error": detail})
+    raise CutOff
+
+
+class _EndedEarly(Exception):
+    """The invocation's allowance, the key, the task or the database is not there any more."""
+
+
+async def _events(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
+    """Write the events from `first` on. Raises _EndedEarly where the last one is not among them."""
+    api, merged = exchange.api, task.options.reduce is Reduce.MERGE
+    async with aclosing(follower.looks()) as looks:
+        async for look in looks:
+            if look is None:
+                yield sse.COMMENT
+                continue
+            outputs = {output.key.position: output.text for output in look.outputs}
+            standing = _standing(look, (follower.following or 0) + len(outputs), merged=merged)
+            ended = standing.status.terminal and standing.all_known
+            if ended:
+                read = await api.store.task(task.task_key)
+                if read is None or read.status is not standing.status:  # erased, or put back, a moment ago
+                    break
+                task = read
+            writer = Writer(api, task)
+            for event in response_events(standing, first):
+                delta = None if event.delta is None or merged else _piece(event.delta, outputs[event.delta])
+                async for part in writer.write(event, delta):
+                    yield part
+                first = event.number + 1
+            if not merged:
+                follower.following = standing.deltas
+            if ended:
+                return
+    raise _EndedEarly
+
+
+def _piece(delta: int, output: str) -> str:
+    """Return what an output adds to the text: added up, the deltas are the result."""
+    return (CONCAT_SEPARATOR if delta else "") + output
+
+
+def _refused(field: str, message: str) -> Refusal:
+    return field_refusal([FieldError(field, message)])

@@ -1,0 +1,103 @@
+"""What a stream of events reads of its task. A look is one call to D1, of two statements."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..core import limits
+from ..core.events import State
+from ..core.ids import TaskKey
+from ..core.states import Status
+from . import rows
+from .chunk_index import ChunkIndex
+from .claims import Output
+from .columns import text, whole
+from .database import Row, Store
+from .seen import LATE_MS
+from .sql import events as sql
+from .sql.statement import BoundStatement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A task as a look finds it, and the outputs of the chunks that follow upon the one that was seen last, in order.
+
+    `all_read`: there is no other such output at this moment; not known where none were asked for. `needs_help`: nobody
+    comes for the task. `silent_ms` is how long ago somebody last wrote something of it.
+    """
+
+    state: State
+    total: int
+    completed: int
+    failed: int
+    truncated: int
+    overdue: bool
+    silent_ms: int
+    needs_help: bool
+    outputs: Sequence[Output]
+    all_read: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is read when a stream is opened: where the chunks lie, and how many have an output before the first gap.
+
+    `index` names no finished chunks. `look` is the first one.
+    """
+
+    index: ChunkIndex
+    ready: int
+    look: Look
+
+
+class EventStore(Store):
+    """Reads that change nothing, each one call to D1."""
+
+    async def opening(self, task_key: TaskKey, following: int) -> Opening | None:
+        """Read what a stream begins with, with outputs from the chunk `following` on; None: there is no such task."""
+        found, news, places, ready = await self._database.run(
+            *_looking(task_key, following, -1),
+            sql.CUTS.bind(task_key=task_key),
+            sql.READY_CHUNKS.bind(task_key=task_key),
+        )
+        if not found or not places:
+            return None
+        index = rows.chunk_index(task_key, places[0], (), ())
+        return Opening(index, whole(ready[0], "ready"), _look(found[0], news, following))
+
+    async def look(self, task_key: TaskKey, following: int | None, known: int) -> Look | None:
+        """Look at a task, with outputs from the chunk `following` on if more than `known` chunks have one.
+
+        None when there is no such task. EVENT_CHUNKS_AT_ONCE outputs are read at most: those of one segment. Without
+        `following` none is read.
+        """
+        found, news = await self._database.run(*_looking(task_key, following, known))
+        return _look(found[0], news, following) if found else None
+
+
+def _looking(task_key: TaskKey, following: int | None, known: int) -> tuple[BoundStatement, BoundStatement]:
+    if following is None:
+        following, known = 0, limits.CHUNKS_MOST
+    return (
+        sql.LOOK.bind(task_key=task_key, late_ms=LATE_MS, in_vain=limits.SENDS_IN_VAIN),
+        sql.NEWS.bind(task_key=task_key, next=following, known=known),
+    )
+
+
+def _look(row: Row, news: Sequence[Row], following: int | None) -> Look:
+    first = following or 0
+    wanted = range(first, first + limits.EVENT_CHUNKS_AT_ONCE)
+    read = rows.outputs(0, news, wanted)
+    outputs = [output for place, output in zip(wanted, read, strict=False) if output.key.position == place]
+    return Look(
+        state=State(whole(row, "generation"), Status(text(row, "status")), bool(row["started"])),
+        total=whole(row, "total"),
+        completed=whole(row, "completed"),
+        failed=whole(row, "failed"),
+        truncated=whole(row, "truncated"),
+        overdue=bool(row["overdue"]),
+        silent_ms=max(0, whole(row, "read_at") - whole(row, "news_at")),
+        needs_help=bool(row["late"] or row["unanswered"]),
+        outputs=outputs,
+        # One output was asked for. Others of its segment may be followed by those of another one.
+        all_read=following is not None and (not outputs or whole(row, "completed") <= first + len(outputs)),
+    )

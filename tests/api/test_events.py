@@ -1,0 +1,448 @@
+"""`GET /api/tasks/{id}/events`: what a client of the stream receives, when, and what it costs."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.keys import Scope
+from src.core.settings import Settings
+from src.http.messages import Reply
+from src.http.router import handle
+from src.store.claims import Claim, Continue, Finish
+from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
+from tests.support.event_streams import Received, events_of, read_events
+from tests.support.sqlite_d1 import NETWORK_LOST
+
+PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
+
+
+@pytest.fixture
+def bench() -> Iterator[ApiBench]:
+    """The API on the paid plan."""
+    made = ApiBench(settings=PAID)
+    yield made
+    made.close()
+
+
+class Stream:
+    """A client of a stream in the background of a bench: what came, and when, in seconds of the bench."""
+
+    def __init__(self, bench: ApiBench, task: Mapping[str, Any], after: str = "", **headers: str) -> None:
+        self.came: list[tuple[float, str]] = []
+        self.ended_at: float | None = None
+        self._loop = bench.loop
+        url = f"http://localhost:8787{task['links']['events']}{after and f'?after={after}'}"
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.reply: Reply = bench.run(handle(BenchRequest("GET", url, sent), bench.api))
+        assert self.reply.status == 200, self.reply
+        assert self.reply.headers["Content-Type"] == "text/event-stream"
+        assert self.reply.parts is not None
+        self.parts = self.reply.parts
+        self.reading = bench.loop.create_task(self._read())
+
+    async def _read(self) -> None:
+        async for part in self.parts:
+            self.came.append((self._loop.time(), part))
+        self.ended_at = self._loop.time()
+
+    @property
+    def text(self) -> str:
+        """All that came."""
+        return "".join(part for _, part in self.came)
+
+    @property
+    def events(self) -> list[Received]:
+        """The events that came."""
+        return read_events(self.text)
+
+    @property
+    def retry(self) -> list[int]:
+        """After how many milliseconds the client is asked to come back."""
+        return [each for each in events_of(self.text.split("\n")) if isinstance(each, int)]
+
+    def named(self, *names: str) -> list[Received]:
+        """The events of these names."""
+        return [event for event in self.events if event.name in names]
+
+
+def numbered(stream: Stream) -> list[tuple[str | None, object]]:
+    """What the events with an id tell, and their ids."""
+    return [(each.id, each.json.get("output", each.json["status"])) for each in stream.named("status", "chunk")]
+
+
+def record(
+    bench: ApiBench, claim: Claim, *indices: int, end: bool = False, known: dict[int, str] | None = None
+) -> None:
+    """Have a worker write the outputs of chunks, beside those that it has written before."""
+    step = Finish(1_000_000) if end else Continue(180_000)
+    done = {index: f"output {index}" for index in indices}
+    bench.work(claim, done, step, completed=len(known or {}) + len(done))
+    if known is not None:
+        known |= done
+
+
+def held(bench: ApiBench) -> dict[str, Any]:
+    """Submit a task; a worker has finished its first chunk, and holds it for hours."""
+    task = bench.submit()
+    bench.work(bench.claim(task["id"]), {0: "output 0"}, Continue(100_000_000))
+    return task
+
+
+def test_events_come_as_they_happen(bench: ApiBench):
+    """Each chunk comes within two seconds, in the order of the text, whatever order they are finished in."""
+    task = bench.submit("word " * 20, chunk={"maxChars": 10})
+    stream = Stream(bench, task)
+    bench.pass_seconds(3)
+    assert numbered(stream) == [("0-0", "pending")]
+    claim, known = bench.claim(task["id"]), dict[int, str]()
+    wrote: dict[int, float] = {}
+    for at in (1, 0, 2, 4, 5, 3, 6, 7, 9, 8):
+        bench.pass_seconds(1.3)
+        record(bench, claim, at, known=known, end=len(known) == 9)
+        wrote[at] = bench.loop.time()
+    bench.run(stream.reading)
+    assert numbered(stream) == [
+        ("0-0", "pending"),
+        ("0-1", "processing"),
+        *((f"0-{3 * at + 4}", f"output {at}") for at in range(10)),
+        ("0-32", "completed"),
+    ]
+    due = {at: max(wrote[index] for index in range(at + 1)) for at in wrote}
+    for came, part in stream.came:
+        for event in read_events(part) if part.startswith("event: chunk") else ():
+            assert came - due[event.json["index"]] <= 2, event
+    assert stream.named("chunk")[3].json == data(bench.call("GET", task["links"]["chunks"]))["chunks"][3]
+    assert stream.events[-1].name == "end"
+    assert stream.events[-1].id is None
+    assert stream.events[-1].json == data(bench.call("GET", task["links"]["self"]))
+    progress = [event.json["completed"] for event in stream.named("progress")]
+    assert progress == sorted(progress)
+    assert progress[-1] == 10
+    assert {event.id for event in stream.named("progress")} == {None}
+
+
+@pytest.mark.parametrize("by", ["header", "query"])
+def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
+    """Under the same ids, with the same bytes: while the task goes on, and after its end."""
+    task = bench.submit("word " * 20, chunk={"maxChars": 10})
+    bench.begin(task["id"], 3)
+    early = Stream(bench, task)
+    bench.pass_seconds(1)
+    early.reading.cancel()
+    claim = bench.claim(task["id"])
+    bench.work(claim, {at: f"output {at}" for at in range(3, 10)}, Finish(1_000_000), completed=10)
+    whole = Stream(bench, task)
+    bench.run(whole.reading)
+    ids = [event.id for event in whole.named("status", "chunk")]
+    assert early.named("status", "chunk") == whole.named("status", "chunk")[: len(early.named("status", "chunk"))]
+    for at, event_id in enumerate(ids):
+        assert event_id is not None
+        again = Stream(bench, task, last_event_id=event_id) if by == "header" else Stream(bench, task, after=event_id)
+        bench.run(again.reading)
+        assert again.named("status", "chunk") == whole.named("status", "chunk")[at + 1 :]
+        assert again.events[-1] == whole.events[-1]
+
+
+def test_the_header_is_newer_than_the_query(bench: ApiBench):
+    """A browser that comes back by itself sends the URL that it was given at first, and the header."""
+    task = bench.submit()
+    bench.complete(task["id"])
+    stream = Stream(bench, task, after="0-1", last_event_id="0-10")
+    bench.run(stream.reading)
+    assert numbered(stream) == [("0-11", "completed")]
+
+
+@pytest.mark.parametrize(
+    "bad", ["x", "0", "0-", "-1", "0-1-2", "00-1", "1-0", "0-11", "0-14", "9999999999-0", "0-7 ", "１-1"]
+)
+@pytest.mark.parametrize("by", ["header", "query"])
+def test_a_bad_id_is_refused_by_name(bench: ApiBench, bad: str, by: str):
+    """What is no id, and what is the id of no event that the task has had, is 422 before anything is streamed."""
+    task = bench.submit()
+    bench.begin(task["id"], 2)
+    path = task["links"]["events"]
+    if by == "header":
+        reply = bench.call("GET", path, headers={"last-event-id": bad})
+    else:
+        reply = bench.call("GET", f"{path}?after={bad.replace(' ', '%20')}")
+    assert (reply.status, data(reply)["code"]) == (422, "invalid_fields")
+    assert "Last-Event-ID" in data(reply)["errors"][0]["field"]
+
+
+def test_an_unknown_task_is_404(bench: ApiBench):
+    """So is one that cannot be one; and HEAD opens no stream."""
+    assert bench.call("GET", "/api/tasks/01a0c450-6c00-7031-b233-343536373839/events").status == 404
+    assert bench.call("GET", "/api/tasks/x/events").status == 404
+    assert bench.call("HEAD", bench.submit()["links"]["events"]).status == 200
+
+
+def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
+    """Who has seen the failed end is told of the new beginning, and gets the chunks that it has not."""
+    task = bench.submit()
+    bench.fail(task["id"])
+    failed = Stream(bench, task)
+    bench.run(failed.reading)
+    assert numbered(failed) == [("0-0", "pending"), ("0-1", "processing"), ("0-4", "output 0"), ("0-5", "failed")]
+    assert failed.events[-1].json["error"]["code"] == "model_unavailable"
+    again = Stream(bench, task, after="0-5")
+    assert bench.call("POST", task["links"]["retry"]).status == 202
+    bench.run(again.reading)
+    assert numbered(again) == []  # it had its end before the retry
+
+    live = Stream(bench, task, after="0-5")
+    bench.pass_seconds(3)
+    assert numbered(live) == [("1-3", "pending")]
+    claim = bench.claim(task["id"])
+    bench.work(claim, {1: "output 1", 2: "output 2"}, Finish(1_000_000), completed=3)
+    bench.run(live.reading)
+    rest = [("1-4", "processing"), ("1-7", "output 1"), ("1-10", "output 2"), ("1-11", "completed")]
+    assert numbered(live)[1:] == rest
+    for at, event_id in enumerate(["1-3", "1-4", "1-7", "1-10", "1-11"]):
+        resumed = Stream(bench, task, after=event_id)
+        bench.run(resumed.reading)
+        assert numbered(resumed) == rest[at:]
+    late = Stream(bench, task, after="0-4")  # it has not seen how the first generation ended
+    bench.run(late.reading)
+    assert numbered(late) == [("1-3", "pending"), *rest]
+    fresh = Stream(bench, task)
+    bench.run(fresh.reading)
+    assert numbered(fresh) == [("1-0", "pending"), ("1-1", "processing"), ("1-4", "output 0"), *rest[1:]]
+
+
+def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench):
+    """A fresh client of a task that was put back gets no chunk before `processing`, and then all at once."""
+    task = bench.submit()
+    bench.fail(task["id"])
+    assert bench.call("POST", task["links"]["retry"]).status == 202
+    stream = Stream(bench, task)
+    bench.pass_seconds(30)
+    assert numbered(stream) == [("1-0", "pending")]
+    rows = bench.meter.rows_read
+    bench.pass_seconds(30)
+    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # no output is read meanwhile
+    bench.claim(task["id"])
+    bench.pass_seconds(limits.EVENT_LOOK_SECONDS_MOST)
+    assert numbered(stream)[1:] == [("1-1", "processing"), ("1-4", "output 0")]
+
+
+def test_a_chunk_behind_a_gap_is_not_sent(bench: ApiBench):
+    """The second chunk has failed for good: the third, which is finished, can be read, and comes after a retry."""
+    task = bench.submit()
+    claim = bench.claim(task["id"])
+    bench.work(claim, {0: "output 0", 2: "output 2"}, Continue(180_000))
+    assert bench.call("POST", task["links"]["cancel"]).status == 200
+    stream = Stream(bench, task)
+    bench.run(stream.reading)
+    assert numbered(stream) == [("0-0", "pending"), ("0-1", "processing"), ("0-4", "output 0"), ("0-5", "cancelled")]
+    assert [chunk["index"] for chunk in data(bench.call("GET", task["links"]["chunks"]))["chunks"]] == [0, 2]
+
+
+def test_a_task_of_many_chunks_comes_in_portions(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
+    """More outputs than one look reads are read by several, in a row."""
+    monkeypatch.setattr(limits, "EVENT_CHUNKS_AT_ONCE", 4)
+    monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
+    task = bench.submit("word " * 66, chunk={"maxChars": 10})
+    claim = bench.claim(task["id"])
+    for first in range(0, 33, 3):
+        bench.work(
+            claim, {at: f"output {at}" for at in range(first, first + 3)}, Continue(180_000), completed=first + 3
+        )
+    bench.work(claim, {}, Finish(1_000_000), completed=33)
+    calls, began = bench.database.batches, bench.loop.time()
+    stream = Stream(bench, task)
+    bench.run(stream.reading)
+    assert [event.json["index"] for event in stream.named("chunk")] == list(range(33))
+    assert bench.loop.time() == began
+    assert bench.database.batches - calls == 11 + 1
+
+
+def test_a_large_result_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
+    """The task in `end` is what a request for it gives, on one line."""
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
+    task = bench.submit()
+    bench.complete(task["id"])
+    stream = Stream(bench, task)
+    bench.run(stream.reading)
+    assert len(stream.came) > 9
+    assert stream.events[-1].json == data(bench.call("GET", task["links"]["self"]))
+
+
+def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
+    """Something comes every 15 seconds, and nothing is said of a task to which nothing happens."""
+    task = held(bench)
+    stream = Stream(bench, task)
+    bench.pass_seconds(300)
+    times = [came for came, _ in stream.came]
+    assert max(later - earlier for earlier, later in pairwise([*times, 300.0])) <= 15
+    assert len(stream.events) == 4
+
+
+@pytest.mark.parametrize("plan", ["free", "paid"])
+@pytest.mark.parametrize("pace", ["quiet", "busy"])
+def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan: str, pace: str):
+    """By a client that comes back each time: an hour of a task to which nothing happens, and ten minutes of one that
+    finishes a chunk every four seconds. No row is written."""
+    bench.limit(plan=plan)
+    task = bench.submit("word " * 400, chunk={"maxChars": 10})
+    claim, done = bench.claim(task["id"]), 0
+    bench.work(claim, {}, Continue(100_000_000))
+    spent, place, streams = dict.fromkeys(bench.meter.facts(), 0), "", 0
+    while bench.loop.time() < (3_600 if pace == "quiet" else 600) and streams < 1_000:
+        before = bench.meter.facts()
+        stream = Stream(bench, task, after=place)
+        streams += 1
+        while not stream.reading.done():
+            bench.pass_seconds(0.1)
+            if pace == "busy" and bench.loop.time() >= 4 * (done + 1):
+                so_far = bench.meter.facts()
+                bench.work(claim, {done: "word " * 200}, Continue(100_000_000), completed=done + 1)
+                done += 1
+                before = {name: before[name] + now - so_far[name] for name, now in bench.meter.facts().items()}
+        spent = {name: spent[name] + now - before[name] for name, now in bench.meter.facts().items()}
+        place = ([event.id for event in stream.events if event.id] or [place])[-1] or ""
+    assert spent["rows_written"] == 0
+    assert (streams, spent["database_calls"], spent["rows_read"]) == COSTS[plan, pace]
+
+
+# Requests, calls of D1, and rows read; `docs/limits.md` has them.
+COSTS = {
+    ("free", "quiet"): (62, 372, 496),
+    ("paid", "quiet"): (6, 371, 383),
+    ("free", "busy"): (100, 600, 950),
+    ("paid", "busy"): (1, 600, 751),
+}
+
+
+def test_a_stream_ends_before_its_allowance(bench: ApiBench):
+    """After EVENT_SECONDS, EVENT_READS, or as many subrequests as the plan has: the client is told to come back."""
+    task = held(bench)
+    stream = Stream(bench, task)
+    bench.run(stream.reading)
+    assert stream.retry == [limits.EVENT_RETRY_MS]
+    assert stream.ended_at is not None
+    assert limits.EVENT_SECONDS <= stream.ended_at <= limits.EVENT_SECONDS + limits.EVENT_LOOK_SECONDS_MOST
+    assert not stream.named("end")
+
+    bench.limit(plan="free")
+    calls = bench.database.batches
+    bench.run(Stream(bench, task).reading)
+    assert bench.database.batches - calls == limits.EVENT_READS["free"]
+    bench.api.meter.spend(limits.SUBREQUESTS["free"] - 4)
+    calls = bench.database.batches
+    spent = Stream(bench, task)
+    bench.run(spent.reading)
+    assert (bench.database.batches - calls, len(spent.retry)) == (1, 1)
+
+
+def test_a_slow_database_is_asked_less_often(bench: ApiBench):
+    """A look that takes long is followed by a pause of ten times as long: a stream takes a share of the database."""
+    task = bench.submit()
+    stream = Stream(bench, task)
+    bench.database.seconds = 0.4
+    calls, began = bench.database.batches, bench.loop.time()
+    bench.pass_seconds(22)
+    assert bench.database.batches - calls <= 6, bench.loop.time() - began
+    bench.database.seconds = 0.0
+    stream.reading.cancel()
+
+
+def test_a_revoked_key_ends_the_stream_within_a_minute():
+    """Nothing is told after that; and the next request with the key is refused."""
+    bench = ApiBench(settings=PAID, keys=True)
+    key_text = bench.make_key(Scope.READ, Scope.WRITE)
+    admin = bench.make_key()
+    task = data(bench.call("POST", "/api/tasks", {"input": "one two three four"}, bearer(key_text)))
+    bench.claim(task["id"])
+    for pause in (0, 41):
+        bench.restart()
+        bench.pass_seconds(pause)
+        stream = Stream(bench, task, **bearer(key_text))
+        bench.pass_seconds(50)
+        assert stream.ended_at is None
+        if pause:
+            # On another isolate, which this one hears nothing of.
+            other = bench.api
+            bench.restart()
+            assert bench.call("DELETE", f"/api/keys/{key_text.split('_')[1]}", headers=bearer(admin)).status == 204
+            bench.api = other
+            revoked_at = bench.loop.time()
+            bench.run(stream.reading)
+            assert stream.ended_at is not None
+            assert stream.ended_at - revoked_at <= 60
+            assert stream.retry == [limits.EVENT_RETRY_MS]
+            assert bench.call("GET", task["links"]["events"], headers=bearer(key_text)).status == 401
+        else:
+            stream.reading.cancel()
+    bench.close()
+
+
+def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
+    """The client comes back, and is told then what is wrong."""
+    task = bench.submit()
+    stream = Stream(bench, task)
+    bench.pass_seconds(2)
+    bench.database.fail(NETWORK_LOST, times=6)
+    bench.run(stream.reading)
+    assert stream.retry == [limits.EVENT_RETRY_MS]
+    assert bench.call("GET", task["links"]["events"]).status == 503
+    assert any("stream_failed" in line for line in bench.log_lines)
+
+
+def test_an_erased_task_has_no_end(bench: ApiBench):
+    """The stream ends with nothing more, and coming back is 404."""
+    task = bench.submit()
+    stream = Stream(bench, task)
+    bench.pass_seconds(2)
+    assert bench.call("DELETE", task["links"]["self"]).status == 204
+    bench.run(stream.reading)
+    assert (numbered(stream), len(stream.retry)) == ([("0-0", "pending")], 1)
+    assert bench.call("GET", task["links"]["events"]).status == 404
+
+
+def test_a_client_that_leaves_frees_the_invocation(bench: ApiBench):
+    """Once the answer's parts are not wanted any more, the database is not asked any more."""
+    task = bench.submit()
+    stream = Stream(bench, task)
+    bench.pass_seconds(3)
+    stream.reading.cancel()
+    bench.run(asyncio.sleep(0))
+    bench.run(stream.parts.aclose())
+    calls = bench.database.batches
+    bench.pass_seconds(300)
+    assert bench.database.batches == calls
+    assert any("stream_closed" in line for line in bench.log_lines)
+
+
+def test_whoever_follows_a_task_moves_it(bench: ApiBench):
+    """A task that nobody comes for is sent off again; one whose deadline passes has failed."""
+    task = bench.submit()
+    bench.pass_seconds(300)
+    stream = Stream(bench, task)
+    bench.pass_seconds(1)
+    bench.settle()
+    assert sum(sender.sent.count(task["id"]) for sender in bench.senders) == 2
+    stream.reading.cancel()
+
+    brief = bench.submit(deadlineSeconds=5)
+    stream = Stream(bench, brief)
+    bench.run(stream.reading)
+    assert [tell for _, tell in numbered(stream)] == ["pending", "failed"]
+    assert stream.events[-1].json["error"]["code"] == "deadline_exceeded"
+    assert stream.ended_at is not None
+    assert bench.database.rows("SELECT deadline_at FROM tasks WHERE id = ?", key(brief["id"]))
+
+
+def test_a_listed_page_may_follow(bench: ApiBench):
+    """With CORS the stream is shared with the page, and its header may be sent."""
+    bench.limit(cors_origins=("https://page.example",))
+    task = bench.submit()
+    bench.complete(task["id"])
+    stream = Stream(bench, task, origin="https://page.example")
+    bench.run(stream.reading)
+    assert stream.reply.headers["Access-Control-Allow-Origin"] == "https://page.example"
+    assert replace(stream.reply, parts=None).headers["Cache-Control"] == "no-store"

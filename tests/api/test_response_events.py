@@ -1,0 +1,255 @@
+"""The streams of `/v1/responses`: which events come, under which numbers, and how a stream ends early."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.keys import Scope
+from src.core.settings import Settings
+from src.http.messages import CutOff
+from src.http.router import handle
+from src.store.claims import CallKey, Continue, Finish, MergeLevel, Output, Progress
+from tests.support.api_bench import ApiBench, BenchRequest, bearer, data
+from tests.support.event_streams import Received, read_events
+from tests.support.sqlite_d1 import NETWORK_LOST
+
+BODY = {"input": "one\n\ntwo\n\nthree and four", "background": True, "onceover": {"reduce": "concat"}}
+BEGIN = ["created", "queued", "in_progress", "output_item.added", "content_part.added"]
+DONE = ["output_text.done", "content_part.done", "output_item.done", "completed"]
+
+
+@pytest.fixture
+def bench() -> Iterator[ApiBench]:
+    """The API on the paid plan."""
+    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, plan="paid"))
+    yield made
+    made.close()
+
+
+def post(bench: ApiBench, **fields: object) -> str:
+    """Submit, and return the response's id."""
+    reply = bench.call("POST", "/v1/responses", {**BODY, **fields})
+    assert reply.status == 200, reply
+    name: str = data(reply)["id"]
+    return name
+
+
+def follow(
+    bench: ApiBench, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+) -> tuple[list[Received], bool]:
+    """Read a stream: its events, and whether it ended of itself, or was broken off."""
+
+    async def read() -> tuple[list[Received], bool]:
+        raw = b"" if body is None else json.dumps(body).encode()
+        reply = await handle(BenchRequest(method, f"http://localhost:8787{path}", dict(headers or {}), raw), bench.api)
+        assert reply.status == 200, reply
+        assert reply.headers["Content-Type"] == "text/event-stream"
+        assert reply.parts is not None
+        text, whole = "", False
+        try:
+            async for part in reply.parts:
+                text += part
+            whole = True
+        except CutOff:
+            pass
+        assert "retry:" not in text
+        assert "id:" not in [line.partition(" ")[0] for line in text.split("\n")]
+        return read_events(text), whole
+
+    read_stream: tuple[list[Received], bool] = bench.run(read())
+    return read_stream
+
+
+def events_of(bench: ApiBench, name: str, after: int | None = None) -> list[Received]:
+    """Read a stream that ends of itself."""
+    events, whole = follow(
+        bench, "GET", f"/v1/responses/{name}?stream=true" + ("" if after is None else f"&starting_after={after}")
+    )
+    assert whole
+    return events
+
+
+def kinds(events: list[Received]) -> list[str]:
+    """The types of events, which are their names too."""
+    assert [event.name for event in events] == [event.json["type"] for event in events]
+    return [event.name.removeprefix("response.") for event in events]
+
+
+def deltas(events: list[Received]) -> list[str]:
+    """The pieces of the text."""
+    return [event.json["delta"] for event in events if event.name.endswith(".delta")]
+
+
+def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
+    """In order, with the blank lines between: added up they are the text, and every number resumes."""
+    name = post(bench)
+    bench.complete(name.removeprefix("resp_"))
+    events = events_of(bench, name)
+    assert kinds(events) == [*BEGIN, *["output_text.delta"] * 3, *DONE]
+    assert deltas(events) == ["output 0", "\n\noutput 1", "\n\noutput 2"]
+    assert [event.json["sequence_number"] for event in events] == list(range(12))
+    shown = data(bench.call("GET", f"/v1/responses/{name}"))
+    assert events[-1].json["response"] == shown
+    assert events[-2].json["item"] == shown["output"][0]
+    assert events[-3].json["part"] == shown["output"][0]["content"][0]
+    assert events[-4].json["text"] == "".join(deltas(events)) == shown["output"][0]["content"][0]["text"]
+    for number in range(12):
+        assert events_of(bench, name, number) == events[number + 1 :]
+
+
+def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
+    """Byte for byte: before anything has happened, while a worker has it, and after the end."""
+    name = post(bench)
+    task_id = name.removeprefix("resp_")
+    bench.limit(plan="free")
+    queued, whole = follow(bench, "GET", f"/v1/responses/{name}?stream=true")
+    assert (kinds(queued[:-1]), whole) == (["created", "queued"], False)
+    claim = bench.claim(task_id)
+    bench.work(claim, {0: "output 0", 2: "output 2"}, Continue(180_000))
+    going, whole = follow(bench, "GET", f"/v1/responses/{name}?stream=true")
+    assert (kinds(going[:-1]), whole) == ([*BEGIN, "output_text.delta"], False)
+    bench.work(claim, {1: "output 1"}, Finish(1_000_000), completed=3)
+    ended = events_of(bench, name)
+    assert ended[:2] == queued[:2]
+    assert ended[:6] == going[:6]
+
+
+def test_merge_has_one_delta(bench: ApiBench):
+    """The merged text, once it is there: outputs of chunks are no part of it."""
+    name = post(bench, onceover=None)
+    claim = bench.claim(name.removeprefix("resp_"))
+    bench.work(claim, {at: f"output {at}" for at in range(3)}, Continue(100_000_000))
+    going, _ = follow(bench, "GET", f"/v1/responses/{name}?stream=true")
+    assert kinds(going[:-1]) == BEGIN[:3]
+    merged = Progress(
+        step=99,
+        outputs=[Output(CallKey(1, 0), "merged", 1)],
+        merges=[MergeLevel(1, (3,))],
+        calls_settled=4,
+        calls_in_doubt=0,
+        calls_minimum=4,
+        completed=3,
+        failed=0,
+        input_tokens=0,
+        output_tokens=0,
+        stalls=0,
+        rate_waits=0,
+    )
+    assert bench.run(bench.store.step(claim, merged, Finish(1_000_000, 1)))
+    events = events_of(bench, name)
+    assert kinds(events) == [*BEGIN, "output_text.delta", *DONE]
+    assert deltas(events) == ["merged"]
+    for number in range(len(events)):
+        assert events_of(bench, name, number) == events[number + 1 :]
+
+
+def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
+    """Each event that holds the whole text holds it whole."""
+    name = post(bench)
+    bench.complete(name.removeprefix("resp_"))
+    small = events_of(bench, name)
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
+    assert events_of(bench, name) == small
+
+
+@pytest.mark.parametrize("begun", [0, 2])
+def test_a_cancelled_response_ends_as_a_failed_one(bench: ApiBench, begun: int):
+    """OpenAI has no event of that name: `response.failed`, with the status `cancelled`."""
+    name = post(bench)
+    if begun:
+        bench.begin(name.removeprefix("resp_"), begun)
+    assert bench.call("POST", f"/v1/responses/{name}/cancel").status == 200
+    events = events_of(bench, name)
+    assert kinds(events) == [*(BEGIN if begun else BEGIN[:2]), *["output_text.delta"] * begun, "failed"]
+    assert events[-1].json["response"]["status"] == "cancelled"
+    for number in range(len(events)):
+        assert events_of(bench, name, number) == events[number + 1 :]
+
+
+def test_a_failed_response_ends_with_its_error(bench: ApiBench):
+    """What it had is there; its text is not done."""
+    name = post(bench)
+    bench.fail(name.removeprefix("resp_"))
+    events = events_of(bench, name)
+    assert kinds(events) == [*BEGIN, "output_text.delta", "failed"]
+    assert events[-1].json["response"]["error"]["code"] == "server_error"
+
+
+def test_a_truncated_response_ends_as_incomplete(bench: ApiBench):
+    """With the reason in its response."""
+    name = post(bench)
+    claim = bench.claim(name.removeprefix("resp_"))
+    outputs = {at: f"output {at}" for at in range(3)}
+    bench.work(claim, outputs, Finish(1_000_000), truncated=1, finish_reason="length")
+    events = events_of(bench, name)
+    assert events[-1].name == "response.incomplete"
+    assert events[-1].json["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
+
+
+def test_a_submission_can_be_followed_at_once(bench: ApiBench):
+    """The task lives on when its client leaves, and can be followed again."""
+    bench.limit(plan="free")
+    events, whole = follow(bench, "POST", "/v1/responses", {**BODY, "stream": True})
+    assert (kinds(events[:-1]), whole) == (["created", "queued"], False)
+    name = events[0].json["response"]["id"]
+    bench.complete(name.removeprefix("resp_"))
+    assert events_of(bench, name)[:2] == events[:2]
+    assert events_of(bench, name)[-1].name == "response.completed"
+
+
+def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
+    """Both SDKs take a clean end for success: an error is the last thing that comes, whatever the reason."""
+    name = post(bench)
+    bench.work(bench.claim(name.removeprefix("resp_")), {0: "output 0"}, Continue(100_000_000))
+    path = f"/v1/responses/{name}?stream=true"
+    events, whole = follow(bench, "GET", path)  # the allowance
+    assert not whole
+    assert events[-1].name == "error"
+    assert events[-1].json["error"]["code"] == "stream_interrupted"
+    bench.database.fail(NETWORK_LOST, passing=2, times=6)
+    events, whole = follow(bench, "GET", path)  # the database
+    assert (events[-1].name, whole) == ("error", False)
+    bench.database.heal()
+
+
+def test_a_revoked_key_ends_the_stream():
+    """With an error, within a minute."""
+    bench = ApiBench(settings=Settings(provider="demo", chunk_chars=10, plan="paid"), keys=True)
+    text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()
+    name = data(bench.call("POST", "/v1/responses", BODY, bearer(text)))["id"]
+    assert bench.call("DELETE", f"/api/keys/{text.split('_')[1]}", headers=bearer(admin)).status == 204
+    assert bench.call("GET", f"/v1/responses/{name}?stream=true", headers=bearer(text)).status == 401
+    bench.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("stream=yes", "stream"),
+        ("stream=true&starting_after=x", "starting_after"),
+        ("stream=true&starting_after=-1", "starting_after"),
+        ("stream=true&starting_after=2", "starting_after"),
+        ("stream=true&starting_after=9999999999", "starting_after"),
+        ("starting_after=0", "starting_after"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str, field: str):
+    """400 with `param`, before anything is streamed; a number that no event has is one."""
+    reply = bench.call("GET", f"/v1/responses/{post(bench)}?{query}")
+    assert (reply.status, data(reply)["error"]["param"]) == (400, field)
+
+
+def test_a_task_of_the_native_api_is_no_response(bench: ApiBench):
+    """404, as without a stream."""
+    task = bench.submit()
+    assert bench.call("GET", f"/v1/responses/resp_{task['id']}?stream=true").status == 404
+
+
+@pytest.mark.parametrize("value", ["true", 1, []])
+def test_stream_takes_true_or_false(bench: ApiBench, value: Any):
+    """Nothing else."""
+    reply = bench.call("POST", "/v1/responses", {**BODY, "stream": value})
+    assert (reply.status, data(reply)["error"]["param"]) == (400, "stream")

@@ -1,0 +1,99 @@
+// What a program that uses `openai` for JavaScript does with streams of background responses:
+// `node stream.mjs openai URL KEY EARLY`. It prints what it saw as JSON.
+import { deepStrictEqual } from "node:assert";
+
+const [name, url, key, early] = process.argv.slice(2);
+const { OpenAI } = await import(name);
+const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: key });
+
+const LONG = Array.from({ length: 8 }, (_, at) => `Part 0${at} of a text, which is long enough for a chunk of its own.`).join(
+  "\n\n",
+);
+const TERMINAL = new Set(["response.completed", "response.incomplete", "response.failed"]);
+
+const submit = (ours) =>
+  client.responses.create({
+    model: "demo-1",
+    input: LONG,
+    background: true,
+    stream: true,
+    onceover: { chunk: { maxChars: 80 }, ...ours },
+  });
+const readOn = (id, after) => client.responses.retrieve(id, { stream: true, starting_after: after });
+const last = (events) => events[events.length - 1];
+const textOf = (response) => response.output.flatMap((item) => item.content.map((part) => part.text)).join("");
+const deltasOf = (events) =>
+  events
+    .filter((event) => event.type === "response.output_text.delta")
+    .map((event) => event.delta)
+    .join("");
+const isNumbered = (events) => events.every((event, at) => event.sequence_number === at);
+
+async function all(stream) {
+  const events = [];
+  for await (const event of await stream) events.push(event);
+  return events;
+}
+
+async function whole(ours) {
+  const events = await all(submit(ours));
+  const response = last(events).response;
+  for (const { sequence_number: at } of events) {
+    deepStrictEqual(await all(readOn(response.id, at)), events.slice(at + 1));
+  }
+  const text = textOf(await client.responses.retrieve(response.id));
+  return {
+    types: events.map((event) => event.type.replace("response.", "")),
+    numbered: isNumbered(events),
+    text: text !== "" && deltasOf(events) === text && textOf(response) === text,
+    again: true,
+  };
+}
+
+async function patient(cut = 0) {
+  const events = [];
+  const broken = new Set();
+  let stream = await submit({ reduce: "concat" });
+  while (events.length === 0 || !TERMINAL.has(last(events).type)) {
+    try {
+      let came = 0;
+      let left = false;
+      for await (const event of stream) {
+        events.push(event);
+        came += 1;
+        left = came === cut;
+        if (left) break;
+      }
+      if (!left && !TERMINAL.has(last(events).type)) throw new Error(`a clean end behind ${last(events).type}`);
+    } catch (error) {
+      if (!(error instanceof OpenAI.APIError)) throw error;
+      broken.add(error.constructor.name);
+    }
+    if (!TERMINAL.has(last(events).type)) stream = await readOn(events[0].response.id, last(events).sequence_number);
+  }
+  return {
+    numbered: isNumbered(events),
+    text: deltasOf(events) === textOf(last(events).response),
+    broken: [...broken].sort(),
+  };
+}
+
+async function cancelled() {
+  let end;
+  for await (const event of await submit({})) {
+    if (event.type === "response.created") await client.responses.cancel(event.response.id);
+    end = event;
+  }
+  return [end.type, end.response.status];
+}
+
+const seen =
+  early === "early"
+    ? { patient: await patient() }
+    : {
+        concat: await whole({ reduce: "concat" }),
+        merge: await whole({}),
+        patient: await patient(3),
+        cancelled: await cancelled(),
+      };
+console.log(JSON.stringify(seen));

@@ -1,0 +1,94 @@
+"""What a program that uses `openai` for Python does with streams of background responses: `python stream.py URL KEY`.
+
+It imports nothing but the package, and prints what it saw as JSON.
+"""
+
+import json
+import sys
+from typing import Any
+
+import openai
+
+LONG = "\n\n".join(f"Part {number:02} of a text, which is long enough for a chunk of its own." for number in range(8))
+CHUNKS = {"chunk": {"maxChars": 80}}
+TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
+
+
+def submit(client: openai.OpenAI, **ours: object) -> Any:
+    """Submit, and follow at once."""
+    return client.responses.create(
+        model="demo-1", input=LONG, background=True, stream=True, extra_body={"onceover": {**CHUNKS, **ours}}
+    )
+
+
+def read_on(client: openai.OpenAI, response_id: str, after: int) -> Any:
+    """Follow a response behind an event."""
+    return client.responses.retrieve(response_id, stream=True, starting_after=after)
+
+
+def whole(client: openai.OpenAI, **ours: object) -> dict[str, object]:
+    """Follow a response to its end, and once more behind each of its events."""
+    events = list(submit(client, **ours))
+    response = events[-1].response
+    deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    numbers = [event.sequence_number for event in events]
+    again = [list(read_on(client, response.id, number)) == events[number + 1 :] for number in numbers]
+    return {
+        "types": [event.type.removeprefix("response.") for event in events],
+        "numbered": numbers == list(range(len(events))),
+        "text": deltas == response.output_text == client.responses.retrieve(response.id).output_text != "",
+        "again": all(again),
+    }
+
+
+def patient(client: openai.OpenAI, cut: int = 0) -> dict[str, object]:
+    """Follow a response, leaving after so many events each time if not 0, and going on whenever the stream breaks."""
+    stream = submit(client, reduce="concat")
+    events: list[Any] = []
+    broken: set[str] = set()
+    while not events or events[-1].type not in TERMINAL:
+        try:
+            for at, event in enumerate(stream):
+                events.append(event)
+                if at + 1 == cut:
+                    break
+            else:
+                assert events[-1].type in TERMINAL, f"a clean end behind {events[-1].type}"
+            stream.close()
+        except openai.APIError as error:
+            broken.add(type(error).__name__)
+        if events[-1].type not in TERMINAL:
+            stream = read_on(client, events[0].response.id, events[-1].sequence_number)
+    deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    numbers = [event.sequence_number for event in events]
+    return {
+        "numbered": numbers == list(range(len(events))),
+        "text": deltas == events[-1].response.output_text,
+        "broken": sorted(broken),
+    }
+
+
+def cancelled(client: openai.OpenAI) -> list[str]:
+    """Cancel a response that is followed."""
+    event: Any = None
+    for event in submit(client):
+        if event.type == "response.created":
+            client.responses.cancel(event.response.id)
+    return [event.type, event.response.status]
+
+
+def main(url: str, key: str, early: str) -> dict[str, object]:
+    """Follow responses in every way; with `early`, on a deployment whose streams end early."""
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, _strict_response_validation=True)
+    if early == "early":
+        return {"patient": patient(client)}
+    return {
+        "concat": whole(client, reduce="concat"),
+        "merge": whole(client),
+        "patient": patient(client, 3),
+        "cancelled": cancelled(client),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(*sys.argv[1:])))

@@ -1,0 +1,145 @@
+"""The numbering of events: whatever becomes of a task, and wherever its streams are cut, each event comes once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.core.events import Event, Phase, Place, State, events, has_been, place_of, takes_chunks
+from src.core.states import TRANSITIONS, Status
+
+CHUNKS = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a database knows of a task: its state, and which chunks have an output."""
+
+    state: State = State(0, Status.PENDING, False)  # noqa: RUF009 - it never changes
+    done: frozenset[int] = field(default_factory=frozenset)
+
+    @property
+    def ready(self) -> int:
+        """How many chunks have an output before the first one that has none."""
+        return next(index for index in range(CHUNKS + 1) if index not in self.done)
+
+
+def moved(row: Row, name: str, chunk: int) -> Row:
+    """Make one step of the state machine, if the row allows it; `progress` gives a chunk its output."""
+    transition, state = TRANSITIONS[name], row.state
+    if state.status not in transition.sources or (name == "finish" and len(row.done) < CHUNKS):
+        return row
+    if name == "progress":
+        return replace(row, done=row.done | {chunk})
+    began = transition.target is Status.PROCESSING
+    generation = state.generation + (name == "retry")
+    return replace(row, state=State(generation, transition.target, state.started or began))
+
+
+steps = st.tuples(st.sampled_from([*TRANSITIONS, *["progress"] * 12]), st.integers(0, CHUNKS - 1))
+histories = st.lists(steps, max_size=40)
+
+
+def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
+    """Give all that the database has held, one after the other."""
+    rows = [Row(), moved(Row(), "claim", 0)]
+    for name, chunk in history:
+        rows.append(moved(rows[-1], name, chunk))
+    return rows
+
+
+def look(place: Place | None, row: Row, at_once: int) -> list[Event]:
+    """Give the events that a stream finds with a look that reads so many outputs at once, as often as needed."""
+    found: list[Event] = []
+    while True:
+        seen = 0 if place is None else place.chunks
+        outputs = min(at_once, row.ready - seen) if takes_chunks(place, row.state) else 0
+        new = list(events(place, row.state, outputs, all_ready=seen + outputs == row.ready or not outputs))
+        found += new
+        place = new[-1].place if new else place
+        if not outputs:
+            return found
+
+
+def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozenset()) -> list[Event]:
+    """Follow a task through all its rows. The stream is cut behind the events of these numbers: the rest is lost."""
+    received: list[Event] = []
+    for row in rows:
+        place = received[-1].place if received else None
+        for event in look(place, row, at_once):
+            received.append(event)
+            if len(received) in cuts:
+                break
+    return received
+
+
+@given(histories, st.integers(1, 4), st.sets(st.integers(1, 30)))
+def test_a_stream_that_is_cut_anywhere_gives_each_event_once(
+    history: list[tuple[str, int]], at_once: int, cuts: set[int]
+):
+    """Chunks come in the order of the text, none twice and none left out, over all generations; ids rise."""
+    rows = rows_of(history)
+    received = follow([*rows, rows[-1]], at_once, frozenset(cuts)) if cuts else follow(rows, at_once)
+    chunks = [event.chunk for event in received if event.chunk is not None]
+    assert chunks == list(range(len(chunks)))
+    places = [event.place for event in received]
+    assert places == sorted(set(places), key=lambda place: (place.generation, place.chunks, place.phase))
+    assert len({place.id for place in places}) == len(places)
+    for event in received:
+        if event.chunk is not None:
+            assert event.place.chunks == event.chunk + 1
+
+
+@given(histories, st.integers(1, 4), st.integers(0, 40))
+def test_whoever_comes_back_at_the_end_has_what_others_have(history: list[tuple[str, int]], at_once: int, cut: int):
+    """Within a generation a client that was away sees the same events under the same ids as one that was there."""
+    rows = rows_of([step for step in history if step[0] != "retry"])
+    whole = follow(rows)
+    kept = whole[:cut]
+    rest = look(kept[-1].place if kept else None, rows[-1], at_once)
+    assert kept + rest == whole
+    assert look(whole[-1].place, rows[-1], at_once) == []
+
+
+@given(histories)
+def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
+    """Whoever opens a stream afterwards gets the finished chunks of the text's beginning, and then the status."""
+    row = rows_of(history)[-1]
+    told = follow([row])
+    if row.state.status.terminal:
+        assert told[-1].status is row.state.status
+        assert [event.chunk for event in told if event.chunk is not None] == list(range(row.ready))
+    else:
+        assert told[-1].place.phase is not Phase.ENDED
+
+
+@given(histories)
+def test_every_id_is_known_again(history: list[tuple[str, int]]):
+    """An id leads back to its place, and the task's later states take it for one that they can have given."""
+    rows = rows_of(history)
+    received: list[Event] = []
+    for row in rows:
+        received += look(received[-1].place if received else None, row, 16)
+        for event in received:
+            assert place_of(event.place.id) == event.place
+            assert has_been(event.place, row.state, row.ready), (event, row)
+
+
+@given(st.integers(0, 9), st.integers(0, 3 * CHUNKS + 9), histories)
+def test_an_id_that_nobody_has_given_is_told(generation: int, number: int, history: list[tuple[str, int]]):
+    """Of a generation to come, of a chunk without an output, of an end that has not come."""
+    row = rows_of(history)[-1]
+    place = place_of(f"{generation}-{number}")
+    assert place is not None
+    if has_been(place, row.state, row.ready):
+        assert generation <= row.state.generation
+        assert place.chunks <= row.ready
+        assert (place.generation, place.phase) != (row.state.generation, Phase.ENDED) or row.state.status.terminal
+
+
+@given(st.text(max_size=12) | st.from_regex(r"[0-9]{0,10}-[0-9]{0,10}", fullmatch=True))
+def test_whatever_is_no_id_is_none(text: str):
+    """Only two numbers in their shortest form are an id."""
+    place = place_of(text)
+    assert place is None or place.id == text

@@ -1,0 +1,68 @@
+"""The numbering of the events of `/v1`: a list that only grows at its end, whatever becomes of the response."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.core.response_events import FIRST_DELTA, Kind, ResponseEvent, Standing, response_events
+from src.core.states import Status
+
+ENDS = st.sampled_from([Status.COMPLETED, Status.FAILED, Status.CANCELLED])
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[Standing]:
+    """What is known of a response, one look after the other, from its submission to its end."""
+    end, deltas = draw(ENDS), draw(st.integers(0, 6))
+    started = bool(deltas) or end is Status.COMPLETED or draw(st.booleans())
+    life = [Standing(Status.PENDING, False, 0)]
+    if started:
+        life += [Standing(Status.PROCESSING, True, known) for known in range(deltas + 1)]
+    deltas = max(deltas, 1) if end is Status.COMPLETED else deltas
+    # The end may be seen before all of the text is.
+    life += [
+        Standing(end, started, known, all_known=False) for known in draw(st.sets(st.integers(life[-1].deltas, deltas)))
+    ]
+    return [*sorted(life, key=lambda one: (one.status.terminal, one.deltas)), Standing(end, started, deltas)]
+
+
+def whole(standing: Standing) -> list[ResponseEvent]:
+    """All events that there are."""
+    return list(response_events(standing, 0))
+
+
+@given(lives())
+def test_what_was_told_stays_as_it_was(life: list[Standing]):
+    """The events of each look begin with those of the one before, number for number."""
+    for earlier, later in pairwise(life):
+        assert whole(later)[: earlier.length] == whole(earlier)
+
+
+@given(lives(), st.lists(st.integers(0, 3), max_size=12))
+def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[Standing], taken: list[int]):
+    """Whatever was read of each look, going on behind it gives the whole list."""
+    received: list[ResponseEvent] = []
+    for standing, most in zip(life, taken, strict=False):
+        received += list(response_events(standing, len(received)))[:most]
+    received += response_events(life[-1], len(received))
+    assert received == whole(life[-1])
+    assert [event.number for event in received] == list(range(len(received)))
+
+
+@given(lives())
+def test_the_list_is_openai_s(life: list[Standing]):
+    """Its order, and how a response ends: its text is done only if it has completed."""
+    end, kinds = life[-1], [event.kind for event in whole(life[-1])]
+    assert kinds[:2] == [Kind.CREATED, Kind.QUEUED]
+    assert kinds.count(Kind.DELTA) == end.deltas
+    assert [event.delta for event in whole(end) if event.kind is Kind.DELTA] == list(range(end.deltas))
+    assert kinds[-1] is Kind.END
+    assert kinds.count(Kind.END) == 1
+    done = [Kind.TEXT_DONE, Kind.PART_DONE, Kind.ITEM_DONE]
+    if end.status is Status.COMPLETED:
+        assert kinds[-4:-1] == done
+    else:
+        assert not set(done) & set(kinds)
+    if end.deltas:
+        assert kinds[2:FIRST_DELTA] == [Kind.IN_PROGRESS, Kind.ITEM_ADDED, Kind.PART_ADDED]

@@ -1,0 +1,62 @@
+"""`python -m tests.streams --streams 200`: so many clients follow one task at once on the real runtime.
+
+Prints how long after the task's end the last of them had its own. It takes half a minute on a busy machine.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+from tests.support.client import Client, openai, paragraphs
+from tests.support.dev_server import DevServer
+from tests.support.event_streams import Received, events_of
+from tests.support.model_plan import Plan, slow
+from tests.support.model_server import ModelServer
+
+CHUNKS = 24
+WANTED = ["status", "status", *["chunk"] * CHUNKS, "status", "end"]
+
+
+async def follow(http: httpx.AsyncClient, path: str) -> tuple[list[str], float]:
+    """Follow the task in one connection: the names of its events, and when the end came."""
+    async with http.stream("GET", path) as answer:
+        lines = [line async for line in answer.aiter_lines()]
+    return [each.name for each in events_of(lines) if isinstance(each, Received)], time.monotonic()
+
+
+async def follow_all(url: str, path: str, streams: int) -> list[tuple[list[str], float]]:
+    """Follow it so many times at once."""
+    async with httpx.AsyncClient(base_url=url, timeout=300, limits=httpx.Limits(max_connections=streams)) as http:
+        return await asyncio.gather(*(follow(http, path) for _ in range(streams)))
+
+
+def main() -> int:
+    """Run it. Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--streams", type=int, default=200)
+    streams = parser.parse_args().streams
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(2.0))) as model,
+        DevServer(Path(folder), *openai(model.base_url, PLAN="paid")) as server,
+        Client(server.url) as client,
+    ):
+        task = client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})
+        began = time.monotonic()
+        followed = asyncio.run(follow_all(server.url, task["links"]["events"], streams))
+        done = client.finished(task["id"])
+        broken = [names for names, _ in followed if [name for name in names if name != "progress"] != WANTED]
+        last = max(at for _, at in followed) - began
+        calls = [line for line in server.lines if '"event":"stream_closed"' in line]
+    print(f"{streams} streams, {len(broken)} without each event once; the last ended after {last:.1f} s")
+    print(f"task {done['status']}: {done['createdAt']} to {done['finishedAt']}; {len(calls)} streams closed in the log")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
