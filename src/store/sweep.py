@@ -29,7 +29,7 @@ class Due:
     overdue: list[TaskKey] = field(default_factory=list)
     stalls: dict[TaskKey, int] = field(default_factory=dict)
     unanswered: set[TaskKey] = field(default_factory=set)
-    uncounted: bool = False
+    uncounted: bool = field(default=False, compare=False)
 
     @property
     def empty(self) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -27,7 +28,7 @@ from src.http import bulk, dry_run, figures, health, keys, openapi, operation, p
 from src.http.catalogue import document
 from src.http.headers import ON_EVERY_ANSWER
 from src.http.isolate import Isolate
-from src.http.messages import BodyTooLarge, Reply
+from src.http.messages import BodyTooLarge, CutOff, Reply
 from src.http.responses import errors, shapes
 from src.http.router import handle
 from src.http.services import Api, BoundRoutes
@@ -320,12 +321,16 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 async def _whole(request: BenchRequest, api: Api) -> Reply:
-    """Answer a request; what is sent in parts is put together."""
+    """Answer a request; what is sent in parts is put together, up to where it is cut off."""
     reply = await handle(request, api)
     if reply.parts is None:
         return reply
     assert not reply.body
-    return replace(reply, body="".join([part async for part in reply.parts]), parts=None)
+    parts = []
+    with suppress(CutOff):
+        async for part in reply.parts:
+            parts.append(part)  # noqa: PERF401 - those before the cut count
+    return replace(reply, body="".join(parts), parts=None)
 
 
 def data(reply: Reply) -> Any:

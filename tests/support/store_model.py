@@ -165,11 +165,11 @@ class ModelTask:
         self.in_flight = []
 
     def end(self, status: Status, now: int, retention_ms: int, failure: Failure | None = None) -> None:
-        """Become terminal; ending again keeps the time of the first."""
+        """Become terminal; ending again keeps the time of the first, and so does the end of the retention."""
         self.status = status
         self.let_go()
         self.finished_at = self.finished_at if self.finished_at is not None else max(self.created_at, now)
-        self.wake_at = now + retention_ms
+        self.wake_at = self.finished_at + retention_ms
         self.failure = failure
 
     def take_totals(self, progress: Progress) -> None:
