@@ -172,7 +172,7 @@ class CloudAccount:
             self._refuse(f"migration {path.name}")
             if self.sqlite is not None:
                 with sqlite3.connect(self.sqlite) as database:
-                    database.executescript(path.read_text("utf-8"))
+                    database.executescript("PRAGMA synchronous = OFF;" + path.read_text("utf-8"))
                 database.close()
             applied.append(path.name)
         return "Migrations to be applied:\n" + "".join(f"│ {path.name} │ ✅ │\n" for path in missing)
