@@ -13,7 +13,7 @@ NOT_RUN = {
     "npx wrangler": "needs a Cloudflare account",
     "make deploy": "needs a Cloudflare account; tests/unit/test_deploy.py does it in a stand-in for one",
     "make secrets": "needs a Cloudflare account; tests/unit/test_deployment_command.py does it in a stand-in for one",
-    "sh create-cloudflare-queues.sh": "needs a Cloudflare account; tests/unit/test_queue_scripts.py runs it on a stand-in",
+    "sh create-cloudflare-queues.sh": "needs a Cloudflare account; tests/unit/test_queue_scripts.py runs it",
     "curl -s https://onceover.example.workers.dev": "needs a deployment",
     "git pull": "changes the clone",
     'make key ARGS="--remote"': "needs a Cloudflare account",
