@@ -110,7 +110,7 @@ def _account(cloud: Cloud, wanted: Needs) -> str:
         if wanted.account is None or fix.id in {"not-logged-in", "network", "bad-token"}:
             need(answer, "Looking who is logged in")
         return wanted.account or ""
-    accounts: list[dict[str, str]] = json.loads(answer.out).get("accounts", [])
+    accounts: list[dict[str, str]] = json.loads(answer.out[answer.out.index("{") :]).get("accounts", [])
     named = {one["id"]: f"{one['name']} ({one['id']})" for one in accounts}
     if wanted.account is not None:
         if named and wanted.account not in named:

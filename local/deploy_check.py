@@ -1,7 +1,6 @@
 """Whether the Worker that was just deployed answers as its environment says that it should."""
 
 import json
-import os
 import subprocess
 import time
 import urllib.error
@@ -94,9 +93,9 @@ def verify(web: Web, url: str, wanted: Needs, say: Callable[[str], None]) -> str
     return None
 
 
-def doctor(url: str) -> int | None:
+def doctor(url: str, env: str) -> int | None:
     """Run the command line's `doctor` on the deployment if it is installed. Returns its status, or None."""
     program = ROOT / ".venv" / "bin" / "onceover"
     if not program.exists():
         return None
-    return subprocess.run([program, "doctor"], env={**os.environ, "ONCEOVER_URL": url}, check=False).returncode
+    return subprocess.run([program, "doctor", url, "--env", env], check=False).returncode

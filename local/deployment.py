@@ -64,7 +64,7 @@ def deploy_command(env: str, arguments: Sequence[str]) -> int:
     if url is not None:
         key = f'make key ARGS="--remote{f" --env {env}" if env else ""}"'
         print(f"An API key for it: {key}. A key for the model's server: `make secrets`.")
-        if doctor(url):
+        if doctor(url, env):
             print("doctor found something; the deployment runs. `onceover doctor` repeats it.")
     return 0
 

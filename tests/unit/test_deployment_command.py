@@ -36,7 +36,7 @@ class Operator:
         self.internet = Internet(self.account)
         patch.setattr(deployment, "run", self.account)
         patch.setattr(deployment, "WEB", self.internet.web)
-        patch.setattr(deployment, "doctor", lambda _: None)
+        patch.setattr(deployment, "doctor", lambda *_: None)
         patch.setenv("STAND_IN_SQLITE", "1")
         program = [sys.executable, "-m", "tests.support.cloud_account", str(self.file)]
         patch.setattr(key, "wrangler", lambda *arguments: [*program, *arguments])
