@@ -14,6 +14,9 @@ _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1", "FORCE_COLOR"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # What wrangler says around an error and nobody needs: its banner, its log file, offers that do not fit a deployment.
 _NOISE = re.compile(r"^(?: ⛅️ wrangler|─+$|🪵|Resource location:|\s*To continue without logging in)", re.ASCII)
+# Of what it says while it runs, its tables, too: the 325 modules of the upload, and all migrations after each one. What
+# has one column, or failed, is shown.
+_UNSEEN = re.compile(rf"{_NOISE.pattern}|^[┌├└]|^🌀 (?:Executing|To execute)|^│(?!.*❌).*│.*│$")
 _SAID_MOST = 2_000
 
 
@@ -46,7 +49,7 @@ def run(*arguments: str, told: str | None = None, is_shown: bool = False) -> Ans
 
     Raises `NodeMissing`.
     """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         wrangler(*arguments),
         cwd=ROOT,
         env={**os.environ, **_ENVIRONMENT},
@@ -56,16 +59,17 @@ def run(*arguments: str, told: str | None = None, is_shown: bool = False) -> Ans
         text=True,
         encoding="utf-8",
         errors="replace",
-    )
-    if not is_shown:
-        out, errors = process.communicate(told)
-        return Answer(process.returncode, plain(out), plain(f"{out}\n{errors}"))
-    lines = []
-    for line in process.stdout or ():
-        lines.append(plain(line))
-        print(f"    {lines[-1].rstrip()}".rstrip(), flush=True)
-    said = "".join(lines)
-    return Answer(process.wait(), said, said)
+    ) as process:
+        if not is_shown:
+            out, errors = process.communicate(told)
+            return Answer(process.returncode, plain(out), plain(f"{out}\n{errors}"))
+        lines = []
+        for line in process.stdout or ():
+            lines.append(plain(line))
+            if line.strip() and not _UNSEEN.search(lines[-1]):
+                print(f"    {lines[-1].rstrip()}", flush=True)
+        said = "".join(lines)
+        return Answer(process.wait(), said, said)
 
 
 def plain(text: str) -> str:
