@@ -12,7 +12,7 @@ PAIRS = [
     (ROOT / "README.md", ROOT / "README.zh-CN.md"),
     *(
         (ROOT / "docs" / f"{name}.md", ROOT / "docs" / f"{name}.zh-CN.md")
-        for name in ("deploy", "runbook", "troubleshooting")
+        for name in ("deploy", "runbook", "troubleshooting", "costs")
     ),
 ]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
