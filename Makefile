@@ -16,7 +16,7 @@ PYTEST_PARALLEL ?= -n 2 --dist loadscope
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev key model test check format docs simulate chaos mutate bench bundle deploy
+.PHONY: help install dev key model test check format docs simulate chaos mutate bench bundle deploy secrets
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -67,7 +67,10 @@ bench: install ## run the benchmarks: ARGS="…"
 bundle: install ## build what a deployment uploads, without deploying, and print its size: ENV=free|direct
 	@exec $(PY) -m local.deployment bundle $(ENV)
 
-deploy: install ## migrations and deployment to your Cloudflare account: ENV=free|direct
-	@exec $(PY) -m local.deployment deploy $(ENV)
+deploy: install ## create what the account lacks, migrate, deploy, verify; repeat it freely: ENV=free|direct ARGS="--dry-run --replace"
+	@exec $(PY) -m local.deployment deploy --env=$(ENV) $(ARGS)
+
+secrets: install ## set the secrets of a deployment, asked for or from a file: ENV=free|direct ARGS="--file .dev.vars --generate NAME"
+	@exec $(PY) -m local.deployment secrets --env=$(ENV) $(ARGS)
 
 endif

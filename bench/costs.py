@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import measured
+from bench.costs_chinese import translated
 from src.core import limits
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "costs.md"
+CHINESE_PAGE = PAGE.with_name("costs.zh-CN.md")
 TASKS = 1_000_000  # a day
 DAYS = 30  # in a month
 DAY_SECONDS = 86_400
@@ -192,6 +194,8 @@ def _count(line: Line) -> str:
 
 _PAGE = """# What a day carries, and what it costs
 
+中文版：[costs.zh-CN.md](costs.zh-CN.md).
+
 A task here has 20 chunks of 6,000 characters, and outputs of 1,000. What one takes was measured on the local runtime
 (`python -m bench.free_plan`, `python -m bench storage`, commit {commit}). This page multiplies that by Cloudflare's
 limits and prices of November 2026. `python -m bench.costs` writes it; a test keeps it current.
@@ -243,10 +247,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.costs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is not current")
     options = parser.parse_args(arguments)
+    pages = {PAGE: page(), CHINESE_PAGE: translated(page())}
     if options.check:
-        return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page())
-    PAGE.write_text(page(), encoding="utf-8")
-    print("Wrote docs/costs.md")
+        return int(any(not path.exists() or path.read_text("utf-8") != text for path, text in pages.items()))
+    for path, text in pages.items():
+        path.write_text(text, encoding="utf-8")
+        print(f"Wrote docs/{path.name}")
     return 0
 
 

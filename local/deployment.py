@@ -1,4 +1,4 @@
-"""`make bundle` and `make deploy`: wrangler, with a Node.js that it accepts."""
+"""`make bundle`, `make deploy`, `make secrets`, and for the deployment workflow `version` and `rollback`."""
 
 import os
 import re
@@ -6,27 +6,23 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from .arguments import UsageError, environments, fail
+from .account import live_version, needs
+from .arguments import Parser, UsageError, fail, refuse_unknown
+from .cloud import Failed, need, report, run
+from .deploy import Shape, deploy
+from .deploy_check import WEB, doctor
 from .node import ROOT, NodeMissing, wrangler
+from .secret_values import set_secrets
 
-_PLACEHOLDER_DATABASE = "00000000-0000-0000-0000-000000000000"
 _TOTAL = re.compile(r"Total Upload: .*gzip: ([\d.]+) KiB")
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false"}
-LOGIN_HINT = "If it says that you are not logged in: run `npx wrangler login`, or set CLOUDFLARE_API_TOKEN."
 
 
-def _flags(env: str) -> list[str]:
-    """wrangler asks which environment is meant once there are several: an empty name is the top level."""
-    known = environments(ROOT / "wrangler.toml")
-    if env and env not in known:
-        raise UsageError(f"unknown ENV={env}; there are {', '.join(known)} (leave it out for the top level)")
-    return ["--env", env]
-
-
-def bundle(env: str) -> int:
+def bundle(env: str, arguments: Sequence[str]) -> int:
     """Build exactly what a deployment uploads into .build/, and print its gzipped size."""
+    refuse_unknown(Parser(prog="make bundle"), arguments)
     folder = ROOT / ".build" / f"bundle-{env or 'top'}"
-    command = wrangler("deploy", "--dry-run", "--outdir", str(folder), *_flags(env))
+    command = wrangler("deploy", "--dry-run", "--outdir", str(folder), needs(ROOT, env).flag)
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -48,35 +44,80 @@ def bundle(env: str) -> int:
     return 0
 
 
-def check_database() -> None:
-    """Raise `UsageError` while wrangler.toml does not say which database of the account is meant."""
-    if _PLACEHOLDER_DATABASE in (ROOT / "wrangler.toml").read_text("utf-8"):
-        create = "npx wrangler d1 create onceover"
-        raise UsageError(f"wrangler.toml has no database_id yet: `{create}` prints the one to put in")
-
-
-def deploy(env: str) -> int:
-    """Apply the migrations to the account's database, then deploy. Stops at the first step that fails."""
-    flags = _flags(env)
-    check_database()
-    steps = (
-        ("Applying the migrations", wrangler("d1", "migrations", "apply", "DB", "--remote", *flags)),
-        ("Deploying", wrangler("deploy", *flags)),
+def deploy_command(env: str, arguments: Sequence[str]) -> int:
+    """Create what is missing, migrate, deploy, verify."""
+    parser = Parser(
+        prog="make deploy",
+        usage='make deploy [ENV=free|direct] [ARGS="--dry-run --replace"]',
+        description="Create what the account lacks, migrate, deploy, verify. It may be stopped and repeated anywhere.",
+        allow_abbrev=False,
     )
-    for label, command in steps:
-        print(f"{label} …", flush=True)
-        status = subprocess.run(command, cwd=ROOT, env={**os.environ, **_ENVIRONMENT}, check=False).returncode
-        if status != 0:
-            print(f"error: wrangler failed. {LOGIN_HINT}", file=sys.stderr)
-            return status
+    parser.add_argument(
+        "--dry-run", action="store_true", help="look, say what would be done, build the upload, change nothing"
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="replace a Worker of this name although its database is not there"
+    )
+    found, unknown = parser.parse_known_args(arguments)
+    refuse_unknown(parser, unknown)
+    url = deploy(run, WEB, needs(ROOT, env), Shape(found.dry_run, found.replace))
+    if url is not None:
+        key = f'make key ARGS="--remote{f" --env {env}" if env else ""}"'
+        print(f"An API key for it: {key}. A key for the model's server: `make secrets`.")
+        if doctor(url, env):
+            print("doctor found something; the deployment runs. `onceover doctor` repeats it.")
     return 0
 
 
+def secrets_command(env: str, arguments: Sequence[str]) -> int:
+    """Set the secrets of the deployed Worker."""
+    return set_secrets(run, needs(ROOT, env), arguments)
+
+
+def version(env: str, arguments: Sequence[str]) -> int:
+    """Print the id of the version that runs, or nothing."""
+    refuse_unknown(Parser(prog="version"), arguments)
+    print(live_version(run, needs(ROOT, env)) or "")
+    return 0
+
+
+def rollback(env: str, arguments: Sequence[str]) -> int:
+    """Go back to a version, if another one runs. Without one there is nothing to go back to."""
+    wanted = needs(ROOT, env)
+    if not arguments or not arguments[0]:
+        print("There is no version to go back to: this was the first deployment.")
+        return 0
+    (before,) = arguments
+    if live_version(run, wanted) == before:
+        print(f"Version {before} runs; there is nothing to go back from.")
+        return 0
+    print(f"Going back to version {before}. The database stays as it is: migrations only add.")
+    need(run("rollback", before, "--yes", "--message", "the deployment failed", wanted.flag), "Going back")
+    return 0
+
+
+_COMMANDS = {
+    "bundle": bundle,
+    "deploy": deploy_command,
+    "secrets": secrets_command,
+    "version": version,
+    "rollback": rollback,
+}
+
+
 def main(arguments: Sequence[str]) -> int:
-    """`bundle [ENV]` or `deploy [ENV]`."""
-    action = {"bundle": bundle, "deploy": deploy}[arguments[0]]
+    """Run `COMMAND [--env NAME] [flags]`; the environment may stand alone, too."""
+    name, *rest = arguments
+    env = ""
+    if rest and not rest[0].startswith("-"):
+        env, *rest = rest
+    elif rest and rest[0].startswith("--env="):
+        env, rest = rest[0].removeprefix("--env="), rest[1:]
     try:
-        return action(arguments[1] if len(arguments) > 1 else "")
+        return _COMMANDS[name](env, rest)
+    except Failed as failed:
+        report(failed)
+        return 1
     except (UsageError, NodeMissing) as error:
         fail(str(error))
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from .arguments import DevOptions, UsageError, fail, parse
+from .former_state import keep_former_database
 from .lock import sole_use
 from .node import ROOT, NodeMissing, find_node
 from .orphans import adopt_orphans, end_children
@@ -51,6 +52,7 @@ def _request(options: DevOptions) -> bytes:
 def serve(options: DevOptions, lock: int) -> int:
     """Run the host until it ends or a signal asks for it. It inherits `lock`. Returns the exit status."""
     command = [str(find_node()), "--disable-warning=ExperimentalWarning", str(ROOT / "local" / "host.mjs")]
+    keep_former_database(options.project, options.persist_to)
     clear_residue(options.persist_to)  # what the last runtime left, if it was killed
     adopt_orphans()
     reading, writing = os.pipe()

@@ -1,6 +1,7 @@
 """The file of local variables: which one wrangler reads, and the lines of it that it passes over in silence.
 
-wrangler reads the values, with dotenv. This looks at the same lines with dotenv's own expression, and at no value.
+wrangler reads the values, with dotenv. This looks at the same lines with dotenv's own expression, and at the values
+for `make secrets` alone.
 """
 
 import re
@@ -49,6 +50,19 @@ class SecretsFile:
 
     def _line(self, offset: int) -> int:
         return self.text.count("\n", 0, offset) + 1
+
+
+def assignments(text: str) -> dict[str, str]:
+    """Return names and values as dotenv reads them; of a name that stands twice, the last value."""
+    found = {}
+    for match in _LINE.finditer(text):
+        value = (match["value"] or "").strip()
+        if value[:1] in {"'", '"', "`"} and value[-1:] == value[:1]:
+            quote, value = value[0], value[1:-1]
+            if quote == '"':
+                value = value.replace("\\n", "\n").replace("\\r", "\r")
+        found[match["name"]] = value
+    return found
 
 
 def find(project: Path, env: str | None) -> SecretsFile | None:

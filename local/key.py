@@ -19,7 +19,8 @@ from src.store.sql.keys import DELETE_EXPIRED_KEYS, INSERT_KEY, INSERTED_KEY
 from src.store.sql.statement import BoundStatement
 
 from .arguments import UsageError, fail
-from .deployment import LOGIN_HINT, check_database
+from .cloud import plain, told_by
+from .fixes import fix_for
 from .key_arguments import KeyOptions, parse
 from .node import ROOT, NodeMissing, wrangler
 
@@ -91,15 +92,16 @@ def _run(options: KeyOptions, *command: str) -> str:
             break
     if "no such table" in said:
         raise UsageError("the database has no tables yet: run `make deploy` first, which applies the migrations")
-    hint = f" {LOGIN_HINT}" if options.persist_to is None else ""
-    raise UsageError(f"wrangler could not write the key.{hint} It said:\n{said[-_SAID_MOST:]}")
+    told = told_by(plain(said))
+    if options.persist_to is None:
+        fix = fix_for(told)
+        raise UsageError(f"wrangler could not write the key. It said:\n{told}\nfix ({fix.id}): {fix.text}")
+    raise UsageError(f"wrangler could not write the key. It said:\n{told}")
 
 
 def write(options: KeyOptions, key_id: str, key_digest: str) -> None:
     """Write a key, after the migrations where the database is a local one. Raises `UsageError`."""
-    if options.persist_to is None:
-        check_database()
-    else:
+    if options.persist_to is not None:
         _run(options, "migrations", "apply", "DB")
     printed = _run(options, "execute", "DB", "--json", "--command", insertion(options, key_id, key_digest))
     try:

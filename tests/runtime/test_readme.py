@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from local.former_state import BINDING, file_name
 from tests.support import shell_blocks
 from tests.support.client import Client
 from tests.support.dev_server import DevServer
@@ -104,6 +105,12 @@ def test_the_commands_of_a_document_run(name: str, server: DevServer, state: Pat
             assert done.returncode == 0, f"{name}:\n{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
             assert all(status.startswith("2") for status in re.findall(r"^HTTP/1\.1 (\d+)", done.stdout, re.MULTILINE))
             assert "urn:onceover:problem:" not in done.stdout, done.stdout
+
+
+def test_the_local_database_lies_where_a_former_one_is_moved_to(server: DevServer, state: Path):
+    """The runtime names the file as `local/former_state.py` does."""
+    assert server.url
+    assert [path.stem for path in state.glob(f"v3/d1/*/{file_name(BINDING)}.sqlite")] == [file_name(BINDING)]
 
 
 @pytest.mark.parametrize("command", [command for command in shell_blocks.listed_commands() if command != "make dev"])

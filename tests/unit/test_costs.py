@@ -13,6 +13,7 @@ TASKS = 40
 def test_the_page_is_current():
     """docs/costs.md is what the model makes of the measured figures; else run `python -m bench.costs`."""
     assert costs.PAGE.read_text(encoding="utf-8") == costs.page()
+    assert costs.main(["--check"]) == 0, "the Chinese page"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,7 +1,6 @@
 """`make key`: its command line, the SQL that it writes, and what it makes of wrangler's answers."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -100,7 +99,6 @@ def run(
     """Run the command against a stand-in."""
     stand_in = Wrangler(status, said)
     monkeypatch.setattr(command, "wrangler", stand_in)
-    monkeypatch.setattr(command, "check_database", lambda: None)
     try:
         return command.main(arguments), stand_in
     except SystemExit as left:
@@ -162,7 +160,6 @@ def test_a_server_that_writes_at_that_moment_does_not_matter(
     """wrangler is run again with the same statements, a few times at most; then the error is shown, and no key."""
     stand_in = BusyWrangler(times)
     monkeypatch.setattr(command, "wrangler", stand_in)
-    monkeypatch.setattr(command, "check_database", lambda: None)
     try:
         left: int | str | None = command.main(["--remote"])
     except SystemExit as error:
@@ -178,7 +175,7 @@ def test_a_server_that_writes_at_that_moment_does_not_matter(
     ("status", "said", "shown"),
     [
         (1, '{"error": {"text": "no such table: api_keys: SQLITE_ERROR"}}', "run `make deploy` first"),
-        (1, "you need to log in", "npx wrangler login"),
+        (1, "Not logged in.", "npx wrangler login"),
         (0, "", "wrangler said nothing of a key"),
         (0, '[\n{"results": []}]', f"has {limits.KEYS_MOST} keys already"),
     ],
@@ -192,13 +189,3 @@ def test_what_goes_wrong_is_said(
     assert (left, printed.out) == (2, "")
     assert printed.err.startswith("error: ")
     assert shown in printed.err
-
-
-def test_a_deployment_needs_its_database(capfd: pytest.CaptureFixture[str]) -> None:
-    """--remote with the placeholder in wrangler.toml says how to get a database, before wrangler is asked."""
-    done = subprocess.run(
-        [sys.executable, "-m", "local.key", "--remote"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: wrangler.toml has no database_id yet")
-    assert done.stdout == ""

@@ -95,7 +95,9 @@ def _database(own: Table, where: str, folder: Path) -> Iterator[Check]:
     if database_id is not None and not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", str(database_id)):
         yield fault("database", f"{where}: database_id is no id", "npx wrangler d1 list")
     elif database_id is not None and set(str(database_id)) <= {"0", "-"}:
-        yield Check("database", Level.NOTE, f"{where}: database_id is the placeholder; a deployment needs one of yours")
+        yield Check(
+            "database", Level.NOTE, f"{where}: database_id is a placeholder: leave it out, DB is found by its name"
+        )
     else:
         yield ok("database", f"{where}: DB is {found.get('database_name')}")
     yield _migrations(folder / str(found.get("migrations_dir", "migrations")), where)

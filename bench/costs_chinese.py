@@ -1,0 +1,121 @@
+"""The page of costs in Chinese: the same page, with its sentences and the names of its rows put into Chinese.
+
+The figures are those of the English page, since they are not touched. A sentence that has no Chinese is an error.
+"""
+
+import re
+
+# Whole paragraphs of the English page, without their line breaks. `{}` is something that is kept.
+_PARAGRAPHS = {
+    "# What a day carries, and what it costs": "# 一天能处理多少，要花多少钱\n\nEnglish: [costs.md](costs.md)。",
+    "中文版：[costs.zh-CN.md](costs.zh-CN.md).": "",
+    "A task here has 20 chunks of 6,000 characters, and outputs of 1,000. What one takes was measured on the local "
+    "runtime (`python -m bench.free_plan`, `python -m bench storage`, commit {}). This page multiplies that by "
+    "Cloudflare's limits and prices of November 2026. `python -m bench.costs` writes it; a test keeps it current.": (
+        "这里的任务有 20 个块，每块 6,000 个字符，输出 1,000 个字符。单个任务的消耗在本地运行时上测得"
+        "（`python -m bench.free_plan`、`python -m bench storage`，提交 {}）。"
+        "本页把它与 Cloudflare 在 2026 年十一月的限额和价格相乘得出。"
+        "本页由 `python -m bench.costs` 生成，有测试保证它不过时。"
+    ),
+    "The model is `workers-ai`'s default, `@cf/qwen/qwen3-30b-a3b-fp8`. Its tokens are estimated as `dryRun` does, "
+    "four characters a token in English, one in Chinese, and 750 tokens a call that it thinks. No account has measured "
+    "them. Another provider has limits of its own.": (
+        "模型是 `workers-ai` 的默认模型 `@cf/qwen/qwen3-30b-a3b-fp8`。token 数按 `dryRun` 的方法估算："
+        "英文四个字符一个 token，中文一个字符一个，另加每次调用思考用的 750 个 token。"
+        "没有在真实账号上测过。别的模型服务有自己的限额。"
+    ),
+    "## The free plan": "## 免费套餐",
+    "## The paid plan": "## 付费套餐",
+    "What ends first:": "最先用完的是：",
+    "What has an end there, whatever is paid, in the order in which it ends:": (
+        "下面这些不论付多少钱都有上限，按用完的先后排列："
+    ),
+    "## A month of 1,000,000 tasks a day on the paid plan": "## 付费套餐，每天 1,000,000 个任务，一个月",
+    "What the model asks is more than all else together.": "模型的费用比其余全部加起来还多。",
+    "- `RETENTION_DAYS` 0 ends what storage ends: a task is erased by the first sweep after its end.": (
+        "- `RETENTION_DAYS` 设为 0，存储就不再是瓶颈：任务结束后由下一次巡检抹除。"
+    ),
+    "- Storage is counted up to `STORAGE_MB_MOST`, with completed tasks, whose input is emptied.": (
+        "- 存储算到 `STORAGE_MB_MOST` 为止，按已完成的任务计算，它们的输入已经清空。"
+    ),
+    "- SQLite's own time is that of the processor that measured it. What D1 adds was not measured.": (
+        "- SQLite 自身的时间取决于测量所用的处理器，D1 额外增加的时间没有测过。"
+    ),
+    "- Consumers: four waves of calls of five seconds.": "- 消费者：四波调用，每波五秒。",
+}
+# Parts of rows and of verdicts, the longer ones first.
+_WORDS = {
+    "a task, queue": "单个任务，队列",
+    "a task, objects": "单个任务，对象",
+    "tasks a day, queue": "每天任务数，队列",
+    "tasks a day, objects": "每天任务数，对象",
+    "| | a task | tasks a day |": "| | 单个任务 | 每天任务数 |",
+    "| on the queue | a month | dollars |": "| 走队列 | 一个月 | 美元 |",
+    "with `RETENTION_DAYS` 0, without which the database is too small for 1,000,000 tasks a day, ": (
+        "`RETENTION_DAYS` 设为 0 时（不然数据库装不下每天 1,000,000 个任务）："
+    ),
+    "with another model and early erasure, ": "换用别的模型并提前抹除时，",
+    "requests of the Worker": "Worker 请求数",
+    "D1 rows read": "D1 读取行数",
+    "D1 rows written": "D1 写入行数",
+    "queue operations": "队列操作数",
+    "storage, English, kept for 30 days": "存储，英文，保留 30 天",
+    "storage, Chinese, kept for 30 days": "存储，中文，保留 30 天",
+    "storage, English, erased early, after a day": "存储，英文，一天后提前抹除",
+    "storage, Chinese, erased early, after a day": "存储，中文，一天后提前抹除",
+    "free neurons, English": "免费 neurons，英文",
+    "free neurons, Chinese": "免费 neurons，中文",
+    "neurons, English": "neurons，英文",
+    "neurons, Chinese": "neurons，中文",
+    "object requests": "对象请求数",
+    "object rows written": "对象写入行数",
+    "GB-s of objects": "对象的 GB-s",
+    "model calls, 300 a minute (Workers AI)": "模型调用，每分钟 300 次（Workers AI）",
+    "sweeps that erase early": "提前抹除的巡检",
+    "sweeps that erase after the retention": "保留期满后抹除的巡检",
+    "consumers of the queue, 250 at a time": "队列的消费者，同时 250 个",
+    "SQLite's own time, one statement at a time": "SQLite 自身的时间，一次一条语句",
+    "CPU, ms": "CPU，ms",
+    "GB of D1, as full as it may be": "D1 的 GB 数，装到上限",
+    "- queue: ": "- 队列：",
+    "- durable-object: ": "- 对象：",
+    " bytes ": " 字节 ",
+}
+_AT = re.compile(r"(?P<what>[^：]+), at (?P<tasks>[\d.,]+) tasks a day$")
+_ENGLISH = re.compile(r"[A-Za-z']+(?: [A-Za-z']+){2,}")
+
+
+def translated(page: str) -> str:
+    """Return the page in Chinese. Raises `ValueError` for a line of which something is not known."""
+    done = []
+    for paragraph in re.split(r"\n\n", page.strip()):
+        lines = paragraph.split("\n")
+        is_list = lines[0].startswith(("|", "- "))
+        found = [_line(line) for line in lines] if is_list else [_sentence(" ".join(lines))]
+        done.append("\n".join(found))
+    return "\n\n".join(part for part in done if part) + "\n"
+
+
+def _sentence(text: str) -> str:
+    for english, chinese in _PARAGRAPHS.items():
+        if match := re.fullmatch(re.escape(english).replace(r"\{\}", "(.+?)"), text):
+            return chinese.format(*match.groups())
+    raise ValueError(f"no Chinese for: {text}")
+
+
+def _line(line: str) -> str:
+    if line in _PARAGRAPHS:
+        return _PARAGRAPHS[line]
+    for english in sorted(_WORDS, key=len, reverse=True):
+        line = line.replace(english, _WORDS[english])
+    if match := _AT.fullmatch(line):
+        line = f"{match['what']}，每天 {match['tasks']} 个任务"
+    elif ", at " in line:
+        before, _, after = line.rpartition("：")
+        match = _AT.fullmatch(after)
+        if match is None:
+            raise ValueError(f"no Chinese for: {line}")
+        line = f"{before}：{match['what']}，每天 {match['tasks']} 个任务"
+    if left := _ENGLISH.search(re.sub(r"`[^`]+`", "", line)):
+        raise ValueError(f"no Chinese for: {left[0]}")
+    return line

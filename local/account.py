@@ -1,0 +1,135 @@
+"""What an environment of wrangler.toml needs of an account, and what of that the account has."""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .arguments import UsageError, environments
+from .cloud import Answer, Cloud, Failed, need
+from .fixes import FIXES, fix_for
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an environment names. `env` is empty for the top level."""
+
+    env: str
+    worker: str
+    database: str
+    queues: tuple[str, ...]
+    bindings: frozenset[str]
+    account: str | None
+    variables: Mapping[str, str]
+
+    @property
+    def flag(self) -> str:
+        """The flag that names the environment; wrangler asks for it once there are several."""
+        return f"--env={self.env}"
+
+    @property
+    def queue_check(self) -> dict[str, bool]:
+        """What `GET /api/async-status` says of the bindings if they are those of wrangler.toml."""
+        return {
+            "hasAIQueue": "AI_QUEUE" in self.bindings,
+            "hasAIDLQ": "AI_DLQ" in self.bindings,
+            "hasDurableObjects": {"AI_PROCESSOR", "BATCH_COORDINATOR"} <= self.bindings,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the account has. `version` is the one that runs, None without a Worker."""
+
+    account: str
+    version: str | None
+    has_database: bool
+    missing_queues: tuple[str, ...]
+
+
+def needs(root: Path, env: str) -> Needs:
+    """Read an environment. Raises `UsageError` for one that is not there."""
+    known = environments(root / "wrangler.toml")
+    if env and env not in known:
+        raise UsageError(f"unknown ENV={env}; there are {', '.join(known)} (leave it out for the top level)")
+    config: dict[str, Any] = tomllib.loads((root / "wrangler.toml").read_text("utf-8"))
+    part = config["env"][env] if env else config
+    queues = part.get("queues", {})
+    names = [queue["queue"] for role in ("producers", "consumers") for queue in queues.get(role, [])]
+    objects = part.get("durable_objects", {}).get("bindings", [])
+    return Needs(
+        env=env,
+        worker=part.get("name", config["name"]),
+        database=part["d1_databases"][0]["database_name"],
+        queues=tuple(dict.fromkeys(names)),
+        bindings=frozenset(
+            [queue["binding"] for queue in queues.get("producers", [])] + [bound["name"] for bound in objects]
+        ),
+        account=os.environ.get("CLOUDFLARE_ACCOUNT_ID") or part.get("account_id") or config.get("account_id"),
+        variables=part.get("vars", {}),
+    )
+
+
+def look(cloud: Cloud, wanted: Needs) -> Found:
+    """Ask the account what it has, and change nothing. Raises `Failed`."""
+    account = _account(cloud, wanted)
+    databases = _parsed(need(cloud("d1", "list", "--json", wanted.flag), "Listing the databases"))
+    version = live_version(cloud, wanted)
+    missing = tuple(name for name in wanted.queues if not _has_queue(cloud, name, wanted))
+    return Found(account, version, any(one.get("name") == wanted.database for one in databases), missing)
+
+
+def live_version(cloud: Cloud, wanted: Needs) -> str | None:
+    """Return the id of the version that runs, None if the account has no such Worker. Raises `Failed`."""
+    answer = cloud("deployments", "list", "--json", wanted.flag)
+    if answer.status != 0 and fix_for(answer.said).id == "no-worker":
+        return None
+    deployments = _parsed(need(answer, "Listing the Worker's deployments"))
+    return str(deployments[-1]["versions"][0]["version_id"]) if deployments else None
+
+
+def _has_queue(cloud: Cloud, name: str, wanted: Needs) -> bool:
+    answer = cloud("queues", "info", name, wanted.flag)
+    if answer.status != 0 and fix_for(answer.said).id == "no-queue":
+        return False
+    need(answer, f"Looking for the queue {name}")
+    return True
+
+
+def _account(cloud: Cloud, wanted: Needs) -> str:
+    """Return the name and id of the account that is meant. Raises `Failed`.
+
+    A token may be allowed to deploy and not to list accounts. With an account named, that is no reason to stop.
+    """
+    answer = cloud("whoami", "--json")
+    if answer.status != 0:
+        fix = fix_for(answer.said)
+        if wanted.account is None or fix.id in {"not-logged-in", "network", "bad-token"}:
+            need(answer, "Looking who is logged in")
+        return wanted.account or ""
+    accounts: list[dict[str, str]] = json.loads(answer.out[answer.out.index("{") :]).get("accounts", [])
+    named = {one["id"]: f"{one['name']} ({one['id']})" for one in accounts}
+    if wanted.account is not None:
+        if named and wanted.account not in named:
+            raise Failed(
+                f"the login has no access to the account {wanted.account}, but to {', '.join(named.values())}",
+                FIXES["wrong-account"],
+            )
+        return named.get(wanted.account, wanted.account)
+    if len(named) > 1:
+        raise Failed(f"the login has several accounts: {', '.join(named.values())}", FIXES["several-accounts"])
+    if not named:
+        raise Failed("the login has no account", FIXES["wrong-account"])
+    return next(iter(named.values()))
+
+
+def _parsed(answer: Answer) -> list[dict[str, Any]]:
+    """Return the list that wrangler printed as JSON. Raises `Failed`."""
+    try:
+        found: list[dict[str, Any]] = json.loads(answer.out[answer.out.index("[") :])
+    except ValueError:
+        raise Failed(f"wrangler printed no list:\n{answer.said.strip()[-500:]}", fix_for(answer.said)) from None
+    return found

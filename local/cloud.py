@@ -1,0 +1,97 @@
+"""Runs wrangler against the account, and finds what to do in what it says when it fails."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Protocol
+
+from .fixes import Fix, fix_for
+from .node import ROOT, wrangler
+
+_ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1", "FORCE_COLOR": "0"}
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# What wrangler says around an error and nobody needs: its banner, its log file, offers that do not fit a deployment.
+_NOISE = re.compile(r"^(?: ⛅️ wrangler|─+$|🪵|Resource location:|\s*To continue without logging in)", re.ASCII)
+# Of what it says while it runs, its tables, too: the 325 modules of the upload, and all migrations after each one. What
+# has one column, or failed, is shown.
+_UNSEEN = re.compile(rf"{_NOISE.pattern}|^[┌├└]|^🌀 (?:Executing|To execute)|^│(?!.*❌).*│.*│$")
+_SAID_MOST = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call of wrangler came to: its exit status, its standard output, and all that it said."""
+
+    status: int
+    out: str
+    said: str
+
+
+class Cloud(Protocol):
+    """Runs wrangler. Tests put a stand-in here, which keeps an account's state."""
+
+    def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> Answer:
+        """Run one command. `told` goes to its standard input; `is_shown` prints what it says while it runs."""
+
+
+class Failed(Exception):
+    """A step cannot be done. `fix` says what the user does about it."""
+
+    def __init__(self, what: str, fix: Fix) -> None:
+        super().__init__(what)
+        self.fix = fix
+
+
+def run(*arguments: str, told: str | None = None, is_shown: bool = False) -> Answer:
+    """Run the wrangler that npm installed, never interactively, so that it asks nothing and rewrites no file.
+
+    Raises `NodeMissing`.
+    """
+    with subprocess.Popen(
+        wrangler(*arguments),
+        cwd=ROOT,
+        env={**os.environ, **_ENVIRONMENT},
+        stdin=subprocess.DEVNULL if told is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if is_shown else subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        if not is_shown:
+            out, errors = process.communicate(told)
+            return Answer(process.returncode, plain(out), plain(f"{out}\n{errors}"))
+        lines = []
+        for line in process.stdout or ():
+            lines.append(plain(line))
+            if line.strip() and not _UNSEEN.search(lines[-1]):
+                print(f"    {lines[-1].rstrip()}", flush=True)
+        said = "".join(lines)
+        return Answer(process.wait(), said, said)
+
+
+def plain(text: str) -> str:
+    """Take the colours out: wrangler's errors have them, whatever it is told."""
+    return _COLOUR.sub("", text)
+
+
+def told_by(said: str) -> str:
+    """Return what an error says, without what wrangler says around it."""
+    lines = [line.rstrip() for line in said.splitlines() if not _NOISE.match(line)]
+    return re.sub(r"\n{2,}", "\n", "\n".join(lines)).strip()[-_SAID_MOST:]
+
+
+def need(answer: Answer, doing: str) -> Answer:
+    """Return an answer that is one. Raises `Failed`, with the fix, for a call that failed."""
+    if answer.status == 0:
+        return answer
+    raise Failed(f"{doing} failed. wrangler said:\n{told_by(answer.said)}", fix_for(answer.said))
+
+
+def report(failed: Failed) -> None:
+    """Print what failed and what to do, in the form in which docs/troubleshooting.md lists it."""
+    sys.stdout.flush()
+    print(f"error: {failed}", file=sys.stderr)
+    print(f"fix ({failed.fix.id}): {failed.fix.text}", file=sys.stderr)

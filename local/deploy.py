@@ -1,0 +1,120 @@
+"""`make deploy`: what the account lacks is created, the migrations are applied, the Worker is deployed and tried.
+
+Each step looks first, or may be done twice, so that a run which was stopped anywhere is repeated as it was.
+"""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from .account import Found, Needs, look
+from .cloud import Answer, Cloud, Failed, need
+from .deploy_check import Web, verify
+from .fixes import FIXES
+
+_URL = re.compile(r"^\s+(https://\S+|\S+(?= \(custom domain\)))", re.MULTILINE)
+_VERSION = re.compile(r"Current Version ID: (\S+)")
+_THERE = re.compile(r"already exists|already taken|\[code: (?:7502|11009)\]", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command for wrangler, and what it does. `creates`: somebody else may have been quicker, which is as good."""
+
+    label: str
+    command: tuple[str, ...]
+    creates: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What was asked for. `replace`: a Worker without its database is ours all the same."""
+
+    dry_run: bool = False
+    replace: bool = False
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def steps(wanted: Needs, found: Found) -> Iterator[Step]:
+    """Plan what is to be done, in its order: the Worker comes last, when all that it needs is there."""
+    if not found.has_database:
+        yield Step(
+            f"Creating the database {wanted.database}", ("d1", "create", wanted.database, wanted.flag), creates=True
+        )
+    for name in found.missing_queues:
+        yield Step(f"Creating the queue {name}", ("queues", "create", name, wanted.flag), creates=True)
+    yield Step(
+        "Applying the migrations that the database lacks", ("d1", "migrations", "apply", "DB", "--remote", wanted.flag)
+    )
+    yield Step(f"Deploying the Worker {wanted.worker}", ("deploy", wanted.flag))
+
+
+def shown(command: tuple[str, ...]) -> str:
+    """Write a command of wrangler as a user would type it."""
+    return shlex.join(("npx", "wrangler", *command))
+
+
+def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[str], None] = _say) -> str | None:
+    """Do all of it. Returns the URL of the deployment, None if it has none or nothing was done. Raises `Failed`."""
+    say("Looking what the account has …")
+    found = look(cloud, wanted)
+    _describe(wanted, found, say)
+    if found.version is not None and not found.has_database and not shape.replace:
+        raise Failed(
+            f"the account has a Worker named {wanted.worker} and no database named {wanted.database}: that "
+            "Worker may be another project's, and deploying would replace it",
+            FIXES["name-taken"],
+        )
+    plan = list(steps(wanted, found))
+    total = len(plan) + 1
+    answer = Answer(0, "", "")
+    for number, step in enumerate(plan, 1):
+        say(f"[{number}/{total}] {step.label}: {shown(step.command)}")
+        if shape.dry_run:
+            continue
+        answer = cloud(*step.command, is_shown=not step.creates)
+        if not (step.creates and _THERE.search(answer.said)):
+            need(answer, step.label)
+    say(f"[{total}/{total}] Trying the deployment: GET /api/async-status, GET /api/ai-status")
+    if shape.dry_run:
+        _tried(cloud, wanted, say)
+        return None
+    return _verified(web, wanted, found, answer, say)
+
+
+def _describe(wanted: Needs, found: Found, say: Callable[[str], None]) -> None:
+    say(f"    account   {found.account}")
+    runs = "not there yet" if found.version is None else f"version {found.version} runs"
+    say(f"    worker    {wanted.worker}, {runs}")
+    say(f"    database  {wanted.database}, {'is there' if found.has_database else 'not there yet'}")
+    for name in wanted.queues:
+        say(f"    queue     {name}, {'not there yet' if name in found.missing_queues else 'is there'}")
+    if not wanted.queues:
+        say("    queue     none in this environment; consumers of an earlier deployment stay: docs/deploy.md")
+
+
+def _tried(cloud: Cloud, wanted: Needs, say: Callable[[str], None]) -> None:
+    """Build the upload, which needs no account, so that a dry run finds what is wrong with it."""
+    need(cloud("deploy", "--dry-run", wanted.flag), "Building the upload")
+    say("The upload can be built. Nothing was changed: this was a dry run.")
+
+
+def _verified(web: Web, wanted: Needs, found: Found, answer: Answer, say: Callable[[str], None]) -> str | None:
+    version = _VERSION.search(answer.said)
+    say(f"    version {version[1] if version else 'unknown'} is deployed")
+    if found.version is not None:
+        say(f"    back to the one before: {shown(('rollback', found.version, wanted.flag))}")
+    url = _URL.search(answer.said)
+    if url is None:
+        say("    wrangler printed no address: open /api/async-status at your route yourself")
+        return None
+    address = url[1] if url[1].startswith("https://") else f"https://{url[1]}"
+    fault = verify(web, address, wanted, say)
+    if fault is not None:
+        raise Failed(f"the deployment at {address} does not answer as it should: {fault}", FIXES["not-verified"])
+    say(f"Deployed: {address}")
+    return address

@@ -1,0 +1,101 @@
+"""Whether the Worker that was just deployed answers as its environment says that it should."""
+
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .account import Needs
+from .node import ROOT
+
+# A new workers.dev name has a certificate after about a minute, and a new version is everywhere within seconds.
+SECONDS_MOST = 150.0
+_PAUSE_SECONDS = 3.0
+_ANSWER_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a request: status 0 if nothing did, `body` as far as it is a JSON object."""
+
+    status: int
+    body: Mapping[str, Any]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The world that is asked. Tests have one of their own."""
+
+    get: Callable[[str], Reply]
+    now: Callable[[], float]
+    pause: Callable[[float], None]
+
+
+def get(url: str) -> Reply:
+    """Ask once, with no more than http and https."""
+    request = urllib.request.Request(url, headers={"User-Agent": "onceover-deploy"})  # noqa: S310 - wrangler printed it
+    try:
+        with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310
+            status, content = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        status, content = error.code, error.read()
+    except OSError as error:
+        return Reply(0, {}, str(error))
+    text = content.decode("utf-8", "replace")
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = {}
+    return Reply(status, body if isinstance(body, dict) else {}, text[:300])
+
+
+WEB = Web(get, time.monotonic, time.sleep)
+
+
+def status_fault(reply: Reply, wanted: Needs) -> str | None:
+    """Say what is wrong with an answer of `/api/async-status`, or None."""
+    if reply.status == 0:
+        return f"no answer: {reply.text}"
+    if reply.body.get("code") == "bad_configuration" or reply.body.get("status") == "unhealthy":
+        return str(reply.body.get("detail", reply.text))
+    if reply.status != 200:
+        return f"status {reply.status}: {reply.body.get('detail', reply.text.strip())}"
+    check = reply.body.get("queueCheck")
+    if check != wanted.queue_check:
+        return f"bindings {json.dumps(check)}, and wrangler.toml has {json.dumps(wanted.queue_check)}"
+    return None
+
+
+def verify(web: Web, url: str, wanted: Needs, say: Callable[[str], None]) -> str | None:
+    """Ask the deployed Worker until it answers as it should. Returns what is wrong if that never comes."""
+    end = web.now() + SECONDS_MOST
+    told: str | None = None
+    while fault := status_fault(web.get(f"{url}/api/async-status"), wanted):
+        if web.now() >= end:
+            return fault
+        if fault != told:
+            say(f"    not yet: {fault}")
+            told = fault
+        web.pause(_PAUSE_SECONDS)
+    say(f"    {url}/api/async-status is as wrangler.toml says")
+    model = web.get(f"{url}/api/ai-status")
+    if model.status == 200 and model.body.get("status") == "healthy":
+        say(f"    {url}/api/ai-status: {model.body.get('provider')}, {model.body.get('model')}, healthy")
+        return None
+    why = model.body.get("detail", model.text.strip())
+    say(f"    warning: {url}/api/ai-status is {model.body.get('status', model.status)}: {why}")
+    say("    Tasks are accepted, and wait for the model. A key for its server: `make secrets`.")
+    return None
+
+
+def doctor(url: str, env: str) -> int | None:
+    """Run the command line's `doctor` on the deployment if it is installed. Returns its status, or None."""
+    program = ROOT / ".venv" / "bin" / "onceover"
+    if not program.exists():
+        return None
+    return subprocess.run([program, "doctor", url, "--env", env], check=False).returncode

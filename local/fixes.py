@@ -1,0 +1,34 @@
+"""Finds what to do about a failure, by what wrangler says. The table is fixes.toml."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+RUN_AGAIN = "Then run the same command again: it goes on where it stopped."
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """One kind of failure. `id` is stable; `pattern` is None where our own code finds the failure."""
+
+    id: str
+    pattern: re.Pattern[str] | None
+    text: str
+
+
+def _read() -> dict[str, Fix]:
+    found = {}
+    for entry in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))["fix"]:
+        pattern = re.compile("|".join(entry["pattern"]), re.IGNORECASE) if "pattern" in entry else None
+        text = f"{entry['text']} {RUN_AGAIN}" if entry.get("again", True) else entry["text"]
+        found[entry["id"]] = Fix(entry["id"], pattern, text)
+    return found
+
+
+FIXES = _read()
+
+
+def fix_for(said: str) -> Fix:
+    """Return the fix of what wrangler said, that of `unknown` if nobody has listed it."""
+    return next((fix for fix in FIXES.values() if fix.pattern and fix.pattern.search(said)), FIXES["unknown"])

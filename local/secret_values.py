@@ -1,0 +1,104 @@
+"""`make secrets`: the secrets of a deployment, from the terminal or from a file.
+
+No value is printed, nor put on a command line, where other users of the machine could read it.
+"""
+
+import argparse
+import getpass
+import json
+import re
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .account import Needs
+from .arguments import Parser, UsageError, refuse_unknown
+from .cloud import Cloud, Failed, need
+from .dev_vars import SecretsFile, assignments
+from .fixes import fix_for
+
+# What the Worker reads and no file may hold. A name that is not here belongs into `vars` of wrangler.toml.
+SECRETS = {
+    "AI_API_KEY": "the key for the model's server, for AI_PROVIDER openai",
+    "WEBHOOK_KEY": "what the signing secrets of webhooks are derived from; at least 32 random characters",
+}
+_GENERATED_BYTES = 32
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+def options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line. Raises `UsageError`; exits on `--help`."""
+    parser = Parser(
+        prog="make secrets",
+        usage='make secrets [ENV=free|direct] [ARGS="--file .dev.vars | --generate NAME"]',
+        description="Set the secrets of the deployed Worker. Without flags each is asked for; nothing keeps it.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--file", metavar="FILE", help="take them from a file of NAME=value lines; - is standard input")
+    parser.add_argument(
+        "--generate", metavar="NAME", choices=sorted(SECRETS), help="set one to random characters that nobody sees"
+    )
+    found, unknown = parser.parse_known_args(arguments)
+    refuse_unknown(parser, unknown)
+    if found.file and found.generate:
+        raise UsageError("--file and --generate are two ways to get a value; leave one of them out")
+    return found
+
+
+def from_file(name: str) -> dict[str, str]:
+    """Return the secrets that a file of variables sets. Raises `UsageError`; says which lines are not secrets."""
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {name}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
+    file = SecretsFile(name, text.replace("\r\n", "\n"))
+    if faults := file.faults():
+        raise UsageError("; ".join(faults))
+    found = assignments(file.text)
+    for other in sorted(found.keys() - SECRETS.keys()):
+        print(f"{other} is no secret and stays out: a deployment's variables stand in wrangler.toml, in `vars`")
+    return {name: value for name, value in found.items() if name in SECRETS and value}
+
+
+def from_terminal(present: set[str]) -> dict[str, str]:
+    """Ask for each secret. Nothing is shown of what is typed."""
+    found = {}
+    for name, meaning in SECRETS.items():
+        state = "set; empty keeps it" if name in present else "not set; empty leaves it so"
+        if value := getpass.getpass(f"{name}, {meaning} ({state}): ").strip():
+            found[name] = value
+    return found
+
+
+def put(cloud: Cloud, wanted: Needs, values: Mapping[str, str]) -> None:
+    """Set secrets, one call each. Repeating is safe: the same name is set to the same value. Raises `Failed`."""
+    for number, (name, value) in enumerate(values.items(), 1):
+        print(f"[{number}/{len(values)}] Setting {name}: npx wrangler secret put {name} {wanted.flag}", flush=True)
+        answer = cloud("secret", "put", name, wanted.flag, told=value)
+        if answer.status != 0:
+            # wrangler never repeats a value; what it says is cleaned of it all the same.
+            raise Failed(
+                f"Setting {name} failed. wrangler said:\n{answer.said.replace(value, '…').strip()}",
+                fix_for(answer.said),
+            )
+
+
+def set_secrets(cloud: Cloud, wanted: Needs, arguments: Sequence[str]) -> int:
+    """Look which secrets are there, get values, set them. Raises `Failed`, `UsageError`."""
+    asked = options(arguments)
+    if not asked.file and not asked.generate and not sys.stdin.isatty():
+        raise UsageError('there is no terminal to ask; pass `ARGS="--file FILE"`, or `--file -` for standard input')
+    values = from_file(asked.file) if asked.file else {}
+    listed = need(cloud("secret", "list", wanted.flag), "Listing the secrets")
+    present = {str(one["name"]) for one in json.loads(listed.out[listed.out.index("[") :])}
+    if asked.generate:
+        if asked.generate in present:
+            raise UsageError(f"{asked.generate} is set already, and a new value would end what the old one signs")
+        values = {asked.generate: secrets.token_urlsafe(_GENERATED_BYTES)}
+    elif not asked.file:
+        values = from_terminal(present)
+    put(cloud, wanted, values)
+    names = ", ".join(sorted(present | set(values))) or "none"
+    print(f"Secrets of {wanted.worker}: {names}. They hold at once, without a deployment.")
+    return 0

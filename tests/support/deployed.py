@@ -1,0 +1,82 @@
+"""What a deployment must come to in a stand-in account, and a web on which its Worker answers."""
+
+from collections import Counter
+from typing import Any
+
+from local.account import Needs
+from local.deploy_check import Reply, Web
+from local.node import ROOT
+from tests.support.cloud_account import CloudAccount
+
+MIGRATIONS = sorted(path.name for path in (ROOT / "migrations").glob("*.sql"))
+BINDINGS = {
+    "": [
+        "d1 onceover", "object AI_PROCESSOR", "object BATCH_COORDINATOR", "queue AI_DLQ", "queue AI_QUEUE",
+    ],
+    "free": ["d1 onceover", "object AI_PROCESSOR", "object BATCH_COORDINATOR"],
+    "direct": ["d1 onceover"],
+}  # fmt: skip
+QUEUES = ("ai-processing-queue", "ai-processing-dlq")
+
+
+def wrong(state: dict[str, Any], env: str) -> list[str]:
+    """Name what is not as it must be after a deployment of this environment."""
+    worker = state["workers"].get("onceover", {})
+    faults = []
+    if state["databases"].get("onceover") != MIGRATIONS:
+        faults.append("migrations")
+    if worker.get("bindings") != BINDINGS[env]:
+        faults.append("bindings")
+    if worker.get("live") != (worker.get("versions") or ["none"])[-1]:
+        faults.append("version")
+    if worker.get("crons") != ["* * * * *"]:
+        faults.append("cron")
+    if env == "" and any(state["queues"].get(name) != ["onceover"] for name in QUEUES):
+        faults.append("consumers")
+    if env != "direct" and worker.get("objects") != ["AIProcessor", "BatchCoordinator"]:
+        faults.append("objects")
+    allowed = {"database onceover", *(f"queue {name}" for name in QUEUES if env == "")}
+    faults += [f"created {what} {times} times" for what, times in Counter(state["created"]).items() if times > 1]
+    faults += [f"created {what}" for what in state["created"] if what not in allowed]
+    return faults
+
+
+class Internet:
+    """Serves what the account's Worker would answer. `first` are replies that come before that."""
+
+    def __init__(self, account: CloudAccount, first: list[Reply] | None = None) -> None:
+        self.account = account
+        self.first = list(first or [])
+        self.model = Reply(200, {"status": "healthy", "provider": "workers-ai", "model": "m"}, "")
+        self.seconds = 0.0
+        self.asked: list[str] = []
+
+    @property
+    def web(self) -> Web:
+        """The internet as the code asks it; time passes only in pauses."""
+        return Web(self._get, lambda: self.seconds, self._pause)
+
+    def _pause(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def _get(self, url: str) -> Reply:
+        self.asked.append(url)
+        if self.first:
+            return self.first.pop(0)
+        assert url.startswith("https://onceover.example.workers.dev/api/"), url
+        if url.endswith("/ai-status"):
+            return self.model
+        bindings = self.account.state["workers"]["onceover"]["bindings"]
+        check = {
+            "hasAIQueue": "queue AI_QUEUE" in bindings,
+            "hasAIDLQ": "queue AI_DLQ" in bindings,
+            "hasDurableObjects": "object AI_PROCESSOR" in bindings,
+        }
+        return Reply(200, {"status": "healthy", "queueCheck": check}, "")
+
+
+def ready(env: str, wanted: Needs) -> Reply:
+    """The answer of a Worker that is bound otherwise than `wanted`: an older version that still serves."""
+    return Reply(
+        200, {"status": "healthy", "queueCheck": {name: not value for name, value in wanted.queue_check.items()}}, env
+    )

@@ -1,0 +1,326 @@
+"""`make deploy` against a stand-in account: from every start, with every call as the last one, with every refusal."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.account import Needs, needs
+from local.cloud import Failed
+from local.deploy import Shape, deploy
+from local.deploy_check import Reply
+from local.fixes import FIXES
+from local.node import ROOT
+from tests.support.cloud_account import ID, CloudAccount, Killed, Refused, When
+from tests.support.deployed import MIGRATIONS, QUEUES, Internet, ready, wrong
+
+ENVIRONMENTS = ("", "free", "direct")
+
+
+@pytest.fixture(autouse=True)
+def _no_account_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLOUDFLARE_ACCOUNT_ID", raising=False)
+
+
+def run(account: CloudAccount, env: str, *, shape: Shape | None = None, internet: Internet | None = None) -> str:
+    """Deploy, and return all that was printed. Raises what the deployment raises."""
+    lines: list[str] = []
+    web = (internet or Internet(account)).web
+    deploy(account, web, needs(ROOT, env), shape or Shape(), lines.append)
+    return "\n".join(lines)
+
+
+def worker(env: str, versions: int = 1) -> dict[str, Any]:
+    """A Worker that was deployed from this environment."""
+    queues = ["queue AI_DLQ", "queue AI_QUEUE"] if env == "" else []
+    objects = ["object AI_PROCESSOR", "object BATCH_COORDINATOR"] if env != "direct" else []
+    names = [f"version-{number + 1}" for number in range(versions)]
+    return {
+        "versions": names,
+        "live": names[-1],
+        "bindings": ["d1 onceover", *objects, *queues],
+        "objects": ["AIProcessor", "BatchCoordinator"] if objects else [],
+        "secrets": ["AI_API_KEY"],
+        "crons": ["* * * * *"],
+    }
+
+
+def deployed(env: str, applied: int = len(MIGRATIONS)) -> dict[str, Any]:
+    """An account in which this environment was deployed."""
+    return {
+        "databases": {"onceover": MIGRATIONS[:applied]},
+        "queues": {name: ["onceover"] for name in QUEUES} if env == "" else {},
+        "workers": {"onceover": worker(env)},
+    }
+
+
+STARTS: dict[str, dict[str, Any]] = {
+    "nothing is there": {},
+    "others' things are there": {
+        "databases": {"shop": [], "onceover-2": []},
+        "queues": {"orders": ["shop"]},
+        "workers": {"shop": worker("free")},
+    },
+    "the database is there": {"databases": {"onceover": []}},
+    "one queue is there": {"queues": {QUEUES[0]: []}},
+    "both queues are there": {"queues": {name: [] for name in QUEUES}},
+    "some migrations are applied": {"databases": {"onceover": MIGRATIONS[:5]}},
+    "all but the Worker is there": {"databases": {"onceover": MIGRATIONS}, "queues": {name: [] for name in QUEUES}},
+    "the top level is deployed": deployed(""),
+    "an older top level is deployed": deployed("", 7),
+    "free is deployed": deployed("free"),
+    "direct is deployed": deployed("direct"),
+    "a queue was deleted by hand": {**deployed(""), "queues": {QUEUES[0]: ["onceover"]}},
+}
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+@pytest.mark.parametrize("start", STARTS)
+def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Path) -> None:
+    """One run does it, a second one creates nothing and changes nothing but the version, and others' things stay."""
+    account = CloudAccount(tmp_path / "account.json")
+    account.state.update(json.loads(json.dumps(STARTS[start])))
+    before = json.loads(json.dumps(account.state))
+    said = run(account, env)
+    assert wrong(account.state, env) == []
+    assert said.endswith("Deployed: https://onceover.example.workers.dev")
+    created, calls = list(account.state["created"]), len(account.state["calls"])
+    run(account, env)
+    assert not [call for call in account.state["calls"][calls:] if " create " in call]
+    assert wrong(account.state, env) == []
+    assert account.state["created"] == created
+    for place in ("databases", "queues", "workers"):
+        for name, value in before[place].items():
+            assert name in account.state[place]
+            if name not in {"onceover", *QUEUES}:
+                assert account.state[place][name] == value
+    if before["workers"].get("onceover"):
+        now = account.state["workers"]["onceover"]
+        assert now["secrets"] == ["AI_API_KEY"]
+        assert set(before["workers"]["onceover"]["objects"]) <= set(now["objects"])
+
+
+def moments() -> list[tuple[str, int, When]]:
+    """All calls of a first deployment of each environment, and the moments at which each may end everything."""
+    calls = {"": 10, "free": 6, "direct": 6}
+    ends: tuple[When, ...] = ("before", "half", "after")
+    return [(env, call + 1, when) for env in ENVIRONMENTS for call in range(calls[env]) for when in ends]
+
+
+@pytest.mark.parametrize(("env", "call", "when"), moments())
+def test_a_run_that_was_stopped_goes_on(env: str, call: int, when: When, tmp_path: Path) -> None:
+    """Whatever call is the last one, before its effect, in the middle of it or after it: the next run finishes."""
+    file = tmp_path / "account.json"
+    try:
+        run(CloudAccount(file, (call, when)), env)
+    except Killed:
+        pass
+    else:
+        assert when == "half", "only the migrations and the deployment have a middle"
+    account = CloudAccount(file)
+    run(account, env)
+    assert wrong(account.state, env) == []
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_the_moments_are_all_calls(env: str, tmp_path: Path) -> None:
+    """The table above leaves no call of a first deployment out."""
+    account = CloudAccount(tmp_path / "account.json")
+    run(account, env)
+    assert account.calls == max(call for name, call, _ in moments() if name == env)
+
+
+REFUSALS = [
+    pytest.param(*(entry[name] for name in ("command", "said", "fix")), id=f"{number} {entry['fix']}")
+    for number, entry in enumerate(tomllib.loads((ROOT / "tests/support/refusals.toml").read_text())["refusal"], 1)
+]
+
+
+@pytest.mark.parametrize(("command", "said", "fix"), REFUSALS)
+def test_every_refusal_has_its_fix(command: str, said: str, fix: str, tmp_path: Path) -> None:
+    """What wrangler said is shown with the fix; once the cause is gone, the same command ends in the right state."""
+    account = CloudAccount(tmp_path / "account.json")
+    account.refuse(command, said)
+    with pytest.raises(Failed) as failed:
+        run(account, "")
+    assert failed.value.fix is FIXES[fix]
+    assert said.splitlines()[0][:60] in str(failed.value)
+    assert not account.state["workers"]
+    account.state["refuse"] = []
+    run(account, "")
+    assert wrong(account.state, "") == []
+
+
+def test_every_fix_is_provoked() -> None:
+    """No entry of the table is untried: those that are not above have tests of their own, here or in another module."""
+    elsewhere = {"name-taken", "not-verified", "queue-taken", "no-database", "no-worker", "not-latest"}
+    assert {str(refusal.values[2]) for refusal in REFUSALS} | elsewhere == set(FIXES)
+
+
+@pytest.mark.parametrize("env", ["free", "direct"])
+def test_an_account_without_queues_deploys_without(env: str, tmp_path: Path) -> None:
+    """The fix of `queues-plan` holds: the other environments ask for no queue, after the top level failed halfway."""
+    account = CloudAccount(tmp_path / "account.json")
+    account.refuse("queues", "Queues are unavailable on the free plan. [code: 100129]")
+    with pytest.raises(Failed):
+        run(account, "")
+    calls = len(account.state["calls"])
+    run(account, env)
+    assert wrong(account.state, env) == []
+    assert not [call for call in account.state["calls"][calls:] if call.startswith("queues")]
+
+
+class Contested(CloudAccount):
+    """An account in which somebody else creates each thing between the look and our own call."""
+
+    def _create(self, kind: str, name: str, place: str, value: Any, taken: str) -> None:
+        super()._create(kind, name, place, value, taken)
+        raise Refused(taken)
+
+
+def test_somebody_who_is_quicker_is_no_failure(tmp_path: Path) -> None:
+    """Database and queues that appear between the look and the creation are as good as created."""
+    account = Contested(tmp_path / "account.json")
+    run(account, "")
+    assert wrong(account.state, "") == []
+    assert len(account.state["created"]) == 3
+
+
+def test_another_workers_queue(tmp_path: Path) -> None:
+    """A queue that another Worker consumes ends the deployment with the command that takes it off."""
+    account = CloudAccount(tmp_path / "account.json")
+    account.state["queues"] = {QUEUES[0]: ["shop"], QUEUES[1]: []}
+    with pytest.raises(Failed) as failed:
+        run(account, "")
+    assert failed.value.fix is FIXES["queue-taken"]
+    account.state["queues"][QUEUES[0]] = []
+    run(account, "")
+    assert wrong(account.state, "") == []
+
+
+def test_a_name_that_is_taken(tmp_path: Path) -> None:
+    """A Worker of this name without this database is somebody else's until the user says that it is not."""
+    account = CloudAccount(tmp_path / "account.json")
+    account.state["workers"] = {"onceover": {**worker("free"), "objects": []}}
+    with pytest.raises(Failed) as failed:
+        run(account, "free")
+    assert failed.value.fix is FIXES["name-taken"]
+    assert account.state["workers"]["onceover"]["versions"] == ["version-1"]
+    assert account.state["created"] == []
+    run(account, "free", shape=Shape(replace=True))
+    assert wrong(account.state, "free") == []
+
+
+@pytest.mark.parametrize(
+    ("accounts", "named", "fix"),
+    [
+        ([{"name": "A", "id": "a" * 32}, {"name": "B", "id": ID}], None, "several-accounts"),
+        ([{"name": "A", "id": "a" * 32}, {"name": "B", "id": ID}], ID, None),
+        ([{"name": "A", "id": "a" * 32}], ID, "wrong-account"),
+        ([], None, "wrong-account"),
+        ([], ID, None),
+    ],
+)
+def test_which_account(
+    accounts: list[dict[str, str]], named: str | None, fix: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One account is taken, of several the one that is named; any other case changes nothing."""
+    account = CloudAccount(tmp_path / "account.json")
+    account.state["accounts"] = accounts
+    if named:
+        monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", named)
+    if fix is None:
+        assert ID in run(account, "")
+        return
+    with pytest.raises(Failed) as failed:
+        run(account, "")
+    assert failed.value.fix is FIXES[fix]
+    assert len(account.state["calls"]) == 1
+
+
+def test_a_token_that_may_not_list_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It deploys all the same once the account is named."""
+    account = CloudAccount(tmp_path / "account.json")
+    account.refuse("whoami", "Unauthorized to access requested resource [code: 9109]")
+    with pytest.raises(Failed) as failed:
+        run(account, "")
+    assert failed.value.fix is FIXES["no-permission"]
+    monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", ID)
+    run(account, "")
+    assert wrong(account.state, "") == []
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_a_dry_run_changes_nothing(env: str, tmp_path: Path) -> None:
+    """It names each step with its command, builds the upload, and leaves the account as it was."""
+    account = CloudAccount(tmp_path / "account.json")
+    said = run(account, env, shape=Shape(dry_run=True))
+    assert f"npx wrangler d1 create onceover --env={env}" in said
+    assert f"npx wrangler d1 migrations apply DB --remote --env={env}" in said
+    assert f"npx wrangler deploy --env={env}" in said
+    assert said.count("npx wrangler queues create") == (2 if env == "" else 0)
+    assert account.state["calls"][-1] == f"deploy --dry-run --env={env}"
+    state = CloudAccount(tmp_path / "account.json").state
+    assert (state["databases"], state["queues"], state["workers"], state["created"]) == ({}, {}, {}, [])
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_every_step_is_said_before_it_is_done(env: str, tmp_path: Path) -> None:
+    """Each command that changes the account stands in what was printed, in its order."""
+    account = CloudAccount(tmp_path / "account.json")
+    said = run(account, env)
+    changing = [
+        call for call in account.state["calls"] if "create" in call or "apply" in call or call.startswith("deploy ")
+    ]
+    places = [said.index(f"npx wrangler {call}") for call in changing]
+    assert places == sorted(places)
+    assert len(changing) == (5 if env == "" else 3)
+
+
+NO_CERTIFICATE = Reply(0, {}, "SSL: SSLV3_ALERT_HANDSHAKE_FAILURE")
+NOT_FOUND = Reply(404, {}, "error code: 1042")
+NO_SCHEMA = Reply(503, {"status": "unhealthy", "detail": "run `make deploy`"}, "")
+BAD_VARIABLES = Reply(500, {"code": "bad_configuration", "detail": "AI_BASE_URL is missing"}, "")
+
+
+def older(wanted: Needs) -> Reply:
+    return ready("older", wanted)
+
+
+@pytest.mark.parametrize("first", [lambda _: NO_CERTIFICATE, lambda _: NOT_FOUND, lambda _: NO_SCHEMA, older])
+def test_a_new_address_is_waited_for(first: Callable[[Needs], Reply], tmp_path: Path) -> None:
+    """A name without certificate, an edge that does not know it yet, an older version: none fails the deployment."""
+    account = CloudAccount(tmp_path / "account.json")
+    internet = Internet(account, [first(needs(ROOT, "free"))] * 3)
+    said = run(account, "free", internet=internet)
+    assert said.count("not yet: ") == 1
+    assert internet.seconds == 9
+
+
+@pytest.mark.parametrize(
+    ("reply", "shown"), [(NO_SCHEMA, "make deploy"), (BAD_VARIABLES, "AI_BASE_URL"), (NOT_FOUND, "1042")]
+)
+def test_a_deployment_that_never_answers_fails(reply: Reply, shown: str, tmp_path: Path) -> None:
+    """After two and a half minutes it says what is wrong; the way back has been printed."""
+    account = CloudAccount(tmp_path / "account.json")
+    account.state.update(json.loads(json.dumps(deployed("free"))))
+    lines: list[str] = []
+    with pytest.raises(Failed) as failed:
+        deploy(account, Internet(account, [reply] * 99).web, needs(ROOT, "free"), Shape(), lines.append)
+    assert failed.value.fix is FIXES["not-verified"]
+    assert shown in str(failed.value)
+    assert "    back to the one before: npx wrangler rollback version-1 --env=free" in lines
+
+
+def test_a_model_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:
+    """Tasks are accepted and wait, so the deployment stands; it says how to set the key."""
+    account = CloudAccount(tmp_path / "account.json")
+    internet = Internet(account)
+    internet.model = Reply(200, {"status": "unavailable", "detail": "401 from the provider"}, "")
+    said = run(account, "", internet=internet)
+    assert "warning: " in said
+    assert "401 from the provider" in said
+    assert "`make secrets`" in said

