@@ -68,6 +68,15 @@ _ALL = (
     FaultKind(24, "alarm_dead", 0.05, "an alarm fails at entry"),
     FaultKind(24, "rpc_dead", 0.02, "a call of an object fails at entry"),
     FaultKind(25, "model_away", 0.01, "the model is away for all, from a second to half an hour"),
+    FaultKind(27, "receiver_failed", 0.15, "a webhook's receiver answers 5xx"),
+    FaultKind(
+        27, "receiver_hung", 0.05, "a webhook's receiver answers after the timeout; it may have taken the message"
+    ),
+    FaultKind(27, "receiver_redirected", 0.05, "a webhook's receiver sends elsewhere"),
+    FaultKind(27, "receiver_gone", 0.05, "a webhook's receiver answers 410, and nothing else from then on"),
+    FaultKind(27, "receiver_limited", 0.05, "a webhook's receiver answers 429 with a delay"),
+    FaultKind(27, "receiver_closed", 0.05, "a webhook's receiver refuses the connection"),
+    FaultKind(27, "receiver_reply_lost", 0.08, "a webhook's receiver took the message, and its answer is lost"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
@@ -77,3 +86,5 @@ FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number in {20, 21
 STORAGE = "d1_full"
 # And so is this one's.
 MODEL_AWAY = "model_away"
+# Nothing of these is offered where nobody has an endpoint.
+RECEIVER = tuple(kind.name for kind in _ALL if kind.number == 27)

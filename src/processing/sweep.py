@@ -94,6 +94,7 @@ class Sweep:
             self._worker.log.failure("sweep_found_no_room", error)
             await self._erase(None)
         await self._clear()
+        self._worker.begin_deliveries()
         return self._swept
 
     async def _send_off(self) -> None:
@@ -135,7 +136,9 @@ class Sweep:
                     erase_most=erase_most,
                     delay_ms=self._settings.lease_ms,
                     stands_in=self._stands_in,
+                    plan=self._settings.plan,
                 )
+                self._worker.begin_deliveries(page.deliveries)
                 if page.past_retention and self._worker.storage.is_tight(self._settings.storage_bytes_most):
                     await self._erase(page)  # first of all: the rest may need the room
                     page = replace(page, past_retention=[])

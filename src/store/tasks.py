@@ -2,6 +2,7 @@
 
 from .admission import AdmissionStore
 from .bulk import BulkStore
+from .deliveries import DeliveryStore
 from .ending import EndingStore
 from .seen import SeenStore
 from .storage import StorageStore
@@ -12,6 +13,15 @@ from .work import WorkStore
 
 
 class TaskStore(
-    AdmissionStore, BulkStore, WorkStore, WindowStore, EndingStore, SweepStore, SeenStore, StorageStore, ViewStore
+    AdmissionStore,
+    BulkStore,
+    WorkStore,
+    WindowStore,
+    EndingStore,
+    SweepStore,
+    SeenStore,
+    StorageStore,
+    DeliveryStore,
+    ViewStore,
 ):
     """The state machine's home. Every method may raise StoreError; every write may be sent again."""

@@ -18,6 +18,7 @@ from tests.conformance.cases import (
     submission_stories,
     sweep_stories,
     view_stories,
+    webhook_stories,
 )
 from tests.conformance.cases.actor import Actor
 from tests.conformance.cases.deliveries import consume
@@ -32,12 +33,14 @@ STORIES = (
     view_stories,
     key_stories,
     many_stories,
+    webhook_stories,
 )
 MODULES = (d1_values, d1_errors, d1_counts, queues, objects, rate_limits, *STORIES)
 TABLES = (
     *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "sightings"),
     *("keyed", "plain_keyed", "indexed", "outputs", "segments", "merges", "failures", "texts", "tasks"),
     *("submissions", "daily_use", "api_keys", "tombstones", "object_places", "seen", "tenant_storage"),
+    *("webhook_endpoints", "webhook_deliveries"),
 )
 
 __all__ = ["Actor", "consume", "run"]

@@ -13,6 +13,7 @@ from simulator.campaign.ablations import (
     storage,
     submissions,
     terms,
+    webhooks,
     withdrawals,
 )
 
@@ -30,5 +31,6 @@ ABLATIONS = (
     *patience.ABLATIONS,
     *storage.ABLATIONS,
     *dead_triggers.ABLATIONS,
+    *webhooks.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

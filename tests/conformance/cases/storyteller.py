@@ -13,9 +13,24 @@ from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Ta
 from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
 from src.store.database import Database
 from src.store.keys import KeyStore
-from src.store.sql import admission, bulk, ending, joining, keys, seen, storage, sweep, views, window, work
+from src.store.sql import (
+    admission,
+    bulk,
+    deliveries,
+    ending,
+    joining,
+    keys,
+    seen,
+    storage,
+    sweep,
+    views,
+    webhooks,
+    window,
+    work,
+)
 from src.store.sql.statement import Statement
 from src.store.tasks import TaskStore
+from src.store.webhooks import WebhookStore
 from tests.conformance.cases.registry import show
 
 LEASE_MS = 60_000
@@ -29,8 +44,11 @@ _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
     *("read_at", "lease_until", "rest_until", "sent_at", "age_ms", "ended_by"),
+    *("due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at"),
 }
-STATEMENT_MODULES = (admission, bulk, ending, joining, keys, seen, storage, sweep, views, window, work)
+STATEMENT_MODULES = (
+    *(admission, bulk, deliveries, ending, joining, keys, seen, storage, sweep, views, webhooks, window, work),
+)
 
 
 def statement_names() -> dict[str, str]:
@@ -114,6 +132,7 @@ class Story:
         self.recorder = Recorder(env.DB)
         self.store = TaskStore(Database(self.recorder, Meter()))
         self.keys = KeyStore(Database(self.recorder, Meter()))
+        self.webhooks = WebhookStore(Database(self.recorder, Meter()))
         self.outcomes: list[Any] = []
         self._database = env.DB
 
