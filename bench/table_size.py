@@ -10,8 +10,9 @@ from functools import partial
 
 from bench.figures import Figure
 from src.core.task import TaskOptions
-from src.store import options
+from src.store import deliveries, options
 from src.store.sql import admission, ending, events, seen, sweep, tallies, views, work
+from src.store.sql import deliveries as sql_deliveries
 from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
 from src.store.sql.statement import BoundStatement, Value
 from tests.support.sqlite_d1 import MIGRATIONS
@@ -27,6 +28,12 @@ SELECT printf('local:%08x-0000-7000-8000-000000000000', i), iif(i % 10, 'complet
   :now + iif(i % 10 = 0 AND i % 1000 = 0 AND i < 1000, -i, 1000 + i), iif(i % 10, :now, NULL)
 FROM n
 """  # noqa: S608
+# An endpoint has heard of each ended task; it waits for nothing.
+HEARD = """
+INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at, outcome)
+SELECT 0, id, 0, 'other:we_0', 'task.completed', 0, 0, 0, 'delivered' FROM tasks WHERE finished_at IS NOT NULL
+"""
+ENDED = "local:00000001-0000-7000-8000-000000000000"
 KEY = "local:00000000-0000-7000-8000-000000000000"
 PAGE: dict[str, Value] = {"first": "local:", "behind": "local:~", "most": 20}
 ACTS: dict[str, BoundStatement] = {
@@ -58,6 +65,9 @@ ACTS: dict[str, BoundStatement] = {
     "a scrape's sums": tallies.TOTALS.bind(),
     "a day's history": tallies.HISTORY.bind(back_ms=86_400_000),
     "the sums' share of a deletion": ending.ERASE_COUNT.bind(task_key=KEY),
+    "a look for deliveries": deliveries.look("paid"),
+    "an end's outbox": sql_deliveries.OUTBOX.bind(task_keys=f'["{ENDED}"]', held_ms=60_000),
+    "the deliveries of a task": sql_deliveries.DELIVERIES.bind(task_key=ENDED),
     "a sweep page": sweep.DUE.bind(most=1, tenants_served=1, apart_ms=60_000, in_vain=None),
 }
 
@@ -81,6 +91,7 @@ def steps(size: int) -> dict[str, int]:
     for path in sorted(MIGRATIONS.glob("*.sql")):
         connection.executescript(path.read_text())
     connection.execute(FILL, {"size": size, "now": NOW_MS, **options.written(TaskOptions())})
+    connection.execute(HEARD)
     counted = {}
     for name, act in ACTS.items():
         counted[name] = _count(connection, partial(_run, connection, act))

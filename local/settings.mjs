@@ -69,7 +69,11 @@ export function workerOptions(settings, supportedDate, { dayUse, port }) {
     // One name for all environments, so that they share their objects' storage.
     name: settings.name,
     bindings: isMetered ? { ...settings.variables, LOCAL_LIMITS: settings.limits } : settings.variables,
-    serviceBindings: { LOCAL_HOST: hostBinding(settings, port), ...(isMetered && { USAGE_METER: dayUse.answer }) },
+    serviceBindings: {
+      LOCAL_HOST: hostBinding(settings, port),
+      WEBHOOK_NETWORK: { network: webhookNetwork(settings.variables) },
+      ...(isMetered && { USAGE_METER: dayUse.answer }),
+    },
     compatibilityDate: compatibilityDate < supportedDate ? compatibilityDate : supportedDate,
     // The flag asks for workerd's own Python, which is downloaded; shim.mjs brings npm's.
     compatibilityFlags: compatibilityFlags.filter((flag) => !flag.startsWith("python_")),
@@ -78,6 +82,12 @@ export function workerOptions(settings, supportedDate, { dayUse, port }) {
     modulesRoot: here,
     modules: modules(settings),
   };
+}
+
+/** Where webhooks may go: to no private address, whatever name it has; to this machine if WEBHOOK_LOOPBACK says so. */
+function webhookNetwork(variables) {
+  const allow = String(variables.WEBHOOK_LOOPBACK).trim() === "true" ? ["public", "local"] : ["public"];
+  return { allow, tlsOptions: { trustBrowserCas: true } };
 }
 
 /**

@@ -15,7 +15,7 @@ from rich.table import Table
 from simulator.campaign import sections
 from simulator.campaign.failure import explain
 from simulator.campaign.pool import run_seeds
-from simulator.campaign.run import AWAY, DEAD, FULL, LATE, OVERLOAD, PROFILES, run_seed
+from simulator.campaign.run import AWAY, DEAD, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS, run_seed
 from simulator.campaign.tally import Tally
 from simulator.engine.fault_kinds import KINDS
 from simulator.options import positive
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--seed", type=int, help="replay this one seed and show what happens in it")
     parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    profiles = (*PROFILES, LATE, OVERLOAD, FULL, DEAD, AWAY)
+    profiles = (*PROFILES, LATE, OVERLOAD, FULL, DEAD, AWAY, WEBHOOKS)
     parser.add_argument("--faults", choices=profiles, help="one fault profile for all seeds")
     parser.add_argument("--terms", action="store_true", help="cancellations, deadlines and budgets in every schedule")
     parser.add_argument("--campaign", action="store_true", help="all parts, and their figures as JSON at the end")

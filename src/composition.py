@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .core import limits, settings
 from .core.meter import Meter
@@ -18,6 +18,7 @@ from .objects.sender import ObjectSender, ObjectTeller
 from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds
 from .processing.asked_sweep import SweepOnRequest
+from .processing.deliveries import Courier, Deliverer
 from .processing.direct import DirectSender
 from .processing.dispatch import Dispatcher, Sender
 from .processing.log import Log
@@ -31,7 +32,11 @@ from .queue.messages import DEAD_LETTERS, Batch
 from .queue.producer import Queue, QueueSender
 from .store.database import D1, Database
 from .store.keys import KeyStore
+from .store.outbox import Fresh
 from .store.tasks import TaskStore
+
+if TYPE_CHECKING:
+    from .store.webhooks import WebhookStore
 
 WaitUntil = Callable[[Awaitable[None]], None]
 
@@ -48,12 +53,14 @@ class Bindings:
     ai: AiBinding | None = None
     day_use: DayUse | None = None
     rate_limiter: RateLimiter | None = None
+    courier: Courier | None = None
 
 
 class Runtime(Protocol):
-    """Clock, randomness, terminal and network of the isolate."""
+    """Clock, randomness, terminal and network of the isolate: as providers see it, and as webhooks do."""
 
     http: HttpClient
+    courier: Courier
 
     def now_ms(self) -> int:
         """Return the isolate's time, milliseconds since the epoch."""
@@ -92,7 +99,8 @@ class App:
         self.log = Log(runtime.write)
         self.settings = settings.load(variables)
         self._database = Database(bindings.database, self.meter, load=isolate.load, storage=isolate.storage)
-        self.store = TaskStore(self._database)
+        self._fresh = Fresh()
+        self.store = TaskStore(self._database, self._fresh)
         self.provider = provider or _provider(self.settings, bindings, runtime)
 
     def worker(self) -> Worker:
@@ -109,6 +117,19 @@ class App:
             sightings=self._isolate.sightings,
             storage=self._isolate.storage,
             news=self._isolate.news,
+            deliverer=self._deliverer(),
+        )
+
+    def _deliverer(self) -> Deliverer:
+        return Deliverer(
+            store=self.store,
+            courier=self._bindings.courier or self._runtime.courier,
+            settings=self.settings,
+            meter=self.meter,
+            fresh=self._fresh,
+            chance=self._runtime.chance,
+            wait_until=self._wait_until,
+            log=self.log,
         )
 
     def dispatcher(self) -> Dispatcher:
@@ -142,11 +163,13 @@ class App:
             load=self._isolate.load,
             storage=self._isolate.storage,
         )
-        store = TaskStore(database)
+        store = TaskStore(database, self._fresh)
         return Api(
             settings=self.settings,
             store=store,
             keys=KeyStore(database),
+            webhooks=partial(_webhooks, database),
+            deliverer=self._deliverer(),
             isolate=self._isolate,
             submission=Submission(
                 store=store,
@@ -196,6 +219,7 @@ class App:
         """Handle a batch of either queue."""
         if batch.queue == DEAD_LETTERS:
             await bury(batch, self.store, self.settings, self.log)
+            self._deliverer().begin()
             return
         seconds = slice_seconds(self.settings, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS)
         # A continuation that no route takes has no second run here: this invocation's allowance is spent.
@@ -204,6 +228,12 @@ class App:
     async def scheduled(self) -> None:
         """Handle a cron trigger: sweep."""
         await Sweep(self.worker(), self._senders()).run()
+
+
+def _webhooks(database: Database) -> "WebhookStore":
+    from .store.webhooks import WebhookStore  # noqa: PLC0415 - seldom used, and an isolate's start need not pay for it
+
+    return WebhookStore(database)
 
 
 def bound(bindings: Bindings) -> BoundRoutes:

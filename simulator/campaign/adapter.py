@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from simulator.campaign.receivers import Receivers, SimulatedCourier
 from simulator.engine.scope import SCOPE
 from simulator.platform.app import Env, ScheduledController, WorkerContext
 from simulator.platform.binding_port import Pending
@@ -24,9 +25,16 @@ from src.http.messages import Reply
 from src.inference.protocol import HttpClient
 from src.inference.wire import Wire
 from src.platform.surroundings import SURROUNDINGS, Surroundings
+from src.processing.deliveries import Courier
 
 # Events that carry the type of an error which the Worker caught as a last resort.
-MISTAKES = ('"event":"run_failed"', '"event":"slice_failed"', '"event":"unexpected"', '"event":"database_error"')
+MISTAKES = (
+    '"event":"run_failed"',
+    '"event":"slice_failed"',
+    '"event":"unexpected"',
+    '"event":"database_error"',
+    '"event":"delivery_failed"',
+)
 FORGIVEN = ("StoreUnavailable", "StoreSilent", "JsError")
 
 
@@ -34,12 +42,14 @@ class SimulatedRuntime:
     """`composition.Runtime` over the simulated platform. The app hears each line, and collects mistakes."""
 
     http: HttpClient
+    courier: Courier
 
     def __init__(self, env: Env, app: "Onceover") -> None:
         platform = env.platform
         self.now_ms = platform.now_ms
         self.entropy = platform.entropy
         self.chance = platform.random.random
+        self.courier = SimulatedCourier(env, lambda: app.receivers)
         self._log = platform.log
         self._app = app
 
@@ -197,6 +207,7 @@ class Onceover:
     """
 
     watcher: Watcher
+    receivers: Receivers | None = None
 
     def __init__(self) -> None:
         self.mistakes: list[str] = []

@@ -30,7 +30,7 @@ NUDGES_APART_MS = 60_000
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1"
 _ORPHANS = tuple(
     f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
-    for table in ("texts", "outputs", "segments", "merges", "failures", "submissions")
+    for table in ("texts", "outputs", "segments", "merges", "failures", "submissions", "webhook_deliveries")
 )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.campaign.tenants import tenant_of
 from simulator.engine.fault_kinds import RATE_LIMITER
 from src.http.messages import Reply
+from src.http.problems import LIMIT_REACHED
 from src.store.sql.keys import FIND_KEY
 
 if TYPE_CHECKING:
@@ -23,7 +24,16 @@ _WAY_SECONDS = 1.0  # more than a call takes from an isolate to the limiter
 
 def is_refusal(reply: Reply) -> bool:
     """Whether it is the answer of the limit of requests."""
-    return reply.status == 429 and json.loads(reply.body).get("limit") == "requests"
+    return reply.status == 429 and _is_of_requests(json.loads(reply.body))
+
+
+def _is_of_requests(told: dict[str, Any]) -> bool:
+    """Whether the answer names the limit of requests; below `/v1` no other limit is met here."""
+    return told.get("limit") == "requests" or _code(told.get("error") or {}) == LIMIT_REACHED.code
+
+
+def _code(told: dict[str, Any]) -> object:
+    return told.get("code")
 
 
 class RequestLimit:
@@ -46,7 +56,7 @@ class RequestLimit:
         if self._settings is None:
             return False
         what = f"{arrival.method} {arrival.url}"
-        is_refused = reply.status == 429 and told.get("limit") == "requests"
+        is_refused = reply.status == 429 and _is_of_requests(told)
         if arrival.url.endswith(STATUS_PATHS) and (is_refused or arrival.asked_at is not None):
             self._broken(f"{what} was counted as a tenant's request")
         if is_refused != (arrival.allowed is False):
@@ -58,8 +68,8 @@ class RequestLimit:
         return is_refused
 
     def _check_refusal(self, arrival: Arrival, reply: Reply, told: dict[str, Any], what: str) -> None:
-        if told.get("code") != "limit_reached":
-            self._broken(f"{what} was refused by the limit of requests as {told.get('code')}")
+        if LIMIT_REACHED.code not in {_code(told), _code(told.get("error") or {})}:
+            self._broken(f"{what} was refused by the limit of requests as {_code(told)}")
         assert self._settings is not None
         seconds = reply.headers.get("Retry-After")
         if seconds != f"{self._settings.period_seconds:.0f}":

@@ -18,6 +18,7 @@ from simulator.campaign.workload import (
     bearing,
     draw,
     followed,
+    hooked,
     metered,
     patient,
     placed,
@@ -31,6 +32,7 @@ from simulator.engine.fault_kinds import (
     KINDS,
     MODEL_AWAY,
     RATE_LIMITER,
+    RECEIVER,
     STORAGE,
     STREAM_CUT,
 )
@@ -59,6 +61,7 @@ OVERLOAD = "overload"
 FULL = "full"
 DEAD = "dead-triggers"
 AWAY = "away"
+WEBHOOKS = "webhooks"
 _TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared", FULL: STORAGE}
 _PROFILE_OF_TEN = ("calm", "harmless", "model", *("swarm",) * 6, "everything")
 _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo")
@@ -83,7 +86,8 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
     fail at entry. Of `swarm` half have no shared database, and three quarters none that may not grow. Those of the
     limiter of requests, and those that a review found, come from streams of their own, so that seeds without them stay
     what they were."""
-    usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in {MODEL_AWAY, STREAM_CUT}} | _OFTENER
+    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER}
+    usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER
     if profile == "calm":
         return {}
     if profile == "harmless":
@@ -120,6 +124,11 @@ def away_rate(profile: str, rng: Random) -> float:
     return 0.0 if profile in {"calm", "harmless"} else usual * rng.choice((0, 0, 0, 1, 3, 3))
 
 
+def receiver_rates(rng: Random) -> dict[str, float]:
+    """How often receivers of webhooks misbehave: each kind not at all, as usual, or often."""
+    return {name: KINDS[name].rate * rng.choice((0, 1, 1, 3)) for name in RECEIVER}
+
+
 def run_seed(
     seed: int,
     *,
@@ -146,12 +155,16 @@ def run_seed(
     drawn = followed(drawn, Random(f"{seed}/followed"))
     away_rng = Random(f"{seed}/model away")
     drawn = bearing(drawn, away_rng, always=profile == AWAY)
+    hook_rng = Random(f"{seed}/webhooks")
+    if profile == WEBHOOKS:
+        drawn = hooked(drawn)
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
         fault_rng,
         rates(profile, fault_rng, limiter_rng, Random(f"{seed}/found by review"))
         | {MODEL_AWAY: away_rate(profile, away_rng), STREAM_CUT: 0.0 if profile == "calm" else KINDS[STREAM_CUT].rate}
+        | (receiver_rates(hook_rng) if profile == WEBHOOKS else {})
         if fault_rates is None
         else fault_rates,
         muted=muted,

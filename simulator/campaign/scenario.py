@@ -11,6 +11,7 @@ from simulator.campaign.invariants import Invariants
 from simulator.campaign.operators import Operators
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.small_limits import MAX_ATTEMPTS
+from simulator.campaign.webhooks import Webhooks
 from simulator.campaign.workload import SHORT_RETENTION_DAYS, SLOW_CALL_SECONDS, Workload
 from simulator.engine.fault_kinds import RATE_LIMITER
 from simulator.engine.fault_plan import PersistentFault
@@ -42,6 +43,9 @@ class Scenario:
         world.database.meter_reads = False
         if workload.keyed:
             tenants.install(world.database.connection, world.now_ms())
+        self.webhooks = Webhooks(world, self.clients, Random(f"{world.seed}/endpoints")) if workload.webhooks else None
+        if self.webhooks is not None:
+            setattr(world.app, "receivers", self.webhooks.receivers)  # noqa: B010 - the world knows any app
         if workload.queue_fate:
             world.queue.faults = PersistentFault(world.faults, workload.queue_fate)  # type: ignore[assignment]
 
@@ -51,6 +55,7 @@ class Scenario:
             world.start_cron(CRON_SECONDS)
         parts = [self.clients.play(spec) for spec in self.workload.tasks]
         parts += [self.operators.change(change) for change in self.workload.changes]
+        parts += [self.webhooks.meddle(keyed=self.workload.keyed)] if self.webhooks is not None else []
         trouble = asyncio.ensure_future(self.operators.trouble())
         trouble.add_done_callback(look_at_error)
         await asyncio.gather(*parts)
@@ -64,6 +69,8 @@ class Scenario:
             world.deploy(self.workload.last)
         await trouble
         await self.all_ended()
+        await self._all_sent()
+        await self.all_ended()  # a request that had stood still may have brought another task meanwhile
         await self.invariants.letting_go.all_free()
         for follower in self.clients.followers:
             await follower.see_the_end()
@@ -75,6 +82,7 @@ class Scenario:
             if all(row.terminal for row in self.invariants.rows.values()):
                 break
             await self.all_ended()  # a request that had stood still brought another task
+        await self._all_sent()
         self.check()
         if self.workload.cron and self.workload.retention_days <= SHORT_RETENTION_DAYS:
             await asyncio.sleep(self.workload.retention_days * 86_400 + 10 * CRON_SECONDS)
@@ -96,6 +104,10 @@ class Scenario:
                 raise InvariantBroken(f"lost, {patience} s after the last fault: {', '.join(left)}")
             self._check_overdue(self.world.loop.time() - began)
             await asyncio.sleep(2)
+
+    async def _all_sent(self) -> None:
+        if self.webhooks is not None:
+            await self.webhooks.all_sent()
 
     def _check_overdue(self, quiet_seconds: float) -> None:
         """A task ends soon after its deadline, unless all isolates stand still that could see to it."""

@@ -28,6 +28,8 @@ _ALWAYS: dict[str, Any] = {
     "RATE_LIMIT_SECONDS_MOST": 240.0,
     "STAND_IN_SECONDS": 5.0,  # so that a slow call outlasts a poll
     "STORE_SECONDS": 12.0,  # well below the lease, as in production
+    "DELIVERY_WAITS_SECONDS": (5.0, 10.0, 30.0, 60.0),
+    "BREAKER_SECONDS_MOST": 120.0,
 }
 
 

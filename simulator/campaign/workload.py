@@ -19,6 +19,7 @@ PATIENCE = "MODEL_PATIENCE_SECONDS"
 SHORT_RETENTION_DAYS = 0.008  # longer than an isolate may stand still: what it sends again must find its task
 LONG_CHUNKS = 13  # with the small limits: two lanes
 SLOW_CALL_SECONDS = 50.0  # within the timeout of workloads that have slow calls
+WEBHOOK_KEY = "simulated-key-of-32-characters-or-more"
 SLOW_VARIABLES = {"AI_TIMEOUT_SECONDS": "60", "LEASE_SECONDS": "80"}
 
 
@@ -92,6 +93,7 @@ class Workload:
     variables: dict[str, str] = field(default_factory=dict)
     sits_out: bool = False  # faults do not stop while the model is away
     rate_limit: RateLimit | None = None  # of requests, where the limiter is bound
+    webhooks: bool = False  # tenants have endpoints
     old_writers: float = 0.0  # the share of isolates whose code records each output as a row
 
     @property
@@ -179,6 +181,11 @@ def bearing(workload: Workload, rng: Random, *, always: bool = False) -> Workloa
     if not always and rng.random() < 0.5:
         return workload
     return replace(workload, variables=workload.variables | {PATIENCE: "3600"}, sits_out=always)
+
+
+def hooked(workload: Workload) -> Workload:
+    """Give each tenant endpoints for webhooks."""
+    return replace(workload, webhooks=True, variables=workload.variables | {"WEBHOOK_KEY": WEBHOOK_KEY})
 
 
 def _limited(workload: Workload, rng: Random) -> Workload:

@@ -71,6 +71,15 @@ _ALL = (
     FaultKind(
         26, "stream_cut", 0.15, "a client's stream of events is cut off behind an event, and the client comes back"
     ),
+    FaultKind(27, "receiver_failed", 0.15, "a webhook's receiver answers 5xx"),
+    FaultKind(
+        27, "receiver_hung", 0.05, "a webhook's receiver answers after the timeout; it may have taken the message"
+    ),
+    FaultKind(27, "receiver_redirected", 0.05, "a webhook's receiver sends elsewhere"),
+    FaultKind(27, "receiver_gone", 0.05, "a webhook's receiver answers 410, and nothing else from then on"),
+    FaultKind(27, "receiver_limited", 0.05, "a webhook's receiver answers 429 with a delay"),
+    FaultKind(27, "receiver_closed", 0.05, "a webhook's receiver refuses the connection"),
+    FaultKind(27, "receiver_reply_lost", 0.08, "a webhook's receiver took the message, and its answer is lost"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
@@ -82,3 +91,5 @@ STORAGE = "d1_full"
 MODEL_AWAY = "model_away"
 # This one has its usual rate wherever clients follow tasks, which few runs have; nobody else is offered it.
 STREAM_CUT = "stream_cut"
+# Nothing of these is offered where nobody has an endpoint.
+RECEIVER = tuple(kind.name for kind in _ALL if kind.number == 27)

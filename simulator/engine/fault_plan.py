@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any, Literal
 
-from simulator.engine.fault_kinds import DEAD_TRIGGERS, KINDS, MODEL_AWAY, RATE_LIMITER, STORAGE, STREAM_CUT
+from simulator.engine.fault_kinds import DEAD_TRIGGERS, KINDS, MODEL_AWAY, RATE_LIMITER, RECEIVER, STORAGE, STREAM_CUT
 
 type When = Literal["before", "after"]
 
@@ -69,13 +69,13 @@ class FaultPlan:
         Groce et al., "Swarm Testing", ISSTA 2012.
         """
         rates = {name: KINDS[name].rate for name in RATE_LIMITER}  # as usual: seeds without it stay what they were
-        apart = {*RATE_LIMITER, *DEAD_TRIGGERS, "d1_shared", STORAGE, MODEL_AWAY, STREAM_CUT}
+        apart = {*RATE_LIMITER, *DEAD_TRIGGERS, "d1_shared", STORAGE, MODEL_AWAY, STREAM_CUT, *RECEIVER}
         others = [kind for kind in KINDS.values() if kind.name not in apart]
         rates |= {kind.name: min(0.5, kind.rate * rng.choice((0, 0.3, 1, 3))) for kind in others}
         # It makes all of a run slow, and comes from a stream of its own: seeds without it stay what they were.
         rates["d1_shared"] = KINDS["d1_shared"].rate * Random(f"{sorted(rates.items())}").choice((0, 0, 0, 3))
         rates[STORAGE] = KINDS[STORAGE].rate * Random(f"{sorted(rates.items())}/{STORAGE}").choice((0, 0, 0, 1))
-        rates |= {name: KINDS[name].rate for name in DEAD_TRIGGERS}
+        rates |= {name: KINDS[name].rate for name in (*DEAD_TRIGGERS, *RECEIVER)}
         rates[STREAM_CUT] = KINDS[STREAM_CUT].rate
         rates[MODEL_AWAY] = KINDS[MODEL_AWAY].rate * Random(f"{MODEL_AWAY} {sorted(rates.items())}").choice(
             (0, 0, 1, 3)

@@ -3,9 +3,10 @@
 Rows written: for each row that changed, one for the table and one for each index entry that goes with it. A table
 with rowids and a text key has an index for the key; a WITHOUT ROWID table is its own key. An UPDATE touches
 the indexes that name one of its columns in their key. A partial index of which it names a column in the WHERE gets an
-entry where the condition comes true for a row. So its entries are counted, before and after. Where as many are left,
-those of changed keys count as written anew. Approximate: all other partial indexes of a table count as one, as if their
-conditions excluded each other and one of them held; and an upsert counts as an insert.
+entry where the condition comes true for a row. So its entries are counted, before and after, and so are those of all
+partial indexes for an insert. Where as many are left, those of changed keys count as written anew. Approximate: all
+other partial indexes of a table count as one, as if their conditions excluded each other and one of them held; and an
+upsert counts as an insert.
 
 Rows read: the rows that came back or were changed, or, if that is more, the tables that the query plan scans; none
 for a statement that looks at no table. workerd counts more closely: what checks of uniqueness and subqueries read too.
@@ -56,7 +57,9 @@ def analyse(connection: sqlite3.Connection, sql: str, parameters: int) -> Analys
     reads = any(re.match(r"(SCAN|SEARCH) (?!CONSTANT ROW|.*VALUES CLAUSE)", row[3]) for row in plan)
     rows = max((_rows_per_change(connection, *write, seen) for write in seen), default=0)
     writes = bool(seen) or not sql.lstrip()[:6].upper().startswith(("SELECT", "WITH"))
-    entries = {query for kind, table, _ in seen if kind == "update" for query in _entries(connection, table, seen)}
+    entries = {
+        query for kind, table, _ in seen if kind != "delete" for query in _entries(connection, table, kind, seen)
+    }
     return Analysis(writes, rows, tuple(scans), reads, tuple(sorted(entries)))
 
 
@@ -71,7 +74,7 @@ def _rows_per_change(
         return count  # workerd counts the row and none of its index entries
     indexes = connection.execute("SELECT name, origin, partial FROM pragma_index_list(?)", (table,)).fetchall()
     for name, origin, partial in indexes:
-        if (origin == "pk" and without_rowid) or (partial and partial_counted):
+        if (origin == "pk" and without_rowid) or (partial and (partial_counted or action == "insert")):
             continue
         if action != "update" or (
             updated & _keys_of(connection, name)
@@ -82,13 +85,16 @@ def _rows_per_change(
     return count
 
 
-def _entries(connection: sqlite3.Connection, table: str, seen: list[tuple[str, str, str]]) -> list[tuple[str, bool]]:
-    """Return queries that count the entries of those partial indexes of which an update names a column in the WHERE."""
+def _entries(
+    connection: sqlite3.Connection, table: str, action: str, seen: list[tuple[str, str, str]]
+) -> list[tuple[str, bool]]:
+    """Return queries that count the entries of those partial indexes of which an update names a column in the WHERE,
+    or of all of them for an insert."""
     updated = {column for kind, name, column in seen if kind == "update" and name == table}
     queries = []
     for name, partial in connection.execute("SELECT name, partial FROM pragma_index_list(?)", (table,)).fetchall():
         condition = _condition(connection, name) if partial else ""
-        if updated & set(_words(condition)):
+        if condition and (action == "insert" or updated & set(_words(condition))):
             query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608 - the words of our migrations
             queries.append((query, bool(updated & _keys_of(connection, name))))
     return queries

@@ -244,3 +244,25 @@ ASKED_SWEEP_APART_SECONDS = 30.0  # `POST /api/sweep` runs at most once in this 
 ASKED_SWEEP_SECONDS = 25.0  # for how long it starts calls; it answers when the last one has ended
 SWEEP_MISSED_SECONDS = 180.0  # without a sweep for so long, a request runs one after its answer
 SWEEP_LOOK_SECONDS = 60.0  # an isolate looks for that at most this often
+
+# --- Webhooks -----------------------------------------------------------------------------------------------
+WEBHOOK_ENDPOINTS_MOST = 10  # of a tenant
+WEBHOOK_NAME_CHARS_MOST = 100
+WEBHOOK_URL_CHARS_MOST = 2_000
+OLD_SECRET_SECONDS = 86_400  # for how long the secret before this one may sign, too
+DELIVERY_SECONDS = 15.0  # an attempt
+DELIVERY_HELD_SECONDS = 60.0  # how long nobody else sends what somebody has taken on: an attempt, and its record
+DELIVERIES_AT_ONCE = 5  # platform: six connections of one invocation may wait for their headers
+DELIVERY_START_SECONDS = 10.0  # so long after its beginning a sending starts attempts; platform: waitUntil has 30 s
+DELIVERIES_A_SWEEP = {"free": 5, "paid": 100}
+DELIVERIES_OF_ENDPOINT = 20  # that one sweep takes on
+DELIVERIES_WALK_MOST = 500  # entries that a sweep looks at of those which nobody sent
+# After each failure in a row, then the last one again; all of them together are most of a day.
+DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)
+DELIVERY_SECONDS_MOST = 86_400.0  # from its beginning to the last attempt
+DELIVERY_SECONDS_KEPT = 90_000.0  # then one that nobody could try, for a pause of its endpoint, is given up
+DELIVERY_RETRY_AFTER_SECONDS_MOST = 3_600.0
+DELIVERY_ATTEMPTS_SHOWN = 20
+BREAKER_FAILURES = 5  # attempts in a row that fail: then an endpoint rests, and one attempt at a time asks
+BREAKER_SECONDS_FIRST = 30.0  # doubles with each further failure
+BREAKER_SECONDS_MOST = 1_800.0

@@ -13,6 +13,7 @@ from .errors import ConfigurationError, ConfigurationFaults
 from .origins import TAKES, parse_origins
 from .storage import MB
 from .tenants import LOCAL, TENANT_TAKES, is_tenant
+from .webhooks import WEBHOOK_KEY_CHARS_LEAST
 
 PROVIDERS = ("workers-ai", "openai", "demo")
 MODEL_OPTIONS = ("top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "reasoning_effort")
@@ -63,6 +64,8 @@ class Settings:
     cors_origins: frozenset[str] = frozenset()
     operator_tenant: str = LOCAL
     storage_mb_most: int = limits.STORAGE_MB_MOST["free"]
+    webhook_key: str | None = field(default=None, repr=False)
+    webhook_loopback: bool = False
 
     @property
     def storage_bytes_most(self) -> int:
@@ -155,7 +158,7 @@ def _read(variables: Reading) -> Settings:
         max_output_tokens=_bound(variables, "AI_MAX_OUTPUT_TOKENS", limits.OUTPUT_TOKENS_MOST),
         model_options=_model_options(variables),
         base_url=_base_url(variables, provider),
-        api_key=_api_key(variables),
+        api_key=_secret(variables, "AI_API_KEY", 1),
         timeout_seconds=timeout,
         lease_seconds=lease,
         concurrency=_whole(variables, "AI_CONCURRENCY", 6, 1, 6),
@@ -173,6 +176,8 @@ def _read(variables: Reading) -> Settings:
         keep_input=_choice(variables, "KEEP_INPUT", ("true", "false"), "false") == "true",
         cors_origins=_origins(variables),
         operator_tenant=_tenant(variables, "OPERATOR_TENANT"),
+        webhook_key=_secret(variables, "WEBHOOK_KEY", WEBHOOK_KEY_CHARS_LEAST),
+        webhook_loopback=_choice(variables, "WEBHOOK_LOOPBACK", ("true", "false"), "false") == "true",
     )
 
 
@@ -276,8 +281,10 @@ def _tenant(variables: Reading, name: str) -> str:
     return tenant
 
 
-def _api_key(variables: Reading) -> str | None:
-    text = _text(variables, "AI_API_KEY")
-    if text is not None and not (text.isascii() and text.isprintable() and " " not in text):
-        variables.refuse("AI_API_KEY", "printable ASCII without spaces, as it goes into a header")
+def _secret(variables: Reading, name: str, least: int) -> str | None:
+    text = _text(variables, name)
+    if text is not None and not (text.isascii() and text.isprintable() and " " not in text and len(text) >= least):
+        takes = "printable ASCII without spaces"
+        why = "as it goes into a header" if least == 1 else f"at least {least} characters: `openssl rand -base64 32`"
+        variables.refuse(name, f"{takes}, {why}")
     return text

@@ -11,7 +11,7 @@ from typing import Final
 from ..core import limits
 from ..core.keys import ID_PATTERN, Scope
 from ..core.states import Status
-from . import bulk, events, health, keys, observation, openapi, operation, problems, queries, tasks
+from . import bulk, deliveries, events, health, keys, observation, openapi, operation, problems, queries, tasks
 from .dry_run import PlanView
 from .endpoint import IDEMPOTENCY_KEY, Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
@@ -50,9 +50,10 @@ def endpoints(*, compatible: bool = True) -> Sequence[Endpoint]:
     """
     if not compatible:
         return ENDPOINTS
+    from . import webhook_calls  # noqa: PLC0415
     from .responses import endpoints as responses  # noqa: PLC0415
 
-    return (*ENDPOINTS, *responses.ENDPOINTS)
+    return (*ENDPOINTS, *responses.ENDPOINTS, *webhook_calls.ENDPOINTS)
 
 
 @cache
@@ -198,6 +199,7 @@ ENDPOINTS: Final = (
         ),
     ),
     *bulk.ENDPOINTS,
+    *deliveries.ENDPOINTS,
     Endpoint(
         method="POST",
         path="/api/keys",

@@ -41,6 +41,12 @@ class Asked(BaseModel):
     )
 
 
+class Plain(BaseModel):
+    """The same for requests whose fields are named as at OpenAI, with underscores."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
 def checked[Model: BaseModel](model: type[Model], body: Mapping[str, object]) -> Model:
     """Check a body against its model. Raises Refusal: 422 with each wrong field named."""
     if flaws := list(text_flaws(body)):

@@ -50,12 +50,18 @@ async def read_metrics(exchange: Exchange) -> Reply:
 
 
 def _families(api: Api, standing: Standing, most: int, rows: tuple[int, int]) -> list[Family]:
-    # Sums of webhook deliveries belong here, as counters by outcome, once there is a table of them.
     return [
         *_tasks(standing, most),
         *_sums(standing.totals),
         *_storage(api),
         *_quota(api.settings, standing),
+        Family(
+            "onceover_deliveries",
+            "gauge",
+            "Deliveries to webhooks that are not over: unsent, or failing and tried again. "
+            f"No more than {most} are counted.",
+            [Point({"state": state}, count) for state, count in standing.deliveries.items()],
+        ),
         *_service(api, standing, rows),
     ]
 

@@ -46,6 +46,11 @@ STORAGE_DETAIL = (
     "can be read, cancelled and deleted, and go on once there is room: delete ended tasks, shorten RETENTION_DAYS, or "
     "give the database more room."
 )
+NO_KEY_DETAIL = (
+    "Webhooks are signed by secrets that are made from WEBHOOK_KEY, and this deployment has none. Make one with "
+    "`openssl rand -base64 32`; set it with `npx wrangler secret put WEBHOOK_KEY`, or under `make dev` as a line "
+    "`WEBHOOK_KEY=…` in `.dev.vars`."
+)
 QUOTA_DETAIL = (
     "The day's allowance of database rows is used up (D1 on the free plan). It begins anew at midnight UTC; on the "
     "paid plan there is no such limit."
@@ -72,6 +77,8 @@ METHOD_NOT_ALLOWED = Kind(ProblemCode.METHOD_NOT_ALLOWED, 405, "The path does no
 ALREADY_TERMINAL = Kind(ProblemCode.ALREADY_TERMINAL, 409, "The task has ended")
 BUDGET_SPENT = Kind(ProblemCode.BUDGET_EXHAUSTED, 409, "The task has used up its budget of model calls")
 NOT_RETRYABLE = Kind(ProblemCode.NOT_RETRYABLE, 409, "The task is neither failed nor cancelled")
+ENDPOINT_GONE = Kind(ProblemCode.ENDPOINT_GONE, 409, "The webhook endpoint is deleted or disabled")
+ENDPOINT_LIMIT = Kind(ProblemCode.ENDPOINT_LIMIT, 409, "The tenant has as many webhook endpoints as it may")
 KEY_LIMIT = Kind(ProblemCode.KEY_LIMIT, 409, "The tenant has as many keys as it may")
 TOO_LARGE = Kind(ProblemCode.TOO_LARGE, 413, "The request is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind(
@@ -84,12 +91,14 @@ TOO_SOON = Kind(ProblemCode.TOO_SOON, 429, "This was done a moment ago", _AGAIN)
 INTERNAL = Kind(ProblemCode.INTERNAL, 500, "Something went wrong in the service")
 BAD_CONFIGURATION = Kind(ProblemCode.BAD_CONFIGURATION, 500, "The deployment is configured wrongly")
 NOT_CONFIGURED = Kind(ProblemCode.NOT_CONFIGURED, 503, "The deployment has no keys yet")
+NO_WEBHOOK_KEY = Kind(ProblemCode.NO_WEBHOOK_KEY, 503, "The deployment has no key for webhooks", _AGAIN)
 OVERLOADED = Kind(ProblemCode.OVERLOADED, 503, "The service has more to do than it can do now", _AGAIN)
 DATABASE_UNAVAILABLE = Kind(ProblemCode.DATABASE_UNAVAILABLE, 503, "The database is out of reach", _AGAIN)
 DATABASE_QUOTA_EXHAUSTED = Kind(
     ProblemCode.DATABASE_QUOTA_EXHAUSTED, 503, "The database's allowance for today is used up", _AGAIN
 )
 DATABASE_ERROR = Kind(ProblemCode.DATABASE_ERROR, 503, "The database refused the operation", _AGAIN)
+UNREACHED = Kind(ProblemCode.ENDPOINT_UNREACHED, 502, "The webhook endpoint gave no answer")
 STORAGE_FULL = Kind(ProblemCode.STORAGE_FULL, 507, "The database has no room", _AGAIN)
 SCHEMA_MISSING = Kind(ProblemCode.SCHEMA_MISSING, 503, "The database has no tables yet", _AGAIN)
 
@@ -183,6 +192,11 @@ def field_refusal(errors: Iterable[FieldError], kind: Kind = INVALID_FIELDS) -> 
 def no_task() -> Refusal:
     """Make the refusal of an id that names no task, be it unknown, erased or not an id at all."""
     return Refusal(NOT_FOUND, "There is no task with this id.")
+
+
+def no_webhook_key() -> Refusal:
+    """Make the refusal of what needs a signature in a deployment without WEBHOOK_KEY."""
+    return Refusal(NO_WEBHOOK_KEY, NO_KEY_DETAIL, headers={"Retry-After": "60"})
 
 
 def store_refusal(error: StoreError, now_ms: int) -> Refusal:

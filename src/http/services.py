@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..core.ids import TaskKey
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..inference.protocol import Provider
 from ..processing.asked_sweep import SweepOnRequest
+from ..processing.deliveries import Deliverer
 from ..processing.dispatch import Dispatcher
 from ..processing.log import Log
 from ..processing.rescue import Rescue
@@ -16,6 +17,9 @@ from ..processing.submission import Submission
 from ..store.keys import KeyStore
 from ..store.tasks import TaskStore
 from .isolate import Isolate
+
+if TYPE_CHECKING:
+    from ..store.webhooks import WebhookStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Api:
     settings: Settings
     store: TaskStore
     keys: KeyStore
+    webhooks: "Callable[[], WebhookStore]"
+    deliverer: Deliverer
     isolate: Isolate
     submission: Submission
     dispatcher: Dispatcher

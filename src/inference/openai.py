@@ -6,8 +6,6 @@ Statuses and error bodies follow OpenAI's API reference (error codes) and RFC 91
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from ..core import limits
@@ -20,6 +18,7 @@ from ..core.errors import (
     ModelReplyMalformed,
     ModelUnavailable,
 )
+from ..core.retry_after import retry_after_seconds
 from . import replies
 from .protocol import (
     Health,
@@ -44,7 +43,6 @@ _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 # overlooks `max_completion_tokens` in silence (docs/decisions/0023-one-spelling-a-server.md).
 _OPENAI_HOST = re.compile(r"(?:^|\.)openai\.(?:com|azure\.com)\Z")
 _OPENAI_MODEL = re.compile(r"(?:openai/)?(?:gpt-(?:[5-9]|[1-9][0-9])|o[1-9])(?:\Z|[-.])", re.IGNORECASE)
-_NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
 
 class OpenAIProvider:
@@ -147,34 +145,6 @@ class OpenAIProvider:
         if 400 <= status < 500:
             return ModelRefused(message)
         return ModelReplyMalformed(message, retry_after_seconds(reply.headers))
-
-
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Read how long the provider asks to wait, from 0 to RATE_LIMIT_SECONDS_MOST; None if it does not say.
-
-    `retry-after-ms` is OpenAI's own. A date is measured against the reply's own `Date`, so that no clock
-    of ours takes part (RFC 9110, 10.2.3 and 6.6.1).
-    """
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        text = headers.get(name, "").strip()
-        if _NUMBER.fullmatch(text):
-            return _clamped(float(text) * unit)
-    until, now = _date(headers.get("retry-after")), _date(headers.get("date"))
-    return None if until is None or now is None else _clamped((until - now).total_seconds())
-
-
-def _clamped(seconds: float) -> float:
-    return min(max(seconds, 0.0), limits.RATE_LIMIT_SECONDS_MOST)
-
-
-def _date(text: str | None) -> datetime | None:
-    if text is None or len(text) > 64:
-        return None
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def _error_body(body: bytes) -> tuple[str, frozenset[str]]:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from ..composition import Bindings
 from .ai import BoundAi
+from .webhook_courier import FetchCourier
 
 if TYPE_CHECKING:
-    from js import Env, Fetcher, RateLimit
+    from js import Env, Fetcher, Network, RateLimit
 
 
 def bindings(env: "Env") -> Bindings:
@@ -21,7 +22,14 @@ def bindings(env: "Env") -> Bindings:
         ai=BoundAi(env.AI) if hasattr(env, "AI") else None,
         day_use=LocalDayUse(env.USAGE_METER) if hasattr(env, "USAGE_METER") else None,
         rate_limiter=BoundRateLimiter(env.RATE_LIMITER) if hasattr(env, "RATE_LIMITER") else None,
+        courier=FetchCourier(_unwrapped(env.WEBHOOK_NETWORK)) if hasattr(env, "WEBHOOK_NETWORK") else None,
     )
+
+
+def _unwrapped(binding: "Fetcher") -> "Network":
+    """Return JavaScript's own binding: the SDK's `fetch` keeps the promise to itself (see `http_client`)."""
+    found: Network = getattr(binding, "_binding")  # noqa: B009 - the SDK's name, which no type of it has
+    return found
 
 
 class LocalDayUse:

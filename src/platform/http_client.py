@@ -38,35 +38,50 @@ class FetchClient:
             options["body"] = body
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await _Exchange().run(url, options, max_reply_bytes)
+                return await Exchange().run(url, options, max_reply_bytes)
         except TimeoutError:
             raise HttpTimeout(f"no whole reply within {timeout_seconds:g} s") from None
         except JsException:
             raise HttpConnectionLost("the connection was refused or lost") from None
 
 
-class _Exchange:
+class Exchange:
     """A request and its reply: one controller to end both, and the promise that is waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: "js.Network | None" = None) -> None:
         from js import AbortController
 
         self._controller = AbortController.new()
+        self._network = network
         self._promise: Awaitable[Any] | None = None
 
     async def run(self, url: str, options: Mapping[str, object], max_reply_bytes: int) -> HttpReply:
         """Send, and read the reply. Whatever ends this early leaves neither a connection nor a promise behind."""
-        from js import Object, fetch
-        from pyodide.ffi import to_js
-
-        signalled = {**options, "signal": self._controller.signal}
         try:
-            response = await self._settled(fetch(url, to_js(signalled, dict_converter=Object.fromEntries)))
+            response = await self._sent(url, options)
             received = await self._read_body(response, max_reply_bytes)
         except (Exception, asyncio.CancelledError):
             await self._abandon()
             raise
         return HttpReply(status=int(response.status), headers=_headers(response), body=received)
+
+    async def status_of(self, url: str, options: Mapping[str, object]) -> tuple[int, dict[str, str]]:
+        """Send, and read no more than the reply's status and headers: its body is turned away."""
+        try:
+            response = await self._sent(url, options)
+            found = int(response.status), _headers(response)
+        finally:
+            await self._abandon()
+        return found
+
+    async def _sent(self, url: str, options: Mapping[str, object]) -> "js.Response":
+        import js
+        from pyodide.ffi import to_js
+
+        asked = to_js({**options, "signal": self._controller.signal}, dict_converter=js.Object.fromEntries)
+        call = js.fetch(url, asked) if self._network is None else self._network.fetch(url, asked)
+        response: js.Response = await self._settled(call)
+        return response
 
     async def _settled(self, promise: Awaitable[Any]) -> Any:
         self._promise = promise

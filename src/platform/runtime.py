@@ -5,18 +5,22 @@ import random
 import time
 
 from ..inference.protocol import HttpClient
+from ..processing.deliveries import Courier
 from .http_client import FetchClient
 from .timers import clear_cancelled_timers
+from .webhook_courier import FetchCourier
 
 
 class WorkersRuntime:
     """Implements `composition.Runtime`."""
 
     http: HttpClient
+    courier: Courier
 
     def __init__(self) -> None:
         clear_cancelled_timers()
         self.http = FetchClient()
+        self.courier = FetchCourier()
 
     def now_ms(self) -> int:
         """Return the isolate's time. On Workers it stands still between awaits."""

@@ -98,6 +98,7 @@ class Sweep:
             await self._erase(None)
         await self._clear()
         await self._fold()
+        self._worker.begin_deliveries()
         return self._swept
 
     async def _send_off(self) -> None:
@@ -150,7 +151,9 @@ class Sweep:
                     erase_most=erase_most,
                     delay_ms=self._settings.lease_ms,
                     stands_in=self._stands_in,
+                    plan=self._settings.plan,
                 )
+                self._worker.begin_deliveries(page.deliveries)
                 if page.past_retention and self._worker.storage.is_tight(self._settings.storage_bytes_most):
                     await self._erase(page)  # first of all: the rest may need the room
                     page = replace(page, past_retention=[])

@@ -3,7 +3,7 @@
 The behaviour is the same for every route. A host calls `Worker.run` with a task's key, and does what the outcome says.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..core import limits
@@ -18,10 +18,12 @@ from ..core.storage import Storage
 from ..core.task import Route
 from ..inference.protocol import Provider
 from ..store.claims import Claim, Standing, Unclaimed
+from ..store.deliveries import DueDelivery
 from ..store.tasks import TaskStore
 from . import clock
 from .allowance import Allowance
 from .caller import Caller, LocalCaller
+from .deliveries import Deliverer
 from .ledger import Ledger
 from .log import Log
 from .looks import Hint, Looks
@@ -56,7 +58,7 @@ class Worker:
     """Runs tasks with one store and one provider. `chance` gives numbers from 0 to 1, `nonce` fresh names.
 
     `latency` and `storage` are what the isolate knows of its database, `news` what it knows of its models, `sightings`
-    which triggers it has noted.
+    which triggers it has noted. `deliverer` sends webhooks; None: nobody does.
     """
 
     store: TaskStore
@@ -70,6 +72,7 @@ class Worker:
     storage: Storage = field(default_factory=Storage)
     sightings: Sightings = field(default_factory=Sightings)
     news: ModelNews = field(default_factory=ModelNews)
+    deliverer: Deliverer | None = None
 
     async def run(self, task_key: TaskKey, host: Host) -> Outcome:
         """Work on the task until it ends or the host's allowance does. Raises StoreError, and what is unexpected."""
@@ -89,10 +92,12 @@ class Worker:
             self.log("unclaimed", task=task_key, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
             if claim.standing is Standing.OVERDUE:
                 await self.store.expire([task_key], OVERDUE, self.settings.retention_ms)
+                self.begin_deliveries()
             return claim
         log = self.log.bind(task=task_key, route=host.route, fence=claim.fence)
         log("claimed", attempt=claim.attempts, done=len(claim.outputs), doubted=len(claim.doubted), stalls=claim.stalls)
         outcome = await self._run(claim, host, allowance, asked_at, window, log).work()
+        self.begin_deliveries()
         log(
             "run_ended",
             outcome=type(outcome).__name__.lower(),
@@ -100,6 +105,11 @@ class Worker:
             **self.meter.facts(),
         )
         return outcome
+
+    def begin_deliveries(self, due: Sequence[DueDelivery] = ()) -> None:
+        """Begin to send what this invocation has written into the outbox, and what a sweep found, if there is any."""
+        if self.deliverer is not None:
+            self.deliverer.begin(due)
 
     async def may_stand_in(self, task_key: TaskKey) -> bool:
         """Whether it may work on the task in place of a host: not where it waits for a place. Raises StoreError."""

@@ -9,7 +9,8 @@ from ..core.ids import TaskKey
 from ..core.states import Status
 from . import columns
 from .admission import Conditions
-from .database import Row, Store
+from .database import Row
+from .outbox import OutboxStore
 from .pages import Span
 from .sql import bulk as sql
 from .sql.statement import Value, as_json
@@ -46,7 +47,7 @@ class Cancelled:
     objects: Mapping[TaskKey, int]
 
 
-class BulkStore(Store):
+class BulkStore(OutboxStore):
     """What is done to many tasks. A write names the generation of each task, as it was read."""
 
     async def failed(self, tenant: str, span: Span, code: TaskCode | None, most: int, on: Conditions) -> Failed:
@@ -109,10 +110,13 @@ class BulkStore(Store):
     async def cancel_all(self, generations: Generations, status: Status | None, retention_ms: int) -> Cancelled:
         """Cancel those of the tasks that go on, in this status if one is given."""
         named = as_json(generations)
-        _, done = await self._database.run(
+        asked_at = self._now()
+        _, done, told = await self._database.run(
             sql.CANCEL_ALL.bind(generations=named, status=status, retention_ms=retention_ms),
             sql.CANCELLED.bind(generations=named, lanes_from_chunks=limits.LANES_FROM_CHUNKS),
+            self._outbox(list(generations)),
         )
+        self._wrote(told, asked_at)
         starting = max((columns.whole(row, "left_ms") for row in done), default=0)
         fences = {columns.task_key(row): columns.whole(row, "fence") for row in done if columns.whole(row, "on_object")}
         return Cancelled([columns.task_key(row) for row in done], max(0, starting), fences)

@@ -9,6 +9,7 @@ from ..core.states import Status
 from ..core.task import DEADLINE_EXCEEDED, Failure
 from . import columns
 from .database import Row
+from .outbox import OutboxStore
 from .sql import ending as sql
 from .sql.statement import BoundStatement, as_json
 from .standing import TOMBSTONE_MS, StandingStore
@@ -28,7 +29,7 @@ class Stopped(NamedTuple):
     object_fence: int | None
 
 
-class EndingStore(StandingStore):
+class EndingStore(StandingStore, OutboxStore):
     """The transitions that end a task from outside a claim. What must not land late reads first what it names."""
 
     async def dead_letter(self, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
@@ -36,35 +37,43 @@ class EndingStore(StandingStore):
         now = await self._standing(task_key)
         if now is None:
             return False
-        (changed,) = await self._database.run(
+        asked_at = self._now()
+        changed, told = await self._database.run(
             sql.DEAD_LETTER.bind(
                 task_key=task_key,
                 fence=now.fence,
                 code=failure.code,
                 message=failure.message,
                 retention_ms=retention_ms,
-            )
+            ),
+            self._outbox([task_key]),
         )
+        self._wrote(told, asked_at)
         return bool(changed)
 
     async def give_up(
         self, task_keys: Sequence[TaskKey], stalls: int, failure: Failure, retention_ms: int
     ) -> list[TaskKey]:
         """Fail those of the tasks that nobody holds and on which at least `stalls` workers in a row died."""
-        (ended,) = await self._database.run(
+        asked_at = self._now()
+        ended, told = await self._database.run(
             sql.GIVE_UP.bind(
                 task_keys=as_json(task_keys),
                 stalls=stalls,
                 code=failure.code,
                 message=failure.message,
                 retention_ms=retention_ms,
-            )
+            ),
+            self._outbox(task_keys),
         )
+        self._wrote(told, asked_at)
         return [columns.task_key(row) for row in ended]
 
     async def expire(self, task_keys: Sequence[TaskKey], overdue: Failure, retention_ms: int) -> list[TaskKey]:
         """Fail those of the tasks whose deadline has passed."""
-        (ended,) = await self._database.run(expiry(task_keys, overdue, retention_ms))
+        asked_at = self._now()
+        ended, told = await self._database.run(expiry(task_keys, overdue, retention_ms), self._outbox(task_keys))
+        self._wrote(told, asked_at)
         return [columns.task_key(row) for row in ended]
 
     async def cancel(self, task_key: TaskKey, retention_ms: int) -> Stopped:
@@ -72,10 +81,13 @@ class EndingStore(StandingStore):
         now = await self._standing(task_key)
         if now is None:
             return Stopped(False, 0, None)
-        changed, starting = await self._database.run(
+        asked_at = self._now()
+        changed, starting, told = await self._database.run(
             sql.CANCEL.bind(task_key=task_key, generation=now.generation, retention_ms=retention_ms),
             _start_window(task_key),
+            self._outbox([task_key]),
         )
+        self._wrote(told, asked_at)
         stopped = _stopped(bool(changed), starting)
         # Put back in between, it goes on, and another claim may have it.
         is_over = starting and columns.text(starting[0], "status") == Status.CANCELLED

@@ -8,6 +8,7 @@ from ..core.ids import TaskKey
 from ..core.states import Status
 from . import columns
 from .database import Row, Store
+from .deliveries import DueDelivery, look, read_look
 from .seen import LATE_MS, Seen, note
 from .sql import sweep as sql
 from .sql.statement import BoundStatement, as_json
@@ -30,6 +31,7 @@ class Due:
     stalls: dict[TaskKey, int] = field(default_factory=dict)
     unanswered: set[TaskKey] = field(default_factory=set)
     uncounted: bool = field(default=False, compare=False)
+    deliveries: list[DueDelivery] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
@@ -75,11 +77,13 @@ class SweepStore(Store):
         erase_most: int | None = None,
         delay_ms: int = 0,
         stands_in: bool = False,
+        plan: str = "free",
     ) -> Due:
         """Find tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
 
         With them come up to `erase_most` tasks to erase, as many as there may be of the others unless it says so. With
-        0 they are not looked for. Else old tombstones are removed, and the sweep is noted, too. `served` is how many of
+        0 they are not looked for. Else old tombstones are removed, the sweep is noted, and deliveries that are due are
+        found, as many as the `plan` allows. `served` is how many of
         the tasks that go on the caller is sure to get to, all unless it says so. Tasks are left out that `take_due`
         would not take on after the same `delay_ms`, but for the unanswered ones where the caller works on these itself.
         """
@@ -93,11 +97,13 @@ class SweepStore(Store):
             )
         ]
         if erasing:
-            batch += [_past_retention(erasing), sql.REMOVE_TOMBSTONES.bind(), note(Seen.SWEEP)]
+            batch += [_past_retention(erasing), sql.REMOVE_TOMBSTONES.bind(), note(Seen.SWEEP), look(plan)]
         found, *others = await self._database.run(*batch)
         due = _read_past_retention(others[0]) if others else Due()
         if found and not due.past_retention:
             due = Due(columns.whole(found[0], "now"))
+        if others:
+            due.deliveries.extend(read_look(others[-1]))
         for row in found:
             due.add(
                 columns.task_key(row),

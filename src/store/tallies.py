@@ -61,6 +61,7 @@ class Standing:
     at_work: Sequence[Group]
     characters: Mapping[str, int]
     seen: Mapping[Seen, int]
+    deliveries: Mapping[str, int]
     until: int | None
 
 
@@ -110,12 +111,13 @@ class TallyStore(Store):
 
     async def scrape(self, most: int) -> Standing:
         """Read everything that metrics show. Of tasks that go on, the first so many are counted."""
-        totals, (until,), at_work, characters, times = await self._database.run(
+        totals, (until,), at_work, characters, times, (deliveries,) = await self._database.run(
             sql.TOTALS.bind(),
             sql.FOLDED_UNTIL.bind(),
             sql.AT_WORK.bind(most=most),
             sql.CHARACTERS_USED.bind(most=limits.METRICS_TENANTS_MOST, read_most=limits.METRICS_TENANTS_READ),
             seen.SEEN.bind(),
+            sql.OPEN_DELIVERIES.bind(most=most),
         )
         return Standing(
             totals={(_status(row), Route(columns.text(row, "route"))): _sums(row) for row in totals},
@@ -131,6 +133,7 @@ class TallyStore(Store):
             ],
             characters={columns.text(row, "tenant"): columns.whole(row, "characters") for row in characters},
             seen={Seen(columns.text(row, "what")): columns.whole(row, "at") for row in times},
+            deliveries={name: columns.whole(deliveries, name) for name in ("unsent", "failing")},
             until=columns.maybe_whole(until, "until"),
         )
 

@@ -2,6 +2,7 @@
 
 from .admission import AdmissionStore
 from .bulk import BulkStore
+from .deliveries import DeliveryStore
 from .ending import EndingStore
 from .events import EventStore
 from .seen import SeenStore
@@ -22,6 +23,7 @@ class TaskStore(
     SweepStore,
     SeenStore,
     StorageStore,
+    DeliveryStore,
     ViewStore,
 ):
     """The state machine's home. Every method may raise StoreError; every write may be sent again."""

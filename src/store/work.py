@@ -10,7 +10,7 @@ from ..core.states import Status
 from ..core.task import Failure, Route
 from . import columns, ending, rows, segments
 from .claims import START_MS, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
-from .database import Store
+from .outbox import OutboxStore
 from .seen import Seen, note
 from .sql import tallies
 from .sql import work as sql
@@ -19,7 +19,7 @@ from .sql.statement import BoundStatement, Value, as_json
 NO_RESTS = Rests()
 
 
-class WorkStore(Store):
+class WorkStore(OutboxStore):
     """The transitions of a task that is worked on, each one call to D1.
 
     Outputs are recorded in segments. Without `writes_segments` each is a row of its own, which code of the release
@@ -97,7 +97,13 @@ class WorkStore(Store):
             mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
             batch.insert(written, sql.FIND_ROOM.bind(**mine, half=step.room_bytes // 2))
             written += 1
-        return bool((await self._database.run(*batch, sends=sends))[written])
+        is_end, asked_at = isinstance(step, Finish | Fail), self._now()
+        if is_end:
+            batch.append(self._outbox([claim.task_key]))
+        results = await self._database.run(*batch, sends=sends)
+        if is_end:
+            self._wrote(results[-1], asked_at)
+        return bool(results[written])
 
     async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
         """Give the task back without what has happened since the last write. False: the claim is lost.
@@ -121,7 +127,12 @@ class WorkStore(Store):
         told: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, **_totals(progress)}
         batch.append(tallies.SETTLE_LATE.bind(**{name: told[name] for name in tallies.SETTLE_LATE.parameters}))
         batch.append(sql.SETTLE.bind(**told))
-        settled = (await self._database.run(*batch))[-1]
+        if claim.deadline_left_ms is None:  # somebody else has ended the task, if it has ended
+            settled = (await self._database.run(*batch))[-1]
+        else:
+            asked_at = self._now()
+            *_, settled, ends = await self._database.run(*batch, self._outbox([claim.task_key]))
+            self._wrote(ends, asked_at)
         return Status(columns.text(settled[0], "status")) if settled else None
 
     async def may_start(self, task_key: TaskKey, fence: int) -> int | None:

@@ -96,6 +96,10 @@ class Fetcher(Protocol):
     async def fetch(self, url: str, /) -> workers.Response: ...
 
 @type_check_only
+class Network(Protocol):
+    async def fetch(self, url: str, options: JsProxy, /) -> Response: ...
+
+@type_check_only
 class Ai(Protocol):
     async def run(self, model: str, inputs: dict[str, object], options: Any, /) -> object: ...
 

@@ -10,14 +10,15 @@ import pytest
 from src.core.errors import ConfigurationError
 from src.core.ids import new_task_id
 from src.core.keys import Scope
-from src.core.limits import KEYS_MOST
+from src.core.limits import KEYS_MOST, WEBHOOK_ENDPOINTS_MOST
 from src.http import problems
 from src.http.catalogue import document, endpoints
 from src.http.messages import Reply
 from src.http.router import configuration_problem
+from src.inference.protocol import HttpTimeout
 from src.processing.terms import exhausted
 from src.store.claims import Fail
-from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, check_documented, data
+from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, BenchRequest, bearer, check_documented, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 
 UNKNOWN = new_task_id(START_MS, b"0123456789")
@@ -38,6 +39,10 @@ def there(bench: ApiBench, path: str, task_id: str) -> str:
         return a_key(bench)
     if "/models/" in path:
         return bench.api.provider.default_model
+    if "/webhook_endpoints/" in path:
+        return an_endpoint(bench)
+    if "/deliveries/" in path:
+        return a_delivery(bench)
     if "/responses/" in path:
         made: str = data(bench.call("POST", "/v1/responses", BODIES["/v1/responses"]))["id"]
         return made
@@ -46,12 +51,32 @@ def there(bench: ApiBench, path: str, task_id: str) -> str:
 
 def unknown(path: str) -> str:
     """Return an id of the path's kind of which there is nothing."""
+    if "/webhook_endpoints/" in path:
+        return "we_" + "0" * 24
+    if "/deliveries/" in path:
+        return f"evt_{'0' * 32}_0_{'0' * 24}"
     return "0" * 16 if "/keys/" in path else f"resp_{UNKNOWN}" if "/responses/" in path else UNKNOWN
 
 
 def a_key(bench: ApiBench) -> str:
     """Write a key and return its id."""
     return bench.make_key().split("_")[1]
+
+
+def an_endpoint(bench: ApiBench) -> str:
+    """Register a webhook endpoint and return its id."""
+    made: str = data(bench.call("POST", "/v1/webhook_endpoints", ENDPOINT))["id"]
+    return made
+
+
+def a_delivery(bench: ApiBench) -> str:
+    """Have an endpoint hear of a task's end, and return the delivery's id."""
+    an_endpoint(bench)
+    task_id = bench.submit()["id"]
+    bench.call("POST", f"/api/tasks/{task_id}/cancel")
+    bench.settle()
+    made: str = data(bench.call("GET", f"/api/tasks/{task_id}/deliveries"))["deliveries"][0]["id"]
+    return made
 
 
 # A body that is fine, for each call that takes one.
@@ -61,6 +86,7 @@ BODIES: dict[str, Any] = {
     "/api/tasks/cancel": {},
     "/api/keys": {},
     "/v1/responses": {"background": True, "input": "x"},
+    "/v1/webhook_endpoints": ENDPOINT,
 }
 
 
@@ -149,6 +175,7 @@ def mistake(bench: ApiBench, method: str, path: str) -> Reply:
         provider=cast("Any", Nothing()),
         keys=cast("Any", Nothing()),
         sweeps=cast("Any", Nothing()),
+        webhooks=cast("Any", Nothing()),
     )
     if needs_only_a_key(path):
         require_keys(bench)
@@ -191,6 +218,40 @@ def too_many_keys(bench: ApiBench, method: str, path: str) -> Reply:
     for _ in range(KEYS_MOST):
         bench.make_key()
     return call(bench, method, path)
+
+
+def bad_endpoint(bench: ApiBench, method: str, path: str) -> Reply:
+    """Send a field, or a limit, that cannot be."""
+    if method == "GET":
+        return bench.call(method, f"{path}?limit=0")
+    return bench.call(method, path.replace("{id}", there(bench, path, "")), {"surprise": 1})
+
+
+def too_many_endpoints(bench: ApiBench, method: str, path: str) -> Reply:
+    """Register one endpoint more than there may be."""
+    for _ in range(WEBHOOK_ENDPOINTS_MOST):
+        an_endpoint(bench)
+    return call(bench, method, path)
+
+
+def no_webhook_key(bench: ApiBench, method: str, path: str) -> Reply:
+    """Ask a deployment without WEBHOOK_KEY."""
+    bench.limit(webhook_key=None)
+    return unknown_task(bench, method, path)
+
+
+def silent_endpoint(bench: ApiBench, method: str, path: str) -> Reply:
+    """Have an endpoint that gives no answer."""
+    bench.courier.receiver = lambda _message: HttpTimeout("late")
+    return plain(bench, method, path)
+
+
+def endpoint_gone(bench: ApiBench, method: str, path: str) -> Reply:
+    """Delete the endpoint of a delivery."""
+    path = path.replace("{id}", a_delivery(bench))
+    (one,) = data(bench.call("GET", "/v1/webhook_endpoints"))["data"]
+    bench.call("DELETE", f"/v1/webhook_endpoints/{one['id']}")
+    return bench.call(method, path)
 
 
 def misconfigured(_bench: ApiBench, method: str, path: str) -> Reply:
@@ -262,6 +323,9 @@ OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/v1/responses", "too_large"): body(b'{"background": true, "input": "%s"}' % (b"x" * 1_000_001)),
     ("/v1/responses/{id}/input_items", "invalid_fields"): bad_value,
     ("/v1/responses/{id}", "invalid_fields"): bad_flag,
+    ("/v1/webhook_endpoints", "invalid_fields"): bad_endpoint,
+    ("/v1/webhook_endpoints/{id}/rotate_secret", "invalid_fields"): bad_endpoint,
+    ("/v1/webhook_endpoints/{id}/test", "invalid_fields"): bad_endpoint,
 }
 
 # How each problem is brought about.
@@ -279,6 +343,10 @@ PROVOKED: dict[str, Provoke] = {
     "not_configured": no_keys,
     "overloaded": overloaded,
     "key_limit": too_many_keys,
+    "endpoint_limit": too_many_endpoints,
+    "endpoint_gone": endpoint_gone,
+    "endpoint_unreached": silent_endpoint,
+    "no_webhook_key": no_webhook_key,
     "already_terminal": completed_task,
     "not_retryable": completed_task,
     "budget_exhausted": exhausted_task,
@@ -328,7 +396,8 @@ def test_every_problem_is_described() -> None:
     """Each kind of problem that there is stands in the description, but for the two of unknown paths and methods."""
     kinds = {value.code: value.status for value in vars(problems).values() if isinstance(value, problems.Kind)}
     found = {(code, status) for _, path, status, code in described() if code and not path.startswith("/v1/")}
-    assert found == set(kinds.items()) - {("method_not_allowed", 405), ("unsupported_parameter", 400)}
+    only_below = {("unsupported_parameter", 400), ("endpoint_limit", 409), ("endpoint_unreached", 502)}
+    assert found == set(kinds.items()) - {("method_not_allowed", 405)} - only_below
     below = {(code, status) for _, path, status, code in described() if code and path.startswith("/v1/")}
     assert ("invalid_fields", 400) in below
     assert below - {("invalid_fields", 400)} <= set(kinds.items()) - {("invalid_fields", 422)}
@@ -350,6 +419,12 @@ def test_every_endpoint_is_described() -> None:
         "/api/tasks/cancel": ["options", "post"],
         "/api/keys": ["get", "head", "options", "post"],
         "/api/keys/{id}": ["delete", "options"],
+        "/api/tasks/{id}/deliveries": ["get", "head", "options"],
+        "/api/deliveries/{id}/redeliver": ["options", "post"],
+        "/v1/webhook_endpoints": ["get", "head", "options", "post"],
+        "/v1/webhook_endpoints/{id}": ["delete", "get", "head", "options"],
+        "/v1/webhook_endpoints/{id}/rotate_secret": ["options", "post"],
+        "/v1/webhook_endpoints/{id}/test": ["options", "post"],
         "/v1/responses": ["options", "post"],
         "/v1/responses/{id}": ["delete", "get", "head", "options"],
         "/v1/responses/{id}/cancel": ["options", "post"],

@@ -20,6 +20,7 @@ from tests.conformance.cases import (
     sweep_stories,
     tally_stories,
     view_stories,
+    webhook_stories,
 )
 from tests.conformance.cases.actor import Actor
 from tests.conformance.cases.deliveries import consume
@@ -36,6 +37,7 @@ STORIES = (
     key_stories,
     many_stories,
     tally_stories,
+    webhook_stories,
 )
 MODULES = (d1_values, d1_errors, d1_counts, queues, objects, rate_limits, *STORIES)
 TABLES = (
@@ -43,6 +45,7 @@ TABLES = (
     *("keyed", "plain_keyed", "indexed", "outputs", "segments", "merges", "failures", "texts", "tasks"),
     *("submissions", "daily_use", "api_keys", "tombstones", "object_places", "seen", "tenant_storage"),
     *("tallies", "folds", "samples"),
+    *("webhook_endpoints", "webhook_deliveries"),
 )
 
 __all__ = ["Actor", "consume", "run"]

@@ -20,7 +20,7 @@ from simulator.campaign.pool import run_block, run_seeds
 from simulator.campaign.regressions import REGRESSIONS, Regression
 from simulator.campaign.run import LATE, OVERLOAD, PROFILES, rates, run_seed
 from simulator.campaign.tally import Tally
-from simulator.engine.fault_kinds import KINDS
+from simulator.engine.fault_kinds import KINDS, RECEIVER
 from src.store.sql import work as sql
 
 SCHEDULES = 2_000
@@ -49,9 +49,10 @@ def test_every_kind_of_fault_fired(seeds: Tally):
     """Each of the 26 faults of the design's list struck at least 50 times in these schedules, and none of our
     kinds is idle."""
     fired = seeds.fired_by_number()
+    assert fired.pop(27) == 0  # that of a campaign of its own: see test_webhooks.py
     assert set(fired) == {*range(1, 27)}
     assert {number: count for number, count in fired.items() if count < FIRED_LEAST} == {}
-    assert {name for name, count in seeds.fired.items() if count < FIRED_LEAST} == set()
+    assert {name for name, count in seeds.fired.items() if count < FIRED_LEAST} <= {*RECEIVER}
 
 
 def test_the_schedules_reach_every_end(seeds: Tally):

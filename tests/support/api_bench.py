@@ -24,7 +24,19 @@ from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Failure, Route, is_truncated
 from src.core.tenants import LOCAL
-from src.http import bulk, dry_run, figures, health, keys, openapi, operation, problems, task_views
+from src.http import (
+    bulk,
+    deliveries,
+    dry_run,
+    figures,
+    health,
+    keys,
+    openapi,
+    operation,
+    problems,
+    task_views,
+    webhook_endpoints,
+)
 from src.http.catalogue import document
 from src.http.headers import ON_EVERY_ANSWER
 from src.http.isolate import Isolate
@@ -35,6 +47,7 @@ from src.http.services import Api, BoundRoutes
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Provider
 from src.processing.asked_sweep import SweepOnRequest
+from src.processing.deliveries import Deliverer
 from src.processing.dispatch import Dispatcher, Sender
 from src.processing.log import Log
 from src.processing.rescue import Rescue
@@ -45,9 +58,13 @@ from src.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish,
 from src.store.database import Database
 from src.store.keys import KeyStore, NewKey
 from src.store.tasks import TaskStore
+from src.store.webhooks import WebhookStore
+from tests.support.courier import FakeCourier
 from tests.support.sqlite_d1 import SqliteD1
 
 START_MS = 1_790_000_000_000  # 2026-09-21T14:13:20Z
+WEBHOOK_KEY = "k" * 32
+ENDPOINT = {"name": "one", "url": "https://hooks.example.com/a", "event_types": ["task.cancelled"]}
 QUEUES = BoundRoutes(queue=True, dead_letter_queue=True, objects=True)
 
 
@@ -110,7 +127,9 @@ class ApiBench:
         self.database = SqliteD1(migrated=migrated, now_ms=self.now_ms)
         self.log_lines: list[str] = []
         self.senders = [BenchSender(route) for route in routes]
-        self.settings = replace(settings or Settings(provider="demo", chunk_chars=10), require_keys=keys)
+        self.settings = replace(
+            settings or Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), require_keys=keys
+        )
         isolate = Isolate()
         self.meter = Meter()  # of all that the API asks the database for
         database = Database(self.database, self.meter, load=isolate.load, storage=isolate.storage)
@@ -123,6 +142,17 @@ class ApiBench:
         dispatcher = Dispatcher(senders, Meter(), log)
         self.told: list[tuple[TaskKey, int]] = []  # whose objects were told of their end, and under which fence
         self._behind: list[asyncio.Future[None]] = []  # what goes on behind an answer
+        self.courier = FakeCourier()
+        self.deliverer = Deliverer(
+            store=self.store,
+            courier=self.courier,
+            settings=self.settings,
+            meter=Meter(),
+            fresh=self.store.fresh,
+            chance=lambda: 0.0,
+            wait_until=self._wait_until,
+            log=log,
+        )
         worker = Worker(
             store=self.store,
             provider=provider or DemoProvider(),
@@ -137,6 +167,8 @@ class ApiBench:
             settings=self.settings,
             store=self.store,
             keys=self._keys,
+            webhooks=lambda: WebhookStore(database),
+            deliverer=self.deliverer,
             isolate=isolate,
             submission=Submission(
                 store=self.store,
@@ -174,7 +206,8 @@ class ApiBench:
         """Change the deployment's settings."""
         self.settings = replace(self.settings, **settings)
         submission = replace(self.api.submission, settings=self.settings)
-        self.api = replace(self.api, settings=self.settings, submission=submission)
+        deliverer = replace(self.api.deliverer, settings=self.settings)
+        self.api = replace(self.api, settings=self.settings, submission=submission, deliverer=deliverer)
 
     def _wait_until(self, work: Awaitable[None]) -> None:
         self._behind.append(asyncio.ensure_future(work))
@@ -393,7 +426,10 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
     assert adapter.dump_json(adapter.validate_json(body, strict=True)).decode() == compact
 
 
-_MODELS = (bulk, dry_run, errors, figures, health, keys, openapi, operation, problems, shapes, task_views)
+_MODELS = (
+    *(bulk, deliveries, dry_run, errors, figures, health, keys, openapi, operation, problems, shapes, task_views),
+    webhook_endpoints,
+)
 
 
 @cache

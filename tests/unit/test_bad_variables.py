@@ -75,7 +75,7 @@ class Deployment:
         self.env: Any = SimpleNamespace(DB=self.database, AI_TIMEOUT_SECONDS="soon")
         self.storage = Storage()
         self.ctx: Any = SimpleNamespace(waitUntil=None, storage=self.storage)
-        runtime: Any = SimpleNamespace(write=self.lines.append, now_ms=lambda: 0, http=None)
+        runtime: Any = SimpleNamespace(write=self.lines.append, now_ms=lambda: 0, http=None, courier=None)
         SURROUNDINGS.set(Surroundings(runtime=runtime, memory=Isolate()))
 
     def events(self) -> list[dict[str, Any]]:

@@ -117,7 +117,7 @@ def test_a_cancellation_of_a_hundred_takes_two_calls() -> None:
     made = bulk(bench, CountedSender())
     done = bench.run(made.cancel("t", ALL, None))
     assert (done.tasks, done.more) == (limits.BULK_TASKS_MOST, False)
-    assert (made.submission.meter.database_calls, made.submission.meter.statements) == (2, 3)
+    assert (made.submission.meter.database_calls, made.submission.meter.statements) == (2, 4)
     assert set(statuses(bench)) == {"cancelled"}
 
 

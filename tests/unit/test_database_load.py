@@ -240,7 +240,9 @@ def test_all_of_an_isolate_time_their_calls(loop: Loop, part: str) -> None:
         return await batch(statements)
 
     binding.batch = slow  # type: ignore[method-assign]
-    runtime: Any = SimpleNamespace(write=lambda line: None, now_ms=lambda: 0, entropy=bytes, chance=lambda: 0.0)
+    runtime: Any = SimpleNamespace(
+        write=lambda line: None, now_ms=lambda: 0, entropy=bytes, chance=lambda: 0.0, courier=None
+    )
     variables = {"AI_PROVIDER": "demo"}
     app = App(Bindings(database=binding), variables.get, runtime, lambda run: None, isolate)
     store = app.api().store if part == "the API" else app.worker().store

@@ -54,6 +54,7 @@ class Deployment:
         """Begin an invocation."""
         runtime: Any = SimpleNamespace(
             chance=lambda: 0.0,
+            courier=None,
             entropy=self._random,
             write=self.bench.lines.append,
             now_ms=lambda: START_MS + round(self.bench.loop.time() * 1000),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.store.sql import admission, bulk, ending, keys, sweep, views, work
+from src.store.sql import admission, bulk, deliveries, ending, keys, sweep, views, webhooks, work
 from src.store.sql.fragments import delete_parts
 from src.store.sql.statement import BoundStatement, Statement, as_json, statement
 from tests.support.sqlite_d1 import SqliteD1
@@ -99,7 +99,7 @@ def test_sqlite_reads_the_values_where_the_names_stand(values: dict[str, int | s
 
 
 def _all() -> Iterator[Statement]:
-    for module in (admission, bulk, ending, keys, sweep, views, work):
+    for module in (admission, bulk, deliveries, ending, keys, sweep, views, webhooks, work):
         for value in vars(module).values():
             yield from (one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Statement))
 
@@ -116,7 +116,7 @@ def test_no_two_subjects_have_statements_of_one_name():
     """A name says which statement is meant, wherever it stands."""
     names = [
         name
-        for module in (admission, bulk, ending, keys, sweep, views, work)
+        for module in (admission, bulk, deliveries, ending, keys, sweep, views, webhooks, work)
         for name in vars(module)
         if name.isupper() and not name.startswith("_") and isinstance(vars(module)[name], Statement | tuple)
     ]

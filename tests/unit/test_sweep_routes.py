@@ -292,7 +292,7 @@ def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
     key = task_key_of(LOCAL, new_task_id(START_MS, b"0123456789"))
     bench.do(bench.store.insert(new_task(key, 100, Reduce.CONCAT, START_MS), bench.settings.lease_ms))
     waited: list[Awaitable[None]] = []
-    runtime = SimpleNamespace(chance=lambda: 0.0, entropy=bytes, write=bench.lines.append)
+    runtime = SimpleNamespace(chance=lambda: 0.0, entropy=bytes, write=bench.lines.append, courier=None)
     refusing: Any = Refusing()
     bindings = Bindings(database=bench.database, queue=refusing, processors=refusing)
     variables = {"PLAN": "free", "AI_TIMEOUT_SECONDS": "2"}

@@ -15,6 +15,7 @@ from simulator.campaign.ablations import (
     submissions,
     tallies,
     terms,
+    webhooks,
     withdrawals,
 )
 
@@ -34,5 +35,6 @@ ABLATIONS = (
     *dead_triggers.ABLATIONS,
     *tallies.ABLATIONS,
     *events.ABLATIONS,
+    *webhooks.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

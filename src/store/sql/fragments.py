@@ -142,5 +142,6 @@ def delete_parts(equals: str, keys: str, condition: str = "") -> tuple[Statement
         statement(f"DELETE FROM segments WHERE {of_task} {condition}"),
         statement(f"DELETE FROM merges WHERE {of_task} {condition}"),
         statement(f"DELETE FROM failures WHERE {of_task} {condition}"),
+        statement(f"DELETE FROM webhook_deliveries WHERE state IN (0, 1, 2) AND {of_task} {condition}"),
         statement(f"DELETE FROM texts WHERE {of_task} {condition}"),
     )

@@ -158,6 +158,13 @@ SELECT tenant, status, route, count(*) AS tasks,
   max(0, max(age_ms) FILTER (WHERE status = 'pending')) AS oldest_ms FROM {_GOING_ON} GROUP BY tenant, status, route
 """)
 
+# Counts the first `:most` deliveries to webhooks that are not over: those that nobody has sent yet, and those that have
+# failed and are tried again. It reads a row for each.
+OPEN_DELIVERIES = statement("""
+SELECT count(*) FILTER (WHERE state = 1) AS unsent, count(*) FILTER (WHERE state = 2) AS failing
+FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
+""")
+
 # Says whether these five minutes have their sample.
 IS_SAMPLED = statement(f"SELECT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET}) AS is_there")
 

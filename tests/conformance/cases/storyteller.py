@@ -16,6 +16,7 @@ from src.store.keys import KeyStore
 from src.store.sql import (
     admission,
     bulk,
+    deliveries,
     ending,
     events,
     joining,
@@ -25,12 +26,14 @@ from src.store.sql import (
     sweep,
     tallies,
     views,
+    webhooks,
     window,
     work,
 )
 from src.store.sql.statement import Statement
 from src.store.tallies import TallyStore
 from src.store.tasks import TaskStore
+from src.store.webhooks import WebhookStore
 from tests.conformance.cases.registry import show
 
 LEASE_MS = 60_000
@@ -45,21 +48,11 @@ _TIMES = {
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
     *("read_at", "lease_until", "rest_until", "sent_at", "age_ms", "ended_by", "news_at"),
     *("until", "beyond", "waited_ms", "took_ms"),
+    *("due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at"),
 }
 STATEMENT_MODULES = (
-    admission,
-    bulk,
-    ending,
-    events,
-    joining,
-    keys,
-    seen,
-    storage,
-    sweep,
-    tallies,
-    views,
-    window,
-    work,
+    *(admission, bulk, deliveries, ending, events, joining, keys, seen, storage, sweep, tallies, views, webhooks),
+    *(window, work),
 )
 
 
@@ -145,6 +138,7 @@ class Story:
         self.store = TaskStore(Database(self.recorder, Meter()))
         self.keys = KeyStore(Database(self.recorder, Meter()))
         self.sums = self.store.beside(TallyStore)
+        self.webhooks = WebhookStore(Database(self.recorder, Meter()))
         self.outcomes: list[Any] = []
         self._database = env.DB
 

@@ -1,0 +1,63 @@
+"""Ablations of what makes each end be told: the outbox in the ending transaction, and the claim of a delivery."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from simulator.campaign.ablations import substitutes as without
+from simulator.campaign.ablations.definition import Ablation
+from simulator.campaign.workload import Workload, draw, hooked
+from src.store.database import Database
+from src.store.outbox import OutboxStore
+from src.store.sql import deliveries
+from src.store.sql.fragments import NOW
+from src.store.sql.statement import BoundStatement
+
+_RUN = Database.run
+_WROTE = OutboxStore._wrote
+
+
+async def _outbox_apart(self: Database, *statements: BoundStatement, **options: Any) -> list[Sequence[Any]]:
+    """Write the outbox in a transaction of its own, behind the one that ends the task."""
+    if len(statements) > 1 and statements[-1].sql == deliveries.OUTBOX.sql:
+        ended = await _RUN(self, *statements[:-1], **options)
+        return [*ended, *await _RUN(self, statements[-1], **options)]
+    return await _RUN(self, *statements, **options)
+
+
+def _wrote_now(self: OutboxStore, found: Sequence[Any], asked_at: float) -> None:
+    """Count the minute from the answer on."""
+    _WROTE(self, found, self._now())
+
+
+def _told(rng: Random) -> Workload:
+    """Draw some tasks whose tenants have endpoints."""
+    return hooked(draw(rng))
+
+
+# Sweeps that stand still while the next one works, deliveries that are left to sweeps, and receivers that fail.
+_SLOW = {"worker_frozen": 0.3, "d1_slow": 0.2, "wait_until_cut": 0.5, "receiver_hung": 0.3, "receiver_failed": 0.3}
+
+ABLATIONS = (
+    Ablation(
+        "outbox_in_the_ending_transaction",
+        "what endpoints are to hear of an end is written with it",
+        ((Database, "run", _outbox_apart),),
+        {},
+        _told,
+    ),
+    Ablation(
+        "time_of_who_ended_a_task",
+        "who has ended a task has its deliveries from when it asked, not from when it was answered",
+        ((OutboxStore, "_wrote", _wrote_now),),
+        {"worker_frozen": 0.15, "d1_slow": 0.3},
+        _told,
+    ),
+    Ablation(
+        "claim_of_a_delivery",
+        "of two that find a delivery due one sends it",
+        (without.swapped("TAKE_DELIVERY", f"AND fence = :fence AND due_at <= {NOW}", "AND :fence >= 0"),),
+        _SLOW,
+        _told,
+    ),
+)

@@ -1,0 +1,99 @@
+"""Receivers of webhooks that misbehave, and keep books of what came to them, whoever sent it."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from simulator.platform.binding_port import Reply
+from src.inference.protocol import HttpConnectionLost, HttpTimeout
+
+if TYPE_CHECKING:
+    from simulator.platform.app import Env
+    from simulator.platform.world import World
+
+QUICK_SECONDS = (0.02, 2.0)
+PATIENCE_SECONDS = 15.0  # of whoever sends
+
+
+@dataclass(slots=True)
+class Message:
+    """A message that reached a receiver: its time, its id and URL, what it is about, and whether it was taken.
+
+    `until` is when its sender has heard of it, or has given up.
+    """
+
+    at: float
+    id: str
+    url: str
+    body: str
+    taken: bool
+    until: float
+
+
+class Receivers:
+    """All receivers of one world. `arriving` hears of each message before it is served."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._gone: set[str] = set()
+        self.messages: list[Message] = []
+        self.arriving: Callable[[Message], None] = lambda _message: None
+
+    def serve(self, url: str, message_id: str, body: str, sender: str, reply: Reply) -> None:
+        """Take one message in and answer it after a while; the value is a status, and what headers go with it."""
+        loop, faults = self._world.loop, self._world.faults
+        seconds = faults.between(*QUICK_SECONDS)
+        if faults.fires("receiver_closed", sender):
+            loop.call_event(seconds, reply, None, HttpConnectionLost("refused"), context=loop.outside)
+            return
+        status, taken, headers, error = self._decide(url, sender)
+        if status is None and error is None:
+            seconds, error = 4 * PATIENCE_SECONDS, HttpTimeout("nobody waits for this")
+        now = loop.time()
+        message = Message(now, message_id, url, body, taken, now + min(seconds, PATIENCE_SECONDS))
+        faults.record("receiver", str(status or error), message_id)
+        self.arriving(message)
+        self.messages.append(message)
+        loop.call_event(seconds, reply, None if error else (status, headers), error, context=loop.outside)
+
+    def _decide(self, url: str, sender: str) -> tuple[int | None, bool, dict[str, str], Exception | None]:
+        fires, between = self._world.faults.fires, self._world.faults.between
+        if url in self._gone or fires("receiver_gone", sender, 0.2):
+            self._gone.add(url)
+            return 410, False, {}, None
+        if fires("receiver_hung", sender):
+            return None, between(0, 1) < 0.5, {}, None
+        for kind, status, headers in (
+            ("receiver_failed", 503, {}),
+            ("receiver_redirected", 307, {"location": "https://elsewhere.example.com/"}),
+            ("receiver_limited", 429, {"retry-after": "60"}),
+        ):
+            if fires(kind, sender):
+                return status, False, headers, None
+        lost = fires("receiver_reply_lost", sender)
+        return (None, True, {}, HttpConnectionLost("lost")) if lost else (200, True, {}, None)
+
+
+class SimulatedCourier:
+    """`processing.deliveries.Courier` in one isolate."""
+
+    def __init__(self, env: "Env", receivers: Callable[[], Receivers | None]) -> None:
+        self._env = env
+        self._receivers = receivers
+
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+    ) -> tuple[int, Mapping[str, str]]:
+        """Send a message once."""
+        receivers = self._receivers()
+        assert receivers is not None, "a message, and nobody has an endpoint"
+        port: Any = self._env.DB._port
+        sender, message_id = self._env.platform.isolate.name, headers["webhook-id"]
+        call = port.call("webhook.post", lambda reply: receivers.serve(url, message_id, body.decode(), sender, reply))
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                status, found = await call
+        except TimeoutError:
+            raise HttpTimeout("late") from None
+        return status, found

@@ -1,0 +1,173 @@
+"""What must hold of webhooks: each end that an endpoint wants to hear of is told, none that did not happen is.
+
+The check has its own account of which ends there were. It looks at the tables after each write, and at each message
+that reaches a receiver.
+"""
+
+import asyncio
+import json
+from random import Random
+from typing import Any, NamedTuple
+
+from simulator.campaign import tenants
+from simulator.campaign.adapter import ClientRequest
+from simulator.campaign.clients import Clients
+from simulator.campaign.receivers import Message, Receivers
+from simulator.campaign.row_changes import InvariantBroken
+from simulator.platform.world import World
+from src.core import limits
+from src.core.ids import TaskKey
+from src.core.tenants import LOCAL
+from src.core.webhooks import DeliveryKey, EndpointKey, Event, endpoint_id, endpoint_key_of
+
+SENT_SECONDS_MOST = 3_600  # after the last fault nothing is left to send: the longest pause and the longest wait
+_ENDED = "SELECT id, generation, status, finished_at FROM tasks WHERE finished_at IS NOT NULL"
+_ENDPOINTS = "SELECT id, event_types, disabled_at, url FROM webhook_endpoints"
+_DELIVERIES = "SELECT task_id, generation, endpoint_id, event, state, outcome, fence, due_at FROM webhook_deliveries"
+
+
+class _End(NamedTuple):
+    """An end of a task, and when (milliseconds since the epoch)."""
+
+    task_key: TaskKey
+    generation: int
+    status: str
+    finished_at: int
+
+
+class Webhooks:
+    """The endpoints of one world, and what they were told."""
+
+    def __init__(self, world: World, clients: Clients, rng: Random) -> None:
+        self._world = world
+        self._clients = clients
+        self._rng = rng
+        self.receivers = Receivers(world)
+        self.receivers.arriving = self._arriving
+        self._connection = world.database.connection
+        self._ends: dict[tuple[TaskKey, int], _End] = {}
+        self._there_until: dict[str, float] = {}  # endpoints by URL, and when they were last seen
+        self._last: dict[str, Message] = {}  # of each delivery, by id
+        self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # fence and time of each delivery
+        self._keys = [key for tenant in (LOCAL, *tenants.TENANTS) for key in self._install(tenant)]
+        self.taken: set[str] = set()
+        world.database.observers.append(self._look)
+
+    def _install(self, tenant: str) -> list[EndpointKey]:
+        """Write a tenant's endpoints: one or two, of which the second does not want to hear of all."""
+        made = []
+        for number in range(self._rng.choice((1, 1, 2))):
+            key = endpoint_key_of(tenant, f"we_{number:024x}")
+            events = [event for event in Event if not number or self._rng.random() < 0.5] or [Event.TASK_FAILED]
+            values = (key, "x", f"https://{tenant}-{number}.example.com/", json.dumps(events), 0, 0)
+            self._connection.execute(
+                "INSERT INTO webhook_endpoints (id, name, url, event_types, created_at, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                values,
+            )
+            made.append(key)
+        return made
+
+    async def meddle(self, *, keyed: bool) -> None:
+        """Have an operator delete an endpoint in some runs, as often as it takes."""
+        if self._rng.random() < 0.7:
+            return
+        await asyncio.sleep(self._rng.uniform(0, 30))
+        # Without keys whoever asks is the one tenant, `local`.
+        key = self._rng.choice([one for one in self._keys if keyed or one.startswith(f"{LOCAL}:")])
+        path = f"/v1/webhook_endpoints/{endpoint_id(key)}"
+        headers = tenants.headers(key.partition(":")[0])
+        for _ in range(3):
+            reply = await self._clients.fetch(ClientRequest("DELETE", path, headers=headers))
+            if reply is not None and reply.status in {200, 401, 404}:
+                return
+
+    # --- after each write -------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Each end has its deliveries in the moment in which it is there; no delivery is of anything else."""
+        rows = self._connection.execute(_DELIVERIES).fetchall()
+        known = {(task_key, generation, endpoint) for task_key, generation, endpoint, *_ in rows}
+        endpoints = self._connection.execute(_ENDPOINTS).fetchall()
+        self._there_until |= {url: self._world.loop.time() for *_, disabled, url in endpoints if disabled is None}
+        for values in self._connection.execute(_ENDED).fetchall():
+            end = _End(*values)
+            if (end.task_key, end.generation) in self._ends:
+                continue
+            self._ends[end.task_key, end.generation] = end
+            for endpoint, events, disabled, _ in endpoints:
+                if disabled is not None or not endpoint.startswith(f"{end.task_key.partition(':')[0]}:"):
+                    continue
+                wanted = f"task.{end.status}" in json.loads(events)
+                if wanted != ((end.task_key, end.generation, endpoint) in known):
+                    raise InvariantBroken(f"{end.task_key}: {end.status}, and the outbox has it not as {endpoint} asks")
+        for task_key, generation, _, event, *_ in rows:
+            ended = self._ends.get((task_key, generation))
+            if ended is None or event != f"task.{ended.status}":
+                raise InvariantBroken(f"{task_key}: a delivery says {event} of generation {generation}: {ended}")
+        self._look_at_claims(rows)
+
+    def _look_at_claims(self, rows: list[tuple[Any, ...]]) -> None:
+        """Nobody takes a delivery on before its time: somebody else has it, or it waits."""
+        now_ms, before = self._world.database.now_ms(), self._held
+        self._held = {tuple(row[:3]): row[6:] for row in rows}
+        for key, (fence, _) in self._held.items():
+            was, due_at = before.get(key, (fence, 0))
+            if fence > was and due_at > now_ms:
+                raise InvariantBroken(f"{key} was taken on {due_at - now_ms} ms before its time")
+
+    # --- each message -----------------------------------------------------------------------------------
+
+    def _arriving(self, message: Message) -> None:
+        told = json.loads(message.body)
+        ends = [end for end in self._ends.values() if self._is_of(message.id, end)]
+        if not ends or f"task.{ends[0].status}" != told["type"] or message.id != told["id"]:
+            raise InvariantBroken(f"{message.id} tells of {told['type']}, an end that did not happen")
+        if message.at - self._there_until.get(message.url, -1e9) > limits.DELIVERY_HELD_SECONDS:
+            raise InvariantBroken(f"{message.id} was sent to an endpoint that has been gone for a minute")
+        before = self._last.get(message.id)
+        jumped = self._world.faults.tallies["clock_jumped"].fired
+        if before is not None and message.at < before.until and not jumped:
+            raise InvariantBroken(f"{message.id} was sent by two at once")
+        if not jumped:
+            self._check_held(message.id)
+        self._last[message.id] = message
+        if message.taken:
+            self.taken.add(message.id)
+
+    def _check_held(self, message_id: str) -> None:
+        """Whoever sends a delivery has taken it on, and its time is not over."""
+        now_ms = self._world.database.now_ms()
+        for task_key, generation, endpoint, _, state, outcome, _, due_at in self._connection.execute(_DELIVERIES):
+            if DeliveryKey(task_key, generation, endpoint).id != message_id:
+                continue
+            if outcome == "delivered" or (state and due_at <= now_ms):
+                raise InvariantBroken(f"{message_id} was sent by somebody whose time for it was over")
+
+    def _is_of(self, message_id: str, end: _End) -> bool:
+        return any(DeliveryKey(end.task_key, end.generation, key).id == message_id for key in self._keys)
+
+    # --- at the end -------------------------------------------------------------------------------------
+
+    async def all_sent(self) -> None:
+        """Wait until nothing is left to send, once faults have stopped. Raises InvariantBroken if it takes long."""
+        deadline = self._world.loop.time() + SENT_SECONDS_MOST
+        while left := [row for row in self._connection.execute(_DELIVERIES).fetchall() if row[4] != 0]:
+            if self._world.loop.time() > deadline:
+                raise InvariantBroken(f"not told {SENT_SECONDS_MOST} s after the last fault: {left[0]}")
+            await asyncio.sleep(10)
+        self.check()
+
+    def check(self) -> None:
+        """Hold what is recorded of each delivery to what came to its receiver."""
+        for task_key, generation, endpoint, _, _, outcome, *_ in self._connection.execute(_DELIVERIES).fetchall():
+            message_id = DeliveryKey(task_key, generation, endpoint).id
+            if outcome == "delivered" and message_id not in self.taken:
+                raise InvariantBroken(f"{message_id} counts as delivered, and nobody took it")
+            if outcome == "exhausted":
+                raise InvariantBroken(f"{message_id} was given up before a day was over")
+            gone = self._connection.execute(
+                "SELECT 1 FROM webhook_endpoints WHERE id = ? AND disabled_at IS NULL", (endpoint,)
+            ).fetchone()
+            if outcome == "gone" and gone is not None:
+                raise InvariantBroken(f"{message_id} was given up, and its endpoint is there")

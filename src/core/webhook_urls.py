@@ -1,0 +1,65 @@
+"""Which URLs a webhook may be sent to: the rules against requests that reach where a client could not.
+
+The check reads the text by itself, and takes only what every parser reads alike: no parser's leniency is relied on, and
+none of its repairs (tabs left out, backslashes turned, dots of other scripts folded) has anything to work on. What a
+name resolves to is not known here: a private address behind a public name is the platform's to refuse (decision 0028).
+"""
+
+import re
+
+from . import limits
+
+TAKES = "https, on port 443, to a public name with a dot in it: no address, no user info, no fragment"
+
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_TOP = "(?:[a-z]{2,63}|xn--[a-z0-9-]{1,58}[a-z0-9])"  # a last label with no letter, or 0x7f, would make it an address
+_TAIL = r"(?:[/?][!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]*)?"  # no fragment, no backslash, nothing that is not ASCII
+_PUBLIC = re.compile(rf"(?i:https)://(?P<host>(?i:(?:{_LABEL}\.)+{_TOP}))(?::443)?{_TAIL}")
+_LOOPBACK = re.compile(rf"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::(?P<port>[1-9][0-9]{{0,4}}))?{_TAIL}")
+
+_HOST_CHARS_MOST = 253  # RFC 1035
+# Names for use inside a network, or for none (RFC 6761, 6762, 7686, 8375, 9476; ICANN: .internal; what routers use).
+_INTERNAL = frozenset(
+    [
+        "localhost",
+        "localdomain",
+        "local",
+        "internal",
+        "intranet",
+        "lan",
+        "home",
+        "corp",
+        "private",
+        "arpa",
+        "test",
+        "example",
+        "invalid",
+        "onion",
+        "alt",
+    ]
+)
+# Public names that spell out an address, or that always mean the machine itself.
+_SPELT = ("nip.io", "sslip.io", "xip.io", "traefik.me", "localtest.me", "lvh.me", "vcap.me", "lacolhost.com")
+
+
+def refusal(url: str, *, loopback: bool = False) -> str | None:
+    """Say what is wrong with a URL; None: it may be used. `loopback`: this machine is allowed, on any port."""
+    if len(url) > limits.WEBHOOK_URL_CHARS_MOST:
+        return f"must have at most {limits.WEBHOOK_URL_CHARS_MOST} characters"
+    if loopback and (found := _LOOPBACK.fullmatch(url)) is not None and int(found["port"] or 80) <= 65_535:
+        return None
+    found = _PUBLIC.fullmatch(url)
+    if found is None:
+        return f"must be a URL of {TAKES}"
+    host = found["host"].lower()
+    return _flaw_of_name(host)
+
+
+def _flaw_of_name(host: str) -> str | None:
+    if len(host) > _HOST_CHARS_MOST:
+        return f"must have a name of at most {_HOST_CHARS_MOST} characters"
+    if host.rpartition(".")[2] in _INTERNAL:
+        return "must not be of a name that has a meaning in its own network alone"
+    if any(host == name or host.endswith(f".{name}") for name in _SPELT):
+        return "must not be of a name that stands for an address which it spells out"
+    return None

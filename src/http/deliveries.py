@@ -1,0 +1,129 @@
+"""What endpoints were told, over HTTP: the handlers of a task's deliveries, and of a redelivery."""
+
+import asyncio
+from typing import Annotated, Literal, TypedDict
+
+from pydantic import Field
+
+from ..core.keys import Scope
+from ..core.webhooks import (
+    DELIVERY_ID_PATTERN,
+    ENDPOINT_ID_PATTERN,
+    AttemptFailure,
+    Event,
+    endpoint_id,
+    read_delivery_id,
+)
+from ..store.deliveries import Attempt, Delivery
+from . import problems
+from .endpoint import Answer, Endpoint
+from .exchange import Exchange
+from .messages import Reply, json_reply
+from .problems import ENDPOINT_GONE, NOT_FOUND, Refusal, no_task, no_webhook_key
+from .views import Count, Time, rfc3339, shown
+
+_Status = Literal["pending", "delivered", "gone", "exhausted"]
+
+
+@shown
+class AttemptView(TypedDict):
+    """One attempt. `status` is null where no answer came, `failure` where it was taken."""
+
+    at: Time
+    status: int | None
+    milliseconds: Count
+    failure: AttemptFailure | None
+
+
+@shown
+class DeliveryView(TypedDict):
+    """A delivery: `id` is its `webhook-id`. It is `gone` if its endpoint is, `exhausted` if a day was not enough.
+
+    `attempts` has the latest 20, of `tries` in all. `nextAttemptAt` is when it is tried again at the earliest.
+    """
+
+    id: Annotated[str, Field(json_schema_extra={"pattern": f"^{DELIVERY_ID_PATTERN}$"})]
+    endpoint: Annotated[str, Field(json_schema_extra={"pattern": f"^{ENDPOINT_ID_PATTERN}$"})]
+    type: Event
+    status: _Status
+    createdAt: Time
+    nextAttemptAt: Time | None
+    tries: Count
+    attempts: list[AttemptView]
+
+
+@shown
+class DeliveryListView(TypedDict):
+    """The deliveries of a task, an end of it after the other."""
+
+    deliveries: list[DeliveryView]
+
+
+async def read_deliveries(exchange: Exchange) -> Reply:
+    """Show what endpoints were told of a task."""
+    found = await exchange.api.store.deliveries(exchange.task_key)
+    if not found and not await exchange.api.store.is_there(exchange.task_key):
+        raise no_task()
+    return json_reply(200, DeliveryListView(deliveries=[_view(one) for one in found]))
+
+
+async def redeliver(exchange: Exchange) -> Reply:
+    """Send a delivery again, after the answer."""
+    api, key = exchange.api, read_delivery_id(exchange.tenant, exchange.parts["id"])
+    if api.settings.webhook_key is None:
+        raise no_webhook_key()
+    found = None if key is None else await api.store.delivery(key)
+    if key is None or found is None:
+        raise Refusal(NOT_FOUND, "There is no delivery with this id.")
+    asked_at = asyncio.get_running_loop().time()
+    taken = await api.store.redeliver(found)
+    if taken is None:
+        raise Refusal(ENDPOINT_GONE, "The endpoint of this delivery is deleted or disabled: nothing is sent to it.")
+    api.log("redelivered", task=key.task_key, delivery=key.id)
+    api.deliverer.begin_one(taken, asked_at)
+    again = await api.store.delivery(key)
+    return json_reply(202, _view(again or found))
+
+
+def _view(one: Delivery) -> DeliveryView:
+    return DeliveryView(
+        id=one.key.id,
+        endpoint=endpoint_id(one.key.endpoint_key),
+        type=Event(one.event),
+        status="pending" if one.outcome is None else one.outcome.value,
+        createdAt=rfc3339(one.ended_at),
+        nextAttemptAt=None if one.outcome is not None else rfc3339(one.due_at),
+        tries=one.tries,
+        attempts=[_attempt(attempt) for attempt in one.attempts],
+    )
+
+
+def _attempt(one: Attempt) -> AttemptView:
+    return AttemptView(at=rfc3339(one.at), status=one.status, milliseconds=one.milliseconds, failure=one.failure)
+
+
+_OF_ONE = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/api/tasks/{id}/deliveries",
+        name="readDeliveries",
+        summary="Read what endpoints were told of a task's ends, with each attempt",
+        handler=read_deliveries,
+        access=Scope.READ,
+        answers=(Answer(200, "The deliveries", (DeliveryListView,)),),
+        problems=_OF_ONE,
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/deliveries/{id}/redeliver",
+        name="redeliver",
+        summary="Send a delivery again, under the same id, whatever has come of it",
+        handler=redeliver,
+        access=Scope.WRITE,
+        answers=(Answer(202, "It is sent", (DeliveryView,)),),
+        problems=(problems.ENDPOINT_GONE, problems.NO_WEBHOOK_KEY, *_OF_ONE),
+        id_schema={"type": "string", "pattern": f"^{DELIVERY_ID_PATTERN}$"},
+    ),
+)

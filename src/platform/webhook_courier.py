@@ -1,0 +1,36 @@
+"""The network as webhooks see it (`processing.deliveries.Courier`), over `fetch`.
+
+An answer's status and headers are all that is read of it: a receiver may send what it likes behind them.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..inference.protocol import HttpConnectionLost, HttpTimeout
+from .http_client import Exchange
+
+if TYPE_CHECKING:
+    from js import Network
+
+
+class FetchCourier:
+    """Sends each message once. `network` is a binding of the local runtime's, which reaches no private address."""
+
+    def __init__(self, network: "Network | None" = None) -> None:
+        self._network = network
+
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+    ) -> tuple[int, Mapping[str, str]]:
+        """Send, and read status and headers. Raises HttpTimeout or HttpConnectionLost."""
+        from pyodide.ffi import JsException
+
+        options: dict[str, object] = {"method": "POST", "headers": dict(headers), "redirect": "manual", "body": body}
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await Exchange(self._network).status_of(url, options)
+        except TimeoutError:
+            raise HttpTimeout(f"no answer within {timeout_seconds:g} s") from None
+        except JsException:
+            raise HttpConnectionLost("the connection was refused or lost") from None

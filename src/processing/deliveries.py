@@ -1,0 +1,158 @@
+"""The sending of webhooks: an actor like a task, whose message is "send" and whose behaviour is `Deliverer`.
+
+A delivery is taken on under a fence and a lease, as a task is claimed, and whoever holds it sends it once. The one who
+ends a task has its deliveries from the same transaction, and sends them in its own invocation; what it does not get to,
+and what fails, the sweep takes on. Sent twice it has the same id.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ..core import limits, webhook_urls, webhooks
+from ..core.meter import Meter
+from ..core.retry_after import retry_after_seconds
+from ..core.settings import Settings
+from ..core.webhooks import Answer, AttemptFailure, EndpointKey
+from ..inference.protocol import HttpConnectionLost, HttpTimeout
+from ..store.deliveries import Attempt, DueDelivery, Tried
+from ..store.outbox import Fresh, Taken
+from ..store.tasks import TaskStore
+from . import clock
+from .log import Log
+
+WaitUntil = Callable[[Awaitable[None]], None]
+
+# A taking on and a record are a call each. Of one delivery: its taking on, and its record, which has up to four.
+_CALLS = 2
+_STATEMENTS_EACH = 5
+
+
+class Courier(Protocol):
+    """The network, as webhooks see it."""
+
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+    ) -> tuple[int, Mapping[str, str]]:
+        """Send once and return status and headers; the answer's body is not read, and no redirect is followed.
+
+        Raises HttpTimeout or HttpConnectionLost.
+        """
+        ...
+
+
+class Sent(NamedTuple):
+    """What came of one attempt."""
+
+    answer: Answer
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deliverer:
+    """Sends deliveries in one invocation, within its allowance. `fresh` are those that it has written itself.
+
+    `chance` gives numbers from 0 to 1. `wait_until` keeps the invocation alive meanwhile.
+    """
+
+    store: TaskStore
+    courier: Courier
+    settings: Settings
+    meter: Meter
+    fresh: Fresh
+    chance: Callable[[], float]
+    wait_until: WaitUntil
+    log: Log
+
+    def begin(self, due: Sequence[DueDelivery] = ()) -> None:
+        """Begin to send what is fresh, and what is due; return at once. Without WEBHOOK_KEY nothing can be signed."""
+        fresh = self.fresh.pop()
+        if self.settings.webhook_key is None:
+            due = [one for one in due if one.outcome is not None]
+            fresh = []
+        if fresh or due:
+            self.wait_until(self._deliver(fresh, list(due), clock.now()))
+
+    def begin_one(self, taken: Taken, asked_at: float) -> None:
+        """Begin to send one whose taking on was asked for then, on the run's clock."""
+        self.wait_until(self._deliver([(taken, asked_at)], [], clock.now()))
+
+    async def _deliver(self, held: list[tuple[Taken, float]], due: list[DueDelivery], began_at: float) -> None:
+        """Send a few at a time. What is left over stays taken on for a minute, and is due then."""
+        try:
+            while (held or due) and clock.now() - began_at <= limits.DELIVERY_START_SECONDS:
+                most = self._room(bool(due and not held))
+                if most <= 0:
+                    break
+                if not held:
+                    part, due = due[:most], due[most:]
+                    asked_at = clock.now()
+                    self.log("deliveries_taken", deliveries=len(part))
+                    held = [(one, asked_at) for one in await self.store.take(part)]
+                group, held = held[:most], held[most:]
+                if group:
+                    await self._send_group(group)
+        except Exception as error:  # noqa: BLE001 - nobody awaits this; what is due stays due
+            self.log.failure("delivery_failed", error)
+
+    def _room(self, taking: bool) -> int:
+        """Return how many may be sent at once, each of them sure to be recorded."""
+        calls = self.settings.subrequests - self.meter.subrequests - (_CALLS if taking else _CALLS - 1)
+        statements = self.settings.statements - self.meter.statements
+        return min(limits.DELIVERIES_AT_ONCE, calls, statements // _STATEMENTS_EACH)
+
+    async def _send_group(self, group: Sequence[tuple[Taken, float]]) -> None:
+        tried = await asyncio.gather(*(self._try(taken, held_at) for taken, held_at in group))
+        if recorded := [one for one in tried if one is not None]:
+            await self.store.record(recorded)
+            self.log("deliveries_recorded", deliveries=len(recorded), **self.meter.facts())
+
+    async def _try(self, taken: Taken, held_at: float) -> Tried | None:
+        """Make an attempt. None: it is too late for one, since somebody else may have taken the delivery on."""
+        waited = clock.now() - held_at
+        if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
+            return None
+        at = taken.now_ms + round(waited * 1000)
+        body = webhooks.body_of(
+            taken.key.id, taken.event, taken.ended_at, webhooks.told_id(taken.event, taken.key.task_key)
+        )
+        sent = await self.send(taken.url, self._secrets(taken.key.endpoint_key, taken), taken.key.id, at // 1000, body)
+        answer, age_ms = sent.answer, at + sent.milliseconds - taken.begun_at
+        outcome = webhooks.outcome_of(answer, age_ms)
+        delay = webhooks.delay_ms(taken.tries + 1, answer.retry_after, age_ms, self.chance())
+        asked = min(answer.retry_after or 0.0, limits.DELIVERY_RETRY_AFTER_SECONDS_MOST)
+        log = self.log.bind(task=taken.key.task_key, delivery=taken.key.id, event_type=taken.event)
+        log("delivery_tried", status=answer.status, failure=answer.failure, ms=sent.milliseconds, outcome=outcome)
+        attempt = Attempt(at, answer.status, sent.milliseconds, answer.failure)
+        return Tried(taken, attempt, outcome, 0 if outcome else delay, round(asked * 1000))
+
+    def _secrets(self, endpoint_key: EndpointKey, taken: Taken) -> tuple[str, ...]:
+        return self.secrets(endpoint_key, taken.secret_generation, old_too=taken.old_secret_signs)
+
+    def secrets(self, endpoint_key: EndpointKey, generation: int, *, old_too: bool) -> tuple[str, ...]:
+        """Derive the secrets by which an endpoint's messages are signed, the newest first."""
+        key = self.settings.webhook_key
+        assert key is not None
+        generations = (generation, generation - 1) if old_too and generation else (generation,)
+        return tuple(webhooks.secret(key, endpoint_key, one) for one in generations)
+
+    async def send(self, url: str, secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> Sent:
+        """Send a message once, in DELIVERY_SECONDS at most. A URL that is not allowed (any more) is not asked."""
+        if webhook_urls.refusal(url, loopback=self.settings.webhook_loopback) is not None:
+            return Sent(Answer(None, AttemptFailure.URL_REFUSED), 0)
+        began_at = clock.now()
+        self.meter.spend()
+        try:
+            status, found = await self.courier.post(
+                url,
+                headers=webhooks.headers(secrets, message_id, timestamp, body),
+                body=body.encode(),
+                timeout_seconds=limits.DELIVERY_SECONDS,
+            )
+            answer = webhooks.answer_of(status, retry_after_seconds(found))
+        except HttpTimeout:
+            answer = Answer(None, AttemptFailure.TIMEOUT)
+        except HttpConnectionLost:
+            answer = Answer(None, AttemptFailure.CONNECTION)
+        return Sent(answer, round((clock.now() - began_at) * 1000))

@@ -1,0 +1,167 @@
+"""Deliveries in D1: who may send which, what came of it, and what a client sees of them."""
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..core import limits
+from ..core.ids import TaskKey
+from ..core.webhooks import AttemptFailure, DeliveryKey, DeliveryOutcome
+from . import columns
+from .database import Row, Store
+from .outbox import HELD_MS, Taken, delivery_key, taken
+from .sql import deliveries as sql
+from .sql import webhooks as endpoints
+from .sql.statement import BoundStatement, Value, as_json
+
+
+class DueDelivery(NamedTuple):
+    """A delivery that somebody should look at, and its fence. With an `outcome` it is over."""
+
+    key: DeliveryKey
+    fence: int
+    outcome: DeliveryOutcome | None
+
+
+class Attempt(NamedTuple):
+    """One attempt: when (ms since the epoch), the status that came, how long it took, and why it failed."""
+
+    at: int
+    status: int | None
+    milliseconds: int
+    failure: AttemptFailure | None
+
+
+class Tried(NamedTuple):
+    """What came of an attempt, for the record. `delay_ms` is until the next one, where there is no `outcome`.
+
+    The endpoint asks to be left alone for `asked_ms`.
+    """
+
+    taken: Taken
+    attempt: Attempt
+    outcome: DeliveryOutcome | None
+    delay_ms: int = 0
+    asked_ms: int = 0
+
+
+class Delivery(NamedTuple):
+    """A delivery as it is shown. `due_at` is when it is tried again at the earliest, by the database's clock."""
+
+    key: DeliveryKey
+    event: str
+    ended_at: int
+    fence: int
+    due_at: int
+    tries: int
+    outcome: DeliveryOutcome | None
+    attempts: tuple[Attempt, ...]
+
+
+class DeliveryStore(Store):
+    """What the sending of deliveries asks and does, each one call to D1."""
+
+    async def take(self, due: Sequence[DueDelivery]) -> list[Taken]:
+        """Take deliveries on, end those that are over, and return those to send. It is sent once: the next sweep comes.
+
+        Another sweep may have taken some.
+        """
+        batch = [_look(one) for one in due]
+        found = await self._database.run(*batch, sends=1) if batch else []
+        return [taken(row) for rows in found for row in rows]
+
+    async def record(self, tried: Sequence[Tried]) -> None:
+        """Record attempts, and what they say of their endpoints. One under an older fence changes no delivery."""
+        await self._database.run(*(statement for one in tried for statement in _record(one)))
+
+    async def redeliver(self, found: Delivery) -> Taken | None:
+        """Have a delivery begin anew, and take it on. None: its endpoint is gone, or somebody else was faster."""
+        (rows,) = await self._database.run(sql.REDELIVER.bind(**_named(found.key), fence=found.fence, held_ms=HELD_MS))
+        return taken(rows[0]) if rows else None
+
+    async def deliveries(self, task_key: TaskKey) -> list[Delivery]:
+        """Read all deliveries of a task."""
+        (rows,) = await self._database.run(sql.DELIVERIES.bind(task_key=task_key))
+        return [_delivery(row) for row in rows]
+
+    async def delivery(self, key: DeliveryKey) -> Delivery | None:
+        """Read one delivery."""
+        (rows,) = await self._database.run(sql.DELIVERY.bind(**_named(key)))
+        return _delivery(rows[0]) if rows else None
+
+
+def look(plan: str) -> BoundStatement:
+    """Make the statement that finds what a sweep is to send, to go along with its others."""
+    return sql.DUE_DELIVERIES.bind(
+        most=limits.DELIVERIES_A_SWEEP[plan],
+        of_each=limits.DELIVERIES_OF_ENDPOINT,
+        walk_most=limits.DELIVERIES_WALK_MOST,
+        breaker=limits.BREAKER_FAILURES,
+        kept_ms=round(limits.DELIVERY_SECONDS_KEPT * 1000),
+    )
+
+
+def read_look(rows: Sequence[Row]) -> list[DueDelivery]:
+    """Read what it found."""
+    return [DueDelivery(delivery_key(row), columns.whole(row, "fence"), _outcome(row)) for row in rows]
+
+
+def end_all_of(endpoint: str) -> tuple[BoundStatement, ...]:
+    """Make the statements that end all deliveries of an endpoint that is gone."""
+    return sql.END_FRESH.bind(endpoint=endpoint), sql.END_WAITING.bind(endpoint=endpoint)
+
+
+def _look(due: DueDelivery) -> BoundStatement:
+    if due.outcome is not None:
+        return sql.END_DELIVERY.bind(**_named(due.key), fence=due.fence, outcome=due.outcome)
+    return sql.TAKE_DELIVERY.bind(**_named(due.key), fence=due.fence, held_ms=HELD_MS)
+
+
+def _record(one: Tried) -> list[BoundStatement]:
+    attempt, endpoint = one.attempt, one.taken.key.endpoint_key
+    recorded = sql.RECORD_ATTEMPT.bind(
+        **_named(one.taken.key),
+        fence=one.taken.fence,
+        tries=one.taken.tries,
+        outcome=one.outcome,
+        delay_ms=one.delay_ms,
+        attempt=as_json([attempt.at, attempt.status, attempt.milliseconds, attempt.failure]),
+        shown_most=limits.DELIVERY_ATTEMPTS_SHOWN,
+    )
+    if attempt.failure is None:
+        return [recorded, endpoints.NOTE_SUCCESS.bind(endpoint=endpoint)]
+    if attempt.failure is AttemptFailure.GONE:
+        return [recorded, endpoints.DISABLE.bind(endpoint=endpoint), *end_all_of(endpoint)]
+    failed = endpoints.NOTE_FAILURE.bind(
+        endpoint=endpoint,
+        breaker=limits.BREAKER_FAILURES,
+        asked_ms=one.asked_ms,
+        pause_ms=round(limits.BREAKER_SECONDS_FIRST * 1000),
+        pause_most_ms=round(limits.BREAKER_SECONDS_MOST * 1000),
+    )
+    return [recorded, failed]
+
+
+def _named(key: DeliveryKey) -> dict[str, Value]:
+    return {"task_key": key.task_key, "generation": key.generation, "endpoint": key.endpoint_key}
+
+
+def _outcome(row: Row) -> DeliveryOutcome | None:
+    text = columns.maybe_text(row, "outcome")
+    return None if text is None else DeliveryOutcome(text)
+
+
+def _delivery(row: Row) -> Delivery:
+    tried = json.loads(columns.text(row, "attempts"))
+    return Delivery(
+        key=delivery_key(row),
+        event=columns.text(row, "event"),
+        ended_at=columns.whole(row, "ended_at"),
+        fence=columns.whole(row, "fence"),
+        due_at=columns.whole(row, "due_at"),
+        tries=columns.whole(row, "tries"),
+        outcome=_outcome(row),
+        attempts=tuple(
+            Attempt(at, status, ms, failure and AttemptFailure(failure)) for at, status, ms, failure in tried
+        ),
+    )

@@ -1,0 +1,91 @@
+"""The outbox: what endpoints are to hear of a task's end is written in the transaction that ends it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..core import limits
+from ..core.ids import TaskKey
+from ..core.webhooks import DeliveryKey, EndpointKey
+from . import columns
+from .database import Database, Row, Store
+from .sql import deliveries as sql
+from .sql.statement import BoundStatement, as_json
+
+HELD_MS = round(limits.DELIVERY_HELD_SECONDS * 1000)
+
+
+class Taken(NamedTuple):
+    """A delivery that the reader may send, for DELIVERY_HELD_SECONDS from `now_ms` on, the database's time.
+
+    `tries` are the attempts before this one, under whatever fence. `begun_at` and `ended_at` in ms since the epoch.
+    """
+
+    key: DeliveryKey
+    event: str
+    url: str
+    secret_generation: int
+    old_secret_signs: bool
+    ended_at: int
+    begun_at: int
+    fence: int
+    tries: int
+    now_ms: int
+
+
+class Fresh:
+    """Deliveries that this invocation has written, and that nobody else sends for a minute.
+
+    With each comes when that was asked for, on the run's clock: an answer may take longer than the minute.
+    """
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[Taken, float]] = []
+
+    def pop(self) -> list[tuple[Taken, float]]:
+        """Give them away."""
+        given = list(self.taken)
+        self.taken.clear()
+        return given
+
+
+class OutboxStore(Store):
+    """A store that ends tasks. `fresh` is the invocation's."""
+
+    def __init__(self, database: Database, fresh: Fresh | None = None) -> None:
+        super().__init__(database)
+        self.fresh = fresh or Fresh()
+
+    def _outbox(self, task_keys: Sequence[TaskKey]) -> BoundStatement:
+        """Make the statement that goes behind whatever ends tasks."""
+        return sql.OUTBOX.bind(task_keys=as_json(task_keys), held_ms=HELD_MS)
+
+    def _now(self) -> float:
+        """Return the run's clock, for `_wrote`: it is looked at before the write is sent."""
+        return asyncio.get_running_loop().time()
+
+    def _wrote(self, found: Sequence[Row], asked_at: float) -> None:
+        """Note what the outbox gave. One for an endpoint that rests is left to the sweep."""
+        self.fresh.taken.extend((taken(row), asked_at) for row in found if columns.whole(row, "state") == 1)
+
+
+def delivery_key(row: Row) -> DeliveryKey:
+    """Read a delivery's name."""
+    endpoint_key = EndpointKey(columns.text(row, "endpoint_id"))
+    return DeliveryKey(columns.task_key(row, "task_id"), columns.whole(row, "generation"), endpoint_key)
+
+
+def taken(row: Row) -> Taken:
+    """Read a delivery that may be sent."""
+    return Taken(
+        key=delivery_key(row),
+        event=columns.text(row, "event"),
+        url=columns.text(row, "url"),
+        secret_generation=columns.whole(row, "secret_generation"),
+        old_secret_signs=bool(row["old_secret_signs"]),
+        ended_at=columns.whole(row, "ended_at"),
+        begun_at=columns.whole(row, "begun_at"),
+        fence=columns.whole(row, "fence"),
+        tries=columns.whole(row, "tries"),
+        now_ms=columns.whole(row, "now"),
+    )

@@ -1,0 +1,63 @@
+"""The SQL of the endpoints of webhooks. `:endpoint` is an endpoint's key, which begins with its tenant."""
+
+from .fragments import NOW
+from .statement import statement
+
+_ENDPOINT = f"""id, name, url, event_types, secret_generation, old_secret_until > {NOW} AS old_secret_signs, failures,
+  paused_until, disabled_at, created_at, updated_at"""
+
+# Keys from `:first` on and before `:behind`: those of one tenant.
+_OF_TENANT = "id >= :first AND id < :behind"
+
+# Writes an endpoint unless its tenant has `:most`. Sent twice it changes nothing, since the key is the caller's;
+# landing after the endpoint was deleted it finds the tombstone, `:grave`. `:event_types` is a JSON list.
+INSERT_ENDPOINT = statement(f"""
+INSERT INTO webhook_endpoints (id, name, url, event_types, created_at, updated_at)
+SELECT :endpoint, :name, :url, :event_types, {NOW}, {NOW}
+WHERE (SELECT count(*) FROM webhook_endpoints WHERE {_OF_TENANT}) < :most
+  AND NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :grave)
+ON CONFLICT DO NOTHING
+""")
+
+ENDPOINT = statement(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE id = :endpoint")
+
+# Reads a tenant's endpoints, oldest first; they are few.
+LIST_ENDPOINTS = statement(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE {_OF_TENANT} ORDER BY created_at, id")
+
+# Begins a new secret. The one before it signs for `:old_ms` more. It names the generation that was read before, so that
+# it changes nothing if it lands after another rotation.
+ROTATE = statement(f"""
+UPDATE webhook_endpoints SET secret_generation = secret_generation + 1, old_secret_until = {NOW} + :old_ms,
+  updated_at = {NOW}
+WHERE id = :endpoint AND secret_generation = :generation
+""")
+
+# Leaves a tombstone for an endpoint that is about to be deleted: a write of it may still land.
+BURY_ENDPOINT = statement(f"""
+INSERT INTO tombstones (id, until) SELECT :grave, {NOW} + :tombstone_ms
+WHERE EXISTS (SELECT 1 FROM webhook_endpoints WHERE id = :endpoint)
+ON CONFLICT DO NOTHING
+""")
+DELETE_ENDPOINT = statement("DELETE FROM webhook_endpoints WHERE id = :endpoint RETURNING id")
+
+# --- What attempts say of an endpoint ----------------------------------------------------------------------
+# These are soft: landing late, or twice, they make a pause too long or too short.
+
+# An attempt was taken. A healthy endpoint's row is not written.
+NOTE_SUCCESS = statement("""
+UPDATE webhook_endpoints SET failures = 0, paused_until = 0 WHERE id = :endpoint AND failures > 0
+""")
+
+# An attempt failed. From `:breaker` failures in a row on the endpoint rests: for `:pause_ms`, doubled with each further
+# one, `:pause_most_ms` at most, or for `:asked_ms`, if it has asked for more.
+NOTE_FAILURE = statement(f"""
+UPDATE webhook_endpoints SET failures = failures + 1, paused_until = max(paused_until, {NOW} + max(:asked_ms,
+  CASE WHEN failures + 1 < :breaker THEN 0
+  ELSE min(:pause_most_ms, :pause_ms << min(failures + 1 - :breaker, 16)) END))
+WHERE id = :endpoint
+""")
+
+# The endpoint has said that it is gone.
+DISABLE = statement(f"""
+UPDATE webhook_endpoints SET disabled_at = {NOW} WHERE id = :endpoint AND disabled_at IS NULL
+""")

@@ -1,0 +1,118 @@
+"""The endpoints of webhooks in D1."""
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..core import limits
+from ..core.webhooks import EndpointKey, Event, endpoint_key_of
+from . import columns, deliveries
+from .database import Row, Store
+from .sql import webhooks as sql
+from .sql.statement import Value, as_json
+from .standing import TOMBSTONE_MS
+
+_OLD_SECRET_MS = round(limits.OLD_SECRET_SECONDS * 1000)
+
+
+class NewEndpoint(NamedTuple):
+    """An endpoint to be written."""
+
+    key: EndpointKey
+    name: str
+    url: str
+    events: tuple[Event, ...]
+
+
+class Endpoint(NamedTuple):
+    """An endpoint as it is stored. Times in ms since the epoch. `old_secret_signs`: the secret before this one, too."""
+
+    key: EndpointKey
+    name: str
+    url: str
+    events: tuple[Event, ...]
+    secret_generation: int
+    old_secret_signs: bool
+    failures: int
+    paused_until: int
+    disabled_at: int | None
+    created_at: int
+    updated_at: int
+
+
+class WebhookStore(Store):
+    """Where endpoints are kept. Every method is one call."""
+
+    async def insert(self, new: NewEndpoint) -> Endpoint | None:
+        """Write an endpoint. None: the tenant has WEBHOOK_ENDPOINTS_MOST already."""
+        tenant = new.key.partition(":")[0]
+        _, found = await self._database.run(
+            sql.INSERT_ENDPOINT.bind(
+                endpoint=new.key,
+                name=new.name,
+                url=new.url,
+                event_types=as_json(new.events),
+                most=limits.WEBHOOK_ENDPOINTS_MOST,
+                grave=_grave(new.key),
+                **_of(tenant),
+            ),
+            sql.ENDPOINT.bind(endpoint=new.key),
+        )
+        return _endpoint(found[0]) if found else None
+
+    async def find(self, key: EndpointKey) -> Endpoint | None:
+        """Read one endpoint."""
+        (found,) = await self._database.run(sql.ENDPOINT.bind(endpoint=key))
+        return _endpoint(found[0]) if found else None
+
+    async def list(self, tenant: str) -> Sequence[Endpoint]:
+        """Read the tenant's endpoints, oldest first."""
+        (found,) = await self._database.run(sql.LIST_ENDPOINTS.bind(**_of(tenant)))
+        return [_endpoint(row) for row in found]
+
+    async def rotate(self, endpoint: Endpoint, *, keep_old: bool) -> Endpoint | None:
+        """Begin a new secret. With `keep_old` the one before it signs for a day more.
+
+        Somebody may have done so meanwhile: then the endpoint has their secret. None: it is gone.
+        """
+        _, found = await self._database.run(
+            sql.ROTATE.bind(
+                endpoint=endpoint.key, generation=endpoint.secret_generation, old_ms=_OLD_SECRET_MS if keep_old else 0
+            ),
+            sql.ENDPOINT.bind(endpoint=endpoint.key),
+        )
+        return _endpoint(found[0]) if found else None
+
+    async def delete(self, key: EndpointKey) -> bool:
+        """Delete an endpoint, and end what it was still to hear. False: there is none."""
+        _, *_, gone = await self._database.run(
+            sql.BURY_ENDPOINT.bind(endpoint=key, grave=_grave(key), tombstone_ms=TOMBSTONE_MS),
+            *deliveries.end_all_of(key),
+            sql.DELETE_ENDPOINT.bind(endpoint=key),
+        )
+        return bool(gone)
+
+
+def _of(tenant: str) -> dict[str, Value]:
+    return {"first": endpoint_key_of(tenant, ""), "behind": f"{tenant};"}  # `;` follows the colon
+
+
+def _grave(key: EndpointKey) -> str:
+    """Return the name of an endpoint's tombstone. No task key looks like it: a tenant's name holds no slash."""
+    return f"webhook/{key}"
+
+
+def _endpoint(row: Row) -> Endpoint:
+    return Endpoint(
+        key=EndpointKey(columns.text(row, "id")),
+        name=columns.text(row, "name"),
+        url=columns.text(row, "url"),
+        events=tuple(Event(name) for name in json.loads(columns.text(row, "event_types"))),
+        secret_generation=columns.whole(row, "secret_generation"),
+        old_secret_signs=bool(row["old_secret_signs"]),
+        failures=columns.whole(row, "failures"),
+        paused_until=columns.whole(row, "paused_until"),
+        disabled_at=columns.maybe_whole(row, "disabled_at"),
+        created_at=columns.whole(row, "created_at"),
+        updated_at=columns.whole(row, "updated_at"),
+    )

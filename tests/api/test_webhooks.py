@@ -1,0 +1,180 @@
+"""Webhook endpoints and deliveries over HTTP."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.keys import Scope
+from src.http import problems
+from tests.support.api_bench import ENDPOINT, ApiBench, bearer, data
+
+ALL = {**ENDPOINT, "event_types": ["task.completed", "task.cancelled", "response.cancelled"]}
+
+
+@pytest.fixture
+def bench() -> Iterator[ApiBench]:
+    """An open deployment with WEBHOOK_KEY."""
+    made = ApiBench()
+    yield made
+    made.close()
+
+
+def made(bench: ApiBench, **changes: Any) -> Any:
+    """Register an endpoint."""
+    return data(bench.call("POST", "/v1/webhook_endpoints", ALL | changes))
+
+
+def error(reply: Any) -> Any:
+    """Read the error of an answer below /v1."""
+    return data(reply)["error"]
+
+
+def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
+    """At creation and at each rotation; the hint is its end. What is stored has nothing of it."""
+    one = made(bench)
+    secret = one.pop("signing_secret")
+    path = f"/v1/webhook_endpoints/{one['id']}"
+    assert data(bench.call("GET", path)) == one
+    assert one["signing_secret_hint"] == f"…{secret[-5:]}"
+    rotated = data(bench.call("POST", f"{path}/rotate_secret", {"keep_old_secret_active_for_24_hours": True}))
+    assert rotated["signing_secret"] != secret
+    listed = data(bench.call("GET", "/v1/webhook_endpoints"))
+    assert [one["id"] for one in listed["data"]] == [one["id"]]
+    assert "signing_secret" not in listed["data"][0]
+    stored = str(bench.database.rows("SELECT * FROM webhook_endpoints"))
+    assert secret not in stored
+    assert rotated["signing_secret"] not in stored
+
+
+def test_pages_of_endpoints(bench: ApiBench):
+    """`after` and `limit`, as the SDK pages."""
+    ids = [made(bench)["id"] for _ in range(3)]
+    first = data(bench.call("GET", "/v1/webhook_endpoints?limit=2"))
+    assert (first["has_more"], len(first["data"])) == (True, 2)
+    rest = data(bench.call("GET", f"/v1/webhook_endpoints?limit=2&after={first['last_id']}"))
+    assert {one["id"] for page in (first, rest) for one in page["data"]} == set(ids)
+    assert (rest["has_more"], rest["first_id"], rest["last_id"]) == (
+        False,
+        rest["data"][0]["id"],
+        rest["data"][0]["id"],
+    )
+    refused = bench.call("GET", "/v1/webhook_endpoints?after=we_x")
+    assert (refused.status, error(refused)["param"]) == (400, "after")
+    assert data(bench.call("GET", f"/v1/webhook_endpoints?after={ids[0]}&limit=100"))["data"] != []
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"url": "http://example.com/"}, "url"),
+        ({"url": "https://127.0.0.1/"}, "url"),
+        ({"url": "https://localhost/"}, "url"),
+        ({"url": 7}, "url"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"event_types": []}, "event_types"),
+        ({"event_types": ["batch.completed"]}, "event_types.0"),
+        ({"event_types": "task.completed"}, "event_types"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_bad_field_is_named(bench: ApiBench, changes: dict[str, Any], param: str):
+    """400 in OpenAI's shape, and nothing is stored."""
+    reply = bench.call("POST", "/v1/webhook_endpoints", ALL | changes)
+    assert (reply.status, error(reply)["param"], error(reply)["type"]) == (400, param, "invalid_request_error")
+    assert bench.database.rows("SELECT * FROM webhook_endpoints") == []
+
+
+def test_loopback_is_for_those_who_ask_for_it(bench: ApiBench):
+    """WEBHOOK_LOOPBACK=true lets this machine be a receiver."""
+    assert bench.call("POST", "/v1/webhook_endpoints", ALL | {"url": "http://127.0.0.1:9/x"}).status == 400
+    bench.limit(webhook_loopback=True)
+    assert made(bench, url="http://127.0.0.1:9/x")["url"] == "http://127.0.0.1:9/x"
+
+
+def test_a_cancelled_task_is_told_after_the_answer(bench: ApiBench):
+    """The request that ends it sends the delivery; it is listed, and can be sent again under the same id."""
+    made(bench)
+    task_id = bench.submit()["id"]
+    bench.call("POST", f"/api/tasks/{task_id}/cancel")
+    bench.settle()
+    (message,) = bench.courier.messages
+    assert (message.event["type"], message.event["data"]["id"]) == ("task.cancelled", task_id)
+    (one,) = data(bench.call("GET", f"/api/tasks/{task_id}/deliveries"))["deliveries"]
+    assert (one["id"], one["status"], one["tries"], one["nextAttemptAt"]) == (message.id, "delivered", 1, None)
+    bench.courier.receiver = lambda _message: 500
+    again = data(bench.call("POST", f"/api/deliveries/{one['id']}/redeliver"))
+    assert again["status"] == "pending"
+    bench.settle()
+    assert [message.id for message in bench.courier.messages] == [one["id"]] * 2
+    (one,) = data(bench.call("GET", f"/api/tasks/{task_id}/deliveries"))["deliveries"]
+    assert [(attempt["status"], attempt["failure"]) for attempt in one["attempts"]] == [
+        (200, None),
+        (500, "server_error"),
+    ]
+    assert bench.call("DELETE", f"/api/tasks/{task_id}").status == 204
+    assert bench.call("GET", f"/api/tasks/{task_id}/deliveries").status == 404
+    assert bench.call("POST", f"/api/deliveries/{one['id']}/redeliver").status == 404
+
+
+def test_a_task_of_the_other_face_is_told_in_its_words(bench: ApiBench):
+    """A response's events, with the response's id."""
+    made(bench)
+    response = data(bench.call("POST", "/v1/responses", {"background": True, "input": "x"}))
+    bench.call("POST", f"/v1/responses/{response['id']}/cancel")
+    bench.settle()
+    (message,) = bench.courier.messages
+    assert (message.event["type"], message.event["data"]["id"]) == ("response.cancelled", response["id"])
+
+
+def test_a_task_without_deliveries_has_an_empty_list(bench: ApiBench):
+    """One that nobody wants to hear of; one that is not there is 404."""
+    task_id = bench.submit()["id"]
+    assert data(bench.call("GET", f"/api/tasks/{task_id}/deliveries")) == {"deliveries": []}
+
+
+def test_a_test_call_says_what_was_answered(bench: ApiBench):
+    """Whatever it was; the message is signed, and no delivery is written."""
+    one = made(bench)
+    bench.courier.receiver = lambda _message: (418, {})
+    path = f"/v1/webhook_endpoints/{one['id']}/test"
+    tested = data(bench.call("POST", path, {"event_type": "response.failed"}))
+    assert (tested["status_code"], tested["event_type"]) == (418, "response.failed")
+    assert data(bench.call("POST", path))["event_type"] == "task.completed"
+    assert {"webhook-id", "webhook-signature"} <= set(bench.courier.messages[0].headers)
+    assert bench.database.rows("SELECT * FROM webhook_deliveries") == []
+    assert bench.call("POST", path, {"event_type": "other"}).status == 400
+
+
+def test_endpoints_are_a_tenants_own():
+    """Nobody sees, rotates, tests or deletes another's; a delivery's id means nothing to another tenant."""
+    bench = ApiBench(keys=True)
+    mine, theirs = (bearer(bench.make_key(*Scope, tenant=tenant)) for tenant in ("one", "two"))
+    one = data(bench.call("POST", "/v1/webhook_endpoints", ALL, mine))
+    path = f"/v1/webhook_endpoints/{one['id']}"
+    for method, there in (("GET", path), ("DELETE", path), ("POST", f"{path}/rotate_secret"), ("POST", f"{path}/test")):
+        assert bench.call(method, there, headers=theirs).status == 404
+    assert data(bench.call("GET", "/v1/webhook_endpoints", headers=theirs))["data"] == []
+    task_id = data(bench.call("POST", "/api/tasks", {"input": "x"}, mine))["id"]
+    bench.call("POST", f"/api/tasks/{task_id}/cancel", headers=mine)
+    bench.settle()
+    (delivery,) = data(bench.call("GET", f"/api/tasks/{task_id}/deliveries", headers=mine))["deliveries"]
+    assert bench.call("POST", f"/api/deliveries/{delivery['id']}/redeliver", headers=theirs).status == 404
+    assert bench.call("GET", f"/api/tasks/{task_id}/deliveries", headers=theirs).status == 404
+    for number in range(limits.WEBHOOK_ENDPOINTS_MOST):
+        assert bench.call("POST", "/v1/webhook_endpoints", ALL, theirs).status == 200, number
+    assert bench.call("POST", "/v1/webhook_endpoints", ALL, theirs).status == 409
+    assert bench.call("POST", "/v1/webhook_endpoints", ALL, mine).status == 200
+    bench.close()
+
+
+def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
+    """503, in the shape of OpenAI's errors."""
+    bench.limit(webhook_key=None)
+    reply = bench.call("POST", "/v1/webhook_endpoints", ALL)
+    assert reply.status == problems.NO_WEBHOOK_KEY.status == 503
+    assert error(reply)["code"] == "no_webhook_key"
+    assert "npx wrangler secret put WEBHOOK_KEY" in error(reply)["message"]
+    assert data(bench.call("GET", "/v1/webhook_endpoints"))["data"] == []

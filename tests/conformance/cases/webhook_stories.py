@@ -1,0 +1,158 @@
+"""Webhooks: endpoints from their making to their end; deliveries written with an end, taken on, tried and ended."""
+
+from typing import Any
+
+from src.core.states import Status
+from src.core.webhooks import AttemptFailure, DeliveryOutcome, EndpointKey, Event, endpoint_key_of
+from src.store.claims import Fail, Finish
+from src.store.deliveries import Attempt, DueDelivery, Tried
+from src.store.outbox import Taken
+from src.store.webhooks import NewEndpoint
+from tests.conformance.cases.registry import worker_case
+from tests.conformance.cases.storyteller import (
+    FAILURE,
+    RETENTION_MS,
+    TASK,
+    Story,
+    limited,
+    made_key,
+    outputs,
+    progress,
+)
+
+ALL = tuple(Event)
+STATES = """SELECT state, task_id, generation, endpoint_id, event, fence, tries, outcome, attempts
+  FROM webhook_deliveries ORDER BY state, task_id, generation, endpoint_id"""
+PAUSES = (
+    "SELECT id, failures, paused_until > 0 AS pauses, disabled_at IS NOT NULL AS off FROM webhook_endpoints ORDER BY id"
+)
+
+
+def _key(number: int, tenant: str = "local") -> EndpointKey:
+    return endpoint_key_of(tenant, f"we_{number:024x}")
+
+
+async def _endpoint(story: Story, number: int, *events: Event, tenant: str = "local") -> EndpointKey:
+    key = _key(number, tenant)
+    made = await story.webhooks.insert(NewEndpoint(key, "ü", "https://example.com/x", events or ALL))
+    assert made is not None
+    await story.alter("UPDATE webhook_endpoints SET created_at = 0 WHERE id = ?1", key)  # tasks are of the year 1970
+    return key
+
+
+async def _failed(story: Story, number: int = 1) -> None:
+    key = made_key(number)
+    await story.insert(key)
+    claim = await story.claim("one", key)
+    assert await story.store.step(claim, progress(claim, failed=1), Fail(RETENTION_MS, FAILURE))
+
+
+async def _due(story: Story) -> list[DueDelivery]:
+    """Let a minute pass, and look as a sweep does."""
+    await story.alter("UPDATE webhook_deliveries SET due_at = 1")
+    return (await story.store.due(9)).deliveries
+
+
+def _tried(taken: Taken, failure: AttemptFailure | None, outcome: DeliveryOutcome | None = None) -> Tried:
+    return Tried(taken, Attempt(7, 200 if failure is None else 500, 12, failure), outcome, 60_000, 5)
+
+
+@worker_case
+async def an_endpoint_from_its_making_to_its_end(env: Any) -> Any:
+    story = Story(env)
+    key = await _endpoint(story, 1)
+    await _endpoint(story, 2, Event.TASK_FAILED)
+    await _endpoint(story, 3, tenant="local-2")
+    found = await story.webhooks.find(key)
+    assert found is not None
+    for keep_old in (True, True, False):  # the second one names a generation that has passed
+        rotated = await story.webhooks.rotate(found, keep_old=keep_old)
+        assert rotated is not None
+        story.outcomes.append([rotated.secret_generation, rotated.old_secret_signs])
+    story.outcomes.append([one.key for one in await story.webhooks.list("local")])
+    with limited("WEBHOOK_ENDPOINTS_MOST", 2):
+        story.outcomes.append(await story.webhooks.insert(NewEndpoint(_key(4), "x", "https://example.com/", ALL)))
+        story.outcomes.append(await story.webhooks.delete(key))
+        story.outcomes.append(await story.webhooks.insert(NewEndpoint(key, "x", "https://example.com/", ALL)))  # late
+        story.outcomes.append(await story.webhooks.delete(key))
+        await _endpoint(story, 4)
+    story.outcomes.append([one.key for one in await story.webhooks.list("local")])
+    return story.told()
+
+
+@worker_case
+async def an_end_is_written_into_the_outbox(env: Any) -> Any:
+    story = Story(env)
+    await _failed(story, 9)  # nobody wants to hear of it
+    await _endpoint(story, 1)
+    await _endpoint(story, 2, Event.TASK_COMPLETED, Event.RESPONSE_CANCELLED)
+    await _endpoint(story, 3, tenant="local-2")
+    await _failed(story, 1)
+    await story.insert(made_key(2))
+    claim = await story.claim("two", made_key(2))
+    done = progress(claim, completed=3, outputs=outputs(0, 1, 2), truncated=1)
+    for _ in range(2):  # the second one as if the answer was lost
+        assert await story.store.step(claim, done, Finish(RETENTION_MS))
+    await story.insert(made_key(3))
+    await story.alter("UPDATE tasks SET response = '{}' WHERE id = ?1", made_key(3))
+    await story.cancel(made_key(3))
+    await story.alter("UPDATE webhook_endpoints SET paused_until = 99999999999999 WHERE id = ?1", _key(1))
+    for number in (4, 5):
+        await story.insert(made_key(number))
+    story.outcomes.append(await story.store.cancel_all({made_key(4): 0, made_key(5): 7}, Status.PENDING, RETENTION_MS))
+    story.outcomes.append(len(story.store.fresh.pop()))
+    await story.note(STATES)
+    await story.erase(made_key(4))
+    await story.note(STATES)
+    return story.told()
+
+
+@worker_case
+async def a_delivery_that_fails_and_then_is_taken(env: Any) -> Any:
+    story = Story(env)
+    await _endpoint(story, 1)
+    await _failed(story)
+    ((fresh, _),) = story.store.fresh.pop()
+    await story.store.record([_tried(fresh, AttemptFailure.SERVER_ERROR)])
+    await story.store.record([_tried(fresh, AttemptFailure.SERVER_ERROR)])  # landed twice
+    await story.note(PAUSES)
+    due = await _due(story)
+    story.outcomes.append(due)
+    taken = [await story.store.take(due) for _ in range(2)]  # two sweeps
+    story.outcomes.append([len(one) for one in taken])
+    await story.store.record([_tried(fresh, None, DeliveryOutcome.DELIVERED)])  # under the fence of before
+    await story.store.record([_tried(taken[0][0], None, DeliveryOutcome.DELIVERED)])
+    await story.note(STATES)
+    await story.note(PAUSES)
+    found = await story.store.delivery(fresh.key)
+    assert found is not None
+    again = await story.store.redeliver(found)
+    story.outcomes += [again is not None, await story.store.redeliver(found)]  # the second one landed late
+    story.outcomes.append(await story.store.deliveries(TASK) == [await story.store.delivery(fresh.key)])
+    return story.told()
+
+
+@worker_case
+async def deliveries_of_endpoints_that_rest_or_are_gone(env: Any) -> Any:
+    story = Story(env)
+    for number in (1, 2):
+        await _endpoint(story, number)
+    for number in (1, 2, 3):
+        await _failed(story, number)
+    story.outcomes.append(len(await _due(story)))
+    await story.alter("UPDATE webhook_deliveries SET state = 2 WHERE task_id <> ?1", made_key(3))
+    await story.alter("UPDATE webhook_endpoints SET failures = 9 WHERE id = ?1", _key(1))
+    story.outcomes.append(await _due(story))
+    await story.alter("UPDATE webhook_endpoints SET paused_until = 99999999999999 WHERE id = ?1", _key(1))
+    due = await _due(story)
+    story.outcomes.append(due)
+    (gone, *_) = await story.store.take(due)
+    await story.store.record([_tried(gone, AttemptFailure.GONE, DeliveryOutcome.GONE)])
+    await story.note(PAUSES)
+    await story.alter("UPDATE webhook_deliveries SET begun_at = 1 WHERE state = 2 AND task_id = ?1", made_key(1))
+    due = await _due(story)
+    story.outcomes.append(due)
+    story.outcomes.append(await story.store.take(due))
+    story.outcomes.append(await story.webhooks.delete(_key(1)))
+    await story.note(STATES)
+    return story.told()

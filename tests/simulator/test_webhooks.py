@@ -1,0 +1,37 @@
+"""Webhooks under all faults: tenants have endpoints, and receivers misbehave in every way of fault 27.
+
+`python -m simulator --faults webhooks` runs more of the same.
+"""
+
+import pytest
+
+from simulator.campaign.pool import run_block
+from simulator.campaign.run import WEBHOOKS, run_seed
+from simulator.campaign.tally import Tally
+from simulator.engine.fault_kinds import RECEIVER
+
+SCHEDULES = 60
+
+
+@pytest.fixture(scope="module")
+def seeds() -> Tally:
+    return run_block(0, SCHEDULES, WEBHOOKS)[0]
+
+
+def test_each_end_is_told_and_nothing_else(seeds: Tally):
+    """No end is lost, none told that did not happen, nothing sent to an endpoint that is gone, by two at once, or by
+    somebody whose time for it is over."""
+    assert seeds.failures == []
+    assert seeds.schedules == SCHEDULES
+    assert seeds.accepted >= 3 * SCHEDULES
+
+
+def test_receivers_misbehave(seeds: Tally):
+    """Each way but the rarest, which some seed has."""
+    assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
+    assert sum(seeds.fired[name] for name in RECEIVER) >= SCHEDULES / 2
+
+
+def test_a_schedule_without_endpoints_offers_nothing():
+    """Seeds of before have no such fault, and no draw for one."""
+    assert not any(run_seed(seed).fired[name] for seed in range(5) for name in RECEIVER)

@@ -1,0 +1,56 @@
+"""A network for webhooks that notes what is sent and answers as it is told."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Receiver = Callable[["Message"], "int | tuple[int, dict[str, str]] | Exception"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it came."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: str
+
+    @property
+    def id(self) -> str:
+        """Its webhook-id."""
+        return self.headers["webhook-id"]
+
+    @property
+    def event(self) -> Any:
+        """What it says."""
+        return json.loads(self.body)
+
+
+class FakeCourier:
+    """Implements `processing.deliveries.Courier`. `receiver` gives a status, with headers or without, or an error."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.receiver: Receiver = lambda _message: 200
+        self.seconds = 0.0
+        self.at_once = self.most_at_once = 0
+
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+    ) -> tuple[int, Mapping[str, str]]:
+        """Take a message and answer it after a while."""
+        assert timeout_seconds == 15.0
+        message = Message(url, dict(headers), body.decode())
+        self.messages.append(message)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(self.seconds)
+        finally:
+            self.at_once -= 1
+        answer = self.receiver(message)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, tuple) else (answer, {})

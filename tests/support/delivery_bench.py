@@ -1,0 +1,110 @@
+"""Webhooks on a bench: workers whose invocations send deliveries to a fake network, in virtual time."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from src.core.ids import TaskKey
+from src.core.meter import Meter
+from src.core.task import Reduce
+from src.core.webhooks import EndpointKey, Event, endpoint_key_of
+from src.processing.deliveries import Deliverer
+from src.processing.log import Log
+from src.processing.sweep import Sweep
+from src.processing.worker import Worker
+from src.store.database import Database
+from src.store.deliveries import Delivery
+from src.store.outbox import Fresh
+from src.store.tasks import TaskStore
+from src.store.webhooks import NewEndpoint, WebhookStore
+from tests.support.courier import FakeCourier
+from tests.support.store_bench import START_MS, new_task
+from tests.support.worker_bench import HOST, WorkerBench
+
+KEY = "k" * 32
+URL = "https://hooks.example.com/a"
+ALL = tuple(Event)
+TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
+
+
+def task_key(number: int, tenant: str = "local") -> TaskKey:
+    """Name a task."""
+    return TaskKey(f"{tenant}:0197b2f0-0000-7000-8000-{number:012x}")
+
+
+class DeliveryBench(WorkerBench):
+    """A deployment with WEBHOOK_KEY. What an invocation leaves to `waitUntil` is awaited by `do`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"webhook_key": KEY} | settings)
+        self.courier = FakeCourier()
+        self.endpoints = WebhookStore(Database(self.database, Meter()))
+        self._behind: list[asyncio.Future[None]] = []
+        self.sends = True  # whether invocations live long enough to send what they have written
+
+    def worker(self) -> Worker:
+        """Make a worker in an invocation of its own."""
+        worker = super().worker()
+        fresh = Fresh()
+        store = TaskStore(Database(self.database, worker.meter, storage=self.storage), fresh)
+        deliverer = Deliverer(
+            store=store,
+            courier=self.courier,
+            settings=self.settings,
+            meter=worker.meter,
+            fresh=fresh,
+            chance=lambda: 1.0,
+            wait_until=self._wait_until,
+            log=Log(lambda line: self.lines.append(json.loads(line))),
+        )
+        return replace(worker, store=store, deliverer=deliverer)
+
+    def _wait_until(self, work: Awaitable[None]) -> None:
+        if self.sends:
+            self._behind.append(asyncio.ensure_future(work))
+        else:
+            work.close()  # type: ignore[attr-defined]
+
+    def settle(self) -> None:
+        """Wait for what goes on behind invocations."""
+        while self._behind:
+            behind, self._behind = self._behind, []
+            self.do(asyncio.wait(behind))
+
+    def add_endpoint(self, number: int = 1, *events: Event, tenant: str = "local", url: str = URL) -> EndpointKey:
+        """Register an endpoint."""
+        key = endpoint_key_of(tenant, f"we_{number:024x}")
+        assert self.do(self.endpoints.insert(NewEndpoint(key, "one", url, events or ALL)))
+        return key
+
+    def submit(self, key: TaskKey = TASK, chunks: int = 1, *, response: bool = False, **terms: Any) -> TaskKey:
+        """Write a task; of `/v1` with `response`."""
+        self.do(self.store.insert(new_task(key, chunks, Reduce.CONCAT, START_MS, **terms), self.settings.lease_ms))
+        if response:
+            self.database.rows("UPDATE tasks SET response = '{}' WHERE id = ?", key)
+        return key
+
+    def finish(self, key: TaskKey = TASK, *, sends: bool = True) -> None:
+        """Have a worker run a task to its end, and its invocation send what there is, if it lives that long."""
+        self.sends = sends
+        self.do(self.worker().run(key, HOST))
+        self.settle()
+        self.sends = True
+
+    def sweep(self, after_seconds: float = 60.0) -> None:
+        """Run a sweep a while later."""
+        self.do(asyncio.sleep(after_seconds))
+        self.do(Sweep(self.worker(), []).run())
+        self.settle()
+
+    def deliveries(self, key: TaskKey = TASK) -> Sequence[Delivery]:
+        """Read a task's deliveries."""
+        found: Sequence[Delivery] = self.do(self.store.deliveries(key))
+        return found
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Read the rows of all deliveries."""
+        found: list[dict[str, Any]] = self.database.rows("SELECT * FROM webhook_deliveries")
+        return found

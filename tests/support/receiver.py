@@ -1,0 +1,69 @@
+"""A receiver of webhooks on this machine, whose paths answer as they are told."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message: path, headers in lower case, body."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: str
+
+
+class Receiver:
+    """Listens on loopback. `answers` has what each path says, a status or "close"; 204 where it says nothing.
+
+    A message is answered by the first of its path's answers that are left; the last one stays.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        self.answers: dict[str, list[int | str]] = {}
+        receiver, lock = self, threading.Lock()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"])).decode()
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                with lock:
+                    receiver.received.append(Received(self.path, headers, body))
+                    left = receiver.answers.get(self.path, [204])
+                    answer = left.pop(0) if len(left) > 1 else left[0]
+                if answer == "close":
+                    self.close_connection = True
+                    return
+                self.send_response(int(answer))
+                if 300 <= int(answer) < 400:
+                    self.send_header("location", f"{receiver.url}/elsewhere")
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def at(self, path: str) -> list[Received]:
+        """What came to a path so far."""
+        return [message for message in self.received if message.path == path]

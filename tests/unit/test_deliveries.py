@@ -1,0 +1,458 @@
+"""Deliveries: one for each end of a task and each endpoint that wants it, sent until it is taken, by one at a time."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from src.core import limits, webhooks
+from src.core.codes import TaskCode
+from src.core.errors import ModelRefused
+from src.core.meter import Meter
+from src.core.task import Failure, Route
+from src.core.webhooks import AttemptFailure, DeliveryOutcome, Event
+from src.inference.protocol import HttpConnectionLost, HttpTimeout, ModelReply
+from src.processing.sweep import Sweep
+from src.processing.terms import OVERDUE
+from src.store.claims import Claim, Fail
+from src.store.database import Database
+from src.store.deliveries import Attempt, Tried
+from src.store.tasks import TaskStore
+from tests.conformance.cases.storyteller import progress
+from tests.support.courier import Message
+from tests.support.delivery_bench import KEY, TASK, URL, DeliveryBench, task_key
+from tests.support.store_bench import FAILURE, RETENTION_MS
+from tests.support.worker_bench import HOST
+
+DAY = 86_400
+
+
+@pytest.fixture
+def bench() -> Iterator[DeliveryBench]:
+    """A deployment with one endpoint for everything."""
+    made = DeliveryBench()
+    made.add_endpoint()
+    yield made
+    made.settle()
+    made.close()
+
+
+def _answer(status: int, _message: Message) -> int:
+    return status
+
+
+def _outcomes(bench: DeliveryBench) -> list[DeliveryOutcome | None]:
+    return [one.outcome for one in bench.deliveries()]
+
+
+def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
+    """One message, signed, that names the task: no sweep is needed, and none sends it again."""
+    bench.submit()
+    bench.finish()
+    (message,) = bench.courier.messages
+    assert message.url == URL
+    assert (message.event["type"], message.event["data"]) == ("task.completed", {"id": TASK.partition(":")[2]})
+    assert "x" * 3 not in message.body
+    (one,) = bench.deliveries()
+    assert (one.key.id, one.outcome, one.tries) == (message.id, DeliveryOutcome.DELIVERED, 1)
+    for _ in range(3):
+        bench.sweep()
+    assert len(bench.courier.messages) == 1
+
+
+def test_messages_are_signed_for_the_time_of_the_database(bench: DeliveryBench):
+    """The timestamp is the database's, whatever the isolate's clock says; during a rotation both secrets sign."""
+    key = bench.add_endpoint(2)
+    first = bench.do(bench.endpoints.find(key))
+    bench.do(bench.endpoints.rotate(first, keep_old=True))
+    bench.submit()
+    bench.finish()
+    message = next(one for one in bench.courier.messages if one.id.endswith("2"))
+    signatures = message.headers["webhook-signature"].split()
+    timestamp = int(message.headers["webhook-timestamp"])
+    assert timestamp == bench.database.now_ms() // 1000
+    made = [
+        webhooks.signature(webhooks.secret(KEY, key, generation), message.id, timestamp, message.body)
+        for generation in (1, 0)
+    ]
+    assert signatures == made
+    bench.do(asyncio.sleep(DAY + 1))
+    bench.submit(task_key(2))
+    bench.finish(task_key(2))
+    message = [one for one in bench.courier.messages if one.id.endswith("2")][-1]
+    assert len(message.headers["webhook-signature"].split()) == 1
+    Webhook(webhooks.secret(KEY, key, 1))
+
+
+def _fail(bench: DeliveryBench) -> None:
+    bench.model.act = lambda _call, _number: ModelRefused("401")
+    bench.finish()
+
+
+def _cut(bench: DeliveryBench) -> None:
+    bench.model.act = lambda _call, _number: ModelReply("x", 1, 1, "length")
+    bench.finish()
+
+
+def _cancel(bench: DeliveryBench) -> None:
+    bench.do(bench.store.cancel(TASK, RETENTION_MS))
+
+
+def _cancel_all(bench: DeliveryBench) -> None:
+    bench.do(bench.store.cancel_all({TASK: 0}, None, RETENTION_MS))
+
+
+def _expire(bench: DeliveryBench) -> None:
+    bench.do(asyncio.sleep(DAY))
+    bench.do(bench.store.expire([TASK], OVERDUE, RETENTION_MS))
+
+
+def _settle(bench: DeliveryBench) -> None:
+    claim = _claim(bench)
+    bench.do(asyncio.sleep(DAY))
+    bench.do(bench.store.settle(claim, progress(claim), OVERDUE, RETENTION_MS))
+
+
+def _dead_letter(bench: DeliveryBench) -> None:
+    assert bench.do(bench.store.dead_letter(TASK, Failure(TaskCode.DEAD_LETTERED, "", True), RETENTION_MS))
+
+
+def _give_up(bench: DeliveryBench) -> None:
+    _claim(bench)
+    bench.do(asyncio.sleep(DAY / 2))
+    crashed = Failure(TaskCode.WORKER_CRASHED, "", True)
+    assert bench.do(bench.store.give_up([TASK], 0, crashed, RETENTION_MS))
+
+
+def _claim(bench: DeliveryBench) -> Claim:
+    return bench.do(bench.store.claim(TASK, holder="h", host="", route=Route.QUEUE, lease_ms=1000))
+
+
+ENDS = {
+    "finish": (lambda bench: bench.finish(), "completed", "completed"),
+    "cut": (_cut, "completed", "incomplete"),
+    "fail": (_fail, "failed", "failed"),
+    "cancel": (_cancel, "cancelled", "cancelled"),
+    "cancel_all": (_cancel_all, "cancelled", "cancelled"),
+    "expire": (_expire, "failed", "failed"),
+    "settle": (_settle, "failed", "failed"),
+    "dead_letter": (_dead_letter, "failed", "failed"),
+    "give_up": (_give_up, "failed", "failed"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("response", [False, True], ids=["native", "v1"])
+def test_every_end_writes_its_delivery(bench: DeliveryBench, name: str, *, response: bool):
+    """Each statement that ends a task has the outbox behind it; the event says which face the task came from."""
+    end, native, compatible = ENDS[name]
+    bench.submit(response=response, deadline_ms=DAY * 1000 - 1000)
+    assert bench.rows() == []
+    end(bench)
+    (row,) = bench.rows()
+    event = f"response.{compatible}" if response else f"task.{native}"
+    assert (row["event"], row["generation"]) == (event, 0)
+    assert row["ended_at"] == bench.database.rows("SELECT finished_at FROM tasks")[0]["finished_at"]
+    assert webhooks.told_id(event, TASK) == ("resp_" if response else "") + TASK.partition(":")[2]
+
+
+def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
+    """Counted: the rows that D1 says it has written, from the claim to the end of the delivery."""
+    spent = []
+    for endpoints in (0, 1, 3):
+        bench = DeliveryBench()
+        for number in range(endpoints):
+            bench.add_endpoint(number)
+        bench.add_endpoint(1, tenant="other")  # somebody else's costs nothing
+        bench.submit(chunks=3)
+        worker = bench.worker()
+        bench.do(worker.run(TASK, HOST))
+        bench.settle()
+        spent.append((worker.meter.rows_written, worker.meter.database_calls))
+        assert len(bench.courier.messages) == endpoints
+        bench.close()
+    (bare, bare_calls), (one, one_calls), (three, three_calls) = spent
+    assert one == bare + 2
+    assert three == bare + 6
+    assert (one_calls, three_calls) == (bare_calls + 1, bare_calls + 1)
+
+
+def test_only_what_an_endpoint_subscribes_to_is_written():
+    """By event and by tenant; and not what ended before the endpoint was there."""
+    bench = DeliveryBench()
+    bench.submit(task_key(1))
+    bench.finish(task_key(1))
+    bench.do(asyncio.sleep(1))
+    bench.add_endpoint(1, Event.TASK_FAILED, Event.RESPONSE_COMPLETED)
+    bench.add_endpoint(2, Event.TASK_COMPLETED, tenant="local-2")
+    wanted = bench.add_endpoint(3, Event.TASK_COMPLETED)
+    bench.submit(task_key(2))
+    bench.finish(task_key(2))
+    bench.do(bench.store.cancel_all({task_key(1): 0}, None, RETENTION_MS))  # changes nothing
+    assert [row["endpoint_id"] for row in bench.rows()] == [wanted]
+    bench.close()
+
+
+def test_an_end_that_did_not_happen_leaves_nothing(bench: DeliveryBench):
+    """A write of a worker that lost its claim, or of an earlier generation, ends no task."""
+    bench.submit()
+    claim = _claim(bench)
+    bench.do(asyncio.sleep(1000))
+    later = bench.do(bench.store.claim(TASK, holder="later", host="", route=Route.QUEUE, lease_ms=1000))
+    assert later.fence > claim.fence
+    assert not bench.do(bench.store.step(claim, progress(claim, failed=1), Fail(RETENTION_MS, FAILURE)))
+    bench.do(bench.store.cancel_all({TASK: 7}, None, RETENTION_MS))
+    bench.do(bench.store.expire([TASK], OVERDUE, RETENTION_MS))
+    assert bench.rows() == []
+
+
+def test_an_end_that_lands_twice_is_told_once(bench: DeliveryBench):
+    """The answer was lost and the write sent again: also when the delivery was made, or failed, in between."""
+    bench.submit()
+    claim = _claim(bench)
+    for status in (500, 200):
+        bench.courier.receiver = partial(_answer, status)
+        bench.do(bench.store.step(claim, progress(claim, failed=1), Fail(RETENTION_MS, FAILURE)))
+        bench.sweep(61)
+    assert len(bench.rows()) == 1
+    bench.do(bench.store.step(claim, progress(claim, failed=1), Fail(RETENTION_MS, FAILURE)))
+    assert [row["outcome"] for row in bench.rows()] == ["delivered"]
+
+
+def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBench):
+    """Another end, another id."""
+    bench.submit()
+    _fail(bench)
+    bench.do(bench.store.retry(TASK, 0))
+    bench.model.act = lambda _call, _number: None
+    bench.finish()
+    first, second = bench.courier.messages
+    assert (first.event["type"], second.event["type"]) == ("task.failed", "task.completed")
+    assert first.id != second.id
+
+
+def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
+    """Nobody else sends within a minute of the end; then whoever sweeps does."""
+    bench.submit()
+    bench.finish(sends=False)
+    bench.sweep(30)
+    assert bench.courier.messages == []
+    bench.sweep(31)
+    assert len(bench.courier.messages) == 1
+    assert _outcomes(bench) == [DeliveryOutcome.DELIVERED]
+
+
+def test_of_two_sweeps_one_sends(bench: DeliveryBench):
+    """Both find it due; the fence lets one take it on."""
+    bench.submit()
+    bench.finish(sends=False)
+    bench.do(asyncio.sleep(61))
+    stores = [TaskStore(Database(bench.database, Meter())) for _ in range(2)]
+    found = [bench.do(store.due(9)).deliveries for store in stores]
+    assert found[0] == found[1] != []
+    taken = [bench.do(store.take(due)) for store, due in zip(stores, found, strict=True)]
+    assert [len(one) for one in taken] == [1, 0]
+    assert taken[0][0].fence == 1
+
+
+def test_a_record_under_an_older_fence_changes_nothing(bench: DeliveryBench):
+    """Its sender stood still over its minute: what the one after it says stays."""
+    bench.submit()
+    bench.finish(sends=False)
+    stale = bench.store
+    bench.do(asyncio.sleep(61))
+    due = bench.do(stale.due(9)).deliveries
+    (first,) = bench.do(stale.take(due))
+    bench.do(asyncio.sleep(61))
+    bench.sweep(0)
+    assert _outcomes(bench) == [DeliveryOutcome.DELIVERED]
+    (before,) = bench.rows()
+    late = Tried(first, Attempt(1, 500, 1, AttemptFailure.SERVER_ERROR), None, 1000)
+    bench.do(stale.record([late]))
+    assert bench.rows() == [before]
+
+
+FAILING: dict[AttemptFailure, Any] = {
+    AttemptFailure.TIMEOUT: HttpTimeout("late"),
+    AttemptFailure.CONNECTION: HttpConnectionLost("lost"),
+    AttemptFailure.REDIRECT: (307, {"location": "https://10.0.0.1/"}),
+    AttemptFailure.RATE_LIMITED: 429,
+    AttemptFailure.CLIENT_ERROR: 404,
+    AttemptFailure.SERVER_ERROR: 503,
+}
+
+
+@pytest.mark.parametrize("failure", FAILING)
+def test_a_receiver_that_fails_is_asked_again_under_the_same_id(bench: DeliveryBench, failure: AttemptFailure):
+    """Until it takes the message. No redirect is followed."""
+    bench.courier.receiver = lambda _message: FAILING[failure]
+    bench.submit()
+    bench.finish()
+    bench.sweep()
+    bench.courier.receiver = lambda _message: 202
+    for _ in range(5):
+        bench.sweep()
+    assert len({message.id for message in bench.courier.messages}) == 1
+    assert {message.url for message in bench.courier.messages} == {URL}
+    (one,) = bench.deliveries()
+    assert [attempt.failure for attempt in one.attempts] == [failure, failure, None]
+    assert [attempt.status for attempt in one.attempts][-1] == 202
+    assert one.outcome is DeliveryOutcome.DELIVERED
+
+
+def test_retry_after_is_obeyed(bench: DeliveryBench):
+    """The receiver is left alone, all of its deliveries with it, for as long as it asks."""
+    bench.courier.receiver = lambda _message: (429, {"retry-after": "600"})
+    bench.submit()
+    bench.finish()
+    bench.courier.receiver = lambda _message: 200
+    bench.submit(task_key(2))
+    bench.finish(task_key(2))
+    for _ in range(9):
+        bench.sweep()
+    assert len(bench.courier.messages) == 1
+    bench.sweep()
+    bench.sweep()
+    assert sorted(message.id for message in bench.courier.messages[1:]) == sorted(
+        {
+            row["task_id"]: webhooks.DeliveryKey(row["task_id"], 0, row["endpoint_id"]).id for row in bench.rows()
+        }.values()
+    )
+
+
+def test_a_receiver_that_is_gone_is_disabled(bench: DeliveryBench):
+    """410 ends its deliveries, those that wait too, and nothing is written for it any more."""
+    bench.courier.receiver = lambda _message: 500
+    bench.submit()
+    bench.finish()
+    bench.courier.receiver = lambda _message: 410
+    bench.submit(task_key(2))
+    bench.finish(task_key(2))
+    bench.submit(task_key(3))
+    bench.finish(task_key(3))
+    for _ in range(3):
+        bench.sweep()
+    assert len(bench.courier.messages) == 2
+    assert sorted(row["outcome"] for row in bench.rows()) == ["gone", "gone"]
+
+
+def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBench):
+    """Ten attempts or so, the last one when the day is over."""
+    bench.courier.receiver = lambda _message: 500
+    bench.submit()
+    bench.finish()
+    for _ in range(25 * 60):
+        bench.sweep()
+    times = [one.at for one in bench.deliveries()[0].attempts]
+    assert 8 <= len(times) <= 14
+    assert DAY * 1000 <= times[-1] - times[0] <= (DAY + 3600) * 1000
+    assert _outcomes(bench) == [DeliveryOutcome.EXHAUSTED]
+    assert bench.deliveries()[0].tries == len(times) == len(bench.courier.messages)
+
+
+def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench):
+    """It rests after five failures in a row, longer each time: 40 messages of a day for 30 deliveries, and a healthy
+    endpoint beside it hears of everything at once."""
+    healthy = bench.add_endpoint(2, url="https://other.example.com/")
+    bench.courier.receiver = lambda message: 500 if message.url == URL else 200
+    for number in range(30):
+        bench.submit(task_key(number))
+        bench.finish(task_key(number))
+    heard = [one for one in bench.courier.messages if one.url != URL]
+    assert len(heard) == 30
+    for _ in range(6 * 60):
+        bench.sweep()
+    asked = [one for one in bench.courier.messages if one.url == URL]
+    assert len(asked) < 30
+    assert bench.do(bench.endpoints.find(healthy)).failures == 0
+    bench.courier.receiver = lambda _message: 200
+    for _ in range(60):
+        bench.sweep()
+    assert {row["outcome"] for row in bench.rows()} == {"delivered"}
+
+
+def test_a_receiver_that_hangs_holds_nobody_up(bench: DeliveryBench):
+    """Attempts go out five at a time at most, each for 15 s at most, and what is left over waits for the sweep."""
+    bench.courier.seconds = 14.0
+    for number in range(12):
+        bench.submit(task_key(number))
+    bench.sends = False
+    bench.do(bench.store.cancel_all({task_key(number): 0 for number in range(12)}, None, RETENTION_MS))
+    bench.sends = True
+    bench.sweep(61)
+    assert len(bench.courier.messages) == limits.DELIVERIES_AT_ONCE == bench.courier.most_at_once
+    for _ in range(4):
+        bench.sweep(61)
+    assert {row["outcome"] for row in bench.rows()} == {"delivered"}
+
+
+def test_a_url_that_is_no_longer_allowed_is_not_asked(bench: DeliveryBench):
+    """The rules are held at delivery, too: what was allowed, or written, before is looked at again."""
+    bench.database.rows("UPDATE webhook_endpoints SET url = 'https://169.254.169.254/'")
+    bench.submit()
+    bench.finish()
+    assert bench.courier.messages == []
+    assert [attempt.failure for attempt in bench.deliveries()[0].attempts] == [AttemptFailure.URL_REFUSED]
+
+
+def test_nothing_is_sent_to_an_endpoint_that_is_deleted(bench: DeliveryBench):
+    """Its deliveries end with it; the task's others go on."""
+    other = bench.add_endpoint(2)
+    bench.courier.receiver = lambda _message: 500
+    bench.submit()
+    bench.finish()
+    assert bench.do(bench.endpoints.delete(other))
+    bench.courier.receiver = lambda _message: 200
+    bench.courier.messages.clear()
+    for _ in range(5):
+        bench.sweep()
+    assert len(bench.courier.messages) == 1
+    assert sorted(row["outcome"] for row in bench.rows()) == ["delivered", "gone"]
+
+
+def test_a_task_that_is_erased_before_its_delivery_has_none(bench: DeliveryBench):
+    """Its deliveries go with it, whatever they were at."""
+    bench.submit()
+    bench.finish(sends=False)
+    bench.do(bench.store.erase(TASK))
+    bench.sweep(61)
+    assert (bench.rows(), bench.courier.messages) == ([], [])
+
+
+def test_without_a_key_nothing_is_sent_and_nothing_is_lost():
+    """The deliveries wait for WEBHOOK_KEY, a day at most."""
+    bench = DeliveryBench(webhook_key=None)
+    bench.add_endpoint()
+    bench.submit()
+    bench.finish()
+    bench.sweep(61)
+    assert bench.courier.messages == []
+    bench.settings = replace(bench.settings, webhook_key=KEY)
+    bench.sweep()
+    assert len(bench.courier.messages) == 1
+    bench.close()
+
+
+def test_the_free_plans_allowance_is_kept(bench: DeliveryBench):
+    """Many deliveries at once: each sweep sends what it can record, and no invocation passes its limits."""
+    bench.settings = replace(bench.settings, plan="free")
+    for number in range(2, 10):
+        bench.add_endpoint(number)
+    for number in range(10):
+        bench.submit(task_key(number))
+    bench.do(bench.store.cancel_all({task_key(number): 0 for number in range(10)}, None, DAY * 1000))
+    workers = []
+    for _ in range(25):
+        bench.do(asyncio.sleep(60))
+        worker = bench.worker()
+        workers.append(worker)
+        bench.do(Sweep(worker, []).run())
+        bench.settle()
+    assert {row["outcome"] for row in bench.rows()} == {"delivered"}
+    assert len(bench.courier.messages) == 90
+    assert max(worker.meter.subrequests for worker in workers) <= 45
+    assert max(worker.meter.statements for worker in workers) <= 45
