@@ -156,6 +156,14 @@ def _parameter(parameter: Parameter) -> Json:
     return described | ({"allowEmptyValue": True} if parameter.place == "query" else {})
 
 
+# What stands in an event of a stream; before OpenAPI 3.2 the schema of such an answer is that of each event.
+_EVENT: Json = {
+    "type": "object",
+    "description": "One event of the stream. Its `data` is JSON.",
+    "properties": {name: {"type": "string"} for name in ("event", "id", "data")},
+}
+
+
 def _answer(answer: Answer) -> Json:
     described: Json = {"description": answer.description, "headers": _headers(answer.headers)}
     if answer.models:
@@ -163,7 +171,7 @@ def _answer(answer: Answer) -> Json:
         schema = references[0] if len(references) == 1 else {"anyOf": references}
         described["content"] = {"application/json": {"schema": schema}}
     if answer.stream is not None:
-        described.setdefault("content", {})[answer.stream] = {"schema": {"type": "string"}}
+        described.setdefault("content", {})[answer.stream] = {"schema": _EVENT}
     if answer.leads_to:
         described["links"] = {
             name: {"operationId": name, "parameters": {parameter: f"$response.body#{pointer}"}}
