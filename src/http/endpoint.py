@@ -48,7 +48,7 @@ IDEMPOTENCY_KEY = Parameter(
 class Answer:
     """One answer that is not a problem: no body without models (typed dictionaries), one of them otherwise.
 
-    `stream` is a media type in which the answer comes bit by bit, instead of JSON.
+    `media_type` is one of text in which the answer may come, instead of JSON.
 
     `leads_to` says which calls can be made with what it holds: name, parameter, and where its value stands in the body
     (JSON pointer).
@@ -59,7 +59,7 @@ class Answer:
     models: tuple[type[object], ...] = ()
     headers: tuple[str, ...] = ()
     leads_to: tuple[tuple[str, str, str], ...] = ()
-    stream: str | None = None
+    media_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

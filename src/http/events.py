@@ -23,6 +23,7 @@ from .views import shown
 
 _HEADER = "Last-Event-ID"
 _ID = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
+_ID_OR_NONE = {"type": "string", "pattern": f"^(?:{ID_PATTERN})?$"}
 _SUMMARY = "Follow a task: its status, its chunks in the order of the text, its progress and its end, as they happen"
 _ABOUT = (
     "Server-sent events: `status` and `chunk`, each once and with an `id`; `progress`; and `end` with the task, the "
@@ -125,8 +126,8 @@ ENDPOINT = Endpoint(
     access=Scope.READ,
     parameters=(
         Parameter("after", f"The id of an event, behind which the stream goes on. `{_HEADER}` is asked first.", _ID),
-        Parameter(_HEADER, "The same: the id of the last event that came.", _ID, "header"),
+        Parameter(_HEADER, "The same: the id of the last event that came.", _ID_OR_NONE, "header"),
     ),
-    answers=(Answer(200, _ABOUT, stream=sse.MEDIA_TYPE),),
+    answers=(Answer(200, _ABOUT, media_type=sse.MEDIA_TYPE),),
     problems=(problems.NOT_FOUND, *problems.DATABASE_KINDS),
 )

@@ -32,7 +32,7 @@ ENDPOINTS: Final = (
         summary="Read the deployment's metrics, as Prometheus does",
         handler=read_metrics,
         access=Access.OPERATOR,
-        answers=(Answer(200, "Prometheus' text format, 0.0.4", stream=TEXT),),
+        answers=(Answer(200, "Prometheus' text format, 0.0.4", media_type=TEXT),),
         problems=DATABASE_KINDS,
     ),
     Endpoint(

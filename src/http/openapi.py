@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode
 
 from ..core.codes import TASK_CODES, ProblemCode, TaskCode
 from ..core.keys import Scope
-from . import cors, problems
+from . import cors, problems, sse
 from .endpoint import Access, Answer, Endpoint, Parameter, allowed
 from .headers import MEANINGS, ON_EVERY_ANSWER, REQUEST_ID, SOMETIMES
 from .problems import PROBLEM_TYPE, Kind, ProblemView
@@ -156,14 +156,23 @@ def _parameter(parameter: Parameter) -> Json:
     return described | ({"allowEmptyValue": True} if parameter.place == "query" else {})
 
 
+# What stands in an event of a stream; before OpenAPI 3.2 the schema of such an answer is that of each event.
+_EVENT: Json = {
+    "type": "object",
+    "description": "One event of the stream. Its `data` is JSON.",
+    "properties": {name: {"type": "string"} for name in ("event", "id", "data")},
+}
+
+
 def _answer(answer: Answer) -> Json:
     described: Json = {"description": answer.description, "headers": _headers(answer.headers)}
     if answer.models:
         references = [_reference(model) for model in answer.models]
         schema = references[0] if len(references) == 1 else {"anyOf": references}
         described["content"] = {"application/json": {"schema": schema}}
-    if answer.stream is not None:
-        described.setdefault("content", {})[answer.stream] = {"schema": {"type": "string"}}
+    if answer.media_type is not None:
+        schema = _EVENT if answer.media_type == sse.MEDIA_TYPE else {"type": "string"}
+        described.setdefault("content", {})[answer.media_type] = {"schema": schema}
     if answer.leads_to:
         described["links"] = {
             name: {"operationId": name, "parameters": {parameter: f"$response.body#{pointer}"}}

@@ -139,6 +139,12 @@ def by_us(seen: list[list[str]]) -> list[list[str]]:
 
 # What is imported upon the first request that wants it.
 LATER = (
+    "core/response_events",
+    "http/exposition",
+    "http/history",
+    "http/metrics",
+    "processing/folding",
+    "store/tallies",
     "inference/demo",
     "http/responses/",
     "http/webhook_",

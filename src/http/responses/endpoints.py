@@ -53,7 +53,7 @@ ENDPOINTS: Final = (
                 (ResponseView,),
                 (*_LATER, "Idempotency-Replayed"),
                 _OF_RESPONSE,
-                stream=sse.MEDIA_TYPE,
+                media_type=sse.MEDIA_TYPE,
             ),
         ),
         problems=(
@@ -88,7 +88,7 @@ ENDPOINTS: Final = (
                 (ResponseView,),
                 _LATER,
                 _OF_RESPONSE,
-                stream=sse.MEDIA_TYPE,
+                media_type=sse.MEDIA_TYPE,
             ),
         ),
         problems=(problems.INVALID_FIELDS, *_ONE),
