@@ -338,7 +338,7 @@ def test_a_task_that_nobody_comes_for_is_helped_once_a_minute(bench: ApiBench):
     """However often the stream looks: what helping costs is bounded."""
     helped: list[float] = []
 
-    class Helper:
+    class Counting:
         def wait_until(self, work: Any) -> None:
             bench.loop.create_task(work)
 
@@ -347,7 +347,7 @@ def test_a_task_that_nobody_comes_for_is_helped_once_a_minute(bench: ApiBench):
 
     task = bench.submit()
     bench.database.rows("UPDATE tasks SET dispatches = 2, sent_at = created_at - 100000")
-    bench.api = replace(bench.api, rescue=Helper())  # type: ignore[arg-type]
+    bench.api = replace(bench.api, rescue=Counting())  # type: ignore[arg-type]
     stream = Stream(bench, task)
     bench.pass_seconds(150)
     assert len(helped) == 3
