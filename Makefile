@@ -12,7 +12,7 @@ PYTHON ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 # Whole modules go to one process or the other, since they share servers that take seconds to start.
-PYTEST_PARALLEL ?= -n 2 --dist loadscope
+PYTEST_PARALLEL ?= -n 2 --dist loadscope --no-loadscope-reorder
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help

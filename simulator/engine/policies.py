@@ -60,8 +60,15 @@ class Scripted:
         self._script = script
         self.taken: list[int] = []
         self.widths: list[int] = []
+        self._over = False
+
+    def end(self) -> None:
+        """Go on first in, first out: what comes now is no part of what is explored."""
+        self._over = True
 
     def __call__(self, ready: list[Handle]) -> int:
+        if self._over:
+            return 0
         at = len(self.taken)
         index = self._script[at] if at < len(self._script) else 0
         self.taken.append(index)
