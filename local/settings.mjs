@@ -5,6 +5,7 @@ import path from "node:path";
 import { createRequire } from "node:module";
 import { Response } from "miniflare";
 import { packSources, packVendored } from "./archive.mjs";
+import { serve } from "./assets.mjs";
 
 const here = import.meta.dirname;
 const require = createRequire(import.meta.url);
@@ -35,6 +36,9 @@ export function readSettings(request) {
     migrations: path.resolve(request.project, config.d1_databases[0]?.migrations_dir ?? "migrations"),
     database: config.d1_databases[0]?.binding,
     crons: config.triggers.crons ?? [],
+    assets: config.assets?.directory && path.resolve(request.project, config.assets.directory),
+    // Where the Worker runs first, assets or not.
+    workerFirst: config.assets?.run_worker_first ?? [],
     variables,
     unreadable,
     limits: request.limits ?? defaultLimits(env, variables),
@@ -60,15 +64,20 @@ function readVariables(configPath, config, env, overrides) {
 
 /** Miniflare's options for the Worker and its bindings; where they listen and store is the caller's business. */
 export function workerOptions(settings, supportedDate, { dayUse, port }) {
-  // The AI binding reaches for the network; the Worker reports it as missing instead.
-  const { ai: _ai, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
+  // The AI binding reaches for the network; the Worker reports it as missing instead. Assets are served behind front.mjs,
+  // which refuses foreign hosts before anything else: Miniflare's own way would stand before it, with five services more.
+  const { ai: _ai, assets: _assets, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
   const { compatibilityDate, compatibilityFlags } = options;
   const isMetered = settings.limits !== "off";
   return {
     ...options,
     // One name for all environments, so that they share their objects' storage.
     name: settings.name,
-    bindings: isMetered ? { ...settings.variables, LOCAL_LIMITS: settings.limits } : settings.variables,
+    bindings: {
+      ...settings.variables,
+      ...(isMetered && { LOCAL_LIMITS: settings.limits }),
+      ...(settings.assets && { LOCAL_ASSETS: settings.workerFirst }),
+    },
     serviceBindings: {
       LOCAL_HOST: hostBinding(settings, port),
       WEBHOOK_NETWORK: { network: webhookNetwork(settings.variables) },
@@ -102,6 +111,7 @@ function hostBinding(settings, port) {
     "vendored.bin": packVendored(settings.vendored, settings.vendoredExcludes),
   };
   return async (request) => {
+    if (settings.assets && new URL(request.url).hostname === "assets.local") return serve(settings.assets, request);
     const name = path.basename(new URL(request.url).pathname);
     return name === "port" ? Response.json(await port) : new Response(files[name]);
   };
@@ -120,6 +130,7 @@ function modules(settings) {
     ...[
       ["ESModule", "shim.mjs", text(here, "shim.mjs")],
       ["ESModule", "front.mjs", text(here, "front.mjs")],
+      ["ESModule", "front_assets.mjs", text(here, "front_assets.mjs")],
       ["ESModule", "limits.mjs", text(here, "limits.mjs")],
       ["ESModule", "scheduling.mjs", text(here, "scheduling.mjs")],
       ["ESModule", "upload.mjs", text(here, "upload.mjs")],

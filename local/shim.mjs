@@ -14,12 +14,14 @@ import lock from "./pyodide-lock.json";
 import * as workers from "cloudflare:workers";
 import * as sockets from "cloudflare:sockets";
 import * as front from "./front.mjs";
+import { asset } from "./front_assets.mjs";
 import * as limits from "./limits.mjs";
 import * as upload from "./upload.mjs";
 
 export const BOOT_FAILED_HEADER = "x-local-boot-failed";
 const UNSAFE_EVAL = "UNSAFE_EVAL";
 const HOST = "LOCAL_HOST"; // the process that runs this runtime: it has what is too large for a module
+const ASSETS = "LOCAL_ASSETS"; // where the Worker runs before static assets
 const LIMITS = "LOCAL_LIMITS"; // the plan whose limits apply; absent when the meter is off
 const ORIGIN = "http://pyodide.invalid/";
 const HOME = "/session/metadata"; // where the hosted runtime puts the Worker's own files
@@ -216,7 +218,7 @@ const RAW_OBJECT_HANDLERS = new Set(["alarm", "webSocketMessage", "webSocketClos
 
 /** The bindings that wrangler.toml declares, without those that are there for this module. */
 function declared(env) {
-  const { [UNSAFE_EVAL]: _eval, [HOST]: _host, [LIMITS]: plan, ...bindings } = env;
+  const { [UNSAFE_EVAL]: _eval, [HOST]: _host, [ASSETS]: _assets, [LIMITS]: plan, ...bindings } = env;
   return plan ? limits.meteredBindings(bindings) : bindings;
 }
 
@@ -258,6 +260,8 @@ async function invoke({ env, instance, activity, className, name, values }) {
   try {
     const refusal = name === "fetch" && !activity && (await front.refusal(values[0], env));
     if (refusal) return refusal;
+    const found = name === "fetch" && !activity && (await asset(values[0], env));
+    if (found) return found;
     const self = await instance();
     const method = self[name];
     if (typeof method !== "function") throw new TypeError(`Method ${name} does not exist`);

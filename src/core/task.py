@@ -144,7 +144,9 @@ class Task:
     `starts_by` is by when the calls that are out had to start, None if none is; `free_at` when somebody may take the
     task from the worker that has it. `pace_ms` is the time from one finished call to the next, None until it is known.
     `news_at` is when something last happened: a submission, a retry, a sending, an announcement, or the first of
-    a row of failures. `filtered`: an output that makes the result was cut off by a content filter.
+    a row of failures. `filtered`: an output that makes the result was cut off by a content filter. `announced_at` is
+    when calls were last announced. Calls are level and position: `calls_out` are announced and may be under way,
+    `calls_in_doubt` lost their worker at the latest takeover, or with a lease now over.
     """
 
     task_key: TaskKey
@@ -176,6 +178,9 @@ class Task:
     result: str | tuple[str, ...] | None = None
     filtered: bool = False
     source: Source | None = None
+    announced_at: int | None = None
+    calls_out: tuple[tuple[int, int], ...] = ()
+    calls_in_doubt: tuple[tuple[int, int], ...] = ()
 
     @property
     def id(self) -> str:
@@ -187,7 +192,8 @@ class Task:
 class ChunkView:
     """A chunk that is finished: `completed` with its output, or `failed` with its failure.
 
-    `finish_reason` is the provider's word for why the output ends; None: not known.
+    `finish_reason` is the provider's word for why the output ends; None: not known. `started_at` and `finished_at` are
+    the start and the end of the call that gave the output, or of the group in which a lane made it; None: not kept.
     """
 
     index: int
@@ -197,6 +203,8 @@ class ChunkView:
     attempts: int
     failure: Failure | None
     finish_reason: str | None = None
+    started_at: int | None = None
+    finished_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,9 @@ class ChunkView(TypedDict):
     """A finished chunk: the span of `input` that it covers, in code points, and what became of it.
 
     `finishReason` is why its output ends: `stop`, `length` (it was cut off), `content_filter`, or the provider's own
-    word. It is null where the provider gave none, and for a chunk that failed.
+    word. It is null where the provider gave none, and for a chunk that failed. `startedAt` and `finishedAt` are when
+    the call that gave the output was sent and answered, or the group of calls in which a lane made it; null where that
+    was not kept, and for a chunk that failed.
     """
 
     index: Count
@@ -109,6 +111,28 @@ class ChunkView(TypedDict):
     attempts: Count
     error: FailureView | None
     finishReason: str | None
+    startedAt: Time | None
+    finishedAt: Time | None
+
+
+@shown
+class CallKeyView(TypedDict):
+    """Which output a call is for. Level 0 are the chunks, each level above merges the one below it."""
+
+    level: Count
+    index: Count
+
+
+@shown
+class CallsView(TypedDict):
+    """Calls without an answer. `out` are announced and may be under way: each starts soon after its announcement, or
+    not at all. `announcedAt` is when calls were last announced, null if none ever was. `inDoubt` are calls whose worker
+    died, those of the latest takeover: the bill's `inDoubt` counts the earlier ones too.
+    """
+
+    announcedAt: Time | None
+    out: list[CallKeyView]
+    inDoubt: list[CallKeyView]
 
 
 @shown
@@ -121,6 +145,7 @@ class WholeTaskView(TaskView):
     request: RequestView
     lastError: LastErrorView | None
     estimatedFinishAt: Time | None
+    calls: CallsView
     input: NotRequired[str | None]
 
 
@@ -194,6 +219,7 @@ def whole_task_view(task: core.Task, api: Api) -> WholeTaskView:
         "request": request_view(task.options, task.source, api),
         "lastError": last_error_view(task.last_error),
         "estimatedFinishAt": estimated_finish(task, waiting_for(task, api)),
+        "calls": _calls_view(task),
     }
     return cast("WholeTaskView", {**task_view(task, api), **also})
 
@@ -214,6 +240,17 @@ def chunk_view(chunk: core.ChunkView) -> ChunkView:
         attempts=chunk.attempts,
         error=failure_view(chunk.failure),
         finishReason=chunk.finish_reason,
+        startedAt=maybe_rfc3339(chunk.started_at),
+        finishedAt=maybe_rfc3339(chunk.finished_at),
+    )
+
+
+def _calls_view(task: core.Task) -> CallsView:
+    def listed(calls: Sequence[tuple[int, int]]) -> list[CallKeyView]:
+        return [CallKeyView(level=level, index=index) for level, index in calls]
+
+    return CallsView(
+        announcedAt=maybe_rfc3339(task.announced_at), out=listed(task.calls_out), inDoubt=listed(task.calls_in_doubt)
     )
 
 

@@ -46,6 +46,8 @@ class ChunkIndex:
         output: str | None = None,
         failure: Failure | None = None,
         finish_reason: str | None = None,
+        started_at: int | None = None,
+        finished_at: int | None = None,
     ) -> ChunkView:
         """Show a finished chunk in its place."""
         start = max(0, self.cuts[index - 1] - self.overlap) if index else 0
@@ -58,4 +60,6 @@ class ChunkIndex:
             attempts=calls,
             failure=failure,
             finish_reason=finish_reason,
+            started_at=started_at,
+            finished_at=finished_at,
         )

@@ -150,7 +150,8 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
     """Build a task from a _VIEW row, and from its RESULT and SOURCE rows where they were read."""
     status = Status(text(row, "status"))
     asked = options.read(row)
-    in_flight = whole(row, "calls_in_flight")
+    announced, doubted = keys(row, "in_flight"), keys(row, "doubted")
+    in_flight, live = len(announced), bool(row["live"])
     in_doubt = whole(row, "calls_in_doubt")
     made = outputs(0, result)
     texts = tuple(output.text for output in made)
@@ -167,7 +168,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
             model_calls=whole(row, "calls_settled") + in_doubt + in_flight,
             minimum_calls=whole(row, "calls_minimum"),
             # Calls announced by a worker whose lease is over are in doubt before anyone takes over.
-            in_doubt=in_doubt + (0 if row["live"] else in_flight),
+            in_doubt=in_doubt + (0 if live else in_flight),
             input_tokens=whole(row, "input_tokens"),
             output_tokens=whole(row, "output_tokens"),
         ),
@@ -191,6 +192,9 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         result=None if not texts else texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts),
         filtered=any(output.finish_reason == CONTENT_FILTER for output in made),
         source=_source(source[0]) if source else None,
+        announced_at=maybe_whole(row, "announced_at"),
+        calls_out=tuple(sorted(announced if live else ())),
+        calls_in_doubt=tuple(sorted(doubted if live else doubted | announced)),
     )
 
 
@@ -214,7 +218,14 @@ def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> lis
     as failed.
     """
     views = [
-        index.view(output.key.position, output.calls, output=output.text, finish_reason=output.finish_reason)
+        index.view(
+            output.key.position,
+            output.calls,
+            output=output.text,
+            finish_reason=output.finish_reason,
+            started_at=output.started_ms,
+            finished_at=output.ended_ms,
+        )
         for output in done
     ]
     views += [index.view(at, calls, failure=failure) for at, (calls, failure) in index.failed.items() if at in places]

@@ -69,6 +69,7 @@ def test_smallest_request(bench: ApiBench) -> None:
         },
         "lastError": None,
         "estimatedFinishAt": None,
+        "calls": {"announcedAt": None, "out": [], "inDoubt": []},
     }
     assert json.dumps(task) == json.dumps(expected)
     assert bench.senders[0].sent == [task["id"]]

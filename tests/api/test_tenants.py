@@ -51,7 +51,10 @@ def _inside(place: str, spec: Spec) -> Spec:
 
 
 _ERROR = _names("code message retryable")
-_CHUNK: Spec = {"": _names("index start end status output attempts error finishReason"), "error": _ERROR}
+_CHUNK: Spec = {
+    "": _names("index start end status output attempts error finishReason startedAt finishedAt"),
+    "error": _ERROR,
+}
 _TASK: Spec = {
     "": _names(
         "id status terminal route progress waitingFor result error usage attempts metadata createdAt startedAt "
@@ -66,8 +69,11 @@ _TASK: Spec = {
 }
 _WHOLE: Spec = {
     **_TASK,
-    "": _TASK[""] | {"request", "lastError", "estimatedFinishAt"},
+    "": _TASK[""] | {"request", "lastError", "estimatedFinishAt", "calls"},
     "lastError": _names("code message at chunk calls"),
+    "calls": _names("announcedAt out inDoubt"),
+    "calls.out[]": _names("level index"),
+    "calls.inDoubt[]": _names("level index"),
     "request": _names("model instructions reduce chunk maxOutputTokens temperature modelOptions inputCharacters"),
     "request.chunk": _names("maxChars overlapChars"),
     "request.modelOptions": frozenset(),

@@ -5,6 +5,7 @@ from .statement import statement
 
 _VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, truncated, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
+  in_flight, doubted,
   {LIVE} AS live, input_tokens, output_tokens,
   error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at, deadline_at,
   not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, wait_until,

@@ -1,0 +1,155 @@
+"""The dashboard with 10,000 tasks and one of 5,000 chunks, and what an open page costs: `python -m bench.dashboard`.
+
+It takes a few minutes: the long task is really made, by the built-in model. Figures are those of this machine.
+"""
+
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Browser, Page
+
+from tests.support.browser import Watched, chromium
+from tests.support.client import Client
+from tests.support.databases import d1_file
+from tests.support.dev_server import DevServer
+
+TASKS = 10_000
+CHUNKS = 5_000
+CHUNK_CHARS = 200
+SCROLLS = 120
+IDLE_MINUTES = 10
+
+_WATCH_LONG_TASKS = """
+window.long = [];
+new PerformanceObserver((list) => window.long.push(...list.getEntries().map(({ duration }) => duration)))
+  .observe({ type: "longtask", buffered: true });
+"""
+# Scrolls an element a step at a time, and tells how long each frame took.
+_SCROLL = """async ([selector, steps]) => {
+  const box = selector ? document.querySelector(selector) : document.scrollingElement;
+  const way = box.scrollHeight - box.clientHeight;
+  const frames = [];
+  for (let step = 1; step <= steps; step += 1) {
+    const before = performance.now();
+    box.scrollTop = (way * step) / steps;
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    frames.push(performance.now() - before);
+  }
+  return frames;
+}"""
+
+
+def seed(state: Path) -> tuple[str, str]:
+    """Make the long task, and many others out of a small one. Returns their ids: the long one's, and a small one's."""
+    with DevServer(state, "--env", "free") as server, Client(server.url) as client:
+        small = client.submit("A short text.")["id"]
+        client.finished(small)
+        line = "A line of the text that has many parts. "
+        text = (line * (CHUNK_CHARS // len(line))) * CHUNKS
+        long = client.submit(text[: CHUNK_CHARS * CHUNKS], chunk={"maxChars": CHUNK_CHARS})
+        print(f"made a task of {long['progress']['total']} chunks, waiting for its end …", file=sys.stderr)
+        client.finished(long["id"], 900)
+    with closing(sqlite3.connect(d1_file(state))) as database, database:
+        hidden = {1, 2, 3}  # columns that are generated are listed as such
+        columns = [name for _, name, *_, kind in database.execute("PRAGMA table_xinfo(tasks)") if kind not in hidden]
+        others = ", ".join(
+            "printf('local:01a0%04x-0000-7000-8000-%012x', n / 7, n)" if c == "id" else c for c in columns
+        )
+        database.execute(
+            f"WITH RECURSIVE up (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < {TASKS}) "  # noqa: S608
+            f"INSERT INTO tasks ({', '.join(columns)}) SELECT {others} FROM up, (SELECT * FROM tasks WHERE id = ?)",
+            (f"local:{small}",),
+        )
+    return long["id"], small
+
+
+def until(page: Page, selector: str, fragment: str, url: str) -> float:
+    """Milliseconds from the beginning of a page's load to the moment that a part of it can be seen."""
+    began = time.perf_counter()
+    page.goto(f"{url}/{fragment}", wait_until="commit")
+    page.locator(selector).first.wait_for()
+    return (time.perf_counter() - began) * 1000
+
+
+def memory(page: Page) -> tuple[float, int]:
+    """Megabytes of JavaScript's heap after a collection, and how many nodes the page has."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    session.send("Performance.enable")
+    found = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+    return found["JSHeapUsedSize"] / 1e6, round(found["Nodes"])
+
+
+def measure(browser: Browser, url: str, fragment: str, ready: str, scrolled: str) -> str:
+    """Load a view three times, scroll through it, and say what that took."""
+    views = []
+    for _ in range(3):
+        tab = Watched(browser, url)
+        views.append(until(tab.page, ready, fragment, url))
+        tab.context.close()
+    tab = Watched(browser, url)
+    tab.page.add_init_script(_WATCH_LONG_TASKS)
+    tab.open(fragment).locator(ready).first.wait_for()
+    tab.settle()
+    tab.page.wait_for_function("() => !document.querySelector('.fall') || document.querySelector('.at-once')")
+    loading = tab.page.evaluate("window.long.splice(0)")
+    before, _ = memory(tab.page)
+    frames = tab.page.evaluate(_SCROLL, [scrolled, SCROLLS])
+    scrolling = tab.page.evaluate("window.long")
+    after, nodes = memory(tab.page)
+    assert tab.faults == [], tab.faults
+    tab.context.close()
+    return (
+        f"first view {min(views):.0f} to {max(views):.0f} ms; long tasks while loading: {told(loading)}; "
+        f"{SCROLLS} scrolls: {statistics.median(frames):.0f} ms each at the median, long tasks: {told(scrolling)}; "
+        f"heap {before:.1f} MB, {after:.1f} MB after scrolling, {nodes} nodes"
+    )
+
+
+def told(durations: list[float]) -> str:
+    """Say how many tasks of the main thread took 50 ms or more, and how long."""
+    if not durations:
+        return "none"
+    return f"{len(durations)}, {statistics.median(durations):.0f} ms at the median, {max(durations):.0f} ms at most"
+
+
+def idle(browser: Browser, url: str, fragment: str) -> str:
+    """Keep a view open for minutes of the browser's clock, and say what that cost a minute."""
+    rows = lambda: httpx.get(f"{url}/api/async-status?verbose=1").json()["usage"]["rowsRead"]["used"]  # noqa: E731
+    tab = Watched(browser, url)
+    tab.page.clock.install()
+    tab.open(fragment).get_by_role("heading", level=1).wait_for()
+    tab.settle()
+    rows_before, before = rows(), len(tab.requests)
+    rows_of_asking = rows() - rows_before
+    for _ in range(IDLE_MINUTES * 6):
+        tab.page.clock.run_for(10_000)
+        tab.settle()
+    asked = len(tab.requests) - before
+    read = rows() - rows_before - 2 * rows_of_asking
+    tab.context.close()
+    return f"{asked / IDLE_MINUTES:.1f} requests and {read / IDLE_MINUTES:.0f} rows read a minute"
+
+
+def main() -> None:
+    """Print one line for each view."""
+    with tempfile.TemporaryDirectory() as folder:
+        long, small = seed(Path(folder))
+        flags = ("--env", "free", "--limits", "paid", "--cron-every", "3600")
+        with DevServer(Path(folder), *flags) as server, chromium() as browser:
+            print(f"list of {TASKS + 2:,} tasks: {measure(browser, server.url, '#/tasks', '.list-row', '')}")
+            view = f"#/task/{long}"
+            print(f"task of {CHUNKS:,} chunks: {measure(browser, server.url, view, '.fall-row', '.fall')}")
+            views = {"list": "#/tasks", "list of one status": "#/tasks?status=failed", "health": "#/health"}
+            for name, fragment in {**views, "an ended task": f"#/task/{small}"}.items():
+                print(f"open for {IDLE_MINUTES} minutes, {name}: {idle(browser, server.url, fragment)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+// Serves the folder of static assets as Cloudflare does (workers-shared, asset-worker), for the host's side of front.mjs.
+// Files are read when they are asked for, so that a change shows at the next reload of the page.
+//
+// Of `html_handling` there is what `public/` needs: `/` is index.html, and the names of that lead there. Of `_headers`
+// there are rules whose path is exact or ends in `*`, and headers that are set. Anything else is refused, not ignored.
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { Response } from "miniflare";
+
+export const NO_ASSET_HEADER = "x-local-no-asset";
+
+const INDEX = "/index.html";
+const ALIASES = [INDEX, "/index", "/index/"];
+const NEVER = ["/_headers", "/_redirects", "/.assetsignore"];
+const REVALIDATED = "public, max-age=0, must-revalidate";
+const TYPES = {
+  ".css": "text/css; charset=utf-8",
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".svg": "image/svg+xml",
+  ".txt": "text/plain; charset=utf-8",
+};
+
+/** The answer to a request for the file of this path in `folder`, or one that says that there is none. */
+export function serve(folder, request) {
+  const { pathname, search } = new URL(request.url);
+  const alias = ALIASES.includes(pathname);
+  const file = alias || pathname === "/" ? INDEX : pathname;
+  const bytes = NEVER.includes(file) ? undefined : read(folder, file);
+  if (!bytes) return new Response(null, { status: 404, headers: { [NO_ASSET_HEADER]: "1" } });
+  const own = () => Object.fromEntries(headersOf(folder, pathname));
+  if (!["GET", "HEAD"].includes(request.method)) return new Response(null, { status: 405, headers: own() });
+  if (alias) return new Response(null, { status: 307, headers: { location: `/${search}`, ...own() } });
+  const etag = `"${createHash("sha256").update(bytes).digest("hex").slice(0, 32)}"`;
+  const headers = { etag, "content-type": TYPES[path.extname(file)], "cache-control": REVALIDATED, ...own() };
+  const known = [etag, `W/${etag}`].includes(request.headers.get("if-none-match"));
+  if (known) return new Response(null, { status: 304, headers });
+  return new Response(request.method === "HEAD" ? null : bytes, { headers });
+}
+
+/** The bytes of a file of a known kind; undefined if there is none. Only names that a listing gives are opened. */
+function read(folder, name) {
+  const known = fs.readdirSync(folder, { recursive: true }).map((found) => `/${found.split(path.sep).join("/")}`);
+  return known.includes(name) && path.extname(name) in TYPES ? fs.readFileSync(path.join(folder, name)) : undefined;
+}
+
+/** The headers that `_headers` sets for a path, as [name, value]. A later rule's value is joined to an earlier one's. */
+function headersOf(folder, pathname) {
+  const found = new Map();
+  for (const { pattern, headers } of rules(path.join(folder, "_headers"))) {
+    const matches = pattern.endsWith("*") ? pathname.startsWith(pattern.slice(0, -1)) : pathname === pattern;
+    for (const [name, value] of matches ? headers : []) {
+      found.set(name, found.has(name) ? `${found.get(name)}, ${value}` : value);
+    }
+  }
+  return found;
+}
+
+/** The rules of a `_headers` file. Throws for a line that this parser does not know. */
+export function rules(file) {
+  const found = [];
+  for (const [index, line] of fs.readFileSync(file, "utf8").split("\n").entries()) {
+    const text = line.trim();
+    const [, name, value] = /^([\w-]+)\s*:\s*(.+)$/.exec(text) ?? [];
+    if (text === "" || text.startsWith("#")) continue;
+    if (/^\/[^*:]*\*?$/.test(text)) found.push({ pattern: text, headers: [] });
+    else if (name && found.length > 0) found.at(-1).headers.push([name.toLowerCase(), value]);
+    else throw new Error(`${file}, line ${index + 1}: ${text} is not understood here`);
+  }
+  return found;
+}

@@ -1,0 +1,22 @@
+// Static assets inside workerd: asks the host for a file where the Worker does not run first, as Cloudflare's router does.
+
+const HOST = "LOCAL_HOST";
+const WORKER_FIRST = "LOCAL_ASSETS"; // paths, or beginnings of paths that end in `*`; absent where no assets are configured
+const NO_ASSET_HEADER = "x-local-no-asset";
+
+/** The answer with the asset that the request names; undefined if the Worker is to answer. */
+export async function asset(request, env) {
+  const first = env[WORKER_FIRST];
+  if (!first) return;
+  const { pathname, search } = new URL(request.url);
+  if (first.some((rule) => (rule.endsWith("*") ? pathname.startsWith(rule.slice(0, -1)) : pathname === rule))) return;
+  const known = request.headers.get("if-none-match");
+  const headers = known === null ? {} : { "if-none-match": known };
+  const answer = await env[HOST].fetch(`http://assets.local${pathname}${search}`, {
+    method: request.method,
+    headers,
+    redirect: "manual",
+  });
+  if (!answer.headers.has(NO_ASSET_HEADER)) return answer;
+  await answer.body?.cancel();
+}

@@ -1,0 +1,84 @@
+// Calls the API. The key goes into a header and nowhere else.
+import { prefs } from "./prefs.js";
+
+/** An answer that is no success. `status` is 0 where there was none. */
+export class ApiError extends Error {
+  constructor(status, problem, retryAfter) {
+    super(problem.detail ?? problem.title ?? "");
+    this.status = status;
+    this.code = problem.code ?? "";
+    this.fields = problem.errors ?? [];
+    this.requestId = problem.requestId ?? "";
+    this.retryAfter = retryAfter;
+  }
+}
+
+const refusals = new Set();
+let skewMs = 0; // how far the server's clock is ahead of this one, where its answers say
+
+/** Calls back when a key was refused. Returns what ends that. */
+export function onRefusal(listener) {
+  refusals.add(listener);
+  return () => refusals.delete(listener);
+}
+
+/** Now, by the server's clock as far as it is known. */
+export const now = () => Date.now() + skewMs;
+
+/** Sends a request. Gives {status, data, retryAfter}; throws ApiError. */
+export async function call(method, path, { body, headers = {}, signal } = {}) {
+  const { key } = prefs();
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      signal,
+      cache: "no-store",
+      credentials: "omit",
+      redirect: "error",
+      headers: {
+        ...(key && { Authorization: `Bearer ${key}` }),
+        ...(body !== undefined && { "Content-Type": "application/json" }),
+        ...headers,
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError(0, { code: "unreachable" }, null);
+  }
+  const date = Date.parse(response.headers.get("date") ?? "");
+  if (date && Math.abs(date - Date.now()) > 5000) skewMs = date - Date.now();
+  const retryAfter = Number(response.headers.get("retry-after")) || null;
+  const text = await response.text();
+  const data = parsed(text);
+  if (response.ok) return { status: response.status, data, retryAfter };
+  if (response.status === 401) for (const listener of refusals) listener();
+  throw new ApiError(response.status, problemOf(data), retryAfter);
+}
+
+/** Where an answer that is no success still has what to show, such as the status of a service that is not well. */
+export async function callAnyway(path) {
+  const { key } = prefs();
+  const response = await fetch(path, { cache: "no-store", headers: key ? { Authorization: `Bearer ${key}` } : {} });
+  return { status: response.status, data: parsed(await response.text()) };
+}
+
+const parsed = (text) => {
+  try {
+    return text === "" ? null : JSON.parse(text);
+  } catch {
+    return null;
+  }
+};
+
+// Answers below /v1 have the shape of OpenAI's errors.
+const problemOf = (data) => {
+  if (data?.error && typeof data.error === "object") return { detail: data.error.message, code: data.error.code ?? "" };
+  return data ?? {};
+};
+
+export const query = (values) => {
+  const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  return given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
+};

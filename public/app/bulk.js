@@ -1,0 +1,70 @@
+// Many tasks at once: first what it would come to, then the doing, over the same tasks and no newer ones.
+import { html, useEffect, useMemo, useState } from "./dom.js";
+import { call, now } from "./api.js";
+import { RETRIED_BY_CODE } from "./codes.js";
+import { absolute, count, t } from "./i18n.js";
+import { announce, Dialog, Trouble } from "./parts.js";
+
+export function Bulk({ kind, after, before, onClose }) {
+  const [choice, setChoice] = useState("");
+  const [plan, setPlan] = useState(null);
+  const [state, setState] = useState({ busy: false, error: null, done: null });
+  // What comes in while somebody reads the figures is not among them.
+  const until = useMemo(() => before || new Date(now()).toISOString(), [before]);
+  const body = {
+    createdBefore: until,
+    ...(after && { createdAfter: after }),
+    ...(choice && (kind === "retry" ? { errorCode: choice } : { status: choice })),
+  };
+  useEffect(() => {
+    let current = true;
+    setPlan(null);
+    call("POST", `/api/tasks/${kind}`, { body: { ...body, dryRun: true } }).then(
+      ({ data }) => current && (setPlan(data), setState({ busy: false, error: null, done: null })),
+      (error) => current && setState({ busy: false, error, done: null }),
+    );
+    return () => (current = false);
+  }, [kind, choice, until]);
+  const act = async () => {
+    let done = 0;
+    setState({ busy: true, error: null, done });
+    try {
+      // At most 100 a request. No more are touched than were counted, though a task that is put back may fail again.
+      for (let more = true; more && done < plan.tasks; ) {
+        const { data } = await call("POST", `/api/tasks/${kind}`, { body });
+        const here = data.retried ?? data.cancelled;
+        done += here;
+        more = data.more && here > 0;
+        setState({ busy: true, error: null, done });
+      }
+      announce(count(`bulk.${kind}Done`, done));
+      setState({ busy: false, error: null, done, ended: true });
+    } catch (error) {
+      setState({ busy: false, error, done });
+    }
+  };
+  const figures = plan && (kind === "retry" ? count("bulk.retryPlan", plan.tasks, { most: plan.maximumCalls }) : count("bulk.cancelPlan", plan.tasks));
+  return html`<${Dialog} title=${t(`bulk.${kind}`)} onClose=${onClose}>
+    <label for="bulk-choice">${t(kind === "retry" ? "bulk.code" : "field.status")}</label>
+    <select id="bulk-choice" value=${choice} disabled=${state.busy || state.ended} onChange=${(event) => setChoice(event.target.value)}>
+      <option value="">${t("all")}</option>
+      ${(kind === "retry" ? RETRIED_BY_CODE : ["pending", "processing"]).map(
+        (name) => html`<option key=${name} value=${name}>${kind === "retry" ? name : t(`status.${name}`)}</option>`,
+      )}
+    </select>
+    <p class="hint">
+      ${after ? t("bulk.between", { after: absolute(after), before: absolute(until) }) : t("bulk.until", { before: absolute(until) })}
+    </p>
+    <p class="big" aria-live="polite">${figures ?? (state.error ? "" : t("bulk.counting"))}${plan?.more && ` ${t("bulk.more")}`}</p>
+    ${kind === "retry" && html`<p class="hint">${t("bulk.retryHint")}</p>`}
+    ${state.done !== null && html`<p role="status">${count(`bulk.${kind}Done`, state.done)}</p>`}
+    <${Trouble} error=${state.error} />
+    <div class="row end">
+      <button type="button" onClick=${onClose}>${state.ended ? t("close") : t("back")}</button>
+      ${!state.ended &&
+      html`<button type="button" class=${kind === "cancel" ? "danger" : "primary"} disabled=${!plan || plan.tasks === 0 || state.busy} onClick=${act}>
+        ${plan ? count(`bulk.${kind}Go`, plan.tasks) : t(`bulk.${kind}`)}
+      </button>`}
+    </div>
+  <//>`;
+}

@@ -1,0 +1,60 @@
+// One chunk: its part of the text beside its output.
+import { html, useEffect, useState } from "./dom.js";
+import { call } from "./api.js";
+import { isCut, readChunk } from "./chunks.js";
+import { count, span, t, whole } from "./i18n.js";
+import { Copy, Facts, Notice, Time, Trouble, Words } from "./parts.js";
+import { CodePoints } from "./text.js";
+
+export function Chunk({ task, index, meta, source }) {
+  const [chunk, setChunk] = useState(null);
+  const [text, setText] = useState(source.current);
+  const [error, setError] = useState(null);
+  useEffect(() => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const read = async () => {
+      setChunk(await readChunk(task.id, index, signal));
+      if (source.current === null) {
+        const { data } = await call("GET", `/api/tasks/${task.id}?include=input`, { signal });
+        source.current = data.input === null ? false : new CodePoints(data.input);
+      }
+      if (!signal.aborted) setText(source.current);
+    };
+    read().catch((failure) => !signal.aborted && setError(failure));
+    return () => controller.abort();
+  }, [task.id, index, meta?.status]);
+  const took = chunk?.startedAt && chunk?.finishedAt ? span(Date.parse(chunk.finishedAt) - Date.parse(chunk.startedAt)) : null;
+  return html`<section class="card" aria-labelledby="chunk-title">
+    <div class="head">
+      <h2 id="chunk-title">${t("chunkName", { n: index + 1 })}</h2>
+      ${chunk?.output && html`<${Copy} text=${chunk.output} />`}
+    </div>
+    <${Trouble} error=${error} />
+    ${chunk &&
+    html`<${Facts}
+        of=${[
+          [t("offsets"), `${whole(chunk.start)}–${whole(chunk.end)}`, t("offsetsHint")],
+          [t("callsTitle"), whole(chunk.attempts), t("callsHint")],
+          [t("finishReason"), chunk.finishReason && html`<code>${chunk.finishReason}</code>`],
+          [t("startedAt"), chunk.startedAt && html`<${Time} at=${chunk.startedAt} both />`],
+          [t("took"), took],
+        ]}
+      />
+      ${isCut(chunk) && html`<${Notice} tone="warn">${t(chunk.finishReason === "length" ? "cutByLength" : "cutByFilter")}<//>`}
+      ${chunk.attempts > 1 && html`<p class="hint">${count("earlierCalls", chunk.attempts - 1)}</p>`}
+      ${chunk.error && html`<${Notice} tone="bad" title=${chunk.error.code}><bdi>${chunk.error.message}</bdi><//>`}`}
+    <div class="pair even">
+      <div>
+        <h3>${t("source")}</h3>
+        ${text === null && html`<p class="dim">${t("loading")}</p>`}
+        ${text === false && html`<p class="dim">${t("sourceGone")}</p>`}
+        ${text && (chunk ? html`<${Words} text=${text.slice(chunk.start, chunk.end)} label=${t("source")} />` : html`<p class="dim">${t("sourceLater")}</p>`)}
+      </div>
+      <div>
+        <h3>${t("output")}</h3>
+        ${chunk?.output ? html`<${Words} text=${chunk.output} label=${t("output")} />` : html`<p class="dim">${t(chunk?.output === "" ? "outputEmpty" : "outputNone")}</p>`}
+      </div>
+    </div>
+  </section>`;
+}

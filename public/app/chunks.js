@@ -1,0 +1,91 @@
+// What is known of a task's chunks: when each was made and how it ended, without its text. So 5,000 of them are small.
+import { call } from "./api.js";
+
+const PAGE = 250; // chunks a request; long outputs make the server's pages shorter
+
+export class ChunkTable {
+  constructor(id) {
+    this.id = id;
+    this.known = []; // by index
+    this.completed = 0;
+    this.failed = 0;
+    this.seen = new Map(); // announced calls of chunks, and by when each had been announced
+    this.error = null;
+    this.syncing = false;
+  }
+
+  /** Reads what has been finished since, and calls `news` after each page. */
+  async sync(task, signal, news) {
+    this.#note(task);
+    if (this.syncing || this.#isCurrent(task)) return;
+    this.syncing = true;
+    this.error = null;
+    try {
+      let cursor = this.#missing(0, task);
+      while (cursor < task.progress.total && !this.#isCurrent(task)) {
+        const { data } = await call("GET", `/api/tasks/${this.id}/chunks?limit=${PAGE}&cursor=${cursor}`, { signal });
+        for (const chunk of data.chunks) this.#keep(chunk);
+        news();
+        if (data.nextCursor === null) break;
+        cursor = this.#missing(data.chunks.at(-1).index + 1, task);
+      }
+    } catch (error) {
+      if (!signal.aborted) this.error = error;
+    } finally {
+      this.syncing = false;
+      news();
+    }
+  }
+
+  #isCurrent({ progress }) {
+    return this.completed >= progress.completed && this.failed >= progress.failed;
+  }
+
+  /** The first chunk from `index` on that is not known to be completed; a failed one may be tried again. */
+  #missing(index, task) {
+    let at = index;
+    while (at < task.progress.total && this.known[at] && (task.terminal || this.known[at].status === "completed")) at += 1;
+    return at;
+  }
+
+  #keep({ output, startedAt, finishedAt, ...chunk }) {
+    const former = this.known[chunk.index];
+    if (former) this[former.status] -= 1;
+    this[chunk.status] += 1;
+    const begun = startedAt === null ? null : Date.parse(startedAt);
+    const ended = finishedAt === null ? null : Date.parse(finishedAt);
+    this.known[chunk.index] = { ...chunk, size: output?.length ?? 0, begun, ended };
+  }
+
+  #note({ calls, progress }) {
+    if (progress.failed < this.failed) {
+      for (const [index, chunk] of this.known.entries()) if (chunk?.status === "failed") delete this.known[index];
+      this.failed = 0;
+    }
+    const announced = Date.parse(calls.announcedAt ?? "");
+    const out = new Set(calls.out.filter(({ level }) => level === 0).map(({ index }) => index));
+    for (const index of this.seen.keys()) if (!out.has(index)) this.seen.delete(index);
+    for (const index of out) if (!this.seen.has(index)) this.seen.set(index, announced);
+  }
+}
+
+/** One chunk with its output; null while it has not finished. */
+export async function readChunk(id, index, signal) {
+  const { data } = await call("GET", `/api/tasks/${id}/chunks?limit=1&cursor=${index}`, { signal });
+  return data.chunks[0]?.index === index ? data.chunks[0] : null;
+}
+
+/** What a chunk is doing, in one word. */
+export function stateOf(index, table, task, doubted) {
+  const chunk = table.known[index];
+  if (chunk) return chunk.status === "failed" ? "failed" : isCut(chunk) ? "cut" : "done";
+  if (table.seen.has(index)) return "out";
+  if (doubted.has(index)) return "doubt";
+  if (task.waitingFor?.reason === "backoff" && task.lastError?.chunk === index) return "backoff";
+  return task.terminal ? "unmade" : "queued";
+}
+
+export const isCut = (chunk) => chunk.finishReason === "length" || chunk.finishReason === "content_filter";
+
+export const doubtedChunks = (task) =>
+  new Set(task.calls.inDoubt.filter(({ level }) => level === 0).map(({ index }) => index));

@@ -1,0 +1,13 @@
+// The codes that a bulk retry can choose by. A task that ran out of its budget is put back on its own, with a larger one.
+export const RETRIED_BY_CODE = [
+  "model_unavailable",
+  "model_timeout",
+  "model_connection_lost",
+  "model_reply_malformed",
+  "model_rate_limited",
+  "model_refused",
+  "model_quota_exhausted",
+  "worker_crashed",
+  "dead_lettered",
+  "deadline_exceeded",
+];

@@ -1,0 +1,89 @@
+// Words and forms of the chosen language.
+import en from "./en.js";
+import zh from "./zh.js";
+import { now } from "./api.js";
+import { prefs } from "./prefs.js";
+
+const WORDS = { en, zh };
+const LOCALES = { en: "en-GB", zh: "zh-CN" };
+const made = new Map();
+
+const locale = () => LOCALES[prefs().language] ?? LOCALES.en;
+
+/** A formatter of this kind for the language, made once. */
+function form(kind, options = {}) {
+  const name = `${kind} ${locale()} ${JSON.stringify(options)}`;
+  if (!made.has(name)) made.set(name, new Intl[kind](locale(), options));
+  return made.get(name);
+}
+
+/** The words under this name; `{name}` in them stands for a value. */
+export function t(name, values = {}) {
+  const words = WORDS[prefs().language]?.[name] ?? en[name] ?? name;
+  return words.replace(/\{(\w+)\}/g, (_, key) => (key in values ? shown(values[key]) : `{${key}}`));
+}
+
+/** As `t`, with the form for one thing under the name and `One` behind it. */
+export const count = (name, number, values = {}) =>
+  t(number === 1 && `${name}One` in en ? `${name}One` : name, { n: number, ...values });
+
+const shown = (value) => (typeof value === "number" ? whole(value) : String(value));
+
+export const whole = (number) => form("NumberFormat", { maximumFractionDigits: 1 }).format(number);
+export const percent = (part) => form("NumberFormat", { style: "percent", maximumFractionDigits: 0 }).format(part);
+
+const UNITS = [
+  ["day", 86_400],
+  ["hour", 3600],
+  ["minute", 60],
+  ["second", 1],
+];
+
+/** How long ago, or in how long, by the server's clock. */
+export function relative(time) {
+  const seconds = (Date.parse(time) - now()) / 1000;
+  const [unit, size] = UNITS.find(([, least]) => Math.abs(seconds) >= least) ?? UNITS.at(-1);
+  return form("RelativeTimeFormat", { numeric: "auto" }).format(Math.round(seconds / size), unit);
+}
+
+export const absolute = (time) =>
+  form("DateTimeFormat", {
+    year: "numeric",
+    month: "2-digit",
+    day: "2-digit",
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    timeZoneName: "short",
+  }).format(new Date(time));
+
+export const clock = (time) => form("DateTimeFormat", { timeStyle: "medium" }).format(new Date(time));
+export const hour = (time) => form("DateTimeFormat", { hour: "2-digit", minute: "2-digit" }).format(new Date(time));
+
+/** A length of time, in the units that suit it. */
+export function span(milliseconds) {
+  const unit = (value, name, digits = 0) =>
+    form("NumberFormat", { style: "unit", unit: name, unitDisplay: "narrow", maximumFractionDigits: digits }).format(
+      value,
+    );
+  const seconds = milliseconds / 1000;
+  if (seconds < 1) return unit(Math.round(milliseconds), "millisecond");
+  if (seconds < 60) return unit(seconds, "second", 1);
+  if (seconds < 3600) return `${unit(Math.floor(seconds / 60), "minute")} ${unit(Math.round(seconds % 60), "second")}`;
+  if (seconds < 86_400) return `${unit(Math.floor(seconds / 3600), "hour")} ${unit(Math.floor((seconds % 3600) / 60), "minute")}`;
+  return `${unit(Math.floor(seconds / 86_400), "day")} ${unit(Math.floor((seconds % 86_400) / 3600), "hour")}`;
+}
+
+export function bytes(size) {
+  const unit = size >= 1e9 ? "gigabyte" : size >= 1e6 ? "megabyte" : "kilobyte";
+  const by = { gigabyte: 1e9, megabyte: 1e6, kilobyte: 1e3 }[unit];
+  return form("NumberFormat", { style: "unit", unit, maximumFractionDigits: 1 }).format(size / by);
+}
+
+/** What to say of an error. */
+export function explained(error) {
+  const known = `error.${error.code}`;
+  if (known in en) return t(known, { detail: error.message });
+  const fields = (error.fields ?? []).map(({ field, message }) => `${field} ${message}`).join("; ");
+  return [error.message || t("error.other", { status: error.status ?? "" }), fields].filter(Boolean).join(" ");
+}

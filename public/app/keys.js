@@ -1,0 +1,88 @@
+// The tenant's API keys: list, make, revoke.
+import { html, useState } from "./dom.js";
+import { call } from "./api.js";
+import { t } from "./i18n.js";
+import { announce, Confirm, Freshness, Time, Trouble } from "./parts.js";
+import { useRefresh } from "./refresh.js";
+import { Secret } from "./secret.js";
+
+const SCOPES = ["read", "write", "admin"];
+const DAY = 86_400;
+
+export function Keys() {
+  const state = useRefresh("keys", async (signal) => {
+    const { data } = await call("GET", "/api/keys", { signal });
+    return { data: data.keys, active: false, done: true };
+  });
+  const [made, setMade] = useState(null);
+  const [doomed, setDoomed] = useState(null);
+  const revoke = async () => {
+    await call("DELETE", `/api/keys/${encodeURIComponent(doomed.id)}`);
+    announce(t("keys.revoked"));
+    state.again();
+  };
+  return html`<section class="card" aria-labelledby="keys-title">
+    <h2 id="keys-title">${t("keys.title")}</h2>
+    <${Freshness} state=${state} scope=${t("keys.scope")} />
+    <${Trouble} error=${state.error} />
+    ${state.data?.length === 0 && html`<p class="dim">${t("keys.none")}</p>`}
+    ${state.data?.length > 0 &&
+    html`<ul class="rows">
+      ${state.data.map(
+        (key) => html`<li key=${key.id}>
+          <span><strong><bdi>${key.label ?? t("keys.unnamed")}</bdi></strong> <code>oo_${key.id}_…</code></span>
+          <span>${key.scopes.map((scope) => html`<span key=${scope} class="tag">${t(`scope.${scope}`)}</span> `)}</span>
+          <span class="dim">
+            ${t("createdAt")} <${Time} at=${key.createdAt} />
+            ${key.expiresAt && html` · ${t("keys.expires")} <${Time} at=${key.expiresAt} />`}
+          </span>
+          <button type="button" class="danger" onClick=${() => setDoomed(key)}>${t("keys.revoke")}</button>
+        </li>`,
+      )}
+    </ul>`}
+    <${NewKey} onMade=${(text) => (setMade(text), state.again())} />
+    ${made && html`<${Secret} title=${t("keys.made")} text=${made} onClose=${() => setMade(null)} />`}
+    ${doomed &&
+    html`<${Confirm} title=${t("keys.revoke")} verb=${t("keys.revoke")} danger act=${revoke} onClose=${() => setDoomed(null)}>
+      <p>${t("keys.revokeHint")} <strong><bdi>${doomed.label ?? doomed.id}</bdi></strong></p>
+    <//>`}
+  </section>`;
+}
+
+function NewKey({ onMade }) {
+  const [fields, setFields] = useState({ label: "", days: "", scopes: ["read", "write"] });
+  const [error, setError] = useState(null);
+  const make = async (event) => {
+    event.preventDefault();
+    try {
+      const body = { scopes: fields.scopes };
+      if (fields.label) body.label = fields.label;
+      if (fields.days) body.expiresInSeconds = Math.round(Number(fields.days) * DAY);
+      const { data } = await call("POST", "/api/keys", { body });
+      setError(null);
+      setFields({ ...fields, label: "" });
+      onMade(data.key);
+    } catch (failure) {
+      setError(failure);
+    }
+  };
+  const toggle = (scope) => {
+    const scopes = SCOPES.filter((each) => (each === scope) !== fields.scopes.includes(each));
+    setFields({ ...fields, scopes });
+  };
+  return html`<form class="inline-form" onSubmit=${make}>
+    <h3>${t("keys.new")}</h3>
+    <div class="grid">
+      <div><label for="key-name">${t("keys.label")}</label><input id="key-name" maxlength="100" value=${fields.label} onInput=${(event) => setFields({ ...fields, label: event.target.value })} /></div>
+      <div><label for="key-days">${t("keys.days")}</label><input id="key-days" inputmode="decimal" value=${fields.days} placeholder=${t("keys.forever")} onInput=${(event) => setFields({ ...fields, days: event.target.value })} /></div>
+    </div>
+    <fieldset>
+      <legend>${t("keys.scopes")}</legend>
+      ${SCOPES.map(
+        (scope) => html`<label key=${scope} class="choice inline"><input type="checkbox" checked=${fields.scopes.includes(scope)} onChange=${() => toggle(scope)} /> <span>${t(`scope.${scope}`)}<small>${t(`scope.${scope}Hint`)}</small></span></label>`,
+      )}
+    </fieldset>
+    <${Trouble} error=${error} />
+    <button type="submit" class="primary" disabled=${fields.scopes.length === 0}>${t("keys.make")}</button>
+  </form>`;
+}

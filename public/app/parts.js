@@ -1,0 +1,162 @@
+// Small parts that the views share.
+import { html, useEffect, useRef, useState } from "./dom.js";
+import { absolute, clock, count, explained, percent, relative, t } from "./i18n.js";
+import { useNow } from "./refresh.js";
+
+const LONG = 20_000; // code units that are shown of a text at first
+
+/** A text from elsewhere, isolated: marks of direction in it turn nothing around outside. */
+export const Own = ({ children }) => html`<bdi>${children}</bdi>`;
+
+export const Chip = ({ status }) => html`<span class=${`chip is-${status}`}>${t(`status.${status}`)}</span>`;
+
+/** A time: how long ago, and exactly when. */
+export function Time({ at, both = false }) {
+  useNow();
+  if (!at) return html`<span class="dim">${t("never")}</span>`;
+  const exact = absolute(at);
+  return html`<time dateTime=${at} title=${exact}>${relative(at)}${both && html` <span class="dim">${exact}</span>`}</time>`;
+}
+
+export function Bar({ part, of, label, tone = "" }) {
+  const share = of > 0 ? Math.min(1, part / of) : 0;
+  return html`<div
+    class=${`bar ${tone}`}
+    role="progressbar"
+    aria-label=${label}
+    aria-valuemin="0"
+    aria-valuemax=${of}
+    aria-valuenow=${part}
+    title=${percent(share)}
+  >
+    <span style=${{ width: `${share * 100}%` }}></span>
+  </div>`;
+}
+
+export const Notice = ({ tone = "", title, children }) =>
+  html`<div class=${`notice ${tone}`} role=${tone === "bad" ? "alert" : "note"}>
+    ${title && html`<strong>${title} </strong>`}${children}
+  </div>`;
+
+export const Trouble = ({ error }) =>
+  error &&
+  html`<${Notice} tone="bad">
+    <${Own}>${explained(error)}<//>
+    ${error.requestId && html` <small class="dim">${t("requestId")} <code>${error.requestId}</code></small>`}
+  <//>`;
+
+/** When what is shown was read, and a button that reads it again. */
+export function Freshness({ state, scope }) {
+  const { at, busy, error, again } = state;
+  return html`<p class="freshness">
+    <span>
+      ${scope && html`${scope} · `}
+      ${at ? t("asOf", { time: clock(at) }) : t("loading")}
+      ${error && at && html` · <strong>${t("stale")}</strong>`}
+    </span>
+    <button type="button" class="quiet" onClick=${again} aria-disabled=${busy}>${t("refresh")}</button>
+  </p>`;
+}
+
+/** Term and meaning, as a list of facts. What has no value is left out. */
+export const Facts = ({ of }) =>
+  html`<dl class="facts">
+    ${of
+      .filter(([, value]) => value !== null && value !== undefined && value !== false)
+      .map(([name, value, hint]) => html`<div key=${name}><dt title=${hint}>${name}</dt><dd>${value}</dd></div>`)}
+  </dl>`;
+
+/** A text of any size, as it is: of a long one the beginning, until more is asked for. */
+export function Words({ text, label, tall = false }) {
+  const [whole, setWhole] = useState(false);
+  const cut = !whole && text.length > LONG;
+  return html`<div class="words">
+    <pre class=${tall ? "tall" : ""} tabindex="0" role="group" aria-label=${label} dir="auto">${cut ? text.slice(0, LONG) : text}</pre>
+    ${cut &&
+    html`<button type="button" class="quiet" onClick=${() => setWhole(true)}>
+      ${t("showAll", { n: text.length })}
+    </button>`}
+  </div>`;
+}
+
+export function Copy({ text, label }) {
+  const [done, setDone] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard?.writeText(text).then(
+      () => setDone(true),
+      () => {},
+    );
+  };
+  return html`<button type="button" class="quiet" onClick=${copy}>${done ? t("copied") : (label ?? t("copy"))}</button>`;
+}
+
+/** Saves a text as a file, made in the browser. */
+export function Save({ text, name }) {
+  const save = () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  };
+  return html`<button type="button" class="quiet" onClick=${save}>${t("save")}</button>`;
+}
+
+/** A dialog over the page. The browser keeps the focus in it, and gives it back. */
+export function Dialog({ title, onClose, children }) {
+  const element = useRef(null);
+  useEffect(() => {
+    const dialog = element.current;
+    if (!dialog.open) dialog.showModal();
+    return () => dialog.close();
+  }, []);
+  return html`<dialog ref=${element} aria-labelledby="dialog-title" onCancel=${(event) => (event.preventDefault(), onClose())}>
+    <h2 id="dialog-title">${title}</h2>
+    ${children}
+  </dialog>`;
+}
+
+/** Asks before something is done. `act` does it; its error is shown. */
+export function Confirm({ title, children, verb, act, onClose, danger = false }) {
+  const [state, setState] = useState({ busy: false, error: null });
+  const confirm = async () => {
+    setState({ busy: true, error: null });
+    try {
+      await act();
+      onClose();
+    } catch (error) {
+      setState({ busy: false, error });
+    }
+  };
+  return html`<${Dialog} title=${title} onClose=${onClose}>
+    ${children}
+    <${Trouble} error=${state.error} />
+    <div class="row end">
+      <button type="button" onClick=${onClose}>${t("back")}</button>
+      <button type="button" class=${danger ? "danger" : "primary"} disabled=${state.busy} onClick=${confirm}>${verb}</button>
+    </div>
+  <//>`;
+}
+
+let tell = () => {};
+
+/** Says something to who cannot see it. */
+export const announce = (text) => tell(text);
+
+export function Announcer() {
+  const [text, setText] = useState("");
+  tell = setText;
+  return html`<p class="sr" role="status" aria-live="polite">${text}</p>`;
+}
+
+export const chunksOf = (progress) =>
+  count("chunksDone", progress.total, { done: progress.completed, total: progress.total });
+
+/** Why nothing is being done for a task. */
+export function Waiting({ wait }) {
+  if (!wait) return null;
+  const ahead = wait.ahead ? ` · ${count("ahead", wait.ahead)}` : "";
+  return html`<span class="waiting">
+    ${t(`waiting.${wait.reason}`)}${ahead}${wait.until && html` · ${t("until")} <${Time} at=${wait.until} />`}
+  </span>`;
+}

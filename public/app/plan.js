@@ -1,0 +1,67 @@
+// What a submission would come to, drawn over its text: nothing of it is paid for, or stored.
+import { html, useMemo, useState } from "./dom.js";
+import { count, t, whole } from "./i18n.js";
+import { Facts, Notice } from "./parts.js";
+import { CodePoints, shorten } from "./text.js";
+
+const AT_ONCE = 12; // chunks whose text is shown
+const SHOWN = 4000; // code units of each
+const STRIPES = 400; // parts of the strip, at most
+
+export function Plan({ plan, text, maxCalls }) {
+  const [first, setFirst] = useState(0);
+  const points = useMemo(() => new CodePoints(text), [text]);
+  const { chunks, request } = plan;
+  const last = Math.min(first + AT_ONCE, chunks.length);
+  return html`<section class="card" aria-labelledby="plan-title">
+    <h2 id="plan-title">${t("plan.title")}</h2>
+    <p class="big">${count("plan.calls", plan.minimumCalls)}</p>
+    <${Facts}
+      of=${[
+        [t("plan.chunks"), whole(chunks.length)],
+        [t("plan.most"), maxCalls ? t("plan.mostBudget", { n: maxCalls }) : t("plan.mostOpen")],
+        [t("plan.characters"), whole(plan.characters)],
+        [t("plan.tokens"), `≈ ${whole(plan.estimatedTokens)}`, t("plan.tokensHint")],
+        [t("request.model"), html`<bdi>${request.model}</bdi>`],
+        [t("request.reduce"), t(`reduce.${request.reduce}`)],
+      ]}
+    />
+    <p class="hint">${t("plan.scope")}</p>
+    <${Strip} chunks=${chunks} characters=${plan.characters} first=${first} last=${last} onPick=${setFirst} />
+    <ol class="cuts" tabindex="0" start=${first + 1} aria-label=${t("plan.over")}>
+      ${chunks.slice(first, last).map(
+        ({ index, start, end }) => html`<li key=${index} class=${`cut of-${index % 4}`}>
+          <span class="cut-name">${t("chunkName", { n: index + 1 })} <small>${whole(start)}–${whole(end)}</small></span>
+          <pre dir="auto">${shorten(points.slice(start, end), SHOWN)}</pre>
+        </li>`,
+      )}
+    </ol>
+    ${chunks.length > AT_ONCE &&
+    html`<div class="row">
+      <button type="button" disabled=${first === 0} onClick=${() => setFirst(Math.max(0, first - AT_ONCE))}>${t("earlier")}</button>
+      <span class="dim">${t("range", { from: first + 1, to: last, of: chunks.length })}</span>
+      <button type="button" disabled=${last === chunks.length} onClick=${() => setFirst(last)}>${t("later")}</button>
+    </div>`}
+    ${request.reduce === "merge" && chunks.length > 1 && html`<${Notice}>${t("plan.merge")}<//>`}
+  </section>`;
+}
+
+/** The whole text as a strip, each chunk as long as it is. Many chunks share a part of it. */
+function Strip({ chunks, characters, first, last, onPick }) {
+  const each = Math.ceil(chunks.length / STRIPES);
+  const parts = [];
+  for (let at = 0; at < chunks.length; at += each) {
+    const until = Math.min(at + each, chunks.length);
+    parts.push({ at, until, size: chunks[until - 1].end - chunks[at].start });
+  }
+  return html`<div class="strip" aria-hidden="true">
+    ${parts.map(
+      ({ at, until, size }) => html`<span
+        key=${at}
+        class=${`of-${at % 4} ${at < last && until > first ? "seen" : ""}`}
+        style=${{ flexGrow: size / characters }}
+        onClick=${() => onPick(at)}
+      ></span>`,
+    )}
+  </div>`;
+}

@@ -1,0 +1,78 @@
+// Plots of the last hours: lines, or columns that stand on each other. Where nothing is known there is a gap.
+import { html, useState } from "./dom.js";
+import { hour, t } from "./i18n.js";
+
+const [WIDTH, HEIGHT, TOP] = [600, 120, 6];
+
+/** `series` are {name, tone, values}, a value for each of `times`; null: not known. `form` writes a value. */
+export function Plot({ title, note, times, series, form, columns = false }) {
+  const [at, setAt] = useState(null);
+  const heights = columns
+    ? times.map((_, index) => series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0))
+    : series.flatMap(({ values }) => values.filter((value) => value !== null));
+  const most = Math.max(0, ...heights);
+  const x = (index) => (times.length > 1 ? (index / (times.length - 1)) * WIDTH : WIDTH / 2);
+  const y = (value) => HEIGHT - (most > 0 ? (value / most) * (HEIGHT - TOP) : 0);
+  const point = (event) => {
+    const { left, width } = event.currentTarget.getBoundingClientRect();
+    setAt(Math.max(0, Math.min(times.length - 1, Math.round(((event.clientX - left) / width) * (times.length - 1)))));
+  };
+  const latest = at ?? times.length - 1;
+  const written = (values) => (values[latest] === null || values[latest] === undefined ? "–" : form(values[latest]));
+  return html`<figure class="plot card">
+    <figcaption><strong>${title}</strong> <span class="dim">${note}</span></figcaption>
+    <svg
+      viewBox=${`0 0 ${WIDTH} ${HEIGHT}`}
+      preserveAspectRatio="none"
+      role="img"
+      aria-label=${`${title}. ${t("plot.most", { most: form(most) })}`}
+      onPointerMove=${point}
+      onPointerLeave=${() => setAt(null)}
+    >
+      <line class="ground" x1="0" x2=${WIDTH} y1=${HEIGHT} y2=${HEIGHT} />
+      ${columns ? stacked(series, times, x, y) : series.map(({ name, tone, values }) => html`<path key=${name} class=${`line ${tone}`} d=${path(values, x, y)} />`)}
+      ${at !== null && html`<line class="at" x1=${x(at)} x2=${x(at)} y1="0" y2=${HEIGHT} />`}
+    </svg>
+    <div class="plot-times" aria-hidden="true"><span>${hour(times[0])}</span><span>${t("plot.most", { most: form(most) })}</span><span>${hour(times.at(-1))}</span></div>
+    <p class="plot-read">
+      <span class="dim">${hour(times[latest])}</span>
+      ${series.map(({ name, tone, values }) => html`<span key=${name}><i class=${`swatch ${tone}`}></i>${name} <b>${written(values)}</b></span>`)}
+    </p>
+  </figure>`;
+}
+
+function path(values, x, y) {
+  let [drawn, open] = ["", false];
+  for (const [index, value] of values.entries()) {
+    if (value === null) open = false;
+    else {
+      // A value on its own is a line of no length, which its round ends make visible.
+      drawn += `${open ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}${open ? "" : "h0"}`;
+      open = true;
+    }
+  }
+  return drawn;
+}
+
+function stacked(series, times, x, y) {
+  const width = Math.max(1, (WIDTH / times.length) * 0.8);
+  return times.map((time, index) => {
+    let below = 0;
+    return series.map(({ name, tone, values }) => {
+      const value = values[index] ?? 0;
+      const [top, bottom] = [y(below + value), y(below)];
+      below += value;
+      return value > 0 && html`<rect key=${`${time} ${name}`} class=${tone} x=${Math.min(WIDTH - width, Math.max(0, x(index) - width / 2))} y=${top} width=${width} height=${bottom - top} />`;
+    });
+  });
+}
+
+/** One bucket for each step from the first to the last moment; those that the server left out are undefined. */
+export function evenly(history, until) {
+  const step = history.bucketSeconds * 1000;
+  const last = Math.floor(until / step) * step;
+  const found = new Map(history.buckets.map((bucket) => [Date.parse(bucket.at), bucket]));
+  const times = [];
+  for (let time = last - history.hours * 3_600_000 + step; time <= last; time += step) times.push(time);
+  return { times, buckets: times.map((time) => found.get(time)) };
+}

@@ -1,0 +1,53 @@
+// What the reader has chosen. Language and theme stay in this browser; the key stays in this tab, and goes with it.
+const listeners = new Set();
+
+const read = (store, name) => {
+  try {
+    return store().getItem(name);
+  } catch {
+    return null; // storage may be switched off: then what is chosen lasts until the page is left
+  }
+};
+const write = (store, name, value) => {
+  try {
+    if (value === null) store().removeItem(name);
+    else store().setItem(name, value);
+  } catch {
+    // as above
+  }
+};
+const local = () => window.localStorage;
+const tab = () => window.sessionStorage;
+
+const browserLanguage = () => (navigator.languages?.[0] ?? navigator.language ?? "en").toLowerCase();
+const chosen = {
+  language: read(local, "onceover.language") ?? (browserLanguage().startsWith("zh") ? "zh" : "en"),
+  theme: read(local, "onceover.theme") ?? "auto",
+  key: read(tab, "onceover.key") ?? "",
+};
+
+export const prefs = () => chosen;
+
+export function choose(name, value) {
+  chosen[name] = value;
+  write(name === "key" ? tab : local, `onceover.${name}`, value === "" ? null : value);
+  apply();
+  for (const listener of listeners) listener();
+}
+
+/** Calls back after each choice. Returns what ends that. */
+export function onChoice(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export function apply() {
+  document.documentElement.lang = chosen.language === "zh" ? "zh-CN" : "en";
+  document.documentElement.dataset.theme = chosen.theme;
+}
+
+/** A text that is being written, kept for a reload of this tab. */
+export const draft = {
+  read: () => JSON.parse(read(tab, "onceover.draft") ?? "null"),
+  write: (value) => write(tab, "onceover.draft", value === null ? null : JSON.stringify(value)),
+};

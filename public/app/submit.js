@@ -1,0 +1,156 @@
+// A new task: its text, what is asked for it, what that would come to, and then the task itself.
+import { html, useEffect, useRef, useState } from "./dom.js";
+import { call } from "./api.js";
+import { bytes, count, t } from "./i18n.js";
+import { announce, Trouble } from "./parts.js";
+import { Plan } from "./plan.js";
+import { draft } from "./prefs.js";
+import { go } from "./route.js";
+
+const EMPTY = { input: "", instructions: "", reduce: "concat" };
+const NUMBERS = ["maxChars", "overlapChars", "maxOutputTokens", "temperature", "deadlineSeconds", "maxModelCalls"];
+const OBJECTS = ["modelOptions", "metadata"];
+const DRAFT_MOST = 2_000_000; // code units; what is longer is not kept for a reload
+
+class FieldTrouble extends Error {}
+
+/** The body of the request, of the fields that are filled in. Throws FieldTrouble. */
+export function bodyOf(fields) {
+  const body = { input: fields.input, reduce: fields.reduce };
+  if (fields.instructions) body.instructions = fields.instructions;
+  if (fields.model) body.model = fields.model;
+  const numbers = {};
+  for (const name of NUMBERS) {
+    if (!fields[name]) continue;
+    numbers[name] = Number(fields[name]);
+    if (!Number.isFinite(numbers[name])) throw new FieldTrouble(t("notANumber", { field: t(`field.${name}`) }));
+  }
+  const { maxChars, overlapChars, ...others } = numbers;
+  if (maxChars !== undefined || overlapChars !== undefined) body.chunk = { maxChars, overlapChars };
+  Object.assign(body, others);
+  for (const name of OBJECTS) {
+    if (!fields[name]) continue;
+    try {
+      body[name] = JSON.parse(fields[name]);
+    } catch {
+      throw new FieldTrouble(t("notJson", { field: t(`field.${name}`) }));
+    }
+  }
+  return body;
+}
+
+export function Submit() {
+  const [fields, setFields] = useState(() => ({ ...EMPTY, ...draft.read() }));
+  const [plan, setPlan] = useState(null); // {answer, text}
+  const [state, setState] = useState({ busy: "", error: null });
+  const attempt = useRef({ body: "", key: "" }); // the same request twice is one task
+  useEffect(() => {
+    const timer = setTimeout(() => draft.write(fields.input.length > DRAFT_MOST ? { ...fields, input: "" } : fields), 400);
+    return () => clearTimeout(timer);
+  }, [fields]);
+  const set = (name, value) => {
+    setFields((former) => ({ ...former, [name]: value }));
+    setPlan(null);
+  };
+  const ask = async (busy, send) => {
+    setState({ busy, error: null });
+    try {
+      await send(bodyOf(fields));
+      setState({ busy: "", error: null });
+    } catch (error) {
+      setState({ busy: "", error });
+    }
+  };
+  const preview = () =>
+    ask("plan", async (body) => {
+      const { data } = await call("POST", "/api/tasks?dryRun=true", { body });
+      setPlan({ answer: data, text: fields.input });
+      announce(count("plan.calls", data.minimumCalls));
+    });
+  const submit = () =>
+    ask("submit", async (body) => {
+      const text = JSON.stringify(body);
+      if (attempt.current.body !== text) attempt.current = { body: text, key: crypto.randomUUID() };
+      const { data } = await call("POST", "/api/tasks", { body, headers: { "Idempotency-Key": attempt.current.key } });
+      attempt.current = { body: "", key: "" };
+      draft.write({ ...fields, input: "" });
+      announce(t("accepted"));
+      go("task", data.id);
+    });
+  return html`<div class="pair">
+    <form class="card" onSubmit=${(event) => (event.preventDefault(), plan ? submit() : preview())}>
+      <h1>${t("submit.title")}</h1>
+      <${Source} text=${fields.input} onText=${(text) => set("input", text)} />
+      <div><label for="instructions">${t("field.instructions")}</label>
+      <textarea id="instructions" rows="2" value=${fields.instructions} onInput=${(event) => set("instructions", event.target.value)} aria-describedby="instructions-hint"></textarea>
+      <p class="hint" id="instructions-hint">${t("hint.instructions")}</p></div>
+      <fieldset>
+        <legend>${t("field.reduce")}</legend>
+        ${["concat", "merge", "none"].map(
+          (reduce) => html`<label key=${reduce} class="choice">
+            <input type="radio" name="reduce" value=${reduce} checked=${fields.reduce === reduce} onChange=${() => set("reduce", reduce)} />
+            <span>${t(`reduce.${reduce}`)}<small>${t(`reduce.${reduce}Hint`)}</small></span>
+          </label>`,
+        )}
+      </fieldset>
+      <details>
+        <summary>${t("more")}</summary>
+        <div class="grid">
+          <${Field} name="model" fields=${fields} set=${set} />
+          ${NUMBERS.map((name) => html`<${Field} key=${name} name=${name} fields=${fields} set=${set} numeric />`)}
+        </div>
+        ${OBJECTS.map((name) => html`<${Field} key=${name} name=${name} fields=${fields} set=${set} area />`)}
+      </details>
+      <${Trouble} error=${state.error} />
+      <div class="row">
+        <button type="button" onClick=${preview} disabled=${!fields.input || state.busy !== ""}>${t("submit.plan")}</button>
+        <button type="button" class="primary" onClick=${submit} disabled=${!plan || state.busy !== ""}>
+          ${plan ? count("submit.go", plan.answer.minimumCalls) : t("submit.wait")}
+        </button>
+      </div>
+    </form>
+    ${plan
+      ? html`<${Plan} plan=${plan.answer} text=${plan.text} maxCalls=${Number(fields.maxModelCalls) || null} />`
+      : html`<section class="card empty"><h2>${t("plan.title")}</h2><p>${t("plan.none")}</p></section>`}
+  </div>`;
+}
+
+function Field({ name, fields, set, numeric = false, area = false }) {
+  const common = {
+    id: name,
+    value: fields[name] ?? "",
+    spellcheck: false,
+    "aria-describedby": `${name}-hint`,
+    onInput: (event) => set(name, event.target.value),
+  };
+  return html`<div>
+    <label for=${name}>${t(`field.${name}`)}</label>
+    ${area ? html`<textarea rows="2" class="code" ...${common}></textarea>` : html`<input ...${common} inputmode=${numeric ? "decimal" : undefined} />`}
+    <p class="hint" id=${`${name}-hint`}>${t(`hint.${name}`)}</p>
+  </div>`;
+}
+
+/** The text, typed or taken from a file, which the browser reads and nobody else. */
+function Source({ text, onText }) {
+  const [file, setFile] = useState("");
+  const [over, setOver] = useState(false);
+  const take = async (chosen) => {
+    if (!chosen) return;
+    onText(await chosen.text());
+    setFile(chosen.name);
+  };
+  const drop = (event) => {
+    event.preventDefault();
+    setOver(false);
+    take(event.dataTransfer?.files?.[0]);
+  };
+  return html`<div class=${`source ${over ? "over" : ""}`} onDragOver=${(event) => (event.preventDefault(), setOver(true))} onDragLeave=${() => setOver(false)} onDrop=${drop}>
+    <label for="input">${t("field.input")}</label>
+    <textarea id="input" rows="10" value=${text} dir="auto" onInput=${(event) => (setFile(""), onText(event.target.value))} placeholder=${t("submit.placeholder")}></textarea>
+    <div class="row">
+      <label class="button" for="file">${t("submit.file")}</label>
+      <input id="file" class="sr" type="file" accept="text/*,.md,.txt,.csv,.json,.log,.html,.xml" onChange=${(event) => take(event.target.files[0])} />
+      <span class="dim">${file && html`<bdi>${file}</bdi> · `}${bytes(new Blob([text]).size)}</span>
+    </div>
+  </div>`;
+}

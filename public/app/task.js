@@ -1,0 +1,150 @@
+// One task: where it stands, what it costs and waits for, its chunks over time, and what came of it.
+import { html, useMemo, useRef, useState } from "./dom.js";
+import { Actions } from "./actions.js";
+import { call } from "./api.js";
+import { ChunkTable } from "./chunks.js";
+import { Chunk } from "./chunk.js";
+import { Deliveries } from "./deliveries.js";
+import { absolute, count, span, t, whole } from "./i18n.js";
+import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, Notice, Save, Time, Trouble, Waiting, Words } from "./parts.js";
+import { useRefresh } from "./refresh.js";
+import { href, replace } from "./route.js";
+import { nameOf } from "./tasks.js";
+import { Waterfall } from "./waterfall.js";
+
+const SECONDS_MOST = 3; // between two looks at a task of which there is news
+const QUIET_SECONDS = 15; // without news for so long, and nothing is happening
+
+export function Task({ id, query }) {
+  const table = useMemo(() => new ChunkTable(id), [id]);
+  const [, setNews] = useState(0);
+  const source = useRef(null); // the text, once it has been read
+  const state = useRefresh(id, async (signal, former) => {
+    const { data, retryAfter } = await call("GET", `/api/tasks/${encodeURIComponent(id)}`, { signal });
+    if (former && former.status !== data.status) announce(`${t("task.title")}: ${t(`status.${data.status}`)}`);
+    table.sync(data, signal, () => setNews((number) => number + 1));
+    // `Retry-After` grows with the time without news. While there is news, the page is quicker than it asks for.
+    const isNews = former?.status !== data.status || former.progress.completed !== data.progress.completed;
+    const after = Math.min(retryAfter ?? 2, isNews ? SECONDS_MOST : Infinity);
+    return { data, active: after < QUIET_SECONDS, after, rows: 5 + 2 * (data.waitingFor?.ahead ?? 0), done: data.terminal };
+  });
+  const task = state.data;
+  const selected = query.chunk === undefined ? null : Math.min(Number(query.chunk) || 0, (task?.progress.total ?? 1) - 1);
+  const select = (index) => replace("task", id, { chunk: String(index) });
+  return html`
+    <p class="crumbs"><a href=${href("tasks")}>${t("nav.tasks")}</a> / <code>${id.slice(-12)}</code></p>
+    <${Trouble} error=${state.error} />
+    ${!task && !state.error && html`<p class="dim" role="status">${t("loading")}</p>`}
+    ${task &&
+    html`<${Head} task=${task} again=${state.again} />
+      <${Freshness} state=${state} scope=${t("task.scope")} />
+      <${Standing} task=${task} />
+      <section class="card" aria-labelledby="waterfall-title">
+        <div class="head"><h2 id="waterfall-title">${t("waterfall.title")}</h2><span class="dim">${chunksOf(task.progress)}</span></div>
+        <p class="hint">${t("waterfall.derived")}</p>
+        <${Trouble} error=${table.error} />
+        <${Waterfall} task=${task} table=${table} selected=${selected} onSelect=${select} />
+        ${merging(task) && html`<${Notice}>${merging(task)}<//>`}
+      </section>
+      ${selected !== null && html`<${Chunk} key=${selected} task=${task} index=${selected} meta=${table.known[selected]} source=${source} />`}
+      <${Result} task=${task} />
+      <div class="pair even">
+        <${Request} task=${task} />
+        <${Deliveries} id=${id} terminal=${task.terminal} />
+      </div>`}
+  `;
+}
+
+function merging({ calls }) {
+  const merges = calls.out.filter(({ level }) => level > 0);
+  if (merges.length === 0) return "";
+  return count("waterfall.merging", merges.length, { level: merges[0].level });
+}
+
+function Head({ task, again }) {
+  const name = nameOf(task.metadata);
+  return html`<div class="head">
+    <h1 class="title"><${Chip} status=${task.status} /> ${name ? html`<bdi>${name}</bdi>` : t("task.title")}</h1>
+    <${Actions} task=${task} again=${again} />
+  </div>`;
+}
+
+function Standing({ task }) {
+  const { progress, usage } = task;
+  const ended = task.finishedAt ? Date.parse(task.finishedAt) : null;
+  return html`<section class="card" aria-label=${t("task.standing")}>
+    <${Bar} part=${progress.completed} of=${progress.total} label=${chunksOf(progress)} tone=${`thick is-${task.status}`} />
+    ${task.waitingFor && html`<p class="lead"><${Waiting} wait=${task.waitingFor} /></p>`}
+    ${task.error &&
+    html`<${Notice} tone="bad" title=${task.error.code}><bdi>${task.error.message}</bdi>
+      <span class="dim"> ${t(task.error.retryable ? "retryable" : "notRetryable")}</span><//>`}
+    ${task.lastError &&
+    !task.error &&
+    html`<${Notice} tone="warn" title=${task.lastError.code}>
+      <bdi>${task.lastError.message}</bdi> · <${Time} at=${task.lastError.at} /> · ${count("inARow", task.lastError.calls)}
+      ${task.lastError.chunk !== null && html` · ${t("chunkName", { n: task.lastError.chunk + 1 })}`}
+    <//>`}
+    <div class="figures">
+      <${Figure} name=${t("bill.calls")} value=${whole(usage.modelCalls)} note=${t("bill.minimum", { n: usage.minimumCalls })} />
+      <${Figure} name=${t("bill.inDoubt")} value=${whole(usage.inDoubt)} note=${t("bill.inDoubtNote")} tone=${usage.inDoubt > 0 ? "warn" : ""} />
+      <${Figure} name=${t("bill.tokens")} value=${`${whole(usage.inputTokens)} → ${whole(usage.outputTokens)}`} note=${t("bill.tokensNote")} />
+      <${Figure} name=${t("cutOffTitle")} value=${whole(progress.truncated)} note=${t("cutOffNote")} tone=${progress.truncated > 0 ? "warn" : ""} />
+    </div>
+    <${Facts}
+      of=${[
+        [t("column.route"), t(`route.${task.route}`)],
+        [t("attempts"), whole(task.attempts), t("attemptsHint")],
+        [t("createdAt"), html`<${Time} at=${task.createdAt} both />`],
+        [t("startedAt"), task.startedAt && html`<${Time} at=${task.startedAt} both />`],
+        [t("finishedAt"), task.finishedAt && html`<${Time} at=${task.finishedAt} both />`],
+        [t("took"), ended && span(ended - Date.parse(task.createdAt))],
+        [t("estimated"), task.estimatedFinishAt && html`<${Time} at=${task.estimatedFinishAt} both />`, t("estimatedHint")],
+        [t("deadlineAt"), task.deadlineAt && html`<${Time} at=${task.deadlineAt} both />`],
+        [t("budget"), task.maxModelCalls && count("calls", task.maxModelCalls)],
+        [t("expiresAt"), task.expiresAt && absolute(task.expiresAt)],
+      ]}
+    />
+    <p class="hint">${t("id")} <code class="wrap">${task.id}</code></p>
+  </section>`;
+}
+
+const Figure = ({ name, value, note, tone = "" }) =>
+  html`<div class=${`figure ${tone}`}><span>${name}</span><strong>${value}</strong><small>${note}</small></div>`;
+
+function Result({ task }) {
+  if (!task.result) return null;
+  const { output } = task.result;
+  const text = Array.isArray(output) ? output.join("\n\n") : output;
+  return html`<section class="card" aria-labelledby="result-title">
+    <div class="head">
+      <h2 id="result-title">${t("result.title")}</h2>
+      <div class="row"><${Copy} text=${text} /><${Save} text=${text} name=${`onceover-${task.id}.txt`} /></div>
+    </div>
+    ${task.progress.truncated > 0 && html`<${Notice} tone="warn">${count("result.truncated", task.progress.truncated)}<//>`}
+    ${Array.isArray(output) && html`<p class="hint">${count("result.list", output.length)}</p>`}
+    <${Words} text=${text} label=${t("result.title")} tall />
+  </section>`;
+}
+
+function Request({ task: { request, metadata } }) {
+  const objects = [
+    [t("field.modelOptions"), request.modelOptions],
+    [t("field.metadata"), metadata],
+  ].filter(([, value]) => Object.keys(value).length > 0);
+  return html`<section class="card" aria-labelledby="request-title">
+    <h2 id="request-title">${t("request.title")}</h2>
+    <${Facts}
+      of=${[
+        [t("request.model"), html`<bdi>${request.model}</bdi>`],
+        [t("request.reduce"), t(`reduce.${request.reduce}`)],
+        [t("request.characters"), whole(request.inputCharacters)],
+        [t("field.maxChars"), request.chunk.maxChars && whole(request.chunk.maxChars)],
+        [t("field.overlapChars"), whole(request.chunk.overlapChars)],
+        [t("field.maxOutputTokens"), request.maxOutputTokens && whole(request.maxOutputTokens)],
+        [t("field.temperature"), request.temperature !== null && whole(request.temperature)],
+      ]}
+    />
+    ${request.instructions && html`<h3>${t("field.instructions")}</h3><${Words} text=${request.instructions} label=${t("field.instructions")} />`}
+    ${objects.map(([name, value]) => html`<h3 key=${name}>${name}</h3><${Words} text=${JSON.stringify(value, null, 2)} label=${name} />`)}
+  </section>`;
+}

@@ -1,0 +1,157 @@
+// A task's chunks over time. Only the rows in view are in the page, so thousands cost no more than a screenful.
+import { html, useLayoutEffect, useMemo, useRef, useState } from "./dom.js";
+import { now } from "./api.js";
+import { doubtedChunks, stateOf } from "./chunks.js";
+import { absolute, clock, count, span, t } from "./i18n.js";
+import { useNow } from "./refresh.js";
+
+const ROW = 24; // pixels; the style sheet has the same
+const HEIGHT_MOST = 480;
+const SPARE = 6; // rows above and below the view
+const DAY = 86_400_000; // milliseconds; what is longer has dates on its axis
+const STEPS = 240; // of the curve of calls at once
+
+export function Waterfall({ task, table, selected, onSelect }) {
+  const box = useRef(null);
+  const [top, setTop] = useState(0);
+  const [near, setNear] = useState(false);
+  useNow(task.terminal ? 60_000 : 1000);
+  const { total } = task.progress;
+  const height = Math.min(total * ROW, HEIGHT_MOST);
+  const first = Math.max(0, Math.floor(top / ROW) - SPARE);
+  const behind = Math.min(total, Math.ceil((top + height) / ROW) + SPARE);
+  const doubted = useMemo(() => doubtedChunks(task), [task]);
+  const rows = [];
+  for (let index = first; index < behind; index += 1) rows.push({ index, state: stateOf(index, table, task, doubted) });
+  const end = task.terminal ? Date.parse(task.finishedAt) : now();
+  const scale = near ? scaleOf(rows, table, end) : [Date.parse(task.createdAt), end];
+  const moment = scale[1] - scale[0] > DAY ? absolute : clock;
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (!element || selected === null) return;
+    if (selected * ROW < element.scrollTop) element.scrollTop = selected * ROW;
+    else if ((selected + 1) * ROW > element.scrollTop + height) element.scrollTop = (selected + 1) * ROW - height;
+  }, [selected]);
+  const move = (event) => {
+    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: 15, PageUp: -15, Home: -total, End: total };
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    onSelect(Math.max(0, Math.min(total - 1, (selected ?? -1) + steps[event.key])));
+  };
+  return html`
+    <${AtOnce} table=${table} scale=${scale} version=${`${table.completed} ${table.seen.size}`} />
+    <div class="axis" aria-hidden="true">
+      <span></span>
+      <div>${[0, 0.5, 1].map((part) => html`<span key=${part}>${moment(scale[0] + part * (scale[1] - scale[0]))}</span>`)}</div>
+    </div>
+    <div
+      ref=${box}
+      class="fall"
+      role="listbox"
+      tabindex="0"
+      aria-label=${t("waterfall.label")}
+      aria-activedescendant=${selected === null ? undefined : `chunk-${selected}`}
+      style=${{ height: `${height}px` }}
+      onScroll=${(event) => setTop(event.currentTarget.scrollTop)}
+      onKeyDown=${move}
+    >
+      <div class="fall-all" role="presentation" style=${{ height: `${total * ROW}px` }}>
+        ${rows.map(
+          ({ index, state }) => html`<${Row}
+            key=${index}
+            index=${index}
+            state=${state}
+            chunk=${table.known[index]}
+            out=${table.seen.get(index)}
+            task=${task}
+            scale=${scale}
+            selected=${index === selected}
+            onSelect=${onSelect}
+          />`,
+        )}
+      </div>
+    </div>
+    <${Legend} />
+    ${total * ROW > HEIGHT_MOST &&
+    html`<label class="choice inline">
+      <input type="checkbox" checked=${near} onChange=${(event) => setNear(event.target.checked)} /> <span>${t("waterfall.near")}</span>
+    </label>`}
+  `;
+}
+
+/** From the first to the last moment of the rows in view. */
+function scaleOf(rows, table, end) {
+  const times = rows.flatMap(({ index }) => {
+    const chunk = table.known[index];
+    return chunk?.begun ? [chunk.begun, chunk.ended] : table.seen.has(index) ? [table.seen.get(index), end] : [];
+  });
+  return times.length === 0 ? [end - 1000, end] : [Math.min(...times), Math.max(...times)];
+}
+
+function Row({ index, state, chunk, out, task, scale, selected, onSelect }) {
+  const [from, to] = scale;
+  const length = Math.max(1, to - from);
+  const place = (time) => Math.max(0, Math.min(100, ((time - from) / length) * 100));
+  const created = Date.parse(task.createdAt);
+  const [begun, ended] = state === "out" ? [out, to] : state === "doubt" ? [Date.parse(task.calls.announcedAt), to] : [chunk?.begun, chunk?.ended];
+  const took = begun && ended ? span(ended - begun) : "";
+  const said = [t("chunkName", { n: index + 1 }), t(`chunk.${state}`), state === "out" ? t("waterfall.for", { span: took }) : took];
+  if (chunk?.attempts > 1) said.push(count("callsMade", chunk.attempts));
+  return html`<div
+    id=${`chunk-${index}`}
+    class=${`fall-row ${selected ? "selected" : ""}`}
+    role="option"
+    aria-selected=${selected}
+    aria-setsize=${task.progress.total}
+    aria-posinset=${index + 1}
+    title=${said.filter(Boolean).join(", ")}
+    style=${{ transform: `translateY(${index * ROW}px)` }}
+    onClick=${() => onSelect(index)}
+  >
+    <span class="sr">${said.filter(Boolean).join(", ")}</span>
+    <span class="fall-name" aria-hidden="true">${index + 1}</span>
+    <div class="fall-time">
+      <i class="wait" style=${{ left: `${place(created)}%`, width: `${place(begun ?? to) - place(created)}%` }}></i>
+      ${begun && html`<b class=${`call is-${state}`} style=${{ left: `${place(begun)}%`, width: `${place(ended) - place(begun)}%` }}></b>`}
+      ${!begun && state !== "queued" && html`<b class=${`call mark is-${state}`} style=${{ left: "100%" }}></b>`}
+    </div>
+    <span class="fall-note" aria-hidden="true">${took}${chunk?.attempts > 1 && html` <em>×${chunk.attempts}</em>`}</span>
+  </div>`;
+}
+
+const Legend = () => html`<div class="legend">
+  ${["done", "cut", "out", "doubt", "failed"].map(
+    (state) => html`<span key=${state}><b class=${`call is-${state}`}></b>${t(`chunk.${state}`)}</span>`,
+  )}
+  <span><i class="wait"></i>${t("waterfall.wait")}</span>
+</div>`;
+
+/** How many calls for chunks were out at once: those that gave an output, and those that are out now. */
+function AtOnce({ table, scale: [from, to], version }) {
+  const curve = useMemo(() => {
+    const events = []; // [time, 1 or -1]
+    for (const chunk of table.known) if (chunk?.begun) events.push([chunk.begun, 1], [chunk.ended, -1]);
+    for (const begun of table.seen.values()) events.push([begun, 1]);
+    events.sort(([a, up], [b, other]) => a - b || up - other);
+    const step = (time) => Math.max(0, Math.min(STEPS, Math.floor(((time - from) / Math.max(1, to - from)) * STEPS)));
+    const heights = new Array(STEPS + 1).fill(0);
+    let [at, filled] = [0, 0];
+    for (const [time, change] of events) {
+      if (time > to) break;
+      for (const until = step(time); filled < until; filled += 1) heights[filled + 1] = at;
+      at += change;
+      heights[filled] = Math.max(heights[filled], at);
+    }
+    heights.fill(at, filled + 1);
+    return { heights, most: Math.max(...heights) };
+  }, [Math.round(from / 1000), Math.round(to / 1000), version]);
+  if (curve.most === 0) return null;
+  const line = curve.heights.map((height, step) => `L${step} ${(20 - (height / curve.most) * 19).toFixed(1)}`).join("");
+  return html`<div class="at-once">
+    <span>${t("waterfall.most", { n: curve.most })}</span>
+    <svg viewBox=${`0 0 ${STEPS} 20`} preserveAspectRatio="none" role="img" aria-label=${t("waterfall.mostLabel", { n: curve.most })}>
+      <path d=${`M0 20${line}L${STEPS} 20Z`} />
+    </svg>
+    <span></span>
+  </div>`;
+}

@@ -1,0 +1,116 @@
+// The tenant's webhook endpoints: list, make, rotate, test, delete. Hidden where the deployment has none.
+import { html, useState } from "./dom.js";
+import { call } from "./api.js";
+import { t } from "./i18n.js";
+import { announce, Confirm, Freshness, Notice, Time, Trouble } from "./parts.js";
+import { useRefresh } from "./refresh.js";
+import { Secret } from "./secret.js";
+
+const PATH = "/v1/webhook_endpoints";
+const EVENTS = [
+  "task.completed",
+  "task.failed",
+  "task.cancelled",
+  "response.completed",
+  "response.failed",
+  "response.cancelled",
+  "response.incomplete",
+];
+
+export function Webhooks() {
+  const state = useRefresh("webhooks", async (signal) => {
+    try {
+      const { data } = await call("GET", `${PATH}?limit=100`, { signal });
+      return { data: data.data, active: false, done: true };
+    } catch (error) {
+      if (error.status !== 404 && error.status !== 503) throw error;
+      return { data: null, active: false, done: true };
+    }
+  });
+  const [secret, setSecret] = useState(null);
+  const [asked, setAsked] = useState(null); // {act, endpoint}
+  const [said, setSaid] = useState({ text: "", error: null });
+  if (state.at && state.data === null && !state.error) return null;
+  const at = (endpoint) => `${PATH}/${encodeURIComponent(endpoint.id)}`;
+  const test = async (endpoint) => {
+    try {
+      const { data } = await call("POST", `${at(endpoint)}/test`, { body: {} });
+      const text = t("webhooks.answered", { status: data.status_code });
+      setSaid({ text, error: null });
+      announce(text);
+    } catch (error) {
+      setSaid({ text: "", error });
+    }
+  };
+  const acts = {
+    rotate: async () => {
+      const { data } = await call("POST", `${at(asked.endpoint)}/rotate_secret`, { body: { keep_old_secret_active_for_24_hours: true } });
+      setSecret(data.signing_secret);
+      state.again();
+    },
+    remove: async () => {
+      await call("DELETE", at(asked.endpoint));
+      announce(t("webhooks.removed"));
+      state.again();
+    },
+  };
+  return html`<section class="card" aria-labelledby="webhooks-title">
+    <h2 id="webhooks-title">${t("webhooks.title")}</h2>
+    <${Freshness} state=${state} scope=${t("webhooks.scope")} />
+    <${Trouble} error=${state.error ?? said.error} />
+    ${said.text && html`<${Notice}>${said.text}<//>`}
+    ${state.data?.length === 0 && html`<p class="dim">${t("webhooks.none")}</p>`}
+    <ul class="rows">
+      ${(state.data ?? []).map(
+        (endpoint) => html`<li key=${endpoint.id}>
+          <span><strong><bdi>${endpoint.name}</bdi></strong> <span class=${`chip is-${endpoint.status === "enabled" ? "completed" : "failed"}`}>${t(`webhooks.${endpoint.status}`)}</span></span>
+          <span class="wrap"><bdi>${endpoint.url}</bdi></span>
+          <span class="dim">${endpoint.event_types.join(", ")} · <${Time} at=${new Date(endpoint.created_at * 1000).toISOString()} /></span>
+          <span class="row">
+            <button type="button" onClick=${() => test(endpoint)}>${t("webhooks.test")}</button>
+            <button type="button" onClick=${() => setAsked({ act: "rotate", endpoint })}>${t("webhooks.rotate")}</button>
+            <button type="button" class="danger" onClick=${() => setAsked({ act: "remove", endpoint })}>${t("webhooks.remove")}</button>
+          </span>
+        </li>`,
+      )}
+    </ul>
+    <${NewEndpoint} onMade=${(text) => (setSecret(text), state.again())} />
+    ${secret && html`<${Secret} title=${t("webhooks.secret")} text=${secret} onClose=${() => setSecret(null)} />`}
+    ${asked &&
+    html`<${Confirm} title=${t(`webhooks.${asked.act}`)} verb=${t(`webhooks.${asked.act}`)} danger=${asked.act === "remove"} act=${acts[asked.act]} onClose=${() => setAsked(null)}>
+      <p>${t(`webhooks.${asked.act}Hint`)} <strong><bdi>${asked.endpoint.name}</bdi></strong></p>
+    <//>`}
+  </section>`;
+}
+
+function NewEndpoint({ onMade }) {
+  const [fields, setFields] = useState({ name: "", url: "", events: EVENTS.slice(0, 3) });
+  const [error, setError] = useState(null);
+  const make = async (event) => {
+    event.preventDefault();
+    try {
+      const { data } = await call("POST", PATH, { body: { name: fields.name, url: fields.url, event_types: fields.events } });
+      setError(null);
+      setFields({ ...fields, name: "", url: "" });
+      onMade(data.signing_secret);
+    } catch (failure) {
+      setError(failure);
+    }
+  };
+  const toggle = (name) => setFields({ ...fields, events: EVENTS.filter((each) => (each === name) !== fields.events.includes(each)) });
+  return html`<form class="inline-form" onSubmit=${make}>
+    <h3>${t("webhooks.new")}</h3>
+    <div class="grid">
+      <div><label for="hook-name">${t("webhooks.name")}</label><input id="hook-name" value=${fields.name} onInput=${(event) => setFields({ ...fields, name: event.target.value })} /></div>
+      <div><label for="hook-url">URL</label><input id="hook-url" type="url" inputmode="url" placeholder="https://" value=${fields.url} onInput=${(event) => setFields({ ...fields, url: event.target.value })} /></div>
+    </div>
+    <fieldset>
+      <legend>${t("webhooks.events")}</legend>
+      ${EVENTS.map(
+        (name) => html`<label key=${name} class="choice inline"><input type="checkbox" checked=${fields.events.includes(name)} onChange=${() => toggle(name)} /> <span><code>${name}</code></span></label>`,
+      )}
+    </fieldset>
+    <${Trouble} error=${error} />
+    <button type="submit" class="primary" disabled=${!fields.name || !fields.url || fields.events.length === 0}>${t("webhooks.make")}</button>
+  </form>`;
+}

@@ -1,0 +1,129 @@
+"""The dashboard's files: served as Cloudflare serves them, under a strict policy, and the API is what it was."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local.node import find_node
+from tests.support.dev_server import ROOT, DevServer
+
+pytestmark = pytest.mark.runtime
+PUBLIC = ROOT / "public"
+BYTES_MOST = 200_000
+
+FILES = sorted(f"/{path.relative_to(PUBLIC).as_posix()}" for path in PUBLIC.rglob("*") if path.is_file())
+ASSETS = [name for name in FILES if name not in {"/_headers", "/index.html"}]
+# What tells of the way that an answer came, and not of the file.
+TRANSPORT = {"date", "connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "vary"}
+OWN = {"etag", "cf-cache-status"}
+
+REQUESTS: list[tuple[str, str, dict[str, str]]] = [
+    *(("GET", name, {}) for name in ["/", "/index.html", "/index", "/index.html?a=b", *ASSETS]),
+    ("HEAD", "/", {}),
+    ("HEAD", "/app/main.js", {}),
+    ("POST", "/", {}),
+    ("DELETE", "/app/main.js", {}),
+    ("OPTIONS", "/", {}),
+    *(
+        ("GET", path, {})
+        for path in ("/_headers", "/app", "/app/", "/app/none.js", "/tasks", "/api/x", "/api", "/v1/x")
+    ),
+    ("GET", "/openapi.json", {}),
+    ("POST", "/api/tasks", {}),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """The project as `make dev` serves it, without keys."""
+    with DevServer(tmp_path_factory.mktemp("state")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def cloudflare() -> dict[str, Any]:
+    """What Cloudflare's asset worker answers to REQUESTS, and what each environment has of assets."""
+    told = json.dumps({"project": str(ROOT), "requests": REQUESTS})
+    command = [str(find_node()), str(ROOT / "tests" / "support" / "assets.mjs")]
+    done = subprocess.run(command, input=told, capture_output=True, text=True, check=True, timeout=120)
+    return json.loads(done.stdout)
+
+
+def shown(status: int, headers: dict[str, str], body: str) -> dict[str, object]:
+    names = {name.lower(): value for name, value in headers.items() if name.lower() not in TRANSPORT | OWN}
+    return {"status": status, "headers": names, "body": body}
+
+
+def test_files_are_served_as_cloudflare_serves_them(server: DevServer, cloudflare: dict[str, Any]) -> None:
+    """Status, headers and bytes of each file, of the names of the page, of other methods and of what is no file. The
+    tag of a file is another one, and leads to 304 in both."""
+    for (method, path, headers), theirs in zip(REQUESTS, cloudflare["answers"], strict=True):
+        answer = httpx.request(method, server.url + path, headers=headers)
+        if theirs is None:
+            assert "x-request-id" in answer.headers, path  # the Worker's own answer
+            continue
+        ours = shown(answer.status_code, dict(answer.headers), answer.text)
+        assert ours == shown(theirs["status"], theirs["headers"], theirs["body"]), path
+    tag = httpx.get(server.url).headers["etag"]
+    again = httpx.get(server.url, headers={"if-none-match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> None:
+    """Named once, and inherited: no environment is without the dashboard, and none binds anything."""
+    top, free, direct = (cloudflare["environments"][name] for name in ("", "free", "direct"))
+    assert top == free == direct
+    assert Path(top["directory"]) == PUBLIC
+    assert "binding" not in top
+    assert top["routerConfig"]["static_routing"]["user_worker"] == ["/api/*", "/v1/*", "/openapi.json"]
+
+
+def test_the_policy_is_strict(server: DevServer) -> None:
+    """Scripts and styles of the page's own origin, no markup from text, nothing from elsewhere, and no inline code in
+    the page that would need an exception."""
+    page = httpx.get(server.url)
+    rules = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == rules["img-src"] == "'self'"
+    assert (rules["require-trusted-types-for"], rules["trusted-types"]) == ("'script'", "'none'")
+    assert "unsafe" not in page.headers["content-security-policy"]
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", page.text)
+    sources = "".join(path.read_text() for path in (PUBLIC / "app").glob("*.js"))
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", sources)
+    assert not re.search(r"https?://\w", sources + page.text)
+
+
+def test_the_api_is_untouched(server: DevServer) -> None:
+    """Unknown paths are the API's 404 problem with its headers, below its paths and elsewhere."""
+    for path in ("/api/x", "/api/", "/nothing", "/app/none.js"):
+        answer = httpx.get(server.url + path)
+        assert (answer.status_code, answer.json()["status"]) == (404, 404), path
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert answer.headers["cache-control"] == "no-store"
+    wrong = httpx.put(f"{server.url}/api/tasks")
+    assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
+
+
+def test_the_page_names_all_of_its_modules(server: DevServer) -> None:
+    """The browser asks for them at once, not one import after the other."""
+    named = re.findall(r'(?:rel="modulepreload" href|type="module" src)="([^"]+)"', httpx.get(server.url).text)
+    assert sorted(named) == [path[1:] for path in FILES if path.endswith(".js")]
+
+
+def test_a_foreign_host_gets_no_file(server: DevServer) -> None:
+    """Refused before anything else, files included."""
+    answer = httpx.get(server.url, headers={"host": "rebound.example"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "foreign_host")
+
+
+def test_it_is_small_and_adds_nothing_to_the_worker() -> None:
+    """All files together, licences included. Nothing of the Worker's own folder knows of them."""
+    assert sum((PUBLIC / name[1:]).stat().st_size for name in FILES) < BYTES_MOST
+    assert not [path for path in (ROOT / "src").rglob("*.py") if "public/" in path.read_text()]

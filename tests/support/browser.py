@@ -1,0 +1,128 @@
+"""Debian's Chromium under Playwright, and pages that note what must not happen in them."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+
+from tests.support.dev_server import ROOT
+
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+SCREENSHOTS = ROOT / ".build" / "screenshots"
+# A turn of the page's loop, by a message: the page's timers may stand still.
+_A_TURN = """new Promise((done) => {
+  const channel = new MessageChannel();
+  channel.port1.onmessage = done;
+  channel.port2.postMessage(0);
+})"""
+# What a browser says of any answer of 4xx or 5xx, however well the page deals with it.
+_FAILED_LOAD = re.compile(r"Failed to load resource: .* status of (\d+)|Failed to load resource: net::ERR_CONNECTION")
+
+
+def chromium_path() -> Path | None:
+    """Where Chromium is, if it is installed."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((Path(found) for name in names if (found := shutil.which(name))), None)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser. Without Chromium the tests are skipped, but for CI, where they fail."""
+    path = chromium_path()
+    if path is None:
+        missing = "there is no Chromium: `apt-get install chromium` brings one"
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page in a context of its own, with the faults that it has shown so far.
+
+    `refused` are the statuses of answers of 4xx and 5xx, which a test expects or not.
+    """
+
+    def __init__(self, browser: Browser, url: str, **options: Any) -> None:
+        self.url = url
+        self.context = browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 900}, **options})
+        self.page: Page = self.context.new_page()
+        self.faults: list[str] = []
+        self.refused: list[int] = []
+        self.requests: list[str] = []
+        self.page.set_default_timeout(20_000)
+        self.page.on("console", lambda message: self._said(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", lambda request: self._asked(request.method, request.url))
+        self._under_way = 0
+        self.page.on("requestfinished", lambda _: self._answered())
+        self.page.on("requestfailed", lambda _: self._answered())
+        self.page.on("dialog", self._interrupted)
+
+    def _said(self, kind: str, text: str) -> None:
+        if kind not in {"error", "warning"}:
+            return
+        failed = _FAILED_LOAD.search(text)
+        if failed is None:
+            self.faults.append(text)
+        elif failed[1]:
+            self.refused.append(int(failed[1]))
+
+    def _asked(self, method: str, url: str) -> None:
+        self.requests.append(f"{method} {url.removeprefix(self.url)}")
+        self._under_way += 1
+        if not url.startswith((f"{self.url}/", "blob:", "data:")):
+            self.faults.append(f"a request to {url}")
+
+    def _interrupted(self, dialog: Dialog) -> None:
+        self.faults.append(f"a dialog of a script: {dialog.message}")
+        dialog.dismiss()
+
+    def _answered(self) -> None:
+        self._under_way -= 1
+
+    def settle(self) -> None:
+        """Return once no request is under way, and what they brought has been dealt with."""
+        for _ in range(1000):
+            self.page.evaluate(_A_TURN)
+            if self._under_way == 0:
+                return
+            self.page.wait_for_timeout(10)
+        raise AssertionError(f"requests without an answer: {self.requests[-3:]}")
+
+    def open(self, fragment: str, key: str = "") -> Page:
+        """Go to a view, with a key in the tab if one is given."""
+        if key:
+            self.context.add_init_script(f"sessionStorage['onceover.key'] ??= '{key}'")
+        self.page.goto(f"{self.url}/{fragment}")
+        return self.page
+
+    def serious(self) -> list[str]:
+        """What axe-core finds serious or critical in the page as it is."""
+        # The page's own policy forbids scripts from elsewhere; the debugger's evaluation is no such script.
+        self.page.evaluate(AXE.read_text() + "; 0")
+        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        return [
+            f"{each['id']}: {node['html'][:120]} {node['failureSummary'][:200]}"
+            for each in found["violations"]
+            if each["impact"] in {"serious", "critical"}
+            for node in each["nodes"]
+        ]
+
+    def picture(self, name: str) -> None:
+        """Write a screenshot into an ignored folder, for somebody to look at."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
