@@ -41,7 +41,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         state = folder / "state"
-        with DevServer(state, *variables({"REQUIRE_KEYS": "true"})) as server:
+        with DevServer(state, *variables({"REQUIRE_KEYS": "true"}), ready_seconds=240) as server:
             deployment = (server.url, make_key(state))
             walks: tuple[Walk, ...] = (
                 ("openai for Python", lambda: [sys.executable, "walk.py"], EXPECTED),
