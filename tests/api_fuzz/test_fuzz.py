@@ -36,7 +36,7 @@ max-examples = {CHAINS}
 
 
 def fuzz(url: str, folder: Path, seed: int, key: str, receiver: str) -> tuple[int, str]:
-    """Run all phases and all checks with an API key; webhooks go to a receiver. The exit status and what was printed."""
+    """Run all phases and checks with an API key, webhooks to a receiver: the exit status and what was printed."""
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG)
     command = [
