@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any
 
-import autobatcher
+import autobatcher  # type: ignore[import-not-found]  # in a folder that is thrown away
 import openai
 
 LONG = "\n\n".join(f"Part {number:02} of a text, which is long enough for a chunk of its own." for number in range(20))
