@@ -13,6 +13,11 @@ _LIMIT = {
     "maximum": limits.LIST_LIMIT_MOST,
     "default": limits.LIST_LIMIT_DEFAULT,
 }
+# Calls on the endpoint that an answer shows, by their `name`.
+_OF_THIS = tuple(
+    (name, "id", "/id")
+    for name in ("readWebhookEndpoint", "rotateWebhookSecret", "testWebhookEndpoint", "deleteWebhookEndpoint")
+)
 _OF_ENDPOINT = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
 _WITH_BODY = (
     problems.MALFORMED_BODY,
@@ -31,7 +36,7 @@ ENDPOINTS = (
         handler=webhook_endpoints.make_endpoint,
         access=Scope.ADMIN,
         body=webhook_endpoints.NewEndpointFields,
-        answers=(Answer(200, "Made", (webhook_endpoints.SecretWebhookEndpointView,)),),
+        answers=(Answer(200, "Made", (webhook_endpoints.SecretWebhookEndpointView,), leads_to=_OF_THIS),),
         problems=(*_WITH_BODY, problems.ENDPOINT_LIMIT, *problems.DATABASE_KINDS),
     ),
     Endpoint(

@@ -57,7 +57,7 @@ REFUSED: dict[str, list[Any]] = {
     "prompt_cache_options": [{"mode": "explicit"}, {"prewarm": True}],
     "prompt_cache_retention": ["24h"],
     "safety_identifier": ["somebody"],
-    "service_tier": ["flex", "priority"],
+    "service_tier": ["priority", "scale", "Flex"],
     "stream_options": [{"include_obfuscation": False}],
     "text": [
         {"format": {"type": "json_object"}},
@@ -158,6 +158,13 @@ def test_openais_own_defaults_pass(bench: ApiBench):
     }
     assert {"tools", "truncation", "text"} <= set(every)
     assert made(bench, **every, background_options={"completion_window": "soonest"}, store=True)["status"] == "queued"
+
+
+@pytest.mark.parametrize("tier", ["auto", "default", "flex"])
+def test_who_is_in_no_hurry_is_served_as_anybody(bench: ApiBench, tier: str):
+    """`flex` allows an answer to take its time; which tier it had, the answer says."""
+    response = made(bench, service_tier=tier)
+    assert response["service_tier"] == "default"
 
 
 @pytest.mark.parametrize("background", [False, None, 1, "true"])

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.client import variables
 from tests.support.dev_server import ROOT, DevServer
 from tests.support.make_key import make_key
+from tests.support.receiver import Receiver
 
 pytestmark = pytest.mark.runtime
 
@@ -32,8 +35,8 @@ max-examples = {CHAINS}
 """
 
 
-def fuzz(url: str, folder: Path, seed: int, key: str) -> tuple[int, str]:
-    """Run all phases and all checks with an API key: the exit status and what was printed."""
+def fuzz(url: str, folder: Path, seed: int, key: str, receiver: str) -> tuple[int, str]:
+    """Run all phases and checks with an API key, webhooks to a receiver: the exit status and what was printed."""
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG)
     command = [
@@ -49,7 +52,7 @@ def fuzz(url: str, folder: Path, seed: int, key: str) -> tuple[int, str]:
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, "SCHEMATHESIS_HOOKS": HOOKS, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "SCHEMATHESIS_HOOKS": HOOKS, "FUZZ_RECEIVER": receiver, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -70,7 +73,9 @@ def answers(folder: Path) -> Iterator[tuple[str, str, int]]:
     """Each call that was answered: method, path with its id left out, status."""
     for entry in json.loads((folder / "calls.har").read_text())["log"]["entries"]:
         request, response = entry["request"], entry["response"]
-        path = re.sub(r"(/api/tasks/|/v1/responses/)[^/]+", r"\1{id}", urlsplit(request["url"]).path)
+        path = re.sub(
+            r"(/api/tasks/|/v1/responses/|/v1/webhook_endpoints/)[^/]+", r"\1{id}", urlsplit(request["url"]).path
+        )
         yield request["method"], path, response["status"]
 
 
@@ -93,17 +98,23 @@ REACHED = (
     {("GET", "/v1/responses/{id}/input_items", 200)},
     {("POST", "/v1/responses/{id}/cancel", 200)},
     {("DELETE", "/v1/responses/{id}", 200)},
+    {("POST", "/v1/webhook_endpoints", 200)},
+    {("GET", "/v1/webhook_endpoints/{id}", 200)},
+    {("POST", "/v1/webhook_endpoints/{id}/rotate_secret", 200)},
+    {("POST", "/v1/webhook_endpoints/{id}/test", 200)},
+    {("DELETE", "/v1/webhook_endpoints/{id}", 200)},
 )
 
 
 @pytest.mark.timeout(1800 if CAMPAIGN else 300)
 def test_api_is_as_described(tmp_path: Path):
     """Made-up and linked calls, valid and not: no 5xx, no answer, header or field that is undescribed, no surprise."""
-    with DevServer(tmp_path / "state", "--var", "REQUIRE_KEYS:true") as server:
+    values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
+    with Receiver() as receiver, DevServer(tmp_path / "state", *variables(values), ready_seconds=240) as server:
         key = make_key(tmp_path / "state")
         count, seen = 0, set[tuple[str, str, int]]()
         for seed in itertools.count(SEED):
-            status, output = fuzz(server.url, tmp_path, seed, key)
+            status, output = fuzz(server.url, tmp_path, seed, key, receiver.url)
             print(output)
             assert status == 0, output
             count += cases(output)
@@ -114,3 +125,4 @@ def test_api_is_as_described(tmp_path: Path):
         assert all(group & seen for group in REACHED), seen
         assert max(status for _, _, status in seen) < 500
         assert not mistakes(server.lines)
+        assert receiver.received

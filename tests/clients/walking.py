@@ -1,10 +1,12 @@
-"""Runs a walk of a client in a process of its own, and holds what it saw to what must be seen."""
+"""Runs programs that use a client in processes of their own, and holds what they saw to what must be seen."""
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from local.node import find_node
 
 HERE = Path(__file__).parent
 WALK_SECONDS = 120
@@ -23,15 +25,38 @@ EXPECTED: dict[str, Any] = {
     "temperature": ["BadRequestError", 400, "invalid_fields", "temperature"],
     "stranger": ["AuthenticationError", 401, "unauthenticated", None],
 }
+# What `batcher.py` must see.
+EXPECTED_OF_BATCHER: dict[str, Any] = {
+    "chat": ["chat.completion", "stop", True, True],
+    "long": ["completed", 20, 1, "default"],
+    "at_once": [20, 20],
+    "cancelled": [True, "cancelled"],
+    "refused": [400, "unsupported_parameter", "tools"],
+}
 
 
-def walk(command: Sequence[str | Path], folder: Path = HERE) -> str:
+def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) -> str:
     """Run a walk and return the client's version. Raises AssertionError with what was seen otherwise."""
     done = subprocess.run(
-        [str(part) for part in command], cwd=folder, capture_output=True, text=True, timeout=WALK_SECONDS, check=False
+        [str(part) for part in command], cwd=HERE, capture_output=True, text=True, timeout=WALK_SECONDS, check=False
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     version: str = seen.pop("version")
-    assert seen == EXPECTED, {name: value for name, value in seen.items() if value != EXPECTED.get(name)}
+    assert seen == expected, {name: value for name, value in seen.items() if value != expected.get(name)}
     return version
+
+
+def unwrapped(package: str, body: str, headers: Mapping[str, str], secrets: Sequence[str]) -> Any:
+    """What `webhooks.unwrap` of npm's `openai` makes of a message, with each secret: see `unwrap.mjs`."""
+    done = subprocess.run(
+        [find_node(), "unwrap.mjs", package],
+        cwd=HERE,
+        input=json.dumps({"body": body, "headers": dict(headers), "secrets": list(secrets)}),
+        capture_output=True,
+        text=True,
+        timeout=WALK_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

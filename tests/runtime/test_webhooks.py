@@ -1,19 +1,29 @@
 """Webhooks on the real runtime: the official SDK registers endpoints, and a receiver on this machine gets messages."""
 
 import json
+import os
+import re
 import secrets
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from openai import OpenAI
 from standardwebhooks.webhooks import Webhook
 
+from tests.clients.walking import unwrapped
 from tests.support.client import Client, Json, variables
 from tests.support.dev_server import DevServer, eventually
 from tests.support.make_key import make_key
-from tests.support.receiver import Received, Receiver
+from tests.support.receiver import Received, Receiver, listens
+from tests.support.shell_blocks import LOCAL_URL, ROOT, blocks
 
 pytestmark = pytest.mark.runtime
 
@@ -134,6 +144,83 @@ def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenA
     Webhook(newest.signing_secret).verify(message.body, dict(message.headers))
     with pytest.raises(Exception, match="No matching signature"):
         Webhook(rotated.signing_secret).verify(message.body, dict(message.headers))
+
+
+@pytest.mark.parametrize("package", ["openai", "openai6"])
+def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, package: str):
+    """npm's `openai` takes a message with the endpoint's secret, with both while one is being rotated, and with the new
+    one alone once the old one has ended; with another secret, and with a changed body, it does not."""
+    made = sdk.webhooks.create(name="one", url=f"{receiver.url}/{package}", event_types=ENDS)  # type: ignore[arg-type]
+    old, other = made.signing_secret, f"whsec_{'A' * 43}="
+    no = ["InvalidWebhookSignatureError"]
+
+    def told(count: int) -> tuple[Received, list[str]]:
+        """The message of a task's end, and what is to be read in it."""
+        task_id = ended(client)
+        *_, message = awaited(receiver, made, count)
+        return message, [message.headers["webhook-id"], "task.completed", task_id]
+
+    message, event = told(1)
+    assert unwrapped(package, message.body, message.headers, [old, other]) == [event, no]
+    changed = message.body.replace("completed", "cancelled")
+    assert unwrapped(package, changed, message.headers, [old]) == [no]
+    both = sdk.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours=True).signing_secret
+    message, event = told(2)
+    assert unwrapped(package, message.body, message.headers, [old, both, other]) == [event, event, no]
+    newest = sdk.webhooks.rotate_secret(made.id).signing_secret
+    message, event = told(3)
+    assert unwrapped(package, message.body, message.headers, [old, both, newest]) == [no, no, event]
+    sdk.webhooks.delete(made.id)
+
+
+def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI, key: str, tmp_path: Path):
+    """What docs/webhooks.md shows runs as it stands there, but for ports and the key: an endpoint is registered, the
+    receiver of 20 lines takes the test message and a task's, prints what the page says, and refuses a forged one."""
+    page = ROOT / "docs" / "webhooks.md"
+    register, receive, test = blocks(page, "python")
+    (printed,) = blocks(page, "text")
+    assert len([line for line in receive.splitlines() if line]) <= 20
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+
+    def here(program: str) -> list[str]:
+        """The command that runs a program against this server."""
+        changed = program.replace(LOCAL_URL, server.url).replace('api_key="none"', f'api_key="{key}"')
+        return [sys.executable, "-c", changed.replace("8000", str(port))]
+
+    secret = subprocess.run(here(register), capture_output=True, text=True, check=True).stdout.strip()
+    output = tmp_path / "printed"
+    with output.open("w") as out:
+        process = subprocess.Popen(
+            here(receive), stdout=out, stderr=subprocess.DEVNULL, env={**os.environ, "WEBHOOK_SECRET": secret}
+        )
+    try:
+        eventually(lambda: listens(port), 30)
+        assert subprocess.run(here(test), capture_output=True, text=True, check=True).stdout == "204\n"
+        task_id = ended(client)
+        came = eventually(lambda: lines if len(lines := output.read_text().splitlines()) == 2 else [], 60)
+        assert httpx.post(f"http://127.0.0.1:{port}/", json={"type": "task.completed"}).status_code == 400
+        assert output.read_text().splitlines() == came
+    finally:
+        process.kill()
+        process.wait()
+    (endpoint,) = sdk.webhooks.list()
+    assert came == [f"response.completed test_{endpoint.id}", f"task.completed {task_id}"]
+    assert [_without_ids(line) for line in printed.splitlines()] == [_without_ids(line) for line in came]
+    sdk.webhooks.delete(endpoint.id)
+
+
+def _without_ids(line: str) -> str:
+    return re.sub(r"[0-9a-f]{24}|[0-9a-f-]{36}", "ID", line)
+
+
+def test_an_endpoint_is_not_changed(sdk: OpenAI, endpoint: Any):
+    """`update` is refused in words, by an error of the SDK's own, and the endpoint is as it was."""
+    with pytest.raises(openai.APIStatusError) as refused:
+        sdk.webhooks.update(endpoint.id, name="another")
+    assert (refused.value.status_code, refused.value.code) == (405, "method_not_allowed")
+    assert "GET, DELETE" in refused.value.message
+    assert sdk.webhooks.retrieve(endpoint.id).name == "one"
 
 
 def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, receiver: Receiver, endpoint: Any):

@@ -1,7 +1,9 @@
 """A receiver of webhooks on this machine, whose paths answer as they are told."""
 
+import socket
 import threading
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -67,3 +69,10 @@ class Receiver:
     def at(self, path: str) -> list[Received]:
         """What came to a path so far."""
         return [message for message in self.received if message.path == path]
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    with suppress(OSError), closing(socket.create_connection(("127.0.0.1", port), 1)):
+        return True
+    return False

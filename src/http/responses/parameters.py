@@ -27,7 +27,9 @@ DEFAULTS: Mapping[str, Passing] = {
     "prompt_cache_options": {"mode": ("implicit",), "comparison_response_id": (), "prewarm": (False,)},
     "prompt_cache_retention": (),
     "safety_identifier": (),
-    "service_tier": ("auto", "default"),
+    # `flex` allows an answer to take its time, as each one may here. The answer says `default`, as OpenAI's does where
+    # that is how a request was served.
+    "service_tier": ("auto", "default", "flex"),
     "stream_options": (),
     "text": {"format": ({"type": "text"},), "verbosity": ("medium",)},
     # No tools are called either way.

@@ -1,0 +1,90 @@
+"""What a program that uses `autobatcher` does with this API: `python batcher.py URL KEY`.
+
+It is a client of another maker. It takes calls as for foreground answers, sends each as a background response, and
+polls it. The program imports nothing but the package, and prints what it saw as JSON.
+"""
+
+import asyncio
+import importlib.metadata
+import json
+import sys
+from typing import Any
+
+import autobatcher  # type: ignore[import-not-found]  # in a folder that is thrown away
+import openai
+
+LONG = "\n\n".join(f"Part {number:02} of a text, which is long enough for a chunk of its own." for number in range(20))
+TEXTS = 20
+
+
+def batcher(url: str, key: str, **arguments: Any) -> Any:
+    """Make a client."""
+    return autobatcher.BatchOpenAI(base_url=f"{url}/v1", api_key=key, poll_interval_seconds=0.2, **arguments)
+
+
+async def chat(client: Any) -> list[object]:
+    """Chat completions, which it makes into background responses and back."""
+    messages = [{"role": "system", "content": "Say it."}, {"role": "user", "content": "A short text."}]
+    done = await client.chat.completions.create(model="demo-1", messages=messages)
+    (choice,) = done.choices
+    return [done.object, choice.finish_reason, bool(choice.message.content), done.usage.total_tokens > 0]
+
+
+async def long(client: Any) -> list[object]:
+    """A text of 20 chunks, with our own fields."""
+    ours = {"onceover": {"chunk": {"maxChars": 80}}}
+    done = await client.responses.create(model="demo-1", input=LONG, extra_body=ours)
+    return [done.status, done.onceover["progress"]["total"], len(done.output), done.service_tier]
+
+
+async def at_once(client: Any) -> list[object]:
+    """Many texts in parallel: each has its own answer, and its own task."""
+    calls = (client.responses.create(model="demo-1", input=f"Text {at:03} alone.") for at in range(TEXTS))
+    done = await asyncio.gather(*calls)
+    right = [f"Text {at:03} alone." in one.output_text for at, one in enumerate(done)]
+    return [sum(right), len({one.id for one in done})]
+
+
+async def cancelled(url: str, key: str) -> list[object]:
+    """A call that its program gives up once it is accepted: it cancels the response."""
+    accepted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def look(answer: Any) -> None:
+        if answer.request.method == "POST" and not accepted.done():
+            accepted.set_result(json.loads(await answer.aread())["id"])
+
+    watched = openai.DefaultAsyncHttpxClient(event_hooks={"response": [look]})
+    async with batcher(url, key, http_client=watched) as client:
+        ours = {"onceover": {"chunk": {"maxChars": 10}}}
+        call = asyncio.create_task(client.responses.create(model="demo-1", input=LONG, extra_body=ours))
+        response_id = await accepted
+        await asyncio.sleep(0)  # the client reads the answer, too
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        return [call.cancelled(), (await client.responses.retrieve(response_id)).status]
+
+
+async def refused(client: Any) -> list[object]:
+    """What is not honoured is told by name, through the client too."""
+    try:
+        await client.responses.create(model="demo-1", input="x", tools=[{"type": "web_search"}])
+    except openai.BadRequestError as error:
+        return [error.status_code, error.code, error.param]
+    return []
+
+
+async def walk(url: str, key: str) -> dict[str, object]:
+    """Use it in each way."""
+    async with batcher(url, key) as client:
+        return {
+            "version": f"{importlib.metadata.version('autobatcher')} with openai {openai.__version__}",
+            "chat": await chat(client),
+            "long": await long(client),
+            "at_once": await at_once(client),
+            "cancelled": await cancelled(url, key),
+            "refused": await refused(client),
+        }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(walk(*sys.argv[1:]))))
