@@ -97,7 +97,7 @@ def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
     _tried(bench, began_at, None)
     assert _endpoint(bench, key) == paused._replace(failures=0)
     _tried(bench, began_at, AttemptFailure.RATE_LIMITED, 900_000)  # what a receiver asks for counts
-    assert _endpoint(bench, key).paused_until == bench.database.now_ms() + 900_000
+    assert _endpoint(bench, key) == paused._replace(failures=0, paused_until=bench.database.now_ms() + 900_000)
     bench.do(asyncio.sleep(1))
     _tried(bench, bench.database.now_ms(), None)
     assert _endpoint(bench, key) == paused._replace(failures=0, paused_until=0)
@@ -227,3 +227,16 @@ def test_a_large_backlog_ends_a_part_at_a_time(
     assert _outcomes(bench, key) == ["gone"] * (21 if disabled else 20)
     assert [message.url for message in bench.courier.messages[sent:]] in ([OTHER_URL], [])
     assert TASK in {row["task_id"] for row in bench.rows()} or not disabled
+
+
+def test_what_is_left_of_an_endpoint_that_has_gone_is_not_taken_on(
+    bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch
+):
+    """It went after the sweep had looked, and a backlog is not ended at once."""
+    key, other = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
+    _write(bench, key, range(1))
+    _write(bench, other, range(1))
+    due = bench.do(bench.store.due(9)).deliveries
+    monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 0)
+    assert bench.do(bench.endpoints.delete(key))
+    assert [taken.key.endpoint_key for taken in bench.do(bench.store.take(due))] == [other]
