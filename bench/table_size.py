@@ -66,7 +66,8 @@ ACTS: dict[str, BoundStatement] = {
     "a day's history": tallies.HISTORY.bind(back_ms=86_400_000),
     "the sums' share of a deletion": ending.ERASE_COUNT.bind(task_key=KEY),
     "a look for deliveries": deliveries.look("paid"),
-    "an end's outbox": sql_deliveries.OUTBOX.bind(task_keys=f'["{ENDED}"]', held_ms=60_000),
+    "deliveries put away": sql_deliveries.SORT_DELIVERIES.bind(walk_most=500, breaker=5, kept_ms=90_000_000),
+    "an end's outbox": sql_deliveries.OUTBOX.bind(task_keys=f'["{ENDED}"]', held_ms=60_000, breaker=5),
     "the deliveries of a task": sql_deliveries.DELIVERIES.bind(task_key=ENDED),
     "a sweep page": sweep.DUE.bind(most=1, tenants_served=1, apart_ms=60_000, in_vain=None),
 }

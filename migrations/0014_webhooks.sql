@@ -8,8 +8,9 @@ CREATE TABLE webhook_endpoints (
   event_types TEXT NOT NULL CHECK (json_type(event_types) = 'array'),
   secret_generation INTEGER NOT NULL DEFAULT 0 CHECK (secret_generation >= 0),
   old_secret_until INTEGER NOT NULL DEFAULT 0,          -- until when the secret before this one signs, too
-  failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0), -- attempts in a row
+  failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0), -- attempts in a row, each begun after the one before
   paused_until INTEGER NOT NULL DEFAULT 0,              -- nothing is sent before, after many failures in a row
+  paused_at INTEGER NOT NULL DEFAULT 0,                 -- when that was last said
   disabled_at INTEGER,                                  -- it has answered 410
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL

@@ -255,8 +255,8 @@ DELIVERY_HELD_SECONDS = 60.0  # how long nobody else sends what somebody has tak
 DELIVERIES_AT_ONCE = 5  # platform: six connections of one invocation may wait for their headers
 DELIVERY_START_SECONDS = 10.0  # so long after its beginning a sending starts attempts; platform: waitUntil has 30 s
 DELIVERIES_A_SWEEP = {"free": 5, "paid": 100}
-DELIVERIES_OF_ENDPOINT = 20  # that one sweep takes on
-DELIVERIES_WALK_MOST = 500  # entries that a sweep looks at of those which nobody sent
+DELIVERIES_OF_ENDPOINT = 20  # that one sweep takes on, if its last attempt failed
+DELIVERIES_WALK_MOST = 500  # of a tenant, or of an endpoint, that a sweep looks at; and that one statement ends
 # After each failure in a row, then the last one again; all of them together are most of a day.
 DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)
 DELIVERY_SECONDS_MOST = 86_400.0  # from its beginning to the last attempt

@@ -14,7 +14,8 @@ TAKES = "https, on port 443, to a public name with a dot in it: no address, no u
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _TOP = "(?:[a-z]{2,63}|xn--[a-z0-9-]{1,58}[a-z0-9])"  # a last label with no letter, or 0x7f, would make it an address
 _TAIL = r"(?:[/?][!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]*)?"  # no fragment, no backslash, nothing that is not ASCII
-_PUBLIC = re.compile(rf"(?i:https)://(?P<host>(?i:(?:{_LABEL}\.)+{_TOP}))(?::443)?{_TAIL}")
+# Without ASCII, letters that fold to one of these would be of them: the long s, the Kelvin sign, the i without a dot.
+_PUBLIC = re.compile(rf"(?i:https)://(?P<host>(?i:(?:{_LABEL}\.)+{_TOP}))(?::443)?{_TAIL}", re.ASCII)
 _LOOPBACK = re.compile(rf"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::(?P<port>[1-9][0-9]{{0,4}}))?{_TAIL}")
 
 _HOST_CHARS_MOST = 253  # RFC 1035

@@ -149,7 +149,7 @@ async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -
 
     The others find it at their next look.
     """
-    left = api.settings.subrequests - api.submission.meter.subrequests - _SUBREQUESTS_KEPT
+    left = api.settings.subrequests - api.submission.meter.subrequests_taken - _SUBREQUESTS_KEPT
     for batch in batched(islice(fences.items(), max(0, left)), _TOLD_AT_ONCE):
         if asyncio.get_running_loop().time() >= until:
             return

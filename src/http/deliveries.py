@@ -77,11 +77,13 @@ async def redeliver(exchange: Exchange) -> Reply:
         raise Refusal(NOT_FOUND, "There is no delivery with this id.")
     asked_at = asyncio.get_running_loop().time()
     taken = await api.store.redeliver(found)
-    if taken is None:
-        raise Refusal(ENDPOINT_GONE, "The endpoint of this delivery is deleted or disabled: nothing is sent to it.")
-    api.log("redelivered", task=key.task_key, delivery=key.id)
-    api.deliverer.begin_one(taken, asked_at)
+    if taken is not None:
+        api.log("redelivered", task=key.task_key, delivery=key.id)
+        api.deliverer.begin_one(taken, asked_at)
     again = await api.store.delivery(key)
+    # With another fence it was taken on, by this request if its answer was lost: then the sweep sends it.
+    if taken is None and (again is None or again.fence == found.fence):
+        raise Refusal(ENDPOINT_GONE, "The endpoint of this delivery is deleted or disabled: nothing is sent to it.")
     return json_reply(202, _view(again or found))
 
 

@@ -214,9 +214,9 @@ async def _write(exchange: Exchange, new: NewEndpoint) -> StoredEndpoint | None:
     try:
         return await exchange.api.webhooks().insert(new)
     except StoreUnavailable:
-        # It may have landed, and nobody will ever know its secret.
+        # It may have landed, or still land, and nobody will ever know its secret.
         with suppress(StoreError):
-            await exchange.api.webhooks().delete(new.key)
+            await exchange.api.webhooks().delete(new.key, unseen=True)
         raise
 
 

@@ -47,15 +47,16 @@ class Allowance:
         """
         if now >= self._ends_at:
             return 0
-        left = self._subrequests - self._meter.subrequests - _RESERVE - groups_out
+        left = self._subrequests - self._meter.subrequests_taken - _RESERVE - groups_out
         per_write = min(_WRITE_STATEMENTS, 1 + group_size)  # one call alone has an output or a failure
-        statements = self._statements - self._meter.statements - _RESERVE_STATEMENTS - per_write * groups_out
+        statements = self._statements - self._meter.statements_taken - _RESERVE_STATEMENTS - per_write * groups_out
         return max(0, min(wanted, left // 2 * group_size, statements // per_write * group_size))
 
     def allows_look(self, groups_out: int) -> bool:
         """Whether a read may be spent beside what the groups that are out need for their records."""
-        left = self._subrequests - self._meter.subrequests - _RESERVE - groups_out
-        statements = self._statements - self._meter.statements - _RESERVE_STATEMENTS - _WRITE_STATEMENTS * groups_out
+        left = self._subrequests - self._meter.subrequests_taken - _RESERVE - groups_out
+        statements = self._statements - self._meter.statements_taken - _RESERVE_STATEMENTS
+        statements -= _WRITE_STATEMENTS * groups_out
         return left > 0 and statements > 0
 
     def allows_wait(self, seconds: float, now: float) -> bool:

@@ -98,6 +98,6 @@ class Bulk:
     def _has_room(self) -> bool:
         settings, meter = self.submission.settings, self.submission.meter
         return (
-            settings.subrequests - meter.subrequests >= _SEND_CALLS + _RESERVE
-            and settings.statements - meter.statements >= _SEND_STATEMENTS + _RESERVE
+            settings.subrequests - meter.subrequests_taken >= _SEND_CALLS + _RESERVE
+            and settings.statements - meter.statements_taken >= _SEND_STATEMENTS + _RESERVE
         )

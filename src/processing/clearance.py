@@ -74,6 +74,6 @@ class Clearance:
         return self._storage.is_over(round(limits.CLEAR_FRACTION * self._settings.storage_bytes_most))
 
     def _is_due(self) -> bool:
-        calls = self._settings.subrequests - self._meter.subrequests
-        statements = self._settings.statements - self._meter.statements
+        calls = self._settings.subrequests - self._meter.subrequests_taken
+        statements = self._settings.statements - self._meter.statements_taken
         return calls >= _PAGE.calls and statements >= _PAGE.statements and self._is_wanted()

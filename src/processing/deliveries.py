@@ -24,9 +24,9 @@ from .log import Log
 
 WaitUntil = Callable[[Awaitable[None]], None]
 
-# A taking on and a record are a call each. Of one delivery: its taking on, and its record, which has up to four.
+# A taking on and a record are a call each. Of one delivery: its taking on is one statement, its record has up to four.
 _CALLS = 2
-_STATEMENTS_EACH = 5
+_STATEMENTS_OF_RECORD = 4
 
 
 class Courier(Protocol):
@@ -67,46 +67,56 @@ class Deliverer:
 
     def begin(self, due: Sequence[DueDelivery] = ()) -> None:
         """Begin to send what is fresh, and what is due; return at once. Without WEBHOOK_KEY nothing can be signed."""
-        fresh = self.fresh.pop()
+        fresh, astray = self.fresh.pop(), any(one.astray for one in due)
+        due = [one for one in due if not one.astray]
         if self.settings.webhook_key is None:
-            due = [one for one in due if one.outcome is not None]
-            fresh = []
-        if fresh or due:
-            self.wait_until(self._deliver(fresh, list(due), clock.now()))
+            due, fresh = [], []
+        if fresh or due or astray:
+            self.wait_until(self._deliver(fresh, due, clock.now(), astray=astray))
 
     def begin_one(self, taken: Taken, asked_at: float) -> None:
         """Begin to send one whose taking on was asked for then, on the run's clock."""
         self.wait_until(self._deliver([(taken, asked_at)], [], clock.now()))
 
-    async def _deliver(self, held: list[tuple[Taken, float]], due: list[DueDelivery], began_at: float) -> None:
+    async def _deliver(
+        self, held: list[tuple[Taken, float]], due: list[DueDelivery], began_at: float, *, astray: bool = False
+    ) -> None:
         """Send a few at a time. What is left over stays taken on for a minute, and is due then."""
         try:
+            if astray and self._room(taking=False) > 0:
+                await self.store.sort()
             while (held or due) and clock.now() - began_at <= limits.DELIVERY_START_SECONDS:
-                most = self._room(bool(due and not held))
+                most = self._room(taking=bool(due and not held))
                 if most <= 0:
                     break
-                if not held:
-                    part, due = due[:most], due[most:]
-                    asked_at = clock.now()
-                    self.log("deliveries_taken", deliveries=len(part))
-                    held = [(one, asked_at) for one in await self.store.take(part)]
-                group, held = held[:most], held[most:]
-                if group:
-                    await self._send_group(group)
+                part, due = ([], due) if held else (due[:most], due[most:])
+                # A sweep spends the same allowance meanwhile, and an attempt that is not recorded was for nothing.
+                with self.meter.reserved(1, len(part or held[:most]) * _STATEMENTS_OF_RECORD):
+                    if part:
+                        held = await self._take(part)
+                    group, held = held[:most], held[most:]
+                    tried = await asyncio.gather(*(self._try(taken, held_at) for taken, held_at in group))
+                await self._record([one for one in tried if one is not None])
         except Exception as error:  # noqa: BLE001 - nobody awaits this; what is due stays due
             self.log.failure("delivery_failed", error)
 
-    def _room(self, taking: bool) -> int:
+    def _room(self, *, taking: bool) -> int:
         """Return how many may be sent at once, each of them sure to be recorded."""
-        calls = self.settings.subrequests - self.meter.subrequests - (_CALLS if taking else _CALLS - 1)
-        statements = self.settings.statements - self.meter.statements
-        return min(limits.DELIVERIES_AT_ONCE, calls, statements // _STATEMENTS_EACH)
+        meter, settings = self.meter, self.settings
+        calls = settings.subrequests - meter.subrequests_taken - (_CALLS if taking else _CALLS - 1)
+        statements = settings.statements - meter.statements_taken
+        return min(limits.DELIVERIES_AT_ONCE, calls, statements // (_STATEMENTS_OF_RECORD + 1))
 
-    async def _send_group(self, group: Sequence[tuple[Taken, float]]) -> None:
-        tried = await asyncio.gather(*(self._try(taken, held_at) for taken, held_at in group))
-        if recorded := [one for one in tried if one is not None]:
-            await self.store.record(recorded)
-            self.log("deliveries_recorded", deliveries=len(recorded), **self.meter.facts())
+    async def _take(self, part: Sequence[DueDelivery]) -> list[tuple[Taken, float]]:
+        asked_at = clock.now()
+        self.log("deliveries_taken", deliveries=len(part))
+        with self.meter.reserved(len(part), 0):  # the attempts themselves
+            return [(one, asked_at) for one in await self.store.take(part)]
+
+    async def _record(self, tried: Sequence[Tried]) -> None:
+        if tried:
+            await self.store.record(tried)
+            self.log("deliveries_recorded", deliveries=len(tried), **self.meter.facts())
 
     async def _try(self, taken: Taken, held_at: float) -> Tried | None:
         """Make an attempt. None: it is too late for one, since somebody else may have taken the delivery on."""
@@ -120,7 +130,7 @@ class Deliverer:
         sent = await self.send(taken.url, self._secrets(taken.key.endpoint_key, taken), taken.key.id, at // 1000, body)
         answer, age_ms = sent.answer, at + sent.milliseconds - taken.begun_at
         outcome = webhooks.outcome_of(answer, age_ms)
-        delay = webhooks.delay_ms(taken.tries + 1, answer.retry_after, age_ms, self.chance())
+        delay = webhooks.delay_ms(taken.tries_of_day + 1, answer.retry_after, age_ms, self.chance())
         asked = min(answer.retry_after or 0.0, limits.DELIVERY_RETRY_AFTER_SECONDS_MOST)
         log = self.log.bind(task=taken.key.task_key, delivery=taken.key.id, event_type=taken.event)
         log("delivery_tried", status=answer.status, failure=answer.failure, ms=sent.milliseconds, outcome=outcome)

@@ -250,7 +250,7 @@ class Sweep:
         return self._ends_at - clock.now()
 
     def _subrequests_left(self) -> int:
-        return self._settings.subrequests - self._meter.subrequests - self._kept.calls
+        return self._settings.subrequests - self._meter.subrequests_taken - self._kept.calls
 
     @property
     def _kept(self) -> Needed:
@@ -262,7 +262,7 @@ class Sweep:
         return max(0, (self._subrequests_left() - spent) // self._sends)
 
     def _statements_left(self) -> int:
-        return self._settings.statements - self._meter.statements - self._kept.statements
+        return self._settings.statements - self._meter.statements_taken - self._kept.statements
 
     def _too_late_to_send(self) -> bool:
         return clock.now() >= self._sends_until

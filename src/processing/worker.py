@@ -120,7 +120,7 @@ class Worker:
     def has_room(self) -> bool:
         """Whether enough is left of the invocation's allowance for a run: its claim, a call, and its last write."""
         settings, meter = self.settings, self.meter
-        left = min(settings.subrequests - meter.subrequests, settings.statements - meter.statements)
+        left = min(settings.subrequests - meter.subrequests_taken, settings.statements - meter.statements_taken)
         return left >= limits.RUN_LEAST
 
     @property

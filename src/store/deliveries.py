@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..core import limits
 from ..core.ids import TaskKey
-from ..core.webhooks import AttemptFailure, DeliveryKey, DeliveryOutcome
+from ..core.webhooks import AttemptFailure, DeliveryKey, DeliveryOutcome, EndpointKey
 from . import columns
 from .database import Row, Store
 from .outbox import HELD_MS, Taken, delivery_key, taken
@@ -14,13 +14,15 @@ from .sql import deliveries as sql
 from .sql import webhooks as endpoints
 from .sql.statement import BoundStatement, Value, as_json
 
+_KEPT_MS = round(limits.DELIVERY_SECONDS_KEPT * 1000)
+
 
 class DueDelivery(NamedTuple):
-    """A delivery that somebody should look at, and its fence. With an `outcome` it is over."""
+    """A delivery that somebody should send, and its fence. One that is `astray` is to be put away, with its like."""
 
     key: DeliveryKey
     fence: int
-    outcome: DeliveryOutcome | None
+    astray: bool
 
 
 class Attempt(NamedTuple):
@@ -61,12 +63,17 @@ class Delivery(NamedTuple):
 class DeliveryStore(Store):
     """What the sending of deliveries asks and does, each one call to D1."""
 
+    async def sort(self) -> None:
+        """End deliveries that are over, and put those out of the way that wait for an endpoint which rests."""
+        walk_most, breaker = limits.DELIVERIES_WALK_MOST, limits.BREAKER_FAILURES
+        await self._database.run(sql.SORT_DELIVERIES.bind(walk_most=walk_most, breaker=breaker, kept_ms=_KEPT_MS))
+
     async def take(self, due: Sequence[DueDelivery]) -> list[Taken]:
-        """Take deliveries on, end those that are over, and return those to send. It is sent once: the next sweep comes.
+        """Take deliveries on, and return those to send. It is sent once: the next sweep comes.
 
         Another sweep may have taken some.
         """
-        batch = [_look(one) for one in due]
+        batch = [sql.TAKE_DELIVERY.bind(**_named(one.key), fence=one.fence, held_ms=HELD_MS) for one in due]
         found = await self._database.run(*batch, sends=1) if batch else []
         return [taken(row) for rows in found for row in rows]
 
@@ -95,26 +102,23 @@ def look(plan: str) -> BoundStatement:
     return sql.DUE_DELIVERIES.bind(
         most=limits.DELIVERIES_A_SWEEP[plan],
         of_each=limits.DELIVERIES_OF_ENDPOINT,
-        walk_most=limits.DELIVERIES_WALK_MOST,
         breaker=limits.BREAKER_FAILURES,
-        kept_ms=round(limits.DELIVERY_SECONDS_KEPT * 1000),
+        kept_ms=_KEPT_MS,
     )
 
 
 def read_look(rows: Sequence[Row]) -> list[DueDelivery]:
     """Read what it found."""
-    return [DueDelivery(delivery_key(row), columns.whole(row, "fence"), _outcome(row)) for row in rows]
+    return [DueDelivery(delivery_key(row), columns.whole(row, "fence"), bool(row["astray"])) for row in rows]
 
 
-def end_all_of(endpoint: str) -> tuple[BoundStatement, ...]:
-    """Make the statements that end all deliveries of an endpoint that is gone."""
-    return sql.END_FRESH.bind(endpoint=endpoint), sql.END_WAITING.bind(endpoint=endpoint)
-
-
-def _look(due: DueDelivery) -> BoundStatement:
-    if due.outcome is not None:
-        return sql.END_DELIVERY.bind(**_named(due.key), fence=due.fence, outcome=due.outcome)
-    return sql.TAKE_DELIVERY.bind(**_named(due.key), fence=due.fence, held_ms=HELD_MS)
+def end_all_of(endpoint: EndpointKey) -> tuple[BoundStatement, ...]:
+    """Make the statements that end deliveries of an endpoint that is gone. Those beyond so many the sweep ends."""
+    tenant, most = endpoint.partition(":")[0], limits.DELIVERIES_WALK_MOST
+    return (
+        sql.END_FRESH.bind(endpoint=endpoint, first=f"{tenant}:", behind=f"{tenant};", most=most),
+        sql.END_WAITING.bind(endpoint=endpoint, most=most),
+    )
 
 
 def _record(one: Tried) -> list[BoundStatement]:
@@ -129,11 +133,12 @@ def _record(one: Tried) -> list[BoundStatement]:
         shown_most=limits.DELIVERY_ATTEMPTS_SHOWN,
     )
     if attempt.failure is None:
-        return [recorded, endpoints.NOTE_SUCCESS.bind(endpoint=endpoint)]
+        return [recorded, endpoints.NOTE_SUCCESS.bind(endpoint=endpoint, began_at=attempt.at)]
     if attempt.failure is AttemptFailure.GONE:
         return [recorded, endpoints.DISABLE.bind(endpoint=endpoint), *end_all_of(endpoint)]
     failed = endpoints.NOTE_FAILURE.bind(
         endpoint=endpoint,
+        began_at=attempt.at,
         breaker=limits.BREAKER_FAILURES,
         asked_ms=one.asked_ms,
         pause_ms=round(limits.BREAKER_SECONDS_FIRST * 1000),

@@ -18,7 +18,8 @@ HELD_MS = round(limits.DELIVERY_HELD_SECONDS * 1000)
 class Taken(NamedTuple):
     """A delivery that the reader may send, for DELIVERY_HELD_SECONDS from `now_ms` on, the database's time.
 
-    `tries` are the attempts before this one, under whatever fence. `begun_at` and `ended_at` in ms since the epoch.
+    `tries` are the attempts before this one, under whatever fence; `tries_of_day` those since `begun_at`, of the last
+    ones that are kept. `begun_at` and `ended_at` in ms since the epoch.
     """
 
     key: DeliveryKey
@@ -30,6 +31,7 @@ class Taken(NamedTuple):
     begun_at: int
     fence: int
     tries: int
+    tries_of_day: int
     now_ms: int
 
 
@@ -58,7 +60,7 @@ class OutboxStore(Store):
 
     def _outbox(self, task_keys: Sequence[TaskKey]) -> BoundStatement:
         """Make the statement that goes behind whatever ends tasks."""
-        return sql.OUTBOX.bind(task_keys=as_json(task_keys), held_ms=HELD_MS)
+        return sql.OUTBOX.bind(task_keys=as_json(task_keys), held_ms=HELD_MS, breaker=limits.BREAKER_FAILURES)
 
     def _now(self) -> float:
         """Return the run's clock, for `_wrote`: it is looked at before the write is sent."""
@@ -87,5 +89,6 @@ def taken(row: Row) -> Taken:
         begun_at=columns.whole(row, "begun_at"),
         fence=columns.whole(row, "fence"),
         tries=columns.whole(row, "tries"),
+        tries_of_day=columns.whole(row, "tries_of_day"),
         now_ms=columns.whole(row, "now"),
     )

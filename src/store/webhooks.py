@@ -83,14 +83,18 @@ class WebhookStore(Store):
         )
         return _endpoint(found[0]) if found else None
 
-    async def delete(self, key: EndpointKey) -> bool:
-        """Delete an endpoint, and end what it was still to hear. False: there is none."""
+    async def delete(self, key: EndpointKey, *, unseen: bool = False) -> bool:
+        """Delete an endpoint, and end what it was still to hear. False: there is none.
+
+        If an answer was lost on the way, the endpoint counts as deleted. With `unseen` its write may still land: that
+        changes nothing then.
+        """
         _, *_, gone = await self._database.run(
-            sql.BURY_ENDPOINT.bind(endpoint=key, grave=_grave(key), tombstone_ms=TOMBSTONE_MS),
+            sql.BURY_ENDPOINT.bind(endpoint=key, grave=_grave(key), tombstone_ms=TOMBSTONE_MS, unseen=int(unseen)),
             *deliveries.end_all_of(key),
             sql.DELETE_ENDPOINT.bind(endpoint=key),
         )
-        return bool(gone)
+        return bool(gone) or self._database.sends > 1
 
 
 def _of(tenant: str) -> dict[str, Value]:

@@ -9,6 +9,7 @@ from src.core import limits
 from src.core.keys import Scope
 from src.http import problems
 from tests.support.api_bench import ENDPOINT, ApiBench, bearer, data
+from tests.support.sqlite_d1 import NETWORK_LOST
 
 ALL = {**ENDPOINT, "event_types": ["task.completed", "task.cancelled", "response.cancelled"]}
 
@@ -178,3 +179,34 @@ def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
     assert error(reply)["code"] == "no_webhook_key"
     assert "npx wrangler secret put WEBHOOK_KEY" in error(reply)["message"]
     assert data(bench.call("GET", "/v1/webhook_endpoints"))["data"] == []
+
+
+def test_an_endpoint_whose_registration_failed_does_not_land_later(bench: ApiBench):
+    """Nobody would know its secret. The clean-up comes first, and what lands after it finds the tombstone."""
+    bench.database.fail(NETWORK_LOST, "later", 3)
+    assert bench.call("POST", "/v1/webhook_endpoints", ALL).status == 503
+    bench.run(bench.database.land())
+    assert bench.database.rows("SELECT id FROM webhook_endpoints") == []
+
+
+def test_a_deletion_whose_answer_was_lost_is_one(bench: ApiBench):
+    """The second send finds no endpoint, since the first has deleted it."""
+    path = f"/v1/webhook_endpoints/{made(bench)['id']}"
+    bench.database.fail(NETWORK_LOST, "after")
+    assert bench.call("DELETE", path).status == 200
+    assert bench.call("DELETE", path).status == 404
+
+
+def test_a_redelivery_whose_answer_was_lost_is_one(bench: ApiBench):
+    """It was taken on, and the sweep sends it; an endpoint that is gone is told of as before."""
+    one = made(bench)
+    task_id = bench.submit()["id"]
+    bench.call("POST", f"/api/tasks/{task_id}/cancel")
+    bench.settle()
+    (delivery,) = data(bench.call("GET", f"/api/tasks/{task_id}/deliveries"))["deliveries"]
+    path = f"/api/deliveries/{delivery['id']}/redeliver"
+    bench.database.fail(NETWORK_LOST, "after", passing=1)
+    again = bench.call("POST", path)
+    assert (again.status, data(again)["status"]) == (202, "pending")
+    bench.call("DELETE", f"/v1/webhook_endpoints/{one['id']}")
+    assert bench.call("POST", path).status == problems.ENDPOINT_GONE.status

@@ -137,6 +137,14 @@ HOSTILE = [
     "https://loc\u200balhost/",
     "https://\u24c1ocalhost/",
     "https://b\u00fccher.ch/",
+    # Letters that fold to one of ASCII
+    "https://foo.localho\u017ft/",
+    "https://169.254.169.254.\u017fslip.io/",
+    "https://x.localte\u017ft.me/",
+    "http\u017f://example.com/",
+    "https://\u212aelvin.com/",
+    "https://dotless\u0131.com/",
+    "https://dotted\u0130.com/",
     "https://example.com/\u00e9",
     # Ports
     "https://example.com:80/",

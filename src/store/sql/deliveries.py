@@ -20,23 +20,26 @@ def _of_endpoint(column: str) -> str:
 
 # What whoever sends it must know: where to, by which secrets it is signed, and the time by the database.
 _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_at, fence, tries, {NOW} AS now,
+  (SELECT count(*) FROM json_each(attempts) WHERE json_extract(value, '$[0]') >= begun_at) AS tries_of_day,
   {_of_endpoint("url")} AS url, {_of_endpoint("secret_generation")} AS secret_generation,
   {_of_endpoint(f"old_secret_until > {NOW}")} AS old_secret_signs"""
 
 # Writes what endpoints of their tenants are to hear of those of the tasks that have ended, once for each end. It goes
 # behind each statement that ends tasks, in its transaction. Where nobody wants to hear, it writes nothing. An endpoint
-# hears of what ended since it was there. An end that did not happen leaves no delivery, whatever the statement before
-# it wanted, and one that lands again finds the delivery of the first time. Whoever gets a row may send it, for
-# `:held_ms`; then somebody else may. One for an endpoint that rests waits for it.
+# hears of what ended since it was there, and in the minute before, should the database's clock have stepped back: a
+# message too many is better than one too few. An end that did not happen leaves no delivery, whatever the statement
+# before it wanted, and one that lands again finds the delivery of the first time. Whoever gets a row may send it, for
+# `:held_ms`; then somebody else may. One for an endpoint that rests, or that has rested and was not asked again, waits
+# for the sweep, which asks with one.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
-SELECT 1 + (paused_until > {NOW}), ended.id, generation, endpoints.id, event, finished_at, {NOW},
-  max({NOW} + :held_ms, paused_until)
+SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
+  {NOW}, max({NOW} + :held_ms, paused_until)
 FROM (
   SELECT id, tenant, generation, finished_at, {_EVENT} AS event FROM tasks WHERE {LISTED} AND finished_at IS NOT NULL
 ) AS ended CROSS JOIN webhook_endpoints AS endpoints
 WHERE endpoints.id > ended.tenant || ':' AND endpoints.id < ended.tenant || ';'
-  AND disabled_at IS NULL AND endpoints.created_at <= finished_at
+  AND disabled_at IS NULL AND endpoints.created_at <= finished_at + 60000
   AND EXISTS (SELECT 1 FROM json_each(event_types) WHERE value = event)
   AND NOT EXISTS (SELECT 1 FROM webhook_deliveries AS known WHERE known.state IN (0, 1, 2)
     AND known.task_id = ended.id AND known.generation = ended.generation AND known.endpoint_id = endpoints.id)
@@ -44,46 +47,89 @@ ON CONFLICT DO NOTHING
 {_TAKEN}, state
 """)
 
-# Finds deliveries that somebody should send: each endpoint's first one, then each one's second, and so on, `:of_each`
-# at most, and of an endpoint that fails one. An endpoint that rests is left alone. `outcome` is set for those that are
-# over: the endpoint is gone, or `:kept_ms` have passed. The index gives the endpoints that have failed one by one; of
-# what nobody sent `:walk_most` entries are looked at.
-_WAITING = "webhook_deliveries INDEXED BY webhook_deliveries_waiting"  # the planner prefers the key, and walks it
-_OWN_DUE = f"""SELECT task_id, generation, endpoint_id FROM webhook_deliveries AS own
-    WHERE own.state = 2 AND own.endpoint_id = waiting.endpoint AND own.due_at <= {NOW}
-    ORDER BY own.due_at LIMIT :of_each"""
-DUE_DELIVERIES = statement(f"""
-WITH RECURSIVE waiting (endpoint) AS (
+# Those that wait, by the index: the planner prefers the key, and would walk all of it. The endpoints that have some are
+# found one by one, and so are the tenants with deliveries that nobody sent, each by its first one.
+_WAITING = "webhook_deliveries INDEXED BY webhook_deliveries_waiting"
+_TENANT = "substr(first, 1, instr(first, ':') - 1)"
+_FOUND = f"""WITH RECURSIVE waiting (endpoint) AS (
   SELECT min(endpoint_id) FROM {_WAITING} WHERE state = 2
   UNION ALL SELECT (SELECT min(endpoint_id) FROM {_WAITING} WHERE state = 2 AND endpoint_id > endpoint)
   FROM waiting WHERE endpoint IS NOT NULL
-), found AS (
-  SELECT * FROM (
-    SELECT task_id, generation, endpoint_id, fence, due_at, begun_at FROM webhook_deliveries
-    WHERE state = 1 AND due_at <= {NOW} LIMIT :walk_most
-  ) UNION ALL
-  SELECT due.task_id, due.generation, due.endpoint_id, due.fence, due.due_at, due.begun_at
-  FROM waiting CROSS JOIN webhook_deliveries AS due ON due.state = 2
-    AND (due.task_id, due.generation, due.endpoint_id) IN ({_OWN_DUE})
-), placed AS (
-  SELECT *, row_number() OVER (PARTITION BY endpoint_id ORDER BY due_at, task_id) AS place FROM found
+), unsent (first) AS (
+  SELECT min(task_id) FROM webhook_deliveries WHERE state = 1
+  UNION ALL SELECT (SELECT min(task_id) FROM webhook_deliveries WHERE state = 1 AND task_id > {_TENANT} || ';')
+  FROM unsent WHERE first IS NOT NULL
+)"""
+_KEY = "(due.task_id, due.generation, due.endpoint_id)"
+
+
+def _of_tenant(most: str) -> str:
+    return f"""due.state = 1 AND {_KEY} IN (
+    SELECT own.task_id, own.generation, own.endpoint_id FROM webhook_deliveries AS own
+    WHERE own.state = 1 AND own.task_id >= first AND own.task_id < {_TENANT} || ';' AND own.due_at <= {NOW}
+    LIMIT {most})"""
+
+
+def _of_waiting(most: str) -> str:
+    return f"""due.state = 2 AND {_KEY} IN (
+    SELECT own.task_id, own.generation, own.endpoint_id FROM webhook_deliveries AS own
+    WHERE own.state = 2 AND own.endpoint_id = endpoint AND own.due_at <= {NOW} ORDER BY own.due_at LIMIT {most})"""
+
+
+_THERE = "SELECT 1 FROM webhook_endpoints AS there WHERE there.id = endpoint_id AND disabled_at IS NULL"
+_OVER = f"CASE WHEN NOT EXISTS ({_THERE}) THEN 'gone' WHEN begun_at <= {NOW} - :kept_ms THEN 'exhausted' END"
+_RESTS = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breaker')}, 0)"
+# What is due and nobody is to send now. It is over, since its endpoint is gone, or it began `:kept_ms` ago; or nobody
+# sent it, and its endpoint rests.
+_ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_RESTS}))"
+
+# Finds deliveries that somebody should send, `:most` at most: each endpoint's first one, then each one's second, and so
+# on. Of an endpoint that has failed come `:of_each` at most, and one if it has rested. One that rests is left alone.
+# A row that is `astray` says that there are some for SORT_DELIVERIES. Of each tenant and endpoint it looks at `:most`.
+DUE_DELIVERIES = statement(f"""
+{_FOUND}, found AS (
+  SELECT due.state, due.task_id, due.generation, due.endpoint_id, due.fence, due.due_at, due.begun_at FROM unsent
+  CROSS JOIN webhook_deliveries AS due ON {_of_tenant(":most")}
+  UNION ALL
+  SELECT due.state, due.task_id, due.generation, due.endpoint_id, due.fence, due.due_at, due.begun_at FROM waiting
+  LEFT JOIN webhook_endpoints AS resting ON resting.id = endpoint AND paused_until > {NOW}
+  CROSS JOIN webhook_deliveries AS due ON resting.id IS NULL AND {_of_waiting(":most")}
 ), judged AS (
-  SELECT placed.*, coalesce(failures, 0) AS failures, coalesce(paused_until, 0) AS paused_until,
-    CASE WHEN endpoints.id IS NULL OR disabled_at IS NOT NULL THEN 'gone'
-      WHEN begun_at <= {NOW} - :kept_ms THEN 'exhausted' END AS outcome
-  FROM placed LEFT JOIN webhook_endpoints AS endpoints ON endpoints.id = placed.endpoint_id
+  SELECT *, {_ASTRAY} AS astray, coalesce({_of_endpoint("failures")}, 0) AS failures FROM found
+), placed AS MATERIALIZED (
+  SELECT *, row_number() OVER (PARTITION BY endpoint_id, astray ORDER BY due_at, task_id) AS place FROM judged
 )
-SELECT task_id, generation, endpoint_id, fence, outcome FROM judged
-WHERE outcome IS NOT NULL
-  OR (paused_until <= {NOW} AND place <= CASE WHEN failures >= :breaker THEN 1 ELSE :of_each END)
-ORDER BY place, failures, due_at, task_id LIMIT :most
+SELECT * FROM (
+  SELECT task_id, generation, endpoint_id, fence, astray FROM placed WHERE NOT astray
+    AND place <= CASE WHEN failures >= :breaker THEN 1 WHEN failures > 0 THEN :of_each ELSE :most END
+  ORDER BY place, failures, due_at, task_id LIMIT :most
+) UNION ALL SELECT * FROM (
+  SELECT task_id, generation, endpoint_id, fence, astray FROM placed WHERE astray LIMIT 1
+)
+""")
+
+# Puts those away. What is over ends. What waits for an endpoint that rests is in nobody's way from now on. It looks at
+# `:walk_most` of each tenant and of each endpoint, and changes `:walk_most` at most.
+SORT_DELIVERIES = statement(f"""
+{_FOUND}
+UPDATE webhook_deliveries SET outcome = {_OVER}, state = CASE WHEN {_OVER} IS NULL THEN 2 ELSE 0 END,
+  due_at = max(due_at, coalesce({_of_endpoint("paused_until")}, 0))
+WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
+  SELECT task_id, generation, endpoint_id FROM (
+    SELECT due.state, due.task_id, due.generation, due.endpoint_id, due.begun_at FROM unsent
+    CROSS JOIN webhook_deliveries AS due ON {_of_tenant(":walk_most")}
+    UNION ALL
+    SELECT due.state, due.task_id, due.generation, due.endpoint_id, due.begun_at FROM waiting
+    CROSS JOIN webhook_deliveries AS due ON {_of_waiting(":walk_most")}
+  ) WHERE {_ASTRAY} LIMIT :walk_most)
 """)
 
 # Takes a delivery on, for `:held_ms`. It names the fence that was read before: of two at once the second finds it
-# raised, and one that lands late takes nothing.
+# raised, and one that lands late takes nothing. Its endpoint may be gone since.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
+  AND EXISTS (SELECT 1 FROM webhook_endpoints WHERE id = :endpoint AND disabled_at IS NULL)
 {_TAKEN}
 """)
 
@@ -98,17 +144,18 @@ WHERE {_OPEN} AND fence = :fence AND tries = :tries
 RETURNING state
 """)
 
-# Ends a delivery that nobody is to try any more.
-END_DELIVERY = statement(f"""
-UPDATE webhook_deliveries SET state = 0, outcome = :outcome WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
-""")
-
-# Ends all that an endpoint was still to hear: it has said that it is gone.
+# Ends what an endpoint was still to hear, `:most` of either kind: it has said that it is gone, or is deleted. The sweep
+# ends the others. `:first` and `:behind` enclose its tenant's tasks.
 END_FRESH = statement("""
-UPDATE webhook_deliveries SET state = 0, outcome = 'gone' WHERE state = 1 AND endpoint_id = :endpoint
+UPDATE webhook_deliveries SET state = 0, outcome = 'gone'
+WHERE state = 1 AND (task_id, generation, endpoint_id) IN (
+  SELECT task_id, generation, endpoint_id FROM webhook_deliveries
+  WHERE state = 1 AND task_id > :first AND task_id < :behind AND endpoint_id = :endpoint LIMIT :most)
 """)
 END_WAITING = statement(f"""
-UPDATE {_WAITING} SET state = 0, outcome = 'gone' WHERE state = 2 AND endpoint_id = :endpoint
+UPDATE webhook_deliveries SET state = 0, outcome = 'gone'
+WHERE state = 2 AND (task_id, generation, endpoint_id) IN (
+  SELECT task_id, generation, endpoint_id FROM {_WAITING} WHERE state = 2 AND endpoint_id = :endpoint LIMIT :most)
 """)
 
 # Sends a delivery again from its beginning, whatever has come of it, if its endpoint is there. It names the fence that

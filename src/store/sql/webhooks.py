@@ -32,29 +32,34 @@ UPDATE webhook_endpoints SET secret_generation = secret_generation + 1, old_secr
 WHERE id = :endpoint AND secret_generation = :generation
 """)
 
-# Leaves a tombstone for an endpoint that is about to be deleted: a write of it may still land.
+# Leaves a tombstone for an endpoint that is about to be deleted: a write of it may still land. With `:unseen` also for
+# one that is not there: its write may have failed, and land later.
 BURY_ENDPOINT = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :grave, {NOW} + :tombstone_ms
-WHERE EXISTS (SELECT 1 FROM webhook_endpoints WHERE id = :endpoint)
+WHERE :unseen OR EXISTS (SELECT 1 FROM webhook_endpoints WHERE id = :endpoint)
 ON CONFLICT DO NOTHING
 """)
 DELETE_ENDPOINT = statement("DELETE FROM webhook_endpoints WHERE id = :endpoint RETURNING id")
 
 # --- What attempts say of an endpoint ----------------------------------------------------------------------
-# These are soft: landing late, or twice, they make a pause too long or too short.
+# These are soft: landing late, or twice, they make a pause too long or too short. The attempt began at `:began_at`.
 
-# An attempt was taken. A healthy endpoint's row is not written.
+# An attempt was taken. A healthy endpoint's row is not written. A pause that began after the attempt goes on.
 NOTE_SUCCESS = statement("""
-UPDATE webhook_endpoints SET failures = 0, paused_until = 0 WHERE id = :endpoint AND failures > 0
+UPDATE webhook_endpoints SET failures = 0,
+  paused_until = CASE WHEN paused_at <= :began_at THEN 0 ELSE paused_until END
+WHERE id = :endpoint AND (failures > 0 OR (paused_until > 0 AND paused_at <= :began_at))
 """)
 
 # An attempt failed. From `:breaker` failures in a row on the endpoint rests: for `:pause_ms`, doubled with each further
-# one, `:pause_most_ms` at most, or for `:asked_ms`, if it has asked for more.
+# one, `:pause_most_ms` at most, or for `:asked_ms`, if it has asked for more. `paused_until` is not before the last
+# failure that counts. So of attempts that fail together one counts, and none that began before a pause.
 NOTE_FAILURE = statement(f"""
-UPDATE webhook_endpoints SET failures = failures + 1, paused_until = max(paused_until, {NOW} + max(:asked_ms,
-  CASE WHEN failures + 1 < :breaker THEN 0
-  ELSE min(:pause_most_ms, :pause_ms << min(failures + 1 - :breaker, 16)) END))
-WHERE id = :endpoint
+UPDATE webhook_endpoints SET failures = failures + (paused_until <= :began_at), paused_at = {NOW},
+  paused_until = max(paused_until, {NOW} + max(:asked_ms,
+    CASE WHEN paused_until > :began_at OR failures + 1 < :breaker THEN 0
+    ELSE min(:pause_most_ms, :pause_ms << min(failures + 1 - :breaker, 16)) END))
+WHERE id = :endpoint AND (paused_until <= :began_at OR (:asked_ms > 0 AND paused_until < {NOW} + :asked_ms))
 """)
 
 # The endpoint has said that it is gone.

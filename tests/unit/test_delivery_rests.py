@@ -1,0 +1,242 @@
+"""Endpoints that fail, rest and come back; and that none of them, nor a large backlog, is at others' expense."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from src.core import limits
+from src.core.ids import TaskKey
+from src.core.webhooks import AttemptFailure, EndpointKey
+from src.processing.sweep import Sweep
+from src.store.deliveries import Attempt, Tried
+from src.store.webhooks import Endpoint
+from tests.support.delivery_bench import TASK, URL, DeliveryBench, task_key
+from tests.support.worker_bench import HOST
+
+DAY_MS = 86_400_000
+OTHER_URL = "https://other.example.com/"
+
+
+@pytest.fixture
+def bench() -> Iterator[DeliveryBench]:
+    """A deployment without endpoints."""
+    made = DeliveryBench()
+    yield made
+    made.settle()
+    made.close()
+
+
+def _endpoint(bench: DeliveryBench, key: EndpointKey) -> Endpoint:
+    found: Endpoint = bench.do(bench.endpoints.find(key))
+    return found
+
+
+def _write(bench: DeliveryBench, key: EndpointKey, numbers: range, *, state: int = 1, age_ms: int = 120_000) -> None:
+    """Write deliveries that are due, as if their tasks had ended a while ago."""
+    then, tenant = bench.database.now_ms() - age_ms, key.partition(":")[0]
+    for number in numbers:
+        bench.database.rows(
+            "INSERT INTO webhook_deliveries "
+            "(state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at) "
+            "VALUES (?, ?, 0, ?, 'task.completed', ?, ?, ?)",
+            *(state, task_key(number, tenant), key, then, then, then),
+        )
+
+
+def _outcomes(bench: DeliveryBench, key: EndpointKey) -> list[str | None]:
+    return [row["outcome"] for row in bench.rows() if row["endpoint_id"] == key]
+
+
+def _end_together(bench: DeliveryBench, numbers: range) -> list[TaskKey]:
+    """Have tasks end at the same time, each in an invocation of its own that sends its delivery."""
+    keys = [bench.submit(task_key(number)) for number in numbers]
+
+    async def run() -> None:
+        await asyncio.gather(*(bench.worker().run(key, HOST) for key in keys))
+
+    bench.do(run())
+    bench.settle()
+    return keys
+
+
+def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
+    """A receiver that was away for a moment does not rest for it: the next sweep has it hear of everything."""
+    key = bench.add_endpoint()
+    bench.courier.receiver, bench.courier.seconds = lambda _message: 503, 0.2
+    _end_together(bench, range(20))
+    assert len(bench.courier.messages) == 20
+    endpoint = _endpoint(bench, key)
+    assert (endpoint.failures, endpoint.paused_until > bench.database.now_ms()) == (1, False)
+    bench.courier.receiver, bench.courier.seconds = lambda _message: 200, 0.0
+    bench.sweep(61)
+    assert _outcomes(bench, key) == ["delivered"] * 20
+
+
+def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, asked_ms: int = 0) -> None:
+    """Record an attempt that began then."""
+    (row,) = bench.deliveries()
+    taken = bench.do(bench.store.redeliver(row))
+    bench.do(bench.store.record([Tried(taken, Attempt(began_at, None, 1, failure), None, 1_000, asked_ms)]))
+
+
+def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
+    """A success sets the failures back, a failure counts for nothing. A success that began in the pause ends it."""
+    key = bench.add_endpoint()
+    bench.submit()
+    bench.finish(sends=False)
+    began_at = bench.database.now_ms()
+    bench.do(asyncio.sleep(1))
+    _tried(bench, bench.database.now_ms(), AttemptFailure.RATE_LIMITED, 600_000)
+    paused = _endpoint(bench, key)
+    assert paused.paused_until == bench.database.now_ms() + 600_000
+    _tried(bench, began_at, AttemptFailure.SERVER_ERROR)
+    assert _endpoint(bench, key) == paused
+    bench.do(asyncio.sleep(1))
+    _tried(bench, began_at, None)
+    assert _endpoint(bench, key) == paused._replace(failures=0)
+    _tried(bench, began_at, AttemptFailure.RATE_LIMITED, 900_000)  # what a receiver asks for counts
+    assert _endpoint(bench, key) == paused._replace(failures=0, paused_until=bench.database.now_ms() + 900_000)
+    bench.do(asyncio.sleep(1))
+    _tried(bench, bench.database.now_ms(), None)
+    assert _endpoint(bench, key) == paused._replace(failures=0, paused_until=0)
+
+
+def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):
+    """Its tenant comes first, it rests, and more of its deliveries were never sent than a sweep looks at."""
+    dead, other = bench.add_endpoint(tenant="a"), bench.add_endpoint(tenant="z", url=OTHER_URL)
+    beside = bench.add_endpoint(2, tenant="a", url=OTHER_URL)
+    _write(bench, dead, range(limits.DELIVERIES_WALK_MOST + 100))
+    _write(bench, other, range(3))
+    _write(bench, beside, range(700, 703))
+    until = bench.database.now_ms() + DAY_MS
+    bench.database.rows("UPDATE webhook_endpoints SET failures = 9, paused_until = ? WHERE id = ?", until, dead)
+    bench.sweep(0)
+    assert _outcomes(bench, other) == ["delivered"] * 3
+    for _ in range(3):
+        bench.sweep()
+    assert _outcomes(bench, beside) == ["delivered"] * 3
+    assert {row["state"] for row in bench.rows() if row["endpoint_id"] == dead} == {2}
+    assert len(bench.courier.messages) == 6
+
+
+def test_after_a_rest_one_message_asks(bench: DeliveryBench):
+    """Whoever ends a task leaves it to the sweep, and a sweep sends one."""
+    key = bench.add_endpoint()
+    bench.database.rows("UPDATE webhook_endpoints SET failures = ?", limits.BREAKER_FAILURES)
+    for number in range(5):
+        bench.submit(task_key(number))
+        bench.finish(task_key(number))
+    assert bench.courier.messages == []
+    bench.sweep(61)
+    assert len(bench.courier.messages) == 1
+    bench.sweep()
+    assert _outcomes(bench, key) == ["delivered"] * 5
+
+
+def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
+    """Deliveries past their day take nobody's place: they end by themselves, more than a sweep sends."""
+    key, beside = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
+    _write(bench, key, range(150), state=2, age_ms=2 * DAY_MS)
+    bench.sweep(0)
+    assert _outcomes(bench, key) == ["exhausted"] * 150
+    assert bench.courier.messages == []
+    _write(bench, key, range(150, 230), state=2)
+    _write(bench, beside, range(2), state=2)
+    bench.sweep(0)
+    assert {row["outcome"] for row in bench.rows() if row["endpoint_id"] == beside} == {"delivered"}
+    assert len([message for message in bench.courier.messages if message.url == URL]) == 80
+
+
+def test_a_step_back_of_the_databases_clock_loses_no_end(bench: DeliveryBench):
+    """Half a minute between a registration and an end that came after it."""
+    bench.add_endpoint()
+    bench.database.rows("UPDATE webhook_endpoints SET created_at = created_at + 30000")
+    bench.submit()
+    bench.finish()
+    assert len(bench.courier.messages) == 1
+
+
+def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
+    """After five failures the next wait is an hour; after a redelivery that fails it is five seconds."""
+    bench.add_endpoint()
+    bench.courier.receiver = lambda _message: 500
+    bench.submit()
+    bench.finish()
+    for _ in range(30):
+        bench.sweep()
+    (before,) = bench.deliveries()
+    assert before.tries == 5
+    assert before.due_at > bench.database.now_ms() + 60_000
+    taken = bench.do(bench.store.redeliver(before))
+
+    async def send() -> None:
+        deliverer = bench.worker().deliverer
+        assert deliverer is not None
+        deliverer.begin_one(taken, asyncio.get_running_loop().time())
+
+    bench.do(send())
+    bench.settle()
+    (after,) = bench.deliveries()
+    assert (after.tries, after.due_at) == (6, bench.database.now_ms() + 5_000)
+
+
+def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch):
+    """A sweep that goes on meanwhile spends all the rest: the attempts are recorded, within the free plan's limits."""
+    monkeypatch.setattr(limits, "RUN_LEAST", 1)
+    bench.settings = replace(bench.settings, plan="free")
+    key = bench.add_endpoint()
+    _write(bench, key, range(5))
+    worker = bench.worker()
+
+    def spend(_message: object) -> int:
+        while worker.has_room:
+            worker.meter.spend_database_call(1)
+        return 503
+
+    bench.courier.receiver = spend
+    bench.do(Sweep(worker, []).run())
+    bench.settle()
+    assert [row["tries"] for row in bench.rows()] == [1] * 5
+    assert worker.meter.statements <= bench.settings.statements
+    assert worker.meter.subrequests <= bench.settings.subrequests
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_a_large_backlog_ends_a_part_at_a_time(
+    bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch, *, disabled: bool
+):
+    """An endpoint that goes takes so many with it, and sweeps end the others; none of them is sent."""
+    monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 3)
+    key, same_tenant = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
+    _write(bench, key, range(10))
+    _write(bench, key, range(10, 20), state=2)
+    _write(bench, same_tenant, range(1))
+    if disabled:
+        bench.courier.receiver = lambda message: 410 if message.url == URL else 200
+        bench.submit()
+        bench.finish()
+    else:
+        assert bench.do(bench.endpoints.delete(key))
+    ended = [outcome for outcome in _outcomes(bench, key) if outcome]
+    assert ended == ["gone"] * (7 if disabled else 6)
+    sent = len(bench.courier.messages)
+    for _ in range(9):
+        bench.sweep(61)
+    assert _outcomes(bench, key) == ["gone"] * (21 if disabled else 20)
+    assert [message.url for message in bench.courier.messages[sent:]] in ([OTHER_URL], [])
+    assert TASK in {row["task_id"] for row in bench.rows()} or not disabled
+
+
+def test_what_is_left_of_an_endpoint_that_has_gone_is_not_taken_on(
+    bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch
+):
+    """It went after the sweep had looked, and a backlog is not ended at once."""
+    key, other = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
+    _write(bench, key, range(1))
+    _write(bench, other, range(1))
+    due = bench.do(bench.store.due(9)).deliveries
+    monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 0)
+    assert bench.do(bench.endpoints.delete(key))
+    assert [taken.key.endpoint_key for taken in bench.do(bench.store.take(due))] == [other]
