@@ -95,7 +95,7 @@ async def _end(exchange: Exchange) -> AsyncGenerator[str]:
         return
     yield sse.opened("end")
     async for part in task_text(exchange.api.store, task, whole_task_view(task, exchange.api)):
-        yield part
+        yield sse.escaped(part)
     yield sse.CLOSED
 
 

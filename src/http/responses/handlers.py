@@ -6,8 +6,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ...core.ids import TaskKey, task_key_of
+from ...core.keys import Scope
+from ...core.states import Status
 from ...core.task import Task
 from .. import acts
+from ..authentication import forbidden
 from ..conditions import digest, idempotency_key
 from ..exchange import Exchange
 from ..messages import Reply, json_reply
@@ -27,15 +30,19 @@ async def create(exchange: Exchange) -> Reply:
     key = idempotency_key(headers)
     body = await acts.read_submission(exchange)
     request = new_request(body, api.settings, api.provider.default_model)
+    if body.get("stream") and not exchange.may_read:
+        raise forbidden(Scope.READ)
     name = digest(body)
     # A key says what is one request; without one, what an SDK repeats by itself does.
     joins = None if key is not None else joining.joining(exchange, name)
     with _named_here():
         accepted = await acts.accept(exchange, request, key, name, joins)
     if body.get("stream"):
-        streamed = await stream.stream_reply(exchange, accepted.task)
+        # What has just been made is known: no failure of the database refuses what is accepted.
+        streamed = await (stream.stream_reply if accepted.replayed else stream.new_stream)(exchange, accepted.task)
         return replace(streamed, headers={**streamed.headers, **acts.replayed(accepted)})
-    return await response_reply(api, 200, accepted.task, acts.replayed(accepted))
+    headers = acts.replayed(accepted)
+    return await response_reply(api, 200, accepted.task, headers, shows_output=exchange.may_read)
 
 
 async def read(exchange: Exchange) -> Reply:
@@ -53,9 +60,10 @@ async def cancel(exchange: Exchange) -> Reply:
     began = asyncio.get_running_loop().time()
     key = task_key(exchange)
     task = check(await exchange.api.store.task(key))
-    if not task.status.terminal:
+    # A cancelled one, too: calls that were announced before may still start, and the answer says that none will.
+    if task.status not in {Status.COMPLETED, Status.FAILED}:
         _, task = await acts.ended_by_client(exchange.api, key, began)
-    return await response_reply(exchange.api, 200, check(task))
+    return await response_reply(exchange.api, 200, check(task), shows_output=exchange.may_read)
 
 
 async def erase(exchange: Exchange) -> Reply:
