@@ -127,6 +127,7 @@ def test_merge_has_one_delta(bench: ApiBench):
     bench.work(claim, {at: f"output {at}" for at in range(3)}, Continue(100_000_000))
     going, _ = follow(bench, "GET", f"/v1/responses/{name}?stream=true")
     assert kinds(going[:-1]) == BEGIN[:3]
+    assert follow(bench, "GET", f"/v1/responses/{name}?stream=true&include_obfuscation=false")[0][:3] == going[:3]
     merged = Progress(
         step=99,
         outputs=[Output(CallKey(1, 0), "merged", 1)],
@@ -245,6 +246,7 @@ def test_a_revoked_key_ends_the_stream():
         ("stream=true&starting_after=2", "starting_after"),
         ("stream=true&starting_after=9999999999", "starting_after"),
         ("starting_after=0", "starting_after"),
+        ("stream=true&include_obfuscation=true", "include_obfuscation"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str, field: str):

@@ -47,6 +47,7 @@ async def create(exchange: Exchange) -> Reply:
 
 async def read(exchange: Exchange) -> Reply:
     """Show a response as it is, or its events. A task that is late is helped, as by the native API."""
+    stream.check_obfuscation(exchange.query)
     wanted, first = stream.is_wanted(exchange.query), stream.first_number(exchange.query)
     if wanted:
         return await stream.stream_reply(exchange, await found(exchange), first)
@@ -77,14 +78,14 @@ async def erase(exchange: Exchange) -> Reply:
 
 async def read_input(exchange: Exchange) -> Reply:
     """Show what a response works on, as a list of one item, or of none once the input is kept no longer."""
-    after = exchange.query.get("after")
     paging.check(exchange.query)
     task = check(await exchange.api.store.task(task_key(exchange)))
     text = await exchange.api.store.input(task.task_key)
     name = names.input_id(task.id)
+    places, _ = paging.page(exchange.query, [name])
     content = InputTextView(type="input_text", text=text or "")
     item = InputMessageView(id=name, type="message", status="completed", role="user", content=[content])
-    items = [item] if text and after != name else []
+    items = [item] if text and places else []
     shown = name if items else None
     return json_reply(200, InputListView(object="list", data=items, first_id=shown, last_id=shown, has_more=False))
 

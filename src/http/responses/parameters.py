@@ -28,7 +28,7 @@ DEFAULTS: Mapping[str, Passing] = {
     "prompt_cache_retention": (),
     "safety_identifier": (),
     "service_tier": ("auto", "default"),
-    "stream_options": (),
+    "stream_options": {"include_obfuscation": (False,)},
     "text": {"format": ({"type": "text"},), "verbosity": ("medium",)},
     # No tools are called either way.
     "tool_choice": ("auto", "none"),

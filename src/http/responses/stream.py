@@ -45,6 +45,12 @@ def is_wanted(query: Query) -> bool:
     return text == "true"
 
 
+def check_obfuscation(query: Query) -> None:
+    """Take `include_obfuscation` where it asks for none. Raises Refusal (400)."""
+    if query.get("include_obfuscation", "false") != "false":
+        raise _refused("include_obfuscation", "is supported here only as false")
+
+
 def first_number(query: Query) -> int:
     """Read `starting_after`: the number of the first event that is wanted. Raises Refusal (400)."""
     text = query.get("starting_after")
