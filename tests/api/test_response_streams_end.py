@@ -13,7 +13,7 @@ from src.core.keys import Scope
 from src.core.settings import Settings
 from src.http.messages import CutOff, Reply
 from src.http.router import handle
-from src.store.claims import Continue, Finish
+from src.store.claims import CallKey, Continue, Finish, Output, Progress
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data
 from tests.support.event_streams import Received, read_events
 
@@ -84,24 +84,19 @@ def lose_database(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int) 
     monkeypatch.setattr(bench.database, "batch", cut)
 
 
-def whole_events(text: str) -> list[Received]:
-    """Read what stands in whole events, as clients do: what was begun at the end is none."""
-    return read_events(text[: text.rfind("\n\n") + 2])
-
-
 @pytest.mark.parametrize("calls", range(2, 16))
-def test_no_error_stands_within_an_event(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int):
-    """Wherever the database goes away: each event that comes is valid JSON, and an error comes between two, or none."""
+def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int):
+    """Wherever the database goes away: the last event is the end, or an error; half an event can stand before that."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     name = post(bench)
     bench.complete(task_id(name))
     lose_database(bench, monkeypatch, calls)
     text, whole = follow(bench, name)
-    events = whole_events(text)
-    assert [event.json["type"] for event in events] == [event.name for event in events]
-    assert whole == (events[-1].name == "response.completed")
-    if text.endswith("\n\n"):
-        assert whole != (events[-1].name == "error")
+    *others, last = read_events(text)
+    assert (last.name, last.json["type"]) == (("response.completed",) * 2 if whole else ("error",) * 2)
+    half = not whole and others and not others[-1].data.endswith("}")
+    for event in others[:-1] if half else others:
+        assert event.json["type"] == event.name != "error"
 
 
 def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
@@ -174,6 +169,30 @@ def test_no_line_ends_within_data(bench: ApiBench):
         assert text.splitlines() == text.removesuffix("\n").split("\n")
         assert "x\\u2028y\\u0085z\\u2029" in text
     assert read_events(follow(bench, name)[0])[-4].json["text"] == "x\u2028y\x85z\u2029"
+
+
+def test_a_chunk_is_told_with_its_times(bench: ApiBench):
+    """As the list of chunks has it, field for field."""
+    name = task_id(post(bench))
+    told = Progress(
+        step=1,
+        outputs=[Output(CallKey(0, 0), "output 0", 1, "stop", 5_000, 7_000)],
+        calls_settled=1,
+        calls_in_doubt=0,
+        calls_minimum=3,
+        completed=1,
+        failed=0,
+        input_tokens=0,
+        output_tokens=0,
+        stalls=0,
+        rate_waits=0,
+    )
+    assert bench.run(bench.store.step(bench.claim(name), told, Continue(180_000)))
+    bench.call("POST", f"/api/tasks/{name}/cancel")
+    text, _ = bench.run(_followed(bench, f"/api/tasks/{name}/events"))
+    (chunk,) = [event.json for event in read_events(text) if event.name == "chunk"]
+    assert [chunk] == data(bench.call("GET", f"/api/tasks/{name}/chunks"))["chunks"]
+    assert chunk["startedAt"] is not None
 
 
 def test_comments_come_whatever_the_database_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):

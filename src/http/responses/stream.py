@@ -117,8 +117,8 @@ async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int)
         exchange.api.log.failure("stream_broken", error, task=task.task_key)
     else:
         return
-    if not between:  # no error can stand within an event: the SDKs would take both for broken JSON
-        raise CutOff
+    if not between:  # the database went away within a text of several parts: half an event is an error of its own
+        yield sse.CLOSED
     detail = {"message": _INTERRUPTED, "type": "server_error", "param": None, "code": "stream_interrupted"}
     yield sse.event("error", {"type": "error", "error": detail})
     raise CutOff
@@ -202,7 +202,7 @@ class Writer:
         before, here, after = json.dumps(data, ensure_ascii=False).partition(json.dumps(_HERE))
         opening = sse.opened(name) + sse.escaped(before)
         if here:
-            # What is read first is read before the event is opened: mostly that is all there is to read.
+            # The first part is read before the event is opened: a database that is away is found out between events.
             async with aclosing(self._result()) as result:
                 async for part in result:
                     yield opening + sse.escaped(part)
