@@ -30,6 +30,11 @@ const named = (own) => (/^[!-~]{1,128}$/.test(own) ? own : crypto.randomUUID());
 
 function forbidden(request, code, detail) {
   const requestId = named(request.headers.get("x-request-id") ?? "");
+  if (/^\/v1(\/|$)/.test(new URL(request.url).pathname)) {
+    // OpenAI's shape, as the Worker has it there.
+    const error = { message: detail, type: "permission_error", param: null, code };
+    return Response.json({ error }, { status: 403, headers: { "x-request-id": requestId } });
+  }
   const title = "This server is not for everybody";
   const problem = { type: `urn:onceover:problem:${code}`, title, status: 403, detail, code, requestId };
   const headers = { "content-type": "application/problem+json", "x-request-id": requestId };

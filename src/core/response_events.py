@@ -30,6 +30,7 @@ class Kind(StrEnum):
 
 _TEXT_BEGINS = (Kind.ITEM_ADDED, Kind.PART_ADDED)
 _TEXT_ENDS = (Kind.TEXT_DONE, Kind.PART_DONE, Kind.ITEM_DONE)
+BEFORE_TEXT = (Kind.CREATED, Kind.QUEUED, Kind.IN_PROGRESS, *_TEXT_BEGINS)
 _BEFORE_TEXT = 3  # created, queued, in progress
 FIRST_DELTA = _BEFORE_TEXT + len(_TEXT_BEGINS)
 

@@ -26,10 +26,11 @@ _UNAUTHENTICATED_DETAIL = "Send a valid API key: `Authorization: Bearer oo_…`.
 
 
 class Caller(NamedTuple):
-    """Whose key a request carries, and which; no id where none is looked at."""
+    """Whose key a request carries, and which; no id where none is looked at. `may_read`: it has the scope `read`."""
 
     tenant: str
     key_id: str
+    may_read: bool = True
 
 
 async def caller_of(
@@ -46,13 +47,15 @@ async def caller_of(
     key = await _key(request, api, within)
     scope = Scope.ADMIN if access is Access.OPERATOR else access
     if isinstance(scope, Scope) and scope not in key.scopes:
-        raise _forbidden(f"This call needs a key with the scope `{scope}`.", scope)
+        raise forbidden(scope)
     if access is Access.OPERATOR and key.tenant != api.settings.operator_tenant:
-        raise _forbidden("This call needs a key of the tenant that OPERATOR_TENANT names.", Scope.ADMIN)
-    return Caller(key.tenant, key.id)
+        raise forbidden(Scope.ADMIN, "This call needs a key of the tenant that OPERATOR_TENANT names.")
+    return Caller(key.tenant, key.id, Scope.READ in key.scopes)
 
 
-def _forbidden(detail: str, scope: Scope) -> Refusal:
+def forbidden(scope: Scope, detail: str | None = None) -> Refusal:
+    """Make the refusal (403) of a key that is valid and lacks a scope."""
+    detail = detail or f"This call needs a key with the scope `{scope}`."
     challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
     return Refusal(FORBIDDEN, detail, headers=challenge)
 

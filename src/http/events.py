@@ -79,7 +79,14 @@ def _written(event: Event, index: ChunkIndex, output: Output | None) -> str:
     if output is None:
         assert event.status is not None
         return sse.event("status", StatusEventView(status=event.status), event.place.id)
-    chunk = index.view(output.key.position, output.calls, output=output.text, finish_reason=output.finish_reason)
+    chunk = index.view(
+        output.key.position,
+        output.calls,
+        output=output.text,
+        finish_reason=output.finish_reason,
+        started_at=output.started_ms,
+        finished_at=output.ended_ms,
+    )
     return sse.event("chunk", chunk_view(chunk), event.place.id)
 
 
@@ -95,7 +102,7 @@ async def _end(exchange: Exchange) -> AsyncGenerator[str]:
         return
     yield sse.opened("end")
     async for part in task_text(exchange.api.store, task, whole_task_view(task, exchange.api)):
-        yield part
+        yield sse.escaped(part)
     yield sse.CLOSED
 
 

@@ -16,7 +16,8 @@ class Exchange:
 
     `check_key` looks at the key again, for an answer that takes long: it raises Refusal for one that is not good any
     more. An answer about it is taken for true for EVENT_KEY_SECONDS.
-    `key_id` is the caller's API key's; empty where none is looked at.
+    `key_id` is the caller's API key's; empty where none is looked at. `may_read`: it has the scope `read`, whatever
+    scope the call asks for.
     """
 
     api: Api
@@ -26,6 +27,7 @@ class Exchange:
     check_key: Callable[[], Awaitable[object]]
     tenant: str = LOCAL
     key_id: str = ""
+    may_read: bool = True
 
     @property
     def task_key(self) -> TaskKey:

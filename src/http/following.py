@@ -6,6 +6,8 @@ invocation does. It knows nothing of events and of their form.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
 
 from ..core import limits
 from ..core.errors import StoreError
@@ -53,15 +55,18 @@ class Follower:
         try:
             while True:
                 yield look
-                await self._help(look)
-                known = look.completed if self.following is not None and look.all_read else -1
-                if look.all_read or self.following is None:
-                    async for due in self._rest(look_seconds(look.silent_ms / 1000, took)):
+                async with aclosing(self._between(look, took)) as dues:
+                    async for due in dues:
                         yield due
+                known = look.completed if self.following is not None and look.all_read else -1
                 if not self._may_look():
                     return
                 began = self._clock()
-                found = await self._look(known)
+                looking = asyncio.ensure_future(self._look(known))
+                async with aclosing(self._beside(looking)) as dues:
+                    async for due in dues:
+                        yield due
+                found = looking.result()
                 if found is None:
                     return
                 look, took = found, self._clock() - began
@@ -72,6 +77,16 @@ class Follower:
         finally:
             seconds = round(self._clock() - self._began_at, 1)
             self._api.log("stream_closed", task=self._key, seconds=seconds, **self._api.meter.facts())
+
+    async def _between(self, look: Look, took: float) -> AsyncGenerator[None]:
+        """Do what is done between two looks. Now and then a comment is due."""
+        if look.needs_help and self._clock() >= self._help_at:
+            async with aclosing(self._beside(asyncio.ensure_future(self._help()))) as dues:
+                async for due in dues:
+                    yield due
+        if look.all_read or self.following is None:
+            async for due in self._rest(look_seconds(look.silent_ms / 1000, took)):
+                yield due
 
     def _may_look(self) -> bool:
         """Whether the allowance has room for a look and what follows upon the last one."""
@@ -89,10 +104,8 @@ class Follower:
         await api.store.expire([self._key], OVERDUE, api.settings.retention_ms)
         return await api.store.look(self._key, self.following, known)
 
-    async def _help(self, look: Look) -> None:
+    async def _help(self) -> None:
         """Do for a task that nobody comes for what a poll does, behind the stream, which goes on meanwhile."""
-        if not look.needs_help or self._clock() < self._help_at:
-            return
         self._help_at = self._clock() + limits.EVENT_HELP_SECONDS
         task = await self._api.store.task(self._key)
         if task is not None:
@@ -104,11 +117,27 @@ class Follower:
         except StoreError as error:
             self._api.log("help_failed", task=self._key, code=error.code)
 
+    async def _beside(self, work: asyncio.Future[Any]) -> AsyncGenerator[None]:
+        """Wait for work, however slow the database is with it; now and then a comment is due meanwhile."""
+        try:
+            while not work.done():
+                await asyncio.wait({work}, timeout=max(0.0, self._comment_at - self._clock()))
+                if self._is_comment_due():
+                    yield None
+            await work
+        finally:
+            work.cancel()
+
     async def _rest(self, seconds: float) -> AsyncIterator[None]:
         """Pause. Now and then a comment is due: it keeps the connection, and shows whether the client is there."""
         until = self._clock() + seconds
         while (now := self._clock()) < until:
             await asyncio.sleep(min(until, self._comment_at) - now)
-            if self._clock() >= self._comment_at:
-                self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
+            if self._is_comment_due():
                 yield None
+
+    def _is_comment_due(self) -> bool:
+        due = self._clock() >= self._comment_at
+        if due:
+            self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
+        return due

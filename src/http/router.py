@@ -115,7 +115,7 @@ def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, quer
     unknown = UNSUPPORTED_PARAMETER if errors.is_compatible(endpoint.path) else INVALID_FIELDS
     check_key = partial(caller_of, request, api, endpoint.access, limits.EVENT_KEY_SECONDS)
     asked = queries.parse(query, known, unknown)
-    return Exchange(api, request, parts, asked, check_key, caller.tenant, caller.key_id)
+    return Exchange(api, request, parts, asked, check_key, caller.tenant, caller.key_id, caller.may_read)
 
 
 def _split(url: str) -> tuple[list[str], str]:

@@ -1,4 +1,7 @@
-"""Server-sent events as text (HTML Standard, "Server-sent events"). JSON has no line breaks, so data is one line."""
+"""Server-sent events as text (HTML Standard, "Server-sent events"). JSON has no line breaks, so data is one line.
+
+Clients that part lines as Unicode does (Python's `splitlines`) know three more of them, which JSON may hold raw.
+"""
 
 import json
 
@@ -10,7 +13,7 @@ COMMENT = ":\n\n"
 
 def event(name: str, data: object, event_id: str | None = None) -> str:
     """Write an event."""
-    return f"{opened(name, event_id)}{json.dumps(data, ensure_ascii=False)}{CLOSED}"
+    return f"{opened(name, event_id)}{escaped(json.dumps(data, ensure_ascii=False))}{CLOSED}"
 
 
 def opened(name: str, event_id: str | None = None) -> str:
@@ -20,6 +23,14 @@ def opened(name: str, event_id: str | None = None) -> str:
 
 
 CLOSED = "\n\n"
+_BREAKS = tuple((mark, f"\\u{ord(mark):04x}") for mark in "\x85\u2028\u2029")
+
+
+def escaped(text: str) -> str:
+    """Write JSON, or a part of it, without any character that somebody might take for the end of a line."""
+    for mark, escape in _BREAKS:
+        text = text.replace(mark, escape)
+    return text
 
 
 def come_back(milliseconds: int) -> str:

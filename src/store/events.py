@@ -84,12 +84,16 @@ def _looking(task_key: TaskKey, following: int | None, known: int) -> tuple[Boun
 
 
 def _look(row: Row, news: Sequence[Row], following: int | None) -> Look:
-    first = following or 0
+    first, status = following or 0, Status(text(row, "status"))
     wanted = range(first, first + limits.EVENT_CHUNKS_AT_ONCE)
     read = rows.outputs(0, news, wanted)
     outputs = [output for place, output in zip(wanted, read, strict=False) if output.key.position == place]
+    # One output was asked for. Others of its segment may be followed by those of another one. Of a task that was ended
+    # from outside there may be more than `completed` counts: calls that were under way still come in.
+    known = status is Status.COMPLETED or not status.terminal
+    counted = known and whole(row, "completed") <= first + len(outputs)
     return Look(
-        state=State(whole(row, "generation"), Status(text(row, "status")), bool(row["started"])),
+        state=State(whole(row, "generation"), status, bool(row["started"])),
         total=whole(row, "total"),
         completed=whole(row, "completed"),
         failed=whole(row, "failed"),
@@ -98,6 +102,5 @@ def _look(row: Row, news: Sequence[Row], following: int | None) -> Look:
         silent_ms=max(0, whole(row, "read_at") - whole(row, "news_at")),
         needs_help=bool(row["late"] or row["unanswered"]),
         outputs=outputs,
-        # One output was asked for. Others of its segment may be followed by those of another one.
-        all_read=following is not None and (not outputs or whole(row, "completed") <= first + len(outputs)),
+        all_read=following is not None and (not outputs or counted),
     )

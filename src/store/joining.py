@@ -53,9 +53,8 @@ class Joining:
         tenant, _ = split_task_key(task_key)
         first = self._first(tenant)
         return {
-            "first": first,
+            "first": first if self.sendings else self.submission(task_key),
             "behind": first + _BEHIND,
-            "most": limits.JOINING_ROWS_MOST,
             "path": _path(self.sendings),
             "task_key": task_key,
         }

@@ -99,6 +99,15 @@ def test_limits_of_a_tenant(bench: ApiBench, limit: str, again: bool):
     assert isinstance(raised(reply), openai.RateLimitError)
 
 
+def test_a_deployment_without_webhooks(bench: ApiBench):
+    """Somebody has to set WEBHOOK_KEY: to send the request again does not help."""
+    bench.limit(webhook_key=None)
+    fields = {"name": "a", "url": "https://a.example.com/", "event_types": ["task.failed"]}
+    reply = bench.call("POST", "/v1/webhook_endpoints", fields)
+    assert data(reply)["error"]["code"] == "no_webhook_key"
+    assert not retries(reply)
+
+
 def test_keys(bench: ApiBench):
     """No keys at all, none in the request, and one without the scope: each an error of the SDK's own."""
     keyed = ApiBench(keys=True)

@@ -127,6 +127,8 @@ def test_pages_may_use_the_sdk(shared: ApiBench) -> None:
     sent = {name.lower() for name in re.findall(r"['\"]((?:X-Stainless|OpenAI)-[A-Za-z-]+)['\"]", code)}
     assert {"x-stainless-retry-count", "openai-organization"} <= sent
     assert sent - ONLY_ANSWERED - {"openai-beta"} <= sendable
+    # The one that it sets itself, and two of the SDK for Python, for pages that run that.
+    assert {"user-agent", "x-stainless-async", "x-stainless-read-timeout"} <= sendable
 
 
 def test_preflight_of_an_unknown_path(shared: ApiBench) -> None:

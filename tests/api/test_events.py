@@ -326,7 +326,7 @@ def test_a_look_without_news_reads_no_output(bench: ApiBench, monkeypatch: pytes
     for done, at in enumerate([*range(8), *range(9, 20)]):
         bench.work(claim, {at: f"output {at}"}, Continue(100_000_000), completed=done + 1)
     stream = Stream(bench, task)
-    bench.pass_seconds(0)
+    bench.pass_seconds(0.01)
     assert len(stream.named("chunk")) == 8
     calls, rows = bench.meter.database_calls, bench.meter.rows_read
     bench.pass_seconds(120)

@@ -323,6 +323,7 @@ OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/v1/responses", "too_large"): body(b'{"background": true, "input": "%s"}' % (b"x" * 1_000_001)),
     ("/v1/responses/{id}/input_items", "invalid_fields"): bad_value,
     ("/v1/responses/{id}", "invalid_fields"): bad_flag,
+    ("/v1/models", "invalid_fields"): bad_value,
     ("/v1/webhook_endpoints", "invalid_fields"): bad_endpoint,
     ("/v1/webhook_endpoints/{id}/rotate_secret", "invalid_fields"): bad_endpoint,
     ("/v1/webhook_endpoints/{id}/test", "invalid_fields"): bad_endpoint,

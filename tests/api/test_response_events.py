@@ -21,10 +21,13 @@ BEGIN = ["created", "queued", "in_progress", "output_item.added", "content_part.
 DONE = ["output_text.done", "content_part.done", "output_item.done", "completed"]
 
 
+PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
+
+
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
     """The API on the paid plan."""
-    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, plan="paid"))
+    made = ApiBench(settings=PAID)
     yield made
     made.close()
 
@@ -124,6 +127,7 @@ def test_merge_has_one_delta(bench: ApiBench):
     bench.work(claim, {at: f"output {at}" for at in range(3)}, Continue(100_000_000))
     going, _ = follow(bench, "GET", f"/v1/responses/{name}?stream=true")
     assert kinds(going[:-1]) == BEGIN[:3]
+    assert follow(bench, "GET", f"/v1/responses/{name}?stream=true&include_obfuscation=false")[0][:3] == going[:3]
     merged = Progress(
         step=99,
         outputs=[Output(CallKey(1, 0), "merged", 1)],
@@ -216,11 +220,19 @@ def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
 
 
 def test_a_revoked_key_ends_the_stream():
-    """With an error, within a minute."""
-    bench = ApiBench(settings=Settings(provider="demo", chunk_chars=10, plan="paid"), keys=True)
+    """With an error, within a minute, where the isolate had it for valid just before; coming back is refused."""
+    bench = ApiBench(settings=PAID, keys=True)
     text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()
     name = data(bench.call("POST", "/v1/responses", BODY, bearer(text)))["id"]
+    bench.work(bench.claim(name.removeprefix("resp_")), {0: "output 0"}, Continue(100_000_000))
+    here = bench.api
+    bench.restart()  # another isolate, of which this one hears nothing
     assert bench.call("DELETE", f"/api/keys/{text.split('_')[1]}", headers=bearer(admin)).status == 204
+    bench.api, revoked_at = here, bench.loop.time()
+    events, whole = follow(bench, "GET", f"/v1/responses/{name}?stream=true", headers=bearer(text))
+    assert ([event.name for event in events[-2:]], whole) == (["response.output_text.delta", "error"], False)
+    assert events[-1].json["error"]["code"] == "stream_interrupted"
+    assert 0 < bench.loop.time() - revoked_at <= 60
     assert bench.call("GET", f"/v1/responses/{name}?stream=true", headers=bearer(text)).status == 401
     bench.close()
 
@@ -234,6 +246,7 @@ def test_a_revoked_key_ends_the_stream():
         ("stream=true&starting_after=2", "starting_after"),
         ("stream=true&starting_after=9999999999", "starting_after"),
         ("starting_after=0", "starting_after"),
+        ("stream=true&include_obfuscation=true", "include_obfuscation"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str, field: str):

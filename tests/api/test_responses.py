@@ -58,7 +58,7 @@ REFUSED: dict[str, list[Any]] = {
     "prompt_cache_retention": ["24h"],
     "safety_identifier": ["somebody"],
     "service_tier": ["priority", "scale", "Flex"],
-    "stream_options": [{"include_obfuscation": False}],
+    "stream_options": [{"include_obfuscation": True}],
     "text": [
         {"format": {"type": "json_object"}},
         {"verbosity": "low"},
@@ -203,6 +203,8 @@ def test_only_in_the_background(bench: ApiBench, background: Any):
         ({"background_options": {"completion_window": "4h"}}, "background_options.completion_window"),
         ({"onceover": {"reduce": "none"}}, "onceover.reduce"),
         ({"onceover": {"maxModelCalls": 0}}, "onceover.maxModelCalls"),
+        ({"onceover": {"modelOptions": {"top_p": "x"}}}, "onceover.modelOptions.top_p"),
+        ({"onceover": {"modelOptions": {"reasoning_effort": 5}}}, "onceover.modelOptions.reasoning_effort"),
         ({"onceover": {"maxModelCalls": 3}}, "onceover.maxModelCalls"),  # three chunks, and a merge
         ({"onceover": {"chunk": {"maxChars": 5, "overlapChars": 5}}}, "onceover.chunk.overlapChars"),
         ({"onceover": {"chunk": {"maxChars": 1}}, "input": "x" * 5_001}, "onceover.chunk.maxChars"),
@@ -439,6 +441,11 @@ def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
     assert len(bench.database.rows("SELECT * FROM tasks WHERE status = 'pending'")) == 2
 
 
+def test_an_option_that_is_null_is_shown_as_the_default(bench: ApiBench):
+    """Strict clients take no null for `top_p`."""
+    assert made(bench, onceover={"modelOptions": {"top_p": None}})["top_p"] == 1.0
+
+
 @pytest.mark.parametrize("end", ["", "complete", "fail"])
 def test_cancellation(bench: ApiBench, end: str):
     """A response that goes on is cancelled; one that has ended is shown as it is, with 200, as at OpenAI."""
@@ -470,6 +477,7 @@ def test_input_items(bench: ApiBench):
     ResponseInputMessageItem.model_validate(item, strict=True)
     assert item["content"] == [{"type": "input_text", "text": LEAST["input"]}]
     assert data(bench.call("GET", f"{path}?after={item['id']}"))["data"] == []
+    assert error(bench.call("GET", f"{path}?after={response['id']}")) == ("invalid_fields", "after")
     assert error(bench.call("GET", f"{path}?limit=101")) == ("invalid_fields", "limit")
     assert error(bench.call("GET", f"{path}?order=up")) == ("invalid_fields", "order")
     assert error(bench.call("GET", f"{path}?before=x")) == ("unsupported_parameter", "before")
@@ -482,5 +490,11 @@ def test_models(bench: ApiBench):
     bench.limit(models=("@cf/meta/llama", "demo-1"))
     listed = data(bench.call("GET", "/v1/models"))
     assert [Model.model_validate(one, strict=True).id for one in listed["data"]] == ["demo-1", "@cf/meta/llama"]
+    page = data(bench.call("GET", "/v1/models?limit=1"))
+    assert ([one["id"] for one in page["data"]], page["has_more"]) == (["demo-1"], True)
+    page = data(bench.call("GET", "/v1/models?limit=1&after=demo-1"))
+    assert ([one["id"] for one in page["data"]], page["has_more"]) == (["@cf/meta/llama"], False)
+    assert data(bench.call("GET", "/v1/models?after=@cf/meta/llama"))["first_id"] is None
+    assert error(bench.call("GET", "/v1/models?after=gpt-x")) == ("invalid_fields", "after")
     assert data(bench.call("GET", "/v1/models/@cf%2Fmeta%2Fllama"))["id"] == "@cf/meta/llama"
     assert error(bench.call("GET", "/v1/models/gpt-x"), 404) == ("not_found", None)

@@ -51,6 +51,20 @@ def test_another_host_is_refused_before_anything_else(server: DevServer, host: s
     assert served(server) == before + 1
 
 
+@pytest.mark.parametrize(("path", "ours"), [("/v1/responses", False), ("/v1", False), ("/v10", True)])
+def test_below_v1_a_refusal_has_the_shape_of_openai(server: DevServer, path: str, ours: bool) -> None:
+    """Their SDKs read code and message from it."""
+    answer = httpx.get(f"{server.url}{path}", headers={"host": "rebound.example", "x-request-id": "mine"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (403, "mine")
+    if ours:
+        assert answer.json()["code"] == "foreign_host"
+        return
+    error = answer.json()["error"]
+    assert (set(answer.json()), set(error)) == ({"error"}, {"message", "type", "param", "code"})
+    assert (error["type"], error["param"], error["code"]) == ("permission_error", None, "foreign_host")
+    assert answer.headers["content-type"] == "application/json"
+
+
 @pytest.mark.parametrize(
     "origin", ["http://127.0.0.1:{port}", "http://localhost:{port}", "http://[::1]:{port}", *LISTED]
 )

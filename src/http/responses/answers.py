@@ -17,11 +17,16 @@ from .view import response_view
 _HERE = "\0"
 
 
-async def response_reply(api: Api, status: int, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
-    """Show a response. Raises Refusal (404) if it is erased meanwhile."""
+async def response_reply(
+    api: Api, status: int, task: Task, headers: Mapping[str, str] | None = None, *, shows_output: bool = True
+) -> Reply:
+    """Show a response; without its output, for who may not read. Raises Refusal (404) if it is erased meanwhile."""
     later = {} if task.status.terminal else retry_after(api, task)
     headers = {**later, **(headers or {})}
     view = response_view(task, api)
+    if not shows_output:
+        view["output"] = []
+        return json_reply(status, view, headers)
     if task.status is not Status.COMPLETED or task.result is not None:
         return json_reply(status, view, headers)
     index = await chunk_index(api.store, task)

@@ -80,6 +80,9 @@ ENDPOINTS: Final = (
                 "With `stream=true`: the `sequence_number` of the last event that came.",
                 {"type": "integer", "minimum": 0, "maximum": 999_999_999},
             ),
+            Parameter(
+                "include_obfuscation", "`false`: nothing is added to events.", {"type": "string", "enum": ["false"]}
+            ),
         ),
         answers=(
             Answer(
@@ -137,8 +140,9 @@ ENDPOINTS: Final = (
         summary="List the deployment's model, and others that responses may name",
         handler=models.read_models,
         access=Scope.READ,
+        parameters=models.PARAMETERS,
         answers=(Answer(200, "The models", (ListedModelsView,)),),
-        problems=(),
+        problems=(problems.INVALID_FIELDS,),
     ),
     Endpoint(
         method="GET",

@@ -28,6 +28,7 @@ _HOPELESS = frozenset(
         ProblemCode.BAD_CONFIGURATION,
         ProblemCode.SCHEMA_MISSING,
         ProblemCode.DATABASE_QUOTA_EXHAUSTED,
+        ProblemCode.NO_WEBHOOK_KEY,
     }
 )
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}

@@ -20,6 +20,7 @@ WINDOW_SECONDS = {"soonest": None, "2h": 7_200, "8h": 28_800}
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Text = Annotated[str, Field(json_schema_extra=NO_NUL)]
+TopP = Annotated[float, Field(ge=0, le=1)]
 
 
 class Sent(BaseModel):
@@ -54,6 +55,15 @@ class BackgroundFields(Sent):
     """By when it is to be done: a deadline of the task, and none with `soonest`."""
 
     completion_window: Literal["soonest", "2h", "8h"] | None = None
+
+
+class Twins(Sent):
+    """Options of the model that have a field of their own, too: the same may stand in both."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    top_p: TopP | None = None
+    reasoning_effort: Effort | None = None
 
 
 class OnceoverFields(Asked):
@@ -100,7 +110,7 @@ class NewResponseFields(Sent):
         None, description="Of each call."
     )
     temperature: Annotated[float, Field(ge=0, le=limits.TEMPERATURE_MOST)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_p: TopP | None = None
     reasoning: ReasoningFields | None = None
     background_options: BackgroundFields | None = None
     store: bool | None = Field(
@@ -166,9 +176,18 @@ def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default
             yield FieldError(field, f"is not taken here; AI_MODEL_OPTIONS has {', '.join(settings.model_options)}")
         elif name in (own.model_options or {}) and (own.model_options or {})[name] != value:
             yield FieldError(f"onceover.modelOptions.{name}", "is given twice, with different values")
+    yield from _twin_flaws(own.model_options or {})
     model = None if fields.model == default_model else fields.model
     for flaw in option_flaws(own.chunk, model, own.model_options, settings):
         yield flaw if flaw.field == "model" else flaw._replace(field=f"onceover.{flaw.field}")
+
+
+def _twin_flaws(model_options: Mapping[str, object]) -> Iterator[FieldError]:
+    try:
+        Twins.model_validate(model_options)
+    except ValidationError as error:
+        for flaw in field_errors(error):
+            yield flaw._replace(field=f"onceover.modelOptions.{flaw.field}")
 
 
 def _model_options(fields: NewResponseFields) -> dict[str, object]:

@@ -6,8 +6,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ...core.ids import TaskKey, task_key_of
+from ...core.keys import Scope
+from ...core.states import Status
 from ...core.task import Task
 from .. import acts
+from ..authentication import forbidden
 from ..conditions import digest, idempotency_key
 from ..exchange import Exchange
 from ..messages import Reply, json_reply
@@ -27,19 +30,24 @@ async def create(exchange: Exchange) -> Reply:
     key = idempotency_key(headers)
     body = await acts.read_submission(exchange)
     request = new_request(body, api.settings, api.provider.default_model)
+    if body.get("stream") and not exchange.may_read:
+        raise forbidden(Scope.READ)
     name = digest(body)
     # A key says what is one request; without one, what an SDK repeats by itself does.
     joins = None if key is not None else joining.joining(exchange, name)
     with _named_here():
         accepted = await acts.accept(exchange, request, key, name, joins)
     if body.get("stream"):
-        streamed = await stream.stream_reply(exchange, accepted.task)
+        # What has just been made is known: no failure of the database refuses what is accepted.
+        streamed = await (stream.stream_reply if accepted.replayed else stream.new_stream)(exchange, accepted.task)
         return replace(streamed, headers={**streamed.headers, **acts.replayed(accepted)})
-    return await response_reply(api, 200, accepted.task, acts.replayed(accepted))
+    headers = acts.replayed(accepted)
+    return await response_reply(api, 200, accepted.task, headers, shows_output=exchange.may_read)
 
 
 async def read(exchange: Exchange) -> Reply:
     """Show a response as it is, or its events. A task that is late is helped, as by the native API."""
+    stream.check_obfuscation(exchange.query)
     wanted, first = stream.is_wanted(exchange.query), stream.first_number(exchange.query)
     if wanted:
         return await stream.stream_reply(exchange, await found(exchange), first)
@@ -53,9 +61,10 @@ async def cancel(exchange: Exchange) -> Reply:
     began = asyncio.get_running_loop().time()
     key = task_key(exchange)
     task = check(await exchange.api.store.task(key))
-    if not task.status.terminal:
+    # A cancelled one, too: calls that were announced before may still start, and the answer says that none will.
+    if task.status not in {Status.COMPLETED, Status.FAILED}:
         _, task = await acts.ended_by_client(exchange.api, key, began)
-    return await response_reply(exchange.api, 200, check(task))
+    return await response_reply(exchange.api, 200, check(task), shows_output=exchange.may_read)
 
 
 async def erase(exchange: Exchange) -> Reply:
@@ -69,14 +78,14 @@ async def erase(exchange: Exchange) -> Reply:
 
 async def read_input(exchange: Exchange) -> Reply:
     """Show what a response works on, as a list of one item, or of none once the input is kept no longer."""
-    after = exchange.query.get("after")
     paging.check(exchange.query)
     task = check(await exchange.api.store.task(task_key(exchange)))
     text = await exchange.api.store.input(task.task_key)
     name = names.input_id(task.id)
+    places, _ = paging.page(exchange.query, [name])
     content = InputTextView(type="input_text", text=text or "")
     item = InputMessageView(id=name, type="message", status="completed", role="user", content=[content])
-    items = [item] if text and after != name else []
+    items = [item] if text and places else []
     shown = name if items else None
     return json_reply(200, InputListView(object="list", data=items, first_id=shown, last_id=shown, has_more=False))
 

@@ -1,17 +1,29 @@
 """`/v1/models`: the deployment's model, and those that tasks may name."""
 
+from ...core import limits
+from ..endpoint import Parameter
 from ..exchange import Exchange
 from ..messages import Reply, json_reply
 from ..problems import NOT_FOUND, Refusal
 from ..services import Api
+from . import paging
 from .shapes import ListedModelsView, ListedModelView
+
+PARAMETERS = (
+    Parameter("after", "The id of the last model that was seen.", {"type": "string"}),
+    Parameter(
+        "limit", "How many at most; all without.", {"type": "integer", "minimum": 1, "maximum": limits.LIST_LIMIT_MOST}
+    ),
+)
 
 
 async def read_models(exchange: Exchange) -> Reply:
     """List the models. Where AI_MODELS is not set, others may be named, too."""
-    found = [_view(name, exchange.api) for name in _names(exchange.api)]
-    ends = (found[0]["id"], found[-1]["id"])
-    view = ListedModelsView(object="list", data=found, first_id=ends[0], last_id=ends[1], has_more=False)
+    names = _names(exchange.api)
+    places, more = paging.page(exchange.query, names)
+    found = [_view(names[place], exchange.api) for place in places]
+    ends = (found[0]["id"], found[-1]["id"]) if found else (None, None)
+    view = ListedModelsView(object="list", data=found, first_id=ends[0], last_id=ends[1], has_more=more)
     return json_reply(200, view)
 
 

@@ -1,6 +1,7 @@
 """The parameters of lists below `/v1`: `after`, `limit` and `order`, as OpenAI's SDKs send them."""
 
 import re
+from collections.abc import Sequence
 
 from ...core import limits
 from ..endpoint import Parameter
@@ -18,6 +19,19 @@ PARAMETERS = (
     ),
     Parameter("order", "Of one item there is one order.", {"type": "string", "enum": ["asc", "desc"]}),
 )
+
+
+def page(query: Query, names: Sequence[str]) -> tuple[range, bool]:
+    """Say which of the named items are wanted, all without a `limit`, and whether there are more of them.
+
+    Raises Refusal (400) for a bad value, and for an `after` that names none of them.
+    """
+    most, after = check(query) if "limit" in query else len(names), query.get("after")
+    if after is not None and after not in names:
+        raise field_refusal([FieldError("after", "is the id of no item of this list")])
+    first = 0 if after is None else names.index(after) + 1
+    wanted = range(first, min(len(names), first + most))
+    return wanted, wanted.stop < len(names)
 
 
 def check(query: Query) -> int:

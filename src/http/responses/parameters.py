@@ -30,7 +30,7 @@ DEFAULTS: Mapping[str, Passing] = {
     # `flex` allows an answer to take its time, as each one may here. The answer says `default`, as OpenAI's does where
     # that is how a request was served.
     "service_tier": ("auto", "default", "flex"),
-    "stream_options": (),
+    "stream_options": {"include_obfuscation": (False,)},
     "text": {"format": ({"type": "text"},), "verbosity": ("medium",)},
     # No tools are called either way.
     "tool_choice": ("auto", "none"),

@@ -222,4 +222,4 @@ class ListedModelsView(TypedDict):
     data: list[ListedModelView]
     first_id: str | None
     last_id: str | None
-    has_more: Literal[False]
+    has_more: bool

@@ -9,9 +9,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from ...core.response_events import FIRST_DELTA, Kind, ResponseEvent, Standing, response_events
+from ...core import limits
+from ...core.events import State
+from ...core.response_events import BEFORE_TEXT, FIRST_DELTA, Kind, ResponseEvent, Standing, response_events
 from ...core.states import Status
 from ...core.task import CONCAT_SEPARATOR, Reduce, Task, Usage, minimum_calls
+from ...store.chunk_index import ChunkIndex
 from ...store.events import Look
 from .. import sse
 from ..exchange import Exchange
@@ -42,6 +45,12 @@ def is_wanted(query: Query) -> bool:
     return text == "true"
 
 
+def check_obfuscation(query: Query) -> None:
+    """Take `include_obfuscation` where it asks for none. Raises Refusal (400)."""
+    if query.get("include_obfuscation", "false") != "false":
+        raise _refused("include_obfuscation", "is supported here only as false")
+
+
 def first_number(query: Query) -> int:
     """Read `starting_after`: the number of the first event that is wanted. Raises Refusal (400)."""
     text = query.get("starting_after")
@@ -68,6 +77,25 @@ async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
     return Reply(200, headers=sse.HEADERS, parts=_parts(exchange, task, follower, first))
 
 
+async def new_stream(exchange: Exchange, task: Task) -> Reply:
+    """Open the stream of a response that was accepted a moment ago, without asking the database."""
+    look = Look(
+        state=State(0, task.status, started=False),
+        total=task.total,
+        completed=0,
+        failed=0,
+        truncated=0,
+        overdue=False,
+        silent_ms=0,
+        needs_help=False,
+        outputs=(),
+        all_read=True,
+    )
+    following = None if task.options.reduce is Reduce.MERGE else 0
+    follower = Follower(exchange, task.task_key, following, look)
+    return Reply(200, headers=sse.HEADERS, parts=_parts(exchange, task, follower, 0))
+
+
 def _standing(look: Look, ready: int, *, merged: bool) -> Standing:
     """Say which events there are. `ready` pieces of the text are known."""
     if merged:
@@ -77,9 +105,11 @@ def _standing(look: Look, ready: int, *, merged: bool) -> Standing:
 
 async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
     """Write the stream. However it ends, a client can tell whether the response has ended with it."""
+    between = True
     try:
         async with aclosing(_events(exchange, task, follower, first)) as events:
             async for part in events:
+                between = part.endswith(sse.CLOSED)
                 yield part
     except _EndedEarly:
         pass
@@ -87,6 +117,8 @@ async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int)
         exchange.api.log.failure("stream_broken", error, task=task.task_key)
     else:
         return
+    if not between:  # the database went away within a text of several parts: half an event is an error of its own
+        yield sse.CLOSED
     detail = {"message": _INTERRUPTED, "type": "server_error", "param": None, "code": "stream_interrupted"}
     yield sse.event("error", {"type": "error", "error": detail})
     raise CutOff
@@ -112,9 +144,11 @@ async def _events(exchange: Exchange, task: Task, follower: Follower, first: int
                 if read is None or read.status is not standing.status:  # erased, or put back, a moment ago
                     break
                 task = read
-            writer = Writer(api, task)
+            writer = await _writer(api, task, ended=ended)
             for event in response_events(standing, first):
                 delta = None if event.delta is None or merged else _piece(event.delta, outputs[event.delta])
+                if not writer.has_room(event, delta):
+                    raise _EndedEarly
                 async for part in writer.write(event, delta):
                     yield part
                 first = event.number + 1
@@ -123,6 +157,12 @@ async def _events(exchange: Exchange, task: Task, follower: Follower, first: int
             if ended:
                 return
     raise _EndedEarly
+
+
+async def _writer(api: Api, task: Task, *, ended: bool) -> "Writer":
+    """Make what writes the next events. Raises Refusal (404)."""
+    large = ended and task.status is Status.COMPLETED and task.result is None
+    return Writer(api, task, await chunk_index(api.store, task) if large else None)
 
 
 def _piece(delta: int, output: str) -> str:
@@ -139,10 +179,18 @@ def _refused(field: str, message: str) -> Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Writes the events of one response. `task` is as it was read last."""
+    """Writes the events of one response. `task` is as it was read last; `large` says where a large text is."""
 
     api: Api
     task: Task
+    large: ChunkIndex | None = None
+
+    def has_room(self, event: ResponseEvent, delta: str | None) -> bool:
+        """Whether the invocation's allowance lets the whole event be read: no stream is to end within one."""
+        if self.large is None or delta is not None or event.kind in BEFORE_TEXT:
+            return True
+        reads = sum(1 for _ in self.large.pages())
+        return self.api.meter.subrequests + reads <= limits.SUBREQUESTS[self.api.settings.plan]
 
     async def write(self, event: ResponseEvent, delta: str | None = None) -> AsyncGenerator[str]:
         """Write an event; `delta` is the piece of the text that it brings, None for the whole result."""
@@ -152,19 +200,21 @@ class Writer:
             yield sse.event(name, data)
             return
         before, here, after = json.dumps(data, ensure_ascii=False).partition(json.dumps(_HERE))
-        yield sse.opened(name) + before
+        opening = sse.opened(name) + sse.escaped(before)
         if here:
-            async for part in self._result():
-                yield part
-        yield after + sse.CLOSED
+            # The first part is read before the event is opened: a database that is away is found out between events.
+            async with aclosing(self._result()) as result:
+                async for part in result:
+                    yield opening + sse.escaped(part)
+                    opening = ""
+        yield opening + sse.escaped(after) + sse.CLOSED
 
     async def _result(self) -> AsyncGenerator[str]:
         """Write the text of a completed response, as JSON."""
-        if self.task.result is not None:
+        if self.large is None:
             yield json.dumps(self.task.result, ensure_ascii=False)
             return
-        index = await chunk_index(self.api.store, self.task)
-        async for part in joined_outputs(self.api.store, self.task, index):
+        async for part in joined_outputs(self.api.store, self.task, self.large):
             yield part
 
     def _data(self, kind: Kind, delta: str | None) -> tuple[str, dict[str, object]]:

@@ -86,7 +86,7 @@ def response_view(task: core.Task, api: Api) -> ResponseView:
         "tool_choice": asked["tool_choice"],
         "tools": [],
         "top_logprobs": 0,
-        "top_p": options.get("top_p", _TOP_P),
+        "top_p": _TOP_P if options.get("top_p") is None else options["top_p"],
         "truncation": "disabled",
         "usage": _usage(task),
         "onceover": _onceover(task, api),

@@ -9,9 +9,9 @@ count is there once: two equal requests with the same count are two clients', or
 from .fragments import NOW
 from .statement import statement
 
-# The latest `:most` rows of requests that equal this one.
-_EQUAL = """(SELECT id, task_id, digest, expires_at FROM submissions
-  WHERE id > :first AND id < :behind ORDER BY id DESC LIMIT :most)"""
+# The rows of requests that equal this one, from `:first` on. A first sending asks from its own row on: it joins later
+# ones only, and so reads nothing of the many that may have come before. A repetition reads all of its window's.
+_EQUAL = "id >= :first AND id < :behind"
 
 # This sending has its row: it is the one that joined, or the task's own. `:path` is where its count stands.
 _OURS = "digest ->> :path = :task_key"
@@ -29,18 +29,18 @@ _IS_LATE = "id > :submission"
 JOIN = statement(f"""
 UPDATE submissions SET replayed = 1, digest = json_set(digest, :path, :task_key)
 WHERE id = (
-  SELECT id FROM {_EQUAL} WHERE digest ->> :path IS NULL AND ({_FOLLOWS} OR {_IS_LATE})
+  SELECT id FROM submissions WHERE {_EQUAL} AND digest ->> :path IS NULL AND ({_FOLLOWS} OR {_IS_LATE})
   ORDER BY digest ->> :before IS NULL, id DESC LIMIT 1
-) AND NOT EXISTS (SELECT 1 FROM {_EQUAL} WHERE {_OURS})
+) AND NOT EXISTS (SELECT 1 FROM submissions WHERE {_EQUAL} AND {_OURS})
 """)
 
 # Gives the sending a row of its own, unless it has joined another one. Goes before INSERT_TASK.
 TAKE_ROW = statement(f"""
 INSERT INTO submissions (id, task_id, digest, expires_at)
 SELECT :submission, :task_key, json_set('{{}}', :path, :task_key), {NOW} + :valid_ms
-WHERE NOT EXISTS (SELECT 1 FROM {_EQUAL} WHERE {_OURS})
+WHERE NOT EXISTS (SELECT 1 FROM submissions WHERE {_EQUAL} AND {_OURS})
 ON CONFLICT DO NOTHING
 """)
 
 # Says which task the sending has joined, or made.
-JOINED = statement(f"SELECT task_id, digest FROM {_EQUAL} WHERE {_OURS}")
+JOINED = statement(f"SELECT task_id, digest FROM submissions WHERE {_EQUAL} AND {_OURS} ORDER BY id DESC LIMIT 1")
