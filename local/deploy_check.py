@@ -94,8 +94,11 @@ def verify(web: Web, url: str, wanted: Needs, say: Callable[[str], None]) -> str
 
 
 def doctor(url: str, env: str) -> int | None:
-    """Run the command line's `doctor` on the deployment if it is installed. Returns its status, or None."""
+    """Run the command line's `doctor` on the deployment if it is installed. Returns its status, or None.
+
+    Only what a deployment can break is a fault there.
+    """
     program = ROOT / ".venv" / "bin" / "onceover"
     if not program.exists():
         return None
-    return subprocess.run([program, "doctor", url, "--env", env], check=False).returncode
+    return subprocess.run([program, "doctor", url, "--env", env, "--deployed"], check=False).returncode

@@ -65,7 +65,11 @@ def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, ru
 
 @pytest.mark.parametrize(
     ("trouble", "code"),
-    [(LOST, "unreachable"), (problem(401, "unauthenticated"), "unauthenticated"), (problem(403, "forbidden"), "forbidden")],
+    [
+        (LOST, "unreachable"),
+        (problem(401, "unauthenticated"), "unauthenticated"),
+        (problem(403, "forbidden"), "forbidden"),
+    ],
 )
 def test_what_stops_the_others_keeps_what_was_done(trouble: Reply, code: str, fake: FakeApi, run: Runs) -> None:
     """A lost connection, or a key that is refused, in the middle: what was done is written, the rest not tried."""

@@ -100,6 +100,7 @@ def test_a_deployment_is_tried_before_and_after() -> None:
     ]
     assert "ARGS=--dry-run" in steps["Dry run"]["run"]
     assert steps["Migrate, deploy, verify"]["run"].startswith("make deploy ")
+    assert "--deployed" in steps["Doctor"]["run"]
     assert steps["Roll back"]["if"].startswith("failure()")
     assert "local.deployment rollback" in steps["Roll back"]["run"]
     # The log goes through a pipe, which must not hide that make failed.
