@@ -54,6 +54,6 @@ def test_make_deploy_asks_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return Done()
 
     monkeypatch.setattr(deploy_check, "ROOT", tmp_path)
-    monkeypatch.setattr(deploy_check.subprocess, "run", keep)
+    monkeypatch.setattr("subprocess.run", keep)
     assert deploy_check.doctor("https://x.test", "free") == 0
     assert ran[1:] == ["doctor", "https://x.test", "--env", "free", "--deployed"]
