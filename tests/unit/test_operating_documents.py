@@ -130,3 +130,10 @@ def test_the_dashboard_has_a_name_of_its_own() -> None:
     text = (ROOT / "README.zh-CN.md").read_text("utf-8")
     assert re.findall(r"\[([^\]]*)\]\(docs/dashboard\.md\)", text) == ["仪表盘"]
     assert "按次计费" not in text
+
+
+def test_the_example_of_doctor_is_one_of_this_version() -> None:
+    """Under `make dev` everybody is an operator, and is told version and schema."""
+    block = read("cli.md").partition("onceover doctor --task")[2].partition("\n```text")[2].partition("```")[0]
+    assert re.search(r"^ok      version: version \d+\.\d+\.\d+, schema \d{4}_\w+\.sql$", block, re.MULTILINE)
+    assert "skipped" not in block
