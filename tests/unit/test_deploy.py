@@ -241,6 +241,24 @@ def test_which_account(
     assert len(account.state["calls"]) == 1
 
 
+@pytest.mark.parametrize("variable", ["GITHUB_ACTIONS", "CI", None])
+def test_a_public_log_has_no_names(variable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account's name is by default its owner's e-mail address: a workflow's log has the id alone."""
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.delenv("CI", raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "true")
+    account = CloudAccount(tmp_path / "account.json")
+    account.state["accounts"] = [{"name": "me@example.com's Account", "id": ID}]
+    said = run(account, "free", shape=Shape(dry_run=True))
+    assert ID in said
+    assert ("me@example.com" in said) is (variable is None)
+    account.state["accounts"].append({"name": "you@example.com's Account", "id": "b" * 32})
+    with pytest.raises(Failed) as failed:
+        run(account, "free")
+    assert ("you@example.com" in str(failed.value)) is (variable is None)
+
+
 def test_a_token_that_may_not_list_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It deploys all the same once the account is named."""
     account = CloudAccount(tmp_path / "account.json")
