@@ -22,6 +22,13 @@ $ErrorActionPreference = 'Continue'
 $PSNativeCommandUseErrorActionPreference = $false
 $queues = 'ai-processing-queue', 'ai-processing-dlq'
 
+# Without it npx would ask whether to download wrangler, on an output that nobody sees.
+if (-not (Test-Path 'node_modules/.bin/wrangler')) {
+    Write-Host 'error: wrangler is not installed in this folder'
+    Write-Host 'fix: Run: make install (or npm ci), in the clone. Then run this script there again.'
+    exit 1
+}
+
 function Stop-WithFix([string]$queue, [string]$said) {
     Write-Host $said
     if ($said -match 'Queues are (unavailable|not available) on the free plan|must enable your account') {

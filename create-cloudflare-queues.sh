@@ -17,6 +17,13 @@ case "${1-}" in
   ;;
 esac
 
+# Without it npx would ask whether to download wrangler, on an output that nobody sees.
+if [ ! -e node_modules/.bin/wrangler ]; then
+  echo "error: wrangler is not installed in this folder" >&2
+  echo "fix: Run: make install (or npm ci), in the clone. Then run this script there again." >&2
+  exit 1
+fi
+
 stop_with_fix() { # queue, what wrangler said
   printf '%s\n' "$2" >&2
   case "$2" in

@@ -14,7 +14,7 @@ _PARAGRAPHS = {
     "Cloudflare's limits and prices of November 2026. `python -m bench.costs` writes it; a test keeps it current.": (
         "这里的任务有 20 个块，每块 6,000 个字符，输出 1,000 个字符。单个任务的消耗在本地运行时上测得"
         "（`python -m bench.free_plan`、`python -m bench storage`，提交 {}）。"
-        "本页把它与 Cloudflare 在 2026 年十一月的限额和价格相乘得出。"
+        "本页把它与 Cloudflare 在 2026 年 11 月的限额和价格相乘得出。"
         "本页由 `python -m bench.costs` 生成，有测试保证它不过时。"
     ),
     "The model is `workers-ai`'s default, `@cf/qwen/qwen3-30b-a3b-fp8`. Its tokens are estimated as `dryRun` does, "

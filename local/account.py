@@ -99,8 +99,13 @@ def _has_queue(cloud: Cloud, name: str, wanted: Needs) -> bool:
     return True
 
 
+def _is_log_public() -> bool:
+    """Whether others may read what is printed. An account's name is by default its owner's address."""
+    return bool(os.environ.get("GITHUB_ACTIONS") or os.environ.get("CI"))
+
+
 def _account(cloud: Cloud, wanted: Needs) -> str:
-    """Return the name and id of the account that is meant. Raises `Failed`.
+    """Return the name and id of the account that is meant; in a workflow the id alone. Raises `Failed`.
 
     A token may be allowed to deploy and not to list accounts. With an account named, that is no reason to stop.
     """
@@ -111,7 +116,7 @@ def _account(cloud: Cloud, wanted: Needs) -> str:
             need(answer, "Looking who is logged in")
         return wanted.account or ""
     accounts: list[dict[str, str]] = json.loads(answer.out[answer.out.index("{") :]).get("accounts", [])
-    named = {one["id"]: f"{one['name']} ({one['id']})" for one in accounts}
+    named = {one["id"]: one["id"] if _is_log_public() else f"{one['name']} ({one['id']})" for one in accounts}
     if wanted.account is not None:
         if named and wanted.account not in named:
             raise Failed(

@@ -168,6 +168,12 @@ def parse(arguments: Sequence[str], root: Path) -> DevOptions:
     )
 
 
+def stopped() -> int:
+    """Say that Ctrl-C or Ctrl-D ended the command, and how to go on. Returns the exit status."""
+    print("\nStopped. Run the same command again: it goes on.", file=sys.stderr)
+    return 130
+
+
 def fail(message: str) -> NoReturn:
     """Print one line and leave with status 2."""
     print(f"error: {message}", file=sys.stderr)

@@ -15,6 +15,8 @@ from .node import ROOT
 # A new workers.dev name has a certificate after about a minute, and a new version is everywhere within seconds.
 SECONDS_MOST = 150.0
 _PAUSE_SECONDS = 3.0
+# So many good answers in a row, a pause apart: a single one may still be the version before, which is bound alike.
+GOOD_IN_A_ROW = 5
 _ANSWER_SECONDS = 20.0
 
 
@@ -71,17 +73,30 @@ def status_fault(reply: Reply, wanted: Needs) -> str | None:
     return None
 
 
-def verify(web: Web, url: str, wanted: Needs, say: Callable[[str], None]) -> str | None:
-    """Ask the deployed Worker until it answers as it should. Returns what is wrong if that never comes."""
-    end = web.now() + SECONDS_MOST
+def _settled(web: Web, url: str, wanted: Needs, say: Callable[[str], None], good_in_a_row: int) -> str | None:
+    """Ask until so many answers in a row are good. Returns what is wrong if that never comes."""
+    end, good = web.now() + SECONDS_MOST, 0
     told: str | None = None
-    while fault := status_fault(web.get(f"{url}/api/async-status"), wanted):
-        if web.now() >= end:
+    while True:
+        fault = status_fault(web.get(f"{url}/api/async-status"), wanted)
+        good = 0 if fault else good + 1
+        if good >= good_in_a_row:
+            return None
+        if fault and web.now() >= end:
             return fault
-        if fault != told:
+        if fault and fault != told:
             say(f"    not yet: {fault}")
             told = fault
         web.pause(_PAUSE_SECONDS)
+
+
+def verify(
+    web: Web, url: str, wanted: Needs, say: Callable[[str], None], good_in_a_row: int = GOOD_IN_A_ROW
+) -> str | None:
+    """Ask the deployed Worker until it answers as it should. Returns what is wrong if that never comes."""
+    fault = _settled(web, url, wanted, say, good_in_a_row)
+    if fault is not None:
+        return fault
     say(f"    {url}/api/async-status is as wrangler.toml says")
     model = web.get(f"{url}/api/ai-status")
     if model.status == 200 and model.body.get("status") == "healthy":
@@ -94,8 +109,11 @@ def verify(web: Web, url: str, wanted: Needs, say: Callable[[str], None]) -> str
 
 
 def doctor(url: str, env: str) -> int | None:
-    """Run the command line's `doctor` on the deployment if it is installed. Returns its status, or None."""
+    """Run the command line's `doctor` on the deployment if it is installed. Returns its status, or None.
+
+    Only what a deployment can break is a fault there.
+    """
     program = ROOT / ".venv" / "bin" / "onceover"
     if not program.exists():
         return None
-    return subprocess.run([program, "doctor", url, "--env", env], check=False).returncode
+    return subprocess.run([program, "doctor", url, "--env", env, "--deployed"], check=False).returncode

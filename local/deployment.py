@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from .account import live_version, needs
-from .arguments import Parser, UsageError, fail, refuse_unknown
+from .arguments import Parser, UsageError, fail, refuse_unknown, stopped
 from .cloud import Failed, need, report, run
 from .deploy import Shape, deploy
 from .deploy_check import WEB, doctor
@@ -118,6 +118,8 @@ def main(arguments: Sequence[str]) -> int:
     except Failed as failed:
         report(failed)
         return 1
+    except (KeyboardInterrupt, EOFError):
+        return stopped()
     except (UsageError, NodeMissing) as error:
         fail(str(error))
 

@@ -30,5 +30,10 @@ FIXES = _read()
 
 
 def fix_for(said: str) -> Fix:
-    """Return the fix of what wrangler said, that of `unknown` if nobody has listed it."""
+    """Return the fix of what wrangler said, that of `unknown` if nobody has listed it.
+
+    Warnings stand before the error and are no cause: in ENV=direct wrangler warns of wrangler.toml each time.
+    """
+    _, mark, error = said.partition("[ERROR]")
+    said = error if mark else said
     return next((fix for fix in FIXES.values() if fix.pattern and fix.pattern.search(said)), FIXES["unknown"])

@@ -18,7 +18,7 @@ from src.store.keys import grave
 from src.store.sql.keys import DELETE_EXPIRED_KEYS, INSERT_KEY, INSERTED_KEY
 from src.store.sql.statement import BoundStatement
 
-from .arguments import UsageError, fail
+from .arguments import UsageError, fail, stopped
 from .cloud import plain, told_by
 from .fixes import fix_for
 from .key_arguments import KeyOptions, parse
@@ -142,6 +142,8 @@ def main(arguments: Sequence[str]) -> int:
         parts, text = make(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
         write(options, parts.id, digest(parts.secret))
         show(options, parts.id, text)
+    except (KeyboardInterrupt, EOFError):
+        return stopped()
     except (UsageError, NodeMissing) as error:
         fail(str(error))
     return 0

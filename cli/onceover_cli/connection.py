@@ -1,11 +1,13 @@
 """One deployment: where it is, who asks, and how a request becomes JSON or an error that says what to do."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 import httpx2
 
@@ -69,7 +71,18 @@ class Api:
             headers["Authorization"] = f"Bearer {where.key}"
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
         # A redirect is not followed: it would carry the key to wherever it leads.
-        self._http = httpx2.Client(base_url=where.url, headers=headers, timeout=timeout, transport=transport)
+        # A proxy cannot reach this machine. What it is for, it is used for.
+        try:
+            self._http = httpx2.Client(
+                base_url=where.url,
+                headers=headers,
+                timeout=timeout,
+                transport=transport,
+                trust_env=not where.is_local,
+            )
+        except (ImportError, ValueError) as error:
+            name = proxy_variable(where) or "ALL_PROXY"
+            raise CommandError(f"the proxy that {name} names cannot be used: {error}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -119,13 +132,28 @@ class Api:
         except httpx2.SSEError:
             raise  # what came is no stream of events, which is no trouble of the network
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            hint = ": is `make dev` running there?" if self.where.is_local else f" ({error})"
+            hint = ": is `make dev` running there?" if self.where.is_local else f" ({error}){_through(self.where)}"
             raise Unreachable(f"nothing answers at {self.where.url}{hint}", is_lost=False) from None
         except httpx2.TransportError as error:
             what = str(error) or type(error).__name__
-            raise Unreachable(f"the answer of {self.where.url} was lost ({what})", is_lost=True) from None
+            lost = f"the answer of {self.where.url} was lost ({what}){_through(self.where)}"
+            raise Unreachable(lost, is_lost=True) from None
         except httpx2.InvalidURL as error:
             raise CommandError(f"{self.where.url} is no URL: {error}") from None
+
+
+def proxy_variable(where: Place) -> str | None:
+    """Return the variable whose proxy requests go through; its value may have a password. None: they go directly."""
+    parts = urlsplit(where.url)
+    if where.is_local or proxy_bypass(parts.hostname or ""):
+        return None
+    names = (f"{parts.scheme}_proxy", "all_proxy")
+    return next((name for low in names for name in (low, low.upper()) if os.environ.get(name)), None)
+
+
+def _through(where: Place) -> str:
+    name = proxy_variable(where)
+    return "" if name is None else f"; the request went through the proxy that {name} names"
 
 
 def _read(response: httpx2.Response) -> Json:

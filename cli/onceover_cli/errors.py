@@ -31,9 +31,12 @@ class Refused(CommandError):
     @property
     def may_pass(self) -> bool:
         """Whether the same request may succeed later without anybody doing anything."""
-        return self.status in {429, 502, 503, 504, 522, 524} or (
-            self.status == 500 and self.code != "bad_configuration"
-        )
+        # From 520 on it is Cloudflare that does not reach the Worker.
+        return self.code not in _LASTING and (self.status in {429, 500, 502, 503, 504} or self.status >= 520)
+
+
+# They last until somebody sets a variable, makes a key, or applies the migrations.
+_LASTING = frozenset({"bad_configuration", "not_configured", "schema_missing", "no_webhook_key"})
 
 
 def _message(status: int, problem: Json) -> str:

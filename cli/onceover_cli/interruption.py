@@ -27,6 +27,9 @@ class Interrupts:
             self.is_interrupted = True
             terminal.say(f"\nonceover: {first}")
 
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            yield  # whoever started us, as nohup does, wants no interrupt to end this
+            return
         before = signal.signal(signal.SIGINT, handle)
         try:
             yield
@@ -49,6 +52,9 @@ def explained(second: str) -> Iterator[None]:
         signal.signal(signal.SIGINT, leave)
         raise KeyboardInterrupt
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield
+        return
     before = signal.signal(signal.SIGINT, handle)
     try:
         yield

@@ -64,8 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) and not is_pipe else Exit.COMPLETED
     except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED
-    except CommandError as error:
+    except (CommandError, terminal.OutputFailed) as error:
         said = str(error)
+    except OSError as error:
+        # rich writes the help itself, perhaps to a disk that is full.
+        said = error.strerror or str(error)
     except UnicodeEncodeError:
         said = "an argument is not UTF-8"
     except typer.TyperException as error:

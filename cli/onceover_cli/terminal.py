@@ -3,6 +3,9 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -16,14 +19,26 @@ _WIDEST = 1_000
 _CONTROLS = {code: 0x2400 + code if code < 0x20 else 0xFFFD for code in (*range(0x20), *range(0x7F, 0xA0))}
 for _kept in (0x09, 0x0A):
     del _CONTROLS[_kept]
+# These change the order in which what follows is shown, so that a command reads as another one.
+_CONTROLS |= dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
 
 
 class OutputClosed(Exception):
     """Whoever read standard output has had enough. No error."""
 
 
+class OutputFailed(Exception):
+    """Standard output does not take what is written; the message says why."""
+
+
 def prepare() -> None:
-    """Let both streams speak UTF-8 whatever the locale says, and lose no line to an encoding."""
+    """Let both streams speak UTF-8 whatever the locale says, and lose no line to an encoding.
+
+    A stream that whoever started us has closed is None, and then leads nowhere.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open to the end
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -31,17 +46,26 @@ def prepare() -> None:
 
 
 def write(text: str) -> None:
-    """Write data to standard output at once. Raises `OutputClosed`."""
-    write_plain(harmless(text) if is_terminal(sys.stdout) else text)
+    """Write data to standard output at once. Raises `OutputClosed` and `OutputFailed`."""
+    write_plain(harmless(text) if sys.stdout.isatty() else text)
 
 
 def write_plain(text: str) -> None:
-    """Write what may have colours of ours in it. Raises `OutputClosed`."""
-    try:
+    """Write what may have colours of ours in it. Raises `OutputClosed` and `OutputFailed`."""
+    with _writing():
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Turn what a write to standard output comes to into what the user reads, such as a disk that is full."""
+    try:
+        yield
     except BrokenPipeError:
         raise OutputClosed from None
+    except OSError as error:
+        raise OutputFailed(f"standard output cannot be written: {error.strerror}") from None
 
 
 def write_json(value: Json) -> None:
@@ -97,20 +121,18 @@ def write_table(headings: list[str], rows: list[list[str]]) -> None:
 
 
 def draw(what: Any) -> None:
-    """Draw something of rich's on standard output."""
-    try:
+    """Draw something of rich's on standard output. Raises `OutputClosed` and `OutputFailed`."""
+    with _writing():
         console(sys.stdout).print(what)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise OutputClosed from None
 
 
 def close() -> None:
     """Write what is still held back, to whoever is still there."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter's own last flush goes nowhere, or it would complain of the same pipe again.
+    except OSError:
+        # The interpreter's own last flush goes nowhere, or it would complain of the same pipe or disk again.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

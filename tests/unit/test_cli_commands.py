@@ -446,14 +446,6 @@ def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
     ]
 
 
-def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs):
-    """A hundred a request; one that puts none back is the last."""
-    fake.on("POST", "/api/tasks/retry", {"retried": 100, "more": True}, {"retried": 7, "more": False})
-    assert run("retry", "--failed")[:2] == (0, "107 tasks put back\n")
-    fake.on("POST", "/api/tasks/retry", {"retried": 0, "more": True})
-    assert run("retry", "--failed")[:2] == (0, "0 tasks put back\n")
-
-
 @pytest.mark.parametrize(
     "arguments",
     [[], [TASK_ID, "--failed"], [TASK_ID, "--dry-run"], ["--failed", "--max-calls", "3"]],

@@ -99,7 +99,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
         *("configuration", Level.FAULT, "there is no such file", 'main = "src/entry.py"'),
     ),
     "no Python": (
-        replaced('"python_workers"'),
+        replaced('"python_workers", '),
         "configuration",
         Level.FAULT,
         "python_workers is missing",
@@ -377,7 +377,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
     ),
     "no room": (
         changed(status={**STATUS, "status": "degraded"}),
-        "async-status",
+        "storage",
         Level.FAULT,
         "no room",
         "RETENTION_DAYS",

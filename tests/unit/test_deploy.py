@@ -11,8 +11,8 @@ import pytest
 from local.account import Needs, needs
 from local.cloud import Failed
 from local.deploy import Shape, deploy
-from local.deploy_check import Reply
-from local.fixes import FIXES
+from local.deploy_check import GOOD_IN_A_ROW, Reply, verify
+from local.fixes import FIXES, fix_for
 from local.node import ROOT
 from tests.support.cloud_account import ID, CloudAccount, Killed, Refused, When
 from tests.support.deployed import MIGRATIONS, QUEUES, Internet, ready, wrong
@@ -241,6 +241,24 @@ def test_which_account(
     assert len(account.state["calls"]) == 1
 
 
+@pytest.mark.parametrize("variable", ["GITHUB_ACTIONS", "CI", None])
+def test_a_public_log_has_no_names(variable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account's name is by default its owner's e-mail address: a workflow's log has the id alone."""
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.delenv("CI", raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "true")
+    account = CloudAccount(tmp_path / "account.json")
+    account.state["accounts"] = [{"name": "me@example.com's Account", "id": ID}]
+    said = run(account, "free", shape=Shape(dry_run=True))
+    assert ID in said
+    assert ("me@example.com" in said) is (variable is None)
+    account.state["accounts"].append({"name": "you@example.com's Account", "id": "b" * 32})
+    with pytest.raises(Failed) as failed:
+        run(account, "free")
+    assert ("you@example.com" in str(failed.value)) is (variable is None)
+
+
 def test_a_token_that_may_not_list_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It deploys all the same once the account is named."""
     account = CloudAccount(tmp_path / "account.json")
@@ -297,7 +315,28 @@ def test_a_new_address_is_waited_for(first: Callable[[Needs], Reply], tmp_path: 
     internet = Internet(account, [first(needs(ROOT, "free"))] * 3)
     said = run(account, "free", internet=internet)
     assert said.count("not yet: ") == 1
-    assert internet.seconds == 9
+    assert internet.seconds == 9 + 3 * (GOOD_IN_A_ROW - 1)
+
+
+def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
+    """A good answer between bad ones is that of the version before: good ones count in a row alone."""
+    account = CloudAccount(tmp_path / "account.json")
+    wanted = needs(ROOT, "free")
+    good = Reply(200, {"status": "healthy", "queueCheck": dict(wanted.queue_check)}, "")
+    run(account, "free", internet=Internet(account, [good, good, NOT_FOUND, good, NO_SCHEMA]))
+    unsettled = Internet(account, [*[good] * (GOOD_IN_A_ROW - 1), BAD_VARIABLES] * 50)
+    with pytest.raises(Failed) as failed:
+        run(account, "free", internet=unsettled)
+    assert failed.value.fix is FIXES["not-verified"]
+    assert verify(Internet(account, [good, BAD_VARIABLES]).web, "https://x.test", wanted, print, 1) is None
+
+
+def test_a_warning_is_no_cause() -> None:
+    """In ENV=direct wrangler warns of its configuration before any error, in the same words as of a broken one."""
+    warned = '▲ [WARNING] Processing wrangler.toml configuration:\n    - "env.direct" has no queues\n\n'
+    assert fix_for(f"{warned}✘ [ERROR] A request to the Cloudflare API failed.\n  internal error").id == "cloudflare"
+    assert fix_for(f"{warned}✘ [ERROR] What nobody has seen").id == "unknown"
+    assert fix_for("✘ [ERROR] Processing wrangler.toml configuration:\n  - bad").id == "config"
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,13 @@ def test_the_documents_have_the_three_steps(document: str) -> None:
     assert "\n".join(STEPS) in (ROOT / document).read_text("utf-8")
 
 
+@pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/deploy.md", "docs/deploy.zh-CN.md"])
+def test_what_the_three_steps_need_is_said_before_them(document: str) -> None:
+    """`npx wrangler` in a clone without node_modules would ask, or take another wrangler."""
+    before = (ROOT / document).read_text("utf-8").partition("\n".join(STEPS))[0]
+    assert "`make install`" in before.rpartition("\n## ")[2]
+
+
 @pytest.mark.parametrize("env", ["", "free", "direct"])
 def test_the_three_steps_make_a_deployment_with_a_key(
     env: str, operator: Operator, capsys: pytest.CaptureFixture[str]

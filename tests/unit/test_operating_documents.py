@@ -100,3 +100,40 @@ def test_the_stand_ins_refusals_are_counted() -> None:
     """docs/deploy.md says in how many ways the account refuses."""
     refusals = (ROOT / "tests/support/refusals.toml").read_text().count("[[refusal]]")
     assert f"refuses in {refusals} ways" in read("deploy.md")
+
+
+def test_the_key_for_metrics_may_read_them() -> None:
+    """Only operators are shown metrics: the command makes an admin key, of the deployment."""
+    (command,) = re.findall(r'^make key ARGS="([^"]*prometheus[^"]*)"$', read("operations.md"), re.MULTILINE)
+    assert command.split() == ["--remote", "--label", "prometheus", "--scopes", "admin"]
+
+
+@pytest.mark.parametrize("name", ["runbook.md", "runbook.zh-CN.md"])
+@pytest.mark.parametrize(
+    ("provoked_by", "says"),
+    [
+        ("test_no_keys_at_all", ["503 `not_configured`", '`make key ARGS="--remote"`']),
+        (
+            "test_a_task_that_breaks_its_worker_ends_as_failed",
+            ["`dead_lettered`", "`onceover retry --failed --error-code dead_lettered`"],
+        ),
+    ],
+)
+def test_an_entry_says_what_its_test_sees(provoked_by: str, says: list[str], name: str) -> None:
+    """The codes are those that the test asks for, in both languages, and the fix is the command line's."""
+    (entry,) = [part for part in re.split(r"^### ", read(name), flags=re.MULTILINE) if f"::{provoked_by}`" in part]
+    assert all(text in entry for text in says), entry
+
+
+def test_the_dashboard_has_a_name_of_its_own() -> None:
+    """In Chinese 控制台 is Cloudflare's, 仪表盘 is onceover's."""
+    text = (ROOT / "README.zh-CN.md").read_text("utf-8")
+    assert re.findall(r"\[([^\]]*)\]\(docs/dashboard\.md\)", text) == ["仪表盘"]
+    assert "按次计费" not in text
+
+
+def test_the_example_of_doctor_is_one_of_this_version() -> None:
+    """Under `make dev` everybody is an operator, and is told version and schema."""
+    block = read("cli.md").partition("onceover doctor --task")[2].partition("\n```text")[2].partition("```")[0]
+    assert re.search(r"^ok      version: version \d+\.\d+\.\d+, schema \d{4}_\w+\.sql$", block, re.MULTILINE)
+    assert "skipped" not in block

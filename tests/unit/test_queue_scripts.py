@@ -31,10 +31,10 @@ class Shell:
         npx.chmod(0o755)
         self.path = f"{folder}:{os.environ['PATH']}"
 
-    def run(self, *arguments: str, dies: str = "") -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, dies: str = "", folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["sh", POSIX, *arguments],
-            cwd=ROOT,
+            cwd=folder,
             env={**os.environ, "PATH": self.path, "STAND_IN_DIES": dies},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -101,6 +101,19 @@ def test_a_refusal_has_its_fix(shell: Shell, command: str, said: str, fix: str) 
     assert fix in done.stderr.splitlines()[-1]
     assert shell.created == []
     assert fix in POWERSHELL.read_text()
+
+
+def test_a_clone_without_wrangler_is_told_what_to_run(shell: Shell, tmp_path: Path) -> None:
+    """npx would ask whether to download it, and nobody would see that; both scripts look before they use it."""
+    done = shell.run(folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "fix: Run: make install" in done.stderr
+    assert not shell.file.exists()
+    script = POWERSHELL.read_text()
+    (guard,) = [text(node) for node in powershell() if node.type == "if_statement" and "node_modules" in text(node)]
+    assert "exit 1" in guard
+    assert "Run: make install" in guard
+    assert script.index(guard) < script.index("npx wrangler queues info")
 
 
 def test_a_flag_that_is_misspelt_creates_nothing(shell: Shell) -> None:

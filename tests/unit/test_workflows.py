@@ -100,10 +100,22 @@ def test_a_deployment_is_tried_before_and_after() -> None:
     ]
     assert "ARGS=--dry-run" in steps["Dry run"]["run"]
     assert steps["Migrate, deploy, verify"]["run"].startswith("make deploy ")
+    assert "--deployed" in steps["Doctor"]["run"]
     assert steps["Roll back"]["if"].startswith("failure()")
     assert "local.deployment rollback" in steps["Roll back"]["run"]
     # The log goes through a pipe, which must not hide that make failed.
     assert deploy()["defaults"] == {"run": {"shell": "bash"}}
+
+
+def test_the_token_is_where_it_is_needed_alone() -> None:
+    """Steps that ask wrangler of the account have it. npm's and pip's packages, actions and `doctor` do not."""
+    job = deploy()["jobs"]["deploy"]
+    assert "CLOUDFLARE_API_TOKEN" not in job["env"]
+    having = [step["name"] for step in job["steps"] if "CLOUDFLARE_API_TOKEN" in step.get("env", {})]
+    assert having == ["Note the version that runs", "Dry run", "Migrate, deploy, verify", "Roll back"]
+    for step in job["steps"]:
+        asks = any(word in step.get("run", "") for word in ("local.deployment", "make deploy"))
+        assert asks is (step.get("name") in having)
 
 
 def test_it_may_read_alone_and_runs_where_it_is_wanted() -> None:

@@ -7,7 +7,7 @@ import typer
 
 from .. import terminal
 from ..connection import Api
-from ..errors import CommandError, Refused
+from ..errors import CommandError, Refused, Unreachable
 from ..exits import Exit
 from ..progress import last_line
 from ..shapes import Json
@@ -58,25 +58,54 @@ def retry(
             _retry_all(api, given, output, is_dry=dry_run)
             return
         body = None if max_calls is None else {"maxModelCalls": max_calls}
-        done, refused = _each(task_ids or [], lambda one: api.ask("POST", f"/api/tasks/{one}/retry", body=body))
+        wanted = task_ids or []
+        done, refused = _each(wanted, lambda one: api.ask("POST", f"/api/tasks/{one}/retry", body=body))
     if output is Form.JSON:
         terminal.write_json({"tasks": done, "refused": refused})
     else:
         terminal.write("".join(f"{task['id']}\n" for task in done))
-    _end(refused)
+    _end(refused, len(wanted) - len(done) - len(refused))
 
 
 def _retry_all(api: Api, filters: Json, output: Form, *, is_dry: bool) -> None:
     """Put all failed tasks back, a hundred a request, or say what that would come to."""
+    found = api.ask("POST", "/api/tasks/retry", body={**filters, "dryRun": True})
     if is_dry:
-        found = api.ask("POST", "/api/tasks/retry", body={**filters, "dryRun": True})
         text = f"{found['tasks']} tasks, {found['minimumCalls']} to {found['maximumCalls']} model calls\n"
-    else:
-        found = {"retried": 0, "more": True}
-        while found["more"]:
+        _tell(found, text, output)
+        return
+    done, stopped = _rounds(api, filters, found["tasks"])
+    _tell(done, f"{done['retried']} tasks put back\n", output)
+    if stopped is not None:
+        raise stopped
+    if done["more"]:
+        terminal.say("There are more failed tasks, some of which may have failed again: onceover list --status failed")
+
+
+def _rounds(api: Api, filters: Json, most: int) -> tuple[Json, CommandError | None]:
+    """Put back as many tasks as there were, and say what ended it early. Raises what the first request raises.
+
+    A task that fails again at once is found again by the next request, so without `most` this would go on, and cost,
+    for as long as tasks fail.
+    """
+    done: Json = {"retried": 0, "more": False}
+    is_first = True
+    while done["retried"] < most and (is_first or done["more"]):
+        try:
             page = api.ask("POST", "/api/tasks/retry", body=filters)
-            found = {"retried": found["retried"] + page["retried"], "more": page["more"] and page["retried"] > 0}
-        text = f"{found['retried']} tasks put back\n"
+        except (Refused, Unreachable) as error:
+            if is_first:
+                raise
+            return done, error
+        done = {"retried": done["retried"] + page["retried"], "more": page["more"]}
+        if page["retried"] == 0:
+            break
+        is_first = False
+    return done, None
+
+
+def _tell(found: Json, text: str, output: Form) -> None:
+    """Write what was found or done."""
     if output is Form.JSON:
         terminal.write_json(found)
     else:
@@ -98,26 +127,34 @@ def delete(
         terminal.write_json({"deleted": [one["id"] for one in done], "refused": refused})
     else:
         terminal.write("".join(f"{one['id']}\n" for one in done))
-    _end(refused)
+    _end(refused, len(task_ids) - len(done) - len(refused))
 
 
 def _each(task_ids: list[str], change: Callable[[str], Json]) -> tuple[list[Json], list[Json]]:
-    """Change each task. A refusal of one keeps none of the others from being changed."""
+    """Change each task. A refusal of one keeps none of the others from being changed.
+
+    What would stop the others, too, ends it: they are not tried, and what was done before is still returned.
+    """
     done: list[Json] = []
     refused: list[Json] = []
     for one in task_ids:
         try:
             done.append(change(one))
         except Refused as error:
-            if error.status in {401, 403}:
-                raise
             refused.append({"id": one, "code": error.code, "message": str(error)})
+            if error.status in {401, 403}:
+                break
+        except Unreachable as error:
+            refused.append({"id": one, "code": "unreachable", "message": str(error)})
+            break
     return done, refused
 
 
-def _end(refused: list[Json]) -> None:
+def _end(refused: list[Json], untried: int) -> None:
     for one in refused:
         terminal.say(f"error: {one['id']}: {one['message']}")
+    if untried:
+        terminal.say(f"error: stopped there; {untried} more were not tried")
     if refused:
         raise typer.Exit(Exit.COULD_NOT_RUN)
 

@@ -31,6 +31,10 @@ def doctor(
         typer.Option("--env", help="The environment that it should be: free, direct, or '' for the top level."),
     ] = None,
     task: Annotated[bool, typer.Option("--task", help="Do a small task, too: one model call.")] = False,
+    deployed: Annotated[
+        bool,
+        typer.Option("--deployed", help="Right after a deployment: only what that can break is a fault."),
+    ] = False,
     ask_account: Annotated[
         bool, typer.Option("--account", help="With a folder: ask wrangler about the account, too.")
     ] = False,
@@ -43,7 +47,7 @@ def doctor(
     found: list[Check] = []
     is_json = as_json or output is Form.JSON
     where, checks = _checks(context, target, env, url, key, task=task, ask_account=ask_account)
-    for check in checks:
+    for check in map(deployment.as_deployed, checks) if deployed else checks:
         found.append(check)
         if not is_json:
             _show(check)
@@ -118,6 +122,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "onceover doctor",
             "onceover doctor https://onceover.NAME.workers.dev --env free --task",
+            "onceover doctor https://onceover.NAME.workers.dev --deployed",
             "onceover doctor . --account",
             "onceover doctor --json | jq '.checks[] | select(.level == \"fault\")'",
         )

@@ -37,22 +37,37 @@ def top(
     pause, span = max(1.0, seconds("--interval", interval)), timedelta(seconds=seconds("--window", window))
     with connect(context, url, key) as api:
         if output is Form.JSON or once or not terminal.is_terminal(sys.stdout):
+            if once:
+                _write(snapshot(api, span, datetime.now(UTC)), output)
+                return
             while True:
-                found = snapshot(api, span, datetime.now(UTC))
-                if output is Form.JSON:
-                    terminal.write_json(found)
-                else:
-                    terminal.write(_text(found) + "\n")
-                if once:
-                    return
+                try:
+                    _write(snapshot(api, span, datetime.now(UTC)), output)
+                except (Unreachable, Refused) as error:
+                    _pass(error)
+                    terminal.say(f"onceover: {error}; trying again")
                 time.sleep(pause)
         with (
             suppress(KeyboardInterrupt),
             Live(console=terminal.console(sys.stdout), auto_refresh=False, screen=False) as live,
         ):
             while True:
-                live.update(Text(_screen(api, span)), refresh=True)
+                live.update(Text(terminal.harmless(_screen(api, span))), refresh=True)
                 time.sleep(pause)
+
+
+def _write(found: Json, output: Form) -> None:
+    """Write one look."""
+    if output is Form.JSON:
+        terminal.write_json(found)
+    else:
+        terminal.write(_text(found) + "\n")
+
+
+def _pass(error: Unreachable | Refused) -> None:
+    """Raise an error that no later look will be without."""
+    if isinstance(error, Refused) and not error.may_pass:
+        raise error
 
 
 def _screen(api: Api, span: timedelta) -> str:
@@ -60,8 +75,7 @@ def _screen(api: Api, span: timedelta) -> str:
     try:
         return _text(snapshot(api, span, datetime.now(UTC)))
     except (Unreachable, Refused) as error:
-        if isinstance(error, Refused) and not error.may_pass:
-            raise
+        _pass(error)
         return f"{api.where.url}: {error}; trying again"
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from .. import submission, terminal
-from ..connection import Api
-from ..errors import CommandError
+from ..connection import DEFAULT_URL, Api
+from ..errors import CommandError, Refused
 from ..exits import Exit, exit_of
 from ..following import Following
 from ..interruption import Interrupts, explained
@@ -198,7 +198,7 @@ def _follow(api: Api, task: Json, output: Form, *, is_quiet: bool, patience_seco
     # Only a concatenation begins with the outputs of its parts; a merge is another text.
     streams = output is Form.TEXT and (task.get("request") or {}).get("reduce") != "merge"
     task_id = str(task["id"])
-    second = f"leaving at once. The task runs on; watch it: onceover watch {task_id}"
+    second = f"leaving at once. The task runs on; watch it: onceover watch {task_id}{_where(api)}"
     try:
         with explained(second), TaskView(streams=streams, is_quiet=is_quiet) as view:
             view.progress(task)
@@ -214,8 +214,10 @@ def _follow(api: Api, task: Json, output: Form, *, is_quiet: bool, patience_seco
         if not is_quiet and not is_terminal(task):
             _say_goodbye(api, task_id)
         raise
-    except CommandError:
-        terminal.say(f"The task runs on without this command. Watch it: onceover watch {task_id}")
+    except CommandError as error:
+        # Whoever may not see the task, or finds none, is not told how it fares.
+        if not (isinstance(error, Refused) and error.status in {401, 403, 404}):
+            terminal.say(f"The task runs on without this command. Watch it: onceover watch {task_id}{_where(api)}")
         raise
     if output is Form.JSON:
         terminal.write_json(task)
@@ -224,8 +226,13 @@ def _follow(api: Api, task: Json, output: Form, *, is_quiet: bool, patience_seco
     return exit_of(task)
 
 
+def _where(api: Api) -> str:
+    """Return the flag that leads to the same deployment."""
+    return "" if api.where.url == DEFAULT_URL else f" --url {api.where.url}"
+
+
 def _say_goodbye(api: Api, task_id: str) -> None:
-    where = "" if api.where.url == "http://127.0.0.1:8787" else f" --url {api.where.url}"
+    where = _where(api)
     terminal.say(f"\nThe task runs on; what it calls is billed. Stop it: onceover cancel {task_id}{where}")
     terminal.say(f"Watch it: onceover watch {task_id}{where}")
 

@@ -1,13 +1,14 @@
 """A deployment, or `make dev`, seen through its API: does it answer, as what, and could it do a task?"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from ..connection import Api
 from ..errors import Refused, Unreachable
 from ..shapes import Json
-from .findings import Check, fault, ok, skipped, warning
+from .findings import Check, Level, fault, ok, skipped, warning
 from .operation import failures, triggers
 
 
@@ -31,6 +32,18 @@ BINDINGS: Final = ("hasAIQueue", "hasAIDLQ", "hasDurableObjects")
 CREATE_QUEUES: Final = (
     "npx wrangler queues create ai-processing-queue && npx wrangler queues create ai-processing-dlq && make deploy"
 )
+
+
+# What a deployment itself can break. The model, keys, cron, tasks and room may be amiss however good it is.
+OF_THE_DEPLOYMENT: Final = frozenset(
+    {"reach", "configuration", "database", "migrations", "queues", "objects", "async-status", "version"}
+)
+
+
+def as_deployed(check: Check) -> Check:
+    """Return the check as it counts right after a deployment: only what that can break is a fault."""
+    is_excused = check.level is Level.FAULT and check.id not in OF_THE_DEPLOYMENT
+    return replace(check, level=Level.WARNING) if is_excused else check
 
 
 def examine(api: Api, env: str | None, now: datetime) -> Iterator[Check]:
@@ -128,7 +141,7 @@ def _words(status: Json, meant: Face | None, found: tuple[bool, ...]) -> Check:
         )
     if status["status"] == "degraded" and face.status == "healthy":
         fix = "onceover delete old tasks, or set RETENTION_DAYS lower, or STORAGE_MB_MOST higher on the paid plan"
-        return fault("async-status", "degraded: the database has no room for new tasks", fix)
+        return fault("storage", "degraded: the database has no room for new tasks", fix)
     return ok("async-status", said)
 
 

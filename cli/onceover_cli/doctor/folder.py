@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .bindings import bindings
+from .dotenv import assignments, idle_lines
 from .findings import Check, Level, fault, ok, warning
 from .variables import variables
 
@@ -14,7 +15,6 @@ type Table = dict[str, Any]
 
 CONFIGURATION: Final = "wrangler.toml"
 _MIGRATION = re.compile(r"(\d{4})_.+\.sql")
-_LINE = re.compile(r"\s*(?:export\s+)?[\w.-]+\s*[=:]|\s*#|\s*$")
 
 
 def examine(folder: Path, env: str | None) -> Iterator[Check]:
@@ -42,7 +42,7 @@ def examine(folder: Path, env: str | None) -> Iterator[Check]:
     yield from _whole(config, folder)
     for name in [env] if env is not None else ["", *known]:
         yield from _environment(config, name, folder)
-    yield from _secrets(folder)
+    yield from _secrets(config, env, folder)
 
 
 def _whole(config: Table, folder: Path) -> Iterator[Check]:
@@ -120,19 +120,21 @@ def _migrations(folder: Path, where: str) -> Check:
     return ok("migrations", f"{where}: {len(files)}, the last one is {files[-1]}")
 
 
-def _secrets(folder: Path) -> Iterator[Check]:
-    """Look at the lines of .dev.vars, and at no value."""
-    path = next((folder / name for name in (".dev.vars",) if (folder / name).is_file()), None)
+def _secrets(config: Table, env: str | None, folder: Path) -> Iterator[Check]:
+    """Look at the file that wrangler reads beside the variables of wrangler.toml, which it wins over."""
+    names = (*([f".dev.vars.{env}"] if env else []), ".dev.vars")
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
         return
-    text = path.read_text("utf-8", errors="replace")
-    bad = [number for number, line in enumerate(text.splitlines(), 1) if not _LINE.match(line)]
-    if bad:
-        yield fault("dev-vars", f"line {bad[0]} of {path.name} sets nothing", "write NAME=value, or # before a comment")
+    text = path.read_text("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    idle = idle_lines(text)
+    if idle:
+        yield fault(
+            "dev-vars", f"line {idle[0]} of {path.name} sets nothing", "write NAME=value, or # before a comment"
+        )
     elif path.stat().st_mode & 0o004:
         yield warning("dev-vars", f"{path.name} can be read by everybody on this machine", f"chmod 600 {path.name}")
     else:
         yield ok("dev-vars", f"{path.name} can be read")
-    pairs = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#"))
-    values = {name.removeprefix("export ").strip(): value.strip().strip("\"'`") for name, value in pairs.items()}
-    yield from variables(values, path.name, is_secret=True)
+    own: Table = config["env"][env] if env else config
+    yield from variables(assignments(text), path.name, is_secret=True, below=own.get("vars", {}))

@@ -55,15 +55,24 @@ _LOCAL: Final = ("CLOUDFLARE_", "CF_", "WRANGLER_", "NODE_", "npm_")
 
 
 def variables(
-    given: Mapping[str, object], where: str, *, has_ai: bool = True, is_secret: bool = False
+    given: Mapping[str, object],
+    where: str,
+    *,
+    has_ai: bool = True,
+    is_secret: bool = False,
+    below: Mapping[str, object] | None = None,
 ) -> Iterator[Check]:
-    """Judge variables. `is_secret`: they stand in a file that is for secrets, and is not deployed."""
-    found = list(_complaints(given, where, has_ai=has_ai, is_secret=is_secret))
+    """Judge variables. `is_secret`: they stand in a file that is for secrets, and is not deployed.
+
+    `below` are variables that hold where these are silent. What is amiss with them alone is not said here.
+    """
+    found = list(_complaints(given, where, is_secret=is_secret))
+    found += _together(given, below or {}, where, has_ai=has_ai, is_secret=is_secret)
     if found or given:
         yield from found or [ok("variables", f"{where}: {len(given)} set, all of them read")]
 
 
-def _complaints(given: Mapping[str, object], where: str, *, has_ai: bool, is_secret: bool) -> Iterator[Check]:
+def _complaints(given: Mapping[str, object], where: str, *, is_secret: bool) -> Iterator[Check]:
     for name, value in given.items():
         if name not in KNOWN and not name.startswith(_LOCAL):
             close = difflib.get_close_matches(name.upper(), sorted(KNOWN), n=1, cutoff=0.7)
@@ -76,7 +85,6 @@ def _complaints(given: Mapping[str, object], where: str, *, has_ai: bool, is_sec
             yield from _value(
                 name, str(value).strip().lower() if isinstance(value, bool) else str(value).strip(), where
             )
-    yield from _together(given, where, has_ai=has_ai, is_secret=is_secret)
 
 
 def _value(name: str, value: str, where: str) -> Iterator[Check]:
@@ -99,10 +107,14 @@ def _value(name: str, value: str, where: str) -> Iterator[Check]:
             )
 
 
-def _together(given: Mapping[str, object], where: str, *, has_ai: bool, is_secret: bool) -> Iterator[Check]:
-    """Judge what variables say together."""
-    provider = given.get("AI_PROVIDER", "" if is_secret else "workers-ai")
-    if provider == "openai" and not given.get("AI_BASE_URL"):
+def _together(
+    given: Mapping[str, object], below: Mapping[str, object], where: str, *, has_ai: bool, is_secret: bool
+) -> Iterator[Check]:
+    """Judge what variables say together, as far as one of `given` has a part in it."""
+    whole = {**below, **given}
+    # `make dev` takes a provider of its own where .dev.vars has none, so that of wrangler.toml does not count there.
+    provider = str(given.get("AI_PROVIDER", "" if is_secret else "workers-ai")).strip()
+    if provider == "openai" and not str(whole.get("AI_BASE_URL", "")).strip():
         yield fault(
             "variables",
             f"{where}: AI_PROVIDER is openai, and AI_BASE_URL is not set",
@@ -117,10 +129,10 @@ def _together(given: Mapping[str, object], where: str, *, has_ai: bool, is_secre
             "AI_PROVIDER=openai, or demo, under make dev",
         )
     try:
-        lease, timeout = float(str(given.get("LEASE_SECONDS", 180))), float(str(given.get("AI_TIMEOUT_SECONDS", 120)))
+        lease, timeout = float(str(whole.get("LEASE_SECONDS", 180))), float(str(whole.get("AI_TIMEOUT_SECONDS", 120)))
     except ValueError:
         return
-    if lease <= timeout:
+    if lease <= timeout and (not is_secret or given.keys() & {"LEASE_SECONDS", "AI_TIMEOUT_SECONDS"}):
         yield fault(
             "variables",
             f"{where}: LEASE_SECONDS is not above AI_TIMEOUT_SECONDS",

@@ -1,0 +1,59 @@
+"""`onceover doctor --deployed`: a good deployment is not rolled back for trouble that it did not cause."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import deploy_check
+from onceover_cli.doctor.deployment import OF_THE_DEPLOYMENT
+from tests.support.fake_api import FakeApi
+from tests.unit.test_cli_commands import Runs, conforms, run
+from tests.unit.test_cli_doctor import BROKEN_DEPLOYMENTS, Deployment, Level
+
+__all__ = ("run",)
+FAULTS = [name for name, (_, _, level, _, _) in BROKEN_DEPLOYMENTS.items() if level is Level.FAULT]
+ITS_OWN = {"reach", "configuration", "database", "migrations", "queues", "objects", "async-status", "version"}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs) -> None:
+    """Each broken deployment ends with 1 without the flag; with it, only for what the deployment itself is."""
+    change, check_id, *_ = BROKEN_DEPLOYMENTS[name]
+    one = Deployment()
+    change(one)
+    with FakeApi() as fake:
+        url = one.serve(fake).url
+        assert run("doctor", url, "--key", "oo_key", "-o", "json")[0] == 1
+        status, out, _ = run("doctor", url, "--key", "oo_key", "--deployed", "-o", "json")
+    assert status == (1 if check_id in ITS_OWN else 0)
+    levels = {check["level"] for check in conforms("doctor", out)["checks"] if check["id"] == check_id}
+    assert ("fault" in levels) is (check_id in ITS_OWN)
+
+
+def test_the_list_is_the_one_that_is_meant() -> None:
+    """It is a promise to workflows; both kinds are among the broken deployments."""
+    assert set(OF_THE_DEPLOYMENT) == ITS_OWN
+    ids = {BROKEN_DEPLOYMENTS[name][1] for name in FAULTS}
+    assert ids & ITS_OWN
+    assert {"ai-status", "keys", "cron", "storage", "dead-letters"} <= ids - ITS_OWN
+
+
+def test_make_deploy_asks_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the workflow does: tests/unit/test_workflows.py."""
+    program = tmp_path / ".venv" / "bin" / "onceover"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    ran: list[Any] = []
+
+    class Done:
+        returncode = 0
+
+    def keep(command: list[Any], **_options: Any) -> Done:
+        ran.extend(command)
+        return Done()
+
+    monkeypatch.setattr(deploy_check, "ROOT", tmp_path)
+    monkeypatch.setattr("subprocess.run", keep)
+    assert deploy_check.doctor("https://x.test", "free") == 0
+    assert ran[1:] == ["doctor", "https://x.test", "--env", "free", "--deployed"]

@@ -1,0 +1,72 @@
+"""`onceover doctor FOLDER` reads a .dev.vars as wrangler does, and with the variables that it is laid over."""
+
+from pathlib import Path
+
+import pytest
+
+from local import dev_vars
+from onceover_cli.doctor import dotenv, folder
+from onceover_cli.doctor.findings import Check
+from tests.unit.test_cli_doctor import VARS, clone, complaints, replaced, secrets
+
+__all__ = ("clone",)
+TEXTS = {
+    "a comment": "AI_PROVIDER=openai # ours\nAI_BASE_URL=http://127.0.0.1:1/v1\n",
+    "a comment behind quotes": "AI_PROVIDER='openai' # mine\nAI_BASE_URL=\"http://x/v1#a\"\n",
+    "several lines": 'AI_PROVIDER=demo\nAI_API_KEY="first\nsecond"\n',
+    "a colon": "AI_PROVIDER: demo\n",
+    "a comment with an equals sign": "# AI_PROVIDER=workers-ai\n  # LEASE_SECONDS=1\nAI_PROVIDER=demo\n",
+    "a lone number in quotes": "LEASE_SECONDS='300' # seconds\nAI_TIMEOUT_SECONDS=200\n",
+    "twice": "AI_PROVIDER=workers-ai\nAI_PROVIDER=demo\n",
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_what_dotenv_reads_is_no_false_alarm(name: str, clone: Path) -> None:
+    """Comments, quotes, lines in quotes and colons are as good here as they are for wrangler."""
+    secrets(TEXTS[name])(clone)
+    assert complaints(folder.examine(clone, None)) == []
+
+
+@pytest.mark.parametrize("text", [*TEXTS.values(), 'a\nB=\'x\n=2\nC = `1\n2`\nexport D=4 #5\nE="x\\ny"\nF=\n'])
+def test_it_reads_as_make_dev_does(text: str) -> None:
+    """The command line imports nothing of the project, so it has the expression twice; both read the same."""
+    assert dotenv._LINE.pattern == dev_vars._LINE.pattern
+    assert dotenv.assignments(text) == dev_vars.assignments(text)
+    told = [one for one in dev_vars.SecretsFile("f", text).faults() if "must be" in one]
+    assert [f"line {number} of f" for number in dotenv.idle_lines(text)] == [one.partition(" must")[0] for one in told]
+
+
+def of_secrets(clone: Path, env: str | None = None) -> list[Check]:
+    return [check for check in complaints(folder.examine(clone, env)) if ".dev.vars" in check.evidence]
+
+
+def test_values_in_two_files_are_judged_together(clone: Path) -> None:
+    """.dev.vars is laid over the variables of wrangler.toml: neither is whole without the other."""
+    replaced(VARS, VARS + 'AI_BASE_URL = "http://x/v1"\nAI_TIMEOUT_SECONDS = 20\nLEASE_SECONDS = 30\n')(clone)
+    secrets("AI_PROVIDER=openai\nLEASE_SECONDS=25\n")(clone)
+    assert of_secrets(clone) == []
+    secrets("AI_PROVIDER=openai\nLEASE_SECONDS=15\n")(clone)
+    (check,) = of_secrets(clone)
+    assert "LEASE_SECONDS is not above" in check.evidence
+    # In another environment those variables do not hold.
+    secrets("AI_PROVIDER=openai\n")(clone)
+    assert ["AI_BASE_URL is not set" in check.evidence for check in of_secrets(clone, "free")] == [True]
+
+
+def test_what_is_amiss_in_wrangler_toml_alone_is_said_once(clone: Path) -> None:
+    """The file beside it has no part in it."""
+    replaced(VARS, VARS + "LEASE_SECONDS = 60\n")(clone)
+    secrets("AI_PROVIDER=demo\n")(clone)
+    assert of_secrets(clone) == []
+    assert len(complaints(folder.examine(clone, ""))) == 1
+
+
+def test_the_file_of_the_environment_wins(clone: Path) -> None:
+    """wrangler reads .dev.vars.NAME instead of .dev.vars, as `make dev` does."""
+    secrets("LEASE_SECONDS=1\n")(clone)
+    path = clone / ".dev.vars.free"
+    path.write_text("AI_PROVIDER=demo\n")
+    path.chmod(0o600)
+    assert of_secrets(clone, "free") == []
+    assert of_secrets(clone, "") != []

@@ -1,0 +1,219 @@
+"""What the command line does with interrupts that are ignored, proxies, full disks and servers that will not do."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onceover_cli import terminal
+from onceover_cli.connection import place, proxy_variable
+from onceover_cli.errors import Refused
+from onceover_cli.interruption import Interrupts, explained
+from tests.support.fake_api import LOST, TASK_ID, FakeApi, Reply, problem, task
+from tests.unit.test_cli_commands import PATH, Runs, fake, run, serve_everything
+from tests.unit.test_cli_terminal import PROGRAM, environment
+
+__all__ = ("fake", "run")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+# --- streams ----------------------------------------------------------------------------------------------
+
+
+class Screen:
+    """A terminal."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", ["dumb", "xterm"])
+def test_no_terminal_obeys_what_a_model_writes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a dumb one either, which may be a shell in an editor that does obey; words keep their order."""
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", kind)
+    terminal.write("a\x1b]0;owned\x07b\u202ec\u2066d\u2069\t中\n")
+    assert screen.text == "a␛]0;owned␇b\ufffdc\ufffdd\ufffd\t中\n"
+
+
+@pytest.mark.parametrize("arguments", [["status", TASK_ID], ["status", TASK_ID, "-o", "json"], ["--help"]])
+def test_a_full_disk_is_said_without_a_traceback(arguments: list[str], fake: FakeApi) -> None:
+    """Status 1: what was asked for is nowhere."""
+    fake.on("GET", PATH, task())
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*PROGRAM, *arguments],
+            env=environment(fake),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert b"No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_a_stream_that_is_closed_leads_nowhere(closed: str, fake: FakeApi) -> None:
+    """`>&-` as `> /dev/null`."""
+    fake.on("GET", PATH, task())
+    command = f'exec "$0" "$@" {closed}>&-'
+    done = subprocess.run(
+        ["sh", "-c", command, *PROGRAM, "status", TASK_ID],
+        env=environment(fake),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+# --- proxies ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "ftp://127.0.0.1:9"])
+def test_this_machine_is_reached_past_every_proxy(
+    value: str, fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy elsewhere cannot reach `make dev`."""
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, value)
+    fake.on("GET", PATH, task())
+    assert run("status", TASK_ID)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ALL_PROXY", "socks5://me:canary@127.0.0.1:9"), ("HTTPS_PROXY", "http://me:canary@127.0.0.1:9")],
+)
+def test_a_proxy_that_does_not_work_is_named(name: str, value: str, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its variable, as its address may have a password."""
+    monkeypatch.setenv(name, value)
+    status, _, err = run("status", TASK_ID, "--url", "https://onceover.example.test")
+    assert status == 1
+    assert f"the proxy that {name} names" in err
+    assert "canary" not in err
+
+
+def test_which_proxy_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the scheme before the one for all; none for what NO_PROXY leaves out."""
+    where = place("https://onceover.example.test", None)
+    assert proxy_variable(where) is None
+    monkeypatch.setenv("all_proxy", "http://a")
+    monkeypatch.setenv("HTTP_PROXY", "http://b")
+    assert proxy_variable(where) == "all_proxy"
+    monkeypatch.setenv("HTTPS_PROXY", "http://c")
+    assert proxy_variable(where) == "HTTPS_PROXY"
+    monkeypatch.setenv("NO_PROXY", "example.test")
+    assert proxy_variable(where) is None
+
+
+# --- interrupts -------------------------------------------------------------------------------------------
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
+    """As for whoever is started by nohup or in the background of a script: both blocks leave it as it is."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interrupts().held("never said"):
+            os.kill(os.getpid(), signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        with explained("never said"):
+            os.kill(os.getpid(), signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# --- servers that will not do -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "passes"),
+    [
+        (503, "database_unavailable", True),
+        (503, "not_configured", False),
+        (503, "schema_missing", False),
+        (503, "no_webhook_key", False),
+        (500, "internal_error", True),
+        (500, "bad_configuration", False),
+        (429, "too_many_requests", True),
+        (520, "", True),
+        (521, "", True),
+        (525, "", True),
+        (530, "", True),
+        (501, "", False),
+        (404, "not_found", False),
+    ],
+)
+def test_what_may_pass_by_itself(status: int, code: str, passes: bool) -> None:
+    """What somebody has to mend first is not asked for again and again."""
+    assert Refused(status, {"code": code}).may_pass is passes
+
+
+@pytest.mark.parametrize("refusal", [problem(401, "unauthenticated"), problem(403, "forbidden"), problem(404, "gone")])
+def test_a_task_that_may_not_be_seen_is_not_said_to_run(refusal: Reply, fake: FakeApi, run: Runs) -> None:
+    """Nobody here knows how it fares."""
+    fake.on("GET", PATH, task("processing"), refusal).on("GET", f"{PATH}/events", refusal)
+    status, _, err = run("watch", TASK_ID)
+    assert status == 1
+    assert "The task runs on" not in err
+
+
+def test_the_last_words_lead_to_the_same_deployment(fake: FakeApi, run: Runs) -> None:
+    """The command can be copied whole."""
+    fake.on("GET", PATH, task("processing")).on("GET", f"{PATH}/events", LOST)
+    assert f"Watch it: onceover watch {TASK_ID} --url {fake.url}\n" in run("watch", TASK_ID, "--patience", "0")[2]
+
+
+class Enough(Exception):
+    """Ends a loop that has no end."""
+
+
+def test_top_as_documents_outlives_a_server_that_is_away(
+    fake: FakeApi, run: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`top -o json >> load.jsonl` has no line for that look, and goes on; a key that is refused ends it."""
+    serve_everything(fake)
+    status: dict[str, Any] = {"status": "healthy"}
+    fake.on("GET", "/api/async-status", status, problem(503, "database_unavailable"), LOST, status)
+    looks = iter(range(4))
+
+    def pause(_seconds: float) -> None:
+        if next(looks) == 3:
+            raise Enough
+
+    monkeypatch.setattr("time.sleep", pause)
+    with pytest.raises(Enough):
+        run("top", "-o", "json")
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 2
+    assert said.err.count("trying again") == 2
+    fake.on("GET", "/api/async-status", problem(401, "unauthenticated"))
+    assert run("top", "-o", "json")[:2] == (1, "")
+    fake.on("GET", "/api/async-status", problem(503, "database_unavailable"))
+    assert run("top", "-o", "json", "--once")[:2] == (1, "")

@@ -1,0 +1,30 @@
+"""Ctrl-C and Ctrl-D in `make deploy`, `make secrets` and `make key`: no traceback, and what to do next."""
+
+from collections.abc import Callable
+
+import pytest
+
+from local import deployment, key
+
+
+def stop(error: type[BaseException]) -> Callable[..., int]:
+    def stopping(*_arguments: object, **_options: object) -> int:
+        raise error
+
+    return stopping
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, EOFError])
+@pytest.mark.parametrize("command", ["deploy", "secrets", "key"])
+def test_a_command_that_is_stopped_says_how_to_go_on(
+    command: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status 130, as shells have it for an interrupt."""
+    if command == "key":
+        monkeypatch.setattr(key, "write", stop(error))
+        status = key.main(["--remote"])
+    else:
+        monkeypatch.setitem(deployment._COMMANDS, command, stop(error))
+        status = deployment.main([command])
+    assert status == 130
+    assert "Stopped. Run the same command again: it goes on." in capsys.readouterr().err
