@@ -209,7 +209,9 @@ class App:
             sightings=self._isolate.sightings,
             asked=lambda: Sweep(self.worker(), senders, seconds=limits.ASKED_SWEEP_SECONDS, stands_in=True),
             after_answer=(
-                (lambda: Sweep(self.worker(), senders, seconds=after_seconds)) if senders or after_seconds else None
+                (lambda: Sweep(self.worker(), senders, seconds=after_seconds, folds=False))
+                if senders or after_seconds
+                else None
             ),
             wait_until=self._wait_until,
             log=self.log,

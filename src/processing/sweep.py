@@ -57,7 +57,8 @@ class Sweep:
     allowance lasts. If it comes down to the direct route, it runs here, and then the next one: never two at once.
 
     Calls start for `seconds`, and none where that is 0; by default as long as a cron trigger may. With `stands_in` the
-    run works on tasks itself that were sent off in vain before, once it is through with the others.
+    run works on tasks itself that were sent off in vain before, once it is through with the others. `folds` is False
+    where a task may run in the same invocation, whose looks need what a fold would spend.
 
     A full database may refuse what goes before the erasures. It does not keep the run from these, which make room.
     """
@@ -66,7 +67,13 @@ class Sweep:
     _sends_until: float  # when no send starts any more: one cut off with its run would have taken tasks on for nothing
 
     def __init__(
-        self, worker: Worker, senders: Sequence[Sender], *, seconds: float | None = None, stands_in: bool = False
+        self,
+        worker: Worker,
+        senders: Sequence[Sender],
+        *,
+        seconds: float | None = None,
+        stands_in: bool = False,
+        folds: bool = True,
     ) -> None:
         self._worker = worker
         self._store = worker.store
@@ -82,6 +89,7 @@ class Sweep:
             self._seconds = seconds
         self._send_seconds = (limits.SWEEP_SLICE_SECONDS if seconds is None else seconds) or limits.DIRECT_SLICE_SECONDS
         self._stands_in = stands_in
+        self._folds = folds
         self._unanswered: list[TaskKey] = []
         self._swept = Swept()
         self._clearance = Clearance(worker.store, worker.storage, worker.settings, worker.meter, worker.log)
@@ -97,7 +105,8 @@ class Sweep:
             self._worker.log.failure("sweep_found_no_room", error)
             await self._erase(None)
         await self._clear()
-        await self._fold()
+        if self._folds:
+            await self._fold()
         self._worker.begin_deliveries()
         return self._swept
 
