@@ -15,9 +15,9 @@ from simulator.campaign.run import run_seed
 type Say = Callable[[str], None]
 
 RACES: tuple[tuple[Kind, int, int], ...] = (
-    ("duplicate", 1, 3),
+    ("duplicate", 1, 2),
     ("duplicate", 2, 2),
-    ("take_over", 1, 3),
+    ("take_over", 1, 2),
     ("take_over", 2, 2),
     ("cancel", 1, 1),
     ("cancel", 2, 1),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from simulator.engine.fault_kinds import KINDS, RATE_LIMITER
+from simulator.engine.fault_kinds import KINDS, RATE_LIMITER, RECEIVER, STREAM_CUT
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.shrinking import shrink
 from simulator.platform.choices import DIRECT, FREE, TOP
@@ -27,7 +27,7 @@ from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, play
 JOBS = Template([sample_worker.SCHEMA])
 # Offered by the scenario of whoever tests a Worker, not by the platform: uploads of new code, users' actions; or by a
 # limiter of requests, which the sample has not.
-BY_SCENARIO = {"upgraded", "user_raced", "model_unreachable", *RATE_LIMITER}
+BY_SCENARIO = {"upgraded", "user_raced", "model_unreachable", *RATE_LIMITER, STREAM_CUT, *RECEIVER}
 
 
 def test_a_seed_is_a_run_in_any_process():
@@ -75,7 +75,7 @@ def test_no_fault_fires_after_the_stop():
     assert not plan.fires("d1_slow")
     assert (plan.tallies["d1_slow"].fired, plan.tallies["d1_slow"].offered) == (1, 2)
     assert plan.fired_by_number()[9] == 1
-    assert sorted(plan.fired_by_number()) == [*range(1, 26)]
+    assert sorted(plan.fired_by_number()) == [*range(1, 28)]
 
 
 def test_an_observer_stops_the_run_where_an_invariant_breaks():
