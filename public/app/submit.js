@@ -45,8 +45,13 @@ export function Submit() {
   const [state, setState] = useState({ busy: "", error: null });
   const attempt = useRef({ body: "", key: "" }); // the same request twice is one task
   useEffect(() => {
-    const timer = setTimeout(() => draft.write(fields.input.length > DRAFT_MOST ? { ...fields, input: "" } : fields), 400);
-    return () => clearTimeout(timer);
+    const write = () => draft.write(fields.input.length > DRAFT_MOST ? { ...fields, input: "" } : fields);
+    const timer = setTimeout(write, 400);
+    addEventListener("pagehide", write); // a reload before that
+    return () => {
+      clearTimeout(timer);
+      removeEventListener("pagehide", write);
+    };
   }, [fields]);
   const set = (name, value) => {
     setFields((former) => ({ ...former, [name]: value }));

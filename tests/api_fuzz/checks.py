@@ -33,6 +33,7 @@ UNSAYABLE_COMPATIBLE = (
     ("starting_after", "is the sequence_number of no event"),
     ("starting_after", "needs stream=true"),
     ("after", "must be the id of an endpoint"),
+    ("after", "is the id of no item of this list"),
     ("url", "must be a URL of"),
     ("url", "must have a name of at most"),
     ("url", "must not be of a name that"),

@@ -104,7 +104,7 @@ def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
-        ("GET", "/", 404),
+        ("GET", "/nothing", 404),
         ("GET", "/api", 404),
         ("GET", "/api/tasks/", 404),
         ("GET", "/api/tasks/not-an-id", 404),

@@ -104,7 +104,7 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     folder.mkdir()
     shutil.copy(ROOT / "wrangler.toml", folder)
-    for name in ("src", "migrations"):
+    for name in ("src", "migrations", "public"):
         (folder / name).symlink_to(ROOT / name)
     return folder
 

@@ -14,7 +14,7 @@ LIMIT = 3
 
 def with_limiter(folder: Path) -> Path:
     """Copy the project, with the marks before the block of the limiter taken off and a small limit."""
-    for name in ("src", "migrations"):
+    for name in ("src", "migrations", "public"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     text = (ROOT / "wrangler.toml").read_text()
     before, header, after = text.partition("# [[ratelimits]]\n")

@@ -89,7 +89,7 @@ def project(tmp_path: Path) -> Callable[[str], Path]:
     """Make a copy of the Worker, one module of which does something more."""
 
     def make(addition: str) -> Path:
-        for name in ("src", "migrations"):
+        for name in ("src", "migrations", "public"):
             shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "wrangler.toml", tmp_path / "wrangler.toml")
         module = tmp_path / "src" / "core" / "keys.py"

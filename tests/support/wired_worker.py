@@ -182,7 +182,7 @@ _database.Database.__init__ = _slowly
 
 def write_wired_worker(folder: Path, door: str = DOOR) -> Path:
     """Write the project into a folder, with this door, for `DevServer(project=folder)`."""
-    for name in ("src", "migrations"):
+    for name in ("src", "migrations", "public"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "wrangler.toml", folder / "wrangler.toml")
     entry = folder / "src" / "entry.py"
