@@ -1,6 +1,12 @@
 """What holds for all tests."""
 
+import signal
+
 from hypothesis import settings
+
+# A shell without job control starts what runs in the background deaf to Ctrl-C, and so would be all that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A deadline measures the machine, not the code; where time matters a test says so itself.
 settings.register_profile("onceover", deadline=None, print_blob=True)

@@ -20,6 +20,7 @@ NOT_RUN = {
     "onceover --install-completion": "writes into the user's shell",
     "onceover webhooks": "needs WEBHOOK_KEY and a receiver; tests/unit/test_cli_commands.py does it",
     'make key ARGS="--remote"': "needs a Cloudflare account",
+    'make key ARGS="--remote ': "needs a Cloudflare account",
     """curl -s -X POST -H 'content-type: application/json' -d '{"maxModelCalls": 9}'""": (
         "needs a task that has spent its budget, and the built-in model fails no call; tests/api/test_terms.py does it"
     ),

@@ -33,7 +33,7 @@ ABLATIONS = (
             without.swapped(name, "coalesce((SELECT max(until) + 1 FROM folds), 0)", "0")
             for name in ("FINISH", "FAIL", "CANCEL", "EXPIRE", "GIVE_UP", "DEAD_LETTER")
         ),
-        {"clock_jumped": 0.2},
+        {"clock_jumped": 0.8},
         _for_minutes,
     ),
     Ablation(
