@@ -11,9 +11,7 @@ from .core.settings import Settings, Variables
 from .core.task import Route
 from .http.isolate import Isolate
 from .http.services import Api, BoundRoutes, DayUse, RateLimiter
-from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
-from .inference.workers_ai import AiBinding, WorkersAIProvider
 from .objects.sender import ObjectSender, ObjectTeller
 from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds
@@ -36,6 +34,7 @@ from .store.outbox import Fresh
 from .store.tasks import TaskStore
 
 if TYPE_CHECKING:
+    from .inference.workers_ai import AiBinding
     from .store.webhooks import WebhookStore
 
 WaitUntil = Callable[[Awaitable[None]], None]
@@ -50,7 +49,7 @@ class Bindings:
     dead_letters: object | None = None
     processors: Processors | None = None
     coordinators: Coordinators | None = None
-    ai: AiBinding | None = None
+    ai: "AiBinding | None" = None
     day_use: DayUse | None = None
     rate_limiter: RateLimiter | None = None
     courier: Courier | None = None
@@ -248,13 +247,15 @@ def bound(bindings: Bindings) -> BoundRoutes:
 
 
 def _provider(settings: Settings, bindings: Bindings, runtime: Runtime) -> Provider:
+    """Make the provider. A deployment has one: an isolate's start need not pay for the others."""
     match settings.provider:
         case "demo":
-            # Its words and reports are a twentieth of the whole import, which others need not pay.
-            from .inference.demo import DemoProvider  # noqa: PLC0415
+            from .inference.demo import DemoProvider  # noqa: PLC0415 - see above
 
             return DemoProvider()
         case "openai":
+            from .inference.openai import OpenAIProvider  # noqa: PLC0415 - see above
+
             assert settings.base_url is not None
             return OpenAIProvider(
                 runtime.http,
@@ -264,4 +265,6 @@ def _provider(settings: Settings, bindings: Bindings, runtime: Runtime) -> Provi
                 timeout_seconds=settings.timeout_seconds,
             )
         case _:
+            from .inference.workers_ai import WorkersAIProvider  # noqa: PLC0415 - see above
+
             return WorkersAIProvider(bindings.ai, model=settings.model, timeout_seconds=settings.timeout_seconds)

@@ -14,7 +14,6 @@ from ..store.events import Look, Opening
 from . import problems, sse
 from .endpoint import Answer, Endpoint, Parameter
 from .exchange import Exchange
-from .following import Follower
 from .large_answers import task_text
 from .messages import Query, Reply, Request
 from .problems import FieldError, Refusal, field_refusal, no_task
@@ -51,6 +50,8 @@ async def follow(exchange: Exchange) -> Reply:
 
 async def _stream(exchange: Exchange, opening: Opening, place: Place | None) -> AsyncGenerator[str]:
     """Write the events behind a place, until the end or until the client has to come back."""
+    from .following import Follower  # noqa: PLC0415 - an isolate's start need not pay for streams
+
     follower = Follower(exchange, exchange.task_key, 0 if place is None else place.chunks, opening.look)
     told: Look | None = None
     async with aclosing(follower.looks()) as looks:

@@ -139,13 +139,15 @@ def by_us(seen: list[list[str]]) -> list[list[str]]:
 
 # What is imported upon the first request that wants it.
 LATER = (
+    "core/webhook_urls",
+    "http/following",
     "core/response_events",
     "http/exposition",
     "http/history",
     "http/metrics",
     "processing/folding",
     "store/tallies",
-    "inference/demo",
+    "inference/",
     "http/responses/",
     "http/webhook_",
     "store/webhooks",
