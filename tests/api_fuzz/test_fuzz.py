@@ -32,6 +32,10 @@ max-examples = {FUZZED}
 
 [phases.stateful.generation]
 max-examples = {CHAINS}
+
+# Of what is wrong in two ways, too large is said first.
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, "5xx"]
 """
 
 
