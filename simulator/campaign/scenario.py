@@ -70,10 +70,10 @@ class Scenario:
         await trouble
         await self.all_ended()
         await self._all_sent()
-        await self.all_ended()  # a request that had stood still may have brought another task meanwhile
         await self.invariants.letting_go.all_free()
         for follower in self.clients.followers:
             await follower.see_the_end()
+        await self.all_ended()  # a request that had stood still may have brought another task meanwhile
         self.check()
         if world.deployment is not TOP:
             world.deploy(TOP)  # objects that slept through a deployment without them must clean up, too
