@@ -20,7 +20,7 @@ from tests.support.client import variables
 from tests.support.dev_server import DevServer
 from tests.support.make_key import make_key
 
-OLDER = "openai>=2,<3"
+OLDER = "openai==2.54.0"
 BATCHER = "autobatcher==0.12.0"
 
 # Which client, how it is run, and what it must see.
