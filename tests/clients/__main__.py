@@ -1,30 +1,35 @@
-"""`python -m tests.clients`: every version of OpenAI's SDKs that is supported, against a Worker of its own; then a
-client of another maker.
+"""`python -m tests.clients`: every version of OpenAI's SDKs that is supported, against a Worker of its own: each call,
+streams, webhooks; then a client of another maker.
 
 `openai` 3 for Python and 7 and 6 for JavaScript are the installed ones. `openai` 2 for Python and `autobatcher`, which
 sends background responses and polls them, come into a folder that is thrown away, from whatever index pip is set up
 for.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
+import time
 import venv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from local.node import find_node
-from tests.clients.walking import EXPECTED, EXPECTED_OF_BATCHER, walk
-from tests.support.client import variables
+from src.core import webhooks
+from src.core.ids import TaskKey
+from src.core.webhooks import DeliveryKey, EndpointKey
+from tests.clients.walking import EXPECTED_OF_BATCHER, EXPECTED_OF_STREAM, run, unwrapped, walk
+from tests.support.client import openai, variables
 from tests.support.dev_server import DevServer
 from tests.support.make_key import make_key
+from tests.support.model_plan import Plan, slow
+from tests.support.model_server import ModelServer
 
 OLDER = "openai==2.54.0"
 BATCHER = "autobatcher==0.12.0"
-
-# Which client, how it is run, and what it must see.
-type Walk = tuple[str, Callable[[], Sequence[str | Path]], Mapping[str, Any]]
+TYPE = "response.completed"
 
 
 def python_with(package: str, folder: Path) -> Path:
@@ -35,27 +40,71 @@ def python_with(package: str, folder: Path) -> Path:
     return python
 
 
+def signed() -> tuple[str, dict[str, str], list[str]]:
+    """A message under two secrets, as while one is being rotated; and those secrets with a third one."""
+    endpoint, task = EndpointKey("local:we_" + "0a" * 12), TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
+    old, new, other = (webhooks.secret("k" * 32, endpoint, generation) for generation in range(3))
+    now = int(time.time())
+    key = DeliveryKey(task, 0, endpoint)
+    body = webhooks.body_of(key.id, TYPE, now * 1000, webhooks.told_id(TYPE, task))
+    return body, webhooks.headers((new, old), key.id, now, body), [old, new, other]
+
+
+def check_unwrap(command: Sequence[str | Path]) -> str:
+    """Both secrets are taken, and no third one."""
+    body, headers, secrets = signed()
+    *taken, refused = unwrapped(command, body, headers, secrets)
+    event = json.loads(body)
+    assert taken == [[event["id"], event["type"], event["data"]["id"]]] * 2, taken
+    assert refused == ["InvalidWebhookSignatureError"], refused
+    return "webhooks.unwrap"
+
+
+def check_stream(command: Sequence[str | Path]) -> str:
+    """Streams, read on behind each event, whole."""
+    seen = run(command)
+    assert seen == EXPECTED_OF_STREAM, seen
+    return "streams"
+
+
+def checks(folder: Path, model: ModelServer) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Each client with what it is put to, once there is a server for it."""
+    older, batcher = python_with(OLDER, folder / "older"), python_with(BATCHER, folder / "batcher")
+    javascript: Sequence[tuple[str, Sequence[str | Path], str]] = [
+        (f"npm's {package}", [find_node()], package) for package in ("openai", "openai6")
+    ]
+    python: Sequence[tuple[str, Sequence[str | Path]]] = [("openai for Python", [sys.executable]), (OLDER, [older])]
+    for name, command in python:
+        yield name, partial(check_unwrap, [*command, "unwrap.py"])
+    for name, command, package in javascript:
+        yield name, partial(check_unwrap, [*command, "unwrap.mjs", package])
+    state = folder / "state"
+    with DevServer(state, *variables({"REQUIRE_KEYS": "true"}), ready_seconds=240) as server:
+        where = (server.url, make_key(state))
+        for name, command in python:
+            yield name, partial(walk, [*command, "walk.py", *where])
+        for name, command, package in javascript:
+            yield name, partial(walk, [*command, "walk.mjs", package, *where])
+        yield "autobatcher", partial(walk, [batcher, "batcher.py", *where], EXPECTED_OF_BATCHER)
+    with DevServer(folder / "slow", *openai(model.base_url), ready_seconds=240) as server:
+        where = (server.url, "oo_nobody")
+        for name, command in python:
+            yield name, partial(check_stream, [*command, "stream.py", *where, ""])
+        for name, command, package in javascript:
+            yield name, partial(check_stream, [*command, "stream.mjs", package, *where, ""])
+
+
 def main() -> int:
-    """Run all walks, one line each. Returns the exit status."""
+    """Run all, one line each. Returns the exit status."""
     failed = 0
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        state = folder / "state"
-        with DevServer(state, *variables({"REQUIRE_KEYS": "true"}), ready_seconds=240) as server:
-            deployment = (server.url, make_key(state))
-            walks: tuple[Walk, ...] = (
-                ("openai for Python", lambda: [sys.executable, "walk.py"], EXPECTED),
-                ("openai for Python", lambda: [python_with(OLDER, folder / "older"), "walk.py"], EXPECTED),
-                ("openai for JavaScript", lambda: [find_node(), "walk.mjs", "openai"], EXPECTED),
-                ("openai for JavaScript", lambda: [find_node(), "walk.mjs", "openai6"], EXPECTED),
-                ("autobatcher", lambda: [python_with(BATCHER, folder / "batcher"), "batcher.py"], EXPECTED_OF_BATCHER),
-            )
-            for client, command, expected in walks:
-                try:
-                    print(f"{client} {walk([*command(), *deployment], expected)}: as it should be", flush=True)
-                except AssertionError as error:
-                    failed += 1
-                    print(f"{client}: {error}", flush=True)
+    slowly = Plan(decide=lambda _: slow(0.2))
+    with tempfile.TemporaryDirectory() as name, ModelServer(api_key="test-key", plan=slowly) as model:
+        for client, check in checks(Path(name), model):
+            try:
+                print(f"{client} {check()}: as it should be", flush=True)
+            except AssertionError as error:
+                failed += 1
+                print(f"{client}: {error}", flush=True)
     return 1 if failed else 0
 
 

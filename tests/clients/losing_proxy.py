@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "x-request-id" not in answer.headers:
             self.server.strange += 1  # the Worker names every answer: this is what is left of a runtime that was killed
             return
-        if self.command == "POST" and self.server.loses():
+        if self.server.loses():
             return
         self.send_response(answer.status_code)
         for name, value in answer.headers.items():

@@ -66,16 +66,29 @@ async function patient(cut = 0) {
       }
       if (!left && !TERMINAL.has(last(events).type)) throw new Error(`a clean end behind ${last(events).type}`);
     } catch (error) {
-      if (!(error instanceof OpenAI.APIError)) throw error;
+      // A connection that is lost within a stream is an error of fetch, which the SDK hands on as it is.
+      if (!(error instanceof OpenAI.APIError) && !(early === "outlives" && error instanceof TypeError)) throw error;
       broken.add(error.constructor.name);
     }
-    if (!TERMINAL.has(last(events).type)) stream = await readOn(events[0].response.id, last(events).sequence_number);
+    if (!TERMINAL.has(last(events).type)) stream = await again(events[0].response.id, last(events).sequence_number);
   }
   return {
     numbered: isNumbered(events),
     text: deltasOf(events) === textOf(last(events).response),
     broken: [...broken].sort(),
   };
+}
+
+// Reads on, as soon as the server is there.
+async function again(id, after) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await readOn(id, after);
+    } catch (error) {
+      if (!(error instanceof OpenAI.APIConnectionError) || tries === 100) throw error;
+      await new Promise((resume) => setTimeout(resume, 200));
+    }
+  }
 }
 
 async function cancelled() {
@@ -88,7 +101,7 @@ async function cancelled() {
 }
 
 const seen =
-  early === "early"
+  early === "early" || early === "outlives"
     ? { patient: await patient() }
     : {
         concat: await whole({ reduce: "concat" }),

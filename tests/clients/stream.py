@@ -3,8 +3,10 @@
 It imports nothing but the package, and prints what it saw as JSON.
 """
 
+import importlib
 import json
 import sys
+import time
 from typing import Any
 
 import openai
@@ -41,8 +43,11 @@ def whole(client: openai.OpenAI, **ours: object) -> dict[str, object]:
     }
 
 
-def patient(client: openai.OpenAI, cut: int = 0) -> dict[str, object]:
-    """Follow a response, leaving after so many events each time if not 0, and going on whenever the stream breaks."""
+def patient(client: openai.OpenAI, cut: int = 0, broken_by: type[Exception] = openai.APIError) -> dict[str, object]:
+    """Follow a response, leaving after so many events each time if not 0, and going on whenever the stream breaks.
+
+    A lost connection breaks it by an error of the HTTP client, which the SDK hands on as it is: `broken_by`.
+    """
     stream = submit(client, reduce="concat")
     events: list[Any] = []
     broken: set[str] = set()
@@ -55,10 +60,10 @@ def patient(client: openai.OpenAI, cut: int = 0) -> dict[str, object]:
             else:
                 assert events[-1].type in TERMINAL, f"a clean end behind {events[-1].type}"
             stream.close()
-        except openai.APIError as error:
+        except (openai.APIError, broken_by) as error:
             broken.add(type(error).__name__)
         if events[-1].type not in TERMINAL:
-            stream = read_on(client, events[0].response.id, events[-1].sequence_number)
+            stream = again(client, events[0].response.id, events[-1].sequence_number)
     deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     numbers = [event.sequence_number for event in events]
     return {
@@ -66,6 +71,16 @@ def patient(client: openai.OpenAI, cut: int = 0) -> dict[str, object]:
         "text": deltas == events[-1].response.output_text,
         "broken": sorted(broken),
     }
+
+
+def again(client: openai.OpenAI, response_id: str, after: int) -> Any:
+    """Read on, as soon as the server is there."""
+    for _ in range(100):
+        try:
+            return read_on(client, response_id, after)
+        except openai.APIConnectionError:
+            time.sleep(0.2)
+    raise TimeoutError("the server did not come back")
 
 
 def cancelled(client: openai.OpenAI) -> list[str]:
@@ -77,11 +92,21 @@ def cancelled(client: openai.OpenAI) -> list[str]:
     return [event.type, event.response.status]
 
 
+def transport_error() -> type[Exception]:
+    """The error of the HTTP client that this version of the SDK uses."""
+    name = next(base.__module__.partition(".")[0] for base in openai.DefaultHttpxClient.__mro__[1:])
+    found: type[Exception] = importlib.import_module(name).TransportError
+    return found
+
+
 def main(url: str, key: str, early: str) -> dict[str, object]:
-    """Follow responses in every way; with `early`, on a deployment whose streams end early."""
+    """Follow responses in every way; with `early`, on a deployment whose streams end early; with `outlives`,
+    on one whose server is killed and comes back."""
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, _strict_response_validation=True)
     if early == "early":
         return {"patient": patient(client)}
+    if early == "outlives":
+        return {"patient": patient(client, broken_by=transport_error())}
     return {
         "concat": whole(client, reduce="concat"),
         "merge": whole(client),

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from local.node import find_node
-
 HERE = Path(__file__).parent
 WALK_SECONDS = 120
 
@@ -33,26 +31,28 @@ EXPECTED_OF_BATCHER: dict[str, Any] = {
     "cancelled": [True, "cancelled"],
     "refused": [400, "unsupported_parameter", "tools"],
 }
+_CONCAT = ["created", "queued", "in_progress", "output_item.added", "content_part.added"]
+_ENDS = ["output_text.done", "content_part.done", "output_item.done", "completed"]
+# What `stream.py` and `stream.mjs` must see.
+EXPECTED_OF_STREAM: dict[str, Any] = {
+    "concat": {
+        "types": [*_CONCAT, *["output_text.delta"] * 8, *_ENDS],
+        "numbered": True,
+        "text": True,
+        "again": True,
+    },
+    "merge": {"types": [*_CONCAT, "output_text.delta", *_ENDS], "numbered": True, "text": True, "again": True},
+    "patient": {"numbered": True, "text": True, "broken": []},
+    "cancelled": ["response.failed", "cancelled"],
+}
 
 
-def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) -> str:
-    """Run a walk and return the client's version. Raises AssertionError with what was seen otherwise."""
+def run(command: Sequence[str | Path], told: str = "") -> Any:
+    """Run a program and return what it printed. Raises AssertionError with what it complained of."""
     done = subprocess.run(
-        [str(part) for part in command], cwd=HERE, capture_output=True, text=True, timeout=WALK_SECONDS, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
-    version: str = seen.pop("version")
-    assert seen == expected, {name: value for name, value in seen.items() if value != expected.get(name)}
-    return version
-
-
-def unwrapped(package: str, body: str, headers: Mapping[str, str], secrets: Sequence[str]) -> Any:
-    """What `webhooks.unwrap` of npm's `openai` makes of a message, with each secret: see `unwrap.mjs`."""
-    done = subprocess.run(
-        [find_node(), "unwrap.mjs", package],
+        [str(part) for part in command],
         cwd=HERE,
-        input=json.dumps({"body": body, "headers": dict(headers), "secrets": list(secrets)}),
+        input=told,
         capture_output=True,
         text=True,
         timeout=WALK_SECONDS,
@@ -60,3 +60,16 @@ def unwrapped(package: str, body: str, headers: Mapping[str, str], secrets: Sequ
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) -> str:
+    """Run a walk and return the client's version. Raises AssertionError with what was seen otherwise."""
+    seen = run(command)
+    version: str = seen.pop("version")
+    assert seen == expected, {name: value for name, value in seen.items() if value != expected.get(name)}
+    return version
+
+
+def unwrapped(command: Sequence[str | Path], body: str, headers: Mapping[str, str], secrets: Sequence[str]) -> Any:
+    """What `webhooks.unwrap` makes of a message, with each secret: see `unwrap.py` and `unwrap.mjs`."""
+    return run(command, json.dumps({"body": body, "headers": dict(headers), "secrets": list(secrets)}))

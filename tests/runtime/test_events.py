@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import httpx
 import pytest
 
 from local.node import find_node
+from tests.clients.walking import EXPECTED_OF_STREAM, run
 from tests.clients.walking import HERE as CLIENTS
 from tests.support.client import Client, openai, paragraphs
-from tests.support.dev_server import DevServer
+from tests.support.dev_server import DevServer, eventually
 from tests.support.event_streams import Follower
 from tests.support.model_plan import Plan, ok, slow, status
 from tests.support.model_server import ModelServer
@@ -89,28 +91,10 @@ def test_a_client_that_leaves_frees_the_invocation(dev: DevServer, client: Clien
     model.plan = Plan()
 
 
-CONCAT = ["created", "queued", "in_progress", "output_item.added", "content_part.added"]
-ENDS = ["output_text.done", "content_part.done", "output_item.done", "completed"]
-FOLLOWED = {
-    "concat": {
-        "types": [*CONCAT, *["output_text.delta"] * 8, *ENDS],
-        "numbered": True,
-        "text": True,
-        "again": True,
-    },
-    "merge": {"types": [*CONCAT, "output_text.delta", *ENDS], "numbered": True, "text": True, "again": True},
-    "patient": {"numbered": True, "text": True, "broken": []},
-    "cancelled": ["response.failed", "cancelled"],
-}
-
-
 def followed(server: DevServer, language: str, early: str = "") -> dict[str, Any]:
     """Have a program that uses an SDK, unmodified, follow responses, and return what it saw."""
     program = [sys.executable, "stream.py"] if language == "Python" else [find_node(), "stream.mjs", "openai"]
-    command = [str(part) for part in (*program, server.url, "oo_nobody", early)]
-    done = subprocess.run(command, cwd=CLIENTS, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    seen: dict[str, Any] = json.loads(done.stdout)
+    seen: dict[str, Any] = run([*program, server.url, "oo_nobody", early])
     return seen
 
 
@@ -120,7 +104,7 @@ def test_the_sdks_follow_and_read_on_behind_every_event(dev: DevServer, model: M
     if route != "queue":
         pytest.skip("the numbers follow from the database, whatever the route")
     model.plan = Plan(decide=lambda _: slow(0.2))
-    assert followed(dev, language) == FOLLOWED
+    assert followed(dev, language) == EXPECTED_OF_STREAM
     model.plan = Plan()
 
 
@@ -164,23 +148,68 @@ def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
                 assert seen == {"patient": {"numbered": True, "text": True, "broken": ["APIError"]}}, language
 
 
-def test_a_stream_outlives_the_server(tmp_path: Path):
-    """SIGKILL of everything in mid-stream, twice, on the plan whose invocations end after six reads."""
+class Abroad:
+    """A program that follows through an SDK, unmodified, while the server dies under it."""
+
+    def __init__(self, url: str, language: str) -> None:
+        program = [sys.executable, "stream.py"] if language == "Python" else [find_node(), "stream.mjs", "openai"]
+        command = [str(part) for part in (*program, url, "oo_nobody", "outlives")]
+        self._process = subprocess.Popen(
+            command, cwd=CLIENTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def seen(self) -> dict[str, Any]:
+        """Wait for its end, and return what it saw."""
+        out, told = self._process.communicate(timeout=120)
+        assert self._process.returncode == 0, told
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+
+def followed_while_open(server: DevServer, follower: Follower, events: int, thread: threading.Thread) -> None:
+    """Wait until a client whose stream stays open has received so many events."""
+    eventually(lambda: len(follower.came) >= events or not thread.is_alive(), 60)
+    assert thread.is_alive(), "it has ended before the server was killed"
+
+
+@pytest.mark.parametrize("env", [(), ("--env", "free"), ("--env", "direct")], ids=["queue", "object", "direct"])
+def test_a_stream_outlives_the_server(tmp_path: Path, env: tuple[str, ...]):
+    """SIGKILL of everything under open streams: each reader sees an error, and goes on behind its last event.
+
+    On the queue it comes twice, and OpenAI's SDKs read, too: neither takes the broken stream for a whole one.
+    """
+    languages, kills = ((), (4,)) if env else (("Python", "JavaScript"), (4, 7))
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.5))) as model:
-        flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=4, AI_CONCURRENCY=1), "--cron-every", "1"]
+        settings = openai(model.base_url, AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=4, AI_CONCURRENCY=1)
+        flags = [*env, *settings, "--cron-every", "1"]
         server = DevServer(tmp_path, *flags).start()
-        port = server.url.rpartition(":")[2]
+        port = int(server.url.rpartition(":")[2])
         try:
-            with Client(server.url) as client:
+            with Client(server.url) as client, httpx.Client(base_url=server.url) as another:
+                abroad = [Abroad(server.url, language) for language in languages]
                 task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
-                follower = Follower(client.http, task["links"]["events"])
-                for events in (4, 7):
-                    follower.connect(events)
+                follower = Follower(another, task["links"]["events"])
+                broken = list[float]()
+
+                def wait_for_server() -> None:
+                    broken.append(time.monotonic())
+                    time.sleep(0.2)
+
+                thread = threading.Thread(
+                    target=follower.follow, args=(120,), kwargs={"meanwhile": wait_for_server}, daemon=True
+                )
+                thread.start()
+                for events in kills:
+                    followed_while_open(server, follower, events, thread)
                     server.kill()
                     server.__exit__(None, None, None)
-                    server = DevServer(tmp_path, *flags, port=int(port)).start()
-                follower.follow(90)
+                    server = DevServer(tmp_path, *flags, port=port).start()
+                thread.join(120)
                 check(follower, client, task["id"])
-                assert follower.connections >= 3
+                assert len(broken) >= len(kills), "the server died, and no reader of an open stream noticed"
+                for program in abroad:
+                    seen = program.seen()["patient"]
+                    assert (seen["numbered"], seen["text"]) == (True, True), seen
+                    assert seen["broken"], "the server died, and the SDK told nobody"
         finally:
             server.__exit__(None, None, None)

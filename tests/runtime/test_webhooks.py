@@ -18,6 +18,7 @@ import pytest
 from openai import OpenAI
 from standardwebhooks.webhooks import Webhook
 
+from local.node import find_node
 from tests.clients.walking import unwrapped
 from tests.support.client import Client, Json, variables
 from tests.support.dev_server import DevServer, eventually
@@ -152,6 +153,7 @@ def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, 
     one alone once the old one has ended; with another secret, and with a changed body, it does not."""
     made = sdk.webhooks.create(name="one", url=f"{receiver.url}/{package}", event_types=ENDS)  # type: ignore[arg-type]
     old, other = made.signing_secret, f"whsec_{'A' * 43}="
+    unwrap = (find_node(), "unwrap.mjs", package)
     no = ["InvalidWebhookSignatureError"]
 
     def told(count: int) -> tuple[Received, list[str]]:
@@ -161,15 +163,15 @@ def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, 
         return message, [message.headers["webhook-id"], "task.completed", task_id]
 
     message, event = told(1)
-    assert unwrapped(package, message.body, message.headers, [old, other]) == [event, no]
+    assert unwrapped(unwrap, message.body, message.headers, [old, other]) == [event, no]
     changed = message.body.replace("completed", "cancelled")
-    assert unwrapped(package, changed, message.headers, [old]) == [no]
+    assert unwrapped(unwrap, changed, message.headers, [old]) == [no]
     both = sdk.webhooks.rotate_secret(made.id, keep_old_secret_active_for_24_hours=True).signing_secret
     message, event = told(2)
-    assert unwrapped(package, message.body, message.headers, [old, both, other]) == [event, event, no]
+    assert unwrapped(unwrap, message.body, message.headers, [old, both, other]) == [event, event, no]
     newest = sdk.webhooks.rotate_secret(made.id).signing_secret
     message, event = told(3)
-    assert unwrapped(package, message.body, message.headers, [old, both, newest]) == [no, no, event]
+    assert unwrapped(unwrap, message.body, message.headers, [old, both, newest]) == [no, no, event]
     sdk.webhooks.delete(made.id)
 
 

@@ -1,0 +1,24 @@
+"""What a receiver that uses `openai` for Python does with a webhook: `python unwrap.py`.
+
+Standard input has {"body", "headers", "secrets"}. For each secret it prints what came out, or the error's name.
+"""
+
+import json
+import sys
+from typing import Any
+
+import openai
+
+
+def unwrapped(body: str, headers: dict[str, str], secret: str) -> list[str]:
+    """Take a message."""
+    try:
+        event: Any = openai.OpenAI(api_key="any").webhooks.unwrap(body, headers, secret=secret)
+    except openai.InvalidWebhookSignatureError as error:
+        return [type(error).__name__]
+    return [event.id, event.type, event.data.id]
+
+
+if __name__ == "__main__":
+    told = json.load(sys.stdin)
+    print(json.dumps([unwrapped(told["body"], told["headers"], secret) for secret in told["secrets"]]))
