@@ -46,3 +46,13 @@ def test_a_full_database_that_is_freed_again_costs_no_call_and_no_task(monkeypat
     assert total.fired["d1_full"] > SCHEDULES
     assert total.statuses["completed"] == total.accepted > SCHEDULES * TASKS / 2
     assert (total.calls, total.in_doubt) == (CHUNKS * total.accepted, 0)
+
+
+def test_for_how_long_at_a_stretch_it_was_full() -> None:
+    """Holds within a minute of each other are one stretch; of each stretch counts what lies in the time asked for."""
+    cap = Cap.__new__(Cap)
+    cap.spans = [(10_000, 40_000), (100_000, 120_000)]
+    assert cap.longest_ms(0, 200_000) == 30_000
+    assert cap.longest_ms(25_000, 110_000) == 15_000
+    assert cap.longest_ms(50_000, 110_000) == 10_000
+    assert cap.longest_ms(50_000, 60_000) <= 0

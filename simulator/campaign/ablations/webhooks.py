@@ -6,7 +6,8 @@ from typing import Any
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.workload import Workload, draw, hooked
+from simulator.campaign.shares import hooked
+from simulator.campaign.workload import Workload, draw
 from src.store.database import Database
 from src.store.outbox import OutboxStore
 from src.store.sql import deliveries
