@@ -33,11 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
     CONSOLE.print(summary(tally, seconds, processor, options.workers))
     for seed, _ in sorted(tally.failures)[:EXPLAINED_MOST]:
         _explain(seed, options.faults, options.terms)
+    for name in tally.idle(options.faults):
+        CONSOLE.print(f"judged nothing of what {options.faults} is for: no {name}. Run more schedules.")
     facts: dict[str, Any] = {"seeds": tally.facts() | {"seconds": round(seconds, 1)}}
     if options.campaign:
         facts |= _rest_of_campaign()
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
-    return 1 if tally.failures else 0
+    return 1 if tally.failures or tally.idle(options.faults) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,6 +96,12 @@ def summary(tally: Tally, seconds: float, processor: float, workers: int) -> Tab
         ("tasks accepted", f"{tally.accepted:,} ({statuses})"),
         ("failed", ", ".join(f"{count:,} {name}" for name, count in tally.reasons.most_common())),
         ("answered", ", ".join(f"{count:,} {name}" for name, count in tally.told.most_common())),
+        (
+            "judged",
+            ", ".join(
+                f"{count:,} {name} in {tally.judging[name]:,} schedules" for name, count in tally.judged.most_common()
+            ),
+        ),
         ("simulated time", f"{tally.virtual_seconds / 3600:,.1f} h"),
         ("model calls", f"{tally.calls:,}, {tally.in_doubt:,} in doubt"),
         ("writes to D1, each checked", f"{tally.writes:,}"),

@@ -12,11 +12,12 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from simulator.campaign import responses
 from simulator.campaign.request_limit import RequestLimit
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.tenants import tenant_of
 from src.core import limits
-from src.core.ids import TaskKey, task_key_of
+from src.core.ids import TaskKey
 from src.http.messages import Reply
 from src.inference.protocol import ModelCall
 from src.store.sql.admission import WITHDRAW
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from simulator.campaign.invariants import Invariants
     from simulator.platform.world import World
 
-_TASKS = "/api/tasks"
+_SUBMISSIONS = ("/api/tasks", responses.PATH)
 
 
 class ClientPromises:
@@ -39,6 +40,8 @@ class ClientPromises:
         self._world = world
         self._invariants = invariants
         self._arrivals: Counter[str] = Counter()  # by tag
+        self._sendings: Counter[str] = Counter()  # the highest count that has arrived, by tag
+        self.overtaken: set[str] = set()  # tags of which a sending has arrived behind a later one
         self._request_limit = RequestLimit(world, self._broken)
         self._mismatched: set[str] = set()  # tags
         self._withdrawing: set[TaskKey] = set()
@@ -75,6 +78,16 @@ class ClientPromises:
         if tag in self._mismatched:
             raise InvariantBroken(f"{task_key}: accepted, and its client was told that the key is another request's")
 
+    def may_be_doubled(self, tag: str, submission: str | None) -> bool:
+        """Whether an isolate may have taken an earlier sending for a later one, and so for another wish.
+
+        Its clock may be off, or it came upon the sending later. A key would tell: a key holds no space.
+        """
+        if submission is None or " " not in submission:
+            return False
+        tallies = self._world.faults.tallies
+        return tag in self.overtaken or any(tallies[name].fired for name in ("clock_skewed", "clock_jumped"))
+
     def taken_back(self, task_key: TaskKey) -> None:
         """A task went because its submission failed, not because a client asked."""
         self._taken_back.add(task_key)
@@ -95,6 +108,8 @@ class ClientPromises:
     def _starting(self, call: ModelCall, sender: str) -> None:
         self.look_at_clock()
         tag = tag_of(call)
+        if self._invariants.is_doubled(tag):
+            return  # nobody can tell which of the tasks it is for
         task_key = self._invariants.born[tag][-1]
         said = self.stopped.get(task_key)
         # When the clock jumps between an announcement and the cancellation, the calls' time seems to be over.
@@ -116,8 +131,12 @@ class ClientPromises:
         arrival.retries = self._invariants.retries[_task_key(arrival)]
 
     def read(self, arrival: Arrival) -> None:
-        """Count the arrivals of a submission."""
-        self._arrivals[_tag(arrival)] += 1
+        """Count the arrivals of a submission, and note one that stood still while the sending after it arrived."""
+        tag, count = _tag(arrival), responses.count_of(arrival.headers)
+        self._arrivals[tag] += 1
+        if count < self._sendings[tag]:
+            self.overtaken.add(tag)
+        self._sendings[tag] = max(count, self._sendings[tag])
 
     def counting(self, arrival: Arrival) -> None:
         """Note that the limiter of requests is asked."""
@@ -131,10 +150,11 @@ class ClientPromises:
         self._check_tenant(arrival, told)
         self.told["limited"] += self._request_limit.answered(arrival, reply, told)
         task_key = _task_key(arrival)
-        if arrival.method == "POST" and arrival.url.endswith(_TASKS):
+        erased = reply.status == 204 or told.get("object") == "response.deleted"
+        if arrival.method == "POST" and arrival.url.endswith(_SUBMISSIONS):
             self._submitted(arrival, reply, told)
-        elif reply.status == 204 or (reply.status == 200 and arrival.url.endswith("/cancel")):
-            self.told["erased" if reply.status == 204 else "cancelled"] += 1
+        elif erased or (reply.status == 200 and arrival.url.endswith("/cancel") and told["status"] == "cancelled"):
+            self.told["erased" if erased else "cancelled"] += 1
             if arrival.retries == self._invariants.retries[task_key]:
                 self.stopped[task_key] = f"a {reply.status} to {arrival.method}"
 
@@ -143,26 +163,27 @@ class ClientPromises:
         if told.get("object") == "webhook_endpoint.deleted":
             return
         for task in [told, *told.get("tasks", ())]:
-            if "id" in task and task_key_of(tenant, task["id"]) not in self._invariants.tags:
+            if "id" in task and responses.key_of(tenant, task["id"]) not in self._invariants.tags:
                 self._broken(f"{arrival.method} {arrival.url} showed {tenant} {task['id']}, which is not its own")
 
     def _submitted(self, arrival: Arrival, reply: Reply, told: dict[str, Any]) -> None:
         tag = _tag(arrival)
         born = self._invariants.born.get(tag, [])
-        if reply.status == 202:
-            task_key = task_key_of(tenant_of(arrival.headers), told["id"])
+        if reply.status in {200, 202}:
+            task_key = responses.key_of(tenant_of(arrival.headers), told["id"])
             self.accepted.add(task_key)
-            self.told["replay"] += "Idempotency-Replayed" in reply.headers
+            kind = "replay" if arrival.url.endswith(_SUBMISSIONS[0]) or "idempotency-key" in arrival.headers else "join"
+            self.told[kind] += "Idempotency-Replayed" in reply.headers
             if self._invariants.tags[task_key] != tag:
                 self._broken(f"{task_key}: the answer to {tag}, and made by {self._invariants.tags[task_key]}")
             if task_key in self._taken_back:
                 self._broken(f"{task_key}: taken back, and answered with 202")
         elif self._arrivals[tag] > 1:
             return  # what is there may be the other one's
-        elif told.get("limit") == "requests":
+        elif self._request_limit.refuses(told):
             if born:
                 self._broken(f"{born[-1]}: accepted, and refused by the limit of requests")
-        elif told.get("code") == "idempotency_mismatch":
+        elif "idempotency_mismatch" in {told.get("code"), (told.get("error") or {}).get("code")}:
             self.told["mismatch"] += 1
             self._mismatched.add(tag)
             # A send of it may have landed late, once the key was free, and then been taken back before the answer.
@@ -186,7 +207,7 @@ def _tag(arrival: Arrival) -> str:
 def _task_key(arrival: Arrival) -> TaskKey:
     """The key of the task that a request names; of no task, for one that names none."""
     parts = arrival.url.partition("?")[0].split("/")
-    return task_key_of(tenant_of(arrival.headers), parts[5]) if len(parts) > 5 else TaskKey("")
+    return responses.key_of(tenant_of(arrival.headers), parts[5]) if len(parts) > 5 else TaskKey("")
 
 
 def _raise(error: InvariantBroken) -> None:

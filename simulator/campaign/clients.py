@@ -6,20 +6,22 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from simulator.campaign import tenants
+from simulator.campaign import responses, tenants
 from simulator.campaign.adapter import ClientRequest
 from simulator.campaign.followers import FOLLOWED_SECONDS_MOST, Follower
 from simulator.campaign.request_limit import STATUS_PATHS, is_refusal
+from simulator.campaign.response_followers import ResponseFollower
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.workload import TaskSpec
 from simulator.platform.world import ClientError, World
-from src.core.ids import TaskKey, split_task_key, task_key_of
+from src.core.ids import TaskKey, split_task_key
 from src.http.messages import Reply
 
 PATIENCE_SECONDS = 60  # of a client with one request
 SUBMITS_MOST = 3
 LONG_POLL_SECONDS = 25.0
 POLLED_SECONDS_MOST = 7_200  # until a task has ended that is polled all the time
+type Sendings = Callable[[int], ClientRequest]  # by how many came before it
 REFUSALS_MOST = 5  # of one request by the limit of requests: then its client gives up
 
 
@@ -28,6 +30,7 @@ class Clients:
 
     def __init__(self, world: World, rng: Random, new_tag: Callable[[], str]) -> None:
         self.answered: set[TaskKey] = set()  # tasks that a client got with a 202
+        self.responses: set[TaskKey] = set()  # those of them that came by `/v1`
         self.gave_up = False  # some client, on the limit of requests
         self.interfered = False  # some client, with a task's work
         self.followers: list[Follower] = []
@@ -60,16 +63,18 @@ class Clients:
     async def play(self, spec: TaskSpec) -> None:
         """Submit, again if no answer comes, and then do what the client does."""
         await asyncio.sleep(spec.at)
-        request = self._request(spec)
+        request = self._sendings(spec)
         twin = asyncio.ensure_future(self._submit(spec, request)) if spec.twin else None
         task_key = await self._submit(spec, request)
         if twin is not None:
             task_key = await twin or task_key
         if spec.other:
-            await self._submit(spec, self._other(spec, request), attempts=2)
+            other = self._other(spec, request(0))
+            await self._submit(spec, lambda _count: other, attempts=2)
         if task_key is None:
             return
-        following = [asyncio.ensure_future(self._follow(task_key)) for _ in range(spec.followed)]
+        kinds = (ResponseFollower if spec.response else Follower, Follower)
+        following = [asyncio.ensure_future(self._follow(kind, task_key)) for kind in kinds[: spec.followed]]
         started = self._world.loop.time()
         for after, action in spec.actions:
             await asyncio.sleep(max(0.0, started + after - self._world.loop.time()))
@@ -78,9 +83,9 @@ class Clients:
             await self._see_it_end(task_key, spec.polled)
         await asyncio.gather(*following)
 
-    async def _follow(self, task_key: TaskKey) -> None:
+    async def _follow(self, kind: type[Follower], task_key: TaskKey) -> None:
         """Follow a task by its events, for a while."""
-        follower = Follower(self._world, self.fetch, task_key)
+        follower = kind(self._world, self.fetch, task_key)
         self.followers.append(follower)
         await follower.follow(FOLLOWED_SECONDS_MOST)
 
@@ -104,30 +109,41 @@ class Clients:
                 raise InvariantBroken(f"{task_key} has not ended, though it was polled for {POLLED_SECONDS_MOST} s")
             await asyncio.sleep(1 if reply is None else int(reply.headers.get("Retry-After", 1)))
 
-    async def _submit(self, spec: TaskSpec, request: ClientRequest, attempts: int = SUBMITS_MOST) -> TaskKey | None:
+    async def _submit(self, spec: TaskSpec, request: Sendings, attempts: int = SUBMITS_MOST) -> TaskKey | None:
         """Submit until it is answered for good; the task's key, None if there is none."""
-        for _ in range(attempts):
-            reply = await self.fetch(request)
+        for count in range(attempts):
+            if count and spec.response:
+                await asyncio.sleep(responses.PAUSE_SECONDS)
+            reply = await self.fetch(request(count))
             if reply is None or reply.status == 503:
                 continue
-            if reply.status != 202:
+            if reply.status != (200 if spec.response else 202):
                 return None
-            task_key = task_key_of(spec.tenant, json.loads(reply.body)["id"])
+            task_key = responses.key_of(spec.tenant, json.loads(reply.body)["id"])
             self.answered.add(task_key)
+            if spec.response:
+                self.responses.add(task_key)
             return task_key
         return None
 
-    def _request(self, spec: TaskSpec) -> ClientRequest:
+    def _sendings(self, spec: TaskSpec) -> Sendings:
         """The client's request: the same each time under one key, one of its own each time without."""
+        if spec.response:
+            return responses.sendings(spec, self._new_tag)
         headers = tenants.headers(spec.tenant)
         if not spec.idempotent:
-            return ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), headers)
+            request = ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), headers)
+            return lambda _count: request
         body = spec.body(self._new_tag())
-        headers = headers | {"idempotency-key": f"key-{body['instructions']}"}
-        return ClientRequest("POST", "/api/tasks", lambda: body, headers)
+        keyed = ClientRequest(
+            "POST", "/api/tasks", lambda: body, headers | {"idempotency-key": f"key-{body['instructions']}"}
+        )
+        return lambda _count: keyed
 
     def _other(self, spec: TaskSpec, request: ClientRequest) -> ClientRequest:
         """Another request under the same key, another one each time."""
+        if spec.response:
+            return ClientRequest("POST", responses.PATH, lambda: responses.body(spec, self._new_tag()), request.headers)
         return ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), request.headers)
 
     async def act(self, action: str, task_key: TaskKey) -> Reply | None:
@@ -136,14 +152,17 @@ class Clients:
         path, headers = f"/api/tasks/{task_id}", tenants.headers(tenant)
         if action == "intrude":
             return await self._intrude(tenant, path)
+        own = responses.path_of(task_key) if task_key in self.responses else path
         if action in {"cancel", "retry"}:
             self.interfered = True
-            return await self.fetch(ClientRequest("POST", f"{path}/{action}", headers=headers))
+            whose = own if action == "cancel" else path  # `/v1` has no retry
+            return await self.fetch(ClientRequest("POST", f"{whose}/{action}", headers=headers))
         if action == "delete":
             self.interfered = True
-            return await self.fetch(ClientRequest("DELETE", path, headers=headers))
+            return await self.fetch(ClientRequest("DELETE", own, headers=headers))
         status = self._rng.choice(STATUS_PATHS) if action == "status" else ""
-        paths = {"poll": f"{path}?wait=3", "chunks": f"{path}/chunks", "list": "/api/tasks?limit=3", "status": status}
+        poll = f"{path}?wait=3" if own is path else own
+        paths = {"poll": poll, "chunks": f"{path}/chunks", "list": "/api/tasks?limit=3", "status": status}
         return await self.fetch(ClientRequest("GET", paths[action], headers=headers))
 
     async def _intrude(self, tenant: str, path: str) -> Reply | None:

@@ -2,9 +2,9 @@
 
 A run has an output in its hands once the provider's answer has reached its own code, or that of a lane has. It may end
 without that output on record only where nothing could be written. Its isolate died, or the database was away: then the
-run does not end by itself. The database was full for half of a lease: then it may give the task back. Somebody else
-claimed the task or put it back: then the fence has risen. Or the task is erased. A lane's answer that comes after the
-run's patience is nobody's any more.
+run does not end by itself. The database was full under it for half of a lease: then it may give the task back. Somebody
+else claimed the task or put it back: then the fence has risen. Or the task is erased. A lane's answer that comes after
+the run's patience is nobody's any more.
 
 Runs are known by what the Worker logs of them. A run, the calls that it makes and the lanes that it sends to share one
 context, which nobody else has. An invocation alone would not tell runs apart: when a clock jumps, the sweep that a
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from simulator.campaign.invariants import Invariants
     from simulator.platform.world import World
 
+RUNS_JUDGED = "runs that ended with outputs"
+RUNS_JUDGED_FULL = "runs that ended with outputs, the database full meanwhile"
 _CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
 
 
@@ -37,6 +39,7 @@ class _Run:
 
     task_key: TaskKey
     fence: int
+    began_ms: int
     outputs: list[str] = field(default_factory=list)
     ended: bool = False
 
@@ -60,7 +63,7 @@ class Custody:
             return
         told = json.loads(line)
         if told["event"] == "claimed":
-            _RUN.set(_Run(task_key_of(told["tenant"], told["task"]), told["fence"]))
+            _RUN.set(_Run(task_key_of(told["tenant"], told["task"]), told["fence"], self._world.now_ms()))
             return
         run = _RUN.get()
         assert run is not None
@@ -88,7 +91,12 @@ class Custody:
             return
         on_record = {output for key, output in self._invariants.outputs.items() if key[0] == task_key}
         lost = [output for output in run.outputs if output not in on_record]
-        if lost and self._world.database.cap.longest_ms < LEASE_SECONDS * 1000 / 2:
+        full_ms = self._world.database.cap.longest_ms(run.began_ms, self._world.now_ms())
+        if full_ms >= LEASE_SECONDS * 1000 / 2:
+            return
+        self._invariants.judged[RUNS_JUDGED] += bool(run.outputs)
+        self._invariants.judged[RUNS_JUDGED_FULL] += bool(run.outputs) and full_ms > 0
+        if lost:
             loop = self._world.loop
             broken = InvariantBroken(
                 f"{task_key} ({row.status}, fence {row.fence}): {len(lost)} of {len(run.outputs)} outputs that had come"

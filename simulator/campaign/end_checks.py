@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from simulator.campaign.disturbances import CRASHES, DOUBTFUL, LATE_TO_HEAR, MODEL
 from simulator.campaign.invariants import Invariants
 from simulator.campaign.row_changes import InvariantBroken, Row
 from simulator.campaign.small_limits import MAX_ATTEMPTS
@@ -18,23 +19,11 @@ from src.inference.protocol import ModelCall
 from src.store import rows
 from src.store.sql import views
 
-# Without any of these, nothing may end in doubt, and no task may fail for a reason that is not the model's.
-CRASHES = frozenset(
-    {
-        "crash_before_enqueue", "crash_before", "crash_after", "cpu_exceeded", "cancelled", "wait_until_cut",
-        "retries_exhausted", "consumer_exception", "object_evicted", "write_lost_at_eviction", "object_zombie",
-        "worker_frozen", "rpc_failed_before", "rpc_failed_after", "upgraded", "clock_jumped",
-        "d1_failed_before_commit", "d1_failed_after_commit", "d1_overloaded", "d1_slow",
-        "d1_lands_later", "d1_never_answers", "d1_shared", "d1_full", "queue_dead", "alarm_dead", "rpc_dead",
-    }
-)  # fmt: skip
-# Answers, and silences, after which nobody knows whether the model counted the call.
-DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable", "model_hang", "model_slow"})
-MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed"}) | DOUBTFUL
 OF_SERVICE = frozenset({"model_unavailable", "model_timeout", "model_connection_lost"})  # why a task may have failed
 FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 
 
+TASKS_JUDGED = "tasks that were to bear a model that was away"
 _CHUNK_COLUMNS = ("idx", "output", "attempts", "body")
 
 type Require = Callable[[bool, str], None]
@@ -52,6 +41,11 @@ class Circumstances:
     def patient(self) -> bool:
         """Whether tasks bear a model that is away."""
         return self.patience_seconds > 0
+
+    @property
+    def bears_it(self) -> bool:
+        """Whether tasks bear each absence of the model."""
+        return self.patience_seconds > max(AWAY_SECONDS)
 
     @property
     def crashed(self) -> bool:
@@ -110,6 +104,8 @@ def _check_result(invariants: Invariants, world: World, row: Row, require: Requi
         (row.task_key,),
     ).fetchone()
     text = invariants.inputs[row.task_key]
+    ((cut_off,),) = world.database.connection.execute("SELECT truncated FROM tasks WHERE id = ?", (row.task_key,))
+    require(bool(cut_off) == text.startswith("y"), f"{cut_off} outputs count as cut off")
     model = model or "simulated-1"
     users = [text[chunk.start : chunk.end] for chunk in chunks(tuple(json.loads(cuts)), overlap)]
     system, level, minimum = instructions, 0, 0
@@ -164,13 +160,23 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
     elif code == "model_rate_limited":
         require(answers["429"] > 100, "gave up waiting too early")
     else:
-        bears_it = circumstances.patience_seconds > max(AWAY_SECONDS)
-        if bears_it and code in OF_SERVICE and not circumstances.crashed:
-            require(bool(circumstances.fired & MODEL), f"{code}: the model was away, and the patience not at its end")
+        if circumstances.bears_it and code in OF_SERVICE:
+            _check_own_failures(invariants, row, circumstances, require)
         unheard = circumstances.crashed or bool(circumstances.fired & {"model_unreachable", MODEL_AWAY})
         failures = sum(answers[answer] for answer in FAILURE_ANSWERS)
         slow = "model_slow" in circumstances.fired
         require(failures >= MAX_ATTEMPTS or unheard or slow, f"{code} after {failures} failures")
+
+
+def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
+    """A model that was away fails no task: one of its calls failed often enough while the model was there.
+
+    Of the failures that counted, one may be of a call that was out when the model came back.
+    """
+    tag = invariants.tags[row.task_key]
+    own = max((count for (of, _), count in invariants.own_failures.items() if of == tag), default=0)
+    least = MAX_ATTEMPTS - 1 if not circumstances.crashed else 0 if circumstances.fired & LATE_TO_HEAR else 1
+    require(own >= least, f"{row.error_code}: {own} failures of a call, the model being there, and patience goes on")
 
 
 def _check_repetitions(

@@ -48,15 +48,19 @@ class Follower:
         until = self._world.loop.time() + seconds
         self._ended = False
         while not (self._ended or self.gone) and self._world.loop.time() < until:
-            headers = tenants.headers(self._tenant) | ({"last-event-id": self._last} if self._last else {})
-            reply = await self._fetch(ClientRequest("GET", f"{self._path}/events", headers=headers))
+            reply = await self._fetch(self._request())
             if reply is not None and reply.status == 404:
                 self.gone = True
             elif reply is not None and reply.status in {400, 422}:
-                raise InvariantBroken(f"{self.task_key}: {self._last} came in a stream, and is refused: {reply.body}")
+                raise InvariantBroken(f"{self.task_key}: its stream does not go on: {reply.body}")
             elif reply is not None and isinstance(reply, StreamedReply):
                 await self._read(reply.stream)
             await asyncio.sleep(PAUSE_SECONDS)
+
+    def _request(self) -> ClientRequest:
+        """Make the request of the stream, behind the last event that came."""
+        headers = tenants.headers(self._tenant) | ({"last-event-id": self._last} if self._last else {})
+        return ClientRequest("GET", f"{self._path}/events", headers=headers)
 
     async def _read(self, stream: IdentityTransformStream) -> None:
         """Take what comes, until the stream ends or is cut off."""

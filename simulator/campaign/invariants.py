@@ -19,6 +19,7 @@ from simulator.campaign.recorded import OutputKey, Recorded
 from simulator.campaign.row_changes import COLUMNS, UNDER_CLAIM, InvariantBroken, Row, check_change
 from simulator.campaign.tallied import Tallied
 from simulator.campaign.tenant_limits import TenantLimits
+from simulator.engine.fault_kinds import KINDS
 from simulator.platform.binding_port import Reply
 from simulator.platform.d1 import Statement
 from simulator.platform.world import World
@@ -27,6 +28,7 @@ from src.inference.protocol import ModelCall
 from src.store.sql import admission, ending, seen, work
 
 NUDGES_APART_MS = 60_000
+_OWN_FAILURES = tuple(kind.name for kind in KINDS.values() if kind.number == 15 and kind.name != "model_rate_limited")
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1"
 _ORPHANS = tuple(
     f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
@@ -66,15 +68,17 @@ class Invariants:
             list
         )  # when polls took on a sending, by the database's clock
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
+        self.judged: Counter[str] = Counter()  # by checks that excuse much
+        self.own_failures: Counter[tuple[str, str]] = Counter()  # by tag and text, the model being there
         self.promises = ClientPromises(world, self)
         self.custody = Custody(world, self)
-        self.letting_go = LettingGo(world, told=told)
+        self.letting_go = LettingGo(world, self.judged, told=told)
         self.lateness = Lateness(world)
         self.tallied = Tallied(world)
         self.tenant_limits = TenantLimits(world.variables)
         self.progress = Progress()
         self.fullness = Fullness(world)
-        self.probes = Probes(world)
+        self.probes = Probes(world, self.judged)
         self._tags_given = 0
         self._execute = world.database.execute
         self._serve = world.model.serve
@@ -186,7 +190,9 @@ class Invariants:
         ).fetchone()
         self.inputs[row.task_key] = text
         self.tenant_limits.accepted(row.task_key, len(text))
-        if tag in self.born and (key is None or self.born[tag][-1] not in self.gone):
+        twice = tag in self.born and (key is None or self.born[tag][-1] not in self.gone)
+        self.promises.told["doubled"] += twice
+        if twice and not self.promises.may_be_doubled(tag, key):
             raise InvariantBroken(f"{row.task_key}: request {tag} was taken twice, as {self.born[tag][-1]} before")
         if key is not None:  # no run lasts for the day after which a key is free again
             if self.holders.get(key, row.task_key) not in {row.task_key, *self.gone}:
@@ -248,10 +254,12 @@ class Invariants:
 
     def _served(self, call: ModelCall, sender: str, reply: Reply) -> None:
         records = self.world.model.records
-        before = len(records)
+        before, tag, failures = len(records), tag_of(call), self._model_failures()
         self._serve(call, sender, reply)
-        tag = tag_of(call)
-        self.probes.called(tag)
+        self.own_failures[tag, call.user] += self._model_failures() > failures
+        if not self.is_doubled(tag):
+            row = self.latest(tag)
+            self.probes.called(row.task_key, self.retries[row.task_key], row.total)
         if len(records) == before:  # the connection failed before the model saw it
             return
         self.reached[tag] += 1
@@ -266,6 +274,15 @@ class Invariants:
             )
         if row.max_calls is not None and self.reached[tag] > row.max_calls * len(self.born[tag]):
             raise InvariantBroken(f"{task_key}: {self.reached[tag]} calls reached the model, {row.max_calls} may")
+
+    def is_doubled(self, tag: str) -> bool:
+        """Whether there is more than one task of a tag: see `ClientPromises.may_be_doubled`."""
+        return sum(task_key not in self.gone for task_key in self.born[tag]) > 1
+
+    def _model_failures(self) -> int:
+        """How often the model has failed, or been slow, while it was there."""
+        tallies = self.world.faults.tallies
+        return sum(tallies[name].fired for name in _OWN_FAILURES)
 
     def latest(self, tag: str) -> Row:
         """The task of a tag, the last one if it was made again under its key; as it went, if it is gone."""

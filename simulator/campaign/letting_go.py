@@ -1,15 +1,18 @@
 """A host is free soon after its task has ended under it, also while calls are out that take much longer.
 
-Held to it are runs in whose world no fault has struck. A host that can be told lets go at once.
+Held to it are runs in whose world nothing has struck that stops a worker, or keeps it from the database or an object.
+A host that can be told lets go at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from simulator.campaign.disturbances import CRASHES
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.engine.scope import SCOPE, Scope
 from src.core.ids import TaskKey, task_key_of
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 FREED_SECONDS_MOST = 15.0
 TOLD_SECONDS_MOST = 4.0
+RUNS_JUDGED = "runs whose task ended under them"
 _CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
 
 
@@ -32,10 +36,14 @@ class _Run:
 
 
 class LettingGo:
-    """The runs of one world. `told`: its requests always reach an object that works on the task that they end."""
+    """The runs of one world. `told`: its requests always reach an object that works on the task that they end.
 
-    def __init__(self, world: World, *, told: bool) -> None:
+    `judged` counts the runs that were held to it.
+    """
+
+    def __init__(self, world: World, judged: Counter[str], *, told: bool) -> None:
         self._world = world
+        self._judged = judged
         self._told = told
         self._runs: dict[tuple[Scope | None, TaskKey, int], _Run] = {}
         app: Any = world.app  # the world knows any
@@ -63,7 +71,9 @@ class LettingGo:
         if told["event"] == "claimed":
             self._runs[run_key] = _Run(told["route"])
             return
-        self._judge(run_key[1], self._runs.pop(run_key))
+        run = self._runs.pop(run_key)
+        self._judged[RUNS_JUDGED] += run.ended_at is not None and not self._excused()
+        self._judge(run_key[1], run)
 
     async def all_free(self) -> None:
         """Wait until each host whose task has ended is free, or dead. Raises InvariantBroken when it takes too long."""
@@ -89,7 +99,8 @@ class LettingGo:
             loop.call_soon(_raise, broken, context=loop.outside)  # in the isolate the Worker would catch it
 
     def _excused(self) -> bool:
-        return any(tally.fired for tally in self._world.faults.tallies.values())
+        tallies = self._world.faults.tallies
+        return any(tallies[name].fired for name in CRASHES)
 
 
 def _raise(error: InvariantBroken) -> None:

@@ -1,15 +1,22 @@
 """A model that is away is asked rarely: by each task that waits for it one call at a time, with pauses that double.
 
-How often is told from the pauses alone, where nothing else went wrong. Faults of other kinds cost further calls.
+How often is told from the pauses alone, as long as nothing has disturbed the workers since the model went away, nor in
+the time before. A worker that dies, or a database that is slow, costs further calls; a message that comes twice does
+not. Nor does the model itself: while it is away, no other fault of its strikes.
 """
 
 from collections import Counter
 
+from simulator.campaign.disturbances import CRASHES
 from simulator.campaign.row_changes import InvariantBroken
-from simulator.engine.fault_kinds import MODEL_AWAY
 from simulator.platform.world import World
 from src.core import limits
+from src.core.ids import TaskKey
 from src.core.retry import away_seconds
+from src.objects.laned_caller import lanes_for
+
+UNDISTURBED_SECONDS = 120.0  # before the model went away: a dead worker's task is taken over meanwhile
+CALLS_JUDGED = "calls to a model that was away"
 
 
 def probes_most(seconds: float) -> int:
@@ -22,35 +29,46 @@ def probes_most(seconds: float) -> int:
 
 
 class Probes:
-    """Watches the calls of one world that are made while its model is away, task by task."""
+    """Watches the calls of one world that are made while its model is away, task by task. `judged` counts them."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, judged: Counter[str]) -> None:
         self._world = world
+        self._judged = judged
         self._patience = float(world.variables.get("MODEL_PATIENCE_SECONDS", "0"))
-        self._out_most = 4 * int(
-            world.variables.get("AI_CONCURRENCY", "6")
-        )  # out by then, or announced, and again once one of them succeeds
-        self._away_until = 0.0
-        self._began: dict[str, float] = {}
-        self._calls: Counter[str] = Counter()
+        # Of each lane: out by then, or announced, and again once one of them succeeds.
+        self._out_most = 4 * int(world.variables.get("AI_CONCURRENCY", "6"))
+        self._away_since = 0.0
+        self._began: dict[tuple[TaskKey, int], float] = {}
+        self._calls: Counter[tuple[TaskKey, int]] = Counter()
 
-    def called(self, tag: str) -> None:
-        """A call has reached the model, or its host. Raises InvariantBroken."""
+    def called(self, task_key: TaskKey, retries: int, chunks: int) -> None:
+        """A call has reached the model, or its host, for a task of so many chunks that was put back so often.
+
+        Raises InvariantBroken.
+        """
         now, model = self._world.loop.time(), self._world.model
-        if now >= model.away_until or not self._patience:
+        if now >= model.away_until or not self._patience or self._is_disturbed():
             return
-        if any(tally.fired for name, tally in self._world.faults.tallies.items() if name != MODEL_AWAY):
-            return
-        if model.away_until != self._away_until:
-            self._away_until = model.away_until
+        if model.away_since != self._away_since:
+            self._away_since = model.away_since
             self._began.clear()
             self._calls.clear()
-        self._calls[tag] += 1
-        seconds = now - self._began.setdefault(tag, now)
-        most = self._out_most + probes_most(seconds)
-        if self._calls[tag] > most:
+        key = task_key, retries
+        self._calls[key] += 1
+        self._judged[CALLS_JUDGED] += 1
+        seconds = now - self._began.setdefault(key, now)
+        most = self._out_most * lanes_for(chunks) + probes_most(seconds)
+        if self._calls[key] > most:
             raise InvariantBroken(
-                f"{tag}: {self._calls[tag]} calls within {seconds:.0f} s to a model that is away, {most} may be made"
+                f"{task_key}: {self._calls[key]} calls in {seconds:.0f} s to a model that is away, {most} may be made"
             )
         if seconds > self._patience + limits.AWAY_SECONDS_MOST:
-            raise InvariantBroken(f"{tag}: waits for a model after {seconds:.0f} s, has patience for {self._patience}")
+            raise InvariantBroken(
+                f"{task_key}: waits for a model after {seconds:.0f} s, has patience for {self._patience}"
+            )
+
+    def _is_disturbed(self) -> bool:
+        """Whether a worker may have died, or stood still, since the model went away or in the time before."""
+        since = self._world.model.away_since - UNDISTURBED_SECONDS
+        tallies = self._world.faults.tallies
+        return self._world.deployed_at >= since or any(tallies[name].last_at >= since for name in CRASHES)

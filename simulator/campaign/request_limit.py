@@ -46,6 +46,10 @@ class RequestLimit:
         self._asked: dict[str, list[float]] = defaultdict(list)  # by tenant, seconds
         self._passed: dict[str, list[float]] = defaultdict(list)
 
+    def refuses(self, told: dict[str, Any]) -> bool:
+        """Whether an answer is the refusal of this limit, where there is one."""
+        return told.get("limit") == "requests" or (self._settings is not None and _is_of_requests(told))
+
     def counting(self, arrival: Arrival) -> None:
         """Note that the limiter is asked."""
         arrival.asked_at = self._world.loop.time()

@@ -6,11 +6,12 @@ from pathlib import Path
 from random import Random
 
 from simulator.campaign.adapter import Onceover
-from simulator.campaign.end_checks import CRASHES, MODEL
+from simulator.campaign.disturbances import CRASHES, HARMLESS, MODEL
 from simulator.campaign.patches import patched
 from simulator.campaign.releases import mixed, old_writers
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.scenario import Scenario
+from simulator.campaign.shares import ALONE_SHARE, CLOCKS_AGREE_SHARE, hooked, responded, some_hooked, undisturbed
 from simulator.campaign.small_limits import small_limits, variables
 from simulator.campaign.totals import Totals
 from simulator.campaign.workload import (
@@ -18,7 +19,6 @@ from simulator.campaign.workload import (
     bearing,
     draw,
     followed,
-    hooked,
     metered,
     patient,
     placed,
@@ -62,6 +62,7 @@ FULL = "full"
 DEAD = "dead-triggers"
 AWAY = "away"
 WEBHOOKS = "webhooks"
+_HOOKED_SOMETIMES = ("swarm", "everything", LATE)
 _TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared", FULL: STORAGE}
 _PROFILE_OF_TEN = ("calm", "harmless", "model", *("swarm",) * 6, "everything")
 _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo")
@@ -129,6 +130,16 @@ def receiver_rates(rng: Random) -> dict[str, float]:
     return {name: KINDS[name].rate * rng.choice((0, 1, 1, 3)) for name in RECEIVER}
 
 
+def is_alone(profile: str, rng: Random) -> bool:
+    """Whether the model is away in a run that nothing else disturbs: so that what it is asked then can be counted."""
+    return rng.random() < ALONE_SHARE.get(profile, 0.0)
+
+
+def _with_clocks(rng: Random) -> dict[str, float]:
+    """Have the isolates' clocks agree in most runs: where they do not, two tasks of one wish are allowed."""
+    return dict.fromkeys(("clock_skewed", "clock_jumped"), 0.0) if rng.random() < CLOCKS_AGREE_SHARE else {}
+
+
 def run_seed(
     seed: int,
     *,
@@ -158,20 +169,32 @@ def run_seed(
     hook_rng = Random(f"{seed}/webhooks")
     if profile == WEBHOOKS:
         drawn = hooked(drawn)
+    elif profile in _HOOKED_SOMETIMES and fault_rates is None:
+        drawn = some_hooked(drawn, Random(f"{seed}/endpoints in some"))
+    alone = fault_rates is None and is_alone(profile, Random(f"{seed}/model away alone"))
+    if alone:
+        drawn = undisturbed(drawn)
+    response_rng = Random(f"{seed}/responses")
+    if fault_rates is None:
+        drawn = responded(drawn, response_rng)
+    chosen = workload or drawn
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
         fault_rng,
         rates(profile, fault_rng, limiter_rng, Random(f"{seed}/found by review"))
         | {MODEL_AWAY: away_rate(profile, away_rng), STREAM_CUT: 0.0 if profile == "calm" else KINDS[STREAM_CUT].rate}
-        | (receiver_rates(hook_rng) if profile == WEBHOOKS else {})
+        | (receiver_rates(hook_rng) if chosen.webhooks else {})
+        | (_with_clocks(response_rng) if any(spec.response for spec in chosen.tasks) else {})
         if fault_rates is None
         else fault_rates,
         muted=muted,
         keep_timeline=keep_timeline,
     )
+    if alone:
+        plan.keep(HARMLESS, {MODEL_AWAY: 10 * KINDS[MODEL_AWAY].rate})
     result = Result(seed, profile if fault_rates is None else "targeted")
-    return run_plan(result, workload or drawn, plan, rng, scheduling=scheduling)
+    return run_plan(result, chosen, plan, rng, scheduling=scheduling)
 
 
 def run_plan(
@@ -232,5 +255,8 @@ def _filled(result: Result, world: World, scenario: Scenario) -> Result:
     result.reasons = Counter(row.error_code for row in invariants.rows.values() if row.error_code)
     result.told = invariants.promises.told
     result.fired = Counter({name: tally.fired for name, tally in world.faults.tallies.items() if tally.fired})
+    hooks = scenario.webhooks
+    result.judged = +(invariants.judged + (Counter() if hooks is None else hooks.judged))
+    result.judging = Counter(result.judged.keys())
     result.timeline = world.faults.report()
     return result

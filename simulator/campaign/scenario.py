@@ -6,14 +6,14 @@ from random import Random
 
 from simulator.campaign import tenants
 from simulator.campaign.clients import Clients, look_at_error
-from simulator.campaign.end_checks import Circumstances, check_task
+from simulator.campaign.end_checks import TASKS_JUDGED, Circumstances, check_task
 from simulator.campaign.invariants import Invariants
 from simulator.campaign.operators import Operators
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.small_limits import MAX_ATTEMPTS
 from simulator.campaign.webhooks import Webhooks
 from simulator.campaign.workload import SHORT_RETENTION_DAYS, SLOW_CALL_SECONDS, Workload
-from simulator.engine.fault_kinds import RATE_LIMITER
+from simulator.engine.fault_kinds import MODEL_AWAY, RATE_LIMITER
 from simulator.engine.fault_plan import PersistentFault
 from simulator.platform.choices import TOP
 from simulator.platform.world import World
@@ -39,6 +39,7 @@ class Scenario:
         world.model.number_outputs = True
         world.model.timeout_seconds = 20
         world.model.refuses = lambda call: call.user.startswith("x")
+        world.model.cuts_off = lambda call: call.user.startswith("y")
         world.model.slow = lambda call: SLOW_CALL_SECONDS if call.user.startswith("z") else 0.0
         world.database.meter_reads = False
         if workload.keyed:
@@ -146,6 +147,8 @@ class Scenario:
         for task_key in invariants.gone:
             if invariants.reached[invariants.tags[task_key]] > invariants.sent(invariants.tags[task_key]):
                 raise InvariantBroken(f"{task_key}: erased, and called for beyond what was announced")
+        if MODEL_AWAY in circumstances.fired and circumstances.bears_it:
+            invariants.judged[TASKS_JUDGED] = len(invariants.rows)
         invariants.tallied.check(invariants.rows, invariants.gone)
         if len(invariants.rows) + len(invariants.gone) != len(invariants.tags):
             raise InvariantBroken("counts by state do not add up to what was accepted")

@@ -4,10 +4,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator.campaign.run import Result
+from simulator.campaign.custody import RUNS_JUDGED_FULL
+from simulator.campaign.end_checks import TASKS_JUDGED
+from simulator.campaign.patience import CALLS_JUDGED
+from simulator.campaign.run import AWAY, FULL, WEBHOOKS, Result
 from simulator.campaign.totals import Totals
 from simulator.engine.fault_kinds import KINDS
 
+_MUST_JUDGE = {
+    AWAY: (CALLS_JUDGED, TASKS_JUDGED),
+    FULL: (RUNS_JUDGED_FULL,),
+    WEBHOOKS: ("deliveries delivered",),
+}
 RULE_OF_THREE = 3  # 0 failures of N: at most 3/N, at 95 % (Hanley and Lippman-Hand, JAMA 1983)
 
 
@@ -53,6 +61,10 @@ class Tally(Totals):
             f"0 of {self.schedules:,} schedules broke an invariant (at 95 %: fewer than {self.bound():.2g} of all do)"
         )
 
+    def idle(self, profile: str | None) -> tuple[str, ...]:
+        """Name what a campaign of its own is for and has not judged once, whatever the schedules."""
+        return tuple(name for name in _MUST_JUDGE.get(profile or "", ()) if not self.judged[name])
+
     def facts(self) -> dict[str, Any]:
         """All of it, for a machine."""
         return {
@@ -67,6 +79,8 @@ class Tally(Totals):
             "virtualSeconds": round(self.virtual_seconds),
             "steps": self.steps,
             "d1Writes": self.writes,
+            "judged": dict(sorted(self.judged.items())),
+            "schedulesThatJudged": dict(sorted(self.judging.items())),
             "faultsFired": dict(sorted(self.fired.items())),
             "faultsFiredByNumber": self.fired_by_number(),
             "failures": self.failures[:20],

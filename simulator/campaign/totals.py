@@ -6,7 +6,10 @@ from dataclasses import dataclass, field, fields
 
 @dataclass(slots=True, kw_only=True)
 class Totals:
-    """Tasks by how they ended, why they failed and what clients were told; calls, writes, steps; faults that fired."""
+    """Tasks by how they ended, why they failed and what clients were told; calls, writes, steps; faults that fired.
+
+    `judged` is how often checks that excuse much have judged, `judging` in how many runs each has.
+    """
 
     accepted: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -18,6 +21,8 @@ class Totals:
     steps: int = 0
     writes: int = 0
     fired: Counter[str] = field(default_factory=Counter)
+    judged: Counter[str] = field(default_factory=Counter)
+    judging: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Totals") -> None:
         """Add what other runs did."""

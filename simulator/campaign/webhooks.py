@@ -6,6 +6,7 @@ that reaches a receiver.
 
 import asyncio
 import json
+from collections import Counter
 from random import Random
 from typing import Any, NamedTuple
 
@@ -16,23 +17,44 @@ from simulator.campaign.receivers import Message, Receivers
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.platform.world import World
 from src.core import limits
-from src.core.ids import TaskKey
+from src.core.ids import TaskKey, split_task_key
 from src.core.tenants import LOCAL
-from src.core.webhooks import DeliveryKey, EndpointKey, Event, endpoint_id, endpoint_key_of
+from src.core.webhooks import DeliveryKey, DeliveryOutcome, EndpointKey, Event, endpoint_id, endpoint_key_of
 
 SENT_SECONDS_MOST = 3_600  # after the last fault nothing is left to send: the longest pause and the longest wait
-_ENDED = "SELECT id, generation, status, finished_at FROM tasks WHERE finished_at IS NOT NULL"
+_ENDED = (
+    "SELECT id, generation, status, finished_at, response IS NOT NULL, truncated > 0 FROM tasks "
+    "WHERE finished_at IS NOT NULL"
+)
+_THERE = "SELECT 1 FROM tasks WHERE id = ?"
 _ENDPOINTS = "SELECT id, event_types, disabled_at, url FROM webhook_endpoints"
-_DELIVERIES = "SELECT task_id, generation, endpoint_id, event, state, outcome, fence, due_at FROM webhook_deliveries"
+_DELIVERIES = (
+    "SELECT task_id, generation, endpoint_id, event, state, outcome, fence, due_at, begun_at FROM webhook_deliveries"
+)
 
 
 class _End(NamedTuple):
-    """An end of a task, and when (milliseconds since the epoch)."""
+    """An end of a task, and when (milliseconds since the epoch). `response`: the task came from `/v1`."""
 
     task_key: TaskKey
     generation: int
     status: str
     finished_at: int
+    response: int
+    cut_off: int
+
+    @property
+    def event(self) -> str:
+        """What endpoints are told of it."""
+        if not self.response:
+            return f"task.{self.status}"
+        return f"response.{'incomplete' if self.cut_off and self.status == 'completed' else self.status}"
+
+    @property
+    def told_id(self) -> str:
+        """The id by which they know the task."""
+        _, task_id = split_task_key(self.task_key)
+        return f"resp_{task_id}" if self.response else task_id
 
 
 class Webhooks:
@@ -49,8 +71,10 @@ class Webhooks:
         self._there_until: dict[str, float] = {}  # endpoints by URL, and when they were last seen
         self._last: dict[str, Message] = {}  # of each delivery, by id
         self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # fence and time of each delivery
+        self._owed: set[tuple[str, int, str]] = set()  # deliveries that must be on record as long as their task is
         self._keys = [key for tenant in (LOCAL, *tenants.TENANTS) for key in self._install(tenant)]
         self.taken: set[str] = set()
+        self.judged: Counter[str] = Counter()
         world.database.observers.append(self._look)
 
     def _install(self, tenant: str) -> list[EndpointKey]:
@@ -98,19 +122,28 @@ class Webhooks:
             for endpoint, events, disabled, _ in endpoints:
                 if disabled is not None or not endpoint.startswith(f"{end.task_key.partition(':')[0]}:"):
                     continue
-                wanted = f"task.{end.status}" in json.loads(events)
+                wanted = end.event in json.loads(events)
                 if wanted != ((end.task_key, end.generation, endpoint) in known):
-                    raise InvariantBroken(f"{end.task_key}: {end.status}, and the outbox has it not as {endpoint} asks")
+                    raise InvariantBroken(f"{end.task_key}: {end.event}, and the outbox has it not as {endpoint} asks")
         for task_key, generation, _, event, *_ in rows:
             ended = self._ends.get((task_key, generation))
-            if ended is None or event != f"task.{ended.status}":
+            if ended is None or event != ended.event:
                 raise InvariantBroken(f"{task_key}: a delivery says {event} of generation {generation}: {ended}")
+        self._look_for_lost(known)
         self._look_at_claims(rows)
+
+    def _look_for_lost(self, known: set[tuple[str, int, str]]) -> None:
+        """What was once in the outbox is on record, whatever has come of it, until its task is erased."""
+        self._owed |= known
+        for key in self._owed - known:
+            if self._connection.execute(_THERE, key[:1]).fetchone() is not None:
+                raise InvariantBroken(f"{key} was in the outbox and is lost, and its task is there")
+            self._owed.discard(key)
 
     def _look_at_claims(self, rows: list[tuple[Any, ...]]) -> None:
         """Nobody takes a delivery on before its time: somebody else has it, or it waits."""
         now_ms, before = self._world.database.now_ms(), self._held
-        self._held = {tuple(row[:3]): row[6:] for row in rows}
+        self._held = {tuple(row[:3]): row[6:8] for row in rows}
         for key, (fence, _) in self._held.items():
             was, due_at = before.get(key, (fence, 0))
             if fence > was and due_at > now_ms:
@@ -121,7 +154,8 @@ class Webhooks:
     def _arriving(self, message: Message) -> None:
         told = json.loads(message.body)
         ends = [end for end in self._ends.values() if self._is_of(message.id, end)]
-        if not ends or f"task.{ends[0].status}" != told["type"] or message.id != told["id"]:
+        wanted = (ends[0].event, ends[0].told_id) if ends else ()
+        if wanted != (told["type"], told["data"]["id"]) or message.id != told["id"]:
             raise InvariantBroken(f"{message.id} tells of {told['type']}, an end that did not happen")
         if message.at - self._there_until.get(message.url, -1e9) > limits.DELIVERY_HELD_SECONDS:
             raise InvariantBroken(f"{message.id} was sent to an endpoint that has been gone for a minute")
@@ -138,7 +172,7 @@ class Webhooks:
     def _check_held(self, message_id: str) -> None:
         """Whoever sends a delivery has taken it on, and its time is not over."""
         now_ms = self._world.database.now_ms()
-        for task_key, generation, endpoint, _, state, outcome, _, due_at in self._connection.execute(_DELIVERIES):
+        for task_key, generation, endpoint, _, state, outcome, _, due_at, _ in self._connection.execute(_DELIVERIES):
             if DeliveryKey(task_key, generation, endpoint).id != message_id:
                 continue
             if outcome == "delivered" or (state and due_at <= now_ms):
@@ -159,12 +193,18 @@ class Webhooks:
         self.check()
 
     def check(self) -> None:
-        """Hold what is recorded of each delivery to what came to its receiver."""
-        for task_key, generation, endpoint, _, _, outcome, *_ in self._connection.execute(_DELIVERIES).fetchall():
+        """Each delivery has ended as it may: somebody took it, its endpoint is gone, or a day was not enough."""
+        rows = self._connection.execute(_DELIVERIES).fetchall()
+        self._look_for_lost({tuple(row[:3]) for row in rows})
+        for task_key, generation, endpoint, _, _, outcome, _, _, begun_at in rows:
             message_id = DeliveryKey(task_key, generation, endpoint).id
+            self.judged[f"deliveries {outcome}"] += 1
+            if outcome not in tuple(DeliveryOutcome):
+                raise InvariantBroken(f"{message_id} has ended as {outcome}")
             if outcome == "delivered" and message_id not in self.taken:
                 raise InvariantBroken(f"{message_id} counts as delivered, and nobody took it")
-            if outcome == "exhausted":
+            age_ms = self._world.database.now_ms() - begun_at
+            if outcome == "exhausted" and age_ms < 1000 * limits.DELIVERY_SECONDS_MOST:
                 raise InvariantBroken(f"{message_id} was given up before a day was over")
             gone = self._connection.execute(
                 "SELECT 1 FROM webhook_endpoints WHERE id = ? AND disabled_at IS NULL", (endpoint,)

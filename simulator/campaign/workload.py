@@ -19,7 +19,6 @@ PATIENCE = "MODEL_PATIENCE_SECONDS"
 SHORT_RETENTION_DAYS = 0.008  # longer than an isolate may stand still: what it sends again must find its task
 LONG_CHUNKS = 13  # with the small limits: two lanes
 SLOW_CALL_SECONDS = 50.0  # within the timeout of workloads that have slow calls
-WEBHOOK_KEY = "simulated-key-of-32-characters-or-more"
 SLOW_VARIABLES = {"AI_TIMEOUT_SECONDS": "60", "LEASE_SECONDS": "80"}
 
 
@@ -27,7 +26,8 @@ SLOW_VARIABLES = {"AI_TIMEOUT_SECONDS": "60", "LEASE_SECONDS": "80"}
 class TaskSpec:
     """One submission: when (seconds), how long, and what its client does afterwards, seconds after the answer.
 
-    With `refused` the model turns the first chunk down for good; with `slow` it takes SLOW_CALL_SECONDS for it. With
+    With `refused` the model turns the first chunk down for good; with `slow` it takes SLOW_CALL_SECONDS for it; with
+    `cut_off` it cuts the output of it off. A `response` comes by `/v1/responses`, without `reduce: none`. With
     `idempotent` the client sends its request again under one key until it is answered; a `twin` does the same at the
     same time, and `other` sends other requests under the same key. With `polled` the client polls in the end until the
     task has ended, each time for so many seconds. `followed` clients follow the task by its events.
@@ -48,10 +48,12 @@ class TaskSpec:
     tenant: str = LOCAL
     polled: float | None = None
     followed: int = 0
+    response: bool = False
+    cut_off: bool = False
 
     def body(self, tag: str) -> dict[str, Any]:
         """The request's body. Texts are alike in all tasks: `instructions` tells them apart."""
-        first = "x" if self.refused else "z" if self.slow else "w"
+        first = "x" if self.refused else "z" if self.slow else "y" if self.cut_off else "w"
         text = "".join(f"{'w' if at else first}{at:03d} abc. " for at in range(self.chunks))
         options = {"maxChars": CHUNK_CHARS, "overlapChars": self.overlap}
         body = {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}
@@ -181,11 +183,6 @@ def bearing(workload: Workload, rng: Random, *, always: bool = False) -> Workloa
     if not always and rng.random() < 0.5:
         return workload
     return replace(workload, variables=workload.variables | {PATIENCE: "3600"}, sits_out=always)
-
-
-def hooked(workload: Workload) -> Workload:
-    """Give each tenant endpoints for webhooks."""
-    return replace(workload, webhooks=True, variables=workload.variables | {"WEBHOOK_KEY": WEBHOOK_KEY})
 
 
 def _limited(workload: Workload, rng: Random) -> Workload:

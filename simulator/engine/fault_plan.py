@@ -5,7 +5,8 @@ random faults there is the crash plan of exhaustive tests: die at the k-th suspe
 or after that point's effect.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 from random import Random
 from typing import Any, Literal
 
@@ -15,14 +16,15 @@ type When = Literal["before", "after"]
 
 
 class Tally:
-    """How often one kind was offered and how often it fired."""
+    """How often one kind was offered and how often it fired; `last_at` is when it last did, by the plan's clock."""
 
-    __slots__ = ("fired", "offered", "rate")
+    __slots__ = ("fired", "last_at", "offered", "rate")
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
         self.offered = 0
         self.fired = 0
+        self.last_at = -math.inf
 
 
 class FaultPlan:
@@ -95,10 +97,17 @@ class FaultPlan:
         self.fired_in_order.append(name)
         if len(self.fired_in_order) in self._muted:
             return False
-        self.tallies[name].fired += 1
+        tally = self.tallies[name]
+        tally.fired += 1
+        tally.last_at = self.clock()
         if self.timeline is not None:
             self.record(actor, "fault", name)
         return True
+
+    def keep(self, names: Collection[str], rates: Mapping[str, float]) -> None:
+        """Let only faults of these names strike, and those of `rates`, at which they do."""
+        for name, tally in self.tallies.items():
+            tally.rate = rates.get(name, tally.rate if name in names else 0.0)
 
     def stop(self) -> None:
         """From now on nothing fires: quiet must come."""

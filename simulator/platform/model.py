@@ -47,7 +47,8 @@ def output_of(call: ModelCall) -> str:
 class ModelServer:
     """The model, shared by all isolates.
 
-    `refuses` picks calls that it turns down for good, `slow` says what a call takes that takes longer than others.
+    `refuses` picks calls that it turns down for good, `cuts_off` those whose output it cuts off. `slow` says what a
+    call takes that takes longer than others.
     """
 
     def __init__(
@@ -58,18 +59,20 @@ class ModelServer:
         self.seconds = seconds
         self.timeout_seconds = timeout_seconds
         self.refuses: Callable[[ModelCall], bool] = lambda _call: False
+        self.cuts_off: Callable[[ModelCall], bool] = lambda _call: False
         self.slow: Callable[[ModelCall], float] = lambda _call: 0.0
         self.records: list[CallRecord] = []
         self.calls_by_text: Counter[str] = Counter()
         self.number_outputs = False
         self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None  # a call leaves an isolate
         self.received: Callable[[ModelCall, ModelReply], None] = lambda _call, _reply: None  # an output is back in one
-        self.away_until = -AWAY_REST_SECONDS
+        self.away_since = self.away_until = -AWAY_REST_SECONDS
         self._absence: Absence = "5xx"
 
     def go_away(self, seconds: float, absence: Absence) -> None:
         """Be away for all callers, from now on."""
-        self.away_until, self._absence = self.network.loop.time() + seconds, absence
+        self.away_since = self.network.loop.time()
+        self.away_until, self._absence = self.away_since + seconds, absence
 
     def _is_away(self, sender: str) -> bool:
         faults, now = self.faults, self.network.loop.time()
@@ -128,7 +131,8 @@ class ModelServer:
         output = output_of(call)
         if self.number_outputs:
             output += f" #{self.calls_by_text[call.user]}"
-        return ModelReply(output, input_tokens=1 + len(call.user) // 4, output_tokens=len(output) // 4)
+        reason = "length" if self.cuts_off(call) else None
+        return ModelReply(output, 1 + len(call.user) // 4, len(output) // 4, finish_reason=reason)
 
 
 class ModelProvider:

@@ -33,8 +33,9 @@ class Cap:
         self._rng = Random(f"{faults.rng.getstate()[1][:8]}/storage")  # the plan's seed, of which nothing is drawn
         self._until_ms: float = 0
         self.since_ms = 0
-        self.longest_ms = 0  # the time from the first to the last of holds that come close together
-        self._row_since_ms = 0
+        self.spans: list[
+            tuple[int, int]
+        ] = []  # when it held, from the first to the last of holds that come close together
         self.told = False
         self.reported: int | None = None  # the size that each reply tells, where a test says so
         self._most: int | None = None
@@ -66,6 +67,10 @@ class Cap:
         """By how much a database that is held may grow."""
         return max(0, (self._most or 0) - self.pages) * PAGE_BYTES
 
+    def longest_ms(self, since_ms: float, until_ms: float) -> float:
+        """For how long at a stretch the fault held it in that time."""
+        return max((min(end, until_ms) - max(began, since_ms) for began, end in self.spans), default=0)
+
     def hold(self, pages: int, until_ms: float = math.inf) -> None:
         """Let the database have no more than so many pages in use, until then."""
         self._most = pages
@@ -85,10 +90,9 @@ class Cap:
         if rate and faults.active and not self.holds and self._rng.random() < rate and faults.strike("d1_full", "d1"):
             pages = self.pages + self._rng.choice((0, 0, 0, 1, 2))
             held_ms = 1000 * self._rng.choice(HOLD_SECONDS)
-            if now_ms - self._until_ms > _APART_MS:
-                self._row_since_ms = now_ms
+            began_ms = now_ms if now_ms - self._until_ms > _APART_MS else self.spans.pop()[0]
+            self.spans.append((began_ms, now_ms + held_ms))
             self.since_ms = now_ms
-            self.longest_ms = max(self.longest_ms, now_ms + held_ms - self._row_since_ms)
             self.hold(pages, now_ms + held_ms)
             self.told = self._rng.random() < 0.7
 

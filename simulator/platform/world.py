@@ -9,6 +9,7 @@ and reads the database and the model's ledger directly. It has no faults of its 
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
@@ -122,6 +123,7 @@ class World:
         self._pick = self._rng("isolates").random
         self._births = 0
         self._cron_every: float | None = None
+        self.deployed_at = -math.inf  # when the last deployment, or restart, was
         self._closed = False
 
     # -- running ---------------------------------------------------------------------------------------
@@ -197,7 +199,7 @@ class World:
         loses them (`lose_queue`).
         """
         self.faults.record("operator", "deploys", deployment.name or "top level")
-        self.deployment = deployment
+        self.deployment, self.deployed_at = deployment, self.loop.time()
         for at, slot in enumerate(self._slots):
             if slot is not None and kill:
                 slot.isolate.kill()

@@ -15,14 +15,18 @@ from simulator.platform.queues import QueueSettings
 from simulator.platform.world import World
 from src.core import limits
 from src.core.errors import ModelError, ModelUnavailable
+from src.core.patience import Patience
+from src.core.task import Route
 from src.inference.protocol import ModelCall, ModelReply
 from tests.simulator.test_walls import Nobody
 
 CHUNKS = 20
+CALL_SECONDS = 1.0
 CONCURRENCY = 3
 AWAY_AT_SECONDS = 3.0
 CRON_SECONDS = 60
 PROBES_AN_HOUR_MOST = 32
+QUEUE = Deployment("queue", queue=True, objects=False)
 AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # a turn, and a call that hangs
 OPTIONS = {
     "CHUNK_MAX_CHARS": "10",
@@ -34,10 +38,14 @@ OPTIONS = {
 
 
 class Seen:
-    """How the tasks ended, and when which task called the model and had an output, by its instructions."""
+    """How the tasks ended, and when which task called the model and had an output, by its instructions.
+
+    `routes` are those on which the tasks were before each change or death, and at the end.
+    """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.routes: list[set[str]] = []
         self.calls: dict[str, list[float]] = defaultdict(list)
         self.outputs: dict[str, list[float]] = defaultdict(list)
         self.back_at = 0.0
@@ -50,6 +58,18 @@ class Seen:
         """When the task had its first output after the model's return."""
         return min(at for at in self.outputs[task] if at >= self.back_at)
 
+    def width(self, task: str, since: float, until: float) -> int:
+        """How many calls of the task were out at once at most, of those that began in that time."""
+        began = [at for at in self.calls[task] if since <= at <= until]
+        return max(sum(at - CALL_SECONDS < other <= at for other in began) for at in began)
+
+
+def rows_of(world: World) -> list[dict[str, Any]]:
+    """Read all tasks."""
+    cursor = world.database.connection.execute("SELECT * FROM tasks")
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
 
 def work(
     deployment: Deployment,
@@ -59,13 +79,14 @@ def work(
     *,
     patience: float = 3_600,
     kill_at: Sequence[float] = (),
+    changes: Sequence[tuple[float, Deployment]] = (),
     isolates: int = 3,
     until: float = 9_000,
     broken: str = "",
 ) -> Seen:
     """Have tasks worked on while the model goes away and comes back; all isolates die at `kill_at`, then and again.
 
-    For chunks that begin as `broken` says it has no answer but 500.
+    Other deployments take over at `changes`. For chunks that begin as `broken` says it has no answer but 500.
     """
     app, seen = Onceover(), Seen()
     app.watcher = Nobody()
@@ -76,7 +97,7 @@ def work(
         TEMPLATE,
         deployment=deployment,
         variables=variables,
-        model_seconds=(1.0, 1.0),
+        model_seconds=(CALL_SECONDS, CALL_SECONDS),
         slots=isolates,
         queue_settings=QueueSettings(max_concurrency=50),
         max_steps=20_000_000,
@@ -107,18 +128,21 @@ def work(
         await asyncio.sleep(AWAY_AT_SECONDS - loop.time())
         seen.back_at = AWAY_AT_SECONDS + away_seconds
         model.go_away(away_seconds, absence)
-        for at in kill_at:
+        for at, other in (*((at, None) for at in kill_at), *changes):
             await asyncio.sleep(AWAY_AT_SECONDS + at - loop.time())
-            world.restart()
+            seen.routes.append({row["route"] for row in rows_of(world)})
+            if other is None:
+                world.restart()
+            else:
+                world.deploy(other)
         while loop.time() < until:
             await asyncio.sleep(5)
-            cursor = world.database.connection.execute("SELECT * FROM tasks")
-            names = [column[0] for column in cursor.description]
-            seen.rows = [dict(zip(names, row, strict=True)) for row in cursor]
+            seen.rows = rows_of(world)
             if all(row["finished_at"] is not None for row in seen.rows):
                 break
 
     world.run(scenario)
+    seen.routes.append({row["route"] for row in seen.rows})
     return seen
 
 
@@ -131,7 +155,7 @@ def check_patience(seen: Seen, tasks: int, away_seconds: float, *, pause_most: f
         in_an_hour = max((sum(at <= other < at + 3_600 for other in asked) for at in asked), default=0)
         assert in_an_hour <= PROBES_AN_HOUR_MOST
         assert first - seen.back_at <= pause_most
-        assert sum(first <= at <= first + 5 for at in seen.calls[task]) >= CONCURRENCY
+        assert seen.width(task, first, first + 5) >= CONCURRENCY
     assert sum(row["calls_settled"] + row["calls_in_doubt"] for row in seen.rows) > tasks * CHUNKS or away_seconds < 2
 
 
@@ -161,11 +185,34 @@ def test_waiting_tasks_share_their_questions():
     assert asked[1] < 2 * asked[0]
 
 
-def test_the_direct_route_waits_for_the_sweep():
+@pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
+def test_the_direct_route_waits_for_the_sweep(away_seconds: float):
     """The sweep brings a waiting task back: it asks at most one run of cron later than elsewhere."""
-    seen = work(DIRECT, 1, 300, "5xx")
-    assert [(row["status"], row["completed"]) for row in seen.rows] == [("completed", CHUNKS)]
-    assert seen.first_success("t0") - seen.back_at <= 300 + CRON_SECONDS
+    seen = work(DIRECT, 1, away_seconds, "5xx")
+    check_patience(seen, 1, away_seconds, pause_most=min(2 * away_seconds, 300) + 25 + CRON_SECONDS)
+
+
+def test_a_task_that_stays_narrow_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    """One call at a time also after the return: the check of the width fails, and nothing before it."""
+    narrow, once = Patience.narrow, set[Patience]()
+
+    def for_good(patience: Patience, now: float) -> bool:
+        if narrow(patience, now):
+            once.add(patience)
+        return patience in once
+
+    monkeypatch.setattr(Patience, "narrow", for_good)
+    seen = work(TOP, 1, 30, "5xx")
+    with pytest.raises(AssertionError, match="width"):
+        check_patience(seen, 1, 30, pause_most=85)
+
+
+def test_a_wait_goes_on_where_another_deployment_takes_over():
+    """From the queue to objects and back while the model is away: on each the tasks wait, and ask as rarely as ever."""
+    seen = work(QUEUE, 2, 1_800, "5xx", changes=((100, FREE), (900, QUEUE)))
+    assert seen.routes == [{Route.QUEUE}, {Route.DURABLE_OBJECT}, {Route.QUEUE}]
+    check_patience(seen, 2, 1_800, pause_most=325)
+    assert [row["stalls"] for row in seen.rows] == [0, 0]
 
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
@@ -177,14 +224,15 @@ def test_a_wait_survives_the_death_of_everything(deployment: Deployment):
         assert len(seen.asked(f"t{number}")) <= PROBES_AN_HOUR_MOST
 
 
-@pytest.mark.parametrize("deployment", [TOP, FREE], ids=["queue", "objects"])
+@pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_patience_ends(deployment: Deployment):
     """A model that is away for longer than MODEL_PATIENCE_SECONDS: tasks fail with the cause and keep their chunks."""
+    late = CRON_SECONDS if deployment is DIRECT else 0
     seen = work(deployment, 2, 4_000, "5xx", patience=600)
     for row in seen.rows:
         assert (row["status"], row["error_code"], row["error_retryable"]) == ("failed", "model_unavailable", 1)
         assert 0 < row["completed"] < CHUNKS
-        assert 600 <= (row["finished_at"] - row["away_since"]) / 1_000 <= 610
+        assert 600 <= (row["finished_at"] - row["away_since"]) / 1_000 <= 610 + late
 
 
 def test_without_patience_attempts_decide():

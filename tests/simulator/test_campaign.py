@@ -11,14 +11,14 @@ from random import Random
 import pytest
 
 from simulator.__main__ import main
-from simulator.campaign import sections
+from simulator.campaign import custody, end_checks, letting_go, patience, pool, sections
 from simulator.campaign.ablations import ABLATIONS, BY_NAME, substitutes
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.exhaustive import FLOWS, Flow, all_singles
 from simulator.campaign.failure import explain
 from simulator.campaign.pool import run_block, run_seeds
 from simulator.campaign.regressions import REGRESSIONS, Regression
-from simulator.campaign.run import LATE, OVERLOAD, PROFILES, rates, run_seed
+from simulator.campaign.run import AWAY, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS, Result, rates, run_seed
 from simulator.campaign.tally import Tally
 from simulator.engine.fault_kinds import KINDS, RECEIVER
 from src.store.sql import work as sql
@@ -28,6 +28,15 @@ TASKS_LEAST = 5_000
 FIRED_LEAST = 50
 ABLATION_SEEDS_MOST = 200
 CONTROLS = 25
+# In how many of the schedules.
+JUDGED_LEAST = {
+    patience.CALLS_JUDGED: 30,
+    end_checks.TASKS_JUDGED: 80,
+    letting_go.RUNS_JUDGED: 200,
+    custody.RUNS_JUDGED: 1_500,
+    custody.RUNS_JUDGED_FULL: 30,
+    "deliveries delivered": 100,
+}
 # Every handler with suspension points must be among those at which a crash was tried.
 HANDLERS = {"fetch", "queue", "scheduled", "alarm", "rpc.start", "rpc.infer", "rpc.abort", "rpc.close"}
 
@@ -46,13 +55,24 @@ def test_no_schedule_breaks_an_invariant(seeds: Tally):
 
 
 def test_every_kind_of_fault_fired(seeds: Tally):
-    """Each of the 26 faults of the design's list struck at least 50 times in these schedules, and none of our
+    """Each of the 27 faults of the design's list struck at least 50 times in these schedules, and none of our
     kinds is idle."""
     fired = seeds.fired_by_number()
-    assert fired.pop(27) == 0  # that of a campaign of its own: see test_webhooks.py
-    assert set(fired) == {*range(1, 27)}
+    assert set(fired) == {*range(1, 28)}
     assert {number: count for number, count in fired.items() if count < FIRED_LEAST} == {}
     assert {name for name, count in seeds.fired.items() if count < FIRED_LEAST} <= {*RECEIVER}
+    assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
+
+
+def test_checks_that_excuse_much_have_judged(seeds: Tally):
+    """Each check that faults may excuse a schedule from judges in a stated share of the schedules at least."""
+    assert {name: seeds.judging[name] for name in JUDGED_LEAST if seeds.judging[name] < JUDGED_LEAST[name]} == {}
+
+
+def test_responses_are_submitted_and_joined(seeds: Tally):
+    """Clients of `/v1` send again, and join what they had sent before."""
+    assert seeds.told["join"] >= 30
+    assert seeds.told["doubled"] <= seeds.told["join"] / 10
 
 
 def test_the_schedules_reach_every_end(seeds: Tally):
@@ -170,6 +190,14 @@ def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
     assert "duplicate_delivery" in told
     assert main(["--seed", "7"]) == 0
     assert "faults stop" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("profile", [AWAY, FULL, WEBHOOKS])
+def test_a_campaign_that_judges_nothing_fails(profile: str, monkeypatch: pytest.MonkeyPatch):
+    """What a campaign is for must have come up in one of its schedules, or it has shown nothing."""
+    monkeypatch.setattr(pool, "run_seed", lambda seed, **_options: Result(seed, profile))
+    assert main(["--faults", profile, "--seeds", "3", "--workers", "1"]) == 1
+    assert main(["--faults", "calm", "--seeds", "3", "--workers", "1"]) == 0
 
 
 def test_the_figures_are_json(seeds: Tally):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from simulator.campaign.client_promises import ClientPromises
-from simulator.campaign.custody import Custody
+from simulator.campaign.custody import RUNS_JUDGED, RUNS_JUDGED_FULL, Custody
 from simulator.campaign.row_changes import InvariantBroken
 from src.core.ids import TaskKey
 from src.inference.protocol import ModelCall, ModelReply
@@ -23,14 +24,19 @@ class Watched:
 
     def __init__(self) -> None:
         self.broken: list[str] = []
+        self.full_ms = 0
+        self.now_ms = lambda: 0
         self.loop = SimpleNamespace(call_soon=self._call_soon, outside=None)
         self.model = SimpleNamespace()
         self.app = SimpleNamespace()
-        self.database = SimpleNamespace(offset_ms=0.0, serve=None, cap=SimpleNamespace(longest_ms=0))
+        self.database = SimpleNamespace(
+            offset_ms=0.0, serve=None, cap=SimpleNamespace(longest_ms=lambda _since, _until: self.full_ms)
+        )
         self.rate_limiter = None
         self.invariants: Any = SimpleNamespace(
             rows={KEY: SimpleNamespace(fence=1, status="processing")},
             outputs={},
+            judged=Counter(),
             born={"tag": [KEY]},
             tags={KEY: "tag"},
         )
@@ -80,6 +86,18 @@ def test_an_output_that_is_not_on_record_is_noticed():
     world.invariants.outputs[KEY, "0", "0"] = "of 1"
     asyncio.run(run_of(world, 1))
     assert world.broken == []
+
+
+@pytest.mark.parametrize(("full_seconds", "noticed"), [(0, True), (19, True), (20, False)])
+def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int, noticed: bool):
+    """For half of a lease of the run's own time; what was full before or after it says nothing of it."""
+    world = watched()
+    world.full_ms = 1000 * full_seconds
+    asyncio.run(run_of(world, 1))
+    assert bool(world.broken) == noticed
+    assert world.invariants.judged == (
+        +Counter({RUNS_JUDGED: 1, RUNS_JUDGED_FULL: int(full_seconds > 0)}) if noticed else {}
+    )
 
 
 def test_an_output_belongs_to_the_run_that_asked_for_it():

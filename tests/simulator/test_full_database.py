@@ -1,13 +1,17 @@
 """A database that may not grow for some seconds at a time, under load: what is paid for is stored."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from simulator.campaign.ablations import BY_NAME
 from simulator.campaign.ablations.circumstances import HELD_BRIEFLY, TIDY
+from simulator.campaign.patches import Patch
 from simulator.campaign.run import run_seed
 from simulator.campaign.totals import Totals
 from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.platform import storage_cap
 from simulator.platform.storage_cap import Cap
 
 SCHEDULES = 40
@@ -46,3 +50,22 @@ def test_a_full_database_that_is_freed_again_costs_no_call_and_no_task(monkeypat
     assert total.fired["d1_full"] > SCHEDULES
     assert total.statuses["completed"] == total.accepted > SCHEDULES * TASKS / 2
     assert (total.calls, total.in_doubt) == (CHUNKS * total.accepted, 0)
+
+
+def test_outputs_are_held_where_it_is_full_for_long() -> None:
+    """Holds longer than half of a lease excuse only what they last under a run: outputs thrown away are noticed."""
+    ablation = BY_NAME["outputs_held_when_full"]
+    held: Patch = (storage_cap, "HOLD_SECONDS", (25, 120, 900))
+    for_long = replace(ablation, circumstances=(*TIDY, held))
+    assert sum("thrown away" in (for_long.run(seed).failure or "") for seed in range(10)) >= 2
+    assert [seed for seed in range(10) if for_long.run(seed, ablated=False).failure] == []
+
+
+def test_for_how_long_at_a_stretch_it_was_full() -> None:
+    """Holds within a minute of each other are one stretch; of each stretch counts what lies in the time asked for."""
+    cap = Cap.__new__(Cap)
+    cap.spans = [(10_000, 40_000), (100_000, 120_000)]
+    assert cap.longest_ms(0, 200_000) == 30_000
+    assert cap.longest_ms(25_000, 110_000) == 15_000
+    assert cap.longest_ms(50_000, 110_000) == 10_000
+    assert cap.longest_ms(50_000, 60_000) <= 0

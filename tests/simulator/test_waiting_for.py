@@ -183,18 +183,34 @@ def test_a_model_that_is_away_to_others(deployment: Deployment):
 def test_a_model_that_asks_for_a_pause(deployment: Deployment, killed: bool):
     """`rate_limited` until the pause that the provider asked for is over."""
     watched = Watched(deployment, lambda now: ("429", ModelRateLimited("429", 70.0), 0.2) if now < 60 else OK)
-    told = watched.watch(kill_at=(20,) if killed else ())
+    death = 20
+    told = watched.watch(kill_at=(death,) if killed else ())
     late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
     check_untils(waits(told, "rate_limited"), watched.calls, late)
+    if killed:
+        assert [at for at, until in waits(told, "rate_limited") if until is not None and death + 0.5 < at < until]
     assert told[-1][1]["status"] == "completed"
 
 
 @each_route
-def test_a_call_that_is_tried_again(deployment: Deployment):
-    """`backoff` until the chunk's next try, while nothing else is to do."""
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_call_that_is_tried_again(deployment: Deployment, killed: bool):
+    """`backoff` until the chunk's next try, while nothing else is to do; also after everything died meanwhile.
+
+    An object that died takes its task up again at once, and knows nothing of a pause of some seconds: its call may come
+    before the time that was shown until then.
+    """
     watched = Watched(deployment, lambda now: ("malformed", ModelReplyMalformed("{"), 0.2) if now < 20 else OK)
-    told = watched.watch(chunks=1)
-    check_untils(waits(told, "backoff"), watched.calls, CRON_SECONDS + 5 if deployment is DIRECT else 5)
+    death = 5 if deployment is DIRECT else 8  # in a wait that is known
+    told = watched.watch(chunks=1, kill_at=(death,) if killed else ())
+    late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
+    shown = waits(told, "backoff")
+    if killed:
+        assert [at for at, until in shown if until is not None and death + 0.5 < at < until]
+    if killed and deployment is FREE:
+        back_at = min(at for at in watched.calls if at > death)
+        shown = [(at, until) for at, until in shown if until is None or until < death or at > back_at]
+    check_untils(shown, watched.calls, late)
     (error,) = {task["lastError"]["code"] for _, task in told if task["lastError"]}
     assert (error, told[-1][1]["status"]) == ("model_reply_malformed", "completed")
 

@@ -1,5 +1,6 @@
 """Webhooks under all faults: tenants have endpoints, and receivers misbehave in every way of fault 27.
 
+A share of all other schedules has them, too: see test_campaign.py.
 `python -m simulator --faults webhooks` runs more of the same.
 """
 

@@ -11,6 +11,7 @@ from simulator.campaign.ablations import (
     limits,
     pace,
     patience,
+    responses,
     storage,
     submissions,
     tallies,
@@ -36,5 +37,6 @@ ABLATIONS = (
     *tallies.ABLATIONS,
     *events.ABLATIONS,
     *webhooks.ABLATIONS,
+    *responses.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

@@ -27,7 +27,7 @@ from src.store import rows, segments, tasks
 from src.store.claims import Claim, Output, Progress, Step
 from src.store.database import Database
 from src.store.ending import Stopped
-from src.store.sql import admission, deliveries, ending, keys, seen, sweep, views, work
+from src.store.sql import admission, deliveries, ending, joining, keys, seen, sweep, views, work
 from src.store.sql import tallies as sums
 from src.store.sql.fragments import IN_TIME, NOW
 from src.store.sql.statement import BoundStatement, statement
@@ -35,7 +35,7 @@ from src.store.sql.statement import BoundStatement, statement
 # --- statements ---------------------------------------------------------------------------------------------
 
 
-_STATEMENT_MODULES = (admission, deliveries, ending, keys, seen, sums, sweep, views, work)
+_STATEMENT_MODULES = (admission, deliveries, ending, joining, keys, seen, sums, sweep, views, work)
 
 
 def swapped(name: str, old: str, new: str) -> Patch:

@@ -6,7 +6,8 @@ from typing import Any
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.workload import Workload, draw, hooked
+from simulator.campaign.shares import hooked
+from simulator.campaign.workload import Workload, draw
 from src.store.database import Database
 from src.store.outbox import OutboxStore
 from src.store.sql import deliveries
@@ -38,6 +39,12 @@ def _told(rng: Random) -> Workload:
 # Sweeps that stand still while the next one works, deliveries that are left to sweeps, and receivers that fail.
 _SLOW = {"worker_frozen": 0.3, "d1_slow": 0.2, "wait_until_cut": 0.5, "receiver_hung": 0.3, "receiver_failed": 0.3}
 
+# A queue that forgets whatever it hands out.
+TAKEN_OFF = {
+    "UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at =": "DELETE FROM webhook_deliveries WHERE 0 <",
+    "\nWHERE state IN (1, 2) AND": "\nAND state IN (1, 2) AND",
+}
+
 ABLATIONS = (
     Ablation(
         "outbox_in_the_ending_transaction",
@@ -51,6 +58,13 @@ ABLATIONS = (
         "who has ended a task has its deliveries from when it asked, not from when it was answered",
         ((OutboxStore, "_wrote", _wrote_now),),
         {"worker_frozen": 0.15, "d1_slow": 0.3},
+        _told,
+    ),
+    Ablation(
+        "record_of_a_delivery",
+        "a delivery that somebody takes on stays on record",
+        (without.swapped_parts("TAKE_DELIVERY", TAKEN_OFF),),
+        {"receiver_failed": 0.3},
         _told,
     ),
     Ablation(

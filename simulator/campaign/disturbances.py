@@ -1,0 +1,23 @@
+"""Which faults disturb whoever works, the model, or neither: what must hold depends on it."""
+
+from simulator.engine.fault_kinds import KINDS, MODEL_AWAY
+
+# Without any of these, nothing may end in doubt, and no task may fail for a reason that is not the model's.
+CRASHES = frozenset(
+    {
+        "crash_before_enqueue", "crash_before", "crash_after", "cpu_exceeded", "cancelled", "wait_until_cut",
+        "retries_exhausted", "consumer_exception", "object_evicted", "write_lost_at_eviction", "object_zombie",
+        "worker_frozen", "rpc_failed_before", "rpc_failed_after", "upgraded", "clock_jumped",
+        "d1_failed_before_commit", "d1_failed_after_commit", "d1_overloaded", "d1_slow",
+        "d1_lands_later", "d1_never_answers", "d1_shared", "d1_full", "queue_dead", "alarm_dead", "rpc_dead",
+    }
+)  # fmt: skip
+# Answers, and silences, after which nobody knows whether the model counted the call.
+DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable", "model_hang", "model_slow"})
+MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed"}) | DOUBTFUL
+# By these neither who works is disturbed, nor the model.
+HARMLESS = frozenset(KINDS) - CRASHES - MODEL - {MODEL_AWAY, "user_raced"}
+# After these an answer may be heard too late, and count as none.
+LATE_TO_HEAR = frozenset(
+    {"worker_frozen", "object_zombie", "clock_jumped", "rpc_failed_before", "rpc_failed_after", "rpc_dead"}
+)

@@ -1,0 +1,57 @@
+"""Clients of `/v1/responses` as OpenAI's SDKs are: what they send, and send again with a count when no answer comes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from simulator.campaign import tenants
+from simulator.campaign.adapter import ClientRequest
+from simulator.campaign.workload import TaskSpec
+from src.core.ids import TaskKey, split_task_key, task_key_of
+
+PATH = "/v1/responses"
+PAUSE_SECONDS = 0.4  # the least that the SDKs wait before they send again
+_PREFIX = "resp_"
+_COUNT = "x-stainless-retry-count"
+
+
+def body(spec: TaskSpec, tag: str) -> dict[str, Any]:
+    """The request of a task in OpenAI's words."""
+    native = spec.body(tag)
+    given = {name: native.pop(name) for name in ("input", "instructions")}
+    own = native | {"reduce": "concat" if spec.reduce == "none" else spec.reduce}
+    return {"background": True, **given, "onceover": own}
+
+
+def sendings(spec: TaskSpec, new_tag: Callable[[], str]) -> Callable[[int], ClientRequest]:
+    """Give the request of each sending, by how many came before it: one wish, named by one tag.
+
+    Under a key they are the same. Without one each has its count, and what the network repeats of a sending, with the
+    same count, is a wish of its own to everybody.
+    """
+    wish, headers = body(spec, new_tag()), tenants.headers(spec.tenant)
+    if spec.idempotent:
+        keyed = headers | {"idempotency-key": f"key-{wish['instructions']}"}
+        return lambda _count: ClientRequest("POST", PATH, lambda: wish, keyed)
+
+    def sending(count: int) -> ClientRequest:
+        first = iter([wish])
+        counted = headers | {_COUNT: str(count)}
+        return ClientRequest("POST", PATH, lambda: next(first, None) or body(spec, new_tag()), counted)
+
+    return sending
+
+
+def count_of(headers: Mapping[str, str]) -> int:
+    """How many sendings came before this one, as far as its headers say."""
+    return int(headers.get(_COUNT, 0))
+
+
+def path_of(task_key: TaskKey) -> str:
+    """The path of a response."""
+    _, task_id = split_task_key(task_key)
+    return f"{PATH}/{_PREFIX}{task_id}"
+
+
+def key_of(tenant: str, told_id: str) -> TaskKey:
+    """The key of a task, by the id that either API tells."""
+    return task_key_of(tenant, told_id.removeprefix(_PREFIX))
