@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..core import limits
+from ..core.errors import ModelError
 from ..inference.protocol import ModelCall
 from ..store.claims import CallKey
 from . import clock
@@ -37,6 +38,7 @@ class Calls:
         self._seconds = seconds
         self._out: list[asyncio.Task[list[Finished]]] = []
         self._silent = 0
+        self._longest = 0.0  # seconds, of the groups that were taken in
 
     @property
     def groups_out(self) -> int:
@@ -60,10 +62,19 @@ class Calls:
         seconds = clock.now() - started
         return [Finished(key, result, started, seconds) for key, result in zip(keys, results, strict=True)]
 
-    async def wait(self, until: float, hint: asyncio.Future[None] | None = None) -> list[Finished]:
+    async def wait(
+        self,
+        until: float,
+        hint: asyncio.Future[None] | None = None,
+        *,
+        last: bool = False,
+        deadline: float = math.inf,
+    ) -> list[Finished]:
         """Wait for a group to end, but not beyond `until` or `hint`; take in those that end together, to be written so.
 
-        The calls are returned in their order, so that what is written does not hang on a set's.
+        `last`: no other call could start now, so nothing stands still while these wait for one another. Nobody waits
+        for company beyond `deadline`. The calls are returned in their order, so that what is written does not hang on a
+        set's.
         """
         timeout = None if until == math.inf else max(0.0, until - clock.now())
         if not self._out:
@@ -73,19 +84,33 @@ class Calls:
             else:
                 await asyncio.wait([hint], timeout=timeout)
             return []
-        awaited: list[asyncio.Future[Any]] = [*self._out] if hint is None else [*self._out, hint]
-        await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        done = {group for group in self._out if group.done()}
-        pending = [group for group in self._out if not group.done()]
-        if done and pending:
-            linger = limits.LINGER_FRACTION * max(group.result()[0].seconds for group in done)
-            more, _ = await asyncio.wait(pending, timeout=min(linger, limits.LINGER_SECONDS_MOST))
-            done |= more
+        hints: list[asyncio.Future[Any]] = [] if hint is None else [hint]
+        await asyncio.wait([*self._out, *hints], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        began = clock.now()
+        while (done := self._ended()) and len(done) < len(self._out) and not any(given.done() for given in hints):
+            left = min(began + self._linger_seconds(done, last=last), deadline) - clock.now()
+            if left <= 0:
+                break
+            pending = [group for group in self._out if group not in done]
+            await asyncio.wait([*pending, *hints], timeout=left, return_when=asyncio.FIRST_COMPLETED)
         return self._taken(done)
+
+    def _linger_seconds(self, done: Collection[asyncio.Task[list[Finished]]], *, last: bool) -> float:
+        """Return how long calls that have ended wait for company: each write that they share saves one.
+
+        Meanwhile no others go out in their place, so it is a part of what they took; where none could, as much again. A
+        failure is not held for that: its call may be due again.
+        """
+        finished = _finished(done)
+        seconds = max(call.seconds for call in finished)
+        is_slow = max(seconds, self._longest) >= limits.QUICK_CALL_SECONDS
+        most = limits.LINGER_SECONDS_MOST if is_slow else limits.LINGER_SECONDS_QUICK
+        free = last and not any(isinstance(call.result, ModelError) for call in finished)
+        return min(seconds if free else limits.LINGER_FRACTION * seconds, most)
 
     def ended(self) -> list[Finished]:
         """Take in the groups that have ended by now, as `wait` does, without waiting."""
-        return self._taken({group for group in self._out if group.done()})
+        return self._taken(self._ended())
 
     async def rest(self) -> list[Finished]:
         """Wait for all groups that are out, each as long as it may take, and start no other."""
@@ -108,8 +133,12 @@ class Calls:
         # Each is asked for its exception, so that asyncio does not report an error that nobody wants.
         return _finished(group for group in ended if not group.cancelled() and group.exception() is None)
 
+    def _ended(self) -> list[asyncio.Task[list[Finished]]]:
+        return [group for group in self._out if group.done()]
+
     def _taken(self, done: Collection[asyncio.Task[list[Finished]]]) -> list[Finished]:
         finished = _finished(done)
+        self._longest = max([self._longest, *(call.seconds for call in finished)])
         self._silent += sum(isinstance(group.result()[0].result, Silence) for group in done)
         self._out = [group for group in self._out if group not in done]
         return finished

@@ -272,7 +272,7 @@ class Run:
         """Wait for calls to end, one that may start, a turn to write that lies ahead, a look, or the deadline."""
         now = clock.now()
         deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at(now)
-        out = self._ledger.in_flight > 0
+        out, last = self._ledger.in_flight > 0, wake_at is None
         if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
             wake_at = deadline_latest
         if not out and self._ledger.waits_for_model(now):  # another task of the isolate may find it back before
@@ -281,6 +281,7 @@ class Run:
             wake_at = turn_at
         wrote_at, ended = self._pace.announced_at, self._ledger.ended
         wake_at = min(wake_at, deadline_latest, self._looks.next_at(wrote_at, self._calls.groups_out))
-        self._bookings.take(await self._calls.wait(wake_at, self._looks.hint.awaited()))
+        hint = self._looks.hint.awaited()
+        self._bookings.take(await self._calls.wait(wake_at, hint, last=last, deadline=deadline_latest))
         self._pace.earn(self._ledger.ended - ended)
         await self._looks.look(wrote_at, self._calls.groups_out)

@@ -221,14 +221,78 @@ def test_outcomes_stand_in_the_order_of_their_calls(laned: CallBench):
 
 
 def test_a_call_of_its_own_comes_back_alone(local: CallBench):
-    """The worker's own calls do not wait for one another, but for those that end almost at the same time."""
-    local.model.seconds = {"0": 1.0, "1": 1.04, "2": 1.2, "3": 9.0}
+    """The worker's own calls wait for those that end within a fifth of their time, and for no others."""
+    local.model.seconds = {"0": 1.0, "1": 1.15, "2": 1.4, "3": 9.0}
     local.start(KEYS[:4])
     assert ended(local.wait()) == [0, 1]
-    assert local.loop.time() == pytest.approx(1.05)
+    assert local.loop.time() == pytest.approx(1.0 + 1.15 / 5)
     assert (local.room, ended(local.wait())) == ((2, 4), [2])
     assert local.wait(2.0) == []
     assert (ended(local.wait()), local.loop.time()) == ([3], 9.0)
+
+
+def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
+    """Calls that end together are recorded at once."""
+    local.model.seconds = {"1": 1.01}
+    local.start(KEYS[:2])
+    assert (ended(local.wait()), local.loop.time()) == ([0, 1], 1.01)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "last", "waits"),
+    [
+        (2.0, False, 0.4),
+        (4.9, False, limits.LINGER_SECONDS_QUICK),
+        (5.0, False, 1.0),
+        (0.1, True, 0.1),
+        (4.9, True, limits.LINGER_SECONDS_QUICK),
+        (5.0, True, limits.LINGER_SECONDS_MOST),
+    ],
+)
+def test_how_long_a_call_waits_for_company(local: CallBench, seconds: float, last: bool, waits: float):
+    """A fifth of what it took, or as much again where no other call could start. Quick calls are news soon."""
+    local.model.seconds = {"0": seconds, "1": NEVER}
+    local.start(KEYS[:2])
+    finished = local.do(local.calls.wait(math.inf, last=last))
+    assert ended(finished) == [0]
+    assert local.loop.time() == pytest.approx(seconds + waits)
+
+
+def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
+    """No promise of quick news holds for them, so those that come back sooner wait as long as any."""
+    local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
+    local.start(KEYS[:1])
+    local.wait()
+    local.start(KEYS[1:3])
+    assert ended(local.wait()) == [1]
+    assert local.loop.time() == pytest.approx(5.0 + 4.0 * 1.2)
+
+
+def test_a_failure_is_not_held_for_company(local: CallBench):
+    """Its call may be due again. What was held until then goes with it."""
+    local.model.seconds = {"0": 6.0, "1": 7.5, "2": NEVER}
+    local.model.act = {"1": ModelUnavailable("503")}.get
+    local.start(KEYS[:3])
+    assert ended(local.do(local.calls.wait(math.inf, last=True))) == [0, 1]
+    assert local.loop.time() == pytest.approx(7.5)
+
+
+def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
+    """Who has ended the task waits for nobody's company, and nobody is in company beyond the deadline."""
+    local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
+    local.start([KEYS[0], KEYS[2]])
+
+    async def hinted() -> list[Finished]:
+        hint = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(5.3, hint.set_result, None)
+        return await local.calls.wait(math.inf, hint, last=True)
+
+    assert ended(local.do(hinted())) == [0]
+    assert local.loop.time() == pytest.approx(5.3)
+    local.start(KEYS[1:2])
+    finished = local.do(local.calls.wait(math.inf, last=True, deadline=9.6))
+    assert ended(finished) == [1]
+    assert local.loop.time() == pytest.approx(9.6)
 
 
 def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pytest.MonkeyPatch):

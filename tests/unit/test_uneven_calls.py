@@ -1,0 +1,75 @@
+"""What a 20-chunk task writes where its calls differ in length: they wait for one another, and not for long."""
+
+from random import Random
+from statistics import mean
+from typing import NamedTuple
+
+import pytest
+
+from src.core import limits
+from src.core.states import Status
+from src.processing.outcomes import Ended
+from src.store.claims import Claim
+from src.store.tasks import TaskStore
+from tests.support.worker_bench import WorkerBench
+
+SEEDS = range(10)
+SUBMISSION_ROWS, SUBMISSION_CALLS = 2, 1
+
+
+class Spent(NamedTuple):
+    """Rows written and D1 calls, the submission's included and looks left out, and seconds from claim to end."""
+
+    rows: int
+    calls: int
+    seconds: float
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
+    """The looks of all runs: the budget leaves them out, since slow calls have them however they end."""
+    made: list[Claim] = []
+    stands = TaskStore.stands
+
+    async def counted(self: TaskStore, claim: Claim) -> bool:
+        made.append(claim)
+        return await stands(self, claim)
+
+    monkeypatch.setattr(TaskStore, "stands", counted)
+    return made
+
+
+def spent(seed: int, least: float, most: float, looks: list[Claim]) -> Spent:
+    """Have 20 chunks done by calls whose lengths the seed draws."""
+    bench, dice = WorkerBench(), Random(seed)
+    bench.insert(20)
+    bench.model.seconds = lambda number: dice.uniform(least, most)
+    looks.clear()
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 20
+    (line,) = bench.events("run_ended")
+    bench.close()
+    calls = line["database_calls"] - len(looks)
+    return Spent(line["rows_written"] + SUBMISSION_ROWS, calls + SUBMISSION_CALLS, bench.loop.time())
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "rows", "calls"),
+    [(5.0, 5.0, 14, 6), (4.5, 5.5, 20, 8), (4.0, 6.0, 24, 11), (1.0, 3.0, 32, 15), (2.0, 10.0, 30, 14)],
+)
+def test_uneven_calls_write_few_rows(
+    looks: list[Claim], monkeypatch: pytest.MonkeyPatch, least: float, most: float, rows: int, calls: int
+):
+    """No more rows and calls than this with any of ten seeds: the budget of even calls, where they differ by a tenth.
+
+    On the average of the seeds the task takes an eighth longer at most than it would if no call waited for another.
+    """
+    waiting = [spent(seed, least, most, looks) for seed in SEEDS]
+    assert max(one.rows for one in waiting) <= rows
+    assert max(one.calls for one in waiting) <= calls
+    monkeypatch.setattr(limits, "LINGER_SECONDS_QUICK", 0.0)
+    monkeypatch.setattr(limits, "LINGER_SECONDS_MOST", 0.0)
+    alone = [spent(seed, least, most, looks) for seed in SEEDS]
+    assert mean(one.seconds for one in waiting) <= 1.125 * mean(one.seconds for one in alone)
+    if least < most:
+        assert max(one.rows for one in waiting) < min(one.rows for one in alone)
