@@ -55,6 +55,7 @@ class Invariants:
         self.forfeited: Counter[TaskKey] = Counter()  # calls in flight when a client or a deadline ended it
         self.retries: Counter[TaskKey] = Counter()
         self.outputs: dict[OutputKey, str] = {}
+        self._offset_ms_most = 0.0  # by which the database's clock has been ahead of true time
         self._refused: set[TaskKey] = set()  # with a call on record that failed for good
         self.writes = 0
         self._recorded = Recorded(world.database.connection)
@@ -242,10 +243,14 @@ class Invariants:
 
     def _check_counts(self, found: dict[OutputKey, str], now_ms: int) -> None:
         counts = Counter(task_key for task_key, level, _ in found if level == "0")
+        # The clock may have been set back since a worker learnt how much time its task has left.
+        offset_ms = self.world.database.offset_ms
+        self._offset_ms_most = max(self._offset_ms_most, offset_ms)
+        workers_ms = now_ms - offset_ms + self._offset_ms_most
         for task_key, row in self.rows.items():
             count = counts[task_key]
             # After its deadline a worker's outputs are still kept, its totals only with the task's end.
-            overdue = row.deadline_at is not None and row.deadline_at <= now_ms
+            overdue = row.deadline_at is not None and row.deadline_at <= workers_ms
             exact = not self.forfeited[task_key] and not row.ended_from_outside and not overdue
             if count < row.completed or (exact and count != row.completed):
                 raise InvariantBroken(f"{task_key} ({row.status}): {row.completed} completed, {count} outputs")

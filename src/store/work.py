@@ -7,7 +7,7 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.stalls import Rests
 from ..core.states import Status
-from ..core.task import Failure, Route
+from ..core.task import Failure, Route, is_truncated
 from . import columns, ending, rows, segments
 from .claims import START_MS, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
 from .outbox import OutboxStore
@@ -147,7 +147,7 @@ class WorkStore(OutboxStore):
 
     def _records(self, claim: Claim, progress: Progress) -> list[BoundStatement]:
         mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
-        batch = []
+        batch: list[BoundStatement] = []
         if progress.outputs and self.writes_segments:
             batch += [
                 sql.RECORD_OUTPUTS.bind(**mine, **piece._asdict(), piece=number, segment_bytes=limits.SEGMENT_BYTES)
@@ -155,6 +155,8 @@ class WorkStore(OutboxStore):
             ]
         elif progress.outputs:
             batch += [sql.CHECKPOINT.bind(**mine, outputs=part) for part in _parts(progress.outputs)]
+        if any(is_truncated(output.finish_reason) for output in progress.outputs):
+            batch.append(sql.RECORD_CUT.bind(**mine, truncated=progress.truncated))
         batch += [
             sql.RECORD_MERGE.bind(**mine, level=merge.level, ends=as_json(merge.ends)) for merge in progress.merges
         ]

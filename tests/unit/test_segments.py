@@ -102,6 +102,21 @@ def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
     assert texts(bench) == ["output 0", "output 1", "output 2", "output 3"]
 
 
+def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
+    """A worker's write meets a cancellation: its outputs are kept, its totals refused, and it dies. They are still
+    counted as cut off, once, also when the write lands twice."""
+    claim = bench.claim()
+    (cut,) = outputs(0)
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
+    told = progress(
+        claim, step=claim.step + 1, outputs=[cut._replace(finish_reason="length")], completed=1, truncated=1
+    )
+    for _ in range(2):
+        assert not bench.run(bench.store.step(claim, told, Finish(RETENTION_MS)))
+    assert bench.run(bench.store.retry(TASK, LEASE_MS)) is not None
+    assert bench.claim().truncated == 1
+
+
 def test_two_workers_over_the_same_chunks_leave_one_output_each(bench: StoreBench):
     """A zombie's outputs are refused, before its heir has written anything and behind it."""
     zombie = bench.claim()

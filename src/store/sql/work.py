@@ -109,8 +109,8 @@ FROM tasks WHERE id = :task_key
 # its own, and does once more what it did. One that was given up and lands late finds a later step, and changes nothing.
 
 _UNDER_CLAIM = "id = :task_key AND fence = :fence AND step <= :step"
-_MINE = f"""EXISTS (SELECT 1 FROM tasks
-  WHERE {_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed'))"""
+_KEEPS = f"{_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed')"
+_MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 
 # Adds a piece to the last segment of its level, or begins another one when that has `:segment_bytes`. A write that is
 # sent again, or that lands after a later one, finds its piece, or a later one, and adds nothing. Outputs that a task's
@@ -130,6 +130,10 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
   sizes = CASE sizes WHEN '' THEN '' ELSE sizes || ',' || excluded.sizes END,
   places = places || ',' || excluded.places, body = unhex(hex(body) || hex(excluded.body))
 """)
+
+# Counts the outputs that were cut off with their record: the totals may be refused where the outputs are not, since the
+# task has ended meanwhile, and nothing else of the database says which were. `:truncated` counts since the task began.
+RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 
 # Writes outputs once, each as a row of its own, for code that knows no segments: the first accepted output of a call
 # stays. `:outputs` is a JSON list of [level, idx, output, attempts].

@@ -94,7 +94,8 @@ async def an_end_is_written_into_the_outbox(env: Any) -> Any:
     await _failed(story, 1)
     await story.insert(made_key(2))
     claim = await story.claim("two", made_key(2))
-    done = progress(claim, completed=3, outputs=outputs(0, 1, 2), truncated=1)
+    *whole, cut = outputs(0, 1, 2)
+    done = progress(claim, completed=3, outputs=[*whole, cut._replace(finish_reason="length")], truncated=1)
     for _ in range(2):  # the second one as if the answer was lost
         assert await story.store.step(claim, done, Finish(RETENTION_MS))
     await story.insert(made_key(3))
