@@ -40,8 +40,8 @@ class ClientPromises:
         self._world = world
         self._invariants = invariants
         self._arrivals: Counter[str] = Counter()  # by tag
-        self._sendings: Counter[str] = Counter()  # the highest count that has arrived, by tag
-        self.overtaken: set[str] = set()  # tags of which a sending has arrived behind a later one
+        self._sendings: dict[str, tuple[int, float]] = {}  # by tag: the highest count, the last arrival
+        self.overtaken: set[str] = set()  # tags of which a sending has arrived with a later one, or behind it
         self._request_limit = RequestLimit(world, self._broken)
         self._mismatched: set[str] = set()  # tags
         self._withdrawing: set[TaskKey] = set()
@@ -131,12 +131,13 @@ class ClientPromises:
         arrival.retries = self._invariants.retries[_task_key(arrival)]
 
     def read(self, arrival: Arrival) -> None:
-        """Count the arrivals of a submission, and note one that stood still while the sending after it arrived."""
+        """Count the arrivals of a submission, and note one that stood still until the sending after it arrived."""
         tag, count = _tag(arrival), responses.count_of(arrival.headers)
         self._arrivals[tag] += 1
-        if count < self._sendings[tag]:
+        now, (before, at) = self._world.loop.time(), self._sendings.get(tag, (0, -math.inf))
+        if count < before or (count > before and now < at + responses.PAUSE_SECONDS):
             self.overtaken.add(tag)
-        self._sendings[tag] = max(count, self._sendings[tag])
+        self._sendings[tag] = max(count, before), now
 
     def counting(self, arrival: Arrival) -> None:
         """Note that the limiter of requests is asked."""

@@ -1,7 +1,8 @@
 """A host is free soon after its task has ended under it, also while calls are out that take much longer.
 
 Held to it are runs in whose world nothing has struck that stops a worker, or keeps it from the database or an object.
-A host that can be told lets go at once.
+A host that can be told lets go at once. One that waits without a call that is out, since the model is away or a call
+failed, learns of it after half a lease.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from simulator.campaign.disturbances import CRASHES
+from simulator.campaign.disturbances import CRASHES, MODEL
 from simulator.campaign.row_changes import InvariantBroken
+from simulator.engine.fault_kinds import MODEL_AWAY
 from simulator.engine.scope import SCOPE, Scope
 from src.core.ids import TaskKey, task_key_of
 from src.core.task import Route
@@ -45,6 +47,7 @@ class LettingGo:
         self._world = world
         self._judged = judged
         self._told = told
+        self._half_lease = float(world.variables.get("LEASE_SECONDS", "60")) / 2
         self._runs: dict[tuple[Scope | None, TaskKey, int], _Run] = {}
         app: Any = world.app  # the world knows any
         others = app.hears
@@ -92,7 +95,11 @@ class LettingGo:
     def _judge(self, task_key: TaskKey, run: _Run) -> None:
         if run.ended_at is None or self._excused():
             return
-        most = TOLD_SECONDS_MOST if self._told and run.route == Route.DURABLE_OBJECT else FREED_SECONDS_MOST
+        most = FREED_SECONDS_MOST
+        if self._told and run.route == Route.DURABLE_OBJECT:
+            most = TOLD_SECONDS_MOST
+        elif any(self._world.faults.tallies[name].fired for name in (*MODEL, MODEL_AWAY)):
+            most += self._half_lease
         if (seconds := self._world.loop.time() - run.ended_at) > most:
             broken = InvariantBroken(f"{task_key}: its host on {run.route} is held {seconds:.1f} s after it ended")
             loop = self._world.loop
