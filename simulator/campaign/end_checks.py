@@ -105,9 +105,7 @@ def _check_result(invariants: Invariants, world: World, row: Row, require: Requi
     ).fetchone()
     text = invariants.inputs[row.task_key]
     ((cut_off,),) = world.database.connection.execute("SELECT truncated FROM tasks WHERE id = ?", (row.task_key,))
-    # A retry may come between a worker's last outputs and its totals: then an output that was cut off is not counted.
-    if not invariants.retries[row.task_key]:
-        require(bool(cut_off) == text.startswith("y"), f"{cut_off} outputs count as cut off")
+    require(bool(cut_off) == text.startswith("y"), f"{cut_off} outputs count as cut off")
     model = model or "simulated-1"
     users = [text[chunk.start : chunk.end] for chunk in chunks(tuple(json.loads(cuts)), overlap)]
     system, level, minimum = instructions, 0, 0
