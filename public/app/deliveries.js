@@ -32,7 +32,7 @@ export function Deliveries({ id }) {
   if (!state.error && !state.data?.length) return null;
   return html`<section class="card" aria-labelledby="deliveries-title">
     <h2 id="deliveries-title">${t("deliveries.title")}</h2>
-    <${Freshness} state=${state} />
+    <${Freshness} state=${state} scope=${t("deliveries.scope")} />
     <${Trouble} error=${state.error ?? error} />
     ${(state.data ?? []).map((delivery) => html`<${Delivery} key=${delivery.id} of=${delivery} again=${() => again(delivery.id)} />`)}
   </section>`;

@@ -118,7 +118,7 @@ def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client,
     tasks = [client.submit("This is throttled.")["id"] for _ in range(2)]
     page = tab.open(f"#/task/{tasks[0]}", key)
     expect(page.locator(".fall .call.is-backoff")).to_have_count(1)
-    expect(page.locator(".waiting").first).to_contain_text("the provider asked for a pause · until in ")
+    expect(page.locator(".waiting").first).to_contain_text("the provider asked for a pause · goes on in ")
     tab.picture("waiting")
     page.get_by_role("navigation").get_by_role("link", name="Tasks").click()
     expect(page.locator(".list-row", has_text="the provider asked for a pause")).to_have_count(2)
@@ -183,3 +183,4 @@ def test_a_restart_of_the_server_is_survived(
     page.goto(f"{tab.url}/#/task/{kept}?chunk=1")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Completed")
     expect(page.get_by_role("group", name="Source text")).to_contain_text("part 001")
+    assert client.http.post(f"/api/tasks/{task}/cancel").status_code == 200

@@ -173,16 +173,18 @@ def test_it_is_itself_in_either_language_theme_and_width(
     page = tab.open("#/tasks", key)
     expect(page.locator(".list-row").first).to_be_visible()
     assert page.locator("html").get_attribute("lang") == ("zh-CN" if language == "zh-CN" else "en")
-    for view in (
-        "#/tasks",
-        "#/submit",
-        "#/health",
-        "#/access",
-        str(page.locator(".name a").last.get_attribute("href")),
-    ):
+    task = str(page.locator(".name a").last.get_attribute("href"))
+    views = {
+        "#/tasks": ".list-row",
+        "#/submit": ".empty",
+        "#/health": ".cards",
+        "#/access": ".rows li",
+        task: ".fall-row .call",
+    }
+    for view, shown in views.items():
         page.goto(f"{tab.url}/{view}")
-        expect(page.get_by_role("heading", level=1)).to_be_visible()
-        page.wait_for_load_state("networkidle")
+        expect(page.locator(shown).first).to_be_visible()
+        tab.settle()
         assert page.evaluate("document.documentElement.scrollWidth") == width, view
         assert tab.serious() == [], view
         tab.picture(f"{name}-{view.split('/')[1].split('?')[0]}")
@@ -195,7 +197,7 @@ def test_it_is_itself_in_either_language_theme_and_width(
     page.reload()
     assert (page.evaluate("getComputedStyle(document.body).backgroundColor") == dark) == (scheme == "dark")
     page.locator(".tools button").last.click()
-    assert page.locator("html").get_attribute("lang") == ("en" if language == "zh-CN" else "zh-CN")
+    expect(page.locator("html")).to_have_attribute("lang", "en" if language == "zh-CN" else "zh-CN")
     tab.context.close()
     assert tab.faults == []
 

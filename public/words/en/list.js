@@ -92,7 +92,7 @@ export default {
   "theme.dark": "Dark",
   "theme.label": "Theme: {theme}",
   "theme.light": "Light",
-  until: "until",
+  until: "goes on",
   "waiting.backoff": "a call failed and is tried again",
   "waiting.database": "the database does not keep up",
   "waiting.lease": "its worker died or stands still",

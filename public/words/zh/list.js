@@ -91,7 +91,7 @@ export default {
   "theme.dark": "深色",
   "theme.label": "主题：{theme}",
   "theme.light": "浅色",
-  until: "至",
+  until: "将继续：",
   "waiting.backoff": "调用失败，稍后再试",
   "waiting.database": "数据库跟不上",
   "waiting.lease": "工作者中断或停滞",
