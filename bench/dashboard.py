@@ -36,22 +36,19 @@ new PerformanceObserver((list) => window.long.push(...list.getEntries().map(({ d
   .observe({ type: "longtask", buffered: true });
 """
 # Notes when an element is there for the first time, and the frame with it has been drawn: milliseconds of the page.
-_WATCH_FIRST_VIEW = """(() => {
+_WATCH_FIRST_VIEW = """window.firstView = new Promise((seen) => {
   const observer = new MutationObserver(() => {
     if (!document.querySelector(SELECTOR)) return;
     observer.disconnect();
     requestAnimationFrame(() => {
       const { port1, port2 } = new MessageChannel();
-      port1.onmessage = () => (window.firstView = performance.now());
+      port1.onmessage = () => seen(performance.now());
       port2.postMessage(0);
     });
   });
   observer.observe(document, { childList: true, subtree: true });
-})()"""
-_ALL_CHUNKS_READ = """(pages) => {
-  const asked = performance.getEntriesByType("resource").filter(({ name }) => name.includes("/chunks?"));
-  return asked.length >= pages;
-}"""
+})"""
+_PAGES_OF_CHUNKS = """performance.getEntriesByType("resource").filter(({ name }) => name.includes("/chunks?")).length"""
 # Scrolls an element a step at a time, and tells how long each frame took.
 _SCROLL = """async ([selector, steps]) => {
   const box = selector ? document.querySelector(selector) : document.scrollingElement;
@@ -96,7 +93,7 @@ def first_view(browser: Browser, url: str, fragment: str, selector: str) -> floa
     tab = Watched(browser, url)
     tab.page.add_init_script(_WATCH_FIRST_VIEW.replace("SELECTOR", json.dumps(selector)))
     tab.open(fragment)
-    found = tab.page.wait_for_function("window.firstView").json_value()
+    found = tab.page.evaluate("window.firstView")
     tab.context.close()
     return float(found)
 
@@ -117,9 +114,9 @@ def measure(browser: Browser, url: str, fragment: str, ready: str, scrolled: str
     tab.page.add_init_script(_WATCH_LONG_TASKS)
     tab.open(fragment).locator(ready).first.wait_for()
     tab.settle()
-    if scrolled:
-        tab.page.wait_for_function(_ALL_CHUNKS_READ, arg=CHUNKS / CHUNKS_A_PAGE, timeout=120_000)
-        tab.settle()
+    while scrolled and tab.page.evaluate(_PAGES_OF_CHUNKS) < CHUNKS / CHUNKS_A_PAGE:
+        tab.page.wait_for_timeout(100)
+    tab.settle()
     loading = tab.page.evaluate("window.long.splice(0)")
     before, _ = memory(tab.page)
     frames = tab.page.evaluate(_SCROLL, [scrolled, SCROLLS])

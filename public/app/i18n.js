@@ -42,7 +42,8 @@ export const count = (name, number, values = {}) =>
 const shown = (value) => (typeof value === "number" ? whole(value) : String(value));
 
 export const whole = (number) => form("NumberFormat", { maximumFractionDigits: 1 }).format(number);
-export const percent = (part) => form("NumberFormat", { style: "percent", maximumFractionDigits: 0 }).format(part);
+export const percent = (part) =>
+  form("NumberFormat", { style: "percent", maximumFractionDigits: part < 0.1 ? 1 : 0 }).format(part);
 
 const UNITS = [
   ["day", 86_400],
