@@ -6,9 +6,17 @@ const NAMES = ["127.0.0.1", "localhost", "[::1]"];
 
 let own; // the hosts that this server answers to, once its port is known
 
+/**
+ * Returns once the host has said the port, which it does when the database is migrated. A page that is open asks as soon
+ * as there is somebody to ask, and the start of Python would hold up the migrations.
+ */
+export async function opened(env) {
+  own ??= hosts(await (await env.LOCAL_HOST.fetch("http://host.local/port")).json());
+}
+
 /** The answer to a request that must not come in; undefined for one that may. */
 export async function refusal(request, env) {
-  own ??= hosts(await (await env.LOCAL_HOST.fetch("http://host.local/port")).json());
+  await opened(env);
   if (!own.includes(request.headers.get("host")?.toLowerCase())) {
     return forbidden(request, "foreign_host", `This server is http://${own[0]}, and the request names another host.`);
   }

@@ -79,8 +79,8 @@ async function begin(request) {
   miniflare = new Miniflare({ ...listen, ...workerOptions(settings, supportedCompatibilityDate, services) });
   const url = await miniflare.ready;
   listen.port = Number(url.port || 80); // a URL leaves out what http has anyway
-  listening.resolve(listen.port);
   await migrate(settings);
+  listening.resolve(listen.port); // requests that came before have waited for it: see front.mjs
   if (!(await answers(url))) return stop(1);
 
   const schedule = () => {

@@ -230,11 +230,14 @@ function exported(base, className) {
       // One Python instance for one JavaScript instance; forgotten only if its construction fails.
       let constructing;
       const instance = () =>
-        (constructing ??= construct(className, context, env).catch((error) => {
-          constructing = undefined;
-          report(error);
-          throw error;
-        }));
+        (constructing ??= front
+          .opened(env)
+          .then(() => construct(className, context, env))
+          .catch((error) => {
+            constructing = undefined;
+            report(error);
+            throw error;
+          }));
       // The boot's timers belong to the call that began it: waitUntil keeps that alive if its client goes away.
       context.waitUntil(instance().catch(() => {})); // a failure meets each call again
       const activity = isObject ? { invocations: 0, since: 0 } : undefined;

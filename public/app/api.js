@@ -25,8 +25,33 @@ export function onRefusal(listener) {
 /** Now, by the server's clock as far as it is known. */
 export const now = () => Date.now() + skewMs;
 
+const AHEAD_MOST = 5000; // milliseconds that an answer may wait for its view
+const ahead = new Map(); // by path: {answer, at}
+
+/** Asks for what a view will ask for, before the view is there. The next `call` for this path gets the answer. */
+export function askAhead(path) {
+  const answer = send("GET", path, {});
+  answer.catch(() => {}); // whoever takes it deals with it
+  ahead.set(path, { answer, at: Date.now() });
+}
+
+function taken(method, path) {
+  const asked = method === "GET" && ahead.get(path);
+  ahead.delete(path);
+  return asked && Date.now() - asked.at < AHEAD_MOST ? asked.answer : undefined;
+}
+
 /** Sends a request. Gives {status, data, retryAfter}; throws ApiError. */
-export async function call(method, path, { body, headers = {}, signal } = {}) {
+export async function call(method, path, options = {}) {
+  try {
+    return await (taken(method, path) ?? send(method, path, options));
+  } catch (error) {
+    if (error.status === 401) for (const listener of refusals) listener();
+    throw error;
+  }
+}
+
+async function send(method, path, { body, headers = {}, signal }) {
   const { key } = prefs();
   let response;
   try {
@@ -53,7 +78,6 @@ export async function call(method, path, { body, headers = {}, signal } = {}) {
   const text = await response.text();
   const data = parsed(text);
   if (response.ok) return { status: response.status, data, retryAfter };
-  if (response.status === 401) for (const listener of refusals) listener();
   throw new ApiError(response.status, problemOf(data), retryAfter);
 }
 
@@ -76,9 +100,4 @@ const parsed = (text) => {
 const problemOf = (data) => {
   if (data?.error && typeof data.error === "object") return { detail: data.error.message, code: data.error.code ?? "" };
   return data ?? {};
-};
-
-export const query = (values) => {
-  const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== "");
-  return given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
 };

@@ -2,6 +2,7 @@
 import { call } from "./api.js";
 
 const PAGE = 250; // chunks a request; long outputs make the server's pages shorter
+const BACKOFFS = ["backoff", "rate_limited", "model_away"]; // reasons for which a call that failed waits
 
 export class ChunkTable {
   constructor(id) {
@@ -81,7 +82,7 @@ export function stateOf(index, table, task, doubted) {
   if (chunk) return chunk.status === "failed" ? "failed" : isCut(chunk) ? "cut" : "done";
   if (table.seen.has(index)) return "out";
   if (doubted.has(index)) return "doubt";
-  if (task.waitingFor?.reason === "backoff" && task.lastError?.chunk === index) return "backoff";
+  if (BACKOFFS.includes(task.waitingFor?.reason) && task.lastError?.chunk === index) return "backoff";
   return task.terminal ? "unmade" : "queued";
 }
 

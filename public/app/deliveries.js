@@ -1,43 +1,49 @@
 // What endpoints were told of a task, where the deployment has webhooks.
-import { html, useEffect, useState } from "./dom.js";
-import { call } from "./api.js";
+import { html, useRef, useState } from "./dom.js";
+import { call, now } from "./api.js";
 import { count, t, whole } from "./i18n.js";
-import { announce, Time, Trouble } from "./parts.js";
+import { announce, Freshness, Time, Trouble } from "./parts.js";
+import { useRefresh } from "./refresh.js";
 
-export function Deliveries({ id, terminal }) {
-  const [state, setState] = useState({ deliveries: [], error: null });
-  const [turn, setTurn] = useState(0);
-  useEffect(() => {
-    let current = true;
-    if (!terminal) return undefined;
-    call("GET", `/api/tasks/${encodeURIComponent(id)}/deliveries`).then(
-      ({ data }) => current && setState({ deliveries: data.deliveries, error: null }),
-      // A deployment without webhooks has no such path.
-      (error) => current && setState({ deliveries: [], error: error.status === 404 ? null : error }),
-    );
-    return () => (current = false);
-  }, [id, terminal, turn]);
+const SOON_MS = 20_000; // for so long after something was sent its answer is looked for
+const SOON_SECONDS = 2;
+const ROWS = 25; // a row for each attempt, at most
+
+/** Only for a task that has ended: nothing is told before. */
+export function Deliveries({ id }) {
+  const sent = useRef(now()); // a task may have ended just now
+  const state = useRefresh(`deliveries ${id}`, async (signal) => {
+    const { data } = await call("GET", `/api/tasks/${encodeURIComponent(id)}/deliveries`, { signal });
+    const open = data.deliveries.some(({ status }) => status === "pending");
+    return { data: data.deliveries, active: open && now() - sent.current < SOON_MS, after: SOON_SECONDS, rows: ROWS, done: !open };
+  });
+  const [error, setError] = useState(null);
   const again = async (delivery) => {
     try {
       await call("POST", `/api/deliveries/${encodeURIComponent(delivery)}/redeliver`);
+      sent.current = now();
       announce(t("deliveries.again"));
-      setTurn(turn + 1);
+      setError(null);
+      state.again();
     } catch (error) {
-      setState((former) => ({ ...former, error }));
+      setError(error);
     }
   };
-  if (state.deliveries.length === 0 && !state.error) return null;
+  if (!state.error && !state.data?.length) return null;
   return html`<section class="card" aria-labelledby="deliveries-title">
     <h2 id="deliveries-title">${t("deliveries.title")}</h2>
-    <${Trouble} error=${state.error} />
-    ${state.deliveries.map((delivery) => html`<${Delivery} key=${delivery.id} of=${delivery} again=${() => again(delivery.id)} />`)}
+    <${Freshness} state=${state} scope=${t("deliveries.scope")} />
+    <${Trouble} error=${state.error ?? error} />
+    ${(state.data ?? []).map((delivery) => html`<${Delivery} key=${delivery.id} of=${delivery} again=${() => again(delivery.id)} />`)}
   </section>`;
 }
+
+const TONES = { delivered: "completed", pending: "processing", gone: "failed", exhausted: "failed" };
 
 const Delivery = ({ of: { type, status, endpoint, tries, attempts, nextAttemptAt }, again }) =>
   html`<div class="delivery">
     <div class="row">
-      <strong>${type}</strong> <span>${t(`delivery.${status}`)}</span> <code>${endpoint}</code>
+      <strong>${type}</strong> <span class=${`chip is-${TONES[status]}`}>${t(`delivery.${status}`)}</span> <code>${endpoint}</code>
       <button type="button" class="quiet" onClick=${again}>${t("deliveries.redeliver")}</button>
     </div>
     <p class="hint">

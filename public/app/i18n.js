@@ -1,10 +1,9 @@
 // Words and forms of the chosen language.
-import en from "./en.js";
-import zh from "./zh.js";
 import { now } from "./api.js";
-import { prefs } from "./prefs.js";
+import { choose, prefs } from "./prefs.js";
 
-const WORDS = { en, zh };
+const known = { en: {}, zh: {} };
+const learned = new Set(); // parts of the page whose words are known in the chosen language
 const LOCALES = { en: "en-GB", zh: "zh-CN" };
 const made = new Map();
 
@@ -17,20 +16,34 @@ function form(kind, options = {}) {
   return made.get(name);
 }
 
+/** Reads the words of a part of the page: `list` or `views`. */
+export async function learn(part, language = prefs().language) {
+  learned.add(part);
+  const { default: words } = await import(`../words/${language}/${part}.js`);
+  Object.assign(known[language], words);
+}
+
+/** Chooses a language, once its words are there. */
+export async function speak(language) {
+  await Promise.all([...learned].map((part) => learn(part, language)));
+  choose("language", language);
+}
+
 /** The words under this name; `{name}` in them stands for a value. */
 export function t(name, values = {}) {
-  const words = WORDS[prefs().language]?.[name] ?? en[name] ?? name;
+  const words = known[prefs().language][name] ?? name;
   return words.replace(/\{(\w+)\}/g, (_, key) => (key in values ? shown(values[key]) : `{${key}}`));
 }
 
 /** As `t`, with the form for one thing under the name and `One` behind it. */
 export const count = (name, number, values = {}) =>
-  t(number === 1 && `${name}One` in en ? `${name}One` : name, { n: number, ...values });
+  t(number === 1 && `${name}One` in known[prefs().language] ? `${name}One` : name, { n: number, ...values });
 
 const shown = (value) => (typeof value === "number" ? whole(value) : String(value));
 
 export const whole = (number) => form("NumberFormat", { maximumFractionDigits: 1 }).format(number);
-export const percent = (part) => form("NumberFormat", { style: "percent", maximumFractionDigits: 0 }).format(part);
+export const percent = (part) =>
+  form("NumberFormat", { style: "percent", maximumFractionDigits: part < 0.1 ? 1 : 0 }).format(part);
 
 const UNITS = [
   ["day", 86_400],
@@ -58,6 +71,9 @@ export const absolute = (time) =>
   }).format(new Date(time));
 
 export const clock = (time) => form("DateTimeFormat", { timeStyle: "medium" }).format(new Date(time));
+/** With hundredths of a second. */
+export const fineClock = (time) =>
+  form("DateTimeFormat", { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 2 }).format(new Date(time));
 export const hour = (time) => form("DateTimeFormat", { hour: "2-digit", minute: "2-digit" }).format(new Date(time));
 
 /** A length of time, in the units that suit it. */
@@ -82,8 +98,8 @@ export function bytes(size) {
 
 /** What to say of an error. */
 export function explained(error) {
-  const known = `error.${error.code}`;
-  if (known in en) return t(known, { detail: error.message });
+  const name = `error.${error.code}`;
+  if (name in known[prefs().language]) return t(name, { detail: error.message });
   const fields = (error.fields ?? []).map(({ field, message }) => `${field} ${message}`).join("; ");
   return [error.message || t("error.other", { status: error.status ?? "" }), fields].filter(Boolean).join(" ");
 }

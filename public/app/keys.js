@@ -1,6 +1,6 @@
 // The tenant's API keys: list, make, revoke.
 import { html, useState } from "./dom.js";
-import { call } from "./api.js";
+import { call, now } from "./api.js";
 import { t } from "./i18n.js";
 import { announce, Confirm, Freshness, Time, Trouble } from "./parts.js";
 import { useRefresh } from "./refresh.js";
@@ -34,7 +34,7 @@ export function Keys() {
           <span>${key.scopes.map((scope) => html`<span key=${scope} class="tag">${t(`scope.${scope}`)}</span> `)}</span>
           <span class="dim">
             ${t("createdAt")} <${Time} at=${key.createdAt} />
-            ${key.expiresAt && html` · ${t("keys.expires")} <${Time} at=${key.expiresAt} />`}
+            ${key.expiresAt && html` · ${t(Date.parse(key.expiresAt) < now() ? "keys.expired" : "keys.expires")} <${Time} at=${key.expiresAt} />`}
           </span>
           <button type="button" class="danger" onClick=${() => setDoomed(key)}>${t("keys.revoke")}</button>
         </li>`,

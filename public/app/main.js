@@ -1,19 +1,24 @@
 // The page: its frame, and which view is in it.
+import "./early.js";
 import { html, render, useEffect, useState } from "./dom.js";
 import { onRefusal } from "./api.js";
-import { t } from "./i18n.js";
-import { Announcer } from "./parts.js";
-import { apply, choose, onChoice, prefs } from "./prefs.js";
-import { href, useRoute } from "./route.js";
-import { KeyDialog } from "./key.js";
-import { Access } from "./access.js";
-import { Health } from "./health.js";
-import { Submit } from "./submit.js";
-import { Task } from "./task.js";
-import { Tasks } from "./tasks.js";
+import { learn, speak, t } from "./i18n.js";
+import { Announcer, Lazy } from "./parts.js";
+import { choose, onChoice, prefs } from "./prefs.js";
+import { href, parse } from "./route.js";
+import { isView } from "./views.js";
 
-const VIEWS = { submit: Submit, tasks: Tasks, task: Task, health: Health, access: Access };
 const THEMES = ["auto", "light", "dark"];
+
+function useRoute() {
+  const [route, setRoute] = useState(() => parse(window.location.hash));
+  useEffect(() => {
+    const listener = () => setRoute(parse(window.location.hash));
+    window.addEventListener("hashchange", listener);
+    return () => window.removeEventListener("hashchange", listener);
+  }, []);
+  return route;
+}
 
 function Frame() {
   const route = useRoute();
@@ -21,12 +26,12 @@ function Frame() {
   const [asking, setAsking] = useState(null); // null: not; else why the key is asked for
   useEffect(() => onChoice(() => setChosen((number) => number + 1)), []);
   useEffect(() => onRefusal(() => setAsking(prefs().key ? "refused" : "needed")), []);
-  const name = route.view in VIEWS ? route.view : "tasks";
+  const name = isView(route.view) ? route.view : "tasks";
   useEffect(() => {
     document.title = `${t(`nav.${name}`)} · onceover`;
   }, [name, chosen]);
-  const View = VIEWS[name];
   const { key, theme, language } = prefs();
+  const other = language === "zh" ? "en" : "zh";
   return html`
     <a class="skip" href="#main" onClick=${skip}>${t("skip")}</a>
     <header class="top">
@@ -49,15 +54,15 @@ function Frame() {
         >
           <span aria-hidden="true">◐</span> ${t(`theme.${theme}`)}
         </button>
-        <button type="button" class="quiet" lang=${language === "zh" ? "en" : "zh-CN"} onClick=${() => choose("language", language === "zh" ? "en" : "zh")}>
+        <button type="button" class="quiet" lang=${language === "zh" ? "en" : "zh-CN"} onClick=${() => speak(other).catch(() => {})}>
           ${language === "zh" ? "English" : "中文"}
         </button>
       </div>
     </header>
     <main id="main" tabindex="-1">
-      <${View} key=${`${name} ${route.id} ${key}`} id=${route.id} query=${route.query} />
+      <${Lazy} key=${`${name} ${route.id} ${key}`} name=${name} id=${route.id} query=${route.query} />
     </main>
-    ${asking && html`<${KeyDialog} why=${asking} onClose=${() => setAsking(null)} />`}
+    ${asking && html`<${Lazy} name="key" why=${asking} onClose=${() => setAsking(null)} />`}
     <${Announcer} />
   `;
 }
@@ -68,5 +73,5 @@ function skip(event) {
   document.getElementById("main").focus();
 }
 
-apply();
+await learn("list");
 render(html`<${Frame} />`, document.getElementById("app"));

@@ -2,8 +2,37 @@
 import { html, useEffect, useRef, useState } from "./dom.js";
 import { absolute, clock, count, explained, percent, relative, t } from "./i18n.js";
 import { useNow } from "./refresh.js";
+import { found, read } from "./views.js";
 
+const ASK_AGAIN_MS = 3000;
 const LONG = 20_000; // code units that are shown of a text at first
+
+/** A view or a dialog by its name, with the other properties. While its file cannot be read it is asked for again. */
+export function Lazy({ name, ...others }) {
+  const [trouble, setTrouble] = useState(0); // how often it could not be read
+  const [, setRead] = useState("");
+  const View = found(name);
+  useEffect(() => {
+    if (View) return undefined;
+    let [timer, current] = [undefined, true];
+    const ask = () => {
+      if (document.hidden) return;
+      read(name).then(
+        () => current && setRead(name),
+        () => current && (setTrouble((number) => number + 1), (timer = setTimeout(ask, ASK_AGAIN_MS))),
+      );
+    };
+    document.addEventListener("visibilitychange", ask);
+    ask();
+    return () => {
+      current = false;
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", ask);
+    };
+  }, [name, View]);
+  if (View) return html`<${View} ...${others} />`;
+  return trouble > 0 ? html`<${Notice} tone="bad">${t("error.unreachable")}<//>` : null;
+}
 
 /** A text from elsewhere, isolated: marks of direction in it turn nothing around outside. */
 export const Own = ({ children }) => html`<bdi>${children}</bdi>`;
@@ -148,6 +177,14 @@ export function Announcer() {
   tell = setText;
   return html`<p class="sr" role="status" aria-live="polite">${text}</p>`;
 }
+
+/** What a client calls its task, if its metadata has something that reads like a name. */
+export function nameOf(metadata) {
+  const name = metadata.name ?? metadata.title ?? metadata.label;
+  return typeof name === "string" ? shorten(name, 80) : "";
+}
+
+export const shorten = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);
 
 export const chunksOf = (progress) =>
   count("chunksDone", progress.total, { done: progress.completed, total: progress.total });

@@ -1,8 +1,8 @@
 // What a submission would come to, drawn over its text: nothing of it is paid for, or stored.
 import { html, useMemo, useState } from "./dom.js";
 import { count, t, whole } from "./i18n.js";
-import { Facts, Notice } from "./parts.js";
-import { CodePoints, shorten } from "./text.js";
+import { Facts, Notice, shorten } from "./parts.js";
+import { CodePoints } from "./text.js";
 
 const AT_ONCE = 12; // chunks whose text is shown
 const SHOWN = 4000; // code units of each

@@ -2,7 +2,7 @@
 import { html, useState } from "./dom.js";
 import { hour, t } from "./i18n.js";
 
-const [WIDTH, HEIGHT, TOP] = [600, 120, 6];
+const [WIDTH, HEIGHT, EDGE] = [600, 120, 6]; // EDGE: so that no line is cut in half
 
 /** `series` are {name, tone, values}, a value for each of `times`; null: not known. `form` writes a value. */
 export function Plot({ title, note, times, series, form, columns = false }) {
@@ -11,8 +11,8 @@ export function Plot({ title, note, times, series, form, columns = false }) {
     ? times.map((_, index) => series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0))
     : series.flatMap(({ values }) => values.filter((value) => value !== null));
   const most = Math.max(0, ...heights);
-  const x = (index) => (times.length > 1 ? (index / (times.length - 1)) * WIDTH : WIDTH / 2);
-  const y = (value) => HEIGHT - (most > 0 ? (value / most) * (HEIGHT - TOP) : 0);
+  const x = (index) => (times.length > 1 ? EDGE + (index / (times.length - 1)) * (WIDTH - 2 * EDGE) : WIDTH / 2);
+  const y = (value) => HEIGHT - (most > 0 ? (value / most) * (HEIGHT - 2 * EDGE) : 0) - EDGE;
   const point = (event) => {
     const { left, width } = event.currentTarget.getBoundingClientRect();
     setAt(Math.max(0, Math.min(times.length - 1, Math.round(((event.clientX - left) / width) * (times.length - 1)))));
@@ -29,7 +29,7 @@ export function Plot({ title, note, times, series, form, columns = false }) {
       onPointerMove=${point}
       onPointerLeave=${() => setAt(null)}
     >
-      <line class="ground" x1="0" x2=${WIDTH} y1=${HEIGHT} y2=${HEIGHT} />
+      <line class="ground" x1="0" x2=${WIDTH} y1=${y(0)} y2=${y(0)} />
       ${columns ? stacked(series, times, x, y) : series.map(({ name, tone, values }) => html`<path key=${name} class=${`line ${tone}`} d=${path(values, x, y)} />`)}
       ${at !== null && html`<line class="at" x1=${x(at)} x2=${x(at)} y1="0" y2=${HEIGHT} />`}
     </svg>
@@ -46,8 +46,9 @@ function path(values, x, y) {
   for (const [index, value] of values.entries()) {
     if (value === null) open = false;
     else {
-      // A value on its own is a line of no length, which its round ends make visible.
-      drawn += `${open ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}${open ? "" : "h0"}`;
+      // A value on its own is a line as short as this, which its round ends make visible.
+      const alone = !open && (values[index + 1] ?? null) === null;
+      drawn += `${open ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}${alone ? "h3" : ""}`;
       open = true;
     }
   }

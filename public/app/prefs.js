@@ -20,8 +20,9 @@ const local = () => window.localStorage;
 const tab = () => window.sessionStorage;
 
 const browserLanguage = () => (navigator.languages?.[0] ?? navigator.language ?? "en").toLowerCase();
+const LANGUAGES = ["en", "zh"];
 const chosen = {
-  language: read(local, "onceover.language") ?? (browserLanguage().startsWith("zh") ? "zh" : "en"),
+  language: LANGUAGES.find((language) => language === read(local, "onceover.language")) ?? (browserLanguage().startsWith("zh") ? "zh" : "en"),
   theme: read(local, "onceover.theme") ?? "auto",
   key: read(tab, "onceover.key") ?? "",
 };

@@ -1,5 +1,7 @@
-// The address: #/view/id?name=value. It holds which view is shown and its filters, and never a key.
-import { useEffect, useState } from "./dom.js";
+// Addresses. The page's own is #/view/id?name=value: it holds which view is shown and its filters, and never a key. Of the
+// API there are those that are asked for ahead of a view.
+
+const PAGE = 25; // tasks
 
 export function parse(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
@@ -15,11 +17,12 @@ const decode = (text) => {
   }
 };
 
-export function href(view, id = "", query = {}) {
+const tail = (query) => {
   const given = Object.entries(query).filter(([, value]) => value !== "" && value !== undefined && value !== null);
-  const tail = given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
-  return `#/${view}${id ? `/${encodeURIComponent(id)}` : ""}${tail}`;
-}
+  return given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
+};
+
+export const href = (view, id = "", query = {}) => `#/${view}${id ? `/${encodeURIComponent(id)}` : ""}${tail(query)}`;
 
 export const go = (...where) => {
   window.location.hash = href(...where);
@@ -31,12 +34,13 @@ export const replace = (...where) => {
   window.dispatchEvent(new HashChangeEvent("hashchange"));
 };
 
-export function useRoute() {
-  const [route, setRoute] = useState(() => parse(window.location.hash));
-  useEffect(() => {
-    const listener = () => setRoute(parse(window.location.hash));
-    window.addEventListener("hashchange", listener);
-    return () => window.removeEventListener("hashchange", listener);
-  }, []);
-  return route;
-}
+/** A moment as a field of a form has it, as the API takes it; empty if it is none. */
+export const moment = (text) => {
+  const time = Date.parse(text);
+  return Number.isNaN(time) ? "" : new Date(time).toISOString();
+};
+
+export const listPath = ({ status, after, before, cursor }) =>
+  `/api/tasks${tail({ status, createdAfter: moment(after), createdBefore: moment(before), limit: PAGE, cursor })}`;
+
+export const taskPath = (id) => `/api/tasks/${encodeURIComponent(id)}`;

@@ -6,10 +6,9 @@ import { ChunkTable } from "./chunks.js";
 import { Chunk } from "./chunk.js";
 import { Deliveries } from "./deliveries.js";
 import { absolute, count, span, t, whole } from "./i18n.js";
-import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, Notice, Save, Time, Trouble, Waiting, Words } from "./parts.js";
+import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, nameOf, Notice, Save, Time, Trouble, Waiting, Words } from "./parts.js";
 import { useRefresh } from "./refresh.js";
-import { href, replace } from "./route.js";
-import { nameOf } from "./tasks.js";
+import { href, replace, taskPath } from "./route.js";
 import { Waterfall } from "./waterfall.js";
 
 const SECONDS_MOST = 3; // between two looks at a task of which there is news
@@ -20,7 +19,7 @@ export function Task({ id, query }) {
   const [, setNews] = useState(0);
   const source = useRef(null); // the text, once it has been read
   const state = useRefresh(id, async (signal, former) => {
-    const { data, retryAfter } = await call("GET", `/api/tasks/${encodeURIComponent(id)}`, { signal });
+    const { data, retryAfter } = await call("GET", taskPath(id), { signal });
     if (former && former.status !== data.status) announce(`${t("task.title")}: ${t(`status.${data.status}`)}`);
     table.sync(data, signal, () => setNews((number) => number + 1));
     // `Retry-After` grows with the time without news. While there is news, the page is quicker than it asks for.
@@ -50,7 +49,7 @@ export function Task({ id, query }) {
       <${Result} task=${task} />
       <div class="pair even">
         <${Request} task=${task} />
-        <${Deliveries} id=${id} terminal=${task.terminal} />
+        ${task.terminal && html`<${Deliveries} id=${id} />`}
       </div>`}
   `;
 }

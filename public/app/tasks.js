@@ -1,27 +1,19 @@
 // The list of tasks, newest first, with its filters in the address.
 import { html, useState } from "./dom.js";
-import { call, query as queryOf } from "./api.js";
-import { Bulk } from "./bulk.js";
+import { call } from "./api.js";
 import { t, whole } from "./i18n.js";
-import { announce, Bar, Chip, chunksOf, Freshness, Time, Trouble, Waiting } from "./parts.js";
-import { go, href } from "./route.js";
+import { announce, Bar, Chip, chunksOf, Freshness, Lazy, nameOf, Time, Trouble, Waiting } from "./parts.js";
 import { useRefresh } from "./refresh.js";
-import { shorten } from "./text.js";
+import { go, href, listPath, moment } from "./route.js";
 
-const PAGE = 25;
 // What a page of one status reads at most on the server, which walks over 500 tasks and counts each of them three times.
 const ROWS_OF_A_FILTER = 1500;
 const STATUSES = ["pending", "processing", "completed", "failed", "cancelled"];
 
-const moment = (text) => {
-  const time = Date.parse(text);
-  return Number.isNaN(time) ? "" : new Date(time).toISOString();
-};
-
 export function Tasks({ query }) {
   const { status = "", after = "", before = "", cursor = "" } = query;
   const [bulk, setBulk] = useState("");
-  const path = `/api/tasks${queryOf({ status, createdAfter: moment(after), createdBefore: moment(before), limit: PAGE, cursor })}`;
+  const path = listPath(query);
   const state = useRefresh(path, async (signal, former) => {
     const { data } = await call("GET", path, { signal });
     if (former) tellChanges(former.tasks, data.tasks);
@@ -63,7 +55,7 @@ export function Tasks({ query }) {
       ${cursor && html`<a class="button" href=${href("tasks", "", { status, after, before })}>${t("newest")}</a>`}
       ${page?.nextCursor && html`<a class="button" href=${href("tasks", "", { status, after, before, cursor: page.nextCursor })}>${t("older")}</a>`}
     </div>
-    ${bulk && html`<${Bulk} kind=${bulk} after=${moment(after)} before=${moment(before)} onClose=${() => (setBulk(""), state.again())} />`}
+    ${bulk && html`<${Lazy} name="bulk" kind=${bulk} after=${moment(after)} before=${moment(before)} onClose=${() => (setBulk(""), state.again())} />`}
   `;
 }
 
@@ -74,12 +66,6 @@ function tellChanges(former, tasks) {
 }
 
 const shortId = (id) => id.slice(-12);
-
-/** What a client calls its task, if its metadata has something that reads like a name. */
-export function nameOf(metadata) {
-  const name = metadata.name ?? metadata.title ?? metadata.label;
-  return typeof name === "string" ? shorten(name, 80) : "";
-}
 
 function List({ tasks, filtered, more }) {
   if (tasks.length === 0) {

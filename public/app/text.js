@@ -28,5 +28,3 @@ export class CodePoints {
     return this.text.slice(this.unit(start), this.unit(end));
   }
 }
-
-export const shorten = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);

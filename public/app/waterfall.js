@@ -2,13 +2,14 @@
 import { html, useLayoutEffect, useMemo, useRef, useState } from "./dom.js";
 import { now } from "./api.js";
 import { doubtedChunks, stateOf } from "./chunks.js";
-import { absolute, clock, count, span, t } from "./i18n.js";
+import { absolute, clock, count, fineClock, span, t } from "./i18n.js";
 import { useNow } from "./refresh.js";
 
 const ROW = 24; // pixels; the style sheet has the same
 const HEIGHT_MOST = 480;
 const SPARE = 6; // rows above and below the view
 const DAY = 86_400_000; // milliseconds; what is longer has dates on its axis
+const FINE = 10_000; // what is shorter has hundredths of a second
 const STEPS = 240; // of the curve of calls at once
 
 export function Waterfall({ task, table, selected, onSelect }) {
@@ -25,7 +26,8 @@ export function Waterfall({ task, table, selected, onSelect }) {
   for (let index = first; index < behind; index += 1) rows.push({ index, state: stateOf(index, table, task, doubted) });
   const end = task.terminal ? Date.parse(task.finishedAt) : now();
   const scale = near ? scaleOf(rows, table, end) : [Date.parse(task.createdAt), end];
-  const moment = scale[1] - scale[0] > DAY ? absolute : clock;
+  const length = scale[1] - scale[0];
+  const moment = length > DAY ? absolute : length < FINE ? fineClock : clock;
   useLayoutEffect(() => {
     const element = box.current;
     if (!element || selected === null) return;
@@ -46,7 +48,7 @@ export function Waterfall({ task, table, selected, onSelect }) {
     </div>
     <div
       ref=${box}
-      class="fall"
+      class=${total * ROW > HEIGHT_MOST ? "fall long" : "fall"}
       role="listbox"
       tabindex="0"
       aria-label=${t("waterfall.label")}
@@ -120,7 +122,7 @@ function Row({ index, state, chunk, out, task, scale, selected, onSelect }) {
 }
 
 const Legend = () => html`<div class="legend">
-  ${["done", "cut", "out", "doubt", "failed"].map(
+  ${["done", "cut", "out", "backoff", "doubt", "failed"].map(
     (state) => html`<span key=${state}><b class=${`call is-${state}`}></b>${t(`chunk.${state}`)}</span>`,
   )}
   <span><i class="wait"></i>${t("waterfall.wait")}</span>

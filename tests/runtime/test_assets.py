@@ -1,6 +1,7 @@
 """The dashboard's files: served as Cloudflare serves them, under a strict policy, and the API is what it was."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.support.dev_server import ROOT, DevServer
 pytestmark = pytest.mark.runtime
 PUBLIC = ROOT / "public"
 BYTES_MOST = 200_000
+EARLY_MODULES_MOST = 15
 
 FILES = sorted(f"/{path.relative_to(PUBLIC).as_posix()}" for path in PUBLIC.rglob("*") if path.is_file())
 ASSETS = [name for name in FILES if name not in {"/_headers", "/index.html"}]
@@ -111,10 +113,22 @@ def test_the_api_is_untouched(server: DevServer) -> None:
     assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
 
 
-def test_the_page_names_all_of_its_modules(server: DevServer) -> None:
-    """The browser asks for them at once, not one import after the other."""
-    named = re.findall(r'(?:rel="modulepreload" href|type="module" src)="([^"]+)"', httpx.get(server.url).text)
-    assert sorted(named) == [path[1:] for path in FILES if path.endswith(".js")]
+def test_the_page_names_what_each_view_needs(server: DevServer) -> None:
+    """The browser asks at once for all that is imported before any view is chosen, not for one import after the other,
+    and for nothing that only some view needs."""
+    named = re.findall(
+        r'(?:rel="modulepreload" href|type="module"(?: async)? src)="([^"]+)"', httpx.get(server.url).text
+    )
+    needed: set[str] = set()
+    left = ["app/early.js", "app/main.js"]
+    while left:
+        name = left.pop()
+        if name not in needed:
+            needed.add(name)
+            imported = re.findall(r'\b(?:import|from) ?"([^"]+)"', (PUBLIC / name).read_text())
+            left += [os.path.normpath(f"{name}/../{one}") for one in imported]
+    assert sorted(named) == sorted(needed)
+    assert len(needed) <= EARLY_MODULES_MOST
 
 
 def test_a_foreign_host_gets_no_file(server: DevServer) -> None:

@@ -19,6 +19,8 @@ FLAGS = (
 )
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = ROOT / ".build" / "screenshots"
+# What must stay a text wherever it is shown: markup, scripts, marks of direction.
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> \u202egnp.exe\u2066 & \"'"
 # A turn of the page's loop, by a message: the page's timers may stand still.
 _A_TURN = """new Promise((done) => {
   const channel = new MessageChannel();

@@ -58,7 +58,9 @@ class DevServer:
         return self
 
     def launch(self) -> None:
-        """Start without waiting."""
+        """Start without waiting; again, if it has ended."""
+        if self._process is not None and self._process.stdout is not None:
+            self._process.stdout.close()
         self._process = subprocess.Popen(
             self.command,
             cwd=ROOT,

@@ -3,30 +3,57 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from src.core.codes import TaskCode
 
-APP = Path(__file__).resolve().parents[2] / "public" / "app"
+PUBLIC = Path(__file__).resolve().parents[2] / "public"
+APP, WORDS = PUBLIC / "app", PUBLIC / "words"
+PAGE = ("early.js", "main.js")
+PARTS = ("list", "views")
 _ENTRY = re.compile(r'^ {2}(?:"([\w.-]+)"|(\w+)):\s*(?:\n\s*)?"((?:[^"\\]|\\.)*)",$', re.MULTILINE)
 _NAMED = re.compile(r'"([\w.-]+)"')
 _FAMILY = re.compile(r"\b(?:t|count)\(\s*`([\w.-]*)\$\{[^}]*\}(\w*)`")
-_EXPLAINED = re.compile(r"const known = `([\w.]+)\$")
+_EXPLAINED = re.compile(r"const name = `([\w.]+)\$")
+_VIEW = re.compile(r'^ {2}\w+: \["(\w+)", "\w+", "([^\]]+)"\],$', re.MULTILINE)
+_IMPORT = re.compile(r'^(?:import|export) (?:[^;]*? from )?"\./([\w-]+\.js)";$', re.MULTILINE)
 
 
-def words(language: str) -> dict[str, str]:
-    """The names of a language's module and what they say."""
-    text = (APP / f"{language}.js").read_text()
+def words(language: str, part: str) -> dict[str, str]:
+    """The names of a part of a language and what they say."""
+    text = (WORDS / language / f"{part}.js").read_text()
     found = {quoted or plain: said for quoted, plain, said in _ENTRY.findall(text)}
     assert len(found) == len(re.findall(r"^ {2}\S.*:", text, re.MULTILINE)), "a line is not understood"
     return found
 
 
-def sources() -> str:
-    return "\n".join(path.read_text() for path in sorted(APP.glob("*.js")) if path.stem not in {"en", "zh"})
+def reached(*names: str) -> dict[str, str]:
+    """The modules of these names and all that they import."""
+    found: dict[str, str] = {}
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found[name] = (APP / name).read_text()
+            left += _IMPORT.findall(found[name])
+    return found
 
 
-def test_both_languages_have_the_same_names_and_values() -> None:
+def views(part: str) -> list[list[str]]:
+    """The modules of each view and dialog that has its words in this part, its own first."""
+    found = _VIEW.findall((APP / "views.js").read_text())
+    return [[f"{file}.js" for file in files.split('", "')] for own, files in found if own == part]
+
+
+def sources(*parts: str) -> str:
+    """The page, and the views that have their words in these parts."""
+    return "\n".join(reached(*PAGE, *(files[0] for part in parts for files in views(part))).values())
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_both_languages_have_the_same_names_and_values(part: str) -> None:
     """A name has words in both, with the same values to fill in."""
-    english, chinese = words("en"), words("zh")
+    english, chinese = words("en", part), words("zh", part)
     assert list(english) == list(chinese)
     assert {name for name in english if not chinese[name]} == set()
     values = re.compile(r"\{\w+\}")
@@ -38,20 +65,34 @@ def test_both_languages_have_the_same_names_and_values() -> None:
 
 
 def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() -> None:
-    """Names stand in the sources as they are, or are a family: `status.` and what the API says."""
-    text, known = sources(), set(words("en"))
-    asked = set(re.findall(r'\b(?:t|count)\(\s*"([\w.-]+)"', text))
-    assert asked - known == set()
+    """Names stand in the sources as they are, or are a family: `status.` and what the API says. What the frame, the
+    list and its dialogs ask for is in the part that is read first."""
+    shared, others = words("en", "list"), words("en", "views")
+    assert set(shared) & set(others) == set()
+    for parts, known in ((["list"], set(shared)), (PARTS, set(shared) | set(others))):
+        text = sources(*parts)
+        asked = set(re.findall(r'\b(?:t|count)\(\s*"([\w.-]+)"', text))
+        assert asked - known == set()
+        assert {name for name in known if not used(name, text)} == set()
+
+
+def used(name: str, text: str) -> bool:
+    """Whether a text names it, or a family that it is of."""
     families = set(_FAMILY.findall(text)) | {(prefix, "") for prefix in _EXPLAINED.findall(text)}
-    named = set(_NAMED.findall(text))
+    plain = name.removesuffix("One")
+    return bool({name, plain} & set(_NAMED.findall(text))) or any(
+        one.startswith(prefix) and one.endswith(suffix) for prefix, suffix in families for one in (name, plain)
+    )
 
-    def used(name: str) -> bool:
-        plain = name.removesuffix("One")
-        return bool({name, plain} & named) or any(
-            one.startswith(prefix) and one.endswith(suffix) for prefix, suffix in families for one in (name, plain)
-        )
 
-    assert {name for name in known if not used(name)} == set()
+def test_a_view_names_all_files_that_it_needs() -> None:
+    """They are asked for at once, not one import after the other; and no file is left that nothing needs."""
+    page = reached(*PAGE)
+    for part in PARTS:
+        for own, *others in views(part):
+            assert sorted({own, *others}) == sorted(set(reached(own)) - set(page)), own
+    needed = set(page) | {file for part in PARTS for files in views(part) for file in files}
+    assert {path.name for path in APP.glob("*.js")} == needed
 
 
 def test_a_bulk_retry_offers_the_codes_that_the_api_takes() -> None:

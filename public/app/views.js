@@ -1,0 +1,27 @@
+// Which files have a view or a dialog, and which words it needs. They are read when it is first needed, all at once.
+import { learn } from "./i18n.js";
+
+// The words, the component, the file that has it, and what else that file imports beside the page's own modules.
+const FILES = {
+  tasks: ["list", "Tasks", "tasks"],
+  bulk: ["list", "Bulk", "bulk", "codes"],
+  key: ["list", "KeyDialog", "key"],
+  task: ["views", "Task", "task", "actions", "chunk", "chunks", "deliveries", "text", "waterfall"],
+  submit: ["views", "Submit", "submit", "plan", "text"],
+  health: ["views", "Health", "health", "plots"],
+  access: ["views", "Access", "access", "keys", "secret", "webhooks"],
+};
+const DIALOGS = ["bulk", "key"];
+const ready = new Map();
+
+export const isView = (name) => Object.hasOwn(FILES, name) && !DIALOGS.includes(name);
+
+/** The component of this name if it has been read, else undefined. */
+export const found = (name) => ready.get(name);
+
+/** Reads the component of this name, with its words. */
+export async function read(name) {
+  const [words, component, ...files] = FILES[name];
+  const [own] = await Promise.all([...files.map((file) => import(`./${file}.js`)), learn(words)]);
+  ready.set(name, own[component]);
+}

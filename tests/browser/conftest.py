@@ -1,0 +1,91 @@
+"""One server, one model, one receiver of webhooks and one browser for all tests of the dashboard."""
+
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.support.browser import Watched, chromium
+from tests.support.client import Client, openai, variables
+from tests.support.dev_server import DevServer
+from tests.support.make_key import insert_key
+from tests.support.model_plan import Behaviour, Call, Plan, ended, hang, rate_limit
+from tests.support.model_server import ModelServer
+from tests.support.receiver import Receiver
+
+expect.set_options(timeout=20_000)
+READY_SECONDS_MOST = 180  # on a machine that is busy
+
+
+def behave(call: Call) -> Behaviour | None:
+    """Refuse what is to fail, cut off one part, and answer with the text itself where that is hostile."""
+    if "doom" in call.user:
+        return Behaviour("status", status_code=400, text="<svg onload=alert(3)> no")
+    if "lingers" in call.user:
+        return hang()
+    if "throttled" in call.user:
+        return rate_limit(300)
+    if "part 002" in call.user:
+        return ended("length")
+    return Behaviour("ok", text=call.user) if "<script>" in call.user else None
+
+
+@pytest.fixture(scope="session")
+def model() -> Iterator[ModelServer]:
+    """A model that somebody can hold."""
+    with ModelServer(api_key="test-key", plan=Plan(decide=behave)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def receiver() -> Iterator[Receiver]:
+    """Somebody who listens for webhooks."""
+    with Receiver() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """The Worker, asking for keys, with webhooks that may go to this machine. It has the same port at each start."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
+    flags = openai(model.base_url, AI_TIMEOUT_SECONDS=60, LEASE_SECONDS=90) + variables(values)
+    with DevServer(
+        tmp_path_factory.mktemp("state"), *flags, "--cron-every", "2", port=port, ready_seconds=READY_SECONDS_MOST
+    ) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def key(server: DevServer) -> str:
+    """A key for everything."""
+    return insert_key(server.persist_to)
+
+
+@pytest.fixture(scope="session")
+def client(server: DevServer, key: str) -> Iterator[Client]:
+    """A client of the API."""
+    with Client(server.url) as made:
+        made.http.headers["Authorization"] = f"Bearer {key}"
+        yield made
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def tab(browser: Browser, server: DevServer) -> Iterator[Watched]:
+    """A page in which no script may fail, and which may ask no other host."""
+    watched = Watched(browser, server.url)
+    yield watched
+    watched.context.close()
+    assert watched.faults == []
+    assert not [request for request in watched.requests if "oo_" in request], "a key in an address"
