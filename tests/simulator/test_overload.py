@@ -25,6 +25,14 @@ def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
         assert play(Load(WORKERS, SLOW, stall, route)).faults(calm) == []
 
 
+@pytest.mark.parametrize("route", overload.ROUTES)
+def test_a_hundred_workers_and_a_stall(route: str):
+    """100 workers, 10 ms a call, a stall of 5 s: the smallest load of `python -m simulator.overload`, in which a fixed
+    start window of two seconds left tasks for ever."""
+    calm = play(Load(100, 0.01, route=route))
+    assert [*calm.faults(calm), *play(Load(100, 0.01, 5.0, route)).faults(calm)] == []
+
+
 def test_a_database_that_is_quick_enough_costs_nothing():
     """Where the line is short, workers write as they do alone: once a call at most, and nothing is spare but a claim
     and its end."""
