@@ -10,6 +10,7 @@ import pytest
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer
+from tests.support.routes import STARTS_SECONDS
 from tests.support.wired_worker import DEAD_TRIGGERS, write_wired_worker
 
 pytestmark = pytest.mark.runtime
@@ -50,6 +51,7 @@ def servers(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
             *openai(model.base_url, **settings),
             *("--cron-every", "1"),
             project=project,
+            ready_seconds=STARTS_SECONDS,
         )
         for name, (environment, settings) in SERVERS.items()
     }

@@ -13,7 +13,7 @@ from tests.support.chaos_work import Submission, submissions
 from tests.support.client import Client, openai
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer
-from tests.support.routes import on_each_route
+from tests.support.routes import STARTS_SECONDS, on_each_route
 from tests.support.shared_d1 import SERVED, Fate, SharedD1
 from tests.support.wired_worker import SHORT_LIMITS, write_wired_worker
 
@@ -84,6 +84,7 @@ def live_through_it(environment: Sequence[str], folder: Path) -> None:
             *("--cron-every", "1"),
             project=write_wired_worker(folder / "project", SHORT_LIMITS),
             environ={"NODE_OPTIONS": database.options(folder)},
+            ready_seconds=STARTS_SECONDS,
         ) as server,
         Client(server.url) as client,
     ):

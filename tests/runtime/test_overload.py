@@ -16,7 +16,7 @@ from src.core import limits
 from tests.support.client import Client, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer
-from tests.support.routes import on_each_route
+from tests.support.routes import STARTS_SECONDS, on_each_route
 from tests.support.shared_d1 import SharedD1
 
 pytestmark = pytest.mark.runtime
@@ -77,6 +77,7 @@ def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
             *environment,
             *openai(model.base_url),
             environ={"NODE_OPTIONS": database.options(folder)},
+            ready_seconds=STARTS_SECONDS,
         ) as server,
         Client(server.url) as client,
     ):
@@ -109,7 +110,9 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
     """Stop all of the runtime four times, with twenty tasks under way."""
     with (
         ModelServer(api_key="test-key", latency_seconds=0.3) as model,
-        DevServer(folder, *environment, *openai(model.base_url), "--cron-every", "5") as server,
+        DevServer(
+            folder, *environment, *openai(model.base_url), "--cron-every", "5", ready_seconds=STARTS_SECONDS
+        ) as server,
         Client(server.url) as client,
     ):
         tasks = [client.submit(paragraphs(CHUNKS), chunk=SMALL) for _ in range(TASKS)]

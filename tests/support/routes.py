@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+STARTS_SECONDS = 180  # of servers that start together
 ROUTES: Mapping[str, Sequence[str]] = {"queue": (), "objects": ("--env", "free")}
 
 
