@@ -12,6 +12,8 @@ from src.processing import submission
 LEASE_SECONDS = 40
 TIMEOUT_SECONDS = 15
 MAX_ATTEMPTS = 3
+SMALL_LANE_CHUNKS = 6
+SMALL_LANE_CALLS = 3
 
 # Short slices make continuations and releases; the longer ones are more than any task here takes.
 _SLICES = {"QUEUE_SLICE_SECONDS": 5.0, "DIRECT_SLICE_SECONDS": 4.0, "OBJECT_SLICE_SECONDS": 5.0}
@@ -20,8 +22,8 @@ _PARTS = {"CHECKPOINT_BYTES_MOST": 60, "SEGMENT_BYTES": 120}
 # Windows of two chunks or so, and merges that keep an output or two: runs read on in between.
 _WINDOWS = {"WINDOW_CHARS_MOST": 20, "OUTPUTS_KEPT_CHARS": 60, "MERGE_CALLS_READ": 2}
 _ALWAYS: dict[str, Any] = {
-    "LANE_CHUNKS": 6,
-    "LANE_CALLS": 3,
+    "LANE_CHUNKS": SMALL_LANE_CHUNKS,
+    "LANE_CALLS": SMALL_LANE_CALLS,
     "COORDINATOR_IDLE_SECONDS": 240.0,
     "SWEEP_BACKOFF_DOUBLINGS_MOST": 2,
     "SWEEP_SLICE_SECONDS": 30.0,

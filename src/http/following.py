@@ -126,7 +126,8 @@ class Follower:
                     yield None
             await work
         finally:
-            work.cancel()
+            if work.cancel():
+                await asyncio.wait({work}, timeout=limits.DROP_SECONDS_MOST)
 
     async def _rest(self, seconds: float) -> AsyncIterator[None]:
         """Pause. Now and then a comment is due: it keeps the connection, and shows whether the client is there."""

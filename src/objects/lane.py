@@ -2,6 +2,7 @@
 
 import asyncio
 
+from ..core import limits
 from ..core.errors import CallAborted, CallNotStarted, ConfigurationError, ModelError, StoreError
 from ..core.ids import TaskKey
 from ..inference import wire
@@ -49,9 +50,13 @@ class Lane:
         self._out |= dict.fromkeys(out, fence)
         try:
             await asyncio.wait(out)
+        except asyncio.CancelledError:  # the lane itself is being ended: it sees its calls close their connections
+            for made in out:
+                made.cancel()
+            await asyncio.wait(out, timeout=limits.DROP_SECONDS_MOST)
+            raise
         finally:
             for made in out:
-                made.cancel()  # those that go on are of a lane that is itself being ended
                 del self._out[made]
         return [wire.write_outcome(_outcome(made, begun=place in begun)) for place, made in enumerate(out)]
 

@@ -12,7 +12,9 @@ from src.core.task import Route
 from src.core.version import MIGRATION, VERSION
 from src.http.isolate import Isolate
 from src.http.messages import Reply
+from src.processing.worker import Host
 from tests.support.api_bench import ApiBench, bearer, data
+from tests.support.api_bench import key as key_of
 from tests.support.sqlite_d1 import NETWORK_LOST
 
 NOTHING = {"dispatched": 0, "worked": 0, "expired": 0, "failed": 0, "erased": 0}
@@ -138,7 +140,7 @@ def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
 
 
 def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
-    """Null before a trigger has come, its time afterwards, and what there is to do of all tenants."""
+    """No trigger has come; then cron's sweep has, and its time is shown; and what there is to do of all tenants."""
     shown = data(verbose(bench))
     assert [shown[name] for name in ("lastSweepAt", "lastQueueAt", "lastAlarmAt")] == [None] * 3
     assert shown["backlog"] == {"pending": 0, "processing": 0, "oldestPendingSeconds": None}
@@ -152,7 +154,29 @@ def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
     sweep(bench)
     shown = data(verbose(bench))
     assert shown["lastSweepAt"] == "2026-09-21T14:13:27.000Z"
+    assert (shown["lastQueueAt"], shown["lastAlarmAt"]) == (None, None)
     assert shown["backlog"] == {"pending": 2, "processing": 1, "oldestPendingSeconds": 7}
+
+
+@pytest.mark.parametrize(
+    ("route", "name"),
+    [(Route.QUEUE, "lastQueueAt"), (Route.DURABLE_OBJECT, "lastAlarmAt"), (Route.DIRECT, None)],
+)
+def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str | None) -> None:
+    """A run by a queue's consumer or by an object shows that its trigger came, and no other; a direct one shows none.
+
+    One that comes within two minutes and a half of the noted one changes nothing, a later one does.
+    """
+    shown = []
+    for seconds in (7, 100, 100):
+        bench.pass_seconds(seconds)
+        bench.run(bench.worker.run(key_of(bench.submit()["id"]), Host(route, 600.0)))
+        found = data(verbose(bench))
+        shown.append({one: found[one] for one in ("lastSweepAt", "lastQueueAt", "lastAlarmAt")})
+    empty = dict.fromkeys(shown[0])
+    first, last = "2026-09-21T14:13:27.000Z", "2026-09-21T14:16:47.000Z"
+    noted = [{name: at} if name else {} for at in (first, first, last)]
+    assert shown == [empty | one for one in noted]
 
 
 def test_operators_see_version_and_schema(bench: ApiBench) -> None:

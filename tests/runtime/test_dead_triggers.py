@@ -1,68 +1,145 @@
 """Queue, cron, alarms and RPC that throw at entry, on real workerd: whoever asks over HTTP moves a task."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
+import httpx
 import pytest
 
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer
+from tests.support.routes import STARTS_SECONDS
 from tests.support.wired_worker import DEAD_TRIGGERS, write_wired_worker
 
 pytestmark = pytest.mark.runtime
 CHUNKS = 8
 SMALL = {"maxChars": 40}
-# In `free` the object takes the task over RPC, and its alarm never comes. Without RPC the submission would work on it.
-DEAD = {"top": ((), "queue,cron,alarm,rpc"), "free": (("--env", "free"), "cron,alarm")}
+SHORT = {"LEASE_SECONDS": 1, "AI_TIMEOUT_SECONDS": 0.9}
+# A direct run makes no call that may outlast the answer, so with 40 s a call it is cron's to begin, and cron is dead.
+LONG = {"LEASE_SECONDS": 60, "AI_TIMEOUT_SECONDS": 40}
+SERVERS: Mapping[str, tuple[Sequence[str], Mapping[str, object]]] = {
+    "top": ((), SHORT),
+    "free": (("--env", "free"), SHORT),
+    "direct": (("--env", "direct"), LONG),
+}
+# Server, what is dead, who then works on a task that is polled, and whose failures that server has written down.
+CASES = [
+    ("top", "queue", "durable-object direct", "queue"),  # cron's sweeps send it to the queue in vain meanwhile
+    ("top", "cron", "queue", "cron"),
+    ("top", "alarm", "queue", ""),
+    ("top", "rpc", "queue", ""),
+    ("top", "queue,cron,alarm,rpc", "direct", "queue,cron"),
+    ("free", "cron", "durable-object", "cron"),
+    ("free", "alarm", "direct", "alarm"),
+    ("free", "rpc", "direct", "rpc"),
+    ("free", "cron,alarm", "direct", "cron,alarm"),
+    ("free", "cron,alarm,rpc", "direct", "cron,rpc"),
+    ("direct", "cron", "direct", "cron"),
+]
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Worker, its triggers dead."""
-    return write_wired_worker(tmp_path_factory.mktemp("project"), DEAD_TRIGGERS)
-
-
-@pytest.fixture(scope="module", params=DEAD)
-def dead(
-    request: pytest.FixtureRequest, project: Path, model: ModelServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[DevServer]:
-    """It runs, with short leases, and cron fires every second, in vain."""
-    environment, events = DEAD[request.param]
-    settings = openai(model.base_url, DEAD=events, LEASE_SECONDS=1, AI_TIMEOUT_SECONDS=0.9)
-    state = tmp_path_factory.mktemp("state")
-    with DevServer(state, *environment, *settings, "--cron-every", "1", project=project) as server:
-        yield server
-
-
-@pytest.fixture
-def client(dead: DevServer, model: ModelServer) -> Iterator[Client]:
-    """A client of it, and an empty ledger."""
-    model.wait_until_idle()
-    model.reset()
-    with Client(dead.url) as made:
+def servers(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, DevServer]]:
+    """One for each set of routes, started at once. Cron fires every second."""
+    project = write_wired_worker(tmp_path_factory.mktemp("project"), DEAD_TRIGGERS)
+    made = {
+        name: DevServer(
+            tmp_path_factory.mktemp(name),
+            *environment,
+            *openai(model.base_url, **settings),
+            *("--cron-every", "1"),
+            project=project,
+            ready_seconds=STARTS_SECONDS,
+        )
+        for name, (environment, settings) in SERVERS.items()
+    }
+    with ExitStack() as stack, ThreadPoolExecutor(len(made)) as pool:
+        list(pool.map(stack.enter_context, made.values()))
         yield made
 
 
-def assert_done(task: Json, model: ModelServer) -> None:
-    """It has completed by the direct route, each chunk with one call."""
-    assert (task["status"], task["route"]) == ("completed", "direct")
+@pytest.fixture
+def server(servers: Mapping[str, DevServer], name: str, dead: str, model: ModelServer) -> DevServer:
+    """The one of that name, with these triggers dead, and an empty ledger."""
+    model.wait_until_idle()
+    model.reset()
+    kill(servers[name], dead)
+    return servers[name]
+
+
+@pytest.fixture
+def client(server: DevServer) -> Iterator[Client]:
+    """A client of it."""
+    with Client(server.url) as made:
+        yield made
+
+
+def kill(server: DevServer, dead: str) -> None:
+    """Have these triggers fail at entry, and no others."""
+    assert httpx.post(f"{server.url}/_test/dead", content=dead).text == "done"
+
+
+def status(client: Client) -> Json:
+    """Read all of the status."""
+    shown: Json = client.http.get("/api/async-status", params={"verbose": 1}).json()
+    return shown
+
+
+def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
+    """It has completed by one of these routes, each chunk with one call."""
+    assert task["status"] == "completed"
+    assert task["route"] in routes.split()
     assert (task["usage"]["modelCalls"], task["usage"]["inDoubt"]) == (CHUNKS, 0)
     assert len(model.calls()) == CHUNKS
 
 
-def test_polls_end_a_task(dead: DevServer, client: Client, model: ModelServer):
-    """A client that polls with `?wait=` gets its result."""
+@pytest.mark.parametrize(
+    ("name", "dead", "seen"),
+    [("top", "queue,cron,alarm,rpc", "lastQueueAt"), ("free", "cron,alarm,rpc", "lastAlarmAt")],
+)
+def test_status_shows_which_triggers_come(server: DevServer, client: Client, seen: str) -> None:
+    """While all are dead a sweep was seen that a request began, and nothing else; then the host, and cron's sweeps."""
+    client.http.post("/api/sweep")
+    shown = status(client)
+    swept = shown["lastSweepAt"]
+    assert swept is not None
+    assert (shown["lastQueueAt"], shown["lastAlarmAt"]) == (None, None)
+    assert shown["backlog"] == {"pending": 0, "processing": 0, "oldestPendingSeconds": None}
+    kill(server, "")
+    eventually(lambda: status(client)["lastSweepAt"] > swept)
+    assert client.finished(client.submit(paragraphs(CHUNKS), chunk=SMALL)["id"])["status"] == "completed"
+    shown = status(client)
+    assert {one for one in ("lastQueueAt", "lastAlarmAt") if shown[one] is not None} == {seen}
+
+
+@pytest.mark.parametrize(("name", "dead", "route", "failed"), CASES)
+def test_polls_end_a_task(server: DevServer, client: Client, model: ModelServer, route: str, failed: str) -> None:
+    """A client that polls with `?wait=` gets its result, whichever triggers are dead: each alone, and all together."""
+    before = len(server.lines)
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
-    assert task["route"] != "direct"
-    assert_done(client.finished(task["id"]), model)
-    assert any("events fail at entry" in line for line in dead.lines)
+
+    def polled() -> Json | None:
+        shown = client.task(task["id"], wait=1)
+        return shown if shown["terminal"] else None
+
+    ended = eventually(polled, seconds=60)
+    assert ended is not None
+    assert_done(ended, model, route)
+    for event in filter(None, failed.split(",")):
+        server.wait_for_line(f"{event} events fail at entry", after=before)
 
 
-def test_sweeps_that_are_asked_for_end_a_task(client: Client, model: ModelServer):
+@pytest.mark.parametrize(
+    ("name", "dead"), [("top", "queue,cron,alarm,rpc"), ("free", "cron,alarm"), ("direct", "cron")]
+)
+def test_sweeps_that_are_asked_for_end_a_task(client: Client, model: ModelServer, name: str) -> None:
     """Nobody polls: a monitor's `POST /api/sweep` works on it, says so, and is refused when it comes too soon."""
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     worked: list[Json] = []
+    # Without another route the sweep begins the run itself, and nothing was sent in vain before.
+    done, dispatched = ("dispatched", 1) if name == "direct" else ("worked", 2)
 
     def swept() -> bool:
         answer = client.http.post("/api/sweep")
@@ -71,17 +148,8 @@ def test_sweeps_that_are_asked_for_end_a_task(client: Client, model: ModelServer
             assert answer.headers["Retry-After"] == "1"
             return False
         worked.append(answer.json())
-        return worked[-1]["worked"] > 0
+        return worked[-1][done] > 0
 
     eventually(swept, seconds=60)
     assert_done(client.task(task["id"]), model)
-    assert sum(one["dispatched"] for one in worked) == 2
-
-
-def test_status_shows_that_no_trigger_came(client: Client):
-    """Sweeps have run, since requests begin them; no batch and no alarm was ever seen."""
-    client.http.post("/api/sweep")
-    shown = client.http.get("/api/async-status", params={"verbose": 1}).json()
-    assert shown["lastSweepAt"] is not None
-    assert (shown["lastQueueAt"], shown["lastAlarmAt"]) == (None, None)
-    assert shown["backlog"] == {"pending": 0, "processing": 0, "oldestPendingSeconds": None}
+    assert sum(one["dispatched"] for one in worked) == dispatched

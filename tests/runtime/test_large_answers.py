@@ -14,6 +14,7 @@ from tests.support.model_server import ModelServer
 pytestmark = pytest.mark.runtime
 
 CHARS = 190_000
+CHUNKS = 215  # of which the outputs come to 40.8 MB
 HEAP_MB_MOST = 100  # a Worker has 128 MB, and CPython's memory is not all that it needs
 
 
@@ -55,12 +56,17 @@ def heap_mb(server: DevServer) -> int:
 
 
 def test_40_mb_are_read_whole_and_by_pages(large: DevServer, client: Client):
-    """A list of 40 MB of outputs comes whole in one answer, and page by page, with the same texts, within 100 MB."""
-    path = completed(client, 210, reduce="none")
+    """A list of more than 40 MB of outputs comes whole in one answer, as chunks in another, and page by page, with the
+    same texts, within 100 MB."""
+    path = completed(client, CHUNKS, reduce="none")
     whole = client.http.get(path, timeout=120)
     task = whole.json()
     assert (whole.status_code, task["status"]) == (200, "completed")
-    assert len(whole.content) > 39_000_000
+    assert sum(len(text) for text in task["result"]["output"]) > 40_000_000
+    listed = client.http.get(f"{path}/chunks", timeout=120)
+    assert len(listed.content) > len(whole.content) > 40_000_000
+    assert listed.json()["nextCursor"] is None
+    assert [chunk["output"] for chunk in listed.json()["chunks"]] == task["result"]["output"]
     cursor: str | None = ""
     pages: list[str] = []
     while cursor is not None:

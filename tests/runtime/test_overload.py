@@ -1,4 +1,7 @@
-"""A slow database, and a machine that stands still, under load on real workerd: all work is done, and paid once."""
+"""A slow database, and a machine that stands still, under load on real workerd: all work is done, and paid once.
+
+Both routes go through each story at the same time, each on a server of its own.
+"""
 
 import os
 import signal
@@ -6,49 +9,113 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 
+from src.core import limits
 from tests.support.client import Client, openai, paragraphs
-from tests.support.dev_server import DevServer
+from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer
-from tests.support.wired_worker import SLOW_DATABASE, write_wired_worker
+from tests.support.routes import STARTS_SECONDS, on_each_route
+from tests.support.shared_d1 import SharedD1
 
 pytestmark = pytest.mark.runtime
 CHUNKS = 8
+TASKS = 20
 SMALL = {"maxChars": 40}
-ROUTES = {"queue": (), "objects": ("--env", "free")}
+AT_WORK = 40  # calls at the model, of seven tasks at least, when the database stalls
+SERVICE_SECONDS = 0.1
+OTHERS = 25  # callers before each call: an answer takes 2.6 s and more, and calls used to have 2 s to start in
 
 
-@pytest.mark.parametrize("environment", ROUTES.values(), ids=ROUTES)
-def test_a_slow_database_keeps_no_call_from_starting(
-    environment: Sequence[str], model: ModelServer, tmp_path: Path
-) -> None:
-    """Each answer takes 2.5 s, and calls used to have 2 s to start in: tasks end, each chunk with one call."""
-    model.reset()
-    project = write_wired_worker(tmp_path / "project", SLOW_DATABASE)
-    with (
-        DevServer(tmp_path / "state", *environment, *openai(model.base_url), project=project) as server,
-        Client(server.url) as client,
-    ):
-        tasks = [client.submit(paragraphs(CHUNKS), chunk=SMALL) for _ in range(4)]
-        ended = [client.finished(task["id"], seconds=240) for task in tasks]
+def refused(client: Client) -> httpx.Response | None:
+    """Ask what a submission would come to: the answer, if the database is too slow for one."""
+    answer = client.http.post("/api/tasks?dryRun=true", json={"input": "Would you take this?"})
+    return answer if answer.status_code == 503 else None
+
+
+def taken(client: Client) -> str | None:
+    """Submit a task: its id, unless the database is still too slow for it."""
+    answer = client.http.post("/api/tasks", json={"input": paragraphs(CHUNKS), "chunk": SMALL})
+    if answer.status_code == 202:
+        return str(answer.json()["id"])
+    assert (answer.status_code, answer.json()["code"]) == (503, "overloaded"), answer.text
+    return None
+
+
+def completed(client: Client) -> int:
+    """Count the tasks that have completed."""
+    answer = client.http.get("/api/tasks?status=completed&limit=100")
+    assert answer.status_code == 200, answer.text
+    return len(answer.json()["tasks"])
+
+
+def check_writes(database: SharedD1, tasks: Sequence[str]) -> None:
+    """Hold what workers wrote to each task against its calls, the time, and what a run may write at first."""
+    for task_id in tasks:
+        (account,) = [one for key, one in database.accounts.items() if key.endswith(task_id)]
+        of_calls = limits.WRITES_A_CALL * CHUNKS
+        of_time = limits.WRITES_A_MINUTE * account.seconds / 60
+        assert 2 < account.writes <= of_calls + of_time + limits.WRITES_AT_FIRST, (task_id, account)
+
+
+def check_bill(client: Client, model: ModelServer, tasks: Sequence[str]) -> None:
+    """See all tasks complete, with one call for each chunk by their own count and by the model's."""
+    ended = [client.finished(task_id, seconds=240) for task_id in tasks]
     assert [task["status"] for task in ended] == ["completed"] * len(tasks)
     assert [(task["usage"]["modelCalls"], task["usage"]["inDoubt"]) for task in ended] == [(CHUNKS, 0)] * len(tasks)
     assert len(model.calls()) == CHUNKS * len(tasks)
 
 
-@pytest.mark.parametrize("environment", ROUTES.values(), ids=ROUTES)
-def test_a_runtime_that_stands_still_loses_and_doubles_nothing(
-    environment: Sequence[str], model: ModelServer, tmp_path: Path
-) -> None:
-    """The whole runtime is stopped four times for longer than calls have to start, with 20 tasks under way."""
-    model.reset()
-    model.latency_seconds = 0.3
+def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
+    """Twenty tasks share a database that stands still, refuses newcomers meanwhile, and is slow ever after."""
     with (
-        DevServer(tmp_path / "state", *environment, *openai(model.base_url), "--cron-every", "5") as server,
+        SharedD1() as database,
+        ModelServer(api_key="test-key") as model,
+        DevServer(
+            folder / "state",
+            *environment,
+            *openai(model.base_url),
+            environ={"NODE_OPTIONS": database.options(folder)},
+            ready_seconds=STARTS_SECONDS,
+        ) as server,
         Client(server.url) as client,
     ):
-        tasks = [client.submit(paragraphs(CHUNKS), chunk=SMALL) for _ in range(20)]
+        model.hold()
+        tasks = [str(client.submit(paragraphs(CHUNKS), chunk=SMALL)["id"]) for _ in range(TASKS)]
+        model.wait_for_in_flight(AT_WORK, timeout_seconds=60)
+        database.service_seconds, database.others = SERVICE_SECONDS, OTHERS
+        database.stall()
+        model.release()
+        answer = eventually(lambda: refused(client), seconds=60)
+        assert answer is not None
+        assert answer.json()["code"] == "overloaded"
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert taken(client) is None
+        database.resume()
+        newcomer = eventually(lambda: taken(client), seconds=60, pause=0.5)
+        assert newcomer is not None
+        eventually(lambda: completed(client) == TASKS + 1, seconds=240, pause=0.5)
+        database.service_seconds, database.others = 0.0, 0  # what is left is to read
+        check_bill(client, model, [*tasks, newcomer])
+        check_writes(database, [*tasks, newcomer])
+
+
+def test_tasks_share_a_slow_database_that_stalls(tmp_path: Path) -> None:
+    """All complete with one call a chunk, at two writes a call and two a minute; new tasks are refused, then taken."""
+    on_each_route(tmp_path, work_through_a_stall)
+
+
+def stand_still(environment: Sequence[str], folder: Path) -> None:
+    """Stop all of the runtime four times, with twenty tasks under way."""
+    with (
+        ModelServer(api_key="test-key", latency_seconds=0.3) as model,
+        DevServer(
+            folder, *environment, *openai(model.base_url), "--cron-every", "5", ready_seconds=STARTS_SECONDS
+        ) as server,
+        Client(server.url) as client,
+    ):
+        tasks = [client.submit(paragraphs(CHUNKS), chunk=SMALL) for _ in range(TASKS)]
         for _ in range(4):
             members = server.group_members()
             for pid in members:
@@ -58,7 +125,12 @@ def test_a_runtime_that_stands_still_loses_and_doubles_nothing(
                 os.kill(pid, signal.SIGCONT)
             client.task(tasks[-1]["id"])
         ended = [client.finished(task["id"], seconds=240) for task in tasks]
-    assert [task["status"] for task in ended] == ["completed"] * len(tasks)
-    calls = sum(task["usage"]["modelCalls"] for task in ended)
-    doubted = sum(task["usage"]["inDoubt"] for task in ended)
-    assert CHUNKS * len(tasks) <= len(model.calls()) <= calls <= CHUNKS * len(tasks) + doubted
+        assert [task["status"] for task in ended] == ["completed"] * len(tasks)
+        calls = sum(task["usage"]["modelCalls"] for task in ended)
+        doubted = sum(task["usage"]["inDoubt"] for task in ended)
+        assert CHUNKS * len(tasks) <= len(model.calls()) <= calls <= CHUNKS * len(tasks) + doubted
+
+
+def test_a_runtime_that_stands_still_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """Each time for longer than calls have to start in: all tasks complete, and what is paid twice was in doubt."""
+    on_each_route(tmp_path, stand_still)

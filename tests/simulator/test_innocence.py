@@ -4,6 +4,8 @@ import pytest
 
 from simulator.campaign.innocence import CRON_SECONDS, KILLS, kills_in_a_row, poison
 from simulator.campaign.patches import patched
+from simulator.campaign.small_limits import SMALL_LANE_CALLS, SMALL_LANE_CHUNKS
+from simulator.campaign.workload import LONG_CHUNKS
 from simulator.innocence import main
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from src.core import limits
@@ -38,3 +40,14 @@ def test_a_poison_task_fails_in_time(deployment: Deployment):
     assert poisoned.result.calls == 6 + 3 + 1
     assert limits.STALL_SECONDS_LEAST <= poisoned.seconds <= 15 * 60
     assert CRON_SECONDS == 60
+
+
+@pytest.mark.parametrize("lanes", [2, 4])
+def test_a_poison_task_with_lanes_fails_in_time(lanes: int):
+    """The same for a long task on objects: its first worker's lanes are at their full width when all of them die, and
+    the next worker has none. So it costs the width and 3 + 1 calls, 16 with four lanes of three."""
+    poisoned = poison(FREE, chunks=LONG_CHUNKS if lanes == 2 else lanes * SMALL_LANE_CHUNKS)
+    assert poisoned.result.failure is None
+    assert dict(poisoned.result.reasons) == {"worker_crashed": 1}
+    assert poisoned.result.calls == lanes * SMALL_LANE_CALLS + 3 + 1
+    assert limits.STALL_SECONDS_LEAST <= poisoned.seconds <= 15 * 60

@@ -25,6 +25,14 @@ def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
         assert play(Load(WORKERS, SLOW, stall, route)).faults(calm) == []
 
 
+def test_250_workers_and_a_stall():
+    """Workers at 10 ms a call wait 2.5 s for each other, and then for a stall of 5 s: once none of them ended its task.
+
+    With a start window of two seconds, whatever the latency, tasks write more than they may even without the stall."""
+    calm = play(Load(250, 0.01))
+    assert [*calm.faults(calm), *play(Load(250, 0.01, 5.0)).faults(calm)] == []
+
+
 def test_a_database_that_is_quick_enough_costs_nothing():
     """Where the line is short, workers write as they do alone: once a call at most, and nothing is spare but a claim
     and its end."""

@@ -162,6 +162,7 @@ class ApiBench:
             nonce=lambda: self._random(12).hex(),
             log=log,
         )
+        self.worker = worker
         others: list[Sender] = [sender for sender in senders if sender.route is not Route.DIRECT]
         self.api = Api(
             settings=self.settings,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +26,7 @@ class DevServer:
     """A local runtime in a process group of its own, on any free port unless `port` says which.
 
     Use it as a context manager: entering waits for "Ready on", leaving kills what is left of the group.
+    `environ` are variables of the process beside those of this one.
     `lines` holds everything that it has printed, standard error included.
     """
 
@@ -36,7 +37,9 @@ class DevServer:
         port: int = 0,
         project: Path | None = None,
         ready_seconds: float = 60,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
+        self.environ = {**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})}
         self.command = [
             *(sys.executable, "-m", "local.dev"),
             *("--port", str(port), "--persist-to", str(persist_to)),
@@ -69,7 +72,7 @@ class DevServer:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=self.environ,
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)

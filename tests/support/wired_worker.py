@@ -64,38 +64,48 @@ Default = _Worker
 '''
 
 
-# Events that fail at entry, before any code of the Worker runs: those that DEAD names. A task is late after a second.
+# Events that fail at entry, before any code of the Worker runs: those that the last POST to /_test/dead has named. All
+# hosts share one interpreter here. A task is late after a second, and each trigger's time is noted whenever it comes.
 DEAD_TRIGGERS = """
 
 from src.core import limits as _limits
 from src.store import seen as _seen, views as _views
+from workers import Response as _Response
 
 _seen.LATE_MS = _views.LATE_MS = 1_000
 _limits.ASKED_SWEEP_APART_SECONDS = 1.0
+_limits.SEEN_SECONDS = _limits.SWEEP_SEEN_SECONDS = 0.0
+_dead = ["queue,cron,alarm,rpc"]
 
 
-def _enter(env, event):
-    if event in getattr(env, "DEAD", ""):
+def _enter(event):
+    if event in _dead[0]:
         raise RuntimeError("NoGilError: the test has " + event + " events fail at entry")
 
 
 class _Worker(Default):
+    async def fetch(self, request):
+        if not str(request.url).endswith("/_test/dead"):
+            return await super().fetch(request)
+        _dead[0] = await request.text()
+        return _Response("done")
+
     async def queue(self, batch, env=None, ctx=None):
-        _enter(self.env, "queue")
+        _enter("queue")
         await super().queue(batch)
 
     async def scheduled(self, controller, env=None, ctx=None):
-        _enter(self.env, "cron")
+        _enter("cron")
         await super().scheduled(controller)
 
 
 class _Processor(AIProcessor):
     async def alarm(self, info=None):
-        _enter(self.env, "alarm")
+        _enter("alarm")
         await super().alarm(info)
 
     async def start(self, task_key, delay_seconds):
-        _enter(self.env, "rpc")
+        _enter("rpc")
         await super().start(task_key, delay_seconds)
 
 
@@ -153,30 +163,16 @@ class _Worker(Default):
 Default = _Worker
 """
 
-# A database that takes 2.5 s for each answer: longer than calls used to have for their start.
-SLOW_DATABASE = """
+# A database that gives no answer is given up after three seconds, and who died of that is replaced as soon.
+SHORT_LIMITS = """
 
-import asyncio as _asyncio
-
+from src.core import limits as _limits
 from src.store import database as _database
 
-_init = _database.Database.__init__
-
-
-class _Slow:
-    def __init__(self, binding):
-        self._binding, self.prepare = binding, binding.prepare
-
-    async def batch(self, statements):
-        await _asyncio.sleep(2.5)
-        return await self._binding.batch(statements)
-
-
-def _slowly(self, binding, meter, **options):
-    _init(self, _Slow(binding), meter, **options)
-
-
-_database.Database.__init__ = _slowly
+_limits.STORE_SECONDS_OF_REQUEST = 3.0
+_limits.QUEUE_RETRY_SECONDS = 1
+_limits.STALL_REST_SECONDS = 3.0
+_database.Database.__init__.__kwdefaults__["seconds"] = 3.0
 """
 
 

@@ -65,6 +65,32 @@ class Cron:
             tenant,
         )
 
+    def lengthen(self, tenant: str, chunks: int) -> None:
+        """Give its ended tasks so many chunks, their outputs in a segment of a kilobyte, and every fifth a webhook."""
+        insert = self.bench.database.rows
+        insert("UPDATE tasks SET total = ?2, completed = ?2, calls_minimum = ?2 WHERE tenant = ?1", tenant, chunks)
+        places = ",".join(map(str, range(chunks)))
+        insert(
+            "INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)"
+            " SELECT id, 0, 0, 1, 1, 0, ?2, ?2, randomblob(1000) FROM tasks WHERE tenant = ?1",
+            tenant,
+            places,
+        )
+        insert(
+            "INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at,"
+            " due_at, outcome) SELECT 0, id, 0, 'e', 'task.completed', 1, 1, 1, 'delivered' FROM tasks"
+            " WHERE tenant = ?1 AND CAST(substr(id, 3) AS INTEGER) % 5 = 0",
+            tenant,
+        )
+
+    def left(self, tenant: str) -> dict[str, int]:
+        """How many rows there are of the tenant's tasks, by table."""
+        tables = {"tasks": "id", "texts": "task_id", "segments": "task_id", "webhook_deliveries": "task_id"}
+        return {
+            table: self.bench.database.rows(f"SELECT count(*) AS n FROM {table} WHERE {key} LIKE '{tenant}:%'")[0]["n"]  # noqa: S608
+            for table, key in tables.items()
+        }
+
     def fire(self) -> None:
         """Run the sweep once, a minute later, within the platform's limits."""
         self.bench.do(asyncio.sleep(60))
@@ -135,6 +161,23 @@ def test_erasure_keeps_up(cron: Callable[[str], Cron]):
     for _ in range(3):
         made.fire()
     assert made.count("tenant = 'u'") == 0
+
+
+@pytest.mark.parametrize(("chunks", "of_a_page"), [(20, 200), (100, 50), (5_000, 1)])
+def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron], chunks: int, of_a_page: int):
+    """With segments and deliveries: of 20 chunks as many go in a run as of one, of 100 as many as have 5,000 chunks
+    together, which is beyond 200,000 a day too, and of 5,000 one at a time. All that belongs to them goes with them."""
+    made = cron("paid")
+    made.fill("u", 1_100, ENDED)
+    made.lengthen("u", chunks)
+    assert made.left("u") == {"tasks": 1_100, "texts": 1_100, "segments": 1_100, "webhook_deliveries": 220}
+    made.fire()
+    erased = of_a_page * limits.ERASE_PAGES_MOST["paid"]
+    assert of_a_page == min(limits.ERASE_TASKS_MOST["paid"], limits.ERASE_OUTPUTS_MOST // chunks)
+    left = 1_100 - erased  # and of the webhooks those of every fifth that is left
+    assert made.left("u") == {"tasks": left, "texts": left, "segments": left, "webhook_deliveries": left // 5}
+    if chunks <= 100:
+        assert erased * RUNS_A_DAY >= ERASED_A_DAY
 
 
 def test_what_ended_first_is_erased_first(cron: Callable[[str], Cron]):

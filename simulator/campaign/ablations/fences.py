@@ -10,12 +10,8 @@ from src.store.sql.fragments import NOW
 ABLATIONS = (
     Ablation(
         "fence_in_outputs",
-        "outputs of a worker that lost its claim are refused, by the fence and by a later piece in their segment",
-        (
-            without.swapped_parts(
-                "RECORD_OUTPUTS", {without.FENCED: without.UNFENCED, without.LATER_PIECE: without.SAME_PIECE}
-            ),
-        ),
+        "outputs of a worker that lost its claim are refused, though its successor has written no piece yet",
+        (without.swapped("RECORD_OUTPUTS", without.FENCED, without.STEP_ONLY),),
         {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
         some_tasks(TOP, FREE),
     ),

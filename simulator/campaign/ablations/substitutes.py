@@ -63,6 +63,7 @@ def swapped_parts(name: str, parts: dict[str, str]) -> Patch:
 # The step refuses most of what the fence does, so both go.
 FENCED = "fence = :fence AND step <= :step"
 UNFENCED = ":fence = :fence AND :step = :step"
+STEP_ONLY = ":fence = :fence AND step <= :step"
 FENCED_ONLY = "fence = :fence AND :step = :step"
 LATER_PIECE = "(fence, step, piece) >= (:fence, :step, :piece)"
 SAME_PIECE = "(fence, step, piece) = (:fence, :step, :piece)"

@@ -1,0 +1,113 @@
+"""A D1 that loses answers, lands writes late, and leaves calls unanswered, on real workerd: the bill is the model's."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import httpx
+import pytest
+
+from tests.support.chaos_audit import audit
+from tests.support.chaos_work import Submission, submissions
+from tests.support.client import Client, openai
+from tests.support.dev_server import DevServer, eventually
+from tests.support.model_server import ModelServer
+from tests.support.routes import STARTS_SECONDS, on_each_route
+from tests.support.shared_d1 import SERVED, Fate, SharedD1
+from tests.support.wired_worker import SHORT_LIMITS, write_wired_worker
+
+pytestmark = pytest.mark.runtime
+TASKS = 12
+SEED = 7
+# Of twenty calls that write, and of as many that only read. Every other silent one has landed.
+WRITES = ("lost",) * 4 + ("silent",) * 2 + ("served",) * 14
+READS = ("silent",) + ("served",) * 19
+LANDS_MS = (1_000, 5_000)
+# Nothing that one task meets here is a reason to give it up.
+SETTINGS = {"LEASE_SECONDS": 4, "AI_TIMEOUT_SECONDS": 2, "MAX_ATTEMPTS": 20, "PLAN": "paid"}
+
+
+class Trouble:
+    """Says what becomes of each call to D1, as long as it is on."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self._random = Random(SEED)
+        self._decks: dict[bool, list[str]] = {True: [], False: []}
+
+    def __call__(self, writes: bool) -> Fate:
+        """Draw the fate of a call from a deck, so that each kind comes up in time."""
+        if not self.on:
+            return SERVED
+        deck = self._decks[writes]
+        if not deck:
+            deck += WRITES if writes else READS
+            self._random.shuffle(deck)
+        match deck.pop():
+            case "lost":
+                return Fate("lost", self._random.randint(*LANDS_MS))
+            case "silent":
+                return Fate("silent", self._random.choice((0, None)))
+        return SERVED
+
+
+def submit(client: Client, number: int, parts: int, reduce: str) -> str:
+    """Send a submission under its key until it is accepted, as a client does that gets no answer or a 503."""
+    body = Submission(f"t{number:04}", parts, reduce).body()
+    while True:
+        answer = client.http.post("/api/tasks", json=body, headers={"Idempotency-Key": f"key-{number}"})
+        if answer.status_code in {200, 202}:
+            return str(answer.json()["id"])
+        assert answer.status_code == 503, answer.text
+        threading.Event().wait(float(answer.headers["Retry-After"]) / 10)
+
+
+def left(client: Client) -> int | None:
+    """How many tasks go on; None if that cannot be told."""
+    answers = [client.http.get(f"/api/tasks?status={status}&limit=100") for status in ("pending", "processing")]
+    if any(answer.status_code == httpx.codes.SERVICE_UNAVAILABLE for answer in answers):
+        return None
+    return sum(len(answer.json()["tasks"]) for answer in answers)
+
+
+def live_through_it(environment: Sequence[str], folder: Path) -> None:
+    """Submit tasks to a database that is in trouble all along, and audit them when they have ended."""
+    trouble = Trouble()
+    with (
+        SharedD1() as database,
+        ModelServer(api_key="test-key", latency_seconds=0.2) as model,
+        DevServer(
+            folder / "state",
+            *environment,
+            *openai(model.base_url, **SETTINGS),
+            *("--cron-every", "1"),
+            project=write_wired_worker(folder / "project", SHORT_LIMITS),
+            environ={"NODE_OPTIONS": database.options(folder)},
+            ready_seconds=STARTS_SECONDS,
+        ) as server,
+        Client(server.url) as client,
+    ):
+        database.decide = trouble
+        trouble.on = True
+        work = list(submissions(SEED, TASKS))
+        accepted = [submit(client, number, *one) for number, one in enumerate(work)]
+        # Once more, as who has lost the answers.
+        assert [submit(client, number, *one) for number, one in enumerate(work)] == accepted
+        eventually(lambda: left(client) == 0, seconds=240, pause=0.5)
+        trouble.on = False
+        eventually(lambda: not database.landing, seconds=60)
+        model.wait_until_idle()
+        listed = client.http.get("/api/tasks?limit=100").json()["tasks"]
+        found = audit(accepted, [client.task(task["id"]) for task in listed], model.calls())
+        print(environment, found, database.fates)
+        assert found.violations == []
+        assert found.statuses == {"completed": TASKS}  # none of them twice
+        assert found.model_calls >= found.minimum_calls > TASKS
+        assert database.fates["lost"] >= 10
+        assert database.fates["silent"] >= 5
+
+
+def test_writes_that_land_late_and_calls_without_an_answer(tmp_path: Path) -> None:
+    """All tasks complete, none is taken twice, and each bill is what the model counted, give or take in doubt."""
+    on_each_route(tmp_path, live_through_it)

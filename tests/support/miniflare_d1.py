@@ -1,0 +1,26 @@
+"""Changes Miniflare's own D1 for servers that are started with a hook of Node.js. Nothing that is installed is changed.
+
+Miniflare reads the code of its D1 from a file. The hook is loaded before all else, and puts in what a test wants.
+"""
+
+import json
+from pathlib import Path
+
+_HOOK = """
+const fs = require("node:fs");
+const read = fs.readFileSync;
+const place = %s;
+fs.readFileSync = function (file, ...rest) {
+  const text = read.call(this, file, ...rest);
+  if (!String(file).endsWith("d1/database.worker.js")) return text;
+  if (String(text).split(place).length !== 2) throw new Error("this Miniflare's D1 has no place for what a test wants");
+  return String(text).replace(place, () => place + %s);
+};
+"""
+
+
+def write_hook(folder: Path, place: str, more: str) -> str:
+    """Write a hook that puts more JavaScript behind a place, which must be there once; give NODE_OPTIONS for it."""
+    hook = folder / "miniflare_d1.cjs"
+    hook.write_text(_HOOK % (json.dumps(place), json.dumps(more)))
+    return f"--require {hook}"

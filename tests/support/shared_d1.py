@@ -1,0 +1,177 @@
+"""A local D1 that is shared in truth: one lock, through which each call goes, with a service time, stalls and faults.
+
+Miniflare's own D1 asks a server in the test's process before it runs a call, and waits for the answer. So all
+invocations of the Worker stand in one line, in the order in which their calls came. A caller that gives up leaves its
+call in the line: it is served, and what it writes lands.
+"""
+
+import json
+import queue
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from simulator.campaign.row_changes import UNDER_CLAIM
+from src.store.sql import work
+from tests.support.miniflare_d1 import write_hook
+
+_PLACE = "let queries = D1QueriesSchema.parse(await req.json());"
+# `lost` answers at once and lands later or never; `silent` lands at once or never, and gives no answer in any time.
+_ASK = """
+    const asked = await fetch("%s", { method: "POST", body: JSON.stringify([queries].flat()) });
+    const fate = await asked.json();
+    const land = () => { try { this.#txn([queries].flat(), "NONE"); } catch (error) { console.error(String(error)); } };
+    if (fate.kind === "lost") {
+      if (fate.landsMs !== null) setTimeout(land, fate.landsMs);
+      throw new D1Error(new Error("Network connection lost."));
+    }
+    if (fate.kind === "silent") {
+      if (fate.landsMs !== null) land();
+      await scheduler.wait(300000);
+    }
+"""
+_OF_A_WORKER = {getattr(work, name).sql: getattr(work, name).parameters for name in (*UNDER_CLAIM, "CLAIM")}
+_WRITES = ("INSERT", "UPDATE", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a call: it is served, its answer is lost, or none comes. `lands_ms` is None if it never lands."""
+
+    kind: str = "served"
+    lands_ms: int | None = 0
+
+
+SERVED = Fate()
+
+
+@dataclass(slots=True)
+class Account:
+    """The calls with which workers wrote to one task, and the seconds from the first of them to the last."""
+
+    writes: int = 0
+    seconds: float = 0.0
+    since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    at: float
+    served: threading.Event
+
+
+class SharedD1:
+    """Serves one call at a time. `others` are callers of other Workers, of which so many stand before each of ours.
+
+    `decide` says what becomes of a call, by whether it writes. All can be changed while calls are under way.
+    """
+
+    def __init__(self) -> None:
+        self.service_seconds = 0.0
+        self.others = 0
+        self.decide: Callable[[bool], Fate] = lambda _writes: SERVED
+        self.fates: Counter[str] = Counter()
+        self.accounts: dict[str, Account] = defaultdict(Account)
+        self._lands_at = 0.0
+        self._line: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._moves = threading.Event()
+        self._moves.set()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._server.serve_forever, self._serve)]
+
+    def options(self, folder: Path) -> str:
+        """Give NODE_OPTIONS for a server whose D1 this is to be."""
+        return write_hook(folder, _PLACE, _ASK % f"http://127.0.0.1:{self._server.server_port}/")
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.resume()
+        self._line.put(None)
+        self._server.shutdown()
+        self._server.server_close()
+        for thread in self._threads:
+            thread.join()
+
+    def stall(self) -> None:
+        """Serve nobody, until `resume`."""
+        self._moves.clear()
+
+    def resume(self) -> None:
+        """Serve again, those first who have waited longest."""
+        self._moves.set()
+
+    @property
+    def landing(self) -> bool:
+        """Whether a write may still land whose answer was lost."""
+        return time.monotonic() < self._lands_at
+
+    @property
+    def waiting(self) -> int:
+        """How many calls stand in line."""
+        return self._waiting
+
+    def _serve(self) -> None:
+        while (call := self._line.get()) is not None:
+            self._moves.wait()
+            ready = max(time.monotonic(), call.at + self.others * self.service_seconds)
+            time.sleep(max(0.0, ready + self.service_seconds - time.monotonic()))
+            call.served.set()
+
+    def _passed(self, statements: Sequence[dict[str, Any]]) -> Fate:
+        call = _Waiting(time.monotonic(), threading.Event())
+        with self._lock:
+            self._book(statements)
+            self._waiting += 1
+            self._line.put(call)
+        call.served.wait()
+        with self._lock:
+            self._waiting -= 1
+            fate = self.decide(any(word in one["sql"] for one in statements for word in _WRITES))
+            self.fates[fate.kind] += 1
+            self._lands_at = max(self._lands_at, time.monotonic() + (fate.lands_ms or 0) / 1000)
+        return fate
+
+    def _book(self, statements: Sequence[dict[str, Any]]) -> None:
+        names = [
+            dict(zip(_OF_A_WORKER.get(one["sql"], ()), one.get("params") or (), strict=False)) for one in statements
+        ]
+        for key in {named["task_key"] for named in names if named}:
+            account = self.accounts[key]
+            account.writes += 1
+            account.seconds = time.monotonic() - account.since
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        passed = self._passed
+
+        class Handler(BaseHTTPRequestHandler):
+            """Answers one call with its fate, once its turn has come."""
+
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                fate = passed(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                body = json.dumps({"kind": fate.kind, "landsMs": fate.lands_ms}).encode()
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        return Handler

@@ -1,0 +1,114 @@
+"""What the Worker leaves behind in the runtime: no timer that nobody can clear, and no task that nobody saw end.
+
+Both are ways in which an interpreter is called back that has gone on: decision 0013.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).resolve().parents[2] / "src"
+# Cancelled where they are not awaited, and why that is right.
+AWAITED_ELSEWHERE = {
+    ("objects/lane.py", "abort", "made"): "`make_calls` waits for all of its calls",
+    ("platform/timers.py", "cancel", "self._handed_over"): "a handle of the loop, and no task",
+    ("platform/timers.py", "cancel", "super()"): "a handle of the loop, and no task",
+    ("platform/ai.py", "run", "call"): "the promise was waited for, and what it says is asked for",
+}
+MAKES_TASKS = {"asyncio.create_task", "asyncio.ensure_future"}
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function of a module, those within others too."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def own(function: ast.AST) -> Iterator[ast.AST]:
+    """What a function does itself, without the functions in it."""
+    for child in ast.iter_child_nodes(function):
+        yield child
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from own(child)
+
+
+def walked(function: ast.AST, variable: str) -> set[str]:
+    """What loops with that variable walk through: for `made`, `out` of `for made in out`."""
+    loops = [node for node in own(function) if isinstance(node, ast.For | ast.comprehension)]
+    return {ast.unparse(loop.iter) for loop in loops if ast.unparse(loop.target) == variable}
+
+
+def left_alone(text: str) -> list[tuple[str, str]]:
+    """Cancellations of tasks that the same function does not await behind them: its name, and what it cancels."""
+    found = []
+    for function in functions(ast.parse(text)):
+        nodes = list(own(function))
+        awaits = [node for node in nodes if isinstance(node, ast.Await)]
+        for node in nodes:
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cancel"):
+                continue
+            if any(one.value is node for one in awaits):  # of a stream's reader: it is awaited as it is made
+                continue
+            receiver = ast.unparse(node.func.value)
+            names = {receiver} | walked(function, receiver)
+            behind = [name for one in awaits if one.lineno >= node.lineno for name in ast.walk(one)]
+            if not names & {ast.unparse(one) for one in behind if isinstance(one, ast.Name | ast.Attribute)}:
+                found.append((function.name, receiver))
+    return found
+
+
+def dropped(text: str) -> list[str]:
+    """Tasks that are made and kept nowhere, so that nobody can await them, and asyncio may collect them."""
+    return [
+        ast.unparse(node.value)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) in MAKES_TASKS
+    ]
+
+
+def sources() -> dict[str, str]:
+    """Each module's text by its path."""
+    return {str(path.relative_to(SRC)): path.read_text("utf-8") for path in sorted(SRC.rglob("*.py"))}
+
+
+def test_no_timer_of_javascript_that_nobody_can_clear():
+    """`AbortSignal.timeout` goes on when its call has ended; `AbortController` and a timer of ours do not."""
+    for name, text in sources().items():
+        called = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+        assert not {one for one in called if one.endswith(("AbortSignal.timeout", "AbortSignal.any"))}, name
+        assert "AbortSignal" not in text, name  # nor under another name
+
+
+def test_every_task_that_is_cancelled_is_awaited():
+    """In the function that cancels it, behind that; or by another one, which the list above names."""
+    found = {(name, *one) for name, text in sources().items() for one in left_alone(text)}
+    assert found == AWAITED_ELSEWHERE.keys()
+
+
+def test_every_task_is_kept():
+    """Whoever makes one holds it."""
+    assert {name: lines for name, text in sources().items() if (lines := dropped(text))} == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("task.cancel()", ["task"]),
+        ("await task\n    task.cancel()", ["task"]),
+        ("task.cancel()\n    await task", []),
+        ("task.cancel()\n    await asyncio.wait({task}, timeout=1)", []),
+        ("for one in tasks:\n        one.cancel()\n    await asyncio.wait(tasks)", []),
+        ("for one in tasks:\n        one.cancel()\n    await asyncio.wait(others)", ["one"]),
+        ("self._task.cancel()\n    await self._task", []),
+        ("await reader.cancel()", []),
+    ],
+)
+def test_the_check_finds_what_it_is_for(body: str, found: list[str]):
+    """A task that is cancelled and left, or that was awaited before; not one that is awaited afterwards."""
+    assert left_alone(f"async def f():\n    {body}") == [("f", one) for one in found]
+    assert dropped("import asyncio\nasyncio.create_task(f())\nkept = asyncio.create_task(f())") == [
+        "asyncio.create_task(f())"
+    ]
