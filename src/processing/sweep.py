@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.errors import StoreError, StoreFull
@@ -31,8 +32,7 @@ _PLACE_CALLS = 1
 _PLACE_STATEMENTS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(NamedTuple):
     """What came of a look: the route that took the last task, None if there was none; and whether one was refused."""
 
     route: Route | None

@@ -43,6 +43,7 @@ class Watch:
     def end(self) -> dict[str, Any]:
         """Stop watching and say what was seen and what is left, as JSON can hold it."""
         sys.setprofile(None)
+        gc.unfreeze()  # `entry` takes what it has imported out of the collector's sight
         return {
             "clock": self._of(CLOCK),
             "entropy": self._of(ENTROPY),

@@ -13,7 +13,7 @@ in the comment above it. These rules hold for all of them:
 
 import json
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 type Value = str | int | float | None
 
@@ -32,16 +32,14 @@ _TOKENS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class BoundStatement:
+class BoundStatement(NamedTuple):
     """What goes to D1: `?1` in `sql` stands for the first of `values`, and so on; None binds as NULL."""
 
     sql: str
     values: tuple[Value, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """A statement: `text` as it was written, `sql` with numbers, and the names of the parameters in their order."""
 
     text: str
