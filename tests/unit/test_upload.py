@@ -161,8 +161,6 @@ LATER = (
     "http/history",
     "http/metrics",
     "processing/bulk",
-    "processing/folding",
-    "store/tallies",
     "inference/demo",
     "http/responses/",
     "http/webhook_",

@@ -13,7 +13,7 @@ in the comment above it. These rules hold for all of them:
 
 import json
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 type Value = str | int | float | None
 
@@ -32,14 +32,16 @@ _TOKENS = re.compile(
 )
 
 
-class BoundStatement(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BoundStatement:
     """What goes to D1: `?1` in `sql` stands for the first of `values`, and so on; None binds as NULL."""
 
     sql: str
     values: tuple[Value, ...] = ()
 
 
-class Statement(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Statement:
     """A statement: `text` as it was written, `sql` with numbers, and the names of the parameters in their order."""
 
     text: str
