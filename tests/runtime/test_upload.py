@@ -35,7 +35,7 @@ REST_MOST = 2.0
 def report(*arguments: str) -> dict[str, Any]:
     """What `upload.mjs` saw."""
     command = [str(find_node()), "tests/support/upload.mjs", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
