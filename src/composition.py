@@ -11,7 +11,9 @@ from .core.settings import Settings, Variables
 from .core.task import Route
 from .http.isolate import Isolate
 from .http.services import Api, BoundRoutes, DayUse, RateLimiter
+from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
+from .inference.workers_ai import AiBinding, WorkersAIProvider
 from .objects.sender import ObjectSender, ObjectTeller
 from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds
@@ -34,7 +36,6 @@ from .store.outbox import Fresh
 from .store.tasks import TaskStore
 
 if TYPE_CHECKING:
-    from .inference.workers_ai import AiBinding
     from .store.webhooks import WebhookStore
 
 WaitUntil = Callable[[Awaitable[None]], None]
@@ -49,7 +50,7 @@ class Bindings:
     dead_letters: object | None = None
     processors: Processors | None = None
     coordinators: Coordinators | None = None
-    ai: "AiBinding | None" = None
+    ai: AiBinding | None = None
     day_use: DayUse | None = None
     rate_limiter: RateLimiter | None = None
     courier: Courier | None = None
@@ -247,15 +248,13 @@ def bound(bindings: Bindings) -> BoundRoutes:
 
 
 def _provider(settings: Settings, bindings: Bindings, runtime: Runtime) -> Provider:
-    """Make the provider. A deployment has one: an isolate's start need not pay for the others."""
     match settings.provider:
         case "demo":
-            from .inference.demo import DemoProvider  # noqa: PLC0415 - see above
+            # A twentieth of the whole import, for trials. The others belong to the path of each request: see 0033.
+            from .inference.demo import DemoProvider  # noqa: PLC0415
 
             return DemoProvider()
         case "openai":
-            from .inference.openai import OpenAIProvider  # noqa: PLC0415 - see above
-
             assert settings.base_url is not None
             return OpenAIProvider(
                 runtime.http,
@@ -265,6 +264,4 @@ def _provider(settings: Settings, bindings: Bindings, runtime: Runtime) -> Provi
                 timeout_seconds=settings.timeout_seconds,
             )
         case _:
-            from .inference.workers_ai import WorkersAIProvider  # noqa: PLC0415 - see above
-
             return WorkersAIProvider(bindings.ai, model=settings.model, timeout_seconds=settings.timeout_seconds)

@@ -3,8 +3,12 @@
 At run time this module is named `entry` and its directory stands behind the standard library on the path, so that
 `import queue` or `import http` would never find ours. The rest of the project is therefore the package `src`, which
 this module registers before it imports from it.
+
+What is imported stays. So the collector does not run meanwhile, and never looks at it again: that takes as long as the
+free plan lets a request take (docs/decisions/0033-what-is-imported-when.md).
 """
 
+import gc
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +18,11 @@ if "src" not in sys.modules:
     package.__path__ = [str(Path(__file__).parent)]
     sys.modules["src"] = package
 
+gc.disable()
 from src.platform.durable_objects import AIProcessor, BatchCoordinator
 from src.platform.worker_entrypoint import Default
+
+gc.freeze()
+gc.enable()
 
 __all__ = ["AIProcessor", "BatchCoordinator", "Default"]

@@ -11,7 +11,6 @@ in an earlier generation are not sent again: their outputs stay as they are.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -43,8 +42,7 @@ class Place(NamedTuple):
         return f"{self.generation}-{self.chunks * len(Phase) + self.phase}"
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What a task's row says of its events. `started`: a worker has had it, in this generation or an earlier one."""
 
     generation: int

@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import re
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -42,8 +41,7 @@ class Presented(NamedTuple):
 NOBODY = Presented("", "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(NamedTuple):
     """A key as it is stored, without its digest. Times in milliseconds since the epoch; None never expires."""
 
     id: str

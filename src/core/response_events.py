@@ -6,7 +6,6 @@ and what follows takes the numbers from there.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -43,8 +42,7 @@ class ResponseEvent(NamedTuple):
     delta: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where a response stands. `started`: a worker has had its task. `deltas`: how many pieces of its text there are.
 
     These are the outputs of the first chunks, up to one without an output; or of a merge the one result, once the task

@@ -5,13 +5,12 @@ longer and is narrower, and the last makes a single call: who dies then, with no
 rest, has died of the task. See decision 0018.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import limits
 
 
-@dataclass(frozen=True, slots=True)
-class Rests:
+class Rests(NamedTuple):
     """How long a task rests, in ms, when a claim has ended without a finished call.
 
     `between_ms` has an entry for the first claim of a row, the second and so on, but not for the last: the next claim

@@ -5,8 +5,8 @@ constraint of the schema lists these statuses, and `docs/design/state-machine.md
 hold all three to it.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from .errors import TransitionRefused
 
@@ -29,8 +29,7 @@ class Status(StrEnum):
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """One named arrow. `sources` holds each status it may start from, `why` what makes it happen."""
 
     name: str

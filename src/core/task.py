@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from .codes import TaskCode
 from .ids import TaskKey, split_task_key
@@ -73,8 +74,7 @@ def calls_left(total: int, completed: int, reduce: Reduce) -> int:
     return minimum_calls(total, reduce) - completed
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Why a task or a chunk failed. `message` is written for the client and holds none of its text."""
 
     code: TaskCode
@@ -87,8 +87,7 @@ class Failure:
         return cls(TaskCode(code), message, retryable)
 
 
-@dataclass(frozen=True, slots=True)
-class LastError:
+class LastError(NamedTuple):
     """The last call that failed, unless one has succeeded since: `calls` in a row did. A merge has no `chunk`.
 
     `since` is when the first of them started.
@@ -102,8 +101,7 @@ class LastError:
     since: int
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Why nothing is being done for a task, and until when; None: nobody knows.
 
     `ahead` are the tenant's tasks that came before it and have not ended, where that is known.
@@ -114,8 +112,7 @@ class Wait:
     ahead: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(NamedTuple):
     """The bill: `model_calls` counts every call sent, the `in_doubt` ones among them included."""
 
     model_calls: int
@@ -125,8 +122,7 @@ class Usage:
     output_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """What a task works on, but for the text itself: what is done with each chunk, and code points of both."""
 
     instructions: str

@@ -1,40 +1,28 @@
 """The API as a table: each call with its handler and every answer that it can give.
 
-The router takes paths and handlers from it, `openapi` all of it; tests hold the handlers to it.
+The router takes paths and handlers from it, `openapi` all of it; tests hold the handlers to it. What every isolate is
+asked for is imported at its start, and the rest group by group, upon the first request for one of the group's paths
+(docs/decisions/0033-what-is-imported-when.md).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
-from ..core import limits
-from ..core.keys import ID_PATTERN, Scope
-from ..core.states import Status
-from . import bulk, deliveries, events, health, keys, observation, openapi, operation, problems, queries, tasks
-from .dry_run import PlanView
-from .endpoint import IDEMPOTENCY_KEY, Access, Answer, Endpoint, Parameter
+from . import task_calls
+from .endpoint import Access, Answer, Endpoint
 from .exchange import Exchange
 from .messages import Reply
-from .new_task import NewTaskFields
-from .retries import RetryFields
-from .task_views import ChunkListView, TaskListView, TaskWithChunksView, WholeTaskView
 
-_ONE_TASK = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
-_OF_TASK = tuple(
-    (name, "id", "/id") for name in ("readTask", "readChunks", "followTask", "cancelTask", "retryTask", "eraseTask")
-)
-_WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
-_MOMENT = {"type": "string", "format": "date-time"}
-_CURSOR = {"type": "string", "pattern": f"^{queries.CURSOR_PATTERN}$"}
-_CHUNKS_CURSOR = {"type": "string", "pattern": "^(?:[0-9]{1,3}|[1-4][0-9]{3}|5000)$"}  # CHUNKS_MOST
-_CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}
-_LIMIT = {
-    "type": "integer",
-    "minimum": 1,
-    "maximum": limits.LIST_LIMIT_MOST,
-    "default": limits.LIST_LIMIT_DEFAULT,
-}
+Parts = Mapping[str, str]
+
+
+class Group(NamedTuple):
+    """Calls that come from one module: all calls of these paths. A segment in braces is open."""
+
+    paths: tuple[str, ...]
+    load: Callable[[], Sequence[Endpoint]]
 
 
 async def read_openapi(exchange: Exchange) -> Reply:
@@ -42,23 +30,156 @@ async def read_openapi(exchange: Exchange) -> Reply:
     return Reply(200, document_text(), {"Content-Type": "application/json"})
 
 
+def _task_calls() -> Sequence[Endpoint]:
+    return task_calls.ENDPOINTS
+
+
+def _events() -> Sequence[Endpoint]:
+    from .events import ENDPOINT  # noqa: PLC0415 - here and below: see above
+
+    return (ENDPOINT,)
+
+
+def _retries() -> Sequence[Endpoint]:
+    from .retries import ENDPOINTS  # noqa: PLC0415
+
+    return ENDPOINTS
+
+
+def _bulk() -> Sequence[Endpoint]:
+    from .bulk import ENDPOINTS  # noqa: PLC0415
+
+    return ENDPOINTS
+
+
+def _deliveries() -> Sequence[Endpoint]:
+    from .deliveries import ENDPOINTS  # noqa: PLC0415
+
+    return ENDPOINTS
+
+
+def _keys() -> Sequence[Endpoint]:
+    from .keys import ENDPOINTS  # noqa: PLC0415
+
+    return ENDPOINTS
+
+
+def _sweep() -> Sequence[Endpoint]:
+    from .service_calls import SWEEP  # noqa: PLC0415
+
+    return SWEEP
+
+
+def _observation() -> Sequence[Endpoint]:
+    from .observation import ENDPOINTS  # noqa: PLC0415
+
+    return ENDPOINTS
+
+
+def _health() -> Sequence[Endpoint]:
+    from .service_calls import HEALTH  # noqa: PLC0415
+
+    return HEALTH
+
+
 @cache
-def endpoints(*, compatible: bool = True) -> Sequence[Endpoint]:
-    """Return the calls: all of them, or those alone that are no business of OpenAI's clients.
+def _description() -> Sequence[Endpoint]:
+    from .openapi import OpenapiView  # noqa: PLC0415
 
-    The others are imported upon the first request for one, and not at the isolate's start.
-    """
-    if not compatible:
-        return ENDPOINTS
-    from . import webhook_calls  # noqa: PLC0415
-    from .responses import endpoints as responses  # noqa: PLC0415
+    return (
+        Endpoint(
+            method="GET",
+            path="/openapi.json",
+            name="readOpenapi",
+            summary="Read this description",
+            handler=read_openapi,
+            access=Access.ANY_KEY,
+            answers=(Answer(200, "OpenAPI 3.1", (OpenapiView,)),),
+            problems=(),
+        ),
+    )
 
-    return (*ENDPOINTS, *responses.ENDPOINTS, *webhook_calls.ENDPOINTS)
+
+def _responses() -> Sequence[Endpoint]:
+    from .responses.endpoints import ENDPOINTS  # noqa: PLC0415
+
+    return ENDPOINTS
+
+
+def _webhook_calls() -> Sequence[Endpoint]:
+    from .webhook_calls import ENDPOINTS  # noqa: PLC0415
+
+    return ENDPOINTS
+
+
+GROUPS: Final = (
+    Group(
+        ("/api/tasks", "/api/tasks/{id}", "/api/tasks/{id}/chunks", "/api/tasks/{id}/cancel"),
+        _task_calls,
+    ),
+    Group(("/api/tasks/{id}/events",), _events),
+    Group(("/api/tasks/{id}/retry",), _retries),
+    Group(("/api/tasks/retry", "/api/tasks/cancel"), _bulk),
+    Group(("/api/tasks/{id}/deliveries", "/api/deliveries/{id}/redeliver"), _deliveries),
+    Group(("/api/keys", "/api/keys/{id}"), _keys),
+    Group(("/api/sweep",), _sweep),
+    Group(("/api/metrics", "/api/history"), _observation),
+    Group(("/api/async-status", "/api/ai-status"), _health),
+    Group(("/openapi.json",), _description),
+    Group(
+        (
+            *("/v1/responses", "/v1/responses/{id}", "/v1/responses/{id}/cancel", "/v1/responses/{id}/input_items"),
+            *("/v1/models", "/v1/models/{id}"),
+        ),
+        _responses,
+    ),
+    Group(
+        (
+            *("/v1/webhook_endpoints", "/v1/webhook_endpoints/{id}"),
+            *("/v1/webhook_endpoints/{id}/rotate_secret", "/v1/webhook_endpoints/{id}/test"),
+        ),
+        _webhook_calls,
+    ),
+)
+_PATTERNS: Final = tuple((path, tuple(path.split("/")), group) for group in GROUPS for path in group.paths)
+
+
+def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
+    """Return the calls of a path, given as its segments, and what stands in the open ones. No calls: no such path."""
+    found = [
+        (pattern, group, parts) for pattern, wanted, group in _PATTERNS if (parts := _parts(wanted, path)) is not None
+    ]
+    if not found:
+        return (), {}
+    # `/api/tasks/retry` is no task's path.
+    pattern, group, parts = min(found, key=lambda one: len(one[2]))
+    return tuple(endpoint for endpoint in group.load() if endpoint.path == pattern), parts
+
+
+def _parts(wanted: Sequence[str], path: Sequence[str]) -> Parts | None:
+    """Return what stands in the open segments, None if the path is another one."""
+    if len(wanted) != len(path):
+        return None
+    parts = {}
+    for expected, actual in zip(wanted, path, strict=True):
+        if expected.startswith("{") and actual:
+            parts[expected[1:-1]] = actual
+        elif expected != actual:
+            return None
+    return parts
+
+
+@cache
+def endpoints() -> Sequence[Endpoint]:
+    """Return all calls. This imports the modules of all of them."""
+    return tuple(endpoint for group in GROUPS for endpoint in group.load())
 
 
 @cache
 def document() -> dict[str, object]:
     """Build the API's description; once an isolate, upon the first request for it."""
+    from . import openapi  # noqa: PLC0415
+
     return openapi.document(endpoints())
 
 
@@ -66,232 +187,3 @@ def document() -> dict[str, object]:
 def document_text() -> str:
     """Write the API's description as JSON; once an isolate, too."""
     return json.dumps(document(), ensure_ascii=False)
-
-
-ENDPOINTS: Final = (
-    Endpoint(
-        method="POST",
-        path="/api/tasks",
-        name="submitTask",
-        summary="Submit a text; the task is durable in the database once this answers",
-        handler=tasks.submit,
-        access=Scope.WRITE,
-        body=NewTaskFields,
-        makes_tasks=True,
-        parameters=(
-            IDEMPOTENCY_KEY,
-            Parameter(
-                "dryRun",
-                "`true` checks the request and shows its plan, and stores nothing.",
-                {"type": "string", "enum": ["true", "false"], "default": "false"},
-            ),
-        ),
-        answers=(
-            Answer(200, "With `dryRun=true`: the plan; nothing is stored", (PlanView,)),
-            Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), _OF_TASK),
-        ),
-        problems=(
-            problems.MALFORMED_BODY,
-            problems.BAD_IDEMPOTENCY_KEY,
-            problems.IDEMPOTENCY_MISMATCH,
-            problems.TOO_LARGE,
-            problems.UNSUPPORTED_MEDIA_TYPE,
-            *problems.DATABASE_KINDS,
-        ),
-    ),
-    Endpoint(
-        method="GET",
-        path="/api/tasks",
-        name="listTasks",
-        summary="List tasks, newest first, without their results",
-        handler=tasks.read_page,
-        access=Scope.READ,
-        parameters=(
-            Parameter("status", "Only tasks of this status.", {"type": "string", "enum": list(Status)}),
-            Parameter("createdAfter", "Only tasks created after this time.", _MOMENT),
-            Parameter("createdBefore", "Only tasks created before this time.", _MOMENT),
-            Parameter("limit", "How many tasks at most.", _LIMIT),
-            Parameter("cursor", "The `nextCursor` of the page before.", _CURSOR),
-        ),
-        answers=(Answer(200, "A page of tasks", (TaskListView,)),),
-        problems=problems.DATABASE_KINDS,
-    ),
-    Endpoint(
-        method="GET",
-        path="/api/tasks/{id}",
-        name="readTask",
-        summary="Read a task, with its result once it has completed",
-        handler=tasks.read,
-        access=Scope.READ,
-        parameters=(
-            Parameter("wait", "Seconds to hold the answer back until the task is terminal.", _WAIT),
-            Parameter(
-                "include",
-                "What else to show: the finished `chunks`, the `input` as long as it is kept, or both.",
-                {"type": "string", "enum": ["chunks", "input", "chunks,input", "input,chunks"]},
-            ),
-        ),
-        answers=(
-            Answer(
-                200,
-                "The task; with `include=chunks` its finished chunks too",
-                (WholeTaskView, TaskWithChunksView),
-                ("Retry-After",),
-                _OF_TASK,
-            ),
-        ),
-        problems=_ONE_TASK,
-    ),
-    Endpoint(
-        method="DELETE",
-        path="/api/tasks/{id}",
-        name="eraseTask",
-        summary="Cancel a task if needed, and erase its input, chunks and result",
-        handler=tasks.erase,
-        seconds_most=limits.CANCEL_ANSWER_SECONDS,
-        access=Scope.WRITE,
-        answers=(Answer(204, "Erased"),),
-        problems=_ONE_TASK,
-    ),
-    Endpoint(
-        method="GET",
-        path="/api/tasks/{id}/chunks",
-        name="readChunks",
-        summary="Read the chunks finished so far, in order, before the task has completed too",
-        handler=tasks.read_chunks,
-        parameters=(
-            Parameter("limit", "How many chunks at most; all of them without it.", _CHUNKS_LIMIT),
-            Parameter("cursor", "The `nextCursor` of the page before.", _CHUNKS_CURSOR),
-        ),
-        access=Scope.READ,
-        answers=(Answer(200, "The finished chunks", (ChunkListView,)),),
-        problems=_ONE_TASK,
-    ),
-    events.ENDPOINT,
-    Endpoint(
-        method="POST",
-        path="/api/tasks/{id}/cancel",
-        name="cancelTask",
-        summary="Cancel a task: no model call starts afterwards",
-        handler=tasks.cancel,
-        seconds_most=limits.CANCEL_ANSWER_SECONDS,
-        access=Scope.WRITE,
-        answers=(Answer(200, "The task, cancelled", (WholeTaskView,), leads_to=_OF_TASK),),
-        problems=(problems.ALREADY_TERMINAL, *_ONE_TASK),
-    ),
-    Endpoint(
-        method="POST",
-        path="/api/tasks/{id}/retry",
-        name="retryTask",
-        summary="Let a failed or cancelled task go on from the chunks that it has",
-        handler=tasks.retry,
-        access=Scope.WRITE,
-        body=RetryFields,
-        body_optional=True,
-        answers=(Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After"), _OF_TASK),),
-        problems=(
-            problems.MALFORMED_BODY,
-            problems.NOT_RETRYABLE,
-            problems.BUDGET_SPENT,
-            problems.TOO_LARGE,
-            problems.UNSUPPORTED_MEDIA_TYPE,
-            *_ONE_TASK,
-        ),
-    ),
-    *bulk.ENDPOINTS,
-    *deliveries.ENDPOINTS,
-    Endpoint(
-        method="POST",
-        path="/api/keys",
-        name="makeKey",
-        summary="Make a key for the caller's own tenant; the answer is the only one that shows it",
-        handler=keys.make_key,
-        access=Scope.ADMIN,
-        body=keys.NewKeyFields,
-        answers=(Answer(201, "Made", (keys.NewKeyView,), ("Location",)),),
-        problems=(
-            problems.MALFORMED_BODY,
-            problems.TOO_LARGE,
-            problems.UNSUPPORTED_MEDIA_TYPE,
-            problems.KEY_LIMIT,
-            *problems.DATABASE_KINDS,
-        ),
-    ),
-    Endpoint(
-        method="GET",
-        path="/api/keys",
-        name="listKeys",
-        summary="List the tenant's keys, oldest first, without what proves them",
-        handler=keys.read_keys,
-        access=Scope.ADMIN,
-        answers=(Answer(200, "The keys", (keys.KeyListView,)),),
-        problems=problems.DATABASE_KINDS,
-    ),
-    Endpoint(
-        method="DELETE",
-        path="/api/keys/{id}",
-        name="deleteKey",
-        summary="Revoke a key of the tenant: at once where this is answered, everywhere within 60 s",
-        handler=keys.delete_key,
-        access=Scope.ADMIN,
-        answers=(Answer(204, "Revoked"),),
-        problems=(problems.NOT_FOUND, *problems.DATABASE_KINDS),
-        id_schema={"type": "string", "pattern": f"^{ID_PATTERN}$"},
-    ),
-    Endpoint(
-        method="POST",
-        path="/api/sweep",
-        name="sweep",
-        summary="Run a sweep now, and wait for it: send off what stands still, or work on it; at most one in 30 s",
-        handler=operation.sweep,
-        access=Access.OPERATOR,
-        answers=(Answer(200, "What the sweep did", (operation.SweptView,)),),
-        problems=(problems.TOO_SOON, *problems.DATABASE_KINDS),
-    ),
-    *observation.ENDPOINTS,
-    Endpoint(
-        method="GET",
-        path="/api/async-status",
-        name="readService",
-        summary="Read how tasks are processed here, and whether the database could take them a second ago",
-        handler=health.read_service,
-        access=Access.PUBLIC,
-        parameters=(
-            Parameter(
-                "verbose",
-                "1 shows the day's use of the free plan, too, and to operators when sweep, queue and alarms were last "
-                "seen, the backlog, and version and schema. A key is looked at only then, if one is sent.",
-                {"type": "string", "enum": ["0", "1"]},
-            ),
-        ),
-        answers=(
-            Answer(
-                200,
-                "The database answers; with `verbose=1` more",
-                (health.ServiceView, health.VerboseServiceView, health.OperatorServiceView),
-            ),
-            Answer(503, "The database cannot take tasks", (health.UnhealthyServiceView,), ("Retry-After",)),
-        ),
-        problems=(problems.UNAUTHENTICATED, problems.FORBIDDEN),
-    ),
-    Endpoint(
-        method="GET",
-        path="/api/ai-status",
-        name="readModel",
-        summary="Read whether model calls would work, without making one",
-        handler=health.read_model,
-        access=Access.PUBLIC,
-        answers=(Answer(200, "The model's state, be it good or bad", (health.ModelView,)),),
-        problems=(),
-    ),
-    Endpoint(
-        method="GET",
-        path="/openapi.json",
-        name="readOpenapi",
-        summary="Read this description",
-        handler=read_openapi,
-        access=Access.ANY_KEY,
-        answers=(Answer(200, "OpenAPI 3.1", (openapi.OpenapiView,)),),
-        problems=(),
-    ),
-)

@@ -1,41 +1,14 @@
 """What a submission would come to: `POST /api/tasks?dryRun=true`. Nothing is stored, sent or asked for."""
 
 from dataclasses import replace
-from typing import Annotated, TypedDict
-
-from pydantic import Field
 
 from ..core.chunks import chunks
 from ..core.task import Source, minimum_calls
 from ..core.tokens import estimated_tokens
 from ..processing.submission import Request, check_budget
 from .messages import Reply, json_reply
-from .request_views import RequestView, request_view
+from .request_views import PlannedChunkView, PlanView, request_view
 from .services import Api
-from .views import Count, shown
-
-
-@shown
-class PlannedChunkView(TypedDict):
-    """A chunk that a task would have: the span of `input` that it covers, in code points."""
-
-    index: Count
-    start: Count
-    end: Annotated[int, Field(ge=1)]
-
-
-@shown
-class PlanView(TypedDict):
-    """What a submission would come to. `characters` are code points of `input`. `estimatedTokens` is a rough estimate
-    of what the chunks' calls take in, instructions included: a token for a Chinese, Japanese or Korean character, and
-    one for four others. Calls that merge come on top, and outputs.
-    """
-
-    request: RequestView
-    chunks: list[PlannedChunkView]
-    minimumCalls: Annotated[int, Field(ge=1)]
-    characters: Annotated[int, Field(ge=1)]
-    estimatedTokens: Annotated[int, Field(ge=1)]
 
 
 def show(request: Request, api: Api) -> Reply:

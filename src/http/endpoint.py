@@ -1,9 +1,8 @@
 """What the table of the API's calls is made of."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel
 
@@ -23,10 +22,10 @@ class Access(Enum):
 
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
+_UUID: Final[Mapping[str, object]] = {"type": "string", "format": "uuid"}
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """A parameter of the query, or a header; `schema` is JSON Schema."""
 
     name: str
@@ -44,8 +43,7 @@ IDEMPOTENCY_KEY = Parameter(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """One answer that is not a problem: no body without models (typed dictionaries), one of them otherwise.
 
     `media_type` is one of text in which the answer may come, instead of JSON.
@@ -62,8 +60,7 @@ class Answer:
     media_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """One call. A path segment in braces is open; `id_schema` is JSON Schema of it.
 
     `access` is the scope that a key needs, or what else is asked of a caller. `problems` are those besides the ones
@@ -84,7 +81,7 @@ class Endpoint:
     body_optional: bool = False
     makes_tasks: bool = False
     seconds_most: float | None = None
-    id_schema: Mapping[str, object] = field(default_factory=lambda: {"type": "string", "format": "uuid"})
+    id_schema: Mapping[str, object] = _UUID
 
     @property
     def counted(self) -> bool:

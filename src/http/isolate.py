@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..core import limits
@@ -109,8 +108,7 @@ class Lookups:
         self._left = min(self._left + 1, limits.LOOKUPS_AT_ONCE)
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """What a probe said, and when by the isolate's time, milliseconds since the epoch."""
 
     health: Health

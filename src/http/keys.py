@@ -1,7 +1,7 @@
 """Keys over HTTP: the bodies and the handlers of `/api/keys`. An admin manages the keys of its own tenant."""
 
 from contextlib import suppress
-from typing import Annotated, TypedDict
+from typing import Annotated, Final, TypedDict
 
 from pydantic import Field
 
@@ -9,7 +9,9 @@ from ..core import limits
 from ..core.errors import StoreError, StoreUnavailable
 from ..core.keys import ID_BYTES, ID_PATTERN, SECRET_BYTES, Key, Scope, digest, is_key_id, make, ordered
 from ..store.keys import KeyStore, NewKey
+from . import problems
 from .bodies import read_object
+from .endpoint import Answer, Endpoint
 from .exchange import Exchange
 from .fields import NO_NUL, Asked, Whole, checked
 from .messages import Reply, json_reply
@@ -138,3 +140,45 @@ def _view(key: Key) -> KeyView:
         createdAt=rfc3339(key.created_at),
         expiresAt=maybe_rfc3339(key.expires_at),
     )
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/keys",
+        name="makeKey",
+        summary="Make a key for the caller's own tenant; the answer is the only one that shows it",
+        handler=make_key,
+        access=Scope.ADMIN,
+        body=NewKeyFields,
+        answers=(Answer(201, "Made", (NewKeyView,), ("Location",)),),
+        problems=(
+            problems.MALFORMED_BODY,
+            problems.TOO_LARGE,
+            problems.UNSUPPORTED_MEDIA_TYPE,
+            problems.KEY_LIMIT,
+            *problems.DATABASE_KINDS,
+        ),
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/keys",
+        name="listKeys",
+        summary="List the tenant's keys, oldest first, without what proves them",
+        handler=read_keys,
+        access=Scope.ADMIN,
+        answers=(Answer(200, "The keys", (KeyListView,)),),
+        problems=problems.DATABASE_KINDS,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/api/keys/{id}",
+        name="deleteKey",
+        summary="Revoke a key of the tenant: at once where this is answered, everywhere within 60 s",
+        handler=delete_key,
+        access=Scope.ADMIN,
+        answers=(Answer(204, "Revoked"),),
+        problems=(problems.NOT_FOUND, *problems.DATABASE_KINDS),
+        id_schema={"type": "string", "pattern": f"^{ID_PATTERN}$"},
+    ),
+)

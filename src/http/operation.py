@@ -6,6 +6,7 @@ from typing import TypedDict
 from ..core.version import MIGRATION, VERSION
 from ..processing.asked_sweep import TooSoon
 from ..store.seen import Seen
+from ..store.tallies import TallyStore
 from .exchange import Exchange
 from .figures import BacklogView
 from .messages import Reply, json_reply
@@ -81,8 +82,6 @@ async def sweep(exchange: Exchange) -> Reply:
 
 async def outlook(api: Api) -> OutlookView:
     """Read how the deployment as a whole stands."""
-    from ..store.tallies import TallyStore  # noqa: PLC0415 - nobody else who answers needs it
-
     times, backlog = await api.store.outlook()
     applied = await api.store.beside(TallyStore).applied_migration()
     oldest_ms = backlog.oldest_ms

@@ -1,7 +1,6 @@
 """Problem details (RFC 9457): every refusal that the API knows, and how it is answered."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Final, NamedTuple, NotRequired, TypedDict
 
 from pydantic import Field
@@ -57,8 +56,7 @@ QUOTA_DETAIL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """One kind of problem: `code` is stable, `title` the same in each occurrence, `headers` those of its answers."""
 
     code: ProblemCode

@@ -33,6 +33,29 @@ class RequestView(TypedDict):
     inputCharacters: Count
 
 
+@shown
+class PlannedChunkView(TypedDict):
+    """A chunk that a task would have: the span of `input` that it covers, in code points."""
+
+    index: Count
+    start: Count
+    end: Annotated[int, Field(ge=1)]
+
+
+@shown
+class PlanView(TypedDict):
+    """What a submission would come to. `characters` are code points of `input`. `estimatedTokens` is a rough estimate
+    of what the chunks' calls take in, instructions included: a token for a Chinese, Japanese or Korean character, and
+    one for four others. Calls that merge come on top, and outputs.
+    """
+
+    request: RequestView
+    chunks: list[PlannedChunkView]
+    minimumCalls: Annotated[int, Field(ge=1)]
+    characters: Annotated[int, Field(ge=1)]
+    estimatedTokens: Annotated[int, Field(ge=1)]
+
+
 def request_view(options: TaskOptions, source: Source, api: Api) -> RequestView:
     """Show a request."""
     return RequestView(

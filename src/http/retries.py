@@ -1,17 +1,27 @@
-"""The body of `POST /api/tasks/{id}/retry`, and why a task is not put back."""
+"""`POST /api/tasks/{id}/retry`: its body, its handler, and why a task is not put back."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from ..core import limits
+from ..core.keys import Scope
 from ..core.states import Status
 from ..core.task import BUDGET_EXHAUSTED, Task, calls_left
+from ..processing.terms import OVERDUE
 from ..store.admission import Limit
+from . import acts, problems, tasks
+from .bodies import read_object
 from .conditions import limit_reached
-from .fields import Asked, Whole
+from .endpoint import Answer, Endpoint
+from .exchange import Exchange
+from .fields import Asked, Whole, checked
+from .messages import Reply
 from .problems import BUDGET_SPENT, NOT_RETRYABLE, FieldError, Refusal, field_refusal
 from .services import Api
+from .task_calls import OF_TASK, ONE_TASK
+from .task_views import WholeTaskView
 
 _ENDED_BADLY = frozenset({Status.FAILED, Status.CANCELLED})
 
@@ -42,3 +52,48 @@ def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
     if api.settings.tasks_in_flight_most is not None:
         return limit_reached(Limit.TASKS_IN_FLIGHT, api)
     return Refusal(NOT_RETRYABLE, f"The task is {task.status}, and was changed by another request just now.")
+
+
+async def retry(exchange: Exchange) -> Reply:
+    """Put a failed or cancelled task back, to go on from the chunks that it has, maybe with another budget."""
+    body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
+    max_calls = checked(RetryFields, body).max_model_calls
+    api, key = exchange.api, exchange.task_key
+    accepted = await api.submission.retry(key, max_calls)
+    if accepted is None:
+        task = await acts.found(api.store, key)
+        if task.overdue:  # then it has failed, though nobody has said so yet
+            await api.store.expire([key], OVERDUE, api.settings.retention_ms)
+            accepted = await api.submission.retry(key, max_calls)
+    if accepted is None:
+        raise not_retryable(await acts.found(api.store, key), max_calls, api)
+    api.log("retried", task=key, max_calls=max_calls)
+    route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
+    task = await acts.found(api.store, key)
+    task = replace(task, news_at=task.read_at)  # this is news
+    if route is not None and task.status is Status.PENDING:
+        task = replace(task, route=route)
+    return await tasks.accepted_reply(api, task)
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/tasks/{id}/retry",
+        name="retryTask",
+        summary="Let a failed or cancelled task go on from the chunks that it has",
+        handler=retry,
+        access=Scope.WRITE,
+        body=RetryFields,
+        body_optional=True,
+        answers=(Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After"), OF_TASK),),
+        problems=(
+            problems.MALFORMED_BODY,
+            problems.NOT_RETRYABLE,
+            problems.BUDGET_SPENT,
+            problems.TOO_LARGE,
+            problems.UNSUPPORTED_MEDIA_TYPE,
+            *ONE_TASK,
+        ),
+    ),
+)

@@ -8,9 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from ..core import limits
 from ..core.errors import ConfigurationError, StoreError, StoreSilent
-from . import cors, queries, rate_limit
+from . import catalogue, cors, queries, rate_limit
 from .authentication import Caller, caller_of
-from .catalogue import endpoints
 from .endpoint import Endpoint, allowed
 from .exchange import Exchange
 from .headers import ON_EVERY_ANSWER
@@ -30,8 +29,6 @@ from .problems import (
 from .request_ids import named, request_id
 from .responses import errors
 from .services import Api
-
-Parts = Mapping[str, str]
 
 
 async def handle(request: Request, api: Api) -> Reply:
@@ -79,20 +76,16 @@ def configuration_problem(
 
 async def _answer(request: Request, api: Api) -> Reply:
     path, query = _split(request.url)
-    table = endpoints(compatible=errors.is_compatible(request.url))
-    matches = [(endpoint, parts) for endpoint in table if (parts := _match(endpoint.path, path)) is not None]
-    if not matches:
+    calls, parts = catalogue.at(path)
+    if not calls:
         raise Refusal(NOT_FOUND, "There is no such path.")
-    # `/api/tasks/retry` is no task's path.
-    matches = [match for match in matches if not match[1]] or matches
-    allow = {"Allow": allowed(table, matches[0][0].path)}
+    allow = {"Allow": allowed(calls, calls[0].path)}
     if request.method == "OPTIONS":
         return Reply(204, headers=allow)
     method = "GET" if request.method == "HEAD" else request.method
-    found = next((match for match in matches if match[0].method == method), None)
-    if found is None:
+    endpoint = next((call for call in calls if call.method == method), None)
+    if endpoint is None:
         raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
-    endpoint, parts = found
     if endpoint.makes_tasks and api.isolate.load.refuses(asyncio.get_running_loop().time()):
         raise overload_refusal()  # before the key is looked up, which might add to the load
     try:
@@ -110,7 +103,9 @@ async def _answer(request: Request, api: Api) -> Reply:
     return reply
 
 
-def _exchange(request: Request, api: Api, endpoint: Endpoint, parts: Parts, query: str, caller: Caller) -> Exchange:
+def _exchange(
+    request: Request, api: Api, endpoint: Endpoint, parts: catalogue.Parts, query: str, caller: Caller
+) -> Exchange:
     known = {parameter.name for parameter in endpoint.parameters if parameter.place == "query"}
     unknown = UNSUPPORTED_PARAMETER if errors.is_compatible(endpoint.path) else INVALID_FIELDS
     check_key = partial(caller_of, request, api, endpoint.access, limits.EVENT_KEY_SECONDS)
@@ -128,20 +123,6 @@ def _split(url: str) -> tuple[list[str], str]:
     except ValueError:
         raise Refusal(NOT_FOUND, "There is no such path.") from None
     return [unquote(segment) for segment in split.path.split("/")], split.query
-
-
-def _match(pattern: str, path: list[str]) -> Parts | None:
-    """Return what stands in the open segments, None if the path is another one."""
-    wanted = pattern.split("/")
-    if len(wanted) != len(path):
-        return None
-    parts = {}
-    for expected, actual in zip(wanted, path, strict=True):
-        if expected.startswith("{") and actual:
-            parts[expected[1:-1]] = actual
-        elif expected != actual:
-            return None
-    return parts
 
 
 def _finished(reply: Reply, method: str) -> Reply:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..core.ids import TaskKey
 from ..core.meter import Meter
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from ..store.webhooks import WebhookStore
 
 
-@dataclass(frozen=True, slots=True)
-class BoundRoutes:
+class BoundRoutes(NamedTuple):
     """Which bindings the deployment has."""
 
     queue: bool

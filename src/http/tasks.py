@@ -3,24 +3,18 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
-from ..core import limits
 from ..core.ids import split_task_key
 from ..core.states import Status
 from ..core.task import Task
-from ..processing.terms import OVERDUE
 from ..store.views import TaskGone, TooMuchAtOnce
-from . import acts, dry_run, large_answers, queries
-from .bodies import read_object
+from . import acts, large_answers, queries
 from .conditions import digest, idempotency_key
 from .exchange import Exchange
-from .fields import checked
 from .large_answers import task_reply
 from .messages import Reply, json_reply
 from .new_task import new_request
 from .problems import ALREADY_TERMINAL, Refusal, no_task
-from .retries import RetryFields, not_retryable
 from .services import Api
 from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, whole_task_view
 
@@ -35,10 +29,12 @@ async def submit(exchange: Exchange) -> Reply:
     body = await acts.read_submission(exchange)
     request = new_request(body, api.settings)
     if dry:
+        from . import dry_run  # noqa: PLC0415 - seldom asked for (docs/decisions/0033)
+
         with acts.cut_flaws():
             return dry_run.show(request, api)
     accepted = await acts.accept(exchange, request, key, digest(body) if key is not None else "")
-    return await _accepted(api, accepted.task, acts.replayed(accepted))
+    return await accepted_reply(api, accepted.task, acts.replayed(accepted))
 
 
 async def read(exchange: Exchange) -> Reply:
@@ -100,28 +96,6 @@ async def cancel(exchange: Exchange) -> Reply:
     return json_reply(200, whole_task_view(task, api))
 
 
-async def retry(exchange: Exchange) -> Reply:
-    """Put a failed or cancelled task back, to go on from the chunks that it has, maybe with another budget."""
-    body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
-    max_calls = checked(RetryFields, body).max_model_calls
-    api, key = exchange.api, exchange.task_key
-    accepted = await api.submission.retry(key, max_calls)
-    if accepted is None:
-        task = await acts.found(api.store, key)
-        if task.overdue:  # then it has failed, though nobody has said so yet
-            await api.store.expire([key], OVERDUE, api.settings.retention_ms)
-            accepted = await api.submission.retry(key, max_calls)
-    if accepted is None:
-        raise not_retryable(await acts.found(api.store, key), max_calls, api)
-    api.log("retried", task=key, max_calls=max_calls)
-    route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
-    task = await acts.found(api.store, key)
-    task = replace(task, news_at=task.read_at)  # this is news
-    if route is not None and task.status is Status.PENDING:
-        task = replace(task, route=route)
-    return await _accepted(api, task)
-
-
 async def erase(exchange: Exchange) -> Reply:
     """Erase a task with everything that it has. A worker that has it finds its claim gone."""
     # Looked for first, so that an erasure whose answer was lost can be told from one of nothing.
@@ -141,7 +115,8 @@ async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
     return (now.get(task.task_key, task) for task in tasks if task.task_key in now or not task.overdue)
 
 
-async def _accepted(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
+async def accepted_reply(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
+    """Say that a task is taken, or taken on, and where it is."""
     later = {} if task.status.terminal else acts.retry_after(api, task)
     headers = {"Location": task_path(task.id), **later, **(headers or {})}
     return await task_reply(api.store, 202, task, whole_task_view(task, api), headers)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,7 @@ class ModelCall:
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReply:
+class ModelReply(NamedTuple):
     """A usable output. Token counts are the provider's own, 0 where it gives none.
 
     `finish_reason` is why it ends: `stop`, `length`, `content_filter`, or the provider's own word; None: it has none.
@@ -33,8 +32,7 @@ class ModelReply:
     finish_reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(NamedTuple):
     """What `GET /api/ai-status` reports. `detail` is for people and holds no secret."""
 
     status: Literal["healthy", "degraded", "unavailable"]
@@ -56,8 +54,7 @@ class Provider(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class HttpReply:
+class HttpReply(NamedTuple):
     """A whole HTTP reply; header names are lower case."""
 
     status: int

@@ -6,7 +6,6 @@ Codes: https://developers.cloudflare.com/workers-ai/platform/errors/, which list
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Protocol
 
 from ..core.errors import (
@@ -104,7 +103,7 @@ def _without_thoughts(reply: ModelReply) -> ModelReply:
         return reply
     if not (output := reply.output[thoughts.end() :]):
         raise ModelReplyMalformed("the reply holds thoughts and no text: maxOutputTokens may be too small")
-    return replace(reply, output=output)
+    return reply._replace(output=output)
 
 
 def _failure(said: str, call: ModelCall) -> ModelError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..core import limits
 from ..store.seen import Seen
@@ -13,8 +14,7 @@ from .sightings import Sightings
 from .sweep import Sweep, Swept
 
 
-@dataclass(frozen=True, slots=True)
-class TooSoon:
+class TooSoon(NamedTuple):
     """Another sweep was asked for a moment ago; the next one may be in `left_ms`."""
 
     left_ms: int

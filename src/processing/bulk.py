@@ -1,9 +1,9 @@
 """Many tasks of a tenant put back or cancelled at once, within what one invocation may do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..core import limits
 from ..core.codes import TaskCode
@@ -20,16 +20,16 @@ _SEND_CALLS: Final = 3
 _SEND_STATEMENTS: Final = 2
 # Kept back for making due, as often as it may be sent, those tasks that are not sent off.
 _RESERVE: Final = limits.STORE_SENDS
+_NONE: Final[Mapping[TaskKey, int]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """How many tasks it was done to. `more`: there are others. `objects`: see `store.bulk.Cancelled`."""
 
     tasks: int
     more: bool
     starting_ms: int = 0
-    objects: Mapping[TaskKey, int] = field(default_factory=dict[TaskKey, int])
+    objects: Mapping[TaskKey, int] = _NONE
 
 
 @dataclass(frozen=True, slots=True)

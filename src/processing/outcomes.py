@@ -1,6 +1,7 @@
 """How a run of the task actor ends, as its host sees it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..core.codes import TaskCode
 from ..core.states import Status
@@ -8,15 +9,13 @@ from ..core.task import Failure
 from ..store.claims import Unclaimed
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The task has reached this terminal status."""
 
     status: Status
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(NamedTuple):
     """The task is pending again and wants another run after this delay, which the host arranges."""
 
     delay_seconds: float

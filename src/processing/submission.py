@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from ..core import limits
 from ..core.chunks import cuts
@@ -80,8 +80,7 @@ def check_budget(options: TaskOptions, minimum: int) -> None:
         raise BudgetTooSmall(minimum)
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(NamedTuple):
     """The task of a request; `replayed` when an earlier one under the same idempotency key made it."""
 
     task: Task

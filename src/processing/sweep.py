@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.errors import StoreError, StoreFull
@@ -14,6 +15,7 @@ from .allowance import slice_seconds
 from .clearance import Clearance, Needed
 from .direct import DirectSender
 from .dispatch import Dispatcher, Sender
+from .folding import Folding
 from .outcomes import crashed
 from .terms import OVERDUE
 from .worker import Host, Worker
@@ -31,8 +33,7 @@ _PLACE_CALLS = 1
 _PLACE_STATEMENTS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(NamedTuple):
     """What came of a look: the route that took the last task, None if there was none; and whether one was refused."""
 
     route: Route | None
@@ -126,8 +127,6 @@ class Sweep:
 
     async def _fold(self) -> None:
         """Add up what has ended, with what is left of the allowance: the next sweep, or a scrape, does the rest."""
-        from .folding import Folding  # noqa: PLC0415 - what answers requests need not import it
-
         folding = Folding(self._store, self._settings, self._worker.log)
         for _ in range(limits.FOLD_PAGES_MOST[self._settings.plan]):
             if self._subrequests_left() < _FOLD_CALLS or self._statements_left() < _FOLD_STATEMENTS:

@@ -1,14 +1,13 @@
 """What a run leaves behind for whoever asks why its task stands still: the last error, and what it waits for."""
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..core.task import Failure, LastError, Wait
 from ..store.claims import CallKey, Claim
 
 
-@dataclass(frozen=True, slots=True)
-class Bars:
+class Bars(NamedTuple):
     """Until when calls may not start, for each of the reasons, in seconds of the run's clock; 0 for none."""
 
     model_away: float

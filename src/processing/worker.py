@@ -5,6 +5,7 @@ The behaviour is the same for every route. A host calls `Worker.run` with a task
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.errors import StoreError
@@ -35,8 +36,7 @@ from .sightings import Sightings
 from .terms import OVERDUE, Terms
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """Where a worker runs, and for how long it may. `name` is set for a host that replaces itself, else ''.
 
     `caller_for` may name others who make a task's calls, on a way that takes up to `slack_seconds`. Where it gives

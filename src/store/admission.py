@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..core import limits
 from ..core.errors import StoreFull
@@ -27,8 +27,7 @@ class Limit(StrEnum):
     CHARACTERS_PER_DAY = "characters_per_day"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
+class Conditions(NamedTuple):
     """On what a task is accepted. None: no such condition, and no cost.
 
     `idempotency_key` is the client's, `digest` of what it asked for. `joining` tells repetitions where there is no key.
@@ -57,15 +56,13 @@ class Conditions:
 UNCONDITIONAL = Conditions()
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The task is durable. `crowded`: its tenant has more than its share of the queue."""
 
     crowded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Replayed:
+class Replayed(NamedTuple):
     """The request was accepted before, as the task of this key."""
 
     task_key: TaskKey
@@ -76,8 +73,7 @@ class Mismatched:
     """The idempotency key is taken by another request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A limit of the tenant is reached; nothing was written."""
 
     limit: Limit

@@ -1,7 +1,7 @@
 """Many tasks of a tenant at once: which ones, and what is done with them. Each method is one transaction in D1."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.codes import TaskCode
@@ -18,16 +18,14 @@ from .sql.statement import Value, as_json
 Generations = Mapping[TaskKey, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """Failed tasks with their generations. `unended`: tasks of the tenant that go on, counted as far as is wanted."""
 
     generations: Generations
     unended: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """How many tasks a bulk retry would put back, and the calls that these need at least and make at most."""
 
     tasks: int
@@ -35,8 +33,7 @@ class Cost:
     maximum_calls: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(NamedTuple):
     """Tasks that were cancelled. Announced calls of theirs may still start for so many milliseconds, but no others.
 
     `objects` are those of them on which Durable Objects have worked last, with the fences up to which claims are over.

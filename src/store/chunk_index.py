@@ -1,15 +1,14 @@
 """Which chunks of a task are finished, without their outputs: what a reader needs who takes them by pages. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.task import ChunkView, Failure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkIndex:
+class ChunkIndex(NamedTuple):
     """The finished chunks of a task. `sizes` are those of outputs in code points, `failed` calls and failure, by index.
 
     `cuts` and `overlap` place the chunks in the input.

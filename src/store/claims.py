@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.ids import TaskKey
@@ -21,8 +21,7 @@ class CallKey(NamedTuple):
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(NamedTuple):
     """Calls made so far for an output that is not there yet; `attempts` are those that count."""
 
     attempts: int = 0
@@ -93,8 +92,7 @@ class Standing(StrEnum):
     OVERDUE = "overdue"
 
 
-@dataclass(frozen=True, slots=True)
-class Unclaimed:
+class Unclaimed(NamedTuple):
     """A claim that was not granted; `left_ms` until the lease ends or the task is due."""
 
     standing: Standing
@@ -168,40 +166,42 @@ class Progress:
     truncated: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """Ends a claim, to be taken up again after `delay_ms`; the sweep looks after `sweep_ms`."""
 
     delay_ms: int
     sweep_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(NamedTuple):
     """Ends a claim with a completed task; `top_level` is the merge's last one, 0 without a merge.
 
     The task's input is emptied with it, unless it is to be kept.
     """
 
-    status: ClassVar = Status.COMPLETED
-
     retention_ms: int
     top_level: int = 0
     keep_input: bool = False
 
+    @property
+    def status(self) -> Status:
+        """The status that the task gets."""
+        return Status.COMPLETED
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+
+class Fail(NamedTuple):
     """Ends a claim with a failed task."""
-
-    status: ClassVar = Status.FAILED
 
     retention_ms: int
     failure: Failure
 
+    @property
+    def status(self) -> Status:
+        """The status that the task gets."""
+        return Status.FAILED
 
-@dataclass(frozen=True, slots=True)
-class Continue:
+
+class Continue(NamedTuple):
     """Keeps the claim and renews its lease. The calls that are announced start within `start_ms` or not at all.
 
     With `room_bytes` nothing is written unless the database has that much room beside what is written.

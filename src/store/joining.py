@@ -1,6 +1,6 @@
 """A submission that a client's software may send again by itself: how it is named, and what it joins."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.ids import TaskKey, split_task_key
@@ -13,8 +13,7 @@ _MARK = " "
 _BEHIND = "~"
 
 
-@dataclass(frozen=True, slots=True)
-class Joining:
+class Joining(NamedTuple):
     """What tells a repetition from a wish.
 
     `request` names what was asked for, and by whom. `sendings` says how often it was sent before, `window_ms` within

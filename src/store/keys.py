@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.keys import Key, Scope, ordered
@@ -12,8 +12,7 @@ from .sql import keys as sql
 from .standing import TOMBSTONE_MS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewKey:
+class NewKey(NamedTuple):
     """A key to be written. `valid_ms` None means that it never expires."""
 
     id: str
@@ -24,8 +23,7 @@ class NewKey:
     valid_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What a lookup gave: the key with its digest, both None for none, and whether there is any key at all."""
 
     key: Key | None

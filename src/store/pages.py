@@ -1,7 +1,7 @@
 """Pages of a tenant's tasks: where one begins and ends, and where the next one begins."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..core.ids import TaskKey, first_id, task_key_of
 from ..core.task import Task
@@ -9,16 +9,14 @@ from ..core.task import Task
 _BEHIND_ALL = "~"  # sorts behind every id
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """The keys from `first` on that lie before `behind`: all of one tenant."""
 
     first: str
     behind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """Tasks, newest first. `last` is the key after which the next page begins, None if there is none.
 
     A page of one status may hold fewer tasks than were asked for, or none, and still have a next one.

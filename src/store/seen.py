@@ -1,7 +1,7 @@
 """What was last seen of the deployment's triggers, and the sending of tasks that somebody asks for."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.ids import TaskKey
@@ -22,8 +22,7 @@ class Seen(StrEnum):
     ASKED = "asked"
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
+class Backlog(NamedTuple):
     """The tasks that go on. `oldest_ms` is the age of the oldest pending one, None without any."""
 
     pending: int

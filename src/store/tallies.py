@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.states import Status
@@ -15,8 +16,7 @@ from .sql import tallies as sql
 from .sql.statement import as_json
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
+class Fold(NamedTuple):
     """Tasks to be added up: those that are kept for `kept_ms` and ended after `after`, up to `until`."""
 
     kept_ms: int
@@ -24,8 +24,7 @@ class Fold:
     until: int
 
 
-@dataclass(frozen=True, slots=True)
-class Foldable:
+class Foldable(NamedTuple):
     """What a fold has to do. `more`: tasks are left for another one. `sampled`: these five minutes have a sample."""
 
     folds: Sequence[Fold]
@@ -33,8 +32,7 @@ class Foldable:
     sampled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Tasks of a tenant that go on, in one status, on one route; `oldest_ms` is the age of the oldest pending one."""
 
     tenant: str
@@ -44,8 +42,7 @@ class Group:
     oldest_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """What there was to do at a time: how many tasks, and how old the oldest pending one was."""
 
     pending: int
@@ -53,8 +50,7 @@ class Sample:
     oldest_ms: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(NamedTuple):
     """What a scrape reads. `until` is up to when all that has ended is in `totals`, in ms since the epoch."""
 
     totals: Mapping[tuple[Status, Route], Sums]

@@ -1,7 +1,6 @@
 """Why nothing is being done for a task: read from its row, as whoever asks finds it."""
 
 import json
-from dataclasses import fields
 
 from ..core.states import Status
 from ..core.task import LastError, Wait
@@ -9,7 +8,7 @@ from .columns import maybe_text, maybe_whole, whole
 from .database import Row
 
 # After a way back to older code an error may have been written with more than this.
-_KNOWN = frozenset(each.name for each in fields(LastError))
+_KNOWN = frozenset(LastError._fields)
 
 
 def last_error(row: Row) -> LastError | None:

@@ -1,7 +1,6 @@
 """A worker's share of the store: it takes a claim, works under its fence, and ends it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from ..core import limits
 from ..core.ids import TaskKey
@@ -205,7 +204,7 @@ def _totals(progress: Progress) -> dict[str, Value]:
         "finished": int(progress.finished),
         "away_since": progress.away_since,
         "away_waits": progress.away_waits,
-        "last_error": None if error is None else as_json(asdict(error)),
+        "last_error": None if error is None else as_json(error._asdict()),
         "wait_reason": None if wait is None else wait.reason,
         "wait_until": None if wait is None else wait.until,
         "pace_ms": progress.pace_ms,

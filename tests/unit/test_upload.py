@@ -139,15 +139,29 @@ def by_us(seen: list[list[str]]) -> list[list[str]]:
 
 # What is imported upon the first request that wants it.
 LATER = (
+    "core/tokens",
+    "core/version",
     "core/webhook_urls",
+    "http/bulk",
+    "http/deliveries",
+    "http/dry_run",
+    "http/events",
+    "http/figures",
     "http/following",
+    "http/health",
+    "http/keys",
+    "http/observation",
+    "http/openapi",
+    "http/operation",
+    "http/retries",
+    "http/service_calls",
+    "http/sse",
     "core/response_events",
     "http/exposition",
     "http/history",
     "http/metrics",
-    "processing/folding",
-    "store/tallies",
-    "inference/",
+    "processing/bulk",
+    "inference/demo",
     "http/responses/",
     "http/webhook_",
     "store/webhooks",
@@ -176,11 +190,12 @@ def test_the_import_leaves_nothing_open():
 def test_the_watch_sees_what_it_is_for(tmp_path: Path):
     """An `entry` with each of the faults is seen to have them."""
     (tmp_path / "entry.py").write_text(
-        "import asyncio, datetime, os, random, threading, time\n"
+        "import asyncio, datetime, gc, os, random, threading, time\n"
         "A = os.urandom(1), time.time(), datetime.datetime.now(), random.Random()\n"
         "B = asyncio.Lock()\n"
         "C = open(__file__)\n"
         "threading.Thread(target=int).start()\n"
+        "gc.freeze()\n"
     )
     command = [sys.executable, "-I", "-B", import_watch.__file__, str(tmp_path)]
     report = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)

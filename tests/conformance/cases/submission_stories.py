@@ -1,6 +1,5 @@
 """Submissions on conditions: an idempotency key, a tenant's limits, and a task that is taken back."""
 
-from dataclasses import replace
 from typing import Any
 
 from src.core.task import NewTask
@@ -131,7 +130,7 @@ async def a_submission_that_is_sent_again_by_itself(env: Any) -> Any:
 async def a_limit_of_tasks_in_flight(env: Any) -> Any:
     story = Submissions(env)
     plain = Conditions(tasks_in_flight_most=2, queue_share=1)
-    on = replace(plain, idempotency_key="key", digest="this")
+    on = plain._replace(idempotency_key="key", digest="this")
     await story.submit(9, plain, "other")
     for at in (1, 2, 2):
         await story.submit(at, plain)
@@ -157,8 +156,8 @@ async def a_limit_of_characters_counted_once(env: Any) -> Any:
     for at in (1, 1, 2, 1, 2):
         assert isinstance(await story.submit(at, on), Accepted)
     await story.submit(3, on)
-    await story.submit(3, replace(on, idempotency_key="key", digest="this"))
-    await story.submit(4, replace(on, tasks_in_flight_most=9, characters_a_day_most=18))
+    await story.submit(3, on._replace(idempotency_key="key", digest="this"))
+    await story.submit(4, on._replace(tasks_in_flight_most=9, characters_a_day_most=18))
     await story.note(CHARACTERS)
     await story.alter("UPDATE daily_use SET day = day - 1 WHERE tenant = 'local'")
     await story.submit(3, on)
