@@ -16,9 +16,8 @@ from ..processing.terms import OVERDUE
 from ..store.admission import Mismatched, Refused
 from ..store.tasks import TaskStore
 from .bodies import read_object
-from .conditions import limit_reached, mismatch
+from .conditions import budget_too_small, limit_reached, mismatch, too_many_chunks, too_much_repeated
 from .exchange import Exchange
-from .new_task import budget_too_small, too_many_chunks, too_much_repeated
 from .polling import poll_seconds, reads_left, sparing_seconds
 from .problems import DATABASE_UNAVAILABLE, Refusal, field_refusal, no_task, overload_refusal
 from .services import Api

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
-from . import task_calls
+from . import tasks
 from .endpoint import Access, Answer, Endpoint
 from .exchange import Exchange
 from .messages import Reply
@@ -31,7 +31,7 @@ async def read_openapi(exchange: Exchange) -> Reply:
 
 
 def _task_calls() -> Sequence[Endpoint]:
-    return task_calls.ENDPOINTS
+    return tasks.ENDPOINTS
 
 
 def _events() -> Sequence[Endpoint]:
@@ -65,9 +65,9 @@ def _keys() -> Sequence[Endpoint]:
 
 
 def _sweep() -> Sequence[Endpoint]:
-    from .service_calls import SWEEP  # noqa: PLC0415
+    from .operation import ENDPOINTS  # noqa: PLC0415
 
-    return SWEEP
+    return ENDPOINTS
 
 
 def _observation() -> Sequence[Endpoint]:
@@ -77,9 +77,9 @@ def _observation() -> Sequence[Endpoint]:
 
 
 def _health() -> Sequence[Endpoint]:
-    from .service_calls import HEALTH  # noqa: PLC0415
+    from .health import ENDPOINTS  # noqa: PLC0415
 
-    return HEALTH
+    return ENDPOINTS
 
 
 @cache

@@ -1,4 +1,4 @@
-"""On what a submission is accepted: its idempotency key, and the limits of its tenant.
+"""On what a submission is accepted: its idempotency key, the size of its work, and the limits of its tenant.
 
 The key is that of the IETF draft "The Idempotency-Key HTTP Header Field". The draft makes it a structured string, in
 quotes; most clients send it bare, and both forms are taken, each as a key of its own.
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from ..core import limits
 from ..core.quota import seconds_until_reset
 from ..store.admission import Limit
-from .problems import BAD_IDEMPOTENCY_KEY, IDEMPOTENCY_MISMATCH, LIMIT_REACHED, Refusal
+from .problems import BAD_IDEMPOTENCY_KEY, IDEMPOTENCY_MISMATCH, LIMIT_REACHED, FieldError, Refusal
 from .services import Api
 
 _KEY = re.compile(f"[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}")
@@ -39,6 +39,23 @@ def digest(body: Mapping[str, object]) -> str:
 def mismatch() -> Refusal:
     """Make the refusal of a key that stands for another request."""
     return Refusal(IDEMPOTENCY_MISMATCH, "This Idempotency-Key came with another body before; take a new key.")
+
+
+def too_many_chunks(most: int) -> FieldError:
+    """Say that the input, cut as asked, makes more chunks than a task may have."""
+    return FieldError("chunk.maxChars", f"is too small: the input would need more than {most} chunks")
+
+
+def budget_too_small(minimum: int) -> FieldError:
+    """Say that the task could never complete within its budget."""
+    return FieldError("maxModelCalls", f"must be at least {minimum}: so many calls are needed when nothing fails")
+
+
+def too_much_repeated(mostly: str) -> FieldError:
+    """Say that the calls for the chunks would send too much, mostly "overlaps" or "instructions"."""
+    field = "chunk.overlapChars" if mostly == "overlaps" else "instructions"
+    message = f"is too long for so many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
+    return FieldError(field, message)
 
 
 def limit_reached(limit: Limit, api: Api) -> Refusal:

@@ -60,6 +60,12 @@ class Answer(NamedTuple):
     media_type: str | None = None
 
 
+# What may be done with a task that an answer shows.
+OF_TASK: Final = tuple(
+    (name, "id", "/id") for name in ("readTask", "readChunks", "followTask", "cancelTask", "retryTask", "eraseTask")
+)
+
+
 class Endpoint(NamedTuple):
     """One call. A path segment in braces is open; `id_schema` is JSON Schema of it.
 

@@ -1,15 +1,15 @@
-"""How the deployment is: its bindings and database, and its model."""
+"""How the deployment is: its bindings and database, and its model. Imported upon the first request that asks for it."""
 
 import asyncio
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Final, Literal, TypedDict
 
 from pydantic import Field
 
 from ..core import limits
 from ..core.errors import StoreError
-from . import operation, queries
+from . import operation, problems, queries
 from .authentication import caller_of
-from .endpoint import Access
+from .endpoint import Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
 from .figures import BacklogView
 from .messages import Reply, json_reply
@@ -208,3 +208,42 @@ def _architecture(bound: BoundRoutes) -> tuple[str, str]:
     if bound.objects:
         return "Cloudflare Durable Objects", " + Durable Objects"
     return "Direct", ""
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/api/async-status",
+        name="readService",
+        summary="Read how tasks are processed here, and whether the database could take them a second ago",
+        handler=read_service,
+        access=Access.PUBLIC,
+        parameters=(
+            Parameter(
+                "verbose",
+                "1 shows the day's use of the free plan, too, and to operators when sweep, queue and alarms were last "
+                "seen, the backlog, and version and schema. A key is looked at only then, if one is sent.",
+                {"type": "string", "enum": ["0", "1"]},
+            ),
+        ),
+        answers=(
+            Answer(
+                200,
+                "The database answers; with `verbose=1` more",
+                (ServiceView, VerboseServiceView, OperatorServiceView),
+            ),
+            Answer(503, "The database cannot take tasks", (UnhealthyServiceView,), ("Retry-After",)),
+        ),
+        problems=(problems.UNAUTHENTICATED, problems.FORBIDDEN),
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/ai-status",
+        name="readModel",
+        summary="Read whether model calls would work, without making one",
+        handler=read_model,
+        access=Access.PUBLIC,
+        answers=(Answer(200, "The model's state, be it good or bad", (ModelView,)),),
+        problems=(),
+    ),
+)

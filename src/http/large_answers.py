@@ -11,9 +11,11 @@ from ..core.task import CONCAT_SEPARATOR, Reduce, Task
 from ..store.chunk_index import ChunkIndex
 from ..store.tasks import TaskStore
 from ..store.views import TooMuchAtOnce
+from .acts import retry_after
 from .messages import Reply, json_reply
 from .problems import no_task
-from .task_views import WholeTaskView, chunk_view, with_chunks
+from .services import Api
+from .task_views import WholeTaskView, chunk_view, task_path, whole_task_view, with_chunks
 
 JSON = {"Content-Type": "application/json"}
 
@@ -125,3 +127,10 @@ async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> Asy
 
 def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+async def accepted_reply(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
+    """Say that a task is taken, or taken on, and where it is."""
+    later = {} if task.status.terminal else retry_after(api, task)
+    headers = {"Location": task_path(task.id), **later, **(headers or {})}
+    return await task_reply(api.store, 202, task, whole_task_view(task, api), headers)

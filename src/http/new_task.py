@@ -104,23 +104,6 @@ def new_request(body: Mapping[str, object], settings: Settings) -> Request:
     )
 
 
-def too_many_chunks(most: int) -> FieldError:
-    """Say that the input, cut as asked, makes more chunks than a task may have."""
-    return FieldError("chunk.maxChars", f"is too small: the input would need more than {most} chunks")
-
-
-def budget_too_small(minimum: int) -> FieldError:
-    """Say that the task could never complete within its budget."""
-    return FieldError("maxModelCalls", f"must be at least {minimum}: so many calls are needed when nothing fails")
-
-
-def too_much_repeated(mostly: str) -> FieldError:
-    """Say that the calls for the chunks would send too much, mostly "overlaps" or "instructions"."""
-    field = "chunk.overlapChars" if mostly == "overlaps" else "instructions"
-    message = f"is too long for so many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
-    return FieldError(field, message)
-
-
 def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
     """Find what the schema cannot say."""
     yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)

@@ -1,12 +1,14 @@
 """What operators do and see: the handler of `/api/sweep`, and how the deployment as a whole stands."""
 
 from math import ceil
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from ..core.version import MIGRATION, VERSION
 from ..processing.asked_sweep import TooSoon
 from ..store.seen import Seen
 from ..store.tallies import TallyStore
+from . import problems
+from .endpoint import Access, Answer, Endpoint
 from .exchange import Exchange
 from .figures import BacklogView
 from .messages import Reply, json_reply
@@ -99,3 +101,17 @@ async def outlook(api: Api) -> OutlookView:
         version=VERSION,
         schema=SchemaView(known=MIGRATION, applied=applied),
     )
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/sweep",
+        name="sweep",
+        summary="Run a sweep now, and wait for it: send off what stands still, or work on it; at most one in 30 s",
+        handler=sweep,
+        access=Access.OPERATOR,
+        answers=(Answer(200, "What the sweep did", (SweptView,)),),
+        problems=(problems.TOO_SOON, *problems.DATABASE_KINDS),
+    ),
+)

@@ -11,16 +11,16 @@ from ..core.states import Status
 from ..core.task import BUDGET_EXHAUSTED, Task, calls_left
 from ..processing.terms import OVERDUE
 from ..store.admission import Limit
-from . import acts, problems, tasks
+from . import acts, problems
 from .bodies import read_object
 from .conditions import limit_reached
-from .endpoint import Answer, Endpoint
+from .endpoint import OF_TASK, Answer, Endpoint
 from .exchange import Exchange
 from .fields import Asked, Whole, checked
+from .large_answers import accepted_reply
 from .messages import Reply
 from .problems import BUDGET_SPENT, NOT_RETRYABLE, FieldError, Refusal, field_refusal
 from .services import Api
-from .task_calls import OF_TASK, ONE_TASK
 from .task_views import WholeTaskView
 
 _ENDED_BADLY = frozenset({Status.FAILED, Status.CANCELLED})
@@ -73,7 +73,7 @@ async def retry(exchange: Exchange) -> Reply:
     task = replace(task, news_at=task.read_at)  # this is news
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)
-    return await tasks.accepted_reply(api, task)
+    return await accepted_reply(api, task)
 
 
 ENDPOINTS: Final = (
@@ -93,7 +93,7 @@ ENDPOINTS: Final = (
             problems.BUDGET_SPENT,
             problems.TOO_LARGE,
             problems.UNSUPPORTED_MEDIA_TYPE,
-            *ONE_TASK,
+            *problems.ONE_TASK,
         ),
     ),
 )

@@ -1,22 +1,35 @@
-"""The handlers of `/api/tasks` and what is below it."""
+"""`/api/tasks` and below: the calls that every isolate is asked for, and their entries in the table of the API."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import Final
 
+from ..core import limits
 from ..core.ids import split_task_key
+from ..core.keys import Scope
 from ..core.states import Status
 from ..core.task import Task
 from ..store.views import TaskGone, TooMuchAtOnce
-from . import acts, large_answers, queries
+from . import acts, large_answers, problems, queries
 from .conditions import digest, idempotency_key
+from .endpoint import IDEMPOTENCY_KEY, OF_TASK, Answer, Endpoint, Parameter
 from .exchange import Exchange
-from .large_answers import task_reply
+from .large_answers import accepted_reply, task_reply
 from .messages import Reply, json_reply
-from .new_task import new_request
+from .new_task import NewTaskFields, new_request
 from .problems import ALREADY_TERMINAL, Refusal, no_task
+from .request_views import PlanView
 from .services import Api
-from .task_views import ChunkListView, TaskListView, chunk_view, task_path, task_view, whole_task_view
+from .task_views import (
+    ChunkListView,
+    TaskListView,
+    TaskWithChunksView,
+    WholeTaskView,
+    chunk_view,
+    task_view,
+    whole_task_view,
+)
 
 
 async def submit(exchange: Exchange) -> Reply:
@@ -115,8 +128,126 @@ async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
     return (now.get(task.task_key, task) for task in tasks if task.task_key in now or not task.overdue)
 
 
-async def accepted_reply(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
-    """Say that a task is taken, or taken on, and where it is."""
-    later = {} if task.status.terminal else acts.retry_after(api, task)
-    headers = {"Location": task_path(task.id), **later, **(headers or {})}
-    return await task_reply(api.store, 202, task, whole_task_view(task, api), headers)
+_WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
+_MOMENT = {"type": "string", "format": "date-time"}
+_CURSOR = {"type": "string", "pattern": f"^{queries.CURSOR_PATTERN}$"}
+_CHUNKS_CURSOR = {"type": "string", "pattern": "^(?:[0-9]{1,3}|[1-4][0-9]{3}|5000)$"}  # CHUNKS_MOST
+_CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}
+_LIMIT = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": limits.LIST_LIMIT_MOST,
+    "default": limits.LIST_LIMIT_DEFAULT,
+}
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/tasks",
+        name="submitTask",
+        summary="Submit a text; the task is durable in the database once this answers",
+        handler=submit,
+        access=Scope.WRITE,
+        body=NewTaskFields,
+        makes_tasks=True,
+        parameters=(
+            IDEMPOTENCY_KEY,
+            Parameter(
+                "dryRun",
+                "`true` checks the request and shows its plan, and stores nothing.",
+                {"type": "string", "enum": ["true", "false"], "default": "false"},
+            ),
+        ),
+        answers=(
+            Answer(200, "With `dryRun=true`: the plan; nothing is stored", (PlanView,)),
+            Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), OF_TASK),
+        ),
+        problems=(
+            problems.MALFORMED_BODY,
+            problems.BAD_IDEMPOTENCY_KEY,
+            problems.IDEMPOTENCY_MISMATCH,
+            problems.TOO_LARGE,
+            problems.UNSUPPORTED_MEDIA_TYPE,
+            *problems.DATABASE_KINDS,
+        ),
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/tasks",
+        name="listTasks",
+        summary="List tasks, newest first, without their results",
+        handler=read_page,
+        access=Scope.READ,
+        parameters=(
+            Parameter("status", "Only tasks of this status.", {"type": "string", "enum": list(Status)}),
+            Parameter("createdAfter", "Only tasks created after this time.", _MOMENT),
+            Parameter("createdBefore", "Only tasks created before this time.", _MOMENT),
+            Parameter("limit", "How many tasks at most.", _LIMIT),
+            Parameter("cursor", "The `nextCursor` of the page before.", _CURSOR),
+        ),
+        answers=(Answer(200, "A page of tasks", (TaskListView,)),),
+        problems=problems.DATABASE_KINDS,
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/tasks/{id}",
+        name="readTask",
+        summary="Read a task, with its result once it has completed",
+        handler=read,
+        access=Scope.READ,
+        parameters=(
+            Parameter("wait", "Seconds to hold the answer back until the task is terminal.", _WAIT),
+            Parameter(
+                "include",
+                "What else to show: the finished `chunks`, the `input` as long as it is kept, or both.",
+                {"type": "string", "enum": ["chunks", "input", "chunks,input", "input,chunks"]},
+            ),
+        ),
+        answers=(
+            Answer(
+                200,
+                "The task; with `include=chunks` its finished chunks too",
+                (WholeTaskView, TaskWithChunksView),
+                ("Retry-After",),
+                OF_TASK,
+            ),
+        ),
+        problems=problems.ONE_TASK,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/api/tasks/{id}",
+        name="eraseTask",
+        summary="Cancel a task if needed, and erase its input, chunks and result",
+        handler=erase,
+        seconds_most=limits.CANCEL_ANSWER_SECONDS,
+        access=Scope.WRITE,
+        answers=(Answer(204, "Erased"),),
+        problems=problems.ONE_TASK,
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/tasks/{id}/chunks",
+        name="readChunks",
+        summary="Read the chunks finished so far, in order, before the task has completed too",
+        handler=read_chunks,
+        parameters=(
+            Parameter("limit", "How many chunks at most; all of them without it.", _CHUNKS_LIMIT),
+            Parameter("cursor", "The `nextCursor` of the page before.", _CHUNKS_CURSOR),
+        ),
+        access=Scope.READ,
+        answers=(Answer(200, "The finished chunks", (ChunkListView,)),),
+        problems=problems.ONE_TASK,
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/tasks/{id}/cancel",
+        name="cancelTask",
+        summary="Cancel a task: no model call starts afterwards",
+        handler=cancel,
+        seconds_most=limits.CANCEL_ANSWER_SECONDS,
+        access=Scope.WRITE,
+        answers=(Answer(200, "The task, cancelled", (WholeTaskView,), leads_to=OF_TASK),),
+        problems=(problems.ALREADY_TERMINAL, *problems.ONE_TASK),
+    ),
+)

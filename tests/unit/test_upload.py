@@ -154,7 +154,6 @@ LATER = (
     "http/openapi",
     "http/operation",
     "http/retries",
-    "http/service_calls",
     "http/sse",
     "core/response_events",
     "http/exposition",
