@@ -217,12 +217,14 @@ class Run:
         return Released(ending.delay_ms / 1000) if isinstance(ending, Release) else Ended(ending.status)
 
     async def _go_on(self, starting: list[CallKey]) -> bool:
-        """Write, and announce calls. False: there was no room for what they give, so nothing is written."""
+        """Write, and announce calls. False: they may not start yet, since there is no room for what they give."""
         if not starting:
             await self._step((), self._continue())
             return True
         room_bytes = self._room.wanted(self._ledger.in_flight + len(starting))
-        return await self._room.announce(self._step(starting, self._continue(room_bytes)), self._ledger, room_bytes)
+        if not await self._room.announce(self._step(starting, self._continue(room_bytes)), self._ledger, room_bytes):
+            return False
+        return room_bytes > 0 or not self._room.tight  # the reply has told of it: they are announced again, with room
 
     def _continue(self, room_bytes: int = 0) -> Continue:
         """Keep the claim for as long as the calls that are announced may take, given how soon they must start."""

@@ -97,6 +97,24 @@ def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: Worke
     assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (12, 0)
 
 
+def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_room(bench: WorkerBench):
+    """A run that was cut off for a while announces as if there was room. The reply knows better: it finds room first."""
+    bench.insert(12)
+
+    def act(_call: Any, number: int) -> str:
+        if number == 6:
+            fill(bench, room_pages=1)
+        return "short"
+
+    bench.model.act = act
+    assert bench.run() == RESTS
+    assert (len(bench.model.calls), row(bench)["completed"], row(bench)["in_flight"]) == (6, 6, "[]")
+    bench.database.cap.lift()
+    bench.loop.run_until_complete(_sleep(limits.STORAGE_REST_SECONDS))
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (12, 0)
+
+
 def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
     """A run that has few writes left tries again after pauses that double, and not half a minute later: an invocation
     of the direct route would be over by then."""
