@@ -113,6 +113,7 @@ class Outcome:
             **spread(medians).record(),
             "runs": medians,
             "seen": spread(self.medians(system, seen=True)).record(),
+            "load": spread([sample.load for sample in samples]).record(),
             "modelCalls": [sample.counts["calls"] for sample in samples],
             "distinctCalls": [sample.counts["distinct"] for sample in samples],
             "characters": [sample.counts["chars"] for sample in samples],

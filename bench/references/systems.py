@@ -1,6 +1,7 @@
 """The systems that are compared: how each is started, and how a client waits for its tasks."""
 
 import json
+import os
 import re
 import shutil
 import threading
@@ -35,13 +36,15 @@ class Sample:
     """One measured work: in seconds, but for `submits_ms`.
 
     `elapsed` is from the first task's creation to the last one's end, by the system's own times; `seen` is from the
-    client's first request until it has read the last result. `counts` is what the model saw.
+    client's first request until it has read the last result. `counts` is what the model saw; `load` is the machine's
+    over the last minute.
     """
 
     submits_ms: list[float]
     elapsed: float
     seen: float
     counts: dict[str, int]
+    load: float
 
 
 class NodeServer(DevServer):
@@ -104,7 +107,7 @@ def measured(client: Client, model: Model, work: Work, inputs: list[str], chars:
     for task in tasks:
         assert (task["status"], task["progress"]["total"]) == ("completed", work.chunks), task
     created, finished = ([_seconds(task[name]) for task in tasks] for name in ("createdAt", "finishedAt"))
-    return Sample(submits, max(finished) - min(created), seen, model.counts())
+    return Sample(submits, max(finished) - min(created), seen, model.counts(), os.getloadavg()[0])
 
 
 def _finished(client: Client, task_id: str) -> Json:

@@ -29,6 +29,9 @@ def show(outcomes: list[Outcome], console: Console) -> None:
     console.print(table)
     if goals.row_count:
         console.print(goals)
+    loads = [sample.load for outcome in outcomes for runs in outcome.samples.values() for run in runs for sample in run]
+    if loads:
+        console.print(f"Load of the machine meanwhile: {_cell(spread(loads))}")
     for outcome in outcomes:
         for name in outcome.samples:
             for counts in outcome.calls_differ(name):
