@@ -8,7 +8,7 @@ from bench.prose import english
 
 SEED, WORKFLOWS = "seed", "workflows"
 QUEUE, OBJECTS = "queue", "objects"
-QUEUE_FREE, OBJECTS_FREE, QUEUE_ALONE_FREE = "queue, free", "objects, free", "queue alone, free"
+QUEUE_FREE, OBJECTS_FREE, QUEUE_ALONE_FREE = "queue-free", "objects-free", "queue-alone-free"
 ALL = (SEED, WORKFLOWS, QUEUE, OBJECTS)
 FREE = (QUEUE_FREE, OBJECTS_FREE, QUEUE_ALONE_FREE)
 CHARS = 40  # of a chunk, unless asked otherwise: what is measured is the system, not the transport of texts
