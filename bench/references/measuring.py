@@ -11,8 +11,9 @@ from pathlib import Path
 from bench.references.outcome import Outcome
 from bench.references.progress import Remaining
 from bench.references.systems import Model, measured, server_of
-from bench.references.works import ALL, CHARS, WORKS, Work, quick, texts
+from bench.references.works import ALL, CHARS, WORKS, Work, quick
 from tests.support.client import Client
+from tests.support.dev_server import DevServer
 
 START_SECONDS = 10.0  # a guess, for the estimate of the time left
 # What a system does first, so that no work meets a cold interpreter, nor a long one cold lanes.
@@ -63,17 +64,17 @@ def measure(options: Options) -> list[Outcome]:
     outcomes = {work.key: Outcome(work) for work in chosen}
     with _ended_by_sigterm(), tempfile.TemporaryDirectory() as state, ExitStack() as stack:
         model = stack.enter_context(Model())
-        clients: dict[str, Client] = {}
+        up: dict[str, tuple[DevServer, Client]] = {}
         for number, name in enumerate(names):
             with _timed(left, f"{name} is up and warm"):
                 server = stack.enter_context(server_of(name, Path(state) / str(number), model.url))
-                clients[name] = stack.enter_context(Client(server.url))
-                _warm_up(clients[name], model, options)
+                up[name] = server, stack.enter_context(Client(server.url))
+                _warm_up(*up[name], model, options)
         for step in steps:
             work, name = step.work, step.system
             try:
                 with _timed(left, f"run {step.run + 1} of {options.runs} · {work.name} · {name}"):
-                    sample = measured(clients[name], model, work, texts(work, options.chars), options.chars)
+                    sample = measured(*up[name], model, work, options.chars)
             except KeyboardInterrupt:
                 print(f"Stopped: {step.run} whole runs count", flush=True)
                 for outcome in outcomes.values():
@@ -93,10 +94,10 @@ def _steps(chosen: Sequence[Work], runs: int) -> Iterator[_Step]:
                     yield _Step(run, work, name)
 
 
-def _warm_up(client: Client, model: Model, options: Options) -> None:
+def _warm_up(server: DevServer, client: Client, model: Model, options: Options) -> None:
     for work in WARM_UPS:
         small = quick(work) if options.quick else work
-        measured(client, model, small, texts(small, options.chars), options.chars)
+        measured(server, client, model, small, options.chars)
 
 
 @contextmanager

@@ -77,6 +77,11 @@ class Outcome:
             case "throughput":
                 return [self.work.tasks * self.work.chunks / seconds]
 
+    def cpu_ms(self, system: str) -> Spread:
+        """What the server's processes take of the CPU for a chunk, its part of the task included."""
+        chunks = self.work.tasks * self.work.chunks
+        return spread([sample.cpu / chunks * 1000 for run in self.samples[system] for sample in run])
+
     def calls_differ(self, system: str) -> list[dict[str, int]]:
         """The counts of samples in which the model did other work than each chunk once."""
         due = self.work.tasks * self.work.chunks
@@ -113,6 +118,7 @@ class Outcome:
             **spread(medians).record(),
             "runs": medians,
             "seen": spread(self.medians(system, seen=True)).record(),
+            "cpuMsAChunk": self.cpu_ms(system).record(),
             "load": spread([sample.load for sample in samples]).record(),
             "modelCalls": [sample.counts["calls"] for sample in samples],
             "distinctCalls": [sample.counts["distinct"] for sample in samples],

@@ -1,5 +1,6 @@
 """The systems that are compared: how each is started, and how a client waits for its tasks."""
 
+import contextlib
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from typing import Any
 import httpx
 
 from bench.references import works
-from bench.references.works import Work
+from bench.references.works import Work, texts
 from local.node import find_node
 from tests.support.client import Client, Json, openai
 from tests.support.dev_server import ROOT, DevServer
@@ -36,13 +37,14 @@ class Sample:
     """One measured work: in seconds, but for `submits_ms`.
 
     `elapsed` is from the first task's creation to the last one's end, by the system's own times; `seen` is from the
-    client's first request until it has read the last result. `counts` is what the model saw; `load` is the machine's
-    over the last minute.
+    client's first request until it has read the last result. `cpu` is of all processes of the server (0 without /proc).
+    `counts` is what the model saw; `load` is the machine's over the last minute.
     """
 
     submits_ms: list[float]
     elapsed: float
     seen: float
+    cpu: float
     counts: dict[str, int]
     load: float
 
@@ -92,11 +94,13 @@ def _without_objects(project: Path) -> Path:
     return project
 
 
-def measured(client: Client, model: Model, work: Work, inputs: list[str], chars: int) -> Sample:
+def measured(server: DevServer, client: Client, model: Model, work: Work, chars: int) -> Sample:
     """Have a work done: submit its tasks in a row, then wait for each. Raises AssertionError if one fails."""
     model.plan(delay_ms=work.delay_ms, output_chars=max(40, chars // 6))
+    inputs = texts(work, chars)
     submits = []
     ids = []
+    spent = _cpu_seconds(server)
     begin = time.perf_counter()
     for text in inputs:
         sent = time.perf_counter()
@@ -104,10 +108,21 @@ def measured(client: Client, model: Model, work: Work, inputs: list[str], chars:
         submits.append((time.perf_counter() - sent) * 1000)
     tasks = [_finished(client, task_id) for task_id in ids]
     seen = time.perf_counter() - begin
+    spent = _cpu_seconds(server) - spent
     for task in tasks:
         assert (task["status"], task["progress"]["total"]) == ("completed", work.chunks), task
     created, finished = ([_seconds(task[name]) for task in tasks] for name in ("createdAt", "finishedAt"))
-    return Sample(submits, max(finished) - min(created), seen, model.counts(), os.getloadavg()[0])
+    return Sample(submits, max(finished) - min(created), seen, spent, model.counts(), os.getloadavg()[0])
+
+
+def _cpu_seconds(server: DevServer) -> float:
+    """The time that the processes of a server's group have had of a CPU (Linux; 0 elsewhere)."""
+    ticks = 0
+    for member in server.group_members():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _finished(client: Client, task_id: str) -> Json:

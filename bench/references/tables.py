@@ -21,6 +21,8 @@ def show(outcomes: list[Outcome], console: Console) -> None:
             ]
             what = "as a client sees it" if seen else outcome.work.unit
             table.add_row("" if seen else outcome.work.name, what, *cells)
+        cpu = [_cell(outcome.cpu_ms(name)) if name in outcome.samples else "" for name in names]
+        table.add_row("", "CPU, ms a chunk", *cpu)
         for verdict in outcome.verdicts():
             runs = f"{verdict.runs_met} of {len(outcome.samples[verdict.goal.system])}"
             goals.add_row(
