@@ -19,7 +19,7 @@ from rich.table import Table
 from bench import free_plan, imports, splitter, storage, table_size, tasks
 from bench.figures import Figure
 from bench.references import measuring, tables
-from bench.references.works import ALL, CHARS, FREE, WORKS
+from bench.references.works import ALL, CHARS, CHARS_MOST, FREE, WORKS
 from local.node import find_node
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +46,8 @@ def main(arguments: list[str]) -> int:
     of_references.add_argument("--chars", type=int, default=CHARS, help=f"characters of a chunk, default {CHARS}")
     of_references.add_argument("--quick", action="store_true", help="tiny works, which show that everything runs")
     options = parser.parse_args(arguments)
+    if options.runs < 1 or not CHARS <= options.chars <= CHARS_MOST:
+        parser.error(f"--runs must be 1 or more, and --chars {CHARS} to {CHARS_MOST:,}")
     report: dict[str, object] = {"commit": _commit(), "machine": _machine()}
     parts = options.parts or [*PARTS, REFERENCES]
     figures = _figures([name for name in parts if name in PARTS])

@@ -11,6 +11,7 @@ QUEUE, OBJECTS = "queue", "objects"
 QUEUE_FREE, OBJECTS_FREE, QUEUE_ALONE_FREE = "queue-free", "objects-free", "queue-alone-free"
 ALL = (SEED, WORKFLOWS, QUEUE, OBJECTS)
 FREE = (QUEUE_FREE, OBJECTS_FREE, QUEUE_ALONE_FREE)
+CHARS_MOST = 4_000  # so that the longest task fits into what starts a workflow, 1 MiB
 CHARS = 40  # of a chunk, unless asked otherwise: what is measured is the system, not the transport of texts
 
 Measure = Literal["submit", "elapsed", "throughput"]

@@ -1,10 +1,14 @@
 """What the comparison with the references counts and judges."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from bench.references import works
+from bench.references import measuring, tables, works
 from bench.references.measuring import Options
 from bench.references.outcome import Outcome, Spread, spread, verdict
 from bench.references.progress import Remaining
@@ -125,6 +129,31 @@ def test_parts_are_chosen_by_name():
     assert [(work.key, work.systems) for work in chosen] == [("24", (SEED, QUEUE))]
     assert (chosen[0].chunks, chosen[0].delay_ms, chosen[0].repeats) == (7, 10, 1)
     assert Options().chosen() == list(WORKS)
+
+
+def test_ctrl_c_leaves_the_runs_that_are_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """It comes in the second run, when one of two systems has been measured: the first run is what counts."""
+    taken = iter(range(4 + 2 + 1))  # warm-ups, the first run, and half of the second
+
+    def measured(*_: object) -> Sample:
+        if next(taken, None) is None:
+            raise KeyboardInterrupt
+        return sample()
+
+    @contextlib.contextmanager
+    def up(*_: object) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(url="")
+
+    monkeypatch.setattr(measuring, "measured", measured)
+    for name in ("Model", "Client", "server_of"):
+        monkeypatch.setattr(measuring, name, up)
+    (found,) = measuring.measure(Options(runs=2, works=["24"], systems=[SEED, QUEUE], quick=True))
+    assert {system: len(runs) for system, runs in found.samples.items()} == {SEED: 1, QUEUE: 1}
+    tables.show([found], Console(width=160))
+    printed = capsys.readouterr().out
+    assert "Stopped: 1 whole runs count" in printed
+    assert "24 chunks × 200 ms: queue ≤ 0.86 s" in printed
+    assert "OTHER WORK: 24 chunks × 200 ms, seed: the model saw {'calls': 24" in printed  # 7 were due
 
 
 def test_the_time_left_follows_what_was_measured():
