@@ -52,13 +52,13 @@ def main(arguments: list[str]) -> int:
     parts = options.parts or [*PARTS, REFERENCES]
     figures = _figures([name for name in parts if name in PARTS])
     report["figures"] = [figure.record() for figure in figures]
-    is_same_work = True
+    is_good = True
     if REFERENCES in parts:
-        report[REFERENCES], is_same_work = _references(options)
+        report[REFERENCES], is_good = _references(options)
     options.report.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(json.dumps(report, indent=2) + "\n")
     print(f"Written to {options.report.relative_to(Path.cwd())}" if options.report.is_relative_to(Path.cwd()) else "")
-    return 0 if is_same_work and all(figure.within for figure in figures) else 1
+    return 0 if is_good and all(figure.within for figure in figures) else 1
 
 
 def _figures(parts: list[str]) -> list[Figure]:
@@ -79,7 +79,7 @@ def _figures(parts: list[str]) -> list[Figure]:
 
 
 def _references(options: argparse.Namespace) -> tuple[dict[str, object], bool]:
-    """Measure onceover beside the references; return the record, and whether each system did the same work."""
+    """Measure onceover beside the references; return the record, and whether all was measured, of the same work."""
     print(f"{REFERENCES} …", flush=True)
     chosen = measuring.Options(options.runs, options.quick, options.works, options.systems, options.chars)
     outcomes = measuring.measure(chosen)
@@ -90,7 +90,10 @@ def _references(options: argparse.Namespace) -> tuple[dict[str, object], bool]:
         "chars": options.chars,
         "works": [outcome.record() for outcome in outcomes],
     }
-    return record, not any(outcome.calls_differ(name) for outcome in outcomes for name in outcome.samples)
+    is_whole = [outcome.work.key for outcome in outcomes if outcome.runs == options.runs] == [
+        work.key for work in chosen.chosen()
+    ]
+    return record, is_whole and not any(outcome.calls_differ(name) for outcome in outcomes for name in outcome.samples)
 
 
 def _commit() -> str:

@@ -8,9 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import httpx
+
 from bench.references.outcome import Outcome
 from bench.references.progress import Remaining
-from bench.references.systems import Model, measured, server_of
+from bench.references.systems import Model, client_of, measured, server_of
 from bench.references.works import ALL, CHARS, WORKS, Work, quick
 from tests.support.client import Client
 from tests.support.dev_server import DevServer
@@ -55,7 +57,10 @@ class _Step:
 
 
 def measure(options: Options) -> list[Outcome]:
-    """Measure; prints progress and an estimate of the time left. Ctrl-C ends it after the last whole run."""
+    """Measure; prints progress and an estimate of the time left. Ctrl-C ends it.
+
+    Of a work those runs are kept in which all systems were measured, and none failed.
+    """
     chosen = options.chosen()
     names = list(dict.fromkeys(name for work in chosen for name in work.systems))
     steps = list(_steps(chosen, options.runs))
@@ -68,7 +73,7 @@ def measure(options: Options) -> list[Outcome]:
         for number, name in enumerate(names):
             with _timed(left, f"{name} is up and warm"):
                 server = stack.enter_context(server_of(name, Path(state) / str(number), model.url))
-                up[name] = server, stack.enter_context(Client(server.url))
+                up[name] = server, stack.enter_context(client_of(server.url))
                 _warm_up(*up[name], model, options)
         for step in steps:
             work, name = step.work, step.system
@@ -76,11 +81,16 @@ def measure(options: Options) -> list[Outcome]:
                 with _timed(left, f"run {step.run + 1} of {options.runs} · {work.name} · {name}"):
                     sample = measured(*up[name], model, work, options.chars)
             except KeyboardInterrupt:
-                print(f"Stopped: {step.run} whole runs count", flush=True)
-                for outcome in outcomes.values():
-                    outcome.keep(step.run)
+                print("Stopped: what was measured on all systems counts", flush=True)
                 break
-            outcomes[work.key].add(name, step.run, sample)
+            except (AssertionError, httpx.HTTPError) as error:
+                last_words = "\n".join(up[name][0].lines[-5:])
+                print(f"FAILED, and left out: {work.name} on {name}: {error!r}\n{last_words}", flush=True)
+                model.wait_until_quiet()
+            else:
+                outcomes[work.key].add(name, step.run, sample)
+    for outcome in outcomes.values():
+        outcome.keep_whole()
     return [outcome for outcome in outcomes.values() if outcome.samples]
 
 
@@ -103,10 +113,12 @@ def _warm_up(server: DevServer, client: Client, model: Model, options: Options) 
 @contextmanager
 def _timed(left: Remaining, what: str) -> Iterator[None]:
     started = time.monotonic()
-    yield
-    seconds = time.monotonic() - started
-    left.finished(seconds)
-    print(f"  {what}: {seconds:.1f} s ({left.shown})", flush=True)
+    try:
+        yield
+    finally:
+        seconds = time.monotonic() - started
+        left.finished(seconds)
+        print(f"  {what}: {seconds:.1f} s ({left.shown})", flush=True)
 
 
 @contextmanager

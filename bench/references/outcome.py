@@ -54,10 +54,21 @@ class Outcome:
             runs.append([])
         runs[run].append(sample)
 
-    def keep(self, runs: int) -> None:
-        """Forget what was measured after so many runs."""
-        kept = {system: samples[:runs] for system, samples in self.samples.items()}
-        self.samples = {system: samples for system, samples in kept.items() if samples}
+    @property
+    def runs(self) -> int:
+        """In how many runs it was measured."""
+        return max(map(len, self.samples.values()), default=0)
+
+    def keep_whole(self) -> None:
+        """Forget runs in which not every system was measured as often as it should have been."""
+        measured = [self.samples.get(system, []) for system in self.work.systems]
+        whole = [
+            number
+            for number in range(min(map(len, measured)))
+            if all(len(runs[number]) == self.work.repeats for runs in measured)
+        ]
+        kept = {system: [runs[number] for number in whole] for system, runs in self.samples.items()}
+        self.samples = kept if whole else {}
 
     def medians(self, system: str, *, seen: bool = False) -> list[float]:
         """What is measured, the median of each run; with `seen` as the client saw it."""

@@ -22,6 +22,7 @@ from tests.support.dev_server import ROOT, DevServer
 
 POLL_SECONDS = 0.05  # between two polls of a reference, which has no `?wait=`
 FINISHED_SECONDS = 300.0
+QUIET_SECONDS = 3.0
 _BINDINGS = re.compile(r"^\[\[(?:durable_objects\.bindings|migrations)\]\]\n(?:[^\[\n].*\n)+", re.MULTILINE)
 _ONCEOVER: dict[str, tuple[str, tuple[str, ...]]] = {
     works.QUEUE: ("paid", ()),
@@ -71,6 +72,22 @@ class Model(NodeServer):
     def counts(self) -> dict[str, int]:
         """What it was asked since then."""
         return httpx.get(f"{self.url}/counts").raise_for_status().json()
+
+    def wait_until_quiet(self) -> None:
+        """Wait for the end of what a failed work has left behind: no new call for some seconds."""
+        pause = threading.Event()
+        before = None
+        while (now := self.counts()) != before or now["inFlight"]:
+            before = now
+            pause.wait(QUIET_SECONDS)
+
+
+def client_of(url: str) -> Client:
+    """Make a client that opens a connection for each request: workerd now and then drops one that is used again."""
+    client = Client(url)
+    client.http.close()
+    client.http = httpx.Client(base_url=url, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+    return client
 
 
 def server_of(system: str, folder: Path, model_url: str) -> DevServer:

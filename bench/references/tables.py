@@ -24,7 +24,7 @@ def show(outcomes: list[Outcome], console: Console) -> None:
         cpu = [_cell(outcome.cpu_ms(name)) if name in outcome.samples else "" for name in names]
         table.add_row("", "CPU, ms a chunk", *cpu)
         for verdict in outcome.verdicts():
-            runs = f"{verdict.runs_met} of {len(outcome.samples[verdict.goal.system])}"
+            runs = f"{verdict.runs_met} of {outcome.runs}"
             goals.add_row(
                 goal_shown(outcome.work, verdict), _cell(verdict.ratio), runs, "met" if verdict.met else "NOT MET"
             )

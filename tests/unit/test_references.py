@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Iterator
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from rich.console import Console
 
@@ -77,15 +78,17 @@ def test_repeats_of_a_run_have_one_median():
 
 
 def test_a_run_that_was_not_finished_is_forgotten():
-    """What is left of an interrupted measurement has the same runs for each system."""
-    made = outcome(SHORT)
-    made.add(SEED, 0, sample(1))
-    made.add(QUEUE, 0, sample(1))
-    made.add(SEED, 1, sample(2))
-    made.keep(1)
-    assert {system: len(runs) for system, runs in made.samples.items()} == {SEED: 1, QUEUE: 1}
-    made.keep(0)
-    assert not made.samples
+    """What is left of an interrupted measurement has the same runs for each system, with all of their repeats."""
+    work = dataclasses.replace(SHORT, systems=(SEED, QUEUE), repeats=2)
+    whole, half = [sample(), sample()], [sample()]
+    other = [sample(2), sample(2)]
+    made = outcome(work, seed=[whole, whole, other, whole], queue=[half, [], other])
+    made.keep_whole()
+    assert made.samples == {SEED: [other], QUEUE: [other]}
+    for samples in ({"seed": [half], "queue": [half]}, {"seed": [whole]}):
+        made = outcome(work, **samples)
+        made.keep_whole()
+        assert not made.samples
 
 
 def test_other_work_than_each_chunk_once_is_noticed():
@@ -131,27 +134,33 @@ def test_parts_are_chosen_by_name():
     assert Options().chosen() == list(WORKS)
 
 
-def test_ctrl_c_leaves_the_runs_that_are_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt(), AssertionError("failed"), httpx.ReadTimeout("late")])
+def test_trouble_leaves_the_runs_that_are_whole(
+    trouble: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     """It comes in the second run, when one of two systems has been measured: the first run is what counts."""
     taken = iter(range(4 + 2 + 1))  # warm-ups, the first run, and half of the second
 
     def measured(*_: object) -> Sample:
         if next(taken, None) is None:
-            raise KeyboardInterrupt
+            raise trouble
         return sample()
 
     @contextlib.contextmanager
     def up(*_: object) -> Iterator[SimpleNamespace]:
-        yield SimpleNamespace(url="")
+        yield SimpleNamespace(url="", lines=["the server's last word"], wait_until_quiet=lambda: None)
 
     monkeypatch.setattr(measuring, "measured", measured)
-    for name in ("Model", "Client", "server_of"):
+    for name in ("Model", "client_of", "server_of"):
         monkeypatch.setattr(measuring, name, up)
     (found,) = measuring.measure(Options(runs=2, works=["24"], systems=[SEED, QUEUE], quick=True))
     assert {system: len(runs) for system, runs in found.samples.items()} == {SEED: 1, QUEUE: 1}
     tables.show([found], Console(width=160))
     printed = capsys.readouterr().out
-    assert "Stopped: 1 whole runs count" in printed
+    if isinstance(trouble, KeyboardInterrupt):
+        assert "Stopped: what was measured on all systems counts" in printed
+    else:
+        assert f"{trouble!r}\nthe server's last word" in printed
     assert "24 chunks × 200 ms: queue ≤ 0.86 s" in printed
     assert "OTHER WORK: 24 chunks × 200 ms, seed: the model saw {'calls': 24" in printed  # 7 were due
 
