@@ -22,6 +22,7 @@ from tests.support.dev_server import ROOT, DevServer
 
 POLL_SECONDS = 0.05  # between two polls of a reference, which has no `?wait=`
 FINISHED_SECONDS = 300.0
+READY_SECONDS = 300.0  # four seconds on a machine with nothing else to do
 QUIET_SECONDS = 3.0
 _BINDINGS = re.compile(r"^\[\[(?:durable_objects\.bindings|migrations)\]\]\n(?:[^\[\n].*\n)+", re.MULTILINE)
 _ONCEOVER: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -54,7 +55,7 @@ class NodeServer(DevServer):
     """A script of this folder, in a process group of its own."""
 
     def __init__(self, script: str, *arguments: str) -> None:
-        super().__init__(Path())
+        super().__init__(Path(), ready_seconds=READY_SECONDS)
         self.command = [str(find_node()), str(Path(__file__).with_name(script)), *arguments]
 
 
@@ -98,7 +99,7 @@ def server_of(system: str, folder: Path, model_url: str) -> DevServer:
     variables = openai(f"{model_url}/v1", PLAN=plan)
     project = _without_objects(folder / "project") if system == works.QUEUE_ALONE_FREE else None
     # No meter: it takes time of the CPU, and the references have none.
-    return DevServer(folder, *flags, "--limits", "off", *variables, project=project)
+    return DevServer(folder, *flags, "--limits", "off", *variables, project=project, ready_seconds=READY_SECONDS)
 
 
 def _without_objects(project: Path) -> Path:
