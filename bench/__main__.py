@@ -18,6 +18,9 @@ from rich.table import Table
 
 from bench import free_plan, imports, splitter, storage, table_size, tasks
 from bench.figures import Figure
+from bench.references import measuring, tables
+from bench.references.works import ALL, CHARS, CHARS_MOST, FREE, WORKS
+from local.node import find_node
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS: dict[str, Callable[[], list[Figure]]] = {
@@ -28,29 +31,69 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "tasks": tasks.measure,
     "free-plan": free_plan.measure,
 }
+REFERENCES = "references"  # a part with a table and flags of its own
 
 
 def main(arguments: list[str]) -> int:
     """Run the parts asked for; exit status 1 if a figure is over its bound."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="default: all")
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS, REFERENCES], help="default: all")
     parser.add_argument("--report", type=Path, default=ROOT / ".build" / "bench.json")
+    of_references = parser.add_argument_group(REFERENCES)
+    of_references.add_argument("--runs", type=int, default=3, help="how often each work is measured, default 3")
+    of_references.add_argument("--works", nargs="+", default=(), choices=[work.key for work in WORKS])
+    of_references.add_argument("--systems", nargs="+", default=(), choices=[*ALL, *FREE])
+    of_references.add_argument("--chars", type=int, default=CHARS, help=f"characters of a chunk, default {CHARS}")
+    of_references.add_argument("--quick", action="store_true", help="tiny works, which show that everything runs")
     options = parser.parse_args(arguments)
+    if options.runs < 1 or not CHARS <= options.chars <= CHARS_MOST:
+        parser.error(f"--runs must be 1 or more, and --chars {CHARS} to {CHARS_MOST:,}")
+    report: dict[str, object] = {"commit": _commit(), "machine": _machine()}
+    parts = options.parts or [*PARTS, REFERENCES]
+    figures = _figures([name for name in parts if name in PARTS])
+    report["figures"] = [figure.record() for figure in figures]
+    is_good = True
+    if REFERENCES in parts:
+        report[REFERENCES], is_good = _references(options)
+    options.report.parent.mkdir(parents=True, exist_ok=True)
+    options.report.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"Written to {options.report.relative_to(Path.cwd())}" if options.report.is_relative_to(Path.cwd()) else "")
+    return 0 if is_good and all(figure.within for figure in figures) else 1
+
+
+def _figures(parts: list[str]) -> list[Figure]:
+    """Measure these parts, and print their table."""
     figures: list[Figure] = []
-    for name in options.parts or PARTS:
+    for name in parts:
         started = time.monotonic()
         print(f"{name} …", flush=True)
         figures += PARTS[name]()
         print(f"  {time.monotonic() - started:.0f} s", flush=True)
+    if not figures:
+        return []
     table = Table("what", "figure", "bound", "")
     for figure in figures:
         table.add_row(figure.name, figure.shown, figure.bound_shown, "" if figure.within else "OVER")
     Console(width=120).print(table)
-    options.report.parent.mkdir(parents=True, exist_ok=True)
-    report = {"commit": _commit(), "machine": _machine(), "figures": [figure.record() for figure in figures]}
-    options.report.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"Written to {options.report.relative_to(Path.cwd())}" if options.report.is_relative_to(Path.cwd()) else "")
-    return 0 if all(figure.within for figure in figures) else 1
+    return figures
+
+
+def _references(options: argparse.Namespace) -> tuple[dict[str, object], bool]:
+    """Measure onceover beside the references; return the record, and whether all was measured, of the same work."""
+    print(f"{REFERENCES} …", flush=True)
+    chosen = measuring.Options(options.runs, options.quick, options.works, options.systems, options.chars)
+    outcomes = measuring.measure(chosen)
+    tables.show(outcomes, Console(width=160))
+    record = {
+        "runs": options.runs,
+        "quick": options.quick,
+        "chars": options.chars,
+        "works": [outcome.record() for outcome in outcomes],
+    }
+    is_whole = [outcome.work.key for outcome in outcomes if outcome.runs == options.runs] == [
+        work.key for work in chosen.chosen()
+    ]
+    return record, is_whole and not any(outcome.calls_differ(name) for outcome in outcomes for name in outcome.samples)
 
 
 def _commit() -> str:
@@ -61,7 +104,14 @@ def _commit() -> str:
 
 
 def _machine() -> dict[str, object]:
-    return {"python": platform.python_version(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2)}
+    node = subprocess.run([find_node(), "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    versions = {name: _version(name) for name in ("miniflare", "workerd", "pyodide")}
+    load = round(os.getloadavg()[0], 2)  # before anything is measured
+    return {"python": platform.python_version(), "node": node, **versions, "cores": os.cpu_count(), "load": load}
+
+
+def _version(package: str) -> str:
+    return json.loads((ROOT / "node_modules" / package / "package.json").read_text())["version"]
 
 
 if __name__ == "__main__":

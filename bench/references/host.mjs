@@ -1,0 +1,54 @@
+// Serves one reference as local/host.mjs serves onceover: the same Miniflare, broker of queues and place for storage.
+// Arguments: the reference's name, the folder for its state, the model's base URL.
+import path from "node:path";
+import { Log, LogLevel, Miniflare, supportedCompatibilityDate } from "miniflare";
+import { applyMigrations } from "../../local/migrations.mjs";
+import { printRuntimeOutput, say } from "../../local/output.mjs";
+import { deliverInParallel } from "../../local/queue.mjs";
+
+const here = import.meta.dirname;
+const [name, persistTo, baseUrl] = process.argv.slice(2);
+
+const BINDINGS = {
+  seed: {
+    d1Databases: { DB: "seed" },
+    queueProducers: { AI_QUEUE: "ai-processing-queue" },
+    queueConsumers: {
+      "ai-processing-queue": {
+        maxBatchSize: 1,
+        maxBatchTimeout: 30,
+        maxRetries: 2,
+        deadLetterQueue: "ai-processing-dlq",
+      },
+      "ai-processing-dlq": { maxBatchSize: 10, maxBatchTimeout: 5, maxRetries: 2 },
+    },
+    durableObjects: {
+      AI_PROCESSOR: { className: "AIProcessor", useSQLite: true },
+      BATCH_COORDINATOR: { className: "BatchCoordinator", useSQLite: true },
+    },
+  },
+  workflows: { workflows: { TASKS: { name: "tasks", className: "TaskWorkflow" } } },
+};
+
+deliverInParallel();
+const miniflare = new Miniflare({
+  cf: false,
+  log: new Log(LogLevel.ERROR),
+  handleStructuredLogs: printRuntimeOutput,
+  telemetry: { enabled: false },
+  host: "127.0.0.1",
+  port: 0,
+  defaultPersistRoot: path.join(persistTo, "v3"),
+  name,
+  modules: true,
+  modulesRoot: here,
+  scriptPath: path.join(here, `${name}.mjs`),
+  compatibilityDate: supportedCompatibilityDate,
+  bindings: { AI_BASE_URL: baseUrl, AI_API_KEY: "test-key", AI_MODEL: "test-model" },
+  ...BINDINGS[name],
+});
+const url = await miniflare.ready;
+if (BINDINGS[name].d1Databases) {
+  await applyMigrations(await miniflare.getD1Database("DB"), path.join(here, "migrations"));
+}
+say(`Ready on http://127.0.0.1:${url.port}`);

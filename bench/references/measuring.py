@@ -1,0 +1,131 @@
+"""Runs the works on the systems: all of them up, one at work, each in its turn."""
+
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+
+from bench.references.outcome import Outcome
+from bench.references.progress import Remaining
+from bench.references.systems import Model, client_of, measured, server_of
+from bench.references.works import ALL, CHARS, WORKS, Work, quick
+from tests.support.client import Client
+from tests.support.dev_server import DevServer
+
+START_SECONDS = 10.0  # a guess, for the estimate of the time left
+# What a system does first, so that no work meets a cold interpreter, nor a long one cold lanes.
+WARM_UPS = (
+    Work("warm", "warm-up", "elapsed", 6, 4, 0, ALL, ()),
+    Work("warm-long", "long warm-up", "elapsed", 1, 120, 0, ALL, ()),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is measured: works and systems by name (empty: all), how often, and characters of a chunk."""
+
+    runs: int = 3
+    quick: bool = False
+    works: Sequence[str] = ()
+    systems: Sequence[str] = ()
+    chars: int = CHARS
+
+    def chosen(self) -> list[Work]:
+        """The works asked for, in their size, with the systems asked for."""
+        fitted = [self._fitted(work) for work in WORKS if not self.works or work.key in self.works]
+        return [work for work in fitted if work.systems]
+
+    def _fitted(self, work: Work) -> Work:
+        names = tuple(name for name in work.systems if not self.systems or name in self.systems)
+        return replace(quick(work) if self.quick else work, systems=names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    run: int
+    work: Work
+    system: str
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        return self.work.key, self.system
+
+
+def measure(options: Options) -> list[Outcome]:
+    """Measure; prints progress and an estimate of the time left. Ctrl-C ends it.
+
+    Of a work those runs are kept in which all systems were measured, and none failed.
+    """
+    chosen = options.chosen()
+    names = list(dict.fromkeys(name for work in chosen for name in work.systems))
+    steps = list(_steps(chosen, options.runs))
+    starts = [("start", START_SECONDS)] * len(names)
+    left = Remaining([*starts, *((step.kind, step.work.expected_seconds(step.system)) for step in steps)])
+    outcomes = {work.key: Outcome(work) for work in chosen}
+    with _ended_by_sigterm(), tempfile.TemporaryDirectory() as state, ExitStack() as stack:
+        model = stack.enter_context(Model())
+        up: dict[str, tuple[DevServer, Client]] = {}
+        for number, name in enumerate(names):
+            with _timed(left, f"{name} is up and warm"):
+                server = stack.enter_context(server_of(name, Path(state) / str(number), model.url))
+                up[name] = server, stack.enter_context(client_of(server.url))
+                _warm_up(*up[name], model, options)
+        for step in steps:
+            work, name = step.work, step.system
+            try:
+                with _timed(left, f"run {step.run + 1} of {options.runs} · {work.name} · {name}"):
+                    sample = measured(*up[name], model, work, options.chars)
+            except KeyboardInterrupt:
+                print("Stopped: what was measured on all systems counts", flush=True)
+                break
+            except (AssertionError, httpx.HTTPError) as error:
+                last_words = "\n".join(up[name][0].lines[-5:])
+                print(f"FAILED, and left out: {work.name} on {name}: {error!r}\n{last_words}", flush=True)
+                model.wait_until_quiet()
+            else:
+                outcomes[work.key].add(name, step.run, sample)
+    for outcome in outcomes.values():
+        outcome.keep_whole()
+    return [outcome for outcome in outcomes.values() if outcome.samples]
+
+
+def _steps(chosen: Sequence[Work], runs: int) -> Iterator[_Step]:
+    """Each work goes round the systems before the next one; who begins changes, so that none is always first."""
+    for run in range(runs):
+        for work in chosen:
+            for repeat in range(work.repeats):
+                first = (run + repeat) % len(work.systems)
+                for name in (*work.systems[first:], *work.systems[:first]):
+                    yield _Step(run, work, name)
+
+
+def _warm_up(server: DevServer, client: Client, model: Model, options: Options) -> None:
+    for work in WARM_UPS:
+        small = quick(work) if options.quick else work
+        measured(server, client, model, small, options.chars)
+
+
+@contextmanager
+def _timed(left: Remaining, what: str) -> Iterator[None]:
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds = time.monotonic() - started
+        left.finished(seconds)
+        print(f"  {what}: {seconds:.1f} s ({left.shown})", flush=True)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: the servers have process groups of their own, and would be left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,79 @@
+// The model of the bench: OpenAI's shape over HTTP, with a delay to set and a count of what it was asked. A process of
+// its own, so that it shares no interpreter with the client that measures.
+//   POST /v1/chat/completions   an output of `outputChars` characters, `delayMs` after the request was read
+//   PUT  /plan                  {delayMs, outputChars}; forgets the counts
+//   GET  /counts                {calls, distinct, chars, mostInFlight} since then, of user messages
+import http from "node:http";
+
+let plan = { delayMs: 0, outputChars: 40 };
+let counts;
+let texts;
+let inFlight = 0;
+
+function begin(next) {
+  plan = { ...plan, ...next };
+  counts = { calls: 0, distinct: 0, chars: 0, mostInFlight: 0 };
+  texts = new Set();
+}
+
+function count(text) {
+  texts.add(text);
+  inFlight += 1;
+  counts.calls += 1;
+  counts.distinct = texts.size;
+  counts.chars += text.length;
+  counts.mostInFlight = Math.max(counts.mostInFlight, inFlight);
+}
+
+/** The same text each time, which no other input gets. */
+function outputOf(text) {
+  const line = `analysis of ${text.slice(0, 24).trim()} (${text.length} chars). `;
+  return line.repeat(Math.ceil(plan.outputChars / line.length)).slice(0, plan.outputChars);
+}
+
+function completion({ model, messages }, content) {
+  const tokens = (text) => Math.ceil(text.length / 4);
+  const prompt = messages.reduce((sum, message) => sum + tokens(message.content), 0);
+  return {
+    id: `call-${counts.calls}`,
+    object: "chat.completion",
+    model,
+    choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", content } }],
+    usage: { prompt_tokens: prompt, completion_tokens: tokens(content), total_tokens: prompt + tokens(content) },
+  };
+}
+
+function answer(response, status, document) {
+  const body = JSON.stringify(document);
+  response.writeHead(status, { "content-type": "application/json", "content-length": Buffer.byteLength(body) });
+  response.end(body);
+}
+
+const SERVED = {
+  "POST /v1/chat/completions": (response, document) => {
+    const text = document.messages.findLast(({ role }) => role === "user").content;
+    count(text);
+    const reply = () => {
+      inFlight -= 1;
+      answer(response, 200, completion(document, outputOf(text)));
+    };
+    if (plan.delayMs) setTimeout(reply, plan.delayMs);
+    else reply();
+  },
+  "GET /v1/models": (response) => answer(response, 200, { object: "list", data: [{ id: "test-model", object: "model" }] }),
+  "PUT /plan": (response, document) => answer(response, 200, begin(document) ?? plan),
+  "GET /counts": (response) => answer(response, 200, { ...counts, inFlight }),
+};
+
+const server = http.createServer((request, response) => {
+  const parts = [];
+  request.on("data", (part) => parts.push(part));
+  request.on("end", () => {
+    const serve = SERVED[`${request.method} ${request.url}`];
+    if (!serve) return answer(response, 404, { error: { message: "no such path" } });
+    serve(response, parts.length ? JSON.parse(Buffer.concat(parts)) : undefined);
+  });
+});
+begin({});
+server.keepAliveTimeout = 0; // a connection that is closed while a request is on its way would be a call in doubt
+server.listen(0, "127.0.0.1", () => console.log(`Ready on http://127.0.0.1:${server.address().port}`));

@@ -1,0 +1,40 @@
+"""How far a measurement is, and how long it still takes."""
+
+from collections.abc import Hashable, Sequence
+
+
+class Remaining:
+    """Knows the steps to come. A step like one that was measured takes as long; a guess of another is corrected by the
+    ratio of what the measured ones took to their guesses."""
+
+    def __init__(self, steps: Sequence[tuple[Hashable, float]]) -> None:
+        self._steps = list(steps)
+        self._done = 0
+        self._took: dict[Hashable, list[float]] = {}
+        self._guessed = 0.0
+        self._spent = 0.0
+
+    def finished(self, seconds: float) -> None:
+        """Note that the next step is done, and how long it took."""
+        kind, guess = self._steps[self._done]
+        self._took.setdefault(kind, []).append(seconds)
+        self._guessed += guess
+        self._spent += seconds
+        self._done += 1
+
+    @property
+    def seconds(self) -> float:
+        """What is left."""
+        correction = self._spent / self._guessed if self._guessed else 1.0
+        return sum(self._estimate(kind, guess * correction) for kind, guess in self._steps[self._done :])
+
+    def _estimate(self, kind: Hashable, guess: float) -> float:
+        took = self._took.get(kind)
+        return sum(took) / len(took) if took else guess
+
+    @property
+    def shown(self) -> str:
+        """For people: `12 of 95, about 3 min left`."""
+        seconds = self.seconds
+        time = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+        return f"{self._done} of {len(self._steps)}, about {time} left"

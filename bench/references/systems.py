@@ -1,0 +1,160 @@
+"""The systems that are compared: how each is started, and how a client waits for its tasks."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.references import works
+from bench.references.works import Work, texts
+from local.node import find_node
+from tests.support.client import Client, Json, openai
+from tests.support.dev_server import ROOT, DevServer
+
+POLL_SECONDS = 0.05  # between two polls of a reference, which has no `?wait=`
+FINISHED_SECONDS = 300.0
+READY_SECONDS = 300.0  # four seconds on a machine with nothing else to do
+QUIET_SECONDS = 3.0
+_BINDINGS = re.compile(r"^\[\[(?:durable_objects\.bindings|migrations)\]\]\n(?:[^\[\n].*\n)+", re.MULTILINE)
+_ONCEOVER: dict[str, tuple[str, tuple[str, ...]]] = {
+    works.QUEUE: ("paid", ()),
+    works.OBJECTS: ("paid", ("--env", "free")),
+    works.QUEUE_FREE: ("free", ()),
+    works.OBJECTS_FREE: ("free", ("--env", "free")),
+    works.QUEUE_ALONE_FREE: ("free", ()),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measured work: in seconds, but for `submits_ms`.
+
+    `elapsed` is from the first task's creation to the last one's end, by the system's own times; `seen` is from the
+    client's first request until it has read the last result. `cpu` is of all processes of the server (0 without /proc).
+    `counts` is what the model saw; `load` is the machine's over the last minute.
+    """
+
+    submits_ms: list[float]
+    elapsed: float
+    seen: float
+    cpu: float
+    counts: dict[str, int]
+    load: float
+
+
+class NodeServer(DevServer):
+    """A script of this folder, in a process group of its own."""
+
+    def __init__(self, script: str, *arguments: str) -> None:
+        super().__init__(Path(), ready_seconds=READY_SECONDS)
+        self.command = [str(find_node()), str(Path(__file__).with_name(script)), *arguments]
+
+
+class Model(NodeServer):
+    """The model that all systems call."""
+
+    def __init__(self) -> None:
+        super().__init__("model.mjs")
+
+    def plan(self, *, delay_ms: int, output_chars: int) -> None:
+        """Set how it answers, and begin to count."""
+        plan = {"delayMs": delay_ms, "outputChars": output_chars}
+        httpx.put(f"{self.url}/plan", content=json.dumps(plan)).raise_for_status()
+
+    def counts(self) -> dict[str, int]:
+        """What it was asked since then."""
+        return httpx.get(f"{self.url}/counts").raise_for_status().json()
+
+    def wait_until_quiet(self) -> None:
+        """Wait for the end of what a failed work has left behind: no new call for some seconds."""
+        pause = threading.Event()
+        before = None
+        while (now := self.counts()) != before or now["inFlight"]:
+            before = now
+            pause.wait(QUIET_SECONDS)
+
+
+def client_of(url: str) -> Client:
+    """Make a client that opens a connection for each request: workerd now and then drops one that is used again."""
+    client = Client(url)
+    client.http.close()
+    client.http = httpx.Client(base_url=url, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
+    return client
+
+
+def server_of(system: str, folder: Path, model_url: str) -> DevServer:
+    """Make the server of a system, with its state in `folder`; it is not started yet."""
+    if system in {works.SEED, works.WORKFLOWS}:
+        return NodeServer("host.mjs", system, str(folder), f"{model_url}/v1")
+    plan, flags = _ONCEOVER[system]
+    variables = openai(f"{model_url}/v1", PLAN=plan)
+    project = _without_objects(folder / "project") if system == works.QUEUE_ALONE_FREE else None
+    # No meter: it takes time of the CPU, and the references have none.
+    return DevServer(folder, *flags, "--limits", "off", *variables, project=project, ready_seconds=READY_SECONDS)
+
+
+def _without_objects(project: Path) -> Path:
+    """Copy the project, with a wrangler.toml whose top level binds no Durable Objects."""
+    for name in ("src", "migrations", "public"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    text, count = _BINDINGS.subn("", (ROOT / "wrangler.toml").read_text())
+    assert count == 3, "wrangler.toml binds its objects in another way"
+    (project / "wrangler.toml").write_text(text)
+    return project
+
+
+def measured(server: DevServer, client: Client, model: Model, work: Work, chars: int) -> Sample:
+    """Have a work done: submit its tasks in a row, then wait for each. Raises AssertionError if one fails."""
+    model.plan(delay_ms=work.delay_ms, output_chars=max(40, chars // 6))
+    inputs = texts(work, chars)
+    submits = []
+    ids = []
+    spent = _cpu_seconds(server)
+    begin = time.perf_counter()
+    for text in inputs:
+        sent = time.perf_counter()
+        ids.append(client.submit(text, chunk={"maxChars": chars})["id"])
+        submits.append((time.perf_counter() - sent) * 1000)
+    tasks = [_finished(client, task_id) for task_id in ids]
+    seen = time.perf_counter() - begin
+    spent = _cpu_seconds(server) - spent
+    for task in tasks:
+        assert (task["status"], task["progress"]["total"]) == ("completed", work.chunks), task
+    created, finished = ([_seconds(task[name]) for task in tasks] for name in ("createdAt", "finishedAt"))
+    return Sample(submits, max(finished) - min(created), seen, spent, model.counts(), os.getloadavg()[0])
+
+
+def _cpu_seconds(server: DevServer) -> float:
+    """The time that the processes of a server's group have had of a CPU (Linux; 0 elsewhere)."""
+    ticks = 0
+    for member in server.group_members():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _finished(client: Client, task_id: str) -> Json:
+    deadline = time.monotonic() + FINISHED_SECONDS
+    pause = threading.Event()
+    while time.monotonic() < deadline:
+        asked = time.monotonic()
+        task = client.task(task_id, wait=25)
+        if task["terminal"]:
+            return task
+        if time.monotonic() - asked < POLL_SECONDS:
+            pause.wait(POLL_SECONDS)
+    raise AssertionError(f"still not finished after {FINISHED_SECONDS} s: {task_id}")
+
+
+def _seconds(moment: Any) -> float:
+    return datetime.fromisoformat(moment).timestamp()

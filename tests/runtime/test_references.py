@@ -1,0 +1,48 @@
+"""The comparison with the references runs, and writes down what it should."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.dev_server import ROOT
+
+pytestmark = pytest.mark.runtime
+SYSTEMS = ("seed", "workflows", "queue")
+
+
+def test_the_references_are_measured_beside_onceover(tmp_path: Path):
+    """In its quick form: each system does the same work, and all of the report is there."""
+    report = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "bench", "references", "--quick", "--runs", "1", "--report", str(report)]
+    done = subprocess.run(
+        [*command, "--works", "submit", "instant", "24", "--systems", *SYSTEMS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "12 of 12, about 0 s left" in done.stdout
+    found = json.loads(report.read_text())
+    assert {"miniflare", "workerd", "node", "python", "cores", "load"} <= found["machine"].keys()
+    references = found["references"]
+    assert (references["runs"], references["quick"], references["chars"]) == (1, True, 40)
+    assert [work["key"] for work in references["works"]] == ["submit", "instant", "24"]
+    for work in references["works"]:
+        due = work["tasks"] * work["chunks"]
+        assert tuple(work["systems"]) == SYSTEMS
+        for system in work["systems"].values():
+            assert 0 < system["least"] <= system["median"] <= system["most"]
+            assert system["seen"]["median"] > 0
+            assert system["cpuMsAChunk"]["most"] > 0
+            assert (system["modelCalls"], system["distinctCalls"]) == ([due], [due])
+            assert system["characters"] == [due * 40]
+            assert 1 <= system["mostInFlight"] <= due
+        (goal,) = work["goals"]
+        assert goal["system"] == "queue"
+        assert goal["measured"]["median"] > 0
+        assert goal["met"] == (goal["runsMet"] == 1)
