@@ -98,7 +98,7 @@ def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: Worke
 
 
 def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_room(bench: WorkerBench):
-    """A run that was cut off for a while announces as if there was room. The reply knows better: room is found first."""
+    """A run that was cut off for a while announces as if there was room. The reply knows better."""
     bench.insert(12)
 
     def act(_call: Any, number: int) -> str:
