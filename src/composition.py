@@ -116,6 +116,7 @@ class App:
             sightings=self._isolate.sightings,
             storage=self._isolate.storage,
             news=self._isolate.news,
+            marks=self._isolate.marks,
             deliverer=self._deliverer(),
         )
 
@@ -154,7 +155,7 @@ class App:
 
     def api(self) -> Api:
         """Make what the HTTP layer uses."""
-        dispatcher = self.dispatcher()
+        dispatcher, objects = self.dispatcher(), ObjectTeller(self._bindings.processors, self.meter, self.log)
         database = Database(
             self._bindings.database,
             self.meter,
@@ -183,7 +184,8 @@ class App:
             dispatcher=dispatcher,
             rescue=self._rescue(dispatcher),
             sweeps=self._sweeps(),
-            tell_object=ObjectTeller(self._bindings.processors, self.meter, self.log).tell,
+            tell_object=objects.tell,
+            hear_object=objects.hear,
             provider=self.provider,
             bound=bound(self._bindings),
             now_ms=self._runtime.now_ms,
