@@ -22,7 +22,7 @@ WAIT_SECONDS_MOST = 25
 WAIT_POLL_SECONDS = 0.5  # `?wait=` reads D1 at most twice a second
 WAIT_TOLD_SECONDS = 5.0  # and so often where whoever works on the task tells when it has ended
 # Who waits for a task looks into the isolate's memory: after 50 ms, or a fraction of the time without news, at most so
-# much. A look there takes half a millisecond of CPU.
+# much. A look there takes some half a millisecond of CPU.
 NEAR_SECONDS = 0.05
 NEAR_SECONDS_MOST = {"free": 1.0, "paid": 0.1}
 NEAR_FRACTION = 1 / 16
