@@ -117,6 +117,7 @@ class App:
             sightings=self._isolate.sightings,
             storage=self._isolate.storage,
             news=self._isolate.news,
+            marks=self._isolate.marks,
             deliverer=self._deliverer(),
         )
 
@@ -155,7 +156,7 @@ class App:
 
     def api(self) -> Api:
         """Make what the HTTP layer uses."""
-        dispatcher = self.dispatcher()
+        dispatcher, objects = self.dispatcher(), ObjectTeller(self._bindings.processors, self.meter, self.log)
         database = Database(
             self._bindings.database,
             self.meter,
@@ -180,11 +181,13 @@ class App:
                 meter=self.meter,
                 storage=self._isolate.storage,
                 log=self.log,
+                after_answer=self._wait_until,
             ),
             dispatcher=dispatcher,
             rescue=self._rescue(dispatcher),
             sweeps=self._sweeps(),
-            tell_object=ObjectTeller(self._bindings.processors, self.meter, self.log).tell,
+            tell_object=objects.tell,
+            hear_object=objects.hear,
             provider=self.provider,
             bound=bound(self._bindings),
             now_ms=self._runtime.now_ms,

@@ -7,6 +7,7 @@ The shells are given their bindings, and their isolate's runtime with its clock 
 JavaScript there is only a request that arrives.
 """
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from types import ModuleType
@@ -66,6 +67,22 @@ class Stream:
         """Want no more of it."""
         self._pieces = iter(())
 
+    async def whole(self) -> bytes:
+        """Read all of it."""
+        return b"".join(self._pieces)
+
+
+class Object:
+    """JavaScript's `Object`: one is a dictionary here."""
+
+    fromEntries = dict  # noqa: N815 - the platform's name
+
+
+class JSON:
+    """JavaScript's `JSON`."""
+
+    stringify = staticmethod(json.dumps)
+
 
 class JsRequest:
     """JavaScript's `Request`. `pieces` is None for a request without a body."""
@@ -73,8 +90,12 @@ class JsRequest:
     def __init__(self, method: str, url: str, headers: Mapping[str, str], pieces: Iterator[bytes] | None) -> None:
         self.method = method
         self.url = url
-        self.headers = list(headers.items())
+        self.headers = [(name.lower(), value) for name, value in headers.items()]
         self.body = None if pieces is None else Stream(pieces)
+
+    async def arrayBuffer(self) -> Part:  # noqa: N802 - the platform's name
+        """Read the whole body."""
+        return Part(b"" if self.body is None else await self.body.whole())
 
 
 class Request:
@@ -115,6 +136,6 @@ _register(
     "workers",
     {"DurableObject": DurableObject, "Response": Response, "WorkerEntrypoint": WorkerEntrypoint},
 )
-_register("js", {"IdentityTransformStream": IdentityTransformStream})
+_register("js", {"IdentityTransformStream": IdentityTransformStream, "JSON": JSON, "Object": Object})
 _register("pyodide", {})
 _register("pyodide.ffi", {"JsException": JsError, "to_js": lambda value: value})

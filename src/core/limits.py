@@ -20,6 +20,15 @@ BODY_OVERHEAD_BYTES = 300_000  # instructions, metadata and JSON around `input`
 BODY_ESCAPE_FACTOR = 6  # "\u0001" is six bytes of JSON for one byte of text
 WAIT_SECONDS_MOST = 25
 WAIT_POLL_SECONDS = 0.5  # `?wait=` reads D1 at most twice a second
+WAIT_TOLD_SECONDS = 5.0  # and so often where whoever works on the task tells when it has ended
+# Who waits for a task looks into the isolate's memory: after 50 ms, or a fraction of the time without news, at most so
+# much. A look there takes some half a millisecond of CPU.
+NEAR_SECONDS = 0.05
+NEAR_SECONDS_MOST = {"free": 1.0, "paid": 0.1}
+NEAR_FRACTION = 1 / 16
+NEAR_FRACTION_UNKNOWN = 1 / 2  # while no worker of the isolate is known to have the task
+MARKS_MOST = 1_000  # tasks in that memory
+AUDIENCE_MOST = 32  # callers that an object holds; platform: 32,000 requests wait at one, each with memory of its own
 RESPONSE_METADATA_PAIRS_MOST = 16  # of `metadata` on /v1, as at OpenAI
 RESPONSE_METADATA_KEY_CHARS_MOST = 64
 RESPONSE_METADATA_VALUE_CHARS_MOST = 512
@@ -216,6 +225,7 @@ ERASE_OUTPUTS_MOST = 5_000  # chunks of the tasks that one transaction of the sw
 ERASE_TASKS_MOST = {"free": 40, "paid": 200}  # tasks that one transaction erases
 ERASE_PAGES_MOST = {"free": 1, "paid": 5}  # such transactions of a run: 1,440,000 tasks a day on the paid plan
 OBJECT_FAILURES_MOST = 6
+OBJECT_START_SECONDS = 5.0  # an object that was started counts as about to work for so long
 OBJECT_RETURN_SECONDS = 10.0  # from the start of a slice that dies; platform: no alarm rings while one is at work
 
 # --- Lanes of a long task on the Durable Object route -------------------------------------------------

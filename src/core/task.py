@@ -130,6 +130,16 @@ class Source(NamedTuple):
     characters: int
 
 
+class Mark(NamedTuple):
+    """Which write of a task: the fence of its claim, and its step. A later write has a greater mark."""
+
+    fence: int
+    step: int
+
+
+UNTOUCHED = Mark(0, 0)  # of a task that no worker has had
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One task. `result` is a string or, for `reduce: none`, a list of strings; None until completed.
@@ -142,7 +152,7 @@ class Task:
     `news_at` is when something last happened: a submission, a retry, a sending, an announcement, or the first of
     a row of failures. `filtered`: an output that makes the result was cut off by a content filter. `announced_at` is
     when calls were last announced. Calls are level and position: `calls_out` are announced and may be under way,
-    `calls_in_doubt` lost their worker at the latest takeover, or with a lease now over.
+    `calls_in_doubt` lost their worker at the latest takeover, or with a lease now over. `mark` is of the last write.
     """
 
     task_key: TaskKey
@@ -177,6 +187,7 @@ class Task:
     announced_at: int | None = None
     calls_out: tuple[tuple[int, int], ...] = ()
     calls_in_doubt: tuple[tuple[int, int], ...] = ()
+    mark: Mark = UNTOUCHED
 
     @property
     def id(self) -> str:

@@ -1,6 +1,7 @@
 """What both faces do for a client: a submission accepted, a task as it is now, ended or erased at the client's wish."""
 
 import asyncio
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
@@ -10,6 +11,7 @@ from ..core import limits
 from ..core.chunks import TooManyChunks
 from ..core.errors import StoreError
 from ..core.ids import TaskKey
+from ..core.marks import Pulse
 from ..core.task import Task
 from ..processing.submission import BudgetTooSmall, Request, Submitted, TooMuchRepeated
 from ..processing.terms import OVERDUE
@@ -30,6 +32,8 @@ _STILL_STARTING = (
     "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
     "cancel the task again after that, and the answer says that none will."
 )
+
+_NO_TIME_SECONDS = 0.001  # so little left of a wait is nothing
 
 
 async def read_submission(exchange: Exchange) -> dict[str, object]:
@@ -84,6 +88,7 @@ async def ended_by_client(api: Api, key: TaskKey, began: float) -> tuple[bool, T
     """
     changed, starting_ms, fence = await api.store.cancel(key, api.settings.retention_ms)
     if changed:
+        api.isolate.marks.ended(key)
         api.log("cancelled", task=key)
     # Nothing is announced any more; what was may still be on its way, and the answer says that nothing is.
     held = starting_ms / 1000
@@ -99,6 +104,7 @@ async def erase_task(api: Api, key: TaskKey) -> bool:
     """Erase a task that was there a moment ago; False: it is not there any more."""
     gone, starting_ms, fence = await api.store.erase(key)
     if gone:
+        api.isolate.marks.ended(key)
         api.log("erased", task=key)
         await _let_go(api, key, starting_ms / 1000, fence)
     return gone
@@ -121,7 +127,8 @@ async def found(store: TaskStore, task_key: TaskKey) -> Task:
 async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: int = 0) -> Task | None:
     """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate.
 
-    On the free plan each read is of the whole task: that spares the one after the status.
+    Where somebody near works on the task, they tell when it has ended, and looks are rare. On the free plan each read
+    is of the whole task: that spares the one after the status.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -133,20 +140,37 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
             api.log("help_failed", task=key, code=error.code)
         else:
             task = await _up_to_date(api, key)
-    free = api.settings.plan == "free"
-    reads = reads_left(task, reads_after) if free and task is not None else 0
-    while task is not None and not task.status.terminal and (waited := loop.time() - began) < seconds:
-        left = seconds - waited
-        pause = sparing_seconds(left, reads) if free else poll_seconds(waited)
+    return await _ended(api, task, seconds, began, reads_after) if task is not None and seconds > 0 else task
+
+
+async def _ended(api: Api, task: Task, seconds: float, began: float, reads_after: int) -> Task | None:
+    """Wait until a task that was read has ended, for `seconds` since `began`, and read it then."""
+    from .listening import Listener  # noqa: PLC0415 - an isolate's start need not pay for waits
+
+    clock, key, free = asyncio.get_running_loop().time, task.task_key, api.settings.plan == "free"
+    found: Task | None = task
+    listener, seen, reads, ends_at = Listener(api, key), pulse_of(task), reads_left(task, reads_after), began + seconds
+    while found is not None and not found.status.terminal and (left := ends_at - clock()) > _NO_TIME_SECONDS:
+        pause = sparing_seconds(left, reads) if free else poll_seconds(seconds - left)
         # The last read is not to follow upon the one before faster than any other.
-        if left < pause + limits.WAIT_POLL_SECONDS:
-            await asyncio.sleep(left)
-            return await _up_to_date(api, key)
-        await asyncio.sleep(pause)
+        short = left if left < pause + limits.WAIT_POLL_SECONDS else pause
+        is_near_end = left < limits.WAIT_TOLD_SECONDS + limits.WAIT_POLL_SECONDS
+        told = await listener.rest(seen, short, left if free or is_near_end else limits.WAIT_TOLD_SECONDS, math.inf)
         reads -= 1
-        if free or not await api.store.going_on(key):
-            task = await _up_to_date(api, key)
-    return task
+        is_over = ends_at - clock() <= _NO_TIME_SECONDS
+        if not (free or told or is_over) and (pulse := await api.store.going_on(key)) is not None:
+            seen = pulse
+            continue
+        found = await _up_to_date(api, key)
+        if found is None or (free and reads < 1):
+            break
+        seen = pulse_of(found)
+    return found
+
+
+def pulse_of(task: Task) -> Pulse:
+    """Say how far a task had come that was read."""
+    return Pulse(task.mark, task.status, task.route)
 
 
 async def _up_to_date(api: Api, key: TaskKey) -> Task | None:

@@ -5,7 +5,7 @@ invocation does. It knows nothing of events and of their form.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..core.task import Task
 from ..processing.terms import OVERDUE
 from ..store.events import Look
 from .exchange import Exchange
+from .listening import Listener
 from .polling import look_seconds
 from .problems import Refusal
 
@@ -43,6 +44,7 @@ class Follower:
         self._help_at = self._clock()
         self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS
         self._first = first
+        self._listener = Listener(self._api, key)
         self.following = following
 
     async def looks(self) -> AsyncGenerator[Look | None]:
@@ -85,8 +87,9 @@ class Follower:
                 async for due in dues:
                     yield due
         if look.all_read or self.following is None:
-            async for due in self._rest(look_seconds(look.silent_ms / 1000, took)):
-                yield due
+            async with aclosing(self._beside(asyncio.ensure_future(self._rest(look, took)))) as dues:
+                async for due in dues:
+                    yield due
 
     def _may_look(self) -> bool:
         """Whether the allowance has room for a look and what follows upon the last one."""
@@ -129,15 +132,13 @@ class Follower:
             if work.cancel():
                 await asyncio.wait({work}, timeout=limits.DROP_SECONDS_MOST)
 
-    async def _rest(self, seconds: float) -> AsyncIterator[None]:
-        """Pause. Now and then a comment is due: it keeps the connection, and shows whether the client is there."""
-        until = self._clock() + seconds
-        while (now := self._clock()) < until:
-            await asyncio.sleep(min(until, self._comment_at) - now)
-            if self._is_comment_due():
-                yield None
+    async def _rest(self, look: Look, took: float) -> None:
+        """Pause. Where somebody near tells of what is written, looks follow upon that, and no faster than others."""
+        pause, soonest = look_seconds(look.silent_ms / 1000, took), look_seconds(0.0, took)
+        await self._listener.rest(look.pulse, pause, max(pause, limits.EVENT_LOOK_SECONDS_MOST), soonest)
 
     def _is_comment_due(self) -> bool:
+        """Whether a comment is due: it keeps the connection, and shows whether the client is there."""
         due = self._clock() >= self._comment_at
         if due:
             self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS

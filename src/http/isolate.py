@@ -9,6 +9,7 @@ from ..core import limits
 from ..core.database_load import DatabaseLoad
 from ..core.errors import StoreError
 from ..core.keys import Key
+from ..core.marks import Marks
 from ..core.pace import Latency
 from ..core.patience import ModelNews
 from ..core.storage import Storage
@@ -201,3 +202,4 @@ class Isolate:
         self.sightings = Sightings()
         self.storage = Storage()
         self.news = ModelNews()
+        self.marks = Marks()

@@ -12,7 +12,7 @@ _SILENCE_FRACTION = 0.25
 def poll_seconds(waited_seconds: float) -> float:
     """Return how long `?wait=` pauses between two reads: twice a second, once a second when it takes long.
 
-    A wait of 25 s makes 34 reads this way.
+    A wait of 25 s makes 34 reads this way, of a task that nobody near works on.
     """
     return limits.WAIT_POLL_SECONDS if waited_seconds < _PATIENT_AFTER_SECONDS else _PATIENT_POLL_SECONDS
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from ..core.ids import TaskKey
 from ..core.meter import Meter
 from ..core.settings import Settings
+from ..core.task import Mark
 from ..inference.protocol import Provider
 from ..processing.asked_sweep import SweepOnRequest
 from ..processing.deliveries import Deliverer
@@ -61,7 +62,8 @@ class Api:
     `meter` counts what the invocation spends.
 
     `tell_object` tells a task's object under which fence the task has ended. It takes two seconds at most, and raises
-    nothing.
+    nothing. `hear_object` waits at a task's object for word of a write after a mark, see `Audience.hear`; it raises
+    nothing, and gives None where there is no such object.
     """
 
     settings: Settings
@@ -75,6 +77,7 @@ class Api:
     rescue: Rescue
     sweeps: SweepOnRequest
     tell_object: Callable[[TaskKey, int], Awaitable[None]]
+    hear_object: Callable[[TaskKey, Mark, float, float], Awaitable[bool | None]]
     provider: Provider
     bound: BoundRoutes
     now_ms: Clock

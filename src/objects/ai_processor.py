@@ -4,13 +4,16 @@ The object is alone under its name, so within the Durable Object route it is the
 against a predecessor that is still finishing, D1's fence stands above it.
 """
 
+import asyncio
+import math
 from collections.abc import Callable
 from typing import Protocol
 
 from ..core import limits
 from ..core.errors import ConfigurationError
 from ..core.ids import TaskKey
-from ..core.task import Route
+from ..core.marks import LAST_STEP
+from ..core.task import Mark, Route
 from ..processing.allowance import slice_seconds
 from ..processing.caller import Caller
 from ..processing.log import Log
@@ -18,6 +21,7 @@ from ..processing.looks import Hint
 from ..processing.outcomes import Outcome, Released
 from ..processing.worker import Host, Worker
 from ..store.claims import Claim, Standing, Unclaimed
+from .audience import Audience
 from .laned_caller import laned_caller
 from .naming import task_name
 from .stubs import Coordinators, Storage
@@ -39,7 +43,10 @@ class TaskStorage(Storage, Protocol):
 
 
 class Processor:
-    """One task's object. Each slice asks `worker` for a worker, with a meter of its own; settings may fail to load."""
+    """One task's object. Each slice asks `worker` for a worker, with a meter of its own; settings may fail to load.
+
+    `audience` are those who wait here for word of the task.
+    """
 
     def __init__(
         self,
@@ -58,10 +65,12 @@ class Processor:
         self._asked = False
         self._laned = False
         self._hint = Hint()
+        self._asked_at = -math.inf
+        self.audience = Audience(self._is_at_work)
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Take on the task and come back for it after the delay. Repeating it does no harm."""
-        self._asked = True
+        self._asked, self._asked_at = True, asyncio.get_running_loop().time()
         self._hint.give()  # a slice may still be at work under a claim from before a retry
         # The alarm first: should only one of the two last, an alarm without a task cleans up after itself.
         armed = self._storage.setAlarm(self._at_ms(delay_seconds))
@@ -74,6 +83,7 @@ class Processor:
         It may come late, or twice, and without a slice at work it is nothing.
         """
         self._hint.give(fence)
+        self.audience.tell(Mark(fence, LAST_STEP), ended=True)
 
     async def alarm(self) -> None:
         """Work one slice. Armed again before the work, so that a slice that dies is not the last one.
@@ -96,6 +106,12 @@ class Processor:
             await self._slice(TaskKey(task_key))
         finally:
             self._running = False
+            self.audience.look_up()
+
+    def _is_at_work(self) -> bool:
+        """Whether a slice is at work, or one that was asked for a moment ago is about to be."""
+        waited = asyncio.get_running_loop().time() - self._asked_at
+        return self._running or (self._asked and waited < limits.OBJECT_START_SECONDS)
 
     async def _slice(self, task_key: TaskKey) -> None:
         self._hint = Hint()
@@ -114,6 +130,7 @@ class Processor:
                 lambda claim: self._caller_for(worker, claim),
                 limits.LANE_SLACK_SECONDS,
                 hint=self._hint,
+                wrote=self.audience.tell,
             )
             outcome = await worker.run(task_key, host)
         except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""Sends tasks to their Durable Objects, and tells these of tasks that have ended."""
+"""Sends tasks to their Durable Objects, tells these of tasks that have ended, and hears from them of others."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.meter import Meter
-from ..core.task import Route
+from ..core.task import Mark, Route
 from ..processing.dispatch import NoPlace
 from ..processing.log import Log
 from .stubs import Processors
@@ -52,3 +52,16 @@ class ObjectTeller:
                 await self._processors.getByName(task_key).ended(fence)
         except Exception as error:  # noqa: BLE001 - RPC raises what it likes, and the task has ended all the same
             self._log("not_told", task=task_key, error=type(error).__name__)
+
+    async def hear(self, task_key: TaskKey, since: Mark, quiet: float, seconds: float) -> bool | None:
+        """Wait at the object for word of the task, see `Audience.hear`. None, too: it cannot be reached."""
+        if self._processors is None:
+            return None
+        self._meter.spend()
+        try:
+            async with asyncio.timeout(seconds + limits.TELL_SECONDS):
+                heard = await self._processors.getByName(task_key).hear(*since, quiet, seconds)
+        except Exception as error:  # noqa: BLE001 - RPC raises what it likes, and looks find out the same
+            self._log("not_heard", task=task_key, error=type(error).__name__)
+            return None
+        return heard if isinstance(heard, bool) else None

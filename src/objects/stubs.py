@@ -32,6 +32,10 @@ class ProcessorStub(Protocol):
         """See `Processor.ended`."""
         ...
 
+    async def hear(self, fence: int, step: int, quiet: float, seconds: float) -> object:
+        """See `Audience.hear`."""
+        ...
+
     async def abort(self, fence: int) -> object:
         """See `Lane.abort`."""
         ...

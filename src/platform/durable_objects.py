@@ -6,6 +6,7 @@ from workers import DurableObject
 
 from ..core.errors import ConfigurationError
 from ..core.ids import TaskKey
+from ..core.task import Mark
 from ..inference.wire import Wire
 from ..objects.ai_processor import Processor
 from ..objects.batch_coordinator import Coordinator
@@ -46,6 +47,10 @@ class AIProcessor(DurableObject):
     async def ended(self, fence: int) -> None:
         """Let go of a task that has ended under claims up to this one; called over RPC."""
         await self._processor.ended(fence)
+
+    async def hear(self, fence: int, step: int, quiet: float, seconds: float) -> bool | None:
+        """Wait for word of the task; called over RPC."""
+        return await self._processor.audience.hear(Mark(fence, step), quiet, seconds)
 
     async def abort(self, fence: int) -> None:
         """End calls that are out as a lane; called over RPC."""

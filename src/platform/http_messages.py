@@ -1,5 +1,6 @@
 """HTTP requests and answers, between the SDK's types and the HTTP layer's."""
 
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -12,16 +13,37 @@ if TYPE_CHECKING:
 
 
 class IncomingRequest:
-    """Implements `http.messages.Request` over the SDK's request; the body is read as it streams in."""
+    """Implements `http.messages.Request` over the SDK's request.
+
+    Headers cross over from JavaScript together, as JSON. So does a body that says how long it is; another one is read
+    as it streams in.
+    """
 
     def __init__(self, request: "workers.Request") -> None:
+        from js import JSON, Object
+
         self._request = request.js_object
         self.method = str(self._request.method)
         self.url = str(self._request.url)
-        self.headers: Mapping[str, str] = {str(name).lower(): str(value) for name, value in self._request.headers}
+        headers: Mapping[str, str] = json.loads(JSON.stringify(Object.fromEntries(self._request.headers)))
+        self.headers = headers  # JavaScript has their names in lower case, each once
 
     async def read(self, most: int) -> bytes:
         """Read the body. Raises BodyTooLarge once more than `most` bytes have come, and BodyBroken."""
+        from pyodide.ffi import JsException
+
+        length = self.headers.get("content-length", "")
+        if not (length.isascii() and length.isdigit() and int(length) <= most):
+            return await self._read_parts(most)
+        try:
+            received = (await self._request.arrayBuffer()).to_bytes()
+        except JsException:
+            raise BodyBroken from None
+        if len(received) > most:
+            raise BodyTooLarge
+        return received
+
+    async def _read_parts(self, most: int) -> bytes:
         from pyodide.ffi import JsException
 
         body = self._request.body

@@ -36,7 +36,8 @@ class Run:
 
     `model` is whose calls these are. `slack_seconds` is what the way to whoever makes its calls may take.
     `sweep_soon` says whether only the sweep brings a released task back. `announced_at` is the earliest time at which
-    the calls that the claim announces were announced. `chance` gives numbers from 0 to 1.
+    the calls that the claim announces were announced. `chance` gives numbers from 0 to 1. `wrote` is told the step of
+    each write that has landed.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Run:
         sweep_soon: bool,
         announced_at: float,
         chance: Callable[[], float],
+        wrote: Callable[[int], None],
         log: Log,
     ) -> None:
         self._claim = claim
@@ -66,6 +68,7 @@ class Run:
         self._pace = pace
         self._room = room
         self._store = store
+        self._wrote = wrote
         self._settings = settings
         self._slack_seconds = slack_seconds
         self._sweep_soon = sweep_soon
@@ -242,6 +245,7 @@ class Run:
         if not await self._pace.insist(write, when_full=not starting):
             raise ClaimLost
         self._told = True
+        self._wrote(progress.step)
         self._ledger.saved()
         self._plan.saved()
 

@@ -5,18 +5,20 @@ The behaviour is the same for every route. A host calls `Worker.run` with a task
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from ..core import limits
 from ..core.errors import StoreError
 from ..core.ids import TaskKey
+from ..core.marks import LAST_STEP, Marks
 from ..core.meter import Meter
 from ..core.pace import Latency, start_seconds
 from ..core.patience import ModelNews, Patience
 from ..core.settings import Settings
 from ..core.stalls import rests
 from ..core.storage import Storage
-from ..core.task import Route
+from ..core.task import Mark, Route
 from ..inference.protocol import Provider
 from ..store.claims import Claim, Standing, Unclaimed
 from ..store.deliveries import DueDelivery
@@ -28,7 +30,7 @@ from .deliveries import Deliverer
 from .ledger import Ledger
 from .log import Log
 from .looks import Hint, Looks
-from .outcomes import Outcome
+from .outcomes import Ended, Outcome
 from .pace import Pace
 from .room import Room
 from .run import Run
@@ -41,7 +43,8 @@ class Host(NamedTuple):
 
     `caller_for` may name others who make a task's calls, on a way that takes up to `slack_seconds`. Where it gives
     None, the worker makes the calls itself. `stands_in`: it works in place of a host that did not come. `hint` is given
-    when somebody tells the host that its task may have ended.
+    when somebody tells the host that its task may have ended. `wrote` is called for each write that has landed, and
+    for the end of the work; True: the task has ended.
     """
 
     route: Route
@@ -51,6 +54,7 @@ class Host(NamedTuple):
     slack_seconds: float = 0.0
     stands_in: bool = False
     hint: Hint | None = None
+    wrote: Callable[[Mark, bool], None] = lambda mark, ended: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Worker:
     """Runs tasks with one store and one provider. `chance` gives numbers from 0 to 1, `nonce` fresh names.
 
     `latency` and `storage` are what the isolate knows of its database, `news` what it knows of its models, `sightings`
-    which triggers it has noted. `deliverer` sends webhooks; None: nobody does.
+    which triggers it has noted, `marks` how far its workers have come. `deliverer` sends webhooks; None: nobody does.
     """
 
     store: TaskStore
@@ -72,6 +76,7 @@ class Worker:
     storage: Storage = field(default_factory=Storage)
     sightings: Sightings = field(default_factory=Sightings)
     news: ModelNews = field(default_factory=ModelNews)
+    marks: Marks = field(default_factory=Marks)
     deliverer: Deliverer | None = None
 
     async def run(self, task_key: TaskKey, host: Host) -> Outcome:
@@ -96,7 +101,14 @@ class Worker:
             return claim
         log = self.log.bind(task=task_key, route=host.route, fence=claim.fence)
         log("claimed", attempt=claim.attempts, done=len(claim.outputs), doubted=len(claim.doubted), stalls=claim.stalls)
-        outcome = await self._run(claim, host, allowance, asked_at, window, log).work()
+        outcome = None
+        try:
+            self._tell(claim, host, claim.step)
+            outcome = await self._run(claim, host, allowance, asked_at, window, log).work()
+        finally:
+            ended = isinstance(outcome, Ended)
+            self.marks.left(task_key, claim.fence, ended=ended)
+            host.wrote(Mark(claim.fence, LAST_STEP), ended)
         self.begin_deliveries()
         log(
             "run_ended",
@@ -105,6 +117,12 @@ class Worker:
             **self.meter.facts(),
         )
         return outcome
+
+    def _tell(self, claim: Claim, host: Host, step: int) -> None:
+        """Let those who wait for the task nearby know of a write that has landed."""
+        mark = Mark(claim.fence, step)
+        self.marks.wrote(claim.task_key, mark, clock.now() + self.settings.lease_seconds)
+        host.wrote(mark, False)
 
     def begin_deliveries(self, due: Sequence[DueDelivery] = ()) -> None:
         """Begin to send what this invocation has written into the outbox, and what a sweep found, if there is any."""
@@ -185,5 +203,6 @@ class Worker:
             sweep_soon=host.route is Route.DIRECT,
             announced_at=asked_at,
             chance=self.chance,
+            wrote=partial(self._tell, claim, host),
             log=log,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..core import limits
 from ..core.events import State
 from ..core.ids import TaskKey
+from ..core.marks import Pulse
 from ..core.states import Status
 from . import rows
 from .chunk_index import ChunkIndex
@@ -21,11 +22,12 @@ from .sql.statement import BoundStatement
 class Look:
     """A task as a look finds it, and the outputs of the chunks that follow upon the one that was seen last, in order.
 
-    `all_read`: there is no other such output at this moment; not known where none were asked for. `needs_help`: nobody
-    comes for the task. `silent_ms` is how long ago somebody last wrote something of it.
+    `pulse` says how far it has come. `all_read`: there is no other such output at this moment; not known where none was
+    asked for. `needs_help`: nobody comes for the task. `silent_ms` is how long ago somebody last wrote something of it.
     """
 
     state: State
+    pulse: Pulse
     total: int
     completed: int
     failed: int
@@ -94,6 +96,7 @@ def _look(row: Row, news: Sequence[Row], following: int | None) -> Look:
     counted = known and whole(row, "completed") <= first + len(outputs)
     return Look(
         state=State(whole(row, "generation"), status, bool(row["started"])),
+        pulse=rows.pulse(row),
         total=whole(row, "total"),
         completed=whole(row, "completed"),
         failed=whole(row, "failed"),

@@ -5,8 +5,9 @@ from collections.abc import Container, Sequence
 
 from ..core import limits
 from ..core.ids import TaskKey
+from ..core.marks import Pulse
 from ..core.states import Status
-from ..core.task import CONCAT_SEPARATOR, CONTENT_FILTER, ChunkView, Failure, Reduce, Route, Source, Task, Usage
+from ..core.task import CONCAT_SEPARATOR, CONTENT_FILTER, ChunkView, Failure, Mark, Reduce, Route, Source, Task, Usage
 from ..core.window import Window
 from . import options, segments, waiting
 from .chunk_index import ChunkIndex
@@ -57,6 +58,16 @@ def sizes(found: Sequence[Row]) -> dict[int, int]:
             for output in segments.unpack(0, text(row, "body")):
                 first.setdefault(output.key.position, len(output.text))
     return first
+
+
+def mark(row: Row) -> Mark:
+    """Read which write of a task was its last one."""
+    return Mark(whole(row, "fence"), whole(row, "step"))
+
+
+def pulse(row: Row) -> Pulse:
+    """Read how far a task has come."""
+    return Pulse(mark(row), Status(text(row, "status")), Route(text(row, "route")))
 
 
 def window(row: Row) -> Window:
@@ -195,6 +206,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         announced_at=maybe_whole(row, "announced_at"),
         calls_out=tuple(sorted(announced if live else ())),
         calls_in_doubt=tuple(sorted(doubted if live else doubted | announced)),
+        mark=mark(row),
     )
 
 

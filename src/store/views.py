@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ..core import limits
 from ..core.ids import TaskKey
+from ..core.marks import Pulse
 from ..core.states import Status
 from ..core.task import ChunkView, Task
 from . import columns, rows
@@ -58,10 +59,13 @@ class ViewStore(Store):
         (found,) = await self._database.run(sql.STATUS.bind(task_key=task_key))
         return bool(found)
 
-    async def going_on(self, task_key: TaskKey) -> bool:
-        """Whether the task has neither ended nor passed its deadline."""
+    async def going_on(self, task_key: TaskKey) -> Pulse | None:
+        """Return how far the task has come; None when it has ended or passed its deadline, or is gone."""
         (found,) = await self._database.run(sql.STATUS.bind(task_key=task_key))
-        return bool(found) and not Status(columns.text(found[0], "status")).terminal and not found[0]["overdue"]
+        if not found or found[0]["overdue"]:
+            return None
+        pulse = rows.pulse(found[0])
+        return None if pulse.status.terminal else pulse
 
     async def chunks(self, task_key: TaskKey) -> list[ChunkView] | None:
         """Read the finished chunks, in order; None when there is no such task.

@@ -13,6 +13,7 @@ from src.core.keys import Scope
 from src.core.settings import Settings
 from src.http.messages import Reply
 from src.http.router import handle
+from src.objects.audience import Audience
 from src.store.claims import Claim, Continue, Finish
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
 from tests.support.event_streams import Received, events_of, read_events
@@ -284,13 +285,17 @@ def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
 
 @pytest.mark.parametrize("plan", ["free", "paid"])
 @pytest.mark.parametrize("pace", ["quiet", "busy"])
-def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan: str, pace: str):
+@pytest.mark.parametrize("tells", [False, True])
+def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan: str, pace: str, tells: bool):
     """By a client that comes back each time: an hour of a task to which nothing happens, and ten minutes of one that
-    finishes a chunk every four seconds. No row is written."""
+    finishes a chunk every four seconds; with an object that tells of each write, and without. No row is written."""
     bench.limit(plan=plan)
     task = bench.submit("word " * 400, chunk={"maxChars": 10})
     claim, done = bench.claim(task["id"]), 0
     bench.work(claim, {}, Continue(100_000_000))
+    if tells:
+        bench.audience = Audience(lambda: True)
+        bench.database.rows("UPDATE tasks SET route = 'durable-object'")
     spent, place, streams = dict.fromkeys(bench.meter.facts(), 0), "", 0
     while bench.loop.time() < (3_600 if pace == "quiet" else 600) and streams < 1_000:
         before = bench.meter.facts()
@@ -302,19 +307,26 @@ def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan:
                 so_far = bench.meter.facts()
                 bench.work(claim, {done: "word " * 200}, Continue(100_000_000), completed=done + 1)
                 done += 1
+                if bench.audience is not None:
+                    bench.audience.tell(bench.run(bench.store.going_on(key(task["id"]))).mark, False)
                 before = {name: before[name] + now - so_far[name] for name, now in bench.meter.facts().items()}
         spent = {name: spent[name] + now - before[name] for name, now in bench.meter.facts().items()}
         place = ([event.id for event in stream.events if event.id] or [place])[-1] or ""
     assert spent["rows_written"] == 0
-    assert (streams, spent["database_calls"], spent["rows_read"]) == COSTS[plan, pace]
+    assert (streams, spent["database_calls"], spent["rows_read"], len(bench.asked)) == COSTS[plan, pace, tells]
 
 
-# Requests and calls of D1, which `docs/limits.md` has, and rows read as the fake counts them: workerd counts more.
+# Requests and calls of D1, which `docs/limits.md` has, rows read as the fake counts them (workerd counts more), and
+# calls of the task's object.
 COSTS = {
-    ("free", "quiet"): (62, 372, 496),
-    ("paid", "quiet"): (6, 371, 383),
-    ("free", "busy"): (100, 600, 950),
-    ("paid", "busy"): (1, 600, 751),
+    ("free", "quiet", False): (62, 372, 496, 0),
+    ("paid", "quiet", False): (6, 371, 383, 0),
+    ("free", "busy", False): (100, 600, 950, 0),
+    ("paid", "busy", False): (1, 600, 751, 0),
+    ("free", "quiet", True): (60, 360, 480, 360),
+    ("paid", "quiet", True): (6, 360, 372, 360),
+    ("free", "busy", True): (25, 150, 349, 150),
+    ("paid", "busy", True): (1, 150, 301, 150),
 }
 
 

@@ -430,7 +430,7 @@ class StoreMachine(RuleBasedStateMachine):
         task, chunks = _run(self.store.task(task_key)), _run(self.store.chunks(task_key))
         going_on = _run(self.store.going_on(task_key))
         if model is None:
-            assert (task, chunks, going_on) == (None, None, False)
+            assert (task, chunks, going_on) == (None, None, None)
             return
         assert task is not None
         assert chunks is not None
@@ -438,7 +438,9 @@ class StoreMachine(RuleBasedStateMachine):
         live = model.is_live(self.now)
         assert task.status == model.status
         assert task.overdue == (model.is_overdue(self.now) and not model.status.terminal)
-        assert going_on == (not model.status.terminal and not task.overdue)
+        assert (going_on is not None) == (not model.status.terminal and not task.overdue)
+        assert going_on is None or (going_on.mark, going_on.status) == (task.mark, task.status)
+        assert task.mark.fence == model.fence
         assert (task.deadline_at, task.options) == (model.deadline_at, model.options)
         assert task.usage.model_calls == model.calls_settled + model.calls_in_doubt + in_flight
         assert task.usage.in_doubt == model.calls_in_doubt + (0 if live else in_flight)

@@ -60,6 +60,32 @@ def check_limits(server: DevServer) -> None:
     assert max(line["most_waiting"] for line in lines) <= 6
 
 
+def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
+    free: DevServer, queues: DevServer, model: ModelServer
+):
+    """Whoever waits hears of the end: from the task's object, which holds one call for it, or from the marks that the
+    queue's consumer leaves in the isolate. Nothing is read in between, on either route.
+
+    Each read of a task is three statements. It was up to five reads, and an answer up to four times as late as the end.
+    """
+    model.latency_seconds = 2.0
+    try:
+        for server, subrequests in ((queues, 2), (free, 3)):
+            with Client(server.url) as client:
+                task = client.submit(paragraphs(3), chunk={"maxChars": 40})
+                shown = client.http.get(task["links"]["self"], params={"wait": 25}).json()
+            assert shown["status"] == "completed"
+            line = eventually(lambda: spent(server, f"GET /api/tasks/{task['id']}"))  # noqa: B023 - called here
+            assert (line["d1_statements"], line["subrequests"]) == (6, subrequests), line
+    finally:
+        model.latency_seconds = 0.2
+
+
+def spent(server: DevServer, request: str) -> Json:
+    """What a request has spent, once it has ended; nothing before."""
+    return next((line for line in metered.lines(server) if line.get("request") == request), {})
+
+
 def test_200_chunks_are_as_fast_on_objects_as_on_the_queue(free: DevServer, queues: DevServer):
     """200 chunks at 200 ms a call: the object route takes at most 1.4 times the queue's time, both within limits."""
     on_queue, queue_seconds = long_task(queues)

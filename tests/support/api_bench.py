@@ -22,7 +22,7 @@ from src.core.ids import TaskKey, split_task_key, task_key_of
 from src.core.keys import Scope, digest, make
 from src.core.meter import Meter
 from src.core.settings import Settings
-from src.core.task import Failure, Route, is_truncated
+from src.core.task import Failure, Mark, Route, is_truncated
 from src.core.tenants import LOCAL
 from src.http import (
     bulk,
@@ -46,6 +46,7 @@ from src.http.router import handle
 from src.http.services import Api, BoundRoutes
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Provider
+from src.objects.audience import Audience
 from src.processing.asked_sweep import SweepOnRequest
 from src.processing.deliveries import Deliverer
 from src.processing.dispatch import Dispatcher, Sender
@@ -140,6 +141,8 @@ class ApiBench:
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
+        self.audience: Audience | None = None  # at the task's object, where a test gives it one
+        self.asked: list[tuple[TaskKey, Mark]] = []  # whose objects were asked for word, of writes after which
         self.told: list[tuple[TaskKey, int]] = []  # whose objects were told of their end, and under which fence
         self._behind: list[asyncio.Future[None]] = []  # what goes on behind an answer
         self.courier = FakeCourier()
@@ -161,6 +164,7 @@ class ApiBench:
             chance=lambda: 0.0,
             nonce=lambda: self._random(12).hex(),
             log=log,
+            marks=isolate.marks,
         )
         self.worker = worker
         others: list[Sender] = [sender for sender in senders if sender.route is not Route.DIRECT]
@@ -180,6 +184,7 @@ class ApiBench:
                 meter=Meter(),
                 storage=isolate.storage,
                 log=log,
+                after_answer=self._wait_until,
             ),
             dispatcher=dispatcher,
             rescue=Rescue(worker, Dispatcher(others, Meter(), log) if others else None, dispatcher, self._wait_until),
@@ -192,6 +197,7 @@ class ApiBench:
                 log=log,
             ),
             tell_object=self._told,
+            hear_object=self._hear,
             provider=provider or DemoProvider(),
             bound=bound,
             now_ms=self.now_ms,
@@ -199,6 +205,10 @@ class ApiBench:
             meter=Meter(),
             log=log,
         )
+
+    async def _hear(self, task_key: TaskKey, since: Mark, quiet: float, seconds: float) -> bool | None:
+        self.asked.append((task_key, since))
+        return None if self.audience is None else await self.audience.hear(since, quiet, seconds)
 
     async def _told(self, task_key: TaskKey, fence: int) -> None:
         self.told.append((task_key, fence))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from ...core import limits
 from ...core.events import State
+from ...core.marks import Pulse
 from ...core.response_events import BEFORE_TEXT, FIRST_DELTA, Kind, ResponseEvent, Standing, response_events
 from ...core.states import Status
 from ...core.task import CONCAT_SEPARATOR, Reduce, Task, Usage, minimum_calls
@@ -81,6 +82,7 @@ async def new_stream(exchange: Exchange, task: Task) -> Reply:
     """Open the stream of a response that was accepted a moment ago, without asking the database."""
     look = Look(
         state=State(0, task.status, started=False),
+        pulse=Pulse(task.mark, task.status, task.route),
         total=task.total,
         completed=0,
         failed=0,

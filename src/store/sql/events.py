@@ -5,8 +5,8 @@ from .statement import statement
 
 # Looks at a task: one row read. It says, too, whether somebody who asks for the task must do something for it.
 LOOK = statement(f"""
-SELECT status, generation, started_at IS NOT NULL AS started, total, completed, failed, truncated, {NOW} AS read_at,
-  max(created_at, coalesce(announced_at, 0), coalesce(sent_at, 0)) AS news_at,
+SELECT status, route, fence, step, generation, started_at IS NOT NULL AS started, total, completed, failed, truncated,
+  {NOW} AS read_at, max(created_at, coalesce(announced_at, 0), coalesce(sent_at, 0)) AS news_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue, {LATE} AS late, {UNANSWERED} AS unanswered
 FROM tasks WHERE id = :task_key
 """)

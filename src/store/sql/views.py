@@ -3,7 +3,7 @@
 from .fragments import LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
 from .statement import statement
 
-_VIEW = f"""id, status, route, {OPTIONS}, total, completed, failed, truncated, attempts,
+_VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, truncated, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
   in_flight, doubted,
   {LIVE} AS live, input_tokens, output_tokens,
@@ -48,7 +48,9 @@ SOURCE = statement("SELECT instructions, overlap, cuts ->> '$[#-1]' AS character
 INPUT = statement("SELECT input FROM texts WHERE task_id = :task_key")
 
 # Reads what `?wait=` polls, and what a write names that must not land later than it was meant.
-STATUS = statement(f"SELECT status, fence, generation, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key")
+STATUS = statement(
+    f"SELECT status, route, fence, step, generation, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key"
+)
 
 # Read the finished chunks, and what places them in the input. `whole`: they can be read at once.
 PLACES = statement(f"SELECT cuts, overlap, {readable('0')} AS whole FROM texts WHERE task_id = :task_key")

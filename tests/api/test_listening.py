@@ -1,0 +1,274 @@
+"""Who waits for a task hears of its end where a worker of the isolate, or the task's object, works on it. Looks at the
+database find out the rest, as if nobody could tell."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.marks import LAST_STEP, Marks
+from src.core.states import Status
+from src.core.task import Mark, Route
+from src.http.messages import Reply
+from src.http.router import handle
+from src.objects.audience import Audience
+from src.processing.worker import Host, Worker
+from src.store.claims import Claim, Continue
+from src.store.sql import events as events_sql
+from src.store.sql import views as views_sql
+from tests.api.test_events import PAID, Stream, numbered
+from tests.support.api_bench import ApiBench, BenchRequest, data, key
+from tests.support.worker_bench import Script
+
+LOOKS = {views_sql.TASK.sql: "task", views_sql.STATUS.sql: "status", events_sql.LOOK.sql: "look"}
+
+
+class Scene:
+    """A task of three chunks, whose calls take `seconds` each, and who is near: a worker of the isolate, the task's
+    object, or nobody of whom anything is heard."""
+
+    def __init__(self, near: str, seconds: float, plan: str = "paid") -> None:
+        self.bench = ApiBench(settings=replace(PAID, plan=plan, timeout_seconds=100.0), routes=(Route.DURABLE_OBJECT,))
+        self.task = self.bench.submit()
+        self.at_work = True
+        self.audience = Audience(lambda: self.at_work)
+        if near == "object":
+            self.bench.audience = self.audience
+        self.marks = self.bench.api.isolate.marks if near == "isolate" else Marks()
+        self.model = Script()
+        self.model.seconds = lambda number: seconds
+        self.looks: list[tuple[float, str]] = []
+        self.ended_at: float | None = None
+        prepare = self.bench.database.prepare
+
+        def noted(sql: str) -> Any:
+            self.looks += [(self.bench.loop.time(), LOOKS[sql])] if sql in LOOKS else []
+            return prepare(sql)
+
+        self.bench.database.prepare = noted  # type: ignore[method-assign]
+
+    def claim(self) -> Claim:
+        """Take the task as the object's slice does."""
+        store, task_key = self.bench.store, key(self.task["id"])
+        claiming = store.claim(task_key, holder="h", host="", route=Route.DURABLE_OBJECT, lease_ms=180_000)
+        claim: Claim = self.bench.run(claiming)
+        self.marks.wrote(task_key, Mark(claim.fence, claim.step), until=1e9)
+        self.audience.tell(Mark(claim.fence, claim.step), False)
+        return claim
+
+    async def work(self) -> None:
+        """Work on the task to its end."""
+        worker: Worker = replace(self.bench.api.rescue.worker, provider=self.model, marks=self.marks)
+        host = Host(Route.DURABLE_OBJECT, 600.0, wrote=self.audience.tell)
+        await worker.run(key(self.task["id"]), host)
+        self.ended_at = self.bench.loop.time()
+        self.at_work = False
+        self.audience.look_up()
+
+    def wait(self, *acts: tuple[float, Callable[[], Any]], seconds: float = 25.0) -> Any:
+        """Wait for the task while acts are done at their times; return it as it is shown then."""
+
+        async def play() -> Reply:
+            for at, act in acts:
+                self.bench.loop.call_later(at, lambda act=act: self._do(act))
+            request = BenchRequest("GET", f"http://h{self.task['links']['self']}?wait={seconds}")
+            return await handle(request, self.bench.api)
+
+        return data(self.bench.run(play()))
+
+    def _do(self, act: Callable[[], Any]) -> None:
+        if asyncio.iscoroutine(made := act()):
+            self.bench.loop.create_task(made)
+
+    @property
+    def kinds(self) -> list[str]:
+        """What was looked at, in order."""
+        return [kind for _, kind in self.looks]
+
+
+@pytest.fixture
+def scene() -> Iterator[Callable[..., Scene]]:
+    """Make scenes."""
+    made: list[Scene] = []
+
+    def build(near: str, seconds: float = 3.3, plan: str = "paid") -> Scene:
+        made.append(Scene(near, seconds, plan))
+        return made[-1]
+
+    yield build
+    for each in made:
+        each.bench.close()
+
+
+@pytest.mark.parametrize(
+    ("near", "plan", "looks", "late"),
+    [
+        ("nobody", "paid", ["task", *["status"] * 7, "task"], 0.5),
+        ("object", "paid", ["task", "task"], 0.0),
+        ("isolate", "paid", ["task", "task"], 0.1),
+        ("nobody", "free", ["task", "task", "task", "task"], 6.0),
+        ("object", "free", ["task", "task"], 0.0),
+        ("isolate", "free", ["task", "task"], 0.21),
+    ],
+)
+def test_a_wait_ends_with_its_task(scene: Any, near: str, plan: str, looks: list[str], late: float):
+    """Where somebody near tells, the answer leaves with the end, after two reads: the first, and that of the result."""
+    made = scene(near, plan=plan)
+    shown = made.wait((0.1, made.work))
+    assert shown["status"] == "completed"
+    assert made.kinds == looks, made.looks
+    assert made.bench.loop.time() - made.ended_at <= late + 1e-6
+    # The object was asked once, and of the task's state as it was read; one that has no word once in each state.
+    assert [since for _, since in made.bench.asked] == [Mark(0, 0), Mark(1, 0)][: 2 if near == "nobody" else 1]
+
+
+@pytest.mark.parametrize("near", ["isolate", "object"])
+def test_where_somebody_tells_a_wait_looks_every_five_seconds(scene: Any, near: str):
+    """A word may be lost: the looks find that out. It was 34 reads."""
+    made = scene(near, seconds=60.0)
+    assert made.wait((0.0, made.work))["status"] == "processing", made.bench.log_lines
+    assert made.kinds == ["task", "status", "status", "status", "status", "task"], made.looks
+    assert made.bench.loop.time() == pytest.approx(25.0)
+
+
+@pytest.mark.parametrize("near", ["isolate", "object"])
+def test_an_end_between_the_read_and_the_listening_is_heard(scene: Any, near: str):
+    """The task was read as going on, and has ended when its reader begins to listen: it reads again at once."""
+    made = scene(near)
+    task_id = made.task["id"]
+    batch = made.bench.database.batch
+
+    async def overtaken(statements: Any) -> Any:
+        answer = await batch(statements)
+        if views_sql.TASK.sql in {statement.sql for statement in statements} and made.ended_at is None:
+            made.ended_at = 0.0
+            await made.work()
+        return answer
+
+    made.model.seconds = lambda number: 0.0
+    made.bench.database.batch = overtaken
+    assert made.wait()["id"] == task_id
+    assert made.kinds == ["task", "task"]
+    assert made.bench.loop.time() <= 0.1
+
+
+@pytest.mark.parametrize("near", ["isolate", "object"])
+def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
+    """The worker vanishes without a word after its first write, and another one ends the task elsewhere."""
+    made = scene(near)
+    bench, task_key = made.bench, key(made.task["id"])
+    made.claim()
+    shown = made.wait((7.3, lambda: bench.store.cancel(task_key, 1_000_000)))
+    assert shown["status"] == "cancelled"
+    assert bench.loop.time() == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("near", ["isolate", "object"])
+@pytest.mark.parametrize("plan", ["free", "paid"])
+def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
+    """It is of a claim that has not come, or comes again and again; the task goes on. Nobody reads in a circle."""
+    made = scene(near, seconds=60.0, plan=plan)
+    task_key = key(made.task["id"])
+
+    def lie() -> None:
+        made.marks.left(task_key, 9, ended=True)
+        made.audience.tell(Mark(9, LAST_STEP), True)
+
+    shown = made.wait((0.0, made.work), *((at, lie) for at in (1.0, 2.0, 3.0)))
+    assert shown["status"] == "processing"
+    assert made.bench.loop.time() <= 25.0 + 1e-6
+    assert len(made.looks) <= (limits.WAIT_READS_FREE if plan == "free" else 36), made.looks
+    # A lie is one read more than the half-second looks of a task of which nobody tells.
+    assert sum(1.0 <= at <= 3.1 for at, _ in made.looks) <= 4 + 3, made.looks
+
+
+def test_a_word_of_an_earlier_life_is_nothing(scene: Any):
+    """The task was cancelled and put back; the word of the cancellation comes late."""
+    made = scene("isolate", seconds=60.0)
+    bench, task_key = made.bench, key(made.task["id"])
+    made.wait((0.0, made.work), seconds=1.0)
+    assert bench.call("POST", made.task["links"]["cancel"]).status == 200
+    assert bench.call("POST", made.task["links"]["retry"], {}).status == 202
+    bench.run(bench.store.claim(task_key, holder="next", host="", route=Route.QUEUE, lease_ms=180_000))
+    made.looks.clear()
+    assert made.wait((1.0, lambda: made.marks.left(task_key, 1, ended=True)), seconds=2.0)["status"] == "processing"
+    assert made.kinds == ["task", "status", "status", "status", "task"]
+
+
+def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
+    """Those of the isolate in which the cancellation is heard, where a worker has the task."""
+    made = scene("isolate", seconds=60.0)
+    path = f"http://h{made.task['links']['cancel']}"
+    shown = made.wait((0.0, made.work), (2.0, lambda: handle(BenchRequest("POST", path), made.bench.api)))
+    assert shown["status"] == "cancelled"
+    assert made.bench.loop.time() <= 2.0 + 0.1 + 1e-6
+
+
+def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
+    """To ask it wakes it, and an object that is awake is paid for. In another state of the task it is asked again."""
+    made = scene("object", seconds=3.0)
+    made.at_work = False
+
+    async def work() -> None:
+        made.at_work = True
+        await made.work()
+
+    assert made.wait((4.0, work))["status"] == "completed"
+    assert [since for _, since in made.bench.asked] == [Mark(0, 0), Mark(1, 0)]
+    assert made.bench.loop.time() == pytest.approx(7.0, abs=0.01)
+
+
+def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
+    """Nobody works on it until its time comes."""
+    made = scene("object")
+    made.bench.run(made.bench.store.claim(key(made.task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=1))
+    made.bench.database.rows("UPDATE tasks SET status = 'pending', holder = NULL, route = 'durable-object'")
+    made.wait(seconds=2.0)
+    assert made.bench.asked == []
+
+
+# --- Streams ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("near", "looks"), [("nobody", 40), ("object", 7), ("isolate", 7)])
+def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks: int):
+    """Chunks that take eight seconds each, one after the other: a look for each write, and each event comes with it."""
+    made = scene(near, seconds=8.0)
+    made.bench.limit(concurrency=1)
+    worker = made.bench.api.rescue.worker
+    made.bench.api = replace(
+        made.bench.api,
+        rescue=replace(made.bench.api.rescue, worker=replace(worker, settings=replace(worker.settings, concurrency=1))),
+    )
+    stream = Stream(made.bench, made.task)
+    working = made.bench.loop.create_task(made.work())
+    made.bench.run(stream.reading)
+    made.bench.run(working)
+    assert [each for _, each in numbered(stream)][-1] == Status.COMPLETED
+    assert sum(kind == "look" for kind in made.kinds) <= looks
+    if near != "nobody":
+        came = [at for at, part in stream.came if part.startswith("event: chunk")]
+        assert came == pytest.approx([8.0, 16.0, 24.0], abs=0.15)
+
+
+@pytest.mark.parametrize("near", ["isolate", "object"])
+def test_a_quick_task_costs_no_more_looks_than_before(scene: Any, near: str):
+    """Writes that follow upon each other are told once a second; the end is told at once."""
+    made = scene(near)
+    task_key, claim = key(made.task["id"]), made.claim()
+    stream = Stream(made.bench, made.task)
+    for _ in range(60):
+        made.bench.pass_seconds(0.1)
+        made.bench.work(claim, {}, Continue(100_000_000))
+        mark = made.bench.run(made.bench.store.going_on(task_key)).mark
+        made.marks.wrote(task_key, mark, until=1e9)
+        made.audience.tell(mark, False)
+    assert sum(kind == "look" for kind in made.kinds) <= 7
+    made.bench.run(made.bench.store.cancel(task_key, 1_000_000))
+    made.marks.ended(task_key)
+    made.audience.tell(Mark(claim.fence, LAST_STEP), True)
+    made.bench.run(stream.reading)
+    assert made.bench.loop.time() <= 6.0 + limits.NEAR_SECONDS + 1e-6
