@@ -168,17 +168,17 @@ def _verdict(route: str, lines: Sequence[Line]) -> str:
 
 def _ends(lines: Iterable[Line]) -> str:
     ends = first(lines)
-    return f"{ends.what}, at {_count(ends)} tasks a day"
+    return f"{ends.what}, at {count(ends)} tasks a day"
 
 
 def _free_row(name: str, free: dict[str, list[Line]]) -> str:
     found = [next((line for line in lines if line.what == name), Line(name, "0", math.inf)) for lines in free.values()]
-    return "| " + " | ".join([name, *(line.taken for line in found), *map(_count, found)]) + " |"
+    return "| " + " | ".join([name, *(line.taken for line in found), *map(count, found)]) + " |"
 
 
 def _table(lines: Sequence[Line]) -> str:
     return "\n".join(
-        f"| {line.what} | {line.taken} | {_count(line)} |" for line in sorted(lines, key=lambda line: line.tasks)
+        f"| {line.what} | {line.taken} | {count(line)} |" for line in sorted(lines, key=lambda line: line.tasks)
     )
 
 
@@ -186,7 +186,8 @@ def _amount(amount: float) -> str:
     return f"{amount:,.0f}" if amount >= 10 else f"{amount:g}"
 
 
-def _count(line: Line) -> str:
+def count(line: Line) -> str:
+    """A number of tasks for people, empty where there is no end."""
     if math.isinf(line.tasks):
         return ""
     return f"{line.tasks:,.0f}" if line.tasks >= 10 else f"{line.tasks:.1f}"

@@ -186,7 +186,7 @@ def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Ro
         )
     )
     assert len(made.announced) == 3
-    bench.pass_seconds(2 + 60 + 6)
+    bench.pass_seconds(2 + 60 + limits.LANE_SLACK_SECONDS + limits.LINGER_SECONDS_MOST)
     assert read(bench, task)["waitingFor"] is None
     bench.pass_seconds(0.1)
     assert read(bench, task)["waitingFor"] == {"reason": "lease", "until": at(180), "ahead": None}

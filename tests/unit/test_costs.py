@@ -1,13 +1,34 @@
 """The model of what a day costs: its arithmetic, the figures that it starts from, and the page that it writes."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 
-from bench import costs, measured, storage
+from bench import costs, measured, storage, sweeps
 from bench.prose import LANGUAGES
+from local.node import ROOT
 
 TASKS = 40
+ROUTES = ("queue", "durable-object")
+
+
+def tasks_a_day(route: str, what: str) -> str:
+    """How many tasks a day the free plan carries on a route, as the pages show it; both languages where both count."""
+    lines = [*costs.free_lines(route), *costs.storage_lines("free"), *costs.model_lines()]
+    named = {line.what: costs.count(line) for line in lines}
+    return named[what] if what in named else both(lambda language: named[what.format(language)])
+
+
+def both(figure: Callable[[str], str], between: str = " / ") -> str:
+    """A figure in English and in Chinese."""
+    return between.join(figure(language) for language in LANGUAGES)
+
+
+def row_of(page: str, start: str) -> list[str]:
+    """The cells of a table's row but the first, without bold letters."""
+    (row,) = [line for line in (ROOT / page).read_text("utf-8").splitlines() if line.startswith(f"| {start}")]
+    return [cell.strip().replace("*", "") for cell in row.strip("|").split("|")][1:]
 
 
 def test_the_page_is_current():
@@ -22,6 +43,58 @@ def test_the_figures_are_those_of_now(language: str):
     size, rows = storage.task_cost(LANGUAGES[language], 6, TASKS)
     assert size == pytest.approx(measured.BYTES[language], rel=0.1)
     assert rows <= min(day["rowsWritten"] for day in measured.TASK.values())
+
+
+def test_a_cron_run_writes_what_the_page_counts_with():
+    """Sums, a sample each fifth time, and that it came: counted again, over half an hour."""
+    assert {round(cron["rowsWritten"], 2) for cron in measured.CRON.values()} == {round(sweeps.cron_rows(), 2)}
+
+
+def test_the_readme_has_the_figures_of_the_model():
+    """What a day carries, in both languages and on both plans, is what docs/costs.md says of the same measurements."""
+    paid_tasks = {line.what: costs.count(line) for line in costs.storage_lines("paid")}
+    for page, free, paid, kept_bytes in (
+        ("README.md", "free plan, tasks a day", "paid plan, tasks a day", "20 chunks: bytes of D1"),
+        ("README.zh-CN.md", "免费套餐每天的任务数", "付费套餐每天的任务数", "20 块：任务完成后在 D1 中占用的字节数"),
+    ):
+        always = [tasks_a_day("queue", "free neurons, {}"), tasks_a_day("queue", "storage, {}, kept for 30 days")]
+        queue = [*always, tasks_a_day("queue", "queue operations")]
+        objects = [*always, tasks_a_day("durable-object", "GB-s of objects")]
+        assert row_of(page, free)[:3] == ["; ".join(queue), "; ".join(objects), "; ".join(always)]
+        assert row_of(page, paid)[0] == both(lambda language: paid_tasks[f"storage, {language}, kept for 30 days"])
+        assert row_of(page, kept_bytes)[0] == both(lambda language: f"{measured.BYTES[language]:,}")
+
+
+def test_the_limits_have_the_figures_of_the_model():
+    """The table of what a free account carries says what docs/costs.md says."""
+    for start, name in (
+        ("queue operations", "queueOperations"),
+        ("D1 rows written", "rowsWritten"),
+        ("D1 rows read", "rowsRead"),
+        ("GB-s of objects", "objectGbSeconds"),
+        ("requests of the Worker", "requests"),
+        ("object rows written", "objectRowsWritten"),
+        ("object requests", "objectRequests"),
+    ):
+        taken = [f"{measured.TASK[route][name]:.3g}" for route in ROUTES]
+        carried = [tasks_a_day(route, costs.WORDS[name]) if measured.TASK[route][name] else "" for route in ROUTES]
+        assert row_of("docs/limits.md", start) == [*taken, *carried]
+    text = (ROOT / "docs" / "limits.md").read_text("utf-8")
+    for start, what in (
+        ("storage, kept for 30 days", "storage, {}, kept for 30 days"),
+        ("storage, erased early", "storage, {}, erased early, after a day"),
+        ("free neurons", "free neurons, {}"),
+    ):
+        assert tasks_a_day("queue", what).replace(" / ", ", ") in row_of("docs/limits.md", start)[2]
+    kept = tasks_a_day("queue", "storage, {}, erased early, after a day").split(" / ")
+    assert f"some {kept[0]} completed tasks in English and {kept[1]} in Chinese" in text
+
+
+def test_the_platform_page_has_the_measured_times():
+    """The table of CPU is what the costs count with."""
+    for start, handler in (("submission of 20", "submission"), ("poll", "poll"), ("slice of 20", "slice")):
+        cells = [f"{value:g}" for route in ROUTES for value in measured.CPU_MS[route][handler]]
+        assert row_of("docs/design/platform-limits.md", start) == cells
 
 
 def test_a_database_holds_what_fits_into_it():

@@ -24,6 +24,7 @@ from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.isolate import Isolate
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.shared_database import Sharing
+from src.core import limits
 from src.processing import looks, pace, worker
 from src.store import tasks
 
@@ -34,6 +35,8 @@ CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
 NO_LOOKS: tuple[Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
 # Workers that do not look whether their task goes on: who outlives its claim learns it from what it writes.
 BLIND: tuple[Patch, ...] = ((looks.Spacing, "next_at", without.never),)
+# Calls that wait for no company: between the last outputs that are recorded and the end there is a write.
+ALONE: tuple[Patch, ...] = ((limits, "LINGER_SECONDS_QUICK", 0.0), (limits, "LINGER_SECONDS_MOST", 0.0))
 LOST_REPLIES = {"d1_failed_after_commit": 0.2}
 # Isolates that stand still for less than a call may take to start: 0.1 to 2 s.
 SHORT_FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),)

@@ -1,7 +1,7 @@
 """Ablations of what keeps a task with one worker: fences, leases, and the clock that they are judged by."""
 
 from simulator.campaign.ablations import substitutes as without
-from simulator.campaign.ablations.circumstances import BLIND, LOST_REPLIES, ZOMBIES, merging, some_tasks
+from simulator.campaign.ablations.circumstances import ALONE, BLIND, LOST_REPLIES, ZOMBIES, merging, some_tasks
 from simulator.campaign.ablations.definition import Ablation
 from simulator.platform.choices import DIRECT, FREE, TOP
 from src.store.database import Database
@@ -28,6 +28,7 @@ ABLATIONS = (
         (without.swapped("RECORD_MERGE", without.FENCED, without.UNFENCED),),
         {"worker_frozen": 0.4, "d1_lands_later": 0.2},
         merging,
+        ALONE,
     ),
     Ablation(
         "fence_in_progress",
@@ -49,6 +50,8 @@ ABLATIONS = (
         "a worker that lost its claim cannot complete the task",
         (without.swapped("FINISH", without.FENCED, without.UNFENCED),),
         {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
+        some_tasks(TOP, FREE),
+        ALONE,
     ),
     Ablation(
         "lease_in_claim",

@@ -1,0 +1,56 @@
+"""What a cron run writes on a day on which a task ends each minute: `python -m bench.sweeps`.
+
+It goes through the store over SQLite, in virtual time. `bench.free_plan` lets cron come every two seconds, so what is
+written by the clock, and not for each run, shows there too seldom.
+"""
+
+import asyncio
+
+from src.core import limits
+from src.core.task import Reduce
+from src.processing.sweep import Sweep
+from tests.support.store_bench import START_MS, new_task
+from tests.support.worker_bench import WorkerBench
+
+MINUTES = 30
+RETENTION_MS = 30 * 86_400_000
+END = (
+    "UPDATE tasks SET status = 'completed', completed = 1, started_at = ?1, finished_at = ?1,"
+    " wake_at = ?1 + ?2 WHERE id = ?3"
+)
+
+
+def cron_rows(minutes: int = MINUTES) -> float:
+    """Rows written by a cron run, on the average of so many minutes, two days after a time with as many ends.
+
+    So each sample and each sum of five minutes that is written pushes out an old one.
+    """
+    bench = WorkerBench(storage_mb_most=450)
+    try:
+        _part(bench, 0, minutes)
+        return _part(bench, limits.HISTORY_SECONDS, minutes) / minutes
+    finally:
+        bench.close()
+
+
+def _part(bench: WorkerBench, begins_at: float, minutes: int) -> int:
+    written = 0
+    for minute in range(minutes):
+        _pass(bench, begins_at + 60.0 * minute)
+        now_ms = START_MS + round(bench.loop.time() * 1000)
+        name = f"local:{now_ms}"
+        bench.do(bench.store.insert(new_task(name, 1, Reduce.CONCAT, now_ms), RETENTION_MS))
+        bench.database.rows(END, now_ms, RETENTION_MS, name)
+        _pass(bench, begins_at + 60.0 * minute + 30.0)
+        worker = bench.worker()
+        bench.do(Sweep(worker, []).run())
+        written += worker.meter.rows_written
+    return written
+
+
+def _pass(bench: WorkerBench, until: float) -> None:
+    bench.do(asyncio.sleep(until - bench.loop.time()))
+
+
+if __name__ == "__main__":
+    print(f"{cron_rows():.2f} rows written by a cron run")
