@@ -20,6 +20,7 @@ from ..store.tasks import TaskStore
 from .bodies import read_object
 from .conditions import budget_too_small, limit_reached, mismatch, too_many_chunks, too_much_repeated
 from .exchange import Exchange
+from .listening import Listener
 from .polling import poll_seconds, reads_left, sparing_seconds
 from .problems import DATABASE_UNAVAILABLE, Refusal, field_refusal, no_task, overload_refusal
 from .services import Api
@@ -145,8 +146,6 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
 
 async def _ended(api: Api, task: Task, seconds: float, began: float, reads_after: int) -> Task | None:
     """Wait until a task that was read has ended, for `seconds` since `began`, and read it then."""
-    from .listening import Listener  # noqa: PLC0415 - an isolate's start need not pay for waits
-
     clock, key, free = asyncio.get_running_loop().time, task.task_key, api.settings.plan == "free"
     found: Task | None = task
     listener, seen, reads, ends_at = Listener(api, key), pulse_of(task), reads_left(task, reads_after), began + seconds

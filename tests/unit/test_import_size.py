@@ -23,9 +23,9 @@ SRC = Path(__file__).resolve().parents[2] / "src"
 # At most so many: what there is, and little room.
 MOST: Mapping[str, int] = {
     "modules": 155,
-    "bytes": 685_000,
+    "bytes": 695_000,
     "dataclasses": 31,
-    "named_tuples": 77,
+    "named_tuples": 79,
     "models": 4,
 }
 # What is imported in a function, by the module that does it. None of it is on the way of a submission, a poll of a task
