@@ -45,6 +45,7 @@ class Ledger:
         self._pauses = Pauses(claim.rate_waits)
         self._announced = False  # calls were, and none of this run has come back since
         self._step = claim.step
+        self._given_up = 0  # writes since the last one that was saved
         self._bill = Bill(claim)
         self._stalls = claim.stalls
         self.finished = False  # whether a call has, under this claim
@@ -260,9 +261,10 @@ class Ledger:
             self._patience.started(now)
         away_since, bars = self._patience.away_since, self._bars(now)
         return Progress(
-            step=self._step + 1,
+            step=self._step + 1 + self._given_up,
             outputs=tuple(self._new_outputs),
             tries=tries,
+            first_step=self._step + 1,
             failures=tuple(self._new_failures.values()),
             merges=merges,
             in_flight=(*self._in_flight, *starting),
@@ -285,9 +287,14 @@ class Ledger:
             truncated=self._bill.truncated,
         )
 
+    def given_up(self) -> None:
+        """Take note that a write is not sent again. It may land yet, so the next one has another number."""
+        self._given_up += 1
+
     def saved(self) -> None:
         """Forget what the store has been told."""
-        self._step += 1
+        self._step += 1 + self._given_up
+        self._given_up = 0
         self._new_outputs.clear()
         self._tries.clear()
         self._new_failures.clear()

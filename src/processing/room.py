@@ -35,6 +35,7 @@ class Room:
         try:
             await write
         except StoreFull:
+            ledger.given_up()
             ledger.rest(clock.now() + limits.STORAGE_REST_SECONDS)
             self._log("storage_full", bytes=self._storage.size, in_flight=ledger.in_flight)
             return False

@@ -135,8 +135,9 @@ class Progress:
     """What one write under a claim says. `step` is its number. Totals are absolute, and so are times, in ms.
 
     `finished` says that a call has finished under this claim, with an output or for good.
-    A write that failed may have landed. The next one under its number tells its outputs once more, and perhaps others
-    after them: `tries` is how many each of the writes before it told. `merges` are levels that are planned and not
+    A write that failed may have landed, or may land yet. The next one tells its outputs once more, and perhaps others
+    after them: `tries` is how many each of the writes before it told, and `first_step` the number of the first of them,
+    where there is one. Under that number each output stays the same piece. `merges` are levels that are planned and not
     written yet. `wait` is what the run waits for if no call is out.
     """
 
@@ -144,6 +145,7 @@ class Progress:
 
     outputs: Sequence[Output] = ()
     tries: Sequence[int] = ()
+    first_step: int | None = None
     failures: Sequence[FailedCall] = ()
     merges: Sequence[MergeLevel] = ()
     in_flight: Sequence[CallKey] = ()

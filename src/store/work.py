@@ -148,8 +148,9 @@ class WorkStore(OutboxStore):
         mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
         batch: list[BoundStatement] = []
         if progress.outputs and self.writes_segments:
+            first: dict[str, Value] = {**mine, "step": progress.first_step or progress.step}
             batch += [
-                sql.RECORD_OUTPUTS.bind(**mine, **piece._asdict(), piece=number, segment_bytes=limits.SEGMENT_BYTES)
+                sql.RECORD_OUTPUTS.bind(**first, **piece._asdict(), piece=number, segment_bytes=limits.SEGMENT_BYTES)
                 for number, piece in enumerate(segments.pieces(progress.outputs, progress.tries))
             ]
         elif progress.outputs:

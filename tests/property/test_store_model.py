@@ -65,7 +65,7 @@ failures = st.builds(
 windows = st.sampled_from([2_000, 7_000, 20_000])
 delays = st.sampled_from([0, EARLY_MS, EARLY_MS + 1, LEASE_MS])
 steps = st.one_of(
-    st.builds(Continue, st.just(LEASE_MS), windows),
+    st.builds(Continue, st.just(LEASE_MS), windows, st.sampled_from((0, limits.ROOM_BYTES_A_CALL))),
     st.just(Finish(RETENTION_MS)),
     st.builds(Release, delays, st.sampled_from([0, LEASE_MS])),
     st.builds(Fail, st.sampled_from([0, RETENTION_MS]), failures),

@@ -85,6 +85,24 @@ def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_not
     assert bench.row(TASK)["calls_settled"] == 0
 
 
+@pytest.mark.parametrize("landed", ["before the next one", "after the next one"])
+def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench, landed: str):
+    """The worker went on without knowing: its next write has another number, and tells the same outputs and more."""
+    claim = claimed(bench)
+    early = progress(claim, step=1, first_step=1, outputs=outputs(0), completed=1, calls_settled=1)
+    bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
+    with pytest.raises(StoreUnavailable):
+        bench.run(bench.store.step(claim, early, Continue(LEASE_MS)))
+    assert landed == "after the next one" or lands(bench)
+    late = progress(claim, step=2, first_step=1, tries=(1,), outputs=outputs(0, 1), completed=2, calls_settled=2)
+    assert bench.run(bench.store.step(claim, late, Continue(LEASE_MS)))
+    assert not lands(bench)
+    assert (bench.row(TASK)["completed"], bench.row(TASK)["calls_settled"]) == (2, 2)
+    found = bench.run(bench.store.chunks(TASK)) or []
+    assert [chunk.output for chunk in found] == ["output 0", "output 1"]
+    assert [row["places"] for row in bench.database.rows("SELECT places FROM segments")] == ["0,1"]
+
+
 def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(bench: StoreBench):
     """The answer to the second sending holds, and the first one adds nothing to it."""
     claim = claimed(bench)

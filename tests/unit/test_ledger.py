@@ -224,6 +224,21 @@ def test_a_write_that_is_tried_again_says_what_each_try_told():
     assert ([output.key for output in later.outputs], later.tries, later.step) == ([SECOND], (), 2)
 
 
+def test_a_write_that_was_given_up_keeps_its_number():
+    """It may land yet: the next one has another number, and knows under which one its outputs were told first."""
+    ledger = Ledger(claim(), 3)
+    started(ledger, FIRST, SECOND)
+    ledger.succeeded(FIRST, REPLY)
+    given_up = ledger.progress([], 3)
+    ledger.given_up()
+    ledger.succeeded(SECOND, REPLY)
+    told = ledger.progress([], 3)
+    assert (given_up.step, told.step, told.first_step, told.tries) == (1, 2, 1, (1,))
+    ledger.saved()
+    after = ledger.progress([], 3)
+    assert (after.step, after.first_step) == (3, 3)
+
+
 def test_calls_that_nobody_waits_for_are_in_doubt():
     """The provider may have counted those of a cancelled task, and those of a worker that broke, or not."""
     for end, expected in ((Ledger.abandon, (0, 2, 0)), (Ledger.stalled, (0, 2, 1))):
