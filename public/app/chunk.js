@@ -39,10 +39,14 @@ export function Chunk({ task, index, meta, source }) {
           [t("finishReason"), chunk.finishReason && html`<code>${chunk.finishReason}</code>`],
           [t("startedAt"), chunk.startedAt && html`<${Time} at=${chunk.startedAt} both />`],
           [t("took"), took],
+          [t("lane"), chunk.lane && whole(chunk.lane), t("laneHint")],
         ]}
       />
       ${isCut(chunk) && html`<${Notice} tone="warn">${t(chunk.finishReason === "length" ? "cutByLength" : "cutByFilter")}<//>`}
-      ${chunk.attempts > 1 && html`<p class="hint">${count("earlierCalls", chunk.attempts - 1)}</p>`}
+      ${chunk.attempts > 1 &&
+      html`<p class="hint">
+        ${count("earlierCalls", chunk.attempts - 1)} ${chunk.firstStartedAt ? html`${t("firstStarted")} <${Time} at=${chunk.firstStartedAt} both />` : t("firstUnknown")}
+      </p>`}
       ${chunk.error && html`<${Notice} tone="bad" title=${chunk.error.code}><bdi>${chunk.error.message}</bdi><//>`}`}
     <div class="pair even">
       <div>

@@ -49,13 +49,14 @@ export class ChunkTable {
     return at;
   }
 
-  #keep({ output, startedAt, finishedAt, ...chunk }) {
+  #keep({ output, startedAt, finishedAt, firstStartedAt, ...chunk }) {
     const former = this.known[chunk.index];
     if (former) this[former.status] -= 1;
     this[chunk.status] += 1;
     const begun = startedAt === null ? null : Date.parse(startedAt);
     const ended = finishedAt === null ? null : Date.parse(finishedAt);
-    this.known[chunk.index] = { ...chunk, size: output?.length ?? 0, begun, ended };
+    const first = chunk.attempts > 1 && firstStartedAt ? Date.parse(firstStartedAt) : null; // of several calls
+    this.known[chunk.index] = { ...chunk, size: output?.length ?? 0, first, begun, ended };
   }
 
   #note({ calls, progress }) {

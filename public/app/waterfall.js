@@ -85,7 +85,7 @@ export function Waterfall({ task, table, selected, onSelect }) {
 function scaleOf(rows, table, end) {
   const times = rows.flatMap(({ index }) => {
     const chunk = table.known[index];
-    return chunk?.begun ? [chunk.begun, chunk.ended] : table.seen.has(index) ? [table.seen.get(index), end] : [];
+    return chunk?.begun ? [chunk.first ?? chunk.begun, chunk.ended] : table.seen.has(index) ? [table.seen.get(index), end] : [];
   });
   return times.length === 0 ? [end - 1000, end] : [Math.min(...times), Math.max(...times)];
 }
@@ -99,6 +99,8 @@ function Row({ index, state, chunk, out, task, scale, selected, onSelect }) {
   const took = begun && ended ? span(ended - begun) : "";
   const said = [t("chunkName", { n: index + 1 }), t(`chunk.${state}`), state === "out" ? t("waterfall.for", { span: took }) : took];
   if (chunk?.attempts > 1) said.push(count("callsMade", chunk.attempts));
+  if (chunk?.lane) said.push(t("waterfall.lane", { n: chunk.lane }));
+  const tried = chunk?.first ?? begun ?? to; // before that it waited for its first call
   return html`<div
     id=${`chunk-${index}`}
     class=${`fall-row ${selected ? "selected" : ""}`}
@@ -113,11 +115,12 @@ function Row({ index, state, chunk, out, task, scale, selected, onSelect }) {
     <span class="sr">${said.filter(Boolean).join(", ")}</span>
     <span class="fall-name" aria-hidden="true">${index + 1}</span>
     <div class="fall-time">
-      <i class="wait" style=${{ left: `${place(created)}%`, width: `${place(begun ?? to) - place(created)}%` }}></i>
+      <i class="wait" style=${{ left: `${place(created)}%`, width: `${place(tried) - place(created)}%` }}></i>
+      ${chunk?.first && html`<i class="again" style=${{ left: `${place(tried)}%`, width: `${place(begun) - place(tried)}%` }}></i>`}
       ${begun && html`<b class=${`call is-${state}`} style=${{ left: `${place(begun)}%`, width: `${place(ended) - place(begun)}%` }}></b>`}
       ${!begun && state !== "queued" && html`<b class=${`call mark is-${state}`} style=${{ left: "100%" }}></b>`}
     </div>
-    <span class="fall-note" aria-hidden="true">${took}${chunk?.attempts > 1 && html` <em>×${chunk.attempts}</em>`}</span>
+    <span class="fall-note" aria-hidden="true">${took}${chunk?.attempts > 1 && html` <em>×${chunk.attempts}</em>`}${chunk?.lane && html` <small>${t("waterfall.laneShort", { n: chunk.lane })}</small>`}</span>
   </div>`;
 }
 
@@ -126,6 +129,7 @@ const Legend = () => html`<div class="legend">
     (state) => html`<span key=${state}><b class=${`call is-${state}`}></b>${t(`chunk.${state}`)}</span>`,
   )}
   <span><i class="wait"></i>${t("waterfall.wait")}</span>
+  <span><i class="again"></i>${t("waterfall.again")}</span>
 </div>`;
 
 /** How many calls for chunks were out at once: those that gave an output, and those that are out now. */

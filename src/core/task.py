@@ -201,6 +201,8 @@ class ChunkView:
 
     `finish_reason` is the provider's word for why the output ends; None: not known. `started_at` and `finished_at` are
     the start and the end of the call that gave the output, or of the group in which a lane made it; None: not kept.
+    `first_started_at` is when the first of all its calls started; None: an earlier worker made that one. `lane` is the
+    number of the lane that made the call; None: the task's own worker did.
     """
 
     index: int
@@ -212,6 +214,8 @@ class ChunkView:
     finish_reason: str | None = None
     started_at: int | None = None
     finished_at: int | None = None
+    first_started_at: int | None = None
+    lane: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,15 +80,7 @@ def _written(event: Event, index: ChunkIndex, output: Output | None) -> str:
     if output is None:
         assert event.status is not None
         return sse.event("status", StatusEventView(status=event.status), event.place.id)
-    chunk = index.view(
-        output.key.position,
-        output.calls,
-        output=output.text,
-        finish_reason=output.finish_reason,
-        started_at=output.started_ms,
-        finished_at=output.ended_ms,
-    )
-    return sse.event("chunk", chunk_view(chunk), event.place.id)
+    return sse.event("chunk", chunk_view(index.completed(output)), event.place.id)
 
 
 def _progress(look: Look) -> ProgressView:

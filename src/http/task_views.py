@@ -100,7 +100,9 @@ class ChunkView(TypedDict):
     `finishReason` is why its output ends: `stop`, `length` (it was cut off), `content_filter`, or the provider's own
     word. It is null where the provider gave none, and for a chunk that failed. `startedAt` and `finishedAt` are when
     the call that gave the output was sent and answered, or the group of calls in which a lane made it; null where that
-    was not kept, and for a chunk that failed.
+    was not kept, and for a chunk that failed. `firstStartedAt` is when the first of all its calls was sent; until
+    `startedAt` calls failed and the chunk waited to be tried again. It is null where an earlier worker made the first
+    call, too. `lane` is the number of the lane that made the call; null where the task's own worker made it.
     """
 
     index: Count
@@ -113,6 +115,8 @@ class ChunkView(TypedDict):
     finishReason: str | None
     startedAt: Time | None
     finishedAt: Time | None
+    firstStartedAt: Time | None
+    lane: Annotated[int, Field(ge=1)] | None
 
 
 @shown
@@ -242,6 +246,8 @@ def chunk_view(chunk: core.ChunkView) -> ChunkView:
         finishReason=chunk.finish_reason,
         startedAt=maybe_rfc3339(chunk.started_at),
         finishedAt=maybe_rfc3339(chunk.finished_at),
+        firstStartedAt=maybe_rfc3339(chunk.first_started_at),
+        lane=chunk.lane,
     )
 
 

@@ -24,12 +24,14 @@ class ModelReply(NamedTuple):
     """A usable output. Token counts are the provider's own, 0 where it gives none.
 
     `finish_reason` is why it ends: `stop`, `length`, `content_filter`, or the provider's own word; None: it has none.
+    `lane` is the number of the lane that made the call; None: the task's own worker did, or nobody said.
     """
 
     output: str
     input_tokens: int
     output_tokens: int
     finish_reason: str | None = None
+    lane: int | None = None
 
 
 class Health(NamedTuple):

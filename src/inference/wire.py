@@ -65,16 +65,22 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
     return {"error": code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
 
 
+def from_lane(outcome: Wire, lane: int) -> Wire:
+    """Say of a written outcome which lane it comes from. Code of before passes over that."""
+    return {**outcome, "lane": lane}
+
+
 def read_outcome(wire: Wire) -> ModelReply | ModelError:
     """Read what a call gave. An error of a newer version of the code counts as a lost connection."""
     code = wire.get("error")
     if code is None:
-        reason = wire.get("finishReason")
+        reason, lane = wire.get("finishReason"), wire.get("lane")
         return ModelReply(
             str(wire["output"]),
             _whole(wire["inputTokens"]),
             _whole(wire["outputTokens"]),
             None if reason is None else str(reason),
+            None if lane is None else _whole(lane),
         )
     delay = wire.get("delaySeconds")
     kind = _ERRORS.get(str(code), ModelConnectionLost)

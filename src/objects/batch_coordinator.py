@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..core import limits
 from ..core.ids import TaskKey
-from ..inference.wire import Wire
+from ..inference.wire import Wire, from_lane
 from ..processing.log import Log
 from .naming import lane_name
 from .stubs import Processors, Storage
@@ -61,6 +61,7 @@ class Coordinator:
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Have a free lane make the calls of a claim, each within `seconds`, and return their outcomes in order.
 
+        Each outcome says which lane that was.
         Raises what RPC raises, or TimeoutError, when the lane was lost: whether it made the calls is unknown.
         """
         patience = seconds + limits.LANE_SLACK_SECONDS
@@ -76,7 +77,7 @@ class Coordinator:
             self._give_back(lane, lost=True)
             raise
         self._give_back(lane, lost=False)
-        return outcomes
+        return [from_lane(outcome, lane) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
         """Tell the lanes that are out to end the calls of claims up to this one. One that is not told goes on."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ..core.errors import CallNotStarted, ModelError
 from ..core.task import is_truncated
+from ..store.claims import CallKey, CallTimes
 from . import clock
 from .calls import Finished
 from .ledger import Ledger
@@ -32,6 +33,7 @@ class Bookings:
         self._times = times
         self._chance = chance
         self._log = log
+        self._first: dict[CallKey, float] = {}  # when the first call started for an output that this run has asked for
 
     def take(self, ended: Sequence[Finished]) -> None:
         """Book calls that have ended."""
@@ -46,11 +48,14 @@ class Bookings:
             self._log("call_not_started", **facts)
             return
         if isinstance(result, ModelError):
+            if not self._ledger.was_tried(key):
+                self._first[key] = started
             self._ledger.failed(key, result, clock.now(), self._chance())
             self._log("call_failed", **facts, code=result.code, error=str(result))
             return
-        epoch_ms = self._times.epoch_ms
-        self._ledger.succeeded(key, result, (epoch_ms(started), epoch_ms(started + seconds)), clock.now())
+        epoch_ms, first = self._times.epoch_ms, self._first.pop(key, None)
+        times = CallTimes(epoch_ms(started), epoch_ms(started + seconds), None if first is None else epoch_ms(first))
+        self._ledger.succeeded(key, result, times, clock.now())
         self._material.keep(key, result.output)
         ending = {"finish_reason": result.finish_reason, "truncated": is_truncated(result.finish_reason) or None}
         tokens = {"input_tokens": result.input_tokens, "output_tokens": result.output_tokens}

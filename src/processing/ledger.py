@@ -14,7 +14,7 @@ from ..core.retry import backoff_seconds
 from ..core.stalls import width
 from ..core.task import Failure
 from ..inference.protocol import ModelReply
-from ..store.claims import CallKey, Claim, FailedCall, MergeLevel, Output, Progress, Tried
+from ..store.claims import UNTIMED, CallKey, CallTimes, Claim, FailedCall, MergeLevel, Output, Progress, Tried
 from .bill import Bill
 from .pauses import Pauses
 from .suspense import Suspense
@@ -123,6 +123,10 @@ class Ledger:
         """Whether this call has no output yet."""
         return key not in self._done
 
+    def was_tried(self, key: CallKey) -> bool:
+        """Whether a call for this output has failed, or is in doubt, under this claim or an earlier one."""
+        return key in self._tried
+
     @property
     def in_flight(self) -> int:
         """How many calls are out."""
@@ -145,10 +149,8 @@ class Ledger:
 
     # --- what happened ----------------------------------------------------------------------------------
 
-    def succeeded(
-        self, key: CallKey, reply: ModelReply, times_ms: Sequence[int | None] = (None, None), now: float = 0.0
-    ) -> None:
-        """Book a call's output, with when it started and ended."""
+    def succeeded(self, key: CallKey, reply: ModelReply, times: CallTimes = UNTIMED, now: float = 0.0) -> None:
+        """Book a call's output."""
         started_at = self._made(key)
         self._bill.succeeded(reply)
         self._stalls = self._pauses.rate_waits = 0
@@ -158,7 +160,9 @@ class Ledger:
         self._new_failures.pop(key, None)
         self._suspense.drop(key)
         calls = self._tried.get(key, Tried()).calls + 1
-        self._new_outputs.append(Output(key, reply.output, calls, reply.finish_reason, *times_ms))
+        self._new_outputs.append(
+            Output(key, reply.output, calls, reply.finish_reason, times.started, times.ended, reply.lane, times.first)
+        )
         self._words.succeeded(started_at, now)
         self._patience.succeeded(now)
         self._count_late(now)

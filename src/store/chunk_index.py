@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.task import ChunkView, Failure
+from .claims import Output
 
 
 class ChunkIndex(NamedTuple):
@@ -37,28 +38,29 @@ class ChunkIndex(NamedTuple):
         if page:
             yield range(page[0], page[-1] + 1)
 
-    def view(
-        self,
-        index: int,
-        calls: int,
-        *,
-        output: str | None = None,
-        failure: Failure | None = None,
-        finish_reason: str | None = None,
-        started_at: int | None = None,
-        finished_at: int | None = None,
-    ) -> ChunkView:
-        """Show a finished chunk in its place."""
-        start = max(0, self.cuts[index - 1] - self.overlap) if index else 0
-        end = self.cuts[index]
+    def completed(self, output: Output) -> ChunkView:
+        """Show a chunk that has its output in its place."""
+        index = output.key.position
+        start, end = self._span(index)
         return ChunkView(
             index=index,
             start=start,
             end=end,
-            output=output,
-            attempts=calls,
-            failure=failure,
-            finish_reason=finish_reason,
-            started_at=started_at,
-            finished_at=finished_at,
+            output=output.text,
+            attempts=output.calls,
+            failure=None,
+            finish_reason=output.finish_reason,
+            started_at=output.started_ms,
+            finished_at=output.ended_ms,
+            first_started_at=output.started_ms if output.calls == 1 else output.first_ms,
+            lane=output.lane,
         )
+
+    def failed_for_good(self, index: int) -> ChunkView:
+        """Show a chunk that has failed in its place."""
+        start, end = self._span(index)
+        calls, failure = self.failed[index]
+        return ChunkView(index=index, start=start, end=end, output=None, attempts=calls, failure=failure)
+
+    def _span(self, index: int) -> tuple[int, int]:
+        return max(0, self.cuts[index - 1] - self.overlap) if index else 0, self.cuts[index]

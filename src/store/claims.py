@@ -103,7 +103,8 @@ class Output(NamedTuple):
     """An accepted output and the number of calls it took.
 
     `finish_reason` is the provider's word for why the output ends. The times are when the call, or the group in which a
-    lane made it, started and ended: milliseconds since the epoch by the database's clock. None: not known.
+    lane made it, started and ended: milliseconds since the epoch by the database's clock. `lane` is that lane's number,
+    `first_ms` when the first of several calls started. None: not known, or no lane, or no other call.
     """
 
     key: CallKey
@@ -112,6 +113,19 @@ class Output(NamedTuple):
     finish_reason: str | None = None
     started_ms: int | None = None
     ended_ms: int | None = None
+    lane: int | None = None
+    first_ms: int | None = None
+
+
+class CallTimes(NamedTuple):
+    """When a call started and ended, and when the first of several for its output started, as an output has them."""
+
+    started: int | None = None
+    ended: int | None = None
+    first: int | None = None
+
+
+UNTIMED = CallTimes()
 
 
 class MergeLevel(NamedTuple):

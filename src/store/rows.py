@@ -229,18 +229,8 @@ def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> lis
     """Build the finished chunks of these places, in order. `done` are their outputs: none of a chunk that the index has
     as failed.
     """
-    views = [
-        index.view(
-            output.key.position,
-            output.calls,
-            output=output.text,
-            finish_reason=output.finish_reason,
-            started_at=output.started_ms,
-            finished_at=output.ended_ms,
-        )
-        for output in done
-    ]
-    views += [index.view(at, calls, failure=failure) for at, (calls, failure) in index.failed.items() if at in places]
+    views = [index.completed(output) for output in done]
+    views += [index.failed_for_good(at) for at in index.failed if at in places]
     return sorted(views, key=lambda item: item.index)
 
 

@@ -1,9 +1,10 @@
 """The form of a segment: outputs that were recorded together, compressed, in a few rows for a whole task.
 
 A segment's body is a row of pieces, one behind the other. A piece is what one write added at once: zlib's compression
-of a JSON list in UTF-8, with an entry `[idx, text, calls, finish reason, started, ended]` for each output. The times
-are milliseconds since the epoch by the database's clock. Reason and times may be null. A reader must pass over further
-members at an entry's end, so that later code can add some.
+of a JSON list in UTF-8, with an entry `[idx, text, calls, finish reason, started, ended, lane, first]` for each output.
+The times are milliseconds since the epoch by the database's clock; `first` is when the first of several calls started.
+All from the reason on may be null. At an entry's end lane and first are left out if they are null, and older entries
+have neither. A reader must pass over further members at an entry's end, so that later code can add some.
 
 D1 gives a blob as a list of numbers, one for each byte. So bodies go to the database and back in hexadecimal digits.
 Pure: nothing here knows the database.
@@ -53,8 +54,9 @@ def unpack(level: int, body: str) -> Iterator[Output]:
         text = piece.decompress(left)
         assert piece.eof, "a piece of a segment is cut off"
         left = piece.unused_data
-        for idx, output, calls, reason, started_ms, ended_ms, *_ in json.loads(text):
-            yield Output(CallKey(level, idx), output, calls, reason, started_ms, ended_ms)
+        for idx, output, calls, reason, started_ms, ended_ms, *more in json.loads(text):
+            lane, first_ms = [*more, None, None][:2]
+            yield Output(CallKey(level, idx), output, calls, reason, started_ms, ended_ms, lane, first_ms)
 
 
 def _sizes(outputs: Sequence[Output]) -> str:
@@ -85,6 +87,10 @@ def _parts(outputs: Iterable[Output]) -> Iterator[tuple[list[Output], list[bytes
 def _entry(output: Output) -> bytes:
     _, position = output.key
     entry = [position, output.text, output.calls, output.finish_reason, output.started_ms, output.ended_ms]
+    if output.first_ms is not None:
+        entry += [output.lane, output.first_ms]
+    elif output.lane is not None:
+        entry.append(output.lane)
     return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -90,7 +90,7 @@ def test_failed(bench: ApiBench) -> None:
     assert (shown["status"], shown["error"], shown["result"]) == ("failed", error, None)
     assert shown["progress"] == {"total": 3, "completed": 1, "failed": 1, "truncated": 0}
     assert shown["chunks"] == [
-        place | {"finishReason": None, "startedAt": None, "finishedAt": None}
+        place | {"finishReason": None, "startedAt": None, "finishedAt": None, "firstStartedAt": None, "lane": None}
         for place in (
             {
                 "index": 0,

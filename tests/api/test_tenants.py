@@ -52,7 +52,7 @@ def _inside(place: str, spec: Spec) -> Spec:
 
 _ERROR = _names("code message retryable")
 _CHUNK: Spec = {
-    "": _names("index start end status output attempts error finishReason startedAt finishedAt"),
+    "": _names("index start end status output attempts error finishReason startedAt finishedAt firstStartedAt lane"),
     "error": _ERROR,
 }
 _TASK: Spec = {

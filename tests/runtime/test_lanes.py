@@ -39,6 +39,8 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(model: ModelServer, tmp
         assert "".join(sorted(call.user for call in calls)) == text
         assert 6 < max(call.in_flight for call in calls) <= 18
         assert task["usage"]["inDoubt"] == 0
+        chunks = client.http.get(f"{task['links']['self']}/chunks").json()["chunks"]
+        assert {chunk["lane"] for chunk in chunks} == {1, 2, 3}
         # The object says goodbye after the task has ended: its storage and its coordinator's are empty then.
         eventually(lambda: not metered.object_rows(tmp_path))
 

@@ -62,15 +62,18 @@ class OneLaneEach:
         self._model = model
         self._deaf = deaf
         self._out: set[asyncio.Task[Wire]] = set()
+        self._lanes = 0
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Have a lane make the calls."""
+        self._lanes += 1
+        lane = self._lanes
         out = [asyncio.create_task(self._make(call)) for call in calls]
         self._out.update(out)
         await asyncio.wait(out)
         self._out.difference_update(out)
         aborted = wire.write_outcome(CallAborted("aborted"))
-        return [aborted if made.cancelled() else made.result() for made in out]
+        return [wire.from_lane(aborted if made.cancelled() else made.result(), lane) for made in out]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
         """End what is out, or hear nothing, as a lane whose RPC is lost."""

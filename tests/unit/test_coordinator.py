@@ -11,6 +11,7 @@ import pytest
 from simulator.engine.loop import Loop
 from src.core import limits
 from src.core.ids import TaskKey
+from src.inference.wire import Wire
 from src.objects.batch_coordinator import Coordinator, Sql
 from src.processing.log import Log
 
@@ -72,7 +73,7 @@ class AnsweringLanes:
         """Answer."""
         if self.asked[-1] in self.failing:
             raise ConnectionError
-        return []
+        return [{"output": "fine"}]
 
 
 class Lanes:
@@ -108,12 +109,15 @@ def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> 
 
 
 def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Storage) -> None:
-    """A task of many calls gets by with as many names of lanes as are out at a time, and those that were lost."""
+    """A task of many calls gets by with as many names of lanes as are out at a time, and those that were lost. Each
+    outcome says which lane it comes from."""
     lanes = AnsweringLanes()
     coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
 
+    told: list[Wire] = []
+
     def ask() -> None:
-        asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], 30.0))
+        told.extend(asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], 30.0)))
 
     ask()
     ask()
@@ -123,6 +127,7 @@ def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Stor
     ask()
     ask()
     assert lanes.asked == [f"task/lane-{number}" for number in (1, 1, 1, 2, 2)]
+    assert told == [{"output": "fine", "lane": lane} for lane in (1, 1, 2, 2)]
 
 
 def ask(storage: Storage, now_ms: int) -> str:

@@ -1,24 +1,28 @@
 """Outputs in segments: who may add to one, what is added once, and what is read beside outputs of the older shape."""
 
 import asyncio
+import json
+import zlib
 
 import pytest
 
 from src.core import limits
-from src.core.errors import ConfigurationError
+from src.core.errors import ConfigurationError, ModelReplyMalformed
 from src.core.ids import TaskKey
 from src.core.settings import load
 from src.core.states import Status
-from src.core.task import DEADLINE_EXCEEDED, Reduce
-from src.processing.outcomes import Ended
+from src.core.task import DEADLINE_EXCEEDED, Reduce, Route
+from src.processing.outcomes import Ended, Released
+from src.processing.worker import Host
 from src.store.claims import CallKey, Claim, Finish, Output, Progress
-from src.store.segments import unpack
+from src.store.segments import pieces, unpack
 from src.store.sql import work
 from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 from tests.support.worker_bench import WorkerBench
 
 TASK = TaskKey("task")
+BEGUN = 1_800_000_000_001
 
 
 @pytest.fixture
@@ -200,14 +204,33 @@ def test_a_claim_reads_neighbours_as_one_row(bench: StoreBench):
     ]
 
 
-def test_an_output_keeps_its_calls_and_times(bench: StoreBench):
-    """What a segment says of an output besides its text comes back: calls, finish reason, start and end."""
-    told = Output(CallKey(0, 2), "漢\0字", 3, "length", 1_800_000_000_001, 1_800_000_002_000)
+@pytest.mark.parametrize("more", [(), (2,), (None, BEGUN - 7_000), (2, BEGUN - 7_000)])
+def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[int | None, ...]):
+    """What a segment says of an output besides its text comes back: calls, finish reason, start and end, lane, and the
+    first call's start."""
+    told = Output(CallKey(0, 2), "漢\0字", 3, "length", BEGUN, BEGUN + 2_000, *more)
     assert bench.step(bench.claim(), outputs=[told], completed=1)
     (row,) = bench.database.rows("SELECT hex(body) AS body FROM segments")
     assert list(unpack(0, row["body"])) == [told]
     chunks = bench.run(bench.store.chunks(TASK)) or []
-    assert [(chunk.index, chunk.attempts) for chunk in chunks] == [(2, 3)]
+    assert [(chunk.index, chunk.attempts, chunk.lane, chunk.first_started_at) for chunk in chunks] == [
+        (2, 3, told.lane, told.first_ms)
+    ]
+
+
+@pytest.mark.parametrize("members", [6, 7, 8, 9])
+def test_an_entry_of_older_code_and_of_later_code_is_read(members: int):
+    """What an entry lacks at its end is not known; what it has beyond that is passed over."""
+    entry = [2, "said", 1, "stop", BEGUN, BEGUN + 1, 3, BEGUN - 9, "later"][:members]
+    (read,) = unpack(0, zlib.compress(json.dumps([entry]).encode()).hex())
+    assert read[1:6] == ("said", 1, "stop", BEGUN, BEGUN + 1)
+    assert (read.lane, read.first_ms) == (3 if members > 6 else None, BEGUN - 9 if members > 7 else None)
+
+
+def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
+    """The entry has neither member then: a task of short chunks stays within its bytes."""
+    (piece,) = pieces([Output(CallKey(0, 0), "said", 1, "stop", BEGUN, BEGUN + 1)])
+    assert json.loads(zlib.decompress(bytes.fromhex(piece.body))) == [[0, "said", 1, "stop", BEGUN, BEGUN + 1]]
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -271,4 +294,49 @@ def test_a_worker_says_when_each_call_started_and_ended():
     times = [(output.started_ms, output.ended_ms) for output in unpack(0, row["body"])]
     begun = START_MS + 7_000
     assert times == [(begun, begun + 1_000)] * 2 + [(begun + 1_000, begun + 2_000)] * 2
+    worker.close()
+
+
+def recorded(worker: WorkerBench) -> list[Output]:
+    """What the segments have of the chunks' outputs, in the chunks' order."""
+    rows = worker.database.rows("SELECT hex(body) AS body FROM segments")
+    return sorted(output for row in rows for output in unpack(0, row["body"]))
+
+
+def test_a_worker_says_when_the_first_of_several_calls_started():
+    """It is not the start of the call that gave the output: a call failed, and the chunk waited. A call that had none
+    before it says nothing."""
+    worker = WorkerBench(concurrency=2)
+    worker.insert(2)
+    worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number < 3 else None
+    assert worker.run() == Ended(Status.COMPLETED)
+    for output in recorded(worker):
+        assert output.calls == 2
+        assert output.first_ms == START_MS
+        assert output.started_ms is not None
+        assert output.started_ms > START_MS + 1_000
+    worker.close()
+
+
+def test_the_first_call_of_an_earlier_worker_has_no_time():
+    """The chunk's number of calls says that there was one. When it was made was that worker's to know."""
+    worker = WorkerBench()
+    worker.insert(2)
+    worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number in {1, 3} else None
+    back = worker.run(Host(Route.QUEUE, 0.5))
+    assert isinstance(back, Released)
+    worker.do(asyncio.sleep(back.delay_seconds))
+    assert worker.run() == Ended(Status.COMPLETED)
+    assert [(output.calls, output.first_ms) for output in recorded(worker)] == [(3, None), (1, None)]
+    worker.close()
+
+
+def test_an_output_says_which_lane_made_its_call():
+    """Groups of six, each of a lane of its own; what the worker itself makes has none."""
+    worker = WorkerBench()
+    worker.insert(14)
+    assert worker.run(worker.laned_host()) == Ended(Status.COMPLETED)
+    assert [output.lane for output in recorded(worker)] == [1] * 6 + [2] * 6 + [3] * 2
+    chunks = worker.do(worker.store.chunks(TASK))
+    assert [chunk.lane for chunk in chunks] == [1] * 6 + [2] * 6 + [3] * 2
     worker.close()
