@@ -18,6 +18,7 @@ from ..store.claims import UNTIMED, CallKey, CallTimes, Claim, FailedCall, Merge
 from .bill import Bill
 from .pauses import Pauses
 from .suspense import Suspense
+from .untold import Untold
 from .words import Bars, Words
 
 MESSAGE_CHARS_MOST = 500
@@ -44,8 +45,7 @@ class Ledger:
             self._tried[key] = self._tried.get(key, Tried()).after(0)
         self._pauses = Pauses(claim.rate_waits)
         self._announced = False  # calls were, and none of this run has come back since
-        self._step = claim.step
-        self._given_up = 0  # writes since the last one that was saved
+        self._untold = Untold(claim.step)
         self._bill = Bill(claim)
         self._stalls = claim.stalls
         self.finished = False  # whether a call has, under this claim
@@ -53,9 +53,6 @@ class Ledger:
         self.fruitless = 0  # announcements in a row of which no call started
         self.ended = 0  # calls of this run that were made, and came back
         self._failed = sum(key.level == 0 for key in claim.refused)
-        self._new_outputs: list[Output] = []
-        self._tries: list[int] = []  # how many of them each write told that was not confirmed
-        self._new_failures: dict[CallKey, FailedCall] = {}
         self.failure: Failure | None = next(iter(claim.refused.values()), None)
 
     # --- what is to do --------------------------------------------------------------------------------
@@ -140,7 +137,7 @@ class Ledger:
     @property
     def unsaved(self) -> bool:
         """Whether something happened that the store has not been told."""
-        return bool(self._new_outputs or self._new_failures)
+        return bool(self._untold)
 
     @property
     def sent(self) -> int:
@@ -157,10 +154,10 @@ class Ledger:
         self.finished = True
         self._done.add(key)
         self._completed += key.level == 0
-        self._new_failures.pop(key, None)
+        self._untold.failures.pop(key, None)
         self._suspense.drop(key)
         calls = self._tried.get(key, Tried()).calls + 1
-        self._new_outputs.append(
+        self._untold.outputs.append(
             Output(key, reply.output, calls, reply.finish_reason, times.started, times.ended, reply.lane, times.first)
         )
         self._words.succeeded(started_at, now)
@@ -188,7 +185,7 @@ class Ledger:
         self._pauses.asked(error, now)
         failure = Failure.of(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
         self._words.failed(key, failure, started_at, now)
-        self._new_failures[key] = FailedCall(key, tried, final, failure)
+        self._untold.failures[key] = FailedCall(key, tried, final, failure)
         if final:
             self._end_with(key, failure)
             return
@@ -196,7 +193,7 @@ class Ledger:
         if costs or limited:
             heapq.heappush(self._waiting, (now + wait, key))
         else:
-            self._suspense.hold(started_at, self._new_failures[key], wait)
+            self._suspense.hold(started_at, self._untold.failures[key], wait)
             self._ready.append(key)  # behind the others: who asks next is another one
         self._count_late(now)
 
@@ -204,7 +201,7 @@ class Ledger:
         """Count failures that turn out to be their calls' own, and have the calls wait for their next try."""
         for failed, wait in self._suspense.settle(self._patience.there_at, self._in_flight):
             self._tried[failed.key] = failed.tried
-            self._new_failures[failed.key] = failed
+            self._untold.failures[failed.key] = failed
             if failed.final:
                 self._end_with(failed.key, failed.failure)
             elif failed.key in self._ready:
@@ -259,17 +256,11 @@ class Ledger:
         self, starting: Sequence[CallKey], minimum_calls: int, now: float = 0.0, merges: Sequence[MergeLevel] = ()
     ) -> Progress:
         """Say all that is new, and announce the calls about to start: the write after the last one that was saved."""
-        tries = tuple(self._tries)
-        self._tries.append(len(self._new_outputs))
         if starting:  # no other task is to ask for the model while this is being written
             self._patience.started(now)
         away_since, bars = self._patience.away_since, self._bars(now)
         return Progress(
-            step=self._step + 1 + self._given_up,
-            outputs=tuple(self._new_outputs),
-            tries=tries,
-            first_step=self._step + 1,
-            failures=tuple(self._new_failures.values()),
+            **self._untold.tell(),
             merges=merges,
             in_flight=(*self._in_flight, *starting),
             calls_settled=self._bill.settled,
@@ -293,12 +284,8 @@ class Ledger:
 
     def given_up(self) -> None:
         """Take note that a write is not sent again. It may land yet, so the next one has another number."""
-        self._given_up += 1
+        self._untold.given_up()
 
     def saved(self) -> None:
         """Forget what the store has been told."""
-        self._step += 1 + self._given_up
-        self._given_up = 0
-        self._new_outputs.clear()
-        self._tries.clear()
-        self._new_failures.clear()
+        self._untold.saved()

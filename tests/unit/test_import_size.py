@@ -22,10 +22,10 @@ from tests.support import import_watch
 SRC = Path(__file__).resolve().parents[2] / "src"
 # At most so many: what there is, and little room.
 MOST: Mapping[str, int] = {
-    "modules": 155,
-    "bytes": 695_000,
+    "modules": 156,
+    "bytes": 700_000,
     "dataclasses": 31,
-    "named_tuples": 79,
+    "named_tuples": 80,
     "models": 4,
 }
 # What is imported in a function, by the module that does it. None of it is on the way of a submission, a poll of a task
