@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FREED_SECONDS_MOST = 15.0
 TOLD_SECONDS_MOST = 4.0
+CALLS_TO_SETTLE = 3  # of a database that others share, and that serves them first
 RUNS_JUDGED = "runs whose task ended under them"
 _CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
 
@@ -100,6 +101,8 @@ class LettingGo:
             most = TOLD_SECONDS_MOST
         elif any(self._world.faults.tallies[name].fired for name in (*MODEL, MODEL_AWAY)):
             most += self._half_lease
+        if (line := self._world.database.line) is not None:  # the write that is under way, and those that settle
+            most += CALLS_TO_SETTLE * line.sharing.others * line.sharing.service_seconds
         if (seconds := self._world.loop.time() - run.ended_at) > most:
             broken = InvariantBroken(f"{task_key}: its host on {run.route} is held {seconds:.1f} s after it ended")
             loop = self._world.loop
