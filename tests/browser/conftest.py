@@ -74,9 +74,9 @@ def client(server: DevServer, key: str) -> Iterator[Client]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium."""
+    """Chromium. Not for longer than a module: Playwright has an event loop running in this thread for as long."""
     with chromium() as started:
         yield started
 
