@@ -29,6 +29,10 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
     assert set(tab.refused) == {401}
 
     page.get_by_role("navigation").get_by_role("link", name="New task").click()
+    chosen = {"name": "notes.txt", "mimeType": "text/plain", "buffer": "From a file: 文".encode()}
+    page.locator("#file").set_input_files(chosen)  # type: ignore[arg-type]
+    expect(page.get_by_label("Text", exact=True)).to_have_value("From a file: 文")
+    expect(page.get_by_text("notes.txt")).to_be_visible()
     page.get_by_label("Text", exact=True).fill(paragraphs(9))
     page.get_by_text("More options").click()
     page.get_by_label("Chunk size").fill("40")
@@ -185,6 +189,29 @@ def test_lanes_and_failed_calls_are_drawn(
     tab.picture(f"lanes {language}")
     tab.context.close()
     assert tab.faults == []
+
+
+def test_a_call_in_doubt_is_hatched(tab: Watched, client: Client, key: str) -> None:
+    """A chunk whose call nobody knows the outcome of is told from those that wait, by its pattern and by its name."""
+    task = client.finished(client.submit(paragraphs(3), chunk=CHUNKS)["id"])
+
+    def doubt(route: Route) -> None:
+        body = route.fetch().json()
+        body["calls"] |= {"inDoubt": [{"level": 0, "index": 1}], "announcedAt": task["createdAt"]}
+        route.fulfill(json=body)
+
+    def leave_out(route: Route) -> None:
+        body = route.fetch().json()
+        body["chunks"] = [chunk for chunk in body["chunks"] if chunk["index"] != 1]
+        route.fulfill(json=body)
+
+    tab.page.route(re.compile(rf"/api/tasks/{task['id']}(\?|$)"), doubt)
+    tab.page.route("**/api/tasks/*/chunks?limit=250*", leave_out)
+    page = tab.open(f"#/task/{task['id']}", key)
+    hatched = page.locator(".fall .call.is-doubt")
+    expect(hatched).to_have_count(1)
+    expect(page.get_by_role("option").nth(1)).to_have_accessible_name(re.compile("in doubt"))
+    assert "repeating-linear-gradient" in hatched.evaluate("one => getComputedStyle(one).backgroundImage")
 
 
 def test_a_restart_of_the_server_is_survived(

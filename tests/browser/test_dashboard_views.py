@@ -42,6 +42,16 @@ def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServ
     expect(page.get_by_role("dialog")).to_contain_text("wrong, revoked or expired")
     page.get_by_role("dialog").get_by_role("textbox").fill(key)
     page.get_by_role("button", name="Use this key").click()
+    page.get_by_label("What it is for").fill("To be revoked")
+    page.get_by_label("Valid for days").fill("")
+    page.get_by_role("button", name="Make a key").click()
+    revoked = {"Authorization": f"Bearer {page.get_by_role('dialog').locator('code').inner_text()}"}
+    page.get_by_role("button", name="I have kept it").click()
+    assert httpx.get(f"{server.url}/api/tasks", headers=revoked).status_code == 200
+    page.locator(".rows li", has_text="To be revoked").get_by_role("button", name="Revoke").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(page.locator(".rows li", has_text="To be revoked")).to_have_count(0)
+    eventually(lambda: httpx.get(f"{server.url}/api/tasks", headers=revoked).status_code == 401, 90)
     page.get_by_role("navigation").get_by_role("link", name="Health").click()
     expect(page.get_by_role("heading", name="To do").first).to_be_visible()
     expect(page.get_by_text("of 450 MB").or_(page.get_by_text("of 9.5 GB"))).to_be_visible()
