@@ -68,7 +68,7 @@ def be_away(client: Client, port: int, seconds: float, tasks: int, chunks: int) 
         model.wait_for_calls(min(30, tasks * chunks // 2), 300)
         model.plan = Plan(decide=lambda _: status(500))
         before = len(model.calls())
-        time.sleep(seconds)
+        time.sleep(seconds)  # this is the fault, and no wait for a state
         asked = [call for call in model.calls()[before:] if call.answered == "status 500"]
         model.plan = Plan()
         back = time.monotonic()

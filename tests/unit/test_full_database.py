@@ -115,6 +115,21 @@ def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_r
     assert (bench.task().usage.model_calls, bench.task().usage.in_doubt) == (12, 0)
 
 
+def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
+    """An earlier try of it may land yet. What the run writes next has another number, so that it stands."""
+    bench.insert(12)
+
+    def act(_call: Any, number: int) -> str:
+        if number == 6:
+            fill(bench, room_pages=1)
+        return "short"
+
+    bench.model.act = act
+    assert bench.run() == RESTS
+    # The first write recorded six outputs. The second found no room. The third gave the task back.
+    assert row(bench)["step"] == 3
+
+
 def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
     """A run that has few writes left tries again after pauses that double, and not half a minute later: an invocation
     of the direct route would be over by then."""
