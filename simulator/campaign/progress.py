@@ -6,7 +6,7 @@ is written to. So each write under a task's claims is to be accounted for by a c
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.campaign.row_changes import UNDER_CLAIM, InvariantBroken, Row
@@ -17,18 +17,23 @@ from src.store.sql import work
 WRITES_PER_CALL = 2
 WRITES_PER_MINUTE = 2
 WRITES_PER_DEATH = 2  # a claim that takes over from a dead worker, and what it announces again
-WRITES_SPARE = 16  # claims and their ends, and writes that are sent again or come twice, in a run with all faults
+WRITES_SPARE = 16  # claims and their ends, in a run with all faults
 _BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
 
 
-def worked_on(statements: Sequence[Statement], results: Sequence[dict[str, Any]]) -> set[TaskKey]:
-    """Name the tasks on which a worker has written with one call to D1."""
+def worked_on(statements: Sequence[Statement], results: Sequence[dict[str, Any]]) -> dict[TaskKey, str]:
+    """Name the tasks on which a worker has written with one call to D1, and what its twin would carry as well.
+
+    A claim is known by its holder, and what is written under it by its fence and step. A twin is the same write once
+    more: its answer was lost and it was sent again, or it landed after that.
+    """
     parameters = {getattr(work, name).sql: getattr(work, name).parameters for name in _BY_WORKERS}
-    return {
-        dict(zip(parameters[statement.sql], statement.values, strict=True))["task_key"]
-        for statement, result in zip(statements, results, strict=True)
-        if statement.sql in parameters and result["meta"]["changes"]
-    }
+    found: dict[TaskKey, str] = {}
+    for statement, result in zip(statements, results, strict=True):
+        if statement.sql in parameters and result["meta"]["changes"]:
+            values = dict(zip(parameters[statement.sql], statement.values, strict=True))
+            found[values["task_key"]] = f"{values.get('holder')}/{values.get('fence')}/{values.get('step')}"
+    return found
 
 
 @dataclass(slots=True)
@@ -38,13 +43,15 @@ class _Account:
     since_seconds: float = 0.0  # when all writes were accounted for
     writes: int = 0  # since then
     calls: int = 0
+    known: dict[str, int] = field(default_factory=dict)  # how often each write has landed
 
 
 class Progress:
     """Counts for each task the writes under its claims, as calls to D1, against its calls that ended and the time.
 
     Over any stretch of time they are at most `WRITES_PER_CALL` a call, `WRITES_PER_MINUTE` a minute, and `spare_most`.
-    For each worker that died on the task there are `WRITES_PER_DEATH` more: so many deaths end the task.
+    For each worker that died on the task there are `WRITES_PER_DEATH` more: so many deaths end the task. The first twin
+    of a write is the database's doing, which lost an answer, and is left out; the next ones count.
     `spare` is how many of the latter any task has needed so far.
     """
 
@@ -66,9 +73,16 @@ class Progress:
             account.calls += ended
             account.spare -= WRITES_PER_CALL * ended
 
-    def wrote(self, task_key: TaskKey, now_seconds: float) -> None:
-        """Count one call to D1 that wrote under a claim of the task. Raises InvariantBroken."""
+    def wrote(self, task_key: TaskKey, now_seconds: float, write: str = "") -> None:
+        """Count one call to D1 that wrote under a claim of the task. Raises InvariantBroken.
+
+        `write` is what it and its twins have in common, if twins are to be known.
+        """
         account = self._accounts[task_key]
+        if write:
+            account.known[write] = account.known.get(write, 0) + 1
+            if account.known[write] == 2:
+                return
         account.spare -= WRITES_PER_MINUTE * (now_seconds - account.at_seconds) / 60
         account.at_seconds = now_seconds
         if account.spare <= 0:

@@ -84,3 +84,14 @@ def test_a_client_that_puts_its_task_back_begins_anew():
         if number % SPARE == 0:
             progress.changed(row(status="failed"), row(status="pending", fence=2))
         progress.wrote(KEY, 0)
+
+
+def test_the_first_twin_of_a_write_is_left_out():
+    """An answer that was lost is the database's doing: its write comes once more. What comes again and again counts."""
+    progress = Progress(SPARE)
+    for step in range(SPARE):
+        progress.wrote(KEY, 0, f"w/1/{step}")
+        progress.wrote(KEY, 0, f"w/1/{step}")
+    assert progress.spare == SPARE
+    with pytest.raises(InvariantBroken):
+        progress.wrote(KEY, 0, "w/1/0")
