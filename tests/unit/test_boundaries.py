@@ -1,0 +1,533 @@
+"""Times to the millisecond: at which one a lease, a deadline, a rest, a pause, a key or a retention is over."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.ids import TaskKey
+from src.core.meter import Meter
+from src.core.states import Status
+from src.core.task import DEADLINE_EXCEEDED, Failure
+from src.store.claims import Claim, Standing, Unclaimed
+from src.store.database import Database
+from src.store.keys import KeyStore
+from src.store.sql import deliveries, ending, keys, seen, storage, sweep, tallies, views, webhooks, work
+from src.store.sql.statement import Statement, as_json
+from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench
+
+TASK = TaskKey("local:t")
+ENDPOINT = "local:e"
+NOW = START_MS + 500_000
+LATE_MS = 60_000
+EARLY_MS = round(limits.EARLY_SECONDS_ALLOWED * 1000)
+
+
+class Table(StoreBench):
+    """A database in which it is NOW, and whose rows can be given any values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time_ms = NOW
+
+    def ask(self, statement: Statement, **values: Any) -> list[dict[str, Any]]:
+        """Run one statement, and return its rows."""
+        (found,) = self.run(Database(self.database, Meter()).run(statement.bind(**values)))
+        return [dict(row) for row in found]
+
+    def give(self, table: str = "tasks", **columns: Any) -> None:
+        """Set columns of all rows of a table."""
+        named = ", ".join(f"{name} = ?" for name in columns)
+        self.database.rows(f"UPDATE {table} SET {named}", *columns.values())  # noqa: S608 - a test's own names
+
+    def write(self, table: str, **columns: Any) -> None:
+        """Insert a row."""
+        places = ", ".join("?" * len(columns))
+        self.database.rows(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", *columns.values())  # noqa: S608
+
+    def value(self, query: str) -> Any:
+        """Read one value."""
+        (row,) = self.database.rows(query)
+        (value,) = row.values()
+        return value
+
+    def pending(self, **columns: Any) -> None:
+        """Have a task that waits, with these columns."""
+        self.insert(TASK)
+        self.give(**columns)
+
+    def held(self, **columns: Any) -> None:
+        """Have a task that somebody works on, with these columns."""
+        self.insert(TASK)
+        self.claim(TASK)
+        self.give(**columns)
+
+    def ended(self, status: Status = Status.CANCELLED, **columns: Any) -> None:
+        """Have a task that has ended, with these columns."""
+        self.insert(TASK)
+        self.give(status=status, finished_at=NOW - 1, **columns)
+
+
+@pytest.fixture
+def table() -> Iterator[Table]:
+    made = Table()
+    yield made
+    made.database.close()
+
+
+AROUND = pytest.mark.parametrize("off", [-1, 0, 1])
+
+
+# --- Who may claim -------------------------------------------------------------------------------------
+
+
+@AROUND
+def test_a_deadline_is_over_at_its_time(table: Table, off: int) -> None:
+    """A task can be claimed and goes on up to the millisecond before; from its deadline on it is overdue for all."""
+    table.pending(deadline_ms=1, deadline_at=NOW + off)
+    found = table.try_claim(TASK)
+    in_time = off > 0
+    assert isinstance(found, Claim) == in_time
+    if isinstance(found, Unclaimed):
+        assert found.standing is Standing.OVERDUE
+    assert table.row(TASK)["status"] == ("processing" if in_time else "pending")
+    assert bool(table.ask(views.STATUS, task_key=TASK)[0]["overdue"]) != in_time
+    assert bool(table.run(table.store.expire([TASK], OVERDUE, RETENTION_MS))) != in_time
+
+
+@AROUND
+def test_a_worker_goes_on_until_its_deadline(table: Table, off: int) -> None:
+    """A write under a claim counts up to the millisecond before the deadline."""
+    table.insert(TASK)
+    claim = table.claim(TASK)
+    table.give(deadline_ms=1, deadline_at=NOW + off)
+    assert table.step(claim) == (off > 0)
+
+
+@AROUND
+def test_a_lease_is_over_at_its_time(table: Table, off: int) -> None:
+    """The next worker has the task from that millisecond on, unless it rests; until then it is somebody's."""
+    table.held(lease_until=NOW + off, rest_until=0)
+    assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
+
+
+@AROUND
+def test_a_lease_that_is_over_is_shown_as_over(table: Table, off: int) -> None:
+    """Whether somebody works on a task is judged by the same millisecond."""
+    table.held(lease_until=NOW + off, rest_until=0)
+    assert bool(table.ask(views.TASKS, task_keys=as_json([TASK]))[0]["live"]) == (off > 0)
+
+
+@AROUND
+def test_a_rest_is_over_at_its_time(table: Table, off: int) -> None:
+    """A task that rests after a death is free from that millisecond on."""
+    table.held(lease_until=NOW - 10, rest_until=NOW + off)
+    assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
+
+
+@AROUND
+def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, off: int) -> None:
+    """A second early is on time, a millisecond more is not."""
+    table.pending(not_before=NOW + EARLY_MS + off)
+    found = table.try_claim(TASK)
+    assert isinstance(found, Claim) == (off <= 0)
+    if isinstance(found, Unclaimed):
+        assert (found.standing, found.left_ms) == (Standing.EARLY, EARLY_MS + off)
+
+
+@pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])
+def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
+    """A look that was due after the lease is drawn to its end. One that is due before it stays where it is."""
+    table.pending(wake_at=NOW + LEASE_MS + wake_off)
+    claim = table.claim(TASK)
+    assert claim.fence == 1
+    assert table.row(TASK)["wake_at"] == NOW + LEASE_MS + (0 if moved else wake_off)
+
+
+@AROUND
+def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -> None:
+    """What is left of the window of earlier calls counts where it is longer than the new one."""
+    table.insert(TASK)
+    claim = table.claim(TASK)
+    table.give(announced_at=NOW - 1_000, start_ms=3_000 + off)
+    assert table.step(claim)
+    assert table.row(TASK)["start_ms"] == max(2_000, 2_000 + off)
+
+
+# --- Failures from outside, cancellation -----------------------------------------------------------------
+
+
+@AROUND
+def test_a_dead_letter_ends_what_is_due(table: Table, off: int) -> None:
+    """A task that waits for its time is not ended by an old message; one that is due is."""
+    table.pending(not_before=NOW + off)
+    assert table.run(table.store.dead_letter(TASK, Failure(DEADLINE_EXCEEDED, "x", True), RETENTION_MS)) == (off <= 0)
+
+
+@AROUND
+def test_a_dead_letter_does_not_end_what_somebody_works_on(table: Table, off: int) -> None:
+    """Nor one whose worker lives to the millisecond."""
+    table.held(lease_until=NOW + off, rest_until=0)
+    assert table.run(table.store.dead_letter(TASK, Failure(DEADLINE_EXCEEDED, "x", True), RETENTION_MS)) == (off <= 0)
+
+
+@pytest.mark.parametrize(("announced_off", "left"), [(-2_001, -1), (-2_000, 0), (-500, 1_500), (700, 2_000)])
+def test_how_long_announced_calls_may_start(table: Table, announced_off: int, left: int) -> None:
+    """It is the window less what has passed of it, and no more than the window where the clock went back."""
+    table.held(announced_at=NOW + announced_off, start_ms=2_000)
+    (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
+    assert found["left_ms"] == left
+
+
+# --- The sweep --------------------------------------------------------------------------------------------
+
+
+def due(table: Table, **values: Any) -> list[dict[str, Any]]:
+    """What a sweep finds, all that were sent off just now left out."""
+    given = {"most": 10, "tenants_served": 10, "apart_ms": LATE_MS, "in_vain": None}
+    return table.ask(sweep.DUE, **given | values)
+
+
+@AROUND
+def test_a_task_is_due_from_its_time_on(table: Table, off: int) -> None:
+    table.pending(wake_at=NOW + off)
+    assert bool(due(table)) == (off <= 0)
+
+
+@AROUND
+def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, off: int) -> None:
+    """From the minute on it is sent off again. A sweep that works by itself takes one that was sent off in vain."""
+    table.pending(wake_at=NOW, dispatches=2, sent_at=NOW - LATE_MS + off)
+    assert bool(due(table)) == (off <= 0)
+    assert bool(due(table, in_vain=3)) == (off <= 0)
+    assert due(table, in_vain=2)
+    taken = table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=2)
+    assert bool(taken) == (off <= 0)
+    table.give(dispatches=0, wake_at=NOW)
+    assert due(table)
+
+
+@AROUND
+def test_an_overdue_task_is_found_though_it_was_just_sent_off(table: Table, off: int) -> None:
+    table.pending(wake_at=NOW, dispatches=1, sent_at=NOW, deadline_ms=1, deadline_at=NOW + off)
+    assert bool(due(table)) == (off <= 0)
+
+
+@pytest.mark.parametrize(("dispatches", "delay_ms"), [(0, 2_000), (1, 4_000), (2, 8_000), (3, 8_000)])
+def test_dispatches_back_off(table: Table, dispatches: int, delay_ms: int) -> None:
+    """The delay doubles with each one, as often as it may."""
+    table.pending(wake_at=NOW, dispatches=dispatches)
+    table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=3)
+    row = table.row(TASK)
+    assert (row["dispatches"], row["sent_at"], row["wake_at"]) == (dispatches + 1, NOW, NOW + delay_ms)
+
+
+@pytest.mark.parametrize(
+    ("lease_off", "rest_off", "wakes"), [(5, 0, 5), (0, 7, 7), (9, 7, 9), (0, 0, None), (-1, 0, None)]
+)
+def test_the_look_at_a_task_is_put_off_until_it_is_free(
+    table: Table, lease_off: int, rest_off: int, wakes: int | None
+) -> None:
+    """That is when both the lease and the rest are over. A task that is free already is left where it is."""
+    table.held(lease_until=NOW + lease_off, rest_until=NOW + rest_off, wake_at=NOW - 3)
+    table.ask(sweep.POSTPONE, task_keys=as_json([TASK]))
+    assert table.row(TASK)["wake_at"] == NOW + (-3 if wakes is None else wakes)
+
+
+@AROUND
+def test_a_retention_is_over_at_its_time(table: Table, off: int) -> None:
+    table.ended(wake_at=NOW + off)
+    found = table.run(table.store.past_retention(10))
+    assert found.past_retention == ([TASK] if off <= 0 else [])
+
+
+@pytest.mark.parametrize("chunks_most", [3, 4, 5])
+def test_a_page_of_erasures_has_as_many_chunks_as_it_may(table: Table, chunks_most: int) -> None:
+    """Two tasks of two chunks each are erased together where four are allowed; the first one goes in any case."""
+    for name in ("local:a", "local:b"):
+        table.insert(name)
+    table.give(status="cancelled", finished_at=NOW - 1, wake_at=NOW)
+    assert len(table.ask(sweep.PAST_RETENTION, most=10, chunks_most=chunks_most)) == (2 if chunks_most >= 4 else 1)
+    assert len(table.ask(sweep.PAST_RETENTION, most=10, chunks_most=1)) == 1
+
+
+@AROUND
+def test_a_tombstone_is_over_at_its_time(table: Table, off: int) -> None:
+    table.write("tombstones", id="x", until=NOW + off)
+    table.ask(sweep.REMOVE_TOMBSTONES)
+    assert len(table.database.rows("SELECT * FROM tombstones")) == (off > 0)
+
+
+@AROUND
+def test_a_task_is_late_after_a_minute(table: Table, off: int) -> None:
+    """One that waits to be sent off for the first time is late from a minute after it was due."""
+    table.pending(wake_at=NOW - LATE_MS + off)
+    assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
+
+
+@AROUND
+def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off: int) -> None:
+    """Whenever it is to be looked at: nobody came for it in a minute."""
+    table.pending(wake_at=NOW + 1_000_000, dispatches=1, sent_at=NOW - LATE_MS + off)
+    assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
+
+
+@AROUND
+def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
+    """The next turn is due after the time. A note from the future, of a clock that was ahead, holds nobody up."""
+    table.write("seen", what="sweep", at=NOW - LATE_MS + off)
+    assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off <= 0)
+    table.give("seen", at=NOW + off)
+    assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off > 0)
+    table.give("seen", at=NOW - LATE_MS + off)
+    table.ask(seen.SEE, what="sweep", apart_ms=LATE_MS)
+    assert (table.value("SELECT at FROM seen") == NOW) == (off <= 0)
+
+
+# --- Keys and endpoints -----------------------------------------------------------------------------------
+
+
+@AROUND
+def test_a_key_opens_until_it_expires(table: Table, off: int) -> None:
+    """In its last millisecond it still opens; from the next on it is nobody's, and is cleared away."""
+    row = {"id": "0" * 16, "tenant": "local", "digest": "d" * 64, "scopes": '["read"]', "created_at": NOW - 9}
+    table.write("api_keys", **row, expires_at=NOW + off)
+    found = table.run(KeyStore(Database(table.database, Meter())).find("0" * 16))
+    assert (found.key is not None) == (off > 0)
+    table.ask(keys.DELETE_EXPIRED_KEYS, tenant="local")
+    assert len(table.database.rows("SELECT * FROM api_keys")) == (off > 0)
+
+
+def endpoint(table: Table, **columns: Any) -> None:
+    """Register one."""
+    given = {"id": ENDPOINT, "name": "n", "url": "https://x.example", "event_types": '["task.cancelled"]'}
+    table.write("webhook_endpoints", **given | {"created_at": NOW - 9, "updated_at": NOW - 9} | columns)
+
+
+@AROUND
+def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
+    endpoint(table, old_secret_until=NOW + off)
+    assert bool(table.ask(webhooks.ENDPOINT, endpoint=ENDPOINT)[0]["old_secret_signs"]) == (off > 0)
+
+
+@AROUND
+def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> None:
+    """An attempt that began before the pause says nothing of it; its failures are forgotten all the same."""
+    endpoint(table, failures=3, paused_at=NOW + off, paused_until=NOW + 9_000)
+    table.ask(webhooks.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
+    (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
+    assert (row["failures"], row["paused_until"]) == (0, 0 if off <= 0 else NOW + 9_000)
+    table.give("webhook_endpoints", paused_at=NOW + off, paused_until=NOW + 9_000)
+    table.ask(webhooks.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
+    assert table.value("SELECT paused_until FROM webhook_endpoints") == (0 if off <= 0 else NOW + 9_000)
+
+
+@pytest.mark.parametrize(
+    ("failures", "paused_off", "asked_ms", "then", "pause_ms"),
+    [
+        (0, -5, 0, 1, 0),  # not yet the breaker's
+        (1, -5, 0, 2, 0),
+        (2, -5, 0, 3, 1_000),  # the third in a row
+        (3, -5, 0, 4, 2_000),
+        (4, -5, 0, 5, 4_000),
+        (5, -5, 0, 6, 5_000),  # no longer than the longest
+        (5, 0, 0, 6, 5_000),  # the attempt began as the pause ended
+        (5, 1, 0, 5, 1),  # it began within a pause: it does not count
+        (5, 1, 1, 5, 1),  # and asks for nothing that the pause has not
+        (5, 1, 2, 5, 2),
+        (0, -5, 700, 1, 700),  # asked for, without a breaker
+        (2, -5, 7_000, 3, 7_000),
+    ],
+)
+def test_what_a_failure_does_to_an_endpoint(
+    table: Table, failures: int, paused_off: int, asked_ms: int, then: int, pause_ms: int
+) -> None:
+    """The breaker opens at the third failure, doubles its pause up to the longest, and honours what is asked for."""
+    endpoint(table, failures=failures, paused_at=NOW - 9, paused_until=NOW + paused_off)
+    table.ask(
+        webhooks.NOTE_FAILURE,
+        endpoint=ENDPOINT,
+        began_at=NOW,
+        breaker=3,
+        pause_ms=1_000,
+        pause_most_ms=5_000,
+        asked_ms=asked_ms,
+    )
+    (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
+    assert (row["failures"], row["paused_until"]) == (then, NOW + pause_ms)
+    counted = then > failures or asked_ms > paused_off > 0
+    assert row["paused_at"] == (NOW if counted else NOW - 9)
+
+
+# --- Deliveries -------------------------------------------------------------------------------------------
+
+
+def outbox(table: Table, *, breaker: int = 3) -> list[dict[str, Any]]:
+    """Write what endpoints are to hear of the task."""
+    return table.ask(deliveries.OUTBOX, task_keys=as_json([TASK]), held_ms=1_000, breaker=breaker)
+
+
+@AROUND
+def test_a_delivery_for_an_endpoint_that_rests_waits(table: Table, off: int) -> None:
+    """From the end of the pause on it is sent at once. No message is due before the pause is over."""
+    table.ended()
+    endpoint(table, paused_until=NOW + off)
+    (row,) = outbox(table)
+    assert row["state"] == (2 if off > 0 else 1)
+    assert table.value("SELECT due_at FROM webhook_deliveries") == NOW + 1_000
+    table.give("webhook_endpoints", paused_until=NOW + 5_000)
+    table.database.rows("DELETE FROM webhook_deliveries")
+    outbox(table)
+    assert table.value("SELECT due_at FROM webhook_deliveries") == NOW + 5_000
+
+
+@pytest.mark.parametrize("failures", [2, 3, 4])
+def test_a_delivery_for_an_endpoint_that_has_failed_waits(table: Table, failures: int) -> None:
+    table.ended()
+    endpoint(table, failures=failures)
+    (row,) = outbox(table)
+    assert row["state"] == (2 if failures >= 3 else 1)
+
+
+@AROUND
+def test_an_endpoint_hears_of_what_ended_in_the_minute_before_it(table: Table, off: int) -> None:
+    table.ended()
+    endpoint(table, created_at=NOW - 1 + 60_000 + off)
+    assert bool(outbox(table)) == (off <= 0)
+
+
+@AROUND
+def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None:
+    """Under the fence that was read, and once."""
+    table.ended()
+    endpoint(table)
+    outbox(table)
+    table.give("webhook_deliveries", due_at=NOW + off)
+    named = {"task_key": TASK, "generation": 0, "endpoint": ENDPOINT, "held_ms": 700}
+    assert not table.ask(deliveries.TAKE_DELIVERY, **named, fence=1)
+    taken = table.ask(deliveries.TAKE_DELIVERY, **named, fence=0)
+    assert bool(taken) == (off <= 0)
+    if taken:
+        (row,) = table.database.rows("SELECT * FROM webhook_deliveries")
+        assert (row["fence"], row["due_at"], row["state"]) == (1, NOW + 700, 2)
+
+
+def test_attempts_are_counted_since_the_delivery_began(table: Table) -> None:
+    """Those of before a redelivery are shown, and do not count towards what is left."""
+    table.ended()
+    endpoint(table)
+    outbox(table)
+    tries = as_json([[NOW - 1, 500, 1, None], [NOW, 500, 1, None], [NOW + 1, 500, 1, None]])
+    table.give("webhook_deliveries", attempts=tries, due_at=NOW, begun_at=NOW, state=1)
+    (row,) = table.ask(deliveries.TAKE_DELIVERY, task_key=TASK, generation=0, endpoint=ENDPOINT, held_ms=700, fence=0)
+    assert row["tries_of_day"] == 2
+
+
+# --- Storage, sums, lists ---------------------------------------------------------------------------------
+
+
+@AROUND
+def test_a_task_is_erased_early_from_its_day_on(table: Table, off: int) -> None:
+    """Nothing that ended within the time that is kept is erased to make room."""
+    table.insert(TASK)
+    table.give(status="cancelled", finished_at=NOW - 10_000 + off)
+    table.write("tenant_storage", tenant="local", bytes=1, counted_at=NOW)
+    found = table.ask(storage.OLDEST, kept_ms=10_000, most=5, chunks_most=100, walk_most=100)
+    assert bool(found) == (off <= 0)
+
+
+@pytest.mark.parametrize(
+    ("most", "chunks_most", "found"), [(1, 100, 1), (2, 100, 2), (3, 100, 3), (3, 4, 2), (3, 1, 1)]
+)
+def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, found: int) -> None:
+    """By tasks and by chunks; the first one goes in any case."""
+    for name in ("local:a", "local:b", "local:c"):
+        table.insert(name)
+    table.give(status="cancelled", finished_at=NOW - 20_000)
+    table.write("tenant_storage", tenant="local", bytes=1, counted_at=NOW)
+    assert len(table.ask(storage.OLDEST, kept_ms=10_000, most=most, chunks_most=chunks_most, walk_most=100)) == found
+
+
+@AROUND
+def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> None:
+    """They are forgotten at that millisecond, and the sums since the beginning never."""
+    kept_ms = round(limits.HISTORY_SECONDS * 1000)
+    for at in (0, NOW - kept_ms + off):
+        table.write("tallies", at=at, status="completed", route="queue")
+    table.write("samples", at=NOW - kept_ms + off, pending=0, processing=0, oldest_ms=0)
+    table.ask(tallies.FORGET_TALLIES)
+    table.ask(tallies.FORGET_SAMPLES)
+    assert table.value("SELECT count(*) FROM tallies") == 1 + (off > 0)
+    assert table.value("SELECT count(*) FROM samples") == (off > 0)
+
+
+@AROUND
+def test_a_history_begins_after_its_first_millisecond(table: Table, off: int) -> None:
+    table.write("tallies", at=NOW - 60_000 + off, status="completed", route="queue", ended=3)
+    table.write("samples", at=NOW - 60_000 + off, pending=0, processing=0, oldest_ms=0)
+    assert len(table.ask(tallies.HISTORY, back_ms=60_000)) == (off > 0)
+    assert len(table.ask(tallies.SAMPLES, back_ms=60_000)) == (off > 0)
+
+
+@AROUND
+def test_a_fold_ends_before_this_very_millisecond(table: Table, off: int) -> None:
+    """What ends in it may have company yet, and is the next fold's."""
+    table.insert(TASK)
+    table.give(status="cancelled", finished_at=NOW - 1 + off, wake_at=NOW - 1 + off + RETENTION_MS)
+    (found,) = table.ask(tallies.FOLDABLE, kept_ms=as_json([RETENTION_MS]), most=10)
+    assert (bool(found["some"]), found["now"]) == (off <= 0, NOW - 1)
+
+
+@AROUND
+def test_a_task_is_not_counted_twice(table: Table, off: int) -> None:
+    """A fold that came up to its end has it."""
+    table.ended(wake_at=NOW - 1 + RETENTION_MS)
+    table.write("folds", kept_ms=RETENTION_MS, until=NOW - 1 + off)
+    table.ask(ending.ERASE_COUNT, task_key=TASK)
+    assert table.value("SELECT count(*) FROM tallies") == (2 if off < 0 else 0)
+
+
+@AROUND
+def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> None:
+    """How many are before it is counted once it has been due for long enough."""
+    table.pending(created_at=NOW - 5_000 + off, not_before=0)
+    values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": 3}
+    (found,) = table.ask(views.TASK, task_key=TASK, **values)
+    assert found["ahead"] == (0 if off <= 0 else None)
+    table.give(created_at=0, not_before=NOW - 5_000 + off)
+    (found,) = table.ask(views.TASK, task_key=TASK, **values)
+    assert found["ahead"] == (0 if off <= 0 else None)
+
+
+@pytest.mark.parametrize("most_ahead", [1, 2, 3])
+def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
+    """Those of its tenant that came earlier, if it has no more than so many going on."""
+    for name in ("local:a", "local:b"):
+        table.insert(name)
+    table.give(created_at=0)
+    values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": most_ahead}
+    (first,), (second,) = (table.ask(views.TASK, task_key=name, **values) for name in ("local:a", "local:b"))
+    assert (first["ahead"], second["ahead"]) == ((0, 1) if most_ahead >= 2 else (None, None))
+
+
+@pytest.mark.parametrize("walk_most", [1, 2, 3, 4])
+def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int) -> None:
+    """The last task that the walk came to is shown, whatever its status, where more may follow."""
+    for name in ("local:a", "local:b", "local:c"):
+        table.insert(name)
+    table.database.rows(
+        "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1 WHERE id = 'local:c'"
+    )
+    found = table.ask(
+        views.LIST_STATUS, first="local:", behind="local;", status="completed", walk_most=walk_most, most=10
+    )
+    ends = {1: ["local:c"], 2: ["local:c", "local:b"], 3: ["local:c", "local:a"], 4: ["local:c"]}
+    assert [row["id"] for row in found] == ends[walk_most]
+
+
+@AROUND
+def test_lanes_start_within_the_window_or_the_deadline(table: Table, off: int) -> None:
+    table.held(start_ms=2_000, deadline_ms=1, deadline_at=NOW + 2_000 + off)
+    (found,) = table.ask(work.MAY_START, task_key=TASK, fence=1)
+    assert found["left_ms"] == min(2_000, 2_000 + off)
