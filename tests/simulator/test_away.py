@@ -26,6 +26,8 @@ CONCURRENCY = 3
 AWAY_AT_SECONDS = 3.0
 CRON_SECONDS = 60
 PROBES_AN_HOUR_MOST = 32
+WAITING_ROWS_WRITTEN = {"": 0, "free": 0, "direct": 0}
+WAITING_ROWS_READ = {"": 0, "free": 0, "direct": 0}
 QUEUE = Deployment("queue", queue=True, objects=False)
 AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # a turn, and a call that hangs
 OPTIONS = {
@@ -40,11 +42,13 @@ OPTIONS = {
 class Seen:
     """How the tasks ended, and when which task called the model and had an output, by its instructions.
 
-    `routes` are those on which the tasks were before each change or death, and at the end.
+    `routes` are those on which the tasks were before each change or death, and at the end. `rows_while_away` are those that were
+    read and written of D1 while the model was away.
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.rows_while_away = (0, 0)
         self.routes: list[set[str]] = []
         self.calls: dict[str, list[float]] = defaultdict(list)
         self.outputs: dict[str, list[float]] = defaultdict(list)
@@ -122,12 +126,18 @@ def work(
         text = "".join(f"w{at:03d} abc. " for at in range(CHUNKS))
         return ClientRequest("POST", "/api/tasks", lambda: {"input": text, "instructions": f"t{number}"})
 
+    async def count_rows() -> None:
+        read, written = world.database.rows_read, world.database.rows_written
+        await asyncio.sleep(away_seconds)
+        seen.rows_while_away = (world.database.rows_read - read, world.database.rows_written - written)
+
     async def scenario(world: World) -> None:
         world.start_cron(CRON_SECONDS)
         await asyncio.gather(*(world.fetch(submit(number)) for number in range(tasks)))
         await asyncio.sleep(AWAY_AT_SECONDS - loop.time())
         seen.back_at = AWAY_AT_SECONDS + away_seconds
         model.go_away(away_seconds, absence)
+        counting = asyncio.create_task(count_rows())
         for at, other in (*((at, None) for at in kill_at), *changes):
             await asyncio.sleep(AWAY_AT_SECONDS + at - loop.time())
             seen.routes.append({row["route"] for row in rows_of(world)})
@@ -140,6 +150,7 @@ def work(
             seen.rows = rows_of(world)
             if all(row["finished_at"] is not None for row in seen.rows):
                 break
+        await counting
 
     world.run(scenario)
     seen.routes.append({row["route"] for row in seen.rows})
@@ -166,6 +177,17 @@ def test_a_task_waits_for_its_model(deployment: Deployment, away_seconds: float,
     """One task, in the middle of which the model goes away: it asks ever less often, and goes on when it is back."""
     seen = work(deployment, 1, away_seconds, absence)
     check_patience(seen, 1, away_seconds, pause_most=min(2 * away_seconds, 300) + 25)
+
+
+@pytest.mark.parametrize("absence", ["5xx", "unreachable", "hang"])
+@pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
+def test_what_an_hour_of_waiting_costs(deployment: Deployment, absence: Absence):
+    """The calls and rows of a task that waits for an hour, as docs/limits.md states them."""
+    seen, nobody = (work(deployment, tasks, 3_600, absence, patience=7_200) for tasks in (1, 0))
+    read, written = (most - least for most, least in zip(seen.rows_while_away, nobody.rows_while_away, strict=True))
+    assert 18 <= len(seen.asked("t0")) <= 21
+    assert 100 < written <= (170 if deployment is DIRECT else 125)
+    assert 200 < read <= 300
 
 
 @pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
