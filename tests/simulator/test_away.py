@@ -42,8 +42,8 @@ OPTIONS = {
 class Seen:
     """How the tasks ended, and when which task called the model and had an output, by its instructions.
 
-    `routes` are those on which the tasks were before each change or death, and at the end. `rows_while_away` are those that were
-    read and written of D1 while the model was away.
+    `routes` are those on which the tasks were before each change or death, and at the end. `rows_while_away` are those
+    that were read and written of D1 while the model was away.
     """
 
     def __init__(self) -> None:
@@ -73,6 +73,13 @@ def rows_of(world: World) -> list[dict[str, Any]]:
     cursor = world.database.connection.execute("SELECT * FROM tasks")
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+async def count_rows(world: World, seconds: float, seen: Seen) -> None:
+    """Count what is read and written from now on."""
+    read, written = world.database.rows_read, world.database.rows_written
+    await asyncio.sleep(seconds)
+    seen.rows_while_away = (world.database.rows_read - read, world.database.rows_written - written)
 
 
 def work(
@@ -126,18 +133,13 @@ def work(
         text = "".join(f"w{at:03d} abc. " for at in range(CHUNKS))
         return ClientRequest("POST", "/api/tasks", lambda: {"input": text, "instructions": f"t{number}"})
 
-    async def count_rows() -> None:
-        read, written = world.database.rows_read, world.database.rows_written
-        await asyncio.sleep(away_seconds)
-        seen.rows_while_away = (world.database.rows_read - read, world.database.rows_written - written)
-
     async def scenario(world: World) -> None:
         world.start_cron(CRON_SECONDS)
         await asyncio.gather(*(world.fetch(submit(number)) for number in range(tasks)))
         await asyncio.sleep(AWAY_AT_SECONDS - loop.time())
         seen.back_at = AWAY_AT_SECONDS + away_seconds
         model.go_away(away_seconds, absence)
-        counting = asyncio.create_task(count_rows())
+        counting = asyncio.create_task(count_rows(world, away_seconds, seen))
         for at, other in (*((at, None) for at in kill_at), *changes):
             await asyncio.sleep(AWAY_AT_SECONDS + at - loop.time())
             seen.routes.append({row["route"] for row in rows_of(world)})
