@@ -1,6 +1,8 @@
 """`python -m tests.streams --streams 200`: so many clients follow one task at once on the real runtime.
 
-Prints how long after the task's end the last of them had its own. It takes half a minute on a busy machine.
+Prints how long after the task's end the last of them had its own. It takes half a minute on a busy machine. With
+`--idle 60` they follow a task to which nothing happens, for so many seconds, and the processor time is printed that an
+hour of such a stream takes.
 """
 
 import argparse
@@ -8,6 +10,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -17,6 +20,7 @@ from tests.support.dev_server import DevServer
 from tests.support.event_streams import Received, events_of
 from tests.support.model_plan import Plan, slow
 from tests.support.model_server import ModelServer
+from tests.support.processor_time import cpu_seconds
 
 CHUNKS = 24
 WANTED = ["status", "status", *["chunk"] * CHUNKS, "status", "end"]
@@ -35,11 +39,53 @@ async def follow_all(url: str, path: str, streams: int) -> list[tuple[list[str],
         return await asyncio.gather(*(follow(http, path) for _ in range(streams)))
 
 
+async def hold(url: str, path: str, streams: int, seconds: float) -> None:
+    """Have so many streams of the task open for a while, and leave."""
+    async with httpx.AsyncClient(
+        base_url=url, timeout=seconds + 30, limits=httpx.Limits(max_connections=streams)
+    ) as http:
+        followers = [asyncio.create_task(follow(http, path)) for _ in range(streams)]
+        await asyncio.wait(followers, timeout=seconds)
+        for follower in followers:
+            follower.cancel()
+        await asyncio.wait(followers)
+
+
+def idle(streams: int, seconds: float, plan: str) -> int:
+    """Measure what streams of a task take whose only call hangs. Returns the exit status."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(3_600.0))) as model,
+        DevServer(
+            Path(folder), *openai(model.base_url, PLAN=plan, AI_TIMEOUT_SECONDS=600, LEASE_SECONDS=900)
+        ) as server,
+        Client(server.url) as client,
+    ):
+        task = client.submit(paragraphs(1), chunk={"maxChars": 40})
+        time.sleep(30)  # until looks are as far apart as they get
+        marks = [cpu_seconds(server.process.pid)]
+        time.sleep(seconds)
+        marks.append(cpu_seconds(server.process.pid))
+        asyncio.run(hold(server.url, task["links"]["events"], streams, seconds))
+        marks.append(cpu_seconds(server.process.pid))
+    least, most = (after - before for before, after in pairwise(marks))
+    print(f"PLAN={plan}, {seconds:.0f} s: {most:.2f} s of processor time with {streams} streams, {least:.2f} s without")
+    print(f"an hour of a stream: {(most - least) / streams / seconds * 3_600 * 1_000:.0f} ms")
+    return 0
+
+
 def main() -> int:
     """Run it. Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=200)
-    streams = parser.parse_args().streams
+    parser.add_argument("--idle", type=float, help="seconds for which they follow a task to which nothing happens")
+    parser.add_argument("--plan", choices=("free", "paid"), default="paid", help="with --idle")
+    given = parser.parse_args()
+    return idle(given.streams, given.idle, given.plan) if given.idle else busy(given.streams)
+
+
+def busy(streams: int) -> int:
+    """Have them follow a task of 24 chunks to its end. Returns the exit status."""
     with (
         tempfile.TemporaryDirectory() as folder,
         ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(2.0))) as model,

@@ -8,13 +8,13 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.support.dev_server import ROOT, DevServer, ServerEnded, eventually, run_dev
+from tests.support.processor_time import cpu_seconds
 from tests.support.tiny_worker import write_tiny_worker
 from tests.support.wired_worker import write_wired_worker
 
@@ -105,18 +105,6 @@ def test_a_broken_migration_ends_the_command(project: Path, tmp_path: Path) -> N
     with DevServer(state, project=project) as server:
         assert "Applied migration 0002_more.sql" in server.lines
         assert "Applied migration 0001_notes.sql" not in server.lines
-
-
-def cpu_seconds(group: int) -> float:
-    """The processor time of a process group, ended children of its processes included: Linux's own count."""
-    ticks = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
-            # See proc(5). The name of the command, in parentheses, may hold spaces; the state follows it.
-            fields = path.read_text().rpartition(")")[2].split()
-            if int(fields[2]) == group:
-                ticks += sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def test_ready_comes_within_its_bound(project: Path, tmp_path: Path) -> None:
