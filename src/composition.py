@@ -181,6 +181,7 @@ class App:
                 meter=self.meter,
                 storage=self._isolate.storage,
                 log=self.log,
+                after_answer=self._wait_until,
             ),
             dispatcher=dispatcher,
             rescue=self._rescue(dispatcher),

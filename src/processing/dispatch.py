@@ -48,6 +48,14 @@ class Dispatcher:
         """Whether the deployment has this route."""
         return any(sender.route is route for sender in self._senders)
 
+    def first_choice(self, *, crowded: bool) -> Route:
+        """The route that is asked first for a task."""
+        return self._in_order(crowded)[0].route
+
+    def _in_order(self, crowded: bool) -> list[Sender]:
+        # The sort is stable, and False goes before True.
+        return sorted(self._senders, key=lambda sender: crowded and sender.route is not Route.DURABLE_OBJECT)
+
     async def dispatch(self, task_key: TaskKey, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:
         """Send the task on its way and return the route that took it, None if none did.
 
@@ -55,8 +63,7 @@ class Dispatcher:
         A task whose tenant is `crowded` in the queue goes to an object of its own first, if there are objects.
         """
         self.no_place = False
-        # The sort is stable, and False goes before True.
-        for sender in sorted(self._senders, key=lambda sender: crowded and sender.route is not Route.DURABLE_OBJECT):
+        for sender in self._in_order(crowded):
             if self.no_place and sender.route is Route.DIRECT:
                 break
             self._meter.spend()

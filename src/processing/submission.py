@@ -1,7 +1,7 @@
 """Accepting a task: durable in D1 first, then on its way to a host."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -89,7 +89,10 @@ class Submitted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Turns requests into tasks. `entropy` gives random bytes, `now_ms` the isolate's time."""
+    """Turns requests into tasks. `entropy` gives random bytes, `now_ms` the isolate's time.
+
+    `after_answer` has work done that the answer need not wait for.
+    """
 
     store: TaskStore
     dispatcher: Dispatcher
@@ -99,6 +102,7 @@ class Submission:
     meter: Meter
     storage: Storage
     log: Log
+    after_answer: Callable[[Awaitable[None]], None]
 
     async def submit(
         self,
@@ -108,20 +112,19 @@ class Submission:
         digest: str = "",
         joining: "Joining | None" = None,
     ) -> Submitted | Mismatched | Refused:
-        """Write the task and dispatch it; or say why not. Raises StoreError with nothing accepted, or what cut raises.
+        """Write the task, or say why not. Raises StoreError with nothing accepted, or what cut raises.
 
-        Once the task is written it counts as accepted, whatever becomes of the dispatch: the sweep finds it. `digest`
-        is of the request, to tell whether an idempotency key stands for it. Without a key, `joining` tells repetitions.
+        Once the task is written it counts as accepted. It is dispatched behind the answer, whatever becomes of that:
+        the sweep finds it. Its route is shown as the one that is asked first. `digest` is of the request, to tell
+        whether an idempotency key stands for it. Without a key, `joining` tells repetitions.
         """
         for _ in range(_REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)
             new = self._new(tenant, request)
             outcome = await self._refused_by_storage(new.task_key, conditions) or await self._write(new, conditions)
             if isinstance(outcome, Accepted):
-                route = await self.dispatcher.dispatch(new.task_key, crowded=outcome.crowded)
-                facts = {"route": route, "chunks": len(new.cuts), "crowded": outcome.crowded or None}
-                self.log("accepted", task=new.task_key, **facts, **self.meter.facts())
-                return Submitted(_fresh(new, route or new.route))
+                self.after_answer(self._send(new, crowded=outcome.crowded))
+                return Submitted(_fresh(new, self.dispatcher.first_choice(crowded=outcome.crowded)))
             if not isinstance(outcome, Replayed):
                 return outcome
             if (task := await self.store.task(outcome.task_key)) is not None:
@@ -129,6 +132,12 @@ class Submission:
                 return Submitted(task, replayed=True)
             # It was erased in between, and its key with it.
         raise StoreUnavailable("the task of the idempotency key is erased again and again")
+
+    async def _send(self, new: NewTask, *, crowded: bool) -> None:
+        """Send a new task on its way."""
+        route = await self.dispatcher.dispatch(new.task_key, crowded=crowded)
+        facts = {"route": route, "chunks": len(new.cuts), "crowded": crowded or None}
+        self.log("accepted", task=new.task_key, **facts, **self.meter.facts())
 
     async def retry(self, task_key: TaskKey, max_calls: int | None = None) -> Accepted | None:
         """Put a failed or cancelled task back, to be dispatched. None: see `AdmissionStore.retry`."""

@@ -1,5 +1,6 @@
 """POST /api/tasks: what is accepted, what is refused and how, and that a refusal stores nothing."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -398,12 +399,30 @@ def test_what_a_malformed_body_is_told(bench: ApiBench, body: bytes, detail: str
 
 
 def test_send_falls_through(bench: ApiBench) -> None:
-    """When the queue refuses the message, the next route takes the task and the answer says which; still 202."""
+    """When the queue refuses the message, the next route takes the task. The answer is 202 and does not wait for that.
+
+    It names the route that was asked first.
+    """
     bench.senders[0].refuses = True
     task = bench.submit()
-    assert (task["route"], bench.senders[1].sent) == ("direct", [task["id"]])
+    assert (task["route"], bench.senders[1].sent) == ("queue", [task["id"]])
     bench.senders[1].refuses = True
     assert bench.submit()["status"] == "pending"
+
+
+def test_the_answer_does_not_wait_for_the_dispatch(bench: ApiBench) -> None:
+    """It leaves after one call of D1, however long the queue takes; the dispatch goes on behind it."""
+    sent, calls = asyncio.Event(), bench.database.batches
+
+    async def send(_task_key: object, _delay: float) -> None:
+        await asyncio.sleep(3.0)
+        sent.set()
+
+    bench.senders[0].send = send  # type: ignore[assignment]
+    bench.submit()
+    assert (bench.loop.time(), bench.database.batches - calls, sent.is_set()) == (0.0, 1, False)
+    bench.settle()
+    assert (bench.loop.time(), sent.is_set()) == (3.0, True)
 
 
 @pytest.mark.parametrize("route", list(Route))

@@ -137,11 +137,11 @@ def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through
 
 
 def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, tmp_path: Path):
-    """When a send fails the task goes to its object instead, the answer is 202 all the same and says which route."""
+    """When a send fails the task goes to its object instead. The answer is 202 and does not wait for that."""
     flags = [*openai(model.base_url), *variables({"QUEUE_REFUSES": "yes"})]
     with DevServer(tmp_path, *flags, project=project) as server, Client(server.url) as client:
         accepted = client.submit(paragraphs(4), chunk=SMALL)
-        assert accepted["route"] == "durable-object"
+        assert accepted["route"] == "queue"
         task = client.finished(accepted["id"])
         assert (task["status"], task["route"], task["usage"]["modelCalls"]) == ("completed", "durable-object", 4)
         assert events(server, "send_failed")[0]["route"] == "queue"

@@ -184,6 +184,7 @@ class ApiBench:
                 meter=Meter(),
                 storage=isolate.storage,
                 log=log,
+                after_answer=self._wait_until,
             ),
             dispatcher=dispatcher,
             rescue=Rescue(worker, Dispatcher(others, Meter(), log) if others else None, dispatcher, self._wait_until),

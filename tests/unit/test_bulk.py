@@ -55,6 +55,7 @@ def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> Bulk:
         meter=meter,
         storage=Storage(),
         log=log,
+        after_answer=lambda sending: None,
     )
     return Bulk(submission)
 

@@ -68,3 +68,11 @@ def test_when_no_route_answers_the_task_is_the_sweeps(loop: Loop) -> None:
     assert loop.run_until_complete(dispatcher.dispatch(TaskKey("t:task"))) is None
     assert loop.time() == pytest.approx(2 * limits.SEND_SECONDS)
     assert "undispatched" in lines[-1]
+
+
+@pytest.mark.parametrize(("crowded", "first"), [(False, Route.QUEUE), (True, Route.DURABLE_OBJECT)])
+def test_the_first_choice_is_the_route_that_is_asked_first(loop: Loop, crowded: bool, first: Route) -> None:
+    """So an answer may name it before anybody was asked."""
+    dispatcher = Dispatcher([Taking(Route.QUEUE, 0), Taking(Route.DURABLE_OBJECT, 0)], Meter(), Log(lambda _line: None))
+    assert dispatcher.first_choice(crowded=crowded) is first
+    assert loop.run_until_complete(dispatcher.dispatch(TaskKey("t:task"), crowded=crowded)) is first

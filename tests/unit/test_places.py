@@ -68,9 +68,10 @@ class Deployment:
     def submit(self, tasks: int) -> list[TaskKey]:
         """Have a client submit so many tasks."""
         submission = self.app().api().submission
-        made: list[Submitted] = [
-            self.bench.do(submission.submit("t", Request(text="x", options=TaskOptions()))) for _ in range(tasks)
-        ]
+        made: list[Submitted] = []
+        for _ in range(tasks):
+            made.append(self.bench.do(submission.submit("t", Request(text="x", options=TaskOptions()))))
+            self.bench.do(self.waited.pop())  # it is sent off behind the answer
         return [one.task.task_key for one in made]
 
     def sweep(self, seconds: float = 60) -> App:
