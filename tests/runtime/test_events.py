@@ -78,10 +78,13 @@ def test_the_end_after_a_retry(client: Client, model: ModelServer):
     assert follower.chunks == client.chunks(task["id"])
 
 
-def test_a_client_that_leaves_frees_the_invocation(dev: DevServer, client: Client, model: ModelServer, route: str):
+# A stream, its numbers and the documents' programs are the same on each route.
+ON_THE_QUEUE = pytest.mark.parametrize("route", ["queue"], indirect=True, scope="module")
+
+
+@ON_THE_QUEUE
+def test_a_client_that_leaves_frees_the_invocation(dev: DevServer, client: Client, model: ModelServer):
     """Of a task to which nothing happens: the next comment finds nobody, and the stream looks no more."""
-    if route != "queue":
-        pytest.skip("a stream is the same on each route")
     model.plan = Plan(decide=lambda _: slow(1.9))
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     so_far = len(dev.lines)
@@ -98,11 +101,10 @@ def followed(server: DevServer, language: str, early: str = "") -> dict[str, Any
     return seen
 
 
+@ON_THE_QUEUE
 @pytest.mark.parametrize("language", ["Python", "JavaScript"])
-def test_the_sdks_follow_and_read_on_behind_every_event(dev: DevServer, model: ModelServer, route: str, language: str):
+def test_the_sdks_follow_and_read_on_behind_every_event(dev: DevServer, model: ModelServer, language: str):
     """Each number once, the deltas add up to the text, and each resumption has the same events."""
-    if route != "queue":
-        pytest.skip("the numbers follow from the database, whatever the route")
     model.plan = Plan(decide=lambda _: slow(0.2))
     assert followed(dev, language) == EXPECTED_OF_STREAM
     model.plan = Plan()
@@ -116,12 +118,9 @@ def example(language: str) -> str:
     return found
 
 
-def test_the_programs_of_the_documents_follow(
-    dev: DevServer, client: Client, model: ModelServer, route: str, tmp_path: Path
-):
+@ON_THE_QUEUE
+def test_the_programs_of_the_documents_follow(dev: DevServer, client: Client, model: ModelServer, tmp_path: Path):
     """The clients that the documents show, in Python and for a browser, receive every event and stop at the end."""
-    if route != "queue":
-        pytest.skip("the documents' programs know no routes")
     model.plan = Plan(decide=lambda _: slow(0.3))
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     names: dict[str, Any] = {}
