@@ -625,6 +625,16 @@ def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
     assert (code(other), len(other.model.calls)) == (BUDGET_EXHAUSTED, 7 + (reduce is Reduce.MERGE))
 
 
+def test_a_task_of_one_chunk_needs_no_budget_for_a_merge(make):
+    """Nothing is to be merged: it is put back with a budget for the one call that is left."""
+    bench = make()
+    bench.insert(1, Reduce.MERGE)
+    assert bench.do(bench.store.cancel(TaskKey("task"), 1_000)).changed
+    assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms, max_calls=1)) is not None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 1
+
+
 def test_failed_calls_are_on_the_budget(make):
     """Repetitions count: two chunks that never succeed use up five calls, not MAX_ATTEMPTS each."""
     bench = make(max_attempts=10)
