@@ -10,12 +10,12 @@ from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure
-from src.store.claims import Claim, Standing, Unclaimed
+from src.store.claims import Claim, Finish, Standing, Unclaimed
 from src.store.database import Database
 from src.store.keys import KeyStore
 from src.store.sql import deliveries, ending, keys, seen, storage, sweep, tallies, views, webhooks, work
 from src.store.sql.statement import Statement, as_json
-from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench
+from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 
 TASK = TaskKey("local:t")
 ENDPOINT = "local:e"
@@ -509,6 +509,21 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
     values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": most_ahead}
     (first,), (second,) = (table.ask(views.TASK, task_key=name, **values) for name in ("local:a", "local:b"))
     assert (first["ahead"], second["ahead"]) == ((0, 1) if most_ahead >= 2 else (None, None))
+
+
+@pytest.mark.parametrize("segments", [True, False])
+@pytest.mark.parametrize("most_chars", [19, 20, 21])
+def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int, *, segments: bool) -> None:
+    """It is that of the task's own outputs, all of them together: with a character more nothing is read."""
+    table.store.writes_segments = segments
+    for name in (TASK, "local:other"):
+        table.insert(name)
+        assert table.step(table.claim(name), Finish(RETENTION_MS), outputs=outputs(0, 1, tag="12345678"), completed=2)
+    asked = {"task_key": TASK, "most_chars": most_chars}
+    whole = most_chars >= 20
+    (places,) = table.ask(views.PLACES, **asked)
+    assert bool(places["whole"]) == whole
+    assert [bool(table.ask(read, **asked)) for read in (views.CHUNKS, views.RESULT)] == [whole, whole]
 
 
 @pytest.mark.parametrize("walk_most", [1, 2, 3, 4])

@@ -280,6 +280,15 @@ def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
     assert bench.claim().fence == 2
 
 
+def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(bench: StoreBench):
+    """Neither when it would have looked at the claim, nor at the deadline, if that is later."""
+    bench.insert(deadline_ms=700_000)
+    claim = bench.claim()
+    assert bench.run(bench.store.stand_down(claim, progress(claim), Release(600_000, 660_000)))
+    row = bench.row("task")
+    assert (row["not_before"], row["wake_at"]) == (bench.time_ms + 600_000, bench.time_ms + 660_000)
+
+
 def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
     """The worker learns why: there is no such task, or it has ended."""
     assert bench.try_claim("nobody") == Unclaimed(Standing.MISSING)

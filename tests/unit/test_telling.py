@@ -195,6 +195,28 @@ def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
     assert (outcomes, bench.model.calls) == ([CallNotStarted] * 3, [])
 
 
+def test_a_lane_that_is_ended_waits_a_second_for_its_calls(bench: WorkerBench):
+    """A provider that takes no note of its cancellation does not keep the lane from its end."""
+    of, infer = claim(bench, Route.DURABLE_OBJECT), bench.model.infer
+
+    async def deaf(call: ModelCall) -> ModelReply:
+        try:
+            return await infer(call)
+        except asyncio.CancelledError:
+            return await infer(call)
+
+    async def play() -> None:
+        bench.model.infer = deaf  # type: ignore[method-assign]
+        made = asyncio.ensure_future(Lane().infer(bench.worker(), TASK, of.fence, calls(3)))
+        await asyncio.sleep(3)
+        made.cancel()
+        await asyncio.wait([made])
+        assert made.cancelled()
+
+    bench.do(play())
+    assert bench.loop.time() == 3 + limits.DROP_SECONDS_MOST
+
+
 class Lanes:
     """Lanes that hang until they are told; `broken` ones cannot be."""
 
