@@ -516,9 +516,9 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
 def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int, *, segments: bool) -> None:
     """It is that of the task's own outputs, all of them together: with a character more nothing is read."""
     table.store.writes_segments = segments
-    for name in (TASK, "local:other"):
+    for name, tag in ((TASK, "12345678"), ("local:other", "1")):
         table.insert(name)
-        assert table.step(table.claim(name), Finish(RETENTION_MS), outputs=outputs(0, 1, tag="12345678"), completed=2)
+        assert table.step(table.claim(name), Finish(RETENTION_MS), outputs=outputs(0, 1, tag=tag), completed=2)
     asked = {"task_key": TASK, "most_chars": most_chars}
     whole = most_chars >= 20
     (places,) = table.ask(views.PLACES, **asked)

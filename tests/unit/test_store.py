@@ -289,6 +289,25 @@ def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(benc
     assert (row["not_before"], row["wake_at"]) == (bench.time_ms + 600_000, bench.time_ms + 660_000)
 
 
+@pytest.mark.parametrize("end", ["cancelled", "overdue", "taken over", "given back"])
+def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(bench: StoreBench, end: str):
+    """The calls that were announced before stay what they are: what is looked for is not taken for one."""
+    bench.insert(deadline_ms=LEASE_MS + 1)
+    claim = bench.claim()
+    assert bench.step(claim, in_flight=[CallKey(0, 1)])
+    match end:
+        case "cancelled":
+            assert bench.run(bench.store.cancel(TaskKey("task"), 1_000)).changed
+        case "given back":
+            assert bench.step(claim, Release(0, 0), in_flight=[CallKey(0, 1)])
+        case _:
+            bench.pass_ms(LEASE_MS + (end == "overdue"))
+            assert isinstance(bench.try_claim(), Claim) == (end == "taken over")
+    before = bench.row("task")
+    assert not bench.step(claim, Continue(LEASE_MS, room_bytes=1_000), in_flight=[CallKey(0, 0)])
+    assert bench.row("task") == before
+
+
 def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
     """The worker learns why: there is no such task, or it has ended."""
     assert bench.try_claim("nobody") == Unclaimed(Standing.MISSING)
