@@ -413,6 +413,21 @@ def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None
         assert (row["fence"], row["due_at"], row["state"]) == (1, NOW + 700, 2)
 
 
+@pytest.mark.parametrize(("paused_off", "failures"), [(-1, 0), (0, 0), (1, 0), (0, 2), (0, 3), (0, 4)])
+def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, paused_off: int, failures: int) -> None:
+    """Up to the end of its pause, and from the breaker's failures on. Otherwise somebody is to send it."""
+    table.ended()
+    endpoint(table)
+    outbox(table)
+    table.give("webhook_deliveries", due_at=NOW)
+    table.give("webhook_endpoints", paused_until=NOW + paused_off, failures=failures)
+    (found,) = table.ask(deliveries.DUE_DELIVERIES, most=5, of_each=5, breaker=3, kept_ms=9_000)
+    rests = paused_off > 0 or failures >= 3
+    assert bool(found["astray"]) == rests
+    table.ask(deliveries.SORT_DELIVERIES, walk_most=5, breaker=3, kept_ms=9_000)
+    assert table.value("SELECT state FROM webhook_deliveries") == (2 if rests else 1)
+
+
 def test_attempts_are_counted_since_the_delivery_began(table: Table) -> None:
     """Those of before a redelivery are shown, and do not count towards what is left."""
     table.ended()

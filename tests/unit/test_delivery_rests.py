@@ -231,6 +231,21 @@ def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench
     assert sum(row["tries"] for row in bench.rows()) == len(bench.courier.messages) == sent
 
 
+@pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (9, 3)])
+def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryBench, left: int, sent: int):
+    """An end of a sweep's own goes first, in two calls. The others cost a call more together, if there is one left."""
+    _write(bench, bench.add_endpoint(), range(2))
+    due = bench.do(bench.store.due(9)).deliveries
+    bench.submit()
+    worker = bench.worker()
+    bench.do(worker.store.cancel(TASK, DAY_MS))
+    worker.meter.spend(bench.settings.subrequests - worker.meter.subrequests - left)
+    bench.do(_begin(worker, due))
+    bench.settle()
+    assert sum(row["tries"] for row in bench.rows()) == len(bench.courier.messages) == sent
+    assert sent == 0 or bench.deliveries()[0].tries == 1
+
+
 @pytest.mark.parametrize(("left", "sent"), [(2, 0), (3, 1), (4, 2), (7, 5), (9, 5)])
 def test_a_sweep_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int, sent: int):
     """It has to take them on besides."""

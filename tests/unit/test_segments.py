@@ -246,6 +246,13 @@ def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bo
     ]
 
 
+def test_the_input_of_another_task_stays(bench: StoreBench):
+    """It goes on, and will be read."""
+    bench.insert("other", chunks=3)
+    assert bench.step(bench.claim(), Finish(RETENTION_MS), outputs=outputs(0, 1, 2, 3), completed=4)
+    assert bench.run(bench.store.input(TaskKey("other"))) == "xxx"
+
+
 def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
     """An end that is refused empties nothing: too few outputs, a cancellation before it, a deadline that has passed."""
     claim = bench.claim()

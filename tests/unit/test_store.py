@@ -308,6 +308,16 @@ def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(
     assert bench.row("task") == before
 
 
+@pytest.mark.parametrize(("max_calls", "enough"), [(3, False), (4, True)])
+def test_calls_that_were_out_at_the_end_are_on_the_budget(bench: StoreBench, max_calls: int, enough: bool):
+    """A worker died with two calls out, and the task was cancelled. It needs two more, so four in all."""
+    bench.insert()
+    assert bench.step(bench.claim(), in_flight=[CallKey(0, 0), CallKey(0, 1)])
+    assert bench.run(bench.store.cancel(TaskKey("task"), RETENTION_MS)).changed
+    put_back = bench.run(bench.store.retry(TaskKey("task"), LEASE_MS, max_calls=max_calls))
+    assert (put_back is not None) is enough
+
+
 def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
     """The worker learns why: there is no such task, or it has ended."""
     assert bench.try_claim("nobody") == Unclaimed(Standing.MISSING)
