@@ -556,6 +556,20 @@ def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int
     assert [row["id"] for row in found] == ends[walk_most]
 
 
+@pytest.mark.parametrize(("walk_most", "shown"), [(1, "c"), (2, "b"), (3, "a"), (4, "a")])
+def test_a_list_by_status_shows_nothing_behind_its_walk(table: Table, walk_most: int, shown: str) -> None:
+    """What the walk did not come to is the next page's, be it of the status."""
+    for name in ("local:a", "local:b", "local:c"):
+        table.insert(name)
+    table.database.rows(
+        "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1 WHERE id = 'local:a'"
+    )
+    found = table.ask(
+        views.LIST_STATUS, first="local:", behind="local;", status="completed", walk_most=walk_most, most=10
+    )
+    assert [row["id"] for row in found] == [f"local:{shown}"]
+
+
 @AROUND
 def test_lanes_start_within_the_window_or_the_deadline(table: Table, off: int) -> None:
     table.held(start_ms=2_000, deadline_ms=1, deadline_at=NOW + 2_000 + off)

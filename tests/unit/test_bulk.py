@@ -1,6 +1,7 @@
 """What a request for many tasks costs, what its writes mean when they land late, and how it is cut to an invocation."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from src.core.settings import Settings
 from src.core.states import Status
 from src.core.storage import Storage
 from src.core.task import Route
-from src.processing.bulk import Bulk, Done
+from src.processing.bulk import Bulk, Done, Refused
 from src.processing.dispatch import Dispatcher, Sender
 from src.processing.log import Log
 from src.processing.submission import Submission
@@ -161,6 +162,16 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
 
     monkeypatch.setattr(made.submission.store, "failed", failed)
     assert bench.run(made.retry("t", ALL, None)) == Done(0, more=True)
+
+
+def test_where_nothing_has_failed_no_limit_refuses() -> None:
+    """A tenant with as many tasks going as it may have asks for a retry of none."""
+    bench = StoreBench()
+    keys(Status.PENDING, bench, 2)
+    made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
+    assert bench.run(made.retry("t", ALL, None)) == Done(0, more=False)
+    bench.in_status(Status.FAILED, TaskKey("t:9"))
+    assert isinstance(bench.run(made.retry("t", ALL, None)), Refused)
 
 
 # --- Late writes -----------------------------------------------------------------------------------------------

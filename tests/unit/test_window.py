@@ -1,12 +1,10 @@
 """What a run reads from D1: the text that it works on, once, and the outputs that it merges."""
 
-import asyncio
 import json
 import random
 import tracemalloc
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -14,15 +12,11 @@ import pytest
 from src.core import limits
 from src.core.chunks import chunks, cuts
 from src.core.ids import TaskKey
-from src.core.pace import Latency
 from src.core.states import Status
 from src.core.task import NewTask, Reduce, Route, TaskOptions
 from src.inference.protocol import ModelCall
 from src.processing import plan
-from src.processing.log import Log
-from src.processing.material import Material
 from src.processing.outcomes import Ended, Released
-from src.processing.pace import Pace
 from src.processing.worker import Host
 from src.store.claims import CallKey, Finish, MergeLevel
 from src.store.tasks import TaskStore
@@ -130,29 +124,6 @@ def test_a_claim_has_the_text_that_comes_next(bench: StoreBench, monkeypatch: py
     bench.pass_ms(LEASE_MS + 1)
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 100)
     assert ask("two").window.chunks == range(4, 9)
-
-
-def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A run holds the texts of calls that have no output yet, and not those of a whole input that it has read."""
-    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
-    bench.insert(chunks=4)
-    claim = bench.claim()
-    done = set[CallKey]()
-
-    async def story() -> list[list[int]]:
-        log = Log(lambda line: None)
-        pace = Pace(claim, Latency(), lease_seconds=10, window=2, laned=False, log=log)
-        ask = partial(ModelCall, model="m")
-        material = Material(claim, plan.Plan(claim), ask, bench.store, pace, partial(asyncio.sleep, 0))
-        here = []
-        for position in (1, 2, 3):
-            if position != 2:
-                done.add(CallKey(0, position - 1))
-            await material.read(CallKey(0, position), 1, lambda key: key not in done)
-            here.append([place for place in range(4) if material.lacks([CallKey(0, place)]) is None])
-        return here
-
-    assert bench.run(story()) == [[1], [1, 2], [1, 3]]
 
 
 def test_nothing_is_read_behind_a_lost_claim(bench: StoreBench):
