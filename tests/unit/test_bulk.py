@@ -13,11 +13,11 @@ from src.core.settings import Settings
 from src.core.states import Status
 from src.core.storage import Storage
 from src.core.task import Route
-from src.processing.bulk import Bulk, Done, Refused
+from src.processing.bulk import Bulk, Done
 from src.processing.dispatch import Dispatcher, Sender
 from src.processing.log import Log
 from src.processing.submission import Submission
-from src.store.admission import Conditions
+from src.store.admission import Conditions, Refused
 from src.store.database import Database
 from src.store.pages import Span
 from src.store.sql import bulk as sql

@@ -520,6 +520,15 @@ def test_a_worker_stops_at_the_deadline(make):
     assert (task.usage.model_calls, task.usage.in_doubt) == (18, 6)
 
 
+def test_nobody_waits_for_company_beyond_the_deadline(make):
+    """A slow call has ended shortly before it. Its output is kept, and the task ends in time."""
+    bench = make()
+    bench.insert(2, deadline_ms=10_000)
+    bench.model.seconds = lambda number: 9.5 if number == 1 else 50.0
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), bench.task().completed, bench.loop.time()) == (DEADLINE_EXCEEDED, 1, 10.0)
+
+
 def test_no_call_starts_at_the_deadline_or_after(make):
     """Calls that end at the very deadline are not followed by others."""
     bench = make()
