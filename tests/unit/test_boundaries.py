@@ -66,7 +66,7 @@ class Table(StoreBench):
     def ended(self, status: Status = Status.CANCELLED, **columns: Any) -> None:
         """Have a task that has ended, with these columns."""
         self.insert(TASK)
-        self.give(status=status, finished_at=NOW - 1, **columns)
+        self.give(**{"status": status, "finished_at": NOW - 1} | columns)
 
 
 @pytest.fixture
@@ -478,6 +478,17 @@ def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> N
     table.ask(tallies.FORGET_SAMPLES)
     assert table.value("SELECT count(*) FROM tallies") == 1 + (off > 0)
     assert table.value("SELECT count(*) FROM samples") == (off > 0)
+
+
+@AROUND
+def test_an_old_end_is_added_to_five_minutes_that_are_kept(table: Table, off: int) -> None:
+    """What would be forgotten at this millisecond counts towards the sums since the beginning alone."""
+    bucket_ms = round(limits.HISTORY_BUCKET_SECONDS * 1000)
+    bucket = NOW // bucket_ms * bucket_ms
+    table.time_ms = bucket + round(limits.HISTORY_SECONDS * 1000) + off
+    table.ended(finished_at=bucket, wake_at=bucket + RETENTION_MS)
+    table.ask(ending.ERASE_COUNT, task_key=TASK)
+    assert [row["at"] for row in table.database.rows("SELECT at FROM tallies")] == [0, bucket][: 1 + (off < 0)]
 
 
 @AROUND

@@ -320,6 +320,7 @@ def test_calls_that_were_out_at_the_end_are_on_the_budget(bench: StoreBench, max
 
 def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
     """The worker learns why: there is no such task, or it has ended."""
+    bench.insert("other")
     assert bench.try_claim("nobody") == Unclaimed(Standing.MISSING)
     bench.in_status(Status.COMPLETED)
     assert bench.try_claim() == Unclaimed(Standing.TERMINAL)

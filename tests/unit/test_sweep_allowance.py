@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from src.core import limits
 from src.core.ids import TaskKey
 from src.core.task import Reduce, Route
+from src.processing.outcomes import Outcome
 from src.processing.sweep import Sweep
-from src.processing.worker import Worker
+from src.processing.worker import Host, Worker
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench
 
@@ -78,3 +80,23 @@ def test_a_run_adds_up_what_has_ended_with_what_is_left(
     assert bool(bench.database.rows("SELECT * FROM folds")) is folds
     assert worker.meter.subrequests <= bench.settings.subrequests
     assert worker.meter.statements <= bench.settings.statements
+
+
+def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
+    """The question whether it may, since the task only waits for a place, is asked with what is left, too."""
+    bench.settings = replace(bench.settings, objects_at_work_most=1)
+    had_room, run = list[bool](), Worker.run
+
+    async def noting(worker: Worker, task_key: TaskKey, host: Host) -> Outcome:
+        had_room.append(worker.has_room)
+        return await run(worker, task_key, host)
+
+    monkeypatch.setattr(Worker, "run", noting)
+    for statements_left in range(limits.RUN_LEAST, 2 * limits.RUN_LEAST):
+        submit(bench, 1)
+        bench.database.rows("UPDATE tasks SET dispatches = ?", limits.SENDS_IN_VAIN)
+        worker = invocation(bench, calls_left=800, statements_left=statements_left)
+        bench.do(Sweep(worker, [], stands_in=True).run())
+        assert all(had_room)
+        bench.database.rows("DELETE FROM tasks")
+    assert 0 < len(had_room) < limits.RUN_LEAST
