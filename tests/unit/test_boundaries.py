@@ -66,7 +66,8 @@ class Table(StoreBench):
     def ended(self, status: Status = Status.CANCELLED, **columns: Any) -> None:
         """Have a task that has ended, with these columns."""
         self.insert(TASK)
-        self.give(**{"status": status, "finished_at": NOW - 1} | columns)
+        given: dict[str, Any] = {"status": status, "finished_at": NOW - 1}
+        self.give(**given | columns)
 
 
 @pytest.fixture
