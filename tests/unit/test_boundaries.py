@@ -10,12 +10,12 @@ from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure
-from src.store.claims import Claim, Standing, Unclaimed
+from src.store.claims import Claim, Finish, Standing, Unclaimed
 from src.store.database import Database
 from src.store.keys import KeyStore
 from src.store.sql import deliveries, ending, keys, seen, storage, sweep, tallies, views, webhooks, work
 from src.store.sql.statement import Statement, as_json
-from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench
+from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 
 TASK = TaskKey("local:t")
 ENDPOINT = "local:e"
@@ -66,7 +66,8 @@ class Table(StoreBench):
     def ended(self, status: Status = Status.CANCELLED, **columns: Any) -> None:
         """Have a task that has ended, with these columns."""
         self.insert(TASK)
-        self.give(status=status, finished_at=NOW - 1, **columns)
+        given: dict[str, Any] = {"status": status, "finished_at": NOW - 1}
+        self.give(**given | columns)
 
 
 @pytest.fixture
@@ -307,8 +308,11 @@ def endpoint(table: Table, **columns: Any) -> None:
 
 @AROUND
 def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
+    """Whoever shows the endpoint says so, and whoever is to send it a message does so."""
+    table.ended()
     endpoint(table, old_secret_until=NOW + off)
-    assert bool(table.ask(webhooks.ENDPOINT, endpoint=ENDPOINT)[0]["old_secret_signs"]) == (off > 0)
+    for found in (table.ask(webhooks.ENDPOINT, endpoint=ENDPOINT), outbox(table)):
+        assert bool(found[0]["old_secret_signs"]) == (off > 0)
 
 
 @AROUND
@@ -413,6 +417,21 @@ def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None
         assert (row["fence"], row["due_at"], row["state"]) == (1, NOW + 700, 2)
 
 
+@pytest.mark.parametrize(("paused_off", "failures"), [(-1, 0), (0, 0), (1, 0), (0, 2), (0, 3), (0, 4)])
+def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, paused_off: int, failures: int) -> None:
+    """Up to the end of its pause, and from the breaker's failures on. Otherwise somebody is to send it."""
+    table.ended()
+    endpoint(table)
+    outbox(table)
+    table.give("webhook_deliveries", due_at=NOW)
+    table.give("webhook_endpoints", paused_until=NOW + paused_off, failures=failures)
+    (found,) = table.ask(deliveries.DUE_DELIVERIES, most=5, of_each=5, breaker=3, kept_ms=9_000)
+    rests = paused_off > 0 or failures >= 3
+    assert bool(found["astray"]) == rests
+    table.ask(deliveries.SORT_DELIVERIES, walk_most=5, breaker=3, kept_ms=9_000)
+    assert table.value("SELECT state FROM webhook_deliveries") == (2 if rests else 1)
+
+
 def test_attempts_are_counted_since_the_delivery_began(table: Table) -> None:
     """Those of before a redelivery are shown, and do not count towards what is left."""
     table.ended()
@@ -460,6 +479,17 @@ def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> N
     table.ask(tallies.FORGET_SAMPLES)
     assert table.value("SELECT count(*) FROM tallies") == 1 + (off > 0)
     assert table.value("SELECT count(*) FROM samples") == (off > 0)
+
+
+@AROUND
+def test_an_old_end_is_added_to_five_minutes_that_are_kept(table: Table, off: int) -> None:
+    """What would be forgotten at this millisecond counts towards the sums since the beginning alone."""
+    bucket_ms = round(limits.HISTORY_BUCKET_SECONDS * 1000)
+    bucket = NOW // bucket_ms * bucket_ms
+    table.time_ms = bucket + round(limits.HISTORY_SECONDS * 1000) + off
+    table.ended(finished_at=bucket, wake_at=bucket + RETENTION_MS)
+    table.ask(ending.ERASE_COUNT, task_key=TASK)
+    assert [row["at"] for row in table.database.rows("SELECT at FROM tallies")] == [0, bucket][: 1 + (off < 0)]
 
 
 @AROUND
@@ -511,6 +541,21 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
     assert (first["ahead"], second["ahead"]) == ((0, 1) if most_ahead >= 2 else (None, None))
 
 
+@pytest.mark.parametrize("segments", [True, False])
+@pytest.mark.parametrize("most_chars", [19, 20, 21])
+def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int, *, segments: bool) -> None:
+    """It is that of the task's own outputs, all of them together: with a character more nothing is read."""
+    table.store.writes_segments = segments
+    for name, tag in ((TASK, "12345678"), ("local:other", "1")):
+        table.insert(name)
+        assert table.step(table.claim(name), Finish(RETENTION_MS), outputs=outputs(0, 1, tag=tag), completed=2)
+    asked = {"task_key": TASK, "most_chars": most_chars}
+    whole = most_chars >= 20
+    (places,) = table.ask(views.PLACES, **asked)
+    assert bool(places["whole"]) == whole
+    assert [bool(table.ask(read, **asked)) for read in (views.CHUNKS, views.RESULT)] == [whole, whole]
+
+
 @pytest.mark.parametrize("walk_most", [1, 2, 3, 4])
 def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int) -> None:
     """The last task that the walk came to is shown, whatever its status, where more may follow."""
@@ -524,6 +569,20 @@ def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int
     )
     ends = {1: ["local:c"], 2: ["local:c", "local:b"], 3: ["local:c", "local:a"], 4: ["local:c"]}
     assert [row["id"] for row in found] == ends[walk_most]
+
+
+@pytest.mark.parametrize(("walk_most", "shown"), [(1, "c"), (2, "b"), (3, "a"), (4, "a")])
+def test_a_list_by_status_shows_nothing_behind_its_walk(table: Table, walk_most: int, shown: str) -> None:
+    """What the walk did not come to is the next page's, be it of the status."""
+    for name in ("local:a", "local:b", "local:c"):
+        table.insert(name)
+    table.database.rows(
+        "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1 WHERE id = 'local:a'"
+    )
+    found = table.ask(
+        views.LIST_STATUS, first="local:", behind="local;", status="completed", walk_most=walk_most, most=10
+    )
+    assert [row["id"] for row in found] == [f"local:{shown}"]
 
 
 @AROUND

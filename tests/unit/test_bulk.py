@@ -1,6 +1,7 @@
 """What a request for many tasks costs, what its writes mean when they land late, and how it is cut to an invocation."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from src.processing.bulk import Bulk, Done
 from src.processing.dispatch import Dispatcher, Sender
 from src.processing.log import Log
 from src.processing.submission import Submission
-from src.store.admission import Conditions
+from src.store.admission import Conditions, Refused
 from src.store.database import Database
 from src.store.pages import Span
 from src.store.sql import bulk as sql
@@ -164,6 +165,27 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
     assert bench.run(made.retry("t", ALL, None)) == Done(0, more=True)
 
 
+def test_a_retry_takes_the_last_room() -> None:
+    """Of two failed tasks one is put back where the tenant may have one more."""
+    bench = StoreBench()
+    keys(Status.FAILED, bench, 2)
+    bench.insert("t:9")
+    made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
+    assert bench.run(made.retry("t", ALL, None)) == Done(1, more=True)
+    assert isinstance(bench.run(made.retry("t", ALL, None)), Refused)
+    assert statuses(bench) == ["pending", "failed", "pending"]
+
+
+def test_where_nothing_has_failed_no_limit_refuses() -> None:
+    """A tenant with as many tasks going as it may have asks for a retry of none."""
+    bench = StoreBench()
+    keys(Status.PENDING, bench, 2)
+    made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
+    assert bench.run(made.retry("t", ALL, None)) == Done(0, more=False)
+    bench.in_status(Status.FAILED, TaskKey("t:9"))
+    assert isinstance(bench.run(made.retry("t", ALL, None)), Refused)
+
+
 # --- Late writes -----------------------------------------------------------------------------------------------
 
 
@@ -187,6 +209,8 @@ def test_a_cancellation_that_lands_late_changes_nothing() -> None:
     assert bench.run(bench.store.retry(key, LEASE_MS)) is not None
     assert bench.run(bench.store.cancel_all(found, None, RETENTION_MS)).task_keys == []
     assert statuses(bench) == ["pending"]
+    assert bench.run(bench.store.cancel(key, RETENTION_MS)).changed
+    assert bench.run(bench.store.cancel_all(found, None, RETENTION_MS)).task_keys == []  # somebody else's cancellation
 
 
 def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile() -> None:

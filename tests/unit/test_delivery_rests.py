@@ -1,7 +1,7 @@
 """Endpoints that fail, rest and come back; and that none of them, nor a large backlog, is at others' expense."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +10,8 @@ from src.core import limits
 from src.core.ids import TaskKey
 from src.core.webhooks import AttemptFailure, EndpointKey
 from src.processing.sweep import Sweep
-from src.store.deliveries import Attempt, Tried
+from src.processing.worker import Worker
+from src.store.deliveries import Attempt, DueDelivery, Tried
 from src.store.webhooks import Endpoint
 from tests.support.delivery_bench import TASK, URL, DeliveryBench, task_key
 from tests.support.worker_bench import HOST
@@ -135,6 +136,19 @@ def test_after_a_rest_one_message_asks(bench: DeliveryBench):
     assert _outcomes(bench, key) == ["delivered"] * 5
 
 
+def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: DeliveryBench):
+    """One failure with `Retry-After` is enough: a sweep puts the delivery away until then, and says so."""
+    key = bench.add_endpoint()
+    _write(bench, key, range(1))
+    until = bench.database.now_ms() + 600_000
+    bench.database.rows("UPDATE webhook_endpoints SET failures = 1, paused_until = ?", until)
+    bench.sweep()
+    assert [(row["state"], row["due_at"]) for row in bench.rows()] == [(2, until)]
+    assert bench.courier.messages == []
+    bench.sweep(600)
+    assert _outcomes(bench, key) == ["delivered"]
+
+
 def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
     """Deliveries past their day take nobody's place: they end by themselves, more than a sweep sends."""
     key, beside = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
@@ -201,6 +215,51 @@ def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypat
     assert [row["tries"] for row in bench.rows()] == [1] * 5
     assert worker.meter.statements <= bench.settings.statements
     assert worker.meter.subrequests <= bench.settings.subrequests
+
+
+@pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 2), (6, 5), (9, 5)])
+def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int, sent: int):
+    """Of the calls that its invocation has left one is the record's, and each message takes one."""
+    for number in range(5):
+        bench.add_endpoint(number)
+    bench.submit()
+    worker = bench.worker()
+    bench.do(worker.store.cancel(TASK, DAY_MS))
+    worker.meter.spend(bench.settings.subrequests - worker.meter.subrequests - left)
+    bench.do(_begin(worker))
+    bench.settle()
+    assert sum(row["tries"] for row in bench.rows()) == len(bench.courier.messages) == sent
+
+
+@pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (9, 3)])
+def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryBench, left: int, sent: int):
+    """An end of a sweep's own goes first, in two calls. The others cost a call more together, if there is one left."""
+    _write(bench, bench.add_endpoint(), range(2))
+    due = bench.do(bench.store.due(9)).deliveries
+    bench.submit()
+    worker = bench.worker()
+    bench.do(worker.store.cancel(TASK, DAY_MS))
+    worker.meter.spend(bench.settings.subrequests - worker.meter.subrequests - left)
+    bench.do(_begin(worker, due))
+    bench.settle()
+    assert sum(row["tries"] for row in bench.rows()) == len(bench.courier.messages) == sent
+    assert sent == 0 or bench.deliveries()[0].tries == 1
+
+
+@pytest.mark.parametrize(("left", "sent"), [(2, 0), (3, 1), (4, 2), (7, 5), (9, 5)])
+def test_a_sweep_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int, sent: int):
+    """It has to take them on besides."""
+    _write(bench, bench.add_endpoint(), range(5))
+    due = bench.do(bench.store.due(9)).deliveries
+    worker = bench.worker()
+    worker.meter.spend(bench.settings.subrequests - left)
+    bench.do(_begin(worker, due))
+    bench.settle()
+    assert sum(row["tries"] for row in bench.rows()) == len(bench.courier.messages) == sent
+
+
+async def _begin(worker: Worker, due: Sequence[DueDelivery] = ()) -> None:
+    worker.begin_deliveries(due)
 
 
 @pytest.mark.parametrize("disabled", [False, True])

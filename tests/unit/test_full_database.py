@@ -77,6 +77,15 @@ def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(benc
     assert bench.events("storage_full") == []
 
 
+def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: WorkerBench):
+    """A write found none before. The first announcement asks for room, and no later one, of no task: there is some."""
+    bench.storage.found_full(0.0)
+    bench.insert(8)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert not bench.storage.is_tight(bench.settings.storage_bytes_most)
+    assert not bench.storage.refuses(bench.settings.storage_bytes_most, 1.0)
+
+
 def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: WorkerBench):
     """The database becomes full while calls are out: no other starts, and what they gave is stored 20 s on."""
     bench.insert(12)

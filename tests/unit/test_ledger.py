@@ -14,7 +14,7 @@ from src.core.errors import (
     ModelTimeout,
     ModelUnavailable,
 )
-from src.core.task import Failure, TaskOptions
+from src.core.task import Failure, TaskOptions, Wait
 from src.core.window import Window
 from src.inference.protocol import ModelReply
 from src.processing.ledger import Ledger
@@ -145,6 +145,17 @@ def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
     told = ledger.progress([], 3)
     assert (told.rate_waits, told.calls_settled) == (1, 2)
     assert [item.tried for item in told.failures] == [Tried(0, 1), Tried(0, 1)]
+
+
+@pytest.mark.parametrize(("now", "waits"), [(11.999, True), (12.0, False), (12.001, False)])
+def test_a_pause_is_told_of_for_as_long_as_it_keeps_calls_from_starting(now: float, waits: bool):
+    """Whoever asks why the task stands still is told of a pause, and of none that is over."""
+    ledger = Ledger(claim(), 1)
+    started(ledger, FIRST)
+    ledger.failed(FIRST, ModelRateLimited("slow down", 2), 10, 0)
+    wait = ledger.progress([], 3, now).wait
+    assert wait == (Wait("rate_limited", 12_000) if waits else None)
+    assert bool(ledger.startable(now, 1)) is not waits
 
 
 def test_a_call_that_was_refused_waits_no_longer_than_the_pause():

@@ -1,6 +1,8 @@
 """Patience with a model that is away: whose trouble a failure is, who asks when, and when it is enough."""
 
+import asyncio
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -8,10 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.core import limits
+from src.core.codes import TaskCode
 from src.core.errors import CallerLost, ModelError, ModelRateLimited, ModelReplyMalformed, ModelUnavailable
+from src.core.ids import TaskKey
 from src.core.patience import ModelNews, Patience, Trouble
+from src.core.states import Status
+from src.core.task import Route, Wait
 from src.processing.ledger import Ledger
+from src.processing.outcomes import Ended, Outcome, Released
+from src.processing.worker import Host
 from src.store.claims import CallKey, Tried
+from tests.support.store_bench import START_MS
+from tests.support.worker_bench import HOST, WorkerBench
 from tests.unit.test_ledger import FIRST, REPLY, SECOND, THIRD, claim
 
 HOUR = 3_600.0
@@ -239,3 +249,43 @@ def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
     assert ledger.startable(40.9, 1) == []
     assert ledger.next_at(1) == 41
     assert len(ledger.startable(41, 1)) == 1
+
+
+# --- In a run --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
+    """It has made no call itself, so there is nothing else to write. Whoever asks meanwhile is told."""
+    bench, news = WorkerBench(), ModelNews()
+    bench.insert(2)
+    news.of(bench.model.default_model).failed(0, 0, 3.0, 0.0)
+    seen = list[Wait | None]()
+
+    async def run() -> Outcome:
+        running = asyncio.ensure_future(replace(bench.worker(), news=news).run(TaskKey("task"), HOST))
+        await asyncio.sleep(2)
+        task = await bench.store.task(TaskKey("task"))
+        seen.append(task.waiting_for if task else None)
+        return await running
+
+    assert bench.do(run()) == Ended(Status.COMPLETED)
+    assert seen == [Wait("model_away", START_MS + 3_000)]
+    assert bench.model.calls[0][0] == 3
+    bench.close()
+
+
+def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
+    """Others of the isolate have just asked: the task fails for the error that it had, without a call more."""
+    bench, news = WorkerBench(patience_seconds=60), ModelNews()
+    bench.insert(2)
+    bench.model.act = lambda call, number: ModelUnavailable("503")
+    assert isinstance(bench.run(Host(Route.QUEUE, 20.0)), Released)
+    bench.do(asyncio.sleep(100))
+    calls, now = len(bench.model.calls), bench.loop.time()
+    news.of(bench.model.default_model).failed(now, now, 30.0, 0.0)
+    assert bench.do(replace(bench.worker(), news=news).run(TaskKey("task"), HOST)) == Ended(Status.FAILED)
+    assert (len(bench.model.calls), bench.loop.time()) == (calls, now)
+    failure = bench.task().failure
+    assert failure is not None
+    assert (failure.code, failure.message) == (TaskCode.MODEL_UNAVAILABLE, "503")
+    bench.close()

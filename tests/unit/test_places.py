@@ -241,6 +241,16 @@ def test_a_place_whose_object_does_not_come_keeps_nobody_waiting(deploy, *, swep
     assert len(made.bench.model.calls) == 1
 
 
+def test_a_place_of_an_overdue_task_keeps_nobody_waiting(deploy):
+    """No object works on it any more, so it does not count, though nobody has ended it yet."""
+    made = deploy(1)
+    first, second = made.submit(2)
+    store = made.bench.store
+    assert not made.bench.do(store.may_stand_in(second, 1))
+    made.bench.database.rows("UPDATE tasks SET deadline_ms = 1, deadline_at = created_at WHERE id = ?", first)
+    assert made.bench.do(store.may_stand_in(second, 1))
+
+
 def test_a_task_that_began_on_the_queue_waits_for_no_place(deploy):
     """The bound is of objects: whoever stands in for a queue takes no object's place."""
     queue = SimpleNamespace(send=None)

@@ -106,6 +106,17 @@ def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
     assert texts(bench) == ["output 0", "output 1", "output 2", "output 3"]
 
 
+def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreBench):
+    """It goes on with the segment that the claim before it has begun."""
+    settle(bench, claim := bench.claim(), progress(claim, step=5, outputs=outputs(0), completed=1))
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim()
+    told = progress(heir, step=1, outputs=outputs(1), completed=2)
+    settle(bench, heir, told)
+    settle(bench, heir, told)
+    assert segments(bench) == [(0, "0,1")]
+
+
 def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
     """A worker's write meets a cancellation: its outputs are kept, its totals refused, and it dies. They are still
     counted as cut off, once, also when the write lands twice."""
@@ -178,6 +189,20 @@ def test_a_merges_levels_may_differ_in_shape(bench: StoreBench, *, below: bool, 
     assert bench.run(bench.store.level_outputs(TaskKey("merged"), 0, 0, 1)) == {0: "below 0", 1: "below 1"}
 
 
+@pytest.mark.parametrize("segments", [True, False])
+def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench, *, segments: bool):
+    """Another task has a level more."""
+    bench.store.writes_segments = segments
+    for name, levels in (("lower", 1), ("higher", 2)):
+        bench.insert(name, chunks=2, reduce=Reduce.MERGE)
+        claim = bench.claim(name)
+        made = [*outputs(0, 1), *(one for level in range(levels) for one in outputs(0, tag=name, level=level + 1))]
+        assert bench.step(claim, Finish(RETENTION_MS, levels), outputs=made, completed=2, calls_minimum=2 + levels)
+    lower = bench.run(bench.store.task(TaskKey("lower")))
+    assert lower is not None
+    assert lower.result == "lower 0"
+
+
 def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):
     """A chunk that has an output in a segment is shown once, and as finished."""
     claim = bench.claim()
@@ -244,6 +269,13 @@ def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bo
     assert [(chunk.start, chunk.end) for chunk in bench.run(bench.store.chunks(TASK)) or []] == [
         *((0, 1), (1, 2), (2, 3), (3, 4))
     ]
+
+
+def test_the_input_of_another_task_stays(bench: StoreBench):
+    """It goes on, and will be read."""
+    bench.insert("other", chunks=3)
+    assert bench.step(bench.claim(), Finish(RETENTION_MS), outputs=outputs(0, 1, 2, 3), completed=4)
+    assert bench.run(bench.store.input(TaskKey("other"))) == "xxx"
 
 
 def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):

@@ -68,12 +68,14 @@ def test_a_task_on_a_slow_database_ends(make, seconds: float):
 
 
 def test_what_an_isolate_knows_spares_the_next_task_the_try(make):
-    """A second worker of the isolate gives its first calls the time that they need."""
+    """A second worker of the isolate gives its first calls the time that they need, and stores that time."""
     bench = make()
     bench.insert(12)
+    noted = note_windows(bench)
     bench.latency.note(5.0, 0.0)
     bench.database.seconds = 5.0
     assert bench.run() == Ended(Status.COMPLETED)
+    assert noted[0][1] == 11_000
     assert bench.events("call_not_started") == []
 
 

@@ -26,7 +26,7 @@ from src.store.claims import (
     Unclaimed,
 )
 from src.store.database import Database
-from src.store.sql import admission, seen, sweep, views, work
+from src.store.sql import admission, deliveries, seen, sweep, views, work
 from src.store.sql.statement import BoundStatement
 from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
@@ -280,8 +280,47 @@ def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
     assert bench.claim().fence == 2
 
 
+def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(bench: StoreBench):
+    """Neither when it would have looked at the claim, nor at the deadline, if that is later."""
+    bench.insert(deadline_ms=700_000)
+    claim = bench.claim()
+    assert bench.run(bench.store.stand_down(claim, progress(claim), Release(600_000, 660_000)))
+    row = bench.row("task")
+    assert (row["not_before"], row["wake_at"]) == (bench.time_ms + 600_000, bench.time_ms + 660_000)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "overdue", "taken over", "given back"])
+def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(bench: StoreBench, end: str):
+    """The calls that were announced before stay what they are: what is looked for is not taken for one."""
+    bench.insert(deadline_ms=LEASE_MS + 1)
+    claim = bench.claim()
+    assert bench.step(claim, in_flight=[CallKey(0, 1)])
+    match end:
+        case "cancelled":
+            assert bench.run(bench.store.cancel(TaskKey("task"), 1_000)).changed
+        case "given back":
+            assert bench.step(claim, Release(0, 0), in_flight=[CallKey(0, 1)])
+        case _:
+            bench.pass_ms(LEASE_MS + (end == "overdue"))
+            assert isinstance(bench.try_claim(), Claim) == (end == "taken over")
+    before = bench.row("task")
+    assert not bench.step(claim, Continue(LEASE_MS, room_bytes=1_000), in_flight=[CallKey(0, 0)])
+    assert bench.row("task") == before
+
+
+@pytest.mark.parametrize(("max_calls", "enough"), [(3, False), (4, True)])
+def test_calls_that_were_out_at_the_end_are_on_the_budget(bench: StoreBench, max_calls: int, enough: bool):
+    """A worker died with two calls out, and the task was cancelled. It needs two more, so four in all."""
+    bench.insert()
+    assert bench.step(bench.claim(), in_flight=[CallKey(0, 0), CallKey(0, 1)])
+    assert bench.run(bench.store.cancel(TaskKey("task"), RETENTION_MS)).changed
+    put_back = bench.run(bench.store.retry(TaskKey("task"), LEASE_MS, max_calls=max_calls))
+    assert (put_back is not None) is enough
+
+
 def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
     """The worker learns why: there is no such task, or it has ended."""
+    bench.insert("other")
     assert bench.try_claim("nobody") == Unclaimed(Standing.MISSING)
     bench.in_status(Status.COMPLETED)
     assert bench.try_claim() == Unclaimed(Standing.TERMINAL)
@@ -479,10 +518,14 @@ def test_erase_leaves_nothing(bench: StoreBench):
             least_ms=0,
             stands_in=0,
         ),
+        deliveries.DELIVERIES.bind(task_key="t"),
+        deliveries.DELIVERY.bind(task_key="t", generation=0, endpoint="e"),
+        deliveries.TAKE_DELIVERY.bind(task_key="t", generation=0, endpoint="e", fence=0, held_ms=1),
+        deliveries.REDELIVER.bind(task_key="t", generation=0, endpoint="e", fence=0, held_ms=1),
     ],
 )
 def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundStatement):
-    """Claims, polls, lists and sweep pages go by an index: their cost does not grow with the table."""
+    """Claims, polls, lists, sweep pages and deliveries go by an index: their cost does not grow with the table."""
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql.partition('RETURNING')[0]}", *bound.values)
     details = [str(row["detail"]) for row in plan]
     assert details

@@ -318,6 +318,18 @@ def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
     assert ended(bench) == {"completed": 1}
 
 
+def test_a_sample_has_the_age_of_the_oldest_task_that_waits(bench: StoreBench) -> None:
+    """One that came later, and one that is worked on for longer, say nothing of it."""
+    bench.insert("a")
+    bench.claim("a")
+    for name in ("b", "c"):
+        bench.pass_ms(3_000)
+        bench.insert(name)
+    fold(bench)
+    (sample,) = bench.database.rows("SELECT pending, processing, oldest_ms FROM samples")
+    assert sample == {"pending": 2, "processing": 1, "oldest_ms": 3_001}
+
+
 def test_an_idle_sweep_writes_nothing(bench: StoreBench) -> None:
     """After the sample of these five minutes there is one look and no write until something ends."""
     fold(bench)

@@ -195,6 +195,32 @@ def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
     assert (outcomes, bench.model.calls) == ([CallNotStarted] * 3, [])
 
 
+@pytest.mark.parametrize(("deaf", "seconds"), [(False, 0.0), (True, limits.DROP_SECONDS_MOST)])
+def test_a_lane_that_is_ended_ends_its_calls(bench: WorkerBench, *, deaf: bool, seconds: float):
+    """Each sees to it that its connection is closed. A provider that takes no note keeps the lane for a second."""
+    of, infer, cancelled = claim(bench, Route.DURABLE_OBJECT), bench.model.infer, list[str]()
+
+    async def noting(call: ModelCall) -> ModelReply:
+        try:
+            return await infer(call)
+        except asyncio.CancelledError:
+            cancelled.append(call.user)
+            if deaf:
+                return await infer(call)
+            raise
+
+    async def play() -> None:
+        bench.model.infer = noting  # type: ignore[method-assign]
+        made = asyncio.ensure_future(Lane().infer(bench.worker(), TASK, of.fence, calls(3)))
+        await asyncio.sleep(3)
+        made.cancel()
+        await asyncio.wait([made])
+        assert made.cancelled()
+
+    bench.do(play())
+    assert (cancelled, bench.loop.time()) == (["0", "1", "2"], 3 + seconds)
+
+
 class Lanes:
     """Lanes that hang until they are told; `broken` ones cannot be."""
 

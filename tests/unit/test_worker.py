@@ -520,6 +520,15 @@ def test_a_worker_stops_at_the_deadline(make):
     assert (task.usage.model_calls, task.usage.in_doubt) == (18, 6)
 
 
+def test_nobody_waits_for_company_beyond_the_deadline(make):
+    """A slow call has ended shortly before it. Its output is kept, and the task ends in time."""
+    bench = make()
+    bench.insert(2, deadline_ms=10_000)
+    bench.model.seconds = lambda number: 9.5 if number == 1 else 50.0
+    assert bench.run() == Ended(Status.FAILED)
+    assert (code(bench), bench.task().completed, bench.loop.time()) == (DEADLINE_EXCEEDED, 1, 10.0)
+
+
 def test_no_call_starts_at_the_deadline_or_after(make):
     """Calls that end at the very deadline are not followed by others."""
     bench = make()
@@ -623,6 +632,16 @@ def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
     other.insert(8, reduce, max_calls=7 + (reduce is Reduce.MERGE))
     assert other.run() == Ended(Status.FAILED)
     assert (code(other), len(other.model.calls)) == (BUDGET_EXHAUSTED, 7 + (reduce is Reduce.MERGE))
+
+
+def test_a_task_of_one_chunk_needs_no_budget_for_a_merge(make):
+    """Nothing is to be merged: it is put back with a budget for the one call that is left."""
+    bench = make()
+    bench.insert(1, Reduce.MERGE)
+    assert bench.do(bench.store.cancel(TaskKey("task"), 1_000)).changed
+    assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms, max_calls=1)) is not None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(bench.model.calls) == 1
 
 
 def test_failed_calls_are_on_the_budget(make):

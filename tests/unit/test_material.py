@@ -1,0 +1,48 @@
+"""What a run holds of its task: the texts that its calls still need."""
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from src.core import limits
+from src.core.pace import Latency
+from src.inference.protocol import ModelCall
+from src.processing.log import Log
+from src.processing.material import Material
+from src.processing.pace import Pace
+from src.processing.plan import Plan
+from src.store.claims import CallKey
+from tests.support.store_bench import StoreBench
+
+
+@pytest.fixture
+def bench() -> Iterator[StoreBench]:
+    """A store."""
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
+    """A run holds the texts of calls that have no output yet, and not those of a whole input that it has read."""
+    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
+    bench.insert(chunks=4)
+    claim = bench.claim()
+    done = set[CallKey]()
+
+    async def story() -> list[list[int]]:
+        log = Log(lambda line: None)
+        pace = Pace(claim, Latency(), lease_seconds=10, window=2, laned=False, log=log)
+        ask = partial(ModelCall, model="m")
+        material = Material(claim, Plan(claim), ask, bench.store, pace, partial(asyncio.sleep, 0))
+        here = []
+        for position in (1, 2, 3):
+            if position != 2:
+                done.add(CallKey(0, position - 1))
+            await material.read(CallKey(0, position), 1, lambda key: key not in done)
+            here.append([place for place in range(4) if material.lacks([CallKey(0, place)]) is None])
+        return here
+
+    assert bench.run(story()) == [[1], [1, 2], [1, 3]]
