@@ -364,6 +364,21 @@ def test_what_a_failure_does_to_an_endpoint(
     assert row["paused_at"] == (NOW if counted else NOW - 9)
 
 
+@pytest.mark.parametrize(("paused_off", "asked_ms", "failures"), [(-1, 0, 3), (-1, 1, 3), (-501, 0, 4), (-500, 0, 4)])
+def test_an_attempt_that_began_in_a_pause_does_not_count(
+    table: Table, paused_off: int, asked_ms: int, failures: int
+) -> None:
+    """Nor if the pause is over when it fails; what it asks for is a pause of its own."""
+    endpoint(table, failures=3, paused_at=NOW - 9_000, paused_until=NOW + paused_off)
+    values = {"breaker": 9, "pause_ms": 1_000, "pause_most_ms": 5_000}
+    table.ask(webhooks.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW - 500, asked_ms=asked_ms, **values)
+    (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
+    assert row["failures"] == failures
+    changed = failures > 3 or asked_ms > 0
+    assert row["paused_until"] == (NOW + asked_ms if changed else NOW + paused_off)
+    assert row["paused_at"] == (NOW if changed else NOW - 9_000)
+
+
 # --- Deliveries -------------------------------------------------------------------------------------------
 
 
