@@ -13,7 +13,7 @@ from src.core.task import DEADLINE_EXCEEDED, Failure
 from src.store.claims import Claim, Finish, Standing, Unclaimed
 from src.store.database import Database
 from src.store.keys import KeyStore
-from src.store.sql import deliveries, ending, keys, seen, storage, sweep, tallies, views, webhooks, work
+from src.store.sql import deliveries, ending, joining, keys, seen, storage, sweep, tallies, views, webhooks, work
 from src.store.sql.statement import Statement, as_json
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 
@@ -179,6 +179,18 @@ def test_how_long_announced_calls_may_start(table: Table, announced_off: int, le
     table.held(announced_at=NOW + announced_off, start_ms=2_000)
     (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
     assert found["left_ms"] == left
+
+
+@AROUND
+def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) -> None:
+    """In the last millisecond of it, too; what came before that is another wish."""
+    table.write(
+        "submissions", id="local:r:1", task_id="local:a", digest='{"0": "local:a"}', expires_at=NOW - 300 + 9_000 + off
+    )
+    ours = {"first": "local:r:", "behind": "local:r;", "path": '$."1"', "task_key": "local:b"}
+    values = {"before": '$."0"', "sendings": 1, "submission": "local:r:2", "window_ms": 300, "valid_ms": 9_000}
+    table.ask(joining.JOIN, **ours, **values)
+    assert [row["task_id"] for row in table.ask(joining.JOINED, **ours)] == (["local:a"] if off >= 0 else [])
 
 
 # --- The sweep --------------------------------------------------------------------------------------------
