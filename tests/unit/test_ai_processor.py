@@ -18,7 +18,8 @@ from src.inference.wire import Wire
 from src.objects.ai_processor import Processor
 from src.objects.lane import Lane
 from src.processing.log import Log
-from src.processing.worker import Worker
+from src.processing.outcomes import Outcome
+from src.processing.worker import Host, Worker
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 
@@ -372,6 +373,24 @@ def test_a_killed_slice_is_taken_over_at_once(make):
     assert task.bench.task().status is Status.COMPLETED
     assert task.bench.loop.time() < task.bench.settings.lease_seconds / 2
     assert task.bench.task().usage.in_doubt == 6
+
+
+@pytest.mark.parametrize(("timeout_seconds", "seconds"), [(120.0, 300.0), (600.0, 272.0)])
+def test_a_slice_is_as_long_as_the_platform_lets_it_be(
+    make, monkeypatch: pytest.MonkeyPatch, timeout_seconds: float, seconds: float
+):
+    """A lane may start the last call 20 s after its announcement, and has a way of 5 s: then 15 minutes are full."""
+    made = make(1, timeout_seconds=timeout_seconds, lease_seconds=700.0)
+    hosts, run = list[Host](), Worker.run
+
+    async def noting(worker: Worker, task_key: TaskKey, host: Host) -> Outcome:
+        hosts.append(host)
+        return await run(worker, task_key, host)
+
+    monkeypatch.setattr(Worker, "run", noting)
+    made.start()
+    made.alarm()
+    assert [host.seconds for host in hosts] == [seconds]
 
 
 def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):

@@ -13,7 +13,7 @@ from src.core.task import DEADLINE_EXCEEDED, Failure
 from src.store.claims import Claim, Finish, Standing, Unclaimed
 from src.store.database import Database
 from src.store.keys import KeyStore
-from src.store.sql import deliveries, ending, keys, seen, storage, sweep, tallies, views, webhooks, work
+from src.store.sql import deliveries, ending, joining, keys, seen, storage, sweep, tallies, views, webhooks, work
 from src.store.sql.statement import Statement, as_json
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 
@@ -179,6 +179,18 @@ def test_how_long_announced_calls_may_start(table: Table, announced_off: int, le
     table.held(announced_at=NOW + announced_off, start_ms=2_000)
     (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
     assert found["left_ms"] == left
+
+
+@AROUND
+def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) -> None:
+    """In the last millisecond of it, too; what came before that is another wish."""
+    table.write(
+        "submissions", id="local:r:1", task_id="local:a", digest='{"0": "local:a"}', expires_at=NOW - 300 + 9_000 + off
+    )
+    ours = {"first": "local:r:", "behind": "local:r;", "path": '$."1"', "task_key": "local:b"}
+    values = {"before": '$."0"', "sendings": 1, "submission": "local:r:2", "window_ms": 300, "valid_ms": 9_000}
+    table.ask(joining.JOIN, **ours, **values)
+    assert [row["task_id"] for row in table.ask(joining.JOINED, **ours)] == (["local:a"] if off >= 0 else [])
 
 
 # --- The sweep --------------------------------------------------------------------------------------------
@@ -362,6 +374,21 @@ def test_what_a_failure_does_to_an_endpoint(
     assert (row["failures"], row["paused_until"]) == (then, NOW + pause_ms)
     counted = then > failures or asked_ms > paused_off > 0
     assert row["paused_at"] == (NOW if counted else NOW - 9)
+
+
+@pytest.mark.parametrize(("paused_off", "asked_ms", "failures"), [(-1, 0, 3), (-1, 1, 3), (-501, 0, 4), (-500, 0, 4)])
+def test_an_attempt_that_began_in_a_pause_does_not_count(
+    table: Table, paused_off: int, asked_ms: int, failures: int
+) -> None:
+    """Nor if the pause is over when it fails; what it asks for is a pause of its own."""
+    endpoint(table, failures=3, paused_at=NOW - 9_000, paused_until=NOW + paused_off)
+    values = {"breaker": 9, "pause_ms": 1_000, "pause_most_ms": 5_000}
+    table.ask(webhooks.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW - 500, asked_ms=asked_ms, **values)
+    (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
+    assert row["failures"] == failures
+    changed = failures > 3 or asked_ms > 0
+    assert row["paused_until"] == (NOW + asked_ms if changed else NOW + paused_off)
+    assert row["paused_at"] == (NOW if changed else NOW - 9_000)
 
 
 # --- Deliveries -------------------------------------------------------------------------------------------

@@ -111,6 +111,17 @@ def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(
     assert not lands(bench)
 
 
+def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: StoreBench):
+    """The first sending was answered, and somebody has begun."""
+    claim = claimed(bench)
+    assert bench.step(claim, outputs=outputs(0), completed=1)
+    before = everything(bench)
+    bench.pass_ms(1_000)
+    bench.run(bench.store.insert(NEW, LEASE_MS))
+    assert everything(bench) == before
+    assert bench.step(claim, outputs=outputs(1), completed=2)
+
+
 @pytest.mark.parametrize("answered", [0, 1], ids=["the first asking", "the second asking"])
 def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(bench: StoreBench, answered: int):
     """A host takes over from itself without waiting for the lease: but not a dead one of its lives from a later one."""

@@ -1,7 +1,6 @@
 """What a run reads from D1: the text that it works on, once, and the outputs that it merges."""
 
 import json
-import random
 import tracemalloc
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +13,6 @@ from src.core.chunks import chunks, cuts
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import NewTask, Reduce, Route, TaskOptions
-from src.inference.protocol import ModelCall
 from src.processing import plan
 from src.processing.outcomes import Ended, Released
 from src.processing.worker import Host
@@ -145,20 +143,6 @@ def test_a_small_task_is_read_with_its_claim(free: WorkerBench):
     assert to_the_end(free) == 1
     assert len(free.model.calls) == 20
     assert free.database.batches - before == 1 + 4  # the claim, and a write each six calls
-
-
-@pytest.mark.parametrize(("characters", "reduce"), [(370, Reduce.CONCAT), (100, Reduce.CONCAT), (370, Reduce.MERGE)])
-def test_the_input_is_read_once(free: WorkerBench, characters: int, reduce: Reduce):
-    """A task of 5,000 chunks on the free plan reads at most six times its own size from D1, whatever its claims."""
-    text = ("w" * (characters - 1) + " ") * 5_000
-    free.do(free.store.insert(task_of(text, characters, reduce=reduce), LEASE_MS))
-    free.model.act = lambda call, number: "y" * 300
-    assert isinstance(free.database, Counted)
-    free.database.bytes_read = 0
-    claims = to_the_end(free)
-    assert claims > 100
-    assert free.database.bytes_read <= 6 * len(text)
-    assert free.database.largest <= 3 * limits.WINDOW_CHARS_MOST
 
 
 # --- merges ------------------------------------------------------------------------------------------------
@@ -329,24 +313,3 @@ def test_sizes_are_those_of_the_first_outputs(bench: StoreBench, shape: str):
     assert bench.step(claim, outputs=told[2:], completed=4)
     assert bench.run(bench.store.level_sizes(TASK, 0)) == [1, 2, 3]
     assert bench.run(bench.store.level_outputs(TASK, 0, 1, 3)) == {1: "文文", 2: "文文文"}
-
-
-def test_a_merge_of_20_mb_holds_little(free: WorkerBench):
-    """A merge of 20 MB of outputs, from its first call to its last: what Python holds meanwhile, 43 MB being there."""
-    text = ("w" * 39 + " ") * 1_250
-    free.settings = replace(free.settings, plan="paid")
-    free.do(free.store.insert(replace(task_of(text, 40, reduce=Reduce.MERGE), merge_chars=40_000), LEASE_MS))
-    rng = random.Random(1)
-    words = [rng.randbytes(4).hex() for _ in range(5_000)]
-
-    def act(call: Any, number: int) -> str:
-        free.model.calls[-12:] = [(0.0, ModelCall("", "", ""))] * min(12, number)  # what was told is not the worker's
-        return " ".join(rng.choices(words, k=1_780))
-
-    free.model.act = act
-    tracemalloc.start()
-    to_the_end(free)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert len(free.model.calls) == 1_250 + 625 + 312 + 156 + 78 + 39 + 19 + 9 + 4 + 2 + 1
-    assert peak < 57_000_000, f"{peak:,} bytes"

@@ -520,6 +520,18 @@ def test_a_worker_stops_at_the_deadline(make):
     assert (task.usage.model_calls, task.usage.in_doubt) == (18, 6)
 
 
+def test_an_end_with_calls_out_is_one_write(make):
+    """The run drops its own calls before it settles the bill: nothing is left to be said afterwards."""
+    bench = make()
+    bench.insert(2, deadline_ms=2_500)
+    bench.model.seconds = lambda number: 50.0
+    before = bench.database.batches
+    assert bench.run() == Ended(Status.FAILED)
+    assert bench.database.batches - before == 2  # the claim with its announcement, and the bill with the end
+    usage = bench.task().usage
+    assert (usage.model_calls, usage.in_doubt) == (2, 2)
+
+
 def test_nobody_waits_for_company_beyond_the_deadline(make):
     """A slow call has ended shortly before it. Its output is kept, and the task ends in time."""
     bench = make()

@@ -1,0 +1,61 @@
+"""What runs read and hold of tasks of thousands of chunks. These take minutes, so they stand apart."""
+
+import random
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.task import Reduce
+from src.inference.protocol import ModelCall
+from tests.support.store_bench import LEASE_MS
+from tests.support.worker_bench import WorkerBench
+from tests.unit.test_window import Counted, task_of, to_the_end
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerBench]:
+    """A worker on the free plan's allowance, over a database that counts what it answers."""
+    monkeypatch.setattr("tests.support.worker_bench.SqliteD1", Counted)
+    made = WorkerBench()
+    made.settings = replace(made.settings, plan="free")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("characters", "reduce"), [(370, Reduce.CONCAT), (100, Reduce.CONCAT), (370, Reduce.MERGE)])
+def test_the_input_is_read_once(free: WorkerBench, characters: int, reduce: Reduce):
+    """A task of 5,000 chunks on the free plan reads at most six times its own size from D1, whatever its claims."""
+    text = ("w" * (characters - 1) + " ") * 5_000
+    free.do(free.store.insert(task_of(text, characters, reduce=reduce), LEASE_MS))
+    free.model.act = lambda call, number: "y" * 300
+    assert isinstance(free.database, Counted)
+    free.database.bytes_read = 0
+    claims = to_the_end(free)
+    assert claims > 100
+    assert free.database.bytes_read <= 6 * len(text)
+    assert free.database.largest <= 3 * limits.WINDOW_CHARS_MOST
+
+
+def test_a_merge_of_20_mb_holds_little(free: WorkerBench):
+    """A merge of 20 MB of outputs, from its first call to its last: what Python holds meanwhile, 43 MB being there."""
+    text = ("w" * 39 + " ") * 1_250
+    free.settings = replace(free.settings, plan="paid")
+    free.do(free.store.insert(replace(task_of(text, 40, reduce=Reduce.MERGE), merge_chars=40_000), LEASE_MS))
+    rng = random.Random(1)
+    words = [rng.randbytes(4).hex() for _ in range(5_000)]
+
+    def act(call: Any, number: int) -> str:
+        free.model.calls[-12:] = [(0.0, ModelCall("", "", ""))] * min(12, number)  # what was told is not the worker's
+        return " ".join(rng.choices(words, k=1_780))
+
+    free.model.act = act
+    tracemalloc.start()
+    to_the_end(free)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(free.model.calls) == 1_250 + 625 + 312 + 156 + 78 + 39 + 19 + 9 + 4 + 2 + 1
+    assert peak < 57_000_000, f"{peak:,} bytes"
