@@ -15,10 +15,12 @@ from src.core.meter import Meter
 from src.core.states import Status
 from src.core.task import Reduce
 from src.core.tenants import LOCAL
+from src.core.webhooks import Event, endpoint_key_of
 from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Release, Step
 from src.store.database import Database
 from src.store.keys import KeyStore, NewKey
 from src.store.tasks import TaskStore
+from src.store.webhooks import NewEndpoint, WebhookStore
 from tests.conformance.cases.storyteller import outputs, progress
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
 from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, START_MS, StoreBench, new_task
@@ -253,6 +255,22 @@ def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
     bench.run(keys.insert(new))
     assert not bench.run(keys.delete("two", new.id))
     assert bench.database.rows("SELECT id FROM tombstones") == []
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench, *, seen: bool):
+    """A first sending of its registration lands after it was deleted, by its tenant or for want of an answer."""
+    endpoints = WebhookStore(Database(bench.database, Meter()))
+    new = NewEndpoint(endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
+    bench.database.fail(NETWORK_LOST, "later", 1 if seen else limits.STORE_SENDS)
+    if seen:
+        assert bench.run(endpoints.insert(new))
+    else:
+        with pytest.raises(StoreUnavailable):
+            bench.run(endpoints.insert(new))
+    assert bench.run(endpoints.delete(new.key, unseen=not seen)) == seen
+    bench.run(bench.database.land())
+    assert bench.database.rows("SELECT id FROM webhook_endpoints") == []
 
 
 class Silence(SqliteD1):

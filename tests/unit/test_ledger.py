@@ -158,6 +158,21 @@ def test_a_pause_is_told_of_for_as_long_as_it_keeps_calls_from_starting(now: flo
     assert bool(ledger.startable(now, 1)) is not waits
 
 
+def test_the_pace_is_the_time_from_one_finished_call_to_the_next():
+    """However many have finished. It begins anew with the first call that succeeds after a failure."""
+    ledger, paces = Ledger(claim(total=6), 3), []
+    keys = [CallKey(0, place) for place in range(6)]
+    started(ledger, *keys)
+    for key, at in zip(keys[:3], (2.0, 4.0, 6.0), strict=True):
+        ledger.succeeded(key, REPLY, now=at)
+        paces.append(ledger.progress([], 6).pace_ms)
+    assert paces == [2_000, 2_000, 2_000]
+    ledger.failed(keys[3], ModelUnavailable("503"), 7.0, 0)
+    ledger.succeeded(keys[4], REPLY, now=9.0)
+    ledger.succeeded(keys[5], REPLY, now=9.0)
+    assert ledger.progress([], 6).pace_ms == 4_500
+
+
 def test_a_call_that_was_refused_waits_no_longer_than_the_pause():
     """It is the pause of all starts that is waited out: the call has no wait of its own beyond it."""
     ledger = Ledger(claim(), 3)

@@ -234,6 +234,20 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
     assert bench.step(claim)
 
 
+def test_a_task_that_somebody_works_on_is_not_the_sweeps(bench: StoreBench):
+    """Whoever stands in for its host leaves it one that was sent off in vain. It is found when his lease is over."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS + LATE_MS)
+    assert nudge(bench)
+    store = bench.store
+    stood_in = store.claim(KEY, holder="h", host="", route=Route.DIRECT, lease_ms=LEASE_MS, stands_in=True)
+    assert isinstance(bench.run(stood_in), Claim)
+    before = bench.row(KEY)
+    assert before["dispatches"] == 1
+    bench.run(store.unsent(KEY))
+    assert bench.row(KEY) == before
+
+
 def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
     """Nothing was sent, so the minute that follows upon a sending does not begin."""
     bench.insert()

@@ -17,16 +17,18 @@ from tests.support.worker_bench import WorkerBench
 
 
 class Road:
-    """A route that takes tasks."""
+    """A route that takes tasks, each in so many seconds."""
 
     route = Route.QUEUE
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0.0) -> None:
         self.sent: list[TaskKey] = []
+        self._seconds = seconds
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Keep the task's key."""
         self.sent.append(task_key)
+        await asyncio.sleep(self._seconds)
 
 
 @pytest.fixture
@@ -100,3 +102,12 @@ def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench,
         assert all(had_room)
         bench.database.rows("DELETE FROM tasks")
     assert 0 < len(had_room) < limits.RUN_LEAST
+
+
+@pytest.mark.parametrize(("seconds", "sends"), [(0.9, 2), (1.0, 2), (1.1, 3)])
+def test_no_send_starts_when_the_time_for_sends_is_over(bench: WorkerBench, seconds: float, sends: int):
+    """Nor at that very moment. Who is left over is due, and not taken on for nothing."""
+    keys, road = submit(bench, 5), Road(seconds=0.5)
+    bench.do(Sweep(bench.worker(), [road], seconds=seconds).run())
+    assert len(road.sent) == sends
+    assert set(bench.do(bench.store.due(9)).idle) == keys - set(road.sent)
