@@ -8,13 +8,15 @@ import pytest
 
 from src.core import limits
 from src.core.pace import Latency
+from src.core.task import Reduce
 from src.inference.protocol import ModelCall
 from src.processing.log import Log
 from src.processing.material import Material
+from src.processing.outcomes import ClaimLost
 from src.processing.pace import Pace
 from src.processing.plan import Plan
-from src.store.claims import CallKey
-from tests.support.store_bench import StoreBench
+from src.store.claims import CallKey, MergeLevel
+from tests.support.store_bench import LEASE_MS, StoreBench, outputs
 
 
 @pytest.fixture
@@ -46,3 +48,21 @@ def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch
         return here
 
     assert bench.run(story()) == [[1], [1, 2], [1, 3]]
+
+
+def test_outputs_that_are_gone_end_the_claim(bench: StoreBench):
+    """Its task was erased before a run came to read what it merges: it stops, rather than fail over a merge of less."""
+    bench.insert(chunks=4, reduce=Reduce.MERGE)
+    assert bench.step(bench.claim(), outputs=outputs(0, 1, 2, 3), merges=[MergeLevel(1, (4,))], completed=4)
+    bench.pass_ms(LEASE_MS + 1)
+    heir = bench.claim()
+    bench.run(bench.store.erase(heir.task_key))
+
+    async def story() -> None:
+        pace = Pace(heir, Latency(), lease_seconds=10, window=2, laned=False, log=Log(lambda line: None))
+        ask = partial(ModelCall, model="m")
+        material = Material(heir, Plan(heir), ask, bench.store, pace, partial(asyncio.sleep, 0))
+        await material.read(CallKey(1, 0), 1, lambda key: True)
+
+    with pytest.raises(ClaimLost):
+        bench.run(story())
