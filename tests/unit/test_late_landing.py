@@ -15,10 +15,12 @@ from src.core.meter import Meter
 from src.core.states import Status
 from src.core.task import Reduce
 from src.core.tenants import LOCAL
+from src.core.webhooks import Event, endpoint_key_of
 from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Release, Step
 from src.store.database import Database
 from src.store.keys import KeyStore, NewKey
 from src.store.tasks import TaskStore
+from src.store.webhooks import NewEndpoint, WebhookStore
 from tests.conformance.cases.storyteller import outputs, progress
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
 from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, START_MS, StoreBench, new_task
@@ -244,6 +246,17 @@ def test_a_revoked_key_does_not_come_back(bench: StoreBench):
     assert bench.run(keys.delete(LOCAL, new.id))
     bench.run(bench.database.land())
     assert bench.run(keys.list(LOCAL)) == []
+
+
+def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench):
+    """A first sending of its registration lands after it was deleted."""
+    endpoints = WebhookStore(Database(bench.database, Meter()))
+    key = endpoint_key_of(LOCAL, "we_1")
+    bench.database.fail(NETWORK_LOST, "later")
+    assert bench.run(endpoints.insert(NewEndpoint(key, "one", "https://hooks.example.com/", tuple(Event))))
+    assert bench.run(endpoints.delete(key))
+    bench.run(bench.database.land())
+    assert bench.run(endpoints.find(key)) is None
 
 
 def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
