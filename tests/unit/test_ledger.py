@@ -334,3 +334,19 @@ def test_a_run_that_started_nothing_is_counted():
     ledger = Ledger(claim(idle_runs=2), 3)
     ledger.idled()
     assert ledger.progress([], 3).idle_runs == 3
+
+
+def test_a_tasks_pace_is_the_mean_time_from_one_output_to_the_next():
+    """Three calls at a time that take six seconds are one each two seconds. What lies before an output that follows
+    upon trouble does not count."""
+    ledger, keys = Ledger(claim(total=5), 3), [CallKey(0, position) for position in range(5)]
+    ledger.add(keys)
+    ledger.start(ledger.startable(0, 3), 0)
+    for key in keys[:3]:
+        ledger.succeeded(key, REPLY, now=6)
+    assert ledger.progress([], 5).pace_ms == 2_000
+    ledger.start(ledger.startable(6, 2), 6)
+    ledger.failed(keys[3], ModelUnavailable("500"), 7, 0.0)
+    ledger.start(ledger.startable(100, 1), 100)
+    ledger.succeeded(keys[3], REPLY, now=101)
+    assert ledger.progress([], 5).pace_ms == 1_000

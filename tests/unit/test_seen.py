@@ -12,10 +12,10 @@ from src.core.states import Status
 from src.core.task import Route
 from src.processing.sightings import Sightings
 from src.processing.worker import Host
-from src.store.claims import Claim, Release
+from src.store.claims import Claim, Finish, Release
 from src.store.seen import Backlog, Seen
 from tests.support.sqlite_d1 import NETWORK_LOST
-from tests.support.store_bench import LEASE_MS, START_MS, StoreBench
+from tests.support.store_bench import LEASE_MS, RETENTION_MS, START_MS, StoreBench, outputs
 from tests.support.worker_bench import WorkerBench
 
 KEY = TaskKey("task")
@@ -234,18 +234,23 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
     assert bench.step(claim)
 
 
-def test_a_task_that_somebody_works_on_is_not_the_sweeps(bench: StoreBench):
-    """Whoever stands in for its host leaves it one that was sent off in vain. It is found when his lease is over."""
+def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench):
+    """The word lands late: somebody has come in place of a host. It neither counts as sent off by nobody again, nor is
+    it due, and once it has ended its retention is not cut short."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     assert nudge(bench)
-    store = bench.store
-    stood_in = store.claim(KEY, holder="h", host="", route=Route.DIRECT, lease_ms=LEASE_MS, stands_in=True)
-    assert isinstance(bench.run(stood_in), Claim)
+    asked = bench.store.claim(KEY, holder="h", host="", route=Route.DIRECT, lease_ms=LEASE_MS, stands_in=True)
+    claim = bench.run(asked)
+    assert isinstance(claim, Claim)
     before = bench.row(KEY)
-    assert before["dispatches"] == 1
-    bench.run(store.unsent(KEY))
+    bench.run(bench.store.unsent(KEY))
     assert bench.row(KEY) == before
+    assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0, 1), completed=2)
+    ended = bench.row(KEY)
+    bench.run(bench.store.unsent(KEY))
+    assert bench.row(KEY) == ended
+    assert (ended["dispatches"], ended["wake_at"]) == (1, bench.time_ms + RETENTION_MS)
 
 
 def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):

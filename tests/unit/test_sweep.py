@@ -420,6 +420,18 @@ def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends
     assert bench.row("task")["wake_at"] == before
 
 
+def test_a_task_that_is_given_back_after_the_look_keeps_its_time(bench: StoreBench):
+    """Somebody has come for it, and had to wait: it is not sent off before its wait is over."""
+    bench.insert()
+    bench.pass_ms(LEASE_MS)
+    due = bench.run(bench.store.due(10))
+    assert due.idle == ["task"]
+    assert bench.step(bench.claim(), Release(5 * LEASE_MS, 6 * LEASE_MS))
+    before = bench.row("task")
+    assert bench.run(bench.store.take_due(due, LEASE_MS)) == []
+    assert bench.row("task") == before
+
+
 def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: StoreBench):
     """Nobody could claim it. It stays due, and the next run fails it."""
     bench.insert(deadline_ms=LEASE_MS + 1)
