@@ -19,6 +19,7 @@ from src.core.errors import (
     ModelTimeout,
     ModelUnavailable,
 )
+from src.core.meter import Meter
 from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.inference.wire import Wire
@@ -83,7 +84,14 @@ class Coordinator:
         self.starts_by = math.inf
         self.patience = 0.0
         self.aborted: list[int] = []  # the fences that it was told to end
+        self.signs = 0  # of life that it was asked for
+        self.unreachable: Exception | None = None
         self._model = model
+
+    async def reach(self) -> None:
+        self.signs += 1
+        if self.unreachable is not None:
+            raise self.unreachable
 
     async def infer(self, task_key: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         self.groups.append(len(calls))
@@ -103,7 +111,7 @@ class Coordinator:
         if self.breaks is not None:
             raise self.breaks
 
-    async def close(self) -> None:
+    async def close(self, fence: int) -> None:
         """Have nothing to forget."""
 
 
@@ -115,11 +123,12 @@ class CallBench:
         self.model = Model()
         self.coordinator = Coordinator(self.model)
         self.lines: list[str] = []
+        self.meter = Meter()
         self.caller: Caller = LocalCaller(self.model, 6)
         if laned:
             of: Claim = claim()
             log = Log(self.lines.append)
-            self.caller = LanedCaller(self.coordinator, of, lanes=3, group_size=6, log=log)
+            self.caller = LanedCaller(self.coordinator, of, self.model, self.meter, lanes=3, group_size=6, log=log)
         self.calls = Calls(self.caller, lambda key: ModelCall("", str(key.position), ""), SECONDS)
 
     def do(self, coroutine: Any) -> Any:
