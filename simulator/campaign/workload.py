@@ -111,7 +111,7 @@ class Workload:
 
 def draw(rng: Random) -> Workload:
     """Draw a workload."""
-    long_one = rng.random() < 0.1
+    long_one = rng.random() < 0.15
     count = rng.choice((2, 3, 4, 4, 4, 5, 6))
     tasks = tuple(_task(rng, long=long_one and at == 0) for at in range(count))
     changes = tuple(_change(rng) for _ in range(rng.choice((0, 0, 0, 1, 1, 2))))
