@@ -69,7 +69,8 @@ class LanedCaller:
         the calls' time.
         """
         began = clock.now()
-        self._alone = self._alone or not await self._reaches()
+        if not self._alone and not await self._reaches():
+            self._alone = True
         if self._alone:
             if len(calls) > 1:  # they were put together for a lane
                 return [CallNotStarted("no lane can be reached")] * len(calls)
