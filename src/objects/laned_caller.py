@@ -76,10 +76,11 @@ class LanedCaller:
                 return [CallNotStarted("no lane can be reached")] * len(calls)
             return [await self._make(calls[0], seconds, starts_by)]
         seconds += min(max(limits.START_SECONDS, starts_by - began), limits.START_SECONDS_MOST) - limits.START_SECONDS
+        seconds -= clock.now() - began  # the sign of life was a part of the way
         asked = asyncio.create_task(self._ask(calls, seconds))
         self._asked.add(asked)  # the loop itself keeps only a weak reference
         asked.add_done_callback(self._asked.discard)
-        answered, _ = await asyncio.wait([asked], timeout=began + seconds + self.slack_seconds - clock.now())
+        answered, _ = await asyncio.wait([asked], timeout=seconds + self.slack_seconds)
         if not answered:  # the lane reports its calls' timeouts itself: its silence says nothing of them
             return [Silence("whoever was to make the call gave no answer")] * len(calls)
         return asked.result()

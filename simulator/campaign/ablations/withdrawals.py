@@ -69,6 +69,14 @@ ABLATIONS = (
         SHORT_FREEZES,
     ),
     Ablation(
+        "held_cancellation_of_lanes_of_queue",
+        "a cancellation is held for a lane of a consumer of the queue",
+        (without.swapped("START_WINDOW", "(route <> 'direct' OR fence > 1)", "route = 'durable-object'"),),
+        {"worker_frozen": 0.2},
+        cancelling_late(TOP, chunks=LONG_CHUNKS, concurrency=3),
+        SHORT_FREEZES,
+    ),
+    Ablation(
         "held_cancellation",
         "a cancellation is answered when no call can start any more",
         ((tasks.TaskStore, "cancel", without.cancel_at_once),),
