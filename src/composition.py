@@ -14,7 +14,7 @@ from .http.services import Api, BoundRoutes, DayUse, RateLimiter
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
 from .inference.workers_ai import AiBinding, WorkersAIProvider
-from .objects.lanes import Lanes
+from .objects.laned_host import Lanes
 from .objects.sender import ObjectSender, ObjectTeller
 from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds

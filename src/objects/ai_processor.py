@@ -20,7 +20,7 @@ from ..processing.outcomes import Outcome, Released
 from ..processing.worker import Worker
 from ..store.claims import Standing, Unclaimed
 from .audience import Audience
-from .lanes import Lanes
+from .laned_host import Lanes
 from .naming import task_name
 from .stubs import Coordinators, Storage
 

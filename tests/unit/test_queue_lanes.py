@@ -20,7 +20,7 @@ from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.inference.wire import Wire
 from src.objects.lane import Lane
-from src.objects.lanes import Lanes
+from src.objects.laned_host import Lanes
 from src.processing.log import Log
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench
