@@ -14,6 +14,7 @@ from .http.services import Api, BoundRoutes, DayUse, RateLimiter
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
 from .inference.workers_ai import AiBinding, WorkersAIProvider
+from .objects.laned_host import Lanes
 from .objects.sender import ObjectSender, ObjectTeller
 from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds
@@ -25,7 +26,7 @@ from .processing.log import Log
 from .processing.rescue import Rescue
 from .processing.submission import Submission
 from .processing.sweep import Sweep
-from .processing.worker import Host, Worker
+from .processing.worker import Worker
 from .queue.consumer import consume
 from .queue.dead_letter import bury
 from .queue.messages import DEAD_LETTERS, Batch
@@ -226,9 +227,11 @@ class App:
             await bury(batch, self.store, self.settings, self.log)
             self._deliverer().begin()
             return
-        seconds = slice_seconds(self.settings, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS)
+        bindings, worker = self._bindings, self.worker()
+        lanes = Lanes(None if bindings.processors is None else bindings.coordinators, self.log)
+        host = lanes.host(worker, Route.QUEUE, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS)
         # A continuation that no route takes has no second run here: this invocation's allowance is spent.
-        await consume(batch, self.worker(), self._dispatcher(0.0), Host(Route.QUEUE, seconds), self.log)
+        await consume(batch, worker, self._dispatcher(0.0), host, partial(lanes.close, meter=self.meter), self.log)
 
     async def scheduled(self) -> None:
         """Handle a cron trigger: sweep."""

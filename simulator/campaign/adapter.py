@@ -172,7 +172,7 @@ class WatchedDatabase(Database):
 
 
 class WatchedCoordinators:
-    """The binding `BATCH_COORDINATOR` for a task's object, and the stub of its coordinator."""
+    """The binding `BATCH_COORDINATOR` for a task's host, and the stub of its coordinator."""
 
     def __init__(self, binding: Any, app: "Onceover") -> None:
         self._binding = binding
@@ -181,6 +181,10 @@ class WatchedCoordinators:
     def getByName(self, name: str) -> "WatchedCoordinators":  # noqa: N802 - the platform's name
         """Return the stub of the coordinator of that name."""
         return WatchedCoordinators(self._binding.getByName(name), self._app)
+
+    async def reach(self) -> Any:
+        """Ask it for a sign of life."""
+        return await self._binding.reach()
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> Any:
         """Have a lane make calls."""
@@ -195,9 +199,9 @@ class WatchedCoordinators:
         """Have lanes end their calls."""
         return await self._binding.abort(task_key, fence)
 
-    async def close(self) -> Any:
+    async def close(self, fence: int) -> Any:
         """Have it forget everything."""
-        return await self._binding.close()
+        return await self._binding.close(fence)
 
 
 class Onceover:
@@ -252,7 +256,7 @@ class WorkerIsolate:
 
     async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
         """Handle the messages of one batch."""
-        await self._worker(self._env, ctx).queue(batch)
+        await self._worker(_with_watched_lanes(self._env, self._app), ctx).queue(batch)
 
     async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:
         """Handle a cron trigger."""
@@ -264,7 +268,7 @@ class WorkerIsolate:
 
 
 def _with_watched_lanes(env: Env, app: Onceover) -> Env:
-    """The isolate's `env` for an object, which may be a task's and have lanes."""
+    """The isolate's `env` for whoever may work on a task that has lanes: an object, or the queue's consumer."""
     if not env.has("BATCH_COORDINATOR"):
         return env
     seen = copy.copy(env)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from simulator.platform.world import World
 
 RUNS_JUDGED = "runs that ended with outputs"
+GROUPS = "groups of calls that lanes answered, on the route {route}"
 RUNS_JUDGED_FULL = "runs that ended with outputs, the database full meanwhile"
 _CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
 
@@ -39,6 +40,7 @@ class _Run:
 
     task_key: TaskKey
     fence: int
+    route: str
     began_ms: int
     outputs: list[str] = field(default_factory=list)
     ended: bool = False
@@ -63,7 +65,8 @@ class Custody:
             return
         told = json.loads(line)
         if told["event"] == "claimed":
-            _RUN.set(_Run(task_key_of(told["tenant"], told["task"]), told["fence"], self._world.now_ms()))
+            task_key = task_key_of(told["tenant"], told["task"])
+            _RUN.set(_Run(task_key, told["fence"], told["route"], self._world.now_ms()))
             return
         run = _RUN.get()
         assert run is not None
@@ -81,6 +84,7 @@ class Custody:
         assert run is not None
         assert run.task_key == task_key
         run.outputs += outputs
+        self._invariants.judged[GROUPS.format(route=run.route)] += 1
         if run.ended:
             self._check(run)
 

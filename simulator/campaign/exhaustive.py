@@ -55,6 +55,16 @@ FLOWS = (
             last=TOP,
         ),
     ),
+    Flow("queue, lanes", Workload(tasks=_one(chunks=LONG_CHUNKS), first=TOP, last=TOP, short_slices=False)),
+    Flow(
+        "queue, lanes, cancel, retry",
+        Workload(
+            tasks=_one(chunks=LONG_CHUNKS, actions=((0.7, "cancel"), (1.5, "retry"))),
+            first=TOP,
+            last=TOP,
+            short_slices=False,
+        ),
+    ),
     Flow("object", Workload(tasks=_one(chunks=2), first=FREE, last=FREE, short_slices=False)),
     Flow("object, merge, continued", Workload(tasks=_one(chunks=6, reduce="merge"), first=FREE, last=FREE)),
     Flow(

@@ -111,11 +111,11 @@ class Workload:
 
 def draw(rng: Random) -> Workload:
     """Draw a workload."""
-    long_one = rng.random() < 0.1
+    long_one = rng.random() < 0.15
     count = rng.choice((2, 3, 4, 4, 4, 5, 6))
     tasks = tuple(_task(rng, long=long_one and at == 0) for at in range(count))
     changes = tuple(_change(rng) for _ in range(rng.choice((0, 0, 0, 1, 1, 2))))
-    first = FREE if long_one else rng.choice(DEPLOYMENTS)
+    first = rng.choice((TOP, FREE) if long_one else DEPLOYMENTS)
     return Workload(
         tasks=tasks,
         changes=changes,

@@ -228,11 +228,11 @@ OBJECT_FAILURES_MOST = 6
 OBJECT_START_SECONDS = 5.0  # an object that was started counts as about to work for so long
 OBJECT_RETURN_SECONDS = 10.0  # from the start of a slice that dies; platform: no alarm rings while one is at work
 
-# --- Lanes of a long task on the Durable Object route -------------------------------------------------
+# --- Lanes of a long task, where objects are bound ------------------------------------------------------
 LANE_CALLS = 6  # platform: connections of one invocation that may wait for their headers
-LANE_CHUNKS = 40  # a lane for this many chunks
+LANE_CHUNKS = 24  # a lane for this many chunks
 LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # one lane is none: a task with fewer chunks works alone
-LANES_MOST = 5  # the task's object waits for one RPC a lane, and has six connections itself
+LANES_MOST = 5  # the task's host waits for one RPC a lane, and has six connections itself
 LANE_SLACK_SECONDS = 5.0  # for the way to a lane and back
 COORDINATOR_IDLE_SECONDS = 3_600.0
 SWEEP_BACKOFF_DOUBLINGS_MOST = 6

@@ -14,15 +14,13 @@ from ..core.errors import ConfigurationError
 from ..core.ids import TaskKey
 from ..core.marks import LAST_STEP
 from ..core.task import Mark, Route
-from ..processing.allowance import slice_seconds
-from ..processing.caller import Caller
 from ..processing.log import Log
 from ..processing.looks import Hint
 from ..processing.outcomes import Outcome, Released
-from ..processing.worker import Host, Worker
-from ..store.claims import Claim, Standing, Unclaimed
+from ..processing.worker import Worker
+from ..store.claims import Standing, Unclaimed
 from .audience import Audience
-from .laned_caller import laned_caller
+from .laned_host import Lanes
 from .naming import task_name
 from .stubs import Coordinators, Storage
 
@@ -58,12 +56,11 @@ class Processor:
     ) -> None:
         self._storage = storage
         self._worker = worker
-        self._coordinators = coordinators
+        self._lanes = Lanes(coordinators, log)
         self._now_ms = now_ms
         self._log = log
         self._running = False
         self._asked = False
-        self._laned = False
         self._hint = Hint()
         self._asked_at = -math.inf
         self.audience = Audience(self._is_at_work)
@@ -117,21 +114,10 @@ class Processor:
         self._hint = Hint()
         try:
             worker = self._worker()
-            host = Host(
-                Route.DURABLE_OBJECT,
-                slice_seconds(
-                    worker.settings,
-                    limits.OBJECT_SLICE_SECONDS,
-                    limits.OBJECT_WALL_SECONDS,
-                    # Lanes start calls within the window that they read, which the slice's end does not cut short.
-                    limits.LANE_SLACK_SECONDS + limits.START_SECONDS_MOST - limits.START_SECONDS,
-                ),
-                task_name(task_key),
-                lambda claim: self._caller_for(worker, claim),
-                limits.LANE_SLACK_SECONDS,
-                hint=self._hint,
-                wrote=self.audience.tell,
+            host = self._lanes.host(
+                worker, Route.DURABLE_OBJECT, limits.OBJECT_SLICE_SECONDS, limits.OBJECT_WALL_SECONDS
             )
+            host = host._replace(name=task_name(task_key), hint=self._hint, wrote=self.audience.tell)
             outcome = await worker.run(task_key, host)
         except ConfigurationError as error:
             self._log.misconfigured(error, task=task_key)
@@ -143,27 +129,12 @@ class Processor:
             return
         delay = _delay_seconds(outcome)
         if delay is None and not self._asked:
-            await self._close_lanes(task_key)  # meanwhile, too, others may come in
+            await self._lanes.close(task_key, worker.meter)  # meanwhile, too, others may come in
             if not self._asked:
                 await self._forget()
                 return
         # Who started the task while the slice was at work, with a retry maybe, does not wait for what the slice knew.
         await self._arm(0 if self._asked or delay is None else delay)
-
-    async def _close_lanes(self, task_key: TaskKey) -> None:
-        """Tell the coordinator that the task is done with; one that is not told cleans up by itself, later."""
-        if self._laned and self._coordinators is not None:
-            try:
-                await self._coordinators.getByName(task_key).close()
-            except Exception as error:  # noqa: BLE001 - RPC raises what it likes
-                self._log("close_failed", task=task_key, error=type(error).__name__)
-
-    def _caller_for(self, worker: Worker, claim: Claim) -> Caller | None:
-        if self._coordinators is None:
-            return None
-        caller = laned_caller(worker, self._coordinators, claim)
-        self._laned = caller is not None
-        return caller
 
     async def _back_off(self) -> None:
         """Come back later; after some failures in the object's life leave the task to the sweep and its spacing."""

@@ -57,6 +57,10 @@ class Coordinator:
         self._now_ms = now_ms
         self._log = log
         self._opened = False
+        self._fence = -1  # the highest that has asked for anything in this life of the object
+
+    async def reach(self) -> None:
+        """Give a sign of life."""
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Have a free lane make the calls of a claim, each within `seconds`, and return their outcomes in order.
@@ -65,6 +69,7 @@ class Coordinator:
         Raises what RPC raises, or TimeoutError, when the lane was lost: whether it made the calls is unknown.
         """
         patience = seconds + limits.LANE_SLACK_SECONDS
+        self._fence = max(self._fence, fence)
         self._open()
         lane = self._take(lanes, len(calls), patience)
         # Should this object be forgotten by its task, it cleans up by itself.
@@ -93,8 +98,13 @@ class Coordinator:
         except Exception as error:  # noqa: BLE001 - RPC raises what it likes, and the other lanes are to hear of it
             self._log("abort_failed", task=task_key, lane=lane, error=type(error).__name__)
 
-    async def close(self) -> None:
-        """Forget everything: the task has ended."""
+    async def close(self, fence: int | None = None) -> None:
+        """Forget everything: the task has ended, or the worker of this claim is done with it. None: of any claim.
+
+        A later claim may be at work already, after a retry or on another route. Then its lanes are not forgotten.
+        """
+        if fence is not None and fence < self._fence:
+            return
         self._opened = False
         await self._storage.deleteAll()
 

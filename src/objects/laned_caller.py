@@ -7,11 +7,12 @@ import asyncio
 from collections.abc import Sequence
 
 from ..core import limits
-from ..core.errors import CallerLost
+from ..core.errors import CallAborted, CallerLost, CallNotStarted, ModelError
+from ..core.meter import Meter
 from ..inference import wire
-from ..inference.protocol import ModelCall
+from ..inference.protocol import ModelCall, ModelReply, Provider
 from ..processing import clock
-from ..processing.caller import CallOutcome, Silence
+from ..processing.caller import CallOutcome, Silence, call_model
 from ..processing.log import Log
 from ..processing.worker import Worker
 from ..store.claims import Claim
@@ -19,16 +20,46 @@ from .stubs import Coordinators, CoordinatorStub
 
 
 class LanedCaller:
-    """Implements `Caller` over up to `lanes` lanes, each with up to `group_size` calls at a time."""
+    """Implements `Caller` over up to `lanes` lanes, each with up to `group_size` calls at a time.
 
-    def __init__(self, coordinator: CoordinatorStub, claim: Claim, *, lanes: int, group_size: int, log: Log) -> None:
-        self.groups_most = lanes
-        self.group_size = group_size
+    Where no object can be reached, and the worker itself goes on, it makes the calls itself, up to `group_size` at a
+    time, for the rest of its run. So it asks the coordinator for a sign of life before the first group, and after each
+    group that was lost. A group that is sent in vain would cost each of its calls an attempt, and a place on the bill.
+    """
+
+    def __init__(
+        self,
+        coordinator: CoordinatorStub,
+        claim: Claim,
+        provider: Provider,
+        meter: Meter,
+        *,
+        lanes: int,
+        group_size: int,
+        log: Log,
+    ) -> None:
         self.slack_seconds = limits.LANE_SLACK_SECONDS
+        self._lanes = lanes
+        self._lane_calls = group_size
         self._coordinator = coordinator
         self._claim = claim
+        self._provider = provider
+        self._meter = meter
         self._log = log
+        self._alone = False
+        self._reached: asyncio.Task[bool] | None = None
         self._asked: set[asyncio.Task[Sequence[CallOutcome]]] = set()
+        self._own: set[asyncio.Task[ModelReply | ModelError]] = set()
+
+    @property
+    def groups_most(self) -> int:
+        """See `Caller.groups_most`: one for each lane, or one for each call that the worker makes itself."""
+        return self._lane_calls if self._alone else self._lanes
+
+    @property
+    def group_size(self) -> int:
+        """See `Caller.group_size`."""
+        return 1 if self._alone else self._lane_calls
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
         """See `Caller.call`. The lane itself asks the database by when the calls may start.
@@ -37,9 +68,15 @@ class LanedCaller:
         wants any more. A start window that is longer than the usual one, since the database is slow, comes on top of
         the calls' time.
         """
-        seconds += (
-            min(max(limits.START_SECONDS, starts_by - clock.now()), limits.START_SECONDS_MOST) - limits.START_SECONDS
-        )
+        began = clock.now()
+        if not self._alone and not await self._reaches():
+            self._alone = True
+        if self._alone:
+            if len(calls) > 1:  # they were put together for a lane
+                return [CallNotStarted("no lane can be reached")] * len(calls)
+            return [await self._make(calls[0], seconds, starts_by)]
+        seconds += min(max(limits.START_SECONDS, starts_by - began), limits.START_SECONDS_MOST) - limits.START_SECONDS
+        seconds -= clock.now() - began  # the sign of life was a part of the way
         asked = asyncio.create_task(self._ask(calls, seconds))
         self._asked.add(asked)  # the loop itself keeps only a weak reference
         asked.add_done_callback(self._asked.discard)
@@ -51,26 +88,63 @@ class LanedCaller:
     async def abort(self) -> None:
         """See `Caller.abort`: the coordinator tells the lanes."""
         claim = self._claim
+        for made in self._own:
+            made.cancel()
+        if self._alone and not self._asked:
+            return
         try:
             async with asyncio.timeout(limits.TELL_SECONDS + limits.LANE_SLACK_SECONDS):
                 await self._coordinator.abort(claim.task_key, claim.fence)
         except Exception as error:  # noqa: BLE001 - RPC raises what it likes; the lanes then go on to their calls' end
             self._log("abort_failed", task=claim.task_key, error=type(error).__name__)
 
+    async def _reaches(self) -> bool:
+        """Whether the coordinator has given a sign of life since the last group was lost. Groups ask together."""
+        if self._reached is None:
+            self._reached = asyncio.create_task(self._reach())
+        return await asyncio.shield(self._reached)
+
+    async def _reach(self) -> bool:
+        self._meter.spend()
+        try:
+            async with asyncio.timeout(self.slack_seconds):
+                await self._coordinator.reach()
+        except Exception as error:  # noqa: BLE001 - RPC raises what it likes; the worker then makes the calls
+            self._log("lanes_unreachable", task=self._claim.task_key, error=type(error).__name__)
+            return False
+        return True
+
     async def _ask(self, calls: Sequence[ModelCall], seconds: float) -> Sequence[CallOutcome]:
         claim, sent = self._claim, [wire.write_call(call) for call in calls]
         try:
-            answers = await self._coordinator.infer(claim.task_key, claim.fence, self.groups_most, sent, seconds)
+            answers = await self._coordinator.infer(claim.task_key, claim.fence, self._lanes, sent, seconds)
             outcomes = [wire.read_outcome(answer) for answer in answers]
             assert len(outcomes) == len(calls)
         except Exception as error:  # noqa: BLE001 - RPC raises what it likes; whether the lane worked is unknown
+            self._reached = None
             self._log("lane_lost", task=claim.task_key, calls=len(calls), error=type(error).__name__)
             return [CallerLost("the lane that made the call was lost")] * len(calls)
         return outcomes
 
+    async def _make(self, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
+        """Make a call as the worker itself does. Cancelling this cancels the call; `abort` ends it."""
+        made = asyncio.create_task(call_model(self._provider, call, seconds, starts_by))
+        self._own.add(made)
+        try:
+            await asyncio.wait([made])
+        except asyncio.CancelledError:
+            made.cancel()
+            await asyncio.wait([made], timeout=limits.DROP_SECONDS_MOST)
+            raise
+        finally:
+            self._own.discard(made)
+        if made.cancelled():
+            return CallAborted("the task has ended, and the call's connection was closed")
+        return made.result()
+
 
 def lanes_for(chunks: int) -> int:
-    """Return how many lanes a task of this many chunks gets; 1 means that its own object makes the calls."""
+    """Return how many lanes a task of this many chunks gets; 1 means that its own worker makes the calls."""
     return max(1, min(limits.LANES_MOST, chunks // limits.LANE_CHUNKS))
 
 
@@ -78,11 +152,13 @@ def laned_caller(worker: Worker, coordinators: Coordinators, claim: Claim) -> La
     """Give a long task its lanes; None for a task that needs none, or whose worker has just died.
 
     Each lane is an invocation with up to `AI_CONCURRENCY` calls of its own. Who sets 1 wants one call at a time, of a
-    long task too: there the task's own object makes the calls.
+    long task too: there the task's own worker makes the calls.
     """
     lanes = lanes_for(claim.total)
     group_size = min(limits.LANE_CALLS, worker.settings.concurrency)
     if lanes == 1 or group_size == 1 or claim.stalls:
         return None
     coordinator = coordinators.getByName(claim.task_key)
-    return LanedCaller(coordinator, claim, lanes=lanes, group_size=group_size, log=worker.log)
+    return LanedCaller(
+        coordinator, claim, worker.provider, worker.meter, lanes=lanes, group_size=group_size, log=worker.log
+    )

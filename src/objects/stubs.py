@@ -44,6 +44,10 @@ class ProcessorStub(Protocol):
 class CoordinatorStub(Protocol):
     """A `BatchCoordinator` at the other end of RPC."""
 
+    async def reach(self) -> object:
+        """See `Coordinator.reach`."""
+        ...
+
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """See `Coordinator.infer`."""
         ...
@@ -52,7 +56,7 @@ class CoordinatorStub(Protocol):
         """See `Coordinator.abort`."""
         ...
 
-    async def close(self) -> object:
+    async def close(self, fence: int) -> object:
         """See `Coordinator.close`."""
         ...
 

@@ -72,6 +72,10 @@ class BatchCoordinator(DurableObject):
         runtime = SURROUNDINGS.get().runtime
         self._coordinator = Coordinator(self.ctx.storage, self.env.AI_PROCESSOR, runtime.now_ms, Log(runtime.write))
 
+    async def reach(self) -> None:
+        """Give a sign of life; called over RPC."""
+        await self._coordinator.reach()
+
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Have a lane make a group of calls; called over RPC."""
         return await self._coordinator.infer(task_key, fence, lanes, calls, seconds)
@@ -80,9 +84,9 @@ class BatchCoordinator(DurableObject):
         """Have lanes end the calls of claims up to this one; called over RPC."""
         await self._coordinator.abort(task_key, fence)
 
-    async def close(self) -> None:
-        """Forget everything; called over RPC."""
-        await self._coordinator.close()
+    async def close(self, fence: int | None = None) -> None:
+        """Forget everything; called over RPC. Code of a release before names no claim."""
+        await self._coordinator.close(fence)
 
     async def alarm(self, info: object = None) -> None:
         """Clean up."""

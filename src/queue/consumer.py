@@ -5,8 +5,11 @@ worker's lease is live, or a continuation or the sweep is due. Only what may be 
 the queue's retries, and after them to the dead letters.
 """
 
+from collections.abc import Awaitable, Callable
+
 from ..core import limits
 from ..core.errors import ConfigurationError, SchemaMissing, StoreFull, StoreQuotaExhausted, StoreUnavailable
+from ..core.ids import TaskKey
 from ..processing.dispatch import Dispatcher
 from ..processing.log import Log
 from ..processing.outcomes import Released
@@ -14,14 +17,19 @@ from ..processing.worker import Host, Worker
 from . import messages
 from .messages import Batch, Message
 
+type LeaveTask = Callable[[TaskKey], Awaitable[None]]
 
-async def consume(batch: Batch, worker: Worker, dispatcher: Dispatcher, host: Host, log: Log) -> None:
-    """Handle each message of the batch, one after the other."""
+
+async def consume(batch: Batch, worker: Worker, dispatcher: Dispatcher, host: Host, leave: LeaveTask, log: Log) -> None:
+    """Handle each message of the batch, one after the other. `leave` is called for each task that is done with here."""
     for message in batch.messages:
-        await _consume(message, worker, dispatcher, host, log.bind(message=message.id, delivery=message.attempts))
+        bound = log.bind(message=message.id, delivery=message.attempts)
+        await _consume(message, worker, dispatcher, host, leave, bound)
 
 
-async def _consume(message: Message, worker: Worker, dispatcher: Dispatcher, host: Host, log: Log) -> None:
+async def _consume(
+    message: Message, worker: Worker, dispatcher: Dispatcher, host: Host, leave: LeaveTask, log: Log
+) -> None:
     task_key = messages.read(message.body)
     if task_key is None:
         log("unreadable_message")
@@ -50,7 +58,10 @@ async def _consume(message: Message, worker: Worker, dispatcher: Dispatcher, hos
         return
     if isinstance(outcome, Released):
         await dispatcher.dispatch(task_key, outcome.delay_seconds)
-    message.ack()
+        message.ack()
+    else:
+        message.ack()
+        await leave(task_key)
 
 
 def put_off(batch: Batch, error: ConfigurationError, log: Log) -> None:

@@ -21,7 +21,8 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 
-CHUNKS = {"queue": 20, "durable-object": limits.LANES_FROM_CHUNKS + 20, "direct": 20}  # lanes, where there are any
+LONG = limits.LANES_FROM_CHUNKS + 20
+CHUNKS = {"queue": LONG, "durable-object": LONG, "direct": 20}  # lanes, where there are any
 KEPT_SECONDS = 4
 RETENTION = variables({"RETENTION_DAYS": f"{KEPT_SECONDS / 86_400:.8f}"})
 
@@ -108,7 +109,7 @@ def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServ
         done = client.finished(submit(client, CHUNKS[route]))
         assert (done["status"], done["route"]) == ("completed", route)
         coordinators = [path for path in object_files(state) if path.parent.name.endswith("BatchCoordinator")]
-        assert len(coordinators) == (route == "durable-object")
+        assert len(coordinators) == (route != "direct")
         assert canaries.words_in(done["result"]["output"].encode()) == canaries.WORDS_SENT
         failed = client.finished(submit(client, 2, "refuse "))
         assert failed["error"]["code"] == "model_refused"

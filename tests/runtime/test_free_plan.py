@@ -100,8 +100,14 @@ def test_200_chunks_are_as_fast_on_objects_as_on_the_queue(free: DevServer, queu
         "AIProcessor.start",
         "AIProcessor.alarm",
         "AIProcessor.infer",
+        "BatchCoordinator.reach",
         "BatchCoordinator.infer",
         "BatchCoordinator.close",
+    }
+    assert {line["handler"] for line in metered.lines(queues)} >= {
+        "queue",
+        "AIProcessor.infer",
+        "BatchCoordinator.infer",
     }
 
 

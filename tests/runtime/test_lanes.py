@@ -1,18 +1,22 @@
-"""A long task on the Durable Object route: lanes, their loss, and what is left when it is over."""
+"""A long task on the queue and on the Durable Object route: lanes, their loss, what they cost, and what is left."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from src.core import limits
+from tests.runtime.conftest import ENVIRONMENTS
 from tests.support import metered
 from tests.support.client import Client, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
-CHUNKS = 120
-FLAGS = ("--env", "free", "--cron-every", "1")
+CHUNKS = 3 * limits.LANE_CHUNKS
+IN_FLIGHT = 3 * limits.LANE_CALLS
+ROUTES = ("queue", "durable-object")
 
 
 @pytest.fixture
@@ -21,45 +25,80 @@ def model() -> Iterator[ModelServer]:
         yield server
 
 
-def test_a_long_task_is_not_bound_to_six_calls_at_a_time(model: ModelServer, tmp_path: Path):
-    """120 chunks get three lanes: more than six calls are in flight, each made once, and nothing stays behind."""
-    with DevServer(tmp_path, *FLAGS, *openai(model.base_url)) as dev, Client(dev.url) as client:
+def flags(route: str, model: ModelServer, **settings: object) -> list[str]:
+    return [*ENVIRONMENTS[route], *openai(model.base_url, **settings), "--cron-every", "1"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: ModelServer, tmp_path: Path):
+    """72 chunks get three lanes: more than six calls are in flight, each made once, and nothing stays behind."""
+    with DevServer(tmp_path, *flags(route, model)) as dev, Client(dev.url) as client:
         text = paragraphs(CHUNKS)
         model.hold()
         submitted = client.submit(text, chunk={"maxChars": 40})
-        model.wait_for_in_flight(18)
-        # The task's object and its coordinator hold what they need, now and not later.
+        model.wait_for_in_flight(IN_FLIGHT)
+        # The task's object, where there is one, and its coordinator hold what they need, now and not later.
         held = metered.object_rows(tmp_path)
-        assert (held["_cf_KV"], held["version"]) == (1, 1)
+        assert (held.get("_cf_KV", 0), held["version"]) == (int(route == "durable-object"), 1)
         model.release()
         task = client.finished(submitted["id"])
-        assert (task["status"], task["route"]) == ("completed", "durable-object")
+        assert (task["status"], task["route"]) == ("completed", route)
         calls = model.calls()
         assert len(calls) == CHUNKS == task["usage"]["modelCalls"]
         assert "".join(sorted(call.user for call in calls)) == text
-        assert 6 < max(call.in_flight for call in calls) <= 18
+        assert 6 < max(call.in_flight for call in calls) <= IN_FLIGHT
         assert task["usage"]["inDoubt"] == 0
         chunks = client.http.get(f"{task['links']['self']}/chunks").json()["chunks"]
         assert {chunk["lane"] for chunk in chunks} == {1, 2, 3}
-        # The object says goodbye after the task has ended: its storage and its coordinator's are empty then.
+        # The host says goodbye after the task has ended: its storage and its coordinator's are empty then.
         eventually(lambda: not metered.object_rows(tmp_path))
 
 
-def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(model: ModelServer, tmp_path: Path):
+@pytest.mark.parametrize("route", ROUTES)
+def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, model: ModelServer, tmp_path: Path):
     """SIGKILL with three lanes at work: after the restart the task completes, each repetition one in doubt."""
-    flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=1, LEASE_SECONDS=2), *FLAGS]
-    with DevServer(tmp_path, *flags) as dev, Client(dev.url) as client:
+    settings = flags(route, model, AI_TIMEOUT_SECONDS=1, LEASE_SECONDS=2)
+    with DevServer(tmp_path, *settings) as dev, Client(dev.url) as client:
         task = client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})
         model.wait_for_calls(30)
         model.hold()
-        model.wait_for_in_flight(18)
+        model.wait_for_in_flight(IN_FLIGHT)
         dev.kill()
     model.release()
     model.wait_until_idle()
-    with DevServer(tmp_path, *flags) as dev, Client(dev.url) as client:
+    with DevServer(tmp_path, *settings) as dev, Client(dev.url) as client:
         done = client.finished(task["id"])
     assert done["status"] == "completed"
-    assert CHUNKS <= len(model.calls()) <= CHUNKS + 18
+    assert CHUNKS <= len(model.calls()) <= CHUNKS + IN_FLIGHT
     usage = done["usage"]
-    assert usage["inDoubt"] == 18
+    assert usage["inDoubt"] == IN_FLIGHT
     assert usage["modelCalls"] - usage["inDoubt"] <= len(model.calls()) <= usage["modelCalls"]
+
+
+def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path):
+    """Of objects: a sign of life, two requests and three rows for each group of six calls, eight rows for the
+    coordinator's tables, and a goodbye. A short task asks nothing of them. D1 is written by the consumer alone."""
+    with DevServer(tmp_path, *flags("queue", model), "--limits", "paid") as dev, Client(dev.url) as client:
+        client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
+        assert not of_objects(dev)
+        task = client.finished(client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})["id"])
+        eventually(lambda: of_objects(dev)["BatchCoordinator.close"])
+        requests = of_objects(dev)
+        groups = requests["BatchCoordinator.infer"]
+        assert requests == {
+            "BatchCoordinator.reach": 1,
+            "BatchCoordinator.infer": groups,
+            "AIProcessor.infer": groups,
+            "BatchCoordinator.close": 1,
+        }
+        lines = [line for line in metered.lines(dev) if "." in line["handler"]]
+        assert CHUNKS // limits.LANE_CALLS <= groups <= 2 * CHUNKS // limits.LANE_CALLS
+        assert sum(line["rows_written"] for line in lines) == 0
+        assert sum(line["d1_statements"] for line in lines) == groups
+        assert sum(line["object_rows_written"] for line in lines) == 3 * groups + 8, (groups, lines)
+        assert task["usage"]["modelCalls"] == CHUNKS
+
+
+def of_objects(dev: DevServer) -> Counter[str]:
+    """How often an object was asked for what."""
+    return Counter(line["handler"] for line in metered.lines(dev) if "." in line["handler"])

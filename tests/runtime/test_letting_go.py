@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from src.core import limits
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, openai, paragraphs
 from tests.support.dev_server import DevServer
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.runtime
 TIMEOUT_SECONDS = {"queue": 60, "durable-object": 60, "direct": 20}
 FREED_SECONDS_MOST = 15
 SMALL = {"maxChars": 40}
+LANED_CHUNKS = 3 * limits.LANE_CHUNKS
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +93,14 @@ def test_a_second_task_does_not_wait_for_a_hanging_one(client: Client, model: Mo
     assert client.http.post(first["links"]["cancel"]).status_code == 200
 
 
-def test_lanes_are_told(model: ModelServer, tmp_path: Path):
+@pytest.mark.parametrize("route", ["queue", "durable-object"])
+def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
     """18 calls of three lanes hang. After the cancellation all their connections close, and all are in doubt but for
     those that had come: these are kept."""
-    flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=60, LEASE_SECONDS=70, PLAN="paid"), "--env", "free"]
+    flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=60, LEASE_SECONDS=70, PLAN="paid"), *ENVIRONMENTS[route]]
     model.plan = Plan(decide=lambda call: hang() if call.number > 20 else None)
     with DevServer(tmp_path, *flags, "--cron-every", "1") as dev, Client(dev.url) as client:
-        task = client.submit(paragraphs(120), chunk=SMALL)
+        task = client.submit(paragraphs(LANED_CHUNKS), chunk=SMALL)
         model.wait_for_calls(21, 60)
         model.wait_for_in_flight(3)
         moment = time.time()
@@ -110,4 +113,4 @@ def test_lanes_are_told(model: ModelServer, tmp_path: Path):
         done = client.finished(task["id"], 90)
         assert done["status"] == "completed"
         usage = done["usage"]
-        assert len(model.calls()) == usage["modelCalls"] == 120 + usage["inDoubt"]
+        assert len(model.calls()) == usage["modelCalls"] == LANED_CHUNKS + usage["inDoubt"]

@@ -35,6 +35,8 @@ JUDGED_LEAST = {
     letting_go.RUNS_JUDGED: 200,
     custody.RUNS_JUDGED: 1_500,
     custody.RUNS_JUDGED_FULL: 30,
+    custody.GROUPS.format(route="queue"): 30,
+    custody.GROUPS.format(route="durable-object"): 40,
     "deliveries delivered": 100,
 }
 # Every handler with suspension points must be among those at which a crash was tried.

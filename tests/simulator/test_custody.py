@@ -48,7 +48,7 @@ class Watched:
 
     def logs(self, event: str, fence: int = 1) -> None:
         """A worker writes a line of its log."""
-        told = {"event": event, "task": "t", "tenant": "local", "fence": fence}
+        told = {"event": event, "task": "t", "tenant": "local", "fence": fence, "route": "queue"}
         self.app.hears(json.dumps(told, separators=(",", ":")))
 
     def output(self, text: str) -> Coroutine[Any, Any, None]:

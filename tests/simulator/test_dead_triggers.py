@@ -10,7 +10,7 @@ import pytest
 
 from simulator.campaign.pool import run_block
 from simulator.campaign.run import DEAD, Result, run_plan
-from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.campaign.workload import DEPLOYMENTS, LONG_CHUNKS, TaskSpec, Workload
 from simulator.engine.fault_kinds import DEAD_TRIGGERS
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import JsError
@@ -48,9 +48,9 @@ class Sendings:
         monkeypatch.setattr(Rescue, "_work", worked)
 
 
-def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float) -> Result:
+def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float, chunks: int = CHUNKS) -> Result:
     """A task every two hours, each polled until it has ended; faults stop when the last one has."""
-    specs = tuple(TaskSpec(DAY_SECONDS * at / TASKS, CHUNKS, polled=wait_seconds) for at in range(1, TASKS + 1))
+    specs = tuple(TaskSpec(DAY_SECONDS * at / TASKS, chunks, polled=wait_seconds) for at in range(1, TASKS + 1))
     workload = Workload(tasks=specs, first=deployment, last=deployment, short_slices=False)
     plan = FaultPlan(Random(1), dict.fromkeys(dead, 1.0))
     return run_plan(Result(1, DEAD), workload, plan, Random(1))
@@ -73,6 +73,15 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
         assert len(times) <= 1 + 2 * limits.SENDS_IN_VAIN
     if dead == DEAD_TRIGGERS and deployment is TOP:  # elsewhere the direct route takes the task when it is submitted
         assert sendings.worked >= TASKS
+
+
+@pytest.mark.parametrize("dead", [("rpc_dead",), DEAD_TRIGGERS], ids="+".join)
+def test_a_long_task_needs_no_lanes(dead: tuple[str, ...]):
+    """A queue works where objects cannot be reached. Tasks that would have lanes do without: no call is
+    sent to a lane in vain, which would cost it an attempt, and put it in doubt."""
+    result = a_day(dead, TOP, 25.0, LONG_CHUNKS)
+    assert result.failure is None
+    assert (result.statuses["completed"], result.calls, result.in_doubt) == (TASKS, TASKS * LONG_CHUNKS, 0)
 
 
 def test_short_polls_move_a_task_too(monkeypatch: pytest.MonkeyPatch):

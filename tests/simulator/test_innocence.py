@@ -42,11 +42,12 @@ def test_a_poison_task_fails_in_time(deployment: Deployment):
     assert CRON_SECONDS == 60
 
 
+@pytest.mark.parametrize("deployment", [TOP, FREE], ids=lambda deployment: deployment.name)
 @pytest.mark.parametrize("lanes", [2, 4])
-def test_a_poison_task_with_lanes_fails_in_time(lanes: int):
-    """The same for a long task on objects: its first worker's lanes are at their full width when all of them die, and
-    the next worker has none. So it costs the width and 3 + 1 calls, 16 with four lanes of three."""
-    poisoned = poison(FREE, chunks=LONG_CHUNKS if lanes == 2 else lanes * SMALL_LANE_CHUNKS)
+def test_a_poison_task_with_lanes_fails_in_time(lanes: int, deployment: Deployment):
+    """The same for a long task, on the queue and on objects: its first worker's lanes are at their full width when all
+    of them die, and the next worker has none. So it costs the width and 3 + 1 calls, 16 with four lanes of three."""
+    poisoned = poison(deployment, chunks=LONG_CHUNKS if lanes == 2 else lanes * SMALL_LANE_CHUNKS)
     assert poisoned.result.failure is None
     assert dict(poisoned.result.reasons) == {"worker_crashed": 1}
     assert poisoned.result.calls == lanes * SMALL_LANE_CALLS + 3 + 1

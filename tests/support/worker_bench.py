@@ -64,6 +64,9 @@ class OneLaneEach:
         self._out: set[asyncio.Task[Wire]] = set()
         self._lanes = 0
 
+    async def reach(self) -> None:
+        """Give a sign of life."""
+
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Have a lane make the calls."""
         self._lanes += 1
@@ -82,7 +85,7 @@ class OneLaneEach:
         for made in self._out:
             made.cancel()
 
-    async def close(self) -> None:
+    async def close(self, fence: int) -> None:
         """Have nothing to forget."""
 
     async def _make(self, call: Wire) -> Wire:
@@ -141,7 +144,8 @@ class WorkerBench:
         coordinator = OneLaneEach(self.model, deaf=deaf)
 
         def caller_for(claim: Claim) -> LanedCaller:
-            return LanedCaller(coordinator, claim, lanes=2, group_size=6, log=Log(lambda line: None))
+            log = Log(lambda line: None)
+            return LanedCaller(coordinator, claim, self.model, Meter(), lanes=2, group_size=6, log=log)
 
         return Host(Route.DURABLE_OBJECT, 3600.0, "object/task", caller_for, limits.LANE_SLACK_SECONDS, hint=hint)
 

@@ -114,6 +114,9 @@ class ObjectBench:
         """Be the coordinator."""
         return self
 
+    async def reach(self) -> None:
+        """Give a sign of life."""
+
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Be a lane."""
         self.groups.append(len(calls))
@@ -127,7 +130,7 @@ class ObjectBench:
         for lane in self.lanes:
             lane.abort(fence)
 
-    async def close(self) -> None:
+    async def close(self, fence: int) -> None:
         """Be told goodbye."""
         self.closed += 1
         if self.at_close is not None:

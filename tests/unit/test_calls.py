@@ -12,6 +12,7 @@ import pytest
 from simulator.engine.loop import Loop
 from src.core import limits
 from src.core.errors import (
+    CallAborted,
     CallerLost,
     CallNotStarted,
     ModelError,
@@ -19,6 +20,7 @@ from src.core.errors import (
     ModelTimeout,
     ModelUnavailable,
 )
+from src.core.meter import Meter
 from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.inference.wire import Wire
@@ -83,7 +85,17 @@ class Coordinator:
         self.starts_by = math.inf
         self.patience = 0.0
         self.aborted: list[int] = []  # the fences that it was told to end
+        self.signs = 0  # of life that it was asked for
+        self.unreachable: Exception | None = None  # what a call for one raises, if it does not hang
+        self.hangs = False
+        self.sign_seconds = 0.0
         self._model = model
+
+    async def reach(self) -> None:
+        self.signs += 1
+        await asyncio.sleep(NEVER if self.hangs else self.sign_seconds)
+        if self.unreachable is not None:
+            raise self.unreachable
 
     async def infer(self, task_key: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         self.groups.append(len(calls))
@@ -103,7 +115,7 @@ class Coordinator:
         if self.breaks is not None:
             raise self.breaks
 
-    async def close(self) -> None:
+    async def close(self, fence: int) -> None:
         """Have nothing to forget."""
 
 
@@ -115,11 +127,12 @@ class CallBench:
         self.model = Model()
         self.coordinator = Coordinator(self.model)
         self.lines: list[str] = []
+        self.meter = Meter()
         self.caller: Caller = LocalCaller(self.model, 6)
         if laned:
             of: Claim = claim()
             log = Log(self.lines.append)
-            self.caller = LanedCaller(self.coordinator, of, lanes=3, group_size=6, log=log)
+            self.caller = LanedCaller(self.coordinator, of, self.model, self.meter, lanes=3, group_size=6, log=log)
         self.calls = Calls(self.caller, lambda key: ModelCall("", str(key.position), ""), SECONDS)
 
     def do(self, coroutine: Any) -> Any:
@@ -479,6 +492,84 @@ def test_lanes_are_told_to_abort(laned: CallBench):
     laned.do(laned.caller.abort())
     assert laned.coordinator.aborted == [1, 1]
     assert [line for line in laned.lines if '"event":"abort_failed"' in line]
+
+
+# --- Lanes that cannot be reached -------------------------------------------------------------------------------------
+
+
+def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
+    """It is on the meter, and later groups need none."""
+    laned.start(KEYS[:13])
+    laned.wait()
+    laned.start(KEYS[:6])
+    laned.wait()
+    assert (laned.coordinator.signs, laned.meter.subrequests) == (1, 1)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBench, hangs: bool):
+    """The groups come back as not started, which costs no attempt. From then on the worker makes its own calls, as many
+    at a time as a lane would have made."""
+    laned.coordinator.unreachable = RuntimeError("NoGilError")
+    laned.coordinator.hangs = hangs
+    laned.start(KEYS[:12])
+    assert kinds([call.result for call in laned.wait()]) == [CallNotStarted] * 12
+    assert laned.loop.time() == (SLACK if hangs else 0)
+    assert (laned.room, laned.caller.group_size) == ((0, 6), 1)
+    assert laned.start(KEYS[:6]) == 6
+    assert kinds([call.result for call in laned.do(laned.calls.rest())]) == [ModelReply] * 6
+    assert (laned.coordinator.groups, laned.coordinator.signs) == ([], 1)
+    assert [line for line in laned.lines if '"event":"lanes_unreachable"' in line]
+
+
+def test_the_way_there_counts_towards_the_time_of_an_answer(laned: CallBench):
+    """A sign of life that takes its time leaves the lane less of its slack: the claim lasts no longer for it."""
+    laned.coordinator.sign_seconds = 3.0
+    laned.coordinator.deaf_seconds = NEVER
+    assert kinds(laned.call(1)) == [Silence]
+    assert laned.loop.time() == pytest.approx(SECONDS + SLACK)
+
+
+def test_after_a_lost_group_a_sign_of_life_is_asked_for_again(laned: CallBench):
+    """An outage that comes in the middle of a run costs what was out, and nothing after it."""
+    laned.coordinator.breaks = RuntimeError("Network connection lost.")
+    assert kinds(laned.call(6)) == [CallerLost] * 6
+    laned.coordinator.unreachable = laned.coordinator.breaks
+    assert kinds(laned.call(6)) == [CallNotStarted] * 6
+    assert kinds(laned.call(1)) == [ModelReply]
+    assert (laned.coordinator.groups, laned.coordinator.signs) == ([6], 2)
+
+
+def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
+    """Who drops them sees their connections close, and so does who aborts them: there is no lane to tell."""
+    laned.coordinator.unreachable = RuntimeError("NoGilError")
+    laned.call(2)
+    laned.model.seconds = {"0": NEVER, "1": NEVER}
+    laned.start(KEYS[:1])
+    laned.sleep(1)
+    assert laned.do(laned.calls.drop()) == []
+    assert (laned.model.ended, laned.room) == (["0"], (0, 6))
+    laned.start(KEYS[1:2])
+    laned.sleep(1)
+    laned.do(laned.caller.abort())
+    assert kinds([call.result for call in laned.wait()]) == [CallAborted]
+    assert laned.coordinator.aborted == []
+    assert laned.loop.time() == 2
+
+
+def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned: CallBench):
+    """One group was lost and no sign of life came after it. The other group may hear yet that its task has ended."""
+    laned.coordinator.deaf_seconds = 20
+    laned.start(KEYS[:6])
+    laned.sleep(1)
+    laned.coordinator.unreachable = RuntimeError("NoGilError")
+    laned.coordinator.breaks = RuntimeError("Network connection lost.")
+    laned.coordinator.deaf_seconds = 0
+    laned.do(laned.caller.call([ModelCall("", "9", "")], SECONDS, laned.soon))
+    laned.do(laned.caller.call([ModelCall("", "9", "")], SECONDS, laned.soon))
+    assert laned.caller.group_size == 1
+    laned.do(laned.caller.abort())
+    assert laned.coordinator.aborted == [1]
 
 
 # --- How many lanes --------------------------------------------------------------------------------------------------

@@ -189,3 +189,24 @@ def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: 
     storage.exec("INSERT INTO out VALUES (1, 6, ?, ?)", NOW_MS, NOW_MS + 60_000)
     storage.exec("INSERT INTO lost VALUES (2)")
     assert ask(storage, NOW_MS) == "task/lane-3"
+
+
+@pytest.mark.parametrize(
+    ("fence", "cleared"), [(1, 0), (2, 1), (3, 1), (None, 1)], ids=["earlier", "same", "later", "of code before"]
+)
+def test_the_goodbye_of_an_earlier_claim_leaves_a_later_one_its_lanes(
+    storage: Storage, fence: int | None, cleared: int
+) -> None:
+    """A consumer says goodbye after its message, when a retry's worker may have sent lanes out already. A sign of life
+    stores nothing, so there is nothing to say goodbye to."""
+    coordinator = Coordinator(storage, AnsweringLanes(), lambda: NOW_MS, Log(lambda _line: None))
+
+    async def say_goodbye() -> None:
+        await coordinator.reach()
+        assert storage.alarms == []
+        await coordinator.infer(TaskKey("task"), 2, 2, [{}], SECONDS)
+        await coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS)
+        await coordinator.close(fence)
+
+    asyncio.run(say_goodbye())
+    assert storage.cleared == cleared

@@ -12,6 +12,7 @@ import pytest
 SRC = Path(__file__).resolve().parents[2] / "src"
 # Cancelled where they are not awaited, and why that is right.
 AWAITED_ELSEWHERE = {
+    ("objects/laned_caller.py", "abort", "made"): "`_make` waits for its call",
     ("objects/lane.py", "abort", "made"): "`make_calls` waits for all of its calls",
     ("platform/timers.py", "cancel", "self._handed_over"): "a handle of the loop, and no task",
     ("platform/timers.py", "cancel", "super()"): "a handle of the loop, and no task",

@@ -135,7 +135,7 @@ def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempt
     batch: Any = Failing(error, [Delivery(attempts=attempts)])
     lines: list[str] = []
     nothing: Any = None
-    asyncio.run(consume(batch, batch, nothing, nothing, Log(lines.append)))
+    asyncio.run(consume(batch, batch, nothing, nothing, nothing, Log(lines.append)))
     assert batch.messages[0].fate == fate
     assert json.loads(lines[0])["error"] == error.code
 
@@ -150,7 +150,13 @@ def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(
         setattr(worker.meter, spent, getattr(worker.settings, spent) - limits.RUN_LEAST + lacking)
         batch: Any = Failing(StoreUnavailable("not asked"), [message])
         log = Log(lambda line: None)
-        bench.do(consume(batch, worker, Dispatcher([sender], worker.meter, log), HOST, log))
+        left: list[TaskKey] = []
+
+        async def leave(task_key: TaskKey) -> None:
+            left.append(task_key)  # noqa: B023 - called here
+
+        bench.do(consume(batch, worker, Dispatcher([sender], worker.meter, log), HOST, leave, log))
+        assert left == ([] if sent else [TASK])  # a task that goes on elsewhere keeps what it has
         assert message.fate == "ack"
         assert sender.sent == [(TASK, 0)] * sent
         assert bench.do(bench.store.task(TASK)).status is status

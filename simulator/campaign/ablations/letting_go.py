@@ -36,4 +36,11 @@ ABLATIONS = (
         {},
         holding_up(FREE, long=True),
     ),
+    Ablation(
+        "aborted_lanes_of_queue",
+        "lanes end the calls of a task that has ended on the queue's route",
+        ((lane.Lane, "abort", _abort_nothing),),
+        {},
+        holding_up(TOP, long=True),
+    ),
 )

@@ -11,7 +11,7 @@ from simulator.campaign.ablations.circumstances import (
 )
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.workload import DEPLOYMENTS, LONG_CHUNKS
-from simulator.platform.choices import FREE
+from simulator.platform.choices import FREE, TOP
 from src.objects import ai_processor
 from src.processing import caller
 from src.store import tasks
@@ -52,6 +52,29 @@ ABLATIONS = (
         ((tasks.TaskStore, "may_start", without.start_whenever),),
         {"worker_frozen": 0.1},
         cancelling_late(FREE, chunks=LONG_CHUNKS, concurrency=3),  # with 1 there are no lanes
+    ),
+    Ablation(
+        "start_window_of_lanes_of_queue",
+        "a lane asks whether the calls that a consumer of the queue sent it may still start",
+        ((tasks.TaskStore, "may_start", without.start_whenever),),
+        {"worker_frozen": 0.1},
+        cancelling_late(TOP, chunks=LONG_CHUNKS, concurrency=3),
+    ),
+    Ablation(
+        "held_cancellation_of_lanes",
+        "a cancellation is held for a lane that may have been asked, whenever calls were announced",
+        (without.swapped("START_WINDOW", "total >= :lanes_from_chunks", "total < -:lanes_from_chunks"),),
+        {"worker_frozen": 0.2},
+        cancelling_late(TOP, FREE, chunks=LONG_CHUNKS, concurrency=3),
+        SHORT_FREEZES,
+    ),
+    Ablation(
+        "held_cancellation_of_lanes_of_queue",
+        "a cancellation is held for a lane of a consumer of the queue",
+        (without.swapped("START_WINDOW", "(route <> 'direct' OR fence > 1)", "route = 'durable-object'"),),
+        {"worker_frozen": 0.2},
+        cancelling_late(TOP, chunks=LONG_CHUNKS, concurrency=3),
+        SHORT_FREEZES,
     ),
     Ablation(
         "held_cancellation",

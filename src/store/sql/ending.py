@@ -43,7 +43,7 @@ RETURNING status
 
 # For how long announced calls of a task may still start, as an expression: see START_WINDOW.
 START_LEFT = f"""min(start_ms, start_ms - {NOW} + max(coalesce(announced_at, 0),
-  CASE WHEN started_at IS NOT NULL AND route = 'durable-object' AND total >= :lanes_from_chunks
+  CASE WHEN started_at IS NOT NULL AND (route <> 'direct' OR fence > 1) AND total >= :lanes_from_chunks
     THEN coalesce(finished_at, {NOW}) ELSE 0 END
 ))"""
 
@@ -51,11 +51,12 @@ START_LEFT = f"""min(start_ms, start_ms - {NOW} + max(coalesce(announced_at, 0),
 ON_OBJECT = "route = 'durable-object' AND started_at IS NOT NULL"
 
 # Says for how long calls of a task that has just been cancelled, or is about to be erased, may still start: those that
-# were announced last, for `start_ms` after that. A task of an object with lanes, which it has from
-# `:lanes_from_chunks` chunks on, counts as one that has just announced calls: a lane may have asked for them. Nothing
-# starts any more once the only worker that a task ever had has ended it. One that gave it back in trouble may have left
-# lanes behind. Of more attempts than one, an earlier worker may stand still over calls that it announced, whatever has
-# become of the task since. It is no longer than `start_ms`, should the clock have jumped back.
+# were announced last, for `start_ms` after that. A task that may have lanes, which it may from `:lanes_from_chunks`
+# chunks on, counts as one that has just announced calls: a lane may have asked for them. The direct route has no lanes,
+# but a task of more claims than one may have been on another route before. Nothing starts any more once the only worker
+# that a task ever had has ended it. One that gave it back in trouble may have left lanes behind. Of more attempts than
+# one, an earlier worker may stand still over calls that it announced, whatever has become of the task since. It is no
+# longer than `start_ms`, should the clock have jumped back.
 # It also says where the task stands, and whether it is an object that has worked on it last.
 START_WINDOW = statement(f"""
 SELECT {START_LEFT} AS left_ms, status, fence, {ON_OBJECT} AS on_object

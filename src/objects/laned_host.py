@@ -1,0 +1,60 @@
+"""The lanes of the tasks that one host works on: the host that has them, and the goodbye to their coordinators."""
+
+import asyncio
+from functools import partial
+
+from ..core import limits
+from ..core.ids import TaskKey
+from ..core.meter import Meter
+from ..core.task import Route
+from ..processing.allowance import slice_seconds
+from ..processing.caller import Caller
+from ..processing.log import Log
+from ..processing.worker import Host, Worker
+from ..store.claims import Claim
+from .laned_caller import laned_caller
+from .stubs import Coordinators
+
+
+class Lanes:
+    """The lanes of a host's tasks. `coordinators` is None where no objects are bound: there no task has any."""
+
+    def __init__(self, coordinators: Coordinators | None, log: Log) -> None:
+        self._coordinators = coordinators
+        self._log = log
+        self._fences: dict[TaskKey, int] = {}  # of the last claim with lanes, for each task that had some
+
+    def host(self, worker: Worker, route: Route, seconds: float, wall_seconds: float) -> Host:
+        """Make a host that starts calls for so long at most, and that the platform ends at the wall."""
+        slack = late = 0.0
+        if self._coordinators is not None:
+            slack = limits.LANE_SLACK_SECONDS
+            # Lanes start calls within the window that they read, which the slice's end does not cut short.
+            late = slack + limits.START_SECONDS_MOST - limits.START_SECONDS
+        return Host(
+            route,
+            slice_seconds(worker.settings, seconds, wall_seconds, late),
+            caller_for=partial(self._caller_for, worker),
+            slack_seconds=slack,
+        )
+
+    def _caller_for(self, worker: Worker, claim: Claim) -> Caller | None:
+        caller = None if self._coordinators is None else laned_caller(worker, self._coordinators, claim)
+        if caller is not None:
+            self._fences[claim.task_key] = claim.fence
+        return caller
+
+    async def close(self, task_key: TaskKey, meter: Meter) -> None:
+        """Tell the task's coordinator that this host is done with the task, if it had lanes.
+
+        One that is not told cleans up by itself, later.
+        """
+        fence = self._fences.pop(task_key, None)
+        if fence is None or self._coordinators is None:
+            return
+        meter.spend()
+        try:
+            async with asyncio.timeout(limits.TELL_SECONDS):
+                await self._coordinators.getByName(task_key).close(fence)
+        except Exception as error:  # noqa: BLE001 - RPC raises what it likes
+            self._log("close_failed", task=task_key, error=type(error).__name__)
