@@ -63,7 +63,9 @@ class Circumstances:
         return self.certain and not self.fired & MODEL
 
 
-_CUT = "SELECT 1 FROM failures WHERE task_id = ? AND final = 1 AND message LIKE 'the poll that made the call%'"
+_LOST = """SELECT 1 FROM failures WHERE task_id = ? AND final = 1 AND code = 'model_connection_lost' AND (
+  message LIKE 'the poll that made the call%' OR message LIKE 'the lane that made the call%'
+  OR message LIKE 'whoever was to make the call%')"""
 
 
 def check_task(invariants: Invariants, world: World, row: Row, circumstances: Circumstances) -> None:
@@ -174,12 +176,12 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
 def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
     """A model that was away fails no task: one of its calls failed often enough while the model was there.
 
-    Of the failures that counted, one may be of a call that was out when the model came back. A call that outlasts the
-    poll which makes it is cut: it counts as well, and is in doubt.
+    Of the failures that counted, one may be of a call that was out when the model came back. A call whose lane
+    is lost, or that outlasts the poll which makes it, counts as well, and is in doubt.
     """
     tag = invariants.tags[row.task_key]
     own = max((count for (of, _), count in invariants.own_failures.items() if of == tag), default=0)
-    if invariants.world.database.connection.execute(_CUT, (row.task_key,)).fetchone():
+    if invariants.world.database.connection.execute(_LOST, (row.task_key,)).fetchone():
         own += row.in_doubt
     least = MAX_ATTEMPTS - 1 if not circumstances.crashed else 0 if circumstances.fired & LATE_TO_HEAR else 1
     require(own >= least, f"{row.error_code}: {own} failures of a call, the model being there, and patience goes on")

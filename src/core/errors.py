@@ -132,11 +132,13 @@ class StoreUnavailable(StoreError):
     """D1 gave no result. A write may have landed all the same.
 
     `passing`: sending again may help. `sends`: how often it was sent, with this error after the last time.
+    `withdrawing`: it was the withdrawal of a submission that failed, so that may land at any time.
     """
 
     code = "database_unavailable"
     passing: ClassVar[bool] = True
     sends = 1
+    withdrawing = False
 
 
 class StoreSilent(StoreUnavailable):

@@ -181,23 +181,25 @@ class Submission:
         except StoreUnavailable as error:
             # What found no room has not landed, but a sending before it may have.
             may_have_landed = error.sends > 1 if isinstance(error, StoreFull) else error.passing
-            if not may_have_landed:
+            if not (may_have_landed or error.withdrawing):
                 raise
-            if await self._landed(new, on):
+            if await self._landed(new, on, withdrawing=error.withdrawing):
                 return Accepted()
             raise
         if isinstance(outcome, Accepted):
             self.storage.took_task()
         return outcome
 
-    async def _landed(self, new: NewTask, on: Conditions) -> bool:
+    async def _landed(self, new: NewTask, on: Conditions, *, withdrawing: bool) -> bool:
         """Say whether the task is there. If it is not, or nobody knows, it must not land any more.
 
-        The client is about to be told that nothing was accepted.
+        The client is about to be told that nothing was accepted. Once a withdrawal is on its way nobody may be told
+        otherwise, whatever is there: it may land after the answer.
         """
-        with suppress(StoreError):
-            if await self.store.is_there(new.task_key):
-                return True
+        if not withdrawing:
+            with suppress(StoreError):
+                if await self.store.is_there(new.task_key):
+                    return True
         with suppress(StoreError):
             await self.store.withdraw(new, on)
         return False

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core import limits
-from ..core.errors import StoreFull
+from ..core.errors import StoreUnavailable
 from ..core.ids import TaskKey, split_task_key
 from ..core.states import Status
 from ..core.task import NewTask
@@ -92,11 +92,11 @@ class AdmissionStore(StandingStore):
         What was sent again and then not accepted is withdrawn: the sending before may land later, when it would be.
         """
         outcome = _outcome(new, on, await self._database.run(*_submission(new, unclaimed_ms, on)))
-        if not isinstance(outcome, Accepted) and (sends := self._database.sends) > 1:
+        if not isinstance(outcome, Accepted) and self._database.sends > 1:
             try:
                 await self.withdraw(new, on)
-            except StoreFull as error:
-                error.sends += sends  # those of the submission, which may land
+            except StoreUnavailable as error:
+                error.withdrawing = True
                 raise
         return outcome
 

@@ -5,9 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from src.core import limits
-from src.core.task import Reduce
+from src.core.ids import TaskKey
+from src.core.task import NewTask, Reduce
 from src.http.messages import Reply
+from src.store.admission import Conditions
+from src.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, data
+from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import new_task
 
 FULL = "D1_ERROR: Exceeded maximum DB size"
@@ -139,6 +143,30 @@ def test_a_refused_submission_whose_withdrawal_found_no_room_is_taken_back(bench
     assert bench.call("POST", f"/api/tasks/{task['id']}/cancel").status == 200
     bench.run(bench.database.land())
     assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 1
+
+
+def test_no_task_is_accepted_whose_withdrawal_is_on_its_way(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second sending met its tenant's limit, and the withdrawal after it was lost on its way. Then the first
+    sending lands after all. Whoever found the task now, and accepted it, would lose it to the withdrawal.
+    """
+    bench.limit(tasks_in_flight_most=1)
+    task = bench.submit()
+    withdraw = bench.store.withdraw
+    bench.database.fail(NETWORK_LOST, "later")
+    bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
+
+    async def lost(_store: TaskStore, new: NewTask, on: Conditions) -> None:
+        monkeypatch.undo()
+        try:
+            await withdraw(new, on)
+        finally:
+            await bench.store.cancel(TaskKey(f"local:{task['id']}"), 1_000_000)
+            await bench.database.land(1)
+
+    monkeypatch.setattr(TaskStore, "withdraw", lost)
+    assert post(bench).status == 503
+    bench.run(bench.database.land())
+    assert [one["id"] for one in data(bench.call("GET", "/api/tasks"))["tasks"]] == [task["id"]]
 
 
 def test_a_task_is_erased_from_a_full_database(bench: ApiBench) -> None:

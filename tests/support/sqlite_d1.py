@@ -63,9 +63,9 @@ class SqliteD1:
         """Forget the failures that were ordered and have not happened."""
         self._faults.clear()
 
-    async def land(self) -> None:
-        """Do what has been given up, in its order."""
-        while self._late:
+    async def land(self, most: int | None = None) -> None:
+        """Do what has been given up, in its order: the first of it, if `most` says how much."""
+        for _ in range(len(self._late) if most is None else most):
             await self._binding.batch(cast(list[Statement], self._late.pop(0)))
 
     def rows(self, sql: str, *values: str | int | float | None) -> list[dict[str, Any]]:
