@@ -26,7 +26,7 @@ ABLATIONS = (
         "fence_in_merge_plan",
         "the plan of a merge's level by a worker that lost its claim is refused",
         (without.swapped("RECORD_MERGE", without.FENCED, without.UNFENCED),),
-        {"worker_frozen": 0.4, "d1_lands_later": 0.2},
+        {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
         merging,
         ALONE,
     ),
