@@ -376,6 +376,27 @@ def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
     assert bench.run(bench.store.due(10)).idle == [row["id"]]
 
 
+def test_a_stranger_under_the_key_keeps_no_task_from_being_taken_back(bench: ApiBench) -> None:
+    """Another body comes instead of the twin. It is refused and told of no task, so nothing is left of the first."""
+
+    async def race() -> tuple[Reply, Reply]:
+        gates = Interleaver(bench)
+        bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
+        first = submit_later(bench)
+        await gates.admit(ALL_LOST)
+        withdrawal = await gates.gate()
+        stranger = submit_later(bench, body={"input": "x"})
+        await gates.admit()
+        gates.end()
+        withdrawal.set()
+        return await first, await stranger
+
+    first, stranger = bench.run(race())
+    assert first.status == 503
+    assert refuses(stranger, 422, "idempotency_mismatch")
+    assert (tasks(bench), submissions(bench)) == ([], [])
+
+
 def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: ApiBench) -> None:
     """The twin comes upon nothing once the first request has taken its task back."""
 
