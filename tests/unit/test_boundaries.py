@@ -222,6 +222,14 @@ def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, 
 
 
 @AROUND
+def test_a_task_that_is_not_due_is_not_taken_on(table: Table, off: int) -> None:
+    """Somebody has put its look off since it was found."""
+    table.pending(wake_at=NOW + off)
+    taken = table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=2)
+    assert bool(taken) == (off <= 0)
+
+
+@AROUND
 def test_an_overdue_task_is_found_though_it_was_just_sent_off(table: Table, off: int) -> None:
     table.pending(wake_at=NOW, dispatches=1, sent_at=NOW, deadline_ms=1, deadline_at=NOW + off)
     assert bool(due(table)) == (off <= 0)
