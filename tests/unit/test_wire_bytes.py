@@ -1,0 +1,78 @@
+"""Bytes that go over wires beside texts and outputs. None may grow unnoticed: each bound is today's figure and 5 %.
+
+D1 and a provider are other machines, and whatever is sent to them is written in Python first.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.inference.openai import OpenAIProvider
+from src.inference.protocol import HttpReply, ModelCall
+from tests.support.api_bench import ApiBench, data
+from tests.support.worker_bench import WorkerBench
+from tests.unit.test_openai import ScriptedHttp
+
+CHUNKS = 20
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    made = WorkerBench()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def api() -> Iterator[ApiBench]:
+    made = ApiBench()
+    yield made
+    made.close()
+
+
+def within(measured: int, today: int) -> bool:
+    """Whether a figure is today's, within 5 %: one that has shrunk is to be noted here as well."""
+    return 0.95 * today <= measured <= 1.05 * today
+
+
+def test_what_a_run_of_20_chunks_sends_to_d1(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All statements of the run and their values. A text of 20 letters and its outputs are next to nothing of that."""
+    sent: list[int] = []
+    batch = bench.database.batch
+
+    async def counted(statements: list[Any]) -> Any:
+        sent.append(sum(len(one.sql) + len(json.dumps(one.values)) for one in statements))
+        return await batch(statements)
+
+    bench.insert(CHUNKS)
+    monkeypatch.setattr(bench.database, "batch", counted)
+    bench.run()
+    assert bench.task().status == "completed"
+    assert len(sent[:-1]) == 5  # the claim, three waves, the end; the last is this test's own look
+    assert within(sum(sent[:-1]), 16_558), sent
+
+
+def test_what_a_submission_and_a_poll_answer(api: ApiBench) -> None:
+    """The answers of a task of 20 chunks, without its text."""
+    reply = api.call("POST", "/api/tasks", {"input": "abc def. " * 20, "chunk": {"maxChars": 10}})
+    assert (reply.status, data(reply)["progress"]["total"]) == (202, CHUNKS)
+    assert within(len(reply.body), 1_369), len(reply.body)
+    poll = api.call("GET", f"/api/tasks/{data(reply)['id']}")
+    assert within(len(poll.body), 1_369), len(poll.body)
+    chunks = api.call("GET", f"/api/tasks/{data(reply)['id']}/chunks")
+    assert within(len(chunks.body), 34), len(chunks.body)
+
+
+def test_what_a_call_sends_to_its_provider_beside_the_texts() -> None:
+    """The body of a call of OpenAI's shape, and its headers."""
+    answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {}}
+    http = ScriptedHttp(HttpReply(200, {}, json.dumps(answer).encode()))
+    made = OpenAIProvider(http, base_url="http://m/v1", api_key="k", model=None, timeout_seconds=9)
+    asyncio.run(made.infer(ModelCall(system="", user="", model="m", max_output_tokens=1, temperature=0.5)))
+    (_, _, headers, body, *_) = http.requests[0]
+    assert body is not None
+    assert within(len(body), 98), len(body)
+    assert within(len(json.dumps(headers)), 95), len(json.dumps(headers))
