@@ -1,6 +1,5 @@
 """The systems that are compared: how each is started, and how a client waits for its tasks."""
 
-import contextlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from bench.references.works import Work, texts
 from local.node import find_node
 from tests.support.client import Client, Json, openai
 from tests.support.dev_server import ROOT, DevServer
+from tests.support.processor_time import cpu_seconds
 
 POLL_SECONDS = 0.05  # between two polls of a reference, which has no `?wait=`
 FINISHED_SECONDS = 300.0
@@ -118,7 +118,7 @@ def measured(server: DevServer, client: Client, model: Model, work: Work, chars:
     inputs = texts(work, chars)
     submits = []
     ids = []
-    spent = _cpu_seconds(server)
+    spent = cpu_seconds(server.process.pid)
     begin = time.perf_counter()
     for text in inputs:
         sent = time.perf_counter()
@@ -126,21 +126,11 @@ def measured(server: DevServer, client: Client, model: Model, work: Work, chars:
         submits.append((time.perf_counter() - sent) * 1000)
     tasks = [_finished(client, task_id) for task_id in ids]
     seen = time.perf_counter() - begin
-    spent = _cpu_seconds(server) - spent
+    spent = cpu_seconds(server.process.pid) - spent
     for task in tasks:
         assert (task["status"], task["progress"]["total"]) == ("completed", work.chunks), task
     created, finished = ([_seconds(task[name]) for task in tasks] for name in ("createdAt", "finishedAt"))
     return Sample(submits, max(finished) - min(created), seen, spent, model.counts(), os.getloadavg()[0])
-
-
-def _cpu_seconds(server: DevServer) -> float:
-    """The time that the processes of a server's group have had of a CPU (Linux; 0 elsewhere)."""
-    ticks = 0
-    for member in server.group_members():
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _finished(client: Client, task_id: str) -> Json:

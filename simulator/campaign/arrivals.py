@@ -1,26 +1,24 @@
 """Tasks that keep coming to one database that serves one call at a time, and how long they take.
 
-Each task's client submits it and asks with `?wait=` until it has ended, as a program would. Nothing fails: what makes a
-task slower than it is alone are the other tasks.
+Each task's client submits it and asks with `?wait=` until it has ended, as a program would. Nothing fails, so
+only the other tasks make a task slower than it is alone.
 """
 
 import asyncio
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from statistics import median
 from typing import Any
 
 from simulator.campaign.adapter import ClientRequest, Onceover
-from simulator.campaign.overload import ROUTES, Bystander
+from simulator.campaign.overload import CRON_SECONDS, ISOLATES, ROUTES, Bystander, submission
 from simulator.campaign.run import TEMPLATE
 from simulator.platform.queues import QueueSettings
 from simulator.platform.shared_database import Sharing
 from simulator.platform.world import World
 
-CHUNK_CHARS = 10
-ISOLATES = 8
 CONSUMERS = 250  # platform: of one queue at most
 MODEL_SECONDS = (0.8, 1.2)
 WARM_UP = 0.25  # the part of the arrivals that is not counted
@@ -79,24 +77,19 @@ def play(stream: Stream, seed: int = 0) -> Figures:
 def carried(stream: Stream, seed: int, *, slower: float = 2.0, steps: int = 3) -> list[Figures]:
     """Find the rate at which a task takes `slower` times what it takes alone, or is refused.
 
-    The rate doubles from one that leaves the database idle, and is halved in between so many times. The last figures
-    that were not so slow come last.
+    The rate doubles, from one that leaves the database idle, until it is too high. Then `steps` rates are tried, each
+    halfway between the highest good one and the lowest bad one. Returns the figures alone, and those of the best rate.
     """
 
     def at(rate: float) -> Figures:
         seconds = max(stream.seconds, TASKS_LEAST / rate)
-        return play(Stream(rate, stream.service_seconds, stream.chunks, stream.route, seconds), seed)
+        return play(replace(stream, rate=rate, seconds=seconds), seed)
 
-    alone = at(stream.rate)
-    good, bad = alone, math.inf
-    while math.isinf(bad):
-        figures = at(2 * good.stream.rate)
-        if is_worse(figures, alone, slower):
-            bad = figures.stream.rate
-        else:
-            good = figures
-    for _ in range(steps):
-        figures = at((good.stream.rate + bad) / 2)
+    good = alone = at(stream.rate)
+    bad = math.inf
+    while math.isinf(bad) or steps:
+        steps -= math.isfinite(bad)
+        figures = at(2 * good.stream.rate if math.isinf(bad) else (good.stream.rate + bad) / 2)
         if is_worse(figures, alone, slower):
             bad = figures.stream.rate
         else:
@@ -123,7 +116,7 @@ class Arrivals:
     async def run(self, world: World) -> Figures:
         """Let them come, and wait for the last one."""
         stream, loop = self._stream, world.loop
-        world.start_cron(60)
+        world.start_cron(CRON_SECONDS)
         clients: set[asyncio.Task[None]] = set()
         began = loop.time()
         counted_at, served = began, 0
@@ -150,9 +143,7 @@ class Arrivals:
 
     async def _client(self, number: int, *, counted: bool) -> None:
         loop, began = self._world.loop, self._world.loop.time()
-        text = "".join(f"w{at:03d} abc. " for at in range(self._stream.chunks))
-        body = {"input": text, "instructions": f"T{number}", "chunk": {"maxChars": CHUNK_CHARS}}
-        status, task = await self._ask(ClientRequest("POST", "/api/tasks", lambda: body))
+        status, task = await self._ask(submission(f"T{number}", self._stream.chunks))
         if status != 202:
             self._refused += 1
             return

@@ -138,6 +138,13 @@ def play(load: Load, seed: int = 0) -> Outcome:
     return world.run(Experiment(world, load).run)
 
 
+def submission(tag: str, chunks: int) -> ClientRequest:
+    """Make the request for a task of so many chunks, which the model knows by its tag."""
+    text = "".join(f"w{at:03d} abc. " for at in range(chunks))
+    body = {"input": text, "instructions": tag, "chunk": {"maxChars": CHUNK_CHARS}}
+    return ClientRequest("POST", "/api/tasks", lambda: body)
+
+
 class Bystander:
     """Watches no request and no answer."""
 
@@ -208,9 +215,7 @@ class Experiment:
         return results
 
     async def _submit(self, tag: str) -> None:
-        text = "".join(f"w{at:03d} abc. " for at in range(CHUNKS))
-        body = {"input": text, "instructions": tag, "chunk": {"maxChars": CHUNK_CHARS}}
-        reply = await self._world.fetch(ClientRequest("POST", "/api/tasks", lambda: body))
+        reply = await self._world.fetch(submission(tag, CHUNKS))
         assert reply.status == 202, json.loads(reply.body)
 
 

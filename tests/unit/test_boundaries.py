@@ -591,17 +591,22 @@ def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int, *,
     assert [bool(table.ask(read, **asked)) for read in (views.CHUNKS, views.RESULT)] == [whole, whole]
 
 
-@pytest.mark.parametrize("walk_most", [1, 2, 3, 4])
-def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int) -> None:
-    """The last task that the walk came to is shown, whatever its status, where more may follow."""
+def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dict[str, Any]]:
+    """List the completed tasks of `local:a`, `local:b` and `local:c`, of which one is."""
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)
     table.database.rows(
-        "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1 WHERE id = 'local:c'"
+        "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1 WHERE id = ?", completed
     )
-    found = table.ask(
+    return table.ask(
         views.LIST_STATUS, first="local:", behind="local;", status="completed", walk_most=walk_most, most=10
     )
+
+
+@pytest.mark.parametrize("walk_most", [1, 2, 3, 4])
+def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int) -> None:
+    """The last task that the walk came to is shown, whatever its status, where more may follow."""
+    found = completed_of_three(table, "local:c", walk_most)
     ends = {1: ["local:c"], 2: ["local:c", "local:b"], 3: ["local:c", "local:a"], 4: ["local:c"]}
     assert [row["id"] for row in found] == ends[walk_most]
 
@@ -609,14 +614,7 @@ def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int
 @pytest.mark.parametrize(("walk_most", "shown"), [(1, "c"), (2, "b"), (3, "a"), (4, "a")])
 def test_a_list_by_status_shows_nothing_behind_its_walk(table: Table, walk_most: int, shown: str) -> None:
     """What the walk did not come to is the next page's, be it of the status."""
-    for name in ("local:a", "local:b", "local:c"):
-        table.insert(name)
-    table.database.rows(
-        "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1 WHERE id = 'local:a'"
-    )
-    found = table.ask(
-        views.LIST_STATUS, first="local:", behind="local;", status="completed", walk_most=walk_most, most=10
-    )
+    found = completed_of_three(table, "local:a", walk_most)
     assert [row["id"] for row in found] == [f"local:{shown}"]
 
 
