@@ -1,20 +1,23 @@
 """Reads a deployment's bindings and variables from `env`. What is not configured is absent there."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..composition import Bindings
+from ..store.database import D1
 from .ai import BoundAi
+from .crossing import unwrapped
+from .d1 import BoundD1
 from .webhook_courier import FetchCourier
 
 if TYPE_CHECKING:
-    from js import Env, Fetcher, Network, RateLimit
+    from js import Env, Fetcher, RateLimit
 
 
 def bindings(env: "Env") -> Bindings:
     """Collect the bindings, None for those that the environment has not."""
     return Bindings(
-        database=env.DB,
+        database=_database(env.DB),
         queue=getattr(env, "AI_QUEUE", None),
         dead_letters=getattr(env, "AI_DLQ", None),
         processors=getattr(env, "AI_PROCESSOR", None),
@@ -22,14 +25,14 @@ def bindings(env: "Env") -> Bindings:
         ai=BoundAi(env.AI) if hasattr(env, "AI") else None,
         day_use=LocalDayUse(env.USAGE_METER) if hasattr(env, "USAGE_METER") else None,
         rate_limiter=BoundRateLimiter(env.RATE_LIMITER) if hasattr(env, "RATE_LIMITER") else None,
-        courier=FetchCourier(_unwrapped(env.WEBHOOK_NETWORK)) if hasattr(env, "WEBHOOK_NETWORK") else None,
+        courier=FetchCourier(unwrapped(env.WEBHOOK_NETWORK)) if hasattr(env, "WEBHOOK_NETWORK") else None,
     )
 
 
-def _unwrapped(binding: "Fetcher") -> "Network":
-    """Return JavaScript's own binding: the SDK's `fetch` keeps the promise to itself (see `http_client`)."""
-    found: Network = getattr(binding, "_binding")  # noqa: B009 - the SDK's name, which no type of it has
-    return found
+def _database(binding: D1) -> D1:
+    """Return the binding of D1. One that is not the SDK's, as in the simulation, is what the store uses already."""
+    raw = unwrapped(binding)
+    return raw if raw is binding else cast("D1", BoundD1(raw))  # it takes the statements that it has made, no others
 
 
 class LocalDayUse:

@@ -6,8 +6,8 @@ import time
 
 from ..inference.protocol import HttpClient
 from ..processing.deliveries import Courier
+from .event_loop import adapt_event_loop
 from .http_client import FetchClient
-from .timers import clear_cancelled_timers
 from .webhook_courier import FetchCourier
 
 
@@ -18,7 +18,7 @@ class WorkersRuntime:
     courier: Courier
 
     def __init__(self) -> None:
-        clear_cancelled_timers()
+        adapt_event_loop()
         self.http = FetchClient()
         self.courier = FetchCourier()
 

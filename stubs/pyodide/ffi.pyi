@@ -20,6 +20,8 @@ class JsNull:
 
     def __bool__(self) -> Literal[False]: ...
 
+jsnull: JsNull
+
 class JsException(Exception):
     @property
     def name(self) -> str: ...

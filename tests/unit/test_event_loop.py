@@ -1,4 +1,4 @@
-"""Pyodide's event loop, played by one of CPython with JavaScript's timers under it: what is cancelled is cleared."""
+"""Pyodide's event loop, played by one of CPython with JavaScript's timers and microtasks under it."""
 
 import asyncio
 import contextvars
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from src.platform.timers import clear_cancelled_timers
+from src.platform.event_loop import adapt_event_loop
 
 HOUR = 3600.0
 
@@ -28,11 +28,17 @@ class Function:
 
 
 class Browser:
-    """JavaScript's timers, and the functions that it holds."""
+    """JavaScript's timers and microtasks, and the functions that it holds.
+
+    `microtasks` counts them. Those that are asked for while `is_ending` are lost, as when the platform ends the code
+    that runs.
+    """
 
     def __init__(self) -> None:
         self.timers: dict[int, tuple[asyncio.TimerHandle, Function, int]] = {}
         self.functions: list[Function] = []
+        self.microtasks = 0
+        self.is_ending = False
         self._numbers = itertools.count(1)
 
     def create_once_callable(self, function: Callable[[], object]) -> Function:
@@ -49,6 +55,12 @@ class Browser:
         self.timers[number] = handle, function, milliseconds
         return number
 
+    def queue_microtask(self, function: Function) -> None:
+        self.microtasks += 1
+        self.functions.remove(function)  # what JavaScript holds for good is what these tests ask for
+        if not self.is_ending:
+            asyncio.SelectorEventLoop.call_soon(WebLoop.newest, function.call, context=contextvars.Context())
+
     def fire(self, number: int) -> None:
         handle, function, _ = self.timers.pop(number)
         handle.cancel()
@@ -64,7 +76,23 @@ class Browser:
 
 
 class WebLoop(asyncio.SelectorEventLoop):
-    """Stands for Pyodide's loop, of which each test gets a class of its own to change."""
+    """Stands for Pyodide's loop, of which each test gets a class of its own to change. Its clock moves when told to."""
+
+    newest: "WebLoop"
+    now: float | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        WebLoop.newest = self
+
+    def time(self) -> float:
+        return super().time() if self.now is None else self.now
+
+    def _install_running_loop(self) -> None:
+        assert asyncio.get_running_loop() is self
+
+    def _install_asyncgen_hooks(self) -> None:
+        pass
 
     def call_later[*Args](
         self,
@@ -90,7 +118,11 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
     """JavaScript under a loop whose cancelled timers are cleared."""
     made = Browser()
     members: dict[str, dict[str, Any]] = {
-        "js": {"setTimeout": made.set_timeout, "clearTimeout": made.clear_timeout},
+        "js": {
+            "setTimeout": made.set_timeout,
+            "clearTimeout": made.clear_timeout,
+            "queueMicrotask": made.queue_microtask,
+        },
         "pyodide": {},
         "pyodide.ffi": {"create_once_callable": made.create_once_callable},
         "pyodide.webloop": {"WebLoop": type("WebLoop", (WebLoop,), {})},
@@ -99,7 +131,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
         module = ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
-    clear_cancelled_timers()
+    adapt_event_loop()
     return made
 
 
@@ -183,8 +215,98 @@ def test_what_is_due_at_once_or_never_is_left_to_the_loop(browser: Browser):
     assert browser.functions == []
 
 
+def test_what_is_ready_at_one_moment_runs_in_one_microtask(browser: Browser):
+    """A hundred tasks that wake each other take turns as they always do, and JavaScript calls once."""
+    order: list[int] = []
+
+    async def turn(number: int) -> None:
+        order.append(number)
+        await asyncio.sleep(0)
+        order.append(number + 100)
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, WebLoop)
+        loop.now = loop.time()
+        await asyncio.sleep(0)
+        before = browser.microtasks
+        await asyncio.gather(*(turn(number) for number in range(100)))
+        assert browser.microtasks == before  # this code is of a batch, and all of it became ready in that one
+
+    run(scenario)
+    assert order == list(range(200))
+
+
+def test_a_ready_handle_sees_its_own_context_and_may_be_cancelled(browser: Browser):
+    """Those of one batch have nothing to do with each other, and one that fails leaves the others alone."""
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody's")
+    seen: list[str] = []
+    failures: list[object] = []
+
+    def fail() -> None:
+        raise ValueError("a callback's own")
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
+        variable.set("the caller's")
+        loop.call_soon(fail)
+        loop.call_soon(lambda: seen.append(variable.get()))
+        loop.call_soon(lambda: seen.append(variable.get()), context=contextvars.Context())
+        loop.call_soon(seen.append, "cancelled").cancel()
+        await asyncio.sleep(0)
+
+    run(scenario)
+    assert seen == ["the caller's", "nobody's"]
+    assert [type(failure) for failure in failures] == [ValueError]
+
+
+def test_code_that_never_waits_lets_other_events_in(browser: Browser, monkeypatch: pytest.MonkeyPatch):
+    """After a thousand handles of one batch the rest take timers, which come after what else JavaScript has to do."""
+    timers: list[float] = []
+    loops_own = WebLoop.call_later
+
+    def call_later(loop: Any, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        timers.append(delay)
+        return loops_own(loop, delay, callback, *args, context=context)
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, WebLoop)
+        loop.now = loop.time()
+        for _ in range(2_500):
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(WebLoop, "call_later", call_later)
+    monkeypatch.delattr(sys.modules["pyodide.webloop"].WebLoop, "call_later")
+    adapt_event_loop()
+    run(scenario)
+    assert timers == [0, 0]
+
+
+def test_microtasks_that_the_platform_dropped_hold_nothing_up(browser: Browser):
+    """It ends code that takes too long, and the microtasks with it. The next event comes later, and is served."""
+    served: list[str] = []
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, WebLoop)
+        loop.now = loop.time()
+        await asyncio.sleep(0)
+        loop.now += 0.01
+        browser.is_ending = True
+        loop.call_soon(served.append, "of the code that was ended")
+        browser.is_ending = False
+        loop.now += 0.01
+        loop.call_soon(served.append, "of the next event")
+        await asyncio.sleep(0)
+
+    run(scenario)
+    assert served == ["of the next event"]
+
+
 def test_loops_of_other_interpreters_are_left_alone(monkeypatch: pytest.MonkeyPatch):
     """Without Pyodide there is nothing to do, and nothing of it is imported."""
     monkeypatch.delitem(sys.modules, "pyodide.webloop", raising=False)
-    clear_cancelled_timers()
+    adapt_event_loop()
     assert "pyodide.webloop" not in sys.modules

@@ -1,0 +1,53 @@
+"""D1's binding as the store uses it (`store.database.D1`), with few crossings: the answer comes over as one text."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from .crossing import from_javascript
+
+if TYPE_CHECKING:
+    import js
+
+type Value = str | int | float | None
+
+
+class BoundD1:
+    """The binding `DB`, as JavaScript has it."""
+
+    def __init__(self, binding: "js.D1Database") -> None:
+        self._binding = binding
+
+    def prepare(self, sql: str) -> "Statement":
+        """Prepare one statement."""
+        return Statement(sql)
+
+    async def batch(self, statements: "list[Statement]") -> list[Mapping[str, object]]:
+        """Run the statements as one transaction. Raises what D1 says as JsException."""
+        from pyodide.ffi import to_js
+
+        answer = await self._binding.batch(to_js([statement.made(self._binding) for statement in statements]))
+        found: list[Mapping[str, object]] = from_javascript(answer)
+        return found
+
+
+class Statement:
+    """A statement and its parameters, which cross over when it is sent."""
+
+    __slots__ = ("_sql", "_values")
+
+    def __init__(self, sql: str, values: tuple[Value, ...] = ()) -> None:
+        self._sql = sql
+        self._values = values
+
+    def bind(self, *values: Value) -> "Statement":
+        """Return the statement with its parameters set; None is NULL."""
+        return Statement(self._sql, values)
+
+    def made(self, binding: "js.D1Database") -> "js.D1PreparedStatement":
+        """Make JavaScript's statement."""
+        from pyodide.ffi import jsnull
+
+        prepared = binding.prepare(self._sql)
+        if not self._values:
+            return prepared
+        return prepared.bind(*[jsnull if value is None else value for value in self._values])

@@ -1,0 +1,86 @@
+"""D1's binding between JavaScript and Python: what crosses over, and how often. JavaScript is played."""
+
+import asyncio
+import json
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from src.platform.bindings import bindings
+from src.platform.crossing import from_javascript, into_javascript
+
+NULL = object()  # JavaScript's
+UNDEFINED = object()
+HOSTILE = '"</script>\\ \u0000 \ud800 漢字 \u2028'
+
+
+class JsDatabase:
+    """D1Database: it notes what it is asked, and answers rows. `crossings` counts what Python asks of it."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+        self.crossings = 0
+        self.asked: list[tuple[str, tuple[object, ...]]] = []
+
+    def prepare(self, sql: str) -> SimpleNamespace:
+        """Prepare."""
+        self.crossings += 1
+        made = SimpleNamespace(sql=sql, values=())
+        made.bind = lambda *values: self._bound(sql, values)
+        return made
+
+    def _bound(self, sql: str, values: tuple[object, ...]) -> SimpleNamespace:
+        self.crossings += 1
+        return SimpleNamespace(sql=sql, values=values)
+
+    async def batch(self, statements: list[SimpleNamespace]) -> Any:
+        """Run."""
+        self.crossings += 1
+        self.asked = [(statement.sql, statement.values) for statement in statements]
+        return [{"results": self.rows, "meta": {"rows_read": 1}} for _ in statements]
+
+
+@pytest.fixture(autouse=True)
+def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JavaScript's JSON, and Pyodide's `null`."""
+    modules: dict[str, dict[str, Any]] = {
+        "js": {"JSON": SimpleNamespace(stringify=json.dumps, parse=json.loads)},
+        "pyodide.ffi": {"to_js": lambda value: value, "jsnull": NULL},
+    }
+    for name, members in modules.items():
+        module = ModuleType(name)
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def database(js: JsDatabase) -> Any:
+    """The binding as the Worker has it: the SDK wraps it, and `bindings` takes that off."""
+    env: Any = SimpleNamespace(DB=SimpleNamespace(_binding=js))
+    return bindings(env).database
+
+
+def test_a_call_crosses_over_twice_a_statement_and_once_whatever_comes_back():
+    """Its parameters go with the statement; a hundred rows of answer are one text."""
+    js = JsDatabase([{"id": HOSTILE, "none": None, "number": 2**53 - 1, "half": 0.5}] * 100)
+    d1 = database(js)
+    statements = [d1.prepare("SELECT ?1, ?2").bind(HOSTILE, None), d1.prepare("SELECT 1")]
+    assert js.crossings == 0
+    answer = asyncio.run(d1.batch(statements))
+    assert js.asked == [("SELECT ?1, ?2", (HOSTILE, NULL)), ("SELECT 1", ())]
+    assert answer == [{"results": js.rows, "meta": {"rows_read": 1}}] * 2
+    assert js.crossings == 4
+
+
+def test_what_the_simulation_binds_is_used_as_it_is():
+    """It has no wrapper to take off."""
+    binding: Any = JsDatabase([])
+    env: Any = SimpleNamespace(DB=binding)
+    assert bindings(env).database is binding
+
+
+@pytest.mark.parametrize("value", [None, True, HOSTILE, 2**53 - 1, 0.1, [], {"a": [{"b": None}]}])
+def test_a_value_crosses_over_and_back(value: object):
+    """All that JSON can say."""
+    assert from_javascript(into_javascript(value)) == value
