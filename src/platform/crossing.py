@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import js
     from pyodide.ffi import JsProxy
 
 
@@ -23,6 +24,14 @@ def from_javascript(value: "JsProxy") -> Any:
     import js
 
     return json.loads(js.JSON.stringify(value))
+
+
+def entries(headers: "js.Headers") -> dict[str, str]:
+    """Read headers. JavaScript has their names in lower case, each once."""
+    import js
+
+    found: dict[str, str] = from_javascript(js.Object.fromEntries(headers))
+    return found
 
 
 def unwrapped(binding: object) -> Any:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..inference.protocol import HttpConnectionLost, HttpReply, HttpReplyTooLarge, HttpTimeout
+from .crossing import entries
 
 if TYPE_CHECKING:
     import js
@@ -49,9 +50,9 @@ class Exchange:
     """A request and its reply: one controller to end both, and the promise that is waited for."""
 
     def __init__(self, network: "js.Network | None" = None) -> None:
-        from js import AbortController
+        import js
 
-        self._controller = AbortController.new()
+        self._controller = js.AbortController.new()
         self._network = network
         self._promise: Awaitable[Any] | None = None
 
@@ -59,17 +60,21 @@ class Exchange:
         """Send, and read the reply. Whatever ends this early leaves neither a connection nor a promise behind."""
         try:
             response = await self._sent(url, options)
-            received = await self._read_body(response, max_reply_bytes)
+            headers = entries(response.headers)
+            if _whole_within(headers, max_reply_bytes):
+                received = (await self._settled(response.arrayBuffer())).to_bytes()
+            else:
+                received = await self._read_parts(response, max_reply_bytes)
         except (Exception, asyncio.CancelledError):
             await self._abandon()
             raise
-        return HttpReply(status=int(response.status), headers=_headers(response), body=received)
+        return HttpReply(status=int(response.status), headers=headers, body=received)
 
     async def status_of(self, url: str, options: Mapping[str, object]) -> tuple[int, dict[str, str]]:
         """Send, and read no more than the reply's status and headers: its body is turned away."""
         try:
             response = await self._sent(url, options)
-            found = int(response.status), _headers(response)
+            found = int(response.status), entries(response.headers)
         finally:
             await self._abandon()
         return found
@@ -89,7 +94,7 @@ class Exchange:
         self._promise = None
         return value
 
-    async def _read_body(self, response: "js.Response", max_reply_bytes: int) -> bytes:
+    async def _read_parts(self, response: "js.Response", max_reply_bytes: int) -> bytes:
         stream = response.body
         if not stream:
             return b""
@@ -117,5 +122,7 @@ class Exchange:
                     await self._promise
 
 
-def _headers(response: "js.Response") -> dict[str, str]:
-    return {str(name).lower(): str(value) for name, value in response.headers}
+def _whole_within(headers: Mapping[str, str], most: int) -> bool:
+    """Say whether a reply cannot have more bytes. One that is compressed says how long it is as it travels."""
+    length = headers.get("content-length", "")
+    return length.isascii() and length.isdigit() and int(length) <= most and "content-encoding" not in headers

@@ -1,11 +1,11 @@
 """HTTP requests and answers, between the SDK's types and the HTTP layer's."""
 
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ..http.messages import BodyBroken, BodyTooLarge, CutOff, Reply
+from .crossing import entries
 
 if TYPE_CHECKING:
     import js
@@ -20,13 +20,10 @@ class IncomingRequest:
     """
 
     def __init__(self, request: "workers.Request") -> None:
-        from js import JSON, Object
-
         self._request = request.js_object
         self.method = str(self._request.method)
         self.url = str(self._request.url)
-        headers: Mapping[str, str] = json.loads(JSON.stringify(Object.fromEntries(self._request.headers)))
-        self.headers = headers  # JavaScript has their names in lower case, each once
+        self.headers: Mapping[str, str] = entries(self._request.headers)
 
     async def read(self, most: int) -> bytes:
         """Read the body. Raises BodyTooLarge once more than `most` bytes have come, and BodyBroken."""

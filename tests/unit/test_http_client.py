@@ -1,6 +1,7 @@
 """The client over `fetch`: what it leaves behind when a request ends early. JavaScript is played by the fakes below."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Callable, Coroutine, Generator
 from types import ModuleType, SimpleNamespace
@@ -62,6 +63,8 @@ class Browser:
         self.stubborn = False  # abort has no effect
         self.aborts = 0
         self.promises: list[Promise] = []
+        self.headers = {"content-type": "text/plain"}
+        self.reads = 0
 
     def fetch(self, url: str, options: dict[str, Any]) -> Promise:
         assert options["signal"] is self
@@ -85,9 +88,18 @@ class Browser:
 
     def response(self) -> Any:
         body = SimpleNamespace(getReader=lambda: SimpleNamespace(read=self.read)) if self.parts else None
-        return SimpleNamespace(status=200, headers=[("Content-Type", "text/plain")], body=body)
+        return SimpleNamespace(status=200, headers=self.headers, body=body, arrayBuffer=self.whole)
+
+    def whole(self) -> Promise:
+        self.reads += 1
+        promise = self.promise()
+        parts, self.parts = self.parts, []
+        if None not in parts:
+            promise.resolve(Part(b"".join(part or b"" for part in parts)))
+        return promise
 
     def read(self) -> Promise:
+        self.reads += 1
         promise = self.promise()
         if not self.parts:
             promise.resolve(Part(None))
@@ -112,6 +124,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
     js = module(
         "js",
         AbortController=SimpleNamespace(new=made.controller),
+        JSON=SimpleNamespace(stringify=json.dumps),
         Object=SimpleNamespace(fromEntries=dict),
         fetch=made.fetch,
     )
@@ -147,10 +160,32 @@ def test_a_reply_without_a_body_is_whole(browser: Browser):
     assert asyncio.run(request()).body == b""
 
 
-@pytest.mark.parametrize("in_body", [False, True], ids=["before the headers", "in the body"])
-def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body: bool):
+@pytest.mark.parametrize(
+    ("headers", "reads"),
+    [
+        ({"content-length": "7"}, 1),
+        ({"content-length": "7", "content-encoding": "gzip"}, 3),
+        ({"content-length": "1000"}, 3),
+        ({"content-length": "-7"}, 3),
+        ({"content-length": "\u0667"}, 3),
+        ({}, 3),
+    ],
+)
+def test_a_reply_that_says_that_it_is_short_is_read_at_once(browser: Browser, headers: dict[str, str], reads: int):
+    """Others are read part by part: one that is compressed may be of any length behind it."""
+    browser.headers = headers
+    browser.parts = [b"one ", b"two"]
+    browser.answer = lambda promise: promise.resolve(browser.response())
+    reply = asyncio.run(request())
+    assert (reply.headers, reply.body, browser.reads) == (headers, b"one two", reads)
+    assert browser.unsettled() == 0
+
+
+@pytest.mark.parametrize("in_body", [None, {}, {"content-length": "9"}], ids=["before the headers", "a part", "whole"])
+def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body: dict[str, str] | None):
     """After the deadline the request is aborted once, and its promise has settled before the caller hears of it."""
-    if in_body:
+    if in_body is not None:
+        browser.headers = in_body
         browser.parts = [b"one", None]
         browser.answer = lambda promise: promise.resolve(browser.response())
     with pytest.raises(HttpTimeout, match=r"within 0\.01 s"):
