@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from .core import limits, settings
+from .core import limits
 from .core.meter import Meter
-from .core.settings import Settings, Variables
+from .core.settings import Settings
 from .core.task import Route
 from .http.isolate import Isolate
 from .http.services import Api, BoundRoutes, DayUse, RateLimiter
@@ -81,12 +81,12 @@ class Runtime(Protocol):
 
 
 class App:
-    """One invocation's parts; `isolate` outlives it. Making it raises ConfigurationError for a bad variable."""
+    """One invocation's parts; `isolate` outlives it."""
 
     def __init__(
         self,
         bindings: Bindings,
-        variables: Variables,
+        settings: Settings,
         runtime: Runtime,
         wait_until: WaitUntil,
         isolate: Isolate,
@@ -98,7 +98,7 @@ class App:
         self._isolate = isolate
         self.meter = Meter()
         self.log = Log(runtime.write)
-        self.settings = settings.load(variables)
+        self.settings = settings
         self._database = Database(bindings.database, self.meter, load=isolate.load, storage=isolate.storage)
         self._fresh = Fresh()
         self.store = TaskStore(self._database, self._fresh)

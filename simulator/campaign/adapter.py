@@ -174,34 +174,34 @@ class WatchedDatabase(Database):
 class WatchedCoordinators:
     """The binding `BATCH_COORDINATOR` for a task's host, and the stub of its coordinator."""
 
-    def __init__(self, binding: Any, app: "Onceover") -> None:
-        self._binding = binding
+    def __init__(self, coordinators: Any, app: "Onceover") -> None:
+        self._coordinators = coordinators
         self._app = app
 
     def getByName(self, name: str) -> "WatchedCoordinators":  # noqa: N802 - the platform's name
         """Return the stub of the coordinator of that name."""
-        return WatchedCoordinators(self._binding.getByName(name), self._app)
+        return WatchedCoordinators(self._coordinators.getByName(name), self._app)
 
     async def reach(self) -> Any:
         """Ask it for a sign of life."""
-        return await self._binding.reach()
+        return await self._coordinators.reach()
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> Any:
         """Have a lane make calls."""
         loop = asyncio.get_running_loop()
         patient_until = loop.time() + seconds + limits.LANE_SLACK_SECONDS
-        answers = await self._binding.infer(task_key, fence, lanes, calls, seconds)
+        answers = await self._coordinators.infer(task_key, fence, lanes, calls, seconds)
         if loop.time() < patient_until:
             self._app.lane_answered(task_key, [answer["output"] for answer in answers if "output" in answer])
         return answers
 
     async def abort(self, task_key: TaskKey, fence: int) -> Any:
         """Have lanes end their calls."""
-        return await self._binding.abort(task_key, fence)
+        return await self._coordinators.abort(task_key, fence)
 
     async def close(self, fence: int) -> Any:
         """Have it forget everything."""
-        return await self._binding.close(fence)
+        return await self._coordinators.close(fence)
 
 
 class Onceover:

@@ -12,6 +12,7 @@ from ..core.keys import Key
 from ..core.marks import Marks
 from ..core.pace import Latency
 from ..core.patience import ModelNews
+from ..core.settings import Settings
 from ..core.storage import Storage
 from ..inference.protocol import Health, Provider
 from ..processing.sightings import Sightings
@@ -192,6 +193,7 @@ class Isolate:
     """The memory of one isolate. Losing it costs calls, never correctness."""
 
     def __init__(self) -> None:
+        self.settings: Settings | None = None  # once they have been read
         self.keys = KeyCache()
         self.refused = RefusedTexts()
         self.lookups = Lookups()

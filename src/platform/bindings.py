@@ -8,6 +8,8 @@ from ..store.database import D1
 from .ai import BoundAi
 from .crossing import unwrapped
 from .d1 import BoundD1
+from .objects import namespace
+from .queues import producer
 from .webhook_courier import FetchCourier
 
 if TYPE_CHECKING:
@@ -18,10 +20,10 @@ def bindings(env: "Env") -> Bindings:
     """Collect the bindings, None for those that the environment has not."""
     return Bindings(
         database=_database(env.DB),
-        queue=getattr(env, "AI_QUEUE", None),
+        queue=producer(env.AI_QUEUE) if hasattr(env, "AI_QUEUE") else None,
         dead_letters=getattr(env, "AI_DLQ", None),
-        processors=getattr(env, "AI_PROCESSOR", None),
-        coordinators=getattr(env, "BATCH_COORDINATOR", None),
+        processors=namespace(env.AI_PROCESSOR) if hasattr(env, "AI_PROCESSOR") else None,
+        coordinators=namespace(env.BATCH_COORDINATOR) if hasattr(env, "BATCH_COORDINATOR") else None,
         ai=BoundAi(env.AI) if hasattr(env, "AI") else None,
         day_use=LocalDayUse(env.USAGE_METER) if hasattr(env, "USAGE_METER") else None,
         rate_limiter=BoundRateLimiter(env.RATE_LIMITER) if hasattr(env, "RATE_LIMITER") else None,

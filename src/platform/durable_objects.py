@@ -14,6 +14,7 @@ from ..objects.lane import Lane, infer_none
 from ..processing.log import Log
 from ..processing.worker import Worker
 from .bindings import bindings
+from .objects import namespace, storage_of
 from .surroundings import SURROUNDINGS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class AIProcessor(DurableObject):
         self._surroundings = SURROUNDINGS.get()
         runtime = self._surroundings.runtime
         self._processor = Processor(
-            self.ctx.storage, self._worker, bindings(self.env).coordinators, runtime.now_ms, Log(runtime.write)
+            storage_of(self.ctx), self._worker, bindings(self.env).coordinators, runtime.now_ms, Log(runtime.write)
         )
         self._lane = Lane()
 
@@ -70,7 +71,9 @@ class BatchCoordinator(DurableObject):
     def __init__(self, ctx: "DurableObjectState", env: "Env") -> None:
         super().__init__(ctx, env)
         runtime = SURROUNDINGS.get().runtime
-        self._coordinator = Coordinator(self.ctx.storage, self.env.AI_PROCESSOR, runtime.now_ms, Log(runtime.write))
+        self._coordinator = Coordinator(
+            storage_of(self.ctx), namespace(self.env.AI_PROCESSOR), runtime.now_ms, Log(runtime.write)
+        )
 
     async def reach(self) -> None:
         """Give a sign of life; called over RPC."""

@@ -11,6 +11,7 @@ from ..processing.log import Log
 from ..queue.consumer import put_off
 from ..queue.messages import Batch
 from .http_messages import IncomingRequest, outgoing
+from .queues import delivered
 from .surroundings import SURROUNDINGS
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Default(WorkerEntrypoint):
 
     async def queue(self, batch: Batch, env: object = None, ctx: object = None) -> None:
         """Handle the messages of one batch."""
+        batch = delivered(batch)
         try:
             app = self._app()
         except ConfigurationError as error:  # raised, it would send the messages to the dead letters

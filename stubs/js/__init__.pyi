@@ -1,6 +1,6 @@
 """JavaScript's globals. The classes below `type_check_only` have types here and no value to import."""
 
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, type_check_only
 
 import workers
@@ -135,11 +135,46 @@ class DurableObjectState(ExecutionContext, Protocol):
     def storage(self) -> DurableObjectStorage: ...
 
 @type_check_only
-class DurableObjectStorage(Protocol):
-    # `objects.batch_coordinator` says what it needs of it.
-    sql: Any
+class SqlCursor(Protocol):
+    def toArray(self) -> JsProxy: ...
 
-    async def get(self, key: str, /) -> object: ...
-    async def put(self, key: str, value: object, /) -> None: ...
-    async def setAlarm(self, at_ms: int, /) -> None: ...
-    async def deleteAll(self) -> None: ...
+@type_check_only
+class SqlStorage(Protocol):
+    def exec(self, query: str, *values: int) -> SqlCursor: ...
+
+@type_check_only
+class DurableObjectStorage(Protocol):
+    sql: SqlStorage
+
+    # All of it is under way before the promise is awaited.
+    def get(self, key: str, /) -> Awaitable[object]: ...
+    def put(self, key: str, value: object, /) -> Awaitable[None]: ...
+    def setAlarm(self, at_ms: int, /) -> Awaitable[None]: ...
+    def deleteAll(self) -> Awaitable[None]: ...
+
+@type_check_only
+class DurableObjectStub(Protocol):
+    # Each method of the object at the other end.
+    def __getattr__(self, name: str, /) -> Any: ...
+
+@type_check_only
+class DurableObjectNamespace(Protocol):
+    def getByName(self, name: str, /) -> DurableObjectStub: ...
+
+@type_check_only
+class Queue(Protocol):
+    async def send(self, body: JsProxy, options: JsProxy, /) -> None: ...
+
+@type_check_only
+class Message(Protocol):
+    id: str
+    body: JsProxy
+    attempts: int
+
+    def ack(self) -> None: ...
+    def retry(self, options: JsProxy, /) -> None: ...
+
+@type_check_only
+class MessageBatch(Protocol):
+    queue: str
+    messages: Iterable[Message]

@@ -9,7 +9,7 @@ import pytest
 
 from simulator.engine.loop import Loop
 from src.composition import App, Bindings
-from src.core import limits
+from src.core import limits, settings
 from src.core.database_load import DatabaseLoad
 from src.core.errors import StoreError
 from src.core.meter import Meter
@@ -244,7 +244,7 @@ def test_all_of_an_isolate_time_their_calls(loop: Loop, part: str) -> None:
         write=lambda line: None, now_ms=lambda: 0, entropy=bytes, chance=lambda: 0.0, courier=None
     )
     variables = {"AI_PROVIDER": "demo"}
-    app = App(Bindings(database=binding), variables.get, runtime, lambda run: None, isolate)
+    app = App(Bindings(database=binding), settings.load(variables.get), runtime, lambda run: None, isolate)
     store = app.api().store if part == "the API" else app.worker().store
     loop.run_until_complete(store.ready())
     assert isolate.load.is_behind(loop.time())

@@ -22,8 +22,8 @@ from tests.support import import_watch
 SRC = Path(__file__).resolve().parents[2] / "src"
 # At most so many: what there is, and little room.
 MOST: Mapping[str, int] = {
-    "modules": 157,
-    "bytes": 706_000,
+    "modules": 162,
+    "bytes": 722_000,
     "dataclasses": 31,
     "named_tuples": 80,
     "models": 4,

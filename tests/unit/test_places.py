@@ -59,7 +59,7 @@ class Deployment:
             write=self.bench.lines.append,
             now_ms=lambda: START_MS + round(self.bench.loop.time() * 1000),
         )
-        return App(self._bindings, self._variables.get, runtime, self.waited.append, Isolate(), self.bench.model)
+        return App(self._bindings, load(self._variables.get), runtime, self.waited.append, Isolate(), self.bench.model)
 
     def _random(self, size: int) -> bytes:
         self._entropy += 1

@@ -12,7 +12,7 @@ from src.composition import App, Bindings
 from src.core import limits
 from src.core.errors import CallAborted
 from src.core.ids import TaskKey
-from src.core.settings import Settings
+from src.core.settings import Settings, load
 from src.core.states import Status
 from src.core.task import Reduce, Route, Task
 from src.http.isolate import Isolate
@@ -145,7 +145,7 @@ class QueueBench:
             now_ms=lambda: START_MS + round(self.bench.loop.time() * 1000),
         )
         provider: Any = Provider(self.coordinators)
-        return App(self._bindings, self._variables.get, runtime, lambda run: None, Isolate(), provider)
+        return App(self._bindings, load(self._variables.get), runtime, lambda run: None, Isolate(), provider)
 
     def consume(self, meanwhile: Callable[[], Any] | None = None, after: float = 3.0) -> App:
         """Have the message consumed; `meanwhile` happens some seconds later."""

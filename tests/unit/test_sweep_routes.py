@@ -12,7 +12,7 @@ from src.composition import App, Bindings
 from src.core import limits
 from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.meter import Meter
-from src.core.settings import Settings
+from src.core.settings import Settings, load
 from src.core.task import Reduce, Route
 from src.core.tenants import LOCAL
 from src.http.isolate import Isolate
@@ -296,7 +296,7 @@ def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
     refusing: Any = Refusing()
     bindings = Bindings(database=bench.database, queue=refusing, processors=refusing)
     variables = {"PLAN": "free", "AI_TIMEOUT_SECONDS": "2"}
-    app = App(bindings, variables.get, runtime, waited.append, Isolate(), bench.model)
+    app = App(bindings, load(variables.get), runtime, waited.append, Isolate(), bench.model)
     message = Message(key)
 
     async def deliver() -> None:

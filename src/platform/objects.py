@@ -1,0 +1,118 @@
+"""Durable Objects' bindings as `objects` sees them: namespaces and stubs, and an object's storage.
+
+Numbers and texts cross over as they are, and lists and dictionaries as JSON: none of them holds anything else.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .crossing import from_javascript, into_javascript, unwrapped
+
+if TYPE_CHECKING:
+    import js
+
+
+def namespace(binding: Any) -> Any:
+    """Return all objects of a class. What is not the SDK's, as in the simulation, is such a thing already."""
+    raw = unwrapped(binding)
+    return binding if raw is binding else BoundNamespace(raw)
+
+
+def storage_of(context: Any) -> Any:
+    """Return an object's storage. What is not the SDK's, as in the simulation, is such a thing already."""
+    storage = context.storage
+    raw = unwrapped(storage)
+    return storage if raw is storage else BoundStorage(raw)
+
+
+class BoundNamespace:
+    """Implements `objects.stubs.Namespace`."""
+
+    def __init__(self, binding: "js.DurableObjectNamespace") -> None:
+        self._binding = binding
+
+    def getByName(self, name: str) -> "Stub":  # noqa: N802 - the platform's name
+        """Return the stub of the one object of that name."""
+        return Stub(self._binding.getByName(name))
+
+
+class Stub:
+    """An object at the other end of RPC: whatever method is asked for, the object has or refuses."""
+
+    def __init__(self, stub: "js.DurableObjectStub") -> None:
+        self._stub = stub
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
+        method = getattr(self._stub, name)
+
+        async def call(*arguments: object) -> object:
+            return _arrived(await method(*[_sent(argument) for argument in arguments]))
+
+        return call
+
+
+class BoundStorage:
+    """Implements `objects.stubs.Storage` and what each class adds to it.
+
+    A write is under way when its method returns, awaited or not: writes with no await between them commit together.
+    """
+
+    def __init__(self, storage: "js.DurableObjectStorage") -> None:
+        self._storage = storage
+
+    @property
+    def sql(self) -> "BoundSql":
+        """The object's own SQLite."""
+        return BoundSql(self._storage.sql)
+
+    async def get(self, key: str) -> object:
+        """Return a value, None if there is none."""
+        return _arrived(await self._storage.get(key))
+
+    def put(self, key: str, value: object) -> Awaitable[None]:
+        """Set a value."""
+        return self._storage.put(key, _sent(value))
+
+    def setAlarm(self, at_ms: int) -> Awaitable[None]:  # noqa: N802 - the platform's name
+        """Set the object's one alarm."""
+        return self._storage.setAlarm(at_ms)
+
+    def deleteAll(self) -> Awaitable[None]:  # noqa: N802 - the platform's name
+        """Clear everything, the alarm included."""
+        return self._storage.deleteAll()
+
+
+class BoundSql:
+    """Implements `objects.batch_coordinator.Sql`."""
+
+    def __init__(self, sql: "js.SqlStorage") -> None:
+        self._sql = sql
+
+    def exec(self, query: str, *values: int) -> "BoundCursor":
+        """Run a statement."""
+        return BoundCursor(self._sql.exec(query, *values))
+
+
+class BoundCursor:
+    """Implements `objects.batch_coordinator.Cursor`."""
+
+    def __init__(self, cursor: "js.SqlCursor") -> None:
+        self._cursor = cursor
+
+    def toArray(self) -> list[Mapping[str, object]]:  # noqa: N802 - the platform's name
+        """Return the rows."""
+        rows: list[Mapping[str, object]] = from_javascript(self._cursor.toArray())
+        return rows
+
+
+def _sent(value: object) -> object:
+    if value is None or isinstance(value, dict | list):
+        return into_javascript(value)
+    return value
+
+
+def _arrived(value: Any) -> object:
+    """Read a result: a text, a number, a truth, `null`, or what JSON can say."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return from_javascript(value)

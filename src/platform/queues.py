@@ -1,0 +1,74 @@
+"""Queues' bindings as `queue` sees them: a producer, and the deliveries of a batch."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..queue.messages import Batch, Message
+from ..queue.producer import Queue
+from .crossing import from_javascript, into_javascript, unwrapped
+
+if TYPE_CHECKING:
+    import js
+
+
+def producer(binding: Queue) -> Queue:
+    """Return the producer. What is not the SDK's, as in the simulation, is one already."""
+    raw = unwrapped(binding)
+    return binding if raw is binding else BoundQueue(raw)
+
+
+def delivered(batch: Batch) -> Batch:
+    """Return the batch as `queue` reads it. What is not the SDK's, as in the simulation, is one already."""
+    raw = unwrapped(batch)
+    return batch if raw is batch else IncomingBatch(raw)
+
+
+class BoundQueue:
+    """Implements `queue.producer.Queue`."""
+
+    def __init__(self, binding: "js.Queue") -> None:
+        self._binding = binding
+
+    async def send(self, body: dict[str, str], options: dict[str, int]) -> None:
+        """Accept one message, durably, or raise JsException."""
+        await self._binding.send(into_javascript(body), into_javascript(options))
+
+
+class IncomingBatch:
+    """Implements `queue.messages.Batch`."""
+
+    queue: str
+    messages: Sequence[Message]
+
+    def __init__(self, batch: "js.MessageBatch") -> None:
+        self.queue = str(batch.queue)
+        self.messages = [IncomingMessage(message) for message in batch.messages]
+
+
+class IncomingMessage:
+    """Implements `queue.messages.Message`."""
+
+    def __init__(self, message: "js.Message") -> None:
+        self._message = message
+        self.id = str(message.id)
+        self.attempts = int(message.attempts)
+        self.body = _body(message)
+
+    def ack(self) -> None:
+        """Mark the message as done."""
+        self._message.ack()
+
+    def retry(self, options: dict[str, int]) -> None:
+        """Ask for another delivery."""
+        self._message.retry(into_javascript(options))
+
+
+def _body(message: "js.Message") -> object:
+    """Read what the message says: None for what JSON cannot say, which is none of ours."""
+    from pyodide.ffi import JsException
+
+    try:
+        found: object = from_javascript(message.body)
+    except (JsException, TypeError, ValueError):
+        return None
+    return found

@@ -1,0 +1,222 @@
+"""Queues' and Durable Objects' bindings between JavaScript and Python. JavaScript is played."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from src.core.ids import TaskKey
+from src.platform.objects import namespace, storage_of
+from src.platform.queues import delivered, producer
+from src.queue import messages
+
+TASK = TaskKey("local:01999999-0000-7000-8000-000000000000")
+NULL = SimpleNamespace(json="null")  # JavaScript's
+
+
+class JsError(Exception):
+    """What JavaScript throws."""
+
+
+class JsValue:
+    """An object or a list of JavaScript's."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+def _parse(text: str) -> object:
+    value = json.loads(text)
+    return NULL if value is None else JsValue(value)
+
+
+def _stringify(value: object) -> str | None:
+    if value is None:  # undefined
+        return None
+    if value is NULL:
+        return "null"
+    if isinstance(value, JsValue) and isinstance(value.value, Exception):
+        raise value.value
+    return json.dumps(value.value if isinstance(value, JsValue) else value)
+
+
+@pytest.fixture(autouse=True)
+def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JavaScript's JSON."""
+    found: dict[str, dict[str, Any]] = {
+        "js": {"JSON": SimpleNamespace(stringify=_stringify, parse=_parse)},
+        "pyodide.ffi": {"JsException": JsError},
+    }
+    for name, members in found.items():
+        module = ModuleType(name)
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def wrapped(binding: object) -> Any:
+    """As the SDK wraps it."""
+    return SimpleNamespace(_binding=binding)
+
+
+def wait(awaitable: Awaitable[Any]) -> Any:
+    """Wait for a result."""
+
+    async def play() -> Any:
+        return await awaitable
+
+    return asyncio.run(play())
+
+
+def test_a_message_is_sent_as_javascript_has_it():
+    """Its body and its options are JavaScript's objects, and no Python that JavaScript would have to hold."""
+    sent: list[Any] = []
+
+    async def send(*values: JsValue) -> None:
+        sent.extend(value.value for value in values)
+
+    wait(producer(wrapped(SimpleNamespace(send=send))).send(messages.write(TASK), {"delaySeconds": 3}))
+    assert sent == [{"taskId": TASK}, {"delaySeconds": 3}]
+
+
+def test_a_delivery_is_read_once_and_answered():
+    """What a message says crosses over; ack and retry go back."""
+    ends: list[object] = []
+    message = SimpleNamespace(
+        id="m",
+        attempts=2,
+        body=JsValue({"taskId": TASK}),
+        ack=lambda: ends.append("ack"),
+        retry=lambda options: ends.append(options.value),
+    )
+    batch = delivered(wrapped(SimpleNamespace(queue=messages.QUEUE, messages=[message])))
+    (read,) = batch.messages
+    assert (batch.queue, read.id, read.attempts, messages.read(read.body)) == (messages.QUEUE, "m", 2, TASK)
+    read.ack()
+    read.retry({"delaySeconds": 5})
+    assert ends == ["ack", {"delaySeconds": 5}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        NULL,
+        "a text",
+        7,
+        JsValue([]),
+        JsValue({"taskId": 7}),
+        JsValue({}),
+        JsValue(JsError("a BigInt has no JSON")),
+    ],
+)
+def test_a_hostile_message_is_none_of_ours(body: object):
+    """Whatever a queue carries: nothing, other types, and what JSON cannot say."""
+    message = SimpleNamespace(id="m", attempts=1, body=body)
+    (read,) = delivered(wrapped(SimpleNamespace(queue=messages.QUEUE, messages=[message]))).messages
+    assert messages.read(read.body) is None
+
+
+class JsObject:
+    """An object at the other end of RPC, which answers what it was asked."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def getByName(self, name: str) -> "JsObject":  # noqa: N802 - the platform's name
+        """Note who is asked."""
+        self.names.append(name)
+        return self
+
+    async def infer(self, *values: object) -> object:
+        """Answer with the last argument."""
+        return values[-1]
+
+    async def refuse(self) -> None:
+        """Throw."""
+        raise JsError("no such method")
+
+
+@pytest.mark.parametrize("value", ["a text", 7, 0.5, True, None, [{"output": None}], {"a": ["b"]}])
+def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
+    """Texts and numbers as they are, lists and dictionaries as JavaScript's own, None as null."""
+    js = JsObject()
+    stub = namespace(wrapped(js)).getByName(TASK)
+    assert wait(stub.infer(TASK, 1, value)) == value
+    assert js.names == [TASK]
+
+
+def test_what_an_object_throws_comes_through():
+    """As the SDK's exception: callers know what to do with any."""
+    with pytest.raises(JsError):
+        wait(namespace(wrapped(JsObject())).getByName(TASK).refuse())
+
+
+class JsStorage:
+    """An object's storage: each write is there when its method returns."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, object] = {}
+        self.statements: list[object] = []
+        self.sql = self
+
+    def put(self, key: str, value: object) -> Awaitable[None]:
+        """Write."""
+        self.values[key] = value
+        return asyncio.sleep(0)
+
+    def setAlarm(self, at_ms: int) -> Awaitable[None]:  # noqa: N802 - the platform's name
+        """Write."""
+        return self.put("alarm", at_ms)
+
+    def deleteAll(self) -> Awaitable[None]:  # noqa: N802 - the platform's name
+        """Clear."""
+        self.values.clear()
+        return asyncio.sleep(0)
+
+    async def get(self, key: str) -> object:
+        """Read; undefined is None."""
+        return self.values.get(key)
+
+    def exec(self, *statement: object) -> SimpleNamespace:
+        """Run a statement."""
+        self.statements.append(statement)
+        return SimpleNamespace(toArray=lambda: JsValue([{"lane": 1}, {"lane": 2}]))
+
+
+def test_writes_with_no_await_between_them_are_under_way_together():
+    """The platform commits them as one; a method that began with its first await would tear them apart."""
+    js = JsStorage()
+    storage = storage_of(SimpleNamespace(storage=wrapped(js)))
+
+    async def play() -> None:
+        armed = storage.setAlarm(5)
+        put = storage.put("task", TASK)
+        assert js.values == {"alarm": 5, "task": TASK}
+        await armed
+        await put
+        assert (await storage.get("task"), await storage.get("other")) == (TASK, None)
+        cleared = storage.deleteAll()
+        assert js.values == {}
+        await cleared
+
+    asyncio.run(play())
+
+
+def test_rows_of_an_objects_own_database_come_over_together():
+    """However many there are."""
+    js = JsStorage()
+    rows = storage_of(SimpleNamespace(storage=wrapped(js))).sql.exec("SELECT lane FROM out WHERE lane < ?", 3).toArray()
+    assert rows == [{"lane": 1}, {"lane": 2}]
+    assert js.statements == [("SELECT lane FROM out WHERE lane < ?", 3)]
+
+
+def test_what_the_simulation_binds_is_used_as_it_is():
+    """It has no wrapper to take off."""
+    binding: Any = object()
+    context = SimpleNamespace(storage=binding)
+    for found in (producer(binding), delivered(binding), namespace(binding), storage_of(context)):
+        assert found is binding
