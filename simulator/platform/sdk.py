@@ -82,6 +82,7 @@ class JSON:
     """JavaScript's `JSON`."""
 
     stringify = staticmethod(json.dumps)
+    parse = staticmethod(json.loads)
 
 
 class JsRequest:
@@ -106,19 +107,19 @@ class Request:
 
 
 class Response:
-    """The SDK's response. A body where HTTP has none is refused, as by the platform."""
+    """JavaScript's `Response`. A body where HTTP has none is refused, as by the platform."""
 
-    def __init__(
-        self,
-        body: str | IdentityTransformStream | None = None,
-        status: int = 200,
-        headers: dict[str, str] | None = None,
-    ) -> None:
+    def __init__(self, body: str | IdentityTransformStream | None, status: int, headers: dict[str, str]) -> None:
         if body is not None and status in STATUSES_WITHOUT_BODY:
             raise TypeError("Response with null body status cannot have body")
         self.status = status
-        self.headers = headers or {}
+        self.headers = headers
         self.body = body
+
+    @staticmethod
+    def new(body: str | IdentityTransformStream | None, options: dict[str, Any]) -> "Response":
+        """Make one."""
+        return Response(body, **options)
 
     async def text(self) -> str:
         """Read the body."""
@@ -134,8 +135,11 @@ def _register(name: str, members: Mapping[str, Any]) -> None:
 
 _register(
     "workers",
-    {"DurableObject": DurableObject, "Response": Response, "WorkerEntrypoint": WorkerEntrypoint},
+    {"DurableObject": DurableObject, "WorkerEntrypoint": WorkerEntrypoint},
 )
-_register("js", {"IdentityTransformStream": IdentityTransformStream, "JSON": JSON, "Object": Object})
+_register(
+    "js",
+    {"IdentityTransformStream": IdentityTransformStream, "JSON": JSON, "Object": Object, "Response": Response},
+)
 _register("pyodide", {})
 _register("pyodide.ffi", {"JsException": JsError, "to_js": lambda value: value})

@@ -142,12 +142,17 @@ GROUPS: Final = (
     ),
 )
 _PATTERNS: Final = tuple((path, tuple(path.split("/")), group) for group in GROUPS for path in group.paths)
+_BY_LENGTH: Final = {
+    length: tuple(one for one in _PATTERNS if len(one[1]) == length) for length in {len(one[1]) for one in _PATTERNS}
+}
 
 
 def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
     """Return the calls of a path, given as its segments, and what stands in the open ones. No calls: no such path."""
     found = [
-        (pattern, group, parts) for pattern, wanted, group in _PATTERNS if (parts := _parts(wanted, path)) is not None
+        (pattern, group, parts)
+        for pattern, wanted, group in _BY_LENGTH.get(len(path), ())
+        if (parts := _parts(wanted, path)) is not None
     ]
     if not found:
         return (), {}
@@ -157,9 +162,7 @@ def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
 
 
 def _parts(wanted: Sequence[str], path: Sequence[str]) -> Parts | None:
-    """Return what stands in the open segments, None if the path is another one."""
-    if len(wanted) != len(path):
-        return None
+    """Return what stands in the open segments, None if the path is another one. It has as many segments."""
     parts = {}
     for expected, actual in zip(wanted, path, strict=True):
         if expected.startswith("{") and actual:

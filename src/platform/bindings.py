@@ -1,15 +1,14 @@
 """Reads a deployment's bindings and variables from `env`. What is not configured is absent there."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..composition import Bindings
-from ..store.database import D1
 from .ai import BoundAi
 from .crossing import unwrapped
 from .d1 import BoundD1
-from .objects import namespace
-from .queues import producer
+from .objects import BoundNamespace
+from .queues import BoundQueue
 from .webhook_courier import FetchCourier
 
 if TYPE_CHECKING:
@@ -17,13 +16,17 @@ if TYPE_CHECKING:
 
 
 def bindings(env: "Env") -> Bindings:
-    """Collect the bindings, None for those that the environment has not."""
+    """Collect the bindings, None for those that the environment has not.
+
+    The SDK's wrapper of `env` asks JavaScript a dozen questions about each. What every invocation uses is taken from
+    behind it.
+    """
     return Bindings(
-        database=_database(env.DB),
-        queue=producer(env.AI_QUEUE) if hasattr(env, "AI_QUEUE") else None,
-        dead_letters=getattr(env, "AI_DLQ", None),
-        processors=namespace(env.AI_PROCESSOR) if hasattr(env, "AI_PROCESSOR") else None,
-        coordinators=namespace(env.BATCH_COORDINATOR) if hasattr(env, "BATCH_COORDINATOR") else None,
+        database=_bound(env, "DB", BoundD1),
+        queue=_bound(env, "AI_QUEUE", BoundQueue),
+        dead_letters=_bound(env, "AI_DLQ", BoundQueue),
+        processors=_bound(env, "AI_PROCESSOR", BoundNamespace),
+        coordinators=_bound(env, "BATCH_COORDINATOR", BoundNamespace),
         ai=BoundAi(env.AI) if hasattr(env, "AI") else None,
         day_use=LocalDayUse(env.USAGE_METER) if hasattr(env, "USAGE_METER") else None,
         rate_limiter=BoundRateLimiter(env.RATE_LIMITER) if hasattr(env, "RATE_LIMITER") else None,
@@ -31,10 +34,11 @@ def bindings(env: "Env") -> Bindings:
     )
 
 
-def _database(binding: D1) -> D1:
-    """Return the binding of D1. One that is not the SDK's, as in the simulation, is what the store uses already."""
-    raw = unwrapped(binding)
-    return raw if raw is binding else cast("D1", BoundD1(raw))  # it takes the statements that it has made, no others
+def _bound(env: "Env", name: str, kind: Callable[[Any], Any]) -> Any:
+    """Return a binding. An environment without the SDK's wrapper, as in the simulation, has what the Worker uses."""
+    raw = getattr(env, "_env", None)
+    binding = getattr(env if raw is None else raw, name, None)
+    return binding if raw is None or binding is None else kind(binding)
 
 
 class LocalDayUse:

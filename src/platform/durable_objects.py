@@ -14,7 +14,7 @@ from ..objects.lane import Lane, infer_none
 from ..processing.log import Log
 from ..processing.worker import Worker
 from .bindings import bindings
-from .objects import namespace, storage_of
+from .objects import storage_of
 from .surroundings import SURROUNDINGS
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ class BatchCoordinator(DurableObject):
     def __init__(self, ctx: "DurableObjectState", env: "Env") -> None:
         super().__init__(ctx, env)
         runtime = SURROUNDINGS.get().runtime
-        self._coordinator = Coordinator(
-            storage_of(self.ctx), namespace(self.env.AI_PROCESSOR), runtime.now_ms, Log(runtime.write)
-        )
+        lanes = bindings(self.env).processors
+        assert lanes is not None, "it is bound wherever this class is"
+        self._coordinator = Coordinator(storage_of(self.ctx), lanes, runtime.now_ms, Log(runtime.write))
 
     async def reach(self) -> None:
         """Give a sign of life; called over RPC."""

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ..http.messages import BodyBroken, BodyTooLarge, CutOff, Reply
-from .crossing import entries
+from .crossing import entries, into_javascript
 
 if TYPE_CHECKING:
     import js
@@ -61,18 +61,19 @@ class IncomingRequest:
                 raise BodyTooLarge
 
 
-def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "workers.Response":
-    """Make the SDK's response. An answer in parts is sent while `wait_until` keeps the invocation alive."""
-    from workers import Response
+def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js.Response":
+    """Make JavaScript's response. An answer in parts is sent while `wait_until` keeps the invocation alive.
 
-    headers = dict(reply.headers)
+    The SDK's would have JavaScript read each header from Python.
+    """
+    import js
+
+    options = into_javascript({"status": reply.status, "headers": dict(reply.headers)})
     if reply.parts is None:
-        return Response(reply.body or None, status=reply.status, headers=headers)
-    from js import IdentityTransformStream
-
-    stream = IdentityTransformStream.new()
+        return js.Response.new(reply.body or None, options)
+    stream = js.IdentityTransformStream.new()
     wait_until(_send(reply.parts, stream.writable.getWriter()))
-    return Response(stream.readable, status=reply.status, headers=headers)
+    return js.Response.new(stream.readable, options)
 
 
 async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWriter") -> None:

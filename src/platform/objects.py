@@ -12,12 +12,6 @@ if TYPE_CHECKING:
     import js
 
 
-def namespace(binding: Any) -> Any:
-    """Return all objects of a class. What is not the SDK's, as in the simulation, is such a thing already."""
-    raw = unwrapped(binding)
-    return binding if raw is binding else BoundNamespace(raw)
-
-
 def storage_of(context: Any) -> Any:
     """Return an object's storage. What is not the SDK's, as in the simulation, is such a thing already."""
     storage = context.storage

@@ -4,17 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..queue.messages import Batch, Message
-from ..queue.producer import Queue
 from .crossing import from_javascript, into_javascript, unwrapped
 
 if TYPE_CHECKING:
     import js
-
-
-def producer(binding: Queue) -> Queue:
-    """Return the producer. What is not the SDK's, as in the simulation, is one already."""
-    raw = unwrapped(binding)
-    return binding if raw is binding else BoundQueue(raw)
 
 
 def delivered(batch: Batch) -> Batch:

@@ -15,7 +15,8 @@ from .queues import delivered
 from .surroundings import SURROUNDINGS
 
 if TYPE_CHECKING:
-    from workers import Request, Response
+    from js import Response
+    from workers import Request
 
 
 class Default(WorkerEntrypoint):

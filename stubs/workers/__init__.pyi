@@ -9,13 +9,6 @@ class Request:
     def js_object(self) -> js.Request: ...
 
 class Response:
-    def __init__(
-        self,
-        body: str | js.ReadableStream | None = None,
-        status: int | None = None,
-        status_text: str = "",
-        headers: dict[str, str] = ...,
-    ) -> None: ...
     async def json(self) -> Any: ...
 
 class WorkerEntrypoint:

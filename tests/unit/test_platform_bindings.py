@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from src.core.ids import TaskKey
-from src.platform.objects import namespace, storage_of
-from src.platform.queues import delivered, producer
+from src.platform.bindings import bindings
+from src.platform.objects import storage_of
+from src.platform.queues import delivered
 from src.queue import messages
 
 TASK = TaskKey("local:01999999-0000-7000-8000-000000000000")
@@ -62,6 +63,12 @@ def wrapped(binding: object) -> Any:
     return SimpleNamespace(_binding=binding)
 
 
+def bound(**env: object) -> Any:
+    """The bindings of an environment that the SDK wraps."""
+    wrapper: Any = SimpleNamespace(_env=SimpleNamespace(DB=None, **env))
+    return bindings(wrapper)
+
+
 def wait(awaitable: Awaitable[Any]) -> Any:
     """Wait for a result."""
 
@@ -78,7 +85,8 @@ def test_a_message_is_sent_as_javascript_has_it():
     async def send(*values: JsValue) -> None:
         sent.extend(value.value for value in values)
 
-    wait(producer(wrapped(SimpleNamespace(send=send))).send(messages.write(TASK), {"delaySeconds": 3}))
+    queue = bound(AI_QUEUE=SimpleNamespace(send=send)).queue
+    wait(queue.send(messages.write(TASK), {"delaySeconds": 3}))
     assert sent == [{"taskId": TASK}, {"delaySeconds": 3}]
 
 
@@ -144,7 +152,7 @@ class JsObject:
 def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
     """Texts and numbers as they are, lists and dictionaries as JavaScript's own, None as null."""
     js = JsObject()
-    stub = namespace(wrapped(js)).getByName(TASK)
+    stub = bound(AI_PROCESSOR=js).processors.getByName(TASK)
     assert wait(stub.infer(TASK, 1, value)) == value
     assert js.names == [TASK]
 
@@ -152,7 +160,7 @@ def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
 def test_what_an_object_throws_comes_through():
     """As the SDK's exception: callers know what to do with any."""
     with pytest.raises(JsError):
-        wait(namespace(wrapped(JsObject())).getByName(TASK).refuse())
+        wait(bound(BATCH_COORDINATOR=JsObject()).coordinators.getByName(TASK).refuse())
 
 
 class JsStorage:
@@ -214,9 +222,19 @@ def test_rows_of_an_objects_own_database_come_over_together():
     assert js.statements == [("SELECT lane FROM out WHERE lane < ?", 3)]
 
 
+def test_what_is_not_bound_is_none():
+    """Each binding but the database may be absent."""
+    found = bound()
+    assert (found.queue, found.processors, found.coordinators, found.ai) == (None, None, None, None)
+
+
 def test_what_the_simulation_binds_is_used_as_it_is():
     """It has no wrapper to take off."""
-    binding: Any = object()
-    context = SimpleNamespace(storage=binding)
-    for found in (producer(binding), delivered(binding), namespace(binding), storage_of(context)):
-        assert found is binding
+    given: Any = object()
+    env: Any = SimpleNamespace(DB=given, AI_QUEUE=given, AI_PROCESSOR=given, BATCH_COORDINATOR=given)
+    found = bindings(env)
+    context = SimpleNamespace(storage=given)
+    for binding in (found.database, found.queue, found.processors, found.coordinators):
+        assert binding is given
+    assert delivered(given) is given
+    assert storage_of(context) is given
