@@ -20,7 +20,7 @@ from local.node import find_node
 from src.core import webhooks
 from src.core.ids import TaskKey
 from src.core.webhooks import DeliveryKey, EndpointKey
-from tests.clients.walking import EXPECTED_OF_BATCHER, EXPECTED_OF_STREAM, run, unwrapped, walk
+from tests.clients.walking import EXPECTED_OF_BATCHER, EXPECTED_OF_STREAM, WALKED, run, unwrapped, walk
 from tests.support.client import openai, variables
 from tests.support.dev_server import DevServer
 from tests.support.make_key import make_key
@@ -79,7 +79,7 @@ def checks(folder: Path, model: ModelServer) -> Iterator[tuple[str, Callable[[],
     for name, command, package in javascript:
         yield name, partial(check_unwrap, [*command, "unwrap.mjs", package])
     state = folder / "state"
-    with DevServer(state, *variables({"REQUIRE_KEYS": "true"}), ready_seconds=240) as server:
+    with DevServer(state, *variables(WALKED), ready_seconds=240) as server:
         where = (server.url, make_key(state))
         for name, command in python:
             yield name, partial(walk, [*command, "walk.py", *where])

@@ -9,6 +9,8 @@ from typing import Any
 HERE = Path(__file__).parent
 WALK_SECONDS = 120
 
+# The variables of a deployment to walk through. The input is kept: a task may have ended before its items are listed.
+WALKED = {"REQUIRE_KEYS": "true", "KEEP_INPUT": "true"}
 # Whatever the language and the version.
 EXPECTED: dict[str, Any] = {
     "queued": ["queued", "response", {"a": "b"}, "Say it.", True],

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.node import ROOT, find_node
-from tests.clients.walking import HERE, walk
+from tests.clients.walking import HERE, WALKED, walk
 from tests.support.client import variables
 from tests.support.dev_server import DevServer
 from tests.support.make_key import make_key
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.runtime
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """URL and key of a Worker that asks for keys."""
     state = tmp_path_factory.mktemp("state")
-    with DevServer(state, *variables({"REQUIRE_KEYS": "true"})) as server:
+    with DevServer(state, *variables(WALKED)) as server:
         yield server.url, make_key(state)
 
 
