@@ -83,14 +83,14 @@ class SimulatedCourier:
         self._receivers = receivers
 
     async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+        self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
         """Send a message once."""
         receivers = self._receivers()
         assert receivers is not None, "a message, and nobody has an endpoint"
         port: Any = self._env.DB._port
         sender, message_id = self._env.platform.isolate.name, headers["webhook-id"]
-        call = port.call("webhook.post", lambda reply: receivers.serve(url, message_id, body.decode(), sender, reply))
+        call = port.call("webhook.post", lambda reply: receivers.serve(url, message_id, body, sender, reply))
         try:
             async with asyncio.timeout(timeout_seconds):
                 status, found = await call

@@ -73,7 +73,7 @@ class OpenAIProvider:
                 "POST",
                 f"{self._base_url}/chat/completions",
                 headers={**self._headers(), "content-type": "application/json"},
-                body=json.dumps(self._body(call)).encode(),
+                body=json.dumps(self._body(call), ensure_ascii=False),
                 timeout_seconds=self._timeout_seconds,
                 max_reply_bytes=limits.REPLY_BYTES_MOST,
             )

@@ -89,7 +89,7 @@ class HttpClient(Protocol):
         url: str,
         *,
         headers: Mapping[str, str],
-        body: bytes | None,
+        body: str | None,
         timeout_seconds: float,
         max_reply_bytes: int,
     ) -> HttpReply:

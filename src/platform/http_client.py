@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..inference.protocol import HttpConnectionLost, HttpReply, HttpReplyTooLarge, HttpTimeout
-from .crossing import entries
+from .crossing import entries, into_javascript
 
 if TYPE_CHECKING:
     import js
@@ -27,7 +27,7 @@ class FetchClient:
         url: str,
         *,
         headers: Mapping[str, str],
-        body: bytes | None,
+        body: str | None,
         timeout_seconds: float,
         max_reply_bytes: int,
     ) -> HttpReply:
@@ -81,9 +81,9 @@ class Exchange:
 
     async def _sent(self, url: str, options: Mapping[str, object]) -> "js.Response":
         import js
-        from pyodide.ffi import to_js
 
-        asked = to_js({**options, "signal": self._controller.signal}, dict_converter=js.Object.fromEntries)
+        asked: Any = into_javascript(options)
+        asked.signal = self._controller.signal
         call = js.fetch(url, asked) if self._network is None else self._network.fetch(url, asked)
         response: js.Response = await self._settled(call)
         return response

@@ -21,7 +21,7 @@ class FetchCourier:
         self._network = network
 
     async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+        self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
         """Send, and read status and headers. Raises HttpTimeout or HttpConnectionLost."""
         from pyodide.ffi import JsException

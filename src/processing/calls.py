@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import batched, chain
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.errors import ModelError
@@ -39,6 +39,7 @@ class Calls:
         self._out: list[asyncio.Task[list[Finished]]] = []
         self._silent = 0
         self._longest = 0.0  # seconds, of the groups that were taken in
+        self._news: asyncio.Future[None] | None = None  # what `wait` waits for
 
     @property
     def groups_out(self) -> int:
@@ -53,7 +54,10 @@ class Calls:
     def start(self, keys: Sequence[CallKey], starts_by: float) -> int:
         """Start calls, each only as long as it is not too late. Return how many groups they make, a subrequest each."""
         groups = list(batched(keys, self._caller.group_size))
-        self._out += [asyncio.create_task(self._call(group, starts_by)) for group in groups]
+        for group in groups:
+            out = asyncio.create_task(self._call(group, starts_by))
+            out.add_done_callback(self._tell)
+            self._out.append(out)
         return len(groups)
 
     async def _call(self, keys: Sequence[CallKey], starts_by: float) -> list[Finished]:
@@ -76,24 +80,49 @@ class Calls:
         for company beyond `deadline`. The calls are returned in their order, so that what is written does not hang on a
         set's.
         """
-        timeout = None if until == math.inf else max(0.0, until - clock.now())
         if not self._out:
-            assert timeout is not None  # otherwise the claim would have ended
+            assert until < math.inf  # otherwise the claim would have ended
+            timeout = max(0.0, until - clock.now())
             if hint is None:
                 await asyncio.sleep(timeout)
             else:
                 await asyncio.wait([hint], timeout=timeout)
             return []
-        hints: list[asyncio.Future[Any]] = [] if hint is None else [hint]
-        await asyncio.wait([*self._out, *hints], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        began = clock.now()
-        while (done := self._ended()) and len(done) < len(self._out) and not any(given.done() for given in hints):
-            left = min(began + self._linger_seconds(done, last=last), deadline) - clock.now()
-            if left <= 0:
+        while not self._ended() and (hint is None or not hint.done()):
+            await self._hear(hint, until)
+            if clock.now() >= until:
                 break
-            pending = [group for group in self._out if group not in done]
-            await asyncio.wait([*pending, *hints], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        began = clock.now()
+        while (done := self._ended()) and len(done) < len(self._out) and (hint is None or not hint.done()):
+            patient_until = min(began + self._linger_seconds(done, last=last), deadline)
+            if clock.now() >= patient_until:
+                break
+            await self._hear(hint, patient_until)
         return self._taken(done)
+
+    async def _hear(self, hint: asyncio.Future[None] | None, until: float) -> None:
+        """Wait for a group to end, the hint, or `until`; maybe not so long.
+
+        A wave of six ends one by one, each time with a new look at how long the rest is waited for. `asyncio.wait`
+        would take hold of every group that is out for each of these waits, and let go of it again.
+        """
+        loop = asyncio.get_running_loop()
+        self._news = loop.create_future()
+        timer = None if until == math.inf else loop.call_later(max(0.0, until - clock.now()), self._tell)
+        if hint is not None:
+            hint.add_done_callback(self._tell)
+        try:
+            await self._news
+        finally:
+            self._news = None
+            if timer is not None:
+                timer.cancel()
+            if hint is not None:
+                hint.remove_done_callback(self._tell)
+
+    def _tell(self, _ended: object = None) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     def _linger_seconds(self, done: Collection[asyncio.Task[list[Finished]]], *, last: bool) -> float:
         """Return how long calls that have ended wait for company: each write that they share saves one.

@@ -33,7 +33,7 @@ class Courier(Protocol):
     """The network, as webhooks see it."""
 
     async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+        self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
         """Send once and return status and headers; the answer's body is not read, and no redirect is followed.
 
@@ -159,7 +159,7 @@ class Deliverer:
             status, found = await self.courier.post(
                 url,
                 headers=webhooks.headers(secrets, message_id, timestamp, body),
-                body=body.encode(),
+                body=body,
                 timeout_seconds=limits.DELIVERY_SECONDS,
             )
             answer = webhooks.answer_of(status, retry_after_seconds(found))

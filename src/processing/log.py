@@ -8,6 +8,7 @@ from ..core.errors import ConfigurationError
 from ..core.ids import TaskKey, split_task_key
 
 VALUE_CHARS_MOST = 500
+_ENCODE = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 class Log:
@@ -32,7 +33,7 @@ class Log:
             tenant, line["task"] = split_task_key(TaskKey(key))
             line["tenant"] = tenant or None
         kept = {name: _bounded(value) for name, value in line.items() if value is not None}
-        self._write(json.dumps(kept, ensure_ascii=True, separators=(",", ":"), default=str))
+        self._write(_ENCODE(kept))
 
     def misconfigured(self, error: ConfigurationError, **facts: object) -> None:
         """Write the event of a variable that has a bad value, by the variable's name."""

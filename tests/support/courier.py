@@ -38,11 +38,11 @@ class FakeCourier:
         self.at_once = self.most_at_once = 0
 
     async def post(
-        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_seconds: float
+        self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
         """Take a message and answer it after a while."""
         assert timeout_seconds == 15.0
-        message = Message(url, dict(headers), body.decode())
+        message = Message(url, dict(headers), body)
         self.messages.append(message)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)

@@ -66,8 +66,9 @@ class Browser:
         self.headers = {"content-type": "text/plain"}
         self.reads = 0
 
-    def fetch(self, url: str, options: dict[str, Any]) -> Promise:
-        assert options["signal"] is self
+    def fetch(self, url: str, options: Any) -> Promise:
+        assert options.signal is self
+        assert (options.method, options.headers, options.body) == ("POST", {"a": "b"}, "x")
         promise = self.promise()
         self.answer(promise)
         return promise
@@ -124,14 +125,13 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
     js = module(
         "js",
         AbortController=SimpleNamespace(new=made.controller),
-        JSON=SimpleNamespace(stringify=json.dumps),
+        JSON=SimpleNamespace(stringify=json.dumps, parse=lambda text: SimpleNamespace(**json.loads(text))),
         Object=SimpleNamespace(fromEntries=dict),
         fetch=made.fetch,
     )
     ffi = module(
         "pyodide.ffi",
         JsException=JsError,
-        to_js=lambda value, dict_converter: value,
     )
     for item in (js, module("pyodide"), ffi):
         monkeypatch.setitem(sys.modules, item.__name__, item)
@@ -140,7 +140,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
 
 def request(seconds: float = HOUR, most: int = 100) -> Coroutine[Any, Any, HttpReply]:
     return FetchClient().request(
-        "POST", "http://model/", headers={"a": "b"}, body=b"x", timeout_seconds=seconds, max_reply_bytes=most
+        "POST", "http://model/", headers={"a": "b"}, body="x", timeout_seconds=seconds, max_reply_bytes=most
     )
 
 

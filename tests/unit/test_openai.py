@@ -33,7 +33,7 @@ class ScriptedHttp:
 
     def __init__(self, answer: HttpReply | BaseException) -> None:
         self.answer = answer
-        self.requests: list[tuple[str, str, dict[str, str], bytes | None, float, int]] = []
+        self.requests: list[tuple[str, str, dict[str, str], str | None, float, int]] = []
 
     async def request(
         self,
@@ -41,7 +41,7 @@ class ScriptedHttp:
         url: str,
         *,
         headers: Mapping[str, str],
-        body: bytes | None,
+        body: str | None,
         timeout_seconds: float,
         max_reply_bytes: int,
     ) -> HttpReply:
