@@ -5,7 +5,8 @@ At run time this module is named `entry` and its directory stands behind the sta
 this module registers before it imports from it.
 
 What is imported stays. So the collector does not run meanwhile, and never looks at it again: that takes as long as the
-free plan lets a request take (docs/decisions/0033-what-is-imported-when.md).
+free plan lets a request take (docs/decisions/0033-what-is-imported-when.md). After that it
+comes a tenth as often as it would, since reference counts free nearly all: docs/performance.md.
 """
 
 import gc
@@ -23,6 +24,7 @@ from src.platform.durable_objects import AIProcessor, BatchCoordinator
 from src.platform.worker_entrypoint import Default
 
 gc.freeze()
+gc.set_threshold(20_000)
 gc.enable()
 
 __all__ = ["AIProcessor", "BatchCoordinator", "Default"]

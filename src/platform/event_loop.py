@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from .timers import LONGEST_SECONDS, SOON_SECONDS, Timer
@@ -44,6 +44,16 @@ def adapt_event_loop() -> None:
             return loops_own(self, delay, callback, *args, context=context)
         return Timer(self, delay, callback, args, contextvars.copy_context() if context is None else context)
 
+    def create_future(self: "WebLoop") -> "asyncio.Future[Any]":
+        return asyncio.Future(loop=self)
+
+    def create_task(self: "WebLoop", coro: Coroutine[Any, Any, Any], **options: Any) -> "asyncio.Task[Any]":
+        return asyncio.Task(coro, loop=self, **options)
+
+    # Pyodide's own count what is under way, with a callback of each future and task, for whoever waits until all of an
+    # interpreter's work is done. Nobody does here.
+    WebLoop.create_future = create_future  # type: ignore[assignment, method-assign]
+    WebLoop.create_task = create_task  # type: ignore[assignment, method-assign]
     WebLoop.call_soon = call_soon  # type: ignore[method-assign]
     WebLoop.call_later = call_later  # type: ignore[method-assign]
 

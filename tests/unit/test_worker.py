@@ -73,12 +73,10 @@ def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
     assert bench.task().truncated == 2 + 2  # the sixth chunk, and the merge
     chunks = bench.do(bench.store.chunks(TaskKey("task")))
     assert [chunk.finish_reason for chunk in chunks] == reasons
-    said = [
-        (line["level"], line["chunk"], line["finish_reason"])
-        for line in bench.events("call_done")
-        if "truncated" in line
-    ]
-    assert said == [(0, 1, "length"), (0, 2, "content_filter"), (0, 5, "length"), (1, 0, "length")]
+    said = [(line["level"], line["truncated"]) for line in bench.events("calls_done") if "truncated" in line]
+    assert said == [(0, {"1": "length", "2": "content_filter"}), (0, {"5": "length"}), (1, {"0": "length"})]
+    (first, *_) = bench.events("calls_done")
+    assert [len(first[name]) for name in ("chunks", "ms", "input_tokens", "output_tokens")] == [5] * 4
 
 
 def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
