@@ -131,6 +131,7 @@ function modules(settings) {
       ["ESModule", "shim.mjs", text(here, "shim.mjs")],
       ["ESModule", "front.mjs", text(here, "front.mjs")],
       ["ESModule", "front_assets.mjs", text(here, "front_assets.mjs")],
+      ["ESModule", "calling.mjs", text(here, "calling.mjs")],
       ["ESModule", "limits.mjs", text(here, "limits.mjs")],
       ["ESModule", "scheduling.mjs", text(here, "scheduling.mjs")],
       ["ESModule", "upload.mjs", text(here, "upload.mjs")],

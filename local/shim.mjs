@@ -13,6 +13,7 @@ import { loadPyodide } from "./pyodide.mjs";
 import lock from "./pyodide-lock.json";
 import * as workers from "cloudflare:workers";
 import * as sockets from "cloudflare:sockets";
+import { CALL } from "./calling.mjs";
 import * as front from "./front.mjs";
 import { asset } from "./front_assets.mjs";
 import * as limits from "./limits.mjs";
@@ -78,7 +79,7 @@ async function load(env) {
       doAnImport: (name) => import(name),
     });
     python.registerJsModule("_cloudflare_compat_flags", { python_request_headers_preserve_commas: true });
-    python.runPython(CALL, { filename: "local/shim.mjs" });
+    python.runPython(CALL, { filename: "local/calling.mjs" });
     if (env[LIMITS]) {
       python.runPython(limits.METERING, { filename: "local/limits.mjs" });
       limits.attach(python);
@@ -93,35 +94,6 @@ async function fromHost(env, name) {
   const response = await env[HOST].fetch(`http://host.local/${name}`);
   return response.arrayBuffer();
 }
-
-// Arguments and results cross as the SDK converts them. `relaxed` drops the arguments that a handler does not name.
-// Which of them it names is found out once a handler: Pyodide would inspect the method of each new instance.
-const CALL = `
-def _make_call():
-    import functools
-    import inspect
-
-    from workers import python_from_rpc, python_to_rpc
-
-    KINDS = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-
-    @functools.cache
-    def most(function):
-        parameters = inspect.signature(function).parameters.values()
-        if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
-            return None
-        return sum(parameter.kind in KINDS for parameter in parameters) - 1  # without self
-
-    async def call(instance, name, relaxed, *arguments):
-        method = getattr(instance, name)
-        values = [python_from_rpc(argument) for argument in arguments]
-        result = method(*values[: most(method.__func__)] if relaxed else values)
-        return python_to_rpc(await result if inspect.isawaitable(result) else result)
-
-    return call
-
-_call = _make_call()
-`;
 
 const unmeteredFetch = globalThis.fetch;
 

@@ -267,7 +267,6 @@ def _provider(settings: Settings, bindings: Bindings, runtime: Runtime) -> Provi
                 base_url=settings.base_url,
                 api_key=settings.api_key,
                 model=settings.model,
-                timeout_seconds=settings.timeout_seconds,
             )
         case _:
             return WorkersAIProvider(bindings.ai, model=settings.model, timeout_seconds=settings.timeout_seconds)

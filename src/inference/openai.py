@@ -57,14 +57,12 @@ class OpenAIProvider:
         base_url: str,
         api_key: str | None,
         model: str | None,
-        timeout_seconds: float,
     ) -> None:
         self.default_model = model or DEFAULT_MODEL
         self._http = http
         self._base_url = base_url.rstrip("/")
         self._at_openai = _OPENAI_HOST.search(urlsplit(base_url).hostname or "") is not None
         self._api_key = api_key
-        self._timeout_seconds = timeout_seconds
 
     async def infer(self, call: ModelCall) -> ModelReply:
         """Send the call once. Raises a `ModelError` that names the cause, without text or key."""
@@ -74,7 +72,7 @@ class OpenAIProvider:
                 f"{self._base_url}/chat/completions",
                 headers={**self._headers(), "content-type": "application/json"},
                 body=json.dumps(self._body(call), ensure_ascii=False),
-                timeout_seconds=self._timeout_seconds,
+                timeout_seconds=None,
                 max_reply_bytes=limits.REPLY_BYTES_MOST,
             )
         except HttpError as error:
@@ -119,8 +117,6 @@ class OpenAIProvider:
 
     def _transport_failure(self, error: HttpError) -> ModelError:
         match error:
-            case HttpTimeout():
-                return replies.too_late(self._timeout_seconds)
             case HttpReplyTooLarge():
                 return ModelReplyMalformed(f"the reply passes {limits.REPLY_BYTES_MOST} bytes")
             case HttpConnectionLost():

@@ -48,7 +48,10 @@ class Provider(Protocol):
     default_model: str
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once, no retry inside. Raises a `ModelError` subclass and nothing else of its own."""
+        """Send the call once, no retry inside. Raises a `ModelError` subclass and nothing else of its own.
+
+        Who calls says how long it may take, and cancels it then: `processing.caller.call_model`.
+        """
         ...
 
     async def probe(self) -> Health:
@@ -90,7 +93,7 @@ class HttpClient(Protocol):
         *,
         headers: Mapping[str, str],
         body: str | None,
-        timeout_seconds: float,
+        timeout_seconds: float | None,
         max_reply_bytes: int,
     ) -> HttpReply:
         """Send once and read the whole reply. Raises an `HttpError` subclass."""

@@ -77,6 +77,11 @@ class Ledger:
         """Return up to `most` calls that are ready, in order, whether or not they may start now."""
         return [self._ready[place] for place in range(min(most, len(self._ready)))]
 
+    @property
+    def ready(self) -> int:
+        """How many calls wait for nothing but a free place."""
+        return len(self._ready)
+
     def start(self, keys: Iterable[CallKey], now: float) -> None:
         """Move calls that `startable` returned into flight."""
         self._announced = True

@@ -56,7 +56,7 @@ class Binding:
 
 
 def openai() -> Provider:
-    return OpenAIProvider(Server(), base_url="http://m/v1", api_key=None, model=None, timeout_seconds=5)
+    return OpenAIProvider(Server(), base_url="http://m/v1", api_key=None, model=None)
 
 
 def workers_ai(shape: Callable[[str], object]) -> Provider:

@@ -188,7 +188,7 @@ def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body
         browser.headers = in_body
         browser.parts = [b"one", None]
         browser.answer = lambda promise: promise.resolve(browser.response())
-    with pytest.raises(HttpTimeout, match=r"within 0\.01 s"):
+    with pytest.raises(HttpTimeout, match="in time"):
         asyncio.run(request(0.01))
     assert browser.aborts == 1
     assert browser.unsettled() == 0

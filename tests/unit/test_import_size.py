@@ -23,9 +23,9 @@ SRC = Path(__file__).resolve().parents[2] / "src"
 # At most so many: what there is, and little room.
 MOST: Mapping[str, int] = {
     "modules": 162,
-    "bytes": 722_000,
+    "bytes": 724_000,
     "dataclasses": 31,
-    "named_tuples": 80,
+    "named_tuples": 81,
     "models": 4,
 }
 # What is imported in a function, by the module that does it. None of it is on the way of a submission, a poll of a task

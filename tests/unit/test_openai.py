@@ -33,7 +33,7 @@ class ScriptedHttp:
 
     def __init__(self, answer: HttpReply | BaseException) -> None:
         self.answer = answer
-        self.requests: list[tuple[str, str, dict[str, str], str | None, float, int]] = []
+        self.requests: list[tuple[str, str, dict[str, str], str | None, float | None, int]] = []
 
     async def request(
         self,
@@ -42,7 +42,7 @@ class ScriptedHttp:
         *,
         headers: Mapping[str, str],
         body: str | None,
-        timeout_seconds: float,
+        timeout_seconds: float | None,
         max_reply_bytes: int,
     ) -> HttpReply:
         self.requests.append((method, url, dict(headers), body, timeout_seconds, max_reply_bytes))
@@ -53,7 +53,7 @@ class ScriptedHttp:
 
 def provider(answer: HttpReply | BaseException, *, key: str | None = KEY) -> tuple[OpenAIProvider, ScriptedHttp]:
     http = ScriptedHttp(answer)
-    made = OpenAIProvider(http, base_url="http://model.test/v1", api_key=key, model=None, timeout_seconds=9.5)
+    made = OpenAIProvider(http, base_url="http://model.test/v1", api_key=key, model=None)
     return made, http
 
 
@@ -90,7 +90,7 @@ def test_a_call_is_one_request_with_the_text_verbatim() -> None:
         "model": "m-1",
         "messages": [{"role": "system", "content": CALL.system}, {"role": "user", "content": CALL.user}],
     }
-    assert (timeout, most) == (9.5, limits.REPLY_BYTES_MOST)
+    assert (timeout, most) == (None, limits.REPLY_BYTES_MOST)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_call_is_one_request_with_the_text_verbatim() -> None:
 def test_what_a_call_asks_is_sent_in_the_servers_spelling(base_url: str, model: str, spelling: str) -> None:
     """Each field goes into the body, and the most that may be written under one name, never under both."""
     http = ScriptedHttp(reply(200, completion("fine")))
-    made = OpenAIProvider(http, base_url=base_url, api_key=None, model=None, timeout_seconds=1)
+    made = OpenAIProvider(http, base_url=base_url, api_key=None, model=None)
     call = ModelCall("a", "b", model, max_output_tokens=9, temperature=0.0, options={"top_p": 0.5, "stop": ["x"]})
     asyncio.run(made.infer(call))
     body = json.loads(http.requests[0][3] or b"")
@@ -173,7 +173,7 @@ def test_without_a_key_no_authorization_is_sent() -> None:
 def test_the_default_model_can_be_overridden() -> None:
     """AI_MODEL replaces the built-in name."""
     http = ScriptedHttp(reply(200, {}))
-    named = OpenAIProvider(http, base_url="http://x/v1/", api_key=None, model="llama", timeout_seconds=1)
+    named = OpenAIProvider(http, base_url="http://x/v1/", api_key=None, model="llama")
     assert (named.name, named.default_model) == ("openai", "llama")
     assert provider(reply(200, {}))[0].default_model == DEFAULT_MODEL
 
@@ -269,7 +269,6 @@ def test_a_used_up_allowance_is_not_a_rate_limit(status: int) -> None:
 @pytest.mark.parametrize(
     ("raised", "kind"),
     [
-        (HttpTimeout("x"), errors.ModelTimeout),
         (HttpConnectionLost("x"), errors.ModelConnectionLost),
         (HttpReplyTooLarge("x"), errors.ModelReplyMalformed),
         (HttpError("x"), errors.ModelConnectionLost),

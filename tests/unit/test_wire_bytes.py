@@ -70,7 +70,7 @@ def test_what_a_call_sends_to_its_provider_beside_the_texts() -> None:
     """The body of a call of OpenAI's shape, and its headers."""
     answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {}}
     http = ScriptedHttp(HttpReply(200, {}, json.dumps(answer).encode()))
-    made = OpenAIProvider(http, base_url="http://m/v1", api_key="k", model=None, timeout_seconds=9)
+    made = OpenAIProvider(http, base_url="http://m/v1", api_key="k", model=None)
     asyncio.run(made.infer(ModelCall(system="", user="", model="m", max_output_tokens=1, temperature=0.5)))
     (_, _, headers, body, *_) = http.requests[0]
     assert body is not None

@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -90,6 +91,25 @@ def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
     task = bench.task()
     assert (task.usage.model_calls, task.usage.input_tokens, task.usage.output_tokens) == (20, 200, 100)
     assert task.result == "\n\n".join(["<x>"] * 20)
+
+
+@pytest.mark.parametrize("route", [Route.QUEUE, Route.DIRECT])
+def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
+    """On the free plan 200 chunks take 34 waves of six, and seven runs. A part of a wave takes as long as a whole one.
+
+    Where only the sweep brings a task on, a run uses up what it has: its next one is a minute away.
+    """
+    bench = make()
+    bench.settings = replace(bench.settings, plan="free")
+    bench.insert(200)
+    host = HOST._replace(route=route)
+    outcomes = [bench.run(host)]
+    while outcomes[-1] == Released(0.0):
+        outcomes.append(bench.run(host))
+    assert outcomes[-1] == Ended(Status.COMPLETED)
+    waves = [len(list(calls)) for _, calls in groupby(at for at, _ in bench.model.calls)]
+    whole = [6] * 33 + [2]
+    assert (sum(waves), len(outcomes), waves == whole) == (200, 7 if route is Route.QUEUE else 6, route is Route.QUEUE)
 
 
 def test_a_slow_call_does_not_hold_up_the_others(make):
