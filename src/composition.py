@@ -60,8 +60,12 @@ class Bindings:
 class Runtime(Protocol):
     """Clock, randomness, terminal and network of the isolate: as providers see it, and as webhooks do."""
 
-    http: HttpClient
     courier: Courier
+
+    @property
+    def http(self) -> HttpClient:
+        """The network for one invocation's providers."""
+        ...
 
     def now_ms(self) -> int:
         """Return the isolate's time, milliseconds since the epoch."""

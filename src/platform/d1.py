@@ -1,9 +1,9 @@
 """D1's binding as the store uses it (`store.database.D1`), with few crossings: the answer comes over as one text."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from .crossing import from_javascript
+from .crossing import Crossing
 
 if TYPE_CHECKING:
     import js
@@ -16,6 +16,7 @@ class BoundD1:
 
     def __init__(self, binding: "js.D1Database") -> None:
         self._binding = binding
+        self._crossing: Crossing | None = None
 
     def prepare(self, sql: str) -> "Statement":
         """Prepare one statement."""
@@ -25,8 +26,10 @@ class BoundD1:
         """Run the statements as one transaction. Raises what D1 says as JsException."""
         from pyodide.ffi import to_js
 
-        answer = await self._binding.batch(to_js([statement.made(self._binding) for statement in statements]))
-        found: list[Mapping[str, object]] = from_javascript(answer)
+        crossing = self._crossing = self._crossing or Crossing()
+        prepare = self._binding.prepare
+        answer = await self._binding.batch(to_js([statement.made(prepare) for statement in statements]))
+        found: list[Mapping[str, object]] = crossing.from_javascript(answer)
         return found
 
 
@@ -43,11 +46,11 @@ class Statement:
         """Return the statement with its parameters set; None is NULL."""
         return Statement(self._sql, values)
 
-    def made(self, binding: "js.D1Database") -> "js.D1PreparedStatement":
+    def made(self, prepare: "Callable[[str], js.D1PreparedStatement]") -> "js.D1PreparedStatement":
         """Make JavaScript's statement."""
         from pyodide.ffi import jsnull
 
-        prepared = binding.prepare(self._sql)
+        prepared = prepare(self._sql)
         if not self._values:
             return prepared
         return prepared.bind(*[jsnull if value is None else value for value in self._values])

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..inference.protocol import HttpConnectionLost, HttpReply, HttpReplyTooLarge, HttpTimeout
-from .crossing import entries, into_javascript
+from .crossing import Crossing
 
 if TYPE_CHECKING:
     import js
@@ -20,6 +20,9 @@ _ABORT_SECONDS = 1.0
 
 class FetchClient:
     """Sends each request once; redirects come back as they are, so that no key follows one elsewhere."""
+
+    def __init__(self) -> None:
+        self._crossing: Crossing | None = None
 
     async def request(
         self,
@@ -42,7 +45,8 @@ class FetchClient:
             options["body"] = body
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await Exchange().run(url, options, max_reply_bytes)
+                self._crossing = self._crossing or Crossing()
+                return await Exchange(self._crossing).run(url, options, max_reply_bytes)
         except TimeoutError:
             raise HttpTimeout("no whole reply in time") from None
         except JsException:
@@ -52,10 +56,9 @@ class FetchClient:
 class Exchange:
     """A request and its reply: one controller to end both, and the promise that is waited for."""
 
-    def __init__(self, network: "js.Network | None" = None) -> None:
-        import js
-
-        self._controller = js.AbortController.new()
+    def __init__(self, crossing: Crossing, network: "js.Network | None" = None) -> None:
+        self._crossing = crossing
+        self._controller = crossing.new_controller()
         self._network = network
         self._promise: Awaitable[Any] | None = None
 
@@ -63,7 +66,7 @@ class Exchange:
         """Send, and read the reply. Whatever ends this early leaves neither a connection nor a promise behind."""
         try:
             response = await self._sent(url, options)
-            headers = entries(response.headers)
+            headers = self._crossing.entries(response.headers)
             if _whole_within(headers, max_reply_bytes):
                 received = (await self._settled(response.arrayBuffer())).to_bytes()
             else:
@@ -77,17 +80,16 @@ class Exchange:
         """Send, and read no more than the reply's status and headers: its body is turned away."""
         try:
             response = await self._sent(url, options)
-            found = int(response.status), entries(response.headers)
+            found = int(response.status), self._crossing.entries(response.headers)
         finally:
             await self._abandon()
         return found
 
     async def _sent(self, url: str, options: Mapping[str, object]) -> "js.Response":
-        import js
-
-        asked: Any = into_javascript(options)
+        asked: Any = self._crossing.into_javascript(options)
         asked.signal = self._controller.signal
-        call = js.fetch(url, asked) if self._network is None else self._network.fetch(url, asked)
+        fetch = self._crossing.fetch if self._network is None else self._network.fetch
+        call = fetch(url, asked)
         response: js.Response = await self._settled(call)
         return response
 

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ..http.messages import BodyBroken, BodyTooLarge, CutOff, Reply
-from .crossing import entries, into_javascript
+from .crossing import Crossing, into_javascript
 
 if TYPE_CHECKING:
     import js
@@ -23,7 +23,7 @@ class IncomingRequest:
         self._request = request.js_object
         self.method = str(self._request.method)
         self.url = str(self._request.url)
-        self.headers: Mapping[str, str] = entries(self._request.headers)
+        self.headers: Mapping[str, str] = Crossing().entries(self._request.headers)
 
     async def read(self, most: int) -> bytes:
         """Read the body. Raises BodyTooLarge once more than `most` bytes have come, and BodyBroken."""

@@ -14,13 +14,16 @@ from .webhook_courier import FetchCourier
 class WorkersRuntime:
     """Implements `composition.Runtime`."""
 
-    http: HttpClient
     courier: Courier
 
     def __init__(self) -> None:
         adapt_event_loop()
-        self.http = FetchClient()
         self.courier = FetchCourier()
+
+    @property
+    def http(self) -> HttpClient:
+        """A client for one invocation."""
+        return FetchClient()
 
     def now_ms(self) -> int:
         """Return the isolate's time. On Workers it stands still between awaits."""
