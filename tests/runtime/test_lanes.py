@@ -76,7 +76,7 @@ def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, mod
 
 
 def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path):
-    """Of objects: a sign of life, two requests and three rows for each group of six calls, eight rows for the
+    """Of objects: a sign of life, two requests and two rows for each group of six calls, nine rows for the
     coordinator's tables, and a goodbye. A short task asks nothing of them. D1 is written by the consumer alone."""
     with DevServer(tmp_path, *flags("queue", model), "--limits", "paid") as dev, Client(dev.url) as client:
         client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
@@ -95,7 +95,7 @@ def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path)
         assert CHUNKS // limits.LANE_CALLS <= groups <= 2 * CHUNKS // limits.LANE_CALLS
         assert sum(line["rows_written"] for line in lines) == 0
         assert sum(line["d1_statements"] for line in lines) == groups
-        assert sum(line["object_rows_written"] for line in lines) == 3 * groups + 8, (groups, lines)
+        assert sum(line["object_rows_written"] for line in lines) == 2 * groups + 9, (groups, lines)
         assert task["usage"]["modelCalls"] == CHUNKS
 
 

@@ -108,6 +108,36 @@ def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> 
     assert storage.cleared == 1
 
 
+def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) -> None:
+    """Setting it takes a row. It lies ahead by half an idle time at least, also after a clock that jumped."""
+    now_ms = NOW_MS
+    coordinator = Coordinator(storage, AnsweringLanes(), lambda: now_ms, Log(lambda _line: None))
+    for moment in (0, 1, IDLE_MS // 2, IDLE_MS // 2 + 1, IDLE_MS // 2 + 2, 0):
+        now_ms = NOW_MS + moment
+        asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
+    assert [at - NOW_MS - IDLE_MS for at in storage.alarms] == [0, IDLE_MS // 2 + 1, 0]
+    asyncio.run(coordinator.close())
+    asyncio.run(coordinator.abort(TaskKey("task"), 1))  # what it opens again is to be cleaned up again
+    assert len(storage.alarms) == 4
+
+
+def test_an_alarm_that_could_not_be_set_is_set_by_the_next_group(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A storage that refuses once leaves no coordinator that nothing cleans up."""
+    coordinator = Coordinator(storage, AnsweringLanes(), lambda: NOW_MS, Log(lambda _line: None))
+
+    async def refuse(at_ms: int) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "setAlarm", refuse)
+        with pytest.raises(OSError):  # noqa: PT011 - the test's own
+            asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
+    asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
+    assert storage.alarms == [NOW_MS + IDLE_MS]
+
+
 def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Storage) -> None:
     """A task of many calls gets by with as many names of lanes as are out at a time, and those that were lost. Each
     outcome says which lane it comes from."""
