@@ -119,11 +119,23 @@ def module(name: str, **members: Any) -> ModuleType:
     return made
 
 
+class Globals(ModuleType):
+    """JavaScript's globals, which note what is looked up."""
+
+    def __init__(self, **members: object) -> None:
+        super().__init__("js")
+        self.members = members
+        self.looked_up: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.looked_up.append(name)
+        return self.members[name]
+
+
 @pytest.fixture
 def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
     made = Browser()
-    js = module(
-        "js",
+    js = Globals(
         AbortController=SimpleNamespace(new=made.controller),
         JSON=SimpleNamespace(stringify=json.dumps, parse=lambda text: SimpleNamespace(**json.loads(text))),
         Object=SimpleNamespace(fromEntries=dict),
@@ -138,8 +150,10 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
     return made
 
 
-def request(seconds: float = HOUR, most: int = 100) -> Coroutine[Any, Any, HttpReply]:
-    return FetchClient().request(
+def request(
+    seconds: float | None = HOUR, most: int = 100, client: FetchClient | None = None
+) -> Coroutine[Any, Any, HttpReply]:
+    return (client or FetchClient()).request(
         "POST", "http://model/", headers={"a": "b"}, body="x", timeout_seconds=seconds, max_reply_bytes=most
     )
 
@@ -158,6 +172,24 @@ def test_a_reply_without_a_body_is_whole(browser: Browser):
     """A response whose body is null, as to HEAD or with 204, is an empty one."""
     browser.answer = lambda promise: promise.resolve(browser.response())
     assert asyncio.run(request()).body == b""
+
+
+def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
+    """Its reply says how long it is: one promise for the headers, and one for the body. What it needs of JavaScript an
+    invocation's first request has looked up. A request that its caller ends has no timer either."""
+
+    async def scenario() -> None:
+        client, js = FetchClient(), sys.modules["js"]
+        assert isinstance(js, Globals)
+        browser.headers = {"content-length": "3"}
+        browser.answer = lambda promise: promise.resolve(browser.response())
+        for _ in range(3):
+            browser.parts, browser.promises = [b"one"], []
+            assert (await request(None, client=client)).body == b"one"
+            assert len(browser.promises) == 2
+        assert sorted(js.looked_up) == ["AbortController", "JSON", "JSON", "Object", "fetch"]
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
