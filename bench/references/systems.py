@@ -124,16 +124,17 @@ def measured(server: DevServer, client: Client, model: Model, work: Work, chars:
         sent = time.perf_counter()
         ids.append(client.submit(text, chunk={"maxChars": chars})["id"])
         submits.append((time.perf_counter() - sent) * 1000)
-    tasks = [_finished(client, task_id) for task_id in ids]
+    tasks = [finished(client, task_id) for task_id in ids]
     seen = time.perf_counter() - begin
     spent = cpu_seconds(server.process.pid) - spent
     for task in tasks:
         assert (task["status"], task["progress"]["total"]) == ("completed", work.chunks), task
-    created, finished = ([_seconds(task[name]) for task in tasks] for name in ("createdAt", "finishedAt"))
+    created, finished = ([moment(task[name]) for task in tasks] for name in ("createdAt", "finishedAt"))
     return Sample(submits, max(finished) - min(created), seen, spent, model.counts(), os.getloadavg()[0])
 
 
-def _finished(client: Client, task_id: str) -> Json:
+def finished(client: Client, task_id: str) -> Json:
+    """Wait for a task's end. Raises AssertionError after FINISHED_SECONDS."""
     deadline = time.monotonic() + FINISHED_SECONDS
     pause = threading.Event()
     while time.monotonic() < deadline:
@@ -146,5 +147,6 @@ def _finished(client: Client, task_id: str) -> Json:
     raise AssertionError(f"still not finished after {FINISHED_SECONDS} s: {task_id}")
 
 
-def _seconds(moment: Any) -> float:
-    return datetime.fromisoformat(moment).timestamp()
+def moment(text: Any) -> float:
+    """Read a time of the API, in seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp()

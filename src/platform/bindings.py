@@ -22,7 +22,7 @@ def bindings(env: "Env") -> Bindings:
     behind it.
     """
     return Bindings(
-        database=_bound(env, "DB", BoundD1),
+        database=_bound(env, "DB", BoundD1, needed=True),
         queue=_bound(env, "AI_QUEUE", BoundQueue),
         dead_letters=_bound(env, "AI_DLQ", BoundQueue),
         processors=_bound(env, "AI_PROCESSOR", BoundNamespace),
@@ -34,10 +34,14 @@ def bindings(env: "Env") -> Bindings:
     )
 
 
-def _bound(env: "Env", name: str, kind: Callable[[Any], Any]) -> Any:
-    """Return a binding. An environment without the SDK's wrapper, as in the simulation, has what the Worker uses."""
+def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = False) -> Any:
+    """Return a binding. An environment without the SDK's wrapper, as in the simulation, has what the Worker uses.
+
+    Raises AttributeError for one that is needed and not there.
+    """
     raw = getattr(env, "_env", None)
-    binding = getattr(env if raw is None else raw, name, None)
+    source = env if raw is None else raw
+    binding = getattr(source, name) if needed else getattr(source, name, None)
     return binding if raw is None or binding is None else kind(binding)
 
 

@@ -14,7 +14,7 @@ from ..objects.lane import Lane, infer_none
 from ..processing.log import Log
 from ..processing.worker import Worker
 from .bindings import bindings
-from .objects import storage_of
+from .objects import answered, storage_of
 from .surroundings import SURROUNDINGS
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ class AIProcessor(DurableObject):
         try:
             worker = self._worker()
         except ConfigurationError as error:
-            return infer_none(error, task_key, calls, Log(self._surroundings.runtime.write))
-        return await self._lane.infer(worker, task_key, fence, calls)
+            outcomes = infer_none(error, task_key, calls, Log(self._surroundings.runtime.write))
+        else:
+            outcomes = await self._lane.infer(worker, task_key, fence, calls)
+        return answered(self.env, outcomes)
 
     async def ended(self, fence: int) -> None:
         """Let go of a task that has ended under claims up to this one; called over RPC."""
@@ -81,7 +83,7 @@ class BatchCoordinator(DurableObject):
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Have a lane make a group of calls; called over RPC."""
-        return await self._coordinator.infer(task_key, fence, lanes, calls, seconds)
+        return answered(self.env, await self._coordinator.infer(task_key, fence, lanes, calls, seconds))
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
         """Have lanes end the calls of claims up to this one; called over RPC."""

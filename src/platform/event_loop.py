@@ -19,7 +19,7 @@ def adapt_event_loop() -> None:
     """Change Pyodide's event loop in this interpreter. Other loops need none of it and are left alone.
 
     Pyodide gives each handle a timer of its own and a stack that can be switched. Five handles of six wait for nothing
-    but their turn, and a timer was the dearest part of most: see docs/decisions/0038-ready-handles-run-in-batches.md.
+    but their turn, and a timer was the dearest part of most: see docs/decisions/0038-few-crossings.md.
     """
     if "pyodide.webloop" not in sys.modules:  # Pyodide has it loaded before it runs anything
         return
@@ -75,8 +75,9 @@ class Ready:
         # A batch of another moment was done long ago, or the platform ended the code before it came to it: microtasks
         # run before the clock moves on. Whoever waits for such a batch waits forever, so this makes one of its own.
         if batch is None or batch.at != now:
-            self._open = batch = _Batch(now)
+            batch = _Batch(now)
             self._schedule(loop, batch)
+            self._open = batch
         batch.handles.append(handle)
         return handle
 
@@ -87,10 +88,11 @@ class Ready:
         js.queueMicrotask(create_once_callable(lambda: self._run(loop, batch)))
 
     def _run(self, loop: "WebLoop", batch: "_Batch") -> None:
-        loop._install_running_loop()  # noqa: SLF001 - what its own handles do first
-        loop._install_asyncgen_hooks()  # noqa: SLF001
         handles, done = batch.handles, 0
         try:
+            loop._install_running_loop()  # noqa: SLF001 - what its own handles do first
+            loop._install_asyncgen_hooks()  # noqa: SLF001
+            _leave_dead_task(loop)
             while done < len(handles) and done < _BATCH_MOST:  # it grows meanwhile
                 handle = handles[done]
                 done += 1
@@ -101,6 +103,16 @@ class Ready:
                 self._open = None
             for handle in handles[done:]:
                 self._call_later(loop, 0, _run_unless_cancelled, handle)
+
+
+def _leave_dead_task(loop: "WebLoop") -> None:
+    """No task is at work where a microtask begins. One that is was ended by the platform in the middle of a step.
+
+    Without this no other could begin its own: `Cannot enter into task … while another task … is being executed`.
+    """
+    dead = asyncio.current_task(loop)
+    if dead is not None:
+        asyncio.tasks._leave_task(loop, dead)  # noqa: SLF001 - what its step would have done at its end
 
 
 class _Batch:

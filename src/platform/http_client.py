@@ -13,6 +13,7 @@ from .crossing import Crossing
 
 if TYPE_CHECKING:
     import js
+    from pyodide.ffi import JsBuffer
 
 # An aborted promise is rejected at once. The limit is for a runtime that does not do so.
 _ABORT_SECONDS = 1.0
@@ -68,7 +69,7 @@ class Exchange:
             response = await self._sent(url, options)
             headers = self._crossing.entries(response.headers)
             if _whole_within(headers, max_reply_bytes):
-                received = (await self._settled(response.arrayBuffer())).to_bytes()
+                received = _bytes(await self._settled(response.arrayBuffer()), max_reply_bytes)
             else:
                 received = await self._read_parts(response, max_reply_bytes)
         except (Exception, asyncio.CancelledError):
@@ -128,6 +129,17 @@ class Exchange:
 
 
 def _whole_within(headers: Mapping[str, str], most: int) -> bool:
-    """Say whether a reply cannot have more bytes. One that is compressed says how long it is as it travels."""
+    """Say whether a reply cannot have more bytes.
+
+    One that is compressed says how long it is as it travels, and one in chunks may say what it likes (RFC 9112, 6.3).
+    """
+    if "content-encoding" in headers or "transfer-encoding" in headers:
+        return False
     length = headers.get("content-length", "")
-    return length.isascii() and length.isdigit() and int(length) <= most and "content-encoding" not in headers
+    return length.isascii() and length.isdigit() and int(length) <= most
+
+
+def _bytes(buffer: "JsBuffer", most: int) -> bytes:
+    if buffer.byteLength > most:
+        raise HttpReplyTooLarge(f"the reply passed {most} bytes")
+    return buffer.to_bytes()

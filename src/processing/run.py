@@ -172,15 +172,15 @@ class Run:
         if self._terms.forbids_start(now):
             return []
         room = self._allowance.room(now, self._calls.free, self._calls.groups_out, self._caller.group_size)
-        if self._is_torn(room):
-            return []
         narrowed = self._ledger.narrowed(self._settings.concurrency)
-        room = int(min(room, self._terms.calls_left(self._ledger.sent), narrowed))
-        return self._ledger.startable(now, room) if room > 0 else []
+        wanted = min(self._terms.calls_left(self._ledger.sent), narrowed)
+        if room <= 0 or self._is_torn(room, wanted):
+            return []
+        return self._ledger.startable(now, int(min(room, wanted))) if wanted > 0 else []
 
-    def _is_torn(self, room: int) -> bool:
+    def _is_torn(self, room: int, wanted: float) -> bool:
         """Whether there is room for a part of a wave only, which takes as long as a whole one: the next run's first."""
-        wave = min(self._calls.free, self._ledger.ready)
+        wave = min(self._calls.free, self._ledger.ready, wanted)
         return room < wave and self._ledger.ended > 0 and not (self._ledger.in_flight or self._sweep_soon)
 
     def _ending(self, now: float, turn_at: float) -> Ending | None:

@@ -46,3 +46,11 @@ def test_the_references_are_measured_beside_onceover(tmp_path: Path):
         assert goal["system"] == "queue"
         assert goal["measured"]["median"] > 0
         assert goal["met"] == (goal["runsMet"] == 1)
+
+
+def test_capacity_is_measured_rate_by_rate():
+    """Two rates for a second each: all tasks end, and each rate has its row."""
+    command = [sys.executable, "-m", "bench.capacity", "--systems", "queue", "--rates", "2", "4", "--seconds", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [f"queue · {rate} a second" in done.stdout for rate in (2, 4)] == [True, True]

@@ -197,6 +197,7 @@ def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
     [
         ({"content-length": "7"}, 1),
         ({"content-length": "7", "content-encoding": "gzip"}, 3),
+        ({"content-length": "7", "transfer-encoding": "chunked"}, 3),
         ({"content-length": "1000"}, 3),
         ({"content-length": "-7"}, 3),
         ({"content-length": "\u0667"}, 3),
@@ -250,6 +251,16 @@ def test_a_reply_that_is_too_large_is_aborted(browser: Browser):
     with pytest.raises(HttpReplyTooLarge):
         asyncio.run(request(most=7))
     assert browser.aborts == 1
+    assert browser.unsettled() == 0
+
+
+def test_a_reply_longer_than_it_says_is_not_taken(browser: Browser):
+    """Its bytes do not cross over."""
+    browser.headers = {"content-length": "7"}
+    browser.parts = [b"12345", b"67890"]
+    browser.answer = lambda promise: promise.resolve(browser.response())
+    with pytest.raises(HttpReplyTooLarge):
+        asyncio.run(request(most=7))
     assert browser.unsettled() == 0
 
 
