@@ -129,8 +129,8 @@ def measured(server: DevServer, client: Client, model: Model, work: Work, chars:
     spent = cpu_seconds(server.process.pid) - spent
     for task in tasks:
         assert (task["status"], task["progress"]["total"]) == ("completed", work.chunks), task
-    created, finished = ([moment(task[name]) for task in tasks] for name in ("createdAt", "finishedAt"))
-    return Sample(submits, max(finished) - min(created), seen, spent, model.counts(), os.getloadavg()[0])
+    created, ended = ([moment(task[name]) for task in tasks] for name in ("createdAt", "finishedAt"))
+    return Sample(submits, max(ended) - min(created), seen, spent, model.counts(), os.getloadavg()[0])
 
 
 def finished(client: Client, task_id: str) -> Json:
