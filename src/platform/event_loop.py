@@ -23,7 +23,7 @@ def adapt_event_loop() -> None:
     """
     if "pyodide.webloop" not in sys.modules:  # Pyodide has it loaded before it runs anything
         return
-    from pyodide.webloop import WebLoop
+    from pyodide.webloop import PyodideFuture, WebLoop
 
     loops_own = WebLoop.call_later
     ready = Ready(loops_own)
@@ -45,7 +45,7 @@ def adapt_event_loop() -> None:
         return Timer(self, delay, callback, args, contextvars.copy_context() if context is None else context)
 
     def create_future(self: "WebLoop") -> "asyncio.Future[Any]":
-        return asyncio.Future(loop=self)
+        return PyodideFuture(loop=self)  # by its `then` the SDK knows that a call of JavaScript gave a promise
 
     def create_task(self: "WebLoop", coro: Coroutine[Any, Any, Any], **options: Any) -> "asyncio.Task[Any]":
         return asyncio.Task(coro, loop=self, **options)

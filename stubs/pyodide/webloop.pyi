@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
+class PyodideFuture(asyncio.Future[Any]): ...
+
 class WebLoop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None

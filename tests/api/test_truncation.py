@@ -96,6 +96,6 @@ def test_a_cut_output_is_marked_wherever_it_is_shown(make: Callable[[], Provider
     (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
     assert listed["progress"]["truncated"] == truncated
     lines = [json.loads(line) for line in bench.log_lines]
-    said = {line["chunk"]: line["finish_reason"] for line in lines if line.get("truncated")}
+    said = {int(chunk): reason for line in lines for chunk, reason in line.get("truncated", {}).items()}
     assert said == {index: reason for index, reason in enumerate(reasons) if reason in {"length", "content_filter"}}
     bench.close()

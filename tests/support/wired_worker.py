@@ -12,6 +12,7 @@ DOOR = '''
 
 import json as _json
 
+from src.platform.crossing import into_javascript as _into_javascript
 from src.queue.producer import QueueSender as _QueueSender
 from workers import Response as _Response
 
@@ -26,7 +27,7 @@ class _Message:
     """A delivery that notes what became of it."""
 
     def __init__(self, body):
-        self.id, self.attempts, self.body, self.end = "test", 1, body, None
+        self.id, self.attempts, self.body, self.end = "test", 1, _into_javascript(body), None
 
     def ack(self):
         self.end = self.end or "ack"

@@ -125,7 +125,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
         },
         "pyodide": {},
         "pyodide.ffi": {"create_once_callable": made.create_once_callable},
-        "pyodide.webloop": {"WebLoop": type("WebLoop", (WebLoop,), {})},
+        "pyodide.webloop": {"WebLoop": type("WebLoop", (WebLoop,), {}), "PyodideFuture": asyncio.Future},
     }
     for name, content in members.items():
         module = ModuleType(name)
