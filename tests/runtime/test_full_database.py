@@ -75,6 +75,17 @@ def refusals(server: DevServer) -> list[Json]:
     return [line for line in runs if "storage_full" in (line["event"], line.get("error"))]
 
 
+def task_of(client: Client, task_id: str) -> Json:
+    """Read a task. Where a commit finds no room, the local workerd fails what else the database has under way with it,
+    reads too, and opens it again. So one that says it is full is asked once more."""
+    answer = client.http.get(f"/api/tasks/{task_id}")
+    if answer.status_code == 507:
+        answer = client.http.get(f"/api/tasks/{task_id}")
+    assert answer.status_code == 200, answer.text
+    task: Json = answer.json()
+    return task
+
+
 @pytest.mark.parametrize("environment", ROUTES.values(), ids=ROUTES)
 def test_a_full_database_costs_no_call_and_no_task(
     environment: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -104,7 +115,7 @@ def test_a_full_database_costs_no_call_and_no_task(
         accepted = load(client)
         assert eventually(lambda: len(refusals(server)) >= REFUSALS, 60)
         assert len(model.calls()) < CHUNKS * len(accepted)
-        assert not all(client.task(task_id)["terminal"] for task_id in accepted)
+        assert not all(task_of(client, task_id)["terminal"] for task_id in accepted)
         assert client.http.get("/api/async-status").status_code == 200
 
         assert client.http.delete(f"/api/tasks/{ballast}").status_code == 204
