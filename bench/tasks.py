@@ -105,7 +105,9 @@ def _costs(server: DevServer, task_id: str, route: str) -> tuple[int, int]:
     def found() -> list[Json]:
         lines = [json.loads(line) for line in list(server.lines) if line.startswith('{"event"')]
         mine = [line for line in lines if line.get("task") == task_id]
-        return [line for line in mine if line["event"] in {"accepted", "run_ended"}][-2:] if len(mine) > 22 else []
+        spent = [line for line in mine if line["event"] in {"accepted", "run_ended"}][-2:]
+        is_whole = any(line.get("status") == "completed" for line in spent) and (route == "direct" or len(spent) == 2)
+        return spent if is_whole else []
 
     spent = eventually(found)
     if route == "direct":  # one invocation: its meter's last word

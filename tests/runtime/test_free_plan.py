@@ -93,6 +93,7 @@ def test_200_chunks_are_as_fast_on_objects_as_on_the_queue(free: DevServer, queu
     on_objects, object_seconds = long_task(free)
     assert (on_queue["route"], on_objects["route"]) == ("queue", "durable-object")
     assert object_seconds <= 1.4 * queue_seconds
+    eventually(lambda: of_handler(free, "BatchCoordinator.close"))  # goodbye, behind the task's end
     for server in (free, queues):
         check_limits(server)
     assert {line["handler"] for line in metered.lines(free)} >= {
@@ -192,7 +193,8 @@ def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
         def usage() -> Json:
             return client.http.get("/api/async-status?verbose=1").json()["usage"]
 
-        # The object's call, and its alarm.
+        # The object's call, and its alarm, whose line comes behind the task's end.
+        eventually(lambda: of_handler(server, "AIProcessor.alarm"))
         assert eventually(lambda: (found := usage())["objectRequests"]["used"] >= 2 and found)
         written = sum(line["rows_written"] for line in metered.lines(server))
         shown = eventually(lambda: (found := usage())["rowsWritten"]["used"] == written and found)

@@ -144,7 +144,7 @@ def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, t
         assert accepted["route"] == "queue"
         task = client.finished(accepted["id"])
         assert (task["status"], task["route"], task["usage"]["modelCalls"]) == ("completed", "durable-object", 4)
-        assert events(server, "send_failed")[0]["route"] == "queue"
+        assert eventually(lambda: events(server, "send_failed"))[0]["route"] == "queue"
 
 
 def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):

@@ -1,6 +1,7 @@
 """What the Worker sends to an OpenAI-compatible server, and how it lives with that server's trouble."""
 
 import itertools
+import json
 import re
 import threading
 import time
@@ -182,5 +183,6 @@ def test_outputs_that_were_cut_off_are_marked(client: Client, dev: DevServer, mo
     assert [chunk["finishReason"] for chunk in client.chunks(task["id"])] == list(reasons.values())
     (listed,) = [one for one in client.http.get("/api/tasks").json()["tasks"] if one["id"] == task["id"]]
     assert listed["progress"]["truncated"] == 2
-    (said,) = [line for line in dev.lines if task["id"] in line and '"truncated":' in line]
-    assert '"truncated":{"0":"length","2":"content_filter"}' in said
+    done = [json.loads(line) for line in dev.lines if '"event":"calls_done"' in line and task["id"] in line]
+    said = {chunk: reason for line in done for chunk, reason in line.get("truncated", {}).items()}
+    assert said == {"0": "length", "2": "content_filter"}

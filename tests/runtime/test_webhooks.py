@@ -269,7 +269,9 @@ def test_an_endpoint_costs_two_rows_more(client: Client, server: DevServer, sdk:
         lines = [json.loads(line) for line in list(server.lines)[seen:] if f'"event":"{event}"' in line]
         return int(lines[0]["rows_written"]) if lines else 0
 
+    seen = len(server.lines)
     ended(client)  # the trigger is noted
+    eventually(lambda: rows("run_ended", seen), 30)
     seen = len(server.lines)
     ended(client)
     bare = eventually(lambda: rows("run_ended", seen), 30)
