@@ -11,23 +11,17 @@ RUN_SECONDS = 20.0  # four waves of calls of five seconds
 # Rows written, index entries included: by a task whose calls end in waves, from submission to completion; by its
 # erasure; and by a cron run that adds to the sums what has ended.
 ROWS = {"task": 14, "erasure": 4, "sums": 3}
-# Milliseconds of an invocation, median and 95 %: with chunks of 40 characters, on a quiet machine, of 200 tasks.
+# Milliseconds of an invocation, median and 95 %: with chunks of 6,000 characters, on a machine with nothing else to do, of
+# 40 tasks on each route.
 CPU_MS = {
-    "queue": {"submission": (2, 4), "poll": (4, 5), "slice": (20, 31)},
-    "durable-object": {"submission": (4, 5), "poll": (4, 6), "slice": (23, 35)},
-}
-# By how much chunks of 6,000 characters take longer. Ten tasks of each kind took turns, at a load of 20 on two cores:
-# both kinds were slowed down alike, and what is within 0.4 of 1 is noise.
-CPU_TIMES = {
-    "queue": {"submission": 3.9, "poll": 1.2, "slice": 1.2},
-    "durable-object": {"submission": 2.5, "poll": 0.9, "slice": 1.0},
+    "queue": {"submission": (11, 18), "poll": (5.5, 9), "slice": (24, 35)},
+    "durable-object": {"submission": (15, 25), "poll": (4, 9), "slice": (27, 35)},
 }
 _OF_A_TASK = {"submission": 1, "poll": 3, "slice": 1}
 
 
 def _cpu_ms(route: str) -> float:
-    times = CPU_TIMES[route]
-    return round(sum(count * times[what] * CPU_MS[route][what][0] for what, count in _OF_A_TASK.items()))
+    return round(sum(count * CPU_MS[route][what][0] for what, count in _OF_A_TASK.items()))
 
 
 # Of the cheapest of 40 tasks on each route, with three polls: the machine was busy, and tore waves of calls apart. The
