@@ -12,7 +12,7 @@ RUN_SECONDS = 20.0  # four waves of calls of five seconds
 # erasure; and by a cron run that adds to the sums what has ended.
 ROWS = {"task": 14, "erasure": 4, "sums": 3}
 # Milliseconds of an invocation, median and 95 %: with chunks of 6,000 characters, 40 tasks on each route, on a machine
-# with nothing else to do (e128425).
+# with nothing else to do (829224e).
 CPU_MS: dict[str, dict[str, tuple[float, float]]] = {
     "queue": {"submission": (11, 18), "poll": (5.5, 9), "slice": (24, 35)},
     "durable-object": {"submission": (15, 25), "poll": (4, 9), "slice": (27, 35)},
