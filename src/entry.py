@@ -5,8 +5,8 @@ At run time this module is named `entry` and its directory stands behind the sta
 this module registers before it imports from it.
 
 What is imported stays. So the collector does not run meanwhile, and never looks at it again: that takes as long as the
-free plan lets a request take (docs/decisions/0033-what-is-imported-when.md). After that it
-comes a tenth as often as it would, since reference counts free nearly all: docs/performance.md.
+free plan lets a request take (docs/decisions/0033-what-is-imported-when.md). Later it comes a tenth as often as it
+would, since reference counts free nearly all there is (docs/decisions/0038-few-crossings.md).
 """
 
 import gc

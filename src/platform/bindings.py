@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..composition import Bindings
 from .ai import BoundAi
-from .crossing import unwrapped
+from .crossing import behind, unwrapped
 from .d1 import BoundD1
 from .objects import BoundNamespace
 from .queues import BoundQueue
@@ -39,7 +39,7 @@ def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = 
 
     Raises AttributeError for one that is needed and not there.
     """
-    raw = getattr(env, "_env", None)
+    raw = behind(env)
     source = env if raw is None else raw
     binding = getattr(source, name) if needed else getattr(source, name, None)
     return binding if raw is None or binding is None else kind(binding)

@@ -5,7 +5,7 @@ row of D1 has forty.
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,17 @@ def into_javascript(value: object) -> "JsProxy":
 def from_javascript(value: "JsProxy") -> Any:
     """Read a value, where one is all that there is to read."""
     return Crossing().from_javascript(value)
+
+
+def says_at_most(headers: Mapping[str, str], most: int) -> bool:
+    """Say whether a message's headers say how long its body is, and that it is no longer than `most` bytes."""
+    length = headers.get("content-length", "")
+    return length.isascii() and length.isdigit() and int(length) <= most
+
+
+def behind(env: object) -> Any:
+    """Return JavaScript's own environment of the SDK's wrapper; None if there is no wrapper, as in the simulation."""
+    return getattr(env, "_env", None)
 
 
 def unwrapped(binding: object) -> Any:

@@ -16,7 +16,7 @@ class BoundD1:
 
     def __init__(self, binding: "js.D1Database") -> None:
         self._binding = binding
-        self._crossing: Crossing | None = None
+        self._crossing = Crossing()
 
     def prepare(self, sql: str) -> "Statement":
         """Prepare one statement."""
@@ -26,10 +26,9 @@ class BoundD1:
         """Run the statements as one transaction. Raises what D1 says as JsException."""
         from pyodide.ffi import to_js
 
-        crossing = self._crossing = self._crossing or Crossing()
         prepare = self._binding.prepare
         answer = await self._binding.batch(to_js([statement.made(prepare) for statement in statements]))
-        found: list[Mapping[str, object]] = crossing.from_javascript(answer)
+        found: list[Mapping[str, object]] = self._crossing.from_javascript(answer)
         return found
 
 

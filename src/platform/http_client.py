@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..inference.protocol import HttpConnectionLost, HttpReply, HttpReplyTooLarge, HttpTimeout
-from .crossing import Crossing
+from .crossing import Crossing, says_at_most
 
 if TYPE_CHECKING:
     import js
@@ -23,7 +23,7 @@ class FetchClient:
     """Sends each request once; redirects come back as they are, so that no key follows one elsewhere."""
 
     def __init__(self) -> None:
-        self._crossing: Crossing | None = None
+        self._crossing = Crossing()
 
     async def request(
         self,
@@ -46,7 +46,6 @@ class FetchClient:
             options["body"] = body
         try:
             async with asyncio.timeout(timeout_seconds):
-                self._crossing = self._crossing or Crossing()
                 return await Exchange(self._crossing).run(url, options, max_reply_bytes)
         except TimeoutError:
             raise HttpTimeout("no whole reply in time") from None
@@ -135,8 +134,7 @@ def _whole_within(headers: Mapping[str, str], most: int) -> bool:
     """
     if "content-encoding" in headers or "transfer-encoding" in headers:
         return False
-    length = headers.get("content-length", "")
-    return length.isascii() and length.isdigit() and int(length) <= most
+    return says_at_most(headers, most)
 
 
 def _bytes(buffer: "JsBuffer", most: int) -> bytes:

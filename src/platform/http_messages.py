@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ..http.messages import BodyBroken, BodyTooLarge, CutOff, Reply
-from .crossing import Crossing, into_javascript
+from .crossing import Crossing, into_javascript, says_at_most
 
 if TYPE_CHECKING:
     import js
@@ -29,8 +29,7 @@ class IncomingRequest:
         """Read the body. Raises BodyTooLarge once more than `most` bytes have come, and BodyBroken."""
         from pyodide.ffi import JsException
 
-        length = self.headers.get("content-length", "")
-        if not (length.isascii() and length.isdigit() and int(length) <= most):
+        if not says_at_most(self.headers, most):
             return await self._read_parts(most)
         try:
             received = (await self._request.arrayBuffer()).to_bytes()

@@ -6,7 +6,7 @@ Numbers and texts cross over as they are, and lists and dictionaries as JSON: no
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .crossing import from_javascript, into_javascript, unwrapped
+from .crossing import behind, from_javascript, into_javascript, unwrapped
 
 if TYPE_CHECKING:
     import js
@@ -24,7 +24,7 @@ def answered[T](env: Any, value: T) -> T:
 
     Where `env` is not the SDK's, as in the simulation, it is left as it is.
     """
-    made: Any = value if getattr(env, "_env", None) is None else into_javascript(value)
+    made: Any = value if behind(env) is None else into_javascript(value)
     crossing: T = made  # on its way out of Python
     return crossing
 

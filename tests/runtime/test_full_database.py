@@ -76,8 +76,10 @@ def refusals(server: DevServer) -> list[Json]:
 
 
 def task_of(client: Client, task_id: str) -> Json:
-    """Read a task. Where a commit finds no room, the local workerd fails what else the database has under way with it,
-    reads too, and opens it again. So one that says it is full is asked once more."""
+    """Read a task. A read was told once that the database is full, and why is not known. It is asked once more.
+
+    Maybe the local workerd fails whatever a database has under way where a commit finds no room.
+    """
     answer = client.http.get(f"/api/tasks/{task_id}")
     if answer.status_code == 507:
         answer = client.http.get(f"/api/tasks/{task_id}")

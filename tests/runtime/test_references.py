@@ -38,7 +38,7 @@ def test_the_references_are_measured_beside_onceover(tmp_path: Path):
         for system in work["systems"].values():
             assert 0 < system["least"] <= system["median"] <= system["most"]
             assert system["seen"]["median"] > 0
-            assert system["cpuMsAChunk"]["most"] >= 0  # by ticks of 10 ms
+            assert system["cpuMsAChunk"]["most"] > 0
             assert (system["modelCalls"], system["distinctCalls"]) == ([due], [due])
             assert system["characters"] == [due * 40]
             assert 1 <= system["mostInFlight"] <= due
