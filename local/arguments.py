@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import math
+import os
 import re
 import sys
 import tomllib
@@ -13,6 +14,8 @@ from typing import NoReturn
 
 DEFAULT_PORT = 8787
 DEFAULT_STATE = ".wrangler/state"
+CLOCKS = ("moving", "standing")
+CLOCK_VARIABLE = "ONCEOVER_LOCAL_CLOCK"  # what the clock is without the flag; for the tests
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -34,6 +37,7 @@ class DevOptions:
     variables: dict[str, str]
     cron_every_seconds: float | None
     limits: str | None = None
+    clock: str = CLOCKS[0]
 
 
 class Parser(argparse.ArgumentParser):
@@ -67,6 +71,13 @@ def _variable(text: str) -> tuple[str, str]:
     if not _VARIABLE_NAME.fullmatch(name):
         raise argparse.ArgumentTypeError(f"must be KEY:VALUE, and {name!r} is not a variable's name")
     return name, value
+
+
+def _default_clock() -> str:
+    wanted = os.environ.get(CLOCK_VARIABLE) or CLOCKS[0]
+    if wanted not in CLOCKS:
+        raise UsageError(f"{CLOCK_VARIABLE} must be {' or '.join(CLOCKS)}, not {wanted!r}")
+    return wanted
 
 
 def _parser() -> Parser:
@@ -114,6 +125,12 @@ def _parser() -> Parser:
         "--limits",
         choices=("free", "paid", "off"),
         help="meter each invocation, and hold it to the limits of this plan; default: free in --env free, else off",
+    )
+    parser.add_argument(
+        "--clock",
+        choices=CLOCKS,
+        default=_default_clock(),
+        help="moving (the default): the clock runs, as any; standing: it stands still while code runs, as Cloudflare's does",
     )
     # For the tests of the runtime itself: another folder with wrangler.toml, src/ and migrations/.
     parser.add_argument("--project", type=Path, help=argparse.SUPPRESS)
@@ -165,6 +182,7 @@ def parse(arguments: Sequence[str], root: Path) -> DevOptions:
         variables=dict(found.var),
         cron_every_seconds=found.cron_every,
         limits=found.limits,
+        clock=found.clock,
     )
 
 

@@ -45,6 +45,7 @@ def _request(options: DevOptions) -> bytes:
         "variables": options.variables,
         "cronEverySeconds": options.cron_every_seconds,
         "limits": options.limits,
+        "clock": options.clock,
     }
     return json.dumps(request).encode() + b"\n"
 

@@ -1,50 +1,35 @@
-// Who may speak to the local server. It has no key unless asked for one, and every page that a browser shows can send
-// requests to the loopback address: by a name of its own that leads there (DNS rebinding), or across origins.
-// So a request must name this server as its host, and a page must be of this server or listed in CORS_ORIGINS.
+// The Worker in front of the Worker, in the local runtime only: it refuses foreign hosts, serves static assets, and does for
+// the host what only a Worker can do: it applies migrations and fires cron triggers.
+//
+// The host asks over HTTP. Miniflare's own ways to a binding or to a Worker (`getD1Database`, `getWorker`) block Node.js
+// until workerd answers, while workerd may wait for Node.js to read its output: both would then stand still for good.
+import { refusal } from "./front_access.mjs";
+import { asset } from "./front_assets.mjs";
+import { migrate } from "./front_migrations.mjs";
 
-const NAMES = ["127.0.0.1", "localhost", "[::1]"];
+const HOST_PATHS = "/.local/";
+const TOKEN_HEADER = "x-local-token";
 
-let own; // the hosts that this server answers to, once its port is known
+export default {
+  async fetch(request, env) {
+    const { pathname } = new URL(request.url);
+    if (pathname.startsWith(HOST_PATHS) && request.headers.get(TOKEN_HEADER) === env.LOCAL_TOKEN) {
+      return forHost(pathname.slice(HOST_PATHS.length), request, env);
+    }
+    return (await refusal(request, env)) ?? (await asset(request, env)) ?? env.WORKER.fetch(request);
+  },
+};
 
-/**
- * Returns once the host has said the port, which it does when the database is migrated. A page that is open asks as soon
- * as there is somebody to ask, and the start of Python would hold up the migrations.
- */
-export async function opened(env) {
-  own ??= hosts(await (await env.LOCAL_HOST.fetch("http://host.local/port")).json());
-}
-
-/** The answer to a request that must not come in; undefined for one that may. */
-export async function refusal(request, env) {
-  await opened(env);
-  if (!own.includes(request.headers.get("host")?.toLowerCase())) {
-    return forbidden(request, "foreign_host", `This server is http://${own[0]}, and the request names another host.`);
+async function forHost(task, request, env) {
+  const asked = await request.json();
+  try {
+    if (task === "migrate") return Response.json({ applied: await migrate(env.DB, asked.migrations) });
+    if (task === "scheduled") {
+      await env.WORKER.scheduled({ cron: asked.cron, scheduledTime: new Date() });
+      return Response.json({});
+    }
+    return Response.json({ error: `the front Worker knows no ${task}` }, { status: 404 });
+  } catch (error) {
+    return Response.json({ error: error.message }, { status: 500 });
   }
-  const origin = request.headers.get("origin");
-  if (origin === null || own.some((host) => origin === `http://${host}`) || listed(env).includes(origin)) return;
-  const detail = "Pages of this origin may not call this server: CORS_ORIGINS does not list it.";
-  return forbidden(request, "foreign_origin", detail);
-}
-
-const hosts = (port) => NAMES.flatMap((name) => [`${name}:${port}`, ...(port === 80 ? [name] : [])]);
-
-const listed = (env) =>
-  String(env.CORS_ORIGINS ?? "")
-    .split(",")
-    .map((part) => part.trim());
-
-// The name of a request is on every answer, and in every problem: the caller's own, as the Worker takes it, or a fresh one.
-const named = (own) => (/^[!-~]{1,128}$/.test(own) ? own : crypto.randomUUID());
-
-function forbidden(request, code, detail) {
-  const requestId = named(request.headers.get("x-request-id") ?? "");
-  if (/^\/v1(\/|$)/.test(new URL(request.url).pathname)) {
-    // OpenAI's shape, as the Worker has it there.
-    const error = { message: detail, type: "permission_error", param: null, code };
-    return Response.json({ error }, { status: 403, headers: { "x-request-id": requestId } });
-  }
-  const title = "This server is not for everybody";
-  const problem = { type: `urn:onceover:problem:${code}`, title, status: 403, detail, code, requestId };
-  const headers = { "content-type": "application/problem+json", "x-request-id": requestId };
-  return Response.json(problem, { status: 403, headers });
 }

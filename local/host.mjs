@@ -2,18 +2,19 @@
 // dev.py made of the command line. dev.py closes it, by ending in whatever way, and this process ends too.
 import path from "node:path";
 import readline from "node:readline";
-import { Log, LogLevel, Miniflare, supportedCompatibilityDate } from "miniflare";
+import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { examine } from "./findings.mjs";
-import { applyMigrations } from "./migrations.mjs";
+import { FrontClient } from "./front_client.mjs";
+import { readMigrations } from "./migrations.mjs";
 import { printRuntimeOutput, say, stamped } from "./output.mjs";
 import { deliverInParallel } from "./queue.mjs";
+import { runtimeEnvironment, versions } from "./runtime.mjs";
 import { startSchedule } from "./schedule.mjs";
-import { readSettings, workerOptions } from "./settings.mjs";
+import { frontOptions, readSettings, TOKEN, workerOptions } from "./settings.mjs";
+import { snapshotOf } from "./snapshots.mjs";
 import { DayUse } from "./usage.mjs";
 import { watch } from "./watch.mjs";
 
-const BOOT_FAILED_HEADER = "x-local-boot-failed";
-const FIRST_REQUEST = "/api/async-status";
 const BAD_CONFIGURATION = 2; // the status that this process then ends with
 
 let miniflare;
@@ -26,23 +27,14 @@ async function stop(status) {
   process.exit(status);
 }
 
-/** Where the runtime listens and stores. wrangler's own --persist-to adds the same "v3". */
-function placement(request, port) {
-  return {
-    host: "127.0.0.1",
-    port,
-    defaultPersistRoot: path.join(request.persistTo, "v3"),
-  };
-}
+const listening = Promise.withResolvers(); // the port, once requests may come in
 
-const listening = Promise.withResolvers(); // the port, once it is known
-
-/** What the Worker asks this process for. */
+/** What the Workers ask this process for. */
 const services = { dayUse: undefined, port: listening.promise };
 
 const shared = {
   cf: false,
-  log: new Log(LogLevel.ERROR),
+  log: new Log(LogLevel.NONE), // what matters is thrown, or in the structured log
   handleStructuredLogs(entry) {
     printRuntimeOutput(entry);
     services.dayUse.observe(entry.message, (line) => say(stamped(line, Date.now())));
@@ -50,23 +42,19 @@ const shared = {
   telemetry: { enabled: false },
 };
 
-/** Boots the code in a runtime of its own with empty storage, so that code that cannot start replaces nothing. */
-async function starts(options) {
-  const { queueConsumers: _consumers, ...rest } = options;
-  const trial = new Miniflare({ ...shared, ...rest, host: "127.0.0.1", port: 0, modules: trialModules(options) });
-  try {
-    const response = await trial.dispatchFetch("http://trial/");
-    return response.ok;
-  } finally {
-    await trial.dispose();
-  }
-}
-
-/** The same modules with another main one, which boots and calls no handler. */
-function trialModules({ modules: [main, ...others] }) {
-  const boot = `import { boot } from "./shim.mjs";
-    export default { fetch: (_, env) => boot(env).then(() => new Response(), () => new Response(null, { status: 500 })) };`;
-  return [{ ...main, contents: `${main.contents.replace(/^.* as default .*$/m, "")}\n${boot}` }, ...others];
+/** All of Miniflare's options. Imports the Worker, if that has not been done; throws what the import does. */
+async function optionsFor(request, settings, port) {
+  const worker = workerOptions(settings, services);
+  const snapshot = await snapshotOf(request, worker, shared);
+  return convertV4MiniflareOptions({
+    ...shared,
+    host: "127.0.0.1",
+    port,
+    // wrangler's own --persist-to adds the same "v3".
+    resourcePersistencePath: path.join(request.persistTo, "v3"),
+    unsafeRuntimeEnv: runtimeEnvironment(request.root, request.clock, snapshot),
+    workers: [frontOptions(settings, services), worker],
+  });
 }
 
 async function begin(request) {
@@ -75,33 +63,31 @@ async function begin(request) {
   let banner = await approved(request, settings);
   if (!banner) return stop(BAD_CONFIGURATION);
   services.dayUse = new DayUse(request.persistTo);
-  const listen = { ...shared, ...placement(request, request.port) };
-  miniflare = new Miniflare({ ...listen, ...workerOptions(settings, supportedCompatibilityDate, services) });
+  miniflare = new Miniflare(await optionsFor(request, settings, request.port));
   const url = await miniflare.ready;
-  listen.port = Number(url.port || 80); // a URL leaves out what http has anyway
-  await migrate(settings);
-  listening.resolve(listen.port); // requests that came before have waited for it: see front.mjs
-  if (!(await answers(url))) return stop(1);
+  const port = Number(url.port || 80); // a URL leaves out what http has anyway
+  const front = new FrontClient(url, TOKEN);
+  await migrate(front, settings);
+  listening.resolve(port); // requests that came before have waited for it: see front_access.mjs
 
   const schedule = () => {
     stopSchedule();
-    stopSchedule = startSchedule(settings.crons, request.cronEverySeconds, fire);
+    stopSchedule = startSchedule(settings.crons, request.cronEverySeconds, (cron) => front.scheduled(cron));
   };
   const reload = async () => {
     const startedAt = performance.now();
     const next = readSettings(request);
     const nextBanner = await approved(request, next);
     if (!nextBanner) return say("Not reloaded: the configuration before the change goes on");
-    const options = workerOptions(next, supportedCompatibilityDate, services);
-    if (!(await starts(options))) return say("Not reloaded: the code before the change goes on");
+    const options = await optionsFor(request, next, port).catch((error) => say(error.message));
+    if (!options) return say("Not reloaded: the code before the change goes on");
     nextBanner.filter((line) => !banner.includes(line)).forEach(say);
     banner = nextBanner;
     settings = next;
     stopSchedule();
     try {
-      await miniflare.setOptions({ ...listen, ...options });
-      await migrate(settings);
-      await answers(url);
+      await miniflare.setOptions(options);
+      await migrate(front, settings);
     } finally {
       schedule();
     }
@@ -113,8 +99,13 @@ async function begin(request) {
     await reload().catch((error) => say(`Reload failed: ${error.message}`));
   });
   banner.forEach(say);
-  say(`Ready on http://127.0.0.1:${listen.port}`);
+  say(runtimeLine(request.clock));
+  say(`Ready on http://127.0.0.1:${port}`);
 }
+
+const runtimeLine = (clock) =>
+  `runtime   workerd ${versions.workerd}, Cloudflare's own Python glue, Pyodide ${versions.pyodide}` +
+  (clock === "moving" ? "" : `, the clock ${clock} within a turn, as hosted`);
 
 /** What will run, as lines. Undefined if it must not: each fault is printed then. */
 async function approved(request, settings) {
@@ -127,22 +118,9 @@ async function approved(request, settings) {
 const watched = (project) =>
   ["src", "migrations", "wrangler.toml", ".dev.vars"].map((name) => path.join(project, name));
 
-async function fire(cron) {
-  const worker = await miniflare.getWorker();
-  await worker.scheduled({ cron, scheduledTime: new Date() }).catch(() => {}); // the shim has printed it
-}
-
-async function migrate(settings) {
+async function migrate(front, settings) {
   if (!settings.database) return;
-  const applied = await applyMigrations(await miniflare.getD1Database(settings.database), settings.migrations);
-  for (const name of applied) say(`Applied migration ${name}`);
-}
-
-/** Sends the Worker a request. False when it could not start, in which case its traceback is printed already. */
-async function answers(url) {
-  const response = await fetch(new URL(FIRST_REQUEST, url));
-  await response.arrayBuffer();
-  return !response.headers.has(BOOT_FAILED_HEADER);
+  for (const name of await front.migrate(readMigrations(settings.migrations))) say(`Applied migration ${name}`);
 }
 
 deliverInParallel();

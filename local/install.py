@@ -1,4 +1,4 @@
-"""Installs what the other commands need: .venv, node_modules, python_modules and a compiled standard library.
+"""Installs what the other commands need: .venv, node_modules, python_modules and the Pyodide bundle for workerd.
 
 Runs before anything is installed, so it imports nothing but the standard library. Each part is keyed on the
 digest of its lock file; when that is unchanged and the folder is there, nothing is done.
@@ -81,9 +81,8 @@ def _worker_commands() -> list[list[str]]:
     return [pip("--no-deps", "--no-compile", "--target", str(target), *_WORKER_PLATFORM, *requirement)]
 
 
-def _stdlib_commands() -> list[list[str]]:
-    script, target = ROOT / "local" / "stdlib.mjs", ROOT / ".build" / "stdlib" / "python_stdlib.zip"
-    return [[str(find_node()), str(script), str(target)]]
+def _bundle_commands() -> list[list[str]]:
+    return [[str(VENV / "bin" / "python"), "-m", "local.pyodide_bundle"]]
 
 
 PARTS = (
@@ -97,10 +96,10 @@ PARTS = (
         _worker_commands,
     ),
     Part(
-        ROOT / ".build" / "stdlib",
-        ROOT / "package-lock.json",
-        "the standard library, compiled",
-        _stdlib_commands,
+        ROOT / ".build" / "pyodide",
+        ROOT / "local" / "pyodide_bundle.py",
+        "the Pyodide bundle for workerd",
+        _bundle_commands,
     ),
 )
 

@@ -1,16 +1,15 @@
 // Turns wrangler.toml, .dev.vars and the command line into options for Miniflare.
+import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { createRequire } from "node:module";
 import { Response } from "miniflare";
-import { packSources, packVendored } from "./archive.mjs";
 import { serve } from "./assets.mjs";
+import { metered } from "./meter.mjs";
+import { workerModules } from "./modules.mjs";
+import { withOwnBundle } from "./runtime.mjs";
 
 const here = import.meta.dirname;
-const require = createRequire(import.meta.url);
-const pyodide = path.dirname(require.resolve("pyodide"));
-const stdlib = path.join(here, "..", ".build", "stdlib"); // where install.py puts what stdlib.mjs compiles
 
 process.env.WRANGLER_LOG ??= "error"; // wrangler's advice about deployments is noise here
 process.env.WRANGLER_SEND_METRICS = "false";
@@ -19,6 +18,11 @@ const wrangler = await import("wrangler").then((module) => module.default ?? mod
 /** Under `make dev`, whatever a deployment has, the provider is the built-in one and no key is needed, unless
  * .dev.vars or --var says otherwise: only this machine reaches it. */
 const LOCAL_DEFAULTS = { AI_PROVIDER: "demo", REQUIRE_KEYS: "false" };
+
+const FRONT = "local-front"; // the name of the Worker in front
+
+/** What the front Worker knows the host by. */
+export const TOKEN = randomUUID();
 
 /** Everything that the host needs to know, read afresh. `request` is what dev.py sent. */
 export function readSettings(request) {
@@ -62,34 +66,48 @@ function readVariables(configPath, config, env, overrides) {
   }
 }
 
-/** Miniflare's options for the Worker and its bindings; where they listen and store is the caller's business. */
-export function workerOptions(settings, supportedDate, { dayUse, port }) {
-  // The AI binding reaches for the network; the Worker reports it as missing instead. Assets are served behind front.mjs,
-  // which refuses foreign hosts before anything else: Miniflare's own way would stand before it, with five services more.
+/** Miniflare's options for the Worker and its bindings. */
+export function workerOptions(settings, { dayUse }) {
+  // The AI binding reaches for the network; the Worker reports it as missing instead. The front Worker serves the assets,
+  // behind its refusal of foreign hosts: Miniflare's own way would stand before it, with five services more.
   const { ai: _ai, assets: _assets, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
-  const { compatibilityDate, compatibilityFlags } = options;
   const isMetered = settings.limits !== "off";
-  return {
+  const worker = {
     ...options,
     // One name for all environments, so that they share their objects' storage.
     name: settings.name,
-    bindings: {
-      ...settings.variables,
-      ...(isMetered && { LOCAL_LIMITS: settings.limits }),
-      ...(settings.assets && { LOCAL_ASSETS: settings.workerFirst }),
-    },
+    bindings: settings.variables,
     serviceBindings: {
-      LOCAL_HOST: hostBinding(settings, port),
       WEBHOOK_NETWORK: { network: webhookNetwork(settings.variables) },
       ...(isMetered && { USAGE_METER: dayUse.answer }),
     },
-    compatibilityDate: compatibilityDate < supportedDate ? compatibilityDate : supportedDate,
-    // The flag asks for workerd's own Python, which is downloaded; shim.mjs brings npm's.
-    compatibilityFlags: compatibilityFlags.filter((flag) => !flag.startsWith("python_")),
+    compatibilityFlags: withOwnBundle(options.compatibilityFlags),
     cronTriggers: undefined,
-    unsafeEvalBinding: "UNSAFE_EVAL",
+    modulesRoot: path.dirname(settings.main),
+    modules: workerModules(settings),
+  };
+  return isMetered ? metered(worker, settings.limits) : worker;
+}
+
+/** Miniflare's options for the Worker in front, which every request meets first. */
+export function frontOptions(settings, { port }) {
+  const names = ["front", "front_access", "front_assets", "front_migrations"];
+  return {
+    name: FRONT,
+    compatibilityDate: settings.workerOptions.compatibilityDate,
+    compatibilityFlags: ["service_binding_extra_handlers"], // `scheduled` of a service binding
+    bindings: {
+      LOCAL_TOKEN: TOKEN,
+      CORS_ORIGINS: String(settings.variables.CORS_ORIGINS ?? ""),
+      ...(settings.assets && { LOCAL_ASSETS: settings.workerFirst }),
+    },
+    serviceBindings: { WORKER: settings.name, LOCAL_HOST: hostBinding(settings, port) },
+    ...(settings.database && { d1Databases: { DB: settings.workerOptions.d1Databases[settings.database] } }),
     modulesRoot: here,
-    modules: modules(settings),
+    modules: names.map((name) => {
+      const file = path.join(here, `${name}.mjs`);
+      return { type: "ESModule", path: file, contents: fs.readFileSync(file, "utf8") };
+    }),
   };
 }
 
@@ -99,45 +117,10 @@ function webhookNetwork(variables) {
   return { allow, tlsOptions: { trustBrowserCas: true } };
 }
 
-/**
- * What the runtime asks this process for: the port, and what is too large to be a module. Miniflare copies all of the
- * configuration again for each little piece that it adds, so with 25 MB in it a start took two seconds longer.
- */
+/** What the front Worker asks this process for: the port, once it is known, and the files of the dashboard. */
 function hostBinding(settings, port) {
-  const files = {
-    "pyodide.asm.wasm": fs.readFileSync(path.join(pyodide, "pyodide.asm.wasm")),
-    "python_stdlib.zip": fs.readFileSync(path.join(stdlib, "python_stdlib.zip")),
-    "application.bin": packSources(path.dirname(settings.main)),
-    "vendored.bin": packVendored(settings.vendored, settings.vendoredExcludes),
-  };
   return async (request) => {
-    if (settings.assets && new URL(request.url).hostname === "assets.local") return serve(settings.assets, request);
-    const name = path.basename(new URL(request.url).pathname);
-    return name === "port" ? Response.json(await port) : new Response(files[name]);
+    const { hostname } = new URL(request.url);
+    return settings.assets && hostname === "assets.local" ? serve(settings.assets, request) : Response.json(await port);
   };
-}
-
-function modules(settings) {
-  const classes = Object.values(settings.workerOptions.durableObjects).map(({ className }) => className);
-  const main = [
-    `import { durableObject } from "./shim.mjs";`,
-    `export { Default as default } from "./shim.mjs";`,
-    ...new Set(classes.map((name) => `export const ${name} = durableObject("${name}");`)),
-  ];
-  const text = (directory, name) => fs.readFileSync(path.join(directory, name), "utf8");
-  return [
-    { type: "ESModule", path: path.join(here, "main.mjs"), contents: main.join("\n") },
-    ...[
-      ["ESModule", "shim.mjs", text(here, "shim.mjs")],
-      ["ESModule", "front.mjs", text(here, "front.mjs")],
-      ["ESModule", "front_assets.mjs", text(here, "front_assets.mjs")],
-      ["ESModule", "calling.mjs", text(here, "calling.mjs")],
-      ["ESModule", "limits.mjs", text(here, "limits.mjs")],
-      ["ESModule", "scheduling.mjs", text(here, "scheduling.mjs")],
-      ["ESModule", "upload.mjs", text(here, "upload.mjs")],
-      ["ESModule", "pyodide.mjs", text(pyodide, "pyodide.mjs")],
-      ["ESModule", "pyodide.asm.mjs", text(pyodide, "pyodide.asm.mjs")],
-      ["Text", "pyodide-lock.json", text(pyodide, "pyodide-lock.json")],
-    ].map(([type, name, contents]) => ({ type, path: path.join(here, name), contents })),
-  ];
 }

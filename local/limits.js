@@ -1,10 +1,14 @@
-// Counts what each invocation of the Worker spends, and refuses it what the platform would refuse it. shim.mjs wraps
-// the Worker's bindings, its storage and `fetch` with what is here when --limits is on.
+// Counts what each invocation of the Worker spends, and refuses it what the platform would refuse it. meter.py evaluates
+// this expression in workerd when --limits is on, and has the Worker's bindings, storage and `fetch` wrapped by what it
+// returns.
 //
 // One interpreter serves many invocations at once, and objects keep their bindings from one to the next. So it is not
 // a wrapper that belongs to an invocation but the code that runs: Python keeps the invocation's number in a context
 // variable, which each task inherits from the one that made it, and a wrapper asks for it at each call.
-
+//
+// `python` has current(), the number of the invocation whose Python code runs; takeSeconds(number), for how long its code
+// ran; heapMegabytes(). WebAssembly's memory never shrinks, and all invocations of an isolate share it.
+(python) => {
 // Cloudflare's limits pages for Workers and D1. Each statement of a batch counts as one; every subrequest counts,
 // those to Cloudflare's own services too, although the platform allows a free Worker more of these.
 const PLANS = {
@@ -14,67 +18,21 @@ const PLANS = {
 const CONNECTIONS = 6; // may wait for their answer's headers at once; more wait for their turn
 const QUEUE_OPERATION_BYTES = 64 * 1024;
 
-// In Python: who runs, and for how long. All of it runs as handles of the event loop. The clock moves here while code
-// runs, which it does not on the hosted platform; it has a resolution of 1 ms and counts wall time.
-export const METERING = `
-def _make_meter():
-    import asyncio
-    import inspect
-    import time
-    from contextvars import ContextVar
-
-    invocation = ContextVar("invocation", default=0)
-    seconds = {}
-    run = asyncio.Handle._run
-
-    def timed(handle):
-        started = time.perf_counter()
-        try:
-            return run(handle)
-        finally:
-            number = handle._context.get(invocation, 0)
-            seconds[number] = seconds.get(number, 0.0) + time.perf_counter() - started
-
-    asyncio.Handle._run = timed
-
-    async def call(number, function, *arguments):
-        invocation.set(number)
-        answer = function(*arguments)
-        return await answer if inspect.isawaitable(answer) else answer
-
-    async def wait(number, awaitable):
-        invocation.set(number)
-        return await awaitable
-
-    return invocation.get, call, wait, lambda number: seconds.pop(number, 0.0)
-
-_meter = _make_meter()
-`;
-
 const meters = new Map();
-let python; // { current, call, wait, takeSeconds, heapMegabytes }, once the interpreter runs
 let opened = 0;
 
-/** Takes up the functions that METERING has made. */
-export function attach(interpreter) {
-  const [current, call, wait, takeSeconds] = interpreter.globals.get("_meter");
-  // WebAssembly's memory never shrinks, and all invocations of an isolate share it: it is the most that they ever held.
-  const heapMegabytes = () => Math.ceil(interpreter._module.HEAPU8.length / 1e6);
-  python = { current, call, wait, takeSeconds, heapMegabytes };
-}
-
 /** The meter of the invocation whose Python code runs now; undefined while there is none. */
-export const running = () => python && meters.get(python.current());
+const running = () => meters.get(python.current());
 
 /** One invocation's use. `open` begins it; it ends when all that holds on to it has let go, and prints its line. */
 class Meter {
-  constructor(plan, { activity, className, name, values }) {
+  constructor(plan, facts, activity) {
     this.number = ++opened;
     this.plan = PLANS[plan];
-    this.facts = { handler: activity ? `${className}.${name}` : name };
+    this.facts = facts;
     this.activity = activity;
     this.startedAt = Date.now();
-    this.holds = 0;
+    this.holds = 1;
     this.active = 0;
     this.turns = [];
     this.cursors = [];
@@ -89,29 +47,16 @@ class Meter {
       object_rows_written: 0,
     };
     if (activity && ++activity.invocations === 1) activity.since = this.startedAt;
-    if (name === "fetch") this.facts.request = `${values[0].method} ${new URL(values[0].url).pathname}`;
-    // A read and a deletion for each delivery. One that is retried is not deleted: this is on the safe side.
-    if (name === "queue" && !activity) this.spent.queue_operations += 2 * values[0].messages.length;
     meters.set(this.number, this);
   }
 
-  /** Calls a Python function as a part of this invocation, which does not end before it has returned. */
-  call(...values) {
-    return this.hold(python.call(this.number, ...values));
-  }
-
-  /** Waits for a Python awaitable as a part of this invocation. */
-  wait(awaitable) {
-    return this.hold(python.wait(this.number, awaitable));
-  }
-
-  async hold(answer) {
+  /** Has the invocation go on until `release` is called once more. */
+  retain() {
     this.holds++;
-    try {
-      return await answer;
-    } finally {
-      if (--this.holds === 0) this.end();
-    }
+  }
+
+  release() {
+    if (--this.holds === 0) this.end();
   }
 
   end() {
@@ -164,8 +109,8 @@ class Meter {
   }
 }
 
-/** Begins an invocation. `activity` is its object's, { invocations, since }; undefined for the Worker itself. */
-export const open = (plan, invocation) => new Meter(plan, invocation);
+/** Begins an invocation. `facts` stand on its line; `activity` is its object's, undefined for the Worker itself. */
+const open = (plan, facts, activity) => new Meter(plan, JSON.parse(facts), activity);
 
 // ---- Wrappers ---------------------------------------------------------------------------------------------
 
@@ -232,14 +177,17 @@ const namespace = (target) => replacing(target, { get: stubs, getByName: stubs }
 
 const WRAPPERS = { D1Database: database, WorkerQueue: queue, DurableObjectNamespace: namespace };
 
+/** What the meter itself is bound to; the Worker does not see it. */
+const OWN = new Set(["LOCAL_LIMITS", "LOCAL_LIMITS_SOURCE", "UNSAFE_EVAL"]);
+
 /** The Worker's bindings, wrapped. */
-export function meteredBindings(bindings) {
+function meteredBindings(bindings) {
   const wrap = ([name, binding]) => [name, (WRAPPERS[binding?.constructor?.name] ?? ((same) => same))(binding)];
-  return Object.fromEntries(Object.entries(bindings).map(wrap));
+  return Object.fromEntries(Object.entries(bindings).filter(([name]) => !OWN.has(name)).map(wrap));
 }
 
 /** `fetch`, wrapped. */
-export function meteredFetch(fetch) {
+function meteredFetch(fetch) {
   return (...values) => {
     const meter = running();
     return meter ? meter.connect(() => fetch(...values)) : fetch(...values);
@@ -276,11 +224,18 @@ const STORAGE = {
 };
 
 /** The context of an object, its storage wrapped. */
-export function meteredContext(context) {
+function meteredContext(context) {
   const { storage } = context;
   const wrappedSql = sql(storage.sql);
   const methods = replacing(storage, STORAGE);
   const wrapped = new Proxy(storage, { get: (_, name) => (name === "sql" ? wrappedSql : methods[name]) });
   const state = replacing(context, {});
   return new Proxy(context, { get: (_, name) => (name === "storage" ? wrapped : state[name]) });
+}
+
+/** The state of an object that all its invocations share: how many there are, and since when without a break. */
+const activity = () => ({ invocations: 0, since: 0 });
+
+globalThis.fetch = meteredFetch(globalThis.fetch);
+return { activity, bindings: meteredBindings, context: meteredContext, open };
 }

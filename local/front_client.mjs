@@ -1,0 +1,33 @@
+// The host's way to the front Worker: plain requests, which block nothing.
+
+export class FrontClient {
+  #url;
+  #token;
+
+  constructor(url, token) {
+    this.#url = url;
+    this.#token = token;
+  }
+
+  /** Applies migrations, { name, statements } each. Returns the names of those that were not there. Throws for a bad one. */
+  async migrate(migrations) {
+    const { applied } = await this.#ask("migrate", { migrations });
+    return applied;
+  }
+
+  /** Fires a cron trigger, and returns when its run has ended. The Worker prints what goes wrong. */
+  async scheduled(cron) {
+    await this.#ask("scheduled", { cron }).catch(() => {});
+  }
+
+  async #ask(task, body) {
+    const response = await fetch(new URL(`/.local/${task}`, this.#url), {
+      method: "POST",
+      headers: { "x-local-token": this.#token },
+      body: JSON.stringify(body),
+    });
+    const answer = await response.json();
+    if (!response.ok) throw new Error(answer.error);
+    return answer;
+  }
+}

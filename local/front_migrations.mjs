@@ -1,0 +1,29 @@
+// Applies migrations through the D1 binding and records them where `wrangler d1 migrations` does, so that either tool can
+// follow the other.
+
+const CREATE_RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations(
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT UNIQUE,
+  applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL
+)`;
+
+/**
+ * Applies what is not recorded yet, each file in one transaction. `migrations` are { name, statements }, in order.
+ * Returns the names applied. Throws for one that fails.
+ */
+export async function migrate(database, migrations) {
+  if (migrations.length === 0) return [];
+  await database.prepare(CREATE_RECORD).run();
+  const { results } = await database.prepare("SELECT name FROM d1_migrations").all();
+  const recorded = new Set(results.map((row) => row.name));
+  const waiting = migrations.filter(({ name }) => !recorded.has(name));
+  for (const { name, statements } of waiting) {
+    const record = database.prepare("INSERT INTO d1_migrations (name) VALUES (?)").bind(name);
+    try {
+      await database.batch([...statements.map((text) => database.prepare(text)), record]);
+    } catch (error) {
+      throw new Error(`migration ${name} failed: ${error.message}`, { cause: error });
+    }
+  }
+  return waiting.map(({ name }) => name);
+}

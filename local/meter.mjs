@@ -1,0 +1,19 @@
+// The meter of invocations (`make dev ARGS="--limits free"`): one module more, which stands before the Worker's own main
+// module and hands on what that exports.
+import fs from "node:fs";
+import path from "node:path";
+
+const MAIN = "local_meter.py";
+const SOURCE = "LOCAL_LIMITS_SOURCE";
+
+/** Miniflare's options with the meter in front, holding the Worker to the limits of `plan`. */
+export function metered(options, plan) {
+  const text = (name) => fs.readFileSync(path.join(import.meta.dirname, name), "utf8");
+  const main = { type: "PythonModule", path: path.join(options.modulesRoot, MAIN), contents: text("meter.py") };
+  return {
+    ...options,
+    bindings: { ...options.bindings, LOCAL_LIMITS: plan, [SOURCE]: text("limits.js") },
+    unsafeEvalBinding: "UNSAFE_EVAL",
+    modules: [main, ...options.modules],
+  };
+}

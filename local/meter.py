@@ -1,0 +1,148 @@
+"""The main module of a metered Worker, in workerd: it wraps each handler of `entry`, and hands its classes on.
+
+`limits.js` counts, in JavaScript, where the bindings are. This module tells it which invocation runs, and for how long. The
+glue finds the classes here by their names, as it would in `entry`.
+"""
+
+import asyncio
+import functools
+import inspect
+import json
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any
+
+import entry
+import workers
+
+_number: ContextVar[int] = ContextVar("invocation", default=0)
+_seconds: dict[int, float] = {}
+_limits: Any = None  # what limits.js returns, from the first invocation on
+
+
+def _time_handles() -> None:
+    """Book the time of each handle of the event loop on its invocation. All of Python runs as such handles.
+
+    The clock has a resolution of 1 ms and counts wall time. It stands still with `--clock standing`: then all is 0.
+    """
+    run = asyncio.Handle._run
+
+    def timed(handle: Any) -> None:
+        started = time.perf_counter()
+        try:
+            return run(handle)
+        finally:
+            number = handle._context.get(_number, 0)
+            _seconds[number] = _seconds.get(number, 0.0) + time.perf_counter() - started
+
+    asyncio.Handle._run = timed  # type: ignore[method-assign]
+
+
+def _load(env: Any) -> Any:
+    global _limits
+    if _limits is None:
+        import pyodide_js
+        from pyodide.ffi import create_proxy, to_js
+
+        python = to_js(
+            {
+                "current": create_proxy(_number.get),
+                "takeSeconds": create_proxy(lambda number: _seconds.pop(number, 0.0)),
+                "heapMegabytes": create_proxy(lambda: -(-pyodide_js._module.HEAPU8.length // 1_000_000)),
+            },
+            dict_converter=__import__("js").Object.fromEntries,
+        )
+        _limits = env.UNSAFE_EVAL.eval(env.LOCAL_LIMITS_SOURCE)(python)
+    return _limits
+
+
+class _Context:
+    """The context of an invocation of the Worker, whose `waitUntil` keeps the meter open."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def waitUntil(self, awaitable: Awaitable[object]) -> None:
+        self._context.waitUntil(_retained(awaitable))
+
+
+_meters: dict[int, Any] = {}  # the open ones, by number
+
+
+async def _counted(number: int, awaitable: Awaitable[object]) -> object:
+    _number.set(number)
+    try:
+        return await awaitable
+    finally:
+        _release(number)
+
+
+def _retained(awaitable: Awaitable[object]) -> Awaitable[object]:
+    """Have the running invocation go on until the awaitable has ended."""
+    number = _number.get()
+    if number not in _meters:
+        return awaitable
+    _meters[number].retain()
+    return _counted(number, awaitable)
+
+
+def _release(number: int) -> None:
+    meter = _meters[number]
+    meter.release()
+    if not meter.holds:
+        del _meters[number]
+
+
+def _facts(cls: type, name: str, values: tuple[Any, ...]) -> dict[str, object]:
+    if issubclass(cls, workers.DurableObject):
+        return {"handler": f"{cls.__name__}.{name}"}
+    if name == "fetch":
+        path = "/" + values[0].url.partition("://")[2].partition("/")[2].partition("?")[0]
+        return {"handler": name, "request": f"{values[0].method} {path}"}
+    # A read and a deletion for each delivery. One that is retried is not deleted: this is on the safe side.
+    return {"handler": name, **({"queue_operations": 2 * len(values[0].messages)} if name == "queue" else {})}
+
+
+def _metered(cls: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    async def invoked(self: Any, *values: Any) -> Any:
+        meter = _limits.open(self._plan, json.dumps(_facts(cls, name, values)), self._activity)
+        _meters[meter.number] = meter
+        _number.set(meter.number)
+        try:
+            answer = method(self, *values)
+            return await answer if inspect.isawaitable(answer) else answer
+        finally:
+            _release(meter.number)
+
+    return invoked
+
+
+def _meter(cls: type) -> None:
+    """Wrap the class's public methods, and what it is constructed with."""
+    construct = cls.__init__
+    is_object = issubclass(cls, workers.DurableObject)
+
+    def constructed(self: Any, ctx: Any, env: Any) -> None:
+        limits = _load(env)
+        self._plan = env.LOCAL_LIMITS
+        self._activity = limits.activity() if is_object else None
+        construct(self, limits.context(ctx) if is_object else ctx, limits.bindings(env))
+        if not is_object:
+            self.ctx = _Context(self.ctx)
+
+    for name, method in list(vars(cls).items()):
+        if not name.startswith("_") and callable(method):
+            setattr(cls, name, _metered(cls, name, method))
+    cls.__init__ = constructed  # type: ignore[misc]
+
+
+_time_handles()
+__all__ = entry.__all__
+for _name in __all__:
+    globals()[_name] = getattr(entry, _name)
+    _meter(getattr(entry, _name))

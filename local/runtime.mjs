@@ -1,0 +1,53 @@
+// How workerd is started: npm's binary, with Cloudflare's own Python glue in it and the Pyodide bundle that
+// pyodide_bundle.py builds (docs/decisions/0039-cloudflares-own-glue.md).
+import fs from "node:fs";
+import path from "node:path";
+import { createRequire } from "node:module";
+
+const require = createRequire(import.meta.url);
+const workerd = require("workerd");
+
+export const CLOCKS = ["moving", "standing"];
+
+// A release of the bundle is checked against a digest, and Cloudflare's file is not on npm. The first flag has the release
+// `dev`, which is not checked, unless a newer release is asked for: the date implies the others, so they are taken back.
+// The last one is implied by one of those.
+const OWN_BUNDLE = [
+  "python_workers_development",
+  "no_python_workers_20250116",
+  "no_python_workers_20260610",
+  "no_python_workers_314",
+  "python_dedicated_snapshot",
+];
+
+/** The compatibility flags of wrangler.toml, with those that make workerd load our bundle. */
+export const withOwnBundle = (flags) => [...flags, ...OWN_BUNDLE];
+
+/** What runs, for the terminal. */
+export const versions = {
+  workerd: require("workerd/package.json").version,
+  pyodide: require("pyodide/package.json").version,
+};
+
+process.env.MINIFLARE_WORKERD_PATH = path.join(import.meta.dirname, "workerd.sh");
+
+const bundle = (root, clock) => path.join(root, ".build", "pyodide", clock);
+
+/** What identifies the interpreter: a snapshot of its memory is for it alone. */
+export const interpreter = (root, clock) =>
+  [versions.workerd, ...fs.readdirSync(bundle(root, clock)).map((name) => fileState(bundle(root, clock), name))].join(" ");
+
+function fileState(folder, name) {
+  const { size, mtimeMs } = fs.statSync(path.join(folder, name));
+  return `${folder} ${name} ${size} ${mtimeMs}`;
+}
+
+/** The environment of workerd.sh. `snapshot` is { folder, flag }, undefined to do without. */
+export function runtimeEnvironment(root, clock, snapshot) {
+  return {
+    LOCAL_WORKERD: workerd.default ?? workerd,
+    LOCAL_BUNDLE: bundle(root, clock),
+    LOCAL_SNAPSHOT: snapshot?.folder ?? "",
+    LOCAL_SNAPSHOT_FLAG: snapshot?.flag ?? "",
+  };
+}

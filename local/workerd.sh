@@ -1,0 +1,10 @@
+#!/bin/sh
+# What MINIFLARE_WORKERD_PATH names: npm's workerd, with the flags for Python that Miniflare has no option for.
+# runtime.mjs sets the variables: LOCAL_WORKERD (the binary), LOCAL_BUNDLE (the folder of the Pyodide bundle), and for a
+# snapshot of the interpreter's memory LOCAL_SNAPSHOT (its folder) and LOCAL_SNAPSHOT_FLAG (save it there, or load it).
+if [ "$1" = serve ]; then
+    shift
+    exec "$LOCAL_WORKERD" serve --pyodide-bundle-disk-cache-dir="$LOCAL_BUNDLE" \
+        ${LOCAL_SNAPSHOT:+"$LOCAL_SNAPSHOT_FLAG" --python-snapshot-dir="$LOCAL_SNAPSHOT"} "$@"
+fi
+exec "$LOCAL_WORKERD" "$@"
