@@ -16,9 +16,18 @@ export default {
     if (pathname.startsWith(HOST_PATHS) && request.headers.get(TOKEN_HEADER) === env.LOCAL_TOKEN) {
       return forHost(pathname.slice(HOST_PATHS.length), request, env);
     }
-    return (await refusal(request, env)) ?? (await asset(request, env)) ?? env.WORKER.fetch(request);
+    return (await refusal(request, env)) ?? (await asset(request, env)) ?? (await answer(request, env));
   },
 };
+
+/** The Worker's answer; what Cloudflare gives the client if the Worker throws. workerd prints the exception. */
+async function answer(request, env) {
+  try {
+    return await env.WORKER.fetch(request);
+  } catch {
+    return new Response("error code: 1101\n", { status: 500 });
+  }
+}
 
 async function forHost(task, request, env) {
   const asked = await request.json();

@@ -40,6 +40,7 @@ const shared = {
     services.dayUse.observe(entry.message, (line) => say(stamped(line, Date.now())));
   },
   telemetry: { enabled: false },
+  verbose: true,
 };
 
 /** All of Miniflare's options. Imports the Worker, if that has not been done; throws what the import does. */

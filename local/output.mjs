@@ -18,8 +18,23 @@ export function stamped(line, milliseconds) {
   return line.replace(/^\{"event":"[^"]*"/, (event) => `${event},"at":"${new Date(milliseconds).toISOString()}"`);
 }
 
+// How workerd, told to be verbose, reports what a handler threw: once where it was thrown, with the frames of JavaScript, and
+// again at each layer that it passes through.
+const THROWN_AGAIN = "uncaught exception; exception = ";
+const FRAMES = /\n+ {4}at [^]*$/;
+
+/** The text of an entry as it is to be shown: an exception as its traceback, once; undefined for a repetition. */
+function shown(level, message) {
+  if (level !== "info" || !message.startsWith("uncaught exception; ")) return message;
+  const [, stack] = /stack = ([^]*)$/.exec(message) ?? [];
+  if (message.startsWith(THROWN_AGAIN) || stack === undefined || !FRAMES.test(stack)) return undefined;
+  return stack.startsWith("PythonError: ") ? stack.slice("PythonError: ".length).replace(FRAMES, "") : stack;
+}
+
 /** One entry of workerd's structured log: a console call of the Worker, or a message of the runtime itself. */
 export function printRuntimeOutput({ level, message, timestamp }) {
-  const stream = level === "error" || level === "warn" ? process.stderr : process.stdout;
-  stream.write(`${localize(stamped(message, timestamp))}\n`);
+  const text = shown(level, message);
+  if (text === undefined) return;
+  const stream = level === "error" || level === "warn" || text !== message ? process.stderr : process.stdout;
+  stream.write(`${localize(stamped(text, timestamp))}\n`);
 }
