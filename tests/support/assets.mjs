@@ -3,7 +3,7 @@
 // answer is null if the request went on to the Worker.
 import { createRequire } from "node:module";
 import path from "node:path";
-import { Miniflare } from "miniflare";
+import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 
 process.env.WRANGLER_LOG = "none";
 const wrangler = createRequire(import.meta.url)("wrangler");
@@ -12,13 +12,15 @@ const config = path.join(project, "wrangler.toml");
 const assetsOf = (env) => wrangler.unstable_getMiniflareWorkerOptions(config, env, { envFiles: ["/dev/null"] }).workerOptions.assets;
 const environments = Object.fromEntries(["", "free", "direct"].map((env) => [env, assetsOf(env || undefined)]));
 
-const miniflare = new Miniflare({
-  name: "assets",
-  modules: true,
-  script: `export default { fetch: () => new Response("", { headers: { "x-worker": "1" } }) }`,
-  compatibilityDate: "2026-05-01",
-  assets: environments[""],
-});
+const miniflare = new Miniflare(
+  convertV4MiniflareOptions({
+    name: "assets",
+    modules: true,
+    script: `export default { fetch: () => new Response("", { headers: { "x-worker": "1" } }) }`,
+    compatibilityDate: "2026-05-01",
+    assets: environments[""],
+  }),
+);
 const url = await miniflare.ready;
 const answers = [];
 for (const [method, asked, headers] of requests) {

@@ -144,6 +144,35 @@ ENTRY = '''
                 },
             }
 
+        async def glue(self):
+            import _cloudflare_compat_flags
+            import pyodide
+
+            return {
+                "modules": sorted(name for name in sys.modules if name.startswith("_cloudflare")),
+                "pyodide": pyodide.__version__,
+                "flags": sorted(
+                    name for name in dir(_cloudflare_compat_flags)
+                    if "python" in name and getattr(_cloudflare_compat_flags, name) is True
+                ),
+            }
+
+        async def clock(self):
+            from js import Date
+
+            def read():
+                return Date.now()
+
+            first = read()
+            sum(range(2_000_000))
+            seen = {"within a turn": read() - first, "timers": []}
+            for milliseconds in (3, 10, 25, 40):
+                set_at = read()
+                due = asyncio.get_running_loop().create_future()
+                asyncio.get_running_loop().call_later(milliseconds / 1000, lambda: due.set_result(read()))
+                seen["timers"].append([milliseconds, await due - set_at])
+            return seen
+
         async def note(self):
             await self.env.DB.prepare("INSERT INTO notes VALUES ('hello')").run()
             return await self.notes()

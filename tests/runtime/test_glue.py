@@ -1,0 +1,100 @@
+"""The local runtime is Cloudflare's own: its glue, the modules of an upload, and its clock."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local.node import ROOT, find_node
+from tests.support.dev_server import DevServer
+from tests.support.tiny_worker import write_tiny_worker
+
+pytestmark = pytest.mark.runtime
+
+# What a release has beside our own: the date of wrangler.toml implies the releases, and one of them the snapshot.
+FLAGS_OF_OUR_BUNDLE = {"python_workers_development", "python_dedicated_snapshot"}
+FLAGS_AS_HOSTED = {
+    *("enable_python_external_sdk", "python_check_rng_state", "python_no_global_handlers", "python_process_pth_files"),
+    *("python_request_headers_preserve_commas", "python_workers", "python_workers_force_new_vendor_path"),
+    *("python_workflows", "python_workflows_implicit_dependencies"),
+}
+
+
+@pytest.fixture(scope="module", params=["moving", "standing"])
+def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """A tiny Worker, with each of the clocks."""
+    folder = tmp_path_factory.mktemp(request.param)
+    write_tiny_worker(folder / "project")
+    arguments = ("--clock", request.param, "--cron-every", "600")
+    with DevServer(folder / "state", *arguments, project=folder / "project") as server:
+        yield server
+
+
+def test_the_glue_is_cloudflares(tiny: DevServer):
+    """Modules that only the hosted glue mounts are there, and the flags are those of the release but for our bundle's."""
+    seen = httpx.get(f"{tiny.url}/glue", timeout=20).json()
+    assert any(name.startswith("_cloudflare.introspection_") for name in seen["modules"]), seen
+    assert {"_cloudflare.allow_entropy", "_cloudflare_compat_flags"} <= set(seen["modules"])
+    assert set(seen["flags"]) == FLAGS_AS_HOSTED | FLAGS_OF_OUR_BUNDLE
+    packages = {name: json.loads((ROOT / "node_modules" / name / "package.json").read_text()) for name in ("pyodide", "workerd")}
+    assert seen["pyodide"] == packages["pyodide"]["version"]
+    (line,) = (line for line in tiny.lines if line.startswith("runtime "))
+    assert f"workerd {packages['workerd']['version']}, Cloudflare's own Python glue, Pyodide {seen['pyodide']}" in line
+
+
+def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: DevServer):
+    """Two million additions take no time, and a timer of n ms shows n ms; the moving clock does neither."""
+    seen = httpx.get(f"{tiny.url}/clock", timeout=60).json()
+    exact = all(asked == passed for asked, passed in seen["timers"])
+    if "standing" in tiny.command:
+        assert seen["within a turn"] == 0
+        assert exact, seen
+    else:
+        assert seen["within a turn"] > 0
+
+
+def test_what_runs_is_what_is_uploaded():
+    """Without --limits the modules are those of `make bundle`, by name and byte."""
+    made = subprocess.run(["make", "bundle"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+    folder = ROOT / ".build" / "bundle-top"
+    uploaded = {
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "README.md"
+    }
+    listing = subprocess.run(
+        [str(find_node()), "--disable-warning=ExperimentalWarning", "tests/support/modules.mjs", str(ROOT)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert listing.returncode == 0, listing.stderr
+    assert json.loads(listing.stdout.splitlines()[-1]) == uploaded
+
+
+def test_a_start_takes_the_snapshot_of_its_own_source_alone(tmp_path: Path):
+    """A second start of the same source makes no snapshot; a changed source makes one, and runs as changed."""
+    snapshots = ROOT / ".build" / "snapshots"
+    source = write_tiny_worker(tmp_path / "project")
+    unique = f"# {tmp_path}\n"
+    (source / "greeting.py").write_text(f"{unique}GREETING = 'hello'\n")
+
+    def start(name: str) -> tuple[set[str], str]:
+        before = {path.name for path in snapshots.iterdir()} if snapshots.exists() else set()
+        with DevServer(tmp_path / name, project=tmp_path / "project") as server:
+            said = httpx.get(f"{server.url}/status", timeout=20).json()["greeting"]
+        return {path.name for path in snapshots.iterdir() if "." not in path.name} - before, said
+
+    first, said = start("one")
+    assert (len(first), said) == (1, "hello")
+    assert start("two") == (set(), "hello")
+    (source / "greeting.py").write_text(f"{unique}GREETING = 'changed'\n")
+    changed, said = start("three")
+    assert (len(changed), said) == (1, "changed")
