@@ -1,40 +1,33 @@
-"""What a start costs on the local runtime, in comparison with a Worker that has pydantic and the SDK and nothing else.
+"""What an upload and a start cost, in comparison with a Worker that imports pydantic and the SDK alone.
 
-Each figure is a ratio, or of both in turns. There is no snapshot here: production imports at the deployment, and its
-isolates begin with what is in memory after that.
+An upload imports the Worker and takes a snapshot of the interpreter's memory. A start loads it. Measured is the
+processor time of workerd, all threads, as Linux counts it in /proc. The Workers take turns; the least of each counts.
 """
 
-import re
+import os
 import shutil
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+import httpx
 
 from bench.figures import Figure
 from tests.support.dev_server import DevServer
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTS = 3
-# Put in front of the Worker's own entry. `import pydantic` alone is lazy, so one small model stands for it.
-TIMED = """import time as _time
-import js as _js
-import pyodide_js as _pyodide
-_clock = _js.performance.now if hasattr(_js, "performance") else _js.Date.now
-_t0 = _clock()
-from pydantic import BaseModel as _BaseModel, Field as _Field
-class _Model(_BaseModel):
-    x: int = _Field(0)
-_t1 = _clock()
-"""
-# The local runtime refuses globals with objects of JavaScript that it cannot name.
-REPORT = """
-_t2 = _clock()
-print("timed imports", round(_t1 - _t0, 1), round(_t2 - _t1, 1), _pyodide._module.HEAP8.length)
-del _js, _clock, _pyodide
-"""
+_UPLOAD, _START = b"--python-save-snapshot", b"--python-load-snapshot=snapshot.bin"
+_TICKS = os.sysconf("SC_CLK_TCK")
 LEAST = """
+from pydantic import BaseModel, Field
 from workers import DurableObject, Response, WorkerEntrypoint
+
+class Model(BaseModel):  # `import pydantic` alone is lazy
+    x: int = Field(0)
 
 class Default(WorkerEntrypoint):
     async def fetch(self, request):
@@ -49,51 +42,95 @@ class BatchCoordinator(DurableObject):
 
 
 class Start(NamedTuple):
-    """One start: milliseconds for pydantic and for the rest, the interpreter's memory, seconds to the first answer."""
+    """One upload and one start: processor time of workerd, seconds until ready, and its memory at rest."""
 
-    pydantic_ms: float
-    rest_ms: float
-    heap_bytes: int
-    answer_seconds: float
+    upload_cpu_seconds: float
+    start_cpu_seconds: float
+    ready_seconds: float
+    memory_bytes: int
 
-    @property
-    def ratio(self) -> float:
-        """How much longer the whole import takes than that of pydantic."""
-        return (self.pydantic_ms + self.rest_ms) / self.pydantic_ms
+
+class Watch:
+    """Looks at the workerd of a server every few milliseconds: the last look at one that has ended is its end."""
+
+    def __init__(self, server: DevServer) -> None:
+        self._server = server
+        self._ended = threading.Event()
+        self.cpu_seconds = {_UPLOAD: 0.0, _START: 0.0}
+        self.memory_bytes = 0
+
+    def __enter__(self) -> "Watch":
+        self._thread = threading.Thread(target=self._look_on, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look_on(self) -> None:
+        while not self._ended.wait(0.005):
+            self.look()
+
+    def look(self) -> None:
+        """Note what each workerd of the server has used so far."""
+        for process in self._server.group_members():
+            with suppress(OSError):
+                command = Path(f"/proc/{process}/cmdline").read_bytes()
+                kind = next((flag for flag in self.cpu_seconds if flag in command), None)
+                if kind is not None:
+                    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+                    self.cpu_seconds[kind] = (int(fields[11]) + int(fields[12])) / _TICKS
+                    self.memory_bytes = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def measure() -> list[Figure]:
-    """Start both three times, in turns; the best of each counts, since anything else on the machine only adds to it."""
+    """Upload and start both Workers, in turns."""
     with tempfile.TemporaryDirectory() as folder:
         ours, least = (_project(Path(folder) / name, entry) for name, entry in (("ours", None), ("least", LEAST)))
         starts = [(_start(ours, number), _start(least, number)) for number in range(STARTS)]
-    all_ours, all_least = zip(*starts, strict=True)
-    answer = min(start.answer_seconds for start in all_ours)
-    least_answer = min(start.answer_seconds for start in all_least)
-    heap, least_heap = all_ours[0].heap_bytes, all_least[0].heap_bytes
+    ours_best, least_best = (Start(*map(min, zip(*each, strict=True))) for each in zip(*starts, strict=True))
+    upload, start = ours_best.upload_cpu_seconds, ours_best.start_cpu_seconds
     return [
-        Figure("import of entry ÷ import of pydantic alone", min(start.ratio for start in all_ours), "×", 1.5),
-        Figure("first answer after a cold start ÷ that of the least Worker", answer / least_answer, "×"),
-        Figure("first answer after a cold start, workerd's start included", answer, "s"),
-        Figure("memory at rest ÷ that of the least Worker", heap / least_heap, "×"),
-        Figure("memory at rest, the interpreter's", heap / 2**20, "MB"),
+        Figure(
+            "import and snapshot ÷ those of pydantic and the SDK alone",
+            upload / least_best.upload_cpu_seconds,
+            "×",
+            1.2,
+        ),
+        Figure("import and snapshot, processor time of workerd", upload, "s"),
+        Figure("start from the snapshot ÷ that of the least Worker", start / least_best.start_cpu_seconds, "×"),
+        Figure("start from the snapshot to the first answer, processor time of workerd", start, "s"),
+        Figure("`make dev` of a known source, until it is ready", ours_best.ready_seconds, "s"),
+        Figure(
+            "memory of workerd at rest ÷ that of the least Worker",
+            ours_best.memory_bytes / least_best.memory_bytes,
+            "×",
+        ),
     ]
 
 
 def _project(folder: Path, entry: str | None) -> Path:
-    """Make a copy of the Worker that reports its start, or a Worker of the same bindings with another entry."""
+    """Make a copy of the Worker, or a Worker of the same bindings with another entry."""
     for name in ("src", "migrations"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "wrangler.toml", folder / "wrangler.toml")
-    module = folder / "src" / "entry.py"
-    module.write_text(TIMED + (module.read_text() if entry is None else entry) + REPORT)
+    if entry is not None:
+        (folder / "src" / "entry.py").write_text(entry)
     return folder
 
 
 def _start(project: Path, number: int) -> Start:
+    """Upload a source that was not there before, then start it again from its snapshot."""
+    entry = project / "src" / "entry.py"
+    entry.write_text(f"{entry.read_text()}\n# {project.parent.name}, number {number}\n")
+    first = DevServer(project / f"state-{number}", "--limits", "off", project=project, ready_seconds=240)
+    with Watch(first) as upload, first:
+        pass
     began = time.monotonic()
-    with DevServer(project / f"state-{number}", project=project, ready_seconds=240) as server:
-        took = time.monotonic() - began
-        found = re.search(r"timed imports ([\d.]+) ([\d.]+) (\d+)", server.wait_for_line("timed imports"))
-        assert found is not None
-        return Start(float(found[1]), float(found[2]), int(found[3]), took)
+    second = DevServer(project / f"state-{number}", "--limits", "off", project=project, ready_seconds=240)
+    with Watch(second) as start, second:
+        ready = time.monotonic() - began
+        httpx.get(f"{second.url}/api/async-status", timeout=60)
+        start.look()
+    return Start(upload.cpu_seconds[_UPLOAD], start.cpu_seconds[_START], ready, start.memory_bytes)

@@ -130,7 +130,7 @@ def _parser() -> Parser:
         "--clock",
         choices=CLOCKS,
         default=_default_clock(),
-        help="moving (the default): the clock runs, as any; standing: it stands still while code runs, as Cloudflare's does",
+        help="moving (the default), or standing: it stands still while code runs, as Cloudflare's does",
     )
     # For the tests of the runtime itself: another folder with wrangler.toml, src/ and migrations/.
     parser.add_argument("--project", type=Path, help=argparse.SUPPRESS)

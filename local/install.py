@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .node import ROOT, NodeMissing, find_node
+from .node import ROOT, NodeMissing
 
 STAMPS = ROOT / ".build" / "installed"
 VENV = ROOT / ".venv"

@@ -1,7 +1,7 @@
 """The main module of a metered Worker, in workerd: it wraps each handler of `entry`, and hands its classes on.
 
-`limits.js` counts, in JavaScript, where the bindings are. This module tells it which invocation runs, and for how long. The
-glue finds the classes here by their names, as it would in `entry`.
+`limits.js` counts, in JavaScript, where the bindings are. This module tells it which invocation runs, and for how long.
+The glue finds the classes here by their names, as it would in `entry`.
 """
 
 import asyncio
@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
-import entry
 import workers
+
+import entry  # type: ignore[import-not-found]  # the Worker's main module, which is not on our path
 
 _number: ContextVar[int] = ContextVar("invocation", default=0)
 _seconds: dict[int, float] = {}
-_limits: Any = None  # what limits.js returns, from the first invocation on
+_loaded: list[Any] = []  # what limits.js returns, from the first invocation on
 
 
 def _time_handles() -> None:
@@ -31,19 +32,19 @@ def _time_handles() -> None:
     def timed(handle: Any) -> None:
         started = time.perf_counter()
         try:
-            return run(handle)
+            run(handle)
         finally:
             number = handle._context.get(_number, 0)
             _seconds[number] = _seconds.get(number, 0.0) + time.perf_counter() - started
 
-    asyncio.Handle._run = timed  # type: ignore[method-assign]
+    asyncio.Handle._run = timed  # type: ignore[assignment]
 
 
 def _load(env: Any) -> Any:
-    global _limits
-    if _limits is None:
-        import pyodide_js
-        from pyodide.ffi import create_proxy, to_js
+    if not _loaded:
+        import js
+        import pyodide_js  # type: ignore[import-not-found]
+        from pyodide.ffi import create_proxy, to_js  # type: ignore[attr-defined]
 
         python = to_js(
             {
@@ -51,10 +52,10 @@ def _load(env: Any) -> Any:
                 "takeSeconds": create_proxy(lambda number: _seconds.pop(number, 0.0)),
                 "heapMegabytes": create_proxy(lambda: -(-pyodide_js._module.HEAPU8.length // 1_000_000)),
             },
-            dict_converter=__import__("js").Object.fromEntries,
+            dict_converter=js.Object.fromEntries,
         )
-        _limits = env.UNSAFE_EVAL.eval(env.LOCAL_LIMITS_SOURCE)(python)
-    return _limits
+        _loaded.append(env.UNSAFE_EVAL.eval(env.LOCAL_LIMITS_SOURCE)(python))
+    return _loaded[0]
 
 
 class _Context:
@@ -110,7 +111,7 @@ def _facts(cls: type, name: str, values: tuple[Any, ...]) -> dict[str, object]:
 def _metered(cls: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     async def invoked(self: Any, *values: Any) -> Any:
-        meter = _limits.open(self._plan, json.dumps(_facts(cls, name, values)), self._activity)
+        meter = _loaded[0].open(self._plan, json.dumps(_facts(cls, name, values)), self._activity)
         _meters[meter.number] = meter
         _number.set(meter.number)
         try:
@@ -124,7 +125,7 @@ def _metered(cls: type, name: str, method: Callable[..., Any]) -> Callable[..., 
 
 def _meter(cls: type) -> None:
     """Wrap the class's public methods, and what it is constructed with."""
-    construct = cls.__init__
+    construct: Any = cls.__init__  # type: ignore[misc]
     is_object = issubclass(cls, workers.DurableObject)
 
     def constructed(self: Any, ctx: Any, env: Any) -> None:

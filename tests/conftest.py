@@ -9,7 +9,8 @@ from hypothesis import settings
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Servers that tests start have Cloudflare's clock, which stands still while code runs; `make test CLOCK=moving` has the other.
+# Servers that tests start have Cloudflare's clock, which stands still while code runs.
+# `make test CLOCK=moving` has the other.
 os.environ.setdefault("ONCEOVER_LOCAL_CLOCK", "standing")
 
 # A deadline measures the machine, not the code; where time matters a test says so itself.

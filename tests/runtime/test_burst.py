@@ -17,9 +17,9 @@ CHUNKS = 3
 
 
 def test_a_burst_beside_cron_hangs_nothing(tmp_path: Path):
-    """250 submissions over 24 connections on objects, cron every second: all are accepted, all complete, the bill is right.
+    """250 submissions over 24 connections on objects, cron every second: all complete, and the bill is right.
 
-    Node.js asked workerd for its Worker by a call that blocks, while workerd blocked in a write that Node.js had to read.
+    Node.js asked workerd for its Worker by a call that blocks. workerd blocked in a write that Node.js had to read.
     """
     with (
         ModelServer(api_key="test-key") as model,

@@ -35,12 +35,14 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_glue_is_cloudflares(tiny: DevServer):
-    """Modules that only the hosted glue mounts are there, and the flags are those of the release but for our bundle's."""
+    """Modules that only the hosted glue mounts are there. The flags are those of the release but for our bundle's."""
     seen = httpx.get(f"{tiny.url}/glue", timeout=20).json()
     assert any(name.startswith("_cloudflare.introspection_") for name in seen["modules"]), seen
     assert {"_cloudflare.allow_entropy", "_cloudflare_compat_flags"} <= set(seen["modules"])
     assert set(seen["flags"]) == FLAGS_AS_HOSTED | FLAGS_OF_OUR_BUNDLE
-    packages = {name: json.loads((ROOT / "node_modules" / name / "package.json").read_text()) for name in ("pyodide", "workerd")}
+    packages = {
+        name: json.loads((ROOT / "node_modules" / name / "package.json").read_text()) for name in ("pyodide", "workerd")
+    }
     assert seen["pyodide"] == packages["pyodide"]["version"]
     (line,) = (line for line in tiny.lines if line.startswith("runtime "))
     assert f"workerd {packages['workerd']['version']}, Cloudflare's own Python glue, Pyodide {seen['pyodide']}" in line

@@ -1,4 +1,4 @@
-"""The import of the Worker under the rules of an upload, by Cloudflare's own glue, which takes a snapshot of the memory.
+"""The import of the Worker under the rules of an upload, by Cloudflare's own glue, which takes a memory snapshot.
 
 Every other test of the runtime starts from such a snapshot of the whole Worker.
 """
@@ -24,6 +24,7 @@ async def _answer(self, request):
 Default.fetch = _answer
 """
 pytestmark = pytest.mark.runtime
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Callable[[str], Path]:
