@@ -1,8 +1,8 @@
 """Builds the Pyodide bundle that workerd would download, from the files of npm's `pyodide`.
 
 A bundle is a Cap'n Proto message (`workerd::jsg::Bundle`, src/workerd/jsg/modules.capnp in cloudflare/workerd) with
-three modules: Emscripten's JavaScript, the interpreter and the standard library. workerd replaces some text in the first,
-so that the interpreter uses functions of the glue (src/pyodide/helpers.bzl). The other two are npm's own bytes.
+three modules: Emscripten's JavaScript, the interpreter and the standard library. workerd replaces some text in the
+first, so that the interpreter uses functions of the glue (src/pyodide/helpers.bzl). The other two are npm's own bytes.
 
 workerd checks the digest of a released bundle, and Cloudflare's is not on npm. The flag `python_workers_development`
 makes it load one named `dev` unchecked, so the binary stays as npm has it: docs/decisions/0039-cloudflares-own-glue.md.
@@ -20,7 +20,7 @@ FOLDER = ROOT / ".build" / "pyodide"
 NAME = "pyodide_dev.capnp.bin"  # what workerd looks for in the folder of its bundles
 MOVING, STANDING = "moving", "standing"
 
-# What the files of pyodide 314.0.6 must give. For another version of them, compare the replacements with workerd's sources.
+# What the files of pyodide 314.0.6 must give. For another version, compare the replacements with workerd's sources.
 DIGESTS = {
     MOVING: "5882b5aa83b0c9ca6f4d11a93e72e4dc69e7f3495fca01affd85771d1f3a17e4",
     STANDING: "1d9465e5c2ff00fee9679890e94cfffdd984f85ed5e2f858cd2859da7f3f9967",
@@ -39,7 +39,7 @@ _CLOSURE_ALLOC = "function ffi_closure_alloc_js(size,code){var closure=_malloc(s
 _CLOSURE_FREE = "function ffi_closure_free_js(closure){var index=HEAPU32[(closure>>2)+0>>>0];"
 
 # (what npm's file says, what workerd's says, how often it is there). The two of closures are not in the published
-# sources of workerd. `pyodide-internal:snapshot` of 1.20261117.1 defines what they call; only ctypes in snapshots needs them.
+# sources of workerd. `pyodide-internal:snapshot` of 1.20261117.1 defines what they call, for ctypes in snapshots.
 _REPLACEMENTS = (
     ("new WebAssembly.Module", "newWasmModule", 4),
     ("WebAssembly.instantiate", "wasmInstantiate", 3),
@@ -72,7 +72,7 @@ class BundleError(Exception):
 
 
 def adapted(source: str, *, standing: bool) -> str:
-    """Return Emscripten's JavaScript as workerd has it; with `standing`, the hosted clock with it. Raises BundleError."""
+    """Return Emscripten's JavaScript as workerd has it, and with `standing` the hosted clock. Raises BundleError."""
     for old, new, count in _REPLACEMENTS:
         if source.count(old) != count:
             raise BundleError(

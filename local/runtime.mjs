@@ -1,5 +1,6 @@
 // How workerd is started: npm's binary, with Cloudflare's own Python glue in it and the Pyodide bundle that
 // pyodide_bundle.py builds (docs/decisions/0039-cloudflares-own-glue.md).
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { createRequire } from "node:module";
@@ -7,7 +8,7 @@ import { createRequire } from "node:module";
 const require = createRequire(import.meta.url);
 const workerd = require("workerd");
 
-export const CLOCKS = ["moving", "standing"];
+const BUNDLE = "pyodide_dev.capnp.bin"; // the name by which workerd looks for it
 
 // A release of the bundle is checked against a digest, and Cloudflare's file is not on npm. The first flag has the release
 // `dev`, which is not checked, unless a newer release is asked for: the date implies the others, so they are taken back.
@@ -34,12 +35,9 @@ process.env.MINIFLARE_WORKERD_PATH = path.join(import.meta.dirname, "workerd.sh"
 const bundle = (root, clock) => path.join(root, ".build", "pyodide", clock);
 
 /** What identifies the interpreter: a snapshot of its memory is for it alone. */
-export const interpreter = (root, clock) =>
-  [versions.workerd, ...fs.readdirSync(bundle(root, clock)).map((name) => fileState(bundle(root, clock), name))].join(" ");
-
-function fileState(folder, name) {
-  const { size, mtimeMs } = fs.statSync(path.join(folder, name));
-  return `${folder} ${name} ${size} ${mtimeMs}`;
+export function interpreter(root, clock) {
+  const contents = fs.readFileSync(path.join(bundle(root, clock), BUNDLE));
+  return `${versions.workerd} ${createHash("sha256").update(contents).digest("hex")}`;
 }
 
 /** The environment of workerd.sh. `snapshot` is { folder, flag }, undefined to do without. */
