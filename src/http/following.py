@@ -13,6 +13,7 @@ from ..core import limits
 from ..core.errors import StoreError
 from ..core.ids import TaskKey
 from ..core.task import Task
+from ..processing.clock import seconds_until
 from ..processing.terms import OVERDUE
 from ..store.events import Look
 from .exchange import Exchange
@@ -124,7 +125,7 @@ class Follower:
         """Wait for work, however slow the database is with it; now and then a comment is due meanwhile."""
         try:
             while not work.done():
-                await asyncio.wait({work}, timeout=max(0.0, self._comment_at - self._clock()))
+                await asyncio.wait({work}, timeout=seconds_until(self._comment_at))
                 if self._is_comment_due():
                     yield None
             await work

@@ -11,6 +11,7 @@ from ..core.ids import TaskKey
 from ..core.marks import Pulse
 from ..core.states import Status
 from ..core.task import Mark, Route
+from ..processing.clock import seconds_until
 from .services import Api
 
 NOTHING = Mark(-1, -1)
@@ -74,4 +75,4 @@ class Listener:
             if now >= until:
                 return False
             silence = (now - news_at) * (limits.NEAR_FRACTION if is_near else limits.NEAR_FRACTION_UNKNOWN)
-            await asyncio.sleep(min(until - now, self._most, max(limits.NEAR_SECONDS, silence)))
+            await asyncio.sleep(min(seconds_until(until), self._most, max(limits.NEAR_SECONDS, silence)))

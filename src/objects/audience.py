@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ..core import limits
 from ..core.task import Mark
+from ..processing.clock import seconds_until
 
 
 class Audience:
@@ -53,7 +54,7 @@ class Audience:
                 return None
             if now() >= until:
                 return False
-            await self._woken((min(quiet_until, until) if has_word else until) - now())
+            await self._woken(seconds_until(min(quiet_until, until) if has_word else until))
 
     async def _woken(self, seconds: float) -> None:
         woken = asyncio.get_running_loop().create_future()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-from .timers import LONGEST_SECONDS, SOON_SECONDS, Timer
+from .timers import LONGEST_SECONDS, Timer
 
 if TYPE_CHECKING:
     from pyodide.webloop import WebLoop
@@ -40,7 +40,9 @@ def adapt_event_loop() -> None:
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
-        if not SOON_SECONDS < delay <= LONGEST_SECONDS:
+        if delay == 0:
+            return call_soon(self, callback, *args, context=context)
+        if not 0 < delay <= LONGEST_SECONDS:
             return loops_own(self, delay, callback, *args, context=context)
         return Timer(self, delay, callback, args, contextvars.copy_context() if context is None else context)
 

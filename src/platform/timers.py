@@ -2,20 +2,22 @@
 
 import asyncio
 import contextvars
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pyodide.webloop import WebLoop
 
-# Below this the loop itself takes the shortest way that its surroundings have.
-SOON_SECONDS: Final = 0.002
 # What JavaScript's setTimeout can count: milliseconds in 31 bits.
 LONGEST_SECONDS: Final = (2**31 - 1) / 1000
 
 
 class Timer(asyncio.Handle):
     """What `call_later` returns: it holds its timer until that has fired or is cancelled.
+
+    It lasts whole milliseconds, rounded up, and at least one. Hosted, the clock stands still while code runs, and moves
+    in timers. A `setTimeout` of 0 is none, nor is a handle of Pyodide's own loop of up to 2 ms: they are microtasks.
 
     Pyodide's loop only marks a handle. After `asyncio.timeout(120)` around a call of 200 ms a timer goes on for 120 s,
     with a Python function that JavaScript holds. A Durable Object stays active, and is paid for, until its last timer
@@ -38,7 +40,7 @@ class Timer(asyncio.Handle):
         self._hand_over: Callable[[], asyncio.Handle] = lambda: loop.call_soon(callback, *args, context=context)
         self._handed_over: asyncio.Handle | None = None
         self._function = create_once_callable(self._fire)
-        self._timer = js.setTimeout(self._function, round(delay * 1000))
+        self._timer = js.setTimeout(self._function, max(1, math.ceil(delay * 1000)))
 
     def _fire(self) -> None:
         self._handed_over = self._hand_over()

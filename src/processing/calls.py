@@ -39,7 +39,7 @@ class Calls:
         self._out: list[asyncio.Task[list[Finished]]] = []
         self._silent = 0
         self._longest = 0.0  # seconds, of the groups that were taken in
-        self._news: asyncio.Future[None] | None = None  # what `wait` waits for
+        self._news: asyncio.Future[bool] | None = None  # what `wait` waits for
 
     @property
     def groups_out(self) -> int:
@@ -82,37 +82,40 @@ class Calls:
         """
         if not self._out:
             assert until < math.inf  # otherwise the claim would have ended
-            timeout = max(0.0, until - clock.now())
+            timeout = clock.seconds_until(until)
             if hint is None:
                 await asyncio.sleep(timeout)
             else:
                 await asyncio.wait([hint], timeout=timeout)
             return []
         while not self._ended() and (hint is None or not hint.done()):
-            await self._hear(hint, until)
-            if clock.now() >= until:
+            if await self._hear(hint, clock.seconds_until(until)) or clock.now() >= until:
                 break
         began = clock.now()
         while (done := self._ended()) and len(done) < len(self._out) and (hint is None or not hint.done()):
             patient_until = min(began + self._linger_seconds(done, last=last), deadline)
-            if clock.now() >= patient_until:
+            patience = patient_until - clock.now()
+            if patience <= 0:
                 break
-            await self._hear(hint, patient_until)
+            if await self._hear(hint, patience) and self._ended() == done:
+                break
         return self._taken(done)
 
-    async def _hear(self, hint: asyncio.Future[None] | None, until: float) -> None:
-        """Wait for a group to end, the hint, or `until`; maybe not so long.
+    async def _hear(self, hint: asyncio.Future[None] | None, seconds: float) -> bool:
+        """Wait for a group to end, or the hint; maybe not so long. True: so many seconds are over.
+
+        Their timer says so. The clock may say a hair less.
 
         A wave of six ends one by one, each time with a new look at how long the rest is waited for. `asyncio.wait`
         would take hold of every group that is out for each of these waits, and let go of it again.
         """
         loop = asyncio.get_running_loop()
         self._news = loop.create_future()
-        timer = None if until == math.inf else loop.call_later(max(0.0, until - clock.now()), self._tell)
+        timer = None if seconds == math.inf else loop.call_later(seconds, self._tell, None, True)
         if hint is not None:
             hint.add_done_callback(self._tell)
         try:
-            await self._news
+            return await self._news
         finally:
             self._news = None
             if timer is not None:
@@ -120,9 +123,9 @@ class Calls:
             if hint is not None:
                 hint.remove_done_callback(self._tell)
 
-    def _tell(self, _ended: object = None) -> None:
+    def _tell(self, _ended: object, is_time: bool = False) -> None:
         if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+            self._news.set_result(is_time)
 
     def _linger_seconds(self, done: Collection[asyncio.Task[list[Finished]]], *, last: bool) -> float:
         """Return how long calls that have ended wait for company: each write that they share saves one.

@@ -85,6 +85,6 @@ class Pace:
 
     async def _wait_until(self, at: float) -> None:
         """Wait for a turn to write, if it has not come."""
-        wait = at - clock.now()
+        wait = clock.seconds_until(at)
         if wait > 0:
             await asyncio.sleep(wait)

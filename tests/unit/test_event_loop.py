@@ -199,20 +199,35 @@ def test_what_is_cancelled_between_its_timer_and_its_turn_does_not_run(browser: 
     assert called == []
 
 
-def test_what_is_due_at_once_or_never_is_left_to_the_loop(browser: Browser):
-    """`call_soon` and short delays have their own way; JavaScript cannot count to infinity."""
+def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
+    """What is due at once is ready like the rest; JavaScript cannot count to infinity."""
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         order: list[int] = []
-        loop.call_later(0, order.append, 1)
-        loop.call_later(0.001, order.append, 2)
-        loop.call_later(10**9, order.append, 3).cancel()
-        await asyncio.sleep(0.002)
-        assert order == [1, 2]
+        loop.call_soon(order.append, 1)
+        loop.call_later(0, order.append, 2)
+        loop.call_soon(order.append, 3)
+        loop.call_later(10**9, order.append, 4).cancel()
+        await asyncio.sleep(0)
+        assert order == [1, 2, 3]
 
     run(scenario)
     assert browser.functions == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "milliseconds"),
+    [(1e-9, 1), (0.0004, 1), (0.001, 1), (0.0012, 2), (0.002, 2), (1.2342, 1235), (2.0, 2000), (25.0000001, 25001)],
+)
+def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, seconds: float, milliseconds: int):
+    """Hosted, only a timer moves the clock, `setTimeout(…, 0)` is none, and one cut short ends before its moment."""
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().call_later(seconds, id, None)
+        assert [set_for for _, _, set_for in browser.timers.values()] == [milliseconds]
+
+    run(scenario)
 
 
 def test_what_is_ready_at_one_moment_runs_in_one_microtask(browser: Browser):

@@ -23,7 +23,7 @@ SRC = Path(__file__).resolve().parents[2] / "src"
 # At most so many: what there is, and little room.
 MOST: Mapping[str, int] = {
     "modules": 162,
-    "bytes": 728_000,
+    "bytes": 732_000,
     "dataclasses": 31,
     "named_tuples": 81,
     "models": 4,

@@ -1,0 +1,38 @@
+"""Event loops under the hosted clock, in virtual time: it stands still while code runs and moves in timers alone."""
+
+import math
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from simulator.engine.loop import Loop
+from simulator.engine.scope import Handle
+
+HAIR_SECONDS = 2.4e-7  # what rounding was seen to leave over on the real runtime
+
+
+class HostedLoop(Loop):
+    """Whoever spins on it has used up `max_steps` soon. After a timer its clock lacks `hair_seconds`.
+
+    `stock`: the loop is Pyodide's own, which takes no timer for 2 ms or less, and JavaScript cuts milliseconds off.
+    Else it is ours (`src.platform.timers`), which rounds them up and takes one at least.
+    """
+
+    def __init__(self, *, stock: bool, hair_seconds: float = 0.0, max_steps: int = 20_000) -> None:
+        super().__init__(max_steps=max_steps)
+        self._stock = stock
+        self._hair_seconds = hair_seconds
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Handle:
+        milliseconds = delay * 1000
+        if milliseconds <= (2 if self._stock else 0):
+            return self.call_soon(callback, *args, context=context)
+        whole = math.trunc(milliseconds) if self._stock else max(1, math.ceil(milliseconds))
+        return super().call_at(self.time() + whole / 1000 - self._hair_seconds, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Handle:
+        return self.call_later(max(0.0, when - self.time()), callback, *args, context=context)
