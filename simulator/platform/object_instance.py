@@ -41,9 +41,13 @@ class ObjectContext:
         self.storage = instance.storage
         self._instance = instance
 
-    def waitUntil(self, awaitable: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
-        """Keep going until `awaitable` is done; an object does that anyway while it is in memory."""
-        asyncio.ensure_future(awaitable)  # noqa: RUF006 - the loop keeps its tasks
+    def waitUntil(self, promise: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
+        """Keep going until `promise` is done; an object does that anyway while it is in memory.
+
+        The platform takes anything else as well, and never awaits it.
+        """
+        if not isinstance(promise, asyncio.Future):
+            raise TypeError("an object's waitUntil awaits promises alone")
 
     def blockConcurrencyWhile(  # noqa: N802 - the platform's name
         self, function: Callable[[], Awaitable[Any]]

@@ -7,6 +7,7 @@ The shells are given their bindings, and their isolate's runtime with its clock 
 JavaScript there is only a request that arrives.
 """
 
+import asyncio
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -106,6 +107,24 @@ class Request:
         self.js_object = js_object
 
 
+class Resolvers:
+    """A promise, and what fulfils it."""
+
+    def __init__(self) -> None:
+        self.promise: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def resolve(self) -> None:
+        """Fulfil the promise."""
+        if not self.promise.done():
+            self.promise.set_result(None)
+
+
+class Promise:
+    """JavaScript's `Promise`."""
+
+    withResolvers = Resolvers  # noqa: N815 - the platform's name
+
+
 class Response:
     """JavaScript's `Response`. A body where HTTP has none is refused, as by the platform."""
 
@@ -139,7 +158,13 @@ _register(
 )
 _register(
     "js",
-    {"IdentityTransformStream": IdentityTransformStream, "JSON": JSON, "Object": Object, "Response": Response},
+    {
+        "IdentityTransformStream": IdentityTransformStream,
+        "JSON": JSON,
+        "Object": Object,
+        "Promise": Promise,
+        "Response": Response,
+    },
 )
 _register("pyodide", {})
 _register("pyodide.ffi", {"JsException": JsError, "to_js": lambda value: value})

@@ -4,15 +4,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..composition import App, Runtime, WaitUntil
+from ..composition import App, Runtime
 from ..core.settings import load
 from ..http.isolate import Isolate
 from ..inference.protocol import Provider
+from ..processing.log import Log
+from .background import Background
 from .bindings import bindings, variable
 from .runtime import WorkersRuntime
 
 if TYPE_CHECKING:
-    from js import Env
+    from js import Env, ExecutionContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +28,23 @@ class Surroundings:
     memory: Isolate
     provider: Provider | None = None
 
-    def app(self, env: "Env", wait_until: WaitUntil) -> App:
+    def app(self, env: "Env", context: "ExecutionContext") -> App:
         """Put one invocation's parts together. Raises ConfigurationError for a bad variable.
+
+        `context` is the invocation's own, or its object's.
 
         The variables are read once an isolate: another value comes with another version of the Worker, and that with
         isolates of its own. Thirty of them took a tenth of an invocation's time.
         """
         if self.memory.settings is None:
             self.memory.settings = load(lambda name: variable(env, name))
-        return App(bindings(env), self.memory.settings, self.runtime, wait_until, self.memory, self.provider)
+        return App(
+            bindings(env), self.memory.settings, self.runtime, self.background(context), self.memory, self.provider
+        )
+
+    def background(self, context: "ExecutionContext") -> Background:
+        """Return what takes work behind an answer."""
+        return Background(context, Log(self.runtime.write))
 
 
 _OF_THE_INTERPRETER = Surroundings(runtime=WorkersRuntime(), memory=Isolate())

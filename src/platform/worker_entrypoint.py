@@ -10,6 +10,7 @@ from ..http.router import configuration_problem, handle
 from ..processing.log import Log
 from ..queue.consumer import put_off
 from ..queue.messages import Batch
+from .background import Background
 from .http_messages import IncomingRequest, outgoing
 from .queues import delivered
 from .surroundings import SURROUNDINGS
@@ -29,8 +30,8 @@ class Default(WorkerEntrypoint):
             app = self._app()
         except ConfigurationError as error:
             reply = configuration_problem(error, incoming.method, incoming.headers, incoming.url)
-            return outgoing(reply, self.ctx.waitUntil)
-        return outgoing(await handle(incoming, app.api()), self.ctx.waitUntil)
+            return outgoing(reply, self._background())
+        return outgoing(await handle(incoming, app.api()), self._background())
 
     async def queue(self, batch: Batch, env: object = None, ctx: object = None) -> None:
         """Handle the messages of one batch."""
@@ -52,7 +53,10 @@ class Default(WorkerEntrypoint):
         await app.scheduled()
 
     def _app(self) -> App:
-        return SURROUNDINGS.get().app(self.env, self.ctx.waitUntil)
+        return SURROUNDINGS.get().app(self.env, self.ctx)
+
+    def _background(self) -> Background:
+        return SURROUNDINGS.get().background(self.ctx)
 
 
 def _log() -> Log:

@@ -39,7 +39,7 @@ class Log:
         """Write the event of a variable that has a bad value, by the variable's name."""
         self("bad_configuration", variable=error.variable, error=str(error), **facts)
 
-    def failure(self, event: str, error: Exception, **facts: object) -> None:
+    def failure(self, event: str, error: BaseException, **facts: object) -> None:
         """Write an event for an error, and its traceback for the terminal; the event names its type only."""
         self(event, error=type(error).__name__, **facts)
         logging.getLogger("onceover").error(event, exc_info=error)

@@ -1,6 +1,6 @@
 """JavaScript's globals. The classes below `type_check_only` have types here and no value to import."""
 
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Protocol, type_check_only
 
 import workers
@@ -15,6 +15,17 @@ class JSON:
     def stringify(value: JsProxy, /) -> str: ...
     @staticmethod
     def parse(text: str, /) -> JsProxy: ...
+
+@type_check_only
+class Resolvers:
+    @property
+    def promise(self) -> Promise: ...
+    def resolve(self) -> None: ...
+
+class Promise(Awaitable[None]):
+    def __await__(self) -> Generator[Any]: ...
+    @staticmethod
+    def withResolvers() -> Resolvers: ...
 
 @type_check_only
 class Console:
@@ -135,7 +146,8 @@ class RateLimit(Protocol):
 
 @type_check_only
 class ExecutionContext(Protocol):
-    def waitUntil(self, awaitable: Awaitable[object], /) -> None: ...
+    # An object's takes a promise of JavaScript alone, and a Worker's coroutines too.
+    def waitUntil(self, promise: Promise, /) -> None: ...
 
 @type_check_only
 class DurableObjectState(ExecutionContext, Protocol):

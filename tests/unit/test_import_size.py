@@ -22,7 +22,7 @@ from tests.support import import_watch
 SRC = Path(__file__).resolve().parents[2] / "src"
 # At most so many: what there is, and little room.
 MOST: Mapping[str, int] = {
-    "modules": 162,
+    "modules": 163,
     "bytes": 732_000,
     "dataclasses": 31,
     "named_tuples": 81,

@@ -1,0 +1,37 @@
+"""What goes on behind an answer, or behind an object's event: `ctx.waitUntil` keeps its surroundings alive for it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..processing.log import Log
+
+if TYPE_CHECKING:
+    from js import ExecutionContext
+
+
+class Background:
+    """Implements `composition.WaitUntil` over a Worker's context or an object's.
+
+    A Worker's context is patched to take coroutines. An object's is JavaScript's own, and never runs a coroutine. Both
+    take a promise of JavaScript, which Python resolves at the end of the work. So JavaScript holds nothing of Python's,
+    and there is no proxy to destroy.
+    """
+
+    def __init__(self, context: "ExecutionContext", log: Log) -> None:
+        self._context = context
+        self._log = log
+
+    def __call__(self, work: Awaitable[None]) -> None:
+        """Begin work, and return at once. An error in it is logged: nobody awaits it."""
+        import js
+
+        promised = js.Promise.withResolvers()
+        self._context.waitUntil(promised.promise)
+        asyncio.ensure_future(work).add_done_callback(partial(self._ended, promised.resolve))
+
+    def _ended(self, resolve: Callable[[], None], work: asyncio.Future[None]) -> None:
+        if not work.cancelled() and (error := work.exception()) is not None:
+            self._log.failure("background_failed", error)
+        resolve()

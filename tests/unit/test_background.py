@@ -1,0 +1,109 @@
+"""Work behind an answer, or behind an object's event: what JavaScript is given for it. JavaScript is played."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from src.platform.background import Background
+from src.processing.log import Log
+
+
+class Resolvers:
+    """A promise of JavaScript, and what fulfils it."""
+
+    def __init__(self) -> None:
+        self.promise = asyncio.get_running_loop().create_future()
+
+    def resolve(self) -> None:
+        self.promise.set_result(None)
+
+
+class Promise:
+    withResolvers = Resolvers  # noqa: N815 - JavaScript's name
+
+
+class ObjectContext:
+    """An object's context: it knows promises of JavaScript, and nothing of Python's."""
+
+    def __init__(self) -> None:
+        self.promises: list[asyncio.Future[None]] = []
+
+    def waitUntil(self, promise: Any) -> None:  # noqa: N802 - JavaScript's name
+        assert isinstance(promise, asyncio.Future)
+        self.promises.append(promise)
+
+
+class Bench:
+    """What hands work over, to what, and what it logs."""
+
+    def __init__(self) -> None:
+        self.context = ObjectContext()
+        self.lines: list[dict[str, Any]] = []
+        log = Log(lambda line: self.lines.append(json.loads(line)))
+        self.background = Background(self.context, log)
+
+    def until_quiet(self, act: Callable[[], Any]) -> None:
+        """Do something, and wait as the platform does."""
+
+        async def play() -> None:
+            act()
+            await asyncio.wait(self.context.promises)
+
+        asyncio.run(play())
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """One, with a JavaScript that has promises."""
+    module = ModuleType("js")
+    vars(module).update(Promise=Promise)
+    monkeypatch.setitem(sys.modules, "js", module)
+    return Bench()
+
+
+def test_work_runs_to_its_end_and_the_platform_waits_for_it(bench: Bench):
+    """Two at once: each has a promise, which is kept when its work has ended."""
+    ended: list[int] = []
+
+    async def work(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        ended.append(turns)
+
+    def act() -> None:
+        bench.background(work(20))
+        bench.background(work(3))
+
+    bench.until_quiet(act)
+    assert ended == [3, 20]
+    assert bench.lines == []
+
+
+class Overrun(BaseException):
+    """What the platform raises when the processor time is nearly used up."""
+
+
+@pytest.mark.parametrize("error", [ValueError("the work's own"), Overrun()])
+def test_an_error_is_logged_and_ends_the_wait(bench: Bench, error: BaseException):
+    """Nobody awaits the work, so its error would be lost; the platform is not left waiting."""
+
+    async def work() -> None:
+        raise error
+
+    bench.until_quiet(lambda: bench.background(work()))
+    assert bench.lines == [{"event": "background_failed", "error": type(error).__name__}]
+
+
+def test_work_that_is_cancelled_ends_the_wait(bench: Bench):
+    """Its error is nobody's."""
+
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    bench.until_quiet(lambda: bench.background(work()))
+    assert bench.lines == []
