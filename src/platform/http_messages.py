@@ -1,7 +1,7 @@
 """HTTP requests and answers, between the SDK's types and the HTTP layer's."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 from ..http.messages import BodyBroken, BodyTooLarge, CutOff, Reply
@@ -90,6 +90,10 @@ async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWri
                 except JsException:
                     return
         except CutOff:
+            # An abort drops what the reader has taken and not yet sent. It takes one more piece when it has sent the
+            # last one. So that is safe, and this one may be lost.
+            with suppress(JsException):
+                await writer.write(to_js(b"\n"))
             await writer.abort("the answer is not whole")
             return
         except Exception:

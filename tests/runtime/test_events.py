@@ -145,6 +145,23 @@ def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
             for language in ("Python", "JavaScript"):
                 seen = followed(server, language, "early")
                 assert seen == {"patient": {"numbered": True, "text": True, "broken": ["APIError"]}}, language
+            assert "event: error" in cut_off(server).rstrip("\n").split("\n\n")[-1]
+
+
+def cut_off(server: DevServer) -> str:
+    """Stream a response that the stream does not outlast, and return what came before the connection broke off."""
+    text = "\n\n".join(["word " * 1_100] * 14)
+    asked = {"model": "m", "input": text, "background": True, "stream": True}
+    came = bytearray()
+
+    def read() -> None:
+        with httpx.stream("POST", f"{server.url}/v1/responses", json=asked, timeout=60) as answer:
+            for piece in answer.iter_raw():
+                came.extend(piece)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        read()
+    return came.decode()
 
 
 class Abroad:

@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from src.http.messages import BodyBroken, BodyTooLarge
-from src.platform.http_messages import IncomingRequest
+from src.http.messages import BodyBroken, BodyTooLarge, CutOff, Reply
+from src.platform.http_messages import IncomingRequest, outgoing
 
 
 class JsError(Exception):
@@ -139,3 +139,93 @@ def test_a_broken_body_says_so(monkeypatch: pytest.MonkeyPatch, headers: dict[st
     """The client went away."""
     with pytest.raises(BodyBroken):
         read(received(monkeypatch, Js(headers, [b"abc"], broken=True)).read(5))
+
+
+class Stream:
+    """A stream as workerd has it: a write is done when the reader has taken the piece. It takes the next one when it
+    has sent that to the client. `sent` is what the client gets."""
+
+    def __init__(self, gone_after: int | None = None) -> None:
+        self.readable = self.writable = self
+        self.sent: list[bytes] = []
+        self.end = ""
+        self._taken: bytes | None = None
+        self._gone_after = gone_after
+
+    def new(self, *_options: object) -> "Stream":
+        """Be the class, and that of the response around it."""
+        return self
+
+    def getWriter(self) -> "Stream":  # noqa: N802 - JavaScript's name
+        return self
+
+    async def write(self, piece: bytes) -> None:
+        self._send()
+        if len(self.sent) == self._gone_after:
+            raise JsError
+        self._taken = piece
+
+    async def close(self) -> None:
+        self._send()
+        self.end = "closed"
+
+    async def abort(self, _reason: str) -> None:
+        self._taken = None
+        self.end = "aborted"
+
+    def _send(self) -> None:
+        if self._taken is not None:
+            self.sent.append(self._taken)
+            self._taken = None
+
+
+def streamed(monkeypatch: pytest.MonkeyPatch, stream: Stream, parts: AsyncGenerator[str]) -> None:
+    """Send an answer in parts."""
+    modules: dict[str, dict[str, Any]] = {
+        "js": {
+            "JSON": type("JSON", (), {"parse": staticmethod(json.loads)}),
+            "IdentityTransformStream": stream,
+            "Response": stream,
+        },
+        "pyodide.ffi": {"JsException": JsError, "to_js": lambda value: value},
+    }
+    for name, members in modules.items():
+        module = ModuleType(name)
+        vars(module).update(members)
+        monkeypatch.setitem(__import__("sys").modules, name, module)
+    work: list[Awaitable[None]] = []
+    outgoing(Reply(200, parts=parts), work.append)
+
+    async def play() -> None:
+        await work[0]
+
+    asyncio.run(play())
+
+
+async def two_parts(*, whole: bool) -> AsyncGenerator[str]:
+    """Two parts of an answer that is whole with them, or not."""
+    yield "one"
+    yield "the error"
+    if not whole:
+        raise CutOff
+
+
+def test_the_last_part_arrives_before_the_connection_is_broken_off(monkeypatch: pytest.MonkeyPatch):
+    """An abort drops what has been taken and not sent: it used to be the event that says why."""
+    stream = Stream()
+    streamed(monkeypatch, stream, two_parts(whole=False))
+    assert (stream.sent, stream.end) == ([b"one", b"the error"], "aborted")
+
+
+def test_a_whole_answer_has_nothing_added(monkeypatch: pytest.MonkeyPatch):
+    """It is closed."""
+    stream = Stream()
+    streamed(monkeypatch, stream, two_parts(whole=True))
+    assert (stream.sent, stream.end) == ([b"one", b"the error"], "closed")
+
+
+def test_a_client_that_leaves_at_the_end_of_a_broken_answer_breaks_nothing(monkeypatch: pytest.MonkeyPatch):
+    """The piece that makes sure of the last part cannot be written any more."""
+    stream = Stream(gone_after=2)
+    streamed(monkeypatch, stream, two_parts(whole=False))
+    assert stream.end == "aborted"
