@@ -57,7 +57,10 @@ def serve(options: DevOptions, lock: int) -> int:
     clear_residue(options.persist_to)  # what the last runtime left, if it was killed
     adopt_orphans()
     reading, writing = os.pipe()
-    host = subprocess.Popen(command, stdin=reading, cwd=options.project, pass_fds=(lock,))
+    compiled = {"NODE_COMPILE_CACHE": str(ROOT / ".build" / "node")}  # a fifth less of Node.js's start
+    host = subprocess.Popen(
+        command, stdin=reading, cwd=options.project, pass_fds=(lock,), env={**compiled, **os.environ}
+    )
     os.close(reading)
     stopping = False
 
