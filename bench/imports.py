@@ -69,8 +69,9 @@ class Watch:
         self._thread.join()
 
     def _look_on(self) -> None:
-        while not self._ended.wait(0.005):
-            self.look()
+        while not self._ended.wait(0.02):
+            with suppress(AssertionError):  # it is not started yet
+                self.look()
 
     def look(self) -> None:
         """Note what each workerd of the server has used so far."""

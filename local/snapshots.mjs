@@ -12,6 +12,7 @@ import { interpreter, runtimeEnvironment } from "./runtime.mjs";
 
 const FILE = "snapshot.bin"; // workerd's own name for it
 const KEPT = 6; // of some 45 MB each
+const RECENT_MS = 120_000;
 
 /**
  * The snapshot of a Worker as { folder, flag } for `runtimeEnvironment`, made if it is not there yet. Throws what workerd
@@ -53,17 +54,28 @@ async function make(request, worker, folder, report) {
       throw new Error("the Worker could not be imported; why is said above", { cause: error });
     });
     if (!fs.existsSync(path.join(making, FILE))) throw new Error("workerd wrote no snapshot of the interpreter");
-    fs.rmSync(folder, { recursive: true, force: true });
-    fs.renameSync(making, folder);
+    place(making, folder);
   } finally {
     await runtime.dispose().catch(() => {});
     fs.rmSync(making, { recursive: true, force: true });
   }
 }
 
-/** Leaves those that were used last. */
-function forget(parent) {
-  const used = (name) => fs.statSync(path.join(parent, name)).mtimeMs;
-  const names = fs.readdirSync(parent).sort((a, b) => used(b) - used(a));
-  for (const name of names.slice(KEPT)) fs.rmSync(path.join(parent, name), { recursive: true, force: true });
+/** Moves what was made to its place. Another process may have made the same, and may be loading it. */
+function place(making, folder) {
+  try {
+    fs.renameSync(making, folder);
+  } catch (error) {
+    if (!fs.existsSync(path.join(folder, FILE))) throw error;
+  }
 }
+
+/** Leaves those that were used last, and those that another process may be about to load. */
+function forget(parent) {
+  const used = new Map(fs.readdirSync(parent).map((name) => [name, lastUse(path.join(parent, name))]));
+  const names = [...used.keys()].sort((a, b) => used.get(b) - used.get(a));
+  const old = names.slice(KEPT).filter((name) => Date.now() - used.get(name) > RECENT_MS);
+  for (const name of old) fs.rmSync(path.join(parent, name), { recursive: true, force: true });
+}
+
+const lastUse = (folder) => fs.statSync(folder, { throwIfNoEntry: false })?.mtimeMs ?? 0;
