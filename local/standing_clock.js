@@ -14,16 +14,16 @@
 
     const release = () => { held = undefined; };
     const hold = (time) => {
+        systemSetTimeout(release, 0); // first: it throws outside of any invocation
         held = latest = Math.max(time, latest); // never back
         heldAt = systemNow();
-        systemSetTimeout(release, 0);
     };
     const now = () => {
         try {
             if (held === undefined) hold(systemNow());
             else if (systemNow() - heldAt > LOST_MS) hold(held);
         } catch {
-            return systemNow(); // outside of any invocation there are no timers, and nothing waits
+            return systemNow(); // there are no timers while the Worker is imported, and nothing waits
         }
         return held;
     };

@@ -165,7 +165,7 @@ ENTRY = '''
 
             first = read()
             sum(range(2_000_000))
-            seen = {"within a turn": read() - first, "timers": []}
+            seen = {"first": first, "within a turn": read() - first, "timers": []}
             for milliseconds in (3, 10, 25, 40):
                 set_at = read()
                 due = asyncio.get_running_loop().create_future()
