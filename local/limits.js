@@ -26,7 +26,7 @@ const running = () => meters.get(python.current());
 
 /** One invocation's use. `open` begins it; it ends when all that holds on to it has let go, and prints its line. */
 class Meter {
-  constructor(plan, facts, activity) {
+  constructor(plan, { queue_operations = 0, ...facts }, activity) {
     this.number = ++opened;
     this.plan = PLANS[plan];
     this.facts = facts;
@@ -39,7 +39,7 @@ class Meter {
     this.spent = {
       subrequests: 0,
       d1_statements: 0,
-      queue_operations: 0,
+      queue_operations,
       most_waiting: 0,
       rows_read: 0,
       rows_written: 0,
@@ -109,7 +109,7 @@ class Meter {
   }
 }
 
-/** Begins an invocation. `facts` stand on its line; `activity` is its object's, undefined for the Worker itself. */
+/** Begins an invocation. `facts` stand on its line, and what its event has cost; `activity` is its object's, undefined for the Worker itself. */
 const open = (plan, facts, activity) => new Meter(plan, JSON.parse(facts), activity);
 
 // ---- Wrappers ---------------------------------------------------------------------------------------------
