@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .account import Found, Needs, look
 from .cloud import Answer, Cloud, Failed, need
-from .deploy_check import Web, verify
+from .deploy_check import Web, startup, verify
 from .fixes import FIXES
 
 _URL = re.compile(r"^\s+(https://\S+|\S+(?= \(custom domain\)))", re.MULTILINE)
@@ -106,6 +106,8 @@ def _tried(cloud: Cloud, wanted: Needs, say: Callable[[str], None]) -> None:
 def _verified(web: Web, wanted: Needs, found: Found, answer: Answer, say: Callable[[str], None]) -> str | None:
     version = _VERSION.search(answer.said)
     say(f"    version {version[1] if version else 'unknown'} is deployed")
+    for line in startup(answer.said):
+        say(line)
     if found.version is not None:
         say(f"    back to the one before: {shown(('rollback', found.version, wanted.flag))}")
     url = _URL.search(answer.said)

@@ -1,6 +1,9 @@
 """Whether the Worker that was just deployed answers as its environment says that it should."""
 
 import json
+import os
+import re
+import shlex
 import subprocess
 import time
 import urllib.error
@@ -18,6 +21,11 @@ _PAUSE_SECONDS = 3.0
 # So many good answers in a row, a pause apart: a single one may still be the version before, which is bound alike.
 GOOD_IN_A_ROW = 5
 _ANSWER_SECONDS = 20.0
+# Cloudflare refuses an upload whose import takes more CPU than this. It measures on machines that differ, so a figure
+# close to the limit may pass today and be refused tomorrow.
+STARTUP_MS_MOST = 1_000
+STARTUP_MS_WARNED = 700
+_STARTUP = re.compile(r"^Worker Startup Time: (\d+) ms", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +116,51 @@ def verify(
     return None
 
 
+def startup(said: str) -> list[str]:
+    """Return what to print of the start-up time that `wrangler deploy` named. Empty if it named none."""
+    found = _STARTUP.search(said)
+    if found is None:
+        return []
+    lines = [f"    start-up took {found[1]} ms of CPU; Cloudflare allows {STARTUP_MS_MOST}"]
+    if int(found[1]) > STARTUP_MS_WARNED:
+        lines += [
+            f"    warning: start-up is above {STARTUP_MS_WARNED} ms, and an upload above 1 s of CPU is refused.",
+            "    Deploy again first: the figure varies by machine. If it stays, look what your last change imports at",
+            "    the top of a module, and import it where it is used: docs/decisions/0033-what-is-imported-when.md.",
+        ]
+    return lines
+
+
+def has_key() -> bool:
+    """Whether a key was given, without which no task can be submitted."""
+    return bool(os.environ.get("ONCEOVER_KEY", "").strip())
+
+
+def _trial(url: str, env: str) -> list[str]:
+    """Return the command that does a small task in the deployment."""
+    return [".venv/bin/onceover", "doctor", url, "--env", env, "--task"]
+
+
+def trial_offer(url: str, env: str) -> list[str]:
+    """Return what to print where no task was done: the command that does one, and what it costs."""
+    if has_key():
+        return []
+    return [
+        "No task was tried, because ONCEOVER_KEY is not set. Once you have a key, try one small task:",
+        f"    ONCEOVER_KEY=oo_… {shlex.join(_trial(url, env))}",
+        "It costs 1 model call, and at most 3 if calls fail. The task is erased afterwards.",
+    ]
+
+
 def doctor(url: str, env: str) -> int | None:
     """Run the command line's `doctor` on the deployment if it is installed. Returns its status, or None.
 
-    Only what a deployment can break is a fault there.
+    Only what a deployment can break is a fault there. The task of `--task` costs a model call and needs a key, so it
+    is done only where a key was given.
     """
-    program = ROOT / ".venv" / "bin" / "onceover"
-    if not program.exists():
+    program, *arguments = _trial(url, env)
+    if not (ROOT / program).exists():
         return None
-    return subprocess.run([program, "doctor", url, "--env", env, "--deployed"], check=False).returncode
+    if not has_key():
+        arguments.remove("--task")
+    return subprocess.run([ROOT / program, *arguments, "--deployed"], check=False).returncode

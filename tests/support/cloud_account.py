@@ -26,6 +26,7 @@ EMPTY: dict[str, Any] = {
     "databases": {},  # by name: the migrations that are applied
     "queues": {},  # by name: the Workers that consume it
     "workers": {},  # by name: versions, bindings, objects, secrets, crons
+    "startup": 612,  # milliseconds of CPU that an upload's import takes; None: wrangler names none
     "refuse": [],  # [beginning of a command, what wrangler says, how often; -1 always]
     "created": [],
     "calls": [],
@@ -222,7 +223,9 @@ class CloudAccount:
                 raise Refused(f"Queue {queue['queue']} already has a consumer [code: 11004]")
             if config["name"] not in consumers:
                 consumers.append(config["name"])
+        startup = self.state["startup"]
         return (
+            f"{'' if startup is None else f'Worker Startup Time: {startup} ms'}\n"
             f"Uploaded {config['name']} (4.21 sec)\nDeployed {config['name']} triggers (1.02 sec)\n"
             f"  https://{config['name']}.example.workers.dev\n  schedule: * * * * *\n"
             f"Current Version ID: {worker['live']}\n"

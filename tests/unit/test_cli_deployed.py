@@ -39,8 +39,9 @@ def test_the_list_is_the_one_that_is_meant() -> None:
     assert {"ai-status", "keys", "cron", "storage", "dead-letters"} <= ids - ITS_OWN
 
 
-def test_make_deploy_asks_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the workflow does: tests/unit/test_workflows.py."""
+@pytest.mark.parametrize(("key", "flags"), [("", []), (" ", []), ("oo_key", ["--task"])])
+def test_make_deploy_asks_for_that(key: str, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the workflow does: tests/unit/test_workflows.py. With a key it does a task, too."""
     program = tmp_path / ".venv" / "bin" / "onceover"
     program.parent.mkdir(parents=True)
     program.touch()
@@ -53,7 +54,8 @@ def test_make_deploy_asks_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ran.extend(command)
         return Done()
 
+    monkeypatch.setenv("ONCEOVER_KEY", key)
     monkeypatch.setattr(deploy_check, "ROOT", tmp_path)
     monkeypatch.setattr("subprocess.run", keep)
     assert deploy_check.doctor("https://x.test", "free") == 0
-    assert ran[1:] == ["doctor", "https://x.test", "--env", "free", "--deployed"]
+    assert ran == [program, "doctor", "https://x.test", "--env", "free", *flags, "--deployed"]

@@ -298,6 +298,24 @@ def test_every_step_is_said_before_it_is_done(env: str, tmp_path: Path) -> None:
     assert len(changing) == (5 if env == "" else 3)
 
 
+@pytest.mark.parametrize(("milliseconds", "is_warned"), [(612, False), (700, False), (701, True), (1_000, True)])
+def test_the_start_up_time_is_said(milliseconds: int, is_warned: bool, tmp_path: Path) -> None:
+    """Wrangler's figure is printed. Above 700 ms a warning names the limit, 1 s of CPU, and what to do."""
+    account = CloudAccount(tmp_path / "account.json")
+    account.state["startup"] = milliseconds
+    said = run(account, "")
+    assert f"start-up took {milliseconds} ms of CPU; Cloudflare allows 1000" in said
+    assert ("warning: start-up is above 700 ms, and an upload above 1 s of CPU is refused" in said) is is_warned
+    assert ("Deploy again first" in said) is is_warned
+
+
+def test_a_start_up_time_that_is_not_named(tmp_path: Path) -> None:
+    """Wrangler leaves the line out where Cloudflare tells no figure: nothing is made up."""
+    account = CloudAccount(tmp_path / "account.json")
+    account.state["startup"] = None
+    assert "start-up" not in run(account, "")
+
+
 NO_CERTIFICATE = Reply(0, {}, "SSL: SSLV3_ALERT_HANDSHAKE_FAILURE")
 NOT_FOUND = Reply(404, {}, "error code: 1042")
 NO_SCHEMA = Reply(503, {"status": "unhealthy", "detail": "run `make deploy`"}, "")

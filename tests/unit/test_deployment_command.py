@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from local.cloud import Failed
 from local.deploy import Shape, deploy
 from local.fixes import FIXES
 from local.node import ROOT
+from onceover_cli.doctor.trial import CALLS_MOST as TRIAL_CALLS_MOST
 from src.core.keys import parse
 from tests.support.cloud_account import CloudAccount
 from tests.support.deployed import Internet, wrong
@@ -24,6 +26,7 @@ SECRET = "sk-a secret that nobody may see"  # noqa: S105 - of no server
 @pytest.fixture(autouse=True)
 def _no_account_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CLOUDFLARE_ACCOUNT_ID", raising=False)
+    monkeypatch.delenv("ONCEOVER_KEY", raising=False)
 
 
 class Operator:
@@ -93,6 +96,29 @@ def test_the_three_steps_make_a_deployment_with_a_key(
     assert operator.key(*flags.split()) == 0
     made = capsys.readouterr()
     assert parse(made.out.strip()) is not None, made.err
+
+
+@pytest.mark.parametrize("env", ["", "free"])
+def test_a_deployment_without_a_key_ends_with_the_trial(
+    env: str, operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last lines are the command that tries one task, as a shell takes it, and what it costs."""
+    assert operator.make("deploy", env) == 0
+    command, cost = capsys.readouterr().out.splitlines()[-2:]
+    assignment, *words = shlex.split(command)
+    assert assignment.startswith("ONCEOVER_KEY=oo_")
+    assert words == [".venv/bin/onceover", "doctor", "https://onceover.example.workers.dev", "--env", env, "--task"]
+    assert f"at most {TRIAL_CALLS_MOST} " in cost
+    assert "1 model call," in cost
+
+
+def test_a_deployment_with_a_key_offers_no_trial(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`doctor` has done the task then."""
+    monkeypatch.setenv("ONCEOVER_KEY", "oo_key")
+    assert operator.make("deploy") == 0
+    assert "--task" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

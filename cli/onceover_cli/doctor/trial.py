@@ -11,6 +11,8 @@ from .findings import Check, fault, ok
 _TEXT = "onceover doctor sends this text to see whether a task is done from end to end. 一段用于检查的短文。"
 _SECONDS_MOST = 120.0
 _HELD_SECONDS = "10"
+# `make deploy` says so before anybody runs it.
+CALLS_MOST = 3
 
 
 def trial(api: Api, clock: Callable[[], float] = time.monotonic) -> Check:
@@ -19,7 +21,7 @@ def trial(api: Api, clock: Callable[[], float] = time.monotonic) -> Check:
     body = {
         "input": _TEXT,
         "deadlineSeconds": _SECONDS_MOST,
-        "maxModelCalls": 3,
+        "maxModelCalls": CALLS_MOST,
         "metadata": {"from": "onceover doctor"},
     }
     tail = "make dev prints why" if api.where.is_local else "npx wrangler tail"
