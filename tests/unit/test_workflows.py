@@ -66,7 +66,7 @@ def test_actionlint_finds_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("steps.before.outputs", "steps.befor.outputs"), ("needs: test", "needs: tests"), ("failure()", "failed()")],
+    [("steps.before.outputs", "steps.befor.outputs"), ("needs: [test,", "needs: [tests,"), ("failure()", "failed()")],
 )
 def test_actionlint_finds_a_mistake(old: str, new: str) -> None:
     """The linter looks: a name that is misspelt is found."""
@@ -87,7 +87,7 @@ def test_the_actions_are_those_of_the_checks() -> None:
 def test_a_deployment_is_tried_before_and_after() -> None:
     """Tests, dry run, deployment, doctor; the way back is noted first and taken if anything failed after that."""
     jobs = deploy()["jobs"]
-    assert jobs["deploy"]["needs"] == "test"
+    assert jobs["deploy"]["needs"] == ["test", "wrangler-dev"]
     assert jobs["test"]["steps"][-1] == {"run": ".ci/run"}
     steps = {step["name"]: step for step in jobs["deploy"]["steps"] if "name" in step}
     assert list(steps) == [
@@ -105,6 +105,26 @@ def test_a_deployment_is_tried_before_and_after() -> None:
     assert "local.deployment rollback" in steps["Roll back"]["run"]
     # The log goes through a pipe, which must not hide that make failed.
     assert deploy()["defaults"] == {"run": {"shell": "bash"}}
+
+
+def test_the_untouched_workerd_does_a_task_first() -> None:
+    """The job has no account, nothing that names another workerd, and runs the command that is documented."""
+    job = deploy()["jobs"]["wrangler-dev"]
+    assert job["steps"][-1]["run"].endswith("python -m local.wrangler_dev")
+    assert not [step for step in job["steps"] if "env" in step or "WORKERD" in step.get("run", "")]
+    assert "env" not in job
+    assert job["if"] == deploy()["jobs"]["test"]["if"]
+    assert "`python -m local.wrangler_dev`" in (ROOT / "docs" / "deploy.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("key", "flags"), [("", ""), ("oo_key", "--task")])
+def test_a_task_is_done_where_a_key_is(key: str, flags: str) -> None:
+    """An empty secret is no key, and gives the command no empty argument."""
+    (script,) = [step["run"] for step in deploy()["jobs"]["deploy"]["steps"] if step.get("name") == "Doctor"]
+    assert "${ONCEOVER_KEY:+--task}" in script
+    command = ["bash", "-c", 'printf "<%s>" --deployed ${ONCEOVER_KEY:+--task}']
+    done = subprocess.run(command, env={"ONCEOVER_KEY": key}, capture_output=True, text=True, check=True)
+    assert done.stdout == "<--deployed>" + (f"<{flags}>" if flags else "")
 
 
 def test_the_token_is_where_it_is_needed_alone() -> None:

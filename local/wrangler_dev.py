@@ -1,0 +1,140 @@
+"""Does a clone do a task under `wrangler dev`, on Cloudflare's own workerd and Pyodide? The workflow `deploy` asks.
+
+It needs a network: workerd fetches its Pyodide bundle from Cloudflare. It needs no account and no login.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from .account import Needs, needs
+from .arguments import Parser, UsageError, fail
+from .deploy_check import get, status_fault
+from .node import ROOT, NodeMissing, wrangler
+
+# A first start downloads the bundle, and imports the Worker without a snapshot.
+READY_SECONDS_MOST = 300.0
+TASK_SECONDS_MOST = 300.0
+_PAUSE_SECONDS = 0.5
+_END_SECONDS = 15.0
+TEXT = "examples/english.txt"
+# The commands of docs/deploy.md. `--local`: the binding of Workers AI would ask for a login.
+MIGRATE = ("d1", "migrations", "apply", "DB", "--local")
+SERVE = ("dev", "--local", "--var", "AI_PROVIDER:demo", "--var", "REQUIRE_KEYS:false")
+_ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "CI": "1"}
+
+type Wrangler = Callable[..., list[str]]
+
+
+class NotDone(Exception):
+    """The clone did no task; the message says where it ended."""
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def served(wanted: Needs, state: Path, port: int, program: Wrangler) -> Iterator[subprocess.Popen[bytes]]:
+    """Apply the migrations and start `wrangler dev`, in a process group that ends with the block. Raises `NotDone`."""
+    where = ("--persist-to", str(state), wanted.flag)
+    environ = {**os.environ, **_ENVIRONMENT}
+    applied = subprocess.run(program(*MIGRATE, *where), cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, check=False)
+    if applied.returncode != 0:
+        raise NotDone("the migrations could not be applied")
+    process = subprocess.Popen(
+        program(*SERVE, "--port", str(port), "--inspector-port", "0", *where),
+        cwd=ROOT,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the group: gently, so that wrangler ends its workerd, then for good."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], url: str, wanted: Needs) -> float:
+    """Return the seconds until it answered as its environment should. Raises `NotDone`."""
+    began = time.monotonic()
+    while True:
+        fault = status_fault(get(f"{url}/api/async-status"), wanted)
+        if fault is None:
+            return time.monotonic() - began
+        if process.poll() is not None:
+            raise NotDone(f"`wrangler dev` ended with status {process.returncode}")
+        if time.monotonic() - began > READY_SECONDS_MOST:
+            raise NotDone(f"no good answer within {READY_SECONDS_MOST:.0f} s: {fault}")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def do_task(url: str) -> None:
+    """Submit a text and follow its task to the end. Raises `NotDone`."""
+    command = [sys.executable, "-m", "onceover_cli", "run", TEXT, "--url", url]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=TASK_SECONDS_MOST, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise NotDone(f"the task had not ended after {TASK_SECONDS_MOST:.0f} s") from None
+    if done.returncode != 0 or not done.stdout.strip():
+        raise NotDone(f"`onceover run` ended with status {done.returncode} and {len(done.stdout)} bytes of output")
+
+
+def try_out(env: str, program: Wrangler = wrangler) -> None:
+    """Start an environment from nothing, and do a task in it. Raises `NotDone`, `NodeMissing`, `UsageError`."""
+    wanted = needs(ROOT, env)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with (
+        tempfile.TemporaryDirectory(prefix="onceover-") as state,
+        served(wanted, Path(state), port, program) as process,
+    ):
+        seconds = wait_until_ready(process, url, wanted)
+        print(f"{env or 'top'}: answers after {seconds:.1f} s", flush=True)
+        do_task(url)
+    print(f"{env or 'top'}: a task was done under `wrangler dev`", flush=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Try the environments that are named, all three unless some are."""
+    parser = Parser(prog="python -m local.wrangler_dev", description=__doc__, allow_abbrev=False)
+    parser.add_argument("env", nargs=argparse.ZERO_OR_MORE, metavar="top|free|direct", help="all three unless named")
+    try:
+        for env in parser.parse_args(arguments).env or ["top", "free", "direct"]:
+            try_out("" if env == "top" else env)
+    except NotDone as error:
+        print(f"error: {env}: {error}", file=sys.stderr)
+        return 1
+    except (UsageError, NodeMissing) as error:
+        fail(str(error))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,139 @@
+"""`python -m local.wrangler_dev`: what the deployment workflow does with the untouched workerd, with a stand-in."""
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local import wrangler_dev
+from local.node import ROOT
+from tests.support.fake_api import FakeApi, failed, problem, task
+
+# Writes its arguments and its process id down. `dev` stays, with a child that no interrupt ends, as workerd may.
+STAND_IN = """
+import json, os, signal, subprocess, sys, time
+folder, ends, *arguments = sys.argv[1:]
+if arguments[0] == "dev":
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"]
+    )
+    pids = [os.getpid(), child.pid]
+else:
+    pids = []
+with open(f"{folder}/calls", "a") as file:
+    file.write(json.dumps({"arguments": arguments, "pids": pids}) + "\\n")
+if arguments[0] == ends:
+    sys.exit(7)
+if pids:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    time.sleep(600)
+"""
+
+
+class StandIn:
+    """A wrangler that serves nothing; `api` answers at the port instead. `ends` is a command that fails."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ends = ""
+
+    def __call__(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-c", STAND_IN, str(self.folder), self.ends, *arguments]
+
+    def calls(self) -> list[list[str]]:
+        return [call["arguments"] for call in self._read()]
+
+    def _read(self) -> list[dict]:
+        return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
+
+    def alive(self) -> list[int]:
+        """Which of its processes are there. One that has ended and was not waited for is none."""
+        return [pid for call in self._read() for pid in call["pids"] if _state(pid) not in {"", "Z"}]
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+@pytest.fixture
+def wrangler(tmp_path: Path) -> StandIn:
+    return StandIn(tmp_path)
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
+    bound = {"hasAIQueue": False, "hasAIDLQ": False, "hasDurableObjects": True}
+    with FakeApi() as fake:
+        monkeypatch.setattr(wrangler_dev, "free_port", lambda: int(fake.url.rpartition(":")[2]))
+        fake.on(
+            "GET",
+            "/api/async-status",
+            problem(503, "database_unavailable"),
+            {"status": "healthy", "queueCheck": bound},
+        )
+        yield fake
+
+
+def settle(wrangler: StandIn) -> list[int]:
+    """Return the processes that are left once those which were killed have gone."""
+    end = time.monotonic() + 10
+    while wrangler.alive() and time.monotonic() < end:
+        os.sched_yield()
+    return wrangler.alive()
+
+
+def test_a_task_is_done(wrangler: StandIn, api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    """It migrates, serves, waits for an answer of that environment, does a task, and leaves no process behind."""
+    api.on("POST", "/api/tasks", task())
+    wrangler_dev.try_out("free", wrangler)
+    assert "free: a task was done" in capsys.readouterr().out
+    (asked,) = api.requests("POST", "/api/tasks")
+    assert asked.body["input"] == (ROOT / wrangler_dev.TEXT).read_text("utf-8")
+    assert len(api.requests("GET", "/api/async-status")) == 2
+    migrate, serve = wrangler.calls()
+    assert tuple(migrate[: len(wrangler_dev.MIGRATE)]) == wrangler_dev.MIGRATE
+    assert tuple(serve[: len(wrangler_dev.SERVE)]) == wrangler_dev.SERVE
+    assert migrate[-1] == serve[-1] == "--env=free"
+    assert settle(wrangler) == []
+
+
+def test_a_task_that_fails(wrangler: StandIn, api: FakeApi) -> None:
+    """A failed task is a failure; the server is ended all the same."""
+    api.on("POST", "/api/tasks", failed("model_refused"))
+    with pytest.raises(wrangler_dev.NotDone, match="ended with status 2"):
+        wrangler_dev.try_out("free", wrangler)
+    assert settle(wrangler) == []
+
+
+@pytest.mark.parametrize(("command", "said"), [("d1", "migrations could not be applied"), ("dev", "with status 7")])
+def test_a_wrangler_that_ends(command: str, said: str, wrangler: StandIn, api: FakeApi) -> None:
+    """It is no server that is waited for."""
+    api.on("GET", "/api/async-status", problem(503, "database_unavailable"))
+    wrangler.ends = command
+    with pytest.raises(wrangler_dev.NotDone, match=said):
+        wrangler_dev.try_out("free", wrangler)
+    assert settle(wrangler) == []
+
+
+def test_a_server_that_never_answers_well(wrangler: StandIn, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another environment's bindings are not what was asked for."""
+    monkeypatch.setattr(wrangler_dev, "READY_SECONDS_MOST", 0.0)
+    with pytest.raises(wrangler_dev.NotDone, match="no good answer"):
+        wrangler_dev.try_out("direct", wrangler)
+    assert settle(wrangler) == []
+
+
+@pytest.mark.parametrize("document", ["docs/deploy.md", "docs/deploy.zh-CN.md"])
+def test_the_documents_have_the_same_commands(document: str) -> None:
+    """What is documented is what the workflow tries."""
+    lines = (ROOT / document).read_text("utf-8").splitlines()
+    for command in (wrangler_dev.MIGRATE, wrangler_dev.SERVE):
+        assert shlex.join(("npx", "wrangler", *command, "--env=")) in lines
