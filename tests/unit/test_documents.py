@@ -18,6 +18,19 @@ def test_curl_is_used_as_that_of_2022_understands_it():
     assert not used
 
 
+def test_every_submission_has_an_idempotency_key():
+    """An answer can be lost, also to the platform's limit of CPU; with a key a repetition is the same task."""
+    submissions = [
+        command
+        for path in WITH_COMMANDS.values()
+        for block in blocks(path)
+        for command in commands(block)
+        if re.search(r"/api/tasks(?![/\w?$])", command) and re.search(r"\s(-d|--data-binary)\s", command)
+    ]
+    assert len(submissions) >= 6
+    assert not [command for command in submissions if "-H 'Idempotency-Key: " not in command]
+
+
 def test_no_command_carries_a_comment():
     """An interactive zsh takes `#` for an argument, so a block to paste holds commands alone."""
     assert not {name for name, path in WITH_COMMANDS.items() for block in blocks(path) if re.search(r"(^|\s)#", block)}

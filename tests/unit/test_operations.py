@@ -11,6 +11,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it comes with schemathesis, without stubs
 from prometheus_client.parser import text_string_to_metric_families
 
+from ops import invocations
 from src.core import limits
 from src.core.version import MIGRATION, VERSION
 from tests.support.api_bench import ApiBench
@@ -64,7 +65,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 def test_expressions_name_metrics_and_labels_that_there_are(scraped: dict[str, Any]) -> None:
     """Each metric of a rule or a panel is in the scrape, with each label that is asked for."""
-    known = samples(scraped)
+    known = {**samples(scraped), invocations.METRIC: {"status", "worker"}}
     for place, expression in expressions():
         assert expression.count("(") == expression.count(")"), place
         for name in _METRIC.findall(expression):
@@ -76,10 +77,19 @@ def test_expressions_name_metrics_and_labels_that_there_are(scraped: dict[str, A
             assert name in {*known.get(label, set()), "job", "le"}, (place, name)
 
 
+def test_the_platforms_statuses_are_those_of_the_script() -> None:
+    """The rule on exceeded CPU asks for a status that the script always prints, with the labels that it prints."""
+    (expression,) = [expression for place, expression in expressions() if place == "OnceoverCpuExceeded"]
+    printed = invocations.exposition(dict.fromkeys(invocations._ALWAYS, 0), "onceover")
+    (family,) = text_string_to_metric_families(printed)
+    (status,) = re.findall(r'status="(\w+)"', expression)
+    assert {"status": status, "worker": "onceover"} in [sample.labels for sample in family.samples]
+
+
 def test_each_metric_is_in_a_panel_or_a_rule(scraped: dict[str, Any]) -> None:
     """What a scrape gives is looked at somewhere."""
     used = {name for _, expression in expressions() for name in _METRIC.findall(expression)}
-    shown = {re.sub(r"_(bucket|sum|count|total)$", "", name) for name in used}
+    shown = {re.sub(r"_(bucket|sum|count|total)$", "", name) for name in used - {invocations.METRIC}}
     assert {re.sub("_total$", "", name) for name in scraped} == shown
 
 

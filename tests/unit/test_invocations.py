@@ -1,0 +1,73 @@
+"""`ops/invocations.py`: what Cloudflare's analytics say of the Worker's invocations, for an alert on exceeded CPU."""
+
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from ops import invocations
+from tests.support.fake_api import Answer, FakeApi
+
+PATH = "/client/v4/graphql"
+ENVIRON = {"CLOUDFLARE_ACCOUNT_ID": "a" * 32, "CLOUDFLARE_API_TOKEN": "secret"}
+
+
+def groups(*counts: tuple[str, int]) -> dict[str, Any]:
+    """Return the answer of the analytics, in the shape of Cloudflare's tutorial."""
+    found = [{"sum": {"requests": count}, "dimensions": {"status": status}} for status, count in counts]
+    return {"data": {"viewer": {"accounts": [{"workersInvocationsAdaptive": found}]}}, "errors": None}
+
+
+def run(answer: Any, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str, FakeApi]:
+    with FakeApi() as api:
+        api.on("POST", PATH, answer)
+        status = invocations.main(arguments, ENVIRON, f"{api.url}{PATH}")
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err, api
+
+
+def test_the_figures_are_prometheus_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each status has its sum; Prometheus' own parser reads it; the token goes as a bearer token."""
+    answer = groups(("success", 900), ("exceededResources", 7), ("success", 50), ("clientDisconnected", 1))
+    status, out, err, api = run(answer, capsys, "mine")
+    assert (status, err) == (0, "")
+    (family,) = text_string_to_metric_families(out)
+    assert {sample.labels["status"]: sample.value for sample in family.samples} == {
+        "success": 950,
+        "exceededResources": 7,
+        "clientDisconnected": 1,
+    }
+    assert {sample.labels["worker"] for sample in family.samples} == {"mine"}
+    (asked,) = api.requests("POST", PATH)
+    assert asked.headers["authorization"] == "Bearer secret"
+    assert asked.body["variables"]["worker"] == "mine"
+    assert asked.body["variables"]["account"] == "a" * 32
+
+
+def test_an_hour_without_trouble_says_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    """None and no figures are two things to an alert."""
+    _, out, _, _ = run(groups(), capsys)
+    assert 'onceover_platform_invocations{status="exceededResources",worker="onceover"} 0\n' in out
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"data": None, "errors": [{"message": "not authorized for that account"}]}, "not authorized for that account"),
+        ({"data": {"viewer": {"accounts": []}}}, "is the account's id right?"),
+        ([], "is the account's id right?"),
+        (Answer(403, {"errors": []}), "Cloudflare answered 403"),
+        ("lost", "no answer from Cloudflare"),
+    ],
+)
+def test_no_figures_are_said_and_not_made_up(answer: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output stays empty, so that the collector keeps, and dates, the last good file."""
+    status, out, err, _ = run(answer, capsys)
+    assert (status, out) == (1, "")
+    assert said in err
+
+
+def test_it_asks_nobody_without_a_token(capsys: pytest.CaptureFixture[str]) -> None:
+    """The variables are named."""
+    assert invocations.main([], {}, "http://127.0.0.1:9") == 1
+    assert "CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN" in capsys.readouterr().err
