@@ -107,7 +107,9 @@ class OpenAIProvider:
             return Health("degraded", "the server's list of models is too long to read")
         except HttpError:
             return Health("unavailable", "the connection to the server was refused or lost")
-        return _health(reply.status, has_key=self._api_key is not None)
+        from .probing import health_of  # noqa: PLC0415 - few requests ask for the model's status
+
+        return health_of(reply, self.default_model, has_key=self._api_key is not None)
 
     def _headers(self) -> dict[str, str]:
         headers = {"accept": "application/json"}
@@ -155,15 +157,3 @@ def _error_body(body: bytes) -> tuple[str, frozenset[str]]:
     message = error.get("message", error.get("detail")) if isinstance(error, Mapping) else None
     codes = frozenset(code for name in ("code", "type") if isinstance(code := replies.member(error, name), str))
     return (message if isinstance(message, str) else ""), codes
-
-
-def _health(status: int, *, has_key: bool) -> Health:
-    if 200 <= status < 300:
-        return Health("healthy", "the server answers")
-    if status in {401, 403}:
-        return Health("unavailable", "the key was refused" if has_key else "the server wants a key: set AI_API_KEY")
-    if status in {404, 405}:
-        return Health("degraded", "the server answers, but lists no models: whether calls work is not known")
-    if 300 <= status < 400:
-        return Health("unavailable", "the server redirects: AI_BASE_URL must be the final address")
-    return Health("degraded", f"the server answered {status}")

@@ -393,6 +393,17 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
         ),
         *("ai-status", Level.FAULT, "wants a key", "AI_API_KEY in .dev.vars"),
     ),
+    "a model that the server lacks": (
+        changed(
+            model={
+                **MODEL,
+                "provider": "openai",
+                "status": "degraded",
+                "detail": "the server answers, and does not list the model m: look at AI_MODEL",
+            }
+        ),
+        *("ai-status", Level.WARNING, "does not list the model m", "in AI_MODEL"),
+    ),
     "model in doubt": (
         changed(model={**MODEL, "provider": "openai", "status": "degraded", "detail": "the server answered 500"}),
         *("ai-status", Level.WARNING, "answered 500", "AI_BASE_URL"),
@@ -541,6 +552,40 @@ def test_a_demo_task_shows_whether_tasks_are_done():
             with Api(place(fake.url, None)) as api:
                 assert trial(api).level is level
             assert len(fake.requests("DELETE", path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "fix"),
+    [
+        ("the provider answered 401: Incorrect API key provided", "AI_API_KEY"),
+        ("the provider answered 403", "AI_API_KEY"),
+        ("the provider answered 404: The model `m` does not exist", "AI_MODEL"),
+        ("Workers AI: 5007: No such model @cf/m or task", "AI_MODEL"),
+        ("the provider answered 400: max_tokens is too large", "make dev prints why"),
+    ],
+)
+def test_a_trial_that_the_model_refuses_names_the_variable(message: str, fix: str):
+    """What mends it is said, and nothing is said of the demo, which is not what ran."""
+    ends = task("failed", error={"code": "model_refused", "message": message, "retryable": False})
+    path = f"/api/tasks/{TASK_ID}"
+    fake = FakeApi().on("POST", "/api/tasks", ends).on("DELETE", path, Answer(204))
+    with fake, Api(place(fake.url, None)) as api:
+        check = trial(api)
+    assert fix in check.fix
+    assert message in check.evidence
+    assert "demo" not in check.evidence
+
+
+def test_a_trial_that_waits_says_what_for():
+    """A model that is away shows in the task's last error."""
+    last = {"code": "model_unavailable", "message": "the provider answered 503", "at": "", "chunk": 0, "calls": 2}
+    waiting = task("processing", lastError=last)
+    path = f"/api/tasks/{TASK_ID}"
+    with FakeApi().on("POST", "/api/tasks", waiting).on("GET", path, waiting) as fake:
+        fake.on("DELETE", path, Answer(204))
+        with Api(place(fake.url, None)) as api:
+            check = trial(api, iter([0.0, 1.0, 999.0, 999.0]).__next__)
+    assert "was still processing after 999.0 s: model_unavailable, the provider answered 503" in check.evidence
 
 
 # --- accounts ---------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ LATE = {
     "http/events.py": {"http.following"},
     "http/observation.py": {"http.history", "http.metrics"},
     "http/tasks.py": {"http.dry_run"},
+    "inference/openai.py": {"inference.probing"},
     "processing/deliveries.py": {"core.webhook_urls"},
 }
 

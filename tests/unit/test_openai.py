@@ -51,9 +51,11 @@ class ScriptedHttp:
         return self.answer
 
 
-def provider(answer: HttpReply | BaseException, *, key: str | None = KEY) -> tuple[OpenAIProvider, ScriptedHttp]:
+def provider(
+    answer: HttpReply | BaseException, *, key: str | None = KEY, model: str | None = None
+) -> tuple[OpenAIProvider, ScriptedHttp]:
     http = ScriptedHttp(answer)
-    made = OpenAIProvider(http, base_url="http://model.test/v1", api_key=key, model=None)
+    made = OpenAIProvider(http, base_url="http://model.test/v1", api_key=key, model=model)
     return made, http
 
 
@@ -418,6 +420,34 @@ def test_a_probe_asks_for_the_models(answer: HttpReply | HttpError, status: str,
     [(method, url, headers, body, timeout, _)] = http.requests
     assert (method, url, body, timeout) == ("GET", "http://model.test/v1/models", None, 5.0)
     assert headers["authorization"] == f"Bearer {KEY}"
+
+
+def listing(*models: dict[str, object]) -> HttpReply:
+    return reply(200, {"object": "list", "data": list(models)})
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_there"),
+    [
+        (listing({"id": "test-model"}, {"id": "other"}), True),
+        (listing({"id": "other"}), False),
+        (listing({"id": "test-model:latest"}), True),  # Ollama
+        (listing({"id": "test-model:1b"}), False),
+        (listing({"id": "models/test-model"}), True),  # Gemini
+        (listing({"id": "/models/a.gguf", "owned_by": "llamacpp"}), True),  # it serves its model under any name
+        (listing(), True),  # it lists none, so nothing is known
+        (reply(200, {"data": "none"}), True),
+        (reply(200, ["other"]), True),
+        (listing({"id": 7}), False),
+        (reply(200, b"no JSON"), True),
+    ],
+)
+def test_a_probe_looks_for_the_model(answer: HttpReply, is_there: bool) -> None:
+    """A model that the server does not list fails every call; the variable is named. No list is no sign of trouble."""
+    made, _ = provider(answer, model="test-model")
+    health = asyncio.run(made.probe())
+    assert health.status == ("healthy" if is_there else "degraded")
+    assert ("does not list the model test-model: look at AI_MODEL" in health.detail) is not is_there
 
 
 def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:

@@ -10,6 +10,7 @@ from ..errors import Refused, Unreachable
 from ..shapes import Json
 from .findings import Check, Level, fault, ok, skipped, warning
 from .operation import failures, triggers
+from .trial import model_fix
 
 
 class Face(NamedTuple):
@@ -158,7 +159,10 @@ def _model(api: Api) -> Check:
                 "ai-status", f"{said}", "set AI_PROVIDER to workers-ai or openai in wrangler.toml, then make deploy"
             )
         return ok("ai-status", said)
-    if model["provider"] == "workers-ai":
+    mended_by = model_fix(str(model["detail"]), is_local=api.where.is_local)
+    if mended_by:
+        fix = mended_by
+    elif model["provider"] == "workers-ai":
         fix = 'put `[ai]` with `binding = "AI"` back into wrangler.toml, then make deploy'
     else:
         fix = "look at AI_BASE_URL, and set the key: " + (

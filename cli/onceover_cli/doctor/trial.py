@@ -1,5 +1,6 @@
 """A small task from end to end: submitted, worked on, read, and erased again."""
 
+import re
 import time
 from collections.abc import Callable
 
@@ -32,7 +33,7 @@ def trial(api: Api, clock: Callable[[], float] = time.monotonic) -> Check:
             task = api.get(path, {"wait": _HELD_SECONDS})
         api.ask("DELETE", path)
     except (Unreachable, Refused) as error:
-        return fault("task", f"the demo task could not be done: {error}", tail)
+        return fault("task", f"the trial could not be done: {error}", tail)
     took = f"{clock() - began:.1f} s"
     if task["status"] == "completed":
         calls = task["usage"]["modelCalls"]
@@ -40,6 +41,24 @@ def trial(api: Api, clock: Callable[[], float] = time.monotonic) -> Check:
             "task", f"a task was done in {took} by the {task['route']} route with {calls} model call(s), and erased"
         )
     if not task["terminal"]:
-        return fault("task", f"the demo task was still {task['status']} after {took}", tail)
+        last = task.get("lastError") or {}
+        said = f": {last['code']}, {last['message']}" if last else ""
+        fix = model_fix(last.get("message", ""), is_local=api.where.is_local) or tail
+        return fault("task", f"the trial was still {task['status']} after {took}{said}", fix)
     error_said = task["error"] or {"code": task["status"], "message": ""}
-    return fault("task", f"the demo task {task['status']}: {error_said['code']}, {error_said['message']}", tail)
+    fix = model_fix(error_said["message"], is_local=api.where.is_local) or tail
+    return fault("task", f"the trial {task['status']}: {error_said['code']}, {error_said['message']}", fix)
+
+
+def model_fix(said: str, *, is_local: bool) -> str:
+    """Return what mends a model's refusal: the variable that is wrong, and where it is set. Empty if that is not known.
+
+    `said` is a model's error in a task, or what `/api/ai-status` says of the model.
+    """
+    if re.search(r"AI_API_KEY|answered 40[13]\b", said):
+        where = "AI_API_KEY in .dev.vars" if is_local else "make secrets, or npx wrangler secret put AI_API_KEY"
+        return f"set the key that the model's server takes: {where}"
+    if re.search(r"AI_MODEL\b|answered 404\b|no such model|\b(?:5007|model_not_found)\b", said, re.IGNORECASE):
+        where = ".dev.vars or --var" if is_local else "wrangler.toml, then make deploy"
+        return f"name a model that the server has in AI_MODEL ({where}); GET AI_BASE_URL/models lists them"
+    return ""

@@ -1,0 +1,40 @@
+"""What the answer to a request for the list of models says of a server. Imported upon the first request that asks."""
+
+from ..core.errors import ModelReplyMalformed
+from . import replies
+from .protocol import Health, HttpReply
+
+
+def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
+    """Read the answer to `GET {AI_BASE_URL}/models`. `detail` names the variable to look at where there is one."""
+    status = reply.status
+    if 200 <= status < 300:
+        if _lacks(reply.body, model):
+            return Health("degraded", f"the server answers, and does not list the model {model}: look at AI_MODEL")
+        return Health("healthy", "the server answers")
+    if status in {401, 403}:
+        said = "the key was refused: look at AI_API_KEY" if has_key else "the server wants a key: set AI_API_KEY"
+        return Health("unavailable", said)
+    if status in {404, 405}:
+        return Health("degraded", "the server answers, but lists no models: whether calls work is not known")
+    if 300 <= status < 400:
+        return Health("unavailable", "the server redirects: AI_BASE_URL must be the final address")
+    return Health("degraded", f"the server answered {status}")
+
+
+def _lacks(body: bytes, model: str) -> bool:
+    """Whether a list of models is one, and has no such model, under no spelling that servers take for it.
+
+    Ollama adds `:latest` to a name without a tag. Gemini puts `models/` before each. llama.cpp lists its one model and
+    serves it under any name.
+    """
+    try:
+        listed = replies.member(replies.parse(body), "data")
+    except ModelReplyMalformed:
+        return False
+    if not isinstance(listed, list) or not listed:
+        return False
+    if any(replies.member(one, "owned_by") == "llamacpp" for one in listed):
+        return False
+    names = [replies.member(one, "id") for one in listed]
+    return not any(name in {model, f"{model}:latest", f"models/{model}"} for name in names if isinstance(name, str))
