@@ -12,6 +12,7 @@ from onceover_cli.connection import Api, place
 from onceover_cli.doctor import account, deployment, folder
 from onceover_cli.doctor.account import Said
 from onceover_cli.doctor.findings import Check, Level
+from onceover_cli.doctor.sources import PACKAGES, PYTHON_DATE
 from onceover_cli.doctor.trial import trial
 from onceover_cli.doctor.variables import KNOWN
 from src.core.settings import Reading, load
@@ -45,8 +46,12 @@ def clone(tmp_path: Path) -> Path:
     """What `doctor` reads of a clone whose configuration is sound."""
     text = (ROOT / "wrangler.toml").read_text("utf-8")
     (tmp_path / "wrangler.toml").write_text("\n".join(line for line in text.split("\n") if PLACEHOLDER not in line))
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "entry.py").write_text("")
+    for package in PACKAGES:
+        (tmp_path / "src" / package).mkdir(parents=True)
+        (tmp_path / "src" / package / "module.py").touch()
+    (tmp_path / "src" / "entry.py").touch()
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "index.html").touch()
     shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
     return tmp_path
 
@@ -82,6 +87,8 @@ DEAD_CONSUMER = '[[queues.consumers]]\nqueue = "ai-processing-dlq"\n'
 COORDINATOR = '[[durable_objects.bindings]]\nname = "BATCH_COORDINATOR"\nclass_name = "BatchCoordinator"\n'
 VARS = '[vars]\nAI_PROVIDER = "workers-ai"\n'
 
+(FOURTH,) = (path.name for path in (ROOT / "migrations").glob("0004_*.sql"))
+
 BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     "no wrangler.toml": (
         lambda clone: (clone / "wrangler.toml").unlink(),
@@ -104,6 +111,30 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
         Level.FAULT,
         "python_workers is missing",
         "python_workers",
+    ),
+    "no objects": (
+        lambda clone: shutil.rmtree(clone / "src" / "objects"),
+        *("configuration", Level.FAULT, "src/objects/ is not there", "git checkout -- src/objects"),
+    ),
+    "an older Python": (
+        replaced(f'"{PYTHON_DATE}"', '"2026-09-07"'),
+        *("configuration", Level.FAULT, "an older Python runs", "python_workers_314"),
+    ),
+    "no date": (
+        replaced(f'compatibility_date = "{PYTHON_DATE}"'),
+        *("configuration", Level.FAULT, "compatibility_date is missing", f'"{PYTHON_DATE}"'),
+    ),
+    "no dashboard": (
+        replaced("[assets]", "[assetz]"),
+        *("assets", Level.FAULT, "[assets] is missing", '[assets] directory = "./public"'),
+    ),
+    "no files of the dashboard": (
+        lambda clone: (clone / "public" / "index.html").unlink(),
+        *("assets", Level.FAULT, "has no index.html", "git checkout -- public"),
+    ),
+    "files that hide the API": (
+        replaced('"/api/*", '),
+        *("assets", Level.FAULT, "run_worker_first lacks /api/*", "run_worker_first"),
     ),
     "no cron": (replaced('"* * * * *"'), "cron", Level.FAULT, "no cron trigger", 'crons = ["* * * * *"]'),
     "rare cron": (replaced("* * * * *", "0 * * * *"), "cron", Level.FAULT, "each minute", "* * * * *"),
@@ -176,6 +207,14 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
         lambda clone: (clone / "migrations" / "0003_mine.sql").write_text(""),
         *("migrations", Level.FAULT, "two with the number 0003", "next number"),
     ),
+    "the last migration is gone": (
+        lambda clone: max((clone / "migrations").glob("*.sql")).unlink(),
+        *("migrations", Level.FAULT, "migrations/ lacks", "git checkout -- migrations"),
+    ),
+    "a migration in between is gone": (
+        lambda clone: (clone / "migrations" / FOURTH).unlink(),
+        *("migrations", Level.FAULT, f"migrations/ lacks {FOURTH}", "git checkout -- migrations"),
+    ),
     "Workers AI unbound": (
         replaced('[ai]\nbinding = "AI"'),
         *("ai", Level.FAULT, "AI binding is missing", '[ai] binding = "AI"'),
@@ -243,6 +282,18 @@ def test_a_sound_folder_has_nothing_to_mend(env: str | None, clone: Path):
 def test_the_projects_own_folder_is_sound():
     """Whoever runs `onceover doctor .` in a fresh clone is not frightened."""
     assert complaints(folder.examine(ROOT, None)) == []
+
+
+def test_an_older_date_with_the_flag_is_sound(clone: Path):
+    """The flag alone brings the Python of the packages."""
+    replaced(f'"{PYTHON_DATE}"', '"2026-09-07"')(clone)
+    replaced('"python_workers", ', '"python_workers", "python_workers_314", ')(clone)
+    assert complaints(folder.examine(clone, None)) == []
+
+
+def test_the_packages_are_the_workers():
+    """One that is added, or goes, is known to `doctor`; `composition.py` and `entry.py` are no packages."""
+    assert set(PACKAGES) == {path.parent.name for path in (ROOT / "src").glob("*/*.py")}
 
 
 def test_an_environment_that_is_not_there_is_named(clone: Path):

@@ -9,12 +9,12 @@ from typing import Any, Final
 from .bindings import bindings
 from .dotenv import assignments, idle_lines
 from .findings import Check, Level, fault, ok, warning
+from .sources import assets, migrations, packages, python
 from .variables import variables
 
 type Table = dict[str, Any]
 
 CONFIGURATION: Final = "wrangler.toml"
-_MIGRATION = re.compile(r"(\d{4})_.+\.sql")
 
 
 def examine(folder: Path, env: str | None) -> Iterator[Check]:
@@ -53,12 +53,13 @@ def _whole(config: Table, folder: Path) -> Iterator[Check]:
         complaints.append(
             fault("configuration", f"main is {main!r}, and there is no such file", 'main = "src/entry.py"')
         )
-    if "python_workers" not in config.get("compatibility_flags", []):
-        fix = 'compatibility_flags = ["python_workers"]'
-        complaints.append(fault("configuration", "the flag python_workers is missing: the Worker cannot start", fix))
+    else:
+        complaints += packages(folder, main)
+    complaints += python(config)
     if not config.get("name"):
         complaints.append(fault("configuration", "the Worker has no name", 'name = "onceover"'))
     yield from complaints or [ok("configuration", f"{CONFIGURATION} can be read; main is {main}")]
+    yield assets(config, folder)
     if "* * * * *" not in config.get("triggers", {}).get("crons", []):
         fix = '[triggers] crons = ["* * * * *"]'
         yield fault(
@@ -100,24 +101,7 @@ def _database(own: Table, where: str, folder: Path) -> Iterator[Check]:
         )
     else:
         yield ok("database", f"{where}: DB is {found.get('database_name')}")
-    yield _migrations(folder / str(found.get("migrations_dir", "migrations")), where)
-
-
-def _migrations(folder: Path, where: str) -> Check:
-    files = sorted(path.name for path in folder.glob("*.sql")) if folder.is_dir() else []
-    if not files:
-        return fault(
-            "migrations", f"{where}: there are no migrations in {folder.name}/", 'migrations_dir = "migrations"'
-        )
-    matches = {name: _MIGRATION.fullmatch(name) for name in files}
-    odd = [name for name, match in matches.items() if match is None]
-    numbers = [match[1] for match in matches.values() if match is not None]
-    twice = [number for number in set(numbers) if numbers.count(number) > 1]
-    if odd or twice:
-        what = f"{odd[0]} has no number" if odd else f"there are two with the number {min(twice)}"
-        fix = "give it the next number, as NNNN_name.sql"
-        return fault("migrations", f"{where}: {folder.name}/: {what}, so their order is not known", fix)
-    return ok("migrations", f"{where}: {len(files)}, the last one is {files[-1]}")
+    yield migrations(folder / str(found.get("migrations_dir", "migrations")), where)
 
 
 def _secrets(config: Table, env: str | None, folder: Path) -> Iterator[Check]:

@@ -1,0 +1,99 @@
+"""The files that a deployment is made of: the Worker's packages, the dashboard's files, the migrations."""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+from .findings import Check, fault, ok
+
+type Table = dict[str, Any]
+
+# The packages of `src/`; a test holds this to what the Worker has.
+PACKAGES: Final = ("core", "http", "inference", "objects", "platform", "processing", "queue", "store")
+# From this date on Cloudflare runs the Python that the packages of `python_modules/` are built for.
+PYTHON_DATE: Final = date(2026, 9, 8)
+PYTHON_FLAG: Final = "python_workers_314"
+# The paths that are the API's, whatever files there are.
+API_PATHS: Final = ("/api/*", "/v1/*", "/openapi.json")
+_RESTORE: Final = "git checkout --"
+_MIGRATION = re.compile(r"(\d{4})_.+\.sql")
+_LANDED = re.compile(r"^[0-9a-f]{64} [ *](\S+)$", re.MULTILINE)
+
+
+def python(config: Table) -> Iterator[Check]:
+    """Look at what decides which Python runs."""
+    flags = config.get("compatibility_flags", [])
+    if "python_workers" not in flags:
+        fix = 'compatibility_flags = ["python_workers"]'
+        yield fault("configuration", "the flag python_workers is missing: the Worker cannot start", fix)
+    fix = f'compatibility_date = "{PYTHON_DATE}"'
+    try:
+        found = date.fromisoformat(str(config.get("compatibility_date", "")))
+    except ValueError:
+        yield fault("configuration", "compatibility_date is missing, or is no date", fix)
+        return
+    if found < PYTHON_DATE and PYTHON_FLAG not in flags:
+        text = (
+            f"compatibility_date is {found}: before {PYTHON_DATE} an older Python runs, without the flag {PYTHON_FLAG}"
+        )
+        yield fault("configuration", text, f"{fix}, or add {PYTHON_FLAG} to compatibility_flags")
+
+
+def packages(folder: Path, main: str) -> Iterator[Check]:
+    """Look whether the Worker's packages are all beside its main module, which imports them."""
+    source = (folder / main).parent
+    for name in PACKAGES:
+        if not any((source / name).glob("*.py")):
+            where = (source / name).relative_to(folder)
+            yield fault("configuration", f"{where}/ is not there: the Worker cannot start", f"{_RESTORE} {where}")
+
+
+def assets(config: Table, folder: Path) -> Check:
+    """Look at the dashboard's files, and at what must not be taken for one."""
+    block = '[assets] directory = "./public", run_worker_first = ' + str(list(API_PATHS)).replace("'", '"')
+    found = config.get("assets")
+    if not found:
+        return fault("assets", "[assets] is missing: the deployment has no dashboard", block)
+    directory = str(found.get("directory", ""))
+    if not (folder / directory / "index.html").is_file():
+        fix = f"{_RESTORE} public"
+        return fault("assets", f"{directory or 'directory'} has no index.html: the deployment has no dashboard", fix)
+    missing = [path for path in API_PATHS if path not in _worker_first(found)]
+    if missing:
+        return fault("assets", f"run_worker_first lacks {', '.join(missing)}: a file there hides the API", block)
+    return ok("assets", f"the dashboard is in {directory}")
+
+
+def _worker_first(found: Table) -> tuple[str, ...]:
+    listed = found.get("run_worker_first", [])
+    return API_PATHS if listed is True else tuple(listed or ())
+
+
+def migrations(folder: Path, where: str) -> Check:
+    """Look whether each migration is there, and whether their order is known."""
+    files = sorted(path.name for path in folder.glob("*.sql")) if folder.is_dir() else []
+    if not files:
+        return fault(
+            "migrations", f"{where}: there are no migrations in {folder.name}/", 'migrations_dir = "migrations"'
+        )
+    matches = {name: _MIGRATION.fullmatch(name) for name in files}
+    odd = [name for name, match in matches.items() if match is None]
+    numbers = [int(match[1]) for match in matches.values() if match is not None]
+    twice = [number for number in set(numbers) if numbers.count(number) > 1]
+    if odd or twice:
+        what = f"{odd[0]} has no number" if odd else f"there are two with the number {min(twice):04}"
+        fix = "give it the next number, as NNNN_name.sql"
+        return fault("migrations", f"{where}: {folder.name}/: {what}, so their order is not known", fix)
+    # Numbers may have gaps: what has landed is listed.
+    if gone := sorted(_landed(folder) - set(files)):
+        text = f"{where}: {folder.name}/ lacks {', '.join(gone)}: a new database would not have what it makes"
+        return fault("migrations", text, f"{_RESTORE} {folder.name}")
+    return ok("migrations", f"{where}: {len(files)}, the last one is {files[-1]}")
+
+
+def _landed(folder: Path) -> set[str]:
+    """Return the migrations that some database has, by the list of their digests. Empty without the list."""
+    path = folder / "LANDED"
+    return set(_LANDED.findall(path.read_text("utf-8", errors="replace"))) if path.is_file() else set()
