@@ -11,13 +11,14 @@ import pytest
 from onceover_cli.connection import Api, place
 from onceover_cli.doctor import account, deployment, folder
 from onceover_cli.doctor.account import Said
+from onceover_cli.doctor.failures import failures
 from onceover_cli.doctor.findings import Check, Level
 from onceover_cli.doctor.sources import PACKAGES, PYTHON_DATE
 from onceover_cli.doctor.trial import trial
 from onceover_cli.doctor.variables import KNOWN
 from src.core.settings import Reading, load
 from tests.support.dev_server import ROOT
-from tests.support.fake_api import LOST, TASK_ID, Answer, FakeApi, failed, problem, task
+from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, failed, problem, task
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 PLACEHOLDER = 'database_id = "00000000-0000-0000-0000-000000000000"'
@@ -340,6 +341,9 @@ FREE_BINDINGS = {"hasAIQueue": False, "hasAIDLQ": False, "hasDurableObjects": Tr
 NO_BINDINGS = dict.fromkeys(FREE_BINDINGS, False)
 
 
+OPERATOR_OF_THE_27TH = {**OPERATOR, "lastSweepAt": "2026-11-27T11:59:00.000Z"}
+
+
 class Deployment:
     """What a deployment answers; sound unless something is changed."""
 
@@ -349,12 +353,19 @@ class Deployment:
         self.model: Any = MODEL
         self.tasks: Any = {"tasks": [], "nextCursor": None}
         self.failed: list[dict[str, Any]] = []
+        self.passed = 0
 
     def serve(self, fake: FakeApi) -> FakeApi:
         """Answer accordingly."""
-        tasks = self.tasks if isinstance(self.tasks, Answer) else {"tasks": self.failed, "nextCursor": None}
+        tasks: Any = self.tasks if isinstance(self.tasks, Answer) else self._page
         fake.on("GET", "/api/async-status", lambda asked: self.operator if "verbose" in asked.query else self.status)
         return fake.on("GET", "/api/ai-status", self.model).on("GET", "/api/tasks", tasks)
+
+    def _page(self, asked: Asked) -> dict[str, Any]:
+        """A page of the list: `passed` empty ones come first, for tasks that have not failed."""
+        number = int(asked.query.get("cursor", "0"))
+        tasks = [] if number < self.passed else self.failed
+        return {"tasks": tasks, "nextCursor": None if number >= self.passed else str(number + 1)}
 
 
 def changed(**values: Any) -> Callable[[Deployment], None]:
@@ -427,7 +438,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
         "make deploy",
     ),
     "no room": (
-        changed(status={**STATUS, "status": "degraded"}),
+        changed(status={**STATUS, "status": "degraded"}, operator=problem(403, "forbidden")),
         "storage",
         Level.FAULT,
         "no room",
@@ -464,6 +475,23 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
             model={**MODEL, "provider": "workers-ai", "status": "unavailable", "detail": "the binding AI is missing"}
         ),
         *("ai-status", Level.FAULT, "binding AI is missing", "[ai]"),
+    ),
+    "another day": (
+        changed(model={**MODEL, "checkedAt": "2026-11-27T12:00:00.000Z"}, operator=OPERATOR_OF_THE_27TH),
+        *(
+            "clock",
+            Level.FAULT,
+            "the server's clock says 2026-11-27 12:00 UTC, this machine's 2026-11-25",
+            "timedatectl",
+        ),
+    ),
+    "a full disk": (
+        changed(status={**STATUS, "status": "degraded"}, operator=OPERATOR),
+        *("storage", Level.FAULT, "no room", "make room on the disk"),
+    ),
+    "a dead letter behind others": (
+        changed(failed=[failed("dead_lettered")], passed=3),
+        *("dead-letters", Level.FAULT, "failing messages: 1", "retry --failed"),
     ),
     "no keys yet": (changed(tasks=problem(503, "not_configured")), "keys", Level.FAULT, "no keys yet", "make key"),
     "a key that is refused": (
@@ -592,6 +620,40 @@ def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.M
         ("keys", True),
     ]
     assert "transport" in {check.id for check in complaints(examined(Deployment()))}
+
+
+def test_failures_are_those_of_the_last_day():
+    """By their end, however long they went on before; and what could not be read is not said to be well."""
+    one = Deployment()
+    one.failed = [
+        {**failed("model_unavailable"), "createdAt": "2026-11-24T01:00:00.000Z", "finishedAt": NOW.isoformat()},
+        {**failed("worker_crashed"), "createdAt": "2026-11-24T01:00:00.000Z", "finishedAt": "2026-11-24T02:00:00.000Z"},
+    ]
+    (found,) = complaints(examined(one))
+    assert found.evidence == "tasks of the last day that failed: 1 model_unavailable"
+
+
+def test_a_look_that_was_cut_off_says_so():
+    """A server that has more pages than can be read, and one that fails in between, are not called sound."""
+    seconds = iter([0.0, 10.0, 99.0])
+    one = Deployment()
+    one.passed, one.failed = 9, [failed("model_refused")]
+    with FakeApi() as fake, Api(place(one.serve(fake).url, "oo_key")) as api:
+        (check,) = failures(api, NOW, seconds.__next__)
+        assert (check.level, "too many tasks" in check.evidence) == (Level.WARNING, True)
+        assert len(fake.requests("GET", "/api/tasks")) == 2
+        page = {"tasks": [failed("model_refused")], "nextCursor": "1"}
+        fake.on("GET", "/api/tasks", page, problem(503, "overloaded", "busy"))
+        counted, cut = failures(api, NOW)
+    assert "1 model_refused" in counted.evidence
+    assert "busy" in cut.evidence
+    assert cut.fix == "onceover list --status failed --created-before 2026-11-25T10:00:00.000Z"
+
+
+def test_an_account_that_is_full_is_no_setting():
+    """A deployed database below its limit was refused a write by the account's own."""
+    assert "account" in deployment._room_fix(OPERATOR, is_local=False)
+    assert "STORAGE_MB_MOST higher" in deployment._room_fix({}, is_local=True)
 
 
 def test_a_demo_task_shows_whether_tasks_are_done():

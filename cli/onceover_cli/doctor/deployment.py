@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 from ..connection import Api
 from ..errors import Refused, Unreachable
 from ..shapes import Json
+from .failures import failures
 from .findings import Check, Level, fault, ok, skipped, warning
-from .operation import failures, triggers
-from .trial import model_fix
+from .model import model
+from .operation import MORE_ROOM, triggers
 
 
 class Face(NamedTuple):
@@ -53,13 +54,14 @@ def examine(api: Api, env: str | None, now: datetime) -> Iterator[Check]:
     yield from blocking
     if status is None:
         return
-    yield from _bindings(status, env)
-    yield _model(api)
-    yield from _access(api)
     outlook = _outlook(api)
+    yield from _bindings(status, env, _room_fix(outlook, is_local=api.where.is_local))
+    checks, served = model(api, now)
+    yield from checks
+    yield from _access(api)
     yield version(outlook)
-    yield from triggers(outlook, status["queueCheck"], now, is_local=api.where.is_local)
-    yield from failures(api, now)
+    yield from triggers(outlook, status["queueCheck"], served, is_local=api.where.is_local)
+    yield from failures(api, served)
 
 
 def _service(api: Api) -> tuple[Json | None, list[Check]]:
@@ -103,7 +105,17 @@ def _database(api: Api, error: Refused) -> Check:
     return fault("database", detail, fix)
 
 
-def _bindings(status: Json, env: str | None) -> Iterator[Check]:
+def _room_fix(outlook: Json, *, is_local: bool) -> str:
+    """Return what makes room again. A database below its limit was refused a write by what it lies on."""
+    storage = outlook.get("storage")
+    if storage is None or storage["bytes"] >= storage["most"]:
+        return MORE_ROOM
+    if is_local:
+        return "make room on the disk (`df -h .`): the database is below STORAGE_MB_MOST, so that is not what refuses"
+    return "delete what else the account stores in D1: the database is below STORAGE_MB_MOST, so the account is full"
+
+
+def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
     """Hold the bindings, and the words for them, to the environment."""
     found = tuple(bool(status["queueCheck"][name]) for name in BINDINGS)
     has_queue, has_dead_letters, has_objects = found
@@ -125,10 +137,10 @@ def _bindings(status: Json, env: str | None) -> Iterator[Check]:
         return
     yield ok("queues", "bound" if has_queue else "not bound, as this environment has it")
     yield ok("objects", "bound" if has_objects else "not bound, as this environment has it")
-    yield _words(status, meant, found)
+    yield _words(status, meant, found, room_fix)
 
 
-def _words(status: Json, meant: Face | None, found: tuple[bool, ...]) -> Check:
+def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: str) -> Check:
     """Hold `/api/async-status` to the words that belong to its bindings, and its status to `healthy`."""
     face = meant or next((one for one in FACES.values() if one.bindings == found), None)
     said = f"{status['status']}: {status['service']}, {status['architecture']}"
@@ -141,34 +153,8 @@ def _words(status: Json, meant: Face | None, found: tuple[bool, ...]) -> Check:
             "make deploy (with the ENV that is meant)",
         )
     if status["status"] == "degraded" and face.status == "healthy":
-        fix = "onceover delete old tasks, or set RETENTION_DAYS lower, or STORAGE_MB_MOST higher on the paid plan"
-        return fault("storage", "degraded: the database has no room for new tasks", fix)
+        return fault("storage", "degraded: the database has no room for new tasks", room_fix)
     return ok("async-status", said)
-
-
-def _model(api: Api) -> Check:
-    """Read whether model calls would work."""
-    try:
-        model = api.get("/api/ai-status")
-    except (Unreachable, Refused) as error:
-        return fault("ai-status", str(error), "npx wrangler tail")
-    said = f"{model['status']}: {model['provider']} {model['model']}, {model['detail']}"
-    if model["status"] == "healthy":
-        if model["provider"] == "demo" and not api.where.is_local:
-            return warning(
-                "ai-status", f"{said}", "set AI_PROVIDER to workers-ai or openai in wrangler.toml, then make deploy"
-            )
-        return ok("ai-status", said)
-    mended_by = model_fix(str(model["detail"]), is_local=api.where.is_local)
-    if mended_by:
-        fix = mended_by
-    elif model["provider"] == "workers-ai":
-        fix = 'put `[ai]` with `binding = "AI"` back into wrangler.toml, then make deploy'
-    else:
-        fix = "look at AI_BASE_URL, and set the key: " + (
-            "AI_API_KEY in .dev.vars" if api.where.is_local else "npx wrangler secret put AI_API_KEY"
-        )
-    return (fault if model["status"] == "unavailable" else warning)("ai-status", said, fix)
 
 
 def _access(api: Api) -> Iterator[Check]:

@@ -1,12 +1,9 @@
-"""How a deployment has fared lately: triggers that come, tasks that wait, room that is left, messages that failed."""
+"""How a deployment stands: triggers that come, tasks that wait, room that is left."""
 
-from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from ..connection import Api
-from ..errors import Refused, Unreachable
 from ..shapes import Json
 from .findings import Check, Level, fault, ok, skipped, warning
 
@@ -14,8 +11,7 @@ from .findings import Check, Level, fault, ok, skipped, warning
 _SWEEP_LATE: Final = timedelta(minutes=10)
 _PENDING_LONG_SECONDS: Final = 600
 _ROOM_LEFT: Final = 0.9
-_LOOKED_BACK: Final = timedelta(days=1)
-_LOOKED_AT_MOST: Final = "100"
+MORE_ROOM: Final = "onceover delete, or RETENTION_DAYS lower, or STORAGE_MB_MOST higher on the paid plan"
 
 
 def triggers(outlook: Json, bound: Json, now: datetime, *, is_local: bool) -> Iterator[Check]:
@@ -66,7 +62,7 @@ def _carrier(check_id: str, name: str, last: str | None, waits: int, now: dateti
 def _storage(storage: Json) -> Check:
     share = storage["bytes"] / storage["most"]
     said = f"{storage['bytes'] / 1e6:.1f} of {storage['most'] / 1e6:.0f} MB"
-    fix = "onceover delete, or RETENTION_DAYS lower, or STORAGE_MB_MOST higher on the paid plan"
+    fix = MORE_ROOM
     if share >= 1:
         return fault("storage", f"full: {said}; new tasks are refused", fix)
     if share >= _ROOM_LEFT:
@@ -80,32 +76,6 @@ def _day_use(outlook: Json) -> Iterator[Check]:
         if isinstance(used, dict) and used["used"] >= _ROOM_LEFT * used["limit"]:
             text = f"{name}: {used['used']} of {used['limit']} a day of the free plan"
             yield warning("quota", text, "wait for midnight UTC, or change to the Workers Paid plan")
-
-
-def failures(api: Api, now: datetime) -> Iterator[Check]:
-    """Look at the tasks that failed in the last day, dead letters first."""
-    after = (now - _LOOKED_BACK).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    try:
-        page = api.get("/api/tasks", {"status": "failed", "limit": _LOOKED_AT_MOST, "createdAfter": after})
-    except (Refused, Unreachable):
-        return  # what keeps tasks from being read has been said
-    codes = Counter(str(task["error"]["code"]) for task in page["tasks"] if task["error"])
-    dead = codes.pop("dead_lettered", 0)
-    if dead:
-        fix = "npx wrangler tail (why?), then onceover retry --failed --error-code dead_lettered"
-        yield fault("dead-letters", f"failing messages: {dead} tasks of the last day were dead-lettered", fix)
-    else:
-        yield ok("dead-letters", "none in the last day")
-    # What a client asked for is no fault of the deployment.
-    for code in ("deadline_exceeded", "budget_exhausted"):
-        codes.pop(code, None)
-    if codes:
-        said = ", ".join(f"{count} {code}" for code, count in codes.most_common())
-        worst = next(code for code, _ in codes.most_common())
-        fix = f"onceover list --status failed; once mended, onceover retry --failed --error-code {worst}"
-        yield warning("failures", f"tasks of the last day that failed: {said}", fix)
-    else:
-        yield ok("failures", "none in the last day")
 
 
 def _time(text: str) -> datetime:

@@ -1,6 +1,5 @@
 """A small task from end to end: submitted, worked on, read, and erased again."""
 
-import re
 import time
 from collections.abc import Callable
 
@@ -8,6 +7,7 @@ from ..connection import Api
 from ..errors import Refused, Unreachable
 from ..submission import fresh_key
 from .findings import Check, fault, ok
+from .model import model_fix
 
 _TEXT = "onceover doctor sends this text to see whether a task is done from end to end. 一段用于检查的短文。"
 _SECONDS_MOST = 120.0
@@ -48,17 +48,3 @@ def trial(api: Api, clock: Callable[[], float] = time.monotonic) -> Check:
     error_said = task["error"] or {"code": task["status"], "message": ""}
     fix = model_fix(error_said["message"], is_local=api.where.is_local) or tail
     return fault("task", f"the trial {task['status']}: {error_said['code']}, {error_said['message']}", fix)
-
-
-def model_fix(said: str, *, is_local: bool) -> str:
-    """Return what mends a model's refusal: the variable that is wrong, and where it is set. Empty if that is not known.
-
-    `said` is a model's error in a task, or what `/api/ai-status` says of the model.
-    """
-    if re.search(r"AI_API_KEY|answered 40[13]\b", said):
-        where = "AI_API_KEY in .dev.vars" if is_local else "make secrets, or npx wrangler secret put AI_API_KEY"
-        return f"set the key that the model's server takes: {where}"
-    if re.search(r"AI_MODEL\b|answered 404\b|no such model|\b(?:5007|model_not_found)\b", said, re.IGNORECASE):
-        where = ".dev.vars or --var" if is_local else "wrangler.toml, then make deploy"
-        return f"name a model that the server has in AI_MODEL ({where}); GET AI_BASE_URL/models lists them"
-    return ""

@@ -1,0 +1,73 @@
+"""The model that a deployment asks, as the deployment sees it, and the clock by which it sees it."""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from ..connection import Api
+from ..errors import Refused, Unreachable
+from .findings import Check, fault, ok, warning
+
+# Deadlines, retention and the life of keys are a matter of minutes at the least.
+_APART_MOST: Final = timedelta(minutes=5)
+
+
+def model(api: Api, now: datetime) -> tuple[Iterable[Check], datetime]:
+    """Read whether model calls would work. Returns the time to judge the server's own times by, too.
+
+    That is `now`, unless the two clocks differ.
+    """
+    try:
+        found = api.get("/api/ai-status")
+    except (Unreachable, Refused) as error:
+        return [fault("ai-status", str(error), "npx wrangler tail")], now
+    said = f"{found['status']}: {found['provider']} {found['model']}, {found['detail']}"
+    served = datetime.fromisoformat(found["checkedAt"])
+    differing = _clock(served, now)
+    return [_status(api, found, said), *differing], served if differing else now
+
+
+def _status(api: Api, found: dict[str, str], said: str) -> Check:
+    if found["status"] == "healthy":
+        if found["provider"] == "demo" and not api.where.is_local:
+            return warning(
+                "ai-status", f"{said}", "set AI_PROVIDER to workers-ai or openai in wrangler.toml, then make deploy"
+            )
+        return ok("ai-status", said)
+    mended_by = model_fix(found["detail"], is_local=api.where.is_local)
+    if mended_by:
+        fix = mended_by
+    elif found["provider"] == "workers-ai":
+        fix = 'put `[ai]` with `binding = "AI"` back into wrangler.toml, then make deploy'
+    else:
+        fix = "look at AI_BASE_URL, and set the key: " + (
+            "AI_API_KEY in .dev.vars" if api.where.is_local else "npx wrangler secret put AI_API_KEY"
+        )
+    return (fault if found["status"] == "unavailable" else warning)("ai-status", said, fix)
+
+
+def _clock(served: datetime, now: datetime) -> list[Check]:
+    """Compare the two clocks. Which of them is wrong cannot be seen from here."""
+    apart = abs(served - now)
+    if apart <= _APART_MOST:
+        return []
+    text = f"the server's clock says {served:%Y-%m-%d %H:%M} UTC, this machine's {now:%Y-%m-%d %H:%M} UTC"
+    fix = (
+        "set the clock that is wrong: deadlines, retention and keys go by the server's (`timedatectl status` on Linux)"
+    )
+    return [fault("clock", text, fix)]
+
+
+def model_fix(said: str, *, is_local: bool) -> str:
+    """Return what mends a model's refusal: the variable that is wrong, and where it is set. Empty if that is not known.
+
+    `said` is a model's error in a task, or what `/api/ai-status` says of the model.
+    """
+    if re.search(r"AI_API_KEY|answered 40[13]\b", said):
+        where = "AI_API_KEY in .dev.vars" if is_local else "make secrets, or npx wrangler secret put AI_API_KEY"
+        return f"set the key that the model's server takes: {where}"
+    if re.search(r"AI_MODEL\b|answered 404\b|no such model|\b(?:5007|model_not_found)\b", said, re.IGNORECASE):
+        where = ".dev.vars or --var" if is_local else "wrangler.toml, then make deploy"
+        return f"name a model that the server has in AI_MODEL ({where}); GET AI_BASE_URL/models lists them"
+    return ""
