@@ -111,12 +111,12 @@ class DeletedWebhookEndpointView(TypedDict):
 
 @shown
 class WebhookTrialView(TypedDict):
-    """What came of a test message: `status_code` is what the endpoint answered."""
+    """What came of a test message: `status_code` is what the endpoint answered, `success` whether that is 2xx."""
 
     object: Literal["webhook_endpoint.test"]
     webhook_endpoint_id: _Id
     event_type: Event
-    success: Literal[True]
+    success: bool
     status_code: int
 
 
@@ -204,7 +204,7 @@ async def try_endpoint(exchange: Exchange) -> Reply:
         object="webhook_endpoint.test",
         webhook_endpoint_id=endpoint_id(endpoint.key),
         event_type=event,
-        success=True,
+        success=200 <= sent.answer.status < 300,
         status_code=sent.answer.status,
     )
     return json_reply(200, view)

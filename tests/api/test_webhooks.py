@@ -149,6 +149,19 @@ def test_a_test_call_says_what_was_answered(bench: ApiBench):
     assert bench.call("POST", path, {"event_type": "other"}).status == 400
 
 
+@pytest.mark.parametrize(
+    ("status", "is_success"),
+    [(200, True), (204, True), (299, True), (301, False), (404, False), (410, False), (500, False)],
+)
+def test_a_test_call_is_a_success_only_with_2xx(status: int, is_success: bool, bench: ApiBench):
+    """As a delivery is: a redirect is not followed, and what the endpoint refused has not arrived."""
+    one = made(bench)
+    bench.courier.receiver = lambda _message: (status, {})
+    tested = data(bench.call("POST", f"/v1/webhook_endpoints/{one['id']}/test"))
+    assert (tested["success"], tested["status_code"]) == (is_success, status)
+    assert data(bench.call("GET", f"/v1/webhook_endpoints/{one['id']}"))["status"] == "enabled"
+
+
 def test_endpoints_are_a_tenants_own():
     """Nobody sees, rotates, tests or deletes another's; a delivery's id means nothing to another tenant."""
     bench = ApiBench(keys=True)

@@ -331,6 +331,20 @@ def serve_everything(fake: FakeApi) -> None:
     fake.on("GET", "/api/ai-status", model)
 
 
+@pytest.mark.parametrize("status", [200, 204, 301, 410, 500])
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_webhook_that_refuses_its_test_is_an_error(status: int, form: str, fake: FakeApi, run: Runs) -> None:
+    """Only 2xx takes a message, also where an older server calls any answer a success."""
+    fake.on("POST", f"{HOOKS}/we_1/test", {**TRIED, "status_code": status})
+    code, out, err = run("webhooks", "test", "we_1", "-o", form)
+    assert code == (0 if status < 300 else 1)
+    assert (f"the endpoint answered {status}" in err) is (status >= 300)
+    if form == "json":
+        assert conforms("webhooks-test", out)["answer"]["status_code"] == status
+    else:
+        assert out == (f"task.completed was taken, with {status}\n" if status < 300 else "")
+
+
 COMMANDS = {
     "run": ["run", "TEXT"],
     "submit": ["submit", "TEXT"],

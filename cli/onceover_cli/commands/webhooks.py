@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import terminal
+from ..exits import Exit
 from ..shapes import Json
 from .flags import Form, Key, Output, Url, connect, examples
 
@@ -58,14 +59,19 @@ def add(
 def try_out(
     context: typer.Context, endpoint_id: EndpointId, output: Output = Form.TEXT, url: Url = None, key: Key = None
 ) -> None:
-    """Send a test event to an endpoint, and show what came back."""
+    """Send a test event to an endpoint, and show what came back. Ends with 1 unless the endpoint answered 2xx."""
     with connect(context, url, key) as api:
         answer = api.ask("POST", f"{_PATH}/{endpoint_id}/test")
+    event, status = answer.get("event_type", "the message"), int(answer["status_code"])
+    # By the status itself: an older server called every answer a success.
+    is_taken = 200 <= status < 300
     if output is Form.JSON:
         terminal.write_json({"id": endpoint_id, "answer": answer})
-    else:
-        event, status = answer.get("event_type", "the message"), answer.get("status_code")
-        terminal.write(f"{event} was taken" + (f", with {status}" if status else "") + "\n")
+    elif is_taken:
+        terminal.write(f"{event} was taken, with {status}\n")
+    if not is_taken:
+        terminal.say(f"error: {event} was not taken: the endpoint answered {status}, and only 2xx takes it")
+        raise typer.Exit(Exit.COULD_NOT_RUN)
 
 
 @app.command(epilog=examples("onceover webhooks remove we_093e8dd2cc0188c14aaf9a12"))

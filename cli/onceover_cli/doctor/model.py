@@ -23,7 +23,10 @@ def model(api: Api, now: datetime) -> tuple[Iterable[Check], datetime]:
     except (Unreachable, Refused) as error:
         return [fault("ai-status", str(error), "npx wrangler tail")], now
     said = f"{found['status']}: {found['provider']} {found['model']}, {found['detail']}"
-    served = datetime.fromisoformat(found["checkedAt"])
+    try:
+        served = datetime.fromisoformat(found["checkedAt"])
+    except (KeyError, ValueError):
+        served = now
     differing = _clock(served, now)
     return [_status(api, found, said), *differing], served if differing else now
 
