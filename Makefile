@@ -70,7 +70,7 @@ bundle: install ## build what a deployment uploads, without deploying, and print
 deploy: install ## create what the account lacks, migrate, deploy, verify; repeat it freely: ENV=free|direct ARGS="--dry-run --replace"
 	@exec $(PY) -m local.deployment deploy --env=$(ENV) $(ARGS)
 
-secrets: install ## set the secrets of a deployment, asked for or from a file: ENV=free|direct ARGS="--file .dev.vars --generate NAME"
+secrets: install ## set the secrets of a deployment, asked for or from a file: ENV=free|direct ARGS="--file .dev.vars | --generate NAME | --rotate NAME"
 	@exec $(PY) -m local.deployment secrets --env=$(ENV) $(ARGS)
 
 endif

@@ -12,6 +12,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from src.core.errors import ConfigurationFaults
+from src.core.settings import Reading, load
+
 from .account import Needs
 from .arguments import Parser, UsageError, refuse_unknown
 from .cloud import Cloud, Failed, need
@@ -23,7 +26,13 @@ SECRETS = {
     "AI_API_KEY": "the key for the model's server, for AI_PROVIDER openai",
     "WEBHOOK_KEY": "what the signing secrets of webhooks are derived from; at least 32 random characters",
 }
+# What is nobody else's: a new value may be made up. The others belong to the server that they open.
+OWN = ("WEBHOOK_KEY",)
 _GENERATED_BYTES = 32
+_ROTATED = """\
+Every webhook endpoint has another signing secret now, and its receiver refuses what comes. For each endpoint:
+    onceover webhooks rotate ID    (`onceover webhooks list` has the ids; without --keep-old, which cannot help here)
+Put the secret that it prints where the receiver runs. Deliveries that were refused are repeated for a day."""
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -31,7 +40,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line. Raises `UsageError`; exits on `--help`."""
     parser = Parser(
         prog="make secrets",
-        usage='make secrets [ENV=free|direct] [ARGS="--file .dev.vars | --generate NAME"]',
+        usage='make secrets [ENV=free|direct] [ARGS="--file .dev.vars | --generate NAME | --rotate NAME"]',
         description="Set the secrets of the deployed Worker. Without flags each is asked for; nothing keeps it.",
         allow_abbrev=False,
     )
@@ -39,11 +48,25 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--generate", metavar="NAME", choices=sorted(SECRETS), help="set one to random characters that nobody sees"
     )
+    parser.add_argument(
+        "--rotate", metavar="NAME", choices=OWN, help="replace one that is set by other random characters"
+    )
     found, unknown = parser.parse_known_args(arguments)
     refuse_unknown(parser, unknown)
-    if found.file and found.generate:
-        raise UsageError("--file and --generate are two ways to get a value; leave one of them out")
+    ways = [f"--{name}" for name in ("file", "generate", "rotate") if getattr(found, name)]
+    if len(ways) > 1:
+        raise UsageError(f"{' and '.join(ways)} are ways to get a value; leave all but one of them out")
     return found
+
+
+def refused(values: Mapping[str, str]) -> list[str]:
+    """Name what the Worker would refuse of the values, by its own rules. No value is repeated."""
+    reading = Reading(values.get)
+    try:
+        load(reading)
+    except ConfigurationFaults:
+        return [str(fault) for fault in reading.faults if fault.variable in values]
+    return []
 
 
 def from_file(name: str) -> dict[str, str]:
@@ -87,18 +110,29 @@ def put(cloud: Cloud, wanted: Needs, values: Mapping[str, str]) -> None:
 def set_secrets(cloud: Cloud, wanted: Needs, arguments: Sequence[str]) -> int:
     """Look which secrets are there, get values, set them. Raises `Failed`, `UsageError`."""
     asked = options(arguments)
-    if not asked.file and not asked.generate and not sys.stdin.isatty():
+    if not (asked.file or asked.generate or asked.rotate or sys.stdin.isatty()):
         raise UsageError('there is no terminal to ask; pass `ARGS="--file FILE"`, or `--file -` for standard input')
     values = from_file(asked.file) if asked.file else {}
     listed = need(cloud("secret", "list", wanted.flag), "Listing the secrets")
     present = {str(one["name"]) for one in json.loads(listed.out[listed.out.index("[") :])}
-    if asked.generate:
-        if asked.generate in present:
-            raise UsageError(f"{asked.generate} is set already, and a new value would end what the old one signs")
-        values = {asked.generate: secrets.token_urlsafe(_GENERATED_BYTES)}
+    if asked.generate in present:
+        raise UsageError(
+            f"{asked.generate} is set already, and a new value would end what the old one signs; "
+            f"--rotate {asked.generate} replaces it"
+            if asked.generate in OWN
+            else f"{asked.generate} is set already; `make secrets` asks for another value"
+        )
+    if asked.rotate and asked.rotate not in present:
+        raise UsageError(f"{asked.rotate} is not set, so there is none to replace: --generate {asked.rotate} sets it")
+    if made := asked.generate or asked.rotate:
+        values = {made: secrets.token_urlsafe(_GENERATED_BYTES)}
     elif not asked.file:
         values = from_terminal(present)
+    if faults := refused(values):
+        raise UsageError(f"nothing was set, since the Worker would refuse every request: {'; '.join(faults)}")
     put(cloud, wanted, values)
     names = ", ".join(sorted(present | set(values))) or "none"
     print(f"Secrets of {wanted.worker}: {names}. They hold at once, without a deployment.")
+    if asked.rotate:
+        print(_ROTATED)
     return 0

@@ -20,7 +20,7 @@ from src.core.keys import parse
 from tests.support.cloud_account import CloudAccount
 from tests.support.deployed import Internet, wrong
 
-SECRET = "sk-a secret that nobody may see"  # noqa: S105 - of no server
+SECRET = "sk-a-secret-that-nobody-may-see"  # noqa: S105 - of no server
 
 
 @pytest.fixture(autouse=True)
@@ -218,12 +218,63 @@ def test_a_secret_is_generated_once(operator: Operator, capsys: pytest.CaptureFi
     assert value not in printed.out + printed.err
 
 
+BAD_VALUES = [
+    ("WEBHOOK_KEY", "only-31-characters-of-the-needed", "at least 32 characters"),
+    ("WEBHOOK_KEY", "spaces are not taken in this value of many characters", "without spaces"),
+    ("WEBHOOK_KEY", "Zeichen-die-kein-ASCII-sind-äöü-und-genug-davon", "printable ASCII"),
+    ("AI_API_KEY", "sk with a space", "without spaces"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "said"), BAD_VALUES)
+@pytest.mark.parametrize("way", ["file", "terminal"])
+def test_a_value_that_the_worker_refuses_is_not_set(
+    way: str, name: str, value: str, said: str, operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Set, it would answer every request with 500. The other values stay out, too, and no value is shown."""
+    operator.make("deploy")
+    value = value[:31] if "31" in value else value
+    other = {"AI_API_KEY": SECRET, "WEBHOOK_KEY": "w" * 32}
+    both = {**other, name: value}
+    if way == "file":
+        operator.patch.setattr("sys.stdin", io.StringIO("".join(f"{one}='{both[one]}'\n" for one in both)))
+        assert operator.make("secrets", "", "--file", "-") == 2
+    else:
+        operator.patch.setattr("sys.stdin", Terminal())
+        operator.patch.setattr("getpass.getpass", lambda question: both[question.partition(",")[0]])
+        assert operator.make("secrets") == 2
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert name in printed.err
+    assert values(operator) == {}
+    assert not [shown for shown in both.values() if shown in printed.out + printed.err]
+
+
+def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    """It takes the place of one that is set, nobody sees it, and what is to be done at the receivers is said."""
+    operator.make("deploy")
+    assert operator.make("secrets", "", "--rotate", "WEBHOOK_KEY") == 2
+    assert "--generate WEBHOOK_KEY sets it" in capsys.readouterr().err
+    operator.make("secrets", "", "--generate", "WEBHOOK_KEY")
+    (before,) = values(operator).values()
+    assert operator.make("secrets", "", "--rotate", "WEBHOOK_KEY") == 0
+    (after,) = values(operator).values()
+    assert (len(after) >= 32, after != before) == (True, True)
+    printed = capsys.readouterr()
+    assert after not in printed.out + printed.err
+    assert "onceover webhooks rotate ID" in printed.out
+    assert operator.make("secrets", "", "--generate", "WEBHOOK_KEY") == 2
+    assert "--rotate WEBHOOK_KEY replaces it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
         ((), "there is no terminal to ask"),
         (("--file", "nowhere"), "cannot read nowhere"),
-        (("--file", "x", "--generate", "WEBHOOK_KEY"), "leave one of them out"),
+        (("--file", "x", "--generate", "WEBHOOK_KEY"), "--file and --generate are ways to get a value"),
+        (("--generate", "WEBHOOK_KEY", "--rotate", "WEBHOOK_KEY"), "--generate and --rotate"),
+        (("--rotate", "AI_API_KEY"), "WEBHOOK_KEY"),
         (("--generate", "OTHER"), "AI_API_KEY"),
         (("--fil", "x"), "did you mean --file?"),
     ],
