@@ -1,5 +1,7 @@
 """What keeps a command from being done. The messages are for whoever sits at the terminal."""
 
+import re
+
 from .shapes import Json
 
 
@@ -42,10 +44,63 @@ _LASTING = frozenset({"bad_configuration", "not_configured", "schema_missing", "
 def _message(status: int, problem: Json) -> str:
     if not problem:
         return f"the server answered {status} and nothing that onceover says: is the URL right?"
-    said = [str(problem.get("detail") or problem.get("title") or f"the server answered {status}")]
-    said += [f"  {error['field']}: {error['message']}" for error in problem.get("errors", ())]
+    # The detail of a problem with fields is those fields once more, in a row.
+    fields = [f"{flag_of(str(error['field']))}: {error['message']}" for error in problem.get("errors", ())]
+    detail = str(problem.get("detail") or problem.get("title") or f"the server answered {status}")
+    if problem.get("code") == "invalid_fields" and not fields:
+        fields = [_renamed(part) for part in detail.split("; ")]  # OpenAI's shape has them in the detail alone
+    said = [re.sub(r"\bInput should\b", "must", one) for one in fields] or [_in_flags(detail)]
     hint = _HINTS.get(str(problem.get("code", "")))
     return "\n".join([*said, *([hint] if hint else ())])
+
+
+def flag_of(field: str) -> str:
+    """Return what a field of the API is called on the command line, else the field. Its numbers are places in lists."""
+    path = [part for part in field.split(".") if not part.isdigit()]
+    for length in range(len(path), 0, -1):
+        flag = _FLAGS.get(".".join(path[:length]))
+        if flag is not None:
+            return " ".join([flag, *path[length:]])
+    return field
+
+
+def _renamed(part: str) -> str:
+    field, colon, message = part.partition(": ")
+    return f"{flag_of(field)}: {message}" if colon and " " not in field else part
+
+
+def _in_flags(text: str) -> str:
+    """Replace the API's names for flags in a sentence."""
+    return re.sub(r"\b[a-z]+(?:[A-Z][a-z]+)+\b", lambda match: _FLAGS.get(match[0], match[0]), text)
+
+
+_FLAGS = {
+    "input": "the text",
+    "instructions": "--instructions",
+    "reduce": "--reduce",
+    "chunk.maxChars": "--chunk-chars",
+    "chunk.overlapChars": "--chunk-overlap",
+    "model": "--model",
+    "maxOutputTokens": "--max-output-tokens",
+    "temperature": "--temperature",
+    "modelOptions": "--model-option",
+    "metadata": "--metadata",
+    "deadlineSeconds": "--deadline",
+    "maxModelCalls": "--max-calls",
+    "createdAfter": "--created-after",
+    "createdBefore": "--created-before",
+    "errorCode": "--error-code",
+    "status": "--status",
+    "limit": "--limit",
+    "hours": "--hours",
+    "label": "--label",
+    "scopes": "--scopes",
+    "expiresInSeconds": "--expires-in",
+    "name": "NAME",
+    "url": "URL",
+    "event_types": "--events",
+    "Idempotency-Key": "--idempotency-key",
+}
 
 
 _HINTS = {

@@ -40,11 +40,27 @@ def _show_version(is_asked: bool) -> None:
 
 @app.callback()
 def options(
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            show_default="ONCEOVER_URL, else http://127.0.0.1:8787",
+            help="The deployment; it may stand behind the command, too.",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key",
+            show_default="ONCEOVER_KEY",
+            help="An API key, here or behind the command. Others can see it (`ps`): prefer the variable.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Take the options of the program itself."""
+    """Take the options of the program itself. Commands find them in the context: `flags.connect`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from . import terminal
-from .shapes import Json, output_text
+from .shapes import Json, many, output_text
 
 _NARROW_COLUMNS = 60
 _WAITS = {
@@ -150,7 +150,7 @@ def last_line(task: Json) -> str:
     progress, usage = task["progress"], task["usage"]
     parts = [
         f"{progress['completed']} of {progress['total']} chunks",
-        f"{usage['modelCalls']} model calls" + (f" ({usage['inDoubt']} in doubt)" if usage["inDoubt"] else ""),
+        many(usage["modelCalls"], "model call") + (f" ({usage['inDoubt']} in doubt)" if usage["inDoubt"] else ""),
         f"{usage['inputTokens']} + {usage['outputTokens']} tokens",
     ]
     if progress.get("truncated"):

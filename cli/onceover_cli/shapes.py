@@ -10,6 +10,11 @@ def is_terminal(task: Json) -> bool:
     return bool(task["terminal"])
 
 
+def many(count: int, noun: str) -> str:
+    """Write a number and what it counts: "1 fault", "2 faults"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def output_text(task: Json) -> str | None:
     """Return a task's result as one text; the parts of a list are joined with a blank line. None without a result."""
     result = task.get("result")

@@ -79,7 +79,7 @@ def test_what_stops_the_others_keeps_what_was_done(trouble: Reply, code: str, fa
     assert status == 1
     assert document["deleted"] == [TASK_ID]
     assert [(one["id"], one["code"]) for one in document["refused"]] == [(OTHER, code)]
-    assert "1 more were not tried" in err
+    assert "1 more was not tried" in err
     assert not fake.requests("DELETE", f"/api/tasks/{THIRD}")
     fake.on("POST", f"/api/tasks/{TASK_ID}/retry", Answer(202, task("pending")))
     fake.on("POST", f"/api/tasks/{OTHER}/retry", trouble)

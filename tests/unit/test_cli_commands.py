@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import typer
 
+from onceover_cli.errors import flag_of
 from onceover_cli.exits import Exit, exit_of
 from onceover_cli.main import app, main
+from onceover_cli.submission import Wanted, body_of
 from tests.support.dev_server import ROOT
 from tests.support.fake_api import LOST, TASK_ID, Answer, FakeApi, chunk, event, failed, problem, task
 
@@ -207,12 +209,95 @@ def test_a_bad_flag_could_not_be_run(arguments: list[str], says: str, fake: Fake
 
 
 def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
-    """What the API says of each field is passed on."""
-    errors = [{"field": "maxModelCalls", "message": "must be at least 2"}]
-    fake.on("POST", "/api/tasks", Answer(422, {"code": "invalid_fields", "detail": "Bad fields.", "errors": errors}))
+    """What the API says of each field is passed on, once, and as the command line calls it."""
+    said = {
+        "maxModelCalls": "must be at least 2",
+        "chunk.maxChars": "Input should be greater than or equal to 1",
+        "modelOptions.foo": "is not one that this deployment passes on",
+        "unheardOf": "is unknown",
+    }
+    errors = [{"field": field, "message": message} for field, message in said.items()]
+    detail = "; ".join(f"{field}: {message}" for field, message in said.items())
+    fake.on("POST", "/api/tasks", Answer(422, {"code": "invalid_fields", "detail": detail, "errors": errors}))
     status, _, err = run("submit", text)
     assert status == 1
-    assert err == "error: Bad fields.\n  maxModelCalls: must be at least 2\n"
+    assert err.splitlines() == [
+        "error: --max-calls: must be at least 2",
+        "--chunk-chars: must be greater than or equal to 1",
+        "--model-option foo: is not one that this deployment passes on",
+        "unheardOf: is unknown",
+    ]
+
+
+def test_a_refusal_under_v1_names_the_fields(fake: FakeApi, run: Runs):
+    """OpenAI's shape has them in the message alone."""
+    said = "name: must not be empty; event_types.0: Input should be 'task.completed'"
+    fake.on("POST", HOOKS, Answer(400, {"error": {"message": said, "type": "x", "code": "invalid_fields"}}))
+    _, _, err = run("webhooks", "add", "", "https://hooks.example.com/x", "--events", "y")
+    assert err == "error: NAME: must not be empty\n--events: must be 'task.completed'\n"
+
+
+def test_a_sentence_of_the_api_names_flags(fake: FakeApi, run: Runs):
+    """A task that spent its budget wants a larger one, by the flag that takes it."""
+    said = "The task has made 3 calls, and needs 2 more at least: give it a larger maxModelCalls."
+    fake.on("POST", f"{PATH}/retry", problem(409, "budget_exhausted", said))
+    assert "give it a larger --max-calls." in run("retry", TASK_ID)[2]
+
+
+def test_every_field_of_a_submission_has_its_flag():
+    """A field that the command line sends is never called by the API's name."""
+    wanted = Wanted(
+        instructions="x",
+        reduce="merge",
+        model="m",
+        chunk_chars=1,
+        chunk_overlap=1,
+        max_output_tokens=1,
+        temperature=1,
+        max_calls=1,
+        model_option=["a=1"],
+        metadata=["a=1"],
+        deadline="1",
+    )
+    body = body_of("text", wanted)
+    fields = [*(name for name in body if name != "chunk"), *(f"chunk.{name}" for name in body["chunk"])]
+    assert len(fields) == 12
+    assert [field for field in fields if flag_of(field) == field] == []
+
+
+@pytest.mark.parametrize("path", [["list"], ["keys", "list"], ["webhooks", "list"], ["doctor"]])
+def test_the_url_may_stand_before_the_command(path: list[str], fake: FakeApi, run: Runs, monkeypatch):
+    """It wins over the variable, and one behind the command wins over it. A key likewise."""
+    serve_everything(fake)
+    monkeypatch.setenv("ONCEOVER_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("ONCEOVER_KEY", "oo_variable")
+    status, _, err = run("--url", fake.url, "--key", "oo_before", *path)
+    assert status == 0, err
+    assert "--key can be seen by everybody" in err
+    assert {asked.headers["authorization"] for asked in fake.asked} == {"Bearer oo_before"}
+    assert run("--url", "http://127.0.0.1:9", *path, "--url", fake.url)[0] == 0
+    assert fake.asked[-1].headers["authorization"] == "Bearer oo_variable"
+
+
+def test_a_url_that_doctor_is_given_is_the_one(fake: FakeApi, run: Runs):
+    """The argument says what to look at, whatever stands before the command."""
+    serve_everything(fake)
+    assert run("--url", "http://127.0.0.1:9", "doctor", fake.url)[0] == 0
+
+
+def test_the_help_names_the_url(run: Runs):
+    """`onceover --help` says where the deployment is named, before any command is chosen."""
+    assert "--url" in run("--help")[1]
+
+
+@pytest.mark.parametrize(("faults", "said"), [(1, "1 fault, "), (2, "2 faults, ")])
+def test_what_is_counted_is_written_as_one_would(faults: int, said: str, fake: FakeApi, run: Runs):
+    """One is no plural."""
+    serve_everything(fake)
+    fake.on("GET", "/api/async-status", {**STATUS, "service": "Mine"})
+    if faults > 1:
+        fake.on("GET", "/api/ai-status", problem(500, "internal"))
+    assert said in run("doctor")[2]
 
 
 def test_a_key_on_the_command_line_is_visible_and_that_is_said(

@@ -745,7 +745,7 @@ BROKEN_ACCOUNTS: dict[str, tuple[dict[str, Said], str, str, str]] = {
     "migrations wait": (
         {"d1 migrations": Said(True, "0012_patience.sql\n0013_responses.sql")},
         "migrations",
-        "2 migrations are not applied",
+        "2 migrations not applied",
         "migrations apply",
     ),
     "no secret": (

@@ -89,6 +89,39 @@ def test_a_pipe_that_closes_leaves_the_task_running(fake: FakeApi):
     assert said.splitlines()[-1] == f"Watch it: onceover watch {TASK_ID} --url {fake.url}"
 
 
+@pytest.mark.parametrize(
+    ("ends", "status", "said"),
+    [
+        (task(), 0, "completed. 2 of 2 chunks, 2 model calls, 10 + 4 tokens."),
+        (failed("model_refused"), 2, "failed: it did not work (model_refused)"),
+    ],
+)
+def test_a_pipe_that_closes_on_a_task_that_has_ended(ends: dict[str, object], status: int, said: str, fake: FakeApi):
+    """`run FILE | head -1` of a quick task: what became of it is said, and not that it runs on."""
+    more = threading.Event()
+
+    def stream() -> Iterator[str]:
+        yield event("chunk", chunk(0, "one"), "0-1")
+        assert more.wait(20)
+        yield event("chunk", chunk(1, LARGE), "0-2")
+        yield event("end", ends)
+
+    fake.on("GET", PATH, task("processing"), ends).on("GET", f"{PATH}/events", Answer(stream=stream()))
+    with subprocess.Popen(
+        [*PROGRAM, "watch", TASK_ID], env=environment(fake), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"one\n"
+        process.stdout.close()
+        more.set()
+        shown = process.stderr.read().decode()
+        assert process.wait(60) == status
+    assert said in shown
+    assert "runs on" not in shown
+    assert fake.requests("GET", PATH)[-1].query == {"wait": "2"}
+
+
 def following(fake: FakeApi, gate: threading.Event) -> None:
     """Serve a task that stands at its first chunk until the gate is opened."""
 

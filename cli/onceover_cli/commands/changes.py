@@ -10,7 +10,7 @@ from ..connection import Api
 from ..errors import CommandError, Refused, Unreachable
 from ..exits import Exit
 from ..progress import last_line
-from ..shapes import Json
+from ..shapes import Json, many
 from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, TaskId, TaskIds, Url, connect, examples
 
 
@@ -71,11 +71,11 @@ def _retry_all(api: Api, filters: Json, output: Form, *, is_dry: bool) -> None:
     """Put all failed tasks back, a hundred a request, or say what that would come to."""
     found = api.ask("POST", "/api/tasks/retry", body={**filters, "dryRun": True})
     if is_dry:
-        text = f"{found['tasks']} tasks, {found['minimumCalls']} to {found['maximumCalls']} model calls\n"
+        text = f"{many(found['tasks'], 'task')}, {found['minimumCalls']} to {found['maximumCalls']} model calls\n"
         _tell(found, text, output)
         return
     done, stopped = _rounds(api, filters, found["tasks"])
-    _tell(done, f"{done['retried']} tasks put back\n", output)
+    _tell(done, f"{many(done['retried'], 'task')} put back\n", output)
     if stopped is not None:
         raise stopped
     if done["more"]:
@@ -154,7 +154,7 @@ def _end(refused: list[Json], untried: int) -> None:
     for one in refused:
         terminal.say(f"error: {one['id']}: {one['message']}")
     if untried:
-        terminal.say(f"error: stopped there; {untried} more were not tried")
+        terminal.say(f"error: stopped there; {untried} more {'was' if untried == 1 else 'were'} not tried")
     if refused:
         raise typer.Exit(Exit.COULD_NOT_RUN)
 

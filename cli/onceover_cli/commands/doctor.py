@@ -14,7 +14,7 @@ from ..doctor import account, deployment, folder
 from ..doctor.findings import Check, Level, is_sound
 from ..doctor.trial import trial
 from ..exits import Exit
-from ..shapes import Json
+from ..shapes import Json, many
 from .flags import Form, Key, Output, Url, connect, examples
 
 _MARKS = {Level.OK: "ok", Level.NOTE: "note", Level.SKIPPED: "skipped", Level.WARNING: "WARNING", Level.FAULT: "FAULT"}
@@ -56,7 +56,8 @@ def doctor(
         terminal.write_json(report(where, found))
     else:
         counts = {level: sum(check.level is level for check in found) for level in (Level.FAULT, Level.WARNING)}
-        terminal.say(f"{where}: {len(found)} checks, {counts[Level.FAULT]} faults, {counts[Level.WARNING]} warnings.")
+        parts = (many(len(found), "check"), many(counts[Level.FAULT], "fault"), many(counts[Level.WARNING], "warning"))
+        terminal.say(f"{where}: {', '.join(parts)}.")
     if not sound:
         raise typer.Exit(Exit.COULD_NOT_RUN)
 
@@ -81,7 +82,7 @@ def _checks(
     if target is not None and "://" not in target and (Path(target).exists() or os.sep in target):
         path = Path(target)
         return str(path), _of_folder(path, env, ask_account=ask_account)
-    api = connect(context, url if target is None else target, key)
+    api = connect(context, url, key, target=target)
 
     def look() -> Iterator[Check]:
         with api:

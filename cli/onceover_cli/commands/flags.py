@@ -52,12 +52,26 @@ def examples(*lines: str) -> str:
     return "\n\n".join(["[bold]Examples[/bold]", *(f"  {line}" for line in lines)])
 
 
-def connect(context: typer.Context, url: str | None, key: str | None) -> Api:
-    """Return a client of the deployment that is meant. Raises `CommandError`."""
-    where = place(url, key)
-    source = context.get_parameter_source("key")
-    if where.key is not None and source is not None and source.name == "COMMANDLINE":
+def connect(context: typer.Context, url: str | None, key: str | None, *, target: str | None = None) -> Api:
+    """Return a client of the deployment that is meant: `target`, if a command names one, else what the flags say.
+
+    A flag behind the command wins over one before it, and that over the variable. Raises `CommandError`.
+    """
+    where = place(target or _nearest(context, "url", url), _nearest(context, "key", key))
+    is_typed = _is_typed(context, "key") or context.find_root().params.get("key") is not None
+    if where.key is not None and is_typed:
         terminal.say("onceover: --key can be seen by everybody on this machine; ONCEOVER_KEY cannot")
     if where.key is not None and where.is_open:
         terminal.say(f"onceover: the key goes to {where.url} in the clear; use https")
     return Api(where)
+
+
+def _nearest(context: typer.Context, name: str, own: str | None) -> str | None:
+    above: str | None = context.find_root().params.get(name)
+    return own if above is None or _is_typed(context, name) else above
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    """Whether a flag stands on the command line, rather than in a variable."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -12,7 +12,7 @@ from ..exits import Exit, exit_of
 from ..following import Following
 from ..interruption import Interrupts, explained
 from ..progress import TaskView, last_line
-from ..shapes import Json, is_terminal
+from ..shapes import Json, is_terminal, many
 from ..submission import Wanted
 from .flags import Form, Key, Output, Patience, Quiet, TaskId, Url, connect, examples
 
@@ -26,6 +26,8 @@ class Reduce(StrEnum):
 
 
 _WANTED = "The task"
+# How long a task may take to end after its reader has gone, for its end to be said.
+_LAST_LOOK_SECONDS = "2"
 Source = Annotated[str, typer.Argument(metavar="FILE|-", help="A UTF-8 text; - reads it from standard input.")]
 Instructions = Annotated[
     str | None,
@@ -186,7 +188,8 @@ def _submit(api: Api, body: Json, key: str | None, *, is_quiet: bool) -> Json:
     with interrupts.held(first):
         task = submission.submit(api, body, own, terminal.say)
     if not is_quiet:
-        terminal.say(f"Submitted {task['id']}: {task['progress']['total']} chunks by the {task['route']} route")
+        chunks = many(task["progress"]["total"], "chunk")
+        terminal.say(f"Submitted {task['id']}: {chunks} by the {task['route']} route")
     if interrupts.is_interrupted:
         _say_goodbye(api, task["id"])
         raise typer.Exit(Exit.INTERRUPTED)
@@ -211,9 +214,9 @@ def _follow(api: Api, task: Json, output: Form, *, is_quiet: bool, patience_seco
         _say_goodbye(api, task_id)
         return Exit.INTERRUPTED
     except terminal.OutputClosed:
-        if not is_quiet and not is_terminal(task):
-            _say_goodbye(api, task_id)
-        raise
+        if is_terminal(task):
+            raise
+        return _unread(api, task_id, is_quiet=is_quiet)
     except CommandError as error:
         # Whoever may not see the task, or finds none, is not told how it fares.
         if not (isinstance(error, Refused) and error.status in {401, 403, 404}):
@@ -224,6 +227,24 @@ def _follow(api: Api, task: Json, output: Form, *, is_quiet: bool, patience_seco
     if not is_quiet:
         terminal.say(last_line(task))
     return exit_of(task)
+
+
+def _unread(api: Api, task_id: str, *, is_quiet: bool) -> Exit:
+    """Leave a task whose output nobody reads any longer. Says what became of it if it has ended, or is about to.
+
+    A pipe that closes is no error; how the task ended is what it is.
+    """
+    try:
+        task = api.get(f"/api/tasks/{task_id}", {"wait": _LAST_LOOK_SECONDS})
+    except CommandError:
+        task = None
+    if task is not None and is_terminal(task):
+        if not is_quiet:
+            terminal.say(last_line(task))
+        return exit_of(task)
+    if not is_quiet:
+        _say_goodbye(api, task_id)
+    return Exit.COMPLETED
 
 
 def _where(api: Api) -> str:
@@ -242,7 +263,7 @@ def _show_plan(plan: Json, output: Form) -> None:
         terminal.write_json(plan)
         return
     terminal.write(
-        f"{len(plan['chunks'])} chunks, {plan['minimumCalls']} model calls when nothing fails, "
+        f"{many(len(plan['chunks']), 'chunk')}, {many(plan['minimumCalls'], 'model call')} when nothing fails, "
         f"about {plan['estimatedTokens']} tokens in, "
         f"{plan['characters']} characters, model {plan['request']['model']}\n"
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..shapes import many
 from .findings import Check, fault, ok, skipped
 
 SECONDS_MOST: Final = 60
@@ -125,7 +126,7 @@ def _database(ask: Wrangler, flags: list[str], own: dict[str, Any]) -> Iterator[
         count = waiting.text.count(".sql")
         yield fault(
             "migrations",
-            f"{count} migrations are not applied",
+            f"{many(count, 'migration')} not applied",
             "npx wrangler d1 migrations apply DB --remote, or make deploy",
         )
     else:

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..connection import Api
 from ..errors import Refused, Unreachable
-from ..shapes import Json
+from ..shapes import Json, many
 from .findings import Check, fault, ok, warning
 
 _LOOKED_BACK: Final = timedelta(days=1)
@@ -79,7 +79,7 @@ def _judged(codes: Counter[str], *, is_whole: bool) -> Iterator[Check]:
     dead = codes.pop("dead_lettered", 0)
     if dead:
         fix = "npx wrangler tail (why?), then onceover retry --failed --error-code dead_lettered"
-        yield fault("dead-letters", f"failing messages: {dead} tasks of the last day were dead-lettered", fix)
+        yield fault("dead-letters", f"failing messages: {many(dead, 'task')} of the last day dead-lettered", fix)
     elif is_whole:
         yield ok("dead-letters", "none in the last day")
     for code in _ASKED_FOR:

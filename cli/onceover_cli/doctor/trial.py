@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from ..connection import Api
 from ..errors import Refused, Unreachable
+from ..shapes import many
 from ..submission import fresh_key
 from .findings import Check, fault, ok
 from .model import model_fix
@@ -38,7 +39,8 @@ def trial(api: Api, clock: Callable[[], float] = time.monotonic) -> Check:
     if task["status"] == "completed":
         calls = task["usage"]["modelCalls"]
         return ok(
-            "task", f"a task was done in {took} by the {task['route']} route with {calls} model call(s), and erased"
+            "task",
+            f"a task was done in {took} by the {task['route']} route with {many(calls, 'model call')}, and erased",
         )
     if not task["terminal"]:
         last = task.get("lastError") or {}
