@@ -8,7 +8,7 @@ from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, Json, 
 from tests.unit.test_cli_commands import Runs, conforms, fake, run
 
 __all__ = ("fake", "run")
-RETRY = "/api/tasks/retry"
+RETRY, CANCEL = "/api/tasks/retry", "/api/tasks/cancel"
 OTHER, THIRD = "01a213be-0000-762c-b9e4-99bccab77cf8", "01a213be-1111-762c-b9e4-99bccab77cf8"
 IDS = (TASK_ID, OTHER, THIRD)
 
@@ -61,6 +61,30 @@ def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, ru
     assert err.startswith("error: ")
     fake.on("POST", RETRY, pages(250, trouble))
     assert run("retry", "--failed", "-o", "json")[:2] == (1, "")
+
+
+def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
+    """A hundred a request, at most as many as there were; that there are others is said."""
+    endless = [{"cancelled": 100, "more": True}] * 9
+    fake.on("POST", CANCEL, pages(107, *endless))
+    status, out, err = run("cancel", "--all", "--status", "pending")
+    assert (status, out) == (0, "200 tasks cancelled\n")
+    assert "There are more tasks that go on" in err
+    asked = [one.body for one in fake.requests("POST", CANCEL)]
+    assert asked == [{"status": "pending", "dryRun": True}, {"status": "pending"}, {"status": "pending"}]
+    fake.on("POST", CANCEL, pages(107, {"cancelled": 100, "more": True}, LOST))
+    status, out, _ = run("cancel", "--all", "-o", "json")
+    assert (status, conforms("cancel-all", out)) == (1, {"cancelled": 100, "more": True})
+
+
+def test_several_are_cancelled_and_one_that_is_refused_stops_no_other(fake: FakeApi, run: Runs) -> None:
+    """As with `retry`; the status is 1, and the ids of those that were cancelled stand on standard output."""
+    for one in (TASK_ID, THIRD):
+        fake.on("POST", f"/api/tasks/{one}/cancel", task("cancelled", id=one))
+    fake.on("POST", f"/api/tasks/{OTHER}/cancel", problem(409, "task_ended", "The task has completed."))
+    status, out, err = run("cancel", *IDS)
+    assert (status, out) == (1, f"{TASK_ID}\n{THIRD}\n")
+    assert err == f"error: {OTHER}: The task has completed.\n"
 
 
 @pytest.mark.parametrize(

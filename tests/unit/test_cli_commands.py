@@ -6,18 +6,20 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from onceover_cli.commands import flags
 from onceover_cli.errors import flag_of
 from onceover_cli.exits import Exit, exit_of
 from onceover_cli.main import app, main
 from onceover_cli.submission import Wanted, body_of
 from tests.support.dev_server import ROOT
-from tests.support.fake_api import LOST, TASK_ID, Answer, FakeApi, chunk, event, failed, problem, task
+from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, chunk, event, failed, problem, task
 
 jsonschema: Any = importlib.import_module("jsonschema_rs")
 
@@ -389,6 +391,43 @@ def test_a_watch_that_is_given_up_says_how_to_go_on(fake: FakeApi, run: Runs):
     assert f"Watch it: onceover watch {TASK_ID}" in err
 
 
+FAILED_CHUNK = {**chunk(1, ""), "status": "failed", "output": None, "finishReason": None, "attempts": 3} | {
+    "error": {"code": "model_refused", "message": "the provider answered 400", "retryable": False}
+}
+ATTEMPT = {"at": "2026-11-25T10:00:00.000Z", "status": 500, "milliseconds": 12, "failure": "server_error"}
+DELIVERY = {
+    "id": "evt_1",
+    "endpoint": "we_1",
+    "type": "task.completed",
+    "status": "pending",
+    "createdAt": "2026-11-25T10:00:00.000Z",
+    "nextAttemptAt": "2026-11-25T10:05:00.000Z",
+    "tries": 2,
+    "attempts": [ATTEMPT | {"at": "2026-11-25T10:01:00.000Z", "status": None, "failure": "timeout"}, ATTEMPT],
+}
+UNTRIED = DELIVERY | {"id": "evt_2", "nextAttemptAt": None, "tries": 0, "attempts": []}
+SUMS = {
+    "completed": 3,
+    "failed": 1,
+    "cancelled": 0,
+    "deadLetters": 1,
+    "modelCalls": 20,
+    "inDoubt": 2,
+    "truncated": 4,
+}
+HISTORY = {
+    "hours": 24,
+    "bucketSeconds": 300,
+    "until": None,
+    "boundsMs": [500],
+    "buckets": [{"at": f"2026-11-25T{at}:00.000Z", **SUMS} for at in ("09:55", "10:00", "10:05")],
+}
+
+
+def cancelled_in_bulk(asked: Asked) -> dict[str, Any]:
+    return {"tasks": 2, "more": False} if asked.body.get("dryRun") else {"cancelled": 2, "more": False}
+
+
 # --- documents --------------------------------------------------------------------------------------------
 
 
@@ -411,6 +450,10 @@ def serve_everything(fake: FakeApi) -> None:
     )
     fake.on("DELETE", f"{HOOKS}/we_1", Answer(204)).on("POST", f"{HOOKS}/we_1/test", TRIED)
     fake.on("POST", f"{HOOKS}/we_1/rotate_secret", {**ENDPOINT, "signing_secret": "whsec_2"})
+    fake.on("POST", "/api/tasks/cancel", cancelled_in_bulk)
+    fake.on("GET", f"{PATH}/chunks", {"chunks": [chunk(0, "one"), FAILED_CHUNK], "nextCursor": None})
+    fake.on("GET", f"{PATH}/deliveries", {"deliveries": [DELIVERY, UNTRIED]})
+    fake.on("GET", "/api/history", HISTORY)
     fake.on("GET", "/api/async-status", STATUS)
     model = {"status": "healthy", "provider": "demo", "model": "demo-1", "checkedAt": "", "detail": "built in"}
     fake.on("GET", "/api/ai-status", model)
@@ -439,6 +482,12 @@ COMMANDS = {
     "result": ["result", TASK_ID],
     "list": ["list"],
     "cancel": ["cancel", TASK_ID],
+    "cancel-several": ["cancel", TASK_ID, "no-such-task"],
+    "cancel-all": ["cancel", "--all", "--status", "pending"],
+    "cancel-all-dry-run": ["cancel", "--all", "--since", "2h", "--dry-run"],
+    "chunks": ["chunks", TASK_ID],
+    "deliveries": ["deliveries", TASK_ID],
+    "history": ["history", "--hours", "6"],
     "retry": ["retry", TASK_ID, "no-such-task"],
     "retry-failed": ["retry", "--failed", "--error-code", "model_refused"],
     "retry-failed-dry-run": ["retry", "--failed", "--dry-run"],
@@ -454,7 +503,7 @@ COMMANDS = {
     "doctor": ["doctor"],
     "top": ["top", "--once"],
 }
-PARTLY = {"retry", "delete"}
+PARTLY = {"cancel-several", "retry", "delete"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -545,6 +594,93 @@ def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
     ]
 
 
+def test_a_list_shows_names_and_what_was_cut(fake: FakeApi, run: Runs):
+    """The name is the one that the dashboard shows; a cut output is no whole result."""
+    found = [
+        task(metadata={"name": "emma\tI", "title": "no"}, progress={"total": 2, "completed": 2, "truncated": 1}),
+        task(metadata={"title": "t"}),
+        task(metadata={"label": ["no text"]}),
+    ]
+    fake.on("GET", "/api/tasks", {"tasks": found, "nextCursor": None})
+    headings, *rows = [line.split("\t") for line in run("list")[1].splitlines()]
+    assert headings[-2:] == ["CUT", "NAME"]
+    assert [row[-2:] for row in rows] == [["1", "emma I"], ["", "t"], ["", ""]]
+    fake.on("GET", PATH, found[0])
+    assert "name        emma I\n" in run("status", TASK_ID)[1]
+
+
+@pytest.mark.parametrize(
+    ("since", "after"),
+    [
+        ("90", "2026-11-25T11:58:30.000Z"),
+        ("2h", "2026-11-25T10:00:00.000Z"),
+        ("1d", "2026-11-24T12:00:00.000Z"),
+        ("2026-11-25T18:00:00+08:00", "2026-11-25T10:00:00.000Z"),
+    ],
+)
+def test_since_is_a_span_or_a_time(since: str, after: str, fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch):
+    """The API has times alone; whoever looks back counts from now. All three commands take it."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Clock":
+            return cls(2026, 11, 25, 12, tzinfo=tz)
+
+    monkeypatch.setattr(flags, "datetime", Clock)
+    serve_everything(fake)
+    assert run("list", "--since", since)[0] == 0
+    assert fake.requests("GET", "/api/tasks")[0].query["createdAfter"] == after
+    assert run("cancel", "--all", "--dry-run", "--since", since)[0] == 0
+    assert run("retry", "--failed", "--dry-run", "--since", since)[0] == 0
+    assert {fake.requests("POST", f"/api/tasks/{name}")[0].body["createdAfter"] for name in ("cancel", "retry")} == {
+        after
+    }
+
+
+@pytest.mark.parametrize("arguments", [["--since", "soon"], ["--since", "1h", "--created-after", "x"]])
+def test_a_since_that_is_none_is_refused(arguments: list[str], fake: FakeApi, run: Runs):
+    """Before anything is asked, with what it may be."""
+    status, _, err = run("list", *arguments)
+    assert (status, fake.asked) == (1, [])
+    assert "--since" in err
+
+
+def test_what_is_told_of_chunks_deliveries_and_history(fake: FakeApi, run: Runs):
+    """A row each, with what went wrong; an hour is the sum of its five minutes."""
+    serve_everything(fake)
+    assert [line.split("\t") for line in run("chunks", TASK_ID)[1].splitlines()[1:]] == [
+        ["0", "0-10", "completed", "1", "stop", "one"],
+        ["1", "10-20", "failed", "3", "model_refused", "the provider answered 400"],
+    ]
+    assert [line.split("\t")[3:] for line in run("deliveries", TASK_ID)[1].splitlines()[1:]] == [
+        ["pending", "2", "timeout, 12 ms", "2026-11-25T10:05:00.000Z"],
+        ["pending", "0", "", ""],
+    ]
+    assert [line.split("\t") for line in run("history")[1].splitlines()] == [
+        ["HOUR", "COMPLETED", "FAILED", "CANCELLED", "DEAD", "CALLS", "DOUBT", "CUT"],
+        ["2026-11-25T09:00Z", "3", "1", "0", "1", "20", "2", "4"],
+        ["2026-11-25T10:00Z", "6", "2", "0", "2", "40", "4", "8"],
+    ]
+
+
+def test_chunks_are_read_page_by_page(fake: FakeApi, run: Runs):
+    """As many as are wanted, and no page more."""
+    pages = [{"chunks": [chunk(n, "x") for n in range(i, i + 2)], "nextCursor": str(i + 2)} for i in (0, 2, 4)]
+    fake.on("GET", f"{PATH}/chunks", lambda asked: pages[int(asked.query.get("cursor", "0")) // 2])
+    document = conforms("chunks", run("chunks", TASK_ID, "-n", "3", "-o", "json")[1])
+    assert [one["index"] for one in document["chunks"]] == [0, 1, 2]
+    assert len(fake.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], [TASK_ID, "--all"], [TASK_ID, "--dry-run"], [TASK_ID, "--status", "pending"], ["--dry-run"]]
+)
+def test_a_cancellation_says_which_tasks(arguments: list[str], fake: FakeApi, run: Runs):
+    """Ids, or --all with its filters: no task is cancelled by a flag that was forgotten."""
+    assert run("cancel", *arguments)[0] == 1
+    assert fake.asked == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [[], [TASK_ID, "--failed"], [TASK_ID, "--dry-run"], ["--failed", "--max-calls", "3"]],
@@ -600,8 +736,8 @@ def test_every_command_helps_with_examples(name: str, run: Runs):
 
 
 def test_the_commands_are_those_of_the_contract():
-    """Section 9's table, and `rotate`, which section 8 has."""
-    words = "run submit watch status result list cancel retry delete doctor top"
+    """Section 9's table, `rotate`, which section 8 has, and three that look closer."""
+    words = "run submit watch status result list cancel retry delete doctor top chunks deliveries history"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}
     assert set(commands()) == {*words.split(), *grouped}

@@ -1,7 +1,9 @@
 """`cancel`, `retry` and `delete`: change what becomes of tasks."""
 
 from collections.abc import Callable
-from typing import Annotated
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Final
 
 import typer
 
@@ -11,15 +13,53 @@ from ..errors import CommandError, Refused, Unreachable
 from ..exits import Exit
 from ..progress import last_line
 from ..shapes import Json, many
-from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, TaskId, TaskIds, Url, connect, examples
+from . import flags
+from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, Since, TaskIds, Url, connect, examples
+
+
+class GoingOn(StrEnum):
+    """Where a task stands that has not ended."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
 
 
 def cancel(
-    context: typer.Context, task_id: TaskId, output: Output = Form.TEXT, url: Url = None, key: Key = None
+    context: typer.Context,
+    task_ids: Annotated[list[str] | None, typer.Argument(metavar="ID…", show_default=False)] = None,
+    every: Annotated[bool, typer.Option("--all", help="All tasks that go on and that the filters below name.")] = False,
+    status: Annotated[GoingOn | None, typer.Option("--status", help="Only tasks of this status.")] = None,
+    since: Since = None,
+    created_after: CreatedAfter = None,
+    created_before: CreatedBefore = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --all: how many tasks it would be.")] = False,
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
 ) -> None:
-    """Cancel a task: no model call starts afterwards."""
+    """Cancel tasks: no model call of theirs starts afterwards."""
+    after = flags.created_after(created_after, since)
+    filters: Json = {"status": status, "createdAfter": after, "createdBefore": created_before}
+    given = {name: value for name, value in filters.items() if value is not None}
+    if bool(task_ids) == every:
+        raise CommandError("name the tasks, or say --all for all that go on")
+    if task_ids and (given or dry_run):
+        raise CommandError("--status, --since, --created-after, --created-before and --dry-run go with --all")
     with connect(context, url, key) as api:
-        task = api.ask("POST", f"/api/tasks/{task_id}/cancel")
+        if every:
+            _in_bulk(api, CANCEL, given, output, is_dry=dry_run)
+            return
+        wanted = task_ids or []
+        if len(wanted) == 1:
+            _cancel_one(api, wanted[0], output)
+            return
+        done, refused = _each(wanted, lambda one: api.ask("POST", f"/api/tasks/{one}/cancel"))
+    _show(done, refused, output)
+    _end(refused, len(wanted) - len(done) - len(refused))
+
+
+def _cancel_one(api: Api, task_id: str, output: Form) -> None:
+    task = api.ask("POST", f"/api/tasks/{task_id}/cancel")
     if output is Form.JSON:
         terminal.write_json(task)
     terminal.say(last_line(task))
@@ -32,6 +72,7 @@ def retry(
     error_code: Annotated[
         str | None, typer.Option("--error-code", metavar="CODE", help="Only tasks that failed with this code.")
     ] = None,
+    since: Since = None,
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
     max_calls: Annotated[
@@ -45,63 +86,92 @@ def retry(
     key: Key = None,
 ) -> None:
     """Let failed or cancelled tasks go on from the parts that they have."""
-    filters = {"errorCode": error_code, "createdAfter": created_after, "createdBefore": created_before}
+    after = flags.created_after(created_after, since)
+    filters = {"errorCode": error_code, "createdAfter": after, "createdBefore": created_before}
     given = {name: value for name, value in filters.items() if value is not None}
     if bool(task_ids) == failed:
         raise CommandError("name the tasks, or say --failed for all of them")
     if task_ids and (given or dry_run):
-        raise CommandError("--error-code, --created-after, --created-before and --dry-run go with --failed")
+        raise CommandError("--error-code, --since, --created-after, --created-before and --dry-run go with --failed")
     if failed and max_calls is not None:
         raise CommandError("--max-calls is the budget of one task: name the task")
     with connect(context, url, key) as api:
         if failed:
-            _retry_all(api, given, output, is_dry=dry_run)
+            _in_bulk(api, RETRY, given, output, is_dry=dry_run)
             return
         body = None if max_calls is None else {"maxModelCalls": max_calls}
         wanted = task_ids or []
         done, refused = _each(wanted, lambda one: api.ask("POST", f"/api/tasks/{one}/retry", body=body))
-    if output is Form.JSON:
-        terminal.write_json({"tasks": done, "refused": refused})
-    else:
-        terminal.write("".join(f"{task['id']}\n" for task in done))
+    _show(done, refused, output)
     _end(refused, len(wanted) - len(done) - len(refused))
 
 
-def _retry_all(api: Api, filters: Json, output: Form, *, is_dry: bool) -> None:
-    """Put all failed tasks back, a hundred a request, or say what that would come to."""
-    found = api.ask("POST", "/api/tasks/retry", body={**filters, "dryRun": True})
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """A change of many tasks: its path, the field that counts what was done, and the words for it."""
+
+    path: str
+    counts: str
+    done: str
+    others: str
+
+    def plan(self, found: Json) -> str:
+        """Say what it would come to."""
+        tasks = many(found["tasks"], "task") + (" or more" if found["more"] else "")
+        if "maximumCalls" not in found:
+            return f"{tasks}\n"
+        return f"{tasks}, {found['minimumCalls']} to {found['maximumCalls']} model calls\n"
+
+
+RETRY: Final = Bulk(
+    "/api/tasks/retry",
+    "retried",
+    "put back",
+    "There are more failed tasks, some of which may have failed again: onceover list --status failed",
+)
+CANCEL: Final = Bulk("/api/tasks/cancel", "cancelled", "cancelled", "There are more tasks that go on: onceover list")
+
+
+def _in_bulk(api: Api, bulk: Bulk, filters: Json, output: Form, *, is_dry: bool) -> None:
+    """Change all tasks that the filters name, a hundred a request, or say what that would come to."""
+    found = api.ask("POST", bulk.path, body={**filters, "dryRun": True})
     if is_dry:
-        text = f"{many(found['tasks'], 'task')}, {found['minimumCalls']} to {found['maximumCalls']} model calls\n"
-        _tell(found, text, output)
+        _tell(found, bulk.plan(found), output)
         return
-    done, stopped = _rounds(api, filters, found["tasks"])
-    _tell(done, f"{many(done['retried'], 'task')} put back\n", output)
+    done, stopped = _rounds(api, bulk, filters, found["tasks"])
+    _tell(done, f"{many(done[bulk.counts], 'task')} {bulk.done}\n", output)
     if stopped is not None:
         raise stopped
     if done["more"]:
-        terminal.say("There are more failed tasks, some of which may have failed again: onceover list --status failed")
+        terminal.say(bulk.others)
 
 
-def _rounds(api: Api, filters: Json, most: int) -> tuple[Json, CommandError | None]:
-    """Put back as many tasks as there were, and say what ended it early. Raises what the first request raises.
+def _rounds(api: Api, bulk: Bulk, filters: Json, most: int) -> tuple[Json, CommandError | None]:
+    """Change as many tasks as there were, and say what ended it early. Raises what the first request raises.
 
     A task that fails again at once is found again by the next request, so without `most` this would go on, and cost,
     for as long as tasks fail.
     """
-    done: Json = {"retried": 0, "more": False}
-    is_first = True
-    while done["retried"] < most and (is_first or done["more"]):
+    count, more, is_first = 0, False, True
+    while count < most and (is_first or more):
         try:
-            page = api.ask("POST", "/api/tasks/retry", body=filters)
+            page = api.ask("POST", bulk.path, body=filters)
         except (Refused, Unreachable) as error:
             if is_first:
                 raise
-            return done, error
-        done = {"retried": done["retried"] + page["retried"], "more": page["more"]}
-        if page["retried"] == 0:
+            return {bulk.counts: count, "more": more}, error
+        count, more, is_first = count + page[bulk.counts], page["more"], False
+        if page[bulk.counts] == 0:
             break
-        is_first = False
-    return done, None
+    return {bulk.counts: count, "more": more}, None
+
+
+def _show(done: list[Json], refused: list[Json], output: Form) -> None:
+    """Write the tasks that were changed."""
+    if output is Form.JSON:
+        terminal.write_json({"tasks": done, "refused": refused})
+    else:
+        terminal.write("".join(f"{task['id']}\n" for task in done))
 
 
 def _tell(found: Json, text: str, output: Form) -> None:
@@ -161,12 +231,18 @@ def _end(refused: list[Json], untried: int) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(epilog=examples("onceover cancel $ID"))(cancel)
+    app.command(
+        epilog=examples(
+            "onceover cancel $ID",
+            "onceover cancel --all --since 2h --dry-run",
+            "onceover cancel --all --status pending",
+        )
+    )(cancel)
     app.command(
         epilog=examples(
             "onceover retry $ID --max-calls 200",
             "onceover retry --failed --error-code model_unavailable --dry-run",
-            "onceover retry --failed --created-after 2026-11-25T00:00:00Z",
+            "onceover retry --failed --since 1d",
         )
     )(retry)
     app.command(epilog=examples("onceover delete $ID"))(delete)

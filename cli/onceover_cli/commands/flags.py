@@ -1,5 +1,6 @@
 """The flags that commands share, each written once."""
 
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -7,6 +8,8 @@ import typer
 
 from .. import terminal
 from ..connection import Api, place
+from ..errors import CommandError
+from ..submission import seconds
 
 
 class Form(StrEnum):
@@ -45,6 +48,33 @@ CreatedAfter = Annotated[
 CreatedBefore = Annotated[
     str | None, typer.Option("--created-before", metavar="TIME", help="Only tasks created before this time.")
 ]
+Since = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Only tasks of the last 90s, 10m, 2h, 1d; or from a time on."),
+]
+
+
+def created_after(after: str | None, since: str | None) -> str | None:
+    """Return the time that `--created-after` or `--since` means; None without either. Raises `CommandError`."""
+    if since is None:
+        return after
+    if after is not None:
+        raise CommandError("--since and --created-after say the same; leave one of them out")
+    try:
+        moment = datetime.now(UTC) - timedelta(seconds=seconds("--since", since))
+    except CommandError:
+        moment = _time(since)
+    except OverflowError:
+        raise CommandError(f"--since {since}: that is before all time") from None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _time(text: str) -> datetime:
+    """Read a day or a time, of this machine's zone where it names none. Raises `CommandError`."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"--since {text}: must be like 90s, 10m, 2h, 1d, or 2026-11-25, 2026-11-25T18:00") from None
 
 
 def examples(*lines: str) -> str:

@@ -12,9 +12,12 @@ from ..errors import CommandError
 from ..exits import Exit, exit_of
 from ..progress import last_line
 from ..shapes import Json, is_terminal, output_text
-from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, TaskId, Url, connect, examples
+from . import flags
+from .details import chunk_pages
+from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, Since, TaskId, Url, connect, examples
 
 _PAGE_MOST = 100
+_NAME_CHARS = 60
 
 
 class Status(StrEnum):
@@ -47,6 +50,7 @@ def _lines(task: Json) -> list[tuple[str, str]]:
         waits = wait["reason"] + ahead + (f", until {wait['until']}" if wait.get("until") else "")
     return [
         ("id", task["id"]),
+        ("name", name_of(task)),
         ("status", last_line(task)),
         ("waits for", waits),
         ("error", f"{error['code']}: {error['message']}" if error else ""),
@@ -75,7 +79,7 @@ def result(
         text, is_complete = output_text(task), task["status"] == "completed"
         if not is_complete and not partial:
             _refuse(task)
-        parts = [] if is_complete else _outputs(api, task_id)
+        parts = [] if is_complete else [one["output"] for one in chunk_pages(api, task_id) if one["output"] is not None]
     if output is Form.JSON:
         shown = {
             "id": task["id"],
@@ -105,22 +109,11 @@ def _refuse(task: Json) -> None:
     raise typer.Exit(exit_of(task))
 
 
-def _outputs(api: Api, task_id: str) -> list[str]:
-    """Read the outputs of all finished chunks, page by page."""
-    found: list[str] = []
-    query = {"limit": "100"}
-    while True:
-        page = api.get(f"/api/tasks/{task_id}/chunks", query)
-        found += [chunk["output"] for chunk in page["chunks"] if chunk["output"] is not None]
-        if page["nextCursor"] is None:
-            return found
-        query["cursor"] = page["nextCursor"]
-
-
 def list_tasks(
     context: typer.Context,
     status: Annotated[Status | None, typer.Option("--status", help="Only tasks of this status.")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many at most.")] = 20,
+    since: Since = None,
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
     output: Output = Form.TEXT,
@@ -128,7 +121,8 @@ def list_tasks(
     key: Key = None,
 ) -> None:
     """List tasks, the newest first."""
-    query = {"status": status, "createdAfter": created_after, "createdBefore": created_before}
+    after = flags.created_after(created_after, since)
+    query = {"status": status, "createdAfter": after, "createdBefore": created_before}
     with connect(context, url, key) as api:
         found = pages(api, {name: str(value) for name, value in query.items() if value is not None}, limit)
     if output is Form.JSON:
@@ -142,12 +136,21 @@ def list_tasks(
             str(task["usage"]["modelCalls"]),
             task["createdAt"],
             (task["error"] or {}).get("code", "") or (task.get("waitingFor") or {}).get("reason", ""),
+            str(task["progress"].get("truncated") or ""),
+            name_of(task),
         ]
         for task in found["tasks"]
     ]
-    terminal.write_table(["ID", "STATUS", "CHUNKS", "CALLS", "CREATED", "WHY"], rows)
+    terminal.write_table(["ID", "STATUS", "CHUNKS", "CALLS", "CREATED", "WHY", "CUT", "NAME"], rows)
     if found["nextCursor"] is not None and terminal.is_terminal(sys.stdout):
         terminal.say(f"There are others: -n {limit * 5} shows more.")
+
+
+def name_of(task: Json) -> str:
+    """Return what the client calls its task, if the metadata has something that reads like a name: as the dashboard."""
+    metadata = task.get("metadata") or {}
+    found = next((metadata[one] for one in ("name", "title", "label") if metadata.get(one) is not None), "")
+    return " ".join(found.split())[:_NAME_CHARS] if isinstance(found, str) else ""
 
 
 def pages(api: Api, query: dict[str, str], limit: int) -> Json:
@@ -167,4 +170,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog=examples("onceover status $ID", "onceover status $ID -o json | jq .progress"))(status)
     app.command(epilog=examples("onceover result $ID > result.md", "onceover result $ID --partial"))(result)
-    app.command("list", epilog=examples("onceover list --status failed -n 100", "onceover list -o json"))(list_tasks)
+    app.command("list", epilog=examples("onceover list --status failed --since 1d", "onceover list -o json"))(
+        list_tasks
+    )

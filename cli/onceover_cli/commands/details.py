@@ -1,0 +1,136 @@
+"""`chunks`, `deliveries` and `history`: look closer."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+import typer
+
+from .. import terminal
+from ..connection import Api
+from ..shapes import Json
+from .flags import Form, Key, Output, TaskId, Url, connect, examples
+
+_PAGE: Final = 100
+_PREVIEW_CHARS: Final = 48
+_HOUR_CHARS: Final = len("2026-11-25T10")
+# What is added up in an hour of the history, with its heading.
+_ADDED: Final = {
+    "completed": "COMPLETED",
+    "failed": "FAILED",
+    "cancelled": "CANCELLED",
+    "deadLetters": "DEAD",
+    "modelCalls": "CALLS",
+    "inDoubt": "DOUBT",
+    "truncated": "CUT",
+}
+
+
+def chunk_pages(api: Api, task_id: str, most: int | None = None) -> Iterator[Json]:
+    """Give the chunks that are finished, in the order of the text, page by page."""
+    query = {"limit": str(_PAGE if most is None else min(most, _PAGE))}
+    left = most
+    while True:
+        page = api.get(f"/api/tasks/{task_id}/chunks", query)
+        found = page["chunks"] if left is None else page["chunks"][:left]
+        yield from found
+        left = None if left is None else left - len(found)
+        if page["nextCursor"] is None or left == 0:
+            return
+        query["cursor"] = page["nextCursor"]
+
+
+def chunks(
+    context: typer.Context,
+    task_id: TaskId,
+    limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="The first so many; else all.")] = None,
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """List the finished chunks of a task: where they stand in the text, what they cost, how they end."""
+    with connect(context, url, key) as api:
+        found = list(chunk_pages(api, task_id, limit))
+    if output is Form.JSON:
+        terminal.write_json({"chunks": found})
+        return
+    rows = [
+        [
+            str(one["index"]),
+            f"{one['start']}-{one['end']}",
+            one["status"],
+            str(one["attempts"]),
+            one.get("finishReason") or (one["error"] or {}).get("code", ""),
+            _preview(one["output"] or (one["error"] or {}).get("message", "")),
+        ]
+        for one in found
+    ]
+    terminal.write_table(["INDEX", "CHARACTERS", "STATUS", "CALLS", "END", "OUTPUT"], rows)
+
+
+def _preview(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _PREVIEW_CHARS else f"{line[: _PREVIEW_CHARS - 1]}…"
+
+
+def deliveries(
+    context: typer.Context, task_id: TaskId, output: Output = Form.TEXT, url: Url = None, key: Key = None
+) -> None:
+    """List the webhook deliveries of a task, and what came of their last attempts."""
+    with connect(context, url, key) as api:
+        found = api.get(f"/api/tasks/{task_id}/deliveries")
+    if output is Form.JSON:
+        terminal.write_json(found)
+        return
+    rows = [
+        [
+            one["id"],
+            one["endpoint"],
+            one["type"],
+            one["status"],
+            str(one["tries"]),
+            _last(one),
+            one["nextAttemptAt"] or "",
+        ]
+        for one in found["deliveries"]
+    ]
+    terminal.write_table(["ID", "ENDPOINT", "EVENT", "STATUS", "TRIES", "LAST", "NEXT"], rows)
+
+
+def _last(delivery: Json) -> str:
+    """Say what came of the latest attempt."""
+    if not delivery["attempts"]:
+        return ""
+    latest = max(delivery["attempts"], key=lambda attempt: str(attempt["at"]))
+    said = [str(part) for part in (latest["status"], latest["failure"]) if part is not None]
+    return f"{' '.join(said)}, {latest['milliseconds']} ms"
+
+
+def history(
+    context: typer.Context,
+    hours: Annotated[int, typer.Option("--hours", min=1, max=48, help="How far to look back.")] = 24,
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Show what ended in the last hours, hour by hour; operators only. `-o json` has it by five minutes."""
+    with connect(context, url, key) as api:
+        found = api.get("/api/history", {"hours": str(hours)})
+    if output is Form.JSON:
+        terminal.write_json(found)
+        return
+    sums: dict[str, Counter[str]] = {}
+    for bucket in found["buckets"]:
+        hour = sums.setdefault(str(bucket["at"])[:_HOUR_CHARS], Counter())
+        hour.update({name: bucket[name] for name in _ADDED})
+    rows = [[f"{hour}:00Z", *(str(one[name]) for name in _ADDED)] for hour, one in sorted(sums.items())]
+    terminal.write_table(["HOUR", *_ADDED.values()], rows)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog=examples("onceover chunks $ID", "onceover chunks $ID -o json | jq -r '.chunks[].output'"))(
+        chunks
+    )
+    app.command(epilog=examples("onceover deliveries $ID"))(deliveries)
+    app.command(epilog=examples("onceover history --hours 6", "onceover history -o json | jq '.buckets[-1]'"))(history)
