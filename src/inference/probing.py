@@ -25,8 +25,8 @@ def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
 def _lacks(body: bytes, model: str) -> bool:
     """Whether a list of models is one, and has no such model, under no spelling that servers take for it.
 
-    Ollama adds `:latest` to a name without a tag. Gemini puts `models/` before each. llama.cpp lists its one model and
-    serves it under any name.
+    Ollama adds `:latest` to a name without a tag. Gemini puts `models/` before each. llama.cpp and llama-cpp-python
+    list their one model and serve it under any name.
     """
     try:
         listed = replies.member(replies.parse(body), "data")
@@ -34,7 +34,7 @@ def _lacks(body: bytes, model: str) -> bool:
         return False
     if not isinstance(listed, list) or not listed:
         return False
-    if any(replies.member(one, "owned_by") == "llamacpp" for one in listed):
+    if len(listed) == 1 and replies.member(listed[0], "owned_by") in {"llamacpp", "me"}:
         return False
     names = [replies.member(one, "id") for one in listed]
     return not any(name in {model, f"{model}:latest", f"models/{model}"} for name in names if isinstance(name, str))

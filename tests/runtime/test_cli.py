@@ -118,7 +118,7 @@ def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequen
     if given == "write at length":
         assert done.stdout == LARGE + "\n"
     if expected == 1:
-        assert "maxModelCalls" in done.stderr
+        assert "error: --max-calls: must be at least " in done.stderr
 
 
 def test_a_deadline_and_a_cancellation_have_statuses_of_their_own(

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from src.inference.openai import DEFAULT_MODEL
 from tests.support import model_plan
 from tests.support.model_plan import Behaviour, Call, Plan, output_for
 from tests.support.model_wire import Connection, Request
@@ -274,7 +275,8 @@ class ModelServer:
 
 def _other_reply(request: Request) -> tuple[int, bytes]:
     if request.path == "/v1/models" and request.method == "GET":
-        return 200, _json({"object": "list", "data": [{"id": "test-model", "object": "model", "owned_by": "tests"}]})
+        listed = [{"id": name, "object": "model", "owned_by": "tests"} for name in ("test-model", DEFAULT_MODEL)]
+        return 200, _json({"object": "list", "data": listed})
     return 404, _json({"error": {"message": "no such path", "type": "test", "code": None}})
 
 

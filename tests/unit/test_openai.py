@@ -434,7 +434,9 @@ def listing(*models: dict[str, object]) -> HttpReply:
         (listing({"id": "test-model:latest"}), True),  # Ollama
         (listing({"id": "test-model:1b"}), False),
         (listing({"id": "models/test-model"}), True),  # Gemini
-        (listing({"id": "/models/a.gguf", "owned_by": "llamacpp"}), True),  # it serves its model under any name
+        (listing({"id": "/models/a.gguf", "owned_by": "llamacpp"}), True),  # llama.cpp, under any name
+        (listing({"id": "/models/a.gguf", "owned_by": "me"}), True),  # llama-cpp-python likewise
+        (listing({"id": "a", "owned_by": "me"}, {"id": "b", "owned_by": "me"}), False),
         (listing(), True),  # it lists none, so nothing is known
         (reply(200, {"data": "none"}), True),
         (reply(200, ["other"]), True),
