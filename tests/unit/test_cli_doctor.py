@@ -344,6 +344,9 @@ NO_BINDINGS = dict.fromkeys(FREE_BINDINGS, False)
 OPERATOR_OF_THE_27TH = {**OPERATOR, "lastSweepAt": "2026-11-27T11:59:00.000Z"}
 
 
+PAGE = Answer(stream=["<!doctype html>"])
+
+
 class Deployment:
     """What a deployment answers; sound unless something is changed."""
 
@@ -354,10 +357,12 @@ class Deployment:
         self.tasks: Any = {"tasks": [], "nextCursor": None}
         self.failed: list[dict[str, Any]] = []
         self.passed = 0
+        self.page: Any = PAGE
 
     def serve(self, fake: FakeApi) -> FakeApi:
         """Answer accordingly."""
         tasks: Any = self.tasks if isinstance(self.tasks, Answer) else self._page
+        fake.on("GET", "/", self.page)
         fake.on("GET", "/api/async-status", lambda asked: self.operator if "verbose" in asked.query else self.status)
         return fake.on("GET", "/api/ai-status", self.model).on("GET", "/api/tasks", tasks)
 
@@ -475,6 +480,10 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
             model={**MODEL, "provider": "workers-ai", "status": "unavailable", "detail": "the binding AI is missing"}
         ),
         *("ai-status", Level.FAULT, "binding AI is missing", "[ai]"),
+    ),
+    "no dashboard": (
+        changed(page=problem(404, "not_found")),
+        *("dashboard", Level.WARNING, "no dashboard", "[assets]"),
     ),
     "another day": (
         changed(model={**MODEL, "checkedAt": "2026-11-27T12:00:00.000Z"}, operator=OPERATOR_OF_THE_27TH),

@@ -56,6 +56,7 @@ def examine(api: Api, env: str | None, now: datetime) -> Iterator[Check]:
         return
     outlook = _outlook(api)
     yield from _bindings(status, env, _room_fix(outlook, is_local=api.where.is_local))
+    yield from _dashboard(api)
     checks, served = model(api, now)
     yield from checks
     yield from _access(api)
@@ -155,6 +156,22 @@ def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: 
     if status["status"] == "degraded" and face.status == "healthy":
         return fault("storage", "degraded: the database has no room for new tasks", room_fix)
     return ok("async-status", said)
+
+
+def _dashboard(api: Api) -> Iterator[Check]:
+    """Look whether the page is there. What tasks need does not hang on it."""
+    try:
+        api.get("/")
+        status = 0  # JSON: whatever it is, it is no page
+    except Refused as error:
+        status = error.status
+    except Unreachable:
+        return  # what keeps requests from being answered has been said, or is about to be
+    if status == 200:
+        yield ok("dashboard", f"there is a page at {api.where.url}/")
+    else:
+        fix = "put [assets] back into wrangler.toml (`onceover doctor .` has the lines), then make deploy"
+        yield warning("dashboard", f"there is no dashboard at {api.where.url}/", fix)
 
 
 def _access(api: Api) -> Iterator[Check]:
