@@ -143,7 +143,13 @@ def _meter(cls: type) -> None:
 
 
 _time_handles()
-__all__ = entry.__all__
-for _name in __all__:
-    globals()[_name] = getattr(entry, _name)
-    _meter(getattr(entry, _name))
+_BASES = (workers.WorkerEntrypoint, workers.DurableObject)
+_exported = {
+    name: value
+    for name, value in vars(entry).items()
+    if isinstance(value, type) and issubclass(value, _BASES) and value not in _BASES
+}
+__all__ = list(_exported)
+for _class in _exported.values():
+    _meter(_class)
+globals().update(_exported)

@@ -9,7 +9,7 @@
 // again, which runs when the turn has ended. An event in between sees a clock that is late by the length of a turn.
 {
     const systemNow = Date.now.bind(Date), systemSetTimeout = globalThis.setTimeout.bind(globalThis);
-    const LOST_MS = 50; // the timer's invocation has ended before it: hold the clock, and set another one
+    const LOST_MS = 250; // longer than a turn: the timer's invocation has ended before it, and took it along
     let held, heldAt = 0, latest = 0;
 
     const release = () => { held = undefined; };
@@ -21,7 +21,7 @@
     const now = () => {
         try {
             if (held === undefined) hold(systemNow());
-            else if (systemNow() - heldAt > LOST_MS) hold(held);
+            else if (systemNow() - heldAt > LOST_MS) hold(systemNow());
         } catch {
             return systemNow(); // there are no timers while the Worker is imported, and nothing waits
         }
