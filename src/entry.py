@@ -4,6 +4,8 @@ At run time this module is named `entry` and its directory stands behind the sta
 `import queue` or `import http` would never find ours. The rest of the project is therefore the package `src`, which
 this module registers before it imports from it.
 
+It changes one thing about the interpreter: the timers of Pyodide's event loop (`platform/event_loop.py`).
+
 What is imported stays. So the collector does not run meanwhile, and never looks at it again: that takes as long as the
 free plan lets a request take (docs/decisions/0033-what-is-imported-when.md). Later it comes a tenth as often as it
 would, since reference counts free nearly all there is (docs/decisions/0038-few-crossings.md).
@@ -21,8 +23,10 @@ if "src" not in sys.modules:
 
 gc.disable()
 from src.platform.durable_objects import AIProcessor, BatchCoordinator
+from src.platform.event_loop import EVENT_LOOP
 from src.platform.worker_entrypoint import Default
 
+EVENT_LOOP.adapt()
 gc.freeze()
 gc.set_threshold(20_000)
 gc.enable()

@@ -15,6 +15,7 @@ from .storage import MB
 from .tenants import LOCAL, TENANT_TAKES, is_tenant
 from .webhooks import WEBHOOK_KEY_CHARS_LEAST
 
+EVENT_LOOPS = ("adapted", "pyodide")
 PROVIDERS = ("workers-ai", "openai", "demo")
 MODEL_OPTIONS = ("top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "reasoning_effort")
 # Fields of a call that the service writes itself, or that would change the form of its reply.
@@ -66,6 +67,7 @@ class Settings:
     storage_mb_most: int = limits.STORAGE_MB_MOST["free"]
     webhook_key: str | None = field(default=None, repr=False)
     webhook_loopback: bool = False
+    event_loop: str = EVENT_LOOPS[0]
 
     @property
     def storage_bytes_most(self) -> int:
@@ -178,6 +180,7 @@ def _read(variables: Reading) -> Settings:
         operator_tenant=_tenant(variables, "OPERATOR_TENANT"),
         webhook_key=_secret(variables, "WEBHOOK_KEY", WEBHOOK_KEY_CHARS_LEAST),
         webhook_loopback=_choice(variables, "WEBHOOK_LOOPBACK", ("true", "false"), "false") == "true",
+        event_loop=_choice(variables, "EVENT_LOOP", EVENT_LOOPS, EVENT_LOOPS[0]),
     )
 
 

@@ -6,7 +6,6 @@ import time
 
 from ..inference.protocol import HttpClient
 from ..processing.deliveries import Courier
-from .event_loop import adapt_event_loop
 from .http_client import FetchClient
 from .webhook_courier import FetchCourier
 
@@ -17,7 +16,6 @@ class WorkersRuntime:
     courier: Courier
 
     def __init__(self) -> None:
-        adapt_event_loop()
         self.courier = FetchCourier()
 
     @property

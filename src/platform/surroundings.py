@@ -11,6 +11,7 @@ from ..inference.protocol import Provider
 from ..processing.log import Log
 from .background import Background
 from .bindings import bindings, variable
+from .event_loop import EVENT_LOOP
 from .runtime import WorkersRuntime
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Surroundings:
         """
         if self.memory.settings is None:
             self.memory.settings = load(lambda name: variable(env, name))
+            EVENT_LOOP.settle(self.memory.settings.event_loop, Log(self.runtime.write))
         return App(
             bindings(env), self.memory.settings, self.runtime, self.background(context), self.memory, self.provider
         )

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-class PyodideFuture(asyncio.Future[Any]): ...
-
 class WebLoop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -15,5 +13,3 @@ class WebLoop(asyncio.AbstractEventLoop, metaclass=ABCMeta):
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle: ...
-    def _install_running_loop(self) -> None: ...
-    def _install_asyncgen_hooks(self) -> None: ...

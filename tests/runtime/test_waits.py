@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,27 +20,46 @@ WAITS = [(1.2342, 9), (0.7777, 7), (1, 12), (2.0501, 20), (2, 9)]
 
 
 @pytest.fixture(scope="module")
-def client(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of the Worker on one route, whose model takes an odd time for each call."""
+def model() -> Iterator[ModelServer]:
+    """A model that takes an odd time for each call."""
     odd = random.Random(5)
-    plan = Plan(decide=lambda _: slow(odd.uniform(0.05, 1.1)))
-    state: Path = tmp_path_factory.mktemp("state")
-    with ModelServer(api_key="test-key", plan=plan) as model:
-        flags = openai(model.base_url, AI_CONCURRENCY=6)
-        with (
-            DevServer(state, *ENVIRONMENTS[route], *flags, "--cron-every", "600") as server,
-            Client(server.url) as made,
-        ):
-            yield made
+    with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(odd.uniform(0.05, 1.1)))) as made:
+        yield made
 
 
-def test_waits_of_odd_times_end(client: Client):
-    """Each request with `?wait=` is answered, and its task completes. On a clock that stands still within a turn the
-    first of them used to hang the isolate."""
+@contextmanager
+def serving(state: Path, route: str, model: ModelServer, **more: str) -> Iterator[tuple[DevServer, Client]]:
+    """The Worker on one route, and a client of it."""
+    flags = openai(model.base_url, AI_CONCURRENCY=6, **more)
+    with DevServer(state, *ENVIRONMENTS[route], *flags, "--cron-every", "600") as server, Client(server.url) as made:
+        yield server, made
+
+
+@pytest.fixture(scope="module")
+def client(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of the Worker on one route."""
+    with serving(tmp_path_factory.mktemp("state"), route, model) as (_, made):
+        yield made
+
+
+def wait_for_each(client: Client) -> None:
+    """Send requests with `?wait=`. Each is answered, and its task completes."""
     for seconds, count in WAITS:
         task = client.submit(paragraphs(count), chunk={"maxChars": 40})
         client.task(task["id"], wait=seconds)
         assert client.finished(task["id"])["status"] == "completed"
+
+
+def test_waits_of_odd_times_end(client: Client):
+    """On a clock that stands still within a turn, the first of them used to hang the isolate."""
+    wait_for_each(client)
+
+
+def test_waits_end_on_pyodides_own_loop(model: ModelServer, tmp_path: Path):
+    """EVENT_LOOP gives the loop back, with a line of log. It takes no timer for 2 ms and less, and nothing hangs."""
+    with serving(tmp_path, "durable-object", model, EVENT_LOOP="pyodide") as (server, client):
+        wait_for_each(client)
+        assert '"event":"event_loop_kept"' in server.output
 
 
 def test_a_stream_of_odd_times_ends(client: Client):

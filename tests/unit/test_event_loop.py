@@ -1,8 +1,9 @@
-"""Pyodide's event loop, played by one of CPython with JavaScript's timers and microtasks under it."""
+"""Pyodide's event loop, played by one of CPython with JavaScript's timers under it."""
 
 import asyncio
 import contextvars
 import itertools
+import json
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from src.platform.event_loop import adapt_event_loop
+from src.platform.event_loop import EVENT_LOOP, Adaptation
+from src.processing.log import Log
 
 HOUR = 3600.0
 
@@ -28,17 +30,11 @@ class Function:
 
 
 class Browser:
-    """JavaScript's timers and microtasks, and the functions that it holds.
-
-    `microtasks` counts them. Those that are asked for while `is_ending` are lost, as when the platform ends the code
-    that runs.
-    """
+    """JavaScript's timers, and the functions that it holds."""
 
     def __init__(self) -> None:
         self.timers: dict[int, tuple[asyncio.TimerHandle, Function, int]] = {}
         self.functions: list[Function] = []
-        self.microtasks = 0
-        self.is_ending = False
         self._numbers = itertools.count(1)
 
     def create_once_callable(self, function: Callable[[], object]) -> Function:
@@ -55,12 +51,6 @@ class Browser:
         self.timers[number] = handle, function, milliseconds
         return number
 
-    def queue_microtask(self, function: Function) -> None:
-        self.microtasks += 1
-        self.functions.remove(function)  # what JavaScript holds for good is what these tests ask for
-        if not self.is_ending:
-            asyncio.SelectorEventLoop.call_soon(WebLoop.newest, function.call, context=contextvars.Context())
-
     def fire(self, number: int) -> None:
         handle, function, _ = self.timers.pop(number)
         handle.cancel()
@@ -76,23 +66,7 @@ class Browser:
 
 
 class WebLoop(asyncio.SelectorEventLoop):
-    """Stands for Pyodide's loop, of which each test gets a class of its own to change. Its clock moves when told to."""
-
-    newest: "WebLoop"
-    now: float | None = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        WebLoop.newest = self
-
-    def time(self) -> float:
-        return super().time() if self.now is None else self.now
-
-    def _install_running_loop(self) -> None:
-        assert asyncio.get_running_loop() is self
-
-    def _install_asyncgen_hooks(self) -> None:
-        pass
+    """Stands for Pyodide's loop, of which each test gets a class of its own to change."""
 
     def call_later[*Args](
         self,
@@ -101,6 +75,8 @@ class WebLoop(asyncio.SelectorEventLoop):
         *args: *Args,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
+        if delay == 0:  # as Pyodide's does: its `call_soon` is this
+            return super().call_soon(callback, *args, context=context)  # type: ignore[return-value]
         return super().call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at[*Args](
@@ -114,25 +90,27 @@ class WebLoop(asyncio.SelectorEventLoop):
 
 
 @pytest.fixture
-def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
-    """JavaScript under a loop whose cancelled timers are cleared."""
+def interpreter(monkeypatch: pytest.MonkeyPatch) -> Browser:
+    """JavaScript under a loop as Pyodide made it."""
     made = Browser()
     members: dict[str, dict[str, Any]] = {
-        "js": {
-            "setTimeout": made.set_timeout,
-            "clearTimeout": made.clear_timeout,
-            "queueMicrotask": made.queue_microtask,
-        },
-        "pyodide": {},
+        "js": {"setTimeout": made.set_timeout, "clearTimeout": made.clear_timeout},
         "pyodide.ffi": {"create_once_callable": made.create_once_callable},
-        "pyodide.webloop": {"WebLoop": type("WebLoop", (WebLoop,), {}), "PyodideFuture": asyncio.Future},
+        "pyodide.webloop": {"WebLoop": type("WebLoop", (WebLoop,), {})},
     }
-    for name, content in members.items():
-        module = ModuleType(name)
-        vars(module).update(content)
+    modules = {name: ModuleType(name) for name in ("pyodide", *members)}
+    for name, module in modules.items():
+        vars(module).update(members.get(name, {}))
         monkeypatch.setitem(sys.modules, name, module)
-    adapt_event_loop()
+    vars(modules["pyodide"]).update(ffi=modules["pyodide.ffi"], webloop=modules["pyodide.webloop"])
     return made
+
+
+@pytest.fixture
+def browser(interpreter: Browser) -> Browser:
+    """JavaScript under a loop whose cancelled timers are cleared."""
+    Adaptation().adapt()
+    return interpreter
 
 
 def run(scenario: Callable[[], Any]) -> Any:
@@ -200,7 +178,7 @@ def test_what_is_cancelled_between_its_timer_and_its_turn_does_not_run(browser: 
 
 
 def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
-    """What is due at once is ready like the rest; JavaScript cannot count to infinity."""
+    """The loop has what is due at once ready like the rest. JavaScript cannot count to infinity."""
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
@@ -230,126 +208,76 @@ def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, sec
     run(scenario)
 
 
-def test_what_is_ready_at_one_moment_runs_in_one_microtask(browser: Browser):
-    """A hundred tasks that wake each other take turns as they always do, and JavaScript calls once."""
+def test_ready_handles_keep_their_order_however_many(browser: Browser):
+    """Those beyond a thousand used to be overtaken by newer ones."""
     order: list[int] = []
 
-    async def turn(number: int) -> None:
-        order.append(number)
-        await asyncio.sleep(0)
-        order.append(number + 100)
-
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
-        assert isinstance(loop, WebLoop)
-        loop.now = loop.time()
-        await asyncio.sleep(0)
-        before = browser.microtasks
-        await asyncio.gather(*(turn(number) for number in range(100)))
-        assert browser.microtasks == before  # this code is of a batch, and all of it became ready in that one
+        last = loop.create_future()
+
+        def more() -> None:
+            loop.call_soon(order.append, 3_000)
+            loop.call_soon(last.set_result, None)
+
+        for number in range(3_000):
+            loop.call_soon(order.append, number)
+            if number == 998:
+                loop.call_soon(more)
+        await last
 
     run(scenario)
-    assert order == list(range(200))
+    assert order == list(range(3_001))
 
 
-def test_a_ready_handle_sees_its_own_context_and_may_be_cancelled(browser: Browser):
-    """Those of one batch have nothing to do with each other, and one that fails leaves the others alone."""
-    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody's")
-    seen: list[str] = []
-    failures: list[object] = []
-
-    def fail() -> None:
-        raise ValueError("a callback's own")
-
-    async def scenario() -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
-        variable.set("the caller's")
-        loop.call_soon(fail)
-        loop.call_soon(lambda: seen.append(variable.get()))
-        loop.call_soon(lambda: seen.append(variable.get()), context=contextvars.Context())
-        loop.call_soon(seen.append, "cancelled").cancel()
-        await asyncio.sleep(0)
-
-    run(scenario)
-    assert seen == ["the caller's", "nobody's"]
-    assert [type(failure) for failure in failures] == [ValueError]
+def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
+    """What is logged when the variables have been read."""
+    lines: list[dict[str, Any]] = []
+    adaptation.settle(wanted, Log(lambda line: lines.append(json.loads(line))))
+    return lines
 
 
-def test_code_that_never_waits_lets_other_events_in(browser: Browser, monkeypatch: pytest.MonkeyPatch):
-    """After a thousand handles of one batch the rest take timers, which come after what else JavaScript has to do."""
-    timers: list[float] = []
-    loops_own = WebLoop.call_later
-
-    def call_later(loop: Any, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
-        timers.append(delay)
-        return loops_own(loop, delay, callback, *args, context=context)
-
-    async def scenario() -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, WebLoop)
-        loop.now = loop.time()
-        for _ in range(2_500):
-            await asyncio.sleep(0)
-
-    monkeypatch.setattr(WebLoop, "call_later", call_later)
-    monkeypatch.delattr(sys.modules["pyodide.webloop"].WebLoop, "call_later")
-    adapt_event_loop()
-    run(scenario)
-    assert timers == [0, 0]
+def test_the_variable_gives_the_loop_back(interpreter: Browser):
+    """With a line of log, once an interpreter; without it nothing is said and the timers stay ours."""
+    loops_own = sys.modules["pyodide.webloop"].WebLoop.call_later
+    adaptation = Adaptation()
+    adaptation.adapt()
+    ours = sys.modules["pyodide.webloop"].WebLoop.call_later
+    assert ours is not loops_own
+    assert lines_of(adaptation, "adapted") == []
+    assert sys.modules["pyodide.webloop"].WebLoop.call_later is ours
+    assert lines_of(adaptation, "pyodide") == [{"event": "event_loop_kept", "wanted": "pyodide"}]
+    assert sys.modules["pyodide.webloop"].WebLoop.call_later is loops_own
+    assert lines_of(adaptation, "pyodide") == []
 
 
-def test_microtasks_that_the_platform_dropped_hold_nothing_up(browser: Browser):
-    """It ends code that takes too long, and the microtasks with it. The next event comes later, and is served."""
-    served: list[str] = []
-
-    async def scenario() -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, WebLoop)
-        loop.now = loop.time()
-        await asyncio.sleep(0)
-        loop.now += 0.01
-        browser.is_ending = True
-        loop.call_soon(served.append, "of the code that was ended")
-        browser.is_ending = False
-        loop.now += 0.01
-        loop.call_soon(served.append, "of the next event")
-        await asyncio.sleep(0)
-
-    run(scenario)
-    assert served == ["of the next event"]
-
-
-def test_a_task_that_the_platform_ended_in_mid_step_holds_no_other_up(browser: Browser):
-    """It never left its step. Where the next event begins no task is at work, so that another can begin its own."""
-    at_work: list[object] = []
-
-    async def never() -> None:
-        """Be ended before it begins."""
-
-    loop = sys.modules["pyodide.webloop"].WebLoop()
-    dead = asyncio.Task(never(), loop=loop)
-
-    def end() -> None:
-        asyncio.tasks._enter_task(loop, dead)
-        loop.call_later(0.01, serve)
-
-    def serve() -> None:
-        at_work.append(asyncio.current_task(loop))
-        loop.stop()
-
-    loop.call_soon(end)
-    loop.run_forever()
-    if asyncio.current_task(loop) is dead:  # else nothing could tidy up
-        asyncio.tasks._leave_task(loop, dead)
-    dead.cancel()
-    loop.run_until_complete(asyncio.wait([dead]))
-    loop.close()
-    assert at_work == [None]
+@pytest.mark.parametrize(
+    ("module", "holder", "name"),
+    [("pyodide.ffi", None, "create_once_callable"), ("pyodide.webloop", "WebLoop", "call_later")],
+)
+def test_a_loop_that_lacks_something_is_left_alone(
+    interpreter: Browser, monkeypatch: pytest.MonkeyPatch, module: str, holder: str | None, name: str
+):
+    """A Pyodide to come may do without it. A line of log says what was missing."""
+    of_pyodide = sys.modules[module]
+    bare = object()
+    monkeypatch.setattr(of_pyodide, holder or name, bare)
+    if holder is None:
+        monkeypatch.delattr(of_pyodide, name)
+    before = dict(vars(sys.modules["pyodide.webloop"].WebLoop)) if holder is None else {}
+    adaptation = Adaptation()
+    adaptation.adapt()
+    assert name in adaptation.lacks
+    assert lines_of(adaptation, "adapted") == [{"event": "event_loop_kept", "lacks": ", ".join(adaptation.lacks)}]
+    if holder is None:
+        assert dict(vars(sys.modules["pyodide.webloop"].WebLoop)) == before
 
 
 def test_loops_of_other_interpreters_are_left_alone(monkeypatch: pytest.MonkeyPatch):
-    """Without Pyodide there is nothing to do, and nothing of it is imported."""
+    """Without Pyodide there is nothing to do and nothing to say, and nothing of it is imported."""
     monkeypatch.delitem(sys.modules, "pyodide.webloop", raising=False)
-    adapt_event_loop()
+    adaptation = Adaptation()
+    adaptation.adapt()
     assert "pyodide.webloop" not in sys.modules
+    assert lines_of(adaptation, "pyodide") == []
+    assert EVENT_LOOP.replaced is None

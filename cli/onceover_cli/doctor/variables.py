@@ -21,6 +21,7 @@ KNOWN: Final = frozenset(
         "AI_TIMEOUT_SECONDS",
         "CHUNK_MAX_CHARS",
         "CORS_ORIGINS",
+        "EVENT_LOOP",
         "KEEP_INPUT",
         "LEASE_SECONDS",
         "MAX_ATTEMPTS",
