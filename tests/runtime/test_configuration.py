@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_read_is_named_beside_the_faults(project: Path, tm
 
 def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Path, tmp_path: Path) -> None:
     """The banner has provider, model, base URL, route, keys, state, limits and runtime. A name that nothing reads is
-    warned about, with the name that is meant; so is a server that the provider does not use. A reload says what changed.
+    warned about, with the name that is meant; so is a server that the provider does not use. A reload says changes.
     """
     (project / ".dev.vars").write_text("AI_MODLE=llama3.2\nHOME_PAGE=x\nAI_PROVIDER=openai\nMAX_TASKS_IN_FLIGHT=9\n")
     state = tmp_path / "state"
