@@ -17,7 +17,7 @@ from simulator.campaign.failure import explain
 from simulator.campaign.pool import run_seeds
 from simulator.campaign.run import AWAY, DEAD, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS, run_seed
 from simulator.campaign.tally import Tally
-from simulator.engine.fault_kinds import KINDS
+from simulator.engine.fault_kinds import KINDS, FaultKind
 from simulator.options import positive
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
@@ -43,7 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m simulator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m simulator",
+        description=__doc__,
+        epilog=_faults(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seeds", type=positive, default=2_000, help="how many schedules (default 2000)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--seed", type=int, help="replay this one seed and show what happens in it")
@@ -53,6 +58,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--terms", action="store_true", help="cancellations, deadlines and budgets in every schedule")
     parser.add_argument("--campaign", action="store_true", help="all parts, and their figures as JSON at the end")
     return parser
+
+
+def _faults() -> str:
+    """List the kinds of faults, by number."""
+    lines = (f"{kind.number:4}  {kind.name}: {kind.meaning}" for kind in _kinds())
+    return "\n".join(("faults, which schedules draw:", *lines))
+
+
+def _kinds() -> list[FaultKind]:
+    return sorted(KINDS.values(), key=lambda kind: kind.number)
 
 
 def _seeds(options: argparse.Namespace) -> tuple[Tally, float, float]:
@@ -87,7 +102,7 @@ def summary(tally: Tally, seconds: float, processor: float, workers: int) -> Tab
     table.add_column("no.", justify="right")
     table.add_column("fault")
     table.add_column("fired", justify="right")
-    for kind in sorted(KINDS.values(), key=lambda one: one.number):
+    for kind in _kinds():
         table.add_row(str(kind.number), f"{kind.name}: {kind.meaning}", f"{tally.fired[kind.name]:,}")
     table.add_section()
     statuses = ", ".join(f"{count:,} {name}" for name, count in tally.statuses.most_common() if count)

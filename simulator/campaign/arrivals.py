@@ -118,15 +118,15 @@ class Arrivals:
         stream, loop = self._stream, world.loop
         world.start_cron(CRON_SECONDS)
         clients: set[asyncio.Task[None]] = set()
-        began = loop.time()
+        began = loop.now()
         counted_at, served = began, 0
-        while loop.time() - began < stream.seconds:
-            counted = loop.time() - began >= WARM_UP * stream.seconds
+        while loop.now() - began < stream.seconds:
+            counted = loop.now() - began >= WARM_UP * stream.seconds
             if counted and not served:
-                counted_at, served = loop.time(), world.database.calls
+                counted_at, served = loop.now(), world.database.calls
             clients.add(asyncio.create_task(self._client(len(clients), counted=counted)))
             await asyncio.sleep(self._rng.expovariate(stream.rate))
-        busy = (world.database.calls - served) * stream.service_seconds / (loop.time() - counted_at)
+        busy = (world.database.calls - served) * stream.service_seconds / (loop.now() - counted_at)
         _, left = await asyncio.wait(clients, timeout=LATE_SECONDS)
         for client in left:
             client.cancel()
@@ -142,17 +142,17 @@ class Arrivals:
         )
 
     async def _client(self, number: int, *, counted: bool) -> None:
-        loop, began = self._world.loop, self._world.loop.time()
+        loop, began = self._world.loop, self._world.loop.now()
         status, task = await self._ask(submission(f"T{number}", self._stream.chunks))
         if status != 202:
             self._refused += 1
             return
-        submitted = loop.time() - began
+        submitted = loop.now() - began
         while not task["terminal"]:
             _, task = await self._ask(ClientRequest("GET", f"/api/tasks/{task['id']}?wait=25"))
         if counted:
             self._submits.append(submitted)
-            self._tasks.append(loop.time() - began)
+            self._tasks.append(loop.now() - began)
 
     async def _ask(self, request: ClientRequest) -> tuple[int, dict[str, Any]]:
         reply = await self._world.fetch(request)

@@ -70,7 +70,7 @@ class ClientPromises:
         """Note when the database's clock has jumped ahead."""
         offset = self._world.database.offset_ms
         if offset > self._offset_ms:
-            self._jumped_at = self._world.loop.time()
+            self._jumped_at = self._world.loop.now()
         self._offset_ms = offset
 
     def born(self, task_key: TaskKey, tag: str) -> None:
@@ -113,7 +113,7 @@ class ClientPromises:
         task_key = self._invariants.born[tag][-1]
         said = self.stopped.get(task_key)
         # When the clock jumps between an announcement and the cancellation, the calls' time seems to be over.
-        if said is not None and self._world.loop.time() >= self._jumped_at + limits.START_SECONDS_MOST:
+        if said is not None and self._world.loop.now() >= self._jumped_at + limits.START_SECONDS_MOST:
             self._broken(f"{task_key}: a call started on {sender} after {said}")
         row = self._invariants.rows.get(task_key)
         if row is not None and row.deadline_at is not None:
@@ -134,7 +134,7 @@ class ClientPromises:
         """Count the arrivals of a submission, and note one that stood still until the sending after it arrived."""
         tag, count = _tag(arrival), responses.count_of(arrival.headers)
         self._arrivals[tag] += 1
-        now, (before, at) = self._world.loop.time(), self._sendings.get(tag, (0, -math.inf))
+        now, (before, at) = self._world.loop.now(), self._sendings.get(tag, (0, -math.inf))
         if count < before or (count > before and now < at + responses.PAUSE_SECONDS):
             self.overtaken.add(tag)
         self._sendings[tag] = max(count, before), now

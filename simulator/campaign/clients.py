@@ -75,9 +75,9 @@ class Clients:
             return
         kinds = (ResponseFollower if spec.response else Follower, Follower)
         following = [asyncio.ensure_future(self._follow(kind, task_key)) for kind in kinds[: spec.followed]]
-        started = self._world.loop.time()
+        started = self._world.loop.now()
         for after, action in spec.actions:
-            await asyncio.sleep(max(0.0, started + after - self._world.loop.time()))
+            await asyncio.sleep(max(0.0, started + after - self._world.loop.now()))
             await self.act(action, task_key)
         if spec.polled is not None:
             await self._see_it_end(task_key, spec.polled)
@@ -96,16 +96,16 @@ class Clients:
         poll of three seconds ends before it could start the call of a merge.
         """
         tenant, task_id = split_task_key(task_key)
-        began = self._world.loop.time()
+        began = self._world.loop.now()
         while True:
-            held = wait_seconds if self._world.loop.time() - began < POLLED_SECONDS_MOST / 2 else LONG_POLL_SECONDS
+            held = wait_seconds if self._world.loop.now() - began < POLLED_SECONDS_MOST / 2 else LONG_POLL_SECONDS
             path = f"/api/tasks/{task_id}?wait={held}"
             reply = await self.fetch(ClientRequest("GET", path, headers=tenants.headers(tenant)))
             if reply is not None and (
                 reply.status == 404 or (reply.status == 200 and json.loads(reply.body)["terminal"])
             ):
                 return
-            if self._world.loop.time() - began > POLLED_SECONDS_MOST:
+            if self._world.loop.now() - began > POLLED_SECONDS_MOST:
                 raise InvariantBroken(f"{task_key} has not ended, though it was polled for {POLLED_SECONDS_MOST} s")
             await asyncio.sleep(1 if reply is None else int(reply.headers.get("Retry-After", 1)))
 

@@ -45,9 +45,9 @@ class Follower:
 
     async def follow(self, seconds: float) -> None:
         """Follow the task until it has ended or is gone, or for so long."""
-        until = self._world.loop.time() + seconds
+        until = self._world.loop.now() + seconds
         self._ended = False
-        while not (self._ended or self.gone) and self._world.loop.time() < until:
+        while not (self._ended or self.gone) and self._world.loop.now() < until:
             reply = await self._fetch(self._request())
             if reply is not None and reply.status == 404:
                 self.gone = True

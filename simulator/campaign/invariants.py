@@ -124,7 +124,7 @@ class Invariants:
     def _check_progress(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
         """Count the call to D1 for each task that it worked on, once."""
         for task_key, write in worked_on(statements, results).items():
-            self.progress.wrote(task_key, self.world.loop.time(), write)
+            self.progress.wrote(task_key, self.world.loop.now(), write)
 
     def _check_nudges(self, statements: Sequence[Statement], results: list[dict[str, Any]], now_ms: int) -> None:
         """A poll sends a task off that nobody holds, at most once a minute, however many ask."""

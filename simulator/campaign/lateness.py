@@ -30,7 +30,7 @@ class Lateness:
         world.database.serve = self._served  # type: ignore[method-assign]
 
     def _served(self, statements: Sequence[Statement], reply: Reply, latency: Callable[..., object]) -> None:
-        self._asked[id(statements)] = (self._loop.time(), statements)
+        self._asked[id(statements)] = (self._loop.now(), statements)
         self._serve(statements, reply, latency)
 
     def landed(self, statements: Sequence[Statement]) -> None:
@@ -40,7 +40,7 @@ class Lateness:
     def changed(self, was: Row, row: Row, now_ms: int, statements: Sequence[Statement]) -> None:
         """Judge a change of a row by the call that made it. Raises InvariantBroken."""
         asked_at, _ = self._asked.get(id(statements), (math.inf, None))
-        task_key, time = row.task_key, self._loop.time()
+        task_key, time = row.task_key, self._loop.now()
         if row.status == "processing" and row.fence != was.fence:
             live = was.lease_until is not None and was.lease_until > now_ms
             if live and asked_at < self._claimed_at.get(task_key, -math.inf):

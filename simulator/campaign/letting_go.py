@@ -63,7 +63,7 @@ class LettingGo:
         """Take note that the task has just been cancelled or erased, or has failed by its deadline."""
         for (_, of, _), run in self._runs.items():
             if of == task_key and run.ended_at is None:
-                run.ended_at = self._world.loop.time()
+                run.ended_at = self._world.loop.now()
 
     def _hears(self, line: str) -> None:
         """Take one line of the Worker's log."""
@@ -103,7 +103,7 @@ class LettingGo:
             most += self._half_lease
         if (line := self._world.database.line) is not None:  # the write that is under way, and those that settle
             most += CALLS_TO_SETTLE * line.sharing.others * line.sharing.service_seconds
-        if (seconds := self._world.loop.time() - run.ended_at) > most:
+        if (seconds := self._world.loop.now() - run.ended_at) > most:
             broken = InvariantBroken(f"{task_key}: its host on {run.route} is held {seconds:.1f} s after it ended")
             loop = self._world.loop
             loop.call_soon(_raise, broken, context=loop.outside)  # in the isolate the Worker would catch it

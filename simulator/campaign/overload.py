@@ -179,7 +179,7 @@ class Experiment:
         load, line = self._load, world.database.line
         assert line is not None
         await asyncio.gather(*(self._submit(f"T{number}") for number in range(load.workers)))
-        began, served = world.loop.time(), world.database.calls
+        began, served = world.loop.now(), world.database.calls
         line.sharing = Sharing(load.service_seconds)
         world.start_cron(CRON_SECONDS)
         world.queue.settings.max_concurrency = load.workers
@@ -193,7 +193,7 @@ class Experiment:
         return Outcome(
             load=load,
             completed=sum(row.status == "completed" for row in self._rows.values()),
-            seconds=math.inf if self._left() else world.loop.time() - began,
+            seconds=math.inf if self._left() else world.loop.now() - began,
             batches=world.database.calls - served,
             writes=self._progress.writes,
             calls=len(world.model.records),
@@ -210,7 +210,7 @@ class Experiment:
             query = f"SELECT {COLUMNS} FROM tasks WHERE id = ?"  # noqa: S608 - constants
             row = Row._make(self._world.database.connection.execute(query, (task_key,)).fetchone())
             self._progress.changed(self._rows.get(task_key, row), row)
-            self._progress.wrote(task_key, self._world.loop.time())
+            self._progress.wrote(task_key, self._world.loop.now())
             self._rows[task_key] = row
         return results
 

@@ -46,7 +46,7 @@ class Probes:
 
         Raises InvariantBroken.
         """
-        now, model = self._world.loop.time(), self._world.model
+        now, model = self._world.loop.now(), self._world.model
         if now >= model.away_until or not self._patience or self._is_disturbed():
             return
         if model.away_since != self._away_since:

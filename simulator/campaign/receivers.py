@@ -50,7 +50,7 @@ class Receivers:
         status, taken, headers, error = self._decide(url, sender)
         if status is None and error is None:
             seconds, error = 4 * PATIENCE_SECONDS, HttpTimeout("nobody waits for this")
-        now = loop.time()
+        now = loop.now()
         message = Message(now, message_id, url, body, taken, now + min(seconds, PATIENCE_SECONDS))
         faults.record("receiver", str(status or error), message_id)
         self.arriving(message)

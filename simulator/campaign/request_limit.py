@@ -52,7 +52,7 @@ class RequestLimit:
 
     def counting(self, arrival: Arrival) -> None:
         """Note that the limiter is asked."""
-        arrival.asked_at = self._world.loop.time()
+        arrival.asked_at = self._world.loop.now()
         self._asked[tenant_of(arrival.headers)].append(arrival.asked_at)
 
     def answered(self, arrival: Arrival, reply: Reply, told: dict[str, Any]) -> bool:

@@ -26,9 +26,11 @@ from simulator.campaign.workload import (
     slow,
     with_terms,
 )
+from simulator.engine.errors import SimulationError
 from simulator.engine.fault_kinds import (
     DEAD_TRIGGERS,
     FOUND_BY_REVIEW,
+    HOSTED,
     KINDS,
     MODEL_AWAY,
     RATE_LIMITER,
@@ -36,8 +38,7 @@ from simulator.engine.fault_kinds import (
     STORAGE,
     STREAM_CUT,
 )
-from simulator.engine.fault_plan import FaultPlan
-from simulator.engine.loop import SimulationError
+from simulator.engine.fault_plan import FaultPlan, hosted_rates
 from simulator.platform.choices import Scheduling
 from simulator.platform.queues import QueueSettings
 from simulator.platform.sqlite_database import Template
@@ -87,7 +88,7 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
     fail at entry. Of `swarm` half have no shared database, and three quarters none that may not grow. Those of the
     limiter of requests, and those that a review found, come from streams of their own, so that seeds without them stay
     what they were."""
-    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER}
+    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED}
     usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER
     if profile == "calm":
         return {}
@@ -184,6 +185,7 @@ def run_seed(
         fault_rng,
         rates(profile, fault_rng, limiter_rng, Random(f"{seed}/found by review"))
         | {MODEL_AWAY: away_rate(profile, away_rng), STREAM_CUT: 0.0 if profile == "calm" else KINDS[STREAM_CUT].rate}
+        | hosted_rates(Random(f"{seed}/hosted"))
         | (receiver_rates(hook_rng) if chosen.webhooks else {})
         | (_with_clocks(response_rng) if any(spec.response for spec in chosen.tasks) else {})
         if fault_rates is None
@@ -249,7 +251,7 @@ def _filled(result: Result, world: World, scenario: Scenario) -> Result:
     result.statuses["erased"] = len(invariants.gone)
     result.calls = sum(invariants.reached.values())
     result.in_doubt = sum(row.in_doubt for row in invariants.rows.values())
-    result.virtual_seconds = world.loop.time()
+    result.virtual_seconds = world.loop.now()
     result.steps = world.loop.steps
     result.writes = invariants.writes
     result.reasons = Counter(row.error_code for row in invariants.rows.values() if row.error_code)

@@ -13,7 +13,7 @@ from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.small_limits import MAX_ATTEMPTS
 from simulator.campaign.webhooks import Webhooks
 from simulator.campaign.workload import SHORT_RETENTION_DAYS, SLOW_CALL_SECONDS, Workload
-from simulator.engine.fault_kinds import MODEL_AWAY, RATE_LIMITER
+from simulator.engine.fault_kinds import HOSTED, MODEL_AWAY, RATE_LIMITER
 from simulator.engine.fault_plan import PersistentFault
 from simulator.platform.choices import TOP
 from simulator.platform.world import World
@@ -62,7 +62,7 @@ class Scenario:
         await asyncio.gather(*parts)
         await asyncio.sleep(self._rng.uniform(1, 20))
         if self.workload.sits_out:
-            await asyncio.sleep(max(0.0, world.model.away_until - world.loop.time()))
+            await asyncio.sleep(max(0.0, world.model.away_until - world.loop.now()))
         world.model.away_until = -math.inf
         world.faults.stop()
         if world.deployment is not self.workload.last:
@@ -93,17 +93,17 @@ class Scenario:
 
     async def all_ended(self) -> None:
         """Wait until every task has ended; raises InvariantBroken when it takes too long."""
-        began = self.world.loop.time()
+        began = self.world.loop.now()
         # A queue that never works again leaves it all to the sweep, which comes less and less often. And where objects
         # have few places, tasks wait for each other.
         slowly = self.workload.queue_fate or "MAX_OBJECTS_AT_WORK" in self.workload.variables
         patience = TERMINAL_SECONDS_MOST * (2 if slowly else 1)
         deadline = began + patience
         while not all(row.terminal for row in self.invariants.rows.values()):
-            if self.world.loop.time() > deadline:
+            if self.world.loop.now() > deadline:
                 left = [f"{row.task_key} is {row.status}" for row in self.invariants.rows.values() if not row.terminal]
                 raise InvariantBroken(f"lost, {patience} s after the last fault: {', '.join(left)}")
-            self._check_overdue(self.world.loop.time() - began)
+            self._check_overdue(self.world.loop.now() - began)
             await asyncio.sleep(2)
 
     async def _all_sent(self) -> None:
@@ -125,7 +125,7 @@ class Scenario:
 
     def circumstances(self) -> Circumstances:
         """What struck so far."""
-        fired = {name for name, tally in self.world.faults.tallies.items() if tally.fired}
+        fired = {name for name, tally in self.world.faults.tallies.items() if tally.fired} - HOSTED
         operated = self._interfered or self.clients.interfered or self.operators.interfered
         return Circumstances(frozenset(fired), operated, self.workload.patience_seconds)
 
@@ -159,6 +159,8 @@ class Scenario:
             # Once the platform has dropped an object's alarm, nothing of ours runs in it until somebody calls it.
             if not cell.data.is_empty() and not cell.alarm.dropped:
                 raise InvariantBroken(f"{cell.namespace.class_name}/{cell.name} holds storage or an alarm")
+        if dropped := self.world.network.never_awaited:
+            raise InvariantBroken(f"an object's waitUntil was given a coroutine, which never runs: {dropped[0]}")
         mistakes: list[str] = getattr(self.world.app, "mistakes")  # noqa: B009 - the app is ours, the world knows any
         if mistakes:
             raise InvariantBroken(f"the Worker met an error that nothing outside it explains: {mistakes[0]}")

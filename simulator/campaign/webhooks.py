@@ -113,7 +113,7 @@ class Webhooks:
         rows = self._connection.execute(_DELIVERIES).fetchall()
         known = {(task_key, generation, endpoint) for task_key, generation, endpoint, *_ in rows}
         endpoints = self._connection.execute(_ENDPOINTS).fetchall()
-        self._there_until |= {url: self._world.loop.time() for *_, disabled, url in endpoints if disabled is None}
+        self._there_until |= {url: self._world.loop.now() for *_, disabled, url in endpoints if disabled is None}
         for values in self._connection.execute(_ENDED).fetchall():
             end = _End(*values)
             if (end.task_key, end.generation) in self._ends:
@@ -185,9 +185,9 @@ class Webhooks:
 
     async def all_sent(self) -> None:
         """Wait until nothing is left to send, once faults have stopped. Raises InvariantBroken if it takes long."""
-        deadline = self._world.loop.time() + SENT_SECONDS_MOST
+        deadline = self._world.loop.now() + SENT_SECONDS_MOST
         while left := [row for row in self._connection.execute(_DELIVERIES).fetchall() if row[4] != 0]:
-            if self._world.loop.time() > deadline:
+            if self._world.loop.now() > deadline:
                 raise InvariantBroken(f"not told {SENT_SECONDS_MOST} s after the last fault: {left[0]}")
             await asyncio.sleep(10)
         self.check()

@@ -80,6 +80,10 @@ _ALL = (
     FaultKind(27, "receiver_limited", 0.05, "a webhook's receiver answers 429 with a delay"),
     FaultKind(27, "receiver_closed", 0.05, "a webhook's receiver refuses the connection"),
     FaultKind(27, "receiver_reply_lost", 0.08, "a webhook's receiver took the message, and its answer is lost"),
+    FaultKind(28, "clock_standing", 1.0, "an isolate's clock stands still in a turn, and is exact in timers"),
+    FaultKind(29, "stock_loop", 0.5, "delays of up to 2 ms are microtasks, and longer ones lose what is below one"),
+    FaultKind(29, "handle_overtaken", 0.05, "a handle that is ready runs ahead of an older one of its turn"),
+    FaultKind(30, "promises_alone", 1.0, "an object's waitUntil is called: it drops a coroutine without an error"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
@@ -92,4 +96,6 @@ MODEL_AWAY = "model_away"
 # This one has its usual rate wherever clients follow tasks, which few runs have; nobody else is offered it.
 STREAM_CUT = "stream_cut"
 # Nothing of these is offered where nobody has an endpoint.
+# How the hosted runtime is: these disturb nobody who knows it, and do not stop. They draw from a stream of their own.
+HOSTED = frozenset(kind.name for kind in _ALL if kind.number in {28, 29, 30})
 RECEIVER = tuple(kind.name for kind in _ALL if kind.number == 27)

@@ -10,9 +10,35 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from random import Random
 from typing import Any, Literal
 
-from simulator.engine.fault_kinds import DEAD_TRIGGERS, KINDS, MODEL_AWAY, RATE_LIMITER, RECEIVER, STORAGE, STREAM_CUT
+from simulator.engine.fault_kinds import (
+    DEAD_TRIGGERS,
+    HOSTED,
+    KINDS,
+    MODEL_AWAY,
+    RATE_LIMITER,
+    RECEIVER,
+    STORAGE,
+    STREAM_CUT,
+)
 
 type When = Literal["before", "after"]
+
+
+def hosted_rates(rng: Random) -> dict[str, float]:
+    """How the platform takes turns. In half of the schedules all isolates have a clock that stands still.
+
+    In the others events may come between an event and the code that waited for it, as Python's own loop may have it: so
+    they have orders of their own. An object's context takes promises alone in all of them.
+    """
+    if rng.random() < 0.5:
+        return {"promises_alone": 1.0}
+    overtaken = KINDS["handle_overtaken"].rate * rng.choice((0, 1, 1, 6))
+    return {
+        "promises_alone": 1.0,
+        "clock_standing": 1.0,
+        "stock_loop": float(rng.random() < 0.5),
+        "handle_overtaken": overtaken,
+    }
 
 
 class Tally:
@@ -71,7 +97,7 @@ class FaultPlan:
         Groce et al., "Swarm Testing", ISSTA 2012.
         """
         rates = {name: KINDS[name].rate for name in RATE_LIMITER}  # as usual: seeds without it stay what they were
-        apart = {*RATE_LIMITER, *DEAD_TRIGGERS, "d1_shared", STORAGE, MODEL_AWAY, STREAM_CUT, *RECEIVER}
+        apart = {*RATE_LIMITER, *DEAD_TRIGGERS, "d1_shared", STORAGE, MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED}
         others = [kind for kind in KINDS.values() if kind.name not in apart]
         rates |= {kind.name: min(0.5, kind.rate * rng.choice((0, 0.3, 1, 3))) for kind in others}
         # It makes all of a run slow, and comes from a stream of its own: seeds without it stay what they were.
@@ -82,6 +108,7 @@ class FaultPlan:
         rates[MODEL_AWAY] = KINDS[MODEL_AWAY].rate * Random(f"{MODEL_AWAY} {sorted(rates.items())}").choice(
             (0, 0, 1, 3)
         )
+        rates |= hosted_rates(Random(f"hosted {sorted(rates.items())}"))
         return cls(rng, rates, keep_timeline=keep_timeline)
 
     def fires(self, name: str, actor: str = "", scale: float = 1.0) -> bool:

@@ -12,28 +12,18 @@ scope's gate is closed: that is the input gate of a Durable Object.
 
 import asyncio
 import heapq
-import sys
 import warnings
 from asyncio import events
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Any
 
+from simulator.engine.burial import bury, keep_generators
+from simulator.engine.errors import Deadlock, Livelock, StepsExceeded
 from simulator.engine.policies import Policy, choose_first
 from simulator.engine.scope import SCOPE, Gate, Handle
 from simulator.engine.trace import Trace
-
-
-class SimulationError(Exception):
-    """The simulation cannot go on; the message says why and what was going on."""
-
-
-class Deadlock(SimulationError):
-    """Nothing is ready, no timer is set, and the main coroutine has not ended."""
-
-
-class StepsExceeded(SimulationError):
-    """More steps than allowed: most likely something spins without waiting."""
+from simulator.engine.turns import HANDLES_MOST, SUSPECTS, StandingClock, Timer, Turns, named
 
 
 class Loop(asyncio.AbstractEventLoop):
@@ -45,6 +35,7 @@ class Loop(asyncio.AbstractEventLoop):
         self.max_steps = max_steps
         self.unhandled: list[dict[str, Any]] = []
         self.outside = Context()  # of callbacks that belong to the platform and to no isolate
+        self.turns: Turns | None = None  # of isolates with a clock of their own
         self._choose = policy
         self._now_seconds = 0.0
         self._seq = 0
@@ -59,9 +50,15 @@ class Loop(asyncio.AbstractEventLoop):
 
     # -- scheduling ------------------------------------------------------------------------------------
 
-    def time(self) -> float:
-        """Virtual seconds since the loop was made."""
+    def now(self) -> float:
+        """Virtual seconds since the loop was made, whoever asks."""
         return self._now_seconds
+
+    def time(self) -> float:
+        """What the caller takes for the time: an isolate may have a clock of its own, anybody else has `now`."""
+        scope = SCOPE.get()
+        clock = None if scope is None else scope.gate.clock
+        return self._now_seconds if clock is None else clock.seconds()
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -76,23 +73,44 @@ class Loop(asyncio.AbstractEventLoop):
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Handle:
-        return self.call_at(self._now_seconds + delay, callback, *args, context=context)
+        return self._set_timer(self._now_seconds + delay, delay, callback, args, context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Handle:
-        self._seq = seq = self._seq + 1
-        handle = Handle(callback, args, copy_context() if context is None else context, seq, True)
-        handle.when_seconds = when
-        heapq.heappush(self._timers, (when, seq, handle))
-        return handle
+        return self._set_timer(when, when - self.time(), callback, args, context)
+
+    def _set_timer(
+        self, when: float, delay: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    ) -> Handle:
+        """Set a timer. An isolate with a clock of its own has JavaScript's `setTimeout`, and counts from that clock."""
+        if context is None:
+            context = copy_context()
+        scope = context.get(SCOPE)
+        clock = None if scope is None else scope.gate.clock
+        if clock is None:
+            return self._push(when, Handle(callback, args, context, self._next(), True))
+        if (due_ms := clock.due_ms(delay)) is None:
+            return self.call_soon(callback, *args, context=context)
+        timer = Timer(callback, args, context, self._next(), True)
+        timer.due_ms = due_ms
+        return self._push(due_ms / 1000, timer)
 
     def call_event(self, delay: float, callback: Callable[..., object], *args: Any, context: Context) -> Handle:
         """Bring an event from outside into `context` after `delay` virtual seconds; 0 is ready at once."""
         if delay > 0:
-            return self.call_at(self._now_seconds + delay, callback, *args, context=context)
+            return self._push(self._now_seconds + delay, Handle(callback, args, context, self._next(), True))
         handle = self.call_soon(callback, *args, context=context)
         handle.event = True
+        return handle
+
+    def _next(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def _push(self, when: float, handle: Handle) -> Handle:
+        handle.when_seconds = when
+        heapq.heappush(self._timers, (when, handle.seq, handle))
         return handle
 
     def close_gate(self, gate: Gate) -> None:
@@ -137,7 +155,7 @@ class Loop(asyncio.AbstractEventLoop):
         """
         previous = events._get_running_loop()
         assert previous is None, "a loop runs already"
-        asyncgen_hooks = _keep_generators(self._generators)
+        asyncgen_hooks = keep_generators(self._generators)
         events._set_running_loop(self)
         self._running, self._stopping = True, False
         try:
@@ -174,13 +192,45 @@ class Loop(asyncio.AbstractEventLoop):
                 if handle.event and scope.gate.closed:
                     scope.gate.waiting.append(handle)
                     continue
-            self.steps += 1
-            if self.steps > self.max_steps:
-                raise StepsExceeded(f"{self.max_steps} steps by {self._now_seconds:.3f} s: {self._pending()}")
+                if scope.gate.clock is not None:
+                    self._run_turn(handle, scope.gate, scope.gate.clock)
+                    continue
+            self._count(1)
             record(handle.seq)
             context.run(handle.callback, *handle.args)
             if scope is not None and handle.event and scope.gate.strict and len(ready) >= count:
                 self._run_continuation(count - 1)
+
+    def _run_turn(self, first: Handle, gate: Gate, clock: StandingClock) -> None:
+        """Run a handle of an isolate whose clock stands still, and before anything else the microtasks that follow."""
+        turns, scope_var, record = self.turns, SCOPE, self.trace.steps.append
+        assert turns is not None
+        clock.begin_turn(first, self._now_seconds)
+        others, fresh, own, ran = self._ready, list[Handle](), [first], list[Handle]()
+        self._ready = fresh
+        try:
+            while own:
+                handle = own.pop(turns.choose(len(own)) if len(own) > 1 else 0)
+                owner = handle.context[scope_var]
+                if handle.cancelled_ or owner is None or owner.dead:
+                    continue
+                ran.append(handle)
+                if len(ran) > HANDLES_MOST:
+                    raise Livelock(f"a turn has not ended after {HANDLES_MOST} handles: {named(ran[-SUSPECTS:])}")
+                record(handle.seq)
+                handle.context.run(handle.callback, *handle.args)
+                for made in fresh:
+                    scope = made.context.get(scope_var)
+                    (own if scope is not None and scope.gate is gate and not made.event else others).append(made)
+                fresh.clear()
+        finally:
+            self._ready = others
+        self._count(len(ran))
+
+    def _count(self, steps: int) -> None:
+        self.steps += steps
+        if self.steps > self.max_steps:
+            raise StepsExceeded(f"{self.max_steps} steps by {self._now_seconds:.3f} s: {self._pending()}")
 
     def _run_continuation(self, start: int) -> None:
         """Run at once what an event made ready: an event and the code that waited for it are one turn."""
@@ -192,7 +242,7 @@ class Loop(asyncio.AbstractEventLoop):
             if handle.event:  # held back by a gate that this turn opened: an event of its own
                 ready.append(handle)
             elif not handle.cancelled_ and not (scope is not None and scope.dead):
-                self.steps += 1
+                self._count(1)
                 self.trace.steps.append(handle.seq)
                 handle.context.run(handle.callback, *handle.args)
 
@@ -224,7 +274,7 @@ class Loop(asyncio.AbstractEventLoop):
             for task in self._tasks:
                 if not task.done():
                     setattr(task, "_log_destroy_pending", False)  # noqa: B010 - typeshed does not know it
-                    _bury(task.get_coro())
+                    bury(task.get_coro())
             self._tasks.clear()
             self._ready.clear()
             self._timers.clear()
@@ -247,34 +297,3 @@ class Loop(asyncio.AbstractEventLoop):
 
     async def shutdown_asyncgens(self) -> None:
         """Nothing to do: `close` drops them."""
-
-
-_BURIALS_MOST = 100
-_undead: list[Any] = []  # coroutines that refuse to end; dropping them would only start it again
-
-
-def _bury(coroutine: Any) -> None:
-    """Close a coroutine that will never be resumed, whatever its `finally` blocks try.
-
-    From the inside out, since closing an outer one drops an inner one that refused; and again, since each
-    `await` in a `finally` ignores the closing once.
-    """
-    for _ in range(_BURIALS_MOST):
-        innermost = coroutine
-        while getattr(inner := getattr(innermost, "cr_await", None), "cr_frame", None) is not None:
-            innermost = inner
-        try:
-            innermost.close()
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
-        if coroutine.cr_frame is None:
-            return
-    _undead.append(coroutine)
-
-
-def _keep_generators(kept: list[Any]) -> Callable[[], None]:
-    """Keep async generators alive until the loop closes, so that no collection runs their `finally` blocks."""
-    before = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(firstiter=kept.append, finalizer=None)
-    return lambda: sys.set_asyncgen_hooks(*before)

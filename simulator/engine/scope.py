@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from contextvars import Context, ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulator.engine.turns import StandingClock
 
 
 class Gate:
@@ -10,13 +13,16 @@ class Gate:
 
     Behind a `strict` gate an event and the code that waited for it run in one turn, as in JavaScript, so that
     nothing comes between them. Without it the code runs some turn later, as Python's own loop may have it.
+
+    All of an isolate's scopes have one gate. So its `clock` is here, if it has one of its own.
     """
 
-    __slots__ = ("closed", "strict", "waiting")
+    __slots__ = ("clock", "closed", "strict", "waiting")
 
     def __init__(self) -> None:
         self.closed = 0
         self.strict = False
+        self.clock: StandingClock | None = None
         self.waiting: list[Handle] = []
 
 

@@ -85,6 +85,7 @@ class Network:
         self.faults = faults
         self.scale_seconds = scale_seconds
         self.limits: InvocationLimits | None = None
+        self.never_awaited: list[str] = []  # what was handed to an object's `ctx.waitUntil` and is no promise
         self._random = rng.random
 
     def latency_seconds(self) -> float:

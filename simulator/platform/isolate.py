@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from simulator.engine.loop import Loop
 from simulator.engine.scope import SCOPE, Gate, Scope
+from simulator.engine.turns import StandingClock
 from simulator.platform.invocation_limits import Use
 
 
@@ -90,16 +91,26 @@ class Invocation(Scope):
 
 
 class Isolate:
-    """One process of the Worker's code. `skew_ms` is how far its wall clock is off.
+    """One process of the Worker's code. `skew_ms` is how far its wall clock is off. Without a `clock` of its own it has
+    the world's.
 
     A task that nobody waits for stops when its invocation has ended, as the platform stops it. In an object
     (`keeps_strays`) it goes on for as long as the object is in memory.
     """
 
-    def __init__(self, loop: Loop, name: str, *, epoch_ms: int = 0, skew_ms: float = 0.0) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        name: str,
+        *,
+        epoch_ms: int = 0,
+        skew_ms: float = 0.0,
+        clock: StandingClock | None = None,
+    ) -> None:
         self.loop = loop
         self.name = name
         self.gate = Gate()
+        self.gate.clock = clock
         self.dead = False
         self.keeps_strays = False
         self.invocations: dict[Invocation, None] = {}
@@ -108,7 +119,7 @@ class Isolate:
         self.before_output: Callable[[], None] | None = None  # an object's output gate
         self.skew_ms = skew_ms
         self._epoch_ms = epoch_ms
-        self._born_seconds = loop.time()
+        self._born_seconds = loop.now()
 
     def start(self, label: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Invocation:
         """Call a handler. The invocation's `outcome` belongs to the platform and resolves in each case."""
@@ -145,12 +156,14 @@ class Isolate:
         self.loop.call_later(seconds, self.loop.open_gate, self.gate, context=self.loop.outside)
 
     def now_ms(self) -> int:
-        """The isolate's wall clock. It stands still while code runs, as on Workers: virtual time needs awaits."""
-        return int(self._epoch_ms + self.loop.time() * 1000 + self.skew_ms)
+        """The isolate's wall clock, as Python's `time.time()` has it."""
+        if self.gate.clock is not None:
+            return self.gate.clock.date_ms(self.skew_ms)
+        return int(self._epoch_ms + self.loop.now() * 1000 + self.skew_ms)
 
     def monotonic(self) -> float:
         """Seconds since the isolate was born; never jumps."""
-        return self.loop.time() - self._born_seconds
+        return self.loop.now() - self._born_seconds
 
 
 async def _call(function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Any:

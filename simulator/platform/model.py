@@ -71,11 +71,11 @@ class ModelServer:
 
     def go_away(self, seconds: float, absence: Absence) -> None:
         """Be away for all callers, from now on."""
-        self.away_since = self.network.loop.time()
+        self.away_since = self.network.loop.now()
         self.away_until, self._absence = self.away_since + seconds, absence
 
     def _is_away(self, sender: str) -> bool:
-        faults, now = self.faults, self.network.loop.time()
+        faults, now = self.faults, self.network.loop.now()
         if now < self.away_until:
             return True
         if now < self.away_until + AWAY_REST_SECONDS or not faults.fires(MODEL_AWAY, sender):
@@ -97,7 +97,7 @@ class ModelServer:
             reply(None, ModelConnectionLost("connection refused"))
             return
         answer, error, seconds = self._away() if away else self._decide(call, sender)
-        self.records.append(CallRecord(self.network.loop.time(), sender, call, answer))
+        self.records.append(CallRecord(self.network.loop.now(), sender, call, answer))
         self.calls_by_text[call.user] += 1
         faults.record("model", answer, call.user[:40])
         value = None if error else self._reply(call)

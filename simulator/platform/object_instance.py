@@ -44,10 +44,20 @@ class ObjectContext:
     def waitUntil(self, promise: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
         """Keep going until `promise` is done; an object does that anyway while it is in memory.
 
-        The platform takes anything else as well, and never awaits it.
+        The SDK mends the context of a Worker. This one is JavaScript's own, and a future stands for its promises. With
+        the fault it drops a coroutine as the platform does: without an error, and Python warns that nobody awaited it.
+        Without the fault it refuses one.
         """
-        if not isinstance(promise, asyncio.Future):
+        network, name = self._instance.cell.network, self._instance.isolate.name
+        assert network.loop.turns is not None
+        drops = network.loop.turns.has("promises_alone", name)
+        if asyncio.isfuture(promise):
+            return
+        if not drops:
             raise TypeError("an object's waitUntil awaits promises alone")
+        what = getattr(promise, "__qualname__", type(promise).__name__)
+        network.never_awaited.append(f"{name}: {what}")
+        network.faults.record(name, "never awaited", what)
 
     def blockConcurrencyWhile(  # noqa: N802 - the platform's name
         self, function: Callable[[], Awaitable[Any]]
@@ -208,7 +218,7 @@ class Instance:
             self._flush()
         loop = self.isolate.loop
         if self.busy == 0 and not self.isolate.dead:
-            asked = loop.time()
+            asked = loop.now()
             self._idle_since = asked
             loop.call_later(IDLE_SECONDS_BEFORE_EVICTION, self._evict_if_idle, asked, context=loop.outside)
         done(outcome)

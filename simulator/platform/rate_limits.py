@@ -99,7 +99,7 @@ class _Cache:
 
     def count(self, key: str) -> int:
         """Count one more under the key; how many there are in this window, as far as is known here."""
-        now, location = self._loop.time(), self._location
+        now, location = self._loop.now(), self._location
         window = int((now - location.phase_seconds) // self._settings.period_seconds)
         known = self._counts.get(key)
         if known is None or known.window != window:

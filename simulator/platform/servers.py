@@ -43,7 +43,7 @@ class Servers:
         self.database = DatabaseServer(template, network.faults, now_ms)
         self.database.note = network.loop.trace.steps.append
         if sharing is not None:
-            self.database.line = Line(sharing, network.faults, network.loop.time)
+            self.database.line = Line(sharing, network.faults, network.loop.now)
         self.model = ModelServer(network, seconds=model_seconds)
         self.queue = QueueServer("ai-processing-queue", network, now_ms, queue_settings)
         self.dlq = QueueServer("ai-processing-dlq", network, now_ms, QueueSettings(max_retries=3))

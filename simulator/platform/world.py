@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from simulator.engine.loop import Loop, SimulationError
+from simulator.engine.errors import SimulationError
+from simulator.engine.loop import Loop
+from simulator.engine.turns import Turns
 from simulator.platform.app import App, Env, Handlers, Platform, ScheduledController, WorkerContext
 from simulator.platform.binding_port import Network, Port, entry_failure
 from simulator.platform.choices import TOP, Deployment, Faults, Scheduling, make_plan, make_policy
@@ -93,7 +95,8 @@ class World:
         self.variables = variables or {}
         self.faults = make_plan(faults, self._rng("faults"), keep_timeline=keep_timeline)
         self.loop = Loop(policy=make_policy(scheduling, self._rng("schedule")), max_steps=max_steps)  # type: ignore[abstract]
-        self.faults.clock = self.loop.time
+        self.faults.clock = self.loop.now
+        self.loop.turns = Turns(self.faults, self._rng("turns"))
         self.network = Network(self.loop, self.faults, self._rng("latency"), scale_seconds=latency_seconds)
         if sharing is None and self.faults.tallies["d1_shared"].rate:
             sharing = Sharing.drawn(self._rng("shared database"))
@@ -157,7 +160,7 @@ class World:
 
     def now_ms(self) -> int:
         """True time, milliseconds since the epoch; isolates and the database may think otherwise."""
-        return EPOCH_MS + int(self.loop.time() * 1000)
+        return EPOCH_MS + int(self.loop.now() * 1000)
 
     def _rng(self, stream: str) -> Random:
         return Random(f"{self.seed}/{stream}")
@@ -199,7 +202,7 @@ class World:
         loses them (`lose_queue`).
         """
         self.faults.record("operator", "deploys", deployment.name or "top level")
-        self.deployment, self.deployed_at = deployment, self.loop.time()
+        self.deployment, self.deployed_at = deployment, self.loop.now()
         for at, slot in enumerate(self._slots):
             if slot is not None and kill:
                 slot.isolate.kill()
@@ -223,9 +226,9 @@ class World:
 
     async def quiet(self, within_seconds: float, *, look_every: float = 5.0) -> None:
         """Wait for quiet; raises NotQuiet when the time is up."""
-        deadline = self.loop.time() + within_seconds
+        deadline = self.loop.now() + within_seconds
         while not self.is_quiet():
-            if self.loop.time() > deadline:
+            if self.loop.now() > deadline:
                 raise NotQuiet(f"still busy after {within_seconds} s")
             await asyncio.sleep(look_every)
 
@@ -261,7 +264,9 @@ class World:
     def _isolate(self, name: str) -> Isolate:
         skewed = self.faults.fires("clock_skewed", name)
         skew_ms = self.faults.between(-120_000, 120_000) if skewed else 0.0
-        isolate = Isolate(self.loop, name, epoch_ms=EPOCH_MS, skew_ms=skew_ms)
+        assert self.loop.turns is not None
+        clock = self.loop.turns.clock(name, EPOCH_MS, self.loop.now())
+        isolate = Isolate(self.loop, name, epoch_ms=EPOCH_MS, skew_ms=skew_ms, clock=clock)
         self.isolates.append(isolate)
         return isolate
 

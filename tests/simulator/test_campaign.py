@@ -14,13 +14,15 @@ from simulator.__main__ import main
 from simulator.campaign import custody, end_checks, letting_go, patience, pool, sections
 from simulator.campaign.ablations import ABLATIONS, BY_NAME, substitutes
 from simulator.campaign.ablations.definition import Ablation
+from simulator.campaign.disturbances import CRASHES, LATE_TO_HEAR, MODEL
 from simulator.campaign.exhaustive import FLOWS, Flow, all_singles
 from simulator.campaign.failure import explain
 from simulator.campaign.pool import run_block, run_seeds
 from simulator.campaign.regressions import REGRESSIONS, Regression
 from simulator.campaign.run import AWAY, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS, Result, rates, run_seed
 from simulator.campaign.tally import Tally
-from simulator.engine.fault_kinds import KINDS, RECEIVER
+from simulator.engine.fault_kinds import HOSTED, KINDS, RECEIVER
+from simulator.engine.fault_plan import hosted_rates
 from src.store.sql import work as sql
 
 SCHEDULES = 2_000
@@ -57,10 +59,10 @@ def test_no_schedule_breaks_an_invariant(seeds: Tally):
 
 
 def test_every_kind_of_fault_fired(seeds: Tally):
-    """Each of the 27 faults of the design's list struck at least 50 times in these schedules, and none of our
+    """Each of the 30 faults of the design's list struck at least 50 times in these schedules, and none of our
     kinds is idle."""
     fired = seeds.fired_by_number()
-    assert set(fired) == {*range(1, 28)}
+    assert set(fired) == {*range(1, 31)}
     assert {number: count for number, count in fired.items() if count < FIRED_LEAST} == {}
     assert {name for name, count in seeds.fired.items() if count < FIRED_LEAST} <= {*RECEIVER}
     assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
@@ -182,6 +184,30 @@ def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: p
     told = capsys.readouterr().out
     assert f"--seed {seed} --faults harmless" in told
     assert "the same twice" in told
+
+
+def test_the_help_lists_every_fault(capsys: pytest.CaptureFixture[str]):
+    """`--help` names each kind of fault, with its number and what happens."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out
+    assert all(f"{kind.number:4}  {kind.name}: {kind.meaning}" in told for kind in KINDS.values())
+
+
+def test_half_of_the_schedules_have_the_hosted_clock():
+    """Whatever the profile: half have the clock that stands still, with either loop; all take promises alone."""
+    drawn = [hosted_rates(Random(seed)) for seed in range(400)]
+    standing = [one for one in drawn if one.get("clock_standing")]
+    assert 160 <= len(standing) <= 240
+    assert {one["stock_loop"] for one in standing} == {0.0, 1.0}
+    assert 0.0 in {one["handle_overtaken"] for one in standing}
+    assert {one["promises_alone"] for one in drawn} == {1.0}
+
+
+def test_the_hosted_runtime_excuses_nothing(seeds: Tally):
+    """No check takes what the hosted runtime is like for a disturbance."""
+    assert not HOSTED & (CRASHES | MODEL | LATE_TO_HEAR)
+    assert all(seeds.fired[name] >= FIRED_LEAST for name in HOSTED)
 
 
 def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):

@@ -26,7 +26,7 @@ class Watched:
         self.broken: list[str] = []
         self.full_ms = 0
         self.now_ms = lambda: 0
-        self.loop = SimpleNamespace(call_soon=self._call_soon, outside=None, time=lambda: 0.0)
+        self.loop = SimpleNamespace(call_soon=self._call_soon, outside=None, now=lambda: 0.0)
         self.model = SimpleNamespace()
         self.app = SimpleNamespace()
         self.database = SimpleNamespace(

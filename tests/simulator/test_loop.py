@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from simulator.engine.loop import Deadlock, Loop, StepsExceeded
+from simulator.engine.errors import Deadlock, StepsExceeded
+from simulator.engine.loop import Loop
 from simulator.engine.policies import Policy, Priorities, Scripted, choose_at_random, choose_first, explore
 
 

@@ -26,8 +26,16 @@ from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, play
 
 JOBS = Template([sample_worker.SCHEMA])
 # Offered by the scenario of whoever tests a Worker, not by the platform: uploads of new code, users' actions; or by a
-# limiter of requests, which the sample has not.
-BY_SCENARIO = {"upgraded", "user_raced", "model_unreachable", *RATE_LIMITER, STREAM_CUT, *RECEIVER}
+# limiter of requests, which the sample has not, nor work that its object leaves for after an answer.
+BY_SCENARIO = {
+    "upgraded",
+    "user_raced",
+    "model_unreachable",
+    *RATE_LIMITER,
+    STREAM_CUT,
+    *RECEIVER,
+    "promises_alone",
+}
 
 
 def test_a_seed_is_a_run_in_any_process():
@@ -75,7 +83,7 @@ def test_no_fault_fires_after_the_stop():
     assert not plan.fires("d1_slow")
     assert (plan.tallies["d1_slow"].fired, plan.tallies["d1_slow"].offered) == (1, 2)
     assert plan.fired_by_number()[9] == 1
-    assert sorted(plan.fired_by_number()) == [*range(1, 28)]
+    assert sorted(plan.fired_by_number()) == [*range(1, 31)]
 
 
 def test_an_observer_stops_the_run_where_an_invariant_breaks():

@@ -16,6 +16,7 @@ from simulator.campaign.ablations import (
     submissions,
     tallies,
     terms,
+    turns,
     webhooks,
     withdrawals,
 )
@@ -38,5 +39,6 @@ ABLATIONS = (
     *events.ABLATIONS,
     *webhooks.ABLATIONS,
     *responses.ABLATIONS,
+    *turns.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

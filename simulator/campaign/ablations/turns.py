@@ -1,0 +1,67 @@
+"""Ablations of what lets waits end under a standing clock, and of the promises that an object's context is given."""
+
+import asyncio
+from collections.abc import Awaitable
+from random import Random
+
+from simulator.campaign.ablations.definition import Ablation
+from simulator.campaign.shares import hooked
+from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.platform.choices import FREE
+from src.core import limits
+from src.platform.background import Background
+from src.processing.calls import Calls
+
+_HEAR = Calls._hear
+HOSTED = {"clock_standing": 1.0, "stock_loop": 1.0}
+# Calls that end apart, so that some wait for others.
+_UNEVEN = HOSTED | {"model_slow": 0.3}
+
+
+async def _hear_on(self: Calls, hint: asyncio.Future[None] | None, seconds: float) -> bool:
+    """Have the clock alone say whether the time is over."""
+    await _HEAR(self, hint, seconds)
+    return False
+
+
+def _raw(self: Background, work: Awaitable[None]) -> None:
+    """Hand work to a context as it is."""
+    self._context.waitUntil(work)  # type: ignore[arg-type]
+
+
+def _watched(rng: Random) -> Workload:
+    """Draw tasks of some chunks, each with two followers."""
+    deployment = rng.choice(DEPLOYMENTS)
+    tasks = tuple(TaskSpec(rng.uniform(0, 5), rng.choice((3, 5, 6)), followed=2) for _ in range(3))
+    return Workload(tasks, first=deployment, last=deployment)
+
+
+def _told_by_objects(rng: Random) -> Workload:
+    """Draw tasks on objects whose tenants have endpoints."""
+    tasks = tuple(TaskSpec(rng.uniform(0, 5), rng.choice((1, 2, 3))) for _ in range(2))
+    return hooked(Workload(tasks, first=FREE, last=FREE))
+
+
+ABLATIONS = (
+    Ablation(
+        "waits_last_a_timer",
+        "who waits for a moment of the clock waits by a timer, which moves the clock",
+        ((limits, "TIMER_SECONDS_LEAST", 0.0),),
+        _UNEVEN,
+        _watched,
+    ),
+    Ablation(
+        "timers_count",
+        "a wait is over when its timer is, although the clock says a hair less",
+        ((Calls, "_hear", _hear_on),),
+        _UNEVEN,
+        _watched,
+    ),
+    Ablation(
+        "promises_of_objects",
+        "what goes on behind an object's event is a task, and the object's context is given a promise",
+        ((Background, "__call__", _raw),),
+        {"promises_alone": 1.0},
+        _told_by_objects,
+    ),
+)

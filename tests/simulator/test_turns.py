@@ -1,0 +1,255 @@
+"""Turns as the hosted runtime takes them: a clock that stands still, short delays as microtasks, orders, livelocks."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from simulator.engine.errors import Livelock
+from simulator.platform.isolate import Isolate
+from simulator.platform.world import EPOCH_MS, ClientError, World
+from tests.simulator.toy_app import ToyApp, mark, marks, play
+
+STANDING = {"clock_standing": 1.0}
+STOCK = STANDING | {"stock_loop": 1.0}
+
+
+def ask(handler: Any, rates: dict[str, float], *, seed: int = 1, **options: Any) -> Any:
+    """Have one request answered by `handler(env, loop)` under these rates."""
+
+    async def fetch(env, request, ctx) -> Any:
+        return await handler(env, asyncio.get_running_loop())
+
+    async def scenario(world: World) -> Any:
+        return await world.fetch("a")
+
+    return play(ToyApp(fetch=fetch), scenario, seed=seed, faults=dict(rates), **options)
+
+
+def milliseconds(seconds: float) -> int:
+    """A reading of the standing clock as the whole milliseconds that it is made of."""
+    assert seconds * 1000 == pytest.approx(round(seconds * 1000), rel=0, abs=1e-3)
+    return round(seconds * 1000) - EPOCH_MS
+
+
+def test_the_clock_stands_still_within_a_turn():
+    """Whatever runs between two events finds one time, in whole milliseconds; the answer of D1 is another event."""
+
+    async def handler(env, loop) -> tuple[set[float], float]:
+        await asyncio.sleep(0.0123)
+        seen = set()
+        for _ in range(50):
+            seen.add(loop.time())
+            await asyncio.sleep(0)
+        for _ in range(10):
+            await mark(env, "a", "b")
+        return seen, loop.time()
+
+    seen, later = ask(handler, STANDING)
+    assert len(seen) == 1
+    assert milliseconds(later) > milliseconds(*seen)
+
+
+def test_python_time_gains_a_millisecond_a_look_and_falls_back():
+    """`now_ms` shows another millisecond at each look within a turn, and the next turn takes back what was gained."""
+
+    async def handler(env, loop) -> tuple[list[int], int]:
+        seen = [env.platform.now_ms() for _ in range(5)]
+        await asyncio.sleep(0.003)
+        return seen, env.platform.now_ms()
+
+    seen, later = ask(handler, STANDING)
+    assert seen == list(range(seen[0], seen[0] + 5))
+    assert later == seen[0] + 3 < seen[-1]
+
+
+@pytest.mark.parametrize(
+    ("rates", "seconds", "lasts"),
+    [(STANDING, 0.0123, 13), (STANDING, 0.0001, 1), (STANDING, 5, 5_000), (STOCK, 0.0123, 12), (STOCK, 0.0021, 2)],
+)
+def test_a_timer_says_the_millisecond_that_it_was_due(rates: dict[str, float], seconds: float, lasts: int):
+    """A timer lasts whole milliseconds, and its callback finds the clock just there. Ours are rounded up, and those of
+    Pyodide's own loop down."""
+
+    async def handler(env, loop) -> int:
+        began = milliseconds(loop.time())
+        await asyncio.sleep(seconds)
+        return milliseconds(loop.time()) - began
+
+    assert ask(handler, rates) == lasts
+
+
+def test_a_late_timer_does_not_say_how_late():
+    """An isolate that stood still finds in its timer the time that it was due, and the truth at its next event."""
+    said: list[int] = []
+
+    async def handler(env, request, ctx) -> None:
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(10)
+        said.append(milliseconds(clock()))
+        await mark(env, "a", "b")
+        said.append(milliseconds(clock()))
+
+    async def scenario(world: World) -> None:
+        asked = asyncio.ensure_future(world.fetch("a"))
+        await asyncio.sleep(5)
+        isolate: Isolate = world.isolates[-1]
+        isolate.freeze(100)
+        await asked
+
+    play(ToyApp(fetch=handler), scenario, faults=dict(STANDING), latency_seconds=0)
+    assert said == [10_000, 105_000]
+
+
+@pytest.mark.parametrize(("rates", "moves"), [(STOCK, 0), (STANDING, 10), ({}, 10)])
+def test_short_delays_do_not_move_the_clock(rates: dict[str, float], moves: int):
+    """Ten delays of a millisecond are microtasks of one turn on Pyodide's own loop, and ten timers elsewhere."""
+
+    async def handler(env, loop) -> float:
+        began = loop.time()
+        for _ in range(10):
+            await asyncio.sleep(0.001)
+        return loop.time() - began
+
+    assert ask(handler, rates) == pytest.approx(moves / 1000, abs=1e-6)
+
+
+async def spins(env: Any, loop: asyncio.AbstractEventLoop) -> None:
+    """Wait for a moment of the clock, a millisecond at a time."""
+    until = loop.time() + 0.0504
+    while loop.time() < until:  # noqa: ASYNC110 - what is to be found
+        await asyncio.sleep(0.001)
+
+
+def test_a_turn_that_never_ends_is_told_with_its_coroutine():
+    """A wait for the clock in short steps is a livelock where these are microtasks, and the report names it; where
+    they are timers it ends."""
+    with pytest.raises(Livelock, match=r"w1:fetch in .*fetch > spins > sleep \(test_turns.py:\d+\)"):
+        ask(spins, STOCK)
+    ask(spins, STANDING)
+    ask(spins, {})
+
+
+async def to_the_moment(loop: asyncio.AbstractEventLoop, seconds: float) -> bool:
+    """Wait for a moment of the clock in two parts; whether the clock says then that it has come."""
+    until = loop.time() + seconds
+    await asyncio.sleep(0.007)
+    await asyncio.sleep(until - loop.time())
+    return loop.time() >= until
+
+
+async def waits(env: Any, loop: asyncio.AbstractEventLoop) -> set[bool]:
+    """Wait so for many moments."""
+    return {await to_the_moment(loop, 0.05 + count / 1000) for count in range(200)}
+
+
+async def waits_on(env: Any, loop: asyncio.AbstractEventLoop) -> None:
+    """Wait for many moments until the clock says so."""
+    for count in range(200):
+        until = loop.time() + 0.05 + count / 1000
+        await asyncio.sleep(0.007)
+        while loop.time() < until:  # noqa: ASYNC110 - the same
+            await asyncio.sleep(until - loop.time())
+
+
+def test_after_a_timer_the_clock_may_lack_a_hair():
+    """A double of so many seconds is not exact: a timer for a moment may end a hair before it, and who waits for the
+    hair, with a delay that is a microtask, waits for ever."""
+    assert ask(waits, STANDING) == {True, False}
+    with pytest.raises(Livelock, match="waits_on > sleep"):
+        ask(waits_on, STOCK)
+    ask(waits_on, STANDING)
+
+
+async def two_handles(env: Any, loop: asyncio.AbstractEventLoop) -> str:
+    """Make two handles ready, one after the other."""
+    ran: list[str] = []
+    for name in "ab":
+        loop.call_soon(ran.append, name)
+    await asyncio.sleep(0.01)
+    return "".join(ran)
+
+
+def test_ready_handles_keep_their_order_or_are_overtaken():
+    """Handles of one turn run in the order in which they became ready, or not: by the seed, where that is drawn."""
+    assert {ask(two_handles, STANDING, seed=seed) for seed in range(20)} == {"ab"}
+    overtaken = STANDING | {"handle_overtaken": 0.5}
+    assert {ask(two_handles, overtaken, seed=seed) for seed in range(20)} == {"ab", "ba"}
+
+
+async def two_timers(env: Any, loop: asyncio.AbstractEventLoop) -> str:
+    """Have two timers of one millisecond, each with steps that follow."""
+    ran: list[str] = []
+
+    async def steps(name: str) -> None:
+        await asyncio.sleep(0.01)
+        for _ in range(3):
+            ran.append(name)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(steps("a"), steps("b"))
+    return "".join(ran)
+
+
+def test_microtasks_come_before_the_next_event():
+    """What follows from a timer is done before the next timer of that isolate, whatever the schedule; with the world's
+    clock the two mix."""
+    assert {ask(two_timers, STANDING, seed=seed) for seed in range(20)} <= {"aaabbb", "bbbaaa"}
+    assert len({ask(two_timers, {}, seed=seed) for seed in range(20)}) > 2
+
+
+def test_the_dead_take_no_further_step_of_their_turn():
+    """An isolate that dies in the middle of a turn runs nothing more of it."""
+    ran: list[str] = []
+
+    async def handler(env, request, ctx) -> None:
+        asyncio.get_running_loop().call_soon(ran.append, "later")
+        env.platform.isolate.kill()
+        await asyncio.sleep(0)
+        ran.append("on")
+
+    async def scenario(world: World) -> None:
+        with pytest.raises(ClientError):
+            await world.fetch("a")
+        await asyncio.sleep(100)
+
+    play(ToyApp(fetch=handler), scenario, faults=dict(STANDING))
+    assert ran == []
+
+
+def test_the_platform_stays_as_it_is_when_faults_stop():
+    """An isolate that is born after faults have stopped has a standing clock as well, and each is counted."""
+
+    async def handler(env, request, ctx) -> int:
+        await asyncio.sleep(0.0001)
+        return milliseconds(asyncio.get_running_loop().time())
+
+    async def scenario(world: World) -> None:
+        world.faults.stop()
+        for _ in range(2):
+            world.restart()
+            await world.fetch("a")
+        assert world.faults.tallies["clock_standing"].fired == 2
+
+    play(ToyApp(fetch=handler), scenario, faults=dict(STANDING))
+
+
+def test_a_seed_is_a_schedule_of_turns():
+    """The same seed gives the same trace, draws of the hosted runtime included."""
+
+    async def fetch(env, request, ctx) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(two_handles(env, loop) for _ in range(5)))
+        await mark(env, "a", "b")
+
+    def digest(seed: int) -> str:
+        async def scenario(world: World) -> World:
+            await asyncio.gather(*(world.fetch("a") for _ in range(5)))
+            assert marks(world) == ["a b"] * 5
+            return world
+
+        return play(ToyApp(fetch=fetch), scenario, seed=seed, faults=STOCK | {"handle_overtaken": 0.5}).trace_digest
+
+    digests = [digest(seed) for seed in range(5)]
+    assert digests == [digest(seed) for seed in range(5)]
+    assert len(set(digests)) == 5
