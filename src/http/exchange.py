@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from ..core.ids import TaskKey, is_task_id, task_key_of
+from ..core.task import Task
 from ..core.tenants import LOCAL
 from .messages import Query, Request
 from .problems import no_task
@@ -35,3 +36,11 @@ class Exchange:
         if not is_task_id(self.parts["id"]):
             raise no_task()
         return task_key_of(self.tenant, self.parts["id"])
+
+    def visible(self, task: Task) -> Task:
+        """Return a task as the caller may see it: without its texts for a key that may not read."""
+        if self.may_read:
+            return task
+        from .content import without_content  # noqa: PLC0415 - few keys may not read (docs/decisions/0033)
+
+        return without_content(task)

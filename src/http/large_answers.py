@@ -12,9 +12,9 @@ from ..store.chunk_index import ChunkIndex
 from ..store.tasks import TaskStore
 from ..store.views import TooMuchAtOnce
 from .acts import retry_after
+from .exchange import Exchange
 from .messages import Reply, json_reply
 from .problems import no_task
-from .services import Api
 from .task_views import WholeTaskView, chunk_view, task_path, whole_task_view, with_chunks
 
 JSON = {"Content-Type": "application/json"}
@@ -129,8 +129,12 @@ def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-async def accepted_reply(api: Api, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
-    """Say that a task is taken, or taken on, and where it is."""
+async def accepted_reply(exchange: Exchange, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
+    """Say that a task is taken, or taken on, and where it is. A repetition may find it completed."""
+    api = exchange.api
     later = {} if task.status.terminal else retry_after(api, task)
     headers = {"Location": task_path(task.id), **later, **(headers or {})}
-    return await task_reply(api.store, 202, task, whole_task_view(task, api), headers)
+    view = whole_task_view(exchange.visible(task), api)
+    if not exchange.may_read:  # a large result is read apart, and left out as well
+        return json_reply(202, view, headers)
+    return await task_reply(api.store, 202, task, view, headers)

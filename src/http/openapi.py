@@ -36,6 +36,8 @@ errors, with the same codes.
 
 A deployment answers whoever sends a valid key, `Authorization: Bearer oo_<id>_<secret>`; the key decides whose tasks
 are meant, and its scopes what may be done. A refused key is answered before anything else of the request is looked at.
+A key without `read` is shown no text of a task by the calls that it may make: `result` is null, `instructions` and
+`metadata` are empty.
 While the database does not keep up, a new task is refused before that, with 503 (`overloaded`) and `Retry-After`.
 With `REQUIRE_KEYS=false`, as under `make dev`, everybody is the one tenant `local`, and no key is looked at."""
 

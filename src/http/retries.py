@@ -73,7 +73,7 @@ async def retry(exchange: Exchange) -> Reply:
     task = replace(task, news_at=task.read_at)  # this is news
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)
-    return await accepted_reply(api, task)
+    return await accepted_reply(exchange, task)
 
 
 ENDPOINTS: Final = (

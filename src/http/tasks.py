@@ -47,7 +47,7 @@ async def submit(exchange: Exchange) -> Reply:
         with acts.cut_flaws():
             return dry_run.show(request, api)
     accepted = await acts.accept(exchange, request, key, digest(body) if key is not None else "")
-    return await accepted_reply(api, accepted.task, acts.replayed(accepted))
+    return await accepted_reply(exchange, accepted.task, acts.replayed(accepted))
 
 
 async def read(exchange: Exchange) -> Reply:
@@ -106,7 +106,7 @@ async def cancel(exchange: Exchange) -> Reply:
     changed, task = await acts.ended_by_client(api, exchange.task_key, asyncio.get_running_loop().time())
     if not changed and task.status is not Status.CANCELLED:
         raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")
-    return json_reply(200, whole_task_view(task, api))
+    return json_reply(200, whole_task_view(exchange.visible(task), api))
 
 
 async def erase(exchange: Exchange) -> Reply:

@@ -29,11 +29,13 @@ MOST: Mapping[str, int] = {
     "models": 4,
 }
 # What is imported in a function, by the module that does it. None of it is on the way of a submission, a poll of a task
-# or a list, a message, an alarm, a run of a task, or a sweep without webhooks. The table of the API has more:
-# `catalogue` imports a group of calls upon the first request for one of them, and `events` and `observation` are such.
+# or a list, with a key that may read; nor of a message, an alarm, a run of a task, or a sweep without webhooks. The
+# table of the API has more: `catalogue` imports a group of calls upon the first request for one of them, and `events`
+# and `observation` are such.
 LATE = {
     "composition.py": {"inference.demo", "store.webhooks"},
     "http/events.py": {"http.following"},
+    "http/exchange.py": {"http.content"},
     "http/observation.py": {"http.history", "http.metrics"},
     "http/tasks.py": {"http.dry_run"},
     "inference/openai.py": {"inference.probing"},

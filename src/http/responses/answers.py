@@ -7,6 +7,7 @@ from ...core.states import Status
 from ...core.task import Task
 from ...store.chunk_index import ChunkIndex
 from ..acts import retry_after
+from ..exchange import Exchange
 from ..large_answers import JSON, chunk_index, joined_outputs
 from ..messages import Reply, json_reply
 from ..services import Api
@@ -18,13 +19,14 @@ _HERE = "\0"
 
 
 async def response_reply(
-    api: Api, status: int, task: Task, headers: Mapping[str, str] | None = None, *, shows_output: bool = True
+    exchange: Exchange, status: int, task: Task, headers: Mapping[str, str] | None = None
 ) -> Reply:
-    """Show a response; without its output, for who may not read. Raises Refusal (404) if it is erased meanwhile."""
+    """Show a response; without its texts to a key that may not read. Raises Refusal (404) if it is erased meanwhile."""
+    api = exchange.api
     later = {} if task.status.terminal else retry_after(api, task)
     headers = {**later, **(headers or {})}
-    view = response_view(task, api)
-    if not shows_output:
+    view = response_view(exchange.visible(task), api)
+    if not exchange.may_read:
         view["output"] = []
         return json_reply(status, view, headers)
     if task.status is not Status.COMPLETED or task.result is not None:

@@ -42,7 +42,7 @@ async def create(exchange: Exchange) -> Reply:
         streamed = await (stream.stream_reply if accepted.replayed else stream.new_stream)(exchange, accepted.task)
         return replace(streamed, headers={**streamed.headers, **acts.replayed(accepted)})
     headers = acts.replayed(accepted)
-    return await response_reply(api, 200, accepted.task, headers, shows_output=exchange.may_read)
+    return await response_reply(exchange, 200, accepted.task, headers)
 
 
 async def read(exchange: Exchange) -> Reply:
@@ -53,7 +53,7 @@ async def read(exchange: Exchange) -> Reply:
         return await stream.stream_reply(exchange, await found(exchange), first)
     if first:
         raise field_refusal([FieldError("starting_after", "needs stream=true")])
-    return await response_reply(exchange.api, 200, await found(exchange))
+    return await response_reply(exchange, 200, await found(exchange))
 
 
 async def cancel(exchange: Exchange) -> Reply:
@@ -64,7 +64,7 @@ async def cancel(exchange: Exchange) -> Reply:
     # A cancelled one, too: calls that were announced before may still start, and the answer says that none will.
     if task.status not in {Status.COMPLETED, Status.FAILED}:
         _, task = await acts.ended_by_client(exchange.api, key, began)
-    return await response_reply(exchange.api, 200, check(task), shows_output=exchange.may_read)
+    return await response_reply(exchange, 200, check(task))
 
 
 async def erase(exchange: Exchange) -> Reply:

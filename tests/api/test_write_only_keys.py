@@ -1,0 +1,153 @@
+"""What a key without the scope `read` is shown: where its tasks stand and what they cost, and none of their texts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.keys import Scope
+from src.core.settings import Settings
+from src.http.catalogue import endpoints
+from src.http.messages import Reply
+from src.store.claims import Fail, Finish
+from tests.api.test_large_answers import FAILURE
+from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data
+
+CANARY = "canary"  # in every text of the client's and of the model's
+TEXT = f"{CANARY} 1\n\n{CANARY} 2\n\n{CANARY} 3"
+FIELDS: dict[str, Any] = {
+    "input": TEXT,
+    "instructions": f"instructions with a {CANARY}",
+    "metadata": {"of": f"metadata {CANARY}"},
+}
+OPTIONS = {"stop": [f"stop {CANARY}"]}
+NATIVE = {**FIELDS, "modelOptions": OPTIONS, "chunk": {"maxChars": 10}}
+RESPONSE = {**FIELDS, "background": True, "onceover": {"reduce": "concat", "modelOptions": OPTIONS}}
+KEY = {"idempotency-key": "one"}
+
+
+@pytest.fixture(params=[False, True], ids=["small", "large"])
+def keyed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
+    """An API that looks at keys. Where results are large they are read apart, and sent in parts."""
+    if request.param:
+        monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
+    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), keys=True)
+    yield made
+    made.close()
+
+
+def complete(bench: ApiBench, task_id: str) -> None:
+    """Have a worker finish the task, with outputs that nobody may read."""
+    claim = bench.claim(task_id)
+    outputs = {index: f"{CANARY} output {index}" for index in range(claim.total)}
+    bench.work(claim, outputs, Finish(bench.settings.retention_ms))
+
+
+def fail(bench: ApiBench, task_id: str) -> None:
+    """Have a worker finish one chunk, and fail."""
+    outputs = {0: f"{CANARY} output"}
+    bench.work(bench.claim(task_id), outputs, Fail(bench.settings.retention_ms, FAILURE), failed=FAILURE)
+
+
+def check(writer: Reply, status: int) -> Any:
+    """Hold an answer to a writing key: it holds no text."""
+    assert writer.status == status, writer
+    assert CANARY not in writer.body
+    assert CANARY not in str(writer.headers)
+    return data(writer) if writer.body else None
+
+
+class Walk:
+    """Makes every call that takes a writing key, and notes which were made."""
+
+    def __init__(self, bench: ApiBench) -> None:
+        self.bench = bench
+        self.writer = bearer(bench.make_key(Scope.WRITE))
+        self.admin = bearer(bench.make_key())
+        self.made: set[tuple[str, str]] = set()
+
+    def call(self, method: str, template: str, status: int, body: object = None, at: str = "", **headers: str) -> Any:
+        """Make a call with the writing key, and look at what it shows."""
+        self.made.add((method, template))
+        path = template.replace("{id}", at)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return check(self.bench.call(method, path, body, self.writer | named), status)
+
+    def native(self) -> None:
+        """A task of the native API: made, found again, put back, cancelled, erased."""
+        made = self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")
+        task_id = made["id"]
+        assert self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")["id"] == task_id
+        fail(self.bench, task_id)
+        assert self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")["status"] == "failed"
+        assert self.call("POST", "/api/tasks/{id}/retry", 202, at=task_id)["status"] == "pending"
+        assert self.call("POST", "/api/tasks/{id}/cancel", 200, at=task_id)["status"] == "cancelled"
+        assert self.call("POST", "/api/tasks/{id}/cancel", 200, at=task_id)["status"] == "cancelled"
+        self.call("POST", "/api/tasks/{id}/retry", 202, at=task_id)
+        complete(self.bench, task_id)
+        again = self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")
+        assert (again["status"], again["result"], again["request"]["instructions"]) == ("completed", None, "")
+        assert again["usage"]["modelCalls"] > 0
+        self.call("POST", "/api/tasks/{id}/retry", 409, at=task_id)
+        self.call("POST", "/api/tasks/{id}/cancel", 409, at=task_id)
+        # Whoever may read is shown all of it, by the same call.
+        whole = self.bench.call("POST", "/api/tasks", NATIVE, self.admin | KEY)
+        assert whole.status == 202
+        assert f"{CANARY} output" in str(data(whole)["result"])
+        assert data(whole)["request"]["instructions"] == FIELDS["instructions"]
+        self.call("DELETE", "/api/tasks/{id}", 204, at=task_id)
+
+    def many(self) -> None:
+        """Bulk calls."""
+        task_id = self.call("POST", "/api/tasks", 202, NATIVE)["id"]
+        fail(self.bench, task_id)
+        for body, status in (({"dryRun": True}, 200), ({}, 202)):
+            self.call("POST", "/api/tasks/retry", status, body)
+        for body, status in (({"dryRun": True}, 200), ({}, 202)):
+            self.call("POST", "/api/tasks/cancel", status, body)
+
+    def responses(self) -> None:
+        """Responses of `/v1`: found again by a key, and by what an SDK says of a repetition."""
+        made = self.call("POST", "/v1/responses", 200, RESPONSE, x_stainless_retry_count="0")
+        name = made["id"]
+        for count, status in (("1", "queued"), ("2", "completed")):
+            if status == "completed":
+                complete(self.bench, name.removeprefix("resp_"))
+            joined = self.call("POST", "/v1/responses", 200, RESPONSE, x_stainless_retry_count=count)
+            assert (joined["id"], joined["status"], joined["output"]) == (name, status, [])
+            assert joined["instructions"] is None
+        self.call("POST", "/v1/responses/{id}/cancel", 200, at=name)
+        self.call("DELETE", "/v1/responses/{id}", 200, at=name)
+        other = self.call("POST", "/v1/responses", 200, RESPONSE, idempotency_key="two")["id"]
+        assert self.call("POST", "/v1/responses/{id}/cancel", 200, at=other)["status"] == "cancelled"
+        assert self.call("POST", "/v1/responses", 200, RESPONSE, idempotency_key="two")["id"] == other
+        self.call("POST", "/v1/responses", 403, {**RESPONSE, "stream": True}, idempotency_key="two")
+
+    def deliveries(self) -> None:
+        """What an endpoint was told is sent again."""
+        assert self.bench.call("POST", "/v1/webhook_endpoints", ENDPOINT, self.admin).status == 200
+        task_id = self.call("POST", "/api/tasks", 202, NATIVE)["id"]
+        self.call("POST", "/api/tasks/{id}/cancel", 200, at=task_id)
+        self.bench.settle()
+        told = data(self.bench.call("GET", f"/api/tasks/{task_id}/deliveries", None, self.admin))["deliveries"]
+        self.call("POST", "/api/deliveries/{id}/redeliver", 202, at=told[0]["id"])
+
+
+def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
+    """Every call that takes the scope `write`, whatever has become of the task: no output, instructions, input,
+    metadata or options. A call that is added later must be added here."""
+    walk = Walk(keyed)
+    walk.native()
+    walk.many()
+    walk.responses()
+    walk.deliveries()
+    writing = {(one.method, one.path) for one in endpoints() if one.access is Scope.WRITE}
+    assert walk.made == writing
+
+
+def test_a_trial_shows_what_it_was_sent(keyed: ApiBench) -> None:
+    """A dry run reads nothing that is stored: it repeats its own request, to any key."""
+    writer = bearer(keyed.make_key(Scope.WRITE))
+    plan = keyed.call("POST", "/api/tasks?dryRun=true", NATIVE, writer)
+    assert data(plan)["request"]["instructions"] == FIELDS["instructions"]
