@@ -11,7 +11,7 @@ from functools import partial
 from bench.figures import Figure
 from src.core.task import TaskOptions
 from src.store import deliveries, options
-from src.store.sql import admission, ending, events, seen, sweep, tallies, views, work
+from src.store.sql import admission, ending, events, seen, storage, sweep, tallies, views, work
 from src.store.sql import deliveries as sql_deliveries
 from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
 from src.store.sql.statement import BoundStatement, Value
@@ -33,6 +33,8 @@ HEARD = """
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at, outcome)
 SELECT 0, id, 0, 'other:we_0', 'task.completed', 0, 0, 0, 'delivered' FROM tasks WHERE finished_at IS NOT NULL
 """
+# Early erasure has counted what the tenant stores.
+COUNTED = "INSERT INTO tenant_storage (tenant, bytes, counted_at) VALUES ('local', 1, ?)"
 ENDED = "local:00000001-0000-7000-8000-000000000000"
 KEY = "local:00000000-0000-7000-8000-000000000000"
 PAGE: dict[str, Value] = {"first": "local:", "behind": "local:~", "most": 20}
@@ -58,6 +60,7 @@ ACTS: dict[str, BoundStatement] = {
     "a list page of one status": views.LIST_STATUS.bind(**PAGE, status="failed", walk_most=500),
     "a submission's count of tasks in flight": admission.OUTCOME.bind(task_key=KEY, tenant="local", counted_most=100),
     "a look for what is to be erased": sweep.PAST_RETENTION.bind(most=1, chunks_most=1),
+    "a walk of the early erasure": storage.OLDEST.bind(most=40, kept_ms=0, chunks_most=5_000, walk_most=100),
     "a look for what has ended": tallies.FOLDABLE.bind(kept_ms="[1000]", most=100),
     "a fold": tallies.FOLD.bind(kept_ms=1000, after=NOW_MS - 1, until=NOW_MS + 5),
     "a sample of the backlog": tallies.SAMPLE.bind(most=100),
@@ -93,6 +96,7 @@ def steps(size: int) -> dict[str, int]:
         connection.executescript(path.read_text())
     connection.execute(FILL, {"size": size, "now": NOW_MS, **options.written(TaskOptions())})
     connection.execute(HEARD)
+    connection.execute(COUNTED, (NOW_MS,))
     counted = {}
     for name, act in ACTS.items():
         counted[name] = _count(connection, partial(_run, connection, act))

@@ -119,6 +119,7 @@ STORAGE_MB_MOST = {"free": 450, "paid": 9_500}
 CLEAR_FRACTION = 0.9  # of STORAGE_MB_MOST: from there on ended tasks are erased before their retention is over
 CLEAR_TASKS_MOST = 40  # in a transaction
 CLEAR_PAGES_MOST = {"free": 1, "paid": 10}  # of a sweep
+CLEAR_WALK_MOST = 1_000  # tasks that such a page looks at: those that may not go yet, too
 KEPT_SECONDS_LEAST = 86_400.0  # after its end no task is erased for want of room
 STORAGE_COUNT_SECONDS = 21_600.0  # how long a count of what tenants store is good for: it reads a row a task
 STORAGE_TENANTS_MOST = 50  # that are counted: those that store most

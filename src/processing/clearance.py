@@ -26,7 +26,8 @@ class Clearance:
     """One run, at the end of a sweep.
 
     From nine tenths of STORAGE_MB_MOST on, the tenant that stores most loses its oldest ended tasks, a page at a time,
-    then whoever stores most by then. None goes within a day of its end. Below that it asks D1 nothing.
+    then whoever stores most by then. None goes within a day of its end. Tasks that may not go are passed over, and the
+    next look begins behind them, in this run or a later one. Below nine tenths it asks D1 nothing.
     """
 
     def __init__(self, store: TaskStore, storage: Storage, settings: Settings, meter: Meter, log: Log) -> None:
@@ -47,23 +48,25 @@ class Clearance:
                 if not self._is_due():
                     break
                 gone = await self._page()
-                erased += gone
-                if not gone:
+                if gone is None:
                     break
+                erased += gone
         except StoreError as error:
             self._log.failure("clearance_failed", error)
         if erased:
             self._log("cleared", erased=erased, bytes=self._storage.size)
         return erased
 
-    async def _page(self) -> int:
-        """Erase one page; 0 if there is nothing that may go."""
+    async def _page(self) -> int | None:
+        """Erase what a look finds, and return how many tasks went; None if there is nothing more to find."""
         keep_input = self._settings.keep_input
         found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
         if found is None:
             await self._store.count_storage(keep_input=keep_input)
             found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
-        return await self._store.erase_early(found, keep_input=keep_input) if found and found.task_keys else 0
+        if found is None or not (found.task_keys or found.walks_on):
+            return None
+        return await self._store.erase_early(found, keep_input=keep_input)
 
     @property
     def needed(self) -> Needed:

@@ -5,24 +5,34 @@ from dataclasses import dataclass, field
 from ..core import limits
 from ..core.ids import TaskKey
 from . import columns
-from .database import Store
+from .database import Row, Store
 from .sql import storage as sql
 from .sql.statement import Value, as_json
 
 _KEPT_MS = round(limits.KEPT_SECONDS_LEAST * 1000)
 _COUNT_MS = round(limits.STORAGE_COUNT_SECONDS * 1000)
+_MOMENT_CHARS = 13  # of a task id: the 48 bits that are its time
 
 
 @dataclass(frozen=True, slots=True)
 class Old:
     """Ended tasks that may go: none ended after `ended_by`, by the database's time.
 
-    `uncounted`: some of them may not be in the sums so far.
+    `uncounted`: some of them may not be in the sums so far. The walk over the tasks of `tenant` that found them began
+    at `walked_from`, and the next one begins at `walked_to`: behind this one if nothing that may go was left there.
     """
 
-    ended_by: int = 0
+    ended_by: int
     task_keys: list[TaskKey] = field(default_factory=list)
     uncounted: bool = True
+    tenant: str = ""
+    walked_from: str = ""
+    walked_to: str = ""
+
+    @property
+    def walks_on(self) -> bool:
+        """Whether the next walk begins elsewhere."""
+        return self.walked_to != self.walked_from
 
 
 class StorageStore(Store):
@@ -31,23 +41,28 @@ class StorageStore(Store):
     async def oldest_of_largest(self, most: int) -> Old | None:
         """Find up to so many ended tasks of the tenant that stores most, oldest first. None: nobody has counted lately.
 
-        They ended a day ago, or earlier.
+        They ended a day ago, or earlier. It looks at CLEAR_WALK_MOST tasks.
         """
-        largest, found = await self._database.run(
-            sql.LARGEST.bind(),
+        (found,) = await self._database.run(
             sql.OLDEST.bind(
                 most=most,
                 kept_ms=_KEPT_MS,
                 chunks_most=limits.ERASE_OUTPUTS_MOST,
-                walk_most=limits.LIST_WALK_MOST,
-            ),
+                walk_most=limits.CLEAR_WALK_MOST,
+            )
         )
-        if not largest or not 0 <= columns.whole(largest[0], "age_ms") < _COUNT_MS:
+        if not found or not 0 <= columns.whole(found[0], "age_ms") < _COUNT_MS:
             return None
-        if not found:
-            return Old()
-        task_keys = [columns.task_key(row) for row in found]
-        return Old(columns.whole(found[0], "ended_by"), task_keys, any(row["uncounted"] for row in found))
+        task_keys = [columns.task_key(row) for row in found if row["id"] is not None]
+        begun_at = columns.text(found[0], "walked_to")
+        return Old(
+            columns.whole(found[0], "ended_by"),
+            task_keys,
+            any(row["uncounted"] for row in found),
+            tenant=columns.text(found[0], "tenant"),
+            walked_from=begun_at,
+            walked_to=begun_at if len(task_keys) < columns.whole(found[0], "may_go") else _behind(found[0]),
+        )
 
     async def count_storage(self, *, keep_input: bool) -> None:
         """Count anew what each tenant stores: reads every task's own row, and writes a row for each that stores most.
@@ -58,10 +73,33 @@ class StorageStore(Store):
         await self._database.run(sql.FORGET_COUNT.bind(), sql.COUNT.bind(**which))
 
     async def erase_early(self, old: Old, *, keep_input: bool) -> int:
-        """Erase those of the tasks that have ended still, and had by then, and return how many were."""
+        """Erase those of the tasks that have ended still, and had by then, and return how many were.
+
+        The next walk over the tenant's tasks begins where it should.
+        """
+        walk = {"tenant": old.tenant, "walked_from": old.walked_from, "walked_to": old.walked_to}
+        walk_on = [sql.WALK_ON.bind(**walk)] if old.walks_on else []
+        if not old.task_keys:
+            if walk_on:
+                await self._database.run(*walk_on)
+            return 0
         which: dict[str, Value] = {"task_keys": as_json(old.task_keys), "ended_by": old.ended_by}
         discount = sql.DISCOUNT.bind(**which, keep_input=int(keep_input))
         *parts, whole = sql.ERASE_OLD
         count = [sql.OLD_COUNT] if old.uncounted else []
-        *_, gone = await self._database.run(discount, *(part.bind(**which) for part in (*parts, *count, whole)))
-        return len(gone)
+        erasure = [discount, *(part.bind(**which) for part in (*parts, *count, whole))]
+        done = await self._database.run(*erasure, *walk_on)  # in this order: the erasure makes room
+        return len(done[len(erasure) - 1])
+
+
+def _behind(row: Row) -> str:
+    """Say where to go on behind a walk: behind its last task, or at the beginning if it came to the end.
+
+    The place is the time in that task's id, so that no id of an erased task stays. Others of that millisecond are
+    looked at again.
+    """
+    if columns.whole(row, "walked") < limits.CLEAR_WALK_MOST:
+        return ""
+    last = columns.text(row, "last").partition(":")[2]
+    moment = last[:_MOMENT_CHARS]
+    return moment if moment > columns.text(row, "walked_to") else last

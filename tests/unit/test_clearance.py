@@ -32,8 +32,10 @@ def hold(bench: WorkerBench, size: int) -> None:
     bench.database.cap.reported = size
 
 
-def fill(bench: WorkerBench, tenant: str, tasks: int, *, days: float = 2, status: str = "completed") -> None:
-    """Write tasks that came one after the other and ended so many days ago, or go on."""
+def fill(
+    bench: WorkerBench, tenant: str, tasks: int, *, days: float = 2, status: str = "completed", first: int = 0
+) -> None:
+    """Write tasks that came one after the other and ended so many days ago, or go on; `first` is the first's number."""
     ended = START_MS - round(days * DAY_MS) if status != "pending" else None
     bench.database.rows(
         "INSERT INTO tasks (id, status, route, reduce, metadata, total, completed, merge_chars, calls_minimum,"
@@ -41,14 +43,14 @@ def fill(bench: WorkerBench, tenant: str, tasks: int, *, days: float = 2, status
         " SELECT printf('%s:%06d', ?1, value), ?4, 'queue', 'none', '{}', 1, ?4 = 'completed', 2000, 1, 0, ?5, 1, ?3,"
         " 500 FROM json_each(?2)",
         tenant,
-        json.dumps(list(range(tasks))),
+        json.dumps(list(range(first, first + tasks))),
         ended,
         status,
         START_MS + 10 * DAY_MS,
     )
     bench.database.rows(
         "INSERT INTO texts (task_id, input, instructions, cuts, overlap) SELECT id, 'x', '', '[1]', 0 FROM tasks"
-        " WHERE tenant = ?1",
+        " WHERE tenant = ?1 ON CONFLICT DO NOTHING",
         tenant,
     )
 
@@ -140,6 +142,49 @@ def test_what_may_not_go_stays(bench: WorkerBench, days: float, status: str):
     fill(bench, "small", 10)
     assert clear(bench) == 0
     assert (len(left(bench, "large")), len(left(bench, "small"))) == (50, 10)
+
+
+@pytest.mark.parametrize("plan", ["free", "paid"])
+def test_old_tasks_that_go_on_pin_nothing(bench: WorkerBench, plan: str):
+    """Five hundred of them stand before sixty that have ended: these go within one sweep, a page of them at least."""
+    bench.settings = replace(bench.settings, plan=plan)
+    fill(bench, "large", 500, status="pending")
+    fill(bench, "large", 60, first=500)
+    assert clear(bench) == {"free": 40, "paid": 60}[plan]
+    clear(bench)
+    assert left(bench, "large") == [f"{number:06d}" for number in range(500)]
+
+
+def test_a_walk_goes_on_behind_what_it_passed(bench: WorkerBench):
+    """However many tasks may not go, each sweep looks at a thousand others, and those that may go are found in turn."""
+    bench.settings = replace(bench.settings, plan="free")
+    fill(bench, "large", 2_500, status="pending")
+    fill(bench, "large", 60, first=2_500)
+    fill(bench, "large", 500, first=2_560, status="pending")
+    assert [clear(bench) for _ in range(4)] == [0, 0, 40, 20]
+    assert clear(bench) == 0
+    assert len(left(bench, "large")) == 3_000
+
+
+def test_a_walk_begins_anew_at_its_end(bench: WorkerBench):
+    """A task that was passed over, and has ended since, is found at the next turn."""
+    bench.settings = replace(bench.settings, plan="free")
+    fill(bench, "large", 1_200, status="pending")
+    assert clear(bench) == 0
+    bench.database.rows(
+        "UPDATE tasks SET status = 'cancelled', finished_at = ? WHERE id <= 'large:000002'", START_MS - 2 * DAY_MS
+    )
+    assert [clear(bench) for _ in range(2)] == [0, 3]
+
+
+def test_tasks_of_one_millisecond_pin_no_walk(bench: WorkerBench):
+    """A walk goes on behind a moment; where a whole walk has the same one, behind the last task."""
+    fill(bench, "large", 60, first=1_500)
+    bench.database.rows("UPDATE tasks SET id = 'large:01a0c450-8370-7' || substr(id, 7)")
+    fill(bench, "large", 1_500, status="pending")
+    bench.database.rows("UPDATE tasks SET id = 'large:01a0c450-8370-7' || substr(id, 7) WHERE finished_at IS NULL")
+    bench.settings = replace(bench.settings, plan="free")
+    assert [clear(bench) for _ in range(3)] == [0, 0, 40]
 
 
 def test_a_task_that_was_put_back_after_the_look_stays(bench: WorkerBench):

@@ -22,8 +22,8 @@ from tests.support import import_watch
 SRC = Path(__file__).resolve().parents[2] / "src"
 # At most so many: what there is, and little room.
 MOST: Mapping[str, int] = {
-    "modules": 163,
-    "bytes": 732_000,
+    "modules": 165,
+    "bytes": 750_000,
     "dataclasses": 31,
     "named_tuples": 81,
     "models": 4,

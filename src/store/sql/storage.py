@@ -19,23 +19,31 @@ SELECT tenant, sum({_BYTES}), {NOW} FROM tasks GROUP BY tenant ORDER BY 2 DESC, 
 ON CONFLICT DO UPDATE SET bytes = excluded.bytes, counted_at = excluded.counted_at
 """)
 
-# Says who stores most, and how old the count is.
-_LARGEST = "SELECT tenant FROM tenant_storage ORDER BY bytes DESC, tenant LIMIT 1"
-LARGEST = statement(f"""
-SELECT tenant, {NOW} - counted_at AS age_ms FROM tenant_storage WHERE tenant = ({_LARGEST})
+# Who stores most. Walks over that tenant's tasks, in the order in which they came, from where the walk before got to:
+# `:walk_most` of them. Finds those that ended `:kept_ms` ago or earlier: up to `:most`, of `:chunks_most` chunks
+# together, or one that has more. Whether a fold has come to each comes with them, and by when they have all ended.
+# Each row says how old the count is, where the walk began, its last task, how many it passed, and how many of them may
+# go. One row without an `id`: none may. No row: nobody has counted.
+OLDEST = statement(f"""
+WITH largest AS MATERIALIZED (
+  SELECT tenant, walked_to, {NOW} - counted_at AS age_ms FROM tenant_storage ORDER BY bytes DESC, tenant LIMIT 1
+), walk AS MATERIALIZED (
+  SELECT tasks.id, total, finished_at, wake_at FROM largest CROSS JOIN tasks
+  WHERE tasks.id > largest.tenant || ':' || walked_to AND tasks.id < largest.tenant || ';'
+  ORDER BY tasks.id LIMIT :walk_most
+), ended AS MATERIALIZED (
+  SELECT id, {UNCOUNTED} AS uncounted, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM walk
+  WHERE finished_at <= {NOW} - :kept_ms WINDOW page AS (ORDER BY id)
+)
+SELECT tenant, walked_to, age_ms, (SELECT max(id) FROM walk) AS last, (SELECT count(*) FROM walk) AS walked,
+  (SELECT count(*) FROM ended) AS may_go, {NOW} - :kept_ms AS ended_by, id, uncounted
+FROM largest LEFT JOIN ended ON place <= :most AND (place = 1 OR chunks <= :chunks_most) ORDER BY place
 """)
 
-# Finds ended tasks of whoever stores most, the oldest first, none within `:kept_ms` of its end: up to `:most`, of
-# `:chunks_most` chunks together, or one that has more. A tenant's tasks lie in the order in which they came; no more
-# than the first `:walk_most` are read. With them comes when the last of them may have ended, and whether a
-# fold has come to each.
-OLDEST = statement(f"""
-SELECT id, {NOW} - :kept_ms AS ended_by, uncounted FROM (
-  SELECT id, uncounted, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
-    SELECT id, total, finished_at, {UNCOUNTED} AS uncounted FROM tasks
-    WHERE id > ({_LARGEST}) || ':' AND id < ({_LARGEST}) || ';' ORDER BY id LIMIT :walk_most
-  ) WHERE finished_at <= {NOW} - :kept_ms WINDOW page AS (ORDER BY id)
-) WHERE place <= :most AND (place = 1 OR chunks <= :chunks_most) ORDER BY place
+# Has the next walk over the tenant's tasks go on elsewhere, unless another sweep has done so. It goes behind the
+# erasure of what the walk has found, in its transaction.
+WALK_ON = statement("""
+UPDATE tenant_storage SET walked_to = :walked_to WHERE tenant = :tenant AND walked_to = :walked_from
 """)
 
 # Erases those of the tasks that ended at `:ended_by`, of OLDEST, or earlier, with all their parts: one that was put
