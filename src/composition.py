@@ -15,7 +15,7 @@ from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
 from .inference.workers_ai import AiBinding, WorkersAIProvider
 from .objects.laned_host import Lanes
-from .objects.sender import ObjectSender, ObjectTeller
+from .objects.sender import ObjectSender, ObjectTeller, Places
 from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds
 from .processing.asked_sweep import SweepOnRequest
@@ -155,8 +155,8 @@ class App:
             senders.append(QueueSender(self._bindings.queue))
         if self._bindings.processors is not None:
             most = self.settings.objects_at_work_most
-            take_place = None if most is None else partial(self.store.take_place, most=most)
-            senders.append(ObjectSender(self._bindings.processors, take_place))
+            places = None if most is None else Places(self.store, most, self.meter, self.log)
+            senders.append(ObjectSender(self._bindings.processors, places))
         return senders
 
     def api(self) -> Api:

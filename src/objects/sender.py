@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from ..core import limits
 from ..core.ids import TaskKey
@@ -9,28 +10,53 @@ from ..core.meter import Meter
 from ..core.task import Mark, Route
 from ..processing.dispatch import NoPlace
 from ..processing.log import Log
+from ..store.tasks import TaskStore
 from .stubs import Processors
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The places of MAX_OBJECTS_AT_WORK. A sender takes one for its task."""
+
+    store: TaskStore
+    most: int
+    meter: Meter
+    log: Log
+
+    async def take(self, task_key: TaskKey, start: Callable[[TaskKey], Awaitable[None]]) -> bool:
+        """Take a place. False: the task waits, and a place that is free has gone to the task whose turn it is."""
+        taken, waiting = await self.store.take_place(task_key, self.most)
+        for other in await self.store.give_places(waiting, self.most) if waiting else []:
+            self.meter.spend()
+            try:
+                await start(other)
+            except Exception as error:  # noqa: BLE001 - RPC raises what it likes, and the sweep finds the task due
+                self.log("not_started", task=other, error=type(error).__name__)
+        return taken
 
 
 class ObjectSender:
     """The Durable Object route: the object's alarm asks for the run.
 
-    `take_place`, if there is one, says whether the task may be among those that objects work on.
+    With `places`, a task must have one before its object is told of it.
     """
 
     route = Route.DURABLE_OBJECT
 
-    def __init__(self, processors: Processors, take_place: Callable[[TaskKey], Awaitable[bool]] | None = None) -> None:
+    def __init__(self, processors: Processors, places: Places | None = None) -> None:
         self._processors = processors
-        self._take_place = take_place
+        self._places = places
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Start the task's object; it has the task in its storage and its alarm set when this returns.
 
         Raises NoPlace if so many objects are at work already as may be.
         """
-        if self._take_place is not None and not await self._take_place(task_key):
+        if self._places is not None and not await self._places.take(task_key, self._start):
             raise NoPlace
+        await self._start(task_key, delay_seconds)
+
+    async def _start(self, task_key: TaskKey, delay_seconds: float = 0) -> None:
         await self._processors.getByName(task_key).start(task_key, delay_seconds)
 
 

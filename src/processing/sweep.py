@@ -28,9 +28,10 @@ _PAGE_STATEMENTS = 8
 # Of a fold: the look and the write; and all their statements, with a retention more than there usually are.
 _FOLD_CALLS = 2
 _FOLD_STATEMENTS = 11
-# What the question for a place on objects takes, besides the send: a call, and its statements.
-_PLACE_CALLS = 1
-_PLACE_STATEMENTS = 2
+# What the question for a place on objects takes at most, besides the send, and all the statements: a place may go to
+# another task, whose object is told.
+_PLACE_CALLS = 3
+_PLACE_STATEMENTS = 5
 
 
 class Looked(NamedTuple):
@@ -112,9 +113,9 @@ class Sweep:
         return self._swept
 
     async def _send_off(self) -> None:
-        if self._settings.objects_at_work_most is not None:
-            await self._store.fill_places(self._settings.objects_at_work_most)
-        await self._look_at_pages()
+        most, give_most = self._settings.objects_at_work_most, limits.PLACES_GIVEN_MOST[self._settings.plan]
+        placed = [] if most is None else await self._store.fill_places(most, give_most)
+        await self._look_at_pages(placed)
         while self._unanswered and self._in_time() and self.has_room():
             await self._clear()  # a run takes what is left of the allowance
             await self._work(self._unanswered.pop(0))
@@ -143,7 +144,8 @@ class Sweep:
         except Exception as error:  # noqa: BLE001 - one task's trouble is not the others'
             self._worker.log.failure("run_failed", error, task=task_key)
 
-    async def _look_at_pages(self) -> None:
+    async def _look_at_pages(self, placed: list[TaskKey]) -> None:
+        """Look at one page after the other. `placed` have got a place just now, and go before the first one."""
         direct = [DirectSender(self._worker, self._seconds_left, self._runs.append)] if self._seconds > 0 else []
         alone = self._dispatcher([*self._senders, *direct])
         # Should the routes refuse, a run may get no further than to whoever comes first.
@@ -168,6 +170,7 @@ class Sweep:
                 due = self._answered(page)
                 # A page of which all are put aside would come again.
                 more, erase_most = page.looked_at == limits.SWEEP_PAGE_TASKS and not due.empty, 0
+                due, placed = due.behind(placed), []
             spent = _PART_CALLS + bool(due.overdue)
             part, due = due.split(self._sendable(spent) if self._sends else 1)
             looked = await self._look(part, self._dispatcher(self._senders) if self._sends else alone)

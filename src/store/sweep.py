@@ -53,6 +53,10 @@ class Due:
         """Return everything but these idle tasks."""
         return replace(self, idle=[key for key in self.idle if key not in task_keys])
 
+    def behind(self, task_keys: Sequence[TaskKey]) -> "Due":
+        """Return everything, with these tasks as the first of the idle ones."""
+        return replace(self, idle=[*task_keys, *self.without(task_keys).idle])
+
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
         """Sort one task in that goes on; `stalls` are the workers in a row that died on it."""
         if overdue:
@@ -141,14 +145,34 @@ class SweepStore(Store):
         """Make tasks that nobody works on due at once: whoever was to run them could not."""
         await self._database.run(sql.MAKE_DUE.bind(task_keys=as_json(task_keys)))
 
-    async def fill_places(self, most: int) -> None:
-        """Make tasks due for which there is a place now, of so many on objects."""
-        await self._database.run(sql.FREE_PLACES.bind(), sql.FILL_PLACES.bind(most=most))
+    async def fill_places(self, most: int, give_most: int) -> list[TaskKey]:
+        """Give the places on objects that are free, of so many, to tasks that wait, and return those tasks.
 
-    async def take_place(self, task_key: TaskKey, most: int) -> bool:
-        """Take a place among the tasks that objects work on, so many at most. True: the task has one."""
-        _, has = await self._database.run(sql.FREE_PLACES.bind(), sql.TAKE_PLACE.bind(task_key=task_key, most=most))
-        return bool(has)
+        Up to `give_most` get one. It is a second call if there are any.
+        """
+        _, found = await self._database.run(sql.FREE_PLACES.bind(), _next_places(None, most, give_most))
+        return await self.give_places([columns.task_key(row) for row in found], most) if found else []
+
+    async def give_places(self, task_keys: Sequence[TaskKey], most: int) -> list[TaskKey]:
+        """Give places to tasks that wait, in this order, and make them due. Return those that got one just now."""
+        names = as_json(task_keys)
+        given, _ = await self._database.run(
+            sql.GIVE_PLACES.bind(task_keys=names, most=most), sql.PLACED_DUE.bind(task_keys=names)
+        )
+        got = {columns.task_key(row) for row in given}
+        return [task_key for task_key in task_keys if task_key in got]
+
+    async def take_place(self, task_key: TaskKey, most: int) -> tuple[bool, list[TaskKey]]:
+        """Take a place among the tasks that objects work on, so many at most, if it is the task's turn.
+
+        Return whether it has one; if not, the task, if any, that should have a place that is free.
+        """
+        _, taken, found = await self._database.run(
+            sql.FREE_PLACES.bind(),
+            sql.TAKE_PLACE.bind(task_key=task_key, most=most, walk_most=_walk_most(most)),
+            _next_places(task_key, most, 1),
+        )
+        return bool(taken), [columns.task_key(row) for row in found]
 
     async def may_stand_in(self, task_key: TaskKey, most: int) -> bool:
         """Whether somebody may work on it in place of its object: not where it only waits for one of so many places."""
@@ -169,6 +193,15 @@ class SweepStore(Store):
 def _apart_ms(delay_ms: int) -> int:
     """Return for how long the sweep leaves a task alone that was sent off; its own sendings are farther apart."""
     return min(LATE_MS, delay_ms)
+
+
+def _walk_most(places: int) -> int:
+    """How many of a tenant's tasks are looked at for a place: those that have one may come first."""
+    return places + limits.PLACES_WALK_MOST
+
+
+def _next_places(task_key: TaskKey | None, most: int, give_most: int) -> BoundStatement:
+    return sql.NEXT_PLACES.bind(task_key=task_key, most=most, give_most=give_most, walk_most=_walk_most(most))
 
 
 def _past_retention(most: int) -> BoundStatement:

@@ -26,6 +26,7 @@ class Objects:
     def __init__(self) -> None:
         self.started: list[str] = []
         self.queued: list[str] = []
+        self.unreachable = False
 
     def getByName(self, name: str) -> "Objects":  # noqa: N802 - the platform's name
         """Be each object."""
@@ -33,6 +34,8 @@ class Objects:
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Take a task."""
+        if self.unreachable:
+            raise ConnectionError
         self.started.append(task_key)
 
 
@@ -65,12 +68,13 @@ class Deployment:
         self._entropy += 1
         return self._entropy.to_bytes(size, "big")
 
-    def submit(self, tasks: int) -> list[TaskKey]:
-        """Have a client submit so many tasks."""
-        submission = self.app().api().submission
+    def submit(self, tasks: int, tenant: str = "t") -> list[TaskKey]:
+        """Have a client submit so many tasks, one after the other."""
         made: list[Submitted] = []
         for _ in range(tasks):
-            made.append(self.bench.do(submission.submit("t", Request(text="x", options=TaskOptions()))))
+            self.bench.do(asyncio.sleep(0.001))  # ids are in the order of their milliseconds
+            submission = self.app().api().submission
+            made.append(self.bench.do(submission.submit(tenant, Request(text="x", options=TaskOptions()))))
             self.bench.do(self.waited.pop())  # it is sent off behind the answer
         return [one.task.task_key for one in made]
 
@@ -143,6 +147,97 @@ def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
     assert len(made.objects.started) > 1
 
 
+@pytest.mark.parametrize("minutes", [0, 4, 90])
+def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
+    """Two hundred tasks of one tenant wait, however long: the next place is for another tenant's only one."""
+    made = deploy(2)
+    backlog = made.submit(202)
+    for _ in range(minutes):
+        made.sweep()
+    (other,) = made.submit(1, "other")
+    assert set(made.objects.started) == set(backlog[:2])
+    made.end(backlog[0])
+    made.sweep()
+    assert made.objects.started[-1] == other
+    made.end(backlog[1])
+    made.sweep()
+    assert made.objects.started[-1] == backlog[2]  # then the oldest
+
+
+def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(deploy):
+    """Whatever order tasks came in, and however late each is looked at."""
+    made = deploy(4)
+    first = made.submit(4, "a")
+    kept = {tenant: made.submit(3, tenant) for tenant in ("c", "a", "b")}
+    made.bench.database.rows("UPDATE tasks SET wake_at = wake_at + 7200000 WHERE tenant = 'b'")
+    given = []
+    for key in (*first, *kept["c"], *kept["b"]):
+        made.end(key)
+        known = len(made.objects.started)
+        made.sweep(1)
+        given += made.objects.started[known:]
+    # Of c and b, which have none, c's is older; then b's. Then each has one, and c's is the oldest; then a has none.
+    assert given[:4] == [kept["c"][0], kept["b"][0], kept["c"][1], kept["a"][0]]
+    assert set(given) == {key for keys in kept.values() for key in keys}
+    assert made.places() <= 4
+
+
+def test_several_places_at_once_are_dealt_out_in_turn(deploy):
+    """As if each had been given on its own."""
+    made = deploy(3)
+    first = made.submit(3, "a")
+    kept = {tenant: made.submit(5, tenant) for tenant in ("a", "b")}
+    for key in first:
+        made.end(key)
+    known = len(made.objects.started)
+    made.sweep(1)
+    assert set(made.objects.started[known:]) == {kept["a"][0], kept["b"][0], kept["a"][1]}
+
+
+def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
+    """The task whose turn it is gets it at once, from the submission's own dispatch; the new one waits."""
+    made = deploy(1)
+    first, waiting = made.submit(2, "a")
+    made.end(first)
+    (other,) = made.submit(1, "b")  # neither tenant has a place, and the other's task is older
+    assert (made.objects.started, made.places()) == ([first, waiting], 1)
+    made.end(waiting)
+    made.sweep()
+    assert made.objects.started == [first, waiting, other]
+
+
+def test_a_task_that_got_a_place_unheard_is_told_by_the_sweep(deploy):
+    """Its object could not be reached when a submission passed the place on: the next sweep tells it, before others."""
+    made = deploy(1)
+    first, waiting, *_ = made.submit(40, "a")
+    for _ in range(30):
+        made.sweep()
+    made.end(first)
+    made.objects.unreachable = True
+    made.submit(1, "a")
+    made.objects.unreachable = False
+    known = len(made.objects.started)
+    made.sweep(1)
+    assert made.objects.started[known:] == [waiting]
+
+
+def test_a_task_that_was_put_back_waits_in_its_turn(deploy):
+    """One that began before, failed and goes on counts as any other that waits."""
+    made = deploy(1)
+    failed, first = made.submit(2)
+    store = made.bench.store
+    made.bench.do(store.claim(failed, holder="h", host="o", route=Route.DURABLE_OBJECT, lease_ms=1))
+    made.end(failed)
+    made.sweep(1)
+    assert made.objects.started == [failed, first]
+    assert made.bench.do(made.app().api().submission.retry(failed, None)) is not None
+    made.bench.do(made.app().api().dispatcher.dispatch(failed))
+    assert made.objects.started == [failed, first]
+    made.end(first)
+    made.sweep(1)
+    assert made.objects.started == [failed, first, failed]
+
+
 def test_who_waits_costs_less_and_less(deploy):
     """A task that waits is written to when it is looked at, later and later: not each minute."""
     made = deploy(1)
@@ -167,7 +262,10 @@ def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deplo
     made = deploy(None)
     store = made.bench.store
     first, second, third = made.submit(3)
-    take = store.take_place
+
+    async def take(key: TaskKey, most: int) -> bool:
+        return (await store.take_place(key, most))[0]
+
     assert [made.bench.do(take(key, 1)) for key in (first, first, second)] == [True, True, False]
     claim = store.claim(first, holder="h", host="o", route=Route.DURABLE_OBJECT, lease_ms=1)
     made.bench.do(claim)
@@ -262,7 +360,7 @@ def test_a_task_that_began_on_the_queue_waits_for_no_place(deploy):
     made = deploy(1, queue)
     made.waited = Behind()
     first, second = made.submit(2)
-    assert made.bench.do(made.bench.store.take_place(first, 1))
+    assert made.bench.do(made.bench.store.take_place(first, 1))[0]
     made.bench.do(made.bench.store.claim(first, holder="h", host="o", route=Route.DURABLE_OBJECT, lease_ms=9_000_000))
     polls = 0
     while poll(made, second).status is not Status.COMPLETED:

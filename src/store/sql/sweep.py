@@ -79,13 +79,70 @@ DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id =
   AND finished_at IS NULL AND (status = 'pending' OR route = 'durable-object'))
 """)
 
-# Takes a place for a task, of `:most`, if it has none yet. Sent twice it takes one. Landing late it takes one for a
-# task that goes on, until that has ended. No row: there is none left. Goes after FREE_PLACES.
-TAKE_PLACE = statement("""
+
+# The tasks that wait for one of `:most` places, with their turns. A place goes to the tenant that has the fewest, and
+# of tenants that have as many to the oldest task. Of each tenant's tasks that go on, no more than `:walk_most` are
+# looked at, those that have been due longest. Nothing is looked at while no place is free, nor for `:task_key` if that
+# has one; it may be NULL.
+def _queue(also: str = "") -> str:
+    """Give the tasks with their turn, as common table expressions; `also` adds tasks, as a UNION."""
+    return f"""WITH RECURSIVE room (places) AS (
+  SELECT CASE WHEN EXISTS (SELECT 1 FROM object_places WHERE id = :task_key) THEN 0 ELSE :most - count(*) END
+  FROM object_places
+), tenants (tenant) AS (
+  SELECT min(tenant) FROM tasks WHERE finished_at IS NULL AND (SELECT places FROM room) > 0
+  UNION ALL SELECT (SELECT min(tenant) FROM tasks WHERE finished_at IS NULL AND tenant > tenants.tenant)
+  FROM tenants WHERE tenant IS NOT NULL
+), waiting (id) AS (
+  SELECT tasks.id FROM tenants CROSS JOIN tasks ON tasks.id IN (
+    SELECT id FROM tasks AS own WHERE own.tenant = tenants.tenant AND finished_at IS NULL
+    ORDER BY wake_at LIMIT :walk_most
+  ) WHERE status = 'pending' AND route = 'durable-object' AND not_before <= {NOW} AND {IN_TIME}
+    AND NOT EXISTS (SELECT 1 FROM object_places WHERE object_places.id = tasks.id)
+  {also}
+), named AS (
+  SELECT id, substr(id, 1, instr(id, ':')) AS tenant, substr(id, instr(id, ':') + 1) AS task_id FROM waiting
+), held AS MATERIALIZED (
+  SELECT substr(id, 1, instr(id, ':')) AS tenant, count(*) AS places FROM object_places GROUP BY 1
+), queue AS (
+  SELECT id, row_number() OVER (ORDER BY place, task_id) AS turn FROM (
+    SELECT id, task_id, row_number() OVER (PARTITION BY tenant ORDER BY task_id) + coalesce(places, 0) AS place
+    FROM named LEFT JOIN held USING (tenant)
+  )
+)"""
+
+
+# Takes a place for a task, of `:most`, if it has none yet and its turn has come. Sent twice it takes one. Landing late
+# it takes one for a task that goes on, until that has ended. No row: it has none. Goes after FREE_PLACES.
+TAKE_PLACE = statement(f"""
 INSERT INTO object_places (id) SELECT :task_key
-WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL)
-  AND ((SELECT count(*) FROM object_places) < :most OR EXISTS (SELECT 1 FROM object_places WHERE id = :task_key))
-ON CONFLICT DO UPDATE SET id = excluded.id RETURNING id
+WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL) AND (
+  EXISTS (SELECT 1 FROM object_places WHERE id = :task_key) OR ((SELECT count(*) FROM object_places) < :most
+    AND (SELECT places >= turn FROM ({_queue("UNION SELECT :task_key")} SELECT turn, places FROM queue, room
+      WHERE id = :task_key)))
+) ON CONFLICT DO UPDATE SET id = excluded.id RETURNING id
+""")
+
+# Finds the tasks that should have the places that are free, `:give_most` of them, in their turn. Goes after
+# FREE_PLACES.
+NEXT_PLACES = statement(f"""
+{_queue()} SELECT id FROM queue, room WHERE turn <= min(places, :give_most) ORDER BY turn
+""")
+
+# Gives places that are free, of `:most`, to tasks that wait, in the order of the list.
+GIVE_PLACES = statement("""
+INSERT INTO object_places (id) SELECT value FROM json_each(:task_keys)
+WHERE key < :most - (SELECT count(*) FROM object_places)
+  AND EXISTS (SELECT 1 FROM tasks WHERE id = value AND finished_at IS NULL AND status = 'pending')
+ON CONFLICT DO NOTHING RETURNING id
+""")
+
+# Makes those due at once that have a place, before the other tasks of their tenants: whoever gave it may die before an
+# object is told. Goes after GIVE_PLACES.
+PLACED_DUE = statement(f"""
+UPDATE tasks SET wake_at = {wake(f"min(created_at, {NOW})")}, dispatches = 0
+WHERE {LISTED} AND finished_at IS NULL AND status = 'pending'
+  AND EXISTS (SELECT 1 FROM object_places WHERE object_places.id = tasks.id)
 """)
 
 # Says whether somebody may work on a task in place of its object: not while it only waits for one of `:most` places. A
@@ -95,16 +152,6 @@ SELECT asked.route <> 'durable-object' OR :most > (
   SELECT count(*) FROM object_places CROSS JOIN tasks ON tasks.id = object_places.id
   WHERE finished_at IS NULL AND (status = 'pending' OR route = 'durable-object') AND NOT ({LATE} OR {OVERDUE})
 ) AS may FROM tasks AS asked WHERE asked.id = :task_key
-""")
-
-# Makes as many tasks due at once as there are places left of `:most`: those that no object had a place for when they
-# came. None of them was sent off so far. Goes after FREE_PLACES.
-FILL_PLACES = statement(f"""
-UPDATE tasks SET wake_at = {NOW}, dispatches = 0 WHERE (wake_at > {NOW} OR dispatches > 0) AND id IN (
-  SELECT id FROM tasks AS waiting WHERE finished_at IS NULL AND status = 'pending' AND route = 'durable-object'
-    AND started_at IS NULL AND NOT EXISTS (SELECT 1 FROM object_places WHERE object_places.id = waiting.id)
-  ORDER BY wake_at LIMIT max(0, :most - (SELECT count(*) FROM object_places))
-)
 """)
 
 # --- The end of the retention ------------------------------------------------------------------------------

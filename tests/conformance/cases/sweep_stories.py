@@ -70,10 +70,12 @@ async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
     await story.alter("UPDATE tasks SET route = 'durable-object'")
     for key in (first, first, second, third):
         story.outcomes.append(await store.take_place(key, 2))
-    await store.fill_places(2)
+    story.outcomes.append(await store.fill_places(2, 9))
     story.outcomes.append((await store.due(10)).idle)
     assert await story.cancel(first)
-    await store.fill_places(2)
+    story.outcomes.append(await store.fill_places(2, 9))
+    for most in (2, 3):  # sent again, or beyond the bound, it gives none
+        story.outcomes.append(await store.give_places([third, made_key(4)], most))
     story.outcomes.append((await store.due(10)).idle)
     for key in (first, third):
         story.outcomes.append(await store.take_place(key, 2))
