@@ -1,0 +1,106 @@
+"""A restart of `make dev`: the tasks of the former start go on at once, and say meanwhile what they wait for."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from local.node import ROOT, find_node
+from src.core.ids import TaskKey
+from src.core.states import Status
+from src.store.claims import CallKey, Claim
+from tests.support.store_bench import LEASE_MS, StoreBench, outputs
+
+STATEMENT = (ROOT / "local" / "expire_leases.sql").read_text()
+TASK = TaskKey("task")
+CALLER = """
+import { expireLeases } from "./local/leases.mjs";
+const asked = [];
+const statement = { bind: (...values) => (asked.push(values), statement), run: async () => ({ meta: { changes: 3 } }) };
+const database = { prepare: (text) => (asked.push(text), statement) };
+const ended = await expireLeases(database, 1234);
+console.log(JSON.stringify([ended, ...asked]));
+"""
+
+
+@pytest.fixture
+def bench() -> Iterator[StoreBench]:
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+def restart(bench: StoreBench) -> None:
+    """Begin anew, a second later."""
+    bench.database.rows(STATEMENT.replace("?1", str(bench.pass_ms(1_000))))
+
+
+def claim_keys(*positions: int) -> frozenset[CallKey]:
+    """The calls of these chunks."""
+    return frozenset(CallKey(0, position) for position in positions)
+
+
+def begun(bench: StoreBench) -> Claim:
+    """Have a worker begin, with both calls out."""
+    bench.insert()
+    claim = bench.claim()
+    assert bench.step(claim, in_flight=[(0, 0), (0, 1)])
+    return claim
+
+
+def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
+    """Its lease is over, the sweep finds it, and the next claim has the calls that were out in doubt."""
+    claim = begun(bench)
+    restart(bench)
+    assert bench.run(bench.store.due(10)).idle == [TASK]
+    again = bench.claim()
+    assert (again.fence, again.doubted, again.stalls) == (claim.fence + 1, claim_keys(0, 1), 0)
+    assert not bench.step(claim, outputs=outputs(0), completed=1)
+
+
+def test_a_task_says_that_its_worker_is_gone_though_calls_are_announced(bench: StoreBench):
+    """Nobody knows it before; then it waits for its lease, and the calls are in doubt."""
+    begun(bench)
+    before = bench.run(bench.store.task(TASK))
+    restart(bench)
+    after = bench.run(bench.store.task(TASK))
+    assert before is not None
+    assert after is not None
+    assert (before.waiting_for, len(before.calls_out)) == (None, 2)
+    assert after.waiting_for is not None
+    assert after.waiting_for.reason == "lease"
+    assert (after.calls_out, len(after.calls_in_doubt), after.usage.in_doubt) == ((), 2, 2)
+
+
+def test_restarts_are_no_stalls(bench: StoreBench):
+    """However often somebody stops the server within a call, the task does not rest, and is not given up."""
+    begun(bench)
+    for _ in range(10):
+        restart(bench)
+        assert bench.claim().stalls == 0
+
+
+def test_workers_of_this_start_keep_their_leases(bench: StoreBench):
+    """An object's alarm may ring before the statement runs."""
+    begun_at = bench.time_ms
+    claim = begun(bench)
+    bench.database.rows(STATEMENT.replace("?1", str(begun_at)))
+    assert bench.row(TASK)["lease_until"] == bench.time_ms + LEASE_MS
+    assert bench.step(claim)
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.PROCESSING])
+def test_other_tasks_stay_as_they_are(bench: StoreBench, status: Status):
+    """Those that wait, and those that have ended."""
+    bench.in_status(status)
+    before = bench.row(TASK)
+    restart(bench)
+    assert bench.row(TASK) == before
+
+
+def test_the_host_runs_the_statement_with_its_time():
+    """`expireLeases` binds when the start began, and says how many there were."""
+    command = [str(find_node()), "--input-type=module", "--eval", CALLER]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout) == [3, STATEMENT, [1234]]
