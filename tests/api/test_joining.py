@@ -83,6 +83,15 @@ def test_wishes_and_repetitions_pair_off(bench: ApiBench) -> None:
     assert rows(bench) == (3, 3)
 
 
+def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
+    """Another equal wish came between the two, and its task is newer: it is not the one that the client waits for."""
+    first = name(post(bench, 0))
+    assert name(post(bench, 1)) == first
+    other = name(post(bench, 0))
+    assert name(post(bench, 2)) == first
+    assert name(post(bench, 1)) == other
+
+
 def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
     """One of two equal wishes in parallel never came: its repetition finds the other's task. A key settles it."""
     first = post(bench, 0)

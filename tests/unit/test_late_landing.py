@@ -16,6 +16,7 @@ from src.core.states import Status
 from src.core.task import Reduce
 from src.core.tenants import LOCAL
 from src.core.webhooks import Event, endpoint_key_of
+from src.store.admission import Accepted, Conditions, Replayed
 from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Release, Step
 from src.store.database import Database
 from src.store.keys import KeyStore, NewKey
@@ -235,6 +236,54 @@ def test_tombstones_are_removed_by_the_sweep(bench: StoreBench, end: Callable[[S
     bench.pass_ms(round(limits.LATE_SECONDS_MOST * 1000))
     bench.run(bench.store.due(10))
     assert bench.database.rows("SELECT id FROM tombstones") == []
+
+
+def revoke(bench: StoreBench) -> None:
+    keys = KeyStore(Database(bench.database, Meter()))
+    new = NewKey(id="0" * 16, tenant=LOCAL, digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
+    assert bench.run(keys.insert(new)) is not None
+    assert bench.run(keys.delete(LOCAL, new.id))
+
+
+def unregister(bench: StoreBench) -> None:
+    endpoints = WebhookStore(Database(bench.database, Meter()))
+    new = NewEndpoint(endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
+    assert bench.run(endpoints.insert(new))
+    assert bench.run(endpoints.delete(new.key))
+
+
+@pytest.mark.parametrize("end", [erase, withdraw, revoke, unregister])
+def test_a_tombstone_outlasts_every_sweep_of_its_hour(bench: StoreBench, end: Callable[[StoreBench], None]):
+    """A write may land that long after the deletion, and a sweep comes each minute."""
+    end(bench)
+    hour_ms = round(limits.LATE_SECONDS_MOST * 1000)
+    for _ in range(hour_ms // 60_000 - 1):
+        bench.pass_ms(60_000)
+        bench.run(bench.store.due(10))
+        assert len(bench.database.rows("SELECT id FROM tombstones")) == 1
+    bench.pass_ms(59_999)
+    bench.run(bench.store.due(10))
+    assert len(bench.database.rows("SELECT id FROM tombstones")) == 1
+    bench.pass_ms(1)
+    bench.run(bench.store.due(10))
+    assert bench.database.rows("SELECT id FROM tombstones") == []
+
+
+def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
+    """Its first task was shared with a repetition. The next one, a day later, is withdrawn as any other."""
+    on = Conditions(idempotency_key="key", digest="d")
+    first, twin, second = (
+        new_task(task_key_of(LOCAL, new_task_id(START_MS + at, bytes(10))), 3, Reduce.CONCAT, START_MS)
+        for at in range(3)
+    )
+    bench.run(bench.store.insert(first, LEASE_MS, on))
+    assert isinstance(bench.run(bench.store.insert(twin, LEASE_MS, on)), Replayed)
+    bench.run(bench.store.withdraw(first, on))
+    assert bench.run(bench.store.is_there(first.task_key))  # somebody was answered with it
+    bench.pass_ms(limits.IDEMPOTENCY_SECONDS * 1000)
+    assert isinstance(bench.run(bench.store.insert(second, LEASE_MS, on)), Accepted)
+    bench.run(bench.store.withdraw(second, on))
+    assert not bench.run(bench.store.is_there(second.task_key))
 
 
 def test_a_revoked_key_does_not_come_back(bench: StoreBench):
