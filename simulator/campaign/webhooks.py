@@ -29,7 +29,8 @@ _ENDED = (
 _THERE = "SELECT 1 FROM tasks WHERE id = ?"
 _ENDPOINTS = "SELECT id, event_types, disabled_at, url FROM webhook_endpoints"
 _DELIVERIES = (
-    "SELECT task_id, generation, endpoint_id, event, state, outcome, fence, due_at, begun_at FROM webhook_deliveries"
+    "SELECT task_id, generation, endpoint_id, event, state, outcome, fence, due_at, begun_at, ended_at "
+    "FROM webhook_deliveries"
 )
 
 
@@ -172,14 +173,17 @@ class Webhooks:
     def _check_held(self, message_id: str) -> None:
         """Whoever sends a delivery has taken it on, and its time is not over."""
         now_ms = self._world.database.now_ms()
-        for task_key, generation, endpoint, _, state, outcome, _, due_at, _ in self._connection.execute(_DELIVERIES):
-            if DeliveryKey(task_key, generation, endpoint).id != message_id:
+        for task_key, generation, endpoint, _, state, outcome, _, due_at, _, ended_at in self._connection.execute(
+            _DELIVERIES
+        ):
+            if DeliveryKey(task_key, generation, endpoint, ended_at).id != message_id:
                 continue
             if outcome == "delivered" or (state and due_at <= now_ms):
                 raise InvariantBroken(f"{message_id} was sent by somebody whose time for it was over")
 
     def _is_of(self, message_id: str, end: _End) -> bool:
-        return any(DeliveryKey(end.task_key, end.generation, key).id == message_id for key in self._keys)
+        named = (DeliveryKey(end.task_key, end.generation, key, end.finished_at) for key in self._keys)
+        return any(key.id == message_id for key in named)
 
     # --- at the end -------------------------------------------------------------------------------------
 
@@ -196,8 +200,8 @@ class Webhooks:
         """Each delivery has ended as it may: somebody took it, its endpoint is gone, or a day was not enough."""
         rows = self._connection.execute(_DELIVERIES).fetchall()
         self._look_for_lost({tuple(row[:3]) for row in rows})
-        for task_key, generation, endpoint, _, _, outcome, _, _, begun_at in rows:
-            message_id = DeliveryKey(task_key, generation, endpoint).id
+        for task_key, generation, endpoint, _, _, outcome, _, _, begun_at, ended_at in rows:
+            message_id = DeliveryKey(task_key, generation, endpoint, ended_at).id
             self.judged[f"deliveries {outcome}"] += 1
             if outcome not in tuple(DeliveryOutcome):
                 raise InvariantBroken(f"{message_id} has ended as {outcome}")

@@ -17,12 +17,12 @@ EndpointKey = NewType("EndpointKey", str)
 
 ENDPOINT_ID_PATTERN = "we_[0-9a-f]{24}"
 ENDPOINT_ID_BYTES = 12
-DELIVERY_ID_PATTERN = "evt_[0-9a-f]{32}_[0-9]{1,9}_[0-9a-f]{24}"
+DELIVERY_ID_PATTERN = "evt_[0-9a-f]{32}_[0-9]{1,9}_[0-9]{1,15}_[0-9a-f]{24}"
 WEBHOOK_KEY_CHARS_LEAST = 32
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 
 _ENDPOINT_ID = re.compile(ENDPOINT_ID_PATTERN)
-_DELIVERY_ID = re.compile("evt_([0-9a-f]{32})_([0-9]{1,9})_([0-9a-f]{24})")
+_DELIVERY_ID = re.compile("evt_([0-9a-f]{32})_([0-9]{1,9})_([0-9]{1,15})_([0-9a-f]{24})")
 _DOMAIN = b"onceover webhook secret 1\0"  # so that the key can be used for something else, too, one day
 
 
@@ -60,17 +60,23 @@ class DeliveryOutcome(StrEnum):
 
 
 class DeliveryKey(NamedTuple):
-    """Names a delivery: which end of which task, told to whom. Its id is what a receiver tells repetitions by."""
+    """Names a delivery: which end of which task, told to whom. Its id is what a receiver tells repetitions by.
+
+    `ended_at` is when the task ended, in ms since the epoch. Once the database was set back in time, a task may end
+    again in the same generation, and maybe otherwise: that is another end, and receivers have not heard of it.
+    """
 
     task_key: TaskKey
     generation: int
     endpoint_key: EndpointKey
+    ended_at: int
 
     @property
     def id(self) -> str:
         """The `webhook-id`: the same over all attempts. It holds no full stop, which parts what is signed."""
         _, task_id = split_task_key(self.task_key)
-        return f"evt_{task_id.replace('-', '')}_{self.generation}_{endpoint_id(self.endpoint_key)[3:]}"
+        end = f"{task_id.replace('-', '')}_{self.generation}_{self.ended_at}"
+        return f"evt_{end}_{endpoint_id(self.endpoint_key)[3:]}"
 
 
 def endpoint_key_of(tenant: str, one_id: str) -> EndpointKey:
@@ -102,7 +108,8 @@ def read_delivery_id(tenant: str, text: str) -> DeliveryKey | None:
         return None
     digits = found[1]
     task_id = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-    return DeliveryKey(task_key_of(tenant, task_id), int(found[2]), endpoint_key_of(tenant, f"we_{found[3]}"))
+    endpoint_key = endpoint_key_of(tenant, f"we_{found[4]}")
+    return DeliveryKey(task_key_of(tenant, task_id), int(found[2]), endpoint_key, int(found[3]))
 
 
 # --- Secrets and signatures -------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def _view(one: Delivery) -> DeliveryView:
         endpoint=endpoint_id(one.key.endpoint_key),
         type=Event(one.event),
         status="pending" if one.outcome is None else one.outcome.value,
-        createdAt=rfc3339(one.ended_at),
+        createdAt=rfc3339(one.key.ended_at),
         nextAttemptAt=None if one.outcome is not None else rfc3339(one.due_at),
         tries=one.tries,
         attempts=[_attempt(attempt) for attempt in one.attempts],

@@ -124,9 +124,8 @@ class Deliverer:
         if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
             return None
         at = taken.now_ms + round(waited * 1000)
-        body = webhooks.body_of(
-            taken.key.id, taken.event, taken.ended_at, webhooks.told_id(taken.event, taken.key.task_key)
-        )
+        told_id = webhooks.told_id(taken.event, taken.key.task_key)
+        body = webhooks.body_of(taken.key.id, taken.event, taken.key.ended_at, told_id)
         sent = await self.send(taken.url, self._secrets(taken.key.endpoint_key, taken), taken.key.id, at // 1000, body)
         answer, age_ms = sent.answer, at + sent.milliseconds - taken.begun_at
         outcome = webhooks.outcome_of(answer, age_ms)

@@ -34,7 +34,7 @@ class Tried(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A claim that was granted. Totals are those of the whole task, as the worker found them.
+    """A claim that was granted; `holder` is its name. Totals are those of the whole task, as the worker found them.
 
     `refused` are the calls that have failed for good, if the worker that recorded it could not end the task: no call
     starts under such a claim. `deadline_left_ms` was left when the claim was written; None without a deadline.
@@ -49,6 +49,7 @@ class Claim:
     """
 
     task_key: TaskKey
+    holder: str = ""
     fence: int
     step: int
     attempts: int

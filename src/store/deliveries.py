@@ -52,7 +52,6 @@ class Delivery(NamedTuple):
 
     key: DeliveryKey
     event: str
-    ended_at: int
     fence: int
     due_at: int
     tries: int
@@ -92,9 +91,10 @@ class DeliveryStore(Store):
         return [_delivery(row) for row in rows]
 
     async def delivery(self, key: DeliveryKey) -> Delivery | None:
-        """Read one delivery."""
+        """Read one delivery. None, too: the task has ended at another time since, so it would be another message."""
         (rows,) = await self._database.run(sql.DELIVERY.bind(**_named(key)))
-        return _delivery(rows[0]) if rows else None
+        found = _delivery(rows[0]) if rows else None
+        return found if found is not None and found.key == key else None
 
 
 def look(plan: str) -> BoundStatement:
@@ -161,7 +161,6 @@ def _delivery(row: Row) -> Delivery:
     return Delivery(
         key=delivery_key(row),
         event=columns.text(row, "event"),
-        ended_at=columns.whole(row, "ended_at"),
         fence=columns.whole(row, "fence"),
         due_at=columns.whole(row, "due_at"),
         tries=columns.whole(row, "tries"),

@@ -19,7 +19,7 @@ class Taken(NamedTuple):
     """A delivery that the reader may send, for DELIVERY_HELD_SECONDS from `now_ms` on, the database's time.
 
     `tries` are the attempts before this one, under whatever fence; `tries_of_day` those since `begun_at`, of the last
-    ones that are kept. `begun_at` and `ended_at` in ms since the epoch.
+    ones that are kept. `begun_at` in ms since the epoch.
     """
 
     key: DeliveryKey
@@ -27,7 +27,6 @@ class Taken(NamedTuple):
     url: str
     secret_generation: int
     old_secret_signs: bool
-    ended_at: int
     begun_at: int
     fence: int
     tries: int
@@ -74,7 +73,8 @@ class OutboxStore(Store):
 def delivery_key(row: Row) -> DeliveryKey:
     """Read a delivery's name."""
     endpoint_key = EndpointKey(columns.text(row, "endpoint_id"))
-    return DeliveryKey(columns.task_key(row, "task_id"), columns.whole(row, "generation"), endpoint_key)
+    generation, ended_at = columns.whole(row, "generation"), columns.whole(row, "ended_at")
+    return DeliveryKey(columns.task_key(row, "task_id"), generation, endpoint_key, ended_at)
 
 
 def taken(row: Row) -> Taken:
@@ -85,7 +85,6 @@ def taken(row: Row) -> Taken:
         url=columns.text(row, "url"),
         secret_generation=columns.whole(row, "secret_generation"),
         old_secret_signs=bool(row["old_secret_signs"]),
-        ended_at=columns.whole(row, "ended_at"),
         begun_at=columns.whole(row, "begun_at"),
         fence=columns.whole(row, "fence"),
         tries=columns.whole(row, "tries"),

@@ -81,7 +81,7 @@ def window(row: Row) -> Window:
     )
 
 
-def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
+def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
     """Build the claim from what its transaction returned. `covered` are rows of calls that have an output."""
     done = frozenset(
         CallKey(whole(row, "level"), position)
@@ -90,6 +90,7 @@ def claim(key: TaskKey, task: Row, source: Row, covered: Sequence[Row], failures
     )
     return Claim(
         task_key=key,
+        holder=holder,
         fence=whole(task, "fence"),
         step=whole(task, "step"),
         attempts=whole(task, "attempts"),

@@ -77,7 +77,7 @@ class WorkStore(OutboxStore):
                 *([note(seen)] if seen is not None else []),
             )
             if granted:
-                return rows.claim(task_key, granted[0], source[0], outputs, failures)
+                return rows.claim(task_key, holder, granted[0], source[0], outputs, failures)
             seen_fence = rows.predecessor(standing)
             if seen_fence is None:
                 break
@@ -91,9 +91,9 @@ class WorkStore(OutboxStore):
         batch = [*self._records(claim, progress), _step(claim, progress, step)]
         written = len(batch) - 1
         if isinstance(step, Finish) and not step.keep_input:
-            batch.append(sql.EMPTY_INPUT.bind(task_key=claim.task_key, fence=claim.fence))
+            batch.append(sql.EMPTY_INPUT.bind(**_claimed(claim)))
         if isinstance(step, Continue) and step.room_bytes:
-            mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
+            mine: dict[str, Value] = {**_claimed(claim), "step": progress.step}
             batch.insert(written, sql.FIND_ROOM.bind(**mine, half=step.room_bytes // 2))
             written += 1
         is_end, asked_at = isinstance(step, Finish | Fail), self._now()
@@ -109,7 +109,7 @@ class WorkStore(OutboxStore):
 
         It has the step after that of the write which it replaces: that one may have been given up, and land behind it.
         """
-        mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step + 1}
+        mine: dict[str, Value] = {**_claimed(claim), "step": progress.step + 1}
         standing = sql.STAND_DOWN.bind(**mine, delay_ms=back.delay_ms, sweep_ms=back.sweep_ms)
         (given_back,) = await self._database.run(standing)
         return bool(given_back)
@@ -123,7 +123,7 @@ class WorkStore(OutboxStore):
         batch = self._records(claim, progress)
         if claim.deadline_left_ms is not None:
             batch.insert(0, ending.expiry([claim.task_key], overdue, retention_ms))
-        told: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, **_totals(progress)}
+        told: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
         batch.append(tallies.SETTLE_LATE.bind(**{name: told[name] for name in tallies.SETTLE_LATE.parameters}))
         batch.append(sql.SETTLE.bind(**told))
         if claim.deadline_left_ms is None:  # somebody else has ended the task, if it has ended
@@ -136,16 +136,16 @@ class WorkStore(OutboxStore):
 
     async def may_start(self, task_key: TaskKey, fence: int) -> int | None:
         """Return for how many milliseconds calls may start under a claim; None when it is over."""
-        (found,) = await self._database.run(sql.MAY_START.bind(task_key=task_key, fence=fence))
+        (found,) = await self._database.run(sql.MAY_START.bind(task_key=task_key, fence=fence, holder=None))
         return columns.whole(found[0], "left_ms") if found else None
 
     async def stands(self, claim: Claim) -> bool:
         """Whether a claim is still good. It is asked once."""
-        (found,) = await self._database.run(sql.MAY_START.bind(task_key=claim.task_key, fence=claim.fence), sends=1)
+        (found,) = await self._database.run(sql.MAY_START.bind(**_claimed(claim)), sends=1)
         return bool(found)
 
     def _records(self, claim: Claim, progress: Progress) -> list[BoundStatement]:
-        mine: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, "step": progress.step}
+        mine: dict[str, Value] = {**_claimed(claim), "step": progress.step}
         batch: list[BoundStatement] = []
         if progress.outputs and self.writes_segments:
             first: dict[str, Value] = {**mine, "step": progress.first_step or progress.step}
@@ -181,6 +181,11 @@ def _parts(outputs: Sequence[Output]) -> list[str]:
     return [f"[{','.join(part)}]" for part in parts]
 
 
+def _claimed(claim: Claim) -> dict[str, Value]:
+    """Give what names a claim in each of its writes."""
+    return {"task_key": claim.task_key, "fence": claim.fence, "holder": claim.holder}
+
+
 def _failed(call: FailedCall) -> list[int | str]:
     tried, failure = call.tried, call.failure
     counts = (tried.attempts, tried.calls, int(call.final))
@@ -214,7 +219,7 @@ def _totals(progress: Progress) -> dict[str, Value]:
 
 
 def _step(claim: Claim, progress: Progress, step: Step) -> BoundStatement:
-    told: dict[str, Value] = {"task_key": claim.task_key, "fence": claim.fence, **_totals(progress)}
+    told: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
     match step:
         case Continue(lease_ms, start_ms):
             return sql.PROGRESS.bind(**told, lease_ms=lease_ms, start_ms=start_ms)

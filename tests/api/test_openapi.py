@@ -54,7 +54,7 @@ def unknown(path: str) -> str:
     if "/webhook_endpoints/" in path:
         return "we_" + "0" * 24
     if "/deliveries/" in path:
-        return f"evt_{'0' * 32}_0_{'0' * 24}"
+        return f"evt_{'0' * 32}_0_0_{'0' * 24}"
     return "0" * 16 if "/keys/" in path else f"resp_{UNKNOWN}" if "/responses/" in path else UNKNOWN
 
 

@@ -45,7 +45,7 @@ def signed() -> tuple[str, dict[str, str], list[str]]:
     endpoint, task = EndpointKey("local:we_" + "0a" * 12), TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
     old, new, other = (webhooks.secret("k" * 32, endpoint, generation) for generation in range(3))
     now = int(time.time())
-    key = DeliveryKey(task, 0, endpoint)
+    key = DeliveryKey(task, 0, endpoint, now * 1000)
     body = webhooks.body_of(key.id, TYPE, now * 1000, webhooks.told_id(TYPE, task))
     return body, webhooks.headers((new, old), key.id, now, body), [old, new, other]
 

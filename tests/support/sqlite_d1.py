@@ -1,6 +1,7 @@
 """The D1 binding of tests that need no network: the simulator's database, with a clock and faults to order."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,6 +51,17 @@ class SqliteD1:
         """Apply the first migrations, all of them unless told how many, but those that have been applied before."""
         for path in sorted(MIGRATIONS.glob("*.sql"))[applied:most]:
             self._connection.executescript(path.read_text(encoding="utf-8"))
+
+    def snapshot(self) -> bytes:
+        """Return the database as it is now."""
+        return self._connection.serialize()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Set the database back to a snapshot of it, as Time Travel does; its clock goes on."""
+        taken = sqlite3.connect(":memory:")
+        taken.deserialize(snapshot)
+        taken.backup(self._connection)
+        taken.close()
 
     def close(self) -> None:
         """Close the database, which is lost then."""

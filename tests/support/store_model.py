@@ -156,8 +156,8 @@ class ModelTask:
         return min(self.start_ms, (self.announced_at or 0) + self.start_ms - now)
 
     def let_go(self) -> None:
-        """Nobody holds it any more."""
-        self.holder = self.host = self.lease_until = None
+        """Nobody holds it any more. The name of its last claim stays."""
+        self.host = self.lease_until = None
 
     def doubt(self) -> None:
         """Nobody will ever say what became of the announced calls."""
@@ -301,7 +301,7 @@ class StoreModel:
             return Standing.MISSING, 0
         if (refused := task.refusal(now, holder, host)) is not None:
             return refused
-        if task.holder != holder:
+        if task.holder != holder or task.status is not Status.PROCESSING:
             crashed = task.status is Status.PROCESSING
             task.fence += 1
             task.attempts += crashed or task.started_at is None

@@ -319,7 +319,8 @@ def test_retry_after_is_obeyed(bench: DeliveryBench):
     bench.sweep()
     assert sorted(message.id for message in bench.courier.messages[1:]) == sorted(
         {
-            row["task_id"]: webhooks.DeliveryKey(row["task_id"], 0, row["endpoint_id"]).id for row in bench.rows()
+            row["task_id"]: webhooks.DeliveryKey(row["task_id"], 0, row["endpoint_id"], row["ended_at"]).id
+            for row in bench.rows()
         }.values()
     )
 

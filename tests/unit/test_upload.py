@@ -144,6 +144,7 @@ LATER = (
     "core/version",
     "core/webhook_urls",
     "http/bulk",
+    "http/content",
     "http/deliveries",
     "http/dry_run",
     "http/events",

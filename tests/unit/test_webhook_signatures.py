@@ -26,7 +26,7 @@ def test_the_published_vector_of_standard_webhooks():
 
 def _sent(*secrets: str) -> tuple[str, dict[str, str]]:
     now = int(datetime.now(tz=UTC).timestamp())
-    key = DeliveryKey(TASK, 0, ENDPOINT)
+    key = DeliveryKey(TASK, 0, ENDPOINT, now * 1000)
     body = webhooks.body_of(key.id, "response.completed", now * 1000, webhooks.told_id("response.completed", TASK))
     return body, webhooks.headers(secrets, key.id, now, body)
 
@@ -60,11 +60,12 @@ def test_secrets_differ_by_key_endpoint_and_generation_and_are_derived_again():
 
 def test_a_delivery_is_named_by_its_id():
     """The id leads back to the delivery, within the tenant that asks; the id holds no full stop."""
-    key = DeliveryKey(TASK, 12, ENDPOINT)
+    key = DeliveryKey(TASK, 12, ENDPOINT, 1_790_000_000_123)
     assert webhooks.read_delivery_id("local", key.id) == key
     assert "." not in key.id
     assert webhooks.read_delivery_id("other", key.id) != key
-    assert DeliveryKey(TASK, 13, ENDPOINT).id != key.id
+    others = (DeliveryKey(TASK, 13, ENDPOINT, key.ended_at), DeliveryKey(TASK, 12, ENDPOINT, key.ended_at + 1))
+    assert len({key.id, *(other.id for other in others)}) == 3
     for text in ("", "evt_", key.id + "0", key.id.upper(), key.id.replace("evt_", "evt_x"), "evt_test_" + "0" * 32):
         assert webhooks.read_delivery_id("local", text) is None
 

@@ -15,6 +15,7 @@ from simulator.campaign.workload import DEPLOYMENTS
 from simulator.platform.choices import FREE, TOP
 from src.processing import calls, ledger
 from src.store import segments, tasks
+from src.store.sql.fragments import UNDER_CLAIM
 
 ABLATIONS = (
     Ablation(
@@ -32,7 +33,8 @@ ABLATIONS = (
         (
             without.swapped(
                 "CLAIM",
-                "calls_in_doubt + CASE WHEN holder IS NOT :holder THEN json_array_length(in_flight) ELSE 0 END",
+                "calls_in_doubt + CASE WHEN (status <> 'processing' OR holder IS NOT :holder) "
+                "THEN json_array_length(in_flight) ELSE 0 END",
                 "calls_in_doubt",
             ),
         ),
@@ -88,7 +90,11 @@ ABLATIONS = (
     Ablation(
         "input_of_completed",
         "only a task that is completed loses its input",
-        (without.swapped("EMPTY_INPUT", "fence = :fence AND status = 'completed'", ":fence = :fence"),),
+        (
+            without.swapped(
+                "EMPTY_INPUT", f"{UNDER_CLAIM} AND status = 'completed'", ":fence = :fence AND :holder = :holder"
+            ),
+        ),
         workload=hurried,
     ),
     Ablation(

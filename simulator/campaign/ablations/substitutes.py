@@ -29,7 +29,7 @@ from src.store.database import Database
 from src.store.ending import Stopped
 from src.store.sql import admission, deliveries, ending, joining, keys, seen, sweep, views, work
 from src.store.sql import tallies as sums
-from src.store.sql.fragments import IN_TIME, NOW
+from src.store.sql.fragments import IN_TIME, NOW, UNDER_CLAIM
 from src.store.sql.statement import BoundStatement, statement
 
 # --- statements ---------------------------------------------------------------------------------------------
@@ -60,11 +60,12 @@ def swapped_parts(name: str, parts: dict[str, str]) -> Patch:
     return modules[0], name, made
 
 
-# The step refuses most of what the fence does, so both go.
-FENCED = "fence = :fence AND step <= :step"
-UNFENCED = ":fence = :fence AND :step = :step"
-STEP_ONLY = ":fence = :fence AND step <= :step"
-FENCED_ONLY = "fence = :fence AND :step = :step"
+# The claim's name refuses what the fence does, and the step most of it, so all of them go.
+FENCED = f"{UNDER_CLAIM} AND step <= :step"
+_UNCLAIMED = ":fence = :fence AND :holder = :holder"
+UNFENCED = f"{_UNCLAIMED} AND :step = :step"
+STEP_ONLY = f"{_UNCLAIMED} AND step <= :step"
+FENCED_ONLY = f"{UNDER_CLAIM} AND :step = :step"
 LATER_PIECE = "(fence, step, piece) >= (:fence, :step, :piece)"
 SAME_PIECE = "(fence, step, piece) = (:fence, :step, :piece)"
 NO_PIECE = "(0, :step, :piece) > (:fence, 0, 0)"

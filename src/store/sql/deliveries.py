@@ -60,7 +60,8 @@ _FOUND = f"""WITH RECURSIVE waiting (endpoint) AS (
   UNION ALL SELECT (SELECT min(task_id) FROM webhook_deliveries WHERE state = 1 AND task_id > {_TENANT} || ';')
   FROM unsent WHERE first IS NOT NULL
 )"""
-_KEY = "(due.task_id, due.generation, due.endpoint_id)"
+_KEY_COLUMNS = "due.task_id, due.generation, due.endpoint_id"
+_KEY = f"({_KEY_COLUMNS})"
 
 
 def _of_tenant(most: str) -> str:
@@ -88,10 +89,10 @@ _ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_RESTS}))"
 # A row that is `astray` says that there are some for SORT_DELIVERIES. Of each tenant and endpoint it looks at `:most`.
 DUE_DELIVERIES = statement(f"""
 {_FOUND}, found AS (
-  SELECT due.state, due.task_id, due.generation, due.endpoint_id, due.fence, due.due_at, due.begun_at FROM unsent
+  SELECT due.state, {_KEY_COLUMNS}, due.ended_at, due.fence, due.due_at, due.begun_at FROM unsent
   CROSS JOIN webhook_deliveries AS due ON {_of_tenant(":most")}
   UNION ALL
-  SELECT due.state, due.task_id, due.generation, due.endpoint_id, due.fence, due.due_at, due.begun_at FROM waiting
+  SELECT due.state, {_KEY_COLUMNS}, due.ended_at, due.fence, due.due_at, due.begun_at FROM waiting
   LEFT JOIN webhook_endpoints AS resting ON resting.id = endpoint AND paused_until > {NOW}
   CROSS JOIN webhook_deliveries AS due ON resting.id IS NULL AND {_of_waiting(":most")}
 ), judged AS (
@@ -100,11 +101,11 @@ DUE_DELIVERIES = statement(f"""
   SELECT *, row_number() OVER (PARTITION BY endpoint_id, astray ORDER BY due_at, task_id) AS place FROM judged
 )
 SELECT * FROM (
-  SELECT task_id, generation, endpoint_id, fence, astray FROM placed WHERE NOT astray
+  SELECT task_id, generation, endpoint_id, ended_at, fence, astray FROM placed WHERE NOT astray
     AND place <= CASE WHEN failures >= :breaker THEN 1 WHEN failures > 0 THEN :of_each ELSE :most END
   ORDER BY place, failures, due_at, task_id LIMIT :most
 ) UNION ALL SELECT * FROM (
-  SELECT task_id, generation, endpoint_id, fence, astray FROM placed WHERE astray LIMIT 1
+  SELECT task_id, generation, endpoint_id, ended_at, fence, astray FROM placed WHERE astray LIMIT 1
 )
 """)
 

@@ -34,6 +34,10 @@ LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late
   AND (dispatches > 0 OR {_AWAITED_AT} <= {NOW} - :late_ms))"""
 # The task was sent off again within `:apart_ms`, and nobody has come since.
 JUST_SENT = f"(dispatches > 0 AND coalesce(sent_at, 0) > {NOW} - :apart_ms)"
+# A write belongs to the claim `:holder`, under `:fence`. The fence tells a task's claims apart. It does not after the
+# database was set back in time: then a claim that it has forgotten and a new one have the same. No claim is named in
+# rows that older code left behind, or a worker that stood down.
+UNDER_CLAIM = "fence = :fence AND coalesce(holder, :holder) = :holder"
 # The task was sent off again `:in_vain` times, for the last time `:late_ms` ago, and nobody came.
 UNANSWERED = f"({UNATTENDED} AND dispatches >= :in_vain AND coalesce(sent_at, 0) <= {NOW} - :late_ms)"
 
@@ -54,8 +58,8 @@ def unended(most: str) -> str:
 ANNOUNCED = f"""announced_at = {NOW},
   start_ms = max(:start_ms, min(start_ms, coalesce(announced_at + start_ms - {NOW}, 0)))"""
 
-# Nobody holds the task.
-UNHELD = "holder = NULL, host = NULL, lease_until = NULL"
+# Nobody holds the task. The name of its last claim stays, for what that one still has to write: see UNDER_CLAIM.
+UNHELD = "host = NULL, lease_until = NULL"
 
 # The task has ended, unless it had already, and the sweep erases it when its retention is over: `:retention_ms`, or the
 # task's own where that is shorter. That is as long after its end, to the millisecond, and the end is later than what

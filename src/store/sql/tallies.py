@@ -8,7 +8,7 @@ from ...core import limits
 from ...core.codes import TaskCode
 from ...core.tallies import BILLED, BOUNDS_MS, DURATIONS, MEASURES
 from ...core.task import DEADLINE_EXCEEDED
-from .fragments import NOW
+from .fragments import NOW, UNDER_CLAIM
 from .statement import statement
 
 BUCKET_MS = round(limits.HISTORY_BUCKET_SECONDS * 1000)
@@ -140,7 +140,7 @@ _MORE = {name: f"max(0, {value} - max({_COUNTED[name]}, {_BILL[name]}))" for nam
 SETTLE_LATE = statement(
     _add(
         _MORE,
-        f"""id = :task_key AND fence = :fence AND step <= :step
+        f"""id = :task_key AND {UNDER_CLAIM} AND step <= :step
     AND (status = 'cancelled' OR error_code = '{DEADLINE_EXCEEDED}') AND NOT {UNCOUNTED}
     AND {" + ".join(_MORE.values())} > 0""",
     )

@@ -1,7 +1,20 @@
 """The SQL of a worker: it takes a claim, works under it, and ends it."""
 
 from ...core.task import DEADLINE_EXCEEDED
-from .fragments import ANNOUNCED, ENDED, IN_TIME, NOW, OPTIONS, OVERDUE, STALLS, UNHELD, done, failed, wake
+from .fragments import (
+    ANNOUNCED,
+    ENDED,
+    IN_TIME,
+    NOW,
+    OPTIONS,
+    OVERDUE,
+    STALLS,
+    UNDER_CLAIM,
+    UNHELD,
+    done,
+    failed,
+    wake,
+)
 from .statement import statement
 from .window import window
 
@@ -32,19 +45,21 @@ _FIRST_CALLS = """(SELECT json_group_array(json_array(0, value)) FROM json_each(
   WHERE value < min(total, coalesce(max_calls, total)))"""
 _STALLS = f"CASE WHEN status = 'processing' THEN {STALLS} ELSE stalls END"
 _STALLED_SINCE = f"CASE WHEN ({_STALLS}) > 0 THEN coalesce(stalled_since, {NOW}) ELSE {NOW} END"
+_IS_NEW = "(status <> 'processing' OR holder IS NOT :holder)"
 _REST = f":rests_ms ->> ({_STALLS})"
 CLAIM = statement(f"""
 UPDATE tasks SET
   status = 'processing',
-  fence = fence + (holder IS NOT :holder),
-  attempts = attempts + (holder IS NOT :holder AND (started_at IS NULL OR status = 'processing')),
-  stalls = CASE WHEN holder IS :holder THEN stalls ELSE {_STALLS} END,
-  stalled_since = CASE WHEN holder IS :holder THEN stalled_since ELSE {_STALLED_SINCE} END,
-  rest_until = CASE WHEN holder IS :holder THEN rest_until
-    ELSE coalesce(max(({_STALLED_SINCE}) + ({_REST}), {NOW} + ({_REST}) / 2), ({_STALLED_SINCE}) + :least_ms) END,
-  calls_in_doubt = calls_in_doubt + CASE WHEN holder IS NOT :holder THEN json_array_length(in_flight) ELSE 0 END,
-  doubted = CASE WHEN holder IS NOT :holder THEN in_flight ELSE doubted END,
-  in_flight = CASE WHEN holder IS :holder THEN in_flight WHEN started_at IS NULL THEN {_FIRST_CALLS} ELSE '[]' END,
+  fence = fence + {_IS_NEW},
+  attempts = attempts + ({_IS_NEW} AND (started_at IS NULL OR status = 'processing')),
+  stalls = CASE WHEN {_IS_NEW} THEN {_STALLS} ELSE stalls END,
+  stalled_since = CASE WHEN {_IS_NEW} THEN {_STALLED_SINCE} ELSE stalled_since END,
+  rest_until = CASE WHEN {_IS_NEW}
+    THEN coalesce(max(({_STALLED_SINCE}) + ({_REST}), {NOW} + ({_REST}) / 2), ({_STALLED_SINCE}) + :least_ms)
+    ELSE rest_until END,
+  calls_in_doubt = calls_in_doubt + CASE WHEN {_IS_NEW} THEN json_array_length(in_flight) ELSE 0 END,
+  doubted = CASE WHEN {_IS_NEW} THEN in_flight ELSE doubted END,
+  in_flight = CASE WHEN NOT {_IS_NEW} THEN in_flight WHEN started_at IS NULL THEN {_FIRST_CALLS} ELSE '[]' END,
   holder = :holder, host = :host, route = :route, not_before = 0,
   dispatches = CASE WHEN :stands_in THEN dispatches ELSE 0 END,
   lease_until = {NOW} + :lease_ms, announced_at = {NOW}, start_ms = max(start_ms, :start_ms),
@@ -103,12 +118,12 @@ FROM tasks WHERE id = :task_key
 """)
 
 # --- Work under the claim --------------------------------------------------------------------------------
-# Each of these names the fence. The guard sees the row as it is in this transaction, so a worker whose claim was taken
-# over, cancelled or erased changes nothing.
+# Each of these names the claim, by its fence and its name. The guard sees the row as it is in this transaction, so a
+# worker whose claim was taken over, cancelled or erased changes nothing.
 # Each names its step too, the number of the write, which rises from write to write. A write that is sent again finds
 # its own, and does once more what it did. One that was given up and lands late finds a later step, and changes nothing.
 
-_UNDER_CLAIM = "id = :task_key AND fence = :fence AND step <= :step"
+_UNDER_CLAIM = f"id = :task_key AND {UNDER_CLAIM} AND step <= :step"
 _KEEPS = f"{_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed')"
 _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 
@@ -188,10 +203,11 @@ WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 """)
 
 # Says for how long a lane may start calls that its task's worker has announced: the announcement's window, from now on,
-# or the time to the deadline. No row: the claim is over, which is all that a look of its worker asks.
+# or the time to the deadline. No row: the claim is over, which is all that a look of its worker asks. A lane knows its
+# worker by the fence alone, and gives NULL as `:holder`.
 MAY_START = statement(f"""
 SELECT min(start_ms, coalesce(deadline_at - {NOW}, start_ms)) AS left_ms FROM tasks
-WHERE id = :task_key AND fence = :fence AND status = 'processing'
+WHERE id = :task_key AND fence = :fence AND holder = coalesce(:holder, holder) AND status = 'processing'
 """)
 
 # --- The claim's end -------------------------------------------------------------------------------------
@@ -206,11 +222,11 @@ RETURNING fence
 """)
 
 # Gives the task back without what has happened since the last write, since the database has no room for it. The row
-# does not grow: the reason is shorter than the holder's name. The calls that were announced stay so, and the next claim
-# doubts them.
+# does not grow: the reason is shorter than the claim's name, which goes. The calls that were announced stay so, and the
+# next claim doubts them.
 STAND_DOWN = statement(f"""
-UPDATE tasks SET step = :step, status = 'pending', {UNHELD}, wait_reason = 'database', wait_until = NULL,
-  not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
+UPDATE tasks SET step = :step, status = 'pending', {UNHELD}, holder = NULL,
+  wait_reason = 'database', wait_until = NULL, not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
 WHERE {_UNDER_CLAIM} AND status = 'processing'
 RETURNING fence
 """)
@@ -227,10 +243,10 @@ RETURNING fence
 
 # Empties the input of a task that this claim has completed: nobody works on it any more. Its row stays, since offsets
 # and erasure need it. Goes after FINISH.
-EMPTY_INPUT = statement("""
+EMPTY_INPUT = statement(f"""
 UPDATE texts SET input = ''
 WHERE task_id = :task_key
-  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND fence = :fence AND status = 'completed')
+  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {UNDER_CLAIM} AND status = 'completed')
 """)
 
 # Fails the task for the reason given.
