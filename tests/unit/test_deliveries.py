@@ -325,6 +325,46 @@ def test_retry_after_is_obeyed(bench: DeliveryBench):
     )
 
 
+def test_after_a_second_rotation_the_secret_before_signs_and_none_of_before_that(bench: DeliveryBench):
+    """Each rotation may keep the one secret that it replaces: not the first that there was."""
+    key = bench.add_endpoint()
+    for _ in range(3):
+        endpoint = bench.do(bench.endpoints.find(key))
+        assert bench.do(bench.endpoints.rotate(endpoint, keep_old=True)) is not None
+    bench.submit()
+    bench.finish()
+    (message,) = bench.courier.messages
+    timestamp = int(message.headers["webhook-timestamp"])
+    secrets = [webhooks.secret(KEY, key, generation) for generation in range(4)]
+    made = [webhooks.signature(one, message.id, timestamp, message.body) for one in secrets]
+    assert message.headers["webhook-signature"].split() == [made[3], made[2]]
+
+
+@pytest.mark.parametrize("off", [-0.001, 0.0, 0.001])
+def test_an_attempt_does_not_outlast_its_hold(bench: DeliveryBench, off: float):
+    """Whoever comes to send it so late that the attempt might end after the minute leaves it to the sweep."""
+    bench.add_endpoint()
+    bench.submit()
+    bench.finish(sends=False)
+    (row,) = bench.deliveries()
+    bench.do(asyncio.sleep(100))
+    taken = bench.do(bench.store.redeliver(row))
+    waits = limits.DELIVERY_HELD_SECONDS - limits.DELIVERY_SECONDS + off
+
+    async def send_late() -> None:
+        deliverer, asked_at = bench.worker().deliverer, bench.loop.time()
+        assert deliverer is not None
+        await asyncio.sleep(waits)
+        deliverer.begin_one(taken, asked_at)
+
+    bench.do(send_late())
+    bench.settle()
+    assert len(bench.courier.messages) == (1 if off <= 0 else 0)
+    for _ in range(3):
+        bench.sweep()
+    assert len(bench.courier.messages) == 1
+
+
 def test_a_receiver_that_is_gone_is_disabled(bench: DeliveryBench):
     """410 ends its deliveries, those that wait too, and nothing is written for it any more."""
     bench.courier.receiver = lambda _message: 500
