@@ -7,9 +7,12 @@ import { promisify } from "node:util";
 
 const PARSER = "src/core/settings.py";
 
+/** Whether the Worker is ours, and not one that a test has made. */
+export const isOurs = (project) => fs.existsSync(path.join(project, PARSER));
+
 /** Returns { faults, warnings, banner }, each a list of lines. A project without our parser has none of them. */
 export async function examine(request, settings) {
-  if (!fs.existsSync(path.join(request.project, PARSER))) return { faults: [], warnings: [], banner: [] };
+  if (!isOurs(request.project)) return { faults: [], warnings: [], banner: [] };
   // The project's folder comes first on the path of a module that is run, so `src` is the project's own.
   const running = promisify(execFile)(request.python, ["-B", "-m", "local.configuration"], {
     cwd: request.project,

@@ -1,11 +1,11 @@
 // The Worker in front of the Worker, in the local runtime only: it refuses foreign hosts, serves static assets, and does for
-// the host what only a Worker can do: it applies migrations and fires cron triggers.
+// the host what only a Worker can do: it applies migrations, ends the leases of dead workers, and fires cron triggers.
 //
 // The host asks over HTTP. Miniflare's own ways to a binding or to a Worker (`getD1Database`, `getWorker`) block Node.js
 // until workerd answers, while workerd may wait for Node.js to read its output: both would then stand still for good.
 import { refusal } from "./front_access.mjs";
 import { asset } from "./front_assets.mjs";
-import { migrate } from "./front_migrations.mjs";
+import { expireLeases, migrate } from "./front_database.mjs";
 
 const HOST_PATHS = "/.local/";
 const TOKEN_HEADER = "x-local-token";
@@ -33,6 +33,7 @@ async function forHost(task, request, env) {
   const asked = await request.json();
   try {
     if (task === "migrate") return Response.json({ applied: await migrate(env.DB, asked.migrations) });
+    if (task === "leases") return Response.json({ ended: await expireLeases(env.DB, asked.statement, asked.begunAt) });
     if (task === "scheduled") {
       await env.WORKER.scheduled({ cron: asked.cron, scheduledTime: new Date() });
       return Response.json({});

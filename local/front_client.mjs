@@ -15,6 +15,12 @@ export class FrontClient {
     return applied;
   }
 
+  /** Ends the leases of workers that last wrote before `begunAt`, by the statement. Returns how many there were. */
+  async expireLeases(statement, begunAt) {
+    const { ended } = await this.#ask("leases", { statement, begunAt });
+    return ended;
+  }
+
   /** Fires a cron trigger, and returns when its run has ended. The Worker prints what goes wrong. */
   async scheduled(cron) {
     await this.#ask("scheduled", { cron }).catch(() => {});

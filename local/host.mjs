@@ -1,9 +1,10 @@
 // Runs the Worker on the real workerd, for as long as standard input stays open. Its first line says how: what
 // dev.py made of the command line. dev.py closes it, by ending in whatever way, and this process ends too.
+import fs from "node:fs";
 import path from "node:path";
 import readline from "node:readline";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
-import { examine } from "./findings.mjs";
+import { examine, isOurs } from "./findings.mjs";
 import { FrontClient } from "./front_client.mjs";
 import { readMigrations } from "./migrations.mjs";
 import { printRuntimeOutput, say, stamped } from "./output.mjs";
@@ -15,6 +16,7 @@ import { snapshotOf } from "./snapshots.mjs";
 import { DayUse } from "./usage.mjs";
 import { watch } from "./watch.mjs";
 
+const EXPIRE_LEASES = fs.readFileSync(path.join(import.meta.dirname, "expire_leases.sql"), "utf8");
 const BAD_CONFIGURATION = 2; // the status that this process then ends with
 
 let miniflare;
@@ -64,11 +66,13 @@ async function begin(request) {
   let banner = await approved(request, settings);
   if (!banner) return stop(BAD_CONFIGURATION);
   services.dayUse = new DayUse(request.persistTo);
-  miniflare = new Miniflare(await optionsFor(request, settings, request.port));
+  const options = await optionsFor(request, settings, request.port);
+  const begunAt = Date.now();
+  miniflare = new Miniflare(options);
   const url = await miniflare.ready;
   const port = Number(url.port || 80); // a URL leaves out what http has anyway
   const front = new FrontClient(url, TOKEN);
-  await migrate(front, settings);
+  await prepare(front, request, settings, begunAt);
   listening.resolve(port); // requests that came before have waited for it: see front_access.mjs
 
   const schedule = () => {
@@ -87,8 +91,9 @@ async function begin(request) {
     settings = next;
     stopSchedule();
     try {
+      const restartedAt = Date.now();
       await miniflare.setOptions(options);
-      await migrate(front, settings);
+      await prepare(front, request, settings, restartedAt);
     } finally {
       schedule();
     }
@@ -119,9 +124,11 @@ async function approved(request, settings) {
 const watched = (project) =>
   ["src", "migrations", "wrangler.toml", ".dev.vars"].map((name) => path.join(project, name));
 
-async function migrate(front, settings) {
+/** Migrates the database, and ends the leases of workers that were killed: no runtime but this one uses the state. */
+async function prepare(front, request, settings, begunAt) {
   if (!settings.database) return;
   for (const name of await front.migrate(readMigrations(settings.migrations))) say(`Applied migration ${name}`);
+  if (isOurs(request.project)) await front.expireLeases(EXPIRE_LEASES, begunAt);
 }
 
 deliverInParallel();

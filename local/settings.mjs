@@ -91,7 +91,7 @@ export function workerOptions(settings, { dayUse }) {
 
 /** Miniflare's options for the Worker in front, which every request meets first. */
 export function frontOptions(settings, { port }) {
-  const names = ["front", "front_access", "front_assets", "front_migrations"];
+  const names = ["front", "front_access", "front_assets", "front_database"];
   return {
     name: FRONT,
     compatibilityDate: settings.workerOptions.compatibilityDate,

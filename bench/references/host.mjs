@@ -2,7 +2,7 @@
 // Arguments: the reference's name, the folder for its state, the model's base URL.
 import path from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
-import { migrate } from "../../local/front_migrations.mjs";
+import { migrate } from "../../local/front_database.mjs";
 import { readMigrations } from "../../local/migrations.mjs";
 import { printRuntimeOutput, say } from "../../local/output.mjs";
 import { deliverInParallel } from "../../local/queue.mjs";

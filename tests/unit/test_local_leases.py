@@ -1,12 +1,10 @@
 """A restart of `make dev`: the tasks of the former start go on at once, and say meanwhile what they wait for."""
 
-import json
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from local.node import ROOT, find_node
+from local.node import ROOT
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.store.claims import CallKey, Claim
@@ -14,14 +12,6 @@ from tests.support.store_bench import LEASE_MS, StoreBench, outputs
 
 STATEMENT = (ROOT / "local" / "expire_leases.sql").read_text()
 TASK = TaskKey("task")
-CALLER = """
-import { expireLeases } from "./local/leases.mjs";
-const asked = [];
-const statement = { bind: (...values) => (asked.push(values), statement), run: async () => ({ meta: { changes: 3 } }) };
-const database = { prepare: (text) => (asked.push(text), statement) };
-const ended = await expireLeases(database, 1234);
-console.log(JSON.stringify([ended, ...asked]));
-"""
 
 
 @pytest.fixture
@@ -97,10 +87,3 @@ def test_other_tasks_stay_as_they_are(bench: StoreBench, status: Status):
     before = bench.row(TASK)
     restart(bench)
     assert bench.row(TASK) == before
-
-
-def test_the_host_runs_the_statement_with_its_time():
-    """`expireLeases` binds when the start began, and says how many there were."""
-    command = [str(find_node()), "--input-type=module", "--eval", CALLER]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    assert json.loads(done.stdout) == [3, STATEMENT, [1234]]

@@ -1,5 +1,5 @@
-// Applies migrations through the D1 binding and records them where `wrangler d1 migrations` does, so that either tool can
-// follow the other.
+// What the host has the front Worker do through the D1 binding. Migrations are recorded where `wrangler d1 migrations` does,
+// so that either tool can follow the other.
 
 const CREATE_RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations(
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -26,4 +26,10 @@ export async function migrate(database, migrations) {
     }
   }
   return waiting.map(({ name }) => name);
+}
+
+/** Ends the leases of workers that last wrote before `begunAt`, in ms since the epoch. Returns how many there were. */
+export async function expireLeases(database, statement, begunAt) {
+  const { meta } = await database.prepare(statement).bind(begunAt).run();
+  return meta.changes;
 }
