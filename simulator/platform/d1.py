@@ -123,7 +123,8 @@ class DatabaseServer:
             if _BARRED.match(statement.sql):
                 raise JsError("D1_ERROR: not authorized: SQLITE_AUTH")
             if _BLANK.fullmatch(statement.sql):
-                raise JsError("D1_ERROR: SQL code did not contain a statement.")
+                empty = "D1_ERROR: SQL code did not contain a statement."
+                raise JsError(empty if ";" in statement.sql else NO_STATEMENT)
             try:
                 known = analyse(self.connection, statement.sql, len(statement.values))
             except sqlite3.ProgrammingError as error:

@@ -13,20 +13,23 @@ class Difference:
     source: str
 
 
-_GATES = Difference(
-    "choice",
-    "An object's gate lets events in as soon as the storage operation's promise is resolved; Python's event loop needs"
-    " timers of its own until the code that awaited it goes on, and events come in between. The fake's default is the"
-    " documented gate; simulated schedules draw either",
-    "Durable Objects, In-memory state: input gates; local/scheduling.mjs",
+# Stories in which a key of an index is set to what it is already. SQLite 3.51, which workerd has, writes no entry of the
+# index then; the meter of the fake counts one. So the fake may count more rows written there, and never fewer.
+UNCHANGED_KEYS = (
+    "a_late_task_is_sent_off_once_a_minute",
+    "what_the_sweep_does",
+    "places_on_objects_are_taken_and_freed",
 )
 
 DIFFERENCES: dict[str, Difference] = {
-    "events_between_a_read_and_its_caller": _GATES,
-    "events_between_a_write_and_its_caller": _GATES,
     "a_value_of_2_mb_and_more": Difference(
         "production",
         "D1 takes strings, blobs and rows of up to 2,000,000 bytes; the local workerd takes somewhat more",
+        "D1, Limits: maximum string, BLOB or table row size",
+    ),
+    "a_row_of_more_than_2_mb": Difference(
+        "production",
+        "D1 takes rows of up to 2,000,000 bytes; the local workerd takes more",
         "D1, Limits: maximum string, BLOB or table row size",
     ),
     "too_many_function_arguments": Difference(

@@ -8,7 +8,7 @@ import pytest
 from simulator.platform.sqlite_database import Template
 from tests.conformance.cases.registry import WORKER_CASES
 from tests.conformance.conftest import Run
-from tests.conformance.exceptions import DIFFERENCES
+from tests.conformance.exceptions import DIFFERENCES, UNCHANGED_KEYS
 from tests.conformance.project import run_on_fakes
 
 pytestmark = pytest.mark.runtime
@@ -19,7 +19,13 @@ def test_fakes_and_workerd_agree(name: str, in_workerd: Run, template: Template)
     """The same program sees the same values, counts and classes of errors on the fakes and inside workerd."""
     seen = json.loads(run_on_fakes(name, template))
     assert not isinstance(seen, dict) or "case raised" not in seen, seen
-    assert _typed(seen) == _typed(json.loads(in_workerd(name)))
+    if name in UNCHANGED_KEYS:
+        (told, *outcomes), (real, *real_outcomes) = seen, json.loads(in_workerd(name))
+        assert [step[:-1] for step in told] == [step[:-1] for step in real]
+        assert _typed(outcomes) == _typed(real_outcomes)
+        assert {fake[-1] - true[-1] for fake, true in zip(told, real, strict=True)} == {0, 1}
+    else:
+        assert _typed(seen) == _typed(json.loads(in_workerd(name)))
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
