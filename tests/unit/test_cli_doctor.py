@@ -1,5 +1,6 @@
 """`onceover doctor` against set-ups that are broken, each in one way, and against sound ones."""
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -15,7 +16,8 @@ from onceover_cli.doctor.failures import failures
 from onceover_cli.doctor.findings import Check, Level
 from onceover_cli.doctor.sources import PACKAGES, PYTHON_DATE
 from onceover_cli.doctor.trial import trial
-from onceover_cli.doctor.variables import KNOWN
+from onceover_cli.doctor.variables import KNOWN, SECRETS, variables
+from src.core.errors import ConfigurationFaults
 from src.core.settings import Reading, load
 from tests.support.dev_server import ROOT
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, failed, problem, task
@@ -252,6 +254,14 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
         secrets("AI_PROVIDER=demo\nAI_API_KEY sk-canary\n"),
         *("dev-vars", Level.FAULT, "line 2 of .dev.vars sets nothing", "NAME=value"),
     ),
+    "a key of webhooks that is too short": (
+        secrets("WEBHOOK_KEY=a-canary-of-only-31-characters-\n"),
+        *("variables", Level.FAULT, "WEBHOOK_KEY has a value that it does not take", "32 characters at least"),
+    ),
+    "a key with a space": (
+        secrets("AI_PROVIDER=demo\nAI_API_KEY='sk canary'\n"),
+        *("variables", Level.FAULT, "AI_API_KEY has a value that it does not take", "without spaces"),
+    ),
     "Workers AI on this machine": (
         secrets("AI_PROVIDER=workers-ai\n"),
         *("variables", Level.FAULT, "workers-ai needs an account", "AI_PROVIDER=openai"),
@@ -300,6 +310,22 @@ def test_the_packages_are_the_workers():
 def test_an_environment_that_is_not_there_is_named(clone: Path):
     """A misspelt --env is no sound deployment."""
     the_one(folder.examine(clone, "fre"), "configuration", Level.FAULT, "there are free, direct", "--env")
+
+
+@pytest.mark.parametrize(("name", "least"), SECRETS.items())
+def test_a_secret_is_what_the_worker_takes(name: str, least: int):
+    """The same length is the shortest for both, and neither takes a space."""
+    for value, is_taken in (
+        ("x" * least, True),
+        ("x" * least + " y", False),
+        ("x" * (least - 1), least == 1),
+        ("ä" * least, False),
+    ):
+        reading = Reading({name: value}.get)
+        with contextlib.suppress(ConfigurationFaults):
+            load(reading)
+        found = complaints(variables({name: value}, "here", is_secret=True))
+        assert reading.refused(name) is (not is_taken) is bool(found)
 
 
 def test_every_variable_of_the_worker_is_known():

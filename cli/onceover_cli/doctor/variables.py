@@ -6,7 +6,8 @@ from typing import Final
 
 from .findings import Check, fault, ok, warning
 
-SECRETS: Final = frozenset({"AI_API_KEY", "WEBHOOK_KEY"})
+# Secrets, and how many characters each has at least.
+SECRETS: Final = {"AI_API_KEY": 1, "WEBHOOK_KEY": 32}
 # Every variable that the Worker reads; a test holds this list to the Worker's.
 KNOWN: Final = frozenset(
     {
@@ -94,6 +95,11 @@ def _value(name: str, value: str, where: str) -> Iterator[Check]:
     if name in _CHOICES and value not in _CHOICES[name]:
         takes = ", ".join(_CHOICES[name])
         yield fault("variables", f"{where}: {name} has a value that it does not take", f"one of {takes}")
+    if name in SECRETS and not (
+        value.isascii() and value.isprintable() and " " not in value and len(value) >= SECRETS[name]
+    ):
+        takes = f"printable ASCII without spaces, {SECRETS[name]} characters at least"
+        yield fault("variables", f"{where}: {name} has a value that it does not take", takes)
     if name in _NUMBERS:
         least, most = _NUMBERS[name]
         try:
