@@ -29,6 +29,7 @@ def test_wrangler_itself_takes_the_three_steps(
         assert api.created == ["database onceover", *(f"queue {name}" for name in QUEUES)]
         assert said[-1] == "Deployed: https://onceover.example.workers.dev"
         assert f"    version {api.worker['live']} is deployed" in said
+        assert "    start-up took 9 ms of CPU; Cloudflare allows 1000" in said
         printed = capfd.readouterr().out
         assert "0012_patience.sql" in printed
         assert "Vendored Modules" not in printed
