@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     for seed, _ in sorted(tally.failures)[:EXPLAINED_MOST]:
         _explain(seed, options.faults, options.terms)
     for name in tally.idle(options.faults):
-        CONSOLE.print(f"judged nothing of what {options.faults} is for: no {name}. Run more schedules.")
+        CONSOLE.print(f"judged too little: {name}. Run more schedules, or excuse less.")
     facts: dict[str, Any] = {"seeds": tally.facts() | {"seconds": round(seconds, 1)}}
     if options.campaign:
         facts |= _rest_of_campaign()

@@ -6,6 +6,9 @@ run does not end by itself. The database was full under it for half of a lease: 
 else claimed the task or put it back: then the fence has risen. Or the task is erased. A lane's answer that comes after
 the run's patience is nobody's any more.
 
+The same holds for the bill: a call that was answered to the run is settled there, and not in doubt. So what a task has
+in doubt are calls without an answer, and calls that were out when their worker died.
+
 Runs are known by what the Worker logs of them. A run, the calls that it makes and the lanes that it sends to share one
 context, which nobody else has. An invocation alone would not tell runs apart: when a clock jumps, the sweep that a
 request asked for takes over a task that the same invocation is still working on.
@@ -19,8 +22,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from simulator.campaign.row_changes import InvariantBroken
+from simulator.campaign.row_changes import InvariantBroken, Row
 from simulator.campaign.small_limits import LEASE_SECONDS
+from src.core.errors import ModelError
 from src.core.ids import TaskKey, task_key_of
 from src.inference.protocol import ModelCall, ModelReply
 
@@ -30,18 +34,25 @@ if TYPE_CHECKING:
 
 RUNS_JUDGED = "runs that ended with outputs"
 GROUPS = "groups of calls that lanes answered, on the route {route}"
+BILLS_JUDGED = "runs that ended with answered calls"
 RUNS_JUDGED_FULL = "runs that ended with outputs, the database full meanwhile"
 _CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
 
 
 @dataclass(slots=True)
 class _Run:
-    """A run of one claim, and the outputs that reached it: no two are the same text, since calls are numbered."""
+    """A run of one claim, and the outputs that reached it: no two are the same text, since calls are numbered.
+
+    `settled` calls were on the bill when it began. So many more were `answered` to it, with an output or an error; of
+    those that lanes made only the ones with outputs count.
+    """
 
     task_key: TaskKey
     fence: int
     route: str
     began_ms: int
+    settled: int
+    answered: int = 0
     outputs: list[str] = field(default_factory=list)
     ended: bool = False
 
@@ -55,7 +66,7 @@ class Custody:
     def __init__(self, world: World, invariants: Invariants) -> None:
         self._world = world
         self._invariants = invariants
-        world.model.received = self._received
+        world.model.received, world.model.failed = self._received, self._failed
         app: Any = world.app  # the world knows any
         app.hears, app.lane_answered = self._hears, self._lane_answered
 
@@ -66,7 +77,8 @@ class Custody:
         told = json.loads(line)
         if told["event"] == "claimed":
             task_key = task_key_of(told["tenant"], told["task"])
-            _RUN.set(_Run(task_key, told["fence"], told["route"], self._world.now_ms()))
+            row = self._invariants.rows[task_key]
+            _RUN.set(_Run(task_key, told["fence"], told["route"], self._world.now_ms(), row.settled))
             return
         run = _RUN.get()
         assert run is not None
@@ -77,6 +89,12 @@ class Custody:
         """An output has reached the run that asked for it. A lane's has no run, and is its sender's business."""
         if (run := _RUN.get()) is not None:
             run.outputs.append(reply.output)
+            run.answered += 1
+
+    def _failed(self, _call: ModelCall, error: ModelError) -> None:
+        """A call has failed in the run that made it."""
+        if (run := _RUN.get()) is not None:
+            run.answered += error.answered
 
     def _lane_answered(self, task_key: TaskKey, outputs: Sequence[str]) -> None:
         """Outputs have come back from a lane, in time."""
@@ -84,6 +102,7 @@ class Custody:
         assert run is not None
         assert run.task_key == task_key
         run.outputs += outputs
+        run.answered += len(outputs)
         self._invariants.judged[GROUPS.format(route=run.route)] += 1
         if run.ended:
             self._check(run)
@@ -100,13 +119,17 @@ class Custody:
             return
         self._invariants.judged[RUNS_JUDGED] += bool(run.outputs)
         self._invariants.judged[RUNS_JUDGED_FULL] += bool(run.outputs) and full_ms > 0
+        self._invariants.judged[BILLS_JUDGED] += run.answered > 0
         if lost:
-            loop = self._world.loop
-            broken = InvariantBroken(
-                f"{task_key} ({row.status}, fence {row.fence}): {len(lost)} of {len(run.outputs)} outputs that had come"
-                " were thrown away"
-            )
-            loop.call_soon(_raise, broken, context=loop.outside)  # in the isolate the Worker would catch it
+            self._break(row, f"{len(lost)} of {len(run.outputs)} outputs that had come were thrown away")
+        if (settled := row.settled - run.settled) < run.answered:
+            self._break(row, f"{run.answered} calls were answered, and {settled} of them are settled on the bill")
+
+    def _break(self, row: Row, what: str) -> None:
+        """Say that a promise is broken: in the isolate the Worker would catch it."""
+        loop = self._world.loop
+        broken = InvariantBroken(f"{row.task_key} ({row.status}, fence {row.fence}): {what}")
+        loop.call_soon(_raise, broken, context=loop.outside)
 
 
 def _raise(error: InvariantBroken) -> None:

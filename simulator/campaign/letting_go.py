@@ -27,6 +27,7 @@ FREED_SECONDS_MOST = 15.0
 TOLD_SECONDS_MOST = 4.0
 CALLS_TO_SETTLE = 3  # of a database that others share, and that serves them first
 RUNS_JUDGED = "runs whose task ended under them"
+RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for what had struck their world"
 _CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
 
 
@@ -41,7 +42,7 @@ class _Run:
 class LettingGo:
     """The runs of one world. `told`: its requests always reach an object that works on the task that they end.
 
-    `judged` counts the runs that were held to it.
+    `judged` counts the runs that were held to it, and those that were excused.
     """
 
     def __init__(self, world: World, judged: Counter[str], *, told: bool) -> None:
@@ -76,7 +77,8 @@ class LettingGo:
             self._runs[run_key] = _Run(told["route"])
             return
         run = self._runs.pop(run_key)
-        self._judged[RUNS_JUDGED] += run.ended_at is not None and not self._excused()
+        if run.ended_at is not None:
+            self._judged[RUNS_EXCUSED if self._excused() else RUNS_JUDGED] += 1
         self._judge(run_key[1], run)
 
     async def all_free(self) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from simulator.campaign import letting_go
 from simulator.campaign.custody import RUNS_JUDGED_FULL
 from simulator.campaign.end_checks import TASKS_JUDGED
 from simulator.campaign.patience import CALLS_JUDGED
@@ -11,6 +12,10 @@ from simulator.campaign.run import AWAY, FULL, WEBHOOKS, Result
 from simulator.campaign.totals import Totals
 from simulator.engine.fault_kinds import KINDS
 
+# Checks that excuse runs, with what they count those as: of both together they judge this share at least. It holds for
+# campaigns that have met so many.
+_SHARES_LEAST = {letting_go.RUNS_JUDGED: (letting_go.RUNS_EXCUSED, 1 / 3)}
+SHARES_OF_LEAST = 100
 _MUST_JUDGE = {
     AWAY: (CALLS_JUDGED, TASKS_JUDGED),
     FULL: (RUNS_JUDGED_FULL,),
@@ -62,8 +67,15 @@ class Tally(Totals):
         )
 
     def idle(self, profile: str | None) -> tuple[str, ...]:
-        """Name what a campaign of its own is for and has not judged once, whatever the schedules."""
-        return tuple(name for name in _MUST_JUDGE.get(profile or "", ()) if not self.judged[name])
+        """Name what a campaign of its own is for and has not judged once, and what has been excused too often."""
+        return (
+            *(name for name in _MUST_JUDGE.get(profile or "", ()) if not self.judged[name]),
+            *(name for name, (excused, share) in _SHARES_LEAST.items() if self._judges_less(name, excused, share)),
+        )
+
+    def _judges_less(self, name: str, excused: str, share: float) -> bool:
+        met = self.judged[name] + self.judged[excused]
+        return met >= SHARES_OF_LEAST and self.judged[name] < share * met
 
     def facts(self) -> dict[str, Any]:
         """All of it, for a machine."""

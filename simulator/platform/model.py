@@ -66,6 +66,7 @@ class ModelServer:
         self.number_outputs = False
         self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None  # a call leaves an isolate
         self.received: Callable[[ModelCall, ModelReply], None] = lambda _call, _reply: None  # an output is back in one
+        self.failed: Callable[[ModelCall, ModelError], None] = lambda _call, _error: None  # a call has failed in one
         self.away_since = self.away_until = -AWAY_REST_SECONDS
         self._absence: Absence = "5xx"
 
@@ -150,7 +151,11 @@ class ModelProvider:
         sender = self._port.isolate.name
         if not self._port.is_closed():
             self._server.starting(call, sender)
-        reply = await self._port.call("model.infer", lambda answer: self._server.serve(call, sender, answer))
+        try:
+            reply = await self._port.call("model.infer", lambda answer: self._server.serve(call, sender, answer))
+        except ModelError as error:
+            self._server.failed(call, error)
+            raise
         assert isinstance(reply, ModelReply)
         self._server.received(call, reply)
         return reply

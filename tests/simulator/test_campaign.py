@@ -37,6 +37,7 @@ JUDGED_LEAST = {
     letting_go.RUNS_JUDGED: 200,
     custody.RUNS_JUDGED: 1_500,
     custody.RUNS_JUDGED_FULL: 30,
+    custody.BILLS_JUDGED: 1_500,
     custody.GROUPS.format(route="queue"): 30,
     custody.GROUPS.format(route="durable-object"): 40,
     "deliveries delivered": 100,
@@ -71,6 +72,8 @@ def test_every_kind_of_fault_fired(seeds: Tally):
 def test_checks_that_excuse_much_have_judged(seeds: Tally):
     """Each check that faults may excuse a schedule from judges in a stated share of the schedules at least."""
     assert {name: seeds.judging[name] for name in JUDGED_LEAST if seeds.judging[name] < JUDGED_LEAST[name]} == {}
+    assert seeds.idle(None) == ()
+    assert seeds.judged[letting_go.RUNS_EXCUSED] > 0
 
 
 def test_responses_are_submitted_and_joined(seeds: Tally):

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from simulator.campaign.client_promises import ClientPromises
-from simulator.campaign.custody import RUNS_JUDGED, RUNS_JUDGED_FULL, Custody
+from simulator.campaign.custody import BILLS_JUDGED, RUNS_JUDGED, RUNS_JUDGED_FULL, Custody
 from simulator.campaign.row_changes import InvariantBroken
+from src.core.errors import ModelConnectionLost, ModelError, ModelTimeout, ModelUnavailable
 from src.core.ids import TaskKey
 from src.inference.protocol import ModelCall, ModelReply
 
@@ -25,6 +26,7 @@ class Watched:
     def __init__(self) -> None:
         self.broken: list[str] = []
         self.full_ms = 0
+        self.settles = True  # whether the bill counts what is answered as settled
         self.now_ms = lambda: 0
         self.loop = SimpleNamespace(call_soon=self._call_soon, outside=None, now=lambda: 0.0)
         self.model = SimpleNamespace()
@@ -34,7 +36,7 @@ class Watched:
         )
         self.rate_limiter = None
         self.invariants: Any = SimpleNamespace(
-            rows={KEY: SimpleNamespace(fence=1, status="processing")},
+            rows={KEY: SimpleNamespace(task_key=KEY, fence=1, status="processing", settled=0)},
             outputs={},
             judged=Counter(),
             born={"tag": [KEY]},
@@ -55,9 +57,15 @@ class Watched:
         """Give a call of the model that brings back this output, to run in its own asyncio task."""
 
         async def call() -> None:
+            self.invariants.rows[KEY].settled += self.settles
             self.model.received(CALL, ModelReply(text, input_tokens=1, output_tokens=1))
 
         return call()
+
+    async def failure(self, error: ModelError) -> None:
+        """Be a call that fails."""
+        self.invariants.rows[KEY].settled += self.settles
+        self.model.failed(CALL, error)
 
 
 async def run_of(world: Watched, fence: int, *, beside: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
@@ -96,8 +104,30 @@ def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int,
     asyncio.run(run_of(world, 1))
     assert bool(world.broken) == noticed
     assert world.invariants.judged == (
-        +Counter({RUNS_JUDGED: 1, RUNS_JUDGED_FULL: int(full_seconds > 0)}) if noticed else {}
+        +Counter({RUNS_JUDGED: 1, BILLS_JUDGED: 1, RUNS_JUDGED_FULL: int(full_seconds > 0)}) if noticed else {}
     )
+
+
+@pytest.mark.parametrize("settles", [False, True])
+@pytest.mark.parametrize(
+    "error", [None, ModelUnavailable("503"), ModelTimeout("no reply"), ModelConnectionLost("lost")]
+)
+def test_an_answered_call_that_is_booked_as_doubted_is_noticed(error: ModelError | None, settles: bool):
+    """With an output or an error. A call without an answer may be in doubt."""
+    world = watched()
+    world.settles = settles
+    world.invariants.outputs[KEY, "0", "0"] = "out"
+
+    async def run() -> None:
+        world.logs("claimed")
+        await asyncio.create_task(world.output("out") if error is None else world.failure(error))
+        world.logs("run_ended")
+
+    asyncio.run(run())
+    answered = error is None or error.answered
+    said = "1 calls were answered, and 0 of them are settled on the bill"
+    assert [said in broken for broken in world.broken] == ([] if settles or not answered else [True])
+    assert world.invariants.judged[BILLS_JUDGED] == answered
 
 
 def test_an_output_belongs_to_the_run_that_asked_for_it():

@@ -1,6 +1,7 @@
 """Safeguards of the Worker, each with the way to switch it off, and where that must show: one list of all."""
 
 from simulator.campaign.ablations import (
+    bills,
     calls,
     dead_triggers,
     dispatch,
@@ -24,6 +25,7 @@ from simulator.campaign.ablations import (
 ABLATIONS = (
     *fences.ABLATIONS,
     *calls.ABLATIONS,
+    *bills.ABLATIONS,
     *dispatch.ABLATIONS,
     *withdrawals.ABLATIONS,
     *terms.ABLATIONS,

@@ -1,0 +1,42 @@
+"""Ablations of the bill: calls that were answered are settled on it, and not in doubt."""
+
+from typing import Any
+
+from simulator.campaign.ablations.circumstances import some_tasks
+from simulator.campaign.ablations.definition import Ablation
+from simulator.platform.choices import FREE, TOP
+from src.core.errors import ModelError
+from src.inference.protocol import ModelReply
+from src.processing.bill import Bill
+
+_succeeded = Bill.succeeded
+_MODEL_TROUBLE = {"model_unavailable": 0.2, "model_malformed": 0.1}
+
+
+def _doubt_output(self: Any, reply: ModelReply) -> None:
+    _succeeded(self, reply)
+    self.settled -= 1
+    self.in_doubt += 1
+
+
+def _doubt_failure(self: Any, _error: ModelError) -> None:
+    self.in_doubt += 1
+
+
+# Calls without an answer are there in both, so that doubt alone is nothing odd.
+ABLATIONS = (
+    Ablation(
+        "settled_outputs",
+        "a call that gave an output is settled",
+        ((Bill, "succeeded", _doubt_output),),
+        {"model_reply_lost": 0.1, "crash_after": 0.02},
+        some_tasks(TOP, FREE),
+    ),
+    Ablation(
+        "settled_failures",
+        "a call that the provider answered with an error is settled",
+        ((Bill, "failed", _doubt_failure),),
+        {"model_reply_lost": 0.1, "crash_after": 0.02} | _MODEL_TROUBLE,
+        some_tasks(TOP, FREE),
+    ),
+)

@@ -1,0 +1,23 @@
+"""What a campaign must have judged before it may say that nothing broke."""
+
+import pytest
+
+from simulator.campaign.letting_go import RUNS_EXCUSED, RUNS_JUDGED
+from simulator.campaign.run import FULL
+from simulator.campaign.tally import SHARES_OF_LEAST, Tally
+
+
+@pytest.mark.parametrize(
+    ("judged", "excused", "idle"),
+    [(33, 67, True), (34, 66, False), (0, SHARES_OF_LEAST, True), (0, SHARES_OF_LEAST - 1, False), (0, 0, False)],
+)
+def test_a_check_that_excuses_most_runs_is_named(judged: int, excused: int, idle: bool):
+    """A third of what it met at least, once it has met enough."""
+    tally = Tally()
+    tally.judged.update({RUNS_JUDGED: judged, RUNS_EXCUSED: excused})
+    assert (RUNS_JUDGED in tally.idle(None)) == idle
+
+
+def test_a_campaign_of_its_own_names_what_it_has_not_judged():
+    """Whatever else it has."""
+    assert len(Tally().idle(FULL)) == 1
