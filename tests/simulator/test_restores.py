@@ -1,0 +1,38 @@
+"""A database that was set back in time under live workers, through the whole Worker: no two workers' writes mix."""
+
+import pytest
+
+from simulator.campaign.patches import patched
+from simulator.campaign.restores import Writers, restored
+from simulator.campaign.row_changes import UNDER_CLAIM, InvariantBroken
+from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
+from src.store.sql import fragments, work
+from src.store.sql.statement import statement
+from tests.simulator.test_walls import Nobody
+
+ROUTES = pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
+SCHEDULES = 12
+
+
+def schedules(deployment: Deployment) -> list[Writers]:
+    """Run some on one route."""
+    return [restored(seed, deployment, Nobody()) for seed in range(SCHEDULES)]
+
+
+@ROUTES
+def test_no_two_workers_writes_mix(deployment: Deployment):
+    """In some of the schedules two live workers have one fence, and the one that is forgotten is refused."""
+    seen = schedules(deployment)
+    assert sum(one.twins for one in seen) > 0
+    assert sum(one.refused for one in seen) > 0
+
+
+def test_without_the_claims_name_they_mix():
+    """The fence alone lets both write."""
+    known = fragments.UNDER_CLAIM
+    unnamed = [
+        (work, name, statement(getattr(work, name).text.replace(known, "fence = :fence AND :holder = :holder")))
+        for name in UNDER_CLAIM
+    ]
+    with patched(unnamed), pytest.raises(InvariantBroken, match="two claims write under fence"):
+        schedules(TOP)
