@@ -13,8 +13,8 @@ class Difference:
     source: str
 
 
-# Stories in which a key of an index is set to what it is already. SQLite 3.51, which workerd has, writes no entry of the
-# index then; the meter of the fake counts one. So the fake may count more rows written there, and never fewer.
+# Stories in which a key of an index is set to what it is already. SQLite 3.54, which workerd has, writes no entry of
+# the index then; the meter of the fake counts one. So the fake may count more rows written there, and never fewer.
 UNCHANGED_KEYS = (
     "a_late_task_is_sent_off_once_a_minute",
     "what_the_sweep_does",
