@@ -15,8 +15,8 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-# The local clock may be late by a turn where Cloudflare's is not (local/standing_clock.js): what it times is early by so
-# much at most.
+# The local clock may be late by a turn where Cloudflare's is not (local/standing_clock.js): what it times is early by
+# so much at most.
 LATE_CLOCK_SECONDS = 0.25
 # What CPython, Pyodide and workerd say of a task or a promise that nobody waited for.
 LEFTOVER = re.compile(
