@@ -77,8 +77,9 @@ class Custody:
         told = json.loads(line)
         if told["event"] == "claimed":
             task_key = task_key_of(told["tenant"], told["task"])
-            row = self._invariants.rows[task_key]
-            _RUN.set(_Run(task_key, told["fence"], told["route"], self._world.now_ms(), row.settled))
+            row = self._invariants.rows.get(task_key)  # none if it was erased before the worker heard of its claim
+            settled = 0 if row is None else row.settled
+            _RUN.set(_Run(task_key, told["fence"], told["route"], self._world.now_ms(), settled))
             return
         run = _RUN.get()
         assert run is not None

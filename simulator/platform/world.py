@@ -272,9 +272,8 @@ class World:
 
     def _env(self, isolate: Isolate) -> Env:
         port = Port(isolate, self.network)
-        provider = ModelProvider(self.model, port)
-        bindings = self.servers.bindings(self.deployment, port)
-        return Env(bindings, self.variables, Platform(isolate, self._rng(isolate.name), provider))
+        platform = Platform(isolate, self._rng(isolate.name), ModelProvider(self.model, port))
+        return Env(self.servers.bindings(self.deployment, port), self.variables, platform)
 
     def _consume(self, batch: Batch) -> Invocation | None:
         if not self.deployment.queue:

@@ -284,8 +284,8 @@ def test_the_simulation_notices_what_is_broken_and_not_what_is_written(worker: W
     (fenceless,) = [
         mutant
         for mutant in all_mutants(ROOT)
-        if mutant.path == "src/store/sql/work.py"
-        and mutant.scope == "_UNDER_CLAIM"
+        if mutant.path == "src/store/sql/fragments.py"
+        and mutant.scope == "UNDER_CLAIM"
         and mutant.before == "fence = :fence"
     ]
     with worker.holding(fenceless.with_replacement(":fence = :fence OR :fence = :fence")):
