@@ -181,9 +181,11 @@ def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circums
     """
     tag = invariants.tags[row.task_key]
     own = max((count for (of, _), count in invariants.own_failures.items() if of == tag), default=0)
-    if invariants.world.database.connection.execute(_LOST, (row.task_key,)).fetchone():
+    lost = invariants.world.database.connection.execute(_LOST, (row.task_key,)).fetchone() is not None
+    if lost:
         own += row.in_doubt
-    least = MAX_ATTEMPTS - 1 if not circumstances.crashed else 0 if circumstances.fired & LATE_TO_HEAR else 1
+    most = MAX_ATTEMPTS if lost else limits.FAILURES_COUNTED_MOST
+    least = most - 1 if not circumstances.crashed else 0 if circumstances.fired & LATE_TO_HEAR else 1
     require(own >= least, f"{row.error_code}: {own} failures of a call, the model being there, and patience goes on")
 
 

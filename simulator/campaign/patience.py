@@ -20,11 +20,13 @@ CALLS_JUDGED = "calls to a model that was away"
 
 
 def probes_most(seconds: float) -> int:
-    """Return how many pauses, each as short as may be, fit into so many seconds."""
+    """Return how many pauses, each as short as may be, fit into so many seconds. At first it may be a brown-out."""
     waits, passed = 1, away_seconds(1, 0.0)
     while passed <= seconds:
         waits += 1
-        passed += away_seconds(waits, 0.0)
+        pause = away_seconds(waits, 0.0)
+        brown = passed <= limits.BROWN_OUT_SECONDS + limits.UNCOUNTED_SECONDS_MOST
+        passed += min(pause, limits.UNCOUNTED_SECONDS_MOST) if brown else pause
     return waits
 
 

@@ -198,7 +198,20 @@ AWAY_NEWCOMER_SECONDS = 5.0  # a task that has not met the trouble itself asks s
 AWAY_TURN_SECONDS = 30.0  # one that has, and whose pause is over, waits no longer than that for another's question
 AWAY_CLOCK_SECONDS = 5.0  # by which the database's clock and an isolate's may seem to differ, an answer's way included
 AWAY_LOOK_SECONDS = 2.0  # how often a waiting run looks whether another one of its isolate has had a success
-NEWS_MODELS_MOST = 100  # models in an isolate's memory
+NEWS_MODELS_MOST = 1_000  # tenants and models in an isolate's memory, some 3 KB each
+
+# --- Failures of the service: see `core/failures.py` ------------------------------------------------------
+OTHERS_MOST = 10  # chunks of the tenant by whose latest calls a chunk's failure is judged
+OTHERS_LEAST = 3
+OTHERS_SECONDS = 900.0  # an older call says nothing
+OTHERS_SHARE = 0.8  # of them must have succeeded for the failure to be the chunk's own
+LATEST_CALLS_KEPT = OTHERS_MOST + 1
+FAILURES_COUNTED_MOST = 10  # of a chunk
+COUNTED_PAUSES_SECONDS = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 160.0, 160.0, 160.0)  # after each of them but the last
+UNCOUNTED_SECONDS_MOST = 8.0  # after one that does not count, unless the model is away; the contract: 10 s
+BROWN_OUT_SECONDS = 30.0  # since the tenant's last success: for so long a model that fails is not away
+WIDEN_SECONDS = 10.0  # from the last failure until a run is as wide as usual
+TELL_CALLS_SECONDS = 300.0  # since the last failure: for so long isolates tell each other of their calls
 PATIENCE_SECONDS_MOST = 86_400
 RATE_LIMIT_SECONDS_FIRST = 2.0  # where the provider does not say how long
 RATE_LIMIT_SECONDS_LEAST = 0.125  # where it does, at first: a Retry-After of 0 would make a storm of calls

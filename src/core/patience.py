@@ -1,96 +1,31 @@
 """How long a model that is away is waited for, and who asks it meanwhile. Pure: the caller reads a steady clock.
 
-A model is away when the latest calls have failed for a cause of the service and none has succeeded since. Then one call
-at a time asks whether it is back. What an isolate has learnt of a model is numbers, which all its tasks read: nothing
-in here can be awaited.
+A model is away when a task's latest calls have failed for a cause of the service and none has succeeded since. Then one
+call at a time asks whether it is back. While its tenant's other calls succeed now and then the model is in a brown-out:
+pauses stay short, and a run is as wide as the share of calls that succeed.
 """
 
 import math
+from collections.abc import Iterable
 
 from . import limits
-from .retry import away_seconds
-
-
-class Trouble:
-    """How a model was of late, to one task or to one isolate: its last success, and since when it has been away.
-
-    `open_at` is from when on the next call may ask for it, `asked_until` what the provider itself has asked for, and
-    `probed_at` when a call last asked.
-    """
-
-    def __init__(self, since: float | None = None, waits: int = 0, failure_at: float = -math.inf) -> None:
-        self.success_at = -math.inf
-        self.failure_at = failure_at
-        self.since = since
-        self.waits = waits
-        self.open_at = -math.inf
-        self.asked_until = -math.inf
-        self.probed_at = -math.inf
-        self._paused_at = -math.inf if since is None else since
-
-    def returned(self, at: float) -> None:
-        """Take in an answer: the model is there."""
-        self.success_at = max(self.success_at, at)
-        self.since, self.waits = None, 0
-        self.open_at = self.asked_until = -math.inf
-
-    def failed(self, started_at: float, now: float, asked: float, chance: float) -> None:
-        """Take in a failed call. Those that were out when the last pause began are the same trouble, and one pause."""
-        self.failure_at = now
-        self.asked_until = max(self.asked_until, now + asked)
-        if self.since is None:
-            self.since, self.waits = now, 0
-        elif started_at < self._paused_at:
-            self.open_at = max(self.open_at, self.asked_until)
-            return
-        self._paused_at = now
-        self.waits += 1
-        self.open_at = max(self.asked_until, now + away_seconds(self.waits, chance))
-
-    def probed(self, now: float) -> None:
-        """Take note of a call that asks for the model: no other one does for as long as its next pause may be."""
-        self.probed_at = now
-        self.open_at = max(self.open_at, now + away_seconds(self.waits + 1, 1.0))
-
-
-class ModelNews:
-    """What an isolate has learnt of its models, by name; beyond NEWS_MODELS_MOST the oldest goes."""
-
-    def __init__(self) -> None:
-        self._models: dict[str, Trouble] = {}
-
-    def of(self, model: str) -> Trouble:
-        """Return what is known of a model, to be read and written by all who call it."""
-        news = self._models.pop(model, None) or Trouble()
-        self._models[model] = news
-        if len(self._models) > limits.NEWS_MODELS_MOST:
-            del self._models[next(iter(self._models))]
-        return news
-
-    def is_away(self, model: str, now: float) -> bool:
-        """Whether the model is known to be away."""
-        return is_away(self._models.get(model, _NOTHING), now)
-
-
-_NOTHING = Trouble()
-
-
-def is_away(news: Trouble, now: float) -> bool:
-    """Whether a model is away. What is older than AWAY_SECONDS_KEPT says nothing."""
-    return news.since is not None and now - news.failure_at <= limits.AWAY_SECONDS_KEPT
+from .failures import counts
+from .latest_calls import LatestCall
+from .news import News
+from .trouble import Trouble
 
 
 class Patience:
-    """One run's patience with its model: when calls may start, and which failures count against a chunk.
+    """One run's patience with its model: when calls may start, how many, and which failures count against a chunk.
 
-    It lasts `seconds`; with 0 there is none, and every failure counts. `news` is the isolate's. `away_for` and `waits`
-    are what earlier runs of the task have seen: for how many seconds the model has been away, after so many probes, the
-    last of which was `failed_for` seconds ago.
+    It lasts `seconds`; with 0 there is none. `news` is what the isolate knows. `away_for` and `waits` are what earlier
+    runs of the task have seen: for how many seconds the model has been away, after so many probes, the last of which
+    was `failed_for` seconds ago.
     """
 
     def __init__(
         self,
-        news: Trouble,
+        news: News,
         seconds: float,
         *,
         now: float,
@@ -106,8 +41,13 @@ class Patience:
             self._own = Trouble(now - away_for, waits, now - max(0.0, failed_for - limits.AWAY_CLOCK_SECONDS))
 
     @property
+    def lasts(self) -> bool:
+        """Whether there is any: otherwise each failure is an attempt."""
+        return self._seconds > 0
+
+    @property
     def away_since(self) -> float | None:
-        """Since when the model has been away, as far as this task has seen."""
+        """Since when the model has been away, as far as this task's own calls have seen."""
         return self._own.since
 
     @property
@@ -117,41 +57,59 @@ class Patience:
 
     @property
     def there_at(self) -> float:
-        """When a call of this run, or of another task of the isolate, last succeeded."""
-        return max(self._own.success_at, self._news.success_at)
+        """When the model last answered a call, of whichever task and tenant."""
+        return self._news.answers.at
 
-    def counts(self, started_at: float) -> bool:
-        """Whether a failure is the chunk's own, since another call succeeded while this one was out."""
-        return not self._seconds or self.there_at >= started_at
+    def counts(self, chunk: int, started_at: float, now: float) -> bool:
+        """Whether a failure is the chunk's own, as far as is known now."""
+        return counts(chunk, started_at, self.there_at, self._news.calls, now)
 
-    def succeeded(self, now: float) -> None:
+    def succeeded(self, chunk: int, now: float) -> None:
         """Take in a success: the model is there, for all tasks."""
         self._own.returned(now)
-        self._news.returned(now)
+        self._news.succeeded(chunk, now)
 
-    def answered(self) -> None:
+    def answered(self, chunk: int | None, now: float) -> None:
         """Take in an answer that was no success, and no trouble of the service: the model is not away.
 
-        It is no success of which other failures would turn out to be their calls' own.
+        `chunk` is set if the reply had no usable output. No other failure turns out to be its chunk's own by that.
         """
-        for trouble in (self._own, self._news):
-            trouble.since, trouble.waits = None, 0
+        self._own.answered()
+        self._news.trouble.answered()
+        if chunk is not None:
+            self._news.malformed(chunk, now)
 
-    def failed(self, started_at: float, now: float, asked: float | None, chance: float) -> None:
+    def failed(self, chunk: int, started_at: float, now: float, asked: float | None, chance: float) -> None:
         """Take in a failure for a cause of the service, which may have `asked` for a pause in seconds."""
         if self._seconds:
             self._own.failed(started_at, now, asked or 0.0, chance)
-            self._news.failed(started_at, now, asked or 0.0, chance)
+            self._news.failed(chunk, started_at, now, asked or 0.0, chance)
+
+    def failed_alone(self, chunk: int, now: float) -> None:
+        """Take in a failure that is the chunk's own: it says nothing of the model."""
+        self._news.failed_alone(chunk, now)
+
+    def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
+        """Take in what other isolates have told of their calls."""
+        self._news.told(calls, failure_at, now)
 
     def started(self, now: float) -> None:
         """Take note of calls that start."""
         if self.narrow(now):
-            self._news.probed(now)
+            self._news.trouble.probed(now)
 
     def narrow(self, now: float) -> bool:
         """Whether one call at a time may start: the model is away, or is to others and this task has not asked yet."""
         self._hear()
-        return self._own.since is not None or self._new_to_it(now)
+        return self._own.away or self._new_to_it(now)
+
+    def width(self, usual: int, now: float) -> int:
+        """Return how many calls may be out, where they are `usual` while all succeed."""
+        return self._news.width(usual, now) if self._seconds else usual
+
+    def widens_at(self, out: int, usual: int, now: float) -> float:
+        """Return when one call more than `out` may be, if no call ends until then."""
+        return self._news.widens_at(out, usual, now)
 
     def over(self, now: float) -> bool:
         """Whether the model has been away for too long."""
@@ -165,26 +123,33 @@ class Patience:
         if not self.narrow(now):
             return -math.inf
         own = self._own
-        if own.since is None:  # somebody else's trouble: this task's first question does not wait for long
+        if not own.away:  # somebody else's trouble: this task's first question does not wait for long
             return math.inf if latest_start is not None else self._others_at(now, limits.AWAY_NEWCOMER_SECONDS)
-        if latest_start is not None and latest_start >= own.since:
+        if latest_start is not None and latest_start >= own.began_at:
             return math.inf
+        assert own.since is not None
         ends_at = own.since + self._seconds
         own_at = max(min(own.open_at, ends_at), own.asked_until)
+        if self._news.is_brown(now):
+            return max(own.asked_until, min(own_at, own.failure_at + limits.UNCOUNTED_SECONDS_MOST))
         others_at = self._others_at(now, limits.AWAY_TURN_SECONDS)
         return max(own_at, min(others_at, ends_at) if now < ends_at else others_at)
 
     def _others_at(self, now: float, seconds_most: float) -> float:
         """Return until when other tasks' questions stand in the way: for so long after the last of them at most."""
-        news = self._news
-        if not is_away(news, now):
+        if not self._news.is_away(now):
             return -math.inf
-        return max(news.asked_until, min(news.open_at, max(news.probed_at, news.failure_at) + seconds_most))
+        trouble = self._news.trouble
+        return max(trouble.asked_until, min(trouble.open_at, max(trouble.probed_at, trouble.failure_at) + seconds_most))
 
     def _hear(self) -> None:
-        """Believe the isolate when it has had a success since this task's last failure."""
-        if self._own.since is not None and self._news.success_at > self._own.failure_at:
-            self._own.returned(self._news.success_at)
+        """Believe others when they have had a success since this task's last failure.
+
+        Its own calls have had none: the time for which the task bears that goes on.
+        """
+        if self._own.away and self._news.heard_at > self._own.failure_at:
+            self._own.heard(self._news.heard_at)
 
     def _new_to_it(self, now: float) -> bool:
-        return bool(self._seconds) and self._own.success_at == -math.inf and is_away(self._news, now)
+        own = self._own
+        return self.lasts and own.success_at == -math.inf and own.since is None and self._news.is_away(now)

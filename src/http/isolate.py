@@ -10,8 +10,8 @@ from ..core.database_load import DatabaseLoad
 from ..core.errors import StoreError
 from ..core.keys import Key
 from ..core.marks import Marks
+from ..core.news import ModelNews
 from ..core.pace import Latency
-from ..core.patience import ModelNews
 from ..core.settings import Settings
 from ..core.storage import Storage
 from ..inference.protocol import Health, Provider

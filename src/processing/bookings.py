@@ -63,7 +63,7 @@ class Bookings:
             self._ledger.not_started(key, clock.now())
             self._log("call_not_started", **facts)
             return
-        if not self._ledger.was_tried(key):
+        if not self._ledger.trials.was_tried(key):
             self._first[key] = started
         self._ledger.failed(key, error, clock.now(), self._chance())
         self._log("call_failed", **facts, code=error.code, error=str(error))

@@ -8,16 +8,16 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from ..core.errors import ModelError, ModelRateLimited, ModelRefused
-from ..core.patience import Patience, Trouble
-from ..core.retry import backoff_seconds
+from ..core.errors import ModelError, ModelRateLimited
+from ..core.news import News
+from ..core.patience import Patience
 from ..core.stalls import width
 from ..core.task import Failure
 from ..inference.protocol import ModelReply
-from ..store.claims import UNTIMED, CallKey, CallTimes, Claim, FailedCall, MergeLevel, Output, Progress, Tried
+from ..store.claims import UNTIMED, CallKey, CallTimes, Claim, MergeLevel, Output, Progress, Told
 from .bill import Bill
 from .pauses import Pauses
-from .suspense import Suspense
+from .trials import Next, Trials
 from .untold import Untold
 from .words import Bars, Words
 
@@ -32,17 +32,15 @@ class Ledger:
 
     def __init__(self, claim: Claim, max_attempts: int, patience: Patience | None = None, now: float = 0.0) -> None:
         self._max_attempts = max_attempts
-        self._patience = patience or Patience(Trouble(), 0, now=now)
+        self.patience = patience or Patience(News(), 0, now=now)
         self._words = Words(claim, now)
-        self._suspense = Suspense(max_attempts)
+        self.trials = Trials(claim, max_attempts, self.patience, now)
         self._ready: deque[CallKey] = deque()
         self._waiting: list[tuple[float, CallKey]] = []
+        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # pauses of earlier runs
         self._in_flight: dict[CallKey, float] = {}  # and when each started
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
-        self._tried = dict(claim.tried)
-        for key in claim.doubted - claim.outputs:
-            self._tried[key] = self._tried.get(key, Tried()).after(0)
         self._pauses = Pauses(claim.rate_waits)
         self._announced = False  # calls were, and none of this run has come back since
         self._untold = Untold(claim.step)
@@ -59,7 +57,13 @@ class Ledger:
 
     def add(self, keys: Iterable[CallKey]) -> None:
         """Take on calls; those that have an output already are left out."""
-        self._ready.extend(key for key in keys if key not in self._done)
+        for key in keys:
+            if key in self._done:
+                continue
+            if key in self._resting:
+                heapq.heappush(self._waiting, (self._resting.pop(key), key))
+            else:
+                self._ready.append(key)
 
     def startable(self, now: float, most: int) -> list[CallKey]:
         """Return up to `most` calls that may start now, in order. None after a failure or during a pause.
@@ -69,9 +73,12 @@ class Ledger:
         pauses = self._pauses
         if self.failure is not None or now < max(pauses.provider_until, pauses.database_until, self._opens_at(now)):
             return []
-        while self._waiting and self._waiting[0][0] <= now:  # before the others: they show whose trouble it is
-            self._ready.appendleft(heapq.heappop(self._waiting)[1])
-        return self.first(min(most, 1) if self._patience.narrow(now) else most)
+        narrow = self.patience.narrow(now)
+        while self._waiting and self._waiting[0][0] <= now:
+            key = heapq.heappop(self._waiting)[1]
+            # A call that failed is made before the others. But who asks for a model that is away is another one.
+            self._ready.append(key) if narrow else self._ready.appendleft(key)
+        return self.first(min(most, 1) if narrow else most)
 
     def first(self, most: int) -> list[CallKey]:
         """Return up to `most` calls that are ready, in order, whether or not they may start now."""
@@ -88,7 +95,7 @@ class Ledger:
         for key in keys:
             assert self._ready.popleft() == key
             self._in_flight[key] = now
-            self._patience.started(now)
+            self.patience.started(now)
 
     def next_at(self, now: float) -> float | None:
         """Return when a call may start next, None if none is left to start or none may."""
@@ -98,24 +105,23 @@ class Ledger:
 
     def waits_for_model(self, now: float) -> bool:
         """Whether the model is away. Such waits may follow each other without a write that renews the claim."""
-        return self._patience.narrow(now)
+        return self.patience.narrow(now)
 
     def give_up(self, now: float) -> None:
         """Fail for want of a model that has been away for too long, and that it is not this task's turn to ask."""
         error = self._words.last_error
-        if error is not None and self.failure is None and self._patience.over(now) and now < self._opens_at(now):
+        if error is not None and self.failure is None and self.patience.over(now) and now < self._opens_at(now):
             self.failure = Failure(error.code, error.message, True)
 
     def _opens_at(self, now: float) -> float:
-        return self._patience.opens_at(now, max(self._in_flight.values(), default=None))
+        return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
 
     def _bars(self, now: float) -> Bars:
-        return Bars(
-            model_away=self._opens_at(now),
-            rate_limited=self._pauses.provider_until,
-            database=self._pauses.database_until,
-            backoff=0.0 if self._ready or not self._waiting else self._waiting[0][0],
-        )
+        pauses, opens_at = self._pauses, self._opens_at(now)
+        backoff = 0.0 if self._ready or not self._waiting else self._waiting[0][0]
+        if self.patience.narrow(now):
+            opens_at, backoff = max(opens_at, backoff), 0.0
+        return Bars(opens_at, pauses.provider_until, pauses.database_until, backoff)
 
     def all_done(self, keys: Iterable[CallKey]) -> bool:
         """Whether each of these calls has its output."""
@@ -124,10 +130,6 @@ class Ledger:
     def lacks(self, key: CallKey) -> bool:
         """Whether this call has no output yet."""
         return key not in self._done
-
-    def was_tried(self, key: CallKey) -> bool:
-        """Whether a call for this output has failed, or is in doubt, under this claim or an earlier one."""
-        return key in self._tried
 
     @property
     def in_flight(self) -> int:
@@ -160,58 +162,50 @@ class Ledger:
         self._done.add(key)
         self._completed += key.level == 0
         self._untold.failures.pop(key, None)
-        self._suspense.drop(key)
-        calls = self._tried.get(key, Tried()).calls + 1
+        calls = self.trials.tried(key).calls + 1
         self._untold.outputs.append(
             Output(key, reply.output, calls, reply.finish_reason, times.started, times.ended, reply.lane, times.first)
         )
         self._words.succeeded(started_at, now)
-        self._patience.succeeded(now)
-        self._count_late(now)
+        self.trials.succeeded(key, now)
 
     def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
         """Book a call's failure: it waits for its next try, or the claim ends with it."""
         started_at = self._made(key)
         self._bill.failed(error)
-        limited = isinstance(error, ModelRateLimited)
-        # A failure counts as an attempt, unless it may be the model's trouble rather than the call's.
-        costs = not limited and (not error.of_service or self._patience.counts(started_at))
-        tried = self._tried[key] = self._tried.get(key, Tried()).after(costs)
-        used_up = costs and tried.attempts >= self._max_attempts
-        final = not error.retryable or isinstance(error, ModelRefused) or used_up
-        if isinstance(error, ModelRateLimited):
-            final = self._pauses.rate_limited(error, now, chance)
         if error.of_service:
             self._stalls, self.finished = 0, True  # to wait for a model kills no worker
-            self._patience.failed(started_at, now, error.delay_seconds, chance)
-            final = final or self._patience.over(now)
-        elif error.answered:
-            self._patience.answered()
+        limited = isinstance(error, ModelRateLimited)
+        given_up = limited and self._pauses.rate_limited(error, now, chance)
         self._pauses.asked(error, now)
         failure = Failure.of(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
         self._words.failed(key, failure, started_at, now)
-        self._untold.failures[key] = FailedCall(key, tried, final, failure)
-        if final:
-            self._end_with(key, failure)
-            return
-        wait = 0.0 if limited else backoff_seconds(max(1, tried.attempts), chance)
-        if costs or limited:
-            heapq.heappush(self._waiting, (now + wait, key))
+        if limited:
+            self._place(Next(self.trials.limited(key, failure, final=given_up), now))
         else:
-            self._suspense.hold(started_at, self._untold.failures[key], wait)
-            self._ready.append(key)  # behind the others: who asks next is another one
-        self._count_late(now)
+            self._place(self.trials.failed(key, error, failure, started_at, now, chance))
 
-    def _count_late(self, now: float) -> None:
-        """Count failures that turn out to be their calls' own, and have the calls wait for their next try."""
-        for failed, wait in self._suspense.settle(self._patience.there_at, self._in_flight):
-            self._tried[failed.key] = failed.tried
-            self._untold.failures[failed.key] = failed
-            if failed.final:
-                self._end_with(failed.key, failed.failure)
-            elif failed.key in self._ready:
-                self._ready.remove(failed.key)
-                heapq.heappush(self._waiting, (now + wait, failed.key))
+    def settle(self, now: float) -> None:
+        """Count failures that turn out to be their chunks' own, once all calls that ended together are booked."""
+        for late in self.trials.settle(now, self._in_flight):
+            key = late.failed.key
+            self._ready = deque(other for other in self._ready if other != key)
+            self._waiting = [waiting for waiting in self._waiting if waiting[1] != key]
+            heapq.heapify(self._waiting)
+            self._place(late)
+
+    def _place(self, then: Next) -> None:
+        """Put a call that failed where it waits for its next try, or end the claim with it."""
+        failed, at, rests, held = then
+        if rests and not failed.final:
+            failed = failed._replace(rests_until=self._words.at_ms(at))
+        elif held is not None:
+            failed = failed._replace(held=(self._words.at_ms(held[0]), self._words.at_ms(held[1])))
+        self._untold.failures[failed.key] = failed
+        if failed.final:
+            self._end_with(failed.key, failed.failure)
+        else:
+            heapq.heappush(self._waiting, (at, failed.key))
 
     def _end_with(self, key: CallKey, failure: Failure) -> None:
         self._failed += key.level == 0
@@ -258,12 +252,20 @@ class Ledger:
     # --- what the store is told ---------------------------------------------------------------------------
 
     def progress(
-        self, starting: Sequence[CallKey], minimum_calls: int, now: float = 0.0, merges: Sequence[MergeLevel] = ()
+        self,
+        starting: Sequence[CallKey],
+        minimum_calls: int,
+        now: float = 0.0,
+        merges: Sequence[MergeLevel] = (),
+        told: Told | None = None,
     ) -> Progress:
-        """Say all that is new, and announce the calls about to start: the write after the last one that was saved."""
+        """Say all that is new, and announce the calls about to start: the write after the last one that was saved.
+
+        `told` is for other isolates.
+        """
         if starting:  # no other task is to ask for the model while this is being written
-            self._patience.started(now)
-        away_since, bars = self._patience.away_since, self._bars(now)
+            self.patience.started(now)
+        away_since, bars = self.patience.away_since, self._bars(now)
         return Progress(
             **self._untold.tell(),
             merges=merges,
@@ -280,11 +282,12 @@ class Ledger:
             idle_runs=self.idle_runs,
             finished=self.finished or self.failure is not None,
             away_since=None if away_since is None else self._words.at_ms(away_since),
-            away_waits=self._patience.waits,
+            away_waits=self.patience.waits,
             last_error=self._words.last_error,
             wait=self._words.wait(bars, now),
             pace_ms=self._words.pace_ms,
             truncated=self._bill.truncated,
+            told=told,
         )
 
     def given_up(self) -> None:

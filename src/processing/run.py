@@ -19,10 +19,12 @@ from .allowance import Allowance
 from .bookings import Bookings, Times
 from .caller import Caller
 from .calls import Calls
+from .hearsay import Hearsay
 from .ledger import Ledger
 from .log import Log
 from .looks import Looks
 from .material import Material, asking
+from .openings import Openings
 from .outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
 from .pace import Pace
 from .plan import Plan
@@ -50,6 +52,7 @@ class Run:
         room: Room,
         ledger: Ledger,
         looks: Looks,
+        hearsay: Hearsay,
         *,
         store: TaskStore,
         settings: Settings,
@@ -73,17 +76,21 @@ class Run:
         self._slack_seconds = slack_seconds
         self._sweep_soon = sweep_soon
         self._pace.announced_at = announced_at
-        self._claimed_at = clock.now()
         # What the row says of a wait: a model that was away for the task before, or a run that started nothing.
         self._told = claim.away_ms is not None or claim.idle_runs > 0
         self._log = log
         self._plan = Plan(claim)
         self._ledger = ledger
         self._looks = looks
+        self._hearsay = hearsay
+        self._model = model
         self._material = Material(claim, self._plan, asking(claim.options, settings, model), store, pace, self._save)
         times = Times(claim.claimed_ms, announced_at)
         self._bookings = Bookings(self._ledger, self._material, times, chance, log)
         self._calls = Calls(caller, self._material.message, settings.timeout_seconds)
+        self._openings = Openings(
+            terms, allowance, caller, self._calls, ledger, concurrency=settings.concurrency, sweep_soon=sweep_soon
+        )
         self._settlement = Settlement(
             claim, caller, self._calls, self._plan, ledger, self._bookings, pace, store, settings
         )
@@ -109,33 +116,26 @@ class Run:
         except Exception:
             await self._settlement.drop()
             self._ledger.stalled()
-            delay_ms = self._rest_ms()
+            delay_ms = 0 if self._ledger.finished else self._terms.rest_ms(clock.now())
             with suppress(ClaimLost):
                 await self._step((), Release(delay_ms, delay_ms or self._settings.lease_ms))
             raise
-
-    def _rest_ms(self) -> int:
-        """How long the task rests after an unexpected error, as after a death. A continuation may come a bit early."""
-        if self._ledger.finished:
-            return 0
-        left = self._claim.rest_ms / 1000 - (clock.now() - self._claimed_at)
-        return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0
 
     async def _until_end(self) -> Outcome:
         if self._claim.stalls >= self._settings.max_attempts:
             failure = self._ledger.failure or crashed(self._claim.stalls)
             return await self._end(Fail(self._settings.retention_ms, failure))
-        self._ledger.add(self._plan.keys())
-        announced = self._ledger.first(len(self._claim.announced))
-        assert set(announced) == self._claim.announced
-        if not self._room.tight:  # else they are announced again, with the room that they need
-            self._start(announced)
-        await self._advance()
+        await self._begin()
         while True:
             now = clock.now()
             if now >= self._terms.deadline_latest:
                 return await self._overdue()
-            starting = self._starting(now)
+            self._ledger.settle(now)
+            starting = self._openings.starting(now)
+            if self._ledger.trials.in_question(starting):
+                self._ledger.trials.asked()
+                await self._hearsay.ask(self._calls.groups_out)
+                continue
             # Without a turn to write nothing starts, and what ends meanwhile is recorded together.
             turn_at = self._pace.ready_at(now) if starting or self._ledger.unsaved else now
             if turn_at > now:
@@ -154,6 +154,15 @@ class Run:
             await self._wait(turn_at)
             await self._advance()
 
+    async def _begin(self) -> None:
+        """Take on what is to do, and start what the claim has announced."""
+        self._ledger.add(self._plan.keys())
+        announced = self._ledger.first(len(self._claim.announced))
+        assert set(announced) == self._claim.announced
+        if not self._room.tight:  # else they are announced again, with the room that they need
+            self._start(announced)
+        await self._advance()
+
     def _is_untold(self, now: float) -> bool:
         """Whether the run waits for a model that is away to others, and its task's row does not say so. Once a run."""
         if self._told or self._ledger.in_flight or not self._ledger.waits_for_model(now):
@@ -167,21 +176,6 @@ class Run:
         if status is None:  # the database's clock has not come that far: whoever is next looks again
             return await self._end(Release(0, self._settings.lease_ms))
         return Ended(status)
-
-    def _starting(self, now: float) -> list[CallKey]:
-        if self._terms.forbids_start(now):
-            return []
-        room = self._allowance.room(now, self._calls.free, self._calls.groups_out, self._caller.group_size)
-        narrowed = self._ledger.narrowed(self._settings.concurrency)
-        wanted = min(self._terms.calls_left(self._ledger.sent), narrowed)
-        if room <= 0 or self._is_torn(room, wanted):
-            return []
-        return self._ledger.startable(now, int(min(room, wanted))) if wanted > 0 else []
-
-    def _is_torn(self, room: int, wanted: float) -> bool:
-        """Whether there is room for a part of a wave only, which takes as long as a whole one: the next run's first."""
-        wave = min(self._calls.free, self._ledger.ready, wanted)
-        return room < wave and self._ledger.ended > 0 and not (self._ledger.in_flight or self._sweep_soon)
 
     def _ending(self, now: float, turn_at: float) -> Ending | None:
         """Say how the claim ends now that nothing is in flight, or None to sit out a short wait."""
@@ -243,14 +237,17 @@ class Run:
 
     async def _step(self, starting: Sequence[CallKey], step: Step) -> None:
         """Write, and insist while the lease lasts: paid outputs are worth waiting for a database."""
-        progress = self._ledger.progress(starting, self._plan.minimum_calls, clock.now(), self._plan.unsaved)
+        told = None if self._room.tight else self._hearsay.tell(self._calls.groups_out)
+        progress = self._ledger.progress(starting, self._plan.minimum_calls, clock.now(), self._plan.unsaved, told)
 
         def write() -> Awaitable[bool]:
             self._pace.announced_at = clock.now()
-            return self._store.step(self._claim, progress, step, sends=1)
+            return self._store.step(self._claim, progress, step, sends=1, model=self._model, heard=self._hearsay.hear)
 
         if not await self._pace.insist(write, when_full=not starting):
             raise ClaimLost
+        if told is not None:
+            self._hearsay.was_told()
         self._told = True
         self._wrote(progress.step)
         self._ledger.saved()
@@ -293,7 +290,8 @@ class Run:
         if turn_at > now:
             wake_at = turn_at
         wrote_at, ended = self._pace.announced_at, self._ledger.ended
-        wake_at = min(wake_at, deadline_latest, self._looks.next_at(wrote_at, self._calls.groups_out))
+        looks_at = self._looks.next_at(wrote_at, self._calls.groups_out)
+        wake_at = min(wake_at, deadline_latest, looks_at, self._openings.widens_at(now))
         hint = self._looks.hint.awaited()
         self._bookings.take(await self._calls.wait(wake_at, hint, last=last, deadline=deadline_latest))
         self._pace.earn(self._ledger.ended - ended)

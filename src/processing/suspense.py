@@ -1,42 +1,59 @@
-"""Failures of which it is not known yet whose trouble they are: the call's, or that of a model that is away."""
+"""Failures of the service of which it is not known yet whether they count: no other call has succeeded since."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
-from ..store.claims import CallKey, FailedCall, Tried
+from ..store.claims import CallKey, FailedCall
+
+
+@dataclass(slots=True)
+class Held:
+    """A failure that may count yet. Its call started and failed at these times; `asked`: other isolates were, too.
+
+    `chance` is for the jitter of its pause.
+    """
+
+    failed: FailedCall
+    started_at: float
+    failed_at: float
+    chance: float
+    asked: bool = False
 
 
 class Suspense:
-    """Holds the failures of the service that do not count, by their calls, until another call has succeeded."""
+    """Holds the failures of each call until another call succeeds: then one of them may count, however many there are.
 
-    def __init__(self, max_attempts: int) -> None:
-        self._max_attempts = max_attempts
-        self._held: dict[CallKey, tuple[float, FailedCall, float]] = {}
+    So an outage, in which a call fails again and again, is one failure at most when it is over.
+    """
 
-    def hold(self, started_at: float, failed: FailedCall, wait: float) -> None:
-        """Keep a failure of a call that started at a time. The latest of a call stands for all of it.
+    def __init__(self) -> None:
+        self._held: dict[CallKey, Held] = {}
 
-        If it counts, the call waits for so many seconds.
-        """
-        self._held[failed.key] = started_at, failed, wait
+    def hold(self, failed: FailedCall, started_at: float, failed_at: float, chance: float) -> None:
+        """Keep a failure. With one of the same call that is held already it is one, which began when that did."""
+        before = self._held.get(failed.key)
+        began_at = started_at if before is None else before.started_at
+        self._held[failed.key] = Held(failed, began_at, failed_at, chance)
 
     def drop(self, key: CallKey) -> None:
-        """Forget the failures of a call that has succeeded."""
+        """Forget the failures of a call: it has succeeded, or a later one of them counts."""
         self._held.pop(key, None)
 
-    def settle(self, there_at: float, out: Collection[CallKey]) -> list[tuple[FailedCall, float]]:
-        """Count the failures after whose start a call has succeeded: one for each call, however often it failed.
+    def take(self, there_at: float, out: Collection[CallKey]) -> list[Held]:
+        """Return the failures after whose start a call has succeeded. They are to be judged now, and held no longer.
 
-        Where several calls failed, it was rather the model: then it is the next failure that may end one. Those that
-        are `out` again stay held. Each comes with how many seconds its call waits.
+        Those of calls that are `out` again stay.
         """
-        alone = len(self._held) == 1
-        counted = []
-        for key, (started_at, failed, wait) in list(self._held.items()):
-            if started_at > there_at or key in out:
-                continue
+        taken = {key: held for key, held in self._held.items() if held.started_at < there_at and key not in out}
+        for key in taken:
             del self._held[key]
-            before = failed.tried
-            most = self._max_attempts if alone else max(before.attempts, self._max_attempts - 1)
-            tried = Tried(min(before.attempts + 1, most), before.calls)
-            counted.append((FailedCall(key, tried, tried.attempts >= self._max_attempts, failed.failure), wait))
-        return counted
+        return list(taken.values())
+
+    def open(self, keys: Collection[CallKey]) -> bool:
+        """Whether a failure of one of these calls is held that other isolates have not been asked about."""
+        return any(not held.asked for key, held in self._held.items() if key in keys)
+
+    def asked(self) -> None:
+        """Take note that other isolates have been asked."""
+        for held in self._held.values():
+            held.asked = True

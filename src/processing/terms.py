@@ -2,6 +2,7 @@
 
 import math
 
+from ..core import limits
 from ..core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure
 from ..store.claims import Claim
 
@@ -26,6 +27,7 @@ class Terms:
     def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:
         left = math.inf if claim.deadline_left_ms is None else claim.deadline_left_ms / 1000
         self._max_calls = claim.options.max_calls
+        self._rests_until = granted_at + claim.rest_ms / 1000
         self._deadline_earliest = asked_at + left
         self.deadline_latest = granted_at + left
 
@@ -36,6 +38,11 @@ class Terms:
     def starts_by(self, announcing_at: float, seconds: float) -> float:
         """Return until when calls may start whose announcement was sent off at a time, and gives them so long."""
         return min(announcing_at + seconds, self._deadline_earliest)
+
+    def rest_ms(self, now: float) -> int:
+        """How long the task rests after an unexpected error, as after a death. A continuation may come a bit early."""
+        left = self._rests_until - now
+        return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0
 
     def forbids_start(self, now: float) -> bool:
         """Whether the deadline may have come."""

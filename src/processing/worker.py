@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from ..core import limits
 from ..core.errors import StoreError
-from ..core.ids import TaskKey
+from ..core.ids import TaskKey, split_task_key
 from ..core.marks import LAST_STEP, Marks
 from ..core.meter import Meter
+from ..core.news import ModelNews
 from ..core.pace import Latency, start_seconds
-from ..core.patience import ModelNews, Patience
+from ..core.patience import Patience
 from ..core.settings import Settings
 from ..core.stalls import rests
 from ..core.storage import Storage
@@ -27,6 +28,7 @@ from . import clock
 from .allowance import Allowance
 from .caller import Caller, LocalCaller
 from .deliveries import Deliverer
+from .hearsay import Hearsay
 from .ledger import Ledger
 from .log import Log
 from .looks import Hint, Looks
@@ -88,11 +90,8 @@ class Worker:
         concurrency = self.settings.concurrency
         # Calls that are recorded together cost less than the room reckons with: more may start.
         chunks = max(room + concurrency, limits.WINDOW_CHUNKS_LEAST)
-        # A fresh task announces its first calls with its claim. But a full database has no room for what they give, and
-        # of a model that is away one call asks.
-        tight = self.storage.is_tight(self.settings.storage_bytes_most)
-        away = self.settings.patience_seconds > 0 and self.news.is_away(self._model, asked_at)
-        claim = await self._claim(task_key, host, window, 0 if tight or away else min(room, concurrency), chunks)
+        announce = min(room, self._width(task_key, asked_at))
+        claim = await self._claim(task_key, host, window, announce, chunks)
         if isinstance(claim, Unclaimed):
             self.log("unclaimed", task=task_key, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
             if claim.standing is Standing.OVERDUE:
@@ -145,6 +144,19 @@ class Worker:
     def _model(self) -> str:
         return self.settings.model or self.provider.default_model
 
+    def _width(self, task_key: TaskKey, now: float) -> int:
+        """Return how many calls a fresh task announces with its claim.
+
+        A full database has no room for what they give, and of a model that is away one call asks.
+        """
+        settings = self.settings
+        if self.storage.is_tight(settings.storage_bytes_most):
+            return 0
+        if not settings.patience_seconds:
+            return settings.concurrency
+        news = self.news.of(split_task_key(task_key)[0], self._model)
+        return 0 if news.is_away(now) else news.width(settings.concurrency, now)
+
     async def _claim(
         self, task_key: TaskKey, host: Host, window: float, announce: int, chunks: int
     ) -> Claim | Unclaimed:
@@ -163,6 +175,7 @@ class Worker:
                 stands_in=host.stands_in,
                 seen=seen,
                 chunks=chunks,
+                model=self._model,
             )
         except StoreError:
             self.latency.note_failure(clock.now() - asked_at, clock.now())
@@ -179,8 +192,10 @@ class Worker:
         pace = Pace(claim, self.latency, lease_seconds=lease_seconds, window=window, laned=laned, log=log)
         model = claim.options.model or self._model
         now = clock.now()
+        news = self.news.of(split_task_key(claim.task_key)[0], model)
+        hearsay = Hearsay(claim, news, self.store, allowance, self.latency, model=model, granted_at=now, log=log)
         patience = Patience(
-            self.news.of(model),
+            news,
             self.settings.patience_seconds,
             now=now,
             away_for=None if claim.away_ms is None else claim.away_ms / 1000,
@@ -196,6 +211,7 @@ class Worker:
             Room(self.storage, self.settings.storage_bytes_most, log),
             Ledger(claim, self.settings.max_attempts, patience, now),
             Looks(claim, self.store, self.settings, allowance, self.latency, host.hint, log),
+            hearsay,
             store=self.store,
             settings=self.settings,
             model=model,

@@ -1,12 +1,14 @@
 """What a worker holds while it works on a task, and what it tells the store."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
+from zlib import crc32
 
 from ..core import limits
 from ..core.ids import TaskKey
+from ..core.latest_calls import LatestCall
 from ..core.states import Status
 from ..core.task import Failure, LastError, TaskOptions, Wait
 from ..core.window import Window
@@ -21,15 +23,48 @@ class CallKey(NamedTuple):
     position: int
 
 
+def chunk_number(task_key: TaskKey, key: CallKey) -> int:
+    """Return a number that names a chunk, or a merge's call, among those of its tenant. It tells no task's id."""
+    return crc32(f"{task_key}/{key.level}/{key.position}".encode())
+
+
 class Tried(NamedTuple):
-    """Calls made so far for an output that is not there yet; `attempts` are those that count."""
+    """Calls made so far for an output that is not there yet.
+
+    `attempts` count against MAX_ATTEMPTS, `counted` are failures of the service that are the chunk's own trouble.
+    """
 
     attempts: int = 0
     calls: int = 0
+    counted: int = 0
 
     def after(self, attempts: int) -> "Tried":
         """Return the same with one call more, which counts as so many attempts."""
-        return Tried(self.attempts + attempts, self.calls + 1)
+        return self._replace(attempts=self.attempts + attempts, calls=self.calls + 1)
+
+
+class Told(NamedTuple):
+    """What isolates tell each other of a tenant's latest calls with one model: these, and when one last failed.
+
+    Times are milliseconds since the epoch, by the database's clock.
+    """
+
+    calls: tuple[LatestCall, ...]
+    failed_ms: int
+
+
+class FailedCall(NamedTuple):
+    """A call that failed; `final` when no other will be made for it, and else none before `rests_until`.
+
+    `held` is when it started and failed, while it is not known whether that counts. Times are in ms.
+    """
+
+    key: CallKey
+    tried: Tried
+    final: bool
+    failure: Failure
+    rests_until: int | None = None
+    held: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +81,9 @@ class Claim:
     `merges` are the numbers of calls of the merge levels that are planned, `merge_ends` is the plan of the highest one:
     where each of its calls' outputs end in the level below. The model has been away for `away_ms`, after `away_waits`
     calls that asked for it. `pace_ms` is the time from one finished call to the next, None until it is known.
+    `resting` are calls that wait for so many ms more, each for itself, `held` failures of which it is not known whether
+    they count. `told` is what other isolates have told, None if
+    no call has failed of late.
     """
 
     task_key: TaskKey
@@ -73,6 +111,8 @@ class Claim:
     outputs: frozenset[CallKey]
     tried: dict[CallKey, Tried]
     refused: dict[CallKey, Failure]
+    resting: dict[CallKey, int] = field(default_factory=dict)
+    held: tuple[FailedCall, ...] = ()
     announced: frozenset[CallKey]
     doubted: frozenset[CallKey]
     deadline_left_ms: int | None = None
@@ -81,6 +121,7 @@ class Claim:
     away_waits: int = 0
     last_error: LastError | None = None
     pace_ms: int | None = None
+    told: Told | None = None
 
 
 class Standing(StrEnum):
@@ -136,15 +177,6 @@ class MergeLevel(NamedTuple):
     ends: tuple[int, ...]
 
 
-class FailedCall(NamedTuple):
-    """A call that failed; `final` when no other will be made for it."""
-
-    key: CallKey
-    tried: Tried
-    final: bool
-    failure: Failure
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """What one write under a claim says. `step` is its number. Totals are absolute, and so are times, in ms.
@@ -153,7 +185,7 @@ class Progress:
     A write that failed may have landed, or may land yet. The next one tells its outputs once more, and perhaps others
     after them: `tries` is how many each of the writes before it told, and `first_step` the number of the first of them,
     where there is one. Under that number each output stays the same piece. `merges` are levels that are planned and not
-    written yet. `wait` is what the run waits for if no call is out.
+    written yet. `wait` is what the run waits for if no call is out. `told` is for other isolates.
     """
 
     step: int
@@ -181,6 +213,7 @@ class Progress:
     wait: Wait | None = None
     pace_ms: int | None = None
     truncated: int = 0
+    told: Told | None = None
 
 
 class Release(NamedTuple):

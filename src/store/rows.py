@@ -5,14 +5,15 @@ from collections.abc import Container, Sequence
 
 from ..core import limits
 from ..core.ids import TaskKey
+from ..core.latest_calls import LatestCall
 from ..core.marks import Pulse
 from ..core.states import Status
 from ..core.task import CONCAT_SEPARATOR, CONTENT_FILTER, ChunkView, Failure, Mark, Reduce, Route, Source, Task, Usage
 from ..core.window import Window
 from . import options, segments, waiting
 from .chunk_index import ChunkIndex
-from .claims import CallKey, Claim, Output, Standing, Tried, Unclaimed
-from .columns import maybe_whole, task_code, task_key, text, whole, whole_list
+from .claims import CallKey, Claim, FailedCall, Output, Standing, Told, Tried, Unclaimed
+from .columns import maybe_text, maybe_whole, task_code, task_key, text, whole, whole_list
 from .database import Row
 from .pages import Page
 
@@ -112,7 +113,9 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         output_tokens=whole(task, "output_tokens"),
         truncated=whole(task, "truncated"),
         outputs=done,
-        tried={_key(row): Tried(whole(row, "attempts"), whole(row, "calls")) for row in failures if not row["final"]},
+        tried={_key(row): _tried(row) for row in failures if not row["final"]},
+        resting={_key(row): whole(row, "rest_left") for row in failures if row["rest_left"]},
+        held=tuple(_held(row) for row in failures if row["held"] is not None and _key(row) not in done),
         refused={_key(row): _call_failure(row) for row in failures if row["final"] and _key(row) not in done},
         announced=keys(task, "in_flight"),
         doubted=keys(task, "doubted"),
@@ -122,7 +125,26 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         away_waits=whole(task, "away_waits"),
         last_error=waiting.last_error(task),
         pace_ms=maybe_whole(task, "pace_ms"),
+        told=told(task),
     )
+
+
+def told(row: Row) -> Told | None:
+    """Read what isolates tell each other of latest calls."""
+    found = maybe_text(row, "told")
+    if found is None:
+        return None
+    failed_ms, calls = json.loads(found)
+    return Told(tuple(LatestCall(chunk, at, bool(succeeded)) for chunk, at, succeeded in calls), failed_ms)
+
+
+def _tried(row: Row) -> Tried:
+    return Tried(whole(row, "attempts"), whole(row, "calls"), whole(row, "counted"))
+
+
+def _held(row: Row) -> FailedCall:
+    started, failed = whole_list(row, "held")
+    return FailedCall(_key(row), _tried(row), False, _call_failure(row), None, (started, failed))
 
 
 def unclaimed(rows: Sequence[Row]) -> Unclaimed:

@@ -1,6 +1,6 @@
 """A worker's share of the store: it takes a claim, works under its fence, and ends it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..core import limits
 from ..core.ids import TaskKey
@@ -8,14 +8,28 @@ from ..core.stalls import Rests
 from ..core.states import Status
 from ..core.task import Failure, Route, is_truncated
 from . import columns, ending, rows, segments
-from .claims import START_MS, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Release, Step, Unclaimed
+from .claims import (
+    START_MS,
+    Claim,
+    Continue,
+    Fail,
+    FailedCall,
+    Finish,
+    Output,
+    Progress,
+    Release,
+    Step,
+    Told,
+    Unclaimed,
+)
 from .outbox import OutboxStore
 from .seen import Seen, note
-from .sql import tallies
+from .sql import latest_calls, tallies
 from .sql import work as sql
 from .sql.statement import BoundStatement, Value, as_json
 
 NO_RESTS = Rests()
+_TOLD_MS = round(limits.TELL_CALLS_SECONDS * 1000)
 
 
 class WorkStore(OutboxStore):
@@ -41,6 +55,7 @@ class WorkStore(OutboxStore):
         rests: Rests = NO_RESTS,
         stands_in: bool = False,
         seen: Seen | None = None,
+        model: str = "",
     ) -> Claim | Unclaimed:
         """Take the task, or say why not. `holder` names this claim; `host` a host that replaces itself, or ''.
 
@@ -48,7 +63,8 @@ class WorkStore(OutboxStore):
         The claim has the text of up to `chunks` chunks, and of those that it announces in any case.
         A host that finds its dead predecessor there asks once more, and names the claim that it has seen. Should the
         worker die before a call has finished, nobody takes the task over before it has had its rest. `stands_in`: the
-        caller works in place of a host that did not come. `seen` is a trigger to be noted with the claim.
+        caller works in place of a host that did not come. `seen` is a trigger to be noted with the claim. `model` is
+        that of a task which names none.
         """
         seen_fence = None
         for _ in range(2):
@@ -66,6 +82,8 @@ class WorkStore(OutboxStore):
                     rests_ms=as_json(rests.between_ms),
                     least_ms=rests.least_ms,
                     stands_in=int(stands_in),
+                    model=model,
+                    told_ms=_TOLD_MS,
                 ),
                 sql.CLAIM_WAKE.bind(task_key=task_key, holder=holder),
                 sql.CLAIM_TEXT.bind(
@@ -83,12 +101,25 @@ class WorkStore(OutboxStore):
                 break
         return rows.unclaimed(standing)
 
-    async def step(self, claim: Claim, progress: Progress, step: Step, *, sends: int = limits.STORE_SENDS) -> bool:
+    async def step(
+        self,
+        claim: Claim,
+        progress: Progress,
+        step: Step,
+        *,
+        sends: int = limits.STORE_SENDS,
+        model: str = "",
+        heard: Callable[[Told], None] | None = None,
+    ) -> bool:
         """Record progress and continue or end the claim, in one transaction. False: the claim is lost.
 
-        It is sent up to `sends` times: how often it may write is for the worker to say.
+        It is sent up to `sends` times: how often it may write is for the worker to say. `heard` is given what other
+        isolates have told of the tenant's calls with `model`, if the claim goes on.
         """
-        batch = [*self._records(claim, progress), _step(claim, progress, step)]
+        told_id = latest_calls_id(claim.task_key, model)
+        batch = [*self._records(claim, progress), _step(claim, progress, step, told_id)]
+        if progress.told is not None:
+            batch.insert(0, _tell(told_id, progress.told))
         written = len(batch) - 1
         if isinstance(step, Finish) and not step.keep_input:
             batch.append(sql.EMPTY_INPUT.bind(**_claimed(claim)))
@@ -102,7 +133,17 @@ class WorkStore(OutboxStore):
         results = await self._database.run(*batch, sends=sends)
         if is_end:
             self._wrote(results[-1], asked_at)
-        return bool(results[written])
+        landed = results[written]
+        if heard is not None and landed and isinstance(step, Continue):
+            told = rows.told(landed[0])
+            if told is not None:
+                heard(told)
+        return bool(landed)
+
+    async def told(self, task_key: TaskKey, model: str) -> Told | None:
+        """Return what isolates have told of the latest calls of a task's tenant with a model. It is asked once."""
+        (found,) = await self._database.run(latest_calls.HEAR.bind(id=latest_calls_id(task_key, model)), sends=1)
+        return rows.told(found[0]) if found else None
 
     async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
         """Give the task back without what has happened since the last write. False: the claim is lost.
@@ -166,6 +207,16 @@ class WorkStore(OutboxStore):
         return batch
 
 
+def latest_calls_id(task_key: TaskKey, model: str) -> str:
+    """Name the latest calls of a task's tenant with a model."""
+    return task_key[: task_key.find(":") + 1] + model
+
+
+def _tell(told_id: str, told: Told) -> BoundStatement:
+    calls = as_json([[call.chunk, round(call.at), int(call.succeeded)] for call in told.calls])
+    return latest_calls.TELL.bind(id=told_id, calls=calls, failed_ms=told.failed_ms, most=limits.LATEST_CALLS_KEPT)
+
+
 def _parts(outputs: Sequence[Output]) -> list[str]:
     """Write outputs as JSON lists, each small enough for one bound parameter."""
     parts: list[list[str]] = [[]]
@@ -186,10 +237,12 @@ def _claimed(claim: Claim) -> dict[str, Value]:
     return {"task_key": claim.task_key, "fence": claim.fence, "holder": claim.holder}
 
 
-def _failed(call: FailedCall) -> list[int | str]:
+def _failed(call: FailedCall) -> list[int | str | None]:
     tried, failure = call.tried, call.failure
     counts = (tried.attempts, tried.calls, int(call.final))
-    return [*call.key, *counts, failure.code, failure.message, int(failure.retryable)]
+    words = (failure.code, failure.message, int(failure.retryable))
+    held = None if call.held is None else as_json(call.held)
+    return [*call.key, *counts, *words, tried.counted, call.rests_until, held]
 
 
 def _totals(progress: Progress) -> dict[str, Value]:
@@ -218,11 +271,11 @@ def _totals(progress: Progress) -> dict[str, Value]:
     }
 
 
-def _step(claim: Claim, progress: Progress, step: Step) -> BoundStatement:
+def _step(claim: Claim, progress: Progress, step: Step, told_id: str) -> BoundStatement:
     told: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
     match step:
         case Continue(lease_ms, start_ms):
-            return sql.PROGRESS.bind(**told, lease_ms=lease_ms, start_ms=start_ms)
+            return sql.PROGRESS.bind(**told, lease_ms=lease_ms, start_ms=start_ms, told_id=told_id, told_ms=_TOLD_MS)
         case Release(delay_ms, sweep_ms):
             return sql.RELEASE.bind(**told, delay_ms=delay_ms, sweep_ms=sweep_ms)
         case Finish(retention_ms, top_level):

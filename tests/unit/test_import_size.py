@@ -22,10 +22,10 @@ from tests.support import import_watch
 SRC = Path(__file__).resolve().parents[2] / "src"
 # At most so many: what there is, and little room.
 MOST: Mapping[str, int] = {
-    "modules": 165,
-    "bytes": 750_000,
+    "modules": 176,
+    "bytes": 785_000,
     "dataclasses": 31,
-    "named_tuples": 81,
+    "named_tuples": 85,
     "models": 4,
 }
 # What is imported in a function, by the module that does it. None of it is on the way of a submission, a poll of a task

@@ -207,7 +207,7 @@ def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):
     """A chunk that has an output in a segment is shown once, and as finished."""
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(0), completed=1)
-    bench.database.rows("INSERT INTO failures VALUES ('task', 0, 0, 1, 1, 1, 'model_refused', 'no', 0)")
+    bench.database.rows("INSERT INTO failures VALUES ('task', 0, 0, 1, 1, 1, 'model_refused', 'no', 0, 0, NULL, NULL)")
     assert texts(bench) == ["output 0"]
 
 

@@ -60,7 +60,7 @@ def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
 def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
     """A chunk says why it ends; a task counts chunks and merges; the log names each. A second worker counts on."""
     reasons = ["stop", "length", "content_filter", "odd", None, "length"]
-    bench = make(max_attempts=1)
+    bench = make(max_attempts=1, patience_seconds=0)
     bench.insert(6, Reduce.MERGE)
     bench.model.act = lambda call, number: (
         ModelUnavailable("503") if number == 6 else ModelReply("cut", 1, 1, reasons[number - 1])

@@ -20,7 +20,7 @@ from simulator.campaign.workload import (
     Workload,
 )
 from simulator.platform import model, storage_cap
-from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
+from simulator.platform.choices import FREE, TOP, Deployment
 from simulator.platform.isolate import Isolate
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.shared_database import Sharing
@@ -187,10 +187,10 @@ def bearing_absence(rng: Random, seconds: float = 3_600) -> Workload:
 
 
 def one_fails(rng: Random) -> Workload:
-    """Tasks of many chunks, the first of which fails: without lanes, so that the others outlast its retries."""
+    """A task whose first chunk fails, and others that come one by one, so that its failures show to be its own."""
     workload = bearing_absence(rng)
-    specs = tuple(replace(spec, chunks=30, refused=True) for spec in workload.tasks)
-    return replace(workload, tasks=specs, first=DIRECT, last=DIRECT)
+    specs = (TaskSpec(at=0, chunks=6, refused=True), *(TaskSpec(at=20 * number, chunks=2) for number in range(50)))
+    return replace(workload, tasks=specs)
 
 
 def refused(rng: Random) -> Workload:

@@ -13,8 +13,12 @@ _read_claim = rows.claim
 _decide = ModelServer._decide
 
 
-def count_all(_patience: Any, _started_at: float) -> bool:
+def count_all(*_arguments: Any) -> bool:
     return True
+
+
+def count_none(*_arguments: Any) -> bool:
+    return False
 
 
 def never_narrow(_patience: Any, _now: float) -> bool:
@@ -31,10 +35,6 @@ def a_second(_waits: int, _chance: float) -> float:
 
 def claim_without_wait(*args: Any) -> Claim:
     return replace(_read_claim(*args), away_ms=None, away_waits=0)
-
-
-def settle_nothing(*_args: Any) -> list[Any]:
-    return []
 
 
 def fail_one_chunk(self: ModelServer, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float]:

@@ -6,9 +6,8 @@ from simulator.campaign.ablations import impatience as without
 from simulator.campaign.ablations.circumstances import ONE_CHUNK_FAILS, bearing_absence, one_fails
 from simulator.campaign.ablations.definition import Ablation
 from simulator.engine.fault_kinds import MODEL_AWAY
-from src.core import patience
+from src.core import trouble
 from src.core.patience import Patience
-from src.processing.suspense import Suspense
 from src.store import rows
 
 AWAY = {MODEL_AWAY: 0.1}
@@ -16,7 +15,7 @@ AWAY = {MODEL_AWAY: 0.1}
 ABLATIONS = (
     Ablation(
         "failures_while_away",
-        "failures count against a chunk only where another call has succeeded meanwhile",
+        "failures count against a chunk only where the model answers other chunks at the same time",
         ((Patience, "counts", without.count_all),),
         AWAY,
         bearing_absence,
@@ -31,7 +30,7 @@ ABLATIONS = (
     Ablation(
         "growing_pauses",
         "the pauses between the calls that ask for a model double",
-        ((patience, "away_seconds", without.a_second),),
+        ((trouble, "away_seconds", without.a_second),),
         AWAY,
         bearing_absence,
     ),
@@ -51,8 +50,8 @@ ABLATIONS = (
     ),
     Ablation(
         "chunk_that_fails_alone",
-        "a chunk's failures count as soon as another call has succeeded",
-        ((Suspense, "settle", without.settle_nothing),),
+        "a chunk's failures count while the model answers other chunks",
+        ((Patience, "counts", without.count_none),),
         {},
         one_fails,
         ONE_CHUNK_FAILS,

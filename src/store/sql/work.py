@@ -15,6 +15,7 @@ from .fragments import (
     failed,
     wake,
 )
+from .latest_calls import told
 from .statement import statement
 from .window import window
 
@@ -38,6 +39,8 @@ from .window import window
 # list of the chunks that a worker of a fresh task starts with; the client's budget cuts it short. No call has failed
 # for good before the first claim. `:early_ms` is how early a continuation may come. `:stands_in` is 1 for a worker in
 # place of a host that did not come: the task stays one that was sent off in vain.
+#
+# It gives what other isolates have told of calls that failed within `:told_ms`; `:model` is that of a task without one.
 #
 # Calls start within `:start_ms` of this or not at all. Lanes of the former worker may have read its window just now,
 # and count from then: so its window, if it is longer, is taken over.
@@ -72,7 +75,8 @@ WHERE id = :task_key AND (
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
   total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens, truncated,
   announced_at, deadline_at - {NOW} AS deadline_left,
-  max(0, {NOW} - away_since) AS away_ms, away_waits, last_error, pace_ms
+  max(0, {NOW} - away_since) AS away_ms, away_waits, last_error, pace_ms,
+  {told("tenant || ':' || coalesce(model, :model)")} AS told
 """)
 
 # Keeps wake_at from lying behind the lease. In the common case it does not, and no row is written.
@@ -105,8 +109,9 @@ SELECT level, min(idx) AS first, max(idx) AS last FROM (
 ) WHERE {_HELD} GROUP BY level, neighbours ORDER BY level, first
 """)
 CLAIM_FAILURES = statement(f"""
-SELECT level, idx, attempts, calls, final, code, message, retryable FROM failures
-WHERE task_id = :task_key AND {_HELD} ORDER BY level, idx
+SELECT level, idx, attempts, calls, counted, final, code, message, retryable,
+  max(0, rests_until - {NOW}) AS rest_left, held
+FROM failures WHERE task_id = :task_key AND {_HELD} ORDER BY level, idx
 """)
 
 # Tells a worker that got no claim why, and a host that holds the task itself, in another life, under which fence.
@@ -159,13 +164,16 @@ ON CONFLICT DO NOTHING
 """)
 
 # Records failed calls with their totals, which the worker knows. `:failures` is a JSON list of
-# [level, idx, attempts, calls, final, code, message, retryable].
+# [level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held].
 RECORD_FAILURES = statement(f"""
-INSERT INTO failures (task_id, level, idx, attempts, calls, final, code, message, retryable)
-SELECT :task_key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+INSERT INTO failures
+  (task_id, level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held)
+SELECT :task_key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+  value ->> 7, value ->> 8, value ->> 9, value ->> 10
 FROM json_each(:failures) WHERE {_MINE}
 ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, final = excluded.final,
-  code = excluded.code, message = excluded.message, retryable = excluded.retryable
+  code = excluded.code, message = excluded.message, retryable = excluded.retryable, counted = excluded.counted,
+  rests_until = excluded.rests_until, held = excluded.held
 """)
 
 # Writes the plan of a merge's level, a JSON list, with the announcement of its first calls. What is there stays.
@@ -188,11 +196,12 @@ _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_fligh
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 
 # Records what was done, announces the calls about to be made (in_flight) and renews the lease. Calls are started within
-# `:start_ms` of this or not at all. No row: the claim is lost, or the deadline has passed.
+# `:start_ms` of this or not at all. No row: the claim is lost, or the deadline has passed. It gives what other isolates
+# have told of calls that failed within `:told_ms`; `:told_id` names the tenant and the model.
 PROGRESS = statement(f"""
 UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, {ANNOUNCED}
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
-RETURNING fence
+RETURNING fence, {told(":told_id")} AS told
 """)
 
 # Finds room for twice `:half` bytes, or fails for want of it. The row grows by as much, and shrinks again with

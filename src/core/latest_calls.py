@@ -1,0 +1,44 @@
+"""A tenant's latest calls with one model: how the latest call of each chunk ended, and when. Pure."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from . import limits
+
+
+class LatestCall(NamedTuple):
+    """How the latest call for a chunk ended. `chunk` is a number that names the chunk, and tells nothing else of it."""
+
+    chunk: int
+    at: float
+    succeeded: bool
+
+
+class LatestCalls:
+    """The chunks that were called last, each with its latest call. One more is kept than the rule of failures reads:
+    a chunk is not judged by its own calls."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, LatestCall] = {}
+
+    def __iter__(self) -> Iterator[LatestCall]:
+        """Give the latest call first."""
+        return iter(sorted(self._calls.values(), key=lambda call: -call.at))
+
+    def note(self, call: LatestCall) -> bool:
+        """Take in a call. False: it is known already, or a later call of its chunk is, or of enough others."""
+        known = self._calls.get(call.chunk)
+        if known is not None and known.at >= call.at:
+            return False
+        self._calls[call.chunk] = call
+        if len(self._calls) > limits.LATEST_CALLS_KEPT:
+            oldest = min(self._calls.values(), key=lambda kept: kept.at)
+            del self._calls[oldest.chunk]
+            return oldest is not call
+        return True
+
+
+def others(chunk: int, calls: Iterable[LatestCall], now: float) -> list[LatestCall]:
+    """Return the latest calls of the last ten other chunks that were called within 15 minutes."""
+    found = [call for call in calls if call.chunk != chunk and now - call.at <= limits.OTHERS_SECONDS]
+    return sorted(found, key=lambda call: -call.at)[: limits.OTHERS_MOST]

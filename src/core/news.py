@@ -1,0 +1,128 @@
+"""What an isolate has learnt of its models, from the calls of all its tasks. Pure: the caller reads a steady clock.
+
+Trouble is kept for each tenant and model, so one tenant's failures never make another tenant wait. That a model has
+answered is known to all tenants. All of it is numbers: nothing in here can be awaited.
+"""
+
+import math
+from collections.abc import Iterable
+
+from . import limits
+from .latest_calls import LatestCall, LatestCalls
+from .trouble import Trouble
+
+
+class Answers:
+    """When a model last answered a call, of whichever tenant, and when it last came back after it had been silent."""
+
+    def __init__(self) -> None:
+        self.at = -math.inf
+        self.back_at = -math.inf
+
+    def note(self, at: float) -> None:
+        """Take in a success."""
+        if at - self.at > limits.BROWN_OUT_SECONDS:
+            self.back_at = at
+        self.at = max(self.at, at)
+
+
+class News:
+    """What is known of one model to one tenant. `answers` are those that the model has given to all tenants."""
+
+    def __init__(self, answers: Answers | None = None) -> None:
+        self.trouble = Trouble()
+        self.calls = LatestCalls()
+        self.answers = answers or Answers()
+        self.untold = False  # whether something is known that no run has told the database
+
+    @property
+    def heard_at(self) -> float:
+        """When a task that waits for the model could last learn that it is there: from its tenant's own success, or
+        from the first one of any tenant after the model was silent."""
+        return max(self.trouble.success_at, self.answers.back_at)
+
+    def succeeded(self, chunk: int, now: float) -> None:
+        """Take in a call that succeeded."""
+        self.trouble.returned(now)
+        self.answers.note(now)
+        self._note(LatestCall(chunk, now, True))
+
+    def failed(self, chunk: int, started_at: float, now: float, asked: float, chance: float) -> None:
+        """Take in a call that failed for a cause of the service."""
+        self.trouble.failed(started_at, now, asked, chance)
+        self._note(LatestCall(chunk, now, False))
+
+    def failed_alone(self, chunk: int, now: float) -> None:
+        """Take in a failure that counts against its chunk: the model is there."""
+        self.trouble.failure_at = now
+        self._note(LatestCall(chunk, now, False))
+
+    def malformed(self, chunk: int, now: float) -> None:
+        """Take in a reply without a usable output: no success, and no trouble of the service."""
+        self._note(LatestCall(chunk, now, False))
+
+    def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
+        """Take in what other isolates have told: their latest calls, and when one last failed."""
+        for call in calls:
+            self.calls.note(call)
+            if call.succeeded:
+                self.trouble.heard(min(call.at, now))
+                self.answers.note(min(call.at, now))
+        self.trouble.failure_at = max(self.trouble.failure_at, min(failure_at, now))
+
+    def is_away(self, now: float) -> bool:
+        """Whether the model is away. What is older than AWAY_SECONDS_KEPT says nothing."""
+        trouble = self.trouble
+        return trouble.away and now - trouble.failure_at <= limits.AWAY_SECONDS_KEPT and not self.is_brown(now)
+
+    def is_brown(self, now: float) -> bool:
+        """Whether failures are a brown-out at most: the tenant has had a success of late."""
+        return now - self.trouble.success_at <= limits.BROWN_OUT_SECONDS
+
+    def is_mixed(self, now: float) -> bool:
+        """Whether calls have failed of late, and others succeeded: then isolates tell each other of theirs.
+
+        While all fail there is nothing to tell: each task finds out by itself.
+        """
+        return now - self.trouble.failure_at <= limits.TELL_CALLS_SECONDS and self.is_brown(now)
+
+    def width(self, usual: int, now: float) -> int:
+        """Return how many calls a run may have out: the share that succeeds, and all soon after the last failure.
+
+        Chunks that nothing is known of count as successes.
+        """
+        return max(1, math.ceil(usual * min(1.0, self._share(now) + self._healed(now)) - 1e-9))
+
+    def widens_at(self, out: int, usual: int, now: float) -> float:
+        """Return from when on a run may have one call more than `out`, at the latest, if no call fails until then."""
+        return self.trouble.failure_at + limits.WIDEN_SECONDS * max(0.0, (out + 0.01) / usual - self._share(now))
+
+    def _share(self, now: float) -> float:
+        recent = [call for call in self.calls if now - call.at <= limits.OTHERS_SECONDS][: limits.OTHERS_MOST]
+        return 1 - sum(not call.succeeded for call in recent) / limits.OTHERS_MOST
+
+    def _healed(self, now: float) -> float:
+        return (now - self.trouble.failure_at) / limits.WIDEN_SECONDS
+
+    def _note(self, call: LatestCall) -> None:
+        self.untold = self.calls.note(call) or self.untold
+
+
+class ModelNews:
+    """What an isolate has learnt of its models, by tenant and model; beyond NEWS_MODELS_MOST the oldest goes."""
+
+    def __init__(self) -> None:
+        self._news: dict[tuple[str, str], News] = {}
+        self._answers: dict[str, Answers] = {}
+
+    def of(self, tenant: str, model: str) -> News:
+        """Return what is known of a model to a tenant, to be read and written by all of its tasks."""
+        answers = self._answers.pop(model, None) or Answers()
+        self._answers[model] = answers
+        news = self._news.pop((tenant, model), None) or News()
+        news.answers = answers
+        self._news[tenant, model] = news
+        for kept in (self._news, self._answers):
+            if len(kept) > limits.NEWS_MODELS_MOST:
+                del kept[next(iter(kept))]  # type: ignore[arg-type]
+        return news
