@@ -1,6 +1,6 @@
 """Which faults disturb whoever works, the model, or neither: what must hold depends on it."""
 
-from simulator.engine.fault_kinds import KINDS, MODEL_AWAY
+from simulator.engine.fault_kinds import BROWN_OUT, KINDS, MODEL_AWAY, POISONED
 
 # Without any of these, nothing may end in doubt, and no task may fail for a reason that is not the model's.
 CRASHES = frozenset(
@@ -14,7 +14,7 @@ CRASHES = frozenset(
 )  # fmt: skip
 # Answers, and silences, after which nobody knows whether the model counted the call.
 DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable", "model_hang", "model_slow"})
-MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed"}) | DOUBTFUL
+MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed", BROWN_OUT, POISONED}) | DOUBTFUL
 # By these neither who works is disturbed, nor the model.
 HARMLESS = frozenset(KINDS) - CRASHES - MODEL - {MODEL_AWAY, "user_raced"}
 # After these an answer may be heard too late, and count as none.

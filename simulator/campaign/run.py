@@ -28,11 +28,13 @@ from simulator.campaign.workload import (
 )
 from simulator.engine.errors import SimulationError
 from simulator.engine.fault_kinds import (
+    BROWN_OUT,
     DEAD_TRIGGERS,
     FOUND_BY_REVIEW,
     HOSTED,
     KINDS,
     MODEL_AWAY,
+    POISONED,
     RATE_LIMITER,
     RECEIVER,
     STORAGE,
@@ -88,7 +90,7 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
     fail at entry. Of `swarm` half have no shared database, and three quarters none that may not grow. Those of the
     limiter of requests, and those that a review found, come from streams of their own, so that seeds without them stay
     what they were."""
-    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED}
+    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED}
     usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER
     if profile == "calm":
         return {}
@@ -97,7 +99,7 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
             name: min(0.5, 3 * rate) for name, rate in usual.items() if name not in CRASHES | MODEL | {"user_raced"}
         }
     if profile == "model":
-        return {name: 3 * usual[name] for name in MODEL}
+        return {name: 3 * usual[name] for name in MODEL - apart}
     if profile == "everything":
         return usual
 
@@ -124,6 +126,13 @@ def away_rate(profile: str, rng: Random) -> float:
     if profile == AWAY:
         return 10 * usual
     return 0.0 if profile in {"calm", "harmless"} else usual * rng.choice((0, 0, 0, 1, 3, 3))
+
+
+def brown_rates(profile: str, rng: Random) -> dict[str, float]:
+    """How often a share of the calls fails for a while, and how many texts always do: neither in half of the runs."""
+    if profile in {"calm", "harmless"}:
+        return {}
+    return {name: KINDS[name].rate * rng.choice((0, 0, 0, 1, 3, 3)) for name in (BROWN_OUT, POISONED)}
 
 
 def receiver_rates(rng: Random) -> dict[str, float]:
@@ -186,6 +195,7 @@ def run_seed(
         rates(profile, fault_rng, limiter_rng, Random(f"{seed}/found by review"))
         | {MODEL_AWAY: away_rate(profile, away_rng), STREAM_CUT: 0.0 if profile == "calm" else KINDS[STREAM_CUT].rate}
         | hosted_rates(Random(f"{seed}/hosted"))
+        | brown_rates(profile, Random(f"{seed}/brown-outs"))
         | (receiver_rates(hook_rng) if chosen.webhooks else {})
         | (_with_clocks(response_rng) if any(spec.response for spec in chosen.tasks) else {})
         if fault_rates is None

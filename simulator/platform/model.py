@@ -1,13 +1,14 @@
 """A model that misbehaves, and keeps its own exact books: every call that reached it, whoever sent it."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
-from simulator.engine.fault_kinds import MODEL_AWAY
+from simulator.engine.fault_kinds import BROWN_OUT, MODEL_AWAY, POISONED
 from simulator.platform.binding_port import Network, Port, Reply
 from src.core.errors import (
     ModelConnectionLost,
@@ -35,6 +36,8 @@ AWAY_SECONDS = (1.0, 30.0, 300.0, 1_800.0)
 AWAY_REST_SECONDS = 600.0  # from one absence to the next: whoever waits has asked meanwhile
 # How calls fail while the model is away: answered, refused before the model has seen them, or without an answer.
 type Absence = Literal["5xx", "unreachable", "hang"]
+BROWN_OUT_SECONDS = (10.0, 60.0, 600.0)
+BROWN_OUT_SHARES = (0.1, 0.3, 0.5, 0.8)
 ABSENCES: tuple[Absence, ...] = ("5xx", "5xx", "unreachable", "hang")
 
 
@@ -69,6 +72,14 @@ class ModelServer:
         self.failed: Callable[[ModelCall, ModelError], None] = lambda _call, _error: None  # a call has failed in one
         self.away_since = self.away_until = -AWAY_REST_SECONDS
         self._absence: Absence = "5xx"
+        self.brown_until = -math.inf
+        self.brown_share = 0.0
+        self.is_poison: Callable[[ModelCall], bool] = lambda _call: False  # has no answer but 500
+        self._poisoned: dict[str, bool] = {}  # by text: whether the fault has struck it
+
+    def brown_out(self, seconds: float, share: float) -> None:
+        """Fail with this share of the calls, for all callers, from now on."""
+        self.brown_until, self.brown_share = self.network.loop.time() + seconds, share
 
     def go_away(self, seconds: float, absence: Absence) -> None:
         """Be away for all callers, from now on."""
@@ -97,8 +108,13 @@ class ModelServer:
         if (away and self._absence == "unreachable") or (not away and faults.fires("model_unreachable", sender)):
             reply(None, ModelConnectionLost("connection refused"))
             return
+<<<<<<< HEAD
         answer, error, seconds = self._away() if away else self._decide(call, sender)
         self.records.append(CallRecord(self.network.loop.now(), sender, call, answer))
+=======
+        answer, error, seconds = self._away() if away else self._troubled(call, sender) or self._decide(call, sender)
+        self.records.append(CallRecord(self.network.loop.time(), sender, call, answer))
+>>>>>>> 1057c94 (Simulate brown-outs, texts that always fail, and the neighbours of whoever has them)
         self.calls_by_text[call.user] += 1
         faults.record("model", answer, call.user[:40])
         value = None if error else self._reply(call)
@@ -109,6 +125,28 @@ class ModelServer:
         if self._absence == "hang":
             return "hang", ModelTimeout("hang"), self.timeout_seconds
         return "5xx", ModelUnavailable("503"), self.faults.between(*self.seconds)
+
+    def _troubled(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float] | None:
+        """Fail in a brown-out, or for the sake of a text that always fails; None: the call has neither fate."""
+        faults, now = self.faults, self.network.loop.time()
+        if self.is_poison(call) or self._is_struck(call, sender):
+            return "5xx", ModelUnavailable("500"), faults.between(*self.seconds)
+        if now >= self.brown_until and faults.fires(BROWN_OUT, sender):
+            seconds = BROWN_OUT_SECONDS[int(faults.between(0, len(BROWN_OUT_SECONDS)))]
+            self.brown_out(seconds, BROWN_OUT_SHARES[int(faults.between(0, len(BROWN_OUT_SHARES)))])
+        if now < self.brown_until and faults.between(0, 1) < self.brown_share:
+            return "5xx", ModelUnavailable("503"), faults.between(*self.seconds)
+        return None
+
+    def _is_struck(self, call: ModelCall, sender: str) -> bool:
+        """Whether the fault has struck this text. It does so at its first call or never, and ends with all faults."""
+        if not self.faults.active or not self.faults.tallies[POISONED].rate:
+            return False
+        if call.user not in self._poisoned:
+            self._poisoned[call.user] = self.faults.fires(POISONED, sender)
+        elif self._poisoned[call.user]:
+            self.faults.strike(POISONED, sender)
+        return self._poisoned[call.user]
 
     def _decide(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float]:
         faults, fires, timeout = self.faults, self.faults.fires, self.timeout_seconds

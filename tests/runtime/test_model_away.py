@@ -1,7 +1,10 @@
 """A model server that is away for seconds in the middle of a task, on real workerd: the task waits, and says so."""
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -14,6 +17,7 @@ from tests.support.model_server import ModelServer
 pytestmark = pytest.mark.runtime
 CHUNKS, SMALL = 24, {"maxChars": 40}
 LATENCY_SECONDS = 0.3
+BROWN_OUT_SECONDS = 60 if os.environ.get("ONCEOVER_CAMPAIGN") else 10
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +100,23 @@ def test_a_server_that_answers_500(patient: Client, port: int):
         assert_whole(patient, task)
         served = [call for call in model.calls() if call.answered == "ok"]
         assert len(served) == CHUNKS
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_share_of_the_calls_fails(patient: Client, port: int, share: float):
+    """This share is answered with 503 while tasks come one by one, for a minute in a campaign: none of them fails."""
+    with serve(port) as model:
+        chance = Random(f"brown-out of {share}")
+        tasks = [patient.submit(paragraphs(CHUNKS), chunk=SMALL)]
+        model.plan = Plan(decide=lambda call: status(503) if chance.random() < share else None)
+        ends_at = time.monotonic() + BROWN_OUT_SECONDS
+        while time.monotonic() < ends_at:
+            tasks.append(patient.submit(paragraphs(CHUNKS), chunk=SMALL))
+            patient.finished(tasks[-2]["id"], 120)
+        model.plan = Plan()
+        for task in tasks:
+            assert_whole(patient, task)
+        refused = [call for call in model.calls() if call.answered == "status 503"]
+        served = [call for call in model.calls() if call.answered == "ok"]
+        assert len(served) == CHUNKS * len(tasks)
+        assert len(refused) > 0

@@ -1,0 +1,153 @@
+"""A share of the calls fails for a while: tasks bear it, and pay little for it. One tenant's trouble is its own.
+
+`python -m simulator.brownouts` has the whole table, up to an hour of it.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.brownouts import main
+from simulator.campaign.brownouts import BrownOut, Outcome, apart, play
+from simulator.campaign.neighbours import LATE_SECONDS_MOST, Neighbours, lateness
+from src.core import failures, limits
+from src.core import news as core_news
+from src.core.news import ModelNews, News
+from src.core.patience import Patience
+from src.store.work import WorkStore
+
+
+@pytest.mark.parametrize("route", ["queue", "objects", "direct"])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8])
+def test_a_minute_of_it_fails_no_task(share: float, route: str):
+    """No task fails but those with a chunk that always does. Calls are what the share makes of them, and runs are as
+    wide as ever within 10 s."""
+    outcome = play(BrownOut(share, 60, route, 20, apart(route)))
+    assert outcome.poisoned > 0
+    assert outcome.faults() == [], outcome
+
+
+@pytest.mark.parametrize("route", ["queue", "objects", "direct"])
+def test_ten_minutes_of_it_fail_no_task(route: str):
+    """The same for ten minutes, half of the calls."""
+    assert play(BrownOut(0.5, 600, route, 20, apart(route))).faults() == []
+
+
+@pytest.mark.parametrize(
+    "neighbours",
+    [Neighbours(400, come_at=(5.0,)), Neighbours(100, "objects", come_at=(5.0, 60.0)), Neighbours(100, "direct")],
+)
+def test_texts_that_always_fail_are_their_tenants_trouble(neighbours: Neighbours):
+    """Another tenant's task is late by two seconds and one call at most, however many of them there are."""
+    assert max(lateness(neighbours)) <= LATE_SECONDS_MOST
+
+
+def test_a_long_task_beside_them_is_as_wide_as_ever():
+    """It has no failures of its own, so it never waits for another tenant's."""
+    assert max(lateness(Neighbours(100, "queue", chunks=24, isolates=1, come_at=(5.0,)))) <= LATE_SECONDS_MOST
+
+
+# --- Each part is needed -----------------------------------------------------------------------------------------
+
+
+def wrong(brown_out: BrownOut) -> list[str]:
+    return play(brown_out).faults()
+
+
+def test_without_the_others_share_a_brown_out_fails_tasks(monkeypatch: pytest.MonkeyPatch):
+    """Any other success makes a failure count, as it once did: ten of them, with all their pauses, end chunks."""
+    monkeypatch.setattr(limits, "OTHERS_SHARE", 0.0)
+    assert "tasks ended as they should not" in " ".join(wrong(BrownOut(0.8, 1_200)))
+
+
+def test_without_the_pauses_a_chunk_ends_within_the_brown_out(monkeypatch: pytest.MonkeyPatch):
+    """Three failures that count, and no time between them: that happens to chunks that nothing is wrong with."""
+    monkeypatch.setattr(limits, "FAILURES_COUNTED_MOST", 3)
+    monkeypatch.setattr(failures, "pause_seconds", lambda counted, chance: 0.5)
+    assert "tasks ended as they should not" in " ".join(wrong(BrownOut(0.3, 600)))
+
+
+def test_without_what_isolates_tell_each_other_a_lone_chunk_waits_for_an_hour(monkeypatch: pytest.MonkeyPatch):
+    """On objects, each in an isolate of its own, the last chunk of a task has nobody else to be compared with."""
+
+    async def told(*_arguments: Any) -> None:
+        return None
+
+    monkeypatch.setattr(News, "is_mixed", lambda news, now: False)
+    monkeypatch.setattr(WorkStore, "told", told)
+    assert wrong(BrownOut(0.3, 60, "objects", 20)) != []
+
+
+def test_without_short_pauses_in_a_brown_out_runs_stay_narrow(monkeypatch: pytest.MonkeyPatch):
+    """A task whose latest calls have all failed would wait for minutes, as for a model that is away."""
+    monkeypatch.setattr(limits, "BROWN_OUT_SECONDS", -1.0)
+    assert "narrow after its end" in wrong(BrownOut(0.8, 600, "objects"))
+
+
+def test_without_width_that_follows_the_share_more_calls_are_out(monkeypatch: pytest.MonkeyPatch):
+    """A run of six calls at a time has one or two out while four in five fail."""
+    usual = News.width
+    news, now = News(), 100.0
+    for chunk in range(10):
+        (news.succeeded(chunk, now) if chunk < 2 else news.failed(chunk, 99, now, 0.0, 0.5))
+    assert usual(news, 6, now) == 2
+    assert [usual(news, 6, now + seconds) for seconds in (2, 4, 6, 8)] == [3, 4, 5, 6]
+    assert news.widens_at(2, 6, now) == pytest.approx(now + 10 * (2.01 / 6 - 0.2))
+
+
+def test_without_news_of_its_own_a_tenant_waits_for_another(monkeypatch: pytest.MonkeyPatch):
+    """As it once was: what an isolate knows of a model is one for all tenants."""
+    usual = ModelNews.of
+    monkeypatch.setattr(ModelNews, "of", lambda news, tenant, model: usual(news, "", model))
+    monkeypatch.setattr(core_news.Answers, "note", lambda answers, at: None)
+    assert max(lateness(Neighbours(100, "queue", isolates=1, come_at=(5.0,)))) > LATE_SECONDS_MOST
+
+
+def test_patience_runs_on_while_others_succeed():
+    """A task that alone fails, and whose failures do not count, ends: it hears of others, and has had no answer."""
+    news = News()
+    patience = Patience(news, 600, now=0.0)
+    for at in range(0, 700, 10):
+        patience.failed(1, at, at + 1, None, 0.5)
+        news.succeeded(2, at + 2)
+        assert not patience.narrow(at + 3)
+    assert patience.over(700)
+
+
+# --- What is asked -------------------------------------------------------------------------------------------------
+
+
+def test_what_is_asked_of_a_brown_out():
+    """Wrong ends, too many calls, poisoned tasks that go on and runs that stay narrow are each told."""
+    brown_out = BrownOut(0.5, 60)
+    good = Outcome(brown_out=brown_out, tasks=9, poisoned=1, lost=(), calls=150, needed=100, late=910, wide=10)
+    assert good.faults() == []
+    assert replace(good, lost=("t1",)).faults() == ["1 tasks ended as they should not"]
+    assert replace(good, calls=151).faults() == ["too many calls"]
+    assert replace(good, late=910.1).faults() == ["poisoned tasks go on"]
+    assert replace(good, late=910.1, brown_out=BrownOut(0.5, 60, "direct")).faults() == []
+    assert replace(good, wide=10.1).faults() == ["narrow after its end"]
+
+
+def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """It prints a table and writes the figures; the exit status says whether all is well."""
+    report = tmp_path / "brownouts.json"
+    arguments = [
+        "--percent",
+        "30",
+        "--minutes",
+        "1",
+        "--route",
+        "direct",
+        "--poisoned-in",
+        "0",
+        "--report",
+        str(report),
+    ]
+    assert main(arguments) == 0
+    assert "1 of 1 brown-outs are as they should be" in capsys.readouterr().out
+    (facts,) = json.loads(report.read_text())
+    assert (facts["route"], facts["share"], facts["lost"]) == ("direct", 0.3, 0)
