@@ -1,5 +1,6 @@
 // Serves one reference as local/host.mjs serves onceover: the same Miniflare, broker of queues and place for storage.
 // Arguments: the reference's name, the folder for its state, the model's base URL.
+import fs from "node:fs";
 import path from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { migrate } from "../../local/front_database.mjs";
@@ -41,9 +42,12 @@ const options = {
   port: 0,
   resourcePersistencePath: path.join(persistTo, "v3"),
   name,
-  modules: true,
   modulesRoot: here,
-  scriptPath: path.join(here, `${name}.mjs`),
+  modules: [`${name}.mjs`, "model_call.mjs"].map((file) => ({
+    type: "ESModule",
+    path: path.join(here, file),
+    contents: fs.readFileSync(path.join(here, file), "utf8"),
+  })),
   compatibilityDate: "2026-09-08", // that of wrangler.toml
   bindings: { AI_BASE_URL: baseUrl, AI_API_KEY: "test-key", AI_MODEL: "test-model" },
   ...BINDINGS[name],
