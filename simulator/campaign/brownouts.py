@@ -174,9 +174,9 @@ class Experiment:
         world.start_cron(CRON_SECONDS)
         ends_at = BEGINS_AT_SECONDS + brown_out.seconds
         coming = asyncio.create_task(self._come(ends_at))
-        await asyncio.sleep(BEGINS_AT_SECONDS - loop.time())
+        await asyncio.sleep(BEGINS_AT_SECONDS - loop.now())
         model.brown_out(brown_out.seconds, brown_out.share)
-        await asyncio.sleep(ends_at - loop.time())
+        await asyncio.sleep(ends_at - loop.now())
         going = self._left()
         self._most_out = Counter(self._out)
         wide = await self._widened(going, ends_at)
@@ -189,10 +189,10 @@ class Experiment:
 
     async def _come(self, ends_at: float) -> None:
         """Have tasks come for as long as poisoned ones may go on, so that there is somebody to compare them with."""
-        while self._world.loop.time() < ends_at + self._brown_out.late_most + 60:
+        while self._world.loop.now() < ends_at + self._brown_out.late_most + 60:
             number = self._submitted
             self._submitted += 1
-            one_in, lasts = self._brown_out.poisoned_in, self._world.loop.time() < ends_at
+            one_in, lasts = self._brown_out.poisoned_in, self._world.loop.now() < ends_at
             poisoned = one_in > 0 and lasts and number % one_in == 1
             if poisoned:
                 self._poisoned.add(number)
@@ -206,7 +206,7 @@ class Experiment:
         A task that has ended since is as wide as it may be.
         """
         loop = self._world.loop
-        while loop.time() < ends_at + 10 * WIDE_SECONDS_MOST:
+        while loop.now() < ends_at + 10 * WIDE_SECONDS_MOST:
             left = self._left()
             narrow = [
                 task
@@ -214,7 +214,7 @@ class Experiment:
                 if task in left and self._most_out[task] < min(chunks, left[task], CONCURRENCY)
             ]
             if not narrow:
-                return loop.time() - ends_at
+                return loop.now() - ends_at
             await asyncio.sleep(0.25)
         return math.inf
 
@@ -232,7 +232,7 @@ class Experiment:
         ).fetchall()
 
     def _served(self, call: ModelCall, sender: str, reply: Reply) -> None:
-        now, task = self._world.loop.time(), call.system
+        now, task = self._world.loop.now(), call.system
         lasts = BEGINS_AT_SECONDS <= now < BEGINS_AT_SECONDS + self._brown_out.seconds
         sound = not self._world.model.is_poison(call)
         self._calls += sound
@@ -257,7 +257,7 @@ class Experiment:
                 reasons[code] += 1
             if poisoned and finished_ms is not None:
                 began = max(ends_at, BEGINS_AT_SECONDS + int(task[1:]) * self._brown_out.apart)
-                late = max(late, (finished_ms - self._world.now_ms()) / 1000 + self._world.loop.time() - began)
+                late = max(late, (finished_ms - self._world.now_ms()) / 1000 + self._world.loop.now() - began)
         return Outcome(
             brown_out=self._brown_out,
             tasks=self._submitted,

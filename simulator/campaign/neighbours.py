@@ -70,10 +70,10 @@ def _play(neighbours: Neighbours, seed: int) -> list[float]:
         first, second = tenants.TENANTS
         for _ in range(neighbours.poisoned):  # one by one: isolates look up few keys at once that they do not know
             await _submit(world, first, "p", 1)
-        took, all_there_at = [], world.loop.time()
+        took, all_there_at = [], world.loop.now()
         for at in neighbours.come_at:
-            await asyncio.sleep(all_there_at + at - world.loop.time())
-            began = world.loop.time()
+            await asyncio.sleep(all_there_at + at - world.loop.now())
+            began = world.loop.now()
             task = await _submit(world, second, "w", neighbours.chunks)
             took.append(await _ended(world, task) - began)
         return took
@@ -92,11 +92,11 @@ async def _submit(world: World, tenant: str, letter: str, chunks: int) -> str:
 
 async def _ended(world: World, task_key: str) -> float:
     """Wait for a task, and return when it had completed."""
-    until = world.loop.time() + WAITS_MOST
-    while world.loop.time() < until:
+    until = world.loop.now() + WAITS_MOST
+    while world.loop.now() < until:
         query = "SELECT finished_at FROM tasks WHERE id = ?"
         ((finished_ms,),) = world.database.connection.execute(query, (task_key,))
         if finished_ms is not None:
-            return world.loop.time()
+            return world.loop.now()
         await asyncio.sleep(0.05)
     return math.inf

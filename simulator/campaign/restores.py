@@ -126,10 +126,10 @@ def _submission(text: str) -> ClientRequest:
 
 async def _all_ended(world: World) -> None:
     """Wait until each task has completed."""
-    deadline = world.loop.time() + END_SECONDS_MOST
+    deadline = world.loop.now() + END_SECONDS_MOST
     going_on = "SELECT id FROM tasks WHERE status <> 'completed'"
     while left := world.database.connection.execute(going_on).fetchall():
-        if world.loop.time() > deadline:
+        if world.loop.now() > deadline:
             raise InvariantBroken(
                 f"{left[0][0]} has not completed {END_SECONDS_MOST} s after the database was set back"
             )

@@ -62,13 +62,8 @@ class Scenario:
         await asyncio.gather(*parts)
         await asyncio.sleep(self._rng.uniform(1, 20))
         if self.workload.sits_out:
-<<<<<<< HEAD
             await asyncio.sleep(max(0.0, world.model.away_until - world.loop.now()))
-        world.model.away_until = -math.inf
-=======
-            await asyncio.sleep(max(0.0, world.model.away_until - world.loop.time()))
         world.model.away_until = world.model.brown_until = -math.inf
->>>>>>> 1057c94 (Simulate brown-outs, texts that always fail, and the neighbours of whoever has them)
         world.faults.stop()
         if world.deployment is not self.workload.last:
             self._interfered = True

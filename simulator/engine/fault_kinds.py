@@ -80,15 +80,12 @@ _ALL = (
     FaultKind(27, "receiver_limited", 0.05, "a webhook's receiver answers 429 with a delay"),
     FaultKind(27, "receiver_closed", 0.05, "a webhook's receiver refuses the connection"),
     FaultKind(27, "receiver_reply_lost", 0.08, "a webhook's receiver took the message, and its answer is lost"),
-<<<<<<< HEAD
     FaultKind(28, "clock_standing", 1.0, "an isolate's clock stands still in a turn, and is exact in timers"),
     FaultKind(29, "stock_loop", 0.5, "delays of up to 2 ms are microtasks, and longer ones lose what is below one"),
     FaultKind(29, "handle_overtaken", 0.05, "a handle that is ready runs ahead of an older one of its turn"),
     FaultKind(30, "promises_alone", 1.0, "an object's waitUntil is called: it drops a coroutine without an error"),
-=======
     FaultKind(32, "model_brown_out", 0.01, "a share of the calls fails with 503 for minutes"),
     FaultKind(32, "model_poisoned", 0.03, "a text is answered with 500, each time"),
->>>>>>> 1057c94 (Simulate brown-outs, texts that always fail, and the neighbours of whoever has them)
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)

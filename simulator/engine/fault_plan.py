@@ -11,18 +11,12 @@ from random import Random
 from typing import Any, Literal
 
 from simulator.engine.fault_kinds import (
-<<<<<<< HEAD
+    BROWN_OUT,
     DEAD_TRIGGERS,
     HOSTED,
     KINDS,
     MODEL_AWAY,
-=======
-    BROWN_OUT,
-    DEAD_TRIGGERS,
-    KINDS,
-    MODEL_AWAY,
     POISONED,
->>>>>>> 1057c94 (Simulate brown-outs, texts that always fail, and the neighbours of whoever has them)
     RATE_LIMITER,
     RECEIVER,
     STORAGE,
@@ -105,12 +99,8 @@ class FaultPlan:
         Groce et al., "Swarm Testing", ISSTA 2012.
         """
         rates = {name: KINDS[name].rate for name in RATE_LIMITER}  # as usual: seeds without it stay what they were
-<<<<<<< HEAD
         apart = {*RATE_LIMITER, *DEAD_TRIGGERS, "d1_shared", STORAGE, MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED}
-=======
-        apart = {*RATE_LIMITER, *DEAD_TRIGGERS, "d1_shared", STORAGE, MODEL_AWAY, STREAM_CUT, *RECEIVER}
         apart |= {BROWN_OUT, POISONED}
->>>>>>> 1057c94 (Simulate brown-outs, texts that always fail, and the neighbours of whoever has them)
         others = [kind for kind in KINDS.values() if kind.name not in apart]
         rates |= {kind.name: min(0.5, kind.rate * rng.choice((0, 0.3, 1, 3))) for kind in others}
         # It makes all of a run slow, and comes from a stream of its own: seeds without it stay what they were.
@@ -121,12 +111,9 @@ class FaultPlan:
         rates[MODEL_AWAY] = KINDS[MODEL_AWAY].rate * Random(f"{MODEL_AWAY} {sorted(rates.items())}").choice(
             (0, 0, 1, 3)
         )
-<<<<<<< HEAD
         rates |= hosted_rates(Random(f"hosted {sorted(rates.items())}"))
-=======
         for name in (BROWN_OUT, POISONED):
             rates[name] = KINDS[name].rate * Random(f"{name} {sorted(rates.items())}").choice((0, 0, 1, 3))
->>>>>>> 1057c94 (Simulate brown-outs, texts that always fail, and the neighbours of whoever has them)
         return cls(rng, rates, keep_timeline=keep_timeline)
 
     def fires(self, name: str, actor: str = "", scale: float = 1.0) -> bool:

@@ -79,7 +79,7 @@ class ModelServer:
 
     def brown_out(self, seconds: float, share: float) -> None:
         """Fail with this share of the calls, for all callers, from now on."""
-        self.brown_until, self.brown_share = self.network.loop.time() + seconds, share
+        self.brown_until, self.brown_share = self.network.loop.now() + seconds, share
 
     def go_away(self, seconds: float, absence: Absence) -> None:
         """Be away for all callers, from now on."""
@@ -108,13 +108,8 @@ class ModelServer:
         if (away and self._absence == "unreachable") or (not away and faults.fires("model_unreachable", sender)):
             reply(None, ModelConnectionLost("connection refused"))
             return
-<<<<<<< HEAD
-        answer, error, seconds = self._away() if away else self._decide(call, sender)
-        self.records.append(CallRecord(self.network.loop.now(), sender, call, answer))
-=======
         answer, error, seconds = self._away() if away else self._troubled(call, sender) or self._decide(call, sender)
-        self.records.append(CallRecord(self.network.loop.time(), sender, call, answer))
->>>>>>> 1057c94 (Simulate brown-outs, texts that always fail, and the neighbours of whoever has them)
+        self.records.append(CallRecord(self.network.loop.now(), sender, call, answer))
         self.calls_by_text[call.user] += 1
         faults.record("model", answer, call.user[:40])
         value = None if error else self._reply(call)
@@ -128,7 +123,7 @@ class ModelServer:
 
     def _troubled(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float] | None:
         """Fail in a brown-out, or for the sake of a text that always fails; None: the call has neither fate."""
-        faults, now = self.faults, self.network.loop.time()
+        faults, now = self.faults, self.network.loop.now()
         if self.is_poison(call) or self._is_struck(call, sender):
             return "5xx", ModelUnavailable("500"), faults.between(*self.seconds)
         if now >= self.brown_until and faults.fires(BROWN_OUT, sender):
