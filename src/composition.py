@@ -116,7 +116,7 @@ class App:
             settings=self.settings,
             meter=self.meter,
             chance=self._runtime.chance,
-            nonce=lambda: self._runtime.entropy(8).hex(),
+            nonce=lambda: self._runtime.entropy(12).hex(),
             log=self.log,
             latency=self._isolate.latency,
             sightings=self._isolate.sightings,
