@@ -84,6 +84,7 @@ READY = statement(f"""
 SELECT {OPTIONS}, counted, idle_runs, pace_ms, sent_at, truncated, EXISTS (SELECT 1 FROM seen),
   EXISTS (SELECT 1 FROM object_places), EXISTS (SELECT sizes FROM segments), EXISTS (SELECT 1 FROM merges),
   EXISTS (SELECT walked_to FROM tenant_storage), EXISTS (SELECT 1 FROM tallies, folds, samples),
-  EXISTS (SELECT paused_at FROM webhook_endpoints), EXISTS (SELECT 1 FROM webhook_deliveries)
+  EXISTS (SELECT paused_at FROM webhook_endpoints), EXISTS (SELECT 1 FROM webhook_deliveries),
+  EXISTS (SELECT 1 FROM latest_calls)
 FROM tasks LIMIT 1
 """)
