@@ -94,7 +94,12 @@ class News:
         return max(1, math.ceil(usual * min(1.0, self._share(now) + self._healed(now)) - 1e-9))
 
     def widens_at(self, out: int, usual: int, now: float) -> float:
-        """Return from when on a run may have one call more than `out`, at the latest, if no call fails until then."""
+        """Return from when on a run may have one call more than `out`, at the latest, if no call fails until then.
+
+        Infinity if that is more than all of its places: then no time makes room, and nobody may wait for one.
+        """
+        if out >= usual:
+            return math.inf
         return self.trouble.failure_at + limits.WIDEN_SECONDS * max(0.0, (out + 0.01) / usual - self._share(now))
 
     def _share(self, now: float) -> float:

@@ -309,3 +309,9 @@ def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
     assert failure is not None
     assert (failure.code, failure.message) == (TaskCode.MODEL_UNAVAILABLE, "503")
     bench.close()
+
+
+def test_no_time_makes_room_beyond_all_places():
+    """A run that has lost lanes may have more calls out than places: it waits for one to end, and not for a moment."""
+    assert News().widens_at(6, 6, 100.0) == math.inf
+    assert News().widens_at(7, 6, 100.0) == math.inf
