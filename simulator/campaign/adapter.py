@@ -85,13 +85,15 @@ class StreamedReply(Reply):
 
 
 class Arrival:
-    """A request as it arrived once, with the body that was read of it. `retries`: see `ClientPromises.arrived`.
+    """A request as it arrived once, with the body that was read of it. `retries` and `came_at`: see
+    `ClientPromises.arrived`.
 
     Where the limiter of requests is bound, `asked_at` is when it was asked (seconds), `allowed` what it said in time,
     and `sent` what went to D1 so far, the statements of each call.
     """
 
     retries = 0
+    came_at = 0.0
     asked_at: float | None = None
     allowed: bool | None = None
 

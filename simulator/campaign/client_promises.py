@@ -127,7 +127,8 @@ class ClientPromises:
     # --- answers -----------------------------------------------------------------------------------------
 
     def arrived(self, arrival: Arrival) -> None:
-        """Note how often the task was put back before the request: what comes later is not this answer's matter."""
+        """Note when the request came, and how often its task was put back before: what comes later is not its matter."""
+        arrival.came_at = self._world.loop.now()
         arrival.retries = self._invariants.retries[_task_key(arrival)]
 
     def read(self, arrival: Arrival) -> None:
@@ -190,7 +191,14 @@ class ClientPromises:
             # A send of it may have landed late, once the key was free, and then been taken back before the answer.
             if born and born[-1] not in self._taken_back:
                 self._broken(f"{born[-1]}: accepted, and its client was told that the key is another request's")
-        elif reply.status == 503 and born and born[-1] in self._invariants.rows and born[-1] not in self._withdrawing:
+        elif (
+            reply.status == 503
+            and born
+            and born[-1] in self._invariants.rows
+            and born[-1] not in self._withdrawing
+            # An isolate that stood still finds all of its time over when it goes on: for the withdrawal, too.
+            and self._world.faults.tallies["worker_frozen"].last_at < arrival.came_at
+        ):
             self._broken(f"{born[-1]}: answered with 503, and nobody tried to take it back")
 
 

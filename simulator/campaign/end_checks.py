@@ -9,7 +9,7 @@ from simulator.campaign.disturbances import CRASHES, DOUBTFUL, LATE_TO_HEAR, MOD
 from simulator.campaign.invariants import Invariants
 from simulator.campaign.row_changes import InvariantBroken, Row
 from simulator.campaign.small_limits import MAX_ATTEMPTS
-from simulator.engine.fault_kinds import MODEL_AWAY, STORAGE
+from simulator.engine.fault_kinds import MODEL_AWAY, POISONED, STORAGE
 from simulator.platform.model import AWAY_SECONDS, output_of
 from simulator.platform.world import World
 from src.core import limits
@@ -173,12 +173,21 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
         require(failures >= MAX_ATTEMPTS or unheard or slow, f"{code} after {failures} failures")
 
 
+def _lasted_seconds(invariants: Invariants, row: Row) -> float:
+    query = "SELECT (finished_at - created_at) / 1000.0 FROM tasks WHERE id = ?"
+    (seconds,) = invariants.world.database.connection.execute(query, (row.task_key,)).fetchone()
+    return float(seconds)
+
+
 def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
     """A model that was away fails no task: one of its calls failed often enough while the model was there.
 
     Of the failures that counted, one may be of a call that was out when the model came back. A call whose lane
-    is lost, or that outlasts the poll which makes it, counts as well, and is in doubt.
+    is lost, or that outlasts the poll which makes it, counts as well, and is in doubt. A chunk of a poisoned text, beside
+    which no other succeeds, fails with the patience.
     """
+    if POISONED in circumstances.fired and _lasted_seconds(invariants, row) >= circumstances.patience_seconds:
+        return
     tag = invariants.tags[row.task_key]
     own = max((count for (of, _), count in invariants.own_failures.items() if of == tag), default=0)
     lost = invariants.world.database.connection.execute(_LOST, (row.task_key,)).fetchone() is not None

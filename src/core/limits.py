@@ -179,10 +179,8 @@ TELL_SECONDS = 2.0  # how long a cancellation waits for the object that it tells
 CANCEL_SECONDS_MOST = 22.0  # how long a cancellation is held; the contract: it answers within 25 s, its reads included
 DROP_SECONDS_MOST = 1.0  # how long a run waits for calls that it cancelled to close their connections
 INLINE_WAIT_SECONDS_MOST = 30.0  # longer waits give the claim back
-
-# Hosted, the clock moves in timers alone, and Pyodide's own loop takes none for 2 ms or less. What waits for a moment
-# of the clock waits longer than that, or it might wait for ever.
-TIMER_SECONDS_LEAST = 0.003
+# Hosted, the clock moves in timers alone, and Pyodide's own loop takes none for 2 ms or less.
+TIMER_SECONDS_LEAST = 0.003  # what waits for a moment of the clock waits longer, or it might wait for ever
 
 # --- A task whose workers die -------------------------------------------------------------------------
 STALL_REST_SECONDS = 500.0  # from the first claim of a row without a finished call to the last

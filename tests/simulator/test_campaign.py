@@ -60,10 +60,10 @@ def test_no_schedule_breaks_an_invariant(seeds: Tally):
 
 
 def test_every_kind_of_fault_fired(seeds: Tally):
-    """Each of the 30 faults of the design's list struck at least 50 times in these schedules, and none of our
-    kinds is idle."""
+    """Each of the faults 1 to 30 and 32 of the design's list struck at least 50 times in these schedules, and none of
+    our kinds is idle."""
     fired = seeds.fired_by_number()
-    assert set(fired) == {*range(1, 31)}
+    assert set(fired) == {*range(1, 31), 32}
     assert {number: count for number, count in fired.items() if count < FIRED_LEAST} == {}
     assert {name for name, count in seeds.fired.items() if count < FIRED_LEAST} <= {*RECEIVER}
     assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
@@ -120,6 +120,8 @@ def test_every_interleaving_of_two_workers_within_the_bound():
     assert all(len(outcomes) == 2 for name, outcomes in found.items() if not name.startswith("duplicate"))
 
 
+# An ablation may drop a coroutine: that is what it is to show, and Python warns of it when it collects it.
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
 def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
     """Without the safeguard some seed of the first 200 breaks an invariant; with it, the same seeds break none."""

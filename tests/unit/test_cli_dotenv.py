@@ -13,7 +13,7 @@ __all__ = ("clone",)
 TEXTS = {
     "a comment": "AI_PROVIDER=openai # ours\nAI_BASE_URL=http://127.0.0.1:1/v1\n",
     "a comment behind quotes": "AI_PROVIDER='openai' # mine\nAI_BASE_URL=\"http://x/v1#a\"\n",
-    "several lines": 'AI_PROVIDER=demo\nAI_API_KEY="first\nsecond"\n',
+    "several lines": 'AI_PROVIDER=demo\nAI_MODEL="first\nsecond"\n',
     "a colon": "AI_PROVIDER: demo\n",
     "a comment with an equals sign": "# AI_PROVIDER=workers-ai\n  # LEASE_SECONDS=1\nAI_PROVIDER=demo\n",
     "a lone number in quotes": "LEASE_SECONDS='300' # seconds\nAI_TIMEOUT_SECONDS=200\n",
