@@ -127,7 +127,7 @@ class ClientPromises:
     # --- answers -----------------------------------------------------------------------------------------
 
     def arrived(self, arrival: Arrival) -> None:
-        """Note when the request came, and how often its task was put back before: what comes later is not its matter."""
+        """Note when the request came, and how often its task was put back before: what comes later is another's."""
         arrival.came_at = self._world.loop.now()
         arrival.retries = self._invariants.retries[_task_key(arrival)]
 

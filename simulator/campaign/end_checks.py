@@ -183,8 +183,8 @@ def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circums
     """A model that was away fails no task: one of its calls failed often enough while the model was there.
 
     Of the failures that counted, one may be of a call that was out when the model came back. A call whose lane
-    is lost, or that outlasts the poll which makes it, counts as well, and is in doubt. A chunk of a poisoned text, beside
-    which no other succeeds, fails with the patience.
+    is lost, or that outlasts the poll which makes it, counts as well, and is in doubt. A chunk of a poisoned text,
+    beside which no other succeeds, fails with the patience.
     """
     if POISONED in circumstances.fired and _lasted_seconds(invariants, row) >= circumstances.patience_seconds:
         return
