@@ -5,8 +5,9 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from src.core.latest_calls import LatestCall
 from src.core.task import Reduce
-from src.store.claims import CallKey, Continue, Fail, Finish, MergeLevel, Output, Release
+from src.store.claims import CallKey, Continue, Fail, Finish, MergeLevel, Output, Release, Told
 from src.store.views import TooMuchAtOnce
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
@@ -50,6 +51,21 @@ async def a_task_from_submit_to_completed(env: Any) -> Any:
     task = await store.task(TASK)
     assert task is not None
     story.outcomes += [task.result, await store.chunks(TASK), await store.going_on(TASK)]
+    return story.told()
+
+
+@worker_case
+async def what_isolates_tell_each_other_of_a_model(env: Any) -> Any:
+    story = Story(env)
+    store = story.store
+    await story.insert()
+    claim = await story.claim("one")
+    told = Told((LatestCall(2, 200, False), LatestCall(1, 100, True)), 200)
+    later = Told((LatestCall(3, 300, True), LatestCall(2, 250, True), LatestCall(1, 50, False)), 190)
+    for each in (told, later, told):  # the last one lands late
+        assert await store.step(claim, progress(claim, told=each), Continue(LEASE_MS), model="m")
+        story.outcomes.append(await store.told(TASK, "m"))
+    story.outcomes.append(await store.told(TASK, "another"))
     return story.told()
 
 

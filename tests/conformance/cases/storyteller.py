@@ -21,6 +21,7 @@ from src.store.sql import (
     events,
     joining,
     keys,
+    latest_calls,
     seen,
     storage,
     sweep,
@@ -51,8 +52,8 @@ _TIMES = {
     *("due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at"),
 }
 STATEMENT_MODULES = (
-    *(admission, bulk, deliveries, ending, events, joining, keys, seen, storage, sweep, tallies, views, webhooks),
-    *(window, work),
+    *(admission, bulk, deliveries, ending, events, joining, keys, latest_calls, seen, storage, sweep, tallies),
+    *(views, webhooks, window, work),
 )
 
 
