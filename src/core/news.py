@@ -96,7 +96,7 @@ class News:
     def widens_at(self, out: int, usual: int, now: float) -> float:
         """Return from when on a run may have one call more than `out`, at the latest, if no call fails until then.
 
-        Infinity if that is more than all of its places: then no time makes room, and nobody may wait for one.
+        Infinity if all of its places are taken: then no time makes room, and the run waits for a call to end.
         """
         if out >= usual:
             return math.inf

@@ -90,8 +90,8 @@ async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWri
                 except JsException:
                     return
         except CutOff:
-            # An abort drops what the reader has taken and not yet sent. It takes one more piece when it has sent the
-            # last one. So that is safe, and this one may be lost.
+            # An abort drops what the reader has taken and not yet sent. The reader takes this line feed once it has
+            # sent the last part. So the abort can lose the line feed alone.
             with suppress(JsException):
                 await writer.write(to_js(b"\n"))
             await writer.abort("the answer is not whole")

@@ -29,7 +29,7 @@ _PAGE_STATEMENTS = 8
 _FOLD_CALLS = 2
 _FOLD_STATEMENTS = 11
 # What the question for a place on objects takes at most, besides the send, and all the statements: a place may go to
-# another task, whose object is told.
+# another task, and then the dispatch starts that task's object.
 _PLACE_CALLS = 3
 _PLACE_STATEMENTS = 5
 

@@ -38,7 +38,7 @@ def keyed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def complete(bench: ApiBench, task_id: str) -> None:
-    """Have a worker finish the task, with outputs that nobody may read."""
+    """Have a worker finish the task. A key without `read` must not see its outputs."""
     claim = bench.claim(task_id)
     outputs = {index: f"{CANARY} output {index}" for index in range(claim.total)}
     bench.work(claim, outputs, Finish(bench.settings.retention_ms))

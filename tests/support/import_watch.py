@@ -1,7 +1,7 @@
 """Watches an interpreter while it imports the Worker, for what a snapshot of it must not hold.
 
-It imports nothing of the project and runs where the import runs: in CPython as a program, in Pyodide as source that
-`upload.mjs` executes. `python -I tests/support/import_watch.py DIR` imports `entry` from DIR and prints what was seen.
+It imports nothing of the project. `python -I tests/support/import_watch.py DIR` imports `entry` from DIR and prints
+what was seen.
 """
 
 import gc

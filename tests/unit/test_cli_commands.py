@@ -619,7 +619,7 @@ def test_a_list_shows_names_and_what_was_cut(fake: FakeApi, run: Runs):
     ],
 )
 def test_since_is_a_span_or_a_time(since: str, after: str, fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch):
-    """The API has times alone; whoever looks back counts from now. All three commands take it."""
+    """The API takes times alone. The command line turns a span into a time before now, in all three commands."""
 
     class Clock(datetime):
         @classmethod
