@@ -1,5 +1,6 @@
 """The program: its commands, and what every one of them does with errors, closed pipes and Ctrl-C."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -106,4 +107,6 @@ def run() -> None:
     """Be the program."""
     status = main()
     terminal.close()
+    # Python gives up its own handlers while it ends. An interrupt then would be a death by a signal, not this status.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(status)

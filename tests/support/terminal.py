@@ -26,6 +26,10 @@ class Terminal:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, columns: int = 80) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
+        # Ctrl-C has Linux throw away output that nobody has read yet, be it what the program says upon that Ctrl-C.
+        modes = termios.tcgetattr(slave)
+        modes[3] |= termios.NOFLSH
+        termios.tcsetattr(slave, termios.TCSANOW, modes)
         self._shown = b""
         self._process = subprocess.Popen(
             [sys.executable, "-c", _OWN, *command],

@@ -220,6 +220,19 @@ def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
     assert fake.requests("POST", f"{PATH}/cancel") == []
 
 
+def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
+    """Python gives up its handlers before it ends. A second Ctrl-C came then, on a busy machine: status -2, not 130."""
+    program = (
+        "import atexit, os, signal\n"
+        "from onceover_cli.main import run\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "run()\n"
+    )
+    command = [sys.executable, "-P", "-c", program, "--version"]
+    done = subprocess.run(command, env=environment(fake), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_ctrl_c_while_submitting_waits_for_the_id(fake: FakeApi, tmp_path: Path):
     """The first one says that it waits, and what a second one would do; then the task has an id to be watched by."""
     (tmp_path / "text").write_text("text")
