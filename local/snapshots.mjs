@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import { say } from "./output.mjs";
 import { interpreter, runtimeEnvironment } from "./runtime.mjs";
 
 const FILE = "snapshot.bin"; // workerd's own name for it
@@ -23,6 +24,7 @@ export async function snapshotOf(request, worker, report) {
   if (fs.existsSync(path.join(folder, FILE))) {
     fs.utimesSync(folder, new Date(), new Date());
   } else {
+    say("Importing the Worker, once for this state of its source");
     await make(request, worker, folder, report);
     forget(path.dirname(folder));
   }

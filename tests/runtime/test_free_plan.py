@@ -154,18 +154,20 @@ def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
 
 
 @pytest.mark.parametrize("route", free_plan.ROUTES)
-def test_a_task_writes_what_the_costs_count_with(free: DevServer, queues: DevServer, route: str):
+def test_a_task_writes_what_the_costs_count_with(free: DevServer, queues: DevServer, model: ModelServer, route: str):
     """The rows of 20 chunks whose calls end in waves, of their erasure, and of a cron run that adds them to the sums,
     are those of `bench/measured.py`.
 
-    A busy machine tears waves of calls apart, which costs rows. So up to ten tasks are tried for one that is as cheap
-    as it should be, and three at least for one that is cheaper.
+    Calls that end within a fifth of their time are written together. A call takes a second here, so that a busy machine
+    does not tear a wave apart; if it does, the next task is looked at.
     """
     server = {"queue": queues, "durable-object": free}[route]
     found: list[tuple[int, str]] = []
+    model.latency_seconds = 1.0
     with Client(server.url) as client:
-        while len(found) < 3 or (min(found)[0] > measured.ROWS["task"] and len(found) < 10):
+        while len(found) < 5 and (not found or min(found)[0] > measured.ROWS["task"]):
             found.append(run_of_20_chunks(server, client, route))
+        model.latency_seconds = 0.2
         assert min(found)[0] == measured.ROWS["task"], found
         assert rows_of_erasure(server, client, found[-1][1]) == measured.ROWS["erasure"]
     assert measured.ROWS["sums"] in {line["rows_written"] for line in of_handler(server, "scheduled")}
