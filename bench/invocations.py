@@ -1,0 +1,145 @@
+"""CPU of each kind of invocation, beside the 10 ms that a free account has: `python -m bench.invocations [RUNS]`.
+
+The Worker runs on Cloudflare's own glue, from a snapshot, with the moving clock and the meter. One client asks for each
+kind again and again. An isolate that has done nothing before is asked once. The meter counts the time in which Python
+runs. The processor time is that of all of workerd: of the database and the objects too, which are elsewhere on the
+platform, and of the runs of the tasks that were submitted.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from bench.free_plan import CHUNKS, CPU_MS_MOST, ROUTES, SLICES, percentile
+from bench.prose import english, text_of
+from bench.tasks import said
+from tests.support import metered
+from tests.support.client import Client, openai
+from tests.support.dev_server import DevServer, eventually
+from tests.support.make_key import insert_key
+from tests.support.model_plan import Plan
+from tests.support.model_server import ModelServer
+from tests.support.processor_time import cpu_seconds
+
+RUNS = 40
+STARTS = 5  # isolates that do each kind first
+LENGTHS = {"submission, 24,000 characters": 4, "submission, 120,000 characters": CHUNKS}
+type Ask = Callable[[Client], httpx.Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A request, by the beginning of its meter's line, and how it is made."""
+
+    name: str
+    request: str
+    ask: Ask
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a kind took, in ms: CPU of the repeated ones and of the first ones, and workerd's processor time for one."""
+
+    warm: list[int]
+    first: list[int]
+    processor_ms: float
+
+
+def kinds(task_id: str, response_id: str, key: str) -> list[Kind]:
+    """Every kind of request that is measured. The task and the response have ended."""
+    header = {"authorization": f"Bearer {key}"}
+
+    def submission(chunks: int) -> Ask:
+        text = text_of(english, Random(chunks), chunks)  # noqa: S311 - a text, not a secret
+        return lambda client: client.http.post("/api/tasks", json={"input": text})
+
+    def get(path: str, headers: dict[str, str] | None = None) -> Ask:
+        return lambda client: client.http.get(path, headers=headers or {})
+
+    responses = {"model": "default", "input": "A text. Another sentence.", "background": True}
+    return [
+        *(Kind(name, "POST /api/tasks", submission(chunks)) for name, chunks in LENGTHS.items()),
+        Kind("poll", "GET /api/tasks/", get(f"/api/tasks/{task_id}")),
+        Kind("poll with a key, looked up or remembered", "GET /api/tasks/", get(f"/api/tasks/{task_id}", header)),
+        Kind("stream of an ended task", "GET /api/tasks/", get(f"/api/tasks/{task_id}/events")),
+        Kind("status", "GET /api/async-status", get("/api/async-status")),
+        Kind("POST /v1/responses", "POST /v1/", lambda client: client.http.post("/v1/responses", json=responses)),
+        Kind("GET /v1/responses", "GET /v1/", get(f"/v1/responses/{response_id}")),
+    ]
+
+
+def cpu_of(server: DevServer, client: Client, kind: Kind) -> int:
+    """Ask once, and return the CPU of the invocation in milliseconds."""
+    start = len(server.lines)
+    answer = kind.ask(client)
+    assert answer.is_success, (kind.name, answer.text)
+
+    def found() -> list[int]:
+        lines = metered.lines(server, start)
+        return [line["cpu_ms"] for line in lines if line.get("request", "").startswith(kind.request)]
+
+    return eventually(found)[0]
+
+
+def measure_route(route: str, runs: int) -> dict[str, Sample]:
+    """Measure every kind on one route, and the slices of the tasks that were submitted meanwhile."""
+    with ExitStack() as stack:
+        state = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        model = stack.enter_context(ModelServer(api_key="test-key", plan=Plan(decide=said)))
+        flags = (*ROUTES[route], "--limits", "free", *openai(model.base_url), "--cron-every", "600")
+        with DevServer(state, *flags) as server, Client(server.url) as client:
+            task_id = client.submit(text_of(english, Random(CHUNKS), CHUNKS))["id"]  # noqa: S311 - a text
+            client.finished(task_id)
+            answer = client.http.post(
+                "/v1/responses", json={"model": "default", "input": "A text.", "background": True}
+            )
+            assert answer.is_success, answer.text
+            client.finished(client.http.get("/api/tasks").json()["tasks"][0]["id"])
+            asked = kinds(task_id, answer.json()["id"], insert_key(state))
+            warm = {kind.name: repeated(server, client, kind, runs) for kind in asked}
+            slices = [line["cpu_ms"] for line in metered.lines(server) if line["handler"] == SLICES[route]]
+        first: dict[str, list[int]] = {kind.name: [] for kind in asked}
+        for _ in range(STARTS):
+            for kind in asked:
+                with DevServer(state, *flags) as server, Client(server.url) as client:
+                    first[kind.name].append(cpu_of(server, client, kind))
+    samples = {name: Sample(times, first[name], processor_ms) for name, (times, processor_ms) in warm.items()}
+    return samples | {"slice, of 4 or 20 chunks": Sample(slices, [], 0.0)}
+
+
+def repeated(server: DevServer, client: Client, kind: Kind, runs: int) -> tuple[list[int], float]:
+    """Ask again and again; return the CPU of each, and workerd's processor time for one, in milliseconds."""
+    for _ in range(5):
+        cpu_of(server, client, kind)  # until the interpreter is warm
+    started = cpu_seconds(server.process.pid)
+    times = [cpu_of(server, client, kind) for _ in range(runs)]
+    return times, (cpu_seconds(server.process.pid) - started) / runs * 1000
+
+
+def main(arguments: list[str]) -> int:
+    """Measure both routes and print a table of each."""
+    runs = int(arguments[0]) if arguments else RUNS
+    os.environ["ONCEOVER_LOCAL_CLOCK"] = "moving"  # a clock that stands within a turn measures nothing
+    for route in ROUTES:
+        table = Table(route, "median, ms", "95 %", "first of an isolate: median", "most", "all of workerd: mean")
+        for name, sample in measure_route(route, runs).items():
+            first = (f"{statistics.median(sample.first):g}", f"{max(sample.first)}") if sample.first else ("", "")
+            row = f"{statistics.median(sample.warm):g}", f"{percentile(sample.warm, 0.95):g}", *first
+            table.add_row(name, *row, f"{sample.processor_ms:.1f}" if sample.processor_ms else "")
+        Console(width=140).print(table)
+    print(f"A free account has {CPU_MS_MOST} ms for an invocation.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
