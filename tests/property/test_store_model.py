@@ -3,7 +3,6 @@
 import asyncio
 import copy
 import json
-import os
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from itertools import takewhile
@@ -41,9 +40,10 @@ from tests.support.store_bench import OVERDUE, START_MS, new_task
 from tests.support.store_machine import Worker, claim_expected, claim_seen, failed_values, row_facts, task_facts
 from tests.support.store_model import DAY_MS, EARLY_MS, ModelTask, StoreModel
 from tests.support.stored_outputs import stored_outputs
+from tests.support.tiers import sized, tier
 
-CAMPAIGN = os.environ.get("ONCEOVER_CAMPAIGN") == "1"
-RUNS, STEPS = (20_000, 100) if CAMPAIGN else (1_000, 50)
+CAMPAIGN = tier() == "campaign"
+RUNS, STEPS = sized(quick=(150, 50), test=(1_000, 50), campaign=(20_000, 100))
 LEASE_MS = 10_000
 RETENTION_MS = 100_000
 CHUNKS_MOST = 3

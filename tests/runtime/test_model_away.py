@@ -1,6 +1,5 @@
 """A model server that is away for seconds in the middle of a task, on real workerd: the task waits, and says so."""
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +12,12 @@ from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_plan import Plan, status
 from tests.support.model_server import ModelServer
+from tests.support.tiers import sized
 
 pytestmark = pytest.mark.runtime
 CHUNKS, SMALL = 24, {"maxChars": 40}
 LATENCY_SECONDS = 0.3
-BROWN_OUT_SECONDS = 60 if os.environ.get("ONCEOVER_CAMPAIGN") else 10
+BROWN_OUT_SECONDS = sized(quick=10, test=10, campaign=60)
 
 
 @pytest.fixture(scope="module")

@@ -204,7 +204,10 @@ def test_what_an_hour_of_waiting_costs(deployment: Deployment, absence: Absence)
     assert 200 < read <= 310
 
 
-@pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
+LONG = [pytest.param(seconds, marks=pytest.mark.campaign) for seconds in (30, 300, 1_800)]
+
+
+@pytest.mark.parametrize("away_seconds", [1, *LONG])
 def test_many_tasks_wait_for_their_model(away_seconds: float):
     """Five hundred tasks of a tenant, most on objects: none fails, and each goes on within a pause of the return."""
     seen = work(TOP, 500, away_seconds, "5xx")

@@ -106,11 +106,13 @@ def test_crashes_were_tried_in_every_handler():
     assert labels == HANDLERS
 
 
+@pytest.mark.campaign
 def test_pairs_of_crashes_break_nothing():
     """500 pairs of crashes, spread over all flows that are short enough."""
     assert sections.pairs_of_crashes(500).total() >= 500
 
 
+@pytest.mark.campaign
 def test_every_interleaving_of_two_workers_within_the_bound():
     """Two workers on one task, by a duplicate, a lease that ran out, or a cancel and a retry: all schedules that
     deviate from first in, first out as often as `sections.RACES` says."""
@@ -120,6 +122,7 @@ def test_every_interleaving_of_two_workers_within_the_bound():
     assert all(len(outcomes) == 2 for name, outcomes in found.items() if not name.startswith("duplicate"))
 
 
+@pytest.mark.campaign
 # An ablation may drop a coroutine: that is what it is to show, and Python warns of it when it collects it.
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
@@ -157,6 +160,7 @@ def test_failing_seeds_replay_exactly():
     assert sections.replays(5, 10) == {"failingSeeds": 5, "times": 10, "disagreements": 0}
 
 
+@pytest.mark.campaign
 def test_seeds_are_the_same_in_other_processes():
     """A block of seeds gives the same figures here and in processes of its own."""
     here, _ = run_seeds(300, 60, workers=1)

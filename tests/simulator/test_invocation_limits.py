@@ -116,6 +116,7 @@ def seeds() -> Iterator[tuple[int, Random, Workload, str]]:
         yield seed, rng, replace(drawn, tasks=(first, *drawn.tasks[1:])), PROFILES[seed % len(PROFILES)]
 
 
+@pytest.mark.campaign
 def test_objects_alone_stay_within_the_free_plan():
     """Durable Objects only, all faults: every promise holds, and no invocation is refused anything by the platform."""
     most = 0
@@ -130,6 +131,7 @@ def test_objects_alone_stay_within_the_free_plan():
     assert 30 < most <= OURS  # the tasks are long enough to come near it
 
 
+@pytest.mark.campaign
 def test_routes_that_come_and_go_stay_within_the_free_plan():
     """The same with queues and objects that appear and disappear under running tasks."""
     for seed, rng, drawn, profile in seeds():

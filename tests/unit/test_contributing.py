@@ -59,6 +59,7 @@ def test_every_command_is_run_or_left_out_for_a_reason():
     assert set(found) == set(RUN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", RUN)
 def test_the_command_runs(command: str, clone: Path):
     """The command ends well, and changes no file of a tree that is in order."""

@@ -15,6 +15,8 @@ from tests.support.store_bench import LEASE_MS
 from tests.support.worker_bench import WorkerBench
 from tests.unit.test_window import Counted, task_of, to_the_end
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerBench]:

@@ -13,6 +13,9 @@ ERASED = b"erased text"
 KEPT = b"kept text"
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     """Where a database of the local D1 lies."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from local.node import ROOT, find_node
+from tests import campaign
 
 yaml: Any = importlib.import_module("yaml")
 
@@ -58,9 +59,9 @@ def deploy() -> dict[str, Any]:
 
 
 def test_actionlint_finds_nothing() -> None:
-    """Expressions, contexts, outputs and keys of both workflows are such as GitHub knows."""
+    """Expressions, contexts, outputs and keys of all workflows are such as GitHub knows."""
     names = sorted(path.name for path in FOLDER.glob("*.yml"))
-    assert names == ["ci.yml", "deploy.yml"]
+    assert names == ["ci.yml", "deploy.yml", "nightly.yml"]
     assert lint([(f".github/workflows/{name}", read(name)) for name in names]) == []
 
 
@@ -79,9 +80,17 @@ def test_the_actions_are_those_of_the_checks() -> None:
     """Each is named by the digest of a commit, the one that ci.yml has, with its release beside it."""
     uses = re.compile(r"- uses: ([\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$", re.MULTILINE)
     pinned = set(uses.findall(read("ci.yml")))
-    used = uses.findall(read("deploy.yml"))
-    assert set(used) == pinned
-    assert len(used) == read("deploy.yml").count("uses:")
+    for name in ("deploy.yml", "nightly.yml"):
+        used = uses.findall(read(name))
+        assert set(used) == pinned
+        assert len(used) == read(name).count("uses:")
+
+
+def test_every_part_of_the_campaign_runs_at_night() -> None:
+    """The jobs of nightly.yml are the groups of the campaign, each by the command that a contributor runs."""
+    job = yaml.safe_load(read("nightly.yml"))["jobs"]["campaign"]
+    assert job["strategy"]["matrix"]["group"] == list(dict.fromkeys(part.group for part in campaign.parts()))
+    assert {"run": "make campaign PARTS=${{ matrix.group }}"} in job["steps"]
 
 
 def test_a_deployment_is_tried_before_and_after() -> None:

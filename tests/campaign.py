@@ -1,0 +1,208 @@
+"""`make campaign`: everything that is too long for each commit, in parts that go on where they were stopped.
+
+A part is one command. `.build/campaign` keeps its outcome, with the digest of the files that it judged, and its log. A
+part that passed is passed over until one of these files changes. Ctrl-C ends the part that runs and keeps the others.
+The exit status is 1 if a part failed, and 130 after Ctrl-C.
+"""
+
+import argparse
+import fnmatch
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.support import tiers
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDS = ROOT / ".build" / "campaign"
+# What no part judges.
+_ASIDE = ("docs/*", "*.md", "ops/*", "examples/*", "LICENSE")
+SCHEDULES, BLOCK = 100_000, 5_000
+# Tests that draw many more cases in this tier.
+LONG_DRAWS = (
+    "tests/api_fuzz",
+    "tests/property/test_store_model.py",
+    "tests/api/test_tenants.py",
+    "tests/runtime/test_model_away.py",
+)
+_PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One command of Python, with variables of its own; `group` is what a nightly job runs of it."""
+
+    group: str
+    name: str
+    command: str
+    environ: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How a part ended, when it began, in seconds since 1970, and the digest of what it judged."""
+
+    part: str
+    command: str
+    status: int
+    began: float
+    seconds: float
+    digest: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept."""
+        return RECORDS / f"{self.part}.json"
+
+
+def parts() -> list[Part]:
+    """All parts, in the order in which they run: what finds most in the least time comes first."""
+    return [
+        Part("tests", "long-tests", f"{_PYTEST} -m campaign tests"),
+        Part("tests", "long-draws", f"-m pytest {' '.join(LONG_DRAWS)}", ((tiers.VARIABLE, "campaign"),)),
+        Part("clock", "moving-clock", f"{_PYTEST} tests/runtime", (("ONCEOVER_LOCAL_CLOCK", "moving"),)),
+        Part("chaos", "chaos", "-m tests.chaos --kills 20 --tasks 200"),
+        Part("chaos", "sdk-matrix", "-m tests.clients"),
+        Part("chaos", "sdk-chaos", "-m tests.clients.chaos"),
+        *(
+            Part("schedules", f"schedules-{first}", f"-m simulator --first {first} --seeds {BLOCK}")
+            for first in range(0, SCHEDULES, BLOCK)
+        ),
+        *(
+            Part("faults", f"{faults}-schedules", f"-m simulator --faults {faults} --seeds 2000")
+            for faults in ("late", "away", "full", "dead-triggers", "webhooks", "overload")
+        ),
+        Part("loads", "brownouts", "-m simulator.brownouts"),
+        Part("loads", "overload", "-m simulator.overload"),
+        Part("loads", "innocence", "-m simulator.innocence --runs 1000"),
+        Part("mutants", "mutants", "-m mutation --mutants 300 --seed 1"),
+    ]
+
+
+def digest() -> str:
+    """Tell apart states of all files that git knows, without those that no part judges."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = sha256()
+    for name in sorted(filter(None, listed.stdout.split("\0"))):
+        path = ROOT / name
+        if path.is_file() and not any(fnmatch.fnmatch(name, pattern) for pattern in _ASIDE):
+            found.update(f"{name}\0".encode() + sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:16]
+
+
+def known(part: Part) -> Record | None:
+    """What the part's last run left."""
+    try:
+        return Record(**json.loads((RECORDS / f"{part.name}.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def run(part: Part, judged: str) -> Record:
+    """Run one part; its output goes to its log file."""
+    RECORDS.mkdir(parents=True, exist_ok=True)
+    began = time.time()
+    with (RECORDS / f"{part.name}.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, *shlex.split(part.command)],
+            cwd=ROOT,
+            env={**os.environ, **dict(part.environ)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait()
+            raise
+    record = Record(part.name, part.command, status, began, round(time.time() - began, 1), judged)
+    record.path.write_text(json.dumps(asdict(record), indent=2) + "\n")
+    return record
+
+
+def chosen(patterns: Sequence[str]) -> list[Part]:
+    """The parts whose name or group one of the patterns matches; all without patterns. Raises ValueError for none."""
+    if not patterns:
+        return parts()
+    found = [
+        part
+        for part in parts()
+        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns for name in (part.name, part.group))
+    ]
+    if not found:
+        raise ValueError(f"no part is called {' or '.join(patterns)}")
+    return found
+
+
+def show(selected: Sequence[Part], judged: str) -> int:
+    """Print a row for each part; return how many failed."""
+    table = Table("part", "command", "what became of it", "minutes")
+    failed = 0
+    for part in selected:
+        record = known(part)
+        if record is None or record.digest != judged:
+            table.add_row(part.name, part.command, "not run" if record is None else "ran on other files", "")
+            continue
+        failed += record.status != 0
+        became = "passed" if record.status == 0 else f"FAILED, see .build/campaign/{part.name}.log"
+        table.add_row(part.name, part.command, became, f"{record.seconds / 60:.1f}")
+    Console(width=140).print(table)
+    return failed
+
+
+def main(arguments: list[str]) -> int:
+    """Run the parts that have not passed on these files."""
+    parser = argparse.ArgumentParser(prog="make campaign", description=__doc__)
+    parser.add_argument("parts", nargs="*", help="names of parts or groups, * for any characters; default: all")
+    parser.add_argument("--list", action="store_true", help="show what is known of the parts, and run nothing")
+    parser.add_argument("--again", action="store_true", help="run parts that have passed, too")
+    options = parser.parse_args(arguments)
+    try:
+        selected = chosen(options.parts)
+    except ValueError as error:
+        parser.error(str(error))
+    judged = digest()
+    if not options.list:
+        try:
+            go(selected, judged, again=options.again)
+        except KeyboardInterrupt:
+            show(selected, judged)
+            return 130
+    return 1 if show(selected, judged) and not options.list else 0
+
+
+def go(selected: Sequence[Part], judged: str, *, again: bool) -> None:
+    """Run the parts one after the other, and say how far it is."""
+    for number, part in enumerate(selected, 1):
+        before = known(part)
+        head = f"{number} of {len(selected)}: {part.name}"
+        if before and not again and (before.digest, before.status) == (judged, 0):
+            print(f"{head} has passed", flush=True)
+            continue
+        print(f"{head} …", flush=True)
+        record = run(part, judged)
+        print(f"  {'passed' if record.status == 0 else 'FAILED'} after {record.seconds / 60:.1f} minutes", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
