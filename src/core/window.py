@@ -1,9 +1,10 @@
 """The part of a task's text that a run has at hand: neighbouring chunks, and what they reach over. Pure."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class Window(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Window:
     """The text of the chunks that end at `ends`, of which the first has the index `first`; maybe none.
 
     `start` is where the first begins but for its overlap with the one before. Offsets are code points of the input.

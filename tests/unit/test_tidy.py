@@ -104,6 +104,28 @@ def test_no_two_modules_differ_by_an_s(folder: str):
     assert not [named(parent / stem) for parent, stem in names if (parent, f"{stem}s") in names]
 
 
+def unchecked(module: ast.Module) -> list[str]:
+    """The named tuples of a module with a `__post_init__`, which only a dataclass calls."""
+    return [
+        node.name
+        for node in ast.walk(module)
+        if isinstance(node, ast.ClassDef)
+        and any(ast.unparse(base).split(".")[-1] == "NamedTuple" for base in node.bases)
+        and any(isinstance(part, ast.FunctionDef) and part.name == "__post_init__" for part in node.body)
+    ]
+
+
+def test_a_tuple_has_no_check_that_nobody_calls():
+    """A named tuple calls no `__post_init__`: what has to be checked is a dataclass."""
+    written = "class Span({}):\n    end: int\n    def __post_init__(self) -> None:\n        assert self.end\n"
+    assert [unchecked(ast.parse(written.format(base))) for base in ("NamedTuple", "typing.NamedTuple")] == [
+        ["Span"]
+    ] * 2
+    assert not unchecked(ast.parse(written.format("")))
+    folders = ("src", "cli", "simulator", "mutation", "local", "bench", "tests")
+    assert not [f"{named(path)}: {name}" for path in modules(*folders) for name in unchecked(tree(path))]
+
+
 def strings(path: Path) -> Iterator[str]:
     """The texts of a module without its docstrings; of formatted ones the parts that are written out."""
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -13,6 +13,7 @@ from src.core.chunks import chunks, cuts
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import NewTask, Reduce, Route, TaskOptions
+from src.core.window import Window
 from src.processing import plan
 from src.processing.outcomes import Ended, Released
 from src.processing.worker import Host
@@ -60,6 +61,14 @@ def bench():
     made = StoreBench()
     yield made
     made.database.close()
+
+
+@pytest.mark.parametrize("text", ["ab", "abcd"])
+def test_a_text_that_does_not_fit_its_cuts_is_refused(text: str):
+    """A text of another length would send calls for pieces that are not the task's."""
+    assert Window(0, 0, (1, 3), 0, "abc").text_of(1) == "bc"
+    with pytest.raises(AssertionError, match="does not fit its cuts"):
+        Window(0, 0, (1, 3), 0, text)
 
 
 @pytest.fixture
