@@ -18,6 +18,9 @@ def measure() -> list[Figure]:
         "Chinese": chinese * (1_000_000 // len(chinese) + 1),
         "no boundaries": "x" * 1_000_000,
         "line feeds": "\n" * 1_000_000,
+        "combining marks": "\u0301" * 1_000_000,
+        "half headings": "Chapter " * 125_000,
+        "underlines": "a\n===\n" * 166_667,
     }
     return [
         Figure(f"splitting 1,000,000 characters, {name}", min(_seconds(text[:1_000_000]) for _ in range(3)), "s", 1)

@@ -1,10 +1,10 @@
 """Each rule of the splitter by example, and what a megabyte costs."""
 
-from time import process_time
-
 import pytest
 
+from src.core import chunks as splitter
 from src.core.chunks import Chunk, TooManyChunks, chunks, cuts
+from tests.support.steps import counted
 
 _MEGABYTE = 1_000_000
 
@@ -131,12 +131,10 @@ def test_sizes_that_make_no_sense_are_our_own_mistake(text: str, size: int, over
 
 
 def test_too_many_chunks_are_refused_before_the_work_is_done() -> None:
-    """A megabyte in chunks of one character is refused by a division, long before its boundaries could be found."""
-    text = "\n" * _MEGABYTE
-    start = process_time()
-    with pytest.raises(TooManyChunks, match="more than 2000 chunks") as refusal:
-        cuts(text, 1, most=2000)
-    assert process_time() - start < 0.05
+    """A megabyte in chunks of one character is refused by a division, before any boundary is looked for."""
+    with counted(splitter) as steps, pytest.raises(TooManyChunks, match="more than 2000 chunks") as refusal:
+        cuts("\n" * _MEGABYTE, 1, most=2000)
+    assert steps.lines < 50
     assert refusal.value.most == 2000
 
 
@@ -510,15 +508,21 @@ _MEGABYTES = {
 }
 
 
+def _repeated(unit: str, size: int) -> str:
+    return (unit * (size // len(unit) + 1))[:size]
+
+
 @pytest.mark.parametrize("unit", _MEGABYTES.values(), ids=_MEGABYTES.keys())
 @pytest.mark.parametrize(("max_chars", "overlap"), [(6000, 0), (6000, 3000), (20, 0)])
-def test_a_megabyte_is_split_in_under_a_second(unit: str, max_chars: int, overlap: int) -> None:
-    """A million characters (so a megabyte and more), kind or hostile; the best of three tries, on a busy machine."""
-    text = (unit * (_MEGABYTE // len(unit) + 1))[:_MEGABYTE]
-    seconds: list[float] = []
-    while len(seconds) < 3 and (not seconds or seconds[-1] >= 1):
-        start = process_time()
-        ends = cuts(text, max_chars, overlap)
-        seconds.append(process_time() - start)
-        assert ends[-1] == _MEGABYTE
-    assert min(seconds) < 1
+def test_the_work_grows_with_the_text_alone(unit: str, max_chars: int, overlap: int) -> None:
+    """At most eight lines of Python a character, kind or hostile."""
+    text = _repeated(unit, 50_000)
+    with counted(splitter) as steps:
+        cuts(text, max_chars, overlap)
+    assert steps.lines <= 8 * len(text)
+
+
+@pytest.mark.parametrize("unit", _MEGABYTES.values(), ids=_MEGABYTES.keys())
+def test_a_megabyte_is_split(unit: str) -> None:
+    """A pattern that backtracks costs no lines: it would take hours here. `python -m bench splitter` has times."""
+    assert cuts(_repeated(unit, _MEGABYTE), 6000)[-1] == _MEGABYTE
