@@ -5,7 +5,6 @@ import json
 import os
 import re
 import threading
-import time
 
 import pytest
 
@@ -95,7 +94,8 @@ def test_timeouts_are_retried_until_the_attempts_are_used_up(
 ):
     """A server that never answers, or never to the end, costs MAX_ATTEMPTS calls; the failed task says why.
 
-    Each call's connection is closed when its time is up, and nothing of it is left to complain about later.
+    Each call's connection is closed before the next call, and nothing of it is left to complain about later. When its
+    time is up is a test's of `test_worker`, under a clock of its own.
     """
     printed = len(dev.lines)
     model.plan = Plan(decide=lambda call: trouble)
@@ -107,9 +107,7 @@ def test_timeouts_are_retried_until_the_attempts_are_used_up(
     (chunk,) = client.chunks(task["id"])
     assert (chunk["status"], chunk["attempts"], chunk["error"]["code"]) == ("failed", 3, "model_timeout")
     model.wait_until_idle()
-    for call in model.calls():
-        assert call.ended_at is not None
-        assert 1.9 < call.ended_at - call.arrived_at < 4
+    assert [(call.in_flight, call.complete) for call in model.calls()] == [(1, False)] * 3
     assert [line for line in dev.lines[printed:] if LEFTOVER.search(line)] == []
 
 
@@ -117,13 +115,11 @@ def test_timeouts_are_retried_until_the_attempts_are_used_up(
 def test_a_refusal_fails_at_once(client: Client, model: ModelServer, code: int):
     """A permanent refusal fails the task at the first answer, with the cause and no retry."""
     model.plan = Plan(decide=lambda call: status(code))
-    started = time.monotonic()
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
     assert task["status"] == "failed"
     assert (task["error"]["code"], task["error"]["retryable"]) == ("model_refused", False)
     assert str(code) in task["error"]["message"]
     assert len(model.calls()) == 1
-    assert time.monotonic() - started < 10
 
 
 def test_finished_chunks_survive_a_failure(client: Client, model: ModelServer):
