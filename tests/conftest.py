@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import settings
 
@@ -16,6 +17,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Servers that tests start have Cloudflare's clock, which stands still while code runs.
 # `make test CLOCK=moving` has the other.
 os.environ.setdefault("ONCEOVER_LOCAL_CLOCK", "standing")
+
+# A call that names no timeout has httpx's 5 s, which a busy machine may need for an answer.
+for phase in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, phase, 60.0)
 
 # A deadline measures the machine, not the code; where time matters a test says so itself.
 settings.register_profile("onceover", deadline=None, print_blob=True)

@@ -147,7 +147,7 @@ def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path:
     with DevServer(tmp_path / "state", project=project) as server:
         (node,) = (pid for pid in server.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
         os.kill(node, signal.SIGKILL)
-        assert server.wait(10) == signal.SIGKILL
+        assert server.wait(60) == signal.SIGKILL
         assert server.lines[-1] == "error: the runtime was killed by signal 9"
         assert eventually(lambda: server.group_members() == [])
 
@@ -165,7 +165,7 @@ def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path
         (node,) = (pid for pid in first.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
         os.kill(node, signal.SIGSTOP)  # so that it outlives the command
         first.process.kill()
-        first.process.wait(10)
+        first.process.wait(60)
         second = DevServer(state, project=project)
         second.launch()
         try:

@@ -97,7 +97,7 @@ class DevServer:
         """Everything printed so far."""
         return "\n".join(self.lines)
 
-    def wait_for_line(self, pattern: str, seconds: float = 20, *, after: int = 0) -> str:
+    def wait_for_line(self, pattern: str, seconds: float = 60, *, after: int = 0) -> str:
         """The first line from index `after` on that the pattern is found in."""
         deadline = time.monotonic() + seconds
         while True:
@@ -112,7 +112,7 @@ class DevServer:
             with contextlib.suppress(queue.Empty):
                 self._news.get(timeout=min(left, 1))
 
-    def stop(self, seconds: float = 10) -> int:
+    def stop(self, seconds: float = 60) -> int:
         """Ctrl-C, as a terminal sends it: SIGINT to the whole group. Returns the exit status."""
         self._signal(signal.SIGINT)
         return self.wait(seconds)
@@ -120,7 +120,7 @@ class DevServer:
     def kill(self) -> None:
         """SIGKILL to the whole group, with no chance to write anything."""
         self._signal(signal.SIGKILL)
-        self.wait(10)
+        self.wait(60)
 
     def wait(self, seconds: float) -> int:
         """Wait for the end of the process and of its output."""
@@ -159,12 +159,12 @@ class DevServer:
         if self._process is None:
             return
         self._signal(signal.SIGKILL)
-        self.wait(10)
+        self.wait(60)
         if self._process.stdout is not None:
             self._process.stdout.close()
 
 
-def eventually[T](attempt: Callable[[], T], seconds: float = 20, pause: float = 0.05) -> T:
+def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 0.05) -> T:
     """Call until the result is true; the last result decides when the time is up."""
     deadline = time.monotonic() + seconds
     event = threading.Event()

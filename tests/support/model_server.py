@@ -132,15 +132,15 @@ class ModelServer:
         self._held = False
         self._loop.call_soon_threadsafe(self._open_gate)
 
-    def wait_for_in_flight(self, count: int, timeout_seconds: float = 10.0) -> None:
+    def wait_for_in_flight(self, count: int, timeout_seconds: float = 60.0) -> None:
         """Block until at least `count` calls are in flight; TimeoutError after the deadline."""
         self._wait(lambda: self._in_flight >= count, f"{count} calls in flight", timeout_seconds)
 
-    def wait_for_calls(self, count: int, timeout_seconds: float = 10.0) -> None:
+    def wait_for_calls(self, count: int, timeout_seconds: float = 60.0) -> None:
         """Block until at least `count` calls have arrived; TimeoutError after the deadline."""
         self._wait(lambda: len(self._calls) >= count, f"{count} calls", timeout_seconds)
 
-    def wait_until_idle(self, timeout_seconds: float = 10.0) -> None:
+    def wait_until_idle(self, timeout_seconds: float = 60.0) -> None:
         """Block until no call is in flight; TimeoutError after the deadline."""
         self._wait(lambda: self._in_flight == 0, "no call in flight", timeout_seconds)
 

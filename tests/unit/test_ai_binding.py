@@ -105,7 +105,7 @@ def test_a_runtime_that_overlooks_signals_is_waited_for_a_moment_only(monkeypatc
     """The call is left then."""
     monkeypatch.setattr(ai, "_ABORT_SECONDS", 0.01)
     with pytest.raises(errors.ModelTimeout):
-        asyncio.run(asyncio.wait_for(provider(Ai(deaf=True), 0.01).infer(CALL), 5))
+        asyncio.run(asyncio.wait_for(provider(Ai(deaf=True), 0.01).infer(CALL), 60))
 
 
 def test_errors_of_the_platform_pass_through() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support import model_plan
+from tests.support import model_plan, model_server, model_wire
 from tests.support.model_plan import Plan, output_for, read_ledger, tokens_for
 from tests.support.model_server import ModelServer
+from tests.support.steps import counted
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -179,12 +179,11 @@ def test_held_calls_wait_for_release(server: ModelServer) -> None:
     assert server.calls() == []
 
 
-def test_many_calls_at_once_keep_the_latency() -> None:
-    """24 calls of 200 ms at once, over and over on the same connections: all are out together, each takes little more
-    than 200 ms, and a round costs less than 200 ms of processor time. A busy machine makes rounds long, but not dear.
-    """
+def test_many_calls_at_once_are_out_together() -> None:
+    """24 calls at once, over and over: all are out together, on 24 connections, each for the latency at least. A call
+    costs the server a few lines of Python, so that the latency asked for is the latency served."""
 
-    async def rounds(server: ModelServer) -> list[float]:
+    async def rounds(server: ModelServer) -> None:
         document = {"model": "m", "messages": [{"role": "user", "content": "x" * 6_000}]}
         limits = httpx.Limits(max_connections=24, max_keepalive_connections=24)
         async with httpx.AsyncClient(limits=limits, trust_env=False, timeout=60) as client:
@@ -192,29 +191,22 @@ def test_many_calls_at_once_keep_the_latency() -> None:
             async def once() -> None:
                 (await client.post(f"{server.base_url}/chat/completions", json=document)).raise_for_status()
 
-            server.hold()
-            held = asyncio.gather(*(once() for _ in range(24)))
-            await asyncio.to_thread(server.wait_for_in_flight, 24, 60)
-            server.release()
-            await held
-            await asyncio.to_thread(server.wait_until_idle, 60)
-            server.reset()
-            spent = []
             for _ in range(4):
-                start = time.process_time()
-                await asyncio.gather(*(once() for _ in range(24)))
-                spent.append(time.process_time() - start)
-            return spent
+                server.hold()
+                held = asyncio.gather(*(once() for _ in range(24)))
+                await asyncio.to_thread(server.wait_for_in_flight, 24, 60)
+                server.release()
+                await held
+                await asyncio.to_thread(server.wait_until_idle, 60)
+                assert len(server._connections) == 24
 
-    with ModelServer(latency_seconds=0.2) as server:
-        spent = asyncio.run(rounds(server))
-        server.wait_until_idle()
-        held = [call.ended_at - call.arrived_at for call in server.calls() if call.ended_at is not None]
-    assert len(held) == 96
-    assert min(held) >= 0.199
-    # The median, since a busy machine can hold up a single call for long.
-    assert sorted(held)[48] < 0.220, sorted(held)
-    assert min(spent) < 0.200, spent
+    with ModelServer(latency_seconds=0.2) as server, counted(model_server, model_wire, model_plan) as steps:
+        asyncio.run(rounds(server))
+        calls = server.calls()
+    assert len(calls) == 96
+    assert max(call.in_flight for call in calls) == 24
+    assert min(call.ended_at - call.arrived_at for call in calls if call.ended_at is not None) >= 0.199
+    assert steps.lines <= 300 * len(calls), steps.lines / len(calls)
 
 
 def test_a_process_of_its_own_keeps_a_ledger(tmp_path: Path) -> None:
@@ -235,7 +227,7 @@ def test_a_process_of_its_own_keeps_a_ledger(tmp_path: Path) -> None:
         assert len(ledger.read_text().splitlines()) == 3
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert process.stdout is not None
         process.stdout.close()
 

@@ -84,7 +84,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
 
 def settle(wrangler: StandIn) -> list[int]:
     """Return the processes that are left once those which were killed have gone."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while wrangler.alive() and time.monotonic() < end:
         os.sched_yield()
     return wrangler.alive()
