@@ -20,7 +20,7 @@ NOT_RUN = {
     "tests/unit/test_design.py": "compares documents with the code",
     "tests/unit/test_documents.py": "compares documents with the code",
     "tests/unit/test_kit.py": "looks at files",
-    "tests/unit/test_stubs.py": "looks at stubs",
+    "tests/unit/platform/test_stubs.py": "looks at stubs",
     "tests/unit/test_tidy.py": "looks at the text of the code",
 }
 QUICK_PARTS = ("simulate crafted", "simulate crashes", "simulate seeds")
@@ -65,7 +65,7 @@ def all_checks(root: Path, *, deep: bool) -> list[Check]:
     checks = [Check(name, is_quick=True) for name in QUICK_PARTS]
     checks += [Check(name, is_quick=False) for name in (DEEP_PARTS if deep else ())]
     for folder in (*QUICK_FOLDERS, *(DEEP_FOLDERS if deep else ())):
-        for path in sorted((root / folder).glob("test_*.py")):
+        for path in sorted((root / folder).rglob("test_*.py")):
             name = path.relative_to(root).as_posix()
             if name not in NOT_RUN:
                 checks.append(Check(name, is_quick=folder in QUICK_FOLDERS))

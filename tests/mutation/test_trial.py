@@ -208,7 +208,11 @@ def test_the_checks_are_files_and_parts():
     quick, deep = all_checks(ROOT, deep=False), all_checks(ROOT, deep=True)
     names = {check.name for check in deep}
     assert {check for check in quick if not check.is_part} < {check for check in deep if not check.is_part}
-    assert {"tests/unit/test_ledger.py", "tests/property/test_store_model.py", "tests/api/test_tasks.py"} <= names
+    assert {
+        "tests/unit/processing/test_ledger.py",
+        "tests/property/test_store_model.py",
+        "tests/api/test_tasks.py",
+    } <= names
     assert not names & NOT_RUN.keys()
     assert [name for name in NOT_RUN if not (ROOT / name).is_file()] == []
     assert not any(name.startswith(("tests/runtime", "tests/api_fuzz")) for name in names)
@@ -270,7 +274,9 @@ def worker() -> Iterator[Workspace]:
 @pytest.mark.campaign
 def test_the_tree_without_a_mutant_passes(worker: Workspace):
     """A copy is all that checks need: of tests, and of the simulation. What they reach is found out on the way."""
-    verdict = trial.run(worker.path, [Check("tests/unit/test_ledger.py", is_quick=True)], 60, quick=True, trace=True)
+    verdict = trial.run(
+        worker.path, [Check("tests/unit/processing/test_ledger.py", is_quick=True)], 60, quick=True, trace=True
+    )
     assert verdict.passed, verdict
     assert "src/processing/ledger.py::Ledger.failed" in verdict.facts["functions"]
     assert "src/processing/run.py::Run.work" not in verdict.facts["functions"]

@@ -10,12 +10,13 @@ import pytest
 from local.node import ROOT
 
 INSTALLED = (".venv", "node_modules", "python_modules", ".build")
+ONE_FILE = 'make test PYTEST_ARGS="tests/unit/processing/test_ledger.py"'
 # Commands that are run, with what is run in their place where the whole would take long.
 RUN = {
     "make install": "make install",
     "make format": "make format",
     "make docs": "make docs",
-    'make test PYTEST_ARGS="tests/unit/test_ledger.py"': 'make test PYTEST_ARGS="tests/unit/test_ledger.py"',
+    ONE_FILE: ONE_FILE,
     "make simulate SEEDS=20000": "make simulate SEEDS=20",
     "make simulate SEED=17": "make simulate SEED=17",
 }

@@ -26,7 +26,7 @@ from src.processing.log import Log
 from src.store.claims import Claim
 from src.store.ending import Stopped
 from tests.support.worker_bench import WorkerBench
-from tests.unit.test_coordinator import NOW_MS, SECONDS, Storage
+from tests.unit.objects.test_coordinator import NOW_MS, SECONDS, Storage
 
 TASK = TaskKey("task")
 NOBODY = Log(lambda _line: None)

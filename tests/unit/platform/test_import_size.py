@@ -19,7 +19,7 @@ import pytest
 from src.http import catalogue
 from tests.support import import_watch
 
-SRC = Path(__file__).resolve().parents[2] / "src"
+SRC = Path(__file__).resolve().parents[3] / "src"
 # At most so many: what there is, and little room.
 # `syntax` is what is compiled, in nodes of the syntax tree: bytecode would differ from one Python to the next.
 MOST: Mapping[str, int] = {

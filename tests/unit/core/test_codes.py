@@ -14,7 +14,7 @@ from src.processing.outcomes import crashed
 from src.processing.terms import OVERDUE, exhausted
 from src.queue import dead_letter
 
-API = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+API = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 
 # A call that was not made is announced again, and the base of all has no cause: neither becomes a failure.
 NEVER_SHOWN: list[type[errors.ModelError]] = [errors.ModelError, errors.CallNotStarted]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-HTTP = Path(__file__).resolve().parents[2] / "src" / "http"
+HTTP = Path(__file__).resolve().parents[3] / "src" / "http"
 FLOORS_MOST = 8
 FLOORS_OF_A_ROOM_MOST = 5
 ROOMS = [path.parent for path in HTTP.glob("*/__init__.py")]

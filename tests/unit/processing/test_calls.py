@@ -29,9 +29,9 @@ from src.processing.caller import Caller, CallOutcome, LocalCaller, Silence
 from src.processing.calls import Calls, Finished
 from src.processing.log import Log
 from src.store.claims import CallKey, Claim
-from tests.unit.test_ledger import claim
+from tests.unit.processing.test_ledger import claim
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 10.0
 SLACK = limits.LANE_SLACK_SECONDS
 KEYS = [CallKey(0, position) for position in range(20)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SDK = ROOT / "python_modules" / "workers"
 STUB = ast.parse((ROOT / "stubs" / "workers" / "__init__.pyi").read_text())
 type Callables = dict[str, ast.FunctionDef | ast.AsyncFunctionDef]

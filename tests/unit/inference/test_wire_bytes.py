@@ -14,7 +14,7 @@ from src.inference.openai import OpenAIProvider
 from src.inference.protocol import HttpReply, ModelCall
 from tests.support.api_bench import ApiBench, data
 from tests.support.worker_bench import WorkerBench
-from tests.unit.test_openai import ScriptedHttp
+from tests.unit.inference.test_openai import ScriptedHttp
 
 CHUNKS = 20
 

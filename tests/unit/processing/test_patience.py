@@ -23,7 +23,7 @@ from src.processing.worker import Host
 from src.store.claims import CallKey, Tried
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import HOST, WorkerBench
-from tests.unit.test_ledger import FIRST, REPLY, SECOND, THIRD, claim
+from tests.unit.processing.test_ledger import FIRST, REPLY, SECOND, THIRD, claim
 
 HOUR = 3_600.0
 CHUNK = 7

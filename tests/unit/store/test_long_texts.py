@@ -13,7 +13,7 @@ from src.core.task import Reduce
 from src.inference.protocol import ModelCall
 from tests.support.store_bench import LEASE_MS
 from tests.support.worker_bench import WorkerBench
-from tests.unit.test_window import Counted, task_of, to_the_end
+from tests.unit.store.test_window import Counted, task_of, to_the_end
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import import_watch
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SRC = ROOT / "src"
 MODULES = sorted(str(path.relative_to(SRC)) for path in SRC.rglob("*.py"))
 # The base classes of what a Worker exports have to be there when its classes are made.
