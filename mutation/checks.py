@@ -16,12 +16,12 @@ NOT_RUN = {
     "tests/simulator/test_campaign.py": "the parts of the simulation do the same, and more",
     "tests/simulator/test_readme.py": "runs what a document says",
     "tests/api/test_docs.py": "compares generated documents",
-    "tests/unit/test_contributing.py": "runs what a document says",
-    "tests/unit/test_design.py": "compares documents with the code",
-    "tests/unit/test_documents.py": "compares documents with the code",
-    "tests/unit/test_kit.py": "looks at files",
+    "tests/unit/docs/test_contributing.py": "runs what a document says",
+    "tests/unit/docs/test_design.py": "compares documents with the code",
+    "tests/unit/docs/test_documents.py": "compares documents with the code",
+    "tests/unit/project/test_kit.py": "looks at files",
     "tests/unit/platform/test_stubs.py": "looks at stubs",
-    "tests/unit/test_tidy.py": "looks at the text of the code",
+    "tests/unit/project/test_tidy.py": "looks at the text of the code",
 }
 QUICK_PARTS = ("simulate crafted", "simulate crashes", "simulate seeds")
 DEEP_PARTS = ("simulate more seeds", "simulate pairs of crashes", "simulate races", "simulate more crafted")

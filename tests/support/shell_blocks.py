@@ -11,15 +11,15 @@ LOCAL_URL = "http://127.0.0.1:8787"
 # Commands that cannot run here, by what they begin with, and the reason.
 NOT_RUN = {
     "npx wrangler": "needs a Cloudflare account",
-    "make deploy": "needs a Cloudflare account; tests/unit/test_deploy.py does it in a stand-in for one",
-    "make secrets": "needs a Cloudflare account; tests/unit/test_deployment_command.py does it in a stand-in for one",
-    "sh create-cloudflare-queues.sh": "needs a Cloudflare account; tests/unit/test_queue_scripts.py runs it",
+    "make deploy": "needs a Cloudflare account; tests/unit/local/test_deploy.py does it in a stand-in for one",
+    "make secrets": "needs an account; tests/unit/local/test_deployment_command.py does it in a stand-in for one",
+    "sh create-cloudflare-queues.sh": "needs a Cloudflare account; tests/unit/local/test_queue_scripts.py runs it",
     "curl -s https://onceover.example.workers.dev": "needs a deployment",
-    "python3 ops/invocations.py": "needs a Cloudflare account; tests/unit/test_invocations.py does it",
+    "python3 ops/invocations.py": "needs a Cloudflare account; tests/unit/ops/test_invocations.py does it",
     "git pull": "changes the clone",
     "uv tool install": "asks a registry, and installs for the user",
     "onceover --install-completion": "writes into the user's shell",
-    "onceover webhooks": "needs WEBHOOK_KEY and a receiver; tests/unit/test_cli_commands.py does it",
+    "onceover webhooks": "needs WEBHOOK_KEY and a receiver; tests/unit/cli/test_cli_commands.py does it",
     'make key ARGS="--remote"': "needs a Cloudflare account",
     'make key ARGS="--remote ': "needs a Cloudflare account",
     """curl -s -X POST -H 'content-type: application/json' -d '{"maxModelCalls": 9}'""": (
@@ -59,7 +59,7 @@ def documents() -> list[Path]:
     top = [path for path in sorted(ROOT.glob("*.md")) if path.name not in {"CONTRIBUTING.md", "CHANGELOG.md"}]
     folders = ("docs", "examples", "simulator")
     found = [*top, *(path for folder in folders for path in sorted(ROOT.glob(f"{folder}/**/*.md")))]
-    # tests/unit/test_translations.py holds the commands of a translation to those of its original.
+    # tests/unit/docs/test_translations.py holds the commands of a translation to those of its original.
     return [path for path in found if not path.name.endswith(".zh-CN.md")]
 
 

@@ -8,7 +8,7 @@ import pytest
 from src.core.chunks import chunks, cuts
 from src.inference.demo import analysis
 
-_EXAMPLES = Path(__file__).parents[2] / "examples"
+_EXAMPLES = Path(__file__).parents[3] / "examples"
 _DEFAULT_MAX_CHARS = 6000
 _NAMES = ["english.txt", "chinese.txt"]
 

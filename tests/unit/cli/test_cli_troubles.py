@@ -14,8 +14,8 @@ from onceover_cli.connection import place, proxy_variable
 from onceover_cli.errors import Refused
 from onceover_cli.interruption import Interrupts, explained
 from tests.support.fake_api import LOST, TASK_ID, FakeApi, Reply, problem, task
-from tests.unit.test_cli_commands import PATH, Runs, fake, run, serve_everything
-from tests.unit.test_cli_terminal import PROGRAM, environment
+from tests.unit.cli.test_cli_commands import PATH, Runs, fake, run, serve_everything
+from tests.unit.cli.test_cli_terminal import PROGRAM, environment
 
 __all__ = ("fake", "run")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

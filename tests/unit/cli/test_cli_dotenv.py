@@ -7,7 +7,7 @@ import pytest
 from local import dev_vars
 from onceover_cli.doctor import dotenv, folder
 from onceover_cli.doctor.findings import Check
-from tests.unit.test_cli_doctor import VARS, clone, complaints, replaced, secrets
+from tests.unit.cli.test_cli_doctor import VARS, clone, complaints, replaced, secrets
 
 __all__ = ("clone",)
 TEXTS = {

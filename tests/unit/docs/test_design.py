@@ -4,7 +4,7 @@ from pathlib import Path
 
 from src.core.states import TRANSITIONS, diagram
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def test_the_diagram_is_the_table():

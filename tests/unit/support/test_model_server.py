@@ -16,7 +16,7 @@ from tests.support.model_plan import Plan, output_for, read_ledger, tokens_for
 from tests.support.model_server import ModelServer
 from tests.support.steps import counted
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

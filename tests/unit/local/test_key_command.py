@@ -13,7 +13,7 @@ from src.core import limits
 from src.core.keys import Scope, digest, parse
 from tests.support.sqlite_d1 import SqliteD1
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ID, DIGEST = "0123456789abcdef", digest("secret")
 
 

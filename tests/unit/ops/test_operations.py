@@ -17,7 +17,7 @@ from src.core.version import MIGRATION, VERSION
 from tests.support.api_bench import ApiBench
 from tests.support.log_events import log_events
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ALERTS = ROOT / "ops" / "alerts.yml"
 DASHBOARD = ROOT / "ops" / "grafana.json"
 PAGE = ROOT / "docs" / "operations.md"

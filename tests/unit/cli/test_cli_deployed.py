@@ -8,8 +8,8 @@ import pytest
 from local import deploy_check
 from onceover_cli.doctor.deployment import OF_THE_DEPLOYMENT
 from tests.support.fake_api import FakeApi
-from tests.unit.test_cli_commands import Runs, conforms, run
-from tests.unit.test_cli_doctor import BROKEN_DEPLOYMENTS, Deployment, Level
+from tests.unit.cli.test_cli_commands import Runs, conforms, run
+from tests.unit.cli.test_cli_doctor import BROKEN_DEPLOYMENTS, Deployment, Level
 
 __all__ = ("run",)
 FAULTS = [name for name, (_, _, level, _, _) in BROKEN_DEPLOYMENTS.items() if level is Level.FAULT]
@@ -41,7 +41,7 @@ def test_the_list_is_the_one_that_is_meant() -> None:
 
 @pytest.mark.parametrize(("key", "flags"), [("", []), (" ", []), ("oo_key", ["--task"])])
 def test_make_deploy_asks_for_that(key: str, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the workflow does: tests/unit/test_workflows.py. With a key it does a task, too."""
+    """As the workflow does: tests/unit/project/test_workflows.py. With a key it does a task, too."""
     program = tmp_path / ".venv" / "bin" / "onceover"
     program.parent.mkdir(parents=True)
     program.touch()

@@ -7,7 +7,7 @@ import pytest
 
 from src.core.codes import TaskCode
 
-PUBLIC = Path(__file__).resolve().parents[2] / "public"
+PUBLIC = Path(__file__).resolve().parents[3] / "public"
 APP, WORDS = PUBLIC / "app", PUBLIC / "words"
 PAGE = ("early.js", "main.js")
 PARTS = ("list", "views")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, Json, Reply, problem, task
-from tests.unit.test_cli_commands import Runs, conforms, fake, run
+from tests.unit.cli.test_cli_commands import Runs, conforms, fake, run
 
 __all__ = ("fake", "run")
 RETRY, CANCEL = "/api/tasks/retry", "/api/tasks/cancel"
