@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,11 @@ FUNCTION_LINES_MOST = 60
 
 # A name that says nothing about what it holds.
 BANNED_WORDS = {"util", "utils", "helper", "helpers", "manager", "managers", "misc", "common"}
+
+# The folders of tests/unit that are no rooms of src: each tests what stands in the folder of that name, `support` what
+# other tests stand on, and `project` what holds for all files, and what is served or shown beside the code.
+ROOMS_BESIDE = {"bench", "cli", "docs", "local", "ops", "project", "support"}
+ROOM_FILES_MOST = 25
 
 # Statements of an object's own SQLite, which D1's store has nothing to do with.
 SQL_ELSEWHERE = {"src/objects/batch_coordinator.py"}
@@ -48,6 +54,17 @@ def named(path: Path) -> str:
 @cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
+
+
+def test_unit_tests_mirror_the_source():
+    """Each folder of tests/unit is a room of src, or one of those listed. None has more modules than one can survey."""
+    rooms = {path.parent.name for path in (ROOT / "src").glob("*/*.py")}
+    assert not rooms & ROOMS_BESIDE
+    files = [path.relative_to(ROOT / "tests" / "unit") for path in modules("tests/unit")]
+    assert not [file.as_posix() for file in files if len(file.parts) != 2], "a module that stands in no room"
+    found = Counter(file.parts[0] for file in files)
+    assert found.keys() - rooms == ROOMS_BESIDE, "a room that is neither one of src nor listed, or is listed in vain"
+    assert not {room: count for room, count in found.items() if count > ROOM_FILES_MOST}
 
 
 def words(name: str) -> list[str]:
