@@ -90,8 +90,8 @@ def parts() -> list[Part]:
     ]
 
 
-def digest() -> str:
-    """Tell apart states of all files that git knows, without those that no part judges."""
+def judged_files() -> list[str]:
+    """All files that git knows or would take, without those that no part judges."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -99,10 +99,15 @@ def digest() -> str:
         text=True,
         check=True,
     )
+    names = sorted(filter(None, listed.stdout.split("\0")))
+    return [name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in _ASIDE)]
+
+
+def digest() -> str:
+    """Tell apart states of the files that parts judge."""
     found = sha256()
-    for name in sorted(filter(None, listed.stdout.split("\0"))):
-        path = ROOT / name
-        if path.is_file() and not any(fnmatch.fnmatch(name, pattern) for pattern in _ASIDE):
+    for name in judged_files():
+        if (path := ROOT / name).is_file():
             found.update(f"{name}\0".encode() + sha256(path.read_bytes()).digest())
     return found.hexdigest()[:16]
 

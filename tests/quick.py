@@ -19,7 +19,7 @@ FOLDERS = ("tests/unit", "tests/property", "tests/api")
 SCHEDULES = 300
 # Areas whose changes show in simulated schedules.
 SIMULATED = ("core", "store", "processing", "queue", "objects", "inference", "http", "composition", "simulator")
-PACKAGES = ("simulator", "local", "cli", "bench", "mutation")
+PACKAGES = ("simulator", "local", "cli", "bench")
 
 
 def areas() -> list[str]:

@@ -14,6 +14,8 @@ ONE_FILE = 'make test PYTEST_ARGS="tests/unit/processing/test_ledger.py"'
 # Commands that are run, with what is run in their place where the whole would take long.
 RUN = {
     "make install": "make install",
+    "make quick": "make quick ONLY=bench",
+    "make quick ONLY=store": "make quick ONLY=bench",
     "make format": "make format",
     "make docs": "make docs",
     ONE_FILE: ONE_FILE,
