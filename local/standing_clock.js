@@ -6,17 +6,19 @@
 // src/workerd/io/io-channels.h, TimerChannel). workerd on a machine of one's own lets it run. This emulates the hosted one.
 //
 // JavaScript is not told when a turn begins. The first look at the clock in a turn holds it, and a timer lets go of it
-// again, which runs when the turn has ended. An event in between sees a clock that is late by the length of a turn.
+// again, which runs when the turn has ended. An event in between sees a clock that is late by the length of a turn. So does
+// the next invocation where that timer was lost with the one before, and what it waits for is as late: up to LATE_MS.
 {
     const systemNow = Date.now.bind(Date), systemSetTimeout = globalThis.setTimeout.bind(globalThis);
     const LOST_MS = 250; // longer than a turn: the timer's invocation has ended before it, and took it along
+    const LATE_MS = 250; // a timer that would show an older time than this shows the system's
     let held, heldAt = 0, latest = 0;
 
     const release = () => { held = undefined; };
     const hold = (time) => {
         systemSetTimeout(release, 0); // first: it throws outside of any invocation
-        held = latest = Math.max(time, latest); // never back
         heldAt = systemNow();
+        held = latest = Math.max(heldAt - time > LATE_MS ? heldAt : time, latest); // never back
     };
     const now = () => {
         try {

@@ -62,6 +62,16 @@ def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: D
         assert seen["within a turn"] > 0
 
 
+def test_the_clock_of_requests_in_a_row_is_late_by_less_than_a_second(tiny: DevServer):
+    """Each request's timers are as late as its first look at the clock. The lateness of forty does not add up."""
+    late = []
+    with httpx.Client(timeout=60) as client:
+        for _ in range(40):
+            asked_at = time.time()
+            late.append(asked_at - client.get(f"{tiny.url}/clock").json()["first"] / 1000)
+    assert max(late) < 1, late
+
+
 def test_what_runs_is_what_is_uploaded():
     """Without --limits the modules are those of `make bundle`, by name and byte."""
     made = subprocess.run(["make", "bundle"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
