@@ -9,11 +9,11 @@
 // `python` has current(), the number of the invocation whose Python code runs; takeSeconds(number), for how long its code
 // ran; heapMegabytes(). WebAssembly's memory never shrinks, and all invocations of an isolate share it.
 (python) => {
-// Cloudflare's limits pages for Workers and D1. Each statement of a batch counts as one; every subrequest counts,
-// those to Cloudflare's own services too, although the platform allows a free Worker more of these.
+// Cloudflare's limits pages for Workers (subrequests) and D1 (queries). Each statement of a batch counts as one; every
+// subrequest counts, those to Cloudflare's own services too, although the platform allows a free Worker more of these.
 const PLANS = {
   free: { subrequests: 50, statements: 50 },
-  paid: { subrequests: 1000, statements: 1000 },
+  paid: { subrequests: 10000, statements: 1000 },
 };
 const CONNECTIONS = 6; // may wait for their answer's headers at once; more wait for their turn
 const QUEUE_OPERATION_BYTES = 64 * 1024;
