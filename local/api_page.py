@@ -6,6 +6,35 @@ from typing import Any
 from src.http.catalogue import document
 
 METHODS = ("post", "get", "delete")
+# Shown before the calls. A test runs the commands as they stand here; `…` stands for something left out.
+EXAMPLE = r"""## An example
+
+Submit a text of two chunks, and wait for its end. The commands work as pasted against `make dev`; a deployment wants
+`-H "Authorization: Bearer $KEY"` as well:
+
+```sh
+TASK=$(curl -s -H 'content-type: application/json' -H 'Idempotency-Key: example-1' \
+  -d '{"input": "One part.\n\nAnother part.", "chunk": {"maxChars": 12}, "metadata": {"name": "example"}}' \
+  http://127.0.0.1:8787/api/tasks | sed 's/.*"self": "\([^"]*\)".*/\1/')
+curl -s "http://127.0.0.1:8787$TASK?wait=25&include=chunks"
+```
+
+```json
+{"id": "01a21072-…", "status": "completed", "terminal": true, "route": "queue",
+ "progress": {"total": 2, "completed": 2, "failed": 0, "truncated": 0}, "waitingFor": null,
+ "result": {"output": "…"}, "error": null,
+ "usage": {"modelCalls": 2, "minimumCalls": 2, "inDoubt": 0, "inputTokens": 6, "outputTokens": 6},
+ "attempts": 1, "metadata": {"name": "example"}, "createdAt": "…", "startedAt": "…", "finishedAt": "…",
+ "links": {"self": "/api/tasks/01a21072-…", "chunks": "…", "cancel": "…", "retry": "…", "events": "…"},
+ "chunks": [{"index": 0, "start": 0, "end": 11, "status": "completed", "output": "…", "…": "…"}, "…"], "…": "…"}
+```
+
+A refusal is a problem. This one is the answer to a text that is a number, status 422:
+
+```json
+{"type": "urn:onceover:problem:invalid_fields", "title": "Some fields have values that they cannot take", "status": 422,
+ "detail": "…", "code": "invalid_fields", "errors": [{"field": "input", "message": "…"}], "requestId": "…"}
+```"""
 
 
 def page() -> str:
@@ -20,6 +49,8 @@ def _lines(described: Any) -> Iterator[str]:
     yield "Made from `/openapi.json` by `make docs`; `make check` keeps the two the same."
     yield ""
     yield from described["info"]["description"].splitlines()
+    yield ""
+    yield from EXAMPLE.splitlines()
     for path, item in described["paths"].items():
         for method in METHODS:
             if method in item:
@@ -52,7 +83,8 @@ def _call(method: str, path: str, operation: Any) -> Iterator[str]:
     yield ""
     yield f"## {method} {path}"
     yield ""
-    yield f"{operation['summary']}. {_access(operation['security'])}"
+    also = f" {operation['description']}" if "description" in operation else ""
+    yield f"{operation['summary']}. {_access(operation['security'])}{also}"
     yield ""
     if "requestBody" in operation:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]

@@ -68,8 +68,9 @@ class BulkCancelFields(BulkFields):
 class BulkRetryPlanView(TypedDict):
     """What a bulk retry would come to: failed tasks, and the calls that they need when nothing fails, and make at most.
 
-    `maximumCalls` has MAX_ATTEMPTS calls for each output that is left, within each task's `maxModelCalls`. Calls that
-    a 429 or a model that is away costs come on top. At most 10,000 tasks are counted; then `more` is true.
+    `maximumCalls` has MAX_ATTEMPTS calls for each output that is left, within each task's `maxModelCalls`. It leaves
+    out calls that fail for a cause of the service (429, 5xx, timeouts, no connection, a model that is away): they come
+    on top, and only `maxModelCalls` bounds them. At most 10,000 tasks are counted; then `more` is true.
     """
 
     tasks: Count

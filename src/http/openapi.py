@@ -24,6 +24,7 @@ ANYWHERE = (problems.INVALID_FIELDS, problems.INTERNAL, problems.BAD_CONFIGURATI
 ANYWHERE_COMPATIBLE = (problems.UNSUPPORTED_PARAMETER, problems.INTERNAL, problems.BAD_CONFIGURATION)
 
 _SCHEME = "key"
+_FOR_OPERATORS = "Only a key of the operator's tenant (`OPERATOR_TENANT`) may do this; any other is answered 403."
 
 _OPEN_SEGMENT = re.compile(r"\{([a-z]+)\}")
 _ABOUT = """Submit a long text, get an id, poll: the text is analysed chunk by chunk, and nothing that was accepted is
@@ -36,6 +37,10 @@ errors, with the same codes.
 
 A deployment answers whoever sends a valid key, `Authorization: Bearer oo_<id>_<secret>`; the key decides whose tasks
 are meant, and its scopes what may be done. A refused key is answered before anything else of the request is looked at.
+There are three scopes, and none implies another. `read` reads tasks, events, deliveries and responses. `write` submits,
+cancels, retries, erases and sends deliveries again. `admin` makes and revokes keys, and registers webhook endpoints;
+sweep, metrics and history need an `admin` key of the operator's tenant (`OPERATOR_TENANT`). A key that the API makes
+has `read` and `write` unless the request says otherwise; one of `make key` has all three.
 A key without `read` is shown no text of a task by the calls that it may make: `result` is null, `instructions` and
 `metadata` are empty.
 While the database does not keep up, a new task is refused before that, with 503 (`overloaded`) and `Retry-After`.
@@ -108,6 +113,8 @@ def _operation(endpoint: Endpoint) -> Json:
         "summary": endpoint.summary,
         "security": _security(endpoint.access),
     }
+    if endpoint.access is Access.OPERATOR:
+        operation["description"] = _FOR_OPERATORS
     if endpoint.parameters:
         operation["parameters"] = [_parameter(parameter) for parameter in endpoint.parameters]
     if endpoint.body is not None:

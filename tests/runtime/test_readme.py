@@ -78,10 +78,23 @@ def _agree(shown: Any, real: Any) -> None:
         for name, value in shown.items():
             if name not in {"id", "…"}:
                 _agree(value, real[name])
+    elif isinstance(shown, list):
+        for one, other in zip(shown, real, strict="…" not in shown):
+            _agree(one, other)
     elif isinstance(shown, str) and shown.endswith("…"):
         assert real.startswith(shown.removesuffix("…"))
     else:
         assert shown == real
+
+
+def test_the_example_of_the_api_page(server: DevServer):
+    """Its commands give the task that it shows, and a text that is a number gives the problem that it shows."""
+    task, problem = (json.loads(shown) for shown in blocks(ALL["docs/api.md"], "json"))
+    done = shell_blocks.run(blocks(ALL["docs/api.md"])[0].replace(LOCAL_URL, server.url))
+    assert done.returncode == 0, done.stderr
+    _agree(task, json.loads(done.stdout))
+    with Client(server.url) as client:
+        _agree(problem, client.http.post("/api/tasks", json={"input": 1}).json())
 
 
 @pytest.mark.parametrize("name", [name for name, path in ALL.items() if blocks(path)])

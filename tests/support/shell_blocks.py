@@ -22,9 +22,6 @@ NOT_RUN = {
     "onceover webhooks": "needs WEBHOOK_KEY and a receiver; tests/unit/cli/test_cli_commands.py does it",
     'make key ARGS="--remote"': "needs a Cloudflare account",
     'make key ARGS="--remote ': "needs a Cloudflare account",
-    """curl -s -X POST -H 'content-type: application/json' -d '{"maxModelCalls": 9}'""": (
-        "needs a task that has spent its budget, and the built-in model fails no call; tests/api/test_terms.py does it"
-    ),
     "OLLAMA_": "needs Ollama",
     "llama-server": "needs llama.cpp and a model",
     "python -m llama_cpp.server": "needs llama-cpp-python and a model",

@@ -22,7 +22,7 @@ export default {
   "bulk.retryDoneOne": "1 task put back.",
   "bulk.retryGo": "Retry {n} tasks",
   "bulk.retryGoOne": "Retry 1 task",
-  "bulk.retryHint": "Calls that a rate limit or a model that is away costs come on top. Tasks that ran out of their budget are not among these.",
+  "bulk.retryHint": "Calls that fail for a cause of the service (rate limit, 5xx, timeout, model away) come on top. Tasks that ran out of their budget are not among these.",
   "bulk.retryPlan": "{n} failed tasks, at most {most} calls.",
   "bulk.retryPlanOne": "1 failed task, at most {most} calls.",
   "bulk.until": "Of this key's tenant, created before {before}.",

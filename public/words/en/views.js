@@ -13,7 +13,7 @@ export default {
   attemptsHint: "The first claim, and each later one after a worker died or a client asked for a retry",
   "bill.calls": "Model calls",
   "bill.inDoubt": "In doubt",
-  "bill.inDoubtNote": "sent, and nobody saw an answer",
+  "bill.inDoubtNote": "sent, no answer seen",
   "bill.minimum": "all attempts; {n} when nothing fails",
   "bill.tokens": "Tokens",
   "bill.tokensNote": "in → out, all attempts",

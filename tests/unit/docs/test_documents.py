@@ -3,11 +3,24 @@
 import re
 
 from src.core import limits
+from src.http.catalogue import endpoints
 from tests.support.shell_blocks import NOT_RUN, ROOT, blocks, commands, documents, listed_commands, target
 
 README = ROOT / "README.md"
 WITH_COMMANDS = {str(path.relative_to(ROOT)): path for path in documents()}
-ALL = {**WITH_COMMANDS, "CHANGELOG.md": ROOT / "CHANGELOG.md"}
+CHINESE = {str(path.relative_to(ROOT)): path for path in [*ROOT.glob("*.zh-CN.md"), *ROOT.glob("docs/**/*.zh-CN.md")]}
+ALL = {**WITH_COMMANDS, **CHINESE, "CHANGELOG.md": ROOT / "CHANGELOG.md"}
+METER = ROOT / "local" / "limits.js"
+# Where names in capitals come from: code, configuration, the tools' own files.
+NAMES = [
+    path
+    for folder in ("src", "local", "bench", "cli", "ops", "simulator", "tests", "mutation")
+    for suffix in ("py", "mjs", "js", "sh", "toml", "json")
+    for path in sorted((ROOT / folder).rglob(f"*.{suffix}"))
+    if "node_modules" not in path.parts
+] + [ROOT / name for name in ("Makefile", "wrangler.toml", ".dev.vars.example")]
+# Names that are another program's, or of a plan that is not built (decision 0037).
+OF_OTHERS = {"OLLAMA_NUM_PARALLEL", "OLLAMA_KEEP_ALIVE", "OLLAMA_MAX_QUEUE", "LD_PRELOAD", "DB_1", "DB_255"}
 
 
 def test_curl_is_used_as_that_of_2022_understands_it():
@@ -83,6 +96,66 @@ def test_the_limits_of_the_documents_are_those_of_the_code():
         assert re.search(rf"(?<![\d,]){figure:,}(?!,?\d)", request), figure
     assert f"| API keys | {limits.KEYS_MOST} |" in page
     assert f"at most {limits.OUTPUT_CHARS_MOST:,} characters" in page
+
+
+def test_the_readme_has_the_figures_of_the_performance_page():
+    """What it says of speed and of submissions stands in docs/performance.md, in both languages."""
+    known = set(re.findall(r"\d+\.\d+", (ROOT / "docs" / "performance.md").read_text()))
+    for name, items in (("README.md", ("Speed", "Submitting")), ("README.zh-CN.md", ("速度", "提交"))):
+        for item in items:
+            (text,) = re.findall(
+                rf"^- \*\*{item}[.。]\*\*(.*?)^- ", (ROOT / name).read_text(), re.DOTALL | re.MULTILINE
+            )
+            figures = re.findall(r"\d+\.\d+", text)
+            assert len(figures) >= 4
+            assert set(figures) <= known
+
+
+def test_the_readme_has_every_promise():
+    """Eight, in both languages, in the order in which docs/verification.md shows them."""
+    for name in ("README.md", "README.zh-CN.md"):
+        assert re.findall(r"^(\d)\. \*\*", (ROOT / name).read_text(), re.MULTILINE) == list("12345678")
+
+
+def test_the_meter_has_the_limits_of_the_platforms_page():
+    """Subrequests and statements, free and paid, and each allowance of ours is below them."""
+    plans = dict(
+        re.findall(r"^  (free|paid): \{ (subrequests: \d+, statements: \d+) \}", METER.read_text(), re.MULTILINE)
+    )
+    page = (ROOT / "docs" / "design" / "platform-limits.md").read_text()
+    for what, shown, ours in (
+        ("subrequests", "subrequests", limits.SUBREQUESTS),
+        ("statements", "D1 statements", limits.STATEMENTS),
+    ):
+        found = {plan: int(re.findall(rf"{what}: (\d+)", line)[0]) for plan, line in plans.items()}
+        assert f"| {found['free']:,}, {found['paid']:,} {shown} |" in page
+        assert all(ours[plan] < found[plan] for plan in ("free", "paid"))
+
+
+def test_every_call_that_a_document_names_is_in_the_api():
+    """A path below `/api` or `/v1` is one of the table, with anything in its open segments."""
+    known = {endpoint.path for endpoint in endpoints()}
+    segments = [re.sub(r"\{\w+\}", "*", path).split("/") for path in known]
+    for name, document in ALL.items():
+        for path in set(re.findall(r"(?<![\w.])/(?:api|v1)/[\w{}$…-][\w{}/$…-]*", document.read_text())):
+            parts = path.rstrip("/").split("/")
+            is_known = any(
+                len(parts) == len(one) and all(b in ("*", a) for a, b in zip(parts, one, strict=True))
+                for one in segments
+            )
+            assert is_known, f"{name}: {path}"
+
+
+def test_every_module_and_variable_that_a_document_names_is_there():
+    """`python -m …` finds its module, and a name in capitals is one that some file here has."""
+    code = "\n".join(path.read_text() for path in NAMES)
+    for name, document in ALL.items():
+        for words in re.findall(r"`([^`\n]+)`", document.read_text()):
+            for module in re.findall(r"\bpython3? -m ((?:local|bench|tests|simulator|mutation)(?:\.\w+)*)", words):
+                place = ROOT / module.replace(".", "/")
+                assert place.is_dir() or place.with_suffix(".py").exists(), f"{name}: {module}"
+            unknown = {word for word in re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", words) if word not in code}
+            assert unknown <= OF_OTHERS, f"{name}: {unknown}"
 
 
 def test_the_readme_is_short_and_says_what_it_is_first():
