@@ -107,6 +107,12 @@ def free_lines(route: str) -> list[Line]:
     return lines
 
 
+def uneven_rows() -> list[float]:
+    """How many tasks a day the free plan's rows written carry where calls take 2 to 10 s."""
+    left = limits.FREE_PLAN_DAY["rowsWritten"] - 1_440 * measured.CRON["queue"]["rowsWritten"]
+    return [left / (rows + measured.ROWS["erasure"]) for rows in measured.ROWS_UNEVEN]
+
+
 def paid_lines() -> list[Line]:
     """What has an end on the paid plan, whatever is paid: on the queue, with calls of five seconds."""
     chunks, run_seconds, sqlite_ms = measured.CHUNKS, measured.RUN_SECONDS, measured.SQLITE_MS
@@ -150,7 +156,11 @@ def page() -> str:
         free="\n".join(_free_row(name, free) for name in names),
         free_first="\n".join(_verdict(f"{route}: ", lines) for route, lines in free.items()),
         paid=_table(paid),
-        paid_first=_verdict("", paid),
+        paid_first="\n".join(f"- {language}: {_ends(of_language(language, paid))}" for language in measured.BYTES),
+        paid_other=_ends(_others(paid)),
+        rows=measured.ROWS,
+        uneven=measured.ROWS_UNEVEN,
+        uneven_tasks=[f"{tasks:,.0f}" for tasks in uneven_rows()],
         paid_kept=_ends(line for line in _others(paid) if "storage" not in line.what and "early" not in line.what),
         dollars="\n".join(f"| {what} | {_amount(amount)} | {cost:,.0f} |" for what, amount, cost in dollars()),
     )
@@ -159,6 +169,12 @@ def page() -> str:
 def _others(lines: Sequence[Line]) -> list[Line]:
     """What is left with a model of another provider, and where ended tasks are erased early."""
     return [line for line in lines if not any(word in line.what for word in ("neurons", "Workers AI", "30 days"))]
+
+
+def of_language(language: str, lines: Sequence[Line]) -> list[Line]:
+    """What holds for tasks in a language."""
+    others = [other for other in measured.BYTES if other != language]
+    return [line for line in lines if not any(other in line.what for other in others)]
 
 
 def _verdict(route: str, lines: Sequence[Line]) -> str:
@@ -215,6 +231,11 @@ What ends first:
 
 {free_first}
 
+Rows written are those of the cheapest run, whose calls take equally long: {rows[task]} for the task and
+{rows[erasure]} for its erasure. A task whose calls take 2 to 10 s writes {uneven[0]} to {uneven[1]}, and
+{rows[erasure]} for its erasure. A day then carries {uneven_tasks[0]} to {uneven_tasks[1]} such tasks: with another
+model and early erasure, rows written end first.
+
 ## The paid plan
 
 What has an end there, whatever is paid, in the order in which it ends:
@@ -226,12 +247,14 @@ What has an end there, whatever is paid, in the order in which it ends:
 What ends first:
 
 {paid_first}
+- with another model and early erasure, {paid_other}
 - with `RETENTION_DAYS` 0, without which the database is too small for 1,000,000 tasks a day, {paid_kept}
 
 - `RETENTION_DAYS` 0 ends what storage ends: a task is erased by the first sweep after its end.
 - Storage is counted up to `STORAGE_MB_MOST`, with completed tasks, whose input is emptied.
 - SQLite's own time is that of the processor that measured it. What D1 adds was not measured.
 - Consumers: four waves of calls of five seconds.
+- Rows written below are those of the cheapest run, too. Uneven calls make that line up to twice as dear.
 
 ## A month of 1,000,000 tasks a day on the paid plan
 

@@ -12,7 +12,7 @@ _PARAGRAPHS = {
     "A task here has 20 chunks of 6,000 characters, and outputs of 1,000. What one takes was measured on the local "
     "runtime (`python -m bench.free_plan`, `python -m bench storage`, commit {}). This page multiplies that by "
     "Cloudflare's limits and prices of November 2026. `python -m bench.costs` writes it; a test keeps it current.": (
-        "这里的任务有 20 个块，每块 6,000 个字符，输出 1,000 个字符。单个任务的消耗在本地运行时上测得"
+        "这里的任务有 20 个分片，每片 6,000 个字符，输出 1,000 个字符。单个任务的消耗在本地运行时上测得"
         "（`python -m bench.free_plan`、`python -m bench storage`，提交 {}）。"
         "本页把它与 Cloudflare 在 2026 年 11 月的限额和价格相乘得出。"
         "本页由 `python -m bench.costs` 生成，有测试保证它不过时。"
@@ -25,6 +25,13 @@ _PARAGRAPHS = {
         "没有在真实账号上测过。别的模型服务有自己的限额。"
     ),
     "## The free plan": "## 免费套餐",
+    "Rows written are those of the cheapest run, whose calls take equally long: {} for the task and {} for its "
+    "erasure. A task whose calls take 2 to 10 s writes {} to {}, and {} for its erasure. A day then carries {} to {} "
+    "such tasks: with another model and early erasure, rows written end first.": (
+        "写入行数取自开销最小的运行，即各次调用耗时相同：任务 {} 行，清除 {} 行。"
+        "调用耗时在 2 到 10 s 之间时，任务写入 {} 到 {} 行，清除另计 {} 行。"
+        "这样一天能处理 {} 到 {} 个任务；换用别的模型并提前清除时，最先用完的是写入行数。"
+    ),
     "## The paid plan": "## 付费套餐",
     "What ends first:": "最先用完的是：",
     "What has an end there, whatever is paid, in the order in which it ends:": (
@@ -33,7 +40,7 @@ _PARAGRAPHS = {
     "## A month of 1,000,000 tasks a day on the paid plan": "## 付费套餐，每天 1,000,000 个任务，一个月",
     "What the model asks is more than all else together.": "模型的费用比其余全部加起来还多。",
     "- `RETENTION_DAYS` 0 ends what storage ends: a task is erased by the first sweep after its end.": (
-        "- `RETENTION_DAYS` 设为 0，存储就不再是瓶颈：任务结束后由下一次巡检抹除。"
+        "- `RETENTION_DAYS` 设为 0，存储就不再是瓶颈：任务结束后由下一次巡检清除。"
     ),
     "- Storage is counted up to `STORAGE_MB_MOST`, with completed tasks, whose input is emptied.": (
         "- 存储算到 `STORAGE_MB_MOST` 为止，按已完成的任务计算，它们的输入已经清空。"
@@ -41,7 +48,10 @@ _PARAGRAPHS = {
     "- SQLite's own time is that of the processor that measured it. What D1 adds was not measured.": (
         "- SQLite 自身的时间取决于测量所用的处理器，D1 额外增加的时间没有测过。"
     ),
-    "- Consumers: four waves of calls of five seconds.": "- 消费者：四波调用，每波五秒。",
+    "- Consumers: four waves of calls of five seconds.": "- 消费者：四批调用，每批五秒。",
+    "- Rows written below are those of the cheapest run, too. Uneven calls make that line up to twice as dear.": (
+        "- 下表的写入行数同样取自开销最小的运行。调用耗时不一时，这一行的费用最多翻倍。"
+    ),
 }
 # Parts of rows and of verdicts, the longer ones first.
 _WORDS = {
@@ -54,15 +64,15 @@ _WORDS = {
     "with `RETENTION_DAYS` 0, without which the database is too small for 1,000,000 tasks a day, ": (
         "`RETENTION_DAYS` 设为 0 时（不然数据库装不下每天 1,000,000 个任务）："
     ),
-    "with another model and early erasure, ": "换用别的模型并提前抹除时，",
+    "with another model and early erasure, ": "换用别的模型并提前清除时，",
     "requests of the Worker": "Worker 请求数",
     "D1 rows read": "D1 读取行数",
     "D1 rows written": "D1 写入行数",
     "queue operations": "队列操作数",
     "storage, English, kept for 30 days": "存储，英文，保留 30 天",
     "storage, Chinese, kept for 30 days": "存储，中文，保留 30 天",
-    "storage, English, erased early, after a day": "存储，英文，一天后提前抹除",
-    "storage, Chinese, erased early, after a day": "存储，中文，一天后提前抹除",
+    "storage, English, erased early, after a day": "存储，英文，一天后提前清除",
+    "storage, Chinese, erased early, after a day": "存储，中文，一天后提前清除",
     "free neurons, English": "免费 neurons，英文",
     "free neurons, Chinese": "免费 neurons，中文",
     "neurons, English": "neurons，英文",
@@ -71,13 +81,15 @@ _WORDS = {
     "object rows written": "对象写入行数",
     "GB-s of objects": "对象的 GB-s",
     "model calls, 300 a minute (Workers AI)": "模型调用，每分钟 300 次（Workers AI）",
-    "sweeps that erase early": "提前抹除的巡检",
-    "sweeps that erase after the retention": "保留期满后抹除的巡检",
+    "sweeps that erase early": "巡检的提前清除能力",
+    "sweeps that erase after the retention": "巡检在保留期满后的清除能力",
     "consumers of the queue, 250 at a time": "队列的消费者，同时 250 个",
     "SQLite's own time, one statement at a time": "SQLite 自身的时间，一次一条语句",
     "CPU, ms": "CPU，ms",
     "GB of D1, as full as it may be": "D1 的 GB 数，装到上限",
     "- queue: ": "- 队列：",
+    "- English: ": "- 英文：",
+    "- Chinese: ": "- 中文：",
     "- durable-object: ": "- 对象：",
     " bytes ": " 字节 ",
 }

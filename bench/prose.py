@@ -13,7 +13,8 @@ from random import Random
 
 CHUNK_CHARS = 6_000
 OUTPUT_CHARS = 1_000
-DOCUMENTS = sorted((Path(__file__).resolve().parents[1] / "docs").rglob("*.md"))
+_DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCUMENTS = sorted(path for path in _DOCS.rglob("*.md") if not path.name.endswith(".zh-CN.md"))
 
 type Prose = Callable[[Random, int], str]
 

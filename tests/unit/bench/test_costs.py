@@ -52,17 +52,54 @@ def test_a_cron_run_writes_what_the_page_counts_with():
 
 def test_the_readme_has_the_figures_of_the_model():
     """What a day carries, in both languages and on both plans, is what docs/costs.md says of the same measurements."""
-    paid_tasks = {line.what: costs.count(line) for line in costs.storage_lines("paid")}
-    for page, free, paid, kept_bytes in (
-        ("README.md", "free plan, tasks a day", "paid plan, tasks a day", "20 chunks: bytes of D1"),
-        ("README.zh-CN.md", "免费套餐每天的任务数", "付费套餐每天的任务数", "20 块：任务完成后在 D1 中占用的字节数"),
+    neurons = tasks_a_day("queue", "free neurons, {}").split(" / ")
+    uneven = f"{min(costs.uneven_rows()):,.0f}"
+    paid = {line.what: costs.count(line) for line in costs.paid_lines()}
+    calls, stored = paid["model calls, 300 a minute (Workers AI)"], paid["storage, Chinese, kept for 30 days"]
+    operations = tasks_a_day("queue", "queue operations")
+    rows, (least, most) = measured.ROWS["task"], measured.ROWS_UNEVEN
+    for page, sentences in (
+        (
+            "README.md",
+            (
+                f"for {neurons[0]} such tasks in English and {neurons[1]} in Chinese",
+                f"carries {uneven} to {operations}.",
+                f"carries {calls} in English (Workers AI's rate ends first) and {stored} in Chinese (storage",
+                f"writes {rows} rows to D1 if its calls take equally long, and {least} to {most} if they take 2 to",
+            ),
+        ),
+        (
+            "README.zh-CN.md",
+            (
+                f"够 {neurons[0]} 个英文任务或 {neurons[1]} 个中文任务",
+                f"能处理 {uneven} 到 {operations} 个",
+                f"{calls} 个英文任务",
+                f"{stored} 个中文任务",
+                f"写入 {rows} 行",
+                f"写入 {least} 到 {most} 行",
+            ),
+        ),
     ):
-        always = [tasks_a_day("queue", "free neurons, {}"), tasks_a_day("queue", "storage, {}, kept for 30 days")]
-        queue = [*always, tasks_a_day("queue", "queue operations")]
-        objects = [*always, tasks_a_day("durable-object", "GB-s of objects")]
-        assert row_of(page, free)[:3] == ["; ".join(queue), "; ".join(objects), "; ".join(always)]
-        assert row_of(page, paid)[0] == both(lambda language: paid_tasks[f"storage, {language}, kept for 30 days"])
-        assert row_of(page, kept_bytes)[0] == both(lambda language: f"{measured.BYTES[language]:,}")
+        text = " ".join((ROOT / page).read_text("utf-8").split())
+        assert [sentence for sentence in sentences if sentence not in text] == []
+
+
+def test_what_ends_first_on_the_paid_plan_is_said_by_language():
+    """The rate of model calls ends before the storage of English tasks, and after that of Chinese ones."""
+    lines = costs.paid_lines()
+    ends = {language: costs.first(costs.of_language(language, lines)).what for language in measured.BYTES}
+    assert ends == {
+        "English": "model calls, 300 a minute (Workers AI)",
+        "Chinese": "storage, Chinese, kept for 30 days",
+    }
+
+
+def test_rows_written_end_first_where_calls_are_uneven():
+    """A day of such tasks writes its rows before it has used up the operations of the queue or the objects' GB-s."""
+    queue = {line.what: line.tasks for line in costs.free_lines("queue")}
+    objects = {line.what: line.tasks for line in costs.free_lines("durable-object")}
+    others = (queue[costs.WORDS["queueOperations"]], objects[costs.WORDS["objectGbSeconds"]])
+    assert max(costs.uneven_rows()) < min(others)
 
 
 def test_the_limits_have_the_figures_of_the_model():
@@ -115,7 +152,7 @@ def test_what_ends_first_is_the_least():
     ends = costs.first(lines)
     assert all(ends.tasks <= line.tasks for line in lines)
     assert not math.isinf(ends.tasks)
-    assert f"What ends first:\n\n- {ends.what}, at" in costs.page()
+    assert f": {ends.what}, at" in costs.page().partition("## The paid plan")[2]
 
 
 def test_a_month_is_paid_for_beyond_what_is_included():

@@ -12,7 +12,10 @@ PAIRS = [
     (ROOT / "README.md", ROOT / "README.zh-CN.md"),
     *(
         (ROOT / "docs" / f"{name}.md", ROOT / "docs" / f"{name}.zh-CN.md")
-        for name in ("deploy", "runbook", "troubleshooting", "costs")
+        for name in (
+            *("guide", "deploy", "runbook", "troubleshooting", "costs"),
+            *("configuration", "clients", "upgrade", "webhooks"),
+        )
     ),
 ]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -65,6 +68,46 @@ def test_it_is_chinese(english: Path, chinese: Path) -> None:
     assert not re.search(r"[\u4e00-\u9fff] ?[,;:?!](?=\s|[\u4e00-\u9fff]|$)", text, re.MULTILINE)
     assert f"({chinese.name})" in english.read_text("utf-8")
     assert f"({english.name})" in chinese.read_text("utf-8")
+
+
+WORDS = sorted((ROOT / "public" / "words" / "zh").glob("*.js"))
+CHINESE = [*(chinese for _, chinese in PAIRS), *WORDS]
+
+
+def terms() -> dict[str, list[str]]:
+    """The Chinese words of docs/glossary.md, and those that stand for none."""
+    table = (ROOT / "docs" / "glossary.md").read_text("utf-8").partition("\n## In Chinese\n")[2]
+    rows = re.findall(r"^\| [A-Z][^|]* \| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)[1:]
+    return {word: never.split("、") for word, never in rows}
+
+
+def test_one_word_for_each_thing() -> None:
+    """Each word of the list is in use, and no document and no word of the dashboard has another one for it."""
+    texts = {path.name: path.read_text("utf-8") for path in CHINESE}
+    assert len(terms()) >= 20
+    for word, never in terms().items():
+        assert any(one in text for one in word.split("、") for text in texts.values()), word
+        assert {(name, other) for other in never for name, text in texts.items() if other in text} == set()
+
+
+@pytest.mark.parametrize("chinese", [chinese for _, chinese in PAIRS], ids=lambda path: path.name)
+def test_a_link_leads_to_chinese_or_says_that_it_does_not(chinese: Path) -> None:
+    """A page that exists in Chinese is linked in Chinese, but for the original; one in English alone is marked so."""
+    text = _BLOCK.sub("", chinese.read_text("utf-8")).replace(f"English: [{english_of(chinese).name}]", "")
+    for paragraph in re.split(r"\n\n|\n(?=[-|\d])", text):
+        for link in re.finditer(r"\]\((?!https?:)([^)#]+)[^)]*\)", paragraph):
+            path = chinese.parent / link[1]
+            if path.name.endswith(".zh-CN.md") or not (path.suffix == ".md" or path.is_dir()):
+                continue
+            assert not path.with_name(f"{path.stem}.zh-CN.md").exists() or path == english_of(chinese), link[1]
+            behind = paragraph[link.end() : link.end() + 40]
+            if path != english_of(chinese):
+                assert "英文" in behind or re.search("[均下]为英文", paragraph), link[1]
+
+
+def english_of(chinese: Path) -> Path:
+    """The original of a Chinese document."""
+    return chinese.with_name(chinese.name.replace(".zh-CN", ""))
 
 
 def test_every_chinese_document_has_its_original() -> None:
