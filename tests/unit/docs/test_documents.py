@@ -112,7 +112,7 @@ def test_the_readme_has_the_figures_of_the_performance_page():
 
 
 def test_the_readme_has_every_promise():
-    """Eight, in both languages, in the order in which docs/verification.md shows them."""
+    """Eight, in both languages, in their order."""
     for name in ("README.md", "README.zh-CN.md"):
         assert re.findall(r"^(\d)\. \*\*", (ROOT / name).read_text(), re.MULTILINE) == list("12345678")
 
