@@ -14,7 +14,7 @@ Submit a text of two chunks, and wait for its end. The commands work as pasted a
 
 ```sh
 TASK=$(curl -s -H 'content-type: application/json' -H 'Idempotency-Key: example-1' \
-  -d '{"input": "One part.\n\nAnother part.", "chunk": {"maxChars": 12}, "metadata": {"name": "example"}}' \
+  -d '{"input": "One part.\n\nAnother part.", "chunk": {"maxChars": 14}, "metadata": {"name": "example"}}' \
   http://127.0.0.1:8787/api/tasks | sed 's/.*"self": "\([^"]*\)".*/\1/')
 curl -s "http://127.0.0.1:8787$TASK?wait=25&include=chunks"
 ```
@@ -22,18 +22,20 @@ curl -s "http://127.0.0.1:8787$TASK?wait=25&include=chunks"
 ```json
 {"id": "01a21072-…", "status": "completed", "terminal": true, "route": "queue",
  "progress": {"total": 2, "completed": 2, "failed": 0, "truncated": 0}, "waitingFor": null,
- "result": {"output": "…"}, "error": null,
- "usage": {"modelCalls": 2, "minimumCalls": 2, "inDoubt": 0, "inputTokens": 6, "outputTokens": 6},
+ "result": {"output": "## One part…"}, "error": null,
+ "usage": {"modelCalls": 2, "minimumCalls": 2, "inDoubt": 0, "…": "…"},
  "attempts": 1, "metadata": {"name": "example"}, "createdAt": "…", "startedAt": "…", "finishedAt": "…",
- "links": {"self": "/api/tasks/01a21072-…", "chunks": "…", "cancel": "…", "retry": "…", "events": "…"},
- "chunks": [{"index": 0, "start": 0, "end": 11, "status": "completed", "output": "…", "…": "…"}, "…"], "…": "…"}
+ "links": {"self": "/api/tasks/…", "chunks": "…", "cancel": "…", "retry": "…", "events": "…"},
+ "chunks": [{"index": 0, "start": 0, "end": 11, "status": "completed", "output": "## One part…", "…": "…"},
+            "…"], "…": "…"}
 ```
 
 A refusal is a problem. This one is the answer to a text that is a number, status 422:
 
 ```json
 {"type": "urn:onceover:problem:invalid_fields", "title": "Some fields have values that they cannot take", "status": 422,
- "detail": "…", "code": "invalid_fields", "errors": [{"field": "input", "message": "…"}], "requestId": "…"}
+ "detail": "input: must be a string", "code": "invalid_fields",
+ "errors": [{"field": "input", "message": "must be a string"}], "requestId": "…"}
 ```"""
 
 
