@@ -143,8 +143,7 @@ SWEEP_WALL_SECONDS = 900.0  # platform: 15 minutes for a cron trigger
 OBJECT_SLICE_SECONDS = 300.0
 OBJECT_WALL_SECONDS = 900.0  # platform: 15 minutes for an alarm
 WALL_MARGIN_SECONDS = 5.0  # START_SECONDS before a call, and the write of its end; with the last call all lingers end
-# Platform: 50 an invocation on the free plan, 10,000 on the paid one, where D1's 1,000 queries end first.
-SUBREQUESTS = {"free": 45, "paid": 900}
+SUBREQUESTS = {"free": 45, "paid": 900}  # platform: 50; 10,000 on the paid plan, where D1's 1,000 queries end first
 STATEMENTS = {"free": 45, "paid": 900}  # platform: as many statements of D1, each one of a batch counted
 RUN_LEAST = 20  # subrequests, and statements, that an invocation must have left for a run to be worth starting
 # From the announcement of calls: those that have not started then are announced again, later. The window grows with the
