@@ -11,8 +11,9 @@ else
 PYTHON ?=
 VENV := .venv
 PY := $(VENV)/bin/python
-# Whole modules go to one process or the other, since they share servers that take seconds to start.
-PYTEST_PARALLEL ?= -n 2 --dist loadscope --no-loadscope-reorder
+# Whole modules go to one process or another, since they share servers that take seconds to start. Tests of the runtime wait
+# more than they compute: two cores are enough for four processes.
+PYTEST_PARALLEL ?= -n 4 --dist loadscope --no-loadscope-reorder
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
