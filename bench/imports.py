@@ -5,7 +5,6 @@ processor time of workerd, all threads, as Linux counts it in /proc. The Workers
 """
 
 import os
-import shutil
 import tempfile
 import threading
 import time
@@ -17,6 +16,7 @@ import httpx
 
 from bench.figures import Figure
 from tests.support.dev_server import DevServer
+from tests.support.worker_copy import copy_worker
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTS = 3
@@ -113,9 +113,7 @@ def measure() -> list[Figure]:
 
 def _project(folder: Path, entry: str | None) -> Path:
     """Make a copy of the Worker, or a Worker of the same bindings with another entry."""
-    for name in ("src", "migrations"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "wrangler.toml", folder / "wrangler.toml")
+    copy_worker(folder)
     if entry is not None:
         (folder / "src" / "entry.py").write_text(entry)
     return folder
@@ -125,11 +123,11 @@ def _start(project: Path, number: int) -> Start:
     """Upload a source that was not there before, then start it again from its snapshot."""
     entry = project / "src" / "entry.py"
     entry.write_text(f"{entry.read_text()}\n# {project.parent.name}, number {number}\n")
-    first = DevServer(project / f"state-{number}", "--limits", "off", project=project, ready_seconds=240)
+    first = DevServer(project / f"state-{number}", "--limits", "off", project=project)
     with Watch(first) as upload, first:
         pass
     began = time.monotonic()
-    second = DevServer(project / f"state-{number}", "--limits", "off", project=project, ready_seconds=240)
+    second = DevServer(project / f"state-{number}", "--limits", "off", project=project)
     with Watch(second) as start, second:
         ready = time.monotonic() - began
         httpx.get(f"{second.url}/api/async-status", timeout=60)

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.wrangler_dev import free_port
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer
@@ -93,14 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tasks", type=int, default=20)
     parser.add_argument("--chunks", type=int, default=12, help="of a task")
     options = parser.parse_args(arguments)
-    with ModelServer() as server:
-        port = int(server.base_url.split(":")[2].partition("/")[0])
+    port = free_port()
     settings = openai(f"http://127.0.0.1:{port}/v1", PLAN="paid", AI_TIMEOUT_SECONDS=10, LEASE_SECONDS=30)
     flags = [*ENVIRONMENTS[options.route], *settings, "--cron-every", "60"]
     wrong = 0
     with (
         tempfile.TemporaryDirectory() as state,
-        DevServer(Path(state), *flags, ready_seconds=240) as dev,
+        DevServer(Path(state), *flags) as dev,
         Client(dev.url) as client,
     ):
         for seconds in options.seconds:

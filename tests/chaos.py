@@ -187,7 +187,7 @@ def run(plan: Plan, folder: Path, make_client: Callable[[Plan, float], Client] =
 
 
 def _server(state: Path, env: str, flags: Sequence[str]) -> DevServer:
-    return DevServer(state, *(("--env", env) if env else ()), *flags, ready_seconds=120)
+    return DevServer(state, *(("--env", env) if env else ()), *flags)
 
 
 def _kill_over_and_over(report: Report, random: Random, stream: Client, state: Path, flags: Sequence[str]) -> None:

@@ -32,6 +32,7 @@ from tests.support.chaos_audit import audit
 from tests.support.client import openai
 from tests.support.dev_server import ROOT, DevServer
 from tests.support.model_plan import read_ledger
+from tests.support.worker_copy import copy_worker
 
 PARTS = ("src", "migrations")
 # On the queue and on objects: both releases put their messages and alarms into the same state.
@@ -54,16 +55,13 @@ def lay_out(folder: Path, commit: str) -> tuple[Path, Path]:
     packed = subprocess.run(["git", "archive", commit, *PARTS], cwd=ROOT, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(old, filter="data")
-    for part in PARTS:
-        shutil.copytree(ROOT / part, new / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for project in (old, new):
-        shutil.copy(ROOT / "wrangler.toml", project)
-    return old, new
+    shutil.copy(ROOT / "wrangler.toml", old)
+    return old, copy_worker(new)
 
 
 def _server(project: Path, state: Path, env: str, flags: Sequence[str]) -> DevServer:
     environment = ("--env", env) if env else ()
-    return DevServer(state, *environment, *flags, project=project, ready_seconds=120)
+    return DevServer(state, *environment, *flags, project=project)
 
 
 def _take_turns(

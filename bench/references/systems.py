@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import threading
 import time
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from local.node import find_node
 from tests.support.client import Client, Json, openai
 from tests.support.dev_server import ROOT, DevServer
 from tests.support.processor_time import cpu_seconds
+from tests.support.worker_copy import copy_worker
 
 POLL_SECONDS = 0.05  # between two polls of a reference, which has no `?wait=`
 FINISHED_SECONDS = 300.0
@@ -104,8 +104,7 @@ def server_of(system: str, folder: Path, model_url: str) -> DevServer:
 
 def _without_objects(project: Path) -> Path:
     """Copy the project, with a wrangler.toml whose top level binds no Durable Objects."""
-    for name in ("src", "migrations", "public"):
-        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_worker(project)
     text, count = _BINDINGS.subn("", (ROOT / "wrangler.toml").read_text())
     assert count == 3, "wrangler.toml binds its objects in another way"
     (project / "wrangler.toml").write_text(text)

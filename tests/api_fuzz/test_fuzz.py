@@ -114,7 +114,7 @@ REACHED = (
 def test_api_is_as_described(tmp_path: Path):
     """Made-up and linked calls, valid and not: no 5xx, no answer, header or field that is undescribed, no surprise."""
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
-    with Receiver() as receiver, DevServer(tmp_path / "state", *variables(values), ready_seconds=240) as server:
+    with Receiver() as receiver, DevServer(tmp_path / "state", *variables(values)) as server:
         key = make_key(tmp_path / "state")
         count, seen = 0, set[tuple[str, str, int]]()
         for seed in itertools.count(SEED):

@@ -1,13 +1,12 @@
 """One server, one model, one receiver of webhooks and one browser for all tests of the dashboard."""
 
 import secrets
-import socket
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+from local.wrangler_dev import free_port
 from tests.support.browser import Watched, chromium
 from tests.support.client import Client, openai, variables
 from tests.support.dev_server import DevServer
@@ -17,7 +16,6 @@ from tests.support.model_server import ModelServer
 from tests.support.receiver import Receiver
 
 expect.set_options(timeout=20_000)
-READY_SECONDS_MOST = 180  # on a machine that is busy
 
 
 def behave(call: Call) -> Behaviour | None:
@@ -50,13 +48,10 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="session")
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
     """The Worker, asking for keys, with webhooks that may go to this machine. It has the same port at each start."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=60, LEASE_SECONDS=90) + variables(values)
-    with DevServer(
-        tmp_path_factory.mktemp("state"), *flags, "--cron-every", "2", port=port, ready_seconds=READY_SECONDS_MOST
-    ) as started:
+    with DevServer(tmp_path_factory.mktemp("state"), *flags, "--cron-every", "2", port=port) as started:
         yield started
 
 

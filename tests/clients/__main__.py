@@ -79,14 +79,14 @@ def checks(folder: Path, model: ModelServer) -> Iterator[tuple[str, Callable[[],
     for name, command, package in javascript:
         yield name, partial(check_unwrap, [*command, "unwrap.mjs", package])
     state = folder / "state"
-    with DevServer(state, *variables(WALKED), ready_seconds=240) as server:
+    with DevServer(state, *variables(WALKED)) as server:
         where = (server.url, make_key(state))
         for name, command in python:
             yield name, partial(walk, [*command, "walk.py", *where])
         for name, command, package in javascript:
             yield name, partial(walk, [*command, "walk.mjs", package, *where])
         yield "autobatcher", partial(walk, [batcher, "batcher.py", *where], EXPECTED_OF_BATCHER)
-    with DevServer(folder / "slow", *openai(model.base_url), ready_seconds=240) as server:
+    with DevServer(folder / "slow", *openai(model.base_url)) as server:
         where = (server.url, "oo_nobody")
         for name, command in python:
             yield name, partial(check_stream, [*command, "stream.py", *where, ""])

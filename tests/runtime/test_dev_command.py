@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from local.wrangler_dev import free_port
 from tests.support.dev_server import ROOT, DevServer, ServerEnded, eventually, run_dev
 from tests.support.tiny_worker import write_tiny_worker
 
@@ -187,8 +188,7 @@ def test_a_state_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
 
 def test_clients_that_leave_while_it_starts_do_no_harm(project: Path, tmp_path: Path) -> None:
     """The call that began the boot may be abandoned by its client: the boot goes on and others are answered."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = DevServer(tmp_path / "state", port=port, project=project)
     server.launch()
     try:

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from local.wrangler_dev import free_port
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
@@ -22,8 +23,7 @@ BROWN_OUT_TASKS = sized(quick=5, test=5, campaign=30)
 @pytest.fixture(scope="module")
 def port() -> int:
     """A port on which model servers can come and go."""
-    with ModelServer() as server:
-        return int(server.base_url.split(":")[2].partition("/")[0])
+    return free_port()
 
 
 @pytest.fixture(scope="module")

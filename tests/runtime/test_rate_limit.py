@@ -1,12 +1,12 @@
 """The limit of requests on the real runtime, bound as wrangler.toml says how."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.support.client import Client
 from tests.support.dev_server import ROOT, DevServer
+from tests.support.worker_copy import copy_worker
 
 pytestmark = pytest.mark.runtime
 LIMIT = 3
@@ -14,8 +14,7 @@ LIMIT = 3
 
 def with_limiter(folder: Path) -> Path:
     """Copy the project, with the marks before the block of the limiter taken off and a small limit."""
-    for name in ("src", "migrations", "public"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_worker(folder)
     text = (ROOT / "wrangler.toml").read_text()
     before, header, after = text.partition("# [[ratelimits]]\n")
     marked = after.splitlines(keepends=True)

@@ -5,7 +5,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from local import model
 from local.model_server import NAME
+from local.wrangler_dev import free_port
 from tests.support.client import Client, openai
 from tests.support.dev_server import DevServer, eventually
 
@@ -35,9 +35,7 @@ class RealModel:
     """The installed model on a port of its own; it may be started and stopped."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -4,15 +4,14 @@ Every other test of the runtime starts from such a snapshot of the whole Worker.
 """
 
 import random
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
-from local.node import ROOT
 from tests.support.dev_server import DevServer, ServerEnded
+from tests.support.worker_copy import copy_worker
 
 ANSWER = """
 from src.core import keys
@@ -31,9 +30,7 @@ def project(tmp_path: Path) -> Callable[[str], Path]:
     """Make a copy of the Worker, one module of which does something more."""
 
     def make(addition: str) -> Path:
-        for name in ("src", "migrations", "public"):
-            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "wrangler.toml", tmp_path / "wrangler.toml")
+        copy_worker(tmp_path)
         module = tmp_path / "src" / "core" / "keys.py"
         module.write_text(module.read_text() + addition)
         return tmp_path

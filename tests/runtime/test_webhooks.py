@@ -4,11 +4,9 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from openai import OpenAI
 from standardwebhooks.webhooks import Webhook
 
 from local.node import find_node
+from local.wrangler_dev import free_port
 from tests.clients.walking import unwrapped
 from tests.support.client import Client, Json, variables
 from tests.support.dev_server import DevServer, eventually
@@ -182,8 +181,7 @@ def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI
     register, receive, test = blocks(page, "python")
     (printed,) = blocks(page, "text")
     assert len([line for line in receive.splitlines() if line]) <= 20
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
 
     def here(program: str) -> list[str]:
         """The command that runs a program against this server."""

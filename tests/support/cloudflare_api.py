@@ -8,10 +8,11 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.loopback import Loopback, Quiet
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 
@@ -24,7 +25,7 @@ class ApiError(Exception):
         self.status, self.code = status, code
 
 
-class CloudflareApi:
+class CloudflareApi(Loopback):
     """A server on a free port, to be used as a context manager. `refuse` has errors by a part of the path."""
 
     def __init__(self) -> None:
@@ -38,10 +39,7 @@ class CloudflareApi:
         self._lock = threading.Lock()
         api = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
+        class Handler(Quiet):
             def _answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 status, document = api.answer(self.command, self.path, body)
@@ -54,18 +52,13 @@ class CloudflareApi:
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 - names of http.server
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/client/v4"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
+        super().__init__(Handler)
+        self.url += "/client/v4"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__exit__(kind, error, trace)
         for database in self.databases.values():
             database.close()
 

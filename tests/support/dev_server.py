@@ -36,7 +36,7 @@ class DevServer:
         *arguments: str,
         port: int = 0,
         project: Path | None = None,
-        ready_seconds: float = 60,
+        ready_seconds: float = 240,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self.environ = {**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})}

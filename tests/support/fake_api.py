@@ -4,10 +4,11 @@ import json
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.loopback import Loopback, Quiet
 
 Json = dict[str, Any]
 TASK_ID = "01a213be-b263-762c-b9e4-99bccab77cf8"
@@ -38,16 +39,14 @@ class Answer:
 Reply = Answer | Json | str | Callable[[Asked], "Answer | Json | str"]
 
 
-class FakeApi:
+class FakeApi(Loopback):
     """Use as a context manager. `on` says what to answer; the last of several replies is repeated."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self._replies: dict[tuple[str, str], list[Reply]] = {}
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        super().__init__(self._handler())
 
     def on(self, method: str, path: str, *replies: Reply) -> Self:
         """Say what to answer to a path without its query."""
@@ -69,7 +68,7 @@ class FakeApi:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         fake = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def _answer(self) -> None:
                 parts = urlsplit(self.path)
                 length = int(self.headers.get("Content-Length") or 0)
@@ -104,21 +103,7 @@ class FakeApi:
 
             do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - names of http.server
 
-            def log_message(self, *_arguments: object) -> None:
-                """Say nothing."""
-
         return Handler
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def task(status: str = "completed", *, output: Any = "one\n\ntwo", **more: Any) -> Json:

@@ -5,9 +5,8 @@ import threading
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+
+from tests.support.loopback import Loopback, Quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +18,7 @@ class Received:
     body: str
 
 
-class Receiver:
+class Receiver(Loopback):
     """Listens on loopback. `answers` has what each path says, a status or "close"; 204 where it says nothing.
 
     A message is answered by the first of its path's answers that are left; the last one stays.
@@ -30,10 +29,10 @@ class Receiver:
         self.answers: dict[str, list[int | str]] = {}
         receiver, lock = self, threading.Lock()
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:
+            def do_POST(self) -> None:  # noqa: N802 - a name of http.server
                 body = self.rfile.read(int(self.headers["content-length"])).decode()
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 with lock:
@@ -49,22 +48,7 @@ class Receiver:
                 self.send_header("content-length", "0")
                 self.end_headers()
 
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
     def at(self, path: str) -> list[Received]:
         """What came to a path so far."""

@@ -12,13 +12,14 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from simulator.campaign.row_changes import UNDER_CLAIM
 from src.store.sql import work
+from tests.support.loopback import Loopback, Quiet
 from tests.support.miniflare_d1 import write_hook
 
 _PLACE = "let queries = D1QueriesSchema.parse(await req.json());"
@@ -66,7 +67,7 @@ class _Waiting:
     served: threading.Event
 
 
-class SharedD1:
+class SharedD1(Loopback):
     """Serves one call at a time. `others` are callers of other Workers, of which so many stand before each of ours.
 
     `decide` says what becomes of a call, by whether it writes. All can be changed while calls are under way.
@@ -84,28 +85,24 @@ class SharedD1:
         self._moves.set()
         self._lock = threading.Lock()
         self._waiting = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._server.serve_forever, self._serve)]
+        self._serving = threading.Thread(target=self._serve, daemon=True)
+        super().__init__(self._handler())
 
     def options(self, folder: Path) -> str:
         """Give NODE_OPTIONS for a server whose D1 this is to be."""
-        return write_hook(folder, _PLACE, _ASK % f"http://127.0.0.1:{self._server.server_port}/")
+        return write_hook(folder, _PLACE, _ASK % f"{self.url}/")
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
+        self._serving.start()
+        return super().__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.resume()
         self._line.put(None)
-        self._server.shutdown()
-        self._server.server_close()
-        for thread in self._threads:
-            thread.join()
+        super().__exit__(kind, error, traceback)
+        self._serving.join()
 
     def stall(self) -> None:
         """Serve nobody, until `resume`."""
@@ -158,20 +155,17 @@ class SharedD1:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         passed = self._passed
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             """Answers one call with its fate, once its turn has come."""
 
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self) -> None:
+            def do_POST(self) -> None:  # noqa: N802 - a name of http.server
                 fate = passed(json.loads(self.rfile.read(int(self.headers["content-length"]))))
                 body = json.dumps({"kind": fate.kind, "landsMs": fate.lands_ms}).encode()
                 self.send_response(200)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
 
         return Handler

@@ -3,8 +3,9 @@
 The door is code appended to a copy of `src/entry.py`; everything else is the Worker as it is.
 """
 
-import shutil
 from pathlib import Path
+
+from tests.support.worker_copy import copy_worker
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -173,9 +174,6 @@ _database.Database.__init__.__kwdefaults__["seconds"] = 3.0
 
 def write_wired_worker(folder: Path, door: str = DOOR) -> Path:
     """Write the project into a folder, with this door, for `DevServer(project=folder)`."""
-    for name in ("src", "migrations", "public"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "wrangler.toml", folder / "wrangler.toml")
-    entry = folder / "src" / "entry.py"
+    entry = copy_worker(folder) / "src" / "entry.py"
     entry.write_text(entry.read_text() + door)
     return folder

@@ -1,0 +1,16 @@
+"""Copies of the Worker, for tests and benchmarks that change something of it."""
+
+import shutil
+from pathlib import Path
+
+from tests.support.dev_server import ROOT
+
+PARTS = ("src", "migrations", "public")
+
+
+def copy_worker(folder: Path) -> Path:
+    """Copy all that a deployment takes into a folder, for `DevServer(project=folder)`. Return the folder."""
+    for part in PARTS:
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "wrangler.toml", folder)
+    return folder
