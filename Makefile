@@ -17,7 +17,7 @@ PYTEST_PARALLEL ?= -n 4 --dist loadscope --no-loadscope-reorder
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev key model quick test campaign check format docs simulate chaos mutate bench bundle deploy secrets
+.PHONY: help install dev key model quick test campaign coverage check format docs simulate chaos mutate bench bundle deploy secrets
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ test: install ## run all that a change must pass, on the real runtime too: PYTES
 
 campaign: install ## run what is too long for each commit, in parts that go on where they were stopped: PARTS="group name-*" ARGS=--list
 	@exec $(PY) -m tests.campaign $(PARTS) $(ARGS)
+
+coverage: install ## run the quick tests, and print how much of the Worker they execute, by room: PYTEST_ARGS="tests/unit/core"
+	@exec $(PY) -m tests.covered $(PYTEST_ARGS)
 
 # Each command is also a hook of .pre-commit-config.yaml; a test keeps the two lists the same.
 check: install ## formatting, lint, types, architecture rules, generated documents

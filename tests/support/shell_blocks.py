@@ -45,6 +45,7 @@ _SHORT = {
     "bench": "ARGS=--help",
     "model": "ARGS=--help",
     "test": "PYTEST_PARALLEL=",
+    "coverage": "PYTEST_ARGS=tests/unit/core/test_pace.py",
 }
 
 # What a `make test` leaves in the environment, and a reader's shell does not have: it would reach the make inside.

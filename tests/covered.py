@@ -1,0 +1,91 @@
+"""How much of the Worker the quick tests execute, by room of `src`: a report, and no gate.
+
+    python -m tests.covered [ARGUMENTS OF PYTEST]
+
+A line that no test executes may be wrong unseen. One that is executed may be wrong all the same: what the tests notice
+is the mutants' to say (docs/mutation.md). Beside a terminal, the table goes into the summary of a GitHub job.
+"""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from coverage import Coverage
+
+from tests.support.dev_server import ROOT
+
+FOLDERS = ("tests/unit", "tests/property", "tests/api")
+DATA = ROOT / ".build" / "coverage"
+LEAST_SHOWN = 5  # modules of which the most is missed
+
+
+class Module(NamedTuple):
+    """A module of the Worker: how many statements it has, and how many of them ran."""
+
+    path: str
+    statements: int
+    executed: int
+
+    @property
+    def room(self) -> str:
+        """The folder of `src` that it stands in; its own name for a module that stands in none."""
+        return self.path.split("/", maxsplit=1)[0]
+
+
+def measure(arguments: Sequence[str]) -> int:
+    """Run the quick tests in one process, and return their exit status."""
+    DATA.parent.mkdir(exist_ok=True)
+    run = [sys.executable, "-m", "coverage", "run", f"--data-file={DATA}", f"--source={ROOT / 'src'}"]
+    return subprocess.run([*run, "-m", "pytest", "-q", *(arguments or FOLDERS)], cwd=ROOT, check=False).returncode
+
+
+def modules() -> list[Module]:
+    """Read what was measured of each module, those included that nothing imported."""
+    coverage = Coverage(data_file=DATA, config_file=False)
+    coverage.load()
+    found = []
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        _, statements, _, missing, _ = coverage.analysis2(str(path))
+        name = path.relative_to(ROOT / "src").as_posix()
+        found.append(Module(name, len(statements), len(statements) - len(missing)))
+    return found
+
+
+def table(found: Sequence[Module]) -> str:
+    """Write the rooms as a table of Markdown, the least covered modules below it."""
+    statements, executed = Counter[str](), Counter[str]()
+    for module in found:
+        for room in (module.room, "all"):
+            statements[room] += module.statements
+            executed[room] += module.executed
+    rows = [_row(room, statements, executed) for room in (*sorted(statements.keys() - {"all"}), "all")]
+    missed = sorted(found, key=lambda module: module.executed - module.statements)[:LEAST_SHOWN]
+    most = ", ".join(f"`{one.path}` {one.statements - one.executed}" for one in missed)
+    head = ["| room of src | statements | executed | % |", "| --- | ---: | ---: | ---: |"]
+    return "\n".join([*head, *rows, "", f"Most statements that no test executed: {most}."])
+
+
+def _row(room: str, statements: Mapping[str, int], executed: Mapping[str, int]) -> str:
+    share = 100 * executed[room] / max(1, statements[room])
+    return f"| {room} | {statements[room]:,} | {executed[room]:,} | {share:.1f} |"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print the table. The tests' failures are another job's; this one says only that there were some."""
+    status = measure(arguments)
+    shown = table(modules())
+    if status != 0:
+        shown += f"\n\nSome tests failed (status {status}), so that less was executed."
+    print(shown)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(f"## Coverage of the quick tests\n\n{shown}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
