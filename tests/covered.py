@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 from coverage import Coverage
 
+from tests import quick
+from tests.support import tiers
 from tests.support.dev_server import ROOT
 
-FOLDERS = ("tests/unit", "tests/property", "tests/api")
 DATA = ROOT / ".build" / "coverage"
 LEAST_SHOWN = 5  # modules of which the most is missed
 
@@ -40,7 +41,8 @@ def measure(arguments: Sequence[str]) -> int:
     """Run the quick tests in one process, and return their exit status."""
     DATA.parent.mkdir(exist_ok=True)
     run = [sys.executable, "-m", "coverage", "run", f"--data-file={DATA}", f"--source={ROOT / 'src'}"]
-    return subprocess.run([*run, "-m", "pytest", "-q", *(arguments or FOLDERS)], cwd=ROOT, check=False).returncode
+    command = [*run, "-m", "pytest", "-q", "-m", quick.CHOSEN, *(arguments or quick.FOLDERS)]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, tiers.VARIABLE: "quick"}, check=False).returncode
 
 
 def modules() -> list[Module]:

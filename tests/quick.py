@@ -16,6 +16,7 @@ from tests.support import tiers
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("tests/unit", "tests/property", "tests/api")
+CHOSEN = "not slow and not campaign"
 SCHEDULES = 300
 # Areas whose changes show in simulated schedules.
 SIMULATED = ("core", "store", "processing", "queue", "objects", "inference", "http", "composition", "simulator")
@@ -48,9 +49,7 @@ def main(arguments: list[str]) -> int:
     paths = [str(path) for path in modules_of(area)] if area else list(FOLDERS)
     commands = []
     if paths:
-        commands.append(
-            ["-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-m", "not slow and not campaign", *paths]
-        )
+        commands.append(["-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-m", CHOSEN, *paths])
     if not area or area in SIMULATED:
         commands.append(["-m", "simulator", "--seeds", str(SCHEDULES), "--workers", "2"])
     environ = {**os.environ, tiers.VARIABLE: "quick"}
