@@ -74,6 +74,8 @@ def _appear_in_order(shown: str, output: str) -> None:
 
 def _agree(shown: Any, real: Any) -> None:
     """What is shown is what came, but for the id; `…` stands for something left out."""
+    if shown == "…":
+        return
     if isinstance(shown, dict):
         for name, value in shown.items():
             if name not in {"id", "…"}:
