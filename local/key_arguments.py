@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.core import limits
-from src.core.keys import Scope
+from src.core.keys import OWN_SCOPES, Scope
 from src.core.tenants import LOCAL, is_tenant
 
 from .arguments import DEFAULT_STATE, Parser, UsageError, check_environment, refuse_unknown
@@ -40,7 +40,12 @@ def _scopes(text: str) -> frozenset[Scope]:
     for name in names:
         if name not in Scope:
             raise argparse.ArgumentTypeError(f"must be some of {','.join(Scope)}, and {name!r} is none of them")
-    return frozenset(Scope(name) for name in names)
+    scopes = frozenset(Scope(name) for name in names)
+    if Scope.OPERATOR in scopes and not scopes & {Scope.READ, Scope.WRITE}:
+        raise argparse.ArgumentTypeError(
+            "operator extends read and write to other tenants, and gives neither: add read, write, or both"
+        )
+    return scopes
 
 
 def _label(text: str) -> str:
@@ -70,9 +75,10 @@ def _parser() -> Parser:
     parser.add_argument(
         "--scopes",
         type=_scopes,
-        default=frozenset(Scope),
+        default=frozenset(OWN_SCOPES),
         metavar="LIST",
-        help=f"what it may do, with commas between; default {','.join(Scope)}",
+        help=f"what it may do, with commas between; default {','.join(OWN_SCOPES)}; "
+        "operator extends read and write to all tenants",
     )
     parser.add_argument("--label", type=_label, metavar="TEXT", help="what it is for; shown in GET /api/keys")
     parser.add_argument("--expires-days", type=_days, metavar="N", help="how long it is valid; default: until deleted")

@@ -3,7 +3,7 @@
 import sqlite3
 from random import Random
 
-from src.core.keys import Scope, digest, make, ordered
+from src.core.keys import OWN_SCOPES, digest, make, ordered
 from src.core.tenants import LOCAL
 
 TENANTS = ("one", "two")
@@ -13,7 +13,7 @@ _TENANT_OF = {f"Bearer {text}": tenant for tenant, (_, text) in _MADE.items()}
 
 def install(connection: sqlite3.Connection, now_ms: int) -> None:
     """Write the keys, as `make key` does."""
-    scopes = ",".join(f'"{scope}"' for scope in ordered(frozenset(Scope)))
+    scopes = ",".join(f'"{scope}"' for scope in ordered(frozenset(OWN_SCOPES)))
     connection.executemany(
         "INSERT INTO api_keys (id, tenant, digest, scopes, created_at) VALUES (?, ?, ?, ?, ?)",
         [(parts.id, tenant, digest(parts.secret), f"[{scopes}]", now_ms) for tenant, (parts, _) in _MADE.items()],

@@ -23,11 +23,16 @@ _NO_DIGEST = "0" * 64
 
 
 class Scope(StrEnum):
-    """What a key may do; none of them implies another."""
+    """What a key may do; none of them implies another. `operator` extends `read` and `write` to other tenants."""
 
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
+    OPERATOR = "operator"
+
+
+# The scopes that end at the key's own tenant: those that the API gives to a key.
+OWN_SCOPES = (Scope.READ, Scope.WRITE, Scope.ADMIN)
 
 
 class Presented(NamedTuple):

@@ -2,14 +2,14 @@
 
 import asyncio
 import re
-from typing import NamedTuple
 
 from ..core import limits
 from ..core.keys import NOBODY, Key, Scope, fingerprint, parse, proves
 from ..core.tenants import LOCAL
+from .acting import Caller
 from .endpoint import Access
 from .messages import Request
-from .problems import FORBIDDEN, NOT_CONFIGURED, OVERLOADED, UNAUTHENTICATED, Refusal
+from .problems import NOT_CONFIGURED, OVERLOADED, UNAUTHENTICATED, Refusal, forbidden
 from .services import Api
 
 # RFC 9110: the scheme in any case, then one token. Headers that were sent twice arrive joined, and do not match.
@@ -23,14 +23,6 @@ _NO_KEYS_SECONDS = "60"  # somebody has to make one
 _UNKNOWN_DETAIL = "More unknown keys are being tried than are looked up. If yours is valid, send the request again."
 _UNKNOWN_SECONDS = "1"
 _UNAUTHENTICATED_DETAIL = "Send a valid API key: `Authorization: Bearer oo_…`."
-
-
-class Caller(NamedTuple):
-    """Whose key a request carries, and which; no id where none is looked at. `may_read`: it has the scope `read`."""
-
-    tenant: str
-    key_id: str
-    may_read: bool = True
 
 
 async def caller_of(
@@ -50,14 +42,7 @@ async def caller_of(
         raise forbidden(scope)
     if access is Access.OPERATOR and key.tenant != api.settings.operator_tenant:
         raise forbidden(Scope.ADMIN, "This call needs a key of the tenant that OPERATOR_TENANT names.")
-    return Caller(key.tenant, key.id, Scope.READ in key.scopes)
-
-
-def forbidden(scope: Scope, detail: str | None = None) -> Refusal:
-    """Make the refusal (403) of a key that is valid and lacks a scope."""
-    detail = detail or f"This call needs a key with the scope `{scope}`."
-    challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
-    return Refusal(FORBIDDEN, detail, headers=challenge)
+    return Caller(key.tenant, key.id, Scope.READ in key.scopes, Scope.OPERATOR in key.scopes)
 
 
 async def _key(request: Request, api: Api, within: float) -> Key:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from itertools import batched, islice
 from math import ceil
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Final, Literal, NotRequired, TypedDict
 
 from pydantic import Field
 
@@ -16,10 +17,11 @@ from ..core.states import Status
 from ..processing.bulk import Bulk
 from ..store.admission import Refused
 from ..store.pages import Span
-from . import problems, queries
+from . import across, problems, queries
+from .acting import EVERYONE, Reach
 from .bodies import read_object
 from .conditions import limit_reached
-from .endpoint import Answer, Endpoint
+from .endpoint import Answer, Endpoint, Parameter
 from .exchange import Exchange
 from .fields import Asked, checked
 from .messages import Reply, json_reply
@@ -63,6 +65,11 @@ class BulkCancelFields(BulkFields):
 
     status: Literal["pending", "processing"] | None = Field(None, description="Only tasks of this status.")
 
+    @property
+    def wanted(self) -> Status | None:
+        """The status, if one is given."""
+        return None if self.status is None else Status(self.status)
+
 
 @shown
 class BulkRetryPlanView(TypedDict):
@@ -70,79 +77,117 @@ class BulkRetryPlanView(TypedDict):
 
     `maximumCalls` has MAX_ATTEMPTS calls for each output that is left, within each task's `maxModelCalls`. It leaves
     out calls that fail for a cause of the service (429, 5xx, timeouts, no connection, a model that is away): they come
-    on top, and only `maxModelCalls` bounds them. At most 10,000 tasks are counted; then `more` is true.
+    on top, and only `maxModelCalls` bounds them. At most 10,000 tasks are counted; then `more` is true. With `tenant=*`
+    they are those of `tenant`, and `nextCursor` leads on; it is null at the end.
     """
 
     tasks: Count
     minimumCalls: Count
     maximumCalls: Count
     more: bool
+    tenant: NotRequired[str | None]
+    nextCursor: NotRequired[str | None]
 
 
 @shown
 class BulkRetryView(TypedDict):
-    """How many failed tasks were put back, at most 100. `more`: there are others, so ask again."""
+    """How many failed tasks were put back, at most 100. `more`: there are others, so ask again. With `tenant=*` they
+    are those of `tenant`, `limit` names the limit that it has reached, and `nextCursor` leads on; it is null at the
+    end.
+    """
 
     retried: Count
     more: bool
+    limit: NotRequired[str]
+    tenant: NotRequired[str | None]
+    nextCursor: NotRequired[str | None]
 
 
 @shown
 class BulkCancelPlanView(TypedDict):
-    """How many tasks a bulk cancellation would end. At most 10,000 are counted; then `more` is true."""
+    """How many tasks a bulk cancellation would end. At most 10,000 are counted; then `more` is true. With `tenant=*`
+    they are those of `tenant`, and `nextCursor` leads on; it is null at the end.
+    """
 
     tasks: Count
     more: bool
+    tenant: NotRequired[str | None]
+    nextCursor: NotRequired[str | None]
 
 
 @shown
 class BulkCancelView(TypedDict):
-    """How many tasks were cancelled, at most 100. `more`: there are others, so ask again."""
+    """How many tasks were cancelled, at most 100. `more`: there are others, so ask again. With `tenant=*` they are
+    those of `tenant`, and `nextCursor` leads on; it is null at the end.
+    """
 
     cancelled: Count
     more: bool
+    tenant: NotRequired[str | None]
+    nextCursor: NotRequired[str | None]
 
 
 async def retry(exchange: Exchange) -> Reply:
     """Put failed tasks back, or say what that would come to."""
-    api, tenant = exchange.api, exchange.tenant
     fields = checked(BulkRetryFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
-    code, span = fields.error_code, fields.span(tenant)
-    if code is TaskCode.BUDGET_EXHAUSTED:
+    if fields.error_code is TaskCode.BUDGET_EXHAUSTED:
         message = "must not be budget_exhausted: put such a task back on its own, with a larger maxModelCalls"
         raise field_refusal([FieldError("errorCode", message)])
     if fields.dry_run:
-        cost = await api.store.retry_cost(span, code, api.settings.max_attempts)
-        plan = BulkRetryPlanView(
-            tasks=cost.tasks,
-            minimumCalls=cost.minimum_calls,
-            maximumCalls=cost.maximum_calls,
-            more=cost.tasks >= limits.BULK_COUNT_MOST,
-        )
-        return json_reply(200, plan)
-    done = await Bulk(api.submission).retry(tenant, span, code)
-    if isinstance(done, Refused):
-        raise limit_reached(done.limit, api)
-    return json_reply(202, BulkRetryView(retried=done.tasks, more=done.more))
+        none = BulkRetryPlanView(tasks=0, minimumCalls=0, maximumCalls=0, more=False)
+        return json_reply(200, await across.act_on_each(exchange, partial(_plan_retry, exchange, fields), none))
+    nothing = BulkRetryView(retried=0, more=False)
+    return json_reply(202, await across.act_on_each(exchange, partial(_retry, exchange, fields), nothing))
+
+
+async def _plan_retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> across.Told:
+    api = exchange.api
+    cost = await api.store.retry_cost(fields.span(tenant), fields.error_code, api.settings.max_attempts)
+    plan = BulkRetryPlanView(
+        tasks=cost.tasks,
+        minimumCalls=cost.minimum_calls,
+        maximumCalls=cost.maximum_calls,
+        more=cost.tasks >= limits.BULK_COUNT_MOST,
+    )
+    return across.Told(plan, ends=cost.tasks > 0)
+
+
+async def _retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> across.Told:
+    done = await Bulk(exchange.api.submission).retry(tenant, fields.span(tenant), fields.error_code)
+    if not isinstance(done, Refused):
+        view = BulkRetryView(retried=done.tasks, more=done.more)
+        return across.Told(view, ends=done.tasks > 0 or done.more, again=done.tasks > 0 and done.more)
+    if exchange.acting.whose is not EVERYONE:
+        raise limit_reached(done.limit, exchange.api)
+    # The next tenant may have room for its own.
+    return across.Told(BulkRetryView(retried=0, more=True, limit=done.limit), ends=True)
 
 
 async def cancel(exchange: Exchange) -> Reply:
     """Cancel tasks that go on, or count them. As with one, no call of theirs starts after the answer."""
-    api, tenant = exchange.api, exchange.tenant
-    fields = checked(BulkCancelFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
-    status, span = None if fields.status is None else Status(fields.status), fields.span(tenant)
-    if fields.dry_run:
-        tasks = await api.store.count_going_on(tenant, span, status)
-        return json_reply(200, BulkCancelPlanView(tasks=tasks, more=tasks >= limits.BULK_COUNT_MOST))
     ends_at = asyncio.get_running_loop().time() + limits.CANCEL_SECONDS_MOST
-    done = await Bulk(api.submission).cancel(tenant, span, status)
+    fields = checked(BulkCancelFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
+    if fields.dry_run:
+        none = BulkCancelPlanView(tasks=0, more=False)
+        return json_reply(200, await across.act_on_each(exchange, partial(_plan_cancel, exchange.api, fields), none))
+    nothing, act = BulkCancelView(cancelled=0, more=False), partial(_cancel, exchange.api, fields, ends_at)
+    return json_reply(202, await across.act_on_each(exchange, act, nothing))
+
+
+async def _plan_cancel(api: Api, fields: BulkCancelFields, tenant: str) -> across.Told:
+    tasks = await api.store.count_going_on(tenant, fields.span(tenant), fields.wanted)
+    return across.Told(BulkCancelPlanView(tasks=tasks, more=tasks >= limits.BULK_COUNT_MOST), ends=tasks > 0)
+
+
+async def _cancel(api: Api, fields: BulkCancelFields, ends_at: float, tenant: str) -> across.Told:
+    done = await Bulk(api.submission).cancel(tenant, fields.span(tenant), fields.wanted)
     held = done.starting_ms / 1000
     late = asyncio.get_running_loop().time() + held > ends_at
     telling = _tell_objects(api, done.objects, ends_at - limits.TELL_SECONDS)
     await asyncio.gather(asyncio.sleep(0.0 if late else held), telling)
     if late:
         raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers={"Retry-After": str(ceil(held))})
-    return json_reply(202, BulkCancelView(cancelled=done.tasks, more=done.more))
+    return across.Told(BulkCancelView(cancelled=done.tasks, more=done.more), ends=done.tasks > 0, again=done.more)
 
 
 async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -> None:
@@ -157,6 +202,13 @@ async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -
         await asyncio.gather(*(api.tell_object(task_key, fence) for task_key, fence in batch))
 
 
+_CURSOR: Final = (
+    Parameter(
+        "cursor",
+        "With `tenant=*`: the `nextCursor` of the answer before.",
+        {"type": "string", "pattern": f"^{across.CURSOR_PATTERN}$"},
+    ),
+)
 _REFUSED = (
     problems.MALFORMED_BODY,
     problems.TOO_LARGE,
@@ -172,6 +224,8 @@ ENDPOINTS = (
         summary="Let failed tasks go on from the chunks that they have, up to 100 of them; or count them",
         handler=retry,
         access=Scope.WRITE,
+        reach=Reach.EACH,
+        parameters=_CURSOR,
         body=BulkRetryFields,
         answers=(
             Answer(200, "With `dryRun`: what it would come to", (BulkRetryPlanView,)),
@@ -187,6 +241,8 @@ ENDPOINTS = (
         handler=cancel,
         seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
+        reach=Reach.EACH,
+        parameters=_CURSOR,
         body=BulkCancelFields,
         answers=(
             Answer(200, "With `dryRun`: how many there are", (BulkCancelPlanView,)),

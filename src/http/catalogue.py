@@ -11,6 +11,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from . import tasks
+from .acting import Reach
 from .endpoint import Access, Answer, Endpoint
 from .exchange import Exchange
 from .messages import Reply
@@ -58,6 +59,12 @@ def _deliveries() -> Sequence[Endpoint]:
     return ENDPOINTS
 
 
+def _tenants() -> Sequence[Endpoint]:
+    from .tenants import ENDPOINTS  # noqa: PLC0415
+
+    return ENDPOINTS
+
+
 def _keys() -> Sequence[Endpoint]:
     from .keys import ENDPOINTS  # noqa: PLC0415
 
@@ -94,6 +101,7 @@ def _description() -> Sequence[Endpoint]:
             summary="Read this description",
             handler=read_openapi,
             access=Access.ANY_KEY,
+            reach=Reach.OWN,
             answers=(Answer(200, "OpenAPI 3.1", (OpenapiView,)),),
             problems=(),
         ),
@@ -121,6 +129,7 @@ GROUPS: Final = (
     Group(("/api/tasks/{id}/retry",), _retries),
     Group(("/api/tasks/retry", "/api/tasks/cancel"), _bulk),
     Group(("/api/tasks/{id}/deliveries", "/api/deliveries/{id}/redeliver"), _deliveries),
+    Group(("/api/tenants",), _tenants),
     Group(("/api/keys", "/api/keys/{id}"), _keys),
     Group(("/api/sweep",), _sweep),
     Group(("/api/metrics", "/api/history"), _observation),

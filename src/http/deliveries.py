@@ -16,6 +16,7 @@ from ..core.webhooks import (
 )
 from ..store.deliveries import Attempt, Delivery
 from . import problems
+from .acting import Reach
 from .endpoint import Answer, Endpoint
 from .exchange import Exchange
 from .messages import Reply, json_reply
@@ -114,6 +115,7 @@ ENDPOINTS = (
         summary="Read what endpoints were told of a task's ends, with each attempt",
         handler=read_deliveries,
         access=Scope.READ,
+        reach=Reach.ONE,
         answers=(Answer(200, "The deliveries", (DeliveryListView,)),),
         problems=_OF_ONE,
     ),
@@ -124,6 +126,7 @@ ENDPOINTS = (
         summary="Send a delivery again, under the same id, whatever has come of it",
         handler=redeliver,
         access=Scope.WRITE,
+        reach=Reach.ONE,
         answers=(Answer(202, "It is sent", (DeliveryView,)),),
         problems=(problems.ENDPOINT_GONE, problems.NO_WEBHOOK_KEY, *_OF_ONE),
         id_schema={"type": "string", "pattern": f"^{DELIVERY_ID_PATTERN}$"},

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from ..core import limits
 from ..core.keys import Scope
+from .acting import TENANT, Reach
 from .exchange import Exchange
 from .messages import Reply
 from .problems import Kind
@@ -43,6 +44,25 @@ IDEMPOTENCY_KEY = Parameter(
 )
 
 
+_WHOSE: Final = {
+    Reach.ONE: "Whose, if not the key's own tenant's; another one needs a key with the scope `operator`.",
+    Reach.EACH: "Whose, if not the key's own tenant's; another one, or `*` for all, one after the other, needs a key "
+    "with the scope `operator`.",
+}
+
+
+HOURS = Parameter(
+    "hours",
+    "How many hours back, at most; the last two days are kept.",
+    {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": round(limits.HISTORY_SECONDS / 3600),
+        "default": limits.HISTORY_HOURS_DEFAULT,
+    },
+)
+
+
 class Answer(NamedTuple):
     """One answer that is not a problem: no body without models (typed dictionaries), one of them otherwise.
 
@@ -69,9 +89,10 @@ OF_TASK: Final = tuple(
 class Endpoint(NamedTuple):
     """One call. A path segment in braces is open; `id_schema` is JSON Schema of it.
 
-    `access` is the scope that a key needs, or what else is asked of a caller. `problems` are those besides the ones
-    that any call may meet, and any with this `access`. `makes_tasks`: refused while the database does not keep up.
-    `seconds_most`: within this time there is an answer, whatever the database does.
+    `access` is the scope that a key needs, or what else is asked of a caller. `reach` says whose things the call is
+    about; a key with the scope `operator` may name another tenant where that is not `OWN`. `problems` are those besides
+    the ones that any call may meet, and any with this `access`. `makes_tasks`: refused while the database does not keep
+    up. `seconds_most`: within this time there is an answer, whatever the database does.
     """
 
     method: str
@@ -80,6 +101,7 @@ class Endpoint(NamedTuple):
     summary: str
     handler: Handler
     access: Scope | Access
+    reach: Reach
     answers: tuple[Answer, ...]
     problems: tuple[Kind, ...]
     parameters: tuple[Parameter, ...] = ()
@@ -88,6 +110,14 @@ class Endpoint(NamedTuple):
     makes_tasks: bool = False
     seconds_most: float | None = None
     id_schema: Mapping[str, object] = _UUID
+
+    @property
+    def all_parameters(self) -> tuple[Parameter, ...]:
+        """The parameters that the call takes, that of its reach included."""
+        if self.reach is Reach.OWN:
+            return self.parameters
+        schema = {"type": "string", "pattern": self.reach.value}
+        return (*self.parameters, Parameter(TENANT, _WHOSE[self.reach], schema))
 
     @property
     def counted(self) -> bool:

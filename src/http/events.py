@@ -12,6 +12,7 @@ from ..store.chunk_index import ChunkIndex
 from ..store.claims import Output
 from ..store.events import Look, Opening
 from . import problems, sse
+from .acting import Reach
 from .endpoint import Answer, Endpoint, Parameter
 from .exchange import Exchange
 from .large_answers import task_text
@@ -94,7 +95,7 @@ async def _end(exchange: Exchange) -> AsyncGenerator[str]:
         yield sse.come_back(limits.EVENT_RETRY_MS)
         return
     yield sse.opened("end")
-    async for part in task_text(exchange.api.store, task, whole_task_view(task, exchange.api)):
+    async for part in task_text(exchange.api.store, task, whole_task_view(task, exchange.api, exchange.acting)):
         yield sse.escaped(part)
     yield sse.CLOSED
 
@@ -124,6 +125,7 @@ ENDPOINT = Endpoint(
     summary=_SUMMARY,
     handler=follow,
     access=Scope.READ,
+    reach=Reach.ONE,
     parameters=(
         Parameter("after", f"The id of an event, behind which the stream goes on. `{_HEADER}` is asked first.", _ID),
         Parameter(_HEADER, "The same: the id of the last event that came.", _ID_OR_NONE, "header"),

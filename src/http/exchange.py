@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..core.ids import TaskKey, is_task_id, task_key_of
 from ..core.task import Task
-from ..core.tenants import LOCAL
+from .acting import Acting
 from .messages import Query, Request
 from .problems import no_task
 from .services import Api
@@ -17,8 +17,8 @@ class Exchange:
 
     `check_key` looks at the key again, for an answer that takes long: it raises Refusal for one that is not good any
     more. An answer about it is taken for true for EVENT_KEY_SECONDS.
-    `key_id` is the caller's API key's; empty where none is looked at. `may_read`: it has the scope `read`, whatever
-    scope the call asks for.
+    `acting` says whose tasks are meant. `key_id` is the caller's API key's; empty where none is looked at. `may_read`:
+    it has the scope `read`, whatever scope the call asks for.
     """
 
     api: Api
@@ -26,9 +26,14 @@ class Exchange:
     parts: Mapping[str, str]
     query: Query
     check_key: Callable[[], Awaitable[object]]
-    tenant: str = LOCAL
+    acting: Acting
     key_id: str = ""
     may_read: bool = True
+
+    @property
+    def tenant(self) -> str:
+        """The tenant whose things the request is about."""
+        return self.acting.tenant
 
     @property
     def task_key(self) -> TaskKey:

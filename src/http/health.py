@@ -8,6 +8,7 @@ from pydantic import Field
 from ..core import limits
 from ..core.errors import StoreError
 from . import operation, problems, queries
+from .acting import Reach
 from .authentication import caller_of
 from .endpoint import Access, Answer, Endpoint, Parameter
 from .exchange import Exchange
@@ -218,6 +219,7 @@ ENDPOINTS: Final = (
         summary="Read how tasks are processed here, and whether the database could take them a second ago",
         handler=read_service,
         access=Access.PUBLIC,
+        reach=Reach.OWN,
         parameters=(
             Parameter(
                 "verbose",
@@ -243,6 +245,7 @@ ENDPOINTS: Final = (
         summary="Read whether model calls would work, without making one",
         handler=read_model,
         access=Access.PUBLIC,
+        reach=Reach.OWN,
         answers=(Answer(200, "The model's state, be it good or bad", (ModelView,)),),
         problems=(),
     ),

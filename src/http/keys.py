@@ -10,14 +10,19 @@ from ..core.errors import StoreError, StoreUnavailable
 from ..core.keys import ID_BYTES, ID_PATTERN, SECRET_BYTES, Key, Scope, digest, is_key_id, make, ordered
 from ..store.keys import KeyStore, NewKey
 from . import problems
+from .acting import Reach
 from .bodies import read_object
 from .endpoint import Answer, Endpoint
 from .exchange import Exchange
 from .fields import NO_NUL, Asked, Whole, checked
 from .messages import Reply, json_reply
-from .problems import KEY_LIMIT, NOT_FOUND, Refusal
+from .problems import KEY_LIMIT, NOT_FOUND, Refusal, forbidden
 from .views import Time, maybe_rfc3339, rfc3339, shown
 
+_OPERATOR_DETAIL = (
+    "The API gives the scope `operator` to no key. Whoever runs the deployment does: `make key "
+    'ARGS="--scopes read,write,operator --remote"`.'
+)
 _DEFAULT_SCOPES = (Scope.READ, Scope.WRITE)
 
 _Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{ID_PATTERN}$"})]
@@ -30,7 +35,9 @@ class NewKeyFields(Asked):
         Annotated[str, Field(min_length=1, max_length=limits.KEY_LABEL_CHARS_MOST, json_schema_extra=NO_NUL)] | None
     ) = Field(None, description="What the key is for; shown in lists.")
     scopes: Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1)] | None = Field(
-        None, description="What the key may do, by default `read` and `write`. No scope implies another."
+        None,
+        description="What the key may do, by default `read` and `write`. No scope implies another. `operator` is "
+        "refused here: `make key` alone gives it.",
     )
     expires_in_seconds: Annotated[int, Field(ge=1, le=limits.KEY_SECONDS_MOST), Whole] | None = Field(
         None, description="How long the key is valid; by default until it is deleted."
@@ -70,6 +77,8 @@ class KeyListView(TypedDict):
 async def make_key(exchange: Exchange) -> Reply:
     """Make a key. What is stored cannot be turned back into it: this answer is the only one that has it."""
     fields = checked(NewKeyFields, await read_object(exchange.request, limits.KEY_BODY_BYTES_MOST))
+    if Scope.OPERATOR in (fields.scopes or ()):
+        raise forbidden(Scope.OPERATOR, _OPERATOR_DETAIL)
     parts, text = make(exchange.api.entropy(ID_BYTES + SECRET_BYTES))
     seconds = fields.expires_in_seconds
     new = NewKey(
@@ -150,6 +159,7 @@ ENDPOINTS: Final = (
         summary="Make a key for the caller's own tenant; the answer is the only one that shows it",
         handler=make_key,
         access=Scope.ADMIN,
+        reach=Reach.OWN,
         body=NewKeyFields,
         answers=(Answer(201, "Made", (NewKeyView,), ("Location",)),),
         problems=(
@@ -167,6 +177,7 @@ ENDPOINTS: Final = (
         summary="List the tenant's keys, oldest first, without what proves them",
         handler=read_keys,
         access=Scope.ADMIN,
+        reach=Reach.OWN,
         answers=(Answer(200, "The keys", (KeyListView,)),),
         problems=problems.DATABASE_KINDS,
     ),
@@ -177,6 +188,7 @@ ENDPOINTS: Final = (
         summary="Revoke a key of the tenant: at once where this is answered, everywhere within 60 s",
         handler=delete_key,
         access=Scope.ADMIN,
+        reach=Reach.OWN,
         answers=(Answer(204, "Revoked"),),
         problems=(problems.NOT_FOUND, *problems.DATABASE_KINDS),
         id_schema={"type": "string", "pattern": f"^{ID_PATTERN}$"},

@@ -133,8 +133,8 @@ async def accepted_reply(exchange: Exchange, task: Task, headers: Mapping[str, s
     """Say that a task is taken, or taken on, and where it is. A repetition may find it completed."""
     api = exchange.api
     later = {} if task.status.terminal else retry_after(api, task)
-    headers = {"Location": task_path(task.id), **later, **(headers or {})}
-    view = whole_task_view(exchange.visible(task), api)
+    headers = {"Location": f"{task_path(task.id)}{exchange.acting.query(task.task_key)}", **later, **(headers or {})}
+    view = whole_task_view(exchange.visible(task), api, exchange.acting)
     if not exchange.may_read:  # a large result is read apart, and left out as well
         return json_reply(202, view, headers)
     return await task_reply(api.store, 202, task, view, headers)

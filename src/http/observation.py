@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from ..core import limits
-from .endpoint import Access, Answer, Endpoint, Parameter
+from .acting import Reach
+from .endpoint import HOURS, Access, Answer, Endpoint
 from .exchange import Exchange
 from .figures import TEXT, HistoryView
 from .messages import Reply
@@ -32,6 +32,7 @@ ENDPOINTS: Final = (
         summary="Read the deployment's metrics, as Prometheus does",
         handler=read_metrics,
         access=Access.OPERATOR,
+        reach=Reach.OWN,
         answers=(Answer(200, "Prometheus' text format, 0.0.4", media_type=TEXT),),
         problems=DATABASE_KINDS,
     ),
@@ -42,18 +43,8 @@ ENDPOINTS: Final = (
         summary="Read what ended in the last hours, five minutes at a time, with bills, latencies and backlog",
         handler=read_history,
         access=Access.OPERATOR,
-        parameters=(
-            Parameter(
-                "hours",
-                "How many hours back, at most; the last two days are kept.",
-                {
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": round(limits.HISTORY_SECONDS / 3600),
-                    "default": limits.HISTORY_HOURS_DEFAULT,
-                },
-            ),
-        ),
+        reach=Reach.OWN,
+        parameters=(HOURS,),
         answers=(Answer(200, "The last hours", (HistoryView,)),),
         problems=DATABASE_KINDS,
     ),

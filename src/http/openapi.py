@@ -37,10 +37,13 @@ errors, with the same codes.
 
 A deployment answers whoever sends a valid key, `Authorization: Bearer oo_<id>_<secret>`; the key decides whose tasks
 are meant, and its scopes what may be done. A refused key is answered before anything else of the request is looked at.
-There are three scopes, and none implies another. `read` reads tasks, events, deliveries and responses. `write` submits,
+There are four scopes, and none implies another. `read` reads tasks, events, deliveries and responses. `write` submits,
 cancels, retries, erases and sends deliveries again. `admin` makes and revokes keys, and registers webhook endpoints;
 sweep, metrics and history need an `admin` key of the operator's tenant (`OPERATOR_TENANT`). A key that the API makes
-has `read` and `write` unless the request says otherwise; one of `make key` has all three.
+has `read` and `write` unless the request says otherwise; one of `make key` has these three.
+A key with the scope `operator`, which `make key` alone gives, may name another tenant, `?tenant=`, for what its `read`
+and `write` allow. Without that scope another tenant is 403 (`forbidden`), whether or not there is such a tenant; the
+key's own name is always fine.
 A key without `read` is shown no text of a task by the calls that it may make: `result` is null, `instructions` and
 `metadata` are empty.
 While the database does not keep up, a new task is refused before that, with 503 (`overloaded`) and `Retry-After`.
@@ -115,8 +118,8 @@ def _operation(endpoint: Endpoint) -> Json:
     }
     if endpoint.access is Access.OPERATOR:
         operation["description"] = _FOR_OPERATORS
-    if endpoint.parameters:
-        operation["parameters"] = [_parameter(parameter) for parameter in endpoint.parameters]
+    if endpoint.all_parameters:
+        operation["parameters"] = [_parameter(parameter) for parameter in endpoint.all_parameters]
     if endpoint.body is not None:
         content = {"application/json": {"schema": _reference(endpoint.body)}}
         operation["requestBody"] = {"required": not endpoint.body_optional, "content": content}

@@ -8,6 +8,7 @@ from ..processing.asked_sweep import TooSoon
 from ..store.seen import Seen
 from ..store.tallies import TallyStore
 from . import problems
+from .acting import Reach
 from .endpoint import Access, Answer, Endpoint
 from .exchange import Exchange
 from .figures import BacklogView
@@ -111,6 +112,7 @@ ENDPOINTS: Final = (
         summary="Run a sweep now, and wait for it: send off what stands still, or work on it; at most one in 30 s",
         handler=sweep,
         access=Access.OPERATOR,
+        reach=Reach.OWN,
         answers=(Answer(200, "What the sweep did", (SweptView,)),),
         problems=(problems.TOO_SOON, *problems.DATABASE_KINDS),
     ),

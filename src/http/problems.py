@@ -15,6 +15,7 @@ from ..core.errors import (
     StoreQuotaExhausted,
     StoreUnavailable,
 )
+from ..core.keys import Scope
 from ..core.quota import seconds_until_reset
 from .messages import Reply, json_reply
 from .views import shown
@@ -186,6 +187,13 @@ def field_refusal(errors: Iterable[FieldError], kind: Kind = INVALID_FIELDS) -> 
     first = tuple(errors)[:_ERRORS_MOST]
     assert first
     return Refusal(kind, "; ".join(f"{error.field}: {error.message}" for error in first), first)
+
+
+def forbidden(scope: Scope, detail: str | None = None) -> Refusal:
+    """Make the refusal (403) of a key that is valid and lacks a scope."""
+    detail = detail or f"This call needs a key with the scope `{scope}`."
+    challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
+    return Refusal(FORBIDDEN, detail, headers=challenge)
 
 
 def no_task() -> Refusal:

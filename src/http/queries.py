@@ -156,6 +156,11 @@ def page_start(query: Query) -> str | None:
         return None
     if not _CURSOR.fullmatch(text):
         raise _refused("cursor", "must be the nextCursor of an earlier page")
+    return read_cursor(text)
+
+
+def read_cursor(text: str) -> str:
+    """Read a cursor that `cursor` has made: the id after which the page starts."""
     return str(UUID(bytes=base64.urlsafe_b64decode(text + "==")))
 
 

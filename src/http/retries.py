@@ -12,6 +12,7 @@ from ..core.task import BUDGET_EXHAUSTED, Task, calls_left
 from ..processing.terms import OVERDUE
 from ..store.admission import Limit
 from . import acts, problems
+from .acting import Reach
 from .bodies import read_object
 from .conditions import limit_reached
 from .endpoint import OF_TASK, Answer, Endpoint
@@ -84,6 +85,7 @@ ENDPOINTS: Final = (
         summary="Let a failed or cancelled task go on from the chunks that it has",
         handler=retry,
         access=Scope.WRITE,
+        reach=Reach.ONE,
         body=RetryFields,
         body_optional=True,
         answers=(Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After"), OF_TASK),),

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from ..core import limits
 from ..core.errors import ConfigurationError, StoreError, StoreSilent
 from . import catalogue, cors, queries, rate_limit
-from .authentication import Caller, caller_of
+from .acting import EVERYONE, Acting, Caller, acting_of
+from .authentication import caller_of
 from .endpoint import Endpoint, allowed
 from .exchange import Exchange
 from .headers import ON_EVERY_ANSWER
@@ -106,11 +106,21 @@ async def _answer(request: Request, api: Api) -> Reply:
 def _exchange(
     request: Request, api: Api, endpoint: Endpoint, parts: catalogue.Parts, query: str, caller: Caller
 ) -> Exchange:
-    known = {parameter.name for parameter in endpoint.parameters if parameter.place == "query"}
     unknown = UNSUPPORTED_PARAMETER if errors.is_compatible(endpoint.path) else INVALID_FIELDS
-    check_key = partial(caller_of, request, api, endpoint.access, limits.EVENT_KEY_SECONDS)
+    known = {parameter.name for parameter in endpoint.all_parameters if parameter.place == "query"}
     asked = queries.parse(query, known, unknown)
-    return Exchange(api, request, parts, asked, check_key, caller.tenant, caller.key_id, caller.may_read)
+
+    def note(tenant: str) -> None:
+        api.log("operator_acted", call=endpoint.name, tenant=tenant, by=caller.tenant, key=caller.key_id)
+
+    async def check_key() -> Acting:
+        again = await caller_of(request, api, endpoint.access, limits.EVENT_KEY_SECONDS)
+        return acting_of(again, endpoint.reach, asked)
+
+    acting = acting_of(caller, endpoint.reach, asked, note)
+    if acting.whose is not EVERYONE:
+        acting.enter(acting.whose)
+    return Exchange(api, request, parts, asked, check_key, acting, caller.key_id, caller.may_read)
 
 
 def _split(url: str) -> tuple[list[str], str]:

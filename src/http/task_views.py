@@ -7,8 +7,10 @@ from pydantic import Field
 
 from ..core import task as core
 from ..core.codes import TaskCode
+from ..core.ids import split_task_key
 from ..core.states import Status
 from ..core.task import Route
+from .acting import Acting
 from .request_views import RequestView, request_view
 from .services import Api
 from .views import Count, Time, maybe_rfc3339, rfc3339, shown
@@ -70,10 +72,11 @@ class LinksView(TypedDict):
 @shown
 class TaskView(TypedDict):
     """A task. `result` is null until it has completed, and in lists. `waitingFor` is null while calls are out, or about
-    to be made, and when the task has ended.
+    to be made, and when the task has ended. `tenant` is there if the request asks for another tenant, or for all.
     """
 
     id: str
+    tenant: NotRequired[str]
     status: Status
     terminal: bool
     route: Route
@@ -185,10 +188,10 @@ def task_path(task_id: str) -> str:
     return f"/api/tasks/{task_id}"
 
 
-def task_view(task: core.Task, api: Api) -> TaskView:
-    """Show a task."""
-    here = task_path(task.id)
-    return TaskView(
+def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
+    """Show a task, with links that the same key can follow."""
+    here, behind = task_path(task.id), acting.query(task.task_key)
+    view = TaskView(
         id=task.id,
         status=task.status,
         terminal=task.status.terminal,
@@ -207,16 +210,20 @@ def task_view(task: core.Task, api: Api) -> TaskView:
         deadlineAt=maybe_rfc3339(task.deadline_at),
         maxModelCalls=task.options.max_calls,
         links=LinksView(
-            self=here,
-            chunks=f"{here}/chunks",
-            cancel=f"{here}/cancel",
-            retry=f"{here}/retry",
-            events=f"{here}/events",
+            self=f"{here}{behind}",
+            chunks=f"{here}/chunks{behind}",
+            cancel=f"{here}/cancel{behind}",
+            retry=f"{here}/retry{behind}",
+            events=f"{here}/events{behind}",
         ),
     )
+    if acting.names_tenants:
+        # As its model has it: behind the id.
+        return cast("TaskView", {"id": view["id"], "tenant": split_task_key(task.task_key)[0], **view})
+    return view
 
 
-def whole_task_view(task: core.Task, api: Api) -> WholeTaskView:
+def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
     """Show a task with what it was asked for."""
     assert task.source is not None  # a task that is read by its id has one
     also = {
@@ -225,7 +232,7 @@ def whole_task_view(task: core.Task, api: Api) -> WholeTaskView:
         "estimatedFinishAt": estimated_finish(task, waiting_for(task, api)),
         "calls": _calls_view(task),
     }
-    return cast("WholeTaskView", {**task_view(task, api), **also})
+    return cast("WholeTaskView", {**task_view(task, api, acting), **also})
 
 
 def with_chunks(view: WholeTaskView, chunks: Sequence[core.ChunkView]) -> TaskWithChunksView:

@@ -4,6 +4,7 @@ from ..core import limits
 from ..core.keys import Scope
 from ..core.webhooks import ENDPOINT_ID_PATTERN
 from . import problems, webhook_endpoints
+from .acting import Reach
 from .endpoint import Answer, Endpoint, Parameter
 
 _ENDPOINT_ID = {"type": "string", "pattern": f"^{ENDPOINT_ID_PATTERN}$"}
@@ -35,6 +36,7 @@ ENDPOINTS = (
         summary="Register an endpoint of the tenant; only this answer and a rotation's have its secret",
         handler=webhook_endpoints.make_endpoint,
         access=Scope.ADMIN,
+        reach=Reach.OWN,
         body=webhook_endpoints.NewEndpointFields,
         answers=(Answer(200, "Made", (webhook_endpoints.SecretWebhookEndpointView,), leads_to=_OF_THIS),),
         problems=(*_WITH_BODY, problems.ENDPOINT_LIMIT, *problems.DATABASE_KINDS),
@@ -46,6 +48,7 @@ ENDPOINTS = (
         summary="List the tenant's endpoints, oldest first, without their secrets",
         handler=webhook_endpoints.read_endpoints,
         access=Scope.ADMIN,
+        reach=Reach.OWN,
         parameters=(
             Parameter("after", "The `last_id` of the page before.", _ENDPOINT_ID),
             Parameter("limit", "How many endpoints at most.", _LIMIT),
@@ -60,6 +63,7 @@ ENDPOINTS = (
         summary="Read an endpoint",
         handler=webhook_endpoints.read_endpoint,
         access=Scope.ADMIN,
+        reach=Reach.OWN,
         answers=(Answer(200, "The endpoint", (webhook_endpoints.WebhookEndpointView,)),),
         problems=_OF_ENDPOINT,
         id_schema=_ENDPOINT_ID,
@@ -71,6 +75,7 @@ ENDPOINTS = (
         summary="Delete an endpoint, and end what it was still to hear",
         handler=webhook_endpoints.delete_endpoint,
         access=Scope.ADMIN,
+        reach=Reach.OWN,
         answers=(Answer(200, "Deleted", (webhook_endpoints.DeletedWebhookEndpointView,)),),
         problems=_OF_ENDPOINT,
         id_schema=_ENDPOINT_ID,
@@ -82,6 +87,7 @@ ENDPOINTS = (
         summary="Begin a new signing secret; the one before it may sign for a day more",
         handler=webhook_endpoints.rotate_secret,
         access=Scope.ADMIN,
+        reach=Reach.OWN,
         body=webhook_endpoints.RotationFields,
         body_optional=True,
         answers=(Answer(200, "Rotated", (webhook_endpoints.SecretWebhookEndpointView,)),),
@@ -95,6 +101,7 @@ ENDPOINTS = (
         summary="Send a test message to an endpoint now, and read what it answered",
         handler=webhook_endpoints.try_endpoint,
         access=Scope.ADMIN,
+        reach=Reach.OWN,
         body=webhook_endpoints.TrialFields,
         body_optional=True,
         answers=(Answer(200, "The endpoint answered", (webhook_endpoints.WebhookTrialView,)),),

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..core import limits
-from ..core.keys import Key, Scope, ordered
+from ..core.keys import OWN_SCOPES, Key, Scope
 from . import columns
 from .database import Row, Store
 from .sql import keys as sql
+from .sql.statement import Value
 from .standing import TOMBSTONE_MS
 
 
@@ -50,7 +51,7 @@ class KeyStore(Store):
                 key_id=new.id,
                 tenant=new.tenant,
                 digest=new.digest,
-                scopes=json.dumps(ordered(new.scopes)),
+                **scope_columns(new.scopes),
                 label=new.label,
                 valid_ms=new.valid_ms,
                 keys_most=limits.KEYS_MOST,
@@ -79,11 +80,20 @@ def grave(key_id: str) -> str:
     return f"key/{key_id}"
 
 
+def scope_columns(scopes: frozenset[Scope]) -> dict[str, Value]:
+    """Return the columns that hold a key's scopes. `operator` has one of its own: `scopes` takes three at most."""
+    return {
+        "scopes": json.dumps([scope for scope in OWN_SCOPES if scope in scopes]),
+        "operator": int(Scope.OPERATOR in scopes),
+    }
+
+
 def _key(row: Row) -> Key:
+    own = frozenset(Scope(name) for name in json.loads(columns.text(row, "scopes")))
     return Key(
         id=columns.text(row, "id"),
         tenant=columns.text(row, "tenant"),
-        scopes=frozenset(Scope(name) for name in json.loads(columns.text(row, "scopes"))),
+        scopes=own | {Scope.OPERATOR} if row["operator"] else own,
         label=columns.maybe_text(row, "label"),
         created_at=columns.whole(row, "created_at"),
         expires_at=columns.maybe_whole(row, "expires_at"),

@@ -418,6 +418,7 @@ def test_every_endpoint_is_described() -> None:
         "/api/tasks/{id}/retry": ["options", "post"],
         "/api/tasks/retry": ["options", "post"],
         "/api/tasks/cancel": ["options", "post"],
+        "/api/tenants": ["get", "head", "options"],
         "/api/keys": ["get", "head", "options", "post"],
         "/api/keys/{id}": ["delete", "options"],
         "/api/tasks/{id}/deliveries": ["get", "head", "options"],

@@ -20,6 +20,8 @@ UNSAYABLE = (
     ("modelOptions", "holds a NUL character"),
     ("errorCode", "must not be budget_exhausted"),
     ("modelOptions", "is a name that holds a NUL character"),
+    ("cursor", "goes with tenant=*"),
+    ("cursor", "must be the nextCursor of an earlier"),
     ("after, Last-Event-ID", "is no id of an event that this task has had"),
     ("after, Last-Event-ID", "must be the id of an event of this task"),
 )
@@ -39,9 +41,11 @@ UNSAYABLE_COMPATIBLE = (
     ("url", "must not be of a name that"),
 )
 
-# Which event a task has had, and what is in a list, no schema says.
+# Which event a task has had, what is in a list, and that some cursors go with all tenants alone, no schema says.
 UNSAYABLE_OF_HEAD = frozenset(
     {
+        "/api/tasks",
+        "/api/tenants",
         "/api/tasks/{id}/events",
         "/v1/models",
         "/v1/responses/{id}",

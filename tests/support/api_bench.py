@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from simulator.engine.loop import Loop
 from src.core.codes import TaskCode
 from src.core.ids import TaskKey, split_task_key, task_key_of
-from src.core.keys import Scope, digest, make
+from src.core.keys import OWN_SCOPES, Scope, digest, make
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Failure, Mark, Route, is_truncated
@@ -35,6 +35,7 @@ from src.http import (
     operation,
     problems,
     task_views,
+    tenants,
     webhook_endpoints,
 )
 from src.http.catalogue import document
@@ -268,13 +269,13 @@ class ApiBench:
         return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers, raw))
 
     def make_key(self, *scopes: Scope, tenant: str = "local", valid_ms: int | None = None) -> str:
-        """Write a key as `make key` does, with all scopes unless some are named, and return its text."""
+        """Write a key as `make key` does, with all scopes of its tenant unless some are named, and return its text."""
         parts, text = make(self._random(40))
         new = NewKey(
             id=parts.id,
             tenant=tenant,
             digest=digest(parts.secret),
-            scopes=frozenset(scopes or Scope),
+            scopes=frozenset(scopes or OWN_SCOPES),
             label=None,
             valid_ms=valid_ms,
         )
@@ -442,7 +443,7 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
 
 _MODELS = (
     *(bulk, deliveries, dry_run, errors, figures, health, keys, openapi, operation, problems, shapes, task_views),
-    webhook_endpoints,
+    *(tenants, webhook_endpoints),
 )
 
 

@@ -29,13 +29,17 @@ def make_key(state: Path, *arguments: str) -> str:
     return key
 
 
-def insert_key(state: Path) -> str:
-    """Write the row of a key with all scopes into the database of a server that has nothing to do.
+def insert_key(state: Path, tenant: str = "local", *, operator: bool = False) -> str:
+    """Write the row of a key with all scopes of its tenant into the database of a server that has nothing to do.
 
-    That is without wrangler, which takes seconds.
+    That is without wrangler, which takes seconds. `operator`: it has that scope, too.
     """
     parts, text = make(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
-    row = (parts.id, "local", digest(parts.secret), '["read","write","admin"]', "tests", round(time.time() * 1000))
+    row = (parts.id, tenant, digest(parts.secret), '["read","write","admin"]', operator, round(time.time() * 1000))
     with closing(sqlite3.connect(d1_file(state), timeout=20)) as connection, connection:
-        connection.execute("INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, NULL)", row)
+        connection.execute(
+            "INSERT INTO api_keys (id, tenant, digest, scopes, operator, label, created_at) "
+            "VALUES (?, ?, ?, ?, ?, 'tests', ?)",
+            row,
+        )
     return text

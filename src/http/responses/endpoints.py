@@ -5,6 +5,7 @@ from typing import Final
 from ...core import limits
 from ...core.keys import Scope
 from .. import problems, sse
+from ..acting import Reach
 from ..endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Parameter
 from . import handlers, models, paging
 from .fields import NewResponseFields
@@ -43,6 +44,7 @@ ENDPOINTS: Final = (
         summary="Submit a text in OpenAI's words; the response is durable in the database once this answers",
         handler=handlers.create,
         access=Scope.WRITE,
+        reach=Reach.OWN,
         body=NewResponseFields,
         makes_tasks=True,
         parameters=(IDEMPOTENCY_KEY, *_JOINING),
@@ -73,6 +75,7 @@ ENDPOINTS: Final = (
         summary="Read a response, with its output once it has completed",
         handler=handlers.read,
         access=Scope.READ,
+        reach=Reach.OWN,
         parameters=(
             Parameter("stream", "`true`: the response's events.", {"type": "string", "enum": ["true", "false"]}),
             Parameter(
@@ -105,6 +108,7 @@ ENDPOINTS: Final = (
         handler=handlers.erase,
         seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
+        reach=Reach.OWN,
         answers=(Answer(200, "Erased", (DeletedView,)),),
         problems=_ONE,
         id_schema=_ID,
@@ -117,6 +121,7 @@ ENDPOINTS: Final = (
         handler=handlers.cancel,
         seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
+        reach=Reach.OWN,
         answers=(Answer(200, "The response", (ResponseView,), leads_to=_OF_RESPONSE),),
         problems=_ONE,
         id_schema=_ID,
@@ -128,6 +133,7 @@ ENDPOINTS: Final = (
         summary="Read the input, as long as it is kept: a list of one message",
         handler=handlers.read_input,
         access=Scope.READ,
+        reach=Reach.OWN,
         parameters=paging.PARAMETERS,
         answers=(Answer(200, "The input", (InputListView,)),),
         problems=(problems.INVALID_FIELDS, *_ONE),
@@ -140,6 +146,7 @@ ENDPOINTS: Final = (
         summary="List the deployment's model, and others that responses may name",
         handler=models.read_models,
         access=Scope.READ,
+        reach=Reach.OWN,
         parameters=models.PARAMETERS,
         answers=(Answer(200, "The models", (ListedModelsView,)),),
         problems=(problems.INVALID_FIELDS,),
@@ -151,6 +158,7 @@ ENDPOINTS: Final = (
         summary="Read one of the models of the list",
         handler=models.read_model,
         access=Scope.READ,
+        reach=Reach.OWN,
         answers=(Answer(200, "The model", (ListedModelView,)),),
         problems=(problems.NOT_FOUND,),
         id_schema={"type": "string"},

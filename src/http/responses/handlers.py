@@ -10,11 +10,10 @@ from ...core.keys import Scope
 from ...core.states import Status
 from ...core.task import Task
 from .. import acts
-from ..authentication import forbidden
 from ..conditions import digest, idempotency_key
 from ..exchange import Exchange
 from ..messages import Reply, json_reply
-from ..problems import INVALID_FIELDS, NOT_FOUND, FieldError, Refusal, field_refusal
+from ..problems import INVALID_FIELDS, NOT_FOUND, FieldError, Refusal, field_refusal, forbidden
 from . import joining, names, paging, stream
 from .answers import response_reply
 from .fields import new_request

@@ -85,6 +85,6 @@ SELECT {OPTIONS}, counted, idle_runs, pace_ms, sent_at, truncated, EXISTS (SELEC
   EXISTS (SELECT 1 FROM object_places), EXISTS (SELECT sizes FROM segments), EXISTS (SELECT 1 FROM merges),
   EXISTS (SELECT walked_to FROM tenant_storage), EXISTS (SELECT 1 FROM tallies, folds, samples),
   EXISTS (SELECT paused_at FROM webhook_endpoints), EXISTS (SELECT 1 FROM webhook_deliveries),
-  EXISTS (SELECT 1 FROM latest_calls)
+  EXISTS (SELECT 1 FROM latest_calls), EXISTS (SELECT operator FROM api_keys)
 FROM tasks LIMIT 1
 """)

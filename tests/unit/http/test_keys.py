@@ -85,7 +85,7 @@ def test_digest_is_sha256() -> None:
 
 def test_scopes_are_shown_in_one_order() -> None:
     """Whatever the order of a set."""
-    assert ordered(frozenset(reversed(Scope))) == ["read", "write", "admin"]
+    assert ordered(frozenset(reversed(Scope))) == ["read", "write", "admin", "operator"]
 
 
 @pytest.mark.parametrize(
@@ -332,4 +332,4 @@ def test_the_table_refuses_what_is_no_key(keys: Keys, column: str, value: str | 
         "expires_at": None,
     } | {column: value}
     with pytest.raises(Exception, match=r"CHECK|malformed JSON"):
-        keys.database.rows("INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?)", *row.values())
+        keys.database.rows("INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?, 0)", *row.values())

@@ -10,7 +10,7 @@ from local import key as command
 from local import key_arguments
 from local.arguments import UsageError
 from src.core import limits
-from src.core.keys import Scope, digest, parse
+from src.core.keys import OWN_SCOPES, Scope, digest, parse
 from tests.support.sqlite_d1 import SqliteD1
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,7 +28,7 @@ def options(*arguments: str) -> key_arguments.KeyOptions:
         (["--tenant", "Big"], "--tenant: must be 1 to 63 lower-case letters"),
         (["--tenant", "a:b"], "--tenant: must be 1 to 63 lower-case letters"),
         (["--tenant", ""], "--tenant: must be 1 to 63 lower-case letters"),
-        (["--scopes", "read,root"], "--scopes: must be some of read,write,admin, and 'root' is none of them"),
+        (["--scopes", "read,root"], "--scopes: must be some of read,write,admin,operator, and 'root' is none of them"),
         (["--scopes", ""], "--scopes: must be some of read,write,admin"),
         (["--label", ""], "--label: must be 1 to 100 printable characters"),
         (["--label", "a\nb"], "--label: must be 1 to 100 printable characters"),
@@ -52,7 +52,7 @@ def test_bad_arguments_are_refused(arguments: list[str], says: str) -> None:
 def test_defaults() -> None:
     """Without flags: all scopes for tenant `local`, for ever, in the state of `make dev`."""
     found = options()
-    assert (found.tenant, found.scopes, found.label, found.valid_ms) == ("local", frozenset(Scope), None, None)
+    assert (found.tenant, found.scopes, found.label, found.valid_ms) == ("local", frozenset(OWN_SCOPES), None, None)
     assert found.persist_to == ROOT / ".wrangler" / "state"
     assert options("--remote").persist_to is None
     assert options("--expires-days", "0.5").valid_ms == 43_200_000
@@ -69,6 +69,7 @@ def test_no_label_gets_out_of_its_literal(label: str) -> None:
         "id": ID,
         "tenant": "team-7",
         "scopes": '["read", "write"]',
+        "operator": 0,
         "label": label,
         "created_at": 1000,
         "expires_at": 86_401_000,
@@ -76,6 +77,20 @@ def test_no_label_gets_out_of_its_literal(label: str) -> None:
     assert rows == [expected]
     assert database.rows("SELECT * FROM api_keys") == [{**expected, "digest": DIGEST}]
     database.close()
+
+
+def test_the_scope_operator_is_given_beside_read_or_write() -> None:
+    """It extends these two, so a key of it alone would be good for nothing, and is refused with the reason."""
+    database = SqliteD1(now_ms=lambda: 1000)
+    found = options("--scopes", "read,operator")
+    assert found.scopes == {Scope.READ, Scope.OPERATOR}
+    for statement in command.insertion(found, ID, DIGEST).split(";\n"):
+        rows = database.rows(statement)
+    assert [(row["scopes"], row["operator"]) for row in rows] == [('["read"]', 1)]
+    database.close()
+    for alone in ("operator", "admin,operator"):
+        with pytest.raises(UsageError, match="add read, write, or both"):
+            options("--scopes", alone)
 
 
 class Wrangler:

@@ -23,10 +23,10 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 # At most so many: what there is, and little room.
 # `syntax` is what is compiled, in nodes of the syntax tree: bytecode would differ from one Python to the next.
 MOST: Mapping[str, int] = {
-    "modules": 174,
-    "syntax": 66_000,
+    "modules": 176,
+    "syntax": 67_500,
     "dataclasses": 33,
-    "named_tuples": 84,
+    "named_tuples": 85,
     "models": 4,
 }
 # What is imported in a function, by the module that does it. None of it is on the way of a submission, a poll of a task
@@ -38,7 +38,7 @@ LATE = {
     "http/events.py": {"http.following"},
     "http/exchange.py": {"http.content"},
     "http/observation.py": {"http.history", "http.metrics"},
-    "http/tasks.py": {"http.dry_run"},
+    "http/tasks.py": {"http.across", "http.dry_run"},
     "inference/openai.py": {"inference.probing"},
     "processing/deliveries.py": {"core.webhook_urls"},
 }

@@ -1,0 +1,28 @@
+"""The SQL over tenants: which ones have tasks, and what became of one's tasks."""
+
+from .fragments import NOW
+from .statement import statement
+
+# Names up to `:most` tenants that have tasks, from the one on whose keys begin at `:first`, in the order of their keys.
+# It reads one row for each.
+TENANTS = statement("""
+WITH RECURSIVE found (tenant) AS (
+  SELECT (SELECT tenant FROM tasks WHERE id >= :first ORDER BY id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT tasks.tenant FROM tasks WHERE id >= found.tenant || ';' ORDER BY id LIMIT 1)
+  FROM found WHERE found.tenant IS NOT NULL LIMIT :most
+)
+SELECT tenant FROM found WHERE tenant IS NOT NULL
+""")
+
+# Adds up those of the newest `:most` tasks of a tenant that were created within `:back_ms`, by status and error code.
+# `:first` and `:behind` enclose the tenant's keys. It reads one row for each task.
+FIGURES = statement(f"""
+SELECT status, error_code, count(*) AS tasks,
+  sum(calls_settled + calls_in_doubt + json_array_length(in_flight)) AS calls, sum(calls_in_doubt) AS in_doubt,
+  sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens
+FROM (
+  SELECT status, error_code, calls_settled, calls_in_doubt, in_flight, input_tokens, output_tokens, created_at
+  FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
+) WHERE created_at > {NOW} - :back_ms GROUP BY status, error_code ORDER BY status, error_code
+""")

@@ -1,0 +1,63 @@
+"""Tenants in D1, for those who look after several: their names, and figures of each."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..core.ids import task_key_of
+from ..core.states import Status
+from ..core.tenants import TENANT_TASKS_MOST
+from . import columns
+from .database import Store
+from .pages import span
+from .sql import tenants as sql
+
+
+class Ended(NamedTuple):
+    """Tasks of a tenant in one status, of one error code if they failed, and what their calls came to."""
+
+    status: Status
+    code: str | None
+    tasks: int
+    calls: int
+    in_doubt: int
+    input_tokens: int
+    output_tokens: int
+
+
+class TenantStore(Store):
+    """Reads that name tenants; each one call to D1."""
+
+    async def tenants(self, first: str, most: int) -> Sequence[str]:
+        """Name up to so many tenants that have tasks, from `first` on ('' for the very first), in the order of keys."""
+        (found,) = await self._database.run(sql.TENANTS.bind(first=first and task_key_of(first, ""), most=most))
+        return [columns.text(row, "tenant") for row in found]
+
+    async def figures(self, tenants: Sequence[str], hours: int) -> Sequence[Sequence[Ended]]:
+        """Add up the newest tasks of each tenant that were created within so many hours, TENANT_TASKS_MOST at most."""
+        spans = [span(tenant, before_id=None, from_ms=None, until_ms=None) for tenant in tenants]
+        found = await self._database.run(
+            *(
+                sql.FIGURES.bind(
+                    first=one.first,
+                    behind=one.behind,
+                    most=TENANT_TASKS_MOST,
+                    back_ms=hours * 3_600_000,
+                )
+                for one in spans
+            )
+        )
+        return [
+            [
+                Ended(
+                    status=Status(columns.text(row, "status")),
+                    code=columns.maybe_text(row, "error_code"),
+                    tasks=columns.whole(row, "tasks"),
+                    calls=columns.whole(row, "calls"),
+                    in_doubt=columns.whole(row, "in_doubt"),
+                    input_tokens=columns.whole(row, "input_tokens"),
+                    output_tokens=columns.whole(row, "output_tokens"),
+                )
+                for row in rows
+            ]
+            for rows in found
+        ]

@@ -1,0 +1,467 @@
+"""Operators: who may act on another tenant's tasks, in which calls, and what then happens to whom.
+
+The matrix is made from `/openapi.json`: a call without its row here fails, and so does one that takes `tenant` where
+its row says that it does not.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from src.core import tenants as core
+from src.core.codes import TaskCode
+from src.core.ids import new_task_id, task_key_of
+from src.core.keys import OWN_SCOPES, Scope
+from src.core.task import Failure, Route
+from src.http.catalogue import document
+from src.http.messages import Reply
+from src.store.claims import Claim, Fail
+from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, bearer, data
+
+Json = dict[str, Any]
+
+OURS, THEIRS = "local", "acme"  # the former is the operator's tenant
+UNKNOWN = new_task_id(START_MS - 1, b"0123456789")
+FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
+
+OWN, ONE, EACH = "its own tenant", "one tenant", "one tenant, or each"
+# How far each call reaches.
+REACH: Final[Mapping[str, str]] = {
+    "submitTask": ONE,
+    "listTasks": EACH,
+    "readTask": ONE,
+    "eraseTask": ONE,
+    "readChunks": ONE,
+    "cancelTask": ONE,
+    "followTask": ONE,
+    "retryTask": ONE,
+    "retryTasks": EACH,
+    "cancelTasks": EACH,
+    "readDeliveries": ONE,
+    "redeliver": ONE,
+    "readTenants": EACH,
+    "makeKey": OWN,
+    "listKeys": OWN,
+    "deleteKey": OWN,
+    "sweep": OWN,
+    "readMetrics": OWN,
+    "readHistory": OWN,
+    "readService": OWN,
+    "readModel": OWN,
+    "readOpenapi": OWN,
+    "createResponse": OWN,
+    "readResponse": OWN,
+    "eraseResponse": OWN,
+    "cancelResponse": OWN,
+    "readInputItems": OWN,
+    "listModels": OWN,
+    "readModelById": OWN,
+    "makeWebhookEndpoint": OWN,
+    "listWebhookEndpoints": OWN,
+    "readWebhookEndpoint": OWN,
+    "deleteWebhookEndpoint": OWN,
+    "rotateWebhookSecret": OWN,
+    "testWebhookEndpoint": OWN,
+}
+# Which of a tenant's things a call is tried on.
+THING: Final[Mapping[str, str]] = {
+    "readTask": "ended",
+    "eraseTask": "going",
+    "readChunks": "failed",
+    "cancelTask": "going",
+    "followTask": "ended",
+    "retryTask": "failed",
+    "readDeliveries": "ended",
+    "redeliver": "delivery",
+}
+BODY: Final[Mapping[str, Json]] = {"submitTask": {"input": "x"}, "retryTasks": {}, "cancelTasks": {}}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A call as the description has it."""
+
+    name: str
+    method: str
+    path: str
+    needed: Scope | None
+    takes_tenant: bool
+    takes_all: bool
+    success: int
+
+    @property
+    def has_id(self) -> bool:
+        """Whether the call is about one thing."""
+        return "{id}" in self.path
+
+
+def _operations() -> Iterator[Operation]:
+    paths: Json = document()["paths"]  # type: ignore[assignment]
+    for path, item in paths.items():
+        for method in item.keys() - {"parameters", "head", "options"}:
+            one = item[method]
+            scopes = [scope for way in one["security"] for scope in way["key"]]
+            named = [parameter for parameter in one.get("parameters", ()) if parameter["name"] == "tenant"]
+            yield Operation(
+                name=one["operationId"],
+                method=method.upper(),
+                path=path,
+                needed=Scope(scopes[0]) if scopes else None,
+                takes_tenant=bool(named),
+                takes_all=any("\\*" in parameter["schema"]["pattern"] for parameter in named),
+                success=max(int(status) for status in one["responses"] if status < "300"),
+            )
+
+
+OPERATIONS: Final = {one.name: one for one in _operations()}
+REACHING: Final = [name for name, one in OPERATIONS.items() if one.takes_tenant]
+SCOPES: Final = [
+    (Scope.READ,),
+    (Scope.WRITE,),
+    (Scope.ADMIN,),
+    OWN_SCOPES,
+    (Scope.READ, Scope.OPERATOR),
+    (Scope.WRITE, Scope.OPERATOR),
+    (Scope.ADMIN, Scope.WRITE, Scope.OPERATOR),
+    tuple(Scope),
+]
+
+
+class Two:
+    """A deployment with two tenants that have the same kinds of things."""
+
+    def __init__(self) -> None:
+        self.bench = ApiBench(keys=True)
+        self.things = {tenant: self._fill(tenant) for tenant in (OURS, THEIRS)}
+
+    def _fill(self, tenant: str) -> dict[str, str]:
+        self.key = bearer(self.bench.make_key(tenant=tenant))
+        self.bench.call("POST", "/v1/webhook_endpoints", ENDPOINT, self.key)
+        ended, failed, going = (self.submit(tenant) for _ in range(3))
+        self.bench.call("POST", f"/api/tasks/{ended}/cancel", headers=self.key)
+        self.fail(tenant, failed)
+        self.bench.settle()
+        told = data(self.bench.call("GET", f"/api/tasks/{ended}/deliveries", headers=self.key))
+        return {"ended": ended, "failed": failed, "going": going, "delivery": told["deliveries"][0]["id"]}
+
+    def submit(self, tenant: str) -> str:
+        """Submit a task of two chunks with a tenant's own key."""
+        key = bearer(self.bench.make_key(tenant=tenant))
+        made: str = data(self.bench.call("POST", "/api/tasks", {"input": f"{tenant}\n\nand more"}, key))["id"]
+        return made
+
+    def fail(self, tenant: str, task_id: str) -> None:
+        """Have a worker give up on a task."""
+        claim = self.bench.run(
+            self.bench.store.claim(
+                task_key_of(tenant, task_id), holder=task_id, host="", route=Route.QUEUE, lease_ms=180_000
+            )
+        )
+        assert isinstance(claim, Claim)
+        self.bench.work(claim, {0: "output 0"}, Fail(self.bench.settings.retention_ms, FAILURE), failed=FAILURE)
+
+    def ask(
+        self, operation: str, key: str, where: str | None, thing: str | None = None, body: Json | None = None
+    ) -> Reply:
+        """Make a call, of a thing, for a tenant if one is named."""
+        one = OPERATIONS[operation]
+        path = one.path.replace("{id}", thing or "")
+        path += "" if where is None else f"?tenant={where}"
+        return self.bench.call(one.method, path, BODY.get(operation) if body is None else body, bearer(key))
+
+    def acts(self) -> list[Json]:
+        """The acts on other tenants that the log tells of."""
+        return [line for line in map(json.loads, self.bench.log_lines) if line["event"] == "operator_acted"]
+
+
+@pytest.fixture
+def two() -> Iterator[Two]:
+    """A deployment with two tenants."""
+    made = Two()
+    yield made
+    made.bench.close()
+
+
+# --- The matrix ------------------------------------------------------------------------------------------------
+
+
+def test_each_call_has_its_row() -> None:
+    """A new call says here how far it reaches, and the description says the same."""
+    described = {name: EACH if one.takes_all else ONE if one.takes_tenant else OWN for name, one in OPERATIONS.items()}
+    assert described == dict(REACH)
+    assert {name for name in REACHING if OPERATIONS[name].has_id} == THING.keys()
+
+
+@pytest.mark.parametrize("operation", REACHING)
+@pytest.mark.parametrize("scopes", SCOPES, ids="+".join)
+def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
+    """Scopes, the tenant that is named, and whose the id is, decide together, and nothing else does."""
+    one = OPERATIONS[operation]
+    owners = (OURS, THEIRS, None) if one.has_id else (None,)
+    two: Two | None = None
+    for where, owner in itertools.product((None, OURS, THEIRS, "nobody", "*", "A b"), owners):
+        two = two or Two()
+        changed = _try(two, one, scopes, where, owner)
+        if changed:
+            two.bench.close()
+            two = None
+    if two is not None:
+        two.bench.close()
+
+
+def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None, owner: str | None) -> bool:
+    """Make a call and hold its answer to the rule. Returns whether it may have changed anything."""
+    key, acted_before = two.bench.make_key(*scopes), len(two.acts())
+    batches, case = two.bench.database.batches, (one.name, scopes, where, owner)
+    thing = None if not one.has_id else UNKNOWN if owner is None else two.things[owner][THING[one.name]]
+    reply = two.ask(one.name, key, where, thing)
+    whose = where or OURS
+    is_all, is_foreign = whose == "*" and one.takes_all, whose != OURS
+    if one.needed not in scopes:
+        assert _refusal(reply) == (403, str(one.needed)), case
+    elif not is_all and not core.is_tenant(whose):
+        assert (reply.status, data(reply)["code"]) == (422, "invalid_fields"), case
+    elif is_foreign and Scope.OPERATOR not in scopes:
+        assert _refusal(reply) == (403, "operator"), case
+        assert two.bench.database.batches == batches + 1, case  # the key's lookup: nothing else was asked
+    elif one.has_id and owner != whose:
+        assert reply.status == 404, case
+    else:
+        assert reply.status == one.success, (case, reply)
+        _is_of(one, reply, whose, two)
+    acted = reply.status in {404, one.success}
+    foreign = [THEIRS] if is_all else [whose] if is_foreign else []
+    if one.takes_all and is_all and one.name in {"retryTasks", "cancelTasks"}:
+        foreign = [THEIRS]  # it comes before ours
+    acts = two.acts()[acted_before:]
+    assert [line["tenant"] for line in acts] == (foreign if acted else []), case
+    assert all((line["by"], line["call"]) == (OURS, one.name) for line in acts), case
+    return one.method != "GET" and reply.status == one.success
+
+
+def _refusal(reply: Reply) -> tuple[int, str]:
+    assert data(reply)["code"] == "forbidden"
+    return reply.status, reply.headers["WWW-Authenticate"].rpartition("scope=")[2].strip('"')
+
+
+def _is_of(one: Operation, reply: Reply, whose: str, two: Two) -> None:
+    """Hold an answer to what belongs to a tenant, or to all."""
+    mine, theirs = (set(two.things[tenant].values()) for tenant in (OURS, THEIRS))
+    wanted = mine | theirs if whose == "*" else {OURS: mine, THEIRS: theirs}.get(whose, set())
+    for strange in (mine | theirs) - wanted:
+        assert strange not in reply.body
+    if one.name == "listTasks":
+        expected = {THEIRS: 3, OURS: 3} if whose == "*" else {} if whose == "nobody" else {whose: 3}
+        told = [task.get("tenant", OURS) for task in data(reply)["tasks"]]
+        assert told == [tenant for tenant, count in expected.items() for _ in range(count)]
+    if one.name in {"readTask", "cancelTask", "retryTask", "submitTask"}:
+        task = data(reply)
+        behind = "" if whose == OURS else f"?tenant={whose}"
+        assert task.get("tenant") == (None if whose == OURS else whose)
+        assert all(link.endswith(f"/{name}{behind}") for name, link in task["links"].items() if name != "self")
+        assert task["links"]["self"] == f"/api/tasks/{task['id']}{behind}"
+        if "Location" in reply.headers:
+            assert reply.headers["Location"] == task["links"]["self"]
+
+
+@pytest.mark.parametrize("operation", [name for name, reach in REACH.items() if reach is OWN])
+def test_other_calls_take_no_tenant(two: Two, operation: str) -> None:
+    """What is not about tasks is the key's own tenant's, for operators too."""
+    one = OPERATIONS[operation]
+    key = two.bench.make_key(*Scope)
+    for where in (OURS, THEIRS, "*"):
+        reply = two.ask(operation, key, where, UNKNOWN, {})
+        assert reply.status == (400 if one.path.startswith("/v1/") else 422), where
+    assert two.acts() == []
+
+
+def test_without_keys_there_is_one_tenant() -> None:
+    """Where no key is looked at, everybody is `local`: others' tasks stay theirs."""
+    bench = ApiBench()
+    task = bench.submit()
+    assert bench.call("GET", f"/api/tasks/{task['id']}?tenant=local").status == 200
+    assert bench.call("GET", f"/api/tasks/{task['id']}?tenant=acme").status == 403
+    assert bench.call("GET", "/api/tasks?tenant=*").status == 403
+    bench.close()
+
+
+# --- Who has the scope -----------------------------------------------------------------------------------------
+
+
+def test_the_api_gives_it_to_nobody(two: Two) -> None:
+    """Not to an admin, not to an operator; `make key` alone does. A key that has it is shown with it."""
+    for key in (two.bench.make_key(), two.bench.make_key(*Scope)):
+        reply = two.bench.call("POST", "/api/keys", {"scopes": ["read", "operator"]}, bearer(key))
+        assert _refusal(reply) == (403, "operator")
+        assert "make key" in data(reply)["detail"]
+    listed = data(two.bench.call("GET", "/api/keys", headers=bearer(key)))["keys"]
+    assert [one["scopes"] for one in listed if "operator" in one["scopes"]] == [["read", "write", "admin", "operator"]]
+
+
+def test_it_gives_neither_read_nor_write(two: Two) -> None:
+    """With `write` alone texts stay unseen, of the other tenant as of its own."""
+    writer = two.bench.make_key(Scope.WRITE, Scope.OPERATOR)
+    assert two.ask("listTasks", writer, THEIRS).status == 403
+    told = data(two.ask("retryTask", writer, THEIRS, two.things[THEIRS]["failed"]))
+    assert (told["tenant"], told["result"], told["request"]["instructions"]) == (THEIRS, None, "")
+
+
+# --- All tenants -----------------------------------------------------------------------------------------------
+
+MANY = ["a", "a-b", "a0", "b", *(f"t{number}" for number in range(core.TENANTS_A_PAGE + 3))]
+
+
+def _pages(two: Two, key: str, path: str) -> Iterator[Json]:
+    cursor = None
+    while True:
+        page = data(
+            two.bench.call("GET", f"{path}{'' if cursor is None else f'&cursor={cursor}'}", headers=bearer(key))
+        )
+        yield page
+        cursor = page["nextCursor"]
+        if cursor is None:
+            return
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("status", ["", "&status=pending"])
+def test_lists_go_through_all_tenants(two: Two, limit: int, status: str) -> None:
+    """Each task comes once, a tenant's together and newest first, whatever the pages; a page visits few tenants."""
+    made = {tenant: [two.submit(tenant) for _ in range(2)] for tenant in MANY}
+    if not status:
+        made |= {
+            tenant: [things[name] for name in ("ended", "failed", "going")] for tenant, things in two.things.items()
+        }
+    else:
+        made |= {tenant: [things["going"]] for tenant, things in two.things.items()}
+    key = two.bench.make_key(Scope.READ, Scope.OPERATOR)
+    two.bench.call("GET", "/api/tasks", headers=bearer(key))
+    shown, batches = [], two.bench.database.batches
+    for page in _pages(two, key, f"/api/tasks?tenant=*&limit={limit}{status}"):
+        assert len(page["tasks"]) <= limit
+        shown += [(task["tenant"], task["id"]) for task in page["tasks"]]
+        assert two.bench.database.batches - batches <= 1 + core.TENANTS_A_PAGE
+        batches = two.bench.database.batches
+    wanted = sorted(made, key=lambda tenant: f"{tenant}:")
+    assert shown == [(tenant, task_id) for tenant in wanted for task_id in reversed(made[tenant])]
+
+
+def test_a_cursor_outlives_its_tenant(two: Two) -> None:
+    """Where the tenant that a cursor names has lost its tasks, the page goes on with the next one, from its start."""
+    key = two.bench.make_key(*Scope)
+    page = data(two.ask("listTasks", key, "*&limit=1"))
+    for thing in ("ended", "failed", "going"):
+        assert two.ask("eraseTask", key, THEIRS, two.things[THEIRS][thing]).status == 204
+    rest = data(two.ask("listTasks", key, f"*&cursor={page['nextCursor']}"))
+    assert {task["tenant"] for task in rest["tasks"]} == {OURS}
+    assert len(rest["tasks"]) == 3
+
+
+def test_bad_cursors_are_refused(two: Two) -> None:
+    """A cursor of one tenant's list is none of the list of all, nor the other way round."""
+    key = two.bench.make_key(*Scope)
+    one = data(two.ask("listTasks", key, THEIRS + "&limit=1"))["nextCursor"]
+    every = data(two.ask("listTasks", key, "*&limit=1"))["nextCursor"]
+    for operation, where in (
+        ("listTasks", f"*&cursor={one}"),
+        ("listTasks", f"{THEIRS}&cursor={every}"),
+        ("readTenants", f"{THEIRS}&cursor={every}"),
+        ("retryTasks", f"{THEIRS}&cursor={every}"),
+        ("cancelTasks", "*&cursor=%3A"),
+    ):
+        assert two.ask(operation, key, where).status == 422, (operation, where)
+
+
+@pytest.mark.parametrize(
+    ("operation", "counts", "thing"), [("retryTasks", "retried", "failed"), ("cancelTasks", "cancelled", "going")]
+)
+def test_bulk_goes_through_all_tenants(two: Two, operation: str, counts: str, thing: str) -> None:
+    """Each answer is about one tenant, of a dry run too. Tenants with nothing to do are passed by."""
+    made = {tenant: two.submit(tenant) for tenant in MANY}
+    if thing == "failed":
+        for tenant in ("b", "t2"):
+            two.fail(tenant, made[tenant])
+    expected = {OURS, THEIRS} | ({"b", "t2"} if thing == "failed" else set(MANY))
+    key = two.bench.make_key(*Scope)
+    for body, name in (({"dryRun": True}, "tasks"), ({}, counts)):
+        done: dict[str, int] = {}
+        cursor: str | None = ""
+        while cursor is not None:
+            told = data(two.ask(operation, key, f"*&cursor={cursor}", body=body))
+            done |= {told["tenant"]: told[name]} if told[name] else {}
+            cursor = told["nextCursor"]
+        assert done == dict.fromkeys(expected, 1)
+    assert {line["tenant"] for line in two.acts()} == {THEIRS, *MANY}
+
+
+def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
+    """A tenant whose limit has no room is named with it, and the next one has its turn. Alone it is refused as ever."""
+    two.bench.limit(tasks_in_flight_most=1)
+    two.bench.call("POST", f"/api/tasks/{two.things[OURS]['going']}/cancel", headers=bearer(two.bench.make_key()))
+    key = two.bench.make_key(*Scope)
+    assert two.ask("retryTasks", key, THEIRS).status == 429
+    first = data(two.ask("retryTasks", key, "*"))
+    assert (first["tenant"], first["retried"], first["limit"]) == (THEIRS, 0, "tasks_in_flight")
+    second = data(two.ask("retryTasks", key, f"*&cursor={first['nextCursor']}"))
+    assert (second["tenant"], second["retried"], second["nextCursor"]) == (OURS, 1, None)
+
+
+def test_figures_by_tenant(two: Two) -> None:
+    """Each tenant's tasks by status, its failures by code, its calls and tokens; a plain key sees its own."""
+    found = data(two.ask("readTenants", two.bench.make_key(*Scope), "*"))
+    assert [one["tenant"] for one in found["tenants"]] == [THEIRS, OURS]
+    assert found["nextCursor"] is None
+    for one in found["tenants"]:
+        assert {name: one[name] for name in ("tasks", "more", "pending", "failed", "cancelled", "completed")} == {
+            "tasks": 3,
+            "more": False,
+            "pending": 1,
+            "failed": 1,
+            "cancelled": 1,
+            "completed": 0,
+        }
+        assert one["failures"] == [{"code": "model_unavailable", "tasks": 1}]
+        assert (one["modelCalls"], one["inputTokens"], one["outputTokens"]) == (5, 10, 1)
+    own = data(two.ask("readTenants", two.bench.make_key(Scope.READ), None))
+    assert [one["tenant"] for one in own["tenants"]] == [OURS]
+
+
+def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest tasks of a tenant count, and the answer says so; older hours are left out."""
+    monkeypatch.setattr("src.store.tenants.TENANT_TASKS_MOST", 2)
+    monkeypatch.setattr("src.http.tenants.TENANT_TASKS_MOST", 2)
+    key = two.bench.make_key(*Scope)
+    (one,) = data(two.ask("readTenants", key, THEIRS))["tenants"]
+    assert (one["tasks"], one["more"], one["cancelled"]) == (2, True, 0)
+    two.bench.pass_seconds(3_700)
+    (one,) = data(two.ask("readTenants", key, f"{THEIRS}&hours=1"))["tenants"]
+    assert (one["tasks"], one["more"], one["failures"]) == (0, False, [])
+
+
+# --- Repeats and streams ---------------------------------------------------------------------------------------
+
+
+def test_a_repeated_submission_is_the_other_tenants_task(two: Two) -> None:
+    """An idempotency key is one of the tenant that is meant: the same key for another tenant is another task."""
+    key = two.bench.make_key(*Scope)
+    ids = []
+    for where in (f"?tenant={THEIRS}", f"?tenant={THEIRS}", ""):
+        headers = bearer(key) | {"idempotency-key": "one"}
+        reply = two.bench.call("POST", f"/api/tasks{where}", {"input": "x"}, headers)
+        ids.append((data(reply)["id"], reply.headers.get("Idempotency-Replayed")))
+    (first, fresh), (second, replayed), (third, own) = ids
+    assert (first, fresh, replayed, own) == (second, None, "true", None)
+    assert third != first
+    assert data(two.ask("listTasks", key, THEIRS))["tasks"][0]["id"] == first
+
+
+def test_a_stream_ends_with_the_other_tenants_task(two: Two) -> None:
+    """The last event has the task as a request for it shows it, its tenant included."""
+    key = two.bench.make_key(Scope.READ, Scope.OPERATOR)
+    body = two.ask("followTask", key, THEIRS, two.things[THEIRS]["ended"]).body
+    told = json.loads(body.rpartition("data: ")[2])
+    assert (told["tenant"], told["links"]["self"]) == (THEIRS, f"/api/tasks/{told['id']}?tenant={THEIRS}")
