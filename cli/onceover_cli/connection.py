@@ -62,10 +62,16 @@ def place(url: str | None, key: str | None) -> Place:
 
 
 class Api:
-    """A client of one deployment. Use it as a context manager. `transport` is for tests."""
+    """A client of one deployment. Use it as a context manager. `transport` is for tests.
 
-    def __init__(self, where: Place, transport: httpx2.BaseTransport | None = None) -> None:
+    `tenant` is whose tasks are meant if not the key's own; each request names it.
+    """
+
+    def __init__(
+        self, where: Place, transport: httpx2.BaseTransport | None = None, *, tenant: str | None = None
+    ) -> None:
         self.where = where
+        self.tenant = tenant
         headers = {"User-Agent": f"onceover-cli/{__version__}", "Accept": "application/json"}
         if where.key is not None:
             headers["Authorization"] = f"Bearer {where.key}"
@@ -92,6 +98,15 @@ class Api:
     ) -> None:
         self._http.close()
 
+    @contextmanager
+    def acting_for(self, tenant: str) -> Iterator[Self]:
+        """Mean another tenant's tasks for a while."""
+        before, self.tenant = self.tenant, tenant
+        try:
+            yield self
+        finally:
+            self.tenant = before
+
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
         """Read something."""
         return self.ask("GET", path, params=params)
@@ -107,7 +122,7 @@ class Api:
     ) -> Json:
         """Send a request and return its JSON, empty for 204. Raises `Unreachable` and `Refused`."""
         with self._errors():
-            response = self._http.request(method, path, params=params, json=body, headers=headers)
+            response = self._http.request(method, path, params=self._named(params), json=body, headers=headers)
         return _read(response)
 
     @contextmanager
@@ -117,12 +132,17 @@ class Api:
         timeout = httpx2.Timeout(EVENT_SILENCE_SECONDS, connect=CONNECT_SECONDS)
         with (
             self._errors(),
-            self._http.sse(path, headers=headers, timeout=timeout, max_event_size=EVENT_BYTES_MOST) as source,
+            self._http.sse(
+                path, params=self._named(None), headers=headers, timeout=timeout, max_event_size=EVENT_BYTES_MOST
+            ) as source,
         ):
             if source.response.status_code != 200:
                 source.response.read()
                 _read(source.response)
             yield source
+
+    def _named(self, params: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        return params if self.tenant is None else {**(params or {}), "tenant": self.tenant}
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import __version__, terminal
-from .commands import changes, details, doctor, keys, tasks, top, webhooks, work
+from .commands import changes, details, doctor, keys, tasks, tenants, top, webhooks, work
 from .errors import CommandError
 from .exits import Exit
 
@@ -29,6 +29,7 @@ for module in (work, tasks, details, changes):
     module.register(app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(tenants.app, name="tenant")
 doctor.register(app)
 top.register(app)
 

@@ -1,20 +1,20 @@
 """`cancel`, `retry` and `delete`: change what becomes of tasks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from .. import terminal
+from .. import bulk_changes, terminal
+from ..bulk_changes import CANCEL, RETRY, Bulk
 from ..connection import Api
 from ..errors import CommandError, Refused, Unreachable
 from ..exits import Exit
 from ..progress import last_line
 from ..shapes import Json, many
 from . import flags
-from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, Since, TaskIds, Url, connect, examples
+from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, Since, TaskIds, Tenant, Url, connect, examples
 
 
 class GoingOn(StrEnum):
@@ -34,6 +34,7 @@ def cancel(
     created_before: CreatedBefore = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --all: how many tasks it would be.")] = False,
     output: Output = Form.TEXT,
+    tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
 ) -> None:
@@ -45,9 +46,9 @@ def cancel(
         raise CommandError("name the tasks, or say --all for all that go on")
     if task_ids and (given or dry_run):
         raise CommandError("--status, --since, --created-after, --created-before and --dry-run go with --all")
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
         if every:
-            _in_bulk(api, CANCEL, given, output, is_dry=dry_run)
+            _many(api, CANCEL, given, output, is_dry=dry_run)
             return
         wanted = task_ids or []
         if len(wanted) == 1:
@@ -82,6 +83,7 @@ def retry(
         bool, typer.Option("--dry-run", help="With --failed: how many tasks and calls it would be.")
     ] = False,
     output: Output = Form.TEXT,
+    tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
 ) -> None:
@@ -95,9 +97,9 @@ def retry(
         raise CommandError("--error-code, --since, --created-after, --created-before and --dry-run go with --failed")
     if failed and max_calls is not None:
         raise CommandError("--max-calls is the budget of one task: name the task")
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
         if failed:
-            _in_bulk(api, RETRY, given, output, is_dry=dry_run)
+            _many(api, RETRY, given, output, is_dry=dry_run)
             return
         body = None if max_calls is None else {"maxModelCalls": max_calls}
         wanted = task_ids or []
@@ -106,64 +108,18 @@ def retry(
     _end(refused, len(wanted) - len(done) - len(refused))
 
 
-@dataclass(frozen=True, slots=True)
-class Bulk:
-    """A change of many tasks: its path, the field that counts what was done, and the words for it."""
-
-    path: str
-    counts: str
-    done: str
-    others: str
-
-    def plan(self, found: Json) -> str:
-        """Say what it would come to."""
-        tasks = many(found["tasks"], "task") + (" or more" if found["more"] else "")
-        if "maximumCalls" not in found:
-            return f"{tasks}\n"
-        return f"{tasks}, {found['minimumCalls']} to {found['maximumCalls']} model calls\n"
-
-
-RETRY: Final = Bulk(
-    "/api/tasks/retry",
-    "retried",
-    "put back",
-    "There are more failed tasks, some of which may have failed again: onceover list --status failed",
-)
-CANCEL: Final = Bulk("/api/tasks/cancel", "cancelled", "cancelled", "There are more tasks that go on: onceover list")
-
-
-def _in_bulk(api: Api, bulk: Bulk, filters: Json, output: Form, *, is_dry: bool) -> None:
-    """Change all tasks that the filters name, a hundred a request, or say what that would come to."""
-    found = api.ask("POST", bulk.path, body={**filters, "dryRun": True})
+def _many(api: Api, bulk: Bulk, filters: Json, output: Form, *, is_dry: bool) -> None:
+    """Change all tasks that the filters name, or say what that would come to."""
     if is_dry:
-        _tell(found, bulk.plan(found), output)
+        found = bulk_changes.plan(api, bulk, filters)
+        _tell(found, bulk_changes.described(found), output)
         return
-    done, stopped = _rounds(api, bulk, filters, found["tasks"])
+    done, stopped = bulk_changes.carry_out(api, bulk, filters)
     _tell(done, f"{many(done[bulk.counts], 'task')} {bulk.done}\n", output)
     if stopped is not None:
         raise stopped
     if done["more"]:
         terminal.say(bulk.others)
-
-
-def _rounds(api: Api, bulk: Bulk, filters: Json, most: int) -> tuple[Json, CommandError | None]:
-    """Change as many tasks as there were, and say what ended it early. Raises what the first request raises.
-
-    A task that fails again at once is found again by the next request, so without `most` this would go on, and cost,
-    for as long as tasks fail.
-    """
-    count, more, is_first = 0, False, True
-    while count < most and (is_first or more):
-        try:
-            page = api.ask("POST", bulk.path, body=filters)
-        except (Refused, Unreachable) as error:
-            if is_first:
-                raise
-            return {bulk.counts: count, "more": more}, error
-        count, more, is_first = count + page[bulk.counts], page["more"], False
-        if page[bulk.counts] == 0:
-            break
-    return {bulk.counts: count, "more": more}, None
 
 
 def _show(done: list[Json], refused: list[Json], output: Form) -> None:
@@ -183,10 +139,15 @@ def _tell(found: Json, text: str, output: Form) -> None:
 
 
 def delete(
-    context: typer.Context, task_ids: TaskIds, output: Output = Form.TEXT, url: Url = None, key: Key = None
+    context: typer.Context,
+    task_ids: TaskIds,
+    output: Output = Form.TEXT,
+    tenant: Tenant = None,
+    url: Url = None,
+    key: Key = None,
 ) -> None:
     """Erase tasks with their inputs and outputs, for good. One that goes on is cancelled."""
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
 
         def erase(one: str) -> Json:
             api.ask("DELETE", f"/api/tasks/{one}")

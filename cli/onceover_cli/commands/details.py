@@ -9,7 +9,7 @@ import typer
 from .. import terminal
 from ..connection import Api
 from ..shapes import Json
-from .flags import Form, Key, Output, TaskId, Url, connect, examples
+from .flags import Form, Key, Output, TaskId, Tenant, Url, connect, examples
 
 _PAGE: Final = 100
 _PREVIEW_CHARS: Final = 48
@@ -45,11 +45,12 @@ def chunks(
     task_id: TaskId,
     limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="The first so many; else all.")] = None,
     output: Output = Form.TEXT,
+    tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
 ) -> None:
     """List the finished chunks of a task: where they stand in the text, what they cost, how they end."""
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
         found = list(chunk_pages(api, task_id, limit))
     if output is Form.JSON:
         terminal.write_json({"chunks": found})
@@ -74,10 +75,15 @@ def _preview(text: str) -> str:
 
 
 def deliveries(
-    context: typer.Context, task_id: TaskId, output: Output = Form.TEXT, url: Url = None, key: Key = None
+    context: typer.Context,
+    task_id: TaskId,
+    output: Output = Form.TEXT,
+    tenant: Tenant = None,
+    url: Url = None,
+    key: Key = None,
 ) -> None:
     """List the webhook deliveries of a task, and what came of their last attempts."""
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
         found = api.get(f"/api/tasks/{task_id}/deliveries")
     if output is Form.JSON:
         terminal.write_json(found)

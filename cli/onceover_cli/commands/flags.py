@@ -33,6 +33,15 @@ Key = Annotated[
         help="An API key. Others can see what stands on a command line (`ps`): prefer the variable.",
     ),
 ]
+Tenant = Annotated[
+    str | None,
+    typer.Option(
+        "--tenant",
+        metavar="NAME",
+        show_default=False,
+        help="Another tenant's tasks, with a key of the scope operator; * means all where many are meant.",
+    ),
+]
 Output = Annotated[
     Form, typer.Option("-o", "--output", help="`json`: one JSON document on standard output, of a stable shape.")
 ]
@@ -82,7 +91,14 @@ def examples(*lines: str) -> str:
     return "\n\n".join(["[bold]Examples[/bold]", *(f"  {line}" for line in lines)])
 
 
-def connect(context: typer.Context, url: str | None, key: str | None, *, target: str | None = None) -> Api:
+def connect(
+    context: typer.Context,
+    url: str | None,
+    key: str | None,
+    *,
+    target: str | None = None,
+    tenant: str | None = None,
+) -> Api:
     """Return a client of the deployment that is meant: `target`, if a command names one, else what the flags say.
 
     A flag behind the command wins over one before it, and that over the variable. Raises `CommandError`.
@@ -93,7 +109,7 @@ def connect(context: typer.Context, url: str | None, key: str | None, *, target:
         terminal.say("onceover: --key can be seen by everybody on this machine; ONCEOVER_KEY cannot")
     if where.key is not None and where.is_open:
         terminal.say(f"onceover: the key goes to {where.url} in the clear; use https")
-    return Api(where)
+    return Api(where, tenant=tenant)
 
 
 def _nearest(context: typer.Context, name: str, own: str | None) -> str | None:

@@ -14,7 +14,7 @@ from ..progress import last_line
 from ..shapes import Json, is_terminal, output_text
 from . import flags
 from .details import chunk_pages
-from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, Since, TaskId, Url, connect, examples
+from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, Since, TaskId, Tenant, Url, connect, examples
 
 _PAGE_MOST = 100
 _NAME_CHARS = 60
@@ -31,10 +31,15 @@ class Status(StrEnum):
 
 
 def status(
-    context: typer.Context, task_id: TaskId, output: Output = Form.TEXT, url: Url = None, key: Key = None
+    context: typer.Context,
+    task_id: TaskId,
+    output: Output = Form.TEXT,
+    tenant: Tenant = None,
+    url: Url = None,
+    key: Key = None,
 ) -> None:
     """Show how a task stands."""
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
         task = api.get(f"/api/tasks/{task_id}")
     if output is Form.JSON:
         terminal.write_json(task)
@@ -70,11 +75,12 @@ def result(
     task_id: TaskId,
     partial: Annotated[bool, typer.Option("--partial", help="Outputs so far, of any task.")] = False,
     output: Output = Form.TEXT,
+    tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
 ) -> None:
     """Print a task's result. The exit status says how the task ended."""
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
         task = api.get(f"/api/tasks/{task_id}")
         text, is_complete = output_text(task), task["status"] == "completed"
         if not is_complete and not partial:
@@ -117,20 +123,24 @@ def list_tasks(
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
     output: Output = Form.TEXT,
+    tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
 ) -> None:
     """List tasks, the newest first."""
     after = flags.created_after(created_after, since)
     query = {"status": status, "createdAfter": after, "createdBefore": created_before}
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
         found = pages(api, {name: str(value) for name, value in query.items() if value is not None}, limit)
     if output is Form.JSON:
         terminal.write_json(found)
         return
+    # Of several tenants each row says whose it is.
+    is_named = any("tenant" in task for task in found["tasks"])
     rows = [
         [
             task["id"],
+            *([task.get("tenant", "")] if is_named else []),
             task["status"],
             f"{task['progress']['completed']}/{task['progress']['total']}",
             str(task["usage"]["modelCalls"]),
@@ -141,7 +151,8 @@ def list_tasks(
         ]
         for task in found["tasks"]
     ]
-    terminal.write_table(["ID", "STATUS", "CHUNKS", "CALLS", "CREATED", "WHY", "CUT", "NAME"], rows)
+    headings = ["ID", *(["TENANT"] if is_named else []), "STATUS", "CHUNKS", "CALLS", "CREATED", "WHY", "CUT", "NAME"]
+    terminal.write_table(headings, rows)
     if found["nextCursor"] is not None and terminal.is_terminal(sys.stdout):
         terminal.say(f"There are others: -n {limit * 5} shows more.")
 

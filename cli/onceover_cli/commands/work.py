@@ -14,7 +14,7 @@ from ..interruption import Interrupts, explained
 from ..progress import TaskView, last_line
 from ..shapes import Json, is_terminal, many
 from ..submission import Wanted
-from .flags import Form, Key, Output, Patience, Quiet, TaskId, Url, connect, examples
+from .flags import Form, Key, Output, Patience, Quiet, TaskId, Tenant, Url, connect, examples
 
 
 class Reduce(StrEnum):
@@ -91,13 +91,14 @@ def run(
     quiet: Quiet = False,
     patience: Patience = "10m",
     output: Output = Form.TEXT,
+    tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
 ) -> None:
     """Submit a text, show progress and outputs as they come, and print the result."""
     wanted = _wanted(context)
     limit = submission.seconds("--patience", patience)
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
         body = submission.body_of(submission.read_text(source, terminal.say), wanted)
         if dry_run:
             _show_plan(submission.plan(api, body), output)
@@ -123,12 +124,13 @@ def submit(
     idempotency_key: IdempotencyKey = None,
     dry_run: DryRun = False,
     output: Output = Form.TEXT,
+    tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
 ) -> None:
     """Submit a text, and print the id of its task."""
     wanted = _wanted(context)
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
         body = submission.body_of(submission.read_text(source, terminal.say), wanted)
         if dry_run:
             _show_plan(submission.plan(api, body), output)
@@ -146,12 +148,13 @@ def watch(
     quiet: Quiet = False,
     patience: Patience = "10m",
     output: Output = Form.TEXT,
+    tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
 ) -> None:
     """Follow a task to its end: progress, outputs as they come, and the result."""
     limit = submission.seconds("--patience", patience)
-    with connect(context, url, key) as api:
+    with connect(context, url, key, tenant=tenant) as api:
         task = api.get(f"/api/tasks/{task_id}")
         raise typer.Exit(_follow(api, task, output, is_quiet=quiet, patience_seconds=limit))
 
@@ -248,8 +251,9 @@ def _unread(api: Api, task_id: str, *, is_quiet: bool) -> Exit:
 
 
 def _where(api: Api) -> str:
-    """Return the flag that leads to the same deployment."""
-    return "" if api.where.url == DEFAULT_URL else f" --url {api.where.url}"
+    """Return the flags that lead to the same deployment, and the same tenant."""
+    url = "" if api.where.url == DEFAULT_URL else f" --url {api.where.url}"
+    return url if api.tenant is None else f"{url} --tenant {api.tenant}"
 
 
 def _say_goodbye(api: Api, task_id: str) -> None:

@@ -431,6 +431,23 @@ def cancelled_in_bulk(asked: Asked) -> dict[str, Any]:
 # --- documents --------------------------------------------------------------------------------------------
 
 
+FIGURES = {
+    "tenant": "acme",
+    "tasks": 3,
+    "more": False,
+    "pending": 1,
+    "processing": 0,
+    "completed": 0,
+    "failed": 2,
+    "cancelled": 0,
+    "failures": [{"code": "model_refused", "tasks": 2}],
+    "modelCalls": 7,
+    "inDoubt": 1,
+    "inputTokens": 100,
+    "outputTokens": 20,
+}
+
+
 def serve_everything(fake: FakeApi) -> None:
     """Answer to every command."""
     over = task(output=["one", "two"])
@@ -454,6 +471,7 @@ def serve_everything(fake: FakeApi) -> None:
     fake.on("GET", f"{PATH}/chunks", {"chunks": [chunk(0, "one"), FAILED_CHUNK], "nextCursor": None})
     fake.on("GET", f"{PATH}/deliveries", {"deliveries": [DELIVERY, UNTRIED]})
     fake.on("GET", "/api/history", HISTORY)
+    fake.on("GET", "/api/tenants", {"hours": 6, "tenants": [FIGURES], "nextCursor": None})
     fake.on("GET", "/api/async-status", STATUS)
     model = {"status": "healthy", "provider": "demo", "model": "demo-1", "checkedAt": "", "detail": "built in"}
     fake.on("GET", "/api/ai-status", model)
@@ -500,6 +518,8 @@ COMMANDS = {
     "webhooks-test": ["webhooks", "test", "we_1"],
     "webhooks-remove": ["webhooks", "remove", "we_1"],
     "webhooks-rotate": ["webhooks", "rotate", "we_1", "--keep-old"],
+    "tenant-list": ["tenant", "list", "--hours", "6"],
+    "tenant-erase": ["tenant", "erase", "acme", "--yes"],
     "doctor": ["doctor"],
     "top": ["top", "--once"],
 }
@@ -527,7 +547,7 @@ def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, 
 
 def test_the_schema_describes_these_documents_and_no_other():
     """Each has an example here; the rest of `$defs` is what they are made of."""
-    parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused"}
+    parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused", "by-tenant"}
     assert set(SCHEMA["$defs"]) - parts == set(COMMANDS)
     jsonschema.meta.validate(SCHEMA)
 

@@ -1,0 +1,101 @@
+"""Changes of many tasks: in rounds of a hundred, of one tenant or of all, one after the other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from .connection import Api
+from .errors import CommandError, Refused, Unreachable
+from .shapes import Json, many
+
+ALL_TENANTS: Final = "*"
+_SUMS: Final = ("tasks", "minimumCalls", "maximumCalls")
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """A change of many tasks: its path, the field that counts what was done, and the words for it."""
+
+    path: str
+    counts: str
+    done: str
+    others: str
+
+
+RETRY: Final = Bulk(
+    "/api/tasks/retry",
+    "retried",
+    "put back",
+    "There are more failed tasks, some of which may have failed again: onceover list --status failed",
+)
+CANCEL: Final = Bulk("/api/tasks/cancel", "cancelled", "cancelled", "There are more tasks that go on: onceover list")
+
+
+def plan(api: Api, bulk: Bulk, filters: Json) -> Json:
+    """Ask what a change would come to: of all tenants the sums, with each tenant's own."""
+    if api.tenant != ALL_TENANTS:
+        return api.ask("POST", bulk.path, body={**filters, "dryRun": True})
+    found = list(_plans(api, bulk, filters))
+    sums = {name: sum(one.get(name, 0) for one in found) for name in _SUMS if bulk is RETRY or name == "tasks"}
+    return {**sums, "more": any(one["more"] for one in found), "tenants": found}
+
+
+def _plans(api: Api, bulk: Bulk, filters: Json) -> Iterator[Json]:
+    """Give what it would come to for each tenant that has something to do."""
+    cursor: str | None = ""
+    while cursor is not None:
+        page = api.ask("POST", bulk.path, params={"cursor": cursor}, body={**filters, "dryRun": True})
+        cursor = page.pop("nextCursor")
+        if page["tasks"]:
+            yield page
+
+
+def described(found: Json) -> str:
+    """Say what it would come to."""
+    tasks = many(found["tasks"], "task") + (" or more" if found["more"] else "")
+    if "maximumCalls" not in found:
+        return f"{tasks}\n"
+    return f"{tasks}, {found['minimumCalls']} to {found['maximumCalls']} model calls\n"
+
+
+def carry_out(api: Api, bulk: Bulk, filters: Json) -> tuple[Json, CommandError | None]:
+    """Change as many tasks as there are, and say what ended it early. Raises what the first request raises."""
+    if api.tenant != ALL_TENANTS:
+        found = plan(api, bulk, filters)
+        return _rounds(api, bulk, filters, found["tasks"])
+    done: list[Json] = []
+    stopped: CommandError | None = None
+    for one in list(_plans(api, bulk, filters)):
+        with api.acting_for(one["tenant"]):
+            try:
+                changed, stopped = _rounds(api, bulk, filters, one["tasks"])
+            except (Refused, Unreachable) as error:
+                changed, stopped = {bulk.counts: 0, "more": True}, error
+        done.append({"tenant": one["tenant"], **changed})
+        # A tenant that has reached a limit of its own keeps no other one from being served.
+        if isinstance(stopped, Refused) and stopped.status == 429:
+            continue
+        if stopped is not None:
+            break
+    count, more = sum(one[bulk.counts] for one in done), any(one["more"] for one in done)
+    return {bulk.counts: count, "more": more, "tenants": done}, stopped
+
+
+def _rounds(api: Api, bulk: Bulk, filters: Json, most: int) -> tuple[Json, CommandError | None]:
+    """Change as many tasks of a tenant as there were, and say what ended it early. Raises what the first one raises.
+
+    A task that fails again at once is found again by the next request, so without `most` this would go on, and cost,
+    for as long as tasks fail.
+    """
+    count, more, is_first = 0, False, True
+    while count < most and (is_first or more):
+        try:
+            page = api.ask("POST", bulk.path, body=filters)
+        except (Refused, Unreachable) as error:
+            if is_first:
+                raise
+            return {bulk.counts: count, "more": more}, error
+        count, more, is_first = count + page[bulk.counts], page["more"], False
+        if page[bulk.counts] == 0:
+            break
+    return {bulk.counts: count, "more": more}, None

@@ -1,0 +1,177 @@
+"""`tenant`: for operators. What tenants' tasks came to, and all that a tenant has: read, or erased."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import tenants, terminal
+from ..connection import Api
+from ..errors import CommandError
+from ..exits import Exit
+from ..shapes import Json, many
+from ..tenants import Erased, Exported, Tenant
+from .flags import Form, Key, Output, Quiet, Url, connect, examples
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Tenants; needs a key with the scope operator beside read, and write to erase.",
+    rich_markup_mode="rich",
+)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The tenant.", show_default=False)]
+
+_STAYS = (
+    "What stays: the tenant's keys (its admin revokes them, or whoever runs the deployment), its webhook endpoints, "
+    "the sums of metrics, log lines, and the database's own backups (Time Travel) until they expire."
+)
+
+
+@app.command("list", epilog=examples("onceover tenant list", "onceover tenant list --hours 48 -o json"))
+def list_tenants(
+    context: typer.Context,
+    hours: Annotated[int, typer.Option("--hours", min=1, max=48, help="Tasks of the last so many hours.")] = 24,
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """List the tenants that have tasks: how these ended lately, why they failed, and what they cost."""
+    found: list[Json] = []
+    with connect(context, url, key, tenant="*") as api:
+        cursor: str | None = ""
+        while cursor is not None:
+            page = api.get("/api/tenants", {"hours": str(hours), "cursor": cursor})
+            found += page["tenants"]
+            cursor = page["nextCursor"]
+    if output is Form.JSON:
+        terminal.write_json({"hours": hours, "tenants": found})
+        return
+    rows = [
+        [
+            one["tenant"],
+            f"{one['tasks']}{'+' if one['more'] else ''}",
+            str(one["pending"] + one["processing"]),
+            str(one["failed"]),
+            ", ".join(f"{cause['code']} {cause['tasks']}" for cause in one["failures"][:3]),
+            str(one["modelCalls"]),
+            str(one["inDoubt"] or ""),
+            f"{one['inputTokens']}/{one['outputTokens']}",
+        ]
+        for one in found
+    ]
+    terminal.write_table(["TENANT", "TASKS", "GO ON", "FAILED", "WHY", "CALLS", "DOUBT", "TOKENS IN/OUT"], rows)
+
+
+@app.command(
+    epilog=examples("onceover tenant export acme --to acme.jsonl", "onceover tenant export acme | gzip > acme.jsonl.gz")
+)
+def export(
+    context: typer.Context,
+    name: Name,
+    target: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="FILE", help="The same file again goes on where it stopped; else to the output."),
+    ] = None,
+    quiet: Quiet = False,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Write all tasks of a tenant with their texts, results and deliveries, a JSON object a line."""
+    with connect(context, url, key, tenant=_one(name)) as api:
+        tenant, done = Tenant(api, terminal.say), Exported()
+        if target is None:
+            for line in tenants.export(tenant, name, done):
+                terminal.write_plain(_text(line))
+        else:
+            done = _to_file(tenant, name, target, is_quiet=quiet)
+    if not quiet:
+        _tell(done)
+
+
+def _to_file(tenant: Tenant, name: str, target: Path, *, is_quiet: bool) -> Exported:
+    file, so_far = tenants.resume(target, name)
+    with file:
+        if so_far.is_whole:
+            terminal.say(f"{target} is a whole export already.")
+            return so_far
+        if so_far.is_begun and not is_quiet:
+            terminal.say(f"Going on behind {many(so_far.tasks, 'task')} in {target}.")
+        try:
+            for line in tenants.export(tenant, name, so_far):
+                file.write(_text(line).encode())
+                file.flush()
+        except OSError as error:
+            raise CommandError(f"cannot write {target}: {error.strerror}") from None
+        except (CommandError, KeyboardInterrupt):
+            terminal.say(f"The export is not whole: the same command goes on in {target}.")
+            raise
+    return so_far
+
+
+def _text(line: Json) -> str:
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _tell(done: Exported) -> None:
+    said = f"{many(done.tasks, 'task')} exported"
+    if done.going_on:
+        said += f"; {done.going_on} of them went on, and stand as they were when they were read"
+    if done.gone:
+        said += f"; {done.gone} had been erased before they were read"
+    terminal.say(f"{said}. Tasks that came since it began are left out: the last line counts them.")
+
+
+@app.command(epilog=examples("onceover tenant erase acme", "onceover tenant erase acme --yes -o json"))
+def erase(
+    context: typer.Context,
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    output: Output = Form.TEXT,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Cancel and erase all tasks of a tenant, for good. Repeated it goes on where it stopped."""
+    with connect(context, url, key, tenant=_one(name)) as api:
+        tenant = Tenant(api, terminal.say)
+        if not yes:
+            _ask(api, name, tenants.going_on(tenant))
+        latest = Erased()
+
+        def note(done: Erased) -> None:
+            nonlocal latest
+            latest = done
+            if terminal.is_terminal(sys.stderr):
+                terminal.say(f"{many(done.erased, 'task')} erased so far")
+
+        try:
+            done = tenants.erase(tenant, note)
+        except (CommandError, KeyboardInterrupt):
+            terminal.say(f"{many(latest.erased, 'task')} erased, and not all: the same command goes on.")
+            raise
+    if output is Form.JSON:
+        terminal.write_json({"tenant": name, "erased": done.erased, "gone": done.gone, "newer": done.newer})
+    else:
+        terminal.write(f"{many(done.erased, 'task')} erased\n")
+    terminal.say(_STAYS)
+    if done.newer:
+        count = many(done.newer, "task") + (" or more" if done.newer >= tenants.PAGE else "")
+        terminal.say(f"{count} came meanwhile, and stay: revoke the tenant's keys, then repeat this.")
+        raise typer.Exit(Exit.INCOMPLETE)
+
+
+def _one(name: str) -> str:
+    """Return the tenant's name. Raises `CommandError` for all of them: each is named, or left alone."""
+    if name in {"", "*"}:
+        raise CommandError("name one tenant: `onceover tenant list` shows them")
+    return name
+
+
+def _ask(api: Api, name: str, going_on: int) -> None:
+    """Ask whether all tasks of a tenant are to go. Raises `CommandError` where nobody can answer."""
+    if not sys.stdin.isatty():
+        raise CommandError(f"this erases all tasks of {name} at {api.where.url}: say --yes")
+    also = f", {many(going_on, 'task')} that {'goes' if going_on == 1 else 'go'} on among them" if going_on else ""
+    terminal.say(f"This erases all tasks of tenant {name} at {api.where.url}{also}, with their texts and results.")
+    if typer.prompt("Type the tenant's name to go on", default="", show_default=False, err=True).strip() != name:
+        raise CommandError("nothing was erased")

@@ -1,0 +1,215 @@
+"""All that a tenant has: read into a file that can be gone on with, or erased, each in requests of a bounded size."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from .backoff import Backoff
+from .connection import Api
+from .errors import CommandError, Refused, Unreachable
+from .shapes import Json
+
+PATIENCE_SECONDS: Final = 600.0
+PAGE: Final = 100
+_TASKS: Final = "/api/tasks"
+
+
+@dataclass(slots=True)
+class Tenant:
+    """One tenant, asked for with patience: a server that is away, or has enough of us, is asked again."""
+
+    api: Api
+    say: Callable[[str], None]
+    backoff: Backoff = field(default_factory=lambda: Backoff(PATIENCE_SECONDS))
+
+    def ask(self, method: str, path: str, params: Json | None = None, body: Json | None = None) -> Json | None:
+        """Send a request until it is answered; None where there is nothing (404). Raises `CommandError`."""
+        while True:
+            try:
+                answer = self.api.ask(method, path, params=params, body=body)
+            except (Refused, Unreachable) as error:
+                if isinstance(error, Refused) and error.status == 404:
+                    return None
+                if isinstance(error, Refused) and not error.may_pass:
+                    raise
+                if not self.backoff.is_away:
+                    self.say(f"{error}; trying again …")
+                self.backoff.wait(self.backoff.pause(error))
+            else:
+                self.backoff.succeed()
+                return answer
+
+    def page(self, **query: str | None) -> Json:
+        """Read a page of its tasks, the newest first."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return self.ask("GET", _TASKS, {"limit": str(PAGE), **given}) or {"tasks": [], "nextCursor": None}
+
+    def newer_than(self, task_id: str | None) -> int:
+        """Count the tasks that came after one, or all if None: a page of them at most."""
+        return sum(task_id is None or one["id"] > task_id for one in self.page()["tasks"])
+
+
+# --- Export ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Exported:
+    """How far an export is: what it has written, and where it goes on. `newest` is the newest task at its beginning."""
+
+    newest: str | None = None
+    cursor: str | None = None
+    tasks: int = 0
+    gone: int = 0
+    going_on: int = 0
+    is_begun: bool = False
+    is_whole: bool = False
+
+    def count(self, line: Json) -> None:
+        """Take account of a line that is written."""
+        match line["kind"]:
+            case "begin":
+                self.is_begun, self.newest = True, line["newest"]
+            case "task":
+                self.tasks += 1
+                self.going_on += not line["task"]["terminal"]
+            case "gone":
+                self.gone += 1
+            case "page":
+                self.cursor = line["nextCursor"]
+            case "end":
+                self.is_whole = True
+
+
+def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
+    """Give the lines of an export, from where it stopped: each task with its texts, result and deliveries.
+
+    A line `page` says where to go on. The last line, `end`, says what is not as it was: tasks that were erased before
+    they were read, those that went on, and how many came since it began, a hundred at most.
+    """
+    page = tenant.page(cursor=so_far.cursor)
+    if not so_far.is_begun:
+        newest = page["tasks"][0]["id"] if page["tasks"] else None
+        yield from _counted(so_far, {"kind": "begin", "tenant": name, "newest": newest})
+    while True:
+        for one in page["tasks"]:
+            yield from _counted(so_far, _whole(tenant, one["id"]))
+        if page["nextCursor"] is None:
+            break
+        yield from _counted(so_far, {"kind": "page", "nextCursor": page["nextCursor"]})
+        page = tenant.page(cursor=page["nextCursor"])
+    yield from _counted(
+        so_far,
+        {
+            "kind": "end",
+            "tasks": so_far.tasks,
+            "gone": so_far.gone,
+            "goingOn": so_far.going_on,
+            "newer": tenant.newer_than(so_far.newest),
+        },
+    )
+
+
+def _counted(so_far: Exported, line: Json) -> Iterator[Json]:
+    yield line
+    so_far.count(line)  # once it is written
+
+
+def _whole(tenant: Tenant, task_id: str) -> Json:
+    path = f"{_TASKS}/{task_id}"
+    task = tenant.ask("GET", path, {"include": "chunks,input"})
+    told = None if task is None else tenant.ask("GET", f"{path}/deliveries")
+    if task is None or told is None:
+        return {"kind": "gone", "id": task_id}
+    return {"kind": "task", "task": task, "deliveries": told["deliveries"]}
+
+
+def resume(path: Path, name: str) -> tuple[BinaryIO, Exported]:
+    """Open the file of an export, cut behind its last whole page, and say how far it is. Raises `CommandError`."""
+    try:
+        with path.open("a+b") as file:
+            file.seek(0)
+            so_far, kept = _read(file, path, name)
+            file.truncate(kept)
+        return path.open("ab"), so_far
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _read(file: BinaryIO, path: Path, name: str) -> tuple[Exported, int]:
+    """Read what is there, up to the last line from which an export can go on; and where that ends."""
+    kept, end = Exported(), 0
+    so_far, place = Exported(), 0
+    for raw in file:
+        place += len(raw)
+        line = _line(raw)
+        if line is None:
+            break
+        if not so_far.is_begun and (line["kind"], line.get("tenant")) != ("begin", name):
+            break
+        so_far.count(line)
+        if line["kind"] in {"begin", "page", "end"}:
+            kept, end = replace(so_far), place
+    if place and not kept.is_begun:
+        raise CommandError(f"{path} is there, and is no export of tenant {name}: name another file")
+    return kept, end
+
+
+def _line(raw: bytes) -> Json | None:
+    """Read a line; None for one that was cut off, or is none of an export."""
+    if not raw.endswith(b"\n"):
+        return None
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("kind"), str) else None
+
+
+# --- Erasure ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Erased:
+    """What an erasure came to. `gone`: others had erased them first. `newer`: tasks that came since it began."""
+
+    cancelled: int = 0
+    erased: int = 0
+    gone: int = 0
+    newer: int = 0
+
+
+def going_on(tenant: Tenant) -> int:
+    """Count the tasks that go on, as far as a dry run counts."""
+    found = tenant.ask("POST", f"{_TASKS}/cancel", body={"dryRun": True})
+    return 0 if found is None else int(found["tasks"])
+
+
+def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
+    """Cancel and erase all tasks that there are now, a hundred at a time. Done again it goes on where it stopped."""
+    done = Erased()
+    first = tenant.page()["tasks"]
+    if not first:
+        return done
+    # By the server's clock: what comes later is counted, and left.
+    latest = datetime.fromisoformat(first[0]["createdAt"]) + timedelta(milliseconds=1)
+    before = latest.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    while True:
+        found = tenant.ask("POST", f"{_TASKS}/cancel", body={"createdBefore": before})
+        done.cancelled += 0 if found is None else found["cancelled"]
+        if found is None or not found["more"] or not found["cancelled"]:
+            break
+    cursor: str | None = None
+    while True:
+        page = tenant.page(createdBefore=before, cursor=cursor)
+        for one in page["tasks"]:
+            is_gone = tenant.ask("DELETE", f"{_TASKS}/{one['id']}") is None
+            done.gone, done.erased = done.gone + is_gone, done.erased + (not is_gone)
+        told(done)
+        cursor = page["nextCursor"]
+        if cursor is None:
+            break
+    done.newer = tenant.newer_than(first[0]["id"])
+    return done

@@ -1,0 +1,278 @@
+"""`--tenant`, `tenant export` and `tenant erase`: whose tasks are meant, where they go on, what they say of changes."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from tests.support.fake_api import TASK_ID, Answer, Asked, FakeApi, Json, event, problem, task
+from tests.unit.test_cli_commands import Runs, conforms, fake, run
+
+__all__ = ("fake", "run")
+PATH = f"/api/tasks/{TASK_ID}"
+IDS = [f"01a213be-000{number}-762c-b9e4-99bccab77cf8" for number in range(5)]
+
+
+# --- Whose tasks are meant ---------------------------------------------------------------------------------------
+
+ONE_TASK = [
+    ["status", TASK_ID],
+    ["result", TASK_ID],
+    ["watch", TASK_ID],
+    ["chunks", TASK_ID],
+    ["deliveries", TASK_ID],
+    ["cancel", TASK_ID],
+    ["cancel", TASK_ID, TASK_ID],
+    ["cancel", "--all"],
+    ["retry", TASK_ID],
+    ["retry", "--failed"],
+    ["delete", TASK_ID],
+    ["list"],
+]
+
+
+@pytest.mark.parametrize("command", ONE_TASK, ids=" ".join)
+def test_each_request_names_the_tenant(command: list[str], fake: FakeApi, run: Runs) -> None:
+    """Every request of a command that concerns tasks, streams among them; without the flag none does."""
+    over = task()
+    fake.on("GET", PATH, task("pending") if command[0] == "watch" else over).on("DELETE", PATH, Answer(204))
+    fake.on("GET", f"{PATH}/events", lambda _asked: Answer(stream=[event("end", over)]))
+    fake.on("GET", f"{PATH}/chunks", {"chunks": [], "nextCursor": None})
+    fake.on("GET", f"{PATH}/deliveries", {"deliveries": []})
+    fake.on("POST", f"{PATH}/cancel", task("cancelled")).on("POST", f"{PATH}/retry", Answer(202, task("pending")))
+    fake.on("GET", "/api/tasks", {"tasks": [over], "nextCursor": None})
+    for path, name in (("cancel", "cancelled"), ("retry", "retried")):
+        fake.on(
+            "POST", f"/api/tasks/{path}", {"tasks": 1, "minimumCalls": 1, "maximumCalls": 3, name: 1, "more": False}
+        )
+    assert run(*command, "--tenant", "acme")[0] == 0
+    assert fake.asked
+    assert {asked.query.get("tenant") for asked in fake.asked} == {"acme"}
+    fake.asked.clear()
+    assert run(*command)[0] == 0
+    assert {asked.query.get("tenant") for asked in fake.asked} == {None}
+
+
+def test_a_submission_says_how_to_watch_it_there(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
+    """What a lost connection leaves to be done names the tenant, too."""
+    source = tmp_path / "text"
+    source.write_text("text")
+    fake.on("POST", "/api/tasks", Answer(202, task("pending"))).on("GET", PATH, problem(500, "internal"))
+    fake.on("GET", f"{PATH}/events", problem(400, "odd"))
+    status, _, err = run("run", str(source), "--tenant", "acme", "--patience", "0")
+    assert status == 1
+    assert f"onceover watch {TASK_ID} --url {fake.url} --tenant acme" in err
+
+
+def test_a_list_of_all_tenants_names_each(fake: FakeApi, run: Runs) -> None:
+    """Rows have the tenant where the answer has it."""
+    fake.on("GET", "/api/tasks", {"tasks": [task(tenant="acme")], "nextCursor": None})
+    out = run("list", "--tenant", "*")[1].splitlines()
+    assert [line.split("\t")[:3] for line in out] == [["ID", "TENANT", "STATUS"], [TASK_ID, "acme", "completed"]]
+
+
+def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
+    """Answer a dry run for all tenants one tenant at a time, and a change of one by its name."""
+    tenants = ["acme", "beta", "none"]
+
+    def answer(asked: Asked) -> Any:
+        if asked.query["tenant"] != "*":
+            return replies[asked.query["tenant"]]
+        assert asked.body["dryRun"]
+        place = tenants.index(asked.query["cursor"] or "acme") if asked.query.get("cursor") else 0
+        behind = tenants[place + 1] if place + 1 < len(tenants) else None
+        count = 0 if tenants[place] == "none" else 2
+        calls = {"minimumCalls": count, "maximumCalls": 3 * count} if name == "retried" else {}
+        return {"tasks": count, **calls, "more": False, "tenant": tenants[place], "nextCursor": behind}
+
+    return answer
+
+
+def test_many_tasks_of_all_tenants(fake: FakeApi, run: Runs) -> None:
+    """One tenant after the other, each counted; a limit of one keeps no other one waiting, and is told at the end."""
+    limited = problem(429, "limit_reached", "as many as MAX_TASKS_IN_FLIGHT allows")
+    done = {"retried": 2, "more": False}
+    fake.on("POST", "/api/tasks/retry", of_each("retried", {"acme": limited, "beta": done}))
+    assert run("retry", "--failed", "--tenant", "*", "--dry-run")[1] == "4 tasks, 4 to 12 model calls\n"
+    status, out, _ = run("retry", "--failed", "--tenant", "*", "-o", "json")
+    assert conforms("retry-failed", out) == {
+        "retried": 2,
+        "more": True,
+        "tenants": [{"tenant": "acme", "retried": 0, "more": True}, {"tenant": "beta", "retried": 2, "more": False}],
+    }
+    assert status == 0
+    gone = {"cancelled": 2, "more": False}
+    fake.on("POST", "/api/tasks/cancel", of_each("cancelled", {"acme": gone, "beta": gone}))
+    assert run("cancel", "--all", "--tenant", "*")[1] == "4 tasks cancelled\n"
+
+
+# --- Export ------------------------------------------------------------------------------------------------------
+
+
+class Tasks:
+    """A tenant's tasks behind the API, the newest first, two a page."""
+
+    def __init__(self, fake: FakeApi, ids: list[str]) -> None:
+        self.ids, self.fake = ids, fake
+        self.lost: set[str] = set()
+        fake.on("GET", "/api/tasks", self._page).on("POST", "/api/tasks/cancel", self._cancel)
+        for one in IDS:
+            fake.on("GET", f"/api/tasks/{one}", partial(self._read, one))
+            fake.on("GET", f"/api/tasks/{one}/deliveries", {"deliveries": [{"id": f"of {one}"}]})
+            fake.on("DELETE", f"/api/tasks/{one}", partial(self._erase, one))
+
+    def _page(self, asked: Asked) -> Json:
+        behind = asked.query.get("cursor", "~")
+        found = sorted((one for one in self.ids if one < behind), reverse=True)
+        made = {one: f"2026-11-25T10:00:0{IDS.index(one)}.000Z" for one in found}
+        if before := asked.query.get("createdBefore"):
+            found = [one for one in found if made[one] < before]
+        shown = [task(id=one, createdAt=made[one]) for one in found[:2]]
+        return {"tasks": shown, "nextCursor": found[1] if len(found) > 2 else None}
+
+    def _read(self, one: str, _asked: Asked) -> Any:
+        if one in self.lost:
+            return problem(404, "not_found")
+        return task("pending" if one == IDS[0] else "completed", id=one, input=f"text of {one}", chunks=[])
+
+    def _cancel(self, asked: Asked) -> Json:
+        return {"tasks": 1, "more": False} if asked.body.get("dryRun") else {"cancelled": 1, "more": False}
+
+    def _erase(self, one: str, _asked: Asked) -> Any:
+        if one not in self.ids:
+            return problem(404, "not_found")
+        self.ids.remove(one)
+        return Answer(204)
+
+
+def lines(path: Path) -> list[Json]:
+    """The lines of an export."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
+    """Each task with text, chunks and deliveries, once, newest first; the end says what was not as it stood."""
+    tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
+    tasks.lost = {IDS[2]}
+    status, out, err = run("tenant", "export", "acme", "--to", str(target))
+    assert (status, out) == (0, "")
+    assert "3 tasks exported; 1 of them went on" in err
+    assert "1 had been erased before they were read" in err
+    begin, *found, end = lines(target)
+    assert begin == {"kind": "begin", "tenant": "acme", "newest": IDS[3]}
+    assert [(one["kind"], one.get("id") or one.get("task", {}).get("id")) for one in found] == [
+        ("task", IDS[3]),
+        ("gone", IDS[2]),
+        ("page", None),
+        ("task", IDS[1]),
+        ("task", IDS[0]),
+    ]
+    assert found[0]["task"]["input"] == f"text of {IDS[3]}"
+    assert found[0]["deliveries"] == [{"id": f"of {IDS[3]}"}]
+    assert end == {"kind": "end", "tasks": 3, "gone": 1, "goingOn": 1, "newer": 0}
+    assert {asked.query["tenant"] for asked in fake.asked} == {"acme"}
+    status, out, _ = run("tenant", "export", "acme")
+    assert [json.loads(line) for line in out.splitlines()] == [begin, *found, end]
+
+
+def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
+    """A torn last line and a half page are read again, nothing else is. What came meanwhile is counted."""
+    tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
+    fake.on("GET", f"/api/tasks/{IDS[0]}", problem(401, "unauthenticated"))
+    status, _, err = run("tenant", "export", "acme", "--to", str(target))
+    assert status == 1
+    assert f"the same command goes on in {target}" in err
+    assert lines(target)[-1]["task"]["id"] == IDS[1]
+    with target.open("a") as file:
+        file.write('{"kind":"task","ta')
+    tasks.ids.append(IDS[4])
+    fake.on("GET", f"/api/tasks/{IDS[0]}", task(id=IDS[0]))
+    fake.asked.clear()
+    status, _, err = run("tenant", "export", "acme", "--to", str(target))
+    assert status == 0
+    assert "Going on behind 2 tasks" in err
+    assert not fake.requests("GET", f"/api/tasks/{IDS[3]}")
+    assert [one["task"]["id"] for one in lines(target) if one["kind"] == "task"] == IDS[3::-1]
+    assert lines(target)[-1] == {"kind": "end", "tasks": 4, "gone": 0, "goingOn": 0, "newer": 1}
+    fake.asked.clear()
+    assert "is a whole export already" in run("tenant", "export", "acme", "--to", str(target))[2]
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize("there", ["something else\n", '{"kind":"begin","tenant":"beta","newest":null}\n'])
+def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: Runs, tmp_path: Path) -> None:
+    """Another tenant's export, or no export at all."""
+    Tasks(fake, IDS[:4])
+    target = tmp_path / "file"
+    target.write_text(there)
+    status, _, err = run("tenant", "export", "acme", "--to", str(target))
+    assert (status, target.read_text()) == (1, there)
+    assert "is no export of tenant acme" in err
+
+
+# --- Erasure -----------------------------------------------------------------------------------------------------
+
+
+def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
+    """What goes on is cancelled first. Repeated it finds nothing to do; what stays is said."""
+    tasks = Tasks(fake, IDS[:4])
+    status, out, err = run("tenant", "erase", "acme", "--yes", "-o", "json")
+    assert (status, conforms("tenant-erase", out)) == (0, {"tenant": "acme", "erased": 4, "gone": 0, "newer": 0})
+    assert tasks.ids == []
+    assert "the tenant's keys" in err
+    assert fake.requests("POST", "/api/tasks/cancel")[0].body == {"createdBefore": "2026-11-25T10:00:03.001Z"}
+    assert {asked.query["tenant"] for asked in fake.asked} == {"acme"}
+    assert run("tenant", "erase", "acme", "--yes")[:2] == (0, "0 tasks erased\n")
+
+
+def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -> None:
+    """The erasure ends although tasks keep coming; its status says that it is not all."""
+    tasks = Tasks(fake, IDS[:3])
+
+    def and_another(_asked: Asked) -> Answer:
+        tasks.ids.remove(IDS[0])
+        tasks.ids.append(IDS[4])
+        return Answer(204)
+
+    fake.on("DELETE", f"/api/tasks/{IDS[0]}", and_another)
+    status, out, err = run("tenant", "erase", "acme", "--yes")
+    assert (status, out) == (3, "3 tasks erased\n")
+    assert "1 task came meanwhile, and stay" in err
+    assert tasks.ids == [IDS[4]]
+
+
+def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
+    """A refusal in the middle ends it; the same command does the rest."""
+    tasks = Tasks(fake, IDS[:4])
+    fake.on("DELETE", f"/api/tasks/{IDS[1]}", problem(403, "forbidden"))
+    status, _, err = run("tenant", "erase", "acme", "--yes")
+    assert status == 1
+    assert "2 tasks erased, and not all: the same command goes on" in err
+    assert sorted(tasks.ids) == IDS[:2]
+
+
+def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --yes somebody types the name; where nobody can, and for all tenants, nothing is done."""
+    tasks = Tasks(fake, IDS[:4])
+    status, _, err = run("tenant", "erase", "acme")
+    assert status == 1
+    assert "say --yes" in err
+    assert run("tenant", "erase", "*", "--yes")[0] == 1
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", lambda *_texts, **_options: "acne")
+    assert run("tenant", "erase", "acme")[0] == 1
+    assert tasks.ids == IDS[:4]
+    monkeypatch.setattr("typer.prompt", lambda *_texts, **_options: "acme")
+    assert run("tenant", "erase", "acme")[:2] == (0, "4 tasks erased\n")
+
+
+def test_a_busy_server_is_asked_again(fake: FakeApi, run: Runs) -> None:
+    """What may pass is waited for: 429 and 503 of a server that has enough of us."""
+    Tasks(fake, IDS[:1])
+    fake.on("DELETE", f"/api/tasks/{IDS[0]}", problem(429, "limit_reached"), problem(503, "overloaded"), Answer(204))
+    assert run("tenant", "erase", "acme", "--yes")[:2] == (0, "1 task erased\n")
+    assert limits.LIST_LIMIT_MOST == 100  # the page that it reads
