@@ -1,11 +1,14 @@
 // Keys and webhooks of the tenant, for keys with the scope `admin`.
 import { html } from "./dom.js";
 import { t } from "./i18n.js";
+import { Notice } from "./parts.js";
+import { prefs } from "./prefs.js";
 import { Keys } from "./keys.js";
 import { Webhooks } from "./webhooks.js";
 
 export const Access = () => html`
   <div class="head"><h1>${t("nav.access")}</h1></div>
+  ${prefs().tenant && html`<${Notice}>${t("tenant.notHere")}<//>`}
   <${Keys} />
   <${Webhooks} />
 `;

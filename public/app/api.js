@@ -28,16 +28,24 @@ export const now = () => Date.now() + skewMs;
 const AHEAD_MOST = 5000; // milliseconds that an answer may wait for its view
 const ahead = new Map(); // by path: {answer, at}
 
+// What is about tasks names the tenant that is looked after, if it is not the key's own. No other call takes one.
+const OF_A_TENANT = /^\/api\/(tasks|deliveries)(?![\w-])/;
+const addressed = (path) => {
+  const { tenant } = prefs();
+  if (!tenant || !OF_A_TENANT.test(path)) return path;
+  return `${path}${path.includes("?") ? "&" : "?"}tenant=${encodeURIComponent(tenant)}`;
+};
+
 /** Asks for what a view will ask for, before the view is there. The next `call` for this path gets the answer. */
 export function askAhead(path) {
   const answer = send("GET", path, {});
   answer.catch(() => {}); // whoever takes it deals with it
-  ahead.set(path, { answer, at: Date.now() });
+  ahead.set(addressed(path), { answer, at: Date.now() });
 }
 
 function taken(method, path) {
-  const asked = method === "GET" && ahead.get(path);
-  ahead.delete(path);
+  const asked = method === "GET" && ahead.get(addressed(path));
+  ahead.delete(addressed(path));
   return asked && Date.now() - asked.at < AHEAD_MOST ? asked.answer : undefined;
 }
 
@@ -55,7 +63,7 @@ async function send(method, path, { body, headers = {}, signal }) {
   const { key } = prefs();
   let response;
   try {
-    response = await fetch(path, {
+    response = await fetch(addressed(path), {
       method,
       signal,
       cache: "no-store",

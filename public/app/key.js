@@ -8,10 +8,12 @@ export function KeyDialog({ why, onClose }) {
   const [text, setText] = useState("");
   const use = (event) => {
     event.preventDefault();
+    choose("tenant", "");
     choose("key", text.trim());
     onClose();
   };
   const forget = () => {
+    choose("tenant", "");
     choose("key", "");
     onClose();
   };

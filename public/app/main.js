@@ -24,13 +24,14 @@ function Frame() {
   const route = useRoute();
   const [chosen, setChosen] = useState(0);
   const [asking, setAsking] = useState(null); // null: not; else why the key is asked for
+  const [choosing, setChoosing] = useState(false); // a tenant
   useEffect(() => onChoice(() => setChosen((number) => number + 1)), []);
   useEffect(() => onRefusal(() => setAsking(prefs().key ? "refused" : "needed")), []);
   const name = isView(route.view) ? route.view : "tasks";
   useEffect(() => {
     document.title = `${t(`nav.${name}`)} · onceover`;
   }, [name, chosen]);
-  const { key, theme, language } = prefs();
+  const { key, tenant, theme, language } = prefs();
   const other = language === "zh" ? "en" : "zh";
   return html`
     <a class="skip" href="#main" onClick=${skip}>${t("skip")}</a>
@@ -46,6 +47,10 @@ function Frame() {
       </nav>
       <div class="tools">
         <button type="button" class="quiet" onClick=${() => setAsking("asked")}>${key ? t("key.set") : t("key.none")}</button>
+        ${key &&
+        html`<button type="button" class="quiet" aria-label=${t("tenant.label", { tenant: tenant || t("tenant.own") })} onClick=${() => setChoosing(true)}>
+          ${tenant ? html`<bdi>${tenant}</bdi>` : t("tenant.own")}
+        </button>`}
         <button
           type="button"
           class="quiet"
@@ -60,9 +65,10 @@ function Frame() {
       </div>
     </header>
     <main id="main" tabindex="-1">
-      <${Lazy} key=${`${name} ${route.id} ${key}`} name=${name} id=${route.id} query=${route.query} />
+      <${Lazy} key=${`${name} ${route.id} ${key} ${tenant}`} name=${name} id=${route.id} query=${route.query} />
     </main>
     ${asking && html`<${Lazy} name="key" why=${asking} onClose=${() => setAsking(null)} />`}
+    ${choosing && html`<${Lazy} name="tenant" onClose=${() => setChoosing(false)} />`}
     <${Announcer} />
   `;
 }

@@ -1,4 +1,5 @@
-// What the reader has chosen. Language and theme stay in this browser; the key stays in this tab, and goes with it.
+// What the reader has chosen. Language and theme stay in this browser; the key stays in this tab, and goes with it, and so
+// does the tenant that is looked after with it.
 const listeners = new Set();
 
 const read = (store, name) => {
@@ -20,18 +21,20 @@ const local = () => window.localStorage;
 const tab = () => window.sessionStorage;
 
 const browserLanguage = () => (navigator.languages?.[0] ?? navigator.language ?? "en").toLowerCase();
+const OF_TAB = ["key", "tenant"];
 const LANGUAGES = ["en", "zh"];
 const chosen = {
   language: LANGUAGES.find((language) => language === read(local, "onceover.language")) ?? (browserLanguage().startsWith("zh") ? "zh" : "en"),
   theme: read(local, "onceover.theme") ?? "auto",
   key: read(tab, "onceover.key") ?? "",
+  tenant: read(tab, "onceover.tenant") ?? "", // empty: the key's own
 };
 
 export const prefs = () => chosen;
 
 export function choose(name, value) {
   chosen[name] = value;
-  write(name === "key" ? tab : local, `onceover.${name}`, value === "" ? null : value);
+  write(OF_TAB.includes(name) ? tab : local, `onceover.${name}`, value === "" ? null : value);
   apply();
   for (const listener of listeners) listener();
 }

@@ -6,12 +6,13 @@ const FILES = {
   tasks: ["list", "Tasks", "tasks"],
   bulk: ["list", "Bulk", "bulk", "codes"],
   key: ["list", "KeyDialog", "key"],
+  tenant: ["list", "TenantDialog", "tenant"],
   task: ["views", "Task", "task", "actions", "chunk", "chunks", "deliveries", "text", "waterfall"],
   submit: ["views", "Submit", "submit", "plan", "text"],
   health: ["views", "Health", "health", "plots"],
   access: ["views", "Access", "access", "keys", "secret", "webhooks"],
 };
-const DIALOGS = ["bulk", "key"];
+const DIALOGS = ["bulk", "key", "tenant"];
 const ready = new Map();
 
 export const isView = (name) => Object.hasOwn(FILES, name) && !DIALOGS.includes(name);

@@ -4,6 +4,7 @@ import re
 import sqlite3
 import time
 from contextlib import closing
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from tests.support.browser import HOSTILE, Watched
 from tests.support.client import Client, Json
 from tests.support.databases import d1_file
 from tests.support.dev_server import DevServer, eventually
+from tests.support.make_key import insert_key
 from tests.support.receiver import Receiver
 
 pytestmark = pytest.mark.runtime
@@ -57,6 +59,40 @@ def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServ
     expect(page.get_by_text("of 450 MB").or_(page.get_by_text("of 9.5 GB"))).to_be_visible()
     assert tab.serious() == []
     assert {*tab.refused} <= {401, 404}
+
+
+def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: DevServer) -> None:
+    """A tenant is chosen from those that have tasks, with their figures; then every call about tasks names it, and no
+    other call does. A key without the scope is told so."""
+    theirs = {"Authorization": f"Bearer {insert_key(server.persist_to, 'acme')}"}
+    made = httpx.post(
+        f"{server.url}/api/tasks", headers=theirs, json={"input": "doom", "metadata": {"name": "of acme"}}
+    )
+    path = f"{server.url}/api/tasks/{made.json()['id']}"
+    eventually(lambda: httpx.get(path, headers=theirs).json()["status"] == "failed", 60)
+
+    page = tab.open("#/tasks", insert_key(server.persist_to, operator=True))
+    page.get_by_role("button", name="Tenant: Own tenant").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("1 failed: model_refused 1")
+    assert tab.serious() == []
+    dialog.get_by_role("button", name="acme").click()
+    expect(page.get_by_role("button", name="Tenant: acme")).to_be_visible()
+    page.get_by_role("link", name="of acme").click()
+    page.get_by_role("button", name="Retry", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Retry", exact=True).click()
+    eventually(lambda: httpx.get(path, headers=theirs).json()["usage"]["modelCalls"] == 2, 60)
+    chosen = [request for request in tab.requests if "tenant=acme" in request]
+    assert {urlsplit(request.split()[1]).path.split("/")[2] for request in chosen} == {"tasks"}
+    page.get_by_role("navigation").get_by_role("link", name="Keys and webhooks").click()
+    expect(page.get_by_text("Keys and webhooks are your own tenant's")).to_be_visible()
+
+    page.get_by_role("button", name="Key set").click()
+    page.get_by_role("dialog").get_by_role("textbox").fill(key)
+    page.get_by_role("button", name="Use this key").click()
+    page.get_by_role("button", name="Tenant: Own tenant").click()
+    expect(page.get_by_role("dialog")).to_contain_text("This key is for its own tenant.")
+    assert set(tab.refused) == {403}
 
 
 def past(server: DevServer, *steps: range) -> None:
