@@ -398,6 +398,24 @@ def test_bulk_goes_through_all_tenants(two: Two, operation: str, counts: str, th
     assert {line["tenant"] for line in two.acts()} == {THEIRS, *MANY}
 
 
+@pytest.mark.parametrize(("operation", "counts"), [("retryTasks", "retried"), ("cancelTasks", "cancelled")])
+def test_bulk_goes_on_with_what_a_tenant_has_left(
+    two: Two, operation: str, counts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a request does not do all that a tenant has, the cursor leads to the same tenant, and then to the next."""
+    monkeypatch.setattr("src.core.limits.BULK_TASKS_MOST", 1)
+    more = two.submit(THEIRS)
+    if operation == "retryTasks":
+        two.fail(THEIRS, more)
+    key, told = two.bench.make_key(*Scope), []
+    cursor: str | None = ""
+    while cursor is not None:
+        one = data(two.ask(operation, key, f"*&cursor={cursor}"))
+        told.append((one["tenant"], one[counts], one["more"]))
+        cursor = one["nextCursor"]
+    assert told == [(THEIRS, 1, True), (THEIRS, 1, False), (OURS, 1, False)]
+
+
 def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
     """A tenant whose limit has no room is named with it, and the next one has its turn. Alone it is refused as ever."""
     two.bench.limit(tasks_in_flight_most=1)
