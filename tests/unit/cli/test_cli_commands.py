@@ -756,10 +756,11 @@ def test_every_command_helps_with_examples(name: str, run: Runs):
 
 
 def test_the_commands_are_those_of_the_contract():
-    """Section 9's table, `rotate`, which section 8 has, and three that look closer."""
+    """Section 9's table, `rotate`, which section 8 has, three that look closer, and section 15's of tenants."""
     words = "run submit watch status result list cancel retry delete doctor top chunks deliveries history"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}
+    grouped |= {f"tenant {one}" for one in ("list", "export", "erase")}
     assert set(commands()) == {*words.split(), *grouped}
 
 
