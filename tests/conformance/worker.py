@@ -19,6 +19,7 @@ from tests.conformance.cases import (
     submission_stories,
     sweep_stories,
     tally_stories,
+    tenant_stories,
     view_stories,
     webhook_stories,
 )
@@ -37,6 +38,7 @@ STORIES = (
     key_stories,
     many_stories,
     tally_stories,
+    tenant_stories,
     webhook_stories,
 )
 MODULES = (d1_values, d1_errors, d1_counts, queues, objects, rate_limits, *STORIES)

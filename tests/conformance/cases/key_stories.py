@@ -10,12 +10,17 @@ from tests.conformance.cases.storyteller import Story, limited
 VALID_MS = 1_000_000
 
 
-def _new(at: int, tenant: str = "local", digit: str = "a", *, valid_ms: int | None = None) -> NewKey:
+OWN = frozenset({Scope.WRITE, Scope.READ})
+
+
+def _new(
+    at: int, tenant: str = "local", digit: str = "a", *, valid_ms: int | None = None, scopes: frozenset[Scope] = OWN
+) -> NewKey:
     return NewKey(
         id=_id(at),
         tenant=tenant,
         digest=digit * 64,
-        scopes=frozenset({Scope.WRITE, Scope.READ}),
+        scopes=scopes,
         label="ü" if at % 2 else None,
         valid_ms=valid_ms,
     )
@@ -50,6 +55,9 @@ async def a_key_from_its_making_to_its_revocation(env: Any) -> Any:
     story.outcomes += [await keys.delete("other", _id(1)), await keys.delete("local", _id(1))]
     story.outcomes += [await keys.delete("local", _id(1)), await keys.delete("local", _id(9))]
     story.outcomes += [_found(await keys.find(_id(1))), await _listed(story)]
+    for scopes in (OWN | {Scope.OPERATOR}, frozenset(Scope)):
+        story.outcomes.append(_facts(await keys.insert(_new(8 + len(scopes), scopes=scopes))))
+    story.outcomes.append(await _listed(story))
     return story.told()
 
 

@@ -26,6 +26,7 @@ from src.store.sql import (
     storage,
     sweep,
     tallies,
+    tenants,
     views,
     webhooks,
     window,
@@ -53,7 +54,7 @@ _TIMES = {
 }
 STATEMENT_MODULES = (
     *(admission, bulk, deliveries, ending, events, joining, keys, latest_calls, seen, storage, sweep, tallies),
-    *(views, webhooks, window, work),
+    *(tenants, views, webhooks, window, work),
 )
 
 

@@ -1,0 +1,43 @@
+"""Tenants: which ones have tasks, from where on, and what became of their tasks."""
+
+from typing import Any
+
+from src.store.claims import Fail, Finish
+from src.store.tenants import TenantStore
+from tests.conformance.cases.registry import worker_case
+from tests.conformance.cases.storyteller import FAILURE, RETENTION_MS, Story, made_key, outputs, progress
+
+EVER_HOURS = 10_000_000
+NAMES = ("a", "a-b", "a0", "b")
+
+
+@worker_case
+async def tenants_in_the_order_of_their_keys(env: Any) -> Any:
+    story = Story(env)
+    tenants = story.store.beside(TenantStore)
+    story.outcomes.append(await tenants.tenants("", 3))
+    for name in NAMES:
+        for at in (1, 2):
+            await story.insert(made_key(at, name))
+    story.outcomes += [await tenants.tenants("", most) for most in (1, 3, 9)]
+    story.outcomes += [await tenants.tenants(first, 9) for first in ("a", "a-b", "aa", "b", "c")]
+    return story.told()
+
+
+@worker_case
+async def what_became_of_the_tasks_of_tenants(env: Any) -> Any:
+    story = Story(env)
+    tenants = story.store.beside(TenantStore)
+    for at in (1, 2, 3):
+        await story.insert(made_key(at, "a"))
+    await story.insert(made_key(1, "b"))
+    claim = await story.claim("one", made_key(1, "a"))
+    done = progress(claim, calls_settled=3, calls_in_doubt=1, completed=2, outputs=outputs(0, 1), output_tokens=5)
+    assert await story.store.step(claim, done, Fail(RETENTION_MS, FAILURE))
+    claim = await story.claim("two", made_key(2, "a"))
+    done = progress(claim, calls_settled=3, completed=3, outputs=outputs(0, 1, 2), output_tokens=7)
+    assert await story.store.step(claim, done, Finish(RETENTION_MS))
+    story.outcomes.append(await tenants.figures(["a", "b", "none"], EVER_HOURS))
+    await story.alter("UPDATE tasks SET created_at = 1 WHERE id LIKE 'a:%'")
+    story.outcomes.append(await tenants.figures(["a", "b"], 1))
+    return story.told()
