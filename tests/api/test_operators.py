@@ -196,7 +196,7 @@ def test_each_call_has_its_row() -> None:
     assert {name for name in REACHING if OPERATIONS[name].has_id} == THING.keys()
 
 
-@pytest.mark.parametrize("operation", REACHING)
+@pytest.mark.parametrize("operation", sorted(REACHING))
 @pytest.mark.parametrize("scopes", SCOPES, ids="+".join)
 def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
     """Scopes, the tenant that is named, and whose the id is, decide together, and nothing else does."""

@@ -20,7 +20,7 @@ NOT_RUN = {
     "uv tool install": "asks a registry, and installs for the user",
     "onceover --install-completion": "writes into the user's shell",
     "onceover webhooks": "needs WEBHOOK_KEY and a receiver; tests/unit/cli/test_cli_commands.py does it",
-    "onceover tenant": "needs a key with the scope operator; tests/unit/test_cli_tenants.py does it",
+    "onceover tenant": "needs a key with the scope operator; tests/unit/cli/test_cli_tenants.py does it",
     'make key ARGS="--remote"': "needs a Cloudflare account",
     'make key ARGS="--remote ': "needs a Cloudflare account",
     "OLLAMA_": "needs Ollama",

@@ -10,7 +10,7 @@ import pytest
 
 from src.core import limits
 from tests.support.fake_api import TASK_ID, Answer, Asked, FakeApi, Json, event, problem, task
-from tests.unit.test_cli_commands import Runs, conforms, fake, run
+from tests.unit.cli.test_cli_commands import Runs, conforms, fake, run
 
 __all__ = ("fake", "run")
 PATH = f"/api/tasks/{TASK_ID}"
