@@ -17,8 +17,9 @@ from .exchange import Exchange
 from .messages import Reply, json_reply
 from .problems import FieldError, field_refusal
 from .task_views import TaskListView, TaskView
-from .tasks import page_of
 
+# Reads a page of a tenant's tasks behind a place, of at most so many; and the place behind it.
+type PageOf = Callable[[Exchange, str, str | None, int], Awaitable[tuple[list[TaskView], str | None]]]
 CURSOR_PATTERN: Final = f"{TENANT_PATTERN}:(?:{queries.CURSOR_PATTERN})?"
 _CURSOR: Final = re.compile(CURSOR_PATTERN)
 
@@ -66,7 +67,7 @@ def cursor(tenant: str | None, place: str = "") -> str | None:
     return None if tenant is None else f"{tenant}:{place}"
 
 
-async def read_page(exchange: Exchange) -> Reply:
+async def read_page(exchange: Exchange, page_of: PageOf) -> Reply:
     """Show a page of the tasks of all tenants: the newest first of one tenant, then those of the next."""
     most, found = queries.page_limit(exchange.query), await visit(exchange)
     shown: list[TaskView] = []

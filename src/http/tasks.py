@@ -96,7 +96,7 @@ async def read_page(exchange: Exchange) -> Reply:
     if exchange.acting.whose is EVERYONE:
         from . import across  # noqa: PLC0415 - few have a key for it (docs/decisions/0033)
 
-        return await across.read_page(exchange)
+        return await across.read_page(exchange, page_of)
     limit, before = queries.page_limit(exchange.query), queries.page_start(exchange.query)
     shown, next_cursor = await page_of(exchange, exchange.tenant, before, limit)
     return json_reply(200, TaskListView(tasks=shown, nextCursor=next_cursor))
