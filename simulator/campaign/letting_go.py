@@ -2,7 +2,8 @@
 
 Held to it are runs in whose world nothing has struck that stops a worker, or keeps it from the database or an object.
 A host that can be told lets go at once. One that waits without a call that is out, since the model is away or a call
-failed, learns of it after half a lease.
+failed, learns of it after half a lease. One whose invocation has nothing left for a look, as the Worker says in its
+log, learns of it from the end of a call: those are counted where they were later than the others may be.
 """
 
 from __future__ import annotations
@@ -28,21 +29,23 @@ TOLD_SECONDS_MOST = 4.0
 CALLS_TO_SETTLE = 3  # of a database that others share, and that serves them first
 RUNS_JUDGED = "runs whose task ended under them"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for what had struck their world"
-_CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
+RUNS_UNLOOKING = f"{RUNS_JUDGED}, later than others may be for want of a look"
+_CLAIMED, _ENDED, _SPENT = '"event":"claimed"', '"event":"run_ended"', '"event":"looks_spent"'
 
 
 @dataclass(slots=True)
 class _Run:
-    """A run that goes on, and when its task ended under it (virtual seconds)."""
+    """A run that goes on, and when its task ended under it (virtual seconds). `looks`: it can still look."""
 
     route: str
     ended_at: float | None = None
+    looks: bool = True
 
 
 class LettingGo:
     """The runs of one world. `told`: its requests always reach an object that works on the task that they end.
 
-    `judged` counts the runs that were held to it, and those that were excused.
+    `judged` counts the runs that were held to it, those that were excused, and those that had nothing left for a look.
     """
 
     def __init__(self, world: World, judged: Counter[str], *, told: bool) -> None:
@@ -50,6 +53,7 @@ class LettingGo:
         self._judged = judged
         self._told = told
         self._half_lease = float(world.variables.get("LEASE_SECONDS", "60")) / 2
+        self._call_seconds = float(world.variables.get("AI_TIMEOUT_SECONDS", "120"))
         self._runs: dict[tuple[Scope | None, TaskKey, int], _Run] = {}
         app: Any = world.app  # the world knows any
         others = app.hears
@@ -68,7 +72,7 @@ class LettingGo:
 
     def _hears(self, line: str) -> None:
         """Take one line of the Worker's log."""
-        if _CLAIMED not in line and _ENDED not in line:
+        if not any(mark in line for mark in (_CLAIMED, _ENDED, _SPENT)):
             return
         told = json.loads(line)
         # With its fence: one invocation may take over a task that it is still working on, when a clock has jumped.
@@ -76,9 +80,13 @@ class LettingGo:
         if told["event"] == "claimed":
             self._runs[run_key] = _Run(told["route"])
             return
+        if told["event"] == "looks_spent":
+            self._runs[run_key].looks = False
+            return
         run = self._runs.pop(run_key)
         if run.ended_at is not None:
-            self._judged[RUNS_EXCUSED if self._excused() else RUNS_JUDGED] += 1
+            late = not run.looks and self._world.loop.now() - run.ended_at > self._most(run)
+            self._judged[RUNS_EXCUSED if self._excused() else RUNS_UNLOOKING if late else RUNS_JUDGED] += 1
         self._judge(run_key[1], run)
 
     async def all_free(self) -> None:
@@ -98,6 +106,14 @@ class LettingGo:
     def _judge(self, task_key: TaskKey, run: _Run) -> None:
         if run.ended_at is None or self._excused():
             return
+        most = self._most(run) + (0 if run.looks else self._call_seconds)
+        if (seconds := self._world.loop.now() - run.ended_at) > most:
+            broken = InvariantBroken(f"{task_key}: its host on {run.route} is held {seconds:.1f} s after it ended")
+            loop = self._world.loop
+            loop.call_soon(_raise, broken, context=loop.outside)  # in the isolate the Worker would catch it
+
+    def _most(self, run: _Run) -> float:
+        """For how many seconds a host may be held that has something left for a look."""
         most = FREED_SECONDS_MOST
         if self._told and run.route == Route.DURABLE_OBJECT:
             most = TOLD_SECONDS_MOST
@@ -105,10 +121,7 @@ class LettingGo:
             most += self._half_lease
         if (line := self._world.database.line) is not None:  # the write that is under way, and those that settle
             most += CALLS_TO_SETTLE * line.sharing.others * line.sharing.service_seconds
-        if (seconds := self._world.loop.now() - run.ended_at) > most:
-            broken = InvariantBroken(f"{task_key}: its host on {run.route} is held {seconds:.1f} s after it ended")
-            loop = self._world.loop
-            loop.call_soon(_raise, broken, context=loop.outside)  # in the isolate the Worker would catch it
+        return most
 
     def _excused(self) -> bool:
         tallies = self._world.faults.tallies

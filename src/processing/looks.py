@@ -92,12 +92,22 @@ class Looks:
         self._spacing = Spacing(limits.LOOKS_MOST[settings.plan])
         self.hint = hint or Hint()
         self._log = log
+        self._said_spent = False
 
     def next_at(self, wrote_at: float, groups_out: int) -> float:
-        """Return when the run looks next: never while nothing is out, or with nothing to spare for it."""
-        if groups_out == 0 or not self._allowance.allows_look(groups_out):
+        """Return when the run looks next: never while nothing is out, or with nothing to spare for it.
+
+        With nothing to spare a task that ends keeps its host until the next call has ended. The log says so, once.
+        """
+        if groups_out == 0:
             return math.inf
-        return self._spacing.next_at(wrote_at, self._latency.seconds(clock.now()))
+        due_at = math.inf
+        if self._allowance.allows_look(groups_out):
+            due_at = self._spacing.next_at(wrote_at, self._latency.seconds(clock.now()))
+        if due_at == math.inf and not self._said_spent:
+            self._said_spent = True
+            self._log("looks_spent", groups=groups_out)
+        return due_at
 
     async def look(self, wrote_at: float, groups_out: int) -> None:
         """Look, if a look is due or somebody has given the hint. Raises ClaimLost where the claim is over.

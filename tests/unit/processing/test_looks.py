@@ -198,6 +198,13 @@ def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: p
     outcome = bench.run()
     assert at == []
     assert outcome == Ended(Status.COMPLETED)
+    assert [line["groups"] for line in bench.events("looks_spent")] == [2]
+
+
+def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
+    """Whoever reads the log learns from that line alone that a host may be held for as long as a call takes."""
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.events("looks_spent") == []
 
 
 def test_a_look_that_fails_ends_nothing(bench: WorkerBench):
