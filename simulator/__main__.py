@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,8 +14,9 @@ from rich.table import Table
 
 from simulator.campaign import sections
 from simulator.campaign.failure import explain
+from simulator.campaign.fault_rates import AWAY, DEAD, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS
 from simulator.campaign.pool import run_seeds
-from simulator.campaign.run import AWAY, DEAD, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS, run_seed
+from simulator.campaign.run import run_seed
 from simulator.campaign.tally import Tally
 from simulator.engine.fault_kinds import KINDS, FaultKind
 from simulator.options import positive
@@ -28,11 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; the exit status is 1 when an invariant was broken."""
     options = _parser().parse_args(arguments)
     if options.seed is not None:
-        return _replay(options.seed, options.faults, options.terms)
+        return _replay(options.seed, _Kind(options.faults, options.terms, options.crowd))
     tally, seconds, processor = _seeds(options)
     CONSOLE.print(summary(tally, seconds, processor, options.workers))
     for seed, _ in sorted(tally.failures)[:EXPLAINED_MOST]:
-        _explain(seed, options.faults, options.terms)
+        _explain(seed, _Kind(options.faults, options.terms, options.crowd))
     for name in tally.idle(options.faults):
         CONSOLE.print(f"judged too little: {name}. Run more schedules, or excuse less.")
     facts: dict[str, Any] = {"seeds": tally.facts() | {"seconds": round(seconds, 1)}}
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     profiles = (*PROFILES, LATE, OVERLOAD, FULL, DEAD, AWAY, WEBHOOKS)
     parser.add_argument("--faults", choices=profiles, help="one fault profile for all seeds")
     parser.add_argument("--terms", action="store_true", help="cancellations, deadlines and budgets in every schedule")
+    parser.add_argument("--crowd", action="store_true", help="200 tasks of four tenants in every schedule")
     parser.add_argument("--campaign", action="store_true", help="all parts, and their figures as JSON at the end")
     return parser
 
@@ -91,6 +93,7 @@ def _seeds(options: argparse.Namespace) -> tuple[Tally, float, float]:
             workers=options.workers,
             profile=options.faults,
             terms=options.terms,
+            crowd=options.crowd,
             progress=progress,
         )
     return tally, time.perf_counter() - started, processor
@@ -130,9 +133,23 @@ def summary(tally: Tally, seconds: float, processor: float, workers: int) -> Tab
     return table
 
 
-def _replay(seed: int, profile: str | None, terms: bool) -> int:
-    result = run_seed(seed, profile=profile, terms=terms)
-    again = run_seed(seed, profile=profile, terms=terms, keep_timeline=True)
+class _Kind(NamedTuple):
+    """Which schedule a seed is to have."""
+
+    profile: str | None
+    terms: bool
+    crowd: bool
+
+    @property
+    def options(self) -> str:
+        """The same as the command line has it."""
+        faults = f" --faults {self.profile}" if self.profile else ""
+        return faults + (" --terms" if self.terms else "") + (" --crowd" if self.crowd else "")
+
+
+def _replay(seed: int, kind: _Kind) -> int:
+    result = run_seed(seed, **kind._asdict())
+    again = run_seed(seed, **kind._asdict(), keep_timeline=True)
     same = "the same twice" if result.digest == again.digest else "DIFFERENT the second time"
     CONSOLE.print(f"seed {seed}, profile {result.profile}: trace {result.digest}, {same}")
     if result.failure is None:
@@ -141,18 +158,17 @@ def _replay(seed: int, profile: str | None, terms: bool) -> int:
             f"every invariant held: {dict(result.statuses)}, {result.calls} calls, {result.in_doubt} in doubt"
         )
         return 0
-    _explain(seed, profile, terms)
+    _explain(seed, kind)
     return 1
 
 
-def _explain(seed: int, profile: str | None, terms: bool) -> None:
-    explanation = explain(seed, profile=profile, terms=terms)
+def _explain(seed: int, kind: _Kind) -> None:
+    explanation = explain(seed, **kind._asdict())
     result = explanation.result
     CONSOLE.print(f"\nseed {seed} ({result.profile}): {result.failure}", markup=False)
     CONSOLE.print(f"still so with {sum(result.fired.values())} of its {explanation.faults_before} faults:")
     CONSOLE.print("\n".join(explanation.lines()), markup=False)
-    faults = (f" --faults {profile}" if profile else "") + (" --terms" if terms else "")
-    CONSOLE.print(f"replay: python -m simulator --seed {seed}{faults}")
+    CONSOLE.print(f"replay: python -m simulator --seed {seed}{kind.options}")
 
 
 def _rest_of_campaign() -> dict[str, Any]:
@@ -161,6 +177,7 @@ def _rest_of_campaign() -> dict[str, Any]:
         "singleCrashes": lambda: dict(sections.single_crashes()),
         "pairsOfCrashes": lambda: dict(sections.pairs_of_crashes()),
         "races": lambda: sections.races(sections.RACES_OF_CAMPAIGN),
+        "restores": lambda: sections.restores(100),
         "ablations": lambda: sections.ablations(10_000, 1_000, CONSOLE.print),
         "replays": lambda: sections.replays(50, 100),
         "schedulesPerSecondPerCore": lambda: round(sections.throughput(1_000)),

@@ -9,7 +9,8 @@ CRASHES = frozenset(
         "retries_exhausted", "consumer_exception", "object_evicted", "write_lost_at_eviction", "object_zombie",
         "worker_frozen", "rpc_failed_before", "rpc_failed_after", "upgraded", "clock_jumped",
         "d1_failed_before_commit", "d1_failed_after_commit", "d1_overloaded", "d1_slow",
-        "d1_lands_later", "d1_never_answers", "d1_shared", "d1_full", "queue_dead", "alarm_dead", "rpc_dead",
+        "d1_lands_later", "d1_never_answers", "d1_answers_late", "d1_shared", "d1_full",
+        "queue_dead", "alarm_dead", "rpc_dead",
     }
 )  # fmt: skip
 # Answers, and silences, after which nobody knows whether the model counted the call.

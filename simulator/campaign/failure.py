@@ -28,16 +28,16 @@ class Explanation:
         return kept[-LINES_MOST:]
 
 
-def explain(seed: int, *, profile: str | None = None, terms: bool = False) -> Explanation:
+def explain(seed: int, *, profile: str | None = None, terms: bool = False, crowd: bool = False) -> Explanation:
     """Shrink a failing seed. The failure kept is the first one's kind: its text without ids and figures."""
-    first = run_seed(seed, profile=profile, terms=terms)
+    first = run_seed(seed, profile=profile, terms=terms, crowd=crowd)
     assert first.failure is not None
     kind = _kind(first.failure)
     fired = fewest = first.fired.total()
 
     def fails(muted: frozenset[int]) -> bool:
         nonlocal fewest
-        again = run_seed(seed, profile=profile, terms=terms, muted=muted)
+        again = run_seed(seed, profile=profile, terms=terms, crowd=crowd, muted=muted)
         # Without one fault the run goes another way, where it may meet more of them: that is no progress.
         if again.failure is None or _kind(again.failure) != kind or again.fired.total() > fewest:
             return False
@@ -45,7 +45,7 @@ def explain(seed: int, *, profile: str | None = None, terms: bool = False) -> Ex
         return True
 
     muted = shrink(fails, fired)
-    told = run_seed(seed, profile=profile, terms=terms, muted=muted, keep_timeline=True)
+    told = run_seed(seed, profile=profile, terms=terms, crowd=crowd, muted=muted, keep_timeline=True)
     return Explanation(told, fired, muted)
 
 

@@ -11,12 +11,14 @@ from simulator.campaign.tally import Tally
 BLOCK = 50
 
 
-def run_block(first: int, count: int, profile: str | None, terms: bool = False) -> tuple[Tally, float]:
+def run_block(
+    first: int, count: int, profile: str | None, terms: bool = False, crowd: bool = False
+) -> tuple[Tally, float]:
     """Run some seeds in a row; give their tally and the processor time that they took, seconds."""
     started = time.process_time()
     tally = Tally()
     for seed in range(first, first + count):
-        tally.count(run_seed(seed, profile=profile, terms=terms))
+        tally.count(run_seed(seed, profile=profile, terms=terms, crowd=crowd))
     return tally, time.process_time() - started
 
 
@@ -27,19 +29,20 @@ def run_seeds(
     workers: int,
     profile: str | None = None,
     terms: bool = False,
+    crowd: bool = False,
     progress: Callable[[Tally, int], None] = lambda tally, done: None,
 ) -> tuple[Tally, float]:
     """Run seeds; give the tally of all and the processor seconds. `progress` hears after each block."""
     total, seconds = Tally(), 0.0
-    for tally, spent in _blocks(first, count, workers, profile, terms):
+    for tally, spent in _blocks(first, count, workers, (profile, terms, crowd)):
         total.merge(tally)
         seconds += spent
         progress(total, tally.schedules)
     return total, seconds
 
 
-def _blocks(first: int, count: int, workers: int, profile: str | None, terms: bool) -> Iterator[tuple[Tally, float]]:
-    jobs = [(start, min(BLOCK, first + count - start), profile, terms) for start in range(first, first + count, BLOCK)]
+def _blocks(first: int, count: int, workers: int, kind: tuple[str | None, bool, bool]) -> Iterator[tuple[Tally, float]]:
+    jobs = [(start, min(BLOCK, first + count - start), *kind) for start in range(first, first + count, BLOCK)]
     if workers <= 1:
         for job in jobs:
             yield run_block(*job)

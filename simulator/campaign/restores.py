@@ -5,19 +5,22 @@ under one fence only one claim writes, of what the database remembers, and each 
 """
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 from simulator.campaign.adapter import ClientRequest, Onceover, Watcher
+from simulator.campaign.patches import patched
 from simulator.campaign.row_changes import UNDER_CLAIM, InvariantBroken
 from simulator.campaign.run import TEMPLATE
 from simulator.campaign.scenario import CRON_SECONDS
 from simulator.platform.choices import Deployment
 from simulator.platform.d1 import Statement
 from simulator.platform.queues import QueueSettings
-from simulator.platform.world import World
+from simulator.platform.world import ClientError, World
 from src.core.ids import TaskKey
 from src.store.sql import work
 
@@ -30,6 +33,18 @@ VARIABLES = {
     "AI_TIMEOUT_SECONDS": "20",
     "LEASE_SECONDS": "30",
     "AI_CONCURRENCY": "2",
+}
+
+FAULTS = {
+    "duplicate_delivery": 0.1,
+    "message_lost": 0.05,
+    "send_failed": 0.05,
+    "crash_before": 0.005,
+    "crash_after": 0.005,
+    "worker_frozen": 0.01,
+    "d1_failed_after_commit": 0.02,
+    "d1_lands_later": 0.02,
+    "d1_answers_late": 0.05,
 }
 
 type Claims = dict[tuple[TaskKey, int], str]  # by task and fence, who has written under it
@@ -86,14 +101,18 @@ class Writers:
             raise InvariantBroken(f"{claim[0]}: two claims write under fence {claim[1]}")
 
 
-def restored(seed: int, deployment: Deployment, watcher: Watcher) -> Writers:
-    """Set the database back to up to a minute ago, twice, while tasks are worked on. Raises InvariantBroken."""
+def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: bool = False) -> Writers:
+    """Set the database back to up to a minute ago, twice, while tasks are worked on. Raises InvariantBroken.
+
+    With `faults` workers die and stand still, and the database loses answers; then a task need not complete, but end.
+    """
     rng, app = Random(f"restore/{seed}"), Onceover()
     app.watcher = watcher
     world = World(
         seed,
         app,
         TEMPLATE,
+        faults=FAULTS if faults else "none",
         deployment=deployment,
         variables=VARIABLES,
         model_seconds=(4.0, 18.0),
@@ -107,16 +126,19 @@ def restored(seed: int, deployment: Deployment, watcher: Watcher) -> Writers:
     async def scenario(world: World) -> None:
         world.start_cron(CRON_SECONDS)
         for text in texts:
-            await world.fetch(_submission(text))
+            with suppress(ClientError):  # its answer is lost: the task may be there all the same
+                await world.fetch(_submission(text))
         for after in (0.3, 20.0):
             await asyncio.sleep(rng.uniform(0.0, after))
             before = writers.snapshot()
             await asyncio.sleep(rng.uniform(5.0, 60.0))
             writers.restore(before)
             world.tick()  # whose lease is over by then, or who was sent off so long ago, is due
-        await _all_ended(world)
+        world.faults.stop()
+        await _all_ended(world, "status IN ('pending', 'processing')" if faults else "status <> 'completed'")
 
-    world.run(scenario)
+    with patched([(logging.getLogger("onceover"), "disabled", True)]):  # tracebacks of errors that the Worker catches
+        world.run(scenario)
     return writers
 
 
@@ -124,13 +146,11 @@ def _submission(text: str) -> ClientRequest:
     return ClientRequest("POST", "/api/tasks", lambda: {"input": text})
 
 
-async def _all_ended(world: World) -> None:
-    """Wait until each task has completed."""
+async def _all_ended(world: World, going_on: str) -> None:
+    """Wait until no task is `going_on`."""
     deadline = world.loop.now() + END_SECONDS_MOST
-    going_on = "SELECT id FROM tasks WHERE status <> 'completed'"
-    while left := world.database.connection.execute(going_on).fetchall():
+    query = f"SELECT id, status FROM tasks WHERE {going_on}"  # noqa: S608 - constants
+    while left := world.database.connection.execute(query).fetchall():
         if world.loop.now() > deadline:
-            raise InvariantBroken(
-                f"{left[0][0]} has not completed {END_SECONDS_MOST} s after the database was set back"
-            )
+            raise InvariantBroken(f"{left[0][0]} is {left[0][1]} {END_SECONDS_MOST} s after the database was set back")
         await asyncio.sleep(5)

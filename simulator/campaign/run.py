@@ -6,12 +6,33 @@ from pathlib import Path
 from random import Random
 
 from simulator.campaign.adapter import Onceover
-from simulator.campaign.disturbances import CRASHES, HARMLESS, MODEL
+from simulator.campaign.disturbances import HARMLESS
+from simulator.campaign.fault_rates import (
+    AWAY,
+    DEAD,
+    LATE,
+    WEBHOOKS,
+    away_rate,
+    brown_rates,
+    late_answer_rate,
+    rates,
+    receiver_rates,
+)
 from simulator.campaign.patches import patched
 from simulator.campaign.releases import mixed, old_writers
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.scenario import Scenario
-from simulator.campaign.shares import ALONE_SHARE, CLOCKS_AGREE_SHARE, hooked, responded, some_hooked, undisturbed
+from simulator.campaign.shares import (
+    ALONE_SHARE,
+    BESIDE_SHARE,
+    CLOCKS_AGREE_SHARE,
+    beside,
+    crowded,
+    hooked,
+    responded,
+    some_hooked,
+    undisturbed,
+)
 from simulator.campaign.small_limits import small_limits, variables
 from simulator.campaign.totals import Totals
 from simulator.campaign.workload import (
@@ -27,19 +48,7 @@ from simulator.campaign.workload import (
     with_terms,
 )
 from simulator.engine.errors import SimulationError
-from simulator.engine.fault_kinds import (
-    BROWN_OUT,
-    DEAD_TRIGGERS,
-    FOUND_BY_REVIEW,
-    HOSTED,
-    KINDS,
-    MODEL_AWAY,
-    POISONED,
-    RATE_LIMITER,
-    RECEIVER,
-    STORAGE,
-    STREAM_CUT,
-)
+from simulator.engine.fault_kinds import KINDS, LATE_ANSWER, MODEL_AWAY, STREAM_CUT
 from simulator.engine.fault_plan import FaultPlan, hosted_rates
 from simulator.platform.choices import Scheduling
 from simulator.platform.queues import QueueSettings
@@ -47,26 +56,7 @@ from simulator.platform.sqlite_database import Template
 from simulator.platform.world import World
 
 TEMPLATE = Template.of_migrations(Path(__file__).parents[2] / "migrations")
-# Oftener than the platform's table has them: what few messages there are in a short run would meet them too rarely.
-_OFTENER = {
-    "model_unreachable": 0.03,
-    "retries_exhausted": 0.08,
-    "consumer_exception": 0.12,
-    "poison_message": 0.06,
-    "message_reordered": 0.5,
-    "queue_dead": 0.05,
-    "cron_dead": 0.05,
-}
-PROFILES = ("calm", "harmless", "model", "swarm", "everything")
-# Each for a campaign of its own: no seed draws them.
-LATE = "late"
-OVERLOAD = "overload"
-FULL = "full"
-DEAD = "dead-triggers"
-AWAY = "away"
-WEBHOOKS = "webhooks"
 _HOOKED_SOMETIMES = ("swarm", "everything", LATE)
-_TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared", FULL: STORAGE}
 _PROFILE_OF_TEN = ("calm", "harmless", "model", *("swarm",) * 6, "everything")
 _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo")
 
@@ -80,64 +70,6 @@ class Result(Totals):
     failure: str | None = None
     digest: str = ""
     timeline: str = ""
-
-
-def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) -> dict[str, float]:
-    """The faults' rates: `calm` none, `harmless` those that cost no call, `model` the model's, `swarm` any, by the
-    seed rare or frequent, `everything` all at their usual rates, `late` as `swarm`, with writes that land late at ten
-    times their usual rate, `overload` the same with a shared database that stalls, `full` the same with one that may
-    not grow, `dead-triggers` as `swarm` or without other faults, with one, several or all kinds of triggers that always
-    fail at entry. Of `swarm` half have no shared database, and three quarters none that may not grow. Those of the
-    limiter of requests, and those that a review found, come from streams of their own, so that seeds without them stay
-    what they were."""
-    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED}
-    usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER
-    if profile == "calm":
-        return {}
-    if profile == "harmless":
-        return {
-            name: min(0.5, 3 * rate) for name, rate in usual.items() if name not in CRASHES | MODEL | {"user_raced"}
-        }
-    if profile == "model":
-        return {name: 3 * usual[name] for name in MODEL - apart}
-    if profile == "everything":
-        return usual
-
-    def stream(name: str) -> Random:
-        return limiter_rng if name in RATE_LIMITER else review_rng if name in FOUND_BY_REVIEW else rng
-
-    earlier = [name for name in usual if name not in {*DEAD_TRIGGERS, STORAGE}]
-    drawn = {name: min(0.5, usual[name] * stream(name).choice((0, 0.3, 1, 3))) for name in earlier}
-    drawn[STORAGE] = usual[STORAGE] * Random(f"{sorted(drawn.items())}/{STORAGE}").choice((0, 0, 0, 1))
-    if review_rng.random() < 0.5:
-        drawn["d1_shared"] = 0.0
-    drawn |= {name: usual[name] * review_rng.choice((0, 0.3, 1, 3)) for name in DEAD_TRIGGERS}
-    if profile == DEAD:
-        dead = review_rng.choice(
-            (*((name,) for name in DEAD_TRIGGERS), DEAD_TRIGGERS[:2], DEAD_TRIGGERS, DEAD_TRIGGERS)
-        )
-        return review_rng.choice(({}, drawn)) | dict.fromkeys(dead, 1.0)
-    return drawn | {name: 10 * usual[name] for own, name in _TEN_TIMES.items() if own == profile}
-
-
-def away_rate(profile: str, rng: Random) -> float:
-    """How often the model goes away for all: not at all in half of the runs, and ten times as often in `away`."""
-    usual = KINDS[MODEL_AWAY].rate
-    if profile == AWAY:
-        return 10 * usual
-    return 0.0 if profile in {"calm", "harmless"} else usual * rng.choice((0, 0, 0, 1, 3, 3))
-
-
-def brown_rates(profile: str, rng: Random) -> dict[str, float]:
-    """How often a share of the calls fails for a while, and how many texts always do: neither in half of the runs."""
-    if profile in {"calm", "harmless"}:
-        return {}
-    return {name: KINDS[name].rate * rng.choice((0, 0, 0, 1, 3, 3)) for name in (BROWN_OUT, POISONED)}
-
-
-def receiver_rates(rng: Random) -> dict[str, float]:
-    """How often receivers of webhooks misbehave: each kind not at all, as usual, or often."""
-    return {name: KINDS[name].rate * rng.choice((0, 1, 1, 3)) for name in RECEIVER}
 
 
 def is_alone(profile: str, rng: Random) -> bool:
@@ -157,13 +89,18 @@ def run_seed(
     fault_rates: dict[str, float] | None = None,
     workload: Workload | None = None,
     terms: bool = False,
+    crowd: bool = False,
     muted: frozenset[int] = frozenset(),
     keep_timeline: bool = False,
 ) -> Result:
-    """Run one seed; what is not given is drawn from it. `terms`: see `workload.with_terms`."""
+    """Run one seed; what is not given is drawn from it. `terms`: see `workload.with_terms`, `crowd`: `crowded`."""
     rng = Random(f"{seed}/workload")
+    any_profile = profile is None and fault_rates is None
     profile = profile or rng.choice(_PROFILE_OF_TEN)
-    drawn = with_terms(draw(rng), Random(f"{seed}/bounds"), always=terms)
+    drawn = draw(rng)
+    if crowd:
+        drawn = crowded(drawn, Random(f"{seed}/crowd"))
+    drawn = with_terms(drawn, Random(f"{seed}/bounds"), always=terms)
     drawn = patient(drawn, Random(f"{seed}/patience"))
     limiter_rng = Random(f"{seed}/rate limiter/workload")
     drawn = metered(drawn, limiter_rng)
@@ -184,6 +121,10 @@ def run_seed(
     alone = fault_rates is None and is_alone(profile, Random(f"{seed}/model away alone"))
     if alone:
         drawn = undisturbed(drawn)
+    neighbour_rng = Random(f"{seed}/neighbours")
+    has_neighbour = any_profile and neighbour_rng.random() < BESIDE_SHARE
+    if has_neighbour:
+        drawn = beside(drawn, neighbour_rng)
     response_rng = Random(f"{seed}/responses")
     if fault_rates is None:
         drawn = responded(drawn, response_rng)
@@ -196,6 +137,7 @@ def run_seed(
         | {MODEL_AWAY: away_rate(profile, away_rng), STREAM_CUT: 0.0 if profile == "calm" else KINDS[STREAM_CUT].rate}
         | hosted_rates(Random(f"{seed}/hosted"))
         | brown_rates(profile, Random(f"{seed}/brown-outs"))
+        | {LATE_ANSWER: late_answer_rate(profile, Random(f"{seed}/late answers"))}
         | (receiver_rates(hook_rng) if chosen.webhooks else {})
         | (_with_clocks(response_rng) if any(spec.response for spec in chosen.tasks) else {})
         if fault_rates is None
@@ -205,6 +147,8 @@ def run_seed(
     )
     if alone:
         plan.keep(HARMLESS, {MODEL_AWAY: 10 * KINDS[MODEL_AWAY].rate})
+    if has_neighbour:
+        plan.keep(HARMLESS, {})
     result = Result(seed, profile if fault_rates is None else "targeted")
     return run_plan(result, chosen, plan, rng, scheduling=scheduling)
 

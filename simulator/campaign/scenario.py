@@ -11,15 +11,17 @@ from simulator.campaign.invariants import Invariants
 from simulator.campaign.operators import Operators
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.small_limits import MAX_ATTEMPTS
+from simulator.campaign.undelayed import Undelayed
 from simulator.campaign.webhooks import Webhooks
 from simulator.campaign.workload import SHORT_RETENTION_DAYS, SLOW_CALL_SECONDS, Workload
-from simulator.engine.fault_kinds import HOSTED, MODEL_AWAY, RATE_LIMITER
+from simulator.engine.fault_kinds import HOSTED, MODEL_AWAY, POISONED, RATE_LIMITER
 from simulator.engine.fault_plan import PersistentFault
 from simulator.platform.choices import TOP
 from simulator.platform.world import World
 
 CRON_SECONDS = 30
 TERMINAL_SECONDS_MOST = 1_500  # after the last fault every task has ended; a rest may be ten minutes of it
+TASKS_AT_ONCE = 40  # of more, some wait for the others: a sweep on the free plan works on two a run
 OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS  # after the last fault: from a deadline until the sweep has ended the task
 QUIET_SECONDS_MOST = 1_500  # and then nothing runs, waits or is stored in an object
 LOOK_SECONDS = CRON_SECONDS - 1  # looks in step with cron may come upon its run each time
@@ -32,6 +34,7 @@ class Scenario:
         self.world = world
         self.workload = workload
         self.invariants = Invariants(world, max_attempts=MAX_ATTEMPTS, told=not workload.changes)
+        self.undelayed = Undelayed(world, self.invariants)
         self.clients = Clients(world, rng, self.invariants.new_tag)
         self.operators = Operators(world, workload, rng, self.clients)
         self._interfered = crashes
@@ -41,6 +44,7 @@ class Scenario:
         world.model.refuses = lambda call: call.user.startswith("x")
         world.model.cuts_off = lambda call: call.user.startswith("y")
         world.model.slow = lambda call: SLOW_CALL_SECONDS if call.user.startswith("z") else 0.0
+        world.model.is_poison = lambda call: call.user.startswith("p") and self._poison_strikes()
         world.database.meter_reads = False
         if workload.keyed:
             tenants.install(world.database.connection, world.now_ms())
@@ -49,6 +53,9 @@ class Scenario:
             setattr(world.app, "receivers", self.webhooks.receivers)  # noqa: B010 - the world knows any app
         if workload.queue_fate:
             world.queue.faults = PersistentFault(world.faults, workload.queue_fate)  # type: ignore[assignment]
+
+    def _poison_strikes(self) -> bool:
+        return self.world.faults.active and self.world.faults.strike(POISONED, "model")
 
     async def run(self, world: World) -> None:
         """Play it all; raises InvariantBroken or NotQuiet."""
@@ -97,7 +104,7 @@ class Scenario:
         # A queue that never works again leaves it all to the sweep, which comes less and less often. And where objects
         # have few places, tasks wait for each other.
         slowly = self.workload.queue_fate or "MAX_OBJECTS_AT_WORK" in self.workload.variables
-        patience = TERMINAL_SECONDS_MOST * (2 if slowly else 1)
+        patience = TERMINAL_SECONDS_MOST * (2 if slowly else 1) * max(1, len(self.workload.tasks) // TASKS_AT_ONCE)
         deadline = began + patience
         while not all(row.terminal for row in self.invariants.rows.values()):
             if self.world.loop.now() > deadline:

@@ -8,8 +8,11 @@ from typing import Any
 
 from simulator.campaign.ablations import ABLATIONS
 from simulator.campaign.ablations.definition import Ablation
+from simulator.campaign.brownouts import ROUTES
 from simulator.campaign.exhaustive import FLOWS, POINTS_MOST_FOR_PAIRS, all_singles, pairs
+from simulator.campaign.overload import Bystander
 from simulator.campaign.races import Kind, all_races
+from simulator.campaign.restores import restored
 from simulator.campaign.run import run_seed
 
 type Say = Callable[[str], None]
@@ -62,6 +65,19 @@ def races(kinds: tuple[tuple[Kind, int, int], ...] = RACES) -> dict[str, dict[st
     for kind, chunks, deviations in kinds:
         outcomes = Counter(str(outcome) for outcome in all_races(kind, chunks, deviations))
         found[f"{kind}, {chunks} chunks, {deviations} deviations"] = dict(outcomes)
+    return found
+
+
+def restores(schedules: int) -> dict[str, dict[str, int]]:
+    """Set the database back in so many schedules on each route, half of them with faults. Raises InvariantBroken."""
+    found: dict[str, dict[str, int]] = {}
+    for route, deployment in ROUTES.items():
+        writers = [restored(seed, deployment, Bystander(), faults=seed % 2 > 0) for seed in range(schedules)]
+        found[route] = {
+            "schedules": schedules,
+            "claimsWithAForgottenFence": sum(one.twins for one in writers),
+            "writesRefused": sum(one.refused for one in writers),
+        }
     return found
 
 

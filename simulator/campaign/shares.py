@@ -1,4 +1,4 @@
-"""What a share of the schedules has besides: endpoints of webhooks, tasks from `/v1`, nothing that disturbs.
+"""What a share of the schedules has besides: endpoints of webhooks, tasks from `/v1`, one tenant in trouble.
 
 Each is drawn from a stream of its own, so that schedules without it stay what they were.
 """
@@ -6,12 +6,16 @@ Each is drawn from a stream of its own, so that schedules without it stay what t
 from dataclasses import replace
 from random import Random
 
-from simulator.campaign.workload import PATIENCE, TaskSpec, Workload
+from simulator.campaign.tenants import CROWD, TENANTS
+from simulator.campaign.workload import PATIENCE, TaskSpec, Workload, draw
 
 HOOKED_SHARE = 0.12
 RESPONSES_SHARE = 0.12
 CLOCKS_AGREE_SHARE = 0.75  # of the schedules with responses
 # By profile: of the schedules in which the model is away and nothing else disturbs whoever works.
+BESIDE_SHARE = 0.06  # of those that draw their profile
+CROWD_TASKS = 200
+CROWD_SECONDS = 60.0  # in which they all come
 ALONE_SHARE = {"swarm": 0.05, "everything": 0.05, "away": 0.25}
 WEBHOOK_KEY = "simulated-key-of-32-characters-or-more"
 _LIMITS = ("MAX_TASKS_IN_FLIGHT", "MAX_CHARACTERS_PER_DAY")
@@ -31,6 +35,26 @@ def undisturbed(workload: Workload) -> Workload:
     """Have nobody deploy, tasks bear a model that is away, and faults last until it is back."""
     variables = workload.variables | {PATIENCE: "3600"}
     return replace(workload, changes=(), last=workload.first, variables=variables, sits_out=True)
+
+
+def beside(workload: Workload, rng: Random) -> Workload:
+    """Give one tenant tasks with a chunk that always fails, and the other one sound tasks, which come later."""
+    half = -(-len(workload.tasks) // 2)
+    tasks = [replace(spec, tenant=TENANTS[0], poisoned=True) for spec in workload.tasks[:half]]
+    later = [(spec, rng.uniform(3, 60)) for spec in workload.tasks[half:]]
+    tasks += [replace(spec, at=at, tenant=TENANTS[1], refused=False) for spec, at in later]
+    return replace(undisturbed(workload), tasks=tuple(tasks))
+
+
+def crowded(workload: Workload, rng: Random) -> Workload:
+    """Have 200 tasks of four tenants come within a minute. Most are one tenant's, and some of those are poisoned."""
+    drawn = [spec for _ in range(CROWD_TASKS // 2) for spec in draw(rng).tasks][:CROWD_TASKS]
+    tasks = []
+    for spec in drawn:
+        tenant = rng.choice((*CROWD, *CROWD[:1] * 6))
+        poisoned = tenant == CROWD[0] and rng.random() < 0.3
+        tasks.append(replace(spec, at=rng.uniform(0, CROWD_SECONDS), tenant=tenant, poisoned=poisoned))
+    return replace(workload, tasks=tuple(tasks), consumers=rng.choice((4, 10, 250)))
 
 
 def responded(workload: Workload, rng: Random) -> Workload:

@@ -7,8 +7,9 @@ from typing import Any
 from simulator.campaign import letting_go
 from simulator.campaign.custody import RUNS_JUDGED_FULL
 from simulator.campaign.end_checks import TASKS_JUDGED
+from simulator.campaign.fault_rates import AWAY, FULL, WEBHOOKS
 from simulator.campaign.patience import CALLS_JUDGED
-from simulator.campaign.run import AWAY, FULL, WEBHOOKS, Result
+from simulator.campaign.run import Result
 from simulator.campaign.totals import Totals
 from simulator.engine.fault_kinds import KINDS
 

@@ -1,4 +1,4 @@
-"""Two tenants with an API key each, for runs in which requests need one."""
+"""Tenants with an API key each, for runs in which requests need one: two, or four in a crowd."""
 
 import sqlite3
 from random import Random
@@ -7,7 +7,8 @@ from src.core.keys import OWN_SCOPES, digest, make, ordered
 from src.core.tenants import LOCAL
 
 TENANTS = ("one", "two")
-_MADE = {tenant: make(Random(tenant).randbytes(40)) for tenant in TENANTS}
+CROWD = (*TENANTS, "three", "four")
+_MADE = {tenant: make(Random(tenant).randbytes(40)) for tenant in CROWD}
 _TENANT_OF = {f"Bearer {text}": tenant for tenant, (_, text) in _MADE.items()}
 
 

@@ -26,11 +26,12 @@ SLOW_VARIABLES = {"AI_TIMEOUT_SECONDS": "60", "LEASE_SECONDS": "80"}
 class TaskSpec:
     """One submission: when (seconds), how long, and what its client does afterwards, seconds after the answer.
 
-    With `refused` the model turns the first chunk down for good; with `slow` it takes SLOW_CALL_SECONDS for it; with
-    `cut_off` it cuts the output of it off. A `response` comes by `/v1/responses`, without `reduce: none`. With
-    `idempotent` the client sends its request again under one key until it is answered; a `twin` does the same at the
-    same time, and `other` sends other requests under the same key. With `polled` the client polls in the end until the
-    task has ended, each time for so many seconds. `followed` clients follow the task by its events.
+    With `refused` the model turns the first chunk down for good, with `poisoned` it answers 500 to it while faults
+    last, with `slow` it takes SLOW_CALL_SECONDS for it, with `cut_off` it cuts the output of it off. A `response` comes
+    by `/v1/responses`, without `reduce: none`. With `idempotent` the client sends its request again under one key until
+    it is answered; a `twin` does the same at the same time, and `other` sends other requests under the same key. With
+    `polled` the client polls in the end until the task has ended, each time for so many seconds. `followed` clients
+    follow the task by its events.
     """
 
     at: float
@@ -50,10 +51,12 @@ class TaskSpec:
     followed: int = 0
     response: bool = False
     cut_off: bool = False
+    poisoned: bool = False
 
     def body(self, tag: str) -> dict[str, Any]:
         """The request's body. Texts are alike in all tasks: `instructions` tells them apart."""
-        first = "x" if self.refused else "z" if self.slow else "y" if self.cut_off else "w"
+        marks = (("p", self.poisoned), ("x", self.refused), ("z", self.slow), ("y", self.cut_off), ("w", True))
+        first = next(letter for letter, holds in marks if holds)
         text = "".join(f"{'w' if at else first}{at:03d} abc. " for at in range(self.chunks))
         options = {"maxChars": CHUNK_CHARS, "overlapChars": self.overlap}
         body = {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}

@@ -86,6 +86,7 @@ _ALL = (
     FaultKind(30, "promises_alone", 1.0, "an object's waitUntil is called: it drops a coroutine without an error"),
     FaultKind(32, "model_brown_out", 0.01, "a share of the calls fails with 503 for minutes"),
     FaultKind(32, "model_poisoned", 0.03, "a text is answered with 500, each time"),
+    FaultKind(33, "d1_answers_late", 0.01, "D1 does what it was asked at once, and answers up to 25 s later"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
@@ -98,6 +99,8 @@ MODEL_AWAY = "model_away"
 # And so are those of these.
 BROWN_OUT = "model_brown_out"
 POISONED = "model_poisoned"
+# And so is that of this one.
+LATE_ANSWER = "d1_answers_late"
 # This one has its usual rate wherever clients follow tasks, which few runs have; nobody else is offered it.
 STREAM_CUT = "stream_cut"
 # Nothing of these is offered where nobody has an endpoint.

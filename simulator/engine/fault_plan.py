@@ -15,6 +15,7 @@ from simulator.engine.fault_kinds import (
     DEAD_TRIGGERS,
     HOSTED,
     KINDS,
+    LATE_ANSWER,
     MODEL_AWAY,
     POISONED,
     RATE_LIMITER,
@@ -100,7 +101,7 @@ class FaultPlan:
         """
         rates = {name: KINDS[name].rate for name in RATE_LIMITER}  # as usual: seeds without it stay what they were
         apart = {*RATE_LIMITER, *DEAD_TRIGGERS, "d1_shared", STORAGE, MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED}
-        apart |= {BROWN_OUT, POISONED}
+        apart |= {BROWN_OUT, POISONED, LATE_ANSWER}
         others = [kind for kind in KINDS.values() if kind.name not in apart]
         rates |= {kind.name: min(0.5, kind.rate * rng.choice((0, 0.3, 1, 3))) for kind in others}
         # It makes all of a run slow, and comes from a stream of its own: seeds without it stay what they were.
@@ -112,7 +113,7 @@ class FaultPlan:
             (0, 0, 1, 3)
         )
         rates |= hosted_rates(Random(f"hosted {sorted(rates.items())}"))
-        for name in (BROWN_OUT, POISONED):
+        for name in (BROWN_OUT, POISONED, LATE_ANSWER):
             rates[name] = KINDS[name].rate * Random(f"{name} {sorted(rates.items())}").choice((0, 0, 1, 3))
         return cls(rng, rates, keep_timeline=keep_timeline)
 

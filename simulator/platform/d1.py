@@ -12,7 +12,9 @@ from contextlib import suppress
 from typing import Any
 from zlib import crc32
 
+from simulator.engine.fault_kinds import LATE_ANSWER
 from simulator.engine.fault_plan import FaultPlan
+from simulator.platform import sql_values
 from simulator.platform.binding_port import CONNECTION_LOST, DirectPort, JsError, Pending, Port, Reply
 from simulator.platform.shared_database import Line
 from simulator.platform.sql_meter import Analysis, analyse
@@ -23,6 +25,7 @@ from simulator.platform.storage_cap import Cap
 LOST = f"D1_ERROR: {CONNECTION_LOST}"
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 _RETRIED_READ = 0.1
+LATE_ANSWER_SECONDS = (0.5, 25.0)  # from its effect, as the platform has been seen to do
 _BARRED = re.compile(r"\s*(ATTACH|DETACH|VACUUM)\b", re.IGNORECASE)
 _BLANK = re.compile(r"(\s|;|--[^\n]*(\n|\Z))*+")
 NO_STATEMENT = "D1_ERROR: No SQL statements detected."
@@ -98,10 +101,18 @@ class DatabaseServer:
         if writes:
             for observe in self.observers:
                 observe()
+        self._answer(results, reply, latency, scale)
+
+    def _answer(
+        self, results: list[dict[str, Any]], reply: Reply, latency: Callable[..., object], scale: float
+    ) -> None:
+        faults = self.faults
         if faults.fires("d1_failed_after_commit", "d1", scale):
             reply(None, JsError(LOST))
-            return
-        reply(results, None)
+        elif faults.fires(LATE_ANSWER, "d1", scale):
+            latency(faults.between(*LATE_ANSWER_SECONDS), reply, results, None)
+        else:
+            reply(results, None)
 
     def _land(self, statements: "Sequence[Statement]") -> None:
         """Carry out a call of which nobody is told."""
@@ -128,7 +139,7 @@ class DatabaseServer:
             try:
                 known = analyse(self.connection, statement.sql, len(statement.values))
             except sqlite3.ProgrammingError as error:
-                raise JsError(_binding_message(error)) from None
+                raise JsError(sql_values.binding_message(error)) from None
             except sqlite3.Error as error:
                 raise JsError(f"D1_ERROR: {sqlite_message(error)}") from None
             self._template.analyses[statement.sql] = known
@@ -151,7 +162,7 @@ class DatabaseServer:
             if isinstance(error, JsError):
                 raise
             if isinstance(error, sqlite3.ProgrammingError):
-                raise JsError(_binding_message(error)) from None
+                raise JsError(sql_values.binding_message(error)) from None
             raise JsError(f"D1_ERROR: {sqlite_message(error)}") from None
         if not single:
             connection.execute("COMMIT")
@@ -235,7 +246,7 @@ class Statement:
     def raw(self, options: dict[str, Any] | None = None) -> Pending:
         """Rows as lists, preceded by the column names with `{"columnNames": True}`."""
         named = bool((options or {}).get("columnNames"))
-        return self._database.send("d1.raw", [self], lambda results: _raw_rows(results, named=named))
+        return self._database.send("d1.raw", [self], lambda results: sql_values.raw_rows(results, named=named))
 
 
 class Database:
@@ -265,12 +276,6 @@ class Database:
         return port.call(label, lambda reply: server.serve(statements, reply, later), shape=shape, statements=count)
 
 
-def _binding_message(error: sqlite3.Error) -> str:
-    if "one statement at a time" in str(error):
-        return "D1_ERROR: A prepared SQL statement must contain only one statement."
-    return "D1_ERROR: Wrong number of parameter bindings for SQL query."
-
-
 def _result(result: dict[str, Any]) -> dict[str, Any]:
     columns = result["columns"]
     rows = [dict(zip(columns, row, strict=True)) for row in result["results"]]
@@ -290,8 +295,3 @@ def _first_row(results: list[dict[str, Any]], column: str | None) -> Any:
     if column not in rows[0]:
         raise JsError(f"D1_COLUMN_NOTFOUND: Column not found ({column})")
     return rows[0][column]
-
-
-def _raw_rows(results: list[dict[str, Any]], *, named: bool) -> list[list[Any]]:
-    rows = [list(row) for row in results[0]["results"]]
-    return [list(results[0]["columns"]), *rows] if named else rows

@@ -90,3 +90,16 @@ def sqlite_message(error: sqlite3.Error) -> str:
         return "string or blob too big: SQLITE_TOOBIG"
     base = "_".join(extended.split("_")[:2])
     return f"{message}: {base}" + (f" (extended: {extended})" if base != extended else "")
+
+
+def binding_message(error: sqlite3.Error) -> str:
+    """What D1 says of parameters that do not fit their statement."""
+    if "one statement at a time" in str(error):
+        return "D1_ERROR: A prepared SQL statement must contain only one statement."
+    return "D1_ERROR: Wrong number of parameter bindings for SQL query."
+
+
+def raw_rows(results: list[dict[str, Any]], *, named: bool) -> list[list[Any]]:
+    """Give the first result as rows that are lists; `named`: preceded by the names of their columns."""
+    rows = [list(row) for row in results[0]["results"]]
+    return [list(results[0]["columns"]), *rows] if named else rows

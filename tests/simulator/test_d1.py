@@ -1,5 +1,6 @@
 """The D1 fake: results, types, limits, transactions, the clock, the costs, and its faults."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
@@ -11,6 +12,8 @@ from simulator.platform.binding_port import DirectPort, JsError
 from simulator.platform.d1 import Database, DatabaseServer
 from simulator.platform.sql_values import NO_TRANSACTIONS
 from simulator.platform.sqlite_database import Template
+from simulator.platform.world import World
+from tests.simulator.toy_app import ToyApp, mark, marks, play
 
 TEMPLATE = Template(
     [
@@ -224,3 +227,21 @@ def test_a_used_database_comes_back_as_new():
         return id(db._server.connection), seen
 
     assert use(look) == (use(dirty), {"n": 0, "v": "seeded"})
+
+
+def test_an_answer_that_is_late_comes_after_its_effect():
+    """The write is there at once; who asked for it hears of it up to 25 s later."""
+
+    async def fetch(env: Any, request: Any, ctx: Any) -> None:
+        await mark(env, request, "was here")
+
+    async def scenario(world: World) -> tuple[list[str], float]:
+        asked = asyncio.ensure_future(world.fetch("a client"))
+        await asyncio.sleep(0.4)
+        there = marks(world)
+        await asked
+        return there, world.loop.time()
+
+    there, answered_at = play(ToyApp(fetch=fetch), scenario, faults={"d1_answers_late": 1.0})
+    assert there == ["a client was here"]
+    assert 0.5 <= answered_at <= 26

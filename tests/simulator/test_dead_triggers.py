@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from simulator.campaign.fault_rates import DEAD
 from simulator.campaign.pool import run_block
-from simulator.campaign.run import DEAD, Result, run_plan
+from simulator.campaign.run import Result, run_plan
 from simulator.campaign.workload import DEPLOYMENTS, LONG_CHUNKS, TaskSpec, Workload
 from simulator.engine.fault_kinds import DEAD_TRIGGERS
 from simulator.engine.fault_plan import FaultPlan

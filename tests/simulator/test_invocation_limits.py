@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from simulator.campaign.adapter import Onceover
-from simulator.campaign.run import PROFILES, TEMPLATE, rates
+from simulator.campaign.fault_rates import PROFILES, rates
+from simulator.campaign.run import TEMPLATE
 from simulator.campaign.scenario import Scenario
 from simulator.campaign.small_limits import small_limits, variables
 from simulator.campaign.workload import Workload, draw

@@ -14,15 +14,16 @@ ROUTES = pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue"
 SCHEDULES = 12
 
 
-def schedules(deployment: Deployment) -> list[Writers]:
+def schedules(deployment: Deployment, *, faults: bool = False) -> list[Writers]:
     """Run some on one route."""
-    return [restored(seed, deployment, Nobody()) for seed in range(SCHEDULES)]
+    return [restored(seed, deployment, Nobody(), faults=faults) for seed in range(SCHEDULES)]
 
 
+@pytest.mark.parametrize("faults", [False, True], ids=["calm", "faults"])
 @ROUTES
-def test_no_two_workers_writes_mix(deployment: Deployment):
+def test_no_two_workers_writes_mix(deployment: Deployment, faults: bool):
     """In some of the schedules two live workers have one fence, and the one that is forgotten is refused."""
-    seen = schedules(deployment)
+    seen = schedules(deployment, faults=faults)
     assert sum(one.twins for one in seen) > 0
     assert sum(one.refused for one in seen) > 0
 

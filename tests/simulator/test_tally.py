@@ -2,8 +2,8 @@
 
 import pytest
 
+from simulator.campaign.fault_rates import FULL
 from simulator.campaign.letting_go import RUNS_EXCUSED, RUNS_JUDGED
-from simulator.campaign.run import FULL
 from simulator.campaign.tally import SHARES_OF_LEAST, Tally
 
 

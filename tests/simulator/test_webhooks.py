@@ -6,8 +6,9 @@ A share of all other schedules has them, too: see test_campaign.py.
 
 import pytest
 
+from simulator.campaign.fault_rates import WEBHOOKS
 from simulator.campaign.pool import run_block
-from simulator.campaign.run import WEBHOOKS, run_seed
+from simulator.campaign.run import run_seed
 from simulator.campaign.tally import Tally
 from simulator.engine.fault_kinds import RECEIVER
 

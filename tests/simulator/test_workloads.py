@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulator.campaign.ablations import BY_NAME
-from simulator.campaign.run import PROFILES, Result, run_plan, run_seed
+from simulator.campaign.fault_rates import PROFILES
+from simulator.campaign.run import Result, run_plan, run_seed
 from simulator.campaign.scenario import Scenario
 from simulator.campaign.workload import ACTIONS, DEPLOYMENTS, LONG_CHUNKS, Change, TaskSpec, Workload
 from simulator.engine.fault_plan import FaultPlan

@@ -53,6 +53,13 @@ STUBBORN: tuple[Patch, ...] = (
 )
 
 
+def beside_trouble(rng: Random) -> Workload:
+    """Many tasks of one tenant of which each call fails, and tasks of another tenant that come meanwhile."""
+    poisoned = tuple(TaskSpec(rng.uniform(0, 5), 1, tenant=TENANTS[0], poisoned=True) for _ in range(12))
+    sound = tuple(TaskSpec(rng.uniform(10, 60), rng.randint(1, 4), tenant=TENANTS[1]) for _ in range(6))
+    return Workload(tasks=poisoned + sound, consumers=50, variables={PATIENCE: "3600"}, short_slices=False)
+
+
 # A database that is full for less than half of a lease at a time.
 HELD_BRIEFLY: tuple[Patch, ...] = ((storage_cap, "HOLD_SECONDS", (2, 10)),)
 # Outputs that fit into no page which is in use: a segment each, of more than a page.

@@ -5,6 +5,7 @@ from typing import Any
 
 from simulator.platform.model import ModelServer
 from src.core.errors import ModelError, ModelUnavailable
+from src.core.news import ModelNews, News
 from src.inference.protocol import ModelCall
 from src.store import rows
 from src.store.claims import Claim
@@ -42,3 +43,11 @@ def fail_one_chunk(self: ModelServer, call: ModelCall, sender: str) -> tuple[str
         return _decide(self, call, sender)
     self.faults.strike("model_unavailable", sender)
     return "5xx", ModelUnavailable("503"), 0.1
+
+
+_OF = ModelNews.of
+
+
+def one_for_all(news: ModelNews, _tenant: str, model: str) -> News:
+    """Keep what is known of a model for all tenants together."""
+    return _OF(news, "all", model)

@@ -3,10 +3,11 @@
 from functools import partial
 
 from simulator.campaign.ablations import impatience as without
-from simulator.campaign.ablations.circumstances import ONE_CHUNK_FAILS, bearing_absence, one_fails
+from simulator.campaign.ablations.circumstances import ONE_CHUNK_FAILS, bearing_absence, beside_trouble, one_fails
 from simulator.campaign.ablations.definition import Ablation
 from simulator.engine.fault_kinds import MODEL_AWAY
 from src.core import trouble
+from src.core.news import ModelNews
 from src.core.patience import Patience
 from src.store import rows
 
@@ -55,5 +56,12 @@ ABLATIONS = (
         {},
         one_fails,
         ONE_CHUNK_FAILS,
+    ),
+    Ablation(
+        "trouble_by_tenant",
+        "what an isolate knows of a model's trouble is one tenant's, and no other tenant's task waits for it",
+        ((ModelNews, "of", without.one_for_all),),
+        {},
+        beside_trouble,
     ),
 )
