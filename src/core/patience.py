@@ -103,6 +103,10 @@ class Patience:
         self._hear()
         return self._own.away or self._new_to_it(now)
 
+    def away(self, now: float) -> bool:
+        """Whether the model is away, and this is no brown-out: the tenant has had no success of late."""
+        return self.narrow(now) and not self._news.is_brown(now)
+
     def width(self, usual: int, now: float) -> int:
         """Return how many calls may be out, where they are `usual` while all succeed."""
         return self._news.width(usual, now) if self._seconds else usual

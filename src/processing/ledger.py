@@ -101,7 +101,7 @@ class Ledger:
         """Return when a call may start next, None if none is left to start or none may."""
         if self.failure is not None or not (self._ready or self._waiting):
             return None
-        return self._bars(now).latest
+        return self.bars(now).latest
 
     def waits_for_model(self, now: float) -> bool:
         """Whether the model is away. Such waits may follow each other without a write that renews the claim."""
@@ -116,7 +116,8 @@ class Ledger:
     def _opens_at(self, now: float) -> float:
         return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
 
-    def _bars(self, now: float) -> Bars:
+    def bars(self, now: float) -> Bars:
+        """Return what keeps calls from starting."""
         pauses, opens_at = self._pauses, self._opens_at(now)
         backoff = 0.0 if self._ready or not self._waiting else self._waiting[0][0]
         if self.patience.narrow(now):
@@ -265,7 +266,7 @@ class Ledger:
         """
         if starting:  # no other task is to ask for the model while this is being written
             self.patience.started(now)
-        away_since, bars = self.patience.away_since, self._bars(now)
+        away_since, bars = self.patience.away_since, self.bars(now)
         return Progress(
             **self._untold.tell(),
             merges=merges,

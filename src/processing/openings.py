@@ -2,6 +2,8 @@
 
 import math
 
+from ..core import limits
+from ..core.task import Route
 from ..store.claims import CallKey
 from .allowance import Allowance
 from .caller import Caller
@@ -9,12 +11,14 @@ from .calls import Calls
 from .ledger import Ledger
 from .terms import Terms
 
+# For how long a run of the queue waits, since it holds a consumer that other tasks may need: while its model is away,
+# and after a failure otherwise. Waits of a brown-out, which may be many, are no longer than that.
+AWAY_SECONDS_MOST = 2.0
+FAILURE_SECONDS_MOST = limits.UNCOUNTED_SECONDS_MOST
+
 
 class Openings:
-    """The places that a run has for calls. `concurrency` is AI_CONCURRENCY.
-
-    `sweep_soon`: only the sweep brings a released task back.
-    """
+    """The places that a run has for calls, and what it does until it has one. `concurrency` is AI_CONCURRENCY."""
 
     def __init__(
         self,
@@ -25,7 +29,7 @@ class Openings:
         ledger: Ledger,
         *,
         concurrency: int,
-        sweep_soon: bool,
+        route: Route,
     ) -> None:
         self._terms = terms
         self._allowance = allowance
@@ -33,7 +37,7 @@ class Openings:
         self._calls = calls
         self._ledger = ledger
         self._concurrency = concurrency
-        self._sweep_soon = sweep_soon
+        self._route = route
 
     def starting(self, now: float) -> list[CallKey]:
         """Return the calls that may start now, in order."""
@@ -54,6 +58,28 @@ class Openings:
             return math.inf
         return math.inf if patience.width(self._usual, now) > out else patience.widens_at(out, self._usual, now)
 
+    def sits_out(self, wait: float, now: float) -> bool:
+        """Whether the run may sit out a wait of so many seconds, instead of giving its task back.
+
+        With every lane silent nothing could start after the wait: the next run has fresh ones.
+        """
+        if wait <= 0 or not self._calls.free or not self._allowance.allows_wait(wait, now):
+            return False
+        if self._route is not Route.QUEUE or self._ledger.bars(now).reason not in {"backoff", "model_away"}:
+            return True
+        away = self._ledger.patience.away(now)
+        return wait <= (AWAY_SECONDS_MOST if away else FAILURE_SECONDS_MOST)
+
+    def returns_in(self, wait: float, now: float) -> float:
+        """Return for how many seconds the task is given back that has to wait so long for its next call.
+
+        On the direct route cron brings it back, once a minute. So after a failure the next run comes too soon rather
+        than too late, and sits out what is left.
+        """
+        most = limits.INLINE_WAIT_SECONDS_MOST
+        early = self._route is Route.DIRECT and wait > most and self._ledger.bars(now).reason == "backoff"
+        return wait - most if early else wait
+
     @property
     def _usual(self) -> int:
         """How many calls may be out while all succeed."""
@@ -62,4 +88,4 @@ class Openings:
     def _is_torn(self, room: int, wanted: float) -> bool:
         """Whether there is room for a part of a wave only, which takes as long as a whole one: the next run's first."""
         wave = min(self._calls.free, self._ledger.ready, wanted)
-        return room < wave and self._ledger.ended > 0 and not (self._ledger.in_flight or self._sweep_soon)
+        return room < wave and self._ledger.ended > 0 and not (self._ledger.in_flight or self._route is Route.DIRECT)

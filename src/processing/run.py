@@ -12,6 +12,7 @@ from ..core import limits
 from ..core.errors import StoreFull, StoreUnavailable
 from ..core.pace import idle_seconds
 from ..core.settings import Settings
+from ..core.task import Route
 from ..store.claims import CallKey, Claim, Continue, Ending, Fail, Finish, Release, Step
 from ..store.tasks import TaskStore
 from . import clock
@@ -37,9 +38,8 @@ class Run:
     """One claim's work.
 
     `model` is whose calls these are. `slack_seconds` is what the way to whoever makes its calls may take.
-    `sweep_soon` says whether only the sweep brings a released task back. `announced_at` is the earliest time at which
-    the calls that the claim announces were announced. `chance` gives numbers from 0 to 1. `wrote` is told the step of
-    each write that has landed.
+    `route` is the one that it has come by. `announced_at` is the earliest time at which the calls that the claim
+    announces were announced. `chance` gives numbers from 0 to 1. `wrote` hears the step of each write that has landed.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Run:
         settings: Settings,
         model: str,
         slack_seconds: float,
-        sweep_soon: bool,
+        route: Route,
         announced_at: float,
         chance: Callable[[], float],
         wrote: Callable[[int], None],
@@ -74,7 +74,7 @@ class Run:
         self._wrote = wrote
         self._settings = settings
         self._slack_seconds = slack_seconds
-        self._sweep_soon = sweep_soon
+        self._sweep_soon = route is Route.DIRECT  # only the sweep brings a released task back
         self._pace.announced_at = announced_at
         # What the row says of a wait: a model that was away for the task before, or a run that started nothing.
         self._told = claim.away_ms is not None or claim.idle_runs > 0
@@ -89,7 +89,7 @@ class Run:
         self._bookings = Bookings(self._ledger, self._material, times, chance, log)
         self._calls = Calls(caller, self._material.message, settings.timeout_seconds)
         self._openings = Openings(
-            terms, allowance, caller, self._calls, ledger, concurrency=settings.concurrency, sweep_soon=sweep_soon
+            terms, allowance, caller, self._calls, ledger, concurrency=settings.concurrency, route=route
         )
         self._settlement = Settlement(
             claim, caller, self._calls, self._plan, ledger, self._bookings, pace, store, settings
@@ -196,20 +196,16 @@ class Run:
         """Say how the task is given back that has `wait` seconds to wait, or None to sit them out."""
         idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
         silent = now - self._pace.announced_at if self._ledger.waits_for_model(now) else 0.0
-        # With every lane silent nothing could start after the wait: the next run has fresh ones.
-        if (
-            not idle
-            and wait > 0
-            and self._calls.free
-            and self._allowance.allows_wait(wait, now)
-            and wait + silent < self._settings.lease_seconds / 2
-        ):
+        short = wait + silent < self._settings.lease_seconds / 2
+        if not idle and short and self._openings.sits_out(wait, now):
             return None
         # A run whose time was over before a call could start has done no more than one that tried in vain.
         if idle or (not self._ledger.ended and (self._ledger.fruitless or not wait)):
             wait = max(wait, idle_seconds(self._ledger.idle_runs))
             self._ledger.idled()
             self._log("run_idle", idle_runs=self._ledger.idle_runs, delay_seconds=wait)
+        else:
+            wait = self._openings.returns_in(wait, now)
         return self._back(wait)
 
     def _back(self, seconds: float) -> Release:

@@ -216,7 +216,7 @@ class Worker:
             settings=self.settings,
             model=model,
             slack_seconds=host.slack_seconds,
-            sweep_soon=host.route is Route.DIRECT,
+            route=host.route,
             announced_at=asked_at,
             chance=self.chance,
             wrote=partial(self._tell, claim, host),

@@ -25,6 +25,8 @@ from tests.support.store_bench import START_MS
 from tests.support.worker_bench import HOST, WorkerBench
 from tests.unit.processing.test_ledger import FIRST, REPLY, SECOND, THIRD, claim
 
+OBJECT = Host(Route.DURABLE_OBJECT, 600.0, "object/task")
+
 HOUR = 3_600.0
 CHUNK = 7
 TENANT, MODEL = "", "m"
@@ -282,7 +284,7 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
     seen = list[Wait | None]()
 
     async def run() -> Outcome:
-        running = asyncio.ensure_future(replace(bench.worker(), news=news).run(TaskKey("task"), HOST))
+        running = asyncio.ensure_future(replace(bench.worker(), news=news).run(TaskKey("task"), OBJECT))
         await asyncio.sleep(2)
         task = await bench.store.task(TaskKey("task"))
         seen.append(task.waiting_for if task else None)
@@ -292,6 +294,21 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
     assert seen == [Wait("model_away", START_MS + 3_000)]
     assert bench.model.calls[0][0] == 3
     bench.close()
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(1.5, Ended(Status.COMPLETED)), (3.0, Released(3.0))])
+def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: Outcome):
+    """It sits out two seconds at most. Its task says for what it waits, and the next run asks."""
+    bench, news = WorkerBench(), ModelNews()
+    bench.insert(2)
+    news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, seconds, 0.0)
+    assert bench.do(replace(bench.worker(), news=news).run(TaskKey("task"), HOST)) == outcome
+    if isinstance(outcome, Released):
+        wait = bench.task().waiting_for
+        assert wait is not None
+        assert wait.reason == "model_away"
+        bench.do(asyncio.sleep(seconds))
+        assert bench.run() == Ended(Status.COMPLETED)
 
 
 def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
