@@ -266,6 +266,8 @@ def test_ctrl_c_while_submitting_waits_for_the_id(fake: FakeApi, tmp_path: Path)
 INTERRUPTED = """
 import os, signal
 from onceover_cli.interruption import explained
+
+pytestmark = pytest.mark.slow  # processes
 with explained("never said"):
     pass
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -17,6 +17,8 @@ from local.node import ROOT
 from tests.support.cloud_account import EMPTY
 from tests.support.deployed import QUEUES
 
+pytestmark = pytest.mark.slow  # processes
+
 POWERSHELL = ROOT / "create-cloudflare-queues.ps1"
 POSIX = ROOT / "create-cloudflare-queues.sh"
 

@@ -14,9 +14,12 @@ from local import wrangler_dev
 from local.node import ROOT
 from tests.support.fake_api import FakeApi, failed, problem, task
 
+pytestmark = pytest.mark.slow  # processes
+
 # Writes its arguments and its process id down. `dev` stays, with a child that no interrupt ends, as workerd may.
 STAND_IN = """
 import json, os, signal, subprocess, sys, time
+
 folder, ends, *arguments = sys.argv[1:]
 if arguments[0] == "dev":
     child = subprocess.Popen(

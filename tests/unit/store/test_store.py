@@ -360,10 +360,11 @@ def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: Store
 
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_every_write_may_be_sent_twice(message: str, when):
+def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.MonkeyPatch):
     """A write whose answer is lost is sent again by the store, and the task ends as if it had been sent once. All but
     the first, which the submission sees to.
     """
+    monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
 
     def story(fail_at: int) -> tuple[dict, list]:
         bench = StoreBench()
