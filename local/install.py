@@ -1,5 +1,8 @@
 """Installs what the other commands need: .venv, node_modules, python_modules and the Pyodide bundle for workerd.
 
+`RUN` is what serving and deploying need. `DEV`, with `--dev`, is that and what tests and checks need. A folder that
+holds all of `DEV` serves for `RUN` too, and is left as it is.
+
 Runs before anything is installed, so it imports nothing but the standard library. Each part is keyed on the
 digest of its lock file; when that is unchanged and the folder is there, nothing is done.
 """
@@ -40,12 +43,18 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One folder or file, the lock file that decides what is in it, and how to fill it."""
+    """One folder or file, the lock file that decides what is in it, and how to fill it.
+
+    `whole` is set where only what running needs is installed: the lock file of all that the folder may hold.
+    `holds` is set on the other part of the same folder: the part whose packages are among its own.
+    """
 
     folder: Path
     lock: Path
     label: str
     commands: Callable[[], Sequence[Sequence[str]]]
+    whole: Path | None = None
+    holds: "Part | None" = None
 
 
 def pip(*arguments: str, venv: Path = VENV) -> list[str]:
@@ -54,24 +63,21 @@ def pip(*arguments: str, venv: Path = VENV) -> list[str]:
     return [str(venv / "bin" / "python"), "-m", "pip", "install", *quiet, "--require-hashes", *arguments]
 
 
-def _venv_commands() -> list[list[str]]:
-    return [
-        [sys.executable, "-m", "venv", "--clear", str(VENV)],
-        pip("--requirement", str(ROOT / "requirements" / "dev.txt")),
-    ]
+def _venv_commands(lock: Path) -> list[list[str]]:
+    return [[sys.executable, "-m", "venv", "--clear", str(VENV)], pip("--requirement", str(lock))]
 
 
 def _command_line_commands() -> list[list[str]]:
     return [[str(VENV / "bin" / "python"), str(ROOT / "local" / "command_line.py")]]
 
 
-def _node_commands() -> list[list[str]]:
+def _node_commands(*flags: str) -> list[list[str]]:
     npm = shutil.which("npm")
     if npm is None:
         raise InstallError("npm is needed (it comes with Node.js) and is not on PATH")
     # No package needs its install script: the binaries come as packages of their own.
     quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-    return [[npm, "ci", *quiet]]
+    return [[npm, "ci", *quiet, *flags]]
 
 
 def _worker_commands() -> list[list[str]]:
@@ -85,16 +91,38 @@ def _bundle_commands() -> list[list[str]]:
     return [[str(VENV / "bin" / "python"), "-m", "local.pyodide_bundle"]]
 
 
-PARTS = (
-    Part(VENV, ROOT / "requirements" / "dev.txt", "Python packages for the commands", _venv_commands),
-    Part(VENV / "bin" / "onceover", ROOT / "cli" / "pyproject.toml", "the command line", _command_line_commands),
-    Part(ROOT / "node_modules", ROOT / "package-lock.json", "workerd and Node packages (200 MB)", _node_commands),
-    Part(
-        ROOT / "python_modules",
-        ROOT / "requirements" / "worker.txt",
-        "Python packages for the Worker",
-        _worker_commands,
-    ),
+REQUIREMENTS = ROOT / "requirements"
+NPM_LOCK = ROOT / "package-lock.json"
+
+_RUN_VENV = Part(
+    VENV,
+    REQUIREMENTS / "run.txt",
+    "Python packages for the commands",
+    lambda: _venv_commands(REQUIREMENTS / "run.txt"),
+    whole=REQUIREMENTS / "dev.txt",
+)
+_DEV_VENV = Part(
+    VENV,
+    REQUIREMENTS / "dev.txt",
+    "Python packages for commands, tests and checks",
+    lambda: _venv_commands(REQUIREMENTS / "dev.txt"),
+    holds=_RUN_VENV,
+)
+_RUN_NODE = Part(
+    ROOT / "node_modules",
+    NPM_LOCK,
+    "workerd and Node packages",
+    lambda: _node_commands("--omit=dev"),
+    whole=NPM_LOCK,
+)
+_DEV_NODE = Part(
+    ROOT / "node_modules", NPM_LOCK, "workerd, Node packages and those of the tests", _node_commands, holds=_RUN_NODE
+)
+_COMMAND_LINE = Part(
+    VENV / "bin" / "onceover", ROOT / "cli" / "pyproject.toml", "the command line", _command_line_commands
+)
+_WORKER = (
+    Part(ROOT / "python_modules", REQUIREMENTS / "worker.txt", "Python packages for the Worker", _worker_commands),
     Part(
         ROOT / ".build" / "pyodide",
         ROOT / "local" / "pyodide_bundle.py",
@@ -102,16 +130,31 @@ PARTS = (
         _bundle_commands,
     ),
 )
+RUN = (_RUN_VENV, _COMMAND_LINE, _RUN_NODE, *_WORKER)
+DEV = (_DEV_VENV, _COMMAND_LINE, _DEV_NODE, *_WORKER)
 
 
-def _digest(part: Part) -> str:
-    return hashlib.sha256(part.lock.read_bytes()).hexdigest()
+def _digest(lock: Path) -> str:
+    return hashlib.sha256(lock.read_bytes()).hexdigest()
+
+
+def _mark(part: Part) -> str:
+    """Return the line by which a stamp says that the part is installed."""
+    return f"{_digest(part.lock)} run" if part.whole else _digest(part.lock)
+
+
+def _stamp(part: Part) -> Path:
+    return STAMPS / part.folder.name.removeprefix(".")
 
 
 def is_current(part: Part) -> bool:
-    """Whether a part is there, as its lock file has it."""
-    stamp = STAMPS / part.folder.name.removeprefix(".")
-    return part.folder.exists() and stamp.is_file() and stamp.read_text() == _digest(part)
+    """Whether a part is there, as its lock file has it, alone or among all that its folder may hold."""
+    # A .venv leads to the Python that made it, which is not there any more, or is not there in a container.
+    proof = VENV / "bin" / "python" if part.folder == VENV else part.folder
+    if not proof.exists() or not _stamp(part).is_file():
+        return False
+    wanted = {_mark(part), *([_digest(part.whole)] if part.whole else [])}
+    return not wanted.isdisjoint(_stamp(part).read_text().splitlines())
 
 
 def _show_progress(label: str, done: threading.Event) -> None:
@@ -137,7 +180,7 @@ def _say(text: str, end: str = "\n") -> None:
 
 
 def _install(part: Part) -> None:
-    stamp = STAMPS / part.folder.name.removeprefix(".")
+    stamp = _stamp(part)
     stamp.unlink(missing_ok=True)  # from here on, until all is done, the part counts as missing
     commands = part.commands()
     started = time.monotonic()
@@ -158,13 +201,13 @@ def _install(part: Part) -> None:
         done.set()
         progress.join()
     stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(_digest(part))
+    stamp.write_text("\n".join([_mark(part), *([_mark(part.holds)] if part.holds else [])]))
     _say(f"Installed {part.label} in {time.monotonic() - started:.0f} s")
 
 
-def main() -> int:
-    """Install what the commands need. Returns the exit status."""
-    return fill(PARTS)
+def main(arguments: Sequence[str]) -> int:
+    """Install what the commands need, with `--dev` what tests and checks need too. Returns the exit status."""
+    return fill(DEV if "--dev" in arguments else RUN)
 
 
 def fill(parts: Sequence[Part]) -> int:
@@ -187,4 +230,4 @@ def fill(parts: Sequence[Part]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

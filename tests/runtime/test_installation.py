@@ -115,14 +115,14 @@ def test_an_installation_is_done_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
     script = f"import pathlib; pathlib.Path({str(folder)!r}).mkdir(exist_ok=True); open({str(ran)!r}, 'a').write('x')"
     part = install.Part(folder, lock, "a part", lambda: [[sys.executable, "-c", script]])
     monkeypatch.setattr(install, "STAMPS", tmp_path / "stamps")
-    monkeypatch.setattr(install, "PARTS", (part,))
+    monkeypatch.setattr(install, "RUN", (part,))
 
-    assert [install.main(), install.main()] == [0, 0]
+    assert [install.main([]), install.main([])] == [0, 0]
     assert ran.read_text() == "x"
     lock.write_text("two")
-    assert install.main() == 0
+    assert install.main([]) == 0
     folder.rmdir()
-    assert install.main() == 0
+    assert install.main([]) == 0
     assert ran.read_text() == "xxx"
 
 
@@ -134,8 +134,8 @@ def test_a_failed_installation_is_shown_and_tried_again(
     command = [sys.executable, "-c", "import sys; sys.exit('registry out of reach')"]
     part = install.Part(tmp_path / "folder", tmp_path / "lock", "a part", lambda: [command])
     monkeypatch.setattr(install, "STAMPS", tmp_path / "stamps")
-    monkeypatch.setattr(install, "PARTS", (part,))
-    assert install.main() == 1
+    monkeypatch.setattr(install, "RUN", (part,))
+    assert install.main([]) == 1
     assert "error: could not install a part\nregistry out of reach" in capsys.readouterr().err
     assert not install.is_current(part)
 
@@ -152,8 +152,8 @@ def part(name, script):
     script = f"import pathlib, sys, time; pathlib.Path({str(folder)!r}).mkdir(exist_ok=True); {script}"
     return install.Part(folder, here / "lock", f"the {name} part", lambda: [[sys.executable, "-c", script]])
 slow = f"pathlib.Path({str(here / 'begun')!r}).touch(); time.sleep({seconds}); sys.exit({status})"
-install.STAMPS, install.PARTS = here / "stamps", (part("first", "pass"), part("second", slow))
-sys.exit(install.main())
+install.STAMPS, install.RUN = here / "stamps", (part("first", "pass"), part("second", slow))
+sys.exit(install.main([]))
 """
 
 

@@ -64,7 +64,7 @@ def test_a_clone_runs_it_from_wherever_it_stands(tmp_path: Path):
 
 def test_make_install_installs_it():
     """It is a part of the installation, and there is a program to call."""
-    (part,) = [part for part in install.PARTS if part.folder.name == "onceover"]
+    (part,) = [part for part in install.RUN if part.folder.name == "onceover"]
     assert part.lock == ROOT / "cli" / "pyproject.toml"
     assert install.is_current(part)
-    assert install.PARTS.index(part) > [one.folder for one in install.PARTS].index(install.VENV)
+    assert install.RUN.index(part) > [one.folder for one in install.RUN].index(install.VENV)

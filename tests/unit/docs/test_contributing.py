@@ -13,7 +13,7 @@ INSTALLED = (".venv", "node_modules", "python_modules", ".build")
 ONE_FILE = 'make test PYTEST_ARGS="tests/unit/processing/test_ledger.py"'
 # Commands that are run, with what is run in their place where the whole would take long.
 RUN = {
-    "make install": "make install",
+    "make install-dev": "make install-dev",
     "make quick": "make quick ONLY=bench",
     "make quick ONLY=store": "make quick ONLY=bench",
     "make format": "make format",

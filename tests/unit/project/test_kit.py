@@ -53,7 +53,7 @@ def test_the_hooks_are_the_commands_of_make_check():
 
 
 def test_the_hooks_run_the_pinned_tools():
-    """A hook installs nothing: it runs what `make install` put into .venv, for the whole tree, whatever has changed."""
+    """A hook installs nothing: it runs what `make install-dev` installed, for the whole tree, whatever has changed."""
     for hook in hooks():
         assert hook["language"] == "system"
         assert hook["entry"].startswith(".venv/bin/")

@@ -1,0 +1,55 @@
+"""The devcontainer: its versions are those that the project needs, and what it runs is there."""
+
+import importlib
+import json
+import re
+import tomllib
+from typing import Any
+
+from local.arguments import DEFAULT_PORT
+from local.node import MINIMUM_MAJOR, ROOT
+
+yaml: Any = importlib.import_module("yaml")
+CONTAINER = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
+
+
+def of_the_workflow(action: str) -> dict[str, str]:
+    """What the workflow of every change tells an action that sets a language up."""
+    (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))["jobs"].values()
+    (found,) = [step["with"] for step in job["steps"] if step.get("uses", "").startswith(f"actions/setup-{action}@")]
+    return dict(found)
+
+
+def version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(".")))
+
+
+def test_its_python_is_the_one_that_every_change_is_tried_with() -> None:
+    """It is new enough, too."""
+    found = re.fullmatch(r"mcr\.microsoft\.com/devcontainers/python:(\d+\.\d+)-[a-z]+", CONTAINER["image"])
+    assert found is not None
+    assert found[1] == of_the_workflow("python")["python-version"]
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["requires-python"]
+    assert version(found[1]) >= version(needed.removeprefix(">="))
+
+
+def test_its_node_is_the_one_that_every_change_is_tried_with() -> None:
+    """wrangler takes it, and `npx wrangler` finds it on PATH."""
+    (node,) = [options for name, options in CONTAINER["features"].items() if "/features/node:" in name]
+    assert node["version"] == of_the_workflow("node")["node-version"]
+    assert version(node["version"])[0] >= MINIMUM_MAJOR
+
+
+def test_it_installs_what_the_tests_need() -> None:
+    """By a target of the Makefile; the browser's package is the one that `.ci/run` installs."""
+    target = CONTAINER["postCreateCommand"].removeprefix("make ")
+    assert re.search(rf"^{target}:.* ## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    install = "install -y -qq --no-install-recommends chromium"
+    assert install in (ROOT / ".ci" / "run").read_text("utf-8")
+    assert CONTAINER["onCreateCommand"].endswith(install.replace(" -qq", ""))
+
+
+def test_make_dev_is_reached_on_the_port_that_it_serves() -> None:
+    """The server refuses requests for another port, so the forwarded one may not change."""
+    assert CONTAINER["forwardPorts"] == [DEFAULT_PORT]
+    assert CONTAINER["portsAttributes"][str(DEFAULT_PORT)]["requireLocalPort"] is True

@@ -1,0 +1,176 @@
+"""What is installed for what: running takes only what it imports, and the documents' figures are those of the disk."""
+
+import ast
+import importlib.metadata
+import json
+import platform
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local import install
+from local.node import ROOT
+
+LOCKS = ("run", "dev", "worker", "model")
+# What a target runs beside the module of its recipe: `make install` itself, and the programs that these modules start.
+PROGRAMS = ("local.pyodide_bundle", "local.wrangler_dev", "onceover_cli.__main__")
+# Modules of the Workers runtime, which the host never imports.
+OF_THE_RUNTIME = {"js", "workers", "pyodide", "pyodide_js", "_pyodide", "entry"}
+
+
+def pins(name: str) -> dict[str, str]:
+    """Names and versions that a file of requirements pins."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
+
+
+def wanted(name: str) -> set[str]:
+    """What a file of requirements asks for."""
+    text = (ROOT / "requirements" / f"{name}.in").read_text("utf-8")
+    return set(re.findall(r"^([a-z0-9-]+(?:==\S+)?)$", text, re.MULTILINE))
+
+
+def test_what_running_needs_is_a_share_of_what_the_tests_need() -> None:
+    """Each package of run.txt is in dev.txt with the same version, so tests try the versions that run."""
+    assert wanted("run") < wanted("dev")
+    assert pins("run").items() < pins("dev").items()
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_package_is_exact_has_digests_and_no_address(name: str) -> None:
+    """A clone installs from whatever index its machine is set up for, and takes no file that nobody has seen."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
+    packages = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
+    assert packages
+    assert all(re.match(r"[a-z0-9-]+==\S+ .*\\\n    --hash=sha256:[0-9a-f]{64}", package) for package in packages)
+    assert "://" not in text
+
+
+def test_the_packages_of_npm_have_digests_and_no_address() -> None:
+    """The same of package-lock.json."""
+    packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
+    assert not [name for name, package in packages.items() if "resolved" in package]
+    assert not [name for name, package in packages.items() if name and "integrity" not in package]
+
+
+# --- which modules need which packages --------------------------------------------------------------------------
+
+
+def recipes() -> dict[str, tuple[str, str]]:
+    """The targets of the Makefile that install something first: which target does that, and the module they run."""
+    text = (ROOT / "Makefile").read_text("utf-8")
+    found = re.findall(r"^([a-z]+): (install(?:-dev)?) ##.*\n\t.*?-m ([a-z._]+)", text, re.MULTILINE)
+    return {target: (installs, module) for target, installs, module in found}
+
+
+def _file_of(module: str) -> Path | None:
+    """Return a module of this repository, None for any other."""
+    folder = ROOT / "cli" if module.startswith("onceover_cli") else ROOT
+    place = folder.joinpath(*module.split("."))
+    if (place / "__init__.py").is_file():
+        return place / "__init__.py"
+    if place.with_suffix(".py").is_file():
+        return place.with_suffix(".py")
+    return place / "__main__.py" if (place / "__main__.py").is_file() else None
+
+
+def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
+    """The modules that a statement may import; names of a module stand among them, and lead nowhere."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        start = package[: len(package) - node.level + 1] if node.level else []
+        base = ".".join([*start, *([node.module] if node.module else [])])
+        yield base
+        yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def imported(modules: Iterable[str]) -> set[str]:
+    """The packages from elsewhere that these modules, and all of ours that they import, may import."""
+    waiting, seen, others = list(modules), set[Path](), set[str]()
+    while waiting:
+        module = waiting.pop()
+        file = _file_of(module)
+        if file is None:
+            top = module.partition(".")[0]
+            if not (ROOT / top).is_dir() and top != "onceover_cli":
+                others.add(top)
+        elif file not in seen:
+            seen.add(file)
+            inside = file.relative_to(ROOT / "cli" if "cli" in file.relative_to(ROOT).parts[:1] else ROOT)
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                waiting.extend(_named(node, list(inside.parent.parts)))
+    return others - set(sys.stdlib_module_names) - OF_THE_RUNTIME
+
+
+def packages_of(modules: Iterable[str]) -> set[str]:
+    """The names under which a registry knows what these modules import."""
+    distributions = importlib.metadata.packages_distributions()
+    return {distributions[name][0].lower().replace("_", "-") for name in imported(modules)}
+
+
+def test_what_make_install_installs_is_what_its_targets_import() -> None:
+    """No target that installs the smaller set imports more than that; the others do."""
+    run = {target: module for target, (installs, module) in recipes().items() if installs == "install"}
+    assert {"dev", "key", "model", "simulate", "docs", "bundle", "deploy", "secrets"} == set(run)
+    assert packages_of([*run.values(), *PROGRAMS]) <= set(pins("run"))
+    asked = {name.partition("==")[0] for name in wanted("run")}
+    assert asked <= packages_of([*run.values(), *PROGRAMS])  # and nothing is asked for that none of them imports
+    development = {target: module for target, (installs, module) in recipes().items() if installs == "install-dev"}
+    assert {"quick", "test", "campaign", "coverage", "check", "format", "chaos", "mutate", "bench"} == set(development)
+
+
+def test_the_packages_of_npm_for_tests_are_marked_so() -> None:
+    """`npm ci --omit=dev` leaves them out: no module of the local runtime names one."""
+    packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
+    left_out = {name.removeprefix("node_modules/") for name, package in packages.items() if package.get("dev")}
+    assert left_out == set(json.loads((ROOT / "package.json").read_text("utf-8"))["devDependencies"])
+    used = {
+        name
+        for file in (ROOT / "local").glob("*.mjs")
+        for name in re.findall(r"""(?:from|import\()\s*["']([@a-z0-9/_-]+)["']""", file.read_text("utf-8"))
+    }
+    assert used
+    assert not used & left_out
+    assert "--omit=dev" in install._RUN_NODE.commands()[0]
+    assert "--omit=dev" not in install._DEV_NODE.commands()[0]
+
+
+# --- what it takes on disk --------------------------------------------------------------------------------------
+
+
+def _bytes(files: Iterable[Path]) -> int:
+    """What files and folders take on disk."""
+    return sum(file.lstat().st_blocks * 512 for file in files)
+
+
+def _whole(folder: Path) -> int:
+    return _bytes([folder, *folder.rglob("*")])
+
+
+def _python_packages(names: Iterable[str]) -> int:
+    """What these of the installed packages take, with their compiled files."""
+    total = 0
+    for name in names:
+        try:
+            files = importlib.metadata.files(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # of another platform
+        total += _bytes(place for file in files if (place := Path(str(file.locate()))).exists())
+    return total
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the figures are for Linux x64")
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md"])
+def test_the_documents_say_what_an_installation_takes(name: str) -> None:
+    """`make install` takes what README says, and `make install-dev` what CONTRIBUTING says, to a twentieth."""
+    modules, worker = ROOT / "node_modules", _whole(ROOT / "python_modules") + _whole(ROOT / ".build" / "pyodide")
+    packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
+    of_tests = sum(_whole(ROOT / place) for place, package in packages.items() if package.get("dev"))
+    run = worker + _whole(modules) - of_tests + _python_packages([*pins("run"), "pip"])
+    everything = worker + _whole(modules) + _python_packages([*pins("dev"), "pip"])
+    (said,) = re.findall(r"(\d\.\d\d) GB", (ROOT / name).read_text("utf-8"))
+    assert float(said) * 1e9 == pytest.approx(everything if name == "CONTRIBUTING.md" else run, rel=0.05)
