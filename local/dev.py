@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 from .arguments import DevOptions, UsageError, fail, parse
@@ -81,10 +82,21 @@ def serve(options: DevOptions, lock: int) -> int:
     end_children()  # workerd, if Node.js was killed
     clear_residue(options.persist_to)
     if stopping:
+        _say_stopped(options)
         return 0
     if status < 0:
         print(f"error: the runtime was killed by signal {-status}", file=sys.stderr)
     return abs(status)
+
+
+def _say_stopped(options: DevOptions) -> None:
+    """Print the last line. Who read the output may be gone: that is no error."""
+    try:
+        where = options.persist_to.relative_to(options.project)
+    except ValueError:
+        where = options.persist_to
+    with suppress(OSError):
+        os.write(1, f"Stopped. The state stays in {where}, and the next start goes on from there.\n".encode())
 
 
 def main(arguments: Sequence[str]) -> int:

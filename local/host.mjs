@@ -7,7 +7,7 @@ import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { examine, isOurs } from "./findings.mjs";
 import { FrontClient } from "./front_client.mjs";
 import { readMigrations } from "./migrations.mjs";
-import { printRuntimeOutput, say, stamped } from "./output.mjs";
+import { logged, printRuntimeOutput, say } from "./output.mjs";
 import { deliverInParallel } from "./queue.mjs";
 import { runtimeEnvironment, versions } from "./runtime.mjs";
 import { startSchedule } from "./schedule.mjs";
@@ -17,6 +17,7 @@ import { DayUse } from "./usage.mjs";
 import { watch } from "./watch.mjs";
 
 const EXPIRE_LEASES = fs.readFileSync(path.join(import.meta.dirname, "expire_leases.sql"), "utf8");
+const RUNTIME_LOCK = "runtime.lock"; // as lock.py names it; who else wants this state is told the URL by it
 const BAD_CONFIGURATION = 2; // the status that this process then ends with
 
 let miniflare;
@@ -39,7 +40,7 @@ const shared = {
   log: new Log(LogLevel.NONE), // what matters is thrown, or in the structured log
   handleStructuredLogs(entry) {
     printRuntimeOutput(entry);
-    services.dayUse.observe(entry.message, (line) => say(stamped(line, Date.now())));
+    services.dayUse.observe(entry.message, (line) => say(logged(line, Date.now())));
   },
   telemetry: { enabled: false },
   verbose: true,
@@ -106,6 +107,7 @@ async function begin(request) {
   });
   banner.forEach(say);
   say(runtimeLine(request.clock));
+  fs.writeFileSync(path.join(request.persistTo, RUNTIME_LOCK), `http://127.0.0.1:${port}`); // lock.py reads it
   say(`Ready on http://127.0.0.1:${port}`);
 }
 

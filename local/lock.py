@@ -2,6 +2,9 @@
 
 Two locks of the kind that ends with its process, however that ends. The command holds the first. Node.js inherits the
 second and may outlive the command for a moment, when that is killed: the next server waits for it.
+
+The first file holds the command's process id, the second the URL once it is served, for the message to whoever is
+refused.
 """
 
 import fcntl
@@ -33,11 +36,12 @@ def sole_use(persist_to: Path) -> Iterator[int]:
         raise UsageError(f"--persist-to: {persist_to} cannot be a folder for the state ({error.strerror})") from None
     try:
         if not _take(command):
-            raise UsageError(_in_use(persist_to, os.pread(command, 20, 0).decode("ascii", "replace")))
+            raise UsageError(_in_use(persist_to, _read(command), _read(runtime)))
         os.truncate(command, 0)
         os.pwrite(command, str(os.getpid()).encode(), 0)
         if not _take(runtime, _ENDING_SECONDS):
             raise UsageError(f"--persist-to: a runtime that lost its `make dev` still uses {persist_to}; end it first")
+        os.truncate(runtime, 0)
         yield runtime
     finally:
         for descriptor in (command, runtime):
@@ -59,6 +63,11 @@ def _take(descriptor: int, seconds: float = 0.0) -> bool:
             return True
 
 
-def _in_use(persist_to: Path, process: str) -> str:
+def _read(descriptor: int) -> str:
+    return os.pread(descriptor, 100, 0).decode("ascii", "replace")
+
+
+def _in_use(persist_to: Path, process: str, url: str) -> str:
     who = f" (process {process})" if process else ""
-    return f"--persist-to: another `make dev`{who} uses {persist_to}; stop it, or choose another folder"
+    serves = f"serves {url} from" if url else "uses"
+    return f"--persist-to: another `make dev`{who} {serves} {persist_to}; stop it, or choose another folder"

@@ -1,4 +1,5 @@
-// What reaches the terminal: the Worker's own lines as they are, without the decoration of a log.
+// What reaches the terminal: the Worker's own lines, without the decoration of a log. A terminal shows an event as one
+// line for a reader. A pipe or a file gets the JSON that the Worker wrote.
 
 const HOME = /\/session\/metadata\/(?!python_modules\/)/g;
 const VENDORED = /\/session\/metadata\/(?=python_modules\/)/g;
@@ -14,8 +15,46 @@ function localize(text) {
 }
 
 /** An event of the Worker's log with its time; the hosted platform notes it beside each line. Other lines as they are. */
-export function stamped(line, milliseconds) {
+function stamped(line, milliseconds) {
   return line.replace(/^\{"event":"[^"]*"/, (event) => `${event},"at":"${new Date(milliseconds).toISOString()}"`);
+}
+
+const NAME_CHARS = 18; // most names of events are no longer, so their facts stand below one another
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g; // what would move the cursor or break the line
+const escaped = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
+function fact(value) {
+  if (typeof value === "string" && /^[^\s"\u0000-\u001f\u007f-\u009f]+$/.test(value)) return value;
+  return JSON.stringify(value).replace(CONTROL, escaped);
+}
+
+// What a reader at a terminal is spared: which request it was, and what it spent. The lines of the meter are about that.
+const NOT_SHOWN = new Set(["request", "subrequests", "database_calls", "statements", "rows_read", "rows_written"]);
+const METER = new Set(["metered", "day_use"]);
+const isShown = (event, name, value) =>
+  METER.has(event) || !(NOT_SHOWN.has(name) || (name === "tenant" && value === "local"));
+
+/** An event for a reader: local time, name, facts. Other lines as they are. */
+function readable(line, milliseconds) {
+  if (!line.startsWith('{"event":"')) return line;
+  let facts;
+  try {
+    facts = JSON.parse(line);
+  } catch {
+    return line;
+  }
+  const { event, ...rest } = facts;
+  const dim = process.env.NO_COLOR ? (text) => text : (text) => `\x1b[2m${text}\x1b[22m`;
+  const time = new Date(milliseconds).toTimeString().slice(0, 8);
+  const shownFacts = Object.entries(rest)
+    .filter(([name, value]) => isShown(event, name, value))
+    .map(([name, value]) => `${dim(`${name}=`)}${fact(value)}`);
+  return [dim(time), event.padEnd(NAME_CHARS), ...shownFacts].join(" ").trimEnd();
+}
+
+/** A line of the log as `stream` shows it. */
+export function logged(line, milliseconds, stream = process.stdout) {
+  return stream.isTTY ? readable(line, milliseconds) : stamped(line, milliseconds);
 }
 
 // How workerd, told to be verbose, reports what a handler threw: once where it was thrown, with the frames of JavaScript, and
@@ -40,5 +79,5 @@ export function printRuntimeOutput({ level, message, timestamp }) {
   const text = shown(message);
   if (text === undefined) return;
   const stream = level === "error" || level === "warn" || text !== message ? process.stderr : process.stdout;
-  stream.write(`${localize(stamped(text, timestamp))}\n`);
+  stream.write(`${localize(logged(text, timestamp, stream))}\n`);
 }

@@ -115,13 +115,15 @@ def test_only_the_loopback_address_answers(project: Path, tmp_path: Path) -> Non
 
 
 def test_ctrl_c_leaves_no_process_behind(project: Path, tmp_path: Path) -> None:
-    """SIGINT to the group, as a terminal sends it, ends everything quietly with status 0."""
+    """SIGINT to the group, as a terminal sends it, ends everything with status 0, and one line that says so."""
     with DevServer(tmp_path / "state", project=project) as server:
         assert len(server.group_members()) >= 3  # Python, Node.js, workerd
         printed = len(server.lines)
         assert server.stop() == 0
         assert server.group_members() == []
-        assert server.lines[printed:] == []
+        assert server.lines[printed:] == [
+            f"Stopped. The state stays in {tmp_path / 'state'}, and the next start goes on from there."
+        ]
 
 
 def test_ctrl_c_while_starting_leaves_no_process_behind(project: Path, tmp_path: Path) -> None:
@@ -154,13 +156,13 @@ def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path:
 
 
 def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path) -> None:
-    """It ends with status 2 and names the first, which goes on. After a SIGKILL of the first alone it waits for the end
-    of that one's runtime and starts."""
+    """It ends with status 2 and names the first with its URL, which goes on. After a SIGKILL of the first it waits
+    for the end of that one's runtime and starts."""
     state = tmp_path / "state"
     with DevServer(state, project=project) as first:
         status, lines = run_dev("--port", "0", "--persist-to", str(state), project=project)
-        who = f"another `make dev` (process {first.process.pid})"
-        assert lines == [f"error: --persist-to: {who} uses {state}; stop it, or choose another folder"]
+        who = f"another `make dev` (process {first.process.pid}) serves {first.url}"
+        assert lines == [f"error: --persist-to: {who} from {state}; stop it, or choose another folder"]
         assert status == 2
         assert httpx.get(f"{first.url}/note").json()["notes"] == 1
         (node,) = (pid for pid in first.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
