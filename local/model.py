@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .arguments import Parser, UsageError, fail
 from .install import Part, fill, is_current, pip
+from .model_server import CONTEXT_LEAST
 from .node import ROOT
 
 DEFAULT_PORT = 8080  # that of llama.cpp's own server
@@ -51,7 +52,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     half = max(1, (os.cpu_count() or 1) // 2)
     parser.add_argument("--threads", type=int, default=half, help="half of the cores unless set")
     parser.add_argument("--install-only", action="store_true", help="install, and serve nothing")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.context < CONTEXT_LEAST:
+        raise UsageError(f"--context: must be {CONTEXT_LEAST} tokens at least, for a chunk, instructions and output")
+    return options
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -11,6 +11,12 @@ from pathlib import Path
 from typing import Any
 
 NAME = "smollm2-135m-instruct"
+OUTPUT_TOKENS = 128
+INSTRUCTION_TOKENS = 256  # the default instructions and the chat template take 100
+TOKENS_A_CHAR = 2  # Chinese takes 1.8 of this model's tokens a character, English a quarter
+CONTEXT_LEAST = 1024
+TIMEOUT_SECONDS = 300  # of a call, on a machine that has something else to do
+_CONCURRENCY_MOST = 6  # what AI_CONCURRENCY may be
 
 
 def _weights() -> Path:
@@ -20,6 +26,26 @@ def _weights() -> Path:
         sys.exit("error: the model is not installed here; use `make model`")
     (found,) = Path(spec.submodule_search_locations[0]).glob("*.gguf")
     return found
+
+
+def chunk_chars(context: int) -> int:
+    """Return the largest chunk, in characters of any language, that fits into `context` tokens with its output."""
+    return (context - OUTPUT_TOKENS - INSTRUCTION_TOKENS) // TOKENS_A_CHAR
+
+
+def dev_command(address: str, context: int, slots: int) -> str:
+    """Return the command that serves onceover with this model."""
+    variables = {
+        "AI_PROVIDER": "openai",
+        "AI_BASE_URL": f"{address}/v1",
+        "AI_MODEL": NAME,
+        "AI_CONCURRENCY": min(slots, _CONCURRENCY_MOST),
+        "CHUNK_MAX_CHARS": chunk_chars(context),
+        "AI_MAX_OUTPUT_TOKENS": OUTPUT_TOKENS,
+        "AI_TIMEOUT_SECONDS": TIMEOUT_SECONDS,
+        "LEASE_SECONDS": TIMEOUT_SECONDS + 60,  # a claim has to outlast its calls
+    }
+    return 'make dev ARGS="' + " ".join(f"--var {name}:{value}" for name, value in variables.items()) + '"'
 
 
 def main(port: int, context: int, slots: int, threads: int) -> None:
@@ -37,7 +63,9 @@ def main(port: int, context: int, slots: int, threads: int) -> None:
     options.verbosity = 1
     options.ui = False
     server = llama.Server(options)
-    print(f"Serving {NAME} at {server.listening_address}/v1, {slots} calls of {context} tokens at a time", flush=True)
+    print(f"Serving {NAME} at {server.listening_address}/v1, {slots} calls of {context} tokens at a time")
+    print("In a second terminal, in this folder:")
+    print(dev_command(server.listening_address, context, slots), flush=True)
     signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 

@@ -1,0 +1,48 @@
+"""`make model` prints the `make dev` that fits the model it serves: base URL, context, times."""
+
+import shlex
+
+import pytest
+
+from local import model, model_server
+from local.arguments import parse
+from local.node import ROOT
+from src.core.settings import load
+
+
+def variables(command: str) -> dict[str, str]:
+    """What a command of `make dev` sets."""
+    make, dev, arguments = shlex.split(command)
+    assert (make, dev) == ("make", "dev")
+    return parse(shlex.split(arguments.removeprefix("ARGS=")), ROOT).variables
+
+
+@pytest.mark.parametrize(("context", "slots"), [(model.CONTEXT_TOKENS, model.SLOTS), (1024, 1), (8192, 12)])
+def test_a_chunk_of_any_language_fits_the_context(context: int, slots: int) -> None:
+    """Chunk, instructions and output together; the Worker takes the variables."""
+    found = variables(model_server.dev_command("http://127.0.0.1:9", context, slots))
+    assert found["AI_BASE_URL"] == "http://127.0.0.1:9/v1"
+    chunk, output = int(found["CHUNK_MAX_CHARS"]), int(found["AI_MAX_OUTPUT_TOKENS"])
+    # Measured with the model's own tokenizer: the densest 1,000 characters of examples/chinese.txt are 1,805 tokens.
+    # The default instructions are 40.
+    assert 1.81 * chunk + 100 + output < context
+    settings = load(found.get)
+    assert settings.chunk_chars == chunk
+    assert settings.concurrency == min(slots, 6)
+
+
+def test_the_page_has_the_command_that_is_printed() -> None:
+    """docs/local-models.md shows what `make model` prints without flags."""
+    page = (ROOT / "docs" / "local-models.md").read_text("utf-8")
+    printed = model_server.dev_command(f"http://127.0.0.1:{model.DEFAULT_PORT}", model.CONTEXT_TOKENS, model.SLOTS)
+    assert f"```sh\n{printed}\n```" in page
+
+
+def test_a_context_that_no_chunk_fits_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, before anything is installed."""
+    with pytest.raises(SystemExit) as ended:
+        model.main(["--context", "600"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: --context: must be 1024 tokens at least, for a chunk, instructions and output\n"
+    )
