@@ -15,6 +15,7 @@ NOT_RUN = {
     "make secrets": "needs an account; tests/unit/local/test_deployment_command.py does it in a stand-in for one",
     "sh create-cloudflare-queues.sh": "needs a Cloudflare account; tests/unit/local/test_queue_scripts.py runs it",
     "curl -s https://onceover.example.workers.dev": "needs a deployment",
+    "python3 -c 'import sqlite3;": "needs an export; tests/runtime/test_backup.py does it",
     "python3 ops/invocations.py": "needs a Cloudflare account; tests/unit/ops/test_invocations.py does it",
     "git pull": "changes the clone",
     "uv tool install": "asks a registry, and installs for the user",
