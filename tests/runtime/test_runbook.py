@@ -1,0 +1,132 @@
+"""The runbook's steps as they are written: commands in blocks and in sentences, on a server that wants keys."""
+
+import os
+import re
+import secrets
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.client import Client
+from tests.support.dev_server import ROOT, DevServer, eventually
+from tests.support.make_key import make_key
+from tests.support.receiver import Receiver
+from tests.support.shell_blocks import OF_THE_OUTER_MAKE, blocks
+
+pytestmark = pytest.mark.runtime
+RUNBOOK = ROOT / "docs" / "runbook.md"
+_MARKED = re.findall(
+    r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", RUNBOOK.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+)
+REQUESTS = list(dict.fromkeys(mark for mark in _MARKED if re.match(r"(GET|POST|DELETE) /", mark)))
+PROGRAMS = list(dict.fromkeys(mark for mark in _MARKED if re.match(r"(curl|onceover|make) ", mark)))
+NOT_RUN = {
+    "POST /api/sweep": "the command with curl does the same, and a second one within 30 s is refused",
+    "POST /api/tasks/{id}/retry": "needs a task that has spent its budget; tests/api/test_terms.py does it",
+}
+
+
+@dataclass
+class World:
+    """A deployment as an operator meets it: a task that has ended, its delivery, an endpoint, a key to revoke."""
+
+    server: DevServer
+    key: str
+    receiver: Receiver
+    ids: dict[str, str]
+
+    def path(self, written: str) -> str:
+        """A path of the runbook with an id in place of `{id}`."""
+        kind = written.split("/")[2]
+        return written.replace("{id}", self.ids.get(kind, ""))
+
+    def command(self, written: str) -> str:
+        """A command of the runbook with values in place of what stands in capitals."""
+        named = {"ID": self.ids["endpoint"], "NAME": "another", "URL": f"{self.receiver.url}/another"}
+        if not written.startswith("onceover "):
+            return written
+        return re.sub(r"(?<= )(ID|NAME|URL)\b", lambda found: named[found[1]], written)
+
+    def run(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run it in a shell that has what the runbook says first: `URL` and `KEY`."""
+        without = {name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE}
+        environment = {
+            **without,
+            "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "URL": self.server.url,
+            "KEY": self.key,
+            "ONCEOVER_URL": self.server.url,
+            "ONCEOVER_KEY": self.key,
+        }
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    state: Path = tmp_path_factory.mktemp("state")
+    values = {"WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true", "REQUIRE_KEYS": "true"}
+    flags = [part for name, value in values.items() for part in ("--var", f"{name}:{value}")]
+    with Receiver() as receiver, DevServer(state, *flags, "--cron-every", "1") as server:
+        key = make_key(state)
+        with Client(server.url) as client:
+            client.http.headers["Authorization"] = f"Bearer {key}"
+            sent = {"name": "one", "url": f"{receiver.url}/one", "event_types": ["task.completed"]}
+            endpoint = client.http.post("/v1/webhook_endpoints", json=sent).raise_for_status().json()["id"]
+            spare = (
+                client.http.post("/api/keys", json={"scopes": ["read"], "label": "spare"})
+                .raise_for_status()
+                .json()["id"]
+            )
+            task = client.finished(client.submit("A text.")["id"])["id"]
+            (delivery,) = eventually(lambda: client.http.get(f"/api/tasks/{task}/deliveries").json()["deliveries"])
+        ids = {"tasks": task, "deliveries": delivery["id"], "keys": spare, "endpoint": endpoint}
+        yield World(server, key, receiver, ids)
+
+
+def test_nothing_is_overlooked() -> None:
+    """The runbook has steps of each kind, and each exception is one of them."""
+    assert len(REQUESTS) >= 10
+    assert {program.split()[0] for program in PROGRAMS} == {"curl", "onceover", "make"}
+    assert set(NOT_RUN) <= set(REQUESTS)
+
+
+@pytest.mark.parametrize("block", blocks(RUNBOOK))
+def test_a_block_runs_with_a_key(block: str, world: World) -> None:
+    """`URL` and `KEY` are set as the page says, and no answer is an error."""
+    if block.startswith("npx wrangler tail"):
+        return  # test_wrangler_commands.py
+    done = world.run(block.replace("curl -s ", "curl -s --fail-with-body "))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("request_line", [line for line in REQUESTS if line not in NOT_RUN])
+def test_a_request_of_a_sentence_is_answered(request_line: str, world: World) -> None:
+    """With the operator's key, and with an id of what the sentence speaks of."""
+    method, path = request_line.split(" ")
+    answer = httpx.request(
+        method, world.server.url + world.path(path), headers={"Authorization": f"Bearer {world.key}"}, timeout=60
+    )
+    assert answer.is_success, f"{request_line}: {answer.status_code} {answer.text}"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_command_of_a_sentence_runs(program: str, world: World) -> None:
+    """Commands of make that go to an account are looked up, and their flags parsed by tests of their own."""
+    command = world.command(program)
+    if command.startswith("make "):
+        command = command.replace("make ", "make -n ", 1)
+    done = world.run(command.replace("curl -s ", "curl -s --fail-with-body "))
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
