@@ -117,6 +117,7 @@ def _verified(web: Web, wanted: Needs, found: Found, answer: Answer, say: Callab
     address = url[1] if url[1].startswith("https://") else f"https://{url[1]}"
     fault = verify(web, address, wanted, say)
     if fault is not None:
-        raise Failed(f"the deployment at {address} does not answer as it should: {fault}", FIXES["not-verified"])
+        fix = FIXES["first-not-verified" if found.version is None else "not-verified"]
+        raise Failed(f"the deployment at {address} does not answer as it should: {fault}", fix)
     say(f"Deployed: {address}")
     return address

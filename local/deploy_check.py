@@ -141,6 +141,11 @@ def _trial(url: str, env: str) -> list[str]:
     return [".venv/bin/onceover", "doctor", url, "--env", env, "--task"]
 
 
+def doctor_command(url: str, env: str) -> str:
+    """Return the command that has another look at the deployment, as a user of the clone types it."""
+    return shlex.join(_trial(url, env)[:-1])
+
+
 def trial_offer(url: str, env: str) -> list[str]:
     """Return what to print where no task was done: the command that does one, and what it costs."""
     if has_key():

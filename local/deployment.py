@@ -10,7 +10,7 @@ from .account import live_version, needs
 from .arguments import Parser, UsageError, fail, refuse_unknown, stopped
 from .cloud import Failed, need, report, run
 from .deploy import Shape, deploy
-from .deploy_check import WEB, doctor, trial_offer
+from .deploy_check import WEB, doctor, doctor_command, trial_offer
 from .node import ROOT, NodeMissing, wrangler
 from .secret_values import set_secrets
 
@@ -65,7 +65,7 @@ def deploy_command(env: str, arguments: Sequence[str]) -> int:
         key = f'make key ARGS="--remote{f" --env {env}" if env else ""}"'
         print(f"An API key for it: {key}. A key for the model's server: `make secrets`.")
         if doctor(url, env):
-            print("doctor found something; the deployment runs. `onceover doctor` repeats it.")
+            print(f"doctor found something; the deployment runs. `{doctor_command(url, env)}` repeats it.")
         for line in trial_offer(url, env):
             print(line)
     return 0

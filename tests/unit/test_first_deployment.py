@@ -1,0 +1,60 @@
+"""A first deployment that fails: what it says to run is there, and nothing is named that only a second one has."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from local import deployment
+from local.account import needs
+from local.cloud import Failed
+from local.deploy import Shape, deploy
+from local.deploy_check import Reply, Web, doctor_command
+from local.fixes import FIXES
+from local.node import ROOT
+from tests.support.cloud_account import CloudAccount
+
+NOT_FOUND = Reply(404, {}, "error code: 1042")
+
+
+def nowhere() -> Web:
+    """A network in which no deployment ever answers; its time passes with each pause."""
+    passed: list[float] = []
+    return Web(lambda _url: NOT_FOUND, lambda: sum(passed), passed.append)
+
+
+@pytest.mark.parametrize("env", ["", "free", "direct"])
+def test_a_first_deployment_that_does_not_answer_names_no_version_before(env: str, tmp_path: Path) -> None:
+    """There is none to go back to; a second one that fails has the way back, and says so."""
+    account = CloudAccount(tmp_path / "account.json")
+    for fix, back in (("first-not-verified", 0), ("not-verified", 1)):
+        lines: list[str] = []
+        with pytest.raises(Failed) as failed:
+            deploy(account, nowhere(), needs(ROOT, env), Shape(), lines.append)
+        assert failed.value.fix is FIXES[fix]
+        assert sum("back to the one before: npx wrangler rollback" in line for line in lines) == back
+
+
+def test_every_command_that_a_fix_names_is_there() -> None:
+    """Targets of make and scripts of the clone; tests/runtime/test_wrangler_commands.py has those of wrangler."""
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    marked = [mark for fix in FIXES.values() for mark in re.findall(r"`([^`]+)`", fix.text)]
+    assert {mark.split()[1] for mark in marked if mark.startswith("make ")} <= targets
+    assert [mark for mark in marked if mark.startswith("sh ") and not (ROOT / mark.split()[1]).is_file()] == []
+    pages = {page for fix in FIXES.values() for page in re.findall(r"docs/[a-z-]+\.md", fix.text)}
+    assert [page for page in pages if not (ROOT / page).is_file()] == []
+
+
+@pytest.mark.parametrize("env", ["", "free"])
+def test_what_repeats_doctor_is_a_program_of_the_clone(
+    env: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`onceover` alone is on nobody's PATH after `make deploy`."""
+    monkeypatch.setattr(deployment, "deploy", lambda *_: "https://x.test")
+    monkeypatch.setattr(deployment, "doctor", lambda *_: 1)
+    assert deployment.main(["deploy", f"--env={env}"]) == 0
+    (command,) = re.findall(r"the deployment runs\. `([^`]+)` repeats it", capsys.readouterr().out)
+    assert command == doctor_command("https://x.test", env)
+    program, *words = command.split()
+    assert (ROOT / program).is_file()
+    assert words[:2] == ["doctor", "https://x.test"]
