@@ -15,6 +15,7 @@ from tests.support.dev_server import ROOT
 from tests.support.fake_api import TASK_ID, Answer, FakeApi, chunk, event, failed, task
 from tests.support.terminal import Terminal
 
+pytestmark = pytest.mark.slow  # processes
 PATH = f"/api/tasks/{TASK_ID}"
 PROGRAM = [sys.executable, "-P", "-m", "onceover_cli"]
 LARGE = "祝福。" * 66_000
@@ -267,7 +268,6 @@ INTERRUPTED = """
 import os, signal
 from onceover_cli.interruption import explained
 
-pytestmark = pytest.mark.slow  # processes
 with explained("never said"):
     pass
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

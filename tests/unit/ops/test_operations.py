@@ -100,7 +100,7 @@ def test_rules_are_whole() -> None:
     assert len(set(names)) == len(names) >= 10
     for rule in rules:
         assert rule["labels"]["severity"] in {"page", "ticket"}
-        assert set(rule["annotations"]) == {"summary", "fix"}
+        assert set(rule["annotations"]) == {"summary", "fix", "runbook_url"}
     assert _first_cells("Alert rules") == names
 
 

@@ -15,7 +15,7 @@ CONTAINER = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(
 
 def of_the_workflow(action: str) -> dict[str, str]:
     """What the workflow of every change tells an action that sets a language up."""
-    (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))["jobs"].values()
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))["jobs"]["ci"]
     (found,) = [step["with"] for step in job["steps"] if step.get("uses", "").startswith(f"actions/setup-{action}@")]
     return dict(found)
 
