@@ -100,6 +100,11 @@ async function cancelled() {
   return [end.type, end.response.status];
 }
 
+if (early === "outlives") {
+  console.log("ready"); // an SDK takes seconds to import, in which a server could come and go
+  await new Promise((resume) => process.stdin.once("data", resume));
+  process.stdin.unref();
+}
 const seen =
   early === "early" || early === "outlives"
     ? { patient: await patient() }

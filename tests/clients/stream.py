@@ -106,6 +106,8 @@ def main(url: str, key: str, early: str) -> dict[str, object]:
     if early == "early":
         return {"patient": patient(client)}
     if early == "outlives":
+        print("ready", flush=True)  # an SDK takes seconds to import, in which a server could come and go
+        sys.stdin.readline()
         return {"patient": patient(client, broken_by=transport_error())}
     return {
         "concat": whole(client, reduce="concat"),

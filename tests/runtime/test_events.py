@@ -171,8 +171,19 @@ class Abroad:
         program = [sys.executable, "stream.py"] if language == "Python" else [find_node(), "stream.mjs", "openai"]
         command = [str(part) for part in (*program, url, "oo_nobody", "outlives")]
         self._process = subprocess.Popen(
-            command, cwd=CLIENTS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=CLIENTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+
+    def wait_until_ready(self) -> None:
+        """Wait until it has read its SDK."""
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
+
+    def go(self) -> None:
+        """Have it submit."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
 
     def seen(self) -> dict[str, Any]:
         """Wait for its end, and return what it saw."""
@@ -203,6 +214,11 @@ def test_a_stream_outlives_the_server(tmp_path: Path, env: tuple[str, ...]):
         try:
             with Client(server.url) as client, httpx.Client(base_url=server.url) as another:
                 abroad = [Abroad(server.url, language) for language in languages]
+                for program in abroad:
+                    program.wait_until_ready()
+                for program in abroad:
+                    program.go()
+                eventually(lambda: len(client.http.get("/api/tasks").json()["tasks"]) == len(languages))
                 task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
                 follower = Follower(another, task["links"]["events"])
                 broken = list[float]()

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from local.node import ROOT, find_node
+from tests.support.client import Json
 from tests.support.dev_server import DevServer
 from tests.support.tiny_worker import write_tiny_worker
 
@@ -51,9 +52,19 @@ def test_the_glue_is_cloudflares(tiny: DevServer):
 
 
 def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: DevServer):
-    """Many additions take no time, and a timer of n ms shows n ms; the moving clock does neither."""
-    seen = httpx.get(f"{tiny.url}/clock", timeout=60).json()
+    """Many additions take no time, and a timer of n ms shows n ms; the moving clock does neither.
+
+    The standing clock moves in a turn of more than 250 ms. A busy machine makes one of these additions, so it is asked
+    until a turn was shorter.
+    """
+
+    def ask() -> Json:
+        return httpx.get(f"{tiny.url}/clock", timeout=60).json()
+
+    seen = ask()
     assert abs(seen["first"] / 1000 - time.time()) < CLOSE_SECONDS
+    if "standing" in tiny.command:
+        seen = next(found for found in (ask() for _ in range(20)) if found["within a turn"] == 0)
     exact = all(asked == passed for asked, passed in seen["timers"])
     if "standing" in tiny.command:
         assert seen["within a turn"] == 0
