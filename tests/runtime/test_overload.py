@@ -130,7 +130,6 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
         ) as server,
         AskingAgain(server.url) as client,
     ):
-        client.http.headers.update(ALONE)
         tasks = [client.submit(paragraphs(CHUNKS), chunk=SMALL) for _ in range(TASKS)]
         for _ in range(4):
             members = server.group_members()
