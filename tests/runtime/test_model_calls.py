@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tests.support.client import Client, paragraphs
-from tests.support.dev_server import DevServer
+from tests.support.dev_server import DevServer, eventually
 from tests.support.model_plan import Plan, drop, empty, ended, garbage, hang, rate_limit, stall, status
 from tests.support.model_server import ModelServer
 
@@ -183,6 +183,9 @@ def test_outputs_that_were_cut_off_are_marked(client: Client, dev: DevServer, mo
     assert [chunk["finishReason"] for chunk in client.chunks(task["id"])] == list(reasons.values())
     (listed,) = [one for one in client.http.get("/api/tasks").json()["tasks"] if one["id"] == task["id"]]
     assert listed["progress"]["truncated"] == 2
-    done = [json.loads(line) for line in dev.lines if '"event":"calls_done"' in line and task["id"] in line]
-    said = {chunk: reason for line in done for chunk, reason in line.get("truncated", {}).items()}
-    assert said == {"0": "length", "2": "content_filter"}
+
+    def said() -> dict[str, str]:
+        done = [json.loads(line) for line in list(dev.lines) if '"event":"calls_done"' in line and task["id"] in line]
+        return {chunk: reason for line in done for chunk, reason in line.get("truncated", {}).items()}
+
+    eventually(lambda: said() == {"0": "length", "2": "content_filter"})
