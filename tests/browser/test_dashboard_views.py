@@ -238,8 +238,9 @@ def test_it_is_itself_in_either_language_theme_and_width(
         assert page.evaluate("document.documentElement.scrollWidth") == 360, view
         page.set_viewport_size(viewport)
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    page.locator(".tools button").nth(1).click()
-    page.locator(".tools button").nth(1).click()  # auto, light, dark
+    theme = page.get_by_role("button", name=re.compile("Theme|主题"))
+    theme.click()
+    theme.click()  # auto, light, dark
     page.reload()
     assert (page.evaluate("getComputedStyle(document.body).backgroundColor") == dark) == (scheme == "dark")
     page.locator(".tools button").last.click()
