@@ -7,16 +7,19 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import pytest
 
 from local import model
-from local.model_server import NAME
+from local.model_server import NAME, OUTPUT_TOKENS, chunk_chars
 from local.wrangler_dev import free_port
+from src.core.chunks import cuts
+from src.processing.submission import DEFAULT_INSTRUCTIONS
 from tests.support.client import Client, openai
-from tests.support.dev_server import DevServer, eventually
+from tests.support.dev_server import ROOT, DevServer, eventually
 
 why_not = model.missing()
 pytestmark = [pytest.mark.runtime, pytest.mark.skipif(why_not is not None, reason=why_not or "")]
@@ -134,3 +137,17 @@ def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Clie
     assert (done["status"], done["error"]["code"]) == ("failed", "model_refused")
     assert "context size" in done["error"]["message"]
     assert done["usage"]["modelCalls"] == 1
+
+
+@pytest.mark.parametrize(("name", "calls"), [("english.txt", 20), ("chinese.txt", 6)])
+def test_every_chunk_of_the_examples_fits_what_make_model_serves(warm: Client, real: RealModel, name: str, calls: int):
+    """With the chunks that the printed command sets; the model's own tokenizer counts, and the page has the calls."""
+    assert warm
+    text = (ROOT / "examples" / name).read_text("utf-8")
+    ends = (0, *cuts(text, chunk_chars(model.CONTEXT_TOKENS)))
+    sent = [DEFAULT_INSTRUCTIONS + text[start:end] for start, end in pairwise(ends)]
+    answers = [httpx.post(f"http://127.0.0.1:{real.port}/tokenize", json={"content": one}, timeout=60) for one in sent]
+    template = 60  # the roles and marks of a chat around it
+    longest = max(len(answer.raise_for_status().json()["tokens"]) for answer in answers)
+    assert longest + template + OUTPUT_TOKENS < model.CONTEXT_TOKENS
+    assert len(sent) == calls
