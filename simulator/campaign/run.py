@@ -82,6 +82,23 @@ def _with_clocks(rng: Random) -> dict[str, float]:
     return dict.fromkeys(("clock_skewed", "clock_jumped"), 0.0) if rng.random() < CLOCKS_AGREE_SHARE else {}
 
 
+def _ordinary(seed: int, rng: Random, limiter_rng: Random, profile: str, *, terms: bool, crowd: bool) -> Workload:
+    """Draw what schedules of all profiles have, each part from a generator of its own."""
+    drawn = draw(rng)
+    if crowd:
+        drawn = crowded(drawn, Random(f"{seed}/crowd"))
+    drawn = with_terms(drawn, Random(f"{seed}/bounds"), always=terms)
+    drawn = patient(drawn, Random(f"{seed}/patience"))
+    drawn = metered(drawn, limiter_rng)
+    drawn = placed(drawn, Random(f"{seed}/places"))
+    drawn = slow(drawn, Random(f"{seed}/slow calls"))
+    if profile == DEAD:
+        drawn = polled(drawn, Random(f"{seed}/polled"))
+    drawn = mixed(drawn, Random(f"{seed}/releases"))
+    drawn = replace(drawn, small_windows=Random(f"{seed}/windows").random() < 0.3)
+    return followed(drawn, Random(f"{seed}/followed"))
+
+
 def run_seed(
     seed: int,
     *,
@@ -97,20 +114,8 @@ def run_seed(
     rng = Random(f"{seed}/workload")
     any_profile = profile is None and fault_rates is None
     profile = profile or rng.choice(_PROFILE_OF_TEN)
-    drawn = draw(rng)
-    if crowd:
-        drawn = crowded(drawn, Random(f"{seed}/crowd"))
-    drawn = with_terms(drawn, Random(f"{seed}/bounds"), always=terms)
-    drawn = patient(drawn, Random(f"{seed}/patience"))
     limiter_rng = Random(f"{seed}/rate limiter/workload")
-    drawn = metered(drawn, limiter_rng)
-    drawn = placed(drawn, Random(f"{seed}/places"))
-    drawn = slow(drawn, Random(f"{seed}/slow calls"))
-    if profile == DEAD:
-        drawn = polled(drawn, Random(f"{seed}/polled"))
-    drawn = mixed(drawn, Random(f"{seed}/releases"))
-    drawn = replace(drawn, small_windows=Random(f"{seed}/windows").random() < 0.3)
-    drawn = followed(drawn, Random(f"{seed}/followed"))
+    drawn = _ordinary(seed, rng, limiter_rng, profile, terms=terms, crowd=crowd)
     away_rng = Random(f"{seed}/model away")
     drawn = bearing(drawn, away_rng, always=profile == AWAY)
     hook_rng = Random(f"{seed}/webhooks")
