@@ -107,6 +107,11 @@ class Patience:
         """Whether the model is away, and this is no brown-out: the tenant has had no success of late."""
         return self.narrow(now) and not self._news.is_brown(now)
 
+    def troubled_for(self, now: float) -> float:
+        """Return for how many seconds the tenant's calls have failed, as far as the isolate knows."""
+        since = self._news.trouble.since
+        return 0.0 if since is None else now - since
+
     def width(self, usual: int, now: float) -> int:
         """Return how many calls may be out, where they are `usual` while all succeed."""
         return self._news.width(usual, now) if self._seconds else usual

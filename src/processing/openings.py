@@ -14,6 +14,7 @@ from .terms import Terms
 # For how long a run of the queue waits, since it holds a consumer that other tasks may need: while its model is away,
 # and after a failure otherwise. Waits of a brown-out, which may be many, are no longer than that.
 AWAY_SECONDS_MOST = 2.0
+TURN_SECONDS_MOST = 120.0
 FAILURE_SECONDS_MOST = limits.UNCOUNTED_SECONDS_MOST
 
 
@@ -73,9 +74,14 @@ class Openings:
     def returns_in(self, wait: float, now: float) -> float:
         """Return for how many seconds the task is given back that has to wait so long for its next call.
 
+        Where a run of the queue has only waited for its turn to ask, the task comes back ever later: each time is a
+        message and a claim.
+
         On the direct route cron brings it back, once a minute. So after a failure the next run comes too soon rather
         than too late, and sits out what is left.
         """
+        if self._route is Route.QUEUE and not self._ledger.ended and self._ledger.patience.away(now):
+            wait = max(wait, min(TURN_SECONDS_MOST, self._ledger.patience.troubled_for(now)))
         most = limits.INLINE_WAIT_SECONDS_MOST
         early = self._route is Route.DIRECT and wait > most and self._ledger.bars(now).reason == "backoff"
         return wait - most if early else wait

@@ -307,8 +307,23 @@ def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: f
         wait = bench.task().waiting_for
         assert wait is not None
         assert wait.reason == "model_away"
-        bench.do(asyncio.sleep(seconds))
+        bench.do(asyncio.sleep(outcome.delay_seconds))
         assert bench.run() == Ended(Status.COMPLETED)
+
+
+def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
+    """It never has its turn to ask: each time is a message and a claim, so they are few."""
+    bench, news, delays = WorkerBench(), ModelNews(), list[float]()
+    bench.insert(2)
+    for _ in range(8):
+        now = bench.loop.time()
+        news.of(TENANT, bench.model.default_model).failed(CHUNK, now, now, 3.0, 0.0)
+        outcome = bench.do(replace(bench.worker(), news=news).run(TaskKey("task"), HOST))
+        assert isinstance(outcome, Released)
+        delays.append(outcome.delay_seconds)
+        bench.do(asyncio.sleep(outcome.delay_seconds))
+    assert delays == [3, 3, 6, 12, 24, 48, 96, 120]
+    assert bench.model.calls == []
 
 
 def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
