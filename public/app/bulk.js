@@ -4,6 +4,7 @@ import { call, now } from "./api.js";
 import { RETRIED_BY_CODE } from "./codes.js";
 import { absolute, count, t } from "./i18n.js";
 import { announce, Dialog, Trouble } from "./parts.js";
+import { whose } from "./prefs.js";
 
 export function Bulk({ kind, after, before, onClose }) {
   const [choice, setChoice] = useState("");
@@ -27,10 +28,11 @@ export function Bulk({ kind, after, before, onClose }) {
   }, [kind, choice, until]);
   const act = async () => {
     let done = 0;
+    const begun = whose(); // the dialog may be left meanwhile, and another tenant or key be chosen: its tasks are not meant
     setState({ busy: true, error: null, done });
     try {
       // At most 100 a request. No more are touched than were counted, though a task that is put back may fail again.
-      for (let more = true; more && done < plan.tasks; ) {
+      for (let more = true; more && done < plan.tasks && whose() === begun; ) {
         const { data } = await call("POST", `/api/tasks/${kind}`, { body });
         const here = data.retried ?? data.cancelled;
         done += here;

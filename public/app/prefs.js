@@ -32,6 +32,9 @@ const chosen = {
 
 export const prefs = () => chosen;
 
+/** Whose tasks a call would be about now: by which key, and of which tenant. */
+export const whose = () => `${chosen.key} ${chosen.tenant}`;
+
 export function choose(name, value) {
   chosen[name] = value;
   write(OF_TAB.includes(name) ? tab : local, `onceover.${name}`, value === "" ? null : value);

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ViewportSize, expect
+from playwright.sync_api import Browser, Route, ViewportSize, expect
 from standardwebhooks.webhooks import Webhook
 
 from src.core.tallies import BOUNDS_MS
@@ -93,6 +93,40 @@ def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: 
     page.get_by_role("button", name="Tenant: Own tenant").click()
     expect(page.get_by_role("dialog")).to_contain_text("This key is for its own tenant.")
     assert set(tab.refused) == {403}
+
+
+def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, server: DevServer) -> None:
+    """Its dialog may be left while it is at work. What it has not done yet it does not do to the tenant chosen next."""
+    tab = Watched(browser, server.url)
+    asked: list[str] = []
+    held: list[Route] = []
+    figures = {"tasks": 1, "more": False, "failed": 0, "failures": [], "modelCalls": 1}
+    tenants = [{"tenant": name, **figures} for name in ("acme", "beta")]
+
+    def cancel(route: Route) -> None:
+        if (route.request.post_data_json or {}).get("dryRun"):
+            route.fulfill(json={"tasks": 300, "more": False})
+            return
+        asked.append(urlsplit(route.request.url).query)
+        held.append(route)
+
+    tab.page.route("**/api/tenants*", lambda route: route.fulfill(json={"tenants": tenants, "nextCursor": None}))
+    tab.page.route("**/api/tasks?*", lambda route: route.fulfill(json={"tasks": [], "nextCursor": None}))
+    tab.page.route("**/api/tasks/cancel*", cancel)
+    page = tab.open("#/tasks", "oo_key")
+    page.get_by_role("button", name="Tenant: Own tenant").click()
+    page.get_by_role("dialog").get_by_role("button", name="acme").click()
+    page.get_by_role("button", name="Cancel many").click()
+    page.get_by_role("button", name="Cancel 300 tasks").click()
+    page.get_by_role("dialog").get_by_role("button", name="Back").click()
+    page.get_by_role("button", name="Tenant: acme").click()
+    page.get_by_role("dialog").get_by_role("button", name="beta").click()
+    expect(page.get_by_role("button", name="Tenant: beta")).to_be_visible()
+    held[0].fulfill(json={"cancelled": 100, "more": True})
+    expect(page.get_by_text("100 tasks cancelled.")).to_be_attached()
+    assert asked == ["tenant=acme"]
+    assert tab.faults == []
+    tab.context.close()
 
 
 def past(server: DevServer, *steps: range) -> None:
