@@ -1,4 +1,7 @@
-"""Query parameters: which ones a call takes, and what they mean. A parameter with no value counts as absent."""
+"""Query parameters: which ones a call takes, and what they mean. A parameter with no value counts as absent.
+
+`tenant` alone does not: a script whose variable is empty would act on its own tenant.
+"""
 
 import base64
 import re
@@ -11,6 +14,7 @@ from uuid import UUID
 from ..core import limits
 from ..core.states import Status
 from ..store.pages import Span, span
+from .acting import TENANT
 from .messages import Query
 from .problems import INVALID_FIELDS, FieldError, Kind, Refusal, field_refusal, named
 
@@ -39,7 +43,7 @@ def parse(text: str, known: Collection[str], unknown: Kind = INVALID_FIELDS) -> 
             errors.append(FieldError(named(name), "is not a known query parameter"))
         elif name in found:
             errors.append(FieldError(name, "is given more than once"))
-        elif value:
+        elif value or name == TENANT:
             found[name] = value
     if errors:
         raise field_refusal(errors, unknown)

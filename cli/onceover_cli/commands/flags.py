@@ -103,6 +103,8 @@ def connect(
 
     A flag behind the command wins over one before it, and that over the variable. Raises `CommandError`.
     """
+    if tenant == "":  # a variable of a script that is empty: the server would act on the key's own tenant
+        raise CommandError("--tenant: name a tenant, or leave the flag out for the key's own")
     where = place(target or _nearest(context, "url", url), _nearest(context, "key", key))
     is_typed = _is_typed(context, "key") or context.find_root().params.get("key") is not None
     if where.key is not None and is_typed:
