@@ -187,7 +187,8 @@ async def _cancel(api: Api, fields: BulkCancelFields, ends_at: float, tenant: st
     await asyncio.gather(asyncio.sleep(0.0 if late else held), telling)
     if late:
         raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers={"Retry-After": str(ceil(held))})
-    return across.Told(BulkCancelView(cancelled=done.tasks, more=done.more), ends=done.tasks > 0, again=done.more)
+    view = BulkCancelView(cancelled=done.tasks, more=done.more)
+    return across.Told(view, ends=done.tasks > 0 or done.more, again=done.more)
 
 
 async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -> None:

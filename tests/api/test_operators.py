@@ -14,12 +14,15 @@ import pytest
 
 from src.core import tenants as core
 from src.core.codes import TaskCode
-from src.core.ids import new_task_id, task_key_of
+from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.keys import OWN_SCOPES, Scope
+from src.core.states import Status
 from src.core.task import Failure, Route
 from src.http.catalogue import document
 from src.http.messages import Reply
+from src.store.bulk import BulkStore, Generations
 from src.store.claims import Claim, Fail
+from src.store.pages import Span
 from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, bearer, data
 
 Json = dict[str, Any]
@@ -279,6 +282,15 @@ def test_other_calls_take_no_tenant(two: Two, operation: str) -> None:
     assert two.acts() == []
 
 
+@pytest.mark.parametrize("where", ["", f"&tenant={THEIRS}", "&tenant="])
+def test_a_tenant_without_a_name_is_refused(two: Two, where: str) -> None:
+    """A script whose variable is empty must not act on its own tenant instead, nor name two tenants."""
+    for operation in ("cancelTasks", "retryTasks", "listTasks", "submitTask"):
+        reply = two.ask(operation, two.bench.make_key(*Scope), where)
+        assert (reply.status, [one["field"] for one in data(reply)["errors"]]) == (422, ["tenant"]), operation
+    assert two.acts() == []
+
+
 def test_without_keys_there_is_one_tenant() -> None:
     """Where no key is looked at, everybody is `local`: others' tasks stay theirs."""
     bench = ApiBench()
@@ -414,6 +426,28 @@ def test_bulk_goes_on_with_what_a_tenant_has_left(
         told.append((one["tenant"], one[counts], one["more"]))
         cursor = one["nextCursor"]
     assert told == [(THEIRS, 1, True), (THEIRS, 1, False), (OURS, 1, False)]
+
+
+def test_a_cancellation_that_finds_all_changed_comes_back(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where those that it found have another status before it could cancel them, the tenant's others have a turn."""
+    monkeypatch.setattr("src.core.limits.BULK_TASKS_MOST", 1)
+    two.submit(THEIRS)
+    key, find = two.bench.make_key(*Scope), BulkStore.going_on_in
+    changed: list[TaskKey] = []
+    body = {"status": "pending"}
+
+    async def find_too_late(store: BulkStore, tenant: str, span: Span, status: Status | None, most: int) -> Generations:
+        found = await find(store, tenant, span, status, most)
+        if tenant == THEIRS and not changed:
+            changed.append(next(iter(found)))
+            await two.bench.store.claim(changed[0], holder="", host="", route=Route.QUEUE, lease_ms=180_000)
+        return found
+
+    monkeypatch.setattr(BulkStore, "going_on_in", find_too_late)
+    first = data(two.ask("cancelTasks", key, "*", body=body))
+    assert (first["tenant"], first["cancelled"], first["more"]) == (THEIRS, 0, True)
+    told = data(two.ask("cancelTasks", key, f"*&cursor={first['nextCursor']}", body=body))
+    assert (told["tenant"], told["cancelled"]) == (THEIRS, 1)
 
 
 def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
