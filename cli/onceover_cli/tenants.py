@@ -26,13 +26,18 @@ class Tenant:
     backoff: Backoff = field(default_factory=lambda: Backoff(PATIENCE_SECONDS))
 
     def ask(self, method: str, path: str, params: Json | None = None, body: Json | None = None) -> Json | None:
-        """Send a request until it is answered; None where there is nothing (404). Raises `CommandError`."""
+        """Send a request until it is answered; None where there is nothing (404). Raises `CommandError`.
+
+        An erasure that finds nothing after an answer that was lost, or of 5xx, is the one before it: it counts.
+        """
+        may_be_done = False
         while True:
             try:
                 answer = self.api.ask(method, path, params=params, body=body)
             except (Refused, Unreachable) as error:
                 if isinstance(error, Refused) and error.status == 404:
-                    return None
+                    return {} if may_be_done and method == "DELETE" else None
+                may_be_done |= error.is_lost if isinstance(error, Unreachable) else error.status >= 500
                 if isinstance(error, Refused) and not error.may_pass:
                     raise
                 if not self.backoff.is_away:
@@ -173,7 +178,9 @@ def _line(raw: bytes) -> Json | None:
 
 @dataclass(slots=True)
 class Erased:
-    """What an erasure came to. `gone`: others had erased them first. `newer`: tasks that came since it began."""
+    """What an erasure came to. `gone`: others had erased them first. `newer`: tasks that came since it began, and are
+    there at its end: a page of them at most.
+    """
 
     cancelled: int = 0
     erased: int = 0
@@ -211,5 +218,6 @@ def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
         cursor = page["nextCursor"]
         if cursor is None:
             break
-    done.newer = tenant.newer_than(first[0]["id"])
+    # Not those with newer ids alone: an id is made before its task is stored, and may come in behind the pages.
+    done.newer = tenant.newer_than(None)
     return done

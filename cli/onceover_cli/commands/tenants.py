@@ -91,21 +91,21 @@ def export(
 
 def _to_file(tenant: Tenant, name: str, target: Path, *, is_quiet: bool) -> Exported:
     file, so_far = tenants.resume(target, name)
-    with file:
-        if so_far.is_whole:
-            terminal.say(f"{target} is a whole export already.")
-            return so_far
-        if so_far.is_begun and not is_quiet:
-            terminal.say(f"Going on behind {many(so_far.tasks, 'task')} in {target}.")
-        try:
+    try:
+        with file:  # closing it writes again what a full disk did not take
+            if so_far.is_whole:
+                terminal.say(f"{target} is a whole export already.")
+                return so_far
+            if so_far.is_begun and not is_quiet:
+                terminal.say(f"Going on behind {many(so_far.tasks, 'task')} in {target}.")
             for line in tenants.export(tenant, name, so_far):
                 file.write(_text(line).encode())
                 file.flush()
-        except OSError as error:
+    except (CommandError, OSError, KeyboardInterrupt) as error:
+        terminal.say(f"The export is not whole: the same command goes on in {target}.")
+        if isinstance(error, OSError):
             raise CommandError(f"cannot write {target}: {error.strerror}") from None
-        except (CommandError, KeyboardInterrupt):
-            terminal.say(f"The export is not whole: the same command goes on in {target}.")
-            raise
+        raise
     return so_far
 
 

@@ -1,6 +1,7 @@
 """`--tenant`, `tenant export` and `tenant erase`: whose tasks are meant, where they go on, what they say of changes."""
 
 import json
+import resource
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from src.core import limits
-from tests.support.fake_api import TASK_ID, Answer, Asked, FakeApi, Json, event, problem, task
+from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, Json, event, problem, task
 from tests.unit.cli.test_cli_commands import Runs, conforms, fake, run
 
 __all__ = ("fake", "run")
@@ -55,6 +56,14 @@ def test_each_request_names_the_tenant(command: list[str], fake: FakeApi, run: R
     fake.asked.clear()
     assert run(*command)[0] == 0
     assert {asked.query.get("tenant") for asked in fake.asked} == {None}
+
+
+@pytest.mark.parametrize("command", [["cancel", "--all"], ["delete", TASK_ID], ["list"]], ids=" ".join)
+def test_a_tenant_without_a_name_is_none(command: list[str], fake: FakeApi, run: Runs) -> None:
+    """`--tenant "$NAME"` with an empty variable does not act on the key's own tasks."""
+    status, _, err = run(*command, "--tenant", "")
+    assert (status, fake.asked) == (1, [])
+    assert "--tenant: name a tenant" in err
 
 
 def test_a_submission_says_how_to_watch_it_there(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
@@ -123,7 +132,7 @@ class Tasks:
         for one in IDS:
             fake.on("GET", f"/api/tasks/{one}", partial(self._read, one))
             fake.on("GET", f"/api/tasks/{one}/deliveries", {"deliveries": [{"id": f"of {one}"}]})
-            fake.on("DELETE", f"/api/tasks/{one}", partial(self._erase, one))
+            fake.on("DELETE", f"/api/tasks/{one}", partial(self.erase, one))
 
     def _page(self, asked: Asked) -> Json:
         behind = asked.query.get("cursor", "~")
@@ -142,7 +151,7 @@ class Tasks:
     def _cancel(self, asked: Asked) -> Json:
         return {"tasks": 1, "more": False} if asked.body.get("dryRun") else {"cancelled": 1, "more": False}
 
-    def _erase(self, one: str, _asked: Asked) -> Any:
+    def erase(self, one: str, _asked: Asked) -> Any:
         if one not in self.ids:
             return problem(404, "not_found")
         self.ids.remove(one)
@@ -214,6 +223,25 @@ def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: 
     assert "is no export of tenant acme" in err
 
 
+def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
+    """A file that takes no more is named, with why and what to do; with room the same command does the rest."""
+    Tasks(fake, IDS[:4])
+    target = tmp_path / "acme.jsonl"
+    large = {"id": IDS[0], "input": "x" * 1_000_000}
+    fake.on("GET", f"/api/tasks/{IDS[0]}", task(**large))
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, unlimited[1]))
+    try:
+        status, _, err = run("tenant", "export", "acme", "--to", str(target))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert status == 1
+    assert f"cannot write {target}: File too large" in err
+    assert f"the same command goes on in {target}" in err
+    assert run("tenant", "export", "acme", "--to", str(target))[0] == 0
+    assert [one["task"]["id"] for one in lines(target) if one["kind"] == "task"] == IDS[3::-1]
+
+
 # --- Erasure -----------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +273,37 @@ def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -
     assert tasks.ids == [IDS[4]]
 
 
+def test_a_task_whose_submission_was_slow_is_told(fake: FakeApi, run: Runs) -> None:
+    """An id is made before its task is stored: one that is older than the newest may come in behind the pages."""
+    tasks = Tasks(fake, [IDS[0], IDS[2], IDS[3]])
+
+    def and_an_older_one(_asked: Asked) -> Answer:
+        tasks.ids.remove(IDS[0])
+        tasks.ids.append(IDS[1])
+        return Answer(204)
+
+    fake.on("DELETE", f"/api/tasks/{IDS[0]}", and_an_older_one)
+    status, _, err = run("tenant", "erase", "acme", "--yes")
+    assert (status, tasks.ids) == (3, [IDS[1]])
+    assert "1 task came meanwhile, and stay" in err
+
+
+@pytest.mark.parametrize("answer", [LOST, problem(503, "database_unavailable")], ids=["lost", "503"])
+def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run: Runs) -> None:
+    """The request that found nothing any more was the second of ours."""
+    tasks = Tasks(fake, IDS[:1])
+
+    def erased_unheard(asked: Asked) -> Any:
+        if IDS[0] not in tasks.ids:
+            return problem(404, "not_found")
+        tasks.ids.remove(IDS[0])
+        return answer
+
+    fake.on("DELETE", f"/api/tasks/{IDS[0]}", erased_unheard)
+    status, out, _ = run("tenant", "erase", "acme", "--yes", "-o", "json")
+    assert (status, json.loads(out)) == (0, {"tenant": "acme", "erased": 1, "gone": 0, "newer": 0})
+
+
 def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
     """A refusal in the middle ends it; the same command does the rest."""
     tasks = Tasks(fake, IDS[:4])
@@ -272,7 +331,8 @@ def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
 
 def test_a_busy_server_is_asked_again(fake: FakeApi, run: Runs) -> None:
     """What may pass is waited for: 429 and 503 of a server that has enough of us."""
-    Tasks(fake, IDS[:1])
-    fake.on("DELETE", f"/api/tasks/{IDS[0]}", problem(429, "limit_reached"), problem(503, "overloaded"), Answer(204))
+    tasks = Tasks(fake, IDS[:1])
+    busy = (problem(429, "limit_reached"), problem(503, "overloaded"))
+    fake.on("DELETE", f"/api/tasks/{IDS[0]}", *busy, partial(tasks.erase, IDS[0]))
     assert run("tenant", "erase", "acme", "--yes")[:2] == (0, "1 task erased\n")
     assert limits.LIST_LIMIT_MOST == 100  # the page that it reads
