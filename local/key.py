@@ -92,6 +92,8 @@ def _run(options: KeyOptions, *command: str) -> str:
             break
     if "no such table" in said:
         raise UsageError("the database has no tables yet: run `make deploy` first, which applies the migrations")
+    if "has no column named" in said:
+        raise UsageError("the database is older than this checkout: run `make deploy`, which applies the migrations")
     told = told_by(plain(said))
     if options.persist_to is None:
         fix = fix_for(told)

@@ -190,6 +190,7 @@ def test_a_server_that_writes_at_that_moment_does_not_matter(
     ("status", "said", "shown"),
     [
         (1, '{"error": {"text": "no such table: api_keys: SQLITE_ERROR"}}', "run `make deploy` first"),
+        (1, "table api_keys has no column named operator: SQLITE_ERROR", "older than this checkout: run `make deploy`"),
         (1, "Not logged in.", "npx wrangler login"),
         (0, "", "wrangler said nothing of a key"),
         (0, '[\n{"results": []}]', f"has {limits.KEYS_MOST} keys already"),
