@@ -69,6 +69,8 @@ def cursor(tenant: str | None, place: str = "") -> str | None:
 
 async def read_page(exchange: Exchange, page_of: PageOf) -> Reply:
     """Show a page of the tasks of all tenants: the newest first of one tenant, then those of the next."""
+    queries.status_filter(exchange.query)  # what is wrong with the filters is refused before a tenant is visited
+    queries.created_span("", exchange.query)
     most, found = queries.page_limit(exchange.query), await visit(exchange)
     shown: list[TaskView] = []
     next_cursor = cursor(found.behind)

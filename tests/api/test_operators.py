@@ -388,6 +388,14 @@ def test_bad_cursors_are_refused(two: Two) -> None:
         assert two.ask(operation, key, where).status == 422, (operation, where)
 
 
+@pytest.mark.parametrize("query", ["status=bogus", "createdAfter=bogus", "createdBefore=bogus", "limit=0"])
+@pytest.mark.parametrize("cursor", ["", "zz:"])
+def test_bad_filters_are_refused_before_a_tenant_is_visited(two: Two, query: str, cursor: str) -> None:
+    """Behind the last tenant as before the first one; and no act is logged that has not begun."""
+    assert two.ask("listTasks", two.bench.make_key(*Scope), f"*&cursor={cursor}&{query}").status == 422
+    assert two.acts() == []
+
+
 @pytest.mark.parametrize(
     ("operation", "counts", "thing"), [("retryTasks", "retried", "failed"), ("cancelTasks", "cancelled", "going")]
 )
