@@ -47,14 +47,18 @@ def beside(workload: Workload, rng: Random) -> Workload:
 
 
 def crowded(workload: Workload, rng: Random) -> Workload:
-    """Have 200 tasks of four tenants come within a minute. Most are one tenant's, and some of those are poisoned."""
+    """Have 200 tasks of four tenants come within a minute. Most are one tenant's, and some of those are poisoned.
+
+    Slices are as long as ever: with one of five seconds each pause of a poisoned chunk would end its run, and cost the
+    writes of another.
+    """
     drawn = [spec for _ in range(CROWD_TASKS // 2) for spec in draw(rng).tasks][:CROWD_TASKS]
     tasks = []
     for spec in drawn:
         tenant = rng.choice((*CROWD, *CROWD[:1] * 6))
         poisoned = tenant == CROWD[0] and rng.random() < 0.3
         tasks.append(replace(spec, at=rng.uniform(0, CROWD_SECONDS), tenant=tenant, poisoned=poisoned))
-    return replace(workload, tasks=tuple(tasks), consumers=rng.choice((4, 10, 250)))
+    return replace(workload, tasks=tuple(tasks), consumers=rng.choice((4, 10, 250)), short_slices=False)
 
 
 def responded(workload: Workload, rng: Random) -> Workload:
