@@ -34,7 +34,7 @@ STARTS_JUDGED = "tasks that objects began beside another tenant's trouble"
 STARTS_EXCUSED = f"{STARTS_JUDGED}, or others did, excused for what they may have waited for"
 # How tasks reach their hosts: messages, sends, alarms, triggers, and the clock by which an object sets its alarm.
 _ON_THE_WAY = frozenset(kind.name for kind in KINDS.values() if kind.number in {1, 2, 4, 5, 6, 11, 13, 24})
-_MARKS = ('"event":"accepted"', '"event":"claimed"', '"event":"run_ended"')
+_MARKS = ('"event":"accepted"', '"event":"claimed"', '"event":"run_ended"', '"delay_seconds"')
 
 
 @dataclass(slots=True)
@@ -77,6 +77,8 @@ class Undelayed:
         task_key, now = task_key_of(told["tenant"], told["task"]), self._world.loop.now()
         if told["event"] == "accepted":
             self._accepted[task_key] = now
+        elif told["event"] == "dispatched":  # a run has given it back for so long
+            self._judge(task_key, told["delay_seconds"])
         elif told["event"] == "claimed":
             self._runs[task_key] = _Run(now)
             came_at = self._accepted.pop(task_key, None)
@@ -84,7 +86,7 @@ class Undelayed:
                 came_at is not None and told["fence"] == 1
             ):  # it may begin before its submission says that it was accepted
                 self._judge_start(task_key, told["route"], now - came_at)
-        elif (run := self._runs.pop(task_key, None)) is not None:
+        elif told["event"] == "run_ended" and (run := self._runs.pop(task_key, None)) is not None:
             self._judge(task_key, max(run.longest, run.pause(now)))
 
     def _served(self, call: ModelCall, sender: str, reply: Reply) -> None:
@@ -105,7 +107,7 @@ class Undelayed:
         self._serve(call, sender, ended)
 
     def _judge(self, task_key: TaskKey, pause: float) -> None:
-        """Hold a run to it that has just ended, with its longest time without a call."""
+        """Hold a run to it, with its longest time without a call, or that for which it gives its task back."""
         if not self._is_beside_trouble(task_key):
             return
         excused = self._is_excused(task_key)
