@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode
 
 from ..core.codes import TASK_CODES, ProblemCode, TaskCode
 from ..core.keys import Scope
-from . import cors, problems, sse
+from . import acting, cors, problems, sse
 from .endpoint import Access, Answer, Endpoint, Parameter, allowed
 from .headers import MEANINGS, ON_EVERY_ANSWER, REQUEST_ID, SOMETIMES
 from .problems import PROBLEM_TYPE, Kind, ProblemView
@@ -164,8 +164,9 @@ def _parameter(parameter: Parameter) -> Json:
         "description": parameter.description,
         "schema": dict(parameter.schema),
     }
-    # In a query, an empty value counts as absent.
-    return described | ({"allowEmptyValue": True} if parameter.place == "query" else {})
+    # In a query, an empty value counts as absent; but a tenant without a name is refused.
+    is_absent = parameter.place == "query" and parameter.name != acting.TENANT
+    return described | ({"allowEmptyValue": True} if is_absent else {})
 
 
 # What stands in an event of a stream; before OpenAPI 3.2 the schema of such an answer is that of each event.

@@ -51,11 +51,16 @@ def test_the_glue_is_cloudflares(tiny: DevServer):
     assert f"workerd {packages['workerd']['version']}, Cloudflare's own Python glue, Pyodide {seen['pyodide']}" in line
 
 
+def is_exact(seen: Json) -> bool:
+    """Whether each timer said the millisecond that it was set for."""
+    return all(asked == passed for asked, passed in seen["timers"])
+
+
 def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: DevServer):
     """Many additions take no time, and a timer of n ms shows n ms; the moving clock does neither.
 
-    The standing clock moves in a turn of more than 250 ms. A busy machine makes one of these additions, so it is asked
-    until a turn was shorter.
+    The standing clock moves in a turn, and in a timer, that is late by more than 250 ms. A busy machine makes one of
+    these, so it is asked until both were quicker.
     """
 
     def ask() -> Json:
@@ -64,8 +69,8 @@ def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: D
     seen = ask()
     assert abs(seen["first"] / 1000 - time.time()) < CLOSE_SECONDS
     if "standing" in tiny.command:
-        seen = next(found for found in (ask() for _ in range(20)) if found["within a turn"] == 0)
-    exact = all(asked == passed for asked, passed in seen["timers"])
+        seen = next(found for found in (ask() for _ in range(20)) if found["within a turn"] == 0 and is_exact(found))
+    exact = is_exact(seen)
     if "standing" in tiny.command:
         assert seen["within a turn"] == 0
         assert exact, seen

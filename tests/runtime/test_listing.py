@@ -126,6 +126,7 @@ def scraped(client: Client) -> tuple[float, float]:
     return min(found)
 
 
+@pytest.mark.campaign
 def test_a_hundred_thousand_tasks(tmp_path: Path) -> None:
     """Rows read per page, and per scrape of the metrics, are the same with 1,000 tasks and with 100,000, with filters
     and without. All pages, while tasks are added and deleted, hold each of the tasks that stay exactly once, newest

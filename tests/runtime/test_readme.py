@@ -99,7 +99,12 @@ def test_the_example_of_the_api_page(server: DevServer):
         _agree(problem, client.http.post("/api/tasks", json={"input": 1}).json())
 
 
-@pytest.mark.parametrize("name", [name for name, path in ALL.items() if blocks(path)])
+# Its commands are simulations.
+LONG = "simulator/README.md"
+WITH_COMMANDS = [name for name, path in ALL.items() if blocks(path) and name != LONG]
+
+
+@pytest.mark.parametrize("name", [*WITH_COMMANDS, pytest.param(LONG, marks=pytest.mark.campaign)])
 def test_the_commands_of_a_document_run(name: str, server: DevServer, state: Path, tmp_path: Path):
     """Every command of every block is run, a block at a time, unless `NOT_RUN` names it and says why not.
 

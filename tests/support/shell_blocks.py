@@ -44,6 +44,8 @@ _SHORT = {
     "simulate": "SEEDS=2 WORKERS=1",
     "chaos": "ARGS=--help",
     "mutate": "ARGS=--help",
+    "quick": "ONLY=bench",
+    "campaign": "ARGS=--list",
     "bench": "ARGS=--help",
     "model": "ARGS=--help",
     "test": "PYTEST_PARALLEL=",
