@@ -49,7 +49,7 @@ endif
 key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,write,admin,operator --label TEXT --expires-days N --remote"
 	@exec $(PY) -m local.key $(ARGS)
 
-quick: install-dev ## run what needs no runtime, and 300 simulated schedules: ONLY=area for what a change in that area touches
+quick: install-dev ## run what needs no runtime, and 200 simulated schedules: ONLY=area for what a change in that area touches
 	@exec $(PY) -m tests.quick $(ONLY)
 
 test: install-dev ## run all that a change must pass, on the real runtime too: PYTEST_ARGS="-k name" CLOCK=moving

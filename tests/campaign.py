@@ -34,7 +34,6 @@ LONG_DRAWS = (
     "tests/api_fuzz",
     "tests/property/test_store_model.py",
     "tests/api/test_tenants.py",
-    "tests/runtime/test_model_away.py",
 )
 _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 
@@ -69,7 +68,7 @@ class Record:
 def parts() -> list[Part]:
     """All parts, in the order in which they run: what finds most in the least time comes first."""
     return [
-        Part("tests", "long-tests", f"{_PYTEST} -m campaign tests"),
+        Part("tests", "long-tests", f"{_PYTEST} -m campaign tests", ((tiers.VARIABLE, "campaign"),)),
         Part("tests", "long-draws", f"-m pytest {' '.join(LONG_DRAWS)}", ((tiers.VARIABLE, "campaign"),)),
         Part("clock", "moving-clock", f"{_PYTEST} tests/runtime", (("ONCEOVER_LOCAL_CLOCK", "moving"),)),
         Part("chaos", "chaos", "-m tests.chaos --kills 20 --tasks 200"),

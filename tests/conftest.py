@@ -8,7 +8,7 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from tests.support.tiers import Tier, tier
+from tests.support.tiers import Tier, sized, tier
 
 # A shell without job control starts what runs in the background deaf to Ctrl-C, and so would be all that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -23,7 +23,9 @@ for phase in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, phase, 60.0)
 
 # A deadline measures the machine, not the code; where time matters a test says so itself.
-settings.register_profile("onceover", deadline=None, print_blob=True)
+settings.register_profile(
+    "onceover", deadline=None, print_blob=True, max_examples=sized(quick=25, test=100, campaign=1_000)
+)
 settings.load_profile("onceover")
 
 # A test that takes longer than its tier allows, its fixtures included, fails. On idle cores the slowest of each takes a

@@ -283,6 +283,7 @@ def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
     assert len(stream.events) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", ["free", "paid"])
 @pytest.mark.parametrize("pace", ["quiet", "busy"])
 @pytest.mark.parametrize("tells", [False, True])

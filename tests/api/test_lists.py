@@ -206,6 +206,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("limit", [1, 7, 100])
 def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None:

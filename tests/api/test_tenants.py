@@ -526,5 +526,5 @@ class TwoTenants(RuleBasedStateMachine):
 
 
 TestTwoTenants = TwoTenants.TestCase
-EXAMPLES, STEPS = sized(quick=(80, 60), test=(400, 60), campaign=(2_000, 120))
+EXAMPLES, STEPS = sized(quick=(50, 60), test=(200, 60), campaign=(2_000, 120))
 TestTwoTenants.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS)

@@ -101,7 +101,8 @@ def test_a_server_that_answers_500(patient: Client, port: int):
         assert len(served) == CHUNKS
 
 
-@pytest.mark.parametrize("share", [0.1, pytest.param(0.5, marks=pytest.mark.campaign)])
+@pytest.mark.campaign
+@pytest.mark.parametrize("share", [0.1, 0.5])
 def test_a_share_of_the_calls_fails(patient: Client, port: int, share: float):
     """This share is answered with 503 while tasks come one by one, thirty in a campaign: none of them fails."""
     with serve(port) as model:

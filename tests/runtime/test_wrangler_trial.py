@@ -10,7 +10,7 @@ from tests.support.cloudflare_api import CloudflareApi
 from tests.support.deployed import QUEUES
 from tests.wrangler_trial import deploy_once, environment
 
-pytestmark = pytest.mark.runtime
+pytestmark = [pytest.mark.runtime, pytest.mark.campaign]
 
 
 def test_wrangler_itself_takes_the_three_steps(

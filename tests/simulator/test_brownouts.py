@@ -67,6 +67,7 @@ def wrong(brown_out: BrownOut) -> list[str]:
     return play(brown_out).faults()
 
 
+@pytest.mark.campaign
 def test_without_the_others_share_a_brown_out_fails_tasks(monkeypatch: pytest.MonkeyPatch):
     """Any other success makes a failure count, as it once did: ten of them, with all their pauses, end chunks."""
     monkeypatch.setattr(limits, "OTHERS_SHARE", 0.0)

@@ -37,6 +37,7 @@ def test_the_page_is_current():
     assert costs.main(["--check"]) == 0, "the Chinese page"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_figures_are_those_of_now(language: str):
     """What a completed task leaves, measured again with fewer tasks, is what the page counts with, within a tenth."""

@@ -4,6 +4,8 @@ import pytest
 
 from bench import prose, storage
 
+pytestmark = pytest.mark.slow  # megabytes
+
 TASKS = 15
 
 

@@ -512,6 +512,7 @@ def _repeated(unit: str, size: int) -> str:
     return (unit * (size // len(unit) + 1))[:size]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", _MEGABYTES.values(), ids=_MEGABYTES.keys())
 @pytest.mark.parametrize(("max_chars", "overlap"), [(6000, 0), (6000, 3000), (20, 0)])
 def test_the_work_grows_with_the_text_alone(unit: str, max_chars: int, overlap: int) -> None:

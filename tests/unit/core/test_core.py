@@ -165,6 +165,7 @@ def test_a_plausible_rate_limit_is_obeyed_to_a_tenth_of_a_second(asked: float, w
     assert asked <= rate_limit_seconds(asked, waits, chance) <= asked + 0.1 + 1e-9
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.one_of(st.none(), st.just(0.0), st.floats(-1e6, 1e6)), min_size=100, max_size=100),
     st.lists(st.floats(0, 1), min_size=100, max_size=100),

@@ -15,7 +15,6 @@ ONE_FILE = 'make test PYTEST_ARGS="tests/unit/processing/test_ledger.py"'
 RUN = {
     "make install-dev": "make install-dev",
     "make quick": "make quick ONLY=bench",
-    "make quick ONLY=store": "make quick ONLY=bench",
     "make format": "make format",
     "make docs": "make docs",
     ONE_FILE: ONE_FILE,

@@ -167,6 +167,7 @@ def test_tokens_are_estimated_from_the_bytes_of_both_sides() -> None:
     assert reply.output_tokens == estimated_tokens(reply.output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     [

@@ -20,6 +20,8 @@ from src.core.keys import parse
 from tests.support.cloud_account import CloudAccount
 from tests.support.deployed import Internet, wrong
 
+pytestmark = pytest.mark.slow  # processes
+
 SECRET = "sk-a-secret-that-nobody-may-see"  # noqa: S105 - of no server
 
 

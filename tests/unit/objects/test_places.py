@@ -238,6 +238,7 @@ def test_a_task_that_was_put_back_waits_in_its_turn(deploy):
     assert made.objects.started == [failed, first, failed]
 
 
+@pytest.mark.slow
 def test_who_waits_costs_less_and_less(deploy):
     """A task that waits is written to when it is looked at, later and later: not each minute."""
     made = deploy(1)

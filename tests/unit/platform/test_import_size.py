@@ -19,6 +19,8 @@ import pytest
 from src.http import catalogue
 from tests.support import import_watch
 
+pytestmark = pytest.mark.slow  # processes
+
 SRC = Path(__file__).resolve().parents[3] / "src"
 # At most so many: what there is, and little room.
 # `syntax` is what is compiled, in nodes of the syntax tree: bytecode would differ from one Python to the next.

@@ -16,6 +16,8 @@ import pytest
 
 from tests.support import import_watch
 
+pytestmark = pytest.mark.slow  # processes
+
 ROOT = Path(__file__).resolve().parents[3]
 SRC = ROOT / "src"
 MODULES = sorted(str(path.relative_to(SRC)) for path in SRC.rglob("*.py"))

@@ -118,6 +118,7 @@ def cron():
         one.bench.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_a_lost_task_beside_many_live_ones_is_sent_soon(cron: Callable[[str], Cron], plan: str):
     """600 live tasks of its tenant that are looked at before it, and 100,000 ended ones due for erasure: it is on its

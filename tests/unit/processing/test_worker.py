@@ -713,6 +713,7 @@ def test_calls_in_doubt_are_on_the_budget(make):
     assert (code(bench), len(bench.model.calls), bench.task().usage.in_doubt) == (BUDGET_EXHAUSTED, 8, 6)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32), chunks=st.integers(1, 9), most=st.integers(1, 12), reduce=st.sampled_from(Reduce))
 @examples(max_examples=100)
 def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Reduce):

@@ -14,6 +14,8 @@ import pytest
 from local import install
 from local.node import ROOT
 
+pytestmark = pytest.mark.slow  # what is installed
+
 LOCKS = ("run", "dev", "worker", "model")
 # What a target runs beside the module of its recipe: `make install` itself, and the programs that these modules start.
 PROGRAMS = ("local.pyodide_bundle", "local.wrangler_dev", "onceover_cli.__main__")

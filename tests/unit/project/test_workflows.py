@@ -11,6 +11,8 @@ import pytest
 from local.node import ROOT, find_node
 from tests import campaign
 
+pytestmark = pytest.mark.slow  # processes
+
 yaml: Any = importlib.import_module("yaml")
 
 FOLDER = ROOT / ".github" / "workflows"

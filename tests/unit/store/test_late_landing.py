@@ -31,7 +31,8 @@ NEW = new_task(TASK, 3, Reduce.CONCAT, START_MS)
 
 
 @pytest.fixture
-def bench() -> Iterator[StoreBench]:
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreBench]:
+    monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
     made = StoreBench()
     yield made
     made.database.close()

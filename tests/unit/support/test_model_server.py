@@ -16,6 +16,8 @@ from tests.support.model_plan import Plan, output_for, read_ledger, tokens_for
 from tests.support.model_server import ModelServer
 from tests.support.steps import counted
 
+pytestmark = pytest.mark.slow  # connections
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
