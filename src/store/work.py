@@ -159,7 +159,7 @@ class WorkStore(OutboxStore):
         """Settle the bill of a claim that a cancellation or its deadline has ended, and return the task's status.
 
         A task whose deadline has passed is failed with `overdue` here, if nobody did so yet. None: the claim is still
-        good, and has its outputs recorded, or it was lost otherwise, and nothing has changed.
+        good, and has its outputs and its totals recorded, or it was lost otherwise, and nothing has changed.
         """
         batch = self._records(claim, progress)
         if claim.deadline_left_ms is not None:
@@ -173,7 +173,8 @@ class WorkStore(OutboxStore):
             asked_at = self._now()
             *_, settled, ends = await self._database.run(*batch, self._outbox([claim.task_key]))
             self._wrote(ends, asked_at)
-        return Status(columns.text(settled[0], "status")) if settled else None
+        status = Status(columns.text(settled[0], "status")) if settled else None
+        return None if status is Status.PROCESSING else status
 
     async def may_start(self, task_key: TaskKey, fence: int) -> int | None:
         """Return for how many milliseconds calls may start under a claim; None when it is over."""

@@ -81,6 +81,6 @@ def tab(browser: Browser, server: DevServer) -> Iterator[Watched]:
     """A page in which no script may fail, and which may ask no other host."""
     watched = Watched(browser, server.url)
     yield watched
-    watched.context.close()
+    watched.close()
     assert watched.faults == []
     assert not [request for request in watched.requests if "oo_" in request], "a key in an address"

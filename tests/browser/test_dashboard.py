@@ -187,7 +187,7 @@ def test_lanes_and_failed_calls_are_drawn(
     assert page.locator(".fall-note").evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth)") == []
     assert tab.serious() == []
     tab.picture(f"lanes {language}")
-    tab.context.close()
+    tab.close()
     assert tab.faults == []
 
 

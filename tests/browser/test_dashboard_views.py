@@ -126,7 +126,7 @@ def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, ser
     expect(page.get_by_text("100 tasks cancelled.")).to_be_attached()
     assert asked == ["tenant=acme"]
     assert tab.faults == []
-    tab.context.close()
+    tab.close()
 
 
 def past(server: DevServer, *steps: range) -> None:
@@ -279,7 +279,7 @@ def test_it_is_itself_in_either_language_theme_and_width(
     assert (page.evaluate("getComputedStyle(document.body).backgroundColor") == dark) == (scheme == "dark")
     page.locator(".tools button").last.click()
     expect(page.locator("html")).to_have_attribute("lang", "en" if language == "zh-CN" else "zh-CN")
-    tab.context.close()
+    tab.close()
     assert tab.faults == []
 
 

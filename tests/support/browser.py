@@ -112,6 +112,11 @@ class Watched:
         self.page.goto(f"{self.url}/{fragment}")
         return self.page
 
+    def close(self) -> None:
+        """Close the page. A route's handler that still waits for the server's answer is nothing to complain about."""
+        self.page.unroute_all(behavior="ignoreErrors")
+        self.context.close()
+
     def serious(self) -> list[str]:
         """What axe-core finds serious or critical in the page as it is."""
         # The page's own policy forbids scripts from elsewhere; the debugger's evaluation is no such script.

@@ -265,9 +265,10 @@ WHERE {_UNDER_CLAIM} AND (status = 'processing' OR (status = 'failed' AND error_
 RETURNING fence
 """)
 
-# Settles the bill of a worker whose task was cancelled or passed its deadline.
+# Settles the bill of a worker whose task was cancelled or passed its deadline. A task that goes on, since its deadline
+# has not come by the database's clock, has its totals written with the outputs that the same transaction records.
 SETTLE = statement(f"""
 UPDATE tasks SET {_TOTALS}
-WHERE {_UNDER_CLAIM} AND (status = 'cancelled' OR error_code = '{DEADLINE_EXCEEDED}')
+WHERE {_UNDER_CLAIM} AND (status IN ('cancelled', 'processing') OR error_code = '{DEADLINE_EXCEEDED}')
 RETURNING status
 """)
