@@ -381,17 +381,20 @@ class StoreModel:
     def settle(
         self, now: int, task_key: TaskKey, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
     ) -> Status | None:
-        """Take the last totals of the worker whose task was cancelled or, by now, is past its deadline."""
+        """Take the last totals of the worker whose task was cancelled or, by now, is past its deadline.
+
+        A task that goes on has the totals of the outputs that are recorded with them.
+        """
         if overdue is not None:
             self.expire(now, [task_key], overdue, retention_ms)
         task = self._record(task_key, fence, progress)
         if task is None:
             return None
         expired = task.failure is not None and task.failure.code == DEADLINE_EXCEEDED
-        if task.status is not Status.CANCELLED and not expired:
+        if task.status not in {Status.CANCELLED, Status.PROCESSING} and not expired:
             return None
         task.take_totals(progress)
-        return task.status
+        return None if task.status is Status.PROCESSING else task.status
 
     def may_start(self, now: int, task_key: TaskKey, fence: int) -> int | None:
         """The window of the announcement, or the milliseconds until the deadline, while the claim is good."""

@@ -344,6 +344,20 @@ def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: 
     assert bench.row("task")["calls_settled"] == 2
 
 
+def test_a_settlement_before_the_deadline_keeps_outputs_and_totals_together(bench: StoreBench):
+    """The worker's clock is ahead of the database's. It may die before its next write, so this one must be whole."""
+    bench.insert(deadline_ms=DEADLINE_MS)
+    claim = bench.claim()
+    assert bench.step(claim, in_flight=[CallKey(0, 0), CallKey(0, 1)])
+    paid = progress(claim, outputs=outputs(0), completed=1, calls_settled=1, calls_in_doubt=1)
+    assert settle(bench, claim, paid) is None
+    task = bench.run(bench.store.task(TaskKey("task")))
+    assert task is not None
+    assert (task.status, task.completed) == (Status.PROCESSING, 1)
+    assert (task.usage.model_calls, task.usage.in_doubt) == (2, 1)
+    assert bench.step(claim, Release(0, LEASE_MS), outputs=outputs(0), completed=1, calls_settled=1, calls_in_doubt=1)
+
+
 def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: StoreBench):
     """A live lease, a delay that runs, and a terminal status each protect a task from its dead letter."""
     bench.insert()
