@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from src.core import limits
 from src.core.keys import ID_BYTES, SECRET_BYTES, digest, make, ordered
-from src.store.keys import grave, scope_columns
+from src.store.keys import as_scopes, grave
 from src.store.sql.keys import DELETE_EXPIRED_KEYS, INSERT_KEY, INSERTED_KEY
 from src.store.sql.statement import BoundStatement
 
@@ -57,7 +57,7 @@ def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
             key_id=key_id,
             tenant=options.tenant,
             digest=key_digest,
-            **scope_columns(options.scopes),
+            scopes=as_scopes(options.scopes),
             label=options.label,
             valid_ms=options.valid_ms,
             keys_most=limits.KEYS_MOST,

@@ -32,7 +32,7 @@ _OWN_FAILURES = tuple(kind.name for kind in KINDS.values() if kind.number == 15 
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1"
 _ORPHANS = tuple(
     f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
-    for table in ("texts", "outputs", "segments", "merges", "failures", "submissions", "webhook_deliveries")
+    for table in ("texts", "segments", "merges", "failures", "submissions", "webhook_deliveries")
 )
 
 

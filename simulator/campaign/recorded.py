@@ -1,4 +1,4 @@
-"""The outputs that a world's database holds, of both shapes: rows of their own and segments."""
+"""The outputs that a world's database holds."""
 
 import sqlite3
 from functools import lru_cache
@@ -9,7 +9,6 @@ from src.store import segments
 
 type OutputKey = tuple[TaskKey, str, str]  # with level and index, as text
 
-_ROWS = "SELECT task_id, level, idx, output FROM outputs"
 _SEGMENTS = "SELECT task_id, level, places, hex(body) FROM segments"
 
 
@@ -18,18 +17,16 @@ class Recorded:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._seen: list[list[tuple[str, ...]]] = []
+        self._seen: list[tuple[str, ...]] = []
 
     def read(self) -> dict[OutputKey, str] | None:
         """Give all outputs; None when nothing has changed. Raises InvariantBroken for a call with two of them."""
-        rows = [self._connection.execute(query).fetchall() for query in (_ROWS, _SEGMENTS)]
+        rows = self._connection.execute(_SEGMENTS).fetchall()
         if rows == self._seen:
             return None
         self._seen = rows
         found: dict[OutputKey, str] = {}
-        for task_key, level, idx, output in rows[0]:
-            found[TaskKey(task_key), str(level), str(idx)] = output
-        for task_key, level, places, body in rows[1]:
+        for task_key, level, places, body in rows:
             outputs = _unpacked(body)
             if ",".join(idx for idx, _ in outputs) != places:
                 raise InvariantBroken(f"{task_key}: a segment holds other outputs than {places}")

@@ -19,7 +19,7 @@ from simulator.campaign.fault_rates import (
     receiver_rates,
 )
 from simulator.campaign.patches import patched
-from simulator.campaign.releases import mixed, old_writers
+from simulator.campaign.releases import Releases, mixed, older_isolates
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.scenario import Scenario
 from simulator.campaign.shares import (
@@ -52,10 +52,10 @@ from simulator.engine.fault_kinds import KINDS, LATE_ANSWER, MODEL_AWAY, STREAM_
 from simulator.engine.fault_plan import FaultPlan, hosted_rates
 from simulator.platform.choices import Scheduling
 from simulator.platform.queues import QueueSettings
-from simulator.platform.sqlite_database import Template
 from simulator.platform.world import World
 
-TEMPLATE = Template.of_migrations(Path(__file__).parents[2] / "migrations")
+RELEASES = Releases.of_migrations(Path(__file__).parents[2] / "migrations")
+TEMPLATE = RELEASES.template
 _HOOKED_SOMETIMES = ("swarm", "everything", LATE)
 _PROFILE_OF_TEN = ("calm", "harmless", "model", *("swarm",) * 6, "everything")
 _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo")
@@ -176,12 +176,12 @@ def run_plan(
             small_parts=workload.small_parts,
             small_windows=workload.small_windows,
         ),
-        patched([old_writers(result.seed, workload.old_writers)]),
+        patched(older_isolates(result.seed, workload.older_isolates, RELEASES.newest)),
     ):
         world = World(
             result.seed,
             Onceover(),
-            TEMPLATE,
+            RELEASES.template,
             faults=plan,
             scheduling=scheduling,
             deployment=workload.first,

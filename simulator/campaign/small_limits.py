@@ -18,7 +18,7 @@ SMALL_LANE_CALLS = 3
 # Short slices make continuations and releases; the longer ones are more than any task here takes.
 _SLICES = {"QUEUE_SLICE_SECONDS": 5.0, "DIRECT_SLICE_SECONDS": 4.0, "OBJECT_SLICE_SECONDS": 5.0}
 # Pieces of an output or two, and segments of a few pieces.
-_PARTS = {"CHECKPOINT_BYTES_MOST": 60, "SEGMENT_BYTES": 120}
+_PARTS = {"PIECE_BYTES_MOST": 60, "SEGMENT_BYTES": 120}
 # Windows of two chunks or so, and merges that keep an output or two: runs read on in between.
 _WINDOWS = {"WINDOW_CHARS_MOST": 20, "OUTPUTS_KEPT_CHARS": 60, "MERGE_CALLS_READ": 2}
 _ALWAYS: dict[str, Any] = {

@@ -99,7 +99,7 @@ class Workload:
     sits_out: bool = False  # faults do not stop while the model is away
     rate_limit: RateLimit | None = None  # of requests, where the limiter is bound
     webhooks: bool = False  # tenants have endpoints
-    old_writers: float = 0.0  # the share of isolates whose code records each output as a row
+    older_isolates: float = 0.0  # the share of isolates whose code does not know the newest migration
 
     @property
     def patience_seconds(self) -> float:

@@ -93,7 +93,7 @@ OBJECTS_AT_WORK_MOST = 10_000  # of MAX_OBJECTS_AT_WORK: a dispatch reads a row 
 MERGE_CHARS_LEAST = 2_000  # a merge call never takes less than this, however small the chunks are
 
 # --- D1 ---------------------------------------------------------------------------------------------
-CHECKPOINT_BYTES_MOST = 900_000  # before compression: of hexadecimal digits, a parameter or a value; D1: 2,000,000
+PIECE_BYTES_MOST = 900_000  # before compression: of hexadecimal digits, a parameter or a value; D1: 2,000,000
 SEGMENT_BYTES = 32_768  # compressed: a segment that has so many takes no more; each write to one writes it whole
 COMPRESSION_LEVEL = 6
 WINDOW_CHARS_MOST = (

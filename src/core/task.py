@@ -33,7 +33,7 @@ class TaskOptions:
     The request, the new task, a worker's claim and the task all hold it whole, and `store.options` writes and reads it.
     `model` None is the deployment's. `metadata` is shown as it was sent, and means nothing here. `deadline_ms` is the
     time from the submission, or from a retry, to the deadline, and `max_calls` the budget; None: no such term.
-    `chunk_chars` is the most that a chunk holds; None where that was not kept, or the deployment is to say it.
+    `chunk_chars` is the most that a chunk holds; None where the deployment is to say it.
     `max_output_tokens` None is the deployment's, `temperature` None the provider's. `model_options` are further fields
     of what is sent to the provider. `response` is what the answers of `/v1` echo of the request; None for a task of the
     native API. `retention_ms` is how long the task is kept after its end, where that is shorter than the deployment's.

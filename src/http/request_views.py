@@ -11,7 +11,7 @@ from .views import Count, shown
 
 @shown
 class ChunkRequestView(TypedDict):
-    """How the input is cut. `maxChars` is null for a task from before it was kept."""
+    """How the input is cut. `maxChars` is null where no size is set."""
 
     maxChars: Annotated[int, Field(ge=1)] | None
     overlapChars: Count

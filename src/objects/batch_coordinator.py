@@ -99,13 +99,15 @@ class Coordinator:
         except Exception as error:  # noqa: BLE001 - RPC raises what it likes, and the other lanes are to hear of it
             self._log("abort_failed", task=task_key, lane=lane, error=type(error).__name__)
 
-    async def close(self, fence: int | None = None) -> None:
-        """Forget everything: the task has ended, or the worker of this claim is done with it. None: of any claim.
+    async def close(self, fence: int) -> None:
+        """Forget everything: the task has ended, or the worker of this claim is done with it.
 
         A later claim may be at work already, after a retry or on another route. Then its lanes are not forgotten.
         """
-        if fence is not None and fence < self._fence:
-            return
+        if fence >= self._fence:
+            await self._forget()
+
+    async def _forget(self) -> None:
         self._opened = False
         self._armed_ms = None
         await self._storage.deleteAll()
@@ -119,7 +121,7 @@ class Coordinator:
             # Not for that very moment: to an isolate whose clock is behind, it would still lie ahead, again and again.
             await self._arm()
         else:
-            await self.close()
+            await self._forget()
 
     async def _arm(self) -> None:
         """Have the alarm lie ahead by COORDINATOR_IDLE_SECONDS, or by half of it: setting it takes a row each time."""

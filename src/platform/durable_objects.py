@@ -89,8 +89,8 @@ class BatchCoordinator(DurableObject):
         """Have lanes end the calls of claims up to this one; called over RPC."""
         await self._coordinator.abort(task_key, fence)
 
-    async def close(self, fence: int | None = None) -> None:
-        """Forget everything; called over RPC. Code of a release before names no claim."""
+    async def close(self, fence: int) -> None:
+        """Forget everything; called over RPC."""
         await self._coordinator.close(fence)
 
     async def alarm(self, info: object = None) -> None:

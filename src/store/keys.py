@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..core import limits
-from ..core.keys import OWN_SCOPES, Key, Scope
+from ..core.keys import Key, Scope, ordered
 from . import columns
 from .database import Row, Store
 from .sql import keys as sql
-from .sql.statement import Value
 from .standing import TOMBSTONE_MS
 
 
@@ -51,7 +50,7 @@ class KeyStore(Store):
                 key_id=new.id,
                 tenant=new.tenant,
                 digest=new.digest,
-                **scope_columns(new.scopes),
+                scopes=as_scopes(new.scopes),
                 label=new.label,
                 valid_ms=new.valid_ms,
                 keys_most=limits.KEYS_MOST,
@@ -80,20 +79,21 @@ def grave(key_id: str) -> str:
     return f"key/{key_id}"
 
 
-def scope_columns(scopes: frozenset[Scope]) -> dict[str, Value]:
-    """Return the columns that hold a key's scopes. `operator` has one of its own: `scopes` takes three at most."""
-    return {
-        "scopes": json.dumps([scope for scope in OWN_SCOPES if scope in scopes]),
-        "operator": int(Scope.OPERATOR in scopes),
-    }
+def as_scopes(scopes: frozenset[Scope]) -> str:
+    """Write a key's scopes as the database has them: a JSON list of their names."""
+    return json.dumps(ordered(scopes))
+
+
+def _scopes(names: Sequence[str]) -> frozenset[Scope]:
+    """Read scopes. After a way back to older code a key may have one of newer code's, which means nothing here."""
+    return frozenset(scope for scope in Scope if scope in names)
 
 
 def _key(row: Row) -> Key:
-    own = frozenset(Scope(name) for name in json.loads(columns.text(row, "scopes")))
     return Key(
         id=columns.text(row, "id"),
         tenant=columns.text(row, "tenant"),
-        scopes=own | {Scope.OPERATOR} if row["operator"] else own,
+        scopes=_scopes(json.loads(columns.text(row, "scopes"))),
         label=columns.maybe_text(row, "label"),
         created_at=columns.whole(row, "created_at"),
         expires_at=columns.maybe_whole(row, "expires_at"),

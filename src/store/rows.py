@@ -28,17 +28,12 @@ def _key(row: Row) -> CallKey:
 
 
 def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = None) -> list[Output]:
-    """Read the outputs of one level, in order, each call's first one. A row is an output, or a segment.
+    """Read the outputs of one level from its segments, in order, each call's first one.
 
     With `wanted`, only outputs of these places. A segment may have many more: they are not kept.
     """
     first: dict[CallKey, Output] = {}
-    for row in sorted(found, key=lambda row: (row["body"] is not None, whole(row, "idx"))):
-        if row["body"] is None:
-            key = CallKey(level, whole(row, "idx"))
-            if wanted is None or key.position in wanted:
-                first[key] = Output(key, text(row, "output"), whole(row, "attempts"))
-            continue
+    for row in sorted(found, key=lambda row: whole(row, "part")):
         for output in segments.unpack(level, text(row, "body")):
             if wanted is None or output.key.position in wanted:
                 first.setdefault(output.key, output)
@@ -48,16 +43,10 @@ def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = No
 def sizes(found: Sequence[Row]) -> dict[int, int]:
     """Read the sizes of one level's outputs in code points, by index, each call's first one."""
     first: dict[int, int] = {}
-    for row in sorted(found, key=lambda row: (row["places"] is not None, whole(row, "idx"))):
-        if row["places"] is None:
-            first[whole(row, "idx")] = whole(row, "size")
-        elif row["body"] is None:
-            places, lengths = (map(int, text(row, name).split(",")) for name in ("places", "sizes"))
-            for place, length in zip(places, lengths, strict=True):
-                first.setdefault(place, length)
-        else:
-            for output in segments.unpack(0, text(row, "body")):
-                first.setdefault(output.key.position, len(output.text))
+    for row in sorted(found, key=lambda row: whole(row, "part")):
+        places, lengths = (map(int, text(row, name).split(",")) for name in ("places", "sizes"))
+        for place, length in zip(places, lengths, strict=True):
+            first.setdefault(place, length)
     return first
 
 

@@ -1,6 +1,6 @@
 """A worker's share of the store: it takes a claim, works under its fence, and ends it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ..core import limits
 from ..core.ids import TaskKey
@@ -15,7 +15,6 @@ from .claims import (
     Fail,
     FailedCall,
     Finish,
-    Output,
     Progress,
     Release,
     Step,
@@ -33,13 +32,7 @@ _TOLD_MS = round(limits.TELL_CALLS_SECONDS * 1000)
 
 
 class WorkStore(OutboxStore):
-    """The transitions of a task that is worked on, each one call to D1.
-
-    Outputs are recorded in segments. Without `writes_segments` each is a row of its own, which code of the release
-    before this one reads too; both are read in any case.
-    """
-
-    writes_segments = True
+    """The transitions of a task that is worked on, each one call to D1."""
 
     async def claim(
         self,
@@ -189,14 +182,12 @@ class WorkStore(OutboxStore):
     def _records(self, claim: Claim, progress: Progress) -> list[BoundStatement]:
         mine: dict[str, Value] = {**_claimed(claim), "step": progress.step}
         batch: list[BoundStatement] = []
-        if progress.outputs and self.writes_segments:
+        if progress.outputs:
             first: dict[str, Value] = {**mine, "step": progress.first_step or progress.step}
             batch += [
                 sql.RECORD_OUTPUTS.bind(**first, **piece._asdict(), piece=number, segment_bytes=limits.SEGMENT_BYTES)
                 for number, piece in enumerate(segments.pieces(progress.outputs, progress.tries))
             ]
-        elif progress.outputs:
-            batch += [sql.CHECKPOINT.bind(**mine, outputs=part) for part in _parts(progress.outputs)]
         if any(is_truncated(output.finish_reason) for output in progress.outputs):
             batch.append(sql.RECORD_CUT.bind(**mine, truncated=progress.truncated))
         batch += [
@@ -216,21 +207,6 @@ def latest_calls_id(task_key: TaskKey, model: str) -> str:
 def _tell(told_id: str, told: Told) -> BoundStatement:
     calls = as_json([[call.chunk, round(call.at), int(call.succeeded)] for call in told.calls])
     return latest_calls.TELL.bind(id=told_id, calls=calls, failed_ms=told.failed_ms, most=limits.LATEST_CALLS_KEPT)
-
-
-def _parts(outputs: Sequence[Output]) -> list[str]:
-    """Write outputs as JSON lists, each small enough for one bound parameter."""
-    parts: list[list[str]] = [[]]
-    size = 0
-    for output in outputs:
-        text = as_json([*output.key, output.text, output.calls])
-        length = len(text.encode())
-        if parts[-1] and size + length > limits.CHECKPOINT_BYTES_MOST:
-            parts.append([])
-            size = 0
-        parts[-1].append(text)
-        size += length
-    return [f"[{','.join(part)}]" for part in parts]
 
 
 def _claimed(claim: Claim) -> dict[str, Value]:

@@ -101,13 +101,9 @@ def test_no_pages_of_no_task(bench: ApiBench):
     assert bench.call("GET", f"{path}/chunks?limit=1").status == 404
 
 
-@pytest.mark.parametrize("segments", [True, False])
 @pytest.mark.parametrize("reduce", ["concat", "none"])
-def test_a_large_answer_says_what_a_small_one_does(
-    bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str, segments: bool
-):
-    """Sent in parts, a task, its chunks and the list of chunks are the same JSON: of outputs in either shape."""
-    monkeypatch.setattr(type(bench.store), "writes_segments", segments)
+def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str):
+    """Sent in parts, a task, its chunks and the list of chunks are the same JSON."""
     path = submit(bench, 12, reduce=reduce, metadata={"result": '"', "chunks": "]"})
     record(bench, path, {index: f'{index} "quoted" \\ 文字\n𝒳{"z" * index}' for index in (*range(6, 12), *range(6))})
     paths = (path, f"{path}?include=chunks", f"{path}/chunks", f"{path}/chunks?cursor=5")
@@ -139,12 +135,10 @@ def test_chunks_of_a_task_that_goes_on_are_sent_in_parts(bench: ApiBench, monkey
 
 
 @pytest.mark.parametrize("query", ["", "?include=chunks", "/chunks"])
-@pytest.mark.parametrize("segments", [True, False])
 def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
-    bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str, segments: bool
+    bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str
 ):
     """What has gone out cannot be taken for the whole: the connection ends, and the JSON does not."""
-    monkeypatch.setattr(type(bench.store), "writes_segments", segments)
     path = submit(bench, 5, reduce="none")
     record(bench, path, {index: f"output {index}" + "z" * 50 for index in range(5)})
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)

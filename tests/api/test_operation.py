@@ -185,8 +185,8 @@ def test_operators_see_version_and_schema(bench: ApiBench) -> None:
     assert (shown["version"], shown["schema"]) == (VERSION, {"known": MIGRATION, "applied": None})
     bench.database.rows("CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)")
     assert data(verbose(bench))["schema"]["applied"] is None
-    bench.database.rows("INSERT INTO d1_migrations (name) VALUES ('0001_tasks.sql'), ('0014_older.sql')")
-    assert data(verbose(bench))["schema"]["applied"] == "0014_older.sql"
+    bench.database.rows("INSERT INTO d1_migrations (name) VALUES ('0001_initial.sql'), ('0002_second.sql')")
+    assert data(verbose(bench))["schema"]["applied"] == "0002_second.sql"
 
 
 def test_who_sees_them(keyed: ApiBench) -> None:

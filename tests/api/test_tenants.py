@@ -516,7 +516,7 @@ class TwoTenants(RuleBasedStateMachine):
             assert stored[name] == {id_: task.status for id_, task in tenant.tasks.items()}
         parts = " UNION ".join(
             f"SELECT task_id FROM {table}"  # noqa: S608 - constants
-            for table in ("texts", "outputs", "segments", "submissions")
+            for table in ("texts", "segments", "submissions")
         )
         kept = {str(row["task_id"]) for row in self.bench.database.rows(parts)}
         assert kept == {task_key_of(name, id_) for name, tenant in self.tenants.items() for id_ in tenant.tasks}

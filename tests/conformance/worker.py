@@ -44,7 +44,7 @@ STORIES = (
 MODULES = (d1_values, d1_errors, d1_counts, queues, objects, rate_limits, *STORIES)
 TABLES = (
     *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "sightings"),
-    *("keyed", "plain_keyed", "indexed", "outputs", "segments", "merges", "failures", "texts", "tasks"),
+    *("keyed", "plain_keyed", "indexed", "segments", "merges", "failures", "texts", "tasks"),
     *("submissions", "daily_use", "api_keys", "tombstones", "object_places", "seen", "tenant_storage"),
     *("tallies", "folds", "samples"),
     *("webhook_endpoints", "webhook_deliveries"),

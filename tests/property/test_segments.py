@@ -28,10 +28,10 @@ outputs = st.lists(
 tries = st.lists(st.integers(0, 12), max_size=4)
 
 
-@pytest.fixture(params=[20, 200, limits.CHECKPOINT_BYTES_MOST], autouse=True)
+@pytest.fixture(params=[20, 200, limits.PIECE_BYTES_MOST], autouse=True)
 def bytes_most(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of one output, of some, and as large as they are in production."""
-    monkeypatch.setattr(limits, "CHECKPOINT_BYTES_MOST", request.param)
+    monkeypatch.setattr(limits, "PIECE_BYTES_MOST", request.param)
 
 
 def _tries(told: list[Output], sizes: list[int]) -> list[int]:

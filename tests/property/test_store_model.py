@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
-    initialize,
     invariant,
     multiple,
     precondition,
@@ -111,11 +110,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.holders = 0
         self.submitted: dict[str, tuple[NewTask, Conditions]] = {}
         self.claims: set[tuple[str, int]] = set()
-
-    @initialize(segments=st.booleans())
-    def choose_shape(self, *, segments: bool) -> None:
-        """Record outputs in segments, or as the release before did."""
-        self.store.writes_segments = segments
 
     def teardown(self) -> None:
         """Close the database."""

@@ -31,7 +31,7 @@ def test_wrangler_itself_takes_the_three_steps(
         assert f"    version {api.worker['live']} is deployed" in said
         assert "    start-up took 9 ms of CPU; Cloudflare allows 1000" in said
         printed = capfd.readouterr().out
-        assert "0012_patience.sql" in printed
+        assert "0001_initial.sql" in printed
         assert "Vendored Modules" not in printed
         assert key.main(["--remote"]) == 0
         made = parse(capfd.readouterr().out.strip())

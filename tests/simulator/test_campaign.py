@@ -140,7 +140,7 @@ def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
 def test_an_ablation_leaves_no_trace():
     """After a run without a safeguard the Worker has it again."""
     before = {name: getattr(sql, name) for name in dir(sql)}
-    BY_NAME["fence_in_checkpoint"].run(1)
+    BY_NAME["fence_in_outputs"].run(1)
     assert {name: getattr(sql, name) for name in dir(sql)} == before
 
 

@@ -48,6 +48,7 @@ WORKLOADS = st.builds(
     small_parts=st.booleans(),
     small_windows=st.booleans(),
     strict_gates=st.booleans(),
+    older_isolates=st.sampled_from((0.0, 0.0, 0.5, 1.0)),
     rate_limit=st.none() | st.builds(RateLimit, st.sampled_from((1, 3)), lag_seconds=st.sampled_from((0, 1))),
 )
 MANY = settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -8,7 +8,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from src.core.keys import ID_BYTES, SECRET_BYTES, digest, make
+from src.core.keys import ID_BYTES, OWN_SCOPES, SECRET_BYTES, Scope, digest, make
+from src.store.keys import as_scopes
 from tests.support.databases import d1_file
 from tests.support.dev_server import ROOT
 
@@ -35,11 +36,10 @@ def insert_key(state: Path, tenant: str = "local", *, operator: bool = False) ->
     That is without wrangler, which takes seconds. `operator`: it has that scope, too.
     """
     parts, text = make(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
-    row = (parts.id, tenant, digest(parts.secret), '["read","write","admin"]', operator, round(time.time() * 1000))
+    scopes = Scope if operator else OWN_SCOPES
+    row = (parts.id, tenant, digest(parts.secret), as_scopes(frozenset(scopes)), round(time.time() * 1000))
     with closing(sqlite3.connect(d1_file(state), timeout=20)) as connection, connection:
         connection.execute(
-            "INSERT INTO api_keys (id, tenant, digest, scopes, operator, label, created_at) "
-            "VALUES (?, ?, ?, ?, ?, 'tests', ?)",
-            row,
+            "INSERT INTO api_keys (id, tenant, digest, scopes, label, created_at) VALUES (?, ?, ?, ?, 'tests', ?)", row
         )
     return text

@@ -1,4 +1,4 @@
-"""What a database holds of outputs, whichever shape they have."""
+"""What a database holds of outputs."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -7,16 +7,11 @@ from typing import Any
 from src.store import rows
 from tests.support.sqlite_d1 import SqliteD1
 
-_STORED = """
-SELECT task_id, level, idx, output, attempts, NULL AS body FROM outputs
-UNION ALL SELECT task_id, level, part, NULL, NULL, hex(body) FROM segments
-"""
-
 
 def stored_outputs(database: SqliteD1) -> Mapping[tuple[str, int, int], tuple[str, int]]:
     """Text and calls of each output, by task, level and position."""
     levels: dict[tuple[str, int], list[Any]] = defaultdict(list)
-    for row in database.rows(_STORED):
+    for row in database.rows("SELECT task_id, level, part, hex(body) AS body FROM segments"):
         levels[row["task_id"], row["level"]].append(row)
     return {
         (task_key, *output.key): (output.text, output.calls)

@@ -48,13 +48,6 @@ ABLATIONS = (
         refused,
     ),
     Ablation(
-        "idempotent_checkpoint",
-        "an output that older code writes again is the same output",
-        (without.swapped("CHECKPOINT", "ON CONFLICT DO NOTHING", ""),),
-        LOST_REPLIES,
-        some_tasks(*DEPLOYMENTS, old_writers=1.0),
-    ),
-    Ablation(
         "piece_once",
         "outputs that are sent again are in their segment already",
         (without.swapped("RECORD_OUTPUTS", without.LATER_PIECE, without.NO_PIECE),),
@@ -66,8 +59,8 @@ ABLATIONS = (
         (
             without.swapped(
                 "CLAIM_OUTPUTS",
-                "UNION SELECT level, value FROM segments, json_each('[' || places || ']') WHERE task_id = :task_key",
-                "",
+                "json_each('[' || places || ']') WHERE task_id = :task_key",
+                "json_each('[' || places || ']') WHERE task_id = :task_key AND 0",
             ),
         ),
         CRASHES,

@@ -16,13 +16,6 @@ ABLATIONS = (
         some_tasks(TOP, FREE),
     ),
     Ablation(
-        "fence_in_checkpoint",
-        "outputs that older code records are refused likewise",
-        (without.swapped("CHECKPOINT", without.FENCED, without.UNFENCED),),
-        {"worker_frozen": 0.15, "duplicate_delivery": 0.5},
-        some_tasks(TOP, FREE, old_writers=1.0),
-    ),
-    Ablation(
         "fence_in_merge_plan",
         "the plan of a merge's level by a worker that lost its claim is refused",
         (without.swapped("RECORD_MERGE", without.FENCED, without.UNFENCED),),

@@ -35,8 +35,8 @@ LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late
 # The task was sent off again within `:apart_ms`, and nobody has come since.
 JUST_SENT = f"(dispatches > 0 AND coalesce(sent_at, 0) > {NOW} - :apart_ms)"
 # A write belongs to the claim `:holder`, under `:fence`. The fence tells a task's claims apart. It does not after the
-# database was set back in time: then a claim that it has forgotten and a new one have the same. No claim is named in
-# rows that older code left behind, or a worker that stood down.
+# database was set back in time: then a claim that it has forgotten and a new one have the same. A worker that stood
+# down has left a row that names no claim.
 UNDER_CLAIM = "fence = :fence AND coalesce(holder, :holder) = :holder"
 # The task was sent off again `:in_vain` times, for the last time `:late_ms` ago, and nobody came.
 UNANSWERED = f"({UNATTENDED} AND dispatches >= :in_vain AND coalesce(sent_at, 0) <= {NOW} - :late_ms)"
@@ -84,48 +84,32 @@ def wake(at: str, deadline_at: str = "deadline_at") -> str:
 
 
 # --- Outputs ---------------------------------------------------------------------------------------------
-# They are in segments. Those that older code has recorded have rows of their own in `outputs`. A task may have both.
 
 
 def done(level: str) -> str:
-    """Give the places of the outputs of `:task_key` at a level, each once, without loading any text."""
-    return f"""SELECT idx FROM outputs WHERE task_id = :task_key AND level = {level}
-  UNION SELECT value FROM segments, json_each('[' || places || ']') WHERE task_id = :task_key AND level = {level}"""
-
-
-def stored(level: str, *, first: str = "", last: str = "") -> str:
-    """Give the outputs of `:task_key` at a level, as `store.rows.outputs` reads them: a row is an output or a segment.
-
-    A segment has its `body` in hexadecimal digits, and its part as `idx`. With `first` and `last`, two parameters, only
-    outputs of these places are given, and segments that hold some of them, maybe with others.
-    """
-    ours = f" AND idx BETWEEN {first} AND {last}" if first else ""
-    theirs = f" AND EXISTS (SELECT 1 FROM json_each('[' || places || ']') WHERE value BETWEEN {first} AND {last})"
-    return f"""SELECT idx, output, attempts, NULL AS body FROM outputs
-  WHERE task_id = :task_key AND level = {level}{ours}
-  UNION ALL SELECT part, NULL, NULL, hex(body) FROM segments
-  WHERE task_id = :task_key AND level = {level}{theirs if first else ""}"""
-
-
-def sizes(level: str) -> str:
-    """Give the sizes of the outputs of `:task_key` at a level, as `store.rows.sizes` reads them, as in `stored`.
-
-    Where a segment has no sizes, it has its body.
-    """
-    return f"""SELECT idx, length(output) AS size, NULL AS places, NULL AS sizes, NULL AS body FROM outputs
-  WHERE task_id = :task_key AND level = {level}
-  UNION ALL SELECT part, NULL, places, sizes, CASE sizes WHEN '' THEN hex(body) END FROM segments
+    """Give the places of the outputs of `:task_key` at a level as `idx`, each once, without loading any text."""
+    return f"""SELECT DISTINCT value AS idx FROM segments, json_each('[' || places || ']')
   WHERE task_id = :task_key AND level = {level}"""
 
 
-def readable(level: str) -> str:
-    """Whether the outputs of `:task_key` at a level have no more than `:most_chars` code points together.
+def stored(level: str, *, first: str = "", last: str = "") -> str:
+    """Give the segments of `:task_key` at a level, as `store.rows.outputs` reads them: a body is hexadecimal digits.
 
-    Sizes that nobody has written count as none.
+    With `first` and `last`, two parameters, only segments with an output of these places, maybe with others.
     """
+    wanted = f" AND EXISTS (SELECT 1 FROM json_each('[' || places || ']') WHERE value BETWEEN {first} AND {last})"
+    return f"""SELECT part, hex(body) AS body FROM segments
+  WHERE task_id = :task_key AND level = {level}{wanted if first else ""}"""
+
+
+def sizes(level: str) -> str:
+    """Give the sizes of the outputs of `:task_key` at a level, as `store.rows.sizes` reads them, without any text."""
+    return f"SELECT part, places, sizes FROM segments WHERE task_id = :task_key AND level = {level}"
+
+
+def readable(level: str) -> str:
+    """Whether the outputs of `:task_key` at a level have no more than `:most_chars` code points together."""
     return f""":most_chars >= coalesce((
-    SELECT sum(length(output)) FROM outputs WHERE task_id = :task_key AND level = {level}
-  ), 0) + coalesce((
     SELECT sum(value) FROM segments, json_each('[' || sizes || ']') WHERE task_id = :task_key AND level = {level}
   ), 0)"""
 
@@ -142,7 +126,6 @@ def delete_parts(equals: str, keys: str, condition: str = "") -> tuple[Statement
     submission = f"id {equals} (SELECT submission FROM texts WHERE {of_task})"
     return (
         statement(f"DELETE FROM submissions WHERE {submission} AND {of_task} {condition}"),
-        statement(f"DELETE FROM outputs WHERE {of_task} {condition}"),
         statement(f"DELETE FROM segments WHERE {of_task} {condition}"),
         statement(f"DELETE FROM merges WHERE {of_task} {condition}"),
         statement(f"DELETE FROM failures WHERE {of_task} {condition}"),

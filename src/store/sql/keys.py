@@ -3,7 +3,7 @@
 from .fragments import NOW
 from .statement import statement
 
-_KEY = "id, tenant, scopes, operator, label, created_at, expires_at"
+_KEY = "id, tenant, scopes, label, created_at, expires_at"
 
 # Finds a key that has not expired, and says whether there is any key at all. It gives one row always, so that whoever
 # presents what is no key costs as much as whoever presents one.
@@ -17,11 +17,11 @@ DELETE_EXPIRED_KEYS = statement(f"DELETE FROM api_keys WHERE tenant = :tenant AN
 
 # Writes a key unless the tenant has `:keys_most`. Sent twice it changes nothing, since the id is the caller's;
 # landing after the key was revoked it finds the tombstone, `:grave`. Of two
-# at once the second counts the first, since D1 serialises writes. `:scopes` is a JSON list, `:operator` 1 for a key
-# that has that scope too. `:valid_ms` is NULL for a key that never expires, `:label` for one without.
+# at once the second counts the first, since D1 serialises writes. `:scopes` is a JSON list. `:valid_ms` is NULL for a
+# key that never expires, `:label` for one without.
 INSERT_KEY = statement(f"""
-INSERT INTO api_keys (id, tenant, digest, scopes, operator, label, created_at, expires_at)
-SELECT :key_id, :tenant, :digest, :scopes, :operator, :label, {NOW}, {NOW} + :valid_ms
+INSERT INTO api_keys (id, tenant, digest, scopes, label, created_at, expires_at)
+SELECT :key_id, :tenant, :digest, :scopes, :label, {NOW}, {NOW} + :valid_ms
 WHERE (SELECT count(*) FROM api_keys WHERE tenant = :tenant) < :keys_most
   AND NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :grave)
 ON CONFLICT DO NOTHING

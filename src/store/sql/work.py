@@ -103,8 +103,7 @@ CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key
 CLAIM_OUTPUTS = statement(f"""
 SELECT level, min(idx) AS first, max(idx) AS last FROM (
   SELECT level, idx, idx - row_number() OVER (PARTITION BY level ORDER BY idx) AS neighbours FROM (
-    SELECT level, idx FROM outputs WHERE task_id = :task_key
-    UNION SELECT level, value FROM segments, json_each('[' || places || ']') WHERE task_id = :task_key
+    SELECT DISTINCT level, value AS idx FROM segments, json_each('[' || places || ']') WHERE task_id = :task_key
   )
 ) WHERE {_HELD} GROUP BY level, neighbours ORDER BY level, first
 """)
@@ -147,21 +146,13 @@ WHERE {_MINE} AND NOT EXISTS (
     AND (fence, step, piece) >= (:fence, :step, :piece)
 )
 ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = excluded.piece,
-  sizes = CASE sizes WHEN '' THEN '' ELSE sizes || ',' || excluded.sizes END,
-  places = places || ',' || excluded.places, body = unhex(hex(body) || hex(excluded.body))
+  places = places || ',' || excluded.places, sizes = sizes || ',' || excluded.sizes,
+  body = unhex(hex(body) || hex(excluded.body))
 """)
 
 # Counts the outputs that were cut off with their record: the totals may be refused where the outputs are not, since the
 # task has ended meanwhile, and nothing else of the database says which were. `:truncated` counts since the task began.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
-
-# Writes outputs once, each as a row of its own, for code that knows no segments: the first accepted output of a call
-# stays. `:outputs` is a JSON list of [level, idx, output, attempts].
-CHECKPOINT = statement(f"""
-INSERT INTO outputs (task_id, level, idx, output, attempts)
-SELECT :task_key, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:outputs) WHERE {_MINE}
-ON CONFLICT DO NOTHING
-""")
 
 # Records failed calls with their totals, which the worker knows. `:failures` is a JSON list of
 # [level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held].

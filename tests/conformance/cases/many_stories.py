@@ -114,7 +114,7 @@ async def room_found_and_a_claim_that_stands_down(env: Any) -> Any:
     story = Story(env)
     await story.insert()
     story.outcomes.append(await story.store.input(TASK))
-    with limited("CHECKPOINT_BYTES_MOST", 100):
+    with limited("PIECE_BYTES_MOST", 100):
         claim = await story.claim("one")
         begun = progress(claim, outputs=outputs(0), completed=1)
         assert await story.store.step(claim, begun, Continue(LEASE_MS, room_bytes=50_000))

@@ -148,15 +148,13 @@ async def a_merge_and_its_levels(env: Any) -> Any:
 
 
 @worker_case
-async def a_task_with_outputs_of_both_shapes(env: Any) -> Any:
-    """Begun by code that gives each output a row of its own, ended by code that writes segments."""
+async def a_task_with_outputs_of_two_workers(env: Any) -> Any:
+    """Each adds to the same segment."""
     story = Story(env)
     store = story.store
     await story.insert(chunks=4)
-    store.writes_segments = False
     claim = await story.claim("one", lease_ms=0)
     assert await store.step(claim, progress(claim, outputs=outputs(0, 2), completed=2), Continue(0))
-    store.writes_segments = True
     heir = await story.claim("two")
     story.outcomes.append(sorted(heir.outputs))
     third = [Output(CallKey(0, 3), "漢 " * 3 + "\0ü", 2, "stop", 1_800_000_000_000, 1_800_000_000_999)]

@@ -122,6 +122,6 @@ async def the_newest_migration_is_read(env: Any) -> Any:
     table = "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY, name TEXT)"
     await env.DB.batch([env.DB.prepare(table), env.DB.prepare("DELETE FROM d1_migrations")])
     story.outcomes.append(await story.sums.applied_migration())
-    await story.alter("INSERT INTO d1_migrations (id, name) VALUES (1, '0001_tasks.sql'), (2, '0002_api_keys.sql')")
+    await story.alter("INSERT INTO d1_migrations (id, name) VALUES (1, '0001_initial.sql'), (2, '0002_second.sql')")
     story.outcomes.append(await story.sums.applied_migration())
     return story.told()

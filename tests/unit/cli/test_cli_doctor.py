@@ -1,6 +1,7 @@
 """`onceover doctor` against set-ups that are broken, each in one way, and against sound ones."""
 
 import contextlib
+import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -90,7 +91,16 @@ DEAD_CONSUMER = '[[queues.consumers]]\nqueue = "ai-processing-dlq"\n'
 COORDINATOR = '[[durable_objects.bindings]]\nname = "BATCH_COORDINATOR"\nclass_name = "BatchCoordinator"\n'
 VARS = '[vars]\nAI_PROVIDER = "workers-ai"\n'
 
-(FOURTH,) = (path.name for path in (ROOT / "migrations").glob("0004_*.sql"))
+
+def landed(clone: Path, *names: str) -> Path:
+    """Land migrations after those of the clone, and give their folder."""
+    folder = clone / "migrations"
+    with (folder / "LANDED").open("a") as lines:
+        for name in names:
+            (folder / name).write_text("")
+            lines.write(f"{hashlib.sha256(b'').hexdigest()}  {name}\n")
+    return folder
+
 
 BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     "no wrangler.toml": (
@@ -207,16 +217,16 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
         *("migrations", Level.FAULT, "there are no migrations", "migrations_dir"),
     ),
     "two migrations with one number": (
-        lambda clone: (clone / "migrations" / "0003_mine.sql").write_text(""),
+        lambda clone: (landed(clone, "0003_third.sql") / "0003_mine.sql").write_text(""),
         *("migrations", Level.FAULT, "two with the number 0003", "next number"),
     ),
     "the last migration is gone": (
-        lambda clone: max((clone / "migrations").glob("*.sql")).unlink(),
+        lambda clone: max(landed(clone, "0009_last.sql").glob("*.sql")).unlink(),
         *("migrations", Level.FAULT, "migrations/ lacks", "git checkout -- migrations"),
     ),
     "a migration in between is gone": (
-        lambda clone: (clone / "migrations" / FOURTH).unlink(),
-        *("migrations", Level.FAULT, f"migrations/ lacks {FOURTH}", "git checkout -- migrations"),
+        lambda clone: (landed(clone, "0008_between.sql", "0009_last.sql") / "0008_between.sql").unlink(),
+        *("migrations", Level.FAULT, "migrations/ lacks 0008_between.sql", "git checkout -- migrations"),
     ),
     "Workers AI unbound": (
         replaced('[ai]\nbinding = "AI"'),

@@ -69,7 +69,6 @@ def test_no_label_gets_out_of_its_literal(label: str) -> None:
         "id": ID,
         "tenant": "team-7",
         "scopes": '["read", "write"]',
-        "operator": 0,
         "label": label,
         "created_at": 1000,
         "expires_at": 86_401_000,
@@ -86,7 +85,7 @@ def test_the_scope_operator_is_given_beside_read_or_write() -> None:
     assert found.scopes == {Scope.READ, Scope.OPERATOR}
     for statement in command.insertion(found, ID, DIGEST).split(";\n"):
         rows = database.rows(statement)
-    assert [(row["scopes"], row["operator"]) for row in rows] == [('["read"]', 1)]
+    assert [row["scopes"] for row in rows] == ['["read", "operator"]']
     database.close()
     for alone in ("operator", "admin,operator"):
         with pytest.raises(UsageError, match="add read, write, or both"):
@@ -190,7 +189,7 @@ def test_a_server_that_writes_at_that_moment_does_not_matter(
     ("status", "said", "shown"),
     [
         (1, '{"error": {"text": "no such table: api_keys: SQLITE_ERROR"}}', "run `make deploy` first"),
-        (1, "table api_keys has no column named operator: SQLITE_ERROR", "older than this checkout: run `make deploy`"),
+        (1, "table api_keys has no column named label: SQLITE_ERROR", "older than this checkout: run `make deploy`"),
         (1, "Not logged in.", "npx wrangler login"),
         (0, "", "wrangler said nothing of a key"),
         (0, '[\n{"results": []}]', f"has {limits.KEYS_MOST} keys already"),

@@ -116,7 +116,7 @@ def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) 
         now_ms = NOW_MS + moment
         asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
     assert [at - NOW_MS - IDLE_MS for at in storage.alarms] == [0, IDLE_MS // 2 + 1, 0]
-    asyncio.run(coordinator.close())
+    asyncio.run(coordinator.close(1))
     asyncio.run(coordinator.abort(TaskKey("task"), 1))  # what it opens again is to be cleaned up again
     assert len(storage.alarms) == 4
 

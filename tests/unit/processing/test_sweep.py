@@ -169,7 +169,7 @@ def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status
     assert swept(bench) == ([], 0)
     bench.pass_ms(1)
     assert swept(bench) == ([], 1)
-    for table in ("tasks", "texts", "outputs", "segments", "failures"):
+    for table in ("tasks", "texts", "segments", "failures"):
         assert bench.database.rows(f"SELECT * FROM {table}") == []  # noqa: S608
 
 

@@ -576,11 +576,9 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
     assert (first["ahead"], second["ahead"]) == ((0, 1) if most_ahead >= 2 else (None, None))
 
 
-@pytest.mark.parametrize("segments", [True, False])
 @pytest.mark.parametrize("most_chars", [19, 20, 21])
-def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int, *, segments: bool) -> None:
+def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
     """It is that of the task's own outputs, all of them together: with a character more nothing is read."""
-    table.store.writes_segments = segments
     for name, tag in ((TASK, "12345678"), ("local:other", "1")):
         table.insert(name)
         assert table.step(table.claim(name), Finish(RETENTION_MS), outputs=outputs(0, 1, tag=tag), completed=2)

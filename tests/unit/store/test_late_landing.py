@@ -42,7 +42,7 @@ def everything(bench: StoreBench) -> list[Any]:
     """All rows of the task."""
     return [
         bench.database.rows(f"SELECT * FROM {table}")  # noqa: S608 - a constant
-        for table in ("tasks", "texts", "outputs", "segments", "failures", "submissions")
+        for table in ("tasks", "texts", "segments", "failures", "submissions")
     ]
 
 

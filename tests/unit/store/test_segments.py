@@ -147,40 +147,11 @@ def test_two_workers_over_the_same_chunks_leave_one_output_each(bench: StoreBenc
     assert texts(bench) == ["zombie's first 0", "heir's 1", "heir's 2", "heir's 3"]
 
 
-def test_a_task_of_the_older_shape_goes_on_and_ends(bench: StoreBench):
-    """What older code has recorded counts beside segments: for the claim, the end, the result and each view."""
-    bench.store.writes_segments = False
-    claim = bench.claim()
-    assert bench.step(claim, outputs=outputs(0, 3, tag="old"), completed=2)
-    bench.store.writes_segments = True
-    bench.pass_ms(LEASE_MS + 1)
-    heir = bench.claim()
-    assert heir.outputs == {CallKey(0, 0), CallKey(0, 3)}
-    assert bench.step(heir, Finish(RETENTION_MS), outputs=outputs(1, 2, tag="new"), completed=4)
-    task = bench.run(bench.store.task(TASK))
-    assert task is not None
-    assert task.result == "old 0\n\nnew 1\n\nnew 2\n\nold 3"
-    assert texts(bench) == ["old 0", "new 1", "new 2", "old 3"]
-
-
-def test_the_older_shape_ends_what_segments_began(bench: StoreBench):
-    """Code of the release before reads segments, and completes a task that has some."""
-    claim = bench.claim()
-    assert bench.step(claim, outputs=outputs(1, 2, tag="new"), completed=2)
-    bench.store.writes_segments = False
-    assert bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0, 3, tag="old"), completed=4)
-    assert texts(bench) == ["old 0", "new 1", "new 2", "old 3"]
-
-
-@pytest.mark.parametrize("below", [True, False])
-@pytest.mark.parametrize("top", [True, False])
-def test_a_merges_levels_may_differ_in_shape(bench: StoreBench, *, below: bool, top: bool):
-    """The result of a merge is its top level's output, whichever shape that level and those below it have."""
+def test_a_merges_result_is_its_top_level(bench: StoreBench):
+    """The levels below it keep their outputs."""
     bench.insert("merged", chunks=2, reduce=Reduce.MERGE)
-    bench.store.writes_segments = below
     claim = bench.claim("merged")
     assert bench.step(claim, outputs=outputs(0, 1, tag="below"), completed=2)
-    bench.store.writes_segments = top
     merged = outputs(0, tag="top", level=1)
     assert bench.step(claim, Finish(RETENTION_MS, 1), outputs=merged, completed=2, calls_minimum=3)
     task = bench.run(bench.store.task(TaskKey("merged")))
@@ -189,10 +160,8 @@ def test_a_merges_levels_may_differ_in_shape(bench: StoreBench, *, below: bool, 
     assert bench.run(bench.store.level_outputs(TaskKey("merged"), 0, 0, 1)) == {0: "below 0", 1: "below 1"}
 
 
-@pytest.mark.parametrize("segments", [True, False])
-def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench, *, segments: bool):
+def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench):
     """Another task has a level more."""
-    bench.store.writes_segments = segments
     for name, levels in (("lower", 1), ("higher", 2)):
         bench.insert(name, chunks=2, reduce=Reduce.MERGE)
         claim = bench.claim(name)
@@ -207,7 +176,10 @@ def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):
     """A chunk that has an output in a segment is shown once, and as finished."""
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(0), completed=1)
-    bench.database.rows("INSERT INTO failures VALUES ('task', 0, 0, 1, 1, 1, 'model_refused', 'no', 0, 0, NULL, NULL)")
+    bench.database.rows(
+        "INSERT INTO failures (task_id, level, idx, attempts, calls, final, code, message, retryable) "
+        "VALUES ('task', 0, 0, 1, 1, 1, 'model_refused', 'no', 0)"
+    )
     assert texts(bench) == ["output 0"]
 
 

@@ -121,7 +121,7 @@ def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
 
 def test_the_schema_lists_the_statuses():
     """The CHECK constraint of the schema and the state machine name the same statuses."""
-    text = (MIGRATIONS / "0001_tasks.sql").read_text()
+    text = (MIGRATIONS / "0001_initial.sql").read_text()
     listed = re.search(r"status TEXT NOT NULL CHECK \(status IN \(([^)]*)\)\)", text)
     assert listed is not None
     assert re.findall(r"'(\w+)'", listed[1]) == list(Status)
@@ -171,10 +171,8 @@ def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
     assert task.result == "right 0\n\nright 1"
 
 
-@pytest.mark.parametrize("segments", [True, False])
-def test_an_output_is_accepted_once(bench: StoreBench, *, segments: bool):
+def test_an_output_is_accepted_once(bench: StoreBench):
     """The first output of a chunk stays, even if the same claim sends another, and no other stands in for it."""
-    bench.store.writes_segments = segments
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(0, tag="first"), completed=1)
@@ -480,13 +478,11 @@ def test_a_missing_schema_is_named():
     bench.database.close()
 
 
-@pytest.mark.parametrize("segments", [True, False])
-def test_big_outputs_are_split_over_statements(bench: StoreBench, *, segments: bool):
+def test_big_outputs_are_split_over_statements(bench: StoreBench):
     """Outputs that together exceed what one parameter may hold are written all the same."""
     bench.insert(chunks=6)
     claim = bench.claim()
     big = [item._replace(text="€" * 200_000) for item in outputs(*range(6))]
-    bench.store.writes_segments = segments
     assert bench.step(claim, Finish(RETENTION_MS), outputs=big, completed=6)
     task = bench.run(bench.store.task(TaskKey("task")))
     assert task is not None
@@ -502,7 +498,7 @@ def test_erase_leaves_nothing(bench: StoreBench):
     assert bench.run(bench.store.erase(TaskKey("task"))) == (True, round(limits.START_SECONDS * 1000), None)
     assert bench.run(bench.store.erase(TaskKey("task"))) == (False, 0, None)
     assert not bench.step(claim, outputs=outputs(1), failures=[failed], completed=2)
-    for table in ("tasks", "texts", "outputs", "segments", "failures"):
+    for table in ("tasks", "texts", "segments", "failures"):
         assert bench.database.rows(f"SELECT * FROM {table}") == []  # noqa: S608
 
 

@@ -307,18 +307,14 @@ def test_a_zombie_plans_nothing(bench: StoreBench):
     assert found.outputs == {CallKey(0, position) for position in range(4)}
 
 
-@pytest.mark.parametrize("shape", ["rows", "segments", "segments without sizes"])
-def test_sizes_are_those_of_the_first_outputs(bench: StoreBench, shape: str):
-    """In each shape that outputs have had, in their order, and up to the first that is missing."""
+def test_sizes_are_those_of_the_first_outputs(bench: StoreBench):
+    """In their order, and up to the first that is missing."""
     bench.insert(chunks=5)
-    bench.store.writes_segments = shape != "rows"
     claim = bench.claim()
     told = [
         output._replace(text="文" * length) for output, length in zip(outputs(2, 0, 1, 4), (3, 1, 2, 5), strict=True)
     ]
     assert bench.step(claim, outputs=told[:2], completed=2)
-    if shape == "segments without sizes":
-        bench.database.rows("UPDATE segments SET sizes = ''")
     assert bench.step(claim, outputs=told[2:], completed=4)
     assert bench.run(bench.store.level_sizes(TASK, 0)) == [1, 2, 3]
     assert bench.run(bench.store.level_outputs(TASK, 0, 1, 3)) == {1: "文文", 2: "文文文"}

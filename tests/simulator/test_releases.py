@@ -1,0 +1,159 @@
+"""Isolates of the release before: their code neither writes nor reads what the newest migration adds."""
+
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from simulator.campaign import releases, run
+from simulator.campaign.patches import patched
+from simulator.campaign.releases import Added, Releases, added, column, mixed, older_isolates
+from simulator.campaign.run import RELEASES, run_seed
+from simulator.campaign.workload import TaskSpec, Workload
+from simulator.engine.fault_plan import FaultPlan
+from simulator.platform.binding_port import Port
+from simulator.platform.d1 import Database, DatabaseServer, Statement
+from simulator.platform.sqlite_database import Template, open_database
+from tests.support.sqlite_d1 import MIGRATIONS
+
+FIRST = """
+CREATE TABLE tasks (id TEXT NOT NULL PRIMARY KEY, name TEXT) STRICT, WITHOUT ROWID;
+CREATE TABLE keys (id TEXT NOT NULL PRIMARY KEY, label TEXT) STRICT, WITHOUT ROWID;
+"""
+SECOND = """
+ALTER TABLE tasks ADD COLUMN label TEXT CHECK (length(label) >= 1);
+ALTER TABLE tasks ADD COLUMN weight INTEGER NOT NULL DEFAULT 7;
+CREATE TABLE labels (id TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE INDEX tasks_by_label ON tasks (label);
+"""
+
+
+class Isolate:
+    """An isolate as a port knows it."""
+
+    name = "an isolate"
+
+
+class PlainPort(Port):
+    """A port of which nothing but the isolate is asked."""
+
+    def __init__(self) -> None:
+        self.isolate: Any = Isolate()
+
+
+@pytest.fixture
+def server() -> DatabaseServer:
+    """A database with both migrations, and shadows of what the second one adds."""
+    return DatabaseServer(Template([FIRST, SECOND, added([FIRST], SECOND).shadows()]), FaultPlan(Random(0)), int)
+
+
+def ask(server: DatabaseServer, sql: str, *values: Any, share: float = 1.0) -> list[dict[str, Any]]:
+    """Run a statement in an isolate that is older, or with no share of them, is not."""
+    with patched(older_isolates(1, share, added([FIRST], SECOND))):
+        (result,) = server.execute([Statement(Database(server, PlainPort()), sql, values)])
+    return [dict(zip(result["columns"], row, strict=True)) for row in result["results"]]
+
+
+def test_what_a_migration_adds_is_found() -> None:
+    """Columns of tables that were there, and whole tables; the columns of these are none of their own."""
+    found = added([FIRST], SECOND)
+    assert [(one.table, one.name, one.definition, one.default) for one in found.columns] == [
+        ("tasks", "label", "TEXT", "NULL"),
+        ("tasks", "weight", "INTEGER NOT NULL", "7"),
+    ]
+    assert [name for name, _ in found.tables] == ["labels"]
+
+
+def test_an_older_isolate_writes_nothing_of_it(server: DatabaseServer) -> None:
+    """A row that it inserts has the defaults, and one that it updates keeps what newer code wrote."""
+    insert = "INSERT INTO tasks (id, label, weight) VALUES (?, ?, ?)"
+    ask(server, insert, "older", "mine", 1)
+    ask(server, insert, "newer", "yours", 2, share=0.0)
+    ask(server, "UPDATE tasks SET name = 'n', label = 'again', weight = 3")
+    rows = ask(server, "SELECT id, name, label, weight FROM tasks ORDER BY id", share=0.0)
+    assert [tuple(row.values()) for row in rows] == [("newer", "n", "yours", 2), ("older", "n", None, 7)]
+    ask(server, "INSERT INTO labels (id) VALUES ('l')")
+    assert ask(server, "SELECT * FROM labels", share=0.0) == []
+
+
+def test_an_older_isolate_reads_nothing_of_it(server: DatabaseServer) -> None:
+    """It finds the defaults under the names that it asked for, whatever is there, and whatever it wrote itself."""
+    ask(server, "INSERT INTO tasks (id, label, weight) VALUES ('a', 'there', 2)", share=0.0)
+    ask(server, "INSERT INTO labels (id) VALUES ('l')", share=0.0)
+    assert ask(server, "UPDATE tasks SET label = 'mine' RETURNING id, name") == [{"id": "a", "name": None}]
+    assert ask(server, "SELECT label, weight FROM tasks") == [{"label": None, "weight": 7}]
+    assert ask(server, "SELECT count(*) AS number FROM labels") == [{"number": 0}]
+
+
+def test_a_column_of_another_table_is_left_alone(server: DatabaseServer) -> None:
+    """The same name means another column there; what stands in quotes is none. A statement with both is refused."""
+    ask(server, "INSERT INTO keys (id, label) VALUES ('k', 'label')")
+    assert ask(server, "SELECT label, 'tasks' AS name FROM keys WHERE label = 'label'") == [
+        {"label": "label", "name": "tasks"}
+    ]
+    with pytest.raises(AssertionError, match="give the column another name"):
+        ask(server, "SELECT label FROM tasks, keys")
+
+
+def test_the_first_migration_is_no_addition(tmp_path: Path) -> None:
+    """With it alone there was no code before, and all isolates are alike."""
+    (tmp_path / "0001_first.sql").write_text(FIRST)
+    assert Releases.of_migrations(tmp_path).newest == Added()
+    assert older_isolates(1, 1.0, Added()) == []
+    (tmp_path / "0002_second.sql").write_text(SECOND)
+    assert Releases.of_migrations(tmp_path).newest == added([FIRST], SECOND)
+
+
+def test_every_third_run_has_older_isolates() -> None:
+    """In half of these all are, in the others about half of them."""
+    drawn = Counter(mixed(Workload(()), Random(seed)).older_isolates for seed in range(600))
+    assert drawn.keys() == {0.0, 0.5, 1.0}
+    assert all(60 <= drawn[share] <= 140 for share in (0.5, 1.0))
+
+
+def as_if_newest(monkeypatch: pytest.MonkeyPatch, table: str, name: str) -> Counter[str]:
+    """Have the campaign take a column that is there for what the newest migration adds; count what is renamed."""
+    scripts = [path.read_text("utf-8") for path in sorted(MIGRATIONS.glob("*.sql"))]
+    connection = open_database()
+    for script in scripts:
+        connection.executescript(script)
+    newest = Added((column(connection, table, name),))
+    connection.close()
+    monkeypatch.setattr(run, "RELEASES", Releases(Template([*scripts, newest.shadows()]), newest))
+    renamed: Counter[str] = Counter()
+    plain = Added.renamed
+
+    def noted(self: Added, sql: str) -> str:
+        given = plain(self, sql)
+        renamed["renamed" if given != sql else "as it was"] += 1
+        return given
+
+    monkeypatch.setattr(releases.Added, "renamed", noted)
+    return renamed
+
+
+WORKLOAD = Workload((TaskSpec(0, 4), TaskSpec(1.5, 3, "merge"), TaskSpec(5, 2)), older_isolates=0.5)
+
+
+def test_isolates_of_two_releases_do_their_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column that code may do without, as each new one must be: under all faults every invariant holds."""
+    renamed = as_if_newest(monkeypatch, "tasks", "pace_ms")
+    for seed in range(15):
+        assert run_seed(seed, profile="swarm", workload=WORKLOAD).failure is None
+    assert renamed["renamed"] > 100
+
+
+def test_a_column_that_older_code_must_not_ignore_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If half of the isolates did not number their writes, some run would break."""
+    as_if_newest(monkeypatch, "tasks", "step")
+    assert any(run_seed(seed, profile="swarm", workload=WORKLOAD).failure for seed in range(15))
+
+
+def test_the_campaign_knows_the_newest_migration() -> None:
+    """What it adds has a shadow in the campaign's databases."""
+    with_shadows = RELEASES.template.acquire()
+    names = {name for (name,) in with_shadows.execute("SELECT name FROM pragma_table_xinfo('tasks')")}
+    assert {f"{one.name}__unknown" for one in RELEASES.newest.columns if one.table == "tasks"} <= names
+    RELEASES.template.release(with_shadows)
