@@ -76,7 +76,7 @@ def needs(root: Path, env: str) -> Needs:
 def look(cloud: Cloud, wanted: Needs) -> Found:
     """Ask the account what it has, and change nothing. Raises `Failed`."""
     account = _account(cloud, wanted)
-    databases = _parsed(need(cloud("d1", "list", "--json", wanted.flag), "Listing the databases"))
+    databases = parsed(need(cloud("d1", "list", "--json", wanted.flag), "Listing the databases"))
     version = live_version(cloud, wanted)
     missing = tuple(name for name in wanted.queues if not _has_queue(cloud, name, wanted))
     return Found(account, version, any(one.get("name") == wanted.database for one in databases), missing)
@@ -87,7 +87,7 @@ def live_version(cloud: Cloud, wanted: Needs) -> str | None:
     answer = cloud("deployments", "list", "--json", wanted.flag)
     if answer.status != 0 and fix_for(answer.said).id == "no-worker":
         return None
-    deployments = _parsed(need(answer, "Listing the Worker's deployments"))
+    deployments = parsed(need(answer, "Listing the Worker's deployments"))
     return str(deployments[-1]["versions"][0]["version_id"]) if deployments else None
 
 
@@ -131,7 +131,7 @@ def _account(cloud: Cloud, wanted: Needs) -> str:
     return next(iter(named.values()))
 
 
-def _parsed(answer: Answer) -> list[dict[str, Any]]:
+def parsed(answer: Answer) -> list[dict[str, Any]]:
     """Return the list that wrangler printed as JSON. Raises `Failed`."""
     try:
         found: list[dict[str, Any]] = json.loads(answer.out[answer.out.index("[") :])

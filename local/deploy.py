@@ -12,6 +12,7 @@ from .account import Found, Needs, look
 from .cloud import Answer, Cloud, Failed, need
 from .deploy_check import Web, startup, verify
 from .fixes import FIXES
+from .former_state import refuse_former_database
 
 _URL = re.compile(r"^\s+(https://\S+|\S+(?= \(custom domain\)))", re.MULTILINE)
 _VERSION = re.compile(r"Current Version ID: (\S+)")
@@ -59,7 +60,10 @@ def shown(command: tuple[str, ...]) -> str:
 
 
 def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[str], None] = _say) -> str | None:
-    """Do all of it. Returns the URL of the deployment, None if it has none or nothing was done. Raises `Failed`."""
+    """Do all of it. Returns the URL of the deployment, None if it has none or nothing was done.
+
+    Raises `Failed`, and `UsageError` for a database from before the first migration.
+    """
     say("Looking what the account has …")
     found = look(cloud, wanted)
     _describe(wanted, found, say)
@@ -69,6 +73,8 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
             "Worker may be another project's, and deploying would replace it",
             FIXES["name-taken"],
         )
+    if found.has_database:
+        refuse_former_database(cloud, wanted)
     plan = list(steps(wanted, found))
     total = len(plan) + 1
     answer = Answer(0, "", "")

@@ -15,7 +15,7 @@ from contextlib import suppress
 from types import FrameType
 
 from .arguments import DevOptions, UsageError, fail, parse
-from .former_state import keep_former_database
+from .former_state import refuse_former_state
 from .lock import sole_use
 from .node import ROOT, NodeMissing, find_node
 from .orphans import adopt_orphans, end_children
@@ -54,7 +54,6 @@ def _request(options: DevOptions) -> bytes:
 def serve(options: DevOptions, lock: int) -> int:
     """Run the host until it ends or a signal asks for it. It inherits `lock`. Returns the exit status."""
     command = [str(find_node()), "--disable-warning=ExperimentalWarning", str(ROOT / "local" / "host.mjs")]
-    keep_former_database(options.project, options.persist_to)
     clear_residue(options.persist_to)  # what the last runtime left, if it was killed
     adopt_orphans()
     reading, writing = os.pipe()
@@ -104,6 +103,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         options = parse(arguments, ROOT)
         with sole_use(options.persist_to) as lock:
+            refuse_former_state(options.persist_to)
             _check_port(options.port)
             return serve(options, lock)
     except (UsageError, NodeMissing) as error:

@@ -1,41 +1,55 @@
-"""Finds the local database of a clone from before: it was named after the placeholder id that wrangler.toml had.
+"""Refuses a database from before all migrations were squashed into one: none leads from it to the schema of now.
 
-Without an id the database is named after its binding. What lies under the former name is moved once, so that tasks that
-were accepted then go on.
+No release had that schema, so nobody but a developer has such a database.
 """
 
-import hashlib
-import hmac
-import tomllib
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
-FORMER = "00000000-0000-0000-0000-000000000000"
-BINDING = "DB"
-_OBJECT = "miniflare-D1DatabaseObject"
-_SUFFIXES = ("-wal", "-shm", "")  # the database itself last: as long as it is not moved, all of it is moved again
+from .account import Needs, parsed
+from .arguments import UsageError
+from .cloud import Cloud, need
+
+FORMER = "0001_tasks.sql"  # the first migration that it has; now that is another one
+_FOUND = f"SELECT name FROM d1_migrations WHERE name = '{FORMER}'"  # noqa: S608 - a constant
+_NO_RECORD = "no such table: d1_migrations"  # a database without any migration
+FILES = "v3/d1/*/*.sqlite"  # where Miniflare keeps databases, below the folder of the state
 
 
-def file_name(database: str) -> str:
-    """The file's name without its ending: the id of the object that Miniflare keeps a database of this name in."""
-    key = hashlib.sha256(_OBJECT.encode()).digest()
-    name = hmac.new(key, database.encode(), hashlib.sha256).digest()[:16]
-    return (name + hmac.new(key, name, hashlib.sha256).digest()[:16]).hex()
+def sentence(database: str, instead: str) -> str:
+    """Say that a database cannot be used, and what to do instead."""
+    return f"{database} is from before migrations/0001_initial.sql and cannot be upgraded: {instead}"
 
 
-def keep_former_database(project: Path, persist_to: Path) -> bool:
-    """Move it to its new name, unless there is one already. Whoever calls has the state to himself.
+def refuse_former_state(persist_to: Path) -> None:
+    """Look into the databases of a local state. Raises `UsageError` for one from before."""
+    for path in persist_to.glob(FILES):
+        if _is_former(path):
+            raise UsageError(
+                sentence(f"the database in {persist_to}", "delete this folder, or choose another with --persist-to")
+            )
 
-    A project that names an id still goes by it. Returns whether there was something to move.
-    """
-    named = tomllib.loads((project / "wrangler.toml").read_text("utf-8")).get("d1_databases", [])
-    if any("database_id" in one or "preview_database_id" in one or one["binding"] != BINDING for one in named):
+
+def refuse_former_database(cloud: Cloud, wanted: Needs) -> None:
+    """Look into the deployed database. Raises `UsageError` for one from before, and `Failed`."""
+    answer = cloud("d1", "execute", "DB", "--remote", "--json", "--command", _FOUND, wanted.flag)
+    if answer.status != 0 and _NO_RECORD in answer.said:
+        return
+    (found,) = parsed(need(answer, "Looking which migrations the database has"))
+    if found["results"]:
+        raise UsageError(
+            sentence(
+                f"the deployed database {wanted.database}",
+                f"delete it with `npx wrangler d1 delete {wanted.database}`, then run `make deploy` again",
+            )
+        )
+
+
+def _is_former(path: Path) -> bool:
+    """Whether a file is such a database. One that is none, or that a server has for itself, is left to others."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute(_FOUND).fetchone() is not None
+    except sqlite3.Error:
         return False
-    folder = persist_to / "v3" / "d1" / _OBJECT
-    former, now = folder / f"{file_name(FORMER)}.sqlite", folder / f"{file_name(BINDING)}.sqlite"
-    if now.exists() or not former.exists():
-        return False
-    for suffix in _SUFFIXES:
-        part = former.with_name(former.name + suffix)
-        if part.exists():
-            part.rename(now.with_name(now.name + suffix))
-    return True

@@ -21,6 +21,7 @@ from src.store.sql.statement import BoundStatement
 from .arguments import UsageError, fail, stopped
 from .cloud import plain, told_by
 from .fixes import fix_for
+from .former_state import refuse_former_state
 from .key_arguments import KeyOptions, parse
 from .node import ROOT, NodeMissing, wrangler
 
@@ -104,6 +105,7 @@ def _run(options: KeyOptions, *command: str) -> str:
 def write(options: KeyOptions, key_id: str, key_digest: str) -> None:
     """Write a key, after the migrations where the database is a local one. Raises `UsageError`."""
     if options.persist_to is not None:
+        refuse_former_state(options.persist_to)
         _run(options, "migrations", "apply", "DB")
     printed = _run(options, "execute", "DB", "--json", "--command", insertion(options, key_id, key_digest))
     try:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from local.former_state import BINDING, file_name
+from local.former_state import FILES
 from tests.support import shell_blocks
 from tests.support.client import Client
+from tests.support.databases import d1_file
 from tests.support.dev_server import DevServer
 from tests.support.shell_blocks import LOCAL_URL, ROOT, blocks, commands, documents
 
@@ -127,10 +128,10 @@ def test_the_commands_of_a_document_run(name: str, server: DevServer, state: Pat
             assert "urn:onceover:problem:" not in done.stdout, done.stdout
 
 
-def test_the_local_database_lies_where_a_former_one_is_moved_to(server: DevServer, state: Path):
-    """The runtime names the file as `local/former_state.py` does."""
+def test_the_local_database_lies_where_a_former_one_is_looked_for(server: DevServer, state: Path):
+    """The runtime keeps the file where `local/former_state.py` looks."""
     assert server.url
-    assert [path.stem for path in state.glob(f"v3/d1/*/{file_name(BINDING)}.sqlite")] == [file_name(BINDING)]
+    assert d1_file(state) in state.glob(FILES)
 
 
 @pytest.mark.parametrize("command", [command for command in shell_blocks.listed_commands() if command != "make dev"])

@@ -179,14 +179,20 @@ class CloudAccount:
         return "Migrations to be applied:\n" + "".join(f"│ {path.name} │ ✅ │\n" for path in missing)
 
     def _d1_execute(self, words: list[str], arguments: tuple[str, ...], told: str | None) -> str:
-        self._database(self._config(arguments))
+        applied = self.state["databases"][self._database(self._config(arguments))]
+        command = arguments[arguments.index("--command") + 1]
+        if "FROM d1_migrations" in command:
+            if not applied:
+                raise Refused("no such table: d1_migrations: SQLITE_ERROR [code: 7500]")
+            named = [{"name": name} for name in applied if f"'{name}'" in command]
+            return json.dumps([{"results": named, "success": True}], indent=2)
         assert self.sqlite is not None
         database = sqlite3.connect(self.sqlite)
         database.row_factory = sqlite3.Row
         try:
             results = [
                 {"results": [dict(row) for row in database.execute(statement)], "success": True}
-                for statement in arguments[arguments.index("--command") + 1].split(";\n")
+                for statement in command.split(";\n")
             ]
             database.commit()
         except sqlite3.OperationalError as error:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from local.account import Needs, needs
+from local.arguments import UsageError
 from local.cloud import Failed
 from local.deploy import Shape, deploy
 from local.deploy_check import GOOD_IN_A_ROW, Reply, verify
@@ -67,10 +68,10 @@ STARTS: dict[str, dict[str, Any]] = {
     "the database is there": {"databases": {"onceover": []}},
     "one queue is there": {"queues": {QUEUES[0]: []}},
     "both queues are there": {"queues": {name: [] for name in QUEUES}},
-    "some migrations are applied": {"databases": {"onceover": MIGRATIONS[:5]}},
+    "the newest migration is not applied": {"databases": {"onceover": MIGRATIONS[:-1]}},
     "all but the Worker is there": {"databases": {"onceover": MIGRATIONS}, "queues": {name: [] for name in QUEUES}},
     "the top level is deployed": deployed(""),
-    "an older top level is deployed": deployed("", 7),
+    "an older top level is deployed": deployed("", -1),
     "free is deployed": deployed("free"),
     "direct is deployed": deployed("direct"),
     "a queue was deleted by hand": {**deployed(""), "queues": {QUEUES[0]: ["onceover"]}},
@@ -101,6 +102,21 @@ def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Pat
         now = account.state["workers"]["onceover"]
         assert now["secrets"] == ["AI_API_KEY"]
         assert set(before["workers"]["onceover"]["objects"]) <= set(now["objects"])
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_database_from_before_the_first_migration_is_refused(tmp_path: Path, dry_run: bool) -> None:
+    """One sentence says what it is and what to do; nothing is changed, and the Worker that runs goes on."""
+    account = CloudAccount(tmp_path / "account.json")
+    account.state.update(deployed(""), databases={"onceover": ["0001_tasks.sql", "0018_operators.sql"]})
+    before = json.loads(json.dumps({**account.state, "calls": []}))
+    with pytest.raises(UsageError) as caught:
+        run(account, "", shape=Shape(dry_run))
+    assert str(caught.value) == (
+        "the deployed database onceover is from before migrations/0001_initial.sql and cannot be upgraded: delete it "
+        "with `npx wrangler d1 delete onceover`, then run `make deploy` again"
+    )
+    assert {**account.state, "calls": []} == before
 
 
 def moments() -> list[tuple[str, int, When]]:

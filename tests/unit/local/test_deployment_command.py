@@ -100,6 +100,17 @@ def test_the_three_steps_make_a_deployment_with_a_key(
     assert parse(made.out.strip()) is not None, made.err
 
 
+def test_a_database_from_before_ends_a_deployment_with_status_2(
+    operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one line that says it."""
+    operator.account.state["databases"] = {"onceover": ["0001_tasks.sql"]}
+    operator.account.save()
+    assert operator.make("deploy") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the deployed database onceover is from before migrations/0001_initial.sql and ")
+
+
 @pytest.mark.parametrize("env", ["", "free"])
 def test_a_deployment_without_a_key_ends_with_the_trial(
     env: str, operator: Operator, capsys: pytest.CaptureFixture[str]

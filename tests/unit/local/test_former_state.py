@@ -1,65 +1,72 @@
-"""The local database of a clone from before is found again."""
+"""A local database from before the first migration is refused, by one sentence and status 2."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from local import former_state
-from local.former_state import BINDING, FORMER, file_name, keep_former_database
-from local.node import ROOT
+from local import dev, key
+from local.arguments import UsageError
+from local.former_state import FORMER, refuse_former_state
+
+FOLDER = Path("v3/d1/miniflare-D1DatabaseObject")
+RECORD = "CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE)"
+SENTENCE = (
+    "the database in {} is from before migrations/0001_initial.sql and cannot be upgraded: delete this folder, or "
+    "choose another with --persist-to"
+)
 
 
-def path(state: Path, name: str) -> Path:
-    return state / "v3" / "d1" / "miniflare-D1DatabaseObject" / f"{file_name(name)}.sqlite"
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    """A state whose database has a row in its write-ahead log alone, as after a SIGKILL."""
-    file = path(tmp_path, FORMER)
+def keep(state: Path, *names: str) -> None:
+    """Make a state whose database records these migrations, in its write-ahead log alone, as after a SIGKILL."""
+    file = state / FOLDER / "0a.sqlite"
     file.parent.mkdir(parents=True)
-    with closing(sqlite3.connect(tmp_path / "live.sqlite", isolation_level=None)) as live:
-        live.execute("PRAGMA journal_mode = WAL")
-        live.execute("CREATE TABLE tasks (id)")
-        live.execute("INSERT INTO tasks VALUES ('a')")
+    live = state / "live.sqlite"
+    with closing(sqlite3.connect(live, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(RECORD)
+        database.executemany("INSERT INTO d1_migrations (name) VALUES (?)", [(name,) for name in names])
         for suffix in ("", "-wal"):
-            file.with_name(file.name + suffix).write_bytes((tmp_path / f"live.sqlite{suffix}").read_bytes())
-    return tmp_path
+            file.with_name(file.name + suffix).write_bytes(live.with_name(live.name + suffix).read_bytes())
 
 
-def rows(file: Path) -> list[tuple[str]]:
-    with closing(sqlite3.connect(file)) as database:
-        return database.execute("SELECT id FROM tasks").fetchall()
+def test_a_state_from_before_is_refused(tmp_path: Path) -> None:
+    """Whatever else its database has had since."""
+    keep(tmp_path, FORMER, "0018_operators.sql")
+    with pytest.raises(UsageError) as caught:
+        refuse_former_state(tmp_path)
+    assert str(caught.value) == SENTENCE.format(tmp_path)
 
 
-def test_it_is_moved_once_with_its_log(state: Path) -> None:
-    """The rows are there under the new name; a second call finds nothing to do."""
-    assert keep_former_database(ROOT, state)
-    assert rows(path(state, BINDING)) == [("a",)]
-    assert not path(state, FORMER).exists()
-    assert not keep_former_database(ROOT, state)
+@pytest.mark.parametrize("names", [(), ("0001_initial.sql",), ("0001_initial.sql", "0002_second.sql")])
+def test_any_other_state_is_not(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """One of now, one of newer code, and one that no migration was applied to."""
+    keep(tmp_path, *names)
+    refuse_former_state(tmp_path)
 
 
-def test_a_move_that_was_stopped_goes_on(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log is moved first, and the database last."""
-    monkeypatch.setattr(former_state, "_SUFFIXES", ("-wal",))
-    keep_former_database(ROOT, state)
-    monkeypatch.undo()
-    assert keep_former_database(ROOT, state)
-    assert rows(path(state, BINDING)) == [("a",)]
+def test_what_is_no_database_is_left_to_others(tmp_path: Path) -> None:
+    """So is a state in which there is nothing yet."""
+    refuse_former_state(tmp_path)
+    (tmp_path / FOLDER).mkdir(parents=True)
+    (tmp_path / FOLDER / "0a.sqlite").write_bytes(b"no database, but long enough to be looked at" * 100)
+    refuse_former_state(tmp_path)
 
 
-def test_what_is_there_is_not_replaced(state: Path) -> None:
-    """A database that `make dev` has made since stays."""
-    path(state, BINDING).write_bytes(b"newer")
-    assert not keep_former_database(ROOT, state)
-    assert path(state, BINDING).read_bytes() == b"newer"
-
-
-def test_a_project_with_an_id_keeps_it(state: Path, tmp_path: Path) -> None:
-    """Whoever names the id finds the database under it."""
-    (tmp_path / "wrangler.toml").write_text(f'[[d1_databases]]\nbinding = "DB"\ndatabase_id = "{FORMER}"\n')
-    assert not keep_former_database(tmp_path, state)
-    assert path(state, FORMER).exists()
+@pytest.mark.parametrize("command", [dev.main, key.main])
+def test_the_commands_say_so_and_end_with_2(
+    tmp_path: Path,
+    command: Callable[[list[str]], int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`make dev` and `make key`, before anything is started."""
+    monkeypatch.setattr("subprocess.Popen", None)
+    keep(tmp_path, FORMER)
+    with pytest.raises(SystemExit) as left:
+        command(["--persist-to", str(tmp_path)])
+    assert left.value.code == 2
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"error: {SENTENCE.format(tmp_path)}\n")
