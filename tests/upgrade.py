@@ -4,6 +4,8 @@ Version N is `src` and `migrations` of an older commit, N+1 those of this tree. 
 while clients submit and the model fails now and then, as in `make chaos`. Each turn ends with a SIGKILL at a random
 moment, or with Ctrl-C. Migrations of N+1 stay when N comes back, as they do after a rollback. In the end every task
 must have ended with the right output, and the model server's ledger must agree with the bill.
+
+The first version N is the commit that made `migrations/0001_initial.sql`: code of before has another schema.
 """
 
 import argparse
@@ -35,15 +37,29 @@ from tests.support.model_plan import read_ledger
 from tests.support.worker_copy import copy_worker
 
 PARTS = ("src", "migrations")
+FIRST = "migrations/0001_initial.sql"
 # On the queue and on objects: both releases put their messages and alarms into the same state.
 ENVIRONMENTS = ("", "free")
 GENTLE = 0.25  # the share of turns that end with Ctrl-C, as the runtime ends an isolate that it replaces
 
 
-def release_before() -> str:
-    """The commit before the newest migration came: the last one whose code knows nothing of it."""
-    command = ["git", "log", "-1", "--format=%H^", "--diff-filter=A", "--", "migrations/*.sql"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def release_before(root: Path = ROOT) -> str:
+    """The commit before the newest migration came: the last one whose code knows nothing of it.
+
+    If the first migration is the newest, it is the commit that made that one.
+    """
+    came = ("log", "-1", "--format=%H", "--diff-filter=A", "--no-renames", "--")
+    newest, first = _git(root, *came, "migrations/*.sql"), _git(root, *came, FIRST)
+    return first if newest == first else _git(root, "rev-parse", f"{newest}^")
+
+
+def has_schema(commit: str, root: Path = ROOT) -> bool:
+    """Whether a commit has the first migration; its databases cannot be upgraded otherwise."""
+    return bool(_git(root, "ls-tree", "--name-only", commit, FIRST))
 
 
 def lay_out(folder: Path, commit: str) -> tuple[Path, Path]:
@@ -130,7 +146,7 @@ def run(plan: Plan, folder: Path, commit: str, *, ends_old: bool) -> tuple[Repor
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run and report; 0 when nothing was violated."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.upgrade")
-    parser.add_argument("--from", dest="commit", help="version N; default: the commit before the newest migration")
+    parser.add_argument("--from", dest="commit", help="version N; default: the commit before the newest migration, or that of the first")
     parser.add_argument("--turns", type=positive, default=12, help="how often the version changes (default 12)")
     parser.add_argument("--tasks", type=positive, default=120, help="how many tasks (default 120)")
     parser.add_argument("--seed", type=int, help="default: a new one, which is printed")
@@ -140,6 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     commit = options.commit or release_before()
+    if not has_schema(commit):
+        parser.error(f"{commit} has no {FIRST}: a database of it cannot be upgraded")
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     say(f"seed {seed}, from {commit}")
     plan = Plan(options.turns, options.tasks, seed, options.settle)
