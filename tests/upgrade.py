@@ -146,7 +146,9 @@ def run(plan: Plan, folder: Path, commit: str, *, ends_old: bool) -> tuple[Repor
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run and report; 0 when nothing was violated."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.upgrade")
-    parser.add_argument("--from", dest="commit", help="version N; default: the commit before the newest migration, or that of the first")
+    parser.add_argument(
+        "--from", dest="commit", help="version N; default: the commit before the newest migration, or that of the first"
+    )
     parser.add_argument("--turns", type=positive, default=12, help="how often the version changes (default 12)")
     parser.add_argument("--tasks", type=positive, default=120, help="how many tasks (default 120)")
     parser.add_argument("--seed", type=int, help="default: a new one, which is printed")
