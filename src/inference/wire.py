@@ -39,15 +39,15 @@ def write_call(call: ModelCall) -> Wire:
 
 
 def read_call(wire: Wire) -> ModelCall:
-    """Read a call. One from code of before has no more than its text and its model."""
-    tokens, temperature = wire.get("maxOutputTokens"), wire.get("temperature")
+    """Read a call."""
+    tokens, temperature = wire["maxOutputTokens"], wire["temperature"]
     return ModelCall(
         system=str(wire["system"]),
         user=str(wire["user"]),
         model=str(wire["model"]),
         max_output_tokens=None if tokens is None else _whole(tokens),
         temperature=None if temperature is None else float(temperature),
-        options=json.loads(str(wire.get("options", "{}"))),
+        options=json.loads(str(wire["options"])),
     )
 
 
@@ -66,7 +66,7 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
 
 
 def from_lane(outcome: Wire, lane: int) -> Wire:
-    """Say of a written outcome which lane it comes from. Code of before passes over that."""
+    """Say of a written outcome which lane it comes from."""
     return {**outcome, "lane": lane}
 
 
@@ -74,7 +74,7 @@ def read_outcome(wire: Wire) -> ModelReply | ModelError:
     """Read what a call gave. An error of a newer version of the code counts as a lost connection."""
     code = wire.get("error")
     if code is None:
-        reason, lane = wire.get("finishReason"), wire.get("lane")
+        reason, lane = wire["finishReason"], wire.get("lane")
         return ModelReply(
             str(wire["output"]),
             _whole(wire["inputTokens"]),

@@ -1,4 +1,4 @@
-"""Calls and their outcomes cross RPC as plain values, between versions of the code too."""
+"""Calls and their outcomes cross RPC as plain values."""
 
 import json
 
@@ -29,21 +29,11 @@ def test_an_output_arrives_as_it_was(reason: str | None) -> None:
     assert wire.read_outcome(json.loads(json.dumps(wire.write_outcome(reply)))) == reply
 
 
-def test_an_output_from_older_code_is_read() -> None:
-    """A lane may run the code before: why its output ends is not known."""
-    assert wire.read_outcome({"output": "fine", "inputTokens": 7, "outputTokens": 3}) == ModelReply("fine", 7, 3)
-
-
 def test_an_output_says_which_lane_it_comes_from() -> None:
     """As its coordinator chose. A failure stays what it is."""
     fine, failed = wire.write_outcome(ModelReply("fine", 7, 3)), wire.write_outcome(ModelRefused("no"))
     assert wire.read_outcome(json.loads(json.dumps(wire.from_lane(fine, 4)))) == ModelReply("fine", 7, 3, lane=4)
     assert type(wire.read_outcome(wire.from_lane(failed, 4))) is ModelRefused
-
-
-def test_a_call_of_older_code_is_read() -> None:
-    """An object may run the code before for minutes after a deployment: it asks nothing but the text and the model."""
-    assert wire.read_call({"system": "s", "user": "u", "model": "m"}) == ModelCall("s", "u", "m")
 
 
 @pytest.mark.parametrize("kind", [ModelRefused, ModelUnavailable, ModelTimeout])

@@ -1,4 +1,4 @@
-"""Outputs in segments: who may add to one, what is added once, and what is read beside outputs of the older shape."""
+"""Outputs in segments: who may add to one, and what is added once."""
 
 import asyncio
 import json
