@@ -24,7 +24,7 @@ FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 
 
 TASKS_JUDGED = "tasks that were to bear a model that was away"
-_CHUNK_COLUMNS = ("idx", "output", "attempts", "body")
+_CHUNKS, _FAILED_CHUNKS = ("part", "body"), ("idx", "calls", "code", "message", "retryable")  # the columns
 
 type Require = Callable[[bool, str], None]
 
@@ -135,10 +135,10 @@ def _check_chunks(world: World, row: Row, require: Require) -> None:
     """The chunks that a client sees are each finished or failed, and those of a completed task have not failed."""
     execute = world.database.connection.execute
     done, failures = (
-        [dict(zip(_CHUNK_COLUMNS, found, strict=False)) for found in execute(query.sql, query.values)]
-        for query in (
-            views.CHUNKS.bind(task_key=row.task_key, most_chars=limits.ANSWER_CHARS_AT_ONCE),
-            views.FAILED_CHUNKS.bind(task_key=row.task_key),
+        [dict(zip(columns, found, strict=True)) for found in execute(query.sql, query.values)]
+        for columns, query in (
+            (_CHUNKS, views.CHUNKS.bind(task_key=row.task_key, most_chars=limits.ANSWER_CHARS_AT_ONCE)),
+            (_FAILED_CHUNKS, views.FAILED_CHUNKS.bind(task_key=row.task_key)),
         )
     )
     shown = [output.key.position for output in rows.outputs(0, done)] + [failure["idx"] for failure in failures]
