@@ -8,7 +8,7 @@ import asyncio
 
 from src.core import limits
 from src.core.task import Reduce
-from src.processing.sweep import Sweep
+from src.processing.sweep.sweep import Sweep
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench
 

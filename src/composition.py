@@ -18,14 +18,14 @@ from .objects.laned_host import Lanes
 from .objects.sender import ObjectSender, ObjectTeller, Places
 from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds
-from .processing.asked_sweep import SweepOnRequest
 from .processing.deliveries import Courier, Deliverer
 from .processing.direct import DirectSender
 from .processing.dispatch import Dispatcher, Sender
 from .processing.log import Log
 from .processing.rescue import Rescue
 from .processing.submission import Submission
-from .processing.sweep import Sweep
+from .processing.sweep.on_request import SweepOnRequest
+from .processing.sweep.sweep import Sweep
 from .processing.worker import Worker
 from .queue.consumer import consume
 from .queue.dead_letter import bury

@@ -6,7 +6,7 @@ It reads up to four rows for each five minutes, 1,200 for a day, and the same as
 from ..core import limits
 from ..core.states import Status
 from ..core.tallies import BOUNDS_MS, Sums, added, quantile_ms
-from ..processing.folding import Folding
+from ..processing.sweep.folding import Folding
 from ..store.tallies import FiveMinutes, Sample, TallyStore
 from . import queries
 from .exchange import Exchange

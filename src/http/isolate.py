@@ -15,7 +15,7 @@ from ..core.pace import Latency
 from ..core.settings import Settings
 from ..core.storage import Storage
 from ..inference.protocol import Health, Provider
-from ..processing.sightings import Sightings
+from ..processing.heartbeats import Sightings
 
 _PAUSE_SECONDS = 0.1
 

@@ -14,7 +14,7 @@ from ..core.states import Status
 from ..core.tallies import BOUNDS_MS, Sums, added
 from ..core.task import Route
 from ..core.version import MIGRATION, VERSION
-from ..processing.folding import Folding
+from ..processing.sweep.folding import Folding
 from ..store.tallies import Standing, TallyStore
 from .exchange import Exchange
 from .exposition import Family, Point, histogram, write

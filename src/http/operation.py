@@ -4,7 +4,7 @@ from math import ceil
 from typing import Final, TypedDict
 
 from ..core.version import MIGRATION, VERSION
-from ..processing.asked_sweep import TooSoon
+from ..processing.sweep.on_request import TooSoon
 from ..store.seen import Seen
 from ..store.tallies import TallyStore
 from . import problems

@@ -9,12 +9,12 @@ from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.task import Mark
 from ..inference.protocol import Provider
-from ..processing.asked_sweep import SweepOnRequest
 from ..processing.deliveries import Deliverer
 from ..processing.dispatch import Dispatcher
 from ..processing.log import Log
 from ..processing.rescue import Rescue
 from ..processing.submission import Submission
+from ..processing.sweep.on_request import SweepOnRequest
 from ..store.keys import KeyStore
 from ..store.tasks import TaskStore
 from .isolate import Isolate

@@ -15,8 +15,8 @@ from ..core.ids import TaskKey
 from ..core.marks import LAST_STEP
 from ..core.task import Mark, Route
 from ..processing.log import Log
-from ..processing.looks import Hint
 from ..processing.outcomes import Outcome, Released
+from ..processing.run.claim_checks import Hint
 from ..processing.worker import Worker
 from ..store.claims import Standing, Unclaimed
 from .audience import Audience

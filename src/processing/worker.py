@@ -28,15 +28,15 @@ from . import clock
 from .allowance import Allowance
 from .caller import Caller, LocalCaller
 from .deliveries import Deliverer
-from .hearsay import Hearsay
-from .ledger import Ledger
+from .heartbeats import Sightings
 from .log import Log
-from .looks import Hint, Looks
 from .outcomes import Ended, Outcome
-from .pace import Pace
-from .room import Room
-from .run import Run
-from .sightings import Sightings
+from .run.claim_checks import Hint, Looks
+from .run.gossip import Hearsay
+from .run.ledger import Ledger
+from .run.run import Run
+from .run.storage_guard import Room
+from .run.write_pacer import Pace
 from .terms import OVERDUE, Terms
 
 

@@ -23,7 +23,7 @@ from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import DEADLINE_EXCEEDED, Failure, Route
 from src.http.messages import Reply
-from src.processing.sweep import Sweep
+from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.claims import Claim, Continue, Fail, Finish, Step
 from tests.support.api_bench import START_MS, ApiBench, bearer, data

@@ -36,7 +36,7 @@ WORKER = """
         return 1
 """
 TESTS = """
-    from src.processing.run import more
+    from src.processing.run.run import more
 
     def test_more():
         assert more(1, 3) == 3
@@ -209,7 +209,7 @@ def test_the_checks_are_files_and_parts():
     names = {check.name for check in deep}
     assert {check for check in quick if not check.is_part} < {check for check in deep if not check.is_part}
     assert {
-        "tests/unit/processing/test_ledger.py",
+        "tests/unit/processing/run/test_ledger.py",
         "tests/property/test_store_model.py",
         "tests/api/test_tasks.py",
     } <= names
@@ -275,7 +275,7 @@ def worker() -> Iterator[Workspace]:
 def test_the_tree_without_a_mutant_passes(worker: Workspace):
     """A copy is all that checks need: of tests, and of the simulation. What they reach is found out on the way."""
     verdict = trial.run(
-        worker.path, [Check("tests/unit/processing/test_ledger.py", is_quick=True)], 60, quick=True, trace=True
+        worker.path, [Check("tests/unit/processing/run/test_ledger.py", is_quick=True)], 60, quick=True, trace=True
     )
     assert verdict.passed, verdict
     assert "src/processing/ledger.py::Ledger.failed" in verdict.facts["functions"]

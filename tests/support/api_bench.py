@@ -48,13 +48,13 @@ from src.http.services import Api, BoundRoutes
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Provider
 from src.objects.audience import Audience
-from src.processing.asked_sweep import SweepOnRequest
 from src.processing.deliveries import Deliverer
 from src.processing.dispatch import Dispatcher, Sender
 from src.processing.log import Log
 from src.processing.rescue import Rescue
 from src.processing.submission import Submission
-from src.processing.sweep import Sweep
+from src.processing.sweep.on_request import SweepOnRequest
+from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Step, Tried
 from src.store.database import Database

@@ -12,7 +12,7 @@ from src.core.task import Reduce
 from src.core.webhooks import EndpointKey, Event, endpoint_key_of
 from src.processing.deliveries import Deliverer
 from src.processing.log import Log
-from src.processing.sweep import Sweep
+from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.database import Database
 from src.store.deliveries import Delivery

@@ -19,8 +19,8 @@ from src.inference.protocol import Health, ModelCall, ModelReply
 from src.inference.wire import Wire
 from src.objects.laned_caller import LanedCaller
 from src.processing.log import Log
-from src.processing.looks import Hint
 from src.processing.outcomes import Outcome
+from src.processing.run.claim_checks import Hint
 from src.processing.worker import Host, Worker
 from src.store.claims import Claim
 from src.store.database import Database

@@ -13,7 +13,7 @@ from simulator.campaign.ablations.circumstances import (
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.workload import DEPLOYMENTS
 from simulator.platform.choices import FREE, TOP
-from src.processing import calls, ledger
+from src.processing.run import call_groups, ledger
 from src.store import segments, tasks
 from src.store.sql.fragments import UNDER_CLAIM
 
@@ -93,14 +93,14 @@ ABLATIONS = (
     Ablation(
         "custody_of_ended_calls",
         "outputs that came while a write was awaited are booked before calls are dropped",
-        ((calls.Calls, "drop", without.drop_unseen),),
+        ((call_groups.Calls, "drop", without.drop_unseen),),
         {"d1_slow": 0.3},
         cancelling_late(*DEPLOYMENTS, chunks=8, concurrency=3),
     ),
     Ablation(
         "custody_of_lanes",
         "what lanes have begun is waited for when its task has ended",
-        ((calls.Calls, "rest", without.drop_lanes),),
+        ((call_groups.Calls, "rest", without.drop_lanes),),
         {},
         cancelling_late(TOP, FREE, chunks=18, concurrency=3),
     ),

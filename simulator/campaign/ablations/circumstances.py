@@ -25,7 +25,8 @@ from simulator.platform.isolate import Isolate
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.shared_database import Sharing
 from src.core import limits
-from src.processing import looks, pace, worker
+from src.processing import worker
+from src.processing.run import claim_checks, write_pacer
 from src.store import tasks
 
 # Faults under which a worker outlives its claim.
@@ -34,7 +35,7 @@ CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
 # D1 that answers no look for a task: rare, since the platform repeats reads, and what withdrawals are for.
 NO_LOOKS: tuple[Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
 # Workers that do not look whether their task goes on: who outlives its claim learns it from what it writes.
-BLIND: tuple[Patch, ...] = ((looks.Looks, "next_at", without.never),)
+BLIND: tuple[Patch, ...] = ((claim_checks.Looks, "next_at", without.never),)
 # Calls that wait for no company: between the last outputs that are recorded and the end there is a write.
 ALONE: tuple[Patch, ...] = ((limits, "LINGER_SECONDS_QUICK", 0.0), (limits, "LINGER_SECONDS_MOST", 0.0))
 LOST_REPLIES = {"d1_failed_after_commit": 0.2}
@@ -48,7 +49,7 @@ FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_a_while),)
 CROWDED: tuple[Patch, ...] = ((Sharing, "drawn", without.crowd),)
 # Workers that give their calls no longer to start than on a quick one.
 STUBBORN: tuple[Patch, ...] = (
-    (pace, "start_seconds", without.shortest_window),
+    (write_pacer, "start_seconds", without.shortest_window),
     (worker, "start_seconds", without.shortest_window),
 )
 

@@ -7,7 +7,9 @@ from simulator.campaign.workload import Change
 from simulator.platform.choices import DIRECT, FREE, TOP
 from src import composition
 from src.objects import ai_processor
-from src.processing import dispatch, ledger, sweep, worker
+from src.processing import dispatch, worker
+from src.processing.run import ledger
+from src.processing.sweep import sweep
 from src.queue import consumer
 from src.store import rows, tasks
 from src.store.sql.fragments import FREE_AT, NOW

@@ -7,8 +7,8 @@ from simulator.campaign.ablations.circumstances import HELD_BRIEFLY, TIDY, waiti
 from simulator.campaign.ablations.definition import Ablation
 from src.core.errors import StoreUnavailable
 from src.core.storage import Storage
-from src.processing import pace
-from src.processing.room import Room
+from src.processing.run import write_pacer
+from src.processing.run.storage_guard import Room
 from src.store import storage as store
 from src.store.tasks import TaskStore
 
@@ -43,7 +43,7 @@ ABLATIONS = (
     Ablation(
         "outputs_held_when_full",
         "outputs that find no room are held for as long as the lease lasts",
-        ((pace, "StoreFull", _Never),),
+        ((write_pacer, "StoreFull", _Never),),
         FULL,
         waiting_long,
         (*TIDY, *HELD_BRIEFLY),

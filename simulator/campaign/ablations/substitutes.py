@@ -20,8 +20,9 @@ from src.http.messages import Reply, Request
 from src.http.problems import LIMIT_REACHED, Refusal
 from src.http.services import Api
 from src.inference.protocol import ModelCall
-from src.processing import caller, calls, ledger
+from src.processing import caller
 from src.processing.outcomes import Released
+from src.processing.run import call_groups, ledger
 from src.queue import messages
 from src.store import rows, segments, tasks
 from src.store.claims import Claim, Output, Progress, Step
@@ -81,7 +82,7 @@ _step = tasks.TaskStore.step
 _pieces = segments.pieces
 _read_claim = rows.claim
 _call = caller.LocalCaller.call
-_drop = calls.Calls.drop
+_drop = call_groups.Calls.drop
 _cancel = tasks.TaskStore.cancel
 _erase = tasks.TaskStore.erase
 _freeze = Isolate.freeze
@@ -200,12 +201,12 @@ async def call_whenever(self: Any, calls: Any, seconds: float, starts_by: float)
     return await _call(self, calls, seconds, math.inf)
 
 
-async def drop_unseen(self: Any) -> list[calls.Finished]:
+async def drop_unseen(self: Any) -> list[call_groups.Finished]:
     await _drop(self)
     return []
 
 
-async def drop_lanes(self: Any) -> list[calls.Finished]:
+async def drop_lanes(self: Any) -> list[call_groups.Finished]:
     return await _drop(self)
 
 

@@ -10,7 +10,7 @@ from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.platform.choices import FREE
 from src.core import limits
 from src.platform.background import Background
-from src.processing.calls import Calls
+from src.processing.run.call_groups import Calls
 
 _HEAR = Calls._hear
 HOSTED = {"clock_standing": 1.0, "stock_loop": 1.0}

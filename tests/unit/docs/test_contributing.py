@@ -10,7 +10,7 @@ import pytest
 from local.node import ROOT
 
 INSTALLED = (".venv", "node_modules", "python_modules", ".build")
-ONE_FILE = 'make test PYTEST_ARGS="tests/unit/processing/test_ledger.py"'
+ONE_FILE = 'make test PYTEST_ARGS="tests/unit/processing/run/test_ledger.py"'
 # Commands that are run, with what is run in their place where the whole would take long.
 RUN = {
     "make install-dev": "make install-dev",

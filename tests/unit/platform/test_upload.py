@@ -181,7 +181,7 @@ LATER = (
 def test_entry_imports_without_javascript_time_or_randomness():
     """All of the Worker, or nearly: none of its modules reads a clock. What takes randomness is `random` itself."""
     report = watched()
-    names = {f"src.{str(one).removesuffix('.py').replace('/', '.')}": str(one) for one in MODULES}
+    names = {f"src.{one.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}": one for one in MODULES}
     missing = {path for name, path in names.items() if name not in report["modules"]}
     assert {path for path in missing if not path.startswith(LATER)} == {"entry.py"}
     assert by_us(report["clock"]) == []

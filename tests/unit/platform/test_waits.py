@@ -9,8 +9,8 @@ from src.inference.protocol import ModelCall
 from src.objects.audience import Audience
 from src.processing import clock
 from src.processing.caller import LocalCaller
-from src.processing.calls import Calls
 from src.processing.outcomes import Ended
+from src.processing.run.call_groups import Calls
 from src.store.claims import CallKey
 from tests.api.test_events import Stream
 from tests.api.test_listening import Scene

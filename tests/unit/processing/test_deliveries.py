@@ -16,7 +16,7 @@ from src.core.meter import Meter
 from src.core.task import Failure, Route
 from src.core.webhooks import AttemptFailure, DeliveryOutcome, Event
 from src.inference.protocol import HttpConnectionLost, HttpTimeout, ModelReply
-from src.processing.sweep import Sweep
+from src.processing.sweep.sweep import Sweep
 from src.processing.terms import OVERDUE
 from src.store.claims import Claim, Fail
 from src.store.database import Database

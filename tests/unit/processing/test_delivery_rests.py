@@ -9,7 +9,7 @@ import pytest
 from src.core import limits
 from src.core.ids import TaskKey
 from src.core.webhooks import AttemptFailure, EndpointKey
-from src.processing.sweep import Sweep
+from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.deliveries import Attempt, DueDelivery, Tried
 from src.store.webhooks import Endpoint

@@ -17,7 +17,7 @@ from src.inference.protocol import ModelCall
 from src.processing.dispatch import Dispatcher
 from src.processing.log import Log
 from src.processing.rescue import BriefCaller, Rescue, hold
-from src.processing.sweep import Sweep
+from src.processing.sweep.sweep import Sweep
 from tests.support.worker_bench import WorkerBench
 
 KEY = TaskKey("task")

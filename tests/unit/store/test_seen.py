@@ -10,7 +10,7 @@ from src.core import limits
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import Route
-from src.processing.sightings import Sightings
+from src.processing.heartbeats import Sightings
 from src.processing.worker import Host
 from src.store.claims import Claim, Finish, Release
 from src.store.seen import Backlog, Seen

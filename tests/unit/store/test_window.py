@@ -14,8 +14,8 @@ from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import NewTask, Reduce, Route, TaskOptions
 from src.core.window import Window
-from src.processing import plan
 from src.processing.outcomes import Ended, Released
+from src.processing.run import call_plan
 from src.processing.worker import Host
 from src.store.claims import CallKey, Finish, MergeLevel
 from src.store.tasks import TaskStore
@@ -196,7 +196,7 @@ def test_later_code_goes_on_with_the_plan_that_it_finds(merge: WorkerBench, monk
     merging(merge)
     begun = levels(merge)
     assert begun == [[*range(3, 39, 3), 40]]
-    monkeypatch.setattr(plan, "merge_ends", lambda sizes, most: (*range(2, len(sizes) - 1, 2), len(sizes)))
+    monkeypatch.setattr(call_plan, "merge_ends", lambda sizes, most: (*range(2, len(sizes) - 1, 2), len(sizes)))
     to_the_end(merge)
     assert levels(merge) == [*begun, [2, 4, 6, 8, 10, 13], [2, 4, 6], [3]]
     assert len(merge.model.calls) == 40 + 13 + 6 + 3 + 1 == merge.task().usage.minimum_calls

@@ -1,0 +1,180 @@
+"""The groups of a run's calls that are out: the one place that knows them. Started, awaited and dropped here."""
+
+import asyncio
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import batched, chain
+from operator import attrgetter
+from typing import NamedTuple
+
+from ...core import limits
+from ...core.errors import ModelError
+from ...inference.protocol import ModelCall
+from ...store.claims import CallKey
+from .. import clock
+from ..caller import Caller, CallOutcome, Silence
+
+
+class Finished(NamedTuple):
+    """A call that came back, with what it gave, when its group went out, by the run's clock, and for how long."""
+
+    key: CallKey
+    result: CallOutcome
+    started: float
+    seconds: float
+
+
+class Calls:
+    """Has `caller` make calls; `message` says what a call is, each may take `seconds`.
+
+    A group that gave no answer stays out for good, even when its calls go out again in other groups: its connection is
+    one of the six, and only another invocation has new ones. When no group is left to form, the run ends and the next
+    one takes over.
+    """
+
+    def __init__(self, caller: Caller, message: Callable[[CallKey], ModelCall], seconds: float) -> None:
+        self._caller = caller
+        self._message = message
+        self._seconds = seconds
+        self._out: list[asyncio.Task[list[Finished]]] = []
+        self._silent = 0
+        self._longest = 0.0  # seconds, of the groups that were taken in
+        self._news: asyncio.Future[bool] | None = None  # what `wait` waits for
+
+    @property
+    def groups_out(self) -> int:
+        """How many groups are out. One with a single call left takes up as much as a whole one."""
+        return len(self._out) + self._silent
+
+    @property
+    def free(self) -> int:
+        """How many more calls may start, as far as the caller goes."""
+        return max(0, self._caller.groups_most - self.groups_out) * self._caller.group_size
+
+    def start(self, keys: Sequence[CallKey], starts_by: float) -> int:
+        """Start calls, each only as long as it is not too late. Return how many groups they make, a subrequest each."""
+        groups = list(batched(keys, self._caller.group_size))
+        for group in groups:
+            out = asyncio.create_task(self._call(group, starts_by))
+            out.add_done_callback(self._tell)
+            self._out.append(out)
+        return len(groups)
+
+    async def _call(self, keys: Sequence[CallKey], starts_by: float) -> list[Finished]:
+        started = clock.now()
+        results = await self._caller.call([self._message(key) for key in keys], self._seconds, starts_by)
+        seconds = clock.now() - started
+        return [Finished(key, result, started, seconds) for key, result in zip(keys, results, strict=True)]
+
+    async def wait(
+        self,
+        until: float,
+        hint: asyncio.Future[None] | None = None,
+        *,
+        last: bool = False,
+        deadline: float = math.inf,
+    ) -> list[Finished]:
+        """Wait for a group to end, but not beyond `until` or `hint`; take in those that end together, to be written so.
+
+        `last`: no other call could start now, so nothing stands still while these wait for one another. Nobody waits
+        for company beyond `deadline`. The calls are returned in their order, so that what is written does not hang on a
+        set's.
+        """
+        if not self._out:
+            assert until < math.inf  # otherwise the claim would have ended
+            timeout = clock.seconds_until(until)
+            if hint is None:
+                await asyncio.sleep(timeout)
+            else:
+                await asyncio.wait([hint], timeout=timeout)
+            return []
+        while not self._ended() and (hint is None or not hint.done()):
+            if await self._hear(hint, clock.seconds_until(until)) or clock.now() >= until:
+                break
+        began = clock.now()
+        while (done := self._ended()) and len(done) < len(self._out) and (hint is None or not hint.done()):
+            patient_until = min(began + self._linger_seconds(done, last=last), deadline)
+            patience = patient_until - clock.now()
+            if patience <= 0:
+                break
+            if await self._hear(hint, patience) and self._ended() == done:
+                break
+        return self._taken(done)
+
+    async def _hear(self, hint: asyncio.Future[None] | None, seconds: float) -> bool:
+        """Wait for a group to end, or the hint; maybe not so long. True: so many seconds are over.
+
+        Their timer says so. The clock may say a hair less.
+
+        A wave of six ends one by one, each time with a new look at how long the rest is waited for. `asyncio.wait`
+        would take hold of every group that is out for each of these waits, and let go of it again.
+        """
+        loop = asyncio.get_running_loop()
+        self._news = loop.create_future()
+        timer = None if seconds == math.inf else loop.call_later(seconds, self._tell, None, True)
+        if hint is not None:
+            hint.add_done_callback(self._tell)
+        try:
+            return await self._news
+        finally:
+            self._news = None
+            if timer is not None:
+                timer.cancel()
+            if hint is not None:
+                hint.remove_done_callback(self._tell)
+
+    def _tell(self, _ended: object, is_time: bool = False) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(is_time)
+
+    def _linger_seconds(self, done: Collection[asyncio.Task[list[Finished]]], *, last: bool) -> float:
+        """Return how long calls that have ended wait for company: each write that they share saves one.
+
+        Meanwhile no others go out in their place, so it is a part of what they took; where none could, as much again. A
+        failure is not held for that: its call may be due again.
+        """
+        finished = _finished(done)
+        seconds = max(call.seconds for call in finished)
+        is_slow = max(seconds, self._longest) >= limits.QUICK_CALL_SECONDS
+        most = limits.LINGER_SECONDS_MOST if is_slow else limits.LINGER_SECONDS_QUICK
+        free = last and not any(isinstance(call.result, ModelError) for call in finished)
+        return min(seconds if free else limits.LINGER_FRACTION * seconds, most)
+
+    def ended(self) -> list[Finished]:
+        """Take in the groups that have ended by now, as `wait` does, without waiting."""
+        return self._taken(self._ended())
+
+    async def rest(self) -> list[Finished]:
+        """Wait for all groups that are out, each as long as it may take, and start no other."""
+        if self._out:
+            await asyncio.wait(self._out)
+        return self.ended()
+
+    async def drop(self) -> list[Finished]:
+        """Give up on the calls that are out, and see them end: a cancelled call may have a connection to close.
+
+        Those that had ended before, and nobody had taken in, are returned: they are paid for. A call that will not end
+        is left behind after a while, so that it holds up nobody.
+        """
+        dropped, self._out = self._out, []
+        for group in dropped:
+            group.cancel()
+        if not dropped:
+            return []
+        ended, _ = await asyncio.wait(dropped, timeout=limits.DROP_SECONDS_MOST)
+        # Each is asked for its exception, so that asyncio does not report an error that nobody wants.
+        return _finished(group for group in ended if not group.cancelled() and group.exception() is None)
+
+    def _ended(self) -> list[asyncio.Task[list[Finished]]]:
+        return [group for group in self._out if group.done()]
+
+    def _taken(self, done: Collection[asyncio.Task[list[Finished]]]) -> list[Finished]:
+        finished = _finished(done)
+        self._longest = max([self._longest, *(call.seconds for call in finished)])
+        self._silent += sum(isinstance(group.result()[0].result, Silence) for group in done)
+        self._out = [group for group in self._out if group not in done]
+        return finished
+
+
+def _finished(groups: Iterable[asyncio.Task[list[Finished]]]) -> list[Finished]:
+    return sorted(chain.from_iterable(group.result() for group in groups), key=attrgetter("key"))

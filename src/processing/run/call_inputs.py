@@ -1,0 +1,165 @@
+"""What a run's calls are about: the text of chunks, and the outputs that a merge makes one of.
+
+A run holds what it works on and no more, and reads the rest when its turn comes. A task of thousands of chunks takes
+hundreds of runs on a small allowance: each would read the whole text otherwise.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from itertools import accumulate, takewhile
+
+from ...core import limits
+from ...core.merge import merge_message, merge_system
+from ...core.settings import Settings
+from ...core.task import Reduce, TaskOptions
+from ...inference.protocol import ModelCall
+from ...store.claims import CallKey, Claim
+from ...store.tasks import TaskStore
+from ..outcomes import ClaimLost
+from .call_plan import Plan
+from .write_pacer import Pace
+
+
+def asking(options: TaskOptions, settings: Settings, model: str) -> Callable[[str, str], ModelCall]:
+    """Give what makes a call of a system and a user message. `model` is the deployment's."""
+
+    def call(system: str, user: str) -> ModelCall:
+        tokens = options.max_output_tokens or settings.max_output_tokens
+        return ModelCall(system, user, options.model or model, tokens, options.temperature, options.model_options)
+
+    return call
+
+
+class Material:
+    """Texts and outputs of one claim's task. `ask` makes a call of a system and a user message.
+
+    `save` records what the run has not told the store yet: it is awaited before outputs are read.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        plan: Plan,
+        ask: Callable[[str, str], ModelCall],
+        store: TaskStore,
+        pace: Pace,
+        save: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._claim = claim
+        self._plan = plan
+        self._ask = ask
+        self._store = store
+        self._pace = pace
+        self._save = save
+        self._windows = [claim.window]
+        self._merging = claim.options.reduce is Reduce.MERGE
+        self._outputs: dict[CallKey, str] = {}  # where a merge will want them
+        self._outputs_chars = 0
+        self._sizes: dict[CallKey, int] = {}
+
+    def keep(self, key: CallKey, output: str) -> None:
+        """Keep an output that this run has paid for, if a merge will want it and there is room.
+
+        What the call itself was made of is not needed any more.
+        """
+        if not self._merging:
+            return
+        for member in self._members(key):
+            self._outputs_chars -= len(self._outputs.pop(member, ""))
+        self._sizes[key] = len(output)
+        if self._outputs_chars + len(output) <= limits.OUTPUTS_KEPT_CHARS:
+            self._hold(key, output)
+
+    def message(self, key: CallKey) -> ModelCall:
+        """Return what a call says. Its material must be here."""
+        instructions = self._claim.instructions
+        if key.level == 0:
+            window = next(window for window in self._windows if key.position in window.chunks)
+            return self._ask(instructions, window.text_of(key.position))
+        outputs = [self._outputs[member] for member in self._members(key)]
+        return self._ask(merge_system(instructions), merge_message(outputs, self._claim.merge_chars))
+
+    def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:
+        """Return the first of these calls whose material must be read, None if all is here."""
+        return next((key for key in keys if not self._has(key)), None)
+
+    async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
+        """Read the material of a call of the top level, and of up to `calls` from it on.
+
+        Of texts that are here, those go that no wanted call needs. Raises ClaimLost.
+        """
+        if key.level:
+            last = await self._last_read(key, calls)
+            first = self._plan.members(key.position).start
+            await self._read_outputs(key.level - 1, range(first, self._plan.members(last).stop))
+            return
+        ask = partial(self._store.window, self._claim.task_key, self._claim.fence, key.position, calls)
+        window = await self._pace.insist(ask, writes=False)
+        if window is None or key.position not in window.chunks:
+            raise ClaimLost
+        self._windows = [one for one in self._windows if any(wanted(CallKey(0, index)) for index in one.chunks)]
+        self._windows.append(window)
+
+    async def sizes(self) -> Sequence[int]:
+        """Give the sizes of the top level's outputs, in order, in code points. Raises ClaimLost."""
+        keys = self._plan.keys()
+        await self._learn_sizes(keys)
+        return [self._sizes[key] for key in keys]
+
+    async def _learn_sizes(self, keys: Sequence[CallKey]) -> None:
+        """Have the sizes of these outputs, all of one level from its first on. Raises ClaimLost."""
+        if all(key in self._sizes for key in keys):
+            return
+        await self._save()
+        ask = partial(self._store.level_sizes, self._claim.task_key, keys[0].level)
+        sizes = await self._pace.insist(ask, writes=False)
+        if len(sizes) < len(keys):
+            raise ClaimLost  # outputs do not vanish but with their task
+        self._sizes.update(zip(keys, sizes, strict=False))
+
+    async def _last_read(self, key: CallKey, calls: int) -> int:
+        """Return up to which call outputs are read at once: up to this one at least.
+
+        Those of several calls are of OUTPUTS_KEPT_CHARS together at most.
+        """
+        behind = min(key.position + min(calls, limits.MERGE_CALLS_READ), len(self._plan.keys()))
+        keys = [CallKey(key.level, position) for position in range(key.position, behind)]
+        if sum(map(self._most_chars, keys)) > limits.OUTPUTS_KEPT_CHARS:
+            below = self._plan.members(behind - 1).stop
+            await self._learn_sizes([CallKey(key.level - 1, place) for place in range(below)])
+        within = takewhile(lambda chars: chars <= limits.OUTPUTS_KEPT_CHARS, accumulate(map(self._most_chars, keys)))
+        return key.position + max(1, len(list(within))) - 1
+
+    def _most_chars(self, key: CallKey) -> int:
+        """Return how long the outputs are that a call merges, or how long they can be while their sizes are unknown."""
+        members = self._members(key)
+        if all(member in self._sizes for member in members):
+            return sum(self._sizes[member] for member in members)
+        # Only two outputs, or three at the end of a level, are merged in one call whatever their size.
+        return self._claim.merge_chars if len(members) > 3 else len(members) * limits.OUTPUT_CHARS_MOST
+
+    async def _read_outputs(self, level: int, places: range) -> None:
+        await self._save()
+        ask = partial(self._store.level_outputs, self._claim.task_key, level, places.start, places.stop - 1)
+        found = await self._pace.insist(ask, writes=False)
+        if len(found) != len(places):
+            raise ClaimLost
+        for place, output in found.items():
+            if CallKey(level, place) not in self._outputs:
+                self._hold(CallKey(level, place), output)
+
+    def _hold(self, key: CallKey, output: str) -> None:
+        self._outputs[key] = output
+        self._outputs_chars += len(output)
+
+    def _has(self, key: CallKey) -> bool:
+        if key.level == 0:
+            return any(key.position in window.chunks for window in self._windows)
+        return all(member in self._outputs for member in self._members(key))
+
+    def _members(self, key: CallKey) -> list[CallKey]:
+        """What a call of the top level merges; nothing for a chunk."""
+        if key.level == 0:
+            return []
+        assert key.level == self._plan.top
+        return [CallKey(key.level - 1, place) for place in self._plan.members(key.position)]

@@ -1,0 +1,63 @@
+"""Which calls a task needs: its chunks, then, for a merge, one level of calls after another."""
+
+from collections.abc import Sequence
+
+from ...core.merge import merge_ends
+from ...core.task import Reduce
+from ...store.claims import CallKey, Claim, MergeLevel
+
+
+class Plan:
+    """The levels planned so far. It goes on from what is stored, and adds levels that follow from the outputs' sizes.
+
+    Those must be stored with the announcement of their first calls: code that plans in another way takes them as they
+    are.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        self.total = claim.total
+        self._most_chars = claim.merge_chars
+        self._calls = list(claim.merges)  # of each level above the chunks
+        self._top = claim.merge_ends
+        self._unsaved: list[MergeLevel] = []
+        self._merging = claim.options.reduce is Reduce.MERGE and claim.total > 1
+
+    @property
+    def top(self) -> int:
+        """The highest level planned so far."""
+        return len(self._calls)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the top level is the last one: nothing is left to merge."""
+        return not self._merging or (self.top > 0 and self._calls[-1] == 1)
+
+    @property
+    def minimum_calls(self) -> int:
+        """Calls that the task needs when nothing fails, as far as it is known; exact once the plan is complete."""
+        return self.total + sum(self._calls) + (0 if self.complete else 1)
+
+    def keys(self) -> list[CallKey]:
+        """The calls of the top level, in order."""
+        size = self._calls[-1] if self._calls else self.total
+        return [CallKey(self.top, position) for position in range(size)]
+
+    def add_level(self, sizes: Sequence[int]) -> None:
+        """Plan the level that merges the outputs of the top level, which have these sizes in code points."""
+        assert not self.complete
+        self._top = merge_ends(sizes, self._most_chars)
+        self._calls.append(len(self._top))
+        self._unsaved.append(MergeLevel(self.top, self._top))
+
+    def members(self, position: int) -> range:
+        """Which outputs of the level below a call of the top level merges."""
+        return range(self._top[position - 1] if position else 0, self._top[position])
+
+    @property
+    def unsaved(self) -> Sequence[MergeLevel]:
+        """Levels that the store has not been told."""
+        return tuple(self._unsaved)
+
+    def saved(self) -> None:
+        """Forget what the store has been told."""
+        self._unsaved.clear()

@@ -1,0 +1,97 @@
+"""Which calls of a run may start now: what its invocation, its terms, its caller and its model leave room for."""
+
+import math
+
+from ...core import limits
+from ...core.task import Route
+from ...store.claims import CallKey
+from ..allowance import Allowance
+from ..caller import Caller
+from ..terms import Terms
+from .call_groups import Calls
+from .ledger import Ledger
+
+# For how long a run of the queue waits, since it holds a consumer that other tasks may need: while its model is away,
+# and after a failure otherwise. Waits of a brown-out, which may be many, are no longer than that.
+AWAY_SECONDS_MOST = 2.0
+TURN_SECONDS_MOST = 120.0
+FAILURE_SECONDS_MOST = limits.UNCOUNTED_SECONDS_MOST
+
+
+class Openings:
+    """The places that a run has for calls, and what it does until it has one. `concurrency` is AI_CONCURRENCY."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        allowance: Allowance,
+        caller: Caller,
+        calls: Calls,
+        ledger: Ledger,
+        *,
+        concurrency: int,
+        route: Route,
+    ) -> None:
+        self._terms = terms
+        self._allowance = allowance
+        self._caller = caller
+        self._calls = calls
+        self._ledger = ledger
+        self._concurrency = concurrency
+        self._route = route
+
+    def starting(self, now: float) -> list[CallKey]:
+        """Return the calls that may start now, in order."""
+        if self._terms.forbids_start(now):
+            return []
+        room = self._allowance.room(now, self._calls.free, self._calls.groups_out, self._caller.group_size)
+        narrowed = self._ledger.narrowed(self._concurrency)
+        spread = self._ledger.patience.width(self._usual, now) - self._ledger.in_flight
+        wanted = min(self._terms.calls_left(self._ledger.sent), narrowed, spread)
+        if room <= 0 or self._is_torn(room, wanted):
+            return []
+        return self._ledger.startable(now, int(min(room, wanted))) if wanted > 0 else []
+
+    def widens_at(self, now: float) -> float:
+        """Return when a call may start that the share of successes keeps back; infinity if it keeps none back."""
+        patience, out = self._ledger.patience, self._ledger.in_flight
+        if not (self._calls.free and self._ledger.ready) or self._terms.forbids_start(now) or patience.narrow(now):
+            return math.inf
+        return math.inf if patience.width(self._usual, now) > out else patience.widens_at(out, self._usual, now)
+
+    def sits_out(self, wait: float, now: float) -> bool:
+        """Whether the run may sit out a wait of so many seconds, instead of giving its task back.
+
+        With every lane silent nothing could start after the wait: the next run has fresh ones.
+        """
+        if wait <= 0 or not self._calls.free or not self._allowance.allows_wait(wait, now):
+            return False
+        if self._route is not Route.QUEUE or self._ledger.bars(now).reason not in {"backoff", "model_away"}:
+            return True
+        away = self._ledger.patience.away(now)
+        return wait <= (AWAY_SECONDS_MOST if away else FAILURE_SECONDS_MOST)
+
+    def returns_in(self, wait: float, now: float) -> float:
+        """Return for how many seconds the task is given back that has to wait so long for its next call.
+
+        Where a run of the queue has only waited for its turn to ask, the task comes back ever later: each time is a
+        message and a claim.
+
+        On the direct route cron brings it back, once a minute. So after a failure the next run comes too soon rather
+        than too late, and sits out what is left.
+        """
+        if self._route is Route.QUEUE and not self._ledger.ended and self._ledger.patience.away(now):
+            wait = max(wait, min(TURN_SECONDS_MOST, self._ledger.patience.troubled_for(now)))
+        most = limits.INLINE_WAIT_SECONDS_MOST
+        early = self._route is Route.DIRECT and wait > most and self._ledger.bars(now).reason == "backoff"
+        return wait - most if early else wait
+
+    @property
+    def _usual(self) -> int:
+        """How many calls may be out while all succeed."""
+        return self._caller.groups_most * self._caller.group_size
+
+    def _is_torn(self, room: int, wanted: float) -> bool:
+        """Whether there is room for a part of a wave only, which takes as long as a whole one: the next run's first."""
+        wave = min(self._calls.free, self._ledger.ready, wanted)
+        return room < wave and self._ledger.ended > 0 and not (self._ledger.in_flight or self._route is Route.DIRECT)

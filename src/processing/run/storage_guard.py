@@ -1,0 +1,44 @@
+"""What a run may start where the database is nearly full: calls for whose output room has just been found."""
+
+from collections.abc import Awaitable
+
+from ...core import limits
+from ...core.errors import StoreFull
+from ...core.storage import Storage
+from .. import clock
+from ..log import Log
+from .ledger import Ledger
+
+
+class Room:
+    """Keeps a run from calls that it could not store. `most` is STORAGE_MB_MOST in bytes, `storage` the isolate's.
+
+    Where the database is not tight it asks for nothing, and costs nothing.
+    """
+
+    def __init__(self, storage: Storage, most: int, log: Log) -> None:
+        self._storage = storage
+        self._most = most
+        self._log = log
+
+    @property
+    def tight(self) -> bool:
+        """Whether calls may start only once room has been found for them."""
+        return self._storage.is_tight(self._most)
+
+    def wanted(self, calls: int) -> int:
+        """Return how many bytes must be free beside what is written, for `calls` that will be out then."""
+        return min(calls * limits.ROOM_BYTES_A_CALL, limits.ROOM_BYTES_MOST) if self.tight else 0
+
+    async def announce(self, write: Awaitable[None], ledger: Ledger, room_bytes: int) -> bool:
+        """Await the write that announces calls. False: there was no room, and nothing starts for a while."""
+        try:
+            await write
+        except StoreFull:
+            ledger.given_up()
+            ledger.rest(clock.now() + limits.STORAGE_REST_SECONDS)
+            self._log("storage_full", bytes=self._storage.size, in_flight=ledger.in_flight)
+            return False
+        if room_bytes:
+            self._storage.found_room()
+        return True

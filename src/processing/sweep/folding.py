@@ -1,0 +1,35 @@
+"""Adds up what has ended: metrics and plots read the sums, and never the tasks."""
+
+from ...core import limits
+from ...core.errors import StoreError
+from ...core.settings import Settings
+from ...store.database import Store
+from ...store.tallies import TallyStore
+from ..log import Log
+
+
+class Folding:
+    """Done in a sweep, and before a scrape. Imported then: an isolate that only answers need not know of it."""
+
+    def __init__(self, store: Store, settings: Settings, log: Log) -> None:
+        self._store = store.beside(TallyStore)
+        self._settings = settings
+        self._log = log
+
+    async def run(self) -> bool:
+        """Add up what has ended since the last run, in one transaction. True: there is more.
+
+        A failure is logged: the next run goes on.
+        """
+        try:
+            return await self._page()
+        except StoreError as error:
+            self._log.failure("fold_failed", error)
+            return False
+
+    async def _page(self) -> bool:
+        plan = self._settings.plan
+        kept_ms = {self._settings.retention_ms, limits.RESPONSE_UNSTORED_SECONDS * 1000}
+        found = await self._store.foldable(sorted(kept_ms), limits.FOLD_TASKS_MOST[plan])
+        await self._store.fold(found, limits.SAMPLE_TASKS_MOST[plan])
+        return found.more

@@ -1,0 +1,367 @@
+"""A run that waits for slow calls notices that its task has ended, lets go of it, and looks no oftener than it may."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.errors import ModelRateLimited
+from src.core.ids import TaskKey
+from src.core.settings import Settings
+from src.core.states import Status
+from src.core.task import Route
+from src.processing.outcomes import Ended, Lost, Outcome
+from src.processing.run.claim_checks import Hint, Spacing
+from src.processing.worker import Host
+from src.store.sql import work as sql
+from src.store.tasks import TaskStore
+from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.worker_bench import HOST, OneLaneEach, WorkerBench
+
+TASK = TaskKey("task")
+FOREVER = 100.0  # what a slow call takes, within its timeout
+FREED_SECONDS_MOST = 15.0  # from a cancellation until its host is free
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    """A task of two calls that take very long."""
+    made = WorkerBench(concurrency=2)
+    made.model.seconds = lambda number: FOREVER
+    made.insert(2)
+    yield made
+    made.close()
+
+
+def cancel(bench: WorkerBench) -> Awaitable[Any]:
+    return bench.store.cancel(TASK, 1_000_000)
+
+
+def looks(bench: WorkerBench) -> list[float]:
+    """Have the times noted at which the database is asked whether the claim is good."""
+    at: list[float] = []
+    batch = bench.database.batch
+
+    async def noted(statements: Any) -> Any:
+        if [statement.sql for statement in statements] == [sql.MAY_START.sql]:
+            at.append(bench.loop.time())
+        return await batch(statements)
+
+    bench.database.batch = noted  # type: ignore[method-assign]
+    return at
+
+
+def freed(
+    bench: WorkerBench, ended: Callable[[], Awaitable[Any]], after: float, host: Host = HOST
+) -> tuple[float, Outcome]:
+    """Run the task, end it so many seconds later, and return how long after that its host was free, and what it got."""
+
+    async def play() -> Outcome:
+        run = asyncio.ensure_future(bench.worker().run(TASK, host))
+        await asyncio.sleep(after)
+        await ended()
+        return await run
+
+    outcome = bench.do(play())
+    return bench.loop.time() - after, outcome
+
+
+def bill(bench: WorkerBench) -> tuple[int, int]:
+    usage = bench.task().usage
+    return usage.model_calls, usage.in_doubt
+
+
+# --- Spacing -----------------------------------------------------------------------------------------------------
+
+
+def times(spacing: Spacing, count: int, *, answered: bool = True, latency: float = 0.0) -> list[float]:
+    """When so many looks come after a write at 0, each of which takes no time."""
+    found = []
+    for _ in range(count):
+        found.append(spacing.next_at(0.0, latency))
+        spacing.looked(found[-1], answered=answered)
+    return found
+
+
+def test_looks_start_late_and_double_and_never_come_too_late():
+    """5 s after the last write, then 10 s after each look: a task that ends is noticed within 10 s."""
+    assert times(Spacing(100), 4) == [5.0, 15.0, 25.0, 35.0]
+
+
+def test_a_write_begins_them_anew():
+    """It has told as much as a look."""
+    spacing = Spacing(100)
+    assert times(spacing, 2) == [5.0, 15.0]
+    assert spacing.next_at(17.0, 0.0) == 22.0
+
+
+def test_a_database_that_does_not_answer_is_asked_less_and_less():
+    """What is not answered doubles the space without end; an answer brings it back."""
+    spacing = Spacing(100)
+    assert times(spacing, 5, answered=False) == [5.0, 15.0, 35.0, 75.0, 155.0]
+    spacing.looked(200.0, answered=True)
+    assert spacing.next_at(0.0, 0.0) == 200.0 + limits.LOOK_SECONDS_MOST
+
+
+def test_a_slow_database_is_asked_in_proportion():
+    """With 3 s a write, half a minute lies between two looks: they are a tenth of the time at most."""
+    assert times(Spacing(100), 2, latency=3.0) == [30.0, 60.0]
+
+
+def test_looks_are_counted():
+    """After the last one of a run none is due."""
+    spacing = Spacing(2)
+    assert times(spacing, 2) == [5.0, 15.0]
+    assert spacing.next_at(100.0, 0.0) == float("inf")
+
+
+# --- A run -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [0.5, 4.9, 16.0, 40.0, 90.0])
+def test_a_cancelled_task_lets_go_of_its_host(bench: WorkerBench, after: float):
+    """However long its calls are out, the cancellation is noticed, the calls are ended, and they are in doubt."""
+    seconds, outcome = freed(bench, lambda: cancel(bench), after)
+    assert seconds < FREED_SECONDS_MOST
+    assert outcome == Ended(Status.CANCELLED)
+    assert bill(bench) == (2, 2)
+    assert len(bench.events("let_go")) == 1
+
+
+def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
+    """There is nothing left to settle."""
+    seconds, outcome = freed(bench, lambda: bench.store.erase(TASK), 7.0)
+    assert seconds < FREED_SECONDS_MOST
+    assert outcome == Lost()
+
+
+def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
+    """Its client has cancelled and put the task back, and another worker has it: the first writes nothing, and ends its
+    calls, which are the second one's doubt."""
+
+    async def put_back_and_claim() -> None:
+        await cancel(bench)
+        assert await bench.store.retry(TASK, bench.settings.lease_ms) is not None
+
+    seconds, outcome = freed(bench, put_back_and_claim, 2.0)
+    assert seconds < FREED_SECONDS_MOST
+    assert outcome == Lost()
+    assert bench.task().status is Status.PENDING
+    bench.model.seconds = lambda number: 1.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bill(bench) == (4, 2)
+
+
+def test_what_had_come_is_kept(bench: WorkerBench):
+    """One output is recorded before the cancellation; a retry makes the other call only."""
+    bench.model.seconds = lambda number: FOREVER if number == 2 else 2.0
+    assert freed(bench, lambda: cancel(bench), 7.5)[0] < FREED_SECONDS_MOST
+    assert (bench.task().completed, bill(bench)) == (1, (2, 1))
+    assert bench.do(bench.store.retry(TASK, bench.settings.lease_ms)) is not None
+    bench.model.seconds = lambda number: 1.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert (len(bench.model.calls), bill(bench)) == (3, (3, 1))
+
+
+def test_quick_calls_are_not_looked_at(bench: WorkerBench):
+    """A healthy task of calls of less than 5 s asks the database for nothing that it did not before."""
+    bench.model.seconds = lambda number: 4.0
+    at = looks(bench)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert at == []
+
+
+def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
+    """The looks find that the claim is good. The calls end as they would have, and are made once."""
+    at = looks(bench)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert at == [5.0, *(15.0 + 10.0 * number for number in range(9))]
+    assert len(bench.model.calls) == 2
+
+
+def test_a_run_on_the_free_plan_looks_ten_times(bench: WorkerBench):
+    """A long wait costs no more of the invocation's allowance than that."""
+    bench.settings = Settings(plan="free", concurrency=2, timeout_seconds=300, lease_seconds=400)
+    bench.model.seconds = lambda number: 250.0
+    at = looks(bench)
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(at) == 10
+
+
+def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
+    """With an allowance that the calls need for themselves no look is made, and the task completes as it would have."""
+    monkeypatch.setitem(limits.SUBREQUESTS, "paid", 8)
+    at = looks(bench)
+    outcome = bench.run()
+    assert at == []
+    assert outcome == Ended(Status.COMPLETED)
+    assert [line["groups"] for line in bench.events("looks_spent")] == [2]
+
+
+def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
+    """Whoever reads the log learns from that line alone that a host may be held for as long as a call takes."""
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.events("looks_spent") == []
+
+
+def test_a_look_that_fails_ends_nothing(bench: WorkerBench):
+    """The database is away for half a minute in between: the calls are paid for, and the run goes on to its end."""
+
+    async def away() -> None:
+        bench.database.fail(NETWORK_LOST, times=1_000)
+        await asyncio.sleep(30)
+        bench.database.heal()
+
+    _, outcome = freed(bench, away, 1.0)
+    assert outcome == Ended(Status.COMPLETED)
+    assert [line["error"] for line in bench.events("look_failed")] == ["StoreUnavailable"] * 2
+    assert len(bench.model.calls) == 2
+
+
+def test_a_look_that_is_not_answered_holds_up_no_output(bench: WorkerBench):
+    """D1 never answers the look at 5 s: the call that ends at 6 s is recorded soon after it."""
+    batch = bench.database.batch
+
+    async def silent(statements: Any) -> Any:
+        if [statement.sql for statement in statements] == [sql.MAY_START.sql]:
+            await asyncio.Event().wait()
+        return await batch(statements)
+
+    bench.database.batch = silent  # type: ignore[method-assign]
+    bench.model.seconds = lambda number: 6.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.loop.time() <= 5.0 + limits.START_SECONDS + 1
+
+
+# --- Whoever is told ---------------------------------------------------------------------------------------------
+
+
+def host(hint: Hint) -> Host:
+    """A host that can be told."""
+    return Host(Route.DURABLE_OBJECT, 600.0, "object/task", hint=hint)
+
+
+def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
+    """It asks nobody: with all connections taken by its calls, it could not."""
+    hint, at = Hint(), looks(bench)
+
+    async def cancel_and_tell() -> None:
+        await cancel(bench)
+        hint.give(1)
+
+    assert freed(bench, cancel_and_tell, 20.0, host(hint)) == (0.0, Ended(Status.CANCELLED))
+    assert [line["told"] for line in bench.events("let_go")] == [True]
+    assert at == [5.0, 15.0]
+
+
+def test_a_run_that_is_told_while_it_writes_looks_afterwards(bench: WorkerBench):
+    """The hint comes during an await that is no wait for calls, and is not lost."""
+    hint = Hint()
+    hint.give()
+    at = looks(bench)
+    bench.model.seconds = lambda number: 1.0
+    assert bench.do(bench.worker().run(TASK, host(hint))) == Ended(Status.COMPLETED)
+    assert at == [0.0]
+
+
+def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
+    """What it is told may be late, and meant for a claim from before a retry, of a lower fence."""
+    hint = Hint()
+
+    async def tell() -> None:
+        hint.give(0)
+
+    assert freed(bench, tell, 20.0, host(hint)) == (FOREVER - 20.0, Ended(Status.COMPLETED))
+
+
+def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench):
+    """Without a call out it looks by itself at nothing, but it hears."""
+    hint = Hint()
+
+    async def cancel_and_tell() -> None:
+        await cancel(bench)
+        hint.give(1)
+
+    bench.model.seconds = lambda number: 1.0
+    bench.model.act = lambda call, number: ModelRateLimited("429", 25.0)
+    assert freed(bench, cancel_and_tell, 10.0, host(hint)) == (0.0, Ended(Status.CANCELLED))
+
+
+# --- Lanes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def laned() -> Iterator[WorkerBench]:
+    """Two lanes of six calls, for a task of 18; the first lane's calls take very long but for two."""
+    made = WorkerBench()
+    made.model.seconds = lambda number: 1.0 if number in {1, 2} else FOREVER
+    made.insert(18)
+    yield made
+    made.close()
+
+
+def test_lanes_are_aborted_and_what_they_had_is_kept(laned: WorkerBench):
+    """Two of twelve calls have ended: they are paid for and recorded, the others are in doubt, none a failure."""
+    seconds, outcome = freed(laned, lambda: cancel(laned), 8.0, laned.laned_host())
+    assert seconds < FREED_SECONDS_MOST
+    assert outcome == Ended(Status.CANCELLED)
+    assert (laned.task().completed, bill(laned)) == (2, (12, 10))
+    assert laned.task().last_error is None
+    laned.model.seconds = lambda number: 1.0
+    assert laned.do(laned.store.retry(TASK, laned.settings.lease_ms)) is not None
+    assert laned.run(laned.laned_host()) == Ended(Status.COMPLETED)
+    assert (len(laned.model.calls), bill(laned)) == (28, (28, 10))
+
+
+def test_lanes_of_a_task_that_has_moved_on_are_aborted(laned: WorkerBench):
+    """Nothing can be kept of them, and nobody is to pay for what they would still do."""
+    out = 0
+    infer = laned.model.infer
+
+    async def counted(call: Any) -> Any:
+        nonlocal out
+        out += 1
+        try:
+            return await infer(call)
+        finally:
+            out -= 1
+
+    laned.model.infer = counted  # type: ignore[method-assign]
+    seconds, outcome = freed(laned, lambda: laned.store.erase(TASK), 8.0, laned.laned_host())
+    assert seconds < FREED_SECONDS_MOST
+    assert outcome == Lost()
+    laned.do(asyncio.sleep(1))
+    assert out == 0
+
+
+@pytest.mark.parametrize("end", ["cancel", "erase"])
+def test_lanes_are_aborted_before_the_bill_is_written(laned: WorkerBench, monkeypatch: pytest.MonkeyPatch, end: str):
+    """A database that is slow, or does not answer, keeps no calls going that nobody wants."""
+    did: list[str] = []
+
+    def noted(kind: type[Any], name: str) -> None:
+        usual = getattr(kind, name)
+
+        async def act(*arguments: Any) -> Any:
+            did.append(name)
+            return await usual(*arguments)
+
+        monkeypatch.setattr(kind, name, act)
+
+    noted(TaskStore, "settle")
+    noted(OneLaneEach, "abort")
+    freed(laned, lambda: cancel(laned) if end == "cancel" else laned.store.erase(TASK), 8.0, laned.laned_host())
+    assert did[:2] == ["abort", "settle"]
+
+
+def test_the_deadline_aborts_lanes():
+    """The task fails at its deadline, and its host is free then, not when the last lane's calls have ended."""
+    with closing(WorkerBench()) as bench:
+        bench.model.seconds = lambda number: 1.0 if number in {1, 2} else FOREVER
+        bench.insert(18, deadline_ms=3_000)
+        assert bench.run(bench.laned_host()) == Ended(Status.FAILED)
+        assert bench.loop.time() < 5.0
+        assert (bench.task().completed, bill(bench)) == (2, (12, 10))

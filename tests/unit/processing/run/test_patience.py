@@ -1,0 +1,349 @@
+"""Patience with a model that is away: whose trouble a failure is, who asks when, and when it is enough."""
+
+import asyncio
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.core import limits
+from src.core.codes import TaskCode
+from src.core.errors import CallerLost, ModelError, ModelRateLimited, ModelReplyMalformed, ModelUnavailable
+from src.core.ids import TaskKey
+from src.core.news import ModelNews, News
+from src.core.patience import Patience
+from src.core.states import Status
+from src.core.task import Route, Wait
+from src.processing.outcomes import Ended, Outcome, Released
+from src.processing.run.ledger import Ledger
+from src.processing.worker import Host
+from src.store.claims import CallKey, Tried
+from tests.support.store_bench import START_MS
+from tests.support.worker_bench import HOST, WorkerBench
+from tests.unit.processing.run.test_ledger import FIRST, REPLY, SECOND, THIRD, claim
+
+OBJECT = Host(Route.DURABLE_OBJECT, 600.0, "object/task")
+
+HOUR = 3_600.0
+CHUNK = 7
+TENANT, MODEL = "", "m"
+
+
+def away(news: News | None = None, *, now: float = 0.0, seconds: float = HOUR, chance: float = 0.0) -> Patience:
+    """Give the patience of a task whose call has just failed."""
+    patience = Patience(news or News(), seconds, now=now)
+    patience.failed(CHUNK, now - 1, now, None, chance)
+    return patience
+
+
+def probe(patience: Patience, now: float, chance: float = 0.0, asked: float | None = None) -> float:
+    """Make a call that fails a second later; return when."""
+    patience.started(now)
+    patience.failed(CHUNK, now, now + 1, asked, chance)
+    return now + 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=50, max_size=50))
+def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
+    """The pauses double from a second to five minutes, half of each is jitter: whatever that is, few fit an hour."""
+    patience, now, times = away(seconds=10 * HOUR), 0.0, []
+    for chance in chances:
+        now = patience.opens_at(now, None)
+        times.append(now)
+        now = probe(patience, now, chance)
+    assert all(sum(begin <= at < begin + HOUR for at in times) <= 32 for begin in times)
+    assert times[0] <= 1
+    assert max(later - before for before, later in pairwise(times)) <= limits.AWAY_SECONDS_MOST + 1.001
+
+
+def test_one_call_at_a_time_asks():
+    """While one is out that started after the trouble began, none starts. One from before it does not count."""
+    patience = away(now=10)
+    assert patience.narrow(10)
+    assert patience.opens_at(20, latest_start=11) == math.inf
+    assert patience.opens_at(20, latest_start=9) < 20
+
+
+def test_calls_that_were_out_together_are_one_trouble():
+    """Six failures of a burst make one pause, not six doublings."""
+    patience = away(now=10)
+    for at in (10.1, 10.2, 10.3):
+        patience.failed(CHUNK, 9, at, None, 0.0)
+    assert (patience.waits, patience.opens_at(10.3, None)) == (1, 10.5)
+
+
+def test_a_pause_that_the_provider_asks_for_is_obeyed():
+    """`Retry-After` of any failure: nothing asks before it is over, be it longer than the patience."""
+    patience = away(seconds=60)
+    probe(patience, 1, asked=90)
+    assert patience.opens_at(2, None) == 92
+
+
+def test_a_success_ends_it_for_all_tasks_of_the_isolate():
+    """What one task hears the others know; a task whose own failure is later does not believe it."""
+    news = News()
+    one, other, late = away(news), away(news), away(news, now=30)
+    one.succeeded(CHUNK, 20)
+    assert (one.narrow(21), other.narrow(21), late.narrow(31)) == (False, False, True)
+    assert (one.away_since, other.away_since) == (None, 0.0)  # whose own calls have all failed bears it as long as ever
+
+
+def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
+    """Tasks of one isolate take turns: together they ask every half minute at most, once the first pauses are over."""
+    news, tasks, now, probes = News(), [], 0.0, 0
+    tasks = [away(news) for _ in range(1_000)]
+    while now < HOUR:
+        now, patience = min(((max(now, task.opens_at(now, None)), task) for task in tasks), key=lambda turn: turn[0])
+        patience.started(now)
+        probes += 1
+        patience.failed(CHUNK, now, now + 0.1, None, 0.0)
+    assert probes <= HOUR / limits.AWAY_TURN_SECONDS + 32
+
+
+def test_tasks_that_come_while_a_model_is_away_take_turns():
+    """A task that has not met the trouble asks at most 5 s after the last one that did: a thousand ask in turn."""
+    news = News()
+    away(news)
+    tasks, now, probes = [Patience(news, HOUR, now=0.0) for _ in range(1_000)], 0.0, 0
+    while now < 600:
+        now, patience = min(((max(now, task.opens_at(now, None)), task) for task in tasks), key=lambda turn: turn[0])
+        patience.started(now)
+        probes += 1
+        patience.failed(CHUNK, now, now + 0.1, None, 0.0)
+    assert probes <= 600 / limits.AWAY_NEWCOMER_SECONDS + 32
+
+
+def test_patience_ends():
+    """After MODEL_PATIENCE_SECONDS one more call may ask, and then it is over."""
+    patience, now = away(seconds=600), 0.0
+    while not patience.over(now):
+        now = max(now, patience.opens_at(now, None))
+        assert now <= 600
+        patience.started(now)
+        now += 1
+        patience.failed(CHUNK, now - 1, now, None, 0.0)
+    assert 600 <= now <= 602
+
+
+def test_the_next_claim_goes_on_where_the_last_one_was():
+    """A claim knows for how long the model has been away and how often it was asked for; without patience nothing."""
+    patience = Patience(News(), HOUR, now=1_000.0, away_for=900, waits=8, failed_for=100)
+    assert (patience.away_since, patience.waits, patience.narrow(1_000)) == (100, 8, True)
+    assert not patience.over(1_000)
+    assert patience.over(100 + HOUR)
+    assert Patience(News(), 0, now=1_000.0, away_for=900, waits=8).away_since is None
+
+
+def test_an_isolate_remembers_so_many_models():
+    """The one that nobody has asked about for longest goes; what it knows is old news after a while."""
+    news = ModelNews()
+    news.of(TENANT, MODEL).failed(CHUNK, 0, 1, 0.0, 0.0)
+    assert news.of(TENANT, MODEL).is_away(1 + limits.AWAY_SECONDS_KEPT)
+    assert not news.of(TENANT, MODEL).is_away(2 + limits.AWAY_SECONDS_KEPT)
+    for number in range(limits.NEWS_MODELS_MOST):
+        news.of(TENANT, f"m{number}")
+    assert not news.of(TENANT, MODEL).is_away(2)
+
+
+# --- In the ledger ---------------------------------------------------------------------------------------------------
+
+
+def patient(max_attempts: int = 3) -> Ledger:
+    """Give the ledger of a fresh task with patience, and many chunks."""
+    ledger = Ledger(claim(total=99), max_attempts, Patience(News(), HOUR, now=0.0))
+    ledger.add(CallKey(0, position) for position in range(99))
+    return ledger
+
+
+def test_a_chunk_that_alone_fails_ends_after_ten_failures():
+    """Others succeed while it is out: the tenth failure ends the task, whatever MAX_ATTEMPTS, after growing pauses."""
+    ledger, now, failures = patient(max_attempts=1), 0.0, []
+    while ledger.failure is None:
+        keys = ledger.startable(now, 3)
+        ledger.start(keys, now)
+        now += 0.5
+        for key in keys:
+            if key == FIRST:
+                failures.append(now)
+                ledger.failed(key, ModelUnavailable("500"), now, 1.0)
+        for key in keys:
+            if key != FIRST and ledger.failure is None:
+                ledger.succeeded(key, REPLY, now=now)
+        ledger.settle(now)
+        now = max(now, now if ledger.ready else ledger.next_at(now) or now)
+        if ledger.ready < 3:  # so that there are others to the end
+            ledger.add(CallKey(1, position) for position in range(round(now * 1_000), round(now * 1_000) + 9))
+    assert ledger.failure.code == "model_unavailable"
+    pauses = [round(later - before - 0.5) for before, later in pairwise(failures)]
+    assert pauses.pop(0) == 1  # at first there are too few others to tell
+    assert pauses == [4, 8, 16, 32, 64, 128, 160, 160, 160]
+    told = ledger.progress([], 99, now)
+    assert [(item.key, item.tried, item.final) for item in told.failures] == [(FIRST, Tried(0, 11, 10), True)]
+
+
+def test_a_failure_counts_once_another_call_succeeds_after_it():
+    """It was held: no call had succeeded since it started. Then it waits for its pause, from when it failed."""
+    ledger = patient()
+    keys = ledger.startable(0, 4)
+    ledger.start(keys, 0)
+    for key in keys[1:]:
+        ledger.succeeded(key, REPLY, now=1)
+    (other, *_) = [key for key in ledger.startable(1, 9) if key != FIRST]
+    ledger.start([other], 1)
+    ledger.failed(FIRST, ModelUnavailable("500"), 2, 1.0)
+    assert [item.tried for item in ledger.progress([], 99, 2).failures] == [Tried(0, 1, 1)]
+    assert FIRST not in ledger.startable(5.9, 99)
+    assert FIRST in ledger.startable(6, 99)
+
+
+def test_calls_that_fail_together_are_the_models_trouble():
+    """None of them counts, however often, and no success after it changes that: most of the others have failed."""
+    ledger = patient(max_attempts=1)
+    now = 0.0
+    for _ in range(5):
+        keys = ledger.startable(now, 3)
+        ledger.start(keys, now)
+        for key in keys:
+            ledger.failed(key, ModelUnavailable("500"), now + 1, 0.0)
+        assert ledger.failure is None
+        now = max(now + 1, ledger.next_at(now + 1) or 0.0)
+    (key,) = ledger.startable(now, 3)
+    ledger.start([key], now)
+    ledger.succeeded(key, REPLY, now=now + 1)
+    assert ledger.failure is None
+    assert {item.tried.counted for item in ledger.progress([], 99, now).failures} == {0}
+    assert len(ledger.startable(now + 1.5, 3)) == 3
+
+
+def test_who_asks_next_is_another_call():
+    """A call of a chunk that no model can bear does not stand in the others' way."""
+    ledger, asked, now = patient(), [], 0.0
+    for _ in range(4):
+        (key,) = ledger.startable(now, 1)
+        asked.append(key)
+        ledger.start([key], now)
+        ledger.failed(key, ModelUnavailable("500"), now + 1, 0.0)
+        now = ledger.next_at(now + 1) or 0.0
+    assert asked == [FIRST, SECOND, THIRD, CallKey(0, 3)]
+
+
+@pytest.mark.parametrize("error", [ModelReplyMalformed("{"), ModelRateLimited("429", 0.0)], ids=["200", "429"])
+def test_a_model_that_answers_is_not_away(error: ModelError):
+    """Whatever it says: neither this task nor others of the isolate wait for it, and no failure counts for that."""
+    news = News()
+    ledger = Ledger(claim(total=9), 3, Patience(news, HOUR, now=0.0))
+    ledger.add(CallKey(0, position) for position in range(9))
+    ledger.start([FIRST], 0)
+    ledger.failed(FIRST, ModelUnavailable("503"), 1, 0.0)
+    other = Patience(news, HOUR, now=1)
+    assert (ledger.waits_for_model(1), other.narrow(1)) == (True, True)
+    (probe,) = ledger.startable(3, 3)
+    ledger.start([probe], 3)
+    ledger.failed(probe, error, 4, 0.0)
+    assert (ledger.waits_for_model(4), other.narrow(4)) == (False, False)
+    assert ledger.progress([], 9, 4).away_since is None
+    assert len(ledger.startable(20, 3)) == 3
+    assert not other.counts(CHUNK, 2, 4)
+
+
+def test_a_lane_that_is_lost_says_nothing_of_the_model():
+    """No answer came: the model stays away."""
+    ledger = patient()
+    ledger.start([FIRST], 0)
+    ledger.failed(FIRST, ModelUnavailable("503"), 1, 0.0)
+    (probe,) = ledger.startable(3, 3)
+    ledger.start([probe], 3)
+    ledger.failed(probe, CallerLost("lost"), 4, 0.0)
+    assert ledger.waits_for_model(4)
+
+
+@pytest.mark.parametrize("error", [ModelUnavailable("503", 40), ModelReplyMalformed("{", 40)], ids=["503", "200"])
+@pytest.mark.parametrize("seconds", [0.0, HOUR])
+def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
+    """A pause that the provider asks for holds all starts, whatever the status, with patience and without."""
+    ledger = Ledger(claim(), 3, Patience(News(), seconds, now=0.0))
+    ledger.add([FIRST, SECOND])
+    ledger.start([FIRST], 0)
+    ledger.failed(FIRST, error, 1, 0.0)
+    assert ledger.startable(40.9, 1) == []
+    assert ledger.next_at(1) == 41
+    assert len(ledger.startable(41, 1)) == 1
+
+
+# --- In a run --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
+    """It has made no call itself, so there is nothing else to write. Whoever asks meanwhile is told."""
+    bench, news = WorkerBench(), ModelNews()
+    bench.insert(2)
+    news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
+    seen = list[Wait | None]()
+
+    async def run() -> Outcome:
+        running = asyncio.ensure_future(replace(bench.worker(), news=news).run(TaskKey("task"), OBJECT))
+        await asyncio.sleep(2)
+        task = await bench.store.task(TaskKey("task"))
+        seen.append(task.waiting_for if task else None)
+        return await running
+
+    assert bench.do(run()) == Ended(Status.COMPLETED)
+    assert seen == [Wait("model_away", START_MS + 3_000)]
+    assert bench.model.calls[0][0] == 3
+    bench.close()
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(1.5, Ended(Status.COMPLETED)), (3.0, Released(3.0))])
+def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: Outcome):
+    """It sits out two seconds at most. Its task says for what it waits, and the next run asks."""
+    bench, news = WorkerBench(), ModelNews()
+    bench.insert(2)
+    news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, seconds, 0.0)
+    assert bench.do(replace(bench.worker(), news=news).run(TaskKey("task"), HOST)) == outcome
+    if isinstance(outcome, Released):
+        wait = bench.task().waiting_for
+        assert wait is not None
+        assert wait.reason == "model_away"
+        bench.do(asyncio.sleep(outcome.delay_seconds))
+        assert bench.run() == Ended(Status.COMPLETED)
+
+
+def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
+    """It never has its turn to ask: each time is a message and a claim, so they are few."""
+    bench, news, delays = WorkerBench(), ModelNews(), list[float]()
+    bench.insert(2)
+    for _ in range(8):
+        now = bench.loop.time()
+        news.of(TENANT, bench.model.default_model).failed(CHUNK, now, now, 3.0, 0.0)
+        outcome = bench.do(replace(bench.worker(), news=news).run(TaskKey("task"), HOST))
+        assert isinstance(outcome, Released)
+        delays.append(outcome.delay_seconds)
+        bench.do(asyncio.sleep(outcome.delay_seconds))
+    assert delays == [3, 3, 6, 12, 24, 48, 96, 120]
+    assert bench.model.calls == []
+
+
+def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
+    """Others of the isolate have just asked: the task fails for the error that it had, without a call more."""
+    bench, news = WorkerBench(patience_seconds=60), ModelNews()
+    bench.insert(2)
+    bench.model.act = lambda call, number: ModelUnavailable("503")
+    assert isinstance(bench.run(Host(Route.QUEUE, 20.0)), Released)
+    bench.do(asyncio.sleep(100))
+    calls, now = len(bench.model.calls), bench.loop.time()
+    news.of(TENANT, bench.model.default_model).failed(CHUNK, now, now, 30.0, 0.0)
+    assert bench.do(replace(bench.worker(), news=news).run(TaskKey("task"), HOST)) == Ended(Status.FAILED)
+    assert (len(bench.model.calls), bench.loop.time()) == (calls, now)
+    failure = bench.task().failure
+    assert failure is not None
+    assert (failure.code, failure.message) == (TaskCode.MODEL_UNAVAILABLE, "503")
+    bench.close()
+
+
+def test_no_time_makes_room_beyond_all_places():
+    """A run that has lost lanes may have more calls out than places: it waits for one to end, and not for a moment."""
+    assert News().widens_at(6, 6, 100.0) == math.inf
+    assert News().widens_at(7, 6, 100.0) == math.inf

@@ -1,0 +1,255 @@
+"""Room is made before the database is full: whose ended tasks go, in which order, and what that reads."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from src.processing.sweep.early_erasure import Clearance
+from src.store.storage import Old
+from tests.support.sqlite_d1 import NETWORK_LOST
+from tests.support.store_bench import START_MS
+from tests.support.worker_bench import WorkerBench
+
+DAY_MS = 86_400_000
+BYTES = 2_000 + 4 * 500  # of one of the tasks below, as counted
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    """A deployment whose database has reached nine tenths of what it may have."""
+    made = WorkerBench()
+    made.settings = replace(made.settings, storage_mb_most=10)
+    hold(made, 9_000_000)
+    yield made
+    made.close()
+
+
+def hold(bench: WorkerBench, size: int) -> None:
+    """Have every reply tell this size."""
+    bench.database.cap.reported = size
+
+
+def fill(
+    bench: WorkerBench, tenant: str, tasks: int, *, days: float = 2, status: str = "completed", first: int = 0
+) -> None:
+    """Write tasks that came one after the other and ended so many days ago, or go on; `first` is the first's number."""
+    ended = START_MS - round(days * DAY_MS) if status != "pending" else None
+    bench.database.rows(
+        "INSERT INTO tasks (id, status, route, reduce, metadata, total, completed, merge_chars, calls_minimum,"
+        " created_at, wake_at, started_at, finished_at, output_tokens)"
+        " SELECT printf('%s:%06d', ?1, value), ?4, 'queue', 'none', '{}', 1, ?4 = 'completed', 2000, 1, 0, ?5, 1, ?3,"
+        " 500 FROM json_each(?2)",
+        tenant,
+        json.dumps(list(range(first, first + tasks))),
+        ended,
+        status,
+        START_MS + 10 * DAY_MS,
+    )
+    bench.database.rows(
+        "INSERT INTO texts (task_id, input, instructions, cuts, overlap) SELECT id, 'x', '', '[1]', 0 FROM tasks"
+        " WHERE tenant = ?1 ON CONFLICT DO NOTHING",
+        tenant,
+    )
+
+
+def clear(bench: WorkerBench) -> int:
+    """Make room once."""
+    worker = bench.worker()
+    made = Clearance(worker.store, worker.storage, worker.settings, worker.meter, worker.log)
+
+    async def look_and_clear() -> int:
+        await worker.store.ready()  # the sweep's own look: any reply tells the size
+        return await made.run()
+
+    return int(bench.do(look_and_clear()))
+
+
+def left(bench: WorkerBench, tenant: str) -> list[str]:
+    found = bench.database.rows("SELECT id FROM tasks WHERE tenant = ? ORDER BY id", tenant)
+    return [row["id"].partition(":")[2] for row in found]
+
+
+def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
+    """The small tenant keeps all it has; of the large one a page of the oldest goes, with all parts."""
+    bench.settings = replace(bench.settings, plan="free")
+    fill(bench, "large", 100)
+    fill(bench, "small", 60)
+    assert clear(bench) == 40
+    assert left(bench, "large") == [f"{number:06d}" for number in range(40, 100)]
+    assert len(left(bench, "small")) == 60
+    assert bench.database.rows("SELECT count(*) AS texts FROM texts") == [{"texts": 120}]
+
+
+def test_a_tenant_whose_calls_never_came_back_counts_all_the_same(bench: WorkerBench):
+    """Long texts of tasks that were cancelled at once: no token of them was counted, but others do not pay for them."""
+    fill(bench, "sly", 50, status="cancelled")
+    bench.database.rows("UPDATE tasks SET total = 20, calls_minimum = 20, chunk_chars = 10000")
+    fill(bench, "honest", 200)
+    bench.settings = replace(bench.settings, plan="free")
+    assert clear(bench) == 40
+    assert (len(left(bench, "sly")), len(left(bench, "honest"))) == (10, 200)
+    counted = {row["tenant"]: row["bytes"] for row in bench.database.rows("SELECT * FROM tenant_storage")}
+    assert counted == {"sly": 10 * (BYTES + 200_000), "honest": 200 * BYTES}
+
+
+@pytest.mark.parametrize(
+    ("status", "keep_input", "facts", "its_input"),
+    [
+        ("completed", False, "input_tokens = 9000", 0),
+        ("completed", True, "input_tokens = 9000", 36_000),
+        ("completed", True, "chunk_chars = 300", 300),
+        ("cancelled", False, "input_tokens = 9000", 36_000),
+        ("cancelled", False, "total = 3, calls_minimum = 3, chunk_chars = 100, input_tokens = 70", 300),
+        ("pending", False, "total = 2, calls_minimum = 2", 12_000),
+    ],
+)
+def test_what_a_task_counts_for(bench: WorkerBench, status: str, keep_input: bool, facts: str, its_input: int):
+    """Its input until that is emptied: by the tokens of its calls, or by what its chunks may have, if that is more."""
+    fill(bench, "tenant", 1, status=status)
+    bench.database.rows(f"UPDATE tasks SET {facts}")  # noqa: S608 - constants
+    bench.do(bench.worker().store.count_storage(keep_input=keep_input))
+    assert bench.database.rows("SELECT bytes FROM tenant_storage") == [{"bytes": BYTES + its_input}]
+
+
+def test_only_those_that_store_most_are_counted(bench: WorkerBench):
+    """Many tenants cost no row each: those that store less than fifty others lose nothing before the next count."""
+    for number in range(60):
+        fill(bench, f"tenant-{number:02}", 1 + number)
+    bench.do(bench.worker().store.count_storage(keep_input=False))
+    counted = bench.database.rows("SELECT tenant FROM tenant_storage ORDER BY tenant")
+    assert [row["tenant"] for row in counted] == [f"tenant-{number:02}" for number in range(10, 60)]
+
+
+def test_tenants_that_store_alike_lose_alike(bench: WorkerBench):
+    """What is erased comes off the count, so nobody is emptied before the others have as little."""
+    fill(bench, "first", 300)
+    fill(bench, "second", 300)
+    assert clear(bench) == 400  # ten pages on the paid plan
+    assert abs(len(left(bench, "first")) - len(left(bench, "second"))) <= 40
+    counted = {row["tenant"]: row["bytes"] for row in bench.database.rows("SELECT * FROM tenant_storage")}
+    assert counted == {tenant: len(left(bench, tenant)) * BYTES for tenant in ("first", "second")}
+
+
+@pytest.mark.parametrize(
+    ("days", "status"), [(0.99, "completed"), (2, "pending")], ids=["ended within a day", "goes on"]
+)
+def test_what_may_not_go_stays(bench: WorkerBench, days: float, status: str):
+    """A task is kept for a day after its end, and as long as it goes on, however full the database is."""
+    fill(bench, "large", 50, days=days, status=status)
+    fill(bench, "small", 10)
+    assert clear(bench) == 0
+    assert (len(left(bench, "large")), len(left(bench, "small"))) == (50, 10)
+
+
+@pytest.mark.parametrize("plan", ["free", "paid"])
+def test_old_tasks_that_go_on_pin_nothing(bench: WorkerBench, plan: str):
+    """Five hundred of them stand before sixty that have ended: these go within one sweep, a page of them at least."""
+    bench.settings = replace(bench.settings, plan=plan)
+    fill(bench, "large", 500, status="pending")
+    fill(bench, "large", 60, first=500)
+    assert clear(bench) == {"free": 40, "paid": 60}[plan]
+    clear(bench)
+    assert left(bench, "large") == [f"{number:06d}" for number in range(500)]
+
+
+def test_a_walk_goes_on_behind_what_it_passed(bench: WorkerBench):
+    """However many tasks may not go, each sweep looks at a thousand others, and those that may go are found in turn."""
+    bench.settings = replace(bench.settings, plan="free")
+    fill(bench, "large", 2_500, status="pending")
+    fill(bench, "large", 60, first=2_500)
+    fill(bench, "large", 500, first=2_560, status="pending")
+    assert [clear(bench) for _ in range(4)] == [0, 0, 40, 20]
+    assert clear(bench) == 0
+    assert len(left(bench, "large")) == 3_000
+
+
+def test_a_walk_begins_anew_at_its_end(bench: WorkerBench):
+    """A task that was passed over, and has ended since, is found at the next turn."""
+    bench.settings = replace(bench.settings, plan="free")
+    fill(bench, "large", 1_200, status="pending")
+    assert clear(bench) == 0
+    bench.database.rows(
+        "UPDATE tasks SET status = 'cancelled', finished_at = ? WHERE id <= 'large:000002'", START_MS - 2 * DAY_MS
+    )
+    assert [clear(bench) for _ in range(2)] == [0, 3]
+
+
+def test_tasks_of_one_millisecond_pin_no_walk(bench: WorkerBench):
+    """A walk goes on behind a moment; where a whole walk has the same one, behind the last task."""
+    fill(bench, "large", 60, first=1_500)
+    bench.database.rows("UPDATE tasks SET id = 'large:01a0c450-8370-7' || substr(id, 7)")
+    fill(bench, "large", 1_500, status="pending")
+    bench.database.rows("UPDATE tasks SET id = 'large:01a0c450-8370-7' || substr(id, 7) WHERE finished_at IS NULL")
+    bench.settings = replace(bench.settings, plan="free")
+    assert [clear(bench) for _ in range(3)] == [0, 0, 40]
+
+
+def test_a_task_that_was_put_back_after_the_look_stays(bench: WorkerBench):
+    """The erasure looks again, in its own transaction."""
+    fill(bench, "large", 2)
+    found = bench.do(_counted(bench))
+    bench.database.rows("UPDATE tasks SET status = 'pending', finished_at = NULL WHERE id = 'large:000000'")
+    assert bench.do(bench.worker().store.erase_early(found, keep_input=False)) == 1
+    assert left(bench, "large") == ["000000"]
+
+
+def test_a_task_that_ended_anew_after_the_look_stays_whole(bench: WorkerBench):
+    """All statements of the erasure go by one moment, that of the look: none of them takes parts of a task alone."""
+    fill(bench, "large", 2)
+    found = bench.do(_counted(bench))
+    day_ago = START_MS - DAY_MS
+    assert found.ended_by == day_ago
+    bench.database.rows("UPDATE tasks SET finished_at = ? WHERE id = 'large:000000'", day_ago + 1)
+    bench.do(asyncio.sleep(1))  # by now it could be said to have ended a day ago
+    assert bench.do(bench.worker().store.erase_early(found, keep_input=False)) == 1
+    assert left(bench, "large") == ["000000"]
+    assert bench.database.rows("SELECT task_id FROM texts") == [{"task_id": "large:000000"}]
+
+
+async def _counted(bench: WorkerBench) -> Old:
+    store = bench.worker().store
+    assert await store.oldest_of_largest(40) is None
+    await store.count_storage(keep_input=False)
+    found = await store.oldest_of_largest(40)
+    assert found is not None
+    return found
+
+
+def test_below_nine_tenths_nothing_is_asked(bench: WorkerBench):
+    """A database with room costs the sweep no call."""
+    fill(bench, "large", 50)
+    hold(bench, 8_999_999)
+    before = bench.database.batches
+    assert clear(bench) == 0
+    assert bench.database.batches == before + 1  # the look that told the size
+
+
+def test_the_count_is_made_four_times_a_day(bench: WorkerBench):
+    """It reads a row for each task, so what was counted is used for six hours."""
+    fill(bench, "large", 1, days=0)
+    calls = []
+    for hours in (0, 1, 5, 7):
+        bench.do(asyncio.sleep(hours * 3600 - (bench.loop.time())))
+        before = bench.database.batches
+        clear(bench)
+        calls.append(bench.database.batches - before)
+    assert calls == [4, 2, 2, 4]
+
+
+def test_a_failure_costs_the_sweep_nothing(bench: WorkerBench):
+    """It is logged, and the next run goes on."""
+    fill(bench, "large", 50)
+    bench.database.fail(NETWORK_LOST, "before", 3, passing=1)
+    assert clear(bench) == 0
+    assert len(bench.events("clearance_failed")) == 1
+    assert clear(bench) == 50
+
+
+def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):
+    """Nothing of it needs room: not even the first count, which takes what it forgot."""
+    fill(bench, "large", 400)
+    bench.database.cap.hold(bench.database.cap.pages)
+    assert clear(bench) == 400

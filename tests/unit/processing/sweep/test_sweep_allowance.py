@@ -1,0 +1,113 @@
+"""What a run of the sweep does with little left of its invocation's allowance."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from src.core import limits
+from src.core.ids import TaskKey
+from src.core.task import Reduce, Route
+from src.processing.outcomes import Outcome
+from src.processing.sweep.sweep import Sweep
+from src.processing.worker import Host, Worker
+from tests.support.store_bench import START_MS, new_task
+from tests.support.worker_bench import WorkerBench
+
+
+class Road:
+    """A route that takes tasks, each in so many seconds."""
+
+    route = Route.QUEUE
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.sent: list[TaskKey] = []
+        self._seconds = seconds
+
+    async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
+        """Keep the task's key."""
+        self.sent.append(task_key)
+        await asyncio.sleep(self._seconds)
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    """A deployment on the paid plan."""
+    made = WorkerBench()
+    yield made
+    made.close()
+
+
+def invocation(bench: WorkerBench, *, calls_left: int, statements_left: int) -> Worker:
+    """Begin one that has spent all but so much."""
+    worker = bench.worker()
+    worker.meter.spend(bench.settings.subrequests - calls_left)
+    worker.meter.statements = bench.settings.statements - statements_left
+    return worker
+
+
+def submit(bench: WorkerBench, tasks: int) -> set[TaskKey]:
+    """Write tasks that are due."""
+    keys = [TaskKey(f"local:{number:03}") for number in range(tasks)]
+    for key in keys:
+        bench.do(bench.store.insert(new_task(key, 1, Reduce.CONCAT, START_MS), 0))
+    return set(keys)
+
+
+def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
+    """Calls are left for hundreds of sends. Who is left over is still due, and the next run's."""
+    monkeypatch.setattr(limits, "SWEEP_PAGE_TASKS", 5)
+    keys, road = submit(bench, 100), Road()
+    worker = invocation(bench, calls_left=800, statements_left=limits.RUN_LEAST)
+    bench.do(Sweep(worker, [road]).run())
+    assert worker.meter.statements <= bench.settings.statements
+    assert 5 < len(road.sent) < 50
+    bench.do(Sweep(bench.worker(), [road]).run())
+    assert (len(road.sent), set(road.sent)) == (100, keys)
+
+
+@pytest.mark.parametrize(
+    ("calls_left", "statements_left", "folds"), [(2, 11, True), (1, 11, False), (2, 10, False), (9, 99, True)]
+)
+def test_a_run_adds_up_what_has_ended_with_what_is_left(
+    bench: WorkerBench, calls_left: int, statements_left: int, folds: bool
+):
+    """A fold is a look and a write, with no more statements than were left."""
+    bench.insert(1)
+    bench.run()
+    bench.do(asyncio.sleep(1))
+    worker = invocation(bench, calls_left=calls_left, statements_left=statements_left)
+    bench.do(Sweep(worker, []).run())
+    assert bool(bench.database.rows("SELECT * FROM folds")) is folds
+    assert worker.meter.subrequests <= bench.settings.subrequests
+    assert worker.meter.statements <= bench.settings.statements
+
+
+def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
+    """The question whether it may, since the task only waits for a place, is asked with what is left, too."""
+    bench.settings = replace(bench.settings, objects_at_work_most=1)
+    had_room, run = list[bool](), Worker.run
+
+    async def noting(worker: Worker, task_key: TaskKey, host: Host) -> Outcome:
+        had_room.append(worker.has_room)
+        return await run(worker, task_key, host)
+
+    monkeypatch.setattr(Worker, "run", noting)
+    for statements_left in range(limits.RUN_LEAST, 2 * limits.RUN_LEAST):
+        submit(bench, 1)
+        bench.database.rows("UPDATE tasks SET dispatches = ?", limits.SENDS_IN_VAIN)
+        worker = invocation(bench, calls_left=800, statements_left=statements_left)
+        bench.do(Sweep(worker, [], stands_in=True).run())
+        assert all(had_room)
+        bench.database.rows("DELETE FROM tasks")
+    assert 0 < len(had_room) < limits.RUN_LEAST
+
+
+@pytest.mark.parametrize(("seconds", "sends"), [(0.9, 2), (1.0, 2), (1.1, 3)])
+def test_no_send_starts_when_the_time_for_sends_is_over(bench: WorkerBench, seconds: float, sends: int):
+    """Nor at that very moment. Who is left over is due, and not taken on for nothing."""
+    keys, road = submit(bench, 5), Road(seconds=0.5)
+    bench.do(Sweep(bench.worker(), [road], seconds=seconds).run())
+    assert len(road.sent) == sends
+    assert set(bench.do(bench.store.due(9)).idle) == keys - set(road.sent)
