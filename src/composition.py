@@ -119,7 +119,7 @@ class App:
             nonce=lambda: self._runtime.entropy(12).hex(),
             log=self.log,
             latency=self._isolate.latency,
-            sightings=self._isolate.sightings,
+            heartbeats=self._isolate.heartbeats,
             storage=self._isolate.storage,
             news=self._isolate.news,
             marks=self._isolate.marks,
@@ -214,7 +214,7 @@ class App:
         senders = self._senders()
         return SweepOnRequest(
             store=self.store,
-            sightings=self._isolate.sightings,
+            heartbeats=self._isolate.heartbeats,
             asked=lambda: Sweep(self.worker(), senders, seconds=limits.ASKED_SWEEP_SECONDS, stands_in=True),
             after_answer=(
                 (lambda: Sweep(self.worker(), senders, seconds=after_seconds, folds=False))

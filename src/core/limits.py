@@ -196,6 +196,10 @@ AWAY_NEWCOMER_SECONDS = 5.0  # a task that has not met the trouble itself asks s
 AWAY_TURN_SECONDS = 30.0  # one that has, and whose pause is over, waits no longer than that for another's question
 AWAY_CLOCK_SECONDS = 5.0  # by which the database's clock and an isolate's may seem to differ, an answer's way included
 AWAY_LOOK_SECONDS = 2.0  # how often a waiting run looks whether another one of its isolate has had a success
+# A run of the queue holds a consumer that other tasks may need, so it waits only so long while its model is away; after
+# another failure it waits for UNCOUNTED_SECONDS_MOST at most, which no pause of a brown-out exceeds.
+QUEUE_AWAY_WAIT_SECONDS_MOST = 2.0
+QUEUE_TURN_WAIT_SECONDS_MOST = 120.0  # for so long it gives a task back that only waited for its turn to ask
 NEWS_MODELS_MOST = 1_000  # tenants and models in an isolate's memory, some 3 KB each
 
 # --- Failures of the service: see `core/failures.py` ------------------------------------------------------

@@ -15,7 +15,7 @@ from ..core.pace import Latency
 from ..core.settings import Settings
 from ..core.storage import Storage
 from ..inference.protocol import Health, Provider
-from ..processing.heartbeats import Sightings
+from ..processing.heartbeats import TriggerHeartbeats
 
 _PAUSE_SECONDS = 0.1
 
@@ -201,7 +201,7 @@ class Isolate:
         self.model = ModelCheck()
         self.database = DatabaseCheck()
         self.latency = Latency()
-        self.sightings = Sightings()
+        self.heartbeats = TriggerHeartbeats()
         self.storage = Storage()
         self.news = ModelNews()
         self.marks = Marks()

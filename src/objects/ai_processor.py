@@ -14,9 +14,9 @@ from ..core.errors import ConfigurationError
 from ..core.ids import TaskKey
 from ..core.marks import LAST_STEP
 from ..core.task import Mark, Route
+from ..processing.hint import Hint
 from ..processing.log import Log
 from ..processing.outcomes import Outcome, Released
-from ..processing.run.claim_checks import Hint
 from ..processing.worker import Worker
 from ..store.claims import Standing, Unclaimed
 from .audience import Audience

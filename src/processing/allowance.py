@@ -39,7 +39,7 @@ class Allowance:
         """Take note of subrequests that go out."""
         self._meter.spend(subrequests)
 
-    def room(self, now: float, wanted: int, groups_out: int, group_size: int) -> int:
+    def affordable_calls(self, now: float, wanted: int, groups_out: int, group_size: int) -> int:
         """Return how many of the wanted calls may start, each of them sure to be recorded at its end.
 
         They go out in groups of up to `group_size`, and `groups_out` are out. Each is one subrequest, and may need a

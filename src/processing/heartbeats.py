@@ -1,4 +1,4 @@
-"""Which triggers an isolate has noted lately, so that not every claim carries a statement for it."""
+"""Which triggers an isolate has written to the database as alive lately, so that not every claim has to write it."""
 
 from ..core import limits
 from ..core.task import Route
@@ -7,26 +7,26 @@ from ..store.seen import Seen
 _TRIGGERS = {Route.QUEUE: Seen.QUEUE, Route.DURABLE_OBJECT: Seen.ALARM}
 
 
-class Sightings:
-    """The memory of one isolate. Losing it costs a statement. Times are seconds of a clock that does not jump."""
+class TriggerHeartbeats:
+    """The memory of one isolate. To lose it costs a statement. Times are seconds of a clock that does not jump."""
 
     def __init__(self) -> None:
-        self._noted_at: dict[Seen, float] = {}
-        self._looked_at: float | None = None
+        self._written_at: dict[Seen, float] = {}
+        self._checked_at: float | None = None
 
-    def wanted(self, route: Route, now: float) -> Seen | None:
-        """Return the trigger that a run on this route shows to be alive, None if it need not be noted now."""
-        what = _TRIGGERS.get(route)
-        noted_at = None if what is None else self._noted_at.get(what)
-        return None if noted_at is not None and now - noted_at < limits.SEEN_SECONDS else what
+    def due(self, route: Route, now: float) -> Seen | None:
+        """Return the trigger that a run on this route shows to be alive; None if it need not be written now."""
+        trigger = _TRIGGERS.get(route)
+        written_at = None if trigger is None else self._written_at.get(trigger)
+        return None if written_at is not None and now - written_at < limits.SEEN_SECONDS else trigger
 
-    def noted(self, what: Seen, now: float) -> None:
+    def written(self, trigger: Seen, now: float) -> None:
         """Remember that it is in the database."""
-        self._noted_at[what] = now
+        self._written_at[trigger] = now
 
-    def may_look(self, now: float) -> bool:
-        """Whether this isolate may look for a missed sweep now; the next look is SWEEP_LOOK_SECONDS later."""
-        if self._looked_at is not None and now - self._looked_at < limits.SWEEP_LOOK_SECONDS:
+    def may_check_sweep(self, now: float) -> bool:
+        """Whether this isolate may check for a missed sweep now; the next check is SWEEP_LOOK_SECONDS later."""
+        if self._checked_at is not None and now - self._checked_at < limits.SWEEP_LOOK_SECONDS:
             return False
-        self._looked_at = now
+        self._checked_at = now
         return True

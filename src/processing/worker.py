@@ -15,7 +15,6 @@ from ..core.marks import LAST_STEP, Marks
 from ..core.meter import Meter
 from ..core.news import ModelNews
 from ..core.pace import Latency, start_seconds
-from ..core.patience import Patience
 from ..core.settings import Settings
 from ..core.stalls import rests
 from ..core.storage import Storage
@@ -28,70 +27,59 @@ from . import clock
 from .allowance import Allowance
 from .caller import Caller, LocalCaller
 from .deliveries import Deliverer
-from .heartbeats import Sightings
+from .heartbeats import TriggerHeartbeats
+from .hint import Hint
 from .log import Log
 from .outcomes import Ended, Outcome
-from .run.claim_checks import Hint, Looks
-from .run.gossip import Hearsay
-from .run.ledger import Ledger
+from .run.context import RunContext
 from .run.run import Run
-from .run.storage_guard import Room
-from .run.write_pacer import Pace
 from .terms import OVERDUE, Terms
 
 
 class Host(NamedTuple):
-    """Where a worker runs, and for how long it may. `name` is set for a host that replaces itself, else ''.
-
-    `caller_for` may name others who make a task's calls, on a way that takes up to `slack_seconds`. Where it gives
-    None, the worker makes the calls itself. `stands_in`: it works in place of a host that did not come. `hint` is given
-    when somebody tells the host that its task may have ended. `wrote` is called for each write that has landed, and
-    for the end of the work; True: the task has ended.
-    """
+    """Where a worker runs, and for how long it may."""
 
     route: Route
-    seconds: float
-    name: str = ""
+    seconds: float  # for how long it starts calls
+    name: str = ""  # set for a host that replaces itself: its own next claim takes its last one over
+    # Names others who make a task's calls; where it gives None, the worker makes the calls itself.
     caller_for: Callable[[Claim], Caller | None] = lambda claim: None
-    slack_seconds: float = 0.0
-    stands_in: bool = False
-    hint: Hint | None = None
+    slack_seconds: float = 0.0  # what the way to such a caller may take, there and back, at most
+    stands_in: bool = False  # it works in place of a host that did not come
+    hint: Hint | None = None  # given when the task may have ended; None: nobody can tell this host
+    # Hears of each write that has landed, and of the end of the work. True: the task has ended.
     wrote: Callable[[Mark, bool], None] = lambda mark, ended: None
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Runs tasks with one store and one provider. `chance` gives numbers from 0 to 1, `nonce` fresh names.
-
-    `latency` and `storage` are what the isolate knows of its database, `news` what it knows of its models, `sightings`
-    which triggers it has noted, `marks` how far its workers have come. `deliverer` sends webhooks; None: nobody does.
-    """
+    """Runs tasks with one store and one provider."""
 
     store: TaskStore
     provider: Provider
     settings: Settings
-    meter: Meter
-    chance: Callable[[], float]
-    nonce: Callable[[], str]
+    meter: Meter  # what the invocation has spent
+    chance: Callable[[], float]  # numbers from 0 to 1
+    nonce: Callable[[], str]  # fresh names, one a claim
     log: Log
-    latency: Latency = field(default_factory=Latency)
-    storage: Storage = field(default_factory=Storage)
-    sightings: Sightings = field(default_factory=Sightings)
-    news: ModelNews = field(default_factory=ModelNews)
-    marks: Marks = field(default_factory=Marks)
-    deliverer: Deliverer | None = None
+    latency: Latency = field(default_factory=Latency)  # of the database, as the isolate knows it
+    storage: Storage = field(default_factory=Storage)  # how large the database is, as the isolate knows it
+    heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)  # that the isolate has written lately
+    news: ModelNews = field(default_factory=ModelNews)  # of its models, as the isolate knows them
+    marks: Marks = field(default_factory=Marks)  # how far the isolate's workers have come with their tasks
+    deliverer: Deliverer | None = None  # sends webhooks; None: this deployment sends none
 
     async def run(self, task_key: TaskKey, host: Host) -> Outcome:
         """Work on the task until it ends or the host's allowance does. Raises StoreError, and what is unexpected."""
         asked_at = clock.now()
-        window = start_seconds(self.latency.seconds(asked_at))
+        may_start = start_seconds(self.latency.seconds(asked_at))
         allowance = Allowance(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, asked_at)
-        room = allowance.room(asked_at, limits.CHUNKS_MOST, 0, 1)
+        affordable = allowance.affordable_calls(asked_at, limits.CHUNKS_MOST, 0, 1)
         concurrency = self.settings.concurrency
-        # Calls that are recorded together cost less than the room reckons with: more may start.
-        chunks = max(room + concurrency, limits.WINDOW_CHUNKS_LEAST)
-        announce = min(room, self._width(task_key, asked_at))
-        claim = await self._claim(task_key, host, window, announce, chunks)
+        # Calls that are recorded together cost less than the allowance reckons with: more may start.
+        chunks = max(affordable + concurrency, limits.WINDOW_CHUNKS_LEAST)
+        announce = min(affordable, self._width(task_key, asked_at))
+        claim = await self._claim(task_key, host, may_start, announce, chunks)
         if isinstance(claim, Unclaimed):
             self.log("unclaimed", task=task_key, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
             if claim.standing is Standing.OVERDUE:
@@ -103,7 +91,8 @@ class Worker:
         outcome = None
         try:
             self._tell(claim, host, claim.step)
-            outcome = await self._run(claim, host, allowance, asked_at, window, log).work()
+            context = self._context(claim, host, allowance, asked_at=asked_at, may_start=may_start, log=log)
+            outcome = await Run(context).work()
         finally:
             ended = isinstance(outcome, Ended)
             self.marks.left(task_key, claim.fence, ended=ended)
@@ -118,7 +107,7 @@ class Worker:
         return outcome
 
     def _tell(self, claim: Claim, host: Host, step: int) -> None:
-        """Let those who wait for the task nearby know of a write that has landed."""
+        """Tell the clients that wait for the task in this isolate, or at this host, of a write that has landed."""
         mark = Mark(claim.fence, step)
         self.marks.wrote(claim.task_key, mark, clock.now() + self.settings.lease_seconds)
         host.wrote(mark, False)
@@ -134,7 +123,7 @@ class Worker:
         return most is None or await self.store.may_stand_in(task_key, most)
 
     @property
-    def has_room(self) -> bool:
+    def can_afford_run(self) -> bool:
         """Whether enough is left of the invocation's allowance for a run: its claim, a call, and its last write."""
         settings, meter = self.settings, self.meter
         left = min(settings.subrequests - meter.subrequests_taken, settings.statements - meter.statements_taken)
@@ -147,7 +136,8 @@ class Worker:
     def _width(self, task_key: TaskKey, now: float) -> int:
         """Return how many calls a fresh task announces with its claim.
 
-        A full database has no room for what they give, and of a model that is away one call asks.
+        A full database has no room for their outputs. A model that is away is asked by one call, which is not announced
+        with a claim.
         """
         settings = self.settings
         if self.storage.is_tight(settings.storage_bytes_most):
@@ -158,18 +148,19 @@ class Worker:
         return 0 if news.is_away(now) else news.width(settings.concurrency, now)
 
     async def _claim(
-        self, task_key: TaskKey, host: Host, window: float, announce: int, chunks: int
+        self, task_key: TaskKey, host: Host, may_start: float, announce: int, chunks: int
     ) -> Claim | Unclaimed:
+        """Claim the task. The calls that the claim announces may take `may_start` seconds to start."""
         asked_at = clock.now()
-        seen = self.sightings.wanted(host.route, asked_at)
+        seen = self.heartbeats.due(host.route, asked_at)
         try:
             claim = await self.store.claim(
                 task_key,
                 holder=self.nonce(),
                 host=host.name,
                 route=host.route,
-                lease_ms=self.settings.claim_ms(host.slack_seconds, window),
-                start_ms=round(window * 1000),
+                lease_ms=self.settings.claim_ms(host.slack_seconds, may_start),
+                start_ms=round(may_start * 1000),
                 announce=announce,
                 rests=rests(self.settings.max_attempts),
                 stands_in=host.stands_in,
@@ -182,43 +173,34 @@ class Worker:
             raise
         self.latency.note(clock.now() - asked_at, clock.now())
         if seen is not None:
-            self.sightings.noted(seen, asked_at)
+            self.heartbeats.written(seen, asked_at)
         return claim
 
-    def _run(self, claim: Claim, host: Host, allowance: Allowance, asked_at: float, window: float, log: Log) -> Run:
+    def _context(
+        self, claim: Claim, host: Host, allowance: Allowance, *, asked_at: float, may_start: float, log: Log
+    ) -> RunContext:
+        """Gather what a run of this claim works with."""
         caller = host.caller_for(claim) or LocalCaller(self.provider, self.settings.concurrency)
         assert caller.slack_seconds <= host.slack_seconds
-        lease_seconds, laned = self.settings.lease_seconds, caller.slack_seconds > 0
-        pace = Pace(claim, self.latency, lease_seconds=lease_seconds, window=window, laned=laned, log=log)
-        model = claim.options.model or self._model
-        now = clock.now()
-        news = self.news.of(split_task_key(claim.task_key)[0], model)
-        hearsay = Hearsay(claim, news, self.store, allowance, self.latency, model=model, granted_at=now, log=log)
-        patience = Patience(
-            news,
-            self.settings.patience_seconds,
-            now=now,
-            away_for=None if claim.away_ms is None else claim.away_ms / 1000,
-            waits=claim.away_waits,
-            failed_for=0.0 if claim.last_error is None else (claim.claimed_ms - claim.last_error.at) / 1000,
-        )
-        return Run(
-            claim,
-            caller,
-            Terms(claim, asked_at, now),
-            allowance,
-            pace,
-            Room(self.storage, self.settings.storage_bytes_most, log),
-            Ledger(claim, self.settings.max_attempts, patience, now),
-            Looks(claim, self.store, self.settings, allowance, self.latency, host.hint, log),
-            hearsay,
+        granted_at, model = clock.now(), claim.options.model or self._model
+        return RunContext(
+            claim=claim,
             store=self.store,
             settings=self.settings,
-            model=model,
-            slack_seconds=host.slack_seconds,
+            log=log,
             route=host.route,
-            announced_at=asked_at,
+            caller=caller,
+            slack_seconds=host.slack_seconds,
+            model=model,
+            terms=Terms(claim, asked_at, granted_at),
+            allowance=allowance,
+            latency=self.latency,
+            storage=self.storage,
+            news=self.news.of(split_task_key(claim.task_key)[0], model),
+            asked_at=asked_at,
+            granted_at=granted_at,
+            start_seconds=may_start,
+            hint=host.hint,
             chance=self.chance,
             wrote=partial(self._tell, claim, host),
-            log=log,
         )

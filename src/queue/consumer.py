@@ -35,7 +35,7 @@ async def _consume(
         log("unreadable_message")
         message.ack()
         return
-    if not worker.has_room:  # the batch's messages before this one took it; a message of its own has more
+    if not worker.can_afford_run:  # the batch's messages before this one took it; a message of its own has more
         log("no_room", task=task_key)
         await dispatcher.dispatch(task_key)
         message.ack()

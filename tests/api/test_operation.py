@@ -252,7 +252,7 @@ def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
     looking.pass_seconds(LEASE_SECONDS)
     looking.log_lines.clear()
     other = replace(looking.api, isolate=Isolate())
-    other = replace(other, sweeps=replace(other.sweeps, sightings=other.isolate.sightings))
+    other = replace(other, sweeps=replace(other.sweeps, heartbeats=other.isolate.heartbeats))
     for api in (looking.api, other):
         looking.api = api
         looking.call("GET", "/api/tasks")

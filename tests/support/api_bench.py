@@ -191,7 +191,7 @@ class ApiBench:
             rescue=Rescue(worker, Dispatcher(others, Meter(), log) if others else None, dispatcher, self._wait_until),
             sweeps=SweepOnRequest(
                 store=self.store,
-                sightings=isolate.sightings,
+                heartbeats=isolate.heartbeats,
                 asked=lambda: Sweep(worker, others, seconds=25.0, stands_in=True),
                 after_answer=(lambda: Sweep(worker, others, seconds=0.0)) if looks else None,
                 wait_until=self._wait_until,

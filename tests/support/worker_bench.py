@@ -18,9 +18,9 @@ from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.inference.wire import Wire
 from src.objects.laned_caller import LanedCaller
+from src.processing.hint import Hint
 from src.processing.log import Log
 from src.processing.outcomes import Outcome
-from src.processing.run.claim_checks import Hint
 from src.processing.worker import Host, Worker
 from src.store.claims import Claim
 from src.store.database import Database

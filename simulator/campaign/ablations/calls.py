@@ -93,14 +93,14 @@ ABLATIONS = (
     Ablation(
         "custody_of_ended_calls",
         "outputs that came while a write was awaited are booked before calls are dropped",
-        ((call_groups.Calls, "drop", without.drop_unseen),),
+        ((call_groups.CallGroups, "drop", without.drop_unseen),),
         {"d1_slow": 0.3},
         cancelling_late(*DEPLOYMENTS, chunks=8, concurrency=3),
     ),
     Ablation(
         "custody_of_lanes",
         "what lanes have begun is waited for when its task has ended",
-        ((call_groups.Calls, "rest", without.drop_lanes),),
+        ((call_groups.CallGroups, "rest", without.drop_lanes),),
         {},
         cancelling_late(TOP, FREE, chunks=18, concurrency=3),
     ),

@@ -35,7 +35,7 @@ CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
 # D1 that answers no look for a task: rare, since the platform repeats reads, and what withdrawals are for.
 NO_LOOKS: tuple[Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
 # Workers that do not look whether their task goes on: who outlives its claim learns it from what it writes.
-BLIND: tuple[Patch, ...] = ((claim_checks.Looks, "next_at", without.never),)
+BLIND: tuple[Patch, ...] = ((claim_checks.ClaimChecks, "next_at", without.never),)
 # Calls that wait for no company: between the last outputs that are recorded and the end there is a write.
 ALONE: tuple[Patch, ...] = ((limits, "LINGER_SECONDS_QUICK", 0.0), (limits, "LINGER_SECONDS_MOST", 0.0))
 LOST_REPLIES = {"d1_failed_after_commit": 0.2}

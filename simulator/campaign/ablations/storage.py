@@ -8,7 +8,7 @@ from simulator.campaign.ablations.definition import Ablation
 from src.core.errors import StoreUnavailable
 from src.core.storage import Storage
 from src.processing.run import write_pacer
-from src.processing.run.storage_guard import Room
+from src.processing.run.storage_guard import StorageGuard
 from src.store import storage as store
 from src.store.tasks import TaskStore
 
@@ -51,7 +51,7 @@ ABLATIONS = (
     Ablation(
         "room_in_the_announcement",
         "the transaction that announces calls fails where there is no room for their outputs",
-        ((Room, "wanted", _no_room_wanted),),
+        ((StorageGuard, "room_for", _no_room_wanted),),
         FULL,
         partial(waiting_long, seconds=1_200),
         TIDY,

@@ -82,7 +82,7 @@ _step = tasks.TaskStore.step
 _pieces = segments.pieces
 _read_claim = rows.claim
 _call = caller.LocalCaller.call
-_drop = call_groups.Calls.drop
+_drop = call_groups.CallGroups.drop
 _cancel = tasks.TaskStore.cancel
 _erase = tasks.TaskStore.erase
 _freeze = Isolate.freeze
@@ -201,12 +201,12 @@ async def call_whenever(self: Any, calls: Any, seconds: float, starts_by: float)
     return await _call(self, calls, seconds, math.inf)
 
 
-async def drop_unseen(self: Any) -> list[call_groups.Finished]:
+async def drop_unseen(self: Any) -> list[call_groups.EndedCall]:
     await _drop(self)
     return []
 
 
-async def drop_lanes(self: Any) -> list[call_groups.Finished]:
+async def drop_lanes(self: Any) -> list[call_groups.EndedCall]:
     return await _drop(self)
 
 

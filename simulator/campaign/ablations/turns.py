@@ -10,15 +10,15 @@ from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.platform.choices import FREE
 from src.core import limits
 from src.platform.background import Background
-from src.processing.run.call_groups import Calls
+from src.processing.run.call_groups import CallGroups
 
-_HEAR = Calls._hear
+_HEAR = CallGroups._hear
 HOSTED = {"clock_standing": 1.0, "stock_loop": 1.0}
-# Calls that end apart, so that some wait for others.
+# CallGroups that end apart, so that some wait for others.
 _UNEVEN = HOSTED | {"model_slow": 0.3}
 
 
-async def _hear_on(self: Calls, hint: asyncio.Future[None] | None, seconds: float) -> bool:
+async def _hear_on(self: CallGroups, hint: asyncio.Future[None] | None, seconds: float) -> bool:
     """Have the clock alone say whether the time is over."""
     await _HEAR(self, hint, seconds)
     return False
@@ -53,7 +53,7 @@ ABLATIONS = (
     Ablation(
         "timers_count",
         "a wait is over when its timer is, although the clock says a hair less",
-        ((Calls, "_hear", _hear_on),),
+        ((CallGroups, "_hear", _hear_on),),
         _UNEVEN,
         _watched,
     ),

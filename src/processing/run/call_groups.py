@@ -1,4 +1,4 @@
-"""The groups of a run's calls that are out: the one place that knows them. Started, awaited and dropped here."""
+"""The groups of a run's calls that are out: they are started, awaited and dropped here, and known only here."""
 
 import asyncio
 import math
@@ -15,16 +15,16 @@ from .. import clock
 from ..caller import Caller, CallOutcome, Silence
 
 
-class Finished(NamedTuple):
-    """A call that came back, with what it gave, when its group went out, by the run's clock, and for how long."""
+class EndedCall(NamedTuple):
+    """A call that came back."""
 
     key: CallKey
     result: CallOutcome
-    started: float
-    seconds: float
+    started: float  # when its group went out, by the run's clock
+    seconds: float  # for how long its group was out
 
 
-class Calls:
+class CallGroups:
     """Has `caller` make calls; `message` says what a call is, each may take `seconds`.
 
     A group that gave no answer stays out for good, even when its calls go out again in other groups: its connection is
@@ -36,10 +36,10 @@ class Calls:
         self._caller = caller
         self._message = message
         self._seconds = seconds
-        self._out: list[asyncio.Task[list[Finished]]] = []
+        self._out: list[asyncio.Task[list[EndedCall]]] = []
         self._silent = 0
         self._longest = 0.0  # seconds, of the groups that were taken in
-        self._news: asyncio.Future[bool] | None = None  # what `wait` waits for
+        self._event: asyncio.Future[bool] | None = None  # what `wait` waits for
 
     @property
     def groups_out(self) -> int:
@@ -60,11 +60,11 @@ class Calls:
             self._out.append(out)
         return len(groups)
 
-    async def _call(self, keys: Sequence[CallKey], starts_by: float) -> list[Finished]:
+    async def _call(self, keys: Sequence[CallKey], starts_by: float) -> list[EndedCall]:
         started = clock.now()
         results = await self._caller.call([self._message(key) for key in keys], self._seconds, starts_by)
         seconds = clock.now() - started
-        return [Finished(key, result, started, seconds) for key, result in zip(keys, results, strict=True)]
+        return [EndedCall(key, result, started, seconds) for key, result in zip(keys, results, strict=True)]
 
     async def wait(
         self,
@@ -73,12 +73,12 @@ class Calls:
         *,
         last: bool = False,
         deadline: float = math.inf,
-    ) -> list[Finished]:
+    ) -> list[EndedCall]:
         """Wait for a group to end, but not beyond `until` or `hint`; take in those that end together, to be written so.
 
-        `last`: no other call could start now, so nothing stands still while these wait for one another. Nobody waits
-        for company beyond `deadline`. The calls are returned in their order, so that what is written does not hang on a
-        set's.
+        `last`: no other call could start now, so nothing stands still while these wait for one another. No call waits
+        for company beyond `deadline`. The calls are returned in their order, so that writes do not depend on the order
+        of a set.
         """
         if not self._out:
             assert until < math.inf  # otherwise the claim would have ended
@@ -104,34 +104,34 @@ class Calls:
     async def _hear(self, hint: asyncio.Future[None] | None, seconds: float) -> bool:
         """Wait for a group to end, or the hint; maybe not so long. True: so many seconds are over.
 
-        Their timer says so. The clock may say a hair less.
+        The timer says that they are over. The clock may say a hair less.
 
         A wave of six ends one by one, each time with a new look at how long the rest is waited for. `asyncio.wait`
         would take hold of every group that is out for each of these waits, and let go of it again.
         """
         loop = asyncio.get_running_loop()
-        self._news = loop.create_future()
+        self._event = loop.create_future()
         timer = None if seconds == math.inf else loop.call_later(seconds, self._tell, None, True)
         if hint is not None:
             hint.add_done_callback(self._tell)
         try:
-            return await self._news
+            return await self._event
         finally:
-            self._news = None
+            self._event = None
             if timer is not None:
                 timer.cancel()
             if hint is not None:
                 hint.remove_done_callback(self._tell)
 
     def _tell(self, _ended: object, is_time: bool = False) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(is_time)
+        if self._event is not None and not self._event.done():
+            self._event.set_result(is_time)
 
-    def _linger_seconds(self, done: Collection[asyncio.Task[list[Finished]]], *, last: bool) -> float:
+    def _linger_seconds(self, done: Collection[asyncio.Task[list[EndedCall]]], *, last: bool) -> float:
         """Return how long calls that have ended wait for company: each write that they share saves one.
 
-        Meanwhile no others go out in their place, so it is a part of what they took; where none could, as much again. A
-        failure is not held for that: its call may be due again.
+        While they wait no others go out in their place, so it is a part of what they took; where none could, as much
+        again. A failure is not held for that: its call may be due again.
         """
         finished = _finished(done)
         seconds = max(call.seconds for call in finished)
@@ -140,21 +140,21 @@ class Calls:
         free = last and not any(isinstance(call.result, ModelError) for call in finished)
         return min(seconds if free else limits.LINGER_FRACTION * seconds, most)
 
-    def ended(self) -> list[Finished]:
+    def ended(self) -> list[EndedCall]:
         """Take in the groups that have ended by now, as `wait` does, without waiting."""
         return self._taken(self._ended())
 
-    async def rest(self) -> list[Finished]:
+    async def rest(self) -> list[EndedCall]:
         """Wait for all groups that are out, each as long as it may take, and start no other."""
         if self._out:
             await asyncio.wait(self._out)
         return self.ended()
 
-    async def drop(self) -> list[Finished]:
+    async def drop(self) -> list[EndedCall]:
         """Give up on the calls that are out, and see them end: a cancelled call may have a connection to close.
 
-        Those that had ended before, and nobody had taken in, are returned: they are paid for. A call that will not end
-        is left behind after a while, so that it holds up nobody.
+        Those that had ended before, and were not taken in yet, are returned: they are paid for. A call that will not
+        end is left behind after a while, so that it does not hold up the run.
         """
         dropped, self._out = self._out, []
         for group in dropped:
@@ -162,13 +162,13 @@ class Calls:
         if not dropped:
             return []
         ended, _ = await asyncio.wait(dropped, timeout=limits.DROP_SECONDS_MOST)
-        # Each is asked for its exception, so that asyncio does not report an error that nobody wants.
+        # Each is asked for its exception, so that asyncio does not report it as never retrieved.
         return _finished(group for group in ended if not group.cancelled() and group.exception() is None)
 
-    def _ended(self) -> list[asyncio.Task[list[Finished]]]:
+    def _ended(self) -> list[asyncio.Task[list[EndedCall]]]:
         return [group for group in self._out if group.done()]
 
-    def _taken(self, done: Collection[asyncio.Task[list[Finished]]]) -> list[Finished]:
+    def _taken(self, done: Collection[asyncio.Task[list[EndedCall]]]) -> list[EndedCall]:
         finished = _finished(done)
         self._longest = max([self._longest, *(call.seconds for call in finished)])
         self._silent += sum(isinstance(group.result()[0].result, Silence) for group in done)
@@ -176,5 +176,5 @@ class Calls:
         return finished
 
 
-def _finished(groups: Iterable[asyncio.Task[list[Finished]]]) -> list[Finished]:
+def _finished(groups: Iterable[asyncio.Task[list[EndedCall]]]) -> list[EndedCall]:
     return sorted(chain.from_iterable(group.result() for group in groups), key=attrgetter("key"))

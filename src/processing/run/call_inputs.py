@@ -1,7 +1,7 @@
-"""What a run's calls are about: the text of chunks, and the outputs that a merge makes one of.
+"""What a run's calls are about: the text of chunks, and the outputs that a merge joins.
 
 A run holds what it works on and no more, and reads the rest when its turn comes. A task of thousands of chunks takes
-hundreds of runs on a small allowance: each would read the whole text otherwise.
+hundreds of runs on a small allowance, and each run would read the whole text otherwise.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -10,57 +10,41 @@ from itertools import accumulate, takewhile
 
 from ...core import limits
 from ...core.merge import merge_message, merge_system
-from ...core.settings import Settings
-from ...core.task import Reduce, TaskOptions
+from ...core.task import Reduce
 from ...inference.protocol import ModelCall
-from ...store.claims import CallKey, Claim
-from ...store.tasks import TaskStore
+from ...store.claims import CallKey
 from ..outcomes import ClaimLost
-from .call_plan import Plan
-from .write_pacer import Pace
+from .call_plan import CallPlan
+from .context import RunContext
+from .write_pacer import WritePacer
 
 
-def asking(options: TaskOptions, settings: Settings, model: str) -> Callable[[str, str], ModelCall]:
-    """Give what makes a call of a system and a user message. `model` is the deployment's."""
+class CallInputs:
+    """Texts and outputs of one claim's task.
 
-    def call(system: str, user: str) -> ModelCall:
-        tokens = options.max_output_tokens or settings.max_output_tokens
-        return ModelCall(system, user, options.model or model, tokens, options.temperature, options.model_options)
-
-    return call
-
-
-class Material:
-    """Texts and outputs of one claim's task. `ask` makes a call of a system and a user message.
-
-    `save` records what the run has not told the store yet: it is awaited before outputs are read.
+    `save` records what is not saved yet: it is awaited before outputs are read.
     """
 
     def __init__(
-        self,
-        claim: Claim,
-        plan: Plan,
-        ask: Callable[[str, str], ModelCall],
-        store: TaskStore,
-        pace: Pace,
-        save: Callable[[], Awaitable[None]],
+        self, context: RunContext, plan: CallPlan, pacer: WritePacer, save: Callable[[], Awaitable[None]]
     ) -> None:
-        self._claim = claim
+        self._claim = context.claim
+        self._settings = context.settings
+        self._model = context.model
         self._plan = plan
-        self._ask = ask
-        self._store = store
-        self._pace = pace
+        self._store = context.store
+        self._pacer = pacer
         self._save = save
-        self._windows = [claim.window]
-        self._merging = claim.options.reduce is Reduce.MERGE
+        self._windows = [context.claim.window]
+        self._merging = context.claim.options.reduce is Reduce.MERGE
         self._outputs: dict[CallKey, str] = {}  # where a merge will want them
         self._outputs_chars = 0
         self._sizes: dict[CallKey, int] = {}
 
     def keep(self, key: CallKey, output: str) -> None:
-        """Keep an output that this run has paid for, if a merge will want it and there is room.
+        """Keep an output that this run has paid for, if a merge will want it and it fits into memory.
 
-        What the call itself was made of is not needed any more.
+        The inputs of the call itself are not needed any more.
         """
         if not self._merging:
             return
@@ -71,7 +55,7 @@ class Material:
             self._hold(key, output)
 
     def message(self, key: CallKey) -> ModelCall:
-        """Return what a call says. Its material must be here."""
+        """Return what a call says. Its input must be here."""
         instructions = self._claim.instructions
         if key.level == 0:
             window = next(window for window in self._windows if key.position in window.chunks)
@@ -79,14 +63,20 @@ class Material:
         outputs = [self._outputs[member] for member in self._members(key)]
         return self._ask(merge_system(instructions), merge_message(outputs, self._claim.merge_chars))
 
+    def _ask(self, system: str, user: str) -> ModelCall:
+        """Make a call of a system and a user message."""
+        options = self._claim.options
+        tokens = options.max_output_tokens or self._settings.max_output_tokens
+        return ModelCall(system, user, self._model, tokens, options.temperature, options.model_options)
+
     def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:
-        """Return the first of these calls whose material must be read, None if all is here."""
+        """Return the first of these calls whose input must be read, None if all is here."""
         return next((key for key in keys if not self._has(key)), None)
 
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
-        """Read the material of a call of the top level, and of up to `calls` from it on.
+        """Read the input of a call of the top level, and of up to `calls` from it on.
 
-        Of texts that are here, those go that no wanted call needs. Raises ClaimLost.
+        Texts that no wanted call needs are dropped. Raises ClaimLost.
         """
         if key.level:
             last = await self._last_read(key, calls)
@@ -94,7 +84,7 @@ class Material:
             await self._read_outputs(key.level - 1, range(first, self._plan.members(last).stop))
             return
         ask = partial(self._store.window, self._claim.task_key, self._claim.fence, key.position, calls)
-        window = await self._pace.insist(ask, writes=False)
+        window = await self._pacer.with_retries(ask, writes=False)
         if window is None or key.position not in window.chunks:
             raise ClaimLost
         self._windows = [one for one in self._windows if any(wanted(CallKey(0, index)) for index in one.chunks)]
@@ -112,7 +102,7 @@ class Material:
             return
         await self._save()
         ask = partial(self._store.level_sizes, self._claim.task_key, keys[0].level)
-        sizes = await self._pace.insist(ask, writes=False)
+        sizes = await self._pacer.with_retries(ask, writes=False)
         if len(sizes) < len(keys):
             raise ClaimLost  # outputs do not vanish but with their task
         self._sizes.update(zip(keys, sizes, strict=False))
@@ -141,7 +131,7 @@ class Material:
     async def _read_outputs(self, level: int, places: range) -> None:
         await self._save()
         ask = partial(self._store.level_outputs, self._claim.task_key, level, places.start, places.stop - 1)
-        found = await self._pace.insist(ask, writes=False)
+        found = await self._pacer.with_retries(ask, writes=False)
         if len(found) != len(places):
             raise ClaimLost
         for place, output in found.items():

@@ -7,7 +7,7 @@ from ...core.task import Reduce
 from ...store.claims import CallKey, Claim, MergeLevel
 
 
-class Plan:
+class CallPlan:
     """The levels planned so far. It goes on from what is stored, and adds levels that follow from the outputs' sizes.
 
     Those must be stored with the announcement of their first calls: code that plans in another way takes them as they
@@ -55,9 +55,9 @@ class Plan:
 
     @property
     def unsaved(self) -> Sequence[MergeLevel]:
-        """Levels that the store has not been told."""
+        """Levels that are not saved yet."""
         return tuple(self._unsaved)
 
     def saved(self) -> None:
-        """Forget what the store has been told."""
+        """Forget what is saved now."""
         self._unsaved.clear()

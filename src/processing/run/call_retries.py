@@ -1,4 +1,4 @@
-"""What becomes of a run's failed calls: how often each was tried, whether a failure counts, how long the call waits.
+"""How a run's failed calls are retried: how often each was tried, whether a failure counts, how long the call waits.
 
 Pure: times are seconds on the run's clock, and jitter is passed in.
 """
@@ -11,36 +11,82 @@ from ...core.failures import Verdict, judge
 from ...core.patience import Patience
 from ...core.task import Failure
 from ...store.claims import CallKey, Claim, FailedCall, Tried, chunk_number
-from .held_failures import Suspense
+from ..clock import DatabaseClock
 
 
-class Next(NamedTuple):
-    """A call that failed, and when it may be made again. `rests`: the task's next run keeps to that, too.
-
-    `held` is when it started and failed, if the next run may find out whether that counts.
-    """
+class NextTry(NamedTuple):
+    """A call that failed, and when it may be made again."""
 
     failed: FailedCall
     at: float
-    rests: bool = False
-    held: tuple[float, float] | None = None
+    rests: bool = False  # the task's next run keeps to `at`, too
+    held: tuple[float, float] | None = None  # when the call started and failed, if it is still open whether that counts
 
 
-class Trials:
+class HeldFailure(NamedTuple):
+    """A failure that may be the call's fault or the model's."""
+
+    failed: FailedCall
+    started_at: float
+    failed_at: float
+    chance: float  # for the jitter of the pause, if the failure counts
+    asked: bool = False  # other isolates were asked what they know
+
+
+class HeldFailures:
+    """Holds the failures of each call until another call succeeds. Then one of each call's may count, however many.
+
+    So an outage, in which a call fails again and again, is one failure at most when it is over.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[CallKey, HeldFailure] = {}
+
+    def hold(self, failed: FailedCall, started_at: float, failed_at: float, chance: float) -> None:
+        """Keep a failure. It is one with an earlier failure of the same call that is held, and began when that did."""
+        before = self._held.get(failed.key)
+        began_at = started_at if before is None else before.started_at
+        self._held[failed.key] = HeldFailure(failed, began_at, failed_at, chance)
+
+    def drop(self, key: CallKey) -> None:
+        """Forget the failures of a call: it has succeeded, or a later failure counts."""
+        self._held.pop(key, None)
+
+    def take(self, there_at: float, out: Collection[CallKey]) -> list[HeldFailure]:
+        """Take the failures of calls that started before another call succeeded: they are to be judged now.
+
+        Those of calls that are `out` again stay.
+        """
+        taken = {key: held for key, held in self._held.items() if held.started_at < there_at and key not in out}
+        for key in taken:
+            del self._held[key]
+        return list(taken.values())
+
+    def unasked(self, keys: Collection[CallKey]) -> bool:
+        """Whether other isolates were not asked yet about a held failure of one of these calls."""
+        return any(not held.asked for key, held in self._held.items() if key in keys)
+
+    def asked(self) -> None:
+        """Note that other isolates were asked."""
+        self._held = {key: held._replace(asked=True) for key, held in self._held.items()}
+
+
+class CallRetries:
     """The failures of one claim's calls, those of earlier claims included."""
 
     def __init__(self, claim: Claim, max_attempts: int, patience: Patience, now: float) -> None:
         self._task_key = claim.task_key
         self._max_attempts = max_attempts
         self._patience = patience
-        self._suspense = Suspense()
+        self._held = HeldFailures()
         self._tried = dict(claim.tried)
         for key in claim.doubted - claim.outputs:
             self._tried[key] = self.tried(key).after(0)
-        for failed in claim.held:  # the claim brings what others have told since
-            started_at, failed_at = (now + (at - claim.claimed_ms) / 1000 for at in failed.held or ())
-            self._suspense.hold(failed._replace(held=None), started_at, failed_at, 0.5)
-        self.asked()
+        database_clock = DatabaseClock(claim.claimed_ms, now)
+        for failed in claim.held:
+            started_at, failed_at = map(database_clock.moment, failed.held or ())
+            self._held.hold(failed._replace(held=None), started_at, failed_at, 0.5)
+        self.asked()  # the claim brings what other isolates have told since
 
     def tried(self, key: CallKey) -> Tried:
         """Return how often a call was tried."""
@@ -51,19 +97,19 @@ class Trials:
         return key in self._tried
 
     def succeeded(self, key: CallKey, now: float) -> None:
-        """Take note of a success."""
-        self._suspense.drop(key)
+        """Note a success."""
+        self._held.drop(key)
         self._patience.succeeded(self._number(key), now)
 
     def limited(self, key: CallKey, failure: Failure, *, final: bool) -> FailedCall:
-        """Take note of a 429, which costs no attempt."""
+        """Note a 429, which costs no attempt."""
         self._patience.answered(None, 0.0)
         self._tried[key] = tried = self.tried(key).after(0)
         return FailedCall(key, tried, final, failure)
 
     def failed(
         self, key: CallKey, error: ModelError, failure: Failure, started_at: float, now: float, chance: float
-    ) -> Next:
+    ) -> NextTry:
         """Judge a failure, and say when the call is made again."""
         patience, of_service = self._patience, error.of_service
         own = of_service and patience.counts(self._number(key), started_at, now)
@@ -80,38 +126,38 @@ class Trials:
         self._tried[key] = tried = Tried(verdict.attempts, calls, verdict.counted)
         failed = FailedCall(key, tried, final, failure)
         if own:
-            self._suspense.drop(key)
+            self._held.drop(key)
         if final or own or not of_service or not patience.lasts:
-            return Next(failed, now + verdict.wait, rests=True)
-        # The trouble may be that of all calls. It may also turn out to be the chunk's, if another one succeeds now.
+            return NextTry(failed, now + verdict.wait, rests=True)
+        # All calls may have this trouble. If another call succeeds now, the trouble may turn out to be this chunk's.
         if patience.there_at > started_at:
-            return Next(failed, now + verdict.wait)
-        self._suspense.hold(failed, started_at, now, chance)
-        return Next(failed, now + verdict.wait, held=(started_at, now))
+            return NextTry(failed, now + verdict.wait)
+        self._held.hold(failed, started_at, now, chance)
+        return NextTry(failed, now + verdict.wait, held=(started_at, now))
 
-    def settle(self, now: float, out: Collection[CallKey]) -> list[Next]:
-        """Judge the failures after which another call has succeeded, and return those that count after all.
+    def settle(self, now: float, out: Collection[CallKey]) -> list[NextTry]:
+        """Judge the held failures after which another call has succeeded, and return those that count after all.
 
         A call that is `out` again is judged by how it ends.
         """
         counted = []
-        for held in self._suspense.take(self._patience.there_at, out):
+        for held in self._held.take(self._patience.there_at, out):
             key = held.failed.key
             if self._patience.counts(self._number(key), held.started_at, now):
                 calls = held.failed.tried.calls
                 verdict = self._verdict(key, calls, of_service=True, own=True, chance=held.chance)
                 self._tried[key] = tried = Tried(verdict.attempts, calls, verdict.counted)
                 failed = FailedCall(key, tried, verdict.final, held.failed.failure)
-                counted.append(Next(failed, held.failed_at + verdict.wait, rests=True))
+                counted.append(NextTry(failed, held.failed_at + verdict.wait, rests=True))
         return counted
 
     def in_question(self, keys: Collection[CallKey]) -> bool:
         """Whether other isolates may know if a failure of one of these calls counts, and were not asked."""
-        return self._suspense.open(keys)
+        return self._held.unasked(keys)
 
     def asked(self) -> None:
-        """Take note that other isolates were asked, whatever they knew."""
-        self._suspense.asked()
+        """Note that other isolates were asked, whatever they knew."""
+        self._held.asked()
 
     def _verdict(self, key: CallKey, calls: int, *, of_service: bool, own: bool, chance: float) -> Verdict:
         before = self.tried(key)

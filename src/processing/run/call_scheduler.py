@@ -1,56 +1,40 @@
-"""Which calls of a run may start now: what its invocation, its terms, its caller and its model leave room for."""
+"""Which calls of a run may start now, within its invocation, its terms, its caller and the state of its model."""
 
 import math
 
 from ...core import limits
 from ...core.task import Route
 from ...store.claims import CallKey
-from ..allowance import Allowance
-from ..caller import Caller
-from ..terms import Terms
-from .call_groups import Calls
+from .call_groups import CallGroups
+from .context import RunContext
 from .ledger import Ledger
 
-# For how long a run of the queue waits, since it holds a consumer that other tasks may need: while its model is away,
-# and after a failure otherwise. Waits of a brown-out, which may be many, are no longer than that.
-AWAY_SECONDS_MOST = 2.0
-TURN_SECONDS_MOST = 120.0
-FAILURE_SECONDS_MOST = limits.UNCOUNTED_SECONDS_MOST
 
+class CallScheduler:
+    """The free places of a run for calls, and what the run does until it has one."""
 
-class Openings:
-    """The places that a run has for calls, and what it does until it has one. `concurrency` is AI_CONCURRENCY."""
-
-    def __init__(
-        self,
-        terms: Terms,
-        allowance: Allowance,
-        caller: Caller,
-        calls: Calls,
-        ledger: Ledger,
-        *,
-        concurrency: int,
-        route: Route,
-    ) -> None:
-        self._terms = terms
-        self._allowance = allowance
-        self._caller = caller
+    def __init__(self, context: RunContext, calls: CallGroups, ledger: Ledger) -> None:
+        self._terms = context.terms
+        self._allowance = context.allowance
+        self._caller = context.caller
         self._calls = calls
         self._ledger = ledger
-        self._concurrency = concurrency
-        self._route = route
+        self._concurrency = context.settings.concurrency
+        self._route = context.route
 
     def starting(self, now: float) -> list[CallKey]:
         """Return the calls that may start now, in order."""
         if self._terms.forbids_start(now):
             return []
-        room = self._allowance.room(now, self._calls.free, self._calls.groups_out, self._caller.group_size)
+        affordable = self._allowance.affordable_calls(
+            now, self._calls.free, self._calls.groups_out, self._caller.group_size
+        )
         narrowed = self._ledger.narrowed(self._concurrency)
         spread = self._ledger.patience.width(self._usual, now) - self._ledger.in_flight
         wanted = min(self._terms.calls_left(self._ledger.sent), narrowed, spread)
-        if room <= 0 or self._is_torn(room, wanted):
+        if affordable <= 0 or self._is_torn(affordable, wanted):
             return []
-        return self._ledger.startable(now, int(min(room, wanted))) if wanted > 0 else []
+        return self._ledger.startable(now, int(min(affordable, wanted))) if wanted > 0 else []
 
     def widens_at(self, now: float) -> float:
         """Return when a call may start that the share of successes keeps back; infinity if it keeps none back."""
@@ -66,10 +50,10 @@ class Openings:
         """
         if wait <= 0 or not self._calls.free or not self._allowance.allows_wait(wait, now):
             return False
-        if self._route is not Route.QUEUE or self._ledger.bars(now).reason not in {"backoff", "model_away"}:
+        if self._route is not Route.QUEUE or self._ledger.blocks(now).reason not in {"backoff", "model_away"}:
             return True
         away = self._ledger.patience.away(now)
-        return wait <= (AWAY_SECONDS_MOST if away else FAILURE_SECONDS_MOST)
+        return wait <= (limits.QUEUE_AWAY_WAIT_SECONDS_MOST if away else limits.UNCOUNTED_SECONDS_MOST)
 
     def returns_in(self, wait: float, now: float) -> float:
         """Return for how many seconds the task is given back that has to wait so long for its next call.
@@ -77,13 +61,13 @@ class Openings:
         Where a run of the queue has only waited for its turn to ask, the task comes back ever later: each time is a
         message and a claim.
 
-        On the direct route cron brings it back, once a minute. So after a failure the next run comes too soon rather
-        than too late, and sits out what is left.
+        On the direct route cron brings the task back, once a minute. So after a failure the next run comes too soon
+        rather than too late, and sits out what is left.
         """
         if self._route is Route.QUEUE and not self._ledger.ended and self._ledger.patience.away(now):
-            wait = max(wait, min(TURN_SECONDS_MOST, self._ledger.patience.troubled_for(now)))
+            wait = max(wait, min(limits.QUEUE_TURN_WAIT_SECONDS_MOST, self._ledger.patience.troubled_for(now)))
         most = limits.INLINE_WAIT_SECONDS_MOST
-        early = self._route is Route.DIRECT and wait > most and self._ledger.bars(now).reason == "backoff"
+        early = self._route is Route.DIRECT and wait > most and self._ledger.blocks(now).reason == "backoff"
         return wait - most if early else wait
 
     @property
@@ -91,7 +75,9 @@ class Openings:
         """How many calls may be out while all succeed."""
         return self._caller.groups_most * self._caller.group_size
 
-    def _is_torn(self, room: int, wanted: float) -> bool:
-        """Whether there is room for a part of a wave only, which takes as long as a whole one: the next run's first."""
+    def _is_torn(self, affordable: int, wanted: float) -> bool:
+        """Whether only a part of a wave may start. It takes as long as a whole wave, so it is left to the next run."""
         wave = min(self._calls.free, self._ledger.ready, wanted)
-        return room < wave and self._ledger.ended > 0 and not (self._ledger.in_flight or self._route is Route.DIRECT)
+        return (
+            affordable < wave and self._ledger.ended > 0 and not (self._ledger.in_flight or self._route is Route.DIRECT)
+        )

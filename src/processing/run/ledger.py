@@ -1,4 +1,4 @@
-"""The calls of one claim: what is to do, what is out, what waits, and what the store has not been told yet.
+"""The calls of one claim: what is to do, what is out, what waits, what they cost, and what is not saved yet.
 
 Pure: times are seconds on one steady clock that the caller reads, jitter is passed in.
 """
@@ -7,21 +7,92 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ...core.errors import ModelError, ModelRateLimited
 from ...core.news import News
 from ...core.patience import Patience
 from ...core.stalls import width
-from ...core.task import Failure
+from ...core.task import Failure, is_truncated
 from ...inference.protocol import ModelReply
-from ...store.claims import UNTIMED, CallKey, CallTimes, Claim, MergeLevel, Output, Progress, Told
-from .bill import Bill
-from .call_retries import Next, Trials
-from .start_pauses import Pauses
-from .unsaved_progress import Untold
-from .wait_report import Bars, Words
+from ...store.claims import UNTIMED, CallKey, CallTimes, Claim, FailedCall, MergeLevel, Output, Progress, Told
+from .call_retries import CallRetries, NextTry
+from .waits import StartBlocks, StartPauses, WaitReport
 
 MESSAGE_CHARS_MOST = 500
+
+
+class Bill:
+    """A task's bill over all its claims: what its calls cost, and how many are in doubt.
+
+    It counts calls and tokens from where the claim found them. A call in flight is on no count yet.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        self.settled = claim.calls_settled
+        self.in_doubt = claim.calls_in_doubt
+        self.input_tokens = claim.input_tokens
+        self.output_tokens = claim.output_tokens
+        self.truncated = claim.truncated
+
+    def succeeded(self, reply: ModelReply) -> None:
+        """Count a call that gave an output."""
+        self.settled += 1
+        self.input_tokens += reply.input_tokens
+        self.output_tokens += reply.output_tokens
+        self.truncated += is_truncated(reply.finish_reason)
+
+    def failed(self, error: ModelError) -> None:
+        """Count a call that failed. If it had no answer, the provider may have counted it or not."""
+        if error.answered:
+            self.settled += 1
+        else:
+            self.in_doubt += 1
+
+    def abandoned(self, calls: int) -> None:
+        """Count calls that the run waits for no longer: the provider may have counted each, or not."""
+        self.in_doubt += calls
+
+
+class UnsavedProgress:
+    """Outputs and failures since the last write that was saved, under a claim whose row was last written as `step`.
+
+    A write that fails may have landed, or may land yet. While it is sent again it keeps its number. Once it is given up
+    its successor has another number, and names the first one. Under that number the outputs that an earlier write
+    carried stay the same pieces.
+    """
+
+    def __init__(self, step: int) -> None:
+        self.outputs: list[Output] = []
+        self.failures: dict[CallKey, FailedCall] = {}
+        self._first_step = self._step = step + 1
+        self._tries: list[int] = []  # how many outputs each unconfirmed write carried
+
+    def __bool__(self) -> bool:
+        return bool(self.outputs or self.failures)
+
+    def next_write(self) -> dict[str, Any]:
+        """Give what the next write says of it, as members of a `Progress`."""
+        tries = tuple(self._tries)
+        self._tries.append(len(self.outputs))
+        return {
+            "step": self._step,
+            "first_step": self._first_step,
+            "outputs": tuple(self.outputs),
+            "tries": tries,
+            "failures": tuple(self.failures.values()),
+        }
+
+    def given_up(self) -> None:
+        """Note that a write is not sent again."""
+        self._step += 1
+
+    def saved(self) -> None:
+        """Forget what is saved now."""
+        self._first_step = self._step = self._step + 1
+        self.outputs.clear()
+        self.failures.clear()
+        self._tries.clear()
 
 
 class Ledger:
@@ -33,22 +104,22 @@ class Ledger:
     def __init__(self, claim: Claim, max_attempts: int, patience: Patience | None = None, now: float = 0.0) -> None:
         self._max_attempts = max_attempts
         self.patience = patience or Patience(News(), 0, now=now)
-        self._words = Words(claim, now)
-        self.trials = Trials(claim, max_attempts, self.patience, now)
+        self._report = WaitReport(claim, now)
+        self.retries = CallRetries(claim, max_attempts, self.patience, now)
         self._ready: deque[CallKey] = deque()
         self._waiting: list[tuple[float, CallKey]] = []
         self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # pauses of earlier runs
         self._in_flight: dict[CallKey, float] = {}  # and when each started
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
-        self._pauses = Pauses(claim.rate_waits)
-        self._announced = False  # calls were, and none of this run has come back since
-        self._untold = Untold(claim.step)
+        self._pauses = StartPauses(claim.rate_waits)
+        self._announced = False  # calls were announced, and none of this run has come back since
+        self._unsaved = UnsavedProgress(claim.step)
         self._bill = Bill(claim)
         self._stalls = claim.stalls
         self.finished = False  # whether a call has, under this claim
         self.idle_runs = claim.idle_runs
-        self.fruitless = 0  # announcements in a row of which no call started
+        self.fruitless = 0  # announcements in a row without a started call
         self.ended = 0  # calls of this run that were made, and came back
         self._failed = sum(key.level == 0 for key in claim.refused)
         self.failure: Failure | None = next(iter(claim.refused.values()), None)
@@ -76,7 +147,7 @@ class Ledger:
         narrow = self.patience.narrow(now)
         while self._waiting and self._waiting[0][0] <= now:
             key = heapq.heappop(self._waiting)[1]
-            # A call that failed is made before the others. But who asks for a model that is away is another one.
+            # A call that failed is made before the others. But another call asks for a model that is away.
             self._ready.append(key) if narrow else self._ready.appendleft(key)
         return self.first(min(most, 1) if narrow else most)
 
@@ -86,7 +157,7 @@ class Ledger:
 
     @property
     def ready(self) -> int:
-        """How many calls wait for nothing but a free place."""
+        """How many calls wait only for a free place."""
         return len(self._ready)
 
     def start(self, keys: Iterable[CallKey], now: float) -> None:
@@ -101,28 +172,28 @@ class Ledger:
         """Return when a call may start next, None if none is left to start or none may."""
         if self.failure is not None or not (self._ready or self._waiting):
             return None
-        return self.bars(now).latest
+        return self.blocks(now).latest
 
     def waits_for_model(self, now: float) -> bool:
         """Whether the model is away. Such waits may follow each other without a write that renews the claim."""
         return self.patience.narrow(now)
 
     def give_up(self, now: float) -> None:
-        """Fail for want of a model that has been away for too long, and that it is not this task's turn to ask."""
-        error = self._words.last_error
+        """Fail if the model has been away for too long and another task has the turn to ask for it."""
+        error = self._report.last_error
         if error is not None and self.failure is None and self.patience.over(now) and now < self._opens_at(now):
             self.failure = Failure(error.code, error.message, True)
 
     def _opens_at(self, now: float) -> float:
         return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
 
-    def bars(self, now: float) -> Bars:
+    def blocks(self, now: float) -> StartBlocks:
         """Return what keeps calls from starting."""
         pauses, opens_at = self._pauses, self._opens_at(now)
         backoff = 0.0 if self._ready or not self._waiting else self._waiting[0][0]
         if self.patience.narrow(now):
             opens_at, backoff = max(opens_at, backoff), 0.0
-        return Bars(opens_at, pauses.provider_until, pauses.database_until, backoff)
+        return StartBlocks(opens_at, pauses.provider_until, pauses.database_until, backoff)
 
     def all_done(self, keys: Iterable[CallKey]) -> bool:
         """Whether each of these calls has its output."""
@@ -138,14 +209,14 @@ class Ledger:
         return len(self._in_flight)
 
     def narrowed(self, usual: int) -> float:
-        """Return how many more calls may be in flight because workers have died, until a call has finished."""
+        """Return how many more calls may be in flight: fewer while workers have died without a finished call."""
         allowed = width(self._stalls, self._max_attempts, usual) if self._stalls else math.inf
         return allowed - len(self._in_flight)
 
     @property
     def unsaved(self) -> bool:
-        """Whether something happened that the store has not been told."""
-        return bool(self._untold)
+        """Whether something happened that is not saved yet."""
+        return bool(self._unsaved)
 
     @property
     def sent(self) -> int:
@@ -162,13 +233,13 @@ class Ledger:
         self.finished = True
         self._done.add(key)
         self._completed += key.level == 0
-        self._untold.failures.pop(key, None)
-        calls = self.trials.tried(key).calls + 1
-        self._untold.outputs.append(
+        self._unsaved.failures.pop(key, None)
+        calls = self.retries.tried(key).calls + 1
+        self._unsaved.outputs.append(
             Output(key, reply.output, calls, reply.finish_reason, times.started, times.ended, reply.lane, times.first)
         )
-        self._words.succeeded(started_at, now)
-        self.trials.succeeded(key, now)
+        self._report.succeeded(started_at, now)
+        self.retries.succeeded(key, now)
 
     def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
         """Book a call's failure: it waits for its next try, or the claim ends with it."""
@@ -180,29 +251,29 @@ class Ledger:
         given_up = limited and self._pauses.rate_limited(error, now, chance)
         self._pauses.asked(error, now)
         failure = Failure.of(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
-        self._words.failed(key, failure, started_at, now)
+        self._report.failed(key, failure, started_at, now)
         if limited:
-            self._place(Next(self.trials.limited(key, failure, final=given_up), now))
+            self._place(NextTry(self.retries.limited(key, failure, final=given_up), now))
         else:
-            self._place(self.trials.failed(key, error, failure, started_at, now, chance))
+            self._place(self.retries.failed(key, error, failure, started_at, now, chance))
 
     def settle(self, now: float) -> None:
-        """Count failures that turn out to be their chunks' own, once all calls that ended together are booked."""
-        for late in self.trials.settle(now, self._in_flight):
+        """Count the failures that turn out to be their chunks' own. All calls that ended together must be booked."""
+        for late in self.retries.settle(now, self._in_flight):
             key = late.failed.key
             self._ready = deque(other for other in self._ready if other != key)
             self._waiting = [waiting for waiting in self._waiting if waiting[1] != key]
             heapq.heapify(self._waiting)
             self._place(late)
 
-    def _place(self, then: Next) -> None:
+    def _place(self, then: NextTry) -> None:
         """Put a call that failed where it waits for its next try, or end the claim with it."""
         failed, at, rests, held = then
         if rests and not failed.final:
-            failed = failed._replace(rests_until=self._words.at_ms(at))
+            failed = failed._replace(rests_until=self._report.at_ms(at))
         elif held is not None:
-            failed = failed._replace(held=(self._words.at_ms(held[0]), self._words.at_ms(held[1])))
-        self._untold.failures[failed.key] = failed
+            failed = failed._replace(held=(self._report.at_ms(held[0]), self._report.at_ms(held[1])))
+        self._unsaved.failures[failed.key] = failed
         if failed.final:
             self._end_with(failed.key, failed.failure)
         else:
@@ -215,8 +286,8 @@ class Ledger:
     def not_started(self, key: CallKey, now: float) -> None:
         """Take a call back that was announced and not made; it costs no attempt.
 
-        All starts pause, longer with each announcement in a row of which nothing started: what was too slow is the
-        database, for all calls alike. They do not where another call was made since: then it was the call's own turn.
+        All starts pause, longer with each announcement in a row without a started call: the database was too slow, for
+        all calls alike. They do not pause if another call was made since: then only this call was late.
         """
         del self._in_flight[key]
         self._ready.appendleft(key)
@@ -241,7 +312,7 @@ class Ledger:
         return started_at
 
     def abandon(self) -> None:
-        """Book the calls in flight as in doubt: nobody waits for their outcome."""
+        """Book the calls in flight as in doubt: the run waits for them no longer."""
         self._bill.abandoned(len(self._in_flight))
         self._in_flight.clear()
 
@@ -250,7 +321,7 @@ class Ledger:
         self._stalls += not self.finished
         self.abandon()
 
-    # --- what the store is told ---------------------------------------------------------------------------
+    # --- what is saved ---------------------------------------------------------------------------
 
     def progress(
         self,
@@ -264,11 +335,11 @@ class Ledger:
 
         `told` is for other isolates.
         """
-        if starting:  # no other task is to ask for the model while this is being written
+        if starting:  # while this is being written no other task may ask for the model
             self.patience.started(now)
-        away_since, bars = self.patience.away_since, self.bars(now)
+        away_since, blocks = self.patience.away_since, self.blocks(now)
         return Progress(
-            **self._untold.tell(),
+            **self._unsaved.next_write(),
             merges=merges,
             in_flight=(*self._in_flight, *starting),
             calls_settled=self._bill.settled,
@@ -282,19 +353,19 @@ class Ledger:
             rate_waits=self._pauses.rate_waits,
             idle_runs=self.idle_runs,
             finished=self.finished or self.failure is not None,
-            away_since=None if away_since is None else self._words.at_ms(away_since),
+            away_since=None if away_since is None else self._report.at_ms(away_since),
             away_waits=self.patience.waits,
-            last_error=self._words.last_error,
-            wait=self._words.wait(bars, now),
-            pace_ms=self._words.pace_ms,
+            last_error=self._report.last_error,
+            wait=self._report.wait(blocks, now),
+            pace_ms=self._report.pace_ms,
             truncated=self._bill.truncated,
             told=told,
         )
 
     def given_up(self) -> None:
-        """Take note that a write is not sent again. It may land yet, so the next one has another number."""
-        self._untold.given_up()
+        """Note that a write is not sent again. It may land yet, so the next one has another number."""
+        self._unsaved.given_up()
 
     def saved(self) -> None:
-        """Forget what the store has been told."""
-        self._untold.saved()
+        """Forget what is saved now."""
+        self._unsaved.saved()

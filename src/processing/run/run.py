@@ -5,95 +5,70 @@ ended and announces those about to start. Anything may kill the worker between t
 every finished output that was recorded. It finds the calls that were out as announced ones, and they are in doubt.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from ...core import limits
-from ...core.errors import StoreFull, StoreUnavailable
+from ...core.errors import CallAborted, StoreFull, StoreUnavailable
 from ...core.pace import idle_seconds
-from ...core.settings import Settings
+from ...core.patience import Patience
+from ...core.states import Status
 from ...core.task import Route
-from ...store.claims import CallKey, Claim, Continue, Ending, Fail, Finish, Release, Step
-from ...store.tasks import TaskStore
+from ...store.claims import CallKey, Continue, Ending, Fail, Finish, Release, Step
 from .. import clock
-from ..allowance import Allowance
-from ..caller import Caller
-from ..log import Log
 from ..outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
-from ..terms import Terms, exhausted
-from .call_groups import Calls
-from .call_inputs import Material, asking
-from .call_plan import Plan
-from .call_recorder import Bookings, Times
-from .call_scheduler import Openings
-from .claim_checks import Looks
-from .gossip import Hearsay
+from ..terms import OVERDUE, exhausted
+from .call_groups import CallGroups
+from .call_inputs import CallInputs
+from .call_plan import CallPlan
+from .call_recorder import CallRecorder
+from .call_scheduler import CallScheduler
+from .claim_checks import ClaimChecks
+from .context import RunContext
+from .gossip import Gossip
 from .ledger import Ledger
-from .settlement import Settlement
-from .storage_guard import Room
-from .write_pacer import Pace
+from .storage_guard import StorageGuard
+from .write_pacer import WritePacer
+
+
+def _patience(context: RunContext) -> Patience:
+    """Return the run's patience with its model, which goes on from what earlier runs of the task have seen."""
+    claim = context.claim
+    return Patience(
+        context.news,
+        context.settings.patience_seconds,
+        now=context.granted_at,
+        away_for=None if claim.away_ms is None else claim.away_ms / 1000,
+        waits=claim.away_waits,
+        failed_for=0.0 if claim.last_error is None else (claim.claimed_ms - claim.last_error.at) / 1000,
+    )
 
 
 class Run:
-    """One claim's work.
+    """One claim's work. `work` is all that a host needs; it is called once."""
 
-    `model` is whose calls these are. `slack_seconds` is what the way to whoever makes its calls may take.
-    `route` is the one that it has come by. `announced_at` is the earliest time at which the calls that the claim
-    announces were announced. `chance` gives numbers from 0 to 1. `wrote` hears the step of each write that has landed.
-    """
-
-    def __init__(
-        self,
-        claim: Claim,
-        caller: Caller,
-        terms: Terms,
-        allowance: Allowance,
-        pace: Pace,
-        room: Room,
-        ledger: Ledger,
-        looks: Looks,
-        hearsay: Hearsay,
-        *,
-        store: TaskStore,
-        settings: Settings,
-        model: str,
-        slack_seconds: float,
-        route: Route,
-        announced_at: float,
-        chance: Callable[[], float],
-        wrote: Callable[[int], None],
-        log: Log,
-    ) -> None:
-        self._claim = claim
-        self._caller = caller
-        self._terms = terms
-        self._allowance = allowance
-        self._pace = pace
-        self._room = room
-        self._store = store
-        self._wrote = wrote
-        self._settings = settings
-        self._slack_seconds = slack_seconds
-        self._sweep_soon = route is Route.DIRECT  # only the sweep brings a released task back
-        self._pace.announced_at = announced_at
-        # What the row says of a wait: a model that was away for the task before, or a run that started nothing.
-        self._told = claim.away_ms is not None or claim.idle_runs > 0
-        self._log = log
-        self._plan = Plan(claim)
-        self._ledger = ledger
-        self._looks = looks
-        self._hearsay = hearsay
-        self._model = model
-        self._material = Material(claim, self._plan, asking(claim.options, settings, model), store, pace, self._save)
-        times = Times(claim.claimed_ms, announced_at)
-        self._bookings = Bookings(self._ledger, self._material, times, chance, log)
-        self._calls = Calls(caller, self._material.message, settings.timeout_seconds)
-        self._openings = Openings(
-            terms, allowance, caller, self._calls, ledger, concurrency=settings.concurrency, route=route
-        )
-        self._settlement = Settlement(
-            claim, caller, self._calls, self._plan, ledger, self._bookings, pace, store, settings
-        )
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._claim = context.claim
+        self._caller = context.caller
+        self._terms = context.terms
+        self._allowance = context.allowance
+        self._store = context.store
+        self._settings = context.settings
+        self._log = context.log
+        self._pacer = WritePacer(context)
+        self._gossip = Gossip(context)
+        self._storage = StorageGuard(context)
+        self._ledger = Ledger(context.claim, context.settings.max_attempts, _patience(context), context.granted_at)
+        self._checks = ClaimChecks(context)
+        self._plan = CallPlan(context.claim)
+        self._inputs = CallInputs(context, self._plan, self._pacer, self._save)
+        self._recorder = CallRecorder(context, self._ledger, self._inputs)
+        self._calls = CallGroups(context.caller, self._inputs.message, context.settings.timeout_seconds)
+        self._scheduler = CallScheduler(context, self._calls, self._ledger)
+        # Whether the row may tell of a wait: for a model that was away before, or after a run that started nothing.
+        self._wait_told = context.claim.away_ms is not None or context.claim.idle_runs > 0
 
     async def work(self) -> Outcome:
         """Work, and leave the claim in order whatever ends the work."""
@@ -102,7 +77,7 @@ class Run:
                 return await self._until_end()
             except ClaimLost:
                 self._log("claim_lost", in_flight=self._ledger.in_flight)
-                status = await self._settlement.settle()
+                status = await self._settle()
                 return Lost() if status is None else Ended(status)
         except StoreFull:
             await self._calls.drop()
@@ -114,7 +89,7 @@ class Run:
             await self._calls.drop()
             raise  # nothing can be written; the lease runs out and the sweep brings the task back
         except Exception:
-            await self._settlement.drop()
+            await self._drop()
             self._ledger.stalled()
             delay_ms = 0 if self._ledger.finished else self._terms.rest_ms(clock.now())
             with suppress(ClaimLost):
@@ -131,23 +106,23 @@ class Run:
             if now >= self._terms.deadline_latest:
                 return await self._overdue()
             self._ledger.settle(now)
-            starting = self._openings.starting(now)
-            if self._ledger.trials.in_question(starting):
-                self._ledger.trials.asked()
-                await self._hearsay.ask(self._calls.groups_out)
+            starting = self._scheduler.starting(now)
+            if self._ledger.retries.in_question(starting):
+                self._ledger.retries.asked()
+                await self._gossip.ask(self._calls.groups_out)
                 continue
-            # Without a turn to write nothing starts, and what ends meanwhile is recorded together.
-            turn_at = self._pace.ready_at(now) if starting or self._ledger.unsaved else now
+            # Without a turn to write nothing starts, and what ends before the turn comes is recorded together.
+            turn_at = self._pacer.ready_at(now) if starting or self._ledger.unsaved else now
             if turn_at > now:
                 starting = []
-            lacking = self._material.lacks(starting)
+            lacking = self._inputs.lacks(starting)
             if lacking is not None:
                 await self._read(lacking, now)
                 continue
             ending = None if starting or self._ledger.in_flight else self._ending(now, turn_at)
             if ending is not None:
                 return await self._end(ending)
-            wanted = starting or self._ledger.unsaved or self._is_untold(now)
+            wanted = starting or self._ledger.unsaved or self._has_untold_wait(now)
             if turn_at <= now and wanted and not await self._go_on(starting):
                 continue
             self._start(starting)
@@ -159,23 +134,23 @@ class Run:
         self._ledger.add(self._plan.keys())
         announced = self._ledger.first(len(self._claim.announced))
         assert set(announced) == self._claim.announced
-        if not self._room.tight:  # else they are announced again, with the room that they need
+        if not self._storage.tight:  # else they are announced again, with the room that they need
             self._start(announced)
         await self._advance()
 
-    def _is_untold(self, now: float) -> bool:
-        """Whether the run waits for a model that is away to others, and its task's row does not say so. Once a run."""
-        if self._told or self._ledger.in_flight or not self._ledger.waits_for_model(now):
+    def _has_untold_wait(self, now: float) -> bool:
+        """Whether the model is away and the task's row does not say that the run waits for it. Once a run."""
+        if self._wait_told or self._ledger.in_flight or not self._ledger.waits_for_model(now):
             return False
-        return self._pace.ready_at(now) <= now
+        return self._pacer.ready_at(now) <= now
 
-    async def _overdue(self) -> Outcome:
-        """End the task at its deadline, whatever is in flight."""
-        self._log("overdue", in_flight=self._ledger.in_flight)
-        status = await self._settlement.settle()
-        if status is None:  # the database's clock has not come that far: whoever is next looks again
-            return await self._end(Release(0, self._settings.lease_ms))
-        return Ended(status)
+    async def _advance(self) -> None:
+        """Plan the next merge level as soon as the one below it is whole."""
+        while not self._plan.complete and self._ledger.all_done(self._plan.keys()):
+            self._plan.add_level(await self._inputs.sizes())
+            self._ledger.add(self._plan.keys())
+
+    # --- the end -----------------------------------------------------------------------------------------
 
     def _ending(self, now: float, turn_at: float) -> Ending | None:
         """Say how the claim ends now that nothing is in flight, or None to sit out a short wait."""
@@ -195,9 +170,9 @@ class Run:
     def _giving_back(self, now: float, wait: float, turn_at: float) -> Release | None:
         """Say how the task is given back that has `wait` seconds to wait, or None to sit them out."""
         idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
-        silent = now - self._pace.announced_at if self._ledger.waits_for_model(now) else 0.0
+        silent = now - self._pacer.announced_at if self._ledger.waits_for_model(now) else 0.0
         short = wait + silent < self._settings.lease_seconds / 2
-        if not idle and short and self._openings.sits_out(wait, now):
+        if not idle and short and self._scheduler.sits_out(wait, now):
             return None
         # A run whose time was over before a call could start has done no more than one that tried in vain.
         if idle or (not self._ledger.ended and (self._ledger.fruitless or not wait)):
@@ -205,77 +180,122 @@ class Run:
             self._ledger.idled()
             self._log("run_idle", idle_runs=self._ledger.idle_runs, delay_seconds=wait)
         else:
-            wait = self._openings.returns_in(wait, now)
+            wait = self._scheduler.returns_in(wait, now)
         return self._back(wait)
 
     def _back(self, seconds: float) -> Release:
         delay_ms = round(seconds * 1000)
-        return Release(delay_ms, delay_ms + (0 if self._sweep_soon else self._settings.lease_ms))
+        # On the direct route only the sweep brings a released task back, so it looks at once.
+        return Release(delay_ms, delay_ms + (0 if self._context.route is Route.DIRECT else self._settings.lease_ms))
 
     async def _end(self, ending: Ending) -> Outcome:
         await self._step((), ending)
         return Released(ending.delay_ms / 1000) if isinstance(ending, Release) else Ended(ending.status)
 
+    async def _overdue(self) -> Outcome:
+        """End the task at its deadline, whatever is in flight."""
+        self._log("overdue", in_flight=self._ledger.in_flight)
+        status = await self._settle()
+        if status is None:  # by the database's clock the deadline has not come yet: the next run decides
+            return await self._end(Release(0, self._settings.lease_ms))
+        return Ended(status)
+
+    async def _settle(self) -> Status | None:
+        """Settle the bill of a task that others have ended, or its deadline, and keep the outputs that are paid for.
+
+        The worker's own calls in flight are dropped. Lanes are told to abort theirs before the bill is written: a slow
+        database must not keep calls going that nobody wants. A lane that is not reached makes them to their end, and
+        their outputs are written then. Behind another claim nothing can be written: there the calls are in doubt.
+        """
+        if self._caller.slack_seconds:
+            self._recorder.record(self._calls.ended())
+            if self._ledger.in_flight:
+                await self._caller.abort()
+        else:
+            await self._drop()
+            self._ledger.abandon()
+        status = await self._write_settlement()
+        if status is not None and self._ledger.in_flight:
+            self._ledger.saved()
+            rest = await self._calls.rest()
+            self._recorder.record([call for call in rest if not isinstance(call.result, CallAborted)])
+            self._ledger.abandon()
+            return await self._write_settlement() or status
+        await self._drop()
+        self._ledger.abandon()
+        return status
+
+    async def _drop(self) -> None:
+        """Give up on the calls in flight. Calls that ended unnoticed, during a write, are recorded."""
+        self._recorder.record(await self._calls.drop())
+
+    async def _write_settlement(self) -> Status | None:
+        """Write what has happened to a task that has ended. None: it goes on, for this claim or for another."""
+        progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
+        settle = partial(self._store.settle, self._claim, progress, OVERDUE, self._settings.retention_ms)
+        return await self._pacer.with_retries(settle)
+
+    # --- writes ------------------------------------------------------------------------------------------
+
     async def _go_on(self, starting: list[CallKey]) -> bool:
-        """Write, and announce calls. False: they may not start yet, since there is no room for what they give."""
+        """Write, and announce calls. False: they may not start yet, since there is no room for their outputs."""
         if not starting:
             await self._step((), self._continue())
             return True
-        room_bytes = self._room.wanted(self._ledger.in_flight + len(starting))
-        if not await self._room.announce(self._step(starting, self._continue(room_bytes)), self._ledger, room_bytes):
+        room_bytes = self._storage.room_for(self._ledger.in_flight + len(starting))
+        write = self._step(starting, self._continue(room_bytes))
+        if not await self._storage.announce(write, self._ledger, room_bytes):
             return False
-        return room_bytes > 0 or not self._room.tight  # the reply has told of it: they are announced again, with room
+        # If the reply says that the database is tight, they are announced again, with room.
+        return room_bytes > 0 or not self._storage.tight
 
     def _continue(self, room_bytes: int = 0) -> Continue:
         """Keep the claim for as long as the calls that are announced may take, given how soon they must start."""
-        window = self._pace.next_window()
-        return Continue(self._settings.claim_ms(self._slack_seconds, window), round(window * 1000), room_bytes)
+        seconds = self._pacer.next_start_seconds()
+        lease_ms = self._settings.claim_ms(self._context.slack_seconds, seconds)
+        return Continue(lease_ms, round(seconds * 1000), room_bytes)
 
     async def _step(self, starting: Sequence[CallKey], step: Step) -> None:
         """Write, and insist while the lease lasts: paid outputs are worth waiting for a database."""
-        told = None if self._room.tight else self._hearsay.tell(self._calls.groups_out)
+        told = None if self._storage.tight else self._gossip.to_send(self._calls.groups_out)
         progress = self._ledger.progress(starting, self._plan.minimum_calls, clock.now(), self._plan.unsaved, told)
+        model, receive = self._context.model, self._gossip.receive
 
         def write() -> Awaitable[bool]:
-            self._pace.announced_at = clock.now()
-            return self._store.step(self._claim, progress, step, sends=1, model=self._model, heard=self._hearsay.hear)
+            self._pacer.announced_at = clock.now()
+            return self._store.step(self._claim, progress, step, sends=1, model=model, heard=receive)
 
-        if not await self._pace.insist(write, when_full=not starting):
+        if not await self._pacer.with_retries(write, when_full=not starting):
             raise ClaimLost
         if told is not None:
-            self._hearsay.was_told()
-        self._told = True
-        self._wrote(progress.step)
+            self._gossip.sent()
+        self._wait_told = True
+        self._context.wrote(progress.step)
         self._ledger.saved()
         self._plan.saved()
 
     async def _save(self) -> None:
-        """Tell the store what is new, if anything is."""
+        """Save what is not saved yet, if anything is."""
         if self._ledger.unsaved:
             await self._step((), self._continue())
-
-    async def _advance(self) -> None:
-        """Plan the next merge level as soon as the one below it is whole."""
-        while not self._plan.complete and self._ledger.all_done(self._plan.keys()):
-            self._plan.add_level(await self._material.sizes())
-            self._ledger.add(self._plan.keys())
 
     # --- calls -------------------------------------------------------------------------------------------
 
     def _start(self, keys: list[CallKey]) -> None:
         self._ledger.start(keys, clock.now())
-        starts_by = self._terms.starts_by(self._pace.announced_at, self._pace.window)
+        starts_by = self._terms.starts_by(self._pacer.announced_at, self._pacer.start_seconds)
         if not self._caller.slack_seconds:  # lanes count for themselves, and the slice has time to spare for it
             starts_by = min(starts_by, self._allowance.latest_start)
         self._allowance.spend(self._calls.start(keys, starts_by))
 
     async def _read(self, key: CallKey, now: float) -> None:
-        """Read what a call is about, and what as many others are as this run may make after it."""
-        room = self._allowance.room(now, limits.CHUNKS_MOST, self._calls.groups_out, self._caller.group_size)
-        await self._material.read(key, room + self._settings.concurrency, self._ledger.lacks)
+        """Read the input of a call, and of as many others as this run may make after it."""
+        groups_out, group_size = self._calls.groups_out, self._caller.group_size
+        calls = self._allowance.affordable_calls(now, limits.CHUNKS_MOST, groups_out, group_size)
+        await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
 
     async def _wait(self, turn_at: float) -> None:
-        """Wait for calls to end, one that may start, a turn to write that lies ahead, a look, or the deadline."""
+        """Wait for calls to end, one that may start, a turn to write that lies ahead, a check, or the deadline."""
         now = clock.now()
         deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at(now)
         out, last = self._ledger.in_flight > 0, wake_at is None
@@ -285,10 +305,10 @@ class Run:
             wake_at = min(wake_at, max(now, turn_at) + limits.AWAY_LOOK_SECONDS)
         if turn_at > now:
             wake_at = turn_at
-        wrote_at, ended = self._pace.announced_at, self._ledger.ended
-        looks_at = self._looks.next_at(wrote_at, self._calls.groups_out)
-        wake_at = min(wake_at, deadline_latest, looks_at, self._openings.widens_at(now))
-        hint = self._looks.hint.awaited()
-        self._bookings.take(await self._calls.wait(wake_at, hint, last=last, deadline=deadline_latest))
-        self._pace.earn(self._ledger.ended - ended)
-        await self._looks.look(wrote_at, self._calls.groups_out)
+        wrote_at, ended = self._pacer.announced_at, self._ledger.ended
+        check_at = self._checks.next_at(wrote_at, self._calls.groups_out)
+        wake_at = min(wake_at, deadline_latest, check_at, self._scheduler.widens_at(now))
+        hint = self._checks.hint.awaited()
+        self._recorder.record(await self._calls.wait(wake_at, hint, last=last, deadline=deadline_latest))
+        self._pacer.earn(self._ledger.ended - ended)
+        await self._checks.check(wrote_at, self._calls.groups_out)

@@ -4,29 +4,28 @@ from collections.abc import Awaitable
 
 from ...core import limits
 from ...core.errors import StoreFull
-from ...core.storage import Storage
 from .. import clock
-from ..log import Log
+from .context import RunContext
 from .ledger import Ledger
 
 
-class Room:
-    """Keeps a run from calls that it could not store. `most` is STORAGE_MB_MOST in bytes, `storage` the isolate's.
+class StorageGuard:
+    """Keeps a run from calls whose output it could not store.
 
     Where the database is not tight it asks for nothing, and costs nothing.
     """
 
-    def __init__(self, storage: Storage, most: int, log: Log) -> None:
-        self._storage = storage
-        self._most = most
-        self._log = log
+    def __init__(self, context: RunContext) -> None:
+        self._storage = context.storage
+        self._most = context.settings.storage_bytes_most
+        self._log = context.log
 
     @property
     def tight(self) -> bool:
         """Whether calls may start only once room has been found for them."""
         return self._storage.is_tight(self._most)
 
-    def wanted(self, calls: int) -> int:
+    def room_for(self, calls: int) -> int:
         """Return how many bytes must be free beside what is written, for `calls` that will be out then."""
         return min(calls * limits.ROOM_BYTES_A_CALL, limits.ROOM_BYTES_MOST) if self.tight else 0
 

@@ -1,55 +1,54 @@
-"""The pace of a run: how soon its calls must start, when it may write, and how it insists on a write that failed."""
+"""How fast a run goes: how soon its calls must start, when it may write, and how it repeats a write that failed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 from ...core import limits
 from ...core.errors import StoreFull, StoreUnavailable
-from ...core.pace import Latency, WriteBucket, start_seconds
-from ...store.claims import Claim
+from ...core.pace import WriteBucket, start_seconds
 from .. import clock
-from ..log import Log
+from .context import RunContext
 
 
-class Pace:
-    """Keeps a run to what the database bears.
+class WritePacer:
+    """Keeps a run to what the database bears."""
 
-    `latency` is the isolate's, and `lease_seconds` what a claim lasts. `window` is the start window in seconds that the
-    claim has announced its calls with. Lanes read the window whenever they come to it, so for a run with lanes
-    (`laned`) it never shrinks.
-    """
-
-    def __init__(
-        self, claim: Claim, latency: Latency, *, lease_seconds: float, window: float, laned: bool, log: Log
-    ) -> None:
+    def __init__(self, context: RunContext) -> None:
+        claim = context.claim
         tokens = limits.WRITES_AT_FIRST_IDLE if claim.idle_runs else limits.WRITES_AT_FIRST
         self._bucket = WriteBucket(tokens, clock.now())
         self._bucket.spend(clock.now())  # the claim
-        self._latency = latency
-        self._lease_seconds = lease_seconds
-        self._laned = laned
-        self._log = log
-        self.window = max(window, claim.start_ms / 1000) if laned else window
-        self.announced_at = clock.now()
+        self._latency = context.latency
+        self._lease_seconds = context.settings.lease_seconds
+        self._laned = context.caller.slack_seconds > 0
+        self._log = context.log
+        # How long the calls that were announced last may take to start. Lanes read it from the database whenever they
+        # make a call, so for a run with lanes it never shrinks.
+        self.start_seconds = context.start_seconds
+        if self._laned:
+            self.start_seconds = max(self.start_seconds, claim.start_ms / 1000)
+        self.announced_at = context.asked_at  # the earliest time at which those calls were announced
 
-    def next_window(self) -> float:
-        """Choose the start window of the calls that are announced now, and return it in seconds."""
+    def next_start_seconds(self) -> float:
+        """Choose how long the calls that are announced now may take to start."""
         wanted = start_seconds(self._latency.seconds(clock.now()))
-        self.window = max(self.window, wanted) if self._laned else wanted
-        return self.window
+        self.start_seconds = max(self.start_seconds, wanted) if self._laned else wanted
+        return self.start_seconds
 
     def earn(self, calls: int) -> None:
-        """Take note of calls that were made and have ended."""
+        """Note calls that were made and have ended."""
         self._bucket.earn(calls)
 
     def ready_at(self, now: float) -> float:
         """Return from when on the run may write; not after `now`, if it may at once.
 
-        The lease is not to run out over it: with half of it gone, a write waits no longer.
+        The lease must not run out over it: with half of the lease gone, a write waits no longer.
         """
         return min(self._bucket.ready_at(now), self.announced_at + self._lease_seconds / 2)
 
-    async def insist[T](self, ask: Callable[[], Awaitable[T]], *, writes: bool = True, when_full: bool = True) -> T:
+    async def with_retries[T](
+        self, ask: Callable[[], Awaitable[T]], *, writes: bool = True, when_full: bool = True
+    ) -> T:
         """Ask the database until it answers, or until a lease from now on is over. Raises StoreUnavailable.
 
         A full database is asked again too, unless `when_full` is False: it may have room before what is paid for is

@@ -8,7 +8,7 @@ from ...core import limits
 from ...store.seen import Seen
 from ...store.tasks import TaskStore
 from .. import clock
-from ..heartbeats import Sightings
+from ..heartbeats import TriggerHeartbeats
 from ..log import Log
 from ..rescue import WaitUntil, hold
 from .sweep import Sweep, Swept
@@ -25,7 +25,7 @@ class SweepOnRequest:
     """Begins sweeps in a request's invocation. `asked` and `after_answer` make the two kinds; None: it has no use."""
 
     store: TaskStore
-    sightings: Sightings
+    heartbeats: TriggerHeartbeats
     asked: Callable[[], Sweep]
     after_answer: Callable[[], Sweep] | None
     wait_until: WaitUntil
@@ -52,7 +52,7 @@ class SweepOnRequest:
 
     def look(self) -> None:
         """After the answer, see whether cron has missed its sweep, and run one then. Once a minute in an isolate."""
-        if self.after_answer is not None and self.sightings.may_look(clock.now()):
+        if self.after_answer is not None and self.heartbeats.may_check_sweep(clock.now()):
             self.wait_until(self._sweep_if_missed(self.after_answer))
 
     async def _sweep_if_missed(self, make_sweep: Callable[[], Sweep]) -> None:

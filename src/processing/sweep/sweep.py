@@ -290,7 +290,7 @@ class Sweep:
 
     def has_room(self) -> bool:
         """Whether enough is left of the invocation's allowance for a run to be worth starting."""
-        return self._worker.has_room
+        return self._worker.can_afford_run
 
     def _may_go_on(self) -> bool:
         if not self._in_time() or self._too_late_to_send():

@@ -10,7 +10,7 @@ from src.objects.audience import Audience
 from src.processing import clock
 from src.processing.caller import LocalCaller
 from src.processing.outcomes import Ended
-from src.processing.run.call_groups import Calls
+from src.processing.run.call_groups import CallGroups
 from src.store.claims import CallKey
 from tests.api.test_events import Stream
 from tests.api.test_listening import Scene
@@ -40,11 +40,11 @@ def loop(make_loop: LoopMaker) -> Iterator[HostedLoop]:
     made.close()
 
 
-def calls_of(*seconds: float) -> Calls:
-    """Calls of a run that take so long, one after the other as they start."""
+def calls_of(*seconds: float) -> CallGroups:
+    """CallGroups of a run that take so long, one after the other as they start."""
     model = Script()
     model.seconds = lambda number: seconds[number - 1]
-    return Calls(LocalCaller(model, 6), lambda _key: ModelCall("", "", ""), 100.0)
+    return CallGroups(LocalCaller(model, 6), lambda _key: ModelCall("", "", ""), 100.0)
 
 
 @pytest.mark.parametrize("seconds", ODD)

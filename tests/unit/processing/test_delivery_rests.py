@@ -205,7 +205,7 @@ def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypat
     worker = bench.worker()
 
     def spend(_message: object) -> int:
-        while worker.has_room:
+        while worker.can_afford_run:
             worker.meter.spend_database_call(1)
         return 503
 

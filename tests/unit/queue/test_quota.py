@@ -112,7 +112,7 @@ class Failing:
     error: StoreError
     messages: list[Delivery]
     queue: str = "ai-processing-queue"
-    has_room: bool = True
+    can_afford_run: bool = True
 
     async def run(self, task_key: TaskKey, host: object) -> Any:
         raise self.error
@@ -167,9 +167,9 @@ def test_calls_start_only_with_statements_left_to_record_them():
     """Statements run out before subrequests: two for each call alone, three for each group, nine at last."""
     meter = Meter()
     budget = Allowance(60, 45, 45, meter, 0)
-    assert budget.room(0, 6, 0, 1) == 6
+    assert budget.affordable_calls(0, 6, 0, 1) == 6
     meter.spend_database_call(28)
-    assert budget.room(0, 6, 0, 1) == 4  # 45 - 28 - 9 = 8
-    assert budget.room(0, 6, 2, 1) == 2
-    assert budget.room(0, 30, 0, 6) == 12
-    assert budget.room(0, 30, 2, 6) == 0
+    assert budget.affordable_calls(0, 6, 0, 1) == 4  # 45 - 28 - 9 = 8
+    assert budget.affordable_calls(0, 6, 2, 1) == 2
+    assert budget.affordable_calls(0, 30, 0, 6) == 12
+    assert budget.affordable_calls(0, 30, 2, 6) == 0

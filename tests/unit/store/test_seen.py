@@ -10,7 +10,7 @@ from src.core import limits
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import Route
-from src.processing.heartbeats import Sightings
+from src.processing.heartbeats import TriggerHeartbeats
 from src.processing.worker import Host
 from src.store.claims import Claim, Finish, Release
 from src.store.seen import Backlog, Seen
@@ -61,22 +61,22 @@ def test_the_sweep_notes_itself_often_enough_for_those_who_look(bench: StoreBenc
 
 def test_an_isolate_does_not_repeat_itself():
     """A statement goes along with a claim once in the time, for each kind, and not for the direct route."""
-    sightings = Sightings()
-    assert sightings.wanted(Route.DIRECT, 0) is None
-    assert sightings.wanted(Route.QUEUE, 0) is Seen.QUEUE
-    sightings.noted(Seen.QUEUE, 0)
-    assert sightings.wanted(Route.QUEUE, limits.SEEN_SECONDS - 1) is None
-    assert sightings.wanted(Route.DURABLE_OBJECT, 1) is Seen.ALARM
-    assert sightings.wanted(Route.QUEUE, limits.SEEN_SECONDS) is Seen.QUEUE
+    heartbeats = TriggerHeartbeats()
+    assert heartbeats.due(Route.DIRECT, 0) is None
+    assert heartbeats.due(Route.QUEUE, 0) is Seen.QUEUE
+    heartbeats.written(Seen.QUEUE, 0)
+    assert heartbeats.due(Route.QUEUE, limits.SEEN_SECONDS - 1) is None
+    assert heartbeats.due(Route.DURABLE_OBJECT, 1) is Seen.ALARM
+    assert heartbeats.due(Route.QUEUE, limits.SEEN_SECONDS) is Seen.QUEUE
 
 
 def test_a_run_notes_the_trigger_that_began_it():
     """What failed is noted by the next run; a run in place of a host that did not come notes nothing."""
     bench = WorkerBench()
-    sightings = Sightings()
+    heartbeats = TriggerHeartbeats()
 
     def run(task: str, route: Route, **options: Any) -> None:
-        worker = replace(bench.worker(), sightings=sightings)
+        worker = replace(bench.worker(), heartbeats=heartbeats)
         bench.do(worker.run(TaskKey(task), Host(route, 600.0, **options)))
 
     def noted() -> list[str]:

@@ -27,11 +27,11 @@ from src.inference.wire import Wire
 from src.objects.laned_caller import LanedCaller, lanes_for
 from src.processing.caller import Caller, CallOutcome, LocalCaller, Silence
 from src.processing.log import Log
-from src.processing.run.call_groups import Calls, Finished
+from src.processing.run.call_groups import CallGroups, EndedCall
 from src.store.claims import CallKey, Claim
 from tests.unit.processing.run.test_ledger import claim
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SECONDS = 10.0
 SLACK = limits.LANE_SLACK_SECONDS
 KEYS = [CallKey(0, position) for position in range(20)]
@@ -133,7 +133,7 @@ class CallBench:
             of: Claim = claim()
             log = Log(self.lines.append)
             self.caller = LanedCaller(self.coordinator, of, self.model, self.meter, lanes=3, group_size=6, log=log)
-        self.calls = Calls(self.caller, lambda key: ModelCall("", str(key.position), ""), SECONDS)
+        self.calls = CallGroups(self.caller, lambda key: ModelCall("", str(key.position), ""), SECONDS)
 
     def do(self, coroutine: Any) -> Any:
         return self.loop.run_until_complete(coroutine)
@@ -144,7 +144,7 @@ class CallBench:
 
         return self.do(start())
 
-    def wait(self, until: float = math.inf) -> list[Finished]:
+    def wait(self, until: float = math.inf) -> list[EndedCall]:
         return self.do(self.calls.wait(until))
 
     def sleep(self, seconds: float) -> None:
@@ -189,7 +189,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[CallBench]:
     made.loop.close()
 
 
-def ended(finished: list[Finished]) -> list[int]:
+def ended(finished: list[EndedCall]) -> list[int]:
     return [call.key.position for call in finished]
 
 
@@ -295,7 +295,7 @@ def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
     local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
     local.start([KEYS[0], KEYS[2]])
 
-    async def hinted() -> list[Finished]:
+    async def hinted() -> list[EndedCall]:
         hint = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(5.3, hint.set_result, None)
         return await local.calls.wait(math.inf, hint, last=True)

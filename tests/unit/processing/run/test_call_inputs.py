@@ -8,16 +8,24 @@ import pytest
 
 from src.core import limits
 from src.core.ids import TaskKey
+from src.core.meter import Meter
+from src.core.news import News
 from src.core.pace import Latency
-from src.core.task import Reduce
-from src.inference.protocol import ModelCall
+from src.core.settings import Settings
+from src.core.storage import Storage
+from src.core.task import Reduce, Route
+from src.processing.allowance import Allowance
+from src.processing.caller import LocalCaller
 from src.processing.log import Log
 from src.processing.outcomes import ClaimLost
-from src.processing.run.call_inputs import Material
-from src.processing.run.call_plan import Plan
-from src.processing.run.write_pacer import Pace
+from src.processing.run.call_inputs import CallInputs
+from src.processing.run.call_plan import CallPlan
+from src.processing.run.context import RunContext
+from src.processing.run.write_pacer import WritePacer
+from src.processing.terms import Terms
 from src.store.claims import CallKey, Claim, MergeLevel
 from tests.support.store_bench import LEASE_MS, StoreBench, outputs
+from tests.support.worker_bench import Script
 
 
 @pytest.fixture
@@ -28,11 +36,30 @@ def bench() -> Iterator[StoreBench]:
     made.database.close()
 
 
-def made(claim: Claim, bench: StoreBench) -> Material:
+def made(claim: Claim, bench: StoreBench) -> CallInputs:
     """Begin a run's."""
-    log = Log(lambda line: None)
-    pace = Pace(claim, Latency(), lease_seconds=10, window=2, laned=False, log=log)
-    return Material(claim, Plan(claim), partial(ModelCall, model="m"), bench.store, pace, partial(asyncio.sleep, 0))
+    context = RunContext(
+        claim=claim,
+        store=bench.store,
+        settings=Settings(lease_seconds=10.0),
+        log=Log(lambda line: None),
+        route=Route.QUEUE,
+        caller=LocalCaller(Script(), 1),
+        slack_seconds=0.0,
+        model="m",
+        terms=Terms(claim, 0.0, 0.0),
+        allowance=Allowance(600.0, 900, 900, Meter(), 0.0),
+        latency=Latency(),
+        storage=Storage(),
+        news=News(),
+        asked_at=0.0,
+        granted_at=0.0,
+        start_seconds=2.0,
+        hint=None,
+        chance=lambda: 0.0,
+        wrote=lambda step: None,
+    )
+    return CallInputs(context, CallPlan(claim), WritePacer(context), partial(asyncio.sleep, 0))
 
 
 def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
@@ -43,13 +70,13 @@ def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch
     done = set[CallKey]()
 
     async def story() -> list[list[int]]:
-        material = made(claim, bench)
+        inputs = made(claim, bench)
         here = []
         for position in (1, 2, 3):
             if position != 2:
                 done.add(CallKey(0, position - 1))
-            await material.read(CallKey(0, position), 1, lambda key: key not in done)
-            here.append([place for place in range(4) if material.lacks([CallKey(0, place)]) is None])
+            await inputs.read(CallKey(0, position), 1, lambda key: key not in done)
+            here.append([place for place in range(4) if inputs.lacks([CallKey(0, place)]) is None])
         return here
 
     assert bench.run(story()) == [[1], [1, 2], [1, 3]]
@@ -64,12 +91,12 @@ def test_a_merge_whose_outputs_are_gone_has_lost_its_claim(bench: StoreBench):
     claim = bench.claim()
 
     async def story() -> None:
-        material = made(claim, bench)
-        await material.read(CallKey(1, 0), 2, lambda key: key not in done)
-        assert material.lacks([CallKey(1, 0), CallKey(1, 1)]) is None
-        material = made(claim, bench)
+        inputs = made(claim, bench)
+        await inputs.read(CallKey(1, 0), 2, lambda key: key not in done)
+        assert inputs.lacks([CallKey(1, 0), CallKey(1, 1)]) is None
+        inputs = made(claim, bench)
         await bench.store.erase(TaskKey("task"))
         with pytest.raises(ClaimLost):
-            await material.read(CallKey(1, 0), 2, lambda key: key not in done)
+            await inputs.read(CallKey(1, 0), 2, lambda key: key not in done)
 
     bench.run(story())

@@ -13,8 +13,9 @@ from src.core.ids import TaskKey
 from src.core.settings import Settings
 from src.core.states import Status
 from src.core.task import Route
+from src.processing.hint import Hint
 from src.processing.outcomes import Ended, Lost, Outcome
-from src.processing.run.claim_checks import Hint, Spacing
+from src.processing.run.claim_checks import CheckSchedule
 from src.processing.worker import Host
 from src.store.sql import work as sql
 from src.store.tasks import TaskStore
@@ -74,48 +75,48 @@ def bill(bench: WorkerBench) -> tuple[int, int]:
     return usage.model_calls, usage.in_doubt
 
 
-# --- Spacing -----------------------------------------------------------------------------------------------------
+# --- CheckSchedule -----------------------------------------------------------------------------------------------
 
 
-def times(spacing: Spacing, count: int, *, answered: bool = True, latency: float = 0.0) -> list[float]:
+def times(schedule: CheckSchedule, count: int, *, answered: bool = True, latency: float = 0.0) -> list[float]:
     """When so many looks come after a write at 0, each of which takes no time."""
     found = []
     for _ in range(count):
-        found.append(spacing.next_at(0.0, latency))
-        spacing.looked(found[-1], answered=answered)
+        found.append(schedule.next_at(0.0, latency))
+        schedule.checked(found[-1], answered=answered)
     return found
 
 
 def test_looks_start_late_and_double_and_never_come_too_late():
     """5 s after the last write, then 10 s after each look: a task that ends is noticed within 10 s."""
-    assert times(Spacing(100), 4) == [5.0, 15.0, 25.0, 35.0]
+    assert times(CheckSchedule(100), 4) == [5.0, 15.0, 25.0, 35.0]
 
 
 def test_a_write_begins_them_anew():
     """It has told as much as a look."""
-    spacing = Spacing(100)
-    assert times(spacing, 2) == [5.0, 15.0]
-    assert spacing.next_at(17.0, 0.0) == 22.0
+    schedule = CheckSchedule(100)
+    assert times(schedule, 2) == [5.0, 15.0]
+    assert schedule.next_at(17.0, 0.0) == 22.0
 
 
 def test_a_database_that_does_not_answer_is_asked_less_and_less():
     """What is not answered doubles the space without end; an answer brings it back."""
-    spacing = Spacing(100)
-    assert times(spacing, 5, answered=False) == [5.0, 15.0, 35.0, 75.0, 155.0]
-    spacing.looked(200.0, answered=True)
-    assert spacing.next_at(0.0, 0.0) == 200.0 + limits.LOOK_SECONDS_MOST
+    schedule = CheckSchedule(100)
+    assert times(schedule, 5, answered=False) == [5.0, 15.0, 35.0, 75.0, 155.0]
+    schedule.checked(200.0, answered=True)
+    assert schedule.next_at(0.0, 0.0) == 200.0 + limits.LOOK_SECONDS_MOST
 
 
 def test_a_slow_database_is_asked_in_proportion():
     """With 3 s a write, half a minute lies between two looks: they are a tenth of the time at most."""
-    assert times(Spacing(100), 2, latency=3.0) == [30.0, 60.0]
+    assert times(CheckSchedule(100), 2, latency=3.0) == [30.0, 60.0]
 
 
 def test_looks_are_counted():
     """After the last one of a run none is due."""
-    spacing = Spacing(2)
-    assert times(spacing, 2) == [5.0, 15.0]
-    assert spacing.next_at(100.0, 0.0) == float("inf")
+    schedule = CheckSchedule(2)
+    assert times(schedule, 2) == [5.0, 15.0]
+    assert schedule.next_at(100.0, 0.0) == float("inf")
 
 
 # --- A run -------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from src.core import limits
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import Reduce, Route
-from src.processing.heartbeats import Sightings
+from src.processing.heartbeats import TriggerHeartbeats
 from src.processing.sweep.on_request import SweepOnRequest
 from src.processing.sweep.sweep import Sweep, Swept
 from src.processing.worker import Worker
@@ -149,7 +149,7 @@ class Requests:
         self.behind: list[asyncio.Future[None]] = []
         parts: dict[str, Any] = {
             "store": bench.store,
-            "sightings": Sightings(),
+            "heartbeats": TriggerHeartbeats(),
             "asked": lambda: Sweep(worker, [self.route], seconds=25.0, stands_in=True),
             "after_answer": lambda: Sweep(worker, [self.route], seconds=0.0),
             "wait_until": self._wait_until,

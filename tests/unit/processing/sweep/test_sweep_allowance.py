@@ -90,7 +90,7 @@ def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench,
     had_room, run = list[bool](), Worker.run
 
     async def noting(worker: Worker, task_key: TaskKey, host: Host) -> Outcome:
-        had_room.append(worker.has_room)
+        had_room.append(worker.can_afford_run)
         return await run(worker, task_key, host)
 
     monkeypatch.setattr(Worker, "run", noting)

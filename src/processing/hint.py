@@ -1,0 +1,29 @@
+"""How a host tells its run that something has happened to the task, so that the run need not wait to find out."""
+
+import asyncio
+
+
+class Hint:
+    """What a host knows of its task: that it ended under a claim, or only that something has happened."""
+
+    def __init__(self) -> None:
+        self._given: int | None = None
+        self._waiting: asyncio.Future[None] | None = None
+
+    def give(self, ended_fence: int = -1) -> None:
+        """Wake the run, or have it check as soon as it waits. Claims up to this fence are over for good."""
+        self._given = max(ended_fence, -1 if self._given is None else self._given)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def take(self) -> int | None:
+        """Return the fence given since this was asked last, -1 if it was given without one; None: it was not given."""
+        given, self._given = self._given, None
+        return given
+
+    def awaited(self) -> asyncio.Future[None]:
+        """Return what is done once the hint is given, and at once if it is already."""
+        self._waiting = asyncio.get_running_loop().create_future()
+        if self._given is not None:
+            self._waiting.set_result(None)
+        return self._waiting

@@ -1,0 +1,42 @@
+"""What one run works with: its claim, and what its parts share. The worker gathers it once, with the claim."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...core.news import News
+from ...core.pace import Latency
+from ...core.settings import Settings
+from ...core.storage import Storage
+from ...core.task import Route
+from ...store.claims import Claim
+from ...store.tasks import TaskStore
+from ..allowance import Allowance
+from ..caller import Caller
+from ..hint import Hint
+from ..log import Log
+from ..terms import Terms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """What all parts of a run are given. Times are seconds on the run's clock."""
+
+    claim: Claim  # each write of the run names it
+    store: TaskStore
+    settings: Settings
+    log: Log  # has the task, the route and the claim's fence in each line
+    route: Route  # by which the task came to this host
+    caller: Caller  # makes the run's calls
+    slack_seconds: float  # what the way to the caller may take, there and back, at most
+    model: str  # that the calls go to
+    terms: Terms  # the task's deadline and budget
+    allowance: Allowance  # what the invocation may still spend
+    latency: Latency  # of the database, as the isolate knows it
+    storage: Storage  # how large the database is, as the isolate knows it
+    news: News  # of the model, as the isolate knows it
+    asked_at: float  # when the claim was sent to the database
+    granted_at: float  # when its answer was there
+    start_seconds: float  # how long the calls that the claim announced may take to start
+    hint: Hint | None  # given when the task may have ended; None: nobody can tell this host
+    chance: Callable[[], float]  # numbers from 0 to 1
+    wrote: Callable[[int], None]  # hears the step of each write that has landed

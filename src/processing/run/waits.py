@@ -1,0 +1,102 @@
+"""What keeps a run's calls from starting, and what the run reports of it to the readers of its task."""
+
+import math
+from typing import NamedTuple
+
+from ...core import limits
+from ...core.errors import ModelError
+from ...core.pace import start_pause_seconds
+from ...core.retry import rate_limit_seconds
+from ...core.task import Failure, LastError, Wait
+from ...store.claims import CallKey, Claim
+from ..clock import DatabaseClock
+
+
+class StartBlocks(NamedTuple):
+    """Until when calls may not start, for each reason, in seconds of the run's clock; 0 for none."""
+
+    model_away: float
+    rate_limited: float
+    database: float
+    backoff: float
+
+    @property
+    def latest(self) -> float:
+        """When the last of them ends, and a call may start."""
+        return max(self.model_away, self.rate_limited, self.database, self.backoff)
+
+    @property
+    def reason(self) -> str:
+        """Name the one that lasts longest."""
+        blocks = {name: getattr(self, name) for name in ("model_away", "rate_limited", "database", "backoff")}
+        return max(blocks, key=blocks.__getitem__)
+
+
+class StartPauses:
+    """Pauses of all starts of a run: the provider asked for one, or the database was too slow to start calls in time.
+
+    `rate_waits` counts the waits for a rate limit in a row, those of earlier runs included.
+    """
+
+    def __init__(self, rate_waits: int) -> None:
+        self.provider_until = 0.0  # on the run's clock, as `database_until` is
+        self.database_until = 0.0
+        self.rate_waits = rate_waits
+
+    def asked(self, error: ModelError, now: float) -> None:
+        """Obey a provider that asks for a pause, whatever the status of its answer."""
+        self.provider_until = max(self.provider_until, now + (error.delay_seconds or 0.0))
+
+    def rate_limited(self, error: ModelError, now: float, chance: float) -> bool:
+        """Pause after a 429; True when the provider has been asking for too long."""
+        if now >= self.provider_until:  # several refusals of one burst are one wait
+            self.rate_waits += 1
+        wait = rate_limit_seconds(error.delay_seconds, self.rate_waits - 1, chance)
+        self.provider_until = max(self.provider_until, now + wait)
+        return self.rate_waits > limits.RATE_LIMIT_WAITS_MOST
+
+    def unstarted(self, fruitless: int, now: float) -> None:
+        """Pause after so many announcements in a row without a started call."""
+        if fruitless:
+            self.rest(now + start_pause_seconds(fruitless))
+
+    def rest(self, until: float) -> None:
+        """Pause for the database's sake."""
+        self.database_until = max(self.database_until, until)
+
+
+class WaitReport:
+    """Tells the readers of a task why it stands still: its last error, what it waits for, and its pace.
+
+    The claim was granted at `granted_at` of the run's clock.
+    """
+
+    def __init__(self, claim: Claim, granted_at: float) -> None:
+        self.last_error = claim.last_error  # until a call succeeds
+        self.pace_ms = claim.pace_ms  # from one finished call to the next, as of late: without pauses after trouble
+        self._calls = 0  # that have succeeded since the last trouble, or since the claim
+        self._began_at = granted_at  # when the first of them started
+        self._database_clock = DatabaseClock(claim.claimed_ms, granted_at)
+
+    def at_ms(self, at: float) -> int:
+        """Return a time of the run's clock on the database's, in ms since the epoch."""
+        return self._database_clock.ms(at)
+
+    def failed(self, key: CallKey, failure: Failure, started_at: float, now: float) -> None:
+        """Note a call that failed. A merge's call has no chunk."""
+        before = self.last_error
+        calls, since = (1, self.at_ms(started_at)) if before is None else (1 + before.calls, before.since)
+        chunk = key.position if key.level == 0 else None
+        self.last_error = LastError(failure.code, failure.message, self.at_ms(now), chunk, calls, since)
+
+    def succeeded(self, started_at: float, now: float) -> None:
+        """Forget the error: a call has succeeded."""
+        if self.last_error is not None or not self._calls:
+            self._calls, self._began_at = 0, started_at
+        self.last_error = None
+        self._calls += 1
+        self.pace_ms = max(0, round((now - self._began_at) * 1000 / self._calls))
+
+    def wait(self, blocks: StartBlocks, now: float) -> Wait | None:
+        """Say what the run waits for; None if a call may start, or one is out that must end first."""
+        return Wait(blocks.reason, self.at_ms(blocks.latest)) if now < blocks.latest < math.inf else None
