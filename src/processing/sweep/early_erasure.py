@@ -1,51 +1,42 @@
-"""Makes room before the database is full: erases ended tasks before their retention is over, fairly."""
-
-from typing import NamedTuple
+"""The sweep's duty to make room before the database is full: it erases ended tasks before their retention is over."""
 
 from ...core import limits
 from ...core.errors import StoreError
-from ...core.meter import Meter
-from ...core.settings import Settings
-from ...core.storage import Storage
-from ...store.tasks import TaskStore
-from ..log import Log
-
-
-class Needed(NamedTuple):
-    """What is needed of an invocation: calls to D1, and all their statements."""
-
-    calls: int = 0
-    statements: int = 0
-
+from ..worker import Worker
+from .sweep_allowance import Cost, SweepAllowance
 
 # A look, a count and the second look after it, and an erasure.
-_PAGE = Needed(4, 15)
+_PAGE = Cost(4, 15)
 
 
-class Clearance:
-    """One run, at the end of a sweep.
+class EarlyErasure:
+    """Erases fairly, once in a sweep.
 
     From nine tenths of STORAGE_MB_MOST on, the tenant that stores most loses its oldest ended tasks, a page at a time,
-    then whoever stores most by then. None goes within a day of its end. Tasks that may not go are passed over, and the
-    next look begins behind them, in this run or a later one. Below nine tenths it asks D1 nothing.
+    then the tenant that stores most by then. No task goes within a day of its end. Tasks that may not go are passed
+    over, and the next look begins behind them, in this sweep or a later one. Below nine tenths it asks D1 nothing.
     """
 
-    def __init__(self, store: TaskStore, storage: Storage, settings: Settings, meter: Meter, log: Log) -> None:
-        self._store = store
-        self._storage = storage
-        self._settings = settings
-        self._meter = meter
-        self._log = log
+    def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:
+        self._store = worker.store
+        self._storage = worker.storage
+        self._settings = worker.settings
+        self._log = worker.log
+        self._allowance = allowance
+        self._is_done = False
 
     async def run(self) -> int:
         """Erase as long as the database is nearly as large as it may be, and return how many tasks were.
 
         A failure is logged: the next sweep goes on.
         """
+        if self._is_done:
+            return 0
+        self._is_done = True
         erased = 0
         try:
             for _ in range(limits.CLEAR_PAGES_MOST[self._settings.plan]):
-                if not self._is_due():
+                if not (self._allowance.affords(_PAGE) and self._is_wanted()):
                     break
                 gone = await self._page()
                 if gone is None:
@@ -68,15 +59,9 @@ class Clearance:
             return None
         return await self._store.erase_early(found, keep_input=keep_input)
 
-    @property
-    def needed(self) -> Needed:
-        """What a page takes, if there is one to erase."""
-        return _PAGE if self._is_wanted() else Needed()
+    def cost(self) -> Cost:
+        """Return what it will take of the sweep, so that the duties before it leave that much."""
+        return _PAGE if not self._is_done and self._is_wanted() else Cost()
 
     def _is_wanted(self) -> bool:
         return self._storage.is_over(round(limits.CLEAR_FRACTION * self._settings.storage_bytes_most))
-
-    def _is_due(self) -> bool:
-        calls = self._settings.subrequests - self._meter.subrequests_taken
-        statements = self._settings.statements - self._meter.statements_taken
-        return calls >= _PAGE.calls and statements >= _PAGE.statements and self._is_wanted()

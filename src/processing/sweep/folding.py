@@ -1,4 +1,4 @@
-"""Adds up what has ended: metrics and plots read the sums, and never the tasks."""
+"""The sweep's duty to add up what has ended: metrics and plots read the sums, and never the tasks."""
 
 from ...core import limits
 from ...core.errors import StoreError
@@ -9,7 +9,7 @@ from ..log import Log
 
 
 class Folding:
-    """Done in a sweep, and before a scrape. Imported then: an isolate that only answers need not know of it."""
+    """Adds up in a sweep, and before a scrape."""
 
     def __init__(self, store: Store, settings: Settings, log: Log) -> None:
         self._store = store.beside(TallyStore)

@@ -11,57 +11,57 @@ from .. import clock
 from ..heartbeats import TriggerHeartbeats
 from ..log import Log
 from ..rescue import WaitUntil, hold
-from .sweep import Sweep, Swept
+from .sweep import Sweep, SweepCounts
 
 
 class TooSoon(NamedTuple):
-    """Another sweep was asked for a moment ago; the next one may be in `left_ms`."""
+    """Another sweep was asked for a moment ago."""
 
-    left_ms: int
+    left_ms: int  # until the next one may be
 
 
 @dataclass(frozen=True, slots=True)
 class SweepOnRequest:
-    """Begins sweeps in a request's invocation. `asked` and `after_answer` make the two kinds; None: it has no use."""
+    """Begins sweeps in a request's invocation."""
 
     store: TaskStore
     heartbeats: TriggerHeartbeats
-    asked: Callable[[], Sweep]
-    after_answer: Callable[[], Sweep] | None
-    wait_until: WaitUntil
+    asked: Callable[[], Sweep]  # makes a sweep that is asked for
+    after_answer: Callable[[], Sweep] | None  # makes one after an answer; None: such a sweep could do nothing here
+    wait_until: WaitUntil  # keeps the invocation alive behind its answer
     log: Log
 
-    async def ask(self) -> Swept | TooSoon:
+    async def ask(self) -> SweepCounts | TooSoon:
         """Run a sweep, and return what it did when its last call has ended. Raises StoreError."""
         left_ms = await self.store.take_turn(Seen.ASKED, limits.ASKED_SWEEP_APART_SECONDS)
         if left_ms:
             return TooSoon(left_ms)
-        swept: list[Swept | Exception] = []
+        results: list[SweepCounts | Exception] = []
 
         async def run() -> None:
             try:
-                swept.append(await self.asked().run())
-            except Exception as error:  # noqa: BLE001 - it is raised below, where somebody hears of it
-                swept.append(error)
+                results.append(await self.asked().run())
+            except Exception as error:  # noqa: BLE001 - it is raised below, where the request awaits it
+                results.append(error)
 
         await hold(run(), None, self.wait_until)
-        (result,) = swept
+        (result,) = results
         if isinstance(result, Exception):
             raise result
         return result
 
     def look(self) -> None:
-        """After the answer, see whether cron has missed its sweep, and run one then. Once a minute in an isolate."""
+        """After the answer, look whether cron has missed its sweep, and run one then. Once a minute in an isolate."""
         if self.after_answer is not None and self.heartbeats.may_check_sweep(clock.now()):
             self.wait_until(self._sweep_if_missed(self.after_answer))
 
     async def _sweep_if_missed(self, make_sweep: Callable[[], Sweep]) -> None:
-        """Of all isolates that find it missed, the one sweeps that takes the turn."""
+        """Take the turn, and sweep if this isolate got it: all isolates find the sweep missed."""
         try:
             sweep = make_sweep()
-            if not sweep.has_room() or await self.store.take_turn(Seen.SWEEP, limits.SWEEP_MISSED_SECONDS):
+            if not sweep.can_afford_run() or await self.store.take_turn(Seen.SWEEP, limits.SWEEP_MISSED_SECONDS):
                 return
             self.log("sweep_missed")
             await sweep.run()
-        except Exception as error:  # noqa: BLE001 - nobody awaits this; the next look comes in a minute
+        except Exception as error:  # noqa: BLE001 - nothing awaits this; the next look comes in a minute
             self.log.failure("sweep_failed", error)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from src.processing.sweep.early_erasure import Clearance
+from src.processing.sweep.early_erasure import EarlyErasure
+from src.processing.sweep.sweep_allowance import SweepAllowance
 from src.store.storage import Old
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import START_MS
@@ -58,7 +59,7 @@ def fill(
 def clear(bench: WorkerBench) -> int:
     """Make room once."""
     worker = bench.worker()
-    made = Clearance(worker.store, worker.storage, worker.settings, worker.meter, worker.log)
+    made = EarlyErasure(worker, SweepAllowance(worker.settings, worker.meter, None))
 
     async def look_and_clear() -> int:
         await worker.store.ready()  # the sweep's own look: any reply tells the size

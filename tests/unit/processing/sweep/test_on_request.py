@@ -12,7 +12,7 @@ from src.core.states import Status
 from src.core.task import Reduce, Route
 from src.processing.heartbeats import TriggerHeartbeats
 from src.processing.sweep.on_request import SweepOnRequest
-from src.processing.sweep.sweep import Sweep, Swept
+from src.processing.sweep.sweep import Sweep, SweepCounts
 from src.processing.worker import Worker
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench
@@ -72,7 +72,7 @@ def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: Wo
     bench.do(asyncio.sleep(LEASE_SECONDS))
     route = Takes()
     swept = bench.do(Sweep(bench.worker(), [route], seconds=25.0, stands_in=True).run())
-    assert swept == Swept(dispatched=1, worked=2)
+    assert swept == SweepCounts(dispatched=1, worked=2)
     assert route.sent == ["c"]
     assert [status(bench, name) for name in "abc"] == [Status.COMPLETED, Status.COMPLETED, Status.PENDING]
     assert len(bench.model.calls) == 4
@@ -82,7 +82,7 @@ def test_crons_sweep_goes_on_sending(bench: WorkerBench):
     """It cannot know whether a queue is dead or has a backlog, and nobody waits for it."""
     in_vain(bench, "a")
     route = Takes()
-    assert bench.do(Sweep(bench.worker(), [route]).run()) == Swept(dispatched=1)
+    assert bench.do(Sweep(bench.worker(), [route]).run()) == SweepCounts(dispatched=1)
     assert (route.sent, bench.model.calls) == (["a"], [])
 
 
@@ -91,9 +91,9 @@ def test_what_a_sweep_does_not_get_to_stays_due(bench: WorkerBench):
     in_vain(bench, "a", "b")
     bench.model.seconds = lambda number: 30.0
     sweeps = [Sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True) for _ in range(2)]
-    assert bench.do(sweeps[0].run()) == Swept(worked=1)
+    assert bench.do(sweeps[0].run()) == SweepCounts(worked=1)
     assert (status(bench, "a"), status(bench, "b")) == (Status.COMPLETED, Status.PENDING)
-    assert bench.do(sweeps[1].run()) == Swept(worked=1)
+    assert bench.do(sweeps[1].run()) == SweepCounts(worked=1)
     assert status(bench, "b") is Status.COMPLETED
 
 
@@ -101,7 +101,7 @@ def test_one_tasks_trouble_is_not_the_others(bench: WorkerBench):
     """A run that fails is logged, and the next task has its turn."""
     in_vain(bench, "a", "b")
     bench.database.fail("D1_ERROR: string or blob too big: SQLITE_TOOBIG", passing=1)
-    assert bench.do(Sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True).run()) == Swept(worked=2)
+    assert bench.do(Sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True).run()) == SweepCounts(worked=2)
     assert [status(bench, name) for name in "ab"] == [Status.PENDING, Status.COMPLETED]
     assert len(bench.events("run_failed")) == 1
 
@@ -110,11 +110,11 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
     """Where the routes refuse as well it makes no call, and the tasks are due again at once."""
     insert(bench, "a", "b", "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
-    assert bench.do(Sweep(bench.worker(), [Takes(refuses=True)], seconds=0.0).run()) == Swept()
+    assert bench.do(Sweep(bench.worker(), [Takes(refuses=True)], seconds=0.0).run()) == SweepCounts()
     assert bench.model.calls == []
     assert len(bench.do(bench.store.due(9)).idle) == 3
     route = Takes()
-    assert bench.do(Sweep(bench.worker(), [route], seconds=0.0).run()) == Swept(dispatched=3)
+    assert bench.do(Sweep(bench.worker(), [route], seconds=0.0).run()) == SweepCounts(dispatched=3)
     assert sorted(route.sent) == ["a", "b", "c"]
 
 

@@ -11,7 +11,7 @@ from src.core import limits
 from src.core.ids import TaskKey
 from src.core.task import Reduce, Route
 from src.inference.protocol import ModelCall
-from src.processing.sweep.sweep import Sweep, Swept
+from src.processing.sweep.sweep import Sweep, SweepCounts
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench
 
@@ -65,11 +65,11 @@ def submit(bench: WorkerBench, tasks: int, chunks: int = 1) -> None:
         bench.do(bench.store.insert(new_task(f"local:{number:03}", chunks, Reduce.CONCAT, START_MS), 0))
 
 
-def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> Swept:
+def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> SweepCounts:
     """Run the sweep once, a minute later."""
     bench.do(asyncio.sleep(60))
     worker = bench.worker()
-    swept: Swept = bench.do(Sweep(worker, roads, **terms).run())
+    swept: SweepCounts = bench.do(Sweep(worker, roads, **terms).run())
     assert worker.meter.subrequests <= bench.settings.subrequests
     assert worker.meter.statements <= bench.settings.statements
     return swept

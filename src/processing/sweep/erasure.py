@@ -1,0 +1,35 @@
+"""The sweep's duty to erase ended tasks whose retention is over."""
+
+from ...core import limits
+from ...core.errors import StoreError
+from ...store.sweep import Due
+from ..worker import Worker
+
+
+class Erasure:
+    """Erases pages of tasks, once in a sweep, within an allowance of its own."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._store = worker.store
+        self._plan = worker.settings.plan
+        self._log = worker.log
+        self._is_done = False
+
+    async def run(self, found: Due | None) -> int:
+        """Erase `found`, then what further looks find, and return how many tasks were.
+
+        None: nothing was looked for yet. A failure is logged: the next sweep erases the rest, and the tasks that go on
+        are more urgent.
+        """
+        erased, pages = 0, 0 if self._is_done else limits.ERASE_PAGES_MOST[self._plan]
+        self._is_done = True
+        try:
+            for _ in range(pages):
+                due = found or await self._store.past_retention(limits.ERASE_TASKS_MOST[self._plan])
+                found = None
+                if not due.past_retention:
+                    break
+                erased += await self._store.erase_expired(due)
+        except StoreError as error:
+            self._log.failure("erasure_failed", error)
+        return erased

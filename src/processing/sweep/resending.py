@@ -1,0 +1,143 @@
+"""The sweep's duty to send tasks off again: those that no host was told about, or whose host is gone.
+
+Where a sweep may start model calls it also works on tasks itself, in place of a host that does not come.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from ...core import limits
+from ...core.ids import TaskKey, split_task_key
+from ...core.task import Route
+from ...store.sweep import Due
+from ..direct import DirectSender
+from ..dispatch import Dispatcher, Sender
+from ..worker import Host, Worker
+from .sweep_allowance import SweepAllowance
+
+# Of a part of a page, beyond its sends: stalled tasks are failed, the others taken on, those not sent given back.
+_PART_SUBREQUESTS = 3
+# The same with the look for the page, and with those failed whose deadline has passed; and all their statements.
+_PAGE_SUBREQUESTS = 5
+_PAGE_STATEMENTS = 8
+# What the question for a place on objects takes at most, besides the send, and all the statements: a place may go to
+# another task, and then the dispatch starts that task's object.
+_PLACE_SUBREQUESTS = 3
+_PLACE_STATEMENTS = 5
+
+
+class Resent(NamedTuple):
+    """What became of the tasks of a part of a page."""
+
+    tasks: int  # that were sent off
+    refused: bool = False  # the routes took no more: the rest is due again
+
+
+class Resending:
+    """Sends tasks off. `senders` are the deployment's routes but the direct one.
+
+    One task goes first. If a route takes it, the others follow together. If it falls to the direct route, it runs in
+    this invocation, and then the next one: never two at once.
+    """
+
+    def __init__(
+        self, worker: Worker, allowance: SweepAllowance, senders: Sequence[Sender], *, stands_in: bool
+    ) -> None:
+        self._worker = worker
+        self._store = worker.store
+        self._settings = worker.settings
+        self._allowance = allowance
+        self._senders = senders
+        self._stands_in = stands_in
+        self._has_places = worker.settings.objects_at_work_most is not None
+        self._taken: Counter[str] = Counter()  # tasks of each tenant
+        self._sends_a_task = 0  # as the first task showed; 0 as long as no route has taken one
+        self.runs: list[Callable[[], Awaitable[None]]] = []  # of tasks that fell to the direct route: to be run now
+        self.unanswered: list[TaskKey] = []  # tasks that were sent off in vain before: to be worked on at the end
+
+    async def fill_places(self) -> list[TaskKey]:
+        """Give free places on objects to tasks that wait for one, and return these tasks: they are sent first."""
+        most = self._settings.objects_at_work_most
+        if most is None:
+            return []
+        return await self._store.fill_places(most, limits.PLACES_GIVEN_MOST[self._settings.plan])
+
+    def may_go_on(self) -> bool:
+        """Whether a part of a page may be sent."""
+        if not self._allowance.in_time() or self._allowance.too_late_to_send():
+            return False
+        if self._sends_a_task:
+            return self._sendable(_PART_SUBREQUESTS) > 0 and self._allowance.statements_left() >= _PAGE_STATEMENTS
+        return self._worker.can_afford_run
+
+    def affords_page(self) -> bool:
+        """Whether a further page may be looked for."""
+        return not self._sends_a_task or self._sendable(_PAGE_SUBREQUESTS) > 0
+
+    def put_aside(self, due: Due) -> Due:
+        """Put the unanswered tasks aside. They stay due, so a sweep that does not get to them loses none."""
+        if not self._stands_in:
+            return due
+        self.unanswered += [key for key in due.idle if key in due.unanswered and key not in self.unanswered]
+        return due.without(self.unanswered)
+
+    def split(self, due: Due) -> tuple[Due, Due]:
+        """Take a part of what is due that can be sent, and give the rest."""
+        spent = _PART_SUBREQUESTS + bool(due.overdue)
+        return due.split(self._sendable(spent) if self._sends_a_task else 1)
+
+    async def send(self, due: Due) -> Resent:
+        """Take tasks on and dispatch them. What is refused is due again, with the rest.
+
+        Only so many tasks of a tenant go to the queue, in front of the next tasks of all tenants.
+        """
+        task_keys = await self._store.take_due(due, self._settings.lease_ms) if due.live or due.idle else []
+        dispatcher, sent = self._dispatcher(), 0
+        for place, task_key in enumerate(task_keys):
+            tenant, _ = split_task_key(task_key)
+            self._taken[tenant] += 1
+            crowded = self._taken[tenant] > limits.SWEEP_QUEUE_SHARE
+            sendable = self._can_send()
+            before = self._worker.meter.subrequests
+            route = await dispatcher.dispatch(task_key, crowded=crowded) if sendable else None
+            waits = sendable and route is None and dispatcher.no_place  # until the next look, or until a place is free
+            if route is None and not waits:
+                await self._store.make_due(task_keys[place:])
+                self._worker.log("made_due", tasks=len(task_keys) - place)
+                return Resent(sent, refused=True)
+            sent += not waits
+            if route is not Route.DIRECT and not self._sends_a_task:
+                # A route before this one that refuses costs each task a send.
+                self._sends_a_task = self._worker.meter.subrequests - before
+        return Resent(sent)
+
+    async def stand_in(self) -> bool:
+        """Work on the first unanswered task in place of its host. False: it may not, or the allowance is spent."""
+        task_key, worked = self.unanswered.pop(0), False
+        try:
+            if await self._worker.may_stand_in(task_key) and self._worker.can_afford_run:
+                worked = True
+                host = Host(Route.DIRECT, self._allowance.seconds_left(), stands_in=True)
+                await self._worker.run(task_key, host)
+        except Exception as error:  # noqa: BLE001 - one task's trouble is not the others'
+            self._worker.log.failure("run_failed", error, task=task_key)
+        return worked
+
+    def _dispatcher(self) -> Dispatcher:
+        """Return the routes of a part: as long as none of them took a task, the direct one too, if calls may start."""
+        senders = list(self._senders)
+        if not self._sends_a_task and self._allowance.seconds > 0:
+            senders.append(DirectSender(self._worker, self._allowance.seconds_left, self.runs.append))
+        return Dispatcher(senders, self._worker.meter, self._worker.log)
+
+    def _sendable(self, spent: int) -> int:
+        """Return how many tasks can be sent if so many subrequests go into the rest."""
+        return max(0, (self._allowance.subrequests_left() - spent) // self._sends_a_task)
+
+    def _can_send(self) -> bool:
+        if self._allowance.too_late_to_send():
+            return False
+        if self._has_places and self._allowance.statements_left() <= _PLACE_STATEMENTS:
+            return False
+        return self._allowance.subrequests_left() > len(self._senders) + self._has_places * _PLACE_SUBREQUESTS
