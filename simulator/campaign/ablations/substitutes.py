@@ -35,7 +35,6 @@ from src.store.sql.statement import BoundStatement, statement
 
 # --- statements ---------------------------------------------------------------------------------------------
 
-
 _STATEMENT_MODULES = (admission, deliveries, ending, joining, keys, seen, sums, sweep, views, work)
 
 
