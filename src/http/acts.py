@@ -13,7 +13,7 @@ from ..core.errors import StoreError
 from ..core.ids import TaskKey
 from ..core.marks import Pulse
 from ..core.task import Task
-from ..processing.submission import BudgetTooSmall, Request, Submitted, TooMuchRepeated
+from ..processing.submission import BudgetTooSmall, Submitted, TaskRequest, TooMuchRepeated
 from ..processing.terms import OVERDUE
 from ..store.admission import Mismatched, Refused
 from ..store.tasks import TaskStore
@@ -44,7 +44,7 @@ async def read_submission(exchange: Exchange) -> dict[str, object]:
 
 
 async def accept(
-    exchange: Exchange, request: Request, key: str | None, body_digest: str, joining: "Joining | None" = None
+    exchange: Exchange, request: TaskRequest, key: str | None, body_digest: str, joining: "Joining | None" = None
 ) -> Submitted:
     """Have a checked request accepted. Raises Refusal with the reason why it is not."""
     api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time

@@ -5,13 +5,13 @@ from dataclasses import replace
 from ..core.chunks import chunks
 from ..core.task import Source, minimum_calls
 from ..core.tokens import estimated_tokens
-from ..processing.submission import Request, check_budget
+from ..processing.submission import TaskRequest, check_budget
 from .messages import Reply, json_reply
 from .request_views import PlannedChunkView, PlanView, request_view
 from .services import Api
 
 
-def show(request: Request, api: Api) -> Reply:
+def show(request: TaskRequest, api: Api) -> Reply:
     """Show the plan of a checked request. Raises what its submission would."""
     planned = chunks(request.cut(api.settings), request.overlap_chars)
     options = replace(request.options, chunk_chars=request.max_chars(api.settings))

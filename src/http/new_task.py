@@ -9,7 +9,7 @@ from pydantic import Field
 from ..core import limits
 from ..core.settings import Settings
 from ..core.task import Reduce, TaskOptions
-from ..processing.submission import Request
+from ..processing.submission import TaskRequest
 from .fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked
 from .problems import TOO_LARGE, FieldError, field_refusal, named
 
@@ -87,7 +87,7 @@ class NewTaskFields(Asked):
         )
 
 
-def new_request(body: Mapping[str, object], settings: Settings) -> Request:
+def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
     """Check every field. Raises Refusal: 422 with each wrong field named, 413 for an input that is too large."""
     fields = checked(NewTaskFields, body)
     if flaws := list(_flaws(fields, settings)):
@@ -96,7 +96,7 @@ def new_request(body: Mapping[str, object], settings: Settings) -> Request:
     if size > settings.input_bytes:
         message = f"has {size} bytes of UTF-8, more than the {settings.input_bytes} of MAX_INPUT_BYTES"
         raise field_refusal([FieldError("input", message)], TOO_LARGE)
-    return Request(
+    return TaskRequest(
         text=fields.input,
         instructions=fields.instructions,
         overlap_chars=(fields.chunk.overlap_chars or 0) if fields.chunk else 0,

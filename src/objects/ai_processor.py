@@ -16,7 +16,7 @@ from ..core.marks import LAST_STEP
 from ..core.task import Mark, Route
 from ..processing.hint import Hint
 from ..processing.log import Log
-from ..processing.outcomes import Outcome, Released
+from ..processing.outcomes import Released, RunOutcome
 from ..processing.worker import Worker
 from ..store.claims import Standing, Unclaimed
 from .audience import Audience
@@ -158,7 +158,7 @@ class Processor:
         await self._storage.deleteAll()
 
 
-def _delay_seconds(outcome: Outcome) -> float | None:
+def _delay_seconds(outcome: RunOutcome) -> float | None:
     """Say when the object must come back, None if it is done with the task."""
     match outcome:
         case Released(delay_seconds):

@@ -20,7 +20,7 @@ from .stubs import Coordinators, CoordinatorStub
 
 
 class LanedCaller:
-    """Implements `Caller` over up to `lanes` lanes, each with up to `group_size` calls at a time.
+    """Implements `ModelCaller` over up to `lanes` lanes, each with up to `group_size` calls at a time.
 
     Where no object can be reached, and the worker itself goes on, it makes the calls itself, up to `group_size` at a
     time, for the rest of its run. So it asks the coordinator for a sign of life before the first group, and after each
@@ -53,16 +53,16 @@ class LanedCaller:
 
     @property
     def groups_most(self) -> int:
-        """See `Caller.groups_most`: one for each lane, or one for each call that the worker makes itself."""
+        """See `ModelCaller.groups_most`: one for each lane, or one for each call that the worker makes itself."""
         return self._lane_calls if self._alone else self._lanes
 
     @property
     def group_size(self) -> int:
-        """See `Caller.group_size`."""
+        """See `ModelCaller.group_size`."""
         return 1 if self._alone else self._lane_calls
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
-        """See `Caller.call`. The lane itself asks the database by when the calls may start.
+        """See `ModelCaller.call`. The lane itself asks the database by when the calls may start.
 
         An RPC cannot be taken back. One whose time is up is left to its end; `abort` ends those whose calls nobody
         wants any more. A start window that is longer than the usual one, since the database is slow, comes on top of
@@ -86,7 +86,7 @@ class LanedCaller:
         return asked.result()
 
     async def abort(self) -> None:
-        """See `Caller.abort`: the coordinator tells the lanes."""
+        """See `ModelCaller.abort`: the coordinator tells the lanes."""
         claim = self._claim
         for made in self._own:
             made.cancel()

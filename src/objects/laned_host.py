@@ -8,7 +8,7 @@ from ..core.ids import TaskKey
 from ..core.meter import Meter
 from ..core.task import Route
 from ..processing.allowance import slice_seconds
-from ..processing.caller import Caller
+from ..processing.caller import ModelCaller
 from ..processing.log import Log
 from ..processing.worker import Host, Worker
 from ..store.claims import Claim
@@ -38,7 +38,7 @@ class Lanes:
             slack_seconds=slack,
         )
 
-    def _caller_for(self, worker: Worker, claim: Claim) -> Caller | None:
+    def _caller_for(self, worker: Worker, claim: Claim) -> ModelCaller | None:
         caller = None if self._coordinators is None else laned_caller(worker, self._coordinators, claim)
         if caller is not None:
             self._fences[claim.task_key] = claim.fence

@@ -15,8 +15,8 @@ _WRITE_STATEMENTS = 3
 def slice_seconds(settings: Settings, most: float, wall: float, slack: float = 0.0) -> float:
     """Return for how long a run may start calls, `most` at most: none of them may be out when the wall comes.
 
-    The wall is when the platform ends the invocation, `slack` what a call takes beyond its own time. Not above 0 where
-    a call may take longer than that.
+    The wall is when the platform ends the invocation, `slack` is what a call takes beyond its own time. The result is 0
+    or less where a call may take longer than that.
     """
     return min(most, wall - settings.longest_call_seconds - slack - limits.WALL_MARGIN_SECONDS)
 

@@ -23,13 +23,13 @@ _RESERVE: Final = limits.STORE_SENDS
 _NONE: Final[Mapping[TaskKey, int]] = {}
 
 
-class Done(NamedTuple):
-    """How many tasks it was done to. `more`: there are others. `objects`: see `store.bulk.Cancelled`."""
+class BulkResult(NamedTuple):
+    """What one request did."""
 
-    tasks: int
-    more: bool
-    starting_ms: int = 0
-    objects: Mapping[TaskKey, int] = _NONE
+    tasks: int  # to so many
+    more: bool  # there are others
+    starting_ms: int = 0  # for so long calls of cancelled tasks may still start
+    objects: Mapping[TaskKey, int] = _NONE  # see `store.bulk.Cancelled`
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,46 +37,43 @@ class Bulk:
     """Puts failed tasks back and cancels tasks that go on, BULK_TASKS_MOST in one request.
 
     Of the tasks that it puts back it sends off as many as the invocation's allowance and BULK_SEND_SECONDS let it. The
-    others are due at once: the next sweep sends them off, or whoever asks for them.
+    others are due at once: the next sweep sends them off, or a request that asks for them.
     """
 
     submission: Submission
 
-    async def retry(self, tenant: str, span: Span, code: TaskCode | None) -> Done | Refused:
-        """Put failed tasks of the span back, the oldest first, as many as the tenant's limit has room for.
+    async def retry(self, tenant: str, span: Span, code: TaskCode | None) -> BulkResult | Refused:
+        """Put failed tasks of the span back, the oldest first, as many as the tenant's limit allows.
 
-        Refused: it has none. Raises StoreError; then those that were put back stay so, and the sweep has them.
+        Refused: it allows none. Raises StoreError; then those that were put back stay so, and the sweep has them.
         """
         store, on, most = self.submission.store, self.submission.conditions(), limits.BULK_TASKS_MOST
         found = await store.failed(tenant, span, code, most + 1, on)
-        room = most if on.tasks_in_flight_most is None else on.tasks_in_flight_most - found.unended
-        wanted = dict(islice(found.generations.items(), max(0, min(most, room))))
+        free = most if on.tasks_in_flight_most is None else on.tasks_in_flight_most - found.unended
+        wanted = dict(islice(found.generations.items(), max(0, min(most, free))))
         lease_ms = self.submission.settings.lease_ms
         done = await store.retry_all(tenant, wanted, lease_ms, on) if wanted else []
-        if found.generations and room <= 0:
+        if found.generations and free <= 0:
             return Refused(Limit.TASKS_IN_FLIGHT)
-        more = len(found.generations) > len(done)  # others may have changed some meanwhile, or taken the room
+        more = len(found.generations) > len(done)  # other requests may have changed some by now, or taken what was free
         self._log_each("retried", done)
         self.submission.log("retried_in_bulk", tenant=tenant, code=code, tasks=len(done), more=more)
         share = on.queue_share
         await self._send({key: share is not None and found.unended + n > share for n, key in enumerate(done, start=1)})
-        return Done(len(done), more)
+        return BulkResult(len(done), more)
 
-    async def cancel(self, tenant: str, span: Span, status: Status | None) -> Done:
-        """Cancel tasks of the span that go on, in this status if one is given. Raises StoreError.
-
-        `starting_ms` says for how long calls of theirs may still start.
-        """
+    async def cancel(self, tenant: str, span: Span, status: Status | None) -> BulkResult:
+        """Cancel tasks of the span that go on, in this status if one is given. Raises StoreError."""
         store, most = self.submission.store, limits.BULK_TASKS_MOST
         found = await store.going_on_in(tenant, span, status, most + 1)
         if not found:
-            return Done(0, more=False)
+            return BulkResult(0, more=False)
         wanted = dict(islice(found.items(), most))
         cancelled = await store.cancel_all(wanted, status, self.submission.settings.retention_ms)
         more = len(found) > most
         self._log_each("cancelled", cancelled.task_keys)
         self.submission.log("cancelled_in_bulk", tenant=tenant, tasks=len(cancelled.task_keys), more=more)
-        return Done(len(cancelled.task_keys), more, cancelled.starting_ms, cancelled.objects)
+        return BulkResult(len(cancelled.task_keys), more, cancelled.starting_ms, cancelled.objects)
 
     def _log_each(self, event: str, task_keys: Sequence[TaskKey]) -> None:
         for task_key in task_keys:
@@ -87,7 +84,7 @@ class Bulk:
         ends_at, task_keys = clock.now() + limits.BULK_SEND_SECONDS, list(crowded)
         for place, task_key in enumerate(task_keys):
             taken = None
-            if clock.now() < ends_at and self._has_room():
+            if clock.now() < ends_at and self._can_send():
                 taken = await self.submission.dispatcher.dispatch(task_key, crowded=crowded[task_key])
             rest = task_keys[place + (taken is not None) :]
             if rest and taken in {None, Route.DIRECT}:
@@ -95,7 +92,8 @@ class Bulk:
                 self.submission.log("made_due", tasks=len(rest))
                 return
 
-    def _has_room(self) -> bool:
+    def _can_send(self) -> bool:
+        """Whether the allowance has enough for one more send."""
         settings, meter = self.submission.settings, self.submission.meter
         return (
             settings.subrequests - meter.subrequests_taken >= _SEND_CALLS + _RESERVE

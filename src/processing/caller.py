@@ -1,7 +1,7 @@
 """Who makes a run's calls: the protocol, and the worker that makes them itself.
 
 Calls go out in groups. A group is one subrequest of the run's invocation, and one connection that waits for an answer.
-Whoever takes a group keeps it until it has all outcomes. The other implementation is `objects.laned_caller`.
+Its taker keeps it until all outcomes are there. The other implementation is `objects.laned_caller`.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ CallOutcome = ModelReply | ModelError
 
 
 class Silence(CallerLost):
-    """No answer within the time: whoever was asked may still hold the connection."""
+    """No answer within the time: the other side may still hold the connection."""
 
 
-class Caller(Protocol):
+class ModelCaller(Protocol):
     """Makes the calls of a run: up to `groups_most` groups at a time, of up to `group_size` calls each.
 
-    `slack_seconds` is what the way to whoever makes the calls may take, there and back. It is 0 for a worker that makes
-    them itself, and only for such a one: then a call that is out can be taken back.
+    `slack_seconds` is what the way to those who make the calls may take, there and back. It is 0 for a worker that
+    makes them itself, and only there: then a call that is out can be taken back.
     """
 
     @property
@@ -51,12 +51,12 @@ class Caller(Protocol):
         ...
 
     async def abort(self) -> None:
-        """Have the calls that are out end soon, where nobody can take them back. It may fail without a word."""
+        """Have the calls that are out end soon, where they cannot be taken back. It may fail without an error."""
         ...
 
 
 class LocalCaller:
-    """Implements `Caller` for a worker that makes its calls itself, each on its own: a group is one call."""
+    """Implements `ModelCaller` for a worker that makes its calls itself, each on its own: a group is one call."""
 
     group_size = 1
     slack_seconds = 0.0
@@ -66,12 +66,12 @@ class LocalCaller:
         self._provider = provider
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
-        """See `Caller.call`. Cancelling this cancels the call."""
+        """See `ModelCaller.call`. Cancelling this cancels the call."""
         (call,) = calls
         return [await call_model(self._provider, call, seconds, starts_by)]
 
     async def abort(self) -> None:
-        """Do nothing: who waits for a call of its own can cancel it."""
+        """Do nothing: a worker can cancel its own calls."""
 
 
 async def call_model(provider: Provider, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:

@@ -1,8 +1,8 @@
 """The sending of webhooks: an actor like a task, whose message is "send" and whose behaviour is `Deliverer`.
 
-A delivery is taken on under a fence and a lease, as a task is claimed, and whoever holds it sends it once. The one who
-ends a task has its deliveries from the same transaction, and sends them in its own invocation; what it does not get to,
-and what fails, the sweep takes on. Sent twice it has the same id.
+A delivery is taken on under a fence and a lease, as a task is claimed, and its holder sends it once. The invocation
+that ends a task has the task's deliveries from the same transaction, and sends them. The sweep takes on those that it
+does not get to, and those that fail. A delivery that is sent twice has the same id.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Courier(Protocol):
         ...
 
 
-class Sent(NamedTuple):
+class SendResult(NamedTuple):
     """What came of one attempt."""
 
     answer: Answer
@@ -51,18 +51,15 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Deliverer:
-    """Sends deliveries in one invocation, within its allowance. `fresh` are those that it has written itself.
-
-    `chance` gives numbers from 0 to 1. `wait_until` keeps the invocation alive meanwhile.
-    """
+    """Sends deliveries in one invocation, within its allowance."""
 
     store: TaskStore
     courier: Courier
     settings: Settings
-    meter: Meter
-    fresh: Fresh
-    chance: Callable[[], float]
-    wait_until: WaitUntil
+    meter: Meter  # what the invocation has spent
+    fresh: Fresh  # the deliveries that the invocation has written itself
+    chance: Callable[[], float]  # numbers from 0 to 1
+    wait_until: WaitUntil  # keeps the invocation alive while it sends
     log: Log
 
     def begin(self, due: Sequence[DueDelivery] = ()) -> None:
@@ -83,24 +80,24 @@ class Deliverer:
     ) -> None:
         """Send a few at a time. What is left over stays taken on for a minute, and is due then."""
         try:
-            if astray and self._room(taking=False) > 0:
+            if astray and self._sendable(taking=False) > 0:
                 await self.store.sort()
             while (held or due) and clock.now() - began_at <= limits.DELIVERY_START_SECONDS:
-                most = self._room(taking=bool(due and not held))
+                most = self._sendable(taking=bool(due and not held))
                 if most <= 0:
                     break
                 part, due = ([], due) if held else (due[:most], due[most:])
-                # A sweep spends the same allowance meanwhile, and an attempt that is not recorded was for nothing.
+                # A sweep spends the same allowance at the same time. An attempt that is not recorded was for nothing.
                 with self.meter.reserved(1, len(part or held[:most]) * _STATEMENTS_OF_RECORD):
                     if part:
                         held = await self._take(part)
                     group, held = held[:most], held[most:]
                     tried = await asyncio.gather(*(self._try(taken, held_at) for taken, held_at in group))
                 await self._record([one for one in tried if one is not None])
-        except Exception as error:  # noqa: BLE001 - nobody awaits this; what is due stays due
+        except Exception as error:  # noqa: BLE001 - nothing awaits this; what is due stays due
             self.log.failure("delivery_failed", error)
 
-    def _room(self, *, taking: bool) -> int:
+    def _sendable(self, *, taking: bool) -> int:
         """Return how many may be sent at once, each of them sure to be recorded."""
         meter, settings = self.meter, self.settings
         calls = settings.subrequests - meter.subrequests_taken - (_CALLS if taking else _CALLS - 1)
@@ -119,7 +116,7 @@ class Deliverer:
             self.log("deliveries_recorded", deliveries=len(tried), **self.meter.facts())
 
     async def _try(self, taken: Taken, held_at: float) -> Tried | None:
-        """Make an attempt. None: it is too late for one, since somebody else may have taken the delivery on."""
+        """Make an attempt. None: it is too late for one, since another invocation may have taken the delivery on."""
         waited = clock.now() - held_at
         if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
             return None
@@ -146,12 +143,12 @@ class Deliverer:
         generations = (generation, generation - 1) if old_too and generation else (generation,)
         return tuple(webhooks.secret(key, endpoint_key, one) for one in generations)
 
-    async def send(self, url: str, secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> Sent:
+    async def send(self, url: str, secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> SendResult:
         """Send a message once, in DELIVERY_SECONDS at most. A URL that is not allowed (any more) is not asked."""
         from ..core import webhook_urls  # noqa: PLC0415 - most isolates send nothing
 
         if webhook_urls.refusal(url, loopback=self.settings.webhook_loopback) is not None:
-            return Sent(Answer(None, AttemptFailure.URL_REFUSED), 0)
+            return SendResult(Answer(None, AttemptFailure.URL_REFUSED), 0)
         began_at = clock.now()
         self.meter.spend()
         try:
@@ -166,4 +163,4 @@ class Deliverer:
             answer = Answer(None, AttemptFailure.TIMEOUT)
         except HttpConnectionLost:
             answer = Answer(None, AttemptFailure.CONNECTION)
-        return Sent(answer, round((clock.now() - began_at) * 1000))
+        return SendResult(answer, round((clock.now() - began_at) * 1000))

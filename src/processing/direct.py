@@ -11,10 +11,10 @@ from .worker import Host, Worker
 class DirectSender:
     """Has `begin` run tasks, each for as long as `seconds_left` says when its run begins.
 
-    `begin` is given what makes a run, so that one that is never begun is no coroutine that nobody awaits.
+    `begin` is given a function that makes the run: a run that never begins is then no coroutine left unawaited.
 
-    Where no time is left, the task is made due at once instead. The next run of the sweep has more time and begins it.
-    The sweep also takes up what the platform cuts short, and what must wait.
+    Where no time is left, the task is made due at once instead. The next sweep has more time and begins it. The sweep
+    also takes up runs that the platform cuts short, and tasks that must wait.
     """
 
     route = Route.DIRECT
@@ -30,7 +30,7 @@ class DirectSender:
         self._begin = begin
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Start a run at once; a delayed one is the sweep's, which finds the task when it is due."""
+        """Start a run at once. A delayed one is left to the sweep, which finds the task when it is due."""
         if delay_seconds <= 0:
             self._begin(partial(self._run, task_key))
 
@@ -42,5 +42,5 @@ class DirectSender:
             else:
                 await self._worker.store.make_due([task_key])
                 self._worker.log("made_due", tasks=1, task=task_key)
-        except Exception as error:  # noqa: BLE001 - nobody awaits this; the lease and the sweep bring the task back
+        except Exception as error:  # noqa: BLE001 - nothing awaits this; the lease and the sweep bring the task back
             self._worker.log.failure("run_failed", error, task=task_key)

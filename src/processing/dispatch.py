@@ -1,4 +1,4 @@
-"""Getting a task to a host: the first route that takes it. Which routes there are is the deployment's."""
+"""Sends a task to a host, by the first route that takes it. The deployment says which routes there are."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Sender(Protocol):
 
 
 class NoPlace(Exception):
-    """A route has as many tasks at work as it may have: the task waits, and the direct route does not stand in."""
+    """A route has as many tasks at work as it may have. The task waits, and the direct route does not stand in."""
 
 
 class Dispatcher:
@@ -59,8 +59,8 @@ class Dispatcher:
     async def dispatch(self, task_key: TaskKey, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:
         """Send the task on its way and return the route that took it, None if none did.
 
-        A send that failed may have been accepted all the same: the host's claim makes a second message harmless.
-        A task whose tenant is `crowded` in the queue goes to an object of its own first, if there are objects.
+        A send that failed may have been accepted all the same. The host's claim makes a second message harmless. A task
+        whose tenant is `crowded` in the queue goes to an object of its own first, if there are objects.
         """
         self.no_place = False
         for sender in self._in_order(crowded):

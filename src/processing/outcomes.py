@@ -16,7 +16,7 @@ class Ended(NamedTuple):
 
 
 class Released(NamedTuple):
-    """The task is pending again and wants another run after this delay, which the host arranges."""
+    """The task is pending again. Its host arranges another run after this delay."""
 
     delay_seconds: float
 
@@ -26,7 +26,7 @@ class Lost:
     """Another claim, a cancellation or an erasure ended this one; nothing is left to do."""
 
 
-Outcome = Ended | Released | Lost | Unclaimed
+RunOutcome = Ended | Released | Lost | Unclaimed
 
 
 class ClaimLost(Exception):

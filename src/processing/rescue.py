@@ -1,11 +1,11 @@
-"""What a poll does for a task that nobody comes for: it sends it off again, or works on it while it holds its answer.
+"""What a poll does for a task without a host: it sends the task off again, or works on it while it holds its answer.
 
-Queue, cron, alarms and RPC may fail before any code of ours runs, for hours, while HTTP works. Then whoever asks for a
-task moves it (decision 0017).
+Queue, cron, alarms and RPC may fail before any code of ours runs, for hours, while HTTP works. Then a poll moves its
+task (decision 0017).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,10 +16,9 @@ from ..core.task import Route, Task
 from ..inference.protocol import ModelCall, Provider
 from . import clock
 from .caller import CallOutcome, LocalCaller
+from .deliveries import WaitUntil
 from .dispatch import Dispatcher
 from .worker import Host, Worker
-
-WaitUntil = Callable[[Awaitable[None]], None]
 
 
 class BriefCaller(LocalCaller):
@@ -33,7 +32,7 @@ class BriefCaller(LocalCaller):
         self._cut_at = cut_at
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
-        """See `Caller.call`."""
+        """See `ModelCaller.call`."""
         left = self._cut_at - clock.now()
         if left <= 0:
             return [CallNotStarted("too late to start the call")]
@@ -45,23 +44,20 @@ class BriefCaller(LocalCaller):
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """Helps a task that is late. `routes` are the deployment's routes but the direct one, None if there are none.
-
-    `anyhow` has the direct route too, where calls may start after an answer; None: the sweep alone runs tasks.
-    `wait_until` keeps work going when the answer is out, or its client is gone.
-    """
+    """Helps a task that is late."""
 
     worker: Worker
-    routes: Dispatcher | None
+    routes: Dispatcher | None  # the deployment's routes but the direct one; None if there are none
+    # The same with the direct route, where calls may start after an answer; None: only the sweep runs tasks.
     anyhow: Dispatcher | None
-    wait_until: WaitUntil
+    wait_until: WaitUntil  # keeps work going when the answer is out, or its client is gone
 
     async def help(self, task: Task, wait_seconds: float) -> None:
         """Do for the task what its state asks for; return as soon as nothing is left to hold the answer for.
 
-        The first sendings go to an object, where there are objects: the queue had its turn with the submission. Where
-        they had no effect, or no route takes the task, a poll that waits works on it. One that does not wait goes on
-        sending, once a minute, and leaves what no route takes to the sweep. A task that waits for its place
+        The first sends go to an object, where there are objects: the queue had its turn with the submission. Where they
+        had no effect, or no route takes the task, a poll that waits works on it. A poll that does not wait goes on
+        sending, once a minute, and leaves a task that no route takes to the sweep. A task that waits for its place
         (MAX_OBJECTS_AT_WORK) goes on waiting. Raises StoreError, with nothing sent.
         """
         ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
@@ -99,7 +95,7 @@ class Rescue:
 
 
 async def hold(work: Coroutine[None, None, None], seconds: float | None, wait_until: WaitUntil) -> None:
-    """Wait for work, so long at most, that goes on in `wait_until` whatever becomes of this invocation's answer."""
+    """Wait for work, so long at most. It goes on in `wait_until`, whether or not this invocation still answers."""
     done = asyncio.Event()
 
     async def announced() -> None:

@@ -33,7 +33,7 @@ DEFAULT_INSTRUCTIONS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class TaskRequest:
     """A checked request."""
 
     text: str
@@ -81,33 +81,30 @@ def check_budget(options: TaskOptions, minimum: int) -> None:
 
 
 class Submitted(NamedTuple):
-    """The task of a request; `replayed` when an earlier one under the same idempotency key made it."""
+    """The task of a request."""
 
     task: Task
-    replayed: bool = False
+    replayed: bool = False  # an earlier request under the same idempotency key made it
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Turns requests into tasks. `entropy` gives random bytes, `now_ms` the isolate's time.
-
-    `after_answer` has work done that the answer need not wait for.
-    """
+    """Turns requests into tasks."""
 
     store: TaskStore
     dispatcher: Dispatcher
     settings: Settings
-    now_ms: Callable[[], int]
-    entropy: Callable[[int], bytes]
-    meter: Meter
-    storage: Storage
+    now_ms: Callable[[], int]  # the isolate's time
+    entropy: Callable[[int], bytes]  # so many random bytes
+    meter: Meter  # what the invocation has spent
+    storage: Storage  # how large the database is, as the isolate knows it
     log: Log
-    after_answer: Callable[[Awaitable[None]], None]
+    after_answer: Callable[[Awaitable[None]], None]  # does work that the answer need not wait for
 
     async def submit(
         self,
         tenant: str,
-        request: Request,
+        request: TaskRequest,
         idempotency_key: str | None = None,
         digest: str = "",
         joining: "Joining | None" = None,
@@ -158,7 +155,7 @@ class Submission:
         )
 
     async def _refused_by_storage(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
-        """Keep a new task out of a database of STORAGE_MB_MOST or more: raises StoreFull. None: it may come in.
+        """Raise StoreFull for a new task where the database has STORAGE_MB_MOST or more. None: the task may come in.
 
         What was accepted before, under the same idempotency key, is still found. While an isolate refuses, it looks at
         the size again with the first request after STORAGE_MEASURE_SECONDS, and with each that has a key.
@@ -175,11 +172,11 @@ class Submission:
         raise StoreFull("the database has reached STORAGE_MB_MOST")
 
     async def _write(self, new: NewTask, on: Conditions) -> Outcome:
-        """Write the task; if nobody knows whether it landed, look, and take one back that nobody will be told of."""
+        """Write the task. If it may have landed without an answer, look for it, and withdraw it if it is not there."""
         try:
             outcome = await self.store.insert(new, self.settings.lease_ms, on)
         except StoreUnavailable as error:
-            # What found no room has not landed, but a sending before it may have.
+            # A write that found no room has not landed, but an earlier send of it may have.
             may_have_landed = error.sends > 1 if isinstance(error, StoreFull) else error.passing
             if not (may_have_landed or error.withdrawing):
                 raise
@@ -191,10 +188,10 @@ class Submission:
         return outcome
 
     async def _landed(self, new: NewTask, on: Conditions, *, withdrawing: bool) -> bool:
-        """Say whether the task is there. If it is not, or nobody knows, it must not land any more.
+        """Say whether the task is there. If it is not, or that is not known, it must not land any more.
 
-        The client is about to be told that nothing was accepted. Once a withdrawal is on its way nobody may be told
-        otherwise, whatever is there: it may land after the answer.
+        The client then gets the answer that nothing was accepted. Once a withdrawal is on its way no client may get
+        another answer, whatever is there: the withdrawal may land after the answer.
         """
         if not withdrawing:
             with suppress(StoreError):
@@ -207,7 +204,7 @@ class Submission:
     def _task_key(self, tenant: str) -> TaskKey:
         return task_key_of(tenant, new_task_id(self.now_ms(), self.entropy(10)))
 
-    def _new(self, tenant: str, request: Request) -> NewTask:
+    def _new(self, tenant: str, request: TaskRequest) -> NewTask:
         max_chars = request.max_chars(self.settings)
         new = NewTask(
             task_key=self._task_key(tenant),

@@ -25,12 +25,12 @@ from ..store.deliveries import DueDelivery
 from ..store.tasks import TaskStore
 from . import clock
 from .allowance import Allowance
-from .caller import Caller, LocalCaller
+from .caller import LocalCaller, ModelCaller
 from .deliveries import Deliverer
 from .heartbeats import TriggerHeartbeats
 from .hint import Hint
 from .log import Log
-from .outcomes import Ended, Outcome
+from .outcomes import Ended, RunOutcome
 from .run.context import RunContext
 from .run.run import Run
 from .terms import OVERDUE, Terms
@@ -43,7 +43,7 @@ class Host(NamedTuple):
     seconds: float  # for how long it starts calls
     name: str = ""  # set for a host that replaces itself: its own next claim takes its last one over
     # Names others who make a task's calls; where it gives None, the worker makes the calls itself.
-    caller_for: Callable[[Claim], Caller | None] = lambda claim: None
+    caller_for: Callable[[Claim], ModelCaller | None] = lambda claim: None
     slack_seconds: float = 0.0  # what the way to such a caller may take, there and back, at most
     stands_in: bool = False  # it works in place of a host that did not come
     hint: Hint | None = None  # given when the task may have ended; None: nobody can tell this host
@@ -69,7 +69,7 @@ class Worker:
     marks: Marks = field(default_factory=Marks)  # how far the isolate's workers have come with their tasks
     deliverer: Deliverer | None = None  # sends webhooks; None: this deployment sends none
 
-    async def run(self, task_key: TaskKey, host: Host) -> Outcome:
+    async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:
         """Work on the task until it ends or the host's allowance does. Raises StoreError, and what is unexpected."""
         asked_at = clock.now()
         may_start = start_seconds(self.latency.seconds(asked_at))

@@ -20,7 +20,7 @@ from src.inference.wire import Wire
 from src.objects.laned_caller import LanedCaller
 from src.processing.hint import Hint
 from src.processing.log import Log
-from src.processing.outcomes import Outcome
+from src.processing.outcomes import RunOutcome
 from src.processing.worker import Host, Worker
 from src.store.claims import Claim
 from src.store.database import Database
@@ -133,7 +133,7 @@ class WorkerBench:
         self._nonces += 1
         return f"holder-{self._nonces}"
 
-    def run(self, host: Host = HOST) -> Outcome:
+    def run(self, host: Host = HOST) -> RunOutcome:
         return self.do(self.worker().run(TaskKey("task"), host))
 
     def task(self) -> Task:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ...core import limits
 from ...core.settings import Settings
 from ...core.task import Reduce, TaskOptions
-from ...processing.submission import Request
+from ...processing.submission import TaskRequest
 from ..fields import NO_CONTROLS, NO_NUL, Asked, Whole, field_errors, text_flaws
 from ..new_task import ChunkOptions, option_flaws
 from ..problems import INVALID_FIELDS, TOO_LARGE, UNSUPPORTED_PARAMETER, FieldError, field_refusal
@@ -120,7 +120,7 @@ class NewResponseFields(Sent):
     onceover: OnceoverFields | None = None
 
 
-def new_request(body: Mapping[str, object], settings: Settings, default_model: str) -> Request:
+def new_request(body: Mapping[str, object], settings: Settings, default_model: str) -> TaskRequest:
     """Check every field. Raises Refusal: 400 with the fields named, 413 for an input that is too large."""
     if flaws := list(text_flaws(body)):
         raise field_refusal(flaws)
@@ -201,7 +201,7 @@ def _deadline_seconds(fields: NewResponseFields) -> float | None:
     return WINDOW_SECONDS[window or "soonest"]
 
 
-def _request(fields: NewResponseFields, given: Prompt, settings: Settings, tool_choice: str) -> Request:
+def _request(fields: NewResponseFields, given: Prompt, settings: Settings, tool_choice: str) -> TaskRequest:
     own = fields.onceover or OnceoverFields()
     deadline = _deadline_seconds(fields) or own.deadline_seconds
     instructions = (given.system if given.system is not None else fields.instructions) or None
@@ -223,7 +223,7 @@ def _request(fields: NewResponseFields, given: Prompt, settings: Settings, tool_
         retention_ms=limits.RESPONSE_UNSTORED_SECONDS * 1000 if fields.store is False else None,
     )
     overlap = (own.chunk.overlap_chars or 0) if own.chunk else 0
-    request = Request(text=given.text, instructions=instructions, overlap_chars=overlap, options=options)
+    request = TaskRequest(text=given.text, instructions=instructions, overlap_chars=overlap, options=options)
     if instructions is None and len(given.text) <= request.max_chars(settings):
         return replace(request, instructions="")  # one call, and nothing added to what was asked, as at OpenAI
     return request

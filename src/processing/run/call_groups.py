@@ -12,7 +12,7 @@ from ...core.errors import ModelError
 from ...inference.protocol import ModelCall
 from ...store.claims import CallKey
 from .. import clock
-from ..caller import Caller, CallOutcome, Silence
+from ..caller import CallOutcome, ModelCaller, Silence
 
 
 class EndedCall(NamedTuple):
@@ -32,7 +32,7 @@ class CallGroups:
     one takes over.
     """
 
-    def __init__(self, caller: Caller, message: Callable[[CallKey], ModelCall], seconds: float) -> None:
+    def __init__(self, caller: ModelCaller, message: Callable[[CallKey], ModelCall], seconds: float) -> None:
         self._caller = caller
         self._message = message
         self._seconds = seconds

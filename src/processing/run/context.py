@@ -11,7 +11,7 @@ from ...core.task import Route
 from ...store.claims import Claim
 from ...store.tasks import TaskStore
 from ..allowance import Allowance
-from ..caller import Caller
+from ..caller import ModelCaller
 from ..hint import Hint
 from ..log import Log
 from ..terms import Terms
@@ -26,7 +26,7 @@ class RunContext:
     settings: Settings
     log: Log  # has the task, the route and the claim's fence in each line
     route: Route  # by which the task came to this host
-    caller: Caller  # makes the run's calls
+    caller: ModelCaller  # makes the run's calls
     slack_seconds: float  # what the way to the caller may take, there and back, at most
     model: str  # that the calls go to
     terms: Terms  # the task's deadline and budget

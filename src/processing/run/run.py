@@ -17,7 +17,7 @@ from ...core.states import Status
 from ...core.task import Route
 from ...store.claims import CallKey, Continue, Ending, Fail, Finish, Release, Step
 from .. import clock
-from ..outcomes import ClaimLost, Ended, Lost, Outcome, Released, crashed
+from ..outcomes import ClaimLost, Ended, Lost, Released, RunOutcome, crashed
 from ..terms import OVERDUE, exhausted
 from .call_groups import CallGroups
 from .call_inputs import CallInputs
@@ -70,7 +70,7 @@ class Run:
         # Whether the row may tell of a wait: for a model that was away before, or after a run that started nothing.
         self._wait_told = context.claim.away_ms is not None or context.claim.idle_runs > 0
 
-    async def work(self) -> Outcome:
+    async def work(self) -> RunOutcome:
         """Work, and leave the claim in order whatever ends the work."""
         try:
             try:
@@ -96,7 +96,7 @@ class Run:
                 await self._step((), Release(delay_ms, delay_ms or self._settings.lease_ms))
             raise
 
-    async def _until_end(self) -> Outcome:
+    async def _until_end(self) -> RunOutcome:
         if self._claim.stalls >= self._settings.max_attempts:
             failure = self._ledger.failure or crashed(self._claim.stalls)
             return await self._end(Fail(self._settings.retention_ms, failure))
@@ -188,11 +188,11 @@ class Run:
         # On the direct route only the sweep brings a released task back, so it looks at once.
         return Release(delay_ms, delay_ms + (0 if self._context.route is Route.DIRECT else self._settings.lease_ms))
 
-    async def _end(self, ending: Ending) -> Outcome:
+    async def _end(self, ending: Ending) -> RunOutcome:
         await self._step((), ending)
         return Released(ending.delay_ms / 1000) if isinstance(ending, Release) else Ended(ending.status)
 
-    async def _overdue(self) -> Outcome:
+    async def _overdue(self) -> RunOutcome:
         """End the task at its deadline, whatever is in flight."""
         self._log("overdue", in_flight=self._ledger.in_flight)
         status = await self._settle()

@@ -8,9 +8,10 @@ from ...core import limits
 from ...store.seen import Seen
 from ...store.tasks import TaskStore
 from .. import clock
+from ..deliveries import WaitUntil
 from ..heartbeats import TriggerHeartbeats
 from ..log import Log
-from ..rescue import WaitUntil, hold
+from ..rescue import hold
 from .sweep import Sweep, SweepCounts
 
 

@@ -18,7 +18,7 @@ from src.inference.wire import Wire
 from src.objects.ai_processor import Processor
 from src.objects.lane import Lane
 from src.processing.log import Log
-from src.processing.outcomes import Outcome
+from src.processing.outcomes import RunOutcome
 from src.processing.worker import Host, Worker
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
@@ -386,7 +386,7 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
     made = make(1, timeout_seconds=timeout_seconds, lease_seconds=700.0)
     hosts, run = list[Host](), Worker.run
 
-    async def noting(worker: Worker, task_key: TaskKey, host: Host) -> Outcome:
+    async def noting(worker: Worker, task_key: TaskKey, host: Host) -> RunOutcome:
         hosts.append(host)
         return await run(worker, task_key, host)
 

@@ -15,7 +15,7 @@ from src.core.settings import load
 from src.core.states import Status
 from src.core.task import Route, Task, TaskOptions
 from src.http.isolate import Isolate
-from src.processing.submission import Request, Submitted
+from src.processing.submission import Submitted, TaskRequest
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 
@@ -74,7 +74,7 @@ class Deployment:
         for _ in range(tasks):
             self.bench.do(asyncio.sleep(0.001))  # ids are in the order of their milliseconds
             submission = self.app().api().submission
-            made.append(self.bench.do(submission.submit(tenant, Request(text="x", options=TaskOptions()))))
+            made.append(self.bench.do(submission.submit(tenant, TaskRequest(text="x", options=TaskOptions()))))
             self.bench.do(self.waited.pop())  # it is sent off behind the answer
         return [one.task.task_key for one in made]
 

@@ -21,7 +21,7 @@ from src.core.stalls import rests
 from src.core.states import Status
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route, TaskOptions
 from src.inference.protocol import ModelCall, ModelReply
-from src.processing.outcomes import Ended, Outcome, Released
+from src.processing.outcomes import Ended, Released, RunOutcome
 from src.processing.worker import Host
 from src.store.claims import Claim, Standing, Unclaimed
 from src.store.tasks import TaskStore
@@ -219,7 +219,7 @@ def test_a_poison_task_ends(make):
     assert (task.usage.model_calls, task.usage.in_doubt, task.attempts) == (10, 10, 4)
 
 
-def kill_soon(bench: WorkerBench) -> Outcome | None:
+def kill_soon(bench: WorkerBench) -> RunOutcome | None:
     """Begin a run and kill its worker half a second later; what the run returned if it came to its end."""
     run = bench.loop.create_task(bench.worker().run(TaskKey("task"), HOST))
     bench.do(asyncio.sleep(0.5))
@@ -413,10 +413,10 @@ def test_a_run_whose_lanes_all_fall_silent_gives_the_task_back(make):
     assert (len(bench.model.calls), bench.task().usage.in_doubt) == (12, 12)
 
 
-def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[Outcome, Outcome]:
+def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[RunOutcome, RunOutcome]:
     """Run the task, and again with another worker some seconds later."""
 
-    async def both() -> tuple[Outcome, Outcome]:
+    async def both() -> tuple[RunOutcome, RunOutcome]:
         first = asyncio.ensure_future(bench.worker().run(TaskKey("task"), host))
         await asyncio.sleep(seconds)
         return await bench.worker().run(TaskKey("task"), HOST), await first

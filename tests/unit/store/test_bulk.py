@@ -13,7 +13,7 @@ from src.core.settings import Settings
 from src.core.states import Status
 from src.core.storage import Storage
 from src.core.task import Route
-from src.processing.bulk import Bulk, Done
+from src.processing.bulk import Bulk, BulkResult
 from src.processing.dispatch import Dispatcher, Sender
 from src.processing.log import Log
 from src.processing.submission import Submission
@@ -80,7 +80,7 @@ def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST + 5)
     sender = CountedSender()
     made = bulk(bench, sender)
-    assert bench.run(made.retry("t", ALL, None)) == Done(limits.BULK_TASKS_MOST, more=True)
+    assert bench.run(made.retry("t", ALL, None)) == BulkResult(limits.BULK_TASKS_MOST, more=True)
     meter = made.submission.meter
     assert meter.database_calls == 3
     assert meter.subrequests <= limits.SUBREQUESTS["free"]
@@ -97,7 +97,7 @@ def test_a_retry_on_the_paid_plan_sends_all_off_in_two_calls() -> None:
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST)
     sender = CountedSender()
     made = bulk(bench, sender, Settings(plan="paid"))
-    assert bench.run(made.retry("t", ALL, None)) == Done(limits.BULK_TASKS_MOST, more=False)
+    assert bench.run(made.retry("t", ALL, None)) == BulkResult(limits.BULK_TASKS_MOST, more=False)
     assert (made.submission.meter.database_calls, sender.sent) == (2, tasks)
 
 
@@ -107,7 +107,7 @@ def test_slow_sends_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = StoreBench()
     keys(Status.FAILED, bench, 10)
     sender = CountedSender(seconds=0.03)
-    assert bench.run(bulk(bench, sender, Settings(plan="paid")).retry("t", ALL, None)) == Done(10, more=False)
+    assert bench.run(bulk(bench, sender, Settings(plan="paid")).retry("t", ALL, None)) == BulkResult(10, more=False)
     assert 1 <= len(sender.sent) < 5
     assert len(bench.run(bench.store.due(20)).idle) == 10 - len(sender.sent)
 
@@ -162,7 +162,7 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
         return found
 
     monkeypatch.setattr(made.submission.store, "failed", failed)
-    assert bench.run(made.retry("t", ALL, None)) == Done(0, more=True)
+    assert bench.run(made.retry("t", ALL, None)) == BulkResult(0, more=True)
 
 
 def test_a_retry_takes_the_last_room() -> None:
@@ -171,7 +171,7 @@ def test_a_retry_takes_the_last_room() -> None:
     keys(Status.FAILED, bench, 2)
     bench.insert("t:9")
     made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
-    assert bench.run(made.retry("t", ALL, None)) == Done(1, more=True)
+    assert bench.run(made.retry("t", ALL, None)) == BulkResult(1, more=True)
     assert isinstance(bench.run(made.retry("t", ALL, None)), Refused)
     assert statuses(bench) == ["pending", "failed", "pending"]
 
@@ -181,7 +181,7 @@ def test_where_nothing_has_failed_no_limit_refuses() -> None:
     bench = StoreBench()
     keys(Status.PENDING, bench, 2)
     made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
-    assert bench.run(made.retry("t", ALL, None)) == Done(0, more=False)
+    assert bench.run(made.retry("t", ALL, None)) == BulkResult(0, more=False)
     bench.in_status(Status.FAILED, TaskKey("t:9"))
     assert isinstance(bench.run(made.retry("t", ALL, None)), Refused)
 

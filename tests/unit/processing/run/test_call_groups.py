@@ -25,7 +25,7 @@ from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.inference.wire import Wire
 from src.objects.laned_caller import LanedCaller, lanes_for
-from src.processing.caller import Caller, CallOutcome, LocalCaller, Silence
+from src.processing.caller import CallOutcome, LocalCaller, ModelCaller, Silence
 from src.processing.log import Log
 from src.processing.run.call_groups import CallGroups, EndedCall
 from src.store.claims import CallKey, Claim
@@ -128,7 +128,7 @@ class CallBench:
         self.coordinator = Coordinator(self.model)
         self.lines: list[str] = []
         self.meter = Meter()
-        self.caller: Caller = LocalCaller(self.model, 6)
+        self.caller: ModelCaller = LocalCaller(self.model, 6)
         if laned:
             of: Claim = claim()
             log = Log(self.lines.append)

@@ -14,7 +14,7 @@ from src.core.settings import Settings
 from src.core.states import Status
 from src.core.task import Route
 from src.processing.hint import Hint
-from src.processing.outcomes import Ended, Lost, Outcome
+from src.processing.outcomes import Ended, Lost, RunOutcome
 from src.processing.run.claim_checks import CheckSchedule
 from src.processing.worker import Host
 from src.store.sql import work as sql
@@ -57,10 +57,10 @@ def looks(bench: WorkerBench) -> list[float]:
 
 def freed(
     bench: WorkerBench, ended: Callable[[], Awaitable[Any]], after: float, host: Host = HOST
-) -> tuple[float, Outcome]:
+) -> tuple[float, RunOutcome]:
     """Run the task, end it so many seconds later, and return how long after that its host was free, and what it got."""
 
-    async def play() -> Outcome:
+    async def play() -> RunOutcome:
         run = asyncio.ensure_future(bench.worker().run(TASK, host))
         await asyncio.sleep(after)
         await ended()

@@ -17,7 +17,7 @@ from src.core.news import ModelNews, News
 from src.core.patience import Patience
 from src.core.states import Status
 from src.core.task import Route, Wait
-from src.processing.outcomes import Ended, Outcome, Released
+from src.processing.outcomes import Ended, Released, RunOutcome
 from src.processing.run.ledger import Ledger
 from src.processing.worker import Host
 from src.store.claims import CallKey, Tried
@@ -283,7 +283,7 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
     news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
     seen = list[Wait | None]()
 
-    async def run() -> Outcome:
+    async def run() -> RunOutcome:
         running = asyncio.ensure_future(replace(bench.worker(), news=news).run(TaskKey("task"), OBJECT))
         await asyncio.sleep(2)
         task = await bench.store.task(TaskKey("task"))
@@ -297,7 +297,7 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
 
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(1.5, Ended(Status.COMPLETED)), (3.0, Released(3.0))])
-def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: Outcome):
+def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
     """It sits out two seconds at most. Its task says for what it waits, and the next run asks."""
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)

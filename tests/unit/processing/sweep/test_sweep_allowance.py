@@ -9,7 +9,7 @@ import pytest
 from src.core import limits
 from src.core.ids import TaskKey
 from src.core.task import Reduce, Route
-from src.processing.outcomes import Outcome
+from src.processing.outcomes import RunOutcome
 from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Host, Worker
 from tests.support.store_bench import START_MS, new_task
@@ -89,7 +89,7 @@ def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench,
     bench.settings = replace(bench.settings, objects_at_work_most=1)
     had_room, run = list[bool](), Worker.run
 
-    async def noting(worker: Worker, task_key: TaskKey, host: Host) -> Outcome:
+    async def noting(worker: Worker, task_key: TaskKey, host: Host) -> RunOutcome:
         had_room.append(worker.can_afford_run)
         return await run(worker, task_key, host)
 
