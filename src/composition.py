@@ -203,10 +203,12 @@ class App:
             rate_limiter=self._bindings.rate_limiter,
         )
 
-    def _rescue(self, anyhow: Dispatcher) -> Rescue:
+    def _rescue(self, all_routes: Dispatcher) -> Rescue:
         senders = self._senders()
         routes = Dispatcher(senders, self.meter, self.log) if senders else None
-        return Rescue(self.worker(), routes, anyhow if self._seconds_after_answer() > 0 else routes, self._wait_until)
+        return Rescue(
+            self.worker(), routes, all_routes if self._seconds_after_answer() > 0 else routes, self._wait_until
+        )
 
     def _sweeps(self) -> SweepOnRequest:
         """Make the sweeps that requests begin. After an answer one may have nothing that it could do."""

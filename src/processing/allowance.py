@@ -32,11 +32,11 @@ class Allowance:
 
     @property
     def latest_start(self) -> float:
-        """When the last of the calls that were announced in time must have started, whatever their start window."""
+        """When the last of the calls that were announced in time must have started, however long they have to start."""
         return self._ends_at + limits.START_SECONDS
 
     def spend(self, subrequests: int) -> None:
-        """Take note of subrequests that go out."""
+        """Note subrequests that go out."""
         self._meter.spend(subrequests)
 
     def affordable_calls(self, now: float, wanted: int, groups_out: int, group_size: int) -> int:
@@ -52,7 +52,7 @@ class Allowance:
         statements = self._statements - self._meter.statements_taken - _RESERVE_STATEMENTS - per_write * groups_out
         return max(0, min(wanted, left // 2 * group_size, statements // per_write * group_size))
 
-    def allows_look(self, groups_out: int) -> bool:
+    def allows_read(self, groups_out: int) -> bool:
         """Whether a read may be spent beside what the groups that are out need for their records."""
         left = self._subrequests - self._meter.subrequests_taken - _RESERVE - groups_out
         statements = self._statements - self._meter.statements_taken - _RESERVE_STATEMENTS

@@ -12,7 +12,7 @@ def now() -> float:
 
 
 def seconds_until(at: float) -> float:
-    """Return how long to wait for a moment of this clock, 0 if it has come.
+    """Return how long to wait for a moment of this clock, 0 if it is past.
 
     After a timer the clock may say a hair less than what the timer was for. The wait for that hair is a whole timer as
     well: a shorter timer would not move the clock, and the wait for that moment would never end.

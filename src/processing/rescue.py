@@ -49,7 +49,7 @@ class Rescue:
     worker: Worker
     routes: Dispatcher | None  # the deployment's routes but the direct one; None if there are none
     # The same with the direct route, where calls may start after an answer; None: only the sweep runs tasks.
-    anyhow: Dispatcher | None
+    all_routes: Dispatcher | None
     wait_until: WaitUntil  # keeps work going when the answer is out, or its client is gone
 
     async def help(self, task: Task, wait_seconds: float) -> None:
@@ -61,7 +61,7 @@ class Rescue:
         (MAX_OBJECTS_AT_WORK) goes on waiting. Raises StoreError, with nothing sent.
         """
         ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
-        dispatcher = self.routes if waits else self.anyhow
+        dispatcher = self.routes if waits else self.all_routes
         if dispatcher is None and not waits:
             return  # to take the task on would hide it from the sweep, for nothing
         if waits and task.unanswered:

@@ -12,7 +12,7 @@ OVERDUE = Failure(
 
 
 def exhausted(calls: int) -> Failure:
-    """Say why a task failed that was not to make more calls than this."""
+    """Say why a task failed that needs more calls than its client allows."""
     return Failure(BUDGET_EXHAUSTED, f"the task needs more than the {calls} model calls of its maxModelCalls", False)
 
 
@@ -20,8 +20,8 @@ class Terms:
     """The terms under which one claim works. Times are seconds of the worker's steady clock.
 
     The database's clock decides about the deadline. The worker knows what was left when the claim was written, some
-    time between asking for it and having it: it starts nothing from the earliest moment on at which the deadline may
-    have come, and gives up at the latest.
+    time between asking for the claim and having it. So it knows the deadline's earliest and latest moment: from the
+    earliest on it starts nothing, and at the latest it gives up.
     """
 
     def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:
@@ -36,7 +36,7 @@ class Terms:
         return math.inf if self._max_calls is None else max(0, self._max_calls - sent)
 
     def starts_by(self, announcing_at: float, seconds: float) -> float:
-        """Return until when calls may start whose announcement was sent off at a time, and gives them so long."""
+        """Return until when calls may start that were announced at a time and have so long to start."""
         return min(announcing_at + seconds, self._deadline_earliest)
 
     def rest_ms(self, now: float) -> int:
@@ -45,5 +45,5 @@ class Terms:
         return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0
 
     def forbids_start(self, now: float) -> bool:
-        """Whether the deadline may have come."""
+        """Whether the deadline may have passed."""
         return now >= self._deadline_earliest

@@ -42,11 +42,11 @@ class Host(NamedTuple):
     route: Route
     seconds: float  # for how long it starts calls
     name: str = ""  # set for a host that replaces itself: its own next claim takes its last one over
-    # Names others who make a task's calls; where it gives None, the worker makes the calls itself.
+    # Gives the caller that makes a task's calls; where it gives None, the worker makes them itself.
     caller_for: Callable[[Claim], ModelCaller | None] = lambda claim: None
     slack_seconds: float = 0.0  # what the way to such a caller may take, there and back, at most
     stands_in: bool = False  # it works in place of a host that did not come
-    hint: Hint | None = None  # given when the task may have ended; None: nobody can tell this host
+    hint: Hint | None = None  # given when the task may have ended; None: this host hears of nothing
     # Hears of each write that has landed, and of the end of the work. True: the task has ended.
     wrote: Callable[[Mark, bool], None] = lambda mark, ended: None
 
@@ -66,7 +66,7 @@ class Worker:
     storage: Storage = field(default_factory=Storage)  # how large the database is, as the isolate knows it
     heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)  # that the isolate has written lately
     news: ModelNews = field(default_factory=ModelNews)  # of its models, as the isolate knows them
-    marks: Marks = field(default_factory=Marks)  # how far the isolate's workers have come with their tasks
+    marks: Marks = field(default_factory=Marks)  # up to which write each of the isolate's workers is
     deliverer: Deliverer | None = None  # sends webhooks; None: this deployment sends none
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:

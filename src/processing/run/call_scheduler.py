@@ -61,7 +61,7 @@ class CallScheduler:
         Where a run of the queue has only waited for its turn to ask, the task comes back ever later: each time is a
         message and a claim.
 
-        On the direct route cron brings the task back, once a minute. So after a failure the next run comes too soon
+        On the direct route cron brings the task back, once a minute. So after a failure the next run starts too soon
         rather than too late, and sits out what is left.
         """
         if self._route is Route.QUEUE and not self._ledger.ended and self._ledger.patience.away(now):

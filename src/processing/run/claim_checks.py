@@ -61,7 +61,7 @@ class ClaimChecks:
         if groups_out == 0:
             return math.inf
         due_at = math.inf
-        if self._context.allowance.allows_look(groups_out):
+        if self._context.allowance.allows_read(groups_out):
             due_at = self._schedule.next_at(wrote_at, self._context.latency.seconds(clock.now()))
         if due_at == math.inf and not self._said_spent:
             self._said_spent = True
@@ -79,7 +79,7 @@ class ClaimChecks:
         if given is not None and given >= self._context.claim.fence:
             log("let_go", told=True)
             raise ClaimLost
-        hinted = given is not None and self._context.allowance.allows_look(groups_out)
+        hinted = given is not None and self._context.allowance.allows_read(groups_out)
         if not hinted and clock.now() < self.next_at(wrote_at, groups_out):
             return
         seconds = start_seconds(self._context.latency.seconds(clock.now()))

@@ -37,6 +37,6 @@ class RunContext:
     asked_at: float  # when the claim was sent to the database
     granted_at: float  # when its answer was there
     start_seconds: float  # how long the calls that the claim announced may take to start
-    hint: Hint | None  # given when the task may have ended; None: nobody can tell this host
+    hint: Hint | None  # given when the task may have ended; None: this host hears of nothing
     chance: Callable[[], float]  # numbers from 0 to 1
     wrote: Callable[[int], None]  # hears the step of each write that has landed

@@ -27,7 +27,7 @@ class Gossip:
     def to_send(self, groups_out: int) -> Told | None:
         """Give what the next write is to tell, if some calls fail of late: what no run of this isolate has told."""
         news, now = self._news, clock.now()
-        if not (news.untold and news.is_mixed(now) and self._context.allowance.allows_look(groups_out)):
+        if not (news.untold and news.is_mixed(now) and self._context.allowance.allows_read(groups_out)):
             return None
         ms = self._database_clock.ms
         calls = tuple(call._replace(at=ms(call.at)) for call in news.calls)
@@ -46,7 +46,7 @@ class Gossip:
     async def ask(self, groups_out: int) -> None:
         """Read what other isolates have told. Without an answer in time nothing is known, and the run goes on."""
         context = self._context
-        if not context.allowance.allows_look(groups_out):
+        if not context.allowance.allows_read(groups_out):
             return
         try:
             async with asyncio.timeout(start_seconds(context.latency.seconds(clock.now()))):

@@ -113,7 +113,7 @@ class Ledger:
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
         self._pauses = StartPauses(claim.rate_waits)
-        self._announced = False  # calls were announced, and none of this run has come back since
+        self._announced = False  # calls were announced, and none of this run has returned since
         self._unsaved = UnsavedProgress(claim.step)
         self._bill = Bill(claim)
         self._stalls = claim.stalls

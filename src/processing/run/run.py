@@ -203,9 +203,9 @@ class Run:
     async def _settle(self) -> Status | None:
         """Settle the bill of a task that others have ended, or its deadline, and keep the outputs that are paid for.
 
-        The worker's own calls in flight are dropped. Lanes are told to abort theirs before the bill is written: a slow
-        database must not keep calls going that nobody wants. A lane that is not reached makes them to their end, and
-        their outputs are written then. Behind another claim nothing can be written: there the calls are in doubt.
+        The worker drops its own calls in flight. It has lanes abort theirs before the bill is written: a slow database
+        must not keep unwanted calls going. A lane that is not reached makes them to their end, and their outputs are
+        written then. Behind another claim nothing can be written: there the calls are in doubt.
         """
         if self._caller.slack_seconds:
             self._recorder.record(self._calls.ended())
