@@ -3,10 +3,10 @@
 from ...core import limits
 from ...core.errors import StoreError
 from ..worker import Worker
-from .sweep_allowance import Cost, SweepAllowance
+from .sweep_allowance import StepCost, SweepAllowance
 
 # A look, a count and the second look after it, and an erasure.
-_PAGE = Cost(4, 15)
+_PAGE = StepCost(4, 15)
 
 
 class EarlyErasure:
@@ -59,9 +59,9 @@ class EarlyErasure:
             return None
         return await self._store.erase_early(found, keep_input=keep_input)
 
-    def cost(self) -> Cost:
+    def cost(self) -> StepCost:
         """Return what it will take of the sweep, so that the duties before it leave that much."""
-        return _PAGE if not self._is_done and self._is_wanted() else Cost()
+        return _PAGE if not self._is_done and self._is_wanted() else StepCost()
 
     def _is_wanted(self) -> bool:
         return self._storage.is_over(round(limits.CLEAR_FRACTION * self._settings.storage_bytes_most))

@@ -14,10 +14,10 @@ from .erasure import Erasure
 from .expiry import Expiry
 from .folding import Folding
 from .resending import Resending
-from .sweep_allowance import Cost, SweepAllowance
+from .sweep_allowance import StepCost, SweepAllowance
 
 # The look and the write; and all their statements, with a retention more than there usually are.
-_FOLD = Cost(2, 11)
+_FOLD = StepCost(2, 11)
 
 
 @dataclass(slots=True, kw_only=True)

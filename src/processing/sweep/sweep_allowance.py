@@ -10,7 +10,7 @@ from .. import clock
 from ..allowance import slice_seconds
 
 
-class Cost(NamedTuple):
+class StepCost(NamedTuple):
     """What a step takes of an invocation, at most."""
 
     subrequests: int = 0
@@ -35,18 +35,18 @@ class SweepAllowance:
         else:
             self.seconds = seconds
             self._send_seconds = seconds or limits.DIRECT_SLICE_SECONDS
-        self._kept_back: Callable[[], Cost] = Cost
+        self._kept_back: Callable[[], StepCost] = StepCost
 
     def begin(self) -> None:
         """Start the time."""
         self._ends_at = clock.now() + self.seconds
         self._sends_until = clock.now() + self._send_seconds
 
-    def keep_back(self, cost: Callable[[], Cost]) -> None:
+    def keep_back(self, cost: Callable[[], StepCost]) -> None:
         """Keep back what a later step needs, as far as `cost` says it at the time, so that earlier ones leave it."""
         self._kept_back = cost
 
-    def affords(self, cost: Cost) -> bool:
+    def affords(self, cost: StepCost) -> bool:
         """Whether a step may be taken that costs so much."""
         return self.subrequests_left() >= cost.subrequests and self.statements_left() >= cost.statements
 
