@@ -1,10 +1,10 @@
-"""The splitter: where a long text is cut so that each chunk fits one model call.
+"""The splitter decides where a long text is cut, so that each chunk fits one model call.
 
-Offsets are Unicode code points, as Python counts them. Cuts depend on nothing but the arguments: the
-same input and options always give the same chunks, so a changed rule in here is a change of contract.
+Offsets are Unicode code points, as Python counts them. Cuts depend on the arguments alone: the same input and options
+always give the same chunks. So a changed rule in this module changes the contract.
 
-Every regular expression in here consumes each character that it looks at, or looks at a bounded
-number of them, with possessive quantifiers where it repeats: no input makes it backtrack.
+No input makes the regular expressions here backtrack. Each one consumes every character that it reads, or reads a
+bounded number of them, and repeats only with possessive quantifiers.
 """
 
 import re
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-# Kinds of boundary, as marked in a `bytearray` with one cell an offset: the higher, the better.
+# Kinds of boundary. A `bytearray` with one cell per offset marks them. A higher number is a better boundary.
 _SENTENCE, _LINE, _PARAGRAPH, _HEADING = 1, 2, 3, 4
 _BEST_FIRST = (_HEADING, _PARAGRAPH, _LINE, _SENTENCE)
 
@@ -31,16 +31,16 @@ _HEADINGS = re.compile(
     """,
     re.VERBOSE,
 )
-# Three characters or more, where CommonMark takes one: a lone "-" is more often an empty list item.
+# At least three characters. CommonMark takes one, but a lone "-" is more often an empty list item.
 _SETEXT_UNDERLINES = re.compile(r" {0,3}(?:={3,}+|-{3,}+)[ \t]*+\Z")
 
-# Marks, what closes after them, and the blanks that follow on the same line.
+# The sentence marks, the closing characters after them, and the blanks that follow on the same line.
 _SENTENCE_ENDS = re.compile(rf"([.!?。！？；…]++)[\"'”’»)\]}}」』）》〉】〕]*+([^\S{_ENDS}]*+)")
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _LEAST_FILL_DIVISOR = 4
-# How far back the last resort looks for a place that parts no visible character: a family emoji with
-# skin tones has 11 code points.
+# How far back the last resort searches for a cut that splits no visible character. A family emoji with skin tones has
+# 11 code points.
 _REACH_CHARS = 16
 
 
@@ -62,16 +62,16 @@ class TooManyChunks(ValueError):
 
 
 def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None = None) -> tuple[int, ...]:
-    """Return the end offset of each chunk, ascending; the last is `len(text)`.
+    """Return the end offset of each chunk, ascending. The last one is `len(text)`.
 
-    A chunk is at most `max_chars` code points, of which the first `overlap_chars` repeat the end of the
-    one before. It ends at the best kind of boundary in the window that fits: before a heading (Markdown
-    or chapter-like line), after a blank line, a line, a sentence, white space; and of that kind at the
-    last one that leaves at least a quarter of the window used. If no kind reaches the quarter, the best
-    kind counts wherever it stands; where there is none at all, a code point does.
+    A chunk has at most `max_chars` code points. Its first `overlap_chars` repeat the end of the chunk before. It ends
+    at the best kind of boundary that fits: before a heading (Markdown or chapter-like line), after a blank line, a
+    line, a sentence, or white space. Of that kind, the last boundary wins that fills at least a quarter of the chunk.
+    If no kind reaches the quarter, the best kind counts wherever it stands. Without any boundary the cut falls between
+    code points.
 
-    Raises `TooManyChunks` when more than `most` are needed, without cutting further than it takes to
-    know that; `ValueError` for an empty text or sizes that make no sense.
+    Raises `TooManyChunks` when the text needs more than `most` chunks, and stops cutting as soon as it knows. Raises
+    `ValueError` for an empty text or for impossible sizes.
     """
     if not text or not 0 <= overlap_chars < max_chars:
         raise ValueError("needs a text that is not empty and 0 <= overlap_chars < max_chars")
@@ -81,7 +81,7 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
     marks: bytearray | None = None
     end = 0
     while True:
-        # No later chunk takes more than `step` new code points, so this many more are needed at least.
+        # Each later chunk takes at most `step` new code points. That gives the least number of further chunks.
         limit = max(0, end - overlap_chars) + max_chars
         if most is not None and len(ends) + 1 + max(0, -(-(size - limit) // step)) > most:
             raise TooManyChunks(most)
@@ -94,9 +94,9 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
 
 
 def chunks(cuts: tuple[int, ...], overlap_chars: int) -> tuple[Chunk, ...]:
-    """Return the chunks that end at `cuts`, each reaching `overlap_chars` back into the one before.
+    """Return the chunks that end at `cuts`. Each one begins `overlap_chars` before the end of the chunk before it.
 
-    With no overlap they partition the text: their texts, joined, are the text.
+    Without overlap the chunks partition the text: joined, they are the text.
     """
     first = Chunk(0, 0, cuts[0])
     rest = (
@@ -106,7 +106,7 @@ def chunks(cuts: tuple[int, ...], overlap_chars: int) -> tuple[Chunk, ...]:
 
 
 def _cut(text: str, marks: bytearray, start: int, limit: int) -> int:
-    """Return where the chunk ends whose new code points begin at `start`: in `start + 1 … limit`."""
+    """Return where the chunk ends that adds new code points from `start` on: an offset in `start + 1 … limit`."""
     if limit - start == 1:
         return limit
     if text.startswith("\r\n", limit - 1):
@@ -125,13 +125,13 @@ def _cut(text: str, marks: bytearray, start: int, limit: int) -> int:
 
 
 def _marks(text: str) -> bytearray:
-    """Mark at each offset the best kind of boundary there; 0 for none. Words are too many to mark."""
+    """Mark each offset with its best kind of boundary, 0 for none. Word boundaries are too many to mark."""
     marks = bytearray(len(text) + 1)
     for match in _SENTENCE_ENDS.finditer(text):
-        # A mark of the ASCII range ends a sentence only before white space: not in "3.14" or "e.g.x".
+        # An ASCII mark ends a sentence only before white space, so not in "3.14" or "e.g.x".
         if match.start(2) < match.end() or not match[1].isascii():
             marks[match.end()] = _SENTENCE
-    text_line_start = None  # of the line before, if there was text on it that could be a heading's
+    text_line_start = None  # start of the line before, if that line may be the text of a heading
     for match in _LINES.finditer(text):
         start, stop = match.start(), match.start(1)
         if start == stop or text[start:stop].isspace():
@@ -158,7 +158,7 @@ def _word_start(text: str, start: int, limit: int) -> int:
 
 
 def _character_start(text: str, start: int, limit: int) -> int:
-    """Return the last offset up to `limit` that parts no visible character; `limit` if none is near."""
+    """Return the last offset up to `limit` that splits no visible character, or `limit` if none is near."""
     for offset in range(limit, max(start, limit - _REACH_CHARS), -1):
         if not _joined(text[offset - 1], text[offset]):
             return offset
@@ -166,10 +166,10 @@ def _character_start(text: str, start: int, limit: int) -> int:
 
 
 def _joined(before: str, after: str) -> bool:
-    """Whether two neighbours show as one character: a mark on its base, an emoji and its modifier or joiner.
+    """Whether two neighbours show as one character: a base and its mark, or an emoji and its modifier or joiner.
 
-    Variation selectors are of category Mn. Flags and Hangul syllables spelt in letters are not told
-    apart (Unicode Standard Annex 29 does): the chunks stay right, only such a cut shows.
+    Variation selectors are of category Mn. Flags, and Hangul syllables spelt in letters, are not recognized, unlike in
+    Unicode Standard Annex 29. A cut inside one is visible, but the chunks stay correct.
     """
     return (
         _ZERO_WIDTH_JOINER in (before, after)

@@ -1,11 +1,11 @@
-"""Every code that the API gives: of failures, of tasks and of their calls, and of problems. There are no others."""
+"""Every code that the API gives: the codes of failures, of tasks and their calls, and of problems."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class TaskCode(StrEnum):
-    """Why a task or a chunk failed, or a call did: `error.code` and `lastError.code`."""
+    """Why a task, a chunk or a call failed: `error.code` and `lastError.code`."""
 
     MODEL_UNAVAILABLE = "model_unavailable"
     MODEL_TIMEOUT = "model_timeout"

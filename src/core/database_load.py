@@ -1,26 +1,26 @@
-"""Whether the database keeps up, as one isolate sees it: new tasks are refused while it does not."""
+"""Whether the database keeps up, as one isolate sees it. While it does not, the isolate refuses new tasks."""
 
 from . import limits
 
 
 class DatabaseLoad:
-    """How long the database takes to answer this isolate's calls, and who may add to them.
+    """How long the database takes to answer this isolate's calls, and which new tasks may add to its load.
 
-    The latest call decides of which it is known whether its answer took longer than OVERLOAD_SECONDS. Of a call that
-    has been out for longer than that it is known, too. So one lost call says nothing once a later one was answered.
+    A call has a known outcome once it was answered, or once it has waited longer than OVERLOAD_SECONDS. The newest call
+    with a known outcome decides. So a lost call stops counting as soon as a later call is answered in time.
 
-    All times are seconds of the isolate's steady clock. There are numbers here and nothing that can be awaited: the
-    runtime lets no request wait for what belongs to another.
+    All times are seconds of the isolate's steady clock. This class holds plain numbers and nothing that can be awaited:
+    the runtime does not let a request wait for what another request owns.
     """
 
     def __init__(self) -> None:
-        self._out: dict[int, float] = {}  # calls that are out, and when each began
+        self._out: dict[int, float] = {}  # calls without an answer yet: number and start time
         self._calls = 0
-        self._kept_up = 0  # the number of the latest call whose answer came in time
-        self._fell_behind = 0  # the same of those whose answer did not
+        self._kept_up = 0  # number of the newest call that was answered in time
+        self._fell_behind = 0  # number of the newest call that was answered late
         self._probe_at: float | None = None  # None while the database keeps up
-        self._probe_follows = -1  # the number of the call before the last probe's
-        self._used_up_at: float | None = None  # when a write was last refused since the day's rows are used up
+        self._probe_follows = -1  # number of the last call before the newest probe
+        self._used_up_at: float | None = None  # when D1 last refused a write because the day's rows were used up
 
     def began(self, now: float) -> int:
         """Note a call that is about to be made, and return its number."""
@@ -29,7 +29,7 @@ class DatabaseLoad:
         return self._calls
 
     def ended(self, number: int, now: float, *, answered: bool) -> None:
-        """Note the end of a call. One that was taken back before the bound says nothing of the database."""
+        """Note the end of a call. A call that its caller gave up early says nothing about the database."""
         began = self._out.pop(number, None)
         if began is None:
             return
@@ -41,7 +41,10 @@ class DatabaseLoad:
             self._kept_up = max(self._kept_up, number)
 
     def is_behind(self, now: float) -> bool:
-        """Whether the database does not keep up. A call of which nothing is heard for very long has lost its caller."""
+        """Whether the database does not keep up.
+
+        A call without an answer for very long has lost its caller and is dropped.
+        """
         self._out = {
             number: began for number, began in self._out.items() if now - began <= limits.OVERLOAD_FORGET_SECONDS
         }
@@ -49,7 +52,7 @@ class DatabaseLoad:
         return max([self._fell_behind, *late]) > self._kept_up
 
     def refuses(self, now: float) -> bool:
-        """Whether a new task is refused now: the database is behind, and it is not yet time to probe it."""
+        """Whether to refuse a new task now: the database is behind, and the next probe is not due yet."""
         if not self.is_behind(now):
             self._probe_at = None
             return False
@@ -58,21 +61,21 @@ class DatabaseLoad:
         return now < self._probe_at
 
     def refused_for_the_day(self, now: float) -> None:
-        """Take note that a call was refused, since the day's allowance is used up."""
+        """Note that the database refused a call because the day's allowance is used up."""
         self._used_up_at = now
 
     def wrote(self) -> None:
-        """Take note of a write: there is an allowance."""
+        """Note a write that succeeded: the allowance is not used up."""
         self._used_up_at = None
 
     def has_used_up(self, now: float, seconds_of_day: float) -> bool:
-        """Whether the allowance of the day, of which so many seconds have passed, is used up as far as is known."""
+        """Whether the day's allowance is used up, as far as known. `seconds_of_day` have passed since midnight UTC."""
         return self._used_up_at is not None and now - self._used_up_at <= seconds_of_day
 
     def admits(self, now: float) -> bool:
-        """Whether a new task may add to the load, as a probe maybe. Who makes no call then says `unprobed`.
+        """Whether a new task may add to the load, perhaps as a probe. A caller that then makes no call says `unprobed`.
 
-        The next probe comes OVERLOAD_PROBE_SECONDS after a late answer, or after the last probe's call was given up.
+        The next probe follows OVERLOAD_PROBE_SECONDS after a late answer, or after the last probe's call was given up.
         """
         if self.refuses(now):
             return False
@@ -82,6 +85,6 @@ class DatabaseLoad:
         return True
 
     def unprobed(self, now: float) -> None:
-        """Let the next one probe if no call was made since a probe was admitted: it was refused without one."""
+        """Let the next task probe if the admitted probe made no call, because its task was refused before."""
         if self._probe_at is not None and self._probe_follows == self._calls:
             self._probe_at = min(self._probe_at, now)

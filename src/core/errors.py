@@ -1,7 +1,7 @@
-"""The errors of the world, each with a stable code and whether trying again can help.
+"""The expected errors, each with a stable code and whether a retry can help.
 
-Assertions guard against our own mistakes; these types are for what models, networks and
-databases do to us. Nothing in here carries a client's text or a key.
+These types describe what models, networks and databases do to us. Assertions guard against our own mistakes. No error
+holds a client's text or a key.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from .codes import TaskCode
 
 
 class OnceoverError(Exception):
-    """Base of every expected failure: `code` is stable, `retryable` says whether trying again can help."""
+    """Base of every expected error. `code` is stable, `retryable` says whether trying again can help."""
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
 
 
 class ConfigurationError(OnceoverError):
-    """A variable has a value that it cannot take; the message names the variable and what it takes."""
+    """A variable has a value that is not allowed. The message names the variable and the allowed values."""
 
     code = "bad_configuration"
 
@@ -28,7 +28,7 @@ class ConfigurationError(OnceoverError):
 
 
 class ConfigurationFaults(ConfigurationError):
-    """All the bad variables of a deployment; the message has a sentence for each."""
+    """All bad variables of a deployment. The message has one sentence for each."""
 
     def __init__(self, faults: Sequence[ConfigurationError]) -> None:
         OnceoverError.__init__(self, ". ".join(map(str, faults)))
@@ -37,9 +37,9 @@ class ConfigurationFaults(ConfigurationError):
 
 
 class ModelError(OnceoverError):
-    """A model call that gave no usable output. The message names the cause, never the text or the key.
+    """A model call gave no usable output. The message names the cause, never the text or the key.
 
-    `answered`: the provider said so itself, so it has counted the call. Otherwise nobody knows. `of_service`: the
+    `answered`: the provider answered, so it has counted the call. Without an answer that is unknown. `of_service`: the
     cause is the service's, whatever the call. `delay_seconds`: how long the provider asks to wait, if it says so.
     """
 
@@ -53,7 +53,7 @@ class ModelError(OnceoverError):
 
 
 class ModelUnavailable(ModelError):
-    """408, 409, 425, 5xx or no capacity: transient."""
+    """The provider answered 408, 409, 425 or 5xx, or has no capacity. Transient."""
 
     code = TaskCode.MODEL_UNAVAILABLE
     retryable = True
@@ -61,7 +61,7 @@ class ModelUnavailable(ModelError):
 
 
 class ModelTimeout(ModelError):
-    """No reply within AI_TIMEOUT_SECONDS: transient. The provider may have done the work, or have seen nothing."""
+    """No reply came within AI_TIMEOUT_SECONDS. Transient. The provider may have done the work or seen nothing."""
 
     code = TaskCode.MODEL_TIMEOUT
     retryable = True
@@ -70,7 +70,7 @@ class ModelTimeout(ModelError):
 
 
 class ModelConnectionLost(ModelError):
-    """No HTTP reply at all: transient, and unknown whether the provider saw the call."""
+    """No HTTP reply came at all. Transient. We cannot tell whether the provider saw the call."""
 
     code = TaskCode.MODEL_CONNECTION_LOST
     retryable = True
@@ -79,50 +79,53 @@ class ModelConnectionLost(ModelError):
 
 
 class CallerLost(ModelConnectionLost):
-    """Whoever made the call was lost, or had no more time for it: it says nothing of the service."""
+    """The caller was lost or ran out of time. This says nothing about the service."""
 
     of_service = False
 
 
 class CallAborted(CallerLost):
-    """A lane was told that the call's task has ended, and closed its connection: it may have been counted."""
+    """A lane closed its connection because the call's task has ended. The provider may have counted the call."""
 
 
 class ModelReplyMalformed(ModelError):
-    """A 2xx reply without a usable output in it: transient, models do recover."""
+    """A 2xx reply had no usable output. Transient: models do recover."""
 
     code = TaskCode.MODEL_REPLY_MALFORMED
     retryable = True
 
 
 class ModelRateLimited(ModelError):
-    """429: wait `delay_seconds` (None when the provider did not say). Costs the chunk no attempt."""
+    """The provider answered 429: wait `delay_seconds`, None if it named no time. This costs the chunk no attempt."""
 
     code = TaskCode.MODEL_RATE_LIMITED
     retryable = True
 
 
 class CallNotStarted(ModelError):
-    """The call was announced and, its time having passed or its claim, not made: no provider has seen it."""
+    """An announced call was not made, because its start window or its claim ran out. No provider has seen it."""
 
     code = "not_started"
     retryable = True
 
 
 class ModelRefused(ModelError):
-    """400, 401, 403, 404 and their like: the same call will be refused again, so the task fails at once."""
+    """The provider answered 400, 401, 403, 404 or similar.
+
+    It would refuse the call again, so the task fails at once.
+    """
 
     code = TaskCode.MODEL_REFUSED
 
 
 class ModelQuotaExhausted(ModelRefused):
-    """The provider's allowance is used up (Workers AI 3036): not an outage, and no retry helps today."""
+    """The provider's allowance is used up (Workers AI 3036). This is no outage, and no retry helps today."""
 
     code = TaskCode.MODEL_QUOTA_EXHAUSTED
 
 
 class StoreError(OnceoverError):
-    """D1 did not do what it was asked to: it refused a statement, and nothing has come of it."""
+    """D1 refused a statement, which then changed nothing."""
 
     code = "database_error"
     retryable = True
@@ -131,8 +134,8 @@ class StoreError(OnceoverError):
 class StoreUnavailable(StoreError):
     """D1 gave no result. A write may have landed all the same.
 
-    `passing`: sending again may help. `sends`: how often it was sent, with this error after the last time.
-    `withdrawing`: it was the withdrawal of a submission that failed, so that may land at any time.
+    `passing`: sending again may help. `sends`: how often the write was sent; this error followed the last send.
+    `withdrawing`: the withdrawal of a submission failed, so the submission may still land at any time.
     """
 
     code = "database_unavailable"
@@ -142,20 +145,20 @@ class StoreUnavailable(StoreError):
 
 
 class StoreSilent(StoreUnavailable):
-    """D1 gave no answer in time. To send again at once would add to what keeps it busy."""
+    """D1 gave no answer in time. Sending again at once would add to its load."""
 
 
 class StoreQuotaExhausted(StoreUnavailable):
-    """The account's daily allowance of rows is used up: nothing works before midnight UTC, so nothing is repeated."""
+    """The account's daily allowance of rows is used up. Nothing works before midnight UTC, so nothing is repeated."""
 
     code = "database_quota_exhausted"
     passing = False
 
 
 class StoreFull(StoreUnavailable):
-    """The database has no room for what a write would add; nothing has come of that send. Reads and erasures go on.
+    """The database has no space for what a write would add, and that send changed nothing. Reads and erasures go on.
 
-    To send again at once is no use: room comes when something is erased, or when the account has more.
+    Sending again at once does not help. Space returns when something is erased, or when the account gets more.
     """
 
     code = "storage_full"
@@ -163,21 +166,21 @@ class StoreFull(StoreUnavailable):
 
 
 class StoreCallsSpent(StoreUnavailable):
-    """The platform takes no more calls from this invocation; the next one may go on."""
+    """The platform takes no more database calls from this invocation. The next invocation may go on."""
 
     code = "database_calls_spent"
     passing = False
 
 
 class SchemaMissing(StoreError):
-    """The tables are not there: the migrations have not been applied."""
+    """The tables are missing: the migrations have not been applied."""
 
     code = "schema_missing"
     retryable = False
 
 
 class TransitionRefused(OnceoverError):
-    """The state machine has no such arrow: `source` cannot become `target`."""
+    """The state machine has no transition from `source` to `target`."""
 
     code = "transition_refused"
 

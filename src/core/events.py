@@ -1,12 +1,12 @@
-"""Which events a task has for whoever follows it, and how they are numbered: from the task's state alone. Pure.
+"""Which events a task has for its followers, and how they are numbered. Both follow from the task's state. Pure.
 
-A place says all that a client has seen: of which generation, up to which status, and how many chunks in the order of
-the text. An event is named by the place behind it. So a stream that is opened again behind any event, on another
-isolate, after a retry of the task or after its end, goes on with the same events under the same names.
+A place says how much a client has seen: which generation, up to which status, and how many chunks in text order. An
+event's name is the place right after it. So a client can open a stream again after any event: on another isolate, after
+a retry of the task, or after its end. The stream goes on with the same events under the same names.
 
-A generation has its events in this order: `pending`, `processing`, the chunks, and the status that ends it. A chunk
-follows once all chunks before it have, so a chunk behind one that has failed waits for a retry. Chunks that were sent
-in an earlier generation are not sent again: their outputs stay as they are.
+A generation has its events in this order: `pending`, `processing`, the chunks, and the final status. A chunk is sent
+once all chunks before it were sent, so a chunk after a failed one waits for a retry. Chunks that an earlier generation
+sent are not sent again: their outputs do not change.
 """
 
 import re
@@ -22,7 +22,7 @@ _ID = re.compile(ID_PATTERN)
 
 
 class Phase(IntEnum):
-    """How far a generation of a task has come. It never goes back: a task that is given back has been worked on."""
+    """How far a generation of a task has got. It never goes back: a released task stays in PROCESSING."""
 
     PENDING = 0
     PROCESSING = 1
@@ -30,7 +30,7 @@ class Phase(IntEnum):
 
 
 class Place(NamedTuple):
-    """What was seen last: `chunks` in the order of the text, and of this generation the status of this phase."""
+    """What a client saw last: `chunks` in text order, and the status of `phase` in `generation`."""
 
     generation: int
     phase: Phase
@@ -38,12 +38,12 @@ class Place(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The event's `id`: the generation, and a number that rises in it from event to event."""
+        """The event's `id`: the generation, and a number that rises with each event of that generation."""
         return f"{self.generation}-{self.chunks * len(Phase) + self.phase}"
 
 
 class State(NamedTuple):
-    """What a task's row says of its events. `started`: a worker has had it, in this generation or an earlier one."""
+    """What a task's row says about its events. `started`: a worker has had the task, in this generation or before."""
 
     generation: int
     status: Status
@@ -51,7 +51,7 @@ class State(NamedTuple):
 
 
 class Event(NamedTuple):
-    """What happened: a status, or the chunk of this index has an output. `place` is the one behind it."""
+    """One event: a new status, or an output for the chunk of this index. `place` is the place right after the event."""
 
     place: Place
     status: Status | None = None
@@ -59,7 +59,7 @@ class Event(NamedTuple):
 
 
 def place_of(text: str) -> Place | None:
-    """Read an `id`; None: it cannot be one."""
+    """Read an `id`. None: the text cannot be one."""
     if not _ID.fullmatch(text):
         return None
     generation, number = map(int, text.split("-"))
@@ -68,7 +68,7 @@ def place_of(text: str) -> Place | None:
 
 
 def has_been(place: Place, state: State, ready: int) -> bool:
-    """Whether a task in this state, of whose chunks the first `ready` have outputs, can have given this place."""
+    """Whether a task in this state can have given this place. Its first `ready` chunks have outputs."""
     if place.generation > state.generation or place.chunks > ready:
         return False
     if place.generation < state.generation or place.phase is Phase.PENDING:
@@ -77,16 +77,17 @@ def has_been(place: Place, state: State, ready: int) -> bool:
 
 
 def takes_chunks(place: Place | None, state: State) -> bool:
-    """Whether chunks may follow behind the place: not before the worker's status, nor behind the end."""
+    """Whether chunks may follow at this place: only after the `processing` status and before the end."""
     if place is not None and place.generation == state.generation and place.phase is not Phase.PENDING:
         return place.phase is Phase.PROCESSING
     return _has_begun(state)
 
 
 def events(place: Place | None, state: State, ready: int, *, all_ready: bool) -> Iterator[Event]:
-    """Give the events behind a place, None for the beginning, of which the last one leads to the task's state.
+    """Give the events after a place, None for the beginning. The last one leads to the task's state.
 
-    `ready` chunks behind the place are at hand. Unless they are `all_ready` there may be more, and the end waits.
+    `ready` chunks after the place are at hand. Unless they are `all_ready` there may be more, and the end waits for
+    them.
     """
     chunks = 0 if place is None else place.chunks
     if place is None or place.generation < state.generation:
@@ -99,14 +100,16 @@ def events(place: Place | None, state: State, ready: int, *, all_ready: bool) ->
         for chunk in range(chunks, chunks + ready):
             place = Place(state.generation, Phase.PROCESSING, chunk + 1)
             yield Event(place, chunk=chunk)
-    ends = state.status.terminal and (all_ready or place.phase is Phase.PENDING)  # then it has had no worker
+    ends = state.status.terminal and (all_ready or place.phase is Phase.PENDING)  # no worker has had this generation
     if ends and place.phase is not Phase.ENDED:
         yield Event(Place(state.generation, Phase.ENDED, place.chunks), status=state.status)
 
 
 def _has_begun(state: State) -> bool:
-    """Whether the generation has come beyond `pending`, as far as its row says: a task that was put back, begun and
-    given back looks like one that was put back, until a worker has it again.
+    """Whether the generation is past `pending`, as far as its row says.
+
+    A retried task that a worker took and released looks like a retried task that no worker has taken yet, until a
+    worker takes it again.
     """
     if state.status is Status.PENDING:
         return state.started and state.generation == 0

@@ -1,7 +1,7 @@
-"""The rule of failures: whether a failed call is its chunk's own trouble or the service's, and what follows. Pure.
+"""The rule of failures: whether a failed call is its chunk's fault or the service's, and what follows. Pure.
 
-The service is in trouble where other chunks fail too. A chunk is in trouble of its own where the same model answers the
-tenant's other chunks. Only the latter counts against a chunk. See decision 0042.
+The service is in trouble when other chunks fail too. The chunk is at fault when the same model answers the tenant's
+other chunks. Only then does the failure count against the chunk. See decision 0042.
 """
 
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ from .retry import backoff_seconds
 class Verdict(NamedTuple):
     """What a failed call means for its chunk.
 
-    `attempts` and `counted` are the chunk's totals with this call. `final`: no other call is made for it. `wait` is how
-    many seconds the next one waits; a model that is away may have it wait longer.
+    `attempts` and `counted` are the chunk's totals, this call included. `final`: the chunk gets no further call. `wait`
+    is how many seconds the next call waits. A model that is away may add to that.
     """
 
     attempts: int
@@ -28,8 +28,8 @@ class Verdict(NamedTuple):
 def counts(chunk: int, started_at: float, success_at: float, calls: Iterable[LatestCall], now: float) -> bool:
     """Whether a failure for a cause of the service counts against its chunk.
 
-    `success_at` is when a call of another chunk last succeeded with that model, whoever made it. `calls` are the latest
-    calls of the tenant's chunks with that model.
+    `success_at` is when the model last answered a call for another chunk, of any task. `calls` are the latest calls of
+    the tenant's chunks with that model.
     """
     if success_at <= started_at:
         return False
@@ -51,8 +51,8 @@ def judge(
 ) -> Verdict:
     """Say what follows from a failed call that may be made again.
 
-    `of_service`: the cause is the service's. `patient`: MODEL_PATIENCE_SECONDS is not 0. `own`: the failure counts, as
-    `counts` has it. `attempts` and `counted` are the chunk's totals before, and `calls` those with this one.
+    `of_service`: the cause is the service's. `patient`: MODEL_PATIENCE_SECONDS is not 0. `own`: `counts` says that the
+    failure counts. `attempts` and `counted` are the chunk's totals before this call, `calls` includes it.
     """
     assert calls >= 1
     if not (of_service and patient):
@@ -67,6 +67,6 @@ def judge(
 
 
 def pause_seconds(counted: int, chance: float) -> float:
-    """Return how long a chunk waits after so many counted failures. A sixth of the pause is jitter."""
+    """Return how long a chunk waits after `counted` counted failures. A sixth of the pause is jitter."""
     pauses = limits.COUNTED_PAUSES_SECONDS
     return pauses[min(counted, len(pauses)) - 1] * (5 + chance) / 6

@@ -1,6 +1,6 @@
-"""Names of tasks: clients see a task id, the inside uses a task key, which is the tenant, a colon and that id.
+"""Names of tasks. Clients use the task id. The code below HTTP uses the task key: tenant, colon, task id.
 
-Ids are UUID version 7 (RFC 9562), so that a tenant's keys sort by creation and a list needs no index of its own.
+Ids are UUIDs of version 7 (RFC 9562). So a tenant's keys sort by creation time, and a list needs no index of its own.
 """
 
 import re
@@ -28,7 +28,7 @@ def new_task_id(now_ms: int, entropy: bytes) -> str:
 
 
 def first_id(now_ms: int) -> str:
-    """Return what no id made at this time (milliseconds) or later lies below, and every earlier one does."""
+    """Return a lower bound of the ids made at this time (milliseconds) or later. Earlier ids are below it."""
     return _dashed((now_ms & ((1 << 48) - 1)) << _RANDOM_BITS)
 
 
@@ -38,7 +38,7 @@ def _dashed(number: int) -> str:
 
 
 def is_task_id(text: str) -> bool:
-    """Whether the text is an id that `new_task_id` can have made."""
+    """Whether `new_task_id` can have made the text."""
     return _ID.fullmatch(text) is not None
 
 
@@ -48,11 +48,11 @@ def task_key_of(tenant: str, task_id: str) -> TaskKey:
 
 
 def read_task_key(text: str) -> TaskKey | None:
-    """Return the text as a task key, None if `task_key_of` cannot have made it."""
+    """Return the text as a task key, or None if `task_key_of` cannot have made it."""
     return TaskKey(text) if _KEY.fullmatch(text) else None
 
 
 def split_task_key(task_key: TaskKey) -> tuple[str, str]:
-    """Return tenant and task id of a key."""
+    """Return the tenant and the task id of a key."""
     tenant, _, task_id = task_key.rpartition(":")
     return tenant, task_id

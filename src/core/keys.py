@@ -1,7 +1,7 @@
-"""API keys: `oo_<id>_<secret>`. The id finds a key; the secret, known to its holder alone, proves it.
+"""API keys: `oo_<id>_<secret>`. The id finds a key. The secret, which only its owner knows, proves it.
 
-A secret is 32 random bytes, so its plain SHA-256 can be stored: nobody guesses 256 bits, however cheap a guess is. A
-slow or salted derivation is for what people choose, and would cost each request the CPU that a Worker has not.
+A secret is 32 random bytes, so its plain SHA-256 can be stored: 256 random bits cannot be guessed. Slow or salted
+hashes protect secrets that people choose, and would cost CPU time that a Worker does not have.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ SECRET_BYTES = 32
 ID_PATTERN = "[0-9a-f]{16}"
 
 _ID = re.compile(ID_PATTERN)
-# base64url (RFC 4648) has `_` in it, so the secret is all that follows the second one.
+# base64url (RFC 4648) contains `_`, so the secret is everything after the second `_`.
 _KEY = re.compile(f"oo_({ID_PATTERN})_([A-Za-z0-9_-]{{43}})")
-# What stands in for the digest of a key that is not there. No text that anyone knows has it.
+# Compared instead of the digest when a key does not exist. No known text has this digest.
 _NO_DIGEST = "0" * 64
 
 
 class Scope(StrEnum):
-    """What a key may do; none of them implies another. `operator` extends `read` and `write` to other tenants."""
+    """What a key may do. No scope implies another. `operator` extends `read` and `write` to other tenants."""
 
     READ = "read"
     WRITE = "write"
@@ -31,23 +31,23 @@ class Scope(StrEnum):
     OPERATOR = "operator"
 
 
-# The scopes that end at the key's own tenant: those that the API gives to a key.
+# The scopes that stay within the key's own tenant. The API gives keys only these.
 OWN_SCOPES = (Scope.READ, Scope.WRITE, Scope.ADMIN)
 
 
 class Presented(NamedTuple):
-    """The two parts of a key that a client sent; nothing says yet that there is such a key."""
+    """The two parts of a key that a client sent. The key may not exist."""
 
     id: str
     secret: str
 
 
-# What a text that is no key is looked up as. The lookup finds nothing, at the cost of any other.
+# Looked up when the sent text is no key. The lookup finds nothing and costs as much as any other.
 NOBODY = Presented("", "")
 
 
 class Key(NamedTuple):
-    """A key as it is stored, without its digest. Times in milliseconds since the epoch; None never expires."""
+    """A key as stored, without its digest. Times are milliseconds since the epoch. `expires_at` None: never."""
 
     id: str
     tenant: str
@@ -58,7 +58,7 @@ class Key(NamedTuple):
 
 
 def make(entropy: bytes) -> tuple[Presented, str]:
-    """Make a key of 40 random bytes, fit for cryptography. Returns its parts and the text to show once."""
+    """Make a key from 40 random bytes of cryptographic quality. Return its parts, and the text to show once."""
     assert len(entropy) == ID_BYTES + SECRET_BYTES
     parts = Presented(
         entropy[:ID_BYTES].hex(),
@@ -68,13 +68,13 @@ def make(entropy: bytes) -> tuple[Presented, str]:
 
 
 def parse(text: str) -> Presented | None:
-    """Take a key apart; None for what `make` cannot have made, of whatever length."""
+    """Split a key into its parts. None for a text that `make` cannot have made, of any length."""
     found = _KEY.fullmatch(text)
     return None if found is None else Presented(found[1], found[2])
 
 
 def is_key_id(text: str) -> bool:
-    """Whether the text is an id that `make` can have made."""
+    """Whether `make` can have made this id."""
     return _ID.fullmatch(text) is not None
 
 
@@ -84,12 +84,15 @@ def digest(secret: str) -> str:
 
 
 def fingerprint(text: str) -> bytes:
-    """Return what stands for a whole key in memory, be it a sound one or any other text."""
+    """Return what represents a presented key in memory, valid or not."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def proves(secret: str, stored: str | None) -> bool:
-    """Whether the secret has the stored digest. Takes the same time for any secret, and for no digest (None)."""
+    """Whether the secret has the stored digest.
+
+    Every secret takes the same time, and so does a missing digest (None).
+    """
     return hmac.compare_digest(digest(secret), _NO_DIGEST if stored is None else stored)
 
 

@@ -7,7 +7,7 @@ from . import limits
 
 
 class LatestCall(NamedTuple):
-    """How the latest call for a chunk ended. `chunk` is a number that names the chunk, and tells nothing else of it."""
+    """How the latest call for a chunk ended. `chunk` is a number that identifies the chunk and reveals nothing else."""
 
     chunk: int
     at: float
@@ -15,8 +15,10 @@ class LatestCall(NamedTuple):
 
 
 class LatestCalls:
-    """The chunks that were called last, each with its latest call. One more is kept than the rule of failures reads:
-    a chunk is not judged by its own calls."""
+    """The latest call of each of the chunks that were called last.
+
+    It keeps one chunk more than the rule of failures reads, because a chunk is not judged by its own calls.
+    """
 
     def __init__(self) -> None:
         self._calls: dict[int, LatestCall] = {}
@@ -26,7 +28,7 @@ class LatestCalls:
         return iter(sorted(self._calls.values(), key=lambda call: -call.at))
 
     def note(self, call: LatestCall) -> bool:
-        """Take in a call. False: it is known already, or a later call of its chunk is, or of enough others."""
+        """Add a call. Return False if it changes nothing: a call of its chunk or of enough other chunks is as new."""
         known = self._calls.get(call.chunk)
         if known is not None and known.at >= call.at:
             return False

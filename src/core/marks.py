@@ -1,7 +1,7 @@
-"""How far tasks have come, as an isolate knows it from the workers in it: plain numbers, which its requests may share.
+"""How far tasks have got, as an isolate knows from the workers in it. These are plain numbers that requests may share.
 
-No request may await what belongs to another one, so whoever waits for a task looks here now and then. What stands here
-is a hint: it is lost with the isolate, and may be of a claim that is over. Only the database says how a task is.
+A request must not await what belongs to another request, so a waiting request checks here now and then. An entry is a
+hint: it is lost with the isolate, and it may describe a claim that is over. Only the database knows the task's state.
 """
 
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from .ids import TaskKey
 from .states import Status
 from .task import Mark, Route
 
-LAST_STEP = 2**53 - 1  # behind every write of a claim; the largest whole number that JavaScript keeps
+LAST_STEP = 2**53 - 1  # after every write of a claim; the largest whole number that JavaScript represents exactly
 
 
 class Pulse(NamedTuple):
-    """What a look at a task found: which write was its last one, its status, and on which route it is."""
+    """What one read of a task found: its last write, its status and its route."""
 
     mark: Mark
     status: Status
@@ -23,8 +23,11 @@ class Pulse(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What an isolate knows of a task. `ended`: the task ended with this mark. A worker of the isolate is at work on it
-    until `until`, by a clock that does not jump, unless it has died."""
+    """What an isolate knows about a task.
+
+    `ended`: the task ended with this mark. Until `until`, by a clock that does not jump, a worker of the isolate works
+    on the task, unless that worker has died.
+    """
 
     mark: Mark
     ended: bool
@@ -32,31 +35,31 @@ class Known(NamedTuple):
 
 
 class Marks:
-    """The memory of one isolate. Losing it costs looks at the database."""
+    """The memory of one isolate. Losing it only costs reads of the database."""
 
     def __init__(self) -> None:
         self._known: dict[TaskKey, Known] = {}
 
     def wrote(self, task_key: TaskKey, mark: Mark, until: float) -> None:
-        """Note a write that has landed. Its worker goes on, until its lease ends at the latest."""
+        """Note a write that has landed. Its worker goes on, at most until its lease ends."""
         self._note(task_key, Known(mark, ended=False, until=until))
 
     def left(self, task_key: TaskKey, fence: int, *, ended: bool) -> None:
-        """Note that a worker is through with its claim; `ended`: its task has ended."""
+        """Note that a worker is done with its claim. `ended`: its task has ended."""
         self._note(task_key, Known(Mark(fence, LAST_STEP), ended=ended, until=0.0))
 
     def ended(self, task_key: TaskKey) -> None:
-        """Note that somebody has ended, or erased, a task that a worker of this isolate has had."""
+        """Note that a client ended or erased a task that a worker of this isolate has had."""
         known = self._known.get(task_key)
         if known is not None:
             self.left(task_key, known.mark.fence, ended=True)
 
     def find(self, task_key: TaskKey) -> Known | None:
-        """Return what is known of the task."""
+        """Return what is known about the task."""
         return self._known.get(task_key)
 
     def _note(self, task_key: TaskKey, known: Known) -> None:
-        """Keep it, unless something later is known; beyond MARKS_MOST tasks the oldest goes."""
+        """Keep it unless something later is known. Beyond MARKS_MOST tasks the oldest entry goes."""
         before = self._known.get(task_key)
         if before is not None and before.mark > known.mark:
             return

@@ -1,4 +1,4 @@
-"""How outputs become the calls of a merge level. Pure, and each level has at most half as many calls."""
+"""How outputs become the calls of a merge level. Pure. Each level has at most half as many calls as the one below."""
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -10,7 +10,7 @@ _OMITTED = " […]"
 
 
 def merge_system(instructions: str) -> str:
-    """Say what a merge call is to do, given what was asked of each part."""
+    """Say what a merge call has to do. `instructions` are what the client asked for each part."""
     return (
         "The user's message holds results, in order, of applying one instruction to the consecutive parts of a "
         "long text. Make one result out of them, as if the instruction had been applied to the whole text. "
@@ -24,9 +24,9 @@ def merge_chars(max_chars: int) -> int:
 
 
 def merge_ends(sizes: Sequence[int], most_chars: int) -> tuple[int, ...]:
-    """Pack outputs of these sizes, in order, into the next level's calls: return where each call's outputs end.
+    """Pack outputs of these sizes, in order, into the next level's calls. Return where each call's outputs end.
 
-    Each call takes two outputs or more, so a level is at most half as long as the one below it and the merge ends.
+    Each call takes at least two outputs. So a level is at most half as long as the one below it, and the merge ends.
     """
     assert len(sizes) >= 2
     groups: list[int] = []
@@ -46,9 +46,9 @@ def merge_ends(sizes: Sequence[int], most_chars: int) -> tuple[int, ...]:
 
 
 def merge_message(outputs: list[str], most_chars: int) -> str:
-    """Make a call's user message out of its outputs.
+    """Make a call's user message from its outputs.
 
-    Outputs too long to share a message are shortened to a fair share of it, and marked.
+    Outputs that are too long to share a message are shortened to a fair share of it, and marked.
     """
     return CONCAT_SEPARATOR.join(_fit(outputs, most_chars))
 
@@ -60,7 +60,7 @@ def merge_groups(outputs: list[str], most_chars: int) -> list[str]:
 
 
 def _fit(group: list[str], most_chars: int) -> list[str]:
-    """Shorten the longest members until all fit: short ones keep what they have, long ones share the rest."""
+    """Shorten the longest members until all fit. Short ones stay whole, and long ones share the rest."""
     room = most_chars - len(CONCAT_SEPARATOR) * (len(group) - 1)
     if sum(map(len, group)) <= room:
         return group

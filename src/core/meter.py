@@ -1,15 +1,15 @@
-"""Counts what one invocation spends. Counters are exact; the platform bills and limits by the same units."""
+"""Counts what one invocation spends, exactly and in the units that the platform bills and limits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Meter:
-    """One invocation's use.
+    """What one invocation has used.
 
-    `subrequests` are calls to D1, to a model, to a queue and to an object, one each; `statements` are those of all
-    calls to D1. `rows_read` and `rows_written` are D1's own count, index entries included. `subrequests_taken` and
-    `statements_taken` have what is reserved, too: so much of the allowance is gone for whoever reserved none of it.
+    `subrequests` counts each call to D1, a model, a queue or an object. `statements` counts the statements of all calls
+    to D1. `rows_read` and `rows_written` are D1's own counts, index entries included. `subrequests_taken` and
+    `statements_taken` include what is reserved: work without a reservation may use only the rest.
     """
 
     def __init__(self) -> None:
@@ -23,17 +23,17 @@ class Meter:
 
     @property
     def subrequests_taken(self) -> int:
-        """Those made, and those that are reserved."""
+        """The subrequests made, and those reserved."""
         return self.subrequests + self._reserved_subrequests
 
     @property
     def statements_taken(self) -> int:
-        """Those sent, and those that are reserved."""
+        """The statements sent, and those reserved."""
         return self.statements + self._reserved_statements
 
     @contextmanager
     def reserved(self, subrequests: int, statements: int) -> Iterator[None]:
-        """Keep so much of the allowance from others that work in the same invocation, until it is spent or not."""
+        """Reserve a part of the allowance, which other work of the invocation then cannot use."""
         self._reserved_subrequests += subrequests
         self._reserved_statements += statements
         try:
@@ -43,22 +43,22 @@ class Meter:
             self._reserved_statements -= statements
 
     def spend(self, subrequests: int = 1) -> None:
-        """Book subrequests about to be made."""
+        """Count subrequests that are about to be made."""
         self.subrequests += subrequests
 
     def spend_database_call(self, statements: int) -> None:
-        """Book a call to D1, a subrequest too, about to be made."""
+        """Count a call to D1 that is about to be made. It is a subrequest too."""
         self.database_calls += 1
         self.statements += statements
         self.subrequests += 1
 
     def add_rows(self, read: int, written: int) -> None:
-        """Book what D1 says that a statement cost."""
+        """Count the rows that a statement cost, as D1 reports them."""
         self.rows_read += read
         self.rows_written += written
 
     def facts(self) -> dict[str, int]:
-        """Say it all, for the log."""
+        """Return all counts, for the log."""
         return {
             "subrequests": self.subrequests,
             "database_calls": self.database_calls,

@@ -1,7 +1,7 @@
-"""What an isolate has learnt of its models, from the calls of all its tasks. Pure: the caller reads a steady clock.
+"""What an isolate has learnt about its models from the calls of all its tasks. Pure: the caller reads a steady clock.
 
-Trouble is kept for each tenant and model, so one tenant's failures never make another tenant wait. That a model has
-answered is known to all tenants. All of it is numbers: nothing in here can be awaited.
+Failures are kept for each tenant and model, so one tenant's failures never make another tenant wait. All tenants share
+the knowledge that a model has answered. Everything here is plain numbers and cannot be awaited.
 """
 
 import math
@@ -13,7 +13,7 @@ from .trouble import Trouble
 
 
 class Answers:
-    """When a model last answered a call, of whichever tenant, and when it last came back after it had been silent."""
+    """When a model last answered a call of any tenant, and when it last answered after a silence."""
 
     def __init__(self) -> None:
         self.at = -math.inf
@@ -27,18 +27,21 @@ class Answers:
 
 
 class News:
-    """What is known of one model to one tenant. `answers` are those that the model has given to all tenants."""
+    """What is known about one model for one tenant. `answers` are those that the model gave to all tenants."""
 
     def __init__(self, answers: Answers | None = None) -> None:
         self.trouble = Trouble()
         self.calls = LatestCalls()
         self.answers = answers or Answers()
-        self.untold = False  # whether something is known that no run has told the database
+        self.untold = False  # whether no run has written the newest calls to the database yet
 
     @property
     def heard_at(self) -> float:
-        """When a task that waits for the model could last learn that it is there: from its tenant's own success, or
-        from the first one of any tenant after the model was silent."""
+        """When a waiting task could last learn that the model is back.
+
+        It learns that from its tenant's own success, or from the first success of any tenant after the model was
+        silent.
+        """
         return max(self.trouble.success_at, self.answers.back_at)
 
     def succeeded(self, chunk: int, now: float) -> None:
@@ -53,16 +56,16 @@ class News:
         self._note(LatestCall(chunk, now, False))
 
     def failed_alone(self, chunk: int, now: float) -> None:
-        """Take in a failure that counts against its chunk: the model is there."""
+        """Take in a failure that counts against its chunk. The model itself is there."""
         self.trouble.failure_at = now
         self._note(LatestCall(chunk, now, False))
 
     def malformed(self, chunk: int, now: float) -> None:
-        """Take in a reply without a usable output: no success, and no trouble of the service."""
+        """Take in a reply without usable output. It is no success, and no trouble of the service."""
         self._note(LatestCall(chunk, now, False))
 
     def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
-        """Take in what other isolates have told: their latest calls, and when one last failed."""
+        """Take in what other isolates have written: their latest calls, and when one last failed."""
         for call in calls:
             self.calls.note(call)
             if call.succeeded:
@@ -71,32 +74,32 @@ class News:
         self.trouble.failure_at = max(self.trouble.failure_at, min(failure_at, now))
 
     def is_away(self, now: float) -> bool:
-        """Whether the model is away. What is older than AWAY_SECONDS_KEPT says nothing."""
+        """Whether the model is away. Failures older than AWAY_SECONDS_KEPT do not count."""
         trouble = self.trouble
         return trouble.away and now - trouble.failure_at <= limits.AWAY_SECONDS_KEPT and not self.is_brown(now)
 
     def is_brown(self, now: float) -> bool:
-        """Whether failures are a brown-out at most: the tenant has had a success of late."""
+        """Whether failures mean at most a brown-out: the tenant has had a recent success."""
         return now - self.trouble.success_at <= limits.BROWN_OUT_SECONDS
 
     def is_mixed(self, now: float) -> bool:
-        """Whether calls have failed of late, and others succeeded: then isolates tell each other of theirs.
+        """Whether recent calls both failed and succeeded. Then isolates exchange them through the database.
 
-        While all fail there is nothing to tell: each task finds out by itself.
+        While all calls fail there is nothing to exchange: each task finds out by itself.
         """
         return now - self.trouble.failure_at <= limits.TELL_CALLS_SECONDS and self.is_brown(now)
 
     def width(self, usual: int, now: float) -> int:
-        """Return how many calls a run may have out: the share that succeeds, and all soon after the last failure.
+        """Return how many calls a run may have out: the share that succeeds, and all again soon after the last failure.
 
-        Chunks that nothing is known of count as successes.
+        Chunks without a known call count as successes.
         """
         return max(1, math.ceil(usual * min(1.0, self._share(now) + self._healed(now)) - 1e-9))
 
     def widens_at(self, out: int, usual: int, now: float) -> float:
-        """Return from when on a run may have one call more than `out`, at the latest, if no call fails until then.
+        """Return by when a run may have one call more than `out`, if no call fails before.
 
-        Infinity if all of its places are taken: then no time makes room, and the run waits for a call to end.
+        Infinity if all slots are taken: then only the end of a call frees one.
         """
         if out >= usual:
             return math.inf
@@ -114,14 +117,17 @@ class News:
 
 
 class ModelNews:
-    """What an isolate has learnt of its models, by tenant and model; beyond NEWS_MODELS_MOST the oldest goes."""
+    """What an isolate has learnt about its models, by tenant and model.
+
+    Beyond NEWS_MODELS_MOST the oldest entry goes.
+    """
 
     def __init__(self) -> None:
         self._news: dict[tuple[str, str], News] = {}
         self._answers: dict[str, Answers] = {}
 
     def of(self, tenant: str, model: str) -> News:
-        """Return what is known of a model to a tenant, to be read and written by all of its tasks."""
+        """Return what is known about a model for a tenant. All tasks of the tenant read and write it."""
         answers = self._answers.pop(model, None) or Answers()
         self._answers[model] = answers
         news = self._news.pop((tenant, model), None) or News()

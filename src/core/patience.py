@@ -1,8 +1,8 @@
-"""How long a model that is away is waited for, and who asks it meanwhile. Pure: the caller reads a steady clock.
+"""How long a task waits for a model that is away, and which task probes it. Pure: the caller reads a steady clock.
 
-A model is away when a task's latest calls have failed for a cause of the service and none has succeeded since. Then one
-call at a time asks whether it is back. While its tenant's other calls succeed now and then the model is in a brown-out:
-pauses stay short, and a run is as wide as the share of calls that succeed.
+A model is away when a task's latest calls have failed for a cause of the service, and none has succeeded since. Then
+one call at a time probes whether it is back. While some of its tenant's other calls succeed, the model is in a
+brown-out: pauses stay short, and a run has as many calls out as the share that succeeds allows.
 """
 
 import math
@@ -18,9 +18,9 @@ from .trouble import Trouble
 class Patience:
     """One run's patience with its model: when calls may start, how many, and which failures count against a chunk.
 
-    It lasts `seconds`; with 0 there is none. `news` is what the isolate knows. `away_for` and `waits` are what earlier
-    runs of the task have seen: for how many seconds the model has been away, after so many probes, the last of which
-    was `failed_for` seconds ago.
+    It lasts `seconds`, and 0 means none. `news` is what the isolate knows. The others say what earlier runs of the task
+    saw: the model has been away for `away_for` seconds, `waits` probes in a row failed, the last one `failed_for`
+    seconds ago.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class Patience:
         self._seconds = seconds
         if away_for is None or not seconds:
             self._own = Trouble()
-        else:  # those times are of the database's clock: what the isolate knows must be later beyond doubt
+        else:  # The database's clock measured these times, so the isolate's knowledge must be later beyond doubt.
             self._own = Trouble(now - away_for, waits, now - max(0.0, failed_for - limits.AWAY_CLOCK_SECONDS))
 
     @property
     def lasts(self) -> bool:
-        """Whether there is any: otherwise each failure is an attempt."""
+        """Whether the task has any patience. Without it each failure is an attempt."""
         return self._seconds > 0
 
     @property
     def away_since(self) -> float | None:
-        """Since when the model has been away, as far as this task's own calls have seen."""
+        """Since when the model has been away, as far as this task's own calls show."""
         return self._own.since
 
     @property
@@ -57,22 +57,22 @@ class Patience:
 
     @property
     def there_at(self) -> float:
-        """When the model last answered a call, of whichever task and tenant."""
+        """When the model last answered a call of any task and tenant."""
         return self._news.answers.at
 
     def counts(self, chunk: int, started_at: float, now: float) -> bool:
-        """Whether a failure is the chunk's own, as far as is known now."""
+        """Whether a failure is the chunk's own, as far as known now."""
         return counts(chunk, started_at, self.there_at, self._news.calls, now)
 
     def succeeded(self, chunk: int, now: float) -> None:
-        """Take in a success: the model is there, for all tasks."""
+        """Take in a success: the model is there for all tasks."""
         self._own.returned(now)
         self._news.succeeded(chunk, now)
 
     def answered(self, chunk: int | None, now: float) -> None:
-        """Take in an answer that was no success, and no trouble of the service: the model is not away.
+        """Take in an answer that is no success and no trouble of the service: the model is not away.
 
-        `chunk` is set if the reply had no usable output. No other failure turns out to be its chunk's own by that.
+        `chunk` is set if the reply had no usable output. Such a reply does not make other failures their chunks' own.
         """
         self._own.answered()
         self._news.trouble.answered()
@@ -80,31 +80,34 @@ class Patience:
             self._news.malformed(chunk, now)
 
     def failed(self, chunk: int, started_at: float, now: float, asked: float | None, chance: float) -> None:
-        """Take in a failure for a cause of the service, which may have `asked` for a pause in seconds."""
+        """Take in a failure for a cause of the service, which may have asked for a pause of `asked` seconds."""
         if self._seconds:
             self._own.failed(started_at, now, asked or 0.0, chance)
             self._news.failed(chunk, started_at, now, asked or 0.0, chance)
 
     def failed_alone(self, chunk: int, now: float) -> None:
-        """Take in a failure that is the chunk's own: it says nothing of the model."""
+        """Take in a failure that is the chunk's own. It says nothing about the model."""
         self._news.failed_alone(chunk, now)
 
     def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
-        """Take in what other isolates have told of their calls."""
+        """Take in what other isolates wrote about their calls."""
         self._news.told(calls, failure_at, now)
 
     def started(self, now: float) -> None:
-        """Take note of calls that start."""
+        """Note that calls start."""
         if self.narrow(now):
             self._news.trouble.probed(now)
 
     def narrow(self, now: float) -> bool:
-        """Whether one call at a time may start: the model is away, or is to others and this task has not asked yet."""
+        """Whether only one call at a time may start.
+
+        That is so when the model is away for this task, or away for others while this task has not called it yet.
+        """
         self._hear()
         return self._own.away or self._new_to_it(now)
 
     def away(self, now: float) -> bool:
-        """Whether the model is away, and this is no brown-out: the tenant has had no success of late."""
+        """Whether the model is away and this is no brown-out: the tenant has had no recent success."""
         return self.narrow(now) and not self._news.is_brown(now)
 
     def troubled_for(self, now: float) -> float:
@@ -113,26 +116,26 @@ class Patience:
         return 0.0 if since is None else now - since
 
     def width(self, usual: int, now: float) -> int:
-        """Return how many calls may be out, where they are `usual` while all succeed."""
+        """Return how many calls may be out. `usual` applies while all succeed."""
         return self._news.width(usual, now) if self._seconds else usual
 
     def widens_at(self, out: int, usual: int, now: float) -> float:
-        """Return when one call more than `out` may be, if no call ends until then."""
+        """Return when one call more than `out` may start, if no call ends before."""
         return self._news.widens_at(out, usual, now)
 
     def over(self, now: float) -> bool:
-        """Whether the model has been away for too long."""
+        """Whether the model has been away for longer than the patience lasts."""
         return self._own.since is not None and now >= self._own.since + self._seconds
 
     def opens_at(self, now: float, latest_start: float | None) -> float:
-        """Return when a call may start, never later than the patience ends; infinity while a probe is out.
+        """Return when a call may start, at the latest when the patience ends. Infinity while a probe is out.
 
-        `latest_start` is when the last of the calls that are out started, None if none is.
+        `latest_start` is when the newest call that is out started, None if no call is out.
         """
         if not self.narrow(now):
             return -math.inf
         own = self._own
-        if not own.away:  # somebody else's trouble: this task's first question does not wait for long
+        if not own.away:  # Only other tasks failed so far: this task's first probe does not wait for long.
             return math.inf if latest_start is not None else self._others_at(now, limits.AWAY_NEWCOMER_SECONDS)
         if latest_start is not None and latest_start >= own.began_at:
             return math.inf
@@ -145,16 +148,16 @@ class Patience:
         return max(own_at, min(others_at, ends_at) if now < ends_at else others_at)
 
     def _others_at(self, now: float, seconds_most: float) -> float:
-        """Return until when other tasks' questions stand in the way: for so long after the last of them at most."""
+        """Return until when other tasks' probes block this one: at most `seconds_most` after the last of them."""
         if not self._news.is_away(now):
             return -math.inf
         trouble = self._news.trouble
         return max(trouble.asked_until, min(trouble.open_at, max(trouble.probed_at, trouble.failure_at) + seconds_most))
 
     def _hear(self) -> None:
-        """Believe others when they have had a success since this task's last failure.
+        """Believe other tasks that had a success after this task's last failure.
 
-        Its own calls have had none: the time for which the task bears that goes on.
+        This task's own calls have had none, so its patience keeps running.
         """
         if self._own.away and self._news.heard_at > self._own.failure_at:
             self._own.heard(self._news.heard_at)

@@ -1,8 +1,8 @@
-"""The free plan's daily allowances: how an error says that one is used up, and when the next day's begin.
+"""The free plan's daily allowances: which errors say that one is used up, and when the next day's begin.
 
-Texts, as of November 2026: D1 "Your account has exceeded D1's free tier daily row write limit" (Debug D1, List of
-D1_ERRORs), Durable Objects "Exceeded allowed duration in Durable Objects free tier", and the same of rows and of the
-volume of requests, Queues error code 10253, FreeTierLimitExceeded (Queues error codes).
+Error texts, as of November 2026: D1 "Your account has exceeded D1's free tier daily row write limit" (Debug D1, List of
+D1_ERRORs). Durable Objects "Exceeded allowed duration in Durable Objects free tier", and similar texts for rows and
+request volume. Queues error code 10253, FreeTierLimitExceeded (Queues error codes).
 """
 
 import re
@@ -12,7 +12,7 @@ _DAY_MS = 86_400_000
 
 
 def is_used_up(message: str) -> bool:
-    """Whether an error's text says that an allowance is used up, which is no outage and ends at midnight UTC."""
+    """Whether an error's text says that an allowance is used up. That is no outage, and ends at midnight UTC."""
     return _USED_UP.search(message) is not None
 
 

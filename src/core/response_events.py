@@ -1,8 +1,8 @@
-"""Which events a response of `/v1` has, and how they are numbered: from its task's state alone. Pure.
+"""Which events a response of `/v1` has, and how they are numbered. Both follow from its task's state. Pure.
 
-The list of events of a task only ever grows at its end, so a stream that is opened again behind any number goes on with
-the same events under the same numbers. A task that its native API puts back is the exception: its end is taken back,
-and what follows takes the numbers from there.
+A task's list of events only grows at its end. So a stream that is opened again after any number goes on with the same
+events under the same numbers. One exception: a retry through the native API removes the final event, and the next
+events reuse its numbers.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from .states import Status
 
 
 class Kind(StrEnum):
-    """What an event is, in OpenAI's words. The last one has the name of how the response has ended."""
+    """What an event is, in OpenAI's words. The name of the last event depends on how the response ended."""
 
     CREATED = "response.created"
     QUEUED = "response.queued"
@@ -43,10 +43,10 @@ class ResponseEvent(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Where a response stands. `started`: a worker has had its task. `deltas`: how many pieces of its text there are.
+    """How far a response has got. `started`: a worker has had its task. `deltas`: how many pieces its text has.
 
-    These are the outputs of the first chunks, up to one without an output; or of a merge the one result, once the task
-    has completed. `all_known`: there are no more of them at this moment.
+    Each piece is the output of a chunk, up to the first chunk without one. A merge has one piece, its result, once the
+    task has completed. `all_known`: no further pieces exist at this moment.
     """
 
     status: Status
@@ -56,7 +56,7 @@ class Standing(NamedTuple):
 
     @property
     def length(self) -> int:
-        """How many events there are."""
+        """How many events exist."""
         begins = _BEFORE_TEXT if self.started else _BEFORE_TEXT - 1
         if self.deltas:
             begins = FIRST_DELTA + self.deltas
@@ -66,7 +66,7 @@ class Standing(NamedTuple):
 
 
 def response_events(standing: Standing, first: int) -> Iterator[ResponseEvent]:
-    """Give the events from the number `first` on. A failed or cancelled response ends without the end of its text."""
+    """Give the events from number `first` on. A failed or cancelled response has no events for the end of its text."""
     for number in range(first, standing.length):
         yield _event(standing, number)
 

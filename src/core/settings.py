@@ -1,7 +1,7 @@
 """The variables of a deployment, parsed and checked once per isolate.
 
-Names, defaults and meanings are the public contract's. Bad values raise a `ConfigurationError`, whose message names
-each of the variables and what it takes and never repeats a value, which may be a secret.
+The public contract defines names, defaults and meanings. Bad values raise a `ConfigurationError`. Its message names
+each bad variable and what it takes, and never repeats a value, which may be a secret.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from .webhooks import WEBHOOK_KEY_CHARS_LEAST
 EVENT_LOOPS = ("adapted", "pyodide")
 PROVIDERS = ("workers-ai", "openai", "demo")
 MODEL_OPTIONS = ("top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "reasoning_effort")
-# Fields of a call that the service writes itself, or that would change the form of its reply.
+# Fields of a call that the service sets itself, or that would change the form of its reply.
 _OWN_FIELDS = frozenset(
     {
         "max_completion_tokens",
@@ -33,41 +33,41 @@ _OWN_FIELDS = frozenset(
     }
 )
 
-# Reads one variable; None when it is not set. What is written bare in wrangler.toml arrives as a number or bool.
+# Reads one variable, None if it is not set. Values without quotes in wrangler.toml arrive as numbers or bools.
 Variables = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Checked settings; seconds and characters as the names say."""
+    """Checked settings. The comment on each field names its variable."""
 
-    provider: str = "workers-ai"
-    model: str | None = None
-    models: tuple[str, ...] = ()
-    max_output_tokens: int | None = None
-    model_options: tuple[str, ...] = MODEL_OPTIONS
-    base_url: str | None = None
-    api_key: str | None = field(default=None, repr=False)
-    timeout_seconds: float = 120.0
-    concurrency: int = 6
-    chunk_chars: int = 6_000
-    input_bytes: int = limits.INPUT_BYTES_DEFAULT
-    lease_seconds: float = 180.0
-    max_attempts: int = 3
-    patience_seconds: float = 3_600.0
-    retention_days: float = 30.0
-    plan: str = "free"
-    tasks_in_flight_most: int | None = None
-    characters_a_day_most: int | None = None
-    objects_at_work_most: int | None = None
-    require_keys: bool = True
-    keep_input: bool = False
-    cors_origins: frozenset[str] = frozenset()
-    operator_tenant: str = LOCAL
-    storage_mb_most: int = limits.STORAGE_MB_MOST["free"]
-    webhook_key: str | None = field(default=None, repr=False)
-    webhook_loopback: bool = False
-    event_loop: str = EVENT_LOOPS[0]
+    provider: str = "workers-ai"  # AI_PROVIDER, one of PROVIDERS
+    model: str | None = None  # AI_MODEL; None: the provider's default
+    models: tuple[str, ...] = ()  # AI_MODELS: further models that a client may name
+    max_output_tokens: int | None = None  # AI_MAX_OUTPUT_TOKENS
+    model_options: tuple[str, ...] = MODEL_OPTIONS  # AI_MODEL_OPTIONS: fields of a call that a client may set
+    base_url: str | None = None  # AI_BASE_URL, up to and including /v1
+    api_key: str | None = field(default=None, repr=False)  # AI_API_KEY
+    timeout_seconds: float = 120.0  # AI_TIMEOUT_SECONDS
+    concurrency: int = 6  # AI_CONCURRENCY: calls that one run makes at a time
+    chunk_chars: int = 6_000  # CHUNK_MAX_CHARS
+    input_bytes: int = limits.INPUT_BYTES_DEFAULT  # MAX_INPUT_BYTES
+    lease_seconds: float = 180.0  # LEASE_SECONDS
+    max_attempts: int = 3  # MAX_ATTEMPTS
+    patience_seconds: float = 3_600.0  # MODEL_PATIENCE_SECONDS
+    retention_days: float = 30.0  # RETENTION_DAYS
+    plan: str = "free"  # PLAN: `free` or `paid`
+    tasks_in_flight_most: int | None = None  # MAX_TASKS_IN_FLIGHT of a tenant; None: no limit
+    characters_a_day_most: int | None = None  # MAX_CHARACTERS_PER_DAY of a tenant; None: no limit
+    objects_at_work_most: int | None = None  # MAX_OBJECTS_AT_WORK of a tenant; None: no limit
+    require_keys: bool = True  # REQUIRE_KEYS
+    keep_input: bool = False  # KEEP_INPUT
+    cors_origins: frozenset[str] = frozenset()  # CORS_ORIGINS
+    operator_tenant: str = LOCAL  # OPERATOR_TENANT
+    storage_mb_most: int = limits.STORAGE_MB_MOST["free"]  # STORAGE_MB_MOST, in millions of bytes
+    webhook_key: str | None = field(default=None, repr=False)  # WEBHOOK_KEY
+    webhook_loopback: bool = False  # WEBHOOK_LOOPBACK: webhooks may go to this machine
+    event_loop: str = EVENT_LOOPS[0]  # EVENT_LOOP, one of EVENT_LOOPS
 
     @property
     def storage_bytes_most(self) -> int:
@@ -76,42 +76,42 @@ class Settings:
 
     @property
     def subrequests(self) -> int:
-        """What one invocation may spend in subrequests, on the account's plan."""
+        """How many subrequests one invocation may make on the account's plan."""
         return limits.SUBREQUESTS[self.plan]
 
     @property
     def statements(self) -> int:
-        """What one invocation may send to D1 in statements, on the account's plan."""
+        """How many D1 statements one invocation may send on the account's plan."""
         return limits.STATEMENTS[self.plan]
 
     @property
     def longest_call_seconds(self) -> float:
-        """How long a model call may take: no time to speak of where there is no network in it."""
+        """How long a model call may take: AI_TIMEOUT_SECONDS, and no time for `demo`, which uses no network."""
         return 0.0 if self.provider == "demo" else self.timeout_seconds
 
     @property
     def lease_ms(self) -> int:
-        """LEASE_SECONDS in milliseconds: how long a task may stay unclaimed before the sweep dispatches it again."""
+        """LEASE_SECONDS in milliseconds: after this time without a claim the sweep dispatches a task again."""
         return round(self.lease_seconds * 1000)
 
     def claim_ms(self, way_seconds: float, start_seconds: float) -> int:
-        """How long a claim lasts without renewal, in ms: LEASE_SECONDS, but no less than a call may take in all.
+        """How long a claim lasts without renewal, in ms: LEASE_SECONDS, but at least as long as one call may take.
 
-        It may start `start_seconds` late, has AI_TIMEOUT_SECONDS and `way_seconds` to whoever makes it and back, and
-        may wait at its end for others; only then is it recorded, and the claim renewed. Else a live worker's task would
-        be taken over.
+        A call may start `start_seconds` late, take AI_TIMEOUT_SECONDS, need `way_seconds` to its caller and back, and
+        linger at its end. Only then is it recorded and the claim renewed. A shorter claim would let others take over a
+        live worker's task.
         """
         longest = start_seconds + self.timeout_seconds + way_seconds + limits.LINGER_SECONDS_MOST
         return round(max(self.lease_seconds, longest) * 1000)
 
     @property
     def retention_ms(self) -> int:
-        """The retention in milliseconds, as the store takes it."""
+        """The retention in milliseconds."""
         return round(self.retention_days * 86_400_000)
 
 
 class Reading:
-    """Reads variables, and remembers which were asked for and which were refused."""
+    """Reads variables, and remembers which were read and which were refused."""
 
     def __init__(self, variables: Variables) -> None:
         self._variables = variables
@@ -119,17 +119,17 @@ class Reading:
         self.faults: list[ConfigurationError] = []
 
     def __call__(self, name: str) -> object:
-        """Read one variable; None when it is not set."""
+        """Read one variable. None if it is not set."""
         self.asked.add(name)
         return self._variables(name)
 
     def refuse(self, name: str, takes: str) -> None:
-        """Note a fault and go on, so that all are found. The first one of a variable counts."""
+        """Note a fault and go on, so that all faults are found. Only the first fault of a variable counts."""
         if not self.refused(name):
             self.faults.append(ConfigurationError(name, takes))
 
     def refused(self, *names: str) -> bool:
-        """Say whether any of these variables has a fault."""
+        """Whether any of these variables has a fault."""
         return any(fault.variable in names for fault in self.faults)
 
 
@@ -143,7 +143,7 @@ def load(variables: Variables) -> Settings:
 
 
 def _read(variables: Reading) -> Settings:
-    """Read all variables; a bad one is noted as a fault and counts as not set."""
+    """Read all variables. A bad one is noted as a fault and counts as not set."""
     provider = _choice(variables, "AI_PROVIDER", PROVIDERS, "workers-ai")
     timeout = _number(variables, "AI_TIMEOUT_SECONDS", 120, 0.1, 600)
     lease = _number(variables, "LEASE_SECONDS", 180, 0.2, 3_600)
@@ -228,12 +228,12 @@ def _whole(variables: Reading, name: str, default: int, least: int, most: int) -
 
 
 def _optional(variables: Reading, name: str, least: int, most: int) -> int | None:
-    """Read a whole number that may be left out."""
+    """Read an optional whole number."""
     return None if _text(variables, name) is None else _whole(variables, name, least, least, most)
 
 
 def _bound(variables: Reading, name: str, most: int) -> int | None:
-    """Read a limit that need not be; without one, or with 0, there is none."""
+    """Read an optional limit. None if it is not set or 0."""
     return _whole(variables, name, 0, 0, most) or None
 
 

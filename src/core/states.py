@@ -1,8 +1,7 @@
-"""The state machine of a task: one table, and what may be read off it.
+"""The state machine of a task: one table, and what follows from it.
 
-The SQL of `store.sql` guards each transition with the sources that stand here, the CHECK
-constraint of the schema lists these statuses, and `docs/design/state-machine.md` draws the table. Tests
-hold all three to it.
+The SQL of `store.sql` guards each transition with the sources listed here, the CHECK constraint of the schema lists
+these statuses, and `docs/design/state-machine.md` draws the table. Tests compare all three with it.
 """
 
 from enum import StrEnum
@@ -12,7 +11,7 @@ from .errors import TransitionRefused
 
 
 class Status(StrEnum):
-    """Where a task stands."""
+    """The state of a task."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -22,7 +21,7 @@ class Status(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether the task stays as it is unless a client asks for a retry."""
+        """Whether the task stays as it is, unless a client asks for a retry."""
         return self in TERMINAL
 
 
@@ -30,7 +29,7 @@ TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 
 class Transition(NamedTuple):
-    """One named arrow. `sources` holds each status it may start from, `why` what makes it happen."""
+    """One named transition. `sources` are the statuses that it may start from. `why` says what causes it."""
 
     name: str
     sources: tuple[Status, ...]
@@ -56,7 +55,10 @@ TRANSITIONS = {transition.name: transition for transition in _TABLE}
 
 
 def check(name: str, source: Status) -> Status:
-    """Return the status that transition `name` leads to from `source`; raise TransitionRefused if to none."""
+    """Return the status that transition `name` reaches from `source`.
+
+    Raises TransitionRefused if it may not start there.
+    """
     transition = TRANSITIONS[name]
     if source not in transition.sources:
         raise TransitionRefused(source, transition.target)
@@ -64,7 +66,7 @@ def check(name: str, source: Status) -> Status:
 
 
 def diagram() -> str:
-    """Draw the table as a Mermaid state diagram; `docs/design/state-machine.md` holds exactly this."""
+    """Draw the table as a Mermaid state diagram. `docs/design/state-machine.md` contains exactly this text."""
     lines = ["stateDiagram-v2", "    [*] --> pending: submit"]
     for transition in _TABLE:
         lines += [f"    {source} --> {transition.target}: {transition.name}" for source in transition.sources]

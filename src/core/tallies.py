@@ -1,18 +1,18 @@
-"""Sums over tasks that have ended: what is added up, and what can be read from the sums."""
+"""Sums over ended tasks: what is added up, and what can be read from the sums."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-# In ms: how long tasks took is counted up to each of these.
+# In ms. For each bound the sums count the tasks that took at most so long.
 BOUNDS_MS: Final = (500, 2_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000)
-# Of a task that a client puts back, its bill goes on: what had been counted of these is left out at its next end.
+# A retried task keeps its bill. So its next end adds only what was not counted at an earlier end.
 BILLED: Final = ("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens")
 COUNTS: Final = ("ended", "retries", "dead_letters")
 DURATIONS: Final = ("waited", "took")
 
 
 def duration_columns(name: str) -> tuple[str, ...]:
-    """Name the columns of one duration: how many, their sum in ms, and how many up to each of BOUNDS_MS."""
+    """Name the columns of one duration: the count, the sum in ms, and the count up to each of BOUNDS_MS."""
     return (name, f"{name}_ms", *(f"{name}_le_{bound}" for bound in BOUNDS_MS))
 
 
@@ -22,14 +22,14 @@ type Sums = Mapping[str, int]
 
 
 def added(sums: Sequence[Sums]) -> Sums:
-    """Add them up, measure by measure."""
+    """Add up sums, measure by measure."""
     return {name: sum(one[name] for one in sums) for name in MEASURES}
 
 
 def quantile_ms(sums: Sums, name: str, fraction: float) -> int | None:
-    """Say how long so large a fraction of the tasks took at most, about: None without any.
+    """Estimate the time within which this fraction of the tasks finished. None without any task.
 
-    It is interpolated between the bounds on either side. What took longer than the highest bound counts as that.
+    It interpolates between two neighbouring bounds. A time above the highest bound counts as that bound.
     """
     most = fraction * sums[name]
     if not most:

@@ -11,7 +11,7 @@ from .states import Status
 
 
 class Route(StrEnum):
-    """Which host works, or last worked, on the task."""
+    """The host that works, or last worked, on the task."""
 
     QUEUE = "queue"
     DURABLE_OBJECT = "durable-object"
@@ -19,7 +19,7 @@ class Route(StrEnum):
 
 
 class Reduce(StrEnum):
-    """What becomes of the chunks' outputs."""
+    """What the task makes of its chunks' outputs."""
 
     CONCAT = "concat"
     MERGE = "merge"
@@ -28,28 +28,24 @@ class Reduce(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """What a client asks for a task, besides its text and how that is cut.
+    """What a client asks for a task, besides its text and the cuts.
 
-    The request, the new task, a worker's claim and the task all hold it whole, and `store.options` writes and reads it.
-    `model` None is the deployment's. `metadata` is shown as it was sent, and means nothing here. `deadline_ms` is the
-    time from the submission, or from a retry, to the deadline, and `max_calls` the budget; None: no such term.
-    `chunk_chars` is the most that a chunk holds; None where the deployment is to say it.
-    `max_output_tokens` None is the deployment's, `temperature` None the provider's. `model_options` are further fields
-    of what is sent to the provider. `response` is what the answers of `/v1` echo of the request; None for a task of the
-    native API. `retention_ms` is how long the task is kept after its end, where that is shorter than the deployment's.
+    The request, the new task, a worker's claim and the task all hold these options. `store.options` writes and reads
+    them.
     """
 
-    reduce: Reduce = Reduce.CONCAT
-    model: str | None = None
-    metadata: Mapping[str, object] = field(default_factory=dict)
-    deadline_ms: int | None = None
-    max_calls: int | None = None
-    chunk_chars: int | None = None
-    max_output_tokens: int | None = None
-    temperature: float | None = None
-    model_options: Mapping[str, object] = field(default_factory=dict)
+    reduce: Reduce = Reduce.CONCAT  # how the outputs become the result
+    model: str | None = None  # None: the deployment's
+    metadata: Mapping[str, object] = field(default_factory=dict)  # shown as it was sent; has no effect
+    deadline_ms: int | None = None  # the deadline, from the submission or a retry on; None: no deadline
+    max_calls: int | None = None  # the budget; None: no budget
+    chunk_chars: int | None = None  # the most that a chunk holds; None: not kept, or the deployment decides
+    max_output_tokens: int | None = None  # None: the deployment's
+    temperature: float | None = None  # None: the provider's
+    model_options: Mapping[str, object] = field(default_factory=dict)  # further fields of the calls to the provider
+    # what answers of `/v1` repeat from the request; None: a task of the native API
     response: Mapping[str, object] | None = None
-    retention_ms: int | None = None
+    retention_ms: int | None = None  # how long the task is kept after its end, if shorter than the deployment's
 
 
 CONCAT_SEPARATOR = "\n\n"
@@ -60,7 +56,7 @@ _CUT_OFF = frozenset({"length", CONTENT_FILTER})
 
 
 def is_truncated(finish_reason: str | None) -> bool:
-    """Whether an output that ended for this reason was cut off, by its length or by a filter."""
+    """Whether an output with this finish reason was cut off, by its length or by a filter."""
     return finish_reason in _CUT_OFF
 
 
@@ -70,12 +66,12 @@ def minimum_calls(chunks: int, reduce: Reduce) -> int:
 
 
 def calls_left(total: int, completed: int, reduce: Reduce) -> int:
-    """Return the calls that a task which has not ended well needs at the least: its other chunks, and a merge."""
+    """Return the calls that an unfinished or failed task still needs at least: for its other chunks, and to merge."""
     return minimum_calls(total, reduce) - completed
 
 
 class Failure(NamedTuple):
-    """Why a task or a chunk failed. `message` is written for the client and holds none of its text."""
+    """Why a task or a chunk failed. `message` is written for the client and contains none of its text."""
 
     code: TaskCode
     message: str
@@ -83,14 +79,14 @@ class Failure(NamedTuple):
 
     @classmethod
     def of(cls, code: str, message: str, retryable: bool) -> "Failure":
-        """Make the failure of a call from its error. Raises ValueError for a code that no task may show."""
+        """Make the failure of a call from its error. Raises ValueError for a code that tasks do not have."""
         return cls(TaskCode(code), message, retryable)
 
 
 class LastError(NamedTuple):
-    """The last call that failed, unless one has succeeded since: `calls` in a row did. A merge has no `chunk`.
+    """The latest failed call, unless a call has succeeded since.
 
-    `since` is when the first of them started.
+    `calls` calls in a row have failed. `since` is when the first of them started. A call of a merge has no `chunk`.
     """
 
     code: TaskCode
@@ -102,9 +98,9 @@ class LastError(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Why nothing is being done for a task, and until when; None: nobody knows.
+    """Why no work is done for a task, and until when. `until` None: unknown.
 
-    `ahead` are the tenant's tasks that came before it and have not ended, where that is known.
+    `ahead` counts the tenant's unfinished tasks that came before it, if known.
     """
 
     reason: str
@@ -113,7 +109,7 @@ class Wait(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """The bill: `model_calls` counts every call sent, the `in_doubt` ones among them included."""
+    """The bill. `model_calls` counts every call that was sent, including those in doubt."""
 
     model_calls: int
     minimum_calls: int
@@ -123,7 +119,7 @@ class Usage(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a task works on, but for the text itself: what is done with each chunk, and code points of both."""
+    """What a task works on, without the text itself: the instructions for each chunk, and lengths in code points."""
 
     instructions: str
     overlap: int
@@ -131,7 +127,7 @@ class Source(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Which write of a task: the fence of its claim, and its step. A later write has a greater mark."""
+    """Identifies a write of a task: the fence of its claim, and its step. A later write has a greater mark."""
 
     fence: int
     step: int
@@ -142,27 +138,19 @@ UNTOUCHED = Mark(0, 0)  # of a task that no worker has had
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One task. `result` is a string or, for `reduce: none`, a list of strings; None until completed.
+    """One task.
 
-    `task_key` is its tenant and id. `truncated` counts outputs, those of merges too. `overdue`: its deadline has
-    passed, and nobody has ended it yet. `late`: nobody works on it, and it is to be sent off again. `unanswered`: that
-    was done before, and nobody came. `read_at` is when the database gave it. `source` is None in lists.
-    `starts_by` is by when the calls that are out had to start, None if none is; `free_at` when somebody may take the
-    task from the worker that has it. `pace_ms` is the time from one finished call to the next, None until it is known.
-    `news_at` is when something last happened: a submission, a retry, a sending, an announcement, or the first of
-    a row of failures. `filtered`: an output that makes the result was cut off by a content filter. `announced_at` is
-    when calls were last announced. Calls are level and position: `calls_out` are announced and may be under way,
-    `calls_in_doubt` lost their worker at the latest takeover, or with a lease now over. `mark` is of the last write.
+    Calls are given as level and position.
     """
 
-    task_key: TaskKey
+    task_key: TaskKey  # tenant and id
     status: Status
     route: Route
     options: TaskOptions
     total: int
     completed: int
-    failed: int
-    truncated: int = 0
+    failed: int  # failed chunks
+    truncated: int = 0  # outputs that were cut off, including those of merges
     usage: Usage
     attempts: int
     failure: Failure | None
@@ -170,39 +158,37 @@ class Task:
     started_at: int | None
     finished_at: int | None
     expires_at: int | None
-    deadline_at: int | None = None
-    overdue: bool = False
-    late: bool = False
-    unanswered: bool = False
+    deadline_at: int | None = None  # None: no deadline
+    overdue: bool = False  # its deadline has passed, but it has not been ended yet
+    late: bool = False  # no worker has it, and it must be dispatched again
+    unanswered: bool = False  # it was dispatched again in vain
     waiting_for: Wait | None = None
     last_error: LastError | None = None
-    starts_by: int | None = None
-    free_at: int | None = None
-    pace_ms: int | None = None
-    news_at: int = 0
-    read_at: int = 0
-    result: str | tuple[str, ...] | None = None
-    filtered: bool = False
-    source: Source | None = None
-    announced_at: int | None = None
-    calls_out: tuple[tuple[int, int], ...] = ()
+    starts_by: int | None = None  # by when the calls that are out had to start; None: no call is out
+    free_at: int | None = None  # when another worker may take the task over
+    pace_ms: int | None = None  # the time from one finished call to the next; None until known
+    news_at: int = 0  # last submission, retry, dispatch, announcement, or first failure of a row
+    read_at: int = 0  # when the database answered
+    result: str | tuple[str, ...] | None = None  # a list for `reduce: none`; None until completed
+    filtered: bool = False  # a content filter cut off an output that makes the result
+    source: Source | None = None  # None in lists
+    announced_at: int | None = None  # when calls were last announced
+    calls_out: tuple[tuple[int, int], ...] = ()  # announced, and perhaps under way
+    # they lost their worker at the latest takeover, or their lease is over
     calls_in_doubt: tuple[tuple[int, int], ...] = ()
-    mark: Mark = UNTOUCHED
+    mark: Mark = UNTOUCHED  # of the last write
 
     @property
     def id(self) -> str:
-        """What clients call it."""
+        """The task's name for clients."""
         return split_task_key(self.task_key)[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkView:
-    """A chunk that is finished: `completed` with its output, or `failed` with its failure.
+    """A finished chunk: `completed` with its output, or `failed` with its failure.
 
-    `finish_reason` is the provider's word for why the output ends; None: not known. `started_at` and `finished_at` are
-    the start and the end of the call that gave the output, or of the group in which a lane made it; None: not kept.
-    `first_started_at` is when the first of all its calls started; None: an earlier worker made that one. `lane` is the
-    number of the lane that made the call; None: the task's own worker did.
+    None means unknown or not kept, unless a comment says otherwise.
     """
 
     index: int
@@ -211,11 +197,11 @@ class ChunkView:
     output: str | None
     attempts: int
     failure: Failure | None
-    finish_reason: str | None = None
-    started_at: int | None = None
-    finished_at: int | None = None
-    first_started_at: int | None = None
-    lane: int | None = None
+    finish_reason: str | None = None  # the provider's reason for the end of the output
+    started_at: int | None = None  # start of the call that gave the output, or of its group in a lane
+    finished_at: int | None = None  # end of that call, or of its group in a lane
+    first_started_at: int | None = None  # start of the first of all its calls; None: an earlier worker made it
+    lane: int | None = None  # number of the lane that made the call; None: the task's own worker did
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,5 +220,5 @@ class NewTask:
 
     @property
     def minimum_calls(self) -> int:
-        """What the task needs when nothing fails, as far as it is known before it runs."""
+        """What the task needs without failures, as far as known before it runs."""
         return minimum_calls(len(self.cuts), self.options.reduce)

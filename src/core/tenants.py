@@ -1,16 +1,16 @@
-"""Tenants: whose a task is. A tenant comes from the API key alone; without keys there is one, `local`."""
+"""Tenants own tasks. The API key alone decides the tenant. Without keys there is one tenant, `local`."""
 
 import re
 
 LOCAL = "local"
 TENANT_PATTERN = "[a-z0-9][a-z0-9-]{0,62}"
-TENANTS_A_PAGE = 8  # that a request for all tenants visits: each costs one to three calls to D1
-TENANT_TASKS_MOST = 500  # tasks of a tenant that its figures count, the newest: a row read for each
+TENANTS_A_PAGE = 8  # that a request for all tenants reads: each costs one to three calls to D1
+TENANT_TASKS_MOST = 500  # newest tasks of a tenant that its figures count: each reads one row
 TENANT_TAKES = "1 to 63 lower-case letters, digits and hyphens, no hyphen first"
 
 _TENANT = re.compile(TENANT_PATTERN)
 
 
 def is_tenant(text: str) -> bool:
-    """Whether the text may name a tenant: it becomes a part of keys, up to their first colon."""
+    """Whether the text may name a tenant. The name becomes the part of keys before their first colon."""
     return _TENANT.fullmatch(text) is not None

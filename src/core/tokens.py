@@ -1,8 +1,8 @@
-"""How many tokens a model will read, estimated: models split text differently, and none is asked.
+"""Estimates how many tokens a model will read. Models split text differently, and none is asked.
 
-The rule: a character of Chinese, Japanese or Korean writing, full-width punctuation included, counts as one token,
-any other four to a token, rounded up for each message. Current tokenizers need about 0.6 to 1.5 tokens for the first
-and one for 3 to 5 characters of English; other alphabets may need twice as many as is said here.
+The rule: a character of Chinese, Japanese or Korean writing counts as one token, full-width punctuation included. Four
+other characters make one token, rounded up for each message. Current tokenizers need about 0.6 to 1.5 tokens for one
+such character, and one for 3 to 5 characters of English. Other alphabets may need twice the estimate.
 """
 
 import re
@@ -22,9 +22,9 @@ _WIDE = re.compile(
 
 
 def estimated_tokens(text: str, chunks: Iterable[Chunk], instructions: str) -> int:
-    """Estimate what the calls for these chunks of a text take in, each with the instructions.
+    """Estimate the input tokens of the calls for these chunks. Each call repeats the instructions.
 
-    Takes time in proportion to the text and the number of chunks, however far the chunks overlap.
+    The time grows with the length of the text and the number of chunks, not with the overlap.
     """
     spans = [(chunk.start, chunk.end) for chunk in chunks]
     offsets = sorted({offset for span in spans for offset in span})

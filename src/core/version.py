@@ -1,4 +1,4 @@
-"""Which code this is, and which schema it needs. Tests hold both to `pyproject.toml` and `migrations/`."""
+"""The version of this code, and the schema it needs. Tests compare them with `pyproject.toml` and `migrations/`."""
 
 from typing import Final
 

@@ -1,8 +1,8 @@
-"""Which URLs a webhook may be sent to: the rules against requests that reach where a client could not.
+"""Which URLs a webhook may be sent to. The rules block requests to places that the client could not reach itself.
 
-The check reads the text by itself, and takes only what every parser reads alike: no parser's leniency is relied on, and
-none of its repairs (tabs left out, backslashes turned, dots of other scripts folded) has anything to work on. What a
-name resolves to is not known here: a private address behind a public name is the platform's to refuse (decision 0028).
+The check reads the text itself and accepts only what every parser reads in the same way. So it relies on no parser's
+tolerance, and no parser's repairs (dropped tabs, turned backslashes, folded dots of other scripts) can apply. It does
+not resolve names: the platform must refuse a private address behind a public name (decision 0028).
 """
 
 import re
@@ -12,14 +12,14 @@ from . import limits
 TAKES = "https, on port 443, to a public name with a dot in it: no address, no user info, no fragment"
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_TOP = "(?:[a-z]{2,63}|xn--[a-z0-9-]{1,58}[a-z0-9])"  # a last label with no letter, or 0x7f, would make it an address
-_TAIL = r"(?:[/?][!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]*)?"  # no fragment, no backslash, nothing that is not ASCII
-# Without ASCII, letters that fold to one of these would be of them: the long s, the Kelvin sign, the i without a dot.
+_TOP = "(?:[a-z]{2,63}|xn--[a-z0-9-]{1,58}[a-z0-9])"  # a last label without letters, or 0x7f, would make it an address
+_TAIL = r"(?:[/?][!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]*)?"  # no fragment, no backslash, only ASCII
+# Without re.ASCII, letters that fold to these would match too: the long s, the Kelvin sign, the i without a dot.
 _PUBLIC = re.compile(rf"(?i:https)://(?P<host>(?i:(?:{_LABEL}\.)+{_TOP}))(?::443)?{_TAIL}", re.ASCII)
 _LOOPBACK = re.compile(rf"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::(?P<port>[1-9][0-9]{{0,4}}))?{_TAIL}")
 
 _HOST_CHARS_MOST = 253  # RFC 1035
-# Names for use inside a network, or for none (RFC 6761, 6762, 7686, 8375, 9476; ICANN: .internal; what routers use).
+# Names for use inside a network, or for no use (RFC 6761, 6762, 7686, 8375, 9476; ICANN: .internal; router defaults).
 _INTERNAL = frozenset(
     [
         "localhost",
@@ -39,12 +39,12 @@ _INTERNAL = frozenset(
         "alt",
     ]
 )
-# Public names that spell out an address, or that always mean the machine itself.
+# Public names that contain an address, or that always mean the machine itself.
 _SPELT = ("nip.io", "sslip.io", "xip.io", "traefik.me", "localtest.me", "lvh.me", "vcap.me", "lacolhost.com")
 
 
 def refusal(url: str, *, loopback: bool = False) -> str | None:
-    """Say what is wrong with a URL; None: it may be used. `loopback`: this machine is allowed, on any port."""
+    """Say what is wrong with a URL. None: it may be used. `loopback`: this machine is allowed, on any port."""
     if len(url) > limits.WEBHOOK_URL_CHARS_MOST:
         return f"must have at most {limits.WEBHOOK_URL_CHARS_MOST} characters"
     if loopback and (found := _LOOPBACK.fullmatch(url)) is not None and int(found["port"] or 80) <= 65_535:

@@ -23,11 +23,11 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 
 _ENDPOINT_ID = re.compile(ENDPOINT_ID_PATTERN)
 _DELIVERY_ID = re.compile("evt_([0-9a-f]{32})_([0-9]{1,9})_([0-9]{1,15})_([0-9a-f]{24})")
-_DOMAIN = b"onceover webhook secret 1\0"  # so that the key can be used for something else, too, one day
+_DOMAIN = b"onceover webhook secret 1\0"  # domain separation: the key may serve another purpose one day
 
 
 class Event(StrEnum):
-    """What an endpoint may be told of: the ends of tasks from `/v1`, and of the others."""
+    """The events of an endpoint: ends of tasks from `/v1`, and ends of other tasks."""
 
     RESPONSE_COMPLETED = "response.completed"
     RESPONSE_FAILED = "response.failed"
@@ -52,7 +52,7 @@ class AttemptFailure(StrEnum):
 
 
 class DeliveryOutcome(StrEnum):
-    """How a delivery ended: it was taken; the endpoint is no more; or a day was not enough."""
+    """How a delivery ended: it was accepted, the endpoint is gone, or all attempts of a day failed."""
 
     DELIVERED = "delivered"
     GONE = "gone"
@@ -60,10 +60,10 @@ class DeliveryOutcome(StrEnum):
 
 
 class DeliveryKey(NamedTuple):
-    """Names a delivery: which end of which task, told to whom. Its id is what a receiver tells repetitions by.
+    """Names a delivery: which end of which task, and for which endpoint. Receivers detect repetitions by its id.
 
-    `ended_at` is when the task ended, in ms since the epoch. Once the database was set back in time, a task may end
-    again in the same generation, and maybe otherwise: that is another end, and receivers have not heard of it.
+    `ended_at` is when the task ended, in ms since the epoch. After a restore of the database a task may end again in
+    the same generation, perhaps differently. Receivers do not know that end, so it needs another id.
     """
 
     task_key: TaskKey
@@ -73,7 +73,7 @@ class DeliveryKey(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The `webhook-id`: the same over all attempts. It holds no full stop, which parts what is signed."""
+        """The `webhook-id`, the same for all attempts. It contains no full stop, which separates the signed parts."""
         _, task_id = split_task_key(self.task_key)
         end = f"{task_id.replace('-', '')}_{self.generation}_{self.ended_at}"
         return f"evt_{end}_{endpoint_id(self.endpoint_key)[3:]}"
@@ -85,7 +85,7 @@ def endpoint_key_of(tenant: str, one_id: str) -> EndpointKey:
 
 
 def endpoint_id(endpoint_key: EndpointKey) -> str:
-    """Return the id by which clients know an endpoint."""
+    """Return the endpoint's id, which clients know."""
     return endpoint_key.rpartition(":")[2]
 
 
@@ -96,12 +96,12 @@ def new_endpoint_id(entropy: bytes) -> str:
 
 
 def is_endpoint_id(text: str) -> bool:
-    """Whether the text is an id that `new_endpoint_id` can have made."""
+    """Whether `new_endpoint_id` can have made the text."""
     return _ENDPOINT_ID.fullmatch(text) is not None
 
 
 def read_delivery_id(tenant: str, text: str) -> DeliveryKey | None:
-    """Return the tenant's delivery that an id names; None if it cannot be one."""
+    """Return the tenant's delivery that an id names, or None if it cannot be one."""
     found = _DELIVERY_ID.fullmatch(text)
     assert re.fullmatch(TENANT_PATTERN, tenant)
     if found is None:
@@ -116,9 +116,9 @@ def read_delivery_id(tenant: str, text: str) -> DeliveryKey | None:
 
 
 def secret(webhook_key: str, endpoint_key: EndpointKey, generation: int) -> str:
-    """Derive an endpoint's signing secret: an HMAC-SHA-256 under the deployment's key, of endpoint and generation.
+    """Derive an endpoint's signing secret: an HMAC-SHA-256 with the deployment's key over endpoint and generation.
 
-    The key is random and the output 32 bytes, so one block is all that HKDF's expansion (RFC 5869) would do.
+    The key is random and the output has 32 bytes, so one HMAC does all that HKDF's expansion (RFC 5869) would do.
     """
     named = _DOMAIN + f"{endpoint_key}\0{generation}".encode()
     digest = hmac.digest(webhook_key.encode(), named, hashlib.sha256)
@@ -126,14 +126,14 @@ def secret(webhook_key: str, endpoint_key: EndpointKey, generation: int) -> str:
 
 
 def signature(one_secret: str, message_id: str, timestamp: int, body: str) -> str:
-    """Sign a message as Standard Webhooks does: `v1,` and an HMAC-SHA-256 in base64. `timestamp` in seconds."""
+    """Sign a message as Standard Webhooks does: `v1,` and an HMAC-SHA-256 in base64. `timestamp` is in seconds."""
     key = base64.b64decode(one_secret.removeprefix(SECRET_PREFIX))
     signed = hmac.digest(key, f"{message_id}.{timestamp}.{body}".encode(), hashlib.sha256)
     return f"v1,{base64.b64encode(signed).decode('ascii')}"
 
 
 def headers(secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> dict[str, str]:
-    """Make the headers of an attempt, with a signature by each of the secrets."""
+    """Make the headers of an attempt, with a signature for each of the secrets."""
     return {
         "content-type": "application/json",
         "user-agent": "onceover-webhooks/1",
@@ -144,7 +144,7 @@ def headers(secrets: tuple[str, ...], message_id: str, timestamp: int, body: str
 
 
 def body_of(message_id: str, event: str, ended_at: int, object_id: str) -> str:
-    """Write what is sent: it names the task and has nothing of its text. `ended_at` in milliseconds."""
+    """Write the body. It names the task and contains nothing of its text. `ended_at` is in milliseconds."""
     told = {
         "object": "event",
         "id": message_id,
@@ -156,7 +156,7 @@ def body_of(message_id: str, event: str, ended_at: int, object_id: str) -> str:
 
 
 def told_id(event: str, task_key: TaskKey) -> str:
-    """Return the id of what has ended, as the face knows it from which the task came."""
+    """Return the id of the ended task, in the form of the API that the task came from."""
     _, task_id = split_task_key(task_key)
     return f"resp_{task_id}" if event.startswith("response.") else task_id
 
@@ -165,7 +165,7 @@ def told_id(event: str, task_key: TaskKey) -> str:
 
 
 class Answer(NamedTuple):
-    """What came of an attempt: a status, or none; and how long the receiver asks to be left alone, in seconds."""
+    """The result of an attempt: a status or none, and how many seconds the receiver asks us to wait."""
 
     status: int | None
     failure: AttemptFailure | None
@@ -173,7 +173,7 @@ class Answer(NamedTuple):
 
 
 def answer_of(status: int, retry_after: float | None = None) -> Answer:
-    """Read an answer: 2xx is taken, and nothing else is. A redirect is not followed."""
+    """Read an answer. Only 2xx accepts the delivery. A redirect is not followed."""
     if 200 <= status < 300:
         return Answer(status, None)
     if status == 410:
@@ -187,7 +187,7 @@ def answer_of(status: int, retry_after: float | None = None) -> Answer:
 
 
 def outcome_of(answer: Answer, age_ms: int) -> DeliveryOutcome | None:
-    """Say whether a delivery ends with an answer, `age_ms` after it has begun; None: it is tried again."""
+    """Say how a delivery ends with this answer, `age_ms` after it began. None: it is tried again."""
     if answer.failure is None:
         return DeliveryOutcome.DELIVERED
     if answer.failure is AttemptFailure.GONE:
@@ -196,7 +196,7 @@ def outcome_of(answer: Answer, age_ms: int) -> DeliveryOutcome | None:
 
 
 def delay_ms(tries: int, retry_after: float | None, age_ms: int, chance: float) -> int:
-    """Say how long to wait after the `tries`-th failure: ever longer, a fifth of it jitter, over a day.
+    """Say how long to wait after the `tries`-th failure: ever longer, up to a fifth of it jitter, over a day.
 
     A receiver's `Retry-After` is obeyed up to an hour. The last attempt comes when the day is over, not after it.
     """

@@ -1,13 +1,13 @@
-"""The part of a task's text that a run has at hand: neighbouring chunks, and what they reach over. Pure."""
+"""The part of a task's text that a run has at hand: neighbouring chunks, and what they overlap. Pure."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The text of the chunks that end at `ends`, of which the first has the index `first`; maybe none.
+    """The text of the chunks that end at `ends`. The first one has the index `first`. There may be no chunk.
 
-    `start` is where the first begins but for its overlap with the one before. Offsets are code points of the input.
+    `start` is where the first chunk begins without its overlap. Offsets are code points of the input.
     """
 
     first: int
@@ -17,7 +17,7 @@ class Window:
     text: str
 
     def __post_init__(self) -> None:
-        """Refuse a text that is not as long as its chunks."""
+        """Refuse a text whose length does not fit its chunks."""
         assert not self.ends or len(self.text) == self.ends[-1] - self._origin, "the text does not fit its cuts"
 
     @property
@@ -26,7 +26,7 @@ class Window:
         return range(self.first, self.first + len(self.ends))
 
     def text_of(self, index: int) -> str:
-        """Return the text of a chunk that is in here."""
+        """Return the text of one of these chunks."""
         place = index - self.first
         before = self.ends[place - 1] if place else self.start
         begins = max(0, before - self.overlap)
