@@ -1,4 +1,4 @@
-"""How tasks come in: new ones under an idempotency key and within their tenant's limits, and old ones put back."""
+"""How tasks come in: new ones, under an idempotency key and within their tenant's limits, and retried ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from .sql.statement import BoundStatement, Value, as_json
 from .standing import TOMBSTONE_MS, StandingStore
 
 if TYPE_CHECKING:
-    from .joining import Joining  # imported with the first request of /v1, and not at the isolate's start
+    from .joining import Joining  # imported with the first request of /v1, not when the isolate starts
 
 
 class Limit(StrEnum):
-    """A limit of a tenant, by the name under which a refusal tells it."""
+    """A limit of a tenant. Refusals show this name."""
 
     TASKS_IN_FLIGHT = "tasks_in_flight"
     CHARACTERS_PER_DAY = "characters_per_day"
 
 
 class Conditions(NamedTuple):
-    """On what a task is accepted. None: no such condition, and no cost.
+    """The conditions for accepting a task. None means no such condition, and no cost.
 
-    `idempotency_key` is the client's, `digest` of what it asked for. `joining` tells repetitions where there is no key.
-    `queue_share` is how many tasks of a tenant that have not ended may stand in the queue.
+    `idempotency_key` is the client's, and `digest` is of its request. `joining` detects repetitions without a key.
+    `queue_share` is how many unfinished tasks of a tenant may stand in the queue.
     """
 
     idempotency_key: str | None = None
@@ -70,11 +70,11 @@ class Replayed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mismatched:
-    """The idempotency key is taken by another request."""
+    """Another request has taken the idempotency key."""
 
 
 class Refused(NamedTuple):
-    """A limit of the tenant is reached; nothing was written."""
+    """A limit of the tenant is reached. Nothing was written."""
 
     limit: Limit
 
@@ -83,13 +83,13 @@ Outcome = Accepted | Replayed | Mismatched | Refused
 
 
 class AdmissionStore(StandingStore):
-    """Tasks that come in, are put back, or are taken back at once; each method is one transaction in D1."""
+    """Accepts new tasks, withdraws them, and retries ended ones. Each method is one transaction in D1."""
 
     async def insert(self, new: NewTask, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Outcome:
-        """Write a new pending task, if the conditions are met; the sweep looks for it after `unclaimed_ms`.
+        """Write a new pending task if the conditions are met. Unclaimed for `unclaimed_ms`, the sweep dispatches it.
 
-        It may be sent again: if it landed unseen and a client deleted the task, a tombstone keeps it from coming back.
-        What was sent again and then not accepted is withdrawn: the sending before may land later, when it would be.
+        It is safe to send again: if the first send landed unseen and a client deleted the task, a tombstone stops the
+        second. A refused resend is withdrawn, because its first send may still land.
         """
         outcome = _outcome(new, on, await self._database.run(*_submission(new, unclaimed_ms, on)))
         if not isinstance(outcome, Accepted) and self._database.sends > 1:
@@ -101,11 +101,10 @@ class AdmissionStore(StandingStore):
         return outcome
 
     async def key_holder(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
-        """Say what the idempotency key stands for of a request that would make this task, or which task it joins; None:
-        nothing.
+        """Return what the idempotency key already stands for, or the task that this request joins. None: nothing.
 
-        It needs no room, and tells the size. Without a key it is the smallest of reads. With one, it notes a replay:
-        the task that is found stays.
+        It works on a full database and reports its size. Without a key it is the smallest of reads. With one it notes
+        the replay, so that the task it found stays.
         """
         if on.joining is not None:
             joins = on.joining
@@ -118,9 +117,9 @@ class AdmissionStore(StandingStore):
         return _held((await self._database.run(*batch))[-1], on.digest)
 
     async def withdraw(self, new: NewTask, on: Conditions = UNCONDITIONAL) -> None:
-        """Take a task back of which nobody knows whether it was written, or will be.
+        """Withdraw a task that may have been written, or may still be.
 
-        One that a replay was answered with stays.
+        A task that a replay was answered with stays.
         """
         task_key = new.task_key
         buried = sql.BURY_WITHDRAWN.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS)
@@ -134,10 +133,11 @@ class AdmissionStore(StandingStore):
     async def retry(
         self, task_key: TaskKey, unclaimed_ms: int, on: Conditions = UNCONDITIONAL, max_calls: int | None = None
     ) -> Accepted | None:
-        """Put a failed or cancelled task back, within its tenant's limit, maybe with a new budget of `max_calls`.
+        """Retry a failed or cancelled task within its tenant's limit. `max_calls` sets a new budget.
 
-        None: it is neither, that limit is reached, its budget ran out and does not grow, or the new one is too small.
-        If an answer was lost on the way, a pending task counts as put back: it may have been.
+        None: the task is neither failed nor cancelled, that limit is reached, its budget ran out and does not grow, or
+        the new one is too small. If an answer was lost on the way, a pending task counts as retried, because it may
+        have been.
         """
         now = await self._standing(task_key)
         if now is None:
@@ -161,7 +161,7 @@ class AdmissionStore(StandingStore):
 
 
 def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundStatement]:
-    """Return the statements of the transaction, the last of which `_outcome` reads. A plain task takes two."""
+    """Return the statements of the transaction. `_outcome` reads the last. A plain task takes two."""
     task_key = new.task_key
     tenant, _ = split_task_key(task_key)
     submission = on.submission(task_key)
@@ -237,7 +237,7 @@ def _outcome(new: NewTask, on: Conditions, results: Sequence[Sequence[Row]]) -> 
 
 
 def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:
-    """Read the rows of KEY_HOLDER, or VALID_KEY_HOLDER."""
+    """Read the rows of KEY_HOLDER or VALID_KEY_HOLDER."""
     if not holders:
         return None
     same = columns.text(holders[0], "digest") == digest
@@ -245,11 +245,11 @@ def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:
 
 
 def _joined(found: Sequence[Row], own: TaskKey) -> Replayed | None:
-    """Read the rows of JOINED: the task of another sending, if that was joined."""
+    """Read the rows of JOINED: the task of another send, if this one joined it."""
     others = [task_key for row in found if (task_key := columns.task_key(row, "task_id")) != own]
     return Replayed(others[0]) if others else None
 
 
 def _accepted(facts: Row, on: Conditions) -> Accepted:
-    """Read an OUTCOME row of a task that is there."""
+    """Read the OUTCOME row of a task that exists."""
     return Accepted(crowded=on.queue_share is not None and columns.whole(facts, "unended") > on.queue_share)

@@ -1,4 +1,4 @@
-"""Many tasks of a tenant at once: which ones, and what is done with them. Each method is one transaction in D1."""
+"""Retries or cancels many tasks of a tenant at once. Each method is one transaction in D1."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -19,14 +19,14 @@ Generations = Mapping[TaskKey, int]
 
 
 class Failed(NamedTuple):
-    """Failed tasks with their generations. `unended`: tasks of the tenant that go on, counted as far as is wanted."""
+    """Failed tasks with their generations. `unended` counts the tenant's unfinished tasks, as far as needed."""
 
     generations: Generations
     unended: int
 
 
 class Cost(NamedTuple):
-    """How many tasks a bulk retry would put back, and the calls that these need at least and make at most."""
+    """How many tasks a bulk retry would retry, and the least and the most calls that they would make."""
 
     tasks: int
     minimum_calls: int
@@ -34,9 +34,9 @@ class Cost(NamedTuple):
 
 
 class Cancelled(NamedTuple):
-    """Tasks that were cancelled. Announced calls of theirs may still start for so many milliseconds, but no others.
+    """Tasks that were cancelled. For `starting_ms` their announced calls may still start, but no others.
 
-    `objects` are those of them on which Durable Objects have worked last, with the fences up to which claims are over.
+    `objects` are those that Durable Objects worked on last, each with the fence up to which its claims are over.
     """
 
     task_keys: Sequence[TaskKey]
@@ -45,10 +45,10 @@ class Cancelled(NamedTuple):
 
 
 class BulkStore(OutboxStore):
-    """What is done to many tasks. A write names the generation of each task, as it was read."""
+    """Acts on many tasks. Each write names the generation of each task, as it was read."""
 
     async def failed(self, tenant: str, span: Span, code: TaskCode | None, most: int, on: Conditions) -> Failed:
-        """Find up to so many failed tasks, the oldest first, but none that ran out of its budget."""
+        """Find up to `most` failed tasks, oldest first, except those whose budget ran out."""
         (found,) = await self._database.run(
             sql.FAILED.bind(
                 tenant=tenant,
@@ -62,7 +62,7 @@ class BulkStore(OutboxStore):
         return Failed(_generations(found), columns.whole(found[0], "unended") if found else 0)
 
     async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int) -> Cost:
-        """Count those tasks, up to BULK_COUNT_MOST, and their calls, with so many attempts for each output."""
+        """Count those tasks, up to BULK_COUNT_MOST, and their calls with `attempts` for each output."""
         (found,) = await self._database.run(
             sql.COUNT_FAILED.bind(
                 first=span.first, behind=span.behind, code=code, attempts=attempts, most=limits.BULK_COUNT_MOST
@@ -73,7 +73,7 @@ class BulkStore(OutboxStore):
     async def retry_all(
         self, tenant: str, generations: Generations, unclaimed_ms: int, on: Conditions
     ) -> list[TaskKey]:
-        """Put the tasks back, and return those that were: none if they are too many for the tenant's limit."""
+        """Retry the tasks and return the retried ones. None is retried if they exceed the tenant's limit."""
         named = as_json(generations)
         which: dict[str, Value] = {
             "generations": named,
@@ -90,14 +90,14 @@ class BulkStore(OutboxStore):
         return [columns.task_key(row) for row in done]
 
     async def going_on_in(self, tenant: str, span: Span, status: Status | None, most: int) -> Generations:
-        """Find up to so many tasks that have not ended."""
+        """Find up to `most` unfinished tasks."""
         (found,) = await self._database.run(
             sql.GOING_ON.bind(tenant=tenant, first=span.first, behind=span.behind, status=status, most=most)
         )
         return _generations(found)
 
     async def count_going_on(self, tenant: str, span: Span, status: Status | None) -> int:
-        """Count them, up to BULK_COUNT_MOST."""
+        """Count unfinished tasks, up to BULK_COUNT_MOST."""
         most = limits.BULK_COUNT_MOST
         (found,) = await self._database.run(
             sql.COUNT_GOING_ON.bind(tenant=tenant, first=span.first, behind=span.behind, status=status, most=most)
@@ -105,7 +105,7 @@ class BulkStore(OutboxStore):
         return columns.whole(found[0], "tasks")
 
     async def cancel_all(self, generations: Generations, status: Status | None, retention_ms: int) -> Cancelled:
-        """Cancel those of the tasks that go on, in this status if one is given."""
+        """Cancel those of the tasks that are unfinished, and in `status` if it is given."""
         named = as_json(generations)
         asked_at = self._now()
         _, done, told = await self._database.run(

@@ -1,4 +1,4 @@
-"""Which chunks of a task are finished, without their outputs: what a reader needs who takes them by pages. Pure."""
+"""Which chunks of a task are finished, without their outputs, for a reader that reads them by pages. Pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from .claims import Output
 
 
 class ChunkIndex(NamedTuple):
-    """The finished chunks of a task. `sizes` are those of outputs in code points, `failed` calls and failure, by index.
+    """The finished chunks of a task, by index: `sizes` of outputs in code points, and calls and failure of `failed`.
 
     `cuts` and `overlap` place the chunks in the input.
     """
@@ -22,9 +22,10 @@ class ChunkIndex(NamedTuple):
     failed: Mapping[int, tuple[int, Failure]]
 
     def pages(self, first: int = 0, most: int = limits.CHUNKS_MOST) -> Iterator[range]:
-        """Give the finished chunks from `first` on as spans of their indices, each small enough to be read at once.
+        """Give the finished chunks from `first` on as spans of indices, each small enough to be read at once.
 
-        A span has up to `most` finished chunks, of outputs up to ANSWER_CHARS_AT_ONCE together, or one of any size.
+        A span has up to `most` finished chunks with at most ANSWER_CHARS_AT_ONCE of output together, or one chunk of
+        any size.
         """
         page: list[int] = []
         chars = 0
@@ -39,7 +40,7 @@ class ChunkIndex(NamedTuple):
             yield range(page[0], page[-1] + 1)
 
     def completed(self, output: Output) -> ChunkView:
-        """Show a chunk that has its output in its place."""
+        """Return the view of a chunk that has this output."""
         index = output.key.position
         start, end = self._span(index)
         return ChunkView(
@@ -57,7 +58,7 @@ class ChunkIndex(NamedTuple):
         )
 
     def failed_for_good(self, index: int) -> ChunkView:
-        """Show a chunk that has failed in its place."""
+        """Return the view of a chunk that has failed."""
         start, end = self._span(index)
         calls, failure = self.failed[index]
         return ChunkView(index=index, start=start, end=end, output=None, attempts=calls, failure=failure)

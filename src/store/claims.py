@@ -1,4 +1,4 @@
-"""What a worker holds while it works on a task, and what it tells the store."""
+"""What a worker knows of its claim, and what it writes under it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,21 +17,24 @@ START_MS = round(limits.START_SECONDS * 1000)
 
 
 class CallKey(NamedTuple):
-    """Names one needed output: level 0 are the chunks, each level above merges the one below."""
+    """Names one needed output. Level 0 are the chunks. Each level above merges the one below."""
 
     level: int
     position: int
 
 
 def chunk_number(task_key: TaskKey, key: CallKey) -> int:
-    """Return a number that names a chunk, or a merge's call, among those of its tenant. It tells no task's id."""
+    """Return a number that identifies a chunk, or a merge's call, within its tenant.
+
+    It does not reveal the task's id.
+    """
     return crc32(f"{task_key}/{key.level}/{key.position}".encode())
 
 
 class Tried(NamedTuple):
-    """Calls made so far for an output that is not there yet.
+    """Calls made so far for an output that does not exist yet.
 
-    `attempts` count against MAX_ATTEMPTS, `counted` are failures of the service that are the chunk's own trouble.
+    `attempts` count against MAX_ATTEMPTS. `counted` are failures for a cause of the service that are the chunk's own.
     """
 
     attempts: int = 0
@@ -39,12 +42,12 @@ class Tried(NamedTuple):
     counted: int = 0
 
     def after(self, attempts: int) -> "Tried":
-        """Return the same with one call more, which counts as so many attempts."""
+        """Return the same with one call more, which counts as `attempts`."""
         return self._replace(attempts=self.attempts + attempts, calls=self.calls + 1)
 
 
 class Told(NamedTuple):
-    """What isolates tell each other of a tenant's latest calls with one model: these, and when one last failed.
+    """What isolates exchange about a tenant's latest calls with one model: the calls, and when one last failed.
 
     Times are milliseconds since the epoch, by the database's clock.
     """
@@ -54,9 +57,9 @@ class Told(NamedTuple):
 
 
 class FailedCall(NamedTuple):
-    """A call that failed; `final` when no other will be made for it, and else none before `rests_until`.
+    """A failed call. `final`: its output gets no further call. Otherwise none starts before `rests_until`.
 
-    `held` is when it started and failed, while it is not known whether that counts. Times are in ms.
+    `held` is when the call started and failed, while it is unknown whether the failure counts. Times are in ms.
     """
 
     key: CallKey
@@ -69,59 +72,45 @@ class FailedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A claim that was granted; `holder` is its name. Totals are those of the whole task, as the worker found them.
-
-    `refused` are the calls that have failed for good, if the worker that recorded it could not end the task: no call
-    starts under such a claim. `deadline_left_ms` was left when the claim was written; None without a deadline.
-    `step` is the number of the last write. `stalls` are the claims in a row before this one that ended without a
-    finished call; for `rest_ms` from the claim on nobody else takes the task if this one ends so, too. `idle_runs` are
-    the runs in a row before this one that started nothing, `start_ms` is how long calls may start after their
-    announcement, as the database has it now.
-    `claimed_ms` is when the claim was written, by the database's clock. `window` is the text that the run begins with.
-    `merges` are the numbers of calls of the merge levels that are planned, `merge_ends` is the plan of the highest one:
-    where each of its calls' outputs end in the level below. The model has been away for `away_ms`, after `away_waits`
-    calls that asked for it. `pace_ms` is the time from one finished call to the next, None until it is known.
-    `resting` are calls that wait for so many ms more, each for itself, `held` failures of which it is not known whether
-    they count. `told` is what other isolates have told, None if
-    no call has failed of late.
-    """
+    """A granted claim. Totals are those of the whole task, as the worker found them."""
 
     task_key: TaskKey
-    holder: str = ""
+    holder: str = ""  # name of this claim
     fence: int
-    step: int
+    step: int  # number of the last write
     attempts: int
-    stalls: int
-    rest_ms: int = 0
+    stalls: int  # claims in a row before this one that ended without a finished call
+    rest_ms: int = 0  # how long the task rests, from the claim on, if this claim ends without a finished call too
     rate_waits: int
-    idle_runs: int = 0
-    start_ms: int = START_MS
+    idle_runs: int = 0  # runs in a row before this one that started no call
+    start_ms: int = START_MS  # how long after their announcement calls may start
     options: TaskOptions
     total: int
-    window: Window
+    window: Window  # the text that the run begins with
     instructions: str
     merge_chars: int
-    merges: tuple[int, ...] = ()
-    merge_ends: tuple[int, ...] = ()
+    merges: tuple[int, ...] = ()  # number of calls of each planned merge level
+    merge_ends: tuple[int, ...] = ()  # where each call's outputs of the highest planned level end in the level below
     calls_settled: int
     calls_in_doubt: int
     input_tokens: int
     output_tokens: int
     truncated: int = 0
     outputs: frozenset[CallKey]
-    tried: dict[CallKey, Tried]
+    tried: dict[CallKey, Tried]  # calls for outputs that do not exist yet
+    # calls that failed for good, if their worker could not end the task: no call starts under such a claim
     refused: dict[CallKey, Failure]
-    resting: dict[CallKey, int] = field(default_factory=dict)
-    held: tuple[FailedCall, ...] = ()
-    announced: frozenset[CallKey]
-    doubted: frozenset[CallKey]
-    deadline_left_ms: int | None = None
-    claimed_ms: int = 0
-    away_ms: int | None = None
-    away_waits: int = 0
+    resting: dict[CallKey, int] = field(default_factory=dict)  # calls that wait, and for how many ms
+    held: tuple[FailedCall, ...] = ()  # failures that may be the chunk's fault or the service's
+    announced: frozenset[CallKey]  # announced and not settled
+    doubted: frozenset[CallKey]  # in doubt since this claim took over
+    deadline_left_ms: int | None = None  # from the writing of the claim to the deadline; None: no deadline
+    claimed_ms: int = 0  # when the claim was written, by the database's clock
+    away_ms: int | None = None  # how long the model has been away
+    away_waits: int = 0  # probes in a row that failed
     last_error: LastError | None = None
-    pace_ms: int | None = None
-    told: Told | None = None
+    pace_ms: int | None = None  # the time from one finished call to the next; None until known
+    told: Told | None = None  # calls of other isolates; None if none has failed lately
 
 
 class Standing(StrEnum):
@@ -135,7 +124,7 @@ class Standing(StrEnum):
 
 
 class Unclaimed(NamedTuple):
-    """A claim that was not granted; `left_ms` until the lease ends or the task is due."""
+    """A claim that was not granted. `left_ms` is the time until the lease ends or the task is due."""
 
     standing: Standing
     left_ms: int = 0
@@ -144,9 +133,9 @@ class Unclaimed(NamedTuple):
 class Output(NamedTuple):
     """An accepted output and the number of calls it took.
 
-    `finish_reason` is the provider's word for why the output ends. The times are when the call, or the group in which a
-    lane made it, started and ended: milliseconds since the epoch by the database's clock. `lane` is that lane's number,
-    `first_ms` when the first of several calls started. None: not known, or no lane, or no other call.
+    `finish_reason` is the provider's reason for the end. `started_ms` and `ended_ms` are the times of the call, or of
+    its group in a lane, in milliseconds since the epoch by the database's clock. `lane` is the lane's number, and
+    `first_ms` is when the first of several calls started. None: unknown, or no lane, or no other call.
     """
 
     key: CallKey
@@ -160,7 +149,7 @@ class Output(NamedTuple):
 
 
 class CallTimes(NamedTuple):
-    """When a call started and ended, and when the first of several for its output started, as an output has them."""
+    """When a call started and ended, and when the first of several calls for its output started."""
 
     started: int | None = None
     ended: int | None = None
@@ -171,7 +160,7 @@ UNTIMED = CallTimes()
 
 
 class MergeLevel(NamedTuple):
-    """The plan of a merge's level: where each call's outputs end in the level below."""
+    """The plan of a merge level: where each call's outputs end in the level below."""
 
     level: int
     ends: tuple[int, ...]
@@ -179,23 +168,20 @@ class MergeLevel(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What one write under a claim says. `step` is its number. Totals are absolute, and so are times, in ms.
+    """What one write under a claim records. Totals and times are absolute, times in ms.
 
-    `finished` says that a call has finished under this claim, with an output or for good.
-    A write that failed may have landed, or may land yet. The next one tells its outputs once more, and perhaps others
-    after them: `tries` is how many each of the writes before it told, and `first_step` the number of the first of them,
-    where there is one. Under that number each output stays the same piece. `merges` are levels that are planned and not
-    written yet. `wait` is what the run waits for if no call is out. `told` is for other isolates.
+    A failed write may have landed or may still land. The next write repeats its outputs, and may add others after them.
+    Each output keeps its piece, because the pieces carry the number of the first of these writes.
     """
 
-    step: int
+    step: int  # number of this write
 
     outputs: Sequence[Output] = ()
-    tries: Sequence[int] = ()
-    first_step: int | None = None
+    tries: Sequence[int] = ()  # how many outputs each earlier one of these writes had
+    first_step: int | None = None  # number of the first of these writes; None: there was none
     failures: Sequence[FailedCall] = ()
-    merges: Sequence[MergeLevel] = ()
-    in_flight: Sequence[CallKey] = ()
+    merges: Sequence[MergeLevel] = ()  # planned levels that are not written yet
+    in_flight: Sequence[CallKey] = ()  # announced calls
     calls_settled: int
     calls_in_doubt: int
     calls_minimum: int
@@ -206,27 +192,27 @@ class Progress:
     stalls: int
     rate_waits: int
     idle_runs: int = 0
-    finished: bool = False
+    finished: bool = False  # a call has finished under this claim, with an output or for good
     away_since: int | None = None
     away_waits: int = 0
     last_error: LastError | None = None
-    wait: Wait | None = None
+    wait: Wait | None = None  # what the run waits for if no call is out
     pace_ms: int | None = None
     truncated: int = 0
-    told: Told | None = None
+    told: Told | None = None  # calls for other isolates
 
 
 class Release(NamedTuple):
-    """Ends a claim, to be taken up again after `delay_ms`; the sweep looks after `sweep_ms`."""
+    """Ends a claim. The task may be claimed after `delay_ms`, and the sweep dispatches it after `sweep_ms`."""
 
     delay_ms: int
     sweep_ms: int
 
 
 class Finish(NamedTuple):
-    """Ends a claim with a completed task; `top_level` is the merge's last one, 0 without a merge.
+    """Ends a claim with a completed task. `top_level` is the merge's last level, 0 without a merge.
 
-    The task's input is emptied with it, unless it is to be kept.
+    It also empties the task's input, unless `keep_input` is set.
     """
 
     retention_ms: int
@@ -252,9 +238,9 @@ class Fail(NamedTuple):
 
 
 class Continue(NamedTuple):
-    """Keeps the claim and renews its lease. The calls that are announced start within `start_ms` or not at all.
+    """Keeps the claim and renews its lease. The announced calls start within `start_ms` or not at all.
 
-    With `room_bytes` nothing is written unless the database has that much room beside what is written.
+    With `room_bytes`, nothing is written unless the database has that much space in addition.
     """
 
     lease_ms: int

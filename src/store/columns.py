@@ -1,4 +1,7 @@
-"""One column of a row, by its type. Rows come from our own statements: a wrong type is a bug, hence assertions."""
+"""Reads one column of a row by its type.
+
+Rows come from our own statements, so a wrong type is a bug: hence assertions.
+"""
 
 import json
 from collections.abc import Mapping
@@ -46,22 +49,22 @@ def maybe_number(row: Row, name: str) -> float | None:
 
 
 def task_key(row: Row, name: str = "id") -> TaskKey:
-    """Read a column that holds a task key; in `tasks` it is `id`."""
+    """Read a column that contains a task key. In `tasks` it is `id`."""
     return TaskKey(text(row, name))
 
 
 def whole_list(row: Row, name: str) -> tuple[int, ...]:
-    """Read a column that holds a JSON list of integers."""
+    """Read a column that contains a JSON list of integers."""
     return tuple(json.loads(text(row, name)))
 
 
 def json_object(row: Row, name: str) -> Mapping[str, object]:
-    """Read a column that holds a JSON object."""
+    """Read a column that contains a JSON object."""
     value = json.loads(text(row, name))
     assert isinstance(value, dict), name
     return value
 
 
 def maybe_json_object(row: Row, name: str) -> Mapping[str, object] | None:
-    """Read a column that holds a JSON object, or NULL."""
+    """Read a column that contains a JSON object, or NULL."""
     return None if row[name] is None else json_object(row, name)

@@ -1,4 +1,4 @@
-"""D1 as the store uses it: every call is one transaction, sent again when nobody knows whether it landed."""
+"""D1 as the store uses it. Every call is one transaction, sent again when it is unknown whether it landed."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class D1Statement(Protocol):
 
 
 class D1(Protocol):
-    """The part of the D1 binding that is used here."""
+    """The part of the D1 binding that the store uses."""
 
     def prepare(self, sql: str) -> D1Statement:
         """Prepare one statement."""
@@ -43,9 +43,9 @@ class D1(Protocol):
         ...
 
 
-# D1 tells errors apart in their messages only (see "List of D1_ERRORs" in the D1 documentation). These say that SQLite,
-# or D1 before it, has refused a statement: it has had no effect, and would be refused again. Of all others, and D1 has
-# many, nobody knows whether the transaction landed: connections lost, overload, limits of time, memory and CPU, resets.
+# D1 distinguishes errors only by message (see "List of D1_ERRORs" in the D1 documentation). These messages say that
+# SQLite, or D1 before it, refused a statement: it had no effect, and would be refused again. After any other error it
+# is unknown whether the transaction landed: lost connections, overload, limits of time, memory and CPU, resets.
 _REFUSED = (
     "sqlite_error",
     "sqlite_constraint",
@@ -57,8 +57,8 @@ _REFUSED = (
     "d1_type_error",
     "number of parameter bindings",
 )
-# No room: D1's limit of a database and of an account ("Debug D1, List of D1_ERRORs"), and SQLite's own words for it.
-# Pages that were freed are used again: what fits into them is still written, and what is deleted makes room.
+# No space: D1's limits for a database and an account ("Debug D1, List of D1_ERRORs"), and SQLite's own texts. Freed
+# pages are used again: what fits into them is still written, and deletions free space.
 _FULL = (
     "exceeded maximum db size",
     "exceeded maximum account storage",
@@ -70,9 +70,9 @@ _SPENT = ("too many api requests by single worker invocation", "too many subrequ
 
 
 class Database:
-    """Runs statements; each call is one subrequest, and is given up after `seconds` without an answer.
+    """Runs statements. Each call is one subrequest, and is given up after `seconds` without an answer.
 
-    `load` and `storage` are the isolate's, which learn how long each answer takes, and how large the database is.
+    `load` and `storage` belong to the isolate. They learn how long each answer takes, and how large the database is.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Database:
         self._seconds = seconds
         self._load = load or DatabaseLoad()
         self.storage = storage or Storage()
-        self.sends = 0  # of the transaction that returned last
+        self.sends = 0  # sends of the transaction that returned last
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -97,12 +97,11 @@ class Database:
         return self._meter.rows_read, self._meter.rows_written
 
     async def run(self, *statements: BoundStatement, sends: int = limits.STORE_SENDS) -> list[Sequence[Row]]:
-        """Run the statements as one transaction, sent up to `sends` times, and return each one's rows.
+        """Run the statements as one transaction, sent up to `sends` times, and return the rows of each.
 
-        Raises StoreUnavailable when D1 stayed out of reach over all sends: the writes may have landed all the same, or
-        land later. Raises it at once as StoreSilent, StoreQuotaExhausted, StoreFull or StoreCallsSpent, if another
-        send is no use.
-        Raises SchemaMissing without the tables, StoreError for anything else.
+        Raises StoreUnavailable when no send got an answer: the writes may have landed, or may land later. Raises
+        StoreSilent, StoreQuotaExhausted, StoreFull or StoreCallsSpent at once, where another send would not help.
+        Raises SchemaMissing if the tables are missing, and StoreError for a refused statement.
         """
         for send in range(1, sends + 1):
             try:
@@ -161,9 +160,9 @@ class Database:
 
 
 class Store:
-    """What all stores are: the statements of one subject over a database.
+    """The base of all stores: the statements of one subject over a database.
 
-    Every method may raise StoreError, and every write may be sent again, unless the method says otherwise.
+    Every method may raise StoreError, and every write is safe to send again, unless the method says otherwise.
     """
 
     def __init__(self, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""Deliveries in D1: who may send which, what came of it, and what a client sees of them."""
+"""Deliveries in D1: who may send one, what came of it, and what a client sees."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _KEPT_MS = round(limits.DELIVERY_SECONDS_KEPT * 1000)
 
 
 class DueDelivery(NamedTuple):
-    """A delivery that somebody should send, and its fence. One that is `astray` is to be put away, with its like."""
+    """A delivery that is due, and its fence. One that is `astray` must be sorted out instead of sent."""
 
     key: DeliveryKey
     fence: int
@@ -26,7 +26,7 @@ class DueDelivery(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One attempt: when (ms since the epoch), the status that came, how long it took, and why it failed."""
+    """One attempt: when it was made (ms since the epoch), the status of the answer, how long it took, why it failed."""
 
     at: int
     status: int | None
@@ -35,9 +35,9 @@ class Attempt(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """What came of an attempt, for the record. `delay_ms` is until the next one, where there is no `outcome`.
+    """The result of an attempt, to be recorded. Without an `outcome` the next attempt follows after `delay_ms`.
 
-    The endpoint asks to be left alone for `asked_ms`.
+    `asked_ms` is how long the endpoint asks us to wait.
     """
 
     taken: Taken
@@ -48,7 +48,7 @@ class Tried(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A delivery as it is shown. `due_at` is when it is tried again at the earliest, by the database's clock."""
+    """A delivery as it is shown. `due_at` is the earliest time of the next attempt, by the database's clock."""
 
     key: DeliveryKey
     event: str
@@ -60,28 +60,31 @@ class Delivery(NamedTuple):
 
 
 class DeliveryStore(Store):
-    """What the sending of deliveries asks and does, each one call to D1."""
+    """What a sender of deliveries reads and writes. Each method is one call to D1."""
 
     async def sort(self) -> None:
-        """End deliveries that are over, and put those out of the way that wait for an endpoint which rests."""
+        """End deliveries that are over, and move those aside that wait for a resting endpoint."""
         walk_most, breaker = limits.DELIVERIES_WALK_MOST, limits.BREAKER_FAILURES
         await self._database.run(sql.SORT_DELIVERIES.bind(walk_most=walk_most, breaker=breaker, kept_ms=_KEPT_MS))
 
     async def take(self, due: Sequence[DueDelivery]) -> list[Taken]:
-        """Take deliveries on, and return those to send. It is sent once: the next sweep comes.
+        """Take deliveries, and return those to send. It is sent only once, because the next sweep tries again.
 
-        Another sweep may have taken some.
+        Another sweep may have taken some of them.
         """
         batch = [sql.TAKE_DELIVERY.bind(**_named(one.key), fence=one.fence, held_ms=HELD_MS) for one in due]
         found = await self._database.run(*batch, sends=1) if batch else []
         return [taken(row) for rows in found for row in rows]
 
     async def record(self, tried: Sequence[Tried]) -> None:
-        """Record attempts, and what they say of their endpoints. One under an older fence changes no delivery."""
+        """Record attempts, and what they mean for their endpoints.
+
+        An attempt under an older fence changes no delivery.
+        """
         await self._database.run(*(statement for one in tried for statement in _record(one)))
 
     async def redeliver(self, found: Delivery) -> Taken | None:
-        """Have a delivery begin anew, and take it on. None: its endpoint is gone, or somebody else was faster."""
+        """Start a delivery again, and take it. None: its endpoint is gone, or another sender was faster."""
         (rows,) = await self._database.run(sql.REDELIVER.bind(**_named(found.key), fence=found.fence, held_ms=HELD_MS))
         return taken(rows[0]) if rows else None
 
@@ -91,14 +94,14 @@ class DeliveryStore(Store):
         return [_delivery(row) for row in rows]
 
     async def delivery(self, key: DeliveryKey) -> Delivery | None:
-        """Read one delivery. None, too: the task has ended at another time since, so it would be another message."""
+        """Read one delivery. It is also None if the task has ended again since: that is another message."""
         (rows,) = await self._database.run(sql.DELIVERY.bind(**_named(key)))
         found = _delivery(rows[0]) if rows else None
         return found if found is not None and found.key == key else None
 
 
 def look(plan: str) -> BoundStatement:
-    """Make the statement that finds what a sweep is to send, to go along with its others."""
+    """Make the statement that finds what a sweep must send. The sweep runs it with its other statements."""
     return sql.DUE_DELIVERIES.bind(
         most=limits.DELIVERIES_A_SWEEP[plan],
         of_each=limits.DELIVERIES_OF_ENDPOINT,
@@ -108,12 +111,12 @@ def look(plan: str) -> BoundStatement:
 
 
 def read_look(rows: Sequence[Row]) -> list[DueDelivery]:
-    """Read what it found."""
+    """Read the rows of that statement."""
     return [DueDelivery(delivery_key(row), columns.whole(row, "fence"), bool(row["astray"])) for row in rows]
 
 
 def end_all_of(endpoint: EndpointKey) -> tuple[BoundStatement, ...]:
-    """Make the statements that end deliveries of an endpoint that is gone. Those beyond so many the sweep ends."""
+    """Make the statements that end deliveries of an endpoint that is gone. The sweep ends those above their limit."""
     tenant, most = endpoint.partition(":")[0], limits.DELIVERIES_WALK_MOST
     return (
         sql.END_FRESH.bind(endpoint=endpoint, first=f"{tenant}:", behind=f"{tenant};", most=most),

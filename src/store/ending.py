@@ -18,10 +18,10 @@ _START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)
 
 
 class Stopped(NamedTuple):
-    """What came of ending a task at its client's wish. `changed`: it had not ended, or was there to be erased.
+    """The result of a cancellation or an erasure. `changed`: the task was unfinished, or existed to be erased.
 
-    Calls that were announced may still start for so many milliseconds (0: none), but no others. `object_fence` is set
-    if a Durable Object has worked on it last, and may still do: claims up to this fence are over.
+    For `starting_ms` announced calls may still start, but no others; 0: none. `object_fence` is set if a Durable Object
+    worked on the task last and may still do so: claims up to this fence are over.
     """
 
     changed: bool
@@ -30,10 +30,13 @@ class Stopped(NamedTuple):
 
 
 class EndingStore(StandingStore, OutboxStore):
-    """The transitions that end a task from outside a claim. What must not land late reads first what it names."""
+    """The transitions that end a task from outside a claim.
+
+    A write that must not land late names what it read before.
+    """
 
     async def dead_letter(self, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
-        """Fail a task that nobody works on. False: somebody does, it waits for its time, or it has ended."""
+        """Fail a task that no worker has. False: a worker has it, it waits for its time, or it has ended."""
         now = await self._standing(task_key)
         if now is None:
             return False
@@ -54,7 +57,7 @@ class EndingStore(StandingStore, OutboxStore):
     async def give_up(
         self, task_keys: Sequence[TaskKey], stalls: int, failure: Failure, retention_ms: int
     ) -> list[TaskKey]:
-        """Fail those of the tasks that nobody holds and on which at least `stalls` workers in a row died."""
+        """Fail those of the tasks that no worker has and on which at least `stalls` workers in a row died."""
         asked_at = self._now()
         ended, told = await self._database.run(
             sql.GIVE_UP.bind(
@@ -89,18 +92,18 @@ class EndingStore(StandingStore, OutboxStore):
         )
         self._wrote(told, asked_at)
         stopped = _stopped(bool(changed), starting)
-        # Put back in between, it goes on, and another claim may have it.
+        # If a client retried it in between, the task goes on, perhaps under another claim.
         is_over = starting and columns.text(starting[0], "status") == Status.CANCELLED
         return stopped if is_over else stopped._replace(object_fence=None)
 
     async def erase(self, task_key: TaskKey) -> Stopped:
         """Erase everything of a task.
 
-        The caller has seen the task. So if an answer was lost on the way, the task counts as erased, and as one that
-        had just announced calls.
+        The caller has seen the task. So if an answer was lost, the task counts as erased, and as one that had just
+        announced calls.
         """
         *parts, whole = (part.bind(task_key=task_key) for part in sql.ERASE)
-        # The parts go first: what they leave free is the tombstone's room in a full database.
+        # The parts go first: in a full database, the tombstone needs the space that they free.
         starting, *_, gone = await self._database.run(
             _start_window(task_key),
             *parts,

@@ -1,4 +1,4 @@
-"""What a stream of events reads of its task. A look is one call to D1, of two statements."""
+"""What a stream of events reads about its task. One read is one call to D1 with two statements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from .sql.statement import BoundStatement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """A task as a look finds it, and the outputs of the chunks that follow upon the one that was seen last, in order.
+    """A task as one read finds it, with the next outputs in text order after the last chunk that the client saw.
 
-    `pulse` says how far it has come. `all_read`: there is no other such output at this moment; not known where none was
-    asked for. `needs_help`: nobody comes for the task. `silent_ms` is how long ago somebody last wrote something of it.
+    `pulse` says how far the task has got. `all_read`: no further such output exists at this moment; False if no outputs
+    were requested. `needs_help`: no worker comes for the task. `silent_ms` is the time since its last write.
     """
 
     state: State
@@ -41,9 +41,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What is read when a stream is opened: where the chunks lie, and how many have an output before the first gap.
+    """What the start of a stream reads: where the chunks lie, and how many have an output before the first gap.
 
-    `index` names no finished chunks. `look` is the first one.
+    `index` lists no finished chunks. `look` is the first read.
     """
 
     index: ChunkIndex
@@ -52,10 +52,10 @@ class Opening:
 
 
 class EventStore(Store):
-    """Reads that change nothing, each one call to D1."""
+    """Reads that change nothing. Each method is one call to D1."""
 
     async def opening(self, task_key: TaskKey, following: int) -> Opening | None:
-        """Read what a stream begins with, with outputs from the chunk `following` on; None: there is no such task."""
+        """Read the start of a stream, with outputs from chunk `following` on. None: the task does not exist."""
         found, news, places, ready = await self._database.run(
             *_looking(task_key, following, -1),
             sql.CUTS.bind(task_key=task_key),
@@ -67,10 +67,10 @@ class EventStore(Store):
         return Opening(index, whole(ready[0], "ready"), _look(found[0], news, following))
 
     async def look(self, task_key: TaskKey, following: int | None, known: int) -> Look | None:
-        """Look at a task, with outputs from the chunk `following` on if more than `known` chunks have one.
+        """Read a task, with outputs from chunk `following` on if more than `known` chunks have one.
 
-        None when there is no such task. EVENT_CHUNKS_AT_ONCE outputs are read at most: those of one segment. Without
-        `following` none is read.
+        None: the task does not exist. It reads at most EVENT_CHUNKS_AT_ONCE outputs, all of one segment. Without
+        `following` it reads no output.
         """
         found, news = await self._database.run(*_looking(task_key, following, known))
         return _look(found[0], news, following) if found else None
@@ -90,8 +90,8 @@ def _look(row: Row, news: Sequence[Row], following: int | None) -> Look:
     wanted = range(first, first + limits.EVENT_CHUNKS_AT_ONCE)
     read = rows.outputs(0, news, wanted)
     outputs = [output for place, output in zip(wanted, read, strict=False) if output.key.position == place]
-    # One output was asked for. Others of its segment may be followed by those of another one. Of a task that was ended
-    # from outside there may be more than `completed` counts: calls that were under way still come in.
+    # Only the segment of one output was read, and another segment may continue it. A task that was ended from outside
+    # may have more outputs than `completed` counts, because calls that were under way still come in.
     known = status is Status.COMPLETED or not status.terminal
     counted = known and whole(row, "completed") <= first + len(outputs)
     return Look(

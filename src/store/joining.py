@@ -1,4 +1,4 @@
-"""A submission that a client's software may send again by itself: how it is named, and what it joins."""
+"""A submission that a client's software may send again by itself: how its row is named, and which task it joins."""
 
 from typing import NamedTuple
 
@@ -8,16 +8,16 @@ from .sql import joining as sql
 from .sql.statement import BoundStatement, Value
 
 _VALID_MS = limits.JOINING_SECONDS_MOST * 1000
-# Behind the colon of the tenant stands what no Idempotency-Key can hold.
+# After the tenant's colon comes a character that no Idempotency-Key can contain.
 _MARK = " "
 _BEHIND = "~"
 
 
 class Joining(NamedTuple):
-    """What tells a repetition from a wish.
+    """Distinguishes a repeated send from a new request.
 
-    `request` names what was asked for, and by whom. `sendings` says how often it was sent before, `window_ms` within
-    which time that was.
+    `request` identifies what was requested and by which key. `sendings` says how often it was sent before, and
+    `window_ms` within which time.
     """
 
     request: str
@@ -25,12 +25,12 @@ class Joining(NamedTuple):
     window_ms: int
 
     def submission(self, task_key: TaskKey) -> str:
-        """Name the row of the sending that would make this task."""
+        """Name the row of the send that would make this task."""
         tenant, task_id = split_task_key(task_key)
         return f"{self._first(tenant)}{task_id}"
 
     def join(self, task_key: TaskKey) -> BoundStatement:
-        """Join the task of another sending."""
+        """Join the task of another send."""
         return sql.JOIN.bind(
             **self._equal(task_key),
             submission=self.submission(task_key),
@@ -41,11 +41,11 @@ class Joining(NamedTuple):
         )
 
     def take_row(self, task_key: TaskKey) -> BoundStatement:
-        """Take a row of its own, if there is nothing to join."""
+        """Take a row for this send, if there is no task to join."""
         return sql.TAKE_ROW.bind(**self._equal(task_key), submission=self.submission(task_key), valid_ms=_VALID_MS)
 
     def joined(self, task_key: TaskKey) -> BoundStatement:
-        """Read what was joined."""
+        """Read the task that was joined."""
         return sql.JOINED.bind(**self._equal(task_key))
 
     def _equal(self, task_key: TaskKey) -> dict[str, Value]:

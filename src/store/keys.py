@@ -1,4 +1,4 @@
-"""The API keys in D1. Their SQL stands in `sql.keys`."""
+"""The API keys in D1. Their SQL is in `sql.keys`."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .standing import TOMBSTONE_MS
 
 
 class NewKey(NamedTuple):
-    """A key to be written. `valid_ms` None means that it never expires."""
+    """A key to be written. It never expires if `valid_ms` is None."""
 
     id: str
     tenant: str
@@ -24,7 +24,7 @@ class NewKey(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a lookup gave: the key with its digest, both None for none, and whether there is any key at all."""
+    """The result of a lookup: the key and its digest, or None for both, and whether any key exists at all."""
 
     key: Key | None
     digest: str | None
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 
 class KeyStore(Store):
-    """Where keys are kept. Every method is one call."""
+    """Reads and writes keys. Each method is one call to D1."""
 
     async def find(self, key_id: str) -> Found:
         """Look up a key that has not expired by the database's clock."""
@@ -43,7 +43,7 @@ class KeyStore(Store):
         return Found(_key(row), columns.text(row, "digest"), any_key)
 
     async def insert(self, new: NewKey) -> Key | None:
-        """Write a key. None: the tenant has `limits.KEYS_MOST` already, expired ones aside."""
+        """Write a key. None: the tenant already has `limits.KEYS_MOST` keys that have not expired."""
         *_, inserted = await self._database.run(
             sql.DELETE_EXPIRED_KEYS.bind(tenant=new.tenant),
             sql.INSERT_KEY.bind(
@@ -61,12 +61,12 @@ class KeyStore(Store):
         return _key(inserted[0]) if inserted else None
 
     async def list(self, tenant: str) -> Sequence[Key]:
-        """Read the tenant's keys, oldest first, expired ones that are still there included."""
+        """Read the tenant's keys, oldest first, including expired ones that are not deleted yet."""
         (found,) = await self._database.run(sql.LIST_KEYS.bind(tenant=tenant))
         return [_key(row) for row in found]
 
     async def delete(self, tenant: str, key_id: str) -> bool:
-        """Revoke a key. False: the tenant has none with this id."""
+        """Revoke a key. False: the tenant has no key with this id."""
         _, gone = await self._database.run(
             sql.BURY_KEY.bind(tenant=tenant, key_id=key_id, grave=grave(key_id), tombstone_ms=TOMBSTONE_MS),
             sql.DELETE_KEY.bind(tenant=tenant, key_id=key_id),
@@ -75,7 +75,7 @@ class KeyStore(Store):
 
 
 def grave(key_id: str) -> str:
-    """Return the name of a key's tombstone. No task key looks like it, since a tenant's name holds no slash."""
+    """Return the name of a key's tombstone. No task key looks like it, because a tenant's name contains no slash."""
     return f"key/{key_id}"
 
 

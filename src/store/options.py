@@ -1,6 +1,6 @@
-"""The columns of `tasks` that hold what a client asked for. One list: the statements name these columns by it.
+"""The columns of `tasks` for the client's options. The statements take their names from this one list.
 
-A row of `tasks` is written once with them, and read back by whoever claims or shows the task.
+A row of `tasks` gets these columns once. A claim or a view reads them.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from .sql.statement import Value, as_json
 
 
 class _Column(NamedTuple):
-    """A column. It has the name of the option that it holds."""
+    """A column. It has the name of its option."""
 
     name: str
     written: Callable[[TaskOptions], Value]

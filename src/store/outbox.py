@@ -1,4 +1,4 @@
-"""The outbox: what endpoints are to hear of a task's end is written in the transaction that ends it."""
+"""The outbox: the transaction that ends a task also writes what endpoints must hear about it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ HELD_MS = round(limits.DELIVERY_HELD_SECONDS * 1000)
 
 
 class Taken(NamedTuple):
-    """A delivery that the reader may send, for DELIVERY_HELD_SECONDS from `now_ms` on, the database's time.
+    """A delivery that the caller may send, for DELIVERY_HELD_SECONDS from `now_ms` on, by the database's clock.
 
-    `tries` are the attempts before this one, under whatever fence; `tries_of_day` those since `begun_at`, of the last
-    ones that are kept. `begun_at` in ms since the epoch.
+    `tries` counts all earlier attempts, `tries_of_day` those since `begun_at` (ms since the epoch), as far as they are
+    kept.
     """
 
     key: DeliveryKey
@@ -35,43 +35,43 @@ class Taken(NamedTuple):
 
 
 class Fresh:
-    """Deliveries that this invocation has written, and that nobody else sends for a minute.
+    """Deliveries that this invocation has written, and that no other may send for a minute.
 
-    With each comes when that was asked for, on the run's clock: an answer may take longer than the minute.
+    With each stands when its write was sent, by the invocation's clock: an answer may take longer than the minute.
     """
 
     def __init__(self) -> None:
         self.taken: list[tuple[Taken, float]] = []
 
     def pop(self) -> list[tuple[Taken, float]]:
-        """Give them away."""
+        """Return them, and forget them."""
         given = list(self.taken)
         self.taken.clear()
         return given
 
 
 class OutboxStore(Store):
-    """A store that ends tasks. `fresh` is the invocation's."""
+    """A store that ends tasks. `fresh` belongs to the invocation."""
 
     def __init__(self, database: Database, fresh: Fresh | None = None) -> None:
         super().__init__(database)
         self.fresh = fresh or Fresh()
 
     def _outbox(self, task_keys: Sequence[TaskKey]) -> BoundStatement:
-        """Make the statement that goes behind whatever ends tasks."""
+        """Make the statement that follows every statement that ends tasks."""
         return sql.OUTBOX.bind(task_keys=as_json(task_keys), held_ms=HELD_MS, breaker=limits.BREAKER_FAILURES)
 
     def _now(self) -> float:
-        """Return the run's clock, for `_wrote`: it is looked at before the write is sent."""
+        """Return the invocation's clock, for `_wrote`. The caller reads it before it sends the write."""
         return asyncio.get_running_loop().time()
 
     def _wrote(self, found: Sequence[Row], asked_at: float) -> None:
-        """Note what the outbox gave. One for an endpoint that rests is left to the sweep."""
+        """Note the deliveries of the outbox. The sweep sends those of resting endpoints."""
         self.fresh.taken.extend((taken(row), asked_at) for row in found if columns.whole(row, "state") == 1)
 
 
 def delivery_key(row: Row) -> DeliveryKey:
-    """Read a delivery's name."""
+    """Read the key of a delivery."""
     endpoint_key = EndpointKey(columns.text(row, "endpoint_id"))
     generation, ended_at = columns.whole(row, "generation"), columns.whole(row, "ended_at")
     return DeliveryKey(columns.task_key(row, "task_id"), generation, endpoint_key, ended_at)

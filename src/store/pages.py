@@ -1,4 +1,4 @@
-"""Pages of a tenant's tasks: where one begins and ends, and where the next one begins."""
+"""Pages of a tenant's tasks: where a page begins and ends, and where the next one begins."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,20 +6,20 @@ from typing import NamedTuple
 from ..core.ids import TaskKey, first_id, task_key_of
 from ..core.task import Task
 
-_BEHIND_ALL = "~"  # sorts behind every id
+_BEHIND_ALL = "~"  # sorts after every id
 
 
 class Span(NamedTuple):
-    """The keys from `first` on that lie before `behind`: all of one tenant."""
+    """The keys from `first` on, up to and without `behind`. All are of one tenant."""
 
     first: str
     behind: str
 
 
 class Page(NamedTuple):
-    """Tasks, newest first. `last` is the key after which the next page begins, None if there is none.
+    """Tasks, newest first. The next page begins after the key `last`, None if there is none.
 
-    A page of one status may hold fewer tasks than were asked for, or none, and still have a next one.
+    A page of one status may contain fewer tasks than requested, or none, and still have a next page.
     """
 
     tasks: Sequence[Task]
@@ -27,7 +27,7 @@ class Page(NamedTuple):
 
 
 def span(tenant: str, *, before_id: str | None, from_ms: int | None, until_ms: int | None) -> Span:
-    """Make the span of the tenant's tasks that were created from `from_ms` on, before `until_ms`, and before a task."""
+    """Make the span of the tenant's tasks created from `from_ms` on, before `until_ms`, and before a task."""
     bounds = [_BEHIND_ALL, *([before_id] if before_id else []), *([first_id(until_ms)] if until_ms is not None else [])]
     first = "" if from_ms is None else first_id(from_ms)
     return Span(task_key_of(tenant, first), task_key_of(tenant, min(bounds)))

@@ -19,7 +19,7 @@ from .pages import Page
 
 
 def keys(row: Row, name: str) -> frozenset[CallKey]:
-    """Read a column that holds a JSON list of [level, idx]."""
+    """Read a column that contains a JSON list of [level, idx]."""
     return frozenset(CallKey(*pair) for pair in json.loads(text(row, name)))
 
 
@@ -51,12 +51,12 @@ def sizes(found: Sequence[Row]) -> dict[int, int]:
 
 
 def mark(row: Row) -> Mark:
-    """Read which write of a task was its last one."""
+    """Read the task's last write."""
     return Mark(whole(row, "fence"), whole(row, "step"))
 
 
 def pulse(row: Row) -> Pulse:
-    """Read how far a task has come."""
+    """Read how far a task has got."""
     return Pulse(mark(row), Status(text(row, "status")), Route(text(row, "route")))
 
 
@@ -72,7 +72,7 @@ def window(row: Row) -> Window:
 
 
 def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
-    """Build the claim from what its transaction returned. `covered` are rows of calls that have an output."""
+    """Build the claim from the rows of its transaction. `covered` are rows of calls that have an output."""
     done = frozenset(
         CallKey(whole(row, "level"), position)
         for row in covered
@@ -119,7 +119,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
 
 
 def told(row: Row) -> Told | None:
-    """Read what isolates tell each other of latest calls."""
+    """Read the latest calls that isolates have written."""
     found = maybe_text(row, "told")
     if found is None:
         return None
@@ -137,7 +137,7 @@ def _held(row: Row) -> FailedCall:
 
 
 def unclaimed(rows: Sequence[Row]) -> Unclaimed:
-    """Say from the STANDING row why there is no claim."""
+    """Say from the STANDING row why the claim was not granted."""
     if not rows:
         return Unclaimed(Standing.MISSING)
     status = Status(text(rows[0], "status"))
@@ -146,7 +146,7 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
     if rows[0]["overdue"]:
         return Unclaimed(Standing.OVERDUE)
     if status is Status.PROCESSING:
-        # The host itself would have taken its own task over, but for the rest.
+        # The host itself would have taken over its own task, except during the rest.
         if predecessor(rows) is None and rows[0]["own_fence"] is not None:
             return Unclaimed(Standing.EARLY, max(0, whole(rows[0], "rest_left")))
         return Unclaimed(Standing.HELD, max(0, whole(rows[0], "lease_left"), whole(rows[0], "rest_left")))
@@ -154,8 +154,10 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
 
 
 def predecessor(rows: Sequence[Row]) -> int | None:
-    """Return from the STANDING row the fence of the asking host's own predecessor; None if it has none there, or if the
-    task rests."""
+    """Return from the STANDING row the fence of the asking host's own predecessor.
+
+    None if it has no predecessor there, or if the task rests.
+    """
     return maybe_whole(rows[0], "own_fence") if rows and (maybe_whole(rows[0], "rest_left") or 0) <= 0 else None
 
 
@@ -170,7 +172,7 @@ def _failure(row: Row) -> Failure | None:
 
 
 def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Task:
-    """Build a task from a _VIEW row, and from its RESULT and SOURCE rows where they were read."""
+    """Build a task from a _VIEW row, and from its RESULT and SOURCE rows if they were read."""
     status = Status(text(row, "status"))
     asked = options.read(row)
     announced, doubted = keys(row, "in_flight"), keys(row, "doubted")
@@ -190,7 +192,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         usage=Usage(
             model_calls=whole(row, "calls_settled") + in_doubt + in_flight,
             minimum_calls=whole(row, "calls_minimum"),
-            # Calls announced by a worker whose lease is over are in doubt before anyone takes over.
+            # Announced calls whose worker's lease is over are in doubt even before a takeover.
             in_doubt=in_doubt + (0 if live else in_flight),
             input_tokens=whole(row, "input_tokens"),
             output_tokens=whole(row, "output_tokens"),
@@ -238,8 +240,9 @@ def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequenc
 
 
 def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> list[ChunkView]:
-    """Build the finished chunks of these places, in order. `done` are their outputs: none of a chunk that the index has
-    as failed.
+    """Build the finished chunks of these places, in order.
+
+    `done` are outputs of chunks that did not fail in the index.
     """
     views = [index.completed(output) for output in done]
     views += [index.failed_for_good(at) for at in index.failed if at in places]
@@ -247,7 +250,7 @@ def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> lis
 
 
 def page(found: Sequence[Row], status: Status | None, most: int) -> Page:
-    """Read a page of up to `most` tasks from the rows of LIST, or of LIST_STATUS if it is of one status."""
+    """Read a page of up to `most` tasks from the rows of LIST, or of LIST_STATUS for a page of one status."""
     tasks = [task(row) for row in found]
     if len(tasks) > most:
         return Page(tasks[:most], tasks[most - 1].task_key)

@@ -1,6 +1,6 @@
-"""The SQL that puts back or cancels many tasks of a tenant at once.
+"""The SQL that retries or cancels many tasks of a tenant at once.
 
-Each write names tasks that were read before, and the generation of each: `:generations` is a JSON object of numbers by
+Each write names tasks that were read before, with the generation of each: `:generations` is a JSON object of numbers by
 task key. So it changes nothing if it lands after another retry of a task.
 """
 
@@ -16,17 +16,17 @@ _GENERATION = """(:generations ->> ('$."' || id || '"'))"""
 
 # --- Failed tasks ----------------------------------------------------------------------------------------
 
-# The failed tasks of a span of keys that go on as they are put back: one that ran out of its budget needs a larger one.
-# `:code` is NULL for all codes. Reads an index entry for each failed task of the span, and no task that has not failed.
+# The failed tasks of a span of keys that can be retried as they are. A task whose budget ran out needs a larger one.
+# `:code` is NULL for all codes. Reads an index entry for each failed task of the span, and no other task.
 _FAILED = f"""FROM tasks INDEXED BY tasks_failed
 WHERE id >= :first AND id < :behind AND status = 'failed' AND error_code <> '{BUDGET_EXHAUSTED}'
   AND (:code IS NULL OR error_code = :code)"""
 
-# Finds up to `:most` of them, the oldest first, and how many tasks of `:tenant` have not ended, up to `:counted_most`.
+# Finds up to `:most` of them, oldest first, and counts the unfinished tasks of `:tenant`, up to `:counted_most`.
 FAILED = statement(f"SELECT id, generation, {unended(':counted_most')} AS unended {_FAILED} ORDER BY id LIMIT :most")
 
-# Counts up to `:most` of them, and their calls: those that they need when nothing fails, and those that they make at
-# most with `:attempts` for each output. A merge of n outputs has fewer than n calls.
+# Counts up to `:most` of them, and their calls: the calls needed without failures, and the most calls with `:attempts`
+# for each output. A merge of n outputs has fewer than n calls.
 COUNT_FAILED = statement(f"""
 SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most), 0) AS maximum FROM (
   SELECT {LEFT} AS least, min(
@@ -35,28 +35,28 @@ SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most)
 )
 """)
 
-# `:count` tasks are to be put back, all or, beyond `:tasks_most` in flight (NULL without such a limit), none.
+# `:count` tasks are to be retried. If that exceeds `:tasks_most` in flight (NULL without such a limit), none is.
 _RETRYABLE = f"""{_LISTED} AND generation = {_GENERATION} AND status = 'failed'
   AND error_code <> '{BUDGET_EXHAUSTED}'
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} + :count <= :tasks_most)"""
 
-# Adds their ends to the sums, where that has not been done. Goes before RETRY_ALL.
+# Adds their ends to the sums, unless that was done before. Goes before RETRY_ALL.
 RETRY_ALL_COUNT = statement(count_ends(_RETRYABLE))
 
-# Forgets their calls that failed. Goes before RETRY_ALL.
+# Deletes their failed calls. Goes before RETRY_ALL.
 RETRY_ALL_FAILURES = statement(f"""
 DELETE FROM failures WHERE task_id IN (SELECT id FROM tasks WHERE {_RETRYABLE})
 """)
 
-# Puts them back, as RETRY does one.
+# Retries them as RETRY does with one task.
 RETRY_ALL = statement(f"UPDATE tasks SET {PUT_BACK} WHERE {_RETRYABLE}")
 
-# Says which were, by this sending or the one before.
+# Lists the tasks that this send or an earlier one retried.
 RETRIED = statement(f"SELECT id FROM tasks WHERE {_LISTED} AND generation = {_GENERATION} + 1 ORDER BY id")
 
 # --- Tasks that go on --------------------------------------------------------------------------------------
 
-# The tasks of `:tenant` in a span of keys that have not ended. `:status` is NULL for both. The plus keeps the planner
+# The unfinished tasks of `:tenant` in a span of keys. `:status` is NULL for both statuses. The plus keeps the planner
 # from walking over the span, where most tasks have ended.
 _GOING_ON = """FROM tasks INDEXED BY tasks_to_wake
 WHERE tenant = :tenant AND finished_at IS NULL AND +id >= :first AND +id < :behind
@@ -68,15 +68,15 @@ GOING_ON = statement(f"SELECT id, generation {_GOING_ON} LIMIT :most")
 # Counts up to `:most` of them.
 COUNT_GOING_ON = statement(f"SELECT count(*) AS tasks FROM (SELECT 1 {_GOING_ON} LIMIT :most)")
 
-# Cancels them, as CANCEL does one, those that are still in `:status`.
+# Cancels them as CANCEL does with one task, if they are still in `:status`.
 CANCEL_ALL = statement(f"""
 UPDATE tasks SET status = 'cancelled', {ENDED}
 WHERE {_LISTED} AND generation = {_GENERATION} AND status IN ('pending', 'processing')
   AND (:status IS NULL OR status = :status)
 """)
 
-# Says which were, by this sending or the one before, for how long calls of each may still start, and whether
-# it is an object that has worked on it last: see START_WINDOW.
+# Lists the tasks that this send or an earlier one cancelled, how long their calls may still start, and whether an
+# object worked on each last: see START_WINDOW.
 CANCELLED = statement(f"""
 SELECT id, {START_LEFT} AS left_ms, fence, {ON_OBJECT} AS on_object FROM tasks
 WHERE {_LISTED} AND generation = {_GENERATION} AND status = 'cancelled' ORDER BY id

@@ -1,12 +1,12 @@
-"""The SQL of deliveries: each is written with the end that it tells of, taken on under a fence, and tried.
+"""The SQL of deliveries. Each is written together with its task's end, taken under a fence, and attempted.
 
-A delivery is named by `:task_key`, `:generation` and `:endpoint`, the endpoint's key.
+`:task_key`, `:generation` and `:endpoint`, the endpoint's key, name a delivery.
 """
 
 from .fragments import LISTED, NOW
 from .statement import statement
 
-# What an endpoint hears of a task that has ended. A task of `/v1` has `response`.
+# The event of an ended task. A task of `/v1` has `response`.
 _EVENT = """CASE WHEN response IS NULL THEN 'task.' || status
     WHEN status = 'completed' AND truncated > 0 THEN 'response.incomplete' ELSE 'response.' || status END"""
 
@@ -18,19 +18,18 @@ def _of_endpoint(column: str) -> str:
     return f"(SELECT {column} FROM webhook_endpoints WHERE webhook_endpoints.id = endpoint_id)"
 
 
-# What whoever sends it must know: where to, by which secrets it is signed, and the time by the database.
+# What a sender must know: the URL, the secrets for the signature, and the database's time.
 _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_at, fence, tries, {NOW} AS now,
   (SELECT count(*) FROM json_each(attempts) WHERE json_extract(value, '$[0]') >= begun_at) AS tries_of_day,
   {_of_endpoint("url")} AS url, {_of_endpoint("secret_generation")} AS secret_generation,
   {_of_endpoint(f"old_secret_until > {NOW}")} AS old_secret_signs"""
 
-# Writes what endpoints of their tenants are to hear of those of the tasks that have ended, once for each end. It goes
-# behind each statement that ends tasks, in its transaction. Where nobody wants to hear, it writes nothing. An endpoint
-# hears of what ended since it was there, and in the minute before, should the database's clock have stepped back: a
-# message too many is better than one too few. An end that did not happen leaves no delivery, whatever the statement
-# before it wanted, and one that lands again finds the delivery of the first time. Whoever gets a row may send it, for
-# `:held_ms`; then somebody else may. One for an endpoint that rests, or that has rested and was not asked again, waits
-# for the sweep, which asks with one.
+# Writes what the tenants' endpoints must hear about those of the tasks that have ended, once for each end. It follows
+# each statement that ends tasks, in its transaction. Without a subscribed endpoint it writes nothing. An endpoint hears
+# about tasks that ended after its creation, and in the minute before, in case the database's clock stepped back: one
+# message too many is better than one too few. An end that did not happen leaves no delivery. A repeated end finds the
+# delivery of the first time. A caller that gets a row may send it, alone for `:held_ms`. A delivery for a resting
+# endpoint, or for one that rested and was not probed since, waits for the sweep, which probes with one delivery.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
@@ -47,8 +46,8 @@ ON CONFLICT DO NOTHING
 {_TAKEN}, state
 """)
 
-# Those that wait, by the index: the planner prefers the key, and would walk all of it. The endpoints that have some are
-# found one by one, and so are the tenants with deliveries that nobody sent, each by its first one.
+# Waiting deliveries, by their index: the planner prefers the key, and would walk over all of it. The endpoints with
+# waiting deliveries are found one by one. So are the tenants with unsent deliveries, each by its first one.
 _WAITING = "webhook_deliveries INDEXED BY webhook_deliveries_waiting"
 _TENANT = "substr(first, 1, instr(first, ':') - 1)"
 _FOUND = f"""WITH RECURSIVE waiting (endpoint) AS (
@@ -80,13 +79,13 @@ def _of_waiting(most: str) -> str:
 _THERE = "SELECT 1 FROM webhook_endpoints AS there WHERE there.id = endpoint_id AND disabled_at IS NULL"
 _OVER = f"CASE WHEN NOT EXISTS ({_THERE}) THEN 'gone' WHEN begun_at <= {NOW} - :kept_ms THEN 'exhausted' END"
 _RESTS = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breaker')}, 0)"
-# What is due and nobody is to send now. It is over, since its endpoint is gone, or it began `:kept_ms` ago; or nobody
-# sent it, and its endpoint rests.
+# Due deliveries that must not be sent now. Such a delivery is over, because its endpoint is gone or it began `:kept_ms`
+# ago. Or it was never sent, and its endpoint rests.
 _ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_RESTS}))"
 
-# Finds deliveries that somebody should send, `:most` at most: each endpoint's first one, then each one's second, and so
-# on. Of an endpoint that has failed come `:of_each` at most, and one if it has rested. One that rests is left alone.
-# A row that is `astray` says that there are some for SORT_DELIVERIES. Of each tenant and endpoint it looks at `:most`.
+# Finds at most `:most` deliveries to send: the first of each endpoint, then the second of each, and so on. An endpoint
+# that has failed gets at most `:of_each`, one that has rested gets one, and one that rests gets none. A row with
+# `astray` says that SORT_DELIVERIES has work. It reads `:most` deliveries of each tenant and endpoint.
 DUE_DELIVERIES = statement(f"""
 {_FOUND}, found AS (
   SELECT due.state, {_KEY_COLUMNS}, due.ended_at, due.fence, due.due_at, due.begun_at FROM unsent
@@ -109,8 +108,8 @@ SELECT * FROM (
 )
 """)
 
-# Puts those away. What is over ends. What waits for an endpoint that rests is in nobody's way from now on. It looks at
-# `:walk_most` of each tenant and of each endpoint, and changes `:walk_most` at most.
+# Sorts out astray deliveries. One that is over ends. One for a resting endpoint waits with that endpoint, and no longer
+# blocks others. It reads `:walk_most` of each tenant and of each endpoint, and changes at most `:walk_most`.
 SORT_DELIVERIES = statement(f"""
 {_FOUND}
 UPDATE webhook_deliveries SET outcome = {_OVER}, state = CASE WHEN {_OVER} IS NULL THEN 2 ELSE 0 END,
@@ -125,8 +124,8 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
   ) WHERE {_ASTRAY} LIMIT :walk_most)
 """)
 
-# Takes a delivery on, for `:held_ms`. It names the fence that was read before: of two at once the second finds it
-# raised, and one that lands late takes nothing. Its endpoint may be gone since.
+# Takes a delivery for `:held_ms`. It names the fence that was read before. So of two at once the second takes nothing,
+# and neither does one that lands late. The endpoint may be gone by then.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
@@ -134,8 +133,8 @@ WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
 {_TAKEN}
 """)
 
-# Records an attempt, of whoever holds the fence: what came of it, a JSON list, and the outcome; NULL to try again after
-# `:delay_ms`. Sent twice it finds the attempt counted, by `:tries`, those before it.
+# Records an attempt under the fence: its result, a JSON list, and the outcome, NULL to try again after `:delay_ms`.
+# `:tries` is the number of attempts before it, so that a second send does not count it again.
 RECORD_ATTEMPT = statement(f"""
 UPDATE webhook_deliveries SET state = CASE WHEN :outcome IS NULL THEN 2 ELSE 0 END, outcome = :outcome,
   tries = tries + 1, due_at = {NOW} + :delay_ms, attempts = json_insert(
@@ -145,8 +144,8 @@ WHERE {_OPEN} AND fence = :fence AND tries = :tries
 RETURNING state
 """)
 
-# Ends what an endpoint was still to hear, `:most` of either kind: it has said that it is gone, or is deleted. The sweep
-# ends the others. `:first` and `:behind` enclose its tenant's tasks.
+# End the remaining deliveries of an endpoint that said that it is gone, or is deleted: `:most` of either kind. The
+# sweep ends the others. `:first` and `:behind` enclose its tenant's tasks.
 END_FRESH = statement("""
 UPDATE webhook_deliveries SET state = 0, outcome = 'gone'
 WHERE state = 1 AND (task_id, generation, endpoint_id) IN (
@@ -159,8 +158,8 @@ WHERE state = 2 AND (task_id, generation, endpoint_id) IN (
   SELECT task_id, generation, endpoint_id FROM {_WAITING} WHERE state = 2 AND endpoint_id = :endpoint LIMIT :most)
 """)
 
-# Sends a delivery again from its beginning, whatever has come of it, if its endpoint is there. It names the fence that
-# was read before, so that it changes nothing if it lands late.
+# Starts a delivery again, whatever its outcome, if its endpoint exists. It names the fence that was read before, so
+# that it changes nothing if it lands late.
 REDELIVER = statement(f"""
 UPDATE webhook_deliveries SET state = 2, outcome = NULL, fence = fence + 1, due_at = {NOW} + :held_ms,
   begun_at = {NOW}
@@ -171,7 +170,7 @@ WHERE state IN (0, 1, 2) AND {_ONE} AND fence = :fence
 
 _SHOWN = "task_id, generation, endpoint_id, event, ended_at, state, fence, due_at, tries, outcome, attempts"
 
-# Reads a task's deliveries, in order.
+# Reads a task's deliveries in order.
 DELIVERIES = statement(f"""
 SELECT {_SHOWN} FROM webhook_deliveries WHERE state IN (0, 1, 2) AND task_id = :task_key
 ORDER BY generation, endpoint_id

@@ -1,9 +1,9 @@
-"""The SQL of streams of events: what has become of a task, and the outputs that its follower has not seen."""
+"""The SQL of streams of events: what became of a task, and the outputs that its follower has not seen."""
 
 from .fragments import LATE, NOW, OVERDUE, UNANSWERED, done, stored
 from .statement import statement
 
-# Looks at a task: one row read. It says, too, whether somebody who asks for the task must do something for it.
+# Reads the state of a task: one row. It also says whether a request that asks for the task must help it.
 LOOK = statement(f"""
 SELECT status, route, fence, step, generation, started_at IS NOT NULL AS started, total, completed, failed, truncated,
   {NOW} AS read_at, max(created_at, coalesce(announced_at, 0), coalesce(sent_at, 0)) AS news_at,
@@ -11,8 +11,8 @@ SELECT status, route, fence, step, generation, started_at IS NOT NULL AS started
 FROM tasks WHERE id = :task_key
 """)
 
-# Reads the output of the chunk `:next`, and with it those that share its segment, if more than `:known` chunks have
-# one. It reads no segment where there is no news.
+# Reads the output of chunk `:next`, with the others of its segment, if more than `:known` chunks have one. Without a
+# new output it reads no segment.
 NEWS = statement(f"""
 SELECT * FROM ({stored("0", first=":next", last=":next")})
 WHERE (SELECT completed FROM tasks WHERE id = :task_key) > :known
@@ -21,7 +21,7 @@ WHERE (SELECT completed FROM tasks WHERE id = :task_key) > :known
 # Reads what places the chunks in the input.
 CUTS = statement("SELECT cuts, overlap FROM texts WHERE task_id = :task_key")
 
-# Counts the chunks that have an output, up to the first that has none. It loads no text.
+# Counts the chunks with an output before the first chunk without one. It loads no text.
 READY_CHUNKS = statement(f"""
 SELECT count(*) AS ready FROM (SELECT idx, row_number() OVER (ORDER BY idx) AS place FROM ({done("0")}))
 WHERE idx = place - 1

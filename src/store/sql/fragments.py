@@ -1,13 +1,13 @@
-"""Pieces of SQL that several statements share, so that each rule stands once."""
+"""Pieces of SQL that several statements share, so that each rule is written once."""
 
 from .. import options
 from .statement import Statement, statement
 
-# The database's clock, in milliseconds since the epoch. Leases and deadlines are judged by it alone: an isolate's clock
+# The database's clock, in milliseconds since the epoch. It alone decides about leases and deadlines: an isolate's clock
 # may stand still, differ or jump.
 NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
 
-# The columns of `tasks` that hold what a client asked for, and the parameters from which an INSERT fills them.
+# The columns of `tasks` for the client's options, and the parameters from which an INSERT fills them.
 OPTIONS = ", ".join(options.NAMES)
 OPTION_PARAMETERS = ", ".join(f":{name}" for name in options.NAMES)
 
@@ -17,35 +17,34 @@ LISTED = "id IN (SELECT value FROM json_each(:task_keys))"
 IN_TIME = f"coalesce(deadline_at > {NOW}, 1)"
 OVERDUE = f"coalesce(deadline_at <= {NOW}, 0)"
 LIVE = f"coalesce(lease_until > {NOW}, 0)"
-# When somebody may take over a task that is worked on: its worker's lease is over, and so is the rest that it needs
-# after workers died on it.
+# When another worker may take over a task in work: its lease is over, and so is the rest after workers died on it.
 FREE_AT = "max(lease_until, rest_until)"
-# Nobody works on the task, although somebody did.
+# The task's worker has lost it, and no other has it.
 ABANDONED = f"status = 'processing' AND {FREE_AT} <= {NOW}"
-# How many claims in a row have ended without a finished call, if the one that holds the task has ended too.
+# How many claims in a row have ended without a finished call, if the current claim has ended too.
 STALLS = "(stalls + (stalled_since IS NOT NULL))"
-# Nobody works on the task, and somebody may.
+# No worker has the task, and one may claim it.
 UNATTENDED = f"((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))"
-# When somebody should have come for a task at the latest.
+# By when a worker should have claimed the task.
 _AWAITED_AT = f"max(wake_at, coalesce({FREE_AT}, 0))"
-# The task has been due for `:late_ms`, or was sent off again so long ago and nobody came; and it was not sent off
+# The task has been due for `:late_ms`, or was dispatched again so long ago and not claimed. And it was not dispatched
 # again within that time.
 LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late_ms
   AND (dispatches > 0 OR {_AWAITED_AT} <= {NOW} - :late_ms))"""
-# The task was sent off again within `:apart_ms`, and nobody has come since.
+# The task was dispatched again within `:apart_ms`, and has not been claimed since.
 JUST_SENT = f"(dispatches > 0 AND coalesce(sent_at, 0) > {NOW} - :apart_ms)"
 # A write belongs to the claim `:holder`, under `:fence`. The fence tells a task's claims apart. It does not after the
 # database was set back in time: then a claim that it has forgotten and a new one have the same. A worker that stood
 # down has left a row that names no claim.
 UNDER_CLAIM = "fence = :fence AND coalesce(holder, :holder) = :holder"
-# The task was sent off again `:in_vain` times, for the last time `:late_ms` ago, and nobody came.
+# The task was dispatched again `:in_vain` times, the last time at least `:late_ms` ago, and was not claimed.
 UNANSWERED = f"({UNATTENDED} AND dispatches >= :in_vain AND coalesce(sent_at, 0) <= {NOW} - :late_ms)"
 
 
 def unended(most: str) -> str:
-    """Count the tasks of `:tenant` that have not ended, up to a parameter, as an expression; NULL counts none.
+    """Count the unfinished tasks of `:tenant`, up to a parameter, as an expression. NULL counts none.
 
-    It reads as many entries of an index as it counts, however many tasks have ended.
+    It reads as many index entries as it counts, however many tasks have ended.
     """
     return f"""(SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant = :tenant AND finished_at IS NULL
     LIMIT coalesce({most}, 0)))"""
@@ -53,33 +52,33 @@ def unended(most: str) -> str:
 
 # --- Assignments of an UPDATE of `tasks` -----------------------------------------------------------------
 
-# Calls are announced: they start within `:start_ms` or not at all. What an earlier write has announced, a worker that
-# lost its claim meanwhile maybe, keeps its own window: the new one never closes before the old one.
+# Announces calls: they start within `:start_ms` or not at all. Calls of an earlier announcement, perhaps of a worker
+# that lost its claim, keep their window: the new window never closes before the old one.
 ANNOUNCED = f"""announced_at = {NOW},
   start_ms = max(:start_ms, min(start_ms, coalesce(announced_at + start_ms - {NOW}, 0)))"""
 
-# Nobody holds the task. The name of its last claim stays, for what that one still has to write: see UNDER_CLAIM.
+# No worker has the task. The name of its last claim stays, for what that claim still has to write: see UNDER_CLAIM.
 UNHELD = "host = NULL, lease_until = NULL"
 
-# The task has ended, unless it had already, and the sweep erases it when its retention is over: `:retention_ms`, or the
-# task's own where that is shorter. That is as long after its end, to the millisecond, and the end is later than what
-# has been folded (see `sql.tallies`).
+# Ends the task, unless it had ended before. The sweep erases it when its retention is over: `:retention_ms`, or the
+# task's own if shorter. `wake_at` is exactly that long after the end. The end is later than all folded ends (see
+# `sql.tallies`).
 _ENDED_AT = f"""coalesce(finished_at, max(created_at, {NOW}, coalesce((SELECT max(until) + 1 FROM folds), 0)))"""
 ENDED = f"""{UNHELD}, finished_at = {_ENDED_AT},
   wake_at = {_ENDED_AT} + min(:retention_ms, coalesce(retention_ms, :retention_ms))"""
 
-# Calls that were announced and not settled are in doubt: nobody will say what became of them.
+# Announced calls that were not settled are in doubt: their outcome will never be known.
 IN_DOUBT = "calls_in_doubt = calls_in_doubt + json_array_length(in_flight), in_flight = '[]'"
 
 
 def failed(*, code: str = ":code", retryable: str = ":retryable") -> str:
-    """Assign a failure: the task has ended, for the reason given."""
+    """Assign a failure: the task has ended, for this reason."""
     return f"""status = 'failed', {ENDED},
   error_code = {code}, error_message = :message, error_retryable = {retryable}"""
 
 
 def wake(at: str, deadline_at: str = "deadline_at") -> str:
-    """When the sweep must look at a task that goes on, as an expression: at this time, or at an earlier deadline."""
+    """When the sweep must look at an unfinished task, as an expression: at this time, or at an earlier deadline."""
     return f"min({at}, coalesce({deadline_at}, {at}))"
 
 
@@ -118,9 +117,10 @@ def readable(level: str) -> str:
 
 
 def delete_parts(equals: str, keys: str, condition: str = "") -> tuple[Statement, ...]:
-    """Delete everything of tasks but their own rows, which go in the same transaction.
+    """Delete everything of tasks except their own rows, which the same transaction deletes.
 
-    `equals` is `=` and `keys` one key, or `IN` and several. The first statement reads the text that the last deletes.
+    `equals` is `=` and `keys` one key, or `IN` and several. The first statement reads the text that the last one
+    deletes.
     """
     of_task = f"task_id {equals} {keys}"
     submission = f"id {equals} (SELECT submission FROM texts WHERE {of_task})"

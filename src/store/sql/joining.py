@@ -1,31 +1,31 @@
-"""The SQL that finds the task of a submission that a client's software sent again by itself, with no key to name it.
+"""The SQL that finds the task of a submission that a client's software sent again by itself, without a key.
 
-Each submission of `/v1` has a row of its own in `submissions`, whose id is a name of the request (`:first`, up to
-`:behind`) and then the task's id. So the rows of equal requests lie together, by the time at which they came. Its
-`digest` is a JSON object: how often the request had been sent before, by the task that this sending would make. Each
-count is there once: two equal requests with the same count are two clients', or two wishes of one.
+Each submission of `/v1` has a row in `submissions`. Its id is a name of the request (`:first`, up to `:behind`) and
+then the task's id. So the rows of equal requests are neighbours, ordered by time. Its `digest` is a JSON object. For
+each count of earlier sends it has the task that the send with this count would make. A row has each count once: two
+equal requests with the same count come from two clients, or are two separate requests of one client.
 """
 
 from .fragments import NOW
 from .statement import statement
 
-# The rows of requests that equal this one, from `:first` on. A first sending asks from its own row on: it joins later
-# ones only, and so reads nothing of the many that may have come before. A repetition reads all of its window's.
+# The rows of equal requests, from `:first` on. A first send starts at its own row: it joins only later ones, and does
+# not read the many earlier ones. A repeated send reads all rows in its window.
 _EQUAL = "id >= :first AND id < :behind"
 
-# This sending has its row: it is the one that joined, or the task's own. `:path` is where its count stands.
+# This row contains the send: it joined the row, or the row is its own. `:path` is where its count is.
 _OURS = "digest ->> :path = :task_key"
 
-# A sending that counts fewer before it has come, no longer than `:window_ms` ago.
+# The row is at most `:window_ms` old, and contains a send with a lower count.
 _FOLLOWS = f"""(expires_at - :valid_ms >= {NOW} - :window_ms
     AND EXISTS (SELECT 1 FROM json_each(digest) WHERE CAST(key AS INTEGER) < :sendings))"""
 
-# A later sending has made its task already: this one lands late, and is void.
+# A later send has made its task already. This one lands late and must make none.
 _IS_LATE = "id > :submission"
 
-# Joins the task of another sending of the same request, if there is one that has had none of this count yet: best one
-# that the sending before this one (`:before`) has joined. Sent again it changes nothing. Goes before TAKE_ROW.
-# `:task_key` is the task that this sending would make.
+# Joins the task of another send of the same request, if that row has no send with this count yet. It prefers a row that
+# the previous send (`:before`) has joined. Sent again it changes nothing. Goes before TAKE_ROW. `:task_key` is the task
+# that this send would make.
 JOIN = statement(f"""
 UPDATE submissions SET replayed = 1, digest = json_set(digest, :path, :task_key)
 WHERE id = (
@@ -34,7 +34,7 @@ WHERE id = (
 ) AND NOT EXISTS (SELECT 1 FROM submissions WHERE {_EQUAL} AND {_OURS})
 """)
 
-# Gives the sending a row of its own, unless it has joined another one. Goes before INSERT_TASK.
+# Gives the send a row of its own, unless it has joined another one. Goes before INSERT_TASK.
 TAKE_ROW = statement(f"""
 INSERT INTO submissions (id, task_id, digest, expires_at)
 SELECT :submission, :task_key, json_set('{{}}', :path, :task_key), {NOW} + :valid_ms
@@ -42,5 +42,5 @@ WHERE NOT EXISTS (SELECT 1 FROM submissions WHERE {_EQUAL} AND {_OURS})
 ON CONFLICT DO NOTHING
 """)
 
-# Says which task the sending has joined, or made.
+# Reads the task that the send has joined or made.
 JOINED = statement(f"SELECT task_id, digest FROM submissions WHERE {_EQUAL} AND {_OURS} ORDER BY id DESC LIMIT 1")

@@ -5,20 +5,20 @@ from .statement import statement
 
 _KEY = "id, tenant, scopes, label, created_at, expires_at"
 
-# Finds a key that has not expired, and says whether there is any key at all. It gives one row always, so that whoever
-# presents what is no key costs as much as whoever presents one.
+# Finds a key that has not expired, and says whether any key exists. It always gives one row, so that a request with an
+# unknown key costs as much as one with a known key.
 FIND_KEY = statement(f"""
 SELECT EXISTS (SELECT 1 FROM api_keys) AS any_key, {_KEY}, digest
 FROM (SELECT 1) LEFT JOIN api_keys ON id = :key_id AND (expires_at IS NULL OR expires_at > {NOW})
 """)
 
-# Deletes the tenant's expired keys, which open nothing and would count. Goes before INSERT_KEY.
+# Deletes the tenant's expired keys, which are useless but would count. Goes before INSERT_KEY.
 DELETE_EXPIRED_KEYS = statement(f"DELETE FROM api_keys WHERE tenant = :tenant AND expires_at <= {NOW}")
 
-# Writes a key unless the tenant has `:keys_most`. Sent twice it changes nothing, since the id is the caller's;
-# landing after the key was revoked it finds the tombstone, `:grave`. Of two
-# at once the second counts the first, since D1 serialises writes. `:scopes` is a JSON list. `:valid_ms` is NULL for a
-# key that never expires, `:label` for one without.
+# Writes a key unless the tenant has `:keys_most`. Sent twice it changes nothing, because the caller chose the id. If it
+# lands after the key was revoked, it finds the tombstone, `:grave`. Of two at once the second counts the first, because
+# D1 serialises writes. `:scopes` is a JSON list. `:valid_ms` is NULL for a key that never expires, `:label` for one
+# without.
 INSERT_KEY = statement(f"""
 INSERT INTO api_keys (id, tenant, digest, scopes, label, created_at, expires_at)
 SELECT :key_id, :tenant, :digest, :scopes, :label, {NOW}, {NOW} + :valid_ms
@@ -27,14 +27,14 @@ WHERE (SELECT count(*) FROM api_keys WHERE tenant = :tenant) < :keys_most
 ON CONFLICT DO NOTHING
 """)
 
-# Reads the key that INSERT_KEY wrote; no row if there were too many. The digest tells our key from a namesake.
+# Reads the key that INSERT_KEY wrote. No row: the tenant had too many. The digest excludes another key with this id.
 INSERTED_KEY = statement(f"SELECT {_KEY} FROM api_keys WHERE id = :key_id AND digest = :digest")
 
-# Reads the tenant's keys, oldest first; they are few.
+# Reads the tenant's keys, oldest first. They are few.
 LIST_KEYS = statement(f"SELECT {_KEY} FROM api_keys WHERE tenant = :tenant ORDER BY created_at, id")
 
-# Leaves a tombstone for a key that is about to be revoked, or that was made and never shown: a write of it may still
-# land. Goes before DELETE_KEY.
+# Leaves a tombstone for a key that is about to be revoked, or that was made and never shown: its write may still land.
+# Goes before DELETE_KEY.
 BURY_KEY = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :grave, {NOW} + :tombstone_ms
 WHERE NOT EXISTS (SELECT 1 FROM api_keys WHERE id = :key_id AND tenant <> :tenant)

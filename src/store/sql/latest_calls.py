@@ -1,11 +1,11 @@
-"""The SQL of what isolates tell each other of a tenant's latest calls with one model."""
+"""The SQL of the latest calls with one model, which isolates exchange within a tenant."""
 
 from .fragments import NOW
 from .statement import statement
 
-# Tells the latest calls that an isolate knows of. `:calls` is a JSON list of [chunk, at, succeeded], `:id` names the
-# tenant and the model. Of each chunk the latest call stays, and of all of them the `:most` latest. So a write that is
-# sent again, or that lands late, takes nothing back.
+# Writes the latest calls that an isolate knows. `:calls` is a JSON list of [chunk, at, succeeded]. `:id` names the
+# tenant and the model. The latest call of each chunk stays, and of all those the `:most` latest. So a write that is
+# sent again or lands late undoes nothing.
 _MERGED = """(
     SELECT json_group_array(json(call)) FROM (
       SELECT value AS call, row_number() OVER (PARTITION BY value ->> 0 ORDER BY value ->> 1 DESC) AS nth
@@ -18,12 +18,12 @@ INSERT INTO latest_calls (id, calls, failed_at) VALUES (:id, :calls, :failed_ms)
 ON CONFLICT DO UPDATE SET failed_at = max(failed_at, excluded.failed_at), calls = {_MERGED}
 """)
 
-# Reads what was told, whatever its age.
+# Reads what was written, at any age.
 HEAR = statement("SELECT json_array(failed_at, json(calls)) AS told FROM latest_calls WHERE id = :id")
 
 
 def told(id_: str) -> str:
-    """Make an expression that gives what HEAR reads, NULL if no call has failed within `:told_ms`."""
+    """Make an expression that gives what HEAR reads, or NULL if no call has failed within `:told_ms`."""
     return f"""(
     SELECT json_array(failed_at, json(calls)) FROM latest_calls WHERE id = {id_} AND failed_at > {NOW} - :told_ms
   )"""

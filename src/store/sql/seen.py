@@ -1,30 +1,30 @@
-"""The SQL of what was last seen of the deployment's triggers, and of what is done when they do not come."""
+"""The SQL of when the deployment's triggers were last seen, and of what replaces them when they stop."""
 
 from .fragments import LATE, NOW, UNATTENDED, wake
 from .statement import statement
 
-# Notes that a trigger came, unless that was noted within `:apart_ms`. It goes along with a write that happens anyway.
+# Notes that a trigger came, unless that was noted within `:apart_ms`. It runs along with a write that happens anyway.
 SEE = statement(f"""
 INSERT INTO seen (what, at) VALUES (:what, {NOW})
 ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms OR at > excluded.at
 """)
 
-# The same, for something that is to happen at most once in `:apart_ms`: whoever gets a row has the turn. Of two at once
-# the second finds the first, since D1 serialises writes. One that lands late takes a turn that nobody uses.
+# The same for something that may happen at most once in `:apart_ms`: the caller that gets a row has the turn. Of two at
+# once the second finds the first, because D1 serialises writes. One that lands late takes a turn that stays unused.
 TAKE_TURN = statement(f"""
 INSERT INTO seen (what, at) VALUES (:what, {NOW})
 ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms OR at > excluded.at
 RETURNING at
 """)
 
-# Says for how long there is no turn.
+# Says how long the turn is still taken.
 TURN = statement(f"SELECT at + :apart_ms - {NOW} AS left_ms FROM seen WHERE what = :what")
 
 # Reads all that was noted.
 SEEN = statement("SELECT what, at FROM seen")
 
-# Counts the tasks that go on, and says how old the oldest is that nobody works on, NULL if there is none. It reads two
-# rows for each task that goes on, and one for each tenant that has such tasks; what has ended is not read.
+# Counts the unfinished tasks, and gives the age of the oldest pending one, NULL without any. It reads two rows for each
+# unfinished task, and one for each tenant that has some, and no ended task.
 BACKLOG = statement(f"""
 WITH RECURSIVE tenants (tenant) AS (
   SELECT min(tenant) FROM tasks WHERE finished_at IS NULL
@@ -36,9 +36,9 @@ SELECT coalesce(sum(status = 'pending'), 0) AS pending, coalesce(sum(status = 'p
 FROM tenants CROSS JOIN tasks ON tasks.tenant = tenants.tenant AND finished_at IS NULL
 """)
 
-# Takes on the sending of a task that somebody asks for and that is late: at most once in `:late_ms`, whoever asks. The
-# sweep looks again after `:delay_ms`, however often the task was sent off. One that was sent off `:in_vain` times
-# before is not put off: the sweep may have to work on it. No row: there is nothing to send.
+# Takes the dispatch of a late task that a request asks for: at most once in `:late_ms` in all. The sweep looks again
+# after `:delay_ms`, however often the task was dispatched. A task that was dispatched `:in_vain` times before is not
+# put off: the sweep may have to work on it. No row: there is nothing to dispatch.
 _WAKE_AT = wake(f"{NOW} + :delay_ms")
 NUDGE = statement(f"""
 UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},
@@ -47,8 +47,8 @@ WHERE id = :task_key AND {LATE}
 RETURNING dispatches
 """)
 
-# Has the sweep begin a task that NUDGE took on and no route took. It counts as sent off by nobody, and the next NUDGE
-# is a minute away all the same. Landing twice or late it has the sweep look too early.
+# Makes the sweep dispatch a task that NUDGE took and no route accepted. The task counts as not dispatched, but the next
+# NUDGE is still a minute away. Landing twice or late it only makes the sweep look too early.
 UNSENT = statement(f"""
 UPDATE tasks SET dispatches = 0, wake_at = {NOW} WHERE id = :task_key AND dispatches > 0 AND {UNATTENDED}
 """)

@@ -1,13 +1,13 @@
-"""Statements of SQL with parameters by name, compiled at import to the numbered ones that D1 takes.
+"""Statements of SQL with named parameters, compiled at import to the numbered ones that D1 takes.
 
-All SQL of the Worker's tables stands in this package, one module a subject. A statement is a constant with its contract
-in the comment above it. These rules hold for all of them:
+This package contains all SQL of the Worker's tables, one module for each subject. A statement is a constant, and the
+comment above it is its contract. These rules apply to all of them:
 
-- Values enter through parameters alone. A name that ends in `_ms` is a number of milliseconds, `task_keys` is a JSON
-  list, and what may be NULL is said in the contract.
-- Each write is safe to send again and safe to arrive late: after an error nobody knows whether it landed (see "Read
-  query retries" in the D1 documentation).
-- A task is named by its key, which begins with its tenant (`core.ids`). The column is `id` in `tasks` and `task_id`
+- Values enter only through parameters. A name that ends in `_ms` is a number of milliseconds, and `task_keys` is a JSON
+  list. The contract says which parameters may be NULL.
+- Each write is safe to send again and safe to arrive late, because after an error it is unknown whether it landed (see
+  "Read query retries" in the D1 documentation).
+- A task's key, which begins with its tenant (`core.ids`), names the task. The column is `id` in `tasks` and `task_id`
   elsewhere.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 type Value = str | int | float | None
 
-# Text, names and comments in which a colon or a question mark means nothing come before the parameters.
+# Text, names and comments come before the parameters, because a colon or question mark means nothing in them.
 _TOKENS = re.compile(
     r"""
       '(?: [^'] | '' )*'
@@ -34,7 +34,7 @@ _TOKENS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class BoundStatement:
-    """What goes to D1: `?1` in `sql` stands for the first of `values`, and so on; None binds as NULL."""
+    """What goes to D1: `?1` in `sql` is the first of `values`, and so on. None binds as NULL."""
 
     sql: str
     values: tuple[Value, ...] = ()
@@ -42,14 +42,14 @@ class BoundStatement:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement: `text` as it was written, `sql` with numbers, and the names of the parameters in their order."""
+    """A statement: `text` as written, `sql` with numbers, and the parameters' names in their order."""
 
     text: str
     sql: str
     parameters: tuple[str, ...]
 
     def bind(self, **values: Value) -> BoundStatement:
-        """Set the parameters, all of them and no others."""
+        """Set all parameters, and no others."""
         if values.keys() != set(self.parameters):
             missing = sorted(set(self.parameters) - values.keys())
             unknown = sorted(values.keys() - set(self.parameters))
@@ -58,10 +58,9 @@ class Statement:
 
 
 def statement(text: str) -> Statement:
-    """Compile a statement. A parameter is a colon and a name, `:task_key`; used twice, it keeps its number.
+    """Compile a statement. A parameter is a colon and a name, `:task_key`. Used twice, it keeps its number.
 
-    What stands in quotes or in a comment is no parameter, nor are two colons. Parameters of any other form are
-    refused.
+    Quoted text, comments and double colons are not parameters. Parameters of any other form are refused.
     """
     numbers: dict[str, int] = {}
 
