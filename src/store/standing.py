@@ -1,4 +1,4 @@
-"""What a write from outside a claim names, so that it means one moment of a task and changes nothing later."""
+"""What a write from outside a claim names, so that it applies to one moment of a task and changes nothing later."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ TOMBSTONE_MS = round(limits.LATE_SECONDS_MOST * 1000)
 
 
 class Moment(NamedTuple):
-    """How often a task has been claimed (`fence`) and put back by its client (`generation`)."""
+    """How often a task was claimed (`fence`) and retried by its client (`generation`)."""
 
     fence: int
     generation: int
@@ -22,6 +22,6 @@ class StandingStore(Store):
     """Reads what a write from outside a claim names."""
 
     async def _standing(self, task_key: TaskKey) -> Moment | None:
-        """Read where the task stands; None when there is no such task."""
+        """Read the task's fence and generation. None: the task does not exist."""
         (found,) = await self._database.run(sql.STATUS.bind(task_key=task_key))
         return Moment(columns.whole(found[0], "fence"), columns.whole(found[0], "generation")) if found else None

@@ -1,4 +1,4 @@
-"""Room in the database: who stores most, and the erasure of ended tasks before their retention is over."""
+"""Space in the database: who stores most, and the erasure of ended tasks before their retention is over."""
 
 from dataclasses import dataclass, field
 
@@ -11,15 +11,16 @@ from .sql.statement import Value, as_json
 
 _KEPT_MS = round(limits.KEPT_SECONDS_LEAST * 1000)
 _COUNT_MS = round(limits.STORAGE_COUNT_SECONDS * 1000)
-_MOMENT_CHARS = 13  # of a task id: the 48 bits that are its time
+_MOMENT_CHARS = 13  # of a task id: the 48 bits of its time
 
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Ended tasks that may go: none ended after `ended_by`, by the database's time.
+    """Ended tasks that may be erased. None ended after `ended_by`, by the database's time.
 
-    `uncounted`: some of them may not be in the sums so far. The walk over the tasks of `tenant` that found them began
-    at `walked_from`, and the next one begins at `walked_to`: behind this one if nothing that may go was left there.
+    `uncounted`: the sums may lack some of them. The walk over the tasks of `tenant` that found them began at
+    `walked_from`, and the next one begins at `walked_to`. That is after this walk, unless this walk left tasks that may
+    be erased.
     """
 
     ended_by: int
@@ -36,12 +37,12 @@ class Old:
 
 
 class StorageStore(Store):
-    """What the sweep asks and does when the database is nearly as large as it may be, each one call to D1."""
+    """What the sweep reads and writes when the database is nearly at its limit. Each method is one call to D1."""
 
     async def oldest_of_largest(self, most: int) -> Old | None:
-        """Find up to so many ended tasks of the tenant that stores most, oldest first. None: nobody has counted lately.
+        """Find up to `most` ended tasks of the tenant that stores most, oldest first. None: there is no recent count.
 
-        They ended a day ago, or earlier. It looks at CLEAR_WALK_MOST tasks.
+        The tasks ended at least a day ago. It reads CLEAR_WALK_MOST tasks.
         """
         (found,) = await self._database.run(
             sql.OLDEST.bind(
@@ -65,17 +66,17 @@ class StorageStore(Store):
         )
 
     async def count_storage(self, *, keep_input: bool) -> None:
-        """Count anew what each tenant stores: reads every task's own row, and writes a row for each that stores most.
+        """Count what each tenant stores: read every task's own row, and write a row for each tenant that stores most.
 
-        `keep_input`: a task's input stays after it has completed.
+        `keep_input`: a task's input stays after the task has completed.
         """
         which: dict[str, Value] = {"keep_input": int(keep_input), "tenants_most": limits.STORAGE_TENANTS_MOST}
         await self._database.run(sql.FORGET_COUNT.bind(), sql.COUNT.bind(**which))
 
     async def erase_early(self, old: Old, *, keep_input: bool) -> int:
-        """Erase those of the tasks that have ended still, and had by then, and return how many were.
+        """Erase those of the tasks that have still ended, by `ended_by`, and return how many were erased.
 
-        The next walk over the tenant's tasks begins where it should.
+        It also sets where the next walk over the tenant's tasks begins.
         """
         walk = {"tenant": old.tenant, "walked_from": old.walked_from, "walked_to": old.walked_to}
         walk_on = [sql.WALK_ON.bind(**walk)] if old.walks_on else []
@@ -88,15 +89,15 @@ class StorageStore(Store):
         *parts, whole = sql.ERASE_OLD
         count = [sql.OLD_COUNT] if old.uncounted else []
         erasure = [discount, *(part.bind(**which) for part in (*parts, *count, whole))]
-        done = await self._database.run(*erasure, *walk_on)  # in this order: the erasure makes room
+        done = await self._database.run(*erasure, *walk_on)  # in this order, because the erasure frees space
         return len(done[len(erasure) - 1])
 
 
 def _behind(row: Row) -> str:
-    """Say where to go on behind a walk: behind its last task, or at the beginning if it came to the end.
+    """Say where the next walk begins: after this walk's last task, or at the beginning if this walk reached the end.
 
-    The place is the time in that task's id, so that no id of an erased task stays. Others of that millisecond are
-    looked at again.
+    The place is the time in that task's id, so that no id of an erased task stays. Other tasks of that millisecond are
+    read again.
     """
     if columns.whole(row, "walked") < limits.CLEAR_WALK_MOST:
         return ""

@@ -1,4 +1,4 @@
-"""The sweep's share of the store: what is due, and who takes it on."""
+"""The sweep's part of the store: what is due, and which sweep takes it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,9 +18,9 @@ from .sql.statement import BoundStatement, as_json
 class Due:
     """What the sweep found: tasks by what they need. `now_ms` is the database's time, if it found any.
 
-    `live` are those that somebody works on, or that rest. `stalls` has those that nobody works on any more, by how many
-    claims in a row have ended without a finished call. `unanswered` are those that were sent off again before, and
-    nobody came for them. `uncounted`: some of those past their retention may not be in the sums so far.
+    `live` tasks have a worker, or rest. `stalls` has those whose worker is gone, with the number of claims in a row
+    that ended without a finished call. `unanswered` tasks were dispatched again and not claimed. `uncounted`: the sums
+    may lack some of those past their retention.
     """
 
     now_ms: int = 0
@@ -40,25 +40,25 @@ class Due:
 
     @property
     def looked_at(self) -> int:
-        """How many tasks that go on were found."""
+        """How many unfinished tasks were found."""
         return len(self.live) + len(self.idle) + len(self.overdue)
 
     def split(self, idle: int) -> "tuple[Due, Due]":
-        """Return everything with so many of the idle tasks, and the other idle tasks."""
+        """Return everything with the first `idle` idle tasks, and the other idle tasks."""
         first, others = self.idle[:idle], self.idle[idle:]
         stalls = [{key: self.stalls[key] for key in keys if key in self.stalls} for keys in (first, others)]
         return replace(self, idle=first, stalls=stalls[0]), Due(idle=others, stalls=stalls[1])
 
     def without(self, task_keys: Sequence[TaskKey]) -> "Due":
-        """Return everything but these idle tasks."""
+        """Return everything except these idle tasks."""
         return replace(self, idle=[key for key in self.idle if key not in task_keys])
 
     def behind(self, task_keys: Sequence[TaskKey]) -> "Due":
-        """Return everything, with these tasks as the first of the idle ones."""
+        """Return everything, with these tasks first among the idle ones."""
         return replace(self, idle=[*task_keys, *self.without(task_keys).idle])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
-        """Sort one task in that goes on; `stalls` are the workers in a row that died on it."""
+        """Sort in one unfinished task. `stalls` workers in a row died on it."""
         if overdue:
             self.overdue.append(task_key)
             return
@@ -71,7 +71,7 @@ class Due:
 
 
 class SweepStore(Store):
-    """What the sweep asks and does, each one call to D1."""
+    """What the sweep reads and writes. Each method is one call to D1."""
 
     async def due(
         self,
@@ -85,11 +85,11 @@ class SweepStore(Store):
     ) -> Due:
         """Find tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
 
-        With them come up to `erase_most` tasks to erase, as many as there may be of the others unless it says so. With
-        0 they are not looked for. Else old tombstones are removed, the sweep is noted, and deliveries that are due are
-        found, as many as the `plan` allows. `served` is how many of
-        the tasks that go on the caller is sure to get to, all unless it says so. Tasks are left out that `take_due`
-        would not take on after the same `delay_ms`, but for the unanswered ones where the caller works on these itself.
+        It also finds up to `erase_most` tasks to erase, `most` if that is None, and none with 0. Unless it is 0, old
+        tombstones are removed, the sweep is noted, and due deliveries are found, as many as the `plan` allows. `served`
+        is how many of the unfinished tasks the caller will certainly serve, all if None. It leaves out tasks that
+        `take_due` would not take after the same `delay_ms`. With `stands_in` the caller works on unanswered tasks
+        itself, so those are included.
         """
         erasing = most if erase_most is None else erase_most
         batch = [
@@ -121,14 +121,14 @@ class SweepStore(Store):
         return due
 
     async def past_retention(self, most: int) -> Due:
-        """Find up to so many ended tasks whose retention is over."""
+        """Find up to `most` ended tasks whose retention is over."""
         (found,) = await self._database.run(_past_retention(most))
         return _read_past_retention(found)
 
     async def take_due(self, due: Due, delay_ms: int) -> list[TaskKey]:
-        """Postpone live tasks, take on idle ones, and return those to dispatch.
+        """Postpone live tasks, take idle ones, and return those to dispatch.
 
-        Another sweep may have taken some, and those are left out that a poll sent off within LATE_MS or `delay_ms`.
+        Another sweep may have taken some. Tasks that a poll dispatched within LATE_MS or `delay_ms` are left out.
         """
         _, taken = await self._database.run(
             sql.POSTPONE.bind(task_keys=as_json(due.live)),
@@ -142,19 +142,19 @@ class SweepStore(Store):
         return [columns.task_key(row) for row in taken]
 
     async def make_due(self, task_keys: Sequence[TaskKey]) -> None:
-        """Make tasks that nobody works on due at once: whoever was to run them could not."""
+        """Make tasks without a worker due at once, because their host could not run them."""
         await self._database.run(sql.MAKE_DUE.bind(task_keys=as_json(task_keys)))
 
     async def fill_places(self, most: int, give_most: int) -> list[TaskKey]:
-        """Give the places on objects that are free, of so many, to tasks that wait, and return those tasks.
+        """Give up to `give_most` of the free slots to waiting tasks, and return those tasks. There are `most` slots.
 
-        Up to `give_most` get one. It is a second call if there are any.
+        If there are such tasks, it is a second call.
         """
         _, found = await self._database.run(sql.FREE_PLACES.bind(), _next_places(None, most, give_most))
         return await self.give_places([columns.task_key(row) for row in found], most) if found else []
 
     async def give_places(self, task_keys: Sequence[TaskKey], most: int) -> list[TaskKey]:
-        """Give places to tasks that wait, in this order, and make them due. Return those that got one just now."""
+        """Give slots to waiting tasks, in this order, and make them due. Return those that got one just now."""
         names = as_json(task_keys)
         given, _ = await self._database.run(
             sql.GIVE_PLACES.bind(task_keys=names, most=most), sql.PLACED_DUE.bind(task_keys=names)
@@ -163,9 +163,9 @@ class SweepStore(Store):
         return [task_key for task_key in task_keys if task_key in got]
 
     async def take_place(self, task_key: TaskKey, most: int) -> tuple[bool, list[TaskKey]]:
-        """Take a place among the tasks that objects work on, so many at most, if it is the task's turn.
+        """Take one of `most` slots among the tasks that objects work on, if it is the task's turn.
 
-        Return whether it has one; if not, the task, if any, that should have a place that is free.
+        Return whether the task has one. If not, return the task that should get a free slot, if there is one.
         """
         _, taken, found = await self._database.run(
             sql.FREE_PLACES.bind(),
@@ -175,12 +175,12 @@ class SweepStore(Store):
         return bool(taken), [columns.task_key(row) for row in found]
 
     async def may_stand_in(self, task_key: TaskKey, most: int) -> bool:
-        """Whether somebody may work on it in place of its object: not where it only waits for one of so many places."""
+        """Whether another host may replace the task's object: not while the task only waits for one of `most` slots."""
         (found,) = await self._database.run(sql.MAY_STAND_IN.bind(task_key=task_key, most=most, late_ms=LATE_MS))
         return bool(found and found[0]["may"])
 
     async def erase_expired(self, due: Due) -> int:
-        """Erase the tasks whose retention is over, and return how many were."""
+        """Erase the tasks whose retention is over, and return how many were erased."""
         task_keys = as_json(due.past_retention)
         *parts, whole = sql.ERASE_EXPIRED
         count = [sql.EXPIRED_COUNT] if due.uncounted else []
@@ -191,12 +191,12 @@ class SweepStore(Store):
 
 
 def _apart_ms(delay_ms: int) -> int:
-    """Return for how long the sweep leaves a task alone that was sent off; its own sendings are farther apart."""
+    """Return how long the sweep leaves a dispatched task alone. Its own dispatches are farther apart."""
     return min(LATE_MS, delay_ms)
 
 
 def _walk_most(places: int) -> int:
-    """How many of a tenant's tasks are looked at for a place: those that have one may come first."""
+    """How many of a tenant's tasks are read for a slot: those that have one may come first."""
     return places + limits.PLACES_WALK_MOST
 
 

@@ -1,4 +1,4 @@
-"""Sums over tasks that have ended, and what else metrics and plots are made of."""
+"""Sums over ended tasks, and the other figures for metrics and plots."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Fold(NamedTuple):
 
 
 class Foldable(NamedTuple):
-    """What a fold has to do. `more`: tasks are left for another one. `sampled`: these five minutes have a sample."""
+    """What a fold has to do. `more`: tasks are left for another fold. `sampled`: these five minutes have a sample."""
 
     folds: Sequence[Fold]
     more: bool
@@ -33,7 +33,7 @@ class Foldable(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Tasks of a tenant that go on, in one status, on one route; `oldest_ms` is the age of the oldest pending one."""
+    """Unfinished tasks of a tenant in one status on one route. `oldest_ms` is the age of the oldest pending one."""
 
     tenant: str
     status: Status
@@ -43,7 +43,7 @@ class Group(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What there was to do at a time: how many tasks, and how old the oldest pending one was."""
+    """The backlog at one time: how many tasks, and how old the oldest pending one was."""
 
     pending: int
     processing: int
@@ -51,7 +51,7 @@ class Sample(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What a scrape reads. `until` is up to when all that has ended is in `totals`, in ms since the epoch."""
+    """What a scrape reads. All tasks that ended up to `until` (ms since the epoch) are in `totals`."""
 
     totals: Mapping[tuple[Status, Route], Sums]
     at_work: Sequence[Group]
@@ -63,14 +63,14 @@ class Standing(NamedTuple):
 
 @dataclass(slots=True)
 class FiveMinutes:
-    """What ended in five minutes, by status, and what there was to do at some time in them, if somebody looked."""
+    """What ended in five minutes, by status, and the backlog at some time in them, if it was sampled."""
 
     ended: dict[Status, Sums] = field(default_factory=dict)
     sample: Sample | None = None
 
 
 class TallyStore(Store):
-    """Adds up what has ended, and reads it; each method is one call to D1 unless it says otherwise."""
+    """Adds up ended tasks, and reads the sums. Each method is one call to D1 unless it says otherwise."""
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -78,7 +78,7 @@ class TallyStore(Store):
         return self._database.rows
 
     async def foldable(self, kept_ms: Sequence[int], most: int) -> Foldable:
-        """Find what has ended since the last fold, so many tasks of each retention at most.
+        """Find what has ended since the last fold, at most `most` tasks of each retention.
 
         `kept_ms` are the retentions that tasks have today.
         """
@@ -90,9 +90,9 @@ class TallyStore(Store):
         return Foldable(folds, more, bool(sampled["is_there"]))
 
     async def fold(self, found: Foldable, most: int) -> None:
-        """Add up what was found, and see once in five minutes what there is to do: up to so many tasks are counted.
+        """Add up what was found, and once in five minutes sample the backlog, counting up to `most` tasks.
 
-        It asks D1 nothing where there is nothing to do.
+        Without work it makes no call to D1.
         """
         batch = []
         for one in found.folds:
@@ -106,7 +106,7 @@ class TallyStore(Store):
             await self._database.run(*batch)
 
     async def scrape(self, most: int) -> Standing:
-        """Read everything that metrics show. Of tasks that go on, the first so many are counted."""
+        """Read everything that metrics show. It counts the first `most` unfinished tasks."""
         totals, (until,), at_work, characters, times, (deliveries,) = await self._database.run(
             sql.TOTALS.bind(),
             sql.FOLDED_UNTIL.bind(),
@@ -134,9 +134,9 @@ class TallyStore(Store):
         )
 
     async def history(self, hours: int) -> tuple[int | None, dict[int, FiveMinutes]]:
-        """Read up to when all that has ended is known, and the last hours, five minutes at a time, by when these began.
+        """Read up to when all ends are known, and the last hours in steps of five minutes, by when each began.
 
-        Those of which nothing is known are left out.
+        Steps without any data are left out.
         """
         back_ms = hours * 3_600_000
         (until,), sums, samples = await self._database.run(
@@ -152,7 +152,7 @@ class TallyStore(Store):
         return columns.maybe_whole(until, "until"), dict(sorted(found.items()))
 
     async def applied_migration(self) -> str | None:
-        """Read the newest migration that wrangler has applied; None where it keeps no account. One call or two."""
+        """Read the newest migration that wrangler has applied, None without its table. One call or two."""
         (there,) = await self._database.run(sql.HAS_MIGRATIONS.bind())
         if not there:
             return None
@@ -162,7 +162,7 @@ class TallyStore(Store):
 
 def _fold(row: Row) -> Fold:
     after, beyond = columns.whole(row, "until"), columns.maybe_whole(row, "beyond")
-    # What ended at the same millisecond goes together: so the fold may take more than was asked for.
+    # Tasks that ended in the same millisecond stay together, so the fold may take more than `most`.
     until = columns.whole(row, "now") if beyond is None else max(after + 1, beyond - 1)
     return Fold(columns.whole(row, "kept_ms"), after, until)
 

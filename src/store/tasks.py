@@ -1,4 +1,4 @@
-"""The tasks in D1, whole: each share of the store stands in a module of its own, with its SQL under the same name."""
+"""The tasks in D1. Each part of the store is a module of its own, with its SQL under the same name."""
 
 from .admission import AdmissionStore
 from .bulk import BulkStore
@@ -26,4 +26,4 @@ class TaskStore(
     DeliveryStore,
     ViewStore,
 ):
-    """The state machine's home. Every method may raise StoreError; every write may be sent again."""
+    """All reads and transitions of tasks. Every method may raise StoreError, and every write is safe to send again."""

@@ -1,4 +1,4 @@
-"""Tenants in D1, for those who look after several: their names, and figures of each."""
+"""Tenants in D1, for operators of several: their names, and the figures of each."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from .sql import tenants as sql
 
 
 class Ended(NamedTuple):
-    """Tasks of a tenant in one status, of one error code if they failed, and what their calls came to."""
+    """Tasks of a tenant in one status, with one error code if they failed, and the totals of their calls."""
 
     status: Status
     code: str | None
@@ -25,15 +25,15 @@ class Ended(NamedTuple):
 
 
 class TenantStore(Store):
-    """Reads that name tenants; each one call to D1."""
+    """Reads that name tenants. Each is one call to D1."""
 
     async def tenants(self, first: str, most: int) -> Sequence[str]:
-        """Name up to so many tenants that have tasks, from `first` on ('' for the very first), in the order of keys."""
+        """Name up to `most` tenants that have tasks, from `first` on ('' for the very first), in the order of keys."""
         (found,) = await self._database.run(sql.TENANTS.bind(first=first and task_key_of(first, ""), most=most))
         return [columns.text(row, "tenant") for row in found]
 
     async def figures(self, tenants: Sequence[str], hours: int) -> Sequence[Sequence[Ended]]:
-        """Add up the newest tasks of each tenant that were created within so many hours, TENANT_TASKS_MOST at most."""
+        """Add up each tenant's newest tasks that were created within `hours`, at most TENANT_TASKS_MOST."""
         spans = [span(tenant, before_id=None, from_ms=None, until_ms=None) for tenant in tenants]
         found = await self._database.run(
             *(

@@ -1,4 +1,4 @@
-"""The API's share of the store: reads of tasks, of their chunks and of pages."""
+"""The API's part of the store: reads of tasks, of their chunks and of pages."""
 
 from collections.abc import Sequence
 
@@ -19,18 +19,18 @@ _QUEUED_MS = round(limits.AHEAD_COUNTED_SECONDS * 1000)
 
 
 class TooMuchAtOnce(Exception):
-    """What was asked for is too large to be read at once: read it by pages."""
+    """The answer is too large to be read at once. Read it by pages."""
 
 
 class TaskGone(Exception):
-    """Outputs that were there are not any more: their task has been erased meanwhile."""
+    """Outputs are gone, because their task was erased in between."""
 
 
 class ViewStore(Store):
-    """Reads that change nothing, each one call to D1."""
+    """Reads that change nothing. Each method is one call to D1."""
 
     async def task(self, task_key: TaskKey) -> Task | None:
-        """Read one task, with its result once it is completed. One of more than ANSWER_CHARS_AT_ONCE is left out."""
+        """Read one task, with its result once it is completed. A result above ANSWER_CHARS_AT_ONCE is left out."""
         found, result, source = await self._database.run(
             sql.TASK.bind(
                 task_key=task_key,
@@ -45,22 +45,22 @@ class ViewStore(Store):
         return rows.task(found[0], result, source) if found else None
 
     async def input(self, task_key: TaskKey) -> str | None:
-        """Read the text of a task; None when it is kept no longer, or there is no such task."""
+        """Read the text of a task. None: it is no longer kept, or the task does not exist."""
         (found,) = await self._database.run(sql.INPUT.bind(task_key=task_key))
         return columns.text(found[0], "input") or None if found else None
 
     async def tasks(self, task_keys: Sequence[TaskKey]) -> Sequence[Task]:
-        """Read tasks, those that are there, in no order and without results."""
+        """Read those of the tasks that exist, in no order and without results."""
         (found,) = await self._database.run(sql.TASKS.bind(task_keys=as_json(task_keys)))
         return [rows.task(row) for row in found]
 
     async def is_there(self, task_key: TaskKey) -> bool:
-        """Whether there is such a task."""
+        """Whether the task exists."""
         (found,) = await self._database.run(sql.STATUS.bind(task_key=task_key))
         return bool(found)
 
     async def going_on(self, task_key: TaskKey) -> Pulse | None:
-        """Return how far the task has come; None when it has ended or passed its deadline, or is gone."""
+        """Return how far the task has got. None: it has ended, passed its deadline, or is gone."""
         (found,) = await self._database.run(sql.STATUS.bind(task_key=task_key))
         if not found or found[0]["overdue"]:
             return None
@@ -68,9 +68,9 @@ class ViewStore(Store):
         return None if pulse.status.terminal else pulse
 
     async def chunks(self, task_key: TaskKey) -> list[ChunkView] | None:
-        """Read the finished chunks, in order; None when there is no such task.
+        """Read the finished chunks in order. None: the task does not exist.
 
-        Raises TooMuchAtOnce when they have more than ANSWER_CHARS_AT_ONCE.
+        Raises TooMuchAtOnce if they have more than ANSWER_CHARS_AT_ONCE.
         """
         most = limits.ANSWER_CHARS_AT_ONCE
         places, done, failed = await self._database.run(
@@ -86,7 +86,7 @@ class ViewStore(Store):
         return rows.chunk_views(index, rows.outputs(0, done), range(len(index.cuts)))
 
     async def chunk_index(self, task_key: TaskKey) -> ChunkIndex | None:
-        """Read which chunks are finished, without their outputs; None when there is no such task."""
+        """Read which chunks are finished, without their outputs. None: the task does not exist."""
         places, found, failed = await self._database.run(
             sql.PLACES.bind(task_key=task_key, most_chars=0),
             sql.CHUNK_SIZES.bind(task_key=task_key),
@@ -97,11 +97,11 @@ class ViewStore(Store):
     async def some_chunks(self, index: ChunkIndex, places: range) -> list[ChunkView]:
         """Read the finished chunks of these places, as they were when the index was read.
 
-        Raises TaskGone when some of their outputs are gone.
+        Raises TaskGone if some of their outputs are gone.
         """
         bounds = {"first": places.start, "last": places.stop - 1}
         (done,) = await self._database.run(sql.SOME_CHUNKS.bind(task_key=index.task_key, **bounds))
-        # What has ended since is left out: nobody has counted its size, and its chunk may be shown as failed.
+        # Leave out later outputs: their sizes were not counted, and their chunks may be shown as failed.
         wanted = {place for place in places if place in index.sizes}
         outputs = rows.outputs(0, done, wanted)
         if len(outputs) < len(wanted):
@@ -110,7 +110,7 @@ class ViewStore(Store):
 
     async def list(self, span: Span, *, status: Status | None, most: int) -> Page:
         """Read a page of tasks, newest first, without results."""
-        # One more than is shown: whether it is there says whether there is a next page.
+        # One more than is shown. If it is found, there is a next page.
         if status is None:
             page = sql.LIST.bind(first=span.first, behind=span.behind, most=most + 1)
         else:
@@ -121,5 +121,5 @@ class ViewStore(Store):
         return rows.page(found, status, most)
 
     async def ready(self) -> None:
-        """Return if D1 answers and the schema is there; raise StoreError otherwise."""
+        """Return if D1 answers and the schema is there. Raises StoreError otherwise."""
         await self._database.run(sql.READY.bind())

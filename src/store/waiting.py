@@ -1,4 +1,4 @@
-"""Why nothing is being done for a task: read from its row, as whoever asks finds it."""
+"""Why no work is done for a task, according to its row."""
 
 import json
 
@@ -12,7 +12,7 @@ _KNOWN = frozenset(LastError._fields)
 
 
 def last_error(row: Row) -> LastError | None:
-    """Read the last call that failed, unless one has succeeded since."""
+    """Read the last call that failed, unless a call has succeeded since."""
     found = maybe_text(row, "last_error")
     if found is None:
         return None
@@ -20,7 +20,7 @@ def last_error(row: Row) -> LastError | None:
 
 
 def news_at(row: Row) -> int:
-    """Say when something last happened to a task that goes on, or the first of a row of failures began."""
+    """Say when something last happened to an unfinished task, or when the first of a row of failures began."""
     error = last_error(row)
     if error is not None:
         return error.since
@@ -28,9 +28,9 @@ def news_at(row: Row) -> int:
 
 
 def waiting_for(row: Row, status: Status) -> Wait | None:
-    """Say what a task waits for; None while calls are out or its worker is about to make some, and when it has ended.
+    """Say what a task waits for. None: calls are out, its worker is about to make some, or it has ended.
 
-    A worker that died leaves a lease, which runs out at a known time, or has.
+    A worker that died leaves a lease, which ends at a known time or has ended.
     """
     now = whole(row, "read_at")
     if status is Status.PENDING:
@@ -40,7 +40,7 @@ def waiting_for(row: Row, status: Status) -> Wait | None:
 
 
 def _held(row: Row, now: int) -> Wait | None:
-    """Say what a task waits for that a worker has, or had."""
+    """Say what a task waits for that has, or had, a worker."""
     lease_until = maybe_whole(row, "lease_until") or 0
     free_at = max(lease_until, whole(row, "rest_until"))
     if lease_until <= now:
@@ -50,8 +50,8 @@ def _held(row: Row, now: int) -> Wait | None:
     until = maybe_whole(row, "wait_until")
     if until is not None and until > now:
         return Wait(_reason(row), until)
-    # A worker that is alive renews its lease before half of it has passed. Meanwhile it may wait for its turn to ask
-    # for a model that is away.
+    # A live worker renews its lease before half of it has passed. Until then it may wait for its turn to probe a model
+    # that is away.
     if now - whole(row, "announced_at") > lease_until - now:
         return Wait("lease", free_at)
     return Wait("model_away", None) if maybe_text(row, "wait_reason") == "model_away" else None
@@ -62,7 +62,7 @@ def _ahead(row: Row) -> int | None:
 
 
 def _reason(row: Row) -> str:
-    """Name what a worker has written, or what made it give its task back."""
+    """Name the reason that a worker wrote, or that made it give its task back."""
     if whole(row, "idle_runs"):
         return "database"
     return maybe_text(row, "wait_reason") or ("lease" if whole(row, "stalls") else "backoff")

@@ -25,7 +25,7 @@ class NewEndpoint(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """An endpoint as it is stored. Times in ms since the epoch. `old_secret_signs`: the secret before this one, too."""
+    """An endpoint as stored. Times are ms since the epoch. `old_secret_signs`: the previous secret signs too."""
 
     key: EndpointKey
     name: str
@@ -41,10 +41,10 @@ class Endpoint(NamedTuple):
 
 
 class WebhookStore(Store):
-    """Where endpoints are kept. Every method is one call."""
+    """Reads and writes endpoints. Each method is one call to D1."""
 
     async def insert(self, new: NewEndpoint) -> Endpoint | None:
-        """Write an endpoint. None: the tenant has WEBHOOK_ENDPOINTS_MOST already."""
+        """Write an endpoint. None: the tenant already has WEBHOOK_ENDPOINTS_MOST."""
         tenant = new.key.partition(":")[0]
         _, found = await self._database.run(
             sql.INSERT_ENDPOINT.bind(
@@ -71,9 +71,9 @@ class WebhookStore(Store):
         return [_endpoint(row) for row in found]
 
     async def rotate(self, endpoint: Endpoint, *, keep_old: bool) -> Endpoint | None:
-        """Begin a new secret. With `keep_old` the one before it signs for a day more.
+        """Begin a new secret. With `keep_old` the previous one also signs for another day.
 
-        Somebody may have done so meanwhile: then the endpoint has their secret. None: it is gone.
+        If another request did so in between, the endpoint has that request's secret. None: the endpoint is gone.
         """
         _, found = await self._database.run(
             sql.ROTATE.bind(
@@ -84,10 +84,10 @@ class WebhookStore(Store):
         return _endpoint(found[0]) if found else None
 
     async def delete(self, key: EndpointKey, *, unseen: bool = False) -> bool:
-        """Delete an endpoint, and end what it was still to hear. False: there is none.
+        """Delete an endpoint, and end its remaining deliveries. False: there is none.
 
-        If an answer was lost on the way, the endpoint counts as deleted. With `unseen` its write may still land: that
-        changes nothing then.
+        If an answer was lost, the endpoint counts as deleted. With `unseen` its write may still land, and then changes
+        nothing.
         """
         _, *_, gone = await self._database.run(
             sql.BURY_ENDPOINT.bind(endpoint=key, grave=_grave(key), tombstone_ms=TOMBSTONE_MS, unseen=int(unseen)),
@@ -102,7 +102,7 @@ def _of(tenant: str) -> dict[str, Value]:
 
 
 def _grave(key: EndpointKey) -> str:
-    """Return the name of an endpoint's tombstone. No task key looks like it: a tenant's name holds no slash."""
+    """Return the name of an endpoint's tombstone. No task key looks like it: a tenant's name contains no slash."""
     return f"webhook/{key}"
 
 

@@ -12,10 +12,10 @@ from .sql import window as sql
 
 
 class WindowStore(Store):
-    """Reads that change nothing, each one call to D1."""
+    """Reads that change nothing. Each method is one call to D1."""
 
     async def window(self, task_key: TaskKey, fence: int, first: int, chunks: int) -> Window | None:
-        """Read the text of up to `chunks` chunks from `first` on, of one at least; None when the claim is over."""
+        """Read the text of at least one and up to `chunks` chunks from `first` on. None: the claim is over."""
         (found,) = await self._database.run(
             sql.WINDOW.bind(
                 task_key=task_key, fence=fence, first=first, least=1, most=chunks, chars=limits.WINDOW_CHARS_MOST
@@ -26,7 +26,7 @@ class WindowStore(Store):
     async def level_sizes(self, task_key: TaskKey, level: int) -> Sequence[int]:
         """Read the lengths of one level's outputs in code points, in order, without their texts.
 
-        They are those of the level's first outputs if some are missing.
+        If some outputs are missing, it returns those before the first gap.
         """
         (found,) = await self._database.run(sql.LEVEL_SIZES.bind(task_key=task_key, level=level))
         sizes = rows.sizes(found)

@@ -1,4 +1,4 @@
-"""A worker's share of the store: it takes a claim, works under its fence, and ends it."""
+"""A worker's part of the store: it takes a claim, works under its fence, and ends it."""
 
 from collections.abc import Callable
 
@@ -50,14 +50,13 @@ class WorkStore(OutboxStore):
         seen: Seen | None = None,
         model: str = "",
     ) -> Claim | Unclaimed:
-        """Take the task, or say why not. `holder` names this claim; `host` a host that replaces itself, or ''.
+        """Take the task, or say why not. `holder` names this claim. `host` names a host that replaces itself, or is ''.
 
-        If this is the task's first claim, its first `announce` calls are announced with it, to start within `start_ms`.
-        The claim has the text of up to `chunks` chunks, and of those that it announces in any case.
-        A host that finds its dead predecessor there asks once more, and names the claim that it has seen. Should the
-        worker die before a call has finished, nobody takes the task over before it has had its rest. `stands_in`: the
-        caller works in place of a host that did not come. `seen` is a trigger to be noted with the claim. `model` is
-        that of a task which names none.
+        The task's first claim also announces its first `announce` calls, to start within `start_ms`. The claim has the
+        text of up to `chunks` chunks, and of those that it announces in any case. A host that finds its own dead
+        predecessor asks a second time, and names the claim that it has seen. If the worker dies before a call has
+        finished, the task rests before another may take it over. `stands_in`: the caller replaces a host that did not
+        come. `seen` is a trigger to be noted with the claim. `model` is the model of a task that names none.
         """
         seen_fence = None
         for _ in range(2):
@@ -106,8 +105,8 @@ class WorkStore(OutboxStore):
     ) -> bool:
         """Record progress and continue or end the claim, in one transaction. False: the claim is lost.
 
-        It is sent up to `sends` times: how often it may write is for the worker to say. `heard` is given what other
-        isolates have told of the tenant's calls with `model`, if the claim goes on.
+        It is sent up to `sends` times, because the worker limits its writes. If the claim goes on, `heard` gets the
+        calls of other isolates with `model` for this tenant.
         """
         told_id = latest_calls_id(claim.task_key, model)
         batch = [*self._records(claim, progress), _step(claim, progress, step, told_id)]
@@ -134,14 +133,15 @@ class WorkStore(OutboxStore):
         return bool(landed)
 
     async def told(self, task_key: TaskKey, model: str) -> Told | None:
-        """Return what isolates have told of the latest calls of a task's tenant with a model. It is asked once."""
+        """Return what isolates wrote about the latest calls of a task's tenant with a model. It is sent only once."""
         (found,) = await self._database.run(latest_calls.HEAR.bind(id=latest_calls_id(task_key, model)), sends=1)
         return rows.told(found[0]) if found else None
 
     async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
-        """Give the task back without what has happened since the last write. False: the claim is lost.
+        """Give the task back without the work since the last write. False: the claim is lost.
 
-        It has the step after that of the write which it replaces: that one may have been given up, and land behind it.
+        Its step is one above that of the write that it replaces, because that write may have been given up and land
+        later.
         """
         mine: dict[str, Value] = {**_claimed(claim), "step": progress.step + 1}
         standing = sql.STAND_DOWN.bind(**mine, delay_ms=back.delay_ms, sweep_ms=back.sweep_ms)
@@ -170,12 +170,12 @@ class WorkStore(OutboxStore):
         return None if status is Status.PROCESSING else status
 
     async def may_start(self, task_key: TaskKey, fence: int) -> int | None:
-        """Return for how many milliseconds calls may start under a claim; None when it is over."""
+        """Return for how many milliseconds calls may start under a claim. None: the claim is over."""
         (found,) = await self._database.run(sql.MAY_START.bind(task_key=task_key, fence=fence, holder=None))
         return columns.whole(found[0], "left_ms") if found else None
 
     async def stands(self, claim: Claim) -> bool:
-        """Whether a claim is still good. It is asked once."""
+        """Whether a claim is still good. It is sent only once."""
         (found,) = await self._database.run(sql.MAY_START.bind(**_claimed(claim)), sends=1)
         return bool(found)
 

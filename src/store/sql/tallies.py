@@ -1,7 +1,7 @@
-"""The SQL of the sums over ended tasks: how ends come into them, once each, and who reads them.
+"""The SQL of the sums over ended tasks: how each end is added once, and who reads the sums.
 
-A *fold* adds tasks that have ended since the last one. It finds them by the index of what is to be erased, and so asks
-for those of one retention at a time: for these the index is in the order of their ends. No task's own row changes.
+A *fold* adds the tasks that have ended since the last fold. It finds them by the index of what must be erased, one
+retention at a time: within one retention, that index is in the order of the ends. No task's own row changes.
 """
 
 from ...core import limits
@@ -17,8 +17,8 @@ _BUCKET = f"({NOW} / {BUCKET_MS} * {BUCKET_MS})"
 
 # --- What is added of a task --------------------------------------------------------------------------------
 
-# Calls that are announced, and not settled, are left out until somebody settles them, or doubts them. A task that goes
-# on is added only when it is erased: as one that is cancelled just now.
+# Announced calls that are not settled count only once they are settled or in doubt. An unfinished task is added only
+# when it is erased: it counts as cancelled just now.
 _DOUBT = "(calls_in_doubt + CASE WHEN finished_at IS NULL THEN json_array_length(in_flight) ELSE 0 END)"
 _SENT = f"(calls_settled + {_DOUBT})"
 _ENDED_AT = f"coalesce(finished_at, max(created_at, {NOW}))"
@@ -59,7 +59,7 @@ assert tuple(_ADDED) == MEASURES
 
 
 def _add(added: dict[str, str], where: str) -> str:
-    """Add something of tasks that have ended to the sums, those since the beginning and those of five minutes."""
+    """Add measures of ended tasks to the sums: to the sums since the beginning and to those of five minutes."""
     return f"""
 INSERT INTO tallies (at, status, route, {", ".join(added)})
 SELECT value * bucket AS at, status, route, {", ".join(f"sum({name})" for name in added)} FROM (
@@ -73,34 +73,34 @@ ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for na
 """
 
 
-# The task has ended, and no fold has added it so far.
+# The task has ended, and no fold has added it yet.
 UNCOUNTED = """finished_at > coalesce((SELECT until FROM folds WHERE kept_ms = wake_at - finished_at), 0)"""
 
 
 def add_ends(where: str) -> str:
-    """Add these tasks: who asks is about to erase them, or to put them back."""
+    """Add these tasks. The caller is about to erase or retry them."""
     return _add(_ADDED, where)
 
 
 def count_ends(where: str) -> str:
-    """Add those of these tasks that have ended and were not added so far."""
+    """Add those of these tasks that have ended and were not added yet."""
     return add_ends(f"{where} AND {UNCOUNTED}")
 
 
-# What of a task's bill has been added by now, given that its last end has: see `tasks.counted`.
+# What was added of a task's bill, once its last end was added: see `tasks.counted`.
 COUNTED = f"json_array({', '.join(f'max({_COUNTED[name]}, {value})' for name, value in _BILL.items())})"
 
 # --- The fold -----------------------------------------------------------------------------------------------
 
 _ENDED_BETWEEN = "finished_at IS NOT NULL AND wake_at > {after} + {kept_ms} AND wake_at <= {until} + {kept_ms}"
-# Of this very millisecond there may be more: what ends in it is the next fold's, and need not be put off.
+# The current millisecond may bring more ends, so it belongs to the next fold.
 _TO = f"({NOW} - 1)"
 _OPEN = f"""FROM tasks INDEXED BY tasks_to_erase
   WHERE {_ENDED_BETWEEN.format(after="kinds.until", kept_ms="kinds.kept_ms", until=_TO)}"""
 
-# Says for each retention how far it is folded, whether tasks have ended since, and from when on a fold of `:most` of
-# them would have to leave them out; NULL if there are no more. `:kept_ms` is a JSON list: the retentions of today, to
-# which come those that were met before. It reads an entry of an index for each task, up to twice `:most`.
+# For each retention: how far it is folded, whether tasks have ended since, and where a fold of `:most` tasks must stop,
+# NULL if it takes all. `:kept_ms` is a JSON list of today's retentions; earlier ones are added. It reads one index
+# entry for each task, up to twice `:most`.
 FOLDABLE = statement(f"""
 WITH kinds (kept_ms, until) AS (
   SELECT kept_ms, until FROM folds
@@ -111,8 +111,8 @@ SELECT kept_ms, until, {_TO} AS now, EXISTS (SELECT 1 {_OPEN}) AS some,
 FROM kinds ORDER BY kept_ms
 """)
 
-# Adds the tasks of one retention that ended after `:after`, up to `:until`. It names how far the last fold came, so
-# that it adds nothing if it is sent again, or lands after another one. Goes before FOLDED.
+# Adds the tasks of one retention that ended after `:after`, up to `:until`. It names how far the last fold got, so that
+# it adds nothing if it is sent again or lands after another fold. Goes before FOLDED.
 _UNFOLDED = "coalesce((SELECT until FROM folds WHERE kept_ms = :kept_ms), 0) = :after"
 FOLD = statement(
     _add(
@@ -126,8 +126,8 @@ INSERT INTO folds (kept_ms, until) VALUES (:kept_ms, :until)
 ON CONFLICT DO UPDATE SET until = excluded.until WHERE until = :after
 """)
 
-# Adds what a worker settles of the bill of a task that was cancelled, or passed its deadline, and has been added by
-# now. Goes before SETTLE, and has its totals. Sent again, or landing after a later write, it finds nothing to add.
+# Adds what a worker settles of the bill of a task that was cancelled or passed its deadline, and was added before. Goes
+# before SETTLE, with the same totals. Sent again, or landing after a later write, it finds nothing to add.
 _SETTLED = {
     "calls": "(:calls_settled + :calls_in_doubt)",
     "in_doubt": ":calls_in_doubt",
@@ -151,15 +151,15 @@ SETTLE_LATE = statement(
 _GOING_ON = f"""(SELECT tenant, status, route, {NOW} - created_at AS age_ms
   FROM tasks INDEXED BY tasks_to_wake WHERE finished_at IS NULL LIMIT :most)"""
 
-# Counts the first `:most` tasks that go on, by tenant, status and route, with the age of the oldest pending one of
-# each. It reads two rows for each task.
+# Counts the first `:most` unfinished tasks by tenant, status and route, with the age of the oldest pending one of each.
+# It reads two rows for each task.
 AT_WORK = statement(f"""
 SELECT tenant, status, route, count(*) AS tasks,
   max(0, max(age_ms) FILTER (WHERE status = 'pending')) AS oldest_ms FROM {_GOING_ON} GROUP BY tenant, status, route
 """)
 
-# Counts the first `:most` deliveries to webhooks that are not over: those that nobody has sent yet, and those that have
-# failed and are tried again. It reads a row for each.
+# Counts the first `:most` deliveries to webhooks that are not over: those that were never sent, and those that failed
+# and are tried again. It reads one row for each.
 OPEN_DELIVERIES = statement("""
 SELECT count(*) FILTER (WHERE state = 1) AS unsent, count(*) FILTER (WHERE state = 2) AS failing
 FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
@@ -168,8 +168,8 @@ FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
 # Says whether these five minutes have their sample.
 IS_SAMPLED = statement(f"SELECT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET}) AS is_there")
 
-# Notes how many of the first `:most` tasks that go on are pending and processing, once in five minutes. Nothing is
-# counted where that has been done.
+# Notes how many of the first `:most` unfinished tasks are pending and processing, once in five minutes. A second time
+# it counts nothing.
 SAMPLE = statement(f"""
 INSERT INTO samples (at, pending, processing, oldest_ms)
 SELECT {_BUCKET}, coalesce(sum(status = 'pending'), 0), coalesce(sum(status = 'processing'), 0),
@@ -178,7 +178,7 @@ FROM {_GOING_ON} WHERE NOT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET})
 ON CONFLICT DO NOTHING
 """)
 
-# Forget what is older than two days.
+# Deletes what is older than two days.
 FORGET_TALLIES = statement(f"DELETE FROM tallies WHERE at > 0 AND at <= {NOW} - {_KEPT_MS}")
 FORGET_SAMPLES = statement(f"DELETE FROM samples WHERE at <= {NOW} - {_KEPT_MS}")
 
@@ -189,7 +189,7 @@ _SUMS = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
 # Reads the sums since the beginning: a row for each status and route.
 TOTALS = statement(f"SELECT status, route, {', '.join(MEASURES)} FROM tallies WHERE at = 0 ORDER BY status, route")
 
-# Says up to when all that has ended is in the sums, NULL before the first fold.
+# Says up to when all ends are in the sums, NULL before the first fold.
 FOLDED_UNTIL = statement("SELECT max(until) AS until FROM folds")
 
 # Reads the sums of five minutes each that began within `:back_ms`, by status, and the samples.
@@ -198,8 +198,8 @@ SELECT at, status, {_SUMS} FROM tallies WHERE at > 0 AND at > {NOW} - :back_ms G
 """)
 SAMPLES = statement(f"SELECT at, pending, processing, oldest_ms FROM samples WHERE at > {NOW} - :back_ms ORDER BY at")
 
-# Reads the characters that tenants have used of their day, those of `:most` tenants with most. It reads a row for each
-# of the first `:read_most` tenants that have ever used some.
+# Reads the characters that tenants have used today, for the `:most` tenants with the highest use. It reads one row for
+# each of the first `:read_most` tenants that have ever used any.
 CHARACTERS_USED = statement(f"""
 SELECT tenant, characters FROM (SELECT * FROM daily_use LIMIT :read_most) WHERE day = {NOW} / 86400000
 ORDER BY characters DESC, tenant LIMIT :most
@@ -207,6 +207,6 @@ ORDER BY characters DESC, tenant LIMIT :most
 
 # --- The schema -----------------------------------------------------------------------------------------------
 
-# wrangler notes in a table of its own which migrations it has applied. It may be missing where another tool did it.
+# wrangler lists the migrations that it has applied in a table of its own. Other tools do not make this table.
 HAS_MIGRATIONS = statement("SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrations'")
 NEWEST_MIGRATION = statement("SELECT name FROM d1_migrations ORDER BY id DESC LIMIT 1")

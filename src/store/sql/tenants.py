@@ -1,10 +1,10 @@
-"""The SQL over tenants: which ones have tasks, and what became of one's tasks."""
+"""The SQL over tenants: which ones have tasks, and how a tenant's tasks went."""
 
 from .fragments import NOW
 from .statement import statement
 
-# Names up to `:most` tenants that have tasks, from the one on whose keys begin at `:first`, in the order of their keys.
-# It reads one row for each.
+# Names up to `:most` tenants that have tasks, in the order of their keys, from the one whose keys begin at `:first`. It
+# reads one row for each.
 TENANTS = statement("""
 WITH RECURSIVE found (tenant) AS (
   SELECT (SELECT tenant FROM tasks WHERE id >= :first ORDER BY id LIMIT 1)

@@ -1,4 +1,4 @@
-"""The SQL of the API's reads. Each reads what it shows and no more, whatever else is stored."""
+"""The SQL of the API's reads. Each reads only what it shows, whatever else is stored."""
 
 from .fragments import LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
 from .statement import statement
@@ -12,9 +12,9 @@ _VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed,
   pace_ms, sent_at, {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
-# Reads one task: one row read. It says, too, whether somebody who asks for the task must do something for it.
-# Of a task that has been due for `:queued_ms` it says how many tasks of its tenant are before it, if no more than
-# `:most_ahead` of them go on: two rows read for each.
+# Reads one task: one row. It also says whether a request that asks for the task must help it. If the task has been due
+# for `:queued_ms`, it counts the tasks of its tenant that are before it, unless more than `:most_ahead` are unfinished.
+# That reads two rows for each.
 TASK = statement(f"""
 SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered,
   CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (
@@ -26,11 +26,11 @@ SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered,
 FROM tasks WHERE id = :task_key
 """)
 
-# Reads several tasks: one row read each.
+# Reads several tasks, one row each.
 TASKS = statement(f"SELECT {_VIEW} FROM tasks WHERE {LISTED}")
 
-# Reads the outputs that make the result of a completed task. No rows while it is not completed, or if they are too many
-# to be read at once.
+# Reads the outputs that make the result of a completed task. No rows if the task is not completed, or if they are too
+# large to be read at once.
 RESULT = statement(f"""
 WITH top (level) AS (
   SELECT CASE reduce WHEN 'merge' THEN (SELECT max(level) FROM segments WHERE task_id = :task_key) ELSE 0 END
@@ -39,13 +39,13 @@ WITH top (level) AS (
 SELECT * FROM ({stored("(SELECT level FROM top)")}) WHERE {readable("(SELECT level FROM top)")}
 """)
 
-# Reads what a task was asked for besides its options.
+# Reads what a task works on, besides its options.
 SOURCE = statement("SELECT instructions, overlap, cuts ->> '$[#-1]' AS characters FROM texts WHERE task_id = :task_key")
 
-# Reads the text of a task; '' once it has been emptied.
+# Reads the text of a task, '' once it has been emptied.
 INPUT = statement("SELECT input FROM texts WHERE task_id = :task_key")
 
-# Reads what `?wait=` polls, and what a write names that must not land later than it was meant.
+# Reads what `?wait=` polls, and what writes that must not land late name.
 STATUS = statement(
     f"SELECT status, route, fence, step, generation, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key"
 )
@@ -54,7 +54,7 @@ STATUS = statement(
 PLACES = statement(f"SELECT cuts, overlap, {readable('0')} AS whole FROM texts WHERE task_id = :task_key")
 CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')}")
 
-# Read which chunks are finished, with the sizes of their outputs, and then some of them.
+# Read which chunks are finished, with the sizes of their outputs, and then some of the chunks.
 CHUNK_SIZES = statement(sizes("0"))
 SOME_CHUNKS = statement(stored("0", first=":first", last=":last"))
 FAILED_CHUNKS = statement(f"""
@@ -63,13 +63,13 @@ SELECT idx, calls, code, message, retryable FROM failures WHERE task_id = :task_
 ORDER BY idx
 """)
 
-# Reads a page, newest first, of the keys from `:first` on that lie before `:behind`: a tenant's keys sort by creation.
+# Reads a page of the keys from `:first` up to and without `:behind`, newest first: a tenant's keys sort by creation.
 LIST = statement(f"""
 SELECT {_VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
 """)
 
-# Reads a page of one status: a walk over `:walk_most` tasks at most that passes over the others. If tasks may be left,
-# the last row says where the walk ended, whatever that row's status: its `place` is `:walk_most`.
+# Reads a page of one status. It walks over at most `:walk_most` tasks and skips the others. If tasks may be left, the
+# last row says where the walk ended, whatever its own status: its `place` is `:walk_most`.
 LIST_STATUS = statement(f"""
 SELECT {_VIEW}, place FROM (
   SELECT *, row_number() OVER (ORDER BY id DESC) AS place FROM tasks

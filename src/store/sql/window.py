@@ -1,15 +1,15 @@
-"""The SQL of what a run reads of a task's text and outputs: what it works on, and no more."""
+"""The SQL by which a run reads the part of a task's text and outputs that it works on, and no more."""
 
 from .fragments import sizes, stored
 from .statement import statement
 
 
 def window(first: str, condition: str, *, also: str = "1") -> str:
-    """Give the text of chunks from `first` on, an expression: a row, or none where the condition does not hold.
+    """Give the text of chunks from `first` on, an expression: one row, or none if the condition is false.
 
-    These are the next `:least`, and of the next `:most` those whose text is within `:chars` code points besides.
-    `start` is where the first of them begins but for its overlap, `ends` where each ends, `text` what they reach over:
-    empty where there are none. SQLite's `substr` counts code points, as cuts do. `also` are further columns.
+    It takes the next `:least` chunks, and those of the next `:most` whose text ends within `:chars` code points.
+    `start` is where the first one begins without its overlap, `ends` where each one ends, and `text` their text, empty
+    without chunks. SQLite's `substr` counts code points, as cuts do. `also` adds columns.
     """
     return f"""
 WITH near (idx, cut) AS (
@@ -26,8 +26,8 @@ SELECT {first} AS first, instructions, overlap, start, (SELECT json_group_array(
 FROM texts, border WHERE task_id = :task_key AND {condition}"""
 
 
-# Reads a window for the worker that holds the claim. Nobody else gets a row: a task that another worker has completed
-# meanwhile has no text any more.
+# Reads a window for the worker that has the claim. Another worker gets no row, because a task that was completed in
+# between has no text any more.
 WINDOW = statement(
     window(":first", "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND fence = :fence AND status = 'processing')")
 )
@@ -35,5 +35,5 @@ WINDOW = statement(
 # Reads the sizes of one level's outputs, to plan their merge.
 LEVEL_SIZES = statement(sizes(":level"))
 
-# Reads outputs of one level from `:first` to `:last`, to merge them.
+# Reads the outputs of one level from `:first` to `:last`, to merge them.
 LEVEL_OUTPUTS = statement(stored(":level", first=":first", last=":last"))

@@ -22,28 +22,28 @@ from .window import window
 # --- The claim ------------------------------------------------------------------------------------------
 
 # Takes a task that is pending and due, or whose lease has run out, or that the same host holds under `:seen_fence`. A
-# Durable Object is alone under its name, so its predecessor is dead or dying; `:host` is '' for any other host. The
-# fence rises. `:seen_fence` is NULL for a host that has not seen that it holds the task: so a claim of its predecessor
-# that lands late does not take over from it.
-# A holder that asks again has lost the answer: it gets the claim that it has, and nothing rises.
-# Calls that the former worker had announced and not settled become doubted.
-# Of two claims at once the second finds a live lease, since D1 serialises writes. No row returned: not claimed.
-# Nobody claims a task whose deadline has passed.
+# Durable Object is alone under its name, so its predecessor is dead or dying. `:host` is '' for any other host. The
+# fence rises. `:seen_fence` is NULL for a host that has not seen that it holds the task, so that a late claim of its
+# predecessor does not take over from it. A holder that asks again has lost the answer: it gets the claim that it has,
+# and nothing rises. Calls that the former worker announced and did not settle become doubted. Of two claims at once the
+# second finds a live lease, because D1 serialises writes. No row: not claimed. A task whose deadline has passed is not
+# claimed.
 #
-# A claim that ended in its worker's death without a finished call is a stall. `stalled_since` is when the first of a
-# row of them was written. The claim says until when the task rests if this worker dies, too: `:rests_ms` is a JSON list
-# of the rests after the first claim of a row, the second and so on, counted from the first one, or half as long from
-# now on. After the last one the task rests until `:least_ms` after the first.
+# A stall is a claim whose worker died without a finished call. `stalled_since` is when the first claim of a row of
+# stalls was written. Each claim sets how long the task rests if this worker dies too. `:rests_ms` is a JSON list of the
+# rests after the first claim of a row, the second and so on: the rest counts from the first claim, but lasts at least
+# half as long from now on. After the last claim the task rests until `:least_ms` after the first one.
 #
-# The first claim ever announces the task's first calls too, which saves the worker a write. `:first_chunks` is a JSON
-# list of the chunks that a worker of a fresh task starts with; the client's budget cuts it short. No call has failed
-# for good before the first claim. `:early_ms` is how early a continuation may come. `:stands_in` is 1 for a worker in
-# place of a host that did not come: the task stays one that was sent off in vain.
+# The very first claim also announces the task's first calls, which saves the worker a write. `:first_chunks` is a JSON
+# list of the chunks that a worker of a new task starts with, cut to the client's budget. No call can have failed for
+# good before the first claim. `:early_ms` is how early a continuation may arrive. `:stands_in` is 1 for a worker in
+# place of a host that did not come: the task still counts as dispatched in vain.
 #
-# It gives what other isolates have told of calls that failed within `:told_ms`; `:model` is that of a task without one.
+# It returns the calls that other isolates wrote, if one failed within `:told_ms`. `:model` is the model of a task that
+# names none.
 #
-# Calls start within `:start_ms` of this or not at all. Lanes of the former worker may have read its window just now,
-# and count from then: so its window, if it is longer, is taken over.
+# Calls start within `:start_ms` of this or not at all. Lanes of the former worker may have read that worker's start
+# window just now, and count from then. So a longer window stays.
 _FIRST_CALLS = """(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
   WHERE value < min(total, coalesce(max_calls, total)))"""
 _STALLS = f"CASE WHEN status = 'processing' THEN {STALLS} ELSE stalls END"
@@ -79,17 +79,16 @@ RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_w
   {told("tenant || ':' || coalesce(model, :model)")} AS told
 """)
 
-# Keeps wake_at from lying behind the lease. In the common case it does not, and no row is written.
+# Moves `wake_at` to the end of the lease if it is later. Usually it is not, and no row is written.
 CLAIM_WAKE = statement("""
 UPDATE tasks SET wake_at = lease_until
 WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at > lease_until
 """)
 
-# These reads follow the claim in its transaction, and give rows only to the worker that holds it.
+# These reads follow the claim in its transaction, and give rows only to the worker that has it.
 _HELD = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND holder = :holder AND status = 'processing')"
-# The text is that of the chunks which the run begins with: the outputs lie at the text's start for the most part, so
-# their number says where that is.
-# It also says how many calls each level of the merge has that is planned, and the plan of the highest one.
+# Reads the text of the chunks that the run begins with. Most outputs lie at the start of the text, so their number says
+# where the run begins. It also reads the number of calls of each planned merge level, and the plan of the highest.
 _MERGES = """(
     SELECT json_group_array(calls) FROM (
       SELECT json_array_length(ends) AS calls FROM merges WHERE task_id = :task_key ORDER BY level
@@ -98,8 +97,8 @@ _MERGES = """(
   (SELECT ends FROM merges WHERE task_id = :task_key ORDER BY level DESC LIMIT 1) AS merge_ends"""
 CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
 
-# Says which calls have an output, as rows of neighbours: `first` to `last` of a level. A task of thousands of chunks
-# then takes a few rows. No text is loaded.
+# Reads which calls have an output, as ranges: `first` to `last` of a level. So a task of thousands of chunks takes a
+# few rows. It loads no text.
 CLAIM_OUTPUTS = statement(f"""
 SELECT level, min(idx) AS first, max(idx) AS last FROM (
   SELECT level, idx, idx - row_number() OVER (PARTITION BY level ORDER BY idx) AS neighbours FROM (
@@ -113,7 +112,7 @@ SELECT level, idx, attempts, calls, counted, final, code, message, retryable,
 FROM failures WHERE task_id = :task_key AND {_HELD} ORDER BY level, idx
 """)
 
-# Tells a worker that got no claim why, and a host that holds the task itself, in another life, under which fence.
+# Says why a worker got no claim. A host that holds the task itself, from an earlier life, also gets its fence.
 STANDING = statement(f"""
 SELECT status, lease_until - {NOW} AS lease_left, rest_until - {NOW} AS rest_left, not_before - {NOW} AS wait_left,
   {OVERDUE} AS overdue,
@@ -122,19 +121,19 @@ FROM tasks WHERE id = :task_key
 """)
 
 # --- Work under the claim --------------------------------------------------------------------------------
-# Each of these names the claim, by its fence and its name. The guard sees the row as it is in this transaction, so a
-# worker whose claim was taken over, cancelled or erased changes nothing.
-# Each names its step too, the number of the write, which rises from write to write. A write that is sent again finds
-# its own, and does once more what it did. One that was given up and lands late finds a later step, and changes nothing.
+# Each of these names the claim by its fence and its name. The guard sees the row as it is in this transaction, so a
+# worker whose claim was taken over, cancelled or erased changes nothing. Each also names its step, the number of the
+# write, which rises with each write. A write that is sent again finds its own step, and repeats what it did. A write
+# that was given up and lands late finds a later step, and changes nothing.
 
 _UNDER_CLAIM = f"id = :task_key AND {UNDER_CLAIM} AND step <= :step"
 _KEEPS = f"{_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed')"
 _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 
 # Adds a piece to the last segment of its level, or begins another one when that has `:segment_bytes`. A write that is
-# sent again, or that lands after a later one, finds its piece, or a later one, and adds nothing. Outputs that a task's
-# last worker had paid for are kept even if the task was cancelled, or failed by its deadline, meanwhile. `:places`,
-# `:sizes` and `:body` are those of `store.segments`.
+# sent again, or that lands after a later one, finds its piece or a later one, and adds nothing. The outputs of a task's
+# last worker are kept, because they are paid for, even if the task was cancelled or failed by its deadline in between.
+# `:places`, `:sizes` and `:body` are those of `store.segments`.
 RECORD_OUTPUTS = statement(f"""
 INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
 SELECT :task_key, :level, coalesce((
@@ -150,8 +149,9 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
   body = unhex(hex(body) || hex(excluded.body))
 """)
 
-# Counts the outputs that were cut off with their record: the totals may be refused where the outputs are not, since the
-# task has ended meanwhile, and nothing else of the database says which were. `:truncated` counts since the task began.
+# Counts the cut-off outputs together with their record. If the task has ended in between, the database refuses the
+# totals but keeps the outputs, and it has no other record of which were cut off. `:truncated` counts from the beginning
+# of the task.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 
 # Records failed calls with their totals, which the worker knows. `:failures` is a JSON list of
@@ -167,17 +167,16 @@ ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, 
   rests_until = excluded.rests_until, held = excluded.held
 """)
 
-# Writes the plan of a merge's level, a JSON list, with the announcement of its first calls. What is there stays.
+# Writes the plan of a merge level, a JSON list, with the announcement of its first calls. An existing plan stays.
 RECORD_MERGE = statement(f"""
 INSERT INTO merges (task_id, level, ends) SELECT :task_key, :level, :ends WHERE {_MINE}
 ON CONFLICT DO NOTHING
 """)
 
 # The worker's totals since the task began. They are absolute, so that sending them twice adds nothing. `:finished`: a
-# call of this claim has, so that its end is no stall.
-# `:in_flight` is a JSON list of [level, idx], `:last_error` a JSON object. NULL may be: `:away_since`, while the model
-# is there; `:last_error`, if there is none; `:wait_reason` and `:wait_until`, while the run waits for nothing;
-# `:pace_ms`, until a call has finished.
+# call of this claim has finished, so its end is no stall. `:in_flight` is a JSON list of [level, idx], `:last_error` a
+# JSON object. May be NULL: `:away_since`, while the model is there; `:last_error`, without an error; `:wait_reason` and
+# `:wait_until`, while the run waits for nothing; `:pace_ms`, until a call has finished.
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
   calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
@@ -186,25 +185,25 @@ _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_fligh
   stalled_since = CASE WHEN :finished THEN NULL ELSE stalled_since END,
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 
-# Records what was done, announces the calls about to be made (in_flight) and renews the lease. Calls are started within
-# `:start_ms` of this or not at all. No row: the claim is lost, or the deadline has passed. It gives what other isolates
-# have told of calls that failed within `:told_ms`; `:told_id` names the tenant and the model.
+# Records the work so far, announces the next calls (in_flight) and renews the lease. Calls start within `:start_ms` of
+# this or not at all. No row: the claim is lost, or the deadline has passed. It returns the calls that other isolates
+# wrote, if one failed within `:told_ms`. `:told_id` names the tenant and the model.
 PROGRESS = statement(f"""
 UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, {ANNOUNCED}
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 RETURNING fence, {told(":told_id")} AS told
 """)
 
-# Finds room for twice `:half` bytes, or fails for want of it. The row grows by as much, and shrinks again with
-# PROGRESS, which follows in the same transaction. What it takes of the file stays with the database, free for others.
+# Reserves twice `:half` bytes, or fails if the database has no space. The row grows by that, and shrinks again with
+# PROGRESS, which follows in the same transaction. The file keeps the space free for other rows.
 FIND_ROOM = statement(f"""
 UPDATE tasks SET in_flight = '["' || hex(zeroblob(:half)) || '"]'
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 """)
 
-# Says for how long a lane may start calls that its task's worker has announced: the announcement's window, from now on,
-# or the time to the deadline. No row: the claim is over, which is all that a look of its worker asks. A lane knows its
-# worker by the fence alone, and gives NULL as `:holder`.
+# Says how long a lane may start calls that its task's worker has announced: the announcement's window, counted from
+# now, or the time to the deadline. No row: the claim is over, and this is all that a worker checks. A lane knows its
+# worker only by the fence, and gives NULL as `:holder`.
 MAY_START = statement(f"""
 SELECT min(start_ms, coalesce(deadline_at - {NOW}, start_ms)) AS left_ms FROM tasks
 WHERE id = :task_key AND fence = :fence AND holder = coalesce(:holder, holder) AND status = 'processing'
@@ -212,8 +211,8 @@ WHERE id = :task_key AND fence = :fence AND holder = coalesce(:holder, holder) A
 
 # --- The claim's end -------------------------------------------------------------------------------------
 
-# Gives the task back, to be claimed after `:delay_ms`; the sweep looks after `:sweep_ms`. Sent twice, it finds the task
-# released already, by its own fence.
+# Gives the task back, to be claimed after `:delay_ms`. The sweep looks after `:sweep_ms`. Sent twice, it finds the task
+# that it released, by its own fence.
 RELEASE = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'pending', {UNHELD},
   not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
@@ -221,9 +220,9 @@ WHERE {_UNDER_CLAIM} AND status IN ('processing', 'pending')
 RETURNING fence
 """)
 
-# Gives the task back without what has happened since the last write, since the database has no room for it. The row
-# does not grow: the reason is shorter than the claim's name, which goes. The calls that were announced stay so, and the
-# next claim doubts them.
+# Gives the task back without the work since the last write, because the database has no space for it. The row does not
+# grow: the reason is shorter than the claim's name, which is removed. The announced calls stay announced, and become
+# doubted at the next claim.
 STAND_DOWN = statement(f"""
 UPDATE tasks SET step = :step, status = 'pending', {UNHELD}, holder = NULL,
   wait_reason = 'database', wait_until = NULL, not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
@@ -232,7 +231,7 @@ RETURNING fence
 """)
 
 # Completes the task. All chunks must have an output, and so must the top of the merge: `:top_level`, 0 without a merge.
-# After its deadline a task no longer completes.
+# After its deadline a task does not complete.
 FINISH = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'completed', {ENDED}
 WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))
@@ -241,8 +240,8 @@ WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN
 RETURNING fence
 """)
 
-# Empties the input of a task that this claim has completed: nobody works on it any more. Its row stays, since offsets
-# and erasure need it. Goes after FINISH.
+# Empties the input of a task that this claim has completed. The row stays, because offsets and erasure need it. Goes
+# after FINISH.
 EMPTY_INPUT = statement(f"""
 UPDATE texts SET input = ''
 WHERE task_id = :task_key
