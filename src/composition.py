@@ -44,7 +44,7 @@ WaitUntil = Callable[[Awaitable[None]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bindings:
-    """What the deployment has bound; None for what it has not."""
+    """The deployment's bindings, None for each missing one."""
 
     database: D1
     queue: Queue | None = None
@@ -58,7 +58,7 @@ class Bindings:
 
 
 class Runtime(Protocol):
-    """Clock, randomness, terminal and network of the isolate: as providers see it, and as webhooks do."""
+    """Clock, randomness, terminal and network of the isolate, as providers and webhooks see them."""
 
     courier: Courier
 
@@ -85,7 +85,7 @@ class Runtime(Protocol):
 
 
 class App:
-    """One invocation's parts; `isolate` outlives it."""
+    """One invocation's parts. `isolate` outlives it."""
 
     def __init__(
         self,
@@ -211,7 +211,7 @@ class App:
         )
 
     def _sweeps(self) -> SweepOnRequest:
-        """Make the sweeps that requests begin. After an answer one may have nothing that it could do."""
+        """Make the sweeps that requests begin. A sweep after an answer may have no work that it could do."""
         after_seconds = max(0.0, self._seconds_after_answer())
         senders = self._senders()
         return SweepOnRequest(
@@ -236,7 +236,7 @@ class App:
         bindings, worker = self._bindings, self.worker()
         lanes = Lanes(None if bindings.processors is None else bindings.coordinators, self.log)
         host = lanes.host(worker, Route.QUEUE, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS)
-        # A continuation that no route takes has no second run here: this invocation's allowance is spent.
+        # If no route takes a continuation, it does not run here: this invocation's allowance is spent.
         await consume(batch, worker, self._dispatcher(0.0), host, partial(lanes.close, meter=self.meter), self.log)
 
     async def scheduled(self) -> None:
@@ -245,13 +245,13 @@ class App:
 
 
 def _webhooks(database: Database) -> "WebhookStore":
-    from .store.webhooks import WebhookStore  # noqa: PLC0415 - seldom used, and an isolate's start need not pay for it
+    from .store.webhooks import WebhookStore  # noqa: PLC0415 - seldom used, so an isolate's start does not import it
 
     return WebhookStore(database)
 
 
 def bound(bindings: Bindings) -> BoundRoutes:
-    """Say which bindings there are."""
+    """Say which bindings exist."""
     return BoundRoutes(
         queue=bindings.queue is not None,
         dead_letter_queue=bindings.dead_letters is not None,

@@ -1,14 +1,14 @@
-"""What the runtime loads: it finds the Worker and its Durable Objects here, by the names of their classes.
+"""The runtime loads this module, and finds the Worker and its Durable Objects here by the names of their classes.
 
-At run time this module is named `entry` and its directory stands behind the standard library on the path, so that
-`import queue` or `import http` would never find ours. The rest of the project is therefore the package `src`, which
+At run time this module is named `entry`, and its directory comes after the standard library on the path, so that
+`import queue` or `import http` would never find our packages. So the rest of the project is the package `src`, which
 this module registers before it imports from it.
 
 It changes one thing about the interpreter: the timers of Pyodide's event loop (`platform/event_loop.py`).
 
-What is imported stays. So the collector does not run meanwhile, and never looks at it again: that takes as long as the
-free plan lets a request take (docs/decisions/0033-what-is-imported-when.md). Later it comes a tenth as often as it
-would, since reference counts free nearly all there is (docs/decisions/0038-few-crossings.md).
+Imported objects stay. So the garbage collector is off during the import and never scans them later: a scan takes as
+long as the free plan lets a request take (docs/decisions/0033-what-is-imported-when.md). Later it runs a tenth as often
+as usual, because reference counts free nearly everything (docs/decisions/0038-few-crossings.md).
 """
 
 import gc

@@ -1,7 +1,7 @@
-"""The demo provider: a deterministic analysis of the real text of the call, with no model and no network.
+"""The demo provider: a deterministic analysis of the call's text, without a model or a network.
 
-It quotes and counts, and claims nothing that is not in the text. A `merge` call joins earlier reports of its own. It
-makes one report of the same form out of them, so that merges can go on in levels.
+It quotes and counts, and states only what is in the text. A `merge` call makes one report of the same form from the
+earlier reports in its text, so merges can go on in levels.
 """
 
 import re
@@ -19,7 +19,7 @@ _MOST_TERMS = 8
 _BYTES_PER_TOKEN = 4
 _UNIT = 1024  # the weight of a term that occurs once
 
-# A line narrower than this (a wide character counts double) was not wrapped: it stands for itself.
+# A line narrower than this (a wide character counts double) was not wrapped: it is a paragraph of its own.
 _WRAPPED_COLUMNS = 40
 _FIRST_WIDE = "\u2e80"
 _HEADING_MARKS = re.compile(r"#{1,6}\s+")
@@ -29,9 +29,9 @@ _LONGEST_ABBREVIATION_CHARS = 5
 
 
 class DemoProvider:
-    """A `Provider` that analyses the text itself. It needs nothing and never fails.
+    """A `Provider` that analyses the text itself. It needs no configuration and never fails.
 
-    It honours `max_output_tokens`, and has no use for `system`, a temperature or other options.
+    It obeys `max_output_tokens`, and ignores `system`, a temperature and other options.
     """
 
     name = "demo"
@@ -45,27 +45,27 @@ class DemoProvider:
         return ModelReply(output, estimated_tokens(call.system + call.user), estimated_tokens(output), reason)
 
     async def probe(self) -> Health:
-        """Return healthy, always: there is nothing that could be down."""
+        """Return healthy, always: no part of this provider can be down."""
         return Health("healthy", "built-in deterministic analysis, no model behind it")
 
 
 def estimated_tokens(text: str) -> int:
-    """Estimate tokens as UTF-8 bytes / 4, rounded up: 4 English letters, or 1⅓ Chinese characters, each.
+    """Estimate tokens as UTF-8 bytes / 4, rounded up: one token is 4 English letters or 1⅓ Chinese characters.
 
-    Near what common tokenizers count, and the same on every machine.
+    This is close to common tokenizers, and the same on every machine.
     """
     return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
 
 
 def cut(text: str, tokens: int | None) -> str:
-    """Cut a text to so many tokens, as `estimated_tokens` counts them, between two characters."""
+    """Cut a text to `tokens` tokens, as `estimated_tokens` counts them, between two characters."""
     if tokens is None or estimated_tokens(text) <= tokens:
         return text
     return text.encode("utf-8", "surrogatepass")[: _BYTES_PER_TOKEN * tokens].decode("utf-8", "ignore")
 
 
 def analysis(text: str) -> str:
-    """Return the analysis of a text, or the merged one of earlier analyses: below 1,000 characters."""
+    """Return the analysis of a text, or the merged analysis of earlier ones. It stays below 1,000 characters."""
     earlier = reports(text)
     return written(_merged(earlier) if earlier else _read(text))
 
@@ -90,7 +90,7 @@ def _read(text: str) -> Report:
 
 
 def _merged(earlier: Sequence[Report]) -> Report:
-    """Report on earlier reports: the first one's headline, the best quotes of all, and sums."""
+    """Report on earlier reports: the headline of the first, the best quotes of all, and sums."""
     counts: Counter[str] = Counter()
     for report in earlier:
         counts.update(dict(report.terms))
@@ -111,11 +111,11 @@ def _merged(earlier: Sequence[Report]) -> Report:
 
 
 def _chosen(holding: Sequence[set[str]], counts: dict[str, int], fitness: Sequence[float], most: int) -> list[int]:
-    """Return the indices of up to `most` sentences, the best first, given the terms that each holds.
+    """Return the indices of up to `most` sentences, best first, given the terms in each.
 
-    A sentence is worth the mean weight of its terms, so that long ones have no head start. A term's
-    weight, the root of its count, halves each time it is used, so that the sentences differ. Weights are
-    whole numbers: a sum of floats would depend on the order of a set, and so on the interpreter's hashes.
+    A sentence is worth the mean weight of its terms, so long ones have no advantage. A term's weight, the root of its
+    count, halves with each use, so the sentences differ. Weights are whole numbers: a sum of floats would depend on the
+    order of a set, and so on the interpreter's hashes.
     """
     weights = {term: isqrt(count * _UNIT * _UNIT) for term, count in counts.items()}
 
@@ -135,13 +135,13 @@ def _chosen(holding: Sequence[set[str]], counts: dict[str, int], fitness: Sequen
 
 
 def _fitness(sentence: str, at: int, language: Language) -> float:
-    """Return how well a sentence quotes by its length and by its place, the first ones best."""
+    """Return how well a sentence quotes, by its length and its place. The first ones are best."""
     low, high = language.good_sentence_chars
     return min(1, len(sentence) / low, high / len(sentence)) * (1 + 0.3 / (1 + at))
 
 
 def _headline(headings: Sequence[str], telling: str, language: Language) -> str:
-    """Return the opening heading that names something; one like "Chapter 2" gets the telling sentence."""
+    """Return the first heading that names something. A heading like "Chapter 2" is followed by the telling sentence."""
     named = next((heading for heading in headings if terms(heading)), None)
     if named is not None:
         return named
@@ -153,9 +153,9 @@ def _headline(headings: Sequence[str], telling: str, language: Language) -> str:
 
 
 def _headings_and_sentences(text: str) -> tuple[list[str], list[str]]:
-    """Return the headings that open the text, and its sentences, white space made single spaces.
+    """Return the headings that open the text, and its sentences, with white space reduced to single spaces.
 
-    A text of nothing but heading-like lines has those for its sentences.
+    If all lines look like headings, they are the sentences.
     """
     headings: list[str] = []
     sentences: list[str] = []
@@ -178,7 +178,7 @@ def _is_narrow(line: str) -> bool:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Yield the paragraphs, their wrapped lines joined: none is empty or has white space but spaces."""
+    """Yield the paragraphs with their wrapped lines joined. None is empty, and spaces are their only white space."""
     wrapped: list[str] = []
     for raw in [*text.splitlines(), ""]:
         line = " ".join(raw.split())
@@ -194,7 +194,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _joined(lines: Sequence[str]) -> str:
-    """Join wrapped lines with a space, and without one where Chinese was wrapped."""
+    """Join wrapped lines, with a space except between Chinese characters."""
     joined = [lines[0]]
     for before, line in pairwise(lines):
         wide = before[-1] >= _FIRST_WIDE and line[0] >= _FIRST_WIDE
@@ -203,7 +203,7 @@ def _joined(lines: Sequence[str]) -> str:
 
 
 def _sentences(paragraph: str) -> Iterator[str]:
-    """Yield the sentences of a paragraph, the unfinished last one too."""
+    """Yield the sentences of a paragraph, including an unfinished last one."""
     start = 0
     for match in _SENTENCE_ENDS.finditer(paragraph):
         end = match.end()

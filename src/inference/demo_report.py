@@ -1,18 +1,18 @@
-"""The form of the demo provider's output: written as Markdown, and read back when outputs are merged."""
+"""The form of the demo provider's output: written as Markdown, and read again when outputs are merged."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# Together with eight terms they keep a report of a text of up to 1 MB below 1,000 characters.
+# With these and eight terms, a report of a text of up to 1 MB stays below 1,000 characters.
 QUOTE_CHARS: Final = 130
 HEADLINE_CHARS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """The fixed words of a report, the joints of its lists, and what suits a sentence in that language."""
+    """The fixed words of a report in one language, its list separators, and its good sentence lengths."""
 
     terms: str
     terms_joint: str
@@ -48,7 +48,7 @@ CHINESE: Final = Language(
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one output says: of one text, or of `parts` texts when it is merged."""
+    """What one output says about one text, or about `parts` texts when it is merged."""
 
     language: Language
     headline: str
@@ -75,7 +75,7 @@ def written(report: Report) -> str:
 
 
 def clipped(text: str, most_chars: int) -> str:
-    """Return the text, or its beginning and an ellipsis; cut between words where one ends near."""
+    """Return the text, or its beginning and an ellipsis, cut between words if one ends near."""
     if len(text) <= most_chars:
         return text
     kept = text[: most_chars - 1]
@@ -87,7 +87,7 @@ _FIGURE = "([0-9]{1,3}(?:,[0-9]{3}){0,5})"
 
 
 def _pattern(language: Language) -> re.Pattern[str]:
-    """Match one written report. It reads each line once: nothing in it can backtrack over a line."""
+    """Match one written report. The pattern reads each line once and cannot backtrack over a line."""
     characters, sentences, parts = language.counts
     return re.compile(
         r"^##\ ([^\n]++)\n\n((?:>\ [^\n]++\n\n)*+)"
@@ -102,7 +102,7 @@ _TERMS = re.compile(r"([^\s,、()（）]++) ?[(（]([0-9]{1,9})[)）]")
 
 
 def reports(text: str) -> list[Report]:
-    """Return the reports that a text is made of, in order; none if they are less than half of it."""
+    """Return the reports in a text, in order. None if they are less than half of the text."""
     found = [
         (match.span(), _parsed(language, match)) for language, pattern in _PATTERNS for match in pattern.finditer(text)
     ]

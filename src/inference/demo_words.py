@@ -1,8 +1,7 @@
-"""The words of the demo provider: which script a text is in, and which terms its words make.
+"""The words of the demo provider: the script of a text, and the terms that its words make.
 
-English terms are lower-case words without the stopwords. Chinese is written without spaces, so its
-terms are the pairs and triples of characters between function characters; `key_terms` drops those
-that are only pieces of others.
+English terms are lower-case words without the stopwords. Chinese has no spaces, so its terms are the pairs and triples
+of characters between function characters. `key_terms` drops those that are only pieces of others.
 """
 
 import re
@@ -13,7 +12,7 @@ _HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f
 _HAN_RUNS = re.compile(f"[{_HAN}]++")
 _WORDS = re.compile(rf"[^\W\d_{_HAN}]++(?:['’][^\W\d_{_HAN}]++)*+")
 _LONGEST_WORD_CHARS = 24
-_LATIN_LETTERS_PER_HAN = 4  # "Chinese" from one Han character to four other letters on
+_LATIN_LETTERS_PER_HAN = 4  # a text is Chinese with at least one Han character for four other letters
 
 STOPWORDS: Final = frozenset(
     """
@@ -37,7 +36,7 @@ STOPWORDS: Final = frozenset(
     she's there's
     """.split()  # noqa: SIM905 - 260 literals would be no better to read
 )
-# Characters that hold a sentence together and seldom stand inside a term.
+# Characters that join the parts of a sentence, and are seldom inside a term.
 _FUNCTION_CHARS = re.compile(
     "[的了是在我你您他她它们這这那哪之乎者也矣焉哉就不都而著着过過得地和与與及或但却卻又很再才还還没沒"
     "有无無被把给給让讓从從向对對于於以为為因所其此些个個们們吗嗎呢吧啊呀么麼甚什怎谁誰几幾一二两兩"
@@ -45,19 +44,19 @@ _FUNCTION_CHARS = re.compile(
     "已自己曰若則则乃故然亦皆吾汝爾尔何]++"
 )
 
-# Frequent pairs that the function characters let through, and that name nothing.
+# Frequent pairs without function characters that name nothing.
 _EMPTY_PAIRS = frozenset("大家 大约 大約 似乎 仿佛 彷彿 忽然 直到 现在 現在 今天 明天 许多 許多 非常 必须 必須".split())  # noqa: SIM905
 
 
 def is_chinese(text: str) -> bool:
-    """Say whether the text's letters are mostly Han characters, which count more than Latin ones."""
+    """Say whether the text's letters are mostly Han characters. One counts as much as four Latin letters."""
     han = sum(len(run) for run in _HAN_RUNS.findall(text))
     letters = sum(len(word) for word in _WORDS.findall(text))
     return han > 0 and han * _LATIN_LETTERS_PER_HAN >= letters
 
 
 def terms(text: str) -> list[str]:
-    """Return the terms of a text in their order, each as often as it occurs."""
+    """Return the terms of a text in order, each as often as it occurs."""
     found = []
     for word in _WORDS.findall(text):
         term = word.lower().removesuffix("'s").removesuffix("’s")
@@ -72,10 +71,10 @@ def terms(text: str) -> list[str]:
 
 
 def key_terms(counts: Counter[str], most: int) -> list[tuple[str, int]]:
-    """Return up to `most` terms with their counts, most frequent first, the earlier one first in a tie.
+    """Return up to `most` terms with their counts, most frequent first. Of equal terms the earlier one is first.
 
-    A term that occurs once says little: it counts only where no term occurs twice. Of a Chinese triple
-    and the pairs inside it one survives: the triple if the pairs seldom occur without it.
+    A term that occurs once counts only if no term occurs twice. Of a Chinese triple and its pairs only one kind stays:
+    the triple, if its pairs seldom occur without it.
     """
     ranked = counts.most_common()
     repeated = [(term, count) for term, count in ranked if count > 1] or ranked
@@ -90,7 +89,7 @@ def key_terms(counts: Counter[str], most: int) -> list[tuple[str, int]]:
 
 
 def _overlap(term: str, name: str) -> bool:
-    """Whether two Chinese terms share a pair of characters: two views of one longer word."""
+    """Whether two Chinese terms share a pair of characters, as parts of one longer word do."""
     return _is_han(term) and (term[:2] in name or term[-2:] in name or name in term)
 
 
@@ -99,7 +98,7 @@ def _is_han(term: str) -> bool:
 
 
 def _pieces(ranked: list[tuple[str, int]], counts: Counter[str]) -> set[str]:
-    """Return the Chinese triples that are chance meetings of their pairs, and the pairs of all others."""
+    """Return the Chinese triples whose pairs met by chance, and the pairs of all other triples."""
     pieces = set()
     for triple, count in ranked:
         if len(triple) != 3 or not _is_han(triple):

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server: `POST {base_url}/chat/completions`, one call a request, no retry inside.
+"""Any OpenAI-compatible server: `POST {base_url}/chat/completions`, one request for each call, without retries.
 
 Statuses and error bodies follow OpenAI's API reference (error codes) and RFC 9110 (`Retry-After`).
 """
@@ -37,16 +37,16 @@ PROBE_TIMEOUT_SECONDS = 5.0
 PROBE_BYTES_MOST = 4 * limits.REPLY_BYTES_MOST  # aggregators list hundreds of models
 
 _TRANSIENT_4XX = frozenset({408, 409, 425})
-# An allowance that is gone comes as 429 from OpenAI, told apart by its code alone, and as 402 from others.
+# For a used-up allowance OpenAI answers 429, with one of these codes. Others answer 402.
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-# OpenAI's current models refuse `max_tokens`, behind a gateway too. What else is compatible takes it, and some of that
-# overlooks `max_completion_tokens` in silence (docs/decisions/0023-one-spelling-a-server.md).
+# OpenAI's current models refuse `max_tokens`, also behind a gateway. Other servers take it, and some of them silently
+# ignore `max_completion_tokens` (docs/decisions/0023-one-spelling-a-server.md).
 _OPENAI_HOST = re.compile(r"(?:^|\.)openai\.(?:com|azure\.com)\Z")
 _OPENAI_MODEL = re.compile(r"(?:openai/)?(?:gpt-(?:[5-9]|[1-9][0-9])|o[1-9])(?:\Z|[-.])", re.IGNORECASE)
 
 
 class OpenAIProvider:
-    """Model calls over `http`; `base_url` goes up to and includes `/v1`."""
+    """Model calls over `http`. `base_url` includes `/v1` at its end."""
 
     name = "openai"
 
@@ -91,7 +91,7 @@ class OpenAIProvider:
         return {"model": call.model, "messages": replies.messages(call), **replies.asked(call, tokens_name)}
 
     async def probe(self) -> Health:
-        """Ask for the list of models, which costs nothing."""
+        """Ask for the list of models, which is free."""
         try:
             reply = await self._http.request(
                 "GET",
@@ -138,7 +138,7 @@ class OpenAIProvider:
         if status in _TRANSIENT_4XX or status >= 500:
             return ModelUnavailable(message, retry_after_seconds(reply.headers))
         if 300 <= status < 400:
-            # Followed, the redirect would carry the key to a host that nobody configured.
+            # A followed redirect would carry the key to a host that is not configured.
             return ModelRefused(f"the provider answered {status}, a redirect: AI_BASE_URL must be the final address")
         if 400 <= status < 500:
             return ModelRefused(message)
@@ -146,7 +146,7 @@ class OpenAIProvider:
 
 
 def _error_body(body: bytes) -> tuple[str, frozenset[str]]:
-    """Read the message and the codes of an error body; what is not JSON (a proxy's page) has neither."""
+    """Read the message and the codes of an error body. A body that is not JSON, such as a proxy's page, has neither."""
     try:
         document = replies.parse(body)
     except ModelReplyMalformed:

@@ -1,4 +1,4 @@
-"""What the answer to a request for the list of models says of a server. Imported upon the first request that asks."""
+"""Judges a server by its answer to a request for the list of models. Imported with the first request that asks."""
 
 from ..core.errors import ModelReplyMalformed
 from . import replies
@@ -6,7 +6,7 @@ from .protocol import Health, HttpReply
 
 
 def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
-    """Read the answer to `GET {AI_BASE_URL}/models`. `detail` names the variable to look at where there is one."""
+    """Read the answer to `GET {AI_BASE_URL}/models`. `detail` names the variable to check, if there is one."""
     status = reply.status
     if 200 <= status < 300:
         if _lacks(reply.body, model):
@@ -23,10 +23,10 @@ def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
 
 
 def _lacks(body: bytes, model: str) -> bool:
-    """Whether a list of models is one, and has no such model, under no spelling that servers take for it.
+    """Whether the reply is a list of models without this model, under any spelling that servers accept for it.
 
-    Ollama adds `:latest` to a name without a tag. Gemini puts `models/` before each. llama.cpp and llama-cpp-python
-    list their one model and serve it under any name.
+    Ollama adds `:latest` to a name without a tag. Gemini puts `models/` before each name. llama.cpp and
+    llama-cpp-python list their one model and serve it under any name.
     """
     try:
         listed = replies.member(replies.parse(body), "data")

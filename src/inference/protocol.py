@@ -1,4 +1,4 @@
-"""What a model provider is to the rest of the project, and what a provider needs of the network."""
+"""What the project needs of a model provider, and what a provider needs of the network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple, Protocol
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One call: `user` is the text to work on and nothing else, `system` what to do with it.
+    """One call. `user` is only the text to work on, `system` is what to do with it.
 
-    `max_output_tokens` and `temperature` None: the provider's own. `options` are further fields of what is sent.
+    `max_output_tokens` and `temperature` None: the provider's own. `options` are further fields of the request.
     """
 
     system: str
@@ -21,10 +21,10 @@ class ModelCall:
 
 
 class ModelReply(NamedTuple):
-    """A usable output. Token counts are the provider's own, 0 where it gives none.
+    """A usable output. Token counts are the provider's own, 0 if it gives none.
 
-    `finish_reason` is why it ends: `stop`, `length`, `content_filter`, or the provider's own word; None: it has none.
-    `lane` is the number of the lane that made the call; None: the task's own worker did, or nobody said.
+    `finish_reason` is `stop`, `length`, `content_filter`, the provider's own word, or None without one. `lane` is the
+    number of the lane that made the call; None: the task's own worker made it, or it is unknown.
     """
 
     output: str
@@ -35,22 +35,22 @@ class ModelReply(NamedTuple):
 
 
 class Health(NamedTuple):
-    """What `GET /api/ai-status` reports. `detail` is for people and holds no secret."""
+    """What `GET /api/ai-status` reports. `detail` is for people and contains no secret."""
 
     status: Literal["healthy", "degraded", "unavailable"]
     detail: str
 
 
 class Provider(Protocol):
-    """A place that answers model calls. Implementations: `demo`, `openai`, `workers_ai`."""
+    """A service that answers model calls. Implementations: `demo`, `openai`, `workers_ai`."""
 
     name: str
     default_model: str
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once, no retry inside. Raises a `ModelError` subclass and nothing else of its own.
+        """Send the call once, without retries. Raises only `ModelError` subclasses of its own.
 
-        Who calls says how long it may take, and cancels it then: `processing.caller.call_model`.
+        The caller limits the time of the call and cancels it then: see `processing.caller.call_model`.
         """
         ...
 
@@ -60,7 +60,7 @@ class Provider(Protocol):
 
 
 class HttpReply(NamedTuple):
-    """A whole HTTP reply; header names are lower case."""
+    """A whole HTTP reply. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -72,15 +72,15 @@ class HttpError(Exception):
 
 
 class HttpTimeout(HttpError):
-    """The time was up before the whole reply was there."""
+    """The time ran out before the whole reply arrived."""
 
 
 class HttpConnectionLost(HttpError):
-    """Refused, reset or unresolvable: nobody knows whether the other side saw the request."""
+    """Refused, reset or unresolvable. It is unknown whether the other side saw the request."""
 
 
 class HttpReplyTooLarge(HttpError):
-    """The reply passed the size that the caller allowed; reading stopped there."""
+    """The reply passed the size that the caller allowed. Reading stopped there."""
 
 
 class HttpClient(Protocol):

@@ -1,7 +1,7 @@
-"""What all providers send and read alike: a call's messages, usable output, plausible counts, causes fit to be shown.
+"""What all providers share: a call's messages, usable output, plausible counts, and causes that may be shown.
 
-A model's reply is hostile input, and so is an error message: it may be of any shape and size, and it may
-repeat what it was sent.
+A model's reply is hostile input, and so is an error message: both may have any shape and size, and may repeat what was
+sent.
 """
 
 import json
@@ -15,12 +15,12 @@ from ..core.errors import ModelReplyMalformed, ModelTimeout
 from ..core.task import CONTENT_FILTER
 from .protocol import ModelCall, ModelReply
 
-TOKENS_MOST = 1_000_000_000  # one call's; no model comes near, and a task's sum stays exact in JavaScript
+TOKENS_MOST = 1_000_000_000  # for one call; no model comes near, and a task's sum stays exact in JavaScript
 CAUSE_CHARS_MOST = 200
 _CAUSE_CHARS_READ = 400  # the search for repeated text costs one look-up per character
 _REPEATED_CHARS_LEAST = 12
 _REPEATED_KEY_CHARS_LEAST = 6
-_HIDDEN_CHARS_LEAST = 4  # shorter than this, a "repetition" is chance
+_HIDDEN_CHARS_LEAST = 4  # a shorter "repetition" is chance
 _ELLIPSIS = "…"
 
 _TOO_LONG = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
@@ -34,15 +34,15 @@ _ESCAPE = re.compile(
 
 
 def messages(call: ModelCall) -> list[dict[str, str]]:
-    """Write a call as a chat of two messages, the text verbatim; without instructions there is only the text."""
+    """Write a call as a chat: the instructions, if any, and the verbatim text."""
     system = [{"role": "system", "content": call.system}] if call.system else []
     return [*system, {"role": "user", "content": call.user}]
 
 
 def asked(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict[str, object]:
-    """Write what a call asks besides its text; `tokens_name` is how the server spells the most that it may write.
+    """Write the other fields of a call. `tokens_name` is the server's name for the limit of the output.
 
-    `tokens` is that most where the call does not say. What nobody says is left out.
+    `tokens` is the limit if the call sets none. Fields without a value are left out.
     """
     tokens = tokens if call.max_output_tokens is None else call.max_output_tokens
     fields = {tokens_name: tokens, "temperature": call.temperature}
@@ -50,7 +50,7 @@ def asked(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict[
 
 
 def client_texts(call: ModelCall) -> list[str]:
-    """Give what a call holds of its client's making, that a provider may repeat."""
+    """Give the client's texts in a call, which a provider may repeat."""
     return [call.user, call.system, *(json.dumps(value, ensure_ascii=False) for value in call.options.values())]
 
 
@@ -60,14 +60,14 @@ def too_late(seconds: float) -> ModelTimeout:
 
 
 def member(document: object, name: str) -> object:
-    """Return a member of what may be a JSON object, None if it is none or has no such member."""
+    """Return a member of a JSON object. None if the value is no object or has no such member."""
     return document.get(name) if isinstance(document, Mapping) else None
 
 
 def parse(body: bytes) -> object:
-    """Parse JSON, or raise ModelReplyMalformed. Lone surrogate escapes, which no text has, become U+FFFD.
+    """Parse JSON, or raise ModelReplyMalformed. Lone surrogate escapes, which no text contains, become U+FFFD.
 
-    Not `json.loads`: deep nesting overflows the WebAssembly stack in it and ends the interpreter for good;
+    `json.loads` is not safe here: on deep nesting it overflows the WebAssembly stack and kills the interpreter.
     pydantic's parser stops at 200 levels.
     """
     try:
@@ -93,12 +93,11 @@ def chat_reply(document: object) -> ModelReply:
 
 
 def text_reply(content: object, usage: object, finish_reason: object = None) -> ModelReply:
-    """Make a reply of text (a string, or a list of text parts), a usage object and a reason, each of any shape.
+    """Make a reply from text (a string or a list of text parts), a usage object and a reason, each of any shape.
 
-    What a filter kept back as a whole is an empty output, since the same call would be kept back again.
-
-    Raises ModelReplyMalformed when there is no text or too much of it. NUL and lone surrogates, which D1
-    cannot take, become U+FFFD; counts that make no sense become 0.
+    If a filter withheld everything, the output is empty, because it would withhold the same call again. Raises
+    ModelReplyMalformed for no text or too much. NUL and lone surrogates, which D1 cannot take, become U+FFFD.
+    Impossible counts become 0.
     """
     if isinstance(content, list):
         parts = [member(part, "text") for part in content if member(part, "type") == "text"]
@@ -120,17 +119,17 @@ def text_reply(content: object, usage: object, finish_reason: object = None) -> 
 
 
 def _finish_reason(value: object) -> str | None:
-    """Read why an output ends; None for what is no word. Servers have more than one for an output that is too long."""
+    """Read the finish reason, None if it is no word. Servers have several words for an output that is too long."""
     if not isinstance(value, str) or not (word := _one_line(value[: limits.FINISH_REASON_CHARS_MOST])):
         return None
     return "length" if word.lower() in _TOO_LONG else word
 
 
 def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:
-    """Make a provider's error message fit for logs and clients: one short line without key or client text.
+    """Make a provider's error message safe for logs and clients: one short line without key or client text.
 
-    Providers like to quote what they refuse. So an ellipsis replaces each stretch of 12 characters or more that also
-    stands in a client's text, and each of 6 that stands in the key.
+    Providers often quote what they refuse. So an ellipsis replaces each stretch of at least 12 characters that is also
+    in a client's text, and each of at least 6 that is in the key.
     """
     line = _one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]
     if key:
@@ -164,5 +163,5 @@ def _without(line: str, hidden: str, least: int) -> str:
 
 
 def _token_count(value: object) -> int:
-    # `True` is an int to isinstance.
+    # `isinstance` would accept `True` as an int.
     return value if type(value) is int and 0 <= value <= TOKENS_MOST else 0

@@ -1,4 +1,4 @@
-"""Model calls and their outcomes as plain values, to cross RPC between Durable Objects."""
+"""Model calls and their outcomes as plain values, for RPC between Durable Objects."""
 
 import json
 
@@ -8,7 +8,7 @@ from .protocol import ModelCall, ModelReply
 
 Wire = dict[str, str | int | float | None]
 
-_ABORTED = "aborted"  # to clients a lost connection, but its run tells the two apart
+_ABORTED = "aborted"  # for clients a lost connection, but its run distinguishes the two
 
 _ERRORS: dict[str, type[ModelError]] = {
     kind.code: kind
@@ -52,7 +52,7 @@ def read_call(wire: Wire) -> ModelCall:
 
 
 def write_outcome(outcome: ModelReply | ModelError) -> Wire:
-    """Write what a call gave."""
+    """Write the outcome of a call."""
     if isinstance(outcome, ModelReply):
         return {
             "output": outcome.output,
@@ -60,18 +60,18 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
             "outputTokens": outcome.output_tokens,
             "finishReason": outcome.finish_reason,
         }
-    # What crosses is cloned, and an enumeration's member is no plain text.
+    # RPC clones values, and the member of an enumeration is no plain text.
     code = _ABORTED if isinstance(outcome, errors.CallAborted) else str(outcome.code)
     return {"error": code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
 
 
 def from_lane(outcome: Wire, lane: int) -> Wire:
-    """Say of a written outcome which lane it comes from."""
+    """Add the lane to a written outcome."""
     return {**outcome, "lane": lane}
 
 
 def read_outcome(wire: Wire) -> ModelReply | ModelError:
-    """Read what a call gave. An error of a newer version of the code counts as a lost connection."""
+    """Read the outcome of a call. An error that only newer code knows counts as a lost connection."""
     code = wire.get("error")
     if code is None:
         reason, lane = wire["finishReason"], wire.get("lane")

@@ -1,6 +1,6 @@
 """Cloudflare Workers AI through its binding, which reports errors as exceptions with a code in the text.
 
-Codes: https://developers.cloudflare.com/workers-ai/platform/errors/, which lists but some of those that are seen.
+Codes: https://developers.cloudflare.com/workers-ai/platform/errors/. That page lists only some of the codes in use.
 """
 
 import asyncio
@@ -20,43 +20,43 @@ from ..core.errors import (
 from . import replies
 from .protocol import Health, ModelCall, ModelReply
 
-# It costs a sixth of what a dense model of 70 billion parameters does: docs/configuration.md has the figures.
+# It costs a sixth of a dense model with 70 billion parameters: docs/configuration.md has the figures.
 DEFAULT_MODEL = "@cf/qwen/qwen3-30b-a3b-fp8"
-# Where a call does not say. The platform's default is 256 or 2,000, which would cut many answers off in mid-sentence.
+# If the call sets no limit. The platform's default, 256 or 2,000, would cut off many answers in mid-sentence.
 OUTPUT_TOKENS = 4_096
 
 _NO_BINDING = 'the Workers AI binding is missing: put [ai] with binding = "AI" into wrangler.toml, or set AI_PROVIDER'
 # "3040: Capacity …", "InferenceUpstreamError: 3040: Capacity …"
 _CODE = re.compile(r"\s*(?:[A-Za-z]+:\s*){0,4}(\d{4})\b")
-# 4006 says the same as the documented 3036: the day's free allocation is used up.
+# 4006 means the same as the documented 3036: the day's free allocation is used up.
 _QUOTA_CODES = frozenset({3036, 4006})
 _TRANSIENT_CODES = frozenset({3007, 3008, 3040, 3043, 3046})
 _REFUSAL_CODES = frozenset({3003, 3006, 3010, 3023, 3039, 3041, 3042})
-# What is listed of 5xxx is 400, 403 or 405, and so are 7xxx and 8xxx of Cloudflare's API: the request is at fault.
+# The listed 5xxx codes are 400, 403 or 405, and so are 7xxx and 8xxx of Cloudflare's API: the request is at fault.
 _REFUSAL_THOUSANDS = frozenset({5, 7, 8})
-# The output is not of the form that was asked for. Another one may be.
+# The output does not have the requested form. Another output may.
 _MALFORMED_CODES = frozenset({5024})
-# A request that does not fit the model comes as 5021, as 3010, or with no code at all.
+# A request that does not fit the model gives 5021, 3010, or no code at all.
 _TOO_LONG = re.compile(r"context (?:window|length)|maximum context", re.IGNORECASE)
 _AT_FAULT = re.compile(
     r"\b(?:invalid|unsupported|unauthori[sz]ed|forbidden|not (?:supported|allowed|authori[sz]ed)|bad (?:request|input)"
     r"|too large|required propert)",
     re.IGNORECASE,
 )
-# A model that thinks may do so in its output, where the platform does not take it out.
+# A model's output may contain its reasoning, if the platform does not remove it.
 _THOUGHTS = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 class AiBinding(Protocol):
-    """The binding `AI`: results arrive as dict and list."""
+    """The binding `AI`. Results arrive as dict and list."""
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once; a cancellation aborts it. Raises what the platform raises, with a code in its text."""
+        """Run a model once. A cancellation aborts it. Raises the platform's error, with a code in its text."""
         ...
 
 
 class WorkersAIProvider:
-    """Model calls over the binding; without one, every call is refused with a text that says what to set."""
+    """Model calls over the binding. Without it, each call is refused with a text that says what to set."""
 
     name = "workers-ai"
 
@@ -82,14 +82,14 @@ class WorkersAIProvider:
         return _without_thoughts(replies.chat_reply(result))
 
     async def probe(self) -> Health:
-        """Say whether the binding is there; the binding has no call that costs nothing."""
+        """Say whether the binding exists. It has no free call."""
         if self._ai is None:
             return Health("unavailable", _NO_BINDING)
         return Health("healthy", "the Workers AI binding is there; it was not called, as calls are paid")
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object) -> ModelReply:
-    """Read the platform's own shape. It says nothing of an output's end: one that is as long as it may be was cut."""
+    """Read the platform's own shape. It has no finish reason: an output of the greatest length was cut off."""
     usage, reason = result.get("usage"), result.get("finish_reason")
     if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
         reason = "length"
@@ -97,7 +97,7 @@ def _text_reply(result: Mapping[str, object], tokens_most: object) -> ModelReply
 
 
 def _without_thoughts(reply: ModelReply) -> ModelReply:
-    """Take what a model thought before its answer out of its output. Raises ModelReplyMalformed if nothing is left."""
+    """Remove a model's reasoning before its answer. Raises ModelReplyMalformed if nothing is left."""
     thoughts = _THOUGHTS.match(reply.output)
     if thoughts is None:
         return reply
@@ -123,9 +123,9 @@ def _failure(said: str, call: ModelCall) -> ModelError:
 
 
 def _is_refusal(code: int | None, said: str) -> bool:
-    """Whether the same call would be refused again. A code that nobody has listed is judged by its kind and its words.
+    """Whether the same call would be refused again. An unlisted code is judged by its thousands and its text.
 
-    What says neither is taken for passing: such a call is made again, MAX_ATTEMPTS times at most.
+    Other errors count as temporary: such a call is repeated, at most MAX_ATTEMPTS times.
     """
     if code in _TRANSIENT_CODES:
         return False

@@ -1,7 +1,7 @@
-"""The task actor's Durable Object: one a task, its lock, working from its alarm in bounded slices.
+"""The task actor's Durable Object. Each task has one, which works from its alarm in slices of bounded length.
 
-The object is alone under its name, so within the Durable Object route it is the lock; against other routes, and
-against a predecessor that is still finishing, D1's fence stands above it.
+The object is alone under its name, so it excludes other workers within the Durable Object route. Against other routes,
+and against a predecessor that is still finishing, D1's fence decides.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ class TaskStorage(Storage, Protocol):
 
 
 class Processor:
-    """One task's object. Each slice asks `worker` for a worker, with a meter of its own; settings may fail to load.
+    """One task's object. Each slice makes a worker with its own meter, because the settings may fail to load.
 
-    `audience` are those who wait here for word of the task.
+    `audience` are the callers that wait here for the task.
     """
 
     def __init__(
@@ -66,29 +66,29 @@ class Processor:
         self.audience = Audience(self._is_at_work)
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Take on the task and come back for it after the delay. Repeating it does no harm."""
+        """Accept the task and come back for it after the delay. Repeating it does no harm."""
         self._asked, self._asked_at = True, asyncio.get_running_loop().time()
-        self._hint.give()  # a slice may still be at work under a claim from before a retry
-        # The alarm first: should only one of the two last, an alarm without a task cleans up after itself.
+        self._hint.give()  # a slice may still work under a claim from before a retry
+        # The alarm goes first. If only one of the two lasts, an alarm without a task cleans up after itself.
         armed = self._storage.setAlarm(self._at_ms(delay_seconds))
         await self._storage.put(TASK, task_key)
         await armed
 
     async def ended(self, fence: int) -> None:
-        """Let go of the task, which has ended under claims up to this one. A later claim, after a retry, goes on.
+        """Let go of the task, whose claims up to this fence are over. A later claim, after a retry, goes on.
 
-        It may come late, or twice, and without a slice at work it is nothing.
+        It may arrive late or twice. Without a slice at work it does nothing.
         """
         self._hint.give(fence)
         self.audience.tell(Mark(fence, LAST_STEP), ended=True)
 
     async def alarm(self) -> None:
-        """Work one slice. Armed again before the work, so that a slice that dies is not the last one.
+        """Work one slice. The alarm is set again before the work, in case the slice dies.
 
-        That alarm takes the place of the platform's own repetition, so it is set for soon: the object need not wait for
-        the lease of its predecessor. The platform holds it back while the slice is at work.
+        That alarm replaces the platform's own repetition. It is set for soon, because the object need not wait for the
+        lease of its predecessor. The platform delays it while the slice works.
         """
-        if self._running:  # a repetition of an alarm whose slice is at work in this very instance
+        if self._running:  # a repeated alarm while its slice works in this instance
             await self._arm(limits.OBJECT_RETURN_SECONDS)
             return
         self._running = True
@@ -106,7 +106,7 @@ class Processor:
             self.audience.look_up()
 
     def _is_at_work(self) -> bool:
-        """Whether a slice is at work, or one that was asked for a moment ago is about to be."""
+        """Whether a slice works, or was asked for a moment ago and is about to."""
         waited = asyncio.get_running_loop().time() - self._asked_at
         return self._running or (self._asked and waited < limits.OBJECT_START_SECONDS)
 
@@ -129,15 +129,15 @@ class Processor:
             return
         delay = _delay_seconds(outcome)
         if delay is None and not self._asked:
-            await self._lanes.close(task_key, worker.meter)  # meanwhile, too, others may come in
+            await self._lanes.close(task_key, worker.meter)  # other requests may come in during this, too
             if not self._asked:
                 await self._forget()
                 return
-        # Who started the task while the slice was at work, with a retry maybe, does not wait for what the slice knew.
+        # A start overrides the delay that the slice asked for.
         await self._arm(0 if self._asked or delay is None else delay)
 
     async def _back_off(self) -> None:
-        """Come back later; after some failures in the object's life leave the task to the sweep and its spacing."""
+        """Come back later. After some failures in its life, the object leaves the task to the sweep and its spacing."""
         failures = await self._storage.get(FAILURES)
         count = (failures if isinstance(failures, int) else 0) + 1
         if count > limits.OBJECT_FAILURES_MOST and not self._asked:
@@ -153,17 +153,20 @@ class Processor:
         return self._now_ms() + round(delay_seconds * 1000)
 
     async def _forget(self) -> None:
-        """Delete the task and its alarm at once. Only without an await since `_asked` was found False: a start lies in
-        the same storage, and the platform holds events off only while a storage call is under way."""
+        """Delete the task and its alarm at once.
+
+        Call it only without an await since `_asked` was False. A start writes to the same storage, and the platform
+        delays other events only while a storage call is under way.
+        """
         await self._storage.deleteAll()
 
 
 def _delay_seconds(outcome: RunOutcome) -> float | None:
-    """Say when the object must come back, None if it is done with the task."""
+    """Say when the object must come back, or None if it is done with the task."""
     match outcome:
         case Released(delay_seconds):
             return delay_seconds
         case Unclaimed(Standing.EARLY, left_ms):
             return left_ms / 1000
-        case _:  # ended, lost, or held by a worker of another route, whose death the sweep would notice
+        case _:  # ended, lost, or held by a worker of another route: the sweep notices if that worker dies
             return None

@@ -1,7 +1,7 @@
-"""Those who wait at a task's object for word of it: requests whose clients wait for the task, or follow it.
+"""The requests that wait at a task's object, because their clients wait for the task or follow it.
 
-The object's own slice tells, so the word costs no subrequest and no look at the database. It is a hint: whoever gets it
-looks. It is lost with the instance, and then its callers' calls fail, and they look by themselves.
+The object's own slice notifies them, without a subrequest or a read of the database. A notice is a hint: its receiver
+then reads the task. If the instance is lost, the waiting calls fail, and their callers read the task themselves.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from ..processing.clock import seconds_until
 
 
 class Audience:
-    """The callers at one object. All of an object's events may await the same things, as no two requests may.
+    """The callers at one object. Events of one object may share futures; two requests may not.
 
-    `at_work` says whether a slice of the object is at work, or about to be: only as long are callers held. So they keep
-    no object awake that would sleep.
+    `at_work` says whether a slice of the object works or is about to. Only then are callers held, so they do not keep
+    the object awake longer.
     """
 
     def __init__(self, at_work: Callable[[], bool]) -> None:
@@ -26,21 +26,21 @@ class Audience:
         self._waiting: set[asyncio.Future[None]] = set()
 
     def tell(self, mark: Mark, ended: bool) -> None:
-        """Say that this write has landed; `ended`: the task ended with it. An older one is nothing."""
+        """Note that this write has landed. `ended`: the task ended with it. An older write is ignored."""
         if mark >= self._mark:
             self._mark, self._ended = mark, ended
             self.look_up()
 
     def look_up(self) -> None:
-        """Have each caller see whether there is word for it, and whether the object is still at work."""
+        """Wake each caller, to see whether a write is new for it and whether the object still works."""
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
 
     async def hear(self, since: Mark, quiet: float, seconds: float) -> bool | None:
-        """Return True once there is word of a write after `since`: of an end at once, of others after `quiet` seconds.
+        """Return True after a write later than `since`: at once for an end, otherwise after `quiet` seconds.
 
-        False: there was none in so many seconds. None: nobody here could tell, or AUDIENCE_MOST callers wait already.
+        False: there was none within `seconds`. None: no slice works here, or AUDIENCE_MOST callers wait already.
         """
         now = asyncio.get_running_loop().time
         quiet_until, until = now() + quiet, now() + min(seconds, limits.WAIT_SECONDS_MOST)

@@ -1,8 +1,8 @@
-"""The chunk coordinator of a long task: which group of calls is out with which lane, since when, until when.
+"""The chunk coordinator of a long task: which lane has which group of calls, since when and until when.
 
-Its state is in its own SQLite, so that an evicted coordinator still knows which lanes are busy. A lane is a
-further `AIProcessor`, named from the task, without storage of its own; one that vanishes is replaced by
-another name. Outputs do not stay here: they go back to the task's object, which alone writes to D1.
+It keeps its state in its own SQLite, so an evicted coordinator still knows which lanes are busy. A lane is a further
+`AIProcessor`, named after the task, without storage of its own. A lane that vanishes is replaced under another name.
+Outputs go back to the task's object, which alone writes to D1.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _SCHEMA = (
 
 
 class Cursor(Protocol):
-    """What `sql.exec` returns."""
+    """The result of `sql.exec`."""
 
     def toArray(self) -> Iterable[Mapping[str, object]]:  # noqa: N802 - the platform's name
         """Return the rows."""
@@ -35,7 +35,7 @@ class Cursor(Protocol):
 
 
 class Sql(Protocol):
-    """An object's own SQLite; synchronous."""
+    """An object's own SQLite. It is synchronous."""
 
     def exec(self, query: str, *values: int) -> Cursor:
         """Run a statement."""
@@ -57,23 +57,23 @@ class Coordinator:
         self._now_ms = now_ms
         self._log = log
         self._opened = False
-        self._fence = -1  # the highest that has asked for anything in this life of the object
-        self._armed_ms: int | None = None  # when this life of the object last set the alarm that lies ahead
+        self._fence = -1  # the highest fence that has asked for anything in this life of the object
+        self._armed_ms: int | None = None  # when this life of the object last set the alarm, if it is still to come
 
     async def reach(self) -> None:
         """Give a sign of life."""
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        """Have a free lane make the calls of a claim, each within `seconds`, and return their outcomes in order.
+        """Let a free lane make the calls of a claim, each within `seconds`, and return their outcomes in order.
 
-        Each outcome says which lane that was.
-        Raises what RPC raises, or TimeoutError, when the lane was lost: whether it made the calls is unknown.
+        Each outcome names the lane. Raises what RPC raises, or TimeoutError, when the lane was lost: it is then unknown
+        whether the calls were made.
         """
         patience = seconds + limits.LANE_SLACK_SECONDS
         self._fence = max(self._fence, fence)
         self._open()
         lane = self._take(lanes, len(calls), patience)
-        # Should this object be forgotten by its task, it cleans up by itself.
+        # If its task forgets this object, the alarm cleans up.
         await self._arm()
         try:
             async with asyncio.timeout(patience):
@@ -86,9 +86,9 @@ class Coordinator:
         return [from_lane(outcome, lane) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Tell the lanes that are out to end the calls of claims up to this one. One that is not told goes on."""
+        """Make the busy lanes end the calls of claims up to this one. A lane that does not hear it goes on."""
         self._open()
-        await self._arm()  # it may come after `close`, and what it opens is to be cleaned up again
+        await self._arm()  # it may come after `close`, and then something must clean up again
         rows = self._storage.sql.exec("SELECT lane FROM out").toArray()
         await asyncio.gather(*(self._abort(task_key, fence, int(str(row["lane"]))) for row in rows))
 
@@ -96,13 +96,13 @@ class Coordinator:
         try:
             async with asyncio.timeout(limits.TELL_SECONDS):
                 await self._lanes.getByName(lane_name(task_key, lane)).abort(fence)
-        except Exception as error:  # noqa: BLE001 - RPC raises what it likes, and the other lanes are to hear of it
+        except Exception as error:  # noqa: BLE001 - RPC raises any type, and the other lanes must still hear it
             self._log("abort_failed", task=task_key, lane=lane, error=type(error).__name__)
 
     async def close(self, fence: int) -> None:
-        """Forget everything: the task has ended, or the worker of this claim is done with it.
+        """Forget everything: the task has ended, or this claim's worker is done with it.
 
-        A later claim may be at work already, after a retry or on another route. Then its lanes are not forgotten.
+        A later claim may already be at work, after a retry or on another route. Then its lanes are kept.
         """
         if fence >= self._fence:
             await self._forget()
@@ -113,22 +113,23 @@ class Coordinator:
         await self._storage.deleteAll()
 
     async def alarm(self) -> None:
-        """Clean up after a task that never said goodbye; stay while calls are out."""
+        """Clean up after a task that never closed this object. Stay while calls are out."""
         self._armed_ms = None
         self._open()
         latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")
         if latest > self._now_ms():
-            # Not for that very moment: to an isolate whose clock is behind, it would still lie ahead, again and again.
+            # Not for that very moment: for an isolate whose clock is behind, it would stay in the future again and
+            # again.
             await self._arm()
         else:
             await self._forget()
 
     async def _arm(self) -> None:
-        """Have the alarm lie ahead by COORDINATOR_IDLE_SECONDS, or by half of it: setting it takes a row each time."""
+        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Each time it is set writes a row."""
         now, idle_ms = self._now_ms(), round(limits.COORDINATOR_IDLE_SECONDS * 1000)
         if self._armed_ms is not None and 0 <= now - self._armed_ms <= idle_ms // 2:
             return
-        self._armed_ms = now  # for the other groups of a wave, which come meanwhile
+        self._armed_ms = now  # for the other groups of a wave, which arrive during the await
         try:
             await self._storage.setAlarm(now + idle_ms)
         except BaseException:
@@ -149,7 +150,7 @@ class Coordinator:
         self._opened = True
 
     def _take(self, lanes: int, calls: int, patience: float) -> int:
-        """Choose the lowest lane that is neither out nor lost. One past its deadline counts as free again."""
+        """Choose the lowest lane that is neither out nor lost. A lane past its deadline counts as free."""
         now = self._now_ms()
         self._storage.sql.exec("DELETE FROM out WHERE deadline <= ?", now)
         rows = self._storage.sql.exec("SELECT lane FROM out UNION SELECT lane FROM lost").toArray()
@@ -160,7 +161,7 @@ class Coordinator:
         return lane
 
     def _give_back(self, lane: int, *, lost: bool) -> None:
-        if not self._opened:  # `close` came while the lane was out: what is written now, nothing would clean up
+        if not self._opened:  # `close` came while the lane was out: rows written now would never be cleaned up
             return
         self._storage.sql.exec("DELETE FROM out WHERE lane = ?", lane)
         if lost:

@@ -1,4 +1,4 @@
-"""What a lane does: makes groups of calls and says what each gave. It keeps nothing but what it has out."""
+"""What a lane does: it makes groups of calls and reports their outcomes. It remembers only the calls that are out."""
 
 import asyncio
 
@@ -18,17 +18,17 @@ class Lane:
     """One lane of a task, in one life of its object."""
 
     def __init__(self) -> None:
-        self._aborted = -1  # the highest fence whose calls nobody wants any more
-        self._out: dict[asyncio.Task[ModelReply | ModelError], int] = {}  # and the fence of each
+        self._aborted = -1  # the highest fence whose calls are no longer wanted
+        self._out: dict[asyncio.Task[ModelReply | ModelError], int] = {}  # the calls out, and their fences
 
     async def infer(self, worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
         """Make each call and return the outcomes in the calls' order.
 
-        The way here takes a time that nobody knows, and meanwhile the task may have been cancelled: so the database is
-        asked whether the claim that announced the calls is still good, and for how long after that they may start.
+        The way to a lane takes an unknown time, and the task may have been cancelled by then. So the lane asks the
+        database whether the claim is still good, and how long its calls may start from then.
 
-        No more are in flight than the lane's own `AI_CONCURRENCY` allows: the sender may have another, from before or
-        after a deployment. What gets no turn in time is not started, and comes again.
+        At most the lane's own `AI_CONCURRENCY` calls are in flight: the sender may have another value around a
+        deployment. A call without a turn in time is not started, and comes again.
         """
         asked_at = clock.now()
         try:
@@ -50,7 +50,7 @@ class Lane:
         self._out |= dict.fromkeys(out, fence)
         try:
             await asyncio.wait(out)
-        except asyncio.CancelledError:  # the lane itself is being ended: it sees its calls close their connections
+        except asyncio.CancelledError:  # the lane itself is ending: it waits until its calls are closed
             for made in out:
                 made.cancel()
             await asyncio.wait(out, timeout=limits.DROP_SECONDS_MOST)
@@ -61,9 +61,9 @@ class Lane:
         return [wire.write_outcome(_outcome(made, begun=place in begun)) for place, made in enumerate(out)]
 
     def abort(self, fence: int) -> None:
-        """End the calls of claims up to this one: their task has ended. Each keeps what it has given by now.
+        """End the calls of claims up to this one, because their task has ended. Finished calls keep their results.
 
-        It may come late, or ahead of calls that it means. A later claim has a higher fence, and its calls go on.
+        It may arrive late, or before the calls that it means. A later claim has a higher fence, and its calls go on.
         """
         self._aborted = max(self._aborted, fence)
         for made, of in self._out.items():
@@ -80,9 +80,9 @@ def _outcome(made: asyncio.Task[ModelReply | ModelError], *, begun: bool) -> Cal
 
 
 def infer_none(error: ConfigurationError, task_key: TaskKey, calls: list[Wire], log: Log) -> list[Wire]:
-    """Answer for a lane that a bad variable keeps from work: no call was started, which costs none of them an attempt.
+    """Answer for a lane with a bad variable: no call was started, which costs no attempt.
 
-    The task's own object may be of a deployment before, whose variables were fine.
+    The task's own object may belong to an earlier deployment with good variables.
     """
     log.misconfigured(error, task=task_key)
     return [wire.write_outcome(CallNotStarted("the lane has a bad variable")) for _ in calls]

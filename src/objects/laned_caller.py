@@ -1,6 +1,6 @@
-"""Calls that lanes make: how a long task gets beyond six calls at a time.
+"""Calls that lanes make. They let a long task have more than six calls out at a time.
 
-Each group of calls is one RPC to the task's `BatchCoordinator`, which has a lane make them (`objects.lane`).
+Each group of calls is one RPC to the task's `BatchCoordinator`, which gives it to a lane (`objects.lane`).
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from .stubs import Coordinators, CoordinatorStub
 class LanedCaller:
     """Implements `ModelCaller` over up to `lanes` lanes, each with up to `group_size` calls at a time.
 
-    Where no object can be reached, and the worker itself goes on, it makes the calls itself, up to `group_size` at a
-    time, for the rest of its run. So it asks the coordinator for a sign of life before the first group, and after each
-    group that was lost. A group that is sent in vain would cost each of its calls an attempt, and a place on the bill.
+    If no object can be reached, the worker makes the calls itself for the rest of its run, up to `group_size` at a
+    time. So it asks the coordinator for a sign of life before the first group, and after each lost group. A group that
+    is sent in vain would cost each of its calls an attempt, and a place on the bill.
     """
 
     def __init__(
@@ -64,29 +64,29 @@ class LanedCaller:
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
         """See `ModelCaller.call`. The lane itself asks the database by when the calls may start.
 
-        An RPC cannot be taken back. One whose time is up is left to its end; `abort` ends those whose calls nobody
-        wants any more. A start window that is longer than the usual one, since the database is slow, comes on top of
-        the calls' time.
+        An RPC cannot be taken back. One whose time is up is left to end, and `abort` ends those whose calls are no
+        longer wanted. On a slow database the start window is longer than usual, and the difference extends the calls'
+        time.
         """
         began = clock.now()
         if not self._alone and not await self._reaches():
             self._alone = True
         if self._alone:
-            if len(calls) > 1:  # they were put together for a lane
+            if len(calls) > 1:  # the group was made for a lane
                 return [CallNotStarted("no lane can be reached")] * len(calls)
             return [await self._make(calls[0], seconds, starts_by)]
         seconds += min(max(limits.START_SECONDS, starts_by - began), limits.START_SECONDS_MOST) - limits.START_SECONDS
-        seconds -= clock.now() - began  # the sign of life was a part of the way
+        seconds -= clock.now() - began  # the sign of life took a part of the time
         asked = asyncio.create_task(self._ask(calls, seconds))
         self._asked.add(asked)  # the loop itself keeps only a weak reference
         asked.add_done_callback(self._asked.discard)
         answered, _ = await asyncio.wait([asked], timeout=seconds + self.slack_seconds)
-        if not answered:  # the lane reports its calls' timeouts itself: its silence says nothing of them
+        if not answered:  # the lane reports its calls' timeouts itself: its silence does not mean a timeout
             return [Silence("whoever was to make the call gave no answer")] * len(calls)
         return asked.result()
 
     async def abort(self) -> None:
-        """See `ModelCaller.abort`: the coordinator tells the lanes."""
+        """See `ModelCaller.abort`: the coordinator notifies the lanes."""
         claim = self._claim
         for made in self._own:
             made.cancel()
@@ -95,11 +95,11 @@ class LanedCaller:
         try:
             async with asyncio.timeout(limits.TELL_SECONDS + limits.LANE_SLACK_SECONDS):
                 await self._coordinator.abort(claim.task_key, claim.fence)
-        except Exception as error:  # noqa: BLE001 - RPC raises what it likes; the lanes then go on to their calls' end
+        except Exception as error:  # noqa: BLE001 - RPC raises any type; the lanes then finish their calls
             self._log("abort_failed", task=claim.task_key, error=type(error).__name__)
 
     async def _reaches(self) -> bool:
-        """Whether the coordinator has given a sign of life since the last group was lost. Groups ask together."""
+        """Whether the coordinator gave a sign of life since the last lost group. Groups ask together."""
         if self._reached is None:
             self._reached = asyncio.create_task(self._reach())
         return await asyncio.shield(self._reached)
@@ -109,7 +109,7 @@ class LanedCaller:
         try:
             async with asyncio.timeout(self.slack_seconds):
                 await self._coordinator.reach()
-        except Exception as error:  # noqa: BLE001 - RPC raises what it likes; the worker then makes the calls
+        except Exception as error:  # noqa: BLE001 - RPC raises any type; the worker then makes the calls
             self._log("lanes_unreachable", task=self._claim.task_key, error=type(error).__name__)
             return False
         return True
@@ -120,14 +120,14 @@ class LanedCaller:
             answers = await self._coordinator.infer(claim.task_key, claim.fence, self._lanes, sent, seconds)
             outcomes = [wire.read_outcome(answer) for answer in answers]
             assert len(outcomes) == len(calls)
-        except Exception as error:  # noqa: BLE001 - RPC raises what it likes; whether the lane worked is unknown
+        except Exception as error:  # noqa: BLE001 - RPC raises any type; whether the lane worked is unknown
             self._reached = None
             self._log("lane_lost", task=claim.task_key, calls=len(calls), error=type(error).__name__)
             return [CallerLost("the lane that made the call was lost")] * len(calls)
         return outcomes
 
     async def _make(self, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
-        """Make a call as the worker itself does. Cancelling this cancels the call; `abort` ends it."""
+        """Make a call as the worker itself does. Cancelling this cancels the call, and `abort` ends it."""
         made = asyncio.create_task(call_model(self._provider, call, seconds, starts_by))
         self._own.add(made)
         try:
@@ -144,15 +144,15 @@ class LanedCaller:
 
 
 def lanes_for(chunks: int) -> int:
-    """Return how many lanes a task of this many chunks gets; 1 means that its own worker makes the calls."""
+    """Return how many lanes a task of this many chunks gets. 1: its own worker makes the calls."""
     return max(1, min(limits.LANES_MOST, chunks // limits.LANE_CHUNKS))
 
 
 def laned_caller(worker: Worker, coordinators: Coordinators, claim: Claim) -> LanedCaller | None:
-    """Give a long task its lanes; None for a task that needs none, or whose worker has just died.
+    """Give a long task its lanes. None: the task needs none, or its last worker has just died.
 
-    Each lane is an invocation with up to `AI_CONCURRENCY` calls of its own. Who sets 1 wants one call at a time, of a
-    long task too: there the task's own worker makes the calls.
+    Each lane is an invocation with up to `AI_CONCURRENCY` calls. A value of 1 means one call at a time for a long task
+    too: then its own worker makes the calls.
     """
     lanes = lanes_for(claim.total)
     group_size = min(limits.LANE_CALLS, worker.settings.concurrency)

@@ -1,4 +1,4 @@
-"""The lanes of the tasks that one host works on: the host that has them, and the goodbye to their coordinators."""
+"""The lanes of the tasks that one host works on: the host that has them, and how their coordinators are closed."""
 
 import asyncio
 from functools import partial
@@ -17,19 +17,19 @@ from .stubs import Coordinators
 
 
 class Lanes:
-    """The lanes of a host's tasks. `coordinators` is None where no objects are bound: there no task has any."""
+    """The lanes of a host's tasks. `coordinators` is None where no objects are bound. Then no task has lanes."""
 
     def __init__(self, coordinators: Coordinators | None, log: Log) -> None:
         self._coordinators = coordinators
         self._log = log
-        self._fences: dict[TaskKey, int] = {}  # of the last claim with lanes, for each task that had some
+        self._fences: dict[TaskKey, int] = {}  # the fence of the last claim with lanes, for each task that had some
 
     def host(self, worker: Worker, route: Route, seconds: float, wall_seconds: float) -> Host:
-        """Make a host that starts calls for so long at most, and that the platform ends at the wall."""
+        """Make a host that starts calls for at most `seconds`, and that the platform ends after `wall_seconds`."""
         slack = late = 0.0
         if self._coordinators is not None:
             slack = limits.LANE_SLACK_SECONDS
-            # Lanes start calls within the window that they read, which the slice's end does not cut short.
+            # Lanes start calls within the window that they read, even after the end of the slice.
             late = slack + limits.START_SECONDS_MOST - limits.START_SECONDS
         return Host(
             route,
@@ -47,7 +47,7 @@ class Lanes:
     async def close(self, task_key: TaskKey, meter: Meter) -> None:
         """Tell the task's coordinator that this host is done with the task, if it had lanes.
 
-        One that is not told cleans up by itself, later.
+        If the call fails, the coordinator cleans up later.
         """
         fence = self._fences.pop(task_key, None)
         if fence is None or self._coordinators is None:
@@ -56,5 +56,5 @@ class Lanes:
         try:
             async with asyncio.timeout(limits.TELL_SECONDS):
                 await self._coordinators.getByName(task_key).close(fence)
-        except Exception as error:  # noqa: BLE001 - RPC raises what it likes
+        except Exception as error:  # noqa: BLE001 - RPC raises any type
             self._log("close_failed", task=task_key, error=type(error).__name__)

@@ -1,10 +1,13 @@
-"""Names of objects, and of the hosts that they are to a claim. A task's own object and its coordinator have its key."""
+"""Names of objects, and their names as hosts of a claim.
+
+A task's own object and its coordinator have the task's key.
+"""
 
 from ..core.ids import TaskKey
 
 
 def task_name(task_key: TaskKey) -> str:
-    """Name the host that a task's own object is. It outlives each instance of the object."""
+    """Name the task's own object as a host. The name outlives each instance of the object."""
     return f"object/{task_key}"
 
 

@@ -1,4 +1,4 @@
-"""Sends tasks to their Durable Objects, tells these of tasks that have ended, and hears from them of others."""
+"""Starts the Durable Objects of tasks, tells them that tasks have ended, and waits at them for news of tasks."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ from .stubs import Processors
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The places of MAX_OBJECTS_AT_WORK. A sender takes one for its task."""
+    """The slots of MAX_OBJECTS_AT_WORK. A sender takes one for its task."""
 
     store: TaskStore
     most: int
@@ -24,13 +24,13 @@ class Places:
     log: Log
 
     async def take(self, task_key: TaskKey, start: Callable[[TaskKey], Awaitable[None]]) -> bool:
-        """Take a place. False: the task waits, and a place that is free has gone to the task whose turn it is."""
+        """Take a slot. False: the task waits, and a free slot has gone to the task whose turn it is."""
         taken, waiting = await self.store.take_place(task_key, self.most)
         for other in await self.store.give_places(waiting, self.most) if waiting else []:
             self.meter.spend()
             try:
                 await start(other)
-            except Exception as error:  # noqa: BLE001 - RPC raises what it likes, and the sweep finds the task due
+            except Exception as error:  # noqa: BLE001 - RPC raises any type, and the sweep finds the task due
                 self.log("not_started", task=other, error=type(error).__name__)
         return taken
 
@@ -38,7 +38,7 @@ class Places:
 class ObjectSender:
     """The Durable Object route: the object's alarm asks for the run.
 
-    With `places`, a task must have one before its object is told of it.
+    With `places`, a task needs a slot before its object is started.
     """
 
     route = Route.DURABLE_OBJECT
@@ -48,9 +48,9 @@ class ObjectSender:
         self._places = places
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Start the task's object; it has the task in its storage and its alarm set when this returns.
+        """Start the task's object. When this returns, the object has stored the task and set its alarm.
 
-        Raises NoPlace if so many objects are at work already as may be.
+        Raises NoPlace if all slots are taken.
         """
         if self._places is not None and not await self._places.take(task_key, self._start):
             raise NoPlace
@@ -61,7 +61,7 @@ class ObjectSender:
 
 
 class ObjectTeller:
-    """Tells a task's object that the task has ended under it. It looks by itself, too, so this may fail."""
+    """Tells a task's object that the task has ended. This may fail, because the object also checks by itself."""
 
     def __init__(self, processors: Processors | None, meter: Meter, log: Log) -> None:
         self._processors = processors
@@ -69,25 +69,28 @@ class ObjectTeller:
         self._log = log
 
     async def tell(self, task_key: TaskKey, fence: int) -> None:
-        """Tell it that claims up to `fence` are over, in no more than TELL_SECONDS."""
+        """Tell it that claims up to `fence` are over, within TELL_SECONDS."""
         if self._processors is None:
             return
         self._meter.spend()
         try:
             async with asyncio.timeout(limits.TELL_SECONDS):
                 await self._processors.getByName(task_key).ended(fence)
-        except Exception as error:  # noqa: BLE001 - RPC raises what it likes, and the task has ended all the same
+        except Exception as error:  # noqa: BLE001 - RPC raises any type, and the task has ended anyway
             self._log("not_told", task=task_key, error=type(error).__name__)
 
     async def hear(self, task_key: TaskKey, since: Mark, quiet: float, seconds: float) -> bool | None:
-        """Wait at the object for word of the task, see `Audience.hear`. None, too: it cannot be reached."""
+        """Wait at the object for a write of the task, see `Audience.hear`.
+
+        It is also None if the object cannot be reached.
+        """
         if self._processors is None:
             return None
         self._meter.spend()
         try:
             async with asyncio.timeout(seconds + limits.TELL_SECONDS):
                 heard = await self._processors.getByName(task_key).hear(*since, quiet, seconds)
-        except Exception as error:  # noqa: BLE001 - RPC raises what it likes, and looks find out the same
+        except Exception as error:  # noqa: BLE001 - RPC raises any type, and reads find out the same
             self._log("not_heard", task=task_key, error=type(error).__name__)
             return None
         return heard if isinstance(heard, bool) else None

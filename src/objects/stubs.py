@@ -1,6 +1,6 @@
-"""Durable Objects as others see them: the namespaces, what may be asked of an object over RPC, and an object's storage.
+"""Durable Objects as others see them: the namespaces, the RPC methods, and an object's storage.
 
-The classes are those of `entry`; here are the parts of them that are used.
+The classes are those of `entry`. These protocols have the parts that are used.
 """
 
 from typing import Protocol
@@ -66,15 +66,15 @@ type Coordinators = Namespace[CoordinatorStub]
 
 
 class Storage(Protocol):
-    """The part of an object's storage that each class uses; alarms are milliseconds since the epoch."""
+    """The part of an object's storage that each class uses. Alarms are milliseconds since the epoch."""
 
     async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
         """Set the object's one alarm."""
         ...
 
     async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
-        """Clear everything, the alarm included (from compatibility date 2026-02-24 on).
+        """Clear everything, including the alarm (from compatibility date 2026-02-24 on).
 
-        Nothing else is needed. Clearing the alarm as well would write a row, which stays.
+        Do not clear the alarm as well: that would write a row, which stays.
         """
         ...

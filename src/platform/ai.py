@@ -1,4 +1,4 @@
-"""Workers AI's binding as the provider sees it (`inference.workers_ai.AiBinding`), with an end for each call."""
+"""Workers AI's binding as the provider sees it (`inference.workers_ai.AiBinding`), with an abort for each call."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from js import Ai
 
-# An aborted call is rejected at once. The limit is for a runtime that does not do so.
+# An aborted call fails at once. The limit is for a runtime that does not do so.
 _ABORT_SECONDS = 1.0
 
 
 class BoundAi:
     """The binding, with a signal for each call: `env.AI.run(model, inputs, {signal})` (workerd 6379, March 2026).
 
-    An older runtime overlooks the signal. The controller is the call's own: nothing of JavaScript outlives it (decision
+    An older runtime ignores the signal. Each call has its own controller, so no JavaScript object outlives it (decision
     0013).
     """
 
@@ -21,7 +21,7 @@ class BoundAi:
         self._binding = binding
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once. Whoever is cancelled ends the call, and sees it end, for a second at most."""
+        """Run a model once. A cancellation aborts the call, and waits at most a second for its end."""
         from js import AbortController
 
         controller = AbortController.new()
@@ -32,5 +32,5 @@ class BoundAi:
             controller.abort()
             await asyncio.wait({call}, timeout=_ABORT_SECONDS)
             if not call.cancel() and not call.cancelled():
-                call.exception()  # it says that it was aborted, which nobody else asks for
+                call.exception()  # retrieve the abort error, because nothing else does
             raise

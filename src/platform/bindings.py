@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def bindings(env: "Env") -> Bindings:
-    """Collect the bindings, None for those that the environment has not.
+    """Collect the bindings, None for those that the environment lacks.
 
-    The SDK's wrapper of `env` asks JavaScript a dozen questions about each. What every invocation uses is taken from
-    behind it.
+    The SDK's wrapper of `env` asks JavaScript a dozen questions about each binding. So the bindings that every
+    invocation uses are taken from the object that it wraps.
     """
     return Bindings(
         database=_bound(env, "DB", BoundD1, needed=True),
@@ -37,7 +37,7 @@ def bindings(env: "Env") -> Bindings:
 def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = False) -> Any:
     """Return a binding. An environment without the SDK's wrapper, as in the simulation, has what the Worker uses.
 
-    Raises AttributeError for one that is needed and not there.
+    Raises AttributeError if a needed binding is missing.
     """
     raw = behind(env)
     source = env if raw is None else raw
@@ -46,7 +46,7 @@ def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = 
 
 
 class LocalDayUse:
-    """Implements `http.services.DayUse` over the binding that only the local runtime has, see `local/usage.mjs`."""
+    """Implements `http.services.DayUse` over a binding that only the local runtime has, see `local/usage.mjs`."""
 
     def __init__(self, binding: "Fetcher") -> None:
         self._binding = binding

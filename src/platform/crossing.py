@@ -1,7 +1,7 @@
-"""Whole values between Python and JavaScript, each in one crossing, as JSON.
+"""Moves whole values between Python and JavaScript, each in one crossing, as JSON.
 
-Value by value a crossing costs some microseconds; the SDK's conversion, which asks each value what it is, some tens. A
-row of D1 has forty.
+One crossing per value costs some microseconds. The SDK's conversion, which asks each value for its type, costs some
+tens. A row of D1 has forty values.
 """
 
 import json
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Crossing:
-    """One invocation's way over. It looks up once what it needs of JavaScript: each look-up is a crossing itself.
+    """The crossings of one invocation. It looks up each JavaScript function once: each look-up is a crossing itself.
 
-    It is not kept for longer: what an interpreter holds of JavaScript for good is among the suspects of decision 0013.
+    It lives no longer, because JavaScript objects that an interpreter keeps are among the suspects of decision 0013.
     """
 
     def __init__(self) -> None:
@@ -48,43 +48,43 @@ class Crossing:
         return self._js.Object.fromEntries
 
     def into_javascript(self, value: object) -> "JsProxy":
-        """Make JavaScript's form of what JSON can say; None becomes `null`."""
+        """Make the JavaScript form of a JSON value. None becomes `null`."""
         return self._parse(json.dumps(value, ensure_ascii=False))
 
     def from_javascript(self, value: "JsProxy") -> Any:
-        """Read what JSON can say; `null` becomes None, and `undefined` in an object is left out."""
+        """Read a JSON value. `null` becomes None, and `undefined` in an object is left out."""
         return json.loads(self._stringify(value))
 
     def entries(self, headers: "js.Headers") -> dict[str, str]:
-        """Read headers. JavaScript has their names in lower case, each once."""
+        """Read headers. JavaScript gives each name once and in lower case."""
         found: dict[str, str] = self.from_javascript(self._from_entries(headers))
         return found
 
 
 def into_javascript(value: object) -> "JsProxy":
-    """Make JavaScript's form of a value, where one is all that there is to make."""
+    """Make the JavaScript form of a single value."""
     return Crossing().into_javascript(value)
 
 
 def from_javascript(value: "JsProxy") -> Any:
-    """Read a value, where one is all that there is to read."""
+    """Read a single value."""
     return Crossing().from_javascript(value)
 
 
 def says_at_most(headers: Mapping[str, str], most: int) -> bool:
-    """Say whether a message's headers say how long its body is, and that it is no longer than `most` bytes."""
+    """Whether a message's headers give the length of its body, and that is at most `most` bytes."""
     length = headers.get("content-length", "")
     return length.isascii() and length.isdigit() and int(length) <= most
 
 
 def behind(env: object) -> Any:
-    """Return JavaScript's own environment of the SDK's wrapper; None if there is no wrapper, as in the simulation."""
+    """Return the JavaScript environment in the SDK's wrapper. None without a wrapper, as in the simulation."""
     return getattr(env, "_env", None)
 
 
 def unwrapped(binding: object) -> Any:
-    """Return JavaScript's own binding of the SDK's wrapper, or what has no wrapper as it is.
+    """Return the JavaScript binding in the SDK's wrapper, or an unwrapped one as it is.
 
-    The wrapper converts each argument and each result. Its `fetch` keeps the promise to itself (see `http_client`).
+    The wrapper converts each argument and each result. Its `fetch` hides the promise (see `http_client`).
     """
     return getattr(binding, "_binding", binding)

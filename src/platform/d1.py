@@ -1,4 +1,4 @@
-"""D1's binding as the store uses it (`store.database.D1`), with few crossings: the answer comes over as one text."""
+"""D1's binding as the store uses it (`store.database.D1`), with few crossings: the answer crosses as one text."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ type Value = str | int | float | None
 
 
 class BoundD1:
-    """The binding `DB`, as JavaScript has it."""
+    """JavaScript's own binding `DB`."""
 
     def __init__(self, binding: "js.D1Database") -> None:
         self._binding = binding
@@ -23,7 +23,7 @@ class BoundD1:
         return Statement(sql)
 
     async def batch(self, statements: "list[Statement]") -> list[Mapping[str, object]]:
-        """Run the statements as one transaction. Raises what D1 says as JsException."""
+        """Run the statements as one transaction. Raises D1's errors as JsException."""
         from pyodide.ffi import to_js
 
         prepare = self._binding.prepare
@@ -33,7 +33,7 @@ class BoundD1:
 
 
 class Statement:
-    """A statement and its parameters, which cross over when it is sent."""
+    """A statement and its parameters. They cross to JavaScript when it is sent."""
 
     __slots__ = ("_sql", "_values")
 
@@ -42,7 +42,7 @@ class Statement:
         self._values = values
 
     def bind(self, *values: Value) -> "Statement":
-        """Return the statement with its parameters set; None is NULL."""
+        """Return the statement with its parameters set. None is NULL."""
         return Statement(self._sql, values)
 
     def made(self, prepare: "Callable[[str], js.D1PreparedStatement]") -> "js.D1PreparedStatement":

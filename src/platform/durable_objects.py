@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class AIProcessor(DurableObject):
-    """One task's lock and worker, see `objects.ai_processor`; or a lane of a long task, see `objects.lane`."""
+    """One task's object, see `objects.ai_processor`, or a lane of a long task, see `objects.lane`."""
 
     def __init__(self, ctx: "DurableObjectState", env: "Env") -> None:
         super().__init__(ctx, env)
@@ -34,11 +34,11 @@ class AIProcessor(DurableObject):
         self._lane = Lane()
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Take on a task; called over RPC."""
+        """Accept a task. Called over RPC."""
         await self._processor.start(task_key, delay_seconds)
 
     async def infer(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
-        """Make a group of calls as a lane; called over RPC."""
+        """Make a group of calls as a lane. Called over RPC."""
         try:
             worker = self._worker()
         except ConfigurationError as error:
@@ -48,15 +48,15 @@ class AIProcessor(DurableObject):
         return answered(self.env, outcomes)
 
     async def ended(self, fence: int) -> None:
-        """Let go of a task that has ended under claims up to this one; called over RPC."""
+        """Let go of a task whose claims up to this fence are over. Called over RPC."""
         await self._processor.ended(fence)
 
     async def hear(self, fence: int, step: int, quiet: float, seconds: float) -> bool | None:
-        """Wait for word of the task; called over RPC."""
+        """Wait for a write of the task. Called over RPC."""
         return await self._processor.audience.hear(Mark(fence, step), quiet, seconds)
 
     async def abort(self, fence: int) -> None:
-        """End calls that are out as a lane; called over RPC."""
+        """End the calls that are out, as a lane. Called over RPC."""
         self._lane.abort(fence)
 
     async def alarm(self, info: object = None) -> None:
@@ -68,7 +68,7 @@ class AIProcessor(DurableObject):
 
 
 class BatchCoordinator(DurableObject):
-    """One long task's chunk coordination, see `objects.batch_coordinator`."""
+    """The chunk coordination of one long task, see `objects.batch_coordinator`."""
 
     def __init__(self, ctx: "DurableObjectState", env: "Env") -> None:
         super().__init__(ctx, env)
@@ -78,19 +78,19 @@ class BatchCoordinator(DurableObject):
         self._coordinator = Coordinator(storage_of(self.ctx), lanes, runtime.now_ms, Log(runtime.write))
 
     async def reach(self) -> None:
-        """Give a sign of life; called over RPC."""
+        """Give a sign of life. Called over RPC."""
         await self._coordinator.reach()
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        """Have a lane make a group of calls; called over RPC."""
+        """Let a lane make a group of calls. Called over RPC."""
         return answered(self.env, await self._coordinator.infer(task_key, fence, lanes, calls, seconds))
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Have lanes end the calls of claims up to this one; called over RPC."""
+        """Make lanes end the calls of claims up to this one. Called over RPC."""
         await self._coordinator.abort(task_key, fence)
 
     async def close(self, fence: int) -> None:
-        """Forget everything; called over RPC."""
+        """Forget everything. Called over RPC."""
         await self._coordinator.close(fence)
 
     async def alarm(self, info: object = None) -> None:

@@ -1,4 +1,4 @@
-"""Pyodide's event loop, with timers that move the hosted clock and end when they are cancelled. The rest is its own."""
+"""Changes the timers of Pyodide's event loop: they move Cloudflare's clock, and end when they are cancelled."""
 
 import contextvars
 import sys
@@ -18,10 +18,10 @@ CallLater = Callable[..., "asyncio.Handle"]
 
 
 class Adaptation:
-    """What has become of the event loop of this interpreter.
+    """What was changed in the event loop of this interpreter.
 
-    `replaced` is the method that stood where ours stands now, None if the loop is as Pyodide made it. `lacks` names
-    what was looked for and not found.
+    `replaced` is the original method, None if the loop is unchanged. `lacks` names what the loop needs for the change
+    and does not have.
     """
 
     def __init__(self) -> None:
@@ -29,12 +29,12 @@ class Adaptation:
         self.lacks: list[str] = []
 
     def adapt(self) -> None:
-        """Change Pyodide's loop, unless it lacks what that needs. Loops of other interpreters are left alone.
+        """Change Pyodide's loop, unless it lacks what that needs. Loops of other interpreters stay as they are.
 
-        What is ready is left to Pyodide: hosted, it runs as microtasks, in order, within the invocation that made it
-        ready. See docs/decisions/0040-what-the-hosted-runtime-asks.md.
+        Pyodide still runs the callbacks that are ready. On Cloudflare they run as microtasks, in order, within the
+        invocation that made them ready. See docs/decisions/0040-what-the-hosted-runtime-asks.md.
         """
-        if "pyodide.webloop" not in sys.modules:  # Pyodide has it loaded before it runs anything
+        if "pyodide.webloop" not in sys.modules:  # Pyodide loads it before it runs any code
             return
         import pyodide.ffi
         from pyodide.webloop import WebLoop
@@ -59,7 +59,7 @@ class Adaptation:
         WebLoop.call_later = call_later  # type: ignore[method-assign]
 
     def settle(self, wanted: str, log: Log) -> None:
-        """Give the loop back to Pyodide if EVENT_LOOP says so. A loop that is Pyodide's own has its line in the log."""
+        """Undo the change if EVENT_LOOP asks for it. An unchanged loop of Pyodide writes a line of log."""
         if self.lacks:
             log("event_loop_kept", lacks=", ".join(self.lacks))
         elif self.replaced is not None and wanted == EVENT_LOOPS[1]:
@@ -69,5 +69,5 @@ class Adaptation:
             log("event_loop_kept", wanted=wanted)
 
 
-# An interpreter has one loop. What is kept here are functions of Python.
+# An interpreter has one loop. Only Python functions are kept here.
 EVENT_LOOP = Adaptation()

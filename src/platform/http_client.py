@@ -1,6 +1,6 @@
 """The network as providers see it (`inference.protocol.HttpClient`), over the runtime's `fetch`.
 
-`fetch` is JavaScript's own here. The SDK's keeps the promise to itself, and who gives a request up must wait for that.
+It uses JavaScript's own `fetch`. The SDK's hides the promise, and a caller that gives a request up must wait for it.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import js
     from pyodide.ffi import JsBuffer
 
-# An aborted promise is rejected at once. The limit is for a runtime that does not do so.
+# An aborted promise fails at once. The limit is for a runtime that does not do so.
 _ABORT_SECONDS = 1.0
 
 
 class FetchClient:
-    """Sends each request once; redirects come back as they are, so that no key follows one elsewhere."""
+    """Sends each request once. Redirects are returned and not followed, so that no key goes to another host."""
 
     def __init__(self) -> None:
         self._crossing = Crossing()
@@ -35,9 +35,9 @@ class FetchClient:
         timeout_seconds: float | None,
         max_reply_bytes: int,
     ) -> HttpReply:
-        """Send and read the whole reply, body included, in `timeout_seconds`. Raises an `HttpError`.
+        """Send and read the whole reply, including its body, within `timeout_seconds`. Raises an `HttpError`.
 
-        None: who calls cancels it when its time is up. A timer costs as much as the headers of a reply.
+        None: the caller cancels it when its time is up. A timer costs as much as reading the headers of a reply.
         """
         from pyodide.ffi import JsException
 
@@ -54,7 +54,7 @@ class FetchClient:
 
 
 class Exchange:
-    """A request and its reply: one controller to end both, and the promise that is waited for."""
+    """A request and its reply, with the controller that aborts both, and the promise that is awaited."""
 
     def __init__(self, crossing: Crossing, network: "js.Network | None" = None) -> None:
         self._crossing = crossing
@@ -63,7 +63,7 @@ class Exchange:
         self._promise: Awaitable[Any] | None = None
 
     async def run(self, url: str, options: Mapping[str, object], max_reply_bytes: int) -> HttpReply:
-        """Send, and read the reply. Whatever ends this early leaves neither a connection nor a promise behind."""
+        """Send, and read the reply. However it ends early, no connection and no promise stay behind."""
         try:
             response = await self._sent(url, options)
             headers = self._crossing.entries(response.headers)
@@ -77,7 +77,7 @@ class Exchange:
         return HttpReply(status=int(response.status), headers=headers, body=received)
 
     async def status_of(self, url: str, options: Mapping[str, object]) -> tuple[int, dict[str, str]]:
-        """Send, and read no more than the reply's status and headers: its body is turned away."""
+        """Send, and read only the reply's status and headers. Its body is dropped."""
         try:
             response = await self._sent(url, options)
             found = int(response.status), self._crossing.entries(response.headers)
@@ -106,17 +106,17 @@ class Exchange:
         reader = stream.getReader()
         received = bytearray()
         while not (part := await self._settled(reader.read())).done:
-            # The size is looked at before the bytes cross over from JavaScript, which copies them.
+            # Check the size before the bytes cross from JavaScript, which copies them.
             if len(received) + part.value.byteLength > max_reply_bytes:
                 raise HttpReplyTooLarge(f"the reply passed {max_reply_bytes} bytes")
             received += part.value.to_bytes()
         return bytes(received)
 
     async def _abandon(self) -> None:
-        """Free the connection, of which six may wait at once, and wait until JavaScript is through with it.
+        """Free the connection, because only six may wait at once, and wait until JavaScript is done with it.
 
-        A promise that is left alone calls back into an interpreter that has gone on, or into an invocation that has
-        ended (decision 0013).
+        An abandoned promise would call back into an interpreter that has gone on, or into an ended invocation (decision
+        0013).
         """
         from pyodide.ffi import JsException
 
@@ -128,9 +128,10 @@ class Exchange:
 
 
 def _whole_within(headers: Mapping[str, str], most: int) -> bool:
-    """Say whether a reply cannot have more bytes.
+    """Whether the reply's headers exclude more than `most` bytes.
 
-    One that is compressed says how long it is as it travels, and one in chunks may say what it likes (RFC 9112, 6.3).
+    The length of a compressed reply is that of its compressed form, and with chunked encoding any length may be given
+    (RFC 9112, 6.3).
     """
     if "content-encoding" in headers or "transfer-encoding" in headers:
         return False

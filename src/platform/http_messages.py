@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class IncomingRequest:
     """Implements `http.messages.Request` over the SDK's request.
 
-    Headers cross over from JavaScript together, as JSON. So does a body that says how long it is; another one is read
-    as it streams in.
+    Headers cross from JavaScript together, as JSON. A body with a known length crosses at once, any other body in the
+    pieces in which it arrives.
     """
 
     def __init__(self, request: "workers.Request") -> None:
@@ -26,7 +26,7 @@ class IncomingRequest:
         self.headers: Mapping[str, str] = Crossing().entries(self._request.headers)
 
     async def read(self, most: int) -> bytes:
-        """Read the body. Raises BodyTooLarge once more than `most` bytes have come, and BodyBroken."""
+        """Read the body. Raises BodyTooLarge above `most` bytes, and BodyBroken."""
         from pyodide.ffi import JsException
 
         if not says_at_most(self.headers, most):
@@ -61,9 +61,9 @@ class IncomingRequest:
 
 
 def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js.Response":
-    """Make JavaScript's response. An answer in parts is sent while `wait_until` keeps the invocation alive.
+    """Make JavaScript's response. `wait_until` keeps the invocation alive while an answer in parts is sent.
 
-    The SDK's would have JavaScript read each header from Python.
+    With the SDK's response, JavaScript would read each header from Python.
     """
     import js
 
@@ -76,9 +76,9 @@ def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js
 
 
 async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWriter") -> None:
-    """Send an answer's parts, each when the reader has taken the one before.
+    """Send an answer's parts, each one after the reader has taken the one before.
 
-    It stops as soon as one cannot be sent any more, since the client is gone.
+    It stops when a part cannot be sent, because the client is gone.
     """
     from pyodide.ffi import JsException, to_js
 
@@ -90,8 +90,8 @@ async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWri
                 except JsException:
                     return
         except CutOff:
-            # An abort drops what the reader has taken and not yet sent. The reader takes this line feed once it has
-            # sent the last part. So the abort can lose the line feed alone.
+            # An abort drops what the reader has taken and not sent yet. The reader takes this line feed after it has
+            # sent the last part, so the abort can lose only the line feed.
             with suppress(JsException):
                 await writer.write(to_js(b"\n"))
             await writer.abort("the answer is not whole")

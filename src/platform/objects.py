@@ -1,6 +1,6 @@
 """Durable Objects' bindings as `objects` sees them: namespaces and stubs, and an object's storage.
 
-Numbers and texts cross over as they are, and lists and dictionaries as JSON: none of them holds anything else.
+Numbers and texts cross as they are, lists and dictionaries as JSON. They contain no other types.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def storage_of(context: Any) -> Any:
-    """Return an object's storage. What is not the SDK's, as in the simulation, is such a thing already."""
+    """Return an object's storage. In the simulation there is no SDK wrapper, and the storage is returned as it is."""
     storage = context.storage
     raw = unwrapped(storage)
     return storage if raw is storage else BoundStorage(raw)
 
 
 def answered[T](env: Any, value: T) -> T:
-    """Make the answer to a call over RPC of a list or a dictionary. The SDK would ask each value in it what it is.
+    """Make the answer to an RPC from a list or a dictionary. The SDK would ask each value in it for its type.
 
-    Where `env` is not the SDK's, as in the simulation, it is left as it is.
+    Where `env` is not the SDK's, as in the simulation, the value stays as it is.
     """
     made: Any = value if behind(env) is None else into_javascript(value)
     crossing: T = made  # on its way out of Python
@@ -41,7 +41,7 @@ class BoundNamespace:
 
 
 class Stub:
-    """An object at the other end of RPC: whatever method is asked for, the object has or refuses."""
+    """An object at the other end of RPC. The object itself accepts or refuses each method."""
 
     def __init__(self, stub: "js.DurableObjectStub") -> None:
         self._stub = stub
@@ -58,7 +58,7 @@ class Stub:
 class BoundStorage:
     """Implements `objects.stubs.Storage` and what each class adds to it.
 
-    A write is under way when its method returns, awaited or not: writes with no await between them commit together.
+    A write starts when its method is called, awaited or not. Writes without an await between them commit together.
     """
 
     def __init__(self, storage: "js.DurableObjectStorage") -> None:
@@ -82,7 +82,7 @@ class BoundStorage:
         return self._storage.setAlarm(at_ms)
 
     def deleteAll(self) -> Awaitable[None]:  # noqa: N802 - the platform's name
-        """Clear everything, the alarm included."""
+        """Clear everything, including the alarm."""
         return self._storage.deleteAll()
 
 
@@ -116,7 +116,7 @@ def _sent(value: object) -> object:
 
 
 def _arrived(value: Any) -> object:
-    """Read a result: a text, a number, a truth, `null`, or what JSON can say."""
+    """Read a result: a text, a number, a boolean, `null`, or a JSON value."""
     if value is None or isinstance(value, str | int | float):
         return value
     return from_javascript(value)

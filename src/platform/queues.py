@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def delivered(batch: Batch) -> Batch:
-    """Return the batch as `queue` reads it. What is not the SDK's, as in the simulation, is one already."""
+    """Return the batch as `queue` reads it. In the simulation there is no SDK wrapper, and it is returned as it is."""
     raw = unwrapped(batch)
     return batch if raw is batch else IncomingBatch(raw)
 
@@ -23,7 +23,7 @@ class BoundQueue:
         self._binding = binding
 
     async def send(self, body: dict[str, str], options: dict[str, int]) -> None:
-        """Accept one message, durably, or raise JsException."""
+        """Accept one message durably, or raise JsException."""
         await self._binding.send(into_javascript(body), into_javascript(options))
 
 
@@ -57,5 +57,5 @@ class IncomingMessage:
 
 
 def _body(message: "js.Message") -> dict[str, object]:
-    """Read what a message of ours says, and nothing else: a body of others may be of any type, depth and size."""
+    """Read only what our own messages say. A foreign body may have any type, depth and size."""
     return {"taskId": getattr(message.body, "taskId", None)}

@@ -36,7 +36,7 @@ class WorkersRuntime:
         return random.random()  # noqa: S311 - jitter needs no secrecy
 
     def write(self, line: str) -> None:
-        """Write one line of log. Python's own `print` ends there as well, byte by byte."""
+        """Write one line of log. Python's own `print` goes there as well, but byte by byte."""
         import js
 
         js.console.log(line)

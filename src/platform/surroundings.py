@@ -1,4 +1,4 @@
-"""What an isolate has for the invocations in it."""
+"""What an isolate provides for its invocations."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """An isolate's runtime and the memory that its requests share.
+    """An isolate's runtime, and the memory that its requests share.
 
-    `provider`, if there is one, takes the place of the provider that the variables name.
+    `provider`, if set, replaces the provider that the variables name.
     """
 
     runtime: Runtime
@@ -32,10 +32,9 @@ class Surroundings:
     def app(self, env: "Env", context: "ExecutionContext") -> App:
         """Put one invocation's parts together. Raises ConfigurationError for a bad variable.
 
-        `context` is the invocation's own, or its object's.
-
-        The variables are read once an isolate: another value comes with another version of the Worker, and that with
-        isolates of its own. Thirty of them took a tenth of an invocation's time.
+        `context` belongs to the invocation or to its object. The variables are read once per isolate: another value
+        needs another version of the Worker, which has isolates of its own. Reading thirty variables took a tenth of an
+        invocation's time.
         """
         if self.memory.settings is None:
             self.memory.settings = load(lambda name: variable(env, name))
@@ -45,13 +44,13 @@ class Surroundings:
         )
 
     def background(self, context: "ExecutionContext") -> Background:
-        """Return what takes work behind an answer."""
+        """Return what takes work after an answer."""
         return Background(context, Log(self.runtime.write))
 
 
 _OF_THE_INTERPRETER = Surroundings(runtime=WorkersRuntime(), memory=Isolate())
 
-# On Workers each isolate has an interpreter of its own, and nobody sets this: the Worker and its objects share one
-# memory wherever they share an isolate. The simulation has many isolates in one interpreter. It sets each isolate's own
+# On Workers each isolate has its own interpreter, and this variable is never set: the Worker and its objects share one
+# memory when they share an isolate. The simulation has many isolates in one interpreter. It sets each isolate's own
 # where the Worker's code begins to run.
 SURROUNDINGS: ContextVar[Surroundings] = ContextVar("surroundings", default=_OF_THE_INTERPRETER)

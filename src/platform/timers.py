@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pyodide.webloop import WebLoop
 
-# What JavaScript's setTimeout can count: milliseconds in 31 bits.
+# The most that JavaScript's setTimeout can count: milliseconds in 31 bits.
 LONGEST_SECONDS: Final = (2**31 - 1) / 1000
 
 
 class Timer(asyncio.Handle):
-    """What `call_later` returns: it holds its timer until that has fired or is cancelled.
+    """The result of `call_later`. It keeps its timer until that has fired or is cancelled.
 
-    It lasts whole milliseconds, rounded up, and at least one. Hosted, the clock stands still while code runs, and moves
-    in timers. A `setTimeout` of 0 is none, nor is a handle of Pyodide's own loop of up to 2 ms: they are microtasks.
+    It lasts whole milliseconds, rounded up, and at least one. On Cloudflare the clock stands still while code runs, and
+    moves in timers. A `setTimeout` of 0 is no timer, nor is a handle of Pyodide's own loop up to 2 ms: both are
+    microtasks.
 
-    Pyodide's loop only marks a handle. After `asyncio.timeout(120)` around a call of 200 ms a timer goes on for 120 s,
-    with a Python function that JavaScript holds. A Durable Object stays active, and is paid for, until its last timer
-    has ended; elsewhere the function is never called and never freed. See decision 0013.
+    Pyodide's loop only marks a cancelled handle. After `asyncio.timeout(120)` around a call of 200 ms, a timer goes on
+    for 120 s, and JavaScript keeps its Python function. A Durable Object stays active, and is paid for, until its last
+    timer has ended. Elsewhere the function is never called and never freed. See decision 0013.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Timer(asyncio.Handle):
         from pyodide.ffi import create_once_callable
 
         super().__init__(callback, args, loop, context)
-        # A bare timer's callback runs outside of what the loop sets up for its handles, so all it does is make one.
+        # A bare timer's callback runs outside the loop's setup for handles, so it only creates a handle.
         self._hand_over: Callable[[], asyncio.Handle] = lambda: loop.call_soon(callback, *args, context=context)
         self._handed_over: asyncio.Handle | None = None
         self._function = create_once_callable(self._fire)
@@ -46,7 +47,7 @@ class Timer(asyncio.Handle):
         self._handed_over = self._hand_over()
 
     def cancel(self) -> None:
-        """Clear the timer, or take back what it has begun."""
+        """Clear the timer, or cancel the handle that it has made."""
         import js
 
         if self.cancelled():

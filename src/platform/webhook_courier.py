@@ -1,6 +1,6 @@
 """The network as webhooks see it (`processing.deliveries.Courier`), over `fetch`.
 
-An answer's status and headers are all that is read of it: a receiver may send what it likes behind them.
+It reads only an answer's status and headers, because a receiver may send any body.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FetchCourier:
-    """Sends each message once. `network` is a binding of the local runtime's, which reaches no private address."""
+    """Sends each message once. `network` is a binding of the local runtime that reaches no private address."""
 
     def __init__(self, network: "Network | None" = None) -> None:
         self._network = network

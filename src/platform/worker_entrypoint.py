@@ -1,4 +1,4 @@
-"""The Worker's shell: it takes events as the SDK brings them and hands them to the composed parts."""
+"""The Worker's shell: it takes events from the SDK and gives them to the composed parts."""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Default(WorkerEntrypoint):
-    """The Worker: the HTTP API, the consumer of both queues, and the sweep. The platform makes one an invocation."""
+    """The Worker: the HTTP API, the consumer of both queues, and the sweep. The platform makes one per invocation."""
 
     async def fetch(self, request: "Request") -> "Response":
         """Answer one HTTP request."""
@@ -44,7 +44,7 @@ class Default(WorkerEntrypoint):
         await app.queue(batch)
 
     async def scheduled(self, controller: object, env: object = None, ctx: object = None) -> None:
-        """Handle a cron trigger. A bad variable fails it, for the dashboard; what is due stays due."""
+        """Handle a cron trigger. A bad variable fails it, so that the dashboard shows it. Due tasks stay due."""
         try:
             app = self._app()
         except ConfigurationError as error:

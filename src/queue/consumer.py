@@ -1,8 +1,8 @@
 """Runs the tasks that messages name.
 
-A message is acknowledged as soon as D1 is sure to bring the task back without it: the task has ended, another
-worker's lease is live, or a continuation or the sweep is due. Only what may be the task's own fault is left to
-the queue's retries, and after them to the dead letters.
+A message is acknowledged as soon as D1 will certainly bring the task back: the task has ended, another worker's lease
+is live, or a continuation or the sweep is due. Only failures that may be the task's own fault go to the queue's
+retries, and after them to the dead letters.
 """
 
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,10 @@ type LeaveTask = Callable[[TaskKey], Awaitable[None]]
 
 
 async def consume(batch: Batch, worker: Worker, dispatcher: Dispatcher, host: Host, leave: LeaveTask, log: Log) -> None:
-    """Handle each message of the batch, one after the other. `leave` is called for each task that is done with here."""
+    """Handle each message of the batch, one after the other.
+
+    `leave` is called for each task that this host is done with.
+    """
     for message in batch.messages:
         bound = log.bind(message=message.id, delivery=message.attempts)
         await _consume(message, worker, dispatcher, host, leave, bound)
@@ -35,7 +38,7 @@ async def _consume(
         log("unreadable_message")
         message.ack()
         return
-    if not worker.can_afford_run:  # the batch's messages before this one took it; a message of its own has more
+    if not worker.can_afford_run:  # earlier messages of the batch used the allowance up; a new message gets a new one
         log("no_room", task=task_key)
         await dispatcher.dispatch(task_key)
         message.ack()
@@ -43,16 +46,16 @@ async def _consume(
     try:
         outcome = await worker.run(task_key, host)
     except (StoreUnavailable, SchemaMissing) as error:
-        # An outage, or a deployment ahead of its migrations, is not the task's fault: it must not end among the dead
-        # letters. The last delivery is given up for the sweep, and the first one if only the next day helps,
-        # or room in a full database: deliveries cost a daily allowance, too.
+        # An outage, or a deployment ahead of its migrations, is not the task's fault, so the task must not reach the
+        # dead letters. The last delivery is left to the sweep. So is the first one if only the next day or more space
+        # in a full database helps, because deliveries also cost a daily allowance.
         log("store_unavailable", task=task_key, error=error.code)
         if isinstance(error, StoreQuotaExhausted | StoreFull):
             message.ack()
         else:
             _put_off(message)
         return
-    except Exception as error:  # noqa: BLE001 - whatever it is, the queue's retries and dead letters bound it
+    except Exception as error:  # noqa: BLE001 - the queue's retries and dead letters bound any error
         log.failure("run_failed", error, task=task_key)
         message.retry({"delaySeconds": 0})
         return
@@ -65,9 +68,9 @@ async def _consume(
 
 
 def put_off(batch: Batch, error: ConfigurationError, log: Log) -> None:
-    """Put off the messages of either queue: a variable is bad, so nothing can run, and no task is to blame for it.
+    """Put off the messages of either queue: a variable is bad, so no task can run, and no task is at fault.
 
-    A dead letter that is given up leaves its task as it is. The sweep sends it off again, once a sweep can run.
+    A dead letter that is given up leaves its task as it is. The sweep dispatches the task again once it can run.
     """
     for message in batch.messages:
         log.bind(message=message.id, delivery=message.attempts).misconfigured(error)
@@ -75,7 +78,7 @@ def put_off(batch: Batch, error: ConfigurationError, log: Log) -> None:
 
 
 def _put_off(message: Message) -> None:
-    """Ask for the message again later. The last delivery is given up for the sweep instead of the dead letters."""
+    """Ask for the message again later. The last delivery is left to the sweep instead of the dead letters."""
     if message.attempts >= limits.QUEUE_DELIVERIES:
         message.ack()
     else:

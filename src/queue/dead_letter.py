@@ -18,7 +18,7 @@ FAILURE = Failure(
 
 
 async def bury(batch: Batch, store: TaskStore, settings: Settings, log: Log) -> None:
-    """Mark each message's task failed, unless someone works on it, it waits for its time, or it has ended."""
+    """Fail each message's task, unless a worker has it, it waits for its time, or it has ended."""
     for message in batch.messages:
         task_key = messages.read(message.body)
         if task_key is None:

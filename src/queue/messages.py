@@ -1,4 +1,4 @@
-"""What travels through the queues: one message a task, `{"taskId": …}`, which is its key. Hostile until read."""
+"""The messages in the queues: one for each task, `{"taskId": …}` with its key. Hostile until read."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ DEAD_LETTERS = "ai-processing-dlq"
 
 
 class Message(Protocol):
-    """A delivery. `attempts` starts at 1; the first of ack and retry counts."""
+    """A delivery. `attempts` starts at 1. Only the first of ack and retry counts."""
 
     id: str
     body: object
@@ -38,6 +38,6 @@ def write(task_key: TaskKey) -> dict[str, str]:
 
 
 def read(body: object) -> TaskKey | None:
-    """Return the task's key from a message's body, None if it is not one of ours."""
+    """Return the task's key from a message's body, or None if the message is not ours."""
     text = body.get("taskId") if isinstance(body, dict) else None
     return read_task_key(text) if isinstance(text, str) else None
