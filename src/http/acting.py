@@ -1,8 +1,8 @@
-"""Whose tasks a request is about: the one place where a key and `?tenant=` become the tenant that is acted on.
+"""Whose tasks a request is about. Only this module turns a key and `?tenant=` into the tenant that is acted on.
 
-A call says in the table of the API how far it reaches. Its handler knows the tenant that is meant and no other, so that
-no call leaves the tenant of its key by mistake. The refusal of another tenant follows from key and query alone: it is
-the same whether that tenant exists or not.
+The table of the API says how far each call reaches. Its handler gets only the tenant that is meant, so that no call
+leaves its key's tenant by mistake. The refusal of another tenant follows from key and query alone, so it is the same
+whether that tenant exists or not.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _DETAIL: Final = "This key is for its own tenant. Another one needs a key with t
 
 
 class Caller(NamedTuple):
-    """Whose key a request carries, and which; no id where none is looked at.
+    """The tenant and the id of a request's key. The id is empty if no key is checked.
 
     `may_read`: it has the scope `read`. `may_operate`: it has `operator`.
     """
@@ -51,14 +51,14 @@ EVERYONE: Final = Everyone.EVERYONE
 
 
 def _unheard(_tenant: str) -> None:
-    """Take no note of an act."""
+    """Ignore an act."""
 
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """On whose behalf a request acts: `by` is the tenant of its key, `whose` the one that is meant, or EVERYONE.
+    """On whose behalf a request acts. `by` is its key's tenant, `whose` the tenant that is meant, or EVERYONE.
 
-    `note` is told of each tenant that is acted on and is not the key's own.
+    `note` is called with each tenant that is acted on and is not the key's own.
     """
 
     by: str = LOCAL
@@ -67,30 +67,30 @@ class Acting:
 
     @property
     def tenant(self) -> str:
-        """The one tenant that is meant. A call that takes `*` goes through `enter` instead."""
+        """The one tenant that is meant. A call that takes `*` uses `enter` instead."""
         assert self.whose is not EVERYONE
         return self.whose
 
     @property
     def names_tenants(self) -> bool:
-        """Whether answers name the tenant of each task: where it is not surely the key's own."""
+        """Whether answers name the tenant of each task, because it may not be the key's own."""
         return self.whose != self.by
 
     def enter(self, tenant: str) -> str:
-        """Begin to act on a tenant. Each one but the key's own is noted."""
+        """Begin to act on a tenant. A tenant other than the key's own is noted."""
         assert self.whose in {EVERYONE, tenant}
         if tenant != self.by:
             self.note(tenant)
         return tenant
 
     def query(self, task_key: TaskKey) -> str:
-        """Return what a link to this task ends with, for the same key: nothing if the task is the key's own."""
+        """Return the query that a link to this task needs for the same key, empty if the task is the key's own."""
         tenant = split_task_key(task_key)[0]
         return "" if tenant == self.by else f"?{TENANT}={tenant}"
 
 
 def acting_of(caller: Caller, reach: Reach, query: Query, note: Callable[[str], None] = _unheard) -> Acting:
-    """Say whose things are meant. Raises Refusal: 422 for what names no tenant, 403 for a key that may not go there."""
+    """Say whose things are meant. Raises Refusal: 422 for a bad tenant name, 403 for a key that may not act there."""
     named = query.get(TENANT, caller.tenant)
     assert reach is not Reach.OWN or named == caller.tenant
     if named == caller.tenant:

@@ -1,4 +1,4 @@
-"""What both faces do for a client: a submission accepted, a task as it is now, ended or erased at the client's wish."""
+"""What both APIs do for a client: accept a submission, read a task as it is now, and end or erase it."""
 
 import asyncio
 import math
@@ -34,11 +34,11 @@ _STILL_STARTING = (
     "cancel the task again after that, and the answer says that none will."
 )
 
-_NO_TIME_SECONDS = 0.001  # so little left of a wait is nothing
+_NO_TIME_SECONDS = 0.001  # a rest of a wait this short counts as over
 
 
 async def read_submission(exchange: Exchange) -> dict[str, object]:
-    """Read the body of a submission, as large as its input may make it."""
+    """Read the body of a submission, up to the size that its input allows."""
     most = exchange.api.settings.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEAD_BYTES
     return await read_object(exchange.request, most)
 
@@ -46,7 +46,7 @@ async def read_submission(exchange: Exchange) -> dict[str, object]:
 async def accept(
     exchange: Exchange, request: TaskRequest, key: str | None, body_digest: str, joining: "Joining | None" = None
 ) -> Submitted:
-    """Have a checked request accepted. Raises Refusal with the reason why it is not."""
+    """Submit a checked request. Raises Refusal with the reason if it is not accepted."""
     api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
     try:
         if not load.admits(clock()):
@@ -54,7 +54,7 @@ async def accept(
         with cut_flaws():
             outcome = await api.submission.submit(exchange.tenant, request, key, body_digest, joining)
     finally:
-        load.unprobed(clock())  # what was refused without a call to D1 was no probe
+        load.unprobed(clock())  # a request that was refused without a call to D1 was no probe
     match outcome:
         case Submitted():
             return outcome
@@ -66,7 +66,7 @@ async def accept(
 
 @contextmanager
 def cut_flaws() -> Iterator[None]:
-    """Name the field by which an input cannot be cut, or not within the budget, as asked."""
+    """Name the field that keeps the input from being cut as requested, or within the budget."""
     try:
         yield
     except TooManyChunks as error:
@@ -78,20 +78,20 @@ def cut_flaws() -> Iterator[None]:
 
 
 def replayed(accepted: Submitted) -> dict[str, str]:
-    """Say of a task that an earlier request made it."""
+    """Say that an earlier request made the task."""
     return {"Idempotency-Replayed": "true"} if accepted.replayed else {}
 
 
 async def ended_by_client(api: Api, key: TaskKey, began: float) -> tuple[bool, Task]:
-    """Cancel a task if it goes on, and say whether that changed it. Returns when none of its calls can start any more.
+    """Cancel an unfinished task, and say whether that changed it. Returns when no call of it can start any more.
 
-    `began` is when the request came, by the loop's clock. Raises Refusal: 404, or 503 if that takes too long.
+    `began` is when the request came, by the loop's clock. Raises Refusal: 404, or 503 if it takes too long.
     """
     changed, starting_ms, fence = await api.store.cancel(key, api.settings.retention_ms)
     if changed:
         api.isolate.marks.ended(key)
         api.log("cancelled", task=key)
-    # Nothing is announced any more; what was may still be on its way, and the answer says that nothing is.
+    # No new calls are announced. Announced ones may still start, and the answer promises that none will.
     held = starting_ms / 1000
     late = asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST
     await _let_go(api, key, 0.0 if late else held, fence)
@@ -102,7 +102,7 @@ async def ended_by_client(api: Api, key: TaskKey, began: float) -> tuple[bool, T
 
 
 async def erase_task(api: Api, key: TaskKey) -> bool:
-    """Erase a task that was there a moment ago; False: it is not there any more."""
+    """Erase a task that existed a moment ago. False: it does not exist any more."""
     gone, starting_ms, fence = await api.store.erase(key)
     if gone:
         api.isolate.marks.ended(key)
@@ -112,7 +112,7 @@ async def erase_task(api: Api, key: TaskKey) -> bool:
 
 
 async def _let_go(api: Api, key: TaskKey, held_seconds: float, object_fence: int | None) -> None:
-    """Wait until no announced call can start any more. Meanwhile an object that works on the task hears of its end."""
+    """Wait until no announced call can start any more, and notify the object that works on the task of its end."""
     told = [] if object_fence is None else [api.tell_object(key, object_fence)]
     await asyncio.gather(asyncio.sleep(held_seconds), *told)
 
@@ -126,10 +126,10 @@ async def found(store: TaskStore, task_key: TaskKey) -> Task:
 
 
 async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: int = 0) -> Task | None:
-    """Read the task when it has ended, or after `seconds`; in between only its status, at a bounded rate.
+    """Read the task when it has ended, or after `seconds`. In between it reads only the status, at a bounded rate.
 
-    Where somebody near works on the task, they tell when it has ended, and looks are rare. On the free plan each read
-    is of the whole task: that spares the one after the status.
+    A host nearby that works on the task tells when it has ended, so reads are rare. On the free plan each read is of
+    the whole task, which saves the read after the status.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -137,7 +137,7 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
     if task is not None and (task.late or task.unanswered):
         try:
             await api.rescue.help(task, seconds - (loop.time() - began))
-        except StoreError as error:  # the task has been read: whoever asks for it sees it, helped or not
+        except StoreError as error:  # the task has been read, so the client sees it even without help
             api.log("help_failed", task=key, code=error.code)
         else:
             task = await _up_to_date(api, key)
@@ -145,13 +145,13 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
 
 
 async def _ended(api: Api, task: Task, seconds: float, began: float, reads_after: int) -> Task | None:
-    """Wait until a task that was read has ended, for `seconds` since `began`, and read it then."""
+    """Wait until a task has ended, for `seconds` since `began`, and read it then."""
     clock, key, free = asyncio.get_running_loop().time, task.task_key, api.settings.plan == "free"
     found: Task | None = task
     listener, seen, reads, ends_at = Listener(api, key), pulse_of(task), reads_left(task, reads_after), began + seconds
     while found is not None and not found.status.terminal and (left := ends_at - clock()) > _NO_TIME_SECONDS:
         pause = sparing_seconds(left, reads) if free else poll_seconds(seconds - left)
-        # The last read is not to follow upon the one before faster than any other.
+        # The last read must not follow the one before faster than others do.
         short = left if left < pause + limits.WAIT_POLL_SECONDS else pause
         is_near_end = left < limits.WAIT_TOLD_SECONDS + limits.WAIT_POLL_SECONDS
         told = await listener.rest(seen, short, left if free or is_near_end else limits.WAIT_TOLD_SECONDS, math.inf)
@@ -168,12 +168,12 @@ async def _ended(api: Api, task: Task, seconds: float, began: float, reads_after
 
 
 def pulse_of(task: Task) -> Pulse:
-    """Say how far a task had come that was read."""
+    """Say how far a task had got when it was read."""
     return Pulse(task.mark, task.status, task.route)
 
 
 async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
-    """Read the task; one whose deadline has passed since anybody looked has failed by that."""
+    """Read the task. If its deadline has passed, fail it first."""
     task = await api.store.task(key)
     if task is None or not task.overdue or not await expired(api, [key]):
         return task
@@ -181,7 +181,10 @@ async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
 
 
 async def expired(api: Api, overdue: Sequence[TaskKey]) -> bool:
-    """End them. A database that takes no write keeps nobody from reading them: a sweep comes."""
+    """Fail overdue tasks.
+
+    If the database takes no write, they are shown as they are, and the sweep fails them later.
+    """
     try:
         await api.store.expire(overdue, OVERDUE, api.settings.retention_ms)
     except StoreError as error:
@@ -191,5 +194,5 @@ async def expired(api: Api, overdue: Sequence[TaskKey]) -> bool:
 
 
 def retry_after(api: Api, task: Task) -> dict[str, str]:
-    """Say when to ask for a task that goes on again."""
+    """Say when to ask again for an unfinished task."""
     return {"Retry-After": str(retry_after_seconds(task, waiting_for(task, api), api.settings.concurrency))}

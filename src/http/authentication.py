@@ -1,4 +1,4 @@
-"""Who calls, and what they may do: from the Authorization header to a tenant."""
+"""Authentication: from the Authorization header to a tenant and its rights."""
 
 import asyncio
 import re
@@ -12,14 +12,14 @@ from .messages import Request
 from .problems import NOT_CONFIGURED, OVERLOADED, UNAUTHENTICATED, Refusal, forbidden
 from .services import Api
 
-# RFC 9110: the scheme in any case, then one token. Headers that were sent twice arrive joined, and do not match.
+# RFC 9110: the scheme in any case, then one token. A header that was sent twice arrives joined, and does not match.
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
 _NO_KEYS_DETAIL = (
     "This deployment has no API keys yet. Make the first one with `make key` locally, or with "
     '`make key ARGS="--remote"` for a deployed Worker.'
 )
-_NO_KEYS_SECONDS = "60"  # somebody has to make one
+_NO_KEYS_SECONDS = "60"  # an operator has to make one
 _UNKNOWN_DETAIL = "More unknown keys are being tried than are looked up. If yours is valid, send the request again."
 _UNKNOWN_SECONDS = "1"
 _UNAUTHENTICATED_DETAIL = "Send a valid API key: `Authorization: Bearer oo_…`."
@@ -28,11 +28,11 @@ _UNAUTHENTICATED_DETAIL = "Send a valid API key: `Authorization: Bearer oo_…`.
 async def caller_of(
     request: Request, api: Api, access: Scope | Access, within: float = limits.KEY_CACHE_SECONDS
 ) -> Caller:
-    """Return the tenant whose key the request carries, and the key's id.
+    """Return the caller: the tenant of the request's key, and the key's id.
 
-    Raises Refusal: 401 without a valid key, the same for whatever is wrong with it; 403 for a key without the scope;
-    503 while there are no keys at all, or beyond the rate at which unknown keys are looked up. Costs one D1 call, none
-    if this isolate has had an answer about the text lately: within so many seconds, if it was that the key is valid.
+    Raises Refusal: 401 for every kind of invalid key, 403 for a key without the scope, 503 while no keys exist or if
+    too many unknown keys are being tried. Costs one D1 call, or none if this isolate has a recent answer about the
+    text. A valid key's answer is recent for `within` seconds.
     """
     if access is Access.PUBLIC or not api.settings.require_keys:
         return Caller(LOCAL, "")
@@ -48,8 +48,8 @@ async def caller_of(
 async def _key(request: Request, api: Api, within: float) -> Key:
     header = _BEARER.fullmatch(request.headers.get("authorization", ""))
     text = "" if header is None else header[1]
-    # From here on the same work is done for any text: a client that has no key learns nothing about any. All texts that
-    # are no keys at all are one, so that they are looked up once.
+    # From here on every text causes the same work, so a client without a key learns nothing about keys. All malformed
+    # texts count as one, so that they are looked up once.
     presented = parse(text) or NOBODY
     mark, asked_at = fingerprint(text if presented is not NOBODY else ""), asyncio.get_running_loop().time()
     cache, isolate = api.isolate.keys, api.isolate
@@ -57,7 +57,7 @@ async def _key(request: Request, api: Api, within: float) -> Key:
         return known
     if (any_key := isolate.refused.find(mark, asked_at)) is not None:
         raise _refusal(any_key=any_key)
-    # A key that has been valid here is looked up whatever strangers send.
+    # A key that was valid here before is looked up at any rate of unknown keys.
     unknown = not cache.has_had(mark)
     if unknown and not isolate.lookups.take(asked_at):
         raise Refusal(OVERLOADED, _UNKNOWN_DETAIL, headers={"Retry-After": _UNKNOWN_SECONDS})

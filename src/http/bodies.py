@@ -1,4 +1,4 @@
-"""Request bodies: read under a cap, and parsed as strictly as RFC 8259 (JSON) and RFC 7493 (I-JSON) allow."""
+"""Request bodies: read up to a size limit, and parsed as strictly as RFC 8259 (JSON) and RFC 7493 (I-JSON) allow."""
 
 import json
 import re
@@ -8,28 +8,28 @@ from .messages import BodyBroken, BodyTooLarge, Request
 from .problems import MALFORMED_BODY, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
 
 DEPTH_MOST = 32
-# Strings, brackets, commas and colons. What the API takes has a few dozen, besides 4 KB of metadata.
+# Strings, brackets, commas and colons. The API's bodies have a few dozen, and 4 KB of metadata.
 TOKENS_MOST = 20_000
 
-# None at all, and what `curl -d` says of whatever it sends, count as JSON too: the parser decides.
+# A missing type and the one that `curl -d` always sends count as JSON too: the parser decides.
 _MEDIA_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded"})
 
 _LENGTH_DIGITS_MOST = 15
 
-# A string, which ends with the body if nothing else ends it, or one structural character. Possessive, and a
-# string always matches: no body makes it backtrack.
+# A string, which ends at the latest with the body, or one structural character. The pattern is possessive and a string
+# always matches, so no body makes it backtrack.
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
 
 
 class _Unacceptable(ValueError):
-    """JSON that parses but is refused; the message says why."""
+    """JSON that parses but is refused. The message says why."""
 
 
 async def read_object(request: Request, most_bytes: int, *, optional: bool = False) -> dict[str, object]:
-    """Read the body and return the JSON object in it; where it is `optional`, an empty one if there is none.
+    """Read the body and return its JSON object. If it is `optional`, a missing body is an empty object.
 
-    Raises Refusal: 415 for another media type or an encoding, 413 beyond `most_bytes` (by Content-Length before
-    reading, by what arrives while reading), 400 for anything that is not a whole JSON object.
+    Raises Refusal: 415 for another media type or an encoding, 413 above `most_bytes` (by Content-Length before reading,
+    by the received size while reading), 400 for anything but one whole JSON object.
     """
     _check_media_type(request.headers.get("content-type"))
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
@@ -45,7 +45,7 @@ async def read_object(request: Request, most_bytes: int, *, optional: bool = Fal
 
 
 def parse_object(raw: bytes) -> dict[str, object]:
-    """Parse the JSON object in the bytes; raise Refusal (400) if there is none."""
+    """Parse the JSON object in the bytes. Raises Refusal (400) if there is none."""
     try:
         text = raw.decode("utf-8")
         _check_shape(text)
@@ -83,7 +83,7 @@ def _check_media_type(value: str | None) -> None:
 
 
 def _check_length(value: str | None, most_bytes: int) -> None:
-    """Refuse an announced length above the cap. One that makes no sense is left to the reading to find out."""
+    """Refuse an announced length above the limit. A malformed length is ignored: reading finds the real one."""
     digits = (value or "").strip()
     if not (digits.isascii() and digits.isdigit()):
         return

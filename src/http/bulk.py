@@ -1,4 +1,4 @@
-"""Many tasks at once: the bodies and the handlers of `POST /api/tasks/retry` and `POST /api/tasks/cancel`."""
+"""Many tasks at once: the bodies and handlers of `POST /api/tasks/retry` and `POST /api/tasks/cancel`."""
 
 import asyncio
 from collections.abc import Mapping
@@ -128,7 +128,7 @@ class BulkCancelView(TypedDict):
 
 
 async def retry(exchange: Exchange) -> Reply:
-    """Put failed tasks back, or say what that would come to."""
+    """Retry failed tasks, or count them."""
     fields = checked(BulkRetryFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
     if fields.error_code is TaskCode.BUDGET_EXHAUSTED:
         message = "must not be budget_exhausted: put such a task back on its own, with a larger maxModelCalls"
@@ -159,12 +159,12 @@ async def _retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> ac
         return across.Told(view, ends=done.tasks > 0 or done.more, again=done.tasks > 0 and done.more)
     if exchange.acting.whose is not EVERYONE:
         raise limit_reached(done.limit, exchange.api)
-    # The next tenant may have room for its own.
+    # The next tenant may be below its limit.
     return across.Told(BulkRetryView(retried=0, more=True, limit=done.limit), ends=True)
 
 
 async def cancel(exchange: Exchange) -> Reply:
-    """Cancel tasks that go on, or count them. As with one, no call of theirs starts after the answer."""
+    """Cancel unfinished tasks, or count them. As with a single task, no call starts after the answer."""
     ends_at = asyncio.get_running_loop().time() + limits.CANCEL_SECONDS_MOST
     fields = checked(BulkCancelFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
     if fields.dry_run:
@@ -192,9 +192,9 @@ async def _cancel(api: Api, fields: BulkCancelFields, ends_at: float, tenant: st
 
 
 async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -> None:
-    """Tell objects of their tasks' end, as many as the invocation has subrequests for, and begin none after `until`.
+    """Notify objects that their tasks have ended, as far as subrequests are left, and start none after `until`.
 
-    The others find it at their next look.
+    The other objects find it at their next check.
     """
     left = api.settings.subrequests - api.submission.meter.subrequests_taken - _SUBREQUESTS_KEPT
     for batch in batched(islice(fences.items(), max(0, left)), _TOLD_AT_ONCE):

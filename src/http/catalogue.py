@@ -1,8 +1,8 @@
 """The API as a table: each call with its handler and every answer that it can give.
 
-The router takes paths and handlers from it, `openapi` all of it; tests hold the handlers to it. What every isolate is
-asked for is imported at its start, and the rest group by group, upon the first request for one of the group's paths
-(docs/decisions/0033-what-is-imported-when.md).
+The router takes paths and handlers from it, and `openapi` takes everything. Tests compare the handlers with it. Calls
+that every isolate gets are imported at its start. The others are imported by groups, with the first request for one of
+the group's paths (docs/decisions/0033-what-is-imported-when.md).
 """
 
 import json
@@ -20,7 +20,7 @@ Parts = Mapping[str, str]
 
 
 class Group(NamedTuple):
-    """Calls that come from one module: all calls of these paths. A segment in braces is open."""
+    """All calls of these paths, which come from one module. A segment in braces is variable."""
 
     paths: tuple[str, ...]
     load: Callable[[], Sequence[Endpoint]]
@@ -157,7 +157,10 @@ _BY_LENGTH: Final = {
 
 
 def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
-    """Return the calls of a path, given as its segments, and what stands in the open ones. No calls: no such path."""
+    """Return the calls of a path, given as its segments, and the values of its variable segments.
+
+    Without calls the path does not exist.
+    """
     found = [
         (pattern, group, parts)
         for pattern, wanted, group in _BY_LENGTH.get(len(path), ())
@@ -165,13 +168,13 @@ def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
     ]
     if not found:
         return (), {}
-    # `/api/tasks/retry` is no task's path.
+    # `/api/tasks/retry` is not the path of a task.
     pattern, group, parts = min(found, key=lambda one: len(one[2]))
     return tuple(endpoint for endpoint in group.load() if endpoint.path == pattern), parts
 
 
 def _parts(wanted: Sequence[str], path: Sequence[str]) -> Parts | None:
-    """Return what stands in the open segments, None if the path is another one. It has as many segments."""
+    """Return the values of the variable segments, None if the path does not match. The lengths are equal."""
     parts = {}
     for expected, actual in zip(wanted, path, strict=True):
         if expected.startswith("{") and actual:
@@ -183,13 +186,13 @@ def _parts(wanted: Sequence[str], path: Sequence[str]) -> Parts | None:
 
 @cache
 def endpoints() -> Sequence[Endpoint]:
-    """Return all calls. This imports the modules of all of them."""
+    """Return all calls. This imports all their modules."""
     return tuple(endpoint for group in GROUPS for endpoint in group.load())
 
 
 @cache
 def document() -> dict[str, object]:
-    """Build the API's description; once an isolate, upon the first request for it."""
+    """Build the API's description, once per isolate, with the first request for it."""
     from . import openapi  # noqa: PLC0415
 
     return openapi.document(endpoints())
@@ -197,5 +200,5 @@ def document() -> dict[str, object]:
 
 @cache
 def document_text() -> str:
-    """Write the API's description as JSON; once an isolate, too."""
+    """Write the API's description as JSON, also once per isolate."""
     return json.dumps(document(), ensure_ascii=False)

@@ -1,7 +1,7 @@
-"""On what a submission is accepted: its idempotency key, the size of its work, and the limits of its tenant.
+"""The conditions of a submission: its idempotency key, the size of its work, and the limits of its tenant.
 
-The key is that of the IETF draft "The Idempotency-Key HTTP Header Field". The draft makes it a structured string, in
-quotes; most clients send it bare, and both forms are taken, each as a key of its own.
+The key follows the IETF draft "The Idempotency-Key HTTP Header Field". The draft makes it a structured string in
+quotes. Most clients send it without quotes. Both forms are accepted, as different keys.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _SETTINGS = {
 
 
 def idempotency_key(headers: Mapping[str, str]) -> str | None:
-    """Read the key, None if there is none. Raises Refusal (400) for what cannot be one."""
+    """Read the key, None if there is none. Raises Refusal (400) for a malformed key."""
     key = headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         most = limits.IDEMPOTENCY_KEY_CHARS_MOST
@@ -32,17 +32,17 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
 
 
 def digest(body: Mapping[str, object]) -> str:
-    """Return what tells one request from another: of its fields, not of the spaces and the order it came in."""
+    """Return a digest of a request's fields. White space and the order of fields do not change it."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def mismatch() -> Refusal:
-    """Make the refusal of a key that stands for another request."""
+    """Make the refusal of a key that belongs to another request."""
     return Refusal(IDEMPOTENCY_MISMATCH, "This Idempotency-Key came with another body before; take a new key.")
 
 
 def too_many_chunks(most: int) -> FieldError:
-    """Say that the input, cut as asked, makes more chunks than a task may have."""
+    """Say that the input, cut as requested, makes more chunks than a task may have."""
     return FieldError("chunk.maxChars", f"is too small: the input would need more than {most} chunks")
 
 
@@ -59,7 +59,7 @@ def too_much_repeated(mostly: str) -> FieldError:
 
 
 def limit_reached(limit: Limit, api: Api) -> Refusal:
-    """Make the refusal of a task beyond its tenant's limit."""
+    """Make the refusal of a task above its tenant's limit."""
     variable, what = _SETTINGS[limit]
     again = seconds_until_reset(api.now_ms()) if limit is Limit.CHARACTERS_PER_DAY else limits.IN_FLIGHT_RETRY_SECONDS
     detail = f"The tenant has as many {what} as the deployment's {variable} allows."

@@ -1,4 +1,4 @@
-"""What of a task is for callers with the scope `read` alone: its texts, from the client and from the model."""
+"""Which parts of a task need the scope `read`: its texts, from the client and from the model."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ from ..core.task import Task
 def without_content(task: Task) -> Task:
     """Return a task as a caller without the scope `read` may see it: its state, its terms and its bill.
 
-    Its output is left out, and what a client wrote: instructions, metadata and options of the model. The input is part
-    of no answer that needs another scope than `read`.
+    It leaves out the output, and the client's texts: instructions, metadata and options of the model. Answers that need
+    another scope than `read` never contain the input.
     """
     options = replace(task.options, metadata={}, model_options={})
     if options.response is not None:

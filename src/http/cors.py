@@ -1,6 +1,6 @@
 """Cross-origin requests (Fetch Standard, CORS protocol): off unless `CORS_ORIGINS` lists an exact origin.
 
-Credentials in the browser's own sense (cookies) are never allowed: a key is sent by the page itself.
+Cookies, which are credentials to a browser, are never allowed: the page itself sends the key.
 """
 
 from collections.abc import Collection
@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from .messages import Reply, Request
 
-# Seconds for which a browser may remember a preflight's answer; Chromium's own limit.
+# How many seconds a browser may remember a preflight's answer. This is Chromium's own limit.
 _MAX_AGE = "7200"
 
-# On every answer to a listed origin, and what only a preflight's answer adds.
+# The headers of every answer to a listed origin, and those that only a preflight's answer adds.
 ON_ANSWERS = {
     "Vary": "`Origin`, wherever CORS is on.",
     "Access-Control-Allow-Origin": "The request's origin, if `CORS_ORIGINS` lists it.",
@@ -28,7 +28,7 @@ _EXPOSED = (
     "x-should-retry"
 )
 _SENDABLE = "Authorization, Content-Type, Idempotency-Key, X-Request-Id, Last-Event-ID"
-# What OpenAI's SDK for JavaScript sends, too.
+# Headers that OpenAI's SDK for JavaScript sends as well.
 _OF_SDKS = (
     "OpenAI-Organization",
     "OpenAI-Project",
@@ -50,7 +50,7 @@ _OF_SDKS = (
 
 
 def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:
-    """Add to an answer what lets pages of the listed origins read it; nothing if none is listed."""
+    """Add the headers that let pages of the listed origins read an answer. Without listed origins nothing is added."""
     if not origins:
         return reply
     headers = {**reply.headers, "Vary": "Origin"}

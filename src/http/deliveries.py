@@ -1,4 +1,4 @@
-"""What endpoints were told, over HTTP: the handlers of a task's deliveries, and of a redelivery."""
+"""Deliveries over HTTP: the handlers of a task's deliveries and of a redelivery."""
 
 import asyncio
 from typing import Annotated, Literal, TypedDict
@@ -61,7 +61,7 @@ class DeliveryListView(TypedDict):
 
 
 async def read_deliveries(exchange: Exchange) -> Reply:
-    """Show what endpoints were told of a task."""
+    """Show the deliveries of a task."""
     found = await exchange.api.store.deliveries(exchange.task_key)
     if not found and not await exchange.api.store.is_there(exchange.task_key):
         raise no_task()
@@ -82,7 +82,7 @@ async def redeliver(exchange: Exchange) -> Reply:
         api.log("redelivered", task=key.task_key, delivery=key.id)
         api.deliverer.begin_one(taken, asked_at)
     again = await api.store.delivery(key)
-    # With another fence it was taken on, by this request if its answer was lost: then the sweep sends it.
+    # A new fence means that the delivery was taken. If this request took it and lost the answer, the sweep sends it.
     if taken is None and (again is None or again.fence == found.fence):
         raise Refusal(ENDPOINT_GONE, "The endpoint of this delivery is deleted or disabled: nothing is sent to it.")
     return json_reply(202, _view(again or found))

@@ -1,4 +1,4 @@
-"""What a submission would come to: `POST /api/tasks?dryRun=true`. Nothing is stored, sent or asked for."""
+"""The plan of a submission: `POST /api/tasks?dryRun=true`. It stores and sends nothing, and calls no service."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from .services import Api
 
 
 def show(request: TaskRequest, api: Api) -> Reply:
-    """Show the plan of a checked request. Raises what its submission would."""
+    """Show the plan of a checked request. Raises what its submission would raise."""
     planned = chunks(request.cut(api.settings), request.overlap_chars)
     options = replace(request.options, chunk_chars=request.max_chars(api.settings))
     check_budget(options, minimum_calls(len(planned), options.reduce))

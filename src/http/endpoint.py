@@ -1,4 +1,4 @@
-"""What the table of the API's calls is made of."""
+"""The parts of the table of the API's calls."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import Enum
@@ -27,7 +27,7 @@ _UUID: Final[Mapping[str, object]] = {"type": "string", "format": "uuid"}
 
 
 class Parameter(NamedTuple):
-    """A parameter of the query, or a header; `schema` is JSON Schema."""
+    """A query parameter or a header. `schema` is JSON Schema."""
 
     name: str
     description: str
@@ -64,12 +64,10 @@ HOURS = Parameter(
 
 
 class Answer(NamedTuple):
-    """One answer that is not a problem: no body without models (typed dictionaries), one of them otherwise.
+    """One answer that is not a problem. Its body is one of the typed dictionaries in `models`, empty without any.
 
-    `media_type` is one of text in which the answer may come, instead of JSON.
-
-    `leads_to` says which calls can be made with what it holds: name, parameter, and where its value stands in the body
-    (JSON pointer).
+    `media_type` is a text format that the answer may have instead of JSON. `leads_to` lists the calls that can be made
+    with its values: name, parameter, and where the value is in the body (JSON pointer).
     """
 
     status: int
@@ -80,19 +78,19 @@ class Answer(NamedTuple):
     media_type: str | None = None
 
 
-# What may be done with a task that an answer shows.
+# The calls that are possible with a task in an answer.
 OF_TASK: Final = tuple(
     (name, "id", "/id") for name in ("readTask", "readChunks", "followTask", "cancelTask", "retryTask", "eraseTask")
 )
 
 
 class Endpoint(NamedTuple):
-    """One call. A path segment in braces is open; `id_schema` is JSON Schema of it.
+    """One call. A path segment in braces is variable, and `id_schema` is its JSON Schema.
 
-    `access` is the scope that a key needs, or what else is asked of a caller. `reach` says whose things the call is
-    about; a key with the scope `operator` may name another tenant where that is not `OWN`. `problems` are those besides
-    the ones that any call may meet, and any with this `access`. `makes_tasks`: refused while the database does not keep
-    up. `seconds_most`: within this time there is an answer, whatever the database does.
+    `access` is the scope that a key needs, or another requirement. `reach` says whose things the call is about. Unless
+    it is `OWN`, a key with the scope `operator` may name another tenant. `problems` are those besides the ones of every
+    call and of this `access`. `makes_tasks`: it is refused while the database does not keep up. `seconds_most`: it is
+    answered within this time, even if the database is slow.
     """
 
     method: str
@@ -113,7 +111,7 @@ class Endpoint(NamedTuple):
 
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:
-        """The parameters that the call takes, that of its reach included."""
+        """The parameters that the call takes, including the one of its reach."""
         if self.reach is Reach.OWN:
             return self.parameters
         schema = {"type": "string", "pattern": self.reach.value}
@@ -121,7 +119,7 @@ class Endpoint(NamedTuple):
 
     @property
     def counted(self) -> bool:
-        """Whether it counts against the tenant's requests."""
+        """Whether the call counts against the tenant's requests."""
         return self.access is not Access.PUBLIC
 
 

@@ -1,4 +1,4 @@
-"""A task's events as they happen: the handler of `GET /api/tasks/{id}/events`, and how each event looks."""
+"""A task's events as they happen: the handler of `GET /api/tasks/{id}/events`, and the form of each event."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -39,7 +39,7 @@ class StatusEventView(TypedDict):
 
 
 async def follow(exchange: Exchange) -> Reply:
-    """Open the stream, behind the event that the client names."""
+    """Open the stream after the event that the client names."""
     place = _behind(exchange.request, exchange.query)
     opening = await exchange.api.store.opening(exchange.task_key, 0 if place is None else place.chunks)
     if opening is None:
@@ -50,8 +50,8 @@ async def follow(exchange: Exchange) -> Reply:
 
 
 async def _stream(exchange: Exchange, opening: Opening, place: Place | None) -> AsyncGenerator[str]:
-    """Write the events behind a place, until the end or until the client has to come back."""
-    from .following import Follower  # noqa: PLC0415 - an isolate's start need not pay for streams
+    """Write the events after a place, until the end or until the client has to come back."""
+    from .following import Follower  # noqa: PLC0415 - an isolate's start does not import streams
 
     follower = Follower(exchange, exchange.task_key, 0 if place is None else place.chunks, opening.look)
     told: Look | None = None
@@ -91,7 +91,7 @@ def _progress(look: Look) -> ProgressView:
 async def _end(exchange: Exchange) -> AsyncGenerator[str]:
     """Write the last event: the task, as a request for it shows it. Without a task there is no end."""
     task = await exchange.api.store.task(exchange.task_key)
-    if task is None or not task.status.terminal:  # erased, or put back, a moment ago
+    if task is None or not task.status.terminal:  # erased or retried a moment ago
         yield sse.come_back(limits.EVENT_RETRY_MS)
         return
     yield sse.opened("end")
@@ -101,7 +101,7 @@ async def _end(exchange: Exchange) -> AsyncGenerator[str]:
 
 
 def _behind(request: Request, query: Query) -> Place | None:
-    """Read the id behind which the stream goes on. The header is the newer one where both are sent.
+    """Read the id after which the stream goes on. If both are sent, the header is the newer one.
 
     Raises Refusal (422).
     """

@@ -13,12 +13,11 @@ from .services import Api
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One matched request: the segments that the path's pattern leaves open, the parsed query, and whose it is.
+    """One matched request: the values of the path's variable segments, the parsed query, and whose request it is.
 
-    `check_key` looks at the key again, for an answer that takes long: it raises Refusal for one that is not good any
-    more. An answer about it is taken for true for EVENT_KEY_SECONDS.
-    `acting` says whose tasks are meant. `key_id` is the caller's API key's; empty where none is looked at. `may_read`:
-    it has the scope `read`, whatever scope the call asks for.
+    `check_key` checks the key again during a long answer, and raises Refusal if the key is no longer valid. Each result
+    is trusted for EVENT_KEY_SECONDS. `acting` says whose tasks are meant. `key_id` is the id of the caller's API key,
+    empty if no key is checked. `may_read`: the key has the scope `read`, whatever scope the call needs.
     """
 
     api: Api
@@ -37,7 +36,7 @@ class Exchange:
 
     @property
     def task_key(self) -> TaskKey:
-        """The tenant's task that the path names. Raises Refusal (404) for what cannot be one, without asking D1."""
+        """The tenant's task that the path names. Raises Refusal (404) for a malformed id, without a D1 call."""
         if not is_task_id(self.parts["id"]):
             raise no_task()
         return task_key_of(self.tenant, self.parts["id"])

@@ -7,7 +7,7 @@ Labels = Mapping[str, str]
 
 
 class Point(NamedTuple):
-    """One sample; `suffix` is what follows the family's name, as in `_bucket`."""
+    """One sample. `suffix` follows the family's name, as in `_bucket`."""
 
     labels: Labels
     value: float
@@ -15,7 +15,7 @@ class Point(NamedTuple):
 
 
 class Family(NamedTuple):
-    """One metric: its name, its type, what it means, and its samples. Without samples it is left out."""
+    """One metric: its name, its type, its meaning, and its samples. Without samples it is left out."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -24,7 +24,7 @@ class Family(NamedTuple):
 
 
 def histogram(labels: Labels, counts: Mapping[float, int], count: int, total: float) -> list[Point]:
-    """Make the samples of a histogram: how many were no larger than each bound, how many there were, and their sum."""
+    """Make the samples of a histogram: the count up to each bound, the whole count, and the sum."""
     buckets = [Point({**labels, "le": _number(bound)}, value, "_bucket") for bound, value in counts.items()]
     return [
         *buckets,
@@ -35,7 +35,7 @@ def histogram(labels: Labels, counts: Mapping[float, int], count: int, total: fl
 
 
 def write(families: Iterable[Family]) -> str:
-    """Write them, in their order."""
+    """Write the families in their order."""
     return "".join(_written(family) for family in families if family.points)
 
 

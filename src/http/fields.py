@@ -1,6 +1,6 @@
-"""What the fields of a request's body are made of, and the check of a body against them.
+"""The building blocks of request bodies, and the check of a body against its model.
 
-The models of bodies are pydantic's. `/openapi.json` describes what a body is checked against, since it is made of them.
+The models are pydantic's. `/openapi.json` is made from them, so it describes exactly what a body is checked against.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from .problems import FieldError, field_refusal, named
 
-# Text that goes into the database and to a model. `checked` has the rule; the schema states it.
+# For text that goes to the database and to a model. `checked` enforces the rule, and the schema states it.
 NO_NUL = {"pattern": "^[^\\u0000]*$"}
 NO_CONTROLS = {"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"}
 
@@ -25,7 +25,7 @@ _CLEARER = {
 
 
 def _whole(value: object) -> object:
-    """Take 6000.0 for 6000, as JSON Schema does: JSON has one kind of number, and libraries may write it so."""
+    """Read 6000.0 as 6000, as JSON Schema does: JSON has one kind of number, and some libraries write it so."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -33,16 +33,16 @@ Whole = BeforeValidator(_whole)
 
 
 class Asked(BaseModel):
-    """What every request's model has in common."""
+    """The base of all request models."""
 
-    # `strict` because "6000" is no number and true is no 1; the input stays out of error texts and logs.
+    # `strict` because "6000" is no number and true is no 1. The input stays out of error texts and logs.
     model_config = ConfigDict(
         alias_generator=to_camel, extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
     )
 
 
 class Plain(BaseModel):
-    """The same for requests whose fields are named as at OpenAI, with underscores."""
+    """The same for requests with field names as at OpenAI, with underscores."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
@@ -65,9 +65,9 @@ def field_errors(error: ValidationError) -> Iterator[FieldError]:
 
 
 def text_flaws(value: object, path: str = "") -> Iterator[FieldError]:
-    """Find strings, names of fields among them, that UTF-8 or the database cannot hold, anywhere in the body.
+    """Find strings anywhere in the body that UTF-8 or the database cannot store, including field names.
 
-    A body's nesting is bounded before it gets here. Whatever is inside `metadata` counts as `metadata`.
+    The body's nesting has been limited before. Everything inside `metadata` counts as `metadata`.
     """
     if isinstance(value, str):
         if (flaw := _flaw(value)) is not None:

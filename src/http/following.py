@@ -1,7 +1,7 @@
-"""Following a task for whoever has a stream of its events open, in whatever form: when to look, and when to stop.
+"""Follows a task for an open stream of its events, in any format: when to read it, and when to stop.
 
-A follower looks at the task in D1 at a bounded rate, looks at the key again, and ends before the allowance of its
-invocation does. It knows nothing of events and of their form.
+A follower reads the task in D1 at a bounded rate, checks the key again, and ends before the invocation's allowance
+does. It does not know the events or their format.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ from .listening import Listener
 from .polling import look_seconds
 from .problems import Refusal
 
-# Reads that follow upon the last look: of the task whole, twice if its deadline has passed meanwhile, and of a key.
+# Reads that follow the last read: of the whole task, twice if its deadline has passed by then, and of a key.
 _RESERVE = 4
 
 
 class Follower:
-    """Looks at a task until its stream has had its end.
+    """Reads a task until its stream has sent the end.
 
-    `first` is what the opening of the stream found, after so many `reads`. `following` is the chunk whose output is
-    wanted next: whoever uses outputs moves it on. While it is None no look reads any.
+    `first` is what the start of the stream found, with `reads` reads. `following` is the chunk whose output is wanted
+    next; the code that uses outputs advances it. While it is None, no outputs are read.
     """
 
     def __init__(self, exchange: Exchange, key: TaskKey, following: int | None, first: Look, *, reads: int = 1) -> None:
@@ -49,10 +49,10 @@ class Follower:
         self.following = following
 
     async def looks(self) -> AsyncGenerator[Look | None]:
-        """Give what each look finds, and None now and then, where a comment is due.
+        """Give the result of each read, and None whenever a comment is due.
 
-        It ends when the task is gone, when its key is not good any more, when the database fails, and before the
-        invocation's allowance does.
+        It ends when the task is gone, when its key is no longer valid, when the database fails, and before the
+        invocation's allowance ends.
         """
         look, took = self._first, 0.0
         try:
@@ -82,7 +82,7 @@ class Follower:
             self._api.log("stream_closed", task=self._key, seconds=seconds, **self._api.meter.facts())
 
     async def _between(self, look: Look, took: float) -> AsyncGenerator[None]:
-        """Do what is done between two looks. Now and then a comment is due."""
+        """Do the work between two reads. From time to time a comment is due."""
         if look.needs_help and self._clock() >= self._help_at:
             async with aclosing(self._beside(asyncio.ensure_future(self._help()))) as dues:
                 async for due in dues:
@@ -93,13 +93,13 @@ class Follower:
                     yield due
 
     def _may_look(self) -> bool:
-        """Whether the allowance has room for a look and what follows upon the last one."""
+        """Whether the allowance suffices for another read and the reads after the last one."""
         self._reads_left -= 1
         spent = self._api.meter.subrequests >= self._subrequests_most
         return self._reads_left >= 0 and not spent and self._clock() < self._ends_at
 
     async def _look(self, known: int) -> Look | None:
-        """Look at the key, and at the task; one whose deadline has passed since anybody looked has failed by that."""
+        """Check the key, and read the task. If the task's deadline has passed, fail it first."""
         api = self._api
         await self._check_key()
         look = await api.store.look(self._key, self.following, known)
@@ -109,7 +109,7 @@ class Follower:
         return await api.store.look(self._key, self.following, known)
 
     async def _help(self) -> None:
-        """Do for a task that nobody comes for what a poll does, behind the stream, which goes on meanwhile."""
+        """Help a task that no worker comes for, as a poll does. The stream goes on during this."""
         self._help_at = self._clock() + limits.EVENT_HELP_SECONDS
         task = await self._api.store.task(self._key)
         if task is not None:
@@ -122,7 +122,7 @@ class Follower:
             self._api.log("help_failed", task=self._key, code=error.code)
 
     async def _beside(self, work: asyncio.Future[Any]) -> AsyncGenerator[None]:
-        """Wait for work, however slow the database is with it; now and then a comment is due meanwhile."""
+        """Wait for work, even if the database is slow. From time to time a comment is due."""
         try:
             while not work.done():
                 await asyncio.wait({work}, timeout=seconds_until(self._comment_at))
@@ -134,12 +134,15 @@ class Follower:
                 await asyncio.wait({work}, timeout=limits.DROP_SECONDS_MOST)
 
     async def _rest(self, look: Look, took: float) -> None:
-        """Pause. Where somebody near tells of what is written, looks follow upon that, and no faster than others."""
+        """Pause.
+
+        If a host nearby reports writes, the next read follows a report, but no faster than reads usually do.
+        """
         pause, soonest = look_seconds(look.silent_ms / 1000, took), look_seconds(0.0, took)
         await self._listener.rest(look.pulse, pause, max(pause, limits.EVENT_LOOK_SECONDS_MOST), soonest)
 
     def _is_comment_due(self) -> bool:
-        """Whether a comment is due: it keeps the connection, and shows whether the client is there."""
+        """Whether a comment is due. It keeps the connection open, and shows whether the client still reads."""
         due = self._clock() >= self._comment_at
         if due:
             self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS

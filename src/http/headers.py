@@ -1,6 +1,6 @@
-"""The headers that every answer carries, and what the others mean."""
+"""The headers of every answer, and the meanings of the others."""
 
-# Answers are data for programs: no browser is to sniff, cache, frame or run anything of them.
+# Answers are data for programs: no browser may guess their type, cache, frame or run them.
 ON_EVERY_ANSWER = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -21,5 +21,5 @@ MEANINGS = {
     "Allow": "The methods that the path takes.",
 }
 
-# Those that an answer may lack which is described with them.
+# Headers that an answer may lack although its description lists them.
 SOMETIMES = frozenset({"Retry-After", "Idempotency-Replayed", "openai-poll-after-ms", "x-should-retry"})

@@ -1,4 +1,4 @@
-"""How the deployment is: its bindings and database, and its model. Imported upon the first request that asks for it."""
+"""The state of the deployment: bindings, database and model. Imported with the first request that asks for it."""
 
 import asyncio
 from typing import Annotated, Final, Literal, TypedDict
@@ -111,9 +111,9 @@ class ModelView(TypedDict):
 
 
 async def read_service(exchange: Exchange) -> Reply:
-    """Show how tasks are processed here, and whether D1 can take them, as of a second ago; to operators more than that.
+    """Show how tasks are processed here, and whether D1 could take them a second ago. Operators see more.
 
-    Anyone may ask: D1 is asked once a second, however many do.
+    Any client may ask, and D1 still gets one check per second.
     """
     bound = exchange.api.bound
     name, parts = _architecture(bound)
@@ -131,11 +131,11 @@ async def read_service(exchange: Exchange) -> Reply:
             service=service,
             architecture=architecture,
             queueCheck=check,
-            # It was asked for nothing but an answer: one that it refused is as good as none.
+            # The check only needs an answer, so a refused statement counts as no answer.
             detail=DATABASE_DETAIL if refusal.kind is DATABASE_ERROR else refusal.detail,
         )
         return json_reply(503, unhealthy, refusal.headers)
-    # The size came with the latest answer of the database, whoever read it.
+    # The size came with the latest answer of the database, to any request.
     most, now = exchange.api.settings.storage_bytes_most, asyncio.get_running_loop().time()
     has_room = not exchange.api.isolate.storage.refuses(most, now)
     status: Literal["healthy", "degraded"] = "healthy" if has_room and (bound.queue or bound.objects) else "degraded"
@@ -147,9 +147,9 @@ async def read_service(exchange: Exchange) -> Reply:
 
 
 async def _is_operator(exchange: Exchange) -> bool:
-    """Whether an operator asks. Whoever sends no key does not claim to be one; whoever sends another one is refused.
+    """Whether an operator asks. A request without a key does not claim to be one. Any other key is refused.
 
-    While no key can be looked up, or there are none, nobody is.
+    While keys cannot be looked up, or none exist, no request is an operator's.
     """
     api, request = exchange.api, exchange.request
     if api.settings.require_keys and "authorization" not in request.headers:
@@ -164,8 +164,11 @@ async def _is_operator(exchange: Exchange) -> bool:
 
 
 async def _day_use(exchange: Exchange) -> DayUseView | None:
-    """Say what was used today of what the free plan allows a day. Only the local runtime knows: Cloudflare tells an
-    account's use to its owner, in the dashboard and its analytics, and not to its Workers."""
+    """Say how much of the free plan's daily allowances was used today.
+
+    Only the local runtime knows. Cloudflare shows an account's use to its owner, in the dashboard and its analytics,
+    but not to its Workers.
+    """
     meter = exchange.api.day_use
     if meter is None:
         return None
@@ -190,7 +193,7 @@ async def _day_use(exchange: Exchange) -> DayUseView | None:
 
 
 async def read_model(exchange: Exchange) -> Reply:
-    """Show whether model calls would work, as of a few seconds ago; nobody pays for finding out."""
+    """Show whether model calls would work, as of a few seconds ago, without a paid call."""
     api = exchange.api
     checked = await api.isolate.model.read(api.provider, api.now_ms)
     view = ModelView(

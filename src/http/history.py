@@ -1,6 +1,6 @@
-"""`GET /api/history`: what ended in the last hours, five minutes at a time, and what there was to do, for plots.
+"""`GET /api/history`: what ended in the last hours, in steps of five minutes, and the backlog, for plots.
 
-It reads up to four rows for each five minutes, 1,200 for a day, and the same as a scrape before it.
+It reads up to four rows for each five minutes, 1,200 for a day, and before that as many as a scrape.
 """
 
 from ..core import limits
@@ -16,7 +16,7 @@ from .views import maybe_rfc3339, rfc3339
 
 
 async def read_history(exchange: Exchange) -> Reply:
-    """Add up what has ended, and show the last hours."""
+    """Add up the tasks that have ended, and show the last hours."""
     hours, api = queries.hours(exchange.query), exchange.api
     await Folding(api.store, api.settings, api.log).run()
     until, found = await api.store.beside(TallyStore).history(hours)

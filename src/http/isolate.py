@@ -1,4 +1,4 @@
-"""What an isolate remembers from one invocation to the next: keys, its model and its database, and triggers."""
+"""What an isolate remembers between invocations: keys, the state of its model and database, and triggers."""
 
 import asyncio
 import math
@@ -26,10 +26,10 @@ class _Entry(NamedTuple):
 
 
 class KeyCache:
-    """Keys by the fingerprint of the whole text that was presented, so that a wrong secret finds nothing.
+    """Keys by the fingerprint of the whole text that was sent, so that a wrong secret finds nothing.
 
-    `seconds` are those of a clock that does not jump. `revision` rises with each removal: whoever asks D1 notes it
-    first, and what was read before a removal is not remembered after it.
+    `seconds` are those of a clock that does not jump. `revision` rises with each removal. A reader of D1 notes it
+    first, and a key that was read before a removal is not remembered after it.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class KeyCache:
     def find(
         self, fingerprint: bytes, seconds: float, now_ms: int, within: float = limits.KEY_CACHE_SECONDS
     ) -> Key | None:
-        """Return a key that D1 vouched for less than `within` seconds ago and whose own time is not over."""
+        """Return a key that D1 confirmed less than `within` seconds ago and that has not expired."""
         entry = self._entries.get(fingerprint)
         if entry is None:
             return None
@@ -48,11 +48,11 @@ class KeyCache:
         return key if is_fresh and (key.expires_at is None or now_ms < key.expires_at) else None
 
     def has_had(self, fingerprint: bytes) -> bool:
-        """Whether D1 has vouched for the key before, however long ago: nobody else has a text with this fingerprint."""
+        """Whether D1 has ever confirmed the key. No other text has this fingerprint."""
         return fingerprint in self._entries
 
     def remember(self, fingerprint: bytes, key: Key, *, asked_at: float, revision: int) -> None:
-        """Keep a key that D1 was asked about at `asked_at`; beyond KEY_CACHE_MOST the oldest goes."""
+        """Keep a key that D1 confirmed at `asked_at`. Beyond KEY_CACHE_MOST the oldest entry goes."""
         if revision != self.revision:
             return
         self._entries.pop(fingerprint, None)
@@ -61,11 +61,11 @@ class KeyCache:
             del self._entries[next(iter(self._entries))]
 
     def refuse(self, fingerprint: bytes) -> None:
-        """Drop a key that D1 no longer vouches for."""
+        """Drop a key that D1 no longer confirms."""
         self._entries.pop(fingerprint, None)
 
     def forget(self, key_id: str) -> None:
-        """Drop a key, and whatever is being read of any."""
+        """Drop a key, and discard reads of keys that are under way."""
         self.revision += 1
         self._entries = {mark: entry for mark, entry in self._entries.items() if entry.key.id != key_id}
 
@@ -77,12 +77,12 @@ class RefusedTexts:
         self._entries: dict[bytes, tuple[bool, float]] = {}
 
     def find(self, fingerprint: bytes, seconds: float) -> bool | None:
-        """None: the text was not refused within REFUSED_CACHE_SECONDS. Else whether there was any key at all."""
+        """Return None if the text was not refused within REFUSED_CACHE_SECONDS, else whether any key existed."""
         any_key, asked_at = self._entries.get(fingerprint, (False, -math.inf))
         return any_key if 0 <= seconds - asked_at < limits.REFUSED_CACHE_SECONDS else None
 
     def remember(self, fingerprint: bytes, *, any_key: bool, asked_at: float) -> None:
-        """Keep a text that D1 was asked about at `asked_at`; beyond REFUSED_CACHE_MOST the oldest goes."""
+        """Keep a text that D1 refused at `asked_at`. Beyond REFUSED_CACHE_MOST the oldest entry goes."""
         self._entries.pop(fingerprint, None)
         self._entries[fingerprint] = (any_key, asked_at)
         if len(self._entries) > limits.REFUSED_CACHE_MOST:
@@ -90,14 +90,14 @@ class RefusedTexts:
 
 
 class Lookups:
-    """How many unknown keys may be looked up: LOOKUPS_AT_ONCE, and LOOKUPS_A_SECOND more for each second."""
+    """How many unknown keys may be looked up: LOOKUPS_AT_ONCE, and LOOKUPS_A_SECOND more each second."""
 
     def __init__(self) -> None:
         self._left = float(limits.LOOKUPS_AT_ONCE)
         self._at = -math.inf
 
     def take(self, seconds: float) -> bool:
-        """Take one. False: there is none left."""
+        """Take one. False: none is left."""
         gained = max(0.0, seconds - self._at) * limits.LOOKUPS_A_SECOND
         self._left, self._at = min(self._left + gained, limits.LOOKUPS_AT_ONCE), seconds
         if self._left < 1:
@@ -106,19 +106,19 @@ class Lookups:
         return True
 
     def give_back(self) -> None:
-        """Give one back: the key was found. Only those that are refused use them up."""
+        """Give one back, because the key was found. Only refused keys use lookups up."""
         self._left = min(self._left + 1, limits.LOOKUPS_AT_ONCE)
 
 
 class Checked(NamedTuple):
-    """What a probe said, and when by the isolate's time, milliseconds since the epoch."""
+    """The result of a probe, and its time by the isolate's clock, milliseconds since the epoch."""
 
     health: Health
     at_ms: int
 
 
 class ModelCheck:
-    """Probes at most once in MODEL_CHECK_SECONDS, however many ask."""
+    """Probes at most once in MODEL_CHECK_SECONDS, for any number of requests."""
 
     def __init__(self) -> None:
         self._last: Checked | None = None
@@ -126,8 +126,11 @@ class ModelCheck:
         self._began_at: float | None = None
 
     async def read(self, provider: Provider, now_ms: Callable[[], int]) -> Checked:
-        """Return the last result, or probe. Those that come while another probes wait for its result, by the clock:
-        the runtime lets no request await what belongs to another. A probe whose request died is given up in time."""
+        """Return the last result, or probe.
+
+        Requests that come during a probe wait for its result by the clock, because the runtime does not let a request
+        await what belongs to another. A probe whose request died is given up in time.
+        """
         clock = asyncio.get_running_loop().time
         while True:
             now = clock()
@@ -149,22 +152,23 @@ class ModelCheck:
 
 
 class DatabaseCheck:
-    """Asks the database at most once in DATABASE_CHECK_SECONDS, however many ask whether it is there.
+    """Checks the database at most once in DATABASE_CHECK_SECONDS, for any number of requests.
 
-    What is kept is numbers and a class: an error itself would keep alive what belongs to the request that met it.
+    It keeps numbers and a class. An error itself would keep objects of its request alive.
     """
 
     def __init__(self) -> None:
-        self._began_at = -math.inf  # of the last check
+        self._began_at = -math.inf  # when the last check began
         self._answered = -math.inf  # when the check began whose answer is kept
-        self._done_at = -math.inf  # and when it ended
+        self._done_at = -math.inf  # when that check ended
         self._refused: type[StoreError] | None = None
 
     async def read(self, ready: Callable[[], Awaitable[None]]) -> None:
-        """Make a check, or return or raise StoreError as the last one did that has ended.
+        """Make a check, or return or raise StoreError as the last finished check did.
 
-        The answer is a second old where the database is quick, and STORE_SECONDS_OF_REQUEST at most. Those that find
-        none wait for one, by the clock, and make the next check themselves: the request of the last may have died.
+        With a fast database the answer is a second old, and otherwise at most STORE_SECONDS_OF_REQUEST. Requests that
+        find no answer wait for one by the clock. Then they check themselves, because the request of the last check may
+        have died.
         """
         clock = asyncio.get_running_loop().time
         while (now := clock()) - self._began_at < limits.DATABASE_CHECK_SECONDS:
@@ -185,7 +189,7 @@ class DatabaseCheck:
         self._keep(began_at, None)
 
     def _keep(self, began_at: float, refused: type[StoreError] | None) -> None:
-        if began_at >= self._answered:  # what a later check found is newer, whichever ended last
+        if began_at >= self._answered:  # the result of a later check is newer, whichever ended last
             self._answered, self._done_at, self._refused = began_at, asyncio.get_running_loop().time(), refused
 
 
@@ -193,7 +197,7 @@ class Isolate:
     """The memory of one isolate. Losing it costs calls, never correctness."""
 
     def __init__(self) -> None:
-        self.settings: Settings | None = None  # once they have been read
+        self.settings: Settings | None = None  # None until they have been read
         self.keys = KeyCache()
         self.refused = RefusedTexts()
         self.lookups = Lookups()

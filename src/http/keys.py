@@ -75,7 +75,7 @@ class KeyListView(TypedDict):
 
 
 async def make_key(exchange: Exchange) -> Reply:
-    """Make a key. What is stored cannot be turned back into it: this answer is the only one that has it."""
+    """Make a key. Only this answer contains it: the stored digest cannot be turned back into it."""
     fields = checked(NewKeyFields, await read_object(exchange.request, limits.KEY_BODY_BYTES_MOST))
     if Scope.OPERATOR in (fields.scopes or ()):
         raise forbidden(Scope.OPERATOR, _OPERATOR_DETAIL)
@@ -119,7 +119,7 @@ async def delete_key(exchange: Exchange) -> Reply:
     try:
         is_gone = await exchange.api.keys.delete(exchange.tenant, key_id)
     finally:
-        # Also when the answer was lost: the row may be gone.
+        # Also when the answer was lost, because the row may be gone.
         exchange.api.isolate.keys.forget(key_id)
     if not is_gone:
         raise _no_key()
@@ -131,7 +131,7 @@ async def _write(keys: KeyStore, new: NewKey) -> Key | None:
     try:
         return await keys.insert(new)
     except StoreUnavailable:
-        # It may have landed, and nobody will ever know the key: a row of no use, that would count.
+        # It may have landed, but the key is lost: a useless row that would count.
         with suppress(StoreError):
             await keys.delete(new.tenant, new.id)
         raise

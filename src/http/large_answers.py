@@ -1,6 +1,6 @@
-"""Answers with more text than is read at once: they are sent in parts, each read when the one before has gone out.
+"""Answers with more text than is read at once: they are sent in parts. Each part is read after the last was sent.
 
-So an isolate holds a part of them, and not the whole several times over.
+So an isolate holds only one part in memory, not several copies of the whole.
 """
 
 import json
@@ -29,7 +29,7 @@ async def task_reply(
     *,
     chunks_too: bool = False,
 ) -> Reply:
-    """Show a task, of which `view` has all but a large result, and its finished chunks if asked for.
+    """Show a task, and its finished chunks if requested. `view` has everything except a large result.
 
     Raises Refusal (404).
     """
@@ -51,7 +51,7 @@ async def task_reply(
 
 
 async def task_text(store: TaskStore, task: Task, view: WholeTaskView) -> AsyncGenerator[str]:
-    """Write a task as JSON, in parts if its result is a large one. Raises Refusal (404)."""
+    """Write a task as JSON, in parts if its result is large. Raises Refusal (404)."""
     reply = await task_reply(store, 200, task, view, {})
     if reply.parts is None:
         yield reply.body
@@ -83,7 +83,7 @@ async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncG
 async def _task(
     store: TaskStore, task: Task, view: WholeTaskView, index: ChunkIndex, large: bool, chunks_too: bool
 ) -> AsyncGenerator[str]:
-    """Write the members of a task, in their order."""
+    """Write the members of a task in their order."""
     before = "{"
     for name, value in view.items():
         yield f"{before}{_text(name)}: "
@@ -130,11 +130,11 @@ def _text(value: object) -> str:
 
 
 async def accepted_reply(exchange: Exchange, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
-    """Say that a task is taken, or taken on, and where it is. A repetition may find it completed."""
+    """Say that a task was accepted, and where it is. A repeated request may find it completed."""
     api = exchange.api
     later = {} if task.status.terminal else retry_after(api, task)
     headers = {"Location": f"{task_path(task.id)}{exchange.acting.query(task.task_key)}", **later, **(headers or {})}
     view = whole_task_view(exchange.visible(task), api, exchange.acting)
-    if not exchange.may_read:  # a large result is read apart, and left out as well
+    if not exchange.may_read:  # a large result is read separately, and left out too
         return json_reply(202, view, headers)
     return await task_reply(api.store, 202, task, view, headers)

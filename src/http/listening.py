@@ -1,7 +1,7 @@
-"""Pauses between the looks of whoever waits for a task, cut short where somebody near has word of it.
+"""Pauses between the reads of a request that waits for a task or follows it. A report from nearby ends them early.
 
-Two can tell. An object that works on the task holds a call of ours, and answers it when the task has ended, or has come
-further. And a worker in this isolate leaves marks in its memory. Of others nothing is heard, and looks find it out.
+Reports have two sources. An object that works on the task holds our call, and answers it after an end or progress. A
+worker in this isolate leaves marks in its memory. Other hosts cannot notify us, so we poll.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ NOTHING = Mark(-1, -1)
 
 
 class Listener:
-    """Listens for one request, which waits for a task or follows it.
+    """Listens for one request that waits for a task or follows it.
 
-    A word is taken only if it is of a write after the one that the last look saw, and once: one that comes twice, or
-    late, of an earlier life of the task, or that is not true, costs one look.
+    A report counts once, and only if its write is later than the last read saw. A report that is repeated, late, from
+    an earlier life of the task, or false costs one read.
     """
 
     def __init__(self, api: Api, key: TaskKey) -> None:
@@ -29,14 +29,14 @@ class Listener:
         self._hear_object = api.hear_object
         self._most = limits.NEAR_SECONDS_MOST[api.settings.plan]
         self._key = key
-        self._heard = NOTHING  # the latest mark that was taken for word
-        self._told_at: Mark | None = None  # what the last look had seen when the object had word
+        self._heard = NOTHING  # the newest mark that counted as a report
+        self._told_at: Mark | None = None  # what the last read had seen when the object reported
         self._mute: tuple[int, Status] | None = None
 
     async def rest(self, seen: Pulse, short: float, long: float, quiet: float) -> bool:
-        """Pause after a look. True: there is word of a later write, of an end at once, of others after `quiet` seconds.
+        """Pause after a read. True: a later write was reported, an end at once, others after `quiet` seconds.
 
-        It lasts `short` seconds where nobody can tell, and up to `long` ones as long as somebody could.
+        It lasts `short` seconds if no host can report, and up to `long` as long as one could.
         """
         began = asyncio.get_running_loop().time()
         if self._may_ask(seen, long):
@@ -50,16 +50,17 @@ class Listener:
     def _may_ask(self, seen: Pulse, long: float) -> bool:
         """Whether the task's object may be at work on it.
 
-        One that was not is not asked again in the same state of the task. One that had word which the look after it did
-        not bear out is not asked again until a look finds something new.
+        An object that was not at work is not asked again in the same state of the task. An object whose report the next
+        read did not confirm is not asked again until a read finds something new.
         """
         at_work = seen.status is Status.PROCESSING or seen.mark.fence == 0
         is_there = seen.route is Route.DURABLE_OBJECT and at_work and long > limits.NEAR_SECONDS
         return is_there and self._mute != (seen.mark.fence, seen.status) and self._told_at != seen.mark
 
     async def _near(self, seen: Mark, began: float, short: float, long: float, quiet: float) -> bool:
-        """Look into the isolate's memory, often after news, and less often the longer there is none: each look there
-        takes some of the CPU's time.
+        """Check the isolate's memory: often after a change, less often the longer nothing changes.
+
+        Each check takes some CPU time.
         """
         clock = asyncio.get_running_loop().time
         last, news_at = None, began

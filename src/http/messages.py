@@ -10,19 +10,19 @@ Query = Mapping[str, str]
 
 
 class BodyTooLarge(Exception):
-    """The body passed the size that the reader allowed; reading stopped there."""
+    """The body passed the size that the reader allowed. Reading stopped there."""
 
 
 class BodyBroken(Exception):
-    """The body ended before its time, or is not framed as its headers say; maybe the client went away."""
+    """The body ended too early, or its framing does not match its headers. The client may have gone away."""
 
 
 class CutOff(Exception):
-    """An answer in parts ends before its end: its connection is broken off, so that nobody takes it for whole."""
+    """An answer in parts ends too early. Its connection is broken off, so that it does not look whole."""
 
 
 class Request(Protocol):
-    """One HTTP request. Header names are looked up in lower case."""
+    """One HTTP request. Header names are lower case."""
 
     method: str
     url: str
@@ -35,9 +35,9 @@ class Request(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One HTTP answer; `body` is UTF-8 text, empty for none.
+    """One HTTP answer. `body` is UTF-8 text, empty for none.
 
-    With `parts` there is no `body`: the text comes in parts, each made when it is sent. Whatever they raise cuts the
+    With `parts` there is no `body`: the text is sent in parts, each made when it is sent. An error in a part cuts the
     answer off, so that its reader knows that it is not whole.
     """
 

@@ -1,8 +1,8 @@
 """`GET /api/metrics`: what the deployment has done and has to do, for Prometheus.
 
 Counters come from sums that only rise (`store.tallies`). A scrape first adds what has ended since the last sweep. It
-reads three rows for each such task, two for each task that goes on, up to a limit, and some 30 besides, however many
-tasks are stored; it says itself how many they were.
+reads three rows for each such task, two for each unfinished task up to a limit, and about 30 more, however many tasks
+are stored. The metrics include the number of rows.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ from .services import Api
 _ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 _AT_WORK = (Status.PENDING, Status.PROCESSING)
 
-# Counters by route: name, the sum, and what it means.
+# Counters by route: name, the sum, and its meaning.
 _BY_ROUTE = (
     ("model_calls", "calls", "Calls on the bills of tasks that have ended, failed ones and those in doubt included."),
     ("model_calls_in_doubt", "in_doubt", "Those of them whose outcome nobody knows: whoever made them died."),
@@ -40,7 +40,7 @@ _NOTHING: Sums = added(())
 
 
 async def read_metrics(exchange: Exchange) -> Reply:
-    """Add up what has ended, and write all metrics."""
+    """Add up the tasks that have ended, and write all metrics."""
     api = exchange.api
     settings = api.settings
     await Folding(api.store, settings, api.log).run()
@@ -147,7 +147,7 @@ def _storage(api: Api) -> list[Family]:
 
 
 def _quota(settings: Settings, standing: Standing) -> list[Family]:
-    """What tenants use of their limits. Of a limit that is not set nothing is shown but what is known all the same."""
+    """What tenants use of their limits. A limit that is not set shows only what is free to know."""
     going: Counter[str] = Counter()
     for group in standing.at_work:
         going[group.tenant] += group.tasks

@@ -1,4 +1,4 @@
-"""The body of `POST /api/tasks`: its fields, what no schema can say of them, and the request that they make."""
+"""The body of `POST /api/tasks`: its fields, the checks that a schema cannot express, and the request."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -73,7 +73,7 @@ class NewTaskFields(Asked):
     )
 
     def options(self) -> TaskOptions:
-        """Give the fields that go through the whole service as they are."""
+        """Give the fields that pass through the whole service unchanged."""
         return TaskOptions(
             reduce=self.reduce or Reduce.CONCAT,
             model=self.model,
@@ -105,7 +105,7 @@ def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
 
 
 def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
-    """Find what the schema cannot say."""
+    """Find what the schema cannot express."""
     yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)
     yield from _size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
 
@@ -113,7 +113,7 @@ def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
 def option_flaws(
     chunk: ChunkOptions | None, model: str | None, model_options: Mapping[str, object] | None, settings: Settings
 ) -> Iterator[FieldError]:
-    """Find what the schema cannot say of fields that the two faces share."""
+    """Find what the schema cannot express about fields that both APIs have."""
     if chunk and chunk.overlap_chars is not None:
         max_chars = chunk.max_chars if chunk.max_chars is not None else settings.chunk_chars
         if chunk.overlap_chars >= max_chars:

@@ -1,4 +1,4 @@
-"""The calls that show operators figures over time: metrics and history. Their answers are made in other modules."""
+"""The calls that show operators figures over time: metrics and history. Other modules make their answers."""
 
 from typing import Final
 
@@ -11,14 +11,14 @@ from .problems import DATABASE_KINDS
 
 
 async def read_metrics(exchange: Exchange) -> Reply:
-    """Add up what has ended, and write all metrics."""
+    """Add up the tasks that have ended, and write all metrics."""
     from .metrics import read_metrics as read  # noqa: PLC0415 - a twentieth of the whole import, for few requests
 
     return await read(exchange)
 
 
 async def read_history(exchange: Exchange) -> Reply:
-    """Add up what has ended, and show the last hours."""
+    """Add up the tasks that have ended, and show the last hours."""
     from .history import read_history as read  # noqa: PLC0415 - the same
 
     return await read(exchange)

@@ -18,7 +18,7 @@ from .responses import errors
 
 Json = dict[str, Any]
 
-# What any call may meet, whatever it is for: unknown query parameters, and trouble of the service's own.
+# Problems of every call: unknown query parameters, and failures of the service itself.
 ANYWHERE = (problems.INVALID_FIELDS, problems.INTERNAL, problems.BAD_CONFIGURATION)
 # The same below `/v1`.
 ANYWHERE_COMPATIBLE = (problems.UNSUPPORTED_PARAMETER, problems.INTERNAL, problems.BAD_CONFIGURATION)
@@ -101,7 +101,7 @@ def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
     if not names:
         return {"options": options}
     segments = [_segment(name, dict(endpoint.id_schema)) for name in names]
-    # Methods are the path's, whatever stands in its open segments.
+    # The methods belong to the path, whatever its variable segments contain.
     anything = [_segment(name, {"type": "string"}) for name in names]
     return {"parameters": segments, "options": options | {"parameters": anything}}
 
@@ -164,12 +164,12 @@ def _parameter(parameter: Parameter) -> Json:
         "description": parameter.description,
         "schema": dict(parameter.schema),
     }
-    # In a query, an empty value counts as absent; but a tenant without a name is refused.
+    # In a query an empty value counts as absent, but an empty tenant is refused.
     is_absent = parameter.place == "query" and parameter.name != acting.TENANT
     return described | ({"allowEmptyValue": True} if is_absent else {})
 
 
-# What stands in an event of a stream; before OpenAPI 3.2 the schema of such an answer is that of each event.
+# The fields of an event in a stream. Before OpenAPI 3.2 the schema of such an answer describes each event.
 _EVENT: Json = {
     "type": "object",
     "description": "One event of the stream. Its `data` is JSON.",
@@ -268,7 +268,7 @@ def _shared_headers() -> Json:
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> Json:
-    """Describe every body; the validators that pydantic needs for it are built here, not at the isolate's start."""
+    """Describe every body. pydantic's validators for that are built here, not when the isolate starts."""
     wanted: dict[str, tuple[type[object], JsonSchemaMode]] = {
         view.__name__: (view, "serialization") for view in (ProblemView, errors.ErrorView)
     }
@@ -285,7 +285,7 @@ def _schemas(endpoints: Sequence[Endpoint]) -> Json:
 
 
 def _explain(schemas: Json, codes: type[StrEnum], meanings: Mapping[Any, str]) -> None:
-    """Add what each value of an enumeration means; ReDoc shows it."""
+    """Add the meaning of each value of an enumeration. ReDoc shows it."""
     schemas[codes.__name__]["x-enumDescriptions"] = {code.value: meanings[code] for code in codes}
 
 

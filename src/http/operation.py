@@ -1,4 +1,4 @@
-"""What operators do and see: the handler of `/api/sweep`, and how the deployment as a whole stands."""
+"""What operators do and see: the handler of `/api/sweep`, and the state of the whole deployment."""
 
 from math import ceil
 from typing import Final, TypedDict
@@ -68,7 +68,7 @@ class OutlookView(TypedDict):
 
 
 async def sweep(exchange: Exchange) -> Reply:
-    """Run a sweep, and say what it did once its last call has ended."""
+    """Run a sweep. When its last call has ended, say what it did."""
     swept = await exchange.api.sweeps.ask()
     if isinstance(swept, TooSoon):
         again = {"Retry-After": str(ceil(swept.left_ms / 1000))}
@@ -84,7 +84,7 @@ async def sweep(exchange: Exchange) -> Reply:
 
 
 async def outlook(api: Api) -> OutlookView:
-    """Read how the deployment as a whole stands."""
+    """Read the state of the whole deployment."""
     times, backlog = await api.store.outlook()
     applied = await api.store.beside(TallyStore).applied_migration()
     oldest_ms = backlog.oldest_ms

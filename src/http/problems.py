@@ -58,7 +58,7 @@ QUOTA_DETAIL = (
 
 
 class Kind(NamedTuple):
-    """One kind of problem: `code` is stable, `title` the same in each occurrence, `headers` those of its answers."""
+    """One kind of problem. `code` is stable, `title` is always the same, and `headers` are those of its answers."""
 
     code: ProblemCode
     status: int
@@ -109,7 +109,7 @@ ONE_TASK = (NOT_FOUND, *DATABASE_KINDS)  # that a call about one task may meet
 
 
 class FieldError(NamedTuple):
-    """What is wrong with one field, which is named by its path: `chunk.maxChars`."""
+    """What is wrong with one field. Its path names the field: `chunk.maxChars`."""
 
     field: str
     message: str
@@ -140,7 +140,7 @@ class ProblemView(TypedDict):
 
 
 class Refusal(Exception):
-    """A request that is answered with a problem. `detail` is for people and quotes no text of theirs.
+    """A request that is answered with a problem. `detail` is for people and quotes no client text.
 
     `limit` names the limit that was passed, for problems of 429.
     """
@@ -177,37 +177,37 @@ class Refusal(Exception):
 
 
 def named(name: str) -> str:
-    """Return a name that a client chose, safe to show: bounded, and printable (others escaped)."""
+    """Return a client's name for a field, safe to show: shortened, and with unprintable characters escaped."""
     bounded = name if len(name) <= _NAME_CHARS_MOST else name[:_NAME_CHARS_MOST] + "…"
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in bounded)
 
 
 def field_refusal(errors: Iterable[FieldError], kind: Kind = INVALID_FIELDS) -> Refusal:
-    """Make the refusal of a request whose fields are wrong; the detail names each (of many, the first)."""
+    """Make the refusal of a request with wrong fields. The detail names them, or the first of many."""
     first = tuple(errors)[:_ERRORS_MOST]
     assert first
     return Refusal(kind, "; ".join(f"{error.field}: {error.message}" for error in first), first)
 
 
 def forbidden(scope: Scope, detail: str | None = None) -> Refusal:
-    """Make the refusal (403) of a key that is valid and lacks a scope."""
+    """Make the refusal (403) of a valid key that lacks a scope."""
     detail = detail or f"This call needs a key with the scope `{scope}`."
     challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
     return Refusal(FORBIDDEN, detail, headers=challenge)
 
 
 def no_task() -> Refusal:
-    """Make the refusal of an id that names no task, be it unknown, erased or not an id at all."""
+    """Make the refusal of an id that names no task: unknown, erased, or malformed."""
     return Refusal(NOT_FOUND, "There is no task with this id.")
 
 
 def no_webhook_key() -> Refusal:
-    """Make the refusal of what needs a signature in a deployment without WEBHOOK_KEY."""
+    """Make the refusal of a request that needs a signature in a deployment without WEBHOOK_KEY."""
     return Refusal(NO_WEBHOOK_KEY, NO_KEY_DETAIL, headers={"Retry-After": "60"})
 
 
 def store_refusal(error: StoreError, now_ms: int) -> Refusal:
-    """Make the refusal for a database that did not do its part."""
+    """Make the refusal for a failure of the database."""
     again = {"Retry-After": _RETRY_SECONDS}
     match error:
         case SchemaMissing():
@@ -233,10 +233,10 @@ def overload_refusal() -> Refusal:
 
 
 def internal_refusal() -> Refusal:
-    """Make the refusal for a mistake of our own."""
+    """Make the refusal for an error of our own."""
     return Refusal(INTERNAL, "The service made a mistake; its log says more.")
 
 
 def configuration_refusal(error: ConfigurationError) -> Refusal:
-    """Make the refusal of everything by a deployment with a bad variable, which the detail names."""
+    """Make the refusal of every request to a deployment with a bad variable. The detail names the variable."""
     return Refusal(BAD_CONFIGURATION, f"{error}.")

@@ -1,6 +1,6 @@
-"""Query parameters: which ones a call takes, and what they mean. A parameter with no value counts as absent.
+"""Query parameters: which ones a call takes, and their meanings. A parameter without a value counts as absent.
 
-`tenant` alone does not: a script whose variable is empty would act on its own tenant.
+`tenant` is the exception. Otherwise a script with an empty variable would act on its own tenant.
 """
 
 import base64
@@ -20,7 +20,7 @@ from .problems import INVALID_FIELDS, FieldError, Kind, Refusal, field_refusal, 
 
 INCLUDABLE = frozenset({"chunks", "input"})
 
-# As JSON writes numbers (3.9027895717357715, 5e-324), and what people write too: ".5", "7.".
+# Numbers as JSON writes them (3.9027895717357715, 5e-324), and as people do: ".5", "7.".
 _DECIMAL = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,30})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -29,13 +29,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = re.compile(r"[0-9]{1,6}")
 
 # The 16 bytes of a UUID of version 7 in URL-safe base64 without padding: 48 bits of time, the version (0111) and 12
-# random bits, the variant (10) and 62 random bits, four bits of nothing.
+# random bits, the variant (10) and 62 random bits, and four unused bits.
 CURSOR_PATTERN = "[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9_-]{10}[AQgw]"
 _CURSOR = re.compile(CURSOR_PATTERN)
 
 
 def parse(text: str, known: Collection[str], unknown: Kind = INVALID_FIELDS) -> Query:
-    """Parse a query string. Raises Refusal, of this kind, naming each parameter that is unknown or repeated."""
+    """Parse a query string. Raises Refusal of kind `unknown` that names each unknown or repeated parameter."""
     found: dict[str, str] = {}
     errors = []
     for name, value in parse_qsl(text, keep_blank_values=True):
@@ -51,7 +51,7 @@ def parse(text: str, known: Collection[str], unknown: Kind = INVALID_FIELDS) -> 
 
 
 def wait_seconds(query: Query) -> float:
-    """Read `wait`; 0 when it is absent."""
+    """Read `wait`, 0 if it is absent."""
     text = query.get("wait", "0")
     if not _DECIMAL.fullmatch(text) or float(text) > limits.WAIT_SECONDS_MOST:
         raise _refused("wait", f"must be a number of seconds from 0 to {limits.WAIT_SECONDS_MOST}")
@@ -59,7 +59,7 @@ def wait_seconds(query: Query) -> float:
 
 
 def included(query: Query) -> frozenset[str]:
-    """Read `include`: what else is to be shown of a task, separated by commas."""
+    """Read `include`: what else of a task to show, separated by commas."""
     names = frozenset(query["include"].split(",")) if "include" in query else frozenset[str]()
     if names - INCLUDABLE:
         raise _refused("include", "must be chunks, input, or both with a comma between them")
@@ -105,7 +105,7 @@ def created_bound(query: Query, name: str) -> float | None:
     if text is None:
         return None
     try:
-        # RFC 3339 has a year 0, Python has not; either is long before any task.
+        # RFC 3339 has a year 0, Python does not. Both 0 and 4 are long before any task.
         known = re.sub("^0000", "0004", text.upper())
         moment = datetime.fromisoformat(known) if _TIME.fullmatch(text) else None
         milliseconds = None if moment is None else (moment - _EPOCH) / timedelta(milliseconds=1)
@@ -117,7 +117,7 @@ def created_bound(query: Query, name: str) -> float | None:
 
 
 def created_span(tenant: str, query: Query, before_id: str | None = None) -> Span:
-    """Read both as the span of the tenant's tasks of that time, before a task if one is given."""
+    """Read both times as a span of the tenant's tasks, before a task if one is given."""
     after, before = created_bound(query, "createdAfter"), created_bound(query, "createdBefore")
     return span(
         tenant,
@@ -136,7 +136,7 @@ def page_limit(query: Query) -> int:
 
 
 def chunks_limit(query: Query) -> int | None:
-    """Read `limit` of a page of chunks; None when all are wanted."""
+    """Read `limit` of a page of chunks. None: all of them."""
     text = query.get("limit")
     if text is None:
         return None
@@ -146,7 +146,7 @@ def chunks_limit(query: Query) -> int | None:
 
 
 def chunks_start(query: Query) -> int:
-    """Read `cursor` of a page of chunks: the index from which on it goes."""
+    """Read `cursor` of a page of chunks: the index of its first chunk."""
     text = query.get("cursor", "0")
     if not _WHOLE.fullmatch(text) or int(text) > limits.CHUNKS_MOST:
         raise _refused("cursor", "must be the nextCursor of an earlier page")

@@ -14,9 +14,9 @@ _TAKEN = re.compile("[!-~]{1,128}")
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """Return the caller's own name for the request if it is 1 to 128 visible ASCII characters, else a fresh one.
+    """Return the caller's own name for the request if it is 1 to 128 visible ASCII characters, else a new one.
 
-    Not of the service's entropy: nothing hangs on it, and a simulated schedule must not change with it.
+    It does not use the service's entropy: nothing depends on it, and a simulated schedule must not change with it.
     """
     own = headers.get(REQUEST_ID.lower(), "")
     return own if _TAKEN.fullmatch(own) else uuid4().hex

@@ -1,4 +1,4 @@
-"""What a task was asked for, and what its calls use, as the API shows it."""
+"""A task's request, and what its calls use, as the API shows them."""
 
 from typing import Annotated, TypedDict
 

@@ -1,4 +1,4 @@
-"""`POST /api/tasks/{id}/retry`: its body, its handler, and why a task is not put back."""
+"""`POST /api/tasks/{id}/retry`: its body, its handler, and why a task is not retried."""
 
 from dataclasses import replace
 from typing import Annotated, Final
@@ -38,7 +38,7 @@ class RetryFields(Asked):
 
 
 def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
-    """Say why a task was not put back."""
+    """Say why a task was not retried."""
     if task.status not in _ENDED_BADLY:
         return Refusal(NOT_RETRYABLE, f"The task is {task.status}; only a failed or cancelled one can go on.")
     spent, left = task.usage.model_calls, calls_left(task.total, task.completed, task.options.reduce)
@@ -56,14 +56,14 @@ def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
 
 
 async def retry(exchange: Exchange) -> Reply:
-    """Put a failed or cancelled task back, to go on from the chunks that it has, maybe with another budget."""
+    """Retry a failed or cancelled task, perhaps with another budget. It goes on from its finished chunks."""
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     max_calls = checked(RetryFields, body).max_model_calls
     api, key = exchange.api, exchange.task_key
     accepted = await api.submission.retry(key, max_calls)
     if accepted is None:
         task = await acts.found(api.store, key)
-        if task.overdue:  # then it has failed, though nobody has said so yet
+        if task.overdue:  # then it has failed, but no write says so yet
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
             accepted = await api.submission.retry(key, max_calls)
     if accepted is None:
@@ -71,7 +71,7 @@ async def retry(exchange: Exchange) -> Reply:
     api.log("retried", task=key, max_calls=max_calls)
     route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
     task = await acts.found(api.store, key)
-    task = replace(task, news_at=task.read_at)  # this is news
+    task = replace(task, news_at=task.read_at)  # the retry is the last thing that happened
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)
     return await accepted_reply(exchange, task)

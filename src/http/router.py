@@ -1,4 +1,4 @@
-"""From a request to an answer: paths are matched by whole segments, and nothing gets out but an answer."""
+"""From a request to an answer: paths are matched by whole segments, and every error becomes an answer."""
 
 import asyncio
 from collections.abc import Mapping
@@ -32,9 +32,9 @@ from .services import Api
 
 
 async def handle(request: Request, api: Api) -> Reply:
-    """Answer one request. Whatever a client, the database or a mistake of ours causes becomes a problem.
+    """Answer one request. Every failure that a client, the database or our own error causes becomes a problem.
 
-    Cancellation and what else is no Exception passes through.
+    Cancellation, and whatever else is no Exception, passes through.
     """
     name = request_id(request.headers)
     api.log.note(request=name)
@@ -47,7 +47,7 @@ async def handle(request: Request, api: Api) -> Reply:
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()
-    api.deliverer.begin()  # what the request has ended
+    api.deliverer.begin()  # deliveries of tasks that the request has ended
     reply = _in_shape(reply, request.url)
     return _finished(named(cors.shared(reply, request, api.settings.cors_origins), name), request.method)
 
@@ -57,7 +57,7 @@ def _in_shape(reply: Reply, url: str) -> Reply:
 
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
-    """Out of reach or without tables says all there is to say; for the rest the terminal shows where it came from."""
+    """Make a problem of a database error. The log gets a traceback if the code does not explain the error."""
     refusal = store_refusal(error, api.now_ms())
     if refusal.kind is DATABASE_ERROR:
         api.log.failure("database_error", error)
@@ -69,7 +69,7 @@ def _database_problem(error: StoreError, api: Api) -> Reply:
 def configuration_problem(
     error: ConfigurationError, method: str = "GET", headers: Mapping[str, str] | None = None, url: str = ""
 ) -> Reply:
-    """Answer any request to a deployment with a bad variable, of which there can be no Api."""
+    """Answer any request to a deployment with a bad variable, for which no Api can be made."""
     reply = _in_shape(configuration_refusal(error).reply(), url)
     return _finished(named(reply, request_id(headers or {})), method)
 
@@ -124,9 +124,9 @@ def _exchange(
 
 
 def _split(url: str) -> tuple[list[str], str]:
-    """Return the path's segments, percent-decoded one by one (RFC 3986: an encoded slash parts nothing), and the query.
+    """Return the query and the path's segments, each percent-decoded (RFC 3986: an encoded slash separates nothing).
 
-    What is not UTF-8 decodes to U+FFFD, which no path of ours holds.
+    Bytes that are not UTF-8 become U+FFFD, which none of our paths contains.
     """
     try:
         split = urlsplit(url)

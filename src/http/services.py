@@ -1,4 +1,4 @@
-"""What the handlers are given: the parts of the application that they call."""
+"""What the handlers get: the parts of the application that they call."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class BoundRoutes(NamedTuple):
 
 
 class DayUse(Protocol):
-    """The local runtime's count of what was used today, by the names of `limits.FREE_PLAN_DAY`, and `day`."""
+    """The local runtime's count of what was used today, with the names of `limits.FREE_PLAN_DAY`, and `day`."""
 
     async def read(self) -> Mapping[str, object]:
         """Read it."""
@@ -59,11 +59,9 @@ class Clock(Protocol):
 class Api:
     """Everything that a handler may use. `entropy` gives random bytes fit for keys.
 
-    `meter` counts what the invocation spends.
-
-    `tell_object` tells a task's object under which fence the task has ended. It takes two seconds at most, and raises
-    nothing. `hear_object` waits at a task's object for word of a write after a mark, see `Audience.hear`; it raises
-    nothing, and gives None where there is no such object.
+    `meter` counts what the invocation spends. `tell_object` tells a task's object under which fence the task has ended.
+    It takes at most two seconds, and raises nothing. `hear_object` waits at a task's object for a write after a mark,
+    see `Audience.hear`. It raises nothing, and gives None if there is no such object.
     """
 
     settings: Settings

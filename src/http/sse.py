@@ -1,6 +1,7 @@
 """Server-sent events as text (HTML Standard, "Server-sent events"). JSON has no line breaks, so data is one line.
 
-Clients that part lines as Unicode does (Python's `splitlines`) know three more of them, which JSON may hold raw.
+Some clients split lines as Unicode does (Python's `splitlines`). Three more characters end such lines, and JSON may
+contain them unescaped.
 """
 
 import json
@@ -17,7 +18,7 @@ def event(name: str, data: object, event_id: str | None = None) -> str:
 
 
 def opened(name: str, event_id: str | None = None) -> str:
-    """Write what stands before an event's data, where that is sent in parts."""
+    """Write the beginning of an event, before data that is sent in parts."""
     named = "" if event_id is None else f"id: {event_id}\n"
     return f"event: {name}\n{named}data: "
 
@@ -27,12 +28,12 @@ _BREAKS = tuple((mark, f"\\u{ord(mark):04x}") for mark in "\x85\u2028\u2029")
 
 
 def escaped(text: str) -> str:
-    """Write JSON, or a part of it, without any character that somebody might take for the end of a line."""
+    """Write JSON, or a part of it, without characters that any client takes for the end of a line."""
     for mark, escape in _BREAKS:
         text = text.replace(mark, escape)
     return text
 
 
 def come_back(milliseconds: int) -> str:
-    """Ask the client of a stream that ends early to come back after so long."""
+    """Ask the client of a stream that ends early to come back after `milliseconds`."""
     return f"retry: {milliseconds}\n\n"

@@ -218,13 +218,13 @@ def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
         ),
     )
     if acting.names_tenants:
-        # As its model has it: behind the id.
+        # In the model's order: after the id.
         return cast("TaskView", {"id": view["id"], "tenant": split_task_key(task.task_key)[0], **view})
     return view
 
 
 def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
-    """Show a task with what it was asked for."""
+    """Show a task with its request."""
     assert task.source is not None  # a task that is read by its id has one
     also = {
         "request": request_view(task.options, task.source, api),
@@ -268,7 +268,7 @@ def _calls_view(task: core.Task) -> CallsView:
 
 
 def progress_view(task: core.Task) -> ProgressView:
-    """Show how far a task is."""
+    """Show how far a task has got."""
     return ProgressView(total=task.total, completed=task.completed, failed=task.failed, truncated=task.truncated)
 
 

@@ -1,4 +1,4 @@
-"""`/api/tasks` and below: the calls that every isolate is asked for, and their entries in the table of the API."""
+"""`/api/tasks` and below: the calls that every isolate gets, and their entries in the table of the API."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -36,16 +36,16 @@ from .task_views import (
 
 
 async def submit(exchange: Exchange) -> Reply:
-    """Accept a task, once it is durable in D1; or find it accepted before, under the same idempotency key.
+    """Accept a task once it is durable in D1, or find that it was accepted before under the same idempotency key.
 
-    With `dryRun` only show what it would come to.
+    With `dryRun` it only shows the plan.
     """
     api, dry = exchange.api, queries.is_dry_run(exchange.query)
     key = idempotency_key(exchange.request.headers)
     body = await acts.read_submission(exchange)
     request = new_request(body, api.settings)
     if dry:
-        from . import dry_run  # noqa: PLC0415 - seldom asked for (docs/decisions/0033)
+        from . import dry_run  # noqa: PLC0415 - seldom requested (docs/decisions/0033)
 
         with acts.cut_flaws():
             return dry_run.show(request, api)
@@ -54,7 +54,7 @@ async def submit(exchange: Exchange) -> Reply:
 
 
 async def read(exchange: Exchange) -> Reply:
-    """Show a task, after waiting for its end if that is asked for."""
+    """Show a task, if requested after waiting for its end."""
     api, key = exchange.api, exchange.task_key
     seconds, included = queries.wait_seconds(exchange.query), queries.included(exchange.query)
     task = await acts.current(api, key, seconds, reads_after=len(included))
@@ -94,7 +94,7 @@ async def read_chunks(exchange: Exchange) -> Reply:
 async def read_page(exchange: Exchange) -> Reply:
     """Show a page of the tenant's tasks, newest first."""
     if exchange.acting.whose is EVERYONE:
-        from . import across  # noqa: PLC0415 - few have a key for it (docs/decisions/0033)
+        from . import across  # noqa: PLC0415 - few keys may do this (docs/decisions/0033)
 
         return await across.read_page(exchange, page_of)
     limit, before = queries.page_limit(exchange.query), queries.page_start(exchange.query)
@@ -112,7 +112,7 @@ async def page_of(exchange: Exchange, tenant: str, before: str | None, most: int
 
 
 async def cancel(exchange: Exchange) -> Reply:
-    """Cancel a task. One that is cancelled already counts: the client may be repeating itself."""
+    """Cancel a task. A task that is already cancelled counts as success, because the client may repeat itself."""
     api = exchange.api
     changed, task = await acts.ended_by_client(api, exchange.task_key, asyncio.get_running_loop().time())
     if not changed and task.status is not Status.CANCELLED:
@@ -122,7 +122,7 @@ async def cancel(exchange: Exchange) -> Reply:
 
 async def erase(exchange: Exchange) -> Reply:
     """Erase a task with everything that it has. A worker that has it finds its claim gone."""
-    # Looked for first, so that an erasure whose answer was lost can be told from one of nothing.
+    # Check first that it exists, to distinguish an erasure with a lost answer from an erasure of nothing.
     if not await exchange.api.store.is_there(exchange.task_key) or not await acts.erase_task(
         exchange.api, exchange.task_key
     ):
@@ -131,7 +131,7 @@ async def erase(exchange: Exchange) -> Reply:
 
 
 async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
-    """Do the same for several tasks."""
+    """Fail those of the tasks whose deadline has passed, and read them again."""
     overdue = [task.task_key for task in tasks if task.overdue]
     if not overdue or not await acts.expired(api, overdue):
         return tasks
@@ -141,7 +141,7 @@ async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
 
 _WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
 _MOMENT = {"type": "string", "format": "date-time"}
-# With `tenant=*` a tenant's name comes first, and stands alone where its page begins.
+# With `tenant=*` a tenant's name comes first. It is alone where the tenant's page begins.
 _CURSOR = {"type": "string", "pattern": f"^(?:{TENANT_PATTERN}:)?{queries.CURSOR_PATTERN}$|^{TENANT_PATTERN}:$"}
 _CHUNKS_CURSOR = {"type": "string", "pattern": "^(?:[0-9]{1,3}|[1-4][0-9]{3}|5000)$"}  # CHUNKS_MOST
 _CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}

@@ -1,4 +1,4 @@
-"""`GET /api/tenants`: what became of a tenant's tasks, and what they cost: for its own keys, and for operators."""
+"""`GET /api/tenants`: how a tenant's tasks went, and what they cost, for its own keys and for operators."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ class TenantListView(TypedDict):
 
 
 async def read_tenants(exchange: Exchange) -> Reply:
-    """Add up the latest tasks of one tenant, or of the next ones of all."""
+    """Add up the latest tasks of one tenant, or of the next tenants of all."""
     hours, acting = queries.hours(exchange.query), exchange.acting
     if acting.whose is EVERYONE:
         found = await across.visit(exchange)

@@ -1,7 +1,7 @@
-"""What the API's answers are made of.
+"""The building blocks of the API's answers.
 
-Answers are typed dictionaries with the API's own names: our code makes them, so the type checker checks them, and the
-isolate's start need not build a validator for each. `/openapi.json` describes them.
+Answers are typed dictionaries with the API's own names. Our code makes them, so the type checker checks them, and the
+isolate's start builds no validator for each. `/openapi.json` describes them.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -24,5 +24,5 @@ def rfc3339(milliseconds: int) -> str:
 
 
 def maybe_rfc3339(milliseconds: int | None) -> str | None:
-    """Show a time that may not have come."""
+    """Show a time that may be missing."""
     return None if milliseconds is None else rfc3339(milliseconds)

@@ -1,4 +1,4 @@
-"""What a task says of itself while it goes on: what it waits for, its last error, and when it may be done."""
+"""What an unfinished task says about itself: what it waits for, its last error, and when it may be done."""
 
 import asyncio
 from math import ceil
@@ -16,9 +16,9 @@ from .views import Count, Time, maybe_rfc3339, rfc3339, shown
 Reason = Literal["queued", "rate_limited", "model_away", "backoff", "lease", "database", "quota"]
 
 RETRY_SECONDS_LEAST, RETRY_SECONDS_MOST = 1, 30
-# A hint that falls short costs one request more, one that is too long costs the client its time.
+# A hint that is too short costs one request more. One that is too long costs the client time.
 _FRACTION_OF_ESTIMATE = 0.5
-# Without news for so many times what a call takes, the pace says nothing any more.
+# After a silence of so many times a call's duration, the pace means nothing any more.
 _CALLS_OF_SILENCE = 2
 
 
@@ -47,7 +47,7 @@ class LastErrorView(TypedDict):
 
 
 def waiting_for(task: Task, api: Api) -> Wait | None:
-    """Say what a task waits for: what its row says, with what this isolate knows of the database."""
+    """Say what a task waits for, from its row and from what this isolate knows of the database."""
     if task.status.terminal:
         return None
     wait = task.waiting_for
@@ -55,7 +55,7 @@ def waiting_for(task: Task, api: Api) -> Wait | None:
         longest = api.settings.timeout_seconds + limits.LANE_SLACK_SECONDS + limits.LINGER_SECONDS_MOST
         if task.starts_by is None or task.read_at <= task.starts_by + longest * 1000:
             return None
-        wait = Wait("lease", task.free_at)  # the calls that were out have ended, and their worker has not said so
+        wait = Wait("lease", task.free_at)  # the calls that were out have ended, and their worker has not recorded it
     load, now = api.isolate.load, asyncio.get_running_loop().time()
     if load.has_used_up(now, seconds_since_reset(task.read_at)):
         return Wait("quota", task.read_at + seconds_until_reset(task.read_at) * 1000)
@@ -81,7 +81,7 @@ def last_error_view(error: LastError | None) -> LastErrorView | None:
 
 
 def estimated_finish(task: Task, wait: Wait | None) -> str | None:
-    """Show when the task ends if its pace stays as it is, and a wait lasts as long as is known; None: nobody knows."""
+    """Show when the task ends if its pace stays the same and a known wait ends on time. None: unknown."""
     if task.status.terminal or task.pace_ms is None or (wait is not None and wait.until is None):
         return None
     begins_at = task.read_at if wait is None or wait.until is None else max(task.read_at, wait.until)
@@ -89,10 +89,10 @@ def estimated_finish(task: Task, wait: Wait | None) -> str | None:
 
 
 def retry_after_seconds(task: Task, wait: Wait | None, concurrency: int) -> int:
-    """Return the `Retry-After` of a task that goes on, 1 to 30 s.
+    """Return the `Retry-After` of an unfinished task, 1 to 30 s.
 
-    It follows from the work left and the pace. Before that is known, while the task waits, and when calls take far
-    longer than before, it is as long as the time without news; and no shorter than a known wait.
+    It follows from the remaining work and the pace. It is as long as the time since the last event if the pace is
+    unknown, while the task waits, and when calls take far longer than before. It is never shorter than a known wait.
     """
     silence = max(0, task.read_at - task.news_at) / 1000
     hint = silence

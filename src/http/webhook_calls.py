@@ -1,4 +1,4 @@
-"""The calls of webhook endpoints, as entries of the API's table. They are imported upon the first request for one."""
+"""The calls of webhook endpoints, as entries of the API's table. They are imported with the first request for one."""
 
 from ..core import limits
 from ..core.keys import Scope
@@ -14,7 +14,7 @@ _LIMIT = {
     "maximum": limits.LIST_LIMIT_MOST,
     "default": limits.LIST_LIMIT_DEFAULT,
 }
-# Calls on the endpoint that an answer shows, by their `name`.
+# Calls on the endpoint in an answer, by their `name`.
 _OF_THIS = tuple(
     (name, "id", "/id")
     for name in ("readWebhookEndpoint", "rotateWebhookSecret", "testWebhookEndpoint", "deleteWebhookEndpoint")

@@ -164,7 +164,7 @@ async def read_endpoint(exchange: Exchange) -> Reply:
 
 
 async def delete_endpoint(exchange: Exchange) -> Reply:
-    """Delete an endpoint: nothing is sent to it afterwards."""
+    """Delete an endpoint. Nothing is sent to it afterwards."""
     key = _key(exchange)
     if not await exchange.api.webhooks().delete(key):
         raise _no_endpoint()
@@ -187,7 +187,7 @@ async def rotate_secret(exchange: Exchange) -> Reply:
 
 
 async def try_endpoint(exchange: Exchange) -> Reply:
-    """Send a test message, whatever the endpoint subscribes to, and show what the endpoint answered."""
+    """Send a test message, whatever the endpoint subscribes to, and show the endpoint's answer."""
     api, _ = exchange.api, _webhook_key(exchange)
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     asked = checked(TrialFields, body).event_type
@@ -214,7 +214,7 @@ async def _write(exchange: Exchange, new: NewEndpoint) -> StoredEndpoint | None:
     try:
         return await exchange.api.webhooks().insert(new)
     except StoreUnavailable:
-        # It may have landed, or still land, and nobody will ever know its secret.
+        # It may have landed, or may still land, but its secret is lost.
         with suppress(StoreError):
             await exchange.api.webhooks().delete(new.key, unseen=True)
         raise
@@ -228,7 +228,7 @@ def _webhook_key(exchange: Exchange) -> str:
 
 
 def _key(exchange: Exchange) -> EndpointKey:
-    """Return the endpoint that the path names. Raises Refusal (404) for what cannot be one, without asking D1."""
+    """Return the endpoint that the path names. Raises Refusal (404) for a malformed id, without a D1 call."""
     if not is_endpoint_id(exchange.parts["id"]):
         raise _no_endpoint()
     return endpoint_key_of(exchange.tenant, exchange.parts["id"])

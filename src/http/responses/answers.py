@@ -1,4 +1,4 @@
-"""Answers that hold a response, with what says when to ask again. One with a large text is sent in parts."""
+"""Answers that contain a response, with headers that say when to ask again. A large text is sent in parts."""
 
 import json
 from collections.abc import AsyncGenerator, Mapping
@@ -14,14 +14,14 @@ from ..services import Api
 from .shapes import ResponseView
 from .view import response_view
 
-# Stands for the text where it goes: no text that a client sent holds NUL, which is refused.
+# Marks the place of the text. No client text contains NUL, which is refused.
 _HERE = "\0"
 
 
 async def response_reply(
     exchange: Exchange, status: int, task: Task, headers: Mapping[str, str] | None = None
 ) -> Reply:
-    """Show a response; without its texts to a key that may not read. Raises Refusal (404) if it is erased meanwhile."""
+    """Show a response, without its texts for a key that may not read. Raises Refusal (404) if it was erased."""
     api = exchange.api
     later = {} if task.status.terminal else retry_after(api, task)
     headers = {**later, **(headers or {})}
@@ -36,7 +36,7 @@ async def response_reply(
 
 
 async def _parts(api: Api, task: Task, view: ResponseView, index: ChunkIndex) -> AsyncGenerator[str]:
-    """Write a response whose one text was not read with it: what is before it, the text, and what is behind it."""
+    """Write a response whose text was not read with it: what comes before the text, the text, and the rest."""
     message, *_ = view["output"]
     message["content"][0]["text"] = _HERE
     before, _, after = json.dumps(view, ensure_ascii=False).partition(json.dumps(_HERE))

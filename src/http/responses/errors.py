@@ -1,6 +1,6 @@
-"""Refusals below `/v1`, in the shape of OpenAI's errors: the same problems, said otherwise.
+"""Refusals below `/v1`: the same problems, in the shape of OpenAI's errors.
 
-The SDKs repeat by themselves what is answered 408, 409, 429 or 5xx, and obey `x-should-retry` (OPENAI.md, traps).
+The SDKs repeat requests that are answered 408, 409, 429 or 5xx, and obey `x-should-retry` (OPENAI.md, traps).
 """
 
 import json
@@ -14,14 +14,14 @@ from ..messages import Reply, json_reply
 from ..problems import INVALID_FIELDS, PROBLEM_TYPE, Kind, ProblemView
 from ..views import shown
 
-# A bad value is 400 here, as at OpenAI; the native API has 422.
+# A bad value is 400 here, as at OpenAI. The native API answers 422.
 BAD_VALUE_STATUS = 400
 POLL_AFTER = "openai-poll-after-ms"
 SHOULD_RETRY = "x-should-retry"
 
 _REPEATED_STATUSES = frozenset({408, 409, 429})  # and all from 500 on
 _WAIT_SECONDS_MOST = 120  # the SDKs wait no longer
-# Repeating helps after somebody has done something, or tomorrow.
+# Repeating helps only after an operator has acted, or tomorrow.
 _HOPELESS = frozenset(
     {
         ProblemCode.NOT_CONFIGURED,
@@ -52,7 +52,7 @@ class ErrorView(TypedDict):
 
 
 def is_compatible(url: str) -> bool:
-    """Whether a URL, or a path, is below `/v1`."""
+    """Whether a URL or a path is below `/v1`."""
     try:
         path = urlsplit(url).path
     except ValueError:
@@ -61,7 +61,7 @@ def is_compatible(url: str) -> bool:
 
 
 def status_of(code: ProblemCode, status: int) -> int:
-    """Return the status of a problem as it is answered below `/v1`."""
+    """Return the status that a problem has below `/v1`."""
     return BAD_VALUE_STATUS if code == INVALID_FIELDS.code else status
 
 
@@ -76,12 +76,15 @@ def headers_of(kind: Kind) -> tuple[str, ...]:
 
 
 def type_of(status: int) -> str:
-    """Return OpenAI's word for what kind of error a status is."""
+    """Return OpenAI's error type for a status."""
     return _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
 
 
 def dressed(reply: Reply) -> Reply:
-    """Give an answer of `/v1` its shape: a problem becomes an error, and `Retry-After` is said in milliseconds, too."""
+    """Give an answer of `/v1` its shape.
+
+    A problem becomes an error, and `Retry-After` is also given in milliseconds.
+    """
     again = reply.headers.get("Retry-After")
     headers = {**reply.headers, **({} if again is None else {POLL_AFTER: str(int(again) * 1000)})}
     if reply.headers.get("Content-Type") != PROBLEM_TYPE:
@@ -109,7 +112,7 @@ def _is_repeated(status: int) -> bool:
 
 
 def _is_hopeless(problem: ProblemView, again: str | None) -> bool:
-    """Whether an SDK that repeats the request by itself can have no other answer."""
+    """Whether an SDK that repeats the request by itself would get the same answer."""
     return (
         problem["status"] == 409
         or problem["code"] in _HOPELESS

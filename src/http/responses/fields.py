@@ -1,4 +1,4 @@
-"""The body of `POST /v1/responses`: which fields are honoured, how, and the request that they make."""
+"""The body of `POST /v1/responses`: which fields are honoured and how, and the request that they make."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -24,9 +24,9 @@ TopP = Annotated[float, Field(ge=0, le=1)]
 
 
 class Sent(BaseModel):
-    """What the models of this face have in common: names as OpenAI has them."""
+    """The base of the models of this API: names as at OpenAI."""
 
-    # Built upon the first request, not at the isolate's start.
+    # Built with the first request, not when the isolate starts.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
@@ -58,7 +58,7 @@ class BackgroundFields(Sent):
 
 
 class Twins(Sent):
-    """Options of the model that have a field of their own, too: the same may stand in both."""
+    """Options of the model that also have a field of their own. Both may be given if they are the same."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -79,7 +79,7 @@ class OnceoverFields(Asked):
 
 
 def _describe(schema: dict[str, Any]) -> None:
-    """Add what may stand in fields that are not honoured."""
+    """Add the allowed values of the fields that are not honoured."""
     schema["properties"] |= {name: parameters.schema(passing) for name, passing in parameters.DEFAULTS.items()}
 
 
@@ -147,7 +147,7 @@ def _unsupported(body: Mapping[str, object]) -> Iterator[FieldError]:
 
 
 def _checked(body: Mapping[str, object]) -> NewResponseFields:
-    """Check the fields that are honoured. What is unknown is refused as unsupported, by its name."""
+    """Check the fields that are honoured. An unknown field is refused as unsupported, by its name."""
     honoured = {name: value for name, value in body.items() if name not in parameters.DEFAULTS}
     if isinstance(reasoning := honoured.get("reasoning"), Mapping):
         honoured["reasoning"] = {name: value for name, value in reasoning.items() if name == "effort"}
@@ -160,7 +160,7 @@ def _checked(body: Mapping[str, object]) -> NewResponseFields:
 
 
 def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default_model: str) -> Iterator[FieldError]:
-    """Find what the schema cannot say."""
+    """Find what the schema cannot express."""
     own = fields.onceover or OnceoverFields()
     if not given.text:
         yield FieldError("input", "must not be empty")
@@ -225,5 +225,5 @@ def _request(fields: NewResponseFields, given: Prompt, settings: Settings, tool_
     overlap = (own.chunk.overlap_chars or 0) if own.chunk else 0
     request = TaskRequest(text=given.text, instructions=instructions, overlap_chars=overlap, options=options)
     if instructions is None and len(given.text) <= request.max_chars(settings):
-        return replace(request, instructions="")  # one call, and nothing added to what was asked, as at OpenAI
+        return replace(request, instructions="")  # one call, and nothing added to the request, as at OpenAI
     return request

@@ -1,4 +1,4 @@
-"""The handlers of `/v1/responses` and what is below it."""
+"""The handlers of `/v1/responses` and of the paths below it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ from .answers import response_reply
 from .fields import new_request
 from .shapes import DeletedView, InputListView, InputMessageView, InputTextView
 
-# What of the native API's names a refusal may hold, and what they are here.
+# Names of native fields that a refusal may contain. Here they are members of `onceover`.
 _ELSEWHERE = ("chunk.", "maxModelCalls")
 
 
 async def create(exchange: Exchange) -> Reply:
-    """Accept a response, once its task is durable in D1; or find it accepted before."""
+    """Accept a response once its task is durable in D1, or find that it was accepted before."""
     api, headers = exchange.api, exchange.request.headers
     key = idempotency_key(headers)
     body = await acts.read_submission(exchange)
@@ -32,12 +32,12 @@ async def create(exchange: Exchange) -> Reply:
     if body.get("stream") and not exchange.may_read:
         raise forbidden(Scope.READ)
     name = digest(body)
-    # A key says what is one request; without one, what an SDK repeats by itself does.
+    # A key identifies a request. Without one, the headers of an SDK that repeats it by itself do.
     joins = None if key is not None else joining.joining(exchange, name)
     with _named_here():
         accepted = await acts.accept(exchange, request, key, name, joins)
     if body.get("stream"):
-        # What has just been made is known: no failure of the database refuses what is accepted.
+        # A new task is known without a read, so no failure of the database can refuse what was accepted.
         streamed = await (stream.stream_reply if accepted.replayed else stream.new_stream)(exchange, accepted.task)
         return replace(streamed, headers={**streamed.headers, **acts.replayed(accepted)})
     headers = acts.replayed(accepted)
@@ -45,7 +45,7 @@ async def create(exchange: Exchange) -> Reply:
 
 
 async def read(exchange: Exchange) -> Reply:
-    """Show a response as it is, or its events. A task that is late is helped, as by the native API."""
+    """Show a response as it is, or its events. A late task is helped, as by the native API."""
     stream.check_obfuscation(exchange.query)
     wanted, first = stream.is_wanted(exchange.query), stream.first_number(exchange.query)
     if wanted:
@@ -60,7 +60,7 @@ async def cancel(exchange: Exchange) -> Reply:
     began = asyncio.get_running_loop().time()
     key = task_key(exchange)
     task = check(await exchange.api.store.task(key))
-    # A cancelled one, too: calls that were announced before may still start, and the answer says that none will.
+    # A cancelled task too: announced calls may still start, and the answer promises that none will.
     if task.status not in {Status.COMPLETED, Status.FAILED}:
         _, task = await acts.ended_by_client(exchange.api, key, began)
     return await response_reply(exchange, 200, check(task))
@@ -76,7 +76,7 @@ async def erase(exchange: Exchange) -> Reply:
 
 
 async def read_input(exchange: Exchange) -> Reply:
-    """Show what a response works on, as a list of one item, or of none once the input is kept no longer."""
+    """Show the input of a response as a list of one item, or of none once the input is no longer kept."""
     paging.check(exchange.query)
     task = check(await exchange.api.store.task(task_key(exchange)))
     text = await exchange.api.store.input(task.task_key)
@@ -95,7 +95,7 @@ async def found(exchange: Exchange) -> Task:
 
 
 def task_key(exchange: Exchange) -> TaskKey:
-    """Return the key of the tenant's task that the path names. Raises Refusal (404), without asking D1."""
+    """Return the key of the tenant's task that the path names. Raises Refusal (404), without a D1 call."""
     task_id = names.task_id_of(exchange.parts["id"])
     if task_id is None:
         raise no_response()
@@ -103,7 +103,7 @@ def task_key(exchange: Exchange) -> TaskKey:
 
 
 def check(task: Task | None) -> Task:
-    """Return a task that came from `/v1`. Raises Refusal (404) for any other: it has no fields to echo."""
+    """Return a task that came from `/v1`. Raises Refusal (404) for any other, which lacks the fields to repeat."""
     if task is None or task.options.response is None:
         raise no_response()
     return task
@@ -116,7 +116,7 @@ def no_response() -> Refusal:
 
 @contextmanager
 def _named_here() -> Iterator[None]:
-    """Say of fields that are refused when the input is cut where they stand in this body."""
+    """Rename the fields of a cutting error to their places in this body."""
     try:
         yield
     except Refusal as refusal:

@@ -1,6 +1,7 @@
-"""Which submissions are repetitions: those that an SDK makes by itself when an answer is lost, says so in its headers.
+"""Which submissions are repetitions: an SDK repeats a request by itself after a lost answer, and says so in headers.
 
-The SDKs send no key with them (OPENAI.md, traps): the same API key, the same body and a count of 1 or more tell them.
+The SDKs send no key with them (OPENAI.md, traps). A repetition has the same API key, the same body, and a count of 1 or
+more.
 """
 
 import re
@@ -17,7 +18,10 @@ _TIMEOUTS = ("x-stainless-read-timeout", "x-stainless-timeout")
 
 
 def joining(exchange: Exchange, body_digest: str) -> Joining:
-    """Say what a submission without an Idempotency-Key may join. A count of 0 joins nothing, and may be joined."""
+    """Say what a submission without an Idempotency-Key may join.
+
+    One with a count of 0 joins nothing, but may be joined.
+    """
     headers = exchange.request.headers
     sendings = _sendings(headers)
     seconds = min(sendings * (_timeout(headers) + limits.JOINING_PAUSE_SECONDS), limits.JOINING_SECONDS_MOST)
@@ -25,7 +29,7 @@ def joining(exchange: Exchange, body_digest: str) -> Joining:
 
 
 def _sendings(headers: Mapping[str, str]) -> int:
-    """Read how often the request was sent before; what is no count, or no SDK's, is none."""
+    """Read how often the request was sent before. A malformed or foreign count is 0."""
     text = headers.get("x-stainless-retry-count", "0")
     return int(text) if _COUNT.fullmatch(text) else 0
 

@@ -1,4 +1,4 @@
-"""`/v1/models`: the deployment's model, and those that tasks may name."""
+"""`/v1/models`: the deployment's model, and the others that tasks may name."""
 
 from ...core import limits
 from ..endpoint import Parameter
@@ -18,7 +18,7 @@ PARAMETERS = (
 
 
 async def read_models(exchange: Exchange) -> Reply:
-    """List the models. Where AI_MODELS is not set, others may be named, too."""
+    """List the models. Without AI_MODELS, tasks may name other models too."""
     names = _names(exchange.api)
     places, more = paging.page(exchange.query, names)
     found = [_view(names[place], exchange.api) for place in places]
@@ -28,7 +28,7 @@ async def read_models(exchange: Exchange) -> Reply:
 
 
 async def read_model(exchange: Exchange) -> Reply:
-    """Show one of the models that are listed."""
+    """Show one of the listed models."""
     name = exchange.parts["id"]
     if name not in _names(exchange.api):
         raise Refusal(NOT_FOUND, "There is no such model in the list of models.")

@@ -1,4 +1,4 @@
-"""What `/v1` calls a task and what belongs to it: each name is a prefix and the task's own id."""
+"""The names of a task and its parts in `/v1`: each name is a prefix and the task's own id."""
 
 from ...core.ids import is_task_id
 
@@ -13,18 +13,18 @@ def response_id(task_id: str) -> str:
 
 
 def task_id_of(name: str) -> str | None:
-    """Return the id of the task that a response's name stands for; None for what can be no response's."""
+    """Return the id of the task that a response's name means. None: the name is malformed."""
     task_id = name.removeprefix(RESPONSE_PREFIX)
     return task_id if task_id != name and is_task_id(task_id) else None
 
 
 def message_id(task_id: str) -> str:
-    """Name the message that a response puts out."""
+    """Name the output message of a response."""
     return MESSAGE_PREFIX + task_id
 
 
 def input_id(task_id: str) -> str:
-    """Name the message that a response was given."""
+    """Name the input message of a response."""
     return INPUT_PREFIX + task_id
 
 

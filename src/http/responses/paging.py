@@ -22,7 +22,7 @@ PARAMETERS = (
 
 
 def page(query: Query, names: Sequence[str]) -> tuple[range, bool]:
-    """Say which of the named items are wanted, all without a `limit`, and whether there are more of them.
+    """Say which of the named items are wanted, all without a `limit`, and whether more follow.
 
     Raises Refusal (400) for a bad value, and for an `after` that names none of them.
     """

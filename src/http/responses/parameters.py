@@ -1,7 +1,7 @@
-"""The fields of `POST /v1/responses` that are not honoured, with what may stand in them: OpenAI's own defaults.
+"""The fields of `POST /v1/responses` that are not honoured, and their allowed values: OpenAI's own defaults.
 
-Anything else is refused by name. Together with `fields.NewResponseFields` the table has each parameter of the SDK's
-`responses.create`; a test made from its signature holds it to that.
+Any other value is refused by name. The table and `fields.NewResponseFields` together have each parameter of the SDK's
+`responses.create`. A test compares them with its signature.
 """
 
 import json
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from ..problems import FieldError, named
 
-# By field, the values that may stand in it besides null; or the same for each field of an object.
+# The values that a field may have besides null, or the same for each field of an object.
 Passing = tuple[object, ...] | Mapping[str, tuple[object, ...]]
 
 DEFAULTS: Mapping[str, Passing] = {
@@ -27,8 +27,8 @@ DEFAULTS: Mapping[str, Passing] = {
     "prompt_cache_options": {"mode": ("implicit",), "comparison_response_id": (), "prewarm": (False,)},
     "prompt_cache_retention": (),
     "safety_identifier": (),
-    # `flex` allows an answer to take its time, as each one may here. The answer says `default`, as OpenAI's does where
-    # that is how a request was served.
+    # `flex` lets an answer take its time, as every answer here may. The answer says `default`, as OpenAI's does for a
+    # request that was served that way.
     "service_tier": ("auto", "default", "flex"),
     "stream_options": {"include_obfuscation": (False,)},
     "text": {"format": ({"type": "text"},), "verbosity": ("medium",)},
@@ -40,19 +40,19 @@ DEFAULTS: Mapping[str, Passing] = {
     "user": (),
 }
 
-# Fields of objects some of whose fields are honoured.
+# The other fields of objects with some honoured fields.
 REASONING: Mapping[str, tuple[object, ...]] = {"summary": (), "generate_summary": (), "context": (), "mode": ()}
 
 
 def refused(body: Mapping[str, object]) -> Iterator[FieldError]:
-    """Find what is not honoured among the fields of the table."""
+    """Find fields of the table with values that are not honoured."""
     for name, value in body.items():
         if name in DEFAULTS:
             yield from misfits(name, value, DEFAULTS[name])
 
 
 def misfits(name: str, value: object, passing: Passing) -> Iterator[FieldError]:
-    """Find what stands in a field and may not."""
+    """Find values that a field may not have."""
     if value is None:
         return
     if isinstance(passing, tuple):
@@ -66,7 +66,7 @@ def misfits(name: str, value: object, passing: Passing) -> Iterator[FieldError]:
 
 
 def schema(passing: Passing) -> dict[str, object]:
-    """Describe what may stand in a field, in JSON Schema."""
+    """Describe the allowed values of a field, in JSON Schema."""
     if isinstance(passing, tuple):
         return {"enum": [*passing, None]}
     inner = {name: schema(values) for name, values in passing.items()}
@@ -80,5 +80,5 @@ def _takes(passing: tuple[object, ...]) -> str:
 
 
 def _same(one: object, other: object) -> bool:
-    """Compare as JSON does: 1 is no true, but 0.0 is 0."""
+    """Compare as JSON does: 1 is not true, but 0.0 is 0."""
     return one == other and isinstance(one, bool) == isinstance(other, bool)

@@ -1,4 +1,4 @@
-"""`input` of `POST /v1/responses`: a text, or messages of text only. Pure."""
+"""`input` of `POST /v1/responses`: a text, or messages that contain only text. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,14 +10,14 @@ _ROLES = {"user": "user", "system": "system", "developer": "system"}
 
 
 class Prompt(NamedTuple):
-    """What is to be worked on, and what a system or developer message says is to be done; None without one."""
+    """The text to work on, and the text of a system or developer message, None without one."""
 
     text: str
     system: str | None
 
 
 def read(value: object) -> Prompt:
-    """Read the field. Raises Refusal (400), which names what is not supported, or what is wrong."""
+    """Read the field. Raises Refusal (400), which names what is unsupported or wrong."""
     if isinstance(value, str):
         return Prompt(value, None)
     if not isinstance(value, Sequence):
@@ -38,7 +38,7 @@ def read(value: object) -> Prompt:
 
 
 def _role(item: Mapping[str, object], path: str) -> str:
-    """Return `user` or `system` of a message of text."""
+    """Return the role of a text message, `user` or `system`."""
     if item.get("type") not in (None, "message"):
         raise _refusal(f"{path}.type", "is supported here only as message", UNSUPPORTED_PARAMETER)
     role = item.get("role")

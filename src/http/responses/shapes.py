@@ -1,4 +1,4 @@
-"""The shapes of the answers of `/v1/responses`: OpenAI's Response object, whole, and what is around it."""
+"""The shapes of the answers of `/v1/responses`: OpenAI's whole Response object, and the answers around it."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypedDict

@@ -1,7 +1,7 @@
 """A response's events as they happen: `GET …?stream=true`, and `POST` with `stream: true`.
 
-A stream that ends before the response does says so with an error and breaks its connection off: the SDKs take a clean
-end for success.
+A stream that ends before the response sends an error and breaks off its connection, because the SDKs take a clean end
+for success.
 """
 
 import json
@@ -33,7 +33,7 @@ _INTERRUPTED = (
     "The stream ended before the response did. Go on with stream=true and starting_after, the number of the last "
     "event that came."
 )
-# Stands for the text where it goes: no text that a client sent holds NUL, and no other field has it.
+# Marks the place of the text. No client text contains NUL, and no other field has it.
 _HERE = "\0"
 _ENDS = {"completed": "response.completed", "incomplete": "response.incomplete"}
 
@@ -47,13 +47,13 @@ def is_wanted(query: Query) -> bool:
 
 
 def check_obfuscation(query: Query) -> None:
-    """Take `include_obfuscation` where it asks for none. Raises Refusal (400)."""
+    """Accept `include_obfuscation` only if it is false. Raises Refusal (400)."""
     if query.get("include_obfuscation", "false") != "false":
         raise _refused("include_obfuscation", "is supported here only as false")
 
 
 def first_number(query: Query) -> int:
-    """Read `starting_after`: the number of the first event that is wanted. Raises Refusal (400)."""
+    """Read `starting_after`, and return the number of the first event to send. Raises Refusal (400)."""
     text = query.get("starting_after")
     if text is None:
         return 0
@@ -63,14 +63,14 @@ def first_number(query: Query) -> int:
 
 
 async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
-    """Open the stream of a response from the event `first` on. Raises Refusal (404, or 400 without such an event)."""
+    """Open the stream of a response from event `first` on. Raises Refusal (404, or 400 without such an event)."""
     merged = task.options.reduce is Reduce.MERGE
     asked = 0 if merged else max(0, first - FIRST_DELTA)
     opening = await exchange.api.store.opening(task.task_key, asked)
     if opening is None:
         raise no_task()
     look, following = opening.look, min(asked, opening.ready)
-    if following < asked:  # it is behind all deltas; what was read there is behind a gap
+    if following < asked:  # the event comes after all deltas, and the outputs read come after a gap
         look = replace(look, outputs=(), all_read=True)
     if first > _standing(replace(look, all_read=True), opening.ready, merged=merged).length:
         raise _refused("starting_after", "is the sequence_number of no event that this response has had")
@@ -79,7 +79,7 @@ async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
 
 
 async def new_stream(exchange: Exchange, task: Task) -> Reply:
-    """Open the stream of a response that was accepted a moment ago, without asking the database."""
+    """Open the stream of a response that was just accepted, without a D1 call."""
     look = Look(
         state=State(0, task.status, started=False),
         pulse=Pulse(task.mark, task.status, task.route),
@@ -99,14 +99,14 @@ async def new_stream(exchange: Exchange, task: Task) -> Reply:
 
 
 def _standing(look: Look, ready: int, *, merged: bool) -> Standing:
-    """Say which events there are. `ready` pieces of the text are known."""
+    """Say which events exist. `ready` pieces of the text are known."""
     if merged:
         ready = 1 if look.state.status is Status.COMPLETED else 0
     return Standing(look.state.status, look.state.started, ready, merged or look.all_read)
 
 
 async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
-    """Write the stream. However it ends, a client can tell whether the response has ended with it."""
+    """Write the stream. However it ends, a client can tell whether the response has ended."""
     between = True
     try:
         async with aclosing(_events(exchange, task, follower, first)) as events:
@@ -119,7 +119,7 @@ async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int)
         exchange.api.log.failure("stream_broken", error, task=task.task_key)
     else:
         return
-    if not between:  # the database went away within a text of several parts: half an event is an error of its own
+    if not between:  # the database failed within a text of several parts: half an event is an error of its own
         yield sse.CLOSED
     detail = {"message": _INTERRUPTED, "type": "server_error", "param": None, "code": "stream_interrupted"}
     yield sse.event("error", {"type": "error", "error": detail})
@@ -127,11 +127,11 @@ async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int)
 
 
 class _EndedEarly(Exception):
-    """The invocation's allowance, the key, the task or the database is not there any more."""
+    """The invocation's allowance ran out, the key is no longer valid, or the task or the database is gone."""
 
 
 async def _events(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
-    """Write the events from `first` on. Raises _EndedEarly where the last one is not among them."""
+    """Write the events from `first` on. Raises _EndedEarly if the last event is not among them."""
     api, merged = exchange.api, task.options.reduce is Reduce.MERGE
     async with aclosing(follower.looks()) as looks:
         async for look in looks:
@@ -143,7 +143,7 @@ async def _events(exchange: Exchange, task: Task, follower: Follower, first: int
             ended = standing.status.terminal and standing.all_known
             if ended:
                 read = await api.store.task(task.task_key)
-                if read is None or read.status is not standing.status:  # erased, or put back, a moment ago
+                if read is None or read.status is not standing.status:  # erased or retried a moment ago
                     break
                 task = read
             writer = await _writer(api, task, ended=ended)
@@ -162,13 +162,13 @@ async def _events(exchange: Exchange, task: Task, follower: Follower, first: int
 
 
 async def _writer(api: Api, task: Task, *, ended: bool) -> "Writer":
-    """Make what writes the next events. Raises Refusal (404)."""
+    """Make the writer of the next events. Raises Refusal (404)."""
     large = ended and task.status is Status.COMPLETED and task.result is None
     return Writer(api, task, await chunk_index(api.store, task) if large else None)
 
 
 def _piece(delta: int, output: str) -> str:
-    """Return what an output adds to the text: added up, the deltas are the result."""
+    """Return what an output adds to the text. All deltas together are the result."""
     return (CONCAT_SEPARATOR if delta else "") + output
 
 
@@ -181,21 +181,21 @@ def _refused(field: str, message: str) -> Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Writes the events of one response. `task` is as it was read last; `large` says where a large text is."""
+    """Writes the events of one response. `task` is the last version read. `large` is set for a large text."""
 
     api: Api
     task: Task
     large: ChunkIndex | None = None
 
     def has_room(self, event: ResponseEvent, delta: str | None) -> bool:
-        """Whether the invocation's allowance lets the whole event be read: no stream is to end within one."""
+        """Whether the invocation's allowance suffices for the whole event: no stream may end within one."""
         if self.large is None or delta is not None or event.kind in BEFORE_TEXT:
             return True
         reads = sum(1 for _ in self.large.pages())
         return self.api.meter.subrequests + reads <= limits.SUBREQUESTS[self.api.settings.plan]
 
     async def write(self, event: ResponseEvent, delta: str | None = None) -> AsyncGenerator[str]:
-        """Write an event; `delta` is the piece of the text that it brings, None for the whole result."""
+        """Write an event. `delta` is the piece of the text that it brings, None for the whole result."""
         name, held = self._data(event.kind, delta)
         data = {"type": name, "sequence_number": event.number, **held}
         if delta is not None:
@@ -204,7 +204,7 @@ class Writer:
         before, here, after = json.dumps(data, ensure_ascii=False).partition(json.dumps(_HERE))
         opening = sse.opened(name) + sse.escaped(before)
         if here:
-            # The first part is read before the event is opened: a database that is away is found out between events.
+            # The first part is read before the event is opened, so that a failing database is noticed between events.
             async with aclosing(self._result()) as result:
                 async for part in result:
                     yield opening + sse.escaped(part)
@@ -220,7 +220,7 @@ class Writer:
             yield part
 
     def _data(self, kind: Kind, delta: str | None) -> tuple[str, dict[str, object]]:
-        """Return an event's name and what it holds."""
+        """Return an event's name and its data."""
         at = {"output_index": 0}
         of_part: dict[str, object] = {"item_id": message_id(self.task.id), **at, "content_index": 0}
         held: dict[str, object]
@@ -244,7 +244,7 @@ class Writer:
             case Kind.END:
                 view = response_view(self.task, self.api)
                 held = {"response": {**view, "output": _with_text(view["output"])}}
-        # A cancelled one ends as a failed one: OpenAI has no event of that name.
+        # A cancelled response ends like a failed one: OpenAI has no event for it.
         name = _ENDS.get(status_of(self.task), "response.failed") if kind is Kind.END else kind.value
         return name, held
 
@@ -260,7 +260,7 @@ def _with_text(output: list[OutputMessageView]) -> list[OutputMessageView]:
 
 
 def _at_first(task: Task, status: Status) -> Task:
-    """A task as it was before anything came of it, whatever has since: so that its first events stay the same."""
+    """Return a task as it was at first, whatever has happened since, so that its first events stay the same."""
     return replace(
         task,
         status=status,

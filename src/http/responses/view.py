@@ -1,4 +1,4 @@
-"""A task as a Response object of OpenAI's API, whole: strict clients want each field, whatever it means here."""
+"""A task as OpenAI's whole Response object: strict clients expect every field, even those without meaning here."""
 
 from collections.abc import Mapping
 from typing import Literal, cast
@@ -35,10 +35,10 @@ _STATUSES: Mapping[Status, ResponseStatus] = {
     Status.CANCELLED: "cancelled",
 }
 _RATE_LIMITS = frozenset({TaskCode.MODEL_RATE_LIMITED, TaskCode.MODEL_QUOTA_EXHAUSTED})
-# OpenAI's defaults, shown where the request did not say.
+# OpenAI's defaults, shown if the request gave none.
 _TEMPERATURE, _TOP_P = 1.0, 1.0
 
-# What a request may not ask for, and a response shows as null.
+# Fields that a request may not set, and that a response shows as null.
 _NEVER = (
     "max_tool_calls",
     "previous_response_id",
@@ -97,15 +97,15 @@ def response_view(task: core.Task, api: Api) -> ResponseView:
 
 
 def status_of(task: core.Task) -> ResponseStatus:
-    """Say where a task stands, in OpenAI's words."""
+    """Say how a task stands, in OpenAI's words."""
     return "incomplete" if _is_incomplete(task) else _STATUSES[task.status]
 
 
 def output_view(task: core.Task) -> list[OutputMessageView]:
-    """Show what came out: one message of one text once the task has completed, else nothing."""
+    """Show the output: one message with one text if the task has completed, else nothing."""
     if task.status is not Status.COMPLETED:
         return []
-    assert not isinstance(task.result, tuple)  # `reduce: none` is not taken here
+    assert not isinstance(task.result, tuple)  # `reduce: none` is not accepted here
     text = OutputTextView(type="output_text", text=task.result or "", annotations=[], logprobs=[])
     status: Literal["completed", "incomplete"] = "incomplete" if _is_incomplete(task) else "completed"
     message = OutputMessageView(id=message_id(task.id), type="message", status=status, role="assistant", content=[text])
@@ -117,7 +117,7 @@ def _is_incomplete(task: core.Task) -> bool:
 
 
 def _incomplete(task: core.Task) -> IncompleteDetailsView | None:
-    """Say why outputs were cut off: by a filter if one of those was that make the result."""
+    """Say why outputs were cut off: by a filter if that cut off an output that makes the result."""
     if not _is_incomplete(task):
         return None
     return IncompleteDetailsView(reason="content_filter" if task.filtered else "max_output_tokens")
