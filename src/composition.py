@@ -262,7 +262,8 @@ def bound(bindings: Bindings) -> BoundRoutes:
 def _provider(settings: Settings, bindings: Bindings, runtime: Runtime) -> Provider:
     match settings.provider:
         case "demo":
-            # A twentieth of the whole import, for trials. The others belong to the path of each request: see 0033.
+            # The demo provider is a twentieth of the whole import and serves trials only. The others serve every
+            # request: see 0033.
             from .inference.demo import DemoProvider  # noqa: PLC0415
 
             return DemoProvider()

@@ -270,7 +270,7 @@ SAMPLE_TASKS_MOST = {"free": 1_000, "paid": 10_000}  # unfinished tasks that are
 METRICS_TENANTS_MOST = 20  # the tenants whose use of their limits is shown: those with the highest use
 METRICS_TENANTS_READ = 1_000
 
-# --- What somebody asks for, where cron, queue or alarms do not come ---------------------------------------
+# --- Requests that replace cron, queue or alarms -----------------------------------------------------------
 LATE_TASK_SECONDS = 60.0  # a poll dispatches a task without a worker that has been due for so long; once in this time
 SENDS_IN_VAIN = 2  # so often a task is dispatched again before the request that asks for it works on it
 STAND_IN_SECONDS = 20.0  # how long calls may go on after a poll's answer; platform: waitUntil is cut 30 s after it

@@ -1,4 +1,4 @@
-"""Tells a worker that died from a task that kills its workers.
+"""Distinguishes a worker that died from a task that kills its workers.
 
 A stall is a claim that ended without a finished call. The first claim makes as many calls at a time as usual. After it
 the task is taken over at once, with half as many calls. Each later claim waits longer and makes fewer. The last one

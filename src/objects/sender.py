@@ -1,4 +1,4 @@
-"""Starts the Durable Objects of tasks, tells them that tasks have ended, and waits at them for news of tasks."""
+"""Starts the Durable Objects of tasks, tells them that their tasks have ended, and waits at them for later writes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What was last seen of the deployment's triggers, and the sending of tasks that somebody asks for."""
+"""What was last seen of the deployment's triggers, and the dispatch of late tasks that requests ask for."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,7 +14,7 @@ LATE_MS = round(limits.LATE_TASK_SECONDS * 1000)
 
 
 class Seen(StrEnum):
-    """What is noted: a sweep, whoever began it; a queue's batch; an object's alarm; a request that began a sweep."""
+    """What is noted: a sweep of any origin, a queue's batch, an object's alarm, a request that began a sweep."""
 
     SWEEP = "sweep"
     QUEUE = "queue"
@@ -23,7 +23,7 @@ class Seen(StrEnum):
 
 
 class Backlog(NamedTuple):
-    """The tasks that go on. `oldest_ms` is the age of the oldest pending one, None without any."""
+    """The unfinished tasks. `oldest_ms` is the age of the oldest pending one, None without any."""
 
     pending: int
     processing: int
@@ -31,18 +31,18 @@ class Backlog(NamedTuple):
 
 
 def note(what: Seen) -> BoundStatement:
-    """Make the statement that notes a trigger, to go along with others."""
+    """Make the statement that notes a trigger. It runs along with others."""
     seconds = limits.SWEEP_SEEN_SECONDS if what is Seen.SWEEP else limits.SEEN_SECONDS
     return sql.SEE.bind(what=what, apart_ms=round(seconds * 1000))
 
 
 class SeenStore(Store):
-    """What tells whether triggers come, each one call to D1."""
+    """Reads and notes whether triggers come. Each method is one call to D1."""
 
     async def take_turn(self, what: Seen, apart_seconds: float) -> int:
-        """Take the turn for something that happens at most once in this time: 0. Else the milliseconds to the next.
+        """Take the turn for something that happens at most once in `apart_seconds`.
 
-        A turn whose answer was lost counts as taken by somebody else.
+        Return 0, or the milliseconds to the next turn. A turn whose answer was lost counts as taken by another request.
         """
         apart_ms = round(apart_seconds * 1000)
         taken, turn = await self._database.run(
@@ -51,17 +51,17 @@ class SeenStore(Store):
         return 0 if taken else max(1, columns.whole(turn[0], "left_ms"))
 
     async def outlook(self) -> tuple[dict[Seen, int], Backlog]:
-        """Read when each trigger was last seen (milliseconds since the epoch), and what there is to do."""
+        """Read when each trigger was last seen (milliseconds since the epoch), and the backlog."""
         seen, (row,) = await self._database.run(sql.SEEN.bind(), sql.BACKLOG.bind())
         times = {Seen(columns.text(one, "what")): columns.whole(one, "at") for one in seen}
         oldest = columns.maybe_whole(row, "oldest_ms")
         return times, Backlog(columns.whole(row, "pending"), columns.whole(row, "processing"), oldest)
 
     async def nudge(self, task_key: TaskKey, delay_ms: int) -> bool:
-        """Take on the sending of a late task; the sweep looks again after `delay_ms`, and not within LATE_MS.
+        """Take the dispatch of a late task. The sweep looks again after `delay_ms`, and not within LATE_MS.
 
-        A task that was sent off in vain before it may find at any time. False: it is not late any more, or somebody
-        else took it on.
+        The sweep may look at any time at a task that was dispatched in vain before. False: the task is not late any
+        more, or another request took its dispatch.
         """
         (taken,) = await self._database.run(
             sql.NUDGE.bind(
@@ -74,5 +74,5 @@ class SeenStore(Store):
         return bool(taken)
 
     async def unsent(self, task_key: TaskKey) -> None:
-        """Give a task to the sweep at once whose sending was taken on, and which no route took."""
+        """Make the sweep dispatch a task at once, because its dispatch was taken and no route accepted it."""
         await self._database.run(sql.UNSENT.bind(task_key=task_key))

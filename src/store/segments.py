@@ -22,7 +22,7 @@ from .claims import CallKey, Output
 
 
 class Piece(NamedTuple):
-    """What one statement adds: outputs of one level. `places`, `sizes` and `body` are what the database takes."""
+    """What one statement adds: outputs of one level. `places`, `sizes` and `body` are parameters of the statement."""
 
     level: int
     places: str
@@ -31,10 +31,10 @@ class Piece(NamedTuple):
 
 
 def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
-    """Pack the outputs of a write into pieces: each of one level, and small enough for a bound parameter.
+    """Pack the outputs of a write into pieces, each of one level and small enough for a bound parameter.
 
-    `tries` says how many of the outputs were told by each earlier try of the same write, which may have landed, or may
-    land yet. What a try told first makes pieces of its own, so that they are the same ones in each later try.
+    `tries` says how many outputs each earlier try of the same write had. Such a try may have landed, or may still land.
+    The outputs that a try added make pieces of their own, so that each later try has the same pieces.
     """
     bounds = sorted({0, *tries, len(outputs)})
     told = [outputs[first:behind] for first, behind in pairwise(bounds)]
@@ -69,7 +69,7 @@ def _numbers(numbers: Iterable[int]) -> str:
 
 
 def _parts(outputs: Iterable[Output]) -> Iterator[tuple[list[Output], list[bytes]]]:
-    """Split outputs, each written as an entry, where they grow too large together."""
+    """Split outputs, each written as an entry, into parts of limited size."""
     part: list[Output] = []
     entries: list[bytes] = []
     size = 0

@@ -119,7 +119,7 @@ WITHDRAW = statement(f"DELETE FROM tasks WHERE id = :task_key AND NOT {_SHARED}"
 # Deletes the parts if the task's row is gone.
 WITHDRAW_PARTS = delete_parts("=", ":task_key", "AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)")
 
-# --- A task put back -------------------------------------------------------------------------------------
+# --- A retried task --------------------------------------------------------------------------------------
 
 # All calls of an ended task, and the least number of calls that it still needs.
 SPENT = "(calls_settled + calls_in_doubt + json_array_length(in_flight))"
