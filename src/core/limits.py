@@ -103,7 +103,7 @@ WINDOW_CHUNKS_LEAST = 40  # chunks that a claim reads at least, if the text fits
 MERGE_CALLS_READ = 32  # merge calls whose outputs a run reads at once
 OUTPUTS_KEPT_CHARS = 4_000_000  # merge outputs that a run keeps in memory; it reads the others again
 ANSWER_CHARS_AT_ONCE = 2_000_000  # of outputs that an answer reads at once: a longer one is sent in parts
-STORE_SENDS = 3  # a write is sent at most this often; every write is safe to send again
+STORE_SENDS = 3  # a write is sent at most so many times; every write is safe to send again
 STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # an unanswered call is given up after this; its write may still land, even later
 STORE_SECONDS_OF_REQUEST = 10.0  # the same for the HTTP API, where a client waits
@@ -272,7 +272,7 @@ METRICS_TENANTS_READ = 1_000
 
 # --- Requests that replace cron, queue or alarms -----------------------------------------------------------
 LATE_TASK_SECONDS = 60.0  # a poll dispatches a task without a worker that has been due for so long; once in this time
-SENDS_IN_VAIN = 2  # so often a task is dispatched again before the request that asks for it works on it
+SENDS_IN_VAIN = 2  # after so many dispatches in vain, a request works on the task itself
 STAND_IN_SECONDS = 20.0  # how long calls may go on after a poll's answer; platform: waitUntil is cut 30 s after it
 ASKED_SWEEP_APART_SECONDS = 30.0  # `POST /api/sweep` runs at most once in this time
 ASKED_SWEEP_SECONDS = 25.0  # how long such a sweep starts calls; it answers when the last call has ended

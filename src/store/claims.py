@@ -178,7 +178,7 @@ class Progress:
 
     outputs: Sequence[Output] = ()
     tries: Sequence[int] = ()  # how many outputs each earlier one of these writes had
-    first_step: int | None = None  # number of the first of these writes; None: there was none
+    first_step: int | None = None  # number of the first of these writes; None: this is the first
     failures: Sequence[FailedCall] = ()
     merges: Sequence[MergeLevel] = ()  # planned levels that are not written yet
     in_flight: Sequence[CallKey] = ()  # announced calls

@@ -40,7 +40,7 @@ DEFAULTS: Mapping[str, Passing] = {
     "user": (),
 }
 
-# The other fields of objects with some honoured fields.
+# Allowed values of the fields of `reasoning` that are not honoured.
 REASONING: Mapping[str, tuple[object, ...]] = {"summary": (), "generate_summary": (), "context": (), "mode": ()}
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 type Value = str | int | float | None
 
-# Text, names and comments come before the parameters, because a colon or question mark means nothing in them.
+# The pattern matches texts, names and comments first: a colon or question mark in them is no parameter.
 _TOKENS = re.compile(
     r"""
       '(?: [^'] | '' )*'
