@@ -158,7 +158,7 @@ class StoreQuotaExhausted(StoreUnavailable):
 class StoreFull(StoreUnavailable):
     """The database has no space for what a write would add, and that send changed nothing. Reads and erasures go on.
 
-    Sending again at once does not help. Space returns when something is erased, or when the account gets more.
+    Sending again at once does not help. There is space again when something is erased, or when the account gets more.
     """
 
     code = "storage_full"

@@ -31,7 +31,7 @@ class Scope(StrEnum):
     OPERATOR = "operator"
 
 
-# The scopes that stay within the key's own tenant. The API gives keys only these.
+# The scopes that stay within the key's own tenant. The API gives no other scopes to a key.
 OWN_SCOPES = (Scope.READ, Scope.WRITE, Scope.ADMIN)
 
 

@@ -290,7 +290,7 @@ DELIVERIES_AT_ONCE = 5  # platform: six connections of one invocation may wait f
 DELIVERY_START_SECONDS = 10.0  # a sender starts attempts for this long; platform: waitUntil has 30 s
 DELIVERIES_A_SWEEP = {"free": 5, "paid": 100}
 DELIVERIES_OF_ENDPOINT = 20  # that one sweep takes, if the endpoint's last attempt failed
-DELIVERIES_WALK_MOST = 500  # of a tenant or an endpoint that one sweep reads; and that one statement ends
+DELIVERIES_WALK_MOST = 500  # deliveries of a tenant or endpoint that one sweep reads, and that one statement ends
 # After each failure in a row; the last value repeats. Together they take most of a day.
 DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)
 DELIVERY_SECONDS_MOST = 86_400.0  # from its beginning to the last attempt

@@ -36,9 +36,9 @@ def reads_left(task: Task, reads_after: int) -> int:
 
 
 def sparing_seconds(left_seconds: float, reads: int) -> float:
-    """Return the pause before the next of `reads` reads. Each pause is thrice the last. The last read is at the end.
+    """Return the pause before the next of `reads` reads. The last read comes at the end of the wait.
 
-    A wait of 25 s with four reads makes them after 0.6, 2.5, 8.1 and 25 s.
+    Each pause is thrice the one before. A wait of 25 s with four reads makes them after 0.6, 2.5, 8.1 and 25 s.
     """
     pause = left_seconds * (_SPARING_GROWTH - 1) / (_SPARING_GROWTH**reads - 1)
     return max(pause, limits.WAIT_POLL_SECONDS)

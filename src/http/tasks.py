@@ -121,7 +121,7 @@ async def cancel(exchange: Exchange) -> Reply:
 
 
 async def erase(exchange: Exchange) -> Reply:
-    """Erase a task with everything that it has. A worker that has it finds its claim gone."""
+    """Erase a task with everything that it has. If a worker works on it, that worker finds its claim gone."""
     # Check first that it exists, to distinguish an erasure with a lost answer from an erasure of nothing.
     if not await exchange.api.store.is_there(exchange.task_key) or not await acts.erase_task(
         exchange.api, exchange.task_key

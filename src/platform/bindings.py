@@ -19,7 +19,7 @@ def bindings(env: "Env") -> Bindings:
     """Collect the bindings, None for those that the environment lacks.
 
     The SDK's wrapper of `env` asks JavaScript a dozen questions about each binding. So the bindings that every
-    invocation uses are taken from the object that it wraps.
+    invocation uses are taken from the wrapped `env`.
     """
     return Bindings(
         database=_bound(env, "DB", BoundD1, needed=True),

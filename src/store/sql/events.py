@@ -18,7 +18,7 @@ SELECT * FROM ({stored("0", first=":next", last=":next")})
 WHERE (SELECT completed FROM tasks WHERE id = :task_key) > :known
 """)
 
-# Reads what places the chunks in the input.
+# Reads the cuts and the overlap, which place the chunks in the input.
 CUTS = statement("SELECT cuts, overlap FROM texts WHERE task_id = :task_key")
 
 # Counts the chunks with an output before the first chunk without one. It loads no text.
