@@ -294,7 +294,7 @@ DELIVERIES_WALK_MOST = 500  # deliveries of a tenant or endpoint that one sweep 
 # After each failure in a row; the last value repeats. Together they take most of a day.
 DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)
 DELIVERY_SECONDS_MOST = 86_400.0  # from its beginning to the last attempt
-DELIVERY_SECONDS_KEPT = 90_000.0  # then a delivery is given up that was never tried because its endpoint was paused
+DELIVERY_SECONDS_KEPT = 90_000.0  # then a delivery is given up that could not be tried because its endpoint was paused
 DELIVERY_RETRY_AFTER_SECONDS_MOST = 3_600.0
 DELIVERY_ATTEMPTS_SHOWN = 20
 BREAKER_FAILURES = 5  # failed attempts in a row: then an endpoint rests, and one attempt at a time probes it

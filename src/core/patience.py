@@ -101,7 +101,7 @@ class Patience:
     def narrow(self, now: float) -> bool:
         """Whether only one call at a time may start.
 
-        That is so when the model is away for this task, or away for others while this task has not called it yet.
+        That is so when the model is away for this task, or away for others before this task's own calls show anything.
         """
         self._hear()
         return self._own.away or self._new_to_it(now)
