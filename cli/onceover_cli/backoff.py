@@ -1,4 +1,4 @@
-"""How long to wait for a server that is away: pauses that double, half of each by chance, until patience ends."""
+"""How long to wait for a server that does not answer. Each pause doubles, and half of each pause is random."""
 
 import random
 import time
@@ -37,12 +37,12 @@ class Backoff:
         self._failed_at, self._failures = None, 0
 
     def pause(self, error: Unreachable | Refused) -> float:
-        """Return the seconds to wait before the next attempt. Raises `error` when patience is at its end."""
+        """Return the seconds to wait before the next attempt. Raises `error` once the patience is used up."""
         now = self._clock()
         if self._failed_at is None:
             self._failed_at = now
         asked = error.retry_seconds if isinstance(error, Refused) else None
-        # Several clients that lost the same server should not come back at the same moment. Not for cryptography.
+        # The random half spreads out clients that lost the same server at one moment. It is not for cryptography.
         own: float = min(MOST_SECONDS, FIRST_SECONDS * 2**self._failures) * (0.5 + random.random() / 2)  # noqa: S311
         seconds = max(own, asked or 0.0)
         if now + seconds - self._failed_at > self._patience:

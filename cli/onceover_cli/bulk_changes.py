@@ -1,4 +1,4 @@
-"""Changes of many tasks: in rounds of a hundred, of one tenant or of all, one after the other."""
+"""Changes of many tasks, a hundred a request, for one tenant or for all tenants in turn."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _SUMS: Final = ("tasks", "minimumCalls", "maximumCalls")
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """A change of many tasks: its path, the field that counts what was done, and the words for it."""
+    """One kind of change of many tasks: its path, the field that counts the changed tasks, and its wording."""
 
     path: str
     counts: str
@@ -32,7 +32,7 @@ CANCEL: Final = Bulk("/api/tasks/cancel", "cancelled", "cancelled", "There are m
 
 
 def plan(api: Api, bulk: Bulk, filters: Json) -> Json:
-    """Ask what a change would come to: of all tenants the sums, with each tenant's own."""
+    """Ask what a change would do, without doing it. For all tenants the answer has sums and a plan for each tenant."""
     if api.tenant != ALL_TENANTS:
         return api.ask("POST", bulk.path, body={**filters, "dryRun": True})
     found = list(_plans(api, bulk, filters))
@@ -41,7 +41,7 @@ def plan(api: Api, bulk: Bulk, filters: Json) -> Json:
 
 
 def _plans(api: Api, bulk: Bulk, filters: Json) -> Iterator[Json]:
-    """Give what it would come to for each tenant that has something to do."""
+    """Yield the plan of each tenant that the change would touch."""
     cursor: str | None = ""
     while cursor is not None:
         page = api.ask("POST", bulk.path, params={"cursor": cursor}, body={**filters, "dryRun": True})
@@ -51,7 +51,7 @@ def _plans(api: Api, bulk: Bulk, filters: Json) -> Iterator[Json]:
 
 
 def described(found: Json) -> str:
-    """Say what it would come to."""
+    """Describe a plan in words."""
     tasks = many(found["tasks"], "task") + (" or more" if found["more"] else "")
     if "maximumCalls" not in found:
         return f"{tasks}\n"
@@ -59,7 +59,7 @@ def described(found: Json) -> str:
 
 
 def carry_out(api: Api, bulk: Bulk, filters: Json) -> tuple[Json, CommandError | None]:
-    """Change as many tasks as there are, and say what ended it early. Raises what the first request raises."""
+    """Change all tasks that match. Return the error that stopped it, if any. Raises what the first request raises."""
     if api.tenant != ALL_TENANTS:
         found = plan(api, bulk, filters)
         return _rounds(api, bulk, filters, found["tasks"])
@@ -72,7 +72,7 @@ def carry_out(api: Api, bulk: Bulk, filters: Json) -> tuple[Json, CommandError |
             except (Refused, Unreachable) as error:
                 changed, stopped = {bulk.counts: 0, "more": True}, error
         done.append({"tenant": one["tenant"], **changed})
-        # A tenant that has reached a limit of its own keeps no other one from being served.
+        # A tenant that has reached a limit of its own must not stop the change for the other tenants.
         if isinstance(stopped, Refused) and stopped.status == 429:
             continue
         if stopped is not None:
@@ -82,10 +82,10 @@ def carry_out(api: Api, bulk: Bulk, filters: Json) -> tuple[Json, CommandError |
 
 
 def _rounds(api: Api, bulk: Bulk, filters: Json, most: int) -> tuple[Json, CommandError | None]:
-    """Change as many tasks of a tenant as there were, and say what ended it early. Raises what the first one raises.
+    """Change all matching tasks of a tenant. Return the error that stopped it. Raises what the first request raises.
 
-    A task that fails again at once is found again by the next request, so without `most` this would go on, and cost,
-    for as long as tasks fail.
+    A task that fails again at once matches the next request again. Without `most` this loop, and its cost, would last
+    as long as tasks fail.
     """
     count, more, is_first = 0, False, True
     while count < most and (is_first or more):

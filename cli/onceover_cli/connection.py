@@ -1,4 +1,4 @@
-"""One deployment: where it is, who asks, and how a request becomes JSON or an error that says what to do."""
+"""One deployment: its address, its key, and requests that return JSON or an error that says what to do."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from .shapes import Json
 
 DEFAULT_URL = "http://127.0.0.1:8787"
 CONNECT_SECONDS = 10.0
-# A held poll takes 25 s, and so may a cancellation.
+# The server holds a poll for up to 25 s. A cancellation may take as long.
 READ_SECONDS = 40.0
 EVENT_BYTES_MOST = 64_000_000  # the last event carries the whole result
 # The server sends at least a comment every 15 s.
@@ -26,24 +26,24 @@ EVENT_SILENCE_SECONDS = 45.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A deployment's URL, without a slash at its end, and the key to show there."""
+    """A deployment's URL without a final slash, and the key to send there."""
 
     url: str
     key: str | None = field(default=None, repr=False)
 
     @property
     def is_local(self) -> bool:
-        """Whether it is this machine, as under `make dev`."""
+        """Whether the URL leads to this machine, as under `make dev`."""
         return urlsplit(self.url).hostname in {"127.0.0.1", "localhost", "::1"}
 
     @property
     def is_open(self) -> bool:
-        """Whether a key sent there could be read on its way."""
+        """Whether others on the network could read a key that is sent there."""
         return not self.is_local and urlsplit(self.url).scheme != "https"
 
 
 def place(url: str | None, key: str | None) -> Place:
-    """Check where to ask, and with which key. Raises `CommandError`."""
+    """Check the address and the key. Raises `CommandError`."""
     text = (url or DEFAULT_URL).strip().rstrip("/")
     try:
         parts = urlsplit(text)
@@ -64,7 +64,7 @@ def place(url: str | None, key: str | None) -> Place:
 class Api:
     """A client of one deployment. Use it as a context manager. `transport` is for tests.
 
-    `tenant` is whose tasks are meant if not the key's own; each request names it.
+    `tenant` names the tenant whose tasks are meant, if it is not the key's own. Every request sends it.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class Api:
         if where.key is not None:
             headers["Authorization"] = f"Bearer {where.key}"
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-        # A redirect is not followed: it would carry the key to wherever it leads.
-        # A proxy cannot reach this machine. What it is for, it is used for.
+        # Redirects are not followed, because they would carry the key elsewhere. A proxy is not used for this machine,
+        # which it cannot reach. It is used for every other address.
         try:
             self._http = httpx2.Client(
                 base_url=where.url,
@@ -100,7 +100,7 @@ class Api:
 
     @contextmanager
     def acting_for(self, tenant: str) -> Iterator[Self]:
-        """Mean another tenant's tasks for a while."""
+        """Act for another tenant within the block."""
         before, self.tenant = self.tenant, tenant
         try:
             yield self
@@ -108,7 +108,7 @@ class Api:
             self.tenant = before
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
-        """Read something."""
+        """Send a GET request and return its JSON."""
         return self.ask("GET", path, params=params)
 
     def ask(
@@ -127,7 +127,10 @@ class Api:
 
     @contextmanager
     def events(self, path: str, last_id: str | None) -> Iterator[httpx2.EventSource]:
-        """Open a stream of events behind `last_id`. Raises as `ask`, also while it is read; SSEError if it is none."""
+        """Open a stream of events after `last_id`.
+
+        Raises as `ask` does, also during reading; SSEError if it is no stream.
+        """
         headers = {} if last_id is None else {"Last-Event-ID": last_id}
         timeout = httpx2.Timeout(EVENT_SILENCE_SECONDS, connect=CONNECT_SECONDS)
         with (
@@ -146,11 +149,11 @@ class Api:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn what the network does into what the user reads."""
+        """Turn network errors into errors that the user can read."""
         try:
             yield
         except httpx2.SSEError:
-            raise  # what came is no stream of events, which is no trouble of the network
+            raise  # the answer is no stream of events; the network is not at fault
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             hint = ": is `make dev` running there?" if self.where.is_local else f" ({error}){_through(self.where)}"
             raise Unreachable(f"nothing answers at {self.where.url}{hint}", is_lost=False) from None
@@ -163,7 +166,7 @@ class Api:
 
 
 def proxy_variable(where: Place) -> str | None:
-    """Return the variable whose proxy requests go through; its value may have a password. None: they go directly."""
+    """Return the variable that names the proxy, or None without a proxy. Its value may contain a password."""
     parts = urlsplit(where.url)
     if where.is_local or proxy_bypass(parts.hostname or ""):
         return None
@@ -177,7 +180,7 @@ def _through(where: Place) -> str:
 
 
 def _read(response: httpx2.Response) -> Json:
-    """Return the JSON of a good answer; raise `Refused` for any other."""
+    """Return the JSON of a good answer. Raises `Refused` for any other."""
     content: object = {}
     if response.content:
         try:
@@ -190,7 +193,7 @@ def _read(response: httpx2.Response) -> Json:
 
 
 def _problem(content: object) -> Json:
-    """Find the problem in an answer: RFC 9457, or OpenAI's shape under /v1. Empty for what is neither."""
+    """Find the problem in an answer: RFC 9457, or OpenAI's shape under /v1. Empty if it has neither."""
     if not isinstance(content, dict):
         return {}
     error = content.get("error")

@@ -1,4 +1,4 @@
-"""What keeps a command from being done. The messages are for whoever sits at the terminal."""
+"""The errors that stop a command. Their messages are for the user at the terminal."""
 
 import re
 
@@ -6,11 +6,11 @@ from .shapes import Json
 
 
 class CommandError(Exception):
-    """The command could not be run; the message says why and what to do."""
+    """The command could not run. The message says why and what to do."""
 
 
 class Unreachable(CommandError):
-    """No answer came. `is_lost`: the request went out, so the server may have acted on it."""
+    """No answer came. `is_lost`: the request was sent, so the server may have acted on it."""
 
     def __init__(self, message: str, *, is_lost: bool) -> None:
         super().__init__(message)
@@ -18,9 +18,9 @@ class Unreachable(CommandError):
 
 
 class Refused(CommandError):
-    """The server answered, and not with what was asked for.
+    """The server refused.
 
-    `code` is the problem's, or empty where the answer is none of onceover's. `retry_seconds` is its `Retry-After`.
+    `code` is the problem's code, or empty if the answer is not onceover's. `retry_seconds` is its `Retry-After`.
     """
 
     def __init__(self, status: int, problem: Json, retry_seconds: float | None = None) -> None:
@@ -32,30 +32,30 @@ class Refused(CommandError):
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may succeed later without anybody doing anything."""
-        # From 520 on it is Cloudflare that does not reach the Worker.
+        """Whether the same request may succeed later without any repair."""
+        # With 520 and above, Cloudflare could not reach the Worker.
         return self.code not in _LASTING and (self.status in {429, 500, 502, 503, 504} or self.status >= 520)
 
 
-# They last until somebody sets a variable, makes a key, or applies the migrations.
+# These last until an operator sets a variable, makes a key or applies the migrations.
 _LASTING = frozenset({"bad_configuration", "not_configured", "schema_missing", "no_webhook_key"})
 
 
 def _message(status: int, problem: Json) -> str:
     if not problem:
         return f"the server answered {status} and nothing that onceover says: is the URL right?"
-    # The detail of a problem with fields is those fields once more, in a row.
+    # The detail of a field problem only repeats the fields, so it is left out.
     fields = [f"{flag_of(str(error['field']))}: {error['message']}" for error in problem.get("errors", ())]
     detail = str(problem.get("detail") or problem.get("title") or f"the server answered {status}")
     if problem.get("code") == "invalid_fields" and not fields:
-        fields = [_renamed(part) for part in detail.split("; ")]  # OpenAI's shape has them in the detail alone
+        fields = [_renamed(part) for part in detail.split("; ")]  # in OpenAI's shape only the detail names the fields
     said = [re.sub(r"\bInput should\b", "must", one) for one in fields] or [_in_flags(detail)]
     hint = _HINTS.get(str(problem.get("code", "")))
     return "\n".join([*said, *([hint] if hint else ())])
 
 
 def flag_of(field: str) -> str:
-    """Return what a field of the API is called on the command line, else the field. Its numbers are places in lists."""
+    """Return the flag for a field of the API, or the field itself if it has none. Numbers in it are places in lists."""
     path = [part for part in field.split(".") if not part.isdigit()]
     for length in range(len(path), 0, -1):
         flag = _FLAGS.get(".".join(path[:length]))

@@ -1,4 +1,4 @@
-"""The exit statuses, which scripts rely on, and the one that a task's end stands for."""
+"""The exit statuses, on which scripts rely, and which one belongs to each end of a task."""
 
 from enum import IntEnum
 from typing import Final
@@ -9,7 +9,7 @@ _OF_TERMS: Final = frozenset({"deadline_exceeded", "budget_exhausted"})
 
 
 class Exit(IntEnum):
-    """What the command line ends with."""
+    """The exit statuses of the command line."""
 
     COMPLETED = 0
     COULD_NOT_RUN = 1
@@ -21,7 +21,7 @@ class Exit(IntEnum):
 
 
 def exit_of(task: Json) -> Exit:
-    """Return what a task's end stands for: failed, cut short by its deadline or budget, cancelled, incomplete."""
+    """Return the exit status for a task's end: failed, cut short by its deadline or budget, cancelled, incomplete."""
     if task["status"] == "cancelled":
         return Exit.CANCELLED
     if task["status"] == "failed":

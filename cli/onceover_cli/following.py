@@ -1,4 +1,4 @@
-"""Follow a task to its end: by its events, or by polls where the server has none. The server may go and come back."""
+"""Follows a task to its end, by events or, without events, by polls. The server may go away and come back."""
 
 import json
 from collections.abc import Callable
@@ -17,24 +17,24 @@ _WAIT_SECONDS_LEAST, _WAIT_SECONDS_MOST = 1, 5
 
 
 class Viewer(Protocol):
-    """Who is told what happens to a task."""
+    """The display that hears what happens to a task."""
 
     def progress(self, news: Json) -> None:
-        """Hear of the task's state: a whole task, or the part of one that an event has."""
+        """Take the task's state: a whole task, or the part of one that an event has."""
 
     def chunk(self, chunk: Json) -> None:
-        """Hear of a finished chunk. Each comes once, and they come in the order of the text."""
+        """Take a finished chunk. Each chunk comes once, in the order of the text."""
 
     def note(self, text: str) -> None:
-        """Hear what is not of the task: that the server is away, or is back."""
+        """Take a note that is not about the task: the server is away or is back."""
 
 
 class _NoEvents(Exception):
-    """The server has no events, or something on the way does not let them through."""
+    """The server has no events, or a proxy on the way blocks them."""
 
 
 class _Closed(Exception):
-    """The stream closed before the task's end; `retry_seconds` is what the server asks for, if it does."""
+    """The stream closed before the task's end. `retry_seconds` is the pause that the server asks for, if any."""
 
     def __init__(self, retry_seconds: float) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class _Closed(Exception):
 
 
 class Following:
-    """One task that is followed. `wants_chunks`: whether anybody looks at outputs before the end."""
+    """One followed task. `wants_chunks`: the display shows outputs before the end."""
 
     def __init__(
         self,
@@ -65,7 +65,10 @@ class Following:
         self._barren = 0  # streams in a row that closed without an event
 
     def to_the_end(self) -> Json:
-        """Return the task once it has ended. Raises `CommandError` when it cannot be read for longer than patience."""
+        """Return the task once it has ended.
+
+        Raises `CommandError` if it stays unreadable for longer than the patience.
+        """
         try:
             return self._again_and_again(self._stream)
         except _NoEvents:
@@ -85,7 +88,7 @@ class Following:
                 self._stay(error)
 
     def _stay(self, error: Unreachable | Refused) -> None:
-        """Wait for a server that is away, and say so once."""
+        """Wait for a server that is away. Say so once."""
         if not self._backoff.is_away:
             self._viewer.note(f"{error}; the task is safe there, trying again …")
         self._backoff.wait(self._backoff.pause(error))
@@ -110,11 +113,11 @@ class Following:
                     if event.data and (task := self._take(event)) is not None:
                         return task
         except Refused as error:
-            # A task that is not there has no task either: the poll says so in the API's words.
+            # The path answers 404 for a missing task too. The poll then reports that in the API's words.
             if error.status in {404, 405, 406, 501}:
                 raise _NoEvents from None
             if error.status == 422 and self._last_id is not None:
-                # The task was put back meanwhile, so its events are counted anew. No chunk is shown twice.
+                # A retry of the task numbers its events anew. Chunks that were shown are not shown again.
                 self._last_id = None
                 raise _Closed(0.0) from None
             raise
@@ -146,13 +149,13 @@ class Following:
     # --- polling ------------------------------------------------------------------------------------------
 
     def _poll(self) -> Json:
-        """Ask again and again; each answer is held by the server for a while."""
+        """Poll until the task has ended. The server holds each poll for a while."""
         wait = 0
         while True:
             task = self._api.get(self._path, {"wait": str(wait)} if wait else None)
             self._answered()
             self._viewer.progress(task)
-            # A completed task has its outputs in its result.
+            # A completed task has all outputs in its result.
             is_wanted = self._wants_chunks and task["status"] != "completed"
             if is_wanted and task["progress"]["completed"] > self._next_chunk:
                 self._read_chunks()
@@ -161,7 +164,7 @@ class Following:
             wait = min(_WAIT_SECONDS_MOST, max(_WAIT_SECONDS_LEAST, wait * 2))
 
     def _read_chunks(self) -> None:
-        """Read on, page by page. A page with a gap is read again later, since its gap will be filled."""
+        """Read further chunks, page by page. A page with a gap is read again later, because the gap will be filled."""
         while True:
             query = {"limit": str(_PAGE), **({} if self._cursor is None else {"cursor": self._cursor})}
             page = self._api.get(f"{self._path}/chunks", query)

@@ -1,4 +1,4 @@
-"""Ctrl-C. The first one leaves the task running and says how to watch it. What a second one does is said, too."""
+"""Ctrl-C. The first one leaves the task running and says how to watch it. It also says what a second one does."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from .exits import Exit
 
 
 class Interrupts:
-    """Counts interrupts while something must not be cut off, such as a submission whose answer has the task's id."""
+    """Counts interrupts during work that must not be cut off. Example: a submission whose answer has the task's id."""
 
     def __init__(self) -> None:
         self.is_interrupted = False
 
     @contextmanager
     def held(self, first: str) -> Iterator[None]:
-        """Let the first interrupt wait until the block is done, and say `first`; the second one ends the block."""
+        """Delay the first interrupt until the block is done, and say `first`. A second one ends the block."""
 
         def handle(_number: int, _frame: FrameType | None) -> None:
             if self.is_interrupted:
@@ -28,7 +28,7 @@ class Interrupts:
             terminal.say(f"\nonceover: {first}")
 
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            yield  # whoever started us, as nohup does, wants no interrupt to end this
+            yield  # a parent process such as nohup ignores interrupts, so they must not end this
             return
         before = signal.signal(signal.SIGINT, handle)
         try:
@@ -39,9 +39,9 @@ class Interrupts:
 
 @contextmanager
 def explained(second: str) -> Iterator[None]:
-    """Let the first interrupt raise KeyboardInterrupt, and the next one end the process at once, with `second`.
+    """Let the first interrupt raise KeyboardInterrupt. The next one says `second` and ends the process at once.
 
-    After a first one the process is on its way out, so its successor stays explained behind the block, too.
+    After a first interrupt the process is ending, so a later interrupt is explained after the block too.
     """
 
     def leave(_number: int, _frame: FrameType | None) -> None:

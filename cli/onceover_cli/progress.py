@@ -1,4 +1,4 @@
-"""What a person sees of a task that runs: a bar on the terminal, its outputs as they come, and a last line."""
+"""What a person sees of a running task: a progress bar, the outputs as they come, and a last line."""
 
 import sys
 import time
@@ -24,10 +24,10 @@ _WAITS = {
 
 
 class _Pace(ProgressColumn):
-    """Chunks a second and the time that is left, once there is something to reckon with."""
+    """Chunks a second and the time left, once there is enough to calculate with."""
 
     def render(self, task: Task) -> Text:
-        """Draw it."""
+        """Draw the column."""
         speed = task.finished_speed or task.speed
         if not speed:
             return Text(f"{_clock(task.elapsed or 0)}")
@@ -39,7 +39,7 @@ class _Pace(ProgressColumn):
 class TaskView:
     """Shows one task. Use it as a context manager.
 
-    `streams`: outputs go to standard output as they come, which holds for a result that is their concatenation.
+    `streams`: outputs go to standard output as they come. This fits a result that concatenates them.
     """
 
     def __init__(self, *, streams: bool, is_quiet: bool = False) -> None:
@@ -97,12 +97,12 @@ class TaskView:
             self._write(output)
 
     def note(self, text: str) -> None:
-        """Say something that is no news of the task."""
+        """Print a note that is not about the task."""
         with _Aside(self._bar):
             terminal.say(f"onceover: {text}")
 
     def finish(self, task: Json) -> None:
-        """Write what is left of the result."""
+        """Write the rest of the result."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -129,7 +129,7 @@ class TaskView:
 
 
 class _Aside:
-    """Takes the bar away while something else is written to the same terminal."""
+    """Hides the bar while other text is written to the same terminal."""
 
     def __init__(self, bar: Progress | None) -> None:
         self._bar = bar
@@ -146,7 +146,7 @@ class _Aside:
 
 
 def last_line(task: Json) -> str:
-    """Say in one line what became of a task, and what it cost."""
+    """Say in one line how a task ended and what it cost."""
     progress, usage = task["progress"], task["usage"]
     parts = [
         f"{progress['completed']} of {progress['total']} chunks",

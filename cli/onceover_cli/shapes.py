@@ -1,4 +1,4 @@
-"""What the API answers: JSON objects, passed on as they came, so that a newer server's fields reach `-o json`."""
+"""The JSON objects of the API. They are passed on unchanged, so a newer server's fields reach `-o json`."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def is_terminal(task: Json) -> bool:
 
 
 def many(count: int, noun: str) -> str:
-    """Write a number and what it counts: "1 fault", "2 faults"."""
+    """Write a number and the noun it counts: "1 fault", "2 faults"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a new task: its text, read from a file or standard input, and its options as the API takes them."""
+"""A new task's text, from a file or standard input, and its options in the API's form."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from .errors import CommandError, Refused, Unreachable
 from .shapes import Json
 
 STDIN: Final = "-"
-# For how long an answer that was lost is asked for again. The server keeps the key for 24 hours.
+# How long a submission is repeated after its answer was lost. The server keeps the key for 24 hours.
 LOST_ANSWER_SECONDS: Final = 30.0
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)?")
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -23,7 +23,7 @@ _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The options of a submission, as they stand on the command line. None: the deployment's own."""
+    """The options of a submission from the command line. With None the deployment's default counts."""
 
     instructions: str | None = None
     reduce: str | None = None
@@ -67,7 +67,7 @@ def _decoded(content: bytes, name: str) -> str:
 
 
 def body_of(text: str, wanted: Wanted) -> Json:
-    """Write the body of `POST /api/tasks`, without what was not said. Raises `CommandError`."""
+    """Write the body of `POST /api/tasks` from the options that are given. Raises `CommandError`."""
     chunk = {"maxChars": wanted.chunk_chars, "overlapChars": wanted.chunk_overlap}
     fields: Json = {
         "instructions": wanted.instructions,
@@ -117,17 +117,17 @@ def _pairs(flag: str, given: Sequence[str]) -> Json:
 
 
 def _no_number(name: str) -> None:
-    """NaN and Infinity are words here: JSON has no such numbers."""
+    """Refuse NaN and Infinity as numbers, because JSON has none. They stay text."""
     raise ValueError(name)
 
 
 def fresh_key() -> str:
-    """Make an idempotency key for one submission, so that an answer that is lost and asked for again is one task."""
+    """Make an idempotency key for one submission. A repeat after a lost answer then yields the same task."""
     return f"onceover-cli-{uuid.uuid4().hex}"
 
 
 def submit(api: Api, body: Json, key: str, say: Callable[[str], None], backoff: Backoff | None = None) -> Json:
-    """Submit a task. A lost answer is asked for again under the same key. Raises `CommandError`."""
+    """Submit a task. After a lost answer the request is repeated with the same key. Raises `CommandError`."""
     pauses = backoff or Backoff(LOST_ANSWER_SECONDS)
     was_lost = False
     while True:
@@ -149,5 +149,5 @@ def submit(api: Api, body: Json, key: str, say: Callable[[str], None], backoff: 
 
 
 def plan(api: Api, body: Json) -> Json:
-    """Ask what a submission would come to; nothing is stored."""
+    """Ask what a submission would do. Nothing is stored."""
     return api.ask("POST", "/api/tasks", params={"dryRun": "true"}, body=body)

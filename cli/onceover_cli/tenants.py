@@ -1,4 +1,4 @@
-"""All that a tenant has: read into a file that can be gone on with, or erased, each in requests of a bounded size."""
+"""Exports or erases everything of one tenant, in requests of limited size. An export can be continued."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -19,16 +19,16 @@ _TASKS: Final = "/api/tasks"
 
 @dataclass(slots=True)
 class Tenant:
-    """One tenant, asked for with patience: a server that is away, or has enough of us, is asked again."""
+    """Requests for one tenant. They are repeated while the server is away or limits the client."""
 
     api: Api
     say: Callable[[str], None]
     backoff: Backoff = field(default_factory=lambda: Backoff(PATIENCE_SECONDS))
 
     def ask(self, method: str, path: str, params: Json | None = None, body: Json | None = None) -> Json | None:
-        """Send a request until it is answered; None where there is nothing (404). Raises `CommandError`.
+        """Send a request until it is answered. None for 404. Raises `CommandError`.
 
-        An erasure that finds nothing after an answer that was lost, or of 5xx, is the one before it: it counts.
+        After a lost answer or a 5xx, an erasure that answers 404 counts as done: the first try had erased the task.
         """
         may_be_done = False
         while True:
@@ -48,12 +48,12 @@ class Tenant:
                 return answer
 
     def page(self, **query: str | None) -> Json:
-        """Read a page of its tasks, the newest first."""
+        """Read a page of the tenant's tasks, the newest first."""
         given = {name: value for name, value in query.items() if value is not None}
         return self.ask("GET", _TASKS, {"limit": str(PAGE), **given}) or {"tasks": [], "nextCursor": None}
 
     def newer_than(self, task_id: str | None) -> int:
-        """Count the tasks that came after one, or all if None: a page of them at most."""
+        """Count the tasks after a given one, or all tasks with None. Counts one page at most."""
         return sum(task_id is None or one["id"] > task_id for one in self.page()["tasks"])
 
 
@@ -62,7 +62,7 @@ class Tenant:
 
 @dataclass(slots=True)
 class Exported:
-    """How far an export is: what it has written, and where it goes on. `newest` is the newest task at its beginning."""
+    """The progress of an export: its counts and where it continues. `newest` is the newest task at its beginning."""
 
     newest: str | None = None
     cursor: str | None = None
@@ -73,7 +73,7 @@ class Exported:
     is_whole: bool = False
 
     def count(self, line: Json) -> None:
-        """Take account of a line that is written."""
+        """Count a line that has been written."""
         match line["kind"]:
             case "begin":
                 self.is_begun, self.newest = True, line["newest"]
@@ -89,10 +89,11 @@ class Exported:
 
 
 def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
-    """Give the lines of an export, from where it stopped: each task with its texts, result and deliveries.
+    """Yield the lines of an export, from where it stopped: each task with its texts, result and deliveries.
 
-    A line `page` says where to go on. The last line, `end`, says what is not as it was: tasks that were erased before
-    they were read, those that went on, and how many came since it began, a hundred at most.
+    A `page` line says where a repeated run continues. The last line, `end`, says what changed during the export: tasks
+    that were erased before they were read, tasks that had not ended, and how many new ones came (counted up to a
+    hundred).
     """
     page = tenant.page(cursor=so_far.cursor)
     if not so_far.is_begun:
@@ -119,7 +120,7 @@ def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
 
 def _counted(so_far: Exported, line: Json) -> Iterator[Json]:
     yield line
-    so_far.count(line)  # once it is written
+    so_far.count(line)  # only after it is written
 
 
 def _whole(tenant: Tenant, task_id: str) -> Json:
@@ -132,7 +133,7 @@ def _whole(tenant: Tenant, task_id: str) -> Json:
 
 
 def resume(path: Path, name: str) -> tuple[BinaryIO, Exported]:
-    """Open the file of an export, cut behind its last whole page, and say how far it is. Raises `CommandError`."""
+    """Open the file of an export, cut it after its last whole page, and return its progress. Raises `CommandError`."""
     try:
         with path.open("a+b") as file:
             file.seek(0)
@@ -144,7 +145,7 @@ def resume(path: Path, name: str) -> tuple[BinaryIO, Exported]:
 
 
 def _read(file: BinaryIO, path: Path, name: str) -> tuple[Exported, int]:
-    """Read what is there, up to the last line from which an export can go on; and where that ends."""
+    """Read the file up to the last line from which an export can continue. Also return where that line ends."""
     kept, end = Exported(), 0
     so_far, place = Exported(), 0
     for raw in file:
@@ -163,7 +164,7 @@ def _read(file: BinaryIO, path: Path, name: str) -> tuple[Exported, int]:
 
 
 def _line(raw: bytes) -> Json | None:
-    """Read a line; None for one that was cut off, or is none of an export."""
+    """Read a line. None if it was cut off or does not belong to an export."""
     if not raw.endswith(b"\n"):
         return None
     try:
@@ -178,8 +179,10 @@ def _line(raw: bytes) -> Json | None:
 
 @dataclass(slots=True)
 class Erased:
-    """What an erasure came to. `gone`: others had erased them first. `newer`: tasks that came since it began, and are
-    there at its end: a page of them at most.
+    """The counts of an erasure.
+
+    `gone`: others had erased these first. `newer`: tasks that came during it and are still there at its end, counted up
+    to one page.
     """
 
     cancelled: int = 0
@@ -189,18 +192,18 @@ class Erased:
 
 
 def going_on(tenant: Tenant) -> int:
-    """Count the tasks that go on, as far as a dry run counts."""
+    """Count the tasks that had not ended, as far as a dry run counts."""
     found = tenant.ask("POST", f"{_TASKS}/cancel", body={"dryRun": True})
     return 0 if found is None else int(found["tasks"])
 
 
 def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
-    """Cancel and erase all tasks that there are now, a hundred at a time. Done again it goes on where it stopped."""
+    """Cancel and erase all tasks that exist now, a hundred at a time. A repeated run continues where it stopped."""
     done = Erased()
     first = tenant.page()["tasks"]
     if not first:
         return done
-    # By the server's clock: what comes later is counted, and left.
+    # By the server's clock. Tasks that come later are counted but kept.
     latest = datetime.fromisoformat(first[0]["createdAt"]) + timedelta(milliseconds=1)
     before = latest.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     while True:
@@ -218,6 +221,6 @@ def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
         cursor = page["nextCursor"]
         if cursor is None:
             break
-    # Not those with newer ids alone: an id is made before its task is stored, and may come in behind the pages.
+    # Newer ids alone would not do: an id is made before its task is stored, so it may appear behind the pages.
     done.newer = tenant.newer_than(None)
     return done

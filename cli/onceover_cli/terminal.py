@@ -15,26 +15,26 @@ from .shapes import Json
 
 _NARROWEST = 20
 _WIDEST = 1_000
-# What a terminal obeys rather than shows. A model's output must not move the cursor or rename the window.
+# Characters that a terminal obeys. A model's output must not move the cursor or rename the window.
 _CONTROLS = {code: 0x2400 + code if code < 0x20 else 0xFFFD for code in (*range(0x20), *range(0x7F, 0xA0))}
 for _kept in (0x09, 0x0A):
     del _CONTROLS[_kept]
-# These change the order in which what follows is shown, so that a command reads as another one.
+# These change the order of the following text on screen, which could disguise a command as another.
 _CONTROLS |= dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
 
 
 class OutputClosed(Exception):
-    """Whoever read standard output has had enough. No error."""
+    """The reader of standard output has closed it. This is no error."""
 
 
 class OutputFailed(Exception):
-    """Standard output does not take what is written; the message says why."""
+    """Standard output refuses what is written. The message says why."""
 
 
 def prepare() -> None:
-    """Let both streams speak UTF-8 whatever the locale says, and lose no line to an encoding.
+    """Make both streams write UTF-8 in any locale, and replace characters that cannot be encoded.
 
-    A stream that whoever started us has closed is None, and then leads nowhere.
+    A stream that the parent process closed is None. Its text is dropped.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -51,7 +51,7 @@ def write(text: str) -> None:
 
 
 def write_plain(text: str) -> None:
-    """Write what may have colours of ours in it. Raises `OutputClosed` and `OutputFailed`."""
+    """Write text that may contain our own colours. Raises `OutputClosed` and `OutputFailed`."""
     with _writing():
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -59,7 +59,7 @@ def write_plain(text: str) -> None:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Turn what a write to standard output comes to into what the user reads, such as a disk that is full."""
+    """Turn errors of a write to standard output, such as a full disk, into errors that the user can read."""
     try:
         yield
     except BrokenPipeError:
@@ -69,7 +69,7 @@ def _writing() -> Iterator[None]:
 
 
 def write_json(value: Json) -> None:
-    """Write one JSON document: indented for eyes, one line for pipes."""
+    """Write one JSON document: indented on a terminal, one line in a pipe."""
     indent = 2 if is_terminal(sys.stdout) else None
     write(json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
 
@@ -80,28 +80,28 @@ def say(text: str) -> None:
         sys.stderr.write(harmless(text) + "\n")
         sys.stderr.flush()
     except OSError:
-        return  # nobody listens, and the work goes on
+        return  # standard error is closed, and the work continues
 
 
 def harmless(text: str) -> str:
-    """Replace control characters by pictures of them."""
+    """Replace control characters by visible symbols."""
     return text.translate(_CONTROLS)
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether somebody looks at a stream, on a terminal that can move its cursor."""
+    """Whether a stream is a terminal on which the cursor can be moved."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def console(stream: TextIO) -> Console:
-    """Return what draws on a stream: as wide as the terminal, and without colours where NO_COLOR asks for that."""
+    """Return what draws on a stream: as wide as the terminal, without colours if NO_COLOR is set."""
     made = Console(file=stream, highlight=False, emoji=False, markup=False, soft_wrap=False)
     made.width = max(made.width, _NARROWEST)
     return made
 
 
 def write_table(headings: list[str], rows: list[list[str]]) -> None:
-    """Write rows: a table as wide as the terminal, or lines with tabs for a pipe."""
+    """Write rows: as a table as wide as the terminal, or as lines with tabs in a pipe."""
     if not is_terminal(sys.stdout):
         write("".join("\t".join(cell.replace("\t", " ") for cell in row) + "\n" for row in [headings, *rows]))
         return
@@ -114,25 +114,26 @@ def write_table(headings: list[str], rows: list[list[str]]) -> None:
     if own.measure(table, options=own.options.update(max_width=_WIDEST)).maximum <= own.width:
         draw(table)
         return
-    # An id that is cut in two cannot be copied: it gets a line of its own, with the rest below it.
+    # An id cut in two cannot be copied, so it gets a line of its own with the rest below.
     for first, *others in rows:
         facts = (f"{heading.lower()} {cell}" for heading, cell in zip(headings[1:], others, strict=True) if cell)
         write(f"{first}\n" + "".join(f"  {fact}\n" for fact in facts))
 
 
 def draw(what: Any) -> None:
-    """Draw something of rich's on standard output. Raises `OutputClosed` and `OutputFailed`."""
+    """Draw an object of rich's on standard output. Raises `OutputClosed` and `OutputFailed`."""
     with _writing():
         console(sys.stdout).print(what)
         sys.stdout.flush()
 
 
 def close() -> None:
-    """Write what is still held back, to whoever is still there."""
+    """Write what is still buffered, as far as somebody reads it."""
     try:
         sys.stdout.flush()
     except OSError:
-        # The interpreter's own last flush goes nowhere, or it would complain of the same pipe or disk again.
+        # The interpreter's own last flush must go nowhere. Otherwise it would complain about the same pipe or disk
+        # again.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

@@ -1,1 +1,1 @@
-"""The commands, a module for each subject. Each reads its flags, asks the API, and prints what came."""
+"""The commands, a module for each subject. Each reads its flags, asks the API and prints the answer."""

@@ -1,4 +1,4 @@
-"""`cancel`, `retry` and `delete`: change what becomes of tasks."""
+"""`cancel`, `retry` and `delete`: change the fate of tasks."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -18,7 +18,7 @@ from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, Since, TaskId
 
 
 class GoingOn(StrEnum):
-    """Where a task stands that has not ended."""
+    """A status of a task that has not ended."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -38,7 +38,7 @@ def cancel(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Cancel tasks: no model call of theirs starts afterwards."""
+    """Cancel tasks. No model call of theirs starts afterwards."""
     after = flags.created_after(created_after, since)
     filters: Json = {"status": status, "createdAfter": after, "createdBefore": created_before}
     given = {name: value for name, value in filters.items() if value is not None}
@@ -87,7 +87,7 @@ def retry(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Let failed or cancelled tasks go on from the parts that they have."""
+    """Continue failed or cancelled tasks. Their finished chunks are kept."""
     after = flags.created_after(created_after, since)
     filters = {"errorCode": error_code, "createdAfter": after, "createdBefore": created_before}
     given = {name: value for name, value in filters.items() if value is not None}
@@ -109,7 +109,7 @@ def retry(
 
 
 def _many(api: Api, bulk: Bulk, filters: Json, output: Form, *, is_dry: bool) -> None:
-    """Change all tasks that the filters name, or say what that would come to."""
+    """Change all tasks that the filters match, or with a dry run say what would change."""
     if is_dry:
         found = bulk_changes.plan(api, bulk, filters)
         _tell(found, bulk_changes.described(found), output)
@@ -146,7 +146,7 @@ def delete(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Erase tasks with their inputs and outputs, for good. One that goes on is cancelled."""
+    """Erase tasks with their inputs and outputs for good. A task that has not ended is cancelled first."""
     with connect(context, url, key, tenant=tenant) as api:
 
         def erase(one: str) -> Json:
@@ -162,9 +162,9 @@ def delete(
 
 
 def _each(task_ids: list[str], change: Callable[[str], Json]) -> tuple[list[Json], list[Json]]:
-    """Change each task. A refusal of one keeps none of the others from being changed.
+    """Change each task. If one is refused, the others are still changed.
 
-    What would stop the others, too, ends it: they are not tried, and what was done before is still returned.
+    An error that would stop the others too ends the loop. What was done until then is still returned.
     """
     done: list[Json] = []
     refused: list[Json] = []

@@ -1,4 +1,4 @@
-"""`chunks`, `deliveries` and `history`: look closer."""
+"""`chunks`, `deliveries` and `history`: details of tasks and of the last hours."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from .flags import Form, Key, Output, TaskId, Tenant, Url, connect, examples
 _PAGE: Final = 100
 _PREVIEW_CHARS: Final = 48
 _HOUR_CHARS: Final = len("2026-11-25T10")
-# What is added up in an hour of the history, with its heading.
+# The figures of the history that an hour adds up, each with its heading.
 _ADDED: Final = {
     "completed": "COMPLETED",
     "failed": "FAILED",
@@ -27,7 +27,7 @@ _ADDED: Final = {
 
 
 def chunk_pages(api: Api, task_id: str, most: int | None = None) -> Iterator[Json]:
-    """Give the chunks that are finished, in the order of the text, page by page."""
+    """Yield the finished chunks page by page, in the order of the text."""
     query = {"limit": str(_PAGE if most is None else min(most, _PAGE))}
     left = most
     while True:
@@ -49,7 +49,7 @@ def chunks(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """List the finished chunks of a task: where they stand in the text, what they cost, how they end."""
+    """List the finished chunks of a task: their place in the text, their cost and how they ended."""
     with connect(context, url, key, tenant=tenant) as api:
         found = list(chunk_pages(api, task_id, limit))
     if output is Form.JSON:
@@ -82,7 +82,7 @@ def deliveries(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """List the webhook deliveries of a task, and what came of their last attempts."""
+    """List the webhook deliveries of a task, each with its latest attempt."""
     with connect(context, url, key, tenant=tenant) as api:
         found = api.get(f"/api/tasks/{task_id}/deliveries")
     if output is Form.JSON:
@@ -104,7 +104,7 @@ def deliveries(
 
 
 def _last(delivery: Json) -> str:
-    """Say what came of the latest attempt."""
+    """Describe the latest attempt."""
     if not delivery["attempts"]:
         return ""
     latest = max(delivery["attempts"], key=lambda attempt: str(attempt["at"]))
@@ -119,7 +119,7 @@ def history(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Show what ended in the last hours, hour by hour; operators only. `-o json` has it by five minutes."""
+    """Show how tasks ended in the last hours, hour by hour; for operators. `-o json` has steps of five minutes."""
     with connect(context, url, key) as api:
         found = api.get("/api/history", {"hours": str(hours)})
     if output is Form.JSON:

@@ -1,4 +1,4 @@
-"""`doctor`: look at a deployment, at `make dev`, or at a folder, and say what to do."""
+"""`doctor`: check a deployment, `make dev` or a folder, and say what to do."""
 
 import os
 import sys
@@ -43,7 +43,7 @@ def doctor(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Check a deployment, `make dev` or a folder, and say what to do. Ends with 1 if something is at fault."""
+    """Check a deployment, `make dev` or a folder, and say what to do. The exit status is 1 if there is a fault."""
     found: list[Check] = []
     is_json = as_json or output is Form.JSON
     where, checks = _checks(context, target, env, url, key, task=task, ask_account=ask_account)
@@ -78,7 +78,7 @@ def _checks(
     task: bool,
     ask_account: bool,
 ) -> tuple[str, Iterator[Check]]:
-    """Say what is looked at, and look at it."""
+    """Say what is checked, and check it."""
     if target is not None and "://" not in target and (Path(target).exists() or os.sep in target):
         path = Path(target)
         return str(path), _of_folder(path, env, ask_account=ask_account)
@@ -105,7 +105,7 @@ def _of_folder(path: Path, env: str | None, *, ask_account: bool) -> Iterator[Ch
 
 
 def _show(check: Check) -> None:
-    """Print a check: what is well in one line, and what is not with what mends it."""
+    """Print a check: one line if all is well, otherwise also what mends it."""
     is_colourful = terminal.is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
     colour = {Level.FAULT: 31, Level.WARNING: 33, Level.OK: 32}.get(check.level)
     mark = f"{_MARKS[check.level]:<8}"

@@ -1,4 +1,4 @@
-"""The flags that commands share, each written once."""
+"""The flags that several commands share, each written once."""
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,7 +13,7 @@ from ..submission import seconds
 
 
 class Form(StrEnum):
-    """How what a command gives is written."""
+    """The formats of a command's output."""
 
     TEXT = "text"
     JSON = "json"
@@ -64,7 +64,7 @@ Since = Annotated[
 
 
 def created_after(after: str | None, since: str | None) -> str | None:
-    """Return the time that `--created-after` or `--since` means; None without either. Raises `CommandError`."""
+    """Return the time that `--created-after` or `--since` names, or None without either. Raises `CommandError`."""
     if since is None:
         return after
     if after is not None:
@@ -79,7 +79,7 @@ def created_after(after: str | None, since: str | None) -> str | None:
 
 
 def _time(text: str) -> datetime:
-    """Read a day or a time, of this machine's zone where it names none. Raises `CommandError`."""
+    """Read a day or a time. Without a time zone it is local time. Raises `CommandError`."""
     try:
         return datetime.fromisoformat(text)
     except ValueError:
@@ -87,7 +87,7 @@ def _time(text: str) -> datetime:
 
 
 def examples(*lines: str) -> str:
-    """Write the examples of a command's help, a line each."""
+    """Write the examples in a command's help, one a line."""
     return "\n\n".join(["[bold]Examples[/bold]", *(f"  {line}" for line in lines)])
 
 
@@ -99,11 +99,11 @@ def connect(
     target: str | None = None,
     tenant: str | None = None,
 ) -> Api:
-    """Return a client of the deployment that is meant: `target`, if a command names one, else what the flags say.
+    """Return a client of the deployment: `target` if the command names one, otherwise the flags' deployment.
 
-    A flag behind the command wins over one before it, and that over the variable. Raises `CommandError`.
+    A flag after the command wins over one before it, and either wins over the variable. Raises `CommandError`.
     """
-    if tenant == "":  # a variable of a script that is empty: the server would act on the key's own tenant
+    if tenant == "":  # a script's empty variable; the server would use the key's own tenant
         raise CommandError("--tenant: name a tenant, or leave the flag out for the key's own")
     where = place(target or _nearest(context, "url", url), _nearest(context, "key", key))
     is_typed = _is_typed(context, "key") or context.find_root().params.get("key") is not None
@@ -120,6 +120,6 @@ def _nearest(context: typer.Context, name: str, own: str | None) -> str | None:
 
 
 def _is_typed(context: typer.Context, name: str) -> bool:
-    """Whether a flag stands on the command line, rather than in a variable."""
+    """Whether a flag stands on the command line. False if its value comes from a variable."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

@@ -1,4 +1,4 @@
-"""`keys`: the API keys of the tenant whose admin asks."""
+"""`keys`: the API keys of the tenant to which the caller's admin key belongs."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="API keys; needs a key with the sco
 
 @app.command("list", epilog=examples("onceover keys list"))
 def list_keys(context: typer.Context, output: Output = Form.TEXT, url: Url = None, key: Key = None) -> None:
-    """List the keys, the oldest first, without what proves them."""
+    """List the keys, the oldest first. Their secret parts are not shown."""
     with connect(context, url, key) as api:
         found = api.get("/api/keys")
     if output is Form.JSON:
@@ -42,7 +42,7 @@ def make(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Make a key. It is shown once."""
+    """Make a key. It is shown only once."""
     body: Json = {"scopes": [scope.strip() for scope in scopes.split(",") if scope.strip()]}
     if label is not None:
         body["label"] = label
@@ -65,7 +65,7 @@ def revoke(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Revoke a key: it is refused everywhere within a minute."""
+    """Revoke a key. It is refused everywhere within a minute."""
     if key_id.startswith("oo_"):
         terminal.say("error: name the key's id (`onceover keys list`), not the key itself")
         raise typer.Exit(Exit.COULD_NOT_RUN)

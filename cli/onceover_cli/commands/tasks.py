@@ -1,4 +1,4 @@
-"""`status`, `result` and `list`: look at tasks."""
+"""`status`, `result` and `list`: read tasks."""
 
 import sys
 from enum import StrEnum
@@ -21,7 +21,7 @@ _NAME_CHARS = 60
 
 
 class Status(StrEnum):
-    """Where a task stands."""
+    """The states of a task."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -38,7 +38,7 @@ def status(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Show how a task stands."""
+    """Show the state of a task."""
     with connect(context, url, key, tenant=tenant) as api:
         task = api.get(f"/api/tasks/{task_id}")
     if output is Form.JSON:
@@ -106,7 +106,7 @@ def result(
 
 
 def _refuse(task: Json) -> None:
-    """Say why there is no result, and end: with the task's own status if it has ended."""
+    """Say why there is no result, and exit: with the task's own status if the task has ended."""
     if not is_terminal(task):
         raise CommandError(
             f"the task is {task['status']}: `onceover watch {task['id']}` waits, --partial shows what is there"
@@ -135,7 +135,7 @@ def list_tasks(
     if output is Form.JSON:
         terminal.write_json(found)
         return
-    # Of several tenants each row says whose it is.
+    # With several tenants each row names its tenant.
     is_named = any("tenant" in task for task in found["tasks"])
     rows = [
         [
@@ -158,14 +158,14 @@ def list_tasks(
 
 
 def name_of(task: Json) -> str:
-    """Return what the client calls its task, if the metadata has something that reads like a name: as the dashboard."""
+    """Return the client's name for its task if a metadata field looks like a name. The dashboard uses the same rule."""
     metadata = task.get("metadata") or {}
     found = next((metadata[one] for one in ("name", "title", "label") if metadata.get(one) is not None), "")
     return " ".join(found.split())[:_NAME_CHARS] if isinstance(found, str) else ""
 
 
 def pages(api: Api, query: dict[str, str], limit: int) -> Json:
-    """Read as many tasks as are wanted. A page of one status may be empty and not be the last."""
+    """Read as many tasks as are wanted. With a status filter an empty page need not be the last one."""
     found: list[Json] = []
     cursor: str | None = None
     while True:

@@ -1,4 +1,4 @@
-"""`tenant`: for operators. What tenants' tasks came to, and all that a tenant has: read, or erased."""
+"""`tenant`: for operators. Lists tenants with their figures, and exports or erases everything of one tenant."""
 
 import json
 import sys
@@ -36,7 +36,7 @@ def list_tenants(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """List the tenants that have tasks: how these ended lately, why they failed, and what they cost."""
+    """List the tenants that have tasks: how these ended lately, why they failed and what they cost."""
     found: list[Json] = []
     with connect(context, url, key, tenant="*") as api:
         cursor: str | None = ""
@@ -77,7 +77,7 @@ def export(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Write all tasks of a tenant with their texts, results and deliveries, a JSON object a line."""
+    """Write all tasks of a tenant, one JSON object a line, with their texts, results and deliveries."""
     with connect(context, url, key, tenant=_one(name)) as api:
         tenant, done = Tenant(api, terminal.say), Exported()
         if target is None:
@@ -92,7 +92,7 @@ def export(
 def _to_file(tenant: Tenant, name: str, target: Path, *, is_quiet: bool) -> Exported:
     file, so_far = tenants.resume(target, name)
     try:
-        with file:  # closing it writes again what a full disk did not take
+        with file:  # on a full disk, closing the file fails a second time
             if so_far.is_whole:
                 terminal.say(f"{target} is a whole export already.")
                 return so_far
@@ -131,7 +131,7 @@ def erase(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Cancel and erase all tasks of a tenant, for good. Repeated it goes on where it stopped."""
+    """Cancel and erase all tasks of a tenant for good. A second run continues where the first one stopped."""
     with connect(context, url, key, tenant=_one(name)) as api:
         tenant = Tenant(api, terminal.say)
         if not yes:
@@ -161,14 +161,14 @@ def erase(
 
 
 def _one(name: str) -> str:
-    """Return the tenant's name. Raises `CommandError` for all of them: each is named, or left alone."""
+    """Return the tenant's name. Raises `CommandError` if all tenants are meant: each must be named."""
     if name in {"", "*"}:
         raise CommandError("name one tenant: `onceover tenant list` shows them")
     return name
 
 
 def _ask(api: Api, name: str, going_on: int) -> None:
-    """Ask whether all tasks of a tenant are to go. Raises `CommandError` where nobody can answer."""
+    """Ask whether to erase all tasks of a tenant. Raises `CommandError` without a terminal to ask on."""
     if not sys.stdin.isatty():
         raise CommandError(f"this erases all tasks of {name} at {api.where.url}: say --yes")
     also = f", {many(going_on, 'task')} that {'goes' if going_on == 1 else 'go'} on among them" if going_on else ""

@@ -57,7 +57,7 @@ def top(
 
 
 def _write(found: Json, output: Form) -> None:
-    """Write one look."""
+    """Write one snapshot."""
     if output is Form.JSON:
         terminal.write_json(found)
     else:
@@ -65,13 +65,13 @@ def _write(found: Json, output: Form) -> None:
 
 
 def _pass(error: Unreachable | Refused) -> None:
-    """Raise an error that no later look will be without."""
+    """Raise an error that would occur again at every later snapshot."""
     if isinstance(error, Refused) and not error.may_pass:
         raise error
 
 
 def _screen(api: Api, span: timedelta) -> str:
-    """Return what to show; a server that is away is shown as such, and asked again."""
+    """Return the text to show. If the server is away, the text says so, and the next snapshot tries again."""
     try:
         return _text(snapshot(api, span, datetime.now(UTC)))
     except (Unreachable, Refused) as error:
@@ -80,7 +80,7 @@ def _screen(api: Api, span: timedelta) -> str:
 
 
 def snapshot(api: Api, span: timedelta, now: datetime) -> Json:
-    """Read how things stand. Figures of tasks are those of the tenant's latest 200 within the window."""
+    """Read the current figures. Figures of tasks cover the tenant's latest 200 tasks within the window."""
     status = api.get("/api/async-status", {"verbose": "1"})
     after = (now - span).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     tasks: Sequence[Json] = pages(api, {"createdAfter": after}, _TASKS_MOST)["tasks"]
@@ -108,7 +108,7 @@ def snapshot(api: Api, span: timedelta, now: datetime) -> Json:
 
 
 def _seconds(task: Json) -> float:
-    """How long a task took from its submission to its end."""
+    """How many seconds a task took from its submission to its end."""
     return (datetime.fromisoformat(task["finishedAt"]) - datetime.fromisoformat(task["createdAt"])).total_seconds()
 
 
@@ -120,7 +120,7 @@ def _latency(found: list[float]) -> Json | None:
 
 
 def _text(found: Json) -> str:
-    """Write a look for eyes."""
+    """Write a snapshot for a person to read."""
     backlog, storage, latency = found["backlog"], found["storage"], found["latencySeconds"]
     counts = ", ".join(f"{count} {name}" for name, count in found["tasks"].items() if count) or "none"
     failures = ", ".join(f"{count} {code}" for code, count in found["failures"].items()) or "none"

@@ -1,4 +1,4 @@
-"""`webhooks`: who is told when tasks end."""
+"""`webhooks`: the endpoints that hear when tasks end."""
 
 from typing import Annotated
 
@@ -59,11 +59,11 @@ def add(
 def try_out(
     context: typer.Context, endpoint_id: EndpointId, output: Output = Form.TEXT, url: Url = None, key: Key = None
 ) -> None:
-    """Send a test event to an endpoint, and show what came back. Ends with 1 unless the endpoint answered 2xx."""
+    """Send a test event to an endpoint and show its answer. The exit status is 1 unless the endpoint answered 2xx."""
     with connect(context, url, key) as api:
         answer = api.ask("POST", f"{_PATH}/{endpoint_id}/test")
     event, status = answer.get("event_type", "the message"), int(answer["status_code"])
-    # By the status itself: an older server called every answer a success.
+    # Judge by the HTTP status: older servers called every answer a success.
     is_taken = 200 <= status < 300
     if output is Form.JSON:
         terminal.write_json({"id": endpoint_id, "answer": answer})
@@ -78,7 +78,7 @@ def try_out(
 def remove(
     context: typer.Context, endpoint_id: EndpointId, output: Output = Form.TEXT, url: Url = None, key: Key = None
 ) -> None:
-    """Remove an endpoint: nothing more is delivered to it."""
+    """Remove an endpoint. Nothing more is delivered to it."""
     with connect(context, url, key) as api:
         api.ask("DELETE", f"{_PATH}/{endpoint_id}")
     if output is Form.JSON:
@@ -103,7 +103,7 @@ def rotate(
 
 
 def _show_secret(made: Json, output: Form) -> None:
-    """Print an endpoint's secret, the one thing here that cannot be read again."""
+    """Print an endpoint's secret. It cannot be read again later."""
     secret = made.get("signing_secret", "")
     if output is Form.JSON:
         terminal.write_json(made)

@@ -1,4 +1,4 @@
-"""`run`, `submit` and `watch`: hand in a text, and follow it to its end."""
+"""`run`, `submit` and `watch`: submit a text and follow it to its end."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -18,7 +18,7 @@ from .flags import Form, Key, Output, Patience, Quiet, TaskId, Tenant, Url, conn
 
 
 class Reduce(StrEnum):
-    """What becomes of the chunks' outputs."""
+    """How the outputs of the chunks become one result."""
 
     CONCAT = "concat"
     MERGE = "merge"
@@ -26,7 +26,7 @@ class Reduce(StrEnum):
 
 
 _WANTED = "The task"
-# How long a task may take to end after its reader has gone, for its end to be said.
+# After its reader has gone, a task gets this many seconds to end, so that its end can be reported.
 _LAST_LOOK_SECONDS = "2"
 Source = Annotated[str, typer.Argument(metavar="FILE|-", help="A UTF-8 text; - reads it from standard input.")]
 Instructions = Annotated[
@@ -152,7 +152,7 @@ def watch(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Follow a task to its end: progress, outputs as they come, and the result."""
+    """Follow a task to its end: show progress and outputs as they come, then the result."""
     limit = submission.seconds("--patience", patience)
     with connect(context, url, key, tenant=tenant) as api:
         task = api.get(f"/api/tasks/{task_id}")
@@ -160,7 +160,7 @@ def watch(
 
 
 def _wanted(context: typer.Context) -> Wanted:
-    """Collect the options of the task."""
+    """Collect the options of a task."""
     given = context.params
     instructions = given["instructions"]
     if instructions is not None and instructions.startswith("@"):
@@ -181,7 +181,7 @@ def _wanted(context: typer.Context) -> Wanted:
 
 
 def _submit(api: Api, body: Json, key: str | None, *, is_quiet: bool) -> Json:
-    """Submit. Ctrl-C waits for the answer, which has the id of what is already paid for."""
+    """Submit. Ctrl-C waits for the answer, because only the answer has the id of the task that will cost money."""
     own = key or submission.fresh_key()
     interrupts = Interrupts()
     first = (
@@ -201,7 +201,7 @@ def _submit(api: Api, body: Json, key: str | None, *, is_quiet: bool) -> Json:
 
 def _follow(api: Api, task: Json, output: Form, *, is_quiet: bool, patience_seconds: float) -> Exit:
     """Follow a task and show it. Returns the exit status."""
-    # Only a concatenation begins with the outputs of its parts; a merge is another text.
+    # Only a concatenated result begins with the outputs of its chunks. A merged result is a different text.
     streams = output is Form.TEXT and (task.get("request") or {}).get("reduce") != "merge"
     task_id = str(task["id"])
     second = f"leaving at once. The task runs on; watch it: onceover watch {task_id}{_where(api)}"
@@ -221,7 +221,7 @@ def _follow(api: Api, task: Json, output: Form, *, is_quiet: bool, patience_seco
             raise
         return _unread(api, task_id, is_quiet=is_quiet)
     except CommandError as error:
-        # Whoever may not see the task, or finds none, is not told how it fares.
+        # A caller who may not see the task, or finds none, gets no hint about its state.
         if not (isinstance(error, Refused) and error.status in {401, 403, 404}):
             terminal.say(f"The task runs on without this command. Watch it: onceover watch {task_id}{_where(api)}")
         raise
@@ -233,9 +233,9 @@ def _follow(api: Api, task: Json, output: Form, *, is_quiet: bool, patience_seco
 
 
 def _unread(api: Api, task_id: str, *, is_quiet: bool) -> Exit:
-    """Leave a task whose output nobody reads any longer. Says what became of it if it has ended, or is about to.
+    """Leave a task after the reader of its output has gone. Report its end if it has ended or ends very soon.
 
-    A pipe that closes is no error; how the task ended is what it is.
+    A closed pipe is no error, but a failed task still is one.
     """
     try:
         task = api.get(f"/api/tasks/{task_id}", {"wait": _LAST_LOOK_SECONDS})
@@ -251,7 +251,7 @@ def _unread(api: Api, task_id: str, *, is_quiet: bool) -> Exit:
 
 
 def _where(api: Api) -> str:
-    """Return the flags that lead to the same deployment, and the same tenant."""
+    """Return the flags that select the same deployment and tenant."""
     url = "" if api.where.url == DEFAULT_URL else f" --url {api.where.url}"
     return url if api.tenant is None else f"{url} --tenant {api.tenant}"
 

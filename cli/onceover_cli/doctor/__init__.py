@@ -1,1 +1,1 @@
-"""What `onceover doctor` looks at: a deployment, a folder with its configuration, an account at Cloudflare."""
+"""What `onceover doctor` checks: a deployment, a folder with its configuration, an account at Cloudflare."""

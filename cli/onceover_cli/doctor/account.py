@@ -1,4 +1,4 @@
-"""The account at Cloudflare, as wrangler tells it: login, queues, databases, migrations, secrets."""
+"""The account at Cloudflare as wrangler shows it: login, queues, databases, migrations, secrets."""
 
 import json
 import os
@@ -23,7 +23,7 @@ _NO_QUEUES_FIX: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What wrangler said, on both streams, and whether it succeeded."""
+    """What wrangler wrote on both streams, and whether it succeeded."""
 
     is_good: bool
     text: str
@@ -33,7 +33,7 @@ type Wrangler = Callable[[Sequence[str]], Said]
 
 
 def wrangler_in(folder: Path) -> Wrangler | None:
-    """Return a way to ask the wrangler that the folder has, or PATH; None if there is none."""
+    """Return a way to call wrangler, from the folder or from PATH. None if there is none."""
     own = folder / "node_modules" / ".bin" / "wrangler"
     program = str(own) if own.is_file() else shutil.which("wrangler")
     if program is None:
@@ -62,7 +62,7 @@ def wrangler_in(folder: Path) -> Wrangler | None:
 
 
 def examine(folder: Path, env: str | None, ask: Wrangler | None) -> Iterator[Check]:
-    """Look at the account that the folder would be deployed to."""
+    """Check the account to which the folder would be deployed."""
     if ask is None:
         yield skipped("login", "there is no wrangler", "make install")
         return
@@ -143,7 +143,7 @@ def _secrets(listed: Said, env: str | None) -> Check:
 
 
 def _line(text: str, *words: str) -> str:
-    """Return the first line that has one of the words, else the first one at all."""
+    """Return the first line that has one of the words, or else the first line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next(
         (line for word in words for line in lines if word.lower() in line.lower()), lines[0] if lines else "no answer"

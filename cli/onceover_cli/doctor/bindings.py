@@ -1,4 +1,4 @@
-"""The queues and objects of one environment in wrangler.toml, held to the names that the Worker reads."""
+"""Compares the queues and objects of an environment in wrangler.toml with the names that the Worker reads."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -13,13 +13,13 @@ _CONSUMER: Final = {
     "dead_letter_queue": _QUEUES["AI_DLQ"],
 }
 _OBJECTS: Final = {"AI_PROCESSOR": "AIProcessor", "BATCH_COORDINATOR": "BatchCoordinator"}
-# What an environment does without. One that nobody has named before is free to.
+# Environments that have no queues, or no objects. An environment with an unknown name may have either.
 _WITHOUT_QUEUES: Final = frozenset({"free", "direct"})
 _WITHOUT_OBJECTS: Final = frozenset({"direct"})
 
 
 def bindings(own: dict[str, Any], name: str, where: str) -> Iterator[Check]:
-    """Look at the queues and the objects of an environment."""
+    """Check the queues and the objects of an environment."""
     queues = list(_queues(own.get("queues", {}), where, is_wanted=name not in _WITHOUT_QUEUES))
     yield from queues or [ok("queues", f"{where}: as the Worker wants them")]
     objects = list(_objects(own, where, is_wanted=name not in _WITHOUT_OBJECTS))
@@ -63,7 +63,7 @@ def _objects(own: dict[str, Any], where: str, *, is_wanted: bool) -> Iterator[Ch
             yield fault("objects", f"{where}: {binding} binding is missing", block)
         elif bound[binding] != class_name:
             yield fault("objects", f"{where}: {binding} is of the class {bound[binding]}, not {class_name}", block)
-    # Migrations are inherited by environments that write none of their own.
+    # An environment without migrations of its own inherits them.
     steps = own.get("migrations", [])
     if any("new_classes" in step for step in steps):
         text = f"{where}: new_classes cannot be deployed on the free plan, and these objects need SQLite"

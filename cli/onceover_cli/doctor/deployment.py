@@ -1,4 +1,4 @@
-"""A deployment, or `make dev`, seen through its API: does it answer, as what, and could it do a task?"""
+"""Checks a deployment, or `make dev`, through its API: its answers, its environment, whether it can do a task."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ from .operation import MORE_ROOM, triggers
 
 
 class Face(NamedTuple):
-    """What `/api/async-status` says of an environment of wrangler.toml."""
+    """What `/api/async-status` says in one environment of wrangler.toml."""
 
     status: str
     service: str
@@ -36,20 +36,20 @@ CREATE_QUEUES: Final = (
 )
 
 
-# What a deployment itself can break. The model, keys, cron, tasks and room may be amiss however good it is.
+# The checks that a deployment itself can fail. The model, keys, cron, tasks and storage may fail after any deployment.
 OF_THE_DEPLOYMENT: Final = frozenset(
     {"reach", "configuration", "database", "migrations", "queues", "objects", "async-status", "version"}
 )
 
 
 def as_deployed(check: Check) -> Check:
-    """Return the check as it counts right after a deployment: only what that can break is a fault."""
+    """Return the check as it counts right after a deployment: only what a deployment can break is a fault."""
     is_excused = check.level is Level.FAULT and check.id not in OF_THE_DEPLOYMENT
     return replace(check, level=Level.WARNING) if is_excused else check
 
 
 def examine(api: Api, env: str | None, now: datetime) -> Iterator[Check]:
-    """Look at a deployment. `env` is the environment that it should be; None: whichever it says it is."""
+    """Check a deployment. `env` is the environment that it should be. With None it is the one that it reports."""
     status, blocking = _service(api)
     yield from blocking
     if status is None:
@@ -66,7 +66,7 @@ def examine(api: Api, env: str | None, now: datetime) -> Iterator[Check]:
 
 
 def _service(api: Api) -> tuple[Json | None, list[Check]]:
-    """Read the status. Without one nothing else can be looked at."""
+    """Read the status. Without it no other check is possible."""
     where = api.where.url
     try:
         status = api.get("/api/async-status")
@@ -107,7 +107,7 @@ def _database(api: Api, error: Refused) -> Check:
 
 
 def _room_fix(outlook: Json, *, is_local: bool) -> str:
-    """Return what makes room again. A database below its limit was refused a write by what it lies on."""
+    """Return how to make space. A database below its limit may be refused a write by a full disk under it."""
     storage = outlook.get("storage")
     if storage is None or storage["bytes"] >= storage["most"]:
         return MORE_ROOM
@@ -117,7 +117,7 @@ def _room_fix(outlook: Json, *, is_local: bool) -> str:
 
 
 def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
-    """Hold the bindings, and the words for them, to the environment."""
+    """Compare the bindings, and their wording, with the environment."""
     found = tuple(bool(status["queueCheck"][name]) for name in BINDINGS)
     has_queue, has_dead_letters, has_objects = found
     meant = FACES.get(env) if env is not None else None
@@ -142,7 +142,7 @@ def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
 
 
 def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: str) -> Check:
-    """Hold `/api/async-status` to the words that belong to its bindings, and its status to `healthy`."""
+    """Compare `/api/async-status` with the words that belong to its bindings, and its status with `healthy`."""
     face = meant or next((one for one in FACES.values() if one.bindings == found), None)
     said = f"{status['status']}: {status['service']}, {status['architecture']}"
     if face is None:
@@ -159,14 +159,14 @@ def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: 
 
 
 def _dashboard(api: Api) -> Iterator[Check]:
-    """Look whether the page is there. What tasks need does not hang on it."""
+    """Check that the dashboard is there. Tasks do not depend on it."""
     try:
         api.get("/")
-        status = 0  # JSON: whatever it is, it is no page
+        status = 0  # JSON, so it is no page
     except Refused as error:
         status = error.status
     except Unreachable:
-        return  # what keeps requests from being answered has been said, or is about to be
+        return  # another check reports what keeps requests from being answered
     if status == 200:
         yield ok("dashboard", f"there is a page at {api.where.url}/")
     else:
@@ -175,7 +175,7 @@ def _dashboard(api: Api) -> Iterator[Check]:
 
 
 def _access(api: Api) -> Iterator[Check]:
-    """Look whether the key is good, and whether strangers need one."""
+    """Check whether the key is valid, and whether requests without a key are refused."""
     if api.where.key is not None and api.where.is_open:
         yield fault("transport", f"the key goes to {api.where.url} in the clear", "use the https URL")
     try:
@@ -211,7 +211,7 @@ def _refusal(api: Api, error: Refused) -> Check:
 
 
 def _outlook(api: Api) -> Json:
-    """Read what operators see; what everybody sees where that is refused."""
+    """Read the operators' view, or the public view if that one is refused."""
     try:
         return api.get("/api/async-status", {"verbose": "1"})
     except (Unreachable, Refused):
@@ -219,7 +219,7 @@ def _outlook(api: Api) -> Json:
 
 
 def version(outlook: Json) -> Check:
-    """Say which version and schema run there, where the server tells, and whether the two belong together."""
+    """Say which version and schema run there, if the server says so, and whether they fit each other."""
     if outlook.get("version") is None:
         return skipped("version", "the server does not tell its version to this key")
     schema = outlook.get("schema") or {}

@@ -1,4 +1,4 @@
-"""The tasks that failed in the last day: all of them, however many others there are."""
+"""The tasks that failed in the last day. All are found, however many other tasks there are."""
 
 import time
 from collections import Counter
@@ -16,12 +16,12 @@ _LOOKED_BACK: Final = timedelta(days=1)
 _CREATED_WITHIN: Final = 2 * _LOOKED_BACK
 _PAGE: Final = "100"
 _SECONDS_MOST: Final = 60.0
-# What a client asked for is no fault of the deployment.
+# Failures that the client asked for are no fault of the deployment.
 _ASKED_FOR: Final = frozenset({"deadline_exceeded", "budget_exhausted"})
 
 
 class _Cut(Exception):
-    """Not all pages could be read. `before` is the creation of the last task that was."""
+    """Not all pages could be read. `before` is when the last task that was read had been created."""
 
     def __init__(self, why: str, before: str) -> None:
         super().__init__(why)
@@ -29,7 +29,7 @@ class _Cut(Exception):
 
 
 def failures(api: Api, now: datetime, clock: Callable[[], float] = time.monotonic) -> Iterator[Check]:
-    """Look at the tasks that failed in the last day, dead letters first."""
+    """Check the tasks that failed in the last day, dead letters first."""
     codes: Counter[str] = Counter()
     cut: _Cut | None = None
     try:
@@ -38,7 +38,7 @@ def failures(api: Api, now: datetime, clock: Callable[[], float] = time.monotoni
     except _Cut as found:
         cut = found
     except (Refused, Unreachable):
-        return  # what keeps tasks from being read has been said
+        return  # another check reports what keeps tasks from being read
     yield from _judged(codes, is_whole=cut is None)
     if cut is not None:
         since = f" --created-before {cut.before}" if cut.before else ""
@@ -48,9 +48,9 @@ def failures(api: Api, now: datetime, clock: Callable[[], float] = time.monotoni
 
 
 def _failed(api: Api, now: datetime, clock: Callable[[], float]) -> Iterator[Json]:
-    """Give the tasks that failed within the last day. Raises `_Cut`, and what the first page raises.
+    """Yield the tasks that failed within the last day. Raises `_Cut`, and what the first page raises.
 
-    A page may be empty and not be the last: it passes over a bounded number of tasks that have not failed.
+    An empty page need not be the last one: a page skips a limited number of tasks that have not failed.
     """
     end, before = clock() + _SECONDS_MOST, ""
     query = {"status": "failed", "limit": _PAGE, "createdAfter": _stamp(now - _CREATED_WITHIN)}
@@ -75,7 +75,7 @@ def _failed(api: Api, now: datetime, clock: Callable[[], float]) -> Iterator[Jso
 
 
 def _judged(codes: Counter[str], *, is_whole: bool) -> Iterator[Check]:
-    """Judge what was counted. Nothing is said to be well on a part."""
+    """Judge the counts. A partial count never yields "all is well"."""
     dead = codes.pop("dead_lettered", 0)
     if dead:
         fix = "npx wrangler tail (why?), then onceover retry --failed --error-code dead_lettered"

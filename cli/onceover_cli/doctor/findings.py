@@ -1,4 +1,4 @@
-"""One thing that was looked at: how it stands, by what that shows, and what mends it."""
+"""One finding: its level, the evidence, and what mends it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from ..shapes import Json
 
 
 class Level(StrEnum):
-    """How something stands. A `note` is worth knowing and nothing to mend; `skipped` could not be looked at."""
+    """How serious a finding is. A `note` is information and needs no repair; `skipped` could not be checked."""
 
     OK = "ok"
     NOTE = "note"
@@ -19,7 +19,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check and what came of it. `fix` is what to run or to change; empty where there is nothing to mend."""
+    """A check and its result. `fix` says what to run or to change; it is empty if nothing needs repair."""
 
     id: str
     level: Level
@@ -27,7 +27,7 @@ class Check:
     fix: str = ""
 
     def view(self) -> Json:
-        """Show it as `--json` does."""
+        """Return the object that `--json` shows."""
         return {"id": self.id, "level": str(self.level), "evidence": self.evidence, "fix": self.fix or None}
 
 
@@ -37,17 +37,17 @@ def ok(check_id: str, evidence: str) -> Check:
 
 
 def fault(check_id: str, evidence: str, fix: str) -> Check:
-    """Return a check that found what keeps tasks from being done, or a promise from being kept."""
+    """Return a check that found a fault: tasks cannot be done, or a promise cannot be kept."""
     return Check(check_id, Level.FAULT, evidence, fix)
 
 
 def warning(check_id: str, evidence: str, fix: str) -> Check:
-    """Return a check that found what will be trouble, or may be."""
+    """Return a check that found something that is or may become trouble."""
     return Check(check_id, Level.WARNING, evidence, fix)
 
 
 def skipped(check_id: str, evidence: str, fix: str = "") -> Check:
-    """Return a check that could not be made, and what would let it."""
+    """Return a check that could not be made, and what would make it possible."""
     return Check(check_id, Level.SKIPPED, evidence, fix)
 
 

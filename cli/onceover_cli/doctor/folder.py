@@ -18,7 +18,7 @@ CONFIGURATION: Final = "wrangler.toml"
 
 
 def examine(folder: Path, env: str | None) -> Iterator[Check]:
-    """Look at a folder. `env` is the environment that is meant; None: each that wrangler.toml has."""
+    """Check a folder. `env` is the environment to check. With None each environment of wrangler.toml is checked."""
     path = folder / CONFIGURATION
     if not path.is_file():
         yield fault("configuration", f"there is no {CONFIGURATION} in {folder}", "name a clone of onceover, or a URL")
@@ -46,7 +46,7 @@ def examine(folder: Path, env: str | None) -> Iterator[Check]:
 
 
 def _whole(config: Table, folder: Path) -> Iterator[Check]:
-    """Look at what holds for all environments."""
+    """Check what all environments share."""
     complaints = []
     main = str(config.get("main", ""))
     if not main or not (folder / main).is_file():
@@ -76,7 +76,7 @@ def _whole(config: Table, folder: Path) -> Iterator[Check]:
 
 
 def _environment(config: Table, name: str, folder: Path) -> Iterator[Check]:
-    """Look at one environment. Nothing is inherited but what is no binding and no variable."""
+    """Check one environment. It inherits everything but bindings and variables."""
     own: Table = config["env"][name] if name else config
     where = f"[env.{name}]" if name else "the top level"
     yield from bindings(own, name, where)
@@ -85,7 +85,7 @@ def _environment(config: Table, name: str, folder: Path) -> Iterator[Check]:
 
 
 def _database(own: Table, where: str, folder: Path) -> Iterator[Check]:
-    """Look at the binding of the database, and at the migrations that it names."""
+    """Check the binding of the database, and the migrations that it names."""
     found = next((one for one in own.get("d1_databases", []) if one.get("binding") == "DB"), None)
     if found is None:
         yield fault(
@@ -105,7 +105,7 @@ def _database(own: Table, where: str, folder: Path) -> Iterator[Check]:
 
 
 def _secrets(config: Table, env: str | None, folder: Path) -> Iterator[Check]:
-    """Look at the file that wrangler reads beside the variables of wrangler.toml, which it wins over."""
+    """Check the secrets file. Wrangler prefers its values to the variables of wrangler.toml."""
     names = (*([f".dev.vars.{env}"] if env else []), ".dev.vars")
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:

@@ -1,4 +1,4 @@
-"""The model that a deployment asks, as the deployment sees it, and the clock by which it sees it."""
+"""Checks the model through the deployment, and the deployment's clock."""
 
 import re
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from ..connection import Api
 from ..errors import Refused, Unreachable
 from .findings import Check, fault, ok, warning
 
-# Deadlines, retention and the life of keys are a matter of minutes at the least.
+# Deadlines, retention and the life of keys are minutes at least, so a smaller difference does no harm.
 _APART_MOST: Final = timedelta(minutes=5)
 
 
 def model(api: Api, now: datetime) -> tuple[Iterable[Check], datetime]:
-    """Read whether model calls would work. Returns the time to judge the server's own times by, too.
+    """Check whether model calls would work. Also return the time by which to judge the server's times.
 
-    That is `now`, unless the two clocks differ.
+    It is `now`, unless the two clocks differ.
     """
     try:
         found = api.get("/api/ai-status")
@@ -51,7 +51,7 @@ def _status(api: Api, found: dict[str, str], said: str) -> Check:
 
 
 def _clock(served: datetime, now: datetime) -> list[Check]:
-    """Compare the two clocks. Which of them is wrong cannot be seen from here."""
+    """Compare the two clocks. The comparison cannot say which one is wrong."""
     apart = abs(served - now)
     if apart <= _APART_MOST:
         return []
@@ -63,9 +63,9 @@ def _clock(served: datetime, now: datetime) -> list[Check]:
 
 
 def model_fix(said: str, *, is_local: bool) -> str:
-    """Return what mends a model's refusal: the variable that is wrong, and where it is set. Empty if that is not known.
+    """Return how to mend a refusal by the model: the variable that is wrong, and where it is set. Empty if unknown.
 
-    `said` is a model's error in a task, or what `/api/ai-status` says of the model.
+    `said` is a model's error in a task, or the words of `/api/ai-status` about the model.
     """
     if re.search(r"AI_API_KEY|answered 40[13]\b", said):
         where = "AI_API_KEY in .dev.vars" if is_local else "make secrets, or npx wrangler secret put AI_API_KEY"

@@ -1,4 +1,4 @@
-"""How a deployment stands: triggers that come, tasks that wait, room that is left."""
+"""Checks a running deployment: triggers, waiting tasks, free storage."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Final
 from ..shapes import Json
 from .findings import Check, Level, fault, ok, skipped, warning
 
-# Times are true to five minutes, and the cron trigger comes each minute.
+# The times are exact to five minutes, and the cron trigger fires each minute.
 _SWEEP_LATE: Final = timedelta(minutes=10)
 _PENDING_LONG_SECONDS: Final = 600
 _ROOM_LEFT: Final = 0.9
@@ -15,7 +15,7 @@ MORE_ROOM: Final = "onceover delete, or RETENTION_DAYS lower, or STORAGE_MB_MOST
 
 
 def triggers(outlook: Json, bound: Json, now: datetime, *, is_local: bool) -> Iterator[Check]:
-    """Judge what operators are told: triggers, backlog, storage, the day's use."""
+    """Judge what operators see: triggers, backlog, storage, the day's use."""
     yield from _day_use(outlook)
     if "backlog" not in outlook:
         fix = "set ONCEOVER_KEY to a key of the operator's tenant with the scope admin"
@@ -51,7 +51,7 @@ def _sweep(outlook: Json, now: datetime, *, is_local: bool) -> Check:
 
 
 def _carrier(check_id: str, name: str, last: str | None, waits: int, now: datetime) -> Check:
-    """Judge what carries tasks to their workers. Silence is no sign of trouble while nothing waits."""
+    """Judge what carries tasks to their workers. Silence is no sign of trouble while no task waits."""
     if waits > _PENDING_LONG_SECONDS and (last is None or now - _time(last) > timedelta(seconds=_PENDING_LONG_SECONDS)):
         seen = "has never come" if last is None else f"last came at {last}"
         fix = "npx wrangler queues list (is there a consumer?), npx wrangler tail, then make deploy"
@@ -71,7 +71,7 @@ def _storage(storage: Json) -> Check:
 
 
 def _day_use(outlook: Json) -> Iterator[Check]:
-    """Judge the use of the free plan's day, which only the local runtime knows."""
+    """Judge the use of the free plan's day. Only the local runtime knows it."""
     for name, used in (outlook.get("usage") or {}).items():
         if isinstance(used, dict) and used["used"] >= _ROOM_LEFT * used["limit"]:
             text = f"{name}: {used['used']} of {used['limit']} a day of the free plan"

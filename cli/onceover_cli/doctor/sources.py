@@ -1,4 +1,4 @@
-"""The files that a deployment is made of: the Worker's packages, the dashboard's files, the migrations."""
+"""Checks the files of a deployment: the Worker's packages, the dashboard's files, the migrations."""
 
 import re
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from .findings import Check, fault, ok
 
 type Table = dict[str, Any]
 
-# The packages of `src/`; a test holds this to what the Worker has.
+# The packages of `src/`. A test compares this list with the Worker's.
 PACKAGES: Final = ("core", "http", "inference", "objects", "platform", "processing", "queue", "store")
-# From this date on Cloudflare runs the Python that the packages of `python_modules/` are built for.
+# From this date on Cloudflare runs the Python version for which the packages of `python_modules/` are built.
 PYTHON_DATE: Final = date(2026, 9, 8)
 PYTHON_FLAG: Final = "python_workers_314"
-# The paths that are the API's, whatever files there are.
+# These paths always belong to the API, even if such a file exists.
 API_PATHS: Final = ("/api/*", "/v1/*", "/openapi.json")
 _RESTORE: Final = "git checkout --"
 _MIGRATION = re.compile(r"(\d{4})_.+\.sql")
@@ -23,7 +23,7 @@ _LANDED = re.compile(r"^[0-9a-f]{64} [ *](\S+)$", re.MULTILINE)
 
 
 def python(config: Table) -> Iterator[Check]:
-    """Look at what decides which Python runs."""
+    """Check the settings that decide which Python version runs."""
     flags = config.get("compatibility_flags", [])
     if "python_workers" not in flags:
         fix = 'compatibility_flags = ["python_workers"]'
@@ -42,7 +42,7 @@ def python(config: Table) -> Iterator[Check]:
 
 
 def packages(folder: Path, main: str) -> Iterator[Check]:
-    """Look whether the Worker's packages are all beside its main module, which imports them."""
+    """Check that all packages of the Worker lie beside its main module, which imports them."""
     source = (folder / main).parent
     for name in PACKAGES:
         if not any((source / name).glob("*.py")):
@@ -51,7 +51,7 @@ def packages(folder: Path, main: str) -> Iterator[Check]:
 
 
 def assets(config: Table, folder: Path) -> Check:
-    """Look at the dashboard's files, and at what must not be taken for one."""
+    """Check the dashboard's files, and that no path of the API can be taken for a file."""
     block = '[assets] directory = "./public", run_worker_first = ' + str(list(API_PATHS)).replace("'", '"')
     found = config.get("assets")
     if not found:
@@ -72,7 +72,7 @@ def _worker_first(found: Table) -> tuple[str, ...]:
 
 
 def migrations(folder: Path, where: str) -> Check:
-    """Look whether each migration is there, and whether their order is known."""
+    """Check that each migration is there and that their order is known."""
     files = sorted(path.name for path in folder.glob("*.sql")) if folder.is_dir() else []
     if not files:
         return fault(
@@ -86,7 +86,7 @@ def migrations(folder: Path, where: str) -> Check:
         what = f"{odd[0]} has no number" if odd else f"there are two with the number {min(twice):04}"
         fix = "give it the next number, as NNNN_name.sql"
         return fault("migrations", f"{where}: {folder.name}/: {what}, so their order is not known", fix)
-    # Numbers may have gaps: what has landed is listed.
+    # Numbers may have gaps: the digests list the migrations that databases have.
     if gone := sorted(_landed(folder) - set(files)):
         text = f"{where}: {folder.name}/ lacks {', '.join(gone)}: a new database would not have what it makes"
         return fault("migrations", text, f"{_RESTORE} {folder.name}")
@@ -94,6 +94,6 @@ def migrations(folder: Path, where: str) -> Check:
 
 
 def _landed(folder: Path) -> set[str]:
-    """Return the migrations that some database has, by the list of their digests. Empty without the list."""
+    """Return the migrations that some database has, from the list of their digests. Empty without the list."""
     path = folder / "LANDED"
     return set(_LANDED.findall(path.read_text("utf-8", errors="replace"))) if path.is_file() else set()

@@ -1,4 +1,4 @@
-"""A small task from end to end: submitted, worked on, read, and erased again."""
+"""A small task from end to end: submitted, processed, read and erased."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from .model import model_fix
 _TEXT = "onceover doctor sends this text to see whether a task is done from end to end. 一段用于检查的短文。"
 _SECONDS_MOST = 120.0
 _HELD_SECONDS = "10"
-# `make deploy` says so before anybody runs it.
+# `make deploy` announces this number before it runs the trial.
 CALLS_MOST = 3
 
 

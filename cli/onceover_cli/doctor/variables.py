@@ -1,4 +1,4 @@
-"""The variables of one environment, as far as a look at them shows that they cannot work. Values are never shown."""
+"""Finds variables of an environment whose values cannot work. Never shows values."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -6,9 +6,9 @@ from typing import Final
 
 from .findings import Check, fault, ok, warning
 
-# Secrets, and how many characters each has at least.
+# Secrets, and the least number of characters of each.
 SECRETS: Final = {"AI_API_KEY": 1, "WEBHOOK_KEY": 32}
-# Every variable that the Worker reads; a test holds this list to the Worker's.
+# Every variable that the Worker reads. A test compares this list with the Worker's.
 KNOWN: Final = frozenset(
     {
         *SECRETS,
@@ -64,9 +64,9 @@ def variables(
     is_secret: bool = False,
     below: Mapping[str, object] | None = None,
 ) -> Iterator[Check]:
-    """Judge variables. `is_secret`: they stand in a file that is for secrets, and is not deployed.
+    """Judge variables. `is_secret`: they stand in a file for secrets, which is not deployed.
 
-    `below` are variables that hold where these are silent. What is amiss with them alone is not said here.
+    `below` are variables that count where `given` has no value. Faults of `below` alone are reported elsewhere.
     """
     found = list(_complaints(given, where, is_secret=is_secret))
     found += _together(given, below or {}, where, has_ai=has_ai, is_secret=is_secret)
@@ -117,9 +117,9 @@ def _value(name: str, value: str, where: str) -> Iterator[Check]:
 def _together(
     given: Mapping[str, object], below: Mapping[str, object], where: str, *, has_ai: bool, is_secret: bool
 ) -> Iterator[Check]:
-    """Judge what variables say together, as far as one of `given` has a part in it."""
+    """Judge variables that depend on each other, if at least one of them is in `given`."""
     whole = {**below, **given}
-    # `make dev` takes a provider of its own where .dev.vars has none, so that of wrangler.toml does not count there.
+    # Without a provider in .dev.vars, `make dev` uses its own. The provider of wrangler.toml does not count there.
     provider = str(given.get("AI_PROVIDER", "" if is_secret else "workers-ai")).strip()
     if provider == "openai" and not str(whole.get("AI_BASE_URL", "")).strip():
         yield fault(
