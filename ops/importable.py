@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Rewrites an export of the database (`wrangler d1 export`) so that D1 takes it back, and prints the result.
+"""Rewrites an export of the database (`wrangler d1 export`) so that D1 can import it, and prints the result.
 
 D1 refuses a statement of more than 100,000 bytes (`statement too long: SQLITE_TOOBIG`), and an export writes each row
-as one statement, whatever its length. A long text is written in pieces here: a row with the first, and a statement for
-each of the others that appends it.
+as one statement, whatever its length. This program writes a long text in pieces: one statement writes the row with the
+first piece, and each further statement appends a piece.
 
     python3 ops/importable.py backup.sql > import.sql
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-# Of a piece; as SQL it is at most four times as long, and a statement may have some 100,000 bytes.
+# Bytes of a piece. As SQL it is at most four times as long, and a statement may have about 100,000 bytes.
 PIECE = 20_000
 
 
@@ -33,7 +33,7 @@ def _literal(value: object) -> str:
 
 
 def _row(table: str, names: list[str], key: list[str], row: tuple[object, ...]) -> Iterator[str]:
-    """Write a row: its first pieces at once, then one statement for each further piece of a long value."""
+    """Write a row: one statement with the first pieces, then one statement for each further piece of a long value."""
     first = [value[:PIECE] if isinstance(value, str | bytes) else value for value in row]
     columns = ",".join(map(_quoted, names))
     yield f"INSERT INTO {_quoted(table)} ({columns}) VALUES({','.join(map(_literal, first))});"
@@ -48,7 +48,7 @@ def _row(table: str, names: list[str], key: list[str], row: tuple[object, ...]) 
 
 
 def importable(export: str) -> Iterator[str]:
-    """Return the statements that make the database of an export. Raises `sqlite3.Error` if it is none."""
+    """Return the statements that rebuild the exported database. Raises `sqlite3.Error` if the text is no export."""
     with closing(sqlite3.connect(":memory:")) as database:
         database.executescript(export)
         schema = database.execute(
@@ -59,7 +59,7 @@ def importable(export: str) -> Iterator[str]:
             if kind != "table":
                 continue
             yield f"{sql};"
-            columns = database.execute(f"PRAGMA table_info({_quoted(table)})").fetchall()  # without the generated ones
+            columns = database.execute(f"PRAGMA table_info({_quoted(table)})").fetchall()  # without generated columns
             names = [column[1] for column in columns]
             key = [column[1] for column in columns if column[5]]
             wanted = ",".join(map(_quoted, names))
@@ -69,7 +69,7 @@ def importable(export: str) -> Iterator[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Read the file that is named, print the statements. Returns the exit status."""
+    """Read the named file and print its statements. Returns the exit status."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python3 ops/importable.py EXPORT.sql > IMPORT.sql\n")
         return 2

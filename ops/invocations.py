@@ -1,7 +1,8 @@
 """Prints how the platform ended the Worker's invocations of the last hour, as Prometheus text for a textfile collector.
 
-An invocation that the platform ends for its CPU writes no line and counts nothing, so only Cloudflare's own analytics
-know of it. `CLOUDFLARE_API_TOKEN` needs the permission `Account Analytics: Read`. Nothing but Python is needed.
+An invocation that the platform ends for its CPU time writes no log line and no metric, so only Cloudflare's own
+analytics know of it. `CLOUDFLARE_API_TOKEN` needs the permission `Account Analytics: Read`. The program needs only
+Python.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any
 
 URL = "https://api.cloudflare.com/client/v4/graphql"
 WINDOW = timedelta(hours=1)
-# What is younger may not be in the analytics yet.
+# Younger invocations may not be in the analytics yet.
 DELAY = timedelta(minutes=5)
 METRIC = "onceover_platform_invocations"
 QUERY = """
@@ -28,17 +29,17 @@ query ($account: string!, $worker: string!, $from: Time!, $to: Time!) {
   } }
 }
 """
-# Printed with 0 where the hour had none, so that an alert sees the difference between none and no figures.
+# Printed with 0 if the hour had none, so that an alert can tell "none" from "no figures".
 _ALWAYS = ("success", "exceededResources")
 _SECONDS_MOST = 30.0
 
 
 class NoFigures(Exception):
-    """Cloudflare gave none; the message says why."""
+    """Cloudflare gave no figures. The message says why."""
 
 
 def ask(account: str, worker: str, token: str, now: datetime, url: str = URL) -> Any:
-    """Return what the analytics say of the window. Raises `NoFigures`."""
+    """Return the analytics of the window. Raises `NoFigures`."""
     end = now - DELAY
     variables = {"account": account, "worker": worker, "from": _time(end - WINDOW), "to": _time(end)}
     request = urllib.request.Request(  # noqa: S310 - Cloudflare's address
@@ -75,7 +76,7 @@ def counted(answer: Any) -> dict[str, int]:
 
 
 def exposition(found: Mapping[str, int], worker: str) -> str:
-    """Write the figures as Prometheus reads them."""
+    """Write the figures in Prometheus' format."""
     lines = [
         f"# HELP {METRIC} Invocations of the last hour by the status that Cloudflare gives them, estimated.",
         f"# TYPE {METRIC} gauge",
@@ -90,7 +91,7 @@ def _escaped(text: str) -> str:
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ, url: str = URL) -> int:
-    """Print the figures of the Worker that is named, `onceover` unless one is."""
+    """Print the figures of the named Worker, by default `onceover`."""
     worker = arguments[0] if arguments else "onceover"
     account, token = environ.get("CLOUDFLARE_ACCOUNT_ID", ""), environ.get("CLOUDFLARE_API_TOKEN", "")
     if not account or not token:
