@@ -26,7 +26,7 @@ EXPLAINED_MOST = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says; the exit status is 1 when an invariant was broken."""
+    """Run what the command line asks for. The exit status is 1 if an invariant was broken."""
     options = _parser().parse_args(arguments)
     if options.seed is not None:
         return _replay(options.seed, _Kind(options.faults, options.terms, options.crowd))
@@ -100,7 +100,7 @@ def _seeds(options: argparse.Namespace) -> tuple[Tally, float, float]:
 
 
 def summary(tally: Tally, seconds: float, processor: float, workers: int) -> Table:
-    """What was injected, what was run, and the verdict, as one table."""
+    """One table with the injected faults, the runs and the verdict."""
     table = Table(title="Faults injected", title_justify="left", show_footer=False)
     table.add_column("no.", justify="right")
     table.add_column("fault")
@@ -134,7 +134,7 @@ def summary(tally: Tally, seconds: float, processor: float, workers: int) -> Tab
 
 
 class _Kind(NamedTuple):
-    """Which schedule a seed is to have."""
+    """The options that choose the kind of schedule for a seed."""
 
     profile: str | None
     terms: bool
@@ -142,7 +142,7 @@ class _Kind(NamedTuple):
 
     @property
     def options(self) -> str:
-        """The same as the command line has it."""
+        """Return these options in the command line's form."""
         faults = f" --faults {self.profile}" if self.profile else ""
         return faults + (" --terms" if self.terms else "") + (" --crowd" if self.crowd else "")
 

@@ -1,7 +1,8 @@
 """`python -m simulator.brownouts`: a share of the calls fails for a while, on each route; some texts always fail.
 
-What is asked of it: all tasks complete, but for those with a chunk that always fails, which fail within a quarter of an
-hour after its end; calls are at most 1.5 times what the share makes necessary; runs are as wide as ever within 10 s.
+It demands three things. All tasks complete, except those with a chunk that always fails; these fail within a quarter of
+an hour after the brown-out's end. Calls are at most 1.5 times what the share makes necessary. Runs make as many calls
+at once as before within 10 s.
 """
 
 import argparse
@@ -19,7 +20,7 @@ CONSOLE = Console(highlight=False, width=120)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the brown-outs that the command line asks for; the exit status is 1 when one of them misses what is asked."""
+    """Run the brown-outs that the command line asks for. The exit status is 1 if one of them misses a demand."""
     options = _parser().parse_args(arguments)
     table = _table()
     outcomes: list[Outcome] = []

@@ -1,7 +1,7 @@
 """`python -m simulator.capacity`: how many tasks a second one database carries before they take twice as long.
 
-A database that serves one call at a time, in so many milliseconds, is given tasks that keep coming, at rates that rise
-until a task takes twice what it takes alone. Each task has a client that waits for it with `?wait=25`.
+The database serves one call at a time, and each call takes a set number of milliseconds. Tasks arrive at rates that
+rise until a task takes twice as long as it takes alone. Each task has a client that waits for it with `?wait=25`.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from simulator.campaign.overload import ROUTES
 from simulator.options import positive
 
 CONSOLE = Console(highlight=False, width=120)
-IDLE = 0.02  # the part of the time in which the database is at work at the first rate, about
+IDLE = 0.02  # the database's busy share at the first rate, about
 
 
 def main(arguments: list[str] | None = None) -> int:

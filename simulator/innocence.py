@@ -1,4 +1,4 @@
-"""`python -m simulator.innocence`: twenty SIGKILLs in a row, as often as it says; no task may fail for them."""
+"""`python -m simulator.innocence`: rows of twenty SIGKILLs, as many rows as asked; none may make a task fail."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from simulator.options import positive
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run kills in a row; the exit status is 1 when a task failed for them, or an invariant was broken."""
+    """Run rows of kills. The exit status is 1 if they made a task fail, or if an invariant was broken."""
     parser = argparse.ArgumentParser(prog="python -m simulator.innocence", description=__doc__)
     parser.add_argument("--runs", type=positive, default=1_000, help="how many (default 1000)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")

@@ -1,1 +1,1 @@
-"""A seeded event loop in virtual time, the faults that a seed draws, and what makes a failing run small."""
+"""A seeded event loop in virtual time, the faults that a seed draws, and a tool that shrinks failing runs."""

@@ -1,18 +1,18 @@
-"""The end of a run's coroutines: none that is left over runs on, and none warns."""
+"""Ends the leftover coroutines of a run: none of them runs on, and none warns."""
 
 import sys
 from collections.abc import Callable
 from typing import Any
 
 _BURIALS_MOST = 100
-_undead: list[Any] = []  # coroutines that refuse to end; dropping them would only start it again
+_undead: list[Any] = []  # coroutines that refuse to end; dropping them would only resume them
 
 
 def bury(coroutine: Any) -> None:
     """Close a coroutine that will never be resumed, whatever its `finally` blocks try.
 
-    From the inside out, since closing an outer one drops an inner one that refused; and again, since each
-    `await` in a `finally` ignores the closing once.
+    Inner coroutines are closed first, since closing an outer one drops an inner one that refused. Closing is repeated,
+    since each `await` in a `finally` ignores it once.
     """
     for _ in range(_BURIALS_MOST):
         innermost = coroutine
@@ -29,7 +29,7 @@ def bury(coroutine: Any) -> None:
 
 
 def keep_generators(kept: list[Any]) -> Callable[[], None]:
-    """Keep async generators alive until the loop closes, so that no collection runs their `finally` blocks."""
+    """Keep async generators alive until the loop closes, so that no garbage collection runs their `finally` blocks."""
     before = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(firstiter=kept.append, finalizer=None)
     return lambda: sys.set_asyncgen_hooks(*before)

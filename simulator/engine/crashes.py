@@ -1,7 +1,7 @@
 """Exhaustive crashes: die at each suspension point of a run, before and after its effect, once or twice.
 
-`run(crash_at)` makes a world without latency and random faults under `FaultPlan(rng, crash_at=crash_at)`, with
-`point_labels` kept, runs it, checks whatever must hold, and gives the labels of the points that it passed.
+`run(crash_at)` makes a world without latency and random faults under `FaultPlan(rng, crash_at=crash_at)`, keeps
+`point_labels`, runs the world, checks its promises, and returns the labels of the points that it passed.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ _WHENS: tuple[When, ...] = ("before", "after")
 
 
 def single_crashes(run: Run) -> Iterator[tuple[str, Crashes]]:
-    """Run every single crash; gives the label of the point and the crash, after its run."""
+    """Run every single crash. After each run, yield the crash and the label of its point."""
     labels = run({})
     for point, label in enumerate(labels, 1):
         for when in _WHENS:
@@ -24,7 +24,7 @@ def single_crashes(run: Run) -> Iterator[tuple[str, Crashes]]:
 
 
 def pairs_of_crashes(run: Run, *, points_most: int = 40) -> Iterator[Crashes]:
-    """Give every pair of crashes within the first points: the second lies after the first, in what came of it.
+    """Yield every pair of crashes within the first points. The second lies after the first, in the run that follows it.
 
     The pairs are not run: there are many, and the caller may choose.
     """

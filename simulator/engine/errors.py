@@ -1,8 +1,8 @@
-"""Why a simulation cannot go on."""
+"""The errors that end a simulation."""
 
 
 class SimulationError(Exception):
-    """The simulation cannot go on; the message says why and what was going on."""
+    """The simulation cannot continue. The message says why, and what was happening."""
 
 
 class Deadlock(SimulationError):
@@ -10,7 +10,7 @@ class Deadlock(SimulationError):
 
 
 class StepsExceeded(SimulationError):
-    """More steps than allowed: most likely something spins without waiting."""
+    """More steps than allowed: most likely some code loops without waiting."""
 
 
 class Livelock(SimulationError):

@@ -1,4 +1,4 @@
-"""The kinds of faults, each with the number that it has in the design's list of faults to survive."""
+"""The kinds of faults, each with its number in the design's list of faults to survive."""
 
 from dataclasses import dataclass
 
@@ -91,19 +91,20 @@ _ALL = (
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
 DEAD_TRIGGERS = tuple(kind.name for kind in _ALL if kind.number == 24)
-# Their rates are drawn from a stream of their own.
+# The rates of these are drawn from a stream of their own.
 FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number in {20, 21, 22})
 STORAGE = "d1_full"
-# And so is this one's.
+# The rate of this one has a stream of its own, too.
 MODEL_AWAY = "model_away"
-# And so are those of these.
+# The rates of these two have streams of their own, too.
 BROWN_OUT = "model_brown_out"
 POISONED = "model_poisoned"
-# And so is that of this one.
+# The rate of this one has a stream of its own, too.
 LATE_ANSWER = "d1_answers_late"
-# This one has its usual rate wherever clients follow tasks, which few runs have; nobody else is offered it.
+# It is offered only where clients follow tasks, which few runs have. There it always has its usual rate.
 STREAM_CUT = "stream_cut"
-# Nothing of these is offered where nobody has an endpoint.
-# How the hosted runtime is: these disturb nobody who knows it, and do not stop. They draw from a stream of their own.
+# The hosted runtime always behaves like this, so these never stop, and sound code is not disturbed. They draw from a
+# stream of their own.
 HOSTED = frozenset(kind.name for kind in _ALL if kind.number in {28, 29, 30})
+# These are offered only where a tenant has an endpoint.
 RECEIVER = tuple(kind.name for kind in _ALL if kind.number == 27)

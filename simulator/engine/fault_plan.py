@@ -1,8 +1,8 @@
-"""The fault plan: seeded decisions, counted by kind, with a moment after which faults stop.
+"""The fault plan: seeded decisions, counted by kind. After a certain moment faults stop.
 
-Each place where a fault can strike *offers* it by name; the plan decides whether it *fires*. Besides the
-random faults there is the crash plan of exhaustive tests: die at the k-th suspension point of the run, before
-or after that point's effect.
+Each place where a fault can strike *offers* it by name, and the plan decides whether it *fires*. Besides the random
+faults there is the crash plan of exhaustive tests: die at the k-th suspension point of the run, before or after that
+point's effect.
 """
 
 import math
@@ -28,10 +28,10 @@ type When = Literal["before", "after"]
 
 
 def hosted_rates(rng: Random) -> dict[str, float]:
-    """How the platform takes turns. In half of the schedules all isolates have a clock that stands still.
+    """Draw how the platform takes turns. In half of the schedules the clocks of all isolates stand still within a turn.
 
-    In the others events may come between an event and the code that waited for it, as Python's own loop may have it: so
-    they have orders of their own. An object's context takes promises alone in all of them.
+    In the other half, an unrelated event may run between an event and the code that waited for it, as Python's own loop
+    allows. An object's context takes promises alone in all schedules.
     """
     if rng.random() < 0.5:
         return {"promises_alone": 1.0}
@@ -45,7 +45,7 @@ def hosted_rates(rng: Random) -> dict[str, float]:
 
 
 class Tally:
-    """How often one kind was offered and how often it fired; `last_at` is when it last did, by the plan's clock."""
+    """How often one kind was offered, and how often it fired. `last_at` is when it last fired, by the plan's clock."""
 
     __slots__ = ("fired", "last_at", "offered", "rate")
 
@@ -57,10 +57,10 @@ class Tally:
 
 
 class FaultPlan:
-    """Decides; the same seed and the same offers give the same decisions.
+    """Decides which faults strike. The same seed and the same offers give the same decisions.
 
-    `muted` names fired faults by ordinal that are to be left out: shrinking replays a seed with ever more of
-    them muted. `crash_at` maps the ordinal of a suspension point, from 1, to before or after its effect.
+    `muted` holds the ordinals of fired faults to leave out: shrinking replays a seed with more and more of them muted.
+    `crash_at` maps the ordinal of a suspension point, from 1, to before or after its effect.
     """
 
     def __init__(
@@ -95,16 +95,16 @@ class FaultPlan:
 
     @classmethod
     def swarm(cls, rng: Random, *, keep_timeline: bool = False) -> "FaultPlan":
-        """Each kind left out, rare, usual or frequent, by the seed: runs that differ find more than like runs.
+        """The seed makes each kind absent, rare, usual or frequent: varied runs find more bugs than similar runs.
 
         Groce et al., "Swarm Testing", ISSTA 2012.
         """
-        rates = {name: KINDS[name].rate for name in RATE_LIMITER}  # as usual: seeds without it stay what they were
+        rates = {name: KINDS[name].rate for name in RATE_LIMITER}  # always usual, so older seeds give the same runs
         apart = {*RATE_LIMITER, *DEAD_TRIGGERS, "d1_shared", STORAGE, MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED}
         apart |= {BROWN_OUT, POISONED, LATE_ANSWER}
         others = [kind for kind in KINDS.values() if kind.name not in apart]
         rates |= {kind.name: min(0.5, kind.rate * rng.choice((0, 0.3, 1, 3))) for kind in others}
-        # It makes all of a run slow, and comes from a stream of its own: seeds without it stay what they were.
+        # This fault slows the whole run. Its rate has a stream of its own, so that older seeds give the same runs.
         rates["d1_shared"] = KINDS["d1_shared"].rate * Random(f"{sorted(rates.items())}").choice((0, 0, 0, 3))
         rates[STORAGE] = KINDS[STORAGE].rate * Random(f"{sorted(rates.items())}/{STORAGE}").choice((0, 0, 0, 1))
         rates |= {name: KINDS[name].rate for name in (*DEAD_TRIGGERS, *RECEIVER)}
@@ -118,7 +118,7 @@ class FaultPlan:
         return cls(rng, rates, keep_timeline=keep_timeline)
 
     def fires(self, name: str, actor: str = "", scale: float = 1.0) -> bool:
-        """Offer fault `name`; True when it strikes now. `scale` makes it rarer where that is the platform's way."""
+        """Offer fault `name`. True if it strikes now. `scale` makes it rarer where the platform does so."""
         tally = self.tallies[name]
         tally.offered += 1
         if not self.active or tally.rate == 0.0 or self._random() >= tally.rate * scale:
@@ -126,7 +126,7 @@ class FaultPlan:
         return self.strike(name, actor)
 
     def strike(self, name: str, actor: str = "") -> bool:
-        """Count `name` as fired, for a caller that has decided by itself; False when it is muted."""
+        """Count `name` as fired, for a caller that decided by itself. False if it is muted."""
         self.fired_in_order.append(name)
         if len(self.fired_in_order) in self._muted:
             return False
@@ -138,19 +138,19 @@ class FaultPlan:
         return True
 
     def keep(self, names: Collection[str], rates: Mapping[str, float]) -> None:
-        """Let only faults of these names strike, and those of `rates`, at which they do."""
+        """Let only faults of these names strike. `rates` adds further faults with their rates."""
         for name, tally in self.tallies.items():
             tally.rate = rates.get(name, tally.rate if name in names else 0.0)
 
     def stop(self) -> None:
-        """From now on nothing fires: quiet must come."""
+        """From now on nothing fires, so the world must become quiet."""
         self.active = False
         self.record("platform", "faults stop", "")
 
     def point(self, label: str, scope: object = None) -> When | None:
-        """Pass a suspension point; says whether to die there under the crash plan.
+        """Pass a suspension point. Returns whether to die there under the crash plan.
 
-        With `point_labels` set to a list, each point is noted in it as `handler:call`.
+        If `point_labels` is a list, each point is noted in it as `handler:call`.
         """
         self.points += 1
         if self.point_labels is not None:
@@ -158,11 +158,11 @@ class FaultPlan:
         return self._crash_at.get(self.points)
 
     def between(self, low: float, high: float) -> float:
-        """A number for the size of a fault."""
+        """Draw a number for the size of a fault."""
         return low + (high - low) * self._random()
 
     def record(self, actor: str, event: str, detail: object) -> None:
-        """Note something for the reader of a failure report; nothing is done unless the timeline is kept."""
+        """Add a line to the timeline of a failure report. Does nothing unless the timeline is kept."""
         if self.timeline is not None:
             self.timeline.append((self.clock(), actor, event, detail))
 
@@ -181,7 +181,7 @@ class FaultPlan:
 
 
 class PersistentFault:
-    """A fault plan in which one fault always strikes at once, and goes on after faults have stopped."""
+    """A fault plan in which one fault strikes at every offer, even after faults have stopped."""
 
     active = True
 
@@ -190,11 +190,11 @@ class PersistentFault:
         self._fault = fault
 
     def fires(self, name: str, actor: str = "", scale: float = 1.0) -> bool:
-        """Strike with the one fault; leave the others to the plan."""
+        """Strike with the one fault, and leave the others to the plan."""
         return self._plan.strike(name, actor) if name == self._fault else self._plan.fires(name, actor, scale)
 
     def between(self, low: float, high: float) -> float:
-        """Give the least."""
+        """Return the least number."""
         return low
 
     def __getattr__(self, name: str) -> Any:

@@ -1,13 +1,13 @@
 """A seeded asyncio event loop under virtual time: the schedule is a function of the seed and nothing else.
 
-No selector, no thread, no real sleeping. When nothing is ready, the clock jumps to the next timer; when
-several callbacks are ready, a policy (see `policies`) chooses which one goes next. Every choice goes into a
-trace whose digest is the same for the same seed, in any process.
+There is no selector, no thread and no real sleeping. When nothing is ready, the clock jumps to the next timer. When
+several callbacks are ready, a policy (see `policies`) chooses the next one. Every choice goes into a trace, whose
+digest is the same for the same seed in any process.
 
-Handles belong to a *scope* (an invocation of a simulated isolate) through a context variable, which every
-task and callback inherits by itself. A handle of a dead scope is dropped, never run: that is how a process
-that died stays dead, `finally` blocks included. A handle that brings an event from outside waits while the
-scope's gate is closed: that is the input gate of a Durable Object.
+Handles belong to a *scope* (an invocation of a simulated isolate) through a context variable, which every task and
+callback inherits. A handle of a dead scope is dropped and never run. So a process that died stays dead, and its
+`finally` blocks do not run. A handle that brings an event from outside waits while the scope's gate is closed: that is
+the input gate of a Durable Object.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ from simulator.engine.turns import HANDLES_MOST, SUSPECTS, StandingClock, Timer,
 
 
 class Loop(asyncio.AbstractEventLoop):
-    """The loop. `run(coroutine)` drives it until that coroutine ends, then `close` buries what is left."""
+    """The loop. `run(coroutine)` drives it until that coroutine ends, then `close` ends what is left."""
 
     def __init__(self, *, policy: Policy = choose_first, max_steps: int = 1_000_000) -> None:
         self.trace = Trace()
         self.steps = 0
         self.max_steps = max_steps
         self.unhandled: list[dict[str, Any]] = []
-        self.outside = Context()  # of callbacks that belong to the platform and to no isolate
-        self.turns: Turns | None = None  # of isolates with a clock of their own
+        self.outside = Context()  # for callbacks of the platform, which belong to no isolate
+        self.turns: Turns | None = None  # for isolates with a clock of their own
         self._choose = policy
         self._now_seconds = 0.0
         self._seq = 0
@@ -51,11 +51,11 @@ class Loop(asyncio.AbstractEventLoop):
     # -- scheduling ------------------------------------------------------------------------------------
 
     def now(self) -> float:
-        """Virtual seconds since the loop was made, whoever asks."""
+        """Virtual seconds since the loop was made, the same for every caller."""
         return self._now_seconds
 
     def time(self) -> float:
-        """What the caller takes for the time: an isolate may have a clock of its own, anybody else has `now`."""
+        """The time as the caller sees it: an isolate may have a clock of its own; every other caller has `now`."""
         scope = SCOPE.get()
         clock = None if scope is None else scope.gate.clock
         return self._now_seconds if clock is None else clock.seconds()
@@ -83,7 +83,10 @@ class Loop(asyncio.AbstractEventLoop):
     def _set_timer(
         self, when: float, delay: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
     ) -> Handle:
-        """Set a timer. An isolate with a clock of its own has JavaScript's `setTimeout`, and counts from that clock."""
+        """Set a timer.
+
+        In an isolate with a clock of its own it acts as JavaScript's `setTimeout` and counts by that clock.
+        """
         if context is None:
             context = copy_context()
         scope = context.get(SCOPE)
@@ -114,11 +117,11 @@ class Loop(asyncio.AbstractEventLoop):
         return handle
 
     def close_gate(self, gate: Gate) -> None:
-        """Hold back the events of every scope behind `gate` until as many `open_gate` as `close_gate` came."""
+        """Hold back the events of every scope behind `gate` until each `close_gate` has had its `open_gate`."""
         gate.closed += 1
 
     def open_gate(self, gate: Gate) -> None:
-        """Take one reason away; with the last one gone, the events that waited become ready."""
+        """Undo one `close_gate`. After the last one, the waiting events become ready."""
         gate.closed -= 1
         if gate.closed == 0 and gate.waiting:
             self._ready.extend(gate.waiting)
@@ -135,7 +138,7 @@ class Loop(asyncio.AbstractEventLoop):
         context: Context | None = None,
         **_options: Any,
     ) -> asyncio.Task[Any]:
-        """As asyncio's, but the task is kept alive to the end: collecting it would run its `finally` blocks."""
+        """Create a task as asyncio does, but keep it alive to the end: collecting it would run its `finally` blocks."""
         self._seq += 1
         task = asyncio.Task(coro, loop=self, name=name or f"task-{self._seq}", context=context)
         tasks = self._tasks
@@ -148,10 +151,10 @@ class Loop(asyncio.AbstractEventLoop):
     # -- running ---------------------------------------------------------------------------------------
 
     def run_until_complete(self, future: Any) -> Any:
-        """Run until `future` (a coroutine or future) is done and give its result.
+        """Run until `future` (a coroutine or future) is done, and return its result.
 
-        Raises what it raised, `Deadlock`, `StepsExceeded`, or whatever a platform callback raised: an
-        exception out of a plain callback is a broken invariant, and stops the run where it happened.
+        Raises what it raised, `Deadlock`, `StepsExceeded`, or what a platform callback raised. An exception from a
+        plain callback is a broken invariant and stops the run where it happened.
         """
         previous = events._get_running_loop()
         assert previous is None, "a loop runs already"
@@ -202,7 +205,7 @@ class Loop(asyncio.AbstractEventLoop):
                 self._run_continuation(count - 1)
 
     def _run_turn(self, first: Handle, gate: Gate, clock: StandingClock) -> None:
-        """Run a handle of an isolate whose clock stands still, and before anything else the microtasks that follow."""
+        """Run a handle of an isolate whose clock stands still, then all its microtasks, before anything else."""
         turns, scope_var, record = self.turns, SCOPE, self.trace.steps.append
         assert turns is not None
         clock.begin_turn(first, self._now_seconds)
@@ -233,13 +236,13 @@ class Loop(asyncio.AbstractEventLoop):
             raise StepsExceeded(f"{self.max_steps} steps by {self._now_seconds:.3f} s: {self._pending()}")
 
     def _run_continuation(self, start: int) -> None:
-        """Run at once what an event made ready: an event and the code that waited for it are one turn."""
+        """Run what an event made ready at once: an event and the code that waited for it share one turn."""
         ready = self._ready
         handles = ready[start:]
         del ready[start:]
         for handle in handles:
             scope = handle.context.get(SCOPE)
-            if handle.event:  # held back by a gate that this turn opened: an event of its own
+            if handle.event:  # a gate that opened in this turn had held it back: an event of its own
                 ready.append(handle)
             elif not handle.cancelled_ and not (scope is not None and scope.dead):
                 self._count(1)
@@ -247,7 +250,7 @@ class Loop(asyncio.AbstractEventLoop):
                 handle.context.run(handle.callback, *handle.args)
 
     def _advance(self) -> None:
-        """Jump to the next timer; all timers of that very moment become ready together."""
+        """Jump to the next timer. All timers of the same moment become ready together."""
         timers = self._timers
         while timers and timers[0][2].cancelled_:
             heapq.heappop(timers)
@@ -264,7 +267,10 @@ class Loop(asyncio.AbstractEventLoop):
         return f"{len(names)} tasks waiting: {', '.join(names[:20])}"
 
     def close(self) -> None:
-        """Bury what is left: close coroutines in order. Bindings refuse effects to the dead; warnings are mute."""
+        """End what is left: close the coroutines in order.
+
+        Bindings refuse effects to dead scopes, and warnings are off.
+        """
         if self._closed:
             return
         assert not self._running, "close a loop after it has run"
@@ -280,7 +286,7 @@ class Loop(asyncio.AbstractEventLoop):
             self._timers.clear()
             self._generators.clear()
 
-    # -- what asyncio asks of any loop -----------------------------------------------------------------
+    # -- the interface that asyncio expects of a loop --------------------------------------------------
 
     def is_running(self) -> bool:
         return self._running
@@ -292,7 +298,7 @@ class Loop(asyncio.AbstractEventLoop):
         return False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Collect what asyncio reports (a task's exception that nobody asked for) into `unhandled`."""
+        """Collect what asyncio reports (a task's exception that no code retrieved) into `unhandled`."""
         self.unhandled.append(context)
 
     async def shutdown_asyncgens(self) -> None:

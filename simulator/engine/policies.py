@@ -1,7 +1,7 @@
-"""Who goes next: policies that choose one of several ready handles.
+"""Scheduling policies, which choose one of several ready handles.
 
-A policy is called with the ready handles, oldest first, only when there are at least two, and gives an
-index. It must depend on nothing but its own state and that list.
+A policy is called with the ready handles, oldest first, only when there are at least two, and returns an index. It must
+depend on nothing but its own state and that list.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,15 +18,17 @@ def choose_first(ready: list[Handle]) -> int:
 
 
 def choose_at_random(rng: Random) -> Policy:
-    """Every ready handle is as likely as any other."""
+    """Every ready handle is equally likely."""
     random = rng.random
     return lambda ready: int(random() * len(ready))
 
 
 class Priorities:
-    """PCT (Burckhardt et al., ASPLOS 2010): the invocation with the highest random priority runs, and at `depth`
-    random steps the one that is about to run drops below all others. Finds orderings that need one side to
-    be far ahead, which uniform choice hardly ever gives."""
+    """PCT (Burckhardt et al., ASPLOS 2010): the ready invocation with the highest random priority runs.
+
+    At `depth` random steps, the one that is about to run drops below all others. This finds orderings in which one side
+    must be far ahead, which uniform choice hardly ever produces.
+    """
 
     def __init__(self, rng: Random, *, depth: int = 3, horizon_steps: int = 2_000) -> None:
         self._rng = rng
@@ -54,7 +56,7 @@ class Priorities:
 
 
 class Scripted:
-    """Replays a list of choices, then goes on with the first of each; notes how many choices there were."""
+    """Replays a list of choices, then always takes the first handle. Notes how many choices there were."""
 
     def __init__(self, script: list[int]) -> None:
         self._script = script
@@ -63,7 +65,7 @@ class Scripted:
         self._over = False
 
     def end(self) -> None:
-        """Go on first in, first out: what comes now is no part of what is explored."""
+        """Continue first in, first out: later choices are not part of what is explored."""
         self._over = True
 
     def __call__(self, ready: list[Handle]) -> int:
@@ -77,11 +79,11 @@ class Scripted:
 
 
 def explore[T](run: Callable[[Scripted], T], *, deviations_most: int | None = None) -> Iterator[tuple[list[int], T]]:
-    """Run `run` once for every schedule, depth first; gives the choices taken and what `run` gave.
+    """Run `run` once for every schedule, depth first. Yields the choices taken and what `run` returned.
 
-    With `deviations_most`, only the schedules that differ from first-in-first-out in so many choices: all
-    preemptions up to a bound (Musuvathi and Qadeer, "Iterative Context Bounding", PLDI 2007). `run` must build
-    its world anew each time, with no latency, so that choices are all there is.
+    With `deviations_most`, only the schedules that differ from first-in-first-out in at most so many choices are run:
+    all preemptions up to a bound (Musuvathi and Qadeer, "Iterative Context Bounding", PLDI 2007). `run` must build its
+    world anew each time and without latency, so that nothing but the choices differs.
     """
     script: list[int] | None = []
     while script is not None:

@@ -1,4 +1,4 @@
-"""What the loop knows of whoever runs on it: handles, the scope that they belong to, and the gate before it."""
+"""What the loop knows about running code: handles, the scope that they belong to, and the gate before it."""
 
 from collections.abc import Callable
 from contextvars import Context, ContextVar
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 class Gate:
     """Counts reasons to hold events back, and keeps the events that wait for it to open.
 
-    Behind a `strict` gate an event and the code that waited for it run in one turn, as in JavaScript, so that
-    nothing comes between them. Without it the code runs some turn later, as Python's own loop may have it.
+    Behind a `strict` gate, an event and the code that waited for it run in one turn, as in JavaScript, so that nothing
+    runs between them. Without it the code runs in some later turn, as in Python's own loop.
 
-    All of an isolate's scopes have one gate. So its `clock` is here, if it has one of its own.
+    All scopes of an isolate share one gate. So the gate also has the isolate's `clock`, if it has one of its own.
     """
 
     __slots__ = ("clock", "closed", "strict", "waiting")
@@ -27,7 +27,7 @@ class Gate:
 
 
 class Scope:
-    """What the loop knows of an invocation: whether it is dead, and the gate before it."""
+    """What the loop knows about an invocation: whether it is dead, and the gate before it."""
 
     __slots__ = ("dead", "gate", "priority")
 

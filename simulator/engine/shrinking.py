@@ -1,4 +1,4 @@
-"""Make a failing run readable: leave out faults, ever more of them, as long as it still fails."""
+"""Makes a failing run readable: leaves out more and more faults, as long as the run still fails."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 def shrink(fails: Callable[[frozenset[int]], bool], fired: int, *, runs_most: int = 300) -> frozenset[int]:
     """Find faults to mute, of the `fired` ones by ordinal from 1, such that the run still fails without them.
 
-    `fails(muted)` runs the seed with `FaultPlan(muted=muted)`. Halves first, then ever smaller blocks, as in delta
-    debugging; what is kept need not be the smallest set.
+    `fails(muted)` runs the seed with `FaultPlan(muted=muted)`. Halves are tried first, then smaller and smaller blocks,
+    as in delta debugging. The remaining set need not be the smallest.
     """
     muted: frozenset[int] = frozenset()
     block = max(1, fired // 2)

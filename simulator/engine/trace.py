@@ -1,4 +1,4 @@
-"""The rolling trace of a run: which handle went when, and what the platform did. Equal digests, equal runs."""
+"""The rolling trace of a run: which handle ran when, and what the platform did. Equal digests mean equal runs."""
 
 from array import array
 from hashlib import blake2b
@@ -16,13 +16,13 @@ class Trace:
         self._hash = blake2b(digest_size=16)
 
     def advance(self, now_seconds: float) -> None:
-        """Note that the clock moved, and fold the numbers so far into the hash when there are many."""
+        """Note that the clock moved. If many numbers have collected, fold them into the hash."""
         self.steps.append(-int(now_seconds * 1e9))
         if len(self.steps) > _FLUSH_AT:
             self._fold()
 
     def digest(self) -> str:
-        """Hexadecimal digest of everything noted so far."""
+        """Return the hexadecimal digest of everything noted so far."""
         self._fold()
         return self._hash.hexdigest()
 

@@ -1,8 +1,9 @@
-"""Turns as the hosted runtime takes them: an event and the microtasks that follow, by a clock that stands still.
+"""Turns as the hosted runtime takes them: an event and its microtasks, under a clock that stands still.
 
-Cloudflare's clock moves when an event comes in. In a timer it says exactly the millisecond for which the timer was set.
-`call_soon` and a delay of 0 are microtasks: they run before the next event, so they do not move the clock. On Pyodide's
-own loop a delay of up to 2 ms is one as well. A wait "until the clock says T" in such steps never ends.
+Cloudflare's clock moves when an event comes in. In a timer it shows exactly the millisecond for which the timer was
+set. `call_soon` and a delay of 0 are microtasks: they run before the next event, so they do not move the clock. On
+Pyodide's own loop a delay of up to 2 ms is a microtask, too. Code that waits "until the clock says T" in such steps
+never ends.
 """
 
 import asyncio
@@ -15,14 +16,14 @@ from typing import Any
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.scope import Handle
 
-SHORT_SECONDS = 0.002  # Pyodide's own loop takes no timer for so long a delay
-HANDLES_MOST = 10_000  # in one turn; the longest of 400 sound schedules has 14
-SUSPECTS = 100  # handles that are looked at when a turn does not end
-_ROUNDING = 1e-6  # of a millisecond, so that a double just below a whole one counts as that
+SHORT_SECONDS = 0.002  # up to this delay Pyodide's own loop uses no timer
+HANDLES_MOST = 10_000  # in one turn; of 400 sound schedules the longest turn has 14
+SUSPECTS = 100  # handles that the report names when a turn does not end
+_ROUNDING = 1e-6  # of a millisecond, so that a double just below a whole number counts as that number
 
 
 class Timer(Handle):
-    """A timer that an isolate with a standing clock has set: its callback finds the clock at `due_ms`."""
+    """A timer set by an isolate with a standing clock. Its callback finds the clock at `due_ms`."""
 
     __slots__ = ("due_ms",)
 
@@ -30,14 +31,14 @@ class Timer(Handle):
 
 
 class StandingClock:
-    """The clock of one isolate. It moves when a turn begins, and stands still until the next one.
+    """The clock of one isolate. It moves when a turn begins, and stands still until the next turn.
 
-    As `performance.now()` on Workers it counts whole milliseconds from the epoch. On the way to Python they become
-    nanoseconds and then seconds, rounded each time. So after a timer the clock may lack 0.24 microseconds of the moment
-    for which the timer was set.
+    Like `performance.now()` on Workers it counts whole milliseconds from the epoch. On the way to Python they become
+    nanoseconds and then seconds, rounded each time. So after a timer the clock may be 0.24 microseconds short of the
+    moment for which the timer was set.
 
-    Timers last whole milliseconds. The Worker's loop rounds them up, Pyodide's own (`stock`) leaves that to JavaScript,
-    which cuts off the rest.
+    Timers last whole milliseconds. The Worker's loop rounds them up. Pyodide's own loop (`stock`) leaves that to
+    JavaScript, which cuts off the fraction.
     """
 
     __slots__ = ("_epoch_ms", "_gained", "_read_ms", "_stock", "ms")
@@ -49,7 +50,7 @@ class StandingClock:
         self._read_ms = self._gained = 0
 
     def begin_turn(self, first: Handle, now_seconds: float) -> None:
-        """Set the clock for a turn that begins with this handle. A timer that comes late does not show how late."""
+        """Set the clock for a turn that begins with this handle. A late timer does not show how late it is."""
         at = first.due_ms if type(first) is Timer else int(now_seconds * 1000 + _ROUNDING)
         self.ms = max(self.ms, at)
 
@@ -58,9 +59,9 @@ class StandingClock:
         return float((self._epoch_ms + self.ms) * 1_000_000) / 1e9
 
     def date_ms(self, skew_ms: float) -> int:
-        """Return what Python's `time.time()` says: it gains a millisecond at each further look at the same moment.
+        """Return what Python's `time.time()` says: it gains a millisecond at each further read within a moment.
 
-        That is `monotonicDateNow` of Cloudflare's glue. The next moment takes back what was gained.
+        This imitates `monotonicDateNow` of Cloudflare's glue. The next moment takes the gain back.
         """
         now = int(self._epoch_ms + self.ms + skew_ms)
         if now == self._read_ms:
@@ -70,16 +71,16 @@ class StandingClock:
         return now + self._gained
 
     def due_ms(self, delay: float) -> int | None:
-        """Return when a timer of so many seconds is due; None: there is none, and what waits is a microtask."""
+        """Return when a timer of so many seconds is due. None if it is no timer but a microtask."""
         if delay <= (SHORT_SECONDS if self._stock else 0):
             return None
         return self.ms + (int(delay * 1000) if self._stock else math.ceil(delay * 1000))
 
 
 class Turns:
-    """What is hosted about one world, by its fault plan. It draws from a stream of its own.
+    """The behaviour of the hosted runtime in one world, by its fault plan. It draws from a stream of its own.
 
-    None of it stops when faults stop: it is how the platform is.
+    It does not stop when faults stop, since the platform always behaves like this.
     """
 
     def __init__(self, faults: FaultPlan, rng: Random) -> None:
@@ -95,7 +96,7 @@ class Turns:
         return self._faults.strike(name, actor)
 
     def clock(self, name: str, epoch_ms: int, now_seconds: float) -> StandingClock | None:
-        """Give a new isolate its clock; None: it has the world's, which is exact at any time."""
+        """Give a new isolate its clock. None: it uses the world's clock, which is exact at any time."""
         if not self.has("clock_standing", name):
             return None
         return StandingClock(epoch_ms, now_seconds, stock=self.has("stock_loop", name))
@@ -108,14 +109,14 @@ class Turns:
 
 
 def named(handles: Iterable[Handle]) -> str:
-    """Name the tasks that these handles belong to, each with the coroutine in which it waits."""
+    """Name the tasks to which these handles belong, each with the coroutine in which it waits."""
     owners = dict.fromkeys(getattr(handle.callback, "__self__", None) for handle in handles)
     tasks = [owner for owner in owners if isinstance(owner, asyncio.Task)]
     return "; ".join(f"{task.get_name()} in {_place(task.get_coro())}" for task in tasks[:5]) or "no task"
 
 
 def _place(coroutine: Any) -> str:
-    """Name a coroutine and those that it awaits, and the last line among them that is not asyncio's."""
+    """Name a coroutine and those that it awaits, and the innermost line that is not asyncio's."""
     names, where = [], ""
     while coroutine is not None:
         for kind in ("cr", "ag", "gi"):

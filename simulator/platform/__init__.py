@@ -1,1 +1,1 @@
-"""The simulated Workers platform: isolates, D1, queues, Durable Objects, and the way between them."""
+"""The simulated Workers platform: isolates, D1, queues, Durable Objects, and the network between them."""

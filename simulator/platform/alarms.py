@@ -1,9 +1,9 @@
-"""A Durable Object's alarm: one, at least once, late or repeated now and then.
+"""A Durable Object's alarm: it fires at least once, and is sometimes late or repeated.
 
-An alarm handler that raises is called again after 2, 4, 8, … seconds, six times, then the alarm is dropped. A
-handler that dies with its isolate is called again too, which does not count against the six, and so is one that
-returns after its instance was replaced: what it wrote last may be lost. An alarm set while the handler runs takes the
-place of any retry.
+An alarm handler that raises is called again after 2, 4, 8, … seconds, six times; then the alarm is dropped. A handler
+that dies with its isolate is called again, too, without counting against the six. The same happens to one that returns
+after its instance was replaced, since its last writes may be lost. An alarm that is set while the handler runs replaces
+any retry.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,11 @@ class Alarm:
         self.dropped = 0
 
     def is_idle(self) -> bool:
-        """Whether none is set and none runs."""
+        """Whether no alarm is set and none runs."""
         return self.running == 0 and self._timer is None and self._cell.data.alarm_ms is None
 
     def reschedule(self) -> None:
-        """After a commit: follow what storage says now."""
+        """After a commit: follow the stored alarm time."""
         due = self._cell.data.alarm_ms
         if due == self._due_ms:
             return
@@ -105,7 +105,7 @@ class Alarm:
     def _after(self, outcome: Outcome) -> None:
         cell, faults = self._cell, self._cell.network.faults
         if cell.data.alarm_ms is not None:
-            return  # set anew by the handler, or by someone else meanwhile: the commit has scheduled it
+            return  # the handler or other code has set it anew, and the commit has scheduled it
         if outcome.kind == "returned":
             self._failures = self._deaths = 0
             if faults.fires("alarm_repeated", cell.name):

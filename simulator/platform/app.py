@@ -1,16 +1,16 @@
-"""What a Worker must give to be simulated, and what it is given: the plug between `src/` and this platform.
+"""The interface between `src/` and this platform: what a simulated Worker must provide, and what it receives.
 
-An adapter implements `App`. The world calls `make_isolate(env)` once for each isolate and keeps the handlers;
-it calls `make_object(class_name, ctx, env)` for each instance of a Durable Object, which has an isolate and an
-`env` of its own. Nothing that the adapter builds may be shared between two `env`s: each stands for a process.
+An adapter implements `App`. The world calls `make_isolate(env)` once for each isolate and keeps the handlers. It calls
+`make_object(class_name, ctx, env)` for each instance of a Durable Object, which has an isolate and an `env` of its own.
+Nothing that the adapter builds may be shared between two `env`s: each stands for a process.
 
-`env` has the bindings of the present deployment under their names (`DB`; `AI_QUEUE`, `AI_DLQ`;
-`AI_PROCESSOR`, `BATCH_COORDINATOR`; `RATE_LIMITER`; one that is not bound raises AttributeError, so use
-`getattr(env, name, None)` or `env.has(name)`), the variables as strings, and `env.platform`: the clock, randomness
-and model that an adapter's runtime is made of.
+`env` has the bindings of the present deployment under their names (`DB`; `AI_QUEUE`, `AI_DLQ`; `AI_PROCESSOR`,
+`BATCH_COORDINATOR`; `RATE_LIMITER`), the variables as strings, and `env.platform`: clock, randomness and model for the
+adapter's runtime. A binding that is not bound raises AttributeError, so use `getattr(env, name, None)` or
+`env.has(name)`.
 
-Binding calls take effect when they are called, not when they are awaited, and raise `JsError`. Code in an isolate
-may use all of asyncio; what it awaits must come from its bindings, `platform.sleep` or its own tasks.
+Binding calls take effect when they are called, not when they are awaited, and raise `JsError`. Code in an isolate may
+use all of asyncio. It may await only its bindings, `platform.sleep` and its own tasks.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Platform:
         return self.random.randbytes(count)
 
     def log(self, line: str) -> None:
-        """Take a log line; the last few are kept for failure reports."""
+        """Take a log line. The last few are kept for failure reports."""
         self.logs.append(line)
         if len(self.logs) > 200:
             del self.logs[:100]
@@ -70,14 +70,14 @@ class WorkerContext:
     """`ctx` of a Worker's invocation."""
 
     def waitUntil(self, awaitable: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
-        """Go on with `awaitable` after the handler has returned, for 30 s at most."""
+        """Continue `awaitable` after the handler has returned, for 30 s at most."""
         invocation = SCOPE.get()
         assert isinstance(invocation, Invocation), "waitUntil outside an invocation"
         invocation.wait_until(awaitable)
 
 
 class ScheduledController:
-    """What a cron trigger brings."""
+    """What a cron trigger passes to its handler."""
 
     def __init__(self, cron: str, scheduled_ms: int) -> None:
         self.cron = cron
@@ -88,11 +88,11 @@ class Handlers(Protocol):
     """The Worker's handlers in one isolate."""
 
     async def fetch(self, request: Any, ctx: WorkerContext) -> Any:
-        """Answer a request; both are whatever the adapter and its clients agree on."""
+        """Answer a request. The adapter and its clients agree on the types of both."""
         ...
 
     async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
-        """Consume a batch of either queue; `batch.queue` says which."""
+        """Consume a batch of either queue. `batch.queue` says which."""
         ...
 
     async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:
@@ -108,5 +108,5 @@ class App(Protocol):
         ...
 
     def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
-        """An instance of a Durable Object class; its methods are what stubs can call, `alarm(info)` included."""
+        """An instance of a Durable Object class. Stubs can call its methods, `alarm(info)` included."""
         ...

@@ -1,7 +1,7 @@
-"""The one way out of an isolate: every binding call goes through its port.
+"""The only way out of an isolate: every binding call goes through its port.
 
-A call leaves, arrives, takes effect outside, and its reply comes back as an event. The isolate may die before it
-leaves or while the reply is on its way; the request itself does not care whether its sender still lives.
+A call leaves, arrives and takes effect outside, and its reply comes back as an event. The isolate may die before the
+call leaves, or while the reply is on its way. The request itself takes effect even if its sender has died.
 """
 
 import asyncio
@@ -36,15 +36,15 @@ def entry_failure() -> JsError:
 
 
 class CpuExceeded(BaseException):
-    """The CPU limit: not an `Exception`, so that ordinary handlers do not swallow it."""
+    """The CPU limit. It is not an `Exception`, so that ordinary handlers do not swallow it."""
 
 
 class IsolateGone(BaseException):
-    """Raised by synchronous calls of an isolate that is dead; seen only by coroutines that are being buried."""
+    """Raised by synchronous calls of a dead isolate. Only coroutines that are being closed see it."""
 
 
 class Pending(Coroutine[Any, Any, Any]):
-    """What a binding call gives: a coroutine that may be dropped without a warning, since the call is under way."""
+    """The coroutine that a binding call returns. It may be dropped without a warning, since the call is under way."""
 
     __slots__ = ("_args", "_function", "_started")
 
@@ -78,14 +78,14 @@ class Pending(Coroutine[Any, Any, Any]):
 
 
 class Network:
-    """The way between isolates and bindings: latencies from the seed, in virtual seconds."""
+    """The network between isolates and bindings: latencies from the seed, in virtual seconds."""
 
     def __init__(self, loop: Loop, faults: FaultPlan, rng: Random, *, scale_seconds: float = 0.008) -> None:
         self.loop = loop
         self.faults = faults
         self.scale_seconds = scale_seconds
         self.limits: InvocationLimits | None = None
-        self.never_awaited: list[str] = []  # what was handed to an object's `ctx.waitUntil` and is no promise
+        self.never_awaited: list[str] = []  # what objects passed to `ctx.waitUntil` that is no promise
         self._random = rng.random
 
     def latency_seconds(self) -> float:
@@ -108,7 +108,7 @@ class Port:
         self.faults = network.faults
 
     def is_closed(self) -> bool:
-        """Whether nothing gets out any more."""
+        """Whether calls no longer leave the isolate."""
         return self.isolate.dead
 
     def call(
@@ -120,12 +120,11 @@ class Port:
         sends: bool = False,
         statements: int = 0,
     ) -> "Pending":
-        """Send a request at once, as a JavaScript binding does, and give a coroutine that awaits the reply.
+        """Send a request at once, as a JavaScript binding does, and return a coroutine that awaits the reply.
 
-        `take_effect(reply)` runs outside when the request arrives and calls `reply(value, error)` then or
-        later. `shape` is applied to the value when it is awaited.
-        `sends` marks the enqueue after a D1 write, where a crash is a fault kind of its own; `statements` is how many
-        the call has for D1.
+        `take_effect(reply)` runs outside when the request arrives, and calls `reply(value, error)` then or later.
+        `shape` is applied to the value when it is awaited. `sends` marks the enqueue after a D1 write, where a crash is
+        a fault kind of its own. `statements` is how many D1 statements the call has.
         """
         loop, isolate, faults = self.loop, self.isolate, self.faults
         future = loop.create_future()
@@ -174,7 +173,7 @@ class DirectPort:
         sends: bool = False,
         statements: int = 0,
     ) -> "Pending":
-        """Carry the call out now; the coroutine never waits, so `coroutine.send(None)` ends it."""
+        """Carry out the call now. The coroutine never waits, so `coroutine.send(None)` ends it."""
         replies: list[tuple[Any, BaseException | None]] = []
         take_effect(lambda value, error: replies.append((value, error)))
         assert replies, f"{label} has no immediate answer"
@@ -225,7 +224,7 @@ class _Request:
         port.loop.call_event(delay, self._deliver, value, error, context=self.context)
 
     def _condemn(self, delay: float) -> None:
-        """Handlers of the exception get a moment in which bindings still work; then the isolate is gone."""
+        """Let handlers of the exception use bindings for a moment. Then the isolate is gone."""
         port = self.port
         port.loop.call_later(delay + port.faults.between(0, 0.05), port.isolate.kill, context=port.loop.outside)
 

@@ -1,4 +1,4 @@
-"""What a world can be given: deployments, fault plans and scheduling policies by name."""
+"""The choices for a world: deployments, fault plans and scheduling policies by name."""
 
 from dataclasses import dataclass
 from random import Random
@@ -13,7 +13,7 @@ type Scheduling = Literal["fifo", "random", "priorities"] | Policy
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Which bindings a deployment has, beside D1."""
+    """Which bindings a deployment has, besides D1."""
 
     name: str
     queue: bool
@@ -26,7 +26,7 @@ DIRECT = Deployment("direct", queue=False, objects=False)
 
 
 def make_plan(faults: Faults, rng: Random, *, keep_timeline: bool) -> FaultPlan:
-    """A fault plan from what a world was given."""
+    """Make a fault plan from what a world was given."""
     if isinstance(faults, FaultPlan):
         return faults
     if isinstance(faults, dict):
@@ -39,7 +39,7 @@ def make_plan(faults: Faults, rng: Random, *, keep_timeline: bool) -> FaultPlan:
 
 
 def make_policy(scheduling: Scheduling, rng: Random) -> Policy:
-    """A scheduling policy from what a world was given."""
+    """Make a scheduling policy from what a world was given."""
     if scheduling == "fifo":
         return choose_first
     if scheduling == "random":

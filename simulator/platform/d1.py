@@ -1,7 +1,7 @@
 """A D1 database on real SQLite, behind the surface that the Python SDK gives a Worker.
 
-A statement outside a batch is a transaction; a batch is one transaction, all or nothing. Reads that fail are
-retried by the platform, so the Worker sees a tenth of the errors that a write sees; writes are not, and after
+A statement outside a batch is a transaction. A batch is one transaction, all or nothing. The platform retries failed
+reads, so the Worker sees a tenth of the errors on reads that it sees on writes. It does not retry writes: after
 "Network connection lost" one may have landed.
 """
 
@@ -25,14 +25,14 @@ from simulator.platform.storage_cap import Cap
 LOST = f"D1_ERROR: {CONNECTION_LOST}"
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 _RETRIED_READ = 0.1
-LATE_ANSWER_SECONDS = (0.5, 25.0)  # from its effect, as the platform has been seen to do
+LATE_ANSWER_SECONDS = (0.5, 25.0)  # after its effect, as observed on the platform
 _BARRED = re.compile(r"\s*(ATTACH|DETACH|VACUUM)\b", re.IGNORECASE)
 _BLANK = re.compile(r"(\s|;|--[^\n]*(\n|\Z))*+")
 NO_STATEMENT = "D1_ERROR: No SQL statements detected."
 
 
 class DatabaseServer:
-    """The database itself, on the other side of the network. `now_ms` is its own clock, leases are judged by it."""
+    """The database itself, at the far end of the network. `now_ms` is its own clock, by which leases are judged."""
 
     def __init__(self, template: Template, faults: FaultPlan, platform_now_ms: Callable[[], int]) -> None:
         self.connection: Connection = template.acquire()
@@ -43,13 +43,13 @@ class DatabaseServer:
         self.observers: list[Callable[[], None]] = []  # called after each call that changed something
         self.note: Callable[[int], None] | None = None
         self.meter_reads = True
-        self.line: Line | None = None  # a database that nobody shares serves all calls at once
+        self.line: Line | None = None  # None: no other callers, so all calls are served at once
         self.cap = Cap(self.connection, faults)
         self._template = template
         self._platform_now_ms = platform_now_ms
 
     def now_ms(self) -> int:
-        """The database's clock: virtual time plus whatever it jumped by."""
+        """The database's clock: virtual time plus its jumps."""
         return int(self._platform_now_ms() + self.offset_ms)
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ class DatabaseServer:
         self._template.release(self.connection)
 
     def serve(self, statements: "Sequence[Statement]", reply: Reply, latency: Callable[..., object]) -> None:
-        """Carry out one call, with the faults that D1 has. `latency` runs a function later."""
+        """Carry out one call, with D1's faults. `latency` runs a function later."""
         faults = self.faults
         if faults.fires("clock_jumped", "d1", 0.3):
             self.offset_ms += faults.between(-5_000, 240_000)
@@ -115,14 +115,14 @@ class DatabaseServer:
             reply(results, None)
 
     def _land(self, statements: "Sequence[Statement]") -> None:
-        """Carry out a call of which nobody is told."""
+        """Carry out a call whose caller gets no answer."""
         with suppress(JsError):
             self.execute(statements)
             for observe in self.observers:
                 observe()
 
     def analysis(self, statement: "Statement") -> Analysis:
-        """The statement's costs, computed once for each text and template."""
+        """Return the statement's costs. They are computed once for each text and template."""
         known: Analysis | None = self._template.analyses.get(statement.sql)
         if known is None:
             if len(statement.sql.encode()) > 100_000:
@@ -146,7 +146,7 @@ class DatabaseServer:
         return known
 
     def execute(self, statements: "Sequence[Statement]") -> list[dict[str, Any]]:
-        """Run the statements as one transaction and give their results; raises `JsError` with nothing done."""
+        """Run the statements as one transaction and return their results. On `JsError` nothing was done."""
         connection = self.connection
         self.calls += 1
         if not statements:
@@ -207,7 +207,7 @@ class DatabaseServer:
         }
 
     def _entries(self, analysis: Analysis) -> list[int]:
-        """Count entries of partial indexes, where costs are asked for."""
+        """Count entries of partial indexes, if costs are measured."""
         if not self.meter_reads:
             return []
         return [self.connection.execute(query).fetchone()[0] for query, _ in analysis.entries]
@@ -220,7 +220,7 @@ class DatabaseServer:
 
 
 class Statement:
-    """A prepared statement as the Worker holds it; `bind` gives a new one."""
+    """A prepared statement in the Worker. `bind` returns a new one."""
 
     __slots__ = ("_database", "sql", "values")
 
@@ -230,17 +230,17 @@ class Statement:
         self.values = values
 
     def bind(self, *values: Any) -> "Statement":
-        """Set the parameters; None is NULL. Raises `JsError` for a type that D1 refuses."""
+        """Set the parameters. None is NULL. Raises `JsError` for a type that D1 refuses."""
         return Statement(self._database, self.sql, bound(values))
 
     def run(self) -> Pending:
-        """Send it; the reply holds `results`, `meta` and `success`."""
+        """Send it. The reply has `results`, `meta` and `success`."""
         return self._database.send("d1.run", [self], _first_result)
 
     all = run
 
     def first(self, column: str | None = None) -> Pending:
-        """The first row, or its `column`; None without rows."""
+        """The first row, or its `column`. None without rows."""
         return self._database.send("d1.first", [self], lambda results: _first_row(results, column))
 
     def raw(self, options: dict[str, Any] | None = None) -> Pending:
@@ -257,7 +257,7 @@ class Database:
         self._port = port
 
     def prepare(self, sql: str) -> Statement:
-        """Prepare one statement; nothing is sent yet."""
+        """Prepare one statement. Nothing is sent yet."""
         return Statement(self, sql)
 
     def batch(self, statements: Sequence[Statement]) -> Pending:
@@ -265,7 +265,7 @@ class Database:
         return self.send("d1.batch", list(statements), lambda results: [_result(one) for one in results])
 
     def send(self, label: str, statements: list[Statement], shape: Callable[[Any], Any]) -> Pending:
-        """Send statements as one call; `shape` makes of the results what the method gives."""
+        """Send statements as one call. `shape` turns the results into the method's return value."""
         port, server = self._port, self._server
 
         def later(seconds: float, function: Callable[..., object], *args: Any) -> None:

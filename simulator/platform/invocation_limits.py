@@ -1,7 +1,7 @@
-"""The limits of one invocation, as the platform's plans have them: what passes them is refused with its errors.
+"""The limits of one invocation on each plan. A call beyond them is refused with the platform's error.
 
-The same figures as in `local/limits.mjs`: all calls that leave an isolate are subrequests, and each statement of a
-batch counts. A seventh waiting connection waits on the platform; here it only shows in `most_waiting`.
+The figures are those of `local/limits.mjs`: all calls that leave an isolate are subrequests, and each statement of a
+batch counts. On the platform a seventh waiting connection waits. Here it only shows in `most_waiting`.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ type Plan = Literal["free", "paid"]
 _SUBREQUESTS = {"free": 50, "paid": 1_000}
 _STATEMENTS = {"free": 50, "paid": 1_000}
 HANDLER_SECONDS_MOST = 900  # of a queue, cron or alarm handler
-WAIT_UNTIL_SECONDS_MOST = 30  # of what a request leaves running after its response
+WAIT_UNTIL_SECONDS_MOST = 30  # for work that a request leaves running after its response
 TOO_MANY_SUBREQUESTS = "Too many subrequests by single Worker invocation."
 TOO_MANY_STATEMENTS = "D1_ERROR: Too many API requests by single Worker invocation."
 
@@ -28,14 +28,14 @@ class Use:
 
 @dataclass(slots=True)
 class InvocationLimits:
-    """Books each call of an invocation, refuses it beyond the plan, and keeps the worst that any invocation did."""
+    """Books each call of an invocation, refuses calls beyond the plan, and keeps the most that any invocation used."""
 
     plan: Plan
     refused: list[str] = field(default_factory=list)
     most: Use = field(default_factory=Use)
 
     def spend(self, use: Use, label: str, statements: int) -> str | None:
-        """Book a call that is about to leave; the message of the platform's error if it may not."""
+        """Book a call that is about to leave. Returns the platform's error message if it is refused."""
         use.subrequests += 1
         use.statements += statements
         if statements and use.statements > _STATEMENTS[self.plan]:

@@ -1,7 +1,7 @@
-"""Isolates: they run invocations, and they die with all they hold.
+"""Isolates: they run invocations, and when they die all that is in them is lost.
 
-A dead isolate's coroutines are never resumed, so no `except` or `finally` of theirs runs; whatever they call
-while the run is being closed is refused by its port. Killing one invocation does the same to that one only.
+A dead isolate's coroutines are never resumed, so no `except` or `finally` of theirs runs. While the run is being
+closed, its port refuses whatever they call. Killing one invocation does the same to that invocation only.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from simulator.platform.invocation_limits import Use
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an invocation ended. `value` when it returned, `error` when it raised."""
+    """How an invocation ended: `value` if it returned, `error` if it raised."""
 
     kind: Literal["returned", "raised", "died"]
     value: Any = None
@@ -43,13 +43,13 @@ class Invocation(Scope):
         self.use = Use()
 
     def kill(self) -> None:
-        """Stop this invocation for good, and what it gave to `waitUntil` with it."""
+        """Stop this invocation for good, together with what it gave to `waitUntil`."""
         self.dead = True
         self._resolve(Outcome("died"))
         self.isolate.forget(self)
 
     def wait_until(self, awaitable: Awaitable[Any]) -> None:
-        """Keep the invocation alive until `awaitable` is done, as `ctx.waitUntil`."""
+        """Keep the invocation alive until `awaitable` is done, as `ctx.waitUntil` does."""
         if self.dead:
             return
         task = asyncio.ensure_future(awaitable, loop=self.isolate.loop)
@@ -67,7 +67,7 @@ class Invocation(Scope):
 
     def _waited(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
-            task.exception()  # the platform logs it and goes on
+            task.exception()  # the platform logs the error and continues
         self._settle()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
@@ -91,11 +91,10 @@ class Invocation(Scope):
 
 
 class Isolate:
-    """One process of the Worker's code. `skew_ms` is how far its wall clock is off. Without a `clock` of its own it has
-    the world's.
+    """One process of the Worker's code. `skew_ms` is the error of its wall clock.
 
-    A task that nobody waits for stops when its invocation has ended, as the platform stops it. In an object
-    (`keeps_strays`) it goes on for as long as the object is in memory.
+    Without a `clock` of its own it has the world's. A task that no code awaits stops when its invocation has ended, as
+    on the platform. In an object (`keeps_strays`) it runs on for as long as the object is in memory.
     """
 
     def __init__(
@@ -122,7 +121,7 @@ class Isolate:
         self._born_seconds = loop.now()
 
     def start(self, label: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Invocation:
-        """Call a handler. The invocation's `outcome` belongs to the platform and resolves in each case."""
+        """Call a handler. The platform keeps the invocation's `outcome`, which resolves in every case."""
         invocation = Invocation(self, label)
         if self.dead:
             invocation.kill()
@@ -132,7 +131,7 @@ class Isolate:
         return invocation
 
     def forget(self, invocation: Invocation) -> None:
-        """Let go of an invocation that has ended, and of the tasks that it left behind."""
+        """Drop an invocation that has ended, and the tasks that it left behind."""
         self.invocations.pop(invocation, None)
         if self.keeps_strays and not invocation.dead:
             self._ended.append(invocation)
@@ -140,7 +139,7 @@ class Isolate:
             invocation.dead = True
 
     def kill(self) -> None:
-        """Die, now: no coroutine of this isolate is ever resumed, and its memory is lost."""
+        """Die now. No coroutine of this isolate is ever resumed, and its memory is lost."""
         if self.dead:
             return
         self.dead = True
@@ -151,18 +150,21 @@ class Isolate:
             tell()
 
     def freeze(self, seconds: float) -> None:
-        """Stand still: no event reaches this isolate for so long. Then it goes on as if nothing had been."""
+        """Stand still: no event reaches this isolate for so long.
+
+        Afterwards it continues as if nothing had happened.
+        """
         self.loop.close_gate(self.gate)
         self.loop.call_later(seconds, self.loop.open_gate, self.gate, context=self.loop.outside)
 
     def now_ms(self) -> int:
-        """The isolate's wall clock, as Python's `time.time()` has it."""
+        """The isolate's wall clock, as Python's `time.time()` shows it."""
         if self.gate.clock is not None:
             return self.gate.clock.date_ms(self.skew_ms)
         return int(self._epoch_ms + self.loop.now() * 1000 + self.skew_ms)
 
     def monotonic(self) -> float:
-        """Seconds since the isolate was born; never jumps."""
+        """Seconds since the isolate was made. Never jumps."""
         return self.loop.now() - self._born_seconds
 
 

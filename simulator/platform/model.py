@@ -1,4 +1,4 @@
-"""A model that misbehaves, and keeps its own exact books: every call that reached it, whoever sent it."""
+"""A model that misbehaves and keeps exact books of its own: every call that reached it, from any sender."""
 
 import asyncio
 import math
@@ -33,8 +33,8 @@ class CallRecord:
 
 
 AWAY_SECONDS = (1.0, 30.0, 300.0, 1_800.0)
-AWAY_REST_SECONDS = 600.0  # from one absence to the next: whoever waits has asked meanwhile
-# How calls fail while the model is away: answered, refused before the model has seen them, or without an answer.
+AWAY_REST_SECONDS = 600.0  # from one absence to the next, so that every waiting task has asked again by then
+# How calls fail while the model is away: with an error status, refused before the model sees them, or unanswered.
 type Absence = Literal["5xx", "unreachable", "hang"]
 BROWN_OUT_SECONDS = (10.0, 60.0, 600.0)
 BROWN_OUT_SHARES = (0.1, 0.3, 0.5, 0.8)
@@ -42,7 +42,7 @@ ABSENCES: tuple[Absence, ...] = ("5xx", "5xx", "unreachable", "hang")
 
 
 def output_of(call: ModelCall) -> str:
-    """What the model says: a function of the call alone."""
+    """The model's answer, a function of the call alone."""
     digest = blake2b(f"{call.model}\0{call.system}\0{call.user}".encode("utf-8", "replace"), digest_size=6)
     return f"seen {digest.hexdigest()}"
 
@@ -50,8 +50,8 @@ def output_of(call: ModelCall) -> str:
 class ModelServer:
     """The model, shared by all isolates.
 
-    `refuses` picks calls that it turns down for good, `cuts_off` those whose output it cuts off. `slow` says what a
-    call takes that takes longer than others.
+    `refuses` picks calls that it rejects for good, and `cuts_off` those whose output it cuts off. `slow` returns the
+    duration of calls that take longer than others.
     """
 
     def __init__(
@@ -74,15 +74,15 @@ class ModelServer:
         self._absence: Absence = "5xx"
         self.brown_until = -math.inf
         self.brown_share = 0.0
-        self.is_poison: Callable[[ModelCall], bool] = lambda _call: False  # has no answer but 500
+        self.is_poison: Callable[[ModelCall], bool] = lambda _call: False  # calls that always get a 500
         self._poisoned: dict[str, bool] = {}  # by text: whether the fault has struck it
 
     def brown_out(self, seconds: float, share: float) -> None:
-        """Fail with this share of the calls, for all callers, from now on."""
+        """From now on, fail this share of the calls of all callers."""
         self.brown_until, self.brown_share = self.network.loop.now() + seconds, share
 
     def go_away(self, seconds: float, absence: Absence) -> None:
-        """Be away for all callers, from now on."""
+        """From now on, be away for all callers."""
         self.away_since = self.network.loop.now()
         self.away_until, self._absence = self.away_since + seconds, absence
 
@@ -98,7 +98,7 @@ class ModelServer:
         return True
 
     def count(self, text: str) -> int:
-        """How many calls with exactly this `user` text reached the model."""
+        """Return how many calls with exactly this `user` text reached the model."""
         return self.calls_by_text[text]
 
     def serve(self, call: ModelCall, sender: str, reply: Reply) -> None:
@@ -122,7 +122,7 @@ class ModelServer:
         return "5xx", ModelUnavailable("503"), self.faults.between(*self.seconds)
 
     def _troubled(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float] | None:
-        """Fail in a brown-out, or for the sake of a text that always fails; None: the call has neither fate."""
+        """Return the failure of a brown-out or of a text that always fails. None if neither affects this call."""
         faults, now = self.faults, self.network.loop.now()
         if self.is_poison(call) or self._is_struck(call, sender):
             return "5xx", ModelUnavailable("500"), faults.between(*self.seconds)
@@ -134,7 +134,10 @@ class ModelServer:
         return None
 
     def _is_struck(self, call: ModelCall, sender: str) -> bool:
-        """Whether the fault has struck this text. It does so at its first call or never, and ends with all faults."""
+        """Whether the fault has struck this text.
+
+        It strikes at the text's first call or never, and ends with all faults.
+        """
         if not self.faults.active or not self.faults.tallies[POISONED].rate:
             return False
         if call.user not in self._poisoned:
@@ -194,6 +197,6 @@ class ModelProvider:
         return reply
 
     async def probe(self) -> Health:
-        """Always well."""
+        """Always report that all is well."""
         await asyncio.sleep(0)
         return Health("healthy", "simulated")

@@ -18,14 +18,14 @@ REPLACED = "Durable Object storage is no longer accessible: another instance of 
 
 
 class ObjectId:
-    """The id of an object; `name` is None when it was made from a string."""
+    """The id of an object. `name` is None if the id was made from a string."""
 
     def __init__(self, class_name: str, name: str | None, text: str | None = None) -> None:
         self.name = name
         self._text = text or blake2b(f"{class_name}\0{name}".encode(), digest_size=32).hexdigest()
 
     def toString(self) -> str:  # noqa: N802 - the platform's name
-        """64 hexadecimal digits."""
+        """Return 64 hexadecimal digits."""
         return self._text
 
     def equals(self, other: "ObjectId") -> bool:
@@ -42,11 +42,11 @@ class ObjectContext:
         self._instance = instance
 
     def waitUntil(self, promise: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
-        """Keep going until `promise` is done; an object does that anyway while it is in memory.
+        """Continue until `promise` is done. An object does so anyway while it is in memory.
 
-        The SDK mends the context of a Worker. This one is JavaScript's own, and a future stands for its promises. With
-        the fault it drops a coroutine as the platform does: without an error, and Python warns that nobody awaited it.
-        Without the fault it refuses one.
+        The SDK mends the context of a Worker, but this one is JavaScript's own. Here a future stands for a promise.
+        With the fault, a coroutine is dropped as on the platform: without an error, and with Python's warning that it
+        was never awaited. Without the fault, it is refused.
         """
         network, name = self._instance.cell.network, self._instance.isolate.name
         assert network.loop.turns is not None
@@ -62,7 +62,7 @@ class ObjectContext:
     def blockConcurrencyWhile(  # noqa: N802 - the platform's name
         self, function: Callable[[], Awaitable[Any]]
     ) -> asyncio.Task[Any]:
-        """Run `function` with no other event let in; if it raises, the object is reset."""
+        """Run `function` and let in no other event. If it raises, the object is reset."""
         return self._instance.block(function)
 
     def abort(self, reason: str | None = None) -> None:
@@ -72,7 +72,7 @@ class ObjectContext:
 
 
 class Instance:
-    """One life of an object in memory. It may have been replaced and not know it (`current` is False)."""
+    """One life of an object in memory. It may have been replaced without knowing (`current` is False)."""
 
     def __init__(self, cell: "Cell", isolate: Isolate) -> None:
         self.cell = cell
@@ -93,7 +93,7 @@ class Instance:
     # -- storage ---------------------------------------------------------------------------------------
 
     def _touch(self) -> None:
-        """Before synchronous storage use: refuse the dead and the replaced, open the implicit transaction."""
+        """Before synchronous storage use: refuse dead and replaced instances, open the implicit transaction."""
         if self.isolate.dead:
             raise IsolateGone(self.isolate.name)
         if not self.current:
@@ -187,7 +187,7 @@ class Instance:
         return asyncio.ensure_future(section())
 
     def call(self, label: str, method: str, args: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
-        """Call a method of the object in an invocation of its own; `done` learns how it ended, in each case."""
+        """Call a method of the object in an invocation of its own. `done` learns how it ended, in every case."""
         self.busy += 1
 
         async def invoke() -> Any:
@@ -206,7 +206,7 @@ class Instance:
             start()
 
     def replace(self) -> None:
-        """Stop being the object's instance, without knowing; unflushed writes are lost."""
+        """Stop being the object's instance, without knowing. Unflushed writes are lost."""
         self.current = False
         self._discard()
         if self.cell.instance is self:
@@ -231,13 +231,13 @@ class Instance:
         self.replace()
         backlog, self.backlog = self.backlog, []
         for start in backlog:
-            start()  # in a dead isolate: each ends as died
+            start()  # in a dead isolate, so that each call ends as died
 
 
 class _Operation:
     """A storage operation that is waiting.
 
-    Its gate opens when its caller goes on, or, without a caller or a strict gate, when the operation is done.
+    Its gate opens when its caller continues. Without a caller or a strict gate, it opens when the operation is done.
     """
 
     __slots__ = ("_future", "_instance", "_open", "error", "value")

@@ -1,8 +1,8 @@
 """A Durable Object's storage: key-value, SQL and the alarm, in one transaction between awaits.
 
-Writes with no await between them commit together, at the end of the turn or before anything leaves the object
-(its output gate), and are lost together when the object dies first. While an asynchronous operation waits,
-the object's input gate is closed: no event from outside reaches the object, but its own coroutines go on.
+Writes with no await between them commit together, at the end of the turn or before anything leaves the object (its
+output gate). They are lost together if the object dies first. While an asynchronous operation waits, the object's input
+gate is closed: no event from outside reaches the object, but its own coroutines run on.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ _MISSING = object()
 
 
 class ObjectData:
-    """What an object has on disk. `on_commit` is told after each commit that wrote something."""
+    """What an object has on disk. `on_commit` is called after each commit that wrote something."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.values: dict[str, Any] = {}
@@ -54,7 +54,7 @@ class ObjectData:
                 self._sql.execute("BEGIN")
 
     def write(self, key: str, value: Any) -> None:
-        """Set or, with `_MISSING`, delete a key within the transaction."""
+        """Set a key within the transaction, or with `_MISSING` delete it."""
         self.begin()
         self._undo.setdefault(key, self.values.get(key, _MISSING))
         if value is _MISSING:
@@ -63,7 +63,7 @@ class ObjectData:
             self.values[key] = value
 
     def commit(self) -> None:
-        """Make everything since `begin` last."""
+        """Make everything since `begin` permanent."""
         if self.dirty:
             self.dirty = False
             self._undo.clear()
@@ -116,16 +116,16 @@ class SqlCursor:
             yield dict(zip(self.columnNames, self._rows.pop(0), strict=True))
 
     def toArray(self) -> list[dict[str, Any]]:  # noqa: N802 - the platform's name
-        """The rows not read yet, as dicts."""
+        """The rows that are not read yet, as dicts."""
         return list(self)
 
     def raw(self) -> list[list[Any]]:
-        """The rows not read yet, as lists."""
+        """The rows that are not read yet, as lists."""
         rows, self._rows = self._rows, []
         return [list(row) for row in rows]
 
     def one(self) -> dict[str, Any]:
-        """The only row; raises `JsError` when there is none or more than one."""
+        """The only row. Raises `JsError` if there is none or more than one."""
         if len(self._rows) != 1:
             found = "multiple results" if self._rows else "no results"
             raise JsError(f"Expected exactly one result from SQL query, but got {found}.")
@@ -140,7 +140,7 @@ class Sql:
         self._touch = touch
 
     def exec(self, query: str, *parameters: Any) -> SqlCursor:
-        """Run one or more statements, the parameters going to the last one. Raises `JsError`."""
+        """Run one or more statements. The parameters belong to the last one. Raises `JsError`."""
         self._touch()
         connection = self._data.sql
         before = connection.total_changes
@@ -188,7 +188,7 @@ class Storage:
         self.sql = Sql(data, touch)
 
     def get(self, key: str | list[str]) -> Coroutine[Any, Any, Any]:
-        """The value of a key, None without one; of a list of keys, a dict of those that exist."""
+        """The value of a key, or None. For a list of keys, a dict of those that exist."""
         values = self._data.values
         if isinstance(key, list):
             return self._operate("get", False, lambda: {k: clone(values[k]) for k in key if k in values})
@@ -205,7 +205,7 @@ class Storage:
         return self._operate("put", True, effect)
 
     def delete(self, key: str | list[str]) -> Coroutine[Any, Any, Any]:
-        """Delete a key and say whether it was there; of a list, how many were."""
+        """Delete a key and return whether it was there. For a list, return how many were there."""
         keys = key if isinstance(key, list) else [key]
 
         def effect() -> bool | int:
@@ -232,11 +232,11 @@ class Storage:
         return self._operate("deleteAll", True, self._data.clear)
 
     def getAlarm(self) -> Coroutine[Any, Any, int | None]:  # noqa: N802 - the platform's name
-        """When the alarm is due, in milliseconds since the epoch; None while it runs or without one."""
+        """When the alarm is due, in milliseconds since the epoch. None while it runs, or if none is set."""
         return self._operate("getAlarm", False, lambda: self._data.alarm_ms)
 
     def setAlarm(self, time_ms: float) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
-        """Set the one alarm, replacing the one before; a time in the past is due at once."""
+        """Set the one alarm, replacing the previous one. A time in the past is due at once."""
 
         def effect() -> None:
             self._data.begin()
@@ -245,7 +245,7 @@ class Storage:
         return self._operate("setAlarm", True, effect)
 
     def deleteAlarm(self) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
-        """Take the alarm away; one that runs goes on."""
+        """Delete the alarm. A handler that already runs continues."""
 
         def effect() -> None:
             self._data.begin()
@@ -258,7 +258,7 @@ class Storage:
         return self._operate("sync", True, lambda: None)
 
     def transactionSync[T](self, function: Callable[[], T]) -> T:  # noqa: N802 - the platform's name
-        """Run `function` all or nothing; what it raises undoes its SQL. Key-value writes are not for in here."""
+        """Run `function` all or nothing: if it raises, its SQL is undone. It must not write key-value pairs."""
         self._touch()
         connection = self._data.sql
         connection.execute("SAVEPOINT sync")

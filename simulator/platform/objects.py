@@ -12,7 +12,7 @@ from simulator.platform.structured_clone import clone
 
 
 class ObjectHost(Protocol):
-    """Who can start objects: the world."""
+    """The interface to what starts objects: the world."""
 
     def has_objects(self) -> bool:
         """Whether the present deployment binds Durable Objects."""
@@ -28,7 +28,7 @@ class ObjectHost(Protocol):
 
 
 class Cell:
-    """An object as the platform knows it: its data, its alarm, and its instance while it has one."""
+    """An object as the platform knows it: its data, its alarm, and its instance while there is one."""
 
     def __init__(self, namespace: "ObjectNamespace", name: str) -> None:
         self.namespace = namespace
@@ -66,14 +66,14 @@ class ObjectNamespace:
         self.cells: dict[str, Cell] = {}
 
     def cell(self, object_id: ObjectId) -> Cell:
-        """The object of that id, made when it is first asked for."""
+        """The object of that id, made on first use."""
         key = object_id.toString()
         if key not in self.cells:
             self.cells[key] = Cell(self, object_id.name or key)
         return self.cells[key]
 
     def reset(self) -> None:
-        """New code or a restart: each instance dies, what is stored stays."""
+        """New code or a restart: each instance dies, and stored data stays."""
         for cell in list(self.cells.values()):
             if cell.instance is not None:
                 cell.instance.isolate.kill()
@@ -97,11 +97,11 @@ class NamespaceBinding:
         return ObjectId(self._namespace.class_name, name)
 
     def idFromString(self, text: str) -> ObjectId:  # noqa: N802 - the platform's name
-        """The id that `toString` gave."""
+        """The id from which `toString` made this text."""
         return ObjectId(self._namespace.class_name, None, text)
 
     def get(self, object_id: ObjectId) -> "Stub":
-        """A stub; nothing is sent yet."""
+        """A stub. Nothing is sent yet."""
         return Stub(self._namespace.cell(object_id), self._port)
 
     def getByName(self, name: str) -> "Stub":  # noqa: N802 - the platform's name

@@ -1,4 +1,4 @@
-"""The producer's side of a queue: what a binding takes, what it refuses, and how a send can fail."""
+"""The producer's side of a queue: what a binding accepts, what it refuses, and how a send can fail."""
 
 from collections.abc import Coroutine
 from typing import Any
@@ -22,13 +22,13 @@ class Queue:
         self._port = port
 
     def send(self, body: Any, options: dict[str, Any] | None = None) -> Coroutine[Any, Any, None]:
-        """Send one message; resolves when the queue has it. `options`: `delaySeconds`, `contentType`."""
+        """Send one message. Resolves when the queue has it. `options`: `delaySeconds`, `contentType`."""
         return self._send("queue.send", [(to_json(body), _delay(options or {}))])
 
     def sendBatch(  # noqa: N802 - the platform's name
         self, messages: list[dict[str, Any]], options: dict[str, Any] | None = None
     ) -> Coroutine[Any, Any, None]:
-        """Send several: each a dict of `body` and maybe `delaySeconds`; all or none."""
+        """Send several messages, all or none. Each is a dict of `body` and perhaps `delaySeconds`."""
         default = _delay(options or {})
         sent = [(to_json(one["body"]), _delay(one) or default) for one in messages]
         return self._send("queue.sendBatch", sent)

@@ -1,8 +1,8 @@
-"""Queues: at least once, in any order, late, twice, and now and then not at all.
+"""Queues: messages come at least once, in any order, late, twice, and sometimes not at all.
 
-A message is delivered `max_retries + 1` times, then goes to the dead-letter queue or is deleted. In
-production mode an explicit ack survives an exception of its handler; in local mode, as in workerd's simulator,
-an exception retries every message of the batch, and a restart loses what is in the queue.
+A message is delivered `max_retries + 1` times. Then it goes to the dead-letter queue or is deleted. In production mode
+an explicit ack survives an exception of its handler. In local mode, as in workerd's simulator, an exception retries
+every message of the batch, and a restart loses what is in the queue.
 """
 
 import json
@@ -18,14 +18,14 @@ from simulator.platform.isolate import Invocation, Outcome
 
 @dataclass(slots=True, eq=False)
 class Stored:
-    """A message as the queue keeps it."""
+    """A message as the queue stores it."""
 
     id: str
     body: str
     sent_ms: int
     attempts: int = 0
     doomed: bool = False
-    twin: bool = False  # a duplicate, which breeds no more of them
+    twin: bool = False  # a duplicate, which is not duplicated again
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +40,7 @@ class Message:
     delay_seconds: float = 0.0
 
     def ack(self) -> None:
-        """Take the message as done."""
+        """Mark the message as done."""
         if self.fate is None:
             self.fate = "ack"
 
@@ -53,18 +53,18 @@ class Message:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """What a consumer is called with."""
+    """The argument with which a consumer is called."""
 
     queue: str
     messages: list[Message]
 
     def ackAll(self) -> None:  # noqa: N802 - the platform's name
-        """Ack each message that has no fate yet."""
+        """Ack each message that was neither acked nor retried."""
         for message in self.messages:
             message.ack()
 
     def retryAll(self, options: dict[str, Any] | None = None) -> None:  # noqa: N802 - the platform's name
-        """Retry each message that has no fate yet."""
+        """Retry each message that was neither acked nor retried."""
         for message in self.messages:
             message.retry(options)
 
@@ -76,7 +76,7 @@ class QueueSettings:
     max_batch_size: int = 1
     max_retries: int = 2
     max_concurrency: int = 4
-    max_batch_seconds: float = 0.0  # how long a batch that is not full waits for more
+    max_batch_seconds: float = 0.0  # how long a batch that is not full waits for more messages
     mode: Literal["production", "local"] = "production"
 
 
@@ -101,7 +101,7 @@ class _Flight:
 
 
 class QueueServer:
-    """One queue and its delivery. `deliver` starts the consumer, or gives None while there is none."""
+    """One queue and its delivery. `deliver` starts the consumer, or returns None while there is none."""
 
     def __init__(
         self, name: str, network: Network, now_ms: Callable[[], int], settings: QueueSettings | None = None
@@ -126,7 +126,7 @@ class QueueServer:
         return not self.ready and self.delayed == 0 and self.in_flight == 0
 
     def accept(self, body: str, delay_seconds: float = 0.0, *, honest: bool = False) -> None:
-        """Take a message in. `honest` spares it the faults (for what the platform itself sends)."""
+        """Take a message in. `honest` spares it the faults (for messages of the platform itself)."""
         self._ids += 1
         self.counts.sent += 1
         self.counts.operations += 1
@@ -144,7 +144,7 @@ class QueueServer:
         self._put(stored, delay_seconds)
 
     def lose_everything(self) -> None:
-        """Restart of the local simulator: messages live in its memory only."""
+        """Restart of the local simulator: messages live only in its memory."""
         self.counts.lost += len(self.ready) + self.delayed
         self._generation += 1
         self.ready.clear()
@@ -152,7 +152,7 @@ class QueueServer:
         self.in_flight = 0
 
     def pump(self) -> None:
-        """Deliver what is ready, as far as concurrency goes and a consumer is there."""
+        """Deliver what is ready, as far as there is a consumer and its concurrency allows."""
         settings = self.settings
         while self.ready and self.in_flight < settings.max_concurrency:
             stored = [self._take() for _ in range(min(len(self.ready), settings.max_batch_size))]

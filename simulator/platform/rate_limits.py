@@ -1,9 +1,9 @@
-"""Cloudflare's rate-limiting binding: counts by key and location, of which an isolate sees what it last heard.
+"""Cloudflare's rate-limiting binding: it counts by key and location, and isolates see these counts late.
 
-The platform calls it "permissive, eventually consistent": counters are cached on the machine that asks, and brought up
-to date in the background within one location. So more may get through than the limit says, never less. Source:
-developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit ("Locality", "Accuracy"). Nothing is said there of
-the windows: these are fixed ones, as the local runtime's, and each location's begin at a moment of their own.
+The platform calls it "permissive, eventually consistent": counters are cached on the machine that asks, and updated in
+the background within one location. So more requests may pass than the limit says, never fewer. Source:
+developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit ("Locality", "Accuracy"). It does not describe the
+windows. Here they are fixed ones, like the local runtime's, and begin at a different moment in each location.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ SLOW_SECONDS = (0.2, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """What the binding is set to, in how many locations isolates run, and how far behind their counts may be."""
+    """The binding's settings, the number of locations in which isolates run, and how far their counts may lag."""
 
     limit: int
     period_seconds: float = 60.0
@@ -28,7 +28,7 @@ class RateLimit:
 
 
 class RateLimitServer:
-    """The limiter of one Worker in all its locations. Draws from `rng` alone where an isolate runs."""
+    """The limiter of one Worker in all its locations. Only the location of an isolate is drawn from `rng`."""
 
     def __init__(self, settings: RateLimit, network: Network, rng: Random) -> None:
         self.settings = settings
@@ -43,7 +43,7 @@ class RateLimitServer:
         return RateLimiter(self, port, _Cache(self.settings, self._rng.choice(self._locations), self._network.loop))
 
     def serve(self, cache: "_Cache", key: str, sender: str, reply: Reply) -> None:
-        """Count a request, which may fail, hang, take long, or let through what is beyond the limit."""
+        """Count a request. This may fail, hang, take long, or let a request beyond the limit pass."""
         faults, loop = self._network.faults, self._network.loop
         allowed = cache.count(key) <= self.settings.limit
         if faults.fires("rate_limiter_failed", sender):
@@ -65,14 +65,14 @@ class RateLimiter:
         self._cache = cache
 
     def limit(self, options: Mapping[str, str]) -> Pending:
-        """Count a request under `key`; the reply's `success` says whether it is within the limit."""
+        """Count a request under `key`. The reply's `success` says whether it is within the limit."""
         key, sender = options["key"], self._port.isolate.name
         return self._port.call("ratelimit.limit", lambda reply: self._server.serve(self._cache, key, sender, reply))
 
 
 @dataclass(slots=True)
 class _Location:
-    """What is counted in one location, by window and key. `phase_seconds` is when its first window begins."""
+    """The counts of one location, by window and key. `phase_seconds` is when its first window begins."""
 
     phase_seconds: float
     counts: Counter[tuple[int, str]]
@@ -80,7 +80,7 @@ class _Location:
 
 @dataclass(slots=True)
 class _Count:
-    """A count as one isolate has it: what it believes, what of it the location has not heard yet, and since when."""
+    """A count as one isolate sees it: its total, the part that the location has not heard yet, and since when."""
 
     window: int
     heard_at: float
@@ -89,7 +89,7 @@ class _Count:
 
 
 class _Cache:
-    """The counts that an isolate decides by."""
+    """The counts by which an isolate decides."""
 
     def __init__(self, settings: RateLimit, location: _Location, loop: Loop) -> None:
         self._settings = settings
@@ -98,7 +98,7 @@ class _Cache:
         self._counts: dict[str, _Count] = {}
 
     def count(self, key: str) -> int:
-        """Count one more under the key; how many there are in this window, as far as is known here."""
+        """Count one more under the key. Returns how many there are in this window, as far as this isolate knows."""
         now, location = self._loop.now(), self._location
         window = int((now - location.phase_seconds) // self._settings.period_seconds)
         known = self._counts.get(key)

@@ -1,10 +1,11 @@
-"""Stand-ins for what exists only inside the Workers runtime, so that the Worker's own shells import and run here.
+"""Stand-ins for modules that exist only inside the Workers runtime, so that the Worker's own shells run here.
 
-Importing this module registers `workers`, `js` and `pyodide.ffi` for the process; import it before `src.platform` or
-`src.entry`. They hold what those import. Nothing else can provide these modules outside the runtime.
+Importing this module registers `workers`, `js` and `pyodide.ffi` for the process. Import it before `src.platform` or
+`src.entry`. The stand-ins have only the names that those two import. Nothing else can provide these modules outside the
+runtime.
 
-The shells are given their bindings, and their isolate's runtime with its clock and randomness (`Surroundings`). So of
-JavaScript there is only a request that arrives.
+The shells receive their bindings, and their isolate's runtime with its clock and randomness (`Surroundings`). So of
+JavaScript they only need an arriving request.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ STATUSES_WITHOUT_BODY = (204, 304)
 
 
 class Entrypoint:
-    """The base of `WorkerEntrypoint` and `DurableObject`. Nothing that they are given needs the SDK's wrappers."""
+    """The base of `WorkerEntrypoint` and `DurableObject`. Their arguments need no wrappers of the SDK."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         self.ctx = ctx
@@ -37,7 +38,7 @@ class DurableObject(Entrypoint):
 
 
 class Part:
-    """What a read of a stream gives; it is its own `value`."""
+    """What a read of a stream returns. It is its own `value`."""
 
     def __init__(self, piece: bytes | None) -> None:
         self.done = piece is None
@@ -57,7 +58,7 @@ class Stream:
         self._pieces = pieces
 
     def getReader(self) -> "Stream":  # noqa: N802 - the platform's name
-        """Take hold of the stream."""
+        """Return the reader."""
         return self
 
     async def read(self) -> Part:
@@ -65,16 +66,16 @@ class Stream:
         return Part(next(self._pieces, None))
 
     async def cancel(self) -> None:
-        """Want no more of it."""
+        """Stop reading."""
         self._pieces = iter(())
 
     async def whole(self) -> bytes:
-        """Read all of it."""
+        """Read the whole body."""
         return b"".join(self._pieces)
 
 
 class Object:
-    """JavaScript's `Object`: one is a dictionary here."""
+    """JavaScript's `Object`. Here such an object is a dictionary."""
 
     fromEntries = dict  # noqa: N815 - the platform's name
 
@@ -108,7 +109,7 @@ class Request:
 
 
 class Resolvers:
-    """A promise, and what fulfils it."""
+    """A promise, and the function that fulfils it."""
 
     def __init__(self) -> None:
         self.promise: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -126,7 +127,7 @@ class Promise:
 
 
 class Response:
-    """JavaScript's `Response`. A body where HTTP has none is refused, as by the platform."""
+    """JavaScript's `Response`. A body where HTTP allows none is refused, as on the platform."""
 
     def __init__(self, body: str | IdentityTransformStream | None, status: int, headers: dict[str, str]) -> None:
         if body is not None and status in STATUSES_WITHOUT_BODY:

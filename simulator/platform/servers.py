@@ -20,9 +20,9 @@ OBJECT_CLASSES = ("AIProcessor", "BatchCoordinator")
 
 
 class Servers:
-    """All servers of a world, and the bindings by which an isolate reaches them.
+    """All servers of a world, and the bindings through which an isolate reaches them.
 
-    `model_seconds` is how long the model takes, at least and at most. Where an isolate runs, the limiter draws from
+    `model_seconds` is how long the model takes, at least and at most. The limiter draws each isolate's location from
     `limiter_rng`. `strict_gates`: see `World`.
     """
 
@@ -54,7 +54,7 @@ class Servers:
             namespace.strict_gates = strict_gates
 
     def bindings(self, deployment: Deployment, port: Port) -> dict[str, Any]:
-        """What a deployment binds, for the isolate of that port."""
+        """Return what a deployment binds, for the isolate of that port."""
         bindings: dict[str, Any] = {"DB": Database(self.database, port)}
         if deployment.queue:
             bindings |= {"AI_QUEUE": Queue(self.queue, port), "AI_DLQ": Queue(self.dlq, port)}
@@ -68,11 +68,14 @@ class Servers:
         return bindings
 
     def consume_with(self, deliver: Callable[[Batch], Invocation | None]) -> None:
-        """Have batches of both queues delivered so."""
+        """Set the function that delivers batches of both queues."""
         self.queue.deliver = self.dlq.deliver = deliver
 
     def redeploy(self, *, lose_queue: bool) -> None:
-        """Restart every object over its storage and deliver what waits; with `lose_queue` the messages are gone."""
+        """Restart every object with its stored data and deliver waiting messages.
+
+        With `lose_queue` the messages are lost.
+        """
         for namespace in self.namespaces.values():
             namespace.reset()
         if lose_queue:
@@ -82,7 +85,7 @@ class Servers:
         self.dlq.pump()
 
     def is_quiet(self, deployment: Deployment) -> bool:
-        """Whether no message waits and no object works or has an alarm set, as far as the deployment has them."""
+        """Whether no message waits and no object works or has an alarm. Only what the deployment has counts."""
         queues = not deployment.queue or (self.queue.is_empty() and self.dlq.is_empty())
         return queues and (not deployment.objects or all(one.is_quiet() for one in self.namespaces.values()))
 

@@ -1,15 +1,16 @@
-"""What a statement costs in rows, the way D1 counts them, as closely as stock SQLite lets us tell.
+"""What a statement costs in rows, counted the way D1 does, as closely as stock SQLite allows.
 
-Rows written: for each row that changed, one for the table and one for each index entry that goes with it. A table
-with rowids and a text key has an index for the key; a WITHOUT ROWID table is its own key. An UPDATE touches
-the indexes that name one of its columns in their key. A partial index of which it names a column in the WHERE gets an
-entry where the condition comes true for a row. So its entries are counted, before and after, and so are those of all
-partial indexes for an insert. Where as many are left, those of changed keys count as written anew. Approximate: all
-other partial indexes of a table count as one, as if their conditions excluded each other and one of them held; and an
-upsert counts as an insert.
+Rows written: each changed row counts once for the table and once for each of its index entries that changes. A table
+with rowids and a text key has an index for the key; a WITHOUT ROWID table is its own key. An UPDATE touches the indexes
+that have one of its columns in their key. A partial index whose WHERE names one of its columns gets an entry if the
+condition becomes true for a row. So the entries of such indexes are counted before and after, and for an INSERT those
+of all partial indexes. If the number stays the same, entries with changed keys count as written anew. This is
+approximate: all other partial indexes of a table count as one, as if exactly one of their conditions were always true;
+and an upsert counts as an insert.
 
-Rows read: the rows that came back or were changed, or, if that is more, the tables that the query plan scans; none
-for a statement that looks at no table. workerd counts more closely: what checks of uniqueness and subqueries read too.
+Rows read: the rows that came back or changed, or, if that is more, the tables that the query plan scans; none for a
+statement that reads no table. workerd counts more exactly: it also counts the reads of uniqueness checks and
+subqueries.
 """
 
 import re
@@ -25,10 +26,10 @@ _WRITES = {
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Per changed row `rows_per_change` are written; `scans` are the tables that the plan reads in full.
+    """Costs: `rows_per_change` are written per changed row; `scans` are the tables that the plan reads in full.
 
-    `reads` tells whether the plan looks at any table. `entries` are queries for the entries of partial indexes that may
-    get some, each with whether keys change, too.
+    `reads` says whether the plan reads any table. `entries` are queries that count the entries of partial indexes that
+    may grow, each with whether keys change, too.
     """
 
     writes: bool
@@ -39,7 +40,7 @@ class Analysis:
 
 
 def analyse(connection: sqlite3.Connection, sql: str, parameters: int) -> Analysis:
-    """Compile `sql` without running it and tell its costs. Raises what SQLite raises for a bad statement."""
+    """Compile `sql` without running it and return its costs. Raises what SQLite raises for a bad statement."""
     seen: list[tuple[str, str, str]] = []
 
     def note(action: int, first: str | None, second: str | None, _database: object, source: str | None) -> int:
@@ -88,8 +89,10 @@ def _rows_per_change(
 def _entries(
     connection: sqlite3.Connection, table: str, action: str, seen: list[tuple[str, str, str]]
 ) -> list[tuple[str, bool]]:
-    """Return queries that count the entries of those partial indexes of which an update names a column in the WHERE,
-    or of all of them for an insert."""
+    """Return queries that count the entries of partial indexes.
+
+    For an insert these are all such indexes; for an update, those whose WHERE names one of its columns.
+    """
     updated = {column for kind, name, column in seen if kind == "update" and name == table}
     queries = []
     for name, partial in connection.execute("SELECT name, partial FROM pragma_index_list(?)", (table,)).fetchall():

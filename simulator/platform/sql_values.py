@@ -1,4 +1,4 @@
-"""Values on their way into and out of SQLite as workerd moves them: every number is a double, a blob a list."""
+"""Values on their way into and out of SQLite as workerd converts them: every number is a double, a blob a list."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from typing import Any
 from simulator.platform.binding_port import JsError
 from simulator.platform.structured_clone import NUMBER_MOST, SAFE_INTEGER
 
-# What workerd says instead of SQLite (util/sqlite.c++), in full up to the point where it becomes advice.
+# workerd's wording in place of SQLite's (util/sqlite.c++), up to the point where it turns into advice.
 TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|END)\b", re.IGNORECASE)
 NO_TRANSACTIONS = (
     "To execute a transaction, please use the state.storage.transaction() or state.storage.transactionSync() APIs"
@@ -21,8 +21,8 @@ _PLAIN = (str, type(None))
 def bound(values: Sequence[Any]) -> tuple[Any, ...]:
     """Convert parameters as D1 and object storage do: a JavaScript number binds as REAL, a bool as 0 or 1.
 
-    So `typeof(?)` of 5 is 'real' and a TEXT column without STRICT stores '5.0', on Workers as here. Raises
-    `JsError` for what the bindings refuse.
+    So `typeof(?)` of 5 is 'real', and a TEXT column without STRICT stores '5.0', on Workers as here. Raises `JsError`
+    for values that the bindings refuse.
     """
     return tuple([_bound(value) for value in values])
 
@@ -45,7 +45,7 @@ def _bound(value: Any) -> Any:
 
 
 def _text(value: str) -> str:
-    """The string as JavaScript hands it on: of a subclass, such as a StrEnum's member, the string that it is."""
+    """Return the string as JavaScript passes it on. A subclass, such as a StrEnum's member, becomes a plain string."""
     plain = str.__str__(value)
     try:
         plain.encode()
@@ -79,7 +79,7 @@ def _read(value: Any, blob: type) -> Any:
 
 
 def sqlite_message(error: sqlite3.Error) -> str:
-    """The text of an SQLite error as workerd words it, with the error's code behind it."""
+    """The text of an SQLite error in workerd's words, followed by the error's code."""
     extended = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
     if extended == "unknown":  # the sqlite3 module has no name for a value that a STRICT column refuses
         extended = "SQLITE_CONSTRAINT_DATATYPE" if error.sqlite_errorcode == 3091 else "SQLITE_ERROR"
@@ -93,13 +93,13 @@ def sqlite_message(error: sqlite3.Error) -> str:
 
 
 def binding_message(error: sqlite3.Error) -> str:
-    """What D1 says of parameters that do not fit their statement."""
+    """D1's message about parameters that do not fit their statement."""
     if "one statement at a time" in str(error):
         return "D1_ERROR: A prepared SQL statement must contain only one statement."
     return "D1_ERROR: Wrong number of parameter bindings for SQL query."
 
 
 def raw_rows(results: list[dict[str, Any]], *, named: bool) -> list[list[Any]]:
-    """Give the first result as rows that are lists; `named`: preceded by the names of their columns."""
+    """Return the first result as rows that are lists. `named`: the column names come first."""
     rows = [list(row) for row in results[0]["results"]]
     return [list(results[0]["columns"]), *rows] if named else rows

@@ -25,14 +25,14 @@ _SUBSECOND = ("subsec", "subsecond")
 
 
 class Clock:
-    """Milliseconds since the epoch by the database, replaceable while a connection is in use."""
+    """Milliseconds since the epoch by the database. It can be replaced while a connection is in use."""
 
     def __init__(self) -> None:
         self.now_ms: Callable[[], int] = int
 
 
 class Connection(sqlite3.Connection):
-    """An in-memory database whose SQL functions read `clock`, closed with its last reference, by whichever thread."""
+    """An in-memory database whose SQL functions read `clock`. Its last reference closes it, on any thread."""
 
     clock: Clock
     schema_version: int
@@ -44,7 +44,7 @@ class Connection(sqlite3.Connection):
 
 def open_database() -> Connection:
     """Open an empty in-memory database with the platform's limits and date functions, in autocommit."""
-    # A world is a cycle, and the collector that ends it may run on another thread of the test process.
+    # A world is a reference cycle. The collector may free it on another thread of the test process.
     connection = sqlite3.connect(
         ":memory:", isolation_level=None, cached_statements=512, check_same_thread=False, factory=Connection
     )
@@ -75,7 +75,7 @@ _plain = sqlite3.connect(":memory:", check_same_thread=False, factory=Connection
 
 
 def _dated(name: str, clock: Clock) -> Callable[..., Any]:
-    """SQLite's own function `name` with 'now' and a missing time replaced by the clock's time."""
+    """SQLite's own function `name`, with 'now' and a missing time replaced by the clock's time."""
     at = 1 if name == "strftime" else 0
 
     def function(*args: Any) -> Any:
@@ -94,9 +94,9 @@ def _dated(name: str, clock: Clock) -> Callable[..., Any]:
 
 
 class Template:
-    """A database with the migrations applied, of which simulations get copies. Connections are used again.
+    """A database with the migrations applied. Simulations get copies of it, and reuse connections.
 
-    Statements stay prepared in a connection that comes back, which is most of the time a simulation takes.
+    A reused connection keeps its prepared statements. Preparing them takes most of a simulation's time.
     """
 
     def __init__(self, scripts: Iterable[str]) -> None:
@@ -114,7 +114,7 @@ class Template:
         return cls(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sql")))
 
     def acquire(self) -> Connection:
-        """Give a database that equals the template."""
+        """Return a database that equals the template."""
         if self._idle:
             return self._idle.pop()
         connection = open_database()
@@ -131,7 +131,7 @@ class Template:
         return connection
 
     def release(self, connection: Connection) -> None:
-        """Take a database back; it is emptied for the next user, or dropped when its schema was changed."""
+        """Take a database back. It is emptied for the next user, or dropped if its schema was changed."""
         connection.clock.now_ms = int
         if connection.in_transaction:
             connection.execute("ROLLBACK")

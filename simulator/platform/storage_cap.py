@@ -1,8 +1,8 @@
 """The size of a database, and what happens when it may not grow.
 
-Reports of full databases (`D1_ERROR: Exceeded maximum DB size`, at a `size_after` of 9,999,998,976) say that it is the
-file that may not grow: pages that were freed are used again, so a row that fits is still written, and deleting makes
-room. workerd gives as the size what is in use, without the pages that are free.
+Reports of full databases (`D1_ERROR: Exceeded maximum DB size`, at a `size_after` of 9,999,998,976) say that the file
+may not grow. Freed pages are used again, so a row that fits is still written, and deleting makes space. workerd reports
+the size in use, without free pages.
 """
 
 import math
@@ -14,30 +14,28 @@ from simulator.platform.binding_port import JsError
 
 FULL = "D1_ERROR: Exceeded maximum DB size"
 PAGE_BYTES = 4_096
-LARGEST_BYTES = 10_000_000_000  # platform: the paid plan's; the free one's is smaller
+LARGEST_BYTES = 10_000_000_000  # platform: the paid plan's; the free plan's is smaller
 HOLD_SECONDS = (2, 10, 25, 120, 900)
 _APART_MS = 60_000
 _PAGES = "SELECT (SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)"
 
 
 class Cap:
-    """Holds a database to so many pages in use. Without a cap it may grow.
+    """Limits how many pages of a database may be in use. Without a cap it may grow.
 
-    It judges the pages in use, not those of the file: connections are used again, and what an earlier run has left free
-    in the file must not change this one. The times and sizes of the fault come from a stream of their own.
+    It judges the pages in use, not the pages of the file: connections are reused, and free pages that an earlier run
+    left in the file must not change this run. The times and sizes of the fault come from a stream of their own.
     """
 
     def __init__(self, connection: sqlite3.Connection, faults: FaultPlan) -> None:
         self._connection = connection
         self._faults = faults
-        self._rng = Random(f"{faults.rng.getstate()[1][:8]}/storage")  # the plan's seed, of which nothing is drawn
+        self._rng = Random(f"{faults.rng.getstate()[1][:8]}/storage")  # its own stream, from the plan's seed
         self._until_ms: float = 0
         self.since_ms = 0
-        self.spans: list[
-            tuple[int, int]
-        ] = []  # when it held, from the first to the last of holds that come close together
+        self.spans: list[tuple[int, int]] = []  # when the cap was on; caps that follow each other closely make one span
         self.told = False
-        self.reported: int | None = None  # the size that each reply tells, where a test says so
+        self.reported: int | None = None  # the size that each reply reports, if a test sets it
         self._most: int | None = None
         self.refused = 0  # writes
 
@@ -53,10 +51,10 @@ class Cap:
 
     @property
     def size(self) -> int:
-        """What is in use, in bytes: `size_after`.
+        """The bytes in use: `size_after`.
 
-        A database that is held is as large as the platform lets it be, unless it is another limit that holds it, the
-        account's maybe, of which the size tells nothing.
+        A capped database reports the platform's largest size. If another limit stops it, such as the account's, its
+        size tells nothing.
         """
         if self.reported is not None:
             return self.reported
@@ -64,15 +62,15 @@ class Cap:
 
     @property
     def room_bytes(self) -> int:
-        """By how much a database that is held may grow."""
+        """By how many bytes a capped database may still grow."""
         return max(0, (self._most or 0) - self.pages) * PAGE_BYTES
 
     def longest_ms(self, since_ms: float, until_ms: float) -> float:
-        """For how long at a stretch the fault held it in that time."""
+        """The longest time without a break for which the fault capped the database within that span."""
         return max((min(end, until_ms) - max(began, since_ms) for began, end in self.spans), default=0)
 
     def hold(self, pages: int, until_ms: float = math.inf) -> None:
-        """Let the database have no more than so many pages in use, until then."""
+        """Allow the database no more than so many pages in use, until then."""
         self._most = pages
         self._until_ms = until_ms
 
@@ -81,7 +79,7 @@ class Cap:
         self._most = None
 
     def offer(self, now_ms: int) -> None:
-        """Offer the fault with a write: the database is as large as it may be, for a while."""
+        """Offer the fault with a write: for a while the database is as large as it may be."""
         faults = self._faults
         rate = faults.tallies["d1_full"].rate
         if self.holds and (not faults.active or now_ms >= self._until_ms):
@@ -97,7 +95,7 @@ class Cap:
             self.told = self._rng.random() < 0.7
 
     def check(self) -> None:
-        """Refuse what a statement has just done, if the database has grown beyond its cap by it."""
+        """Refuse what a statement has just done if it made the database larger than its cap."""
         if self._most is not None and self.pages > self._most:
             self.refused += 1
             raise JsError(FULL)

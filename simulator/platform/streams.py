@@ -1,4 +1,4 @@
-"""JavaScript's `IdentityTransformStream`: what an answer that is sent in parts goes through to its client.
+"""JavaScript's `IdentityTransformStream`, through which an answer that is sent in parts reaches its client.
 
 A write is done when the reader has taken it, as in workerd. Once the reader has left, a write raises.
 """
@@ -10,7 +10,7 @@ from simulator.platform.binding_port import CONNECTION_LOST, JsError
 
 
 class IdentityTransformStream:
-    """The stream, its two ends and their reader and writer: all are one."""
+    """The stream, its two ends, their reader and their writer, all in one object."""
 
     def __init__(self) -> None:
         self.readable = self
@@ -24,11 +24,11 @@ class IdentityTransformStream:
 
     @classmethod
     def new(cls) -> "IdentityTransformStream":
-        """Make one, as `new` of JavaScript."""
+        """Make one, as `new` in JavaScript."""
         return cls()
 
     def getWriter(self) -> "IdentityTransformStream":  # noqa: N802 - the platform's name
-        """Take hold of the writing end."""
+        """Return the writing end."""
         return self
 
     async def write(self, piece: bytes) -> None:
@@ -55,7 +55,7 @@ class IdentityTransformStream:
             self._news.set_result(None)
 
     async def pieces(self, silent_seconds: float) -> AsyncGenerator[bytes]:
-        """Read it. Raises JsError when it is broken off, or when nothing has come for so long: its isolate has died."""
+        """Read it. Raises JsError if it is broken off, or if nothing comes for so long because its isolate has died."""
         while True:
             if self._piece is not None:
                 piece, self._piece = self._piece, None
@@ -73,7 +73,7 @@ class IdentityTransformStream:
                     raise JsError(CONNECTION_LOST)
 
     def leave(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._left = True
         if self._taken is not None and not self._taken.done():
             self._taken.set_exception(JsError(CONNECTION_LOST))

@@ -34,7 +34,7 @@ def _key(key: Any) -> str:
 
 
 def to_json(value: Any) -> str:
-    """The JSON text of a queue message; raises TypeError for what cannot cross, `JsError` for a BigInt."""
+    """The JSON text of a queue message. Raises TypeError for what cannot cross, `JsError` for a BigInt."""
     copy = clone(value)
     if _holds_bigint(copy):
         raise JsError("Do not know how to serialize a BigInt", "TypeError")

@@ -35,10 +35,10 @@ EPOCH_MS = 1_790_000_000_000
 
 
 class ClientError(Exception):
-    """A client got no reply. Whether its request was carried out, it cannot know."""
+    """A client got no reply. It cannot know whether its request was carried out."""
 
 
-# What fails at entry, before any code of the Worker runs, as seen in cloudflare/workerd 6624; HTTP does not.
+# What fails at entry, before any code of the Worker runs, as seen in cloudflare/workerd 6624. HTTP does not fail.
 _DEAD = {"queue": "queue_dead", "scheduled": "cron_dead"}
 
 
@@ -47,7 +47,7 @@ async def _fails_at_entry(*_arguments: object) -> None:
 
 
 class NotQuiet(SimulationError):
-    """Work goes on although faults have stopped and the time is up."""
+    """Work continues although faults have stopped and the time is up."""
 
 
 @dataclass(slots=True)
@@ -58,14 +58,14 @@ class _Slot:
 
 
 class World:
-    """Everything there is, deterministic in `seed`.
+    """A whole simulated account, deterministic in `seed`.
 
-    `faults` is "none", "everything", "swarm", a dict of rates by kind, or a plan of your own. `latency_seconds`
-    scales the network; 0 leaves all order to the scheduler. `slots` is how many isolates take requests.
-    `strict_gates=False` lets events in between a storage operation and the code that awaited it: harsher than the
-    documentation, and what may happen to Python, whose loop takes turns of its own. `limits` holds each invocation to
-    those of a plan; `network.limits` then says what they spent, and what was refused. `rate_limit` binds the limiter of
-    requests. `sharing` is how others share the database: drawn from the seed where the fault `d1_shared` may strike.
+    `faults` is "none", "everything", "swarm", a dict of rates by kind, or a plan of your own. `latency_seconds` scales
+    the network; 0 leaves all order to the scheduler. `slots` is how many isolates take requests. `strict_gates=False`
+    lets events run between a storage operation and the code that awaited it. That is harsher than the documentation,
+    but may happen to Python, whose loop takes turns of its own. `limits` applies the limits of a plan to each
+    invocation; `network.limits` then says what they spent and what was refused. `rate_limit` binds the limiter of
+    requests. `sharing` is how others share the database: drawn from the seed if the fault `d1_shared` may strike.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class World:
         self._pick = self._rng("isolates").random
         self._births = 0
         self._cron_every: float | None = None
-        self.deployed_at = -math.inf  # when the last deployment, or restart, was
+        self.deployed_at = -math.inf  # when the last deployment or restart was
         self._closed = False
 
     # -- running ---------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class World:
         return result
 
     def close(self) -> None:
-        """Kill and bury everything; give the database back."""
+        """Kill everything, end its coroutines and give the database back."""
         if self._closed:
             return
         self._closed = True
@@ -159,7 +159,7 @@ class World:
         return self.loop.trace.digest()
 
     def now_ms(self) -> int:
-        """True time, milliseconds since the epoch; isolates and the database may think otherwise."""
+        """True time, milliseconds since the epoch. Isolates and the database may have another time."""
         return EPOCH_MS + int(self.loop.now() * 1000)
 
     def _rng(self, stream: str) -> Random:
@@ -168,7 +168,7 @@ class World:
     # -- clients, cron, operators ----------------------------------------------------------------------
 
     async def fetch(self, request: Any) -> Any:
-        """Send a request to some isolate and give its response; raises ClientError when none came."""
+        """Send a request to some isolate and return its response. Raises ClientError if none came."""
         faults = self.faults
         if faults.fires("client_repeated", "client"):
             self._start("fetch", lambda handlers, ctx: handlers.fetch(request, ctx))
@@ -186,7 +186,7 @@ class World:
         return self._start("scheduled", lambda handlers, ctx: handlers.scheduled(controller, ctx))
 
     def start_cron(self, every_seconds: float = 60) -> None:
-        """Fire the cron trigger at this interval from now on."""
+        """From now on, fire the cron trigger at this interval."""
         self._cron_every = every_seconds
         self.loop.call_later(every_seconds, self._cron, context=self.loop.outside)
 
@@ -198,8 +198,8 @@ class World:
     def deploy(self, deployment: Deployment, *, lose_queue: bool = False, kill: bool = False) -> None:
         """Put another deployment in place. Running invocations finish on the old one, unless they are killed.
 
-        Objects restart with the new code. A queue without a consumer keeps its messages; the local simulator
-        loses them (`lose_queue`).
+        Objects restart with the new code. A queue without a consumer keeps its messages; the local simulator loses them
+        (`lose_queue`).
         """
         self.faults.record("operator", "deploys", deployment.name or "top level")
         self.deployment, self.deployed_at = deployment, self.loop.now()
@@ -210,14 +210,14 @@ class World:
         self.servers.redeploy(lose_queue=lose_queue)
 
     def restart(self, *, lose_queue: bool = True) -> None:
-        """SIGKILL of the whole local runtime and a start over the same storage."""
+        """SIGKILL the whole local runtime and start it again with the same stored data."""
         self.faults.record("operator", "kills all", "")
         for isolate in list(self.isolates):
             isolate.kill()
         self.deploy(self.deployment, lose_queue=lose_queue)
 
     def is_quiet(self) -> bool:
-        """Whether nothing runs, waits in a queue or has an alarm set. Time still passes, cron still fires."""
+        """Whether nothing runs, waits in a queue or has an alarm set. Time still passes, and cron still fires."""
         self.isolates = [isolate for isolate in self.isolates if not isolate.dead]
         running = any(
             invocation.label != "constructor" for isolate in self.isolates for invocation in isolate.invocations
@@ -225,7 +225,7 @@ class World:
         return not running and self.servers.is_quiet(self.deployment)
 
     async def quiet(self, within_seconds: float, *, look_every: float = 5.0) -> None:
-        """Wait for quiet; raises NotQuiet when the time is up."""
+        """Wait for quiet. Raises NotQuiet when the time is up."""
         deadline = self.loop.now() + within_seconds
         while not self.is_quiet():
             if self.loop.now() > deadline:
@@ -280,7 +280,7 @@ class World:
             return None
         return self._start("queue", lambda handlers, ctx: handlers.queue(batch, ctx))
 
-    # -- what objects ask of their host ----------------------------------------------------------------
+    # -- the host of objects -------------------------------------------------------------------------------
 
     def has_objects(self) -> bool:
         """Whether the present deployment binds Durable Objects."""
