@@ -1,1 +1,1 @@
-"""The Worker on the simulated platform: workloads, invariants, ablations, and the runs that hold them together."""
+"""The Worker on the simulated platform: workloads, invariants, ablations, and the runs that combine them."""

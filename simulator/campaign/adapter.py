@@ -1,4 +1,4 @@
-"""The Worker that `src/entry.py` exports, plugged into the simulated platform, and watched."""
+"""Plugs the Worker that `src/entry.py` exports into the simulated platform, and watches it."""
 
 import asyncio
 import copy
@@ -27,7 +27,7 @@ from src.inference.wire import Wire
 from src.platform.surroundings import SURROUNDINGS, Surroundings
 from src.processing.deliveries import Courier
 
-# Events that carry the type of an error which the Worker caught as a last resort.
+# Events that carry the type of an error which only the Worker's last handler caught.
 MISTAKES = (
     '"event":"run_failed"',
     '"event":"slice_failed"',
@@ -35,12 +35,12 @@ MISTAKES = (
     '"event":"database_error"',
     '"event":"delivery_failed"',
 )
-# Of these the database, or the binding, has said so. With hundreds of tasks a full one refuses claims, too.
+# These errors are the database's or the binding's. With hundreds of tasks a full database refuses claims, too.
 FORGIVEN = ("StoreUnavailable", "StoreSilent", "StoreFull", "JsError")
 
 
 class SimulatedRuntime:
-    """`composition.Runtime` over the simulated platform. The app hears each line, and collects mistakes."""
+    """`composition.Runtime` over the simulated platform. The app hears each log line and collects mistakes."""
 
     http: HttpClient
     courier: Courier
@@ -63,7 +63,7 @@ class SimulatedRuntime:
 
 
 class ClientRequest:
-    """An HTTP request. `body` is asked for each time the request arrives, so that a repeated one can be told apart."""
+    """An HTTP request. `body` is called each time the request arrives, so that repeated requests can differ."""
 
     def __init__(
         self,
@@ -80,17 +80,17 @@ class ClientRequest:
 
 @dataclass(frozen=True, slots=True)
 class StreamedReply(Reply):
-    """An answer that comes in parts, which its client reads from `stream`."""
+    """An answer that comes in parts. Its client reads it from `stream`."""
 
     stream: IdentityTransformStream = field(default_factory=IdentityTransformStream)
 
 
 class Arrival:
-    """A request as it arrived once, with the body that was read of it. `retries` and `came_at`: see
-    `ClientPromises.arrived`.
+    """A request as it arrived once, with the part of its body that was read.
 
-    Where the limiter of requests is bound, `asked_at` is when it was asked (seconds), `allowed` what it said in time,
-    and `sent` what went to D1 so far, the statements of each call.
+    `retries` and `came_at`: see `ClientPromises.arrived`. If the limiter of requests is bound, `asked_at` is when it
+    was asked (seconds), `allowed` is what it answered in time, and `sent` is what went to D1 so far, as the statements
+    of each call.
     """
 
     retries = 0
@@ -107,26 +107,26 @@ class Arrival:
 
     @property
     def calls(self) -> int:
-        """How many calls its invocation has made."""
+        """How many D1 calls its invocation has made."""
         invocation = SCOPE.get()
         assert isinstance(invocation, Invocation)
         return invocation.calls
 
     def request(self) -> Request:
-        """What the Worker is given."""
+        """The request that the Worker receives."""
         pieces = None if self._make_body is None else self._pieces(self._make_body)
         return Request(JsRequest(self.method, self.url, self.headers, pieces))
 
     def _pieces(self, make_body: Callable[[], dict[str, Any]]) -> Iterator[bytes]:
         raw = json.dumps(make_body()).encode()
         yield raw  # in one piece
-        # Whoever asks for more has not refused it for its size.
+        # Code that reads on has not refused the body for its size.
         self.body = json.loads(raw)
         self._watcher.read(self)
 
 
 class Watcher(Protocol):
-    """Sees each request as it arrives and each answer as the Worker gives it, whatever becomes of it on its way."""
+    """Sees each request when it arrives, and each answer when the Worker gives it, even if it is lost later."""
 
     def arrived(self, arrival: Arrival) -> None:
         """Note a request."""
@@ -137,7 +137,7 @@ class Watcher(Protocol):
         ...
 
     def counting(self, arrival: Arrival) -> None:
-        """Note that the limiter of requests is asked."""
+        """Note that the limiter of requests is called."""
         ...
 
     def answered(self, arrival: Arrival, reply: Reply) -> None:
@@ -186,11 +186,11 @@ class WatchedCoordinators:
         return WatchedCoordinators(self._coordinators.getByName(name), self._app)
 
     async def reach(self) -> Any:
-        """Ask it for a sign of life."""
+        """Ask the coordinator for a sign of life."""
         return await self._coordinators.reach()
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> Any:
-        """Have a lane make calls."""
+        """Let a lane make calls."""
         loop = asyncio.get_running_loop()
         patient_until = loop.time() + seconds + limits.LANE_SLACK_SECONDS
         answers = await self._coordinators.infer(task_key, fence, lanes, calls, seconds)
@@ -199,18 +199,18 @@ class WatchedCoordinators:
         return answers
 
     async def abort(self, task_key: TaskKey, fence: int) -> Any:
-        """Have lanes end their calls."""
+        """Make lanes end their calls."""
         return await self._coordinators.abort(task_key, fence)
 
     async def close(self, fence: int) -> Any:
-        """Have it forget everything."""
+        """Make the coordinator forget everything."""
         return await self._coordinators.close(fence)
 
 
 class Onceover:
-    """The app. `mistakes` holds log lines of errors that nothing outside the Worker explains. `hears` takes each line.
+    """The app. `mistakes` has the log lines of errors that only a bug explains. `hears` takes each log line.
 
-    `lane_answered` takes the outputs that lanes have made for a task and brought back in time.
+    `lane_answered` takes the outputs that lanes have made for a task and returned in time.
     """
 
     watcher: Watcher
@@ -226,12 +226,12 @@ class Onceover:
         return WorkerIsolate(env, self)
 
     def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
-        """An instance of one of the two Durable Object classes, found as the runtime finds them."""
+        """An instance of one of the two Durable Object classes, found in the same way as the runtime finds them."""
         SURROUNDINGS.set(self.surroundings(env))
         return getattr(entry, class_name)(ctx, _with_watched_lanes(env, self))
 
     def surroundings(self, env: Env) -> Surroundings:
-        """What one isolate has for the Worker's code in it."""
+        """What one isolate provides to the Worker's code in it."""
         return Surroundings(runtime=SimulatedRuntime(env, self), memory=Isolate(), provider=env.platform.provider)
 
 
@@ -265,13 +265,13 @@ class WorkerIsolate:
         """Handle a cron trigger."""
         await self._worker(self._env, ctx).scheduled(controller)
 
-    def _worker(self, env: Env, ctx: WorkerContext) -> Any:  # the stand-ins of the SDK are not of its types
+    def _worker(self, env: Env, ctx: WorkerContext) -> Any:  # stand-ins of the SDK do not have its types
         SURROUNDINGS.set(self._surroundings)
         return entry.Default(ctx, env)
 
 
 def _with_watched_lanes(env: Env, app: Onceover) -> Env:
-    """The isolate's `env` for whoever may work on a task that has lanes: an object, or the queue's consumer."""
+    """The isolate's `env`, with watched lanes, for hosts of tasks with lanes: an object, or the queue's consumer."""
     if not env.has("BATCH_COORDINATOR"):
         return env
     seen = copy.copy(env)
@@ -280,7 +280,7 @@ def _with_watched_lanes(env: Env, app: Onceover) -> Env:
 
 
 def _watched(env: Env, arrival: Arrival, watcher: Watcher) -> Env:
-    """The isolate's `env` for one request, whose limiter and database are watched where there is a limiter."""
+    """The isolate's `env` for one request. If there is a limiter, the limiter and the database are watched."""
     if not env.has("RATE_LIMITER"):
         return env
     seen = copy.copy(env)

@@ -1,7 +1,7 @@
-"""Tasks that keep coming to one database that serves one call at a time, and how long they take.
+"""Tasks arrive steadily at one database that serves one call at a time. Measures how long they take.
 
-Each task's client submits it and asks with `?wait=` until it has ended, as a program would. Nothing fails, so
-only the other tasks make a task slower than it is alone.
+Each task's client submits it and asks with `?wait=` until it has ended, as a program would. Nothing fails, so only
+other tasks make a task slower than it is alone.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from simulator.platform.world import World
 CONSUMERS = 250  # platform: of one queue at most
 MODEL_SECONDS = (0.8, 1.2)
 WARM_UP = 0.25  # the part of the arrivals that is not counted
-TASKS_LEAST = 12  # that a rate is judged by, about
+TASKS_LEAST = 12  # by which a rate is judged, about
 LATE_SECONDS = 600.0  # how long the last tasks may take
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """So many tasks of `chunks` chunks a second, for `seconds`, on a database that takes `service_seconds` a call."""
+    """So many tasks a second for `seconds`, of `chunks` chunks each, on a database that takes `service_seconds` a call."""
 
     rate: float
     service_seconds: float
@@ -39,9 +39,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What came of it: times in seconds, medians; `task` is from the first request until the client knows the end.
+    """The result. Times are medians in seconds; `task` is from the first request until the client knows the end.
 
-    `busy` is the part of the time in which the database was at work, `calls` the calls to D1 of a task, polls included.
+    `busy` is the share of the time in which the database was at work. `calls` is the D1 calls of a task, polls
+    included.
     """
 
     stream: Stream
@@ -75,10 +76,11 @@ def play(stream: Stream, seed: int = 0) -> Figures:
 
 
 def carried(stream: Stream, seed: int, *, slower: float = 2.0, steps: int = 3) -> list[Figures]:
-    """Find the rate at which a task takes `slower` times what it takes alone, or is refused.
+    """Find the rate at which a task takes `slower` times as long as alone, or is refused.
 
     The rate doubles, from one that leaves the database idle, until it is too high. Then `steps` rates are tried, each
-    halfway between the highest good one and the lowest bad one. Returns the figures alone, and those of the best rate.
+    halfway between the highest good one and the lowest bad one. Returns the figures of a task alone, and those of the
+    best rate.
     """
 
     def at(rate: float) -> Figures:
@@ -98,7 +100,7 @@ def carried(stream: Stream, seed: int, *, slower: float = 2.0, steps: int = 3) -
 
 
 def is_worse(figures: Figures, alone: Figures, slower: float) -> bool:
-    """Whether tasks are refused, do not end, or take so much longer."""
+    """Whether tasks are refused, do not end, or take that much longer."""
     return figures.refused > 0 or figures.unfinished > 0 or figures.task > slower * alone.task
 
 
@@ -114,7 +116,7 @@ class Arrivals:
         self._refused = 0
 
     async def run(self, world: World) -> Figures:
-        """Let them come, and wait for the last one."""
+        """Let the tasks arrive, and wait for the last one."""
         stream, loop = self._stream, world.loop
         world.start_cron(CRON_SECONDS)
         clients: set[asyncio.Task[None]] = set()

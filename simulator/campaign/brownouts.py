@@ -1,6 +1,7 @@
-"""A share of the calls fails for a while: whether tasks bear it, what they pay for it, and how soon they are as wide.
+"""A share of the calls fails for a while. Measures whether tasks survive, what they pay, and how soon they recover.
 
-Tasks come one by one, before, during and after the brown-out, so that there is always somebody to be compared with.
+Tasks come one by one, before, during and after the brown-out, so that a task always has another one to be compared
+with.
 """
 
 import asyncio
@@ -28,16 +29,16 @@ CONCURRENCY = 6
 BEGINS_AT_SECONDS = 20.0
 CRON_SECONDS = 60
 POISONED_SECONDS_MOST = 900.0  # from its end until a task with a chunk that always fails has failed
-WIDE_SECONDS_MOST = 10.0  # from its end until runs are as wide as ever
-CALLS_MOST = 1.5  # times those that the share makes necessary
-CONSUMERS = 250  # what the platform gives a queue
+WIDE_SECONDS_MOST = 10.0  # from its end until runs make as many calls at once as before
+CALLS_MOST = 1.5  # times the calls that the share makes necessary
+CONSUMERS = 250  # the platform's limit for a queue
 
 
 @dataclass(frozen=True, slots=True)
 class BrownOut:
     """One experiment: this share of the calls fails for so many seconds. A task comes every `apart` seconds.
 
-    Of the tasks that come until its end one in `poisoned_in` has a chunk that always fails; 0: none.
+    Of the tasks that come before its end, one in `poisoned_in` has a chunk that always fails; 0: none.
     """
 
     share: float
@@ -48,17 +49,17 @@ class BrownOut:
 
     @property
     def late_most(self) -> float:
-        """In how many seconds from its end a poisoned task has failed: its calls' own time comes on top."""
+        """How many seconds after its end a poisoned task must have failed. Its calls' own time is added."""
         return POISONED_SECONDS_MOST + 10 * CALL_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of it. `lost` are tasks that failed and should not have, or the other way round.
+    """The result. `lost` are tasks that failed although they should complete, or the reverse.
 
-    `calls` are those of sound chunks, `needed` how many the share makes of the outputs that they gave. `late` is how
-    many seconds after the end of the brown-out the last poisoned task failed. `wide` is in how many seconds each run
-    that had work was as wide as ever: infinite if one was not.
+    `calls` counts the calls of sound chunks, and `needed` how many of them the share makes necessary for their outputs.
+    `late` is how many seconds after the end of the brown-out the last poisoned task failed. `wide` is how many seconds
+    passed until each run with work made as many calls at once as before: infinite if one never did.
     """
 
     brown_out: BrownOut
@@ -72,7 +73,7 @@ class Outcome:
     reasons: dict[str, int] = field(default_factory=dict)
 
     def faults(self) -> list[str]:
-        """Say what is wrong."""
+        """Name what is wrong."""
         wrong = []
         if self.lost:
             wrong.append(f"{len(self.lost)} tasks ended as they should not")
@@ -85,7 +86,7 @@ class Outcome:
         return wrong
 
     def facts(self) -> dict[str, Any]:
-        """As JSON has it; a time that is infinite is null."""
+        """Return the figures for JSON. An infinite time is null."""
         return {
             "route": self.brown_out.route,
             "share": self.brown_out.share,
@@ -101,10 +102,10 @@ class Outcome:
 
 
 def apart(route: str) -> float:
-    """How many seconds lie between two tasks: a cron run of the direct route works on one at a time.
+    """How many seconds lie between two tasks. On the direct route a cron run works on one task at a time.
 
-    They may not come much more rarely: a failure counts once another call has succeeded since, so with one task a
-    minute each of the ten takes a minute at least.
+    They must not come much more rarely. A failure counts only once another call has succeeded, so with one task a
+    minute each of the ten failures would take a minute at least.
     """
     return 30.0 if route == "direct" else 15.0
 
@@ -112,7 +113,7 @@ def apart(route: str) -> float:
 def brown_outs(
     shares: Sequence[float], minutes: Sequence[float], routes: Sequence[str], poisoned_in: Sequence[int]
 ) -> Iterator[BrownOut]:
-    """Give each experiment."""
+    """Yield each experiment."""
     for route in routes:
         for seconds in minutes:
             for share in shares:
@@ -146,7 +147,7 @@ def play(brown_out: BrownOut, seed: int = 0) -> Outcome:
 
 
 def submission(number: int, *, poisoned: bool) -> ClientRequest:
-    """Make the request for a task, whose ninth chunk no call ever answers if it is `poisoned`."""
+    """Make the request for a task. If it is `poisoned`, no call ever gets an answer for its ninth chunk."""
     letters = ("p" if poisoned and at == 8 else "w" for at in range(CHUNKS))
     text = "".join(f"{letter}{at:03d} abc. " for at, letter in enumerate(letters))
     return ClientRequest("POST", "/api/tasks", lambda: {"input": text, "instructions": f"t{number}"})
@@ -161,15 +162,15 @@ class Experiment:
         self._poisoned: set[int] = set()
         self._submitted = 0
         self._out: Counter[str] = Counter()  # calls that are out, by task
-        self._most_out: Counter[str] = Counter()  # the same at most, since the end of the brown-out
+        self._most_out: Counter[str] = Counter()  # the most calls that were out, since the end of the brown-out
         self._calls = 0  # of sound chunks
-        self._outputs = Counter[bool]()  # of them, by whether the brown-out lasted when they were called for
+        self._outputs = Counter[bool]()  # of sound chunks, by whether they were called for during the brown-out
         self._serve = world.model.serve
         world.model.serve = self._served  # type: ignore[method-assign]
         world.model.is_poison = lambda call: call.user.startswith("p")
 
     async def run(self, world: World) -> Outcome:
-        """Have tasks come for long enough, and look at how they ended."""
+        """Let tasks come for long enough, and record how they ended."""
         brown_out, loop, model = self._brown_out, world.loop, world.model
         world.start_cron(CRON_SECONDS)
         ends_at = BEGINS_AT_SECONDS + brown_out.seconds
@@ -188,7 +189,7 @@ class Experiment:
         return self._outcome(ends_at, wide)
 
     async def _come(self, ends_at: float) -> None:
-        """Have tasks come for as long as poisoned ones may go on, so that there is somebody to compare them with."""
+        """Let tasks come for as long as poisoned ones may last, so that each has another one to be compared with."""
         while self._world.loop.now() < ends_at + self._brown_out.late_most + 60:
             number = self._submitted
             self._submitted += 1
@@ -201,9 +202,9 @@ class Experiment:
             await asyncio.sleep(self._brown_out.apart)
 
     async def _widened(self, going: dict[str, int], ends_at: float) -> float:
-        """Wait until each task that went on has had as many calls out as it had chunks left, or a full width of them.
+        """Wait until each task that had not ended had as many calls out as it had chunks left, or the full concurrency.
 
-        A task that has ended since is as wide as it may be.
+        A task that has ended since counts as recovered.
         """
         loop = self._world.loop
         while loop.now() < ends_at + 10 * WIDE_SECONDS_MOST:
@@ -219,7 +220,7 @@ class Experiment:
         return math.inf
 
     def _left(self) -> dict[str, int]:
-        """How many sound chunks are left of each task that has begun, and does not wait for cron."""
+        """How many sound chunks are left of each task that has begun and does not wait for cron."""
         rows = self._world.database.connection.execute(
             "SELECT instructions, total - completed FROM tasks JOIN texts ON task_id = id WHERE status = 'processing'"
             " OR (status = 'pending' AND started_at IS NOT NULL AND route <> 'direct')"

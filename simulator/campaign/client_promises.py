@@ -1,8 +1,8 @@
-"""What clients were told, held against what happens: no call after a cancellation's 200, nothing accepted and taken
-back, no call after a deadline, nobody's task in another tenant's answer.
+"""Compares what clients were told with what happens.
 
-It sees calls as they leave an isolate and answers as they leave a handler. Both moments lie in an isolate, where the
-Worker would catch what is raised, so whatever is broken is raised from outside.
+It checks four promises: no call starts after a cancellation's 200, no accepted task is taken back, no call starts after
+a deadline, and no answer shows another tenant's task. It sees calls when they leave an isolate, and answers when they
+leave a handler. There the Worker would catch an exception, so a broken promise is raised outside the isolate.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _SUBMISSIONS = ("/api/tasks", responses.PATH)
 
 
 class ClientPromises:
-    """What the clients of one world were told. `accepted` are the keys of tasks that some client was told of."""
+    """What the clients of one world were told. `accepted` are the keys of tasks that some client knows."""
 
     def __init__(self, world: World, invariants: Invariants) -> None:
         self.accepted: set[TaskKey] = set()
-        self.stopped: dict[TaskKey, str] = {}  # the answer that says that no call starts any more
-        self.told: Counter[str] = Counter()  # what was answered that no row shows
+        self.stopped: dict[TaskKey, str] = {}  # by task, the answer that promised that no call starts any more
+        self.told: Counter[str] = Counter()  # answers that no row shows
         self._world = world
         self._invariants = invariants
         self._arrivals: Counter[str] = Counter()  # by tag
         self._sendings: dict[str, tuple[int, float]] = {}  # by tag: the highest count, the last arrival
-        self.overtaken: set[str] = set()  # tags of which a sending has arrived with a later one, or behind it
+        self.overtaken: set[str] = set()  # tags with a sending that arrived together with a later one, or after it
         self._request_limit = RequestLimit(world, self._broken)
         self._mismatched: set[str] = set()  # tags
         self._withdrawing: set[TaskKey] = set()
         self._taken_back: set[TaskKey] = set()
-        self._offsets: dict[TaskKey, float] = {}  # the least that the database's clock was off at a claim
+        self._offsets: dict[TaskKey, float] = {}  # the least offset of the database's clock at a claim
         self._offset_ms = world.database.offset_ms
         self._jumped_at = -math.inf
         self._serve = world.database.serve
@@ -67,7 +67,7 @@ class ClientPromises:
         self._serve(statements, reply, latency)
 
     def look_at_clock(self) -> None:
-        """Note when the database's clock has jumped ahead."""
+        """Note a forward jump of the database's clock."""
         offset = self._world.database.offset_ms
         if offset > self._offset_ms:
             self._jumped_at = self._world.loop.now()
@@ -79,9 +79,10 @@ class ClientPromises:
             raise InvariantBroken(f"{task_key}: accepted, and its client was told that the key is another request's")
 
     def may_be_doubled(self, tag: str, submission: str | None) -> bool:
-        """Whether an isolate may have taken an earlier sending for a later one, and so for another wish.
+        """Whether an isolate may have mistaken an earlier sending for a later one, and so for another wish.
 
-        Its clock may be off, or it came upon the sending later. A key would tell: a key holds no space.
+        Its clock may be off, or it met the sending only later. An idempotency key prevents this. A submission with a
+        key is known by the key, which has no space in it.
         """
         if submission is None or " " not in submission:
             return False
@@ -89,17 +90,17 @@ class ClientPromises:
         return tag in self.overtaken or any(tallies[name].fired for name in ("clock_skewed", "clock_jumped"))
 
     def taken_back(self, task_key: TaskKey) -> None:
-        """A task went because its submission failed, not because a client asked."""
+        """A task was deleted because its submission failed, not because a client asked."""
         self._taken_back.add(task_key)
         if task_key in self.accepted:
             raise InvariantBroken(f"{task_key}: answered with 202, and taken back")
 
     def claimed(self, task_key: TaskKey) -> None:
-        """A worker has learned how much time is left; what the database's clock does later, it cannot know."""
+        """A worker has read how much time is left. It cannot know later jumps of the database's clock."""
         self._offsets[task_key] = min(self._offsets.get(task_key, math.inf), self._offset_ms)
 
     def put_back(self, task_key: TaskKey) -> None:
-        """A client's retry: calls may start again, and the time for them begins anew."""
+        """A client's retry: calls may start again, and their time begins anew."""
         self.stopped.pop(task_key, None)
         self._offsets.pop(task_key, None)
 
@@ -109,16 +110,16 @@ class ClientPromises:
         self.look_at_clock()
         tag = tag_of(call)
         if self._invariants.is_doubled(tag):
-            return  # nobody can tell which of the tasks it is for
+            return  # the call may belong to either task
         task_key = self._invariants.born[tag][-1]
         said = self.stopped.get(task_key)
-        # When the clock jumps between an announcement and the cancellation, the calls' time seems to be over.
+        # If the clock jumps between an announcement and the cancellation, the calls' time seems to be over.
         if said is not None and self._world.loop.now() >= self._jumped_at + limits.START_SECONDS_MOST:
             self._broken(f"{task_key}: a call started on {sender} after {said}")
         row = self._invariants.rows.get(task_key)
         if row is not None and row.deadline_at is not None:
             now_ms = self._world.now_ms() + self._offsets.get(task_key, self._offset_ms)
-            # In the millisecond of the deadline nobody can tell: the database's clock counts whole ones.
+            # Within the millisecond of the deadline either is right: the database's clock counts whole milliseconds.
             if now_ms > row.deadline_at:
                 self._broken(
                     f"{task_key}: a call started on {sender} {now_ms - row.deadline_at:.0f} ms after its deadline"
@@ -127,12 +128,12 @@ class ClientPromises:
     # --- answers -----------------------------------------------------------------------------------------
 
     def arrived(self, arrival: Arrival) -> None:
-        """Note when the request came, and how often its task was put back before: what comes later is another's."""
+        """Note when the request came and how often its task had been put back: later answers may concern another retry."""
         arrival.came_at = self._world.loop.now()
         arrival.retries = self._invariants.retries[_task_key(arrival)]
 
     def read(self, arrival: Arrival) -> None:
-        """Count the arrivals of a submission, and note one that stood still until the sending after it arrived."""
+        """Count the arrivals of a submission, and note one that stood still until the next sending arrived."""
         tag, count = _tag(arrival), responses.count_of(arrival.headers)
         self._arrivals[tag] += 1
         now, (before, at) = self._world.loop.now(), self._sendings.get(tag, (0, -math.inf))
@@ -141,7 +142,7 @@ class ClientPromises:
         self._sendings[tag] = max(count, before), now
 
     def counting(self, arrival: Arrival) -> None:
-        """Note that the limiter of requests is asked."""
+        """Note that the limiter of requests is called."""
         self._request_limit.counting(arrival)
 
     def answered(self, arrival: Arrival, reply: Reply) -> None:
@@ -181,14 +182,14 @@ class ClientPromises:
             if task_key in self._taken_back:
                 self._broken(f"{task_key}: taken back, and answered with 202")
         elif self._arrivals[tag] > 1:
-            return  # what is there may be the other one's
+            return  # the task that exists may be the other arrival's
         elif self._request_limit.refuses(told):
             if born:
                 self._broken(f"{born[-1]}: accepted, and refused by the limit of requests")
         elif "idempotency_mismatch" in {told.get("code"), (told.get("error") or {}).get("code")}:
             self.told["mismatch"] += 1
             self._mismatched.add(tag)
-            # A send of it may have landed late, once the key was free, and then been taken back before the answer.
+            # A send of it may have landed late, once the key was free, and been taken back before the answer.
             if born and born[-1] not in self._taken_back:
                 self._broken(f"{born[-1]}: accepted, and its client was told that the key is another request's")
         elif (
@@ -196,25 +197,25 @@ class ClientPromises:
             and born
             and born[-1] in self._invariants.rows
             and born[-1] not in self._withdrawing
-            # An isolate that stood still finds all of its time over when it goes on: for the withdrawal, too.
+            # An isolate that stood still finds that its time is over when it continues, the withdrawal's time included.
             and self._world.faults.tallies["worker_frozen"].last_at < arrival.came_at
         ):
             self._broken(f"{born[-1]}: answered with 503, and nobody tried to take it back")
 
 
 def tag_of(call: ModelCall) -> str:
-    """The tag of the task that a call belongs to."""
+    """The tag of the task to which a call belongs."""
     return call.system.rpartition("\n")[2]
 
 
 def _tag(arrival: Arrival) -> str:
-    """The tag of a submission; of none, if its body was not read."""
+    """The tag of a submission. Empty if its body was not read."""
     tag: str = arrival.body.get("instructions", "")
     return tag
 
 
 def _task_key(arrival: Arrival) -> TaskKey:
-    """The key of the task that a request names; of no task, for one that names none."""
+    """The key of the task that a request names. An empty one if it names none."""
     parts = arrival.url.partition("?")[0].split("/")
     return responses.key_of(tenant_of(arrival.headers), parts[5]) if len(parts) > 5 else TaskKey("")
 

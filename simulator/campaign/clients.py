@@ -1,4 +1,4 @@
-"""The clients of a run: each submits its task, asks again when no answer comes, and does what its workload says."""
+"""The clients of a run: each submits its task, asks again if no answer comes, and does what its workload says."""
 
 import asyncio
 import json
@@ -21,17 +21,17 @@ PATIENCE_SECONDS = 60  # of a client with one request
 SUBMITS_MOST = 3
 LONG_POLL_SECONDS = 25.0
 POLLED_SECONDS_MOST = 7_200  # until a task has ended that is polled all the time
-type Sendings = Callable[[int], ClientRequest]  # by how many came before it
-REFUSALS_MOST = 5  # of one request by the limit of requests: then its client gives up
+type Sendings = Callable[[int], ClientRequest]  # by how many sendings came before
+REFUSALS_MOST = 5  # of one request by the limit of requests; then its client gives up
 
 
 class Clients:
-    """All clients of one world. `new_tag` gives the name by which the model knows the next request."""
+    """All clients of one world. `new_tag` makes the name by which the model knows the next request."""
 
     def __init__(self, world: World, rng: Random, new_tag: Callable[[], str]) -> None:
-        self.answered: set[TaskKey] = set()  # tasks that a client got with a 202
-        self.responses: set[TaskKey] = set()  # those of them that came by `/v1`
-        self.gave_up = False  # some client, on the limit of requests
+        self.answered: set[TaskKey] = set()  # tasks for which a client got a 202
+        self.responses: set[TaskKey] = set()  # those of them that came through `/v1`
+        self.gave_up = False  # some client, at the limit of requests
         self.interfered = False  # some client, with a task's work
         self.followers: list[Follower] = []
         self._world = world
@@ -39,7 +39,7 @@ class Clients:
         self._new_tag = new_tag
 
     async def fetch(self, request: ClientRequest) -> Reply | None:
-        """Send a request, again after a refusal by the limit of requests; None when there is no answer."""
+        """Send a request, again after a refusal by the limit of requests. None if there is no answer."""
         for _ in range(REFUSALS_MOST):
             reply = await self._fetch_once(request)
             if reply is None or not is_refusal(reply):
@@ -49,7 +49,7 @@ class Clients:
         return reply
 
     async def _fetch_once(self, request: ClientRequest) -> Reply | None:
-        """Send a request; None when there is no answer within a client's patience."""
+        """Send a request. None if no answer comes within a client's patience."""
         asked = asyncio.ensure_future(self._world.fetch(request))
         asked.add_done_callback(look_at_error)
         done, _ = await asyncio.wait({asked}, timeout=PATIENCE_SECONDS)
@@ -61,7 +61,7 @@ class Clients:
         return reply
 
     async def play(self, spec: TaskSpec) -> None:
-        """Submit, again if no answer comes, and then do what the client does."""
+        """Submit, again if no answer comes. Then do what the client does."""
         await asyncio.sleep(spec.at)
         request = self._sendings(spec)
         twin = asyncio.ensure_future(self._submit(spec, request)) if spec.twin else None
@@ -90,10 +90,10 @@ class Clients:
         await follower.follow(FOLLOWED_SECONDS_MOST)
 
     async def _see_it_end(self, task_key: TaskKey, wait_seconds: float) -> None:
-        """Poll until the task has ended or is gone. Raises InvariantBroken when it takes too long.
+        """Poll until the task has ended or is gone. Raises InvariantBroken if it takes too long.
 
-        Who has waited in vain for half of the time asks for longer: where a database takes a second for each answer, a
-        poll of three seconds ends before it could start the call of a merge.
+        A client that has waited in vain for half of the time uses longer polls: if each database answer takes a second,
+        a poll of three seconds ends before it could start a merge call.
         """
         tenant, task_id = split_task_key(task_key)
         began = self._world.loop.now()
@@ -110,7 +110,7 @@ class Clients:
             await asyncio.sleep(1 if reply is None else int(reply.headers.get("Retry-After", 1)))
 
     async def _submit(self, spec: TaskSpec, request: Sendings, attempts: int = SUBMITS_MOST) -> TaskKey | None:
-        """Submit until it is answered for good; the task's key, None if there is none."""
+        """Submit until a final answer comes. Returns the task's key, None if there is no task."""
         for count in range(attempts):
             if count and spec.response:
                 await asyncio.sleep(responses.PAUSE_SECONDS)
@@ -127,7 +127,7 @@ class Clients:
         return None
 
     def _sendings(self, spec: TaskSpec) -> Sendings:
-        """The client's request: the same each time under one key, one of its own each time without."""
+        """The client's requests: with a key each is the same, without a key each has a tag of its own."""
         if spec.response:
             return responses.sendings(spec, self._new_tag)
         headers = tenants.headers(spec.tenant)
@@ -141,13 +141,13 @@ class Clients:
         return lambda _count: keyed
 
     def _other(self, spec: TaskSpec, request: ClientRequest) -> ClientRequest:
-        """Another request under the same key, another one each time."""
+        """Another request under the same key, a different one each time."""
         if spec.response:
             return ClientRequest("POST", responses.PATH, lambda: responses.body(spec, self._new_tag()), request.headers)
         return ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), request.headers)
 
     async def act(self, action: str, task_key: TaskKey) -> Reply | None:
-        """Have a client do something to a task."""
+        """Let a client do something to a task."""
         tenant, task_id = split_task_key(task_key)
         path, headers = f"/api/tasks/{task_id}", tenants.headers(tenant)
         if action == "intrude":
@@ -166,7 +166,7 @@ class Clients:
         return await self.fetch(ClientRequest("GET", paths[action], headers=headers))
 
     async def _intrude(self, tenant: str, path: str) -> Reply | None:
-        """Have another tenant do something to the task, which to it is not there."""
+        """Let another tenant try something on the task, which must not exist for it."""
         others = [other for other in tenants.TENANTS if other != tenant]
         method, path = self._rng.choice(
             (("GET", path), ("POST", f"{path}/cancel"), ("POST", f"{path}/retry"), ("DELETE", path))
@@ -178,6 +178,6 @@ class Clients:
 
 
 def look_at_error(future: asyncio.Future[Any]) -> None:
-    """Ask for the error of a future that nobody may wait for any more, so that asyncio does not report it."""
+    """Retrieve the error of a future that no code may await any more, so that asyncio does not report it."""
     if not future.cancelled():
         future.exception()

@@ -1,17 +1,17 @@
-"""Nothing that was paid for is thrown away: what a run had in its hands when it ended is in the database.
+"""Nothing paid for is thrown away: every output that reached a run is in the database when the run ends.
 
-A run has an output in its hands once the provider's answer has reached its own code, or that of a lane has. It may end
-without that output on record only where nothing could be written. Its isolate died, or the database was away: then the
-run does not end by itself. The database was full under it for half of a lease: then it may give the task back. Somebody
-else claimed the task or put it back: then the fence has risen. Or the task is erased. A lane's answer that comes after
-the run's patience is nobody's any more.
+An output has reached a run once the provider's answer, or a lane's, has reached the run's own code. A run may end
+without recording such an output only where nothing could be written: Its isolate died, or the database was away; then
+the run does not end by itself. The database was full for half of a lease; then the run may give the task back. Another
+worker claimed the task or a client put it back; then the fence has risen. Or the task is erased. A lane's answer that
+comes after the run's patience belongs to no run any more.
 
-The same holds for the bill: a call that was answered to the run is settled there, and not in doubt. So what a task has
-in doubt are calls without an answer, and calls that were out when their worker died.
+The same is true of the bill: a call that was answered to the run is settled there, and not in doubt. So a task's calls
+in doubt are those without an answer, and those that were out when their worker died.
 
-Runs are known by what the Worker logs of them. A run, the calls that it makes and the lanes that it sends to share one
-context, which nobody else has. An invocation alone would not tell runs apart: when a clock jumps, the sweep that a
-request asked for takes over a task that the same invocation is still working on.
+Runs are known by the Worker's log lines. A run, its calls and its requests to lanes share one context that no other run
+has. An invocation alone could not tell runs apart: when a clock jumps, a sweep that a request triggered takes over a
+task on which the same invocation is still working.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
 
 @dataclass(slots=True)
 class _Run:
-    """A run of one claim, and the outputs that reached it: no two are the same text, since calls are numbered.
+    """A run of one claim, and the outputs that reached it. No two texts are the same, since calls are numbered.
 
-    `settled` calls were on the bill when it began. So many more were `answered` to it, with an output or an error; of
-    those that lanes made only the ones with outputs count.
+    `settled` is how many calls were on the bill when it began. `answered` is how many more were answered to it, with an
+    output or an error. Of the calls that lanes made, only those with outputs count.
     """
 
     task_key: TaskKey
@@ -67,7 +67,7 @@ class Custody:
         self._world = world
         self._invariants = invariants
         world.model.received, world.model.failed = self._received, self._failed
-        app: Any = world.app  # the world knows any
+        app: Any = world.app  # the world accepts any app
         app.hears, app.lane_answered = self._hears, self._lane_answered
 
     def _hears(self, line: str) -> None:
@@ -87,7 +87,10 @@ class Custody:
         self._check(run)
 
     def _received(self, _call: ModelCall, reply: ModelReply) -> None:
-        """An output has reached the run that asked for it. A lane's has no run, and is its sender's business."""
+        """An output has reached the run that asked for it.
+
+        A lane's call has no run here; its sender accounts for it.
+        """
         if (run := _RUN.get()) is not None:
             run.outputs.append(reply.output)
             run.answered += 1
@@ -127,7 +130,7 @@ class Custody:
             self._break(row, f"{run.answered} calls were answered, and {settled} of them are settled on the bill")
 
     def _break(self, row: Row, what: str) -> None:
-        """Say that a promise is broken: in the isolate the Worker would catch it."""
+        """Report a broken promise from outside, since in the isolate the Worker would catch it."""
         loop = self._world.loop
         broken = InvariantBroken(f"{row.task_key} ({row.status}, fence {row.fence}): {what}")
         loop.call_soon(_raise, broken, context=loop.outside)

@@ -1,8 +1,8 @@
-"""Which faults disturb whoever works, the model, or neither: what must hold depends on it."""
+"""Which faults disturb workers, the model, or neither. The promises that must be kept depend on it."""
 
 from simulator.engine.fault_kinds import BROWN_OUT, KINDS, MODEL_AWAY, POISONED
 
-# Without any of these, nothing may end in doubt, and no task may fail for a reason that is not the model's.
+# Without any of these, no call may end in doubt, and a task may fail only for a reason of the model's.
 CRASHES = frozenset(
     {
         "crash_before_enqueue", "crash_before", "crash_after", "cpu_exceeded", "cancelled", "wait_until_cut",
@@ -13,12 +13,12 @@ CRASHES = frozenset(
         "queue_dead", "alarm_dead", "rpc_dead",
     }
 )  # fmt: skip
-# Answers, and silences, after which nobody knows whether the model counted the call.
+# Answers, or missing answers, after which it is unknown whether the model counted the call.
 DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable", "model_hang", "model_slow"})
 MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed", BROWN_OUT, POISONED}) | DOUBTFUL
-# By these neither who works is disturbed, nor the model.
+# These faults disturb neither workers nor the model.
 HARMLESS = frozenset(KINDS) - CRASHES - MODEL - {MODEL_AWAY, "user_raced"}
-# After these an answer may be heard too late, and count as none.
+# After these an answer may be heard too late, and then counts as none.
 LATE_TO_HEAR = frozenset(
     {"worker_frozen", "object_zombie", "clock_jumped", "rpc_failed_before", "rpc_failed_after", "rpc_dead"}
 )

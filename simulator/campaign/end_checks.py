@@ -1,4 +1,4 @@
-"""What must hold of every task once faults have stopped and everything is quiet."""
+"""What must be true of every task once faults have stopped and everything is quiet."""
 
 import json
 from collections import Counter
@@ -35,7 +35,7 @@ class Circumstances:
 
     fired: frozenset[str]
     operated: bool  # isolates died by deployments or restarts, or a client interfered
-    patience_seconds: float = 0.0  # for which tasks bear a model that is away
+    patience_seconds: float = 0.0  # how long tasks bear a model that is away
 
     @property
     def patient(self) -> bool:
@@ -69,7 +69,7 @@ _LOST = """SELECT 1 FROM failures WHERE task_id = ? AND final = 1 AND code = 'mo
 
 
 def check_task(invariants: Invariants, world: World, row: Row, circumstances: Circumstances) -> None:
-    """Hold one task to everything that was promised. Raises InvariantBroken."""
+    """Check one task against everything that was promised. Raises InvariantBroken."""
     tag = invariants.tags[row.task_key]
     reached = invariants.reached[tag]
 
@@ -80,7 +80,8 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     require(row.terminal, "lost: it has not ended")
     doubt = row.in_doubt + row.announced
     forfeited = invariants.forfeited[row.task_key]
-    # Under an idempotency key a request can become a task again when the first is gone; to the model they are one.
+    # With an idempotency key, a request can become a second task after the first is gone. The model cannot tell them
+    # apart.
     others = invariants.sent(tag) - row.sent
     require(
         row.sent - doubt <= reached <= row.sent + others,
@@ -103,7 +104,7 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
 
 
 def _check_result(invariants: Invariants, world: World, row: Row, require: Require) -> None:
-    """Each output is the model's answer to the right text, levels and minimum are what the input makes them."""
+    """Check that each output is the model's answer to the right text, and that levels and minimum fit the input."""
     instructions, cuts, overlap, model, merge_chars = world.database.connection.execute(
         "SELECT instructions, cuts, overlap, model, merge_chars FROM texts JOIN tasks ON id = task_id WHERE id = ?",
         (row.task_key,),
@@ -132,7 +133,7 @@ def _check_result(invariants: Invariants, world: World, row: Row, require: Requi
 
 
 def _check_chunks(world: World, row: Row, require: Require) -> None:
-    """The chunks that a client sees are each finished or failed, and those of a completed task have not failed."""
+    """Check that a client sees each chunk as finished or failed, and that no chunk of a completed task has failed."""
     execute = world.database.connection.execute
     done, failures = (
         [dict(zip(columns, found, strict=True)) for found in execute(query.sql, query.values)]
@@ -148,7 +149,7 @@ def _check_chunks(world: World, row: Row, require: Require) -> None:
 
 
 def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
-    """A failure has a cause outside the Worker."""
+    """Check that a failure has a cause outside the Worker."""
     answers: Counter[str] = Counter()
     for (_text, answer), count in invariants.answers[invariants.tags[row.task_key]].items():
         answers[answer] += count
@@ -180,11 +181,11 @@ def _lasted_seconds(invariants: Invariants, row: Row) -> float:
 
 
 def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
-    """A model that was away fails no task: one of its calls failed often enough while the model was there.
+    """Check that a task did not fail because the model was away: one call failed often enough while it was there.
 
-    Of the failures that counted, one may be of a call that was out when the model came back. A call whose lane
-    is lost, or that outlasts the poll which makes it, counts as well, and is in doubt. A chunk of a poisoned text,
-    beside which no other succeeds, fails with the patience.
+    One of the failures that counted may be of a call that was out when the model came back. A call whose lane is lost,
+    or that outlasts the poll which makes it, counts as well, and is in doubt. A chunk of a poisoned text fails when the
+    patience ends if no other chunk succeeds beside it.
     """
     if POISONED in circumstances.fired and _lasted_seconds(invariants, row) >= circumstances.patience_seconds:
         return
@@ -201,9 +202,9 @@ def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circums
 def _check_repetitions(
     invariants: Invariants, row: Row, tag: str, spare: int, circumstances: Circumstances, require: Require
 ) -> None:
-    """Calls for one text: no more failures than attempts, no more answers than one, but for those in doubt.
+    """Check the calls for one text: no more failures than attempts and at most one answer, except for calls in doubt.
 
-    Where tasks bear a model that is away, failures need not count. How many there may be is another test's.
+    If tasks bear a model that is away, failures need not count. `_check_own_failures` limits them.
     """
     heard: Counter[str] = Counter()
     failed: Counter[str] = Counter()

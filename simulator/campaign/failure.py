@@ -1,4 +1,4 @@
-"""A failing seed made readable: shrunk to the faults that matter, with the timeline of what happened."""
+"""Makes a failing seed readable: shrinks it to the faults that matter, and shows the timeline."""
 
 import re
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Explanation:
 
 
 def explain(seed: int, *, profile: str | None = None, terms: bool = False, crowd: bool = False) -> Explanation:
-    """Shrink a failing seed. The failure kept is the first one's kind: its text without ids and figures."""
+    """Shrink a failing seed. The failure must stay the same in kind: its text without ids and figures."""
     first = run_seed(seed, profile=profile, terms=terms, crowd=crowd)
     assert first.failure is not None
     kind = _kind(first.failure)
@@ -38,7 +38,7 @@ def explain(seed: int, *, profile: str | None = None, terms: bool = False, crowd
     def fails(muted: frozenset[int]) -> bool:
         nonlocal fewest
         again = run_seed(seed, profile=profile, terms=terms, crowd=crowd, muted=muted)
-        # Without one fault the run goes another way, where it may meet more of them: that is no progress.
+        # Without one fault the run takes another course and may meet more faults: that is no progress.
         if again.failure is None or _kind(again.failure) != kind or again.fired.total() > fewest:
             return False
         fewest = again.fired.total()

@@ -1,6 +1,6 @@
-"""How often each fault strikes in a schedule: by its profile, and drawn from its seed.
+"""How often each fault strikes in a schedule: set by its profile, and drawn from its seed.
 
-Each of what came later draws from a stream of its own, so that schedules without it stay what they were.
+Each fault that was added later draws from a stream of its own, so that schedules without it stay the same.
 """
 
 from random import Random
@@ -21,7 +21,7 @@ from simulator.engine.fault_kinds import (
     STREAM_CUT,
 )
 
-# Oftener than the platform's table has them: what few messages there are in a short run would meet them too rarely.
+# More often than in the platform's table: a short run has too few messages to meet these otherwise.
 _OFTENER = {
     "model_unreachable": 0.03,
     "retries_exhausted": 0.08,
@@ -32,7 +32,7 @@ _OFTENER = {
     "cron_dead": 0.05,
 }
 PROFILES = ("calm", "harmless", "model", "swarm", "everything")
-# Each for a campaign of its own: no seed draws them.
+# Each is for a campaign of its own. No seed draws these profiles.
 LATE = "late"
 OVERLOAD = "overload"
 FULL = "full"
@@ -43,13 +43,16 @@ _TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared", FULL: STORAGE}
 
 
 def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) -> dict[str, float]:
-    """The faults' rates: `calm` none, `harmless` those that cost no call, `model` the model's, `swarm` any, by the
-    seed rare or frequent, `everything` all at their usual rates, `late` as `swarm`, with writes that land late at ten
-    times their usual rate, `overload` the same with a shared database that stalls, `full` the same with one that may
-    not grow, `dead-triggers` as `swarm` or without other faults, with one, several or all kinds of triggers that always
-    fail at entry. Of `swarm` half have no shared database, and three quarters none that may not grow. Those of the
-    limiter of requests, and those that a review found, come from streams of their own, so that seeds without them stay
-    what they were."""
+    """Return the faults' rates for a profile.
+
+    `calm`: none. `harmless`: those that cost no call. `model`: the model's. `swarm`: any, rare or frequent by the seed.
+    `everything`: all at their usual rates. `late`: as `swarm`, with late writes at ten times their usual rate.
+    `overload`: as `swarm`, with a shared database that stalls. `full`: as `swarm`, with a database that may not grow.
+    `dead-triggers`: as `swarm` or without other faults, with one, several or all kinds of triggers always failing at
+    entry. Half of the `swarm` runs have no shared database, and three quarters have none that may not grow. The rates
+    of the limiter of requests, and of faults that a review found, come from streams of their own, so that seeds without
+    them give the same runs.
+    """
     apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED, LATE_ANSWER}
     usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER
     if profile == "calm":
@@ -81,7 +84,7 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
 
 
 def away_rate(profile: str, rng: Random) -> float:
-    """How often the model goes away for all: not at all in half of the runs, and ten times as often in `away`."""
+    """How often the model goes away for all callers: never in half of the runs, and ten times as often in `away`."""
     usual = KINDS[MODEL_AWAY].rate
     if profile == AWAY:
         return 10 * usual
@@ -89,14 +92,14 @@ def away_rate(profile: str, rng: Random) -> float:
 
 
 def brown_rates(profile: str, rng: Random) -> dict[str, float]:
-    """How often a share of the calls fails for a while, and how many texts always do: neither in half of the runs."""
+    """How often a share of the calls fails for a while, and how many texts always fail: neither in half of the runs."""
     if profile in {"calm", "harmless"}:
         return {}
     return {name: KINDS[name].rate * rng.choice((0, 0, 0, 1, 3, 3)) for name in (BROWN_OUT, POISONED)}
 
 
 def late_answer_rate(profile: str, rng: Random) -> float:
-    """How often D1 answers long after it has done what it was asked: not at all in half of the runs."""
+    """How often D1 answers long after the effect: never in half of the runs."""
     usual = KINDS[LATE_ANSWER].rate
     if profile == LATE:
         return 10 * usual
@@ -104,5 +107,5 @@ def late_answer_rate(profile: str, rng: Random) -> float:
 
 
 def receiver_rates(rng: Random) -> dict[str, float]:
-    """How often receivers of webhooks misbehave: each kind not at all, as usual, or often."""
+    """How often receivers of webhooks misbehave: each kind never, as usual, or often."""
     return {name: KINDS[name].rate * rng.choice((0, 1, 1, 3)) for name in RECEIVER}

@@ -1,7 +1,7 @@
-"""Clients that follow a task by its events, and come back whenever their stream is cut off.
+"""Clients that follow a task by its events, and return whenever their stream is cut off.
 
-What must hold, whatever happens to task and stream: chunks come in the order of the text, none twice and none left out;
-an id has one event; and at the end what came is what the API shows.
+Whatever happens to task and stream, three things must be true. Chunks come in the order of the text, none twice and
+none left out. An id has one event. At the end, what came is what the API shows.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from src.core.ids import TaskKey, split_task_key
 from src.http.messages import Reply
 
 FOLLOWED_SECONDS_MOST = 300.0  # while faults last
-ENDED_SECONDS_MOST = 600.0  # after the last fault, of a task that has ended
+ENDED_SECONDS_MOST = 600.0  # after the last fault, for a task that has ended
 SILENT_SECONDS = 20.0  # a comment comes every 15 s at most, unless the database stands still
 PAUSE_SECONDS = 1.0
 
@@ -28,7 +28,7 @@ Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]
 
 
 class Follower:
-    """One client of one task: `last` is the id of the last event that came, `outputs` those of the chunks."""
+    """One client of one task. `last` is the id of the last event that came; `outputs` are the chunks' outputs."""
 
     def __init__(self, world: World, fetch: Fetch, task_key: TaskKey) -> None:
         self.task_key = task_key
@@ -58,12 +58,12 @@ class Follower:
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _request(self) -> ClientRequest:
-        """Make the request of the stream, behind the last event that came."""
+        """Make the request for the stream, from after the last event that came."""
         headers = tenants.headers(self._tenant) | ({"last-event-id": self._last} if self._last else {})
         return ClientRequest("GET", f"{self._path}/events", headers=headers)
 
     async def _read(self, stream: IdentityTransformStream) -> None:
-        """Take what comes, until the stream ends or is cut off."""
+        """Take events until the stream ends or is cut off."""
         text = ""
         try:
             async with aclosing(stream.pieces(SILENT_SECONDS)) as pieces:
@@ -101,7 +101,7 @@ class Follower:
             self.outputs.append(chunk["output"])
 
     async def see_the_end(self) -> None:
-        """Once all is quiet: the end comes, and what came is what the API shows."""
+        """Once all is quiet, check that the end comes and that what came is what the API shows."""
         await self.follow(ENDED_SECONDS_MOST)
         if self.gone:
             return
@@ -109,12 +109,12 @@ class Follower:
             raise InvariantBroken(f"{self.task_key} has ended, and no stream says so")
         query = ClientRequest("GET", f"{self._path}/chunks", headers=tenants.headers(self._tenant))
         reply = await self._fetch(query)
-        if reply is None or reply.status != 200:  # an isolate that stands still, or a task that is erased now
+        if reply is None or reply.status != 200:  # an isolate stands still, or the task is erased by now
             return
         shown = {chunk["index"]: chunk["output"] for chunk in json.loads(reply.body)["chunks"]}
         ready = next(index for index in range(len(shown) + 1) if shown.get(index) is None)
         wanted = [shown[index] for index in range(ready)]
-        # What a cancelled task's worker had paid for may be recorded after its end has been told.
+        # Outputs that a cancelled task's worker had paid for may be recorded after clients saw its end.
         if self.outputs != wanted[: len(self.outputs)] or (not self._was_stopped and len(self.outputs) < ready):
             raise InvariantBroken(f"{self.task_key}: its stream told {self.outputs}, and its chunks are {wanted}")
 

@@ -1,6 +1,6 @@
-"""No call is made for whose output a full database has no room, once the Worker can know that it is full.
+"""No call is made if a full database cannot store its output, once the Worker can know that it is full.
 
-It can from any reply that tells so large a size. Calls that were announced before may still be out.
+Any reply that reports so large a size tells the Worker. Calls that were announced before may still be out.
 """
 
 from simulator.campaign.row_changes import InvariantBroken
@@ -20,7 +20,7 @@ class Fullness:
         if not cap.holds or not cap.told or cap.room_bytes >= limits.ROOM_BYTES_A_CALL:
             return
         seconds = (self._world.now_ms() - cap.since_ms) / 1000
-        # Announced before, it leaves an isolate as late as that.
+        # A call that was announced earlier leaves its isolate within this time.
         if seconds > limits.STORE_SECONDS + limits.START_SECONDS_MOST + limits.LANE_SLACK_SECONDS:
             raise InvariantBroken(
                 f"{task}: a call was made {seconds:.0f} s after the database became full, with"

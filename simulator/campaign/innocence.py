@@ -1,4 +1,4 @@
-"""A worker that died is told from a task that kills its workers: twenty SIGKILLs in a row, and a poison task."""
+"""A dead worker is told apart from a task that kills its workers: twenty SIGKILLs in a row, and a poison task."""
 
 from dataclasses import dataclass
 from random import Random
@@ -18,11 +18,11 @@ KILLS = 20
 CRON_SECONDS = 60  # as deployed
 _PRODUCTION = {"LEASE_SECONDS": "180", "AI_TIMEOUT_SECONDS": "120", "AI_CONCURRENCY": "6"}
 _DIES_AFTER_SECONDS = 0.3
-_SLOW_CALL_SECONDS = (3, 14)  # so that a kill mostly finds a claim without a finished call
+_SLOW_CALL_SECONDS = (3, 14)  # so that most kills find a claim without a finished call
 
 
 class Slow(Scenario):
-    """Has a model that takes its time."""
+    """Uses a model that is slow."""
 
     def __init__(self, world: World, *args: Any, **options: Any) -> None:
         super().__init__(world, *args, **options)
@@ -30,7 +30,7 @@ class Slow(Scenario):
 
 
 def kills_in_a_row(seed: int) -> Result:
-    """Kill everything twenty times, at random moments, with some tasks under way; then let them end."""
+    """Kill everything twenty times, at random moments, with some tasks under way. Then let the tasks end."""
     rng = Random(f"{seed}/innocence")
     deployment = rng.choice(DEPLOYMENTS)
     pause = rng.choice((1, 4, 15))
@@ -58,18 +58,18 @@ def kills_in_a_row(seed: int) -> Result:
 
 @dataclass(slots=True)
 class Poisoned:
-    """What became of a poison task: its run, and the seconds from its acceptance to its failure."""
+    """The result of a poison task: its run, and the seconds from its acceptance to its failure."""
 
     result: Result
     seconds: float = 0.0
 
 
 def poison(deployment: Deployment, chunks: int) -> Poisoned:
-    """Run a task with the settings of production that kills everything each time that it calls the model."""
+    """With production settings, run a task that kills everything each time it calls the model."""
     poisoned = Poisoned(Result(0, "poison"))
 
     class Killed(Slow):
-        """Has the calls kill, and looks at the clock."""
+        """Makes the calls kill, and reads the clock."""
 
         def __init__(self, world: World, *args: Any, **options: Any) -> None:
             super().__init__(world, *args, **options)

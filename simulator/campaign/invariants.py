@@ -1,7 +1,7 @@
-"""What must hold after each write and each model call, by a second account kept beside the database and the model.
+"""What must be true after each write and each model call, by independent accounts beside the database and the model.
 
-Every transaction and every model call of a world passes through here, and is held against what was there before.
-A broken invariant raises at once, at the write or call that broke it.
+Every transaction and every model call of a world passes through here, and is compared with the state before. A broken
+invariant raises at once, at the write or call that broke it.
 """
 
 from collections import Counter, defaultdict
@@ -37,7 +37,7 @@ _ORPHANS = tuple(
 
 
 class Invariants:
-    """What happened in one world, task by task, and whether it may.
+    """What happened in one world, task by task, and whether it was allowed.
 
     The model knows a task by its tag, which is the task's `instructions`.
     """
@@ -55,8 +55,8 @@ class Invariants:
         self.forfeited: Counter[TaskKey] = Counter()  # calls in flight when a client or a deadline ended it
         self.retries: Counter[TaskKey] = Counter()
         self.outputs: dict[OutputKey, str] = {}
-        self._offset_ms_most = 0.0  # by which the database's clock has been ahead of true time
-        self._refused: set[TaskKey] = set()  # with a call on record that failed for good
+        self._offset_ms_most = 0.0  # the most by which the database's clock was ahead of true time
+        self._refused: set[TaskKey] = set()  # with a recorded call that failed for good
         self.writes = 0
         self._recorded = Recorded(world.database.connection)
         self._max_attempts = max_attempts
@@ -67,10 +67,10 @@ class Invariants:
         self._withdraws = admission.WITHDRAW.sql
         self.nudged: dict[TaskKey, list[int]] = defaultdict(
             list
-        )  # when polls took on a sending, by the database's clock
+        )  # when polls renewed a sending, by the database's clock
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
-        self.judged: Counter[str] = Counter()  # by checks that excuse much
-        self.own_failures: Counter[tuple[str, str]] = Counter()  # by tag and text, the model being there
+        self.judged: Counter[str] = Counter()  # by checks that excuse many runs
+        self.own_failures: Counter[tuple[str, str]] = Counter()  # by tag and text, while the model was there
         self.promises = ClientPromises(world, self)
         self.custody = Custody(world, self)
         self.letting_go = LettingGo(world, self.judged, told=told)
@@ -87,7 +87,7 @@ class Invariants:
         world.model.serve = self._served  # type: ignore[method-assign]
 
     def new_tag(self) -> str:
-        """Give the name by which the model's ledger knows a request that is about to arrive."""
+        """Make the name by which the model's ledger knows a request that is about to arrive."""
         self._tags_given += 1
         return f"T{self._tags_given}"
 
@@ -122,12 +122,12 @@ class Invariants:
                 raise InvariantBroken(f"{task_key}: {name} of fence {fence:.0f} was written over {there}")
 
     def _check_progress(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
-        """Count the call to D1 for each task that it worked on, once."""
+        """Count the call to D1 once for each task on which it worked."""
         for task_key, write in worked_on(statements, results).items():
             self.progress.wrote(task_key, self.world.loop.now(), write)
 
     def _check_nudges(self, statements: Sequence[Statement], results: list[dict[str, Any]], now_ms: int) -> None:
-        """A poll sends a task off that nobody holds, at most once a minute, however many ask."""
+        """Check that polls send off an unclaimed task at most once a minute, however many clients poll."""
         for statement, result in zip(statements, results, strict=True):
             if statement.sql != seen.NUDGE.sql or not result["meta"]["changes"]:
                 continue
@@ -164,7 +164,7 @@ class Invariants:
             self.tenant_limits.grown(rows.values())
 
     def _changed(self, was: Row, row: Row, now_ms: int) -> bool:
-        """Judge a change of a row. True: its tenant has one more task in flight."""
+        """Judge a change of a row. True if its tenant has one more unfinished task."""
         check_change(was, row, now_ms, self._max_attempts)
         self.progress.changed(was, row)
         self.tallied.changed(was, row)
@@ -222,7 +222,7 @@ class Invariants:
         self.check_orphans()
 
     def check_orphans(self) -> None:
-        """Nothing is left of a task whose row is gone."""
+        """Check that nothing is left of a task whose row is gone."""
         for query in _ORPHANS:
             if (left := self._connection.execute(query).fetchone()) is not None:
                 raise InvariantBroken(f"{left[0]} is erased, and not all of it: {query}")
@@ -243,13 +243,13 @@ class Invariants:
 
     def _check_counts(self, found: dict[OutputKey, str], now_ms: int) -> None:
         counts = Counter(task_key for task_key, level, _ in found if level == "0")
-        # The clock may have been set back since a worker learnt how much time its task has left.
+        # The clock may have been set back since a worker read how much time its task has left.
         offset_ms = self.world.database.offset_ms
         self._offset_ms_most = max(self._offset_ms_most, offset_ms)
         workers_ms = now_ms - offset_ms + self._offset_ms_most
         for task_key, row in self.rows.items():
             count = counts[task_key]
-            # After its deadline a worker's outputs are still kept, its totals only with the task's end.
+            # After its deadline a task's outputs are still recorded, but its totals only together with its end.
             overdue = row.deadline_at is not None and row.deadline_at <= workers_ms
             exact = not self.forfeited[task_key] and not row.ended_from_outside and not overdue
             if count < row.completed or (exact and count != row.completed):
@@ -281,16 +281,16 @@ class Invariants:
             raise InvariantBroken(f"{task_key}: {self.reached[tag]} calls reached the model, {row.max_calls} may")
 
     def is_doubled(self, tag: str) -> bool:
-        """Whether there is more than one task of a tag: see `ClientPromises.may_be_doubled`."""
+        """Whether a tag has more than one task: see `ClientPromises.may_be_doubled`."""
         return sum(task_key not in self.gone for task_key in self.born[tag]) > 1
 
     def _model_failures(self) -> int:
-        """How often the model has failed, or been slow, while it was there."""
+        """How often the model has failed, or was slow, while it was there."""
         tallies = self.world.faults.tallies
         return sum(tallies[name].fired for name in _OWN_FAILURES)
 
     def latest(self, tag: str) -> Row:
-        """The task of a tag, the last one if it was made again under its key; as it went, if it is gone."""
+        """The task of a tag, the newest if several had its key. If it is gone, its last state."""
         task_key = self.born[tag][-1]
         return self.rows.get(task_key) or self.gone[task_key]
 

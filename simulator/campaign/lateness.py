@@ -1,6 +1,6 @@
-"""A write that was asked for before something else happened does not undo it when it lands after it.
+"""A write that lands late must not undo what happened after it was requested.
 
-The database is told when each of its calls was asked for. What lands late lands with that time.
+The database knows when each of its calls was requested. A write that lands late carries that time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Lateness:
-    """When what is written in one world was asked for, and what has been written since. Times are virtual seconds."""
+    """When the writes of one world were requested, and what was written since. Times are virtual seconds."""
 
     def __init__(self, world: World) -> None:
         self._loop = world.loop
-        self._asked: dict[int, tuple[float, Sequence[Statement]]] = {}  # by identity, which lasts while it is here
+        self._asked: dict[int, tuple[float, Sequence[Statement]]] = {}  # by identity, while the call exists
         self._claimed_at: dict[TaskKey, float] = {}
         self._put_back_at: dict[TaskKey, float] = {}
         self._serve = world.database.serve

@@ -1,9 +1,9 @@
-"""A host is free soon after its task has ended under it, also while calls are out that take much longer.
+"""A host becomes free soon after its task has ended, even while slow calls are out.
 
-Held to it are runs in whose world nothing has struck that stops a worker, or keeps it from the database or an object.
-A host that can be told lets go at once. One that waits without a call that is out, since the model is away or a call
-failed, learns of it after half a lease. One whose invocation has nothing left for a look, as the Worker says in its
-log, learns of it from the end of a call: those are counted where they were later than the others may be.
+Runs are judged if nothing in their world stops a worker or cuts it off from the database or an object. A host that can
+be notified lets go at once. A host without a call that is out (the model is away, or a call failed) notices after half
+a lease. A host whose invocation has no check of its claim left, as the Worker logs, notices when a call ends. Such
+hosts are counted separately if they were later than the others may be.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FREED_SECONDS_MOST = 15.0
 TOLD_SECONDS_MOST = 4.0
-CALLS_TO_SETTLE = 3  # of a database that others share, and that serves them first
+CALLS_TO_SETTLE = 3  # on a database that serves other callers first
 RUNS_JUDGED = "runs whose task ended under them"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for what had struck their world"
 RUNS_UNLOOKING = f"{RUNS_JUDGED}, later than others may be for want of a look"
@@ -35,7 +35,7 @@ _CLAIMED, _ENDED, _SPENT = '"event":"claimed"', '"event":"run_ended"', '"event":
 
 @dataclass(slots=True)
 class _Run:
-    """A run that goes on, and when its task ended under it (virtual seconds). `looks`: it can still look."""
+    """A run that has not ended, and when its task ended (virtual seconds). `looks`: it can still check its claim."""
 
     route: str
     ended_at: float | None = None
@@ -45,7 +45,7 @@ class _Run:
 class LettingGo:
     """The runs of one world. `told`: its requests always reach an object that works on the task that they end.
 
-    `judged` counts the runs that were held to it, those that were excused, and those that had nothing left for a look.
+    `judged` counts the runs that were judged, those that were excused, and those without a check left.
     """
 
     def __init__(self, world: World, judged: Counter[str], *, told: bool) -> None:
@@ -55,7 +55,7 @@ class LettingGo:
         self._half_lease = float(world.variables.get("LEASE_SECONDS", "60")) / 2
         self._call_seconds = float(world.variables.get("AI_TIMEOUT_SECONDS", "120"))
         self._runs: dict[tuple[Scope | None, TaskKey, int], _Run] = {}
-        app: Any = world.app  # the world knows any
+        app: Any = world.app  # the world accepts any app
         others = app.hears
 
         def hears(line: str) -> None:
@@ -65,7 +65,7 @@ class LettingGo:
         app.hears = hears
 
     def ended(self, task_key: TaskKey) -> None:
-        """Take note that the task has just been cancelled or erased, or has failed by its deadline."""
+        """Note that the task has just been cancelled or erased, or has failed by its deadline."""
         for (_, of, _), run in self._runs.items():
             if of == task_key and run.ended_at is None:
                 run.ended_at = self._world.loop.now()
@@ -75,7 +75,8 @@ class LettingGo:
         if not any(mark in line for mark in (_CLAIMED, _ENDED, _SPENT)):
             return
         told = json.loads(line)
-        # With its fence: one invocation may take over a task that it is still working on, when a clock has jumped.
+        # The fence is part of the key: when a clock has jumped, one invocation may take over a task on which it still
+        # works.
         run_key = SCOPE.get(), task_key_of(told["tenant"], told["task"]), told["fence"]
         if told["event"] == "claimed":
             self._runs[run_key] = _Run(told["route"])
@@ -90,7 +91,7 @@ class LettingGo:
         self._judge(run_key[1], run)
 
     async def all_free(self) -> None:
-        """Wait until each host whose task has ended is free, or dead. Raises InvariantBroken when it takes too long."""
+        """Wait until each host whose task has ended is free or dead. Raises InvariantBroken if it takes too long."""
         while not self._excused() and (held := self._held()):
             for task_key, run in held:
                 self._judge(task_key, run)
@@ -113,13 +114,13 @@ class LettingGo:
             loop.call_soon(_raise, broken, context=loop.outside)  # in the isolate the Worker would catch it
 
     def _most(self, run: _Run) -> float:
-        """For how many seconds a host may be held that has something left for a look."""
+        """For how many seconds a host may keep the task if it can still check its claim."""
         most = FREED_SECONDS_MOST
         if self._told and run.route == Route.DURABLE_OBJECT:
             most = TOLD_SECONDS_MOST
         elif any(self._world.faults.tallies[name].fired for name in (*MODEL, MODEL_AWAY)):
             most += self._half_lease
-        if (line := self._world.database.line) is not None:  # the write that is under way, and those that settle
+        if (line := self._world.database.line) is not None:  # the write under way, and those that settle
             most += CALLS_TO_SETTLE * line.sharing.others * line.sharing.service_seconds
         return most
 

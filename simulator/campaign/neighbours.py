@@ -1,4 +1,4 @@
-"""One tenant's texts that always fail, and another tenant's task beside them: how late it is for that."""
+"""One tenant's texts always fail. Measures how late another tenant's tasks are beside them."""
 
 import asyncio
 import json
@@ -22,9 +22,10 @@ WAITS_MOST = 1_800.0
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """One experiment: so many tasks of one tenant, each of one chunk that always fails.
+    """One experiment: so many tasks of one tenant, each with one chunk that always fails.
 
-    The other tenant's tasks have so many `chunks`, and come one by one, so many seconds after the last of the first's.
+    The other tenant's tasks have so many `chunks`. They come one by one, so many seconds after the first tenant's last
+    task.
     """
 
     poisoned: int
@@ -68,7 +69,7 @@ def _play(neighbours: Neighbours, seed: int) -> list[float]:
     async def scenario(world: World) -> list[float]:
         world.start_cron(60)
         first, second = tenants.TENANTS
-        for _ in range(neighbours.poisoned):  # one by one: isolates look up few keys at once that they do not know
+        for _ in range(neighbours.poisoned):  # one by one: isolates look up only a few unknown keys at once
             await _submit(world, first, "p", 1)
         took, all_there_at = [], world.loop.now()
         for at in neighbours.come_at:

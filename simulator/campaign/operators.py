@@ -1,4 +1,4 @@
-"""The operators of a run: deployments that its workload names, and the trouble that only people make."""
+"""The operators of a run: the deployments of its workload, and trouble that only people make."""
 
 import asyncio
 from random import Random
@@ -10,7 +10,7 @@ from simulator.platform.world import World
 
 
 class Operators:
-    """Who deploys in one world."""
+    """The operator who deploys in one world."""
 
     def __init__(self, world: World, workload: Workload, rng: Random, clients: Clients) -> None:
         self.interfered = False  # by a change of deployment
@@ -31,7 +31,7 @@ class Operators:
             self._world.deploy(change.deployment, lose_queue=change.lose_queue, kill=change.kill)
 
     async def trouble(self) -> None:
-        """Offer the faults that only users and operators cause, every now and then while faults last."""
+        """Offer the faults that only users and operators cause, from time to time while faults last."""
         world, rng, clients = self._world, self._rng, self._clients
         while world.faults.active:
             await asyncio.sleep(rng.uniform(0.5, 6))

@@ -1,7 +1,7 @@
-"""Many workers on one database: whether they get their tasks done where each waits for all the others.
+"""Many workers on one database. Measures whether they finish their tasks although each waits for all the others.
 
-A database that stands still for seconds leaves a line behind. What its callers do while they wait decides whether it
-ever gets shorter.
+A database that stands still for seconds leaves a line of calls behind. Whether the line ever gets shorter depends on
+what its callers do while they wait.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ STALLS_AT_SECONDS = 1.0
 CRON_SECONDS = 60
 LOOK_SECONDS = 0.1
 MAX_ATTEMPTS = 3
-SLOWER_MOST = 1.5  # the time after a stall, of the time that all takes without one
+SLOWER_MOST = 1.5  # after a stall, relative to the time without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of it. `seconds` is until the last task had ended, infinite if one had not within the limit.
+    """The result. `seconds` is until the last task had ended, infinite if one did not end within the limit.
 
-    `batches` are all calls to D1 that were served, `writes` those that wrote under a claim, `calls` those that
-    reached the model. `spare` is how many writes of some task neither calls nor time account for, at any moment.
+    `batches` are all calls to D1 that were served, `writes` those that wrote under a claim, `calls` those that reached
+    the model. `spare` is the most writes of any task, at any moment, that neither calls nor time account for.
     """
 
     load: Load
@@ -66,17 +66,17 @@ class Outcome:
 
     @property
     def after_stall_seconds(self) -> float:
-        """How long it took once the stall was over."""
+        """How long the rest took after the stall."""
         return self.seconds - (STALLS_AT_SECONDS + self.load.stall_seconds if self.load.stall_seconds else 0.0)
 
     @property
     def writes_allowed(self) -> float:
-        """How many writes the calls and the time account for, all tasks together."""
+        """How many writes the calls and the time account for, for all tasks together."""
         seconds = min(self.seconds, self.load.limit_seconds)
         return WRITES_PER_CALL * self.calls + WRITES_PER_MINUTE * self.load.workers * seconds / 60
 
     def faults(self, calm: "Outcome") -> list[str]:
-        """Say what is wrong, beside the same load without a stall."""
+        """Name what is wrong, compared with the same load without a stall."""
         wrong = []
         if self.completed < self.load.workers:
             wrong.append("not ended")
@@ -91,7 +91,7 @@ class Outcome:
         return wrong
 
     def facts(self) -> dict[str, Any]:
-        """As JSON has it; a time that is infinite is null."""
+        """Return the figures for JSON. An infinite time is null."""
         return {
             "workers": self.load.workers,
             "route": self.load.route,
@@ -109,7 +109,7 @@ class Outcome:
 def loads(
     workers: list[int], service_ms: list[int], stalls: list[int], route: str, limit_seconds: float
 ) -> Iterator[tuple[Load, list[Load]]]:
-    """Give each load without a stall, and the same with each stall."""
+    """Yield each load without a stall, and then with each stall."""
     for count in workers:
         for milliseconds in service_ms:
             calm = Load(count, milliseconds / 1000, 0.0, route, limit_seconds)
@@ -139,30 +139,30 @@ def play(load: Load, seed: int = 0) -> Outcome:
 
 
 def submission(tag: str, chunks: int) -> ClientRequest:
-    """Make the request for a task of so many chunks, which the model knows by its tag."""
+    """Make the request for a task of so many chunks. The model knows it by its tag."""
     text = "".join(f"w{at:03d} abc. " for at in range(chunks))
     body = {"input": text, "instructions": tag, "chunk": {"maxChars": CHUNK_CHARS}}
     return ClientRequest("POST", "/api/tasks", lambda: body)
 
 
 class Bystander:
-    """Watches no request and no answer."""
+    """A watcher that ignores requests and answers."""
 
     def arrived(self, arrival: Arrival) -> None:
-        """Let it pass."""
+        """Ignore it."""
 
     def read(self, arrival: Arrival) -> None:
-        """Let it pass."""
+        """Ignore it."""
 
     def counting(self, arrival: Arrival) -> None:
-        """Let it pass."""
+        """Ignore it."""
 
     def answered(self, arrival: Arrival, reply: Reply) -> None:
-        """Let it pass."""
+        """Ignore it."""
 
 
 class Experiment:
-    """One load in one world. It counts, and judges nothing: with so many tasks that would take hours."""
+    """One load in one world. It counts and judges nothing: with so many tasks, judging would take hours."""
 
     def __init__(self, world: World, load: Load) -> None:
         self._world = world
@@ -175,7 +175,7 @@ class Experiment:
         world.app.watcher = Bystander()  # type: ignore[attr-defined]
 
     async def run(self, world: World) -> Outcome:
-        """Submit all tasks while the database is quick, then let all workers loose on it."""
+        """Submit all tasks while the database is quick, then start all workers."""
         load, line = self._load, world.database.line
         assert line is not None
         await asyncio.gather(*(self._submit(f"T{number}") for number in range(load.workers)))

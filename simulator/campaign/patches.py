@@ -1,4 +1,4 @@
-"""Changes to the running interpreter for the length of a run: other values for attributes of modules and classes."""
+"""Changes to the running interpreter during a run: other values for attributes of modules and classes."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,7 +9,7 @@ type Patch = tuple[Any, str, Any]  # owner, name of its attribute, value
 
 @contextmanager
 def patched(patches: Iterable[Patch]) -> Iterator[None]:
-    """Set each attribute, and put everything back at the end."""
+    """Set each attribute, and restore all of them at the end."""
     with ExitStack() as stack:
         for owner, name, value in patches:
             stack.callback(setattr, owner, name, getattr(owner, name))

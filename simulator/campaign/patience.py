@@ -1,8 +1,8 @@
-"""A model that is away is asked rarely: by each task that waits for it one call at a time, with pauses that double.
+"""A model that is away is asked rarely: each waiting task makes one call at a time, with pauses that double.
 
-How often is told from the pauses alone, as long as nothing has disturbed the workers since the model went away, nor in
-the time before. A worker that dies, or a database that is slow, costs further calls; a message that comes twice does
-not. Nor does the model itself: while it is away, no other fault of its strikes.
+The pauses alone give the number of calls, as long as nothing has disturbed the workers since the model went away, or
+shortly before. A worker that dies, or a slow database, costs further calls; a message that comes twice does not. The
+model itself does not disturb either: while it is away, none of its other faults strikes.
 """
 
 from collections import Counter
@@ -15,12 +15,12 @@ from src.core.ids import TaskKey
 from src.core.retry import away_seconds
 from src.objects.laned_caller import lanes_for
 
-UNDISTURBED_SECONDS = 120.0  # before the model went away: a dead worker's task is taken over meanwhile
+UNDISTURBED_SECONDS = 120.0  # before the model went away, since a dead worker's task is taken over later
 CALLS_JUDGED = "calls to a model that was away"
 
 
 def probes_most(seconds: float) -> int:
-    """Return how many pauses, each as short as may be, fit into so many seconds. At first it may be a brown-out."""
+    """Return how many of the shortest possible pauses fit into so many seconds. The beginning may be a brown-out."""
     waits, passed = 1, away_seconds(1, 0.0)
     while passed <= seconds:
         waits += 1
@@ -37,14 +37,14 @@ class Probes:
         self._world = world
         self._judged = judged
         self._patience = float(world.variables.get("MODEL_PATIENCE_SECONDS", "0"))
-        # Of each lane: out by then, or announced, and again once one of them succeeds.
+        # Each lane's calls count: those already out or announced, and as many again once one of them succeeds.
         self._out_most = 4 * int(world.variables.get("AI_CONCURRENCY", "6"))
         self._away_since = 0.0
         self._began: dict[tuple[TaskKey, int], float] = {}
         self._calls: Counter[tuple[TaskKey, int]] = Counter()
 
     def called(self, task_key: TaskKey, retries: int, chunks: int) -> None:
-        """A call has reached the model, or its host, for a task of so many chunks that was put back so often.
+        """A call has reached the model, or its host, for a task with so many chunks and so many retries.
 
         Raises InvariantBroken.
         """
@@ -70,7 +70,7 @@ class Probes:
             )
 
     def _is_disturbed(self) -> bool:
-        """Whether a worker may have died, or stood still, since the model went away or in the time before."""
+        """Whether a worker may have died or stood still since the model went away, or shortly before."""
         since = self._world.model.away_since - UNDISTURBED_SECONDS
         tallies = self._world.faults.tallies
         return self._world.deployed_at >= since or any(tallies[name].last_at >= since for name in CRASHES)

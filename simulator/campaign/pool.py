@@ -1,4 +1,4 @@
-"""Seeds over several processes. What a seed does hangs on the seed alone, not on the process or on its neighbours."""
+"""Runs seeds in several processes. A seed's run depends on the seed alone, not on its process or its neighbours."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ BLOCK = 50
 def run_block(
     first: int, count: int, profile: str | None, terms: bool = False, crowd: bool = False
 ) -> tuple[Tally, float]:
-    """Run some seeds in a row; give their tally and the processor time that they took, seconds."""
+    """Run some seeds in a row. Returns their tally and their processor time in seconds."""
     started = time.process_time()
     tally = Tally()
     for seed in range(first, first + count):
@@ -32,7 +32,7 @@ def run_seeds(
     crowd: bool = False,
     progress: Callable[[Tally, int], None] = lambda tally, done: None,
 ) -> tuple[Tally, float]:
-    """Run seeds; give the tally of all and the processor seconds. `progress` hears after each block."""
+    """Run seeds. Returns the tally of all and the processor seconds. `progress` is called after each block."""
     total, seconds = Tally(), 0.0
     for tally, spent in _blocks(first, count, workers, (profile, terms, crowd)):
         total.merge(tally)
@@ -47,7 +47,7 @@ def _blocks(first: int, count: int, workers: int, kind: tuple[str | None, bool, 
         for job in jobs:
             yield run_block(*job)
         return
-    # "spawn": what a seed does must not depend on what the parent has in memory.
+    # "spawn": a seed's run must not depend on what the parent has in memory.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(run_block, *job) for job in jobs]
         for future in as_completed(futures):

@@ -1,7 +1,7 @@
-"""Progress: what a task's workers write is bounded by what they get done, and by the time that passes.
+"""Progress limits writes: a task's workers may write only as much as their results and the passing time justify.
 
-A worker that writes without getting anything done is load that feeds on itself: the slower the database, the more it
-is written to. So each write under a task's claims is to be accounted for by a call that ended, or by time.
+A worker that writes without a result is load that feeds on itself: the slower the database, the more writes it gets. So
+a call that ended, or time, must account for each write under a task's claims.
 """
 
 from collections import defaultdict
@@ -16,16 +16,16 @@ from src.store.sql import work
 
 WRITES_PER_CALL = 2
 WRITES_PER_MINUTE = 2
-WRITES_PER_DEATH = 2  # a claim that takes over from a dead worker, and what it announces again
+WRITES_PER_DEATH = 2  # a claim that takes over from a dead worker, and its renewed announcements
 WRITES_SPARE = 16  # claims and their ends, in a run with all faults
 _BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
 
 
 def worked_on(statements: Sequence[Statement], results: Sequence[dict[str, Any]]) -> dict[TaskKey, str]:
-    """Name the tasks on which a worker has written with one call to D1, and what its twin would carry as well.
+    """Return the tasks on which a worker wrote with one call to D1, each with what identifies the write.
 
-    A claim is known by its holder, and what is written under it by its fence and step. A twin is the same write once
-    more: its answer was lost and it was sent again, or it landed after that.
+    A claim is identified by its holder, and a write under it by fence and step. A twin is the same write once more: its
+    answer was lost and it was sent again, or it landed after that.
     """
     parameters = {getattr(work, name).sql: getattr(work, name).parameters for name in _BY_WORKERS}
     found: dict[TaskKey, str] = {}
@@ -47,12 +47,12 @@ class _Account:
 
 
 class Progress:
-    """Counts for each task the writes under its claims, as calls to D1, against its calls that ended and the time.
+    """Counts the writes under each task's claims, as D1 calls, against its calls that ended and the time.
 
-    Over any stretch of time they are at most `WRITES_PER_CALL` a call, `WRITES_PER_MINUTE` a minute, and `spare_most`.
-    For each worker that died on the task there are `WRITES_PER_DEATH` more: so many deaths end the task. The first twin
-    of a write is the database's doing, which lost an answer, and is left out; the next ones count.
-    `spare` is how many of the latter any task has needed so far.
+    Over any period there may be at most `WRITES_PER_CALL` a call, `WRITES_PER_MINUTE` a minute, and `spare_most`. Each
+    worker that died on the task allows `WRITES_PER_DEATH` more: so many deaths end the task. The first twin of a write
+    does not count, because the database lost an answer; later twins count. `spare` is the most unaccounted writes that
+    any task has had so far.
     """
 
     def __init__(self, spare_most: float = WRITES_SPARE) -> None:
@@ -62,13 +62,13 @@ class Progress:
         self._accounts: dict[TaskKey, _Account] = defaultdict(_Account)
 
     def changed(self, was: Row, row: Row) -> None:
-        """Take note of the calls that a write records as ended, and of a client that has the task begin anew."""
+        """Note the calls that a write records as ended, and a client's retry, which begins the task anew."""
         account = self._accounts[row.task_key]
         if was.terminal and not row.terminal:
             account.spare = 0.0
         if row.fence > was.fence and was.status == row.status == "processing":
             account.spare -= WRITES_PER_DEATH
-        elif row.fence == was.fence:  # a claim casts doubt on calls, and ends none
+        elif row.fence == was.fence:  # a claim puts calls in doubt, and ends none
             ended = max(0, row.settled + row.in_doubt - was.settled - was.in_doubt)
             account.calls += ended
             account.spare -= WRITES_PER_CALL * ended
@@ -76,7 +76,7 @@ class Progress:
     def wrote(self, task_key: TaskKey, now_seconds: float, write: str = "") -> None:
         """Count one call to D1 that wrote under a claim of the task. Raises InvariantBroken.
 
-        `write` is what it and its twins have in common, if twins are to be known.
+        `write` identifies the write and its twins. If it is empty, twins are not recognised.
         """
         account = self._accounts[task_key]
         if write:

@@ -1,4 +1,4 @@
-"""Two workers on one task: every interleaving of theirs up to so many deviations from first in, first out."""
+"""Two workers on one task, in every interleaving with at most so many deviations from first in, first out."""
 
 import asyncio
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ type Kind = Literal["duplicate", "take_over", "cancel"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one schedule went: the highest fence, the calls made, how the task ended."""
+    """The result of one schedule: the highest fence, the calls made, how the task ended."""
 
     fence: int
     calls: int
@@ -34,8 +34,8 @@ class Outcome:
 def race(policy: Scripted, kind: Kind, chunks: int) -> Outcome:
     """Run one schedule of two workers. Raises InvariantBroken.
 
-    `duplicate`: two deliveries at once. `take_over`: the first one's lease is over and the second comes, in the very
-    moment in which the first has its answers and writes them. `cancel`: a client cancels and retries meanwhile.
+    `duplicate`: two deliveries at once. `take_over`: the first worker's lease ends and the second comes at the very
+    moment when the first has its answers and writes them. `cancel`: a client cancels and retries during the work.
     """
     spec = TaskSpec(at=0, chunks=chunks)
     plan = FaultPlan(Random("race"), {"message_lost": 1.0})
@@ -76,7 +76,7 @@ async def _two_workers(world: World, scenario: Scenario, spec: TaskSpec, kind: K
     world.queue.accept(body)
     world.start_cron(CRON_SECONDS)
     await scenario.all_ended()
-    await asyncio.sleep(1.0)  # nothing takes time here but calls: by now either worker is done, and only sweeps come
+    await asyncio.sleep(1.0)  # only calls take time here: by now both workers are done, and only sweeps come
     policy.end()
     await world.quiet(200)
     scenario.check()

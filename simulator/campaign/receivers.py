@@ -1,4 +1,4 @@
-"""Receivers of webhooks that misbehave, and keep books of what came to them, whoever sent it."""
+"""Receivers of webhooks that misbehave, and keep books of all messages that reach them, from any sender."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from simulator.platform.world import World
 
 QUICK_SECONDS = (0.02, 2.0)
-PATIENCE_SECONDS = 15.0  # of whoever sends
+PATIENCE_SECONDS = 15.0  # of any sender
 
 
 @dataclass(slots=True)
 class Message:
-    """A message that reached a receiver: its time, its id and URL, what it is about, and whether it was taken.
+    """A message that reached a receiver: its time, id and URL, its subject, and whether it was accepted.
 
-    `until` is when its sender has heard of it, or has given up.
+    `until` is when its sender had the answer, or had given up.
     """
 
     at: float
@@ -41,7 +41,7 @@ class Receivers:
         self.arriving: Callable[[Message], None] = lambda _message: None
 
     def serve(self, url: str, message_id: str, body: str, sender: str, reply: Reply) -> None:
-        """Take one message in and answer it after a while; the value is a status, and what headers go with it."""
+        """Take one message in and answer it after a while. The value is a status and its headers."""
         loop, faults = self._world.loop, self._world.faults
         seconds = faults.between(*QUICK_SECONDS)
         if faults.fires("receiver_closed", sender):

@@ -1,4 +1,4 @@
-"""The outputs that a world's database holds."""
+"""The outputs in a world's database."""
 
 import sqlite3
 from functools import lru_cache
@@ -13,14 +13,14 @@ _SEGMENTS = "SELECT task_id, level, places, hex(body) FROM segments"
 
 
 class Recorded:
-    """Reads the outputs of one database, when they have changed."""
+    """Reads the outputs of one database after they have changed."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._seen: list[tuple[str, ...]] = []
 
     def read(self) -> dict[OutputKey, str] | None:
-        """Give all outputs; None when nothing has changed. Raises InvariantBroken for a call with two of them."""
+        """Return all outputs, or None if nothing has changed. Raises InvariantBroken for a call with two outputs."""
         rows = self._connection.execute(_SEGMENTS).fetchall()
         if rows == self._seen:
             return None

@@ -10,7 +10,7 @@ from simulator.platform.choices import FREE
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """A bug that was: what went wrong, and the faults and the workload under which `seed` showed it."""
+    """A former bug: what went wrong, and the faults and workload under which `seed` showed it."""
 
     name: str
     what: str

@@ -1,4 +1,4 @@
-"""Two releases at work on one database: isolates whose code does not know the newest migration yet.
+"""Two releases of the code on one database: some isolates do not know the newest migration yet.
 
 Such code neither writes nor reads what that migration adds. Each added column and table has a shadow here, and an older
 isolate's statements name the shadow instead. The shadow is set back to its default with each write. So what an older
@@ -135,12 +135,12 @@ class Releases:
 
 
 def mixed(workload: Workload, rng: Random) -> Workload:
-    """The workload with some isolates, or all, of the release before, in every third run."""
+    """In every third run, some or all isolates run the release before."""
     return replace(workload, older_isolates=rng.choice((0.0, 0.0, 0.0, 0.0, 0.5, 1.0)))
 
 
 def older_isolates(seed: int, share: float, newest: Added) -> list[Patch]:
-    """Have this share of a run's isolates not know the newest migration. Which ones follows from the seed alone."""
+    """Hide the newest migration from this share of a run's isolates. The seed alone decides which ones."""
     if not share or newest == Added():
         return []
     plain, resets = DatabaseServer._execute_one, newest.resets()

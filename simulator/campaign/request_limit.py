@@ -1,4 +1,4 @@
-"""What the limiter of requests may do: refuse a tenant for its own requests only, with nothing done for them."""
+"""What the limiter of requests may do: refuse a tenant only for its own requests, with nothing done for them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _WAY_SECONDS = 1.0  # more than a call takes from an isolate to the limiter
 
 
 def is_refusal(reply: Reply) -> bool:
-    """Whether it is the answer of the limit of requests."""
+    """Whether it is the refusal by the limit of requests."""
     return reply.status == 429 and _is_of_requests(json.loads(reply.body))
 
 
 def _is_of_requests(told: dict[str, Any]) -> bool:
-    """Whether the answer names the limit of requests; below `/v1` no other limit is met here."""
+    """Whether the answer names the limit of requests. Below `/v1` these runs have no other limit."""
     return told.get("limit") == "requests" or _code(told.get("error") or {}) == LIMIT_REACHED.code
 
 
@@ -37,7 +37,7 @@ def _code(told: dict[str, Any]) -> object:
 
 
 class RequestLimit:
-    """Each tenant's requests, as its own API key counts them. `broken` takes what must not be."""
+    """Each tenant's requests, as its own API key counts them. `broken` takes violations."""
 
     def __init__(self, world: World, broken: Callable[[str], None]) -> None:
         self._world = world
@@ -47,16 +47,16 @@ class RequestLimit:
         self._passed: dict[str, list[float]] = defaultdict(list)
 
     def refuses(self, told: dict[str, Any]) -> bool:
-        """Whether an answer is the refusal of this limit, where there is one."""
+        """Whether an answer is the refusal by this limit, if there is one."""
         return told.get("limit") == "requests" or (self._settings is not None and _is_of_requests(told))
 
     def counting(self, arrival: Arrival) -> None:
-        """Note that the limiter is asked."""
+        """Note that the limiter is called."""
         arrival.asked_at = self._world.loop.now()
         self._asked[tenant_of(arrival.headers)].append(arrival.asked_at)
 
     def answered(self, arrival: Arrival, reply: Reply, told: dict[str, Any]) -> bool:
-        """Hold an answer to the limit; whether it is a refusal by it."""
+        """Judge an answer. Returns whether it is a refusal by the limit."""
         if self._settings is None:
             return False
         what = f"{arrival.method} {arrival.url}"
@@ -92,7 +92,7 @@ class RequestLimit:
             self._broken(f"{what} by {tenant} was refused: {own} requests of its own, {self._settings.limit} allowed")
 
     def _check_passage(self, arrival: Arrival, asked_at: float, what: str) -> None:
-        """Where no count lags and the limiter has no faults, no more gets through than two windows let."""
+        """If no count lags and the limiter has no faults, no more requests pass than two windows allow."""
         settings, tallies = self._settings, self._world.faults.tallies
         assert settings is not None
         if settings.lag_seconds or any(tallies[name].fired for name in RATE_LIMITER):

@@ -1,7 +1,7 @@
-"""Clients that follow a response of `/v1` by its events, and go on behind the last one when their stream is cut off.
+"""Clients that follow a response of `/v1` by its events. After a cut they continue behind the last event.
 
-What must hold: the numbers come one by one, no event twice and none left out; the pieces of the text, added up, are the
-text at the end and the text that the API shows; and the stream tells the end, once.
+Three things must be true. Numbers follow each other, no event comes twice and none is left out. The pieces of text
+together are the final text and the text that the API shows. The stream reports the end once.
 """
 
 import json
@@ -18,11 +18,11 @@ _WITH_TEXT = _ENDS[:2]
 
 
 class ResponseFollower(Follower):
-    """One client of one response. `text` is what came of it."""
+    """One client of one response. `text` is the text that it received."""
 
     text = ""
     _number = -1  # of the last event that came
-    _end = ""  # the event that told the end
+    _end = ""  # the event that reported the end
 
     def _request(self) -> ClientRequest:
         behind = "" if self._number < 0 else f"&starting_after={self._number}"
@@ -31,7 +31,7 @@ class ResponseFollower(Follower):
 
     def _take(self, event: str) -> None:
         lines = dict(line.partition(": ")[::2] for line in event.split("\n"))
-        if "event" not in lines or lines["event"] == "error":  # a comment; or the stream says that it breaks off
+        if "event" not in lines or lines["event"] == "error":  # a comment, or the stream announces its break
             return
         name, told = lines["event"], json.loads(lines["data"])
         if self._end or told["type"] != name or told["sequence_number"] != self._number + 1:
@@ -46,15 +46,15 @@ class ResponseFollower(Follower):
             self._check_text(told["response"])
 
     def _check_text(self, response: dict[str, object]) -> None:
-        """Hold what came to a response that has its text."""
+        """Compare the received text with a response that has its text."""
         shown = json.dumps(response["output"])
         if self._end in _WITH_TEXT and json.dumps(self.text) not in shown:
             raise InvariantBroken(f"{self.task_key}: its stream told {self.text!r}, and its end {shown}")
 
     async def see_the_end(self) -> None:
-        """Once all is quiet: the end has come, and what came is what the API shows.
+        """Once all is quiet, check that the end has come and that what came is what the API shows.
 
-        Who has seen the end asks no more: a task that is put back has another one, under the same number.
+        A client that has seen the end asks no more: after a retry the task has another end under the same number.
         """
         if not self._end:
             await self.follow(ENDED_SECONDS_MOST)

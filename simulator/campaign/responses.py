@@ -1,4 +1,4 @@
-"""Clients of `/v1/responses` as OpenAI's SDKs are: what they send, and send again with a count when no answer comes."""
+"""Clients of `/v1/responses` that behave like OpenAI's SDKs: without an answer they send again, with a count."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ _COUNT = "x-stainless-retry-count"
 
 
 def body(spec: TaskSpec, tag: str) -> dict[str, Any]:
-    """The request of a task in OpenAI's words."""
+    """The request of a task in OpenAI's form."""
     native = spec.body(tag)
     given = {name: native.pop(name) for name in ("input", "instructions")}
     own = native | {"reduce": "concat" if spec.reduce == "none" else spec.reduce}
@@ -23,10 +23,10 @@ def body(spec: TaskSpec, tag: str) -> dict[str, Any]:
 
 
 def sendings(spec: TaskSpec, new_tag: Callable[[], str]) -> Callable[[int], ClientRequest]:
-    """Give the request of each sending, by how many came before it: one wish, named by one tag.
+    """Return the request of each sending, by how many came before it: one wish, named by one tag.
 
-    Under a key they are the same. Without one each has its count, and what the network repeats of a sending, with the
-    same count, is a wish of its own to everybody.
+    With a key all are the same. Without one each has its count. If the network repeats a sending with the same count,
+    the repeat counts as a wish of its own.
     """
     wish, headers = body(spec, new_tag()), tenants.headers(spec.tenant)
     if spec.idempotent:
@@ -42,7 +42,7 @@ def sendings(spec: TaskSpec, new_tag: Callable[[], str]) -> Callable[[int], Clie
 
 
 def count_of(headers: Mapping[str, str]) -> int:
-    """How many sendings came before this one, as far as its headers say."""
+    """How many sendings came before this one, by its headers."""
     return int(headers.get(_COUNT, 0))
 
 
@@ -53,5 +53,5 @@ def path_of(task_key: TaskKey) -> str:
 
 
 def key_of(tenant: str, told_id: str) -> TaskKey:
-    """The key of a task, by the id that either API tells."""
+    """The key of a task, from the id of either API."""
     return task_key_of(tenant, told_id.removeprefix(_PREFIX))

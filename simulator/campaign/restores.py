@@ -1,7 +1,7 @@
-"""The database is set back in time under live workers, as D1's Time Travel does it: no two workers' writes mix.
+"""The database is set back in time under live workers, as D1's Time Travel does: no two workers' writes mix.
 
-What the database has forgotten is lost, so most of what the other schedules promise does not hold here. What does:
-under one fence only one claim writes, of what the database remembers, and each task that it remembers completes.
+What the database has forgotten is lost, so most promises of other schedules are not checked here. Two are: of what the
+database remembers, only one claim writes under one fence; and each task that it remembers completes.
 """
 
 import asyncio
@@ -47,11 +47,11 @@ FAULTS = {
     "d1_answers_late": 0.05,
 }
 
-type Claims = dict[tuple[TaskKey, int], str]  # by task and fence, who has written under it
+type Claims = dict[tuple[TaskKey, int], str]  # by task and fence: the claim that has written under it
 
 
 class Writers:
-    """Who writes under which claim, as the database remembers it. `twins` are claims that got a forgotten one's fence.
+    """Who writes under which claim, as the database remembers it. `twins` are claims with the fence of a forgotten one.
 
     `refused` are writes of forgotten claims that changed nothing.
     """
@@ -66,11 +66,11 @@ class Writers:
         world.database.execute = self._executed  # type: ignore[method-assign]
 
     def snapshot(self) -> tuple[bytes, Claims]:
-        """Return the database as it is now, and who has written in it."""
+        """Return the present state of the database, and who has written in it."""
         return self._world.database.connection.serialize(), dict(self._known)
 
     def restore(self, snapshot: tuple[bytes, Claims]) -> None:
-        """Set the database back to a snapshot. Its clock goes on."""
+        """Set the database back to a snapshot. Its clock runs on."""
         content, known = snapshot
         self._forgotten |= {claim: holder for claim, holder in self._known.items() if known.get(claim) != holder}
         self._known = dict(known)
@@ -102,9 +102,10 @@ class Writers:
 
 
 def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: bool = False) -> Writers:
-    """Set the database back to up to a minute ago, twice, while tasks are worked on. Raises InvariantBroken.
+    """Set the database back by up to a minute, twice, while tasks are worked on. Raises InvariantBroken.
 
-    With `faults` workers die and stand still, and the database loses answers; then a task need not complete, but end.
+    With `faults`, workers die and stand still, and the database loses answers. Then a task must end, but need not
+    complete.
     """
     rng, app = Random(f"restore/{seed}"), Onceover()
     app.watcher = watcher
@@ -126,14 +127,14 @@ def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: boo
     async def scenario(world: World) -> None:
         world.start_cron(CRON_SECONDS)
         for text in texts:
-            with suppress(ClientError):  # its answer is lost: the task may be there all the same
+            with suppress(ClientError):  # its answer is lost, but the task may be there
                 await world.fetch(_submission(text))
         for after in (0.3, 20.0):
             await asyncio.sleep(rng.uniform(0.0, after))
             before = writers.snapshot()
             await asyncio.sleep(rng.uniform(5.0, 60.0))
             writers.restore(before)
-            world.tick()  # whose lease is over by then, or who was sent off so long ago, is due
+            world.tick()  # a task whose lease is over, or that was sent off long ago, is due
         world.faults.stop()
         await _all_ended(world, "status IN ('pending', 'processing')" if faults else "status <> 'completed'")
 

@@ -1,4 +1,4 @@
-"""A task's row as the invariants look at it, and what each change of it may be."""
+"""A task's row as the invariants see it, and which changes of it are allowed."""
 
 import json
 from typing import NamedTuple
@@ -13,11 +13,11 @@ STALLED_MS_LEAST = round(limits.STALL_SECONDS_LEAST * 1000)
 
 
 class InvariantBroken(AssertionError):
-    """Something happened that must not; the message says what, and to which task."""
+    """Something forbidden happened. The message says what, and to which task."""
 
 
 class Row(NamedTuple):
-    """The columns of `tasks` that say what a task is at."""
+    """The columns of `tasks` that describe a task's state."""
 
     task_key: TaskKey
     status: str
@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
     @property
     def sent(self) -> int:
-        """`usage.modelCalls`: every call that was sent, or is about to be."""
+        """`usage.modelCalls`: every call that was sent or is about to be sent."""
         return self.settled + self.in_doubt + self.announced
 
     @property
@@ -60,7 +60,7 @@ class Row(NamedTuple):
 
     @property
     def ended_from_outside(self) -> bool:
-        """Whether a client or the deadline ended it, maybe under a worker that still has something to tell."""
+        """Whether a client or the deadline ended it, perhaps under a worker that still has results to write."""
         return self.status == "cancelled" or self.error_code == "deadline_exceeded"
 
 
@@ -74,7 +74,7 @@ COLUMNS = (
     "started_at, deadline_at, max_calls"
 )
 
-# By source, target and rise of the fence: the transition that it is. Everything else must not happen.
+# By source, target and rise of the fence: the name of the transition. No other transition may happen.
 _KEEP, _RISE = 0, 1
 _CHANGES = {
     ("pending", "processing", _RISE): "claim",
@@ -91,12 +91,12 @@ _CHANGES = {
     ("failed", "pending", _RISE): "retry",
     ("cancelled", "pending", _RISE): "retry",
 }
-# A write that is sent again, a postponed look of the sweep, a settled bill: the status stays, and so does the fence.
+# A repeated write, a postponed check of the sweep, a settled bill: status and fence stay.
 _STAYS = {"pending", "completed", "failed", "cancelled"}
 
 
 def transition(before: Row, after: Row) -> str:
-    """Name the transition; 'again' for one that stays. Raises InvariantBroken for what is none."""
+    """Name the transition; 'again' if nothing changes. Raises InvariantBroken if it is not allowed."""
     if before.status == after.status and before.fence == after.fence and after.status in _STAYS:
         return "again"
     name = _CHANGES.get((before.status, after.status, after.fence - before.fence))
@@ -111,7 +111,7 @@ def transition(before: Row, after: Row) -> str:
 
 
 def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> None:
-    """Hold one change of a row to the rules. Raises InvariantBroken."""
+    """Check one change of a row against the rules. Raises InvariantBroken."""
     name = transition(before, after)
     if name == "again" and after.status in {"completed", "failed"} and after.error_code != "deadline_exceeded":
         _require(after._replace(wake_at=0) == before._replace(wake_at=0), after, f"{after.status}, and changed still")
@@ -123,7 +123,7 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
     if name == "dead_letter" and before.status == "processing":
         _require(ran_out, after, "dead-lettered although its lease was live")
         _require(before.rest_until <= now_ms, after, "dead-lettered before it had rested")
-    # Announced calls that it was too late to start come off the bill.
+    # Announced calls that were too late to start come off the bill.
     sound = before.sent - before.announced <= after.sent <= before.sent
     if name == "progress":
         _require(before.holder == after.holder, after, "two holders at one fence")
@@ -150,7 +150,7 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
 
 
 def _check_terms(name: str, before: Row, after: Row, now_ms: int) -> None:
-    """Hold a change to the client's terms. Calls that reach the model are held to them in `invariants`."""
+    """Check a change against the client's terms. `invariants` does so for calls that reach the model."""
     deadline = before.deadline_at
     in_time = deadline is None or now_ms < deadline
     if name in {"claim", "take_over"} or (name == "progress" and set(_calls(after)) - set(_calls(before))):
@@ -163,7 +163,10 @@ def _check_terms(name: str, before: Row, after: Row, now_ms: int) -> None:
 
 
 def _check_stalls(before: Row, after: Row, now_ms: int, max_attempts: int) -> None:
-    """A task whose workers die has ever fewer calls in flight, and fails for it after ten minutes at the earliest."""
+    """A task whose workers die has fewer and fewer calls in flight.
+
+    It fails for that after ten minutes at the earliest.
+    """
     if after.status == "processing" and after.stalls:
         most = width(after.stalls, max_attempts, CONCURRENCY_MOST)
         _require(after.announced <= most, after, f"{after.announced} calls in flight after {after.stalls} crashes")

@@ -1,4 +1,4 @@
-"""One seed, one run: its workload, its faults, its schedule, what it did."""
+"""One seed, one run: its workload, its faults, its schedule and its results."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -63,7 +63,7 @@ _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo"
 
 @dataclass(slots=True)
 class Result(Totals):
-    """What a run did. `failure` is None when every invariant held."""
+    """What a run did. `failure` is None if no invariant was broken."""
 
     seed: int
     profile: str
@@ -73,12 +73,12 @@ class Result(Totals):
 
 
 def is_alone(profile: str, rng: Random) -> bool:
-    """Whether the model is away in a run that nothing else disturbs: so that what it is asked then can be counted."""
+    """Whether the model is away while nothing else disturbs the run. Then the calls to it can be counted."""
     return rng.random() < ALONE_SHARE.get(profile, 0.0)
 
 
 def _with_clocks(rng: Random) -> dict[str, float]:
-    """Have the isolates' clocks agree in most runs: where they do not, two tasks of one wish are allowed."""
+    """Make the isolates' clocks agree in most runs: clocks that differ may turn one wish into two tasks."""
     return dict.fromkeys(("clock_skewed", "clock_jumped"), 0.0) if rng.random() < CLOCKS_AGREE_SHARE else {}
 
 
@@ -110,7 +110,7 @@ def run_seed(
     muted: frozenset[int] = frozenset(),
     keep_timeline: bool = False,
 ) -> Result:
-    """Run one seed; what is not given is drawn from it. `terms`: see `workload.with_terms`, `crowd`: `crowded`."""
+    """Run one seed. What is not given is drawn from it. `terms`: see `workload.with_terms`; `crowd`: `crowded`."""
     rng = Random(f"{seed}/workload")
     any_profile = profile is None and fault_rates is None
     profile = profile or rng.choice(_PROFILE_OF_TEN)

@@ -1,4 +1,4 @@
-"""Plays a workload against a world: clients, operators, cron; then faults stop, and everything must come to rest."""
+"""Plays a workload against a world: clients, operators, cron. Then faults stop, and everything must become quiet."""
 
 import asyncio
 import math
@@ -20,15 +20,15 @@ from simulator.platform.choices import TOP
 from simulator.platform.world import World
 
 CRON_SECONDS = 30
-TERMINAL_SECONDS_MOST = 1_500  # after the last fault every task has ended; a rest may be ten minutes of it
-TASKS_AT_ONCE = 40  # of more, some wait for the others: a sweep on the free plan works on two a run
-OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS  # after the last fault: from a deadline until the sweep has ended the task
-QUIET_SECONDS_MOST = 1_500  # and then nothing runs, waits or is stored in an object
-LOOK_SECONDS = CRON_SECONDS - 1  # looks in step with cron may come upon its run each time
+TERMINAL_SECONDS_MOST = 1_500  # until every task has ended after the last fault; a rest may take ten minutes of it
+TASKS_AT_ONCE = 40  # more than these wait for each other: on the free plan a sweep works on two a run
+OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS  # after the last fault, from a deadline until the sweep has ended the task
+QUIET_SECONDS_MOST = 1_500  # after that, until nothing runs, waits or is stored in an object
+LOOK_SECONDS = CRON_SECONDS - 1  # checks in step with cron might meet its run each time
 
 
 class Scenario:
-    """One run of a workload, and what must hold in it. `crashes` are planned ones, which the plan does not count."""
+    """One run of a workload, and its checks. `crashes` are planned ones, which the plan does not count."""
 
     def __init__(self, world: World, workload: Workload, rng: Random, *, crashes: bool = False) -> None:
         self.world = world
@@ -58,7 +58,7 @@ class Scenario:
         return self.world.faults.active and self.world.faults.strike(POISONED, "model")
 
     async def run(self, world: World) -> None:
-        """Play it all; raises InvariantBroken or NotQuiet."""
+        """Play the whole scenario. Raises InvariantBroken or NotQuiet."""
         if self.workload.cron:
             world.start_cron(CRON_SECONDS)
         parts = [self.clients.play(spec) for spec in self.workload.tasks]
@@ -81,7 +81,7 @@ class Scenario:
         await self.invariants.letting_go.all_free()
         for follower in self.clients.followers:
             await follower.see_the_end()
-        await self.all_ended()  # a request that had stood still may have brought another task meanwhile
+        await self.all_ended()  # a request that had stood still may have brought another task
         self.check()
         if world.deployment is not TOP:
             world.deploy(TOP)  # objects that slept through a deployment without them must clean up, too
@@ -99,10 +99,10 @@ class Scenario:
         self._check_nothing_is_left()
 
     async def all_ended(self) -> None:
-        """Wait until every task has ended; raises InvariantBroken when it takes too long."""
+        """Wait until every task has ended. Raises InvariantBroken if it takes too long."""
         began = self.world.loop.now()
-        # A queue that never works again leaves it all to the sweep, which comes less and less often. And where objects
-        # have few places, tasks wait for each other.
+        # If the queue never works again, only the sweep is left, which comes less and less often. And where objects can
+        # take only a few tasks at once, tasks wait for each other.
         slowly = self.workload.queue_fate or "MAX_OBJECTS_AT_WORK" in self.workload.variables
         patience = TERMINAL_SECONDS_MOST * (2 if slowly else 1) * max(1, len(self.workload.tasks) // TASKS_AT_ONCE)
         deadline = began + patience
@@ -118,7 +118,7 @@ class Scenario:
             await self.webhooks.all_sent()
 
     def _check_overdue(self, quiet_seconds: float) -> None:
-        """A task ends soon after its deadline, unless all isolates stand still that could see to it."""
+        """A task ends soon after its deadline, unless all isolates that could end it stand still."""
         if not self.workload.cron or "worker_frozen" in self.circumstances().fired:
             return
         now_ms = self.world.database.now_ms()
@@ -128,7 +128,7 @@ class Scenario:
                 if seconds > OVERDUE_SECONDS_MOST:
                     raise InvariantBroken(f"{row.task_key} is {row.status}, {seconds:.0f} s after its deadline")
 
-    # --- what must hold ------------------------------------------------------------------------------------------
+    # --- the checks -----------------------------------------------------------------------------------------------
 
     def circumstances(self) -> Circumstances:
         """What struck so far."""
@@ -137,7 +137,7 @@ class Scenario:
         return Circumstances(frozenset(fired), operated, self.workload.patience_seconds)
 
     def check(self) -> None:
-        """Hold every task, and all of them together, to what was promised."""
+        """Check every task, and all of them together, against what was promised."""
         invariants = self.invariants
         circumstances = self.circumstances()
         for row in invariants.rows.values():
@@ -163,7 +163,7 @@ class Scenario:
     def _check_nothing_is_left(self) -> None:
         self.invariants.check_orphans()
         for cell in self.world.servers.object_cells():
-            # Once the platform has dropped an object's alarm, nothing of ours runs in it until somebody calls it.
+            # Once the platform has dropped an object's alarm, no code of ours runs in it until it is called.
             if not cell.data.is_empty() and not cell.alarm.dropped:
                 raise InvariantBroken(f"{cell.namespace.class_name}/{cell.name} holds storage or an alarm")
         if dropped := self.world.network.never_awaited:

@@ -1,4 +1,4 @@
-"""The campaign's parts beyond seeds: every crash, pairs of crashes, races, ablations, replays, in plain figures."""
+"""The campaign's parts besides seeds: every crash, pairs of crashes, races, ablations, replays, in plain figures."""
 
 import time
 from collections import Counter
@@ -34,7 +34,7 @@ RACES_OF_CAMPAIGN: tuple[tuple[Kind, int, int], ...] = (
 
 
 def single_crashes() -> Counter[str]:
-    """Run every single crash of every flow; count them by flow. Raises InvariantBroken."""
+    """Run every single crash of every flow. Count them by flow. Raises InvariantBroken."""
     return Counter({flow.name: all_singles(flow).total() for flow in FLOWS})
 
 
@@ -60,7 +60,7 @@ def _stride(flow: Any, each: int) -> int:
 
 
 def races(kinds: tuple[tuple[Kind, int, int], ...] = RACES) -> dict[str, dict[str, int]]:
-    """Run every schedule of two workers up to these depths; count the outcomes. Raises InvariantBroken."""
+    """Run every schedule of two workers up to these depths. Count the outcomes. Raises InvariantBroken."""
     found: dict[str, dict[str, int]] = {}
     for kind, chunks, deviations in kinds:
         outcomes = Counter(str(outcome) for outcome in all_races(kind, chunks, deviations))
@@ -82,7 +82,7 @@ def restores(schedules: int) -> dict[str, dict[str, int]]:
 
 
 def catch(ablation: Ablation, seeds_most: int) -> tuple[int, str] | None:
-    """Run seeds until one catches the ablation; give it and what broke."""
+    """Run seeds until one catches the ablation. Return that seed and what broke."""
     for seed in range(seeds_most):
         result = ablation.run(seed)
         if result.failure is not None:
@@ -109,7 +109,7 @@ def ablations(seeds_most: int, controls: int, say: Say = lambda line: None) -> d
 
 
 def replays(seeds: int, times: int) -> dict[str, int]:
-    """Find failing seeds (under ablations, since there are none without) and run each again; digests must agree."""
+    """Find failing seeds and run each again. The digests must agree. Only seeds under ablations fail."""
     found = disagreements = seed = 0
     while found < seeds:
         ablation = ABLATIONS[seed % len(ABLATIONS)]

@@ -1,6 +1,6 @@
-"""What a share of the schedules has besides: endpoints of webhooks, tasks from `/v1`, one tenant in trouble.
+"""What only a share of the schedules has: endpoints of webhooks, tasks from `/v1`, one tenant in trouble.
 
-Each is drawn from a stream of its own, so that schedules without it stay what they were.
+Each is drawn from a stream of its own, so that schedules without it stay the same.
 """
 
 from dataclasses import replace
@@ -12,10 +12,10 @@ from simulator.campaign.workload import PATIENCE, TaskSpec, Workload, draw
 HOOKED_SHARE = 0.12
 RESPONSES_SHARE = 0.12
 CLOCKS_AGREE_SHARE = 0.75  # of the schedules with responses
-# By profile: of the schedules in which the model is away and nothing else disturbs whoever works.
 BESIDE_SHARE = 0.06  # of those that draw their profile
 CROWD_TASKS = 200
 CROWD_SECONDS = 60.0  # in which they all come
+# By profile: the share of schedules in which the model is away and nothing else disturbs the workers.
 ALONE_SHARE = {"swarm": 0.05, "everything": 0.05, "away": 0.25}
 WEBHOOK_KEY = "simulated-key-of-32-characters-or-more"
 _LIMITS = ("MAX_TASKS_IN_FLIGHT", "MAX_CHARACTERS_PER_DAY")
@@ -27,12 +27,12 @@ def hooked(workload: Workload) -> Workload:
 
 
 def some_hooked(workload: Workload, rng: Random) -> Workload:
-    """The same in some runs."""
+    """Do the same in some runs."""
     return hooked(workload) if rng.random() < HOOKED_SHARE else workload
 
 
 def undisturbed(workload: Workload) -> Workload:
-    """Have nobody deploy, tasks bear a model that is away, and faults last until it is back."""
+    """Have no deployments, let tasks bear a model that is away, and let faults last until it is back."""
     variables = workload.variables | {PATIENCE: "3600"}
     return replace(workload, changes=(), last=workload.first, variables=variables, sits_out=True)
 
@@ -47,10 +47,10 @@ def beside(workload: Workload, rng: Random) -> Workload:
 
 
 def crowded(workload: Workload, rng: Random) -> Workload:
-    """Have 200 tasks of four tenants come within a minute. Most are one tenant's, and some of those are poisoned.
+    """Let 200 tasks of four tenants come within a minute. Most are one tenant's, and some of those are poisoned.
 
-    Slices are as long as ever: with one of five seconds each pause of a poisoned chunk would end its run, and cost the
-    writes of another.
+    Slices keep their usual length. With slices of five seconds, each pause of a poisoned chunk would end its run and
+    cost the writes of another run.
     """
     drawn = [spec for _ in range(CROWD_TASKS // 2) for spec in draw(rng).tasks][:CROWD_TASKS]
     tasks = []
@@ -62,9 +62,9 @@ def crowded(workload: Workload, rng: Random) -> Workload:
 
 
 def responded(workload: Workload, rng: Random) -> Workload:
-    """Have clients submit tasks as OpenAI's SDKs do in some runs, and follow them.
+    """In some runs, let clients submit tasks as OpenAI's SDKs do, and follow them.
 
-    Not where tenants have limits: below `/v1` a refusal does not say which limit it was.
+    Not if tenants have limits: below `/v1` a refusal does not say which limit it was.
     """
     if rng.random() >= RESPONSES_SHARE or any(name in workload.variables for name in _LIMITS):
         return workload

@@ -1,4 +1,4 @@
-"""The Worker's limits made small, so that a short run meets what else takes hours or hundreds of chunks."""
+"""Small limits for the Worker, so that a short run meets what otherwise takes hours or hundreds of chunks."""
 
 import logging
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ MAX_ATTEMPTS = 3
 SMALL_LANE_CHUNKS = 6
 SMALL_LANE_CALLS = 3
 
-# Short slices make continuations and releases; the longer ones are more than any task here takes.
+# Short slices cause continuations and releases. The longer ones are more than any task here takes.
 _SLICES = {"QUEUE_SLICE_SECONDS": 5.0, "DIRECT_SLICE_SECONDS": 4.0, "OBJECT_SLICE_SECONDS": 5.0}
-# Pieces of an output or two, and segments of a few pieces.
+# Pieces of one or two outputs, and segments of a few pieces.
 _PARTS = {"PIECE_BYTES_MOST": 60, "SEGMENT_BYTES": 120}
-# Windows of two chunks or so, and merges that keep an output or two: runs read on in between.
+# Windows of about two chunks, and merges that keep one or two outputs: runs read on between calls.
 _WINDOWS = {"WINDOW_CHARS_MOST": 20, "OUTPUTS_KEPT_CHARS": 60, "MERGE_CALLS_READ": 2}
 _ALWAYS: dict[str, Any] = {
     "LANE_CHUNKS": SMALL_LANE_CHUNKS,
@@ -38,8 +38,11 @@ _ALWAYS: dict[str, Any] = {
 
 @contextmanager
 def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) -> Iterator[None]:
-    """Set the small limits for the length of one run, and show no tracebacks of errors that the Worker catches: they
-    would drown a campaign, and `adapter.MISTAKES` picks out those that matter."""
+    """Set the small limits during one run.
+
+    Tracebacks of errors that the Worker catches are not shown: they would flood a campaign's output, and
+    `adapter.MISTAKES` picks out those that matter.
+    """
     chosen = (
         _ALWAYS
         | (_SLICES if short_slices else {})
@@ -47,8 +50,8 @@ def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) 
         | (_WINDOWS if small_windows else {})
     )
     patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
-    patches.append((merge, "MERGE_CHARS_LEAST", 70))  # three outputs a merge call: levels on levels
-    patches.append((submission, "check_budget", lambda options, minimum: None))  # as code before took any budget
+    patches.append((merge, "MERGE_CHARS_LEAST", 70))  # three outputs a merge call, so merges have several levels
+    patches.append((submission, "check_budget", lambda options, minimum: None))  # older code accepted any budget
     patches.append((logging.getLogger("onceover"), "disabled", True))
     with patched(patches):
         yield
@@ -67,6 +70,6 @@ def variables(
         "CHUNK_MAX_CHARS": "10",
         "RETENTION_DAYS": str(retention_days),
         "PLAN": plan,
-        "AI_PROVIDER": "workers-ai",  # never asked, the world brings its own; but it takes its time
+        "AI_PROVIDER": "workers-ai",  # never asked, since the world has its own model
         "REQUIRE_KEYS": str(keyed).lower(),
     }

@@ -28,21 +28,21 @@ class Tallied:
     def __init__(self, world: World) -> None:
         self._connection = world.database.connection
         self._ends: Counter[str] = Counter()
-        self._taken_back: Counter[str] = Counter()  # of those: their task had not begun, and was withdrawn
+        self._taken_back: Counter[str] = Counter()  # of those: tasks that had not begun and were withdrawn
         self._sums: tuple[int, ...] = (0,) * len(MEASURES)
 
     def changed(self, was: Row, row: Row) -> None:
-        """Take note of an end."""
+        """Note an end."""
         self._ends[row.status] += row.terminal and not was.terminal
 
     def erased(self, row: Row, *, withdrawn: bool) -> None:
-        """Take note of the erasure of a task: one that goes on ends with it, if it is withdrawn after it has begun."""
+        """Note the erasure of a task. It ends a task that had begun and is withdrawn before its end."""
         unbegun = withdrawn and row.started_at is None
         self._ends["cancelled"] += not row.terminal and not unbegun
         self._taken_back[row.status] += row.terminal and unbegun
 
     def landed(self) -> None:
-        """Hold the sums against those of the write before, and against the ends that there were."""
+        """Compare the sums with those of the write before, and with the ends that happened."""
         sums = self._connection.execute(_TOTALS).fetchone()
         if sums == self._sums:
             return
@@ -55,13 +55,13 @@ class Tallied:
                 raise InvariantBroken(f"{count} tasks are counted as {status}, and {self._ends[status]} were")
 
     def check(self, rows: Mapping[TaskKey, Row], gone: Mapping[TaskKey, Row]) -> None:
-        """All that has ended is in the sums, or will be with the next fold; and so are the calls on the bills."""
+        """Check that all ends, and the calls on their bills, are in the sums or will be after the next fold."""
         counted = Counter(dict(self._connection.execute(_BY_STATUS).fetchall()))
         calls = self._sums[_CALLS]
         for task_key, status, before in self._connection.execute(_OPEN):
             counted[status] += 1
             calls += rows[task_key].settled + rows[task_key].in_doubt - (before or 0)
-        # One that was taken back is in the sums if a fold came between its end and that.
+        # A task that was taken back is in the sums only if a fold came between its end and the withdrawal.
         if not self._ends - self._taken_back <= counted <= self._ends:
             raise InvariantBroken(f"counted as ended are {dict(+counted)}, and there were {dict(+self._ends)}")
         billed = sum(row.settled + row.in_doubt for row in rows.values())

@@ -13,8 +13,8 @@ from simulator.campaign.run import Result
 from simulator.campaign.totals import Totals
 from simulator.engine.fault_kinds import KINDS
 
-# Checks that excuse runs, with what they count those as: of both together they judge this share at least. It holds for
-# campaigns that have met so many.
+# Checks that excuse runs, each with the name of its excused runs. Of all runs that it met, a check must judge this
+# share at least. The rule applies to campaigns that met at least so many.
 _SHARES_LEAST = {letting_go.RUNS_JUDGED: (letting_go.RUNS_EXCUSED, 1 / 3)}
 SHARES_OF_LEAST = 100
 _MUST_JUDGE = {
@@ -27,7 +27,7 @@ RULE_OF_THREE = 3  # 0 failures of N: at most 3/N, at 95 % (Hanley and Lippman-H
 
 @dataclass(slots=True)
 class Tally(Totals):
-    """What some runs did in all. `failures` are (seed, what broke)."""
+    """The results of some runs together. `failures` are (seed, what broke)."""
 
     schedules: int = 0
     profiles: Counter[str] = field(default_factory=Counter)
@@ -56,7 +56,7 @@ class Tally(Totals):
         return counts
 
     def bound(self) -> float:
-        """Upper bound of the failure rate of a schedule, at 95 %, when none of them failed."""
+        """Upper bound of the failure rate of a schedule, at 95 %, if none of them failed."""
         return min(1.0, RULE_OF_THREE / max(1, self.schedules))
 
     def verdict(self) -> str:
@@ -68,7 +68,7 @@ class Tally(Totals):
         )
 
     def idle(self, profile: str | None) -> tuple[str, ...]:
-        """Name what a campaign of its own is for and has not judged once, and what has been excused too often."""
+        """Name the purposes of a special campaign that it never judged, and the checks that excused too many runs."""
         return (
             *(name for name in _MUST_JUDGE.get(profile or "", ()) if not self.judged[name]),
             *(name for name, (excused, share) in _SHARES_LEAST.items() if self._judges_less(name, excused, share)),
@@ -79,7 +79,7 @@ class Tally(Totals):
         return met >= SHARES_OF_LEAST and self.judged[name] < share * met
 
     def facts(self) -> dict[str, Any]:
-        """All of it, for a machine."""
+        """Return all figures, for a program."""
         return {
             "schedules": self.schedules,
             "tasksAccepted": self.accepted,

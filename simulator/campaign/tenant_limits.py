@@ -1,4 +1,4 @@
-"""What each tenant has at once and has had accepted, against the limits of the deployment."""
+"""Each tenant's unfinished tasks and accepted characters, checked against the limits of the deployment."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,12 +10,12 @@ TASKS, CHARACTERS = "MAX_TASKS_IN_FLIGHT", "MAX_CHARACTERS_PER_DAY"
 
 
 class TenantLimits:
-    """The limits of one run, none where the variables name none. No run lasts into the next day."""
+    """The limits of one run. A limit without a variable is not checked. No run lasts into the next day."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._tasks_most = int(variables.get(TASKS, "0"))
         self._characters_most = int(variables.get(CHARACTERS, "0"))
-        self._characters: dict[TaskKey, int] = {}  # of what was accepted and not taken back
+        self._characters: dict[TaskKey, int] = {}  # of tasks that were accepted and not taken back
         self.limited = bool(self._tasks_most or self._characters_most)
 
     def accepted(self, task_key: TaskKey, characters: int) -> None:
@@ -32,7 +32,7 @@ class TenantLimits:
         self._characters.pop(task_key, None)
 
     def grown(self, rows: Iterable[Row]) -> None:
-        """A task was written or put back: hold the tasks that have not ended to the limit."""
+        """A task was written or put back: check the number of unfinished tasks against the limit."""
         if not self._tasks_most:
             return
         counts = Counter(split_task_key(row.task_key)[0] for row in rows if not row.terminal)

@@ -1,4 +1,4 @@
-"""What runs did, in figures that add up: of one run, or of many."""
+"""What runs did, in figures that can be added: for one run or for many."""
 
 from collections import Counter
 from dataclasses import dataclass, field, fields
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 
 @dataclass(slots=True, kw_only=True)
 class Totals:
-    """Tasks by how they ended, why they failed and what clients were told; calls, writes, steps; faults that fired.
+    """Tasks by how they ended, why they failed and what clients saw; calls, writes, steps; faults that fired.
 
-    `judged` is how often checks that excuse much have judged, `judging` in how many runs each has.
+    `judged` is how often checks that excuse many runs have judged, `judging` in how many runs each has.
     """
 
     accepted: int = 0
@@ -25,7 +25,7 @@ class Totals:
     judging: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Totals") -> None:
-        """Add what other runs did."""
+        """Add the figures of other runs."""
         for name in _NAMES:
             mine, others = getattr(self, name), getattr(other, name)
             if isinstance(mine, Counter):

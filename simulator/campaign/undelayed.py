@@ -1,8 +1,9 @@
-"""No task waits for another tenant's trouble: while a run works on it, a call of it is out but for moments.
+"""No task waits for another tenant's trouble: while a run works on it, a call of it is out except for moments.
 
-Held to it are runs beside trouble: calls of another tenant have failed of late, and none of the run's own tenant has.
-How long a message waits for a consumer, or a task of the direct route for cron, is the platform's concurrency. What
-must hold is that an object begins soon, since only its task has it. `campaign/neighbours.py` compares whole times.
+Runs beside trouble are judged: calls of another tenant failed recently, and none of the run's own tenant failed. How
+long a message waits for a consumer, or a task of the direct route for cron, depends on the platform's concurrency and
+is not judged. An object must begin soon, since it serves only its own task. `campaign/neighbours.py` compares whole
+times.
 """
 
 from __future__ import annotations
@@ -27,26 +28,27 @@ if TYPE_CHECKING:
     from simulator.campaign.invariants import Invariants
     from simulator.platform.world import World
 
-LATE_SECONDS_MOST = 2.0  # beside one probe
+LATE_SECONDS_MOST = 2.0  # in addition to one probe
 RUNS_JUDGED = "runs beside another tenant's trouble"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for trouble of their own or of the platform"
 STARTS_JUDGED = "tasks that objects began beside another tenant's trouble"
 STARTS_EXCUSED = f"{STARTS_JUDGED}, or others did, excused for what they may have waited for"
-# How tasks reach their hosts: messages, sends, alarms, triggers, and the clock by which an object sets its alarm.
+# Faults on a task's way to its host: messages, sends, alarms, triggers, and the clock by which an object sets its
+# alarm.
 _ON_THE_WAY = frozenset(kind.name for kind in KINDS.values() if kind.number in {1, 2, 4, 5, 6, 11, 13, 24})
 _MARKS = ('"event":"accepted"', '"event":"claimed"', '"event":"run_ended"', '"delay_seconds"')
 
 
 @dataclass(slots=True)
 class _Run:
-    """A run that goes on: how many of its calls are out, since when none is, and the longest such time so far."""
+    """A run that has not ended: how many of its calls are out, since when none is, and the longest such time so far."""
 
     since: float
     out: int = 0
     longest: float = 0.0
 
     def pause(self, now: float) -> float:
-        """Return how long it has made no call."""
+        """Return for how long it has had no call out."""
         return 0.0 if self.out else now - self.since
 
 
@@ -62,7 +64,7 @@ class Undelayed:
         self._probe_seconds = world.model.seconds[1]
         self._serve = world.model.serve
         world.model.serve = self._served  # type: ignore[method-assign]
-        app: Any = world.app  # the world knows any
+        app: Any = world.app  # the world accepts any app
         others = app.hears
 
         def hears(line: str) -> None:
@@ -77,14 +79,12 @@ class Undelayed:
         task_key, now = task_key_of(told["tenant"], told["task"]), self._world.loop.now()
         if told["event"] == "accepted":
             self._accepted[task_key] = now
-        elif told["event"] == "dispatched":  # a run has given it back for so long
+        elif told["event"] == "dispatched":  # a run gives the task back for so long
             self._judge(task_key, told["delay_seconds"])
         elif told["event"] == "claimed":
             self._runs[task_key] = _Run(now)
             came_at = self._accepted.pop(task_key, None)
-            if (
-                came_at is not None and told["fence"] == 1
-            ):  # it may begin before its submission says that it was accepted
+            if came_at is not None and told["fence"] == 1:  # it may begin before the log line of its acceptance
                 self._judge_start(task_key, told["route"], now - came_at)
         elif told["event"] == "run_ended" and (run := self._runs.pop(task_key, None)) is not None:
             self._judge(task_key, max(run.longest, run.pause(now)))
@@ -107,7 +107,7 @@ class Undelayed:
         self._serve(call, sender, ended)
 
     def _judge(self, task_key: TaskKey, pause: float) -> None:
-        """Hold a run to it, with its longest time without a call, or that for which it gives its task back."""
+        """Judge a run by its longest time without a call, or by the delay after which its task is sent again."""
         if not self._is_beside_trouble(task_key):
             return
         excused = self._is_excused(task_key)
@@ -116,7 +116,7 @@ class Undelayed:
             self._break(f"{task_key}: made no call for {pause:.1f} s, beside another tenant's trouble")
 
     def _judge_start(self, task_key: TaskKey, route: str, waited: float) -> None:
-        """Hold the first claim of a task to it."""
+        """Judge how soon a task's first claim comes."""
         if not self._is_beside_trouble(task_key):
             return
         waits = route != Route.DURABLE_OBJECT or "MAX_OBJECTS_AT_WORK" in self._world.variables
@@ -131,7 +131,7 @@ class Undelayed:
         return self._world.loop.now() - late <= limits.OTHERS_SECONDS
 
     def _is_excused(self, task_key: TaskKey) -> bool:
-        """Whether its tenant has trouble of its own, or something has struck that stops workers or the database."""
+        """Whether its tenant has trouble of its own, or a fault has struck that stops workers or the database."""
         world, (tenant, _) = self._world, split_task_key(task_key)
         shared = world.database.line is not None
         return self._have_struck(CRASHES) or tenant in self._failed or shared or world.deployed_at > 0
@@ -140,7 +140,7 @@ class Undelayed:
         return any(self._world.faults.tallies[name].fired for name in names)
 
     def _break(self, what: str) -> None:
-        """Say that a promise is broken: in the isolate the Worker would catch it."""
+        """Report a broken promise from outside, since in the isolate the Worker would catch it."""
         loop = self._world.loop
         loop.call_soon(_raise, InvariantBroken(what), context=loop.outside)
 

@@ -1,7 +1,7 @@
-"""What must hold of webhooks: each end that an endpoint wants to hear of is told, none that did not happen is.
+"""Promises of webhooks: endpoints hear of each end that they want to hear of, and of no end that did not happen.
 
-The check has its own account of which ends there were. It looks at the tables after each write, and at each message
-that reaches a receiver.
+The check has its own account of the ends. It reads the tables after each write, and sees each message that reaches a
+receiver.
 """
 
 import asyncio
@@ -35,7 +35,10 @@ _DELIVERIES = (
 
 
 class _End(NamedTuple):
-    """An end of a task, and when (milliseconds since the epoch). `response`: the task came from `/v1`."""
+    """An end of a task, and when it happened (milliseconds since the epoch).
+
+    `response`: the task came through `/v1`.
+    """
 
     task_key: TaskKey
     generation: int
@@ -46,7 +49,7 @@ class _End(NamedTuple):
 
     @property
     def event(self) -> str:
-        """What endpoints are told of it."""
+        """The event that endpoints receive for it."""
         if not self.response:
             return f"task.{self.status}"
         return f"response.{'incomplete' if self.cut_off and self.status == 'completed' else self.status}"
@@ -59,7 +62,7 @@ class _End(NamedTuple):
 
 
 class Webhooks:
-    """The endpoints of one world, and what they were told."""
+    """The endpoints of one world, and what they received."""
 
     def __init__(self, world: World, clients: Clients, rng: Random) -> None:
         self._world = world
@@ -79,7 +82,7 @@ class Webhooks:
         world.database.observers.append(self._look)
 
     def _install(self, tenant: str) -> list[EndpointKey]:
-        """Write a tenant's endpoints: one or two, of which the second does not want to hear of all."""
+        """Write a tenant's endpoints: one or two. The second one does not want all events."""
         made = []
         for number in range(self._rng.choice((1, 1, 2))):
             key = endpoint_key_of(tenant, f"we_{number:024x}")
@@ -94,11 +97,11 @@ class Webhooks:
         return made
 
     async def meddle(self, *, keyed: bool) -> None:
-        """Have an operator delete an endpoint in some runs, as often as it takes."""
+        """In some runs, let an operator delete an endpoint, trying until it succeeds."""
         if self._rng.random() < 0.7:
             return
         await asyncio.sleep(self._rng.uniform(0, 30))
-        # Without keys whoever asks is the one tenant, `local`.
+        # Without keys every request belongs to the one tenant, `local`.
         key = self._rng.choice([one for one in self._keys if keyed or one.startswith(f"{LOCAL}:")])
         path = f"/v1/webhook_endpoints/{endpoint_id(key)}"
         headers = tenants.headers(key.partition(":")[0])
@@ -110,7 +113,7 @@ class Webhooks:
     # --- after each write -------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Each end has its deliveries in the moment in which it is there; no delivery is of anything else."""
+        """Check that each end has its deliveries once it is in the database, and that no other delivery exists."""
         rows = self._connection.execute(_DELIVERIES).fetchall()
         known = {(task_key, generation, endpoint) for task_key, generation, endpoint, *_ in rows}
         endpoints = self._connection.execute(_ENDPOINTS).fetchall()
@@ -134,7 +137,7 @@ class Webhooks:
         self._look_at_claims(rows)
 
     def _look_for_lost(self, known: set[tuple[str, int, str]]) -> None:
-        """What was once in the outbox is on record, whatever has come of it, until its task is erased."""
+        """Check that a delivery that was once in the outbox stays on record until its task is erased."""
         self._owed |= known
         for key in self._owed - known:
             if self._connection.execute(_THERE, key[:1]).fetchone() is not None:
@@ -142,7 +145,7 @@ class Webhooks:
             self._owed.discard(key)
 
     def _look_at_claims(self, rows: list[tuple[Any, ...]]) -> None:
-        """Nobody takes a delivery on before its time: somebody else has it, or it waits."""
+        """Check that a delivery is not claimed before its time, while another sender has it or it waits."""
         now_ms, before = self._world.database.now_ms(), self._held
         self._held = {tuple(row[:3]): row[6:8] for row in rows}
         for key, (fence, _) in self._held.items():
@@ -171,7 +174,7 @@ class Webhooks:
             self.taken.add(message.id)
 
     def _check_held(self, message_id: str) -> None:
-        """Whoever sends a delivery has taken it on, and its time is not over."""
+        """Check that a delivery's sender has claimed it, and that the claim is still valid."""
         now_ms = self._world.database.now_ms()
         for task_key, generation, endpoint, _, state, outcome, _, due_at, _, ended_at in self._connection.execute(
             _DELIVERIES
@@ -188,7 +191,7 @@ class Webhooks:
     # --- at the end -------------------------------------------------------------------------------------
 
     async def all_sent(self) -> None:
-        """Wait until nothing is left to send, once faults have stopped. Raises InvariantBroken if it takes long."""
+        """Once faults have stopped, wait until nothing is left to send. Raises InvariantBroken if it takes long."""
         deadline = self._world.loop.now() + SENT_SECONDS_MOST
         while left := [row for row in self._connection.execute(_DELIVERIES).fetchall() if row[4] != 0]:
             if self._world.loop.now() > deadline:
@@ -197,7 +200,7 @@ class Webhooks:
         self.check()
 
     def check(self) -> None:
-        """Each delivery has ended as it may: somebody took it, its endpoint is gone, or a day was not enough."""
+        """Check how each delivery ended: it was accepted, its endpoint is gone, or it failed for a day."""
         rows = self._connection.execute(_DELIVERIES).fetchall()
         self._look_for_lost({tuple(row[:3]) for row in rows})
         for task_key, generation, endpoint, _, _, outcome, _, _, begun_at, ended_at in rows:

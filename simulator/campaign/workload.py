@@ -24,13 +24,13 @@ SLOW_VARIABLES = {"AI_TIMEOUT_SECONDS": "60", "LEASE_SECONDS": "80"}
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One submission: when (seconds), how long, and what its client does afterwards, seconds after the answer.
+    """One submission: when (seconds), how long, and what its client does afterwards, in seconds after the answer.
 
-    With `refused` the model turns the first chunk down for good, with `poisoned` it answers 500 to it while faults
-    last, with `slow` it takes SLOW_CALL_SECONDS for it, with `cut_off` it cuts the output of it off. A `response` comes
-    by `/v1/responses`, without `reduce: none`. With `idempotent` the client sends its request again under one key until
-    it is answered; a `twin` does the same at the same time, and `other` sends other requests under the same key. With
-    `polled` the client polls in the end until the task has ended, each time for so many seconds. `followed` clients
+    The first chunk can be special: if `refused` the model rejects it for good, if `poisoned` the model answers 500 to
+    it while faults last, if `slow` it takes SLOW_CALL_SECONDS, and if `cut_off` its output is cut off. A `response`
+    comes by `/v1/responses`, without `reduce: none`. If `idempotent`, the client sends its request again under one key
+    until it is answered; a `twin` does the same at the same time, and `other` sends other requests under the same key.
+    If `polled`, the client finally polls until the task has ended, each time for so many seconds. `followed` clients
     follow the task by its events.
     """
 
@@ -54,7 +54,7 @@ class TaskSpec:
     poisoned: bool = False
 
     def body(self, tag: str) -> dict[str, Any]:
-        """The request's body. Texts are alike in all tasks: `instructions` tells them apart."""
+        """The request's body. All tasks have similar texts; `instructions` tells them apart."""
         marks = (("p", self.poisoned), ("x", self.refused), ("z", self.slow), ("y", self.cut_off), ("w", True))
         first = next(letter for letter, holds in marks if holds)
         text = "".join(f"{'w' if at else first}{at:03d} abc. " for at in range(self.chunks))
@@ -78,7 +78,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """All of a run that is not schedule and not fault."""
+    """Everything of a run except its schedule and its faults."""
 
     tasks: tuple[TaskSpec, ...]
     changes: tuple[Change, ...] = ()
@@ -97,7 +97,7 @@ class Workload:
     queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops
     variables: dict[str, str] = field(default_factory=dict)
     sits_out: bool = False  # faults do not stop while the model is away
-    rate_limit: RateLimit | None = None  # of requests, where the limiter is bound
+    rate_limit: RateLimit | None = None  # of requests, if the limiter is bound
     webhooks: bool = False  # tenants have endpoints
     older_isolates: float = 0.0  # the share of isolates whose code does not know the newest migration
 
@@ -136,7 +136,7 @@ def draw(rng: Random) -> Workload:
 
 
 def with_terms(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
-    """Draw the clients' terms, what they cancel and repeat, and whether there are tenants: nothing in half of the runs.
+    """Draw the clients' terms, cancellations and repeats, and whether there are tenants: nothing in half of the runs.
 
     With `always` every run has a cancellation, a deadline and a budget.
     """
@@ -153,14 +153,14 @@ def with_terms(workload: Workload, rng: Random, *, always: bool = False) -> Work
 
 
 def patient(workload: Workload, rng: Random) -> Workload:
-    """Let a call take longer, in a tenth of the runs, than a run after an answer may: then the sweep begins it."""
+    """In a tenth of the runs, let a call take longer than a run after an answer may. Then the sweep begins it."""
     if rng.random() < 0.9:
         return workload
     return replace(workload, variables=workload.variables | {"AI_TIMEOUT_SECONDS": "28"})
 
 
 def slow(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
-    """Have calls take much longer than others in some runs, and clients end most of the tasks that they hold up."""
+    """In some runs, make some calls much slower than others. Clients end most of the tasks with such calls."""
     if not always and rng.random() >= 0.06:
         return workload
     tasks = tuple(_slow(spec, rng) if rng.random() < 0.7 else spec for spec in workload.tasks)
@@ -175,21 +175,21 @@ def _slow(spec: TaskSpec, rng: Random) -> TaskSpec:
 
 
 def placed(workload: Workload, rng: Random) -> Workload:
-    """Let objects work on one task at a time, or on two, in some runs."""
+    """In some runs, let objects work on one or two tasks at a time."""
     if rng.random() >= 0.06:
         return workload
     return replace(workload, variables=workload.variables | {"MAX_OBJECTS_AT_WORK": str(rng.choice((1, 2)))})
 
 
 def bearing(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
-    """Have tasks bear a model that is away in half of the runs; with `always` faults last until it is back."""
+    """Make tasks bear a model that is away in half of the runs. With `always` faults last until it is back."""
     if not always and rng.random() < 0.5:
         return workload
     return replace(workload, variables=workload.variables | {PATIENCE: "3600"}, sits_out=always)
 
 
 def _limited(workload: Workload, rng: Random) -> Workload:
-    """Give the tenants limits in some runs: of so many tasks at once, or of what two or three tasks have in a day."""
+    """In some runs, limit the tenants: to so many tasks at once, or to the characters of two or three tasks a day."""
     drawn = rng.random()
     if drawn < 0.1:
         return replace(workload, variables=workload.variables | {"MAX_TASKS_IN_FLIGHT": str(rng.choice((1, 2, 3)))})
@@ -199,19 +199,19 @@ def _limited(workload: Workload, rng: Random) -> Workload:
 
 
 def polled(workload: Workload, rng: Random) -> Workload:
-    """Have each client poll its task until it has ended."""
+    """Make each client poll its task until it has ended."""
     return replace(workload, tasks=tuple(replace(spec, polled=rng.choice((0.5, 3.0, 25.0))) for spec in workload.tasks))
 
 
 def followed(workload: Workload, rng: Random) -> Workload:
-    """Have clients follow tasks by their events in some runs."""
+    """In some runs, let clients follow tasks by their events."""
     if rng.random() >= 0.1:
         return workload
     return replace(workload, tasks=tuple(replace(spec, followed=rng.choice((0, 1, 1, 2))) for spec in workload.tasks))
 
 
 def metered(workload: Workload, rng: Random) -> Workload:
-    """Bind the limiter of requests in some runs, mostly with two tenants, and have clients ask more often."""
+    """In some runs, bind the limiter of requests, mostly with two tenants, and let clients send more requests."""
     if rng.random() >= 0.07:
         return workload
     tenants = rng.choice(((LOCAL,), TENANTS, TENANTS, TENANTS))
@@ -250,19 +250,19 @@ def _with_terms(spec: TaskSpec, rng: Random, share: float, tenants: tuple[str, .
 
 
 def _cancelled(spec: TaskSpec, rng: Random) -> TaskSpec:
-    """Have the client cancel early, and maybe go on."""
+    """Let the client cancel early, and perhaps retry."""
     at = rng.uniform(0, 8)
     then: list[tuple[float, Action]] = [(at + rng.uniform(0, 6), "retry")] if rng.random() < 0.5 else []
     return replace(spec, actions=tuple(sorted((*spec.actions, (at, "cancel"), *then))))
 
 
 def _deadline(rng: Random) -> float:
-    """From what is hardly enough for one call to what is always enough, seconds."""
+    """Draw from hardly enough for one call to always enough, seconds."""
     return rng.choice((1.0, rng.uniform(1, 5), rng.uniform(1, 15), rng.uniform(5, 60), 600.0))
 
 
 def _calls(spec: TaskSpec, rng: Random) -> int:
-    """From one call to ample."""
+    """Draw from one call to ample."""
     return rng.choice((1, rng.randint(1, spec.chunks), spec.chunks, spec.chunks + rng.randint(1, 3), 10 * spec.chunks))
 
 
