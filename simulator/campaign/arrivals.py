@@ -28,7 +28,7 @@ LATE_SECONDS = 600.0  # how long the last tasks may take
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """So many tasks a second for `seconds`, of `chunks` chunks each, on a database that takes `service_seconds` a call."""
+    """So many tasks a second for `seconds`, of `chunks` chunks, on a database that takes `service_seconds` a call."""
 
     rate: float
     service_seconds: float
