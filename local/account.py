@@ -1,4 +1,4 @@
-"""What an environment of wrangler.toml needs of an account, and what of that the account has."""
+"""What an environment of wrangler.toml needs of an account, and which parts of that the account has."""
 
 import json
 import os
@@ -27,12 +27,12 @@ class Needs:
 
     @property
     def flag(self) -> str:
-        """The flag that names the environment; wrangler asks for it once there are several."""
+        """The flag that names the environment. wrangler asks for it if there are several."""
         return f"--env={self.env}"
 
     @property
     def queue_check(self) -> dict[str, bool]:
-        """What `GET /api/async-status` says of the bindings if they are those of wrangler.toml."""
+        """What `GET /api/async-status` says about the bindings if they are those of wrangler.toml."""
         return {
             "hasAIQueue": "AI_QUEUE" in self.bindings,
             "hasAIDLQ": "AI_DLQ" in self.bindings,
@@ -42,7 +42,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the account has. `version` is the one that runs, None without a Worker."""
+    """What the account has. `version` is the running version, None without a Worker."""
 
     account: str
     version: str | None
@@ -51,7 +51,7 @@ class Found:
 
 
 def needs(root: Path, env: str) -> Needs:
-    """Read an environment. Raises `UsageError` for one that is not there."""
+    """Read an environment. Raises `UsageError` if it does not exist."""
     known = environments(root / "wrangler.toml")
     if env and env not in known:
         raise UsageError(f"unknown ENV={env}; there are {', '.join(known)} (leave it out for the top level)")
@@ -74,7 +74,7 @@ def needs(root: Path, env: str) -> Needs:
 
 
 def look(cloud: Cloud, wanted: Needs) -> Found:
-    """Ask the account what it has, and change nothing. Raises `Failed`."""
+    """Ask the account what it has. Changes nothing. Raises `Failed`."""
     account = _account(cloud, wanted)
     databases = parsed(need(cloud("d1", "list", "--json", wanted.flag), "Listing the databases"))
     version = live_version(cloud, wanted)
@@ -83,7 +83,7 @@ def look(cloud: Cloud, wanted: Needs) -> Found:
 
 
 def live_version(cloud: Cloud, wanted: Needs) -> str | None:
-    """Return the id of the version that runs, None if the account has no such Worker. Raises `Failed`."""
+    """Return the id of the running version, None if the account has no such Worker. Raises `Failed`."""
     answer = cloud("deployments", "list", "--json", wanted.flag)
     if answer.status != 0 and fix_for(answer.said).id == "no-worker":
         return None
@@ -100,14 +100,14 @@ def _has_queue(cloud: Cloud, name: str, wanted: Needs) -> bool:
 
 
 def _is_log_public() -> bool:
-    """Whether others may read what is printed. An account's name is by default its owner's address."""
+    """Whether others may read what is printed. By default an account's name is its owner's e-mail address."""
     return bool(os.environ.get("GITHUB_ACTIONS") or os.environ.get("CI"))
 
 
 def _account(cloud: Cloud, wanted: Needs) -> str:
-    """Return the name and id of the account that is meant; in a workflow the id alone. Raises `Failed`.
+    """Return the name and id of the account; in a workflow the id alone. Raises `Failed`.
 
-    A token may be allowed to deploy and not to list accounts. With an account named, that is no reason to stop.
+    A token may allow deployments but not the listing of accounts. If an account is named, that is no error.
     """
     answer = cloud("whoami", "--json")
     if answer.status != 0:

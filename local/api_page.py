@@ -6,7 +6,7 @@ from typing import Any
 from src.http.catalogue import document
 
 METHODS = ("post", "get", "delete")
-# Shown before the calls. A test runs the commands as they stand here; `…` stands for something left out.
+# Shown before the calls. A test runs the commands as they stand here; `…` stands for omitted text.
 EXAMPLE = r"""## An example
 
 Submit a text of two chunks, and wait for its end. The commands work as pasted against `make dev`; a deployment wants

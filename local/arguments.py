@@ -15,19 +15,19 @@ from typing import NoReturn
 DEFAULT_PORT = 8787
 DEFAULT_STATE = ".wrangler/state"
 CLOCKS = ("moving", "standing")
-CLOCK_VARIABLE = "ONCEOVER_LOCAL_CLOCK"  # what the clock is without the flag; for the tests
+CLOCK_VARIABLE = "ONCEOVER_LOCAL_CLOCK"  # the clock without the flag; for the tests
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class UsageError(Exception):
-    """The command cannot be run as it was given; the message is one line for the user."""
+    """The command cannot run with these arguments. The message is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class DevOptions:
-    """What `make dev` was asked for.
+    """The options of `make dev`.
 
-    `env` None is the top level; `cron_every_seconds` None is the schedule; `limits` None is what the environment has.
+    `env` None is the top level; `cron_every_seconds` None is the schedule; `limits` None is the environment's default.
     """
 
     project: Path
@@ -41,10 +41,10 @@ class DevOptions:
 
 
 class Parser(argparse.ArgumentParser):
-    """Argparse with our kind of error."""
+    """Argparse with our own kind of error."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise `UsageError` instead of printing the usage and leaving."""
+        """Raise `UsageError` instead of printing the usage and exiting."""
         raise UsageError(message.removeprefix("argument "))
 
 
@@ -132,7 +132,7 @@ def _parser() -> Parser:
         default=_default_clock(),
         help="moving (the default), or standing: it stands still while code runs, as Cloudflare's does",
     )
-    # For the tests of the runtime itself: another folder with wrangler.toml, src/ and migrations/.
+    # For the tests of the runtime: another folder with wrangler.toml, src/ and migrations/.
     parser.add_argument("--project", type=Path, help=argparse.SUPPRESS)
     return parser
 
@@ -157,7 +157,7 @@ def check_environment(env: str | None, project: Path) -> None:
 
 
 def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
-    """Raise `UsageError` for the first word that the parser does not know, with the flag that comes closest."""
+    """Raise `UsageError` for the first unknown word, naming the closest flag."""
     known = [flag for action in parser._actions for flag in action.option_strings if flag != "--project"]  # noqa: SLF001 - argparse has no public list
     for word in unknown:
         flag = word.partition("=")[0]
@@ -168,7 +168,7 @@ def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> N
 
 
 def parse(arguments: Sequence[str], root: Path) -> DevOptions:
-    """Read the command line. Raises `UsageError`; exits on `--help`."""
+    """Read the command line. Raises `UsageError`. Exits on `--help`."""
     parser = _parser()
     found, unknown = parser.parse_known_args(arguments)
     refuse_unknown(parser, unknown)
@@ -187,12 +187,12 @@ def parse(arguments: Sequence[str], root: Path) -> DevOptions:
 
 
 def stopped() -> int:
-    """Say that Ctrl-C or Ctrl-D ended the command, and how to go on. Returns the exit status."""
+    """Say that Ctrl-C or Ctrl-D ended the command, and how to continue. Returns the exit status."""
     print("\nStopped. Run the same command again: it goes on.", file=sys.stderr)
     return 130
 
 
 def fail(message: str) -> NoReturn:
-    """Print one line and leave with status 2."""
+    """Print one line and exit with status 2."""
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(2)

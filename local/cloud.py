@@ -1,4 +1,4 @@
-"""Runs wrangler against the account, and finds what to do in what it says when it fails."""
+"""Runs wrangler against the account, and finds the fix in its output when it fails."""
 
 import os
 import re
@@ -12,17 +12,17 @@ from .node import ROOT, wrangler
 
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1", "FORCE_COLOR": "0"}
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-# What wrangler says around an error and nobody needs: its banner, its log file, offers that do not fit a deployment.
+# Parts of wrangler's errors that nobody needs: its banner, its log file, offers that do not fit a deployment.
 _NOISE = re.compile(r"^(?: ⛅️ wrangler|─+$|🪵|Resource location:|\s*To continue without logging in)", re.ASCII)
-# Of what it says while it runs, its tables, too: the 325 modules of the upload, and all migrations after each one. What
-# has one column, or failed, is shown.
+# These tables are hidden while it runs, too: the 325 modules of the upload, and all migrations after each one. Tables
+# with one column, and failed migrations, are shown.
 _UNSEEN = re.compile(rf"{_NOISE.pattern}|^[┌├└]|^🌀 (?:Executing|To execute)|^│(?!.*❌).*│.*│$")
 _SAID_MOST = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call of wrangler came to: its exit status, its standard output, and all that it said."""
+    """The result of a wrangler call: its exit status, its standard output, and all its output."""
 
     status: int
     out: str
@@ -30,14 +30,14 @@ class Answer:
 
 
 class Cloud(Protocol):
-    """Runs wrangler. Tests put a stand-in here, which keeps an account's state."""
+    """Runs wrangler. Tests use a stand-in here, which keeps an account's state."""
 
     def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> Answer:
-        """Run one command. `told` goes to its standard input; `is_shown` prints what it says while it runs."""
+        """Run one command. `told` goes to its standard input; `is_shown` prints its output while it runs."""
 
 
 class Failed(Exception):
-    """A step cannot be done. `fix` says what the user does about it."""
+    """A step cannot be done. `fix` says what the user can do."""
 
     def __init__(self, what: str, fix: Fix) -> None:
         super().__init__(what)
@@ -45,7 +45,7 @@ class Failed(Exception):
 
 
 def run(*arguments: str, told: str | None = None, is_shown: bool = False) -> Answer:
-    """Run the wrangler that npm installed, never interactively, so that it asks nothing and rewrites no file.
+    """Run the wrangler that npm installed. It never runs interactively, so it asks nothing and rewrites no file.
 
     Raises `NodeMissing`.
     """
@@ -73,25 +73,25 @@ def run(*arguments: str, told: str | None = None, is_shown: bool = False) -> Ans
 
 
 def plain(text: str) -> str:
-    """Take the colours out: wrangler's errors have them, whatever it is told."""
+    """Remove the colours. wrangler's errors have them in spite of all settings."""
     return _COLOUR.sub("", text)
 
 
 def told_by(said: str) -> str:
-    """Return what an error says, without what wrangler says around it."""
+    """Return the text of an error without wrangler's additions."""
     lines = [line.rstrip() for line in said.splitlines() if not _NOISE.match(line)]
     return re.sub(r"\n{2,}", "\n", "\n".join(lines)).strip()[-_SAID_MOST:]
 
 
 def need(answer: Answer, doing: str) -> Answer:
-    """Return an answer that is one. Raises `Failed`, with the fix, for a call that failed."""
+    """Return the answer of a successful call. Raises `Failed`, with the fix, for one that failed."""
     if answer.status == 0:
         return answer
     raise Failed(f"{doing} failed. wrangler said:\n{told_by(answer.said)}", fix_for(answer.said))
 
 
 def report(failed: Failed) -> None:
-    """Print what failed and what to do, in the form in which docs/troubleshooting.md lists it."""
+    """Print what failed and what to do, in the same form as docs/troubleshooting.md."""
     sys.stdout.flush()
     print(f"error: {failed}", file=sys.stderr)
     print(f"fix ({failed.fix.id}): {failed.fix.text}", file=sys.stderr)

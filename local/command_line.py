@@ -1,7 +1,7 @@
-"""Puts `onceover` into the clone's .venv, so that what runs is the clone's own `cli/`, as it stands.
+"""Puts `onceover` into the clone's .venv, so that it always runs the clone's own `cli/`.
 
-Run by `install.py` with the interpreter of that .venv. It is an editable installation without a build: for one, pip
-would fetch a build backend of which no file of requirements has the digest. What `cli/` needs is in
+`install.py` runs this with the interpreter of that .venv. It is an editable installation without a build. For a build,
+pip would fetch a build backend whose digest no requirements file has. The requirements of `cli/` are in
 requirements/dev.txt.
 """
 
@@ -11,14 +11,15 @@ import sysconfig
 from pathlib import Path
 
 CLI = Path(__file__).resolve().parent.parent / "cli"
-# By a shell, as no first line may hold a path with spaces; -P keeps what lies in the user's folder from being imported.
+# A shell starts it, since the first line may not contain a path with spaces. -P prevents imports from the user's
+# folder.
 _LAUNCHER = """#!/bin/sh
 exec {python} -P -m onceover_cli "$@"
 """
 
 
 def install(scripts: Path, packages: Path) -> Path:
-    """Write the launcher into `scripts`, and into `packages` where the package is. Returns the launcher."""
+    """Write the launcher into `scripts`, and the package's path into `packages`. Returns the launcher."""
     (packages / "onceover_cli.pth").write_text(f"{CLI}\n", "utf-8")
     launcher = scripts / "onceover"
     launcher.write_text(_LAUNCHER.format(python=shlex.quote(sys.executable)), "utf-8")

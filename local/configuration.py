@@ -1,7 +1,7 @@
-"""What `make dev` says of its variables before it is ready: faults, warnings, and what will run.
+"""What `make dev` says about its variables before it is ready: faults, warnings, and what will run.
 
 The host (settings.mjs) starts this in the project's folder, at each start and each reload, and sends what it has read.
-The Worker's own parser judges the values, so that there is one list of variables and of what they take.
+The Worker's own parser judges the values, so there is only one list of variables and allowed values.
 """
 
 import difflib
@@ -29,7 +29,7 @@ _VERY_CLOSE = 0.85
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the host has read: variables as the Worker will see them, those of --var, bindings, and where state lives.
+    """What the host has read: the Worker's variables, those of --var, bindings, and where state lies.
 
     `unreadable` says why the file of secrets could not be read, if so.
     """
@@ -55,7 +55,7 @@ def examine(host: Host, file: SecretsFile | None) -> Findings:
     """Judge all variables at once."""
     reading = Reading(host.variables.get)
     banner = []
-    with suppress(ConfigurationFaults):  # `reading` holds them
+    with suppress(ConfigurationFaults):  # `reading` has the faults
         banner = _banner(load(reading), host)
     if host.variables.get("AI_PROVIDER") == "workers-ai" and "AI" not in host.bindings:
         reading.refuse("AI_PROVIDER", _NO_WORKERS_AI)
@@ -68,7 +68,7 @@ def examine(host: Host, file: SecretsFile | None) -> Findings:
 
 
 def _source(name: str, host: Host, file: SecretsFile | None) -> str:
-    """Say where a variable's value comes from; nothing for one that is not set."""
+    """Say where a variable's value comes from. Empty if it is not set."""
     if name in host.flags:
         return " (--var)"
     if file is not None and name in file.names:
@@ -77,11 +77,11 @@ def _source(name: str, host: Host, file: SecretsFile | None) -> str:
 
 
 def _warnings(known: set[str], host: Host, file: SecretsFile | None) -> Iterator[str]:
-    """Name what is set and never read."""
+    """Name variables that are set but never read."""
     for name in host.variables:
         if name in known or name.startswith(_OF_TOOLS):
             continue
-        # A .env may be there for other programs, too.
+        # A .env may also be meant for other programs.
         is_shared = file is not None and file.is_shared and name in file.names and name not in host.flags
         cutoff = _VERY_CLOSE if is_shared else _CLOSE
         close = difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=cutoff)
@@ -97,7 +97,7 @@ def _warnings(known: set[str], host: Host, file: SecretsFile | None) -> Iterator
 
 
 def _banner(settings: Settings, host: Host) -> list[str]:
-    """Say what will run, a line for each thing that people get wrong."""
+    """Say what will run: one line for each setting that people often get wrong."""
     keys = "on, each request needs one: `make key`" if settings.require_keys else "off, everybody is the tenant local"
     most = (
         (settings.tasks_in_flight_most, "tasks in flight a tenant"),
@@ -127,7 +127,7 @@ def _provider(settings: Settings) -> str:
 
 
 def _route(bindings: Sequence[str]) -> Route:
-    """The route that a new task takes, as `composition` chooses it."""
+    """The route of a new task, as `composition` chooses it."""
     if "AI_QUEUE" in bindings:
         return Route.QUEUE
     return Route.DURABLE_OBJECT if "AI_PROCESSOR" in bindings else Route.DIRECT

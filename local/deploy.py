@@ -1,6 +1,6 @@
-"""`make deploy`: what the account lacks is created, the migrations are applied, the Worker is deployed and tried.
+"""`make deploy`: creates what the account lacks, applies the migrations, deploys the Worker and tries it.
 
-Each step looks first, or may be done twice, so that a run which was stopped anywhere is repeated as it was.
+Each step checks first, or may be done twice. So a run that stopped anywhere can simply be repeated.
 """
 
 import re
@@ -21,7 +21,7 @@ _THERE = re.compile(r"already exists|already taken|\[code: (?:7502|11009)\]", re
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A command for wrangler, and what it does. `creates`: somebody else may have been quicker, which is as good."""
+    """A command for wrangler, and what it does. `creates`: if another user created the thing first, that is fine."""
 
     label: str
     command: tuple[str, ...]
@@ -30,7 +30,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What was asked for. `replace`: a Worker without its database is ours all the same."""
+    """What was asked for. `replace`: treat a Worker without its database as ours."""
 
     dry_run: bool = False
     replace: bool = False
@@ -41,7 +41,7 @@ def _say(line: str) -> None:
 
 
 def steps(wanted: Needs, found: Found) -> Iterator[Step]:
-    """Plan what is to be done, in its order: the Worker comes last, when all that it needs is there."""
+    """Plan the steps in order. The Worker comes last, when everything that it needs is there."""
     if not found.has_database:
         yield Step(
             f"Creating the database {wanted.database}", ("d1", "create", wanted.database, wanted.flag), creates=True
@@ -55,12 +55,12 @@ def steps(wanted: Needs, found: Found) -> Iterator[Step]:
 
 
 def shown(command: tuple[str, ...]) -> str:
-    """Write a command of wrangler as a user would type it."""
+    """Write a wrangler command as a user would type it."""
     return shlex.join(("npx", "wrangler", *command))
 
 
 def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[str], None] = _say) -> str | None:
-    """Do all of it. Returns the URL of the deployment, None if it has none or nothing was done.
+    """Do all steps. Returns the deployment's URL; None if it has none or nothing was done.
 
     Raises `Failed`, and `UsageError` for a database from before the first migration.
     """
@@ -104,7 +104,7 @@ def _describe(wanted: Needs, found: Found, say: Callable[[str], None]) -> None:
 
 
 def _tried(cloud: Cloud, wanted: Needs, say: Callable[[str], None]) -> None:
-    """Build the upload, which needs no account, so that a dry run finds what is wrong with it."""
+    """Build the upload. This needs no account, so a dry run finds what is wrong with it."""
     need(cloud("deploy", "--dry-run", wanted.flag), "Building the upload")
     say("The upload can be built. Nothing was changed: this was a dry run.")
 

@@ -1,4 +1,4 @@
-"""Whether the Worker that was just deployed answers as its environment says that it should."""
+"""Checks that the newly deployed Worker answers as its environment requires."""
 
 import json
 import os
@@ -15,14 +15,15 @@ from typing import Any
 from .account import Needs
 from .node import ROOT
 
-# A new workers.dev name has a certificate after about a minute, and a new version is everywhere within seconds.
+# A new workers.dev name gets its certificate after about a minute. A new version is everywhere within seconds.
 SECONDS_MOST = 150.0
 _PAUSE_SECONDS = 3.0
-# So many good answers in a row, a pause apart: a single one may still be the version before, which is bound alike.
+# The check needs so many good answers in a row, with pauses. One alone may come from the old version, whose bindings
+# are the same.
 GOOD_IN_A_ROW = 5
 _ANSWER_SECONDS = 20.0
-# Cloudflare refuses an upload whose import takes more CPU than this. It measures on machines that differ, so a figure
-# close to the limit may pass today and be refused tomorrow.
+# Cloudflare refuses an upload whose import takes more CPU time than this. Its machines differ, so a figure close to the
+# limit may pass today and be refused tomorrow.
 STARTUP_MS_MOST = 1_000
 STARTUP_MS_WARNED = 700
 _STARTUP = re.compile(r"^Worker Startup Time: (\d+) ms", re.MULTILINE)
@@ -30,7 +31,7 @@ _STARTUP = re.compile(r"^Worker Startup Time: (\d+) ms", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a request: status 0 if nothing did, `body` as far as it is a JSON object."""
+    """The result of a request: status 0 if no answer came; `body` if it is a JSON object."""
 
     status: int
     body: Mapping[str, Any]
@@ -39,7 +40,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """The world that is asked. Tests have one of their own."""
+    """Access to the web. Tests have one of their own."""
 
     get: Callable[[str], Reply]
     now: Callable[[], float]
@@ -47,7 +48,7 @@ class Web:
 
 
 def get(url: str) -> Reply:
-    """Ask once, with no more than http and https."""
+    """Send one GET request, over http or https only."""
     request = urllib.request.Request(url, headers={"User-Agent": "onceover-deploy"})  # noqa: S310 - wrangler printed it
     try:
         with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310
@@ -68,7 +69,7 @@ WEB = Web(get, time.monotonic, time.sleep)
 
 
 def status_fault(reply: Reply, wanted: Needs) -> str | None:
-    """Say what is wrong with an answer of `/api/async-status`, or None."""
+    """Return what is wrong with an answer of `/api/async-status`, or None."""
     if reply.status == 0:
         return f"no answer: {reply.text}"
     if reply.body.get("code") == "bad_configuration" or reply.body.get("status") == "unhealthy":
@@ -82,7 +83,7 @@ def status_fault(reply: Reply, wanted: Needs) -> str | None:
 
 
 def _settled(web: Web, url: str, wanted: Needs, say: Callable[[str], None], good_in_a_row: int) -> str | None:
-    """Ask until so many answers in a row are good. Returns what is wrong if that never comes."""
+    """Ask until so many answers in a row are good. Returns what is wrong if that does not happen in time."""
     end, good = web.now() + SECONDS_MOST, 0
     told: str | None = None
     while True:
@@ -101,7 +102,7 @@ def _settled(web: Web, url: str, wanted: Needs, say: Callable[[str], None], good
 def verify(
     web: Web, url: str, wanted: Needs, say: Callable[[str], None], good_in_a_row: int = GOOD_IN_A_ROW
 ) -> str | None:
-    """Ask the deployed Worker until it answers as it should. Returns what is wrong if that never comes."""
+    """Ask the deployed Worker until it answers as it should. Returns what is wrong if it does not in time."""
     fault = _settled(web, url, wanted, say, good_in_a_row)
     if fault is not None:
         return fault
@@ -117,7 +118,7 @@ def verify(
 
 
 def startup(said: str) -> list[str]:
-    """Return what to print of the start-up time that `wrangler deploy` named. Empty if it named none."""
+    """Return what to print about the start-up time that `wrangler deploy` reported. Empty if it reported none."""
     found = _STARTUP.search(said)
     if found is None:
         return []
@@ -132,22 +133,22 @@ def startup(said: str) -> list[str]:
 
 
 def has_key() -> bool:
-    """Whether a key was given, without which no task can be submitted."""
+    """Whether a key was given. Without one no task can be submitted."""
     return bool(os.environ.get("ONCEOVER_KEY", "").strip())
 
 
 def _trial(url: str, env: str) -> list[str]:
-    """Return the command that does a small task in the deployment."""
+    """Return the command that runs a small task in the deployment."""
     return [".venv/bin/onceover", "doctor", url, "--env", env, "--task"]
 
 
 def doctor_command(url: str, env: str) -> str:
-    """Return the command that has another look at the deployment, as a user of the clone types it."""
+    """Return the command that checks the deployment again, as a user of the clone types it."""
     return shlex.join(_trial(url, env)[:-1])
 
 
 def trial_offer(url: str, env: str) -> list[str]:
-    """Return what to print where no task was done: the command that does one, and what it costs."""
+    """Return what to print if no task was run: the command that runs one, and its cost."""
     if has_key():
         return []
     return [
@@ -160,8 +161,8 @@ def trial_offer(url: str, env: str) -> list[str]:
 def doctor(url: str, env: str) -> int | None:
     """Run the command line's `doctor` on the deployment if it is installed. Returns its status, or None.
 
-    Only what a deployment can break is a fault there. The task of `--task` costs a model call and needs a key, so it
-    is done only where a key was given.
+    Only what a deployment can break counts as a fault. The task of `--task` costs a model call and needs a key, so it
+    runs only if a key was given.
     """
     program, *arguments = _trial(url, env)
     if not (ROOT / program).exists():

@@ -84,7 +84,7 @@ def version(env: str, arguments: Sequence[str]) -> int:
 
 
 def rollback(env: str, arguments: Sequence[str]) -> int:
-    """Go back to a version, if another one runs. Without one there is nothing to go back to."""
+    """Go back to a version if another one runs. Does nothing without a version."""
     wanted = needs(ROOT, env)
     if not arguments or not arguments[0]:
         print("There is no version to go back to: this was the first deployment.")

@@ -1,7 +1,7 @@
 """`make dev`: serve the Worker on the real runtime until Ctrl-C.
 
-The work is done by host.mjs under Node.js. Its standard input is a pipe from this process, held open for as
-long as the server is wanted: however this process ends, the pipe closes and the host stops.
+host.mjs does the work under Node.js. Its standard input is a pipe from this process, which stays open as long as the
+server is wanted. However this process ends, the pipe closes and the host stops.
 """
 
 import json
@@ -25,7 +25,7 @@ _STOP_SECONDS = 5
 
 
 def _check_port(port: int) -> None:
-    """Refuse a taken port before anything is started. The host checks again when it listens."""
+    """Refuse a port in use before anything is started. The host checks again when it listens."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -52,12 +52,12 @@ def _request(options: DevOptions) -> bytes:
 
 
 def serve(options: DevOptions, lock: int) -> int:
-    """Run the host until it ends or a signal asks for it. It inherits `lock`. Returns the exit status."""
+    """Run the host until it ends or a signal stops it. It inherits `lock`. Returns the exit status."""
     command = [str(find_node()), "--disable-warning=ExperimentalWarning", str(ROOT / "local" / "host.mjs")]
-    clear_residue(options.persist_to)  # what the last runtime left, if it was killed
+    clear_residue(options.persist_to)  # left by the last runtime, if it was killed
     adopt_orphans()
     reading, writing = os.pipe()
-    compiled = {"NODE_COMPILE_CACHE": str(ROOT / ".build" / "node")}  # a fifth less of Node.js's start
+    compiled = {"NODE_COMPILE_CACHE": str(ROOT / ".build" / "node")}  # saves a fifth of Node.js's start
     host = subprocess.Popen(
         command, stdin=reading, cwd=options.project, pass_fds=(lock,), env={**compiled, **os.environ}
     )
@@ -89,7 +89,7 @@ def serve(options: DevOptions, lock: int) -> int:
 
 
 def _say_stopped(options: DevOptions) -> None:
-    """Print the last line. Who read the output may be gone: that is no error."""
+    """Print the last line. If the reader of the output is gone, that is no error."""
     try:
         where = options.persist_to.relative_to(options.project)
     except ValueError:
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
             return serve(options, lock)
     except (UsageError, NodeMissing) as error:
         fail(str(error))
-    except KeyboardInterrupt:  # before the handler of serve() was there
+    except KeyboardInterrupt:  # before serve() had set its handler
         return 0
 
 

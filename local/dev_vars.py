@@ -1,7 +1,7 @@
-"""The file of local variables: which one wrangler reads, and the lines of it that it passes over in silence.
+"""The file of local variables: which one wrangler reads, and which lines wrangler silently ignores.
 
-wrangler reads the values, with dotenv. This looks at the same lines with dotenv's own expression, and at the values
-for `make secrets` alone.
+wrangler reads the values, with dotenv. This module reads the same lines with dotenv's own expression. Only `make
+secrets` uses the values.
 """
 
 import re
@@ -22,7 +22,7 @@ _TAKES = "must be NAME=value, empty, or a comment that begins with #"
 
 @dataclass(frozen=True, slots=True)
 class SecretsFile:
-    """The text of a `.dev.vars` or `.env`. `is_shared`: it may hold variables of other programs."""
+    """The text of a `.dev.vars` or `.env`. `is_shared`: it may also have variables of other programs."""
 
     name: str
     text: str
@@ -34,7 +34,7 @@ class SecretsFile:
         return {match["name"] for match in _LINE.finditer(self.text)}
 
     def faults(self) -> list[str]:
-        """Name the lines that set no variable though they look as if they should. Values are never repeated."""
+        """Name the lines that look like assignments but set no variable. Values are never repeated."""
         faults: list[tuple[int, str]] = []
         rest = self.text
         for match in _LINE.finditer(self.text):
@@ -53,7 +53,7 @@ class SecretsFile:
 
 
 def assignments(text: str) -> dict[str, str]:
-    """Return names and values as dotenv reads them; of a name that stands twice, the last value."""
+    """Return names and values as dotenv reads them. If a name stands twice, its last value counts."""
     found = {}
     for match in _LINE.finditer(text):
         value = (match["value"] or "").strip()
@@ -66,9 +66,9 @@ def assignments(text: str) -> dict[str, str]:
 
 
 def find(project: Path, env: str | None) -> SecretsFile | None:
-    """Read the file that wrangler reads for this environment; None if there is none or it cannot be read.
+    """Read the file that wrangler reads for this environment. None if it is missing or cannot be read.
 
-    The host says why it cannot. Of the files that may take the place of `.dev.vars`, the first one stands for all.
+    The host says why it cannot be read. If several files could replace `.dev.vars`, the first one is returned.
     """
     own = [f".dev.vars.{env}"] if env else []
     for name in (*own, ".dev.vars", ".env"):

@@ -1,4 +1,4 @@
-"""`make docs`: regenerate what is generated in `docs/`. With `--check`, only say whether it is current.
+"""`make docs`: regenerate the generated parts of `docs/`. With `--check`, only say whether they are current.
 
 Two parts are made from the code: the page of the HTTP API, and the diagram of the state machine.
 """
@@ -21,11 +21,11 @@ _MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.DOTALL | re.MULTILINE)
 
 
 class DiagramMissing(Exception):
-    """A document has no place for its diagram, or more than one; the message is one line for the user."""
+    """A document does not have exactly one place for its diagram. The message is one line for the user."""
 
 
 def with_diagram(text: str) -> str:
-    """Return a document with the diagram of the state machine in its one mermaid block. Raises `DiagramMissing`."""
+    """Return a document with the state machine's diagram in its one mermaid block. Raises `DiagramMissing`."""
     blocks = _MERMAID.findall(text)
     if len(blocks) != 1:
         raise DiagramMissing(f"{STATE_MACHINE} must have one mermaid block, and has {len(blocks)}")
@@ -33,7 +33,7 @@ def with_diagram(text: str) -> str:
 
 
 def generated(root: Path) -> dict[Path, str]:
-    """Return what each document must hold, by its path below `root`. Raises `DiagramMissing`."""
+    """Return the expected text of each document, by its path below `root`. Raises `DiagramMissing`."""
     return {
         API: api_page.page(),
         STATE_MACHINE: with_diagram((root / STATE_MACHINE).read_text(encoding="utf-8")),
@@ -41,7 +41,7 @@ def generated(root: Path) -> dict[Path, str]:
 
 
 def outdated(root: Path) -> dict[Path, str]:
-    """Return the documents that differ from what they must hold, with that text. Raises `DiagramMissing`."""
+    """Return the documents that differ from their expected text, with that text. Raises `DiagramMissing`."""
     return {path: text for path, text in generated(root).items() if _read(root / path) != text}
 
 
@@ -50,7 +50,7 @@ def _read(path: Path) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Write the documents that are not current, or list them. Returns the exit status: 1 if `--check` found one."""
+    """Write the documents that are not current, or list them. The exit status is 1 if `--check` found one."""
     parser = argparse.ArgumentParser(prog="python -m local.docs", description="Regenerate the generated documents.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a document is not current")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Finds what to do about a failure, by what wrangler says. The table is fixes.toml."""
+"""Finds the fix for a failure from wrangler's output. The table is fixes.toml."""
 
 import re
 import tomllib
@@ -10,7 +10,7 @@ RUN_AGAIN = "Then run the same command again: it goes on where it stopped."
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """One kind of failure. `id` is stable; `pattern` is None where our own code finds the failure."""
+    """One kind of failure. `id` is stable; `pattern` is None if our own code detects the failure."""
 
     id: str
     pattern: re.Pattern[str] | None
@@ -30,9 +30,9 @@ FIXES = _read()
 
 
 def fix_for(said: str) -> Fix:
-    """Return the fix of what wrangler said, that of `unknown` if nobody has listed it.
+    """Return the fix for wrangler's output, or that of `unknown`.
 
-    Warnings stand before the error and are no cause: in ENV=direct wrangler warns of wrangler.toml each time.
+    Warnings stand before the error and are not its cause: in ENV=direct wrangler always warns about wrangler.toml.
     """
     _, mark, error = said.partition("[ERROR]")
     said = error if mark else said

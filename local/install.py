@@ -1,10 +1,10 @@
 """Installs what the other commands need: .venv, node_modules, python_modules and the Pyodide bundle for workerd.
 
-`RUN` is what serving and deploying need. `DEV`, with `--dev`, is that and what tests and checks need. A folder that
-holds all of `DEV` serves for `RUN` too, and is left as it is.
+`RUN` is what serving and deploying need. `DEV`, with `--dev`, adds what tests and checks need. A folder that has all of
+`DEV` also serves for `RUN` and is left unchanged.
 
-Runs before anything is installed, so it imports nothing but the standard library. Each part is keyed on the
-digest of its lock file; when that is unchanged and the folder is there, nothing is done.
+This runs before anything is installed, so it imports only the standard library. Each part is keyed on the digest of its
+lock file: if the digest is unchanged and the folder is there, nothing is done.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ from .node import ROOT, NodeMissing
 STAMPS = ROOT / ".build" / "installed"
 VENV = ROOT / ".venv"
 _SAID_MOST = 4_000
-_QUIET_REPORT_SECONDS = 5  # between progress lines where there is no terminal to redraw
+_QUIET_REPORT_SECONDS = 5  # between progress lines, where no terminal can redraw them
 
-# What the hosted interpreter takes: CPython 3.14 in WebAssembly (Pyodide 314).
+# What the hosted interpreter accepts: CPython 3.14 in WebAssembly (Pyodide 314).
 _WORKER_PLATFORM = (
     *("--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.14"),
     *("--abi", "cp314", "--abi", "none"),
@@ -34,19 +34,19 @@ _WORKER_PLATFORM = (
 
 
 class InstallError(Exception):
-    """A part cannot be installed; the message is for the user."""
+    """A part cannot be installed. The message is for the user."""
 
 
 class Interrupted(Exception):
-    """Ctrl-C while a part was being installed; the message is the part's label."""
+    """Ctrl-C while a part was being installed. The message is the part's label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One folder or file, the lock file that decides what is in it, and how to fill it.
+    """One folder or file, the lock file that decides its contents, and the commands that fill it.
 
-    `whole` is set where only what running needs is installed: the lock file of all that the folder may hold.
-    `holds` is set on the other part of the same folder: the part whose packages are among its own.
+    `whole` is set on a part with only what running needs: it is the lock file of everything that the folder may have.
+    `holds` is set on the other part of the same folder: it is the smaller part, whose packages it includes.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class Part:
 
 
 def pip(*arguments: str, venv: Path = VENV) -> list[str]:
-    """Return a command of pip's in `venv` that takes only what a lock file has a digest of."""
+    """Return a pip command in `venv` that accepts only packages whose digest is in a lock file."""
     quiet = ("--quiet", "--disable-pip-version-check", "--no-input")
     return [str(venv / "bin" / "python"), "-m", "pip", "install", *quiet, "--require-hashes", *arguments]
 
@@ -139,7 +139,7 @@ def _digest(lock: Path) -> str:
 
 
 def _mark(part: Part) -> str:
-    """Return the line by which a stamp says that the part is installed."""
+    """Return the line with which a stamp says that the part is installed."""
     return f"{_digest(part.lock)} run" if part.whole else _digest(part.lock)
 
 
@@ -148,8 +148,8 @@ def _stamp(part: Part) -> Path:
 
 
 def is_current(part: Part) -> bool:
-    """Whether a part is there, as its lock file has it, alone or among all that its folder may hold."""
-    # A .venv leads to the Python that made it, which is not there any more, or is not there in a container.
+    """Whether a part is there as its lock file says, alone or within everything that its folder may have."""
+    # A .venv links to the Python that made it. That Python may be gone, or missing in a container.
     proof = VENV / "bin" / "python" if part.folder == VENV else part.folder
     if not proof.exists() or not _stamp(part).is_file():
         return False
@@ -158,9 +158,9 @@ def is_current(part: Part) -> bool:
 
 
 def _show_progress(label: str, done: threading.Event) -> None:
-    """Say what is going on and for how long: redrawn on a terminal, a line now and then elsewhere.
+    """Show what is being done and for how long: redrawn on a terminal, elsewhere a line from time to time.
 
-    On standard error: the output of some commands is what they make, `KEY=$(make -s key)`.
+    It uses standard error, since some commands' output is their result: `KEY=$(make -s key)`.
     """
     started = time.monotonic()
     if not sys.stderr.isatty():
@@ -171,7 +171,7 @@ def _show_progress(label: str, done: threading.Event) -> None:
     for spinner in itertools.cycle("|/-\\"):
         _say(f"\r{spinner} Installing {label}, {time.monotonic() - started:.0f} s ", end="")
         if done.wait(0.2):
-            _say("\r\033[K", end="")  # what has come of it is said by whoever knows
+            _say("\r\033[K", end="")  # the caller reports the result
             return
 
 
@@ -181,7 +181,7 @@ def _say(text: str, end: str = "\n") -> None:
 
 def _install(part: Part) -> None:
     stamp = _stamp(part)
-    stamp.unlink(missing_ok=True)  # from here on, until all is done, the part counts as missing
+    stamp.unlink(missing_ok=True)  # from here on the part counts as missing until all is done
     commands = part.commands()
     started = time.monotonic()
     done = threading.Event()
@@ -206,12 +206,12 @@ def _install(part: Part) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Install what the commands need, with `--dev` what tests and checks need too. Returns the exit status."""
+    """Install what the commands need, and with `--dev` what tests and checks need. Returns the exit status."""
     return fill(DEV if "--dev" in arguments else RUN)
 
 
 def fill(parts: Sequence[Part]) -> int:
-    """Install what is missing or out of date. Returns the exit status, and says what went wrong."""
+    """Install what is missing or out of date. Returns the exit status and reports errors."""
     try:
         for part in parts:
             if not is_current(part):

@@ -1,7 +1,7 @@
 """`make key`: make an API key, write its digest into D1, show the key once.
 
-wrangler does the writing: locally into the very files that `make dev` uses, which may be running (SQLite locks them),
-remotely over the account's API. The key itself leaves this process on standard output alone.
+wrangler does the writing. Locally it writes the files that `make dev` uses, even while that runs (SQLite locks them).
+Remotely it uses the account's API. The key itself leaves this process only on standard output.
 """
 
 import json
@@ -27,7 +27,7 @@ from .node import ROOT, NodeMissing, wrangler
 
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1"}
 _SAID_MOST = 2_000
-# How often wrangler is asked while a running server writes at the same moment: each time it takes seconds to start.
+# How often wrangler is tried while a running server writes at the same moment. Each try takes seconds to start.
 _BUSY_TRIES_MOST = 5
 _BUSY = "SQLITE_BUSY"
 
@@ -35,7 +35,7 @@ _PARAMETER = re.compile(r"\?([0-9]+)")
 
 
 def literal(value: str | int | float | None) -> str:
-    """Write a value as SQL. Text goes in as hexadecimal, which has no character that means anything to SQL."""
+    """Write a value as SQL. Text becomes hexadecimal, which has no character with a meaning in SQL."""
     match value:
         case None:
             return "NULL"
@@ -51,7 +51,7 @@ def with_values(bound: BoundStatement) -> str:
 
 
 def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
-    """Write the statements that insert a key; the last one returns its row, or none if the tenant has too many."""
+    """Write the statements that insert a key. The last one returns its row, or none if the tenant has too many keys."""
     statements = (
         DELETE_EXPIRED_KEYS.bind(tenant=options.tenant),
         INSERT_KEY.bind(
@@ -70,9 +70,9 @@ def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
 
 
 def _run(options: KeyOptions, *command: str) -> str:
-    """Run `wrangler d1 …` on the database that is meant. Returns what it printed; raises `UsageError` if it fails.
+    """Run `wrangler d1 …` on the database. Returns its output. Raises `UsageError` if it fails.
 
-    What is run must be safe to run twice: it is run again where a local server had the database for itself.
+    The command must be safe to run twice: it is repeated if a local server had locked the database.
     """
     place = ["--remote"] if options.persist_to is None else ["--local", "--persist-to", str(options.persist_to)]
     said = ""
@@ -103,7 +103,7 @@ def _run(options: KeyOptions, *command: str) -> str:
 
 
 def write(options: KeyOptions, key_id: str, key_digest: str) -> None:
-    """Write a key, after the migrations where the database is a local one. Raises `UsageError`."""
+    """Write a key. A local database gets its migrations first. Raises `UsageError`."""
     if options.persist_to is not None:
         refuse_former_state(options.persist_to)
         _run(options, "migrations", "apply", "DB")
@@ -119,7 +119,7 @@ def write(options: KeyOptions, key_id: str, key_digest: str) -> None:
 
 
 def show(options: KeyOptions, key_id: str, text: str) -> None:
-    """Print the key, alone on standard output, and about it on standard error."""
+    """Print only the key on standard output, and facts about it on standard error."""
     place = (
         "the deployed Worker's database" if options.persist_to is None else f"the local database, {options.persist_to}"
     )
@@ -140,7 +140,7 @@ def show(options: KeyOptions, key_id: str, text: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Parse, make, write, show."""
+    """Parse the command line, make the key, write and show it."""
     try:
         options = parse(arguments, ROOT)
         parts, text = make(secrets.token_bytes(ID_BYTES + SECRET_BYTES))

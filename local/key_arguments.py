@@ -17,7 +17,7 @@ _DAYS_MOST = limits.KEY_SECONDS_MOST // 86_400
 
 @dataclass(frozen=True, slots=True)
 class KeyOptions:
-    """What `make key` was asked for. `valid_ms` None never expires; `persist_to` None is the account's database."""
+    """The options of `make key`. `valid_ms` None never expires; `persist_to` None is the account's database."""
 
     tenant: str
     scopes: frozenset[Scope]
@@ -96,7 +96,7 @@ def _parser() -> Parser:
 
 
 def parse(arguments: Sequence[str], root: Path) -> KeyOptions:
-    """Read the command line. Raises `UsageError`; exits on `--help`."""
+    """Read the command line. Raises `UsageError`. Exits on `--help`."""
     parser = _parser()
     found, unknown = parser.parse_known_args(arguments)
     refuse_unknown(parser, unknown)

@@ -1,10 +1,10 @@
-"""One server a state directory.
+"""Allows only one server for each state directory.
 
-Two locks of the kind that ends with its process, however that ends. The command holds the first. Node.js inherits the
-second and may outlive the command for a moment, when that is killed: the next server waits for it.
+There are two locks, each released whenever its process ends. The command has the first. Node.js inherits the second and
+may outlive a killed command for a moment, so the next server waits for it.
 
-The first file holds the command's process id, the second the URL once it is served, for the message to whoever is
-refused.
+The first file contains the command's process id, the second the URL once it is served. The message to a refused command
+uses both.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ _PAUSE_SECONDS = 0.05
 
 @contextmanager
 def sole_use(persist_to: Path) -> Iterator[int]:
-    """Hold the state directory, made if need be. Yields the descriptor for the runtime to inherit.
+    """Lock the state directory, made if need be. Yields the descriptor that the runtime inherits.
 
     Raises `UsageError` if another server has it, or if it cannot be a folder.
     """
@@ -50,7 +50,7 @@ def sole_use(persist_to: Path) -> Iterator[int]:
 
 
 def _take(descriptor: int, seconds: float = 0.0) -> bool:
-    """Lock for this process and those that inherit the descriptor. False if somebody else still has it by then."""
+    """Lock for this process and those that inherit the descriptor. False if another process still has it by then."""
     deadline = time.monotonic() + seconds
     while True:
         try:

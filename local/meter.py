@@ -1,4 +1,4 @@
-"""The main module of a metered Worker, in workerd: it wraps each handler of `entry`, and hands its classes on.
+"""The main module of a metered Worker, in workerd: it wraps each handler of `entry` and exports its classes.
 
 `limits.js` counts, in JavaScript, where the bindings are. This module tells it which invocation runs, and for how long.
 The glue finds the classes here by their names, as it would in `entry`.
@@ -19,13 +19,14 @@ import entry  # type: ignore[import-not-found]  # the Worker's main module, whic
 
 _number: ContextVar[int] = ContextVar("invocation", default=0)
 _seconds: dict[int, float] = {}
-_loaded: list[Any] = []  # what limits.js returns, from the first invocation on
+_loaded: list[Any] = []  # the result of limits.js, from the first invocation on
 
 
 def _time_handles() -> None:
-    """Book the time of each handle of the event loop on its invocation. All of Python runs as such handles.
+    """Add the time of each handle of the event loop to its invocation. All Python code runs in such handles.
 
-    The clock has a resolution of 1 ms and counts wall time. It stands still with `--clock standing`: then all is 0.
+    The clock has a resolution of 1 ms and counts wall time. With `--clock standing` it stands still, so all times are
+    0.
     """
     run = asyncio.Handle._run
 
@@ -59,7 +60,7 @@ def _load(env: Any) -> Any:
 
 
 class _Context:
-    """The context of an invocation of the Worker, whose `waitUntil` keeps the meter open."""
+    """The context of an invocation of the Worker. Its `waitUntil` keeps the meter open."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -83,7 +84,7 @@ async def _counted(number: int, awaitable: Awaitable[object]) -> object:
 
 
 def _retained(awaitable: Awaitable[object]) -> Awaitable[object]:
-    """Have the running invocation go on until the awaitable has ended."""
+    """Keep the running invocation's meter open until the awaitable has ended."""
     number = _number.get()
     if number not in _meters:
         return awaitable
@@ -104,7 +105,7 @@ def _facts(cls: type, name: str, values: tuple[Any, ...]) -> dict[str, object]:
     if name == "fetch":
         path = "/" + values[0].url.partition("://")[2].partition("/")[2].partition("?")[0]
         return {"handler": name, "request": f"{values[0].method} {path}"}
-    # A read and a deletion for each delivery. One that is retried is not deleted: this is on the safe side.
+    # Each delivery counts a read and a deletion. A retried one is not deleted, so this errs on the safe side.
     return {"handler": name, **({"queue_operations": 2 * len(values[0].messages)} if name == "queue" else {})}
 
 
@@ -124,7 +125,7 @@ def _metered(cls: type, name: str, method: Callable[..., Any]) -> Callable[..., 
 
 
 def _meter(cls: type) -> None:
-    """Wrap the class's public methods, and what it is constructed with."""
+    """Wrap the class's public methods and the arguments of its constructor."""
     construct: Any = cls.__init__  # type: ignore[misc]
     is_object = issubclass(cls, workers.DurableObject)
 

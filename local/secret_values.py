@@ -1,6 +1,6 @@
-"""`make secrets`: the secrets of a deployment, from the terminal or from a file.
+"""`make secrets`: sets the secrets of a deployment, from the terminal or from a file.
 
-No value is printed, nor put on a command line, where other users of the machine could read it.
+No value is printed or put on a command line, where other users of the machine could read it.
 """
 
 import argparse
@@ -21,12 +21,13 @@ from .cloud import Cloud, Failed, need
 from .dev_vars import SecretsFile, assignments
 from .fixes import fix_for
 
-# What the Worker reads and no file may hold. A name that is not here belongs into `vars` of wrangler.toml.
+# Variables of the Worker that no file may contain. Other names belong in `vars` of wrangler.toml.
 SECRETS = {
     "AI_API_KEY": "the key for the model's server, for AI_PROVIDER openai",
     "WEBHOOK_KEY": "what the signing secrets of webhooks are derived from; at least 32 random characters",
 }
-# What is nobody else's: a new value may be made up. The others belong to the server that they open.
+# Secrets of this deployment alone, for which a new value can be made up. The others belong to the servers that they
+# open.
 OWN = ("WEBHOOK_KEY",)
 _GENERATED_BYTES = 32
 _ROTATED = """\
@@ -37,7 +38,7 @@ _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line. Raises `UsageError`; exits on `--help`."""
+    """Read the command line. Raises `UsageError`. Exits on `--help`."""
     parser = Parser(
         prog="make secrets",
         usage='make secrets [ENV=free|direct] [ARGS="--file .dev.vars | --generate NAME | --rotate NAME"]',
@@ -60,7 +61,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def refused(values: Mapping[str, str]) -> list[str]:
-    """Name what the Worker would refuse of the values, by its own rules. No value is repeated."""
+    """Name the variables whose values the Worker would refuse, by its own rules. No value is repeated."""
     reading = Reading(values.get)
     try:
         load(reading)
@@ -70,7 +71,7 @@ def refused(values: Mapping[str, str]) -> list[str]:
 
 
 def from_file(name: str) -> dict[str, str]:
-    """Return the secrets that a file of variables sets. Raises `UsageError`; says which lines are not secrets."""
+    """Return the secrets that a file of variables sets. Raises `UsageError`. Prints which lines are no secrets."""
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -85,7 +86,7 @@ def from_file(name: str) -> dict[str, str]:
 
 
 def from_terminal(present: set[str]) -> dict[str, str]:
-    """Ask for each secret. Nothing is shown of what is typed."""
+    """Ask for each secret. The typed text is not shown."""
     found = {}
     for name, meaning in SECRETS.items():
         state = "set; empty keeps it" if name in present else "not set; empty leaves it so"
@@ -95,12 +96,12 @@ def from_terminal(present: set[str]) -> dict[str, str]:
 
 
 def put(cloud: Cloud, wanted: Needs, values: Mapping[str, str]) -> None:
-    """Set secrets, one call each. Repeating is safe: the same name is set to the same value. Raises `Failed`."""
+    """Set secrets, one call each. Repeating is safe: the same name gets the same value. Raises `Failed`."""
     for number, (name, value) in enumerate(values.items(), 1):
         print(f"[{number}/{len(values)}] Setting {name}: npx wrangler secret put {name} {wanted.flag}", flush=True)
         answer = cloud("secret", "put", name, wanted.flag, told=value)
         if answer.status != 0:
-            # wrangler never repeats a value; what it says is cleaned of it all the same.
+            # wrangler never repeats a value, but its output is cleaned of it all the same.
             raise Failed(
                 f"Setting {name} failed. wrangler said:\n{answer.said.replace(value, '…').strip()}",
                 fix_for(answer.said),
@@ -108,7 +109,7 @@ def put(cloud: Cloud, wanted: Needs, values: Mapping[str, str]) -> None:
 
 
 def set_secrets(cloud: Cloud, wanted: Needs, arguments: Sequence[str]) -> int:
-    """Look which secrets are there, get values, set them. Raises `Failed`, `UsageError`."""
+    """Check which secrets exist, get values, set them. Raises `Failed`, `UsageError`."""
     asked = options(arguments)
     if not (asked.file or asked.generate or asked.rotate or sys.stdin.isatty()):
         raise UsageError('there is no terminal to ask; pass `ARGS="--file FILE"`, or `--file -` for standard input')

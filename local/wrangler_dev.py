@@ -1,6 +1,7 @@
-"""Does a clone do a task under `wrangler dev`, on Cloudflare's own workerd and Pyodide? The workflow `deploy` asks.
+"""Tests that a clone does a task under `wrangler dev`, on Cloudflare's own workerd and Pyodide, for CI.
 
-It needs a network: workerd fetches its Pyodide bundle from Cloudflare. It needs no account and no login.
+The workflow `deploy` runs it. It needs a network, since workerd fetches its Pyodide bundle from Cloudflare. It needs no
+account and no login.
 """
 
 import argparse
@@ -20,13 +21,13 @@ from .arguments import Parser, UsageError, fail
 from .deploy_check import get, status_fault
 from .node import ROOT, NodeMissing, wrangler
 
-# A first start downloads the bundle, and imports the Worker without a snapshot.
+# The first start downloads the bundle and imports the Worker without a snapshot.
 READY_SECONDS_MOST = 300.0
 TASK_SECONDS_MOST = 300.0
 _PAUSE_SECONDS = 0.5
 _END_SECONDS = 15.0
 TEXT = "examples/english.txt"
-# The commands of docs/deploy.md. `--local`: the binding of Workers AI would ask for a login.
+# The commands of docs/deploy.md. `--local`: the binding of Workers AI would require a login.
 MIGRATE = ("d1", "migrations", "apply", "DB", "--local")
 SERVE = ("dev", "--local", "--var", "AI_PROVIDER:demo", "--var", "REQUIRE_KEYS:false")
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "CI": "1"}
@@ -35,7 +36,7 @@ type Wrangler = Callable[..., list[str]]
 
 
 class NotDone(Exception):
-    """The clone did no task; the message says where it ended."""
+    """The clone did no task. The message says where it stopped."""
 
 
 def free_port() -> int:
@@ -47,7 +48,7 @@ def free_port() -> int:
 
 @contextmanager
 def served(wanted: Needs, state: Path, port: int, program: Wrangler) -> Iterator[subprocess.Popen[bytes]]:
-    """Apply the migrations and start `wrangler dev`, in a process group that ends with the block. Raises `NotDone`."""
+    """Apply the migrations and run `wrangler dev`, in a process group that ends with the block. Raises `NotDone`."""
     where = ("--persist-to", str(state), wanted.flag)
     environ = {**os.environ, **_ENVIRONMENT}
     applied = subprocess.run(program(*MIGRATE, *where), cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, check=False)
@@ -67,7 +68,7 @@ def served(wanted: Needs, state: Path, port: int, program: Wrangler) -> Iterator
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the group: gently, so that wrangler ends its workerd, then for good."""
+    """End the group: first gently, so that wrangler ends its workerd, then by force."""
     for number in (signal.SIGINT, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -107,7 +108,7 @@ def do_task(url: str) -> None:
 
 
 def try_out(env: str, program: Wrangler = wrangler) -> None:
-    """Start an environment from nothing, and do a task in it. Raises `NotDone`, `NodeMissing`, `UsageError`."""
+    """Start an environment from nothing and do a task in it. Raises `NotDone`, `NodeMissing`, `UsageError`."""
     wanted = needs(ROOT, env)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -122,7 +123,7 @@ def try_out(env: str, program: Wrangler = wrangler) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Try the environments that are named, all three unless some are."""
+    """Try the named environments, by default all three."""
     parser = Parser(prog="python -m local.wrangler_dev", description=__doc__, allow_abbrev=False)
     parser.add_argument("env", nargs=argparse.ZERO_OR_MORE, metavar="top|free|direct", help="all three unless named")
     try:

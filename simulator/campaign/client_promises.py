@@ -128,7 +128,7 @@ class ClientPromises:
     # --- answers -----------------------------------------------------------------------------------------
 
     def arrived(self, arrival: Arrival) -> None:
-        """Note when the request came, and how often its task had been put back: later answers may be another retry's."""
+        """Note when the request came and how often its task was put back: later answers may be another retry's."""
         arrival.came_at = self._world.loop.now()
         arrival.retries = self._invariants.retries[_task_key(arrival)]
 
