@@ -1,11 +1,11 @@
 """How many tasks a second the local runtime carries before they take twice as long: `python -m bench.capacity`.
 
-Tasks of four chunks of 200 ms keep coming, evenly, however long the earlier ones take. Each rate is kept up for some
-seconds; a task's time is from its creation to its end, by the system's own times. The next rate comes once the last
-task of the one before has ended. It ends with the rate at which the median is twice that of the first.
+Tasks of four chunks of 200 ms arrive evenly, however long the earlier ones take. Each rate lasts for some seconds. A
+task's time is from its creation to its end, by the system's own times. The next rate starts once the last task of the
+previous one has ended. The measurement ends with the rate whose median is twice that of the first.
 
-It is the runtime's capacity, with Worker, database and queue in one thread of one machine. What one database carries is
-another question, which `python -m simulator.capacity` answers (docs/decisions/0037-beyond-one-database.md).
+This is the runtime's capacity, with Worker, database and queue in one thread of one machine. What one database carries
+is another question, which `python -m simulator.capacity` answers (docs/decisions/0037-beyond-one-database.md).
 """
 
 import argparse
@@ -31,7 +31,7 @@ from tests.support.processor_time import cpu_seconds
 
 RATES = (2, 5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 80)
 SECONDS = 10
-SENDERS = 16  # submissions under way at once, at most
+SENDERS = 16  # most submissions under way at once
 TASK = Work(
     "capacity", "4 chunks × 200 ms", "elapsed", tasks=1, chunks=4, delay_ms=200, systems=(), goals=(), repeats=1
 )
@@ -39,7 +39,7 @@ TASK = Work(
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One rate, asked for and reached, in tasks a second; the seconds that each task took; how many cores were busy."""
+    """One rate, requested and reached, in tasks a second; the seconds of each task; how many cores were busy."""
 
     asked: float
     reached: float
@@ -48,17 +48,17 @@ class Rate:
 
     @property
     def median(self) -> float:
-        """Of the seconds that a task took."""
+        """The median seconds of a task."""
         return statistics.median(self.seconds)
 
     @property
     def slowest(self) -> float:
-        """Below this are nineteen of twenty."""
+        """The seconds that nineteen of twenty tasks stay below."""
         return sorted(self.seconds)[int(0.95 * len(self.seconds))]
 
 
 def keep_up(server: DevServer, client: Client, rate: float, seconds: float) -> Rate:
-    """Have tasks come at a rate, and wait until all have ended."""
+    """Let tasks arrive at a rate, and wait until all have ended."""
     inputs = texts(replace(TASK, tasks=round(rate * seconds)), CHARS)
     began, spent = time.perf_counter(), cpu_seconds(server.process.pid)
     pause = threading.Event()
@@ -78,7 +78,7 @@ def keep_up(server: DevServer, client: Client, rate: float, seconds: float) -> R
 
 
 def measure(system: str, rates: Sequence[float], seconds: float) -> Iterator[Rate]:
-    """Raise the rate until tasks take twice as long as at the first."""
+    """Raise the rate until tasks take twice as long as at the first rate."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Model() as model,
@@ -97,7 +97,7 @@ def measure(system: str, rates: Sequence[float], seconds: float) -> Iterator[Rat
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, and print a table for each system."""
+    """Measure each system, and print its table."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.capacity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,8 +1,8 @@
-"""What a day of 20-chunk tasks takes of each plan, what it costs, and what ends first. It writes docs/costs.md.
+"""What a day of 20-chunk tasks uses of each plan, what it costs, and what runs out first. Writes docs/costs.md.
 
     python -m bench.costs [--check]
 
-It multiplies what a task takes (`bench/measured.py`) by what Cloudflare allows and asks. Nothing is measured here.
+It multiplies the use of one task (`bench/measured.py`) by Cloudflare's limits and prices. It measures nothing.
 """
 
 import argparse
@@ -28,7 +28,7 @@ NEURONS_A_DAY = 10_000  # free on either plan
 NEURONS_A_MILLION_TOKENS = (4_636, 30_909)  # in and out, of @cf/qwen/qwen3-30b-a3b-fp8
 MODEL_CALLS_A_MINUTE = 300  # Workers AI, text generation
 CONSUMERS_MOST = 250  # of one queue, at a time
-# On the paid plan: how much of it a month includes, and the dollars for a million more.
+# On the paid plan: how much a month includes, and the dollars for a million more.
 PAID_MONTH = {
     "requests": (10_000_000, 0.30),
     "cpuMs": (30_000_000, 0.02),
@@ -39,7 +39,7 @@ PAID_MONTH = {
     "objectRowsWritten": (50_000_000, 1.00),
     "objectGbSeconds": (400_000, 12.50),
 }
-DOLLARS_A_GB_MONTH = (5.0, 0.75)  # of D1: included, and for each further one
+DOLLARS_A_GB_MONTH = (5.0, 0.75)  # of D1: included, and the price of each further one
 DOLLARS_A_THOUSAND_NEURONS = 0.011
 
 WORDS = {
@@ -56,7 +56,7 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that may end: what a task takes of it, as shown, and how many tasks a day it carries."""
+    """One thing that may run out: how much of it a task uses, as shown, and how many tasks a day it carries."""
 
     what: str
     taken: str
@@ -64,17 +64,17 @@ class Line:
 
 
 def first(lines: Iterable[Line]) -> Line:
-    """What ends first."""
+    """What runs out first."""
     return min(lines, key=lambda line: line.tasks)
 
 
 def stored(size_mb: int, task_bytes: int, days: float) -> float:
-    """How many tasks a day a database of this size holds that keeps each of them for so many days."""
+    """How many tasks a day a database of this size can store if each is kept for so many days."""
     return size_mb * MB / task_bytes / days
 
 
 def neurons(tokens: tuple[int, int]) -> float:
-    """What a task takes of Workers AI's allowance, for so many tokens in and out."""
+    """How much of Workers AI's allowance a task uses, for so many tokens in and out."""
     return sum(count * price / MB for count, price in zip(tokens, NEURONS_A_MILLION_TOKENS, strict=True))
 
 
@@ -97,7 +97,7 @@ def model_lines() -> list[Line]:
 
 
 def free_lines(route: str) -> list[Line]:
-    """What a day on the free plan carries on one route, beside the database and the model."""
+    """What a day on the free plan carries on one route, besides the database and the model."""
     task, cron = measured.TASK[route], measured.CRON[route]
     lines = []
     for name, a_day in limits.FREE_PLAN_DAY.items():
@@ -108,13 +108,13 @@ def free_lines(route: str) -> list[Line]:
 
 
 def uneven_rows() -> list[float]:
-    """How many tasks a day the free plan's rows written carry where calls take 2 to 10 s."""
+    """How many tasks a day the free plan's written rows carry if calls take 2 to 10 s."""
     left = limits.FREE_PLAN_DAY["rowsWritten"] - 1_440 * measured.CRON["queue"]["rowsWritten"]
     return [left / (rows + measured.ROWS["erasure"]) for rows in measured.ROWS_UNEVEN]
 
 
 def paid_lines() -> list[Line]:
-    """What has an end on the paid plan, whatever is paid: on the queue, with calls of five seconds."""
+    """What is limited on the paid plan at any price: on the queue, with calls of five seconds."""
     chunks, run_seconds, sqlite_ms = measured.CHUNKS, measured.RUN_SECONDS, measured.SQLITE_MS
     retention = _erased(limits.ERASE_PAGES_MOST, limits.ERASE_TASKS_MOST["paid"])
     early = _erased(limits.CLEAR_PAGES_MOST, limits.CLEAR_TASKS_MOST)
@@ -133,7 +133,7 @@ def _erased(pages: dict[str, int], tasks: int) -> float:
 
 
 def dollars(tasks: int = TASKS) -> list[tuple[str, float, float]]:
-    """What a month of so many tasks a day costs on the paid plan, on the queue: what, how much of it, dollars."""
+    """What a month of so many tasks a day costs on the paid plan, on the queue: item, amount, dollars."""
     month = []
     for name, (included, price) in PAID_MONTH.items():
         amount = DAYS * (tasks * measured.TASK["queue"][name] + 1_440 * measured.CRON["queue"][name])
@@ -167,12 +167,12 @@ def page() -> str:
 
 
 def _others(lines: Sequence[Line]) -> list[Line]:
-    """What is left with a model of another provider, and where ended tasks are erased early."""
+    """What remains with another provider's model, or with early erasure of ended tasks."""
     return [line for line in lines if not any(word in line.what for word in ("neurons", "Workers AI", "30 days"))]
 
 
 def of_language(language: str, lines: Sequence[Line]) -> list[Line]:
-    """What holds for tasks in a language."""
+    """The figures of tasks in one language."""
     others = [other for other in measured.BYTES if other != language]
     return [line for line in lines if not any(other in line.what for other in others)]
 
@@ -203,7 +203,7 @@ def _amount(amount: float) -> str:
 
 
 def count(line: Line) -> str:
-    """A number of tasks for people, empty where there is no end."""
+    """A number of tasks for people. Empty if there is no limit."""
     if math.isinf(line.tasks):
         return ""
     return f"{line.tasks:,.0f}" if line.tasks >= 10 else f"{line.tasks:.1f}"
@@ -267,7 +267,7 @@ What the model asks is more than all else together.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or say whether it is current; status 1 if it is not."""
+    """Write the page, or say whether it is current. The exit status is 1 if it is not."""
     parser = argparse.ArgumentParser(prog="python -m bench.costs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is not current")
     options = parser.parse_args(arguments)

@@ -1,11 +1,11 @@
-"""The page of costs in Chinese: the same page, with its sentences and the names of its rows put into Chinese.
+"""The page of costs in Chinese: the same page with translated sentences and row names.
 
-The figures are those of the English page, since they are not touched. A sentence that has no Chinese is an error.
+The figures are those of the English page, unchanged. A sentence without a translation is an error.
 """
 
 import re
 
-# Whole paragraphs of the English page, without their line breaks. `{}` is something that is kept.
+# Whole paragraphs of the English page, without their line breaks. `{}` stands for text that is kept.
 _PARAGRAPHS = {
     "# What a day carries, and what it costs": "# 一天能处理多少，要花多少钱\n\nEnglish: [costs.md](costs.md)。",
     "中文版：[costs.zh-CN.md](costs.zh-CN.md).": "",
@@ -98,7 +98,7 @@ _ENGLISH = re.compile(r"[A-Za-z']+(?: [A-Za-z']+){2,}")
 
 
 def translated(page: str) -> str:
-    """Return the page in Chinese. Raises `ValueError` for a line of which something is not known."""
+    """Return the page in Chinese. Raises `ValueError` for a line with an unknown part."""
     done = []
     for paragraph in re.split(r"\n\n", page.strip()):
         lines = paragraph.split("\n")

@@ -1,7 +1,7 @@
 """The dashboard with 10,000 tasks and one of 5,000 chunks, and what an open page costs: `python -m bench.dashboard`.
 
-It takes a few minutes: the long task is really made, by the built-in model. Figures are those of this machine, and of
-what else it did: the load average is printed with them.
+It takes a few minutes, because the built-in model really processes the long task. The figures depend on this machine
+and its other work: the load average is printed with them.
 """
 
 import json
@@ -24,18 +24,18 @@ from tests.support.dev_server import DevServer
 TASKS = 10_000
 CHUNKS = 5_000
 CHUNK_CHARS = 200
-CHUNKS_A_PAGE = 250  # as public/app/chunks.js asks for them
+CHUNKS_A_PAGE = 250  # as in public/app/chunks.js
 LOADS = 7
 SCROLLS = 120
 IDLE_MINUTES = 10
-REQUESTS_A_MINUTE, ROWS_A_MINUTE = 4, 200  # what an open page may cost while nothing happens; more is an error
+REQUESTS_A_MINUTE, ROWS_A_MINUTE = 4, 200  # the most that an open page may cost while nothing happens
 
 _WATCH_LONG_TASKS = """
 window.long = [];
 new PerformanceObserver((list) => window.long.push(...list.getEntries().map(({ duration }) => duration)))
   .observe({ type: "longtask", buffered: true });
 """
-# Notes when an element is there for the first time, and the frame with it has been drawn: milliseconds of the page.
+# Notes when an element is there for the first time and its frame has been drawn: milliseconds of the page.
 _WATCH_FIRST_VIEW = """window.firstView = new Promise((seen) => {
   const observer = new MutationObserver(() => {
     if (!document.querySelector(SELECTOR)) return;
@@ -49,7 +49,7 @@ _WATCH_FIRST_VIEW = """window.firstView = new Promise((seen) => {
   observer.observe(document, { childList: true, subtree: true });
 })"""
 _PAGES_OF_CHUNKS = """performance.getEntriesByType("resource").filter(({ name }) => name.includes("/chunks?")).length"""
-# Scrolls an element a step at a time, and tells how long each frame took.
+# Scrolls an element step by step, and reports how long each frame took.
 _SCROLL = """async ([selector, steps]) => {
   const box = selector ? document.querySelector(selector) : document.scrollingElement;
   const way = box.scrollHeight - box.clientHeight;
@@ -65,7 +65,7 @@ _SCROLL = """async ([selector, steps]) => {
 
 
 def seed(state: Path) -> tuple[str, str]:
-    """Make the long task, and many others out of a small one. Returns their ids: the long one's, and a small one's."""
+    """Make the long task, and many copies of a small one. Returns two ids: the long one's, and a small one's."""
     with DevServer(state, "--env", "free") as server, Client(server.url) as client:
         small = client.submit("A short text.")["id"]
         client.finished(small)
@@ -75,7 +75,7 @@ def seed(state: Path) -> tuple[str, str]:
         print(f"made a task of {long['progress']['total']} chunks, waiting for its end …", file=sys.stderr)
         client.finished(long["id"], 900)
     with closing(sqlite3.connect(d1_file(state))) as database, database:
-        hidden = {1, 2, 3}  # columns that are generated are listed as such
+        hidden = {1, 2, 3}  # codes of generated columns
         columns = [name for _, name, *_, kind in database.execute("PRAGMA table_xinfo(tasks)") if kind not in hidden]
         others = ", ".join(
             "printf('local:01a0%04x-0000-7000-8000-%012x', n / 7, n)" if c == "id" else c for c in columns
@@ -85,7 +85,7 @@ def seed(state: Path) -> tuple[str, str]:
             f"INSERT INTO tasks ({', '.join(columns)}) SELECT {others} FROM up, (SELECT * FROM tasks WHERE id = ?)",
             (f"local:{small}",),
         )
-        # As cron leaves it within a minute: who reads the sums need not look at each task.
+        # As cron leaves it within a minute: readers use the sums instead of each task.
         database.execute(
             "INSERT INTO folds SELECT wake_at - finished_at, max(finished_at) FROM tasks WHERE true GROUP BY 1"
             " ON CONFLICT DO UPDATE SET until = excluded.until"
@@ -94,7 +94,7 @@ def seed(state: Path) -> tuple[str, str]:
 
 
 def first_view(browser: Browser, url: str, fragment: str, selector: str) -> float:
-    """Milliseconds from the beginning of the navigation, with nothing cached, to the frame that shows an element."""
+    """Milliseconds from the start of the navigation, with an empty cache, to the frame that shows an element."""
     tab = Watched(browser, url)
     tab.page.add_init_script(_WATCH_FIRST_VIEW.replace("SELECTOR", json.dumps(selector)))
     tab.open(fragment)
@@ -104,7 +104,7 @@ def first_view(browser: Browser, url: str, fragment: str, selector: str) -> floa
 
 
 def memory(page: Page) -> tuple[float, int]:
-    """Megabytes of JavaScript's heap after a collection, and how many nodes the page has."""
+    """Megabytes of JavaScript's heap after garbage collection, and the number of the page's nodes."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     session.send("Performance.enable")
@@ -113,7 +113,7 @@ def memory(page: Page) -> tuple[float, int]:
 
 
 def measure(browser: Browser, url: str, fragment: str, ready: str, scrolled: str) -> str:
-    """Load a view several times, scroll through it, and say what that took."""
+    """Load a view several times, scroll through it, and report how long that took."""
     views = [first_view(browser, url, fragment, ready) for _ in range(LOADS)]
     tab = Watched(browser, url)
     tab.page.add_init_script(_WATCH_LONG_TASKS)
@@ -138,14 +138,14 @@ def measure(browser: Browser, url: str, fragment: str, ready: str, scrolled: str
 
 
 def told(durations: list[float]) -> str:
-    """Say how many tasks of the main thread took 50 ms or more, and how long."""
+    """Say how many tasks of the main thread took 50 ms or more, and how long they were."""
     if not durations:
         return "none"
     return f"{len(durations)}, {statistics.median(durations):.0f} ms at the median, {max(durations):.0f} ms at most"
 
 
 def idle(browser: Browser, url: str, fragment: str) -> str:
-    """Keep a view open for minutes of the browser's clock, and say what that cost a minute."""
+    """Keep a view open for minutes of the browser's clock, and return its cost for each minute."""
     rows = lambda: httpx.get(f"{url}/api/async-status?verbose=1").json()["usage"]["rowsRead"]["used"]  # noqa: E731
     tab = Watched(browser, url)
     tab.page.clock.install()

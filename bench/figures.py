@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A value with its unit; `most` is the bound that the design sets, None without one."""
+    """A value with its unit. `most` is the bound that the design sets, None without one."""
 
     name: str
     value: float
@@ -14,7 +14,7 @@ class Figure:
 
     @property
     def within(self) -> bool:
-        """Whether the bound holds."""
+        """Whether the value is within its bound."""
         return self.most is None or self.value <= self.most
 
     @property
@@ -28,5 +28,5 @@ class Figure:
         return "" if self.most is None else f"≤ {self.most:,g}"
 
     def record(self) -> dict[str, object]:
-        """The figure for machines."""
+        """The figure for programs."""
         return {"name": self.name, "value": self.value, "unit": self.unit, "most": self.most}

@@ -1,10 +1,11 @@
-"""What a day on the free plan carries, and what an invocation costs in CPU, from metered use on the local runtime.
+"""What a day on the free plan carries, and the CPU time of an invocation, metered on the local runtime.
 
     python -m bench.free_plan [RUNS]
 
-Each of the runs is a task of 20 chunks of 6,000 characters, in English, with outputs of 1,000: submitted, polled until
-it is done, and erased once cron has added it to the sums. Counters are those of `make dev ARGS="--limits free"`.
-docs/design/platform-limits.md says how the table follows from them, and `bench.costs` what else ends, on both plans.
+Each run is a task of 20 chunks of 6,000 characters, in English, with outputs of 1,000. It is submitted, polled until it
+is done, and erased once cron has added it to the sums. The counters are those of `make dev ARGS="--limits free"`.
+docs/design/platform-limits.md says how the table follows from them. `bench.costs` says what else runs out, on both
+plans.
 """
 
 import math
@@ -35,7 +36,7 @@ RUNS = 200
 CHUNKS, LONG = 20, 200
 WAVES = math.ceil(CHUNKS / 6)  # six calls at a time
 LATENCY_SECONDS = 0.2  # so that calls which start together also count as ending together
-CALL_SECONDS = 5.0  # a model call in the table: what it takes decides only the objects' GB-s
+CALL_SECONDS = 5.0  # a model call in the table: its length decides only the objects' GB-s
 POLLS = 3  # of each task in the table
 CRON_RUNS = 1_440  # a day, one a minute
 TASKS_LEAST = 1_000
@@ -47,7 +48,7 @@ SLICES = {"queue": "queue", "durable-object": "AIProcessor.alarm"}
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One route: what a task takes of each daily allowance, what cron takes, and what is left for how many tasks."""
+    """One route: what a task takes of each daily allowance, what cron takes, and what remains for how many tasks."""
 
     route: str
     task: dict[str, float]
@@ -60,7 +61,7 @@ class Day:
 
     @property
     def first(self) -> str:
-        """The allowance that ends first."""
+        """The allowance that runs out first."""
         return min(FREE_PLAN_DAY, key=self.tasks)
 
 
@@ -83,7 +84,7 @@ def measure(runs: int = RUNS) -> list[Figure]:
 
 
 def compared() -> float:
-    """Have a long task done on each route, one after the other, and compare the best of three by the server's times."""
+    """Run a long task on each route, one after the other, and compare the best of three by the server's times."""
     seconds = {}
     for route, flags in ROUTES.items():
         with (
@@ -103,7 +104,7 @@ def _long_task(client: Client) -> Json:
 
 
 def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
-    """Run tasks one after the other; return the day that follows, and the meter's lines."""
+    """Run tasks one after the other. Returns the resulting day and the meter's lines."""
     with (
         tempfile.TemporaryDirectory() as state,
         ModelServer(api_key="test-key", latency_seconds=LATENCY_SECONDS, plan=Plan(decide=said)) as model,
@@ -123,14 +124,14 @@ def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
     cron = [line for line in lines if line["handler"] == "scheduled"]
     rest = [line for line in lines if line["handler"] != "scheduled"]
     task = {name: value / runs for name, value in use(rest).items()}
-    # A busy machine tears waves of calls apart. What even calls cost is what the cheapest slice did.
+    # A busy machine tears waves of calls apart. The cheapest slice shows the cost of even calls.
     slices = [line for line in rest if line["handler"] == SLICES[route]]
     for name, counter in (("rowsRead", "rows_read"), ("rowsWritten", "rows_written")):
         task[name] += min(line[counter] for line in slices) - statistics.mean(line[counter] for line in slices)
-    # Calls that take longer keep the object busy longer, and more polls may come.
+    # Longer calls keep the object busy longer, and more polls may come.
     if route == "durable-object":
         task["objectGbSeconds"] += 0.128 * WAVES * (CALL_SECONDS - LATENCY_SECONDS)
-    task["requests"] += POLLS - 1 - 1  # the client here polls once, and the erasure is not a request
+    task["requests"] += POLLS - 1 - 1  # the client here polls once, and its erasure is not a request in the table
     polls = [line["rows_read"] for line in rest if line.get("request", "").startswith("GET /api/tasks/")]
     task["rowsRead"] += (POLLS - 1) * max(polls)
     a_cron_run = {name: value / len(cron) for name, value in use(cron).items()} | {"rowsWritten": cron_rows()}
@@ -138,14 +139,14 @@ def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
 
 
 def run(client: Client) -> str:
-    """Have a task done; return its id."""
+    """Run a task. Returns its id."""
     task = client.finished(client.submit(text_of(english, Random(CHUNKS), CHUNKS))["id"])  # noqa: S311
     assert (task["status"], task["progress"]["total"]) == ("completed", CHUNKS)
     return str(task["id"])
 
 
 def erase(client: Client, server: DevServer, ids: list[str]) -> None:
-    """Erase tasks, which is what their retention's end costs, once two cron runs have come since the last one ended."""
+    """Erase tasks at the cost of their retention's end, once two cron runs have come since the last one ended."""
     runs = _crons(server)
     eventually(lambda: _crons(server) >= runs + 2)
     for task_id in ids:
@@ -177,7 +178,7 @@ def use(lines: Iterable[Json]) -> dict[str, float]:
 
 
 def cpu(route: str, lines: list[Json]) -> dict[str, list[int]]:
-    """CPU milliseconds of a submission, a poll and a slice, each invocation's."""
+    """CPU milliseconds of each submission, poll and slice."""
 
     def of(handler: str, request: str = "") -> list[int]:
         return [
@@ -194,12 +195,15 @@ def cpu(route: str, lines: list[Json]) -> dict[str, list[int]]:
 
 
 def percentile(values: list[int], part: float) -> float:
-    """The value below which this part of all lies."""
+    """The value below which this share of all values lies."""
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
 def left_behind(count: int) -> int:
-    """Finish so many small tasks on the object route; return the rows, alarms included, that objects still hold."""
+    """Finish so many small tasks on the object route.
+
+    Returns the rows, alarms included, that the objects still store.
+    """
     with (
         tempfile.TemporaryDirectory() as state,
         DevServer(Path(state), "--env", "free", "--limits", "free", "--cron-every", "5") as server,
@@ -213,7 +217,7 @@ def left_behind(count: int) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the tables; status 1 if a route carries less than it must."""
+    """Measure and print the tables. The exit status is 1 if a route carries less than it must."""
     runs = int(arguments[0]) if arguments else RUNS
     quotas = Table(
         "a 20-chunk task takes", *ROUTES, "a day's allowance", *(f"{route}: tasks a day" for route in ROUTES)

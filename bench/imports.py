@@ -1,7 +1,8 @@
-"""What an upload and a start cost, in comparison with a Worker that imports pydantic and the SDK alone.
+"""What an upload and a start cost, compared with a Worker that imports only pydantic and the SDK.
 
-An upload imports the Worker and takes a snapshot of the interpreter's memory. A start loads it. Measured is the
-processor time of workerd, all threads, as Linux counts it in /proc. The Workers take turns; the least of each counts.
+An upload imports the Worker and takes a snapshot of the interpreter's memory. A start loads it. The figure is the
+processor time of workerd, all threads, as Linux counts it in /proc. The Workers take turns; each one's lowest value
+counts.
 """
 
 import os
@@ -51,7 +52,7 @@ class Start(NamedTuple):
 
 
 class Watch:
-    """Looks at the workerd of a server every few milliseconds: the last look at one that has ended is its end."""
+    """Reads the workerd processes of a server every few milliseconds. The last reading of each is its final value."""
 
     def __init__(self, server: DevServer) -> None:
         self._server = server
@@ -74,7 +75,7 @@ class Watch:
                 self.look()
 
     def look(self) -> None:
-        """Note what each workerd of the server has used so far."""
+        """Note the processor time of each workerd of the server so far."""
         for process in self._server.group_members():
             with suppress(OSError):
                 command = Path(f"/proc/{process}/cmdline").read_bytes()
@@ -112,7 +113,7 @@ def measure() -> list[Figure]:
 
 
 def _project(folder: Path, entry: str | None) -> Path:
-    """Make a copy of the Worker, or a Worker of the same bindings with another entry."""
+    """Make a copy of the Worker, or a Worker with the same bindings and another entry."""
     copy_worker(folder)
     if entry is not None:
         (folder / "src" / "entry.py").write_text(entry)
@@ -120,7 +121,7 @@ def _project(folder: Path, entry: str | None) -> Path:
 
 
 def _start(project: Path, number: int) -> Start:
-    """Upload a source that was not there before, then start it again from its snapshot."""
+    """Upload a new source, then start it again from its snapshot."""
     entry = project / "src" / "entry.py"
     entry.write_text(f"{entry.read_text()}\n# {project.parent.name}, number {number}\n")
     first = DevServer(project / f"state-{number}", "--limits", "off", project=project)

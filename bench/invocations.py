@@ -1,9 +1,9 @@
-"""CPU of each kind of invocation, beside the 10 ms that a free account has: `python -m bench.invocations [RUNS]`.
+"""CPU of each kind of invocation, compared with a free account's 10 ms: `python -m bench.invocations [RUNS]`.
 
-The Worker runs on Cloudflare's own glue, from a snapshot, with the moving clock and the meter. One client asks for each
-kind again and again. An isolate that has done nothing before is asked once. The meter counts the time in which Python
-runs. The processor time is that of all of workerd: of the database and the objects too, which are elsewhere on the
-platform, and of the runs of the tasks that were submitted.
+The Worker runs on Cloudflare's own glue, from a snapshot, with the moving clock and the meter. One client sends each
+kind of request many times. A fresh isolate gets it once. The meter counts the time in which Python runs. The processor
+time is that of all of workerd. It includes the database and the objects, which run elsewhere on the platform, and the
+runs of the submitted tasks.
 """
 
 import os
@@ -32,14 +32,14 @@ from tests.support.model_server import ModelServer
 from tests.support.processor_time import cpu_seconds
 
 RUNS = 40
-STARTS = 5  # isolates that do each kind first
+STARTS = 5  # isolates whose first request is of each kind
 LENGTHS = {"submission, 24,000 characters": 4, "submission, 120,000 characters": CHUNKS}
 type Ask = Callable[[Client], httpx.Response]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A request, by the beginning of its meter's line, and how it is made."""
+    """A request: the beginning of its meter's line, and how it is made."""
 
     name: str
     request: str
@@ -48,7 +48,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a kind took, in ms: CPU of the repeated ones and of the first ones, and workerd's processor time for one."""
+    """What a kind took, in ms: CPU of the repeated and of the first requests, and workerd's processor time for one."""
 
     warm: list[int]
     first: list[int]
@@ -79,7 +79,7 @@ def kinds(task_id: str, response_id: str, key: str) -> list[Kind]:
 
 
 def cpu_of(server: DevServer, client: Client, kind: Kind) -> int:
-    """Ask once, and return the CPU of the invocation in milliseconds."""
+    """Send the request once. Returns the CPU of the invocation in milliseconds."""
     start = len(server.lines)
     answer = kind.ask(client)
     assert answer.is_success, (kind.name, answer.text)
@@ -92,7 +92,7 @@ def cpu_of(server: DevServer, client: Client, kind: Kind) -> int:
 
 
 def measure_route(route: str, runs: int) -> dict[str, Sample]:
-    """Measure every kind on one route, and the slices of the tasks that were submitted meanwhile."""
+    """Measure every kind on one route, and the slices of the tasks that were submitted."""
     with ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model = stack.enter_context(ModelServer(api_key="test-key", plan=Plan(decide=said)))
@@ -118,7 +118,7 @@ def measure_route(route: str, runs: int) -> dict[str, Sample]:
 
 
 def repeated(server: DevServer, client: Client, kind: Kind, runs: int) -> tuple[list[int], float]:
-    """Ask again and again; return the CPU of each, and workerd's processor time for one, in milliseconds."""
+    """Send the request repeatedly. Returns the CPU of each, and workerd's processor time for one, in milliseconds."""
     for _ in range(5):
         cpu_of(server, client, kind)  # until the interpreter is warm
     started = cpu_seconds(server.process.pid)
@@ -129,7 +129,7 @@ def repeated(server: DevServer, client: Client, kind: Kind, runs: int) -> tuple[
 def main(arguments: list[str]) -> int:
     """Measure both routes and print a table of each."""
     runs = int(arguments[0]) if arguments else RUNS
-    os.environ["ONCEOVER_LOCAL_CLOCK"] = "moving"  # a clock that stands within a turn measures nothing
+    os.environ["ONCEOVER_LOCAL_CLOCK"] = "moving"  # a clock that stands still within a turn measures nothing
     for route in ROUTES:
         table = Table(route, "median, ms", "95 %", "first of an isolate: median", "most", "all of workerd: mean")
         for name, sample in measure_route(route, runs).items():

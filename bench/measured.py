@@ -1,4 +1,4 @@
-"""What a 20-chunk task takes, as measured: 6,000 characters a chunk, outputs of 1,000. `bench.costs` counts with it.
+"""The measured use of a 20-chunk task: 6,000 characters a chunk, outputs of 1,000. `bench.costs` multiplies it.
 
 `python -m bench.free_plan` gives TASK and CRON, `python -m bench storage` BYTES and SQLITE_MS. Tests measure ROWS, what
 a cron run writes, and BYTES again.
@@ -9,12 +9,12 @@ CHUNKS = 20
 RUN_SECONDS = 20.0  # four waves of calls of five seconds
 
 # Rows written, index entries included: by a task whose calls end in waves, from submission to completion; by its
-# erasure; and by a cron run that adds to the sums what has ended.
+# erasure; and by a cron run that adds ended tasks to the sums.
 ROWS = {"task": 14, "erasure": 4, "sums": 3}
 # Rows written by a task whose calls take 2 to 10 s: the average of many runs, and one run of `make bench` on the queue.
 ROWS_UNEVEN = (27, 30)
 # Milliseconds of an invocation, median and 95 %: with chunks of 6,000 characters, 40 tasks on each route, on a machine
-# with nothing else to do.
+# without other work.
 CPU_MS: dict[str, dict[str, tuple[float, float]]] = {
     "queue": {"submission": (15, 26), "poll": (7, 11), "slice": (32.5, 48)},
     "durable-object": {"submission": (18, 25), "poll": (4, 5), "slice": (35, 47)},
@@ -26,8 +26,8 @@ def _cpu_ms(route: str) -> float:
     return round(sum(count * CPU_MS[route][what][0] for what, count in _OF_A_TASK.items()))
 
 
-# Of the cheapest of 40 tasks on each route, with three polls. One of them waits, which is a call of the task's object.
-# The erasure at the end of the retention is included. `objectGbSeconds` are of the average task, with calls of 5 s.
+# Of the cheapest of 40 tasks on each route, with three polls. One poll waits, which is a call to the task's object. The
+# erasure at the end of the retention is included. `objectGbSeconds` are of the average task, with calls of 5 s.
 TASK: dict[str, dict[str, float]] = {
     "queue": {
         "requests": 5,
@@ -50,8 +50,8 @@ TASK: dict[str, dict[str, float]] = {
         "cpuMs": _cpu_ms("durable-object"),
     },
 }
-# A cron run on a day on which a task ends each minute. It finds nothing to do but that: the sums, every other time that
-# it came, and each fifth time a sample, with what they push out (`bench.sweeps`).
+# A cron run on a day on which a task ends each minute. Its only work is the sums, every second time, and a sample,
+# every fifth time, with the old ones that these push out (`bench.sweeps`).
 CRON: dict[str, dict[str, float]] = {
     route: {
         "requests": 1,
@@ -65,9 +65,9 @@ CRON: dict[str, dict[str, float]] = {
     }
     for route in TASK
 }
-# What a completed task leaves in D1, of 200 in one file.
+# What a completed task leaves in D1, with 200 in one file.
 BYTES = {"English": 13_353, "Chinese": 31_355}
-# In and out, instructions included: estimated as `dryRun` does, and 750 tokens a call that the model thinks.
+# In and out, instructions included: estimated as `dryRun` does, plus 750 tokens a call for the model's thinking.
 TOKENS = {"English": (30_200, 20_000), "Chinese": (120_200, 35_000)}
-# The processor's time that SQLite takes for a task and three polls, in Chinese.
+# The processor time that SQLite takes for a task and three polls, in Chinese.
 SQLITE_MS = 4.7

@@ -1,9 +1,9 @@
-"""Texts and outputs for benchmarks: pieces of prose, drawn from a seed, in English and Chinese.
+"""Texts and outputs for benchmarks: pieces of prose in English and Chinese, drawn from a seed.
 
-English is of this project's documents. Chinese is made of words that are as frequent as Zipf's law has them, since no
-Chinese text here is long enough to give 20 outputs that share nothing. Six outputs of 1,000 characters together
-compress to 1,430 bytes each, one alone to 1,660. A book of Chinese essays of 1.5 million characters, cut up alike,
-takes 1,410 and 1,600.
+The English comes from this project's documents. The Chinese is made of words with frequencies by Zipf's law, since no
+Chinese text here is long enough for 20 outputs that share nothing. Six outputs of 1,000 characters together compress to
+1,430 bytes each, one alone to 1,660. A book of Chinese essays of 1.5 million characters, cut in the same way, takes
+1,410 and 1,600.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ type Prose = Callable[[Random, int], str]
 
 
 def english(rng: Random, length: int) -> str:
-    """Give a piece of the project's own documents."""
+    """Return a piece of the project's own documents."""
     text = _documents()
     first = rng.randrange(len(text) - length)
     return text[first : first + length]
 
 
 def chinese(rng: Random, length: int) -> str:
-    """Give words of one to three characters, with a mark behind each fifth."""
+    """Return words of one to three characters, with a mark after each fifth."""
     words, weights = _chinese_words()
     drawn = rng.choices(words, weights, k=length)
     return "".join(word + ("，" if at % 5 == 4 else "") for at, word in enumerate(drawn))[:length]
@@ -37,7 +37,7 @@ LANGUAGES: dict[str, Prose] = {"English": english, "Chinese": chinese}
 
 
 def text_of(prose: Prose, rng: Random, chunks: int) -> str:
-    """Give a text that is cut into so many chunks of 6,000 characters: each is one paragraph."""
+    """Return a text that is cut into so many chunks of 6,000 characters: each is one paragraph."""
     most = CHUNK_CHARS - 2
     parts = (prose(rng, most).replace("\n", " ").strip() for _ in range(chunks))
     return "".join(part.ljust(most, ".") + "\n\n" for part in parts)

@@ -23,7 +23,7 @@ TASKS = 200
 CHUNKS = 20
 START_MS = 1_800_000_000_000
 RETENTION_MS = 2_592_000_000
-# How many outputs a write holds: calls that end six at a time, and calls that end one by one.
+# How many outputs a write has: calls that end six at a time, and calls that end one by one.
 TOGETHER = (6, 1)
 BYTES_MOST = {"English": 20_000, "Chinese": 40_000}
 
@@ -43,7 +43,7 @@ def measure() -> list[Figure]:
 
 
 def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, float]:
-    """Complete so many tasks; return what each leaves in bytes of pages in use, and the rows that it wrote."""
+    """Complete so many tasks. Returns the bytes of used pages that each leaves, and the rows that it wrote."""
     database = SqliteD1(now_ms=lambda: START_MS)
     meter = Meter()
     store = TaskStore(Database(database, meter))
@@ -55,9 +55,9 @@ def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, f
 
 
 def database_ms(prose: Prose, tasks: int = TASKS) -> float:
-    """The processor's time, in ms, that the database takes for a task: submission, claim, writes, three polls.
+    """The processor time, in ms, that the database takes for a task: submission, claim, writes, three polls.
 
-    The fake of D1's binding around SQLite counts with it.
+    This includes the fake of D1's binding around SQLite.
     """
     database = _Timed(now_ms=lambda: START_MS)
     store = TaskStore(Database(database, Meter()))
@@ -73,10 +73,10 @@ def database_ms(prose: Prose, tasks: int = TASKS) -> float:
 
 
 class _Timed(SqliteD1):
-    spent = 0.0  # seconds of the processor
+    spent = 0.0  # processor seconds
 
     async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
-        """Run the statements, and take the time."""
+        """Run the statements, and measure the time."""
         started = time.process_time()
         try:
             return await super().batch(statements)
@@ -85,7 +85,7 @@ class _Timed(SqliteD1):
 
 
 def used_bytes(database: SqliteD1) -> int:
-    """The bytes of all pages that hold something."""
+    """The bytes of all pages in use."""
     pragmas = ("page_size", "page_count", "freelist_count")
     size, count, free = (database.rows(f"PRAGMA {name}")[0][name] for name in pragmas)
     assert size == 4_096, "the page size of D1"

@@ -1,7 +1,7 @@
 """What a cron run writes on a day on which a task ends each minute: `python -m bench.sweeps`.
 
-It goes through the store over SQLite, in virtual time. `bench.free_plan` lets cron come every two seconds, so what is
-written by the clock, and not for each run, shows there too seldom.
+It goes through the store over SQLite, in virtual time. `bench.free_plan` runs cron every two seconds, so writes that
+follow the clock, and not each run, are too rare there.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ END = (
 
 
 def cron_rows(minutes: int = MINUTES) -> float:
-    """Rows written by a cron run, on the average of so many minutes, two days after a time with as many ends.
+    """Average rows written by a cron run over so many minutes, two days after a period with as many ends.
 
-    So each sample and each sum of five minutes that is written pushes out an old one.
+    So each sample and each five-minute sum that is written pushes out an old one.
     """
     bench = WorkerBench(storage_mb_most=450)
     try:

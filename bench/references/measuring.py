@@ -1,4 +1,4 @@
-"""Runs the works on the systems: all of them up, one at work, each in its turn."""
+"""Runs the works on the systems: all systems run, one at a time works."""
 
 import signal
 import tempfile
@@ -18,7 +18,7 @@ from tests.support.client import Client
 from tests.support.dev_server import DevServer
 
 START_SECONDS = 10.0  # a guess, for the estimate of the time left
-# What a system does first, so that no work meets a cold interpreter, nor a long one cold lanes.
+# A system does these first, so that no work meets a cold interpreter, and no long work cold lanes.
 WARM_UPS = (
     Work("warm", "warm-up", "elapsed", 6, 4, 0, ALL, ()),
     Work("warm-long", "long warm-up", "elapsed", 1, 120, 0, ALL, ()),
@@ -36,7 +36,7 @@ class Options:
     chars: int = CHARS
 
     def chosen(self) -> list[Work]:
-        """The works asked for, in their size, with the systems asked for."""
+        """Return the requested works, in their size, with the requested systems."""
         fitted = [self._fitted(work) for work in WORKS if not self.works or work.key in self.works]
         return [work for work in fitted if work.systems]
 
@@ -57,9 +57,9 @@ class _Step:
 
 
 def measure(options: Options) -> list[Outcome]:
-    """Measure; prints progress and an estimate of the time left. Ctrl-C ends it.
+    """Measure. Prints progress and an estimate of the time left. Ctrl-C ends it.
 
-    Of a work those runs are kept in which all systems were measured, and none failed.
+    For each work, only runs count in which all systems were measured and none failed.
     """
     chosen = options.chosen()
     names = list(dict.fromkeys(name for work in chosen for name in work.systems))
@@ -95,7 +95,7 @@ def measure(options: Options) -> list[Outcome]:
 
 
 def _steps(chosen: Sequence[Work], runs: int) -> Iterator[_Step]:
-    """Each work goes round the systems before the next one; who begins changes, so that none is always first."""
+    """Yield the steps: each work visits all systems before the next one. The first system changes each time."""
     for run in range(runs):
         for work in chosen:
             for repeat in range(work.repeats):
@@ -123,7 +123,7 @@ def _timed(left: Remaining, what: str) -> Iterator[None]:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does: the servers have process groups of their own, and would be left behind."""
+    """Let SIGTERM act like Ctrl-C. Otherwise the servers would be left, since they have process groups of their own."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

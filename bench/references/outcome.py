@@ -1,4 +1,4 @@
-"""What samples come to: medians, spread, ratios within a run, and whether a goal is met."""
+"""Evaluates samples: medians, spread, ratios within a run, and whether a goal is met."""
 
 import statistics
 from dataclasses import dataclass, field
@@ -9,25 +9,25 @@ from bench.references.works import Goal, Work
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A median with the least and the most of what it is of."""
+    """A median with the least and the greatest of its values."""
 
     median: float
     least: float
     most: float
 
     def record(self) -> dict[str, float]:
-        """The same for machines."""
+        """The same for programs."""
         return {"median": self.median, "least": self.least, "most": self.most}
 
 
 def spread(values: list[float]) -> Spread:
-    """Sum up values, of which there must be one at least."""
+    """Sum up values, at least one."""
     return Spread(statistics.median(values), min(values), max(values))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A goal and what was measured of it; `ratio` is of the medians of each run, and its median decides."""
+    """A goal and its measurement. Each `ratio` compares the medians of one run; the median of the ratios decides."""
 
     goal: Goal
     ratio: Spread
@@ -35,20 +35,20 @@ class Verdict:
     met: bool
 
     def record(self) -> dict[str, object]:
-        """The same for machines."""
+        """The same for programs."""
         goal = {"system": self.goal.system, "of": self.goal.of, "bound": self.goal.bound}
         return {**goal, "measured": self.ratio.record(), "runsMet": self.runs_met, "met": self.met}
 
 
 @dataclass(slots=True)
 class Outcome:
-    """All samples of a work: by system, for each run a list."""
+    """All samples of a work: by system, a list for each run."""
 
     work: Work
     samples: dict[str, list[list[Sample]]] = field(default_factory=dict)
 
     def add(self, system: str, run: int, sample: Sample) -> None:
-        """Put a sample to those of its run."""
+        """Add a sample to those of its run."""
         runs = self.samples.setdefault(system, [])
         while len(runs) <= run:
             runs.append([])
@@ -60,7 +60,7 @@ class Outcome:
         return max(map(len, self.samples.values()), default=0)
 
     def keep_whole(self) -> None:
-        """Forget runs in which not every system was measured as often as it should have been."""
+        """Drop runs in which a system was measured less often than required."""
         measured = [self.samples.get(system, []) for system in self.work.systems]
         whole = [
             number
@@ -71,14 +71,14 @@ class Outcome:
         self.samples = kept if whole else {}
 
     def medians(self, system: str, *, seen: bool = False) -> list[float]:
-        """What is measured, the median of each run; with `seen` as the client saw it."""
+        """The median of each run; with `seen` as the client saw it."""
         return [
             statistics.median(value for sample in run for value in self.values(sample, seen=seen))
             for run in self.samples[system]
         ]
 
     def values(self, sample: Sample, *, seen: bool = False) -> list[float]:
-        """What a sample is taken for: a submission each, or one value."""
+        """The values of a sample: one for each submission, or only one."""
         seconds = sample.seen if seen else sample.elapsed
         match self.work.measure:
             case "submit":
@@ -89,12 +89,12 @@ class Outcome:
                 return [self.work.tasks * self.work.chunks / seconds]
 
     def cpu_ms(self, system: str) -> Spread:
-        """What the server's processes take of the CPU for a chunk, its part of the task included."""
+        """The CPU time of the server's processes for each chunk, with its share of the task."""
         chunks = self.work.tasks * self.work.chunks
         return spread([sample.cpu / chunks * 1000 for run in self.samples[system] for sample in run])
 
     def calls_differ(self, system: str) -> list[dict[str, int]]:
-        """The counts of samples in which the model did other work than each chunk once."""
+        """The counts of samples in which the model did not serve each chunk exactly once."""
         due = self.work.tasks * self.work.chunks
         counts = [sample.counts for run in self.samples[system] for sample in run]
         return [count for count in counts if (count["calls"], count["distinct"]) != (due, due)]
@@ -108,7 +108,7 @@ class Outcome:
         ]
 
     def record(self) -> dict[str, object]:
-        """The same for machines."""
+        """The same for programs."""
         work = self.work
         return {
             "key": work.key,

@@ -1,11 +1,14 @@
-"""How far a measurement is, and how long it still takes."""
+"""How far a measurement is, and how long it will still take."""
 
 from collections.abc import Hashable, Sequence
 
 
 class Remaining:
-    """Knows the steps to come. A step like one that was measured takes as long; a guess of another is corrected by the
-    ratio of what the measured ones took to their guesses."""
+    """Knows the steps to come.
+
+    A step like a measured one takes as long. The guess for any other is scaled by how far the guesses of measured steps
+    were off.
+    """
 
     def __init__(self, steps: Sequence[tuple[Hashable, float]]) -> None:
         self._steps = list(steps)
@@ -24,7 +27,7 @@ class Remaining:
 
     @property
     def seconds(self) -> float:
-        """What is left."""
+        """The seconds left."""
         correction = self._spent / self._guessed if self._guessed else 1.0
         return sum(self._estimate(kind, guess * correction) for kind, guess in self._steps[self._done :])
 

@@ -1,4 +1,4 @@
-"""The systems that are compared: how each is started, and how a client waits for its tasks."""
+"""The compared systems: how each is started, and how a client waits for its tasks."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.support.worker_copy import copy_worker
 
 POLL_SECONDS = 0.05  # between two polls of a reference, which has no `?wait=`
 FINISHED_SECONDS = 300.0
-READY_SECONDS = 300.0  # four seconds on a machine with nothing else to do
+READY_SECONDS = 300.0  # four seconds on a machine without other work
 QUIET_SECONDS = 3.0
 _BINDINGS = re.compile(r"^\[\[(?:durable_objects\.bindings|migrations)\]\]\n(?:[^\[\n].*\n)+", re.MULTILINE)
 _ONCEOVER: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -36,11 +36,11 @@ _ONCEOVER: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measured work: in seconds, but for `submits_ms`.
+    """One measured work, in seconds except for `submits_ms`.
 
-    `elapsed` is from the first task's creation to the last one's end, by the system's own times; `seen` is from the
+    `elapsed` is from the first task's creation to the last one's end, by the system's own times. `seen` is from the
     client's first request until it has read the last result. `cpu` is of all processes of the server (0 without /proc).
-    `counts` is what the model saw; `load` is the machine's over the last minute.
+    `counts` is what the model saw. `load` is the machine's load over the last minute.
     """
 
     submits_ms: list[float]
@@ -66,16 +66,16 @@ class Model(NodeServer):
         super().__init__("model.mjs")
 
     def plan(self, *, delay_ms: int, output_chars: int) -> None:
-        """Set how it answers, and begin to count."""
+        """Set how it answers, and reset the counts."""
         plan = {"delayMs": delay_ms, "outputChars": output_chars}
         httpx.put(f"{self.url}/plan", content=json.dumps(plan)).raise_for_status()
 
     def counts(self) -> dict[str, int]:
-        """What it was asked since then."""
+        """Return the calls since then."""
         return httpx.get(f"{self.url}/counts").raise_for_status().json()
 
     def wait_until_quiet(self) -> None:
-        """Wait for the end of what a failed work has left behind: no new call for some seconds."""
+        """Wait until calls of a failed work have stopped: no new call for some seconds."""
         pause = threading.Event()
         before = None
         while (now := self.counts()) != before or now["inFlight"]:
@@ -84,7 +84,7 @@ class Model(NodeServer):
 
 
 def client_of(url: str) -> Client:
-    """Make a client that opens a connection for each request: workerd now and then drops one that is used again."""
+    """Make a client that opens a connection for each request, since workerd sometimes drops a reused one."""
     client = Client(url)
     client.http.close()
     client.http = httpx.Client(base_url=url, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
@@ -92,13 +92,13 @@ def client_of(url: str) -> Client:
 
 
 def server_of(system: str, folder: Path, model_url: str) -> DevServer:
-    """Make the server of a system, with its state in `folder`; it is not started yet."""
+    """Make the server of a system, with its state in `folder`. It is not started yet."""
     if system in {works.SEED, works.WORKFLOWS}:
         return NodeServer("host.mjs", system, str(folder), f"{model_url}/v1")
     plan, flags = _ONCEOVER[system]
     variables = openai(f"{model_url}/v1", PLAN=plan)
     project = _without_objects(folder / "project") if system == works.QUEUE_ALONE_FREE else None
-    # No meter: it takes time of the CPU, and the references have none.
+    # Without the meter: it takes CPU time, and the references have none.
     return DevServer(folder, *flags, "--limits", "off", *variables, project=project, ready_seconds=READY_SECONDS)
 
 
@@ -112,7 +112,7 @@ def _without_objects(project: Path) -> Path:
 
 
 def measured(server: DevServer, client: Client, model: Model, work: Work, chars: int) -> Sample:
-    """Have a work done: submit its tasks in a row, then wait for each. Raises AssertionError if one fails."""
+    """Run a work: submit its tasks in a row, then wait for each. Raises AssertionError if one fails."""
     model.plan(delay_ms=work.delay_ms, output_chars=max(40, chars // 6))
     inputs = texts(work, chars)
     submits = []

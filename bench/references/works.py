@@ -1,4 +1,4 @@
-"""What each system is given to do, what is measured of it, and the goals that onceover is held to."""
+"""The works of each system, what is measured of them, and onceover's goals."""
 
 from dataclasses import dataclass, replace
 from random import Random
@@ -11,8 +11,8 @@ QUEUE, OBJECTS = "queue", "objects"
 QUEUE_FREE, OBJECTS_FREE, QUEUE_ALONE_FREE = "queue-free", "objects-free", "queue-alone-free"
 ALL = (SEED, WORKFLOWS, QUEUE, OBJECTS)
 FREE = (QUEUE_FREE, OBJECTS_FREE, QUEUE_ALONE_FREE)
-CHARS_MOST = 4_000  # so that the longest task fits into what starts a workflow, 1 MiB
-CHARS = 40  # of a chunk, unless asked otherwise: what is measured is the system, not the transport of texts
+CHARS_MOST = 4_000  # so that the longest task fits into a workflow's parameters, 1 MiB
+CHARS = 40  # of a chunk, by default: the system is measured, not the transport of texts
 
 Measure = Literal["submit", "elapsed", "throughput"]
 UNITS: dict[Measure, str] = {"submit": "ms", "elapsed": "s", "throughput": "chunks/s"}
@@ -29,7 +29,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """So many tasks of so many chunks, each a model call of `delay_ms`; `repeats` is how often a run measures it."""
+    """So many tasks of so many chunks, each a model call of `delay_ms`. `repeats` is how often a run measures it."""
 
     key: str
     name: str
@@ -43,7 +43,7 @@ class Work:
 
     @property
     def unit(self) -> str:
-        """The unit of what is measured."""
+        """The unit of the values."""
         return UNITS[self.measure]
 
     def expected_seconds(self, system: str) -> float:
@@ -80,12 +80,12 @@ WORKS = (
 
 
 def quick(work: Work) -> Work:
-    """Make the smallest form of a work, which shows that everything runs and measures nothing."""
+    """Make the smallest form of a work. It shows that everything runs, and measures nothing."""
     return replace(work, tasks=min(work.tasks, 2), chunks=min(work.chunks, 7), delay_ms=work.delay_ms // 20, repeats=1)
 
 
 def texts(work: Work, chars: int) -> list[str]:
-    """Write the inputs of a work's tasks: each chunk is a paragraph of its own, and no two are alike."""
+    """Write the inputs of a work's tasks. Each chunk is a paragraph of its own, and no two are alike."""
     rng = Random(work.key)  # noqa: S311
     return ["".join(_chunk(rng, f"{task}-{at} ", chars) for at in range(work.chunks)) for task in range(work.tasks)]
 
