@@ -1,1 +1,1 @@
-"""Mutation testing: small mistakes are put into copies of the Worker, to see whether the tests notice."""
+"""Mutation testing: copies of the Worker get small mistakes, to see whether the tests notice."""

@@ -33,7 +33,7 @@ LINE_SECONDS = 30.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do what the command line says. Exit status 1: fewer were killed than asked for; 2: nothing could be judged."""
+    """Run the command line. Exit status 1: fewer were killed than required; 2: nothing could be judged."""
     asked = options.read(arguments)
     mutants = all_mutants(ROOT)
     if asked.mutant:
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _named(asked: argparse.Namespace, mutants: list[Mutant]) -> int:
-    """Show mutants, leave a copy of the tree with each, and judge them if asked."""
+    """Show the named mutants, leave a copy of the tree with each, and judge them if asked."""
     named = [mutant for mutant in mutants if mutant.id in asked.mutant]
     chosen = viable(ROOT, named, len(named))
     missing = set(asked.mutant) - {found.mutant.id for found in chosen}
@@ -102,7 +102,7 @@ def _has_survived(outcome: Outcome | None) -> bool:
 
 
 def _baseline(copies: list[Workspace], *, deep: bool) -> Baseline:
-    """Measure the checks, and say which ones fail without a mutant: they judge nobody."""
+    """Measure the checks, and say which ones fail without a mutant: those cannot judge."""
     checks = all_checks(ROOT, deep=deep)
     with _bar("checks without a mutant", len(checks)) as advance:
 
@@ -130,7 +130,7 @@ def _run(judge: Judge, chosen: list[Found], suite: Suite) -> None:
 
 @contextmanager
 def _bar(what: str, total: int) -> Iterator[Callable[[str], Any]]:
-    """Show how far something is, and how long the rest may take; `advance` takes what else to say."""
+    """Show the progress of something, and how long the rest may take. `advance` takes further text to show."""
     if not CONSOLE.is_terminal:
         yield _lines(what, total)
         return
@@ -149,7 +149,7 @@ def _bar(what: str, total: int) -> Iterator[Callable[[str], Any]]:
 
 
 def _lines(what: str, total: int) -> Callable[[str], None]:
-    """Say the same in lines, for a file or a pipe: one every half a minute, and the last one."""
+    """Show the same in lines, for a file or a pipe: one every half a minute, and the last one."""
     started = said = time.monotonic()
     done = 0
 

@@ -1,4 +1,4 @@
-"""What the checks do without a mutant: that they pass, what they take, and what of the Worker they reach."""
+"""The checks without a mutant: that they pass, what they cost, and which parts of the Worker they reach."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from mutation.mutants import Mutant
 from mutation.trial import Verdict, run
 from mutation.workspace import Workspace
 
-# No check takes longer, seconds of the processor.
+# No check takes longer, in processor seconds.
 CHECK_SECONDS_MOST = 600.0
 
 
@@ -27,10 +27,10 @@ class Baseline:
         self.keys = keys
 
     def reaching(self, mutant: Mutant, changed: frozenset[str]) -> list[tuple[Check, Reach]]:
-        """Return the checks that run what a mutant changes; `changed` are the texts of statements.
+        """Return the checks that run what a mutant changes. `changed` are the texts of statements.
 
-        What is outside of functions runs when its module is imported, and so does what makes statements. A check that
-        sets the parameters of none of the statements that differ does not notice the difference.
+        Code outside functions runs when its module is imported; so does code that makes statements. A check that sets
+        parameters for none of the changed statements does not notice the change.
         """
         if changed:
             digests = {child.statement_digest(text) for text in changed}
@@ -42,7 +42,7 @@ class Baseline:
 
 
 class Known:
-    """What checks did in earlier runs, on disk, by their keys. Those that failed are not kept: they are tried again."""
+    """What checks did in earlier runs, on disk, by their keys. Failures are not kept, so those checks run again."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -50,7 +50,7 @@ class Known:
         self._facts: dict[str, list[Any]] = json.loads(path.read_text("utf-8")) if path.exists() else {}
 
     def get(self, key: str) -> Reach | None:
-        """Return what is known of a check."""
+        """Return the known reach of a check, or None."""
         facts = self._facts.get(key)
         if facts is None:
             return None
@@ -58,7 +58,7 @@ class Known:
         return Reach(seconds, frozenset(functions), frozenset(modules), frozenset(statements))
 
     def add(self, key: str, reach: Reach) -> None:
-        """Keep what a check did. Threads may do this together."""
+        """Store what a check did. Threads may call this together."""
         if reach.failure is not None:
             return
         with self._lock:
@@ -72,7 +72,7 @@ class Known:
 def measure(
     checks: Iterable[Check], copies: list[Workspace], tree: str, known: Known, progress: Callable[[Check], None]
 ) -> Baseline:
-    """Run each check by itself in one of the copies, unless it is known; `progress` hears of each."""
+    """Run each unknown check by itself in one of the copies. `progress` hears of each."""
     keys = {check: check.key(copies[0].root, tree) for check in checks}
     free: SimpleQueue[Workspace] = SimpleQueue()
     for copy in copies:

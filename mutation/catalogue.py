@@ -13,7 +13,7 @@ from mutation.source import Edit, Source
 from mutation.sql_operators import sql_edits
 from mutation.sql_text import sql_strings
 
-# Whose Python is drawn from, and whose SQL.
+# The sources of mutants in Python, and in SQL.
 PYTHON = ("src/processing", "src/objects", "src/queue")
 SQL = ("src/store", *PYTHON)
 STATEMENTS = "src/store/sql"
@@ -40,9 +40,9 @@ def _of_file(root: Path, name: str, defaults: Defaults) -> Iterator[Mutant]:
 
 
 def drawn(mutants: list[Mutant], seed: int, only: list[str] | None = None) -> list[Mutant]:
-    """Return the mutants in the order in which a seed draws them; `only` has names of files, or patterns of names.
+    """Return the mutants in the order that a seed draws. `only` has file names or patterns of names.
 
-    The order of two mutants hangs on the seed and on the two alone: what is changed elsewhere does not change it.
+    The order of two mutants depends only on the seed and on these two, so changes elsewhere do not affect it.
     """
     wanted = [mutant for mutant in mutants if only is None or any(fnmatch(mutant.path, one) for one in only)]
     return sorted(wanted, key=lambda mutant: hashlib.sha256(f"{seed}/{mutant.id}".encode()).digest())

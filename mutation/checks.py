@@ -1,16 +1,16 @@
-"""The checks that a mutant must pass to survive: files of tests, and parts of the simulation; which are quick."""
+"""The checks that a mutant must pass to survive, quick and deep: files of tests, and parts of the simulation."""
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# Folders of tests that the quick suite takes from, and those that come only with the deep one.
+# Folders of tests for the quick suite, and those for the deep one only.
 QUICK_FOLDERS = ("tests/unit", "tests/property", "tests/api")
 DEEP_FOLDERS = ("tests/simulator", "tests/conformance")
-# The checks of a mutant's quick suite take no more than this together, seconds of processor time.
+# The checks of a mutant's quick suite together take no more than this, in processor seconds.
 QUICK_SECONDS_MOST = 60.0
-# These hold texts, files or commands, not behaviour, or stand in the parts of the simulation.
+# These check texts, files or commands, not behaviour, or are parts of the simulation anyway.
 NOT_RUN = {
     "tests/conformance/test_conformance.py": "starts the real workerd",
     "tests/simulator/test_campaign.py": "the parts of the simulation do the same, and more",
@@ -35,7 +35,7 @@ class Check:
     is_quick: bool
 
     def key(self, root: Path, tree: str) -> str:
-        """Name what the check's outcome hangs on: `tree`, the digest of what all checks stand on, and its own file."""
+        """Name what the outcome depends on: the check's own file and `tree`, the digest of what all checks share."""
         own = b"" if self.is_part else (root / self.name).read_bytes()
         return hashlib.sha256(f"{tree}/{self.name}/{self.is_quick}/".encode() + own).hexdigest()[:12]
 
@@ -47,10 +47,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a check did without a mutant: what it took, and what of the Worker it ran.
+    """What a check did without a mutant: its cost, and the parts of the Worker that it ran.
 
-    `seconds` are of the processor. `functions` are those that it called, `module.py::Class.method`, `modules` the paths
-    that it imported, `statements` digests of those that it set parameters of. `failure`: it failed, and cannot judge.
+    `seconds` are of the processor. `functions` are those that it called, `module.py::Class.method`; `modules` the paths
+    that it imported; `statements` the digests of those whose parameters it set. `failure`: it failed, and cannot judge.
     """
 
     seconds: float
@@ -75,7 +75,7 @@ def all_checks(root: Path, *, deep: bool) -> list[Check]:
 def chosen(checks: Iterable[tuple[Check, Reach]]) -> tuple[list[Check], list[Check]]:
     """Choose a mutant's quick suite and its deep one from the checks that reach it, the cheapest first.
 
-    What a check costs is what has to be spent to hear from it. Quick ones for which there is no time are deep.
+    A check's cost is the time until it reports. Quick checks that exceed the time limit go to the deep suite.
     """
     in_order = sorted(checks, key=lambda one: (one[1].seconds, one[0].name))
     quick: list[Check] = []

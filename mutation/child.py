@@ -1,4 +1,4 @@
-"""What runs in the processes that check a mutant: their limits, and a report of what they found and reached."""
+"""Runs in the processes that check a mutant: sets their limits, and reports what they found and reached."""
 
 import hashlib
 import importlib
@@ -15,8 +15,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-# The environment by which the parent speaks to its children.
-REPORT = "MUTATION_REPORT"  # the path of the file to report in
+# The environment variables through which the parent speaks to its children.
+REPORT = "MUTATION_REPORT"  # the path of the report file
 PROCESSOR_SECONDS = "MUTATION_PROCESSOR_SECONDS"
 TRACE = "MUTATION_TRACE"  # set: note what is reached
 QUICK = "MUTATION_QUICK"  # set: fewer examples
@@ -28,7 +28,7 @@ MESSAGE_CHARS_MOST = 300
 
 @dataclass(slots=True)
 class Report:
-    """What a process has found: the first failure, its name and what it says, and what was reached."""
+    """What a process found: the first failure with its name and message, and what was reached."""
 
     failed: str = ""
     message: str = ""
@@ -36,7 +36,7 @@ class Report:
     statements: set[str] = field(default_factory=set)
 
     def fail(self, name: str, message: str) -> None:
-        """Take down a failure, if it is the first."""
+        """Note a failure if it is the first."""
         if not self.failed:
             self.failed, self.message = name, " ".join(message.split())[:MESSAGE_CHARS_MOST]
 
@@ -55,7 +55,7 @@ class Report:
 
 @contextmanager
 def reporting() -> Iterator[Report]:
-    """Keep this process within its limits, and report at its end."""
+    """Keep this process within its limits, and write the report at its end."""
     report = Report()
     limit_process()
     if os.environ.get(TRACE):
@@ -68,7 +68,7 @@ def reporting() -> Iterator[Report]:
 
 
 def limit_process() -> None:
-    """Bound this process's time on the processor, and its memory."""
+    """Limit this process's processor time and memory."""
     if seconds := os.environ.get(PROCESSOR_SECONDS):
         _limit(resource.RLIMIT_CPU, int(float(seconds)) + 1)
         _limit(resource.RLIMIT_AS, MEMORY_BYTES_MOST)
@@ -92,7 +92,7 @@ def _path(module: ModuleType) -> str:
 
 
 def trace(report: Report) -> None:
-    """Note the Worker's functions that are called from now on, and the statements whose parameters are set."""
+    """From now on, note the Worker's functions that are called and the statements whose parameters are set."""
     here = f"{Path.cwd() / 'src'}{os.sep}"
     monitoring = sys.monitoring
     monitoring.use_tool_id(monitoring.COVERAGE_ID, "mutation")
@@ -116,9 +116,10 @@ def trace(report: Report) -> None:
 
 
 def spare_ablations() -> None:
-    """Make ablations of statements that have changed do nothing, rather than fail when they are made.
+    """Make ablations of changed statements do nothing, instead of failing when they are made.
 
-    They are made when their modules are imported, which follows from the package. So the package is let in later.
+    They are made when the package imports their modules. So a placeholder stands for the package until `swapped` is
+    replaced.
     """
     package = "simulator.campaign.ablations"
     campaign = importlib.import_module("simulator.campaign")
@@ -135,6 +136,6 @@ def spare_ablations() -> None:
         try:
             return made(name, old, new)
         except AssertionError:
-            return substitutes, "swapped", swapped  # what it is already
+            return substitutes, "swapped", swapped  # its present value
 
     setattr(substitutes, "swapped", swapped)  # noqa: B010 - the module's type knows no such attribute

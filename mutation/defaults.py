@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from mutation.python_operators import Defaults
 from mutation.source import FUNCTIONS
 
-# Of the standard library, what the Worker uses.
+# Of the standard library: what the Worker uses.
 _STANDARD = {"wait": {"timeout", "return_when"}, "sorted": {"key"}}
 
 
 def defaults_of(trees: Iterable[ast.Module]) -> Defaults:
-    """Gather parameters with a default, if they have one in every callable of the name."""
+    """Collect parameters with a default, if they have one in every callable of that name."""
     found: dict[str, set[str]] = defaultdict(set)
     needed: dict[str, set[str]] = defaultdict(set)
     for tree in trees:
@@ -24,7 +24,7 @@ def defaults_of(trees: Iterable[ast.Module]) -> Defaults:
 
 
 def _parameters(tree: ast.Module) -> Iterator[tuple[str, str, bool]]:
-    """Give callables, their parameters, and whether each may be left out."""
+    """Yield callables, their parameters, and whether each may be left out."""
     for node in ast.walk(tree):
         if isinstance(node, FUNCTIONS):
             yield from _of_function(node.name, node.args)

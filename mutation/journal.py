@@ -1,4 +1,4 @@
-"""What has been found out about mutants so far, on disk: a run that was killed goes on where it was."""
+"""What is known about mutants so far, on disk: a killed run continues where it stopped."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -13,9 +13,9 @@ SURVIVED = "survived"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a mutant in a suite, `quick` or `deep`; seconds are of the processor.
+    """The outcome of a mutant in a suite, `quick` or `deep`. Seconds are of the processor.
 
-    `key` names what it hangs on: the code, the mutant, and the checks of the suite. Where that changes, the outcome is
+    `key` names what it depends on: the code, the mutant, and the checks of the suite. If that changes, the outcome is
     worth nothing.
     """
 
@@ -44,7 +44,7 @@ class Journal:
             self._outcomes[outcome.id, outcome.key] = outcome
 
     def add(self, outcome: Outcome) -> None:
-        """Write an outcome down at once. Threads may do this together."""
+        """Write an outcome down at once. Threads may call this together."""
         with self._lock, self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(outcome)) + "\n")
             self._outcomes[outcome.id, outcome.key] = outcome
@@ -54,6 +54,6 @@ class Journal:
         return self._outcomes.get((mutant_id, key))
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Delete all outcomes."""
         self._path.unlink(missing_ok=True)
         self._outcomes.clear()

@@ -1,4 +1,4 @@
-"""Mutants: what each is, how it is named, and how it is put into a text."""
+"""Mutants: what each is, its name, and how it is put into a text."""
 
 import difflib
 import hashlib
@@ -11,10 +11,10 @@ from mutation.source import Edit, Source, Span
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A mistake in one file. `id` hangs on what is changed into what, and not on the number of the line.
+    """A mistake in one file. `id` depends on the change itself, not on the line number.
 
-    `path` is relative to the root of the project. `span` is in characters. `scope` names the function that it is in, or
-    the constant. `expression`: see `Edit`.
+    `path` is relative to the root of the project. `span` is in characters. `scope` names its function, or the constant.
+    `expression`: see `Edit`.
     """
 
     id: str
@@ -49,12 +49,12 @@ class Mutant:
         return text[: self.span.start] + self.replacement + text[self.span.end :]
 
     def with_replacement(self, replacement: str) -> "Mutant":
-        """Return the same mistake, written otherwise. It keeps its id."""
+        """Return the same mistake, written differently. It keeps its id."""
         return replace(self, replacement=replacement)
 
 
 def named(path: str, source: Source, edits: Iterable[Edit]) -> Iterator[Mutant]:
-    """Make mutants of a file's edits, in the order of the text; equal edits are one."""
+    """Make mutants of a file's edits, in the order of the text. Equal edits make one mutant."""
     seen: Counter[tuple[str, ...]] = Counter()
     unlike = {(edit.span, edit.replacement): edit for edit in edits}
     for edit in sorted(unlike.values(), key=lambda one: (one.span, one.replacement)):
@@ -79,7 +79,7 @@ def named(path: str, source: Source, edits: Iterable[Edit]) -> Iterator[Mutant]:
 
 
 def constant_of(source: Source, offset: int) -> str:
-    """Name the module's statement that a character is in by what it assigns to, '' if it assigns to nothing."""
+    """Name the module's statement that contains a character by its target, '' if it assigns to nothing."""
     for statement in source.tree.body:
         span = source.span(statement)
         if span.start <= offset < span.end:

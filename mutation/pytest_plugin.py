@@ -1,4 +1,4 @@
-"""The plugin with which pytest checks a mutant: it keeps the limits of a child, and reports the first failure."""
+"""The plugin with which pytest checks a mutant: it sets the limits of a child, and reports the first failure."""
 
 import os
 from collections.abc import Generator
@@ -21,18 +21,18 @@ REPORT = pytest.StashKey[child.Report]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let no mutant leave anything behind for the next one, and let none fail for its text alone."""
+    """Prevent leftovers for the next mutant, and failures for a mutant's text alone."""
     child.spare_ablations()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Have property tests draw the same examples for each mutant."""
+    """Let property tests draw the same examples for each mutant."""
     settings.register_profile("mutation", settings(), database=None, derandomize=True)
     settings.load_profile("mutation")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Try fewer examples where a module has a number for them."""
+    """Try fewer examples in modules that have a number for them."""
     if os.environ.get(child.QUICK):
         for module in {item.getparent(pytest.Module) for item in items}:
             if module is not None and hasattr(module.obj, "RUNS"):
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Take down a test that fails."""
+    """Note a test that fails."""
     report = yield
     _note(item.config, report)
     return report
@@ -51,7 +51,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Take down a module that cannot be imported."""
+    """Note a module that cannot be imported."""
     report = yield
     _note(collector.config, report)
     return report

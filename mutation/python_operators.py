@@ -1,7 +1,7 @@
-"""Mistakes in Python: which there are, and where in a module each can be made.
+"""Mistakes in Python: which kinds exist, and where in a module each can be made.
 
-Nothing is drawn from what cannot change behaviour, or cannot survive anything: the log, assertions, annotations,
-texts, decorators, and assignments whose absence is an AttributeError at the first use.
+No mistake is put where it cannot change behaviour or cannot survive: the log, assertions, annotations, texts,
+decorators, and assignments whose absence is an AttributeError at the first use.
 """
 
 import ast
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from mutation.logged import logged_nodes
 from mutation.source import Edit, Source, Span, enclosing_function
 
-# Names of callables, and those of their parameters that may be left out.
+# Names of callables, with those of their parameters that may be left out.
 type Defaults = Mapping[str, frozenset[str]]
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[str, tuple[str, ...]]] = {
@@ -38,11 +38,11 @@ _ARITHMETIC: dict[type[ast.operator], tuple[str, str]] = {
     ast.RShift: (">>", "<<"),
 }
 _TWINS = {"min": "max", "max": "min", "any": "all", "all": "any", "floor": "ceil", "ceil": "floor"}
-_LOOSE = ast.BoolOp | ast.IfExp | ast.Lambda | ast.NamedExpr  # what needs parentheses beside `and` and `or`
+_LOOSE = ast.BoolOp | ast.IfExp | ast.Lambda | ast.NamedExpr  # these need parentheses beside `and` and `or`
 
 
 def python_edits(source: Source, defaults: Defaults) -> Iterator[Edit]:
-    """Give every mistake that can be made in a module."""
+    """Yield every mistake that can be made in a module."""
     logged = logged_nodes(source.tree)
     for node in _walk(source.tree, logged):
         for rule in _RULES:
@@ -52,7 +52,7 @@ def python_edits(source: Source, defaults: Defaults) -> Iterator[Edit]:
 
 
 def _walk(node: ast.AST, logged: set[ast.AST]) -> Iterator[ast.AST]:
-    """Give the nodes of a tree that mistakes are made in."""
+    """Yield the nodes of a tree in which mistakes are made."""
     yield node
     for name, value in ast.iter_fields(node):
         if name in {"annotation", "returns", "decorator_list", "type_params", "bases"}:
@@ -64,7 +64,7 @@ def _walk(node: ast.AST, logged: set[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _is_inert(node: ast.AST) -> bool:
-    """Whether nothing in a node can change what the module does: assertions are for mistakes of our own."""
+    """Whether nothing in a node can change what the module does. Assertions are for our own mistakes."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return True
     return isinstance(node, ast.Assert | ast.Import | ast.ImportFrom | ast.JoinedStr | ast.TypeAlias)
@@ -88,7 +88,7 @@ def _statements(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _may_be_left_out(source: Source, target: ast.expr) -> bool:
-    """Whether what is assigned to has a value before, as far as one can see."""
+    """Whether the assigned name seems to have a value before."""
     function = enclosing_function(source, target)
     if function is None:
         return False
@@ -117,7 +117,7 @@ def _conditions(source: Source, node: ast.AST) -> Iterator[Edit]:
         case _:
             pass
     for test in tests:
-        if not (isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)):  # that one's `not` is dropped
+        if not (isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)):  # its `not` is dropped elsewhere
             yield Edit(source.span(test), f"(not ({source.segment(test)}))", "condition negated")
 
 

@@ -1,4 +1,4 @@
-"""What came of a run: a table for people, the same in JSON, and the reasons of those who looked at survivors."""
+"""The results of a run: a table for people, the same in JSON, and the reasons for accepted survivors."""
 
 import json
 import tomllib
@@ -19,7 +19,7 @@ REASONS = Path(__file__).parent / "reasons.toml"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A mutant, and what is known about it. `last` is the outcome of the last suite that it ran in."""
+    """A mutant, and what is known about it. `last` is the outcome of the last suite in which it ran."""
 
     mutant: Mutant
     quick: Outcome | None
@@ -32,18 +32,18 @@ class Judged:
 
 
 def reasons(path: Path = REASONS) -> dict[str, str]:
-    """Read why mutants survive that nobody needs to kill, by the mutants' ids."""
+    """Read why some surviving mutants need not be killed, by the mutants' ids."""
     return {name: entry["reason"] for name, entry in tomllib.loads(path.read_text("utf-8")).items()}
 
 
 def rate(outcomes: Sequence[Outcome | None]) -> float:
-    """Return how many of the mutants that were judged were killed, of 1."""
+    """Return the share of judged mutants that were killed, of 1."""
     verdicts = [outcome.verdict for outcome in outcomes if outcome is not None]
     return sum(verdict in {KILLED, TIMED_OUT} for verdict in verdicts) / max(1, len(verdicts))
 
 
 def facts(found: Sequence[Judged], why: dict[str, str], about: dict[str, Any]) -> dict[str, Any]:
-    """Return all figures as JSON has them. `about` is what run it was."""
+    """Return all figures for JSON. `about` describes the run."""
     quick, last = [one.quick for one in found], [one.last for one in found]
     return about | {
         "drawn": len(found),
@@ -69,7 +69,7 @@ def _is_killed(outcome: Outcome | None) -> bool:
 
 
 def _check(outcome: Outcome | None) -> str:
-    """Name the file or part that a killer is in."""
+    """Name the file or part that contains a killer."""
     assert outcome is not None
     return outcome.killer.partition("::")[0]
 

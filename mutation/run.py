@@ -1,4 +1,4 @@
-"""A run: it draws mutants, and has each judged by the quick suite, and the survivors, if asked, by the deep one."""
+"""A run: it draws mutants, and the quick suite judges each; the deep suite, if asked, judges the survivors."""
 
 import hashlib
 import tempfile
@@ -24,13 +24,13 @@ type Suite = Literal["quick", "deep"]
 
 @contextmanager
 def workspaces(root: Path, count: int) -> Iterator[list[Workspace]]:
-    """Have some copies of the project for a while."""
+    """Provide some copies of the project within the block."""
     with tempfile.TemporaryDirectory(prefix="mutation-", ignore_cleanup_errors=True) as folder:
         yield [Workspace(root, Path(folder).resolve() / f"copy-{number}") for number in range(count)]
 
 
 def viable(root: Path, mutants: Sequence[Mutant], most: int) -> list[Found]:
-    """Take the first mutants with which anything can run, in their order, up to a number of them."""
+    """Take the first mutants that leave something that can run, in their order, up to so many."""
     found: list[Found] = []
     with closing(Statements(root)) as statements:
         for mutant in mutants:
@@ -45,14 +45,14 @@ def viable(root: Path, mutants: Sequence[Mutant], most: int) -> list[Found]:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Judges mutants in copies of the project, as many at a time as there are copies, and keeps the outcomes."""
+    """Judges mutants in copies of the project, one at a time in each copy, and stores the outcomes."""
 
     baseline: Baseline
     journal: Journal
     copies: list[Workspace]
 
     def judge(self, found: Sequence[Found], suite: Suite, progress: Callable[[Outcome], None]) -> None:
-        """Judge mutants by a suite, but for those that are known; `progress` hears of each."""
+        """Judge mutants by a suite, except those that are known. `progress` hears of each."""
         free: SimpleQueue[Workspace] = SimpleQueue()
         for copy in self.copies:
             free.put(copy)
@@ -78,7 +78,7 @@ class Judge:
                 raise
 
     def known(self, found: Found, suite: Suite) -> Outcome | None:
-        """Return what is known about a mutant in a suite, as it and all that decides about it are now."""
+        """Return a mutant's known outcome in a suite, if it and all that it depends on are unchanged."""
         return self.journal.get(found.mutant.id, self._key(found, suite))
 
     def checks(self, found: Found, suite: Suite) -> list[tuple[Check, Reach]]:

@@ -1,7 +1,7 @@
-"""`python -m mutation.simulation PART…`: parts of the simulation that stop at the first schedule that breaks something.
+"""`python -m mutation.simulation PART…`: runs parts of the simulation until the first schedule breaks something.
 
-`crafted` runs the workloads under which the lack of a safeguard shows, with all safeguards on. The ablations themselves
-are never applied: one whose text a mutant has changed would fail for that alone.
+`crafted` runs the workloads that reveal a missing safeguard, with all safeguards on. Ablations are never applied: one
+whose text a mutant has changed would fail for that alone.
 """
 
 import sys
@@ -17,7 +17,7 @@ from simulator.campaign.exhaustive import FLOWS, all_singles  # noqa: E402
 from simulator.campaign.regressions import REGRESSIONS  # noqa: E402
 from simulator.campaign.run import Result, run_seed  # noqa: E402
 
-# How many seeds each part runs. Those of the deep parts begin where those of the quick ones end.
+# How many seeds each part runs. The deep parts begin after the seeds of the quick ones.
 SEEDS = range(250)
 MORE_SEEDS = range(250, 2_500)
 CRAFTED = range(8)
@@ -57,7 +57,7 @@ def pairs() -> Failures:
 
 
 def races() -> Failures:
-    """Have two workers on one task, in every order."""
+    """Run two workers on one task, in every order."""
     sections.races()
     yield "races", None
 
@@ -74,7 +74,7 @@ PARTS: dict[str, Callable[[], Failures]] = {
 
 
 def first_failure(part: str) -> str | None:
-    """Run a part up to the first schedule that breaks something, and say which and what. None if none does."""
+    """Run a part up to the first schedule that breaks something. Returns which one and what, None if none does."""
     what = part
     try:
         for what, failure in PARTS[part]():
@@ -86,7 +86,7 @@ def first_failure(part: str) -> str | None:
 
 
 def main(parts: list[str]) -> int:
-    """Run the parts; exit status 1 at the first failure."""
+    """Run the parts. The exit status is 1 at the first failure."""
     with child.reporting() as report:
         for part in parts:
             if failure := first_failure(part):

@@ -17,9 +17,9 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A mistake that can be put into a module: other text for a stretch of it.
+    """A mistake that can be put into a module: other text in place of a span.
 
-    `expression`: the new text is an expression of SQL, and may be wrapped to keep parameters that the old one had.
+    `expression`: the new text is an expression of SQL. It may be wrapped to keep parameters that the old one had.
     """
 
     span: Span
@@ -29,7 +29,7 @@ class Edit:
 
 
 class Source:
-    """A module's text, its tree, and the way from one to the other. Raises SyntaxError."""
+    """A module's text, its tree, and the mapping between them. Raises SyntaxError."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -41,7 +41,7 @@ class Source:
         self.parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
 
     def offset(self, line: int, column: int) -> int:
-        """Return where a position of the tree is in the text: its columns are bytes of UTF-8."""
+        """Return the offset in the text of a position in the tree, whose columns are bytes of UTF-8."""
         return self._starts[line - 1] + len(self._lines[line - 1].encode()[:column].decode())
 
     def span(self, node: ast.expr | ast.stmt | ast.keyword) -> Span:
@@ -56,13 +56,13 @@ class Source:
         return self.text[slice(*self.span(node))]
 
     def line_of(self, offset: int) -> int:
-        """Return the number of the line, from 1, that a character is in."""
+        """Return the number, from 1, of the line with a character."""
         return self.text.count("\n", 0, offset) + 1
 
     def scope_of(self, offset: int) -> str:
-        """Name the outermost function that a character is in, `Class.method`; '' outside of functions.
+        """Name the outermost function that contains a character, `Class.method`; '' outside functions.
 
-        What is inside of a function belongs to it: nobody runs it who has not run the function.
+        Inner functions belong to it: they run only if it has run.
         """
         names: list[str] = []
         body: list[ast.stmt] = self.tree.body
@@ -78,7 +78,7 @@ class Source:
 
 
 def enclosing_function(source: Source, node: ast.AST) -> Function | None:
-    """Return the innermost function that a node is in."""
+    """Return the innermost function that contains a node."""
     parent = source.parents.get(node)
     while parent is not None and not isinstance(parent, FUNCTIONS):
         parent = source.parents.get(parent)

@@ -7,7 +7,7 @@ from mutation.sql_text import BOUNDARIES, Group, Part, Token
 
 
 def clause_edits(text: str, group: Group) -> Iterator[Edit]:
-    """Give the mistakes that can be made in the clauses of a group; those of groups within are not among them."""
+    """Yield the mistakes that can be made in the clauses of a group, without those of inner groups."""
     if group.kind == "case":
         yield from _cases(text, group)
     yield from _conflicts(text, group.parts)
@@ -15,7 +15,7 @@ def clause_edits(text: str, group: Group) -> Iterator[Edit]:
 
 
 def _cases(text: str, case: Group) -> Iterator[Edit]:
-    """Leave out a branch; with one branch and an ELSE, swap the two."""
+    """Leave out a branch. With one branch and an ELSE, swap the two."""
     parts = case.parts
     whens = [place for place, part in enumerate(parts) if part.word == "WHEN"]
     ends = [place for place, part in enumerate(parts) if part.word in {"WHEN", "ELSE", "END"}]
@@ -34,7 +34,7 @@ def _cases(text: str, case: Group) -> Iterator[Edit]:
 
 
 def _conflicts(text: str, parts: tuple[Part, ...]) -> Iterator[Edit]:
-    """Do nothing where something was done, overwrite where nothing was done, and fail where either was."""
+    """Do nothing instead of an update, overwrite instead of doing nothing, and fail instead of either."""
     words = [part.word for part in parts]
     for place in range(len(parts) - 3):
         if words[place : place + 3] != ["ON", "CONFLICT", "DO"]:

@@ -1,6 +1,6 @@
-"""Mistakes in SQL: which there are, and where in a statement or a piece of one each can be made.
+"""Mistakes in SQL: which kinds exist, and where in a statement or a piece of one each can be made.
 
-Nothing is drawn from schemas, from what a read returns, or from the 1 of `SELECT 1`.
+No mistake is put into schemas, into what a read returns, or into the 1 of `SELECT 1`.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ _CONNECTIVES = {"AND": "OR", "OR": "AND"}
 
 
 def sql_edits(text: str, whole: Group) -> Iterator[Edit]:
-    """Give every mistake that can be made in a string of SQL; `text` is the module's."""
+    """Yield every mistake that can be made in a string of SQL. `text` is the module's text."""
     for group in groups(whole):
         parts = group.parts
         clauses = _clauses(group)
@@ -40,7 +40,10 @@ def sql_edits(text: str, whole: Group) -> Iterator[Edit]:
 
 
 def _clauses(group: Group) -> list[str]:
-    """Say of each part which clause it is in. A piece of SQL that is a list of assignments is like a SET clause."""
+    """Return for each part the clause that contains it.
+
+    A piece of SQL with a list of assignments acts like a SET clause.
+    """
     words = [part.word for part in group.parts]
     is_list = group.kind == "whole" and "," in words and "=" in words and not _CLAUSES & set(words)
     clause, found = "SET" if is_list else "", []
@@ -51,7 +54,7 @@ def _clauses(group: Group) -> list[str]:
 
 
 def _covered(text: str, parts: tuple[Part, ...]) -> tuple[Span, str]:
-    """Return where some parts stand together, and their text."""
+    """Return the common span of some parts, and their text."""
     span = Span(parts[0].span.start, parts[-1].span.end)
     return span, text[slice(*span)]
 
@@ -65,7 +68,7 @@ def _expression(span: Span, old: str, new: str, operator: str) -> Edit:
 
 
 def keeping(expression: str, parameters: list[str]) -> str:
-    """Return an expression of the same value in which parameters occur: the store insists that all are used."""
+    """Return an expression of the same value that uses the parameters: the store insists that all are used."""
     for parameter in parameters:
         expression = f"iif({parameter} IS NULL, {expression}, {expression})"
     return expression
@@ -115,7 +118,7 @@ def _connectives(text: str, parts: tuple[Part, ...], place: int, clauses: list[s
 
 
 def _operand(parts: tuple[Part, ...], start: int) -> tuple[Part, ...]:
-    """Return the parts from a place on that are one operand of AND or OR, or one expression."""
+    """Return the parts from a place on that form one operand of AND or OR, or one expression."""
     end = start
     while end < len(parts) and parts[end].word not in BOUNDARIES | _CONNECTIVES.keys():
         end += 1
@@ -130,7 +133,7 @@ def _operand_before(parts: tuple[Part, ...], end: int) -> tuple[Part, ...]:
 
 
 def _statuses(text: str, parts: tuple[Part, ...], place: int, clauses: list[str]) -> Iterator[Edit]:
-    """Put another status in a status's place, and leave it out of a list."""
+    """Replace a status by another one, and leave it out of a list."""
     part = parts[place]
     if not isinstance(part, Token) or part.text.strip("'") not in STATUSES or part.kind != "text":
         return
@@ -155,7 +158,7 @@ def _statuses(text: str, parts: tuple[Part, ...], place: int, clauses: list[str]
 
 
 def _assignments(text: str, parts: tuple[Part, ...], place: int, clauses: list[str]) -> Iterator[Edit]:
-    """Let a column keep its value."""
+    """Leave a column's value unchanged."""
     if parts[place].word == "=" and _is_assignment(parts, place, clauses):
         column, value = parts[place - 1], _value(parts, place + 1)
         assert isinstance(column, Token)
@@ -165,7 +168,7 @@ def _assignments(text: str, parts: tuple[Part, ...], place: int, clauses: list[s
 
 
 def _value(parts: tuple[Part, ...], start: int) -> tuple[Part, ...]:
-    """Return the parts of an assigned value, whose AND and OR belong to it."""
+    """Return the parts of an assigned value, with its AND and OR."""
     end = start
     while end < len(parts) and parts[end].word not in BOUNDARIES:
         end += 1
@@ -177,7 +180,7 @@ def _numbers(text: str, parts: tuple[Part, ...], place: int, clauses: list[str])
     if not isinstance(part, Token) or part.kind != "number" or before == "SELECT":
         return
     value = int(part.text)
-    # 2 is as true as 1 is: where 1 may stand for true, 0 is the mistake.
+    # 2 is as true as 1. Where 1 may stand for true, the mistake is 0.
     other = 0 if value == 1 and before not in {"+", "-", "->>"} else value + 1
     yield Edit(part.span, str(other), "SQL: constant off by one")
 
@@ -200,7 +203,7 @@ def _arithmetic(text: str, parts: tuple[Part, ...], place: int, clauses: list[st
 
 
 def _primary(parts: tuple[Part, ...], start: int) -> tuple[Part, ...]:
-    """Return a name, a number, a bracket or a call of a function."""
+    """Return a name, a number, a bracket or a function call."""
     is_call = start + 1 < len(parts) and _is_function(parts[start]) and isinstance(parts[start + 1], Group)
     return parts[start : start + 2] if is_call else parts[start : start + 1]
 
@@ -211,12 +214,12 @@ def _primary_before(parts: tuple[Part, ...], end: int) -> tuple[Part, ...]:
 
 
 def _is_function(part: Part) -> bool:
-    """Whether a part is the name of a function: those are in small letters here, and keywords in capitals."""
+    """Whether a part is a function's name. These are in lower case here, and keywords in upper case."""
     return isinstance(part, Token) and part.kind == "word" and (part.text.islower() or part.text == "CAST")
 
 
 def _functions(text: str, parts: tuple[Part, ...], place: int, clauses: list[str]) -> Iterator[Edit]:
-    """Take one of coalesce's arguments alone; swap min and max."""
+    """Use only one of coalesce's arguments; swap min and max."""
     name = parts[place].word.lower()
     if place + 1 == len(parts) or not isinstance(arguments := parts[place + 1], Group):
         return
@@ -229,7 +232,7 @@ def _functions(text: str, parts: tuple[Part, ...], place: int, clauses: list[str
 
 
 def _split(parts: tuple[Part, ...]) -> Iterator[tuple[Part, ...]]:
-    """Give the parts between commas."""
+    """Yield the parts between commas."""
     start = 0
     for place, part in enumerate(parts):
         if part.word == ",":

@@ -1,6 +1,6 @@
 """SQL inside a module: which strings are SQL, and their parts, as far as mistakes in them need it.
 
-It is not a parser of SQL. It knows brackets, CASE … END, and the words at which a clause begins.
+It is no parser of SQL. It knows brackets, CASE … END, and the words at which a clause begins.
 """
 
 import ast
@@ -23,7 +23,7 @@ _TOKENS = re.compile(
     """,
     re.VERBOSE,
 )
-# Where an operand of AND and OR, or an assigned value, ends at the latest.
+# The words that end an operand of AND and OR, or an assigned value.
 _BOUNDARIES = """
 SELECT FROM WHERE SET VALUES ORDER LIMIT RETURNING GROUP HAVING WHEN THEN ELSE END ON UNION JOIN LEFT CROSS AS DO
 WINDOW BY ASC DESC ALL DISTINCT INTO UPDATE INSERT DELETE , ;
@@ -41,16 +41,16 @@ class Token:
 
     @property
     def word(self) -> str:
-        """The word or sign in capitals, '' for what could not be a keyword."""
+        """The word or sign in capitals, '' if it cannot be a keyword."""
         return self.text.upper() if self.kind in {"word", "sign"} else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What stands in brackets, or between CASE and END, with them; or a whole string."""
+    """A bracket, CASE … END, or a whole string."""
 
     kind: str  # "brackets", "case" or "whole"
-    parts: "tuple[Token | Group, ...]"  # without the brackets, with CASE and END
+    parts: "tuple[Token | Group, ...]"  # without the brackets, but with CASE and END
     span: Span
 
     word = ""
@@ -60,7 +60,7 @@ type Part = Token | Group
 
 
 def groups(group: Group) -> Iterator[Group]:
-    """Give a group and all groups in it."""
+    """Yield a group and all groups in it."""
     yield group
     for part in group.parts:
         if isinstance(part, Group):
@@ -68,7 +68,7 @@ def groups(group: Group) -> Iterator[Group]:
 
 
 def sql_strings(source: Source, *, all_of_them: bool) -> Iterator[Group]:
-    """Give the strings of a module that are SQL: all but docstrings, or those that begin with a verb of SQL."""
+    """Yield the module's strings of SQL: all except docstrings, or those that begin with a verb of SQL."""
     documents = {
         statement.value
         for statement in ast.walk(source.tree)
@@ -84,7 +84,7 @@ def sql_strings(source: Source, *, all_of_them: bool) -> Iterator[Group]:
 
 
 def _strings(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
-    """Give the strings of a tree. Those in a placeholder of a formatted one are strings of their own."""
+    """Yield the strings of a tree. Strings in a placeholder of a formatted string count separately."""
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):
             yield node
@@ -98,7 +98,7 @@ def _strings(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
 
 
 def _inner(source: Source, node: ast.Constant | ast.JoinedStr) -> Span | None:
-    """Return where a string's text is; None if it is made of several strings, or has escapes."""
+    """Return where a string's text is. None if it is made of several strings, or has escapes."""
     span = source.span(node)
     text = source.text[slice(*span)]
     quotes = _QUOTES.match(text)
@@ -125,7 +125,7 @@ def _tokens(text: str, span: Span, *, formatted: bool) -> Iterator[Token]:
 
 
 def _placeholder_end(text: str, start: int) -> int:
-    """Return where a placeholder ends that begins at a brace; strings in it may have braces of their own."""
+    """Return the end of the placeholder that begins at a brace. Strings in it may have braces of their own."""
     depth = 0
     for place in range(start, len(text)):
         depth += (text[place] == "{") - (text[place] == "}")
@@ -135,7 +135,7 @@ def _placeholder_end(text: str, start: int) -> int:
 
 
 def _nested(tokens: Iterator[Token]) -> tuple[Part, ...]:
-    """Put what is in brackets, and CASE … END, into groups."""
+    """Put brackets with their contents, and CASE … END, into groups."""
     open_groups: list[list[Part]] = [[]]
     opening: list[Token] = []
     for token in tokens:
@@ -150,5 +150,5 @@ def _nested(tokens: Iterator[Token]) -> tuple[Part, ...]:
             open_groups[-1].append(Group(kind, tuple(parts), Span(start.span.start, token.span.end)))
         else:
             open_groups[-1].append(token)
-    # A piece of SQL may leave brackets open; then they group nothing.
+    # A piece of SQL may leave brackets open. Then they group nothing.
     return tuple(part for parts in open_groups for part in parts)

@@ -1,4 +1,4 @@
-"""The store's statements as they are with a mutant in: whether SQLite takes them, and which ones differ."""
+"""The store's statements with a mutant: whether SQLite accepts them, and which ones differ."""
 
 import importlib
 import sqlite3
@@ -18,7 +18,7 @@ from mutation.sql_operators import keeping
 
 
 class Text(NamedTuple):
-    """A statement: as it was written, as SQLite gets it, and the names of its parameters."""
+    """A statement: as written, as SQLite gets it, and the names of its parameters."""
 
     written: str
     sql: str
@@ -26,7 +26,7 @@ class Text(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What became of a mutant: the form in which it can be tried, and the statements, as they were, that it changes."""
+    """The result for a mutant: the form in which it can be tried, and the original statements that it changes."""
 
     mutant: Mutant
     changed: frozenset[str]
@@ -47,11 +47,11 @@ class Statements:
         self._database.close()
 
     def viable(self, mutant: Mutant) -> Found | None:
-        """Return the mutant in the form in which it can be tried. None if nothing could run with it, or it is none.
+        """Return the mutant in the form in which it can be tried. None if nothing could run with it.
 
-        The store insists that all parameters of a statement are set, and no others. So where a mutant loses some, it
-        is written such that they occur without a meaning: they alone, or else all that it replaces. Where it cannot be
-        written so, it would be noticed in any use.
+        The store insists that all parameters of a statement are set, and no others. So if a mutant loses some, it is
+        written with these parameters, but without effect: only those that are lost, or else all that it replaces. If
+        that is impossible, any use would reveal the mutant.
         """
         text = (self._root / mutant.path).read_text("utf-8")
         found = self._tried(mutant, text)
@@ -63,7 +63,7 @@ class Statements:
         return found if isinstance(found, Found) else None
 
     def _tried(self, mutant: Mutant, text: str) -> Found | list[str] | None:
-        """Return what became of a mutant, or the names of parameters that are missing or too many in a statement."""
+        """Return the result for a mutant, or the names of parameters that a statement misses or must not have."""
         try:
             loaded = load(self._root, {self._root / mutant.path: mutant.put_into(text)})
         except (SyntaxError, AssertionError, TypeError, NameError):
@@ -87,7 +87,7 @@ class Statements:
 
 
 def load(root: Path, instead: Mapping[Path, str]) -> dict[str, Text]:
-    """Import the modules of statements anew, some with another text, and return their statements by name."""
+    """Import the modules of statements anew, some with another text. Returns their statements by name."""
     found: dict[str, Text] = {}
     with _apart(root, instead):
         for path in sorted((root / STATEMENTS).glob("*.py")):
@@ -106,7 +106,7 @@ def _of_module(module: ModuleType) -> Iterator[tuple[str, Text]]:
 
 @contextmanager
 def _apart(root: Path, instead: Mapping[Path, str]) -> Iterator[None]:
-    """Import from a root, and put the interpreter's modules back at the end as they were."""
+    """Import from a root, and at the end restore the interpreter's modules."""
     before = {name: module for name, module in sys.modules.items() if name == "src" or name.startswith("src.")}
     finder = _Finder(root, instead)
     for name in before:
@@ -122,14 +122,14 @@ def _apart(root: Path, instead: Mapping[Path, str]) -> Iterator[None]:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of one project's `src`, whatever is on the path."""
+    """Finds the modules of one project's `src`, independent of the path."""
 
     def __init__(self, root: Path, instead: Mapping[Path, str]) -> None:
         self._root = root
         self._instead = instead
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Find a module or a folder of modules; None for what is not the project's."""
+        """Find a module or a folder of modules. None if it is not the project's."""
         if name != "src" and not name.startswith("src."):
             return None
         place = self._root / name.replace(".", "/")
@@ -143,7 +143,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(SourceFileLoader):
-    """Loads a module from its file, or from another text; never from what was compiled before."""
+    """Loads a module from its file or from another text, never from a compiled file."""
 
     def __init__(self, name: str, path: str, text: str | None) -> None:
         super().__init__(name, path)

@@ -1,4 +1,4 @@
-"""Running checks in a copy of the project: each group of them in a process with a bound on its time."""
+"""Runs checks in a copy of the project: each group in a process with limited time."""
 
 import json
 import os
@@ -14,18 +14,21 @@ from typing import Any
 from mutation import child
 from mutation.checks import Check
 
-# A process gets this much more of the processor than its checks took without a mutant, and seconds besides.
+# A process may use so many times the processor time that its checks took without a mutant, plus some seconds.
 SLOWER_MOST = 2.5
 SLACK_SECONDS = 5.0
-# Real time over processor time: the machine may be busy, and a mutant may wait for what never comes.
+# Real time over processor time: the machine may be busy, and a mutant may wait for ever.
 WALL_FACTOR = 4.0
-# Cheap checks share a process up to this, so that a failure in them is heard of soon.
+# Cheap checks share a process up to this cost, so that their failures are reported soon.
 GROUP_SECONDS = 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What checks said of a tree. `killer` is the check that failed, '' if none did; `seconds` are of the processor."""
+    """The verdict of checks on a tree.
+
+    `killer` is the failed check, '' if none failed; `seconds` are of the processor.
+    """
 
     killer: str = ""
     message: str = ""
@@ -40,7 +43,7 @@ class Verdict:
 
 
 def run_groups(path: Path, checks: Iterable[tuple[Check, float]], *, quick: bool) -> Verdict:
-    """Run checks, in their order, with the seconds that each takes without a mutant, up to the first that fails."""
+    """Run checks, in their order, up to the first failure. Each has its seconds without a mutant."""
     seconds = 0.0
     for group in grouped(checks):
         names = [check for check, _ in group]
@@ -52,7 +55,7 @@ def run_groups(path: Path, checks: Iterable[tuple[Check, float]], *, quick: bool
 
 
 def grouped(checks: Iterable[tuple[Check, float]]) -> list[list[tuple[Check, float]]]:
-    """Put checks that go together in one process: neighbours of one kind, until they have cost something."""
+    """Put checks of one kind that follow each other into one process, up to a certain cost."""
     found: list[list[tuple[Check, float]]] = []
     for _, neighbours in groupby(checks, key=lambda one: one[0].is_part):
         group: list[tuple[Check, float]] = []
@@ -90,7 +93,7 @@ def run(path: Path, checks: Sequence[Check], processor_seconds: float, *, quick:
     try:
         told, _ = process.communicate(timeout=WALL_FACTOR * processor_seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # it, and what it has started
+        os.killpg(process.pid, signal.SIGKILL)  # it, and the processes that it started
         process.communicate()
         return Verdict(checks[0].name, "no end in sight", timed_out=True, seconds=processor_seconds)
     return _verdict(process.returncode, report, told, checks, processor_seconds)

@@ -1,4 +1,4 @@
-"""A copy of the project in which one file at a time has a mutant in it."""
+"""A copy of the project in which one file at a time has a mutant."""
 
 import hashlib
 import shutil
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mutation.mutants import Mutant
 
-# Installed once, large, and without our code: a copy shares them.
+# Installed once, large, and without our code: copies share them.
 SHARED = ("node_modules", "python_modules", ".venv", ".build")
 _NOT_COPIED = {"__pycache__", ".git", ".hypothesis", *SHARED}
-# What decides about the outcome of all checks. Files of tests decide about their own.
+# These decide the outcome of all checks. Files of tests decide only their own.
 _DECISIVE = (
     "src",
     "simulator",
@@ -46,7 +46,7 @@ class Workspace:
 
     @contextmanager
     def holding(self, mutant: Mutant) -> Iterator[None]:
-        """Have a mutant in the copy for a while. What happens to the project meanwhile is nothing to the copy."""
+        """Put a mutant into the copy for the block. Changes of the project itself do not reach the copy."""
         text = (self.path / mutant.path).read_text("utf-8")
         self.put(mutant)
         try:
@@ -55,7 +55,7 @@ class Workspace:
             self._write(mutant.path, text)
 
     def _write(self, name: str, text: str) -> None:
-        """Write a module, and forget how it was compiled: Python compares times by the second, and we are quicker."""
+        """Write a module and delete its compiled file: Python compares times by the second, and we are quicker."""
         path = self.path / name
         for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
             compiled.unlink()
@@ -63,7 +63,7 @@ class Workspace:
 
 
 def digest(root: Path) -> str:
-    """Return a digest of all that decides about every check's outcome: the code, and what tests stand on."""
+    """Return a digest of everything that every check's outcome depends on: the code, and what tests use."""
     files = [
         path
         for name in _DECISIVE
