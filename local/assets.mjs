@@ -1,8 +1,9 @@
-// Serves the folder of static assets as Cloudflare does (workers-shared, asset-worker), for the host's side of front.mjs.
-// Files are read when they are asked for, so that a change shows at the next reload of the page.
+// Serves the folder of static assets as Cloudflare does (workers-shared, asset-worker), for the host's side of
+// front.mjs. Files are read on each request, so that a change shows when the page is reloaded.
 //
-// Of `html_handling` there is what `public/` needs: `/` is index.html, and the names of that lead there. Of `_headers`
-// there are rules whose path is exact or ends in `*`, and headers that are set. Anything else is refused, not ignored.
+// Only the parts that `public/` needs exist. Of `html_handling`: `/` is index.html, and the names of that file redirect
+// there. Of `_headers`: rules that set headers for a path that is exact or ends in `*`. Anything else is refused, not
+// ignored.
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
@@ -22,7 +23,7 @@ const TYPES = {
   ".txt": "text/plain; charset=utf-8",
 };
 
-/** The answer to a request for the file of this path in `folder`, or one that says that there is none. */
+/** The answer to a request for the file of this path in `folder`, or an answer that there is none. */
 export function serve(folder, request) {
   const { pathname, search } = new URL(request.url);
   const alias = ALIASES.includes(pathname);
@@ -39,13 +40,16 @@ export function serve(folder, request) {
   return new Response(request.method === "HEAD" ? null : bytes, { headers });
 }
 
-/** The bytes of a file of a known kind; undefined if there is none. Only names that a listing gives are opened. */
+/** The bytes of a file of a known kind, undefined if there is none. Only names from the folder's listing are opened. */
 function read(folder, name) {
   const known = fs.readdirSync(folder, { recursive: true }).map((found) => `/${found.split(path.sep).join("/")}`);
   return known.includes(name) && path.extname(name) in TYPES ? fs.readFileSync(path.join(folder, name)) : undefined;
 }
 
-/** The headers that `_headers` sets for a path, as [name, value]. A later rule's value is joined to an earlier one's. */
+/**
+ * The headers that `_headers` sets for a path, as [name, value]. If several rules set one header, the values are
+ * joined.
+ */
 function headersOf(folder, pathname) {
   const found = new Map();
   for (const { pattern, headers } of rules(path.join(folder, "_headers"))) {

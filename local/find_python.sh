@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints the first Python that is new enough and can make virtual environments; with an argument, only that one
-# is considered. Each candidate is run, because a version manager's shim may be there and not work.
+# Prints the first Python that is new enough and can make virtual environments. With an argument, only that one is
+# tried. Each candidate is run, because a version manager's shim may exist and not work.
 set -u
 
 test='

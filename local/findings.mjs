@@ -1,5 +1,5 @@
-// What is wrong with the variables, what nothing reads, and what will run: configuration.py finds it, in Python, with
-// the Worker's own parser.
+// What is wrong with the variables, which of them nothing reads, and what will run. configuration.py finds it, in
+// Python, with the Worker's own parser.
 import { execFile } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
@@ -10,10 +10,10 @@ const PARSER = "src/core/settings.py";
 /** Whether the Worker is ours, and not one that a test has made. */
 export const isOurs = (project) => fs.existsSync(path.join(project, PARSER));
 
-/** Returns { faults, warnings, banner }, each a list of lines. A project without our parser has none of them. */
+/** Returns { faults, warnings, banner }, each a list of lines. All are empty for a project without our parser. */
 export async function examine(request, settings) {
   if (!isOurs(request.project)) return { faults: [], warnings: [], banner: [] };
-  // The project's folder comes first on the path of a module that is run, so `src` is the project's own.
+  // Python puts the project's folder first on the path, so `src` is the project's own.
   const running = promisify(execFile)(request.python, ["-B", "-m", "local.configuration"], {
     cwd: request.project,
     env: { ...process.env, PYTHONPATH: request.root },

@@ -1,8 +1,10 @@
-// The Worker in front of the Worker, in the local runtime only: it refuses foreign hosts, serves static assets, and does for
-// the host what only a Worker can do: it applies migrations, ends the leases of dead workers, and fires cron triggers.
+// The Worker in front of the Worker, in the local runtime only. It refuses foreign hosts and serves static assets. For
+// the host it does what only a Worker can do: it applies migrations, ends the leases of dead workers, and fires cron
+// triggers.
 //
-// The host asks over HTTP. Miniflare's own ways to a binding or to a Worker (`getD1Database`, `getWorker`) block Node.js
-// until workerd answers, while workerd may wait for Node.js to read its output: both would then stand still for good.
+// The host asks over HTTP. Miniflare's own ways to a binding or to a Worker (`getD1Database`, `getWorker`) block
+// Node.js until workerd answers, while workerd may wait for Node.js to read its output. Then both would stand still for
+// ever.
 import { refusal } from "./front_access.mjs";
 import { asset } from "./front_assets.mjs";
 import { expireLeases, migrate } from "./front_database.mjs";
@@ -20,7 +22,7 @@ export default {
   },
 };
 
-/** The Worker's answer; what Cloudflare gives the client if the Worker throws. workerd prints the exception. */
+/** The Worker's answer; if the Worker throws, what Cloudflare gives the client. workerd prints the exception. */
 async function answer(request, env) {
   try {
     return await env.WORKER.fetch(request);

@@ -1,20 +1,20 @@
-// Who may speak to the local server. It has no key unless asked for one, and every page that a browser shows can send
-// requests to the loopback address: by a name of its own that leads there (DNS rebinding), or across origins.
-// So a request must name this server as its host, and a page must be of this server or listed in CORS_ORIGINS.
+// Decides who may use the local server. By default it needs no key, and every page in a browser can send requests to
+// the loopback address: through a name of its own that leads there (DNS rebinding), or across origins. So a request
+// must name this server as its host, and a page must come from this server or be listed in CORS_ORIGINS.
 
 const NAMES = ["127.0.0.1", "localhost", "[::1]"];
 
-let own; // the hosts that this server answers to, once its port is known
+let own; // the hosts that this server accepts, once its port is known
 
 /**
- * Returns once the host has said the port, which it does when the database is migrated. A page that is open asks as soon
- * as there is somebody to ask, and the start of Python would hold up the migrations.
+ * Returns once the host has reported the port, which it does after the migrations. An open page asks as soon as a
+ * server listens, and starting Python for it would delay the migrations.
  */
 export async function opened(env) {
   own ??= hosts(await (await env.LOCAL_HOST.fetch("http://host.local/port")).json());
 }
 
-/** The answer to a request that must not come in; undefined for one that may. */
+/** The answer that refuses a request; undefined for one that may pass. */
 export async function refusal(request, env) {
   await opened(env);
   if (!own.includes(request.headers.get("host")?.toLowerCase())) {
@@ -33,13 +33,13 @@ const listed = (env) =>
     .split(",")
     .map((part) => part.trim());
 
-// The name of a request is on every answer, and in every problem: the caller's own, as the Worker takes it, or a fresh one.
+// Every answer and every problem has the request's id: the caller's own, if the Worker accepts it, or a fresh one.
 const named = (own) => (/^[!-~]{1,128}$/.test(own) ? own : crypto.randomUUID());
 
 function forbidden(request, code, detail) {
   const requestId = named(request.headers.get("x-request-id") ?? "");
   if (/^\/v1(\/|$)/.test(new URL(request.url).pathname)) {
-    // OpenAI's shape, as the Worker has it there.
+    // OpenAI's shape, as in the Worker.
     const error = { message: detail, type: "permission_error", param: null, code };
     return Response.json({ error }, { status: 403, headers: { "x-request-id": requestId } });
   }

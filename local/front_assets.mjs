@@ -1,10 +1,10 @@
-// Static assets inside workerd: asks the host for a file where the Worker does not run first, as Cloudflare's router does.
+// Static assets inside workerd: asks the host for a file unless the Worker runs first, as Cloudflare's router does.
 
 const HOST = "LOCAL_HOST";
-const WORKER_FIRST = "LOCAL_ASSETS"; // paths, or beginnings of paths that end in `*`; absent where no assets are configured
+const WORKER_FIRST = "LOCAL_ASSETS"; // paths, or beginnings that end in `*`; absent without assets
 const NO_ASSET_HEADER = "x-local-no-asset";
 
-/** The answer with the asset that the request names; undefined if the Worker is to answer. */
+/** The answer with the asset that the request names; undefined if the Worker must answer. */
 export async function asset(request, env) {
   const first = env[WORKER_FIRST];
   if (!first) return;

@@ -9,13 +9,13 @@ export class FrontClient {
     this.#token = token;
   }
 
-  /** Applies migrations, { name, statements } each. Returns the names of those that were not there. Throws for a bad one. */
+  /** Applies migrations, { name, statements } each. Returns the names of the new ones. Throws if one fails. */
   async migrate(migrations) {
     const { applied } = await this.#ask("migrate", { migrations });
     return applied;
   }
 
-  /** Ends the leases of workers that last wrote before `begunAt`, by the statement. Returns how many there were. */
+  /** Ends the leases of workers that last wrote before `begunAt`, by the statement. Returns their number. */
   async expireLeases(statement, begunAt) {
     const { ended } = await this.#ask("leases", { statement, begunAt });
     return ended;

@@ -1,5 +1,5 @@
-// What the host has the front Worker do through the D1 binding. Migrations are recorded where `wrangler d1 migrations` does,
-// so that either tool can follow the other.
+// What the front Worker does for the host through the D1 binding. Migrations are recorded where `wrangler d1
+// migrations` records them, so that the two tools can be used in turn.
 
 const CREATE_RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations(
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -8,8 +8,8 @@ const CREATE_RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations(
 )`;
 
 /**
- * Applies what is not recorded yet, each file in one transaction. `migrations` are { name, statements }, in order.
- * Returns the names applied. Throws for one that fails.
+ * Applies the migrations that are not recorded yet, each file in one transaction. `migrations` are { name, statements
+ * }, in order. Returns the names applied. Throws if one fails.
  */
 export async function migrate(database, migrations) {
   if (migrations.length === 0) return [];
@@ -28,7 +28,7 @@ export async function migrate(database, migrations) {
   return waiting.map(({ name }) => name);
 }
 
-/** Ends the leases of workers that last wrote before `begunAt`, in ms since the epoch. Returns how many there were. */
+/** Ends the leases of workers that last wrote before `begunAt`, in ms since the epoch. Returns their number. */
 export async function expireLeases(database, statement, begunAt) {
   const { meta } = await database.prepare(statement).bind(begunAt).run();
   return meta.changes;

@@ -1,5 +1,5 @@
-// Runs the Worker on the real workerd, for as long as standard input stays open. Its first line says how: what
-// dev.py made of the command line. dev.py closes it, by ending in whatever way, and this process ends too.
+// Runs the Worker on the real workerd, for as long as standard input stays open. The first line of the input says how:
+// it is what dev.py made of the command line. When dev.py ends in any way, the input closes, and this process ends too.
 import fs from "node:fs";
 import path from "node:path";
 import readline from "node:readline";
@@ -17,27 +17,27 @@ import { DayUse } from "./usage.mjs";
 import { watch } from "./watch.mjs";
 
 const EXPIRE_LEASES = fs.readFileSync(path.join(import.meta.dirname, "expire_leases.sql"), "utf8");
-const RUNTIME_LOCK = "runtime.lock"; // as lock.py names it; who else wants this state is told the URL by it
-const BAD_CONFIGURATION = 2; // the status that this process then ends with
+const RUNTIME_LOCK = "runtime.lock"; // the name in lock.py, which tells others the URL
+const BAD_CONFIGURATION = 2; // this process then ends with this status
 
 let miniflare;
 let stopSchedule = () => {};
 
 async function stop(status) {
   stopSchedule();
-  // workerd is killed, not asked: what was accepted must survive that anyway.
+  // workerd is killed without warning: accepted tasks must survive that anyway.
   await Promise.race([miniflare?.dispose(), new Promise((done) => setTimeout(done, 2000))]).catch(() => {});
   process.exit(status);
 }
 
 const listening = Promise.withResolvers(); // the port, once requests may come in
 
-/** What the Workers ask this process for. */
+/** What the Workers ask of this process. */
 const services = { dayUse: undefined, port: listening.promise };
 
 const shared = {
   cf: false,
-  log: new Log(LogLevel.NONE), // what matters is thrown, or in the structured log
+  log: new Log(LogLevel.NONE), // errors are thrown, or are in the structured log
   handleStructuredLogs(entry) {
     printRuntimeOutput(entry);
     services.dayUse.observe(entry.message, (line) => say(logged(line, Date.now())));
@@ -46,7 +46,7 @@ const shared = {
   verbose: true,
 };
 
-/** All of Miniflare's options. Imports the Worker, if that has not been done; throws what the import does. */
+/** All of Miniflare's options. Imports the Worker if that has not been done, and throws its import errors. */
 async function optionsFor(request, settings, port) {
   const worker = workerOptions(settings, services);
   const snapshot = await snapshotOf(request, worker, shared);
@@ -62,7 +62,7 @@ async function optionsFor(request, settings, port) {
 }
 
 async function begin(request) {
-  const onChange = watch(request.project, watched(request.project)); // so that none is missed while it starts
+  const onChange = watch(request.project, watched(request.project)); // early, so that no change is missed
   let settings = readSettings(request);
   let banner = await approved(request, settings);
   if (!banner) return stop(BAD_CONFIGURATION);
@@ -71,10 +71,10 @@ async function begin(request) {
   const begunAt = Date.now();
   miniflare = new Miniflare(options);
   const url = await miniflare.ready;
-  const port = Number(url.port || 80); // a URL leaves out what http has anyway
+  const port = Number(url.port || 80); // a URL omits the default port
   const front = new FrontClient(url, TOKEN);
   await prepare(front, request, settings, begunAt);
-  listening.resolve(port); // requests that came before have waited for it: see front_access.mjs
+  listening.resolve(port); // earlier requests have waited for it: see front_access.mjs
 
   const schedule = () => {
     stopSchedule();
@@ -115,7 +115,7 @@ const runtimeLine = (clock) =>
   `runtime   workerd ${versions.workerd}, Cloudflare's own Python glue, Pyodide ${versions.pyodide}` +
   (clock === "moving" ? "" : `, the clock ${clock} within a turn, as hosted`);
 
-/** What will run, as lines. Undefined if it must not: each fault is printed then. */
+/** What will run, as lines. If it must not run, prints each fault and returns undefined. */
 async function approved(request, settings) {
   const { faults, warnings, banner } = await examine(request, settings);
   for (const warning of warnings) say(`warning: ${warning}`);
@@ -126,7 +126,7 @@ async function approved(request, settings) {
 const watched = (project) =>
   ["src", "migrations", "wrangler.toml", ".dev.vars"].map((name) => path.join(project, name));
 
-/** Migrates the database, and ends the leases of workers that were killed: no runtime but this one uses the state. */
+/** Migrates the database, and ends the leases of killed workers: no other runtime uses the state. */
 async function prepare(front, request, settings, begunAt) {
   if (!settings.database) return;
   for (const name of await front.migrate(readMigrations(settings.migrations))) say(`Applied migration ${name}`);
@@ -134,7 +134,7 @@ async function prepare(front, request, settings, begunAt) {
 }
 
 deliverInParallel();
-process.on("SIGINT", () => {}); // a terminal sends it to all of the group; dev.py decides
+process.on("SIGINT", () => {}); // a terminal sends it to the whole group; dev.py decides
 process.on("SIGTERM", () => stop(0));
 
 const input = readline.createInterface({ input: process.stdin });

@@ -1,30 +1,30 @@
-// Counts what each invocation of the Worker spends, and refuses it what the platform would refuse it. meter.py evaluates
-// this expression in workerd when --limits is on, and has the Worker's bindings, storage and `fetch` wrapped by what it
-// returns.
+// Counts what each invocation of the Worker spends, and refuses what the platform would refuse. With --limits on,
+// meter.py evaluates this expression in workerd, and wraps the Worker's bindings, storage and `fetch` with the
+// functions that it returns.
 //
-// One interpreter serves many invocations at once, and objects keep their bindings from one to the next. So it is not
-// a wrapper that belongs to an invocation but the code that runs: Python keeps the invocation's number in a context
-// variable, which each task inherits from the one that made it, and a wrapper asks for it at each call.
+// One interpreter serves many invocations at once, and objects keep their bindings from one to the next. So a wrapper
+// cannot belong to an invocation. Instead Python keeps the number of the running invocation in a context variable,
+// which each task inherits from the task that made it, and a wrapper reads it at each call.
 //
-// `python` has current(), the number of the invocation whose Python code runs; takeSeconds(number), for how long its code
-// ran; heapMegabytes(). WebAssembly's memory never shrinks, and all invocations of an isolate share it.
+// `python` has current(), the number of the invocation whose Python code runs; takeSeconds(number), how long that code
+// has run; and heapMegabytes(). WebAssembly's memory never shrinks, and all invocations of an isolate share it.
 (python) => {
-// Cloudflare's limits pages for Workers (subrequests) and D1 (queries). Each statement of a batch counts as one; every
+// Cloudflare's limits pages for Workers (subrequests) and D1 (queries). Each statement of a batch counts as one. Every
 // subrequest counts, those to Cloudflare's own services too, although the platform allows a free Worker more of these.
 const PLANS = {
   free: { subrequests: 50, statements: 50 },
   paid: { subrequests: 10000, statements: 1000 },
 };
-const CONNECTIONS = 6; // may wait for their answer's headers at once; more wait for their turn
+const CONNECTIONS = 6; // may wait for response headers at once; further ones queue
 const QUEUE_OPERATION_BYTES = 64 * 1024;
 
 const meters = new Map();
 let opened = 0;
 
-/** The meter of the invocation whose Python code runs now; undefined while there is none. */
+/** The meter of the invocation whose Python code runs now; undefined if none runs. */
 const running = () => meters.get(python.current());
 
-/** One invocation's use. `open` begins it; it ends when all that holds on to it has let go, and prints its line. */
+/** One invocation's use. `open` begins it. It ends when all holders have released it, and prints its line. */
 class Meter {
   constructor(plan, { queue_operations = 0, ...facts }, activity) {
     this.number = ++opened;
@@ -50,7 +50,7 @@ class Meter {
     meters.set(this.number, this);
   }
 
-  /** Has the invocation go on until `release` is called once more. */
+  /** Keeps the invocation open until `release` is called once more. */
   retain() {
     this.holds++;
   }
@@ -68,7 +68,7 @@ class Meter {
     const now = Date.now();
     const cpuMilliseconds = Math.round(python.takeSeconds(this.number) * 1e3);
     const times = { cpu_ms: cpuMilliseconds, ms: now - this.startedAt, heap_mb: python.heapMegabytes() };
-    // An object is billed for the time in which any invocation is under way, once.
+    // An object is billed for the time in which any invocation is under way, and once for overlapping ones.
     if (this.activity) times.object_ms = --this.activity.invocations === 0 ? now - this.activity.since : 0;
     console.log(JSON.stringify({ event: "metered", ...this.facts, ...this.spent, ...times }));
   }
@@ -94,7 +94,7 @@ class Meter {
     }
   }
 
-  /** Books statements, sends them to D1 and books the rows that it says they cost. */
+  /** Books statements, sends them to D1, and books the rows that D1 reports. */
   async query(statements, call) {
     this.spent.d1_statements += statements;
     if (this.spent.d1_statements > this.plan.statements) {
@@ -109,14 +109,17 @@ class Meter {
   }
 }
 
-/** Begins an invocation. `facts` stand on its line, and what its event has cost; `activity` is its object's, undefined for the Worker itself. */
+/**
+ * Begins an invocation. `facts` and the cost of its event go on its line. `activity` is its object's, undefined for the
+ * Worker itself.
+ */
 const open = (plan, facts, activity) => new Meter(plan, JSON.parse(facts), activity);
 
 // ---- Wrappers ---------------------------------------------------------------------------------------------
 
 const originals = new WeakMap();
 
-/** A stand-in for `target` whose methods of these names are replaced; a replacement gets (meter, method, arguments). */
+/** A stand-in for `target` whose methods of these names are replaced. A replacement gets (meter, method, arguments). */
 function replacing(target, replacements, otherwise) {
   const proxy = new Proxy(target, {
     get(_, name) {
@@ -177,7 +180,7 @@ const namespace = (target) => replacing(target, { get: stubs, getByName: stubs }
 
 const WRAPPERS = { D1Database: database, WorkerQueue: queue, DurableObjectNamespace: namespace };
 
-/** What the meter itself is bound to; the Worker does not see it. */
+/** The meter's own bindings, which the Worker does not see. */
 const OWN = new Set(["LOCAL_LIMITS", "LOCAL_LIMITS_SOURCE", "UNSAFE_EVAL"]);
 
 /** The Worker's bindings, wrapped. */
@@ -194,7 +197,7 @@ function meteredFetch(fetch) {
   };
 }
 
-/** Storage operations of an object, as rows: one for each key, and for each time that the alarm is set or cleared. */
+/** Storage operations of an object, as rows: one for each key, and for each time the alarm is set or cleared. */
 const rows = (field, count) => (meter, method, values) => {
   if (meter) meter.spent[field] += count(values[0]);
   return method(...values);
@@ -206,7 +209,7 @@ function sql(target) {
   return replacing(target, {
     exec(meter, method, values) {
       const cursor = method(...values);
-      meter?.cursors.push(cursor); // it counts on while its rows are read
+      meter?.cursors.push(cursor); // counts on while its rows are read
       return cursor;
     },
   });
@@ -223,7 +226,7 @@ const STORAGE = {
   deleteAll: rows("object_rows_written", single),
 };
 
-/** The context of an object, its storage wrapped. */
+/** The context of an object, with wrapped storage. */
 function meteredContext(context) {
   const { storage } = context;
   const wrappedSql = sql(storage.sql);
@@ -233,7 +236,7 @@ function meteredContext(context) {
   return new Proxy(context, { get: (_, name) => (name === "storage" ? wrapped : state[name]) });
 }
 
-/** The state of an object that all its invocations share: how many there are, and since when without a break. */
+/** What all invocations of an object share: how many there are, and since when without a break. */
 const activity = () => ({ invocations: 0, since: 0 });
 
 globalThis.fetch = meteredFetch(globalThis.fetch);

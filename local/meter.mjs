@@ -1,12 +1,12 @@
-// The meter of invocations (`make dev ARGS="--limits free"`): one module more, which stands before the Worker's own main
-// module and hands on what that exports.
+// The meter of invocations (`make dev ARGS="--limits free"`): one more module, which stands before the Worker's main
+// module and exports what that exports.
 import fs from "node:fs";
 import path from "node:path";
 
 const MAIN = "local_meter.py";
 const SOURCE = "LOCAL_LIMITS_SOURCE";
 
-/** Miniflare's options with the meter in front, holding the Worker to the limits of `plan`. */
+/** Miniflare's options with the meter in front, which applies the limits of `plan` to the Worker. */
 export function metered(options, plan) {
   const text = (name) => fs.readFileSync(path.join(import.meta.dirname, name), "utf8");
   const main = { type: "PythonModule", path: path.join(options.modulesRoot, MAIN), contents: text("meter.py") };

@@ -1,9 +1,9 @@
-// The modules that workerd runs: the Worker's own files and its packages, as an upload has them. A test compares them with
-// what `make bundle` writes.
+// The modules that workerd runs: the Worker's own files and its packages, as an upload has them. A test compares them
+// with the output of `make bundle`.
 import fs from "node:fs";
 import path from "node:path";
 
-// What wrangler uploads from the folder of the main module: Python, and its default rules for text and data.
+// What wrangler uploads from the main module's folder: Python, and its default rules for text and data.
 const TYPES = { ".py": "PythonModule", ".txt": "Text", ".html": "Text", ".sql": "Text", ".bin": "Data" };
 const NEVER = new Set(["__pycache__", "node_modules", ".git"]);
 const PACKAGES = "python_modules";

@@ -1,5 +1,5 @@
-// What reaches the terminal: the Worker's own lines, without the decoration of a log. A terminal shows an event as one
-// line for a reader. A pipe or a file gets the JSON that the Worker wrote.
+// What reaches the terminal: the Worker's own lines, without a log's decoration. On a terminal each event is one
+// readable line. A pipe or a file gets the JSON that the Worker wrote.
 
 const HOME = /\/session\/metadata\/(?!python_modules\/)/g;
 const VENDORED = /\/session\/metadata\/(?=python_modules\/)/g;
@@ -9,18 +9,20 @@ export function say(line) {
   process.stdout.write(`${line}\n`);
 }
 
-/** Paths inside the interpreter become paths of the project, which terminals can open. */
+/** Turns paths inside the interpreter into paths of the project, which terminals can open. */
 function localize(text) {
   return text.replace(VENDORED, "").replace(HOME, "src/");
 }
 
-/** An event of the Worker's log with its time; the hosted platform notes it beside each line. Other lines as they are. */
+/**
+ * An event of the Worker's log with its time, which the hosted platform adds to each line. Other lines stay unchanged.
+ */
 function stamped(line, milliseconds) {
   return line.replace(/^\{"event":"[^"]*"/, (event) => `${event},"at":"${new Date(milliseconds).toISOString()}"`);
 }
 
-const NAME_CHARS = 18; // most names of events are no longer, so their facts stand below one another
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g; // what would move the cursor or break the line
+const NAME_CHARS = 18; // most event names are no longer, so the facts line up
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g; // moves the cursor or breaks the line
 const escaped = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
 function fact(value) {
@@ -28,13 +30,13 @@ function fact(value) {
   return JSON.stringify(value).replace(CONTROL, escaped);
 }
 
-// What a reader at a terminal is spared: which request it was, and what it spent. The lines of the meter are about that.
+// Facts that a terminal does not show: which request it was, and what it spent. The meter's lines exist to show these.
 const NOT_SHOWN = new Set(["request", "subrequests", "database_calls", "statements", "rows_read", "rows_written"]);
 const METER = new Set(["metered", "day_use"]);
 const isShown = (event, name, value) =>
   METER.has(event) || !(NOT_SHOWN.has(name) || (name === "tenant" && value === "local"));
 
-/** An event for a reader: local time, name, facts. Other lines as they are. */
+/** An event for a reader: local time, name, facts. Other lines stay unchanged. */
 function readable(line, milliseconds) {
   if (!line.startsWith('{"event":"')) return line;
   let facts;
@@ -57,15 +59,15 @@ export function logged(line, milliseconds, stream = process.stdout) {
   return stream.isTTY ? readable(line, milliseconds) : stamped(line, milliseconds);
 }
 
-// How workerd, told to be verbose, reports what a handler threw: once where it was thrown, with the frames of JavaScript, and
-// again at each layer that it passes through. A Worker that cannot be imported is an error of its service.
+// How a verbose workerd reports what a handler threw: once where it was thrown, with JavaScript frames, and again at
+// each layer that it passes. A Worker that cannot be imported is an error of its service.
 const THROWN = "uncaught exception; ";
 const THROWN_AGAIN = "uncaught exception; exception = ";
 const NOT_IMPORTED = /^service core:user:\S+ Uncaught (Error: )?/;
 const PYTHON = /^PythonError: /;
 const FRAMES = /\n+ +at [^]*$/;
 
-/** The text of an entry as it is to be shown: an exception as its traceback, once; undefined for a repetition. */
+/** The text of an entry to show: an exception as its traceback, once; undefined for a repetition. */
 function shown(message) {
   if (NOT_IMPORTED.test(message)) return message.replace(NOT_IMPORTED, "").replace(PYTHON, "").replace(FRAMES, "");
   if (!message.startsWith(THROWN)) return message;

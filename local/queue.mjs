@@ -1,12 +1,12 @@
-// Lets Miniflare's queue broker deliver to several consumers at a time, as the platform does. Its own waits for the end
-// of each delivery before the next, so that one slow model call holds up every other task. Batches, retries, delays
-// and dead letters stay the broker's own: decision 0022.
+// Makes Miniflare's queue broker deliver to several consumers at a time, as the platform does. By itself it waits for
+// the end of each delivery before the next, so that one slow model call delays every other task. Batches, retries,
+// delays and dead letters remain the broker's: decision 0022.
 import { QUEUES_PLUGIN } from "miniflare";
 
-const CONSUMERS = 10; // the platform grows to 250; one interpreter serves all of them here
+const CONSUMERS = 10; // the platform grows to 250; here one interpreter serves all
 
-// What stands in the broker, once, and what takes its place. The broker has one pending delivery and forgets it at the
-// delivery's end: here it forgets it at the beginning, and counts.
+// The broker's text, which occurs once, and its replacement. The broker has one pending delivery and forgets it when
+// the delivery ends. Here it forgets it when the delivery begins, and counts.
 const CHANGES = [
   ["#pendingFlush;", "#pendingFlush; #deliveries = 0;"],
   [
@@ -20,7 +20,7 @@ const CHANGES = [
   ["#ensurePendingFlush() {", `$& if (this.#deliveries >= ${CONSUMERS}) return;`],
 ];
 
-/** Changes the brokers of every Miniflare that is started from now on. */
+/** Changes the brokers of every Miniflare started from now on. */
 export function deliverInParallel() {
   const { getServices } = QUEUES_PLUGIN;
   QUEUES_PLUGIN.getServices = async (options) => {

@@ -1,4 +1,4 @@
-// How workerd is started: npm's binary, with Cloudflare's own Python glue in it and the Pyodide bundle that
+// How workerd is started: npm's binary, which has Cloudflare's own Python glue in it, and the Pyodide bundle that
 // pyodide_bundle.py builds (docs/decisions/0039-cloudflares-own-glue.md).
 import { createHash } from "node:crypto";
 import fs from "node:fs";
@@ -8,11 +8,11 @@ import { createRequire } from "node:module";
 const require = createRequire(import.meta.url);
 const workerd = require("workerd");
 
-const BUNDLE = "pyodide_dev.capnp.bin"; // the name by which workerd looks for it
+const BUNDLE = "pyodide_dev.capnp.bin"; // the name that workerd looks for
 
-// A release of the bundle is checked against a digest, and Cloudflare's file is not on npm. The first flag has the release
-// `dev`, which is not checked, unless a newer release is asked for: the date implies the others, so they are taken back.
-// The last one is implied by one of those.
+// workerd checks a released bundle against a digest, and Cloudflare's file is not on npm. The first flag selects the
+// release `dev`, which is not checked, unless a newer release is asked for. The compatibility date implies the flags of
+// newer releases, so the next three switch these off. One of them would imply the last flag, so that is set here.
 const OWN_BUNDLE = [
   "python_workers_development",
   "no_python_workers_20250116",
@@ -34,13 +34,13 @@ process.env.MINIFLARE_WORKERD_PATH = path.join(import.meta.dirname, "workerd.sh"
 
 const bundle = (root, clock) => path.join(root, ".build", "pyodide", clock);
 
-/** What identifies the interpreter: a snapshot of its memory is for it alone. */
+/** What identifies the interpreter. A snapshot of its memory fits no other. */
 export function interpreter(root, clock) {
   const contents = fs.readFileSync(path.join(bundle(root, clock), BUNDLE));
   return `${versions.workerd} ${createHash("sha256").update(contents).digest("hex")}`;
 }
 
-/** The environment of workerd.sh. `snapshot` is { folder, flag }, undefined to do without. */
+/** The environment of workerd.sh. `snapshot` is { folder, flag }, undefined for none. */
 export function runtimeEnvironment(root, clock, snapshot) {
   return {
     LOCAL_WORKERD: workerd.default ?? workerd,

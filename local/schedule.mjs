@@ -1,5 +1,5 @@
-// Fires the cron triggers: on their schedule, or each so many seconds. A run that is still going is not joined by
-// another of its own trigger.
+// Fires the cron triggers: on their schedule, or at a fixed interval. A trigger does not fire while its last run
+// continues.
 import { Cron } from "croner";
 
 /** Starts firing `fire(cron)`. Returns a function that stops it. */

@@ -15,13 +15,15 @@ process.env.WRANGLER_LOG ??= "error"; // wrangler's advice about deployments is 
 process.env.WRANGLER_SEND_METRICS = "false";
 const wrangler = await import("wrangler").then((module) => module.default ?? module);
 
-/** Under `make dev`, whatever a deployment has, the provider is the built-in one and no key is needed, unless
- * .dev.vars or --var says otherwise: only this machine reaches it. */
+/**
+ * Under `make dev` the provider is the built-in one and no key is needed, whatever a deployment has, unless .dev.vars
+ * or --var says otherwise: only this machine reaches it.
+ */
 const LOCAL_DEFAULTS = { AI_PROVIDER: "demo", REQUIRE_KEYS: "false" };
 
 const FRONT = "local-front"; // the name of the Worker in front
 
-/** What the front Worker knows the host by. */
+/** The names by which the front Worker reaches the host. */
 export const TOKEN = randomUUID();
 
 /** Everything that the host needs to know, read afresh. `request` is what dev.py sent. */
@@ -29,7 +31,7 @@ export function readSettings(request) {
   const configPath = path.join(request.project, "wrangler.toml");
   const env = request.env ?? undefined;
   const config = wrangler.unstable_readConfig({ config: configPath, env }, { hideWarnings: true });
-  // Variables are read below, where a file that cannot be read ends nothing.
+  // Variables are read below, where an unreadable file does not stop the host.
   const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(configPath, env, { envFiles: [os.devNull] });
   const { variables, unreadable } = readVariables(configPath, config, env, request.variables);
   return {
@@ -41,7 +43,7 @@ export function readSettings(request) {
     database: config.d1_databases[0]?.binding,
     crons: config.triggers.crons ?? [],
     assets: config.assets?.directory && path.resolve(request.project, config.assets.directory),
-    // Where the Worker runs first, assets or not.
+    // Where the Worker runs first, even if a file has that path.
     workerFirst: config.assets?.run_worker_first ?? [],
     variables,
     unreadable,
@@ -50,10 +52,10 @@ export function readSettings(request) {
   };
 }
 
-/** Without --limits: those of the plan that the free environment says it is on, none in the others. */
+/** The limits without --limits: those of the free environment's plan, and none in other environments. */
 const defaultLimits = (env, variables) => (env === "free" ? (variables.PLAN ?? "free") : "off");
 
-/** `unreadable` says why the file of secrets could not be read, if it is there and could not. */
+/** `unreadable` says why the file of secrets could not be read, if it exists. */
 function readVariables(configPath, config, env, overrides) {
   const defaults = { ...config.vars, ...LOCAL_DEFAULTS };
   try {
@@ -68,13 +70,14 @@ function readVariables(configPath, config, env, overrides) {
 
 /** Miniflare's options for the Worker and its bindings. */
 export function workerOptions(settings, { dayUse }) {
-  // The AI binding reaches for the network; the Worker reports it as missing instead. The front Worker serves the assets,
-  // behind its refusal of foreign hosts: Miniflare's own way would stand before it, with five services more.
+  // The AI binding needs the network, so it is left out and the Worker reports it as missing. The front Worker serves
+  // the assets, after it has refused foreign hosts. Miniflare's own asset service would stand before it, and add five
+  // services.
   const { ai: _ai, assets: _assets, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
   const isMetered = settings.limits !== "off";
   const worker = {
     ...options,
-    // One name for all environments, so that they share their objects' storage.
+    // All environments have one name, so that they share their objects' storage.
     name: settings.name,
     bindings: settings.variables,
     serviceBindings: {
@@ -111,13 +114,15 @@ export function frontOptions(settings, { port }) {
   };
 }
 
-/** Where webhooks may go: to no private address, whatever name it has; to this machine if WEBHOOK_LOOPBACK says so. */
+/**
+ * Where webhooks may go: never to a private address, whatever its name; to this machine if WEBHOOK_LOOPBACK allows it.
+ */
 function webhookNetwork(variables) {
   const allow = String(variables.WEBHOOK_LOOPBACK).trim() === "true" ? ["public", "local"] : ["public"];
   return { allow, tlsOptions: { trustBrowserCas: true } };
 }
 
-/** What the front Worker asks this process for: the port, once it is known, and the files of the dashboard. */
+/** What the front Worker asks of this process: the port, once it is known, and the files of the dashboard. */
 function hostBinding(settings, port) {
   return async (request) => {
     const { hostname } = new URL(request.url);

@@ -1,9 +1,9 @@
-// Snapshots of the interpreter's memory after the Worker's import, which Cloudflare makes at each upload. A start from one
-// takes a tenth of the processor time.
+// Snapshots of the interpreter's memory after the Worker's import. Cloudflare makes one at each upload. A start from
+// one takes a tenth of the processor time.
 //
 // A snapshot belongs to one state of all modules, so it is never used across a change of source. Making one imports the
-// Worker under the rules of an upload (randomness at import is refused, objects of JavaScript in globals too), in a
-// runtime of its own with no storage: code that cannot be deployed, or cannot start, replaces nothing that runs.
+// Worker under the rules of an upload: randomness at import is refused, and so are JavaScript objects in globals. This
+// happens in a separate runtime without storage, so code that cannot be deployed or started replaces nothing that runs.
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
@@ -16,8 +16,8 @@ const KEPT = 6; // of some 45 MB each
 const RECENT_MS = 120_000;
 
 /**
- * The snapshot of a Worker as { folder, flag } for `runtimeEnvironment`, made if it is not there yet. Throws what workerd
- * says of a Worker that cannot be imported. `worker` are options of Miniflare: modules, compatibility date and flags.
+ * The snapshot of a Worker as { folder, flag } for `runtimeEnvironment`, made if it is not there yet. Throws workerd's
+ * error if the Worker cannot be imported. `worker` are options of Miniflare: modules, compatibility date and flags.
  */
 export async function snapshotOf(request, worker, report) {
   const folder = path.join(request.root, ".build", "snapshots", digest(request, worker));
@@ -63,7 +63,7 @@ async function make(request, worker, folder, report) {
   }
 }
 
-/** Moves what was made to its place. Another process may have made the same, and may be loading it. */
+/** Moves the new snapshot to its place. Another process may have made the same one, and may be loading it. */
 function place(making, folder) {
   try {
     fs.renameSync(making, folder);
@@ -72,7 +72,7 @@ function place(making, folder) {
   }
 }
 
-/** Leaves those that were used last, and those that another process may be about to load. */
+/** Keeps the snapshots that were used last, and those that another process may be about to load. */
 function forget(parent) {
   const used = new Map(fs.readdirSync(parent).map((name) => [name, lastUse(path.join(parent, name))]));
   const names = [...used.keys()].sort((a, b) => used.get(b) - used.get(a));

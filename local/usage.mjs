@@ -1,12 +1,12 @@
-// The day's use against the free plan's daily quotas: what the metered invocations of all environments have spent
-// since midnight UTC, kept beside the local state. The Worker reads it through a binding that only exists locally.
+// The day's use of the free plan's daily quotas: what the metered invocations of all environments have spent since
+// midnight UTC. It is stored beside the local state. The Worker reads it through a binding that only exists locally.
 import fs from "node:fs";
 import path from "node:path";
 import { Response } from "miniflare";
 
 const SAVE_MILLISECONDS = 1000;
 const REPORT_MILLISECONDS = 60_000;
-const MEGABYTES_OF_AN_OBJECT = 128; // what Cloudflare bills each active object with, whatever it uses
+const MEGABYTES_OF_AN_OBJECT = 128; // what Cloudflare bills for each active object, whatever it uses
 
 const nothing = (day) => ({
   day,
@@ -32,7 +32,7 @@ export class DayUse {
     this.#use = read(this.#file);
   }
 
-  /** Adds what a line of the Worker's output says, if it is a meter's. `print` gets a report now and then. */
+  /** Adds the figures of a line of the Worker's output, if it is a meter's. `print` gets a report from time to time. */
   observe(line, print) {
     if (!line.startsWith('{"event":"metered"')) return;
     const spent = JSON.parse(line);
@@ -54,7 +54,7 @@ export class DayUse {
     }
   }
 
-  /** The day's use; a new day begins at nothing. */
+  /** The day's use. A new day begins at nothing. */
   current() {
     if (this.#use.day !== today()) this.#use = nothing(today());
     return this.#use;
@@ -74,6 +74,6 @@ function read(file) {
   try {
     return { ...nothing(today()), ...JSON.parse(fs.readFileSync(file, "utf8")) };
   } catch {
-    return nothing(today()); // the first time, or not readable: it is an estimate anyway
+    return nothing(today()); // missing at first, or unreadable: it is an estimate anyway
   }
 }

@@ -1,4 +1,4 @@
-// Tells of changes to files by looking at them every so often. A few dozen files cost a millisecond, and nothing is
+// Detects changes of files by reading their states at intervals. A few dozen files cost a millisecond, and no change is
 // missed: editors replace files instead of writing them, and file system events differ from one system to the next.
 import fs from "node:fs";
 import path from "node:path";
@@ -7,8 +7,8 @@ const INTERVAL_MILLISECONDS = 250;
 const RELEVANT = /\.(py|txt|html|sql|bin|toml)$|\.dev\.vars$/;
 
 /**
- * Notes how the files are now. The function that it returns begins to look for changes since then, and calls
- * `changed(name)`, one call at a time, once the files have been the same for one interval.
+ * Notes the present state of the files. The function that it returns starts to look for changes since then, and calls
+ * `changed(name)`, one call at a time, once the files have stayed the same for one interval.
  */
 export function watch(root, paths) {
   let settled = look(root, paths);
@@ -45,7 +45,7 @@ function look(root, paths) {
   return found;
 }
 
-/** The name of a file that is in one of them only, or not the same in both. */
+/** The name of a file that is in only one of them, or not the same in both. */
 function difference(before, after) {
   for (const [name, state] of after) if (before.get(name) !== state) return name;
   for (const name of before.keys()) if (!after.has(name)) return name;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What MINIFLARE_WORKERD_PATH names: npm's workerd, with the flags for Python that Miniflare has no option for.
+# The program that MINIFLARE_WORKERD_PATH names: npm's workerd, with the Python flags for which Miniflare has no option.
 # runtime.mjs sets the variables: LOCAL_WORKERD (the binary), LOCAL_BUNDLE (the folder of the Pyodide bundle), and for a
 # snapshot of the interpreter's memory LOCAL_SNAPSHOT (its folder) and LOCAL_SNAPSHOT_FLAG (save it there, or load it).
 if [ "$1" = serve ]; then

@@ -1,4 +1,4 @@
-// Serves one reference as local/host.mjs serves onceover: the same Miniflare, broker of queues and place for storage.
+// Serves one reference as local/host.mjs serves onceover: the same Miniflare, queue broker and storage location.
 // Arguments: the reference's name, the folder for its state, the model's base URL.
 import fs from "node:fs";
 import path from "node:path";
@@ -48,7 +48,7 @@ const options = {
     path: path.join(here, file),
     contents: fs.readFileSync(path.join(here, file), "utf8"),
   })),
-  compatibilityDate: "2026-09-08", // that of wrangler.toml
+  compatibilityDate: "2026-09-08", // as in wrangler.toml
   bindings: { AI_BASE_URL: baseUrl, AI_API_KEY: "test-key", AI_MODEL: "test-model" },
   ...BINDINGS[name],
 };

@@ -5,7 +5,7 @@ export function split(text, maxChars) {
   return Array.from({ length: Math.ceil(text.length / maxChars) }, (_, at) => text.slice(at * maxChars, (at + 1) * maxChars));
 }
 
-/** Asks an OpenAI-compatible model once. Throws when it gives no output; whoever calls decides what then. */
+/** Asks an OpenAI-compatible model once. Throws if it gives no output; the caller decides what follows. */
 export async function complete(env, text) {
   const response = await fetch(`${env.AI_BASE_URL}/chat/completions`, {
     method: "POST",

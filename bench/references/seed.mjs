@@ -1,14 +1,14 @@
-// Reference 1: the design that onceover grew from, written by hand in JavaScript. A Worker puts a row into D1 and a
-// message into a queue; the consumer takes the task's lock, and sends the chunks to the model one after the other.
-// AIProcessor does the same where the queue takes no message. BatchCoordinator keeps the lock.
+// Reference 1: the design from which onceover grew, written by hand in JavaScript. A Worker puts a row into D1 and a
+// message into a queue. The consumer takes the task's lock and sends the chunks to the model one after the other.
+// AIProcessor does the same if the queue takes no message. BatchCoordinator keeps the lock.
 //
-// What it does not do: no fence, so a consumer that outlives its lock writes beside the next one; no bill of calls that
-// were lost; no backoff but the queue's; a failed call fails the delivery; no sweep for a task whose message is lost; no
-// deadline, cancellation, idempotency, keys or limits; and a task must be done within one invocation.
+// What it lacks: a fence, so a consumer that outlives its lock writes beside the next one; a bill of lost calls; any
+// backoff but the queue's; retries of a single call, since a failed call fails the delivery; a sweep for a task whose
+// message is lost; deadlines, cancellation, idempotency, keys and limits. A task must be done within one invocation.
 import { DurableObject } from "cloudflare:workers";
 import { complete, split } from "./model_call.mjs";
 
-const LOCK_MS = 15 * 60_000; // a consumer lives no longer
+const LOCK_MS = 15 * 60_000; // a consumer lives no longer than this
 
 export class BatchCoordinator extends DurableObject {
   async acquire() {
@@ -45,7 +45,7 @@ async function processChunks(env, id) {
   const chunks = split(task.input, task.max_chars);
   const start = "UPDATE tasks SET status = 'processing', total = ? WHERE id = ?";
   await db.prepare(start).bind(chunks.length, id).run();
-  // A delivery that comes again goes on where the last one stopped.
+  // A repeated delivery continues where the last one stopped.
   for (let position = task.done; position < chunks.length; position++) {
     const output = await complete(env, chunks[position]);
     await db.batch([

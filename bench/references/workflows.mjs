@@ -1,8 +1,9 @@
-// Reference 2: the same with Cloudflare Workflows. A task is an instance, a chunk is a step, six steps go at a time.
+// Reference 2: the same with Cloudflare Workflows. A task is an instance, a chunk is a step, and six steps run at a
+// time.
 //
-// What it does not do: a step that is interrupted is repeated, and nobody counts the calls that this pays for twice; a
-// window of six waits for its slowest call; no progress while it runs; no cancellation of calls that are out, no
-// idempotency, keys or limits; the input may have 1 MiB, and the outputs together are the instance's output.
+// What it lacks: an interrupted step is repeated, and the calls that this pays for twice are not counted; a window of
+// six waits for its slowest call; no progress while it runs; no cancellation of calls that are out, no idempotency,
+// keys or limits. The input may have 1 MiB, and the outputs together are the instance's output.
 import { WorkflowEntrypoint } from "cloudflare:workers";
 import { complete, split } from "./model_call.mjs";
 
