@@ -1,7 +1,7 @@
-"""The HTTP layer on a bench: a real store over SQLite under it, virtual time, and a check of each answer.
+"""The HTTP layer on a bench: a real store over SQLite, virtual time, and a check of each answer.
 
-Every answer is held to `/openapi.json`: a status, a problem, a header or a field that is not described there
-fails the test that saw it.
+Every answer is checked against `/openapi.json`. A status, problem, header or field that is not described there fails
+the test that saw it.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ QUEUES = BoundRoutes(queue=True, dead_letter_queue=True, objects=True)
 
 @dataclass(slots=True)
 class BenchRequest:
-    """A request whose body arrives in pieces. `read_bytes` says how much was taken of it."""
+    """A request whose body arrives in pieces. `read_bytes` is how much of it was read."""
 
     method: str
     url: str
@@ -93,7 +93,7 @@ class BenchRequest:
 
 
 class BenchSender:
-    """A route that notes what it was sent, or refuses it."""
+    """A route that notes what is sent to it, or refuses it."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -109,9 +109,9 @@ class BenchSender:
 
 
 class ApiBench:
-    """One deployment of the API. Calls are synchronous; time passes only where something waits.
+    """One deployment of the API. Calls are synchronous, and time passes only while something waits.
 
-    It is open, as under `make dev`, unless `keys` are required. With `looks` requests look for missed sweeps.
+    It needs no keys, as under `make dev`, unless `keys` are required. With `looks` requests check for missed sweeps.
     """
 
     def __init__(
@@ -142,10 +142,10 @@ class ApiBench:
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
-        self.audience: Audience | None = None  # at the task's object, where a test gives it one
-        self.asked: list[tuple[TaskKey, Mark]] = []  # whose objects were asked for word, of writes after which
-        self.told: list[tuple[TaskKey, int]] = []  # whose objects were told of their end, and under which fence
-        self._behind: list[asyncio.Future[None]] = []  # what goes on behind an answer
+        self.audience: Audience | None = None  # at the task's object, if a test provides one
+        self.asked: list[tuple[TaskKey, Mark]] = []  # tasks whose objects were asked to report, after which mark
+        self.told: list[tuple[TaskKey, int]] = []  # tasks whose objects heard of their end, and under which fence
+        self._behind: list[asyncio.Future[None]] = []  # work that continues after an answer
         self.courier = FakeCourier()
         self.deliverer = Deliverer(
             store=self.store,
@@ -225,7 +225,7 @@ class ApiBench:
         self._behind.append(asyncio.ensure_future(work))
 
     def settle(self) -> None:
-        """Wait for what goes on behind the answers."""
+        """Wait for work that continues after the answers."""
         behind, self._behind = self._behind, []
         if behind:
             self.run(asyncio.wait(behind))
@@ -245,7 +245,7 @@ class ApiBench:
         return self._made.to_bytes(size)
 
     def _random(self, size: int) -> bytes:
-        """Give bytes that look random, the same ones in each run."""
+        """Return bytes that look random but are the same in each run."""
         return hashlib.shake_256(self._entropy(8)).digest(size)
 
     def run(self, coroutine: Any) -> Any:
@@ -257,19 +257,19 @@ class ApiBench:
         self.run(asyncio.sleep(seconds))
 
     def send(self, request: BenchRequest) -> Reply:
-        """Answer a request, and hold the answer to the API's description."""
+        """Answer a request, and check the answer against the API's description."""
         reply: Reply = self.run(_whole(request, self.api))
         check_documented(request.method, request.url, reply)
         return reply
 
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
-        """Send JSON (or, given bytes, those) to a path, under a name that is always the same unless one is given."""
+        """Send JSON, or bytes if given, to a path. The request id is always the same unless one is given."""
         headers = {"x-request-id": "bench"} | dict(headers or {})
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers, raw))
 
     def make_key(self, *scopes: Scope, tenant: str = "local", valid_ms: int | None = None) -> str:
-        """Write a key as `make key` does, with all scopes of its tenant unless some are named, and return its text."""
+        """Write a key as `make key` does, by default with all scopes of its tenant, and return its text."""
         parts, text = make(self._random(40))
         new = NewKey(
             id=parts.id,
@@ -283,11 +283,11 @@ class ApiBench:
         return text
 
     def restart(self) -> None:
-        """Go on in a new isolate, over the same database."""
+        """Continue in a new isolate, over the same database."""
         self.api = replace(self.api, isolate=Isolate())
 
     def submit(self, text: str = "one\n\ntwo\n\nthree and four", **fields: object) -> dict[str, Any]:
-        """Submit a task and return it; by default one of three chunks."""
+        """Submit a task and return it. By default it has three chunks."""
         reply = self.call("POST", "/api/tasks", {"input": text, **fields})
         assert reply.status == 202, reply
         task = data(reply)
@@ -295,12 +295,12 @@ class ApiBench:
         return task
 
     def count_rows(self) -> int:
-        """Count what the database holds, of all kinds."""
+        """Count the rows of each kind in the database."""
         tables = ("tasks", "texts", "segments", "failures", "api_keys")
         return sum(len(self.database.rows(f"SELECT 1 FROM {table}")) for table in tables)  # noqa: S608 - constants
 
     def claim(self, task_id: str) -> Claim:
-        """Take a task as a worker would."""
+        """Claim a task as a worker would."""
         claim = self.run(
             self.store.claim(key(task_id), holder=f"worker {task_id}", host="", route=Route.QUEUE, lease_ms=180_000)
         )
@@ -310,9 +310,9 @@ class ApiBench:
     def work(
         self, claim: Claim, outputs: Mapping[int, str], step: Step, failed: Failure | None = None, **said: Any
     ) -> None:
-        """Write outputs of chunks and end or continue the claim; with `failed`, the next chunk has failed for good.
+        """Write outputs of chunks and end or continue the claim. With `failed`, the next chunk has failed for good.
 
-        `said` is what else the worker writes, by the names of `Progress`, and the `finish_reason` of the outputs.
+        `said` has further values of `Progress` that the worker writes, and the `finish_reason` of the outputs.
         """
         at = CallKey(0, len(outputs))
         self._step += 1
@@ -335,22 +335,22 @@ class ApiBench:
         assert self.run(self.store.step(claim, progress, step))
 
     def begin(self, task_id: str, done: int) -> None:
-        """Have a worker finish the first `done` chunks and go on."""
+        """Let a worker finish the first `done` chunks and continue."""
         self.work(self.claim(task_id), {index: f"output {index}" for index in range(done)}, Continue(180_000))
 
     def complete(self, task_id: str) -> None:
-        """Have a worker finish the task."""
+        """Let a worker finish the task."""
         claim = self.claim(task_id)
         outputs = {index: f"output {index}" for index in range(claim.total)}
         self.work(claim, outputs, Finish(self.settings.retention_ms))
 
     def end_with(self, task_id: str, finish_reason: str) -> None:
-        """Have a worker finish the task of one chunk with an output that ends for this reason."""
+        """Let a worker finish the task of one chunk with an output that ends for this reason."""
         told: dict[str, Any] = {"finish_reason": finish_reason, "truncated": int(is_truncated(finish_reason))}
         self.work(self.claim(task_id), {0: "output 0"}, Finish(self.settings.retention_ms), **told)
 
     def fail(self, task_id: str) -> None:
-        """Have a worker finish one chunk and give up on the next."""
+        """Let a worker finish one chunk and give up on the next."""
         failure = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
         self.work(self.claim(task_id), {0: "output 0"}, Fail(self.settings.retention_ms, failure), failed=failure)
 
@@ -361,12 +361,12 @@ def key(task_id: str) -> TaskKey:
 
 
 def bearer(secret: str) -> dict[str, str]:
-    """Return the header that presents a key."""
+    """Return the header that sends a key."""
     return {"authorization": f"Bearer {secret}"}
 
 
 async def _whole(request: BenchRequest, api: Api) -> Reply:
-    """Answer a request; what is sent in parts is put together, up to where it is cut off."""
+    """Answer a request. An answer sent in parts is put together, up to where it is cut off."""
     reply = await handle(request, api)
     if reply.parts is None:
         return reply
@@ -384,7 +384,7 @@ def data(reply: Reply) -> Any:
 
 
 def check_documented(method: str, url: str, reply: Reply) -> None:
-    """Hold an answer to the API's description."""
+    """Check an answer against the API's description."""
     for name, value in ON_EVERY_ANSWER.items():
         assert reply.headers[name] == value
     path = re.sub(r"^[a-z]+://[^/?#]*", "", url).partition("?")[0]
@@ -419,12 +419,12 @@ def _operation(method: str, path: str) -> dict[str, Any] | None:
     return None
 
 
-# Models that are another one and a field more.
+# Models that extend another one by a field.
 FULLER = {"TaskWithChunksView": "chunks", "OperatorServiceView": "backlog", "VerboseServiceView": "usage"}
 
 
 def _check_body(body: str, schema: Mapping[str, Any]) -> None:
-    """Check a body: its model takes it and gives it back the same, field for field and in their order."""
+    """Check a body: its model accepts it and returns it unchanged, with the fields in the same order."""
     if "allOf" in schema:
         narrowed, said = schema["allOf"][1]["properties"], json.loads(body)
         if "error" in narrowed:  # below /v1

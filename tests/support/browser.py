@@ -1,4 +1,4 @@
-"""Debian's Chromium under Playwright, and pages that note what must not happen in them."""
+"""Debian's Chromium under Playwright, and pages that note errors and other forbidden events."""
 
 import os
 import re
@@ -19,15 +19,15 @@ FLAGS = (
 )
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = ROOT / ".build" / "screenshots"
-# What must stay a text wherever it is shown: markup, scripts, marks of direction.
+# Texts that must be shown as plain text everywhere: markup, scripts, direction marks.
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> \u202egnp.exe\u2066 & \"'"
-# A turn of the page's loop, by a message: the page's timers may stand still.
+# A turn of the page's loop, triggered by a message, since the page's timers may stand still.
 _A_TURN = """new Promise((done) => {
   const channel = new MessageChannel();
   channel.port1.onmessage = done;
   channel.port2.postMessage(0);
 })"""
-# What a browser says of any answer of 4xx or 5xx, however well the page deals with it.
+# What a browser logs for any answer of 4xx or 5xx, however well the page handles it.
 _FAILED_LOAD = re.compile(r"Failed to load resource: .* status of (\d+)|Failed to load resource: net::ERR_CONNECTION")
 
 
@@ -39,7 +39,7 @@ def chromium_path() -> Path | None:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser. Without Chromium the tests are skipped, but for CI, where they fail."""
+    """A browser. Without Chromium the tests are skipped, except in CI, where they fail."""
     path = chromium_path()
     if path is None:
         missing = "there is no Chromium: `apt-get install chromium` brings one"
@@ -55,7 +55,7 @@ def chromium() -> Iterator[Browser]:
 class Watched:
     """A page in a context of its own, with the faults that it has shown so far.
 
-    `refused` are the statuses of answers of 4xx and 5xx, which a test expects or not.
+    `refused` are the statuses of 4xx and 5xx answers. A test may expect some.
     """
 
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:
@@ -97,7 +97,7 @@ class Watched:
         self._under_way -= 1
 
     def settle(self) -> None:
-        """Return once no request is under way, and what they brought has been dealt with."""
+        """Return once no request is under way and the page has handled all answers."""
         for _ in range(1000):
             self.page.evaluate(_A_TURN)
             if self._under_way == 0:
@@ -106,20 +106,20 @@ class Watched:
         raise AssertionError(f"requests without an answer: {self.requests[-3:]}")
 
     def open(self, fragment: str, key: str = "") -> Page:
-        """Go to a view, with a key in the tab if one is given."""
+        """Go to a view. If a key is given, the tab has it."""
         if key:
             self.context.add_init_script(f"sessionStorage['onceover.key'] ??= '{key}'")
         self.page.goto(f"{self.url}/{fragment}")
         return self.page
 
     def close(self) -> None:
-        """Close the page. A route's handler that still waits for the server's answer is nothing to complain about."""
+        """Close the page. A route handler that still waits for the server's answer is no error."""
         self.page.unroute_all(behavior="ignoreErrors")
         self.context.close()
 
     def serious(self) -> list[str]:
-        """What axe-core finds serious or critical in the page as it is."""
-        # The page's own policy forbids scripts from elsewhere; the debugger's evaluation is no such script.
+        """Return what axe-core rates serious or critical in the present page."""
+        # The page's own policy forbids scripts from elsewhere. The debugger's evaluation does not count as one.
         self.page.evaluate(AXE.read_text() + "; 0")
         found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [
@@ -130,6 +130,6 @@ class Watched:
         ]
 
     def picture(self, name: str) -> None:
-        """Write a screenshot into an ignored folder, for somebody to look at."""
+        """Write a screenshot for a person into an ignored folder."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

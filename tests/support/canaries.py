@@ -1,4 +1,4 @@
-"""Words that stand nowhere else, put into a task, and the search for them wherever the local runtime keeps things."""
+"""Words that occur nowhere else are put into a task, and then sought wherever the local runtime stores things."""
 
 import json
 import re
@@ -11,17 +11,20 @@ from tests.support.client import Json
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
-SENT = ("input", "instructions")  # what a model gets
-KEPT = ("metadata", "modelOptions")  # the other fields that take a client's text
-# Long enough that a provider's refusal is searched for them (see inference/replies.py), short enough that in a text
-# which repeats them some stand on one database page.
+SENT = ("input", "instructions")  # fields that a model gets
+KEPT = ("metadata", "modelOptions")  # the other fields with a client's text
+# Long enough that a provider's refusal is searched for them (see inference/replies.py). Short enough that in a text
+# which repeats them some stand whole on one database page.
 CANARIES = {place: (f"Kanarienvogel-{place}-7Q9Z", f"金絲雀之歌響徹雲霄{place}七號") for place in (*SENT, *KEPT)}
 WORDS = frozenset(word for pair in CANARIES.values() for word in pair)
 WORDS_SENT = frozenset(word for place in SENT for word in CANARIES[place])
 
 
 def loaded(paragraphs: int, mark: str = "") -> Json:
-    """The body of a submission with each canary in its place; each paragraph is a chunk and holds the input's."""
+    """Return the body of a submission with each canary in its place.
+
+    Each paragraph is a chunk with the input's canary.
+    """
     ascii_word, cjk_word = CANARIES["input"]
     return {place: " and ".join(words) for place, words in CANARIES.items()} | {
         "input": "\n\n".join(f"{mark}{number:04} {ascii_word} {cjk_word}" for number in range(paragraphs)),
@@ -33,18 +36,18 @@ def loaded(paragraphs: int, mark: str = "") -> Json:
 
 def _forms(word: str) -> Iterator[bytes]:
     yield word.encode()
-    yield word.encode("utf-16-le")  # V8's serialisation, which an object's key-value storage uses
+    yield word.encode("utf-16-le")  # V8's serialisation, used by an object's key-value storage
     yield json.dumps(word)[1:-1].encode()  # log lines
 
 
 def words_in(content: bytes) -> set[str]:
-    """The canaries that are found in some bytes, in any encoding in use, and in what the bytes hold compressed."""
+    """Return the canaries in some bytes, in any encoding in use, and in compressed data within the bytes."""
     readable = b"\n".join([content, *_inflated(content)])
     return {word for word in WORDS if any(form in readable for form in _forms(word))}
 
 
 def _inflated(content: bytes) -> Iterator[bytes]:
-    """What begins in some bytes as zlib's compression, as far as it goes: pages of a file may tear it."""
+    """Inflate zlib data at the start of some bytes, as far as possible: page borders may cut it."""
     for begins in re.finditer(re.escape(zlib.compress(b"")[:2]), content):
         stream, at, found = zlib.decompressobj(), begins.start(), b""
         with suppress(zlib.error):
@@ -72,7 +75,7 @@ def in_files(state: Path) -> dict[str, set[str]]:
 
 
 def in_output(server: DevServer) -> set[str]:
-    """The canaries in what a server has printed."""
+    """The canaries in a server's output."""
     return words_in(server.output.encode())
 
 

@@ -1,4 +1,4 @@
-"""Holds what the API says of each task against the model server's ledger."""
+"""Compares what the API says about each task with the model server's ledger."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Audit:
-    """What was found. `violations` is empty when every promise was kept."""
+    """The findings. `violations` is empty if every promise was kept."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     routes: Counter[str] = field(default_factory=Counter)
@@ -68,10 +68,10 @@ def _faults(task: Json, origin: Submission, calls: list[Call]) -> Iterable[str]:
 
 
 def _good_repeats(calls: list[Call]) -> Counter[tuple[str, str]]:
-    """For each distinct request, the good answers beyond the first.
+    """For each distinct request, return the good answers after the first.
 
-    All but the last must have been lost in a crash, and be in doubt: an accepted one is never asked for again. What
-    failed in between says nothing.
+    All but the last must have been lost in a crash and be in doubt, since an accepted answer is never requested again.
+    Failed calls in between do not matter.
     """
     good = Counter((call.system, call.user) for call in calls if call.complete and call.answered == "ok")
     return Counter({request: count - 1 for request, count in good.items() if count > 1})

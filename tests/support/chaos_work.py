@@ -1,4 +1,4 @@
-"""What the chaos run submits: tasks from a seed, each submission recognisable in the model server's ledger."""
+"""The submissions of the chaos run: tasks from a seed, each recognisable in the model server's ledger."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ REDUCTIONS = ("concat", "none", "merge")
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One request. Its tag stands in each chunk and in the instructions, so that every call names its origin."""
+    """One request. Its tag stands in each chunk and in the instructions, so that every call shows its origin."""
 
     tag: str
     parts: int
@@ -39,12 +39,12 @@ class Submission:
         }
 
     def outputs(self) -> list[str]:
-        """What the model makes of the chunks, in order."""
+        """The model's outputs for the chunks, in order."""
         spans = chunks(cuts(self.text, MAX_CHARS), 0)
         return [output_for(self.text[span.start : span.end]) for span in spans]
 
     def result(self) -> str | list[str]:
-        """What the task must give once it has completed."""
+        """The result of the completed task."""
         outputs = self.outputs()
         if self.reduce == "none":
             return outputs
@@ -56,12 +56,12 @@ class Submission:
 
     @classmethod
     def of_metadata(cls, metadata: dict[str, Any]) -> "Submission":
-        """The submission that a task of the list came from, its client's knowledge aside."""
+        """Return the submission from which a listed task came, without what only its client knows."""
         return cls(metadata["tag"], int(metadata["parts"]), metadata["reduce"])
 
 
 def submissions(seed: int, tasks: int) -> Iterator[tuple[int, str]]:
-    """The size and reduction of each task: mostly a few chunks, now and then forty or more."""
+    """Return the size and reduction of each task: mostly a few chunks, sometimes forty or more."""
     random = Random(f"{seed}/work")
     for _ in range(tasks):
         size = random.choice((1, 2, 3, 5, 8, 13, random.randint(20, 60) if random.random() < 0.4 else 4))

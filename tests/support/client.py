@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 class Client:
-    """Speaks to one running server."""
+    """A client of one running server."""
 
     def __init__(self, url: str) -> None:
         self.http = httpx.Client(base_url=url, timeout=60)
@@ -61,5 +61,5 @@ def openai(base_url: str, **more: object) -> list[str]:
 
 
 def paragraphs(count: int, tag: str = "part") -> str:
-    """Write a text of `count` paragraphs; with `chunk.maxChars` of 40 each of them is one chunk."""
+    """Write a text of `count` paragraphs. With `chunk.maxChars` of 40 each of them is one chunk."""
     return "\n\n".join(f"{tag} {number:03} of a text for the test." for number in range(count))

@@ -1,4 +1,4 @@
-"""A stand-in for wrangler: keeps an account in a JSON file, answers as 4.164 prints, refuses when told, dies when told.
+"""A stand-in for wrangler: keeps an account in a JSON file, prints as 4.164 does, refuses or dies on request.
 
 `python -m tests.support.cloud_account STATE …` is the same as a program, for scripts.
 """
@@ -23,11 +23,11 @@ ID = "0123456789abcdef0123456789abcdef"
 EMPTY: dict[str, Any] = {
     "loggedIn": True,
     "accounts": [{"name": "Example", "id": ID}],
-    "databases": {},  # by name: the migrations that are applied
+    "databases": {},  # by name: the applied migrations
     "queues": {},  # by name: the Workers that consume it
     "workers": {},  # by name: versions, bindings, objects, secrets, crons
-    "startup": 612,  # milliseconds of CPU that an upload's import takes; None: wrangler names none
-    "refuse": [],  # [beginning of a command, what wrangler says, how often; -1 always]
+    "startup": 612,  # milliseconds of CPU that an upload's import takes; None: not printed
+    "refuse": [],  # [beginning of a command, wrangler's message, how often; -1 always]
     "created": [],
     "calls": [],
 }
@@ -43,18 +43,18 @@ def _wrangler_toml() -> dict[str, Any]:
 
 
 class Killed(BaseException):
-    """The whole process ended here, `make deploy` with it."""
+    """The whole process ended here, including `make deploy`."""
 
 
 @dataclass(frozen=True)
 class Refused(Exception):
-    """Wrangler prints an error and ends with status 1."""
+    """wrangler prints an error and ends with status 1."""
 
     text: str
 
 
 class CloudAccount:
-    """One account. `die` names a call by its number, from 1, and the moment of it at which everything ends."""
+    """One account. `die` names a call by its number, from 1, and the moment within it at which everything ends."""
 
     def __init__(self, file: Path, die: tuple[int, When] | None = None, *, with_sqlite: bool = False) -> None:
         self.file = file
@@ -65,11 +65,11 @@ class CloudAccount:
         self.save()
 
     def save(self) -> None:
-        """Write the account down."""
+        """Write the account to its file."""
         self.file.write_text(json.dumps(self.state, indent=1))
 
     def refuse(self, command: str, text: str, times: int = -1) -> None:
-        """Have commands that begin so fail."""
+        """Make commands with this beginning fail."""
         self.state["refuse"].append([command, text, times])
         self.save()
 
@@ -109,7 +109,7 @@ class CloudAccount:
         return method
 
     def _config(self, arguments: tuple[str, ...]) -> dict[str, Any]:
-        """The environment that the flag names: as wrangler reads it, nothing of bindings is inherited."""
+        """Return the environment that the flag names. As in wrangler, it inherits no bindings."""
         (flag,) = [one for one in arguments if one.startswith("--env=")]
         whole = _wrangler_toml()
         env = flag.removeprefix("--env=")
@@ -218,12 +218,12 @@ class CloudAccount:
             + [f"queue {queue['binding']}" for queue in queues.get("producers", [])]
             + [f"object {bound['name']}" for bound in config.get("durable_objects", {}).get("bindings", [])]
         )
-        # Objects are never taken away by a deployment that has no migration.
+        # A deployment without a migration never removes objects.
         new = [name for migration in config["migrations"] for name in migration["new_sqlite_classes"]]
         worker["objects"] = sorted({*worker["objects"], *new})
         self._kill("half")
         worker["crons"] = config["triggers"]["crons"]
-        for queue in queues.get("consumers", []):  # nor are consumers
+        for queue in queues.get("consumers", []):  # nor does it remove consumers
             consumers = self.state["queues"][queue["queue"]]
             if [name for name in consumers if name != config["name"]]:
                 raise Refused(f"Queue {queue['queue']} already has a consumer [code: 11004]")
@@ -269,7 +269,7 @@ class CloudAccount:
 
 
 def main() -> int:
-    """Be the program `wrangler`, with the account's file first. A death ends with the status of a SIGKILL."""
+    """Act as the program `wrangler`; the first argument is the account's file. A death ends with SIGKILL's status."""
     kill = os.environ.get("STAND_IN_DIES", "")
     call, _, when = kill.partition(" ")
     account = CloudAccount(Path(sys.argv[1]), with_sqlite="STAND_IN_SQLITE" in os.environ)

@@ -1,6 +1,6 @@
-"""As much of Cloudflare's API as wrangler 4.164 asks for when it deploys onceover, with an account in memory.
+"""The part of Cloudflare's API that wrangler 4.164 uses to deploy onceover, with an account in memory.
 
-The real wrangler is led to it with CLOUDFLARE_API_BASE_URL. What it does not know is 404 and kept in `strange`.
+CLOUDFLARE_API_BASE_URL leads the real wrangler to it. It answers unknown requests with 404 and keeps them in `strange`.
 """
 
 import json
@@ -26,7 +26,7 @@ class ApiError(Exception):
 
 
 class CloudflareApi(Loopback):
-    """A server on a free port, to be used as a context manager. `refuse` has errors by a part of the path."""
+    """A server on a free port. Use it as a context manager. `refuse` has errors by a part of the path."""
 
     def __init__(self) -> None:
         self.databases: dict[str, sqlite3.Connection] = {}
@@ -107,7 +107,7 @@ class CloudflareApi(Loopback):
             (f"GET {worker}/deployments", self._deployments),
             (f"POST {worker}/deployments", self._deploy),
             (f"GET {worker}/versions/(\\S+)", lambda match, *_: self._version(match[1])),
-            # Every file is known, so none is asked for: the token of the session is that of its end.
+            # Every file is known, so wrangler uploads none: the session's first token is already its last.
             (f"POST {worker}/assets-upload-session", lambda *_: {"jwt": "all-known", "buckets": []}),
             (f"PUT {worker}", self._upload),
             (f"POST {worker}/versions", self._upload_version),
@@ -209,7 +209,7 @@ class CloudflareApi(Loopback):
         return {"id": "d"}
 
     def _take(self, body: bytes) -> str:
-        """Note what an upload says of its bindings, and number it."""
+        """Note the bindings of an upload, and number it."""
         found = re.search(rb'name="metadata"\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--', body, re.DOTALL)
         assert found is not None
         metadata = json.loads(found[1])

@@ -1,4 +1,4 @@
-"""A network for webhooks that notes what is sent and answers as it is told."""
+"""A network for webhooks that notes what is sent and answers as a test says."""
 
 import asyncio
 import json
@@ -24,12 +24,12 @@ class Message:
 
     @property
     def event(self) -> Any:
-        """What it says."""
+        """Its content."""
         return json.loads(self.body)
 
 
 class FakeCourier:
-    """Implements `processing.deliveries.Courier`. `receiver` gives a status, with headers or without, or an error."""
+    """Implements `processing.deliveries.Courier`. `receiver` returns a status, with or without headers, or an error."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []

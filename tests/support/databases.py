@@ -1,8 +1,8 @@
 """Reads the databases of a running local runtime, from copies.
 
-A second process that opens such a file takes part in SQLite's locking. While an object clears its storage workerd
-deletes and rebuilds the file, and then a reader is refused ("attempt to write a readonly database"), or keeps workerd
-from the exclusive lock that it needs.
+A second process that opens such a file takes part in SQLite's locking. While an object clears its storage, workerd
+deletes and rebuilds the file. A reader is then refused ("attempt to write a readonly database"), or it keeps workerd
+from the exclusive lock that workerd needs.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ type _Files = dict[str, bytes]
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to a copy of a database as it was at one moment, its write-ahead log included."""
+    """Open a copy of a database as it was at one moment, with its write-ahead log."""
     with TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         files = eventually(lambda: _still(path))
@@ -41,7 +41,7 @@ def tables(connection: sqlite3.Connection) -> list[str]:
 
 
 def _still(path: Path) -> _Files | None:
-    """The files of a database that nobody wrote to while they were read; None if somebody did, or is about to."""
+    """Return the files of a database that did not change while they were read. None if they changed or are about to."""
     try:
         first, second = _files(path), _files(path)
     except FileNotFoundError:

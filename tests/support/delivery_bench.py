@@ -35,14 +35,14 @@ def task_key(number: int, tenant: str = "local") -> TaskKey:
 
 
 class DeliveryBench(WorkerBench):
-    """A deployment with WEBHOOK_KEY. What an invocation leaves to `waitUntil` is awaited by `do`."""
+    """A deployment with WEBHOOK_KEY. `do` awaits what an invocation gives to `waitUntil`."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"webhook_key": KEY} | settings)
         self.courier = FakeCourier()
         self.endpoints = WebhookStore(Database(self.database, Meter()))
         self._behind: list[asyncio.Future[None]] = []
-        self.sends = True  # whether invocations live long enough to send what they have written
+        self.sends = True  # whether invocations live long enough to send their deliveries
 
     def worker(self) -> Worker:
         """Make a worker in an invocation of its own."""
@@ -68,7 +68,7 @@ class DeliveryBench(WorkerBench):
             work.close()  # type: ignore[attr-defined]
 
     def settle(self) -> None:
-        """Wait for what goes on behind invocations."""
+        """Wait for work that continues after invocations."""
         while self._behind:
             behind, self._behind = self._behind, []
             self.do(asyncio.wait(behind))
@@ -80,21 +80,21 @@ class DeliveryBench(WorkerBench):
         return key
 
     def submit(self, key: TaskKey = TASK, chunks: int = 1, *, response: bool = False, **terms: Any) -> TaskKey:
-        """Write a task; of `/v1` with `response`."""
+        """Write a task; with `response` one of `/v1`."""
         self.do(self.store.insert(new_task(key, chunks, Reduce.CONCAT, START_MS, **terms), self.settings.lease_ms))
         if response:
             self.database.rows("UPDATE tasks SET response = '{}' WHERE id = ?", key)
         return key
 
     def finish(self, key: TaskKey = TASK, *, sends: bool = True) -> None:
-        """Have a worker run a task to its end, and its invocation send what there is, if it lives that long."""
+        """Let a worker run a task to its end. If its invocation lives long enough, it sends the deliveries."""
         self.sends = sends
         self.do(self.worker().run(key, HOST))
         self.settle()
         self.sends = True
 
     def sweep(self, after_seconds: float = 60.0) -> None:
-        """Run a sweep a while later."""
+        """Let some time pass, and run a sweep."""
         self.do(asyncio.sleep(after_seconds))
         self.do(Sweep(self.worker(), []).run())
         self.settle()

@@ -1,4 +1,4 @@
-"""What a deployment must come to in a stand-in account, and a web on which its Worker answers."""
+"""What a stand-in account must contain after a deployment, and a web on which its Worker answers."""
 
 from collections import Counter
 from typing import Any
@@ -20,7 +20,7 @@ QUEUES = ("ai-processing-queue", "ai-processing-dlq")
 
 
 def wrong(state: dict[str, Any], env: str) -> list[str]:
-    """Name what is not as it must be after a deployment of this environment."""
+    """Name what is wrong after a deployment of this environment."""
     worker = state["workers"].get("onceover", {})
     faults = []
     if state["databases"].get("onceover") != MIGRATIONS:
@@ -42,7 +42,7 @@ def wrong(state: dict[str, Any], env: str) -> list[str]:
 
 
 class Internet:
-    """Serves what the account's Worker would answer. `first` are replies that come before that."""
+    """Serves what the account's Worker would answer. `first` are earlier replies."""
 
     def __init__(self, account: CloudAccount, first: list[Reply] | None = None) -> None:
         self.account = account
@@ -53,7 +53,7 @@ class Internet:
 
     @property
     def web(self) -> Web:
-        """The internet as the code asks it; time passes only in pauses."""
+        """The internet as the code sees it. Time passes only in pauses."""
         return Web(self._get, lambda: self.seconds, self._pause)
 
     def _pause(self, seconds: float) -> None:
@@ -76,7 +76,7 @@ class Internet:
 
 
 def ready(env: str, wanted: Needs) -> Reply:
-    """The answer of a Worker that is bound otherwise than `wanted`: an older version that still serves."""
+    """The answer of a Worker with other bindings than `wanted`: an older version that still serves."""
     return Reply(
         200, {"status": "healthy", "queueCheck": {name: not value for name, value in wanted.queue_check.items()}}, env
     )

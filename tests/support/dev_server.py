@@ -1,4 +1,4 @@
-"""Starts `python -m local.dev` as a user would, and knows how to end it gently or brutally."""
+"""Starts `python -m local.dev` as a user would, and ends it gently or by force."""
 
 import contextlib
 import os
@@ -19,15 +19,14 @@ READY = re.compile(r"^Ready on (http://127\.0\.0\.1:(\d+))$")
 
 
 class ServerEnded(Exception):
-    """The server ended, or said nothing, while something was still expected of it."""
+    """The server ended, or printed nothing, while a test still expected something."""
 
 
 class DevServer:
-    """A local runtime in a process group of its own, on any free port unless `port` says which.
+    """A local runtime in a process group of its own, on any free port unless `port` names one.
 
-    Use it as a context manager: entering waits for "Ready on", leaving kills what is left of the group.
-    `environ` are variables of the process beside those of this one.
-    `lines` holds everything that it has printed, standard error included.
+    Use it as a context manager: entering waits for "Ready on", leaving kills the rest of the group. `environ` adds
+    variables to those of this process. `lines` has everything that it has printed, standard error included.
     """
 
     def __init__(
@@ -55,13 +54,13 @@ class DevServer:
         self._reader: threading.Thread | None = None
 
     def start(self) -> Self:
-        """Start and return once it is ready. Raises `ServerEnded` with its output if it never is."""
+        """Start and return once it is ready. Raises `ServerEnded` with its output if it does not become ready."""
         self.launch()
         self.url = READY.match(self.wait_for_line(READY.pattern, self.ready_seconds))[1]  # type: ignore[index]
         return self
 
     def launch(self) -> None:
-        """Start without waiting; again, if it has ended."""
+        """Start without waiting. It may have run and ended before."""
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
         self._process = subprocess.Popen(
@@ -98,7 +97,7 @@ class DevServer:
         return "\n".join(self.lines)
 
     def wait_for_line(self, pattern: str, seconds: float = 60, *, after: int = 0) -> str:
-        """The first line from index `after` on that the pattern is found in."""
+        """Return the first line from index `after` on that matches the pattern."""
         deadline = time.monotonic() + seconds
         while True:
             ended = self._reader is not None and not self._reader.is_alive()
@@ -113,12 +112,12 @@ class DevServer:
                 self._news.get(timeout=min(left, 1))
 
     def stop(self, seconds: float = 60) -> int:
-        """Ctrl-C, as a terminal sends it: SIGINT to the whole group. Returns the exit status."""
+        """Send Ctrl-C as a terminal does: SIGINT to the whole group. Returns the exit status."""
         self._signal(signal.SIGINT)
         return self.wait(seconds)
 
     def kill(self) -> None:
-        """SIGKILL to the whole group, with no chance to write anything."""
+        """Send SIGKILL to the whole group, which cannot write anything after it."""
         self._signal(signal.SIGKILL)
         self.wait(60)
 
@@ -134,7 +133,7 @@ class DevServer:
             os.killpg(self.process.pid, number)
 
     def group_members(self) -> list[int]:
-        """The processes that are left of the group, zombies aside (Linux)."""
+        """The remaining processes of the group, without zombies (Linux)."""
         found = []
         for status in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -165,7 +164,7 @@ class DevServer:
 
 
 def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 0.05) -> T:
-    """Call until the result is true; the last result decides when the time is up."""
+    """Call until the result is true. When the time is up, the last result decides."""
     deadline = time.monotonic() + seconds
     event = threading.Event()
     while not (result := attempt()) and time.monotonic() < deadline:
@@ -175,7 +174,7 @@ def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 
 
 
 def run_dev(*arguments: str, project: Path | None = None, seconds: float = 60) -> tuple[int, Sequence[str]]:
-    """Run a command line that should end by itself: its status and what it printed."""
+    """Run a command line that should end by itself. Returns its status and its output."""
     extra = ("--project", str(project)) if project else ()
     done = subprocess.run(
         [sys.executable, "-m", "local.dev", *extra, *arguments],

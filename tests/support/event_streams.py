@@ -1,4 +1,4 @@
-"""Reads server-sent events as the HTML Standard says ("Parsing an event stream"), strictly."""
+"""Reads server-sent events strictly as the HTML Standard says ("Parsing an event stream")."""
 
 import json
 import time
@@ -24,7 +24,7 @@ class Received:
 
 
 def events_of(lines: Iterable[str]) -> Iterator[Received | int]:
-    """Give events from lines without their ends, and `retry` in milliseconds. What is cut off is no event."""
+    """Yield events from lines without line ends, and `retry` in milliseconds. A cut-off event is dropped."""
     name, event_id, data = "message", None, list[str]()
     for line in lines:
         if not line:
@@ -54,7 +54,7 @@ def read_events(text: str) -> list[Received]:
 
 @dataclass(slots=True)
 class Follower:
-    """Follows one task through as many connections as it takes, each behind the last event that came."""
+    """Follows one task through as many connections as it takes, each from after the last event received."""
 
     http: httpx.Client
     path: str
@@ -90,7 +90,7 @@ class Follower:
     def follow(
         self, seconds: float = 60, *, cut_each: bool = False, meanwhile: Callable[[], object] | None = None
     ) -> Any:
-        """Come back until the end has come, and return its task; with `cut_each` leave after each event."""
+        """Reconnect until the end has come, and return its task. With `cut_each` leave after each event."""
         deadline = time.monotonic() + seconds
         while self.end is None:
             assert time.monotonic() < deadline, f"no end within {seconds} s: {self.came[-1:]}"

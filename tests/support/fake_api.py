@@ -1,4 +1,4 @@
-"""An HTTP server that says what a test has it say: the API's shapes, without the Worker."""
+"""An HTTP server that answers as a test says, in the API's shapes and without the Worker."""
 
 import json
 import threading
@@ -12,12 +12,12 @@ from tests.support.loopback import Loopback, Quiet
 
 Json = dict[str, Any]
 TASK_ID = "01a213be-b263-762c-b9e4-99bccab77cf8"
-LOST = "lost"  # stands for an answer that never comes: the connection is cut
+LOST = "lost"  # stands for a missing answer: the connection is cut
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that came."""
+    """A request that arrived."""
 
     method: str
     path: str
@@ -28,7 +28,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """A reply. `stream` is text in parts instead of `body`; the connection closes behind it."""
+    """A reply. `stream` is text in parts instead of `body`; the connection closes after it."""
 
     status: int = 200
     body: Any = None
@@ -40,7 +40,7 @@ Reply = Answer | Json | str | Callable[[Asked], "Answer | Json | str"]
 
 
 class FakeApi(Loopback):
-    """Use as a context manager. `on` says what to answer; the last of several replies is repeated."""
+    """Use as a context manager. `on` sets the answers; the last of several is repeated."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
@@ -49,12 +49,12 @@ class FakeApi(Loopback):
         super().__init__(self._handler())
 
     def on(self, method: str, path: str, *replies: Reply) -> Self:
-        """Say what to answer to a path without its query."""
+        """Set the answers to a path without its query."""
         self._replies[method, path] = list(replies)
         return self
 
     def requests(self, method: str, path: str) -> list[Asked]:
-        """The requests for a path that came."""
+        """The requests for a path."""
         return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
 
     def _next(self, asked: Asked) -> Reply:
@@ -163,6 +163,6 @@ def problem(status: int, code: str, detail: str = "", **headers: str) -> Answer:
 
 
 def event(name: str, data: Any, event_id: str | None = None) -> str:
-    """An event as it stands in a stream."""
+    """An event in a stream's format."""
     named = "" if event_id is None else f"id: {event_id}\n"
     return f"event: {name}\n{named}data: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -1,4 +1,4 @@
-"""Event loops under the hosted clock, in virtual time: it stands still while code runs and moves in timers alone."""
+"""Event loops under the hosted clock, in virtual time: it stands still while code runs and moves only in timers."""
 
 import math
 from collections.abc import Callable
@@ -8,14 +8,14 @@ from typing import Any
 from simulator.engine.loop import Loop
 from simulator.engine.scope import Handle
 
-HAIR_SECONDS = 2.4e-7  # what rounding was seen to leave over on the real runtime
+HAIR_SECONDS = 2.4e-7  # the rounding error observed on the real runtime
 
 
 class HostedLoop(Loop):
-    """Whoever spins on it has used up `max_steps` soon. After a timer its clock lacks `hair_seconds`.
+    """Code that loops without waiting soon exceeds `max_steps`. After a timer the clock is `hair_seconds` short.
 
-    `stock`: the loop is Pyodide's own, which takes no timer for 2 ms or less, and JavaScript cuts milliseconds off.
-    Else it is ours (`src.platform.timers`), which rounds them up and takes one at least.
+    `stock`: the loop is Pyodide's own, which uses no timer for 2 ms or less, and JavaScript cuts off fractions of
+    milliseconds. Otherwise it is ours (`src.platform.timers`), which rounds them up to at least one.
     """
 
     def __init__(self, *, stock: bool, hair_seconds: float = 0.0, max_steps: int = 20_000) -> None:

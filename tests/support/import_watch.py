@@ -1,7 +1,7 @@
-"""Watches an interpreter while it imports the Worker, for what a snapshot of it must not hold.
+"""Watches an interpreter while it imports the Worker, for what a snapshot of it must not contain.
 
-It imports nothing of the project. `python -I tests/support/import_watch.py DIR` imports `entry` from DIR and prints
-what was seen.
+It imports nothing of the project. `python -I tests/support/import_watch.py DIR` imports `entry` from DIR and prints its
+findings.
 """
 
 import gc
@@ -11,7 +11,7 @@ import sys
 from types import BuiltinFunctionType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
-# By module and name; methods of C have no module.
+# By module and name. Methods of C have no module.
 CLOCK = {
     *(f"time.{name}" for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")),
     *("time.gmtime", "time.localtime", ".datetime.now", ".datetime.utcnow", ".datetime.today", ".date.today"),
@@ -41,9 +41,9 @@ class Watch:
         sys.setprofile(self._profile)
 
     def end(self) -> dict[str, Any]:
-        """Stop watching and say what was seen and what is left, as JSON can hold it."""
+        """Stop watching and return, for JSON, what was seen and what is left."""
         sys.setprofile(None)
-        gc.unfreeze()  # `entry` takes what it has imported out of the collector's sight
+        gc.unfreeze()  # `entry` hides what it has imported from the collector
         return {
             "clock": self._of(CLOCK),
             "entropy": self._of(ENTROPY),
@@ -66,7 +66,7 @@ class Watch:
 
 
 def module_of(frame: FrameType | None) -> str:
-    """Say which module is being executed."""
+    """Return the name of the module that is being executed."""
     while frame is not None and frame.f_code.co_name != "<module>":
         frame = frame.f_back
     return "" if frame is None else str(frame.f_globals.get("__name__"))
@@ -78,7 +78,7 @@ def alive(*kinds: type) -> list[object]:
 
 
 def open_streams() -> list[io.IOBase]:
-    """Find what is open, files of the standard streams included."""
+    """Find open files, the standard streams included."""
     return [found for found in alive(io.IOBase) if isinstance(found, io.IOBase) and not found.closed]
 
 
@@ -131,7 +131,7 @@ def proxies() -> list[str]:
 
 
 def _stand_in() -> None:
-    """Register an SDK with its two base classes and nothing else: whatever more is wanted at import fails."""
+    """Register an SDK with its two base classes and nothing else, so that any other use at import fails."""
     sdk = ModuleType("workers")
     for name in ("WorkerEntrypoint", "DurableObject"):
         setattr(sdk, name, type(name, (), {}))

@@ -1,4 +1,4 @@
-"""An HTTP server of a test's own on this machine: what receivers, fakes and stand-ins are made of."""
+"""An HTTP server on this machine, from which receivers, fakes and stand-ins are made."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +14,7 @@ class Quiet(BaseHTTPRequestHandler):
 
 
 class Loopback:
-    """Listens on a free port from the start, and answers in threads of its own while the context lasts."""
+    """Listens on a free port from the start, and answers in threads of its own within the context."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

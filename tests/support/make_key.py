@@ -15,7 +15,7 @@ from tests.support.dev_server import ROOT
 
 
 def make_key(state: Path, *arguments: str) -> str:
-    """Run the program of `make key` beside the server that keeps its state there, and return the key."""
+    """Run the program of `make key` beside the server with this state, and return the key."""
     done = subprocess.run(
         [sys.executable, "-m", "local.key", "--persist-to", str(state), *arguments],
         cwd=ROOT,
@@ -31,9 +31,9 @@ def make_key(state: Path, *arguments: str) -> str:
 
 
 def insert_key(state: Path, tenant: str = "local", *, operator: bool = False) -> str:
-    """Write the row of a key with all scopes of its tenant into the database of a server that has nothing to do.
+    """Write the row of a key, with all scopes of its tenant, into the database of an idle server.
 
-    That is without wrangler, which takes seconds. `operator`: it has that scope, too.
+    This avoids wrangler, which takes seconds. `operator`: it has that scope, too.
     """
     parts, text = make(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
     scopes = Scope if operator else OWN_SCOPES

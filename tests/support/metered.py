@@ -13,7 +13,7 @@ PREFIX = '{"event":"metered"'
 
 
 def lines(server: DevServer, after: int = 0) -> list[Json]:
-    """The meter's lines, one for each invocation that has ended, from that line of the output on."""
+    """The meter's lines from that line of the output on, one for each invocation that has ended."""
     return [json.loads(line) for line in list(server.lines)[after:] if line.startswith(PREFIX)]
 
 
@@ -29,7 +29,7 @@ def object_files(state: Path) -> list[Path]:
 
 
 def object_rows(state: Path) -> dict[str, int]:
-    """Rows that objects hold, alarms included, by table; an empty one is left out."""
+    """Rows stored in objects, alarms included, by table. Empty tables are left out."""
     found: dict[str, int] = {}
     for path in state.glob("v3/do/**/*.sqlite"):
         for table, rows in _counts(path):

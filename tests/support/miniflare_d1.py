@@ -1,6 +1,6 @@
-"""Changes Miniflare's own D1 for servers that are started with a hook of Node.js. Nothing that is installed is changed.
+"""Changes Miniflare's own D1 for servers that start with a hook of Node.js. No installed file is changed.
 
-Miniflare reads the code of its D1 from a file. The hook is loaded before all else, and puts in what a test wants.
+Miniflare reads the code of its D1 from a file. The hook is loaded before everything else, and inserts a test's code.
 """
 
 import json
@@ -20,7 +20,7 @@ fs.readFileSync = function (file, ...rest) {
 
 
 def write_hook(folder: Path, place: str, more: str) -> str:
-    """Write a hook that puts more JavaScript behind a place, which must be there once; give NODE_OPTIONS for it."""
+    """Write a hook that inserts JavaScript after a text, which must occur once. Returns NODE_OPTIONS for it."""
     hook = folder / "miniflare_d1.cjs"
     hook.write_text(_HOOK % (json.dumps(place), json.dumps(more)))
     return f"--require {hook}"

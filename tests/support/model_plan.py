@@ -1,4 +1,4 @@
-"""What the test model server does with a call, and what it writes down about it."""
+"""What the test model server does with a call, and what it records about it."""
 
 import argparse
 import hashlib
@@ -16,7 +16,7 @@ Kind = Literal["ok", "status", "hang", "drop", "garbage", "empty", "cut", "stall
 class Behaviour:
     """What to do with one call. `delay_seconds` None means the server's own latency.
 
-    `text` is what the answer says, be it an output or a refusal's message; None means what follows from the call.
+    `text` is the answer's text, an output or a refusal's message. None means that it follows from the call.
     """
 
     kind: Kind
@@ -29,12 +29,12 @@ class Behaviour:
 
     @property
     def label(self) -> str:
-        """The name that the ledger gives it, such as `ok` or `status 429`."""
+        """Its name in the ledger, such as `ok` or `status 429`."""
         return f"status {self.status_code}" if self.kind == "status" else self.kind
 
 
 def ok(text: str | None = None) -> Behaviour:
-    """Answer well; with `text` instead of the output that follows from the input."""
+    """Answer well. With `text`, not with the output that follows from the input."""
     return Behaviour("ok", text=text)
 
 
@@ -66,7 +66,7 @@ def redirect(location: str) -> Behaviour:
 
 
 def hang() -> Behaviour:
-    """Never answer; ends when the client goes or the server closes."""
+    """Never answer. Ends when the client goes or the server closes."""
     return Behaviour("hang")
 
 
@@ -81,7 +81,7 @@ def cut() -> Behaviour:
 
 
 def stall() -> Behaviour:
-    """Answer half of the body and no more; ends when the client goes or the server closes."""
+    """Answer half of the body and then nothing. Ends when the client goes or the server closes."""
     return Behaviour("stall")
 
 
@@ -91,7 +91,7 @@ def garbage() -> Behaviour:
 
 
 def empty() -> Behaviour:
-    """Answer 200 with JSON that holds no choices."""
+    """Answer 200 with JSON that has no choices."""
     return Behaviour("empty")
 
 
@@ -118,8 +118,8 @@ class Call:
 class Plan:
     """Which behaviour a call gets: the first that applies of number, text, `decide`, chance, else `ok`.
 
-    `by_text` maps a piece of the user message to the behaviours of the calls that hold it, in order; once
-    they are used up the later rules apply. `chances` are (probability, behaviour) pairs, drawn once a call.
+    `by_text` maps a piece of the user message to the behaviours, in order, of the calls that contain it. Once they are
+    used up the later rules apply. `chances` are (probability, behaviour) pairs, drawn once a call.
     """
 
     by_number: Mapping[int, Behaviour] = field(default_factory=dict)
@@ -157,7 +157,7 @@ class Plan:
 
 
 def output_for(user: str, chars: int | None = None) -> str:
-    """The answer to a text, the same each time; with `chars`, repeated or cut to exactly that length."""
+    """The output for a text, always the same. With `chars`, repeated or cut to exactly that length."""
     digest = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     line = f"analysis of {digest} ({len(user)} chars)"
     return line if chars is None else ((line + "\n") * (chars // (len(line) + 1) + 1))[:chars]
@@ -169,7 +169,7 @@ def tokens_for(text: str) -> int:
 
 
 def completion(call: Call, output: str, finish_reason: str = "stop") -> dict[str, object]:
-    """The body of a good answer; notes its token counts in the call."""
+    """Return the body of a good answer. Notes its token counts in the call."""
     call.input_tokens = tokens_for(call.system) + tokens_for(call.user)
     call.output_tokens = tokens_for(output)
     message = {"role": "assistant", "content": output}
@@ -187,7 +187,7 @@ def completion(call: Call, output: str, finish_reason: str = "stop") -> dict[str
 
 
 def read_ledger(path: Path) -> list[Call]:
-    """Read the calls out of a ledger file, in order of arrival; a line cut short at the end is left out."""
+    """Read the calls from a ledger file, in order of arrival. A line cut short at the end is left out."""
     calls: dict[int, Call] = {}
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         call = Call(**json.loads(line))
@@ -208,7 +208,7 @@ _FAULTS: dict[str, Callable[[], Behaviour]] = {
 
 
 def chance_of(text: str) -> tuple[float, Behaviour]:
-    """Read `NAME=CHANCE`, as a command line gives it, into an entry of `Plan.chances`."""
+    """Read `NAME=CHANCE` from a command line into an entry of `Plan.chances`."""
     name, _, chance = text.partition("=")
     if name not in _FAULTS:
         raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_FAULTS)}")

@@ -1,9 +1,9 @@
 """An OpenAI-compatible server for tests: deterministic answers, faults to order, and an exact ledger.
 
-In a test, `with ModelServer(...) as server:` serves from a thread of its own. Beside a process that is to be
-killed, `python -m tests.support.model_server --port 0 --ledger FILE` serves from a process of its own and
-`model_plan.read_ledger(FILE)` gives its calls. It speaks HTTP/1.1 with keep-alive over a bare asyncio protocol: a reply
-costs well under a millisecond, so that the latency asked for is the latency served.
+In a test, `with ModelServer(...) as server:` serves from a thread of its own. For a process that will be killed,
+`python -m tests.support.model_server --port 0 --ledger FILE` serves from a process of its own, and
+`model_plan.read_ledger(FILE)` returns its calls. It speaks HTTP/1.1 with keep-alive over a bare asyncio protocol. A
+reply costs well under a millisecond, so the requested latency is the real one.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from tests.support.model_wire import Connection, Request
 class ModelServer:
     """The server and its ledger. All public methods may be called from any thread.
 
-    `latency_seconds` applies to every reply whose behaviour names no delay of its own; with `api_key`, calls
-    without that bearer token get 401; `output_chars` sets the length of outputs, for merges in levels.
+    `latency_seconds` applies to every reply whose behaviour names no delay of its own. With `api_key`, calls without
+    that bearer token get 401. `output_chars` sets the length of outputs, for merges with several levels.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ModelServer:
 
     @property
     def base_url(self) -> str:
-        """What AI_BASE_URL takes, `/v1` included."""
+        """The value of AI_BASE_URL, `/v1` included."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     def __enter__(self) -> Self:
@@ -87,7 +87,7 @@ class ModelServer:
         self.close()
 
     def close(self) -> None:
-        """Stop serving and cut all connections; the ledger stays. Closing again does nothing."""
+        """Stop serving and cut all connections. The ledger stays. Closing again does nothing."""
         if self._thread is None:
             return
         assert self._loop is not None
@@ -106,7 +106,7 @@ class ModelServer:
         return [call for call in self.calls() if call.user == text]
 
     def usage(self) -> tuple[int, int]:
-        """Input and output tokens of the good answers that were written whole, as the server counted them."""
+        """Input and output tokens of the good answers that were sent whole, as the server counted them."""
         calls = [call for call in self.calls() if call.complete]
         return sum(call.input_tokens for call in calls), sum(call.output_tokens for call in calls)
 
@@ -116,7 +116,7 @@ class ModelServer:
             return self._in_flight
 
     def reset(self) -> None:
-        """Forget all calls and start numbering at 1 again; only while none is in flight, and without a file."""
+        """Forget all calls and start numbering at 1 again. Allowed only while none is in flight, and without a file."""
         assert self._ledger is None, "a ledger file keeps every call"
         with self._changed:
             assert self._in_flight == 0, f"{self._in_flight} calls are in flight"
@@ -127,21 +127,21 @@ class ModelServer:
         self._held = True
 
     def release(self) -> None:
-        """Let all waiting calls go on."""
+        """Let all waiting calls continue."""
         assert self._loop is not None
         self._held = False
         self._loop.call_soon_threadsafe(self._open_gate)
 
     def wait_for_in_flight(self, count: int, timeout_seconds: float = 60.0) -> None:
-        """Block until at least `count` calls are in flight; TimeoutError after the deadline."""
+        """Block until at least `count` calls are in flight. Raises TimeoutError after the deadline."""
         self._wait(lambda: self._in_flight >= count, f"{count} calls in flight", timeout_seconds)
 
     def wait_for_calls(self, count: int, timeout_seconds: float = 60.0) -> None:
-        """Block until at least `count` calls have arrived; TimeoutError after the deadline."""
+        """Block until at least `count` calls have arrived. Raises TimeoutError after the deadline."""
         self._wait(lambda: len(self._calls) >= count, f"{count} calls", timeout_seconds)
 
     def wait_until_idle(self, timeout_seconds: float = 60.0) -> None:
-        """Block until no call is in flight; TimeoutError after the deadline."""
+        """Block until no call is in flight. Raises TimeoutError after the deadline."""
         self._wait(lambda: self._in_flight == 0, "no call in flight", timeout_seconds)
 
     def _wait(self, reached: Callable[[], bool], what: str, timeout_seconds: float) -> None:
@@ -213,7 +213,7 @@ class ModelServer:
             self._changed.notify_all()
 
     def _record(self, call: Call) -> None:
-        # Opened each time, so that a line is in the file when the call goes on, whatever dies next.
+        # The file is opened each time, so that the line is in it before the call continues and whatever dies next.
         if self._ledger is not None:
             with self._ledger.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(dataclasses.asdict(call)) + "\n")
@@ -237,7 +237,7 @@ class ModelServer:
                 connection.send(*reply, cut=True)
                 answers = await connection.unless_gone(_for_ever())
         finally:
-            # Before the reply goes out: a client that has its answer finds it in the ledger.
+            # Before the reply goes out: a client with an answer must find its call in the ledger.
             self._ended(call, behaviour, complete=answers and behaviour.kind not in {"drop", "cut"})
         if not answers or behaviour.kind == "drop":
             connection.close()
@@ -248,7 +248,7 @@ class ModelServer:
 
     async def _work(self, call: Call, behaviour: Behaviour) -> None:
         await self._pass_gate()
-        # From the arrival on, so that the latency includes what parsing and bookkeeping took.
+        # Counted from the arrival, so that the latency includes parsing and bookkeeping.
         delay = self.latency_seconds if behaviour.delay_seconds is None else behaviour.delay_seconds
         await asyncio.sleep(max(0.0, call.arrived_at + delay - time.time()))
         if behaviour.kind == "hang":
@@ -289,7 +289,7 @@ def _json(document: object) -> bytes:
 
 
 def main() -> None:
-    """Serve until SIGTERM or Ctrl-C; the first line printed holds the URL."""
+    """Serve until SIGTERM or Ctrl-C. The first line printed contains the URL."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.support.model_server")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--ledger", type=Path, help="file to append one JSON line an event to")
@@ -313,6 +313,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Blocked before the server's thread starts and inherits the mask: sigwait is then the one to get them.
+    # Blocked before the server's thread starts and inherits the mask, so that sigwait receives them.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     main()

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine, whose paths answer as they are told."""
+"""A receiver of webhooks on this machine, whose paths answer as a test says."""
 
 import socket
 import threading
@@ -19,9 +19,9 @@ class Received:
 
 
 class Receiver(Loopback):
-    """Listens on loopback. `answers` has what each path says, a status or "close"; 204 where it says nothing.
+    """Listens on loopback. `answers` has each path's answers, statuses or "close"; other paths answer 204.
 
-    A message is answered by the first of its path's answers that are left; the last one stays.
+    A message gets the first remaining answer of its path. The last answer is repeated.
     """
 
     def __init__(self) -> None:
@@ -51,12 +51,12 @@ class Receiver(Loopback):
         super().__init__(Handler)
 
     def at(self, path: str) -> list[Received]:
-        """What came to a path so far."""
+        """Return what came to a path so far."""
         return [message for message in self.received if message.path == path]
 
 
 def listens(port: int) -> bool:
-    """Whether somebody listens on a port of this machine."""
+    """Whether a server listens on a port of this machine."""
     with suppress(OSError), closing(socket.create_connection(("127.0.0.1", port), 1)):
         return True
     return False

@@ -1,15 +1,15 @@
-"""The same story on a queue and on objects at once, since most of its time is spent waiting."""
+"""Runs one test story on a queue and on objects at once, since most of its time is spent waiting."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-STARTS_SECONDS = 180  # of servers that start together
+STARTS_SECONDS = 180  # for servers that start together
 ROUTES: Mapping[str, Sequence[str]] = {"queue": (), "objects": ("--env", "free")}
 
 
 def on_each_route(folder: Path, story: Callable[[Sequence[str], Path], None]) -> None:
-    """Run the story with the flags of each route and a folder of its own. The first one that fails is raised."""
+    """Run the story with each route's flags and a folder of its own. The first failure is raised."""
     folders = [folder / name for name in ROUTES]
     for made in folders:
         made.mkdir()

@@ -1,8 +1,8 @@
-"""A local D1 that is shared in truth: one lock, through which each call goes, with a service time, stalls and faults.
+"""A really shared local D1: all calls go through one lock, with a service time, stalls and faults.
 
 Miniflare's own D1 asks a server in the test's process before it runs a call, and waits for the answer. So all
-invocations of the Worker stand in one line, in the order in which their calls came. A caller that gives up leaves its
-call in the line: it is served, and what it writes lands.
+invocations of the Worker stand in one line, in the order in which their calls came. If a caller gives up, its call
+stays in the line: it is served, and its writes land.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.support.loopback import Loopback, Quiet
 from tests.support.miniflare_d1 import write_hook
 
 _PLACE = "let queries = D1QueriesSchema.parse(await req.json());"
-# `lost` answers at once and lands later or never; `silent` lands at once or never, and gives no answer in any time.
+# `lost` answers at once, and lands later or never. `silent` lands at once or never, and never answers.
 _ASK = """
     const asked = await fetch("%s", { method: "POST", body: JSON.stringify([queries].flat()) });
     const fate = await asked.json();
@@ -43,7 +43,10 @@ _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of a call: it is served, its answer is lost, or none comes. `lands_ms` is None if it never lands."""
+    """The fate of a call: it is served, its answer is lost, or no answer comes.
+
+    `lands_ms` is None if it never lands.
+    """
 
     kind: str = "served"
     lands_ms: int | None = 0
@@ -54,7 +57,7 @@ SERVED = Fate()
 
 @dataclass(slots=True)
 class Account:
-    """The calls with which workers wrote to one task, and the seconds from the first of them to the last."""
+    """The calls in which workers wrote to one task, and the seconds from the first of them to the last."""
 
     writes: int = 0
     seconds: float = 0.0
@@ -68,9 +71,9 @@ class _Waiting:
 
 
 class SharedD1(Loopback):
-    """Serves one call at a time. `others` are callers of other Workers, of which so many stand before each of ours.
+    """Serves one call at a time. `others` is how many calls of other Workers stand before each of ours.
 
-    `decide` says what becomes of a call, by whether it writes. All can be changed while calls are under way.
+    `decide` returns the fate of a call, given whether it writes. All can be changed while calls are under way.
     """
 
     def __init__(self) -> None:
@@ -89,7 +92,7 @@ class SharedD1(Loopback):
         super().__init__(self._handler())
 
     def options(self, folder: Path) -> str:
-        """Give NODE_OPTIONS for a server whose D1 this is to be."""
+        """Return NODE_OPTIONS for a server that shall use this D1."""
         return write_hook(folder, _PLACE, _ASK % f"{self.url}/")
 
     def __enter__(self) -> Self:
@@ -105,16 +108,16 @@ class SharedD1(Loopback):
         self._serving.join()
 
     def stall(self) -> None:
-        """Serve nobody, until `resume`."""
+        """Serve no call until `resume`."""
         self._moves.clear()
 
     def resume(self) -> None:
-        """Serve again, those first who have waited longest."""
+        """Serve again, in the order of arrival."""
         self._moves.set()
 
     @property
     def landing(self) -> bool:
-        """Whether a write may still land whose answer was lost."""
+        """Whether a write with a lost answer may still land."""
         return time.monotonic() < self._lands_at
 
     @property
@@ -156,7 +159,7 @@ class SharedD1(Loopback):
         passed = self._passed
 
         class Handler(Quiet):
-            """Answers one call with its fate, once its turn has come."""
+            """Answers one call with its fate when its turn comes."""
 
             protocol_version = "HTTP/1.1"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL_URL = "http://127.0.0.1:8787"
 
-# Commands that cannot run here, by what they begin with, and the reason.
+# Commands that cannot run here, by their beginnings, with the reason.
 NOT_RUN = {
     "npx wrangler": "needs a Cloudflare account",
     "make deploy": "needs a Cloudflare account; tests/unit/local/test_deploy.py does it in a stand-in for one",
@@ -30,7 +30,7 @@ NOT_RUN = {
     "vllm serve": "needs vLLM and a model",
 }
 
-# Targets whose recipe is only looked up (`make -n`), and the reason.
+# Targets whose recipe is only looked up (`make -n`), with the reason.
 _LOOKED_UP = {
     "install": "every other target runs it",
     "check": "takes as long as this whole module; each change passes it anyway",
@@ -39,7 +39,7 @@ _LOOKED_UP = {
     "bundle": "takes long; tests/runtime/test_bundle.py builds it",
 }
 
-# What a command of minutes takes on to be done in seconds: its flags are parsed, its work is not done.
+# Shorter forms of commands that take minutes: their flags are parsed, but their work is not done.
 _SHORT = {
     "simulate": "SEEDS=2 WORKERS=1",
     "chaos": "ARGS=--help",
@@ -52,16 +52,16 @@ _SHORT = {
     "coverage": "PYTEST_ARGS=tests/unit/core/test_pace.py",
 }
 
-# What a `make test` leaves in the environment, and a reader's shell does not have: it would reach the make inside.
+# Variables that `make test` sets and a reader's shell does not have. They would reach the make inside.
 OF_THE_OUTER_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS", "PYTEST_ARGS", "PYTEST_PARALLEL")
 
 
 def documents() -> list[Path]:
-    """Return the documents whose commands are run: all but CONTRIBUTING, which has a test of its own, and CHANGELOG."""
+    """Return the documents whose commands are run: all except CONTRIBUTING, which has its own test, and CHANGELOG."""
     top = [path for path in sorted(ROOT.glob("*.md")) if path.name not in {"CONTRIBUTING.md", "CHANGELOG.md"}]
     folders = ("docs", "examples", "simulator")
     found = [*top, *(path for folder in folders for path in sorted(ROOT.glob(f"{folder}/**/*.md")))]
-    # tests/unit/docs/test_translations.py holds the commands of a translation to those of its original.
+    # tests/unit/docs/test_translations.py compares the commands of a translation with those of its original.
     return [path for path in found if not path.name.endswith(".zh-CN.md")]
 
 
@@ -90,14 +90,14 @@ def _is_whole(text: str) -> bool:
 
 
 def listed_commands() -> list[str]:
-    """Return the commands of the README's table, without what is optional in them (`[…]`)."""
+    """Return the commands of the README's table, without their optional parts (`[…]`)."""
     _, _, rest = (ROOT / "README.md").read_text("utf-8").partition("\n## Commands\n")
     found = re.findall(r"`(make [^`]+)`", rest.partition("\n## ")[0])
     return [re.sub(r" \[[^\]]*\]", "", command) for command in found]
 
 
 def not_run(command: str) -> str | None:
-    """Return the beginning in `NOT_RUN` that keeps a command from being run, or None."""
+    """Return the beginning in `NOT_RUN` that excludes a command, or None."""
     return next((start for start in NOT_RUN if command.startswith(start)), None)
 
 
@@ -108,7 +108,7 @@ def target(command: str) -> str | None:
 
 
 def dev_arguments(command: str) -> str | None:
-    """Return what `make dev` is given in ARGS, empty without; None for any other command."""
+    """Return the ARGS of a `make dev` command, empty without them; None for any other command."""
     if target(command) != "dev":
         return None
     match = re.fullmatch(r'make dev(?: ARGS="([^"]*)")?', command)
@@ -117,8 +117,8 @@ def dev_arguments(command: str) -> str | None:
 
 
 def trial(command: str, url: str, state: Path) -> str:
-    """Write a command as it is tried here: against the server at `url` with its state in `state`, within seconds."""
-    if '"$URL/' in command:  # an operator's commands; without REQUIRE_KEYS no key is looked at
+    """Write a command as it is tried here: within seconds, against the server at `url` with its state in `state`."""
+    if '"$URL/' in command:  # an operator's commands; without REQUIRE_KEYS no key is checked
         command = command.replace('"$URL/', f'"{url}/').replace("Bearer $KEY", "Bearer none")
     command = command.replace(LOCAL_URL, url)
     if re.search(r"(^|[\s(|])onceover ", command):
@@ -136,13 +136,13 @@ def trial(command: str, url: str, state: Path) -> str:
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    """Run a script as a reader's shell would, in the clone, but stop at the first command that fails."""
+    """Run a script in the clone as a reader's shell would, but stop at the first command that fails."""
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=ROOT,
         env={
             **{name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE},
-            "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",  # as docs/cli.md says first
+            "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",  # as docs/cli.md says at its beginning
         },
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -29,11 +29,11 @@ _TEMPLATES = {True: Template.of_migrations(MIGRATIONS), False: Template([])}
 
 
 class SqliteD1:
-    """One database. `batches` counts the calls that reached it; `now_ms` is its clock.
+    """One database. `batches` counts the calls that reached it. `now_ms` is its clock.
 
-    `fail(message, when, times)` makes the next batches raise: before they are done, or after the commit, when the
-    caller cannot know that they were; or before, and they are done at the next `land`. A batch that fails for a reason
-    of its own changes nothing. A batch takes `seconds`, half of them before it is done.
+    `fail(message, when, times)` makes the next batches raise. With "before" they are not done. With "after" they are
+    committed, but the caller cannot know it. With "later" they are done at the next `land`. A batch that fails for a
+    reason of its own changes nothing. A batch takes `seconds`, half of them before it is done.
     """
 
     def __init__(self, *, migrated: bool = True, now_ms: Callable[[], int] | None = None) -> None:
@@ -48,7 +48,7 @@ class SqliteD1:
         self.cap = server.cap  # how large the database may be
 
     def migrate(self, most: int | None = None, *, applied: int = 0) -> None:
-        """Apply the first migrations, all of them unless told how many, but those that have been applied before."""
+        """Apply the first migrations that are not applied yet: all, or so many."""
         for path in sorted(MIGRATIONS.glob("*.sql"))[applied:most]:
             self._connection.executescript(path.read_text(encoding="utf-8"))
 
@@ -57,14 +57,14 @@ class SqliteD1:
         return self._connection.serialize()
 
     def restore(self, snapshot: bytes) -> None:
-        """Set the database back to a snapshot of it, as Time Travel does; its clock goes on."""
+        """Set the database back to a snapshot, as Time Travel does. Its clock runs on."""
         taken = sqlite3.connect(":memory:")
         taken.deserialize(snapshot)
         taken.backup(self._connection)
         taken.close()
 
     def close(self) -> None:
-        """Close the database, which is lost then."""
+        """Close the database. Its contents are lost."""
         self._connection.close()
 
     def fail(self, message: str, when: When = "before", times: int = 1, *, passing: int = 0) -> None:
@@ -72,16 +72,16 @@ class SqliteD1:
         self._faults += [("", None)] * passing + [(message, when)] * times
 
     def heal(self) -> None:
-        """Forget the failures that were ordered and have not happened."""
+        """Cancel the ordered failures that have not happened."""
         self._faults.clear()
 
     async def land(self, most: int | None = None) -> None:
-        """Do what has been given up, in its order: the first of it, if `most` says how much."""
+        """Carry out delayed batches in order: all, or the first `most`."""
         for _ in range(len(self._late) if most is None else most):
             await self._binding.batch(cast(list[Statement], self._late.pop(0)))
 
     def rows(self, sql: str, *values: str | int | float | None) -> list[dict[str, Any]]:
-        """Look into the database, past the binding."""
+        """Read the database without the binding."""
         cursor = self._connection.execute(sql, values)
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -1,22 +1,22 @@
-"""Counts the lines of Python that a piece of work takes: its cost, the same on each machine, however busy."""
+"""Counts the lines of Python that some work executes: its cost, which is the same on every machine."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType, ModuleType
 
-_TOOL = 4  # of `sys.monitoring`: one that it reserves for nobody
+_TOOL = 4  # a tool id of `sys.monitoring` without a reserved use
 
 
 class Steps:
-    """How many lines have been executed so far."""
+    """How many lines were executed so far."""
 
     lines = 0
 
 
 @contextmanager
 def counted(*modules: ModuleType) -> Iterator[Steps]:
-    """Count the lines that functions of these modules execute, as often as they do; what C does counts for nothing."""
+    """Count each line that functions of these modules execute, every time. C code does not count."""
     steps = Steps()
     files = {module.__file__ for module in modules}
     monitoring = sys.monitoring
@@ -30,7 +30,7 @@ def counted(*modules: ModuleType) -> Iterator[Steps]:
     monitoring.use_tool_id(_TOOL, "steps")
     try:
         monitoring.register_callback(_TOOL, monitoring.events.LINE, executed)
-        monitoring.restart_events()  # what an earlier count has disabled
+        monitoring.restart_events()  # undo what an earlier count has disabled
         monitoring.set_events(_TOOL, monitoring.events.LINE)
         yield steps
     finally:

@@ -1,4 +1,4 @@
-"""A task store over SQLite with a clock of its own, and tasks in each status."""
+"""A task store over SQLite with its own clock, and tasks in each status."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -26,7 +26,7 @@ FAILURE = Failure(TaskCode.MODEL_REFUSED, "401", False)
 
 
 class StoreBench:
-    """One database and its store. Time passes only by `pass_ms`."""
+    """One database and its store. Time passes only through `pass_ms`."""
 
     def __init__(self) -> None:
         self.time_ms = START_MS
@@ -35,7 +35,7 @@ class StoreBench:
         self._named = 0
 
     def pass_ms(self, milliseconds: int) -> int:
-        """Move the database's clock, and return its time."""
+        """Advance the database's clock, and return its time."""
         self.time_ms += milliseconds
         return self.time_ms
 
@@ -66,18 +66,18 @@ class StoreBench:
     def try_claim(
         self, task_key: str = "task", *, holder: str | None = None, host: str = "", rests: Rests = NO_RESTS
     ) -> Claim | Unclaimed:
-        """Ask for a claim, each time under a new name unless one is given."""
+        """Ask for a claim. The holder has a new name each time unless one is given."""
         self._named += 1
         name, key = holder or f"holder-{self._named}", TaskKey(task_key)
         claim = self.store.claim(key, holder=name, host=host, route=Route.QUEUE, lease_ms=LEASE_MS, rests=rests)
         return self.run(claim)
 
     def step(self, claim: Claim, step: Continue | Release | Finish | Fail | None = None, **changes: Any) -> bool:
-        """Write under a claim; without a step, go on."""
+        """Write under a claim. By default the step is "continue"."""
         return self.run(self.store.step(claim, progress(claim, **changes), step or Continue(LEASE_MS)))
 
     def in_status(self, status: Status, task_key: str = "task") -> Claim | None:
-        """Write a task and bring it into a status; return its last claim, if it had one."""
+        """Write a task and bring it into a status. Returns its last claim, if it had one."""
         self.insert(task_key, deadline_ms=DEADLINE_MS)
         if status is Status.PENDING:
             return None

@@ -1,4 +1,4 @@
-"""What the state machine's workers know and say, and rows of store and model in one form."""
+"""What the state machine's workers know and write, and rows of store and model in one form."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from tests.support.store_model import ModelTask
 
 @dataclass(slots=True)
 class Worker:
-    """A claim and what its worker knows; it never learns that it has lost."""
+    """A claim and what its worker knows. The worker never learns that it has lost the claim."""
 
     claim: Claim
     holder: str
@@ -26,13 +26,13 @@ class Worker:
     def progress(
         self, done: set[int], failed: set[int], in_flight: set[int], *, final: bool, failure: Failure
     ) -> Progress:
-        """Report outputs, failures and announced calls; with all chunks there, a merge gets its one level.
+        """Report outputs, failures and announced calls. Once all chunks are there, a merge gets its one level.
 
-        No more calls than the task may make: that is the worker's to see to.
+        The worker itself must not exceed the calls that the task may make.
         """
         outputs = [CallKey(0, at) for at in sorted(done) if at < self.total][: self._room()]
         self.known |= set(outputs)
-        # Each claim plans in a way of its own, and whenever it writes: the store looks at neither.
+        # Each claim has a plan of its own, in every write: the store reads neither.
         merges = [MergeLevel(1, (self.claim.fence,))] if self.merges else []
         if self.merges and self.total > 1 and sum(key.level == 0 for key in self.known) == self.total:
             outputs = [*outputs, CallKey(1, 0)][: self._room()]
@@ -70,7 +70,7 @@ class Worker:
 
 
 def failed_values(item: FailedCall) -> tuple[Any, ...]:
-    """The columns of a row of `failures` behind its key."""
+    """The columns of a row of `failures` after its key."""
     failure = item.failure
     return (
         *(item.tried.attempts, item.tried.calls, int(item.final)),
@@ -126,7 +126,7 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
 
 
 def claim_expected(task: ModelTask, now: int) -> dict[str, Any]:
-    """The same facts by the model."""
+    """The same facts from the model."""
     return {name: getattr(task, name) for name in _CLAIMED} | {
         "outputs": frozenset(task.outputs),
         "doubted": frozenset(task.doubted),

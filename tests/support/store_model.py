@@ -1,7 +1,7 @@
-"""The store as a few dicts: what `store.tasks` promises of each transition, in plain Python and without SQL.
+"""The store as a few dicts: the promises of `store.tasks` for each transition, in plain Python and without SQL.
 
-Every method names the time by `now`, as the database does, and returns what the store's method returns, reduced to
-plain values. It is written from the contracts, so that store and model can only agree by both being right.
+Every method gets the time as `now`, like the database, and returns what the store's method returns, reduced to plain
+values. It is written from the contracts, so store and model can only agree if both are right.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ DAY_MS = 86_400_000
 
 @dataclass(slots=True)
 class ModelTask:
-    """One task. The names are the columns', and the options are one whole."""
+    """One task. The names are those of the columns; the options are one value."""
 
     options: TaskOptions
     total: int
@@ -68,51 +68,51 @@ class ModelTask:
 
     @property
     def reduce(self) -> Reduce:
-        """The column."""
+        """The column of that name."""
         return self.options.reduce
 
     @property
     def deadline_ms(self) -> int | None:
-        """The column."""
+        """The column of that name."""
         return self.options.deadline_ms
 
     @property
     def max_calls(self) -> int | None:
-        """The column."""
+        """The column of that name."""
         return self.options.max_calls
 
     def begin_time(self, now: int) -> None:
-        """Let the time to the deadline begin."""
+        """Start the time to the deadline."""
         self.deadline_at = None if self.deadline_ms is None else now + self.deadline_ms
 
     def window(self, places: range) -> tuple[range, str]:
-        """Those of the places that it has, and their text."""
+        """Return the places in this range that exist, with their text."""
         there = range(places.start, max(places.start, min(places.stop, self.total)))
         return there, self.text[there.start : there.stop]
 
     def is_live(self, now: int) -> bool:
-        """Whether somebody holds a lease that has not run out."""
+        """Whether a worker has a lease that has not run out."""
         return self.lease_until is not None and self.lease_until > now
 
     def free_at(self) -> int:
-        """When somebody may take it over from its worker."""
+        """When another worker may take it over."""
         assert self.lease_until is not None
         return max(self.lease_until, self.rest_until)
 
     def is_held(self, now: int) -> bool:
-        """Whether somebody works on it, or it rests after somebody died."""
+        """Whether a worker has it, or it rests after a worker died."""
         return self.status is Status.PROCESSING and self.free_at() > now
 
     def is_idle(self, now: int) -> bool:
-        """Whether it has not ended and nobody works on it."""
+        """Whether it has not ended and no worker has it."""
         return not self.status.terminal and not self.is_held(now)
 
     def crashes(self) -> int:
-        """The claims in a row that ended without a finished call, if the one that holds it has ended too."""
+        """The number of claims in a row without a finished call. The present claim counts only if it has ended."""
         return self.stalls + (self.stalled_since is not None)
 
     def refusal(self, now: int, holder: str, host: str) -> tuple[Standing, int] | None:
-        """Why it cannot be claimed. Its own host need not wait for the lease, but for the rest."""
+        """Why it cannot be claimed. Its own host must wait for the rest but not for the lease."""
         if self.status.terminal:
             return Standing.TERMINAL, 0
         if self.is_overdue(now):
@@ -126,7 +126,7 @@ class ModelTask:
         return (Standing.HELD, self.free_at() - now) if self.is_held(now) else None
 
     def stall(self, now: int, rests: Rests) -> None:
-        """Begin a claim: count the one before it, and say how long the task rests if this one ends so, too."""
+        """Begin a claim: count the previous one, and set how long the task rests if this one also finishes no call."""
         if self.status is Status.PROCESSING:
             self.stalls = self.crashes()
         if self.stalls == 0 or self.stalled_since is None:
@@ -142,30 +142,30 @@ class ModelTask:
         return self.deadline_at is not None and self.deadline_at <= now
 
     def look_at(self, at: int) -> None:
-        """Have the sweep look at this time, or at the deadline."""
+        """Make the sweep check it at this time, or at the deadline."""
         self.wake_at = at if self.deadline_at is None else min(at, self.deadline_at)
 
     def starting_ms(self, now: int) -> int:
-        """For how long announced calls may still start, once nothing is announced any more."""
+        """For how long announced calls may still start, once no more are announced."""
         if self.status not in {Status.PENDING, Status.PROCESSING, Status.CANCELLED} and self.attempts <= 1:
             return 0
         return max(0, self.window_left_ms(now))
 
     def window_left_ms(self, now: int) -> int:
-        """For how long calls that were announced before may start: never longer than they were given."""
+        """For how long previously announced calls may start: never longer than they were given."""
         return min(self.start_ms, (self.announced_at or 0) + self.start_ms - now)
 
     def let_go(self) -> None:
-        """Nobody holds it any more. The name of its last claim stays."""
+        """Release it. The name of its last claim stays."""
         self.host = self.lease_until = None
 
     def doubt(self) -> None:
-        """Nobody will ever say what became of the announced calls."""
+        """Mark the announced calls as in doubt."""
         self.calls_in_doubt += len(self.in_flight)
         self.in_flight = []
 
     def end(self, status: Status, now: int, retention_ms: int, failure: Failure | None = None) -> None:
-        """Become terminal; ending again keeps the time of the first, and so does the end of the retention."""
+        """End the task. A second end keeps the first one's time, and the end of the retention."""
         self.status = status
         self.let_go()
         self.finished_at = self.finished_at if self.finished_at is not None else max(self.created_at, now)
@@ -173,7 +173,7 @@ class ModelTask:
         self.failure = failure
 
     def take_totals(self, progress: Progress) -> None:
-        """Believe the worker, whose totals are absolute."""
+        """Take over the worker's totals, which are absolute."""
         for name in ("calls_settled", "calls_in_doubt", "calls_minimum", "completed", "failed", "input_tokens"):
             setattr(self, name, getattr(progress, name))
         self.output_tokens, self.stalls, self.rate_waits = progress.output_tokens, progress.stalls, progress.rate_waits
@@ -183,7 +183,7 @@ class ModelTask:
             self.stalled_since, self.rest_until = None, 0
 
     def refused(self) -> dict[CallKey, FailedCall]:
-        """The calls that failed for good; an output that is there was accepted all the same."""
+        """The calls that failed for good. A recorded output is accepted nevertheless."""
         return {key: item for key, item in self.failures.items() if item.final and key not in self.outputs}
 
     def result(self) -> list[str] | None:
@@ -196,7 +196,7 @@ class ModelTask:
 
 @dataclass(slots=True)
 class Submission:
-    """Who has an idempotency key."""
+    """The task of an idempotency key."""
 
     task_key: TaskKey
     digest: str
@@ -205,7 +205,7 @@ class Submission:
 
 
 class StoreModel:
-    """All tasks by key, who has the idempotency keys, and each tenant's characters of its latest day."""
+    """All tasks by key, the tasks of the idempotency keys, and each tenant's characters on its latest day."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, ModelTask] = {}
@@ -213,7 +213,7 @@ class StoreModel:
         self.daily_use: dict[str, tuple[int, int]] = {}
 
     def state(self) -> tuple[object, ...]:
-        """All that there is."""
+        """Return everything."""
         return self.tasks, self.submissions, self.daily_use
 
     def insert(self, now: int, new: NewTask, unclaimed_ms: int, on: Conditions) -> Outcome:
@@ -247,7 +247,7 @@ class StoreModel:
         return Refused(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
 
     def _take_key(self, now: int, name: str, task_key: TaskKey, digest: str) -> Submission:
-        """Take a key that is free or whose time is over; note that somebody else will be told of its task."""
+        """Take a key that is free or has expired. Otherwise note that another client heard of its task."""
         holder = self.submissions.get(name)
         if holder is None or (holder.expires_at <= now and holder.task_key != task_key):
             holder = self.submissions[name] = Submission(task_key, digest, now + IDEMPOTENCY_SECONDS * 1000)
@@ -259,7 +259,7 @@ class StoreModel:
         return sum(not task.status.terminal for key, task in self.tasks.items() if key.startswith(f"{tenant}:"))
 
     def withdraw(self, now: int, new: NewTask, on: Conditions) -> None:
-        """Take a task back unless somebody else was told of it."""
+        """Take a task back unless another client heard of it."""
         task = self.tasks.get(new.task_key)
         if task is None:
             return
@@ -273,7 +273,7 @@ class StoreModel:
         self._forget(new.task_key)
 
     def _held(self, task_key: TaskKey) -> str | None:
-        """The idempotency key that a task came under, if it still has it."""
+        """Return the idempotency key of a task, if it still has it."""
         name = self.tasks[task_key].submission
         held = None if name is None else self.submissions.get(name)
         return name if held is not None and held.task_key == task_key else None
@@ -295,7 +295,10 @@ class StoreModel:
         start_ms: int,
         rests: Rests,
     ) -> ModelTask | tuple[Standing, int]:
-        """Take a task that is due, run out, or one's own; the first claim ever announces calls."""
+        """Claim a task that is due, whose lease ran out, or that is the worker's own.
+
+        The task's first claim announces calls.
+        """
         task = self.tasks.get(task_key)
         if task is None:
             return Standing.MISSING, 0
@@ -322,7 +325,7 @@ class StoreModel:
         return task
 
     def _record(self, task_key: TaskKey, fence: int, progress: Progress) -> ModelTask | None:
-        """Keep outputs and failures of the worker with the latest fence, whoever else has ended the task."""
+        """Keep outputs and failures from the worker with the latest fence, even if the task has ended."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence:
             return None
@@ -335,14 +338,14 @@ class StoreModel:
         return task
 
     def window(self, task_key: TaskKey, fence: int, places: range) -> tuple[range, str] | None:
-        """The chunks of these places, a letter each, while the claim is good: the first, and what fits with it."""
+        """Return the chunks of these places, a letter each, while the claim is valid: the first, and those that fit."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence or task.status is not Status.PROCESSING:
             return None
         return task.window(places[: max(1, limits.WINDOW_CHARS_MOST)])
 
     def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Step) -> bool:
-        """Record, then go on or end; nothing without the latest fence."""
+        """Record, then continue or end. Does nothing without the latest fence."""
         task = self._record(task_key, fence, progress)
         if task is None:
             return False
@@ -371,7 +374,7 @@ class StoreModel:
 
     @staticmethod
     def _takes(task: ModelTask, now: int, step: Step) -> bool:
-        """Whether a task takes this step: one under work, in time, or one that the same step has ended before."""
+        """Whether a task accepts this step: it is being worked on, in time, or the same step ended it before."""
         if task.status is Status.PROCESSING:
             return not (task.is_overdue(now) and isinstance(step, Continue | Finish))
         if isinstance(step, Fail) and task.failure is not None and task.failure.code != step.failure.code:
@@ -381,9 +384,9 @@ class StoreModel:
     def settle(
         self, now: int, task_key: TaskKey, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
     ) -> Status | None:
-        """Take the last totals of the worker whose task was cancelled or, by now, is past its deadline.
+        """Take the last totals of the worker whose task was cancelled or is past its deadline by now.
 
-        A task that goes on has the totals of the outputs that are recorded with them.
+        A task that goes on takes the totals of the outputs that are recorded with them.
         """
         if overdue is not None:
             self.expire(now, [task_key], overdue, retention_ms)
@@ -397,14 +400,17 @@ class StoreModel:
         return None if task.status is Status.PROCESSING else task.status
 
     def may_start(self, now: int, task_key: TaskKey, fence: int) -> int | None:
-        """The window of the announcement, or the milliseconds until the deadline, while the claim is good."""
+        """Return the announcement's window, or the milliseconds until the deadline, while the claim is valid."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence or task.status is not Status.PROCESSING:
             return None
         return task.start_ms if task.deadline_at is None else min(task.start_ms, task.deadline_at - now)
 
     def expire(self, now: int, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
-        """Fail what has passed its deadline; the fence and what is announced stay for the worker to settle."""
+        """Fail tasks past their deadline.
+
+        The fence and the announced calls stay, so that the worker can settle them.
+        """
         ended = {i for i in ids if i in self.tasks and self.tasks[i].is_overdue(now)}
         ended = {i for i in ended if not self.tasks[i].status.terminal}
         for task in self._those(sorted(ended)):
@@ -412,7 +418,7 @@ class StoreModel:
         return ended
 
     def dead_letter(self, now: int, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
-        """Fail what nobody works on and what waits for nothing."""
+        """Fail a task that no worker has and that waits for nothing."""
         task = self.tasks.get(task_key)
         if task is None or not task.is_idle(now) or (task.status is Status.PENDING and task.not_before > now):
             return False
@@ -422,7 +428,7 @@ class StoreModel:
         return True
 
     def cancel(self, now: int, task_key: TaskKey, retention_ms: int) -> tuple[bool, int]:
-        """Cancel what has not ended."""
+        """Cancel a task that has not ended."""
         task = self.tasks.get(task_key)
         if task is None or task.status.terminal:
             return False, 0 if task is None else task.starting_ms(now)
@@ -432,7 +438,7 @@ class StoreModel:
     def retry(
         self, now: int, task_key: TaskKey, unclaimed_ms: int, on: Conditions, *, resent: bool = False
     ) -> Accepted | None:
-        """Put back what failed or was cancelled, within the tenant's limit; outputs stay, a deadline begins anew.
+        """Put back a failed or cancelled task, within the tenant's limit. Its outputs stay; its deadline begins anew.
 
         After a lost answer, a pending task counts as put back.
         """
@@ -459,7 +465,7 @@ class StoreModel:
         return Accepted(crowded=crowded)
 
     def erase(self, now: int, task_key: TaskKey, *, resent: bool = False) -> tuple[bool, int]:
-        """Forget a task; after a lost answer, a task that is not there counts as one that just was."""
+        """Delete a task. After a lost answer, a missing task counts as deleted."""
         task = self.tasks.get(task_key)
         if task is None:
             return (True, round(START_SECONDS_MOST * 1000)) if resent else (False, 0)
@@ -467,10 +473,10 @@ class StoreModel:
         return True, task.starting_ms(now)
 
     def due(self, now: int, most: int) -> Due:
-        """What the sweep must look at: each tenant's longest overdue task, then each one's second, and so on.
+        """Return what the sweep must check: each tenant's longest overdue task, then each one's second, and so on.
 
-        Who comes first moves on by `most` tenants a minute, of those that have tasks which go on. It is `most` of
-        these, and `most` to erase, those that have been due longest.
+        The first tenant changes each minute, by `most` tenants of those with unfinished tasks. At most `most` of these
+        tasks are returned, and `most` to erase, those that have been due longest.
         """
         going_on = [task_key for task_key, task in self.tasks.items() if not task.status.terminal]
         tenants = sorted({task_key.partition(":")[0] for task_key in going_on})
@@ -504,12 +510,12 @@ class StoreModel:
         return due
 
     def page(self, tenant: str, status: Status | None) -> list[str]:
-        """A tenant's tasks, newest first."""
+        """Return a page of a tenant's tasks, newest first."""
         own = [key for key in self.tasks if key.startswith(f"{tenant}:")]
         return sorted((key for key in own if status in {None, self.tasks[key].status}), reverse=True)
 
     def take_due(self, now: int, due: Due, delay_ms: int) -> set[TaskKey]:
-        """Postpone and take on; each only if it still is what `due` found."""
+        """Postpone and take on the tasks that are still as `due` found them."""
         for task in self._those(due.live):
             if task.is_held(now):
                 task.look_at(task.free_at())
@@ -521,7 +527,7 @@ class StoreModel:
         return taken
 
     def erase_expired(self, due: Due) -> int:
-        """Erase those that still are over."""
+        """Erase tasks whose retention is still over."""
         over = [
             i
             for i in due.past_retention

@@ -1,4 +1,4 @@
-"""What a database holds of outputs."""
+"""The outputs in a database."""
 
 from collections import defaultdict
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A program under a pseudo-terminal: what it shows, what is typed, how it ends."""
+"""Runs a program under a pseudo-terminal: its output, typed keys, its end."""
 
 import contextlib
 import fcntl
@@ -16,17 +16,17 @@ from types import TracebackType
 from typing import Self
 
 ROWS = 24
-# Makes the terminal the session's own, so that Ctrl-C reaches the program, and becomes the program.
+# Makes the terminal the session's own, so that Ctrl-C reaches the program, then becomes the program.
 _OWN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 class Terminal:
-    """Use it as a context manager. Both streams of the program and its input are one terminal, as in a shell."""
+    """Use it as a context manager. As in a shell, the program's input and both streams are one terminal."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, columns: int = 80) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-        # Ctrl-C has Linux throw away output that nobody has read yet, be it what the program says upon that Ctrl-C.
+        # On Ctrl-C Linux would drop output that was not read yet, even the program's reply to that Ctrl-C.
         modes = termios.tcgetattr(slave)
         modes[3] |= termios.NOFLSH
         termios.tcsetattr(slave, termios.TCSANOW, modes)
@@ -43,7 +43,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """Everything shown so far, escape sequences included."""
+        """Everything shown so far, with escape sequences."""
         return self._shown.decode("utf-8", errors="replace")
 
     def press(self, text: str) -> None:
@@ -55,26 +55,26 @@ class Terminal:
         self.wait_until(lambda: text in self.text, seconds)
 
     def wait_until(self, reached: Callable[[], bool], seconds: float = 60) -> None:
-        """Wait until something is so, while the terminal goes on."""
+        """Wait until a condition is true, while the terminal is read."""
         deadline = time.monotonic() + seconds
         while not reached():
             assert time.monotonic() < deadline, f"not so within {seconds} s; shown: …{self.text[-2_000:]!r}"
             self._read(0.05)
 
     def wait(self, seconds: float = 60) -> int:
-        """Wait for the end; return the exit status."""
+        """Wait for the end. Returns the exit status."""
         self.wait_until(lambda: self._process.poll() is not None, seconds)
         while self._read(0):
             pass
         return self._process.returncode
 
     def _read(self, seconds: float) -> bool:
-        """Take what is there within so many seconds. Returns whether there was anything."""
+        """Read what comes within so many seconds. Returns whether anything came."""
         if not select.select([self._master], [], [], seconds)[0]:
             return False
         try:
             some = os.read(self._master, 65_536)
-        except OSError:  # Linux: the last one at the other side is gone
+        except OSError:  # Linux: the other side has no open end any more
             return False
         self._shown += some
         return bool(some)

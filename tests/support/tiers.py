@@ -1,14 +1,14 @@
-"""The tiers of the suite: `make quick`, `make test`, `make campaign`. Each holds what the one before it holds."""
+"""The tiers of the suite: `make quick`, `make test`, `make campaign`. Each includes the one before it."""
 
 import os
 from typing import Literal
 
 type Tier = Literal["quick", "test", "campaign"]
-VARIABLE = "ONCEOVER_TIER"  # which tier runs; without it that of `make test`
+VARIABLE = "ONCEOVER_TIER"  # which tier runs; by default that of `make test`
 
 
 def tier() -> Tier:
-    """The tier that runs. Raises ValueError for a name that is none."""
+    """The tier that runs. Raises ValueError for an unknown name."""
     match os.environ.get(VARIABLE, "test"):
         case "quick" | "test" | "campaign" as name:
             return name
@@ -17,5 +17,5 @@ def tier() -> Tier:
 
 
 def sized[T](*, quick: T, test: T, campaign: T) -> T:
-    """Choose how much a test draws in the tier that runs."""
+    """Choose the number of a test's draws by the tier that runs."""
     return {"quick": quick, "test": test, "campaign": campaign}[tier()]

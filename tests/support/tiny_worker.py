@@ -227,7 +227,7 @@ GREETING = 'GREETING = "hello"\n'
 
 
 def write_tiny_worker(folder: Path) -> Path:
-    """Write the project into `folder`, which `--project` takes. Returns its `src`."""
+    """Write the project into `folder`, for `--project`. Returns its `src`."""
     source = folder / "src"
     source.mkdir(parents=True)
     (folder / "migrations").mkdir()

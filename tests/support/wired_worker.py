@@ -1,6 +1,6 @@
-"""The project's own Worker with a door for tests: raw messages, deliveries at once, and a queue that refuses.
+"""The project's own Worker with a door for tests: raw messages, immediate deliveries, a queue that refuses.
 
-The door is code appended to a copy of `src/entry.py`; everything else is the Worker as it is.
+The door is code appended to a copy of `src/entry.py`. Everything else is the unchanged Worker.
 """
 
 from pathlib import Path
@@ -64,8 +64,8 @@ class Default(Default):  # the glue goes by the class's own name
 '''
 
 
-# Events that fail at entry, before any code of the Worker runs: those that the last POST to /_test/dead has named. All
-# hosts share one interpreter here. A task is late after a second, and each trigger's time is noted whenever it comes.
+# Events that fail at entry, before any code of the Worker runs: those that the last POST to /_test/dead named. All
+# hosts share one interpreter here. A task is late after a second, and the time of each trigger is always noted.
 DEAD_TRIGGERS = """
 
 from src.core import limits as _limits
@@ -110,8 +110,8 @@ class AIProcessor(AIProcessor):
 
 """
 
-# A door for a call of Workers AI: POST to /_test/ai, with an address and seconds. The binding is wrapped as by the SDK.
-# Its `run` fetches the address with the signal that it is given, as workerd's does. A call that was given up is
+# A door for a call of Workers AI: POST to /_test/ai, with an address and seconds. The binding is wrapped as the SDK
+# wraps it. Its `run` fetches the address with the signal it receives, like workerd's. A call that was given up is
 # answered ten seconds later.
 WORKERS_AI = """
 
@@ -159,7 +159,7 @@ class Default(Default):  # the glue goes by the class's own name
 
 """
 
-# A database that gives no answer is given up after three seconds, and who died of that is replaced as soon.
+# The Worker gives up a silent database after three seconds, and replaces a worker that died of it after as long.
 SHORT_LIMITS = """
 
 from src.core import limits as _limits
@@ -173,7 +173,7 @@ _database.Database.__init__.__kwdefaults__["seconds"] = 3.0
 
 
 def write_wired_worker(folder: Path, door: str = DOOR) -> Path:
-    """Write the project into a folder, with this door, for `DevServer(project=folder)`."""
+    """Write the project with this door into a folder, for `DevServer(project=folder)`."""
     entry = copy_worker(folder) / "src" / "entry.py"
     entry.write_text(entry.read_text() + door)
     return folder

@@ -32,7 +32,7 @@ HOST = Host(Route.QUEUE, 600.0)
 
 
 class Script:
-    """A provider whose calls take a second each and do what `act` says; it notes when each was made."""
+    """A provider whose calls take a second each and do what `act` returns. It notes when each call was made."""
 
     name = "script"
     default_model = "script-1"
@@ -56,7 +56,7 @@ class Script:
 
 
 class OneLaneEach:
-    """A coordinator whose every group of calls has a lane of its own; the lane sends all of them to the model."""
+    """A coordinator that gives every group of calls a lane of its own. The lane sends all of them to the model."""
 
     def __init__(self, model: Script, *, deaf: bool = False) -> None:
         self._model = model
@@ -65,10 +65,10 @@ class OneLaneEach:
         self._lanes = 0
 
     async def reach(self) -> None:
-        """Give a sign of life."""
+        """Answer that it is alive."""
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        """Have a lane make the calls."""
+        """Let a lane make the calls."""
         self._lanes += 1
         lane = self._lanes
         out = [asyncio.create_task(self._make(call)) for call in calls]
@@ -79,14 +79,14 @@ class OneLaneEach:
         return [wire.from_lane(aborted if made.cancelled() else made.result(), lane) for made in out]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """End what is out, or hear nothing, as a lane whose RPC is lost."""
+        """End the calls that are out; or do nothing, like a lane whose RPC is lost."""
         if self._deaf:
             raise ConnectionError
         for made in self._out:
             made.cancel()
 
     async def close(self, fence: int) -> None:
-        """Have nothing to forget."""
+        """Do nothing, since there is nothing to forget."""
 
     async def _make(self, call: Wire) -> Wire:
         try:
@@ -105,7 +105,7 @@ class WorkerBench:
         self.model = Script()
         self.settings = Settings(plan="paid", **settings)
         self.lines: list[dict[str, Any]] = []
-        self.latency = Latency()  # all workers are of one isolate
+        self.latency = Latency()  # all workers are in one isolate
         self.storage = Storage()
         self._nonces = 0
 
@@ -140,7 +140,7 @@ class WorkerBench:
         return self.do(self.store.task(TaskKey("task")))
 
     def laned_host(self, *, deaf: bool = False, hint: Hint | None = None) -> Host:
-        """An object whose calls go to two lanes of six each. `deaf` ones hear of no end of the task."""
+        """An object whose calls go to two lanes of six each. `deaf` lanes hear of no end of the task."""
         coordinator = OneLaneEach(self.model, deaf=deaf)
 
         def caller_for(claim: Claim) -> LanedCaller:
